@@ -1,0 +1,1 @@
+//! The external issuer for cert-manager whose CA keys never leave an HSM.
