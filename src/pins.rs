@@ -4,7 +4,7 @@ pub mod record;
 pub mod source;
 pub mod store;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use hsm::{BoxFuture, LoginGate, LoginOutcome, LoginPermit, LoginRefused, TokenInfo};
 use kube::Client;
@@ -28,7 +28,6 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// *Guarantees*: the record says Trying before the PIN leaves this type; a version that was rejected is not given out
 /// again; after the configured number of rejected logins in a row nothing is, until the operator clears the record.
 /// *Assumptions*: two replicas never run under one `holder` name at the same time.
-#[derive(Debug)]
 pub struct TokenPin {
     client: Client,
     store: PinStore,
@@ -111,6 +110,12 @@ impl TokenPin {
             LoginOutcome::Unknown => return Ok(()),
         };
         self.store.write(states, &token.serial, &settled).await
+    }
+}
+
+impl fmt::Debug for TokenPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenPin").field("origin", &self.origin).field("holder", &self.holder).finish_non_exhaustive()
     }
 }
 

@@ -13,7 +13,7 @@ pub mod ledger;
 pub mod material;
 pub mod observe;
 pub mod request;
-mod retry;
+pub mod retry;
 pub mod watch;
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// What every reconciliation shares.
-#[derive(Debug)]
+#[expect(missing_debug_implementations, reason = "kube's client has none")]
 pub struct Context {
     /// The API server, as the controller's own identity.
     pub client: Client,

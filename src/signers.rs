@@ -13,7 +13,7 @@ use kube::Client;
 use crate::{
     config::{Config, IssuerScope, PinSource, TokenConfig, TokenSelector},
     issuance::{SignError, Signature, SignatureAlgorithm, Signer, SigningInput},
-    metrics::Metrics,
+    metrics::{Metrics, SignOutcome},
     pins::{
         TokenPin,
         source::{PinOrigin, PinSecret},
@@ -43,6 +43,7 @@ pub struct ConfiguredToken {
 pub struct GrantedKey {
     token: Token,
     token_name: Arc<str>,
+    id: Vec<u8>,
     key: Key,
     metrics: Arc<Metrics>,
 }
@@ -135,6 +136,7 @@ impl ConfiguredToken {
             Ok(key) if granted(&key.name()) => Ok(GrantedKey {
                 token: self.token.clone(),
                 token_name: self.name().into(),
+                id: key.name().id,
                 key,
                 metrics: Arc::clone(metrics),
             }),
@@ -165,7 +167,7 @@ impl GrantedKey {
     /// Its `CKA_ID`.
     #[must_use]
     pub fn id(&self) -> &[u8] {
-        self.key.id()
+        &self.id
     }
 
     /// Name of the token it lies on.
@@ -183,7 +185,7 @@ impl Signer for GrantedKey {
                 .token
                 .sign(&self.key, mechanism(input.algorithm()), input.payload(), started + SIGN_WITHIN)
                 .await;
-            self.metrics.signed(&self.token_name, signed.as_ref().err(), started.elapsed());
+            self.metrics.signed(&self.token_name, outcome(signed.as_ref().err()), started.elapsed());
             signed.map(Signature::from_octets).map_err(|error| match error.fault() {
                 hsm::Fault::Passing => SignError::passing(error),
                 hsm::Fault::Mend => SignError::issuer(error),
@@ -193,11 +195,23 @@ impl Signer for GrantedKey {
     }
 }
 
+fn outcome(error: Option<&HsmError>) -> SignOutcome {
+    match error {
+        None => SignOutcome::Signed,
+        Some(HsmError::TimedOut) => SignOutcome::TimedOut,
+        Some(HsmError::Overloaded) => SignOutcome::Overloaded,
+        Some(_) => SignOutcome::Failed,
+    }
+}
+
 fn mechanism(algorithm: SignatureAlgorithm) -> Mechanism {
     match algorithm {
         SignatureAlgorithm::RsaPkcs1Sha256 => Mechanism::RsaPkcs1(Hash::Sha256),
         SignatureAlgorithm::RsaPkcs1Sha384 => Mechanism::RsaPkcs1(Hash::Sha384),
         SignatureAlgorithm::RsaPkcs1Sha512 => Mechanism::RsaPkcs1(Hash::Sha512),
+        SignatureAlgorithm::RsaPssSha256 => Mechanism::RsaPss(Hash::Sha256),
+        SignatureAlgorithm::RsaPssSha384 => Mechanism::RsaPss(Hash::Sha384),
+        SignatureAlgorithm::RsaPssSha512 => Mechanism::RsaPss(Hash::Sha512),
         SignatureAlgorithm::EcdsaP256Sha256 => Mechanism::Ecdsa(Hash::Sha256),
         SignatureAlgorithm::EcdsaP384Sha384 => Mechanism::Ecdsa(Hash::Sha384),
         SignatureAlgorithm::EcdsaP521Sha512 => Mechanism::Ecdsa(Hash::Sha512),

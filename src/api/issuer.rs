@@ -1,9 +1,13 @@
 //! `PKCS11Issuer` and `PKCS11ClusterIssuer`: one specification, two scopes.
 
+#![expect(unreachable_pub, reason = "the derive of CEL rules repeats each type inside a function")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema, Resource, ResourceExt, core::NamespaceResourceScope};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::issuance;
 
 /// Signs the requests of its own namespace with a key on a PKCS#11 token.
 #[derive(CustomResource, Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -164,6 +168,17 @@ pub enum CaField {
     Bundle,
     /// Nothing.
     None,
+}
+
+impl From<CaField> for issuance::CaField {
+    fn from(field: CaField) -> Self {
+        match field {
+            CaField::Root => Self::Root,
+            CaField::Issuing => Self::Issuing,
+            CaField::Bundle => Self::Bundle,
+            CaField::None => Self::None,
+        }
+    }
 }
 
 /// What the controller found.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use kube::{
-    ResourceExt as _,
+    Resource, ResourceExt as _,
     core::DeserializeGuard,
-    runtime::reflector::{Lookup, ObjectRef, Store},
+    runtime::reflector::{ObjectRef, Store},
 };
 
 use super::{
@@ -77,10 +77,11 @@ fn stored<K>(
 ) -> Option<(String, i64)>
 where
     K: IssuerKind,
-    DeserializeGuard<K>: Lookup<DynamicType = ()> + kube::Resource<DynamicType = ()>,
+    DeserializeGuard<K>: Resource<DynamicType = ()>,
 {
     let object = store.get(&name)?;
-    Some((object.uid().unwrap_or_default(), object.meta().generation.unwrap_or_default()))
+    let meta = object.meta();
+    Some((meta.uid.clone().unwrap_or_default(), meta.generation.unwrap_or_default()))
 }
 
 fn facts(request: &CertificateRequest, ours: bool, enforce_approval: bool, issuer: IssuerFact) -> Facts {

@@ -16,7 +16,7 @@ use super::{
     conclude::{Conclusion, Delay, Known},
     decide::{Decision, decide},
     issuers::{IssuerName, ReadyIssuer},
-    ledger::{Found, Signed},
+    ledger::{Announced, Found, Signed},
     now,
     observe::observe,
 };
@@ -24,9 +24,10 @@ use crate::{
     api::certificate_request::{CertificateRequest, CertificateRequestSpec},
     audit::{Certificate, Issuer, RecordError, Request, RequestKind, Requester, Subject},
     issuance::{
-        Fault, IssueError, IssuedCertificate, PrepareError, PreparedCertificate, Refusal, RefusalReason, Serial,
+        Fault, IssueError, PrepareError, PreparedCertificate, Refusal, RefusalReason, Serial,
         VerifiedCsr, Wanted,
     },
+    duration::GoDuration,
     metrics::RequestResult,
     telemetry::Chain,
 };
@@ -59,7 +60,7 @@ struct Due<'a> {
 
 /// What came of signing.
 enum Outcome {
-    Signed(Arc<IssuedCertificate>),
+    Signed(Signed),
     Refused(Refusal),
     Delayed(Delay),
 }
@@ -126,8 +127,7 @@ async fn issue(due: &Due<'_>, context: &Context) -> Result<Action, RequestError>
         Found::Published => return Ok(Action::await_change()),
         Found::Unpublished(signed) => signed,
         Found::Nothing => match sign(due, context).await {
-            Outcome::Signed(certificate) => {
-                let signed = Signed { certificate, issuer: Arc::clone(due.issuer) };
+            Outcome::Signed(signed) => {
                 context.ledger.signed(due.uid, signed.clone());
                 signed
             }
@@ -169,7 +169,7 @@ async fn publish(due: &Due<'_>, signed: &Signed, context: &Context) -> Result<Ac
             Applied::Written => {
                 context.ledger.published(due.uid);
                 told(request, conclusion, context);
-                note(context.record.published(now(), &due.subject(), &certificate(signed)));
+                note(context.record.published(now(), &due.subject(), &certificate(&signed.issuer, &signed.announced)));
                 return Ok(Action::await_change());
             }
             Applied::Gone => {
@@ -196,42 +196,44 @@ async fn sign(due: &Due<'_>, context: &Context) -> Outcome {
     let prepared = match prepare(&due.request.spec, due.issuer) {
         Ok(prepared) => prepared,
         Err(Stopped::Refused(refusal)) => return Outcome::Refused(refusal),
-        Err(Stopped::Prepare(error)) => return outcome_of(error.fault(), &error, due, context),
+        Err(Stopped::Prepare(PrepareError::Refused(refusal))) => return Outcome::Refused(refusal),
+        Err(Stopped::Prepare(error)) => return not_signed(error.fault(), &error, due, context),
         Err(Stopped::Random) => return Outcome::Delayed(Delay::Passing("no random octets for a serial number".to_owned())),
     };
     let subject = due.subject();
-    let serial = prepared.serial().to_vec();
-    let tbs_sha256 = prepared.tbs_sha256();
-    let announced = Certificate {
-        token: due.issuer.key.token_name(),
-        key_id: due.issuer.key.id(),
-        serial: &serial,
-        tbs_sha256: &tbs_sha256,
+    let announced = Announced {
+        serial: prepared.serial_hex(),
+        tbs_sha256: prepared.tbs_sha256(),
         not_after: prepared.not_after(),
     };
-    if let Err(error) = context.record.signing(now(), &subject, &announced) {
+    let line = certificate(due.issuer, &announced);
+    if let Err(error) = context.record.signing(now(), &subject, &line) {
         error!(error = %Chain(&error), "no signature without a record");
         return Outcome::Delayed(Delay::Passing("the issuance record cannot be written".to_owned()));
     }
     match prepared.issue(&due.issuer.key).await {
         Ok(certificate) => {
-            note(context.record.signed(now(), &subject, &announced));
+            note(context.record.signed(now(), &subject, &line));
             info!(name = %due.request.name_any(), namespace = ?due.request.namespace(), issuer = %due.name,
-                  serial = %certificate.serial_hex(), "signed");
-            Outcome::Signed(Arc::new(certificate))
+                  serial = announced.serial, "signed");
+            Outcome::Signed(Signed {
+                certificate: Arc::new(certificate),
+                issuer: Arc::clone(due.issuer),
+                announced: Arc::new(announced),
+            })
         }
         Err(error) => {
-            note(context.record.discarded(now(), &subject, &announced, slug(&error)));
-            outcome_of(error.fault(), &error, due, context)
+            note(context.record.discarded(now(), &subject, &line, slug(&error)));
+            not_signed(error.fault(), &error, due, context)
         }
     }
 }
 
 fn slug(error: &IssueError) -> &'static str {
-    match error.fault() {
-        Fault::Request => "refused",
-        Fault::Issuer | Fault::Passing => "signing-failed",
-        Fault::Bug => "unverified",
+    match error {
+        IssueError::Sign(_) => "not-signed",
+        IssueError::Unverified(_) => "signature-wrong",
+        IssueError::Encode(_) => "not-encoded",
     }
 }
 
@@ -249,25 +251,26 @@ fn prepare(spec: &CertificateRequestSpec, ready: &ReadyIssuer) -> Result<Prepare
         duration: duration(spec.duration.as_deref()).map_err(Stopped::Refused)?,
     };
     let params = ready.issuer.profile().admit(&csr, &wanted).map_err(Stopped::Refused)?;
-    let mut octets = [0; Serial::OCTETS];
+    let mut octets = [0; 16];
     aws_lc_rs::rand::fill(&mut octets).map_err(|_| Stopped::Random)?;
-    PreparedCertificate::prepare(&csr, params, &ready.issuer, now(), Serial::from_random(octets)).map_err(Stopped::Prepare)
+    let serial = Serial::from_random(octets);
+    PreparedCertificate::prepare(&params, &ready.issuer, now(), serial).map_err(Stopped::Prepare)
 }
 
 /// The API server stores any string here (cert-manager.md 1.5).
 fn duration(text: Option<&str>) -> Result<Option<SignedDuration>, Refusal> {
-    text.map(crate::duration::parse)
+    text.map(|text| text.parse::<GoDuration>().map(GoDuration::signed))
         .transpose()
         .map_err(|error| Refusal::new(RefusalReason::DurationInvalid, format!("spec.duration: {error}")))
 }
 
-fn outcome_of(fault: Fault, error: &(dyn std::error::Error + 'static), due: &Due<'_>, context: &Context) -> Outcome {
+fn not_signed(fault: Fault, error: &(dyn std::error::Error + 'static), due: &Due<'_>, context: &Context) -> Outcome {
     let text = Chain(error).to_string();
     match fault {
-        Fault::Request => Outcome::Refused(Refusal::new(RefusalReason::IssuerInvalid, text)),
         Fault::Issuer => Outcome::Delayed(Delay::Issuer(text)),
         Fault::Passing => Outcome::Delayed(Delay::Passing(text)),
-        Fault::Bug => {
+        // A refusal has been handled before; one that arrives here is a bug too.
+        Fault::Request | Fault::Bug => {
             context.metrics.bug("issuance");
             error!(name = %due.request.name_any(), namespace = ?due.request.namespace(), issuer = %due.name,
                    error = text, "an invariant broke; nothing was published");
@@ -299,7 +302,7 @@ fn finish(request: &CertificateRequest, name: &IssuerName, uid: &str, context: &
     let Some(signed) = context.ledger.forget(uid) else { return };
     context.metrics.request(RequestKind::CertificateRequest, RequestResult::Discarded);
     let due = Due { request, uid, name, issuer: &signed.issuer };
-    note(context.record.discarded(now(), &due.subject(), &certificate(&signed), "superseded"));
+    note(context.record.discarded(now(), &due.subject(), &certificate(&signed.issuer, &signed.announced), "superseded"));
 }
 
 async fn read_again(request: &CertificateRequest, context: &Context) -> Result<Option<CertificateRequest>, RequestError> {
@@ -311,13 +314,13 @@ async fn read_again(request: &CertificateRequest, context: &Context) -> Result<O
         .map_err(|source| RequestError::Read { namespace, name, source: Box::new(source) })
 }
 
-fn certificate(signed: &Signed) -> Certificate<'_> {
+fn certificate<'a>(issuer: &'a ReadyIssuer, announced: &'a Announced) -> Certificate<'a> {
     Certificate {
-        token: signed.issuer.key.token_name(),
-        key_id: signed.issuer.key.id(),
-        serial: signed.certificate.serial(),
-        tbs_sha256: signed.certificate.tbs_sha256(),
-        not_after: signed.certificate.not_after(),
+        token: issuer.key.token_name(),
+        key_id: issuer.key.id(),
+        serial: &announced.serial,
+        tbs_sha256: &announced.tbs_sha256,
+        not_after: announced.not_after,
     }
 }
 

@@ -10,7 +10,7 @@ use kube::{
     runtime::{
         Controller, WatchStreamExt as _,
         controller::{self, Action},
-        predicates,
+        PredicateConfig, predicates,
         reflector::{self, ObjectRef, Store},
         watcher,
     },
@@ -46,7 +46,7 @@ where
         .default_backoff()
         .reflect(writer)
         .applied_objects()
-        .predicate_filter(predicates::generation, predicates::Config::default());
+        .predicate_filter(predicates::generation, PredicateConfig::default());
     (Controller::for_stream(stream, reader.clone()), reader)
 }
 
