@@ -221,7 +221,7 @@ impl Asked {
                     asked.subject_alt_names = Some(names);
                 }
                 ID_CE_KEY_USAGE => {
-                    asked.key_usage = Some(payload::<KeyUsage>("keyUsage", value)?.0)
+                    asked.key_usage = Some(payload::<KeyUsage>("keyUsage", value)?.0);
                 }
                 ID_CE_EXT_KEY_USAGE => {
                     asked.extended_key_usage =
@@ -250,7 +250,6 @@ fn payload<'a, T: Decode<'a, Error = der::Error>>(
     })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
 fn not_der(error: der::Error) -> Refusal {
     Refusal::new(
         RefusalReason::BadDer,
@@ -269,3 +268,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -319,7 +319,7 @@ fn rsa(identifier: AlgorithmIdentifierRef<'_>, octets: &[u8]) -> Result<KeyAlgor
     if bits > RSA_MAX_BITS {
         return Err(KeyError::ModulusLong(bits));
     }
-    if bits % 8 != 0 || modulus.last().is_none_or(|octet| octet % 2 == 0) {
+    if !bits.is_multiple_of(8) || modulus.last().is_none_or(|octet| octet % 2 == 0) {
         return Err(KeyError::Modulus);
     }
     if exponent != RSA_EXPONENT {

@@ -373,3 +373,6 @@ pub const LINTS: &[Lint] = &[
         },
     },
 ];
+
+#[cfg(test)]
+mod tests;

@@ -286,3 +286,6 @@ fn normalise(csr: &VerifiedCsr, wanted: FlagSet<KeyUsages>) -> Result<FlagSet<Ke
     }
     Ok(kept)
 }
+
+#[cfg(test)]
+mod tests;

@@ -412,7 +412,7 @@ impl Signature {
     /// The length is zero or odd.
     pub fn from_raw_ecdsa(octets: &[u8]) -> Result<Self, RawSignatureError> {
         let error = RawSignatureError(octets.len());
-        if octets.is_empty() || octets.len() % 2 != 0 {
+        if octets.is_empty() || !octets.len().is_multiple_of(2) {
             return Err(error);
         }
         let (r, s) = octets.split_at(octets.len() / 2);

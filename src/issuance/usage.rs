@@ -100,7 +100,7 @@ impl FromIterator<Usage> for Usages {
             match usage {
                 Usage::Key(bit) => set.key |= bit,
                 Usage::Extended(purpose) if !set.extended.contains(&purpose) => {
-                    set.extended.push(purpose)
+                    set.extended.push(purpose);
                 }
                 Usage::Extended(_) => {}
             }

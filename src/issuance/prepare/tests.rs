@@ -1,4 +1,5 @@
 use futures::executor::block_on;
+use proptest::prelude::*;
 
 use super::*;
 use crate::issuance::{Profile, VerifiedCsr, Wanted, testing::*};
@@ -246,4 +247,153 @@ fn the_authority_key_id_is_the_bytes_of_the_ca_or_derived_where_it_has_none() {
         tbs.windows(22)
             .any(|window| window == [&[0x80, 20], derived.as_slice()].concat())
     );
+}
+
+/// The golden certificates: each is written out by the tests' own encoder.
+#[test]
+fn a_tls_leaf_is_these_very_bytes() {
+    use const_oid::db::rfc5280::*;
+    let root = Authority::root("root");
+    let key = TestKey::fixed();
+    let usages = words(&[
+        "digital signature",
+        "key encipherment",
+        "server auth",
+        "client auth",
+    ]);
+    let tbs = prepare(&leaf(&key), &key, &root, &wanting(&usages))
+        .unwrap()
+        .tbs;
+    let expected = sequence(&[
+        &[0xa0, 3, 2, 1, 2],
+        &tlv(2, &SERIAL),
+        &sequence(&[&oid_der(const_oid::db::rfc5912::ECDSA_WITH_SHA_256)]),
+        &common_name("root"),
+        &sequence(&[&tlv(0x17, b"231114221220Z"), &tlv(0x17, b"240212221220Z")]),
+        &common_name("leaf"),
+        key.spki(),
+        &tlv(
+            0xa3,
+            &sequence(&[
+                &extension(
+                    ID_CE_AUTHORITY_KEY_IDENTIFIER,
+                    false,
+                    &sequence(&[&tlv(0x80, b"key id")]),
+                ),
+                &extension(
+                    ID_CE_SUBJECT_KEY_IDENTIFIER,
+                    false,
+                    &tlv(
+                        4,
+                        &digest::digest(&digest::SHA256, key.octets()).as_ref()[..20],
+                    ),
+                ),
+                &extension(ID_CE_KEY_USAGE, true, &[3, 2, 7, 0x80]),
+                &extension(ID_CE_BASIC_CONSTRAINTS, true, &[0x30, 0]),
+                &extension(
+                    ID_CE_EXT_KEY_USAGE,
+                    false,
+                    &purposes(&[ID_KP_SERVER_AUTH, ID_KP_CLIENT_AUTH]),
+                ),
+                &extension(ID_CE_SUBJECT_ALT_NAME, false, &san(&[(DNS, b"a.example")])),
+            ]),
+        ),
+    ]);
+    assert_eq!(hex::encode(tbs), hex::encode(expected));
+}
+
+#[test]
+fn a_leaf_without_a_subject_past_2049_is_these_very_bytes() {
+    use const_oid::db::rfc5280::*;
+    let root = Authority::root("root");
+    let key = TestKey::rsa();
+    let csr = VerifiedCsr::parse(
+        Request::new("", key)
+            .names(&[(URI, b"spiffe://td/a")])
+            .pem(key)
+            .as_bytes(),
+    )
+    .unwrap();
+    let issuer = issuer(&root);
+    let params = issuer.profile().admit(&csr, &DEFAULT).unwrap();
+    // 2049-12-31T00:00:00Z
+    let tbs = PreparedCertificate::prepare(
+        &params,
+        &issuer,
+        at(2_524_521_600),
+        Serial::from_random([0; 16]),
+    )
+    .unwrap()
+    .tbs;
+    let expected = sequence(&[
+        &[0xa0, 3, 2, 1, 2],
+        &tlv(2, &[&[0x40][..], &[0; 15]].concat()),
+        &sequence(&[&oid_der(const_oid::db::rfc5912::ECDSA_WITH_SHA_256)]),
+        &common_name("root"),
+        &sequence(&[&tlv(0x17, b"491230235900Z"), &tlv(0x18, b"20500330235900Z")]),
+        &[0x30, 0],
+        key.spki(),
+        &tlv(
+            0xa3,
+            &sequence(&[
+                &extension(
+                    ID_CE_AUTHORITY_KEY_IDENTIFIER,
+                    false,
+                    &sequence(&[&tlv(0x80, b"key id")]),
+                ),
+                &extension(
+                    ID_CE_SUBJECT_KEY_IDENTIFIER,
+                    false,
+                    &tlv(
+                        4,
+                        &digest::digest(&digest::SHA256, key.octets()).as_ref()[..20],
+                    ),
+                ),
+                &extension(ID_CE_KEY_USAGE, true, &[3, 2, 5, 0xa0]),
+                &extension(ID_CE_BASIC_CONSTRAINTS, true, &[0x30, 0]),
+                &extension(
+                    ID_CE_SUBJECT_ALT_NAME,
+                    true,
+                    &san(&[(URI, b"spiffe://td/a")]),
+                ),
+            ]),
+        ),
+    ]);
+    assert_eq!(hex::encode(tbs), hex::encode(expected));
+}
+
+proptest! {
+    /// Names of any text, types of any tag: what is admitted passes every lint and carries the bytes of
+    /// the CSR; what is not is a refusal, never a bug of ours.
+    #[test]
+    fn whatever_is_admitted_is_prepared_with_the_bytes_of_its_csr(
+        common in "\\PC{0,70}",
+        kinds in proptest::collection::vec((0x80..0x89_u8, "[a-zA-Z0-9.*@:/ _-]{0,40}"), 0..4),
+        hours in -10_i64..10_000,
+    ) {
+        let authority = fixture();
+        let key = TestKey::each_kind()[1];
+        let mut request = Request::new(&common, key);
+        let names: Vec<(u8, &[u8])> = kinds.iter().map(|(tag, text)| (*tag, text.as_bytes())).collect();
+        if !names.is_empty() {
+            request = request.names(&names);
+        }
+        let Ok(csr) = VerifiedCsr::parse(request.pem(key).as_bytes()) else { return Ok(()) };
+        let issuer = issuer(authority);
+        let Ok(params) = issuer.profile().admit(&csr, &lasting(SignedDuration::from_hours(hours))) else { return Ok(()) };
+        match PreparedCertificate::prepare(&params, &issuer, now(), Serial::from_random(SERIAL)) {
+            Ok(prepared) => {
+                let contains = |part: &[u8]| prepared.tbs.windows(part.len()).any(|window| window == part);
+                prop_assert!(contains(&request.subject));
+                prop_assert!(contains(&request.spki));
+                prop_assert!(names.is_empty() || contains(&san(&names)));
+            }
+            Err(error) => prop_assert_eq!(error.fault(), Fault::Request, "{}", error),
+        }
+    }
+}
+
+fn fixture() -> &'static Authority {
+    static ROOT: std::sync::OnceLock<Authority> = std::sync::OnceLock::new();
+    ROOT.get_or_init(|| Authority::root("root"))
 }
