@@ -1,3 +1,5 @@
+//! Hostile and odd requests, each with its slug.
+
 use const_oid::db::{
     rfc5280::{ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE},
     rfc5912::{ECDSA_WITH_SHA_256, ID_SHA_256, SHA_1_WITH_RSA_ENCRYPTION},

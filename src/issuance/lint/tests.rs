@@ -1,3 +1,5 @@
+//! One certificate as it should be, spoilt once for each lint.
+
 use std::sync::Arc;
 
 use const_oid::{
@@ -95,51 +97,51 @@ const SPOILT: &[(&str, Spoil)] = &[
     ("decodable", |d| d.subject = sequence(&[&[5, 0]])),
     ("rfc5280_version_3", |d| d.version = tlv(0xa0, &[2, 1, 1])),
     ("rfc5280_serial_positive_at_most_20_octets", |d| {
-        d.serial = integer(&[0])
+        d.serial = integer(&[0]);
     }),
     ("rfc5280_serial_positive_at_most_20_octets", |d| {
-        d.serial = tlv(2, &[0x80; 16])
+        d.serial = tlv(2, &[0x80; 16]);
     }),
     ("cabf_serial_at_least_64_bits", |d| {
-        d.serial = integer(&[0x5a; 8])
+        d.serial = integer(&[0x5a; 8]);
     }),
     ("rfc5280_algorithm_fits_issuer_key", |d| {
-        d.algorithm = sequence(&[&oid_der(ECDSA_WITH_SHA_384)])
+        d.algorithm = sequence(&[&oid_der(ECDSA_WITH_SHA_384)]);
     }),
     ("rfc5280_issuer_is_ca_subject", |d| {
-        d.issuer = common_name("Root")
+        d.issuer = common_name("Root");
     }),
     ("rfc5280_time_encoding", |d| {
-        d.validity[1] = tlv(0x18, b"20240212221220Z")
+        d.validity[1] = tlv(0x18, b"20240212221220Z");
     }),
     ("rfc5280_validity_in_order", |d| {
-        d.validity[1] = d.validity[0].clone()
+        d.validity[1] = d.validity[0].clone();
     }),
     ("rfc5280_validity_within_ca", |d| {
-        d.validity[0] = tlv(0x17, b"200101000000Z")
+        d.validity[0] = tlv(0x17, b"200101000000Z");
     }),
     ("rfc5280_validity_within_ca", |d| {
-        d.validity[1] = tlv(0x17, b"280101000000Z")
+        d.validity[1] = tlv(0x17, b"280101000000Z");
     }),
     ("rfc5280_identity_present", |d| d.subject = sequence(&[])),
     ("rfc5280_identity_present", |d| {
-        d.set(ID_CE_SUBJECT_ALT_NAME, true, san(&[(DNS, b"a.example")]))
+        d.set(ID_CE_SUBJECT_ALT_NAME, true, san(&[(DNS, b"a.example")]));
     }),
     ("rfc5280_identity_present", |d| {
         d.subject = sequence(&[]);
         d.remove(ID_CE_SUBJECT_ALT_NAME);
     }),
     ("rfc5280_subject_is_not_issuer", |d| {
-        d.subject = common_name("root")
+        d.subject = common_name("root");
     }),
     ("rfc5280_no_unique_identifiers", |d| {
-        d.unique_id = tlv(0x81, &[0, 1])
+        d.unique_id = tlv(0x81, &[0, 1]);
     }),
     ("rfc5280_extensions_at_most_once", |d| {
-        d.extensions.push(d.extensions[0].clone())
+        d.extensions.push(d.extensions[0].clone());
     }),
     ("rfc5280_authority_key_id_matches_ca", |d| {
-        d.remove(ID_CE_AUTHORITY_KEY_IDENTIFIER)
+        d.remove(ID_CE_AUTHORITY_KEY_IDENTIFIER);
     }),
     ("rfc5280_authority_key_id_matches_ca", |d| {
         d.set(
@@ -149,28 +151,28 @@ const SPOILT: &[(&str, Spoil)] = &[
         );
     }),
     ("rfc5280_subject_key_id_present", |d| {
-        d.set(ID_CE_SUBJECT_KEY_IDENTIFIER, false, tlv(4, b"another"))
+        d.set(ID_CE_SUBJECT_KEY_IDENTIFIER, false, tlv(4, b"another"));
     }),
     ("rfc5280_key_usage_critical_and_not_empty", |d| {
-        d.set(ID_CE_KEY_USAGE, false, key_usage(&[0]))
+        d.set(ID_CE_KEY_USAGE, false, key_usage(&[0]));
     }),
     ("rfc5280_key_usage_critical_and_not_empty", |d| {
-        d.set(ID_CE_KEY_USAGE, true, tlv(3, &[0]))
+        d.set(ID_CE_KEY_USAGE, true, tlv(3, &[0]));
     }),
     ("rfc8813_key_usage_fits_key", |d| {
-        d.set(ID_CE_KEY_USAGE, true, key_usage(&[0, 2]))
+        d.set(ID_CE_KEY_USAGE, true, key_usage(&[0, 2]));
     }),
     ("rfc5280_leaf_is_no_ca", |d| {
-        d.set(ID_CE_KEY_USAGE, true, key_usage(&[0, 5]))
+        d.set(ID_CE_KEY_USAGE, true, key_usage(&[0, 5]));
     }),
     ("rfc5280_leaf_is_no_ca", |d| {
-        d.set(ID_CE_BASIC_CONSTRAINTS, true, sequence(&[&[1, 1, 0xff]]))
+        d.set(ID_CE_BASIC_CONSTRAINTS, true, sequence(&[&[1, 1, 0xff]]));
     }),
     ("rfc5280_leaf_is_no_ca", |d| {
-        d.remove(ID_CE_BASIC_CONSTRAINTS)
+        d.remove(ID_CE_BASIC_CONSTRAINTS);
     }),
     ("rfc5280_extended_key_usage_names_purposes", |d| {
-        d.set(ID_CE_EXT_KEY_USAGE, false, purposes(&[]))
+        d.set(ID_CE_EXT_KEY_USAGE, false, purposes(&[]));
     }),
     ("rfc5280_extended_key_usage_names_purposes", |d| {
         d.set(
@@ -180,7 +182,7 @@ const SPOILT: &[(&str, Spoil)] = &[
         );
     }),
     ("rfc5280_san_well_formed", |d| {
-        d.set(ID_CE_SUBJECT_ALT_NAME, false, san(&[(DNS, b"a b")]))
+        d.set(ID_CE_SUBJECT_ALT_NAME, false, san(&[(DNS, b"a b")]));
     }),
 ];
 

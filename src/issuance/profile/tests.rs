@@ -1,3 +1,5 @@
+//! What the default profile admits, and each refusal.
+
 use const_oid::db::rfc5280::{
     ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS,
     ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH,
