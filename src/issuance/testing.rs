@@ -1,0 +1,11 @@
+//! Keys, authorities and certification requests for tests, written octet by octet: odd ones too.
+
+mod authority;
+mod key;
+mod octets;
+mod request;
+
+pub(super) use authority::{Authority, at, bundle};
+pub(super) use key::{TestKey, Unwilling};
+pub(super) use octets::*;
+pub(super) use request::{DEFAULT, Request, lasting, wanting, words};
