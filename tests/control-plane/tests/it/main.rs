@@ -1,0 +1,1 @@
+//! The control plane and cert-manager, for real.
