@@ -119,9 +119,12 @@ pub struct AuditLog(Vec<AuditEvent>);
 impl AuditLog {
     /// Reads the log as it is now. A line that is still being written is left out.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let parse = |line| serde_json::from_str(line).with_context(|| format!("parse the audit log's line {line}"));
+        let parse = |line| {
+            serde_json::from_str(line).with_context(|| format!("parse the audit log's line {line}"))
+        };
         Ok(Self(whole.lines().map(parse).collect::<Result<_>>()?))
     }
 
@@ -152,8 +155,12 @@ impl AuditLog {
     /// Requests on a resource or one of its subresources, named in the plural, with the group (`issuers.cert-manager.io`) or without.
     #[must_use]
     pub fn on(self, resource: &str) -> Self {
-        let (plural, group) = resource.split_once('.').map_or((resource, None), |(plural, group)| (plural, Some(group)));
-        self.object(|object| object.resource == plural && group.is_none_or(|group| object.api_group == group))
+        let (plural, group) = resource
+            .split_once('.')
+            .map_or((resource, None), |(plural, group)| (plural, Some(group)));
+        self.object(|object| {
+            object.resource == plural && group.is_none_or(|group| object.api_group == group)
+        })
     }
 
     /// Requests on a subresource; the empty name stands for the object itself.

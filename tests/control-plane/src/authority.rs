@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use anyhow::{Context, Result};
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 
 /// id-at-organizationName, X.520.
@@ -35,7 +35,8 @@ impl Authority {
         params.distinguished_name = named("control-plane-ca");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?).context("make the control plane's CA")?;
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)
+            .context("make the control plane's CA")?;
         Ok(Self { issuer })
     }
 
@@ -53,30 +54,44 @@ impl Authority {
             SanType::DnsName(Ia5String::try_from("localhost")?),
         ];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.issue(params).with_context(|| format!("make the serving certificate of {name}"))
+        self.issue(params)
+            .with_context(|| format!("make the serving certificate of {name}"))
     }
 
     /// A client certificate as kube-apiserver reads it: the common name is the user, each organization a group.
     /// There is room for two groups, all that a service account has.
-    pub(crate) fn client(&self, user: &str, first_group: Option<&str>, second_group: Option<&str>) -> Result<Pair> {
+    pub(crate) fn client(
+        &self,
+        user: &str,
+        first_group: Option<&str>,
+        second_group: Option<&str>,
+    ) -> Result<Pair> {
         let mut params = CertificateParams::default();
         params.distinguished_name = named(user);
         if let Some(group) = first_group {
-            params.distinguished_name.push(DnType::OrganizationName, group);
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, group);
         }
         if let Some(group) = second_group {
             // rcgen keeps one value per type: the same OID under its other name makes a second one.
-            params.distinguished_name.push(DnType::CustomDnType(ORGANIZATION.to_vec()), group);
+            params
+                .distinguished_name
+                .push(DnType::CustomDnType(ORGANIZATION.to_vec()), group);
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.issue(params).with_context(|| format!("make the client certificate of {user}"))
+        self.issue(params)
+            .with_context(|| format!("make the client certificate of {user}"))
     }
 
     fn issue(&self, mut params: CertificateParams) -> Result<Pair> {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(Pair {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
     }
 }
 

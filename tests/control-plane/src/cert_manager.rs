@@ -10,9 +10,11 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::authority::Pair;
 use crate::kubeconfig;
-use crate::plane::{ControlPlane, free_ports};
+use crate::plane::ControlPlane;
 use crate::poll::until;
+use crate::ports::{free_ports, retry_on_taken_port};
 use crate::process::{Process, Program};
 
 /// cert-manager's own, and the chart's name and release.
@@ -81,40 +83,18 @@ impl CertManager {
     ///
     /// When a program is not built, an object is refused, or the webhook does not answer within a minute.
     pub async fn start(plane: &ControlPlane, options: CertManagerOptions) -> Result<Self> {
+        retry_on_taken_port(async || Self::try_start(plane, &options).await).await
+    }
+
+    async fn try_start(plane: &ControlPlane, options: &CertManagerOptions) -> Result<Self> {
         let [port] = free_ports()?;
         let (serving, ca) = plane.serving_certificate("cert-manager-webhook")?;
-        let file = |name: &str, content: &str| plane.folder().write(&plane.log_dir().join(name), content);
-        let certificate = file("cert-manager-webhook.crt", &serving.certificate)?;
-        let key = file("cert-manager-webhook.key", &serving.key)?;
-
-        let ((), objects) = tokio::try_join!(install_crds(plane), render_chart(plane, &options, port, &ca))?;
+        let ((), objects) =
+            tokio::try_join!(install_crds(plane), render_chart(plane, options, port, &ca))?;
         plane.apply(&objects).await?;
-
-        let program = plane.tools().program("cert-manager")?;
-        let gates = format!("--feature-gates={}", options.feature_gates.join(","));
-        let kubeconfig = |account: &str| -> Result<String> {
-            Ok(format!("--kubeconfig={}", plane.service_account(NAMESPACE, account)?.display()))
-        };
-        let webhook = Program::new(&program).args(["webhook", &gates, &kubeconfig("cert-manager-webhook")?]).args([
-            format!("--secure-port={port}"),
-            format!("--tls-cert-file={}", certificate.display()),
-            format!("--tls-private-key-file={}", key.display()),
-        ]);
-        let mut controller =
-            Program::new(&program).args(["controller", &gates, &kubeconfig("cert-manager")?]).args([
-                format!("--approver={}", options.approver),
-                format!("--enable-gateway-api={}", options.gateway_api),
-                format!("--cluster-resource-namespace={}", options.cluster_resource_namespace),
-            ]);
-        if let Some(wait) = options.minimum_backoff {
-            controller = controller.args([format!(
-                "--certificate-request-minimum-backoff-duration={}ms",
-                wait.as_millis()
-            )]);
-        }
         let cert_manager = Self {
-            webhook: Process::start("cert-manager-webhook", webhook, plane.log_dir())?,
-            controller: Process::start("cert-manager-controller", controller, plane.log_dir())?,
+            webhook: start_webhook(plane, options, port, &serving)?,
+            controller: start_controller(plane, options)?,
             admin: plane.admin_kubeconfig(),
         };
         cert_manager.webhook_answers().await?;
@@ -177,7 +157,10 @@ impl CertManager {
         let client = kubeconfig::client(&self.admin).await?;
         let issuers = Api::<DynamicObject>::namespaced_with(client, NAMESPACE, &kind);
         let issuer: DynamicObject = serde_json::from_value(issuer)?;
-        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+        let dry_run = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
         until("cert-manager's webhook to answer", READY, async || {
             self.webhook.check_running()?;
             self.controller.check_running()?;
@@ -188,17 +171,85 @@ impl CertManager {
     }
 }
 
+fn start_webhook(
+    plane: &ControlPlane,
+    options: &CertManagerOptions,
+    port: u16,
+    serving: &Pair,
+) -> Result<Process> {
+    let file =
+        |name: &str, content: &str| plane.folder().write(&plane.log_dir().join(name), content);
+    let certificate = file("cert-manager-webhook.crt", &serving.certificate)?;
+    let key = file("cert-manager-webhook.key", &serving.key)?;
+    let program = program(plane, options, "webhook", "cert-manager-webhook")?.args([
+        format!("--secure-port={port}"),
+        format!("--tls-cert-file={}", certificate.display()),
+        format!("--tls-private-key-file={}", key.display()),
+    ]);
+    Process::start("cert-manager-webhook", program, plane.log_dir())
+}
+
+fn start_controller(plane: &ControlPlane, options: &CertManagerOptions) -> Result<Process> {
+    let mut program = program(plane, options, "controller", "cert-manager")?.args([
+        format!("--approver={}", options.approver),
+        format!("--enable-gateway-api={}", options.gateway_api),
+        format!(
+            "--cluster-resource-namespace={}",
+            options.cluster_resource_namespace
+        ),
+    ]);
+    if let Some(wait) = options.minimum_backoff {
+        program = program.args([format!(
+            "--certificate-request-minimum-backoff-duration={}ms",
+            wait.as_millis()
+        )]);
+    }
+    Process::start("cert-manager-controller", program, plane.log_dir())
+}
+
+/// The program with what both commands need, as the service account that the chart gives them.
+fn program(
+    plane: &ControlPlane,
+    options: &CertManagerOptions,
+    command: &str,
+    account: &str,
+) -> Result<Program> {
+    let kubeconfig = plane.service_account(NAMESPACE, account)?;
+    Ok(Program::new(plane.tools().program("cert-manager")?).args([
+        command.to_owned(),
+        format!("--feature-gates={}", options.feature_gates.join(",")),
+        format!("--kubeconfig={}", kubeconfig.display()),
+    ]))
+}
+
 /// Applies the CRDs and waits until the API server serves them, so that no informer meets a kind that is not there.
 async fn install_crds(plane: &ControlPlane) -> Result<()> {
     let folder = plane.tools().cert_manager_crds()?;
-    let folder = folder.to_str().context("the path of the CRDs is not UTF-8")?;
-    plane.kubectl(&["apply", "--server-side", "-f", folder]).await?;
-    plane.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", folder]).await?;
+    let folder = folder
+        .to_str()
+        .context("the path of the CRDs is not UTF-8")?;
+    plane
+        .kubectl(&["apply", "--server-side", "-f", folder])
+        .await?;
+    plane
+        .kubectl(&[
+            "wait",
+            "--for=condition=Established",
+            "--timeout=60s",
+            "-f",
+            folder,
+        ])
+        .await?;
     Ok(())
 }
 
 /// Renders cert-manager's own chart and keeps what its processes need, the webhook's CA put in.
-async fn render_chart(plane: &ControlPlane, options: &CertManagerOptions, port: u16, ca: &str) -> Result<String> {
+async fn render_chart(
+    plane: &ControlPlane,
+    options: &CertManagerOptions,
+    port: u16,
+    ca: &str,
+) -> Result<String> {
     let values = json!({
         "approveSignerNames": options.approve_signer_names,
         "crds": {"enabled": false},
@@ -222,20 +273,39 @@ async fn render_chart(plane: &ControlPlane, options: &CertManagerOptions, port: 
         .await
         .context("run helm")?;
     if !output.status.success() {
-        bail!("helm template: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "helm template: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     let rendered = String::from_utf8(output.stdout).context("read what helm prints")?;
-    let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered).context("parse what helm prints")?;
+    let objects: Vec<Value> =
+        serde_saphyr::from_multiple(&rendered).context("parse what helm prints")?;
 
-    let mut kept = vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})];
+    let mut kept =
+        vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})];
     for mut object in objects {
-        if !object.get("kind").and_then(Value::as_str).is_some_and(|kind| NEEDED.contains(&kind)) {
+        if !object
+            .get("kind")
+            .and_then(Value::as_str)
+            .is_some_and(|kind| NEEDED.contains(&kind))
+        {
             continue;
         }
-        for webhook in object.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten() {
-            let client = webhook.get_mut("clientConfig").and_then(Value::as_object_mut);
+        for webhook in object
+            .get_mut("webhooks")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            let client = webhook
+                .get_mut("clientConfig")
+                .and_then(Value::as_object_mut);
             let client = client.context("a webhook of cert-manager's chart has no clientConfig")?;
-            client.insert("caBundle".to_owned(), Base64::encode_string(ca.as_bytes()).into());
+            client.insert(
+                "caBundle".to_owned(),
+                Base64::encode_string(ca.as_bytes()).into(),
+            );
         }
         kept.push(object);
     }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+/// When this environment variable is set, no folder is removed.
+const KEEP: &str = "CONTROL_PLANE_KEEP";
 const PREFIX: &str = "control-plane-";
 /// Locked for as long as the owner lives: the kernel lets go of it however the owner ends.
 const LOCK: &str = "owner.lock";
@@ -22,13 +24,19 @@ impl Folder {
     pub(crate) fn new() -> Result<Self> {
         let parent = std::env::temp_dir();
         sweep(&parent);
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&parent).context("make a temporary folder")?;
+        let folder = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir_in(&parent)
+            .context("make a temporary folder")?;
         // Locked before it has the name that a sweep looks for.
         let early = folder.path().join("owner");
         let lock = File::create(&early).context("create the lock of the folder")?;
         lock.lock().context("lock the folder")?;
         std::fs::rename(&early, folder.path().join(LOCK)).context("name the lock of the folder")?;
-        Ok(Self { path: folder.keep(), _lock: lock })
+        Ok(Self {
+            path: folder.keep(),
+            _lock: lock,
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -51,10 +59,13 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || std::env::var_os(KEEP).is_some() {
             // Without a lock no sweep takes it.
             drop(std::fs::remove_file(self.path.join(LOCK)));
-            eprintln!("the logs of the control plane stay in {}", self.path.display());
+            eprintln!(
+                "the logs of the control plane stay in {}",
+                self.path.display()
+            );
         } else {
             drop(std::fs::remove_dir_all(&self.path));
         }
@@ -63,7 +74,8 @@ impl Drop for Folder {
 
 fn sweep(parent: &Path) {
     let folders = std::fs::read_dir(parent).into_iter().flatten().flatten();
-    for folder in folders.filter(|folder| folder.file_name().to_string_lossy().starts_with(PREFIX)) {
+    for folder in folders.filter(|folder| folder.file_name().to_string_lossy().starts_with(PREFIX))
+    {
         if let Ok(lock) = File::open(folder.path().join(LOCK))
             && lock.try_lock().is_ok()
         {

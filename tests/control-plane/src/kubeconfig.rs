@@ -34,7 +34,9 @@ pub(crate) fn render(server: &str, ca: &str, user: &str, client: &Pair) -> Strin
 
 /// A client that lives on the runtime that calls: it must not be used on another one.
 pub(crate) async fn client(path: &Path) -> Result<kube::Client> {
-    let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("read {}", path.display()))?;
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let kubeconfig =
+        Kubeconfig::read_from(path).with_context(|| format!("read {}", path.display()))?;
+    let config =
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(kube::Client::try_from(config)?)
 }

@@ -34,6 +34,7 @@ mod folder;
 mod kubeconfig;
 mod plane;
 mod poll;
+mod ports;
 mod process;
 mod tools;
 

@@ -1,6 +1,5 @@
 //! etcd and kube-apiserver as plain processes.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,12 +13,11 @@ use crate::authority::{Authority, Pair};
 use crate::folder::Folder;
 use crate::kubeconfig;
 use crate::poll::until;
+use crate::ports::{free_ports, retry_on_taken_port};
 use crate::process::{Process, Program};
 use crate::tools::Tools;
 
 const READY: Duration = Duration::from_secs(120);
-/// How often a start is tried again when somebody else took one of the ports that were free a moment before.
-const ATTEMPTS: usize = 5;
 
 /// How a control plane differs from the usual one.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +28,8 @@ pub struct Options {
 
 /// A running control plane; dropping it ends its processes and removes its folder.
 ///
-/// Its folder stays when it is dropped in a panic, that is when a test fails, and standard error says where.
+/// Its folder stays, and standard error says where, when it is dropped in a panic, that is when an assertion fails,
+/// and always when the environment variable `CONTROL_PLANE_KEEP` is set.
 #[derive(Debug)]
 pub struct ControlPlane {
     // Fields are dropped in this order: first the processes, then the folder that they write to.
@@ -50,13 +49,7 @@ impl ControlPlane {
     /// When the programs are not built, or one of them ends or is not ready within two minutes; the message has the
     /// end of its log.
     pub async fn start(options: Options) -> Result<Self> {
-        let mut attempt = 1;
-        loop {
-            match Self::try_start(&options).await {
-                Err(error) if attempt < ATTEMPTS && format!("{error:#}").contains("address already in use") => attempt += 1,
-                other => return other,
-            }
-        }
+        retry_on_taken_port(async || Self::try_start(&options).await).await
     }
 
     async fn try_start(options: &Options) -> Result<Self> {
@@ -82,13 +75,15 @@ impl ControlPlane {
         let api_server = Process::start("kube-apiserver", api_server, folder.path())?;
         let plane = Self {
             api_server,
-            etcd: etcd,
+            etcd,
             authority,
             url: format!("https://127.0.0.1:{api_port}"),
             tools,
             folder,
         };
-        let admin = plane.authority.client("admin", Some("system:masters"), None)?;
+        let admin = plane
+            .authority
+            .client("admin", Some("system:masters"), None)?;
         plane.write_kubeconfig("admin", &admin)?;
         plane.ready().await?;
         Ok(plane)
@@ -126,7 +121,9 @@ impl ControlPlane {
     pub fn service_account(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let user = format!("system:serviceaccount:{namespace}:{name}");
         let of_namespace = format!("system:serviceaccounts:{namespace}");
-        let pair = self.authority.client(&user, Some("system:serviceaccounts"), Some(&of_namespace))?;
+        let pair =
+            self.authority
+                .client(&user, Some("system:serviceaccounts"), Some(&of_namespace))?;
         self.write_kubeconfig(&format!("{namespace}.{name}"), &pair)
     }
 
@@ -164,7 +161,12 @@ impl ControlPlane {
     ///
     /// When kubectl fails; the message is what it says.
     pub async fn apply(&self, manifests: &str) -> Result<()> {
-        self.run_kubectl(&self.admin_kubeconfig(), &["apply", "--server-side", "-f", "-"], manifests).await?;
+        self.run_kubectl(
+            &self.admin_kubeconfig(),
+            &["apply", "--server-side", "-f", "-"],
+            manifests,
+        )
+        .await?;
         Ok(())
     }
 
@@ -222,7 +224,11 @@ impl ControlPlane {
             self.etcd.check_running()?;
             self.api_server.check_running()?;
             let request = http::Request::get("/readyz").body(Vec::new())?;
-            Ok(client.request_text(request).await.ok().filter(|answer| answer == "ok"))
+            Ok(client
+                .request_text(request)
+                .await
+                .ok()
+                .filter(|answer| answer == "ok"))
         })
         .await?;
         Ok(())
@@ -242,7 +248,10 @@ impl ControlPlane {
             .kill_on_drop(true)
             .spawn()
             .context("start kubectl")?;
-        let mut stdin = child.stdin.take().context("open kubectl's standard input")?;
+        let mut stdin = child
+            .stdin
+            .take()
+            .context("open kubectl's standard input")?;
         let feed = async move {
             // A kubectl that does not read its input closes the pipe, which is no fault.
             drop(stdin.write_all(input.as_bytes()).await);
@@ -250,7 +259,11 @@ impl ControlPlane {
         let ((), output) = tokio::join!(feed, child.wait_with_output());
         let output = output.context("wait for kubectl")?;
         if !output.status.success() {
-            bail!("kubectl {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+            bail!(
+                "kubectl {}: {}",
+                args.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
         String::from_utf8(output.stdout).context("read what kubectl prints")
     }
@@ -263,11 +276,18 @@ impl ControlPlane {
     }
 
     fn kubeconfig_path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(format!("{}.kubeconfig", name.replace(['/', ':'], "-")))
+        self.folder
+            .path()
+            .join(format!("{}.kubeconfig", name.replace(['/', ':'], "-")))
     }
 }
 
-fn api_server_flags(folder: &Folder, authority: &Authority, etcd_url: &str, port: u16) -> Result<Vec<String>> {
+fn api_server_flags(
+    folder: &Folder,
+    authority: &Authority,
+    etcd_url: &str,
+    port: u16,
+) -> Result<Vec<String>> {
     let file = |name: &str, content: &str| folder.write(&folder.path().join(name), content);
     let serving = authority.server("kube-apiserver")?;
     let tokens = authority.server("service-account-tokens")?;
@@ -295,20 +315,11 @@ fn api_server_flags(folder: &Folder, authority: &Authority, etcd_url: &str, port
         "--disable-admission-plugins=ServiceAccount".to_owned(),
         "--allow-privileged".to_owned(),
         format!("--audit-policy-file={}", policy.display()),
-        format!("--audit-log-path={}", folder.path().join("audit.log").display()),
+        format!(
+            "--audit-log-path={}",
+            folder.path().join("audit.log").display()
+        ),
         // Never rotated, so that one file has everything. In MB.
         "--audit-log-maxsize=100000".to_owned(),
     ])
-}
-
-/// Ports that were free a moment ago. All are held until all are known, so they differ.
-pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let mut ports = [0; N];
-    let mut held = Vec::new();
-    for port in &mut ports {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
-        *port = listener.local_addr().context("read the free port")?.port();
-        held.push(listener);
-    }
-    Ok(ports)
 }

@@ -37,7 +37,12 @@ pub struct Program {
 impl Program {
     /// A program without arguments. A bare name is looked up in `PATH`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), args: Vec::new(), envs: Vec::new(), separate_stdout: false }
+        Self {
+            path: path.into(),
+            args: Vec::new(),
+            envs: Vec::new(),
+            separate_stdout: false,
+        }
     }
 
     /// Adds arguments.
@@ -90,9 +95,19 @@ impl Process {
     /// `setpriv` in the log, with exit code 127.
     pub fn start(name: &str, program: Program, folder: &Path) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
-        let stdout = if program.separate_stdout { folder.join(format!("{name}.out")) } else { log.clone() };
+        let stdout = if program.separate_stdout {
+            folder.join(format!("{name}.out"))
+        } else {
+            log.clone()
+        };
         let run = Mutex::new(Run::start(name, &program, &log, &stdout)?);
-        Ok(Self { name: name.to_owned(), program, log, stdout, run })
+        Ok(Self {
+            name: name.to_owned(),
+            program,
+            log,
+            stdout,
+            run,
+        })
     }
 
     /// Starts the program again, with the same arguments and files. Kills it first when it runs.
@@ -154,7 +169,10 @@ impl Process {
                 }
             }
             if let Some(status) = ended {
-                bail!("{} ended with {status} before it wrote a line with {text:?}", self.name);
+                bail!(
+                    "{} ended with {status} before it wrote a line with {text:?}",
+                    self.name
+                );
             }
             Ok(None)
         })
@@ -168,7 +186,10 @@ impl Process {
     ///
     /// When the kernel refuses to tell.
     pub fn exit_status(&self) -> Result<Option<ExitStatus>> {
-        self.run().child.try_wait().with_context(|| format!("ask for the exit status of {}", self.name))
+        self.run()
+            .child
+            .try_wait()
+            .with_context(|| format!("ask for the exit status of {}", self.name))
     }
 
     /// Fails when the process has ended; the message has the end of its log.
@@ -189,9 +210,11 @@ impl Process {
     ///
     /// When the time is over.
     pub async fn wait(&self, timeout: Duration) -> Result<ExitStatus> {
-        until(&format!("the end of {}", self.name), timeout, async || self.exit_status())
-            .await
-            .map_err(|error| anyhow!("{error:#}; {}", self.tail()))
+        until(&format!("the end of {}", self.name), timeout, async || {
+            self.exit_status()
+        })
+        .await
+        .map_err(|error| anyhow!("{error:#}; {}", self.tail()))
     }
 
     /// Sends a signal to the process alone. `Signal::STOP` freezes it, `Signal::CONT` lets it go on.
@@ -203,9 +226,13 @@ impl Process {
         // While the lock is held the child is not reaped, so the id is still its own.
         let mut run = self.run();
         if let Some(status) = run.child.try_wait()? {
-            bail!("{} has ended with {status} and cannot be sent a signal", self.name);
+            bail!(
+                "{} has ended with {status} and cannot be sent a signal",
+                self.name
+            );
         }
-        kill_process(Pid::from_child(&run.child), signal).with_context(|| format!("send {signal:?} to {}", self.name))
+        kill_process(Pid::from_child(&run.child), signal)
+            .with_context(|| format!("send {signal:?} to {}", self.name))
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -233,8 +260,14 @@ impl Process {
     fn tail(&self) -> String {
         let log = self.log().unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        let tail = lines.get(lines.len().saturating_sub(TAIL)..).unwrap_or_default();
-        format!("its log, {}, ends:\n{}", self.log.display(), tail.join("\n"))
+        let tail = lines
+            .get(lines.len().saturating_sub(TAIL)..)
+            .unwrap_or_default();
+        format!(
+            "its log, {}, ends:\n{}",
+            self.log.display(),
+            tail.join("\n")
+        )
     }
 
     fn run(&self) -> MutexGuard<'_, Run> {
@@ -253,7 +286,11 @@ impl Run {
         let append = |path: &Path| -> Result<(File, usize)> {
             let file = File::options().create(true).append(true).open(path);
             let file = file.with_context(|| format!("open {}", path.display()))?;
-            let length = file.metadata()?.len().try_into().context("the file is too long")?;
+            let length = file
+                .metadata()?
+                .len()
+                .try_into()
+                .context("the file is too long")?;
             Ok((file, length))
         };
         let (log, log_start) = append(log)?;
@@ -270,7 +307,11 @@ impl Run {
             .process_group(0);
         let child = spawn_from_lasting_thread(command)
             .with_context(|| format!("start {name} through setpriv, of the package util-linux"))?;
-        Ok(Self { child, log_start, stdout_start })
+        Ok(Self {
+            child,
+            log_start,
+            stdout_start,
+        })
     }
 }
 

@@ -27,7 +27,9 @@ impl Tools {
             bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
         }
         let path = String::from_utf8(output.stdout).context("read the path of the tools")?;
-        Ok(Self { folders: std::env::split_paths(path.trim()).collect() })
+        Ok(Self {
+            folders: std::env::split_paths(path.trim()).collect(),
+        })
     }
 
     /// The full path of a program.
@@ -50,8 +52,17 @@ impl Tools {
     }
 
     fn find(&self, name: &Path) -> Result<PathBuf> {
-        let Some(found) = self.folders.iter().map(|folder| folder.join(name)).find(|path| path.exists()) else {
-            bail!("{} is in none of {:?}: run `make tools`", name.display(), self.folders);
+        let Some(found) = self
+            .folders
+            .iter()
+            .map(|folder| folder.join(name))
+            .find(|path| path.exists())
+        else {
+            bail!(
+                "{} is in none of {:?}: run `make tools`",
+                name.display(),
+                self.folders
+            );
         };
         Ok(found)
     }
