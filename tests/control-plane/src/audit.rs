@@ -208,3 +208,42 @@ impl IntoIterator for AuditLog {
         self.0.into_iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = r#"{"auditID":"1","stage":"ResponseComplete","verb":"get","requestURI":"/readyz","user":{"username":"admin"},"responseStatus":{"code":200},"requestReceivedTimestamp":"a","stageTimestamp":"b"}
+{"auditID":"2","stage":"ResponseComplete","verb":"patch","requestURI":"/apis","user":{"username":"issuer"},"objectRef":{"apiGroup":"cert-manager.io","resource":"certificaterequests","subresource":"status","namespace":"payments","name":"web-1"},"responseStatus":{"code":409,"reason":"Conflict"},"requestObject":{"status":{}},"requestReceivedTimestamp":"a","stageTimestamp":"b"}
+{"auditID":"3","stage":"ResponseComplete","verb":"patch","requestURI":"/apis","user":{"username":"issuer"},"objectRef":{"apiGroup":"cert-manager.io","resource":"certificaterequests","subresource":"status","namespace":"payments","name":"web-1"},"responseStatus":{"code":200},"requestReceivedTimestamp":"a","stageTimestamp":"b"}
+{"auditID":"4","stage":"ResponseComplete","verb":"create","requestURI":"/api","user":{"username":"issuer"},"objectRef":{"resource":"events","namespace":"payments"},"responseStatus":{"code":201},"requestReceivedTimestamp":"a","stageTimestamp":"b"}
+{"auditID":"5","stage":"Resp"#;
+
+    fn ids(log: AuditLog) -> Vec<String> {
+        log.into_iter().map(|event| event.audit_id).collect()
+    }
+
+    #[test]
+    fn filters_narrow_the_log_down_and_an_unfinished_line_is_left_out() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), LOG).unwrap();
+        let log = || AuditLog::read(file.path()).unwrap();
+        assert_eq!(ids(log()), ["1", "2", "3", "4"]);
+        assert_eq!(ids(log().writes().by("issuer")), ["2", "3", "4"]);
+        assert_eq!(ids(log().by("admin").writes()), [""; 0]);
+        let status = || {
+            log()
+                .on("certificaterequests.cert-manager.io")
+                .subresource("status")
+        };
+        assert_eq!(ids(status().of("payments", "web-1")), ["2", "3"]);
+        assert_eq!(ids(status().succeeded()), ["3"]);
+        assert_eq!(ids(status().answered(409)), ["2"]);
+        assert_eq!(
+            ids(log().on("certificaterequests").subresource("")),
+            [""; 0]
+        );
+        assert_eq!(ids(log().on("events.events.k8s.io")), [""; 0]);
+        assert_eq!(ids(log().on("events").verb("create")), ["4"]);
+    }
+}

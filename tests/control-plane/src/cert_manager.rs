@@ -83,7 +83,7 @@ impl CertManager {
     ///
     /// When a program is not built, an object is refused, or the webhook does not answer within a minute.
     pub async fn start(plane: &ControlPlane, options: CertManagerOptions) -> Result<Self> {
-        retry_on_taken_port(async || Self::try_start(plane, &options).await).await
+        retry_on_taken_port(|| Self::try_start(plane, &options)).await
     }
 
     async fn try_start(plane: &ControlPlane, options: &CertManagerOptions) -> Result<Self> {

@@ -12,6 +12,10 @@
 //! There is no kubelet and no kube-controller-manager: Pods do not run, nothing is garbage collected, and a deleted
 //! namespace stays `Terminating`.
 //!
+//! Starting takes seconds, so tests may share a control plane in a `static`; each then works in a namespace of its own.
+//! A `static` is never dropped: the kernel kills its processes when the tests end, and the next control plane removes
+//! the folder. A [`kube::Client`] belongs to the runtime that made it, so each test asks for its own.
+//!
 //! The programs are built by `make tools` (see `tests/tools/README.md`).
 //!
 //! ```no_run

@@ -49,7 +49,7 @@ impl ControlPlane {
     /// When the programs are not built, or one of them ends or is not ready within two minutes; the message has the
     /// end of its log.
     pub async fn start(options: Options) -> Result<Self> {
-        retry_on_taken_port(async || Self::try_start(&options).await).await
+        retry_on_taken_port(|| Self::try_start(&options)).await
     }
 
     async fn try_start(options: &Options) -> Result<Self> {

@@ -12,10 +12,10 @@ const INTERVAL: Duration = Duration::from_millis(50);
 ///
 /// When the probe itself fails, which ends the wait at once, and when the time is over; the message then says
 /// `what` was waited for.
-pub async fn until<T>(
+pub async fn until<T, F: Future<Output = Result<Option<T>>>>(
     what: &str,
     timeout: Duration,
-    mut probe: impl AsyncFnMut() -> Result<Option<T>>,
+    mut probe: impl FnMut() -> F,
 ) -> Result<T> {
     let start = Instant::now();
     loop {

@@ -19,7 +19,9 @@ pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
 }
 
 /// Starts servers again, on other ports, when somebody took one between [`free_ports`] and the server's own bind.
-pub(crate) async fn retry_on_taken_port<T>(mut start: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+pub(crate) async fn retry_on_taken_port<T, F: Future<Output = Result<T>>>(
+    mut start: impl FnMut() -> F,
+) -> Result<T> {
     let mut attempt = 1;
     loop {
         match start().await {

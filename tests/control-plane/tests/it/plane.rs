@@ -23,6 +23,17 @@ async fn two_control_planes_at_once_share_nothing() -> Result<()> {
     other.apply(NAMESPACE).await
 }
 
+/// What a `static` that tests share, and a spawned task, ask for. That it compiles is the test.
+#[test]
+fn a_control_plane_can_be_shared_and_started_from_any_task() {
+    fn shared<T: Send + Sync>() {}
+    fn sent<T: Send>(_: impl FnOnce() -> T) {}
+    shared::<ControlPlane>();
+    shared::<CertManager>();
+    sent(|| ControlPlane::start(Options::default()));
+    sent(|| until("nothing", PATIENCE, async || Ok(Some(()))));
+}
+
 #[tokio::test]
 async fn objects_outlast_the_api_server() -> Result<()> {
     let plane = start().await?;
