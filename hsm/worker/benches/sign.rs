@@ -1,2 +1,2 @@
-//! x
+//! Written next.
 fn main() {}
