@@ -156,9 +156,15 @@ fn remedy_for(code: RvError) -> Remedy {
 /// Function and code by their names in the standard; a vendor's code in hexadecimal.
 pub(crate) fn code(error: &Error) -> TokenCode {
     if let Error::Pkcs11(code, function) = error {
-        TokenCode { function: format!("C_{function:?}"), code: code_name(*code) }
+        TokenCode {
+            function: format!("C_{function:?}"),
+            code: code_name(*code),
+        }
     } else {
-        TokenCode { function: "the library".into(), code: error.to_string() }
+        TokenCode {
+            function: "the library".into(),
+            code: error.to_string(),
+        }
     }
 }
 

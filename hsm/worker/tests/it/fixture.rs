@@ -8,8 +8,8 @@ use std::{
 };
 
 use hsm::{
-    BoxFuture, KeySelector, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused, Pin, Token, TokenInfo,
-    TokenSelector, TokenSpec, TokenState,
+    BoxFuture, KeySelector, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused, Pin, Token,
+    TokenInfo, TokenSelector, TokenSpec, TokenState,
 };
 use softhsm_test_helpers::{SoftHsm, TestKey, TestToken};
 
@@ -22,7 +22,10 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new(pin: &str) -> Arc<Self> {
-        Arc::new(Self { pin: Mutex::new(pin.into()), outcomes: Mutex::default() })
+        Arc::new(Self {
+            pin: Mutex::new(pin.into()),
+            outcomes: Mutex::default(),
+        })
     }
 
     pub(crate) fn set_pin(&self, pin: &str) {
@@ -37,10 +40,20 @@ impl Gate {
 impl LoginGate for Gate {
     fn permit<'a>(&'a self, _: &'a TokenInfo) -> BoxFuture<'a, Result<LoginPermit, LoginRefused>> {
         let pin = Pin::new(self.pin.lock().unwrap().clone());
-        Box::pin(async move { Ok(LoginPermit { pin, version: "1".into() }) })
+        Box::pin(async move {
+            Ok(LoginPermit {
+                pin,
+                version: "1".into(),
+            })
+        })
     }
 
-    fn record<'a>(&'a self, _: &'a TokenInfo, version: &'a str, outcome: LoginOutcome) -> BoxFuture<'a, ()> {
+    fn record<'a>(
+        &'a self,
+        _: &'a TokenInfo,
+        version: &'a str,
+        outcome: LoginOutcome,
+    ) -> BoxFuture<'a, ()> {
         assert_eq!(version, "1");
         self.outcomes.lock().unwrap().push(outcome);
         Box::pin(async {})
@@ -54,7 +67,11 @@ pub(crate) fn worker() -> PathBuf {
 pub(crate) fn spec(token: &TestToken) -> TokenSpec {
     TokenSpec {
         name: token.label().into(),
-        launch: Launch::Child { program: worker(), module: token.module().into(), env: token.env() },
+        launch: Launch::Child {
+            program: worker(),
+            module: token.module().into(),
+            env: token.env(),
+        },
         token: TokenSelector::Serial(token.serial().into()),
         sessions: NonZeroU16::new(2),
         hang_after: Duration::from_secs(30),
@@ -76,14 +93,21 @@ pub(crate) fn served(token: &TestToken) -> Token {
 }
 
 pub(crate) fn selector(key: &TestKey) -> KeySelector {
-    KeySelector { label: Some(key.label().into()), id: Some(key.id().into()), public_key: Some(key.spki_der()) }
+    KeySelector {
+        label: Some(key.label().into()),
+        id: Some(key.id().into()),
+        public_key: Some(key.spki_der()),
+    }
 }
 
 /// Waits for a state.
 pub(crate) async fn until(token: &Token, wanted: impl FnMut(&TokenState) -> bool) -> TokenState {
     let mut state = token.state();
     let reached = tokio::time::timeout(Duration::from_secs(60), state.wait_for(wanted)).await;
-    reached.unwrap_or_else(|_| panic!("still {:?}", token.state().borrow())).unwrap().clone()
+    reached
+        .unwrap_or_else(|_| panic!("still {:?}", token.state().borrow()))
+        .unwrap()
+        .clone()
 }
 
 /// The worker processes of a module environment, by process id.
@@ -93,7 +117,11 @@ pub(crate) fn workers(token: &TestToken) -> Vec<i32> {
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let ours = |pid: &i32| {
         let of = |file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        let holds = |octets: Vec<u8>, text: &str| octets.windows(text.len()).any(|window| window == text.as_bytes());
+        let holds = |octets: Vec<u8>, text: &str| {
+            octets
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
+        };
         holds(of("cmdline"), "pkcs11-hsm-worker") && holds(of("environ"), &configuration)
     };
     pids.filter(ours).collect()

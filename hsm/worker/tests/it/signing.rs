@@ -20,8 +20,14 @@ fn digest_of(hash: Hash) -> Vec<u8> {
     digest::digest(algorithm, MESSAGE).as_ref().to_vec()
 }
 
-fn verifies(key: &TestKey, algorithm: &'static dyn VerificationAlgorithm, signature: &[u8]) -> bool {
-    UnparsedPublicKey::new(algorithm, key.public_octets()).verify(MESSAGE, signature).is_ok()
+fn verifies(
+    key: &TestKey,
+    algorithm: &'static dyn VerificationAlgorithm,
+    signature: &[u8],
+) -> bool {
+    UnparsedPublicKey::new(algorithm, key.public_octets())
+        .verify(MESSAGE, signature)
+        .is_ok()
 }
 
 async fn sign_and_verify(
@@ -35,19 +41,46 @@ async fn sign_and_verify(
     let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
     assert_eq!(key.algorithm(), expected);
     for (mechanism, hash, verifier) in cases {
-        let signature = hsm.sign(&key, *mechanism, &digest_of(*hash), soon()).await.unwrap();
+        let signature = hsm
+            .sign(&key, *mechanism, &digest_of(*hash), soon())
+            .await
+            .unwrap();
         assert!(verifies(&test_key, *verifier, &signature), "{mechanism:?}");
     }
     hsm.shutdown().await;
 }
 
 const RSA: [(Mechanism, Hash, &dyn VerificationAlgorithm); 6] = [
-    (Mechanism::RsaPkcs1(Hash::Sha256), Hash::Sha256, &signature::RSA_PKCS1_2048_8192_SHA256),
-    (Mechanism::RsaPkcs1(Hash::Sha384), Hash::Sha384, &signature::RSA_PKCS1_2048_8192_SHA384),
-    (Mechanism::RsaPkcs1(Hash::Sha512), Hash::Sha512, &signature::RSA_PKCS1_2048_8192_SHA512),
-    (Mechanism::RsaPss(Hash::Sha256), Hash::Sha256, &signature::RSA_PSS_2048_8192_SHA256),
-    (Mechanism::RsaPss(Hash::Sha384), Hash::Sha384, &signature::RSA_PSS_2048_8192_SHA384),
-    (Mechanism::RsaPss(Hash::Sha512), Hash::Sha512, &signature::RSA_PSS_2048_8192_SHA512),
+    (
+        Mechanism::RsaPkcs1(Hash::Sha256),
+        Hash::Sha256,
+        &signature::RSA_PKCS1_2048_8192_SHA256,
+    ),
+    (
+        Mechanism::RsaPkcs1(Hash::Sha384),
+        Hash::Sha384,
+        &signature::RSA_PKCS1_2048_8192_SHA384,
+    ),
+    (
+        Mechanism::RsaPkcs1(Hash::Sha512),
+        Hash::Sha512,
+        &signature::RSA_PKCS1_2048_8192_SHA512,
+    ),
+    (
+        Mechanism::RsaPss(Hash::Sha256),
+        Hash::Sha256,
+        &signature::RSA_PSS_2048_8192_SHA256,
+    ),
+    (
+        Mechanism::RsaPss(Hash::Sha384),
+        Hash::Sha384,
+        &signature::RSA_PSS_2048_8192_SHA384,
+    ),
+    (
+        Mechanism::RsaPss(Hash::Sha512),
+        Hash::Sha512,
+        &signature::RSA_PSS_2048_8192_SHA512,
+    ),
 ];
 
 #[tokio::test]
@@ -68,23 +101,37 @@ async fn rsa_4096_signatures_verify() {
 #[tokio::test]
 async fn p256_signatures_verify_also_with_a_hash_longer_than_the_curve() {
     let cases: [(Mechanism, Hash, &dyn VerificationAlgorithm); 2] = [
-        (Mechanism::Ecdsa(Hash::Sha256), Hash::Sha256, &signature::ECDSA_P256_SHA256_ASN1),
-        (Mechanism::Ecdsa(Hash::Sha384), Hash::Sha384, &signature::ECDSA_P256_SHA384_ASN1),
+        (
+            Mechanism::Ecdsa(Hash::Sha256),
+            Hash::Sha256,
+            &signature::ECDSA_P256_SHA256_ASN1,
+        ),
+        (
+            Mechanism::Ecdsa(Hash::Sha384),
+            Hash::Sha384,
+            &signature::ECDSA_P256_SHA384_ASN1,
+        ),
     ];
     sign_and_verify(KeyKind::P256, KeyAlgorithm::Ec(Curve::P256), &cases).await;
 }
 
 #[tokio::test]
 async fn p384_signatures_verify() {
-    let cases: [(Mechanism, Hash, &dyn VerificationAlgorithm); 1] =
-        [(Mechanism::Ecdsa(Hash::Sha384), Hash::Sha384, &signature::ECDSA_P384_SHA384_ASN1)];
+    let cases: [(Mechanism, Hash, &dyn VerificationAlgorithm); 1] = [(
+        Mechanism::Ecdsa(Hash::Sha384),
+        Hash::Sha384,
+        &signature::ECDSA_P384_SHA384_ASN1,
+    )];
     sign_and_verify(KeyKind::P384, KeyAlgorithm::Ec(Curve::P384), &cases).await;
 }
 
 #[tokio::test]
 async fn p521_signatures_verify() {
-    let cases: [(Mechanism, Hash, &dyn VerificationAlgorithm); 1] =
-        [(Mechanism::Ecdsa(Hash::Sha512), Hash::Sha512, &signature::ECDSA_P521_SHA512_ASN1)];
+    let cases: [(Mechanism, Hash, &dyn VerificationAlgorithm); 1] = [(
+        Mechanism::Ecdsa(Hash::Sha512),
+        Hash::Sha512,
+        &signature::ECDSA_P521_SHA512_ASN1,
+    )];
     sign_and_verify(KeyKind::P521, KeyAlgorithm::Ec(Curve::P521), &cases).await;
 }
 
@@ -98,12 +145,19 @@ async fn two_hundred_signatures_in_flight_all_verify() {
         .map(|_| {
             let (hsm, key) = (hsm.clone(), key.clone());
             let mechanism = Mechanism::Ecdsa(Hash::Sha256);
-            tokio::spawn(async move { hsm.sign(&key, mechanism, &digest_of(Hash::Sha256), soon()).await })
+            tokio::spawn(async move {
+                hsm.sign(&key, mechanism, &digest_of(Hash::Sha256), soon())
+                    .await
+            })
         })
         .collect();
     for task in tasks {
         let signature = task.await.unwrap().unwrap();
-        assert!(verifies(&test_key, &signature::ECDSA_P256_SHA256_ASN1, &signature));
+        assert!(verifies(
+            &test_key,
+            &signature::ECDSA_P256_SHA256_ASN1,
+            &signature
+        ));
     }
 }
 
@@ -113,10 +167,16 @@ async fn a_digest_of_the_wrong_length_is_our_fault_and_harms_no_session() {
     let test_key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let hsm = served(&token);
     let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
-    let error = hsm.sign(&key, Mechanism::Ecdsa(Hash::Sha256), &[0; 20], soon()).await.unwrap_err();
+    let error = hsm
+        .sign(&key, Mechanism::Ecdsa(Hash::Sha256), &[0; 20], soon())
+        .await
+        .unwrap_err();
     assert!(matches!(error, HsmError::BadRequest { .. }), "{error:?}");
     assert_eq!(error.fault(), Fault::Bug);
-    let error = hsm.sign(&key, Mechanism::RsaPkcs1(Hash::Sha256), &[0; 32], soon()).await.unwrap_err();
+    let error = hsm
+        .sign(&key, Mechanism::RsaPkcs1(Hash::Sha256), &[0; 32], soon())
+        .await
+        .unwrap_err();
     assert_eq!(error.fault(), Fault::Mend, "{error:?}");
     assert_eq!(hsm.stats(soon()).await.unwrap().sessions_discarded, 0);
 }
@@ -125,7 +185,10 @@ async fn a_digest_of_the_wrong_length_is_our_fault_and_harms_no_session() {
 async fn random_octets_come_from_the_token() {
     let token = token("random");
     let hsm = served(&token);
-    let (one, other) = (hsm.random(20, soon()).await.unwrap(), hsm.random(20, soon()).await.unwrap());
+    let (one, other) = (
+        hsm.random(20, soon()).await.unwrap(),
+        hsm.random(20, soon()).await.unwrap(),
+    );
     assert_eq!(one.len(), 20);
     assert_ne!(one, other);
 }
