@@ -148,7 +148,7 @@ async fn an_unknown_token_is_awaited_and_no_pin_is_tried() {
             token: TokenSelector::Label("unknown".into()),
             ..spec(&token)
         },
-        Arc::clone(&gate) as _,
+        Arc::<Gate>::clone(&gate),
     );
     let state = until(&hsm, |state| {
         matches!(state, TokenState::AwaitingToken { .. })
@@ -251,7 +251,7 @@ impl Alone {
         self.send(1, ask);
         match self.next() {
             FromWorker::Response { id: 1, outcome } => outcome,
-            other => panic!("{other:?}"),
+            other @ (FromWorker::Response { .. } | FromWorker::Ending(_)) => panic!("{other:?}"),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::fixture::{Gate, soon, spec, token, until, workers};
 async fn a_wrong_pin_is_tried_once_and_again_only_when_asked() {
     let token = token("pin");
     let gate = Gate::new("not the pin");
-    let hsm = Token::start(spec(&token), Arc::clone(&gate) as _);
+    let hsm = Token::start(spec(&token), Arc::<Gate>::clone(&gate));
     until(&hsm, |state| {
         matches!(state, TokenState::LoginRefused { .. })
     })

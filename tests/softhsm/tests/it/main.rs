@@ -1,5 +1,11 @@
 //! The helpers keep their promises.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "clippy.toml allows these in test functions; what they share may fail the same way"
+)]
+
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use softhsm_test_helpers::{CaProfile, KeyKind, SoftHsm};
