@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
@@ -28,12 +29,12 @@ fn ready(state: &TokenState) -> bool {
     matches!(state, TokenState::Ready { .. })
 }
 
-fn kill(pid: i32) {
-    let killed = Command::new("kill")
-        .args(["-9", &pid.to_string()])
+fn signal(name: &str, pid: i32) {
+    let sent = Command::new("kill")
+        .args([name, &pid.to_string()])
         .status()
         .unwrap();
-    assert!(killed.success());
+    assert!(sent.success());
 }
 
 #[tokio::test]
@@ -44,7 +45,7 @@ async fn a_killed_worker_is_replaced_and_the_same_key_signs_on() {
     let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
     hsm.sign(&key, P256, &[7; 32], soon()).await.unwrap();
     let first = workers(&token);
-    kill(first[0]);
+    signal("-KILL", first[0]);
     until(&hsm, |state| !ready(state)).await;
     hsm.sign(&key, P256, &[7; 32], soon()).await.unwrap();
     assert_ne!(workers(&token), first);
@@ -67,7 +68,7 @@ async fn a_request_in_flight_fails_at_once_when_the_worker_is_killed() {
         .collect();
     // The queue is full: the second pair of four is answered only after the first.
     tokio::task::yield_now().await;
-    kill(workers(&token)[0]);
+    signal("-KILL", workers(&token)[0]);
     let mut lost = 0;
     for task in tasks {
         match task.await.unwrap() {
@@ -79,6 +80,27 @@ async fn a_request_in_flight_fails_at_once_when_the_worker_is_killed() {
         }
     }
     assert!(lost > 0, "no request was in flight");
+}
+
+#[tokio::test]
+async fn a_worker_that_stands_still_is_killed_and_replaced() {
+    let token = token("stopped");
+    let test_key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
+    let patience = TokenSpec {
+        hang_after: Duration::from_secs(2),
+        ..spec(&token)
+    };
+    let hsm = Token::start(patience, Gate::new(token.user_pin()));
+    let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
+    let first = workers(&token);
+    // Its own watchdog stands still too, so only the supervisor can end it.
+    signal("-STOP", first[0]);
+    let deadline = Instant::now() + Duration::from_millis(100);
+    let error = hsm.sign(&key, P256, &[7; 32], deadline).await.unwrap_err();
+    assert!(matches!(error, HsmError::TimedOut), "{error:?}");
+    until(&hsm, |state| !ready(state)).await;
+    hsm.sign(&key, P256, &[7; 32], soon()).await.unwrap();
+    assert_ne!(workers(&token), first);
 }
 
 #[tokio::test]
