@@ -1,0 +1,237 @@
+//! The command line: every flag, its environment variable and its default.
+
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
+
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+
+use crate::telemetry::LogFormat;
+
+/// Where cluster issuers' Secrets lie when neither a flag nor the pod says so.
+const DEFAULT_NAMESPACE: &str = "pkcs11-issuer-system";
+
+/// External issuer for cert-manager whose CA keys never leave an HSM.
+#[derive(Debug, Parser)]
+#[command(name = "pkcs11-issuer", version, propagate_version = true, after_help = EXAMPLES)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the controller until SIGTERM or SIGINT.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Print the CustomResourceDefinitions as YAML, for `kubectl apply -f -`.
+    Crds,
+    /// Print what this build is: version, commit, and how it was built.
+    Version,
+}
+
+/// What the controller is told on its command line; what it may use is in the configuration file.
+#[derive(Debug, ClapArgs)]
+pub struct Run {
+    /// The operator's configuration: modules, tokens and grants.
+    #[arg(long, value_name = "FILE", env = "PKCS11_ISSUER_CONFIG")]
+    pub config: PathBuf,
+
+    /// The kubeconfig to use [default: KUBECONFIG, else the pod's own identity].
+    #[arg(long, value_name = "FILE", env = "PKCS11_ISSUER_KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Where the Secrets and ConfigMaps of cluster issuers lie, and this controller's own objects
+    /// [default: the pod's namespace, else pkcs11-issuer-system].
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "PKCS11_ISSUER_CLUSTER_RESOURCE_NAMESPACE"
+    )]
+    pub cluster_resource_namespace: Option<String>,
+
+    /// Sign only what has been approved. `false` signs every request that names one of our issuers.
+    #[arg(long, env = "PKCS11_ISSUER_ENFORCE_APPROVAL", value_name = "BOOL", action = ArgAction::Set,
+          default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
+    pub enforce_approval: bool,
+
+    /// Where /livez and /readyz are served.
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "PKCS11_ISSUER_HEALTH_ADDRESS",
+        default_value = "0.0.0.0:8081"
+    )]
+    pub health_address: SocketAddr,
+
+    /// Where /metrics is served.
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "PKCS11_ISSUER_METRICS_ADDRESS",
+        default_value = "0.0.0.0:9402"
+    )]
+    pub metrics_address: SocketAddr,
+
+    /// The HSM worker program [default: pkcs11-hsm-worker beside this program].
+    #[arg(long, value_name = "PATH", env = "PKCS11_ISSUER_WORKER")]
+    pub worker: Option<PathBuf>,
+
+    /// This replica's name, different from every other replica's [default: POD_NAME, else the host name].
+    #[arg(long, value_name = "NAME", env = "PKCS11_ISSUER_IDENTITY")]
+    pub identity: Option<String>,
+
+    /// How many requests are worked on at the same time.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PKCS11_ISSUER_CONCURRENCY",
+        default_value = "64"
+    )]
+    pub concurrency: NonZeroUsize,
+
+    /// How log lines on stderr look.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "PKCS11_ISSUER_LOG_FORMAT",
+        default_value = "json"
+    )]
+    pub log_format: LogFormat,
+
+    /// Which log lines are written, as RUST_LOG has it [default: RUST_LOG, else info].
+    #[arg(long, value_name = "FILTER", env = "PKCS11_ISSUER_LOG_LEVEL")]
+    pub log_level: Option<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  pkcs11-issuer run --config /etc/pkcs11-issuer/config.yaml
+  pkcs11-issuer crds | kubectl apply -f -
+
+Every flag of `run` can also be given as PKCS11_ISSUER_ and its name in capitals, with _ for -.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  In a pod, with its own identity:
+    pkcs11-issuer run --config /etc/pkcs11-issuer/config.yaml
+  On a workstation, with readable logs:
+    pkcs11-issuer run --config config.yaml --kubeconfig ~/.kube/config --log-format text
+  Without an approver in the cluster:
+    pkcs11-issuer run --config config.yaml --enforce-approval=false
+
+The file names PKCS#11 libraries and tokens:
+  modules:
+    softhsm: {path: /usr/lib/softhsm/libsofthsm2.so}
+  tokens:
+    issuing: {module: softhsm, label: issuing, pinFile: /run/secrets/hsm/pin}";
+
+impl Run {
+    /// The cluster resource namespace: the flag, else the pod's own namespace, else `pkcs11-issuer-system`.
+    ///
+    /// `pod_namespace` is the text of the service account's `namespace` file, if there is one.
+    #[must_use]
+    pub fn cluster_resource_namespace(&self, pod_namespace: Option<&str>) -> String {
+        let pod = pod_namespace
+            .map(str::trim)
+            .filter(|namespace| !namespace.is_empty());
+        self.cluster_resource_namespace
+            .as_deref()
+            .or(pod)
+            .unwrap_or(DEFAULT_NAMESPACE)
+            .to_owned()
+    }
+
+    /// The log filter: the flag, else `rust_log` (the variable RUST_LOG), else `info`.
+    #[must_use]
+    pub fn log_filter(&self, rust_log: Option<&str>) -> String {
+        self.log_level
+            .as_deref()
+            .or(rust_log)
+            .unwrap_or("info")
+            .to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, error::ErrorKind};
+
+    use super::*;
+
+    fn run(arguments: &[&str]) -> Run {
+        let all = ["pkcs11-issuer", "run", "--config", "config.yaml"]
+            .iter()
+            .chain(arguments);
+        match Args::try_parse_from(all).unwrap().command {
+            Command::Run(run) => run,
+            Command::Crds | Command::Version => panic!("run was asked for"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_run_has_an_environment_variable_of_its_name() {
+        let command = Args::command();
+        let run = command.find_subcommand("run").unwrap();
+        for flag in run
+            .get_arguments()
+            .filter(|flag| flag.get_id() != "help" && flag.get_id() != "version")
+        {
+            let expected = format!(
+                "PKCS11_ISSUER_{}",
+                flag.get_long().unwrap().to_uppercase().replace('-', "_")
+            );
+            assert_eq!(
+                flag.get_env().and_then(|name| name.to_str()),
+                Some(expected.as_str())
+            );
+        }
+    }
+
+    #[test]
+    fn approval_is_enforced_unless_told_otherwise() {
+        assert!(run(&[]).enforce_approval);
+        assert!(run(&["--enforce-approval"]).enforce_approval);
+        assert!(run(&["--enforce-approval=true"]).enforce_approval);
+        assert!(!run(&["--enforce-approval=false"]).enforce_approval);
+        assert!(!run(&["--enforce-approval", "false"]).enforce_approval);
+    }
+
+    #[test]
+    fn run_needs_a_configuration() {
+        let error = Args::try_parse_from(["pkcs11-issuer", "run"]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MissingRequiredArgument);
+    }
+
+    #[test]
+    fn the_namespace_is_the_flag_then_the_pods_then_a_default() {
+        assert_eq!(
+            run(&["--cluster-resource-namespace", "hsm"]).cluster_resource_namespace(Some("pod\n")),
+            "hsm"
+        );
+        assert_eq!(run(&[]).cluster_resource_namespace(Some("pod\n")), "pod");
+        assert_eq!(
+            run(&[]).cluster_resource_namespace(Some("")),
+            "pkcs11-issuer-system"
+        );
+        assert_eq!(
+            run(&[]).cluster_resource_namespace(None),
+            "pkcs11-issuer-system"
+        );
+    }
+
+    #[test]
+    fn the_log_filter_is_the_flag_then_rust_log_then_info() {
+        assert_eq!(
+            run(&["--log-level", "debug"]).log_filter(Some("warn")),
+            "debug"
+        );
+        assert_eq!(run(&[]).log_filter(Some("warn")), "warn");
+        assert_eq!(run(&[]).log_filter(None), "info");
+    }
+}

@@ -1,0 +1,173 @@
+//! The exact lines of the issuance record, and what a sink that fails leaves behind.
+
+use std::sync::Arc;
+
+use super::*;
+
+/// A sink that many can read, and that can be made to fail.
+#[derive(Clone, Default)]
+struct Paper(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    octets: Vec<u8>,
+    buffered: Vec<u8>,
+    room: Option<usize>,
+}
+
+impl Paper {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().octets.clone()).unwrap()
+    }
+
+    fn room(&self, room: Option<usize>) {
+        self.0.lock().unwrap().room = room;
+    }
+}
+
+impl Write for Paper {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let mut state = self.0.lock().unwrap();
+        let taken = state
+            .room
+            .map_or(octets.len(), |room| room.min(octets.len()));
+        if taken == 0 {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        state.room = state.room.map(|room| room - taken);
+        state.buffered.extend_from_slice(&octets[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        let buffered = std::mem::take(&mut state.buffered);
+        state.octets.extend(buffered);
+        Ok(())
+    }
+}
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn subject(groups: &[String]) -> Subject<'_> {
+    Subject {
+        request: Request {
+            kind: RequestKind::CertificateRequest,
+            namespace: Some("shop"),
+            name: "web-1",
+            uid: "8f0e",
+        },
+        requester: Requester {
+            username: "system:serviceaccount:cert-manager:cert-manager",
+            groups,
+        },
+        issuer: Issuer {
+            kind: "PKCS11ClusterIssuer",
+            namespace: None,
+            name: "issuing",
+        },
+    }
+}
+
+fn certificate() -> Certificate<'static> {
+    Certificate {
+        token: "issuing",
+        key_id: &[0xa1, 0xb2],
+        serial: "01ff",
+        tbs_sha256: "1111111111111111111111111111111111111111111111111111111111111111",
+        not_after: "2026-11-22T22:00:00Z".parse().unwrap(),
+    }
+}
+
+const SUBJECT: &str = concat!(
+    r#""request":{"kind":"CertificateRequest","namespace":"shop","name":"web-1","uid":"8f0e"},"#,
+    r#""requester":{"username":"system:serviceaccount:cert-manager:cert-manager","groups":["system:authenticated"]},"#,
+    r#""issuer":{"kind":"PKCS11ClusterIssuer","name":"issuing"}"#,
+);
+const CERTIFICATE: &str = concat!(
+    r#""token":"issuing","keyId":"a1b2","serial":"01ff","#,
+    r#""tbsSha256":"1111111111111111111111111111111111111111111111111111111111111111","#,
+    r#""notAfter":"2026-11-22T22:00:00Z""#,
+);
+
+#[test]
+fn every_step_of_a_certificate_is_one_line() {
+    let paper = Paper::default();
+    let record = IssuanceRecord::to(paper.clone());
+    let groups = ["system:authenticated".to_owned()];
+    let (subject, certificate) = (subject(&groups), certificate());
+    record.signing(NOW, &subject, &certificate).unwrap();
+    record.signed(NOW, &subject, &certificate).unwrap();
+    record.published(NOW, &subject, &certificate).unwrap();
+    record
+        .discarded(NOW, &subject, &certificate, "already-issued")
+        .unwrap();
+    record.refused(NOW, &subject, "key-too-small").unwrap();
+    let line = |event: &str, rest: &str| {
+        format!(r#"{{"time":"1970-01-01T00:00:00Z","event":"{event}",{SUBJECT}{rest}}}"#)
+    };
+    let expected = [
+        line("signing", &format!(",{CERTIFICATE}")),
+        line("signed", &format!(",{CERTIFICATE}")),
+        line("published", &format!(",{CERTIFICATE}")),
+        line(
+            "discarded",
+            &format!(r#",{CERTIFICATE},"reason":"already-issued""#),
+        ),
+        line("refused", r#","reason":"key-too-small""#),
+    ];
+    assert_eq!(paper.text().lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_line_break_in_a_name_does_not_break_the_line() {
+    let paper = Paper::default();
+    let mut subject = subject(&[]);
+    subject.requester.username = "mallory\n{\"event\":\"published\"}";
+    IssuanceRecord::to(paper.clone())
+        .refused(NOW, &subject, "denied")
+        .unwrap();
+    assert_eq!(paper.text().lines().count(), 1);
+}
+
+#[test]
+fn a_line_is_on_the_sink_when_the_call_returns() {
+    let paper = Paper::default();
+    let record = IssuanceRecord::to(io::BufWriter::new(paper.clone()));
+    record.signing(NOW, &subject(&[]), &certificate()).unwrap();
+    assert!(paper.text().ends_with("}\n"));
+}
+
+#[test]
+fn a_sink_that_is_full_is_an_error_to_the_caller() {
+    let paper = Paper::default();
+    let record = IssuanceRecord::to(paper.clone());
+    paper.room(Some(10));
+    let error = record
+        .signing(NOW, &subject(&[]), &certificate())
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("failed to write \"signing\" to the issuance record"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_torn_line_is_ended_before_the_next_begins() {
+    let paper = Paper::default();
+    let record = IssuanceRecord::to(paper.clone());
+    paper.room(Some(10));
+    record
+        .signing(NOW, &subject(&[]), &certificate())
+        .unwrap_err();
+    paper.room(None);
+    record.refused(NOW, &subject(&[]), "denied").unwrap();
+    let text = paper.text();
+    let last = text.lines().last().unwrap();
+    assert!(
+        serde_json::from_str::<serde_json::Value>(last).is_ok(),
+        "{text}"
+    );
+}

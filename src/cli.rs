@@ -1,0 +1,7 @@
+//! What each sub-command does, one file each.
+
+mod crds;
+mod run;
+mod version;
+
+pub use self::{crds::crds, run::run, version::version};

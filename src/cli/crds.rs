@@ -1,0 +1,36 @@
+//! `pkcs11-issuer crds`: the kinds as YAML documents, for `kubectl apply -f -`.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+/// The definitions as one stream of YAML documents, each begun by `---`.
+///
+/// # Errors
+/// When a definition holds what YAML cannot, which no derived one does.
+pub fn crds(definitions: &[CustomResourceDefinition]) -> Result<String, serde_saphyr::ser::Error> {
+    let documents = definitions.iter().map(|definition| {
+        let text = serde_saphyr::to_string(definition)?;
+        Ok(format!("---\n{}\n", text.trim_end()))
+    });
+    documents.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_definition_is_read_back_from_its_own_document() {
+        let mut one = CustomResourceDefinition::default();
+        one.metadata.name = Some("yes".to_owned());
+        let mut two = CustomResourceDefinition::default();
+        two.spec.group = "rule: self == 'a'\nand more: #2".to_owned();
+        let definitions = [one, two];
+        let text = crds(&definitions).unwrap();
+        let documents: Vec<_> = text.split("---\n").skip(1).collect();
+        let read: Vec<CustomResourceDefinition> = documents
+            .iter()
+            .map(|text| serde_saphyr::from_str(text).unwrap())
+            .collect();
+        assert_eq!(read, definitions);
+    }
+}

@@ -1,0 +1,207 @@
+//! The operator's configuration: the only place where a PKCS#11 library or a token is named.
+
+mod check;
+mod error;
+mod grant;
+mod raw;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    num::{NonZeroU8, NonZeroU16},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use self::{error::Wrong, raw::RawConfig};
+pub use self::{
+    error::{ConfigError, Problem},
+    grant::{Grant, IssuerScope, Limits},
+};
+
+/// What the operator's configuration says, checked: every token has a module, a PIN source and a grant.
+///
+/// Whether a library is where its path says is not checked here: that may pass, and an issuer's condition tells it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    tokens: BTreeMap<String, TokenConfig>,
+}
+
+/// A PKCS#11 library that a worker loads.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Module {
+    /// The name that the configuration gives it.
+    pub name: String,
+    /// The library, absolute.
+    pub path: PathBuf,
+    /// The whole of the environment that the operator gives the library.
+    pub env: BTreeMap<String, String>,
+}
+
+/// A token, how to log in to it, and who may use it.
+#[derive(Clone, Debug)]
+pub struct TokenConfig {
+    name: String,
+    module: Module,
+    selector: TokenSelector,
+    pin: PinSource,
+    sessions: Option<NonZeroU16>,
+    hang_after: Duration,
+    max_rejected_logins: NonZeroU8,
+    grants: Vec<Grant>,
+}
+
+/// How a token is found among those of its module.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum TokenSelector {
+    /// By CK_TOKEN_INFO.label, without the padding.
+    Label(String),
+    /// By CK_TOKEN_INFO.serialNumber, without the padding.
+    Serial(String),
+}
+
+/// Who brings the PIN of a token.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum PinSource {
+    /// The operator, in a file.
+    File(PathBuf),
+    /// The operator, in a Secret of the controller's namespace.
+    Secret {
+        /// The Secret's name.
+        name: String,
+        /// The key in it.
+        key: String,
+    },
+    /// The cluster issuers on this token, each by its `pinSecretRef`.
+    ClusterIssuers,
+    /// The issuers on this token in one namespace, each by its `pinSecretRef`.
+    IssuersIn(String),
+}
+
+impl Config {
+    /// Reads and checks the file.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is not YAML of the known fields, or breaks a rule; the message names the file,
+    /// the place in it and what to write instead.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(file).map_err(|source| ConfigError::Read {
+            file: file.to_owned(),
+            source,
+        })?;
+        Self::parse(file, &text)
+    }
+
+    /// Checks the text of a configuration; `file` is for messages only.
+    ///
+    /// # Errors
+    /// As [`Config::load`], less the reading.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let raw: RawConfig = serde_saphyr::from_str(text).map_err(|error| ConfigError::Parse {
+            file: file.to_owned(),
+            text: error::one_line(text, &error),
+        })?;
+        Self::try_from(raw).map_err(
+            |Wrong {
+                 field,
+                 location,
+                 problem,
+             }| ConfigError::Check {
+                file: file.to_owned(),
+                location,
+                field,
+                problem,
+            },
+        )
+    }
+
+    /// The token of that name.
+    #[must_use]
+    pub fn token(&self, name: &str) -> Option<&TokenConfig> {
+        self.tokens.get(name)
+    }
+
+    /// All tokens, by name.
+    pub fn tokens(&self) -> impl Iterator<Item = &TokenConfig> {
+        self.tokens.values()
+    }
+}
+
+impl TokenConfig {
+    /// The name that issuers use in `spec.token`; also a metric label.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The library that knows the token.
+    #[must_use]
+    pub const fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// How the token is found.
+    #[must_use]
+    pub const fn selector(&self) -> &TokenSelector {
+        &self.selector
+    }
+
+    /// Where the PIN comes from.
+    #[must_use]
+    pub const fn pin(&self) -> &PinSource {
+        &self.pin
+    }
+
+    /// The most signing sessions that the worker opens; `None` leaves it to the worker and the token's limit.
+    #[must_use]
+    pub const fn sessions(&self) -> Option<NonZeroU16> {
+        self.sessions
+    }
+
+    /// How long one call may be inside the library before the worker is ended.
+    #[must_use]
+    pub const fn hang_after(&self) -> Duration {
+        self.hang_after
+    }
+
+    /// After how many rejected logins in a row there is none until the operator clears the record.
+    #[must_use]
+    pub const fn max_rejected_logins(&self) -> NonZeroU8 {
+        self.max_rejected_logins
+    }
+
+    /// Whether an issuer may sign with the key that has this CKA_LABEL and CKA_ID, and within which limits.
+    ///
+    /// The first grant that covers the key decides. `None` is to be reported exactly as a key that does not exist.
+    #[must_use]
+    pub fn may_use(
+        &self,
+        owner: IssuerScope<'_>,
+        key_label: &str,
+        key_id: &[u8],
+    ) -> Option<&Limits> {
+        self.grants
+            .iter()
+            .find_map(|grant| grant.covers(owner, key_label, key_id))
+    }
+}
+
+impl PinSource {
+    /// Whether issuers of that scope bring the PIN of the token with their `pinSecretRef`.
+    #[must_use]
+    pub fn is_from(&self, owner: IssuerScope<'_>) -> bool {
+        match (self, owner) {
+            (Self::ClusterIssuers, IssuerScope::Cluster) => true,
+            (Self::IssuersIn(namespace), IssuerScope::Namespace(owner)) => namespace == owner,
+            (Self::ClusterIssuers, IssuerScope::Namespace(_))
+            | (Self::IssuersIn(_), IssuerScope::Cluster)
+            | (
+                Self::File(_) | Self::Secret { .. },
+                IssuerScope::Cluster | IssuerScope::Namespace(_),
+            ) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,332 @@
+//! From the configuration as written to the configuration as checked: one rule, one [`Problem`].
+
+use std::{
+    collections::BTreeMap,
+    num::{NonZeroU8, NonZeroU16},
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde_saphyr::{Location, Spanned};
+
+use super::{
+    Config, Grant, Module, PinSource, TokenConfig, TokenSelector,
+    error::{Problem, Wrong},
+    grant::{Grantee, namespace_name},
+    raw::{RawConfig, RawGrant, RawModule, RawPinFrom, RawSecretRef, RawToken},
+};
+use crate::duration::GoDuration;
+
+const MAX_SESSIONS: u16 = 256;
+const DEFAULT_HANG_AFTER: GoDuration = GoDuration::from_secs(30);
+const MIN_HANG_AFTER: Duration = Duration::from_secs(1);
+const MAX_REJECTED_LOGINS: u8 = 2;
+
+impl TryFrom<RawConfig> for Config {
+    type Error = Wrong;
+
+    fn try_from(raw: RawConfig) -> Result<Self, Wrong> {
+        let RawConfig {
+            modules: raw_modules,
+            tokens: raw_tokens,
+        } = raw;
+        let mut modules = BTreeMap::new();
+        for (name, raw) in raw_modules {
+            let place = |wrong: Wrong| wrong.within(format_args!("modules.{name}"), raw.referenced);
+            named(&name).map_err(place)?;
+            let module = module(&name, raw.value).map_err(place)?;
+            modules.insert(name, module);
+        }
+        if raw_tokens.is_empty() {
+            return Err(Wrong::new("tokens", Location::UNKNOWN, Problem::NoTokens));
+        }
+        let mut tokens = BTreeMap::new();
+        let mut seen: BTreeMap<(PathBuf, TokenSelector), String> = BTreeMap::new();
+        for (name, raw) in raw_tokens {
+            let place = |wrong: Wrong| wrong.within(format_args!("tokens.{name}"), raw.referenced);
+            named(&name).map_err(place)?;
+            let token = token(&name, raw.value, &modules).map_err(place)?;
+            let known_as = seen.insert(
+                (token.module.path.clone(), token.selector.clone()),
+                name.clone(),
+            );
+            if let Some(other) = known_as {
+                return Err(place(Wrong::new(
+                    "",
+                    Location::UNKNOWN,
+                    Problem::SameToken(other),
+                )));
+            }
+            tokens.insert(name, token);
+        }
+        Ok(Self { tokens })
+    }
+}
+
+fn module(name: &str, raw: RawModule) -> Result<Module, Wrong> {
+    let RawModule { path, env, socket } = raw;
+    let wrong = |field, problem| Wrong::new(field, Location::UNKNOWN, problem);
+    let path = match (path, socket) {
+        (Some(path), None) => absolute(path).map_err(|problem| wrong("path", problem))?,
+        (None, Some(_)) if !env.is_empty() => return Err(wrong("env", Problem::EnvOfSocket)),
+        (None, Some(socket)) => {
+            absolute(socket).map_err(|problem| wrong("socket", problem))?;
+            return Err(wrong("socket", Problem::SocketUnsupported));
+        }
+        (Some(_), Some(_)) | (None, None) => return Err(wrong("", Problem::ModuleKind)),
+    };
+    for (variable, value) in &env {
+        if variable.is_empty() || variable.contains(['=', '\0']) {
+            return Err(wrong("env", Problem::EnvName(variable.clone())));
+        }
+        if value.contains('\0') {
+            return Err(Wrong::new(
+                format_args!("env.{variable}"),
+                Location::UNKNOWN,
+                Problem::EnvValue,
+            ));
+        }
+    }
+    Ok(Module {
+        name: name.to_owned(),
+        path,
+        env,
+    })
+}
+
+fn token(
+    name: &str,
+    raw: RawToken,
+    modules: &BTreeMap<String, Module>,
+) -> Result<TokenConfig, Wrong> {
+    let RawToken {
+        module,
+        label,
+        serial,
+        pin_file,
+        pin_secret_ref,
+        pin_from,
+        sessions,
+        hang_after,
+        max_rejected_logins,
+        grants,
+    } = raw;
+    let module = checked("module", module, |name| {
+        let known = || {
+            modules
+                .keys()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        modules
+            .get(&name)
+            .cloned()
+            .ok_or_else(|| Problem::UnknownModule {
+                name,
+                known: known(),
+            })
+    })?;
+    let pin = pin_source(pin_file, pin_secret_ref, pin_from)?;
+    Ok(TokenConfig {
+        name: name.to_owned(),
+        module,
+        selector: selector(label, serial)?,
+        sessions: sessions
+            .map(|count| {
+                checked("sessions", count, |count| {
+                    NonZeroU16::new(count)
+                        .filter(|count| count.get() <= MAX_SESSIONS)
+                        .ok_or(Problem::Sessions(count))
+                })
+            })
+            .transpose()?,
+        hang_after: or_default("hangAfter", hang_after, DEFAULT_HANG_AFTER, |limit| {
+            limit
+                .unsigned()
+                .filter(|limit| *limit >= MIN_HANG_AFTER)
+                .ok_or(Problem::HangAfter(limit))
+        })?,
+        max_rejected_logins: or_default(
+            "maxRejectedLogins",
+            max_rejected_logins,
+            MAX_REJECTED_LOGINS,
+            |count| {
+                NonZeroU8::new(count)
+                    .filter(|count| count.get() <= MAX_REJECTED_LOGINS)
+                    .ok_or(Problem::MaxRejectedLogins(count))
+            },
+        )?,
+        grants: token_grants(grants, &pin)?,
+        pin,
+    })
+}
+
+fn selector(
+    label: Option<Spanned<String>>,
+    serial: Option<Spanned<String>>,
+) -> Result<TokenSelector, Wrong> {
+    // PKCS#11 3.1, 3.2: both are padded with blanks to a fixed length, so a blank at the end could never be matched.
+    let fits =
+        |text: &str, length: usize| (1..=length).contains(&text.len()) && !text.ends_with(' ');
+    match (label, serial) {
+        (Some(label), None) => checked("label", label, |label| {
+            if fits(&label, 32) {
+                Ok(TokenSelector::Label(label))
+            } else {
+                Err(Problem::Label)
+            }
+        }),
+        (None, Some(serial)) => checked("serial", serial, |serial| {
+            if fits(&serial, 16) {
+                Ok(TokenSelector::Serial(serial))
+            } else {
+                Err(Problem::Serial)
+            }
+        }),
+        (Some(_), Some(_)) | (None, None) => {
+            Err(Wrong::new("", Location::UNKNOWN, Problem::TokenSelector))
+        }
+    }
+}
+
+fn pin_source(
+    file: Option<Spanned<PathBuf>>,
+    secret: Option<RawSecretRef>,
+    from: Option<Spanned<RawPinFrom>>,
+) -> Result<PinSource, Wrong> {
+    match (file, secret, from) {
+        (Some(file), None, None) => {
+            checked("pinFile", file, |file| absolute(file).map(PinSource::File))
+        }
+        (None, Some(RawSecretRef { name, key }), None) => Ok(PinSource::Secret {
+            name: checked("pinSecretRef.name", name, secret_part)?,
+            key: checked("pinSecretRef.key", key, secret_part)?,
+        }),
+        (None, None, Some(from)) => checked(
+            "pinFrom",
+            from,
+            |RawPinFrom {
+                 namespace,
+                 cluster_issuers,
+             }| {
+                match (namespace, cluster_issuers) {
+                    (None, true) => Ok(PinSource::ClusterIssuers),
+                    (Some(namespace), false) => namespace_name(namespace).map(PinSource::IssuersIn),
+                    (Some(_), true) | (None, false) => Err(Problem::PinFrom),
+                }
+            },
+        ),
+        (None, None, None)
+        | (Some(_), Some(_), _)
+        | (Some(_), _, Some(_))
+        | (_, Some(_), Some(_)) => Err(Wrong::new("", Location::UNKNOWN, Problem::PinSource)),
+    }
+}
+
+/// The grants as written; without any, all keys belong to the PIN's owner, or to the cluster issuers if that is the operator.
+fn token_grants(raw: Option<Vec<Spanned<RawGrant>>>, pin: &PinSource) -> Result<Vec<Grant>, Wrong> {
+    let owner = owner(pin);
+    let Some(raw) = raw else {
+        return Ok(vec![Grant::of_all_keys(
+            owner.unwrap_or(Grantee::ClusterIssuers),
+        )]);
+    };
+    if raw.is_empty() {
+        return Err(Wrong::new("grants", Location::UNKNOWN, Problem::NoGrants));
+    }
+    let mut grants = Vec::with_capacity(raw.len());
+    for (index, raw) in raw.into_iter().enumerate() {
+        let place = |wrong: Wrong| wrong.within(format_args!("grants[{index}]"), raw.referenced);
+        let grant = Grant::try_from(raw.value).map_err(place)?;
+        if let Some(owner) = owner.as_ref().filter(|owner| *owner != grant.grantee()) {
+            let owner = match owner {
+                Grantee::ClusterIssuers => "the cluster issuers".to_owned(),
+                Grantee::Namespaces(namespaces) => format!("namespace {}", namespaces.join(", ")),
+            };
+            return Err(place(Wrong::new(
+                "",
+                Location::UNKNOWN,
+                Problem::GrantBesideOwner { owner },
+            )));
+        }
+        grants.push(grant);
+    }
+    Ok(grants)
+}
+
+/// To whom alone the token's keys can be granted; `None` where the operator brings the PIN.
+fn owner(pin: &PinSource) -> Option<Grantee> {
+    match pin {
+        PinSource::File(_) | PinSource::Secret { .. } => None,
+        PinSource::ClusterIssuers => Some(Grantee::ClusterIssuers),
+        PinSource::IssuersIn(namespace) => Some(Grantee::Namespaces(vec![namespace.clone()])),
+    }
+}
+
+/// Checks one value and says where it stood if it is wrong.
+fn checked<T, U>(
+    field: &str,
+    value: Spanned<T>,
+    check: impl FnOnce(T) -> Result<U, Problem>,
+) -> Result<U, Wrong> {
+    check(value.value).map_err(|problem| Wrong::new(field, value.referenced, problem))
+}
+
+/// As [`checked`], where the field may be left out.
+fn or_default<T, U>(
+    field: &str,
+    value: Option<Spanned<T>>,
+    default: T,
+    check: impl FnOnce(T) -> Result<U, Problem>,
+) -> Result<U, Wrong> {
+    let value = value.unwrap_or(Spanned {
+        value: default,
+        referenced: Location::UNKNOWN,
+        defined: Location::UNKNOWN,
+    });
+    checked(field, value, check)
+}
+
+fn absolute(path: PathBuf) -> Result<PathBuf, Problem> {
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(Problem::RelativePath(path))
+    }
+}
+
+fn named(name: &str) -> Result<(), Wrong> {
+    if is_name(name) {
+        Ok(())
+    } else {
+        Err(Wrong::new(
+            "",
+            Location::UNKNOWN,
+            Problem::Name(name.to_owned()),
+        ))
+    }
+}
+
+/// RFC 1123, 2.1 as Kubernetes has it: at most 63 lower-case letters, digits and hyphens, no hyphen at either end.
+pub(super) fn is_name(text: &str) -> bool {
+    let alphanumeric = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit();
+    let ends = [text.bytes().next(), text.bytes().last()];
+    text.len() <= 63
+        && ends.into_iter().all(|end| end.is_some_and(alphanumeric))
+        && text
+            .bytes()
+            .all(|octet| alphanumeric(octet) || octet == b'-')
+}
+
+/// Kubernetes: both are at most 253 of letters, digits, `-`, `_` and `.`; which of them a name may have, the API server says.
+fn secret_part(text: String) -> Result<String, Problem> {
+    let allowed = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.');
+    let fits =
+        (1..=253).contains(&text.len()) && text.bytes().all(allowed) && text != "." && text != "..";
+    if fits {
+        Ok(text)
+    } else {
+        Err(Problem::SecretRef(text))
+    }
+}

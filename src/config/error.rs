@@ -1,0 +1,234 @@
+//! What can be wrong with the operator's configuration, and where in the file it stands.
+
+use std::{fmt, io, path::PathBuf};
+
+use serde_saphyr::Location;
+
+use crate::duration::GoDuration;
+
+/// Why the operator's configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("failed to read the configuration {}", file.display())]
+    Read {
+        /// The file as it was named on the command line.
+        file: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The file is not YAML, or has a field that is unknown, missing or of another type.
+    #[error("{}:{text}", file.display())]
+    Parse {
+        /// The file as it was named on the command line.
+        file: PathBuf,
+        /// Line, column and what is wrong there, on one line.
+        text: String,
+    },
+    /// The file is well-formed and says something that cannot be.
+    #[error("{}:{}{field}: {problem}", file.display(), at(*location))]
+    Check {
+        /// The file as it was named on the command line.
+        file: PathBuf,
+        /// Where the wrong value stands; unknown for what is missing from the file as a whole.
+        location: Location,
+        /// The path of the field, such as `tokens.issuing.grants[0].keys[1]`.
+        field: String,
+        /// What is wrong, and what to do.
+        problem: Problem,
+    },
+}
+
+/// `line:column: `, or nothing where that is unknown.
+fn at(location: Location) -> String {
+    match (location.line(), location.column()) {
+        (0, _) => " ".to_owned(),
+        (line, column) => format!("{line}:{column}: "),
+    }
+}
+
+/// What the YAML reader says about `text`, as `line:column: field: what is wrong`.
+///
+/// The line itself is not shown: a PIN that was written into the file by mistake must not reach the log.
+pub(super) fn one_line(text: &str, error: &serde_saphyr::Error) -> String {
+    let said = error.without_snippet().to_string();
+    let said = said.lines().next().unwrap_or_default();
+    let Some(location) = error.location().filter(|at| at.line() != 0) else {
+        return format!(" {said}");
+    };
+    // The reader puts the place at the end, where neither an editor nor an eye looks for it.
+    let place = format!(" at line {}, column {}", location.line(), location.column());
+    let said = said.strip_suffix(&place).unwrap_or(said);
+    // Advice to programmers.
+    let said = said
+        .split(", set DuplicateKeyPolicy")
+        .next()
+        .unwrap_or(said);
+    let field = field_before(text, location).map_or_else(String::new, |field| format!("{field}: "));
+    format!("{}{field}{said}", at(location))
+}
+
+/// The field whose value stands at that place, where both are on one line.
+fn field_before(text: &str, location: Location) -> Option<&str> {
+    let line = usize::try_from(location.line().checked_sub(1)?).ok()?;
+    let column = usize::try_from(location.column().checked_sub(1)?).ok()?;
+    let line = text.lines().nth(line)?;
+    let (end, _) = line.char_indices().nth(column)?;
+    let before = line.get(..end)?.trim_end().strip_suffix(':')?;
+    before.rsplit([' ', ',', '{', '[']).next()
+}
+
+/// One rule that a value breaks, and what to write instead.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Problem {
+    /// Neither or both of `path` and `socket`.
+    #[error(
+        "a module has exactly one of `path` (a PKCS#11 library) and `socket` (a sidecar worker)"
+    )]
+    ModuleKind,
+    /// A relative path.
+    #[error("{} is relative: write an absolute path", .0.display())]
+    RelativePath(PathBuf),
+    /// `env` beside `socket`.
+    #[error(
+        "`env` is for libraries that the controller's own worker loads: set it on the sidecar's container"
+    )]
+    EnvOfSocket,
+    /// A variable that no environment can hold.
+    #[error("{0:?} cannot be the name of an environment variable")]
+    EnvName(String),
+    /// A value with a NUL octet.
+    #[error("the value holds a NUL octet, which no environment can hold")]
+    EnvValue,
+    /// A sidecar module.
+    #[error(
+        "sidecar workers are not supported yet: give the library's `path`, and the controller starts the worker itself"
+    )]
+    SocketUnsupported,
+    /// Nothing to work with.
+    #[error("no token is named: add one, or no issuer can ever be ready")]
+    NoTokens,
+    /// A name that cannot be a metric label and a field of an issuer.
+    #[error(
+        "{0:?} is not a name: use at most 63 of a-z, 0-9 and `-`, the first and last a letter or digit"
+    )]
+    Name(String),
+    /// A token on a module that does not exist.
+    #[error("no module is called {name:?}: write one of {known}")]
+    UnknownModule {
+        /// What the token says.
+        name: String,
+        /// The modules there are, for people.
+        known: String,
+    },
+    /// Neither or both of `label` and `serial`.
+    #[error("a token has exactly one of `label` and `serial`")]
+    TokenSelector,
+    /// A label that no token can have.
+    #[error("a token's label has 1 to 32 octets and no blank at its end (PKCS#11, CK_TOKEN_INFO)")]
+    Label,
+    /// A serial that no token can have.
+    #[error("a token's serial has 1 to 16 octets and no blank at its end (PKCS#11, CK_TOKEN_INFO)")]
+    Serial,
+    /// One token under two names.
+    #[error(
+        "token {0:?} is the same one: a token has one PIN and one counter of tries, so name it once"
+    )]
+    SameToken(String),
+    /// No PIN or more than one.
+    #[error("a token has exactly one of `pinFile`, `pinSecretRef` and `pinFrom`")]
+    PinSource,
+    /// Neither or both owners.
+    #[error(
+        "`pinFrom` has exactly one of `namespace` and `clusterIssuers: true`: a PIN has one owner"
+    )]
+    PinFrom,
+    /// An empty or malformed reference.
+    #[error("{0:?} cannot be the name of a Secret or of a key in it")]
+    SecretRef(String),
+    /// No sessions.
+    #[error("{0} sessions: write 1 to 256, or leave it out for up to 4, as the token allows")]
+    Sessions(u16),
+    /// A limit that ends each call at once.
+    #[error("hangAfter is {0}: write at least 1s, or leave it out for 30s")]
+    HangAfter(GoDuration),
+    /// More tries than any token forgives.
+    #[error(
+        "maxRejectedLogins is {0}: write 1 or 2; tokens lock after as few as three rejected logins"
+    )]
+    MaxRejectedLogins(u8),
+    /// A grant to nobody or to two sorts of owner.
+    #[error(
+        "a grant has exactly one of `namespaces` (with at least one) and `clusterIssuers: true`"
+    )]
+    Grantee,
+    /// A grant to others than the PIN's owner.
+    #[error(
+        "the token's PIN belongs to {owner} (`pinFrom`), so nobody else can be granted its keys"
+    )]
+    GrantBesideOwner {
+        /// The owner, for people.
+        owner: String,
+    },
+    /// A grant of nothing.
+    #[error(
+        "the grant names no key: give `keys` (globs on CKA_LABEL, [\"*\"] for all) or `keyIds` (CKA_ID in hexadecimal)"
+    )]
+    NoKeys,
+    /// An empty list of grants.
+    #[error(
+        "the list is empty, so nobody can use the token: leave it out for the default, or remove the token"
+    )]
+    NoGrants,
+    /// Not a glob.
+    #[error("an empty pattern: write a CKA_LABEL, where `*` stands for any text")]
+    EmptyPattern,
+    /// Not a CKA_ID.
+    #[error("{0:?} is not a CKA_ID: write octets in hexadecimal, such as \"a1b2\"")]
+    KeyId(String),
+    /// No time to live.
+    #[error("maxDuration is {0}: write a duration above zero, such as 2160h")]
+    MaxDuration(GoDuration),
+    /// Not a DNS pattern.
+    #[error(
+        "{0:?} is not a DNS name: write one such as \"shop.example\", or \"*.shop.example\" for all names below it"
+    )]
+    Dns(String),
+}
+
+/// A [`Problem`] on its way up, gathering the path of the field.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub(super) field: String,
+    pub(super) location: Location,
+    pub(super) problem: Problem,
+}
+
+impl Wrong {
+    pub(super) fn new(field: impl fmt::Display, location: Location, problem: Problem) -> Self {
+        Self {
+            field: field.to_string(),
+            location,
+            problem,
+        }
+    }
+
+    /// The same problem seen from the object around it, whose place is known where the field's is not.
+    pub(super) fn within(self, parent: impl fmt::Display, location: Location) -> Self {
+        let field = if self.field.is_empty() {
+            parent.to_string()
+        } else {
+            format!("{parent}.{}", self.field)
+        };
+        let location = if self.location.line() == 0 {
+            location
+        } else {
+            self.location
+        };
+        Self {
+            field,
+            location,
+            ..self
+        }
+    }
+}

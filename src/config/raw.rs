@@ -1,0 +1,88 @@
+//! The operator's configuration as it is written: no rule is checked here but names and shapes.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use crate::duration::GoDuration;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    #[serde(default)]
+    pub(super) modules: BTreeMap<String, Spanned<RawModule>>,
+    #[serde(default)]
+    pub(super) tokens: BTreeMap<String, Spanned<RawToken>>,
+}
+
+/// A PKCS#11 library, or the socket of a worker that has loaded one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawModule {
+    pub(super) path: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) socket: Option<PathBuf>,
+}
+
+/// A token and who may use it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawToken {
+    pub(super) module: Spanned<String>,
+    pub(super) label: Option<Spanned<String>>,
+    pub(super) serial: Option<Spanned<String>>,
+    pub(super) pin_file: Option<Spanned<PathBuf>>,
+    pub(super) pin_secret_ref: Option<RawSecretRef>,
+    pub(super) pin_from: Option<Spanned<RawPinFrom>>,
+    pub(super) sessions: Option<Spanned<u16>>,
+    pub(super) hang_after: Option<Spanned<GoDuration>>,
+    pub(super) max_rejected_logins: Option<Spanned<u8>>,
+    pub(super) grants: Option<Vec<Spanned<RawGrant>>>,
+}
+
+/// A key of a Secret in the controller's namespace.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSecretRef {
+    pub(super) name: Spanned<String>,
+    pub(super) key: Spanned<String>,
+}
+
+/// Whose issuers bring the PIN.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawPinFrom {
+    pub(super) namespace: Option<String>,
+    #[serde(default)]
+    pub(super) cluster_issuers: bool,
+}
+
+/// Who may use which keys, and how far.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawGrant {
+    #[serde(default)]
+    pub(super) namespaces: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) cluster_issuers: bool,
+    #[serde(default)]
+    pub(super) keys: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) key_ids: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) limits: RawLimits,
+}
+
+/// What certificates a grant's keys may sign.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawLimits {
+    #[serde(default, rename = "allowCA")]
+    pub(super) allow_ca: bool,
+    pub(super) max_duration: Option<Spanned<GoDuration>>,
+    #[serde(rename = "allowedDNS")]
+    pub(super) allowed_dns: Option<Vec<Spanned<String>>>,
+}

@@ -1,0 +1,326 @@
+//! What the controller counts; labels come from closed sets, never from an error's text or an object's name.
+
+use std::{fmt, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::Registry,
+};
+
+use crate::audit::RequestKind;
+
+/// Every metric of the process; cheap to share behind an `Arc`.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    refusals: Family<ReasonLabels, Counter>,
+    sign_seconds: Family<SignLabels, Histogram, fn() -> Histogram>,
+    events_dropped: Counter,
+    bugs: Family<BugLabels, Counter>,
+    token_state: Family<TokenLabels, Gauge>,
+}
+
+/// What became of a request in one status write.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum RequestResult {
+    /// The certificate is published.
+    Issued,
+    /// Only a new request can help.
+    Failed,
+    /// An approver denied the request.
+    Denied,
+    /// The request waits.
+    Pending,
+    /// A certificate was signed and is not published.
+    Discarded,
+}
+
+/// How one call to a token ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum SignOutcome {
+    /// With a signature that verifies.
+    Signed,
+    /// With an error of the token or its worker.
+    Failed,
+    /// With none before the deadline.
+    TimedOut,
+    /// It never began: the queue was full.
+    Overloaded,
+    /// With a signature that does not verify.
+    Unverified,
+}
+
+/// What a token is good for.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum TokenState {
+    /// Its worker starts or logs in.
+    Starting,
+    /// It signs.
+    Ready,
+    /// It waits for people: its PIN is missing, was rejected or is locked.
+    Blocked,
+    /// Its library, its worker or the token itself is gone.
+    Down,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct RequestLabels {
+    kind: RequestKind,
+    result: RequestResult,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct SignLabels {
+    token: String,
+    outcome: SignOutcome,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct BugLabels {
+    bug: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct TokenLabels {
+    token: String,
+    state: TokenState,
+}
+
+/// From a software token (under a millisecond) to the default deadline of ten seconds and beyond.
+const SIGN_BUCKETS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+impl Metrics {
+    /// All metrics at zero.
+    #[must_use]
+    pub fn new(version: &'static str, commit: &'static str) -> Self {
+        let mut registry = Registry::with_prefix("pkcs11_issuer");
+        let build = Info::new([("version", version), ("commit", commit)]);
+        registry.register("build", "What this build is", build);
+        let requests = Family::default();
+        registry.register(
+            "requests",
+            "Status writes of requests, by what the write says",
+            requests.clone(),
+        );
+        let refusals = Family::default();
+        registry.register(
+            "refusals",
+            "Requests that only a new request can mend, by slug",
+            refusals.clone(),
+        );
+        let histogram: fn() -> Histogram = || Histogram::new(SIGN_BUCKETS);
+        let sign_seconds = Family::new_with_constructor(histogram);
+        registry.register(
+            "sign_seconds",
+            "Time from asking a token for a signature to its answer",
+            sign_seconds.clone(),
+        );
+        let events_dropped = Counter::default();
+        registry.register(
+            "events_dropped",
+            "Events that were not written, so as not to delay anything",
+            events_dropped.clone(),
+        );
+        let bugs = Family::default();
+        registry.register("bugs", "Invariants that broke: alert on any", bugs.clone());
+        let token_state = Family::default();
+        registry.register(
+            "token_state",
+            "1 for the state that the token is in",
+            token_state.clone(),
+        );
+        Self {
+            registry,
+            requests,
+            refusals,
+            sign_seconds,
+            events_dropped,
+            bugs,
+            token_state,
+        }
+    }
+
+    /// A request's status was written.
+    pub fn request(&self, kind: RequestKind, result: RequestResult) {
+        self.requests
+            .get_or_create(&RequestLabels { kind, result })
+            .inc();
+    }
+
+    /// A request was refused for the reason that the slug names.
+    pub fn refused(&self, reason: &'static str) {
+        self.refusals.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// A token was asked for a signature; `token` is its name in the operator's configuration.
+    pub fn signed(&self, token: &str, outcome: SignOutcome, took: Duration) {
+        let labels = SignLabels {
+            token: token.to_owned(),
+            outcome,
+        };
+        self.sign_seconds
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+    }
+
+    /// An Event was given up.
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
+    }
+
+    /// An invariant broke; the slug says which.
+    pub fn bug(&self, bug: &'static str) {
+        self.bugs.get_or_create(&BugLabels { bug }).inc();
+    }
+
+    /// A token's state is now this one; `token` is its name in the operator's configuration.
+    pub fn token(&self, token: &str, now: TokenState) {
+        for state in TokenState::ALL {
+            let labels = TokenLabels {
+                token: token.to_owned(),
+                state,
+            };
+            self.token_state
+                .get_or_create(&labels)
+                .set(i64::from(state == now));
+        }
+    }
+
+    /// The OpenMetrics text of all metrics.
+    ///
+    /// # Errors
+    /// None that writing to a `String` can give.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut buffer = String::new();
+        text::encode(&mut buffer, &self.registry)?;
+        Ok(buffer)
+    }
+}
+
+impl RequestResult {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::Failed => "failed",
+            Self::Denied => "denied",
+            Self::Pending => "pending",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
+impl SignOutcome {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Signed => "signed",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Overloaded => "overloaded",
+            Self::Unverified => "unverified",
+        }
+    }
+}
+
+impl TokenState {
+    const ALL: [Self; 4] = [Self::Starting, Self::Ready, Self::Blocked, Self::Down];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Blocked => "blocked",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl RequestKind {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::CertificateRequest => "CertificateRequest",
+            Self::CertificateSigningRequest => "CertificateSigningRequest",
+        }
+    }
+}
+
+impl EncodeLabelValue for RequestKind {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.label().encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for RequestResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.label().encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for SignOutcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.label().encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for TokenState {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.label().encode(encoder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_is_counted_under_its_labels() {
+        let metrics = Metrics::new("0.1.0", "unknown");
+        metrics.request(RequestKind::CertificateRequest, RequestResult::Issued);
+        metrics.request(RequestKind::CertificateRequest, RequestResult::Issued);
+        metrics.refused("key-too-small");
+        metrics.signed("issuing", SignOutcome::Signed, Duration::from_millis(4));
+        metrics.event_dropped();
+        metrics.bug("signature-does-not-verify");
+        let text = metrics.encode().unwrap();
+        for line in [
+            r#"pkcs11_issuer_build_info{version="0.1.0",commit="unknown"} 1"#,
+            r#"pkcs11_issuer_requests_total{kind="CertificateRequest",result="issued"} 2"#,
+            r#"pkcs11_issuer_refusals_total{reason="key-too-small"} 1"#,
+            r#"pkcs11_issuer_sign_seconds_bucket{le="0.0025",token="issuing",outcome="signed"} 0"#,
+            r#"pkcs11_issuer_sign_seconds_bucket{le="0.005",token="issuing",outcome="signed"} 1"#,
+            r#"pkcs11_issuer_events_dropped_total 1"#,
+            r#"pkcs11_issuer_bugs_total{bug="signature-does-not-verify"} 1"#,
+        ] {
+            assert!(
+                text.lines().any(|present| present == line),
+                "{line} is not in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_is_in_one_state_at_a_time() {
+        let metrics = Metrics::new("0.1.0", "unknown");
+        metrics.token("issuing", TokenState::Starting);
+        metrics.token("issuing", TokenState::Ready);
+        let text = metrics.encode().unwrap();
+        let states: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("pkcs11_issuer_token_state{"))
+            .collect();
+        assert_eq!(states.len(), 4, "{text}");
+        let set: Vec<_> = states.iter().filter(|line| line.ends_with(" 1")).collect();
+        assert_eq!(
+            set,
+            [&r#"pkcs11_issuer_token_state{token="issuing",state="ready"} 1"#]
+        );
+    }
+}

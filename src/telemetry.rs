@@ -1,0 +1,112 @@
+//! Structured logs on stderr, and errors printed with their causes.
+
+use std::{error::Error, fmt, io};
+
+use tracing_subscriber::{
+    EnvFilter, Layer as _, fmt as log, layer::SubscriberExt as _, registry,
+    util::SubscriberInitExt as _,
+};
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    Json,
+    /// One line of text, for people.
+    Text,
+}
+
+/// Starts logging to stderr; stdout belongs to the issuance record.
+///
+/// `filter` has the syntax of `RUST_LOG`, such as `info` or `info,pkcs11_issuer=debug`.
+///
+/// # Errors
+/// When the filter has another syntax, or logging was started before.
+pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter {
+        filter: filter.to_owned(),
+        source,
+    })?;
+    let lines = log::layer().with_writer(io::stderr);
+    let lines = match format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines.with_ansi(false).boxed(),
+    };
+    registry()
+        .with(lines.with_filter(filter))
+        .try_init()
+        .map_err(TelemetryError::AlreadyStarted)
+}
+
+/// Why logging does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is not one.
+    #[error("{filter:?} is not a log filter: write for example info or info,pkcs11_issuer=debug")]
+    Filter {
+        /// The text as given.
+        filter: String,
+        /// What the parser said.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// A process has one log.
+    #[error("failed to start logging")]
+    AlreadyStarted(#[source] tracing_subscriber::util::TryInitError),
+}
+
+/// An error with its causes on one line, outermost first: `failed to sign: worker ended: hang limit reached`.
+///
+/// A cause that the text before it already ends with is left out: some libraries repeat theirs.
+#[derive(Clone, Copy, Debug)]
+pub struct Chain<'a>(pub &'a (dyn Error + 'a));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = self.0.to_string();
+        f.write_str(&last)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !last.ends_with(&text) {
+                write!(f, ": {text}")?;
+                last = text;
+            }
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("failed to start")]
+    struct Outer(#[source] TelemetryError);
+
+    #[test]
+    fn a_chain_names_every_cause_once() {
+        let source = EnvFilter::try_new("pkcs11_issuer=loud").unwrap_err();
+        let last = source.to_string();
+        let error = Outer(TelemetryError::Filter {
+            filter: "pkcs11_issuer=loud".to_owned(),
+            source,
+        });
+        let text = Chain(&error).to_string();
+        assert!(
+            text.starts_with("failed to start: \"pkcs11_issuer=loud\" is not a log filter"),
+            "{text}"
+        );
+        assert!(text.ends_with(&format!(": {last}")), "{text}");
+        assert_eq!(text.matches(&last).count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_filter_that_is_none_is_refused() {
+        assert!(matches!(
+            start(LogFormat::Text, "pkcs11_issuer=loud"),
+            Err(TelemetryError::Filter { .. })
+        ));
+    }
+}

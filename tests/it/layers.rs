@@ -1,0 +1,312 @@
+//! An arrow may only point down: which module may name which, and which crate may be named where.
+//!
+//! Tests beside the code are free: they may build what the code itself is handed.
+
+use crate::source::{Source, paths_in};
+
+/// Every module of the root package, lowest first, with the modules that it may name.
+/// A new module fails until somebody has placed it here.
+const MODULES: &[(&str, &[&str])] = &[
+    ("duration", &[]),
+    ("telemetry", &[]),
+    ("issuance", &["duration"]),
+    ("api", &["duration", "issuance"]),
+    ("config", &["duration"]),
+    ("audit", &[]),
+    ("metrics", &["audit"]),
+    ("server", &["metrics"]),
+    ("args", &["telemetry"]),
+    ("pins", &["api", "config", "duration"]),
+    (
+        "signers",
+        &[
+            "api",
+            "config",
+            "duration",
+            "issuance",
+            "metrics",
+            "pins",
+            "telemetry",
+        ],
+    ),
+    ("ownership", &["api", "config"]),
+    (
+        "reconcile",
+        &[
+            "api",
+            "audit",
+            "config",
+            "duration",
+            "issuance",
+            "metrics",
+            "ownership",
+            "pins",
+            "signers",
+            "telemetry",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "api",
+            "args",
+            "audit",
+            "config",
+            "duration",
+            "issuance",
+            "metrics",
+            "ownership",
+            "pins",
+            "reconcile",
+            "server",
+            "signers",
+            "telemetry",
+        ],
+    ),
+    ("lib", &[]),
+    ("main", &[]),
+];
+
+/// Crates that only these modules of the root package may name.
+const CRATES: &[(&str, &[&str])] = &[
+    ("anyhow", &["cli", "main"]),
+    ("axum", &["server"]),
+    ("clap", &["args", "main", "telemetry"]),
+    ("cryptoki", &[]),
+    ("hsm", &["cli", "pins", "reconcile", "signers"]),
+    (
+        "k8s_openapi",
+        &["api", "cli", "ownership", "pins", "reconcile"],
+    ),
+    ("kube", &["api", "cli", "ownership", "pins", "reconcile"]),
+    ("prometheus_client", &["metrics"]),
+    (
+        "tokio",
+        &[
+            "cli",
+            "main",
+            "ownership",
+            "pins",
+            "reconcile",
+            "server",
+            "signers",
+        ],
+    ),
+    (
+        "tokio_util",
+        &["cli", "ownership", "pins", "reconcile", "server", "signers"],
+    ),
+];
+
+/// What the pure parts may not do: they are handed time, randomness and whatever was read.
+const IMPURE: &[&str] = &[
+    "Instant::now",
+    "SystemTime::now",
+    "Timestamp::now",
+    "Zoned::now",
+    "aws_lc_rs::rand",
+    "kube::Api",
+    "kube::Client",
+    "kube::api::Api",
+    "kube::runtime",
+    "std::env",
+    "std::fs",
+    "std::net::TcpStream",
+    "std::process",
+    "std::thread",
+    "tokio",
+];
+
+/// Files and folders of the root package that are pure.
+const PURE: &[&str] = &[
+    "src/duration.rs",
+    "src/issuance.rs",
+    "src/issuance/",
+    "src/api.rs",
+    "src/api/",
+    "src/reconcile/decide.rs",
+    "src/reconcile/decide/",
+    "src/reconcile/conclude.rs",
+    "src/reconcile/conclude/",
+];
+
+/// Crates that the members for the HSM may not name.
+const MEMBERS: &[(&str, &[&str])] = &[
+    (
+        "hsm/src",
+        &[
+            "cryptoki",
+            "pkcs11_issuer",
+            "kube",
+            "k8s_openapi",
+            "x509_cert",
+            "axum",
+        ],
+    ),
+    (
+        "hsm/worker/src",
+        &["pkcs11_issuer", "kube", "k8s_openapi", "x509_cert", "axum"],
+    ),
+];
+
+/// The top-level module that a file of the root package belongs to.
+fn module_of(path: &str) -> &str {
+    let path = path.strip_prefix("src/").unwrap_or(path);
+    path.split('/')
+        .next()
+        .unwrap_or(path)
+        .trim_end_matches(".rs")
+}
+
+/// The module of the crate that a path enters by `crate::` or `super::`; only names of [`MODULES`] count.
+fn entered(path: &[String]) -> Option<&str> {
+    let ups = path
+        .iter()
+        .take_while(|segment| *segment == "crate" || *segment == "super")
+        .count();
+    let name = path.get(ups).filter(|_| ups > 0)?;
+    MODULES
+        .iter()
+        .map(|(module, _)| *module)
+        .find(|module| module == name)
+}
+
+fn names_crate(path: &[String], name: &str) -> bool {
+    path.len() > 1 && path.first().is_some_and(|first| first == name)
+}
+
+fn contains(path: &[String], pattern: &str) -> bool {
+    let pattern: Vec<&str> = pattern.split("::").collect();
+    let exact = pattern.len() > 1 || path.len() > 1;
+    exact
+        && path
+            .windows(pattern.len())
+            .any(|window| window.iter().eq(pattern.iter()))
+}
+
+fn listed<'a>(table: &'a [(&str, &'a [&'a str])], name: &str) -> Option<&'a [&'a str]> {
+    table
+        .iter()
+        .find(|(key, _)| *key == name)
+        .map(|(_, list)| *list)
+}
+
+#[test]
+fn every_module_names_only_modules_below_it() {
+    let mut wrong = Vec::new();
+    for source in Source::below(&["src"]) {
+        let module = module_of(&source.path);
+        let Some(allowed) = listed(MODULES, module) else {
+            wrong.push(format!(
+                "{}: place the module {module:?} in tests/it/layers.rs",
+                source.path
+            ));
+            continue;
+        };
+        for path in source.paths_outside_tests() {
+            if let Some(other) =
+                entered(&path).filter(|other| *other != module && !allowed.contains(other))
+            {
+                wrong.push(format!(
+                    "{}: {} is not below {module}: {}",
+                    source.path,
+                    other,
+                    path.join("::")
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_crate_is_named_only_where_it_belongs() {
+    let mut wrong = Vec::new();
+    for source in Source::below(&["src"]) {
+        let module = module_of(&source.path);
+        for path in source.paths_outside_tests() {
+            let stray = CRATES
+                .iter()
+                .find(|(name, modules)| names_crate(&path, name) && !modules.contains(&module));
+            if stray.is_some() {
+                wrong.push(format!("{}: {}", source.path, path.join("::")));
+            }
+        }
+    }
+    for (folder, forbidden) in MEMBERS {
+        for source in Source::below(&[folder]) {
+            for path in source.paths_outside_tests() {
+                if forbidden.iter().any(|name| names_crate(&path, name)) {
+                    wrong.push(format!("{}: {}", source.path, path.join("::")));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_pure_parts_read_no_clock_no_random_source_and_no_cluster() {
+    let mut wrong = Vec::new();
+    for source in Source::below(&["src"]) {
+        if !PURE.iter().any(|pure| {
+            source.path == *pure || (pure.ends_with('/') && source.path.starts_with(pure))
+        }) {
+            continue;
+        }
+        for path in source.paths_outside_tests() {
+            if IMPURE.iter().any(|pattern| contains(&path, pattern)) {
+                wrong.push(format!("{}: {}", source.path, path.join("::")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The packages decide what is linked; the test of the built program is in `linkage.rs`.
+#[test]
+fn only_the_worker_and_the_test_helpers_depend_on_cryptoki() {
+    for (manifest, expected) in [
+        ("Cargo.toml", false),
+        ("hsm/Cargo.toml", false),
+        ("hsm/worker/Cargo.toml", true),
+        ("tests/control-plane/Cargo.toml", false),
+        ("tests/softhsm/Cargo.toml", true),
+    ] {
+        let file = format!("{}/{manifest}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(file).unwrap();
+        let found = text.lines().any(|line| {
+            line.starts_with("cryptoki.")
+                || line.starts_with("cryptoki ") && line.contains("workspace")
+        });
+        assert_eq!(found, expected, "{manifest}");
+    }
+}
+
+#[test]
+fn the_rules_see_what_they_forbid() {
+    let path = |text: &str| paths_in(text.parse().unwrap()).pop().unwrap();
+    assert_eq!(
+        entered(&path("use crate::reconcile::decide;")),
+        Some("reconcile")
+    );
+    assert_eq!(
+        entered(&path("use crate::{reconcile::decide};")),
+        Some("reconcile")
+    );
+    assert_eq!(
+        entered(&path("super::super::reconcile::decide")),
+        Some("reconcile")
+    );
+    assert_eq!(entered(&path("use super::csr::VerifiedCsr;")), None);
+    assert!(names_crate(&path("use kube::Client;"), "kube"));
+    assert!(names_crate(&path("use kube::{Client};"), "kube"));
+    assert!(!names_crate(&path("use kubert::Client;"), "kube"));
+    assert!(contains(&path("jiff::Timestamp::now"), "Timestamp::now"));
+    assert!(contains(
+        &path("use aws_lc_rs::rand::SystemRandom;"),
+        "aws_lc_rs::rand"
+    ));
+    assert!(contains(&path("tokio::spawn"), "tokio"));
+    assert!(!contains(&path("use jiff::Timestamp;"), "Timestamp::now"));
+}
