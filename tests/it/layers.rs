@@ -16,7 +16,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("metrics", &["audit"]),
     ("server", &["metrics"]),
     ("args", &["telemetry"]),
-    ("pins", &["api", "config", "duration"]),
+    ("pins", &["api", "config", "duration", "telemetry"]),
     (
         "signers",
         &[

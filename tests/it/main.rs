@@ -1,8 +1,13 @@
 //! The tests that need the whole checkout, the built programs, or programs of others.
 
+#[cfg(test)]
 mod house_rules;
+
 #[cfg(test)]
 mod issuance;
+#[cfg(test)]
 mod layers;
+#[cfg(test)]
 mod linkage;
+#[cfg(test)]
 mod source;
