@@ -1,8 +1,9 @@
 //! The tests that need the whole checkout, the built programs, or programs of others.
 
 #[cfg(test)]
+mod generated;
+#[cfg(test)]
 mod house_rules;
-
 #[cfg(test)]
 mod issuance;
 #[cfg(test)]
