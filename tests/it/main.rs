@@ -1,6 +1,11 @@
 //! The tests that need the whole checkout or the built programs.
 
+// `cfg(test)` tells clippy that what helps a test may panic as the test itself.
+#[cfg(test)]
 mod house_rules;
+#[cfg(test)]
 mod layers;
+#[cfg(test)]
 mod linkage;
+#[cfg(test)]
 mod source;
