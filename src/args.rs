@@ -75,6 +75,10 @@ pub struct Run {
     #[arg(long, value_name = "PATH", env = "PKCS11_ISSUER_WORKER")]
     pub worker: Option<PathBuf>,
 
+    /// This replica's name, different from every other replica's [default: POD_NAME, else the host name].
+    #[arg(long, value_name = "NAME", env = "PKCS11_ISSUER_IDENTITY")]
+    pub identity: Option<String>,
+
     /// How many requests are worked on at the same time.
     #[arg(
         long,

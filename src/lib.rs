@@ -1,10 +1,21 @@
 //! The external issuer for cert-manager whose CA keys never leave an HSM.
+//!
+//! Modules in reading order: what a certificate is ([`issuance`]), the kinds as stored ([`api`]), the shell around
+//! Kubernetes ([`reconcile`]), who signs ([`signers`], [`pins`]), and the process.
 
-pub mod args;
+pub mod issuance;
+
+pub mod api;
+pub mod reconcile;
+pub mod signers;
+pub mod pins;
+
 pub mod audit;
-pub mod cli;
-pub mod config;
-pub mod duration;
 pub mod metrics;
 pub mod server;
 pub mod telemetry;
+
+pub mod args;
+pub mod cli;
+pub mod config;
+pub mod duration;

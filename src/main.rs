@@ -22,6 +22,10 @@ fn main() -> ExitCode {
 fn execute(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Run(run) => tokio::runtime::Runtime::new()?.block_on(cli::run(run)),
+        Command::Crds => {
+            print!("{}", cli::crds(&pkcs11_issuer::api::crds())?);
+            Ok(())
+        }
         Command::Version => {
             print!("{}", cli::version());
             Ok(())

@@ -1,1 +1,26 @@
-//! Not written yet.
+//! Client, protocol and supervision of the HSM worker: signatures from a PKCS#11 token without loading its library.
+//!
+//! A vendor's PKCS#11 library can hang, crash and answer wrongly, and none of it can be undone inside the process
+//! that loaded it. It therefore lives in a process of its own, `pkcs11-hsm-worker`, which is crash-only: this crate
+//! starts it, speaks to it over one socket, and starts it again.
+//!
+//! ```text
+//!  Token ──► supervisor ── spawns, greets, logs in once, restarts ──► pkcs11-hsm-worker
+//!    └─────► client ────── frames, credit, deadlines ─ unix socket ──► session pool
+//! ```
+//!
+//! Read [`protocol`] first (what is said), then [`client`] (asking), then [`supervisor`] (keeping a worker alive).
+
+pub mod client;
+pub mod protocol;
+pub mod supervisor;
+
+pub use client::{Fault, HsmError, Key};
+pub use protocol::{
+    Curve, Hash, KeyAlgorithm, KeyAttributes, KeyName, KeySelector, Mechanism, Pin, PinFlags,
+    TokenInfo, TokenSelector,
+};
+pub use supervisor::{
+    BoxFuture, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused, Token, TokenSpec,
+    TokenState,
+};

@@ -1,50 +1,171 @@
 //! `pkcs11-issuer run`: the controller as a process, from its flags to its last drained request.
 
-use std::{env, fs, sync::Arc};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
+use kube::{Client, config::KubeConfigOptions, config::Kubeconfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 use super::version::{COMMIT, VERSION};
 use crate::{
+    api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
     args::Run,
+    audit::IssuanceRecord,
     config::Config,
     metrics::Metrics,
+    reconcile::{Context, StoredIssuers, events::Events, issuers::Issuers, watch},
     server::{Readiness, Server},
-    telemetry,
+    signers::Tokens,
+    telemetry::{self, Chain},
 };
 
 /// Where Kubernetes tells a pod its namespace.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+const WORKER: &str = "pkcs11-hsm-worker";
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT, then finishes what it has begun.
 ///
 /// # Errors
-/// When the configuration, an address or the logging is unusable.
+/// When the configuration, the kubeconfig, an address or the logging is unusable, or the worker program is not there.
 pub async fn run(args: Run) -> anyhow::Result<()> {
     telemetry::start(
         args.log_format,
         &args.log_filter(env::var("RUST_LOG").ok().as_deref()),
     )?;
     let config = Config::load(&args.config)?;
+    let worker = worker(args.worker.as_deref())?;
+    let identity = args.identity.clone().map_or_else(host_name, Ok)?;
     let namespace =
         args.cluster_resource_namespace(fs::read_to_string(POD_NAMESPACE).ok().as_deref());
     let stop = stop_on_signals().context("failed to wait for signals")?;
     let metrics = Arc::new(Metrics::new(VERSION, COMMIT));
     let readiness = Readiness::default();
     let server = Server::bind(args.health_address, args.metrics_address).await?;
+    let client = client(args.kubeconfig.as_deref()).await?;
+    let (health, measured) = server.addresses().context("failed to tell the addresses")?;
     info!(
         version = VERSION,
         commit = COMMIT,
         namespace,
+        identity,
         tokens = config.tokens().count(),
+        health = %health,
+        metrics = %measured,
         "started"
     );
-    server.serve(readiness, metrics, stop).await?;
+    let serving = CancellationToken::new();
+    let served = tokio::spawn(server.serve(readiness.clone(), Arc::clone(&metrics), serving.clone()));
+    let controlled = control(&args, &config, &worker, client, namespace, identity, metrics, readiness, &stop).await;
+    serving.cancel();
+    served.await.context("the server of health and metrics broke")??;
     info!("stopped");
+    controlled
+}
+
+/// Everything between the first watch and the last drained request.
+#[expect(clippy::too_many_arguments, reason = "called once; each is a part of the process that run has put up")]
+async fn control(
+    args: &Run,
+    config: &Config,
+    worker: &Path,
+    client: Client,
+    namespace: String,
+    identity: String,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let tokens = Tokens::start(config, worker, &client, &namespace, &identity, &metrics);
+    let (namespaced, namespaced_store) = watch::issuers::<PKCS11Issuer>(&client);
+    let (cluster, cluster_store) = watch::issuers::<PKCS11ClusterIssuer>(&client);
+    let (issuers, woken) = Issuers::new();
+    let (events, events_task) = Events::start(client.clone(), identity, Arc::clone(&metrics));
+    let context = Arc::new(Context {
+        client: client.clone(),
+        cluster_resource_namespace: namespace,
+        enforce_approval: args.enforce_approval,
+        tokens,
+        issuers,
+        stored: StoredIssuers { namespaced: namespaced_store, cluster: cluster_store },
+        ledger: Default::default(),
+        retries: Default::default(),
+        events,
+        record: IssuanceRecord::stdout(),
+        metrics,
+    });
+    let requests = async {
+        let found = tokio::select! {
+            found = watch::requests(&client) => found,
+            () = stop.cancelled() => return,
+        };
+        let (controller, store) = found;
+        let ready = async {
+            let synced = tokio::try_join!(
+                context.stored.namespaced.wait_until_ready(),
+                context.stored.cluster.wait_until_ready(),
+                store.wait_until_ready(),
+            );
+            if synced.is_ok() {
+                readiness.set(true);
+                info!("ready");
+            }
+        };
+        let concurrency = u16::try_from(args.concurrency.get()).unwrap_or(u16::MAX);
+        tokio::join!(
+            watch::run_requests(controller, woken, concurrency, Arc::clone(&context), stop.clone()),
+            async { tokio::select! { () = ready => {}, () = stop.cancelled() => {} } },
+        );
+    };
+    tokio::join!(
+        requests,
+        watch::run_issuers(namespaced, Arc::clone(&context), stop.clone()),
+        watch::run_issuers(cluster, Arc::clone(&context), stop.clone()),
+    );
+    readiness.set(false);
+    context.tokens.shutdown().await;
+    drop(context);
+    if let Err(broken) = events_task.await {
+        error!(error = %Chain(&broken), "the events task broke");
+    }
     Ok(())
+}
+
+/// The worker program: as told, else beside this one.
+fn worker(told: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let path = match told {
+        Some(path) => path.to_owned(),
+        None => env::current_exe().context("failed to find this program's own file")?.with_file_name(WORKER),
+    };
+    anyhow::ensure!(path.is_file(), "there is no HSM worker program at {}; give --worker", path.display());
+    Ok(path)
+}
+
+async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
+    let config = match kubeconfig {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(path)
+                .with_context(|| format!("failed to read the kubeconfig {}", path.display()))?;
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .with_context(|| format!("the kubeconfig {} is not usable", path.display()))?
+        }
+        None => kube::Config::infer()
+            .await
+            .context("there is neither a kubeconfig nor a pod's identity; give --kubeconfig or set KUBECONFIG")?,
+    };
+    Client::try_from(config).context("failed to set up the client of the API server")
+}
+
+fn host_name() -> anyhow::Result<String> {
+    let name = fs::read_to_string(HOST_NAME).context("failed to read the host name; give --identity")?;
+    Ok(name.trim().to_owned())
 }
 
 /// A token that the first SIGTERM or SIGINT cancels.

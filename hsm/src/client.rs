@@ -1,0 +1,14 @@
+//! Asking a worker: many requests in flight on one connection, each with a deadline, never beyond the credit.
+
+mod connection;
+mod error;
+mod key;
+
+pub(crate) use self::{
+    connection::{Connection, ConnectionError, Greeting, chain},
+    key::Generation,
+};
+pub use self::{
+    error::{Fault, HsmError},
+    key::Key,
+};

@@ -1,0 +1,135 @@
+//! What can go wrong when a token is asked, and who has to act.
+
+use thiserror::Error;
+
+use crate::protocol::{Failure, KeyName, TokenCode};
+
+/// Who has to act on an [`HsmError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// Nobody: asking again later may succeed.
+    Passing,
+    /// The issuer, its key, the PIN, the token or the configuration must be mended first.
+    Mend,
+    /// We broke a rule of our own.
+    Bug,
+}
+
+/// Why a token gave no answer.
+#[derive(Clone, Debug, Error)]
+pub enum HsmError {
+    /// Every place in the worker's queue was taken until the deadline.
+    #[error("the token is busy: no place in its queue before the deadline")]
+    Overloaded,
+    /// The deadline passed while the token or its queue worked.
+    #[error("the token did not answer before the deadline")]
+    TimedOut,
+    /// The worker ended with this request unanswered. A signature may have been made; nobody has seen it.
+    #[error("the HSM worker ended during the request: {why}")]
+    WorkerLost {
+        /// As far as is known.
+        why: String,
+    },
+    /// There is no worker with a logged-in token now.
+    #[error("the token is not available: {why}")]
+    Unavailable {
+        /// The state of the token.
+        why: String,
+    },
+    /// A PKCS#11 function failed in a way that may pass.
+    #[error("the token failed: {0}")]
+    TokenFailed(TokenCode),
+    /// No login until the PIN or the token changes.
+    #[error("no login to the token: {why}")]
+    LoginRefused {
+        /// By the gate or by the token.
+        why: String,
+    },
+    /// Module or token selection must be corrected.
+    #[error("the token's configuration is wrong: {why}")]
+    Misconfigured {
+        /// What does not work.
+        why: String,
+    },
+    /// No key matches. `differing` have the wanted label and id and another public key.
+    #[error("no private key on the token matches")]
+    KeyNotFound {
+        /// Keys that match all but the public key.
+        differing: Vec<KeyName>,
+    },
+    /// More than one key matches.
+    #[error("{} private keys on the token match", .matching.len())]
+    SeveralKeys {
+        /// At most 32 of them.
+        matching: Vec<KeyName>,
+    },
+    /// The key wants its PIN for every signature.
+    #[error(
+        "key {0} wants its PIN for every signature (CKA_ALWAYS_AUTHENTICATE); use a key without it"
+    )]
+    AlwaysAuthenticate(KeyName),
+    /// The key's type cannot sign certificates here.
+    #[error("key {0} is neither RSA nor ECDSA on P-256, P-384 or P-521 nor Ed25519")]
+    KeyType(KeyName),
+    /// Key and mechanism do not fit.
+    #[error("the key cannot sign so: {why}")]
+    MechanismRefused {
+        /// What does not fit.
+        why: String,
+    },
+    /// The token refuses until someone changes it or the configuration.
+    #[error("the token refuses: {0}")]
+    TokenRefused(TokenCode),
+    /// The worker says that we broke the protocol.
+    #[error("the HSM worker refused a malformed request: {why}")]
+    BadRequest {
+        /// Which rule.
+        why: String,
+    },
+    /// The worker answered something else than was asked.
+    #[error("the HSM worker answered something else than was asked")]
+    WrongAnswer,
+}
+
+impl HsmError {
+    /// Who has to act.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Overloaded
+            | Self::TimedOut
+            | Self::WorkerLost { .. }
+            | Self::Unavailable { .. }
+            | Self::TokenFailed(_) => Fault::Passing,
+            Self::LoginRefused { .. }
+            | Self::Misconfigured { .. }
+            | Self::KeyNotFound { .. }
+            | Self::SeveralKeys { .. }
+            | Self::AlwaysAuthenticate(_)
+            | Self::KeyType(_)
+            | Self::MechanismRefused { .. }
+            | Self::TokenRefused(_) => Fault::Mend,
+            Self::BadRequest { .. } | Self::WrongAnswer => Fault::Bug,
+        }
+    }
+}
+
+impl From<Failure> for HsmError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Expired => Self::TimedOut,
+            // The supervisor hands out a connection only after the login.
+            Failure::NotLoggedIn => Self::Unavailable {
+                why: "no login yet".into(),
+            },
+            Failure::KeyNotFound { differing } => Self::KeyNotFound { differing },
+            Failure::SeveralKeys(matching) => Self::SeveralKeys { matching },
+            Failure::AlwaysAuthenticate(key) => Self::AlwaysAuthenticate(key),
+            Failure::KeyType(key) => Self::KeyType(key),
+            Failure::MechanismRefused { why } => Self::MechanismRefused { why },
+            Failure::TokenFailed(code) => Self::TokenFailed(code),
+            Failure::TokenRefused(code) => Self::TokenRefused(code),
+            Failure::BadRequest { why } => Self::BadRequest { why },
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! How a token is named and how it describes itself.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Which token: by label or by serial number, never by slot (slot ids change with every start of some modules).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TokenSelector {
+    /// The token's label, padding removed.
+    Label(String),
+    /// The token's serial number, padding removed.
+    Serial(String),
+}
+
+impl fmt::Display for TokenSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Label(label) => write!(f, "label {label:?}"),
+            Self::Serial(serial) => write!(f, "serial {serial:?}"),
+        }
+    }
+}
+
+/// What `C_GetTokenInfo` tells, padding removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenInfo {
+    /// Label given when the token was initialised.
+    pub label: String,
+    /// Serial number.
+    pub serial: String,
+    /// Manufacturer of the device.
+    pub manufacturer: String,
+    /// Model of the device.
+    pub model: String,
+    /// Firmware version, `major.minor`.
+    pub firmware: String,
+    /// State of the user PIN.
+    pub pin: PinFlags,
+    /// Sessions that one application may hold, where the token knows a limit.
+    pub max_sessions: Option<u64>,
+}
+
+/// The token's flags about its user PIN. Tokens set them late or never: a hint, not a budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinFlags {
+    /// `CKF_USER_PIN_INITIALIZED`.
+    pub initialized: bool,
+    /// `CKF_USER_PIN_COUNT_LOW`: a wrong PIN was given since the last login.
+    pub count_low: bool,
+    /// `CKF_USER_PIN_FINAL_TRY`: one more wrong PIN locks it.
+    pub final_try: bool,
+    /// `CKF_USER_PIN_LOCKED`.
+    pub locked: bool,
+    /// `CKF_USER_PIN_TO_BE_CHANGED`.
+    pub to_be_changed: bool,
+    /// `CKF_PROTECTED_AUTHENTICATION_PATH`: the PIN is entered at the device.
+    pub protected_path: bool,
+}

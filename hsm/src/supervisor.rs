@@ -1,0 +1,287 @@
+//! Keeping one worker alive per token: start, greet, log in once, start again, end.
+
+mod backoff;
+mod child;
+mod gate;
+mod run;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    num::NonZeroU16,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout_at,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use self::gate::{BoxFuture, LoginGate, LoginOutcome, LoginPermit, LoginRefused};
+use crate::{
+    client::{Connection, HsmError, Key},
+    protocol::{KeySelector, Mechanism, Stats, TokenInfo, TokenSelector},
+};
+
+/// One token and how its worker is started.
+#[derive(Clone, Debug)]
+pub struct TokenSpec {
+    /// The operator's name for the token, for logs.
+    pub name: String,
+    /// Where the worker comes from.
+    pub launch: Launch,
+    /// Which token of the module.
+    pub token: TokenSelector,
+    /// Sessions to sign on; `None`: at most four, and one less than the token's limit.
+    pub sessions: Option<NonZeroU16>,
+    /// A PKCS#11 call that lasts longer ends the worker.
+    pub hang_after: Duration,
+}
+
+/// Where a worker comes from.
+#[derive(Clone, Debug)]
+pub enum Launch {
+    /// A child process of ours on a socketpair.
+    Child {
+        /// The `pkcs11-hsm-worker` binary.
+        program: PathBuf,
+        /// The PKCS#11 library.
+        module: PathBuf,
+        /// The worker's whole environment; nothing of ours is passed on.
+        env: BTreeMap<String, String>,
+    },
+}
+
+/// What is known about a token now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenState {
+    /// The first worker starts.
+    Starting,
+    /// The module does not show the token; asked again and again, no login tried.
+    AwaitingToken {
+        /// What it shows instead.
+        why: String,
+    },
+    /// No login until [`Token::retry_login`].
+    LoginRefused {
+        /// By the gate or by the token.
+        why: String,
+    },
+    /// Logged in.
+    Ready {
+        /// The token, as it described itself before the login.
+        info: TokenInfo,
+    },
+    /// Module, worker program or token selection must be corrected; tried again every 30 s at most.
+    Misconfigured {
+        /// What does not work.
+        why: String,
+    },
+    /// The worker ended; another is about to start.
+    Restarting {
+        /// Why it ended.
+        why: String,
+    },
+    /// [`Token::shutdown`] was called, or the last handle dropped.
+    Stopped,
+}
+
+impl TokenState {
+    /// The name of the state, for metrics and logs.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::AwaitingToken { .. } => "awaiting-token",
+            Self::LoginRefused { .. } => "login-refused",
+            Self::Ready { .. } => "ready",
+            Self::Misconfigured { .. } => "misconfigured",
+            Self::Restarting { .. } => "restarting",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl fmt::Display for TokenState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting | Self::Ready { .. } | Self::Stopped => f.write_str(self.name()),
+            Self::AwaitingToken { why } => write!(f, "waiting for the token: {why}"),
+            Self::LoginRefused { why } => write!(f, "no login: {why}"),
+            Self::Misconfigured { why } => write!(f, "misconfigured: {why}"),
+            Self::Restarting { why } => write!(f, "restarting the HSM worker: {why}"),
+        }
+    }
+}
+
+/// A token, served by a worker of its own that is restarted when it ends.
+///
+/// Clones share the worker. When the last one is dropped the worker is stopped.
+///
+/// *Guarantees*: one `C_Login` per permit of the [`LoginGate`]; every call returns by its deadline; a request that
+/// was in flight when the worker ended fails at once and is not repeated here, so that the caller decides.
+/// *Caveats*: signatures are not verified here.
+#[derive(Clone, Debug)]
+pub struct Token {
+    view: watch::Receiver<View>,
+    state: watch::Receiver<TokenState>,
+    retry: Arc<Notify>,
+    stop: CancellationToken,
+    _stop_on_drop: Arc<DropGuard>,
+}
+
+/// State and connection of one moment, always changed together.
+#[derive(Clone, Debug)]
+struct View {
+    state: TokenState,
+    connection: Option<Arc<Connection>>,
+}
+
+impl Token {
+    /// Starts to supervise; returns at once.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn start(spec: TokenSpec, gate: Arc<dyn LoginGate>) -> Self {
+        let (view, view_reader) = watch::channel(View {
+            state: TokenState::Starting,
+            connection: None,
+        });
+        let (state, state_reader) = watch::channel(TokenState::Starting);
+        let retry = Arc::new(Notify::new());
+        let stop = CancellationToken::new();
+        let supervision = run::Supervision {
+            spec,
+            gate,
+            view,
+            state,
+            retry: Arc::clone(&retry),
+            stop: stop.clone(),
+        };
+        tokio::spawn(supervision.run());
+        Self {
+            view: view_reader,
+            state: state_reader,
+            retry,
+            _stop_on_drop: Arc::new(stop.clone().drop_guard()),
+            stop,
+        }
+    }
+
+    /// Follows the state.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<TokenState> {
+        self.state.clone()
+    }
+
+    /// Finds exactly one private key.
+    ///
+    /// # Errors
+    /// [`HsmError::KeyNotFound`], [`HsmError::SeveralKeys`] with what matched, and every passing error.
+    pub async fn find_key(
+        &self,
+        selector: &KeySelector,
+        deadline: Instant,
+    ) -> Result<Key, HsmError> {
+        self.connection(deadline)
+            .await?
+            .find_key(selector, deadline.into())
+            .await
+    }
+
+    /// Signs. The payload is the digest by the mechanism's hash ([`Mechanism::Ed25519`]: the message); the result
+    /// is the content of an X.509 signature: ECDSA as DER `ECDSA-Sig-Value`.
+    ///
+    /// Waits for a worker that is being restarted, until the deadline. Cancelling the future drops the signature,
+    /// not the token's work. A request that was in flight when the worker ended is not sent again.
+    ///
+    /// # Errors
+    /// [`HsmError::WorkerLost`] when the worker ended meanwhile; [`HsmError::KeyNotFound`] when a restarted worker
+    /// no longer shows the very same key.
+    pub async fn sign(
+        &self,
+        key: &Key,
+        mechanism: Mechanism,
+        payload: &[u8],
+        deadline: Instant,
+    ) -> Result<Vec<u8>, HsmError> {
+        self.connection(deadline)
+            .await?
+            .sign(key, mechanism, payload, deadline.into())
+            .await
+    }
+
+    /// Octets of the token's random number generator, at most 1024.
+    ///
+    /// # Errors
+    /// Every passing error; [`HsmError::TokenRefused`] by a token without generator.
+    pub async fn random(&self, len: u16, deadline: Instant) -> Result<Vec<u8>, HsmError> {
+        self.connection(deadline)
+            .await?
+            .random(len, deadline.into())
+            .await
+    }
+
+    /// Counters of the worker that runs now.
+    ///
+    /// # Errors
+    /// Every passing error.
+    pub async fn stats(&self, deadline: Instant) -> Result<Stats, HsmError> {
+        self.connection(deadline)
+            .await?
+            .stats(deadline.into())
+            .await
+    }
+
+    /// The PIN or the gate's mind may have changed: asks the gate again when no login stands, and cuts a pause
+    /// before the next start short.
+    pub fn retry_login(&self) {
+        self.retry.notify_one();
+    }
+
+    /// Lets requests in flight finish, ends the worker and waits until it is gone. New requests fail at once.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        let mut state = self.state.clone();
+        // An error means that the supervising task is gone, and the worker with it.
+        drop(state.wait_for(|state| *state == TokenState::Stopped).await);
+    }
+
+    /// The connection of a logged-in worker. Waits while one is being started, fails in every other state.
+    async fn connection(&self, deadline: Instant) -> Result<Arc<Connection>, HsmError> {
+        let mut view = self.view.clone();
+        let settled = view.wait_for(|view| match view.state {
+            TokenState::Starting | TokenState::Restarting { .. } => false,
+            TokenState::AwaitingToken { .. }
+            | TokenState::LoginRefused { .. }
+            | TokenState::Ready { .. }
+            | TokenState::Misconfigured { .. }
+            | TokenState::Stopped => true,
+        });
+        let view = match timeout_at(deadline.into(), settled).await {
+            Ok(Ok(view)) => view.clone(),
+            Ok(Err(_ended)) => {
+                return Err(HsmError::Unavailable {
+                    why: TokenState::Stopped.to_string(),
+                });
+            }
+            Err(_elapsed) => {
+                return Err(HsmError::Unavailable {
+                    why: self.state.borrow().to_string(),
+                });
+            }
+        };
+        match (view.connection, view.state) {
+            (Some(connection), _) => Ok(connection),
+            (None, TokenState::LoginRefused { why }) => Err(HsmError::LoginRefused { why }),
+            (None, TokenState::Misconfigured { why }) => Err(HsmError::Misconfigured { why }),
+            (None, state) => Err(HsmError::Unavailable {
+                why: state.to_string(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! `C_Login`, once per request of the client and never when the token's flags warn of the end.
+
+use cryptoki::{
+    error::{Error, RvError},
+    session::{Session, SessionState, UserType},
+    types::RawAuthPin,
+};
+use hsm::protocol::{LoginAnswer, Pin, PinFlags};
+
+use crate::{recovery::code, token::Token};
+
+/// Logs the token's user in, for all sessions of this process.
+pub(crate) fn log_in(token: &Token, session: &Session, pin: &Pin) -> LoginAnswer {
+    match token.describe() {
+        Err(error) => {
+            return LoginAnswer::NotTried {
+                why: code(&error).to_string(),
+            };
+        }
+        Ok(info) => {
+            if let Some(why) = forbidden(info.pin) {
+                return LoginAnswer::NotTried { why: why.into() };
+            }
+        }
+    }
+    // Wiped when dropped.
+    let raw = RawAuthPin::new(Box::new(pin.expose().to_vec()));
+    let login = session.login_with_raw(UserType::User, &raw);
+    match login {
+        Ok(()) => logged_in(session),
+        Err(error) => refused(token, session, error),
+    }
+}
+
+/// Flags under which no PIN is tried. `CKF_USER_PIN_COUNT_LOW` is not among them: it stays set after one mistake
+/// until the next login, so refusing would make the first mistake final.
+fn forbidden(flags: PinFlags) -> Option<&'static str> {
+    let PinFlags {
+        initialized,
+        count_low: _,
+        final_try,
+        locked,
+        to_be_changed,
+        protected_path,
+    } = flags;
+    if locked {
+        Some("the user PIN is locked; have the security officer reset it")
+    } else if final_try {
+        Some("one try is left before the user PIN locks; log in by hand with the right PIN first")
+    } else if to_be_changed {
+        Some("the token wants its user PIN changed first")
+    } else if !initialized {
+        Some("the token has no user PIN; have the security officer set one")
+    } else if protected_path {
+        Some("the PIN of this token is entered at the device, which is not supported")
+    } else {
+        None
+    }
+}
+
+/// Some libraries say OK and are not logged in; the session's state knows.
+fn logged_in(session: &Session) -> LoginAnswer {
+    match session.get_session_info().map(|info| info.session_state()) {
+        Ok(SessionState::RoUser | SessionState::RwUser) => LoginAnswer::Accepted,
+        Ok(SessionState::RoPublic | SessionState::RwPublic | SessionState::RwSecurityOfficer) => {
+            LoginAnswer::NotTried {
+                why: "C_Login returned CKR_OK and the session is not the user's".into(),
+            }
+        }
+        Err(error) => LoginAnswer::Unclear(code(&error)),
+    }
+}
+
+fn refused(token: &Token, session: &Session, error: Error) -> LoginAnswer {
+    let Error::Pkcs11(value, _) = error else {
+        return LoginAnswer::Unclear(code(&error));
+    };
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "every other code leaves open whether the PIN counted"
+    )]
+    match value {
+        RvError::PinIncorrect => {
+            let locked = token.describe().is_ok_and(|info| info.pin.locked);
+            LoginAnswer::Rejected {
+                locked,
+                code: code(&error),
+            }
+        }
+        RvError::PinLocked => LoginAnswer::Rejected {
+            locked: true,
+            code: code(&error),
+        },
+        RvError::PinExpired | RvError::PinInvalid | RvError::PinLenRange => LoginAnswer::Rejected {
+            locked: false,
+            code: code(&error),
+        },
+        RvError::UserPinNotInitialized => LoginAnswer::NotTried {
+            why: code(&error).to_string(),
+        },
+        // Another thread of this process cannot have: one login at a time. So the library keeps it from before.
+        RvError::UserAlreadyLoggedIn => logged_in(session),
+        _ => LoginAnswer::Unclear(code(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hsm::protocol::PinFlags;
+
+    use super::forbidden;
+
+    const GOOD: PinFlags = PinFlags {
+        initialized: true,
+        count_low: false,
+        final_try: false,
+        locked: false,
+        to_be_changed: false,
+        protected_path: false,
+    };
+
+    #[test]
+    fn the_final_try_is_left_to_a_person() {
+        assert!(
+            forbidden(PinFlags {
+                count_low: true,
+                final_try: true,
+                ..GOOD
+            })
+            .is_some()
+        );
+    }
+
+    #[test]
+    fn one_mistake_does_not_forbid_the_next_login() {
+        assert_eq!(
+            forbidden(PinFlags {
+                count_low: true,
+                ..GOOD
+            }),
+            None
+        );
+    }
+
+    #[test]
+    fn a_locked_or_unset_or_expired_pin_is_not_tried() {
+        assert!(
+            forbidden(PinFlags {
+                locked: true,
+                ..GOOD
+            })
+            .is_some()
+        );
+        assert!(
+            forbidden(PinFlags {
+                initialized: false,
+                ..GOOD
+            })
+            .is_some()
+        );
+        assert!(
+            forbidden(PinFlags {
+                to_be_changed: true,
+                ..GOOD
+            })
+            .is_some()
+        );
+    }
+}

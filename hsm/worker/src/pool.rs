@@ -1,0 +1,178 @@
+//! N threads, each with one session and its own key handles, fed by one queue.
+
+mod session;
+
+use std::{
+    num::NonZeroU16,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use cryptoki::{error::Error, session::Session};
+use hsm::protocol::{HelloReply, KeyIdentity, KeyNumber, NoToken};
+
+use self::session::SessionThread;
+use crate::{
+    answers::Answers,
+    job::Job,
+    recovery::{Remedy, code, remedy},
+    token::Token,
+    watchdog::Watchdog,
+};
+
+/// Sessions that are open before anything is asked.
+pub(crate) struct Sessions {
+    /// Logged in and never used: while it is open, a session that is given up does not take the login with it
+    /// (the last one closed does). A token with a single session has none.
+    anchor: Option<Session>,
+    signing: Vec<Session>,
+}
+
+/// Opens the anchor and as many sessions as wanted and possible; one is enough.
+pub(crate) fn open(token: &Token, wanted: Option<NonZeroU16>) -> Result<Sessions, NoToken> {
+    let first = token
+        .open()
+        .map_err(|error| NoToken::Sessions(code(&error)))?;
+    let mut signing = Vec::new();
+    for _ in 0..size(wanted, token.info.max_sessions) {
+        match token.open() {
+            Ok(session) => signing.push(session),
+            // Other users of the token hold the rest.
+            Err(error) if remedy(&error) == Remedy::Wait => break,
+            Err(error) => return Err(NoToken::Sessions(code(&error))),
+        }
+    }
+    if signing.is_empty() {
+        return Ok(Sessions {
+            anchor: None,
+            signing: vec![first],
+        });
+    }
+    Ok(Sessions {
+        anchor: Some(first),
+        signing,
+    })
+}
+
+/// Sessions besides the anchor. Zero: the token has one session, which must be both.
+fn size(wanted: Option<NonZeroU16>, limit: Option<u64>) -> u16 {
+    let besides_anchor = limit.map_or(u16::MAX, |limit| {
+        u16::try_from(limit.saturating_sub(1)).unwrap_or(u16::MAX)
+    });
+    wanted
+        .map_or(DEFAULT_SESSIONS, NonZeroU16::get)
+        .min(besides_anchor)
+}
+
+const DEFAULT_SESSIONS: u16 = 4;
+
+/// What the session threads share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    token: Arc<Token>,
+    answers: Arc<Answers>,
+    sessions: u16,
+    /// Whether giving a session up leaves the login in place.
+    anchored: bool,
+    logged_in: AtomicBool,
+    /// Whether the token showed any private key after the login.
+    had_keys: AtomicBool,
+    keys: Mutex<Vec<KeyIdentity>>,
+}
+
+impl Shared {
+    /// The key's number on this connection; the same key has one number.
+    fn number(&self, identity: &KeyIdentity) -> Option<KeyNumber> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = keys
+            .iter()
+            .position(|known| known == identity)
+            .unwrap_or_else(|| {
+                keys.push(identity.clone());
+                keys.len() - 1
+            });
+        drop(keys);
+        u32::try_from(place).ok().map(KeyNumber)
+    }
+
+    fn identity(&self, number: KeyNumber) -> Option<KeyIdentity> {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.get(usize::try_from(number.0).ok()?).cloned()
+    }
+
+    fn is_logged_in(&self) -> bool {
+        self.logged_in.load(Ordering::Acquire)
+    }
+}
+
+/// Answers the greeting and serves. Returns only with an error.
+pub(crate) fn run(
+    token: Arc<Token>,
+    sessions: Sessions,
+    jobs: &crossbeam_channel::Receiver<Job>,
+    answers: &Arc<Answers>,
+    watchdog: &Watchdog,
+) -> std::io::Result<()> {
+    let Sessions { anchor, signing } = sessions;
+    let count = u16::try_from(signing.len()).unwrap_or(u16::MAX);
+    let info = token.info.clone();
+    let shared = Arc::new(Shared {
+        token,
+        answers: Arc::clone(answers),
+        sessions: count,
+        anchored: anchor.is_some(),
+        logged_in: AtomicBool::new(false),
+        had_keys: AtomicBool::new(false),
+        keys: Mutex::default(),
+    });
+    let mut threads = Vec::new();
+    for (number, session) in signing.into_iter().enumerate() {
+        let thread = SessionThread::new(Arc::clone(&shared), session, watchdog.seat());
+        let jobs = jobs.clone();
+        let builder = thread::Builder::new().name(format!("session-{number}"));
+        threads.push(builder.spawn(move || thread.run(&jobs))?);
+    }
+    // Twice the sessions: one job in each, and the next already here when it is done.
+    answers.hello(&HelloReply::Found {
+        token: info,
+        sessions: count,
+        credit: count.saturating_mul(2),
+    })?;
+    for thread in threads {
+        // Threads end only with the process, which the reader or the panic hook ends.
+        drop(thread.join());
+    }
+    drop(anchor);
+    Ok(())
+}
+
+/// Whether the code says that the session count or memory is exhausted.
+fn exhausted(error: &Error) -> bool {
+    remedy(error) == Remedy::Wait
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+
+    use super::size;
+
+    #[test]
+    fn a_token_without_limit_gets_four_sessions() {
+        assert_eq!(size(None, None), 4);
+    }
+
+    #[test]
+    fn one_session_of_the_limit_is_left_for_the_anchor() {
+        assert_eq!(size(None, Some(3)), 2);
+        assert_eq!(size(NonZeroU16::new(16), Some(10)), 9);
+    }
+
+    #[test]
+    fn on_a_single_session_token_anchor_and_session_are_the_same() {
+        assert_eq!(size(None, Some(1)), 0);
+    }
+}

@@ -1,0 +1,42 @@
+//! From the greeting to the pool.
+
+use std::{
+    io,
+    os::{fd::AsFd, unix::net::UnixStream},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use hsm::protocol::{Hello, HelloReply};
+
+use crate::{answers::Answers, pool, reader, token::Token, watchdog::Watchdog};
+
+/// Serves until the client closes the socket, which ends the process from the reader's thread; returns only when
+/// there is no token.
+pub(crate) fn serve(module: &Path) -> io::Result<()> {
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let answers = Arc::new(Answers::new(socket.try_clone()?));
+    let (hello_sender, hello) = crossbeam_channel::bounded(1);
+    let (jobs_sender, jobs) = crossbeam_channel::unbounded();
+    reader::start(socket, Arc::clone(&answers), hello_sender, jobs_sender)?;
+
+    let Hello {
+        token,
+        sessions,
+        hang_after_ms,
+    } = hello.recv().map_err(io::Error::other)?;
+    let watchdog = Watchdog::start(
+        Duration::from_millis(hang_after_ms.into()),
+        Arc::clone(&answers),
+    )?;
+    let found = watchdog.seat().during(|| {
+        let token = Token::find(module, &token)?;
+        let sessions = pool::open(&token, sessions)?;
+        Ok((token, sessions))
+    });
+    match found {
+        Ok((token, sessions)) => pool::run(Arc::new(token), sessions, &jobs, &answers, &watchdog),
+        Err(why) => answers.hello(&HelloReply::NotFound(why)),
+    }
+}

@@ -1,0 +1,141 @@
+//! cert-manager's CertificateRequest, as far as an external issuer reads it (cert-manager.md 1.1, 1.2).
+//!
+//! Everything is optional or defaulted: the object was admitted by somebody else's schema, and one odd object
+//! must not stop the controller for all.
+
+use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
+use kube::CustomResource;
+use serde::{Deserialize, Serialize};
+
+/// What is asked for. Immutable once created, by cert-manager's webhook.
+#[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize)]
+#[kube(
+    group = "cert-manager.io",
+    version = "v1",
+    kind = "CertificateRequest",
+    namespaced,
+    status = "CertificateRequestStatus",
+    schema = "disabled"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CertificateRequestSpec {
+    /// The PEM of a PKCS#10 CSR.
+    pub request: ByteString,
+    /// Whether a CA certificate is asked for.
+    #[serde(rename = "isCA")]
+    pub is_ca: bool,
+    /// Key usages and extended key usages by cert-manager's names.
+    pub usages: Vec<String>,
+    /// The lifetime in Go's notation. cert-manager does not validate it: zero, negative and absurd values arrive.
+    pub duration: Option<String>,
+    /// Who shall sign.
+    pub issuer_ref: IssuerRef,
+    /// The creator of the object, filled in by cert-manager's webhook.
+    pub username: Option<String>,
+    /// The creator's groups, filled in by cert-manager's webhook.
+    pub groups: Option<Vec<String>>,
+}
+
+/// A reference to an issuer. `kind` and `group` are defaulted by controllers only, never by the CRD.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct IssuerRef {
+    /// Name of the issuer.
+    pub name: String,
+    /// Kind of the issuer; empty means cert-manager's own `Issuer`.
+    pub kind: String,
+    /// API group of the issuer; empty means `cert-manager.io`.
+    pub group: String,
+}
+
+/// What issuers and approvers have written.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CertificateRequestStatus {
+    /// At most one condition of each type.
+    pub conditions: Vec<RequestCondition>,
+    /// The PEM chain, leaf first.
+    pub certificate: Option<ByteString>,
+    /// When the request failed or was denied. Never set without `Ready` (cert-manager <= 1.21.1 crashes on it).
+    pub failure_time: Option<Time>,
+}
+
+/// A condition of a CertificateRequest. It has no `observedGeneration`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RequestCondition {
+    /// One of [`condition_type`].
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// For `Ready` one of [`reason`].
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// When `status` last changed.
+    pub last_transition_time: Option<Time>,
+}
+
+/// Types of conditions on a CertificateRequest.
+pub mod condition_type {
+    /// Set by the issuer.
+    pub const READY: &str = "Ready";
+    /// Set by an approver.
+    pub const APPROVED: &str = "Approved";
+    /// Set by an approver.
+    pub const DENIED: &str = "Denied";
+    /// Set by whoever finds the request beyond repair.
+    pub const INVALID_REQUEST: &str = "InvalidRequest";
+}
+
+/// Reasons of the `Ready` condition on a CertificateRequest; consumers look at nothing else.
+pub mod reason {
+    /// Still to be signed.
+    pub const PENDING: &str = "Pending";
+    /// Only a new request helps.
+    pub const FAILED: &str = "Failed";
+    /// Signed.
+    pub const ISSUED: &str = "Issued";
+    /// An approver denied it.
+    pub const DENIED: &str = "Denied";
+}
+
+impl CertificateRequestStatus {
+    /// The condition of this type, if there is one.
+    #[must_use]
+    pub fn condition(&self, type_: &str) -> Option<&RequestCondition> {
+        self.conditions.iter().find(|condition| condition.type_ == type_)
+    }
+
+    /// Whether the condition of this type is `True`.
+    #[must_use]
+    pub fn is_true(&self, type_: &str) -> bool {
+        self.condition(type_).is_some_and(|condition| condition.status == "True")
+    }
+
+    /// The reason of the `Ready` condition.
+    #[must_use]
+    pub fn ready_reason(&self) -> Option<&str> {
+        self.condition(condition_type::READY).map(|ready| ready.reason.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_with_the_least_fields_is_read() {
+        let request: CertificateRequest = serde_json::from_value(serde_json::json!({
+            "apiVersion": "cert-manager.io/v1",
+            "kind": "CertificateRequest",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"request": "", "issuerRef": {"name": "issuing"}},
+        }))
+        .unwrap();
+        assert_eq!(request.spec.issuer_ref.kind, "");
+        assert!(!request.spec.is_ca);
+        assert!(request.status.is_none());
+    }
+}

@@ -1,0 +1,312 @@
+//! `PKCS11Issuer` and `PKCS11ClusterIssuer`: one specification, two scopes.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema, Resource, ResourceExt, core::NamespaceResourceScope};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Signs the requests of its own namespace with a key on a PKCS#11 token.
+#[derive(CustomResource, Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[kube(
+    group = "pkcs11-issuer.dev",
+    version = "v1alpha1",
+    kind = "PKCS11Issuer",
+    doc = "Signs the certificate requests of its own namespace with a key on a PKCS#11 token.",
+    namespaced,
+    status = "IssuerStatus",
+    shortname = "p11i",
+    category = "cert-manager",
+    category = "pkcs11-issuer",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(name = "Token", type_ = "string", json_path = ".spec.token"),
+    printcolumn(name = "Key", type_ = "string", json_path = ".status.key.algorithm"),
+    printcolumn(name = "Expires", type_ = "date", json_path = ".status.certificate.notAfter"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(transparent)]
+pub struct PKCS11IssuerSpec(pub IssuerSpec);
+
+/// Signs the requests of every namespace with a key on a PKCS#11 token.
+#[derive(CustomResource, Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[kube(
+    group = "pkcs11-issuer.dev",
+    version = "v1alpha1",
+    kind = "PKCS11ClusterIssuer",
+    doc = "Signs the certificate requests of every namespace with a key on a PKCS#11 token.",
+    status = "IssuerStatus",
+    shortname = "p11ci",
+    category = "cert-manager",
+    category = "pkcs11-issuer",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(name = "Token", type_ = "string", json_path = ".spec.token"),
+    printcolumn(name = "Key", type_ = "string", json_path = ".status.key.algorithm"),
+    printcolumn(name = "Expires", type_ = "date", json_path = ".status.certificate.notAfter"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(transparent)]
+pub struct PKCS11ClusterIssuerSpec(pub IssuerSpec);
+
+/// What an issuer signs with.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerSpec {
+    /// Name of a token in the operator's configuration: never a path, never a slot.
+    #[schemars(length(min = 1, max = 253))]
+    pub token: String,
+    /// Which private key on the token signs. Omitted: the key that matches the issuing certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeySpec>,
+    /// The Secret that holds the user PIN; only where the operator's configuration says `pinFrom` for the token. It
+    /// lies in the issuer's own namespace, for a cluster issuer in the cluster resource namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin_secret_ref: Option<KeyRef>,
+    /// The issuing certificate and its chain.
+    pub certificate: CertificateSource,
+    /// What `status.ca` of a request carries, and so `ca.crt` of the Secret. Default: Root.
+    #[serde(default)]
+    pub ca: CaField,
+}
+
+/// Selects one private key on a token. Exactly one key must match.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.label) || has(self.idHex)").message("give label, idHex or both"))]
+pub struct KeySpec {
+    /// `CKA_LABEL` of the private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub label: Option<String>,
+    /// `CKA_ID` of the private key in hexadecimal, two digits per octet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = "^([0-9a-fA-F]{2})+$"))]
+    pub id_hex: Option<String>,
+}
+
+/// One key of a Secret or ConfigMap.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub struct KeyRef {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key in its data.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// Where the issuing certificate comes from: exactly one of `secretRef`, `configMapRef` and `pem`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new(
+        "(has(self.secretRef) ? 1 : 0) + (has(self.configMapRef) ? 1 : 0) + (has(self.pem) ? 1 : 0) == 1"
+    ).message("give exactly one of secretRef, configMapRef and pem"),
+    validation = Rule::new("!has(self.rootPem) || has(self.pem)").message("rootPem goes with pem only")
+)]
+pub struct CertificateSource {
+    /// A Secret with the chain in PEM, issuing certificate first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<ChainRef>,
+    /// A ConfigMap with the chain in PEM, issuing certificate first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<ChainRef>,
+    /// The chain itself in PEM, issuing certificate first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100000))]
+    pub pem: Option<String>,
+    /// The root in PEM, where `pem` does not end with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100000))]
+    pub root_pem: Option<String>,
+}
+
+/// The keys of a Secret or ConfigMap that hold a chain and its root.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChainRef {
+    /// Name of the object: in the issuer's own namespace, for a cluster issuer in the cluster resource namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key of the chain. Default: `tls.crt`.
+    #[serde(default = "default_chain_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+    /// Key of the root; it may be absent in the object. Default: `ca.crt`.
+    #[serde(default = "default_root_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub root_key: String,
+}
+
+fn default_chain_key() -> String {
+    "tls.crt".to_owned()
+}
+
+fn default_root_key() -> String {
+    "ca.crt".to_owned()
+}
+
+/// What `status.ca` of a request carries.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum CaField {
+    /// The self-signed root.
+    #[default]
+    Root,
+    /// The issuing certificate.
+    Issuing,
+    /// The issuing certificate and everything above it, root included.
+    Bundle,
+    /// Nothing.
+    None,
+}
+
+/// What the controller found.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerStatus {
+    /// `Ready` is True only after a signature made by the token has verified under the issuing certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The token as it names itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenStatus>,
+    /// The private key as the token describes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyStatus>,
+    /// The issuing certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateStatus>,
+    /// When a probe signature last verified, at the time of the last write of this status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_signature: Option<Time>,
+}
+
+/// A token as `C_GetTokenInfo` describes it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TokenStatus {
+    /// Label given at initialisation.
+    pub label: String,
+    /// Serial number.
+    pub serial: String,
+    /// Manufacturer.
+    pub manufacturer: String,
+    /// Model.
+    pub model: String,
+    /// Firmware version, major.minor.
+    pub firmware_version: String,
+}
+
+/// A private key as its attributes describe it. What the token does not tell is left out.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KeyStatus {
+    /// Key algorithm and size, for example `RSA-3072` or `P-256`.
+    pub algorithm: String,
+    /// `CKA_LABEL`.
+    pub label: String,
+    /// `CKA_ID` in hexadecimal.
+    pub id_hex: String,
+    /// `CKA_SENSITIVE`: the key cannot be revealed in plain text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensitive: Option<bool>,
+    /// `CKA_EXTRACTABLE`: the key can leave the token wrapped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extractable: Option<bool>,
+    /// `CKA_NEVER_EXTRACTABLE`: the key has never been extractable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub never_extractable: Option<bool>,
+    /// `CKA_LOCAL`: the key was made on the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<bool>,
+}
+
+/// An issuing certificate.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CertificateStatus {
+    /// Subject in the notation of RFC 4514.
+    pub subject: String,
+    /// Serial number in hexadecimal.
+    pub serial_number: String,
+    /// SHA-256 of the DER in hexadecimal.
+    pub sha256: String,
+    /// Start of validity.
+    pub not_before: Option<Time>,
+    /// End of validity.
+    pub not_after: Option<Time>,
+    /// Subject key identifier in hexadecimal.
+    pub subject_key_id: String,
+}
+
+/// Types of conditions on our kinds.
+pub mod condition_type {
+    /// The issuer can sign now.
+    pub const READY: &str = "Ready";
+}
+
+/// Either of our kinds, seen as what they have in common.
+pub trait IssuerKind:
+    Resource<DynamicType = ()> + ResourceExt + Clone + std::fmt::Debug + DeserializeOwned + Serialize + Send + Sync + 'static
+{
+    /// The name of the kind, as `issuerRef.kind` gives it.
+    const KIND: &'static str;
+
+    /// What the issuer signs with.
+    fn issuer_spec(&self) -> &IssuerSpec;
+
+    /// What was found last.
+    fn issuer_status(&self) -> Option<&IssuerStatus>;
+
+    /// The client for the object called `name`; `namespace` is given for a namespaced kind only.
+    fn api(client: kube::Client, namespace: Option<&str>) -> kube::Api<Self>;
+}
+
+impl IssuerKind for PKCS11Issuer {
+    const KIND: &'static str = "PKCS11Issuer";
+
+    fn issuer_spec(&self) -> &IssuerSpec {
+        &self.spec.0
+    }
+
+    fn issuer_status(&self) -> Option<&IssuerStatus> {
+        self.status.as_ref()
+    }
+
+    fn api(client: kube::Client, namespace: Option<&str>) -> kube::Api<Self> {
+        in_namespace(client, namespace)
+    }
+}
+
+impl IssuerKind for PKCS11ClusterIssuer {
+    const KIND: &'static str = "PKCS11ClusterIssuer";
+
+    fn issuer_spec(&self) -> &IssuerSpec {
+        &self.spec.0
+    }
+
+    fn issuer_status(&self) -> Option<&IssuerStatus> {
+        self.status.as_ref()
+    }
+
+    fn api(client: kube::Client, _: Option<&str>) -> kube::Api<Self> {
+        kube::Api::all(client)
+    }
+}
+
+fn in_namespace<K>(client: kube::Client, namespace: Option<&str>) -> kube::Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => kube::Api::namespaced(client, namespace),
+        None => kube::Api::all(client),
+    }
+}

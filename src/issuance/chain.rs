@@ -1,0 +1,425 @@
+//! The issuer's certificates: the issuing one, what stands above it, and what we publish of them.
+
+use jiff::Timestamp;
+
+use super::{
+    Fault,
+    pem::{self, PemError},
+    refusal::RefusalReason,
+};
+
+mod certificate;
+
+pub use certificate::{CertificateError, IssuerCertificate};
+
+/// Octets of PEM text we look at: cert-manager's own limit for a bundle.
+const MAX_PEM: usize = 330_000;
+
+/// Which certificates of the chain `status.ca` carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaField {
+    /// The self-signed root.
+    Root,
+    /// The issuing certificate.
+    Issuing,
+    /// Every certificate of the chain, issuing first.
+    Bundle,
+    /// Nothing.
+    None,
+}
+
+/// Why an issuer's certificates are not fit. Certificates are named by their subject.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainError {
+    /// The text is not PEM.
+    #[error("the issuer's certificates are not PEM")]
+    Pem(#[source] PemError),
+    /// The text is too large.
+    #[error("the issuer's certificates have {0} octets of PEM, at most {MAX_PEM} are read")]
+    TooLarge(usize),
+    /// A block of another kind, such as a private key.
+    #[error("the issuer's certificates hold a PEM block {0:?}; only CERTIFICATE blocks may stand there")]
+    NotCertificate(String),
+    /// A certificate that cannot issue.
+    #[error("certificate number {position} of the issuer is not fit to issue")]
+    Certificate {
+        /// Why.
+        #[source]
+        source: CertificateError,
+        /// Counted from 1, roots after certificates.
+        position: usize,
+    },
+    /// No certificate of the right name is there with the key that signed.
+    #[error("{subject:?} names {issuer:?} as its issuer, but no certificate of that name given here signed it; replace that certificate")]
+    WrongSigner {
+        /// The certificate whose signature does not verify.
+        subject: String,
+        /// The name of its issuer.
+        issuer: String,
+    },
+    /// A certificate that is not on the way from the issuing certificate to the root.
+    #[error("{0:?} is not part of the chain of the first certificate; remove it, or put the issuing certificate first")]
+    NotInChain(String),
+    /// A root that is not self-signed.
+    #[error("{0:?} is given as a root but is not self-signed; put it with the intermediate certificates")]
+    NotRoot(String),
+    /// Roots were given, and the chain ends in none of them.
+    #[error("the chain ends at {0:?}, which none of the given roots signed; give its root or none")]
+    OtherRoot(String),
+    /// A path length constraint that forbids what stands below.
+    #[error("{subject:?} allows {allowed} certificate authorities below itself, but {present} are there")]
+    PathLength {
+        /// The certificate with the constraint.
+        subject: String,
+        /// Its pathLenConstraint.
+        allowed: u8,
+        /// How many stand below it.
+        present: usize,
+    },
+    /// Expired.
+    #[error("{subject:?} expired at {not_after}; renew it")]
+    Expired {
+        /// The certificate.
+        subject: String,
+        /// Its last second.
+        not_after: Timestamp,
+    },
+    /// Not yet valid.
+    #[error("{subject:?} is valid only from {not_before} on; wait, or check the clock")]
+    NotYetValid {
+        /// The certificate.
+        subject: String,
+        /// Its first second.
+        not_before: Timestamp,
+    },
+}
+
+impl ChainError {
+    /// The slug: the chain is unfit, or merely out of its time.
+    #[must_use]
+    pub const fn reason(&self) -> RefusalReason {
+        match self {
+            Self::Expired { .. } | Self::NotYetValid { .. } => RefusalReason::IssuerNotValid,
+            Self::Pem(_)
+            | Self::TooLarge(_)
+            | Self::NotCertificate(_)
+            | Self::Certificate { .. }
+            | Self::WrongSigner { .. }
+            | Self::NotInChain(_)
+            | Self::NotRoot(_)
+            | Self::OtherRoot(_)
+            | Self::PathLength { .. } => RefusalReason::IssuerInvalid,
+        }
+    }
+
+    /// Who has to act: always whoever keeps the issuer.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Issuer
+    }
+}
+
+/// The issuing certificate and the certificates above it.
+///
+/// # Guarantees
+///
+/// * Linear: each certificate is signed by the next, by name and by signature.
+/// * Each has CA:TRUE and keyCertSign, and no path length constraint is exceeded.
+///
+/// # Caveats
+///
+/// Validity depends on the time: ask [`check_at`](Self::check_at).
+#[derive(Clone, Debug)]
+pub struct IssuerChain {
+    issuing: IssuerCertificate,
+    /// From the one that signed `issuing` upwards.
+    above: Vec<IssuerCertificate>,
+}
+
+impl IssuerChain {
+    /// Builds the chain from PEM text: the issuing certificate first, the others in any order, with or
+    /// without the root; text between the blocks is ignored. Roots that are not needed are ignored too.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that makes the chain unfit, naming the certificate.
+    pub fn parse(certificates_pem: &[u8], roots_pem: Option<&[u8]>) -> Result<Self, ChainError> {
+        let mut given = certificates(certificates_pem, 0)?;
+        let roots = match roots_pem {
+            Some(pem) => certificates(pem, given.len())?,
+            None => Vec::new(),
+        };
+        if let Some(other) = roots.iter().find(|root| !root.is_self_signed()) {
+            return Err(ChainError::NotRoot(other.subject_text()));
+        }
+        let issuing = given.remove(0);
+        let above = path(&issuing, given, &roots)?;
+        let chain = Self { issuing, above };
+        let top = chain.top();
+        if !roots.is_empty() && !roots.iter().any(|root| root.der() == top.der()) {
+            return Err(ChainError::OtherRoot(top.subject_text()));
+        }
+        chain.check_path_lengths()?;
+        Ok(chain)
+    }
+
+    /// Checks that every certificate is valid at `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Expired`] or [`ChainError::NotYetValid`], with the certificate's subject.
+    pub fn check_at(&self, now: Timestamp) -> Result<(), ChainError> {
+        for certificate in self.certificates() {
+            if now > certificate.not_after() {
+                return Err(ChainError::Expired {
+                    subject: certificate.subject_text(),
+                    not_after: certificate.not_after(),
+                });
+            }
+            if now < certificate.not_before() {
+                return Err(ChainError::NotYetValid {
+                    subject: certificate.subject_text(),
+                    not_before: certificate.not_before(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The certificate whose key signs.
+    #[must_use]
+    pub const fn issuing(&self) -> &IssuerCertificate {
+        &self.issuing
+    }
+
+    /// Every certificate, issuing first.
+    pub fn certificates(&self) -> impl Iterator<Item = &IssuerCertificate> {
+        std::iter::once(&self.issuing).chain(&self.above)
+    }
+
+    /// Whether the chain ends in a self-signed root.
+    #[must_use]
+    pub fn has_root(&self) -> bool {
+        self.top().is_self_signed()
+    }
+
+    /// What `status.ca` carries; `None` for [`CaField::None`], and for [`CaField::Root`] without a root.
+    #[must_use]
+    pub fn ca_pem(&self, which: CaField) -> Option<String> {
+        match which {
+            CaField::Root => self.has_root().then(|| self.top().pem()),
+            CaField::Issuing => Some(self.issuing.pem()),
+            CaField::Bundle => Some(self.certificates().map(IssuerCertificate::pem).collect()),
+            CaField::None => None,
+        }
+    }
+
+    /// The certificates that follow the leaf in `status.certificate`: all but the root.
+    pub(super) fn intermediates_pem(&self) -> String {
+        self.certificates()
+            .filter(|certificate| !certificate.is_self_signed())
+            .map(IssuerCertificate::pem)
+            .collect()
+    }
+
+    fn top(&self) -> &IssuerCertificate {
+        self.above.last().unwrap_or(&self.issuing)
+    }
+
+    /// RFC 5280, section 4.2.1.9: self-issued certificates do not count.
+    fn check_path_lengths(&self) -> Result<(), ChainError> {
+        let mut below = 0;
+        for certificate in self.certificates() {
+            if let Some(allowed) = certificate.path_length()
+                && below > usize::from(allowed)
+            {
+                return Err(ChainError::PathLength {
+                    subject: certificate.subject_text(),
+                    allowed,
+                    present: below,
+                });
+            }
+            if !certificate.is_self_issued() {
+                below += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Decodes every block; never empty when `Ok`.
+fn certificates(text: &[u8], before: usize) -> Result<Vec<IssuerCertificate>, ChainError> {
+    if text.len() > MAX_PEM {
+        return Err(ChainError::TooLarge(text.len()));
+    }
+    let read = pem::scan(text).map_err(ChainError::Pem)?;
+    let mut certificates: Vec<IssuerCertificate> = Vec::new();
+    for (index, block) in read.blocks.iter().enumerate() {
+        if block.label != b"CERTIFICATE" {
+            return Err(ChainError::NotCertificate(
+                String::from_utf8_lossy(block.label).into_owned(),
+            ));
+        }
+        let certificate = IssuerCertificate::parse(&block.der).map_err(|source| ChainError::Certificate {
+            source,
+            position: before + index + 1,
+        })?;
+        // The same certificate twice says nothing new.
+        if certificates.iter().all(|known| known.der() != certificate.der()) {
+            certificates.push(certificate);
+        }
+    }
+    Ok(certificates)
+}
+
+/// Walks from the issuing certificate upwards, by name and signature, until a self-signed certificate or
+/// until nobody of the issuer's name is left.
+fn path(
+    issuing: &IssuerCertificate,
+    mut given: Vec<IssuerCertificate>,
+    roots: &[IssuerCertificate],
+) -> Result<Vec<IssuerCertificate>, ChainError> {
+    given.retain(|certificate| certificate.der() != issuing.der());
+    let mut above: Vec<IssuerCertificate> = Vec::new();
+    loop {
+        let lower = above.last().unwrap_or(issuing);
+        if lower.is_self_signed() {
+            break;
+        }
+        // A root that signed ends the path; of several keys of one name only the one that signed counts.
+        let signer = |certificate: &&IssuerCertificate| certificate.signed(lower);
+        let next = match roots.iter().find(signer) {
+            Some(root) => root.clone(),
+            None => match given.iter().find(signer) {
+                Some(next) => next.clone(),
+                None if given.iter().chain(roots).any(|c| c.is_named_as_issuer_of(lower)) => {
+                    return Err(ChainError::WrongSigner {
+                        subject: lower.subject_text(),
+                        issuer: lower.issuer_text(),
+                    });
+                }
+                None => break,
+            },
+        };
+        given.retain(|certificate| certificate.der() != next.der());
+        above.push(next);
+    }
+    match given.first() {
+        Some(unused) => Err(ChainError::NotInChain(unused.subject_text())),
+        None => Ok(above),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::*, *};
+
+    fn error(certificates: &[&Authority], roots: Option<&Authority>) -> ChainError {
+        let roots = roots.map(Authority::pem);
+        IssuerChain::parse(bundle(certificates).as_bytes(), roots.as_deref().map(str::as_bytes)).unwrap_err()
+    }
+
+    #[test]
+    fn a_bundle_in_any_order_becomes_one_chain() {
+        let root = Authority::root("root");
+        let upper = root.subordinate("upper");
+        let issuing = upper.subordinate("issuing");
+        for rest in [[&upper, &root], [&root, &upper]] {
+            let pem = bundle(&[&issuing, rest[0], rest[1]]);
+            let chain = IssuerChain::parse(pem.as_bytes(), None).unwrap();
+            assert!(chain.has_root());
+            assert_eq!(chain.ca_pem(CaField::Root), Some(root.pem()));
+            assert_eq!(chain.ca_pem(CaField::Issuing), Some(issuing.pem()));
+            assert_eq!(chain.ca_pem(CaField::Bundle), Some(bundle(&[&issuing, &upper, &root])));
+            assert_eq!(chain.ca_pem(CaField::None), None);
+            assert_eq!(chain.intermediates_pem(), bundle(&[&issuing, &upper]));
+        }
+    }
+
+    #[test]
+    fn a_root_may_stand_apart_or_be_missing_or_issue_itself() {
+        let root = Authority::root("root");
+        let issuing = root.subordinate("issuing");
+        let apart = IssuerChain::parse(issuing.pem().as_bytes(), Some(root.pem().as_bytes())).unwrap();
+        assert_eq!(apart.ca_pem(CaField::Root), Some(root.pem()));
+        let missing = IssuerChain::parse(issuing.pem().as_bytes(), None).unwrap();
+        assert_eq!(missing.ca_pem(CaField::Root), None);
+        let alone = IssuerChain::parse(root.pem().as_bytes(), Some(root.pem().as_bytes())).unwrap();
+        assert_eq!(alone.ca_pem(CaField::Root), Some(root.pem()));
+        assert_eq!(alone.intermediates_pem(), "");
+    }
+
+    #[test]
+    fn of_two_keys_of_one_name_the_one_that_signed_is_taken() {
+        let old = Authority::root("root");
+        let new = Authority::root("root");
+        let issuing = new.subordinate("issuing");
+        let roots = bundle(&[&old, &new]);
+        let chain = IssuerChain::parse(issuing.pem().as_bytes(), Some(roots.as_bytes())).unwrap();
+        assert_eq!(chain.ca_pem(CaField::Root), Some(new.pem()));
+    }
+
+    #[test]
+    fn a_broken_chain_names_the_certificate() {
+        let root = Authority::root("root");
+        let impostor = Authority::root("root");
+        let issuing = root.subordinate("issuing");
+        let stranger = Authority::root("stranger");
+        assert!(matches!(error(&[&issuing, &impostor], None), ChainError::WrongSigner { subject, .. } if subject == "CN=issuing"));
+        assert!(matches!(error(&[&issuing, &root, &stranger], None), ChainError::NotInChain(s) if s == "CN=stranger"));
+        assert!(matches!(error(&[&root, &issuing], None), ChainError::NotInChain(s) if s == "CN=issuing"));
+        assert!(matches!(error(&[&issuing], Some(&stranger)), ChainError::OtherRoot(s) if s == "CN=issuing"));
+        assert!(matches!(error(&[&issuing], Some(&issuing)), ChainError::NotRoot(s) if s == "CN=issuing"));
+    }
+
+    #[test]
+    fn a_path_length_is_not_exceeded() {
+        let root = Authority::builder("root").path_length(1).root();
+        let upper = root.subordinate("upper");
+        let issuing = upper.subordinate("issuing");
+        assert!(IssuerChain::parse(bundle(&[&upper, &root]).as_bytes(), None).is_ok());
+        assert!(matches!(
+            error(&[&issuing, &upper, &root], None),
+            ChainError::PathLength { allowed: 1, present: 2, .. }
+        ));
+    }
+
+    #[test]
+    fn only_certificates_that_may_sign_certificates_are_fit() {
+        let table: [(Authority, &str); 5] = [
+            (Authority::builder("a").ca(false).root(), "CA:TRUE"),
+            (Authority::builder("a").without_basic_constraints().root(), "CA:TRUE"),
+            (Authority::builder("a").key_usage(&[0]).root(), "keyCertSign"),
+            (Authority::builder("a").version(0).root(), "version 3"),
+            (Authority::builder("a").duplicate_extension().root(), "twice"),
+        ];
+        for (authority, expected) in table {
+            let error = error(&[&authority], None);
+            assert_eq!(error.reason(), RefusalReason::IssuerInvalid);
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(cause.contains(expected), "{cause}");
+        }
+    }
+
+    #[test]
+    fn other_text_is_refused_and_a_private_key_named() {
+        let parse = |text: &str| IssuerChain::parse(text.as_bytes(), None).unwrap_err();
+        assert!(matches!(parse("x"), ChainError::Pem(PemError::NoBlock)));
+        assert!(matches!(parse(&pem::encode("PRIVATE KEY", &[0])), ChainError::NotCertificate(l) if l == "PRIVATE KEY"));
+        assert!(matches!(parse(&pem::encode("CERTIFICATE", &[0])), ChainError::Certificate { position: 1, .. }));
+        assert!(matches!(parse(&" ".repeat(MAX_PEM + 1)), ChainError::TooLarge(_)));
+    }
+
+    #[test]
+    fn validity_is_judged_at_the_time_given() {
+        let root = Authority::root("root");
+        let issuing = Authority::builder("issuing").validity(at(1_000), at(2_000)).under(&root);
+        let chain = IssuerChain::parse(bundle(&[&issuing, &root]).as_bytes(), None).unwrap();
+        assert!(chain.check_at(at(1_000)).is_ok());
+        assert!(chain.check_at(at(2_000)).is_ok());
+        assert!(matches!(chain.check_at(at(999)), Err(ChainError::NotYetValid { subject, .. }) if subject == "CN=issuing"));
+        let expired = chain.check_at(at(2_001)).unwrap_err();
+        assert_eq!(expired.reason(), RefusalReason::IssuerNotValid);
+        assert!(expired.to_string().contains("CN=issuing"));
+    }
+}

@@ -1,0 +1,237 @@
+//! One certificate of an issuer.
+
+use aws_lc_rs::digest;
+use const_oid::{
+    ObjectIdentifier,
+    db::rfc5280::{ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE, ID_CE_SUBJECT_KEY_IDENTIFIER},
+};
+use der::Decode as _;
+use jiff::Timestamp;
+use x509_cert::{
+    ext::pkix::{BasicConstraints, KeyUsage, SubjectKeyIdentifier},
+    time::Time,
+};
+
+use crate::issuance::{
+    key::{IssuerPublicKey, KeyError, PublicKey},
+    name::Name,
+    pem,
+    raw::{Signed, Tbs, duplicate_extension},
+    signature::{SchemeError, SignatureScheme},
+};
+
+/// Why a certificate is not fit to issue.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// Not a certificate.
+    #[error("it is not the DER encoding of an X.509 certificate")]
+    Encoding(#[from] der::Error),
+    /// Version 1 or 2, without extensions.
+    #[error("it must be of version 3")]
+    Version,
+    /// The same extension twice.
+    #[error("it has extension {0} twice")]
+    DuplicateExtension(ObjectIdentifier),
+    /// An end-entity certificate.
+    #[error("it is no CA certificate: basicConstraints must say CA:TRUE")]
+    NotCa,
+    /// A CA that may not sign certificates.
+    #[error("its keyUsage does not include keyCertSign")]
+    NoKeyCertSign,
+    /// A name of no attributes; RFC 5280, section 4.1.2.6 demands one of a CA.
+    #[error("its subject is empty")]
+    NoSubject,
+    /// A key we do not work with.
+    #[error("its public key is not supported")]
+    Key(#[source] KeyError),
+    /// Signed in a way we cannot verify.
+    #[error("its signature cannot be verified")]
+    Scheme(#[source] SchemeError),
+    /// A time out of range.
+    #[error("its validity is out of range")]
+    Validity,
+}
+
+/// A certificate that may sign certificates: version 3, CA:TRUE, keyCertSign, a key we know.
+#[derive(Clone, Debug)]
+pub struct IssuerCertificate {
+    der: Vec<u8>,
+    tbs: Vec<u8>,
+    scheme: SignatureScheme,
+    signature: Vec<u8>,
+    serial: Vec<u8>,
+    subject: Name,
+    issuer: Name,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    public_key: IssuerPublicKey,
+    path_length: Option<u8>,
+    subject_key_id: Option<Vec<u8>>,
+}
+
+impl IssuerCertificate {
+    pub(super) fn parse(der: &[u8]) -> Result<Self, CertificateError> {
+        let signed = Signed::parse(der)?;
+        let tbs = Tbs::parse(signed.to_be_signed)?;
+        if tbs.version != 2 {
+            return Err(CertificateError::Version);
+        }
+        if let Some(oid) = duplicate_extension(&tbs.extensions) {
+            return Err(CertificateError::DuplicateExtension(oid));
+        }
+        let constraints = match tbs.extension(ID_CE_BASIC_CONSTRAINTS) {
+            Some(extension) => BasicConstraints::from_der(extension.extn_value.as_bytes())?,
+            None => return Err(CertificateError::NotCa),
+        };
+        if !constraints.ca {
+            return Err(CertificateError::NotCa);
+        }
+        // RFC 5280, section 4.2.1.3: conforming CAs MUST include it; old roots do not, and without it no
+        // usage is excluded (X.509, clause 9.2.2.3).
+        if let Some(extension) = tbs.extension(ID_CE_KEY_USAGE)
+            && !KeyUsage::from_der(extension.extn_value.as_bytes())?.key_cert_sign()
+        {
+            return Err(CertificateError::NoKeyCertSign);
+        }
+        let subject_key_id = tbs
+            .extension(ID_CE_SUBJECT_KEY_IDENTIFIER)
+            .map(|extension| SubjectKeyIdentifier::from_der(extension.extn_value.as_bytes()))
+            .transpose()?
+            .map(|identifier| identifier.0.as_bytes().to_vec());
+        let subject = Name::parse(tbs.subject)?;
+        if subject.is_empty() {
+            return Err(CertificateError::NoSubject);
+        }
+        Ok(Self {
+            der: der.to_vec(),
+            tbs: signed.to_be_signed.to_vec(),
+            scheme: SignatureScheme::parse(signed.algorithm).map_err(CertificateError::Scheme)?,
+            signature: signed.signature.to_vec(),
+            serial: tbs.serial.to_vec(),
+            subject,
+            issuer: Name::parse(tbs.issuer)?,
+            not_before: timestamp(tbs.not_before)?,
+            not_after: timestamp(tbs.not_after)?,
+            public_key: IssuerPublicKey::new(PublicKey::parse(tbs.spki).map_err(CertificateError::Key)?),
+            path_length: constraints.path_len_constraint,
+            subject_key_id,
+        })
+    }
+
+    /// The certificate, DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The certificate, PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        pem::encode("CERTIFICATE", &self.der)
+    }
+
+    /// The public key.
+    #[must_use]
+    pub const fn public_key(&self) -> &IssuerPublicKey {
+        &self.public_key
+    }
+
+    /// The SubjectPublicKeyInfo, DER as in the certificate.
+    #[must_use]
+    pub fn spki_der(&self) -> &[u8] {
+        self.public_key.key().spki_der()
+    }
+
+    /// The subject, DER as in the certificate.
+    #[must_use]
+    pub fn subject_der(&self) -> &[u8] {
+        self.subject.der()
+    }
+
+    /// The subject for people (RFC 4514).
+    #[must_use]
+    pub fn subject_text(&self) -> String {
+        self.subject.to_string()
+    }
+
+    pub(super) fn issuer_text(&self) -> String {
+        self.issuer.to_string()
+    }
+
+    /// The serial number, lower-case hexadecimal of its octets.
+    #[must_use]
+    pub fn serial_hex(&self) -> String {
+        hex::encode(&self.serial)
+    }
+
+    /// The SHA-256 fingerprint, lower-case hexadecimal.
+    #[must_use]
+    pub fn sha256_hex(&self) -> String {
+        hex::encode(digest::digest(&digest::SHA256, &self.der))
+    }
+
+    /// First second of validity.
+    #[must_use]
+    pub const fn not_before(&self) -> Timestamp {
+        self.not_before
+    }
+
+    /// Last second of validity.
+    #[must_use]
+    pub const fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    /// The octets of the subjectKeyIdentifier extension, if there is one.
+    #[must_use]
+    pub fn subject_key_id(&self) -> Option<&[u8]> {
+        self.subject_key_id.as_deref()
+    }
+
+    /// What leaves carry as authorityKeyIdentifier: the bytes of this certificate's
+    /// subjectKeyIdentifier. RFC 5280, section 4.2.1.1 demands a key identifier of every certificate;
+    /// where the CA certificate has none to match, one is derived from its key (RFC 7093, method 1), and
+    /// verifiers have nothing to compare it with.
+    #[must_use]
+    pub fn authority_key_id(&self) -> Vec<u8> {
+        self.subject_key_id
+            .clone()
+            .unwrap_or_else(|| self.public_key.key().key_identifier())
+    }
+
+    pub(super) const fn path_length(&self) -> Option<u8> {
+        self.path_length
+    }
+
+    /// Whether issuer and subject are the same bytes.
+    pub(super) fn is_self_issued(&self) -> bool {
+        self.issuer.der() == self.subject.der()
+    }
+
+    /// Whether its own key signed it: a root.
+    #[must_use]
+    pub fn is_self_signed(&self) -> bool {
+        self.is_self_issued() && self.signed(self)
+    }
+
+    pub(super) fn is_named_as_issuer_of(&self, other: &Self) -> bool {
+        self.subject.der() == other.issuer.der()
+    }
+
+    /// Whether it is named as the issuer of the other and its key made the other's signature.
+    pub(super) fn signed(&self, other: &Self) -> bool {
+        self.is_named_as_issuer_of(other)
+            && self
+                .public_key
+                .key()
+                .verify(other.scheme, &other.tbs, &other.signature)
+                .is_ok()
+    }
+}
+
+/// The last day that RFC 5280, section 4.1.2.5 gives to certificates without an expiry date lies a few
+/// hours after the last instant of `jiff`; it is taken as that instant.
+fn timestamp(time: Time) -> Result<Timestamp, CertificateError> {
+    let seconds = i64::try_from(time.to_unix_duration().as_secs()).map_err(|_| CertificateError::Validity)?;
+    Ok(Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX))
+}

@@ -1,0 +1,251 @@
+//! Certification requests (RFC 2986): from hostile text to a request whose key has proved itself.
+
+use const_oid::{
+    ObjectIdentifier,
+    db::{
+        rfc5280::{
+            ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS,
+            ID_CE_SUBJECT_ALT_NAME,
+        },
+        rfc5912::ID_EXTENSION_REQ,
+    },
+};
+use der::{Decode, flagset::FlagSet};
+use x509_cert::ext::{
+    Extension,
+    pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages},
+};
+
+use super::{
+    key::PublicKey,
+    name::Name,
+    pem::{self, PemError},
+    raw::{RequestInfo, Signed, duplicate_extension},
+    refusal::{Refusal, RefusalReason},
+    san::SubjectAltNames,
+    signature::{SchemeError, SignatureScheme},
+};
+
+/// Octets of PEM text we look at; a CSR of a hundred long names has a tenth of it.
+const MAX_PEM: usize = 64 * 1024;
+
+/// RFC 7468, section 7, and the label of older generators.
+const LABELS: [&[u8]; 2] = [b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST"];
+
+/// A CSR whose own signature proves that the requester holds the key.
+///
+/// # Guarantees
+///
+/// * Strict DER without an octet left over; attributes and extensions at most once.
+/// * The key passed the key policy, and the signature verifies over the very bytes of
+///   certificationRequestInfo.
+///
+/// # Caveats
+///
+/// What it asks for is not judged here: that is [`Profile::admit`](super::Profile::admit).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedCsr {
+    subject: Name,
+    public_key: PublicKey,
+    asked: Asked,
+}
+
+/// The extensions that a CSR asks for, as far as they matter here. All others are dropped, as
+/// cert-manager's CA issuer drops them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) subject_alt_names: Option<SubjectAltNames>,
+    pub(super) key_usage: Option<FlagSet<KeyUsages>>,
+    pub(super) extended_key_usage: Option<Vec<ObjectIdentifier>>,
+    pub(super) is_ca: Option<bool>,
+    pub(super) name_constraints: bool,
+}
+
+impl VerifiedCsr {
+    /// Reads exactly one PEM block with a CSR, applies the key policy, then verifies the signature.
+    ///
+    /// # Errors
+    ///
+    /// A refusal that names the first rule broken. Never panics, whatever the bytes.
+    pub fn parse(pem: &[u8]) -> Result<Self, Refusal> {
+        if pem.len() > MAX_PEM {
+            return Err(Refusal::new(
+                RefusalReason::TooLarge,
+                format!(
+                    "the CSR has {} octets, at most {MAX_PEM} are read; ask for fewer names",
+                    pem.len()
+                ),
+            ));
+        }
+        Self::from_der(&request_block(pem)?)
+    }
+
+    fn from_der(der: &[u8]) -> Result<Self, Refusal> {
+        let signed = Signed::parse(der).map_err(not_der)?;
+        let info = RequestInfo::parse(signed.to_be_signed).map_err(not_der)?;
+        if info.version != [0] {
+            return Err(Refusal::new(
+                RefusalReason::BadCsrVersion,
+                "the CSR's version must be 0 (v1); make it with a current tool",
+            ));
+        }
+        let extensions = requested_extensions(&info)?;
+        let public_key = PublicKey::parse(info.spki)
+            .map_err(|error| Refusal::new(error.reason(), format!("the CSR's key is refused: {}", chain(&error))))?;
+        prove_possession(&public_key, &signed)?;
+        Ok(Self {
+            subject: Name::parse(info.subject).map_err(not_der)?,
+            public_key,
+            asked: Asked::parse(&extensions)?,
+        })
+    }
+
+    /// The subject, whose bytes the certificate will carry.
+    #[must_use]
+    pub const fn subject(&self) -> &Name {
+        &self.subject
+    }
+
+    /// The subject's key, whose bytes the certificate will carry.
+    #[must_use]
+    pub const fn public_key(&self) -> &PublicKey {
+        &self.public_key
+    }
+
+    /// The subject alternative names, whose bytes the certificate will carry.
+    #[must_use]
+    pub const fn subject_alt_names(&self) -> Option<&SubjectAltNames> {
+        self.asked.subject_alt_names.as_ref()
+    }
+
+    pub(super) const fn asked(&self) -> &Asked {
+        &self.asked
+    }
+}
+
+fn request_block(text: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let bad_pem = |error: PemError| Refusal::new(RefusalReason::BadPem, format!("the CSR is not PEM: {error}"));
+    let read = pem::scan(text).map_err(bad_pem)?;
+    let [block] = <[_; 1]>::try_from(read.blocks).map_err(|blocks| {
+        Refusal::new(
+            RefusalReason::MultiplePemBlocks,
+            format!("the CSR has {} PEM blocks; send exactly one", blocks.len()),
+        )
+    })?;
+    if read.trailing_text {
+        return Err(bad_pem(PemError::TrailingText));
+    }
+    if !LABELS.contains(&block.label) {
+        return Err(Refusal::new(
+            RefusalReason::BadPem,
+            format!(
+                "the PEM block is labelled {:?}; it must be CERTIFICATE REQUEST",
+                String::from_utf8_lossy(block.label)
+            ),
+        ));
+    }
+    Ok(block.der)
+}
+
+/// The extensions of the extensionRequest attribute (RFC 2985, section 5.4.2). Other attributes, such as
+/// a challenge password, are ignored.
+fn requested_extensions(info: &RequestInfo<'_>) -> Result<Vec<Extension>, Refusal> {
+    for (index, attribute) in info.attributes.iter().enumerate() {
+        if info.attributes.iter().skip(index + 1).any(|later| later.oid == attribute.oid) {
+            return Err(Refusal::new(
+                RefusalReason::DuplicateAttribute,
+                format!("the CSR has attribute {} twice", attribute.oid),
+            ));
+        }
+    }
+    let Some(attribute) = info.attributes.iter().find(|a| a.oid == ID_EXTENSION_REQ) else {
+        return Ok(Vec::new());
+    };
+    let [value] = attribute.values.as_slice() else {
+        return Err(Refusal::new(
+            RefusalReason::BadDer,
+            "the CSR's extensionRequest attribute must have exactly one value",
+        ));
+    };
+    let extensions = Vec::<Extension>::from_der(value).map_err(not_der)?;
+    match duplicate_extension(&extensions) {
+        Some(oid) => Err(Refusal::new(
+            RefusalReason::DuplicateExtension,
+            format!("the CSR asks for extension {oid} twice"),
+        )),
+        None => Ok(extensions),
+    }
+}
+
+fn prove_possession(key: &PublicKey, signed: &Signed<'_>) -> Result<(), Refusal> {
+    let scheme = SignatureScheme::parse(signed.algorithm).map_err(|error| {
+        let reason = match error {
+            SchemeError::Encoding => RefusalReason::BadDer,
+            SchemeError::Weak(_) => RefusalReason::WeakSignatureAlgorithm,
+            SchemeError::Unsupported(_) => RefusalReason::UnsupportedSignatureAlgorithm,
+        };
+        Refusal::new(reason, format!("the CSR's signature is refused: {error}"))
+    })?;
+    key.verify(scheme, signed.to_be_signed, signed.signature)
+        .map_err(|error| {
+            Refusal::new(
+                RefusalReason::BadSignature,
+                format!("the CSR is not signed by its own key: {error}; make a new CSR"),
+            )
+        })
+}
+
+impl Asked {
+    fn parse(extensions: &[Extension]) -> Result<Self, Refusal> {
+        let mut asked = Self::default();
+        for extension in extensions {
+            let value = extension.extn_value.as_bytes();
+            match extension.extn_id {
+                ID_CE_SUBJECT_ALT_NAME => {
+                    let names = SubjectAltNames::parse(value)
+                        .map_err(|error| Refusal::new(RefusalReason::BadSan, chain(&error)))?;
+                    asked.subject_alt_names = Some(names);
+                }
+                ID_CE_KEY_USAGE => asked.key_usage = Some(payload::<KeyUsage>("keyUsage", value)?.0),
+                ID_CE_EXT_KEY_USAGE => {
+                    asked.extended_key_usage = Some(payload::<ExtendedKeyUsage>("extKeyUsage", value)?.0);
+                }
+                ID_CE_BASIC_CONSTRAINTS => {
+                    asked.is_ca = Some(payload::<BasicConstraints>("basicConstraints", value)?.ca);
+                }
+                ID_CE_NAME_CONSTRAINTS => asked.name_constraints = true,
+                _ => {}
+            }
+        }
+        Ok(asked)
+    }
+}
+
+fn payload<'a, T: Decode<'a, Error = der::Error>>(name: &str, value: &'a [u8]) -> Result<T, Refusal> {
+    T::from_der(value).map_err(|error| {
+        Refusal::new(
+            RefusalReason::BadDer,
+            format!("the CSR's {name} extension is not well encoded: {error}"),
+        )
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
+fn not_der(error: der::Error) -> Refusal {
+    Refusal::new(
+        RefusalReason::BadDer,
+        format!("the PEM block is not the DER encoding of a PKCS#10 CSR: {error}"),
+    )
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,465 @@
+//! Public keys: which we accept, and verification under them.
+//!
+//! The cryptographic library accepts hybrid and compressed points, the exponent 3 and small-order
+//! Ed25519 keys, under which any signature verifies; the policy here closes those gaps, and runs
+//! before any signature is checked, so that a short key is reported as what it is.
+
+use aws_lc_rs::{digest, signature as lc};
+use const_oid::{
+    ObjectIdentifier,
+    db::{
+        rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1, SECP_521_R_1},
+        rfc8410::ID_ED_25519,
+    },
+};
+use der::{
+    Decode as _, Reader as _,
+    asn1::{AnyRef, BitStringRef, UintRef},
+};
+use spki::AlgorithmIdentifierRef;
+
+use super::{
+    raw::whole,
+    refusal::RefusalReason,
+    signature::{Hash, SignatureScheme},
+};
+
+/// Bits of the smallest RSA modulus we certify or issue under.
+const RSA_MIN_BITS: usize = 2048;
+/// Bits of the largest RSA modulus the library verifies.
+const RSA_MAX_BITS: usize = 8192;
+/// Fermat's F4, the one exponent in use; smaller ones make padding errors exploitable.
+const RSA_EXPONENT: &[u8] = &[1, 0, 1];
+
+/// The kind of a public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyAlgorithm {
+    /// RSA with a modulus of this many bits.
+    Rsa {
+        /// Length of the modulus.
+        bits: usize,
+    },
+    /// ECDSA on NIST P-256 (secp256r1).
+    EcdsaP256,
+    /// ECDSA on NIST P-384 (secp384r1).
+    EcdsaP384,
+    /// ECDSA on NIST P-521 (secp521r1).
+    EcdsaP521,
+    /// Ed25519 (RFC 8032).
+    Ed25519,
+}
+
+impl KeyAlgorithm {
+    /// Whether the key can encipher other keys or data. RFC 8813, section 3 and RFC 8410, section 5
+    /// forbid the encipherment bits for elliptic curves.
+    #[must_use]
+    pub const fn can_encipher(self) -> bool {
+        match self {
+            Self::Rsa { .. } => true,
+            Self::EcdsaP256 | Self::EcdsaP384 | Self::EcdsaP521 | Self::Ed25519 => false,
+        }
+    }
+
+    /// Octets of the longest signatureValue under such a key.
+    #[must_use]
+    pub const fn signature_length(self) -> usize {
+        match self {
+            Self::Rsa { bits } => bits.div_ceil(8),
+            // Ecdsa-Sig-Value: two INTEGERs, each with a header and perhaps a leading zero.
+            Self::EcdsaP256 => 72,
+            Self::EcdsaP384 => 104,
+            Self::EcdsaP521 => 139,
+            Self::Ed25519 => 64,
+        }
+    }
+}
+
+impl std::fmt::Display for KeyAlgorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Rsa { bits } => write!(f, "RSA-{bits}"),
+            Self::EcdsaP256 => f.write_str("ECDSA P-256"),
+            Self::EcdsaP384 => f.write_str("ECDSA P-384"),
+            Self::EcdsaP521 => f.write_str("ECDSA P-521"),
+            Self::Ed25519 => f.write_str("Ed25519"),
+        }
+    }
+}
+
+/// Why a public key is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not the encoding of a SubjectPublicKeyInfo, or of the key inside.
+    #[error("the public key is not well encoded")]
+    Encoding(#[source] der::Error),
+    /// The algorithm's parameters are not those its standard demands.
+    #[error("the public key algorithm {0} has wrong parameters")]
+    Parameters(ObjectIdentifier),
+    /// A kind of key that we do not certify.
+    #[error("public key algorithm {0} is not supported; use RSA, ECDSA on P-256, P-384 or P-521, or Ed25519")]
+    Algorithm(ObjectIdentifier),
+    /// A curve that we do not certify.
+    #[error("elliptic curve {0} is not supported; use P-256, P-384 or P-521")]
+    Curve(ObjectIdentifier),
+    /// Compressed, hybrid or wrongly sized point.
+    #[error("the elliptic curve point must be uncompressed (04 || x || y)")]
+    PointForm,
+    /// Not on the curve, or otherwise refused by the cryptographic library.
+    #[error("the public key is not a valid {0} key")]
+    Invalid(KeyAlgorithm),
+    /// A modulus that is too short.
+    #[error("the RSA key has {0} bits; use at least {RSA_MIN_BITS}")]
+    ModulusShort(usize),
+    /// A modulus that is too long.
+    #[error("the RSA key has {0} bits; use at most {RSA_MAX_BITS}")]
+    ModulusLong(usize),
+    /// An even modulus, or one whose length is no multiple of eight bits.
+    #[error("the RSA modulus must be odd and a multiple of 8 bits long")]
+    Modulus,
+    /// Another exponent than 65537.
+    #[error("the RSA public exponent must be 65537")]
+    Exponent,
+    /// A point whose small order makes any signature verify.
+    #[error("the Ed25519 key has a small order: any signature would verify under it")]
+    SmallOrder,
+}
+
+impl KeyError {
+    /// The slug under which a request with this key is refused.
+    #[must_use]
+    pub const fn reason(&self) -> RefusalReason {
+        match self {
+            Self::Encoding(_)
+            | Self::Parameters(_)
+            | Self::PointForm
+            | Self::Invalid(_)
+            | Self::Modulus => RefusalReason::InvalidKey,
+            Self::Algorithm(_) | Self::Curve(_) => RefusalReason::UnsupportedKey,
+            Self::ModulusShort(_) | Self::Exponent | Self::SmallOrder => RefusalReason::WeakKey,
+            Self::ModulusLong(_) => RefusalReason::KeyTooLarge,
+        }
+    }
+}
+
+/// A signature that does not verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the signature does not verify under the {key} key")]
+pub struct BadSignature {
+    key: KeyAlgorithm,
+}
+
+/// A public key that passed the key policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey {
+    algorithm: KeyAlgorithm,
+    spki: Vec<u8>,
+    /// The content of the BIT STRING: RSAPublicKey, point or 32 octets.
+    octets: Vec<u8>,
+}
+
+impl PublicKey {
+    /// Decodes a SubjectPublicKeyInfo (RFC 5280, section 4.1.2.7) and applies the key policy.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that the key breaks.
+    pub fn parse(spki: &[u8]) -> Result<Self, KeyError> {
+        let (identifier, octets) = whole(spki, |reader| {
+            reader.sequence(|reader| {
+                let identifier = AlgorithmIdentifierRef::decode(reader)?;
+                Ok::<_, der::Error>((identifier, BitStringRef::decode(reader)?))
+            })
+        })
+        .map_err(KeyError::Encoding)?;
+        let octets = octets.as_bytes().ok_or(KeyError::PointForm)?;
+        let algorithm = match identifier.oid {
+            RSA_ENCRYPTION => rsa(identifier, octets)?,
+            ID_EC_PUBLIC_KEY => elliptic(identifier, octets)?,
+            ID_ED_25519 => ed25519(identifier, octets)?,
+            other => return Err(KeyError::Algorithm(other)),
+        };
+        let key = Self {
+            algorithm,
+            spki: spki.to_vec(),
+            octets: octets.to_vec(),
+        };
+        // Any scheme of the algorithm will do: parsing looks at the key only.
+        lc::UnparsedPublicKey::new(key.some_verification(), octets)
+            .parse()
+            .map_err(|_| KeyError::Invalid(algorithm))?;
+        Ok(key)
+    }
+
+    /// The kind of the key.
+    #[must_use]
+    pub const fn algorithm(&self) -> KeyAlgorithm {
+        self.algorithm
+    }
+
+    /// The SubjectPublicKeyInfo as given, DER.
+    #[must_use]
+    pub fn spki_der(&self) -> &[u8] {
+        &self.spki
+    }
+
+    /// The key identifier of RFC 7093, section 2, method 1: the leftmost 160 bits of the SHA-256 hash
+    /// of the BIT STRING's content.
+    #[must_use]
+    pub fn key_identifier(&self) -> Vec<u8> {
+        let hash = digest::digest(&digest::SHA256, &self.octets);
+        hash.as_ref().iter().copied().take(20).collect()
+    }
+
+    /// Verifies a signature over `message`, which is hashed here. ECDSA signatures are DER
+    /// Ecdsa-Sig-Value (RFC 3279, section 2.2.3).
+    ///
+    /// # Errors
+    ///
+    /// The scheme is not one of this key's, or the signature is wrong.
+    pub fn verify(&self, scheme: SignatureScheme, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        let bad = BadSignature { key: self.algorithm };
+        let verification = self.verification(scheme).ok_or(bad)?;
+        lc::UnparsedPublicKey::new(verification, &self.octets)
+            .verify(message, signature)
+            .map_err(|_| bad)
+    }
+
+    fn verification(&self, scheme: SignatureScheme) -> Option<&'static dyn lc::VerificationAlgorithm> {
+        use {Hash::*, KeyAlgorithm as Key, SignatureScheme as Scheme};
+        Some(match (self.algorithm, scheme) {
+            (Key::Rsa { .. }, Scheme::RsaPkcs1(Sha256)) => &lc::RSA_PKCS1_2048_8192_SHA256,
+            (Key::Rsa { .. }, Scheme::RsaPkcs1(Sha384)) => &lc::RSA_PKCS1_2048_8192_SHA384,
+            (Key::Rsa { .. }, Scheme::RsaPkcs1(Sha512)) => &lc::RSA_PKCS1_2048_8192_SHA512,
+            (Key::Rsa { .. }, Scheme::RsaPss(Sha256)) => &lc::RSA_PSS_2048_8192_SHA256,
+            (Key::Rsa { .. }, Scheme::RsaPss(Sha384)) => &lc::RSA_PSS_2048_8192_SHA384,
+            (Key::Rsa { .. }, Scheme::RsaPss(Sha512)) => &lc::RSA_PSS_2048_8192_SHA512,
+            (Key::EcdsaP256, Scheme::Ecdsa(Sha256)) => &lc::ECDSA_P256_SHA256_ASN1,
+            (Key::EcdsaP256, Scheme::Ecdsa(Sha384)) => &lc::ECDSA_P256_SHA384_ASN1,
+            (Key::EcdsaP256, Scheme::Ecdsa(Sha512)) => &lc::ECDSA_P256_SHA512_ASN1,
+            (Key::EcdsaP384, Scheme::Ecdsa(Sha256)) => &lc::ECDSA_P384_SHA256_ASN1,
+            (Key::EcdsaP384, Scheme::Ecdsa(Sha384)) => &lc::ECDSA_P384_SHA384_ASN1,
+            (Key::EcdsaP384, Scheme::Ecdsa(Sha512)) => &lc::ECDSA_P384_SHA512_ASN1,
+            (Key::EcdsaP521, Scheme::Ecdsa(Sha256)) => &lc::ECDSA_P521_SHA256_ASN1,
+            (Key::EcdsaP521, Scheme::Ecdsa(Sha384)) => &lc::ECDSA_P521_SHA384_ASN1,
+            (Key::EcdsaP521, Scheme::Ecdsa(Sha512)) => &lc::ECDSA_P521_SHA512_ASN1,
+            (Key::Ed25519, Scheme::Ed25519) => &lc::ED25519,
+            (Key::Rsa { .. }, Scheme::Ecdsa(_) | Scheme::Ed25519)
+            | (
+                Key::EcdsaP256 | Key::EcdsaP384 | Key::EcdsaP521,
+                Scheme::RsaPkcs1(_) | Scheme::RsaPss(_) | Scheme::Ed25519,
+            )
+            | (Key::Ed25519, Scheme::RsaPkcs1(_) | Scheme::RsaPss(_) | Scheme::Ecdsa(_)) => return None,
+        })
+    }
+
+    fn some_verification(&self) -> &'static dyn lc::VerificationAlgorithm {
+        match self.algorithm {
+            KeyAlgorithm::Rsa { .. } => &lc::RSA_PKCS1_2048_8192_SHA256,
+            KeyAlgorithm::EcdsaP256 => &lc::ECDSA_P256_SHA256_ASN1,
+            KeyAlgorithm::EcdsaP384 => &lc::ECDSA_P384_SHA384_ASN1,
+            KeyAlgorithm::EcdsaP521 => &lc::ECDSA_P521_SHA512_ASN1,
+            KeyAlgorithm::Ed25519 => &lc::ED25519,
+        }
+    }
+}
+
+/// The public key of an issuing certificate. A type of its own, for mixing it up with a subject's key
+/// would compile otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerPublicKey(PublicKey);
+
+impl IssuerPublicKey {
+    pub(super) const fn new(key: PublicKey) -> Self {
+        Self(key)
+    }
+
+    /// The key itself.
+    #[must_use]
+    pub const fn key(&self) -> &PublicKey {
+        &self.0
+    }
+
+    /// The kind of the key.
+    #[must_use]
+    pub const fn algorithm(&self) -> KeyAlgorithm {
+        self.0.algorithm()
+    }
+}
+
+/// RFC 3279, section 2.3.1: parameters MUST be NULL.
+fn rsa(identifier: AlgorithmIdentifierRef<'_>, octets: &[u8]) -> Result<KeyAlgorithm, KeyError> {
+    if !identifier.parameters.is_some_and(AnyRef::is_null) {
+        return Err(KeyError::Parameters(identifier.oid));
+    }
+    let (modulus, exponent) = whole(octets, |reader| {
+        reader.sequence(|reader| {
+            let modulus = UintRef::decode(reader)?.as_bytes();
+            Ok::<_, der::Error>((modulus, UintRef::decode(reader)?.as_bytes()))
+        })
+    })
+    .map_err(KeyError::Encoding)?;
+    let bits = bit_length(modulus);
+    if bits < RSA_MIN_BITS {
+        return Err(KeyError::ModulusShort(bits));
+    }
+    if bits > RSA_MAX_BITS {
+        return Err(KeyError::ModulusLong(bits));
+    }
+    if bits % 8 != 0 || modulus.last().is_none_or(|octet| octet % 2 == 0) {
+        return Err(KeyError::Modulus);
+    }
+    if exponent != RSA_EXPONENT {
+        return Err(KeyError::Exponent);
+    }
+    Ok(KeyAlgorithm::Rsa { bits })
+}
+
+fn bit_length(octets: &[u8]) -> usize {
+    let Some(first) = octets.iter().position(|&octet| octet != 0) else {
+        return 0;
+    };
+    octets.iter().skip(first).fold(0, |bits, &octet| {
+        if bits == 0 {
+            usize::try_from(u8::BITS - octet.leading_zeros()).unwrap_or(8)
+        } else {
+            bits + 8
+        }
+    })
+}
+
+/// RFC 5480, section 2.1.1: a named curve; section 2.2: we take the uncompressed form only.
+fn elliptic(identifier: AlgorithmIdentifierRef<'_>, octets: &[u8]) -> Result<KeyAlgorithm, KeyError> {
+    let curve = identifier
+        .parameters
+        .and_then(|parameters| ObjectIdentifier::try_from(parameters).ok())
+        .ok_or(KeyError::Parameters(identifier.oid))?;
+    let (algorithm, length) = match curve {
+        SECP_256_R_1 => (KeyAlgorithm::EcdsaP256, 65),
+        SECP_384_R_1 => (KeyAlgorithm::EcdsaP384, 97),
+        SECP_521_R_1 => (KeyAlgorithm::EcdsaP521, 133),
+        other => return Err(KeyError::Curve(other)),
+    };
+    if octets.first() != Some(&4) || octets.len() != length {
+        return Err(KeyError::PointForm);
+    }
+    Ok(algorithm)
+}
+
+/// RFC 8410, section 3: parameters MUST be absent.
+fn ed25519(identifier: AlgorithmIdentifierRef<'_>, octets: &[u8]) -> Result<KeyAlgorithm, KeyError> {
+    if identifier.parameters.is_some() {
+        return Err(KeyError::Parameters(identifier.oid));
+    }
+    let mut y = <[u8; 32]>::try_from(octets).map_err(|_| KeyError::Invalid(KeyAlgorithm::Ed25519))?;
+    // The sign of x is the top bit of the last octet (RFC 8032, section 5.1.2).
+    if let Some(last) = y.last_mut() {
+        *last &= 0x7f;
+    }
+    if y.iter().rev().ge(FIELD_PRIME.iter().rev()) {
+        return Err(KeyError::Invalid(KeyAlgorithm::Ed25519));
+    }
+    if SMALL_ORDER.contains(&y) {
+        return Err(KeyError::SmallOrder);
+    }
+    Ok(KeyAlgorithm::Ed25519)
+}
+
+/// 2^255 - 19, little-endian; a canonical y is below it.
+const FIELD_PRIME: [u8; 32] = {
+    let mut prime = [0xff; 32];
+    prime[0] = 0xed;
+    prime[31] = 0x7f;
+    prime
+};
+
+/// The y of every point whose order divides 8: orders 4, 1, 8, 8, 2.
+const SMALL_ORDER: [[u8; 32]; 5] = {
+    let mut one = [0; 32];
+    one[0] = 1;
+    let mut minus_one = FIELD_PRIME;
+    minus_one[0] = 0xec;
+    [
+        [0; 32],
+        one,
+        [
+            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
+            0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+        ],
+        [
+            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
+            0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+        ],
+        minus_one,
+    ]
+};
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::*, *};
+
+    #[test]
+    fn every_supported_kind_is_recognised() {
+        for key in TestKey::each_kind() {
+            assert_eq!(PublicKey::parse(key.spki()).unwrap().algorithm(), key.algorithm());
+        }
+    }
+
+    #[test]
+    fn each_unfit_key_is_refused_under_its_slug() {
+        use RefusalReason::*;
+        let p256 = TestKey::p256();
+        let point = p256.octets().to_vec();
+        let with_point = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut point = point.clone();
+            change(&mut point);
+            spki(ID_EC_PUBLIC_KEY, Some(oid_der(SECP_256_R_1)), &point)
+        };
+        let null = Some(vec![5, 0]);
+        let rsa = |modulus: &[u8], exponent: &[u8]| {
+            spki(RSA_ENCRYPTION, Some(vec![5, 0]), &rsa_public_key(modulus, exponent))
+        };
+        let table = [
+            ("rubbish", vec![0x30, 0], InvalidKey),
+            ("1024 bits", rsa(&[0xff; 128], &[1, 0, 1]), WeakKey),
+            ("16384 bits", rsa(&[0xff; 2048], &[1, 0, 1]), KeyTooLarge),
+            ("exponent 3", rsa(&[0xff; 256], &[3]), WeakKey),
+            ("even modulus", rsa(&[0xfe; 256], &[1, 0, 1]), InvalidKey),
+            ("2049 bits", rsa(&[&[1][..], &[0xff; 256]].concat(), &[1, 0, 1]), InvalidKey),
+            ("no parameters", spki(RSA_ENCRYPTION, None, &rsa_public_key(&[0xff; 256], &[1, 0, 1])), InvalidKey),
+            ("P-224", spki(ID_EC_PUBLIC_KEY, Some(oid_der(const_oid::db::rfc5912::SECP_224_R_1)), &point), UnsupportedKey),
+            ("explicit curve", spki(ID_EC_PUBLIC_KEY, Some(vec![0x30, 0]), &point), InvalidKey),
+            ("compressed", with_point(&|p| { p.truncate(33); p[0] = 2; }), InvalidKey),
+            ("hybrid", with_point(&|p| p[0] = 6 + (p[64] & 1)), InvalidKey),
+            ("off the curve", with_point(&|p| p[64] ^= 1), InvalidKey),
+            ("Ed25519 with NULL", spki(ID_ED_25519, null, &[9; 32]), InvalidKey),
+            ("Ed25519 of 31 octets", spki(ID_ED_25519, None, &[9; 31]), InvalidKey),
+            ("Ed25519, y not reduced", spki(ID_ED_25519, None, &FIELD_PRIME), InvalidKey),
+            ("X25519", spki(const_oid::db::rfc8410::ID_X_25519, None, &[9; 32]), UnsupportedKey),
+        ];
+        for (name, spki, reason) in table {
+            assert_eq!(PublicKey::parse(&spki).unwrap_err().reason(), reason, "{name}");
+        }
+    }
+
+    #[test]
+    fn small_order_ed25519_keys_are_weak_whatever_their_sign() {
+        for y in SMALL_ORDER {
+            for sign in [0, 0x80] {
+                let mut octets = y;
+                octets[31] |= sign;
+                let error = PublicKey::parse(&spki(ID_ED_25519, None, &octets)).unwrap_err();
+                assert_eq!(error.reason(), RefusalReason::WeakKey);
+            }
+        }
+    }
+
+    #[test]
+    fn a_scheme_of_another_kind_of_key_never_verifies() {
+        let ed25519 = TestKey::ed25519();
+        let signature = ed25519.sign(SignatureScheme::Ed25519, b"m");
+        let key = PublicKey::parse(ed25519.spki()).unwrap();
+        assert!(key.verify(SignatureScheme::Ed25519, b"m", &signature).is_ok());
+        assert!(key.verify(SignatureScheme::Ecdsa(Hash::Sha256), b"m", &signature).is_err());
+        assert!(key.verify(SignatureScheme::Ed25519, b"n", &signature).is_err());
+    }
+}

@@ -1,0 +1,325 @@
+//! Distinguished names: kept as bytes, checked, and printed for people.
+
+use std::fmt::Write as _;
+
+use const_oid::ObjectIdentifier;
+use der::{Decode as _, Encode as _, Reader as _, Tag, Tagged as _, asn1::AnyRef};
+
+use super::{
+    raw::{tlv, whole},
+    refusal::RefusalReason,
+};
+
+/// An attribute type: its short name for printing (RFC 4514, section 3 and the X.520 names in use) and
+/// the upper bound of its value in characters (RFC 5280, appendix A.1).
+struct Known {
+    oid: ObjectIdentifier,
+    short: &'static str,
+    most: usize,
+}
+
+const fn known(oid: &str, short: &'static str, most: usize) -> Known {
+    Known {
+        oid: ObjectIdentifier::new_unwrap(oid),
+        short,
+        most,
+    }
+}
+
+/// No upper bound in RFC 5280.
+const UNBOUNDED: usize = usize::MAX;
+
+const KNOWN: &[Known] = &[
+    known("2.5.4.3", "CN", 64),
+    known("2.5.4.4", "SN", 32768),
+    known("2.5.4.5", "serialNumber", 64),
+    known("2.5.4.6", "C", 2),
+    known("2.5.4.7", "L", 128),
+    known("2.5.4.8", "ST", 128),
+    known("2.5.4.9", "STREET", UNBOUNDED),
+    known("2.5.4.10", "O", 64),
+    known("2.5.4.11", "OU", 64),
+    known("2.5.4.12", "title", 64),
+    known("2.5.4.17", "postalCode", UNBOUNDED),
+    known("2.5.4.42", "GN", 32768),
+    known("2.5.4.65", "pseudonym", 128),
+    known("0.9.2342.19200300.100.1.1", "UID", UNBOUNDED),
+    known("0.9.2342.19200300.100.1.25", "DC", UNBOUNDED),
+    known("1.2.840.113549.1.9.1", "emailAddress", 255),
+];
+
+const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
+
+/// Which rule a name breaks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// A set of no attributes (RFC 5280, section 4.1.2.4: SIZE (1..MAX)).
+    #[error("a relative distinguished name is empty")]
+    EmptyRdn,
+    /// An attribute of no characters.
+    #[error("the value of {0} is empty; leave the attribute out")]
+    EmptyValue(String),
+    /// Longer than the upper bound.
+    #[error("{attribute} has {length} characters, at most {most} are allowed")]
+    TooLong {
+        /// The attribute's short name or OID.
+        attribute: String,
+        /// Its length.
+        length: usize,
+        /// The bound.
+        most: usize,
+    },
+    /// A country that is not two letters.
+    #[error("C must be the two letters of ISO 3166")]
+    Country,
+    /// Characters that the string type does not allow, control characters, or a type that RFC 5280,
+    /// section 4.1.2.4 no longer allows for new subjects.
+    #[error("the value of {0} must be a PrintableString or UTF8String (IA5String for DC and emailAddress) without control characters, and hold only what its type allows")]
+    String(String),
+}
+
+impl NameError {
+    /// The slug under which a request with this name is refused.
+    #[must_use]
+    pub const fn reason(&self) -> RefusalReason {
+        match self {
+            Self::EmptyRdn | Self::EmptyValue(_) | Self::TooLong { .. } | Self::Country => {
+                RefusalReason::BadSubject
+            }
+            Self::String(_) => RefusalReason::BadString,
+        }
+    }
+}
+
+/// A distinguished name: its DER as given and what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    der: Vec<u8>,
+    rdns: Vec<Vec<Attribute>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Attribute {
+    oid: ObjectIdentifier,
+    tag: Tag,
+    value: Vec<u8>,
+}
+
+impl Name {
+    /// Reads the structure of a DER Name (RFC 5280, section 4.1.2.4). Values are not looked at, for the
+    /// names of CA certificates must be taken as they are.
+    ///
+    /// # Errors
+    ///
+    /// Not a SEQUENCE OF SET OF attributes.
+    pub fn parse(der: &[u8]) -> der::Result<Self> {
+        let rdns = whole(der, |reader| {
+            reader.sequence(|reader| {
+                let mut rdns = Vec::new();
+                while !reader.is_finished() {
+                    let set = AnyRef::from_der(tlv(reader, Tag::Set)?)?.value();
+                    rdns.push(whole(set, |reader| {
+                        let mut attributes = Vec::new();
+                        while !reader.is_finished() {
+                            attributes.push(reader.sequence(|reader| {
+                                let oid = ObjectIdentifier::decode(reader)?;
+                                let value = AnyRef::decode(reader)?;
+                                Ok::<_, der::Error>(Attribute {
+                                    oid,
+                                    tag: value.tag(),
+                                    value: value.value().to_vec(),
+                                })
+                            })?);
+                        }
+                        Ok(attributes)
+                    })?);
+                }
+                Ok::<_, der::Error>(rdns)
+            })
+        })?;
+        Ok(Self {
+            der: der.to_vec(),
+            rdns,
+        })
+    }
+
+    /// The bytes as given.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// Whether it names nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rdns.is_empty()
+    }
+
+    /// Checks what a new subject must obey: string types, characters and lengths.
+    ///
+    /// # Errors
+    ///
+    /// The first rule broken.
+    pub fn check(&self) -> Result<(), NameError> {
+        for rdn in &self.rdns {
+            if rdn.is_empty() {
+                return Err(NameError::EmptyRdn);
+            }
+            for attribute in rdn {
+                attribute.check()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// RFC 4514: the last RDN first, special characters escaped, unknown types as OID and hexadecimal DER.
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, rdn) in self.rdns.iter().rev().enumerate() {
+            if index > 0 {
+                f.write_char(',')?;
+            }
+            for (index, attribute) in rdn.iter().enumerate() {
+                if index > 0 {
+                    f.write_char('+')?;
+                }
+                write!(f, "{attribute}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Attribute {
+    fn known(&self) -> Option<&'static Known> {
+        KNOWN.iter().find(|known| known.oid == self.oid)
+    }
+
+    fn label(&self) -> String {
+        self.known()
+            .map_or_else(|| self.oid.to_string(), |known| known.short.to_owned())
+    }
+
+    /// The text of a string type that RFC 5280 allows for new subjects.
+    fn text(&self) -> Option<&str> {
+        let text = std::str::from_utf8(&self.value).ok()?;
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "the tags of ASN.1 are open-ended; three of them are strings for us"
+        )]
+        let fits = match self.tag {
+            Tag::Utf8String => true,
+            Tag::PrintableString => text.bytes().all(is_printable),
+            Tag::Ia5String => text.is_ascii(),
+            _ => false,
+        };
+        fits.then_some(text)
+    }
+
+    fn check(&self) -> Result<(), NameError> {
+        let text = self.text().ok_or_else(|| NameError::String(self.label()))?;
+        if text.chars().any(char::is_control) {
+            return Err(NameError::String(self.label()));
+        }
+        if text.is_empty() {
+            return Err(NameError::EmptyValue(self.label()));
+        }
+        let length = text.chars().count();
+        if self.oid == COUNTRY && !(length == 2 && text.bytes().all(|b| b.is_ascii_alphabetic())) {
+            return Err(NameError::Country);
+        }
+        match self.known() {
+            Some(known) if length > known.most => Err(NameError::TooLong {
+                attribute: self.label(),
+                length,
+                most: known.most,
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Display for Attribute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}=", self.label())?;
+        let Some(text) = self.text().filter(|_| self.known().is_some()) else {
+            let der = AnyRef::new(self.tag, &self.value).and_then(|any| any.to_der());
+            return write!(f, "#{}", hex::encode(der.unwrap_or_default()));
+        };
+        let last = text.chars().count().saturating_sub(1);
+        for (index, character) in text.chars().enumerate() {
+            match character {
+                '"' | '+' | ',' | ';' | '<' | '>' | '\\' => write!(f, "\\{character}")?,
+                '#' if index == 0 => f.write_str("\\#")?,
+                ' ' if index == 0 || index == last => f.write_str("\\ ")?,
+                control if control.is_control() => {
+                    for byte in control.encode_utf8(&mut [0; 4]).bytes() {
+                        write!(f, "\\{byte:02x}")?;
+                    }
+                }
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// PrintableString (X.680, clause 41.4).
+const fn is_printable(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b' ' | b'\'' | b'(' | b')' | b'+' | b',' | b'-' | b'.' | b'/' | b':' | b'=' | b'?'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::*, *};
+
+    const CN: &str = "2.5.4.3";
+
+    #[test]
+    fn names_print_last_first_and_escaped() {
+        let der = name(&[&[("2.5.4.6", Tag::PrintableString, b"DE")], &[
+            (CN, Tag::Utf8String, b" a,b\x01"),
+            ("1.2.3", Tag::Utf8String, b"x"),
+        ]]);
+        assert_eq!(Name::parse(&der).unwrap().to_string(), "CN=\\ a\\,b\\01+1.2.3=#0c0178,C=DE");
+    }
+
+    #[test]
+    fn each_unfit_value_is_refused_under_its_slug() {
+        use RefusalReason::{BadString, BadSubject};
+        let long = [b'a'; 65];
+        let table: &[(&str, Tag, &[u8], RefusalReason)] = &[
+            (CN, Tag::Utf8String, b"\xff", BadString),
+            (CN, Tag::Utf8String, b"a\0b", BadString),
+            (CN, Tag::Utf8String, b"a\nb", BadString),
+            (CN, Tag::PrintableString, b"a*b", BadString),
+            (CN, Tag::Ia5String, b"\x80", BadString),
+            (CN, Tag::TeletexString, b"a", BadString),
+            (CN, Tag::BmpString, b"\0a", BadString),
+            (CN, Tag::Integer, b"\x01", BadString),
+            (CN, Tag::Utf8String, b"", BadSubject),
+            (CN, Tag::Utf8String, &long, BadSubject),
+            ("2.5.4.6", Tag::PrintableString, b"DEU", BadSubject),
+            ("2.5.4.6", Tag::PrintableString, b"D1", BadSubject),
+        ];
+        for (oid, tag, value, reason) in table {
+            let der = name(&[&[(oid, *tag, value)]]);
+            let error = Name::parse(&der).unwrap().check().unwrap_err();
+            assert_eq!(error.reason(), *reason, "{value:?}");
+        }
+        let empty_rdn = Name::parse(&[0x30, 2, 0x31, 0]).unwrap();
+        assert_eq!(empty_rdn.check(), Err(NameError::EmptyRdn));
+    }
+
+    #[test]
+    fn sixty_four_characters_of_more_octets_are_a_fit_common_name() {
+        let text = "ü".repeat(64);
+        let der = name(&[&[(CN, Tag::Utf8String, text.as_bytes())]]);
+        assert_eq!(Name::parse(&der).unwrap().check(), Ok(()));
+    }
+}

@@ -1,0 +1,315 @@
+//! From admitted parameters to a sealed certificate.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Fault,
+    chain::{CaField, ChainError},
+    extensions,
+    issuer::Issuer,
+    key::BadSignature,
+    lint::{self, LintError},
+    pem,
+    profile::LeafParams,
+    refusal::{Refusal, RefusalReason},
+    serial::Serial,
+    signature::{SignError, Signature, Signer, SigningInput},
+    tbs::{self, Parts},
+};
+
+/// Octets of PEM that cert-manager reads of one certificate; more would fail after the token signed.
+const MAX_PEM: usize = 36_500;
+
+/// Why nothing was prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The request cannot have this certificate from this issuer.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The issuer's chain is not fit at this time.
+    #[error("the issuer's certificates are not fit")]
+    Issuer(#[source] ChainError),
+    /// Our own lint failed: a bug.
+    #[error("the certificate that was prepared fails our own lint")]
+    Lint(#[source] LintError),
+    /// What was admitted could not be encoded: a bug.
+    #[error("failed to encode the certificate")]
+    Encode(#[source] der::Error),
+}
+
+impl PrepareError {
+    /// Who has to act.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Refused(refusal) => refusal.fault(),
+            Self::Issuer(error) => error.fault(),
+            Self::Lint(_) | Self::Encode(_) => Fault::Bug,
+        }
+    }
+}
+
+/// Why a prepared certificate was not issued.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// No signature came.
+    #[error("failed to have the certificate signed")]
+    Sign(#[source] SignError),
+    /// The signature is wrong: another key, a faulty token, or a bug.
+    #[error("the signature over the certificate is wrong; it was discarded")]
+    Unverified(#[source] BadSignature),
+    /// The certificate could not be encoded: a bug.
+    #[error("failed to encode the signed certificate")]
+    Encode(#[source] der::Error),
+}
+
+impl IssueError {
+    /// Who has to act.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Sign(error) => error.fault(),
+            Self::Unverified(_) | Self::Encode(_) => Fault::Bug,
+        }
+    }
+}
+
+/// A certificate that lacks its signature only: the bytes exist and every lint passed.
+///
+/// # Guarantees
+///
+/// Spent by move: it asks for one signature and becomes at most one certificate.
+///
+/// ```compile_fail,E0382
+/// # use pkcs11_issuer::issuance::{PreparedCertificate, Signer};
+/// async fn twice(prepared: PreparedCertificate, signer: &dyn Signer) {
+///     prepared.issue(signer).await.ok();
+///     prepared.issue(signer).await.ok(); // already spent
+/// }
+/// ```
+#[derive(Debug)]
+pub struct PreparedCertificate {
+    tbs: Vec<u8>,
+    algorithm: Vec<u8>,
+    issuer: Arc<Issuer>,
+    serial: Serial,
+    not_before: Timestamp,
+    not_after: Timestamp,
+}
+
+impl PreparedCertificate {
+    /// Makes the bytes to be signed and runs every lint over them. The same arguments give the same
+    /// bytes.
+    ///
+    /// # Errors
+    ///
+    /// A refusal, an issuer that is not fit at `now`, or a bug of ours.
+    pub fn prepare(
+        params: &LeafParams<'_>,
+        issuer: &Arc<Issuer>,
+        now: Timestamp,
+        serial: Serial,
+    ) -> Result<Self, PrepareError> {
+        issuer.chain().check_at(now).map_err(PrepareError::Issuer)?;
+        check_strangers(params, issuer)?;
+        let (not_before, not_after) = validity(params, issuer, now)?;
+        let algorithm = issuer.algorithm().scheme().to_der().map_err(PrepareError::Encode)?;
+        let issuing = issuer.chain().issuing();
+        let tbs = Parts {
+            serial: serial.octets(),
+            algorithm: &algorithm,
+            issuer: issuing.subject_der(),
+            not_before,
+            not_after,
+            subject: params.csr().subject().der(),
+            spki: params.csr().public_key().spki_der(),
+            extensions: extensions::of_leaf(params, issuing).map_err(PrepareError::Encode)?,
+        }
+        .to_der()
+        .map_err(PrepareError::Encode)?;
+        let prepared = Self {
+            tbs,
+            algorithm,
+            issuer: Arc::clone(issuer),
+            serial,
+            not_before,
+            not_after,
+        };
+        prepared.check_size()?;
+        lint::run(&prepared.tbs, issuer).map_err(PrepareError::Lint)?;
+        Ok(prepared)
+    }
+
+    /// The SHA-256 hash of the TBSCertificate, lower-case hexadecimal, for the issuance record.
+    #[must_use]
+    pub fn tbs_sha256(&self) -> String {
+        hex::encode(digest::digest(&digest::SHA256, &self.tbs))
+    }
+
+    /// The serial number, lower-case hexadecimal.
+    #[must_use]
+    pub fn serial_hex(&self) -> String {
+        self.serial.hex()
+    }
+
+    /// First second of validity.
+    #[must_use]
+    pub const fn not_before(&self) -> Timestamp {
+        self.not_before
+    }
+
+    /// Last second of validity.
+    #[must_use]
+    pub const fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    /// Asks the signer exactly once, and seals.
+    ///
+    /// # Errors
+    ///
+    /// No signature, or one that does not verify under the issuing certificate's public key.
+    pub async fn issue(self, signer: &dyn Signer) -> Result<IssuedCertificate, IssueError> {
+        let input = SigningInput::new(self.issuer.algorithm(), &self.tbs);
+        let signature = signer.sign(input).await.map_err(IssueError::Sign)?;
+        self.seal(&signature)
+    }
+
+    /// Verifies before anything leaves: a wrong key handle, a fault in an RSA-CRT computation and a
+    /// broken token all show here.
+    fn seal(self, signature: &Signature) -> Result<IssuedCertificate, IssueError> {
+        self.issuer
+            .chain()
+            .issuing()
+            .public_key()
+            .key()
+            .verify(self.issuer.algorithm().scheme(), &self.tbs, signature.as_octets())
+            .map_err(IssueError::Unverified)?;
+        let der =
+            tbs::certificate(&self.tbs, &self.algorithm, signature.as_octets()).map_err(IssueError::Encode)?;
+        Ok(IssuedCertificate {
+            der,
+            issuer: self.issuer,
+            serial: self.serial,
+            not_before: self.not_before,
+            not_after: self.not_after,
+        })
+    }
+
+    fn check_size(&self) -> Result<(), PrepareError> {
+        let signature = vec![0; self.issuer.chain().issuing().public_key().algorithm().signature_length()];
+        let der = tbs::certificate(&self.tbs, &self.algorithm, &signature).map_err(PrepareError::Encode)?;
+        let length = pem::encode("CERTIFICATE", &der).len();
+        if length > MAX_PEM {
+            return Err(PrepareError::Refused(Refusal::new(
+                RefusalReason::TooLarge,
+                format!(
+                    "the certificate would have {length} octets of PEM, cert-manager reads at most {MAX_PEM}; ask for fewer names"
+                ),
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The subject is somebody else than the issuer, by key and by name.
+fn check_strangers(params: &LeafParams<'_>, issuer: &Issuer) -> Result<(), Refusal> {
+    let csr = params.csr();
+    for certificate in issuer.chain().certificates() {
+        if certificate.spki_der() == csr.public_key().spki_der() {
+            return Err(Refusal::new(
+                RefusalReason::IssuerKeyReuse,
+                format!(
+                    "the CSR's key is the key of the CA certificate {:?}; make a key of its own",
+                    certificate.subject_text()
+                ),
+            ));
+        }
+    }
+    // Verifiers would take such a leaf for self-issued (RFC 5280, section 6.1).
+    if csr.subject().der() == issuer.chain().issuing().subject_der() {
+        return Err(Refusal::new(
+            RefusalReason::BadSubject,
+            format!("the CSR's subject is the issuer's own name {}; choose another", csr.subject()),
+        ));
+    }
+    Ok(())
+}
+
+/// Backdating moves the window and keeps its length; the window never opens before the issuing
+/// certificate's and never closes after it.
+fn validity(params: &LeafParams<'_>, issuer: &Issuer, now: Timestamp) -> Result<(Timestamp, Timestamp), Refusal> {
+    let issuing = issuer.chain().issuing();
+    let whole = SignedDuration::from_nanos(i64::from(now.subsec_nanosecond()));
+    let not_before = now
+        .checked_sub(whole)
+        .and_then(|second| second.checked_sub(params.backdate()))
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+        .max(issuing.not_before());
+    match not_before.checked_add(params.duration()) {
+        Ok(not_after) if not_after <= issuing.not_after() => Ok((not_before, not_after)),
+        Ok(_) | Err(_) => Err(Refusal::new(
+            RefusalReason::ExceedsCaValidity,
+            format!(
+                "a duration of {:#} goes beyond the issuing certificate's last second, {}; ask for less, or renew the issuing certificate",
+                params.duration(),
+                issuing.not_after()
+            ),
+        )),
+    }
+}
+
+/// A signed certificate whose signature was verified under the issuing certificate's public key.
+#[derive(Clone, Debug)]
+pub struct IssuedCertificate {
+    der: Vec<u8>,
+    issuer: Arc<Issuer>,
+    serial: Serial,
+    not_before: Timestamp,
+    not_after: Timestamp,
+}
+
+impl IssuedCertificate {
+    /// The leaf, DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// What `status.certificate` carries: the leaf, then the issuing certificate and those above without
+    /// the root.
+    #[must_use]
+    pub fn certificate_pem(&self) -> String {
+        pem::encode("CERTIFICATE", &self.der) + &self.issuer.chain().intermediates_pem()
+    }
+
+    /// What `status.ca` carries.
+    #[must_use]
+    pub fn ca_pem(&self, which: CaField) -> Option<String> {
+        self.issuer.chain().ca_pem(which)
+    }
+
+    /// The serial number, lower-case hexadecimal.
+    #[must_use]
+    pub fn serial_hex(&self) -> String {
+        self.serial.hex()
+    }
+
+    /// First second of validity.
+    #[must_use]
+    pub const fn not_before(&self) -> Timestamp {
+        self.not_before
+    }
+
+    /// Last second of validity.
+    #[must_use]
+    pub const fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+}
+
+#[cfg(test)]
+mod tests;

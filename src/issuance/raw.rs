@@ -1,0 +1,195 @@
+//! Raw slices of certificates and certification requests, strict DER, nothing re-encoded.
+//!
+//! A decoder that keeps values and encodes them again may sort a SET OF and so change the bytes that
+//! were signed; whatever is verified or copied is therefore cut out of the input.
+
+use const_oid::ObjectIdentifier;
+use der::{
+    Decode as _, Reader as _, SliceReader, Tag, TagNumber,
+    asn1::{AnyRef, BitStringRef, IntRef},
+};
+use x509_cert::{ext::Extension, time::Time};
+
+/// Runs `read` over all of `bytes`; an octet left over is an error.
+pub(super) fn whole<'a, T>(
+    bytes: &'a [u8],
+    read: impl FnOnce(&mut SliceReader<'a>) -> der::Result<T>,
+) -> der::Result<T> {
+    let mut reader = SliceReader::new(bytes)?;
+    let value = read(&mut reader)?;
+    reader.finish()?;
+    Ok(value)
+}
+
+/// Reads one element with its header, which must have this tag.
+pub(super) fn tlv<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> der::Result<&'a [u8]> {
+    Tag::peek(reader)?.assert_eq(tag)?;
+    reader.tlv_bytes()
+}
+
+const fn context(number: u32, constructed: bool) -> Tag {
+    Tag::ContextSpecific {
+        constructed,
+        number: TagNumber(number),
+    }
+}
+
+/// `SEQUENCE { toBeSigned, signatureAlgorithm, signature }`, the frame of certificates and requests.
+pub(super) struct Signed<'a> {
+    /// The element that was signed, header included.
+    pub(super) to_be_signed: &'a [u8],
+    /// The AlgorithmIdentifier, header included.
+    pub(super) algorithm: &'a [u8],
+    /// The octets of the signature.
+    pub(super) signature: &'a [u8],
+}
+
+impl<'a> Signed<'a> {
+    pub(super) fn parse(der: &'a [u8]) -> der::Result<Self> {
+        whole(der, |reader| {
+            reader.sequence(|reader| {
+                let to_be_signed = tlv(reader, Tag::Sequence)?;
+                let algorithm = tlv(reader, Tag::Sequence)?;
+                let signature = BitStringRef::decode(reader)?
+                    .as_bytes()
+                    .ok_or_else(|| Tag::BitString.value_error())?;
+                Ok(Self {
+                    to_be_signed,
+                    algorithm,
+                    signature,
+                })
+            })
+        })
+    }
+}
+
+/// CertificationRequestInfo (RFC 2986, section 4.1).
+pub(super) struct RequestInfo<'a> {
+    /// The octets of the version INTEGER.
+    pub(super) version: &'a [u8],
+    pub(super) subject: &'a [u8],
+    pub(super) spki: &'a [u8],
+    pub(super) attributes: Vec<Attribute<'a>>,
+}
+
+/// An attribute of a request: its type and its values, each with its header.
+pub(super) struct Attribute<'a> {
+    pub(super) oid: ObjectIdentifier,
+    pub(super) values: Vec<&'a [u8]>,
+}
+
+impl<'a> RequestInfo<'a> {
+    pub(super) fn parse(der: &'a [u8]) -> der::Result<Self> {
+        whole(der, |reader| {
+            reader.sequence(|reader| {
+                let version = IntRef::decode(reader)?.as_bytes();
+                let subject = tlv(reader, Tag::Sequence)?;
+                let spki = tlv(reader, Tag::Sequence)?;
+                let attributes = AnyRef::from_der(tlv(reader, context(0, true))?)?.value();
+                Ok(Self {
+                    version,
+                    subject,
+                    spki,
+                    attributes: whole(attributes, |reader| {
+                        let mut attributes = Vec::new();
+                        while !reader.is_finished() {
+                            attributes.push(attribute(reader)?);
+                        }
+                        Ok(attributes)
+                    })?,
+                })
+            })
+        })
+    }
+}
+
+fn attribute<'a>(reader: &mut SliceReader<'a>) -> der::Result<Attribute<'a>> {
+    reader.sequence(|reader| {
+        let oid = ObjectIdentifier::decode(reader)?;
+        let set = AnyRef::from_der(tlv(reader, Tag::Set)?)?.value();
+        let values = whole(set, |reader| {
+            let mut values = Vec::new();
+            while !reader.is_finished() {
+                values.push(reader.tlv_bytes()?);
+            }
+            Ok(values)
+        })?;
+        Ok(Attribute { oid, values })
+    })
+}
+
+/// TBSCertificate (RFC 5280, section 4.1).
+pub(super) struct Tbs<'a> {
+    /// 0 for v1, 1 for v2, 2 for v3.
+    pub(super) version: u8,
+    /// The octets of the INTEGER, two's complement.
+    pub(super) serial: &'a [u8],
+    pub(super) algorithm: &'a [u8],
+    pub(super) issuer: &'a [u8],
+    pub(super) not_before: Time,
+    pub(super) not_after: Time,
+    pub(super) subject: &'a [u8],
+    pub(super) spki: &'a [u8],
+    pub(super) has_unique_id: bool,
+    pub(super) extensions: Vec<Extension>,
+}
+
+impl<'a> Tbs<'a> {
+    pub(super) fn parse(der: &'a [u8]) -> der::Result<Self> {
+        whole(der, |reader| {
+            reader.sequence(|reader| {
+                let version = match optional(reader, context(0, true))? {
+                    Some(version) => u8::from_der(AnyRef::from_der(version)?.value())?,
+                    None => 0,
+                };
+                let serial = IntRef::decode(reader)?.as_bytes();
+                let algorithm = tlv(reader, Tag::Sequence)?;
+                let issuer = tlv(reader, Tag::Sequence)?;
+                let (not_before, not_after) =
+                    reader.sequence(|reader| Ok::<_, der::Error>((Time::decode(reader)?, Time::decode(reader)?)))?;
+                let subject = tlv(reader, Tag::Sequence)?;
+                let spki = tlv(reader, Tag::Sequence)?;
+                let issuer_id = optional(reader, context(1, false))?;
+                let subject_id = optional(reader, context(2, false))?;
+                let extensions = match optional(reader, context(3, true))? {
+                    Some(extensions) => Vec::from_der(AnyRef::from_der(extensions)?.value())?,
+                    None => Vec::new(),
+                };
+                Ok(Self {
+                    version,
+                    serial,
+                    algorithm,
+                    issuer,
+                    not_before,
+                    not_after,
+                    subject,
+                    spki,
+                    has_unique_id: issuer_id.or(subject_id).is_some(),
+                    extensions,
+                })
+            })
+        })
+    }
+
+    pub(super) fn extension(&self, oid: ObjectIdentifier) -> Option<&Extension> {
+        self.extensions.iter().find(|e| e.extn_id == oid)
+    }
+}
+
+fn optional<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> der::Result<Option<&'a [u8]>> {
+    if !reader.is_finished() && Tag::peek(reader)? == tag {
+        return reader.tlv_bytes().map(Some);
+    }
+    Ok(None)
+}
+
+/// The first extension that occurs twice (RFC 5280, section 4.2 forbids it).
+pub(super) fn duplicate_extension(extensions: &[Extension]) -> Option<ObjectIdentifier> {
+    extensions.iter().enumerate().find_map(|(index, extension)| {
+        extensions
+            .iter()
+            .skip(index + 1)
+            .any(|later| later.extn_id == extension.extn_id)
+            .then_some(extension.extn_id)
+    })
+}

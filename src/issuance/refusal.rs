@@ -1,0 +1,181 @@
+//! Why a request is refused: a closed list of slugs, the same in condition, event, metric and record.
+
+use super::Fault;
+
+/// Declares the reasons once: the variant, its slug and the list of all.
+macro_rules! reasons {
+    ($($(#[$doc:meta])+ $variant:ident = $slug:literal,)+) => {
+        /// The stable name of a reason to refuse. Closed, so that a metric label may carry it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum RefusalReason {
+            $($(#[$doc])+ $variant,)+
+        }
+
+        impl RefusalReason {
+            /// Every reason, in the order of the pipeline.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The slug: lower case, words joined by hyphens, stable for ever.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $slug,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The text is not one PEM block with a certificate request.
+    BadPem = "bad-pem",
+    /// More than one PEM block.
+    MultiplePemBlocks = "multiple-pem-blocks",
+    /// The text, or the certificate it would give, is larger than we handle.
+    TooLarge = "too-large",
+    /// The block is not the DER encoding of a certification request (RFC 2986, section 4).
+    BadDer = "bad-der",
+    /// The version is not 0 (RFC 2986, section 4.1).
+    BadCsrVersion = "bad-csr-version",
+    /// An attribute type occurs twice.
+    DuplicateAttribute = "duplicate-attribute",
+    /// An extension occurs twice (RFC 5280, section 4.2).
+    DuplicateExtension = "duplicate-extension",
+    /// The public key cannot be decoded, or is not a point of its curve.
+    InvalidKey = "invalid-key",
+    /// The public key is too short, its exponent too small, or its order small.
+    WeakKey = "weak-key",
+    /// The public key is larger than we verify.
+    KeyTooLarge = "key-too-large",
+    /// The public key is of a kind or on a curve that we do not certify.
+    UnsupportedKey = "unsupported-key",
+    /// The CSR is signed with a broken hash (MD5, SHA-1).
+    WeakSignatureAlgorithm = "weak-signature-algorithm",
+    /// The CSR is signed with an algorithm that we do not verify.
+    UnsupportedSignatureAlgorithm = "unsupported-signature-algorithm",
+    /// The CSR's own signature does not verify: no proof of possession.
+    BadSignature = "bad-signature",
+    /// The CSR asks for other extensions than the request.
+    CsrRequestMismatch = "csr-request-mismatch",
+    /// The issuer's profile gives no CA certificates.
+    CaNotAllowed = "ca-not-allowed",
+    /// The issuer's profile does not give this usage.
+    UsageNotAllowed = "usage-not-allowed",
+    /// The CSR asks for an extension that this certificate may not carry.
+    ExtensionNotAllowed = "extension-not-allowed",
+    /// A string of the subject has characters that its type does not allow.
+    BadString = "bad-string",
+    /// The subject's structure or length is wrong, or it is the issuer's own name.
+    BadSubject = "bad-subject",
+    /// A subject alternative name is malformed.
+    BadSan = "bad-san",
+    /// The issuer's profile does not give this type of subject alternative name.
+    SanNotAllowed = "san-not-allowed",
+    /// More subject alternative names than the profile allows.
+    TooManySans = "too-many-sans",
+    /// Neither a subject nor a subject alternative name.
+    NoIdentity = "no-identity",
+    /// The duration is zero, negative or below the profile's minimum.
+    DurationInvalid = "duration-invalid",
+    /// The duration is above the profile's maximum.
+    DurationTooLong = "duration-too-long",
+    /// The certificate would outlive the issuing certificate.
+    ExceedsCaValidity = "exceeds-ca-validity",
+    /// The subject's key is a key of the issuer's own chain.
+    IssuerKeyReuse = "issuer-key-reuse",
+    /// A certificate of the issuer's chain is expired or not yet valid.
+    IssuerNotValid = "issuer-not-valid",
+    /// The issuer's chain is not fit to issue.
+    IssuerInvalid = "issuer-invalid",
+}
+
+impl RefusalReason {
+    /// Who has to act.
+    #[must_use]
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::IssuerNotValid | Self::IssuerInvalid => Fault::Issuer,
+            Self::BadPem
+            | Self::MultiplePemBlocks
+            | Self::TooLarge
+            | Self::BadDer
+            | Self::BadCsrVersion
+            | Self::DuplicateAttribute
+            | Self::DuplicateExtension
+            | Self::InvalidKey
+            | Self::WeakKey
+            | Self::KeyTooLarge
+            | Self::UnsupportedKey
+            | Self::WeakSignatureAlgorithm
+            | Self::UnsupportedSignatureAlgorithm
+            | Self::BadSignature
+            | Self::CsrRequestMismatch
+            | Self::CaNotAllowed
+            | Self::UsageNotAllowed
+            | Self::ExtensionNotAllowed
+            | Self::BadString
+            | Self::BadSubject
+            | Self::BadSan
+            | Self::SanNotAllowed
+            | Self::TooManySans
+            | Self::NoIdentity
+            | Self::DurationInvalid
+            | Self::DurationTooLong
+            | Self::ExceedsCaValidity
+            | Self::IssuerKeyReuse => Fault::Request,
+        }
+    }
+}
+
+impl std::fmt::Display for RefusalReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A refused request: the reason for machines, and one sentence for people that names the thing and
+/// says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    reason: RefusalReason,
+    message: String,
+}
+
+impl Refusal {
+    pub(super) fn new(reason: RefusalReason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// The stable reason.
+    #[must_use]
+    pub const fn reason(&self) -> RefusalReason {
+        self.reason
+    }
+
+    /// Who has to act.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        self.reason.fault()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs_are_distinct_lower_case_words() {
+        let mut slugs: Vec<_> = RefusalReason::ALL.iter().map(|r| r.as_str()).collect();
+        assert!(slugs.iter().all(|slug| {
+            slug.split('-')
+                .all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
+        }));
+        slugs.sort_unstable();
+        slugs.dedup();
+        assert_eq!(slugs.len(), RefusalReason::ALL.len());
+    }
+}

@@ -1,0 +1,264 @@
+//! Subject alternative names (RFC 5280, section 4.2.1.6): the raw value, and the syntax of each name.
+
+use std::net::IpAddr;
+
+use der::{Decode as _, Reader as _, TagNumber, Tagged as _, asn1::AnyRef};
+
+use super::raw::whole;
+
+/// Why a SAN extension is malformed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SanError {
+    /// Not a SEQUENCE OF GeneralName.
+    #[error("the subject alternative name extension is not well encoded")]
+    Encoding(#[source] der::Error),
+    /// An extension without names; RFC 5280 demands at least one.
+    #[error("the subject alternative name extension has no names; leave it out")]
+    Empty,
+    /// A name with octets outside ASCII, or an IP address of another length than 4 or 16.
+    #[error("a subject alternative name of type {0} is not well encoded")]
+    Value(&'static str),
+    /// A DNS name that breaks the preferred name syntax.
+    #[error("{0:?} is not a DNS name: use letters, digits and hyphens in labels of 1 to 63 characters, 253 in all, without a trailing dot; a wildcard may only be the whole left-most label")]
+    Dns(String),
+    /// A URI that is relative or malformed.
+    #[error("{0:?} is not an absolute URI in ASCII (RFC 3986)")]
+    Uri(String),
+    /// An e-mail address that is not local-part@domain.
+    #[error("{0:?} is not an e-mail address of the form local-part@domain (RFC 5321)")]
+    Email(String),
+}
+
+/// One general name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GeneralName {
+    /// `dNSName`.
+    Dns(String),
+    /// `iPAddress`.
+    Ip(IpAddr),
+    /// `uniformResourceIdentifier`.
+    Uri(String),
+    /// `rfc822Name`.
+    Email(String),
+    /// Another type, by its name in RFC 5280.
+    Other(&'static str),
+}
+
+/// The names of a SAN extension beside the bytes they came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubjectAltNames {
+    der: Vec<u8>,
+    names: Vec<GeneralName>,
+}
+
+impl SubjectAltNames {
+    /// Reads the value of the extension.
+    ///
+    /// # Errors
+    ///
+    /// It is malformed or empty; the syntax of the names is [`check`](Self::check)'s.
+    pub fn parse(der: &[u8]) -> Result<Self, SanError> {
+        let elements = whole(der, |reader| {
+            reader.sequence(|reader| {
+                let mut elements = Vec::new();
+                while !reader.is_finished() {
+                    elements.push(AnyRef::decode(reader)?);
+                }
+                Ok::<_, der::Error>(elements)
+            })
+        })
+        .map_err(SanError::Encoding)?;
+        if elements.is_empty() {
+            return Err(SanError::Empty);
+        }
+        let names = elements.into_iter().map(general_name).collect::<Result<_, _>>()?;
+        Ok(Self {
+            der: der.to_vec(),
+            names,
+        })
+    }
+
+    /// The value of the extension as given.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The names, in their order.
+    #[must_use]
+    pub fn names(&self) -> &[GeneralName] {
+        &self.names
+    }
+
+    /// Checks the syntax of every name.
+    ///
+    /// # Errors
+    ///
+    /// The first malformed name.
+    pub fn check(&self) -> Result<(), SanError> {
+        self.names.iter().try_for_each(|name| match name {
+            GeneralName::Dns(dns) if !is_dns(dns) => Err(SanError::Dns(dns.clone())),
+            GeneralName::Uri(uri) if !is_uri(uri) => Err(SanError::Uri(uri.clone())),
+            GeneralName::Email(email) if !is_email(email) => Err(SanError::Email(email.clone())),
+            GeneralName::Dns(_)
+            | GeneralName::Ip(_)
+            | GeneralName::Uri(_)
+            | GeneralName::Email(_)
+            | GeneralName::Other(_) => Ok(()),
+        })
+    }
+}
+
+fn general_name(element: AnyRef<'_>) -> Result<GeneralName, SanError> {
+    let unknown = || SanError::Encoding(element.tag().unexpected_error(None).into());
+    if !element.tag().is_context_specific() {
+        return Err(unknown());
+    }
+    let (constructed, name) = match element.tag().number() {
+        TagNumber(0) => (true, GeneralName::Other("otherName")),
+        TagNumber(1) => (false, GeneralName::Email(ascii("rfc822Name", element.value())?)),
+        TagNumber(2) => (false, GeneralName::Dns(ascii("dNSName", element.value())?)),
+        TagNumber(3) => (true, GeneralName::Other("x400Address")),
+        TagNumber(4) => (true, GeneralName::Other("directoryName")),
+        TagNumber(5) => (true, GeneralName::Other("ediPartyName")),
+        TagNumber(6) => (
+            false,
+            GeneralName::Uri(ascii("uniformResourceIdentifier", element.value())?),
+        ),
+        TagNumber(7) => (false, GeneralName::Ip(ip(element.value())?)),
+        TagNumber(8) => (false, GeneralName::Other("registeredID")),
+        TagNumber(_) => return Err(unknown()),
+    };
+    if element.tag().is_constructed() == constructed {
+        Ok(name)
+    } else {
+        Err(unknown())
+    }
+}
+
+fn ascii(kind: &'static str, octets: &[u8]) -> Result<String, SanError> {
+    match std::str::from_utf8(octets) {
+        Ok(text) if text.is_ascii() => Ok(text.to_owned()),
+        Ok(_) | Err(_) => Err(SanError::Value(kind)),
+    }
+}
+
+fn ip(octets: &[u8]) -> Result<IpAddr, SanError> {
+    <[u8; 4]>::try_from(octets)
+        .map(IpAddr::from)
+        .or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))
+        .map_err(|_| SanError::Value("iPAddress"))
+}
+
+/// Preferred name syntax (RFC 1034, section 3.5 as changed by RFC 1123, section 2.1), with the wildcard
+/// of RFC 9525, section 6.3. A last label of digits only would read as an IPv4 address.
+fn is_dns(name: &str) -> bool {
+    let host = name.strip_prefix("*.").unwrap_or(name);
+    name.len() <= 253
+        && host.split('.').all(is_label)
+        && host
+            .rsplit('.')
+            .next()
+            .is_some_and(|last| !last.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// RFC 5280, section 4.2.1.6: not relative, a scheme and a scheme-specific part; a host where there is
+/// an authority. RFC 3986 for the characters.
+fn is_uri(uri: &str) -> bool {
+    let Some((scheme, rest)) = uri.split_once(':') else {
+        return false;
+    };
+    let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    let host_fits = rest.strip_prefix("//").is_none_or(|rest| {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        !host.is_empty() && !host.starts_with(':')
+    });
+    scheme_fits && !rest.is_empty() && host_fits && has_uri_characters(rest)
+}
+
+fn has_uri_characters(text: &str) -> bool {
+    let mut parts = text.split('%');
+    let fit = |part: &str| {
+        part.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=".contains(&b))
+    };
+    parts.next().is_some_and(fit)
+        && parts.all(|part| {
+            part.get(..2)
+                .is_some_and(|octet| octet.bytes().all(|b| b.is_ascii_hexdigit()))
+                && fit(part)
+        })
+}
+
+/// RFC 5280, section 4.2.1.6: a Mailbox (RFC 5321, section 4.1.2), here with a dot-string and a domain.
+fn is_email(address: &str) -> bool {
+    let Some((local, domain)) = address.rsplit_once('@') else {
+        return false;
+    };
+    let is_atom = |atom: &str| {
+        !atom.is_empty()
+            && atom
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
+    };
+    local.len() <= 64 && local.split('.').all(is_atom) && !domain.starts_with('*') && is_dns(domain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::*, *};
+
+    fn check(tag: u8, value: &[u8]) -> Result<(), SanError> {
+        SubjectAltNames::parse(&san(&[(tag, value)]))?.check()
+    }
+
+    #[test]
+    fn well_formed_names_pass() {
+        for dns in ["a", "a.example", "*.a.example", "xn--bcher-kva.example", "A-1.Example", "1.example"] {
+            assert_eq!(check(DNS, dns.as_bytes()), Ok(()), "{dns}");
+        }
+        for uri in ["spiffe://td.example/ns/a/sa/b", "urn:uuid:0", "https://[2001:db8::1]:8443/a?b#c", "http://a/%20"] {
+            assert_eq!(check(URI, uri.as_bytes()), Ok(()), "{uri}");
+        }
+        assert_eq!(check(EMAIL, b"first.last+tag@mail.example"), Ok(()));
+        assert_eq!(check(IP, &[10, 0, 0, 1]), Ok(()));
+        assert_eq!(check(IP, &[0; 16]), Ok(()));
+    }
+
+    #[test]
+    fn malformed_names_do_not() {
+        let long_label = "a".repeat(64);
+        let long_name = ["a"; 128].join(".");
+        for dns in [
+            "", ".", "a.", ".a", "a..b", "*", "*.", "a.*.b", "*a.b", "**.a", "-a.b", "a-.b", "a_b.c", "a b",
+            "a\0.b", "10.0.0.1", &long_label, &long_name,
+        ] {
+            assert!(check(DNS, dns.as_bytes()).is_err(), "{dns}");
+        }
+        for uri in ["", "a", "//host/a", "/a", "http:", "http://", "http:///a", "http://:80", "1a:b", "a:b c", "a:%2", "a:%gg", "a:\n"] {
+            assert!(check(URI, uri.as_bytes()).is_err(), "{uri}");
+        }
+        for email in ["", "a", "@a", "a@", "a@b@c", ".a@b", "a..b@c", "a b@c", "a@*.b", "\"a b\"@c"] {
+            assert!(check(EMAIL, email.as_bytes()).is_err(), "{email}");
+        }
+        for octets in [&[][..], &[1], &[10, 0, 0, 0, 255, 0, 0, 0], &[0; 17]] {
+            assert_eq!(check(IP, octets), Err(SanError::Value("iPAddress")));
+        }
+        assert_eq!(check(DNS, "bücher.example".as_bytes()), Err(SanError::Value("dNSName")));
+        assert!(matches!(check(0x89, b"a"), Err(SanError::Encoding(_))));
+        assert!(matches!(check(0xa2, b""), Err(SanError::Encoding(_))));
+        assert!(matches!(check(0x0c, b"a"), Err(SanError::Encoding(_))));
+        assert_eq!(SubjectAltNames::parse(&[0x30, 0]), Err(SanError::Empty));
+    }
+}

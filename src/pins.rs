@@ -1,0 +1,142 @@
+//! The PIN belongs to the token: one owner, one try per version, remembered across restarts and replicas.
+
+pub mod record;
+pub mod source;
+pub mod store;
+
+use std::time::Duration;
+
+use hsm::{BoxFuture, LoginGate, LoginOutcome, LoginPermit, LoginRefused, TokenInfo};
+use kube::Client;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use self::{
+    record::{Attempt, Verdict, decide},
+    source::{PinOrigin, PinSecret},
+    store::{PinStore, StoreError},
+};
+use crate::telemetry::Chain;
+
+/// How long another replica's unsettled try may stay unchanged, by this replica's own clock, before its holder
+/// counts as gone. Longer than any login: a worker whose call hangs is ended after `hangAfter`, 30 s by default.
+const HOLDER_GONE_AFTER: Duration = Duration::from_secs(90);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Lets a worker log in to one token, no more often than the PIN record allows.
+///
+/// *Guarantees*: the record says Trying before the PIN leaves this type; a version that was rejected is not given out
+/// again; after the configured number of rejected logins in a row nothing is, until the operator clears the record.
+/// *Assumptions*: two replicas never run under one `holder` name at the same time.
+#[derive(Debug)]
+pub struct TokenPin {
+    client: Client,
+    store: PinStore,
+    origin: PinOrigin,
+    holder: String,
+    max_rejected: u32,
+}
+
+impl TokenPin {
+    /// The gate of one token.
+    #[must_use]
+    pub fn new(client: Client, store: PinStore, origin: PinOrigin, holder: String, max_rejected: u32) -> Self {
+        Self { client, store, origin, holder, max_rejected }
+    }
+
+    /// Takes the Secret that an issuer names, where issuers own the PIN. Returns what another issuer of the token
+    /// has named already, if that differs: a token has one PIN, so they must agree.
+    ///
+    /// # Errors
+    /// The Secret that another issuer named.
+    pub fn name_secret(&self, secret: &PinSecret) -> Result<(), PinSecret> {
+        let PinOrigin::Issuers(named) = &self.origin else { return Ok(()) };
+        let Ok(mut named) = named.lock() else { return Ok(()) };
+        match &*named {
+            Some(other) if other != secret => Err(other.clone()),
+            Some(_) => Ok(()),
+            None => {
+                *named = Some(secret.clone());
+                Ok(())
+            }
+        }
+    }
+
+    async fn ask(&self, token: &TokenInfo) -> Result<LoginPermit, LoginRefused> {
+        let mut unchanged: Option<(Option<String>, Instant)> = None;
+        loop {
+            let states = self.store.read().await.map_err(refused)?;
+            let record = self.store.record(&states, &token.serial).map_err(refused)?;
+            let (pin, version) = self.origin.read(&self.client, &states).await.map_err(refused)?;
+            let seen = states.resource_version().map(str::to_owned);
+            let since = match &unchanged {
+                Some((version, since)) if *version == seen => *since,
+                Some(_) | None => Instant::now(),
+            };
+            unchanged = Some((seen, since));
+            let attempt = Attempt {
+                version: &version,
+                holder: &self.holder,
+                holder_is_gone: since.elapsed() >= HOLDER_GONE_AFTER,
+                count_low_is_reliable: sets_count_low_at_once(&token.manufacturer),
+                max_rejected: self.max_rejected,
+            };
+            match decide(record.as_ref(), token.pin, attempt) {
+                Verdict::Refuse(why) => return Err(refused(why)),
+                Verdict::WaitFor(other) => {
+                    info!(serial = %token.serial, holder = %other, "waiting for another replica's login");
+                    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                }
+                Verdict::Try(trying) => match self.store.write(states, &token.serial, &trying).await {
+                    Ok(()) => return Ok(LoginPermit { pin, version }),
+                    Err(StoreError::Conflict) => {}
+                    Err(other) => return Err(refused(other)),
+                },
+            }
+        }
+    }
+
+    async fn settle(&self, token: &TokenInfo, version: &str, outcome: LoginOutcome) -> Result<(), StoreError> {
+        let states = self.store.read().await?;
+        let Some(record) = self.store.record(&states, &token.serial)? else { return Ok(()) };
+        if record.holder != self.holder || record.version != version {
+            warn!(serial = %token.serial, "somebody changed the PIN record during a login");
+            return Ok(());
+        }
+        let settled = match outcome {
+            LoginOutcome::Accepted => record.accepted(),
+            LoginOutcome::Rejected { .. } => record.rejected(),
+            LoginOutcome::NotTried => record.untried(),
+            // Trying stays: the next look settles it by the token's flags.
+            LoginOutcome::Unknown => return Ok(()),
+        };
+        self.store.write(states, &token.serial, &settled).await
+    }
+}
+
+impl LoginGate for TokenPin {
+    fn permit<'a>(&'a self, token: &'a TokenInfo) -> BoxFuture<'a, Result<LoginPermit, LoginRefused>> {
+        Box::pin(self.ask(token))
+    }
+
+    /// Tries until it is written: a login that nobody remembers would be paid for twice.
+    fn record<'a>(&'a self, token: &'a TokenInfo, version: &'a str, outcome: LoginOutcome) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            while let Err(failure) = self.settle(token, version, outcome).await {
+                if !matches!(failure, StoreError::Conflict) {
+                    error!(serial = %token.serial, error = %Chain(&failure), "failed to record a login");
+                    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                }
+            }
+        })
+    }
+}
+
+fn refused(why: impl std::error::Error) -> LoginRefused {
+    LoginRefused { why: Chain(&why).to_string() }
+}
+
+/// Tokens that are known to set `CKF_USER_PIN_COUNT_LOW` with the first wrong PIN (pkcs11.md 2.4, measured).
+fn sets_count_low_at_once(manufacturer: &str) -> bool {
+    manufacturer.starts_with("SoftHSM")
+}

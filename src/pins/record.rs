@@ -1,0 +1,234 @@
+//! The PIN record: what happened to each version of a token's PIN, and whether another login may be tried.
+//!
+//! Pure. The record outlives the process, so that a controller that restarts, or several that start at once, spend
+//! no more tries of a token's PIN counter than one would (architecture.md 6, "The PIN belongs to the token").
+
+use hsm::PinFlags;
+use serde::{Deserialize, Serialize};
+
+/// What is known of the PIN of one token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PinRecord {
+    /// The version of the PIN that was tried last.
+    pub version: String,
+    /// What became of it.
+    pub state: PinState,
+    /// Rejected logins since the last accepted one, whatever the version.
+    pub rejected_in_a_row: u32,
+    /// The replica that wrote this.
+    pub holder: String,
+}
+
+/// What became of one version of a PIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PinState {
+    /// Written before `C_Login`; stays when the holder dies in between.
+    Trying,
+    /// The token took it.
+    Accepted,
+    /// The token refused it.
+    Rejected,
+    /// The worker ended before it called `C_Login`.
+    Untried,
+}
+
+/// Who asks, with what, and what is known of the holder of an unsettled try.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// The version at hand.
+    pub version: &'a str,
+    /// The replica that asks.
+    pub holder: &'a str,
+    /// Whether the holder of the record is known to be gone.
+    pub holder_is_gone: bool,
+    /// Whether the token is known to set `CKF_USER_PIN_COUNT_LOW` after the first wrong PIN.
+    pub count_low_is_reliable: bool,
+    /// Limit of rejected logins in a row.
+    pub max_rejected: u32,
+}
+
+/// Whether `C_Login` may be called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Write this record first; log in only if the write succeeded.
+    Try(PinRecord),
+    /// Another replica is trying: look again later.
+    WaitFor(String),
+    /// No login until somebody acts.
+    Refuse(Refused),
+}
+
+/// Why no login is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The token has locked the PIN.
+    #[error("the token says that its user PIN is locked; unlock it as the security officer, then clear the PIN record")]
+    Locked,
+    /// One more wrong PIN would lock the token.
+    #[error(
+        "the token says that one try is left before its user PIN locks; log in once by hand with the right PIN, then clear the PIN record"
+    )]
+    FinalTry,
+    /// The PIN must be changed before use.
+    #[error("the token says that its user PIN must be changed; change it, then update the configured PIN")]
+    ToBeChanged,
+    /// This version was rejected.
+    #[error("the token rejected this PIN; provide the right one (it is not tried again until it changes)")]
+    VersionRejected,
+    /// Too many in a row.
+    #[error("{0} logins in a row were rejected; check the PIN and the token, then clear the PIN record")]
+    TooManyRejected(u32),
+}
+
+/// Decides whether the PIN at hand may be tried, by the record and by the token's own flags (`CK_TOKEN_INFO.flags`).
+#[must_use]
+pub fn decide(record: Option<&PinRecord>, flags: PinFlags, attempt: Attempt<'_>) -> Verdict {
+    if flags.locked {
+        return Verdict::Refuse(Refused::Locked);
+    }
+    if flags.final_try {
+        return Verdict::Refuse(Refused::FinalTry);
+    }
+    if flags.to_be_changed {
+        return Verdict::Refuse(Refused::ToBeChanged);
+    }
+    let rejected_in_a_row = match record {
+        None => 0,
+        Some(record) => match record.state {
+            PinState::Trying if record.holder != attempt.holder && !attempt.holder_is_gone => {
+                return Verdict::WaitFor(record.holder.clone());
+            }
+            PinState::Trying if attempt.count_low_is_reliable && !flags.count_low => record.rejected_in_a_row,
+            // Nobody knows how that login ended: it counts as rejected, though its version is not known to be wrong.
+            PinState::Trying => record.rejected_in_a_row.saturating_add(1),
+            PinState::Rejected if record.version == attempt.version => {
+                return Verdict::Refuse(Refused::VersionRejected);
+            }
+            PinState::Accepted | PinState::Rejected | PinState::Untried => record.rejected_in_a_row,
+        },
+    };
+    if rejected_in_a_row >= attempt.max_rejected {
+        return Verdict::Refuse(Refused::TooManyRejected(rejected_in_a_row));
+    }
+    Verdict::Try(PinRecord {
+        version: attempt.version.to_owned(),
+        state: PinState::Trying,
+        rejected_in_a_row,
+        holder: attempt.holder.to_owned(),
+    })
+}
+
+impl PinRecord {
+    /// The record after the token accepted the PIN.
+    #[must_use]
+    pub fn accepted(self) -> Self {
+        Self { state: PinState::Accepted, rejected_in_a_row: 0, ..self }
+    }
+
+    /// The record after the worker ended without having called `C_Login`.
+    #[must_use]
+    pub fn untried(self) -> Self {
+        Self { state: PinState::Untried, ..self }
+    }
+
+    /// The record after the token rejected the PIN.
+    #[must_use]
+    pub fn rejected(self) -> Self {
+        Self { state: PinState::Rejected, rejected_in_a_row: self.rejected_in_a_row.saturating_add(1), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(version: &str) -> Attempt<'_> {
+        Attempt { version, holder: "a", holder_is_gone: false, count_low_is_reliable: false, max_rejected: 2 }
+    }
+
+    fn record(version: &str, state: PinState, rejected_in_a_row: u32) -> PinRecord {
+        PinRecord { version: version.to_owned(), state, rejected_in_a_row, holder: "a".to_owned() }
+    }
+
+    fn tried(verdict: Verdict) -> PinRecord {
+        match verdict {
+            Verdict::Try(record) => record,
+            Verdict::WaitFor(_) | Verdict::Refuse(_) => panic!("expected a try, got {verdict:?}"),
+        }
+    }
+
+    #[test]
+    fn a_token_without_a_record_is_tried() {
+        let trying = tried(decide(None, PinFlags::default(), attempt("1")));
+        assert_eq!(trying, record("1", PinState::Trying, 0));
+    }
+
+    #[test]
+    fn an_accepted_version_is_tried_again_after_a_restart() {
+        let known = record("1", PinState::Accepted, 0);
+        assert_eq!(tried(decide(Some(&known), PinFlags::default(), attempt("1"))).rejected_in_a_row, 0);
+    }
+
+    #[test]
+    fn a_rejected_version_is_never_tried_again() {
+        let known = record("1", PinState::Rejected, 1);
+        let verdict = decide(Some(&known), PinFlags::default(), attempt("1"));
+        assert_eq!(verdict, Verdict::Refuse(Refused::VersionRejected));
+    }
+
+    #[test]
+    fn a_new_version_is_tried_after_one_rejection_and_refused_after_two() {
+        let once = record("1", PinState::Rejected, 1);
+        assert_eq!(tried(decide(Some(&once), PinFlags::default(), attempt("2"))).rejected_in_a_row, 1);
+        let twice = record("2", PinState::Rejected, 2);
+        let verdict = decide(Some(&twice), PinFlags::default(), attempt("3"));
+        assert_eq!(verdict, Verdict::Refuse(Refused::TooManyRejected(2)));
+    }
+
+    #[test]
+    fn a_login_that_was_accepted_clears_the_count() {
+        let trying = record("2", PinState::Trying, 1);
+        assert_eq!(trying.clone().accepted().rejected_in_a_row, 0);
+        assert_eq!(trying.rejected().rejected_in_a_row, 2);
+    }
+
+    #[test]
+    fn a_crash_between_login_and_record_counts_as_rejected_where_the_token_cannot_tell() {
+        let crashed = record("1", PinState::Trying, 0);
+        assert_eq!(tried(decide(Some(&crashed), PinFlags::default(), attempt("1"))).rejected_in_a_row, 1);
+        let crashed_again = record("1", PinState::Trying, 1);
+        let verdict = decide(Some(&crashed_again), PinFlags::default(), attempt("1"));
+        assert_eq!(verdict, Verdict::Refuse(Refused::TooManyRejected(2)));
+    }
+
+    #[test]
+    fn a_token_that_counts_and_shows_no_wrong_pin_settles_a_crash_as_not_rejected() {
+        let counted = Attempt { count_low_is_reliable: true, ..attempt("1") };
+        let crashed = record("1", PinState::Trying, 1);
+        assert_eq!(tried(decide(Some(&crashed), PinFlags::default(), counted)).rejected_in_a_row, 1);
+        let low = PinFlags { count_low: true, ..PinFlags::default() };
+        assert_eq!(decide(Some(&crashed), low, counted), Verdict::Refuse(Refused::TooManyRejected(2)));
+    }
+
+    #[test]
+    fn another_replica_that_is_trying_is_waited_for_until_it_is_gone() {
+        let other = PinRecord { holder: "b".to_owned(), ..record("1", PinState::Trying, 0) };
+        let verdict = decide(Some(&other), PinFlags::default(), attempt("1"));
+        assert_eq!(verdict, Verdict::WaitFor("b".to_owned()));
+        let gone = Attempt { holder_is_gone: true, ..attempt("1") };
+        assert_eq!(tried(decide(Some(&other), PinFlags::default(), gone)).holder, "a");
+    }
+
+    #[test]
+    fn a_locked_or_nearly_locked_token_is_never_tried() {
+        let cases = [
+            (PinFlags { locked: true, ..PinFlags::default() }, Refused::Locked),
+            (PinFlags { final_try: true, ..PinFlags::default() }, Refused::FinalTry),
+            (PinFlags { to_be_changed: true, ..PinFlags::default() }, Refused::ToBeChanged),
+        ];
+        for (flags, why) in cases {
+            assert_eq!(decide(None, flags, attempt("1")), Verdict::Refuse(why));
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Where a token's PIN comes from, and which version it is.
+
+use std::{path::PathBuf, sync::Mutex};
+
+use hsm::Pin;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use zeroize::Zeroizing;
+
+use super::store::PinStates;
+
+/// One key of one Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinSecret {
+    /// Namespace of the Secret.
+    pub namespace: String,
+    /// Name of the Secret.
+    pub name: String,
+    /// Key in its data.
+    pub key: String,
+}
+
+/// The one owner of a token's PIN.
+#[derive(Debug)]
+pub enum PinOrigin {
+    /// The operator's file.
+    File(PathBuf),
+    /// The operator's Secret.
+    Secret(PinSecret),
+    /// The Secret that the token's issuers name; empty until the first one does.
+    Issuers(Mutex<Option<PinSecret>>),
+}
+
+/// Why there is no PIN to try.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// The file could not be read.
+    #[error("failed to read the PIN file {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The Secret could not be read.
+    #[error("failed to read Secret {namespace}/{name} with the PIN: {source}")]
+    Secret {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Why not.
+        source: Box<kube::Error>,
+    },
+    /// The Secret lacks the key.
+    #[error("Secret {namespace}/{name} has no key {key} with the PIN")]
+    NoKey {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The key that was looked for.
+        key: String,
+    },
+    /// Nothing in it, or more than a PIN.
+    #[error("the PIN in {place} has {octets} octets; it must have 1 to 255")]
+    Length {
+        /// File or Secret.
+        place: String,
+        /// As read, less one line end.
+        octets: usize,
+    },
+    /// No issuer has named a Secret yet.
+    #[error("no issuer of the token names a PIN yet; give one pinSecretRef")]
+    NoIssuer,
+}
+
+const MAX_PIN_OCTETS: usize = 255;
+
+impl PinOrigin {
+    /// Reads the PIN as it is now and tells its version: the Secret's UID and resourceVersion, or for a file a keyed
+    /// hash. One line end after the PIN does not belong to it. Reads a small file; does not block for long.
+    ///
+    /// # Errors
+    /// [`PinError`]; the PIN is in none of its texts.
+    pub async fn read(&self, client: &Client, states: &PinStates) -> Result<(Pin, String), PinError> {
+        match self {
+            Self::File(path) => {
+                let read = std::fs::read(path).map_err(|source| PinError::File { path: path.clone(), source })?;
+                let pin = checked(Zeroizing::new(read), || path.display().to_string())?;
+                let version = states.version_of(pin.expose());
+                Ok((pin, version))
+            }
+            Self::Secret(at) => from_secret(client, at).await,
+            Self::Issuers(named) => {
+                let at = named.lock().ok().and_then(|named| named.clone()).ok_or(PinError::NoIssuer)?;
+                from_secret(client, &at).await
+            }
+        }
+    }
+}
+
+async fn from_secret(client: &Client, at: &PinSecret) -> Result<(Pin, String), PinError> {
+    let PinSecret { namespace, name, key } = at;
+    let secret = Api::<Secret>::namespaced(client.clone(), namespace).get(name).await.map_err(|source| {
+        PinError::Secret { namespace: namespace.clone(), name: name.clone(), source: Box::new(source) }
+    })?;
+    let version = format!(
+        "{}/{}",
+        secret.metadata.uid.as_deref().unwrap_or_default(),
+        secret.metadata.resource_version.as_deref().unwrap_or_default()
+    );
+    let octets = secret.data.and_then(|mut data| data.remove(key)).ok_or_else(|| PinError::NoKey {
+        namespace: namespace.clone(),
+        name: name.clone(),
+        key: key.clone(),
+    })?;
+    let pin = checked(Zeroizing::new(octets.0), || format!("Secret {namespace}/{name}"))?;
+    Ok((pin, version))
+}
+
+fn checked(mut octets: Zeroizing<Vec<u8>>, place: impl Fn() -> String) -> Result<Pin, PinError> {
+    if octets.ends_with(b"\n") {
+        octets.pop();
+        if octets.ends_with(b"\r") {
+            octets.pop();
+        }
+    }
+    if !(1..=MAX_PIN_OCTETS).contains(&octets.len()) {
+        return Err(PinError::Length { place: place(), octets: octets.len() });
+    }
+    Ok(Pin::new(std::mem::take(&mut *octets)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(octets: &[u8]) -> Result<Vec<u8>, String> {
+        checked(Zeroizing::new(octets.to_vec()), || "here".to_owned())
+            .map(|pin| pin.expose().to_vec())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn one_line_end_after_the_pin_does_not_belong_to_it() {
+        assert_eq!(read(b"1234\n"), Ok(b"1234".to_vec()));
+        assert_eq!(read(b"1234\r\n"), Ok(b"1234".to_vec()));
+        assert_eq!(read(b"1234\n\n"), Ok(b"1234\n".to_vec()));
+        assert_eq!(read(b" 1234 "), Ok(b" 1234 ".to_vec()));
+    }
+
+    #[test]
+    fn an_empty_or_absurd_pin_is_refused_without_being_shown() {
+        assert_eq!(read(b"\n"), Err("the PIN in here has 0 octets; it must have 1 to 255".to_owned()));
+        assert!(read(&[b'7'; 256]).is_err_and(|text| !text.contains("777")));
+    }
+}

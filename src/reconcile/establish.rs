@@ -1,0 +1,250 @@
+//! Establishes whether an issuer can sign: token, PIN, certificate, key, and a probe signature that verifies.
+
+use std::sync::Arc;
+
+use hsm::{HsmError, KeySelector, TokenInfo, TokenState};
+
+use super::{
+    Context,
+    issuers::{IssuerName, ReadyIssuer},
+    material::{self, MaterialError},
+    now,
+};
+use crate::{
+    api::issuer::{CaField, IssuerSpec, KeySpec},
+    issuance::{ChainError, Issuer, IssuerChain, IssuerError, Probe, ProbeError, Profile},
+    pins::source::PinSecret,
+    signers::ConfiguredToken,
+    telemetry::Chain,
+};
+
+/// An issuer that can sign, and what its token says of itself.
+#[derive(Debug)]
+pub struct Established {
+    /// The snapshot that requests are signed with.
+    pub ready: Arc<ReadyIssuer>,
+    /// The token, if it did not go away meanwhile.
+    pub token: Option<TokenInfo>,
+}
+
+/// Why an issuer cannot sign.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// The operator has no such token.
+    #[error("the operator's configuration has no token {0:?}; name one that it has")]
+    TokenUnknown(String),
+    /// The token's PIN comes from its issuers.
+    #[error("token {0:?} takes its PIN from its issuers; give spec.pinSecretRef")]
+    PinRequired(String),
+    /// The token's PIN comes from elsewhere.
+    #[error("token {0:?} does not take its PIN from this issuer; remove spec.pinSecretRef")]
+    PinNotTaken(String),
+    /// A token has one PIN.
+    #[error("another issuer of token {token:?} takes the PIN from Secret {namespace}/{name}; name the same one")]
+    PinConflict {
+        /// The token.
+        token: String,
+        /// Namespace of the other Secret.
+        namespace: String,
+        /// The other Secret.
+        name: String,
+    },
+    /// No certificate.
+    #[error("no issuing certificate")]
+    Material(#[source] MaterialError),
+    /// A certificate that cannot issue.
+    #[error("the issuing certificate is not fit")]
+    Certificate(#[source] ChainError),
+    /// A signature algorithm that the key cannot do.
+    #[error("no signature algorithm")]
+    Algorithm(#[source] IssuerError),
+    /// `ca: Root` without a root.
+    #[error(
+        "spec.ca is Root and no root certificate is given; add it under rootKey, to the chain, or choose another value"
+    )]
+    RootMissing,
+    /// Neither label nor id, or an id that is not hexadecimal.
+    #[error("spec.key needs label, idHex or both, idHex with two hexadecimal digits per octet")]
+    KeySpec,
+    /// The token or the key on it.
+    #[error("token {token:?}{place}")]
+    Token {
+        /// The token.
+        token: String,
+        /// What was looked for.
+        place: String,
+        /// What went wrong.
+        source: HsmError,
+    },
+    /// The key did not prove itself.
+    #[error("the probe signature failed")]
+    Probe(#[source] ProbeError),
+    /// The operating system gave no random octets.
+    #[error("no random octets for a probe signature")]
+    Random,
+}
+
+/// Goes through everything that a signature will need. Waits for the token no longer than a signature would.
+///
+/// # Errors
+/// The first thing that is missing.
+pub async fn establish(spec: &IssuerSpec, name: &IssuerName, context: &Context) -> Result<Established, NotReady> {
+    let token = context.tokens.get(&spec.token).ok_or_else(|| NotReady::TokenUnknown(spec.token.clone()))?;
+    let namespace = name.namespace.as_deref().unwrap_or(&context.cluster_resource_namespace);
+    hand_over_pin(spec, name, namespace, token)?;
+    let pem = material::read(&context.client, namespace, &spec.certificate).await.map_err(NotReady::Material)?;
+    let chain = IssuerChain::parse(&pem.chain, pem.root.as_deref()).map_err(NotReady::Certificate)?;
+    chain.check_at(now()).map_err(NotReady::Certificate)?;
+    if spec.ca == CaField::Root && !chain.has_root() {
+        return Err(NotReady::RootMissing);
+    }
+    let selector = selector(spec.key.as_ref(), chain.issuing().spki_der())?;
+    let key = token.find_key(name.scope(), &selector, &context.metrics).await.map_err(|source| NotReady::Token {
+        token: spec.token.clone(),
+        place: match &spec.key {
+            Some(KeySpec { label: Some(label), .. }) => format!(", key {label:?}"),
+            Some(KeySpec { id_hex: Some(id), .. }) => format!(", key with id {id}"),
+            Some(KeySpec { label: None, id_hex: None }) | None => ", key of the issuing certificate".to_owned(),
+        },
+        source,
+    })?;
+    let issuer = Issuer::new(chain, Profile::default(), None).map_err(NotReady::Algorithm)?;
+    let mut random = [0; 32];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| NotReady::Random)?;
+    let probe = Probe::new(issuer.algorithm(), random);
+    probe.prove(&key, issuer.chain().issuing().public_key()).await.map_err(NotReady::Probe)?;
+    let described = match &*token.token().state().borrow() {
+        TokenState::Ready { info } => Some(info.clone()),
+        TokenState::Starting
+        | TokenState::AwaitingToken { .. }
+        | TokenState::LoginRefused { .. }
+        | TokenState::Misconfigured { .. }
+        | TokenState::Restarting { .. }
+        | TokenState::Stopped => None,
+    };
+    let ready = ReadyIssuer { issuer: Arc::new(issuer), key, ca: spec.ca };
+    Ok(Established { ready: Arc::new(ready), token: described })
+}
+
+fn hand_over_pin(
+    spec: &IssuerSpec,
+    name: &IssuerName,
+    namespace: &str,
+    token: &ConfiguredToken,
+) -> Result<(), NotReady> {
+    match (token.takes_pin_from(name.scope()), &spec.pin_secret_ref) {
+        (false, None) => Ok(()),
+        (false, Some(_)) => Err(NotReady::PinNotTaken(spec.token.clone())),
+        (true, None) => Err(NotReady::PinRequired(spec.token.clone())),
+        (true, Some(at)) => {
+            let secret = PinSecret { namespace: namespace.to_owned(), name: at.name.clone(), key: at.key.clone() };
+            let agreed = token.name_pin_secret(&secret);
+            agreed.map_err(|other| NotReady::PinConflict {
+                token: spec.token.clone(),
+                namespace: other.namespace,
+                name: other.name,
+            })
+        }
+    }
+}
+
+/// The certificate's public key is always part of what is looked for: a key of the right name and another public
+/// half is not the key.
+fn selector(key: Option<&KeySpec>, spki: &[u8]) -> Result<KeySelector, NotReady> {
+    let public_key = Some(spki.to_vec());
+    match key {
+        None => Ok(KeySelector { label: None, id: None, public_key }),
+        Some(KeySpec { label: None, id_hex: None }) => Err(NotReady::KeySpec),
+        Some(KeySpec { label, id_hex }) => {
+            let id = id_hex.as_deref().map(hex::decode).transpose().map_err(|_| NotReady::KeySpec)?;
+            Ok(KeySelector { label: label.clone(), id, public_key })
+        }
+    }
+}
+
+impl NotReady {
+    /// The reason of the `Ready` condition: stable, one word.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::TokenUnknown(_) => "TokenUnknown",
+            Self::PinRequired(_) => "PinRequired",
+            Self::PinNotTaken(_) => "PinNotTaken",
+            Self::PinConflict { .. } => "PinConflict",
+            Self::Material(MaterialError::Api { .. }) => "CertificateUnreadable",
+            Self::Material(_) => "CertificateMissing",
+            Self::Certificate(ChainError::Expired { .. }) => "CertificateExpired",
+            Self::Certificate(ChainError::NotYetValid { .. }) => "CertificateNotYetValid",
+            Self::Certificate(_) => "CertificateInvalid",
+            Self::Algorithm(_) => "AlgorithmUnsupported",
+            Self::RootMissing => "RootMissing",
+            Self::KeySpec => "KeyInvalid",
+            Self::Token { source, .. } => token_reason(source),
+            Self::Probe(ProbeError::KeyMismatch(_)) => "KeyMismatch",
+            Self::Probe(ProbeError::Sign(_)) => "ProbeFailed",
+            Self::Random => "Internal",
+        }
+    }
+
+    /// What to do, with every cause.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let mut text = Chain(self).to_string();
+        if let Self::Token { source, .. } = self {
+            text.push_str(&listed(source));
+        }
+        text
+    }
+}
+
+fn token_reason(error: &HsmError) -> &'static str {
+    match error {
+        HsmError::Overloaded
+        | HsmError::TimedOut
+        | HsmError::WorkerLost { .. }
+        | HsmError::Unavailable { .. }
+        | HsmError::TokenFailed(_) => "TokenUnavailable",
+        HsmError::LoginRefused { .. } => "LoginRefused",
+        HsmError::Misconfigured { .. } => "TokenMisconfigured",
+        HsmError::KeyNotFound { differing } if differing.is_empty() => "KeyNotFound",
+        HsmError::KeyNotFound { .. } => "KeyMismatch",
+        HsmError::SeveralKeys { .. } => "KeyAmbiguous",
+        HsmError::AlwaysAuthenticate(_) | HsmError::KeyType(_) => "KeyUnusable",
+        HsmError::MechanismRefused { .. } | HsmError::TokenRefused(_) => "TokenRefused",
+        HsmError::BadRequest { .. } | HsmError::WrongAnswer => "Internal",
+    }
+}
+
+/// The keys that an error is about; the caller has left out those that no grant covers.
+fn listed(error: &HsmError) -> String {
+    let (what, keys) = match error {
+        HsmError::KeyNotFound { differing } => ("; these have another public key: ", differing),
+        HsmError::SeveralKeys { matching } => ("; name one of them by label and idHex: ", matching),
+        _ => return String::new(),
+    };
+    if keys.is_empty() {
+        return String::new();
+    }
+    let names: Vec<_> = keys.iter().map(ToString::to_string).collect();
+    format!("{what}{}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_always_looked_for_with_the_certificates_public_key() {
+        let named = KeySpec { label: Some("ca".to_owned()), id_hex: Some("A1b2".to_owned()) };
+        let selector = selector(Some(&named), b"spki").unwrap();
+        assert_eq!(selector.id, Some(vec![0xa1, 0xb2]));
+        assert_eq!(selector.public_key.as_deref(), Some(b"spki".as_slice()));
+    }
+
+    #[test]
+    fn a_key_without_name_or_with_a_broken_id_is_refused() {
+        assert!(selector(Some(&KeySpec::default()), b"spki").is_err());
+        let broken = KeySpec { label: None, id_hex: Some("a".to_owned()) };
+        assert!(selector(Some(&broken), b"spki").is_err());
+    }
+}

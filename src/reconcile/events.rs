@@ -1,0 +1,120 @@
+//! Events for people, best effort: a bounded queue behind the status writes, so that none ever delays a certificate.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{Api, Client, api::PostParams};
+use tokio::{sync::mpsc, task::JoinHandle};
+use tracing::warn;
+
+use crate::{metrics::Metrics, telemetry::Chain};
+
+/// What our Events say of their author.
+const CONTROLLER: &str = "pkcs11-issuer.dev/pkcs11-issuer";
+/// Events that may wait; the next one is dropped and counted.
+const QUEUE: usize = 1024;
+/// The API server refuses longer notes.
+const MAX_NOTE: usize = 1024;
+
+/// What an Event tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    type_: &'static str,
+    reason: &'static str,
+    note: String,
+}
+
+/// Takes Events and never waits.
+#[derive(Clone, Debug)]
+pub struct Events {
+    queue: mpsc::Sender<(Notice, ObjectReference, Timestamp)>,
+    metrics: Arc<Metrics>,
+}
+
+impl Notice {
+    /// Something went as it should. `reason` is stable.
+    #[must_use]
+    pub fn normal(reason: &'static str, note: String) -> Self {
+        Self { type_: "Normal", reason, note }
+    }
+
+    /// Somebody may have to act. `reason` is stable.
+    #[must_use]
+    pub fn warning(reason: &'static str, note: String) -> Self {
+        Self { type_: "Warning", reason, note }
+    }
+}
+
+impl Events {
+    /// Starts the one task that writes Events. It ends when every clone of the result is gone and the queue is empty.
+    #[must_use]
+    pub fn start(client: Client, instance: String, metrics: Arc<Metrics>) -> (Self, JoinHandle<()>) {
+        let (queue, mut waiting) = mpsc::channel(QUEUE);
+        let counted = Arc::clone(&metrics);
+        let task = tokio::spawn(async move {
+            while let Some((notice, regarding, at)) = waiting.recv().await {
+                let event = event(notice, regarding, at, &instance);
+                let namespace = event.metadata.namespace.clone().unwrap_or_default();
+                let api = Api::<Event>::namespaced(client.clone(), &namespace);
+                if let Err(error) = api.create(&PostParams::default(), &event).await {
+                    counted.event_dropped();
+                    warn!(error = %Chain(&error), "failed to write an event");
+                }
+            }
+        });
+        (Self { queue, metrics }, task)
+    }
+
+    /// Queues an Event about an object, or drops and counts it.
+    pub fn publish(&self, notice: Notice, regarding: ObjectReference, now: Timestamp) {
+        if self.queue.try_send((notice, regarding, now)).is_err() {
+            self.metrics.event_dropped();
+        }
+    }
+}
+
+fn event(notice: Notice, regarding: ObjectReference, at: Timestamp, instance: &str) -> Event {
+    let Notice { type_, reason, mut note } = notice;
+    if note.len() > MAX_NOTE {
+        note.truncate(note.floor_char_boundary(MAX_NOTE));
+    }
+    Event {
+        action: Some("Sign".to_owned()),
+        event_time: Some(MicroTime(at)),
+        metadata: ObjectMeta {
+            // Objects of no namespace have their Events in `default`, as the API server demands.
+            namespace: Some(regarding.namespace.clone().unwrap_or_else(|| "default".to_owned())),
+            generate_name: Some(format!("{}.", regarding.name.as_deref().unwrap_or("unknown"))),
+            ..ObjectMeta::default()
+        },
+        note: Some(note),
+        reason: Some(reason.to_owned()),
+        regarding: Some(regarding),
+        reporting_controller: Some(CONTROLLER.to_owned()),
+        reporting_instance: Some(instance.to_owned()),
+        type_: Some(type_.to_owned()),
+        ..Event::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_note_is_cut_between_characters() {
+        let notice = Notice::normal("Issued", "ü".repeat(MAX_NOTE));
+        let event = event(notice, ObjectReference::default(), Timestamp::UNIX_EPOCH, "me");
+        assert_eq!(event.note.unwrap().len(), MAX_NOTE);
+    }
+
+    #[test]
+    fn an_event_about_a_cluster_object_lies_in_default() {
+        let event = event(Notice::normal("Ready", String::new()), ObjectReference::default(), Timestamp::UNIX_EPOCH, "me");
+        assert_eq!(event.metadata.namespace.as_deref(), Some("default"));
+    }
+}

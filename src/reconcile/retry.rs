@@ -1,0 +1,92 @@
+//! Back-off with jitter for what will pass by itself.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+const FIRST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Failures in a row per object, by UID.
+///
+/// Besides the requeue that a failure asks for, our own status write brings the object back at once; what is
+/// written here keeps that from being a second try.
+#[derive(Debug, Default)]
+pub struct Retries {
+    failures: Mutex<HashMap<String, Failures>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failures {
+    in_a_row: u32,
+    not_before: Instant,
+}
+
+impl Retries {
+    /// Notes one more failure and tells how long to wait: from half a second, doubling to a minute, less up to half
+    /// of it at random.
+    pub fn after_failure(&self, uid: &str) -> Duration {
+        let mut random = [0; 1];
+        // Without random octets the jitter is missing, nothing else.
+        aws_lc_rs::rand::fill(&mut random).ok();
+        let [random] = random;
+        let now = Instant::now();
+        let mut all = self.lock();
+        let failures = all.entry(uid.to_owned()).or_insert(Failures { in_a_row: 0, not_before: now });
+        failures.in_a_row = failures.in_a_row.saturating_add(1);
+        let wait = delay(failures.in_a_row, random);
+        failures.not_before = now + wait;
+        wait
+    }
+
+    /// How long the object has still to wait.
+    #[must_use]
+    pub fn remaining(&self, uid: &str) -> Option<Duration> {
+        let not_before = self.lock().get(uid)?.not_before;
+        not_before.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
+    }
+
+    /// The object need not wait any more.
+    pub fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Failures>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn delay(in_a_row: u32, random: u8) -> Duration {
+    let doublings = in_a_row.saturating_sub(1).min(16);
+    let full = FIRST.saturating_mul(1 << doublings).min(LONGEST);
+    full - full.mul_f64(f64::from(random) / 512.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_doubles_to_a_minute_and_jitter_takes_at_most_half() {
+        assert_eq!(delay(1, 0), FIRST);
+        assert_eq!(delay(2, 0), FIRST * 2);
+        assert_eq!(delay(u32::MAX, 0), LONGEST);
+        for failures in 1..40 {
+            assert!(delay(failures, u8::MAX) > delay(failures, 0) / 2);
+        }
+    }
+
+    #[test]
+    fn an_object_waits_after_a_failure_until_it_is_forgotten() {
+        let retries = Retries::default();
+        assert_eq!(retries.remaining("u"), None);
+        retries.after_failure("u");
+        assert!(retries.remaining("u").is_some());
+        retries.forget("u");
+        assert_eq!(retries.remaining("u"), None);
+    }
+}

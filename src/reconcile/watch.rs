@@ -1,0 +1,155 @@
+//! The watches: which objects are looked at, and what brings them back.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt as _, stream};
+use kube::{
+    Api, Client,
+    api::ListParams,
+    core::DeserializeGuard,
+    runtime::{
+        Controller, WatchStreamExt as _,
+        controller::{self, Action},
+        predicates,
+        reflector::{self, ObjectRef, Store},
+        watcher,
+    },
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{
+    Context,
+    issuer::{self, IssuerStatusError},
+    request::{self, RequestError},
+};
+use crate::{
+    api::{GROUP, certificate_request::CertificateRequest, issuer::IssuerKind},
+    signers::Tokens,
+    telemetry::Chain,
+};
+
+const LOOK_FOR_CERT_MANAGER_EVERY: Duration = Duration::from_secs(5);
+
+/// An issuer controller that is not running yet.
+pub type IssuerController<K> = Controller<DeserializeGuard<K>>;
+
+/// The controller of one of our kinds, and its cache. Our own status writes do not bring an issuer back.
+pub fn issuers<K>(client: &Client) -> (IssuerController<K>, Store<DeserializeGuard<K>>)
+where
+    K: IssuerKind,
+    DeserializeGuard<K>: kube::Resource<DynamicType = ()>,
+{
+    let (reader, writer) = reflector::store();
+    let stream = watcher(Api::<DeserializeGuard<K>>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(predicates::generation, predicates::Config::default());
+    (Controller::for_stream(stream, reader.clone()), reader)
+}
+
+/// Runs an issuer controller until `stop`, and to the end of what it has begun.
+pub async fn run_issuers<K>(controller: IssuerController<K>, context: Arc<Context>, stop: CancellationToken)
+where
+    K: IssuerKind,
+    DeserializeGuard<K>: kube::Resource<DynamicType = ()>,
+{
+    let changes = token_changes(&context.tokens);
+    controller
+        .reconcile_all_on(changes)
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(issuer::reconcile::<K>, issuer::retry::<K>, context)
+        .for_each(|done| async { trace_end::<_, IssuerStatusError>(done) })
+        .await;
+}
+
+/// The controller of CertificateRequests and its cache. The API server sends those of our group only, where it can.
+pub async fn requests(client: &Client) -> (Controller<DeserializeGuard<CertificateRequest>>, Store<DeserializeGuard<CertificateRequest>>) {
+    let api = Api::<DeserializeGuard<CertificateRequest>>::all(client.clone());
+    let config = selected(client).await;
+    let controller = Controller::new(api, config);
+    let store = controller.store();
+    (controller, store)
+}
+
+/// Runs the controller of CertificateRequests until `stop`, and to the end of what it has begun. `woken` are requests
+/// whose issuer has changed.
+pub async fn run_requests(
+    controller: Controller<DeserializeGuard<CertificateRequest>>,
+    woken: mpsc::UnboundedReceiver<ObjectRef<CertificateRequest>>,
+    concurrency: u16,
+    context: Arc<Context>,
+    stop: CancellationToken,
+) {
+    let waker = Arc::clone(&context);
+    let woken = stream::unfold(woken, |mut woken| async { woken.recv().await.map(|request| (request, woken)) });
+    let woken = woken.map(move |request| {
+        // The issuer is another than when these tries failed.
+        if let Some(uid) = &request.extra.uid {
+            waker.retries.forget(uid);
+        }
+        guarded(&request)
+    });
+    controller
+        .with_config(controller::Config::default().concurrency(concurrency))
+        .reconcile_on(woken)
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(request::reconcile, request::retry, context)
+        .for_each(|done| async { trace_end::<_, RequestError>(done) })
+        .await;
+}
+
+fn guarded(request: &ObjectRef<CertificateRequest>) -> ObjectRef<DeserializeGuard<CertificateRequest>> {
+    let reference = ObjectRef::new(&request.name);
+    match &request.namespace {
+        Some(namespace) => reference.within(namespace),
+        None => reference,
+    }
+}
+
+/// Requests by group where the CRD has selectable fields (cert-manager 1.20 and later), else all of them. Waits for
+/// cert-manager's CRDs.
+async fn selected(client: &Client) -> watcher::Config {
+    let selector = format!("spec.issuerRef.group={GROUP}");
+    let api = Api::<CertificateRequest>::all(client.clone());
+    loop {
+        match api.list(&ListParams::default().fields(&selector).limit(1)).await {
+            Ok(_) => return watcher::Config::default().fields(&selector),
+            Err(kube::Error::Api(status)) if status.code == 400 => {
+                info!("this cert-manager cannot select requests by issuer; filtering here");
+                return watcher::Config::default();
+            }
+            Err(error) => {
+                warn!(error = %Chain(&error), "failed to list CertificateRequests; is cert-manager installed?");
+                tokio::time::sleep(LOOK_FOR_CERT_MANAGER_EVERY).await;
+            }
+        }
+    }
+}
+
+/// An item for every change of any token's state.
+fn token_changes(tokens: &Tokens) -> impl Stream<Item = ()> + Send + 'static {
+    let changes = tokens.iter().map(|token| {
+        stream::unfold(token.token().state(), |mut state| async { state.changed().await.ok().map(|()| ((), state)) })
+            .boxed()
+    });
+    stream::select_all(changes)
+}
+
+fn trace_end<K, E>(done: Result<(ObjectRef<K>, Action), controller::Error<E, watcher::Error>>)
+where
+    K: reflector::Lookup,
+    K::DynamicType: Debug,
+    E: std::error::Error + 'static,
+{
+    match done {
+        Ok((object, action)) => debug!(name = object.name, namespace = object.namespace, ?action, "looked at"),
+        // Told by the retry policy already.
+        Err(controller::Error::ReconcilerFailed(..)) => {}
+        // Deleted meanwhile.
+        Err(controller::Error::ObjectNotFound(_)) => {}
+        Err(error) => warn!(error = %Chain(&error), "a watch was interrupted"),
+    }
+}

@@ -1,0 +1,235 @@
+//! Who signs: the tokens of the operator's configuration, and a key on one of them as an [`issuance::Signer`].
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hsm::{Hash, HsmError, Key, KeySelector, Launch, Mechanism, Token, TokenSpec, TokenState};
+use kube::Client;
+
+use crate::{
+    config::{Config, IssuerScope, PinSource, TokenConfig, TokenSelector},
+    issuance::{SignError, Signature, SignatureAlgorithm, Signer, SigningInput},
+    metrics::Metrics,
+    pins::{
+        TokenPin,
+        source::{PinOrigin, PinSecret},
+        store::PinStore,
+    },
+};
+
+/// One deadline covers the queue and the PKCS#11 call.
+const SIGN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Every token of the configuration, each with its worker.
+#[derive(Debug)]
+pub struct Tokens {
+    by_name: BTreeMap<String, Arc<ConfiguredToken>>,
+}
+
+/// A token with the rules for its use.
+#[derive(Debug)]
+pub struct ConfiguredToken {
+    config: TokenConfig,
+    token: Token,
+    pin: Arc<TokenPin>,
+}
+
+/// A private key that a grant covers.
+#[derive(Clone, Debug)]
+pub struct GrantedKey {
+    token: Token,
+    token_name: Arc<str>,
+    key: Key,
+    metrics: Arc<Metrics>,
+}
+
+impl Tokens {
+    /// Starts a worker for every token. Returns at once; the tokens become ready on their own.
+    ///
+    /// `namespace` is the controller's own: there lie the PIN record and the operator's PIN Secrets. `holder` names
+    /// this replica in the PIN record.
+    #[must_use]
+    pub fn start(config: &Config, worker: &Path, client: &Client, namespace: &str, holder: &str) -> Self {
+        let store = PinStore::new(client.clone(), namespace);
+        let by_name = config.tokens().map(|config| {
+            let pin = Arc::new(TokenPin::new(
+                client.clone(),
+                store.clone(),
+                origin(config.pin(), namespace),
+                holder.to_owned(),
+                u32::from(config.max_rejected_logins().get()),
+            ));
+            let token = Token::start(spec(config, worker), Arc::<TokenPin>::clone(&pin));
+            (config.name().to_owned(), Arc::new(ConfiguredToken { config: config.clone(), token, pin }))
+        });
+        Self { by_name: by_name.collect() }
+    }
+
+    /// The token of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<ConfiguredToken>> {
+        self.by_name.get(name)
+    }
+
+    /// All tokens.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ConfiguredToken>> {
+        self.by_name.values()
+    }
+
+    /// Lets every worker finish what it has begun, and end.
+    pub async fn shutdown(&self) {
+        futures::future::join_all(self.iter().map(|token| token.token.shutdown())).await;
+    }
+}
+
+impl ConfiguredToken {
+    /// The name that issuers use.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.config.name()
+    }
+
+    /// The worker's side of it.
+    #[must_use]
+    pub fn token(&self) -> &Token {
+        &self.token
+    }
+
+    /// Asks the PIN's gate again if no login stands: it knows whether the PIN is another one than before.
+    pub fn pin_may_have_changed(&self) {
+        if matches!(*self.token.state().borrow(), TokenState::LoginRefused { .. }) {
+            self.token.retry_login();
+        }
+    }
+
+    /// Whether issuers of this scope bring the PIN.
+    #[must_use]
+    pub fn takes_pin_from(&self, owner: IssuerScope<'_>) -> bool {
+        self.config.pin().is_from(owner)
+    }
+
+    /// Takes the PIN Secret that an issuer names.
+    ///
+    /// # Errors
+    /// The Secret that another issuer of the token has named, if it is a different one.
+    pub fn name_pin_secret(&self, secret: &PinSecret) -> Result<(), PinSecret> {
+        self.pin.name_secret(secret)
+    }
+
+    /// Finds the one key that `selector` means and that a grant lets `owner` use.
+    ///
+    /// # Errors
+    /// As [`Token::find_key`]. A key outside the grants is reported exactly as one that does not exist.
+    pub async fn find_key(
+        &self,
+        owner: IssuerScope<'_>,
+        selector: &KeySelector,
+        metrics: &Arc<Metrics>,
+    ) -> Result<GrantedKey, HsmError> {
+        let granted = |name: &hsm::KeyName| self.config.may_use(owner, &name.label, &name.id).is_some();
+        match self.token.find_key(selector, Instant::now() + SIGN_WITHIN).await {
+            Ok(key) if granted(&key.name()) => Ok(GrantedKey {
+                token: self.token.clone(),
+                token_name: self.name().into(),
+                key,
+                metrics: Arc::clone(metrics),
+            }),
+            Ok(_) => Err(HsmError::KeyNotFound { differing: Vec::new() }),
+            Err(HsmError::KeyNotFound { mut differing }) => {
+                differing.retain(granted);
+                Err(HsmError::KeyNotFound { differing })
+            }
+            Err(HsmError::SeveralKeys { mut matching }) => {
+                matching.retain(granted);
+                Err(match matching.is_empty() {
+                    true => HsmError::KeyNotFound { differing: Vec::new() },
+                    false => HsmError::SeveralKeys { matching },
+                })
+            }
+            Err(other) => Err(other),
+        }
+    }
+}
+
+impl GrantedKey {
+    /// The key as the token describes it.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Its `CKA_ID`.
+    #[must_use]
+    pub fn id(&self) -> &[u8] {
+        self.key.id()
+    }
+
+    /// Name of the token it lies on.
+    #[must_use]
+    pub fn token_name(&self) -> &str {
+        &self.token_name
+    }
+}
+
+impl Signer for GrantedKey {
+    fn sign(&self, input: SigningInput) -> hsm::BoxFuture<'_, Result<Signature, SignError>> {
+        Box::pin(async move {
+            let started = Instant::now();
+            let signed = self
+                .token
+                .sign(&self.key, mechanism(input.algorithm()), input.payload(), started + SIGN_WITHIN)
+                .await;
+            self.metrics.signed(&self.token_name, signed.as_ref().err(), started.elapsed());
+            signed.map(Signature::from_octets).map_err(|error| match error.fault() {
+                hsm::Fault::Passing => SignError::passing(error),
+                hsm::Fault::Mend => SignError::issuer(error),
+                hsm::Fault::Bug => SignError::passing(error),
+            })
+        })
+    }
+}
+
+fn mechanism(algorithm: SignatureAlgorithm) -> Mechanism {
+    match algorithm {
+        SignatureAlgorithm::RsaPkcs1Sha256 => Mechanism::RsaPkcs1(Hash::Sha256),
+        SignatureAlgorithm::RsaPkcs1Sha384 => Mechanism::RsaPkcs1(Hash::Sha384),
+        SignatureAlgorithm::RsaPkcs1Sha512 => Mechanism::RsaPkcs1(Hash::Sha512),
+        SignatureAlgorithm::EcdsaP256Sha256 => Mechanism::Ecdsa(Hash::Sha256),
+        SignatureAlgorithm::EcdsaP384Sha384 => Mechanism::Ecdsa(Hash::Sha384),
+        SignatureAlgorithm::EcdsaP521Sha512 => Mechanism::Ecdsa(Hash::Sha512),
+        SignatureAlgorithm::Ed25519 => Mechanism::Ed25519,
+    }
+}
+
+fn spec(config: &TokenConfig, worker: &Path) -> TokenSpec {
+    TokenSpec {
+        name: config.name().to_owned(),
+        launch: Launch::Child {
+            program: worker.to_owned(),
+            module: config.module().path.clone(),
+            env: config.module().env.clone(),
+        },
+        token: match config.selector() {
+            TokenSelector::Label(label) => hsm::TokenSelector::Label(label.clone()),
+            TokenSelector::Serial(serial) => hsm::TokenSelector::Serial(serial.clone()),
+        },
+        sessions: config.sessions(),
+        hang_after: config.hang_after(),
+    }
+}
+
+fn origin(source: &PinSource, namespace: &str) -> PinOrigin {
+    match source {
+        PinSource::File(path) => PinOrigin::File(path.clone()),
+        PinSource::Secret { name, key } => PinOrigin::Secret(PinSecret {
+            namespace: namespace.to_owned(),
+            name: name.clone(),
+            key: key.clone(),
+        }),
+        PinSource::ClusterIssuers | PinSource::IssuersIn(_) => PinOrigin::Issuers(std::sync::Mutex::default()),
+    }
+}
