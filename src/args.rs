@@ -23,7 +23,9 @@ pub struct Args {
 pub enum Command {
     /// Run the controller until SIGTERM or SIGINT.
     #[command(after_help = RUN_EXAMPLES)]
-    Run(Run),
+    Run(Box<Run>),
+    /// Print the CustomResourceDefinitions as YAML, for `kubectl apply -f -`.
+    Crds,
     /// Print what this build is: version, commit, and how it was built.
     Version,
 }
@@ -105,6 +107,7 @@ pub struct Run {
 const EXAMPLES: &str = "\
 Examples:
   pkcs11-issuer run --config /etc/pkcs11-issuer/config.yaml
+  pkcs11-issuer crds | kubectl apply -f -
 
 Every flag of `run` can also be given as PKCS11_ISSUER_ and its name in capitals, with _ for -.";
 
@@ -161,8 +164,8 @@ mod tests {
             .iter()
             .chain(arguments);
         match Args::try_parse_from(all).unwrap().command {
-            Command::Run(run) => run,
-            Command::Version => panic!("run was asked for"),
+            Command::Run(run) => *run,
+            Command::Crds | Command::Version => panic!("run was asked for"),
         }
     }
 

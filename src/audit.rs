@@ -90,12 +90,10 @@ pub struct Certificate<'a> {
     /// CKA_ID of the key.
     #[serde(serialize_with = "hexadecimal")]
     pub key_id: &'a [u8],
-    /// The content octets of the serial number.
-    #[serde(serialize_with = "hexadecimal")]
-    pub serial: &'a [u8],
-    /// SHA-256 of the DER of the TBSCertificate.
-    #[serde(serialize_with = "hexadecimal")]
-    pub tbs_sha256: &'a [u8; 32],
+    /// The content octets of the serial number, hexadecimal.
+    pub serial: &'a str,
+    /// SHA-256 of the DER of the TBSCertificate, hexadecimal.
+    pub tbs_sha256: &'a str,
     /// When the certificate expires.
     pub not_after: Timestamp,
 }

@@ -45,7 +45,7 @@ pub struct TokenConfig {
     module: Module,
     selector: TokenSelector,
     pin: PinSource,
-    sessions: NonZeroU16,
+    sessions: Option<NonZeroU16>,
     hang_after: Duration,
     max_rejected_logins: NonZeroU8,
     grants: Vec<Grant>,
@@ -152,9 +152,9 @@ impl TokenConfig {
         &self.pin
     }
 
-    /// The most signing sessions that the worker opens.
+    /// The most signing sessions that the worker opens; `None` leaves it to the worker and the token's limit.
     #[must_use]
-    pub const fn sessions(&self) -> NonZeroU16 {
+    pub const fn sessions(&self) -> Option<NonZeroU16> {
         self.sessions
     }
 

@@ -18,21 +18,21 @@
 //! * Identity is copied, never re-encoded: subject, subject public key and subject alternative names
 //!   are the very bytes of the CSR.
 
-pub mod refusal;
-pub mod pem;
-mod raw;
-pub mod key;
-pub mod signature;
-pub mod name;
-pub mod san;
-pub mod usage;
-pub mod csr;
 pub mod chain;
-pub mod profile;
-pub mod issuer;
-pub mod serial;
+pub mod csr;
 mod extensions;
+pub mod issuer;
+pub mod key;
+pub mod name;
+pub mod pem;
+pub mod profile;
+mod raw;
+pub mod refusal;
+pub mod san;
+pub mod serial;
+pub mod signature;
 mod tbs;
+pub mod usage;
 
 pub mod lint;
 pub mod prepare;

@@ -13,7 +13,7 @@ pub mod ledger;
 pub mod material;
 pub mod observe;
 pub mod request;
-mod retry;
+pub mod retry;
 pub mod watch;
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// What every reconciliation shares.
-#[derive(Debug)]
+#[expect(missing_debug_implementations, reason = "kube's client has none")]
 pub struct Context {
     /// The API server, as the controller's own identity.
     pub client: Client,
@@ -64,7 +64,10 @@ pub struct StoredIssuers {
 }
 
 /// The time, read in one place of the shell and passed down as an argument.
-#[expect(clippy::disallowed_methods, reason = "the shell's one clock; everything below takes the time as an argument")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell's one clock; everything below takes the time as an argument"
+)]
 pub(crate) fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }

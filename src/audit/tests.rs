@@ -73,8 +73,8 @@ fn certificate() -> Certificate<'static> {
     Certificate {
         token: "issuing",
         key_id: &[0xa1, 0xb2],
-        serial: &[0x01, 0xff],
-        tbs_sha256: &[0x11; 32],
+        serial: "01ff",
+        tbs_sha256: "1111111111111111111111111111111111111111111111111111111111111111",
         not_after: "2026-11-22T22:00:00Z".parse().unwrap(),
     }
 }

@@ -17,7 +17,6 @@ use super::{
 };
 use crate::duration::GoDuration;
 
-const DEFAULT_SESSIONS: u16 = 4;
 const MAX_SESSIONS: u16 = 256;
 const DEFAULT_HANG_AFTER: GoDuration = GoDuration::from_secs(30);
 const MIN_HANG_AFTER: Duration = Duration::from_secs(1);
@@ -133,11 +132,15 @@ fn token(
         name: name.to_owned(),
         module,
         selector: selector(label, serial)?,
-        sessions: or_default("sessions", sessions, DEFAULT_SESSIONS, |count| {
-            NonZeroU16::new(count)
-                .filter(|count| count.get() <= MAX_SESSIONS)
-                .ok_or(Problem::Sessions(count))
-        })?,
+        sessions: sessions
+            .map(|count| {
+                checked("sessions", count, |count| {
+                    NonZeroU16::new(count)
+                        .filter(|count| count.get() <= MAX_SESSIONS)
+                        .ok_or(Problem::Sessions(count))
+                })
+            })
+            .transpose()?,
         hang_after: or_default("hangAfter", hang_after, DEFAULT_HANG_AFTER, |limit| {
             limit
                 .unsigned()

@@ -147,7 +147,7 @@ pub enum Problem {
     #[error("{0:?} cannot be the name of a Secret or of a key in it")]
     SecretRef(String),
     /// No sessions.
-    #[error("{0} sessions: write 1 to 256, or leave it out for 4")]
+    #[error("{0} sessions: write 1 to 256, or leave it out for up to 4, as the token allows")]
     Sessions(u16),
     /// A limit that ends each call at once.
     #[error("hangAfter is {0}: write at least 1s, or leave it out for 30s")]

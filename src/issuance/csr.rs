@@ -90,8 +90,12 @@ impl VerifiedCsr {
             ));
         }
         let extensions = requested_extensions(&info)?;
-        let public_key = PublicKey::parse(info.spki)
-            .map_err(|error| Refusal::new(error.reason(), format!("the CSR's key is refused: {}", chain(&error))))?;
+        let public_key = PublicKey::parse(info.spki).map_err(|error| {
+            Refusal::new(
+                error.reason(),
+                format!("the CSR's key is refused: {}", chain(&error)),
+            )
+        })?;
         prove_possession(&public_key, &signed)?;
         Ok(Self {
             subject: Name::parse(info.subject).map_err(not_der)?,
@@ -124,7 +128,12 @@ impl VerifiedCsr {
 }
 
 fn request_block(text: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let bad_pem = |error: PemError| Refusal::new(RefusalReason::BadPem, format!("the CSR is not PEM: {error}"));
+    let bad_pem = |error: PemError| {
+        Refusal::new(
+            RefusalReason::BadPem,
+            format!("the CSR is not PEM: {error}"),
+        )
+    };
     let read = pem::scan(text).map_err(bad_pem)?;
     let [block] = <[_; 1]>::try_from(read.blocks).map_err(|blocks| {
         Refusal::new(
@@ -151,7 +160,12 @@ fn request_block(text: &[u8]) -> Result<Vec<u8>, Refusal> {
 /// a challenge password, are ignored.
 fn requested_extensions(info: &RequestInfo<'_>) -> Result<Vec<Extension>, Refusal> {
     for (index, attribute) in info.attributes.iter().enumerate() {
-        if info.attributes.iter().skip(index + 1).any(|later| later.oid == attribute.oid) {
+        if info
+            .attributes
+            .iter()
+            .skip(index + 1)
+            .any(|later| later.oid == attribute.oid)
+        {
             return Err(Refusal::new(
                 RefusalReason::DuplicateAttribute,
                 format!("the CSR has attribute {} twice", attribute.oid),
@@ -206,9 +220,12 @@ impl Asked {
                         .map_err(|error| Refusal::new(RefusalReason::BadSan, chain(&error)))?;
                     asked.subject_alt_names = Some(names);
                 }
-                ID_CE_KEY_USAGE => asked.key_usage = Some(payload::<KeyUsage>("keyUsage", value)?.0),
+                ID_CE_KEY_USAGE => {
+                    asked.key_usage = Some(payload::<KeyUsage>("keyUsage", value)?.0);
+                }
                 ID_CE_EXT_KEY_USAGE => {
-                    asked.extended_key_usage = Some(payload::<ExtendedKeyUsage>("extKeyUsage", value)?.0);
+                    asked.extended_key_usage =
+                        Some(payload::<ExtendedKeyUsage>("extKeyUsage", value)?.0);
                 }
                 ID_CE_BASIC_CONSTRAINTS => {
                     asked.is_ca = Some(payload::<BasicConstraints>("basicConstraints", value)?.ca);
@@ -221,7 +238,10 @@ impl Asked {
     }
 }
 
-fn payload<'a, T: Decode<'a, Error = der::Error>>(name: &str, value: &'a [u8]) -> Result<T, Refusal> {
+fn payload<'a, T: Decode<'a, Error = der::Error>>(
+    name: &str,
+    value: &'a [u8],
+) -> Result<T, Refusal> {
     T::from_der(value).map_err(|error| {
         Refusal::new(
             RefusalReason::BadDer,
@@ -230,7 +250,6 @@ fn payload<'a, T: Decode<'a, Error = der::Error>>(name: &str, value: &'a [u8]) -
     })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
 fn not_der(error: der::Error) -> Refusal {
     Refusal::new(
         RefusalReason::BadDer,
@@ -249,3 +268,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,14 +3,16 @@
 use const_oid::{
     ObjectIdentifier,
     db::rfc5280::{
-        ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE,
-        ID_CE_SUBJECT_ALT_NAME, ID_CE_SUBJECT_KEY_IDENTIFIER,
+        ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE,
+        ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME, ID_CE_SUBJECT_KEY_IDENTIFIER,
     },
 };
 use der::{Encode, asn1::OctetString};
 use x509_cert::ext::{
     Extension,
-    pkix::{AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier},
+    pkix::{
+        AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier,
+    },
 };
 
 use super::{chain::IssuerCertificate, profile::LeafParams};
@@ -19,7 +21,10 @@ const CRITICAL: bool = true;
 const NOT_CRITICAL: bool = false;
 
 /// Writes the extensions of the leaf.
-pub(super) fn of_leaf(params: &LeafParams<'_>, issuing: &IssuerCertificate) -> der::Result<Vec<Extension>> {
+pub(super) fn of_leaf(
+    params: &LeafParams<'_>,
+    issuing: &IssuerCertificate,
+) -> der::Result<Vec<Extension>> {
     let csr = params.csr();
     let mut extensions = Vec::with_capacity(6);
     // RFC 5280, 4.2.1.1: MUST be present, non-critical, with the bytes of the issuer's own identifier.
@@ -40,7 +45,11 @@ pub(super) fn of_leaf(params: &LeafParams<'_>, issuing: &IssuerCertificate) -> d
     )?);
     // 4.2.1.3: SHOULD be critical; at least one bit must be set when present.
     if !params.key_usage().is_empty() {
-        extensions.push(extension(ID_CE_KEY_USAGE, CRITICAL, &KeyUsage(params.key_usage()))?);
+        extensions.push(extension(
+            ID_CE_KEY_USAGE,
+            CRITICAL,
+            &KeyUsage(params.key_usage()),
+        )?);
     }
     // 4.2.1.9: a leaf carries cA=FALSE, which DER leaves out, hence the empty SEQUENCE. Critical, as
     // cert-manager's CA issuer has it.

@@ -1,16 +1,14 @@
 //! An issuer as it stands at one moment: its chain, its profile, its algorithm.
 
 use super::{
-    Fault,
-    chain::IssuerChain,
-    key::KeyAlgorithm,
-    profile::Profile,
-    signature::SignatureAlgorithm,
+    Fault, chain::IssuerChain, key::KeyAlgorithm, profile::Profile, signature::SignatureAlgorithm,
 };
 
 /// A signature algorithm that the issuing certificate's key cannot do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("signatureAlgorithm {algorithm} does not fit the issuing certificate's {key} key; use Auto or one that fits")]
+#[error(
+    "signatureAlgorithm {algorithm} does not fit the issuing certificate's {key} key; use Auto or one that fits"
+)]
 pub struct IssuerError {
     algorithm: SignatureAlgorithm,
     key: KeyAlgorithm,
@@ -86,7 +84,10 @@ mod tests {
     fn an_algorithm_of_another_key_makes_no_issuer() {
         let root = Authority::root("root");
         let issuer = |algorithm| Issuer::new(root.chain(), Profile::default(), algorithm);
-        assert_eq!(issuer(None).unwrap().algorithm(), SignatureAlgorithm::EcdsaP256Sha256);
+        assert_eq!(
+            issuer(None).unwrap().algorithm(),
+            SignatureAlgorithm::EcdsaP256Sha256
+        );
         let error = issuer(Some(SignatureAlgorithm::RsaPssSha256)).unwrap_err();
         assert_eq!(error.fault(), Fault::Issuer);
     }

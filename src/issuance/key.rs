@@ -8,14 +8,11 @@ use aws_lc_rs::{digest, signature as lc};
 use const_oid::{
     ObjectIdentifier,
     db::{
-        rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1, SECP_521_R_1},
+        rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION},
         rfc8410::ID_ED_25519,
     },
 };
-use der::{
-    Decode as _, Reader as _,
-    asn1::{AnyRef, BitStringRef, UintRef},
-};
+use der::{Decode as _, Reader as _, asn1::BitStringRef};
 use spki::AlgorithmIdentifierRef;
 
 use super::{
@@ -28,8 +25,8 @@ use super::{
 const RSA_MIN_BITS: usize = 2048;
 /// Bits of the largest RSA modulus the library verifies.
 const RSA_MAX_BITS: usize = 8192;
-/// Fermat's F4, the one exponent in use; smaller ones make padding errors exploitable.
-const RSA_EXPONENT: &[u8] = &[1, 0, 1];
+
+mod policy;
 
 /// The kind of a public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +93,9 @@ pub enum KeyError {
     #[error("the public key algorithm {0} has wrong parameters")]
     Parameters(ObjectIdentifier),
     /// A kind of key that we do not certify.
-    #[error("public key algorithm {0} is not supported; use RSA, ECDSA on P-256, P-384 or P-521, or Ed25519")]
+    #[error(
+        "public key algorithm {0} is not supported; use RSA, ECDSA on P-256, P-384 or P-521, or Ed25519"
+    )]
     Algorithm(ObjectIdentifier),
     /// A curve that we do not certify.
     #[error("elliptic curve {0} is not supported; use P-256, P-384 or P-521")]
@@ -173,9 +172,9 @@ impl PublicKey {
         .map_err(KeyError::Encoding)?;
         let octets = octets.as_bytes().ok_or(KeyError::PointForm)?;
         let algorithm = match identifier.oid {
-            RSA_ENCRYPTION => rsa(identifier, octets)?,
-            ID_EC_PUBLIC_KEY => elliptic(identifier, octets)?,
-            ID_ED_25519 => ed25519(identifier, octets)?,
+            RSA_ENCRYPTION => policy::rsa(identifier, octets)?,
+            ID_EC_PUBLIC_KEY => policy::elliptic(identifier, octets)?,
+            ID_ED_25519 => policy::ed25519(identifier, octets)?,
             other => return Err(KeyError::Algorithm(other)),
         };
         let key = Self {
@@ -216,15 +215,25 @@ impl PublicKey {
     /// # Errors
     ///
     /// The scheme is not one of this key's, or the signature is wrong.
-    pub fn verify(&self, scheme: SignatureScheme, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
-        let bad = BadSignature { key: self.algorithm };
+    pub fn verify(
+        &self,
+        scheme: SignatureScheme,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), BadSignature> {
+        let bad = BadSignature {
+            key: self.algorithm,
+        };
         let verification = self.verification(scheme).ok_or(bad)?;
         lc::UnparsedPublicKey::new(verification, &self.octets)
             .verify(message, signature)
             .map_err(|_| bad)
     }
 
-    fn verification(&self, scheme: SignatureScheme) -> Option<&'static dyn lc::VerificationAlgorithm> {
+    fn verification(
+        &self,
+        scheme: SignatureScheme,
+    ) -> Option<&'static dyn lc::VerificationAlgorithm> {
         use {Hash::*, KeyAlgorithm as Key, SignatureScheme as Scheme};
         Some(match (self.algorithm, scheme) {
             (Key::Rsa { .. }, Scheme::RsaPkcs1(Sha256)) => &lc::RSA_PKCS1_2048_8192_SHA256,
@@ -248,7 +257,9 @@ impl PublicKey {
                 Key::EcdsaP256 | Key::EcdsaP384 | Key::EcdsaP521,
                 Scheme::RsaPkcs1(_) | Scheme::RsaPss(_) | Scheme::Ed25519,
             )
-            | (Key::Ed25519, Scheme::RsaPkcs1(_) | Scheme::RsaPss(_) | Scheme::Ecdsa(_)) => return None,
+            | (Key::Ed25519, Scheme::RsaPkcs1(_) | Scheme::RsaPss(_) | Scheme::Ecdsa(_)) => {
+                return None;
+            }
         })
     }
 
@@ -286,180 +297,5 @@ impl IssuerPublicKey {
     }
 }
 
-/// RFC 3279, section 2.3.1: parameters MUST be NULL.
-fn rsa(identifier: AlgorithmIdentifierRef<'_>, octets: &[u8]) -> Result<KeyAlgorithm, KeyError> {
-    if !identifier.parameters.is_some_and(AnyRef::is_null) {
-        return Err(KeyError::Parameters(identifier.oid));
-    }
-    let (modulus, exponent) = whole(octets, |reader| {
-        reader.sequence(|reader| {
-            let modulus = UintRef::decode(reader)?.as_bytes();
-            Ok::<_, der::Error>((modulus, UintRef::decode(reader)?.as_bytes()))
-        })
-    })
-    .map_err(KeyError::Encoding)?;
-    let bits = bit_length(modulus);
-    if bits < RSA_MIN_BITS {
-        return Err(KeyError::ModulusShort(bits));
-    }
-    if bits > RSA_MAX_BITS {
-        return Err(KeyError::ModulusLong(bits));
-    }
-    if bits % 8 != 0 || modulus.last().is_none_or(|octet| octet % 2 == 0) {
-        return Err(KeyError::Modulus);
-    }
-    if exponent != RSA_EXPONENT {
-        return Err(KeyError::Exponent);
-    }
-    Ok(KeyAlgorithm::Rsa { bits })
-}
-
-fn bit_length(octets: &[u8]) -> usize {
-    let Some(first) = octets.iter().position(|&octet| octet != 0) else {
-        return 0;
-    };
-    octets.iter().skip(first).fold(0, |bits, &octet| {
-        if bits == 0 {
-            usize::try_from(u8::BITS - octet.leading_zeros()).unwrap_or(8)
-        } else {
-            bits + 8
-        }
-    })
-}
-
-/// RFC 5480, section 2.1.1: a named curve; section 2.2: we take the uncompressed form only.
-fn elliptic(identifier: AlgorithmIdentifierRef<'_>, octets: &[u8]) -> Result<KeyAlgorithm, KeyError> {
-    let curve = identifier
-        .parameters
-        .and_then(|parameters| ObjectIdentifier::try_from(parameters).ok())
-        .ok_or(KeyError::Parameters(identifier.oid))?;
-    let (algorithm, length) = match curve {
-        SECP_256_R_1 => (KeyAlgorithm::EcdsaP256, 65),
-        SECP_384_R_1 => (KeyAlgorithm::EcdsaP384, 97),
-        SECP_521_R_1 => (KeyAlgorithm::EcdsaP521, 133),
-        other => return Err(KeyError::Curve(other)),
-    };
-    if octets.first() != Some(&4) || octets.len() != length {
-        return Err(KeyError::PointForm);
-    }
-    Ok(algorithm)
-}
-
-/// RFC 8410, section 3: parameters MUST be absent.
-fn ed25519(identifier: AlgorithmIdentifierRef<'_>, octets: &[u8]) -> Result<KeyAlgorithm, KeyError> {
-    if identifier.parameters.is_some() {
-        return Err(KeyError::Parameters(identifier.oid));
-    }
-    let mut y = <[u8; 32]>::try_from(octets).map_err(|_| KeyError::Invalid(KeyAlgorithm::Ed25519))?;
-    // The sign of x is the top bit of the last octet (RFC 8032, section 5.1.2).
-    if let Some(last) = y.last_mut() {
-        *last &= 0x7f;
-    }
-    if y.iter().rev().ge(FIELD_PRIME.iter().rev()) {
-        return Err(KeyError::Invalid(KeyAlgorithm::Ed25519));
-    }
-    if SMALL_ORDER.contains(&y) {
-        return Err(KeyError::SmallOrder);
-    }
-    Ok(KeyAlgorithm::Ed25519)
-}
-
-/// 2^255 - 19, little-endian; a canonical y is below it.
-const FIELD_PRIME: [u8; 32] = {
-    let mut prime = [0xff; 32];
-    prime[0] = 0xed;
-    prime[31] = 0x7f;
-    prime
-};
-
-/// The y of every point whose order divides 8: orders 4, 1, 8, 8, 2.
-const SMALL_ORDER: [[u8; 32]; 5] = {
-    let mut one = [0; 32];
-    one[0] = 1;
-    let mut minus_one = FIELD_PRIME;
-    minus_one[0] = 0xec;
-    [
-        [0; 32],
-        one,
-        [
-            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
-            0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
-        ],
-        [
-            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
-            0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
-        ],
-        minus_one,
-    ]
-};
-
 #[cfg(test)]
-mod tests {
-    use super::{super::testing::*, *};
-
-    #[test]
-    fn every_supported_kind_is_recognised() {
-        for key in TestKey::each_kind() {
-            assert_eq!(PublicKey::parse(key.spki()).unwrap().algorithm(), key.algorithm());
-        }
-    }
-
-    #[test]
-    fn each_unfit_key_is_refused_under_its_slug() {
-        use RefusalReason::*;
-        let p256 = TestKey::p256();
-        let point = p256.octets().to_vec();
-        let with_point = |change: &dyn Fn(&mut Vec<u8>)| {
-            let mut point = point.clone();
-            change(&mut point);
-            spki(ID_EC_PUBLIC_KEY, Some(oid_der(SECP_256_R_1)), &point)
-        };
-        let null = Some(vec![5, 0]);
-        let rsa = |modulus: &[u8], exponent: &[u8]| {
-            spki(RSA_ENCRYPTION, Some(vec![5, 0]), &rsa_public_key(modulus, exponent))
-        };
-        let table = [
-            ("rubbish", vec![0x30, 0], InvalidKey),
-            ("1024 bits", rsa(&[0xff; 128], &[1, 0, 1]), WeakKey),
-            ("16384 bits", rsa(&[0xff; 2048], &[1, 0, 1]), KeyTooLarge),
-            ("exponent 3", rsa(&[0xff; 256], &[3]), WeakKey),
-            ("even modulus", rsa(&[0xfe; 256], &[1, 0, 1]), InvalidKey),
-            ("2049 bits", rsa(&[&[1][..], &[0xff; 256]].concat(), &[1, 0, 1]), InvalidKey),
-            ("no parameters", spki(RSA_ENCRYPTION, None, &rsa_public_key(&[0xff; 256], &[1, 0, 1])), InvalidKey),
-            ("P-224", spki(ID_EC_PUBLIC_KEY, Some(oid_der(const_oid::db::rfc5912::SECP_224_R_1)), &point), UnsupportedKey),
-            ("explicit curve", spki(ID_EC_PUBLIC_KEY, Some(vec![0x30, 0]), &point), InvalidKey),
-            ("compressed", with_point(&|p| { p.truncate(33); p[0] = 2; }), InvalidKey),
-            ("hybrid", with_point(&|p| p[0] = 6 + (p[64] & 1)), InvalidKey),
-            ("off the curve", with_point(&|p| p[64] ^= 1), InvalidKey),
-            ("Ed25519 with NULL", spki(ID_ED_25519, null, &[9; 32]), InvalidKey),
-            ("Ed25519 of 31 octets", spki(ID_ED_25519, None, &[9; 31]), InvalidKey),
-            ("Ed25519, y not reduced", spki(ID_ED_25519, None, &FIELD_PRIME), InvalidKey),
-            ("X25519", spki(const_oid::db::rfc8410::ID_X_25519, None, &[9; 32]), UnsupportedKey),
-        ];
-        for (name, spki, reason) in table {
-            assert_eq!(PublicKey::parse(&spki).unwrap_err().reason(), reason, "{name}");
-        }
-    }
-
-    #[test]
-    fn small_order_ed25519_keys_are_weak_whatever_their_sign() {
-        for y in SMALL_ORDER {
-            for sign in [0, 0x80] {
-                let mut octets = y;
-                octets[31] |= sign;
-                let error = PublicKey::parse(&spki(ID_ED_25519, None, &octets)).unwrap_err();
-                assert_eq!(error.reason(), RefusalReason::WeakKey);
-            }
-        }
-    }
-
-    #[test]
-    fn a_scheme_of_another_kind_of_key_never_verifies() {
-        let ed25519 = TestKey::ed25519();
-        let signature = ed25519.sign(SignatureScheme::Ed25519, b"m");
-        let key = PublicKey::parse(ed25519.spki()).unwrap();
-        assert!(key.verify(SignatureScheme::Ed25519, b"m", &signature).is_ok());
-        assert!(key.verify(SignatureScheme::Ecdsa(Hash::Sha256), b"m", &signature).is_err());
-        assert!(key.verify(SignatureScheme::Ed25519, b"n", &signature).is_err());
-    }
-}
+mod tests;

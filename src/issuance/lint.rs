@@ -6,8 +6,8 @@
 use std::fmt;
 
 use const_oid::db::rfc5280::{
-    ANY_EXTENDED_KEY_USAGE, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE,
-    ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME, ID_CE_SUBJECT_KEY_IDENTIFIER,
+    ANY_EXTENDED_KEY_USAGE, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS,
+    ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME, ID_CE_SUBJECT_KEY_IDENTIFIER,
 };
 use der::{Decode, Encode as _, asn1::UtcTime};
 use x509_cert::{
@@ -129,7 +129,10 @@ fn second_decoder(tbs_der: &[u8], algorithm: &[u8]) -> Result<(), String> {
     let read = || -> der::Result<bool> {
         let der = tbs::certificate(tbs_der, algorithm, &[0; 64])?;
         let certificate = Certificate::from_der(&der)?;
-        let spki = certificate.tbs_certificate().subject_public_key_info().to_der()?;
+        let spki = certificate
+            .tbs_certificate()
+            .subject_public_key_info()
+            .to_der()?;
         Ok(Tbs::parse(tbs_der)?.spki == spki)
     };
     match read() {
@@ -140,7 +143,11 @@ fn second_decoder(tbs_der: &[u8], algorithm: &[u8]) -> Result<(), String> {
 }
 
 fn ensure(holds: bool, finding: &str) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(finding.to_owned()) }
+    if holds {
+        Ok(())
+    } else {
+        Err(finding.to_owned())
+    }
 }
 
 /// Every lint, in the order of the fields of a certificate.
@@ -155,14 +162,21 @@ pub const LINTS: &[Lint] = &[
         citation: "RFC 5280, section 4.1.2.2",
         check: |linted| match linted.tbs.serial {
             [first, ..] if *first >= 0x80 => Err("the serial is negative".to_owned()),
-            octets if octets.iter().all(|&octet| octet == 0) => Err("the serial is zero".to_owned()),
+            octets if octets.iter().all(|&octet| octet == 0) => {
+                Err("the serial is zero".to_owned())
+            }
             octets => ensure(octets.len() <= 20, "the serial has more than 20 octets"),
         },
     },
     Lint {
         name: "cabf_serial_at_least_64_bits",
         citation: "CA/Browser Forum TLS BR, section 7.1",
-        check: |linted| ensure(linted.tbs.serial.len() > 8, "the serial has no room for 64 random bits"),
+        check: |linted| {
+            ensure(
+                linted.tbs.serial.len() > 8,
+                "the serial has no room for 64 random bits",
+            )
+        },
     },
     Lint {
         name: "rfc5280_algorithm_fits_issuer_key",
@@ -170,7 +184,10 @@ pub const LINTS: &[Lint] = &[
         check: |linted| {
             ensure(
                 linted.tbs.algorithm == linted.algorithm
-                    && linted.issuer.algorithm().fits(linted.issuing().public_key().algorithm()),
+                    && linted
+                        .issuer
+                        .algorithm()
+                        .fits(linted.issuing().public_key().algorithm()),
                 "the algorithm inside is not the issuer's",
             )
         },
@@ -218,7 +235,8 @@ pub const LINTS: &[Lint] = &[
             let issuing = linted.issuing();
             ensure(
                 seconds(linted.tbs.not_before) >= Some(issuing.not_before().as_second())
-                    && seconds(linted.tbs.not_after).is_some_and(|last| last <= issuing.not_after().as_second()),
+                    && seconds(linted.tbs.not_after)
+                        .is_some_and(|last| last <= issuing.not_after().as_second()),
                 "the validity is not within the CA's",
             )
         },
@@ -264,7 +282,8 @@ pub const LINTS: &[Lint] = &[
         name: "rfc5280_authority_key_id_matches_ca",
         citation: "RFC 5280, section 4.2.1.1",
         check: |linted| {
-            let found = linted.extension::<AuthorityKeyIdentifier>(ID_CE_AUTHORITY_KEY_IDENTIFIER)?;
+            let found =
+                linted.extension::<AuthorityKeyIdentifier>(ID_CE_AUTHORITY_KEY_IDENTIFIER)?;
             let Some((false, identifier)) = found else {
                 return Err("missing or critical".to_owned());
             };
@@ -282,7 +301,9 @@ pub const LINTS: &[Lint] = &[
         check: |linted| {
             let found = linted.extension::<SubjectKeyIdentifier>(ID_CE_SUBJECT_KEY_IDENTIFIER)?;
             ensure(
-                found.is_some_and(|(critical, id)| !critical && id.0.as_bytes() == linted.key.key_identifier()),
+                found.is_some_and(|(critical, id)| {
+                    !critical && id.0.as_bytes() == linted.key.key_identifier()
+                }),
                 "missing, critical, or not that of the key",
             )
         },
@@ -291,7 +312,10 @@ pub const LINTS: &[Lint] = &[
         name: "rfc5280_key_usage_critical_and_not_empty",
         citation: "RFC 5280, section 4.2.1.3",
         check: |linted| match linted.key_usage()? {
-            Some((critical, bits)) => ensure(critical && !bits.0.is_empty(), "not critical, or no bit set"),
+            Some((critical, bits)) => ensure(
+                critical && !bits.0.is_empty(),
+                "not critical, or no bit set",
+            ),
             None => Ok(()),
         },
     },
@@ -317,8 +341,13 @@ pub const LINTS: &[Lint] = &[
             let leaf = found.is_some_and(|(critical, constraints)| {
                 critical && !constraints.ca && constraints.path_len_constraint.is_none()
             });
-            let certifies = linted.key_usage()?.is_some_and(|(_, bits)| bits.key_cert_sign());
-            ensure(leaf && !certifies, "basicConstraints or keyUsage make it a CA")
+            let certifies = linted
+                .key_usage()?
+                .is_some_and(|(_, bits)| bits.key_cert_sign());
+            ensure(
+                leaf && !certifies,
+                "basicConstraints or keyUsage make it a CA",
+            )
         },
     },
     Lint {
@@ -326,7 +355,8 @@ pub const LINTS: &[Lint] = &[
         citation: "RFC 5280, section 4.2.1.12",
         check: |linted| match linted.extension::<ExtendedKeyUsage>(ID_CE_EXT_KEY_USAGE)? {
             Some((_, purposes)) => ensure(
-                !purposes.0.is_empty() && (purposes.0.len() == 1 || !purposes.0.contains(&ANY_EXTENDED_KEY_USAGE)),
+                !purposes.0.is_empty()
+                    && (purposes.0.len() == 1 || !purposes.0.contains(&ANY_EXTENDED_KEY_USAGE)),
                 "no purpose, or any among others",
             ),
             None => Ok(()),
@@ -343,3 +373,6 @@ pub const LINTS: &[Lint] = &[
         },
     },
 ];
+
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,9 @@ pub enum NameError {
     Country,
     /// Characters that the string type does not allow, control characters, or a type that RFC 5280,
     /// section 4.1.2.4 no longer allows for new subjects.
-    #[error("the value of {0} must be a PrintableString or UTF8String (IA5String for DC and emailAddress) without control characters, and hold only what its type allows")]
+    #[error(
+        "the value of {0} must be a PrintableString or UTF8String (IA5String for DC and emailAddress) without control characters, and hold only what its type allows"
+    )]
     String(String),
 }
 
@@ -282,11 +284,17 @@ mod tests {
 
     #[test]
     fn names_print_last_first_and_escaped() {
-        let der = name(&[&[("2.5.4.6", Tag::PrintableString, b"DE")], &[
-            (CN, Tag::Utf8String, b" a,b\x01"),
-            ("1.2.3", Tag::Utf8String, b"x"),
-        ]]);
-        assert_eq!(Name::parse(&der).unwrap().to_string(), "CN=\\ a\\,b\\01+1.2.3=#0c0178,C=DE");
+        let der = name(&[
+            &[("2.5.4.6", Tag::PrintableString, b"DE")],
+            &[
+                (CN, Tag::Utf8String, b" a,b\x01"),
+                ("1.2.3", Tag::Utf8String, b"x"),
+            ],
+        ]);
+        assert_eq!(
+            Name::parse(&der).unwrap().to_string(),
+            "CN=\\ a\\,b\\01+1.2.3=#0c0178,C=DE"
+        );
     }
 
     #[test]

@@ -48,7 +48,9 @@ pub(super) struct Blocks<'a> {
 /// Reads every block. Lines may end in LF or CRLF and in blanks; text may stand between blocks.
 pub(super) fn scan(text: &[u8]) -> Result<Blocks<'_>, PemError> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    let mut lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let mut lines = text
+        .split(|&byte| byte == b'\n')
+        .map(<[u8]>::trim_ascii_end);
     let mut blocks = Vec::new();
     let mut trailing_text = false;
     while let Some(line) = lines.next() {
@@ -145,15 +147,36 @@ mod tests {
         let table = [
             ("", PemError::NoBlock),
             ("MIIB", PemError::NoBlock),
-            ("-----BEGIN X----\nAAEC\n-----END X-----\n", PemError::Boundary),
+            (
+                "-----BEGIN X----\nAAEC\n-----END X-----\n",
+                PemError::Boundary,
+            ),
             ("-----END X-----\n", PemError::Boundary),
             ("-----BEGIN X-----\nAAEC\n", PemError::Unterminated),
-            ("-----BEGIN X-----\nAAEC\n-----END Y-----\n", PemError::Unterminated),
-            ("-----BEGIN X-----\nAAEC\n-----BEGIN X-----\n", PemError::Unterminated),
-            ("-----BEGIN X-----\nA: b\n\nAAEC\n-----END X-----\n", PemError::Headers),
-            ("-----BEGIN X-----\nAA*C\n-----END X-----\n", PemError::Base64),
-            ("-----BEGIN X-----\nAAE\n-----END X-----\n", PemError::Base64),
-            ("-----BEGIN X-----\nAAF=\n-----END X-----\n", PemError::Base64),
+            (
+                "-----BEGIN X-----\nAAEC\n-----END Y-----\n",
+                PemError::Unterminated,
+            ),
+            (
+                "-----BEGIN X-----\nAAEC\n-----BEGIN X-----\n",
+                PemError::Unterminated,
+            ),
+            (
+                "-----BEGIN X-----\nA: b\n\nAAEC\n-----END X-----\n",
+                PemError::Headers,
+            ),
+            (
+                "-----BEGIN X-----\nAA*C\n-----END X-----\n",
+                PemError::Base64,
+            ),
+            (
+                "-----BEGIN X-----\nAAE\n-----END X-----\n",
+                PemError::Base64,
+            ),
+            (
+                "-----BEGIN X-----\nAAF=\n-----END X-----\n",
+                PemError::Base64,
+            ),
         ];
         for (text, expected) in table {
             assert_eq!(error(text), Some(expected), "{text}");

@@ -116,7 +116,11 @@ impl PreparedCertificate {
         issuer.chain().check_at(now).map_err(PrepareError::Issuer)?;
         check_strangers(params, issuer)?;
         let (not_before, not_after) = validity(params, issuer, now)?;
-        let algorithm = issuer.algorithm().scheme().to_der().map_err(PrepareError::Encode)?;
+        let algorithm = issuer
+            .algorithm()
+            .scheme()
+            .to_der()
+            .map_err(PrepareError::Encode)?;
         let issuing = issuer.chain().issuing();
         let tbs = Parts {
             serial: serial.octets(),
@@ -186,10 +190,14 @@ impl PreparedCertificate {
             .issuing()
             .public_key()
             .key()
-            .verify(self.issuer.algorithm().scheme(), &self.tbs, signature.as_octets())
+            .verify(
+                self.issuer.algorithm().scheme(),
+                &self.tbs,
+                signature.as_octets(),
+            )
             .map_err(IssueError::Unverified)?;
-        let der =
-            tbs::certificate(&self.tbs, &self.algorithm, signature.as_octets()).map_err(IssueError::Encode)?;
+        let der = tbs::certificate(&self.tbs, &self.algorithm, signature.as_octets())
+            .map_err(IssueError::Encode)?;
         Ok(IssuedCertificate {
             der,
             issuer: self.issuer,
@@ -200,8 +208,17 @@ impl PreparedCertificate {
     }
 
     fn check_size(&self) -> Result<(), PrepareError> {
-        let signature = vec![0; self.issuer.chain().issuing().public_key().algorithm().signature_length()];
-        let der = tbs::certificate(&self.tbs, &self.algorithm, &signature).map_err(PrepareError::Encode)?;
+        let signature = vec![
+            0;
+            self.issuer
+                .chain()
+                .issuing()
+                .public_key()
+                .algorithm()
+                .signature_length()
+        ];
+        let der = tbs::certificate(&self.tbs, &self.algorithm, &signature)
+            .map_err(PrepareError::Encode)?;
         let length = pem::encode("CERTIFICATE", &der).len();
         if length > MAX_PEM {
             return Err(PrepareError::Refused(Refusal::new(
@@ -233,7 +250,10 @@ fn check_strangers(params: &LeafParams<'_>, issuer: &Issuer) -> Result<(), Refus
     if csr.subject().der() == issuer.chain().issuing().subject_der() {
         return Err(Refusal::new(
             RefusalReason::BadSubject,
-            format!("the CSR's subject is the issuer's own name {}; choose another", csr.subject()),
+            format!(
+                "the CSR's subject is the issuer's own name {}; choose another",
+                csr.subject()
+            ),
         ));
     }
     Ok(())
@@ -241,7 +261,11 @@ fn check_strangers(params: &LeafParams<'_>, issuer: &Issuer) -> Result<(), Refus
 
 /// Backdating moves the window and keeps its length; the window never opens before the issuing
 /// certificate's and never closes after it.
-fn validity(params: &LeafParams<'_>, issuer: &Issuer, now: Timestamp) -> Result<(Timestamp, Timestamp), Refusal> {
+fn validity(
+    params: &LeafParams<'_>,
+    issuer: &Issuer,
+    now: Timestamp,
+) -> Result<(Timestamp, Timestamp), Refusal> {
     let issuing = issuer.chain().issuing();
     let whole = SignedDuration::from_nanos(i64::from(now.subsec_nanosecond()));
     let not_before = now

@@ -17,7 +17,9 @@ pub enum ProbeError {
     #[error("failed to make a probe signature")]
     Sign(#[source] SignError),
     /// The signature is of another key.
-    #[error("the key on the token is not the key of the issuing certificate; name the right key or the right certificate")]
+    #[error(
+        "the key on the token is not the key of the issuing certificate; name the right key or the right certificate"
+    )]
     KeyMismatch(#[source] BadSignature),
 }
 
@@ -58,7 +60,11 @@ impl Probe {
         let input = SigningInput::new(self.algorithm, &self.message);
         let signature = signer.sign(input).await.map_err(ProbeError::Sign)?;
         key.key()
-            .verify(self.algorithm.scheme(), &self.message, signature.as_octets())
+            .verify(
+                self.algorithm.scheme(),
+                &self.message,
+                signature.as_octets(),
+            )
             .map_err(ProbeError::KeyMismatch)
     }
 }

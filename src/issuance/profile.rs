@@ -100,7 +100,11 @@ impl Profile {
     /// # Errors
     ///
     /// A refusal with the first rule broken.
-    pub fn admit<'csr>(&self, csr: &'csr VerifiedCsr, wanted: &Wanted<'_>) -> Result<LeafParams<'csr>, Refusal> {
+    pub fn admit<'csr>(
+        &self,
+        csr: &'csr VerifiedCsr,
+        wanted: &Wanted<'_>,
+    ) -> Result<LeafParams<'csr>, Refusal> {
         if wanted.is_ca {
             return Err(Refusal::new(
                 RefusalReason::CaNotAllowed,
@@ -127,7 +131,9 @@ impl Profile {
     fn usages(&self, words: &[String]) -> Result<Usages, Refusal> {
         if words.is_empty() {
             // cert-manager's default for an empty list.
-            return Ok([Usage::DIGITAL_SIGNATURE, Usage::KEY_ENCIPHERMENT].into_iter().collect());
+            return Ok([Usage::DIGITAL_SIGNATURE, Usage::KEY_ENCIPHERMENT]
+                .into_iter()
+                .collect());
         }
         words
             .iter()
@@ -138,7 +144,11 @@ impl Profile {
             })
             .collect::<Result<_, _>>()
             .map_err(|problem| {
-                let allowed: Vec<_> = self.usages.iter().filter_map(|usage| usage.word()).collect();
+                let allowed: Vec<_> = self
+                    .usages
+                    .iter()
+                    .filter_map(|usage| usage.word())
+                    .collect();
                 Refusal::new(
                     RefusalReason::UsageNotAllowed,
                     format!("{problem}; ask for some of: {}", allowed.join(", ")),
@@ -174,13 +184,19 @@ impl Profile {
         if duration < self.min_duration {
             return Err(Refusal::new(
                 RefusalReason::DurationInvalid,
-                format!("a duration of {duration:#} is asked for, the least is {:#}", self.min_duration),
+                format!(
+                    "a duration of {duration:#} is asked for, the least is {:#}",
+                    self.min_duration
+                ),
             ));
         }
         if duration > self.max_duration {
             return Err(Refusal::new(
                 RefusalReason::DurationTooLong,
-                format!("a duration of {duration:#} is asked for, the most is {:#}", self.max_duration),
+                format!(
+                    "a duration of {duration:#} is asked for, the most is {:#}",
+                    self.max_duration
+                ),
             ));
         }
         // Certificates count in whole seconds.
@@ -195,7 +211,9 @@ fn check_match(csr: &VerifiedCsr, wanted: &Usages) -> Result<(), Refusal> {
     let mismatch = |what: &str| {
         Refusal::new(
             RefusalReason::CsrRequestMismatch,
-            format!("the CSR's {what} differs from what the request asks for; leave it out of the CSR or make both the same"),
+            format!(
+                "the CSR's {what} differs from what the request asks for; leave it out of the CSR or make both the same"
+            ),
         )
     };
     if asked.is_ca == Some(true) {
@@ -214,22 +232,34 @@ fn check_match(csr: &VerifiedCsr, wanted: &Usages) -> Result<(), Refusal> {
     let Some(purposes) = &asked.extended_key_usage else {
         return Ok(());
     };
-    if let Some(unknown) = purposes.iter().find(|&&oid| Usage::Extended(oid).word().is_none()) {
+    if let Some(unknown) = purposes
+        .iter()
+        .find(|&&oid| Usage::Extended(oid).word().is_none())
+    {
         return Err(Refusal::new(
             RefusalReason::UsageNotAllowed,
-            format!("the CSR asks for extended key usage {unknown}, which this issuer does not give"),
+            format!(
+                "the CSR asks for extended key usage {unknown}, which this issuer does not give"
+            ),
         ));
     }
     let same = purposes.iter().all(|oid| wanted.extended.contains(oid))
         && wanted.extended.iter().all(|oid| purposes.contains(oid));
-    if same { Ok(()) } else { Err(mismatch("extKeyUsage")) }
+    if same {
+        Ok(())
+    } else {
+        Err(mismatch("extKeyUsage"))
+    }
 }
 
 /// RFC 5280, section 4.1.2.6: where the subject is empty, the names must stand in the SAN.
 fn check_identity(csr: &VerifiedCsr) -> Result<(), Refusal> {
-    csr.subject()
-        .check()
-        .map_err(|error| Refusal::new(error.reason(), format!("the CSR's subject is refused: {error}")))?;
+    csr.subject().check().map_err(|error| {
+        Refusal::new(
+            error.reason(),
+            format!("the CSR's subject is refused: {error}"),
+        )
+    })?;
     if csr.subject().is_empty() && csr.subject_alt_names().is_none() {
         return Err(Refusal::new(
             RefusalReason::NoIdentity,
@@ -249,8 +279,13 @@ fn normalise(csr: &VerifiedCsr, wanted: FlagSet<KeyUsages>) -> Result<FlagSet<Ke
     if kept.is_empty() && !wanted.is_empty() {
         return Err(Refusal::new(
             RefusalReason::UsageNotAllowed,
-            format!("an {key} key cannot encipher, and no other usage is asked for; ask for digital signature"),
+            format!(
+                "an {key} key cannot encipher, and no other usage is asked for; ask for digital signature"
+            ),
         ));
     }
     Ok(kept)
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,8 +145,9 @@ impl<'a> Tbs<'a> {
                 let serial = IntRef::decode(reader)?.as_bytes();
                 let algorithm = tlv(reader, Tag::Sequence)?;
                 let issuer = tlv(reader, Tag::Sequence)?;
-                let (not_before, not_after) =
-                    reader.sequence(|reader| Ok::<_, der::Error>((Time::decode(reader)?, Time::decode(reader)?)))?;
+                let (not_before, not_after) = reader.sequence(|reader| {
+                    Ok::<_, der::Error>((Time::decode(reader)?, Time::decode(reader)?))
+                })?;
                 let subject = tlv(reader, Tag::Sequence)?;
                 let spki = tlv(reader, Tag::Sequence)?;
                 let issuer_id = optional(reader, context(1, false))?;
@@ -185,11 +186,14 @@ fn optional<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> der::Result<Option<&'
 
 /// The first extension that occurs twice (RFC 5280, section 4.2 forbids it).
 pub(super) fn duplicate_extension(extensions: &[Extension]) -> Option<ObjectIdentifier> {
-    extensions.iter().enumerate().find_map(|(index, extension)| {
-        extensions
-            .iter()
-            .skip(index + 1)
-            .any(|later| later.extn_id == extension.extn_id)
-            .then_some(extension.extn_id)
-    })
+    extensions
+        .iter()
+        .enumerate()
+        .find_map(|(index, extension)| {
+            extensions
+                .iter()
+                .skip(index + 1)
+                .any(|later| later.extn_id == extension.extn_id)
+                .then_some(extension.extn_id)
+        })
 }

@@ -143,7 +143,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(reason: RefusalReason, message: impl Into<String>) -> Self {
+    pub(crate) fn new(reason: RefusalReason, message: impl Into<String>) -> Self {
         Self {
             reason,
             message: message.into(),

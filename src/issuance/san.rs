@@ -19,7 +19,9 @@ pub enum SanError {
     #[error("a subject alternative name of type {0} is not well encoded")]
     Value(&'static str),
     /// A DNS name that breaks the preferred name syntax.
-    #[error("{0:?} is not a DNS name: use letters, digits and hyphens in labels of 1 to 63 characters, 253 in all, without a trailing dot; a wildcard may only be the whole left-most label")]
+    #[error(
+        "{0:?} is not a DNS name: use letters, digits and hyphens in labels of 1 to 63 characters, 253 in all, without a trailing dot; a wildcard may only be the whole left-most label"
+    )]
     Dns(String),
     /// A URI that is relative or malformed.
     #[error("{0:?} is not an absolute URI in ASCII (RFC 3986)")]
@@ -71,7 +73,10 @@ impl SubjectAltNames {
         if elements.is_empty() {
             return Err(SanError::Empty);
         }
-        let names = elements.into_iter().map(general_name).collect::<Result<_, _>>()?;
+        let names = elements
+            .into_iter()
+            .map(general_name)
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             der: der.to_vec(),
             names,
@@ -116,7 +121,10 @@ fn general_name(element: AnyRef<'_>) -> Result<GeneralName, SanError> {
     }
     let (constructed, name) = match element.tag().number() {
         TagNumber(0) => (true, GeneralName::Other("otherName")),
-        TagNumber(1) => (false, GeneralName::Email(ascii("rfc822Name", element.value())?)),
+        TagNumber(1) => (
+            false,
+            GeneralName::Email(ascii("rfc822Name", element.value())?),
+        ),
         TagNumber(2) => (false, GeneralName::Dns(ascii("dNSName", element.value())?)),
         TagNumber(3) => (true, GeneralName::Other("x400Address")),
         TagNumber(4) => (true, GeneralName::Other("directoryName")),
@@ -166,7 +174,9 @@ fn is_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
         && !label.starts_with('-')
         && !label.ends_with('-')
-        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && label
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 /// RFC 5280, section 4.2.1.6: not relative, a scheme and a scheme-specific part; a host where there is
@@ -225,10 +235,22 @@ mod tests {
 
     #[test]
     fn well_formed_names_pass() {
-        for dns in ["a", "a.example", "*.a.example", "xn--bcher-kva.example", "A-1.Example", "1.example"] {
+        for dns in [
+            "a",
+            "a.example",
+            "*.a.example",
+            "xn--bcher-kva.example",
+            "A-1.Example",
+            "1.example",
+        ] {
             assert_eq!(check(DNS, dns.as_bytes()), Ok(()), "{dns}");
         }
-        for uri in ["spiffe://td.example/ns/a/sa/b", "urn:uuid:0", "https://[2001:db8::1]:8443/a?b#c", "http://a/%20"] {
+        for uri in [
+            "spiffe://td.example/ns/a/sa/b",
+            "urn:uuid:0",
+            "https://[2001:db8::1]:8443/a?b#c",
+            "http://a/%20",
+        ] {
             assert_eq!(check(URI, uri.as_bytes()), Ok(()), "{uri}");
         }
         assert_eq!(check(EMAIL, b"first.last+tag@mail.example"), Ok(()));
@@ -241,21 +263,65 @@ mod tests {
         let long_label = "a".repeat(64);
         let long_name = ["a"; 128].join(".");
         for dns in [
-            "", ".", "a.", ".a", "a..b", "*", "*.", "a.*.b", "*a.b", "**.a", "-a.b", "a-.b", "a_b.c", "a b",
-            "a\0.b", "10.0.0.1", &long_label, &long_name,
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "*",
+            "*.",
+            "a.*.b",
+            "*a.b",
+            "**.a",
+            "-a.b",
+            "a-.b",
+            "a_b.c",
+            "a b",
+            "a\0.b",
+            "10.0.0.1",
+            &long_label,
+            &long_name,
         ] {
             assert!(check(DNS, dns.as_bytes()).is_err(), "{dns}");
         }
-        for uri in ["", "a", "//host/a", "/a", "http:", "http://", "http:///a", "http://:80", "1a:b", "a:b c", "a:%2", "a:%gg", "a:\n"] {
+        for uri in [
+            "",
+            "a",
+            "//host/a",
+            "/a",
+            "http:",
+            "http://",
+            "http:///a",
+            "http://:80",
+            "1a:b",
+            "a:b c",
+            "a:%2",
+            "a:%gg",
+            "a:\n",
+        ] {
             assert!(check(URI, uri.as_bytes()).is_err(), "{uri}");
         }
-        for email in ["", "a", "@a", "a@", "a@b@c", ".a@b", "a..b@c", "a b@c", "a@*.b", "\"a b\"@c"] {
+        for email in [
+            "",
+            "a",
+            "@a",
+            "a@",
+            "a@b@c",
+            ".a@b",
+            "a..b@c",
+            "a b@c",
+            "a@*.b",
+            "\"a b\"@c",
+        ] {
             assert!(check(EMAIL, email.as_bytes()).is_err(), "{email}");
         }
         for octets in [&[][..], &[1], &[10, 0, 0, 0, 255, 0, 0, 0], &[0; 17]] {
             assert_eq!(check(IP, octets), Err(SanError::Value("iPAddress")));
         }
-        assert_eq!(check(DNS, "bücher.example".as_bytes()), Err(SanError::Value("dNSName")));
+        assert_eq!(
+            check(DNS, "bücher.example".as_bytes()),
+            Err(SanError::Value("dNSName"))
+        );
         assert!(matches!(check(0x89, b"a"), Err(SanError::Encoding(_))));
         assert!(matches!(check(0xa2, b""), Err(SanError::Encoding(_))));
         assert!(matches!(check(0x0c, b"a"), Err(SanError::Encoding(_))));

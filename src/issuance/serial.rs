@@ -33,7 +33,13 @@ mod tests {
 
     #[test]
     fn every_serial_is_positive_and_of_one_length() {
-        assert_eq!(Serial::from_random([0; 16]).hex(), format!("40{}", "00".repeat(15)));
-        assert_eq!(Serial::from_random([0xff; 16]).hex(), format!("7f{}", "ff".repeat(15)));
+        assert_eq!(
+            Serial::from_random([0; 16]).hex(),
+            format!("40{}", "00".repeat(15))
+        );
+        assert_eq!(
+            Serial::from_random([0xff; 16]).hex(),
+            format!("7f{}", "ff".repeat(15))
+        );
     }
 }

@@ -99,7 +99,9 @@ impl FromIterator<Usage> for Usages {
         for usage in usages {
             match usage {
                 Usage::Key(bit) => set.key |= bit,
-                Usage::Extended(purpose) if !set.extended.contains(&purpose) => set.extended.push(purpose),
+                Usage::Extended(purpose) if !set.extended.contains(&purpose) => {
+                    set.extended.push(purpose);
+                }
                 Usage::Extended(_) => {}
             }
         }

@@ -3,7 +3,6 @@
 use kube::{
     Api, Client, ResourceExt as _,
     api::{Patch, PatchParams},
-    core::ErrorResponse,
 };
 use serde_json::json;
 
@@ -38,7 +37,11 @@ pub struct ApplyError {
 ///
 /// # Errors
 /// The API server, or a webhook behind it, did not answer or refused for now.
-pub async fn apply(client: &Client, request: &CertificateRequest, patch: &StatusPatch) -> Result<Applied, ApplyError> {
+pub async fn apply(
+    client: &Client,
+    request: &CertificateRequest,
+    patch: &StatusPatch,
+) -> Result<Applied, ApplyError> {
     let namespace = request.namespace().unwrap_or_default();
     let name = request.name_any();
     let body = json!({
@@ -56,12 +59,12 @@ pub async fn apply(client: &Client, request: &CertificateRequest, patch: &Status
     let params = PatchParams::apply(FIELD_MANAGER).force();
     match api.patch_status(&name, &params, &Patch::Apply(body)).await {
         Ok(_) => Ok(Applied::Written),
-        Err(kube::Error::Api(status)) if is(&status, 409) => Ok(Applied::Conflict),
-        Err(kube::Error::Api(status)) if is(&status, 404) => Ok(Applied::Gone),
-        Err(source) => Err(ApplyError { namespace, name, source: Box::new(source) }),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Applied::Conflict),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Applied::Gone),
+        Err(source) => Err(ApplyError {
+            namespace,
+            name,
+            source: Box::new(source),
+        }),
     }
-}
-
-fn is(status: &ErrorResponse, code: u16) -> bool {
-    status.code == code
 }

@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
+
 use super::issuers::ReadyIssuer;
 use crate::issuance::IssuedCertificate;
 
@@ -15,6 +17,19 @@ pub struct Signed {
     pub certificate: Arc<IssuedCertificate>,
     /// Who signed.
     pub issuer: Arc<ReadyIssuer>,
+    /// What the issuance record said before.
+    pub announced: Arc<Announced>,
+}
+
+/// What the issuance record says of a certificate from before it is signed.
+#[derive(Debug)]
+pub struct Announced {
+    /// The serial number, hexadecimal.
+    pub serial: String,
+    /// SHA-256 of the TBSCertificate, hexadecimal.
+    pub tbs_sha256: String,
+    /// Last second of validity.
+    pub not_after: Timestamp,
 }
 
 /// Keeps a request from being signed twice by one process: neither for a status write that failed, nor for a cache
@@ -55,7 +70,8 @@ impl Ledger {
 
     /// A certificate was signed.
     pub fn signed(&self, uid: &str, signed: Signed) {
-        self.lock().insert(uid.to_owned(), Entry::Unpublished(signed));
+        self.lock()
+            .insert(uid.to_owned(), Entry::Unpublished(signed));
     }
 
     /// It was written.

@@ -53,7 +53,7 @@ fn codec() -> LengthDelimitedCodec {
 /// # Errors
 /// [`FrameError::Length`] when the value is too long for a frame; `out` is then as before.
 pub fn append<T: Serialize>(out: &mut BytesMut, value: &T) -> Result<(), FrameError> {
-    append_octets(out, postcard::to_stdvec(value).map_err(FrameError::Encode)?)
+    append_octets(out, encoded(value)?)
 }
 
 /// Appends a first frame: magic, version, value.
@@ -61,10 +61,12 @@ pub fn append<T: Serialize>(out: &mut BytesMut, value: &T) -> Result<(), FrameEr
 /// # Errors
 /// As [`append`].
 pub fn append_hello<T: Serialize>(out: &mut BytesMut, value: &T) -> Result<(), FrameError> {
-    append_octets(
-        out,
-        postcard::to_stdvec(&(MAGIC, VERSION, value)).map_err(FrameError::Encode)?,
-    )
+    append_octets(out, encoded(&(MAGIC, VERSION, value))?)
+}
+
+/// Room from the start for every frame with a PIN: growing would leave copies of it behind.
+fn encoded<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
+    postcard::to_extend(value, Vec::with_capacity(1024)).map_err(FrameError::Encode)
 }
 
 fn append_octets(out: &mut BytesMut, octets: Vec<u8>) -> Result<(), FrameError> {

@@ -159,7 +159,11 @@ impl Supervision {
         self.show(TokenState::Ready { info }, Some(Arc::clone(connection)));
         let end = self.watch(connection).await;
         if matches!(end, Err(End::Stopped)) {
-            self.show(TokenState::Stopped, None);
+            // No new request; the state says so only when the worker is gone.
+            self.view.send_replace(View {
+                state: TokenState::Stopped,
+                connection: None,
+            });
             // Nothing more is sent; what is in flight is answered by its deadline, or the call hangs.
             drop(timeout(self.spec.hang_after + MARGIN, connection.drained()).await);
         }

@@ -315,10 +315,6 @@ struct PublicHalf {
 #[derive(Sequence)]
 struct RsaPublicKey<'a> {
     modulus: UintRef<'a>,
-    #[expect(
-        dead_code,
-        reason = "part of the sequence; the modulus alone tells keys apart"
-    )]
     public_exponent: UintRef<'a>,
 }
 

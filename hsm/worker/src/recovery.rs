@@ -155,15 +155,16 @@ fn remedy_for(code: RvError) -> Remedy {
 
 /// Function and code by their names in the standard; a vendor's code in hexadecimal.
 pub(crate) fn code(error: &Error) -> TokenCode {
-    match error {
-        Error::Pkcs11(code, function) => TokenCode {
+    if let Error::Pkcs11(code, function) = error {
+        TokenCode {
             function: format!("C_{function:?}"),
             code: code_name(*code),
-        },
-        other => TokenCode {
+        }
+    } else {
+        TokenCode {
             function: "the library".into(),
-            code: other.to_string(),
-        },
+            code: error.to_string(),
+        }
     }
 }
 

@@ -112,7 +112,9 @@ impl IssuerCertificate {
             issuer: Name::parse(tbs.issuer)?,
             not_before: timestamp(tbs.not_before)?,
             not_after: timestamp(tbs.not_after)?,
-            public_key: IssuerPublicKey::new(PublicKey::parse(tbs.spki).map_err(CertificateError::Key)?),
+            public_key: IssuerPublicKey::new(
+                PublicKey::parse(tbs.spki).map_err(CertificateError::Key)?,
+            ),
             path_length: constraints.path_len_constraint,
             subject_key_id,
         })
@@ -232,6 +234,7 @@ impl IssuerCertificate {
 /// The last day that RFC 5280, section 4.1.2.5 gives to certificates without an expiry date lies a few
 /// hours after the last instant of `jiff`; it is taken as that instant.
 fn timestamp(time: Time) -> Result<Timestamp, CertificateError> {
-    let seconds = i64::try_from(time.to_unix_duration().as_secs()).map_err(|_| CertificateError::Validity)?;
+    let seconds =
+        i64::try_from(time.to_unix_duration().as_secs()).map_err(|_| CertificateError::Validity)?;
     Ok(Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX))
 }

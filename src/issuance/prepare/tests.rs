@@ -1,7 +1,12 @@
+//! Windows of validity, strangers, sizes, seals, and the property that holds for all.
+
 use futures::executor::block_on;
+use proptest::prelude::*;
 
 use super::*;
 use crate::issuance::{Profile, VerifiedCsr, Wanted, testing::*};
+
+mod golden;
 
 /// The time of every test: 2023-11-14, a little after a full second.
 fn now() -> Timestamp {
@@ -14,16 +19,272 @@ fn issuer(authority: &Authority) -> Arc<Issuer> {
     Arc::new(Issuer::new(authority.chain(), Profile::default(), None).unwrap())
 }
 
-fn prepare(request: &Request, key: &TestKey, authority: &Authority, wanted: &Wanted<'_>) -> Result<PreparedCertificate, PrepareError> {
+fn prepare(
+    request: &Request,
+    key: &TestKey,
+    authority: &Authority,
+    wanted: &Wanted<'_>,
+) -> Result<PreparedCertificate, PrepareError> {
     let issuer = issuer(authority);
     let csr = VerifiedCsr::parse(request.pem(key).as_bytes()).unwrap();
     let params = issuer.profile().admit(&csr, wanted).unwrap();
     PreparedCertificate::prepare(&params, &issuer, now(), Serial::from_random(SERIAL))
 }
 
-fn refusal(request: &Request, key: &TestKey, authority: &Authority, wanted: &Wanted<'_>) -> RefusalReason {
+fn refusal(
+    request: &Request,
+    key: &TestKey,
+    authority: &Authority,
+    wanted: &Wanted<'_>,
+) -> RefusalReason {
     match prepare(request, key, authority, wanted) {
         Err(PrepareError::Refused(refusal)) => refusal.reason(),
         other => panic!("not refused: {other:?}"),
     }
+}
+
+/// A request that passes with every authority here.
+fn leaf(key: &TestKey) -> Request {
+    Request::new("leaf", key).names(&[(DNS, b"a.example")])
+}
+
+#[test]
+fn every_kind_of_leaf_under_every_kind_of_issuer_is_sealed_and_carries_the_bytes_of_its_csr() {
+    for issuing in TestKey::each_kind() {
+        let authority = Authority::builder("root").key(issuing).root();
+        for key in TestKey::each_kind() {
+            if key.spki() == issuing.spki() {
+                continue;
+            }
+            let request = leaf(key);
+            let prepared = prepare(&request, key, &authority, &DEFAULT).unwrap();
+            let tbs = prepared.tbs.clone();
+            let issued = block_on(prepared.issue(issuing)).unwrap();
+            let contains = |part: &[u8]| {
+                issued
+                    .der()
+                    .windows(part.len())
+                    .any(|window| window == part)
+            };
+            assert!(contains(&tbs), "what was linted is what was sealed");
+            assert!(contains(&request.subject));
+            assert!(contains(&request.spki));
+            assert!(contains(&san(&[(DNS, b"a.example")])));
+            assert!(contains(authority.subject()));
+        }
+    }
+}
+
+#[test]
+fn the_same_arguments_give_the_same_bytes_and_another_serial_gives_others() {
+    let root = Authority::root("root");
+    let key = TestKey::p256();
+    let csr = VerifiedCsr::parse(leaf(&key).pem(&key).as_bytes()).unwrap();
+    let issuer = issuer(&root);
+    let params = issuer.profile().admit(&csr, &DEFAULT).unwrap();
+    let tbs = |serial| {
+        PreparedCertificate::prepare(&params, &issuer, now(), Serial::from_random(serial))
+            .unwrap()
+            .tbs
+    };
+    assert_eq!(tbs(SERIAL), tbs(SERIAL));
+    assert_ne!(tbs(SERIAL), tbs([1; 16]));
+}
+
+#[test]
+fn backdating_moves_the_window_and_keeps_its_length() {
+    let root = Authority::root("root");
+    let key = TestKey::p256();
+    let table = [
+        (SignedDuration::from_hours(24), 60),
+        // A tenth of five minutes.
+        (SignedDuration::from_mins(5), 30),
+    ];
+    for (duration, backdate) in table {
+        let prepared = prepare(&leaf(&key), &key, &root, &lasting(duration)).unwrap();
+        assert_eq!(prepared.not_before(), at(1_700_000_000 - backdate));
+        assert_eq!(prepared.not_after(), prepared.not_before() + duration);
+    }
+}
+
+#[test]
+fn the_window_never_leaves_that_of_the_issuing_certificate() {
+    let day = SignedDuration::from_hours(24);
+    let key = TestKey::p256();
+    let young = Authority::builder("root")
+        .validity(at(1_699_999_990), at(1_800_000_000))
+        .root();
+    let prepared = prepare(&leaf(&key), &key, &young, &lasting(day)).unwrap();
+    assert_eq!(prepared.not_before(), at(1_699_999_990));
+    assert_eq!(prepared.not_after(), at(1_699_999_990) + day);
+    // One second too short, then just long enough.
+    let ends = |second| {
+        Authority::builder("root")
+            .validity(at(0), at(second))
+            .root()
+    };
+    let last = 1_700_000_000 - 60 + day.as_secs();
+    assert_eq!(
+        refusal(&leaf(&key), &key, &ends(last - 1), &lasting(day)),
+        RefusalReason::ExceedsCaValidity
+    );
+    assert_eq!(
+        prepare(&leaf(&key), &key, &ends(last), &lasting(day))
+            .unwrap()
+            .not_after(),
+        at(last)
+    );
+}
+
+#[test]
+fn nothing_is_prepared_while_the_issuer_is_out_of_its_time() {
+    let expired = Authority::builder("root").validity(at(0), at(1_000)).root();
+    let key = TestKey::p256();
+    let error = prepare(&leaf(&key), &key, &expired, &DEFAULT).unwrap_err();
+    assert_eq!(error.fault(), Fault::Issuer);
+    assert!(matches!(
+        error,
+        PrepareError::Issuer(ChainError::Expired { .. })
+    ));
+}
+
+#[test]
+fn a_leaf_is_a_stranger_to_its_issuer() {
+    let root = Authority::root("root");
+    let key = TestKey::p256();
+    assert_eq!(
+        refusal(&leaf(root.key()), root.key(), &root, &DEFAULT),
+        RefusalReason::IssuerKeyReuse
+    );
+    assert_eq!(
+        refusal(&Request::new("root", &key), &key, &root, &DEFAULT),
+        RefusalReason::BadSubject
+    );
+}
+
+#[test]
+fn a_certificate_that_cert_manager_could_not_read_is_too_large() {
+    let root = Authority::root("root");
+    let key = TestKey::p256();
+    let long = format!("https://a.example/{}", "x".repeat(300));
+    let names = vec![(URI, long.as_bytes()); 100];
+    assert_eq!(
+        refusal(&leaf_with(&names, &key), &key, &root, &DEFAULT),
+        RefusalReason::TooLarge
+    );
+}
+
+fn leaf_with(names: &[(u8, &[u8])], key: &TestKey) -> Request {
+    Request::new("leaf", key).names(names)
+}
+
+#[test]
+fn a_signature_of_another_key_or_a_damaged_one_is_never_released() {
+    let root = Authority::root("root");
+    let other = Authority::root("root");
+    let key = TestKey::p256();
+    let prepared = || prepare(&leaf(&key), &key, &root, &DEFAULT).unwrap();
+    let error = block_on(prepared().issue(other.key())).unwrap_err();
+    assert!(matches!(error, IssueError::Unverified(_)));
+    assert_eq!(error.fault(), Fault::Bug);
+    let tbs = prepared().tbs;
+    let good = root.key().sign(root.key().scheme(), &tbs);
+    assert!(
+        prepared()
+            .seal(&Signature::from_octets(good.clone()))
+            .is_ok()
+    );
+    for index in 0..good.len() {
+        let mut damaged = good.clone();
+        damaged[index] ^= 1;
+        assert!(
+            prepared().seal(&Signature::from_octets(damaged)).is_err(),
+            "octet {index}"
+        );
+    }
+}
+
+#[test]
+fn a_signer_without_answer_decides_who_acts() {
+    let root = Authority::root("root");
+    let key = TestKey::p256();
+    let prepared = prepare(&leaf(&key), &key, &root, &DEFAULT).unwrap();
+    assert_eq!(
+        block_on(prepared.issue(&Unwilling)).unwrap_err().fault(),
+        Fault::Passing
+    );
+}
+
+#[test]
+fn the_chain_goes_with_the_leaf_and_the_root_stays_apart() {
+    let root = Authority::root("root");
+    let issuing = root.subordinate("issuing");
+    let chain =
+        crate::issuance::IssuerChain::parse(bundle(&[&issuing, &root]).as_bytes(), None).unwrap();
+    let issuer = Arc::new(Issuer::new(chain, Profile::default(), None).unwrap());
+    let key = TestKey::p256();
+    let csr = VerifiedCsr::parse(leaf(&key).pem(&key).as_bytes()).unwrap();
+    let params = issuer.profile().admit(&csr, &DEFAULT).unwrap();
+    let prepared =
+        PreparedCertificate::prepare(&params, &issuer, now(), Serial::from_random(SERIAL)).unwrap();
+    let issued = block_on(prepared.issue(issuing.key())).unwrap();
+    assert_eq!(
+        issued.certificate_pem(),
+        pem::encode("CERTIFICATE", issued.der()) + &issuing.pem()
+    );
+    assert_eq!(issued.ca_pem(CaField::Root), Some(root.pem()));
+    assert_eq!(issued.serial_hex(), "5a".repeat(16));
+}
+
+#[test]
+fn the_authority_key_id_is_the_bytes_of_the_ca_or_derived_where_it_has_none() {
+    let key = TestKey::p256();
+    let with = Authority::root("root");
+    let tbs = prepare(&leaf(&key), &key, &with, &DEFAULT).unwrap().tbs;
+    assert!(tbs.windows(8).any(|window| window == b"\x80\x06key id"));
+    let without = Authority::builder("root").without_subject_key_id().root();
+    let chain = without.chain();
+    let derived = chain.issuing().authority_key_id();
+    let tbs = prepare(&leaf(&key), &key, &without, &DEFAULT).unwrap().tbs;
+    assert_eq!(derived.len(), 20);
+    assert!(
+        tbs.windows(22)
+            .any(|window| window == [&[0x80, 20], derived.as_slice()].concat())
+    );
+}
+
+proptest! {
+    /// Names of any text, types of any tag: what is admitted passes every lint and carries the bytes of
+    /// the CSR; what is not is a refusal, never a bug of ours.
+    #[test]
+    fn whatever_is_admitted_is_prepared_with_the_bytes_of_its_csr(
+        common in "\\PC{0,70}",
+        kinds in proptest::collection::vec((0x80..0x89_u8, "[a-zA-Z0-9.*@:/ _-]{0,40}"), 0..4),
+        hours in -10_i64..10_000,
+    ) {
+        let authority = fixture();
+        let key = TestKey::each_kind()[1];
+        let mut request = Request::new(&common, key);
+        let names: Vec<(u8, &[u8])> = kinds.iter().map(|(tag, text)| (*tag, text.as_bytes())).collect();
+        if !names.is_empty() {
+            request = request.names(&names);
+        }
+        let Ok(csr) = VerifiedCsr::parse(request.pem(key).as_bytes()) else { return Ok(()) };
+        let issuer = issuer(authority);
+        let Ok(params) = issuer.profile().admit(&csr, &lasting(SignedDuration::from_hours(hours))) else { return Ok(()) };
+        match PreparedCertificate::prepare(&params, &issuer, now(), Serial::from_random(SERIAL)) {
+            Ok(prepared) => {
+                let contains = |part: &[u8]| prepared.tbs.windows(part.len()).any(|window| window == part);
+                prop_assert!(contains(&request.subject));
+                prop_assert!(contains(&request.spki));
+                prop_assert!(names.is_empty() || contains(&san(&names)));
+            }
+            Err(error) => prop_assert_eq!(error.fault(), Fault::Request, "{}", error),
+        }
+    }
+}
+
+fn fixture() -> &'static Authority {
+    static ROOT: std::sync::OnceLock<Authority> = std::sync::OnceLock::new();
+    ROOT.get_or_init(|| Authority::root("root"))
 }

@@ -1,1 +1,51 @@
-//! Not written yet.
+//! A real Kubernetes control plane with cert-manager on it, for tests, demo and benchmarks.
+//!
+//! [`ControlPlane`] runs etcd and kube-apiserver as plain processes in a folder of its own, [`CertManager`] adds
+//! cert-manager: its CRDs, its webhook configurations, the RBAC that its chart renders, and its own controllers and
+//! webhook. These are cert-manager's own packages, assembled into one program by us (`tests/tools/cert-manager`),
+//! since its release's main packages are not available as Go modules.
+//!
+//! Nobody but the harness is an administrator: every process under test gets a kubeconfig of the identity that it
+//! has in production ([`ControlPlane::service_account`]), so a missing RBAC rule fails a test. What each one did
+//! stands in the API server's audit log ([`ControlPlane::audit_log`]).
+//!
+//! There is no kubelet and no kube-controller-manager: Pods do not run, nothing is garbage collected, and a deleted
+//! namespace stays `Terminating`.
+//!
+//! Starting takes seconds, so tests may share a control plane in a `static`; each then works in a namespace of its own.
+//! A `static` is never dropped: the kernel kills its processes when the tests end, and the next control plane removes
+//! the folder. A [`kube::Client`] belongs to the runtime that made it, so each test asks for its own.
+//!
+//! The programs are built by `make tools` (see `tests/tools/README.md`).
+//!
+//! ```no_run
+//! use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options};
+//!
+//! # async fn example() -> anyhow::Result<()> {
+//! let plane = ControlPlane::start(Options::default()).await?;
+//! let cert_manager = CertManager::start(&plane, CertManagerOptions::default()).await?;
+//! plane.apply("{apiVersion: v1, kind: Namespace, metadata: {name: payments}}").await?;
+//! let writes = plane.audit_log()?.writes().on("namespaces").by("admin");
+//! assert_eq!(writes.len(), 2); // the harness made the namespace `cert-manager` before
+//! # Ok(())
+//! # }
+//! ```
+
+mod audit;
+mod authority;
+mod cert_manager;
+mod folder;
+mod kubeconfig;
+mod plane;
+mod poll;
+mod ports;
+mod process;
+mod tools;
+
+pub use audit::{AuditEvent, AuditLog, ObjectRef, ResponseStatus, User};
+pub use cert_manager::{CertManager, CertManagerOptions};
+pub use plane::{ControlPlane, Options};
+pub use poll::until;
+pub use process::{Process, Program};
+pub use rustix::process::Signal;
+pub use tools::Tools;

@@ -1,2 +1,15 @@
-//! x
-fn main() {}
+//! The worker and its client against real SoftHSM tokens.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy.toml allows these in test functions; what they share may fail the same way"
+)]
+
+mod faults;
+mod fixture;
+mod keys;
+mod pin;
+mod signing;
+mod source;

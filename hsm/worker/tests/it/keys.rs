@@ -1,0 +1,97 @@
+//! Exactly one key, or an error that lists what matched.
+
+use hsm::{Fault, HsmError, KeySelector};
+use softhsm_test_helpers::KeyKind;
+
+use crate::fixture::{selector, served, soon, token};
+
+fn by_label(label: &str) -> KeySelector {
+    KeySelector {
+        label: Some(label.into()),
+        ..KeySelector::default()
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_found_by_label_by_id_and_by_its_certificates_public_key() {
+    let token = token("keys");
+    let hsm = served(&token);
+    for (id, kind) in [(1_u8, KeyKind::P256), (2, KeyKind::Rsa2048)] {
+        let label = format!("ca-{id}");
+        let key = token.generate_key(&label, &[id], kind).unwrap();
+        let by_id = KeySelector {
+            id: Some(vec![id]),
+            ..KeySelector::default()
+        };
+        let by_public_key = KeySelector {
+            public_key: Some(key.spki_der()),
+            ..KeySelector::default()
+        };
+        for selector in [by_label(&label), by_id, by_public_key, selector(&key)] {
+            let found = hsm.find_key(&selector, soon()).await.unwrap();
+            assert_eq!(found.name().label, label, "{selector:?}");
+            assert_eq!(found.name().id, [id], "{selector:?}");
+            assert_eq!(found.attributes().sensitive, Some(true));
+            assert_eq!(found.attributes().never_extractable, Some(true));
+            assert_eq!(found.attributes().local, Some(true));
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_key_is_an_error_for_the_issuer() {
+    let token = token("keys");
+    token.generate_key("other", &[1], KeyKind::P256).unwrap();
+    let hsm = served(&token);
+    let error = hsm.find_key(&by_label("ca"), soon()).await.unwrap_err();
+    assert!(
+        matches!(&error, HsmError::KeyNotFound { differing } if differing.is_empty()),
+        "{error:?}"
+    );
+    assert_eq!(error.fault(), Fault::Mend);
+}
+
+#[tokio::test]
+async fn several_keys_are_listed_with_label_and_id() {
+    let token = token("keys");
+    let keys = [1, 2].map(|id| token.generate_key("ca", &[id], KeyKind::P256).unwrap());
+    let hsm = served(&token);
+    let error = hsm.find_key(&by_label("ca"), soon()).await.unwrap_err();
+    let HsmError::SeveralKeys { matching } = &error else {
+        panic!("{error:?}")
+    };
+    let mut ids: Vec<_> = matching
+        .iter()
+        .map(|key| (key.label.as_str(), key.id.as_slice()))
+        .collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [("ca", &[1_u8][..]), ("ca", &[2])]);
+    assert_eq!(error.fault(), Fault::Mend);
+    // The certificate tells them apart.
+    let certified = KeySelector {
+        public_key: Some(keys[1].spki_der()),
+        ..by_label("ca")
+    };
+    assert_eq!(
+        hsm.find_key(&certified, soon()).await.unwrap().name().id,
+        [2]
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_match_the_certificate_is_not_found_and_named() {
+    let token = token("keys");
+    token.generate_key("ca", &[1], KeyKind::P256).unwrap();
+    let other = token.generate_key("other", &[2], KeyKind::P256).unwrap();
+    let hsm = served(&token);
+    let mismatched = KeySelector {
+        public_key: Some(other.spki_der()),
+        ..by_label("ca")
+    };
+    let error = hsm.find_key(&mismatched, soon()).await.unwrap_err();
+    let HsmError::KeyNotFound { differing } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(differing.len(), 1);
+    assert_eq!(differing[0].label, "ca");
+}

@@ -1,0 +1,84 @@
+//! A PIN is tried once, and seen nowhere.
+
+use std::{fs, sync::Arc};
+
+use hsm::{Fault, LoginOutcome, Token, TokenState};
+
+use crate::fixture::{Gate, soon, spec, token, until, workers};
+
+#[tokio::test]
+async fn a_wrong_pin_is_tried_once_and_again_only_when_asked() {
+    let token = token("pin");
+    let gate = Gate::new("not the pin");
+    let hsm = Token::start(spec(&token), Arc::<Gate>::clone(&gate));
+    until(&hsm, |state| {
+        matches!(state, TokenState::LoginRefused { .. })
+    })
+    .await;
+    let rejected = LoginOutcome::Rejected { locked: false };
+    let error = hsm.random(1, soon()).await.unwrap_err();
+    assert_eq!(error.fault(), Fault::Mend);
+    assert!(error.to_string().contains("CKR_PIN_INCORRECT"), "{error}");
+    assert_eq!(gate.outcomes(), [rejected]);
+
+    gate.set_pin(token.user_pin());
+    hsm.retry_login();
+    until(&hsm, |state| matches!(state, TokenState::Ready { .. })).await;
+    assert_eq!(gate.outcomes(), [rejected, LoginOutcome::Accepted]);
+    assert_eq!(hsm.stats(soon()).await.unwrap().logins, 2);
+}
+
+#[tokio::test]
+async fn the_pin_is_in_no_argument_and_no_environment() {
+    let token = token("pin");
+    let hsm = Token::start(spec(&token), Gate::new(token.user_pin()));
+    until(&hsm, |state| matches!(state, TokenState::Ready { .. })).await;
+    let pid = workers(&token)[0];
+    let process = |file: &str| {
+        String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/{file}")).unwrap()).into_owned()
+    };
+    assert!(
+        process("cmdline").contains("serve"),
+        "the process was looked at"
+    );
+    assert!(!process("cmdline").contains(token.user_pin()));
+    let configuration = &token.env()["SOFTHSM2_CONF"];
+    assert_eq!(
+        process("environ").trim_end_matches('\0'),
+        format!("SOFTHSM2_CONF={configuration}")
+    );
+}
+
+#[tokio::test]
+async fn the_worker_holds_no_descriptor_of_ours() {
+    let token = token("descriptors");
+    let hsm = Token::start(spec(&token), Gate::new(token.user_pin()));
+    until(&hsm, |state| matches!(state, TokenState::Ready { .. })).await;
+    let pid = workers(&token)[0];
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let targets: Vec<_> = descriptors
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .collect();
+    let foreign: Vec<_> = targets
+        .iter()
+        .filter(|target| {
+            let target = target.to_string_lossy();
+            target.starts_with("anon_inode") || target.starts_with("/proc")
+        })
+        .collect();
+    assert!(foreign.is_empty(), "{foreign:?}");
+    let sockets = targets
+        .iter()
+        .filter(|target| target.to_string_lossy().starts_with("socket"))
+        .count();
+    // Standard input and the two halves made of it are all one socket.
+    assert!(
+        sockets <= 3 + usize::from(stderr_is_a_socket()),
+        "{targets:?}"
+    );
+}
+
+fn stderr_is_a_socket() -> bool {
+    fs::read_link("/proc/self/fd/2")
+        .is_ok_and(|target| target.to_string_lossy().starts_with("socket"))
+}

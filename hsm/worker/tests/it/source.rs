@@ -1,0 +1,47 @@
+//! What the sources may not contain.
+
+use std::{fs, path::Path};
+
+fn sources(directory: &Path, found: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push((
+                path.display().to_string(),
+                fs::read_to_string(&path).unwrap(),
+            ));
+        }
+    }
+}
+
+#[test]
+fn no_call_destroys_or_changes_a_token_or_logs_out() {
+    let worker = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    sources(&worker.join("src"), &mut found);
+    sources(&worker.parent().unwrap().join("src"), &mut found);
+    assert!(found.len() > 10, "the sources were found");
+    let forbidden = [
+        ".destroy_object(",
+        ".create_object(",
+        ".copy_object(",
+        ".update_attributes(",
+        ".generate_key(",
+        ".generate_key_pair(",
+        ".unwrap_key(",
+        ".derive_key(",
+        ".init_token(",
+        ".init_pin(",
+        ".set_pin(",
+        ".logout(",
+        ".finalize(",
+        "cryptoki_sys",
+    ];
+    for (path, text) in found {
+        for call in forbidden {
+            assert!(!text.contains(call), "{path} contains {call}");
+        }
+    }
+}

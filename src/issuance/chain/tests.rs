@@ -1,0 +1,155 @@
+//! Chains in any order, and what makes one unfit.
+
+use super::*;
+use crate::issuance::testing::*;
+
+fn error(certificates: &[&Authority], roots: Option<&Authority>) -> ChainError {
+    let roots = roots.map(Authority::pem);
+    IssuerChain::parse(
+        bundle(certificates).as_bytes(),
+        roots.as_deref().map(str::as_bytes),
+    )
+    .unwrap_err()
+}
+
+#[test]
+fn a_bundle_in_any_order_becomes_one_chain() {
+    let root = Authority::root("root");
+    let upper = root.subordinate("upper");
+    let issuing = upper.subordinate("issuing");
+    for rest in [[&upper, &root], [&root, &upper]] {
+        let pem = bundle(&[&issuing, rest[0], rest[1]]);
+        let chain = IssuerChain::parse(pem.as_bytes(), None).unwrap();
+        assert!(chain.has_root());
+        assert_eq!(chain.ca_pem(CaField::Root), Some(root.pem()));
+        assert_eq!(chain.ca_pem(CaField::Issuing), Some(issuing.pem()));
+        assert_eq!(
+            chain.ca_pem(CaField::Bundle),
+            Some(bundle(&[&issuing, &upper, &root]))
+        );
+        assert_eq!(chain.ca_pem(CaField::None), None);
+        assert_eq!(chain.intermediates_pem(), bundle(&[&issuing, &upper]));
+    }
+}
+
+#[test]
+fn a_root_may_stand_apart_or_be_missing_or_issue_itself() {
+    let root = Authority::root("root");
+    let issuing = root.subordinate("issuing");
+    let apart = IssuerChain::parse(issuing.pem().as_bytes(), Some(root.pem().as_bytes())).unwrap();
+    assert_eq!(apart.ca_pem(CaField::Root), Some(root.pem()));
+    let missing = IssuerChain::parse(issuing.pem().as_bytes(), None).unwrap();
+    assert_eq!(missing.ca_pem(CaField::Root), None);
+    let alone = IssuerChain::parse(root.pem().as_bytes(), Some(root.pem().as_bytes())).unwrap();
+    assert_eq!(alone.ca_pem(CaField::Root), Some(root.pem()));
+    assert_eq!(alone.intermediates_pem(), "");
+}
+
+#[test]
+fn of_two_keys_of_one_name_the_one_that_signed_is_taken() {
+    let old = Authority::root("root");
+    let new = Authority::root("root");
+    let issuing = new.subordinate("issuing");
+    let roots = bundle(&[&old, &new]);
+    let chain = IssuerChain::parse(issuing.pem().as_bytes(), Some(roots.as_bytes())).unwrap();
+    assert_eq!(chain.ca_pem(CaField::Root), Some(new.pem()));
+}
+
+#[test]
+fn a_broken_chain_names_the_certificate() {
+    let root = Authority::root("root");
+    let impostor = Authority::root("root");
+    let issuing = root.subordinate("issuing");
+    let stranger = Authority::root("stranger");
+    assert!(
+        matches!(error(&[&issuing, &impostor], None), ChainError::WrongSigner { subject, .. } if subject == "CN=issuing")
+    );
+    assert!(
+        matches!(error(&[&issuing, &root, &stranger], None), ChainError::NotInChain(s) if s == "CN=stranger")
+    );
+    assert!(
+        matches!(error(&[&root, &issuing], None), ChainError::NotInChain(s) if s == "CN=issuing")
+    );
+    assert!(
+        matches!(error(&[&issuing], Some(&stranger)), ChainError::OtherRoot(s) if s == "CN=issuing")
+    );
+    assert!(
+        matches!(error(&[&issuing], Some(&issuing)), ChainError::NotRoot(s) if s == "CN=issuing")
+    );
+}
+
+#[test]
+fn a_path_length_is_not_exceeded() {
+    let root = Authority::builder("root").path_length(1).root();
+    let upper = root.subordinate("upper");
+    let issuing = upper.subordinate("issuing");
+    assert!(IssuerChain::parse(bundle(&[&upper, &root]).as_bytes(), None).is_ok());
+    assert!(matches!(
+        error(&[&issuing, &upper, &root], None),
+        ChainError::PathLength {
+            allowed: 1,
+            present: 2,
+            ..
+        }
+    ));
+}
+
+#[test]
+fn only_certificates_that_may_sign_certificates_are_fit() {
+    let table: [(Authority, &str); 5] = [
+        (Authority::builder("a").ca(false).root(), "CA:TRUE"),
+        (
+            Authority::builder("a").without_basic_constraints().root(),
+            "CA:TRUE",
+        ),
+        (
+            Authority::builder("a").key_usage(&[0]).root(),
+            "keyCertSign",
+        ),
+        (Authority::builder("a").version(0).root(), "version 3"),
+        (
+            Authority::builder("a").duplicate_extension().root(),
+            "twice",
+        ),
+    ];
+    for (authority, expected) in table {
+        let error = error(&[&authority], None);
+        assert_eq!(error.reason(), RefusalReason::IssuerInvalid);
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains(expected), "{cause}");
+    }
+}
+
+#[test]
+fn other_text_is_refused_and_a_private_key_named() {
+    let parse = |text: &str| IssuerChain::parse(text.as_bytes(), None).unwrap_err();
+    assert!(matches!(parse("x"), ChainError::Pem(PemError::NoBlock)));
+    assert!(
+        matches!(parse(&pem::encode("PRIVATE KEY", &[0])), ChainError::NotCertificate(l) if l == "PRIVATE KEY")
+    );
+    assert!(matches!(
+        parse(&pem::encode("CERTIFICATE", &[0])),
+        ChainError::Certificate { position: 1, .. }
+    ));
+    assert!(matches!(
+        parse(&" ".repeat(MAX_PEM + 1)),
+        ChainError::TooLarge(_)
+    ));
+}
+
+#[test]
+fn validity_is_judged_at_the_time_given() {
+    let root = Authority::root("root");
+    let issuing = Authority::builder("issuing")
+        .validity(at(1_000), at(2_000))
+        .under(&root);
+    let chain = IssuerChain::parse(bundle(&[&issuing, &root]).as_bytes(), None).unwrap();
+    assert!(chain.check_at(at(1_000)).is_ok());
+    assert!(chain.check_at(at(2_000)).is_ok());
+    assert!(
+        matches!(chain.check_at(at(999)), Err(ChainError::NotYetValid { subject, .. }) if subject == "CN=issuing")
+    );
+    let expired = chain.check_at(at(2_001)).unwrap_err();
+    assert_eq!(expired.reason(), RefusalReason::IssuerNotValid);
+    assert!(expired.to_string().contains("CN=issuing"));
+}

@@ -1,0 +1,275 @@
+//! Hostile and odd requests, each with its slug.
+
+use const_oid::db::{
+    rfc5280::{ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE},
+    rfc5912::{ECDSA_WITH_SHA_256, ID_SHA_256, SHA_1_WITH_RSA_ENCRYPTION},
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::issuance::{
+    signature::{Hash, SignatureScheme},
+    testing::*,
+};
+
+const CHALLENGE_PASSWORD: &str = "1.2.840.113549.1.9.7";
+
+fn reason(pem: &str) -> RefusalReason {
+    VerifiedCsr::parse(pem.as_bytes()).unwrap_err().reason()
+}
+
+fn wrap(der: &[u8]) -> String {
+    pem::encode("CERTIFICATE REQUEST", der)
+}
+
+/// The frame of a request around this, with any signature.
+fn around(info: &[u8], algorithm: &[u8], signature: &[u8]) -> String {
+    wrap(&sequence(&[info, algorithm, &bit_string(signature)]))
+}
+
+#[test]
+fn every_scheme_proves_possession() {
+    let rsa = [SignatureScheme::RsaPkcs1, SignatureScheme::RsaPss]
+        .into_iter()
+        .flat_map(|scheme| Hash::ALL.map(scheme))
+        .map(|scheme| (TestKey::rsa(), scheme));
+    let others = TestKey::each_kind().map(|key| (key, key.scheme()));
+    for (key, scheme) in rsa.chain(others) {
+        let mut request = Request::new("leaf", key).names(&[(DNS, b"a.example")]);
+        request.scheme = scheme;
+        let csr = VerifiedCsr::parse(request.pem(key).as_bytes()).unwrap();
+        assert_eq!(csr.subject().der(), request.subject, "{scheme:?}");
+        assert_eq!(csr.public_key().spki_der(), key.spki());
+        assert_eq!(
+            csr.subject_alt_names().unwrap().der(),
+            san(&[(DNS, b"a.example")])
+        );
+    }
+}
+
+#[test]
+fn each_malformed_text_is_refused_under_its_slug() {
+    let key = TestKey::p256();
+    let good = Request::new("leaf", &key).pem(&key);
+    let table = [
+        (String::new(), RefusalReason::BadPem),
+        (
+            good.replace("CERTIFICATE REQUEST", "CERTIFICATE"),
+            RefusalReason::BadPem,
+        ),
+        (format!("{good}junk"), RefusalReason::BadPem),
+        (good.repeat(2), RefusalReason::MultiplePemBlocks),
+        (
+            format!("{}{good}", " ".repeat(MAX_PEM)),
+            RefusalReason::TooLarge,
+        ),
+        (wrap(&[]), RefusalReason::BadDer),
+        (
+            wrap(&[&Request::new("leaf", &key).der(&key)[..], &[5, 0]].concat()),
+            RefusalReason::BadDer,
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(reason(&text), expected, "{text}");
+    }
+    let older = good.replace("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST");
+    assert!(VerifiedCsr::parse(older.as_bytes()).is_ok());
+}
+
+#[test]
+fn each_malformed_request_is_refused_under_its_slug() {
+    let key = TestKey::p256();
+    let request = || Request::new("leaf", &key);
+    let mut second_version = request();
+    second_version.version = vec![1];
+    let mut no_name = request();
+    no_name.subject = vec![0x30, 2, 5, 0];
+    let usage = key_usage(&[0]);
+    let table = [
+        ("version 1", second_version, RefusalReason::BadCsrVersion),
+        ("subject of a NULL", no_name, RefusalReason::BadDer),
+        (
+            "two passwords",
+            request()
+                .attribute(CHALLENGE_PASSWORD, &[&tlv(0x0c, b"a")])
+                .attribute(CHALLENGE_PASSWORD, &[&tlv(0x0c, b"b")]),
+            RefusalReason::DuplicateAttribute,
+        ),
+        (
+            "two extension requests",
+            request()
+                .attribute("1.2.840.113549.1.9.14", &[&sequence(&[])])
+                .extension(ID_CE_KEY_USAGE, &usage),
+            RefusalReason::DuplicateAttribute,
+        ),
+        (
+            "an extension request of two values",
+            request().attribute("1.2.840.113549.1.9.14", &[&sequence(&[]), &sequence(&[])]),
+            RefusalReason::BadDer,
+        ),
+        (
+            "an extension request of none",
+            request().attribute("1.2.840.113549.1.9.14", &[]),
+            RefusalReason::BadDer,
+        ),
+        (
+            "an extension twice",
+            request()
+                .extension(ID_CE_KEY_USAGE, &usage)
+                .extension(ID_CE_KEY_USAGE, &usage),
+            RefusalReason::DuplicateExtension,
+        ),
+        (
+            "keyUsage that is no BIT STRING",
+            request().extension(ID_CE_KEY_USAGE, &[5, 0]),
+            RefusalReason::BadDer,
+        ),
+        (
+            "basicConstraints with BOOLEAN 01",
+            request().extension(ID_CE_BASIC_CONSTRAINTS, &sequence(&[&[1, 1, 1]])),
+            RefusalReason::BadDer,
+        ),
+        (
+            "SAN of no names",
+            request().names(&[]),
+            RefusalReason::BadSan,
+        ),
+        (
+            "IP of five octets",
+            request().names(&[(IP, &[1, 2, 3, 4, 5])]),
+            RefusalReason::BadSan,
+        ),
+    ];
+    for (name, request, expected) in table {
+        assert_eq!(reason(&request.pem(&key)), expected, "{name}");
+    }
+}
+
+#[test]
+fn attributes_in_any_order_are_verified_over_the_bytes_that_were_signed() {
+    let key = TestKey::p256();
+    // A SET OF in DER is sorted; a decoder that sorts and encodes again would report a bad signature.
+    let request = Request::new("leaf", &key)
+        .attribute(CHALLENGE_PASSWORD, &[&tlv(0x0c, b"zzzz")])
+        .attribute("1.2.3", &[&tlv(0x0c, b"a")]);
+    assert!(VerifiedCsr::parse(request.pem(&key).as_bytes()).is_ok());
+}
+
+#[test]
+fn extensions_that_matter_to_nobody_are_dropped() {
+    let key = TestKey::p256();
+    let request = Request::new("leaf", &key).extension(oid("1.2.3.4"), &[5, 0]);
+    let csr = VerifiedCsr::parse(request.pem(&key).as_bytes()).unwrap();
+    assert_eq!(csr.asked(), &Asked::default());
+}
+
+#[test]
+fn each_signature_that_proves_nothing_is_refused_under_its_slug() {
+    let key = TestKey::p256();
+    let rsa = TestKey::rsa();
+    let info = Request::new("leaf", &key).info();
+    let signature = key.sign(key.scheme(), &info);
+    let identifier = |kind, parameters: &[u8]| sequence(&[&oid_der(kind), parameters]);
+    let plain = identifier(ECDSA_WITH_SHA_256, &[]);
+    let mut damaged = signature.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    let table = [
+        (around(&info, &plain, &damaged), RefusalReason::BadSignature),
+        (around(&info, &plain, &[]), RefusalReason::BadSignature),
+        (
+            around(&Request::new("other", &key).info(), &plain, &signature),
+            RefusalReason::BadSignature,
+        ),
+        (
+            around(&Request::new("leaf", rsa).info(), &plain, &signature),
+            RefusalReason::BadSignature,
+        ),
+        (
+            around(
+                &info,
+                &identifier(SHA_1_WITH_RSA_ENCRYPTION, &[5, 0]),
+                &signature,
+            ),
+            RefusalReason::WeakSignatureAlgorithm,
+        ),
+        (
+            around(
+                &info,
+                &identifier(oid("1.2.840.10045.4.1"), &[]),
+                &signature,
+            ),
+            RefusalReason::WeakSignatureAlgorithm,
+        ),
+        (
+            around(&info, &identifier(ECDSA_WITH_SHA_256, &[5, 0]), &signature),
+            RefusalReason::UnsupportedSignatureAlgorithm,
+        ),
+        (
+            around(&info, &identifier(ID_SHA_256, &[]), &signature),
+            RefusalReason::UnsupportedSignatureAlgorithm,
+        ),
+        // id-alg-unsigned (RFC 9925).
+        (
+            around(&info, &identifier(oid("1.3.6.1.5.5.7.6.36"), &[]), &[]),
+            RefusalReason::UnsupportedSignatureAlgorithm,
+        ),
+        (
+            around(&info, &sequence(&[]), &signature),
+            RefusalReason::BadDer,
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(reason(&text), expected, "{text}");
+    }
+}
+
+#[test]
+fn an_unfit_key_is_refused_before_its_signature_is_looked_at() {
+    let key = TestKey::p256();
+    let mut request = Request::new("leaf", &key);
+    let short = rsa_public_key(&[0xff; 128], &[1, 0, 1]);
+    request.spki = spki(
+        const_oid::db::rfc5912::RSA_ENCRYPTION,
+        Some(vec![5, 0]),
+        &short,
+    );
+    assert_eq!(reason(&request.pem(&key)), RefusalReason::WeakKey);
+}
+
+#[test]
+fn under_a_small_order_key_any_message_would_verify_and_is_refused() {
+    // The neutral element as key and as R, and S = 0, satisfy the equation for every message.
+    let mut neutral = [0; 32];
+    neutral[0] = 1;
+    let key = TestKey::p256();
+    let mut request = Request::new("leaf", &key);
+    request.spki = spki(const_oid::db::rfc8410::ID_ED_25519, None, &neutral);
+    let forged = [neutral, [0; 32]].concat();
+    let algorithm = SignatureScheme::Ed25519.to_der().unwrap();
+    assert_eq!(
+        reason(&around(&request.info(), &algorithm, &forged)),
+        RefusalReason::WeakKey
+    );
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_octets_never_panic(octets in proptest::collection::vec(any::<u8>(), 0..600)) {
+        prop_assert!(VerifiedCsr::parse(&octets).is_err());
+        prop_assert!(VerifiedCsr::parse(wrap(&octets).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_request_with_octets_changed_is_refused(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), 1..=255_u8), 1..4),
+    ) {
+        let key = TestKey::each_kind()[1];
+        let good = Request::new("leaf", key).names(&[(DNS, b"a.example")]).der(key);
+        let mut der = good.clone();
+        for (index, change) in changes {
+            *index.get_mut(&mut der) ^= change;
+        }
+        // Changes may cancel each other out.
+        prop_assert_eq!(VerifiedCsr::parse(wrap(&der).as_bytes()).is_ok(), der == good);
+    }
+}

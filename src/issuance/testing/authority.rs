@@ -1,0 +1,196 @@
+//! Certificate authorities, fit and unfit.
+
+use const_oid::db::rfc5280::{
+    ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE, ID_CE_SUBJECT_KEY_IDENTIFIER,
+};
+use der::{DateTime, Encode as _};
+use jiff::Timestamp;
+use x509_cert::time::Time;
+
+use super::{TestKey, bit_string, common_name, extension, integer, key_usage, sequence, tlv};
+use crate::issuance::{IssuerChain, pem};
+
+pub(in crate::issuance) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// A CA certificate and its key.
+pub(in crate::issuance) struct Authority {
+    subject: Vec<u8>,
+    key: &'static TestKey,
+    der: Vec<u8>,
+}
+
+pub(in crate::issuance) struct AuthorityBuilder {
+    subject: Vec<u8>,
+    key: &'static TestKey,
+    version: u8,
+    validity: (Timestamp, Timestamp),
+    constraints: Option<(bool, Option<u8>)>,
+    key_usage: Vec<u8>,
+    subject_key_id: Option<Vec<u8>>,
+    duplicate: bool,
+}
+
+impl Authority {
+    pub(in crate::issuance) fn builder(subject: &str) -> AuthorityBuilder {
+        AuthorityBuilder {
+            subject: common_name(subject),
+            key: Box::leak(Box::new(TestKey::p256())),
+            version: 2,
+            validity: (at(0), at(4_000_000_000)),
+            constraints: Some((true, None)),
+            key_usage: vec![5, 6],
+            subject_key_id: Some(b"key id".to_vec()),
+            duplicate: false,
+        }
+    }
+
+    pub(in crate::issuance) fn root(subject: &str) -> Self {
+        Self::builder(subject).root()
+    }
+
+    pub(in crate::issuance) fn subordinate(&self, subject: &str) -> Self {
+        Self::builder(subject).under(self)
+    }
+
+    pub(in crate::issuance) fn pem(&self) -> String {
+        pem::encode("CERTIFICATE", &self.der)
+    }
+
+    pub(in crate::issuance) fn subject(&self) -> &[u8] {
+        &self.subject
+    }
+
+    pub(in crate::issuance) const fn key(&self) -> &'static TestKey {
+        self.key
+    }
+
+    /// A chain of this certificate alone.
+    pub(in crate::issuance) fn chain(&self) -> IssuerChain {
+        IssuerChain::parse(self.pem().as_bytes(), None).unwrap()
+    }
+}
+
+pub(in crate::issuance) fn bundle(authorities: &[&Authority]) -> String {
+    authorities
+        .iter()
+        .map(|authority| authority.pem())
+        .collect()
+}
+
+impl AuthorityBuilder {
+    pub(in crate::issuance) fn key(self, key: &'static TestKey) -> Self {
+        Self { key, ..self }
+    }
+
+    pub(in crate::issuance) fn version(self, version: u8) -> Self {
+        Self { version, ..self }
+    }
+
+    pub(in crate::issuance) fn validity(self, from: Timestamp, to: Timestamp) -> Self {
+        Self {
+            validity: (from, to),
+            ..self
+        }
+    }
+
+    pub(in crate::issuance) fn ca(self, ca: bool) -> Self {
+        Self {
+            constraints: Some((ca, None)),
+            ..self
+        }
+    }
+
+    pub(in crate::issuance) fn path_length(self, length: u8) -> Self {
+        Self {
+            constraints: Some((true, Some(length))),
+            ..self
+        }
+    }
+
+    pub(in crate::issuance) fn without_basic_constraints(self) -> Self {
+        Self {
+            constraints: None,
+            ..self
+        }
+    }
+
+    pub(in crate::issuance) fn key_usage(self, bits: &[u8]) -> Self {
+        Self {
+            key_usage: bits.to_vec(),
+            ..self
+        }
+    }
+
+    pub(in crate::issuance) fn without_subject_key_id(self) -> Self {
+        Self {
+            subject_key_id: None,
+            ..self
+        }
+    }
+
+    pub(in crate::issuance) fn duplicate_extension(self) -> Self {
+        Self {
+            duplicate: true,
+            ..self
+        }
+    }
+
+    pub(in crate::issuance) fn root(self) -> Authority {
+        self.signed(None)
+    }
+
+    pub(in crate::issuance) fn under(self, issuer: &Authority) -> Authority {
+        self.signed(Some(issuer))
+    }
+
+    fn signed(self, issuer: Option<&Authority>) -> Authority {
+        let (issuer, key) = issuer.map_or((&self.subject, self.key), |issuer| {
+            (&issuer.subject, issuer.key)
+        });
+        let scheme = key.scheme();
+        let algorithm = scheme.to_der().unwrap();
+        let mut extensions = Vec::new();
+        if let Some((ca, length)) = self.constraints {
+            let ca = if ca { vec![1, 1, 0xff] } else { Vec::new() };
+            let length = length.map(|length| integer(&[length])).unwrap_or_default();
+            extensions.push(extension(
+                ID_CE_BASIC_CONSTRAINTS,
+                true,
+                &sequence(&[&ca, &length]),
+            ));
+        }
+        let usage = extension(ID_CE_KEY_USAGE, true, &key_usage(&self.key_usage));
+        if self.duplicate {
+            extensions.push(usage.clone());
+        }
+        extensions.push(usage);
+        if let Some(id) = &self.subject_key_id {
+            extensions.push(extension(ID_CE_SUBJECT_KEY_IDENTIFIER, false, &tlv(4, id)));
+        }
+        let time = |timestamp: Timestamp| {
+            let unix = std::time::Duration::from_secs(timestamp.as_second().unsigned_abs());
+            Time::from(DateTime::from_unix_duration(unix).unwrap())
+                .to_der()
+                .unwrap()
+        };
+        let tbs = sequence(&[
+            &tlv(0xa0, &integer(&[self.version])),
+            &integer(&[1, 2, 3]),
+            &algorithm,
+            issuer,
+            &sequence(&[&time(self.validity.0), &time(self.validity.1)]),
+            &self.subject,
+            self.key.spki(),
+            &tlv(0xa3, &tlv(0x30, &extensions.concat())),
+        ]);
+        let signature = key.sign(scheme, &tbs);
+        let der = sequence(&[&tbs, &algorithm, &bit_string(&signature)]);
+        Authority {
+            subject: self.subject,
+            key: self.key,
+            der,
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! cert-manager on a control plane: its CRDs, its chart's RBAC and webhook configurations, its processes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use base64ct::{Base64, Encoding};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, PostParams};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::authority::Pair;
+use crate::kubeconfig;
+use crate::plane::ControlPlane;
+use crate::poll::until;
+use crate::ports::{free_ports, retry_on_taken_port};
+use crate::process::{Process, Program};
+
+/// cert-manager's own, and the chart's name and release.
+const NAMESPACE: &str = "cert-manager";
+const READY: Duration = Duration::from_secs(60);
+
+/// The kinds of objects that the processes need; there is no kubelet for the rest of the chart.
+const NEEDED: [&str; 7] = [
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "MutatingWebhookConfiguration",
+    "Role",
+    "RoleBinding",
+    "ServiceAccount",
+    "ValidatingWebhookConfiguration",
+];
+
+/// How cert-manager differs from its defaults.
+#[derive(Clone, Debug)]
+pub struct CertManagerOptions {
+    /// Whether the approver runs and has its RBAC (default), as with the chart's `disableAutoApproval`.
+    pub approver: bool,
+    /// The chart's `approveSignerNames`: what the approver may approve. By default cert-manager's own two kinds and ours.
+    pub approve_signer_names: Vec<String>,
+    /// Feature gates of the controllers and the webhook, by default none.
+    pub feature_gates: Vec<String>,
+    /// Whether annotated Gateways get Certificates; needs the Gateway API's CRDs. By default not.
+    pub gateway_api: bool,
+    /// Wait after the first failed request of a Certificate; by default cert-manager's one hour.
+    pub minimum_backoff: Option<Duration>,
+    /// Namespace of the Secrets of ClusterIssuers, by default `cert-manager`.
+    pub cluster_resource_namespace: String,
+}
+
+impl Default for CertManagerOptions {
+    fn default() -> Self {
+        let signers = [
+            "issuers.cert-manager.io/*",
+            "clusterissuers.cert-manager.io/*",
+            "pkcs11issuers.pkcs11-issuer.dev/*",
+            "pkcs11clusterissuers.pkcs11-issuer.dev/*",
+        ];
+        Self {
+            approver: true,
+            approve_signer_names: signers.map(str::to_owned).to_vec(),
+            feature_gates: Vec::new(),
+            gateway_api: false,
+            minimum_backoff: None,
+            cluster_resource_namespace: NAMESPACE.to_owned(),
+        }
+    }
+}
+
+/// cert-manager's controllers and webhook, running under the service accounts of its chart. Dropping it ends them.
+#[derive(Debug)]
+pub struct CertManager {
+    controller: Process,
+    webhook: Process,
+    admin: PathBuf,
+}
+
+impl CertManager {
+    /// Installs cert-manager, starts it, and waits until its webhook answers.
+    ///
+    /// # Errors
+    ///
+    /// When a program is not built, an object is refused, or the webhook does not answer within a minute.
+    pub async fn start(plane: &ControlPlane, options: CertManagerOptions) -> Result<Self> {
+        retry_on_taken_port(|| Self::try_start(plane, &options)).await
+    }
+
+    async fn try_start(plane: &ControlPlane, options: &CertManagerOptions) -> Result<Self> {
+        let [port] = free_ports()?;
+        let (serving, ca) = plane.serving_certificate("cert-manager-webhook")?;
+        let ((), objects) =
+            tokio::try_join!(install_crds(plane), render_chart(plane, options, port, &ca))?;
+        plane.apply(&objects).await?;
+        let cert_manager = Self {
+            webhook: start_webhook(plane, options, port, &serving)?,
+            controller: start_controller(plane, options)?,
+            admin: plane.admin_kubeconfig(),
+        };
+        cert_manager.webhook_answers().await?;
+        Ok(cert_manager)
+    }
+
+    /// The process with the controllers.
+    pub fn controller(&self) -> &Process {
+        &self.controller
+    }
+
+    /// The process with the admission webhooks.
+    pub fn webhook(&self) -> &Process {
+        &self.webhook
+    }
+
+    /// Freezes the webhook: a write of cert-manager's objects stays in flight until [`CertManager::resume_webhook`],
+    /// or until the API server gives up after the webhook's timeout.
+    ///
+    /// # Errors
+    ///
+    /// When the webhook does not run.
+    pub fn pause_webhook(&self) -> Result<()> {
+        self.webhook.signal(Signal::STOP)
+    }
+
+    /// Lets a frozen webhook go on.
+    ///
+    /// # Errors
+    ///
+    /// When the webhook does not run.
+    pub fn resume_webhook(&self) -> Result<()> {
+        self.webhook.signal(Signal::CONT)
+    }
+
+    /// Kills the webhook: each write of cert-manager's objects is refused with status 500.
+    pub fn stop_webhook(&self) {
+        self.webhook.kill();
+    }
+
+    /// Starts the webhook again and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// When it ends or does not answer within a minute.
+    pub async fn start_webhook(&self) -> Result<()> {
+        retry_on_taken_port(async || {
+            self.webhook.restart()?;
+            self.webhook_answers().await
+        })
+        .await
+    }
+
+    /// A dry run passes through the webhook as the real thing does.
+    async fn webhook_answers(&self) -> Result<()> {
+        let issuer = json!({
+            "apiVersion": "cert-manager.io/v1",
+            "kind": "Issuer",
+            "metadata": {"name": "does-the-webhook-answer"},
+            "spec": {"selfSigned": {}},
+        });
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("cert-manager.io", "v1", "Issuer"));
+        let client = kubeconfig::client(&self.admin).await?;
+        let issuers = Api::<DynamicObject>::namespaced_with(client, NAMESPACE, &kind);
+        let issuer: DynamicObject = serde_json::from_value(issuer)?;
+        let dry_run = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        until("cert-manager's webhook to answer", READY, async || {
+            self.webhook.check_running()?;
+            self.controller.check_running()?;
+            Ok(issuers.create(&dry_run, &issuer).await.ok())
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+fn start_webhook(
+    plane: &ControlPlane,
+    options: &CertManagerOptions,
+    port: u16,
+    serving: &Pair,
+) -> Result<Process> {
+    let file =
+        |name: &str, content: &str| plane.folder().write(&plane.log_dir().join(name), content);
+    let certificate = file("cert-manager-webhook.crt", &serving.certificate)?;
+    let key = file("cert-manager-webhook.key", &serving.key)?;
+    let program = program(plane, options, "webhook", "cert-manager-webhook")?.args([
+        format!("--secure-port={port}"),
+        format!("--tls-cert-file={}", certificate.display()),
+        format!("--tls-private-key-file={}", key.display()),
+    ]);
+    Process::start("cert-manager-webhook", program, plane.log_dir())
+}
+
+fn start_controller(plane: &ControlPlane, options: &CertManagerOptions) -> Result<Process> {
+    let mut program = program(plane, options, "controller", "cert-manager")?.args([
+        format!("--approver={}", options.approver),
+        format!("--enable-gateway-api={}", options.gateway_api),
+        format!(
+            "--cluster-resource-namespace={}",
+            options.cluster_resource_namespace
+        ),
+    ]);
+    if let Some(wait) = options.minimum_backoff {
+        program = program.args([format!(
+            "--certificate-request-minimum-backoff-duration={}ms",
+            wait.as_millis()
+        )]);
+    }
+    Process::start("cert-manager-controller", program, plane.log_dir())
+}
+
+/// The program with what both commands need, as the service account that the chart gives them.
+fn program(
+    plane: &ControlPlane,
+    options: &CertManagerOptions,
+    command: &str,
+    account: &str,
+) -> Result<Program> {
+    let kubeconfig = plane.service_account(NAMESPACE, account)?;
+    Ok(Program::new(plane.tools().program("cert-manager")?).args([
+        command.to_owned(),
+        format!("--feature-gates={}", options.feature_gates.join(",")),
+        format!("--kubeconfig={}", kubeconfig.display()),
+    ]))
+}
+
+/// Applies the CRDs and waits until the API server serves them, so that no informer meets a kind that is not there.
+async fn install_crds(plane: &ControlPlane) -> Result<()> {
+    let folder = plane.tools().cert_manager_crds()?;
+    let folder = folder
+        .to_str()
+        .context("the path of the CRDs is not UTF-8")?;
+    plane
+        .kubectl(&["apply", "--server-side", "-f", folder])
+        .await?;
+    plane
+        .kubectl(&[
+            "wait",
+            "--for=condition=Established",
+            "--timeout=60s",
+            "-f",
+            folder,
+        ])
+        .await?;
+    Ok(())
+}
+
+/// Renders cert-manager's own chart and keeps what its processes need, the webhook's CA put in.
+async fn render_chart(
+    plane: &ControlPlane,
+    options: &CertManagerOptions,
+    port: u16,
+    ca: &str,
+) -> Result<String> {
+    let values = json!({
+        "approveSignerNames": options.approve_signer_names,
+        "crds": {"enabled": false},
+        "disableAutoApproval": !options.approver,
+        "startupapicheck": {"enabled": false},
+        "webhook": {"url": {"host": format!("127.0.0.1:{port}")}},
+    });
+    let values_path = plane.log_dir().join("cert-manager-values.json");
+    plane.folder().write(&values_path, &values.to_string())?;
+    let output = Command::new(plane.tools().program("helm")?)
+        .args(["template", "cert-manager"])
+        .arg(plane.tools().cert_manager_chart()?)
+        .args(["--namespace", NAMESPACE, "--values"])
+        .arg(&values_path)
+        // Neither the user's plug-ins nor their caches take part.
+        .env("HELM_CONFIG_HOME", plane.log_dir())
+        .env("HELM_CACHE_HOME", plane.log_dir())
+        .env("HELM_DATA_HOME", plane.log_dir())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("run helm")?;
+    if !output.status.success() {
+        bail!(
+            "helm template: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    let rendered = String::from_utf8(output.stdout).context("read what helm prints")?;
+    let objects: Vec<Value> =
+        serde_saphyr::from_multiple(&rendered).context("parse what helm prints")?;
+
+    let mut kept =
+        vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})];
+    for mut object in objects {
+        if !object
+            .get("kind")
+            .and_then(Value::as_str)
+            .is_some_and(|kind| NEEDED.contains(&kind))
+        {
+            continue;
+        }
+        for webhook in object
+            .get_mut("webhooks")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            let client = webhook
+                .get_mut("clientConfig")
+                .and_then(Value::as_object_mut);
+            let client = client.context("a webhook of cert-manager's chart has no clientConfig")?;
+            client.insert(
+                "caBundle".to_owned(),
+                Base64::encode_string(ca.as_bytes()).into(),
+            );
+        }
+        kept.push(object);
+    }
+    Ok(json!({"apiVersion": "v1", "kind": "List", "items": kept}).to_string())
+}

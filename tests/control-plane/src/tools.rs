@@ -1,0 +1,69 @@
+//! Where the programs are that `make tools` has built.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// The folders of the programs, in order of search.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    folders: Vec<PathBuf>,
+}
+
+impl Tools {
+    /// Asks `tests/tools/build --print-path`, which honours `KUBEBUILDER_ASSETS` and builds nothing.
+    ///
+    /// # Errors
+    ///
+    /// When a tool set is not built yet; the message says to run `make tools`.
+    pub fn locate() -> Result<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/build");
+        let output = Command::new(&script)
+            .arg("--print-path")
+            .output()
+            .with_context(|| format!("run {}", script.display()))?;
+        if !output.status.success() {
+            bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        let path = String::from_utf8(output.stdout).context("read the path of the tools")?;
+        Ok(Self {
+            folders: std::env::split_paths(path.trim()).collect(),
+        })
+    }
+
+    /// The full path of a program.
+    ///
+    /// # Errors
+    ///
+    /// When no folder has it.
+    pub fn program(&self, name: &str) -> Result<PathBuf> {
+        self.find(Path::new(name))
+    }
+
+    /// The folder with cert-manager's CRDs.
+    pub(crate) fn cert_manager_crds(&self) -> Result<PathBuf> {
+        self.find(Path::new("../share/crds"))
+    }
+
+    /// The folder with cert-manager's chart.
+    pub(crate) fn cert_manager_chart(&self) -> Result<PathBuf> {
+        self.find(Path::new("../share/chart"))
+    }
+
+    fn find(&self, name: &Path) -> Result<PathBuf> {
+        let Some(found) = self
+            .folders
+            .iter()
+            .map(|folder| folder.join(name))
+            .find(|path| path.exists())
+        else {
+            bail!(
+                "{} is in none of {:?}: run `make tools`",
+                name.display(),
+                self.folders
+            );
+        };
+        Ok(found)
+    }
+}

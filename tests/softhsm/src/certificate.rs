@@ -1,0 +1,162 @@
+//! CA certificates whose signatures are made on a token, good ones and bad ones.
+
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, IsCa, Issuer,
+    KeyUsagePurpose,
+};
+use time::{Duration, OffsetDateTime};
+
+use crate::{Error, TestKey};
+
+/// What a certificate should say. Valid from an hour ago for a year unless told otherwise.
+///
+/// ```
+/// use softhsm_test_helpers::CaProfile;
+/// let expired = CaProfile::named("Old CA").expired();
+/// let no_ca = CaProfile::named("A server").not_a_ca();
+/// # drop((expired, no_ca));
+/// ```
+#[derive(Clone, Debug)]
+pub struct CaProfile {
+    common_name: String,
+    valid_from_hours: i64,
+    valid_to_hours: i64,
+    ca: bool,
+    path_length: Option<u8>,
+}
+
+impl CaProfile {
+    /// A CA of this common name, which is all of its subject.
+    #[must_use]
+    pub fn named(common_name: &str) -> Self {
+        Self {
+            common_name: common_name.into(),
+            valid_from_hours: -1,
+            valid_to_hours: 365 * 24,
+            ca: true,
+            path_length: None,
+        }
+    }
+
+    /// Validity, in hours from now; negative is the past.
+    #[must_use]
+    pub fn valid_hours(self, from: i64, to: i64) -> Self {
+        Self {
+            valid_from_hours: from,
+            valid_to_hours: to,
+            ..self
+        }
+    }
+
+    /// Its validity ended an hour ago.
+    #[must_use]
+    pub fn expired(self) -> Self {
+        self.valid_hours(-48, -1)
+    }
+
+    /// Without `cA` and `keyCertSign`.
+    #[must_use]
+    pub fn not_a_ca(self) -> Self {
+        Self { ca: false, ..self }
+    }
+
+    /// `pathLenConstraint`.
+    #[must_use]
+    pub fn path_length(self, length: u8) -> Self {
+        Self {
+            path_length: Some(length),
+            ..self
+        }
+    }
+
+    fn params(&self) -> CertificateParams {
+        let Self {
+            common_name,
+            valid_from_hours,
+            valid_to_hours,
+            ca,
+            path_length,
+        } = self;
+        let now = OffsetDateTime::now_utc();
+        let mut params = CertificateParams::default();
+        params.not_before = now + Duration::hours(*valid_from_hours);
+        params.not_after = now + Duration::hours(*valid_to_hours);
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, common_name.as_str());
+        params.use_authority_key_identifier_extension = true;
+        if *ca {
+            params.is_ca = IsCa::Ca(path_length.map_or(
+                BasicConstraints::Unconstrained,
+                BasicConstraints::Constrained,
+            ));
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        } else {
+            params.is_ca = IsCa::ExplicitNoCa;
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        }
+        params
+    }
+}
+
+/// A certificate and the key on the token that it is about.
+#[derive(Debug)]
+pub struct CaCertificate {
+    key: TestKey,
+    profile: CertificateParams,
+    certificate: Certificate,
+}
+
+impl TestKey {
+    /// A certificate signed by its own key: a root.
+    ///
+    /// # Errors
+    /// SoftHSM refuses to sign.
+    pub fn self_signed(&self, profile: &CaProfile) -> Result<CaCertificate, Error> {
+        let profile = profile.params();
+        let certificate = profile.self_signed(self).map_err(Error::Certificate)?;
+        Ok(CaCertificate {
+            key: self.clone(),
+            profile,
+            certificate,
+        })
+    }
+}
+
+impl CaCertificate {
+    /// A certificate for `key`, signed on the token by this one's key.
+    ///
+    /// # Errors
+    /// SoftHSM refuses to sign.
+    pub fn issue(&self, key: &TestKey, profile: &CaProfile) -> Result<Self, Error> {
+        let profile = profile.params();
+        let issuer = Issuer::from_params(&self.profile, &self.key);
+        let certificate = profile
+            .signed_by(key, &issuer)
+            .map_err(Error::Certificate)?;
+        Ok(Self {
+            key: key.clone(),
+            profile,
+            certificate,
+        })
+    }
+
+    /// The certificate in PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// The certificate in DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        self.certificate.der()
+    }
+
+    /// The key that the certificate is about.
+    #[must_use]
+    pub fn key(&self) -> &TestKey {
+        &self.key
+    }
+}

@@ -1,0 +1,59 @@
+//! What can go wrong around a test token.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error as ThisError;
+
+/// A token, key or certificate could not be made.
+#[derive(Debug, ThisError)]
+pub enum Error {
+    /// The library is not installed.
+    #[error(
+        "SoftHSM 2 is not installed; on Debian: apt-get install softhsm2, else set SOFTHSM2_MODULE to its library"
+    )]
+    NotInstalled,
+    /// A file or directory.
+    #[error("failed to access {path}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A program of this workspace was neither found nor built.
+    #[error("failed to find or build {program}; build it by `cargo build -p {package}`")]
+    Program {
+        /// Its name.
+        program: String,
+        /// Its package.
+        package: String,
+    },
+    /// The helper process.
+    #[error("failed to run {path}")]
+    Run {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The helper answered something that is no answer.
+    #[error(
+        "the helper's answer cannot be read; rebuild it by `cargo build -p softhsm-test-helpers`"
+    )]
+    Answer(#[source] serde_json::Error),
+    /// The helper refused.
+    #[error("the helper failed: {0}")]
+    Refused(String),
+    /// The helper did something else than it was told.
+    #[error("the helper did something else than it was told")]
+    OtherAnswer,
+    /// No random octets for a PIN.
+    #[error("the system has no random octets")]
+    Random,
+    /// Certificate making.
+    #[error("failed to make a certificate")]
+    Certificate(#[source] rcgen::Error),
+    /// Key encoding.
+    #[error("failed to encode a public key or signature")]
+    Encode(#[source] der::Error),
+}

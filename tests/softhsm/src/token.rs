@@ -1,0 +1,255 @@
+//! A test token and the keys on it.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use der::{Encode, Sequence, asn1::UintRef};
+use rcgen::{PublicKeyData, SignatureAlgorithm, SigningKey};
+
+use crate::{
+    Error, KeyKind, SoftHsm,
+    order::{Report, Task},
+};
+
+/// A token that exists for one test.
+#[derive(Clone)]
+pub struct TestToken {
+    softhsm: SoftHsm,
+    label: String,
+    serial: String,
+    user_pin: String,
+    pin_file: PathBuf,
+}
+
+impl fmt::Debug for TestToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestToken")
+            .field("label", &self.label)
+            .field("serial", &self.serial)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TestToken {
+    pub(crate) fn new(
+        softhsm: SoftHsm,
+        label: String,
+        serial: String,
+        user_pin: String,
+        pin_file: PathBuf,
+    ) -> Self {
+        Self {
+            softhsm,
+            label,
+            serial,
+            user_pin,
+            pin_file,
+        }
+    }
+
+    /// The token's label.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The token's serial number.
+    #[must_use]
+    pub fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    /// The user PIN, for code under test that is given it in memory.
+    #[must_use]
+    pub fn user_pin(&self) -> &str {
+        &self.user_pin
+    }
+
+    /// A file with the user PIN and nothing else, readable by its owner alone.
+    #[must_use]
+    pub fn pin_file(&self) -> &Path {
+        &self.pin_file
+    }
+
+    /// SoftHSM's library.
+    #[must_use]
+    pub fn module(&self) -> &Path {
+        self.softhsm.module()
+    }
+
+    /// What a process must have in its environment to see the token.
+    #[must_use]
+    pub fn env(&self) -> BTreeMap<String, String> {
+        self.softhsm.env()
+    }
+
+    /// The store that the token is in.
+    #[must_use]
+    pub fn softhsm(&self) -> &SoftHsm {
+        &self.softhsm
+    }
+
+    /// Generates a key pair: private half sensitive and not extractable, for signing only.
+    ///
+    /// # Errors
+    /// SoftHSM refuses.
+    pub fn generate_key(&self, label: &str, id: &[u8], kind: KeyKind) -> Result<TestKey, Error> {
+        let task = Task::Generate {
+            serial: self.serial.clone(),
+            user_pin: self.user_pin.clone(),
+            label: label.into(),
+            id: id.into(),
+            kind,
+        };
+        let public = match self.softhsm.run(task)? {
+            Report::Point(point) => point,
+            Report::Rsa { modulus, exponent } => {
+                rsa_public_key(&modulus, &exponent).map_err(Error::Encode)?
+            }
+            Report::Made(_) | Report::Signed(_) | Report::Failed(_) => {
+                return Err(Error::OtherAnswer);
+            }
+        };
+        Ok(TestKey {
+            token: self.clone(),
+            label: label.into(),
+            id: id.into(),
+            kind,
+            public,
+        })
+    }
+}
+
+/// A key pair on a [`TestToken`].
+#[derive(Clone, Debug)]
+pub struct TestKey {
+    token: TestToken,
+    label: String,
+    id: Vec<u8>,
+    kind: KeyKind,
+    /// Content of the SPKI's BIT STRING.
+    public: Vec<u8>,
+}
+
+impl TestKey {
+    /// `CKA_LABEL`.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// `CKA_ID`.
+    #[must_use]
+    pub fn id(&self) -> &[u8] {
+        &self.id
+    }
+
+    /// What kind of key.
+    #[must_use]
+    pub fn kind(&self) -> KeyKind {
+        self.kind
+    }
+
+    /// DER `SubjectPublicKeyInfo`.
+    #[must_use]
+    pub fn spki_der(&self) -> Vec<u8> {
+        self.subject_public_key_info()
+    }
+
+    /// The content of the SPKI's BIT STRING: an `RSAPublicKey`, or a point.
+    #[must_use]
+    pub fn public_octets(&self) -> &[u8] {
+        &self.public
+    }
+
+    /// Signs a message on the token: RSA PKCS#1 v1.5 or ECDSA, with SHA-256 (P-384: SHA-384, P-521: SHA-512), or Ed25519. The
+    /// result is what X.509 carries.
+    ///
+    /// # Errors
+    /// SoftHSM refuses.
+    pub fn sign_message(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
+        let hash = match self.kind {
+            KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 | KeyKind::Ed25519 => None,
+            KeyKind::P256 => Some(&SHA256),
+            KeyKind::P384 => Some(&SHA384),
+            KeyKind::P521 => Some(&SHA512),
+        };
+        let task = Task::Sign {
+            serial: self.token.serial.clone(),
+            user_pin: self.token.user_pin.clone(),
+            label: self.label.clone(),
+            id: self.id.clone(),
+            kind: self.kind,
+            octets: hash.map_or_else(
+                || message.to_vec(),
+                |hash| digest(hash, message).as_ref().to_vec(),
+            ),
+        };
+        let Report::Signed(signature) = self.token.softhsm.run(task)? else {
+            return Err(Error::OtherAnswer);
+        };
+        if hash.is_none() {
+            Ok(signature)
+        } else {
+            ecdsa_sig_value(&signature).map_err(Error::Encode)
+        }
+    }
+}
+
+impl PublicKeyData for TestKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        match self.kind {
+            KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => &rcgen::PKCS_RSA_SHA256,
+            KeyKind::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+            KeyKind::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+            KeyKind::P521 => &rcgen::PKCS_ECDSA_P521_SHA512,
+            KeyKind::Ed25519 => &rcgen::PKCS_ED25519,
+        }
+    }
+}
+
+impl SigningKey for TestKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.sign_message(message)
+            .map_err(|_| rcgen::Error::RemoteKeyError)
+    }
+}
+
+/// RFC 8017, A.1.1.
+#[derive(Sequence)]
+struct RsaPublicKey<'a> {
+    modulus: UintRef<'a>,
+    public_exponent: UintRef<'a>,
+}
+
+fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Result<Vec<u8>, der::Error> {
+    RsaPublicKey {
+        modulus: UintRef::new(modulus)?,
+        public_exponent: UintRef::new(exponent)?,
+    }
+    .to_der()
+}
+
+/// RFC 3279, section 2.2.3.
+#[derive(Sequence)]
+struct EcdsaSigValue<'a> {
+    r: UintRef<'a>,
+    s: UintRef<'a>,
+}
+
+fn ecdsa_sig_value(raw: &[u8]) -> Result<Vec<u8>, der::Error> {
+    let (r, s) = raw.split_at(raw.len() / 2);
+    EcdsaSigValue {
+        r: UintRef::new(r)?,
+        s: UintRef::new(s)?,
+    }
+    .to_der()
+}
