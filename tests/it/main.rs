@@ -1,5 +1,6 @@
 //! The tests that need the whole checkout, the built programs, or programs of others.
 
+// `cfg(test)` tells clippy that what helps a test may panic as the test itself.
 #[cfg(test)]
 mod generated;
 #[cfg(test)]
