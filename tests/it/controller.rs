@@ -27,11 +27,16 @@ async fn own_rig(controller_args: &[&str]) -> Result<Rig> {
     let rig = Rig::start(Options {
         programs: Some(programs()?),
         namespaces: vec![TENANT.to_owned()],
-        controller_args: controller_args.iter().map(|arg| (*arg).to_owned()).collect(),
+        controller_args: controller_args
+            .iter()
+            .map(|arg| (*arg).to_owned())
+            .collect(),
         ..Options::default()
     })
     .await?;
-    rig.cluster().apply_issuer(&issuer(), &rig.authority().issuer_spec()).await?;
+    rig.cluster()
+        .apply_issuer(&issuer(), &rig.authority().issuer_spec())
+        .await?;
     rig.cluster().issuer_is_ready(&issuer()).await?;
     Ok(rig)
 }
@@ -49,18 +54,39 @@ fn issuer() -> IssuerName {
 
 /// The writes that the controller made to the status of one request, as the API server's audit log has them.
 fn status_writes(rig: &Rig, namespace: &str, name: &str) -> Result<usize> {
-    let log = rig.cluster().plane().audit_log()?.writes().by(rig::CONTROLLER);
-    Ok(log.on("certificaterequests.cert-manager.io").of(namespace, name).succeeded().len())
+    let log = rig
+        .cluster()
+        .plane()
+        .audit_log()?
+        .writes()
+        .by(rig::CONTROLLER);
+    Ok(log
+        .on("certificaterequests.cert-manager.io")
+        .of(namespace, name)
+        .succeeded()
+        .len())
 }
 
 /// The reasons of the Events that the controller wrote about one request.
 fn event_reasons(rig: &Rig, namespace: &str, name: &str) -> Result<Vec<String>> {
-    let log = rig.cluster().plane().audit_log()?.writes().by(rig::CONTROLLER).on("events").succeeded();
+    let log = rig
+        .cluster()
+        .plane()
+        .audit_log()?
+        .writes()
+        .by(rig::CONTROLLER)
+        .on("events")
+        .succeeded();
     let about = |event: &Value| {
         event["regarding"]["namespace"] == namespace && event["regarding"]["name"] == name
     };
-    let events = log.iter().filter_map(|event| event.request_object.as_ref()).filter(|event| about(event));
-    Ok(events.filter_map(|event| event["reason"].as_str().map(str::to_owned)).collect())
+    let events = log
+        .iter()
+        .filter_map(|event| event.request_object.as_ref())
+        .filter(|event| about(event));
+    Ok(events
+        .filter_map(|event| event["reason"].as_str().map(str::to_owned))
+        .collect())
 }
 
 /// Has openssl verify a chain, leaf first, up to a root.
@@ -77,6 +103,10 @@ fn openssl_verifies(chain: &str, root: &str) -> Result<()> {
         .args([root.as_path(), Path::new("-untrusted"), &chain, &chain])
         .output()
         .context("run openssl")?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }

@@ -31,7 +31,10 @@ fn blocks(pem: &str) -> usize {
 }
 
 fn issued_chain(status: &Status) -> Result<(String, String)> {
-    Ok((status.certificate().context("no certificate")?, status.ca().context("no ca")?))
+    Ok((
+        status.certificate().context("no certificate")?,
+        status.ca().context("no ca")?,
+    ))
 }
 
 #[tokio::test]
@@ -41,11 +44,18 @@ async fn an_approved_request_is_issued_by_one_status_write_and_one_event() -> Re
     requests.approve("web").await?;
     let status = requests.reaches("web", "Issued").await?;
     let (chain, ca) = issued_chain(&status)?;
-    assert_eq!((blocks(&chain), blocks(&ca)), (2, 1), "leaf and issuing certificate, and the root apart");
+    assert_eq!(
+        (blocks(&chain), blocks(&ca)),
+        (2, 1),
+        "leaf and issuing certificate, and the root apart"
+    );
     assert_eq!(ca, rig.authority().root().pem());
     openssl_verifies(&chain, &ca)?;
     assert_eq!(status.failure_time(), None);
-    until("the event", PATIENCE, async || Ok((!event_reasons(rig, "issued", "web")?.is_empty()).then_some(()))).await?;
+    until("the event", PATIENCE, async || {
+        Ok((!event_reasons(rig, "issued", "web")?.is_empty()).then_some(()))
+    })
+    .await?;
     assert_eq!(event_reasons(rig, "issued", "web")?, ["Issued"]);
     assert_eq!(status_writes(rig, "issued", "web")?, 1);
     let metrics = rig.controller().metrics().await?;
@@ -61,9 +71,14 @@ async fn the_issuance_record_has_each_step_of_a_request() -> Result<()> {
     let uid = requests.create("web", spec(&issuer())).await?;
     requests.approve("web").await?;
     requests.reaches("web", "Issued").await?;
-    rig.controller().records("published", "record", "web").await?;
+    rig.controller()
+        .records("published", "record", "web")
+        .await?;
     let lines = rig.controller().record_of("record", "web")?;
-    let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    let events: Vec<_> = lines
+        .iter()
+        .map(|line| line["event"].as_str().unwrap())
+        .collect();
     assert_eq!(events, ["signing", "signed", "published"]);
     for line in &lines {
         assert_eq!(line["request"]["uid"], uid);
@@ -77,8 +92,12 @@ async fn the_issuance_record_has_each_step_of_a_request() -> Result<()> {
 async fn a_namespaced_issuer_signs_in_its_own_namespace() -> Result<()> {
     let rig = shared_rig().await?;
     let own = IssuerName::namespaced(TENANT, "own");
-    rig.cluster().apply_secret(TENANT, "own-ca", &rig.authority().chain()).await?;
-    rig.cluster().apply_issuer(&own, &rig.authority().issuer_spec_with_secret("own-ca")).await?;
+    rig.cluster()
+        .apply_secret(TENANT, "own-ca", &rig.authority().chain())
+        .await?;
+    rig.cluster()
+        .apply_issuer(&own, &rig.authority().issuer_spec_with_secret("own-ca"))
+        .await?;
     rig.cluster().issuer_is_ready(&own).await?;
     let requests = rig.cluster().requests(TENANT).await?;
     requests.create("web", spec(&own)).await?;
@@ -90,10 +109,15 @@ async fn a_namespaced_issuer_signs_in_its_own_namespace() -> Result<()> {
 #[tokio::test]
 async fn a_namespaced_issuer_of_another_namespace_does_not_exist_for_a_request() -> Result<()> {
     let (_, requests) = in_namespace("elsewhere").await?;
-    requests.create("web", spec(&IssuerName::namespaced(TENANT, "own"))).await?;
+    requests
+        .create("web", spec(&IssuerName::namespaced(TENANT, "own")))
+        .await?;
     requests.approve("web").await?;
     let status = requests.reaches("web", "Pending").await?;
-    assert_eq!(status.ready().unwrap().message, "Waiting for PKCS11Issuer elsewhere/own to be created");
+    assert_eq!(
+        status.ready().unwrap().message,
+        "Waiting for PKCS11Issuer elsewhere/own to be created"
+    );
     Ok(())
 }
 
@@ -101,7 +125,9 @@ async fn a_namespaced_issuer_of_another_namespace_does_not_exist_for_a_request()
 async fn nothing_is_written_before_approval() -> Result<()> {
     let (rig, requests) = in_namespace("unapproved").await?;
     requests.create("web", spec(&issuer())).await?;
-    requests.create("lost", spec(&IssuerName::cluster("nobody"))).await?;
+    requests
+        .create("lost", spec(&IssuerName::cluster("nobody")))
+        .await?;
     a_later_request_is_issued(&requests).await?;
     for name in ["web", "lost"] {
         assert_eq!(status_writes(rig, "unapproved", name)?, 0);
@@ -121,32 +147,57 @@ async fn a_denial_is_acknowledged_once_with_its_time_and_without_a_signature() -
     assert_eq!(status.certificate(), None);
     a_later_request_is_issued(&requests).await?;
     assert_eq!(status_writes(rig, "denied", "web")?, 1);
-    assert_eq!(rig.controller().record_of("denied", "web")?, [Value::Null; 0]);
+    assert_eq!(
+        rig.controller().record_of("denied", "web")?,
+        [Value::Null; 0]
+    );
     Ok(())
 }
 
 #[tokio::test]
-async fn a_request_that_no_profile_admits_fails_with_its_slug_and_time_in_one_write() -> Result<()> {
+async fn a_request_that_no_profile_admits_fails_with_its_slug_and_time_in_one_write() -> Result<()>
+{
     let (rig, requests) = in_namespace("refused").await?;
     let with = |changes: Value| {
         let mut spec = spec(&issuer());
-        spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        spec.as_object_mut()
+            .unwrap()
+            .extend(changes.as_object().unwrap().clone());
         spec
     };
     let cases = [
         ("ca", with(json!({"isCA": true})), "ca-not-allowed"),
-        ("negative", with(json!({"duration": "-1h"})), "duration-invalid"),
+        (
+            "negative",
+            with(json!({"duration": "-1h"})),
+            "duration-invalid",
+        ),
         ("zero", with(json!({"duration": "0s"})), "duration-invalid"),
-        ("absurd", with(json!({"duration": "9999999999h"})), "duration-invalid"),
-        ("long", with(json!({"duration": "10000h"})), "duration-too-long"),
-        ("usage", with(json!({"usages": ["code signing"]})), "usage-not-allowed"),
+        (
+            "absurd",
+            with(json!({"duration": "9999999999h"})),
+            "duration-invalid",
+        ),
+        (
+            "long",
+            with(json!({"duration": "10000h"})),
+            "duration-too-long",
+        ),
+        (
+            "usage",
+            with(json!({"usages": ["code signing"]})),
+            "usage-not-allowed",
+        ),
     ];
     for (name, spec, slug) in cases {
         requests.create(name, spec).await?;
         requests.approve(name).await?;
         let status = requests.reaches(name, "Failed").await?;
         let message = status.ready().unwrap().message;
-        assert!(message.starts_with(&format!("{slug}: ")), "{name}: {message}");
+        assert!(
+            message.starts_with(&format!("{slug}: ")),
+            "{name}: {message}"
+        );
         assert!(status.failure_time().is_some(), "{name}");
         assert_eq!(status_writes(rig, "refused", name)?, 1, "{name}");
         rig.controller().records("refused", "refused", name).await?;
@@ -159,16 +210,23 @@ async fn a_finished_request_is_left_alone() -> Result<()> {
     let (rig, requests) = in_namespace("finished").await?;
     let client = rig.cluster().plane().admin().await?;
     requests.create("invalid", spec(&issuer())).await?;
-    let api = kube::Api::<kube::core::DynamicObject>::namespaced_with(client, "finished", &certificate_requests());
-    let condition = json!({"type": "InvalidRequest", "status": "True", "reason": "test", "message": "test"});
+    let api = kube::Api::<kube::core::DynamicObject>::namespaced_with(
+        client,
+        "finished",
+        &certificate_requests(),
+    );
+    let condition =
+        json!({"type": "InvalidRequest", "status": "True", "reason": "test", "message": "test"});
     let patch = kube::api::Patch::Merge(json!({"status": {"conditions": [condition]}}));
-    api.patch_status("invalid", &kube::api::PatchParams::default(), &patch).await?;
+    api.patch_status("invalid", &kube::api::PatchParams::default(), &patch)
+        .await?;
     requests.approve("invalid").await?;
     a_later_request_is_issued(&requests).await?;
     assert_eq!(status_writes(rig, "finished", "invalid")?, 0);
     // A change that is none of ours brings an issued request back; it is not written again.
     let patch = kube::api::Patch::Merge(json!({"metadata": {"labels": {"touched": "yes"}}}));
-    api.patch("later", &kube::api::PatchParams::default(), &patch).await?;
+    api.patch("later", &kube::api::PatchParams::default(), &patch)
+        .await?;
     requests.create("last", spec(&issuer())).await?;
     requests.approve("last").await?;
     requests.reaches("last", "Issued").await?;
@@ -177,7 +235,11 @@ async fn a_finished_request_is_left_alone() -> Result<()> {
 }
 
 fn certificate_requests() -> kube::api::ApiResource {
-    kube::api::ApiResource::from_gvk(&kube::api::GroupVersionKind::gvk("cert-manager.io", "v1", "CertificateRequest"))
+    kube::api::ApiResource::from_gvk(&kube::api::GroupVersionKind::gvk(
+        "cert-manager.io",
+        "v1",
+        "CertificateRequest",
+    ))
 }
 
 #[tokio::test]
@@ -189,10 +251,24 @@ async fn a_request_of_another_issuer_is_never_written_to() -> Result<()> {
         spec
     };
     let cases = [
-        ("theirs", foreign(json!({"group": "cert-manager.io", "kind": "ClusterIssuer", "name": "issuing"}))),
-        ("other-kind", foreign(json!({"group": "pkcs11-issuer.dev", "kind": "Issuer", "name": "issuing"}))),
-        ("no-kind", foreign(json!({"group": "pkcs11-issuer.dev", "name": "issuing"}))),
-        ("no-group", foreign(json!({"kind": "PKCS11ClusterIssuer", "name": "issuing"}))),
+        (
+            "theirs",
+            foreign(
+                json!({"group": "cert-manager.io", "kind": "ClusterIssuer", "name": "issuing"}),
+            ),
+        ),
+        (
+            "other-kind",
+            foreign(json!({"group": "pkcs11-issuer.dev", "kind": "Issuer", "name": "issuing"})),
+        ),
+        (
+            "no-kind",
+            foreign(json!({"group": "pkcs11-issuer.dev", "name": "issuing"})),
+        ),
+        (
+            "no-group",
+            foreign(json!({"kind": "PKCS11ClusterIssuer", "name": "issuing"})),
+        ),
     ];
     for (name, spec) in &cases {
         requests.create(name, spec.clone()).await?;
@@ -214,15 +290,26 @@ async fn a_request_waits_for_an_issuer_that_becomes_ready_later() -> Result<()> 
     requests.create("web", spec(&late)).await?;
     requests.approve("web").await?;
     let status = requests.reaches("web", "Pending").await?;
-    assert_eq!(status.ready().unwrap().message, "Waiting for PKCS11ClusterIssuer late to be created");
+    assert_eq!(
+        status.ready().unwrap().message,
+        "Waiting for PKCS11ClusterIssuer late to be created"
+    );
     assert_eq!(status.failure_time(), None);
-    rig.cluster().apply_issuer(&late, &rig.authority().issuer_spec_with_secret("late-ca")).await?;
+    rig.cluster()
+        .apply_issuer(&late, &rig.authority().issuer_spec_with_secret("late-ca"))
+        .await?;
     requests
         .until("web", |status| {
-            status.ready().is_some_and(|ready| ready.message.ends_with("its status says CertificateMissing"))
+            status.ready().is_some_and(|ready| {
+                ready
+                    .message
+                    .ends_with("its status says CertificateMissing")
+            })
         })
         .await?;
-    rig.cluster().apply_secret(rig::NAMESPACE, "late-ca", &rig.authority().chain()).await?;
+    rig.cluster()
+        .apply_secret(rig::NAMESPACE, "late-ca", &rig.authority().chain())
+        .await?;
     requests.reaches("web", "Issued").await?;
     Ok(())
 }

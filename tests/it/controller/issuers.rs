@@ -12,7 +12,9 @@ async fn not_ready(rig: &Rig, name: &IssuerName, spec: &Value, reason: &str) -> 
     rig.cluster().apply_issuer(name, spec).await?;
     let status = rig
         .cluster()
-        .issuer_reaches(name, |status| status.ready().is_some_and(|ready| ready.reason == reason))
+        .issuer_reaches(name, |status| {
+            status.ready().is_some_and(|ready| ready.reason == reason)
+        })
         .await?;
     let ready = status.ready().unwrap();
     assert_eq!(ready.status, "False");
@@ -55,7 +57,12 @@ async fn a_certificate_that_cannot_issue_is_named() -> Result<()> {
     let expired = made(CaProfile::named("Test expired").expired())?;
     let leaf = made(CaProfile::named("Test leaf").not_a_ca())?;
     let cases = [
-        ("expired", expired.pem(), "CertificateExpired", "Test expired"),
+        (
+            "expired",
+            expired.pem(),
+            "CertificateExpired",
+            "Test expired",
+        ),
         ("leaf", leaf.pem(), "CertificateInvalid", "Test leaf"),
         ("no-pem", "nothing".to_owned(), "CertificateInvalid", "PEM"),
     ];
@@ -78,7 +85,10 @@ async fn a_key_that_does_not_match_the_certificate_never_makes_an_issuer_ready()
     spec["key"] = json!({"label": "nothing"});
     not_ready(rig, &IssuerName::cluster("no-key"), &spec, "KeyNotFound").await?;
     let other = Authority::new(KeyKind::P256)?;
-    let spec = with_certificate(authority, json!({"pem": other.issuing().pem(), "rootPem": other.root().pem()}));
+    let spec = with_certificate(
+        authority,
+        json!({"pem": other.issuing().pem(), "rootPem": other.root().pem()}),
+    );
     not_ready(rig, &IssuerName::cluster("other-ca"), &spec, "KeyMismatch").await?;
     Ok(())
 }
@@ -104,8 +114,17 @@ async fn an_unknown_token_a_missing_secret_and_a_missing_root_are_named() -> Res
     let message = not_ready(rig, &IssuerName::cluster("no-token"), &spec, "TokenUnknown").await?;
     assert!(message.contains("nowhere"), "{message}");
     let spec = authority.issuer_spec_with_secret("not-there");
-    let message = not_ready(rig, &IssuerName::cluster("no-secret"), &spec, "CertificateMissing").await?;
-    assert!(message.contains("Secret pkcs11-issuer-system/not-there does not exist"), "{message}");
+    let message = not_ready(
+        rig,
+        &IssuerName::cluster("no-secret"),
+        &spec,
+        "CertificateMissing",
+    )
+    .await?;
+    assert!(
+        message.contains("Secret pkcs11-issuer-system/not-there does not exist"),
+        "{message}"
+    );
     let spec = with_certificate(authority, json!({"pem": authority.issuing().pem()}));
     not_ready(rig, &IssuerName::cluster("no-root"), &spec, "RootMissing").await?;
     Ok(())
@@ -114,10 +133,21 @@ async fn an_unknown_token_a_missing_secret_and_a_missing_root_are_named() -> Res
 #[tokio::test]
 async fn an_issuer_without_a_grant_sees_no_key() -> Result<()> {
     let rig = shared_rig().await?;
-    rig.cluster().create_namespace_with_issuers("stranger").await?;
+    rig.cluster()
+        .create_namespace_with_issuers("stranger")
+        .await?;
     let stranger = IssuerName::namespaced("stranger", "own");
-    let message = not_ready(rig, &stranger, &rig.authority().issuer_spec(), "KeyNotFound").await?;
-    assert!(!message.contains("id 02") && !message.contains("(id"), "{message}");
+    let message = not_ready(
+        rig,
+        &stranger,
+        &rig.authority().issuer_spec(),
+        "KeyNotFound",
+    )
+    .await?;
+    assert!(
+        !message.contains("id 02") && !message.contains("(id"),
+        "{message}"
+    );
     Ok(())
 }
 
@@ -131,8 +161,14 @@ async fn the_api_server_refuses_an_issuer_that_contradicts_itself() -> Result<()
     let mut odd = authority.issuer_spec();
     odd["key"] = json!({"idHex": "abc"});
     let cases = [
-        (with_certificate(authority, two), "exactly one of secretRef, configMapRef and pem"),
-        (with_certificate(authority, json!({})), "exactly one of secretRef, configMapRef and pem"),
+        (
+            with_certificate(authority, two),
+            "exactly one of secretRef, configMapRef and pem",
+        ),
+        (
+            with_certificate(authority, json!({})),
+            "exactly one of secretRef, configMapRef and pem",
+        ),
         (nameless, "give label, idHex or both"),
         (odd, "idHex"),
     ];

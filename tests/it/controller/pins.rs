@@ -11,7 +11,13 @@ use softhsm_test_helpers::KeyKind;
 
 use super::{issuer, programs, shared_rig};
 
-const STATE: [&str; 5] = ["secret", "pkcs11-issuer-pin-state", "-n", rig::NAMESPACE, "-ojson"];
+const STATE: [&str; 5] = [
+    "secret",
+    "pkcs11-issuer-pin-state",
+    "-n",
+    rig::NAMESPACE,
+    "-ojson",
+];
 
 /// A controller whose PIN file the test writes.
 struct Case {
@@ -27,12 +33,19 @@ impl Case {
         fs::write(folder.path().join("pin"), pin)?;
         let authority = Authority::new(KeyKind::P256)?;
         let cluster = Cluster::start(&programs()?, CertManagerOptions::default()).await?;
-        cluster.apply_issuer(&issuer(), &authority.issuer_spec()).await?;
+        cluster
+            .apply_issuer(&issuer(), &authority.issuer_spec())
+            .await?;
         let mut configuration = authority.configuration(&[]);
         configuration["tokens"]["issuing"]["pinFile"] = json!(folder.path().join("pin"));
         let options = ControllerOptions::new(configuration.to_string(), &programs()?);
         let controller = Controller::start(&cluster, &options).await?;
-        Ok(Self { controller, cluster, authority, folder })
+        Ok(Self {
+            controller,
+            cluster,
+            authority,
+            folder,
+        })
     }
 
     fn write_pin(&self, pin: &str) -> Result<()> {
@@ -44,7 +57,9 @@ impl Case {
 
     async fn refused(&self, because: &str) -> Result<()> {
         let refused = self.cluster.issuer_reaches(&issuer(), |status| {
-            status.ready().is_some_and(|ready| ready.reason == "LoginRefused" && ready.message.contains(because))
+            status.ready().is_some_and(|ready| {
+                ready.reason == "LoginRefused" && ready.message.contains(because)
+            })
         });
         refused.await.map(drop)
     }
@@ -63,7 +78,9 @@ impl Case {
         command.extend(STATE);
         let secret: Value = serde_json::from_str(&self.cluster.plane().kubectl(&command).await?)?;
         match secret["data"][self.key()].as_str() {
-            Some(entry) => Ok(serde_json::from_slice(&Base64::decode_vec(entry).ok().context("base64")?)?),
+            Some(entry) => Ok(serde_json::from_slice(
+                &Base64::decode_vec(entry).ok().context("base64")?,
+            )?),
             None => Ok(Value::Null),
         }
     }
@@ -88,7 +105,8 @@ async fn a_wrong_pin_is_tried_once_across_restarts_and_the_right_one_needs_none(
 }
 
 #[tokio::test]
-async fn after_two_wrong_pins_nothing_is_tried_until_the_operator_clears_the_record() -> Result<()> {
+async fn after_two_wrong_pins_nothing_is_tried_until_the_operator_clears_the_record() -> Result<()>
+{
     let case = Case::with_pin("wrong").await?;
     case.refused("rejected this PIN").await?;
     case.write_pin("wrong again")?;
@@ -99,7 +117,19 @@ async fn after_two_wrong_pins_nothing_is_tried_until_the_operator_clears_the_rec
     assert_eq!(case.record_now().await?["rejectedInARow"], 2);
     let clear = json!([{"op": "remove", "path": format!("/data/{}", case.key())}]).to_string();
     let [kind, name, flag, namespace, _] = STATE;
-    case.cluster.plane().kubectl(&["patch", kind, name, flag, namespace, "--type=json", "-p", &clear]).await?;
+    case.cluster
+        .plane()
+        .kubectl(&[
+            "patch",
+            kind,
+            name,
+            flag,
+            namespace,
+            "--type=json",
+            "-p",
+            &clear,
+        ])
+        .await?;
     case.cluster.issuer_is_ready(&issuer()).await?;
     Ok(())
 }
@@ -108,7 +138,9 @@ async fn after_two_wrong_pins_nothing_is_tried_until_the_operator_clears_the_rec
 async fn the_pin_is_in_no_log_no_argument_and_no_environment() -> Result<()> {
     let rig = shared_rig().await?;
     let requests = rig.cluster().requests("default").await?;
-    requests.create("pin", request_spec(&issuer(), &csr_for("web.example")?)).await?;
+    requests
+        .create("pin", request_spec(&issuer(), &csr_for("web.example")?))
+        .await?;
     requests.approve("pin").await?;
     requests.reaches("pin", "Issued").await?;
     let pin = rig.authority().token().user_pin().as_bytes();
@@ -117,14 +149,23 @@ async fn the_pin_is_in_no_log_no_argument_and_no_environment() -> Result<()> {
         // A process may have ended meanwhile.
         if let Ok(octets) = fs::read(file) {
             looked_at += 1;
-            assert!(!octets.windows(pin.len()).any(|part| part == pin), "the PIN is in {}", file.display());
+            assert!(
+                !octets.windows(pin.len()).any(|part| part == pin),
+                "the PIN is in {}",
+                file.display()
+            );
         }
     };
     for entry in fs::read_dir(rig.cluster().plane().log_dir())? {
         look(&entry?.path());
     }
     for process in fs::read_dir("/proc")?.filter_map(Result::ok) {
-        if process.file_name().to_string_lossy().bytes().all(|octet| octet.is_ascii_digit()) {
+        if process
+            .file_name()
+            .to_string_lossy()
+            .bytes()
+            .all(|octet| octet.is_ascii_digit())
+        {
             look(&process.path().join("cmdline"));
             look(&process.path().join("environ"));
         }
