@@ -56,7 +56,8 @@ impl Case {
     }
 
     async fn refused(&self, because: &str) -> Result<()> {
-        let refused = self.cluster.issuer_reaches(&issuer(), |status| {
+        let issuer = issuer();
+        let refused = self.cluster.issuer_reaches(&issuer, |status| {
             status.ready().is_some_and(|ready| {
                 ready.reason == "LoginRefused" && ready.message.contains(because)
             })
