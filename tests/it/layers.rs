@@ -284,6 +284,7 @@ fn only_the_worker_and_the_test_helpers_depend_on_cryptoki() {
         ("hsm/Cargo.toml", false),
         ("hsm/worker/Cargo.toml", true),
         ("tests/control-plane/Cargo.toml", false),
+        ("tests/rig/Cargo.toml", false),
         ("tests/softhsm/Cargo.toml", true),
     ] {
         let file = format!("{}/{manifest}", env!("CARGO_MANIFEST_DIR"));
