@@ -76,7 +76,7 @@ pub async fn reconcile(
     match &request.0 {
         Ok(request) => step(request, &context).await,
         Err(invalid) => {
-            warn!(name = %request.name_any(), namespace = ?request.namespace(), error = %invalid.error,
+            warn!(name = %request.name_any(), namespace = request.namespace(), error = %invalid.error,
                   "left alone a request that cannot be read");
             Ok(Action::await_change())
         }
@@ -86,7 +86,7 @@ pub async fn reconcile(
 /// When to look again after an error.
 #[must_use]
 pub fn retry(request: Arc<DeserializeGuard<CertificateRequest>>, error: &RequestError, context: Arc<Context>) -> Action {
-    warn!(name = %request.name_any(), namespace = ?request.namespace(), error = %Chain(error), "will try again");
+    warn!(name = %request.name_any(), namespace = request.namespace(), error = %Chain(error), "will try again");
     Action::requeue(context.retries.after_failure(&request.uid().unwrap_or_default()))
 }
 
@@ -98,7 +98,7 @@ async fn step(request: &CertificateRequest, context: &Context) -> Result<Action,
     let known = Known { status: request.status.as_ref(), issuer: name, now: now() };
     let write = match (decision, &seen.ready) {
         (Decision::Leave(why), _) => {
-            debug!(name = %request.name_any(), namespace = ?request.namespace(), ?why, "nothing to do");
+            debug!(name = %request.name_any(), namespace = request.namespace(), ?why, "nothing to do");
             finish(request, name, &uid, context);
             return Ok(Action::await_change());
         }
@@ -214,7 +214,7 @@ async fn sign(due: &Due<'_>, context: &Context) -> Outcome {
     match prepared.issue(&due.issuer.key).await {
         Ok(certificate) => {
             note(context.record.signed(now(), &subject, &line));
-            info!(name = %due.request.name_any(), namespace = ?due.request.namespace(), issuer = %due.name,
+            info!(name = %due.request.name_any(), namespace = due.request.namespace(), issuer = %due.name,
                   serial = announced.serial, "signed");
             Outcome::Signed(Signed {
                 certificate: Arc::new(certificate),
@@ -272,7 +272,7 @@ fn not_signed(fault: Fault, error: &(dyn std::error::Error + 'static), due: &Due
         // A refusal has been handled before; one that arrives here is a bug too.
         Fault::Request | Fault::Bug => {
             context.metrics.bug("issuance");
-            error!(name = %due.request.name_any(), namespace = ?due.request.namespace(), issuer = %due.name,
+            error!(name = %due.request.name_any(), namespace = due.request.namespace(), issuer = %due.name,
                    error = text, "an invariant broke; nothing was published");
             Outcome::Delayed(Delay::Bug)
         }
