@@ -64,7 +64,10 @@ pub struct StoredIssuers {
 }
 
 /// The time, read in one place of the shell and passed down as an argument.
-#[expect(clippy::disallowed_methods, reason = "the shell's one clock; everything below takes the time as an argument")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell's one clock; everything below takes the time as an argument"
+)]
 pub(crate) fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }

@@ -41,20 +41,32 @@ impl Notice {
     /// Something went as it should. `reason` is stable.
     #[must_use]
     pub fn normal(reason: &'static str, note: String) -> Self {
-        Self { type_: "Normal", reason, note }
+        Self {
+            type_: "Normal",
+            reason,
+            note,
+        }
     }
 
     /// Somebody may have to act. `reason` is stable.
     #[must_use]
     pub fn warning(reason: &'static str, note: String) -> Self {
-        Self { type_: "Warning", reason, note }
+        Self {
+            type_: "Warning",
+            reason,
+            note,
+        }
     }
 }
 
 impl Events {
     /// Starts the one task that writes Events. It ends when every clone of the result is gone and the queue is empty.
     #[must_use]
-    pub fn start(client: Client, instance: String, metrics: Arc<Metrics>) -> (Self, JoinHandle<()>) {
+    pub fn start(
+        client: Client,
+        instance: String,
+        metrics: Arc<Metrics>,
+    ) -> (Self, JoinHandle<()>) {
         let (queue, mut waiting) = mpsc::channel(QUEUE);
         let counted = Arc::clone(&metrics);
         let task = tokio::spawn(async move {
@@ -80,7 +92,11 @@ impl Events {
 }
 
 fn event(notice: Notice, regarding: ObjectReference, at: Timestamp, instance: &str) -> Event {
-    let Notice { type_, reason, mut note } = notice;
+    let Notice {
+        type_,
+        reason,
+        mut note,
+    } = notice;
     if note.len() > MAX_NOTE {
         note.truncate(note.floor_char_boundary(MAX_NOTE));
     }
@@ -89,7 +105,12 @@ fn event(notice: Notice, regarding: ObjectReference, at: Timestamp, instance: &s
         event_time: Some(MicroTime(at)),
         metadata: ObjectMeta {
             // Objects of no namespace have their Events in `default`, as the API server demands.
-            namespace: Some(regarding.namespace.clone().unwrap_or_else(|| "default".to_owned())),
+            namespace: Some(
+                regarding
+                    .namespace
+                    .clone()
+                    .unwrap_or_else(|| "default".to_owned()),
+            ),
             generate_name: Some(name_prefix(regarding.name.as_deref().unwrap_or("unknown"))),
             ..ObjectMeta::default()
         },
@@ -116,19 +137,32 @@ mod tests {
     #[test]
     fn a_long_note_is_cut_between_characters() {
         let notice = Notice::normal("Issued", "ü".repeat(MAX_NOTE));
-        let event = event(notice, ObjectReference::default(), Timestamp::UNIX_EPOCH, "me");
+        let event = event(
+            notice,
+            ObjectReference::default(),
+            Timestamp::UNIX_EPOCH,
+            "me",
+        );
         assert_eq!(event.note.unwrap().len(), MAX_NOTE);
     }
 
     #[test]
     fn an_event_about_a_cluster_object_lies_in_default() {
-        let event = event(Notice::normal("Ready", String::new()), ObjectReference::default(), Timestamp::UNIX_EPOCH, "me");
+        let event = event(
+            Notice::normal("Ready", String::new()),
+            ObjectReference::default(),
+            Timestamp::UNIX_EPOCH,
+            "me",
+        );
         assert_eq!(event.metadata.namespace.as_deref(), Some("default"));
     }
 
     #[test]
     fn an_event_is_named_after_its_object_as_far_as_there_is_room() {
         assert_eq!(name_prefix("web-1"), "web-1-");
-        assert_eq!(name_prefix(&"a".repeat(253)), format!("{}-", "a".repeat(MAX_NAME_PREFIX)));
+        assert_eq!(
+            name_prefix(&"a".repeat(253)),
+            format!("{}-", "a".repeat(MAX_NAME_PREFIX))
+        );
     }
 }

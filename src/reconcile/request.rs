@@ -23,11 +23,11 @@ use super::{
 use crate::{
     api::certificate_request::{CertificateRequest, CertificateRequestSpec},
     audit::{Certificate, Issuer, RecordError, Request, RequestKind, Requester, Subject},
+    duration::GoDuration,
     issuance::{
         Fault, IssueError, PrepareError, PreparedCertificate, Refusal, RefusalReason, Serial,
         VerifiedCsr, Wanted,
     },
-    duration::GoDuration,
     metrics::RequestResult,
     telemetry::Chain,
 };
@@ -85,17 +85,31 @@ pub async fn reconcile(
 
 /// When to look again after an error.
 #[must_use]
-pub fn retry(request: Arc<DeserializeGuard<CertificateRequest>>, error: &RequestError, context: Arc<Context>) -> Action {
+pub fn retry(
+    request: Arc<DeserializeGuard<CertificateRequest>>,
+    error: &RequestError,
+    context: Arc<Context>,
+) -> Action {
     warn!(name = %request.name_any(), namespace = request.namespace(), error = %Chain(error), "will try again");
-    Action::requeue(context.retries.after_failure(&request.uid().unwrap_or_default()))
+    Action::requeue(
+        context
+            .retries
+            .after_failure(&request.uid().unwrap_or_default()),
+    )
 }
 
 async fn step(request: &CertificateRequest, context: &Context) -> Result<Action, RequestError> {
     let seen = observe(request, context);
     let uid = request.uid().unwrap_or_default();
     let decision = decide(&seen.facts);
-    let Some(name) = &seen.issuer else { return Ok(Action::await_change()) };
-    let known = Known { status: request.status.as_ref(), issuer: name, now: now() };
+    let Some(name) = &seen.issuer else {
+        return Ok(Action::await_change());
+    };
+    let known = Known {
+        status: request.status.as_ref(),
+        issuer: name,
+        now: now(),
+    };
     let write = match (decision, &seen.ready) {
         (Decision::Leave(why), _) => {
             debug!(name = %request.name_any(), namespace = request.namespace(), ?why, "nothing to do");
@@ -108,7 +122,16 @@ async fn step(request: &CertificateRequest, context: &Context) -> Result<Action,
             known.waiting(waiting)
         }
         (Decision::Issue, Some(issuer)) => {
-            return issue(&Due { request, uid: &uid, name, issuer }, context).await;
+            return issue(
+                &Due {
+                    request,
+                    uid: &uid,
+                    name,
+                    issuer,
+                },
+                context,
+            )
+            .await;
         }
         (Decision::Issue, None) => None,
     };
@@ -138,9 +161,17 @@ async fn issue(due: &Due<'_>, context: &Context) -> Result<Action, RequestError>
     publish(due, &signed, context).await
 }
 
-async fn refuse(due: &Due<'_>, refusal: &Refusal, context: &Context) -> Result<Action, RequestError> {
+async fn refuse(
+    due: &Due<'_>,
+    refusal: &Refusal,
+    context: &Context,
+) -> Result<Action, RequestError> {
     let reason = refusal.reason().as_str();
-    let known = Known { status: due.request.status.as_ref(), issuer: due.name, now: now() };
+    let known = Known {
+        status: due.request.status.as_ref(),
+        issuer: due.name,
+        now: now(),
+    };
     let action = write_once(due.request, &known.refused(refusal), context).await?;
     context.metrics.refused(reason);
     note(context.record.refused(now(), &due.subject(), reason));
@@ -148,9 +179,15 @@ async fn refuse(due: &Due<'_>, refusal: &Refusal, context: &Context) -> Result<A
 }
 
 async fn delayed(due: &Due<'_>, delay: &Delay, context: &Context) -> Result<Action, RequestError> {
-    let known = Known { status: due.request.status.as_ref(), issuer: due.name, now: now() };
+    let known = Known {
+        status: due.request.status.as_ref(),
+        issuer: due.name,
+        now: now(),
+    };
     // First put on the list, then write: a change of the issuer in between is not missed.
-    context.issuers.wait(due.name, ObjectRef::from_obj(due.request));
+    context
+        .issuers
+        .wait(due.name, ObjectRef::from_obj(due.request));
     let again = Action::requeue(context.retries.after_failure(due.uid));
     if let Some(conclusion) = known.delayed(delay) {
         write_once(due.request, &conclusion, context).await?;
@@ -159,17 +196,29 @@ async fn delayed(due: &Due<'_>, delay: &Delay, context: &Context) -> Result<Acti
 }
 
 /// Writes the certificate; after a conflict reads again, decides again, and writes the same one if it is still due.
-async fn publish(due: &Due<'_>, signed: &Signed, context: &Context) -> Result<Action, RequestError> {
+async fn publish(
+    due: &Due<'_>,
+    signed: &Signed,
+    context: &Context,
+) -> Result<Action, RequestError> {
     let mut fresh: Option<CertificateRequest> = None;
     loop {
         let request = fresh.as_ref().unwrap_or(due.request);
-        let known = Known { status: request.status.as_ref(), issuer: due.name, now: now() };
+        let known = Known {
+            status: request.status.as_ref(),
+            issuer: due.name,
+            now: now(),
+        };
         let conclusion = known.issued(&signed.certificate, signed.issuer.ca);
         match apply(&context.client, request, &conclusion.patch).await? {
             Applied::Written => {
                 context.ledger.published(due.uid);
                 told(request, conclusion, context);
-                note(context.record.published(now(), &due.subject(), &certificate(&signed.issuer, &signed.announced)));
+                note(context.record.published(
+                    now(),
+                    &due.subject(),
+                    &certificate(&signed.issuer, &signed.announced),
+                ));
                 return Ok(Action::await_change());
             }
             Applied::Gone => {
@@ -179,7 +228,8 @@ async fn publish(due: &Due<'_>, signed: &Signed, context: &Context) -> Result<Ac
             Applied::Conflict => {
                 let read = read_again(due.request, context).await?;
                 let still_due = read.as_ref().is_some_and(|read| {
-                    read.uid().as_deref() == Some(due.uid) && decide(&observe(read, context).facts) == Decision::Issue
+                    read.uid().as_deref() == Some(due.uid)
+                        && decide(&observe(read, context).facts) == Decision::Issue
                 });
                 if !still_due {
                     finish(due.request, due.name, due.uid, context);
@@ -198,7 +248,11 @@ async fn sign(due: &Due<'_>, context: &Context) -> Outcome {
         Err(Stopped::Refused(refusal)) => return Outcome::Refused(refusal),
         Err(Stopped::Prepare(PrepareError::Refused(refusal))) => return Outcome::Refused(refusal),
         Err(Stopped::Prepare(error)) => return not_signed(error.fault(), &error, due, context),
-        Err(Stopped::Random) => return Outcome::Delayed(Delay::Passing("no random octets for a serial number".to_owned())),
+        Err(Stopped::Random) => {
+            return Outcome::Delayed(Delay::Passing(
+                "no random octets for a serial number".to_owned(),
+            ));
+        }
     };
     let subject = due.subject();
     let announced = Announced {
@@ -209,7 +263,9 @@ async fn sign(due: &Due<'_>, context: &Context) -> Outcome {
     let line = certificate(due.issuer, &announced);
     if let Err(error) = context.record.signing(now(), &subject, &line) {
         error!(error = %Chain(&error), "no signature without a record");
-        return Outcome::Delayed(Delay::Passing("the issuance record cannot be written".to_owned()));
+        return Outcome::Delayed(Delay::Passing(
+            "the issuance record cannot be written".to_owned(),
+        ));
     }
     match prepared.issue(&due.issuer.key).await {
         Ok(certificate) => {
@@ -223,7 +279,11 @@ async fn sign(due: &Due<'_>, context: &Context) -> Outcome {
             })
         }
         Err(error) => {
-            note(context.record.discarded(now(), &subject, &line, slug(&error)));
+            note(
+                context
+                    .record
+                    .discarded(now(), &subject, &line, slug(&error)),
+            );
             not_signed(error.fault(), &error, due, context)
         }
     }
@@ -243,14 +303,21 @@ enum Stopped {
     Random,
 }
 
-fn prepare(spec: &CertificateRequestSpec, ready: &ReadyIssuer) -> Result<PreparedCertificate, Stopped> {
+fn prepare(
+    spec: &CertificateRequestSpec,
+    ready: &ReadyIssuer,
+) -> Result<PreparedCertificate, Stopped> {
     let csr = VerifiedCsr::parse(&spec.request.0).map_err(Stopped::Refused)?;
     let wanted = Wanted {
         usages: &spec.usages,
         is_ca: spec.is_ca,
         duration: duration(spec.duration.as_deref()).map_err(Stopped::Refused)?,
     };
-    let params = ready.issuer.profile().admit(&csr, &wanted).map_err(Stopped::Refused)?;
+    let params = ready
+        .issuer
+        .profile()
+        .admit(&csr, &wanted)
+        .map_err(Stopped::Refused)?;
     let mut octets = [0; 16];
     aws_lc_rs::rand::fill(&mut octets).map_err(|_| Stopped::Random)?;
     let serial = Serial::from_random(octets);
@@ -261,10 +328,20 @@ fn prepare(spec: &CertificateRequestSpec, ready: &ReadyIssuer) -> Result<Prepare
 fn duration(text: Option<&str>) -> Result<Option<SignedDuration>, Refusal> {
     text.map(|text| text.parse::<GoDuration>().map(GoDuration::signed))
         .transpose()
-        .map_err(|error| Refusal::new(RefusalReason::DurationInvalid, format!("spec.duration: {error}")))
+        .map_err(|error| {
+            Refusal::new(
+                RefusalReason::DurationInvalid,
+                format!("spec.duration: {error}"),
+            )
+        })
 }
 
-fn not_signed(fault: Fault, error: &(dyn std::error::Error + 'static), due: &Due<'_>, context: &Context) -> Outcome {
+fn not_signed(
+    fault: Fault,
+    error: &(dyn std::error::Error + 'static),
+    due: &Due<'_>,
+    context: &Context,
+) -> Outcome {
     let text = Chain(error).to_string();
     match fault {
         Fault::Issuer => Outcome::Delayed(Delay::Issuer(text)),
@@ -280,7 +357,11 @@ fn not_signed(fault: Fault, error: &(dyn std::error::Error + 'static), due: &Due
 }
 
 /// One status write. A conflict means that a newer version is on its way to us: it decides anew.
-async fn write_once(request: &CertificateRequest, conclusion: &Conclusion, context: &Context) -> Result<Action, RequestError> {
+async fn write_once(
+    request: &CertificateRequest,
+    conclusion: &Conclusion,
+    context: &Context,
+) -> Result<Action, RequestError> {
     if apply(&context.client, request, &conclusion.patch).await? == Applied::Written {
         told(request, conclusion.clone(), context);
     }
@@ -289,8 +370,12 @@ async fn write_once(request: &CertificateRequest, conclusion: &Conclusion, conte
 
 fn told(request: &CertificateRequest, conclusion: Conclusion, context: &Context) {
     let Conclusion { notice, result, .. } = conclusion;
-    context.metrics.request(RequestKind::CertificateRequest, result);
-    context.events.publish(notice, request.object_ref(&()), now());
+    context
+        .metrics
+        .request(RequestKind::CertificateRequest, result);
+    context
+        .events
+        .publish(notice, request.object_ref(&()), now());
     if result != RequestResult::Pending {
         context.retries.forget(&request.uid().unwrap_or_default());
     }
@@ -299,19 +384,40 @@ fn told(request: &CertificateRequest, conclusion: Conclusion, context: &Context)
 /// Nothing more will be done for this UID here. A certificate that was signed for it and not published is named.
 fn finish(request: &CertificateRequest, name: &IssuerName, uid: &str, context: &Context) {
     context.retries.forget(uid);
-    let Some(signed) = context.ledger.forget(uid) else { return };
-    context.metrics.request(RequestKind::CertificateRequest, RequestResult::Discarded);
-    let due = Due { request, uid, name, issuer: &signed.issuer };
-    note(context.record.discarded(now(), &due.subject(), &certificate(&signed.issuer, &signed.announced), "superseded"));
+    let Some(signed) = context.ledger.forget(uid) else {
+        return;
+    };
+    context
+        .metrics
+        .request(RequestKind::CertificateRequest, RequestResult::Discarded);
+    let due = Due {
+        request,
+        uid,
+        name,
+        issuer: &signed.issuer,
+    };
+    note(context.record.discarded(
+        now(),
+        &due.subject(),
+        &certificate(&signed.issuer, &signed.announced),
+        "superseded",
+    ));
 }
 
-async fn read_again(request: &CertificateRequest, context: &Context) -> Result<Option<CertificateRequest>, RequestError> {
+async fn read_again(
+    request: &CertificateRequest,
+    context: &Context,
+) -> Result<Option<CertificateRequest>, RequestError> {
     let namespace = request.namespace().unwrap_or_default();
     let name = request.name_any();
     Api::<CertificateRequest>::namespaced(context.client.clone(), &namespace)
         .get_opt(&name)
         .await
-        .map_err(|source| RequestError::Read { namespace, name, source: Box::new(source) })
+        .map_err(|source| RequestError::Read {
+            namespace,
+            name,
+            source: Box::new(source),
+        })
 }
 
 fn certificate<'a>(issuer: &'a ReadyIssuer, announced: &'a Announced) -> Certificate<'a> {
