@@ -23,6 +23,8 @@ mod tests {
 
     #[test]
     fn print() {
-        for crd in crds() { println!("---\n{}", serde_saphyr::to_string(&crd).unwrap()); }
+        for crd in crds() {
+            println!("---\n{}", serde_saphyr::to_string(&crd).unwrap());
+        }
     }
 }

@@ -23,7 +23,7 @@ pub struct Args {
 pub enum Command {
     /// Run the controller until SIGTERM or SIGINT.
     #[command(after_help = RUN_EXAMPLES)]
-    Run(Run),
+    Run(Box<Run>),
     /// Print the CustomResourceDefinitions as YAML, for `kubectl apply -f -`.
     Crds,
     /// Print what this build is: version, commit, and how it was built.
@@ -164,7 +164,7 @@ mod tests {
             .iter()
             .chain(arguments);
         match Args::try_parse_from(all).unwrap().command {
-            Command::Run(run) => run,
+            Command::Run(run) => *run,
             Command::Crds | Command::Version => panic!("run was asked for"),
         }
     }

@@ -6,9 +6,9 @@
 pub mod issuance;
 
 pub mod api;
+pub mod pins;
 pub mod reconcile;
 pub mod signers;
-pub mod pins;
 
 pub mod audit;
 pub mod metrics;

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
 
 fn execute(args: Args) -> anyhow::Result<()> {
     match args.command {
-        Command::Run(run) => tokio::runtime::Runtime::new()?.block_on(cli::run(run)),
+        Command::Run(run) => tokio::runtime::Runtime::new()?.block_on(cli::run(*run)),
         Command::Crds => {
             print!("{}", cli::crds(&pkcs11_issuer::api::crds())?);
             Ok(())

@@ -39,8 +39,20 @@ pub struct TokenPin {
 impl TokenPin {
     /// The gate of one token.
     #[must_use]
-    pub fn new(client: Client, store: PinStore, origin: PinOrigin, holder: String, max_rejected: u32) -> Self {
-        Self { client, store, origin, holder, max_rejected }
+    pub fn new(
+        client: Client,
+        store: PinStore,
+        origin: PinOrigin,
+        holder: String,
+        max_rejected: u32,
+    ) -> Self {
+        Self {
+            client,
+            store,
+            origin,
+            holder,
+            max_rejected,
+        }
     }
 
     /// Takes the Secret that an issuer names, where issuers own the PIN. Returns what another issuer of the token
@@ -49,8 +61,12 @@ impl TokenPin {
     /// # Errors
     /// The Secret that another issuer named.
     pub fn name_secret(&self, secret: &PinSecret) -> Result<(), PinSecret> {
-        let PinOrigin::Issuers(named) = &self.origin else { return Ok(()) };
-        let Ok(mut named) = named.lock() else { return Ok(()) };
+        let PinOrigin::Issuers(named) = &self.origin else {
+            return Ok(());
+        };
+        let Ok(mut named) = named.lock() else {
+            return Ok(());
+        };
         match &*named {
             Some(other) if other != secret => Err(other.clone()),
             Some(_) => Ok(()),
@@ -66,7 +82,11 @@ impl TokenPin {
         loop {
             let states = self.store.read().await.map_err(refused)?;
             let record = self.store.record(&states, &token.serial).map_err(refused)?;
-            let (pin, version) = self.origin.read(&self.client, &states).await.map_err(refused)?;
+            let (pin, version) = self
+                .origin
+                .read(&self.client, &states)
+                .await
+                .map_err(refused)?;
             let seen = states.resource_version().map(str::to_owned);
             let since = match &unchanged {
                 Some((version, since)) if *version == seen => *since,
@@ -86,18 +106,27 @@ impl TokenPin {
                     info!(serial = %token.serial, holder = %other, "waiting for another replica's login");
                     tokio::time::sleep(LOOK_AGAIN_AFTER).await;
                 }
-                Verdict::Try(trying) => match self.store.write(states, &token.serial, &trying).await {
-                    Ok(()) => return Ok(LoginPermit { pin, version }),
-                    Err(StoreError::Conflict) => {}
-                    Err(other) => return Err(refused(other)),
-                },
+                Verdict::Try(trying) => {
+                    match self.store.write(states, &token.serial, &trying).await {
+                        Ok(()) => return Ok(LoginPermit { pin, version }),
+                        Err(StoreError::Conflict) => {}
+                        Err(other) => return Err(refused(other)),
+                    }
+                }
             }
         }
     }
 
-    async fn settle(&self, token: &TokenInfo, version: &str, outcome: LoginOutcome) -> Result<(), StoreError> {
+    async fn settle(
+        &self,
+        token: &TokenInfo,
+        version: &str,
+        outcome: LoginOutcome,
+    ) -> Result<(), StoreError> {
         let states = self.store.read().await?;
-        let Some(record) = self.store.record(&states, &token.serial)? else { return Ok(()) };
+        let Some(record) = self.store.record(&states, &token.serial)? else {
+            return Ok(());
+        };
         if record.holder != self.holder || record.version != version {
             warn!(serial = %token.serial, "somebody changed the PIN record during a login");
             return Ok(());
@@ -115,17 +144,28 @@ impl TokenPin {
 
 impl fmt::Debug for TokenPin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenPin").field("origin", &self.origin).field("holder", &self.holder).finish_non_exhaustive()
+        f.debug_struct("TokenPin")
+            .field("origin", &self.origin)
+            .field("holder", &self.holder)
+            .finish_non_exhaustive()
     }
 }
 
 impl LoginGate for TokenPin {
-    fn permit<'a>(&'a self, token: &'a TokenInfo) -> BoxFuture<'a, Result<LoginPermit, LoginRefused>> {
+    fn permit<'a>(
+        &'a self,
+        token: &'a TokenInfo,
+    ) -> BoxFuture<'a, Result<LoginPermit, LoginRefused>> {
         Box::pin(self.ask(token))
     }
 
     /// Tries until it is written: a login that nobody remembers would be paid for twice.
-    fn record<'a>(&'a self, token: &'a TokenInfo, version: &'a str, outcome: LoginOutcome) -> BoxFuture<'a, ()> {
+    fn record<'a>(
+        &'a self,
+        token: &'a TokenInfo,
+        version: &'a str,
+        outcome: LoginOutcome,
+    ) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             while let Err(failure) = self.settle(token, version, outcome).await {
                 if !matches!(failure, StoreError::Conflict) {
@@ -138,7 +178,9 @@ impl LoginGate for TokenPin {
 }
 
 fn refused(why: impl std::error::Error) -> LoginRefused {
-    LoginRefused { why: Chain(&why).to_string() }
+    LoginRefused {
+        why: Chain(&why).to_string(),
+    }
 }
 
 /// Tokens that are known to set `CKF_USER_PIN_COUNT_LOW` with the first wrong PIN (pkcs11.md 2.4, measured).

@@ -14,6 +14,7 @@ pub mod material;
 pub mod observe;
 pub mod request;
 pub mod retry;
+mod sign;
 pub mod watch;
 
 use std::sync::Arc;
@@ -64,7 +65,10 @@ pub struct StoredIssuers {
 }
 
 /// The time, read in one place of the shell and passed down as an argument.
-#[expect(clippy::disallowed_methods, reason = "the shell's one clock; everything below takes the time as an argument")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell's one clock; everything below takes the time as an argument"
+)]
 pub(crate) fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }

@@ -54,7 +54,13 @@ impl Tokens {
     /// `namespace` is the controller's own: there lie the PIN record and the operator's PIN Secrets. `holder` names
     /// this replica in the PIN record.
     #[must_use]
-    pub fn start(config: &Config, worker: &Path, client: &Client, namespace: &str, holder: &str) -> Self {
+    pub fn start(
+        config: &Config,
+        worker: &Path,
+        client: &Client,
+        namespace: &str,
+        holder: &str,
+    ) -> Self {
         let store = PinStore::new(client.clone(), namespace);
         let by_name = config.tokens().map(|config| {
             let pin = Arc::new(TokenPin::new(
@@ -65,9 +71,18 @@ impl Tokens {
                 u32::from(config.max_rejected_logins().get()),
             ));
             let token = Token::start(spec(config, worker), Arc::<TokenPin>::clone(&pin));
-            (config.name().to_owned(), Arc::new(ConfiguredToken { config: config.clone(), token, pin }))
+            (
+                config.name().to_owned(),
+                Arc::new(ConfiguredToken {
+                    config: config.clone(),
+                    token,
+                    pin,
+                }),
+            )
         });
-        Self { by_name: by_name.collect() }
+        Self {
+            by_name: by_name.collect(),
+        }
     }
 
     /// The token of this name.
@@ -102,7 +117,10 @@ impl ConfiguredToken {
 
     /// Asks the PIN's gate again if no login stands: it knows whether the PIN is another one than before.
     pub fn pin_may_have_changed(&self) {
-        if matches!(*self.token.state().borrow(), TokenState::LoginRefused { .. }) {
+        if matches!(
+            *self.token.state().borrow(),
+            TokenState::LoginRefused { .. }
+        ) {
             self.token.retry_login();
         }
     }
@@ -131,8 +149,13 @@ impl ConfiguredToken {
         selector: &KeySelector,
         metrics: &Arc<Metrics>,
     ) -> Result<GrantedKey, HsmError> {
-        let granted = |name: &hsm::KeyName| self.config.may_use(owner, &name.label, &name.id).is_some();
-        match self.token.find_key(selector, Instant::now() + SIGN_WITHIN).await {
+        let granted =
+            |name: &hsm::KeyName| self.config.may_use(owner, &name.label, &name.id).is_some();
+        match self
+            .token
+            .find_key(selector, Instant::now() + SIGN_WITHIN)
+            .await
+        {
             Ok(key) if granted(&key.name()) => Ok(GrantedKey {
                 token: self.token.clone(),
                 token_name: self.name().into(),
@@ -140,7 +163,9 @@ impl ConfiguredToken {
                 key,
                 metrics: Arc::clone(metrics),
             }),
-            Ok(_) => Err(HsmError::KeyNotFound { differing: Vec::new() }),
+            Ok(_) => Err(HsmError::KeyNotFound {
+                differing: Vec::new(),
+            }),
             Err(HsmError::KeyNotFound { mut differing }) => {
                 differing.retain(granted);
                 Err(HsmError::KeyNotFound { differing })
@@ -148,7 +173,9 @@ impl ConfiguredToken {
             Err(HsmError::SeveralKeys { mut matching }) => {
                 matching.retain(granted);
                 Err(match matching.is_empty() {
-                    true => HsmError::KeyNotFound { differing: Vec::new() },
+                    true => HsmError::KeyNotFound {
+                        differing: Vec::new(),
+                    },
                     false => HsmError::SeveralKeys { matching },
                 })
             }
@@ -183,14 +210,25 @@ impl Signer for GrantedKey {
             let started = Instant::now();
             let signed = self
                 .token
-                .sign(&self.key, mechanism(input.algorithm()), input.payload(), started + SIGN_WITHIN)
+                .sign(
+                    &self.key,
+                    mechanism(input.algorithm()),
+                    input.payload(),
+                    started + SIGN_WITHIN,
+                )
                 .await;
-            self.metrics.signed(&self.token_name, outcome(signed.as_ref().err()), started.elapsed());
-            signed.map(Signature::from_octets).map_err(|error| match error.fault() {
-                hsm::Fault::Passing => SignError::passing(error),
-                hsm::Fault::Mend => SignError::issuer(error),
-                hsm::Fault::Bug => SignError::passing(error),
-            })
+            self.metrics.signed(
+                &self.token_name,
+                outcome(signed.as_ref().err()),
+                started.elapsed(),
+            );
+            signed
+                .map(Signature::from_octets)
+                .map_err(|error| match error.fault() {
+                    hsm::Fault::Passing => SignError::passing(error),
+                    hsm::Fault::Mend => SignError::issuer(error),
+                    hsm::Fault::Bug => SignError::passing(error),
+                })
         })
     }
 }
@@ -244,6 +282,8 @@ fn origin(source: &PinSource, namespace: &str) -> PinOrigin {
             name: name.clone(),
             key: key.clone(),
         }),
-        PinSource::ClusterIssuers | PinSource::IssuersIn(_) => PinOrigin::Issuers(std::sync::Mutex::default()),
+        PinSource::ClusterIssuers | PinSource::IssuersIn(_) => {
+            PinOrigin::Issuers(std::sync::Mutex::default())
+        }
     }
 }

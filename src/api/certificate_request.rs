@@ -105,19 +105,23 @@ impl CertificateRequestStatus {
     /// The condition of this type, if there is one.
     #[must_use]
     pub fn condition(&self, type_: &str) -> Option<&RequestCondition> {
-        self.conditions.iter().find(|condition| condition.type_ == type_)
+        self.conditions
+            .iter()
+            .find(|condition| condition.type_ == type_)
     }
 
     /// Whether the condition of this type is `True`.
     #[must_use]
     pub fn is_true(&self, type_: &str) -> bool {
-        self.condition(type_).is_some_and(|condition| condition.status == "True")
+        self.condition(type_)
+            .is_some_and(|condition| condition.status == "True")
     }
 
     /// The reason of the `Ready` condition.
     #[must_use]
     pub fn ready_reason(&self) -> Option<&str> {
-        self.condition(condition_type::READY).map(|ready| ready.reason.as_str())
+        self.condition(condition_type::READY)
+            .map(|ready| ready.reason.as_str())
     }
 }
 

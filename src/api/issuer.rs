@@ -1,9 +1,16 @@
 //! `PKCS11Issuer` and `PKCS11ClusterIssuer`: one specification, two scopes.
 
-#![expect(unreachable_pub, reason = "the derive of CEL rules repeats each type inside a function")]
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "each printer column has the same parts"
+)]
+#![expect(
+    unreachable_pub,
+    reason = "the derive of CEL rules repeats each type inside a function"
+)]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::{CustomResource, KubeSchema, Resource, ResourceExt, core::NamespaceResourceScope};
+use kube::{CustomResource, KubeSchema, Resource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -28,8 +35,16 @@ use crate::issuance;
     ),
     printcolumn(name = "Token", type_ = "string", json_path = ".spec.token"),
     printcolumn(name = "Key", type_ = "string", json_path = ".status.key.algorithm"),
-    printcolumn(name = "Expires", type_ = "date", json_path = ".status.certificate.notAfter"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Expires",
+        type_ = "date",
+        json_path = ".status.certificate.notAfter"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(transparent)]
 pub struct PKCS11IssuerSpec(pub IssuerSpec);
@@ -52,8 +67,16 @@ pub struct PKCS11IssuerSpec(pub IssuerSpec);
     ),
     printcolumn(name = "Token", type_ = "string", json_path = ".spec.token"),
     printcolumn(name = "Key", type_ = "string", json_path = ".status.key.algorithm"),
-    printcolumn(name = "Expires", type_ = "date", json_path = ".status.certificate.notAfter"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Expires",
+        type_ = "date",
+        json_path = ".status.certificate.notAfter"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(transparent)]
 pub struct PKCS11ClusterIssuerSpec(pub IssuerSpec);
@@ -269,7 +292,15 @@ pub mod condition_type {
 
 /// Either of our kinds, seen as what they have in common.
 pub trait IssuerKind:
-    Resource<DynamicType = ()> + ResourceExt + Clone + std::fmt::Debug + DeserializeOwned + Serialize + Send + Sync + 'static
+    Resource<DynamicType = ()>
+    + ResourceExt
+    + Clone
+    + std::fmt::Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
 {
     /// The name of the kind, as `issuerRef.kind` gives it.
     const KIND: &'static str;
@@ -279,9 +310,6 @@ pub trait IssuerKind:
 
     /// What was found last.
     fn issuer_status(&self) -> Option<&IssuerStatus>;
-
-    /// The client for the object called `name`; `namespace` is given for a namespaced kind only.
-    fn api(client: kube::Client, namespace: Option<&str>) -> kube::Api<Self>;
 }
 
 impl IssuerKind for PKCS11Issuer {
@@ -294,10 +322,6 @@ impl IssuerKind for PKCS11Issuer {
     fn issuer_status(&self) -> Option<&IssuerStatus> {
         self.status.as_ref()
     }
-
-    fn api(client: kube::Client, namespace: Option<&str>) -> kube::Api<Self> {
-        in_namespace(client, namespace)
-    }
 }
 
 impl IssuerKind for PKCS11ClusterIssuer {
@@ -309,19 +333,5 @@ impl IssuerKind for PKCS11ClusterIssuer {
 
     fn issuer_status(&self) -> Option<&IssuerStatus> {
         self.status.as_ref()
-    }
-
-    fn api(client: kube::Client, _: Option<&str>) -> kube::Api<Self> {
-        kube::Api::all(client)
-    }
-}
-
-fn in_namespace<K>(client: kube::Client, namespace: Option<&str>) -> kube::Api<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-{
-    match namespace {
-        Some(namespace) => kube::Api::namespaced(client, namespace),
-        None => kube::Api::all(client),
     }
 }

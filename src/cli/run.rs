@@ -61,16 +61,25 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         "started"
     );
     let serving = CancellationToken::new();
-    let served = tokio::spawn(server.serve(readiness.clone(), Arc::clone(&metrics), serving.clone()));
-    let controlled = control(&args, &config, &worker, client, namespace, identity, metrics, readiness, &stop).await;
+    let served =
+        tokio::spawn(server.serve(readiness.clone(), Arc::clone(&metrics), serving.clone()));
+    let controlled = control(
+        &args, &config, &worker, client, namespace, identity, metrics, readiness, &stop,
+    )
+    .await;
     serving.cancel();
-    served.await.context("the server of health and metrics broke")??;
+    served
+        .await
+        .context("the server of health and metrics broke")??;
     info!("stopped");
     controlled
 }
 
 /// Everything between the first watch and the last drained request.
-#[expect(clippy::too_many_arguments, reason = "called once; each is a part of the process that run has put up")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "called once; each is a part of the process that run has put up"
+)]
 async fn control(
     args: &Run,
     config: &Config,
@@ -93,7 +102,10 @@ async fn control(
         enforce_approval: args.enforce_approval,
         tokens,
         issuers,
-        stored: StoredIssuers { namespaced: namespaced_store, cluster: cluster_store },
+        stored: StoredIssuers {
+            namespaced: namespaced_store,
+            cluster: cluster_store,
+        },
         ledger: Default::default(),
         retries: Default::default(),
         events,
@@ -119,8 +131,16 @@ async fn control(
         };
         let concurrency = u16::try_from(args.concurrency.get()).unwrap_or(u16::MAX);
         tokio::join!(
-            watch::run_requests(controller, woken, concurrency, Arc::clone(&context), stop.clone()),
-            async { tokio::select! { () = ready => {}, () = stop.cancelled() => {} } },
+            watch::run_requests(
+                controller,
+                woken,
+                concurrency,
+                Arc::clone(&context),
+                stop.clone()
+            ),
+            async {
+                tokio::select! { () = ready => {}, () = stop.cancelled() => {} }
+            },
         );
     };
     tokio::join!(
@@ -141,9 +161,15 @@ async fn control(
 fn worker(told: Option<&Path>) -> anyhow::Result<PathBuf> {
     let path = match told {
         Some(path) => path.to_owned(),
-        None => env::current_exe().context("failed to find this program's own file")?.with_file_name(WORKER),
+        None => env::current_exe()
+            .context("failed to find this program's own file")?
+            .with_file_name(WORKER),
     };
-    anyhow::ensure!(path.is_file(), "there is no HSM worker program at {}; give --worker", path.display());
+    anyhow::ensure!(
+        path.is_file(),
+        "there is no HSM worker program at {}; give --worker",
+        path.display()
+    );
     Ok(path)
 }
 
@@ -164,7 +190,8 @@ async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
 }
 
 fn host_name() -> anyhow::Result<String> {
-    let name = fs::read_to_string(HOST_NAME).context("failed to read the host name; give --identity")?;
+    let name =
+        fs::read_to_string(HOST_NAME).context("failed to read the host name; give --identity")?;
     Ok(name.trim().to_owned())
 }
 

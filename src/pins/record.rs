@@ -63,7 +63,9 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The token has locked the PIN.
-    #[error("the token says that its user PIN is locked; unlock it as the security officer, then clear the PIN record")]
+    #[error(
+        "the token says that its user PIN is locked; unlock it as the security officer, then clear the PIN record"
+    )]
     Locked,
     /// One more wrong PIN would lock the token.
     #[error(
@@ -71,13 +73,19 @@ pub enum Refused {
     )]
     FinalTry,
     /// The PIN must be changed before use.
-    #[error("the token says that its user PIN must be changed; change it, then update the configured PIN")]
+    #[error(
+        "the token says that its user PIN must be changed; change it, then update the configured PIN"
+    )]
     ToBeChanged,
     /// This version was rejected.
-    #[error("the token rejected this PIN; provide the right one (it is not tried again until it changes)")]
+    #[error(
+        "the token rejected this PIN; provide the right one (it is not tried again until it changes)"
+    )]
     VersionRejected,
     /// Too many in a row.
-    #[error("{0} logins in a row were rejected; check the PIN and the token, then clear the PIN record")]
+    #[error(
+        "{0} logins in a row were rejected; check the PIN and the token, then clear the PIN record"
+    )]
     TooManyRejected(u32),
 }
 
@@ -99,7 +107,9 @@ pub fn decide(record: Option<&PinRecord>, flags: PinFlags, attempt: Attempt<'_>)
             PinState::Trying if record.holder != attempt.holder && !attempt.holder_is_gone => {
                 return Verdict::WaitFor(record.holder.clone());
             }
-            PinState::Trying if attempt.count_low_is_reliable && !flags.count_low => record.rejected_in_a_row,
+            PinState::Trying if attempt.count_low_is_reliable && !flags.count_low => {
+                record.rejected_in_a_row
+            }
             // Nobody knows how that login ended: it counts as rejected, though its version is not known to be wrong.
             PinState::Trying => record.rejected_in_a_row.saturating_add(1),
             PinState::Rejected if record.version == attempt.version => {
@@ -123,19 +133,30 @@ impl PinRecord {
     /// The record after the token accepted the PIN.
     #[must_use]
     pub fn accepted(self) -> Self {
-        Self { state: PinState::Accepted, rejected_in_a_row: 0, ..self }
+        Self {
+            state: PinState::Accepted,
+            rejected_in_a_row: 0,
+            ..self
+        }
     }
 
     /// The record after the worker ended without having called `C_Login`.
     #[must_use]
     pub fn untried(self) -> Self {
-        Self { state: PinState::Untried, ..self }
+        Self {
+            state: PinState::Untried,
+            ..self
+        }
     }
 
     /// The record after the token rejected the PIN.
     #[must_use]
     pub fn rejected(self) -> Self {
-        Self { state: PinState::Rejected, rejected_in_a_row: self.rejected_in_a_row.saturating_add(1), ..self }
+        Self {
+            state: PinState::Rejected,
+            rejected_in_a_row: self.rejected_in_a_row.saturating_add(1),
+            ..self
+        }
     }
 }
 
@@ -144,11 +165,22 @@ mod tests {
     use super::*;
 
     fn attempt(version: &str) -> Attempt<'_> {
-        Attempt { version, holder: "a", holder_is_gone: false, count_low_is_reliable: false, max_rejected: 2 }
+        Attempt {
+            version,
+            holder: "a",
+            holder_is_gone: false,
+            count_low_is_reliable: false,
+            max_rejected: 2,
+        }
     }
 
     fn record(version: &str, state: PinState, rejected_in_a_row: u32) -> PinRecord {
-        PinRecord { version: version.to_owned(), state, rejected_in_a_row, holder: "a".to_owned() }
+        PinRecord {
+            version: version.to_owned(),
+            state,
+            rejected_in_a_row,
+            holder: "a".to_owned(),
+        }
     }
 
     fn tried(verdict: Verdict) -> PinRecord {
@@ -167,7 +199,10 @@ mod tests {
     #[test]
     fn an_accepted_version_is_tried_again_after_a_restart() {
         let known = record("1", PinState::Accepted, 0);
-        assert_eq!(tried(decide(Some(&known), PinFlags::default(), attempt("1"))).rejected_in_a_row, 0);
+        assert_eq!(
+            tried(decide(Some(&known), PinFlags::default(), attempt("1"))).rejected_in_a_row,
+            0
+        );
     }
 
     #[test]
@@ -180,7 +215,10 @@ mod tests {
     #[test]
     fn a_new_version_is_tried_after_one_rejection_and_refused_after_two() {
         let once = record("1", PinState::Rejected, 1);
-        assert_eq!(tried(decide(Some(&once), PinFlags::default(), attempt("2"))).rejected_in_a_row, 1);
+        assert_eq!(
+            tried(decide(Some(&once), PinFlags::default(), attempt("2"))).rejected_in_a_row,
+            1
+        );
         let twice = record("2", PinState::Rejected, 2);
         let verdict = decide(Some(&twice), PinFlags::default(), attempt("3"));
         assert_eq!(verdict, Verdict::Refuse(Refused::TooManyRejected(2)));
@@ -196,7 +234,10 @@ mod tests {
     #[test]
     fn a_crash_between_login_and_record_counts_as_rejected_where_the_token_cannot_tell() {
         let crashed = record("1", PinState::Trying, 0);
-        assert_eq!(tried(decide(Some(&crashed), PinFlags::default(), attempt("1"))).rejected_in_a_row, 1);
+        assert_eq!(
+            tried(decide(Some(&crashed), PinFlags::default(), attempt("1"))).rejected_in_a_row,
+            1
+        );
         let crashed_again = record("1", PinState::Trying, 1);
         let verdict = decide(Some(&crashed_again), PinFlags::default(), attempt("1"));
         assert_eq!(verdict, Verdict::Refuse(Refused::TooManyRejected(2)));
@@ -204,28 +245,67 @@ mod tests {
 
     #[test]
     fn a_token_that_counts_and_shows_no_wrong_pin_settles_a_crash_as_not_rejected() {
-        let counted = Attempt { count_low_is_reliable: true, ..attempt("1") };
+        let counted = Attempt {
+            count_low_is_reliable: true,
+            ..attempt("1")
+        };
         let crashed = record("1", PinState::Trying, 1);
-        assert_eq!(tried(decide(Some(&crashed), PinFlags::default(), counted)).rejected_in_a_row, 1);
-        let low = PinFlags { count_low: true, ..PinFlags::default() };
-        assert_eq!(decide(Some(&crashed), low, counted), Verdict::Refuse(Refused::TooManyRejected(2)));
+        assert_eq!(
+            tried(decide(Some(&crashed), PinFlags::default(), counted)).rejected_in_a_row,
+            1
+        );
+        let low = PinFlags {
+            count_low: true,
+            ..PinFlags::default()
+        };
+        assert_eq!(
+            decide(Some(&crashed), low, counted),
+            Verdict::Refuse(Refused::TooManyRejected(2))
+        );
     }
 
     #[test]
     fn another_replica_that_is_trying_is_waited_for_until_it_is_gone() {
-        let other = PinRecord { holder: "b".to_owned(), ..record("1", PinState::Trying, 0) };
+        let other = PinRecord {
+            holder: "b".to_owned(),
+            ..record("1", PinState::Trying, 0)
+        };
         let verdict = decide(Some(&other), PinFlags::default(), attempt("1"));
         assert_eq!(verdict, Verdict::WaitFor("b".to_owned()));
-        let gone = Attempt { holder_is_gone: true, ..attempt("1") };
-        assert_eq!(tried(decide(Some(&other), PinFlags::default(), gone)).holder, "a");
+        let gone = Attempt {
+            holder_is_gone: true,
+            ..attempt("1")
+        };
+        assert_eq!(
+            tried(decide(Some(&other), PinFlags::default(), gone)).holder,
+            "a"
+        );
     }
 
     #[test]
     fn a_locked_or_nearly_locked_token_is_never_tried() {
         let cases = [
-            (PinFlags { locked: true, ..PinFlags::default() }, Refused::Locked),
-            (PinFlags { final_try: true, ..PinFlags::default() }, Refused::FinalTry),
-            (PinFlags { to_be_changed: true, ..PinFlags::default() }, Refused::ToBeChanged),
+            (
+                PinFlags {
+                    locked: true,
+                    ..PinFlags::default()
+                },
+                Refused::Locked,
+            ),
+            (
+                PinFlags {
+                    final_try: true,
+                    ..PinFlags::default()
+                },
+                Refused::FinalTry,
+            ),
+            (
+                PinFlags {
+                    to_be_changed: true,
+                    ..PinFlags::default()
+                },
+                Refused::ToBeChanged,
+            ),
         ];
         for (flags, why) in cases {
             assert_eq!(decide(None, flags, attempt("1")), Verdict::Refuse(why));

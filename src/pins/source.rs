@@ -83,17 +83,28 @@ impl PinOrigin {
     ///
     /// # Errors
     /// [`PinError`]; the PIN is in none of its texts.
-    pub async fn read(&self, client: &Client, states: &PinStates) -> Result<(Pin, String), PinError> {
+    pub async fn read(
+        &self,
+        client: &Client,
+        states: &PinStates,
+    ) -> Result<(Pin, String), PinError> {
         match self {
             Self::File(path) => {
-                let read = std::fs::read(path).map_err(|source| PinError::File { path: path.clone(), source })?;
+                let read = std::fs::read(path).map_err(|source| PinError::File {
+                    path: path.clone(),
+                    source,
+                })?;
                 let pin = checked(Zeroizing::new(read), || path.display().to_string())?;
                 let version = states.version_of(pin.expose());
                 Ok((pin, version))
             }
             Self::Secret(at) => from_secret(client, at).await,
             Self::Issuers(named) => {
-                let at = named.lock().ok().and_then(|named| named.clone()).ok_or(PinError::NoIssuer)?;
+                let at = named
+                    .lock()
+                    .ok()
+                    .and_then(|named| named.clone())
+                    .ok_or(PinError::NoIssuer)?;
                 from_secret(client, &at).await
             }
         }
@@ -101,21 +112,39 @@ impl PinOrigin {
 }
 
 async fn from_secret(client: &Client, at: &PinSecret) -> Result<(Pin, String), PinError> {
-    let PinSecret { namespace, name, key } = at;
-    let secret = Api::<Secret>::namespaced(client.clone(), namespace).get(name).await.map_err(|source| {
-        PinError::Secret { namespace: namespace.clone(), name: name.clone(), source: Box::new(source) }
-    })?;
+    let PinSecret {
+        namespace,
+        name,
+        key,
+    } = at;
+    let secret = Api::<Secret>::namespaced(client.clone(), namespace)
+        .get(name)
+        .await
+        .map_err(|source| PinError::Secret {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            source: Box::new(source),
+        })?;
     let version = format!(
         "{}/{}",
         secret.metadata.uid.as_deref().unwrap_or_default(),
-        secret.metadata.resource_version.as_deref().unwrap_or_default()
+        secret
+            .metadata
+            .resource_version
+            .as_deref()
+            .unwrap_or_default()
     );
-    let octets = secret.data.and_then(|mut data| data.remove(key)).ok_or_else(|| PinError::NoKey {
-        namespace: namespace.clone(),
-        name: name.clone(),
-        key: key.clone(),
+    let octets = secret
+        .data
+        .and_then(|mut data| data.remove(key))
+        .ok_or_else(|| PinError::NoKey {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            key: key.clone(),
+        })?;
+    let pin = checked(Zeroizing::new(octets.0), || {
+        format!("Secret {namespace}/{name}")
     })?;
-    let pin = checked(Zeroizing::new(octets.0), || format!("Secret {namespace}/{name}"))?;
     Ok((pin, version))
 }
 
@@ -127,7 +156,10 @@ fn checked(mut octets: Zeroizing<Vec<u8>>, place: impl Fn() -> String) -> Result
         }
     }
     if !(1..=MAX_PIN_OCTETS).contains(&octets.len()) {
-        return Err(PinError::Length { place: place(), octets: octets.len() });
+        return Err(PinError::Length {
+            place: place(),
+            octets: octets.len(),
+        });
     }
     Ok(Pin::new(std::mem::take(&mut *octets)))
 }
@@ -152,7 +184,10 @@ mod tests {
 
     #[test]
     fn an_empty_or_absurd_pin_is_refused_without_being_shown() {
-        assert_eq!(read(b"\n"), Err("the PIN in here has 0 octets; it must have 1 to 255".to_owned()));
+        assert_eq!(
+            read(b"\n"),
+            Err("the PIN in here has 0 octets; it must have 1 to 255".to_owned())
+        );
         assert!(read(&[b'7'; 256]).is_err_and(|text| !text.contains("777")));
     }
 }

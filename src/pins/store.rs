@@ -31,7 +31,9 @@ pub struct PinStates {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The Secret must exist before.
-    #[error("Secret {namespace}/{PIN_STATE_SECRET} does not exist; create it empty (docs/rbac.yaml has it)")]
+    #[error(
+        "Secret {namespace}/{PIN_STATE_SECRET} does not exist; create it empty (docs/rbac.yaml has it)"
+    )]
     Missing {
         /// The controller's namespace.
         namespace: String,
@@ -50,7 +52,9 @@ pub enum StoreError {
     #[error("Secret {PIN_STATE_SECRET} was changed by somebody else at the same time")]
     Conflict,
     /// Somebody edited the record into something else.
-    #[error("the PIN record {key} in Secret {namespace}/{PIN_STATE_SECRET} is not readable; mend it or remove it")]
+    #[error(
+        "the PIN record {key} in Secret {namespace}/{PIN_STATE_SECRET} is not readable; mend it or remove it"
+    )]
     BadRecord {
         /// Key in the Secret.
         key: String,
@@ -68,7 +72,10 @@ impl PinStore {
     /// The store in the controller's namespace.
     #[must_use]
     pub fn new(client: Client, namespace: &str) -> Self {
-        Self { secrets: Api::namespaced(client, namespace), namespace: namespace.to_owned() }
+        Self {
+            secrets: Api::namespaced(client, namespace),
+            namespace: namespace.to_owned(),
+        }
     }
 
     /// Reads the Secret, and gives it a random key the first time.
@@ -76,15 +83,27 @@ impl PinStore {
     /// # Errors
     /// [`StoreError`]; never an invented record.
     pub async fn read(&self) -> Result<PinStates, StoreError> {
-        let secret = self.secrets.get_opt(PIN_STATE_SECRET).await.map_err(|error| self.api_error("get", error))?;
-        let mut secret = secret.ok_or_else(|| StoreError::Missing { namespace: self.namespace.clone() })?;
+        let secret = self
+            .secrets
+            .get_opt(PIN_STATE_SECRET)
+            .await
+            .map_err(|error| self.api_error("get", error))?;
+        let mut secret = secret.ok_or_else(|| StoreError::Missing {
+            namespace: self.namespace.clone(),
+        })?;
         if data(&secret, HMAC_KEY).is_none_or(|key| key.len() != HMAC_KEY_OCTETS) {
             let mut octets = [0; HMAC_KEY_OCTETS];
             rand::fill(&mut octets).map_err(|_| StoreError::Random)?;
-            secret.data.get_or_insert_default().insert(HMAC_KEY.to_owned(), ByteString(octets.to_vec()));
+            secret
+                .data
+                .get_or_insert_default()
+                .insert(HMAC_KEY.to_owned(), ByteString(octets.to_vec()));
             secret = self.replace(secret).await?;
         }
-        let hmac_key = hmac::Key::new(hmac::HMAC_SHA256, data(&secret, HMAC_KEY).unwrap_or_default());
+        let hmac_key = hmac::Key::new(
+            hmac::HMAC_SHA256,
+            data(&secret, HMAC_KEY).unwrap_or_default(),
+        );
         Ok(PinStates { secret, hmac_key })
     }
 
@@ -92,12 +111,23 @@ impl PinStore {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if it is not; else [`StoreError::Api`].
-    pub async fn write(&self, states: PinStates, serial: &str, record: &PinRecord) -> Result<(), StoreError> {
+    pub async fn write(
+        &self,
+        states: PinStates,
+        serial: &str,
+        record: &PinRecord,
+    ) -> Result<(), StoreError> {
         let key = record_key(serial);
-        let text = serde_json::to_vec(record)
-            .map_err(|source| StoreError::BadRecord { key: key.clone(), namespace: self.namespace.clone(), source })?;
+        let text = serde_json::to_vec(record).map_err(|source| StoreError::BadRecord {
+            key: key.clone(),
+            namespace: self.namespace.clone(),
+            source,
+        })?;
         let mut secret = states.secret;
-        secret.data.get_or_insert_default().insert(key, ByteString(text));
+        secret
+            .data
+            .get_or_insert_default()
+            .insert(key, ByteString(text));
         self.replace(secret).await.map(drop)
     }
 
@@ -105,23 +135,42 @@ impl PinStore {
     ///
     /// # Errors
     /// [`StoreError::BadRecord`] if somebody broke it.
-    pub fn record(&self, states: &PinStates, serial: &str) -> Result<Option<PinRecord>, StoreError> {
+    pub fn record(
+        &self,
+        states: &PinStates,
+        serial: &str,
+    ) -> Result<Option<PinRecord>, StoreError> {
         let key = record_key(serial);
         data(&states.secret, &key)
             .map(serde_json::from_slice)
             .transpose()
-            .map_err(|source| StoreError::BadRecord { key, namespace: self.namespace.clone(), source })
+            .map_err(|source| StoreError::BadRecord {
+                key,
+                namespace: self.namespace.clone(),
+                source,
+            })
     }
 
     async fn replace(&self, secret: Secret) -> Result<Secret, StoreError> {
-        self.secrets.replace(PIN_STATE_SECRET, &PostParams::default(), &secret).await.map_err(|error| match &error {
-            kube::Error::Api(status) if status.code == 409 => StoreError::Conflict,
-            _ => self.api_error("replace", error),
+        let replaced = self
+            .secrets
+            .replace(PIN_STATE_SECRET, &PostParams::default(), &secret)
+            .await;
+        replaced.map_err(|error| {
+            if matches!(&error, kube::Error::Api(status) if status.code == 409) {
+                StoreError::Conflict
+            } else {
+                self.api_error("replace", error)
+            }
         })
     }
 
     fn api_error(&self, verb: &'static str, source: kube::Error) -> StoreError {
-        StoreError::Api { verb, namespace: self.namespace.clone(), source: Box::new(source) }
+        StoreError::Api {
+            verb,
+            namespace: self.namespace.clone(),
+            source: Box::new(source),
+        }
     }
 }
 
@@ -141,13 +190,24 @@ impl PinStates {
 }
 
 fn data<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
-    secret.data.as_ref()?.get(key).map(|octets| octets.0.as_slice())
+    secret
+        .data
+        .as_ref()?
+        .get(key)
+        .map(|octets| octets.0.as_slice())
 }
 
 /// Keys of a Secret are made of `[-._a-zA-Z0-9]`; a serial number may hold anything.
 fn record_key(serial: &str) -> String {
-    let plain = !serial.is_empty() && serial.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    if plain { format!("serial.{serial}") } else { format!("serial-hex.{}", hex::encode(serial)) }
+    let plain = !serial.is_empty()
+        && serial
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if plain {
+        format!("serial.{serial}")
+    } else {
+        format!("serial-hex.{}", hex::encode(serial))
+    }
 }
 
 #[cfg(test)]
@@ -157,7 +217,8 @@ mod tests {
     #[test]
     fn two_serial_numbers_never_share_a_record() {
         let serials = ["", "a", "A b", "a/b", "61", "serial", "é", "a b"];
-        let keys: std::collections::BTreeSet<_> = serials.iter().map(|serial| record_key(serial)).collect();
+        let keys: std::collections::BTreeSet<_> =
+            serials.iter().map(|serial| record_key(serial)).collect();
         assert_eq!(keys.len(), serials.len());
     }
 

@@ -37,7 +37,11 @@ pub struct ApplyError {
 ///
 /// # Errors
 /// The API server, or a webhook behind it, did not answer or refused for now.
-pub async fn apply(client: &Client, request: &CertificateRequest, patch: &StatusPatch) -> Result<Applied, ApplyError> {
+pub async fn apply(
+    client: &Client,
+    request: &CertificateRequest,
+    patch: &StatusPatch,
+) -> Result<Applied, ApplyError> {
     let namespace = request.namespace().unwrap_or_default();
     let name = request.name_any();
     let body = json!({
@@ -57,6 +61,10 @@ pub async fn apply(client: &Client, request: &CertificateRequest, patch: &Status
         Ok(_) => Ok(Applied::Written),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(Applied::Conflict),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(Applied::Gone),
-        Err(source) => Err(ApplyError { namespace, name, source: Box::new(source) }),
+        Err(source) => Err(ApplyError {
+            namespace,
+            name,
+            source: Box::new(source),
+        }),
     }
 }

@@ -101,7 +101,11 @@ impl Known<'_> {
     /// The certificate, its chain and `ca` in one write.
     #[must_use]
     pub fn issued(&self, certificate: &IssuedCertificate, ca: CaField) -> Conclusion {
-        let message = format!("Signed by {}, serial {}", self.issuer, certificate.serial_hex());
+        let message = format!(
+            "Signed by {}, serial {}",
+            self.issuer,
+            certificate.serial_hex()
+        );
         let ca = certificate.ca_pem(ca.into());
         Conclusion {
             notice: Notice::normal("Issued", message.clone()),
@@ -120,11 +124,18 @@ impl Known<'_> {
     pub fn waiting(&self, waiting: Waiting) -> Option<Conclusion> {
         let issuer = self.issuer;
         let (event, message) = match waiting {
-            Waiting::IssuerMissing => ("IssuerNotFound", format!("Waiting for {issuer} to be created")),
-            Waiting::IssuerUnknown => ("IssuerNotReady", format!("Waiting for {issuer} to be checked")),
-            Waiting::IssuerNotReady(reason) => {
-                ("IssuerNotReady", format!("Waiting for {issuer} to become ready; its status says {reason}"))
-            }
+            Waiting::IssuerMissing => (
+                "IssuerNotFound",
+                format!("Waiting for {issuer} to be created"),
+            ),
+            Waiting::IssuerUnknown => (
+                "IssuerNotReady",
+                format!("Waiting for {issuer} to be checked"),
+            ),
+            Waiting::IssuerNotReady(reason) => (
+                "IssuerNotReady",
+                format!("Waiting for {issuer} to become ready; its status says {reason}"),
+            ),
         };
         self.pending(event, message)
     }
@@ -136,7 +147,9 @@ impl Known<'_> {
         let message = match delay {
             Delay::Issuer(why) => format!("Waiting for {issuer} to be mended: {why}"),
             Delay::Passing(why) => format!("Signing is tried again until it succeeds: {why}"),
-            Delay::Bug => format!("The controller refused to use what it made with {issuer}; see its log, and report it"),
+            Delay::Bug => format!(
+                "The controller refused to use what it made with {issuer}; see its log, and report it"
+            ),
         };
         self.pending("SigningDelayed", message)
     }
@@ -197,12 +210,22 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
-    fn known<'a>(status: Option<&'a CertificateRequestStatus>, issuer: &'a IssuerName) -> Known<'a> {
-        Known { status, issuer, now: NOW.parse().unwrap() }
+    fn known<'a>(
+        status: Option<&'a CertificateRequestStatus>,
+        issuer: &'a IssuerName,
+    ) -> Known<'a> {
+        Known {
+            status,
+            issuer,
+            now: NOW.parse().unwrap(),
+        }
     }
 
     fn issuer() -> IssuerName {
-        IssuerName { namespace: None, name: "issuing".to_owned() }
+        IssuerName {
+            namespace: None,
+            name: "issuing".to_owned(),
+        }
     }
 
     #[test]
@@ -229,13 +252,22 @@ mod tests {
 
     #[test]
     fn waiting_is_pending_without_failure_time_and_said_once() {
-        let first = known(None, &issuer()).waiting(Waiting::IssuerMissing).unwrap();
+        let first = known(None, &issuer())
+            .waiting(Waiting::IssuerMissing)
+            .unwrap();
         assert_eq!(first.patch.failure_time, None);
         let [ready] = &first.patch.conditions;
         assert_eq!((ready.status, ready.reason), ("False", reason::PENDING));
         let written = status(serde_json::to_value(&first.patch).unwrap());
-        assert_eq!(known(Some(&written), &issuer()).waiting(Waiting::IssuerMissing), None);
-        assert!(known(Some(&written), &issuer()).waiting(Waiting::IssuerNotReady("KeyNotFound")).is_some());
+        assert_eq!(
+            known(Some(&written), &issuer()).waiting(Waiting::IssuerMissing),
+            None
+        );
+        assert!(
+            known(Some(&written), &issuer())
+                .waiting(Waiting::IssuerNotReady("KeyNotFound"))
+                .is_some()
+        );
     }
 
     #[test]
@@ -243,7 +275,9 @@ mod tests {
         let pending = status(serde_json::json!({"conditions": [{
             "type": "Ready", "status": "False", "reason": "Pending", "message": "-", "lastTransitionTime": THEN,
         }]}));
-        let conclusion = known(Some(&pending), &issuer()).waiting(Waiting::IssuerMissing).unwrap();
+        let conclusion = known(Some(&pending), &issuer())
+            .waiting(Waiting::IssuerMissing)
+            .unwrap();
         let [ready] = &conclusion.patch.conditions;
         assert_eq!(ready.last_transition_time, Time(THEN.parse().unwrap()));
     }

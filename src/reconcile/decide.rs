@@ -92,16 +92,37 @@ pub enum Waiting {
 /// The state machine of cert-manager.md 1.11, rows 1 to 5 and 8.
 #[must_use]
 pub fn decide(facts: &Facts) -> Decision {
-    let Facts { ours, approval, invalid, progress, has_certificate, issuer } = *facts;
+    let Facts {
+        ours,
+        approval,
+        invalid,
+        progress,
+        has_certificate,
+        issuer,
+    } = *facts;
     match (ours, approval, progress, invalid || has_certificate, issuer) {
         (false, _, _, _, _) => Decision::Leave(Why::NotOurs),
-        (true, Approval::Denied, Progress::Open | Progress::Failed | Progress::Issued, _, _) => Decision::Deny,
+        (true, Approval::Denied, Progress::Open | Progress::Failed | Progress::Issued, _, _) => {
+            Decision::Deny
+        }
         (true, Approval::Denied, Progress::Denied, _, _)
-        | (true, Approval::Awaited | Approval::Approved, Progress::Denied | Progress::Failed | Progress::Issued, _, _)
-        | (true, Approval::Awaited | Approval::Approved, Progress::Open, true, _) => Decision::Leave(Why::Finished),
+        | (
+            true,
+            Approval::Awaited | Approval::Approved,
+            Progress::Denied | Progress::Failed | Progress::Issued,
+            _,
+            _,
+        )
+        | (true, Approval::Awaited | Approval::Approved, Progress::Open, true, _) => {
+            Decision::Leave(Why::Finished)
+        }
         (true, Approval::Awaited, Progress::Open, false, _) => Decision::Leave(Why::NotApproved),
-        (true, Approval::Approved, Progress::Open, false, IssuerFact::Missing) => Decision::Wait(Waiting::IssuerMissing),
-        (true, Approval::Approved, Progress::Open, false, IssuerFact::Unknown) => Decision::Wait(Waiting::IssuerUnknown),
+        (true, Approval::Approved, Progress::Open, false, IssuerFact::Missing) => {
+            Decision::Wait(Waiting::IssuerMissing)
+        }
+        (true, Approval::Approved, Progress::Open, false, IssuerFact::Unknown) => {
+            Decision::Wait(Waiting::IssuerUnknown)
+        }
         (true, Approval::Approved, Progress::Open, false, IssuerFact::NotReady(reason)) => {
             Decision::Wait(Waiting::IssuerNotReady(reason))
         }
@@ -125,54 +146,117 @@ mod tests {
     #[test]
     fn every_row_of_the_state_machine() {
         let rows = [
-            ("an approved request of a ready issuer is signed", DUE, Decision::Issue),
+            (
+                "an approved request of a ready issuer is signed",
+                DUE,
+                Decision::Issue,
+            ),
             (
                 "a foreign request is left alone even when denied",
-                Facts { ours: false, approval: Approval::Denied, ..DUE },
+                Facts {
+                    ours: false,
+                    approval: Approval::Denied,
+                    ..DUE
+                },
                 Decision::Leave(Why::NotOurs),
             ),
             (
                 "nothing is written before approval",
-                Facts { approval: Approval::Awaited, ..DUE },
+                Facts {
+                    approval: Approval::Awaited,
+                    ..DUE
+                },
                 Decision::Leave(Why::NotApproved),
             ),
             (
                 "nothing is written before approval, even for a missing issuer",
-                Facts { approval: Approval::Awaited, issuer: IssuerFact::Missing, ..DUE },
+                Facts {
+                    approval: Approval::Awaited,
+                    issuer: IssuerFact::Missing,
+                    ..DUE
+                },
                 Decision::Leave(Why::NotApproved),
             ),
-            ("a denial is acknowledged", Facts { approval: Approval::Denied, ..DUE }, Decision::Deny),
+            (
+                "a denial is acknowledged",
+                Facts {
+                    approval: Approval::Denied,
+                    ..DUE
+                },
+                Decision::Deny,
+            ),
             (
                 "a denial is acknowledged whatever the issuer",
-                Facts { approval: Approval::Denied, issuer: IssuerFact::Missing, ..DUE },
+                Facts {
+                    approval: Approval::Denied,
+                    issuer: IssuerFact::Missing,
+                    ..DUE
+                },
                 Decision::Deny,
             ),
             (
                 "a denial is acknowledged once",
-                Facts { approval: Approval::Denied, progress: Progress::Denied, ..DUE },
+                Facts {
+                    approval: Approval::Denied,
+                    progress: Progress::Denied,
+                    ..DUE
+                },
                 Decision::Leave(Why::Finished),
             ),
-            ("an issued request is finished", Facts { progress: Progress::Issued, ..DUE }, Decision::Leave(Why::Finished)),
-            ("a failed request is finished", Facts { progress: Progress::Failed, ..DUE }, Decision::Leave(Why::Finished)),
-            ("an invalid request is finished", Facts { invalid: true, ..DUE }, Decision::Leave(Why::Finished)),
+            (
+                "an issued request is finished",
+                Facts {
+                    progress: Progress::Issued,
+                    ..DUE
+                },
+                Decision::Leave(Why::Finished),
+            ),
+            (
+                "a failed request is finished",
+                Facts {
+                    progress: Progress::Failed,
+                    ..DUE
+                },
+                Decision::Leave(Why::Finished),
+            ),
+            (
+                "an invalid request is finished",
+                Facts {
+                    invalid: true,
+                    ..DUE
+                },
+                Decision::Leave(Why::Finished),
+            ),
             (
                 "a request with a certificate is finished whatever Ready says",
-                Facts { has_certificate: true, ..DUE },
+                Facts {
+                    has_certificate: true,
+                    ..DUE
+                },
                 Decision::Leave(Why::Finished),
             ),
             (
                 "a missing issuer is waited for",
-                Facts { issuer: IssuerFact::Missing, ..DUE },
+                Facts {
+                    issuer: IssuerFact::Missing,
+                    ..DUE
+                },
                 Decision::Wait(Waiting::IssuerMissing),
             ),
             (
                 "an issuer that was edited is waited for until it was looked at",
-                Facts { issuer: IssuerFact::Unknown, ..DUE },
+                Facts {
+                    issuer: IssuerFact::Unknown,
+                    ..DUE
+                },
                 Decision::Wait(Waiting::IssuerUnknown),
             ),
             (
                 "an issuer that is not ready is waited for",
-                Facts { issuer: IssuerFact::NotReady("KeyNotFound"), ..DUE },
+                Facts {
+                    issuer: IssuerFact::NotReady("KeyNotFound"),
+                    ..DUE
+                },
                 Decision::Wait(Waiting::IssuerNotReady("KeyNotFound")),
             ),
         ];

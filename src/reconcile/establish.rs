@@ -40,7 +40,9 @@ pub enum NotReady {
     #[error("token {0:?} does not take its PIN from this issuer; remove spec.pinSecretRef")]
     PinNotTaken(String),
     /// A token has one PIN.
-    #[error("another issuer of token {token:?} takes the PIN from Secret {namespace}/{name}; name the same one")]
+    #[error(
+        "another issuer of token {token:?} takes the PIN from Secret {namespace}/{name}; name the same one"
+    )]
     PinConflict {
         /// The token.
         token: String,
@@ -88,31 +90,58 @@ pub enum NotReady {
 ///
 /// # Errors
 /// The first thing that is missing.
-pub async fn establish(spec: &IssuerSpec, name: &IssuerName, context: &Context) -> Result<Established, NotReady> {
-    let token = context.tokens.get(&spec.token).ok_or_else(|| NotReady::TokenUnknown(spec.token.clone()))?;
-    let namespace = name.namespace.as_deref().unwrap_or(&context.cluster_resource_namespace);
+pub async fn establish(
+    spec: &IssuerSpec,
+    name: &IssuerName,
+    context: &Context,
+) -> Result<Established, NotReady> {
+    let token = context
+        .tokens
+        .get(&spec.token)
+        .ok_or_else(|| NotReady::TokenUnknown(spec.token.clone()))?;
+    let namespace = name
+        .namespace
+        .as_deref()
+        .unwrap_or(&context.cluster_resource_namespace);
     hand_over_pin(spec, name, namespace, token)?;
-    let pem = material::read(&context.client, namespace, &spec.certificate).await.map_err(NotReady::Material)?;
-    let chain = IssuerChain::parse(&pem.chain, pem.root.as_deref()).map_err(NotReady::Certificate)?;
+    let pem = material::read(&context.client, namespace, &spec.certificate)
+        .await
+        .map_err(NotReady::Material)?;
+    let chain =
+        IssuerChain::parse(&pem.chain, pem.root.as_deref()).map_err(NotReady::Certificate)?;
     chain.check_at(now()).map_err(NotReady::Certificate)?;
     if spec.ca == CaField::Root && !chain.has_root() {
         return Err(NotReady::RootMissing);
     }
     let selector = selector(spec.key.as_ref(), chain.issuing().spki_der())?;
-    let key = token.find_key(name.scope(), &selector, &context.metrics).await.map_err(|source| NotReady::Token {
-        token: spec.token.clone(),
-        place: match &spec.key {
-            Some(KeySpec { label: Some(label), .. }) => format!(", key {label:?}"),
-            Some(KeySpec { id_hex: Some(id), .. }) => format!(", key with id {id}"),
-            Some(KeySpec { label: None, id_hex: None }) | None => ", key of the issuing certificate".to_owned(),
-        },
-        source,
-    })?;
+    let key = token
+        .find_key(name.scope(), &selector, &context.metrics)
+        .await
+        .map_err(|source| NotReady::Token {
+            token: spec.token.clone(),
+            place: match &spec.key {
+                Some(KeySpec {
+                    label: Some(label), ..
+                }) => format!(", key {label:?}"),
+                Some(KeySpec {
+                    id_hex: Some(id), ..
+                }) => format!(", key with id {id}"),
+                Some(KeySpec {
+                    label: None,
+                    id_hex: None,
+                })
+                | None => ", key of the issuing certificate".to_owned(),
+            },
+            source,
+        })?;
     let issuer = Issuer::new(chain, Profile::default(), None).map_err(NotReady::Algorithm)?;
     let mut random = [0; 32];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| NotReady::Random)?;
     let probe = Probe::new(issuer.algorithm(), random);
-    probe.prove(&key, issuer.chain().issuing().public_key()).await.map_err(NotReady::Probe)?;
+    probe
+        .prove(&key, issuer.chain().issuing().public_key())
+        .await
+        .map_err(NotReady::Probe)?;
     let described = match &*token.token().state().borrow() {
         TokenState::Ready { info } => Some(info.clone()),
         TokenState::Starting
@@ -122,8 +151,15 @@ pub async fn establish(spec: &IssuerSpec, name: &IssuerName, context: &Context) 
         | TokenState::Restarting { .. }
         | TokenState::Stopped => None,
     };
-    let ready = ReadyIssuer { issuer: Arc::new(issuer), key, ca: spec.ca };
-    Ok(Established { ready: Arc::new(ready), token: described })
+    let ready = ReadyIssuer {
+        issuer: Arc::new(issuer),
+        key,
+        ca: spec.ca,
+    };
+    Ok(Established {
+        ready: Arc::new(ready),
+        token: described,
+    })
 }
 
 fn hand_over_pin(
@@ -137,7 +173,11 @@ fn hand_over_pin(
         (false, Some(_)) => Err(NotReady::PinNotTaken(spec.token.clone())),
         (true, None) => Err(NotReady::PinRequired(spec.token.clone())),
         (true, Some(at)) => {
-            let secret = PinSecret { namespace: namespace.to_owned(), name: at.name.clone(), key: at.key.clone() };
+            let secret = PinSecret {
+                namespace: namespace.to_owned(),
+                name: at.name.clone(),
+                key: at.key.clone(),
+            };
             let agreed = token.name_pin_secret(&secret);
             agreed.map_err(|other| NotReady::PinConflict {
                 token: spec.token.clone(),
@@ -153,11 +193,26 @@ fn hand_over_pin(
 fn selector(key: Option<&KeySpec>, spki: &[u8]) -> Result<KeySelector, NotReady> {
     let public_key = Some(spki.to_vec());
     match key {
-        None => Ok(KeySelector { label: None, id: None, public_key }),
-        Some(KeySpec { label: None, id_hex: None }) => Err(NotReady::KeySpec),
+        None => Ok(KeySelector {
+            label: None,
+            id: None,
+            public_key,
+        }),
+        Some(KeySpec {
+            label: None,
+            id_hex: None,
+        }) => Err(NotReady::KeySpec),
         Some(KeySpec { label, id_hex }) => {
-            let id = id_hex.as_deref().map(hex::decode).transpose().map_err(|_| NotReady::KeySpec)?;
-            Ok(KeySelector { label: label.clone(), id, public_key })
+            let id = id_hex
+                .as_deref()
+                .map(hex::decode)
+                .transpose()
+                .map_err(|_| NotReady::KeySpec)?;
+            Ok(KeySelector {
+                label: label.clone(),
+                id,
+                public_key,
+            })
         }
     }
 }
@@ -217,10 +272,12 @@ fn token_reason(error: &HsmError) -> &'static str {
 
 /// The keys that an error is about; the caller has left out those that no grant covers.
 fn listed(error: &HsmError) -> String {
-    let (what, keys) = match error {
-        HsmError::KeyNotFound { differing } => ("; these have another public key: ", differing),
-        HsmError::SeveralKeys { matching } => ("; name one of them by label and idHex: ", matching),
-        _ => return String::new(),
+    let (what, keys) = if let HsmError::KeyNotFound { differing } = error {
+        ("; these have another public key: ", differing)
+    } else if let HsmError::SeveralKeys { matching } = error {
+        ("; name one of them by label and idHex: ", matching)
+    } else {
+        return String::new();
     };
     if keys.is_empty() {
         return String::new();
@@ -235,7 +292,10 @@ mod tests {
 
     #[test]
     fn a_key_is_always_looked_for_with_the_certificates_public_key() {
-        let named = KeySpec { label: Some("ca".to_owned()), id_hex: Some("A1b2".to_owned()) };
+        let named = KeySpec {
+            label: Some("ca".to_owned()),
+            id_hex: Some("A1b2".to_owned()),
+        };
         let selector = selector(Some(&named), b"spki").unwrap();
         assert_eq!(selector.id, Some(vec![0xa1, 0xb2]));
         assert_eq!(selector.public_key.as_deref(), Some(b"spki".as_slice()));
@@ -244,7 +304,10 @@ mod tests {
     #[test]
     fn a_key_without_name_or_with_a_broken_id_is_refused() {
         assert!(selector(Some(&KeySpec::default()), b"spki").is_err());
-        let broken = KeySpec { label: None, id_hex: Some("a".to_owned()) };
+        let broken = KeySpec {
+            label: None,
+            id_hex: Some("a".to_owned()),
+        };
         assert!(selector(Some(&broken), b"spki").is_err());
     }
 }

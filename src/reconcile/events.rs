@@ -19,6 +19,8 @@ const CONTROLLER: &str = "pkcs11-issuer.dev/pkcs11-issuer";
 const QUEUE: usize = 1024;
 /// The API server refuses longer notes.
 const MAX_NOTE: usize = 1024;
+/// Of the object's name in the Event's; the API server itself shortens what it generates a name from to 58 characters.
+const MAX_NAME_PREFIX: usize = 200;
 
 /// What an Event tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,20 +41,32 @@ impl Notice {
     /// Something went as it should. `reason` is stable.
     #[must_use]
     pub fn normal(reason: &'static str, note: String) -> Self {
-        Self { type_: "Normal", reason, note }
+        Self {
+            type_: "Normal",
+            reason,
+            note,
+        }
     }
 
     /// Somebody may have to act. `reason` is stable.
     #[must_use]
     pub fn warning(reason: &'static str, note: String) -> Self {
-        Self { type_: "Warning", reason, note }
+        Self {
+            type_: "Warning",
+            reason,
+            note,
+        }
     }
 }
 
 impl Events {
     /// Starts the one task that writes Events. It ends when every clone of the result is gone and the queue is empty.
     #[must_use]
-    pub fn start(client: Client, instance: String, metrics: Arc<Metrics>) -> (Self, JoinHandle<()>) {
+    pub fn start(
+        client: Client,
+        instance: String,
+        metrics: Arc<Metrics>,
+    ) -> (Self, JoinHandle<()>) {
         let (queue, mut waiting) = mpsc::channel(QUEUE);
         let counted = Arc::clone(&metrics);
         let task = tokio::spawn(async move {
@@ -78,7 +92,11 @@ impl Events {
 }
 
 fn event(notice: Notice, regarding: ObjectReference, at: Timestamp, instance: &str) -> Event {
-    let Notice { type_, reason, mut note } = notice;
+    let Notice {
+        type_,
+        reason,
+        mut note,
+    } = notice;
     if note.len() > MAX_NOTE {
         note.truncate(note.floor_char_boundary(MAX_NOTE));
     }
@@ -87,8 +105,13 @@ fn event(notice: Notice, regarding: ObjectReference, at: Timestamp, instance: &s
         event_time: Some(MicroTime(at)),
         metadata: ObjectMeta {
             // Objects of no namespace have their Events in `default`, as the API server demands.
-            namespace: Some(regarding.namespace.clone().unwrap_or_else(|| "default".to_owned())),
-            generate_name: Some(format!("{}.", regarding.name.as_deref().unwrap_or("unknown"))),
+            namespace: Some(
+                regarding
+                    .namespace
+                    .clone()
+                    .unwrap_or_else(|| "default".to_owned()),
+            ),
+            generate_name: Some(name_prefix(regarding.name.as_deref().unwrap_or("unknown"))),
             ..ObjectMeta::default()
         },
         note: Some(note),
@@ -101,6 +124,12 @@ fn event(notice: Notice, regarding: ObjectReference, at: Timestamp, instance: &s
     }
 }
 
+/// What the name of an Event about the object begins with. The API server refuses a prefix that ends with a dot (1.37)
+/// and one of more than 253 characters, which an object's name may have by itself.
+fn name_prefix(object: &str) -> String {
+    format!("{}-", object.get(..MAX_NAME_PREFIX).unwrap_or(object))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,13 +137,32 @@ mod tests {
     #[test]
     fn a_long_note_is_cut_between_characters() {
         let notice = Notice::normal("Issued", "ü".repeat(MAX_NOTE));
-        let event = event(notice, ObjectReference::default(), Timestamp::UNIX_EPOCH, "me");
+        let event = event(
+            notice,
+            ObjectReference::default(),
+            Timestamp::UNIX_EPOCH,
+            "me",
+        );
         assert_eq!(event.note.unwrap().len(), MAX_NOTE);
     }
 
     #[test]
     fn an_event_about_a_cluster_object_lies_in_default() {
-        let event = event(Notice::normal("Ready", String::new()), ObjectReference::default(), Timestamp::UNIX_EPOCH, "me");
+        let event = event(
+            Notice::normal("Ready", String::new()),
+            ObjectReference::default(),
+            Timestamp::UNIX_EPOCH,
+            "me",
+        );
         assert_eq!(event.metadata.namespace.as_deref(), Some("default"));
+    }
+
+    #[test]
+    fn an_event_is_named_after_its_object_as_far_as_there_is_room() {
+        assert_eq!(name_prefix("web-1"), "web-1-");
+        assert_eq!(
+            name_prefix(&"a".repeat(253)),
+            format!("{}-", "a".repeat(MAX_NAME_PREFIX))
+        );
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{
     ResourceExt as _,
-    api::{Patch, PatchParams},
+    api::{Patch, PatchParams, Request},
     core::DeserializeGuard,
     runtime::controller::Action,
 };
@@ -24,7 +24,9 @@ use super::{
 use crate::{
     api::{
         GROUP,
-        issuer::{CertificateStatus, IssuerKind, IssuerStatus, KeyStatus, TokenStatus, condition_type},
+        issuer::{
+            CertificateStatus, IssuerKind, IssuerStatus, KeyStatus, TokenStatus, condition_type,
+        },
     },
     issuance::IssuerCertificate,
     telemetry::Chain,
@@ -49,7 +51,10 @@ pub struct IssuerStatusError {
 ///
 /// # Errors
 /// Its status could not be written.
-pub async fn reconcile<K>(issuer: Arc<DeserializeGuard<K>>, context: Arc<Context>) -> Result<Action, IssuerStatusError>
+pub async fn reconcile<K>(
+    issuer: Arc<DeserializeGuard<K>>,
+    context: Arc<Context>,
+) -> Result<Action, IssuerStatusError>
 where
     K: IssuerKind,
     DeserializeGuard<K>: kube::Resource<DynamicType = ()>,
@@ -66,26 +71,44 @@ where
 
 /// When to look again after an error.
 #[must_use]
-pub fn retry<K: IssuerKind>(_: Arc<DeserializeGuard<K>>, error: &IssuerStatusError, _: Arc<Context>) -> Action {
+pub fn retry<K: IssuerKind>(
+    _: Arc<DeserializeGuard<K>>,
+    error: &IssuerStatusError,
+    _: Arc<Context>,
+) -> Action {
     warn!(error = %Chain(error), "will try again");
     Action::requeue(LOOK_AGAIN_AFTER)
 }
 
 async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, IssuerStatusError> {
-    let name = IssuerName { namespace: issuer.namespace(), name: issuer.name_any() };
+    let name = IssuerName {
+        namespace: issuer.namespace(),
+        name: issuer.name_any(),
+    };
     let spec = issuer.issuer_spec();
     if let Some(token) = context.tokens.get(&spec.token) {
         token.pin_may_have_changed();
     }
     let found = establish(spec, &name, context).await;
-    let again = if found.is_ok() { PROVE_AGAIN_AFTER } else { LOOK_AGAIN_AFTER };
+    let again = if found.is_ok() {
+        PROVE_AGAIN_AFTER
+    } else {
+        LOOK_AGAIN_AFTER
+    };
     let status = status(issuer, &found, now());
     let health = match &found {
         Ok(Established { ready, .. }) => Health::Ready(Arc::clone(ready)),
         Err(why) => Health::NotReady(why.reason()),
     };
     let generation = issuer.meta().generation.unwrap_or_default();
-    context.issuers.set(&name, Known { uid: issuer.uid().unwrap_or_default(), generation, health });
+    context.issuers.set(
+        &name,
+        Known {
+            uid: issuer.uid().unwrap_or_default(),
+            generation,
+            health,
+        },
+    );
     if differs(issuer.issuer_status(), &status) {
         write(issuer, &name, &status, context).await?;
         tell(issuer, &name, &found, context);
@@ -94,13 +117,26 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
 }
 
 /// Pure: the status that follows from what was found.
-fn status<K: IssuerKind>(issuer: &K, found: &Result<Established, NotReady>, now: Timestamp) -> IssuerStatus {
+fn status<K: IssuerKind>(
+    issuer: &K,
+    found: &Result<Established, NotReady>,
+    now: Timestamp,
+) -> IssuerStatus {
     let before = issuer.issuer_status();
     let (status, reason, message) = match found {
-        Ok(_) => ("True", VERIFIED, "A signature by the token verifies under the issuing certificate".to_owned()),
+        Ok(_) => (
+            "True",
+            VERIFIED,
+            "A signature by the token verifies under the issuing certificate".to_owned(),
+        ),
         Err(why) => ("False", why.reason(), why.message()),
     };
-    let ready_before = before.and_then(|before| before.conditions.iter().find(|c| c.type_ == condition_type::READY));
+    let ready_before = before.and_then(|before| {
+        before
+            .conditions
+            .iter()
+            .find(|c| c.type_ == condition_type::READY)
+    });
     let ready = Condition {
         type_: condition_type::READY.to_owned(),
         status: status.to_owned(),
@@ -112,7 +148,10 @@ fn status<K: IssuerKind>(issuer: &K, found: &Result<Established, NotReady>, now:
             .map_or(Time(now), |ready| ready.last_transition_time.clone()),
     };
     match found {
-        Ok(Established { ready: proved, token }) => IssuerStatus {
+        Ok(Established {
+            ready: proved,
+            token,
+        }) => IssuerStatus {
             conditions: vec![ready],
             token: token.as_ref().map(|token| TokenStatus {
                 label: token.label.clone(),
@@ -126,7 +165,10 @@ fn status<K: IssuerKind>(issuer: &K, found: &Result<Established, NotReady>, now:
             last_signature: Some(Time(now)),
         },
         // What was known stays, so that a person sees what has stopped working.
-        Err(_) => IssuerStatus { conditions: vec![ready], ..before.cloned().unwrap_or_default() },
+        Err(_) => IssuerStatus {
+            conditions: vec![ready],
+            ..before.cloned().unwrap_or_default()
+        },
     }
 }
 
@@ -151,14 +193,23 @@ fn certificate_status(certificate: &IssuerCertificate) -> CertificateStatus {
         sha256: certificate.sha256_hex(),
         not_before: Some(Time(certificate.not_before())),
         not_after: Some(Time(certificate.not_after())),
-        subject_key_id: certificate.subject_key_id().map(hex::encode).unwrap_or_default(),
+        subject_key_id: certificate
+            .subject_key_id()
+            .map(hex::encode)
+            .unwrap_or_default(),
     }
 }
 
 /// Whether a status is worth a write: the time of the last probe alone is not.
 fn differs(before: Option<&IssuerStatus>, now: &IssuerStatus) -> bool {
     before.is_none_or(|before| {
-        IssuerStatus { last_signature: None, ..before.clone() } != IssuerStatus { last_signature: None, ..now.clone() }
+        IssuerStatus {
+            last_signature: None,
+            ..before.clone()
+        } != IssuerStatus {
+            last_signature: None,
+            ..now.clone()
+        }
     })
 }
 
@@ -175,28 +226,47 @@ async fn write<K: IssuerKind>(
         "status": status,
     });
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    match K::api(context.client.clone(), name.namespace.as_deref())
-        .patch_status(&name.name, &params, &Patch::Apply(body))
+    let failed = |source| IssuerStatusError {
+        issuer: name.clone(),
+        source: Box::new(source),
+    };
+    // The path of either kind; the typed client knows one scope at a time.
+    let request = Request::new(K::url_path(&(), name.namespace.as_deref()))
+        .patch_subresource("status", &name.name, &params, &Patch::Apply(body))
+        .map_err(|error| failed(kube::Error::BuildRequest(error)))?;
+    match context
+        .client
+        .request::<serde::de::IgnoredAny>(request)
         .await
     {
         Ok(_) => Ok(()),
         // Deleted, or another object of its name: nothing is left to tell.
         Err(kube::Error::Api(error)) if error.code == 404 || error.code == 409 => Ok(()),
-        Err(source) => Err(IssuerStatusError { issuer: name.clone(), source: Box::new(source) }),
+        Err(source) => Err(failed(source)),
     }
 }
 
 /// One log line and one Event for a change of the condition.
-fn tell<K: IssuerKind>(issuer: &K, name: &IssuerName, found: &Result<Established, NotReady>, context: &Context) {
+fn tell<K: IssuerKind>(
+    issuer: &K,
+    name: &IssuerName,
+    found: &Result<Established, NotReady>,
+    context: &Context,
+) {
     let notice = match found {
         Ok(_) => {
             info!(issuer = %name, "ready");
-            Notice::normal("Ready", "A signature by the token verifies under the issuing certificate".to_owned())
+            Notice::normal(
+                "Ready",
+                "A signature by the token verifies under the issuing certificate".to_owned(),
+            )
         }
         Err(why) => {
             warn!(issuer = %name, reason = why.reason(), message = why.message(), "not ready");
             Notice::warning(why.reason(), why.message())
         }
     };
-    context.events.publish(notice, issuer.object_ref(&()), now());
+    context
+        .events
+        .publish(notice, issuer.object_ref(&()), now());
 }

@@ -86,7 +86,9 @@ impl IssuerName {
     /// The scope by which grants are looked up.
     #[must_use]
     pub fn scope(&self) -> IssuerScope<'_> {
-        self.namespace.as_deref().map_or(IssuerScope::Cluster, IssuerScope::Namespace)
+        self.namespace
+            .as_deref()
+            .map_or(IssuerScope::Cluster, IssuerScope::Namespace)
     }
 }
 
@@ -104,7 +106,9 @@ impl Known {
         let same_health = match (&self.health, &other.health) {
             (Health::NotReady(before), Health::NotReady(now)) => before == now,
             (Health::Ready(_), Health::Ready(_)) => true,
-            (Health::Ready(_), Health::NotReady(_)) | (Health::NotReady(_), Health::Ready(_)) => false,
+            (Health::Ready(_), Health::NotReady(_)) | (Health::NotReady(_), Health::Ready(_)) => {
+                false
+            }
         };
         same_health && self.uid == other.uid && self.generation == other.generation
     }
@@ -115,7 +119,13 @@ impl Issuers {
     #[must_use]
     pub fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<CertificateRequest>>) {
         let (wake, woken) = mpsc::unbounded_channel();
-        (Self { inner: Mutex::default(), wake }, woken)
+        (
+            Self {
+                inner: Mutex::default(),
+                wake,
+            },
+            woken,
+        )
     }
 
     /// What is known of this issuer.
@@ -126,13 +136,20 @@ impl Issuers {
 
     /// Notes that a request waits; it is looked at again when the issuer's health changes.
     pub fn wait(&self, name: &IssuerName, request: ObjectRef<CertificateRequest>) {
-        self.lock().waiting.entry(name.clone()).or_default().insert(request);
+        self.lock()
+            .waiting
+            .entry(name.clone())
+            .or_default()
+            .insert(request);
     }
 
     /// Takes a finding, and wakes the waiting requests if it is another than before.
     pub fn set(&self, name: &IssuerName, known: Known) {
         let mut inner = self.lock();
-        let same = inner.known.get(name).is_some_and(|before| before.says_the_same_as(&known));
+        let same = inner
+            .known
+            .get(name)
+            .is_some_and(|before| before.says_the_same_as(&known));
         inner.known.insert(name.clone(), known);
         if !same {
             for request in inner.waiting.remove(name).into_iter().flatten() {
@@ -152,11 +169,18 @@ mod tests {
     use super::*;
 
     fn name() -> IssuerName {
-        IssuerName { namespace: None, name: "issuing".to_owned() }
+        IssuerName {
+            namespace: None,
+            name: "issuing".to_owned(),
+        }
     }
 
     fn not_ready(reason: &'static str, generation: i64) -> Known {
-        Known { uid: "u".to_owned(), generation, health: Health::NotReady(reason) }
+        Known {
+            uid: "u".to_owned(),
+            generation,
+            health: Health::NotReady(reason),
+        }
     }
 
     #[test]

@@ -70,7 +70,8 @@ impl Ledger {
 
     /// A certificate was signed.
     pub fn signed(&self, uid: &str, signed: Signed) {
-        self.lock().insert(uid.to_owned(), Entry::Unpublished(signed));
+        self.lock()
+            .insert(uid.to_owned(), Entry::Unpublished(signed));
     }
 
     /// It was written.

@@ -41,7 +41,12 @@ pub fn observe<'a>(request: &'a CertificateRequest, context: &Context) -> Observ
         Some(name) => look_at(name, context),
     };
     let facts = facts(request, issuer.is_some(), context.enforce_approval, fact);
-    Observed { request, issuer, ready, facts }
+    Observed {
+        request,
+        issuer,
+        ready,
+        facts,
+    }
 }
 
 /// The issuer that a reference means, if it is of our group and one of our kinds. Group and kind must be spelled
@@ -49,21 +54,36 @@ pub fn observe<'a>(request: &'a CertificateRequest, context: &Context) -> Observ
 fn issuer_name(reference: &IssuerRef, namespace: Option<String>) -> Option<IssuerName> {
     let name = reference.name.clone();
     match (reference.group.as_str(), reference.kind.as_str()) {
-        (GROUP, PKCS11Issuer::KIND) => Some(IssuerName { namespace: Some(namespace?), name }),
-        (GROUP, PKCS11ClusterIssuer::KIND) => Some(IssuerName { namespace: None, name }),
+        (GROUP, PKCS11Issuer::KIND) => Some(IssuerName {
+            namespace: Some(namespace?),
+            name,
+        }),
+        (GROUP, PKCS11ClusterIssuer::KIND) => Some(IssuerName {
+            namespace: None,
+            name,
+        }),
         (_, _) => None,
     }
 }
 
 fn look_at(name: &IssuerName, context: &Context) -> (IssuerFact, Option<Arc<ReadyIssuer>>) {
     let stored = match &name.namespace {
-        Some(namespace) => stored(&context.stored.namespaced, ObjectRef::new(&name.name).within(namespace)),
+        Some(namespace) => stored(
+            &context.stored.namespaced,
+            ObjectRef::new(&name.name).within(namespace),
+        ),
         None => stored(&context.stored.cluster, ObjectRef::new(&name.name)),
     };
-    let Some((uid, generation)) = stored else { return (IssuerFact::Missing, None) };
+    let Some((uid, generation)) = stored else {
+        return (IssuerFact::Missing, None);
+    };
     match context.issuers.get(name) {
         // A snapshot of an earlier generation, or of another object of the same name, is never signed with.
-        Some(Known { uid: seen, generation: at, health }) if seen == uid && at == generation => match health {
+        Some(Known {
+            uid: seen,
+            generation: at,
+            health,
+        }) if seen == uid && at == generation => match health {
             Health::Ready(ready) => (IssuerFact::Ready, Some(ready)),
             Health::NotReady(reason) => (IssuerFact::NotReady(reason), None),
         },
@@ -81,15 +101,26 @@ where
 {
     let object = store.get(&name)?;
     let meta = object.meta();
-    Some((meta.uid.clone().unwrap_or_default(), meta.generation.unwrap_or_default()))
+    Some((
+        meta.uid.clone().unwrap_or_default(),
+        meta.generation.unwrap_or_default(),
+    ))
 }
 
-fn facts(request: &CertificateRequest, ours: bool, enforce_approval: bool, issuer: IssuerFact) -> Facts {
+fn facts(
+    request: &CertificateRequest,
+    ours: bool,
+    enforce_approval: bool,
+    issuer: IssuerFact,
+) -> Facts {
     let status = request.status.as_ref();
     let is_true = |type_| status.is_some_and(|status| status.is_true(type_));
     Facts {
         ours,
-        approval: match (is_true(condition_type::DENIED), is_true(condition_type::APPROVED) || !enforce_approval) {
+        approval: match (
+            is_true(condition_type::DENIED),
+            is_true(condition_type::APPROVED) || !enforce_approval,
+        ) {
             (true, _) => Approval::Denied,
             (false, true) => Approval::Approved,
             (false, false) => Approval::Awaited,
@@ -113,7 +144,11 @@ mod tests {
     use super::*;
 
     fn reference(group: &str, kind: &str) -> IssuerRef {
-        IssuerRef { name: "issuing".to_owned(), kind: kind.to_owned(), group: group.to_owned() }
+        IssuerRef {
+            name: "issuing".to_owned(),
+            kind: kind.to_owned(),
+            group: group.to_owned(),
+        }
     }
 
     #[test]
@@ -121,8 +156,17 @@ mod tests {
         let shop = || Some("shop".to_owned());
         assert!(issuer_name(&reference(GROUP, "PKCS11Issuer"), shop()).is_some());
         assert!(issuer_name(&reference(GROUP, "PKCS11ClusterIssuer"), shop()).is_some());
-        for (group, kind) in [("", "PKCS11Issuer"), (GROUP, ""), (GROUP, "Issuer"), ("cert-manager.io", "PKCS11Issuer")] {
-            assert_eq!(issuer_name(&reference(group, kind), shop()), None, "{group:?} {kind:?}");
+        for (group, kind) in [
+            ("", "PKCS11Issuer"),
+            (GROUP, ""),
+            (GROUP, "Issuer"),
+            ("cert-manager.io", "PKCS11Issuer"),
+        ] {
+            assert_eq!(
+                issuer_name(&reference(group, kind), shop()),
+                None,
+                "{group:?} {kind:?}"
+            );
         }
     }
 

@@ -36,7 +36,10 @@ impl Retries {
         let [random] = random;
         let now = Instant::now();
         let mut all = self.lock();
-        let failures = all.entry(uid.to_owned()).or_insert(Failures { in_a_row: 0, not_before: now });
+        let failures = all.entry(uid.to_owned()).or_insert(Failures {
+            in_a_row: 0,
+            not_before: now,
+        });
         failures.in_a_row = failures.in_a_row.saturating_add(1);
         let wait = delay(failures.in_a_row, random);
         failures.not_before = now + wait;
@@ -47,7 +50,9 @@ impl Retries {
     #[must_use]
     pub fn remaining(&self, uid: &str) -> Option<Duration> {
         let not_before = self.lock().get(uid)?.not_before;
-        not_before.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
+        not_before
+            .checked_duration_since(Instant::now())
+            .filter(|wait| !wait.is_zero())
     }
 
     /// The object need not wait any more.

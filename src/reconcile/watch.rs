@@ -8,9 +8,9 @@ use kube::{
     api::ListParams,
     core::DeserializeGuard,
     runtime::{
-        Controller, WatchStreamExt as _,
+        Controller, PredicateConfig, WatchStreamExt as _,
         controller::{self, Action},
-        PredicateConfig, predicates,
+        predicates,
         reflector::{self, ObjectRef, Store},
         watcher,
     },
@@ -42,17 +42,23 @@ where
     DeserializeGuard<K>: kube::Resource<DynamicType = ()>,
 {
     let (reader, writer) = reflector::store();
-    let stream = watcher(Api::<DeserializeGuard<K>>::all(client.clone()), watcher::Config::default())
-        .default_backoff()
-        .reflect(writer)
-        .applied_objects()
-        .predicate_filter(predicates::generation, PredicateConfig::default());
+    let stream = watcher(
+        Api::<DeserializeGuard<K>>::all(client.clone()),
+        watcher::Config::default(),
+    )
+    .default_backoff()
+    .reflect(writer)
+    .applied_objects()
+    .predicate_filter(predicates::generation, PredicateConfig::default());
     (Controller::for_stream(stream, reader.clone()), reader)
 }
 
 /// Runs an issuer controller until `stop`, and to the end of what it has begun.
-pub async fn run_issuers<K>(controller: IssuerController<K>, context: Arc<Context>, stop: CancellationToken)
-where
+pub async fn run_issuers<K>(
+    controller: IssuerController<K>,
+    context: Arc<Context>,
+    stop: CancellationToken,
+) where
     K: IssuerKind,
     DeserializeGuard<K>: kube::Resource<DynamicType = ()>,
 {
@@ -66,7 +72,12 @@ where
 }
 
 /// The controller of CertificateRequests and its cache. The API server sends those of our group only, where it can.
-pub async fn requests(client: &Client) -> (Controller<DeserializeGuard<CertificateRequest>>, Store<DeserializeGuard<CertificateRequest>>) {
+pub async fn requests(
+    client: &Client,
+) -> (
+    Controller<DeserializeGuard<CertificateRequest>>,
+    Store<DeserializeGuard<CertificateRequest>>,
+) {
     let api = Api::<DeserializeGuard<CertificateRequest>>::all(client.clone());
     let config = selected(client).await;
     let controller = Controller::new(api, config);
@@ -84,7 +95,9 @@ pub async fn run_requests(
     stop: CancellationToken,
 ) {
     let waker = Arc::clone(&context);
-    let woken = stream::unfold(woken, |mut woken| async { woken.recv().await.map(|request| (request, woken)) });
+    let woken = stream::unfold(woken, |mut woken| async {
+        woken.recv().await.map(|request| (request, woken))
+    });
     let woken = woken.map(move |request| {
         // The issuer is another than when these tries failed.
         if let Some(uid) = &request.extra.uid {
@@ -101,7 +114,9 @@ pub async fn run_requests(
         .await;
 }
 
-fn guarded(request: &ObjectRef<CertificateRequest>) -> ObjectRef<DeserializeGuard<CertificateRequest>> {
+fn guarded(
+    request: &ObjectRef<CertificateRequest>,
+) -> ObjectRef<DeserializeGuard<CertificateRequest>> {
     let reference = ObjectRef::new(&request.name);
     match &request.namespace {
         Some(namespace) => reference.within(namespace),
@@ -115,7 +130,10 @@ async fn selected(client: &Client) -> watcher::Config {
     let selector = format!("spec.issuerRef.group={GROUP}");
     let api = Api::<CertificateRequest>::all(client.clone());
     loop {
-        match api.list(&ListParams::default().fields(&selector).limit(1)).await {
+        match api
+            .list(&ListParams::default().fields(&selector).limit(1))
+            .await
+        {
             Ok(_) => return watcher::Config::default().fields(&selector),
             Err(kube::Error::Api(status)) if status.code == 400 => {
                 info!("this cert-manager cannot select requests by issuer; filtering here");
@@ -132,8 +150,10 @@ async fn selected(client: &Client) -> watcher::Config {
 /// An item for every change of any token's state.
 fn token_changes(tokens: &Tokens) -> impl Stream<Item = ()> + Send + 'static {
     let changes = tokens.iter().map(|token| {
-        stream::unfold(token.token().state(), |mut state| async { state.changed().await.ok().map(|()| ((), state)) })
-            .boxed()
+        stream::unfold(token.token().state(), |mut state| async {
+            state.changed().await.ok().map(|()| ((), state))
+        })
+        .boxed()
     });
     stream::select_all(changes)
 }
@@ -145,7 +165,12 @@ where
     E: std::error::Error + 'static,
 {
     match done {
-        Ok((object, action)) => debug!(name = object.name, namespace = object.namespace, ?action, "looked at"),
+        Ok((object, action)) => debug!(
+            name = object.name,
+            namespace = object.namespace,
+            ?action,
+            "looked at"
+        ),
         // Told by the retry policy already.
         Err(controller::Error::ReconcilerFailed(..)) => {}
         // Deleted meanwhile.

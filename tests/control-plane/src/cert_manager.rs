@@ -141,8 +141,11 @@ impl CertManager {
     ///
     /// When it ends or does not answer within a minute.
     pub async fn start_webhook(&self) -> Result<()> {
-        self.webhook.restart()?;
-        self.webhook_answers().await
+        retry_on_taken_port(async || {
+            self.webhook.restart()?;
+            self.webhook_answers().await
+        })
+        .await
     }
 
     /// A dry run passes through the webhook as the real thing does.

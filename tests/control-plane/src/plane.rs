@@ -190,8 +190,11 @@ impl ControlPlane {
     ///
     /// As [`ControlPlane::start`].
     pub async fn start_api_server(&self) -> Result<()> {
-        self.api_server.restart()?;
-        self.ready().await
+        retry_on_taken_port(async || {
+            self.api_server.restart()?;
+            self.ready().await
+        })
+        .await
     }
 
     /// The URL of the API server.
@@ -299,6 +302,8 @@ fn api_server_flags(
     let policy = file("audit-policy.yaml", audit::POLICY)?;
     Ok(vec![
         format!("--etcd-servers={etcd_url}"),
+        // Its own, should it find another control plane's etcd where its own could not get the port.
+        format!("--etcd-prefix={}", folder.path().display()),
         "--bind-address=127.0.0.1".to_owned(),
         "--advertise-address=127.0.0.1".to_owned(),
         format!("--secure-port={port}"),

@@ -26,6 +26,8 @@ pub enum KeyKind {
     P384,
     /// ECDSA on P-521.
     P521,
+    /// Ed25519.
+    Ed25519,
 }
 
 /// What a token says about itself.
@@ -82,7 +84,7 @@ pub enum Task {
         /// What kind.
         kind: KeyKind,
     },
-    /// Sign: RSA keys hash with SHA-256 themselves, others get a digest.
+    /// Sign: RSA keys hash with SHA-256 themselves, Ed25519 takes the message, ECDSA gets a digest.
     Sign {
         /// Which token.
         serial: String,
@@ -92,8 +94,8 @@ pub enum Task {
         label: String,
         /// `CKA_ID` of the key.
         id: Vec<u8>,
-        /// Whether it is an RSA key.
-        rsa: bool,
+        /// What kind of key.
+        kind: KeyKind,
         /// Message or digest.
         octets: Vec<u8>,
     },

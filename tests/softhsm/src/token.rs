@@ -192,7 +192,7 @@ impl TestKey {
         &self.public
     }
 
-    /// Signs a message on the token: RSA PKCS#1 v1.5 or ECDSA, with SHA-256 (P-384: SHA-384, P-521: SHA-512). The
+    /// Signs a message on the token: RSA PKCS#1 v1.5 or ECDSA, with SHA-256 (P-384: SHA-384, P-521: SHA-512), or Ed25519. The
     /// result is what X.509 carries.
     ///
     /// # Errors
@@ -210,7 +210,7 @@ impl TestKey {
     ) -> Result<Vec<u8>, Error> {
         use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
         let hash = match self.kind {
-            KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => None,
+            KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 | KeyKind::Ed25519 => None,
             KeyKind::P256 => Some(&SHA256),
             KeyKind::P384 => Some(&SHA384),
             KeyKind::P521 => Some(&SHA512),
@@ -220,7 +220,7 @@ impl TestKey {
             user_pin: self.token.user_pin.clone(),
             label: self.label.clone(),
             id: self.id.clone(),
-            rsa: hash.is_none(),
+            kind: self.kind,
             octets: hash.map_or_else(
                 || message.to_vec(),
                 |hash| digest(hash, message).as_ref().to_vec(),
@@ -248,6 +248,7 @@ impl PublicKeyData for TestKey {
             KeyKind::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
             KeyKind::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
             KeyKind::P521 => &rcgen::PKCS_ECDSA_P521_SHA512,
+            KeyKind::Ed25519 => &rcgen::PKCS_ED25519,
         }
     }
 }

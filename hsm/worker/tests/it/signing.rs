@@ -136,6 +136,20 @@ async fn p521_signatures_verify() {
 }
 
 #[tokio::test]
+async fn an_ed25519_signature_over_the_whole_message_verifies() {
+    let token = token("signing");
+    let test_key = token.generate_key("ca", &[1], KeyKind::Ed25519).unwrap();
+    let hsm = served(&token);
+    let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
+    assert_eq!(key.algorithm(), KeyAlgorithm::Ed25519);
+    let signature = hsm
+        .sign(&key, Mechanism::Ed25519, MESSAGE, soon())
+        .await
+        .unwrap();
+    assert!(verifies(&test_key, &signature::ED25519, &signature));
+}
+
+#[tokio::test]
 async fn two_hundred_signatures_in_flight_all_verify() {
     let token = token("many");
     let test_key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();

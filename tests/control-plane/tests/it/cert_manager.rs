@@ -1,5 +1,6 @@
 //! cert-manager on the control plane.
 
+use base64ct::{Base64, Encoding};
 use kube::api::{Api, DynamicObject, GroupVersionKind, PostParams};
 use kube::core::ApiResource;
 
@@ -109,6 +110,44 @@ async fn a_leaf_is_issued_and_the_audit_log_tells_who_wrote_what() -> Result<()>
         ids.iter()
             .all(|id| !Path::new(&format!("/proc/{id}")).exists())
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn kubernetes_csrs_are_signed_when_their_feature_gate_is_on() -> Result<()> {
+    let plane = start().await?;
+    let options = CertManagerOptions {
+        feature_gates: vec!["ExperimentalCertificateSigningRequestControllers=true".to_owned()],
+        ..CertManagerOptions::default()
+    };
+    let _cert_manager = CertManager::start(&plane, options).await?;
+    plane.apply(LEAF).await?;
+    wait_for_leaf(&plane).await?;
+
+    let params = rcgen::CertificateParams::new(vec!["csr.example".to_owned()])?;
+    let csr = params
+        .serialize_request(&rcgen::KeyPair::generate()?)?
+        .pem()?;
+    let request = serde_json::json!({
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": {"name": "csr"},
+        "spec": {
+            "request": Base64::encode_string(csr.as_bytes()),
+            "signerName": "issuers.cert-manager.io/default.root",
+            "usages": ["digital signature", "server auth"],
+        },
+    });
+    plane.apply(&request.to_string()).await?;
+    plane.kubectl(&["certificate", "approve", "csr"]).await?;
+    plane
+        .kubectl(&[
+            "wait",
+            "csr/csr",
+            "--for=jsonpath={.status.certificate}",
+            "--timeout=60s",
+        ])
+        .await?;
     Ok(())
 }
 

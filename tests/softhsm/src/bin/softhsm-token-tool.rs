@@ -5,7 +5,10 @@ use std::io::{self, Read};
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
     error::Error,
-    mechanism::Mechanism,
+    mechanism::{
+        Mechanism,
+        eddsa::{EddsaParams, EddsaSignatureScheme},
+    },
     object::{Attribute, AttributeType, ObjectClass},
     session::{Session, UserType},
     slot::{Limit, Slot},
@@ -52,7 +55,7 @@ fn perform(order: Order) -> Result<Report, String> {
             user_pin,
             label,
             id,
-            rsa,
+            kind,
             octets,
         } => {
             let session = log_in(&module, &serial, user_pin)?;
@@ -65,10 +68,12 @@ fn perform(order: Order) -> Result<Report, String> {
             let [key] = *keys else {
                 return Err(format!("{} keys match", keys.len()));
             };
-            let mechanism = if rsa {
-                Mechanism::Sha256RsaPkcs
-            } else {
-                Mechanism::Ecdsa
+            let mechanism = match kind {
+                KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => Mechanism::Sha256RsaPkcs,
+                KeyKind::P256 | KeyKind::P384 | KeyKind::P521 => Mechanism::Ecdsa,
+                KeyKind::Ed25519 => {
+                    Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519))
+                }
             };
             session
                 .sign(&mechanism, key, &octets)
@@ -150,29 +155,16 @@ fn generate(session: &Session, label: &str, id: &[u8], kind: KeyKind) -> Result<
         Attribute::Derive(false),
     ]);
     let mechanism = match kind {
-        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => {
-            let bits: u64 = match kind {
-                KeyKind::Rsa3072 => 3072,
-                KeyKind::Rsa4096 => 4096,
-                KeyKind::Rsa2048 | KeyKind::P256 | KeyKind::P384 | KeyKind::P521 => 2048,
-            };
-            public.push(Attribute::ModulusBits(bits.into()));
-            public.push(Attribute::PublicExponent(vec![1, 0, 1]));
-            Mechanism::RsaPkcsKeyPairGen
-        }
-        KeyKind::P256 | KeyKind::P384 | KeyKind::P521 => {
-            let oid = match kind {
-                KeyKind::P384 => "1.3.132.0.34",
-                KeyKind::P521 => "1.3.132.0.35",
-                KeyKind::P256 | KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => {
-                    "1.2.840.10045.3.1.7"
-                }
-            };
-            let oid = ObjectIdentifier::new(oid).map_err(|error| error.to_string())?;
-            public.push(Attribute::EcParams(
-                oid.to_der().map_err(|error| error.to_string())?,
-            ));
-            Mechanism::EccKeyPairGen
+        KeyKind::Rsa2048 => rsa(&mut public, 2048),
+        KeyKind::Rsa3072 => rsa(&mut public, 3072),
+        KeyKind::Rsa4096 => rsa(&mut public, 4096),
+        KeyKind::P256 => ec(&mut public, "1.2.840.10045.3.1.7")?,
+        KeyKind::P384 => ec(&mut public, "1.3.132.0.34")?,
+        KeyKind::P521 => ec(&mut public, "1.3.132.0.35")?,
+        KeyKind::Ed25519 => {
+            // SoftHSM wants the curve's name as a PrintableString.
+            public.push(Attribute::EcParams(b"\x13\x0cedwards25519".to_vec()));
+            Mechanism::EccEdwardsKeyPairGen
         }
     };
     let (public, _private) = session
@@ -198,6 +190,20 @@ fn generate(session: &Session, label: &str, id: &[u8], kind: KeyKind) -> Result<
         }
         other => Err(format!("the public key has other attributes: {other:?}")),
     }
+}
+
+fn rsa(public: &mut Vec<Attribute>, bits: u64) -> Mechanism<'static> {
+    public.push(Attribute::ModulusBits(bits.into()));
+    public.push(Attribute::PublicExponent(vec![1, 0, 1]));
+    Mechanism::RsaPkcsKeyPairGen
+}
+
+fn ec(public: &mut Vec<Attribute>, curve: &str) -> Result<Mechanism<'static>, String> {
+    let oid = ObjectIdentifier::new(curve).map_err(|error| error.to_string())?;
+    public.push(Attribute::EcParams(
+        oid.to_der().map_err(|error| error.to_string())?,
+    ));
+    Ok(Mechanism::EccKeyPairGen)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

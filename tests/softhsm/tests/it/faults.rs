@@ -157,7 +157,7 @@ fn a_hung_call_does_not_return() {
             user_pin: key.token().user_pin().into(),
             label: key.label().into(),
             id: key.id().into(),
-            rsa: false,
+            kind: key.kind(),
             octets: vec![7; 32],
         },
     };
