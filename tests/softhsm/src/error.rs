@@ -1,6 +1,6 @@
 //! What can go wrong around a test token.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, process::ExitStatus};
 
 use thiserror::Error as ThisError;
 
@@ -28,6 +28,14 @@ pub enum Error {
         /// Its package.
         package: String,
     },
+    /// Rules of faults that are none, or a directory of rules that cannot be used.
+    #[error("failed to use the rules of faults in {path}")]
+    Faults {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The helper process.
     #[error("failed to run {path}")]
     Run {
@@ -36,6 +44,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The library ended the helper process.
+    #[error("the helper ended before it answered: {0}")]
+    Ended(ExitStatus),
     /// The helper answered something that is no answer.
     #[error(
         "the helper's answer cannot be read; rebuild it by `cargo build -p softhsm-test-helpers`"

@@ -19,6 +19,8 @@
 //! # Ok::<(), softhsm_test_helpers::Error>(())
 //! ```
 //!
+//! A token can also fail as told: [`TestToken::with_faults`].
+//!
 //! A program under test is given `token.module()` and `token.env()`, and reads its PIN from `token.pin_file()`.
 //!
 //! SoftHSM 2 must be installed (Debian: `apt-get install softhsm2`). The helper is looked for beside the running
@@ -26,6 +28,7 @@
 
 mod certificate;
 mod error;
+mod faults;
 #[doc(hidden)]
 pub mod order;
 pub mod program;
@@ -35,7 +38,9 @@ mod token;
 pub use self::{
     certificate::{CaCertificate, CaProfile},
     error::Error,
-    order::KeyKind,
+    faults::FaultyModule,
+    order::{Description, KeyKind},
     softhsm::{SoftHsm, module},
     token::{TestKey, TestToken},
 };
+pub use pkcs11_fault_shim::Function;

@@ -6,7 +6,6 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     sync::Arc,
 };
 
@@ -14,8 +13,7 @@ use tempfile::TempDir;
 
 use crate::{
     Error, TestToken,
-    order::{Order, Report, Task},
-    program::program,
+    order::{Report, Task, run},
 };
 
 const MODULES: [&str; 5] = [
@@ -85,7 +83,7 @@ impl SoftHsm {
             so_pin,
             user_pin: user_pin.clone(),
         };
-        let Report::Made(serial) = self.run(task)? else {
+        let Report::Made(serial) = run(self.module(), &self.env(), task)? else {
             return Err(Error::OtherAnswer);
         };
         let pin_file = self.write(&format!("{serial}.pin"), user_pin.as_bytes())?;
@@ -134,39 +132,6 @@ impl SoftHsm {
     /// They are not away.
     pub fn give_back(&self) -> Result<(), Error> {
         rename(&self.away(), &self.tokens())
-    }
-
-    pub(crate) fn run(&self, task: Task) -> Result<Report, Error> {
-        let tool = program("softhsm-test-helpers", "softhsm-token-tool")?;
-        let failed = |source| Error::Run {
-            path: tool.clone(),
-            source,
-        };
-        let order = Order {
-            module: self.0.module.clone(),
-            task,
-        };
-        let order = serde_json::to_vec(&order).map_err(Error::Answer)?;
-        let mut command = Command::new(&tool);
-        command
-            .env_clear()
-            .envs(self.env())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(failed)?;
-        let written = child
-            .stdin
-            .take()
-            .map_or(Ok(()), |mut stdin| stdin.write_all(&order));
-        let output = child.wait_with_output().map_err(failed)?;
-        written.map_err(failed)?;
-        match serde_json::from_slice(&output.stdout).map_err(Error::Answer)? {
-            Report::Failed(why) => Err(Error::Refused(why)),
-            report @ (Report::Made(_)
-            | Report::Rsa { .. }
-            | Report::Point(_)
-            | Report::Signed(_)) => Ok(report),
-        }
     }
 
     fn tokens(&self) -> PathBuf {

@@ -10,8 +10,8 @@ use der::{Encode, Sequence, asn1::UintRef};
 use rcgen::{PublicKeyData, SignatureAlgorithm, SigningKey};
 
 use crate::{
-    Error, KeyKind, SoftHsm,
-    order::{Report, Task},
+    Description, Error, KeyKind, SoftHsm,
+    order::{Report, Task, run},
 };
 
 /// A token that exists for one test.
@@ -92,6 +92,27 @@ impl TestToken {
         &self.softhsm
     }
 
+    /// What the token says about itself, in a process of its own.
+    ///
+    /// # Errors
+    /// The token cannot be found.
+    pub fn describe(&self) -> Result<Description, Error> {
+        self.describe_through(self.module(), &self.env())
+    }
+
+    /// Describes the token through this library with this environment.
+    pub(crate) fn describe_through(
+        &self,
+        module: &Path,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Description, Error> {
+        let serial = self.serial.clone();
+        let Report::Described(description) = run(module, env, Task::Describe { serial })? else {
+            return Err(Error::OtherAnswer);
+        };
+        Ok(description)
+    }
+
     /// Generates a key pair: private half sensitive and not extractable, for signing only.
     ///
     /// # Errors
@@ -104,12 +125,12 @@ impl TestToken {
             id: id.into(),
             kind,
         };
-        let public = match self.softhsm.run(task)? {
+        let public = match run(self.module(), &self.env(), task)? {
             Report::Point(point) => point,
             Report::Rsa { modulus, exponent } => {
                 rsa_public_key(&modulus, &exponent).map_err(Error::Encode)?
             }
-            Report::Made(_) | Report::Signed(_) | Report::Failed(_) => {
+            Report::Made(_) | Report::Described(_) | Report::Signed(_) | Report::Failed(_) => {
                 return Err(Error::OtherAnswer);
             }
         };
@@ -135,6 +156,12 @@ pub struct TestKey {
 }
 
 impl TestKey {
+    /// The token that it is on.
+    #[must_use]
+    pub fn token(&self) -> &TestToken {
+        &self.token
+    }
+
     /// `CKA_LABEL`.
     #[must_use]
     pub fn label(&self) -> &str {
@@ -171,6 +198,16 @@ impl TestKey {
     /// # Errors
     /// SoftHSM refuses.
     pub fn sign_message(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        self.sign_through(self.token.module(), &self.token.env(), message)
+    }
+
+    /// Signs through this library with this environment.
+    pub(crate) fn sign_through(
+        &self,
+        module: &Path,
+        env: &BTreeMap<String, String>,
+        message: &[u8],
+    ) -> Result<Vec<u8>, Error> {
         use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
         let hash = match self.kind {
             KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 | KeyKind::Ed25519 => None,
@@ -189,7 +226,7 @@ impl TestKey {
                 |hash| digest(hash, message).as_ref().to_vec(),
             ),
         };
-        let Report::Signed(signature) = self.token.softhsm.run(task)? else {
+        let Report::Signed(signature) = run(module, env, task)? else {
             return Err(Error::OtherAnswer);
         };
         if hash.is_none() {

@@ -11,14 +11,14 @@ use cryptoki::{
     },
     object::{Attribute, AttributeType, ObjectClass},
     session::{Session, UserType},
-    slot::Slot,
+    slot::{Limit, Slot},
     types::AuthPin,
 };
 use der::{
     Decode, Encode,
     asn1::{ObjectIdentifier, OctetStringRef},
 };
-use softhsm_test_helpers::order::{KeyKind, Order, Report, Task};
+use softhsm_test_helpers::order::{Description, KeyKind, Order, Report, Task};
 
 fn main() -> io::Result<()> {
     let mut order = String::new();
@@ -42,6 +42,7 @@ fn perform(order: Order) -> Result<Report, String> {
             so_pin,
             user_pin,
         } => make(&module, &label, so_pin, user_pin).map_err(shown),
+        Task::Describe { serial } => describe(&module, &serial),
         Task::Generate {
             serial,
             user_pin,
@@ -101,17 +102,33 @@ fn make(module: &Pkcs11, label: &str, so_pin: String, user_pin: String) -> Resul
     ))
 }
 
-fn log_in(module: &Pkcs11, serial: &str, user_pin: String) -> Result<Session, String> {
+fn describe(module: &Pkcs11, serial: &str) -> Result<Report, String> {
+    let slot = find(module, serial)?;
+    let info = module.get_token_info(slot).map_err(shown)?;
+    Ok(Report::Described(Description {
+        pin_count_low: info.user_pin_count_low(),
+        pin_final_try: info.user_pin_final_try(),
+        pin_locked: info.user_pin_locked(),
+        most_sessions: match info.max_session_count() {
+            Limit::Max(most) => Some(most),
+            Limit::Unavailable | Limit::Infinite => None,
+        },
+    }))
+}
+
+fn find(module: &Pkcs11, serial: &str) -> Result<Slot, String> {
     let slots = module.get_slots_with_initialized_token().map_err(shown)?;
     let right = |slot: &Slot| {
         module
             .get_token_info(*slot)
             .is_ok_and(|info| info.serial_number() == serial)
     };
-    let slot = slots
-        .into_iter()
-        .find(right)
-        .ok_or_else(|| format!("no token has serial {serial}"))?;
+    let slot = slots.into_iter().find(right);
+    slot.ok_or_else(|| format!("no token has serial {serial}"))
+}
+
+fn log_in(module: &Pkcs11, serial: &str, user_pin: String) -> Result<Session, String> {
+    let slot = find(module, serial)?;
     let session = module.open_rw_session(slot).map_err(shown)?;
     session
         .login(UserType::User, Some(&AuthPin::from(user_pin)))
@@ -191,5 +208,5 @@ fn ec(public: &mut Vec<Attribute>, curve: &str) -> Result<Mechanism<'static>, St
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn shown(error: Error) -> String {
-    error.to_string()
+    format!("{error:?}")
 }

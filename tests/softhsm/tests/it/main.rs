@@ -3,8 +3,11 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "clippy.toml allows these in test functions; what they share may fail the same way"
 )]
+
+mod faults;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 

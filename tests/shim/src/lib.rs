@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod code;
+mod counters;
+mod directory;
+mod entry;
+mod faults;
+mod function;
+mod library;
+mod rules;
+
+pub use self::{
+    directory::Directory,
+    faults::DIRECTORY,
+    function::Function,
+    library::MODULE,
+    rules::{Rules, RulesError},
+};
