@@ -26,6 +26,7 @@ const RSA_MIN_BITS: usize = 2048;
 /// Bits of the largest RSA modulus the library verifies.
 const RSA_MAX_BITS: usize = 8192;
 
+mod factors;
 mod policy;
 
 /// The kind of a public key.
@@ -118,6 +119,19 @@ pub enum KeyError {
     /// Another exponent than 65537.
     #[error("the RSA public exponent must be 65537")]
     Exponent,
+    /// A modulus with the structure of CVE-2017-15361.
+    #[error(
+        "the RSA key was made by a library with the ROCA weakness (CVE-2017-15361) and can be factored; make a new key elsewhere"
+    )]
+    Roca,
+    /// A modulus with a factor that trial division finds.
+    #[error("the RSA modulus is divisible by {0}; make a new key")]
+    SmallFactor(u32),
+    /// A modulus whose factors are so near to each other that Fermat's method finds them.
+    #[error(
+        "the RSA modulus is the product of two numbers next to each other and can be factored; make a new key"
+    )]
+    CloseFactors,
     /// A point whose small order makes any signature verify.
     #[error("the Ed25519 key has a small order: any signature would verify under it")]
     SmallOrder,
@@ -134,7 +148,12 @@ impl KeyError {
             | Self::Invalid(_)
             | Self::Modulus => RefusalReason::InvalidKey,
             Self::Algorithm(_) | Self::Curve(_) => RefusalReason::UnsupportedKey,
-            Self::ModulusShort(_) | Self::Exponent | Self::SmallOrder => RefusalReason::WeakKey,
+            Self::ModulusShort(_)
+            | Self::Exponent
+            | Self::Roca
+            | Self::SmallFactor(_)
+            | Self::CloseFactors
+            | Self::SmallOrder => RefusalReason::WeakKey,
             Self::ModulusLong(_) => RefusalReason::KeyTooLarge,
         }
     }
