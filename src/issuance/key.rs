@@ -12,8 +12,9 @@ use const_oid::{
         rfc8410::ID_ED_25519,
     },
 };
-use der::{Decode as _, Reader as _, asn1::BitStringRef};
+use der::{Decode as _, Reader as _, asn1::BitStringRef, flagset::FlagSet};
 use spki::AlgorithmIdentifierRef;
+use x509_cert::ext::pkix::KeyUsages;
 
 use super::{
     raw::whole,
@@ -48,13 +49,18 @@ pub enum KeyAlgorithm {
 }
 
 impl KeyAlgorithm {
-    /// Whether the key can encipher other keys or data. RFC 8813, section 3 and RFC 8410, section 5
-    /// forbid the encipherment bits for elliptic curves.
+    /// The bits of keyUsage that a key of this kind may have: RFC 3279, section 2.3.1 and RFC 4055 for RSA,
+    /// RFC 8813, section 3 for ECDSA, RFC 9295, section 3 for Ed25519.
     #[must_use]
-    pub const fn can_encipher(self) -> bool {
+    pub fn usages(self) -> FlagSet<KeyUsages> {
+        use KeyUsages::*;
+        let signing = DigitalSignature | NonRepudiation | KeyCertSign | CRLSign;
         match self {
-            Self::Rsa { .. } => true,
-            Self::EcdsaP256 | Self::EcdsaP384 | Self::EcdsaP521 | Self::Ed25519 => false,
+            Self::Rsa { .. } => signing | KeyEncipherment | DataEncipherment,
+            Self::EcdsaP256 | Self::EcdsaP384 | Self::EcdsaP521 => {
+                signing | KeyAgreement | EncipherOnly | DecipherOnly
+            }
+            Self::Ed25519 => signing,
         }
     }
 

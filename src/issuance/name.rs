@@ -48,6 +48,7 @@ const KNOWN: &[Known] = &[
     known("1.2.840.113549.1.9.1", "emailAddress", 255),
 ];
 
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
 
 /// Which rule a name breaks.
@@ -155,6 +156,15 @@ impl Name {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.rdns.is_empty()
+    }
+
+    /// The common names that are text.
+    pub(super) fn common_names(&self) -> impl Iterator<Item = &str> {
+        self.rdns
+            .iter()
+            .flatten()
+            .filter(|attribute| attribute.oid == COMMON_NAME)
+            .filter_map(Attribute::text)
     }
 
     /// Checks what a new subject must obey: string types, characters and lengths.

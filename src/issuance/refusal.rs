@@ -49,6 +49,8 @@ reasons! {
     KeyTooLarge = "key-too-large",
     /// The public key is of a kind or on a curve that we do not certify.
     UnsupportedKey = "unsupported-key",
+    /// The profile lists the public key as blocked.
+    BlockedKey = "blocked-key",
     /// The CSR is signed with a broken hash (MD5, SHA-1).
     WeakSignatureAlgorithm = "weak-signature-algorithm",
     /// The CSR is signed with an algorithm that we do not verify.
@@ -71,6 +73,8 @@ reasons! {
     BadSan = "bad-san",
     /// The issuer's profile does not give this type of subject alternative name.
     SanNotAllowed = "san-not-allowed",
+    /// The URI is not the SPIFFE ID that the profile demands.
+    BadSpiffeId = "bad-spiffe-id",
     /// More subject alternative names than the profile allows.
     TooManySans = "too-many-sans",
     /// Neither a subject nor a subject alternative name.
@@ -106,6 +110,7 @@ impl RefusalReason {
             | Self::WeakKey
             | Self::KeyTooLarge
             | Self::UnsupportedKey
+            | Self::BlockedKey
             | Self::WeakSignatureAlgorithm
             | Self::UnsupportedSignatureAlgorithm
             | Self::BadSignature
@@ -117,6 +122,7 @@ impl RefusalReason {
             | Self::BadSubject
             | Self::BadSan
             | Self::SanNotAllowed
+            | Self::BadSpiffeId
             | Self::TooManySans
             | Self::NoIdentity
             | Self::DurationInvalid

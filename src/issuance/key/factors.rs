@@ -11,6 +11,10 @@ use super::KeyError;
 const LARGEST: u32 = 751;
 
 /// The odd primes up to [`LARGEST`].
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the compiler evaluates it, and an index out of range would not compile"
+)]
 const PRIMES: [u32; 132] = {
     let mut primes = [0; 132];
     let mut count = 0;

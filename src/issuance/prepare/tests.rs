@@ -137,6 +137,34 @@ fn the_window_never_leaves_that_of_the_issuing_certificate() {
 }
 
 #[test]
+fn a_clamped_window_ends_with_the_issuing_certificate_but_never_below_the_floor() {
+    let key = TestKey::p256();
+    let csr = VerifiedCsr::parse(leaf(&key).pem(&key).as_bytes()).unwrap();
+    let hour = SignedDuration::from_hours(1);
+    let ending = |second| {
+        let root = Authority::builder("root")
+            .validity(at(0), at(second))
+            .root();
+        let mut rules = crate::issuance::Rules::default();
+        rules.validity.beyond_ca = BeyondCa::Clamp {
+            min_remaining: hour,
+        };
+        let profile = Profile::new(rules, crate::issuance::Limits::default()).unwrap();
+        let issuer = Arc::new(Issuer::new(root.chain(), profile, None).unwrap());
+        let params = issuer.profile().admit(&csr, &DEFAULT).unwrap();
+        PreparedCertificate::prepare(&params, &issuer, now(), Serial::from_random(SERIAL))
+    };
+    let last = 1_700_000_001 + hour.as_secs();
+    let prepared = ending(last).unwrap();
+    assert_eq!(prepared.not_before(), at(1_700_000_000 - 60));
+    assert_eq!(prepared.not_after(), at(last));
+    assert!(matches!(
+        ending(last - 1),
+        Err(PrepareError::Refused(refusal)) if refusal.reason() == RefusalReason::ExceedsCaValidity
+    ));
+}
+
+#[test]
 fn nothing_is_prepared_while_the_issuer_is_out_of_its_time() {
     let expired = Authority::builder("root").validity(at(0), at(1_000)).root();
     let key = TestKey::p256();
