@@ -15,6 +15,7 @@ use super::{
     pem,
     profile::{BeyondCa, LeafParams},
     refusal::{Refusal, RefusalReason},
+    san::SubjectAltNames,
     serial::Serial,
     signature::{SignError, Signature, Signer, SigningInput},
     tbs::{self, Parts},
@@ -115,6 +116,12 @@ impl PreparedCertificate {
     ) -> Result<Self, PrepareError> {
         issuer.chain().check_at(now).map_err(PrepareError::Issuer)?;
         check_strangers(params, issuer)?;
+        let csr = params.csr();
+        let names = csr
+            .subject_alt_names()
+            .map_or(&[][..], SubjectAltNames::names);
+        issuer.chain().check_names(csr.subject(), names)?;
+        issuer.chain().check_purposes(params.extended_key_usage())?;
         let (not_before, not_after) = validity(params, issuer, now)?;
         let algorithm = issuer
             .algorithm()

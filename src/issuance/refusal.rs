@@ -79,6 +79,10 @@ reasons! {
     TooManySans = "too-many-sans",
     /// Neither a subject nor a subject alternative name.
     NoIdentity = "no-identity",
+    /// The name constraints of the issuer's chain forbid a name.
+    NameConstraints = "name-constraints",
+    /// The issuer's chain does not allow this extended key usage.
+    CaEkuConstraint = "ca-eku-constraint",
     /// The duration is zero, negative or below the profile's minimum.
     DurationInvalid = "duration-invalid",
     /// The duration is above the profile's maximum.
@@ -125,6 +129,8 @@ impl RefusalReason {
             | Self::BadSpiffeId
             | Self::TooManySans
             | Self::NoIdentity
+            | Self::NameConstraints
+            | Self::CaEkuConstraint
             | Self::DurationInvalid
             | Self::DurationTooLong
             | Self::ExceedsCaValidity

@@ -1,5 +1,6 @@
 //! Windows of validity, strangers, sizes, seals, and the property that holds for all.
 
+use const_oid::db::rfc5280::{ID_CE_EXT_KEY_USAGE, ID_CE_NAME_CONSTRAINTS, ID_KP_CLIENT_AUTH};
 use futures::executor::block_on;
 use proptest::prelude::*;
 
@@ -187,6 +188,36 @@ fn a_leaf_is_a_stranger_to_its_issuer() {
     assert_eq!(
         refusal(&Request::new("root", &key), &key, &root, &DEFAULT),
         RefusalReason::BadSubject
+    );
+}
+
+#[test]
+fn what_the_chain_forbids_is_refused_before_anything_is_signed() {
+    let key = TestKey::p256();
+    let constrained = Authority::builder("root")
+        .extension(
+            ID_CE_NAME_CONSTRAINTS,
+            true,
+            &name_constraints(&[(DNS, b"b.example")], &[]),
+        )
+        .root();
+    assert_eq!(
+        refusal(&leaf(&key), &key, &constrained, &DEFAULT),
+        RefusalReason::NameConstraints
+    );
+    let request = Request::new("leaf", &key).names(&[(DNS, b"a.b.example")]);
+    assert!(prepare(&request, &key, &constrained, &DEFAULT).is_ok());
+
+    let root = Authority::root("root");
+    let clients_only = Authority::builder("issuing")
+        .extension(ID_CE_EXT_KEY_USAGE, false, &purposes(&[ID_KP_CLIENT_AUTH]))
+        .under(&root);
+    let clients = words(&["digital signature", "client auth"]);
+    let servers = words(&["digital signature", "server auth"]);
+    assert!(prepare(&leaf(&key), &key, &clients_only, &wanting(&clients)).is_ok());
+    assert_eq!(
+        refusal(&leaf(&key), &key, &clients_only, &wanting(&servers)),
+        RefusalReason::CaEkuConstraint
     );
 }
 
