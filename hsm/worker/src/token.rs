@@ -42,11 +42,7 @@ impl Token {
                 Ok(info) if !info.token_initialized() => {}
                 Ok(info) => {
                     let info = described(&info);
-                    let found = match selector {
-                        TokenSelector::Label(label) => info.label == *label,
-                        TokenSelector::Serial(serial) => info.serial == *serial,
-                    };
-                    if found {
+                    if selector.matches(&info) {
                         matching.push((slot, info));
                     } else {
                         seen.push(format!("{:?}", info.label));
