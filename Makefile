@@ -27,8 +27,9 @@ setup: ## install what is missing, and make the build folder
 	@$(seed)
 
 .PHONY: tools
-tools: setup ## build etcd, kube-apiserver, kubectl, helm and cert-manager, once, into the user's cache
+tools: setup ## build etcd, kube-apiserver, kubectl, helm, cert-manager and Kryoptic, once, into the user's cache
 	@tests/tools/build
+	@tests/kryoptic/build
 
 .PHONY: demo
 demo: tools ## from nothing to a verified certificate; KEEP=1 leaves it running
@@ -53,7 +54,7 @@ fmt: ## format the code
 lint: setup ## check format, clippy and shell scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	shellcheck tests/setup/* tests/tools/build .ci/run
+	shellcheck tests/setup/* tests/tools/build tests/kryoptic/build .ci/run
 
 .PHONY: doc
 doc: setup ## check and build the documentation of the code

@@ -12,6 +12,12 @@ pub enum Error {
         "SoftHSM 2 is not installed; on Debian: apt-get install softhsm2, else set SOFTHSM2_MODULE to its library"
     )]
     NotInstalled,
+    /// The library is not built.
+    #[error("Kryoptic is not built: run `make tools`, else set KRYOPTIC_MODULE to its library")]
+    NotBuilt,
+    /// No such token.
+    #[error("TEST_TOKEN must be softhsm or kryoptic")]
+    Provider,
     /// A file or directory.
     #[error("failed to access {path}")]
     File {

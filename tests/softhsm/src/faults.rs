@@ -15,9 +15,9 @@ use crate::{Description, Error, TestKey, TestToken, program::library};
 /// `tests/shim/README.md` has the language of the rules.
 ///
 /// ```
-/// use softhsm_test_helpers::{Function, KeyKind, SoftHsm};
+/// use softhsm_test_helpers::{Function, KeyKind, Store};
 ///
-/// let token = SoftHsm::new()?.make_token("broken")?;
+/// let token = Store::new()?.make_token("broken")?;
 /// let key = token.generate_key("ca", &[1], KeyKind::P256)?;
 /// let faulty = token.with_faults()?;
 /// faulty.rules("C_Sign rv=CKR_DEVICE_ERROR count=1")?;
@@ -41,7 +41,7 @@ impl TestToken {
     /// # Errors
     /// The library cannot be found or built, or there is no room for its rules.
     pub fn with_faults(&self) -> Result<FaultyModule, Error> {
-        let store = self.softhsm().directory();
+        let store = self.store().directory();
         let directory = tempfile::Builder::new()
             .prefix("faults-")
             .tempdir_in(store)

@@ -6,10 +6,10 @@
 //! input: never in an argument, never in the environment.
 //!
 //! ```
-//! use softhsm_test_helpers::{CaProfile, KeyKind, SoftHsm};
+//! use softhsm_test_helpers::{CaProfile, KeyKind, Store};
 //!
-//! let softhsm = SoftHsm::new()?;
-//! let token = softhsm.make_token("issuing")?;
+//! let store = Store::new()?;
+//! let token = store.make_token("issuing")?;
 //! let root_key = token.generate_key("root-ca", &[1], KeyKind::P384)?;
 //! let issuing_key = token.generate_key("issuing-ca", &[2], KeyKind::P256)?;
 //! // The root key signs on the token, so the chain is a real one.
@@ -32,7 +32,8 @@ mod faults;
 #[doc(hidden)]
 pub mod order;
 pub mod program;
-mod softhsm;
+mod provider;
+mod store;
 mod token;
 
 pub use self::{
@@ -40,7 +41,8 @@ pub use self::{
     error::Error,
     faults::FaultyModule,
     order::{Description, KeyKind},
-    softhsm::{SoftHsm, module},
+    provider::Provider,
+    store::{SoftHsm, Store},
     token::{TestKey, TestToken},
 };
 pub use pkcs11_fault_shim::Function;

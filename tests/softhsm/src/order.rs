@@ -28,6 +28,12 @@ pub enum KeyKind {
     P521,
     /// Ed25519.
     Ed25519,
+    /// ML-DSA-44: Kryoptic alone.
+    MlDsa44,
+    /// ML-DSA-65: Kryoptic alone.
+    MlDsa65,
+    /// ML-DSA-87: Kryoptic alone.
+    MlDsa87,
 }
 
 /// What a token says about itself.
@@ -71,6 +77,13 @@ pub enum Task {
         /// Which.
         serial: String,
     },
+    /// Log in.
+    Try {
+        /// Which token.
+        serial: String,
+        /// As the user.
+        user_pin: String,
+    },
     /// Generate a key pair.
     Generate {
         /// Which token.
@@ -84,7 +97,7 @@ pub enum Task {
         /// What kind.
         kind: KeyKind,
     },
-    /// Sign: RSA keys hash with SHA-256 themselves, Ed25519 takes the message, ECDSA gets a digest.
+    /// Sign: RSA keys hash with SHA-256 themselves, Ed25519 and ML-DSA take the message, ECDSA gets a digest.
     Sign {
         /// Which token.
         serial: String,
@@ -106,6 +119,8 @@ pub enum Task {
 pub enum Report {
     /// The token's serial number.
     Made(String),
+    /// The PIN is right.
+    LoggedIn,
     /// What a token says about itself.
     Described(Description),
     /// The public half of an RSA key.
@@ -115,8 +130,8 @@ pub enum Report {
         /// Big-endian.
         exponent: Vec<u8>,
     },
-    /// The public half of a key on a curve: the uncompressed point.
-    Point(Vec<u8>),
+    /// The public half of another key, as it stands in an SPKI: an uncompressed point, or the key's own octets.
+    Public(Vec<u8>),
     /// A signature as PKCS#11 gives it.
     Signed(Vec<u8>),
     /// It did not work.
@@ -158,9 +173,10 @@ pub(crate) fn run(
     match serde_json::from_slice(&output.stdout).map_err(Error::Answer)? {
         Report::Failed(why) => Err(Error::Refused(why)),
         report @ (Report::Made(_)
+        | Report::LoggedIn
         | Report::Described(_)
         | Report::Rsa { .. }
-        | Report::Point(_)
+        | Report::Public(_)
         | Report::Signed(_)) => Ok(report),
     }
 }

@@ -9,6 +9,8 @@
 
 mod faults;
 mod fixture;
+mod injected;
+mod injected_start;
 mod keys;
 mod pin;
 mod protocol;

@@ -1,4 +1,4 @@
-//! Does one task on a SoftHSM token: reads an order from standard input, writes a report to standard output.
+//! Does one task on a token: reads an order from standard input, writes a report to standard output.
 
 use std::io::{self, Read};
 
@@ -7,9 +7,10 @@ use cryptoki::{
     error::Error,
     mechanism::{
         Mechanism,
+        dsa::{HedgeType, SignAdditionalContext},
         eddsa::{EddsaParams, EddsaSignatureScheme},
     },
-    object::{Attribute, AttributeType, ObjectClass},
+    object::{Attribute, AttributeType, MlDsaParameterSetType, ObjectClass},
     session::{Session, UserType},
     slot::{Limit, Slot},
     types::AuthPin,
@@ -43,6 +44,9 @@ fn perform(order: Order) -> Result<Report, String> {
             user_pin,
         } => make(&module, &label, so_pin, user_pin).map_err(shown),
         Task::Describe { serial } => describe(&module, &serial),
+        Task::Try { serial, user_pin } => {
+            log_in(&module, &serial, user_pin).map(|_session| Report::LoggedIn)
+        }
         Task::Generate {
             serial,
             user_pin,
@@ -73,6 +77,9 @@ fn perform(order: Order) -> Result<Report, String> {
                 KeyKind::P256 | KeyKind::P384 | KeyKind::P521 => Mechanism::Ecdsa,
                 KeyKind::Ed25519 => {
                     Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519))
+                }
+                KeyKind::MlDsa44 | KeyKind::MlDsa65 | KeyKind::MlDsa87 => {
+                    Mechanism::MlDsa(SignAdditionalContext::new(HedgeType::Preferred, None))
                 }
             };
             session
@@ -166,6 +173,9 @@ fn generate(session: &Session, label: &str, id: &[u8], kind: KeyKind) -> Result<
             public.push(Attribute::EcParams(b"\x13\x0cedwards25519".to_vec()));
             Mechanism::EccEdwardsKeyPairGen
         }
+        KeyKind::MlDsa44 => ml_dsa(&mut public, MlDsaParameterSetType::ML_DSA_44),
+        KeyKind::MlDsa65 => ml_dsa(&mut public, MlDsaParameterSetType::ML_DSA_65),
+        KeyKind::MlDsa87 => ml_dsa(&mut public, MlDsaParameterSetType::ML_DSA_87),
     };
     let (public, _private) = session
         .generate_key_pair(&mechanism, &public, &private)
@@ -174,6 +184,7 @@ fn generate(session: &Session, label: &str, id: &[u8], kind: KeyKind) -> Result<
         AttributeType::Modulus,
         AttributeType::PublicExponent,
         AttributeType::EcPoint,
+        AttributeType::Value,
     ];
     let attributes = session.get_attributes(public, &asked).map_err(shown)?;
     match attributes.as_slice() {
@@ -184,10 +195,15 @@ fn generate(session: &Session, label: &str, id: &[u8], kind: KeyKind) -> Result<
             modulus: modulus.clone(),
             exponent: exponent.clone(),
         }),
+        // PKCS#11 3.2, section 6.3.5: Edwards points are raw octets. SoftHSM wraps them as others.
+        [Attribute::EcPoint(point)] if kind == KeyKind::Ed25519 && point.len() == 32 => {
+            Ok(Report::Public(point.clone()))
+        }
         [Attribute::EcPoint(wrapped)] => {
             let point = <&OctetStringRef>::from_der(wrapped).map_err(|error| error.to_string())?;
-            Ok(Report::Point(point.as_bytes().to_vec()))
+            Ok(Report::Public(point.as_bytes().to_vec()))
         }
+        [Attribute::Value(octets)] => Ok(Report::Public(octets.clone())),
         other => Err(format!("the public key has other attributes: {other:?}")),
     }
 }
@@ -204,6 +220,11 @@ fn ec(public: &mut Vec<Attribute>, curve: &str) -> Result<Mechanism<'static>, St
         oid.to_der().map_err(|error| error.to_string())?,
     ));
     Ok(Mechanism::EccKeyPairGen)
+}
+
+fn ml_dsa(public: &mut Vec<Attribute>, set: MlDsaParameterSetType) -> Mechanism<'static> {
+    public.push(Attribute::ParameterSet(set.into()));
+    Mechanism::MlDsaKeyPairGen
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

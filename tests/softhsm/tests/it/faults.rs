@@ -11,7 +11,7 @@ use std::{
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use softhsm_test_helpers::{
-    Error, FaultyModule, Function, KeyKind, SoftHsm, TestKey,
+    Error, FaultyModule, Function, KeyKind, Store, TestKey,
     order::{Order, Task},
     program::program,
 };
@@ -19,7 +19,7 @@ use softhsm_test_helpers::{
 const MESSAGE: &[u8] = b"to be signed";
 
 fn broken() -> (FaultyModule, TestKey) {
-    let token = SoftHsm::new().unwrap().make_token("broken").unwrap();
+    let token = Store::new().unwrap().make_token("broken").unwrap();
     let key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     (token.with_faults().unwrap(), key)
 }

@@ -1,4 +1,4 @@
-//! One SoftHSM store in a temporary directory.
+//! Tokens in a temporary directory.
 
 use std::{
     collections::BTreeMap,
@@ -6,78 +6,73 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tempfile::TempDir;
 
 use crate::{
-    Error, TestToken,
+    Error, Provider, TestToken,
     order::{Report, Task, run},
 };
 
-const MODULES: [&str; 5] = [
-    "/usr/lib/softhsm/libsofthsm2.so",
-    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
-    "/usr/lib64/pkcs11/libsofthsm2.so",
-    "/usr/local/lib/softhsm/libsofthsm2.so",
-];
-
-/// SoftHSM's library: `SOFTHSM2_MODULE`, else where distributions put it.
-///
-/// # Errors
-/// [`Error::NotInstalled`].
-pub fn module() -> Result<PathBuf, Error> {
-    let named = env::var_os("SOFTHSM2_MODULE").map(PathBuf::from);
-    let known = MODULES.iter().map(PathBuf::from);
-    named
-        .into_iter()
-        .chain(known)
-        .find(|path| path.is_file())
-        .ok_or(Error::NotInstalled)
-}
-
-/// A SoftHSM store of its own. Its directory is removed with the last token and key of it.
+/// Tokens of one provider in a directory of their own, which is removed with the last token and key of it.
 #[derive(Clone, Debug)]
-pub struct SoftHsm(Arc<Store>);
+pub struct Store(Arc<Inner>);
+
+/// The name of a store before it had providers.
+pub type SoftHsm = Store;
 
 #[derive(Debug)]
-struct Store {
+struct Inner {
     directory: TempDir,
+    provider: Provider,
     module: PathBuf,
+    /// How many tokens have been made.
+    made: Mutex<usize>,
 }
 
-impl SoftHsm {
-    /// An empty store in the system's temporary directory.
+impl Store {
+    /// An empty store of the provider that the variable `TEST_TOKEN` names, else SoftHSM.
     ///
     /// # Errors
-    /// SoftHSM is not installed, or the directory cannot be made.
+    /// It is not installed, or the directory cannot be made.
     pub fn new() -> Result<Self, Error> {
-        let module = module()?;
+        Self::of(Provider::from_env()?)
+    }
+
+    /// An empty store of this provider in the system's temporary directory.
+    ///
+    /// # Errors
+    /// It is not installed, or the directory cannot be made.
+    pub fn of(provider: Provider) -> Result<Self, Error> {
+        let module = provider.module()?;
         let temp = env::temp_dir();
         let directory = tempfile::Builder::new().prefix("softhsm-").tempdir();
         let directory = directory.map_err(|source| Error::File { path: temp, source })?;
-        let softhsm = Self(Arc::new(Store { directory, module }));
-        let tokens = softhsm.tokens();
+        let store = Self(Arc::new(Inner {
+            directory,
+            provider,
+            module,
+            made: Mutex::new(0),
+        }));
+        let tokens = store.tokens();
         fs::create_dir(&tokens).map_err(|source| Error::File {
             path: tokens.clone(),
             source,
         })?;
-        let configuration = format!(
-            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
-            tokens.display()
-        );
-        softhsm.write("softhsm2.conf", configuration.as_bytes())?;
-        Ok(softhsm)
+        store.configure(0)?;
+        Ok(store)
     }
 
     /// Makes a token with long random PINs.
     ///
     /// # Errors
-    /// The helper cannot be found or SoftHSM refuses.
+    /// The helper cannot be found or the library refuses.
     pub fn make_token(&self, label: &str) -> Result<TestToken, Error> {
         let (so_pin, user_pin) = (pin()?, pin()?);
+        let mut made = self.0.made.lock().unwrap_or_else(PoisonError::into_inner);
+        self.configure(*made + 1)?;
         let task = Task::Make {
             label: label.into(),
             so_pin,
@@ -86,6 +81,7 @@ impl SoftHsm {
         let Report::Made(serial) = run(self.module(), &self.env(), task)? else {
             return Err(Error::OtherAnswer);
         };
+        *made += 1;
         let pin_file = self.write(&format!("{serial}.pin"), user_pin.as_bytes())?;
         Ok(TestToken::new(
             self.clone(),
@@ -96,7 +92,13 @@ impl SoftHsm {
         ))
     }
 
-    /// SoftHSM's library.
+    /// Whose tokens they are.
+    #[must_use]
+    pub fn provider(&self) -> Provider {
+        self.0.provider
+    }
+
+    /// The provider's library.
     #[must_use]
     pub fn module(&self) -> &Path {
         &self.0.module
@@ -111,14 +113,12 @@ impl SoftHsm {
     /// What a process must have in its environment to see these tokens.
     #[must_use]
     pub fn env(&self) -> BTreeMap<String, String> {
-        let configuration = self.directory().join("softhsm2.conf");
-        BTreeMap::from([(
-            "SOFTHSM2_CONF".into(),
-            configuration.to_string_lossy().into_owned(),
-        )])
+        let configuration = self.configuration().to_string_lossy().into_owned();
+        BTreeMap::from([(self.0.provider.variable().into(), configuration)])
     }
 
-    /// Takes every token of the store away, as if the device were unplugged.
+    /// Takes every token of the store away, as if the device were unplugged. A process that has opened a Kryoptic token
+    /// keeps it, since that is one file; only processes that start later miss it.
     ///
     /// # Errors
     /// They are away already.
@@ -132,6 +132,16 @@ impl SoftHsm {
     /// They are not away.
     pub fn give_back(&self) -> Result<(), Error> {
         rename(&self.away(), &self.tokens())
+    }
+
+    fn configure(&self, tokens: usize) -> Result<(), Error> {
+        let path = self.configuration();
+        let text = self.0.provider.configuration(&self.tokens(), tokens);
+        fs::write(&path, text).map_err(|source| Error::File { path, source })
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.directory().join("token.conf")
     }
 
     fn tokens(&self) -> PathBuf {
