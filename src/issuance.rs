@@ -19,11 +19,13 @@
 //!   are the very bytes of the CSR.
 
 pub mod chain;
+pub mod constraints;
 pub mod csr;
 mod extensions;
 pub mod issuer;
 pub mod key;
 pub mod name;
+pub mod pattern;
 pub mod pem;
 pub mod profile;
 mod raw;
@@ -31,6 +33,7 @@ pub mod refusal;
 pub mod san;
 pub mod serial;
 pub mod signature;
+pub mod spiffe;
 mod tbs;
 pub mod usage;
 
@@ -47,7 +50,7 @@ pub use issuer::{Issuer, IssuerError};
 pub use key::{IssuerPublicKey, KeyAlgorithm, PublicKey};
 pub use prepare::{IssueError, IssuedCertificate, PrepareError, PreparedCertificate};
 pub use probe::{Probe, ProbeError};
-pub use profile::{LeafParams, Profile, Wanted};
+pub use profile::{LeafParams, Limits, Profile, ProfileError, Rules, Wanted};
 pub use refusal::{Refusal, RefusalReason};
 pub use serial::Serial;
 pub use signature::{SignError, Signature, SignatureAlgorithm, Signer, SigningInput};

@@ -11,7 +11,7 @@ use hsm::{Hash, HsmError, Key, KeySelector, Launch, Mechanism, Token, TokenSpec,
 use kube::Client;
 
 use crate::{
-    config::{Config, IssuerScope, PinSource, TokenConfig, TokenSelector},
+    config::{Config, IssuerScope, Limits, PinSource, TokenConfig, TokenSelector},
     issuance::{SignError, Signature, SignatureAlgorithm, Signer, SigningInput},
     metrics::{Metrics, SignOutcome},
     pins::{
@@ -45,6 +45,7 @@ pub struct GrantedKey {
     token_name: Arc<str>,
     id: Vec<u8>,
     key: Key,
+    limits: Limits,
     metrics: Arc<Metrics>,
 }
 
@@ -149,23 +150,26 @@ impl ConfiguredToken {
         selector: &KeySelector,
         metrics: &Arc<Metrics>,
     ) -> Result<GrantedKey, HsmError> {
-        let granted =
-            |name: &hsm::KeyName| self.config.may_use(owner, &name.label, &name.id).is_some();
+        let limits = |name: &hsm::KeyName| self.config.may_use(owner, &name.label, &name.id);
+        let granted = |name: &hsm::KeyName| limits(name).is_some();
         match self
             .token
             .find_key(selector, Instant::now() + SIGN_WITHIN)
             .await
         {
-            Ok(key) if granted(&key.name()) => Ok(GrantedKey {
-                token: self.token.clone(),
-                token_name: self.name().into(),
-                id: key.name().id,
-                key,
-                metrics: Arc::clone(metrics),
-            }),
-            Ok(_) => Err(HsmError::KeyNotFound {
-                differing: Vec::new(),
-            }),
+            Ok(key) => match limits(&key.name()) {
+                Some(limits) => Ok(GrantedKey {
+                    token: self.token.clone(),
+                    token_name: self.name().into(),
+                    id: key.name().id,
+                    limits: limits.clone(),
+                    key,
+                    metrics: Arc::clone(metrics),
+                }),
+                None => Err(HsmError::KeyNotFound {
+                    differing: Vec::new(),
+                }),
+            },
             Err(HsmError::KeyNotFound { mut differing }) => {
                 differing.retain(granted);
                 Err(HsmError::KeyNotFound { differing })
@@ -195,6 +199,12 @@ impl GrantedKey {
     #[must_use]
     pub fn id(&self) -> &[u8] {
         &self.id
+    }
+
+    /// How far its grant goes.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Name of the token it lies on.

@@ -21,6 +21,6 @@ pub use protocol::{
     TokenInfo, TokenSelector,
 };
 pub use supervisor::{
-    BoxFuture, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused, Token, TokenSpec,
-    TokenState,
+    BoxFuture, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused, Tally, Token, TokenSpec,
+    TokenState, WorkerEnd,
 };

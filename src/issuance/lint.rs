@@ -13,8 +13,7 @@ use der::{Decode, Encode as _, asn1::UtcTime};
 use x509_cert::{
     certificate::Certificate,
     ext::pkix::{
-        AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages,
-        SubjectKeyIdentifier,
+        AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier,
     },
     time::Time,
 };
@@ -321,16 +320,13 @@ pub const LINTS: &[Lint] = &[
     },
     Lint {
         name: "rfc8813_key_usage_fits_key",
-        citation: "RFC 8813, section 3; RFC 8410, section 5",
-        check: |linted| {
-            let encipher = KeyUsages::KeyEncipherment | KeyUsages::DataEncipherment;
-            match linted.key_usage()? {
-                Some((_, bits)) => ensure(
-                    linted.key.algorithm().can_encipher() || bits.0.is_disjoint(encipher),
-                    "an encipherment bit on a key that only signs",
-                ),
-                None => Ok(()),
-            }
+        citation: "RFC 8813, section 3; RFC 9295, section 3; RFC 3279, section 2.3.1",
+        check: |linted| match linted.key_usage()? {
+            Some((_, bits)) => ensure(
+                linted.key.algorithm().usages().contains(bits.0),
+                "a usage that the kind of key cannot have",
+            ),
+            None => Ok(()),
         },
     },
     Lint {
@@ -367,7 +363,7 @@ pub const LINTS: &[Lint] = &[
         citation: "RFC 5280, section 4.2.1.6",
         check: |linted| match linted.tbs.extension(ID_CE_SUBJECT_ALT_NAME) {
             Some(extension) => SubjectAltNames::parse(extension.extn_value.as_bytes())
-                .and_then(|names| names.check())
+                .and_then(|names| names.check(linted.issuer.profile().dns_syntax()))
                 .map_err(|error| error.to_string()),
             None => Ok(()),
         },

@@ -48,6 +48,8 @@ const KNOWN: &[Known] = &[
     known("1.2.840.113549.1.9.1", "emailAddress", 255),
 ];
 
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+const EMAIL_ADDRESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
 const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
 
 /// Which rule a name breaks.
@@ -155,6 +157,51 @@ impl Name {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.rdns.is_empty()
+    }
+
+    /// The common names that are text.
+    pub(super) fn common_names(&self) -> impl Iterator<Item = &str> {
+        self.texts(COMMON_NAME)
+    }
+
+    /// The e-mail addresses that are text.
+    pub(super) fn email_addresses(&self) -> impl Iterator<Item = &str> {
+        self.texts(EMAIL_ADDRESS)
+    }
+
+    fn texts(&self, oid: ObjectIdentifier) -> impl Iterator<Item = &str> {
+        self.rdns
+            .iter()
+            .flatten()
+            .filter(move |attribute| attribute.oid == oid)
+            .filter_map(Attribute::text)
+    }
+
+    /// Whether it begins with these RDNs (RFC 5280, section 7.1: case and white space are of no account);
+    /// `None` where a value is of a string type that is not compared.
+    pub(super) fn begins_with(&self, start: &Self) -> Option<bool> {
+        if start.rdns.len() > self.rdns.len() {
+            return Some(false);
+        }
+        for (ours, theirs) in self.rdns.iter().zip(&start.rdns) {
+            if ours.len() != theirs.len() {
+                return Some(false);
+            }
+            for (attribute, other) in ours.iter().zip(theirs) {
+                if attribute.oid != other.oid {
+                    return Some(false);
+                }
+                let same = match (attribute.text(), other.text()) {
+                    (Some(text), Some(other)) => folded(text).eq(folded(other)),
+                    (None, _) | (_, None) if attribute == other => true,
+                    (None, _) | (_, None) => return None,
+                };
+                if !same {
+                    return Some(false);
+                }
+            }
+        }
+        Some(true)
     }
 
     /// Checks what a new subject must obey: string types, characters and lengths.
@@ -265,6 +312,11 @@ impl std::fmt::Display for Attribute {
         }
         Ok(())
     }
+}
+
+/// The words of a text in lower case.
+fn folded(text: &str) -> impl Iterator<Item = String> {
+    text.split_whitespace().map(str::to_lowercase)
 }
 
 /// PrintableString (X.680, clause 41.4).

@@ -13,8 +13,9 @@ use super::{
     key::BadSignature,
     lint::{self, LintError},
     pem,
-    profile::LeafParams,
+    profile::{BeyondCa, LeafParams},
     refusal::{Refusal, RefusalReason},
+    san::SubjectAltNames,
     serial::Serial,
     signature::{SignError, Signature, Signer, SigningInput},
     tbs::{self, Parts},
@@ -115,6 +116,12 @@ impl PreparedCertificate {
     ) -> Result<Self, PrepareError> {
         issuer.chain().check_at(now).map_err(PrepareError::Issuer)?;
         check_strangers(params, issuer)?;
+        let csr = params.csr();
+        let names = csr
+            .subject_alt_names()
+            .map_or(&[][..], SubjectAltNames::names);
+        issuer.chain().check_names(csr.subject(), names)?;
+        issuer.chain().check_purposes(params.extended_key_usage())?;
         let (not_before, not_after) = validity(params, issuer, now)?;
         let algorithm = issuer
             .algorithm()
@@ -273,15 +280,24 @@ fn validity(
         .and_then(|second| second.checked_sub(params.backdate()))
         .unwrap_or(Timestamp::UNIX_EPOCH)
         .max(issuing.not_before());
-    match not_before.checked_add(params.duration()) {
-        Ok(not_after) if not_after <= issuing.not_after() => Ok((not_before, not_after)),
-        Ok(_) | Err(_) => Err(Refusal::new(
+    let last = issuing.not_after();
+    let not_after = not_before.checked_add(params.duration()).ok();
+    match (not_after.filter(|&end| end <= last), params.beyond_ca()) {
+        (Some(not_after), _) => Ok((not_before, not_after)),
+        (None, BeyondCa::Clamp { min_remaining }) if now.duration_until(last) >= min_remaining => {
+            Ok((not_before, last))
+        }
+        (None, beyond) => Err(Refusal::new(
             RefusalReason::ExceedsCaValidity,
-            format!(
-                "a duration of {:#} goes beyond the issuing certificate's last second, {}; ask for less, or renew the issuing certificate",
-                params.duration(),
-                issuing.not_after()
-            ),
+            match beyond {
+                BeyondCa::Reject => format!(
+                    "a duration of {:#} goes beyond the issuing certificate's last second, {last}; ask for less, or renew the issuing certificate",
+                    params.duration(),
+                ),
+                BeyondCa::Clamp { min_remaining } => format!(
+                    "the issuing certificate ends at {last}, and this issuer gives no certificate with less than {min_remaining:#} left; renew the issuing certificate",
+                ),
+            },
         )),
     }
 }

@@ -11,8 +11,16 @@ use super::{
     now,
 };
 use crate::{
-    api::issuer::{CaField, IssuerSpec, KeySpec},
-    issuance::{ChainError, Issuer, IssuerChain, IssuerError, Probe, ProbeError, Profile},
+    api::{
+        issuer::{CaField, IssuerSpec, KeySpec},
+        profile::ProfileSpec,
+    },
+    config,
+    duration::GoDuration,
+    issuance::{
+        ChainError, Issuer, IssuerChain, IssuerError, Limits, Probe, ProbeError, Profile,
+        ProfileError, pattern::PatternError,
+    },
     pins::source::PinSecret,
     signers::ConfiguredToken,
     telemetry::Chain,
@@ -57,6 +65,9 @@ pub enum NotReady {
     /// A certificate that cannot issue.
     #[error("the issuing certificate is not fit")]
     Certificate(#[source] ChainError),
+    /// A profile that contradicts itself or its grant.
+    #[error("spec.profile is not sound")]
+    Profile(#[source] ProfileError),
     /// A signature algorithm that the key cannot do.
     #[error("no signature algorithm")]
     Algorithm(#[source] IssuerError),
@@ -134,7 +145,9 @@ pub async fn establish(
             },
             source,
         })?;
-    let issuer = Issuer::new(chain, Profile::default(), None).map_err(NotReady::Algorithm)?;
+    let profile = profile(spec.profile.clone(), key.limits()).map_err(NotReady::Profile)?;
+    let issuer = Issuer::new(chain, profile, spec.signature_algorithm.explicit())
+        .map_err(NotReady::Algorithm)?;
     let mut random = [0; 32];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| NotReady::Random)?;
     let probe = Probe::new(issuer.algorithm(), random);
@@ -188,6 +201,24 @@ fn hand_over_pin(
     }
 }
 
+/// What the issuer's profile says, within what the grant of its key allows.
+fn profile(spec: ProfileSpec, granted: &config::Limits) -> Result<Profile, ProfileError> {
+    let allowed_dns = granted.allowed_dns.as_ref().map(|names| {
+        names
+            .iter()
+            .map(|name| name.parse())
+            .collect::<Result<_, _>>()
+    });
+    let limits = Limits {
+        allow_ca: granted.allow_ca,
+        max_duration: granted.max_duration.map(GoDuration::signed),
+        allowed_dns: allowed_dns
+            .transpose()
+            .map_err(|error: PatternError| ProfileError::new("sans.allowed.dns", error))?,
+    };
+    Profile::new(spec.try_into()?, limits)
+}
+
 /// The certificate's public key is always part of what is looked for: a key of the right name and another public
 /// half is not the key.
 fn selector(key: Option<&KeySpec>, spki: &[u8]) -> Result<KeySelector, NotReady> {
@@ -232,6 +263,7 @@ impl NotReady {
             Self::Certificate(ChainError::NotYetValid { .. }) => "CertificateNotYetValid",
             Self::Certificate(_) => "CertificateInvalid",
             Self::Algorithm(_) => "AlgorithmUnsupported",
+            Self::Profile(_) => "ProfileInvalid",
             Self::RootMissing => "RootMissing",
             Self::KeySpec => "KeyInvalid",
             Self::Token { source, .. } => token_reason(source),

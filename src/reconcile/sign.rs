@@ -14,12 +14,12 @@ use super::{
     now,
 };
 use crate::{
-    api::certificate_request::{CertificateRequest, CertificateRequestSpec},
+    api::certificate_request::CertificateRequest,
     audit::{Certificate, Issuer, RecordError, Request, RequestKind, Requester, Subject},
     duration::GoDuration,
     issuance::{
         Fault, IssueError, PrepareError, PreparedCertificate, Refusal, RefusalReason, Serial,
-        VerifiedCsr, Wanted,
+        VerifiedCsr, Wanted, pattern::Variables,
     },
     telemetry::Chain,
 };
@@ -41,7 +41,7 @@ pub(super) enum Outcome {
 
 /// Runs the pure pipeline and asks the token once.
 pub(super) async fn sign(due: &Due<'_>, context: &Context) -> Outcome {
-    let prepared = match prepare(&due.request.spec, due.issuer) {
+    let prepared = match prepare(due.request, due.issuer) {
         Ok(prepared) => prepared,
         Err(Stopped::Refused(refusal)) => return Outcome::Refused(refusal),
         Err(Stopped::Prepare(PrepareError::Refused(refusal))) => return Outcome::Refused(refusal),
@@ -102,11 +102,16 @@ enum Stopped {
 }
 
 fn prepare(
-    spec: &CertificateRequestSpec,
+    request: &CertificateRequest,
     ready: &ReadyIssuer,
 ) -> Result<PreparedCertificate, Stopped> {
+    let CertificateRequest { metadata, spec, .. } = request;
     let csr = VerifiedCsr::parse(&spec.request.0).map_err(Stopped::Refused)?;
     let wanted = Wanted {
+        variables: Variables {
+            namespace: metadata.namespace.as_deref().unwrap_or_default(),
+            name: metadata.name.as_deref().unwrap_or_default(),
+        },
         usages: &spec.usages,
         is_ca: spec.is_ca,
         duration: duration(spec.duration.as_deref()).map_err(Stopped::Refused)?,

@@ -3,6 +3,7 @@
 use std::{
     num::NonZeroU16,
     path::PathBuf,
+    process::Command,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -110,7 +111,20 @@ pub(crate) async fn until(token: &Token, wanted: impl FnMut(&TokenState) -> bool
         .clone()
 }
 
-/// The worker processes of a module environment, by process id.
+pub(crate) fn ready(state: &TokenState) -> bool {
+    matches!(state, TokenState::Ready { .. })
+}
+
+/// Sends a signal, named as `kill` wants it.
+pub(crate) fn signal(name: &str, pid: i32) {
+    let sent = Command::new("kill")
+        .args([name, &pid.to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+}
+
+/// The worker processes of a module environment, by process id; a sidecar's listener is none.
 pub(crate) fn workers(token: &TestToken) -> Vec<i32> {
     let configuration = format!("SOFTHSM2_CONF={}", token.env()["SOFTHSM2_CONF"]);
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
@@ -122,7 +136,7 @@ pub(crate) fn workers(token: &TestToken) -> Vec<i32> {
                 .windows(text.len())
                 .any(|window| window == text.as_bytes())
         };
-        holds(of("cmdline"), "pkcs11-hsm-worker") && holds(of("environ"), &configuration)
+        holds(of("cmdline"), "pkcs11-hsm-worker\0serve") && holds(of("environ"), &configuration)
     };
     pids.filter(ours).collect()
 }

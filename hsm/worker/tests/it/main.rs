@@ -11,5 +11,7 @@ mod faults;
 mod fixture;
 mod keys;
 mod pin;
+mod protocol;
+mod sidecar;
 mod signing;
 mod source;
