@@ -40,6 +40,7 @@ demo: tools ## from nothing to a verified certificate; KEEP=1 leaves it running
 test: tools ## run every test
 	cargo build --workspace --locked
 	$(release)
+	@tests/setup/docker "$$CARGO_TARGET_DIR/release/pkcs11-hsm-worker"
 	cargo test --workspace --locked --no-fail-fast -- --include-ignored
 
 .PHONY: ci
