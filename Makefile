@@ -33,9 +33,8 @@ tools: setup ## build etcd, kube-apiserver, kubectl, helm, cert-manager and Kryo
 
 .PHONY: demo
 demo: tools ## from nothing to a verified certificate; KEEP=1 leaves it running
-	@$(release)
-	@cargo build --release --locked --package demo --package softhsm-test-helpers
-	@"$(CARGO_TARGET_DIR)/release/demo"
+	@cargo build --workspace --locked
+	@"$(CARGO_TARGET_DIR)/debug/demo"
 
 .PHONY: test
 test: tools ## run every test

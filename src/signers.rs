@@ -11,7 +11,7 @@ use hsm::{Hash, HsmError, Key, KeySelector, Launch, Mechanism, Token, TokenSpec,
 use kube::Client;
 
 use crate::{
-    config::{Config, IssuerScope, Limits, PinSource, TokenConfig, TokenSelector},
+    config::{Config, IssuerScope, Library, Limits, PinSource, TokenConfig, TokenSelector},
     issuance::{SignError, Signature, SignatureAlgorithm, Signer, SigningInput},
     metrics::{Metrics, SignOutcome},
     pins::{
@@ -270,10 +270,15 @@ fn mechanism(algorithm: SignatureAlgorithm) -> Mechanism {
 fn spec(config: &TokenConfig, worker: &Path) -> TokenSpec {
     TokenSpec {
         name: config.name().to_owned(),
-        launch: Launch::Child {
-            program: worker.to_owned(),
-            module: config.module().path.clone(),
-            env: config.module().env.clone(),
+        launch: match &config.module().library {
+            Library::Path { path, env } => Launch::Child {
+                program: worker.to_owned(),
+                module: path.clone(),
+                env: env.clone(),
+            },
+            Library::Socket(socket) => Launch::Sidecar {
+                socket: socket.clone(),
+            },
         },
         token: match config.selector() {
             TokenSelector::Label(label) => hsm::TokenSelector::Label(label.clone()),

@@ -14,6 +14,7 @@
 pub mod client;
 pub mod protocol;
 pub mod supervisor;
+mod uri;
 
 pub use client::{Fault, HsmError, Key};
 pub use protocol::{
@@ -24,3 +25,4 @@ pub use supervisor::{
     BoxFuture, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused, Tally, Token, TokenSpec,
     TokenState, WorkerEnd,
 };
+pub use uri::{Uri, UriError};

@@ -56,6 +56,8 @@ pub enum HelloReply {
     },
     /// There is no such token now. The worker ends.
     NotFound(NoToken),
+    /// Last words before any other: a call hung while the token was looked for.
+    Ended(Ending),
 }
 
 /// A request with the id that its response will carry.

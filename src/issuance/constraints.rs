@@ -99,7 +99,8 @@ impl NameConstraints {
             let number = context(element, true).filter(|&number| number >= next);
             let list = number
                 .and_then(|number| lists.get_mut(usize::try_from(number).ok()?))
-                .ok_or_else(|| element.tag().unexpected_error(None))?;
+                .ok_or_else(|| element.tag().unexpected_error(None))
+                .map_err(der::Error::from)?;
             next = number.unwrap_or(next) + 1;
             *list = subtrees(element.value())?;
         }
@@ -202,10 +203,7 @@ fn subtrees(octets: &[u8]) -> Result<Vec<Subtree>, ConstraintsError> {
     subtrees
         .into_iter()
         .map(|subtree| {
-            subtree
-                .tag()
-                .assert_eq(Tag::Sequence)
-                .map_err(der::Error::from)?;
+            subtree.tag().assert_eq(Tag::Sequence)?;
             match contents(subtree.value())?.as_slice() {
                 [base] => Subtree::parse(*base),
                 [_, ..] => Err(ConstraintsError::Distance),

@@ -68,6 +68,7 @@ pub(crate) enum Greeting {
         token: TokenInfo,
     },
     NotFound(NoToken),
+    Ended(Ending),
 }
 
 /// A connection on which the token was found.
@@ -127,6 +128,7 @@ impl Connection {
         };
         match reply {
             HelloReply::NotFound(why) => Ok(Greeting::NotFound(why)),
+            HelloReply::Ended(ending) => Ok(Greeting::Ended(ending)),
             HelloReply::Found {
                 token,
                 sessions: _,

@@ -109,6 +109,7 @@ impl Supervision {
             Ok(Err(GreetError::Frame(error))) => WorkerEnd::Incomprehensible { why: chain(&error) },
             Ok(Err(GreetError::Closed | GreetError::Io(_))) => WorkerEnd::crashed(),
             Ok(Ok(Greeting::NotFound(why))) => WorkerEnd::NoToken(why),
+            Ok(Ok(Greeting::Ended(ending))) => WorkerEnd::Said(ending),
             Ok(Ok(Greeting::Found { connection, token })) => {
                 let Err(end) = self.serve(&connection, token).await;
                 connection.close();

@@ -10,7 +10,7 @@ use cryptoki::{
 };
 use hsm::protocol::{NoToken, PinFlags, TokenInfo, TokenSelector};
 
-use crate::recovery::code;
+use crate::recovery::{Remedy, code, remedy};
 
 /// A token in its slot.
 #[derive(Debug)]
@@ -29,10 +29,10 @@ impl Token {
         })?;
         module
             .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
-            .map_err(|error| NoToken::Initialize(code(&error)))?;
+            .map_err(|error| refused(&error))?;
         let slots = module
             .get_slots_with_token()
-            .map_err(|error| NoToken::Initialize(code(&error)))?;
+            .map_err(|error| refused(&error))?;
         let mut seen = Vec::new();
         let mut matching = Vec::new();
         for slot in slots {
@@ -42,11 +42,7 @@ impl Token {
                 Ok(info) if !info.token_initialized() => {}
                 Ok(info) => {
                     let info = described(&info);
-                    let found = match selector {
-                        TokenSelector::Label(label) => info.label == *label,
-                        TokenSelector::Serial(serial) => info.serial == *serial,
-                    };
-                    if found {
+                    if selector.matches(&info) {
                         matching.push((slot, info));
                     } else {
                         seen.push(format!("{:?}", info.label));
@@ -82,6 +78,19 @@ impl Token {
                 self.module.open_rw_session(self.slot)
             }
             result => result,
+        }
+    }
+}
+
+/// A library that cannot work as we use it is for a person to mend; whatever else it says may pass.
+fn refused(error: &Error) -> NoToken {
+    let code = code(error);
+    match remedy(error) {
+        Remedy::Blocked => NoToken::Module {
+            why: code.to_string(),
+        },
+        Remedy::Retry | Remedy::FindKeyAgain | Remedy::Wait | Remedy::Exit => {
+            NoToken::Initialize(code)
         }
     }
 }

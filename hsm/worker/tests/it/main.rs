@@ -10,6 +10,8 @@
 mod containers;
 mod faults;
 mod fixture;
+mod injected;
+mod injected_start;
 mod keys;
 mod pin;
 mod protocol;
