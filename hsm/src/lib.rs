@@ -18,8 +18,8 @@ mod uri;
 
 pub use client::{Fault, HsmError, Key};
 pub use protocol::{
-    Curve, Hash, KeyAlgorithm, KeyAttributes, KeyName, KeySelector, Mechanism, Pin, PinFlags,
-    TokenInfo, TokenSelector,
+    Curve, Hash, KeyAlgorithm, KeyAttributes, KeyName, KeySelector, Mechanism, MlDsa, Pin,
+    PinFlags, TokenInfo, TokenSelector,
 };
 pub use supervisor::{
     BoxFuture, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused, Tally, Token, TokenSpec,

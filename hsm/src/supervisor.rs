@@ -157,7 +157,7 @@ impl Token {
             .await
     }
 
-    /// Signs. The payload is the digest by the mechanism's hash ([`Mechanism::Ed25519`]: the message); the result
+    /// Signs. The payload is the digest by the mechanism's hash ([`Mechanism::Ed25519`] and [`Mechanism::MlDsa`]: the message, at most 60 000 octets); the result
     /// is the content of an X.509 signature: ECDSA as DER `ECDSA-Sig-Value`.
     ///
     /// Waits for a worker that is being restarted, until the deadline. Cancelling the future drops the signature,

@@ -36,6 +36,12 @@ pub enum WorkerEnd {
         /// What was wrong.
         why: String,
     },
+    /// It would not try the PIN because of the token's flags, and was ended when asked to look again: libraries
+    /// remember flags, and a fresh process sees what a person has mended.
+    LoginNotTried {
+        /// Which flag.
+        why: String,
+    },
     /// The token failed around the login, in a way that does not tell whether the PIN counted.
     LoginUnclear {
         /// How.
@@ -58,12 +64,13 @@ impl WorkerEnd {
             Self::Said(Ending::Protocol { .. }) | Self::Incomprehensible { .. } => "protocol",
             Self::Crashed { .. } => "crashed",
             Self::Unresponsive => "unresponsive",
+            Self::LoginNotTried { .. } => "login-not-tried",
             Self::LoginUnclear { .. } => "login-unclear",
         }
     }
 
     /// Every [`Self::name`].
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 12] = [
         "stopped",
         "not-started",
         "unreachable",
@@ -74,6 +81,7 @@ impl WorkerEnd {
         "protocol",
         "crashed",
         "unresponsive",
+        "login-not-tried",
         "login-unclear",
     ];
 
@@ -99,7 +107,8 @@ impl WorkerEnd {
             Self::NoToken(
                 NoToken::Initialize(_) | NoToken::Absent { .. } | NoToken::Sessions(_),
             )
-            | Self::Unreachable { .. } => Cause::Absent,
+            | Self::Unreachable { .. }
+            | Self::LoginNotTried { .. } => Cause::Absent,
             // The token was there, logged in and whole: it went away, and is looked for from the start. One that
             // never signed since its login may be broken for good, and each restart costs it a login.
             Self::Said(Ending::TokenLost(_) | Ending::KeyVanished) if had_signed => Cause::Lost,
@@ -130,6 +139,7 @@ impl WorkerEnd {
             | Self::Crashed { .. }
             | Self::Unresponsive
             | Self::Incomprehensible { .. }
+            | Self::LoginNotTried { .. }
             | Self::LoginUnclear { .. } => self.to_string(),
         };
         match self {
@@ -143,6 +153,7 @@ impl WorkerEnd {
             | Self::NoToken(
                 NoToken::Module { .. } | NoToken::Several { .. } | NoToken::Refused { .. },
             ) => TokenState::Misconfigured { why },
+            Self::LoginNotTried { .. } => TokenState::LoginRefused { why },
             Self::Said(_)
             | Self::Crashed { .. }
             | Self::Unresponsive
@@ -158,6 +169,7 @@ impl fmt::Display for WorkerEnd {
             Self::NotStarted { why }
             | Self::Unreachable { why }
             | Self::Incomprehensible { why }
+            | Self::LoginNotTried { why }
             | Self::LoginUnclear { why } => f.write_str(why),
             Self::NoToken(why) => why.fmt(f),
             Self::Said(ending) => ending.fmt(f),

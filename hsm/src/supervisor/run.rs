@@ -162,15 +162,19 @@ impl Supervision {
             let permit = self
                 .unless_over(connection, self.gate.permit(&token))
                 .await?;
-            let why = match permit {
-                Err(refused) => refused.why,
-                Ok(permit) => match self.try_login(connection, &token, permit).await? {
-                    None => return Ok(token),
-                    Some(why) => why,
-                },
+            let tried = match permit {
+                Err(refused) => Tried::Refused(refused.why),
+                Ok(permit) => self.try_login(connection, &token, permit).await?,
             };
-            self.show(TokenState::LoginRefused { why }, None);
+            let (Tried::Refused(why) | Tried::Not(why)) = &tried else {
+                return Ok(token);
+            };
+            let state = TokenState::LoginRefused { why: why.clone() };
+            self.show(state, None);
             self.unless_over(connection, self.retry.notified()).await?;
+            if let Tried::Not(why) = tried {
+                return Err(WorkerEnd::LoginNotTried { why });
+            }
             let deadline = TokioInstant::now() + self.spec.hang_after + MARGIN;
             token = match connection.describe(deadline).await {
                 Ok(token) => token,
@@ -180,26 +184,25 @@ impl Supervision {
     }
 
     /// One `C_Login`, its outcome recorded whatever happens; not interrupted by a stop, for the record's sake.
-    /// `Some`: why there is no login now.
     async fn try_login(
         &self,
         connection: &Connection,
         token: &TokenInfo,
         permit: LoginPermit,
-    ) -> Result<Option<String>, WorkerEnd> {
+    ) -> Result<Tried, WorkerEnd> {
         let LoginPermit { pin, version } = permit;
         let deadline = TokioInstant::now() + self.spec.hang_after + MARGIN;
         let answer = connection.login(pin, deadline).await;
         let (outcome, result) = match answer {
-            Ok(LoginAnswer::Accepted) => (LoginOutcome::Accepted, Ok(None)),
+            Ok(LoginAnswer::Accepted) => (LoginOutcome::Accepted, Ok(Tried::Accepted)),
             Ok(LoginAnswer::Rejected { locked, code }) => {
                 warn!(token = self.spec.name, %code, locked, "the token rejected the PIN");
                 (
                     LoginOutcome::Rejected { locked },
-                    Ok(Some(code.to_string())),
+                    Ok(Tried::Refused(code.to_string())),
                 )
             }
-            Ok(LoginAnswer::NotTried { why }) => (LoginOutcome::NotTried, Ok(Some(why))),
+            Ok(LoginAnswer::NotTried { why }) => (LoginOutcome::NotTried, Ok(Tried::Not(why))),
             Ok(LoginAnswer::Unclear(code)) => {
                 let why = code.to_string();
                 (LoginOutcome::Unknown, Err(WorkerEnd::LoginUnclear { why }))
@@ -246,6 +249,15 @@ impl Supervision {
             () = self.stop.cancelled() => Err(WorkerEnd::Stopped),
         }
     }
+}
+
+/// What became of a permit.
+enum Tried {
+    Accepted,
+    /// By the gate or the token; another PIN may do better.
+    Refused(String),
+    /// The token's flags forbid it.
+    Not(String),
 }
 
 fn ended(lost: Lost) -> WorkerEnd {

@@ -2,11 +2,11 @@
 
 use cryptoki::{
     error::Error,
-    object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
+    object::{Attribute, AttributeType, KeyType, MlDsaParameterSetType, ObjectClass, ObjectHandle},
     session::Session,
 };
 use der::{Decode, asn1::ObjectIdentifier};
-use hsm::protocol::{KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName};
+use hsm::protocol::{KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, MlDsa};
 
 use super::{
     Candidate, Found,
@@ -37,7 +37,6 @@ fn read(session: &Session, handle: ObjectHandle) -> Result<Option<Found>, Error>
     let mut key_type = None;
     let mut modulus = None;
     let mut curve = None;
-    let mut signs = true;
     let mut attributes = KeyAttributes::default();
     let asked = [
         T::Label,
@@ -49,6 +48,7 @@ fn read(session: &Session, handle: ObjectHandle) -> Result<Option<Found>, Error>
         T::NeverExtractable,
         T::Local,
         T::AlwaysAuthenticate,
+        T::AlwaysSensitive,
         T::Modulus,
         T::EcParams,
     ];
@@ -61,18 +61,19 @@ fn read(session: &Session, handle: ObjectHandle) -> Result<Option<Found>, Error>
             Attribute::Label(value) => label = value,
             Attribute::Id(value) => id = value,
             Attribute::KeyType(value) => key_type = Some(value),
-            Attribute::Sign(value) => signs = value,
+            Attribute::Sign(value) => attributes.sign = Some(value),
             Attribute::Sensitive(value) => attributes.sensitive = Some(value),
             Attribute::Extractable(value) => attributes.extractable = Some(value),
             Attribute::NeverExtractable(value) => attributes.never_extractable = Some(value),
             Attribute::Local(value) => attributes.local = Some(value),
             Attribute::AlwaysAuthenticate(value) => attributes.always_authenticate = Some(value),
+            Attribute::AlwaysSensitive(value) => attributes.always_sensitive = Some(value),
             Attribute::Modulus(value) => modulus = Some(without_leading_zeros(value)),
             Attribute::EcParams(value) => curve = Some(value),
             _ => {}
         }
     }
-    if !signs {
+    if attributes.sign == Some(false) {
         return Ok(None);
     }
     let algorithm = match (key_type, &modulus, &curve) {
@@ -87,6 +88,7 @@ fn read(session: &Session, handle: ObjectHandle) -> Result<Option<Found>, Error>
         (Some(KeyType::EC_EDWARDS), _, Some(params)) if is_ed25519(params) => {
             Some(KeyAlgorithm::Ed25519)
         }
+        (Some(KeyType::ML_DSA), _, _) => parameter_set(session, handle)?.map(KeyAlgorithm::MlDsa),
         _ => None,
     };
     let Some(algorithm) = algorithm else {
@@ -96,8 +98,16 @@ fn read(session: &Session, handle: ObjectHandle) -> Result<Option<Found>, Error>
         })));
     };
     let public = match algorithm {
-        KeyAlgorithm::Rsa { .. } => modulus,
-        KeyAlgorithm::Ec(_) | KeyAlgorithm::Ed25519 => point(session, &label, &id, algorithm)?,
+        KeyAlgorithm::Rsa { bits } => {
+            attributes.modulus_bits = Some(bits);
+            modulus
+        }
+        KeyAlgorithm::Ec(_) | KeyAlgorithm::Ed25519 => {
+            public_octets(session, &label, &id, algorithm, AttributeType::EcPoint)?
+        }
+        KeyAlgorithm::MlDsa(_) => {
+            public_octets(session, &label, &id, algorithm, AttributeType::Value)?
+        }
     };
     let identity = KeyIdentity {
         label,
@@ -130,12 +140,28 @@ fn attributes_of(
     }
 }
 
-/// The point of the public object that goes with a private key: same id, or same label where there is no id.
-fn point(
+/// Asked for alone: libraries older than PKCS#11 3.2 do not know the attribute.
+fn parameter_set(session: &Session, handle: ObjectHandle) -> Result<Option<MlDsa>, Error> {
+    let attributes = attributes_of(session, handle, &[AttributeType::ParameterSet])?;
+    let Some(Attribute::ParameterSet(set)) = attributes.first() else {
+        return Ok(None);
+    };
+    let sets = [
+        (MlDsaParameterSetType::ML_DSA_44, MlDsa::MlDsa44),
+        (MlDsaParameterSetType::ML_DSA_65, MlDsa::MlDsa65),
+        (MlDsaParameterSetType::ML_DSA_87, MlDsa::MlDsa87),
+    ];
+    let known = sets.into_iter().find(|(known, _)| *set == (*known).into());
+    Ok(known.map(|(_, set)| set))
+}
+
+/// What the public object that goes with a private key says: same id, or same label where there is no id.
+fn public_octets(
     session: &Session,
     label: &[u8],
     id: &[u8],
     algorithm: KeyAlgorithm,
+    attribute: AttributeType,
 ) -> Result<Option<Vec<u8>>, Error> {
     let same = if id.is_empty() {
         Attribute::Label(label.to_vec())
@@ -147,18 +173,18 @@ fn point(
         Attribute::Token(true),
         same,
     ])?;
-    let mut points = Vec::new();
+    let mut found = Vec::new();
     for handle in handles {
-        for attribute in attributes_of(session, handle, &[AttributeType::EcPoint])? {
-            if let Attribute::EcPoint(octets) = attribute {
-                points.extend(unwrapped(&octets, algorithm));
+        for value in attributes_of(session, handle, &[attribute])? {
+            if let Attribute::EcPoint(octets) | Attribute::Value(octets) = value {
+                found.extend(unwrapped(&octets, algorithm));
             }
         }
     }
-    points.dedup();
+    found.dedup();
     // Two public objects that differ tell nothing.
-    Ok(match points.len() {
-        1 => points.pop(),
+    Ok(match found.len() {
+        1 => found.pop(),
         _ => None,
     })
 }

@@ -4,7 +4,7 @@ use der::{
     Decode, Encode, Sequence, Tag, Tagged,
     asn1::{AnyRef, ObjectIdentifier, OctetStringRef, UintRef},
 };
-use hsm::protocol::{Curve, Failure, KeyAlgorithm};
+use hsm::protocol::{Curve, Failure, KeyAlgorithm, MlDsa};
 use spki::SubjectPublicKeyInfoRef;
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -13,6 +13,10 @@ const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7
 const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+// RFC 9881, section 2.
+const ML_DSA_44: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.17");
+const ML_DSA_65: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18");
+const ML_DSA_87: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.19");
 
 /// The public half that a certificate names.
 pub(super) struct PublicHalf {
@@ -38,10 +42,15 @@ impl PublicHalf {
             .subject_public_key
             .as_bytes()
             .ok_or_else(|| bad("is not whole octets"))?;
-        let unsupported = || {
-            Failure::MechanismRefused {
-            why: "the certificate's key is neither RSA nor ECDSA on P-256, P-384 or P-521 nor Ed25519".into(),
-        }
+        let unsupported = || Failure::MechanismRefused {
+            why: "the certificate's key is none of RSA, ECDSA on P-256, P-384 or P-521, Ed25519, \
+                  ML-DSA"
+                .into(),
+        };
+        // RFC 8410, section 4, and RFC 9881, section 4: the octets of the key, not wrapped.
+        let raw = |algorithm| Self {
+            algorithm,
+            public: octets.to_vec(),
         };
         match spki.algorithm.oid {
             RSA => {
@@ -62,15 +71,12 @@ impl PublicHalf {
                     .ok()
                     .and_then(curve_of)
                     .ok_or_else(unsupported)?;
-                Ok(Self {
-                    algorithm: KeyAlgorithm::Ec(curve),
-                    public: octets.to_vec(),
-                })
+                Ok(raw(KeyAlgorithm::Ec(curve)))
             }
-            ED25519 => Ok(Self {
-                algorithm: KeyAlgorithm::Ed25519,
-                public: octets.to_vec(),
-            }),
+            ED25519 => Ok(raw(KeyAlgorithm::Ed25519)),
+            ML_DSA_44 => Ok(raw(KeyAlgorithm::MlDsa(MlDsa::MlDsa44))),
+            ML_DSA_65 => Ok(raw(KeyAlgorithm::MlDsa(MlDsa::MlDsa65))),
+            ML_DSA_87 => Ok(raw(KeyAlgorithm::MlDsa(MlDsa::MlDsa87))),
             _ => Err(unsupported()),
         }
     }
@@ -108,13 +114,14 @@ pub(super) fn bits(modulus: &[u8]) -> u32 {
         .saturating_sub(first)
 }
 
-/// `CKA_EC_POINT` is a DER OCTET STRING around the point; some libraries leave the wrapping out. A point's length
-/// is known, so the two are told apart by it.
+/// `CKA_EC_POINT` is a DER OCTET STRING around the point; some libraries leave the wrapping out. ML-DSA's `CKA_VALUE`
+/// is the key itself. The length is known, so they are told apart by it.
 pub(super) fn unwrapped(octets: &[u8], algorithm: KeyAlgorithm) -> Option<Vec<u8>> {
     let length = match algorithm {
         KeyAlgorithm::Rsa { .. } => return None,
         KeyAlgorithm::Ec(curve) => 1 + 2 * curve.field_octets(),
         KeyAlgorithm::Ed25519 => 32,
+        KeyAlgorithm::MlDsa(set) => set.public_octets(),
     };
     if octets.len() == length {
         return Some(octets.to_vec());

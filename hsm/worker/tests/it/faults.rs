@@ -89,7 +89,7 @@ async fn a_token_that_comes_back_signs_with_the_same_key() {
     let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
     hsm.sign(&key, P256, &[7; 32], soon()).await.unwrap();
 
-    token.softhsm().take_away().unwrap();
+    token.store().take_away().unwrap();
     let error = hsm.sign(&key, P256, &[7; 32], soon()).await.unwrap_err();
     assert_eq!(error.fault(), Fault::Passing, "{error:?}");
     until(&hsm, |state| {
@@ -97,7 +97,7 @@ async fn a_token_that_comes_back_signs_with_the_same_key() {
     })
     .await;
 
-    token.softhsm().give_back().unwrap();
+    token.store().give_back().unwrap();
     until(&hsm, ready).await;
     hsm.sign(&key, P256, &[7; 32], soon()).await.unwrap();
 }

@@ -17,7 +17,7 @@ use hsm::{
     LoginPermit, LoginRefused, Mechanism, Pin, Token, TokenInfo, TokenSelector, TokenSpec,
     TokenState,
 };
-use softhsm_test_helpers::{FaultyModule, Function, SoftHsm, TestKey, TestToken};
+use softhsm_test_helpers::{FaultyModule, Function, Store, TestKey, TestToken};
 
 /// Gives the PIN that it holds and notes everything.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ pub(crate) fn soon() -> Instant {
 }
 
 pub(crate) fn token(label: &str) -> TestToken {
-    SoftHsm::new().unwrap().make_token(label).unwrap()
+    Store::new().unwrap().make_token(label).unwrap()
 }
 
 /// A token served with the right PIN.
@@ -223,7 +223,8 @@ pub(crate) fn signal(name: &str, pid: i32) {
 
 /// The worker processes of a module environment, by process id; a sidecar's listener is none.
 pub(crate) fn workers(token: &TestToken) -> Vec<i32> {
-    let configuration = format!("SOFTHSM2_CONF={}", token.env()["SOFTHSM2_CONF"]);
+    let (name, value) = token.env().pop_first().unwrap();
+    let configuration = format!("{name}={value}");
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let ours = |pid: &i32| {

@@ -1,4 +1,4 @@
-//! The worker and its client against real SoftHSM tokens.
+//! The worker and its client against real tokens: SoftHSM's, or with `TEST_TOKEN=kryoptic` those of Kryoptic.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +13,7 @@ mod fixture;
 mod injected;
 mod injected_start;
 mod keys;
+mod kryoptic;
 mod pin;
 mod protocol;
 mod sidecar;

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::ErrorKind,
     os::unix::{fs::PermissionsExt, net::UnixListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -65,7 +65,7 @@ impl Drop for Sidecar {
 }
 
 fn socket(token: &TestToken) -> PathBuf {
-    token.softhsm().directory().join("worker.sock")
+    token.store().directory().join("worker.sock")
 }
 
 fn sidecar_spec(token: &TestToken) -> TokenSpec {
@@ -81,10 +81,10 @@ fn served(token: &TestToken) -> Token {
     Token::start(sidecar_spec(token), Gate::new(token.user_pin()))
 }
 
-fn loads_softhsm(pid: i32) -> bool {
+fn loads(pid: i32, module: &Path) -> bool {
     fs::read_to_string(format!("/proc/{pid}/maps"))
         .unwrap()
-        .contains("libsofthsm2")
+        .contains(module.file_name().unwrap().to_str().unwrap())
 }
 
 async fn signs(hsm: &Token, token: &TestToken) {
@@ -99,8 +99,8 @@ async fn the_worker_loads_the_library_and_the_listener_never_does() {
     let sidecar = Sidecar::start(&token);
     let hsm = served(&token);
     signs(&hsm, &token).await;
-    assert!(loads_softhsm(workers(&token)[0]));
-    assert!(!loads_softhsm(sidecar.pid()));
+    assert!(loads(workers(&token)[0], token.module()));
+    assert!(!loads(sidecar.pid(), token.module()));
 }
 
 #[tokio::test]

@@ -61,7 +61,11 @@ impl SessionThread {
         };
         let number = self.shared.number(&key.identity).ok_or_else(too_many)?;
         self.handles.insert(number.0, key.clone());
+        let mechanisms = self
+            .seat
+            .during(|| self.shared.token.mechanisms(key.identity.algorithm));
         Ok(Answer::Key(FoundKey {
+            mechanisms,
             number,
             identity: key.identity,
             attributes: key.attributes,
