@@ -203,10 +203,7 @@ fn subtrees(octets: &[u8]) -> Result<Vec<Subtree>, ConstraintsError> {
     subtrees
         .into_iter()
         .map(|subtree| {
-            subtree
-                .tag()
-                .assert_eq(Tag::Sequence)
-                .map_err(der::Error::from)?;
+            subtree.tag().assert_eq(Tag::Sequence)?;
             match contents(subtree.value())?.as_slice() {
                 [base] => Subtree::parse(*base),
                 [_, ..] => Err(ConstraintsError::Distance),
