@@ -16,7 +16,7 @@ use self::turns::{Lane, NoTurn, Turns};
 use crate::{
     config::{Config, IssuerScope, Library, Limits, PinSource, TokenConfig, TokenSelector},
     issuance::{SignError, Signature, SignatureAlgorithm, Signer, SigningInput},
-    metrics::{Metrics, SignOutcome},
+    metrics::{Metrics, SignOutcome, TokenCounts},
     pins::{
         TokenPin,
         source::{PinOrigin, PinSecret},
@@ -69,6 +69,7 @@ impl Tokens {
         client: &Client,
         namespace: &str,
         holder: &str,
+        metrics: &Arc<Metrics>,
     ) -> Self {
         let store = PinStore::new(client.clone(), namespace);
         let by_name = config.tokens().map(|config| {
@@ -80,6 +81,11 @@ impl Tokens {
                 u32::from(config.max_rejected_logins().get()),
             ));
             let token = Token::start(spec(config, worker), Arc::<TokenPin>::clone(&pin));
+            tokio::spawn(count(
+                config.name().to_owned(),
+                token.clone(),
+                Arc::clone(metrics),
+            ));
             (
                 config.name().to_owned(),
                 Arc::new(ConfiguredToken {
@@ -290,6 +296,26 @@ impl Signer for QueuedKey<'_> {
                     hsm::Fault::Bug => SignError::passing(error),
                 })
         })
+    }
+}
+
+/// Keeps the metrics of a token until it is stopped.
+async fn count(name: String, token: Token, metrics: Arc<Metrics>) {
+    let mut state = token.state();
+    loop {
+        let now = state.borrow_and_update().clone();
+        let tally = token.tally();
+        metrics.token(
+            &name,
+            &TokenCounts {
+                state: now.name(),
+                entered: tally.entered,
+                ended: tally.ended,
+            },
+        );
+        if now == TokenState::Stopped || state.changed().await.is_err() {
+            return;
+        }
     }
 }
 
