@@ -7,6 +7,7 @@
     reason = "clippy.toml allows these in test functions; what they share may fail the same way"
 )]
 
+mod chaos;
 mod faults;
 mod fixture;
 mod injected;
@@ -17,4 +18,5 @@ mod pin;
 mod protocol;
 mod sidecar;
 mod signing;
+mod soak;
 mod source;
