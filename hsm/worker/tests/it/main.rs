@@ -7,6 +7,7 @@
     reason = "clippy.toml allows these in test functions; what they share may fail the same way"
 )]
 
+mod chaos;
 mod containers;
 mod faults;
 mod fixture;
@@ -18,4 +19,5 @@ mod pin;
 mod protocol;
 mod sidecar;
 mod signing;
+mod soak;
 mod source;
