@@ -47,7 +47,7 @@ pub use self::{
     faults::FaultyModule,
     order::{Description, KeyKind},
     provider::Provider,
-    store::{SoftHsm, Store},
+    store::Store,
     token::{TestKey, TestToken},
 };
 pub use pkcs11_fault_shim::Function;
