@@ -1,7 +1,7 @@
 //! The pure core: what a certificate is, from a hostile CSR to a sealed chain.
 //!
 //! ```text
-//! PEM ─► VerifiedCsr ─► LeafParams ─► PreparedCertificate ─(Signer)─► IssuedCertificate
+//! PEM ─► VerifiedCsr ─► CertificateParams ─► PreparedCertificate ─(Signer)─► IssuedCertificate
 //! ```
 //!
 //! Each arrow is a type with private fields and one constructor; holding the value is the proof that
@@ -50,7 +50,7 @@ pub use issuer::{Issuer, IssuerError};
 pub use key::{IssuerPublicKey, KeyAlgorithm, PublicKey};
 pub use prepare::{IssueError, IssuedCertificate, PrepareError, PreparedCertificate};
 pub use probe::{Probe, ProbeError};
-pub use profile::{LeafParams, Limits, Profile, ProfileError, Rules, Wanted};
+pub use profile::{CertificateParams, Limits, Profile, ProfileError, Rules, Wanted};
 pub use refusal::{Refusal, RefusalReason};
 pub use serial::Serial;
 pub use signature::{SignError, Signature, SignatureAlgorithm, Signer, SigningInput};

@@ -6,7 +6,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod authority;
 mod check;
+mod extensions;
+mod subject;
+
+pub use authority::{CaSpec, ConstraintsSpec, SubtreesSpec};
+pub use extensions::{AiaSpec, ExtensionsSpec, PolicySpec, Ski};
+pub use subject::{SubjectMode, SubjectSpec};
 
 /// Go's notation of durations, which are never negative here.
 const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$";
@@ -24,8 +31,14 @@ pub struct ProfileSpec {
     pub keys: KeysSpec,
     /// What the keys may be used for.
     pub usages: UsagesSpec,
+    /// What becomes of the CSR's subject.
+    pub subject: SubjectSpec,
     /// Which subject alternative names are certified.
     pub sans: SansSpec,
+    /// CA certificates.
+    pub ca: CaSpec,
+    /// What certificates say beside their names and usages.
+    pub extensions: ExtensionsSpec,
 }
 
 /// How long certificates are valid. Durations are numbers with the units h, m and s: `2160h`, `1h30m`.

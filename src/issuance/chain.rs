@@ -274,6 +274,33 @@ impl IssuerChain {
         Ok(())
     }
 
+    /// Judges whether a certificate authority may stand below this chain, with this path length of its own.
+    pub(super) fn check_authority(&self, path_length: Option<u8>) -> Result<(), Refusal> {
+        let mut below = 1;
+        for certificate in self.certificates() {
+            if let Some(allowed) = certificate.path_length().map(usize::from) {
+                let most = allowed.checked_sub(below);
+                if most.is_none() || path_length.is_some_and(|wanted| most < Some(wanted.into())) {
+                    return Err(Refusal::new(
+                        RefusalReason::CaPathLength,
+                        format!(
+                            "the path length of the CA certificate {:?}, {allowed}, leaves no room for a CA certificate with path length {}",
+                            certificate.subject_text(),
+                            path_length.map_or_else(
+                                || "unlimited".to_owned(),
+                                |wanted| wanted.to_string()
+                            ),
+                        ),
+                    ));
+                }
+            }
+            if !certificate.is_self_issued() {
+                below += 1;
+            }
+        }
+        Ok(())
+    }
+
     fn top(&self) -> &IssuerCertificate {
         self.above.last().unwrap_or(&self.issuing)
     }

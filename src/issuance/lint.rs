@@ -84,6 +84,11 @@ impl Linted<'_> {
             .transpose()
     }
 
+    fn is_ca(&self) -> Result<bool, String> {
+        let constraints = self.extension::<BasicConstraints>(ID_CE_BASIC_CONSTRAINTS)?;
+        Ok(constraints.is_some_and(|(_, constraints)| constraints.ca))
+    }
+
     fn key_usage(&self) -> Result<Option<(bool, KeyUsage)>, String> {
         self.extension(ID_CE_KEY_USAGE)
     }
@@ -295,16 +300,16 @@ pub const LINTS: &[Lint] = &[
         },
     },
     Lint {
-        name: "rfc5280_subject_key_id_present",
+        name: "rfc5280_subject_key_id_is_of_the_key",
         citation: "RFC 5280, section 4.2.1.2",
-        check: |linted| {
-            let found = linted.extension::<SubjectKeyIdentifier>(ID_CE_SUBJECT_KEY_IDENTIFIER)?;
-            ensure(
-                found.is_some_and(|(critical, id)| {
-                    !critical && id.0.as_bytes() == linted.key.key_identifier()
-                }),
-                "missing, critical, or not that of the key",
-            )
+        check: |linted| match linted
+            .extension::<SubjectKeyIdentifier>(ID_CE_SUBJECT_KEY_IDENTIFIER)?
+        {
+            Some((critical, id)) => ensure(
+                !critical && id.0.as_bytes() == linted.key.key_identifier(),
+                "critical, or not that of the key",
+            ),
+            None => ensure(!linted.is_ca()?, "missing in a CA certificate"),
         },
     },
     Lint {
@@ -330,19 +335,23 @@ pub const LINTS: &[Lint] = &[
         },
     },
     Lint {
-        name: "rfc5280_leaf_is_no_ca",
+        name: "rfc5280_basic_constraints_agree_with_key_usage",
         citation: "RFC 5280, section 4.2.1.9",
         check: |linted| {
             let found = linted.extension::<BasicConstraints>(ID_CE_BASIC_CONSTRAINTS)?;
-            let leaf = found.is_some_and(|(critical, constraints)| {
-                critical && !constraints.ca && constraints.path_len_constraint.is_none()
-            });
+            let Some((true, constraints)) = found else {
+                return Err("missing or not critical".to_owned());
+            };
             let certifies = linted
                 .key_usage()?
                 .is_some_and(|(_, bits)| bits.key_cert_sign());
             ensure(
-                leaf && !certifies,
-                "basicConstraints or keyUsage make it a CA",
+                constraints.ca == certifies,
+                "cA and keyCertSign do not go together",
+            )?;
+            ensure(
+                constraints.ca || constraints.path_len_constraint.is_none(),
+                "a path length without cA",
             )
         },
     },

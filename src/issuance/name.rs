@@ -147,6 +147,33 @@ impl Name {
         })
     }
 
+    /// Makes a name: each attribute an RDN of its own, in this order, then the common names of another name as they are.
+    pub(super) fn of(
+        attributes: &[(ObjectIdentifier, String)],
+        common_names_of: Option<&Self>,
+    ) -> der::Result<Self> {
+        let made = attributes.iter().map(|(oid, value)| Attribute {
+            oid: *oid,
+            tag: string_type(*oid),
+            value: value.clone().into_bytes(),
+        });
+        let copied = common_names_of
+            .into_iter()
+            .flat_map(|name| name.rdns.iter().flatten())
+            .filter(|attribute| attribute.oid == COMMON_NAME)
+            .cloned();
+        let mut content = Vec::new();
+        for attribute in made.chain(copied) {
+            AnyRef::new(Tag::Set, &attribute.to_der()?)?.encode_to_vec(&mut content)?;
+        }
+        Self::parse(&AnyRef::new(Tag::Sequence, &content)?.to_der()?)
+    }
+
+    /// The types of the attributes, in their order.
+    pub(super) fn types(&self) -> impl Iterator<Item = ObjectIdentifier> {
+        self.rdns.iter().flatten().map(|attribute| attribute.oid)
+    }
+
     /// The bytes as given.
     #[must_use]
     pub fn der(&self) -> &[u8] {
@@ -240,14 +267,47 @@ impl std::fmt::Display for Name {
     }
 }
 
+fn known_type(oid: ObjectIdentifier) -> Option<&'static Known> {
+    KNOWN.iter().find(|known| known.oid == oid)
+}
+
+/// The short name of an attribute type, or its OID.
+pub(super) fn label(oid: ObjectIdentifier) -> String {
+    known_type(oid).map_or_else(|| oid.to_string(), |known| known.short.to_owned())
+}
+
+/// The attribute type of a short name, such as `OU`, or of a dotted OID.
+#[must_use]
+pub fn attribute_type(text: &str) -> Option<ObjectIdentifier> {
+    KNOWN
+        .iter()
+        .find(|known| known.short == text)
+        .map(|known| known.oid)
+        .or_else(|| ObjectIdentifier::new(text).ok())
+}
+
+/// The string type of a new value (RFC 5280, appendix A.1): UTF8String, but where the definition leaves no choice.
+fn string_type(oid: ObjectIdentifier) -> Tag {
+    match known_type(oid).map(|known| known.short) {
+        Some("C" | "serialNumber") => Tag::PrintableString,
+        Some("DC" | "emailAddress") => Tag::Ia5String,
+        Some(_) | None => Tag::Utf8String,
+    }
+}
+
 impl Attribute {
     fn known(&self) -> Option<&'static Known> {
-        KNOWN.iter().find(|known| known.oid == self.oid)
+        known_type(self.oid)
     }
 
     fn label(&self) -> String {
-        self.known()
-            .map_or_else(|| self.oid.to_string(), |known| known.short.to_owned())
+        label(self.oid)
+    }
+
+    fn to_der(&self) -> der::Result<Vec<u8>> {
+        let mut content = self.oid.to_der()?;
+        AnyRef::new(self.tag, &self.value)?.encode_to_vec(&mut content)?;
+        AnyRef::new(Tag::Sequence, &content)?.to_der()
     }
 
     /// The text of a string type that RFC 5280 allows for new subjects.

@@ -31,6 +31,9 @@ pub enum PatternError {
         "{0:?} is not an absolute URI; a star may stand only at the end, after a slash of the path"
     )]
     Uri(String),
+    /// Not a host.
+    #[error("{0:?} is not the name of a host, with or without a leading dot")]
+    Host(String),
     /// Not an e-mail address.
     #[error("{0:?} is not local-part@host or *@host")]
     Email(String),

@@ -13,7 +13,7 @@ use super::{
     key::BadSignature,
     lint::{self, LintError},
     pem,
-    profile::{BeyondCa, LeafParams},
+    profile::{BeyondCa, CertificateParams},
     refusal::{Refusal, RefusalReason},
     san::SubjectAltNames,
     serial::Serial,
@@ -109,7 +109,7 @@ impl PreparedCertificate {
     ///
     /// A refusal, an issuer that is not fit at `now`, or a bug of ours.
     pub fn prepare(
-        params: &LeafParams<'_>,
+        params: &CertificateParams<'_>,
         issuer: &Arc<Issuer>,
         now: Timestamp,
         serial: Serial,
@@ -120,8 +120,11 @@ impl PreparedCertificate {
         let names = csr
             .subject_alt_names()
             .map_or(&[][..], SubjectAltNames::names);
-        issuer.chain().check_names(csr.subject(), names)?;
+        issuer.chain().check_names(params.subject(), names)?;
         issuer.chain().check_purposes(params.extended_key_usage())?;
+        if let Some(authority) = params.authority() {
+            issuer.chain().check_authority(authority.path_length())?;
+        }
         let (not_before, not_after) = validity(params, issuer, now)?;
         let algorithm = issuer
             .algorithm()
@@ -135,9 +138,9 @@ impl PreparedCertificate {
             issuer: issuing.subject_der(),
             not_before,
             not_after,
-            subject: params.csr().subject().der(),
+            subject: params.subject().der(),
             spki: params.csr().public_key().spki_der(),
-            extensions: extensions::of_leaf(params, issuing).map_err(PrepareError::Encode)?,
+            extensions: extensions::write(params, issuing).map_err(PrepareError::Encode)?,
         }
         .to_der()
         .map_err(PrepareError::Encode)?;
@@ -240,7 +243,7 @@ impl PreparedCertificate {
 }
 
 /// The subject is somebody else than the issuer, by key and by name.
-fn check_strangers(params: &LeafParams<'_>, issuer: &Issuer) -> Result<(), Refusal> {
+fn check_strangers(params: &CertificateParams<'_>, issuer: &Issuer) -> Result<(), Refusal> {
     let csr = params.csr();
     for certificate in issuer.chain().certificates() {
         if certificate.spki_der() == csr.public_key().spki_der() {
@@ -253,13 +256,13 @@ fn check_strangers(params: &LeafParams<'_>, issuer: &Issuer) -> Result<(), Refus
             ));
         }
     }
-    // Verifiers would take such a leaf for self-issued (RFC 5280, section 6.1).
-    if csr.subject().der() == issuer.chain().issuing().subject_der() {
+    // Verifiers would take such a certificate for self-issued (RFC 5280, section 6.1).
+    if params.subject().der() == issuer.chain().issuing().subject_der() {
         return Err(Refusal::new(
             RefusalReason::BadSubject,
             format!(
-                "the CSR's subject is the issuer's own name {}; choose another",
-                csr.subject()
+                "the subject is the issuer's own name {}; choose another",
+                params.subject()
             ),
         ));
     }
@@ -269,7 +272,7 @@ fn check_strangers(params: &LeafParams<'_>, issuer: &Issuer) -> Result<(), Refus
 /// Backdating moves the window and keeps its length; the window never opens before the issuing
 /// certificate's and never closes after it.
 fn validity(
-    params: &LeafParams<'_>,
+    params: &CertificateParams<'_>,
     issuer: &Issuer,
     now: Timestamp,
 ) -> Result<(Timestamp, Timestamp), Refusal> {

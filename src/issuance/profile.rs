@@ -1,4 +1,4 @@
-//! What an issuer may issue: the profile, and the parameters of one leaf that it admits.
+//! What an issuer may issue: the profile, and the contents of one certificate that it admits.
 
 use aws_lc_rs::digest;
 use const_oid::ObjectIdentifier;
@@ -9,19 +9,26 @@ use x509_cert::ext::pkix::KeyUsages;
 use super::{
     csr::VerifiedCsr,
     key::{KeyAlgorithm, PublicKey},
+    name::Name,
     pattern::Variables,
     refusal::{Refusal, RefusalReason},
     san::DnsSyntax,
 };
 
+mod authority;
+mod extensions;
 mod names;
 mod rules;
+mod subject;
 mod usages;
 
+pub use authority::{Authority, CaRules, Constraint, DnsSubtree, EmailSubtree, HostSubtree};
+pub use extensions::{ExtensionRules, HttpUrl, HttpUrlError, Policy};
 pub use rules::{
     AllowedNames, BeyondCa, DeniedNames, Incompatible, KeyRules, Limits, NameRules, ProfileError,
     Rules, UsageRules, ValidityRules,
 };
+pub use subject::{SubjectMode, SubjectRules};
 
 /// What the Kubernetes object asks for, beside its CSR.
 #[derive(Clone, Copy, Debug)]
@@ -43,20 +50,39 @@ pub struct Profile {
     limits: Limits,
 }
 
-/// The contents of one leaf certificate that a profile admits, bound to its CSR.
+/// The contents of one certificate that a profile admits, bound to its CSR.
 #[derive(Clone, Debug)]
-pub struct LeafParams<'csr> {
-    csr: &'csr VerifiedCsr,
+pub struct CertificateParams<'a> {
+    csr: &'a VerifiedCsr,
+    subject: Name,
+    authority: Option<Authority<'a>>,
     key_usage: FlagSet<KeyUsages>,
     extended_key_usage: Vec<ObjectIdentifier>,
     duration: SignedDuration,
     backdate: SignedDuration,
     beyond_ca: BeyondCa,
+    extensions: &'a ExtensionRules,
 }
 
-impl LeafParams<'_> {
-    pub(super) const fn csr(&self) -> &VerifiedCsr {
+impl<'a> CertificateParams<'a> {
+    pub(super) const fn csr(&self) -> &'a VerifiedCsr {
         self.csr
+    }
+
+    /// The subject.
+    #[must_use]
+    pub const fn subject(&self) -> &Name {
+        &self.subject
+    }
+
+    /// What makes it a CA certificate; `None` for a leaf.
+    #[must_use]
+    pub const fn authority(&self) -> Option<Authority<'a>> {
+        self.authority
+    }
+
+    pub(super) const fn extensions(&self) -> &'a ExtensionRules {
+        self.extensions
     }
 
     /// The bits of keyUsage, after what the key cannot do was dropped; empty: no extension.
@@ -114,47 +140,41 @@ impl Profile {
     /// # Errors
     ///
     /// A refusal with the first rule broken.
-    pub fn admit<'csr>(
-        &self,
-        csr: &'csr VerifiedCsr,
+    pub fn admit<'a>(
+        &'a self,
+        csr: &'a VerifiedCsr,
         wanted: &Wanted<'_>,
-    ) -> Result<LeafParams<'csr>, Refusal> {
+    ) -> Result<CertificateParams<'a>, Refusal> {
         let rules = &self.rules;
         rules.keys.check(csr.public_key())?;
-        if wanted.is_ca {
-            return Err(Refusal::new(
-                RefusalReason::CaNotAllowed,
-                "isCA is true, but this issuer gives leaf certificates only",
-            ));
-        }
-        if csr.asked().is_ca == Some(true) {
-            return Err(usages::mismatch("basicConstraints (CA:TRUE)"));
-        }
-        if csr.asked().name_constraints {
-            // RFC 5280, section 4.2.1.10: only in CA certificates.
-            return Err(Refusal::new(
-                RefusalReason::ExtensionNotAllowed,
-                "the CSR asks for nameConstraints, which only CA certificates may carry",
-            ));
-        }
+        let authority = rules.ca.judge(csr, wanted)?;
         let asked = rules
             .usages
-            .match_csr(csr, rules.usages.read(wanted.usages)?)?;
-        check_identity(csr)?;
-        names::Judge::new(rules, &self.limits, wanted.variables).check(csr)?;
+            .match_csr(csr, rules.usages.read(wanted.usages, wanted.is_ca)?)?;
+        let subject = rules.subject.judge(csr, wanted.variables)?;
+        if authority.is_some() && subject.is_empty() {
+            return Err(Refusal::new(
+                RefusalReason::BadSubject,
+                "a CA certificate must have a subject (RFC 5280, section 4.1.2.6); give one",
+            ));
+        }
+        names::Judge::new(rules, &self.limits, wanted.variables).check(csr, &subject)?;
         let key_usage = rules.usages.fit(csr, asked.key)?;
         if rules.names.spiffe {
             check_svid_usages(key_usage)?;
         }
         let duration = rules.validity.duration(wanted.duration)?;
-        Ok(LeafParams {
+        Ok(CertificateParams {
             csr,
+            subject,
+            authority,
             key_usage,
             extended_key_usage: asked.extended,
             duration,
             // A tenth at most, so that a short certificate is not mostly in the past.
             backdate: rules.validity.backdate.min(duration / 10),
             beyond_ca: rules.validity.beyond_ca,
+            extensions: &rules.extensions,
         })
     }
 }
@@ -232,23 +252,6 @@ fn check_svid_usages(key_usage: FlagSet<KeyUsages>) -> Result<(), Refusal> {
         RefusalReason::UsageNotAllowed,
         "an X.509-SVID must have the usage \"digital signature\"; ask for it",
     ))
-}
-
-/// RFC 5280, section 4.1.2.6: where the subject is empty, the names must stand in the SAN.
-fn check_identity(csr: &VerifiedCsr) -> Result<(), Refusal> {
-    csr.subject().check().map_err(|error| {
-        Refusal::new(
-            error.reason(),
-            format!("the CSR's subject is refused: {error}"),
-        )
-    })?;
-    if csr.subject().is_empty() && csr.subject_alt_names().is_none() {
-        return Err(Refusal::new(
-            RefusalReason::NoIdentity,
-            "the CSR has neither a subject nor subject alternative names; give one",
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

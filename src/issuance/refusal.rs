@@ -61,6 +61,8 @@ reasons! {
     CsrRequestMismatch = "csr-request-mismatch",
     /// The issuer's profile gives no CA certificates.
     CaNotAllowed = "ca-not-allowed",
+    /// The path lengths of the issuer's chain, or the profile's, leave no room for this CA certificate.
+    CaPathLength = "ca-path-length",
     /// The issuer's profile does not give this usage.
     UsageNotAllowed = "usage-not-allowed",
     /// The CSR asks for an extension that this certificate may not carry.
@@ -120,6 +122,7 @@ impl RefusalReason {
             | Self::BadSignature
             | Self::CsrRequestMismatch
             | Self::CaNotAllowed
+            | Self::CaPathLength
             | Self::UsageNotAllowed
             | Self::ExtensionNotAllowed
             | Self::BadString

@@ -65,7 +65,11 @@ pub(super) async fn sign(due: &Due<'_>, context: &Context) -> Outcome {
             "the issuance record cannot be written".to_owned(),
         ));
     }
-    match prepared.issue(&due.issuer.key).await {
+    let namespace = due.request.namespace().unwrap_or_default();
+    match prepared
+        .issue(&due.issuer.key.for_requests_of(&namespace))
+        .await
+    {
         Ok(certificate) => {
             note(context.record.signed(now(), &subject, &line));
             info!(name = %due.request.name_any(), namespace = due.request.namespace(), issuer = %due.name,

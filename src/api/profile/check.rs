@@ -25,23 +25,29 @@ impl TryFrom<ProfileSpec> for Rules {
             validity,
             keys,
             usages,
+            subject,
             sans,
+            ca,
+            extensions,
         } = spec;
         Ok(Self {
             validity: validity.try_into()?,
             keys: keys.try_into()?,
             usages: usages.try_into()?,
+            subject: subject.try_into()?,
             names: sans.try_into()?,
+            ca: ca.try_into()?,
+            extensions: extensions.try_into()?,
         })
     }
 }
 
-fn parse<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T, ProfileError> {
+pub(super) fn parse<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T, ProfileError> {
     text.parse()
         .map_err(|problem| ProfileError::new(field, problem))
 }
 
-fn each<T>(
+pub(super) fn each<T>(
     field: &str,
     texts: &[String],
     read: impl Fn(&str, &str) -> Result<T, ProfileError>,
@@ -252,6 +258,44 @@ mod tests {
             (
                 json!({"sans": {"denied": {"dns": [".a"]}}}),
                 "sans.denied.dns[0]",
+            ),
+            (
+                json!({"subject": {"allowedAttributes": ["CN", "X"]}}),
+                "subject.allowedAttributes[1]",
+            ),
+            (json!({"subject": {"fixed": {"O": ["a"]}}}), "subject.fixed"),
+            (
+                json!({"subject": {"mode": "Fixed", "fixed": {"CN": ["a"]}}}),
+                "subject.fixed.CN",
+            ),
+            (
+                json!({"subject": {"mode": "Fixed", "fixed": {"O": ["{a}"]}}}),
+                "subject.fixed.O[0]",
+            ),
+            (json!({"ca": {"pathLen": -2}}), "ca.pathLen"),
+            (
+                json!({"ca": {"nameConstraints": {"permitted": {"dns": ["*.a"]}}}}),
+                "ca.nameConstraints.permitted.dns[0]",
+            ),
+            (
+                json!({"ca": {"nameConstraints": {"excluded": {"uri": ["a/b"]}}}}),
+                "ca.nameConstraints.excluded.uri[0]",
+            ),
+            (
+                json!({"extensions": {"fromCSR": ["x"]}}),
+                "extensions.fromCSR[0]",
+            ),
+            (
+                json!({"extensions": {"policies": [{"oid": "1.2.3", "cps": "https://a/"}]}}),
+                "extensions.policies[0].cps",
+            ),
+            (
+                json!({"extensions": {"aia": {"ocsp": ["ftp://a/"]}}}),
+                "extensions.aia.ocsp[0]",
+            ),
+            (
+                json!({"extensions": {"crlDistributionPoints": ["http:///a"]}}),
+                "extensions.crlDistributionPoints[0]",
             ),
             (
                 json!({"sans": {"denied": {"ip": ["a"]}}}),

@@ -150,7 +150,7 @@ const SPOILT: &[(&str, Spoil)] = &[
             sequence(&[&tlv(0x80, b"another")]),
         );
     }),
-    ("rfc5280_subject_key_id_present", |d| {
+    ("rfc5280_subject_key_id_is_of_the_key", |d| {
         d.set(ID_CE_SUBJECT_KEY_IDENTIFIER, false, tlv(4, b"another"));
     }),
     ("rfc5280_key_usage_critical_and_not_empty", |d| {
@@ -162,13 +162,13 @@ const SPOILT: &[(&str, Spoil)] = &[
     ("rfc8813_key_usage_fits_key", |d| {
         d.set(ID_CE_KEY_USAGE, true, key_usage(&[0, 2]));
     }),
-    ("rfc5280_leaf_is_no_ca", |d| {
+    ("rfc5280_basic_constraints_agree_with_key_usage", |d| {
         d.set(ID_CE_KEY_USAGE, true, key_usage(&[0, 5]));
     }),
-    ("rfc5280_leaf_is_no_ca", |d| {
+    ("rfc5280_basic_constraints_agree_with_key_usage", |d| {
         d.set(ID_CE_BASIC_CONSTRAINTS, true, sequence(&[&[1, 1, 0xff]]));
     }),
-    ("rfc5280_leaf_is_no_ca", |d| {
+    ("rfc5280_basic_constraints_agree_with_key_usage", |d| {
         d.remove(ID_CE_BASIC_CONSTRAINTS);
     }),
     ("rfc5280_extended_key_usage_names_purposes", |d| {

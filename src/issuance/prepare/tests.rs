@@ -8,6 +8,7 @@ use super::*;
 use crate::issuance::{Profile, VerifiedCsr, Wanted, testing::*};
 
 mod golden;
+mod shapes;
 
 /// The time of every test: 2023-11-14, a little after a full second.
 fn now() -> Timestamp {

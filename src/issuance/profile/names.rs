@@ -8,6 +8,7 @@ use super::{
 };
 use crate::issuance::{
     csr::VerifiedCsr,
+    name::Name,
     pattern::{DnsPattern, IpNetwork, Variables},
     refusal::{Refusal, RefusalReason},
     san::{DnsSyntax, GeneralName, SubjectAltNames, is_dns},
@@ -35,7 +36,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Judges every name, those of the subject that verifiers read as names of hosts included.
-    pub(super) fn check(&self, csr: &VerifiedCsr) -> Result<(), Refusal> {
+    pub(super) fn check(&self, csr: &VerifiedCsr, subject: &Name) -> Result<(), Refusal> {
         let names = csr.subject_alt_names();
         if let Some(names) = names {
             self.count(names)?;
@@ -48,7 +49,7 @@ impl<'a> Judge<'a> {
             self.svid(names.map_or(&[], SubjectAltNames::names))?;
         }
         // A verifier without regard for RFC 9525 takes a common name for a host.
-        csr.subject().common_names().try_for_each(|text| {
+        subject.common_names().try_for_each(|text| {
             if let Ok(address) = text.parse() {
                 self.ip(address)
             } else if text.contains('.') && is_dns(text, DnsSyntax::Underscore) {

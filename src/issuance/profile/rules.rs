@@ -3,6 +3,7 @@
 use const_oid::ObjectIdentifier;
 use jiff::SignedDuration;
 
+use super::{authority::CaRules, extensions::ExtensionRules, subject::SubjectRules};
 use crate::issuance::{
     pattern::{DnsPattern, EmailPattern, IpNetwork, UriPattern},
     san::DnsSyntax,
@@ -37,8 +38,14 @@ pub struct Rules {
     pub keys: KeyRules,
     /// What the keys may be used for.
     pub usages: UsageRules,
+    /// What becomes of the CSR's subject.
+    pub subject: SubjectRules,
     /// Which subject alternative names are certified.
     pub names: NameRules,
+    /// CA certificates.
+    pub ca: CaRules,
+    /// What certificates say beside.
+    pub extensions: ExtensionRules,
 }
 
 /// What the operator grants to the issuer; it narrows every profile.
@@ -218,6 +225,9 @@ impl Rules {
     /// Checks that the rules agree, and narrows them to the limits.
     pub(super) fn within(mut self, limits: &Limits) -> Result<Self, ProfileError> {
         self.validity.check()?;
+        self.subject.check()?;
+        self.ca.check(limits.allow_ca, self.names.spiffe)?;
+        self.extensions.check()?;
         if self.keys.rsa_min_bits > self.keys.rsa_max_bits {
             return Err(ProfileError::new(
                 "keys.rsa.minBits",

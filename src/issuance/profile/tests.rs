@@ -35,7 +35,8 @@ fn usages_are_those_asked_less_what_the_key_cannot_do() {
         let csr = csr(&Request::new("leaf", key), key);
         let usages = words(&TLS);
         for wanted in [DEFAULT, wanting(&usages)] {
-            let admitted = Profile::default().admit(&csr, &wanted).unwrap();
+            let profile = Profile::default();
+            let admitted = profile.admit(&csr, &wanted).unwrap();
             let encipherment = admitted.key_usage().contains(KeyUsages::KeyEncipherment);
             assert_eq!(
                 encipherment,

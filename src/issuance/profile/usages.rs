@@ -13,25 +13,35 @@ use crate::issuance::{
 };
 
 impl UsageRules {
-    /// Reads the words of the request; cert-manager's default where there are none.
-    pub(super) fn read(&self, words: &[String]) -> Result<Usages, Refusal> {
-        if words.is_empty() {
-            return [Usage::DIGITAL_SIGNATURE, Usage::KEY_ENCIPHERMENT]
+    /// Reads the words of the request; cert-manager's default where there are none. A certificate authority signs
+    /// certificates and CRLs whatever the list says, nobody else signs certificates.
+    pub(super) fn read(&self, words: &[String], is_ca: bool) -> Result<Usages, Refusal> {
+        let mut usages: Usages = if words.is_empty() {
+            [Usage::DIGITAL_SIGNATURE, Usage::KEY_ENCIPHERMENT]
                 .into_iter()
-                .map(|usage| self.permit(usage, usage.word().unwrap_or_default()))
-                .collect();
+                .map(|usage| self.permit(usage, usage.word().unwrap_or_default(), is_ca))
+                .collect::<Result<_, _>>()?
+        } else {
+            words
+                .iter()
+                .map(|word| match Usage::parse(word) {
+                    Some(usage) => self.permit(usage, word, is_ca),
+                    None => Err(self.refuse(&format!("usage {word:?} is unknown"))),
+                })
+                .collect::<Result<_, _>>()?
+        };
+        if is_ca {
+            // RFC 5280, section 4.2.1.9: cA must go with keyCertSign; cert-manager adds it to the CSR too.
+            usages.key |= KeyUsages::KeyCertSign;
         }
-        words
-            .iter()
-            .map(|word| match Usage::parse(word) {
-                Some(usage) => self.permit(usage, word),
-                None => Err(self.refuse(&format!("usage {word:?} is unknown"))),
-            })
-            .collect()
+        Ok(usages)
     }
 
-    fn permit(&self, usage: Usage, word: &str) -> Result<Usage, Refusal> {
-        if self.allowed.contains(&usage) {
+    fn permit(&self, usage: Usage, word: &str, is_ca: bool) -> Result<Usage, Refusal> {
+        let of_authorities = [KeyUsages::KeyCertSign, KeyUsages::CRLSign].map(Usage::Key);
+        if usage == Usage::Key(KeyUsages::KeyCertSign) && !is_ca {
+            Err(self.refuse(&format!("usage {word:?} goes with isCA only")))
+        } else if self.allowed.contains(&usage) || (is_ca && of_authorities.contains(&usage)) {
             Ok(usage)
         } else {
             Err(self.refuse(&format!("usage {word:?} is not given by this issuer")))
