@@ -20,7 +20,7 @@
 //! ```
 //!
 //! A token can also fail as told ([`TestToken::with_faults`]), and stand in a container: as a network HSM, or beside its
-//! worker. With the feature `containers`, which is on unless turned off.
+//! worker. With the feature `containers`.
 //!
 //! A program under test is given `token.module()` and `token.env()`, and reads its PIN from `token.pin_file()`.
 //!
