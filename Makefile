@@ -1,3 +1,74 @@
+# Two commands do all: `make demo` shows it, `make test` checks it. Both install what they lack.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Where cargo builds: as the caller says, else in the user's cache (tests/setup/target-dir says why).
+ifdef CARGO_TARGET_DIR
+seed := true
+else
+seed := env -u CARGO_TARGET_DIR tests/setup/target-dir --seed >/dev/null
+export CARGO_TARGET_DIR := $(shell tests/setup/target-dir)
+endif
+
+# What `pkcs11-issuer version` names; a build without git says "unknown".
+export PKCS11_ISSUER_COMMIT := $(shell git describe --always --dirty --exclude='*' --abbrev=12 2>/dev/null)
+
+release := cargo build --release --locked --package pkcs11-issuer --package pkcs11-hsm-worker
+
+.PHONY: help
+help: ## say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 18
+
+.PHONY: setup
+setup: ## install what is missing, and make the build folder
+	@tests/setup/packages
+	@$(seed)
+
 .PHONY: tools
-tools: ## Build the programs that tests, demo and benchmarks run (once; see tests/tools/README.md)
-	tests/tools/build
+tools: setup ## build etcd, kube-apiserver, kubectl, helm and cert-manager, once, into the user's cache
+	@tests/tools/build
+
+.PHONY: demo
+demo: tools ## from nothing to a verified certificate; KEEP=1 leaves it running
+	@cargo build --workspace --locked
+	@"$(CARGO_TARGET_DIR)/debug/demo"
+
+.PHONY: test
+test: tools ## run every test
+	@tests/kryoptic/build
+	cargo build --workspace --locked
+	$(release)
+	@tests/setup/docker "$$CARGO_TARGET_DIR/release/pkcs11-hsm-worker"
+	cargo test --workspace --locked --no-fail-fast -- --include-ignored
+
+.PHONY: ci
+ci: setup ## what must pass before anything lands
+	@$(MAKE) --no-print-directory lint doc deny test
+
+.PHONY: fmt
+fmt: ## format the code
+	cargo fmt --all
+
+.PHONY: lint
+lint: setup ## check format, clippy and shell scripts
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	shellcheck tests/setup/* tests/tools/build tests/kryoptic/build .ci/run
+
+.PHONY: doc
+doc: setup ## check and build the documentation of the code
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --locked
+
+.PHONY: deny
+deny: setup ## check licences, bans, sources and, where it can be reached, the advisory database
+	@tests/setup/deny
+
+.PHONY: generated
+generated: setup ## write again what is generated from the code: crds/
+	UPDATE_GENERATED=1 cargo test --locked --test it generated
+
+.PHONY: bench
+bench: setup ## measure; tables for people, the same as JSON in target/bench/
+	cargo bench --workspace --locked

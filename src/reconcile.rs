@@ -14,6 +14,7 @@ pub mod material;
 pub mod observe;
 pub mod request;
 pub mod retry;
+mod sign;
 pub mod watch;
 
 use std::sync::Arc;

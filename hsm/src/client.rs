@@ -5,7 +5,7 @@ mod error;
 mod key;
 
 pub(crate) use self::{
-    connection::{Connection, ConnectionError, Greeting, chain},
+    connection::{Connection, GreetError, Greeting, Lost, chain},
     key::Generation,
 };
 pub use self::{

@@ -14,13 +14,15 @@
 pub mod client;
 pub mod protocol;
 pub mod supervisor;
+mod uri;
 
 pub use client::{Fault, HsmError, Key};
 pub use protocol::{
-    Curve, Hash, KeyAlgorithm, KeyAttributes, KeyName, KeySelector, Mechanism, Pin, PinFlags,
-    TokenInfo, TokenSelector,
+    Curve, Hash, KeyAlgorithm, KeyAttributes, KeyName, KeySelector, Mechanism, MlDsa, Pin,
+    PinFlags, TokenInfo, TokenSelector,
 };
 pub use supervisor::{
-    BoxFuture, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused, Token, TokenSpec,
-    TokenState,
+    BoxFuture, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused, Tally, Token, TokenSpec,
+    TokenState, WorkerEnd,
 };
+pub use uri::{Uri, UriError};

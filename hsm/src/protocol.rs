@@ -22,7 +22,7 @@ pub use self::{
     frame::{FrameError, Inbox, MAX_FRAME, append, append_hello},
     key::{
         Curve, FoundKey, Hash, KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, KeyNumber,
-        KeySelector, Mechanism, Wanted,
+        KeySelector, Mechanism, MlDsa, Wanted,
     },
     pin::Pin,
     token::{PinFlags, TokenInfo, TokenSelector},
@@ -56,6 +56,8 @@ pub enum HelloReply {
     },
     /// There is no such token now. The worker ends.
     NotFound(NoToken),
+    /// Last words before any other: a call hung while the token was looked for.
+    Ended(Ending),
 }
 
 /// A request with the id that its response will carry.
@@ -84,7 +86,7 @@ pub enum Ask {
         mechanism: Mechanism,
         /// Milliseconds from now after which nobody wants the signature.
         deadline_ms: u32,
-        /// The digest, or for [`Mechanism::Ed25519`] the message.
+        /// The digest, or for [`Mechanism::Ed25519`] and [`Mechanism::MlDsa`] the message.
         payload: Vec<u8>,
     },
     /// Octets of the token's random number generator.
@@ -121,7 +123,7 @@ pub enum Answer {
     Token(TokenInfo),
     /// The one key that matched.
     Key(FoundKey),
-    /// Signature octets as X.509 wants them: RSA and `EdDSA` raw, ECDSA as DER `ECDSA-Sig-Value`.
+    /// Signature octets as X.509 wants them: RSA, `EdDSA` and ML-DSA raw, ECDSA as DER `ECDSA-Sig-Value`.
     Signature(Vec<u8>),
     /// Random octets.
     Random(Vec<u8>),

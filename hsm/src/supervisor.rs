@@ -2,15 +2,18 @@
 
 mod backoff;
 mod child;
+mod end;
 mod gate;
+mod process;
 mod run;
+mod state;
+mod tally;
 
 use std::{
     collections::BTreeMap,
-    fmt,
     num::NonZeroU16,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,10 +23,15 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use self::gate::{BoxFuture, LoginGate, LoginOutcome, LoginPermit, LoginRefused};
+pub use self::{
+    end::WorkerEnd,
+    gate::{BoxFuture, LoginGate, LoginOutcome, LoginPermit, LoginRefused},
+    state::TokenState,
+    tally::Tally,
+};
 use crate::{
     client::{Connection, HsmError, Key},
-    protocol::{KeySelector, Mechanism, Stats, TokenInfo, TokenSelector},
+    protocol::{KeySelector, Mechanism, Stats, TokenSelector},
 };
 
 /// One token and how its worker is started.
@@ -53,68 +61,11 @@ pub enum Launch {
         /// The worker's whole environment; nothing of ours is passed on.
         env: BTreeMap<String, String>,
     },
-}
-
-/// What is known about a token now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenState {
-    /// The first worker starts.
-    Starting,
-    /// The module does not show the token; asked again and again, no login tried.
-    AwaitingToken {
-        /// What it shows instead.
-        why: String,
+    /// `pkcs11-hsm-worker listen` in a container of its own, which starts a worker for each connection.
+    Sidecar {
+        /// Where it listens.
+        socket: PathBuf,
     },
-    /// No login until [`Token::retry_login`].
-    LoginRefused {
-        /// By the gate or by the token.
-        why: String,
-    },
-    /// Logged in.
-    Ready {
-        /// The token, as it described itself before the login.
-        info: TokenInfo,
-    },
-    /// Module, worker program or token selection must be corrected; tried again every 30 s at most.
-    Misconfigured {
-        /// What does not work.
-        why: String,
-    },
-    /// The worker ended; another is about to start.
-    Restarting {
-        /// Why it ended.
-        why: String,
-    },
-    /// [`Token::shutdown`] was called, or the last handle dropped.
-    Stopped,
-}
-
-impl TokenState {
-    /// The name of the state, for metrics and logs.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::AwaitingToken { .. } => "awaiting-token",
-            Self::LoginRefused { .. } => "login-refused",
-            Self::Ready { .. } => "ready",
-            Self::Misconfigured { .. } => "misconfigured",
-            Self::Restarting { .. } => "restarting",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
-impl fmt::Display for TokenState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Starting | Self::Ready { .. } | Self::Stopped => f.write_str(self.name()),
-            Self::AwaitingToken { why } => write!(f, "waiting for the token: {why}"),
-            Self::LoginRefused { why } => write!(f, "no login: {why}"),
-            Self::Misconfigured { why } => write!(f, "misconfigured: {why}"),
-            Self::Restarting { why } => write!(f, "restarting the HSM worker: {why}"),
-        }
-    }
 }
 
 /// A token, served by a worker of its own that is restarted when it ends.
@@ -128,6 +79,7 @@ impl fmt::Display for TokenState {
 pub struct Token {
     view: watch::Receiver<View>,
     state: watch::Receiver<TokenState>,
+    tally: Arc<Mutex<Tally>>,
     retry: Arc<Notify>,
     stop: CancellationToken,
     _stop_on_drop: Arc<DropGuard>,
@@ -152,6 +104,7 @@ impl Token {
             connection: None,
         });
         let (state, state_reader) = watch::channel(TokenState::Starting);
+        let tally = Arc::new(Mutex::new(Tally::default()));
         let retry = Arc::new(Notify::new());
         let stop = CancellationToken::new();
         let supervision = run::Supervision {
@@ -159,6 +112,7 @@ impl Token {
             gate,
             view,
             state,
+            tally: Arc::clone(&tally),
             retry: Arc::clone(&retry),
             stop: stop.clone(),
         };
@@ -166,6 +120,7 @@ impl Token {
         Self {
             view: view_reader,
             state: state_reader,
+            tally,
             retry,
             _stop_on_drop: Arc::new(stop.clone().drop_guard()),
             stop,
@@ -176,6 +131,15 @@ impl Token {
     #[must_use]
     pub fn state(&self) -> watch::Receiver<TokenState> {
         self.state.clone()
+    }
+
+    /// Counts of what happened since [`Token::start`], for metrics: [`Self::state`] shows only the latest.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Finds exactly one private key.
@@ -193,7 +157,7 @@ impl Token {
             .await
     }
 
-    /// Signs. The payload is the digest by the mechanism's hash ([`Mechanism::Ed25519`]: the message); the result
+    /// Signs. The payload is the digest by the mechanism's hash ([`Mechanism::Ed25519`] and [`Mechanism::MlDsa`]: the message, at most 60 000 octets); the result
     /// is the content of an X.509 signature: ECDSA as DER `ECDSA-Sig-Value`.
     ///
     /// Waits for a worker that is being restarted, until the deadline. Cancelling the future drops the signature,
@@ -235,6 +199,16 @@ impl Token {
             .await?
             .stats(deadline.into())
             .await
+    }
+
+    /// How many requests the worker takes at a time; `None` while none stands. More wait in this client.
+    #[must_use]
+    pub fn credit(&self) -> Option<u16> {
+        self.view
+            .borrow()
+            .connection
+            .as_ref()
+            .map(|connection| connection.granted())
     }
 
     /// The PIN or the gate's mind may have changed: asks the gate again when no login stands, and cuts a pause

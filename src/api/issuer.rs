@@ -38,7 +38,7 @@ use crate::issuance;
     printcolumn(name = "Key", type_ = "string", json_path = ".status.key.algorithm"),
     printcolumn(
         name = "Expires",
-        type_ = "date",
+        type_ = "string",
         json_path = ".status.certificate.notAfter"
     ),
     printcolumn(
@@ -70,7 +70,7 @@ pub struct PKCS11IssuerSpec(pub IssuerSpec);
     printcolumn(name = "Key", type_ = "string", json_path = ".status.key.algorithm"),
     printcolumn(
         name = "Expires",
-        type_ = "date",
+        type_ = "string",
         json_path = ".status.certificate.notAfter"
     ),
     printcolumn(

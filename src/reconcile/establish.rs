@@ -126,7 +126,7 @@ pub async fn establish(
     }
     let selector = selector(spec.key.as_ref(), chain.issuing().spki_der())?;
     let key = token
-        .find_key(name.scope(), &selector, &context.metrics)
+        .find_key(name.scope(), &name.to_string(), &selector, &context.metrics)
         .await
         .map_err(|source| NotReady::Token {
             token: spec.token.clone(),
@@ -152,7 +152,10 @@ pub async fn establish(
     aws_lc_rs::rand::fill(&mut random).map_err(|_| NotReady::Random)?;
     let probe = Probe::new(issuer.algorithm(), random);
     probe
-        .prove(&key, issuer.chain().issuing().public_key())
+        .prove(
+            &key.for_requests_of(""),
+            issuer.chain().issuing().public_key(),
+        )
         .await
         .map_err(NotReady::Probe)?;
     let described = match &*token.token().state().borrow() {

@@ -19,6 +19,8 @@ const CONTROLLER: &str = "pkcs11-issuer.dev/pkcs11-issuer";
 const QUEUE: usize = 1024;
 /// The API server refuses longer notes.
 const MAX_NOTE: usize = 1024;
+/// Of the object's name in the Event's; the API server itself shortens what it generates a name from to 58 characters.
+const MAX_NAME_PREFIX: usize = 200;
 
 /// What an Event tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,10 +111,7 @@ fn event(notice: Notice, regarding: ObjectReference, at: Timestamp, instance: &s
                     .clone()
                     .unwrap_or_else(|| "default".to_owned()),
             ),
-            generate_name: Some(format!(
-                "{}.",
-                regarding.name.as_deref().unwrap_or("unknown")
-            )),
+            generate_name: Some(name_prefix(regarding.name.as_deref().unwrap_or("unknown"))),
             ..ObjectMeta::default()
         },
         note: Some(note),
@@ -123,6 +122,12 @@ fn event(notice: Notice, regarding: ObjectReference, at: Timestamp, instance: &s
         type_: Some(type_.to_owned()),
         ..Event::default()
     }
+}
+
+/// What the name of an Event about the object begins with. The API server refuses a prefix that ends with a dot (1.37)
+/// and one of more than 253 characters, which an object's name may have by itself.
+fn name_prefix(object: &str) -> String {
+    format!("{}-", object.get(..MAX_NAME_PREFIX).unwrap_or(object))
 }
 
 #[cfg(test)]
@@ -150,5 +155,14 @@ mod tests {
             "me",
         );
         assert_eq!(event.metadata.namespace.as_deref(), Some("default"));
+    }
+
+    #[test]
+    fn an_event_is_named_after_its_object_as_far_as_there_is_room() {
+        assert_eq!(name_prefix("web-1"), "web-1-");
+        assert_eq!(
+            name_prefix(&"a".repeat(253)),
+            format!("{}-", "a".repeat(MAX_NAME_PREFIX))
+        );
     }
 }

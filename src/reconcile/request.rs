@@ -2,34 +2,27 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
 use kube::{
     Api, Resource as _, ResourceExt as _,
     core::DeserializeGuard,
     runtime::{controller::Action, reflector::ObjectRef},
 };
-use tracing::{debug, error, info, warn};
+use tracing::{debug, warn};
 
 use super::{
     Context,
     apply::{Applied, ApplyError, apply},
     conclude::{Conclusion, Delay, Known},
     decide::{Decision, decide},
-    issuers::{IssuerName, ReadyIssuer},
-    ledger::{Announced, Found, Signed},
+    issuers::IssuerName,
+    ledger::{Found, Signed},
     now,
     observe::observe,
+    sign::{Due, Outcome, line, note, sign},
 };
 use crate::{
-    api::certificate_request::CertificateRequest,
-    audit::{Certificate, Issuer, RecordError, Request, RequestKind, Requester, Subject},
-    duration::GoDuration,
-    issuance::{
-        Fault, IssueError, PrepareError, PreparedCertificate, Refusal, RefusalReason, Serial,
-        VerifiedCsr, Wanted, pattern::Variables,
-    },
-    metrics::RequestResult,
-    telemetry::Chain,
+    api::certificate_request::CertificateRequest, audit::RequestKind, issuance::Refusal,
+    metrics::RequestResult, telemetry::Chain,
 };
 
 /// Why a request is looked at again although nothing about it changed.
@@ -50,21 +43,6 @@ pub enum RequestError {
     },
 }
 
-/// A request that is due, with the issuer that it names.
-struct Due<'a> {
-    request: &'a CertificateRequest,
-    uid: &'a str,
-    name: &'a IssuerName,
-    issuer: &'a Arc<ReadyIssuer>,
-}
-
-/// What came of signing.
-enum Outcome {
-    Signed(Signed),
-    Refused(Refusal),
-    Delayed(Delay),
-}
-
 /// Looks at one request and does the one thing that is due.
 ///
 /// # Errors
@@ -76,7 +54,7 @@ pub async fn reconcile(
     match &request.0 {
         Ok(request) => step(request, &context).await,
         Err(invalid) => {
-            warn!(name = %request.name_any(), namespace = ?request.namespace(), error = %invalid.error,
+            warn!(name = %request.name_any(), namespace = request.namespace(), error = %invalid.error,
                   "left alone a request that cannot be read");
             Ok(Action::await_change())
         }
@@ -90,7 +68,7 @@ pub fn retry(
     error: &RequestError,
     context: Arc<Context>,
 ) -> Action {
-    warn!(name = %request.name_any(), namespace = ?request.namespace(), error = %Chain(error), "will try again");
+    warn!(name = %request.name_any(), namespace = request.namespace(), error = %Chain(error), "will try again");
     Action::requeue(
         context
             .retries
@@ -112,7 +90,7 @@ async fn step(request: &CertificateRequest, context: &Context) -> Result<Action,
     };
     let write = match (decision, &seen.ready) {
         (Decision::Leave(why), _) => {
-            debug!(name = %request.name_any(), namespace = ?request.namespace(), ?why, "nothing to do");
+            debug!(name = %request.name_any(), namespace = request.namespace(), ?why, "nothing to do");
             finish(request, name, &uid, context);
             return Ok(Action::await_change());
         }
@@ -217,7 +195,7 @@ async fn publish(
                 note(context.record.published(
                     now(),
                     &due.subject(),
-                    &certificate(&signed.issuer, &signed.announced),
+                    &line(&signed.issuer, &signed.announced),
                 ));
                 return Ok(Action::await_change());
             }
@@ -237,127 +215,6 @@ async fn publish(
                 }
                 fresh = read;
             }
-        }
-    }
-}
-
-/// Runs the pure pipeline and asks the token once.
-async fn sign(due: &Due<'_>, context: &Context) -> Outcome {
-    let prepared = match prepare(due.request, due.issuer) {
-        Ok(prepared) => prepared,
-        Err(Stopped::Refused(refusal)) => return Outcome::Refused(refusal),
-        Err(Stopped::Prepare(PrepareError::Refused(refusal))) => return Outcome::Refused(refusal),
-        Err(Stopped::Prepare(error)) => return not_signed(error.fault(), &error, due, context),
-        Err(Stopped::Random) => {
-            return Outcome::Delayed(Delay::Passing(
-                "no random octets for a serial number".to_owned(),
-            ));
-        }
-    };
-    let subject = due.subject();
-    let announced = Announced {
-        serial: prepared.serial_hex(),
-        tbs_sha256: prepared.tbs_sha256(),
-        not_after: prepared.not_after(),
-    };
-    let line = certificate(due.issuer, &announced);
-    if let Err(error) = context.record.signing(now(), &subject, &line) {
-        error!(error = %Chain(&error), "no signature without a record");
-        return Outcome::Delayed(Delay::Passing(
-            "the issuance record cannot be written".to_owned(),
-        ));
-    }
-    match prepared.issue(&due.issuer.key).await {
-        Ok(certificate) => {
-            note(context.record.signed(now(), &subject, &line));
-            info!(name = %due.request.name_any(), namespace = ?due.request.namespace(), issuer = %due.name,
-                  serial = announced.serial, "signed");
-            Outcome::Signed(Signed {
-                certificate: Arc::new(certificate),
-                issuer: Arc::clone(due.issuer),
-                announced: Arc::new(announced),
-            })
-        }
-        Err(error) => {
-            note(
-                context
-                    .record
-                    .discarded(now(), &subject, &line, slug(&error)),
-            );
-            not_signed(error.fault(), &error, due, context)
-        }
-    }
-}
-
-fn slug(error: &IssueError) -> &'static str {
-    match error {
-        IssueError::Sign(_) => "not-signed",
-        IssueError::Unverified(_) => "signature-wrong",
-        IssueError::Ambiguous(_) => "ambiguous",
-        IssueError::Encode(_) => "not-encoded",
-    }
-}
-
-enum Stopped {
-    Refused(Refusal),
-    Prepare(PrepareError),
-    Random,
-}
-
-fn prepare(
-    request: &CertificateRequest,
-    ready: &ReadyIssuer,
-) -> Result<PreparedCertificate, Stopped> {
-    let CertificateRequest { metadata, spec, .. } = request;
-    let csr = VerifiedCsr::parse(&spec.request.0).map_err(Stopped::Refused)?;
-    let wanted = Wanted {
-        variables: Variables {
-            namespace: metadata.namespace.as_deref().unwrap_or_default(),
-            name: metadata.name.as_deref().unwrap_or_default(),
-        },
-        usages: &spec.usages,
-        is_ca: spec.is_ca,
-        duration: duration(spec.duration.as_deref()).map_err(Stopped::Refused)?,
-    };
-    let params = ready
-        .issuer
-        .profile()
-        .admit(&csr, &wanted)
-        .map_err(Stopped::Refused)?;
-    let mut octets = [0; 16];
-    aws_lc_rs::rand::fill(&mut octets).map_err(|_| Stopped::Random)?;
-    let serial = Serial::from_random(octets);
-    PreparedCertificate::prepare(&params, &ready.issuer, now(), serial).map_err(Stopped::Prepare)
-}
-
-/// The API server stores any string here (cert-manager.md 1.5).
-fn duration(text: Option<&str>) -> Result<Option<SignedDuration>, Refusal> {
-    text.map(|text| text.parse::<GoDuration>().map(GoDuration::signed))
-        .transpose()
-        .map_err(|error| {
-            Refusal::new(
-                RefusalReason::DurationInvalid,
-                format!("spec.duration: {error}"),
-            )
-        })
-}
-
-fn not_signed(
-    fault: Fault,
-    error: &(dyn std::error::Error + 'static),
-    due: &Due<'_>,
-    context: &Context,
-) -> Outcome {
-    let text = Chain(error).to_string();
-    match fault {
-        Fault::Issuer => Outcome::Delayed(Delay::Issuer(text)),
-        Fault::Passing => Outcome::Delayed(Delay::Passing(text)),
-        // A refusal has been handled before; one that arrives here is a bug too.
-        Fault::Request | Fault::Bug => {
-            context.metrics.bug("issuance");
-            error!(name = %due.request.name_any(), namespace = ?due.request.namespace(), issuer = %due.name,
-                   error = text, "an invariant broke; nothing was published");
-            Outcome::Delayed(Delay::Bug)
         }
     }
 }
@@ -405,7 +262,7 @@ fn finish(request: &CertificateRequest, name: &IssuerName, uid: &str, context: &
     note(context.record.discarded(
         now(),
         &due.subject(),
-        &certificate(&signed.issuer, &signed.announced),
+        &line(&signed.issuer, &signed.announced),
         "superseded",
     ));
 }
@@ -424,44 +281,4 @@ async fn read_again(
             name,
             source: Box::new(source),
         })
-}
-
-fn certificate<'a>(issuer: &'a ReadyIssuer, announced: &'a Announced) -> Certificate<'a> {
-    Certificate {
-        token: issuer.key.token_name(),
-        key_id: issuer.key.id(),
-        serial: &announced.serial,
-        tbs_sha256: &announced.tbs_sha256,
-        not_after: announced.not_after,
-    }
-}
-
-/// The certificate exists or not whatever the record says: a line that is missing is told to whoever watches us.
-fn note(written: Result<(), RecordError>) {
-    if let Err(error) = written {
-        error!(error = %Chain(&error), "the issuance record lacks a line");
-    }
-}
-
-impl Due<'_> {
-    fn subject(&self) -> Subject<'_> {
-        let spec = &self.request.spec;
-        Subject {
-            request: Request {
-                kind: RequestKind::CertificateRequest,
-                namespace: self.request.metadata.namespace.as_deref(),
-                name: self.request.metadata.name.as_deref().unwrap_or_default(),
-                uid: self.uid,
-            },
-            requester: Requester {
-                username: spec.username.as_deref().unwrap_or_default(),
-                groups: spec.groups.as_deref().unwrap_or_default(),
-            },
-            issuer: Issuer {
-                kind: self.name.kind(),
-                namespace: self.name.namespace.as_deref(),
-                name: &self.name.name,
-            },
-        }
-    }
 }

@@ -1,8 +1,12 @@
 //! The tests that need the whole checkout, the built programs, or programs of others.
 
+// `cfg(test)` tells clippy that what helps a test may panic as the test itself.
+#[cfg(test)]
+mod controller;
+#[cfg(test)]
+mod generated;
 #[cfg(test)]
 mod house_rules;
-
 #[cfg(test)]
 mod issuance;
 #[cfg(test)]

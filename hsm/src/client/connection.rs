@@ -1,10 +1,16 @@
 //! One connection to one worker: writes in batches, matches responses to requests, fails all of them when it ends.
 
+mod requests;
+mod wire;
+
 use std::{
     collections::HashMap,
     io,
     num::NonZeroU16,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,37 +18,47 @@ use bytes::BytesMut;
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::UnixStream,
     sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch},
     task::AbortHandle,
     time::{Instant, timeout_at},
 };
-use zeroize::Zeroize;
 
-use super::{
-    error::HsmError,
-    key::{Generation, Key},
-};
+use super::{error::HsmError, key::Generation};
 use crate::protocol::{
-    Answer, Ask, Ending, Failure, FrameError, FromWorker, Hello, HelloReply, Inbox, KeySelector,
-    LoginAnswer, MAX_FRAME, Mechanism, NoToken, Pin, Request, TokenInfo, TokenSelector, Wanted,
-    append, append_hello,
+    Answer, Ask, Ending, Failure, FrameError, Hello, HelloReply, Inbox, MAX_FRAME, NoToken,
+    Request, TokenInfo, TokenSelector, append, append_hello,
 };
 
-/// The connection could not be made or kept.
+/// No greeting came back.
 #[derive(Debug, Error)]
-pub(crate) enum ConnectionError {
+pub(crate) enum GreetError {
     #[error("failed to exchange octets with the HSM worker")]
     Io(#[from] io::Error),
     #[error("failed to understand the HSM worker")]
     Frame(#[from] FrameError),
     #[error("the HSM worker closed the connection")]
     Closed,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, Error)]
+pub(crate) enum Lost {
+    /// The worker's last words.
     #[error("{0}")]
-    Ending(Ending),
+    Said(Ending),
+    /// Without last words.
+    #[error("it closed the connection")]
+    Closed,
+    /// The socket failed.
+    #[error("{0}")]
+    Broken(String),
+    /// It sent what is not the protocol.
+    #[error("{0}")]
+    Incomprehensible(String),
+    /// By us.
+    #[error("the connection was closed")]
+    ByUs,
 }
 
 /// What a worker said first.
@@ -52,6 +68,7 @@ pub(crate) enum Greeting {
         token: TokenInfo,
     },
     NotFound(NoToken),
+    Ended(Ending),
 }
 
 /// A connection on which the token was found.
@@ -63,7 +80,8 @@ pub(crate) struct Connection {
     outbox: Mutex<BytesMut>,
     written: Notify,
     pending: Mutex<Pending>,
-    lost: watch::Sender<Option<String>>,
+    lost: watch::Sender<Option<Lost>>,
+    signed: AtomicBool,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -90,7 +108,7 @@ impl Connection {
         token: TokenSelector,
         sessions: Option<NonZeroU16>,
         hang_after: Duration,
-    ) -> Result<Greeting, ConnectionError> {
+    ) -> Result<Greeting, GreetError> {
         let mut out = BytesMut::new();
         let hello = Hello {
             token,
@@ -105,11 +123,12 @@ impl Connection {
                 break reply;
             }
             if stream.read_buf(inbox.buffer()).await? == 0 {
-                return Err(ConnectionError::Closed);
+                return Err(GreetError::Closed);
             }
         };
         match reply {
             HelloReply::NotFound(why) => Ok(Greeting::NotFound(why)),
+            HelloReply::Ended(ending) => Ok(Greeting::Ended(ending)),
             HelloReply::Found {
                 token,
                 sessions: _,
@@ -125,10 +144,11 @@ impl Connection {
                     written: Notify::new(),
                     pending: Mutex::default(),
                     lost: watch::Sender::new(None),
+                    signed: AtomicBool::new(false),
                     tasks: Mutex::default(),
                 });
-                let reader = tokio::spawn(read_all(Arc::clone(&connection), read, inbox));
-                let writer = tokio::spawn(write_all(Arc::clone(&connection), write));
+                let reader = tokio::spawn(wire::read_all(Arc::clone(&connection), read, inbox));
+                let writer = tokio::spawn(wire::write_all(Arc::clone(&connection), write));
                 lock(&connection.tasks).extend([reader.abort_handle(), writer.abort_handle()]);
                 Ok(Greeting::Found { connection, token })
             }
@@ -136,14 +156,19 @@ impl Connection {
     }
 
     /// Resolves when the connection has ended, with the reason.
-    pub(crate) async fn lost(&self) -> String {
+    pub(crate) async fn lost(&self) -> Lost {
         let mut lost = self.lost.subscribe();
         let reason = lost
             .wait_for(Option::is_some)
             .await
             .ok()
             .and_then(|reason| reason.clone());
-        reason.unwrap_or_default()
+        reason.unwrap_or(Lost::Closed)
+    }
+
+    /// Whether a signature was made: the token was there, logged in and had the key.
+    pub(crate) fn has_signed(&self) -> bool {
+        self.signed.load(Ordering::Relaxed)
     }
 
     /// True when a request is unanswered although its deadline was longer ago than `grace`: the worker's own
@@ -153,6 +178,11 @@ impl Connection {
             .waiting
             .values()
             .any(|waiting| waiting.deadline + grace < now)
+    }
+
+    /// Requests that may be unanswered at once.
+    pub(crate) fn granted(&self) -> u16 {
+        self.granted
     }
 
     /// Waits until every request is answered.
@@ -166,10 +196,10 @@ impl Connection {
         for task in lock(&self.tasks).drain(..) {
             task.abort();
         }
-        self.end("the connection was closed".into());
+        self.end(Lost::ByUs);
     }
 
-    fn end(&self, why: String) {
+    fn end(&self, why: Lost) {
         self.lost.send_if_modified(|lost| {
             let first = lost.is_none();
             if first {
@@ -182,97 +212,6 @@ impl Connection {
         pending.closed = true;
         // Dropping the reply channels tells the askers.
         pending.waiting.clear();
-    }
-
-    pub(crate) async fn login(&self, pin: Pin, deadline: Instant) -> Result<LoginAnswer, HsmError> {
-        let Answer::Login(answer) = self.ask(deadline, |_| Ask::Login(pin)).await? else {
-            return Err(HsmError::WrongAnswer);
-        };
-        Ok(answer)
-    }
-
-    pub(crate) async fn describe(&self, deadline: Instant) -> Result<TokenInfo, HsmError> {
-        let Answer::Token(token) = self.ask(deadline, |_| Ask::Describe).await? else {
-            return Err(HsmError::WrongAnswer);
-        };
-        Ok(token)
-    }
-
-    pub(crate) async fn find_key(
-        &self,
-        selector: &KeySelector,
-        deadline: Instant,
-    ) -> Result<Key, HsmError> {
-        let wanted = Wanted::Selected(selector.clone());
-        let Answer::Key(found) = self.ask(deadline, |_| Ask::FindKey(wanted)).await? else {
-            return Err(HsmError::WrongAnswer);
-        };
-        Ok(Key::new(found, self.generation))
-    }
-
-    pub(crate) async fn sign(
-        &self,
-        key: &Key,
-        mechanism: Mechanism,
-        payload: &[u8],
-        deadline: Instant,
-    ) -> Result<Vec<u8>, HsmError> {
-        let number = match key.number(self.generation) {
-            Some(number) => number,
-            None => self.find_again(key, deadline).await?,
-        };
-        let ask = |deadline_ms| Ask::Sign {
-            key: number,
-            mechanism,
-            deadline_ms,
-            payload: payload.to_vec(),
-        };
-        let Answer::Signature(signature) = self.ask(deadline, ask).await? else {
-            return Err(HsmError::WrongAnswer);
-        };
-        Ok(signature)
-    }
-
-    pub(crate) async fn random(&self, len: u16, deadline: Instant) -> Result<Vec<u8>, HsmError> {
-        let Answer::Random(octets) = self
-            .ask(deadline, |deadline_ms| Ask::Random { len, deadline_ms })
-            .await?
-        else {
-            return Err(HsmError::WrongAnswer);
-        };
-        if octets.len() == usize::from(len) {
-            Ok(octets)
-        } else {
-            Err(HsmError::WrongAnswer)
-        }
-    }
-
-    pub(crate) async fn stats(
-        &self,
-        deadline: Instant,
-    ) -> Result<crate::protocol::Stats, HsmError> {
-        let Answer::Stats(stats) = self.ask(deadline, |_| Ask::Stats).await? else {
-            return Err(HsmError::WrongAnswer);
-        };
-        Ok(stats)
-    }
-
-    async fn find_again(
-        &self,
-        key: &Key,
-        deadline: Instant,
-    ) -> Result<crate::protocol::KeyNumber, HsmError> {
-        let wanted = Wanted::Again(key.identity().clone());
-        let Answer::Key(found) = self.ask(deadline, |_| Ask::FindKey(wanted)).await? else {
-            return Err(HsmError::WrongAnswer);
-        };
-        if found.identity != *key.identity() {
-            return Err(HsmError::KeyNotFound {
-                differing: vec![found.identity.name()],
-            });
-        }
-        key.found_again(self.generation, found.number);
-        Ok(found.number)
     }
 
     /// Waits for credit, sends, waits for the answer, all before `deadline`. `make` is told the milliseconds left.
@@ -329,60 +268,11 @@ impl Connection {
 
     fn lost_error(&self) -> HsmError {
         HsmError::WorkerLost {
-            why: self.lost.borrow().clone().unwrap_or_default(),
-        }
-    }
-}
-
-async fn read_all(connection: Arc<Connection>, read: OwnedReadHalf, inbox: Inbox) {
-    let why = match read_until_end(&connection, read, inbox).await {
-        ConnectionError::Ending(ending) => ending.to_string(),
-        ConnectionError::Closed => "it closed the connection".into(),
-        error @ (ConnectionError::Io(_) | ConnectionError::Frame(_)) => chain(&error),
-    };
-    connection.end(why);
-}
-
-async fn read_until_end(
-    connection: &Connection,
-    mut read: OwnedReadHalf,
-    mut inbox: Inbox,
-) -> ConnectionError {
-    loop {
-        match inbox.frame::<FromWorker>() {
-            Err(error) => return error.into(),
-            Ok(Some(FromWorker::Ending(ending))) => return ConnectionError::Ending(ending),
-            Ok(Some(FromWorker::Response { id, outcome })) => {
-                // An id that nobody waits for is a worker's fault that harms nobody.
-                let waiting = lock(&connection.pending).waiting.remove(&id);
-                if let Some(waiting) = waiting {
-                    // The asker may have given up.
-                    drop(waiting.reply.send(outcome));
-                }
-            }
-            Ok(None) => match read.read_buf(inbox.buffer()).await {
-                Ok(0) => return ConnectionError::Closed,
-                Ok(_) => {}
-                Err(error) => return error.into(),
-            },
-        }
-    }
-}
-
-/// Writes everything that was appended since the last write at once.
-async fn write_all(connection: Arc<Connection>, mut write: OwnedWriteHalf) {
-    let mut batch = BytesMut::with_capacity(2 * MAX_FRAME);
-    loop {
-        connection.written.notified().await;
-        std::mem::swap(&mut batch, &mut *lock(&connection.outbox));
-        let result = write.write_all(&batch).await;
-        // A PIN may have been among it.
-        batch.as_mut().zeroize();
-        batch.clear();
-        if let Err(error) = result {
-            // The reader may still find last words in the socket; it ends the connection.
-            tracing::debug!(%error, "failed to write to the HSM worker");
-            return;
+            why: self
+                .lost
+                .borrow()
+                .as_ref()
+                .map_or_else(|| Lost::Closed.to_string(), Lost::to_string),
         }
     }
 }

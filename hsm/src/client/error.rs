@@ -69,7 +69,7 @@ pub enum HsmError {
     )]
     AlwaysAuthenticate(KeyName),
     /// The key's type cannot sign certificates here.
-    #[error("key {0} is neither RSA nor ECDSA on P-256, P-384 or P-521 nor Ed25519")]
+    #[error("key {0} is none of RSA, ECDSA on P-256, P-384 or P-521, Ed25519, ML-DSA")]
     KeyType(KeyName),
     /// Key and mechanism do not fit.
     #[error("the key cannot sign so: {why}")]

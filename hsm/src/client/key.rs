@@ -5,7 +5,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use crate::protocol::{FoundKey, KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, KeyNumber};
+use crate::protocol::{
+    FoundKey, KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, KeyNumber, Mechanism,
+};
 
 /// Counts the connections of one token: a [`KeyNumber`] means nothing on another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,7 @@ pub struct Key(Arc<Inner>);
 struct Inner {
     identity: KeyIdentity,
     attributes: KeyAttributes,
+    mechanisms: Vec<Mechanism>,
     /// Generation in the upper half, number in the lower.
     place: AtomicU64,
 }
@@ -33,10 +36,12 @@ impl Key {
             number,
             identity,
             attributes,
+            mechanisms,
         } = found;
         Self(Arc::new(Inner {
             identity,
             attributes,
+            mechanisms,
             place: AtomicU64::new(place(generation, number)),
         }))
     }
@@ -57,6 +62,13 @@ impl Key {
     #[must_use]
     pub fn attributes(&self) -> KeyAttributes {
         self.0.attributes
+    }
+
+    /// What the token says that it can do with the key; empty where it does not tell. Some tokens say too little
+    /// (a proxy that does not know a mechanism hides it): a signature that verifies is the proof.
+    #[must_use]
+    pub fn mechanisms(&self) -> &[Mechanism] {
+        &self.0.mechanisms
     }
 
     pub(crate) fn identity(&self) -> &KeyIdentity {

@@ -98,6 +98,32 @@ pub enum NoToken {
     },
     /// The token is there, and no session can be opened on it.
     Sessions(TokenCode),
+    /// The peer may not be served, or speaks another version.
+    Refused {
+        /// Why not.
+        why: String,
+    },
+}
+
+impl fmt::Display for NoToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Module { why } => write!(f, "failed to load the PKCS#11 module: {why}"),
+            Self::Initialize(code) | Self::Sessions(code) => code.fmt(f),
+            Self::Absent { seen } if seen.is_empty() => {
+                f.write_str("no such token; the module shows none")
+            }
+            Self::Absent { seen } => {
+                write!(f, "no such token; the module shows {}", seen.join(", "))
+            }
+            Self::Several { serials } => write!(
+                f,
+                "several such tokens; select one by its serial number: {}",
+                serials.join(", ")
+            ),
+            Self::Refused { why } => write!(f, "the HSM worker refused to serve: {why}"),
+        }
+    }
 }
 
 /// Why a worker ended itself.

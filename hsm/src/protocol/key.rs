@@ -44,8 +44,8 @@ pub struct KeyIdentity {
     pub id: Vec<u8>,
     /// Type and size.
     pub algorithm: KeyAlgorithm,
-    /// RSA: the modulus without leading zeros. Elliptic curves: the point, unwrapped. `None` where the token does
-    /// not tell it.
+    /// RSA: the modulus without leading zeros. Elliptic curves: the point, unwrapped. ML-DSA: the public key.
+    /// `None` where the token does not tell it.
     pub public: Option<Vec<u8>>,
 }
 
@@ -72,6 +72,8 @@ pub enum KeyAlgorithm {
     Ec(Curve),
     /// Ed25519 (RFC 8410).
     Ed25519,
+    /// ML-DSA (FIPS 204, RFC 9881).
+    MlDsa(MlDsa),
 }
 
 impl fmt::Display for KeyAlgorithm {
@@ -82,6 +84,42 @@ impl fmt::Display for KeyAlgorithm {
             Self::Ec(Curve::P384) => f.write_str("P-384"),
             Self::Ec(Curve::P521) => f.write_str("P-521"),
             Self::Ed25519 => f.write_str("Ed25519"),
+            Self::MlDsa(MlDsa::MlDsa44) => f.write_str("ML-DSA-44"),
+            Self::MlDsa(MlDsa::MlDsa65) => f.write_str("ML-DSA-65"),
+            Self::MlDsa(MlDsa::MlDsa87) => f.write_str("ML-DSA-87"),
+        }
+    }
+}
+
+/// Parameter sets of ML-DSA (FIPS 204, section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum MlDsa {
+    /// ML-DSA-44.
+    MlDsa44,
+    /// ML-DSA-65.
+    MlDsa65,
+    /// ML-DSA-87.
+    MlDsa87,
+}
+
+impl MlDsa {
+    /// Octets of a signature (FIPS 204, table 2).
+    #[must_use]
+    pub const fn signature_octets(self) -> usize {
+        match self {
+            Self::MlDsa44 => 2420,
+            Self::MlDsa65 => 3309,
+            Self::MlDsa87 => 4627,
+        }
+    }
+
+    /// Octets of a public key (FIPS 204, table 2).
+    #[must_use]
+    pub const fn public_octets(self) -> usize {
+        match self {
+            Self::MlDsa44 => 1312,
+            Self::MlDsa65 => 1952,
+            Self::MlDsa87 => 2592,
         }
     }
 }
@@ -122,6 +160,12 @@ pub struct KeyAttributes {
     pub local: Option<bool>,
     /// `CKA_ALWAYS_AUTHENTICATE`.
     pub always_authenticate: Option<bool>,
+    /// `CKA_ALWAYS_SENSITIVE`.
+    pub always_sensitive: Option<bool>,
+    /// `CKA_SIGN`; a key that says no is never found.
+    pub sign: Option<bool>,
+    /// RSA: length of the modulus in bits.
+    pub modulus_bits: Option<u32>,
 }
 
 /// A key's number on one connection.
@@ -137,6 +181,9 @@ pub struct FoundKey {
     pub identity: KeyIdentity,
     /// How it is kept.
     pub attributes: KeyAttributes,
+    /// What the token says that it can do with such keys (`C_GetMechanismInfo`); empty where it does not tell. A
+    /// signature alone is proof.
+    pub mechanisms: Vec<Mechanism>,
 }
 
 /// What to find.
@@ -182,4 +229,6 @@ pub enum Mechanism {
     Ecdsa(Hash),
     /// Ed25519 (RFC 8032, pure). The payload is the whole message.
     Ed25519,
+    /// ML-DSA (RFC 9881: pure, with an empty context). The payload is the whole message.
+    MlDsa,
 }

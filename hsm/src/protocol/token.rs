@@ -11,6 +11,25 @@ pub enum TokenSelector {
     Label(String),
     /// The token's serial number, padding removed.
     Serial(String),
+    /// Both must match.
+    Both {
+        /// As [`Self::Label`].
+        label: String,
+        /// As [`Self::Serial`].
+        serial: String,
+    },
+}
+
+impl TokenSelector {
+    /// Whether a token describes itself so.
+    #[must_use]
+    pub fn matches(&self, token: &TokenInfo) -> bool {
+        match self {
+            Self::Label(label) => token.label == *label,
+            Self::Serial(serial) => token.serial == *serial,
+            Self::Both { label, serial } => token.label == *label && token.serial == *serial,
+        }
+    }
 }
 
 impl fmt::Display for TokenSelector {
@@ -18,6 +37,7 @@ impl fmt::Display for TokenSelector {
         match self {
             Self::Label(label) => write!(f, "label {label:?}"),
             Self::Serial(serial) => write!(f, "serial {serial:?}"),
+            Self::Both { label, serial } => write!(f, "label {label:?} and serial {serial:?}"),
         }
     }
 }

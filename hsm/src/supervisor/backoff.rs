@@ -7,6 +7,8 @@ use std::time::Duration;
 pub(super) enum Cause {
     /// The token was absent and no login was tried: starting again costs nothing.
     Absent,
+    /// The token signed and then went away: it is looked for as from the start.
+    Lost,
     /// Everything else.
     Failure,
 }
@@ -33,6 +35,10 @@ impl Backoff {
                 self.absences = self.absences.saturating_add(1);
                 doubled(self.absences, ABSENT_MOST)
             }
+            Cause::Lost => {
+                self.absences = 1;
+                FIRST
+            }
             Cause::Failure if lived >= LIVED => {
                 *self = Self::default();
                 Duration::ZERO
@@ -57,7 +63,7 @@ fn doubled(nth: u32, most: Duration) -> Duration {
 mod tests {
     use std::time::Duration;
 
-    use super::{Backoff, Cause};
+    use super::{Backoff, Cause, FIRST};
 
     const SHORT: Duration = Duration::from_secs(1);
 
@@ -74,6 +80,18 @@ mod tests {
             pauses(Cause::Absent, SHORT),
             [100, 200, 400, 800, 1000, 1000, 1000, 1000, 1000, 1000, 1000]
         );
+    }
+
+    #[test]
+    fn a_token_that_comes_and_goes_is_looked_for_as_quickly_each_time() {
+        let mut backoff = Backoff::default();
+        for _ in 0..100 {
+            assert_eq!(backoff.pause(Cause::Lost, SHORT, 0.0), FIRST);
+            for pause in [200, 400, 800, 1000] {
+                let pause = Duration::from_millis(pause);
+                assert_eq!(backoff.pause(Cause::Absent, SHORT, 0.0), pause);
+            }
+        }
     }
 
     #[test]

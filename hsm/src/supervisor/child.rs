@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixStream as StdUnixStream, process::CommandExt},
+    },
     path::Path,
     process::{Child as StdChild, Command, ExitStatus, Stdio},
     thread,
@@ -41,7 +44,9 @@ impl Child {
         command
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
-            .stderr(Stdio::inherit());
+            .stderr(Stdio::inherit())
+            // A Ctrl-C at a terminal is for us: what is in flight is finished first.
+            .process_group(0);
         let (started, start) = oneshot::channel();
         let (ended_sender, ended) = oneshot::channel();
         thread::Builder::new()

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     future::Future,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Launch, LoginGate, LoginOutcome, LoginPermit, TokenSpec, TokenState, View,
-    backoff::{Backoff, Cause},
-    child::Child,
+    LoginGate, LoginOutcome, LoginPermit, Tally, TokenSpec, TokenState, View,
+    backoff::Backoff,
+    end::WorkerEnd,
+    process::{Process, Started},
 };
 use crate::{
-    client::{Connection, ConnectionError, Generation, Greeting, chain},
-    protocol::{LoginAnswer, NoToken, TokenInfo},
+    client::{Connection, Generation, GreetError, Greeting, HsmError, Lost, chain},
+    protocol::{LoginAnswer, TokenInfo},
 };
 
 /// What the worker's own watchdog gets on top of the hang limit before it is killed from outside.
@@ -36,44 +37,9 @@ pub(super) struct Supervision {
     pub(super) gate: Arc<dyn LoginGate>,
     pub(super) view: watch::Sender<View>,
     pub(super) state: watch::Sender<TokenState>,
+    pub(super) tally: Arc<Mutex<Tally>>,
     pub(super) retry: Arc<Notify>,
     pub(super) stop: CancellationToken,
-}
-
-/// Why there is no worker any more.
-enum End {
-    /// Told to stop.
-    Stopped,
-    /// Another one follows.
-    Because {
-        /// Shown until it does.
-        state: TokenState,
-        /// How long to wait.
-        cause: Cause,
-    },
-}
-
-impl End {
-    fn failed(why: impl Into<String>) -> Self {
-        Self::Because {
-            state: TokenState::Restarting { why: why.into() },
-            cause: Cause::Failure,
-        }
-    }
-
-    fn misconfigured(why: impl Into<String>) -> Self {
-        Self::Because {
-            state: TokenState::Misconfigured { why: why.into() },
-            cause: Cause::Failure,
-        }
-    }
-
-    fn absent(why: impl Into<String>) -> Self {
-        Self::Because {
-            state: TokenState::AwaitingToken { why: why.into() },
-            cause: Cause::Absent,
-        }
-    }
 }
 
 impl Supervision {
@@ -84,12 +50,13 @@ impl Supervision {
         while !self.stop.is_cancelled() {
             generation = generation.wrapping_add(1);
             let started = Instant::now();
-            let End::Because { state, cause } = self.one_worker(Generation(generation)).await
-            else {
+            let (end, had_signed) = self.one_worker(Generation(generation)).await;
+            self.tally().ended(&end);
+            if end == WorkerEnd::Stopped {
                 break;
-            };
-            let pause = backoff.pause(cause, started.elapsed(), fastrand::f64());
-            self.show(state, None);
+            }
+            let pause = backoff.pause(end.cause(had_signed), started.elapsed(), fastrand::f64());
+            self.show(end.state(&self.spec.token), None);
             tokio::select! {
                 () = sleep(pause) => {}
                 () = self.retry.notified() => {}
@@ -99,32 +66,33 @@ impl Supervision {
         self.show(TokenState::Stopped, None);
     }
 
-    /// From start to end of one worker process.
-    async fn one_worker(&self, generation: Generation) -> End {
-        let Launch::Child {
-            program,
-            module,
-            env,
-        } = &self.spec.launch;
-        let (child, socket) = match Child::start(program, module, env).await {
-            Ok(started) => started,
-            Err(error) => {
-                return End::misconfigured(format!(
-                    "failed to start {}: {error}",
-                    program.display()
-                ));
-            }
+    /// From start to end of one worker, and whether it made a signature.
+    async fn one_worker(&self, generation: Generation) -> (WorkerEnd, bool) {
+        let started = tokio::select! {
+            started = Process::start(&self.spec.launch) => started,
+            () = self.stop.cancelled() => return (WorkerEnd::Stopped, false),
         };
-        let pid = child.pid();
-        info!(token = self.spec.name, pid, "started the HSM worker");
-        let end = self.converse(socket, generation).await;
-        let exit = child.end(PATIENCE).await;
-        info!(token = self.spec.name, pid, exit, "the HSM worker ended");
-        end
+        let Started { process, socket } = match started {
+            Ok(started) => started,
+            Err(end) => return (end, false),
+        };
+        self.tally().started();
+        let token = &self.spec.name;
+        info!(token, worker = %process, "started the HSM worker");
+        let (end, had_signed) = self.converse(socket, generation).await;
+        // Whoever asks from now on waits for the next worker.
+        self.view.send_replace(View {
+            state: end.state(&self.spec.token),
+            connection: None,
+        });
+        let worker = process.to_string();
+        let status = process.end(PATIENCE).await;
+        info!(token, worker, status, why = %end, "the HSM worker ended");
+        (end.with_status(status), had_signed)
     }
 
     /// Everything said on one socket, which is closed when this returns.
-    async fn converse(&self, socket: UnixStream, generation: Generation) -> End {
+    async fn converse(&self, socket: UnixStream, generation: Generation) -> (WorkerEnd, bool) {
         let TokenSpec {
             token,
             sessions,
@@ -134,19 +102,21 @@ impl Supervision {
         let greeting = Connection::greet(socket, generation, token.clone(), *sessions, *hang_after);
         let greeting = tokio::select! {
             greeting = timeout(*hang_after + MARGIN, greeting) => greeting,
-            () = self.stop.cancelled() => return End::Stopped,
+            () = self.stop.cancelled() => return (WorkerEnd::Stopped, false),
         };
-        match greeting {
-            Err(_elapsed) => End::failed("it did not answer the greeting"),
-            Ok(Err(error @ ConnectionError::Frame(_))) => End::misconfigured(chain(&error)),
-            Ok(Err(error)) => End::failed(chain(&error)),
-            Ok(Ok(Greeting::NotFound(why))) => self.no_token(why),
+        let end = match greeting {
+            Err(_elapsed) => WorkerEnd::Unresponsive,
+            Ok(Err(GreetError::Frame(error))) => WorkerEnd::Incomprehensible { why: chain(&error) },
+            Ok(Err(GreetError::Closed | GreetError::Io(_))) => WorkerEnd::crashed(),
+            Ok(Ok(Greeting::NotFound(why))) => WorkerEnd::NoToken(why),
+            Ok(Ok(Greeting::Ended(ending))) => WorkerEnd::Said(ending),
             Ok(Ok(Greeting::Found { connection, token })) => {
                 let Err(end) = self.serve(&connection, token).await;
                 connection.close();
-                end
+                return (end, connection.has_signed());
             }
-        }
+        };
+        (end, false)
     }
 
     /// Logs in, hands the connection out and watches it.
@@ -154,11 +124,11 @@ impl Supervision {
         &self,
         connection: &Arc<Connection>,
         token: TokenInfo,
-    ) -> Result<Infallible, End> {
+    ) -> Result<Infallible, WorkerEnd> {
         let info = self.log_in(connection, token).await?;
         self.show(TokenState::Ready { info }, Some(Arc::clone(connection)));
         let end = self.watch(connection).await;
-        if matches!(end, Err(End::Stopped)) {
+        if matches!(end, Err(WorkerEnd::Stopped)) {
             // No new request; the state says so only when the worker is gone.
             self.view.send_replace(View {
                 state: TokenState::Stopped,
@@ -171,13 +141,13 @@ impl Supervision {
     }
 
     /// Until the worker ends, hangs, or is told to stop.
-    async fn watch(&self, connection: &Connection) -> Result<Infallible, End> {
+    async fn watch(&self, connection: &Connection) -> Result<Infallible, WorkerEnd> {
         let grace = self.spec.hang_after + MARGIN;
         let mut tick = interval(Duration::from_secs(1));
         loop {
             self.unless_over(connection, tick.tick()).await?;
             if connection.overdue(TokioInstant::now(), grace) {
-                return Err(End::failed("it hung, and its own watchdog did not end it"));
+                return Err(WorkerEnd::Unresponsive);
             }
         }
     }
@@ -187,80 +157,66 @@ impl Supervision {
         &self,
         connection: &Connection,
         mut token: TokenInfo,
-    ) -> Result<TokenInfo, End> {
+    ) -> Result<TokenInfo, WorkerEnd> {
         loop {
             let permit = self
                 .unless_over(connection, self.gate.permit(&token))
                 .await?;
-            let why = match permit {
-                Err(refused) => refused.why,
-                Ok(permit) => match self.try_login(connection, &token, permit).await? {
-                    None => return Ok(token),
-                    Some(why) => why,
-                },
+            let tried = match permit {
+                Err(refused) => Tried::Refused(refused.why),
+                Ok(permit) => self.try_login(connection, &token, permit).await?,
             };
-            self.show(TokenState::LoginRefused { why }, None);
+            let (Tried::Refused(why) | Tried::Not(why)) = &tried else {
+                return Ok(token);
+            };
+            let state = TokenState::LoginRefused { why: why.clone() };
+            self.show(state, None);
             self.unless_over(connection, self.retry.notified()).await?;
+            if let Tried::Not(why) = tried {
+                return Err(WorkerEnd::LoginNotTried { why });
+            }
             let deadline = TokioInstant::now() + self.spec.hang_after + MARGIN;
-            token = connection
-                .describe(deadline)
-                .await
-                .map_err(|error| End::failed(error.to_string()))?;
+            token = match connection.describe(deadline).await {
+                Ok(token) => token,
+                Err(error) => return Err(unanswered(connection, error).await),
+            };
         }
     }
 
-    /// One `C_Login`, its outcome recorded whatever happens; not interrupted by a stop, for the record's sake. `Some`: why there is no login now.
+    /// One `C_Login`, its outcome recorded whatever happens; not interrupted by a stop, for the record's sake.
     async fn try_login(
         &self,
         connection: &Connection,
         token: &TokenInfo,
         permit: LoginPermit,
-    ) -> Result<Option<String>, End> {
+    ) -> Result<Tried, WorkerEnd> {
         let LoginPermit { pin, version } = permit;
         let deadline = TokioInstant::now() + self.spec.hang_after + MARGIN;
         let answer = connection.login(pin, deadline).await;
         let (outcome, result) = match answer {
-            Ok(LoginAnswer::Accepted) => (LoginOutcome::Accepted, Ok(None)),
+            Ok(LoginAnswer::Accepted) => (LoginOutcome::Accepted, Ok(Tried::Accepted)),
             Ok(LoginAnswer::Rejected { locked, code }) => {
                 warn!(token = self.spec.name, %code, locked, "the token rejected the PIN");
                 (
                     LoginOutcome::Rejected { locked },
-                    Ok(Some(code.to_string())),
+                    Ok(Tried::Refused(code.to_string())),
                 )
             }
-            Ok(LoginAnswer::NotTried { why }) => (LoginOutcome::NotTried, Ok(Some(why))),
+            Ok(LoginAnswer::NotTried { why }) => (LoginOutcome::NotTried, Ok(Tried::Not(why))),
             Ok(LoginAnswer::Unclear(code)) => {
-                (LoginOutcome::Unknown, Err(End::failed(code.to_string())))
+                let why = code.to_string();
+                (LoginOutcome::Unknown, Err(WorkerEnd::LoginUnclear { why }))
             }
-            Err(error) => (LoginOutcome::Unknown, Err(End::failed(error.to_string()))),
+            Err(error) => (
+                LoginOutcome::Unknown,
+                Err(unanswered(connection, error).await),
+            ),
         };
         self.gate.record(token, &version, outcome).await;
         result
     }
 
-    fn no_token(&self, why: NoToken) -> End {
-        let selector = &self.spec.token;
-        match why {
-            NoToken::Module { why } => {
-                End::misconfigured(format!("failed to load the PKCS#11 module: {why}"))
-            }
-            NoToken::Initialize(code) => End::absent(code.to_string()),
-            NoToken::Absent { seen } if seen.is_empty() => {
-                End::absent(format!("no token with {selector}; the module shows none"))
-            }
-            NoToken::Absent { seen } => End::absent(format!(
-                "no token with {selector}; the module shows {}",
-                seen.join(", ")
-            )),
-            NoToken::Several { serials } => End::misconfigured(format!(
-                "several tokens have {selector}; select one by its serial number: {}",
-                serials.join(", ")
-            )),
-            NoToken::Sessions(code) => End::absent(code.to_string()),
-        }
-    }
-
-    /// One log line per transition.
+    /// One log line and one count per transition.
     fn show(&self, state: TokenState, connection: Option<Arc<Connection>>) {
         self.view.send_replace(View {
             state: state.clone(),
@@ -270,10 +226,15 @@ impl Supervision {
             let changed = *shown != state;
             if changed {
                 info!(token = self.spec.name, from = shown.name(), to = state.name(), state = %state, "token");
+                self.tally().entered(&state);
                 *shown = state;
             }
             changed
         });
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for `wanted`, unless the connection ends or all is told to stop.
@@ -281,11 +242,51 @@ impl Supervision {
         &self,
         connection: &Connection,
         wanted: impl Future<Output = T>,
-    ) -> Result<T, End> {
+    ) -> Result<T, WorkerEnd> {
         tokio::select! {
             value = wanted => Ok(value),
-            why = connection.lost() => Err(End::failed(why)),
-            () = self.stop.cancelled() => Err(End::Stopped),
+            lost = connection.lost() => Err(ended(lost)),
+            () = self.stop.cancelled() => Err(WorkerEnd::Stopped),
         }
+    }
+}
+
+/// What became of a permit.
+enum Tried {
+    Accepted,
+    /// By the gate or the token; another PIN may do better.
+    Refused(String),
+    /// The token's flags forbid it.
+    Not(String),
+}
+
+fn ended(lost: Lost) -> WorkerEnd {
+    match lost {
+        Lost::Said(ending) => WorkerEnd::Said(ending),
+        Lost::Closed | Lost::Broken(_) | Lost::ByUs => WorkerEnd::crashed(),
+        Lost::Incomprehensible(why) => WorkerEnd::Incomprehensible { why },
+    }
+}
+
+/// No answer to a question about the login: because the worker ended, hung, or asked the token in vain.
+async fn unanswered(connection: &Connection, error: HsmError) -> WorkerEnd {
+    match error {
+        HsmError::WorkerLost { .. } => ended(connection.lost().await),
+        HsmError::TimedOut | HsmError::Overloaded => WorkerEnd::Unresponsive,
+        HsmError::WrongAnswer | HsmError::BadRequest { .. } => WorkerEnd::Incomprehensible {
+            why: error.to_string(),
+        },
+        HsmError::Unavailable { .. }
+        | HsmError::TokenFailed(_)
+        | HsmError::LoginRefused { .. }
+        | HsmError::Misconfigured { .. }
+        | HsmError::KeyNotFound { .. }
+        | HsmError::SeveralKeys { .. }
+        | HsmError::AlwaysAuthenticate(_)
+        | HsmError::KeyType(_)
+        | HsmError::MechanismRefused { .. }
+        | HsmError::TokenRefused(_) => WorkerEnd::LoginUnclear {
+            why: error.to_string(),
+        },
     }
 }

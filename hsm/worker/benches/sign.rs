@@ -29,7 +29,7 @@ use hsm::{
     Mechanism, Pin, Token, TokenInfo, TokenSelector, TokenSpec,
 };
 use serde_json::{Value, json};
-use softhsm_test_helpers::{KeyKind, SoftHsm, TestToken};
+use softhsm_test_helpers::{KeyKind, Store, TestToken};
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -73,7 +73,7 @@ fn main() -> Result<(), Failed> {
         .ok()
         .map_or(Ok(2.0), |seconds| seconds.parse())?;
     let length = Duration::from_secs_f64(seconds);
-    let token = SoftHsm::new()?.make_token("bench")?;
+    let token = Store::new()?.make_token("bench")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -2,9 +2,10 @@
 
 use std::{
     io::{self, Write},
+    mem,
     os::unix::net::UnixStream,
     sync::{
-        Mutex, PoisonError, TryLockError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     thread,
@@ -27,25 +28,29 @@ pub(crate) struct Counters {
 /// The writing half of the socket and the client's credit.
 #[derive(Debug)]
 pub(crate) struct Answers {
+    socket: UnixStream,
     out: Mutex<Out>,
     granted: AtomicU32,
     unanswered: AtomicU32,
     pub(crate) counters: Counters,
 }
 
-#[derive(Debug)]
+/// What is to be written. Never locked during a write.
+#[derive(Debug, Default)]
 struct Out {
-    socket: UnixStream,
     buffer: BytesMut,
+    /// An empty buffer, for the next one while this one is written.
+    spare: BytesMut,
+    /// A thread writes, and will take along what is appended meanwhile.
+    writing: bool,
+    greeted: bool,
 }
 
 impl Answers {
     pub(crate) fn new(socket: UnixStream) -> Self {
         Self {
-            out: Mutex::new(Out {
-                socket,
-                buffer: BytesMut::new(),
-            }),
+            socket,
+            out: Mutex::default(),
             granted: AtomicU32::new(0),
             unanswered: AtomicU32::new(0),
             counters: Counters::default(),
@@ -57,10 +62,10 @@ impl Answers {
         if let HelloReply::Found { credit, .. } = reply {
             self.granted.store(u32::from(*credit), Ordering::SeqCst);
         }
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        let Out { socket, buffer } = &mut *out;
-        append_hello(buffer, reply).map_err(io::Error::other)?;
-        flush(socket, buffer)
+        let mut out = self.lock();
+        append_hello(&mut out.buffer, reply).map_err(io::Error::other)?;
+        out.greeted = true;
+        self.write(out)
     }
 
     /// The requests that may be unanswered at once.
@@ -77,16 +82,34 @@ impl Answers {
     pub(crate) fn send(&self, id: u32, outcome: Result<Answer, Failure>) {
         // Before the write: the client may use the place as soon as it has read.
         self.unanswered.fetch_sub(1, Ordering::SeqCst);
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        let Out { socket, buffer } = &mut *out;
+        let mut out = self.lock();
         let response = FromWorker::Response { id, outcome };
-        let written = append(buffer, &response)
+        let written = append(&mut out.buffer, &response)
             .map_err(io::Error::other)
-            .and_then(|()| flush(socket, buffer));
+            .and_then(|()| self.write(out));
         if let Err(error) = written {
             eprintln!("pkcs11-hsm-worker: failed to answer: {error}");
             signal_hook::low_level::exit(0);
         }
+    }
+
+    /// Writes what there is, and what comes while it does. Several answers at a time cost one call.
+    fn write<'a>(&'a self, mut out: MutexGuard<'a, Out>) -> io::Result<()> {
+        if out.writing {
+            return Ok(());
+        }
+        out.writing = true;
+        while !out.buffer.is_empty() {
+            let next = mem::take(&mut out.spare);
+            let mut batch = mem::replace(&mut out.buffer, next);
+            drop(out);
+            (&self.socket).write_all(&batch)?;
+            batch.clear();
+            out = self.lock();
+            out.spare = batch;
+        }
+        out.writing = false;
+        Ok(())
     }
 
     /// Says why, if the socket can be had soon, and ends the process without running anything of the library's:
@@ -94,32 +117,31 @@ impl Answers {
     pub(crate) fn end(&self, ending: Ending) -> ! {
         eprintln!("pkcs11-hsm-worker: {ending}");
         let code = ending.exit_code();
-        let words = FromWorker::Ending(ending);
         for _ in 0..LAST_TRIES {
-            let mut out = match self.out.try_lock() {
-                Ok(out) => out,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => {
-                    thread::sleep(Duration::from_millis(1));
-                    continue;
-                }
+            let mut out = self.lock();
+            if out.writing {
+                drop(out);
+                thread::sleep(Duration::from_millis(1));
+                continue;
+            }
+            let appended = if out.greeted {
+                append(&mut out.buffer, &FromWorker::Ending(ending))
+            } else {
+                append_hello(&mut out.buffer, &HelloReply::Ended(ending))
             };
-            let Out { socket, buffer } = &mut *out;
             // Whether the words arrive is up to the client; the exit code says the same.
-            let said = socket.set_nonblocking(true).is_ok() && append(buffer, &words).is_ok();
-            if said {
-                drop(flush(socket, buffer));
+            if appended.is_ok() && self.socket.set_nonblocking(true).is_ok() {
+                drop((&self.socket).write_all(&out.buffer));
             }
             break;
         }
         signal_hook::low_level::exit(code)
     }
+
+    /// Nothing here leaves the value half-changed, and a panic ends the process anyway.
+    fn lock(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 const LAST_TRIES: u32 = 50;
-
-fn flush(socket: &mut UnixStream, buffer: &mut BytesMut) -> io::Result<()> {
-    let written = socket.write_all(buffer);
-    buffer.clear();
-    written
-}

@@ -2,12 +2,13 @@
 //!
 //! It serves one client on the socket that it inherits as its standard input and is crash-only: it never
 //! re-initialises the library, never logs out and never finalises. When something needs that, it ends, and the
-//! client starts another.
+//! client starts another. As a sidecar it listens, and starts itself once per connection.
 
 mod answers;
 mod hardening;
 mod job;
 mod key;
+mod listen;
 mod login;
 mod mechanism;
 mod pool;
@@ -31,16 +32,37 @@ enum Command {
         #[arg(long)]
         module: PathBuf,
     },
+    /// Serve every client that connects to a Unix socket, each with a worker process of its own, until SIGTERM.
+    ///
+    /// The socket's file has mode 0600. Environment variables are handed to the workers.
+    Listen {
+        /// The PKCS#11 library that the workers load.
+        #[arg(long)]
+        module: PathBuf,
+        /// Where to listen.
+        #[arg(long)]
+        socket: PathBuf,
+        /// The one user who may connect; the socket is given to it. Default: the user of this process, and root.
+        #[arg(long)]
+        allow_uid: Option<u32>,
+    },
 }
 
 fn main() -> ExitCode {
-    let Command::Serve { module } = Command::parse();
+    let command = Command::parse();
     // Nothing may outlive a panic: a process with a dead session thread would look alive.
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("pkcs11-hsm-worker: {panic}");
         signal_hook::low_level::exit(101);
     }));
-    let result = hardening::harden().and_then(|()| serve::serve(&module));
+    let result = match command {
+        Command::Serve { module } => hardening::harden().and_then(|()| serve::serve(&module)),
+        Command::Listen {
+            module,
+            socket,
+            allow_uid,
+        } => listen::listen(&socket, module, allow_uid),
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

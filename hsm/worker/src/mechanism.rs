@@ -4,6 +4,7 @@ use cryptoki::{
     error::Error,
     mechanism::{
         Mechanism as Pkcs11Mechanism, MechanismType,
+        dsa::{HedgeType, SignAdditionalContext},
         eddsa::{EddsaParams, EddsaSignatureScheme},
         rsa::{PkcsMgfType, PkcsPssParams},
     },
@@ -51,13 +52,18 @@ impl Input {
                     digest.iter().copied().take(curve.field_octets()).collect(),
                 ))
             }
-            (KeyAlgorithm::Ed25519, Mechanism::Ed25519) => Ok(Self(payload.to_vec())),
+            (KeyAlgorithm::Ed25519, Mechanism::Ed25519)
+            | (KeyAlgorithm::MlDsa(_), Mechanism::MlDsa) => Ok(Self(payload.to_vec())),
             (
-                KeyAlgorithm::Rsa { .. } | KeyAlgorithm::Ec(_) | KeyAlgorithm::Ed25519,
+                KeyAlgorithm::Rsa { .. }
+                | KeyAlgorithm::Ec(_)
+                | KeyAlgorithm::Ed25519
+                | KeyAlgorithm::MlDsa(_),
                 Mechanism::RsaPkcs1(_)
                 | Mechanism::RsaPss(_)
                 | Mechanism::Ecdsa(_)
-                | Mechanism::Ed25519,
+                | Mechanism::Ed25519
+                | Mechanism::MlDsa,
             ) => Err(Failure::MechanismRefused {
                 why: format!("{mechanism:?} does not fit a key of type {algorithm}"),
             }),
@@ -112,6 +118,10 @@ pub(crate) fn sign(
         Mechanism::Ed25519 => {
             Pkcs11Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519))
         }
+        // RFC 9881, section 3: pure ML-DSA with an empty context; hedged where the token can (FIPS 204, section 3.4).
+        Mechanism::MlDsa => {
+            Pkcs11Mechanism::MlDsa(SignAdditionalContext::new(HedgeType::Preferred, None))
+        }
     };
     let raw = session
         .sign(&mechanism, key, &input.0)
@@ -123,11 +133,12 @@ pub(crate) fn sign(
         }
         KeyAlgorithm::Ec(curve) => octets == 2 * curve.field_octets(),
         KeyAlgorithm::Ed25519 => octets == 64,
+        KeyAlgorithm::MlDsa(set) => octets == set.signature_octets(),
     };
     let malformed = NotSigned::Malformed { octets };
     match algorithm {
         _ if !right => Err(malformed),
-        KeyAlgorithm::Rsa { .. } | KeyAlgorithm::Ed25519 => Ok(raw),
+        KeyAlgorithm::Rsa { .. } | KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa(_) => Ok(raw),
         KeyAlgorithm::Ec(curve) => ecdsa_sig_value(curve, &raw).ok_or(malformed),
     }
 }

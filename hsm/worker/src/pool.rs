@@ -6,22 +6,16 @@ use std::{
     num::NonZeroU16,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU16, Ordering},
     },
     thread,
 };
 
-use cryptoki::{error::Error, session::Session};
+use cryptoki::session::Session;
 use hsm::protocol::{HelloReply, KeyIdentity, KeyNumber, NoToken};
 
 use self::session::SessionThread;
-use crate::{
-    answers::Answers,
-    job::Job,
-    recovery::{Remedy, code, remedy},
-    token::Token,
-    watchdog::Watchdog,
-};
+use crate::{answers::Answers, job::Job, recovery::code, token::Token, watchdog::Watchdog};
 
 /// Sessions that are open before anything is asked.
 pub(crate) struct Sessions {
@@ -29,31 +23,43 @@ pub(crate) struct Sessions {
     /// (the last one closed does). A token with a single session has none.
     anchor: Option<Session>,
     signing: Vec<Session>,
+    /// As many as there shall be once the token has them to spare.
+    wanted: u16,
 }
 
-/// Opens the anchor and as many sessions as wanted and possible; one is enough.
+/// Opens the anchor and as many sessions as wanted and possible; one is enough for a start.
 pub(crate) fn open(token: &Token, wanted: Option<NonZeroU16>) -> Result<Sessions, NoToken> {
     let first = token
         .open()
         .map_err(|error| NoToken::Sessions(code(&error)))?;
+    let size = size(wanted, token.info.max_sessions);
     let mut signing = Vec::new();
-    for _ in 0..size(wanted, token.info.max_sessions) {
+    for _ in 0..size {
         match token.open() {
             Ok(session) => signing.push(session),
-            // Other users of the token hold the rest.
-            Err(error) if remedy(&error) == Remedy::Wait => break,
-            Err(error) => return Err(NoToken::Sessions(code(&error))),
+            // Other users of the token hold the rest. What the code is does not matter: one session works.
+            Err(error) => {
+                eprintln!(
+                    "pkcs11-hsm-worker: {} of {size} sessions: {}",
+                    signing.len(),
+                    code(&error)
+                );
+                break;
+            }
         }
     }
+    let wanted = size.max(1);
     if signing.is_empty() {
         return Ok(Sessions {
             anchor: None,
             signing: vec![first],
+            wanted,
         });
     }
     Ok(Sessions {
         anchor: Some(first),
         signing,
+        wanted,
     })
 }
 
@@ -74,7 +80,8 @@ const DEFAULT_SESSIONS: u16 = 4;
 pub(crate) struct Shared {
     token: Arc<Token>,
     answers: Arc<Answers>,
-    sessions: u16,
+    /// Sessions open for signing.
+    open: AtomicU16,
     /// Whether giving a session up leaves the login in place.
     anchored: bool,
     logged_in: AtomicBool,
@@ -116,20 +123,26 @@ pub(crate) fn run(
     answers: &Arc<Answers>,
     watchdog: &Watchdog,
 ) -> std::io::Result<()> {
-    let Sessions { anchor, signing } = sessions;
+    let Sessions {
+        anchor,
+        signing,
+        wanted,
+    } = sessions;
     let count = u16::try_from(signing.len()).unwrap_or(u16::MAX);
     let info = token.info.clone();
     let shared = Arc::new(Shared {
         token,
         answers: Arc::clone(answers),
-        sessions: count,
+        open: AtomicU16::new(count),
         anchored: anchor.is_some(),
         logged_in: AtomicBool::new(false),
         had_keys: AtomicBool::new(false),
         keys: Mutex::default(),
     });
     let mut threads = Vec::new();
-    for (number, session) in signing.into_iter().enumerate() {
+    let mut signing = signing.into_iter();
+    for number in 0..wanted {
+        let session = signing.next();
         let thread = SessionThread::new(Arc::clone(&shared), session, watchdog.seat());
         let jobs = jobs.clone();
         let builder = thread::Builder::new().name(format!("session-{number}"));
@@ -139,7 +152,7 @@ pub(crate) fn run(
     answers.hello(&HelloReply::Found {
         token: info,
         sessions: count,
-        credit: count.saturating_mul(2),
+        credit: wanted.saturating_mul(2),
     })?;
     for thread in threads {
         // Threads end only with the process, which the reader or the panic hook ends.
@@ -147,11 +160,6 @@ pub(crate) fn run(
     }
     drop(anchor);
     Ok(())
-}
-
-/// Whether the code says that the session count or memory is exhausted.
-fn exhausted(error: &Error) -> bool {
-    remedy(error) == Remedy::Wait
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crossbeam_channel::Sender;
-use hsm::protocol::{Ask, Ending, Hello, Inbox, Request};
+use hsm::protocol::{Ask, Ending, Hello, HelloReply, Inbox, NoToken, Request};
 use zeroize::Zeroize;
 
 use crate::{answers::Answers, job::Job};
@@ -44,9 +44,13 @@ impl Reader {
             match self.inbox.hello::<Hello>() {
                 Ok(Some(greeting)) => break greeting,
                 Ok(None) => self.read(),
-                Err(error) => self.answers.end(Ending::Protocol {
-                    why: error.to_string(),
-                }),
+                Err(error) => {
+                    let why = error.to_string();
+                    // A peer of another version understands this much: our version.
+                    let refused = NoToken::Refused { why: why.clone() };
+                    drop(self.answers.hello(&HelloReply::NotFound(refused)));
+                    self.answers.end(Ending::Protocol { why })
+                }
             }
         };
         if hello.send(greeting).is_err() {

@@ -5,12 +5,15 @@ use std::path::Path;
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
     error::{Error, RvError},
+    mechanism::{MechanismInfo, MechanismType},
     session::Session,
     slot::{Limit, Slot, TokenInfo as Pkcs11TokenInfo},
 };
-use hsm::protocol::{NoToken, PinFlags, TokenInfo, TokenSelector};
+use hsm::protocol::{
+    Curve, Hash, KeyAlgorithm, Mechanism, NoToken, PinFlags, TokenInfo, TokenSelector,
+};
 
-use crate::recovery::code;
+use crate::recovery::{Remedy, code, remedy};
 
 /// A token in its slot.
 #[derive(Debug)]
@@ -29,10 +32,10 @@ impl Token {
         })?;
         module
             .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
-            .map_err(|error| NoToken::Initialize(code(&error)))?;
+            .map_err(|error| refused(&error))?;
         let slots = module
             .get_slots_with_token()
-            .map_err(|error| NoToken::Initialize(code(&error)))?;
+            .map_err(|error| refused(&error))?;
         let mut seen = Vec::new();
         let mut matching = Vec::new();
         for slot in slots {
@@ -42,11 +45,7 @@ impl Token {
                 Ok(info) if !info.token_initialized() => {}
                 Ok(info) => {
                     let info = described(&info);
-                    let found = match selector {
-                        TokenSelector::Label(label) => info.label == *label,
-                        TokenSelector::Serial(serial) => info.serial == *serial,
-                    };
-                    if found {
+                    if selector.matches(&info) {
                         matching.push((slot, info));
                     } else {
                         seen.push(format!("{:?}", info.label));
@@ -74,6 +73,27 @@ impl Token {
             .map(|info| described(&info))
     }
 
+    /// What the token says that it can do with keys of this type. Says it nothing, that is no reason not to try.
+    pub(crate) fn mechanisms(&self, algorithm: KeyAlgorithm) -> Vec<Mechanism> {
+        let hashes = [Hash::Sha256, Hash::Sha384, Hash::Sha512];
+        let each = |mechanism: fn(Hash) -> Mechanism| hashes.map(mechanism).to_vec();
+        let candidates = match algorithm {
+            KeyAlgorithm::Rsa { .. } => vec![
+                (MechanismType::RSA_PKCS, each(Mechanism::RsaPkcs1)),
+                (MechanismType::RSA_PKCS_PSS, each(Mechanism::RsaPss)),
+            ],
+            KeyAlgorithm::Ec(_) => vec![(MechanismType::ECDSA, each(Mechanism::Ecdsa))],
+            KeyAlgorithm::Ed25519 => vec![(MechanismType::EDDSA, vec![Mechanism::Ed25519])],
+            KeyAlgorithm::MlDsa(_) => vec![(MechanismType::ML_DSA, vec![Mechanism::MlDsa])],
+        };
+        let offered = candidates.into_iter().filter(|(kind, _)| {
+            self.module
+                .get_mechanism_info(self.slot, *kind)
+                .is_ok_and(|info| info.sign() && fits(algorithm, &info))
+        });
+        offered.flat_map(|(_, mechanisms)| mechanisms).collect()
+    }
+
     /// A new session: read-only, which is all that signing needs, unless the module knows only the other kind.
     pub(crate) fn open(&self) -> Result<Session, Error> {
         match self.module.open_ro_session(self.slot) {
@@ -84,6 +104,33 @@ impl Token {
             result => result,
         }
     }
+}
+
+/// A library that cannot work as we use it is for a person to mend; whatever else it says may pass.
+fn refused(error: &Error) -> NoToken {
+    let code = code(error);
+    match remedy(error) {
+        Remedy::Blocked => NoToken::Module {
+            why: code.to_string(),
+        },
+        Remedy::Retry | Remedy::FindKeyAgain | Remedy::Wait | Remedy::Exit => {
+            NoToken::Initialize(code)
+        }
+    }
+}
+
+/// Only for RSA and ECDSA does the standard say what the sizes mean (bits); some libraries leave them zero.
+fn fits(algorithm: KeyAlgorithm, info: &MechanismInfo) -> bool {
+    let bits = match algorithm {
+        KeyAlgorithm::Rsa { bits } => bits,
+        KeyAlgorithm::Ec(Curve::P256) => 256,
+        KeyAlgorithm::Ec(Curve::P384) => 384,
+        KeyAlgorithm::Ec(Curve::P521) => 521,
+        KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa(_) => return true,
+    };
+    info.max_key_size() == 0
+        || usize::try_from(bits)
+            .is_ok_and(|bits| (info.min_key_size()..=info.max_key_size()).contains(&bits))
 }
 
 const MOST_NAMED: usize = 32;

@@ -112,7 +112,7 @@ impl TestKey {
     /// A certificate signed by its own key: a root.
     ///
     /// # Errors
-    /// SoftHSM refuses to sign.
+    /// The token refuses to sign.
     pub fn self_signed(&self, profile: &CaProfile) -> Result<CaCertificate, Error> {
         let profile = profile.params();
         let certificate = profile.self_signed(self).map_err(Error::Certificate)?;
@@ -128,7 +128,7 @@ impl CaCertificate {
     /// A certificate for `key`, signed on the token by this one's key.
     ///
     /// # Errors
-    /// SoftHSM refuses to sign.
+    /// The token refuses to sign.
     pub fn issue(&self, key: &TestKey, profile: &CaProfile) -> Result<Self, Error> {
         let profile = profile.params();
         let issuer = Issuer::from_params(&self.profile, &self.key);

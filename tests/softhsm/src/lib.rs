@@ -6,10 +6,10 @@
 //! input: never in an argument, never in the environment.
 //!
 //! ```
-//! use softhsm_test_helpers::{CaProfile, KeyKind, SoftHsm};
+//! use softhsm_test_helpers::{CaProfile, KeyKind, Store};
 //!
-//! let softhsm = SoftHsm::new()?;
-//! let token = softhsm.make_token("issuing")?;
+//! let store = Store::new()?;
+//! let token = store.make_token("issuing")?;
 //! let root_key = token.generate_key("root-ca", &[1], KeyKind::P384)?;
 //! let issuing_key = token.generate_key("issuing-ca", &[2], KeyKind::P256)?;
 //! // The root key signs on the token, so the chain is a real one.
@@ -19,23 +19,35 @@
 //! # Ok::<(), softhsm_test_helpers::Error>(())
 //! ```
 //!
+//! A token can also fail as told ([`TestToken::with_faults`]), and stand in a container: as a network HSM, or beside its
+//! worker. With the feature `containers`, which is on unless turned off.
+//!
 //! A program under test is given `token.module()` and `token.env()`, and reads its PIN from `token.pin_file()`.
 //!
 //! SoftHSM 2 must be installed (Debian: `apt-get install softhsm2`). The helper is looked for beside the running
 //! test and built by cargo where it is missing, see [`program`].
 
 mod certificate;
+#[cfg(feature = "containers")]
+mod container;
 mod error;
+mod faults;
 #[doc(hidden)]
 pub mod order;
 pub mod program;
-mod softhsm;
+mod provider;
+mod store;
 mod token;
 
+#[cfg(feature = "containers")]
+pub use self::container::{NetworkHsm, TokenContainer};
 pub use self::{
     certificate::{CaCertificate, CaProfile},
     error::Error,
-    order::KeyKind,
-    softhsm::{SoftHsm, module},
+    faults::FaultyModule,
+    order::{Description, KeyKind},
+    provider::Provider,
+    store::{SoftHsm, Store},
     token::{TestKey, TestToken},
 };
+pub use pkcs11_fault_shim::Function;

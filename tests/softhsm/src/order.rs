@@ -1,8 +1,15 @@
 //! What the helper process is told on its standard input, and what it answers on its standard output, as JSON.
 
-use std::path::PathBuf;
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use serde::{Deserialize, Serialize};
+
+use crate::{Error, program::program};
 
 /// Kinds of key pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +28,25 @@ pub enum KeyKind {
     P521,
     /// Ed25519.
     Ed25519,
+    /// ML-DSA-44: Kryoptic alone.
+    MlDsa44,
+    /// ML-DSA-65: Kryoptic alone.
+    MlDsa65,
+    /// ML-DSA-87: Kryoptic alone.
+    MlDsa87,
+}
+
+/// What a token says about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// `CKF_USER_PIN_COUNT_LOW`: a wrong PIN was tried since the last right one.
+    pub pin_count_low: bool,
+    /// `CKF_USER_PIN_FINAL_TRY`: the next wrong PIN locks the token.
+    pub pin_final_try: bool,
+    /// `CKF_USER_PIN_LOCKED`.
+    pub pin_locked: bool,
+    /// `ulMaxSessionCount`, where there is a limit and it is known.
+    pub most_sessions: Option<u64>,
 }
 
 /// One task. No `Debug`: it carries PINs.
@@ -46,6 +72,18 @@ pub enum Task {
         /// Its user PIN.
         user_pin: String,
     },
+    /// Describe a token.
+    Describe {
+        /// Which.
+        serial: String,
+    },
+    /// Log in.
+    Try {
+        /// Which token.
+        serial: String,
+        /// As the user.
+        user_pin: String,
+    },
     /// Generate a key pair.
     Generate {
         /// Which token.
@@ -59,7 +97,7 @@ pub enum Task {
         /// What kind.
         kind: KeyKind,
     },
-    /// Sign: RSA keys hash with SHA-256 themselves, Ed25519 takes the message, ECDSA gets a digest.
+    /// Sign: RSA keys hash with SHA-256 themselves, Ed25519 and ML-DSA take the message, ECDSA gets a digest.
     Sign {
         /// Which token.
         serial: String,
@@ -81,6 +119,10 @@ pub enum Task {
 pub enum Report {
     /// The token's serial number.
     Made(String),
+    /// The PIN is right.
+    LoggedIn,
+    /// What a token says about itself.
+    Described(Description),
     /// The public half of an RSA key.
     Rsa {
         /// Big-endian.
@@ -88,10 +130,53 @@ pub enum Report {
         /// Big-endian.
         exponent: Vec<u8>,
     },
-    /// The public half of a key on a curve: the uncompressed point.
-    Point(Vec<u8>),
+    /// The public half of another key, as it stands in an SPKI: an uncompressed point, or the key's own octets.
+    Public(Vec<u8>),
     /// A signature as PKCS#11 gives it.
     Signed(Vec<u8>),
     /// It did not work.
     Failed(String),
+}
+
+/// Has the helper process do a task through a library.
+pub(crate) fn run(
+    module: &Path,
+    env: &BTreeMap<String, String>,
+    task: Task,
+) -> Result<Report, Error> {
+    let tool = program("softhsm-test-helpers", "softhsm-token-tool")?;
+    let failed = |source| Error::Run {
+        path: tool.clone(),
+        source,
+    };
+    let order = Order {
+        module: module.into(),
+        task,
+    };
+    let order = serde_json::to_vec(&order).map_err(Error::Answer)?;
+    let mut command = Command::new(&tool);
+    command
+        .env_clear()
+        .envs(env)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(failed)?;
+    let written = child
+        .stdin
+        .take()
+        .map_or(Ok(()), |mut stdin| stdin.write_all(&order));
+    let output = child.wait_with_output().map_err(failed)?;
+    if !output.status.success() {
+        return Err(Error::Ended(output.status));
+    }
+    written.map_err(failed)?;
+    match serde_json::from_slice(&output.stdout).map_err(Error::Answer)? {
+        Report::Failed(why) => Err(Error::Refused(why)),
+        report @ (Report::Made(_)
+        | Report::LoggedIn
+        | Report::Described(_)
+        | Report::Rsa { .. }
+        | Report::Public(_)
+        | Report::Signed(_)) => Ok(report),
+    }
 }

@@ -1,4 +1,4 @@
-//! Finding this workspace's programs from a test of any of its packages.
+//! Finding this workspace's programs and C libraries from a test of any of its packages.
 
 use std::{
     env,
@@ -20,6 +20,19 @@ static BUILDING: Mutex<()> = Mutex::new(());
 /// # Errors
 /// [`Error::Program`] when it is neither there nor can be built.
 pub fn program(package: &str, name: &str) -> Result<PathBuf, Error> {
+    built(package, name, &["--bin", name])
+}
+
+/// The C library `name` of workspace package `package`, found as [`program`] is. It stands beside the running test
+/// itself when the test's package depends on it.
+///
+/// # Errors
+/// [`Error::Program`] when it is neither there nor can be built.
+pub(crate) fn library(package: &str, name: &str) -> Result<PathBuf, Error> {
+    built(package, name, &["--lib"])
+}
+
+fn built(package: &str, name: &str, target: &[&str]) -> Result<PathBuf, Error> {
     let missing = || Error::Program {
         program: name.into(),
         package: package.into(),
@@ -37,7 +50,7 @@ pub fn program(package: &str, name: &str) -> Result<PathBuf, Error> {
     {
         return Ok(found);
     }
-    // Doc tests run from a temporary directory; cargo then says where it has put the program.
+    // Doc tests run from a temporary directory; cargo then says where it has put the file.
     let release = ancestors
         .iter()
         .any(|directory| directory.ends_with("release"));
@@ -50,19 +63,20 @@ pub fn program(package: &str, name: &str) -> Result<PathBuf, Error> {
         "--message-format=json-render-diagnostics",
         "-p",
         package,
-        "--bin",
-        name,
     ]);
+    build.args(target);
     if release {
         build.arg("--release");
     }
     let output = build.output().map_err(|_| missing())?;
     let lines = String::from_utf8_lossy(&output.stdout);
-    let mut built = lines.lines().filter_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        message.get("executable")?.as_str().map(PathBuf::from)
+    let mut files = lines.lines().flat_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+        let files = message.get("filenames").and_then(|files| files.as_array());
+        let paths = files.into_iter().flatten().filter_map(|file| file.as_str());
+        paths.map(PathBuf::from).collect::<Vec<_>>()
     });
-    built.find(|path| path.ends_with(name)).ok_or_else(missing)
+    files.find(|path| path.ends_with(name)).ok_or_else(missing)
 }
 
 fn existing(directory: &Path, name: &str) -> Option<PathBuf> {

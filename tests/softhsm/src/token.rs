@@ -10,14 +10,14 @@ use der::{Encode, Sequence, asn1::UintRef};
 use rcgen::{PublicKeyData, SignatureAlgorithm, SigningKey};
 
 use crate::{
-    Error, KeyKind, SoftHsm,
-    order::{Report, Task},
+    Description, Error, KeyKind, Store,
+    order::{Report, Task, run},
 };
 
 /// A token that exists for one test.
 #[derive(Clone)]
 pub struct TestToken {
-    softhsm: SoftHsm,
+    store: Store,
     label: String,
     serial: String,
     user_pin: String,
@@ -35,14 +35,14 @@ impl fmt::Debug for TestToken {
 
 impl TestToken {
     pub(crate) fn new(
-        softhsm: SoftHsm,
+        store: Store,
         label: String,
         serial: String,
         user_pin: String,
         pin_file: PathBuf,
     ) -> Self {
         Self {
-            softhsm,
+            store,
             label,
             serial,
             user_pin,
@@ -74,28 +74,70 @@ impl TestToken {
         &self.pin_file
     }
 
-    /// SoftHSM's library.
+    /// The provider's library.
     #[must_use]
     pub fn module(&self) -> &Path {
-        self.softhsm.module()
+        self.store.module()
     }
 
     /// What a process must have in its environment to see the token.
     #[must_use]
     pub fn env(&self) -> BTreeMap<String, String> {
-        self.softhsm.env()
+        self.store.env()
     }
 
     /// The store that the token is in.
     #[must_use]
-    pub fn softhsm(&self) -> &SoftHsm {
-        &self.softhsm
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What the token says about itself, in a process of its own.
+    ///
+    /// # Errors
+    /// The token cannot be found.
+    pub fn describe(&self) -> Result<Description, Error> {
+        self.describe_through(self.module(), &self.env())
+    }
+
+    /// Tries a user PIN, in a process of its own. A wrong one costs what it costs at this token.
+    ///
+    /// # Errors
+    /// The token refuses the PIN.
+    pub fn try_pin(&self, pin: &str) -> Result<(), Error> {
+        let task = Task::Try {
+            serial: self.serial.clone(),
+            user_pin: pin.into(),
+        };
+        let Report::LoggedIn = run(self.module(), &self.env(), task)? else {
+            return Err(Error::OtherAnswer);
+        };
+        Ok(())
+    }
+
+    /// Describes the token through this library with this environment.
+    pub(crate) fn describe_through(
+        &self,
+        module: &Path,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Description, Error> {
+        let serial = self.serial.clone();
+        let Report::Described(description) = run(module, env, Task::Describe { serial })? else {
+            return Err(Error::OtherAnswer);
+        };
+        Ok(description)
+    }
+
+    /// [`TestToken::store`] by its former name.
+    #[must_use]
+    pub fn softhsm(&self) -> &Store {
+        &self.store
     }
 
     /// Generates a key pair: private half sensitive and not extractable, for signing only.
     ///
     /// # Errors
-    /// SoftHSM refuses.
+    /// The token refuses.
     pub fn generate_key(&self, label: &str, id: &[u8], kind: KeyKind) -> Result<TestKey, Error> {
         let task = Task::Generate {
             serial: self.serial.clone(),
@@ -104,12 +146,16 @@ impl TestToken {
             id: id.into(),
             kind,
         };
-        let public = match self.softhsm.run(task)? {
-            Report::Point(point) => point,
+        let public = match run(self.module(), &self.env(), task)? {
+            Report::Public(octets) => octets,
             Report::Rsa { modulus, exponent } => {
                 rsa_public_key(&modulus, &exponent).map_err(Error::Encode)?
             }
-            Report::Made(_) | Report::Signed(_) | Report::Failed(_) => {
+            Report::Made(_)
+            | Report::LoggedIn
+            | Report::Described(_)
+            | Report::Signed(_)
+            | Report::Failed(_) => {
                 return Err(Error::OtherAnswer);
             }
         };
@@ -135,6 +181,12 @@ pub struct TestKey {
 }
 
 impl TestKey {
+    /// The token that it is on.
+    #[must_use]
+    pub fn token(&self) -> &TestToken {
+        &self.token
+    }
+
     /// `CKA_LABEL`.
     #[must_use]
     pub fn label(&self) -> &str {
@@ -165,15 +217,31 @@ impl TestKey {
         &self.public
     }
 
-    /// Signs a message on the token: RSA PKCS#1 v1.5 or ECDSA, with SHA-256 (P-384: SHA-384, P-521: SHA-512), or Ed25519. The
-    /// result is what X.509 carries.
+    /// Signs a message on the token: RSA PKCS#1 v1.5 or ECDSA, with SHA-256 (P-384: SHA-384, P-521: SHA-512), Ed25519,
+    /// or ML-DSA, pure and without a context (RFC 9881). The result is what X.509 carries.
     ///
     /// # Errors
-    /// SoftHSM refuses.
+    /// The token refuses.
     pub fn sign_message(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        self.sign_through(self.token.module(), &self.token.env(), message)
+    }
+
+    /// Signs through this library with this environment.
+    pub(crate) fn sign_through(
+        &self,
+        module: &Path,
+        env: &BTreeMap<String, String>,
+        message: &[u8],
+    ) -> Result<Vec<u8>, Error> {
         use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
         let hash = match self.kind {
-            KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 | KeyKind::Ed25519 => None,
+            KeyKind::Rsa2048
+            | KeyKind::Rsa3072
+            | KeyKind::Rsa4096
+            | KeyKind::Ed25519
+            | KeyKind::MlDsa44
+            | KeyKind::MlDsa65
+            | KeyKind::MlDsa87 => None,
             KeyKind::P256 => Some(&SHA256),
             KeyKind::P384 => Some(&SHA384),
             KeyKind::P521 => Some(&SHA512),
@@ -189,7 +257,7 @@ impl TestKey {
                 |hash| digest(hash, message).as_ref().to_vec(),
             ),
         };
-        let Report::Signed(signature) = self.token.softhsm.run(task)? else {
+        let Report::Signed(signature) = run(module, env, task)? else {
             return Err(Error::OtherAnswer);
         };
         if hash.is_none() {
@@ -212,6 +280,9 @@ impl PublicKeyData for TestKey {
             KeyKind::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
             KeyKind::P521 => &rcgen::PKCS_ECDSA_P521_SHA512,
             KeyKind::Ed25519 => &rcgen::PKCS_ED25519,
+            KeyKind::MlDsa44 => &rcgen::PKCS_ML_DSA_44,
+            KeyKind::MlDsa65 => &rcgen::PKCS_ML_DSA_65,
+            KeyKind::MlDsa87 => &rcgen::PKCS_ML_DSA_87,
         }
     }
 }

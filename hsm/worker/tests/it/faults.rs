@@ -1,41 +1,19 @@
 //! What the caller sees when worker, module or token fail.
 
 use std::{
-    io::{Read, Write},
-    num::NonZeroU16,
-    os::{fd::OwnedFd, unix::net::UnixStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
-use hsm::{
-    Fault, Hash, HsmError, KeySelector, Launch, Mechanism, Pin, Token, TokenSelector, TokenSpec,
-    TokenState,
-    protocol::{
-        Answer, Ask, Failure, FromWorker, Hello, HelloReply, Inbox, Request, Wanted, append,
-        append_hello,
-    },
-};
-use softhsm_test_helpers::{KeyKind, TestToken};
+use hsm::{Fault, Hash, HsmError, Launch, Mechanism, Token, TokenSelector, TokenSpec, TokenState};
+use softhsm_test_helpers::KeyKind;
 
-use crate::fixture::{Gate, selector, served, soon, spec, token, until, worker, workers};
+use crate::fixture::{
+    Gate, ready, selector, served, signal, soon, spec, token, until, worker, workers,
+};
 
 const P256: Mechanism = Mechanism::Ecdsa(Hash::Sha256);
-
-fn ready(state: &TokenState) -> bool {
-    matches!(state, TokenState::Ready { .. })
-}
-
-fn signal(name: &str, pid: i32) {
-    let sent = Command::new("kill")
-        .args([name, &pid.to_string()])
-        .status()
-        .unwrap();
-    assert!(sent.success());
-}
 
 #[tokio::test]
 async fn a_killed_worker_is_replaced_and_the_same_key_signs_on() {
@@ -111,7 +89,7 @@ async fn a_token_that_comes_back_signs_with_the_same_key() {
     let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
     hsm.sign(&key, P256, &[7; 32], soon()).await.unwrap();
 
-    token.softhsm().take_away().unwrap();
+    token.store().take_away().unwrap();
     let error = hsm.sign(&key, P256, &[7; 32], soon()).await.unwrap_err();
     assert_eq!(error.fault(), Fault::Passing, "{error:?}");
     until(&hsm, |state| {
@@ -119,7 +97,7 @@ async fn a_token_that_comes_back_signs_with_the_same_key() {
     })
     .await;
 
-    token.softhsm().give_back().unwrap();
+    token.store().give_back().unwrap();
     until(&hsm, ready).await;
     hsm.sign(&key, P256, &[7; 32], soon()).await.unwrap();
 }
@@ -206,161 +184,4 @@ async fn dropping_the_last_handle_ends_the_worker() {
         .await
         .unwrap();
     assert!(workers(&token).is_empty());
-}
-
-/// A worker without our client, and the test's end of its socket.
-struct Alone {
-    child: Child,
-    socket: UnixStream,
-    inbox: Inbox,
-}
-
-impl Alone {
-    fn start(token: &TestToken) -> Self {
-        let (socket, theirs) = UnixStream::pair().unwrap();
-        let mut command = Command::new(worker());
-        command
-            .arg("serve")
-            .arg("--module")
-            .arg(token.module())
-            .env_clear()
-            .envs(token.env());
-        let child = command
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .spawn()
-            .unwrap();
-        Self {
-            child,
-            socket,
-            inbox: Inbox::default(),
-        }
-    }
-
-    fn greet(&mut self, token: &TestToken) {
-        let mut out = BytesMut::new();
-        let selector = TokenSelector::Serial(token.serial().into());
-        append_hello(
-            &mut out,
-            &Hello {
-                token: selector,
-                sessions: NonZeroU16::new(1),
-                hang_after_ms: 30_000,
-            },
-        )
-        .unwrap();
-        self.socket.write_all(&out).unwrap();
-        while self.inbox.hello::<HelloReply>().unwrap().is_none() {
-            self.read();
-        }
-    }
-
-    fn send(&mut self, id: u32, ask: Ask) {
-        let mut out = BytesMut::new();
-        append(&mut out, &Request { id, ask }).unwrap();
-        self.socket.write_all(&out).unwrap();
-    }
-
-    fn next(&mut self) -> FromWorker {
-        loop {
-            if let Some(frame) = self.inbox.frame().unwrap() {
-                return frame;
-            }
-            self.read();
-        }
-    }
-
-    fn ask(&mut self, ask: Ask) -> Result<Answer, Failure> {
-        self.send(1, ask);
-        match self.next() {
-            FromWorker::Response { id: 1, outcome } => outcome,
-            other @ (FromWorker::Response { .. } | FromWorker::Ending(_)) => panic!("{other:?}"),
-        }
-    }
-
-    fn read(&mut self) {
-        let mut octets = [0; 4096];
-        let length = self.socket.read(&mut octets).unwrap();
-        assert_ne!(length, 0, "the worker closed the socket");
-        self.inbox.extend(&octets[..length]);
-    }
-}
-
-#[test]
-fn an_expired_job_never_reaches_the_token() {
-    let token = token("expired");
-    let key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
-    let mut alone = Alone::start(&token);
-    alone.greet(&token);
-    alone
-        .ask(Ask::Login(Pin::new(token.user_pin().into())))
-        .unwrap();
-    let Ok(Answer::Key(found)) = alone.ask(Ask::FindKey(Wanted::Selected(selector(&key)))) else {
-        panic!("no key")
-    };
-    let sign = |deadline_ms| Ask::Sign {
-        key: found.number,
-        mechanism: P256,
-        deadline_ms,
-        payload: vec![7; 32],
-    };
-    assert!(alone.ask(sign(60_000)).is_ok());
-    assert_eq!(alone.ask(sign(0)).unwrap_err(), Failure::Expired);
-    let Ok(Answer::Stats(stats)) = alone.ask(Ask::Stats) else {
-        panic!("no stats")
-    };
-    assert_eq!((stats.signatures, stats.expired, stats.late), (1, 1, 0));
-}
-
-#[test]
-fn nothing_is_signed_before_a_login() {
-    let token = token("login");
-    let mut alone = Alone::start(&token);
-    alone.greet(&token);
-    let wanted = Wanted::Selected(KeySelector::default());
-    assert_eq!(
-        alone.ask(Ask::FindKey(wanted)).unwrap_err(),
-        Failure::NotLoggedIn
-    );
-}
-
-#[test]
-fn a_client_that_sends_beyond_its_credit_is_cut_off() {
-    let token = token("credit");
-    let mut alone = Alone::start(&token);
-    alone.greet(&token);
-    // One session grants two places.
-    let mut out = BytesMut::new();
-    for id in 0..10_000 {
-        append(
-            &mut out,
-            &Request {
-                id,
-                ask: Ask::Describe,
-            },
-        )
-        .unwrap();
-    }
-    // The worker may end before it has read everything.
-    drop(alone.socket.write_all(&out));
-    assert_eq!(alone.child.wait().unwrap().code(), Some(73));
-}
-
-#[test]
-fn the_end_of_the_socket_ends_the_worker() {
-    let token = token("eof");
-    let Alone {
-        mut child,
-        socket,
-        inbox: _,
-    } = Alone::start(&token);
-    drop(socket);
-    assert!(child.wait().unwrap().success());
-}
-
-#[test]
-fn octets_that_are_not_the_protocol_end_the_worker_with_a_code_of_its_own() {
-    let token = token("hostile");
-    let mut alone = Alone::start(&token);
-    alone.socket.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    assert_eq!(alone.child.wait().unwrap().code(), Some(73));
 }

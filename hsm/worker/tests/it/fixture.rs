@@ -3,15 +3,21 @@
 use std::{
     num::NonZeroU16,
     path::PathBuf,
+    process::Command,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use hsm::{
-    BoxFuture, KeySelector, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused, Pin, Token,
-    TokenInfo, TokenSelector, TokenSpec, TokenState,
+use aws_lc_rs::{
+    digest,
+    signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey},
 };
-use softhsm_test_helpers::{SoftHsm, TestKey, TestToken};
+use hsm::{
+    BoxFuture, Fault, Hash, HsmError, Key, KeySelector, Launch, LoginGate, LoginOutcome,
+    LoginPermit, LoginRefused, Mechanism, Pin, Token, TokenInfo, TokenSelector, TokenSpec,
+    TokenState,
+};
+use softhsm_test_helpers::{FaultyModule, Function, Store, TestKey, TestToken};
 
 /// Gives the PIN that it holds and notes everything.
 #[derive(Debug)]
@@ -84,7 +90,7 @@ pub(crate) fn soon() -> Instant {
 }
 
 pub(crate) fn token(label: &str) -> TestToken {
-    SoftHsm::new().unwrap().make_token(label).unwrap()
+    Store::new().unwrap().make_token(label).unwrap()
 }
 
 /// A token served with the right PIN.
@@ -110,9 +116,115 @@ pub(crate) async fn until(token: &Token, wanted: impl FnMut(&TokenState) -> bool
         .clone()
 }
 
-/// The worker processes of a module environment, by process id.
+pub(crate) const P256: Mechanism = Mechanism::Ecdsa(Hash::Sha256);
+const MESSAGE: &[u8] = b"to be signed";
+
+/// Signs the message with a P-256 key.
+pub(crate) async fn sign(hsm: &Token, key: &Key) -> Result<Vec<u8>, HsmError> {
+    let digest = digest::digest(&digest::SHA256, MESSAGE);
+    hsm.sign(key, P256, digest.as_ref(), soon()).await
+}
+
+/// Whether [`sign`] gave what an independent verifier accepts.
+pub(crate) fn verifies(key: &TestKey, signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key.public_octets())
+        .verify(MESSAGE, signature)
+        .is_ok()
+}
+
+/// A token behind the fault-injecting library, a worker for it, and a key that has signed once.
+pub(crate) struct Faulty {
+    pub(crate) module: FaultyModule,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) hsm: Token,
+    pub(crate) test_key: TestKey,
+    pub(crate) key: Key,
+}
+
+impl Faulty {
+    /// Every fault starts from a worker that is well.
+    pub(crate) async fn new(test_key: &TestKey) -> Self {
+        Self::hanging_after(test_key, Duration::from_secs(30)).await
+    }
+
+    pub(crate) async fn hanging_after(test_key: &TestKey, hang_after: Duration) -> Self {
+        let module = test_key.token().with_faults().unwrap();
+        let gate = Gate::new(test_key.token().user_pin());
+        let spec = TokenSpec {
+            hang_after,
+            ..faulty_spec(test_key.token(), &module)
+        };
+        let hsm = Token::start(spec, Arc::<Gate>::clone(&gate));
+        let key = hsm.find_key(&selector(test_key), soon()).await.unwrap();
+        sign(&hsm, &key).await.unwrap();
+        Self {
+            module,
+            gate,
+            hsm,
+            test_key: test_key.clone(),
+            key,
+        }
+    }
+
+    /// From now on the library fails so.
+    pub(crate) fn rules(&self, rules: &str) {
+        self.module.rules(rules).unwrap();
+    }
+
+    pub(crate) async fn sign(&self) -> Result<Vec<u8>, HsmError> {
+        sign(&self.hsm, &self.key).await
+    }
+
+    /// The same key signs well again, and until then every error is a passing one. Returns how long that took.
+    pub(crate) async fn recovers(&self, after: &str) -> Duration {
+        let started = Instant::now();
+        loop {
+            match self.sign().await {
+                Ok(signature) => {
+                    assert!(verifies(&self.test_key, &signature), "{after}");
+                    return started.elapsed();
+                }
+                Err(error) => assert_eq!(error.fault(), Fault::Passing, "{after}: {error:?}"),
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Calls of `C_Login` by all workers so far.
+    pub(crate) fn logins(&self) -> u64 {
+        self.module.calls(Function::C_Login).unwrap()
+    }
+}
+
+/// A token served through the fault-injecting library.
+pub(crate) fn faulty_spec(token: &TestToken, module: &FaultyModule) -> TokenSpec {
+    TokenSpec {
+        launch: Launch::Child {
+            program: worker(),
+            module: module.module().into(),
+            env: module.env(),
+        },
+        ..spec(token)
+    }
+}
+
+pub(crate) fn ready(state: &TokenState) -> bool {
+    matches!(state, TokenState::Ready { .. })
+}
+
+/// Sends a signal, named as `kill` wants it.
+pub(crate) fn signal(name: &str, pid: i32) {
+    let sent = Command::new("kill")
+        .args([name, &pid.to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+}
+
+/// The worker processes of a module environment, by process id; a sidecar's listener is none.
 pub(crate) fn workers(token: &TestToken) -> Vec<i32> {
-    let configuration = format!("SOFTHSM2_CONF={}", token.env()["SOFTHSM2_CONF"]);
+    let (name, value) = token.env().pop_first().unwrap();
+    let configuration = format!("{name}={value}");
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let ours = |pid: &i32| {
@@ -122,7 +234,7 @@ pub(crate) fn workers(token: &TestToken) -> Vec<i32> {
                 .windows(text.len())
                 .any(|window| window == text.as_bytes())
         };
-        holds(of("cmdline"), "pkcs11-hsm-worker") && holds(of("environ"), &configuration)
+        holds(of("cmdline"), "pkcs11-hsm-worker\0serve") && holds(of("environ"), &configuration)
     };
     pids.filter(ours).collect()
 }

@@ -1,9 +1,9 @@
 //! Exactly one key, or an error that lists what matched.
 
-use hsm::{Fault, HsmError, KeySelector};
+use hsm::{Fault, Hash, HsmError, KeySelector, Mechanism, Token, TokenSpec, Uri};
 use softhsm_test_helpers::KeyKind;
 
-use crate::fixture::{selector, served, soon, token};
+use crate::fixture::{Gate, selector, served, sign, soon, spec, token, verifies};
 
 fn by_label(label: &str) -> KeySelector {
     KeySelector {
@@ -94,4 +94,49 @@ async fn a_key_that_does_not_match_the_certificate_is_not_found_and_named() {
     };
     assert_eq!(differing.len(), 1);
     assert_eq!(differing[0].label, "ca");
+}
+
+#[tokio::test]
+async fn what_a_key_can_do_is_what_the_token_says_of_its_type() {
+    let token = token("mechanisms");
+    let hsm = served(&token);
+    let hashes = [Hash::Sha256, Hash::Sha384, Hash::Sha512];
+    let rsa = hashes
+        .map(Mechanism::RsaPkcs1)
+        .into_iter()
+        .chain(hashes.map(Mechanism::RsaPss));
+    let cases = [
+        (KeyKind::Rsa2048, rsa.collect(), Some(2048)),
+        (KeyKind::P384, hashes.map(Mechanism::Ecdsa).to_vec(), None),
+        (KeyKind::Ed25519, vec![Mechanism::Ed25519], None),
+    ];
+    for (id, (kind, mechanisms, modulus_bits)) in (1..).zip(cases) {
+        let test_key = token.generate_key("ca", &[id], kind).unwrap();
+        let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
+        assert_eq!(key.mechanisms(), mechanisms, "{kind:?}");
+        assert_eq!(key.attributes().sign, Some(true), "{kind:?}");
+        assert_eq!(key.attributes().always_sensitive, Some(true), "{kind:?}");
+        assert_eq!(key.attributes().modulus_bits, modulus_bits, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_uri_selects_token_and_key() {
+    let token = token("a token");
+    let test_key = token
+        .generate_key("the ca", &[0xa1], KeyKind::P256)
+        .unwrap();
+    token
+        .generate_key("the ca", &[0xa2], KeyKind::P256)
+        .unwrap();
+    let serial = token.serial();
+    let uri = format!("pkcs11:token=a%20token;serial={serial};object=the%20ca;id=%a1");
+    let uri: Uri = uri.parse().unwrap();
+    let by_uri = TokenSpec {
+        token: uri.token().unwrap(),
+        ..spec(&token)
+    };
+    let hsm = Token::start(by_uri, Gate::new(token.user_pin()));
+    let key = hsm.find_key(&uri.key(), soon()).await.unwrap();
+    assert!(verifies(&test_key, &sign(&hsm, &key).await.unwrap()));
 }

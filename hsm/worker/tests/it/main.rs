@@ -1,4 +1,4 @@
-//! The worker and its client against real SoftHSM tokens.
+//! The worker and its client against real tokens: SoftHSM's, or with `TEST_TOKEN=kryoptic` those of Kryoptic.
 
 #![expect(
     clippy::unwrap_used,
@@ -7,9 +7,15 @@
     reason = "clippy.toml allows these in test functions; what they share may fail the same way"
 )]
 
+mod containers;
 mod faults;
 mod fixture;
+mod injected;
+mod injected_start;
 mod keys;
+mod kryoptic;
 mod pin;
+mod protocol;
+mod sidecar;
 mod signing;
 mod source;

@@ -1,4 +1,4 @@
-//! Does one task on a SoftHSM token: reads an order from standard input, writes a report to standard output.
+//! Does one task on a token: reads an order from standard input, writes a report to standard output.
 
 use std::io::{self, Read};
 
@@ -7,18 +7,19 @@ use cryptoki::{
     error::Error,
     mechanism::{
         Mechanism,
+        dsa::{HedgeType, SignAdditionalContext},
         eddsa::{EddsaParams, EddsaSignatureScheme},
     },
-    object::{Attribute, AttributeType, ObjectClass},
+    object::{Attribute, AttributeType, MlDsaParameterSetType, ObjectClass},
     session::{Session, UserType},
-    slot::Slot,
+    slot::{Limit, Slot},
     types::AuthPin,
 };
 use der::{
     Decode, Encode,
     asn1::{ObjectIdentifier, OctetStringRef},
 };
-use softhsm_test_helpers::order::{KeyKind, Order, Report, Task};
+use softhsm_test_helpers::order::{Description, KeyKind, Order, Report, Task};
 
 fn main() -> io::Result<()> {
     let mut order = String::new();
@@ -42,6 +43,10 @@ fn perform(order: Order) -> Result<Report, String> {
             so_pin,
             user_pin,
         } => make(&module, &label, so_pin, user_pin).map_err(shown),
+        Task::Describe { serial } => describe(&module, &serial),
+        Task::Try { serial, user_pin } => {
+            log_in(&module, &serial, user_pin).map(|_session| Report::LoggedIn)
+        }
         Task::Generate {
             serial,
             user_pin,
@@ -73,6 +78,9 @@ fn perform(order: Order) -> Result<Report, String> {
                 KeyKind::Ed25519 => {
                     Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519))
                 }
+                KeyKind::MlDsa44 | KeyKind::MlDsa65 | KeyKind::MlDsa87 => {
+                    Mechanism::MlDsa(SignAdditionalContext::new(HedgeType::Preferred, None))
+                }
             };
             session
                 .sign(&mechanism, key, &octets)
@@ -101,17 +109,33 @@ fn make(module: &Pkcs11, label: &str, so_pin: String, user_pin: String) -> Resul
     ))
 }
 
-fn log_in(module: &Pkcs11, serial: &str, user_pin: String) -> Result<Session, String> {
+fn describe(module: &Pkcs11, serial: &str) -> Result<Report, String> {
+    let slot = find(module, serial)?;
+    let info = module.get_token_info(slot).map_err(shown)?;
+    Ok(Report::Described(Description {
+        pin_count_low: info.user_pin_count_low(),
+        pin_final_try: info.user_pin_final_try(),
+        pin_locked: info.user_pin_locked(),
+        most_sessions: match info.max_session_count() {
+            Limit::Max(most) => Some(most),
+            Limit::Unavailable | Limit::Infinite => None,
+        },
+    }))
+}
+
+fn find(module: &Pkcs11, serial: &str) -> Result<Slot, String> {
     let slots = module.get_slots_with_initialized_token().map_err(shown)?;
     let right = |slot: &Slot| {
         module
             .get_token_info(*slot)
             .is_ok_and(|info| info.serial_number() == serial)
     };
-    let slot = slots
-        .into_iter()
-        .find(right)
-        .ok_or_else(|| format!("no token has serial {serial}"))?;
+    let slot = slots.into_iter().find(right);
+    slot.ok_or_else(|| format!("no token has serial {serial}"))
+}
+
+fn log_in(module: &Pkcs11, serial: &str, user_pin: String) -> Result<Session, String> {
+    let slot = find(module, serial)?;
     let session = module.open_rw_session(slot).map_err(shown)?;
     session
         .login(UserType::User, Some(&AuthPin::from(user_pin)))
@@ -149,6 +173,9 @@ fn generate(session: &Session, label: &str, id: &[u8], kind: KeyKind) -> Result<
             public.push(Attribute::EcParams(b"\x13\x0cedwards25519".to_vec()));
             Mechanism::EccEdwardsKeyPairGen
         }
+        KeyKind::MlDsa44 => ml_dsa(&mut public, MlDsaParameterSetType::ML_DSA_44),
+        KeyKind::MlDsa65 => ml_dsa(&mut public, MlDsaParameterSetType::ML_DSA_65),
+        KeyKind::MlDsa87 => ml_dsa(&mut public, MlDsaParameterSetType::ML_DSA_87),
     };
     let (public, _private) = session
         .generate_key_pair(&mechanism, &public, &private)
@@ -157,6 +184,7 @@ fn generate(session: &Session, label: &str, id: &[u8], kind: KeyKind) -> Result<
         AttributeType::Modulus,
         AttributeType::PublicExponent,
         AttributeType::EcPoint,
+        AttributeType::Value,
     ];
     let attributes = session.get_attributes(public, &asked).map_err(shown)?;
     match attributes.as_slice() {
@@ -167,10 +195,15 @@ fn generate(session: &Session, label: &str, id: &[u8], kind: KeyKind) -> Result<
             modulus: modulus.clone(),
             exponent: exponent.clone(),
         }),
+        // PKCS#11 3.2, section 6.3.5: Edwards points are raw octets. SoftHSM wraps them as others.
+        [Attribute::EcPoint(point)] if kind == KeyKind::Ed25519 && point.len() == 32 => {
+            Ok(Report::Public(point.clone()))
+        }
         [Attribute::EcPoint(wrapped)] => {
             let point = <&OctetStringRef>::from_der(wrapped).map_err(|error| error.to_string())?;
-            Ok(Report::Point(point.as_bytes().to_vec()))
+            Ok(Report::Public(point.as_bytes().to_vec()))
         }
+        [Attribute::Value(octets)] => Ok(Report::Public(octets.clone())),
         other => Err(format!("the public key has other attributes: {other:?}")),
     }
 }
@@ -189,7 +222,12 @@ fn ec(public: &mut Vec<Attribute>, curve: &str) -> Result<Mechanism<'static>, St
     Ok(Mechanism::EccKeyPairGen)
 }
 
+fn ml_dsa(public: &mut Vec<Attribute>, set: MlDsaParameterSetType) -> Mechanism<'static> {
+    public.push(Attribute::ParameterSet(set.into()));
+    Mechanism::MlDsaKeyPairGen
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn shown(error: Error) -> String {
-    error.to_string()
+    format!("{error:?}")
 }

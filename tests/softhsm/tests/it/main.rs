@@ -3,12 +3,18 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "clippy.toml allows these in test functions; what they share may fail the same way"
 )]
 
+#[cfg(feature = "containers")]
+mod containers;
+mod faults;
+mod kryoptic;
+
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use softhsm_test_helpers::{CaProfile, KeyKind, SoftHsm};
+use softhsm_test_helpers::{CaProfile, KeyKind, Store};
 
 fn verified_by_openssl(directory: &Path, root: &str, certificate: &str) -> bool {
     let (root_file, file) = (
@@ -27,7 +33,7 @@ fn verified_by_openssl(directory: &Path, root: &str, certificate: &str) -> bool 
 
 #[test]
 fn a_chain_whose_root_signed_on_the_token_satisfies_openssl() {
-    let softhsm = SoftHsm::new().unwrap();
+    let softhsm = Store::new().unwrap();
     let token = softhsm.make_token("chain").unwrap();
     let root_key = token.generate_key("root", &[1], KeyKind::P384).unwrap();
     let root = root_key
@@ -51,7 +57,7 @@ fn a_chain_whose_root_signed_on_the_token_satisfies_openssl() {
 
 #[test]
 fn an_rsa_root_signs_on_the_token_too() {
-    let softhsm = SoftHsm::new().unwrap();
+    let softhsm = Store::new().unwrap();
     let token = softhsm.make_token("chain").unwrap();
     let root_key = token.generate_key("root", &[1], KeyKind::Rsa2048).unwrap();
     let root = root_key
@@ -68,7 +74,7 @@ fn an_rsa_root_signs_on_the_token_too() {
 
 #[test]
 fn an_expired_certificate_is_expired() {
-    let softhsm = SoftHsm::new().unwrap();
+    let softhsm = Store::new().unwrap();
     let token = softhsm.make_token("chain").unwrap();
     let key = token.generate_key("root", &[1], KeyKind::P256).unwrap();
     let root = key.self_signed(&CaProfile::named("Test root")).unwrap();
@@ -84,7 +90,7 @@ fn an_expired_certificate_is_expired() {
 
 #[test]
 fn one_process_has_several_tokens_and_each_its_own_keys() {
-    let (first, second) = (SoftHsm::new().unwrap(), SoftHsm::new().unwrap());
+    let (first, second) = (Store::new().unwrap(), Store::new().unwrap());
     let one = first
         .make_token("token")
         .unwrap()
@@ -100,7 +106,7 @@ fn one_process_has_several_tokens_and_each_its_own_keys() {
 
 #[test]
 fn a_token_that_was_taken_away_cannot_sign_until_it_is_given_back() {
-    let softhsm = SoftHsm::new().unwrap();
+    let softhsm = Store::new().unwrap();
     let key = softhsm
         .make_token("token")
         .unwrap()
@@ -114,7 +120,7 @@ fn a_token_that_was_taken_away_cannot_sign_until_it_is_given_back() {
 
 #[test]
 fn the_pin_file_is_for_its_owner_alone() {
-    let softhsm = SoftHsm::new().unwrap();
+    let softhsm = Store::new().unwrap();
     let token = softhsm.make_token("token").unwrap();
     assert_eq!(
         fs::metadata(token.pin_file()).unwrap().permissions().mode() & 0o777,

@@ -1,0 +1,73 @@
+//! A worker's process, wherever it runs, and our end of its socket.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use tokio::net::UnixStream;
+
+use super::{Launch, child::Child, end::WorkerEnd};
+
+/// The process that serves one socket.
+#[derive(Debug)]
+pub(super) enum Process {
+    /// Ours.
+    Child(Child),
+    /// The listener's, which ends it when our end of the socket closes.
+    Sidecar(PathBuf),
+}
+
+/// A process and its socket.
+pub(super) struct Started {
+    pub(super) process: Process,
+    pub(super) socket: UnixStream,
+}
+
+impl Process {
+    /// Starts one, or has one started.
+    pub(super) async fn start(launch: &Launch) -> Result<Started, WorkerEnd> {
+        match launch {
+            Launch::Child {
+                program,
+                module,
+                env,
+            } => match Child::start(program, module, env).await {
+                Ok((child, socket)) => Ok(Started {
+                    process: Self::Child(child),
+                    socket,
+                }),
+                Err(error) => Err(WorkerEnd::NotStarted {
+                    why: format!("failed to start {}: {error}", program.display()),
+                }),
+            },
+            Launch::Sidecar { socket: path } => match UnixStream::connect(path).await {
+                Ok(socket) => Ok(Started {
+                    process: Self::Sidecar(path.clone()),
+                    socket,
+                }),
+                Err(error) => Err(WorkerEnd::Unreachable {
+                    why: format!(
+                        "failed to connect to the HSM worker's socket {}: {error}",
+                        path.display()
+                    ),
+                }),
+            },
+        }
+    }
+
+    /// Waits for a child to end by itself, which it does when its socket closes; after `patience` kills it. The
+    /// listener of a sidecar does the same by itself. Returns how it ended, as far as can be told.
+    pub(super) async fn end(self, patience: Duration) -> String {
+        match self {
+            Self::Child(child) => child.end(patience).await,
+            Self::Sidecar(_) => String::new(),
+        }
+    }
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Child(child) => write!(f, "process {}", child.pid()),
+            Self::Sidecar(path) => write!(f, "behind {}", path.display()),
+        }
+    }
+}

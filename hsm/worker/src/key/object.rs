@@ -1,0 +1,190 @@
+//! Reading private keys off the token, with as much of their public half as it tells.
+
+use cryptoki::{
+    error::Error,
+    object::{Attribute, AttributeType, KeyType, MlDsaParameterSetType, ObjectClass, ObjectHandle},
+    session::Session,
+};
+use der::{Decode, asn1::ObjectIdentifier};
+use hsm::protocol::{KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, MlDsa};
+
+use super::{
+    Candidate, Found,
+    public::{bits, curve_of, is_ed25519, unwrapped, without_leading_zeros},
+};
+
+pub(super) fn find(
+    session: &Session,
+    label: Option<&[u8]>,
+    id: Option<&[u8]>,
+) -> Result<Vec<Found>, Error> {
+    let mut template = vec![
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+        Attribute::Token(true),
+    ];
+    template.extend(label.map(|label| Attribute::Label(label.to_vec())));
+    template.extend(id.map(|id| Attribute::Id(id.to_vec())));
+    let handles = session.find_objects(&template)?;
+    let keys = handles.into_iter().map(|handle| read(session, handle));
+    keys.filter_map(Result::transpose).collect()
+}
+
+/// `None`: not a signing key.
+fn read(session: &Session, handle: ObjectHandle) -> Result<Option<Found>, Error> {
+    use AttributeType as T;
+    let mut label = Vec::new();
+    let mut id = Vec::new();
+    let mut key_type = None;
+    let mut modulus = None;
+    let mut curve = None;
+    let mut attributes = KeyAttributes::default();
+    let asked = [
+        T::Label,
+        T::Id,
+        T::KeyType,
+        T::Sign,
+        T::Sensitive,
+        T::Extractable,
+        T::NeverExtractable,
+        T::Local,
+        T::AlwaysAuthenticate,
+        T::AlwaysSensitive,
+        T::Modulus,
+        T::EcParams,
+    ];
+    for attribute in attributes_of(session, handle, &asked)? {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "only what was asked for can come"
+        )]
+        match attribute {
+            Attribute::Label(value) => label = value,
+            Attribute::Id(value) => id = value,
+            Attribute::KeyType(value) => key_type = Some(value),
+            Attribute::Sign(value) => attributes.sign = Some(value),
+            Attribute::Sensitive(value) => attributes.sensitive = Some(value),
+            Attribute::Extractable(value) => attributes.extractable = Some(value),
+            Attribute::NeverExtractable(value) => attributes.never_extractable = Some(value),
+            Attribute::Local(value) => attributes.local = Some(value),
+            Attribute::AlwaysAuthenticate(value) => attributes.always_authenticate = Some(value),
+            Attribute::AlwaysSensitive(value) => attributes.always_sensitive = Some(value),
+            Attribute::Modulus(value) => modulus = Some(without_leading_zeros(value)),
+            Attribute::EcParams(value) => curve = Some(value),
+            _ => {}
+        }
+    }
+    if attributes.sign == Some(false) {
+        return Ok(None);
+    }
+    let algorithm = match (key_type, &modulus, &curve) {
+        (Some(KeyType::RSA), Some(modulus), _) => Some(KeyAlgorithm::Rsa {
+            bits: bits(modulus),
+        }),
+        (Some(KeyType::EC), _, Some(params)) => ObjectIdentifier::from_der(params)
+            .ok()
+            .and_then(curve_of)
+            .map(KeyAlgorithm::Ec),
+        // Ed25519's parameters are an OID (RFC 8410) or, with SoftHSM, the name "edwards25519".
+        (Some(KeyType::EC_EDWARDS), _, Some(params)) if is_ed25519(params) => {
+            Some(KeyAlgorithm::Ed25519)
+        }
+        (Some(KeyType::ML_DSA), _, _) => parameter_set(session, handle)?.map(KeyAlgorithm::MlDsa),
+        _ => None,
+    };
+    let Some(algorithm) = algorithm else {
+        return Ok(Some(Found::Unusable(KeyName {
+            label: String::from_utf8_lossy(&label).into_owned(),
+            id,
+        })));
+    };
+    let public = match algorithm {
+        KeyAlgorithm::Rsa { bits } => {
+            attributes.modulus_bits = Some(bits);
+            modulus
+        }
+        KeyAlgorithm::Ec(_) | KeyAlgorithm::Ed25519 => {
+            public_octets(session, &label, &id, algorithm, AttributeType::EcPoint)?
+        }
+        KeyAlgorithm::MlDsa(_) => {
+            public_octets(session, &label, &id, algorithm, AttributeType::Value)?
+        }
+    };
+    let identity = KeyIdentity {
+        label,
+        id,
+        algorithm,
+        public,
+    };
+    Ok(Some(Found::Usable(Candidate {
+        handle,
+        identity,
+        attributes,
+    })))
+}
+
+/// All at once; one by one where a single attribute that cannot be read would hide the others.
+fn attributes_of(
+    session: &Session,
+    handle: ObjectHandle,
+    asked: &[AttributeType],
+) -> Result<Vec<Attribute>, Error> {
+    match session.get_attributes(handle, asked) {
+        Ok(attributes) => Ok(attributes),
+        Err(error @ Error::Pkcs11(..)) => Err(error),
+        Err(_undecodable) => {
+            let each = asked
+                .iter()
+                .map(|kind| session.get_attributes(handle, &[*kind]));
+            Ok(each.filter_map(Result::ok).flatten().collect())
+        }
+    }
+}
+
+/// Asked for alone: libraries older than PKCS#11 3.2 do not know the attribute.
+fn parameter_set(session: &Session, handle: ObjectHandle) -> Result<Option<MlDsa>, Error> {
+    let attributes = attributes_of(session, handle, &[AttributeType::ParameterSet])?;
+    let Some(Attribute::ParameterSet(set)) = attributes.first() else {
+        return Ok(None);
+    };
+    let sets = [
+        (MlDsaParameterSetType::ML_DSA_44, MlDsa::MlDsa44),
+        (MlDsaParameterSetType::ML_DSA_65, MlDsa::MlDsa65),
+        (MlDsaParameterSetType::ML_DSA_87, MlDsa::MlDsa87),
+    ];
+    let known = sets.into_iter().find(|(known, _)| *set == (*known).into());
+    Ok(known.map(|(_, set)| set))
+}
+
+/// What the public object that goes with a private key says: same id, or same label where there is no id.
+fn public_octets(
+    session: &Session,
+    label: &[u8],
+    id: &[u8],
+    algorithm: KeyAlgorithm,
+    attribute: AttributeType,
+) -> Result<Option<Vec<u8>>, Error> {
+    let same = if id.is_empty() {
+        Attribute::Label(label.to_vec())
+    } else {
+        Attribute::Id(id.to_vec())
+    };
+    let handles = session.find_objects(&[
+        Attribute::Class(ObjectClass::PUBLIC_KEY),
+        Attribute::Token(true),
+        same,
+    ])?;
+    let mut found = Vec::new();
+    for handle in handles {
+        for value in attributes_of(session, handle, &[attribute])? {
+            if let Attribute::EcPoint(octets) | Attribute::Value(octets) = value {
+                found.extend(unwrapped(&octets, algorithm));
+            }
+        }
+    }
+    found.dedup();
+    // Two public objects that differ tell nothing.
+    Ok(match found.len() {
+        1 => found.pop(),
+        _ => None,
+    })
+}

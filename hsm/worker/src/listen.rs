@@ -1,0 +1,132 @@
+//! The sidecar: accepts connections on a Unix socket and starts a worker process for each, which inherits it.
+//!
+//! This process never loads the PKCS#11 library, so that nothing the library does can end it.
+
+mod socket;
+mod worker;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use bytes::BytesMut;
+use hsm::protocol::{HelloReply, NoToken, append_hello};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixListener, UnixStream},
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+    time::{Duration, timeout},
+};
+
+use self::socket::Socket;
+
+/// One is enough for each token of each controller; more is a client gone wrong.
+const MOST_WORKERS: usize = 64;
+/// For a client that is turned away to say its greeting.
+const GREETING: Duration = Duration::from_secs(5);
+
+/// Who may connect and what they get.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) module: PathBuf,
+    /// The users who may connect.
+    pub(crate) users: Vec<u32>,
+}
+
+/// Serves until SIGTERM or SIGINT. Then no connection is accepted any more, the socket's file is removed, and the
+/// workers there are go on until their clients close; a second signal ends all at once.
+pub(crate) fn listen(path: &Path, module: PathBuf, allow_uid: Option<u32>) -> io::Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    let rules = Rules {
+        module,
+        users: allow_uid.map_or_else(|| vec![own, 0], |uid| vec![uid]),
+    };
+    // One thread, which lasts as long as the process: the kernel ends a worker together with the thread that
+    // started it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut workers = JoinSet::new();
+        let socket = Socket::bind(path, allow_uid.unwrap_or(own)).map_err(io::Error::other)?;
+        eprintln!("pkcs11-hsm-worker: listening on {}", path.display());
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            never = accept(socket.listener(), &rules, &mut workers) => match never? {},
+        }
+        drop(socket);
+        eprintln!(
+            "pkcs11-hsm-worker: stopping; {} workers go on until their clients close",
+            workers.len()
+        );
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = async { while workers.join_next().await.is_some() {} } => {}
+        }
+        Ok(())
+    })
+}
+
+/// Starts a worker for every connection of a permitted user.
+async fn accept(
+    listener: &UnixListener,
+    rules: &Rules,
+    workers: &mut JoinSet<()>,
+) -> io::Result<std::convert::Infallible> {
+    loop {
+        let connection = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((connection, _)) => connection,
+                Err(error) => {
+                    // Out of descriptors, or the client has gone again: neither is a reason to end.
+                    eprintln!("pkcs11-hsm-worker: failed to accept: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+            Some(_) = workers.join_next() => continue,
+        };
+        match refusal(&connection, rules, workers.len()) {
+            None => {
+                workers.spawn(worker::serve(connection, rules.module.clone()));
+            }
+            Some(why) => {
+                eprintln!("pkcs11-hsm-worker: refused a connection: {why}");
+                tokio::spawn(timeout(GREETING, refuse(connection, why)));
+            }
+        }
+    }
+}
+
+fn refusal(connection: &UnixStream, rules: &Rules, workers: usize) -> Option<String> {
+    if workers >= MOST_WORKERS {
+        return Some(format!("{workers} workers run already"));
+    }
+    // Of the moment when the client called connect(); by this, not by the file's mode alone.
+    match connection.peer_cred() {
+        Ok(peer) if rules.users.contains(&peer.uid()) => None,
+        Ok(peer) => Some(format!(
+            "user {} may not connect, see --allow-uid",
+            peer.uid()
+        )),
+        Err(error) => Some(format!("the peer's user is unknown: {error}")),
+    }
+}
+
+/// Tells the client why, after its greeting: it would not read before.
+async fn refuse(mut connection: UnixStream, why: String) -> io::Result<()> {
+    let mut greeting = BytesMut::with_capacity(4096);
+    if connection.read_buf(&mut greeting).await? == 0 {
+        return Ok(());
+    }
+    let mut out = BytesMut::new();
+    append_hello(&mut out, &HelloReply::NotFound(NoToken::Refused { why }))
+        .map_err(io::Error::other)?;
+    connection.write_all(&out).await
+}

@@ -1,0 +1,161 @@
+//! What is done after a failed call: the session given up, a new one, the key found again, and then the end.
+
+use std::{
+    sync::atomic::Ordering,
+    thread,
+    time::{Duration, Instant},
+};
+
+use cryptoki::{
+    error::{Error, RvError},
+    session::{Session, SessionState},
+};
+use hsm::protocol::{Answer, Ask, Ending, Failure, KeyNumber, TokenCode};
+
+use super::{Miss, SessionThread, passed};
+use crate::recovery::{Remedy, code, remedy};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+impl SessionThread {
+    /// The ladder after a first failure: new session, key found again, once more; then the process ends.
+    pub(super) fn again(
+        &mut self,
+        ask: &Ask,
+        deadline: Option<Instant>,
+        first: Miss,
+    ) -> Result<Answer, Failure> {
+        self.step_up(first)?;
+        if passed(deadline) {
+            return Err(Failure::Expired);
+        }
+        match self.attempt(ask) {
+            Ok(answer) => Ok(answer),
+            Err(Miss::Failure(failure)) => Err(failure),
+            // The same trouble on a fresh session is not the session's.
+            Err(Miss::KeyGone) => self.shared.answers.end(Ending::KeyVanished),
+            Err(Miss::Token(error)) => match remedy(&error) {
+                Remedy::Retry | Remedy::FindKeyAgain | Remedy::Exit => self.end(&error),
+                Remedy::Wait => {
+                    self.discard(&code(&error));
+                    Err(Failure::TokenFailed(code(&error)))
+                }
+                Remedy::Blocked => {
+                    self.discard(&code(&error));
+                    Err(Failure::TokenRefused(code(&error)))
+                }
+            },
+        }
+    }
+
+    /// Gets a fresh session where another try makes sense.
+    fn step_up(&mut self, miss: Miss) -> Result<(), Failure> {
+        let error = match miss {
+            Miss::Failure(failure) => return Err(failure),
+            Miss::KeyGone => {
+                let why = TokenCode {
+                    function: "C_FindObjects".into(),
+                    code: "CKR_OK and no key".into(),
+                };
+                self.discard(&why);
+                return self.reopen();
+            }
+            Miss::Token(error) => error,
+        };
+        let why = code(&error);
+        match remedy(&error) {
+            Remedy::Exit => self.end(&error),
+            // Any error between SignInit and Sign may leave an operation active in the session.
+            Remedy::Retry | Remedy::FindKeyAgain => {
+                self.discard(&why);
+                self.reopen()
+            }
+            Remedy::Wait => {
+                self.discard(&why);
+                Err(Failure::TokenFailed(why))
+            }
+            Remedy::Blocked => {
+                self.discard(&why);
+                Err(Failure::TokenRefused(why))
+            }
+        }
+    }
+
+    /// `CKR_USER_NOT_LOGGED_IN` on a session that *is* the user's is how a key says that it wants its PIN each time.
+    pub(super) fn told_apart(&mut self, error: Error, number: KeyNumber) -> Miss {
+        let Error::Pkcs11(RvError::UserNotLoggedIn, _) = error else {
+            return Miss::Token(error);
+        };
+        let state = self
+            .session()
+            .and_then(Session::get_session_info)
+            .map(|info| info.session_state());
+        match (
+            state,
+            self.handles.get(&number.0).map(|key| key.identity.name()),
+        ) {
+            (Ok(SessionState::RoUser | SessionState::RwUser), Some(name)) => {
+                self.discard(&code(&error));
+                Miss::Failure(Failure::AlwaysAuthenticate(name))
+            }
+            _ => Miss::Token(error),
+        }
+    }
+
+    /// Closes the session and forgets its handles.
+    pub(super) fn discard(&mut self, why: &TokenCode) {
+        if !self.shared.anchored {
+            // It was the only one: the login has gone with it.
+            self.shared.answers.end(Ending::TokenLost(why.clone()));
+        }
+        eprintln!("pkcs11-hsm-worker: gave up a session: {why}");
+        self.shared
+            .answers
+            .counters
+            .sessions_discarded
+            .fetch_add(1, Ordering::Relaxed);
+        self.handles.clear();
+        if let Some(session) = self.session.take() {
+            self.shared.open.fetch_sub(1, Ordering::Relaxed);
+            self.seat.during(|| drop(session));
+        }
+    }
+
+    /// A fresh session for another try.
+    fn reopen(&mut self) -> Result<(), Failure> {
+        self.open().map_err(|error| match remedy(&error) {
+            Remedy::Wait => Failure::TokenFailed(code(&error)),
+            Remedy::Retry | Remedy::FindKeyAgain | Remedy::Exit | Remedy::Blocked => {
+                self.end(&error)
+            }
+        })
+    }
+
+    /// The pool shrinks while the token has no session to spare, and grows back.
+    pub(super) fn reopen_patiently(&mut self) {
+        let mut pause = FIRST_PAUSE;
+        while self.session.is_none() {
+            if let Err(error) = self.open() {
+                // As long as one session works, the pool does. Some libraries have codes of their own for "full".
+                let others = self.shared.open.load(Ordering::Relaxed) > 0;
+                if remedy(&error) != Remedy::Wait && !others {
+                    self.end(&error);
+                }
+                thread::sleep(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+
+    fn open(&mut self) -> Result<(), Error> {
+        let session = self.seat.during(|| self.shared.token.open())?;
+        self.session = Some(session);
+        self.shared.open.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn end(&self, error: &Error) -> ! {
+        self.shared.answers.end(Ending::TokenLost(code(error)))
+    }
+}

@@ -1,0 +1,119 @@
+//! What a session thread can be asked for.
+
+use std::sync::atomic::Ordering;
+
+use hsm::protocol::{
+    Answer, Failure, FoundKey, KeyNumber, LoginAnswer, Mechanism, TokenCode, Wanted,
+};
+
+use super::{Miss, SessionThread};
+use crate::{
+    key::{self, Candidate, NotOne},
+    login,
+    mechanism::{self, Input, NotSigned},
+};
+
+impl SessionThread {
+    pub(super) fn log_in(&self, pin: &hsm::Pin) -> Result<Answer, Miss> {
+        // The client asks one at a time. Should it not: the second would be a second try.
+        if self.shared.logged_in.swap(true, Ordering::AcqRel) {
+            return Err(Failure::BadRequest {
+                why: "a login stands or is being tried".into(),
+            }
+            .into());
+        }
+        let session = self.session()?;
+        self.shared
+            .answers
+            .counters
+            .logins
+            .fetch_add(1, Ordering::Relaxed);
+        let answer = self
+            .seat
+            .during(|| login::log_in(&self.shared.token, session, pin));
+        if answer == LoginAnswer::Accepted {
+            // Not being able to tell counts as none.
+            let had_keys = self.seat.during(|| key::any(session)).unwrap_or(false);
+            self.shared.had_keys.store(had_keys, Ordering::Release);
+        } else {
+            self.shared.logged_in.store(false, Ordering::Release);
+        }
+        Ok(Answer::Login(answer))
+    }
+
+    pub(super) fn find_key(&mut self, wanted: &Wanted) -> Result<Answer, Miss> {
+        let session = self.session()?;
+        let found = self.seat.during(|| match wanted {
+            Wanted::Selected(selector) => key::select(session, selector),
+            Wanted::Again(identity) => key::find_again(session, identity),
+        });
+        if let Err(NotOne::Failure(Failure::KeyNotFound { .. })) = &found {
+            // "Not found" is no evidence: a library that has lost its token shows nothing, and says CKR_OK.
+            if self.shared.had_keys.load(Ordering::Acquire)
+                && !self.seat.during(|| key::any(session))?
+            {
+                return Err(Miss::KeyGone);
+            }
+        }
+        let key = found?;
+        let too_many = || Failure::BadRequest {
+            why: "more keys than numbers".into(),
+        };
+        let number = self.shared.number(&key.identity).ok_or_else(too_many)?;
+        self.handles.insert(number.0, key.clone());
+        let mechanisms = self
+            .seat
+            .during(|| self.shared.token.mechanisms(key.identity.algorithm));
+        Ok(Answer::Key(FoundKey {
+            mechanisms,
+            number,
+            identity: key.identity,
+            attributes: key.attributes,
+        }))
+    }
+
+    pub(super) fn sign(
+        &mut self,
+        number: KeyNumber,
+        mechanism: Mechanism,
+        payload: &[u8],
+    ) -> Result<Answer, Miss> {
+        let key = self.key(number)?;
+        let (handle, algorithm) = (key.handle, key.identity.algorithm);
+        let input = Input::new(algorithm, mechanism, payload)?;
+        let session = self.session()?;
+        let signed = self
+            .seat
+            .during(|| mechanism::sign(session, handle, algorithm, mechanism, &input));
+        match signed {
+            Ok(signature) => Ok(Answer::Signature(signature)),
+            Err(NotSigned::Malformed { octets }) => {
+                let why = TokenCode {
+                    function: "C_Sign".into(),
+                    code: format!("CKR_OK with {octets} octets"),
+                };
+                self.discard(&why);
+                Err(Failure::TokenFailed(why).into())
+            }
+            Err(NotSigned::Token(error)) => Err(self.told_apart(error, number)),
+        }
+    }
+
+    /// The handle of a numbered key in this process, found when this session first needs it.
+    fn key(&mut self, number: KeyNumber) -> Result<&Candidate, Miss> {
+        if !self.handles.contains_key(&number.0) {
+            let unknown = || Failure::BadRequest {
+                why: format!("there is no key {}", number.0),
+            };
+            let identity = self.shared.identity(number).ok_or_else(unknown)?;
+            let session = self.session()?;
+            let found = match self.seat.during(|| key::find_again(session, &identity)) {
+                // It was shown before.
+                Err(NotOne::Failure(Failure::KeyNotFound { .. })) => return Err(Miss::KeyGone),
+                found => found?,
+            };
+            self.handles.insert(number.0, found);
+        }
+        self.handles.get(&number.0).ok_or(Miss::KeyGone)
+    }
+}

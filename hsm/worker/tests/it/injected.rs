@@ -1,0 +1,306 @@
+//! Every code that a token was seen to return while it signs, forced on the worker by a library between them.
+//!
+//! Each row asserts what the caller saw, what the pool did, how many logins it cost, and that the same key signs
+//! afterwards.
+
+use std::time::{Duration, Instant};
+
+use hsm::{Fault, HsmError, TokenState};
+use softhsm_test_helpers::{KeyKind, TestKey};
+
+use crate::fixture::{Faulty, P256, ready, served, sign, soon, token, until, verifies};
+
+/// The session or what it knows is stale; a new one does.
+const STALE: &[(&str, &str)] = &[
+    ("C_Sign", "CKR_DEVICE_ERROR"),
+    ("C_Sign", "CKR_SESSION_HANDLE_INVALID"),
+    ("C_SignInit", "CKR_SESSION_HANDLE_INVALID"),
+    ("C_Sign", "CKR_SESSION_CLOSED"),
+    ("C_SignInit", "CKR_OBJECT_HANDLE_INVALID"),
+    ("C_SignInit", "CKR_KEY_HANDLE_INVALID"),
+    ("C_SignInit", "CKR_OPERATION_ACTIVE"),
+    ("C_Sign", "CKR_OPERATION_NOT_INITIALIZED"),
+    ("C_Sign", "CKR_GENERAL_ERROR"),
+    ("C_Sign", "CKR_FUNCTION_FAILED"),
+    ("C_Sign", "CKR_HOST_MEMORY"),
+    ("C_Sign", "CKR_FUNCTION_CANCELED"),
+    ("C_Sign", "0x80000384"),
+];
+
+/// The token is short of something.
+const SHORT: &[(&str, &str)] = &[
+    ("C_Sign", "CKR_DEVICE_MEMORY"),
+    ("C_SignInit", "CKR_SESSION_COUNT"),
+];
+
+/// The library has lost the token or itself; only a fresh process helps.
+const LOST: &[(&str, &str)] = &[
+    ("C_Sign", "CKR_DEVICE_REMOVED"),
+    ("C_Sign", "CKR_TOKEN_NOT_PRESENT"),
+    ("C_SignInit", "CKR_SLOT_ID_INVALID"),
+    ("C_Sign", "CKR_TOKEN_NOT_RECOGNIZED"),
+    ("C_Sign", "CKR_CRYPTOKI_NOT_INITIALIZED"),
+    ("C_Sign", "CKR_MUTEX_BAD"),
+    ("C_SignInit", "CKR_USER_ANOTHER_ALREADY_LOGGED_IN"),
+    ("C_SignInit", "CKR_SESSION_READ_WRITE_SO_EXISTS"),
+    ("C_Sign", "CKR_FIPS_SELF_TEST_FAILED"),
+];
+
+/// Key, mechanism, policy or PIN: a person must act.
+const REFUSED: &[(&str, &str)] = &[
+    ("C_SignInit", "CKR_KEY_FUNCTION_NOT_PERMITTED"),
+    ("C_SignInit", "CKR_KEY_TYPE_INCONSISTENT"),
+    ("C_SignInit", "CKR_KEY_SIZE_RANGE"),
+    ("C_SignInit", "CKR_MECHANISM_INVALID"),
+    ("C_SignInit", "CKR_MECHANISM_PARAM_INVALID"),
+    ("C_SignInit", "CKR_CURVE_NOT_SUPPORTED"),
+    ("C_SignInit", "CKR_FUNCTION_NOT_SUPPORTED"),
+    ("C_Sign", "CKR_ACTION_PROHIBITED"),
+    ("C_Sign", "CKR_DATA_LEN_RANGE"),
+    ("C_Sign", "CKR_DATA_INVALID"),
+    ("C_Sign", "CKR_ARGUMENTS_BAD"),
+    ("C_Sign", "CKR_BUFFER_TOO_SMALL"),
+    ("C_SignInit", "CKR_SESSION_READ_ONLY"),
+    ("C_SignInit", "CKR_TOKEN_WRITE_PROTECTED"),
+    ("C_Sign", "CKR_PIN_INCORRECT"),
+    ("C_Sign", "CKR_PIN_LOCKED"),
+    ("C_Sign", "CKR_PIN_EXPIRED"),
+];
+
+fn key(label: &str) -> TestKey {
+    token(label)
+        .generate_key("ca", &[1], KeyKind::P256)
+        .unwrap()
+}
+
+/// Recovery times are printed for people, never asserted: the machine may be busy.
+fn report(row: &str, took: Duration) {
+    println!("{row}: signs again after {} ms", took.as_millis());
+}
+
+#[tokio::test]
+async fn a_code_that_blames_the_session_is_healed_by_a_new_session_unseen() {
+    let test_key = key("stale");
+    for (function, code) in STALE {
+        let row = format!("{function} rv={code}");
+        let faulty = Faulty::new(&test_key).await;
+        faulty.rules(&format!("{row} count=1"));
+        let started = Instant::now();
+        let signature = faulty.sign().await.unwrap();
+        assert!(verifies(&test_key, &signature), "{row}");
+        report(&row, started.elapsed());
+        let stats = faulty.hsm.stats(soon()).await.unwrap();
+        assert_eq!(stats.sessions_discarded, 1, "{row}");
+        assert_eq!(faulty.hsm.tally().starts, 1, "{row}");
+        assert_eq!(faulty.logins(), 1, "{row}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_code_on_a_fresh_session_is_healed_by_a_fresh_process() {
+    let test_key = key("stale");
+    for (function, code) in STALE {
+        let row = format!("{function} rv={code}");
+        let faulty = Faulty::new(&test_key).await;
+        faulty.rules(&format!("{row} count=2"));
+        let error = faulty.sign().await.unwrap_err();
+        assert!(
+            matches!(error, HsmError::WorkerLost { .. }),
+            "{row}: {error:?}"
+        );
+        report(&row, faulty.recovers(&row).await);
+        let tally = faulty.hsm.tally();
+        assert_eq!(tally.starts, 2, "{row}");
+        assert_eq!(tally.ended.get("token-lost"), Some(&1), "{row}: {tally:?}");
+        assert_eq!(faulty.logins(), 2, "{row}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_short_of_something_is_asked_again_later_and_not_restarted() {
+    let test_key = key("short");
+    for (function, code) in SHORT {
+        let row = format!("{function} rv={code}");
+        let faulty = Faulty::new(&test_key).await;
+        faulty.rules(&format!("{row} count=1"));
+        let error = faulty.sign().await.unwrap_err();
+        assert!(
+            matches!(error, HsmError::TokenFailed(_)),
+            "{row}: {error:?}"
+        );
+        assert_eq!(error.fault(), Fault::Passing, "{row}");
+        report(&row, faulty.recovers(&row).await);
+        let stats = faulty.hsm.stats(soon()).await.unwrap();
+        assert_eq!(stats.sessions_discarded, 1, "{row}");
+        assert_eq!(faulty.hsm.tally().starts, 1, "{row}");
+        assert_eq!(faulty.logins(), 1, "{row}");
+    }
+}
+
+#[tokio::test]
+async fn a_code_that_only_a_fresh_process_heals_costs_one_process_and_one_login() {
+    let test_key = key("lost");
+    for (function, code) in LOST {
+        let row = format!("{function} rv={code}");
+        let faulty = Faulty::new(&test_key).await;
+        faulty.rules(&format!("{row} count=1"));
+        let error = faulty.sign().await.unwrap_err();
+        assert!(error.to_string().contains(code), "{row}: {error}");
+        assert_eq!(error.fault(), Fault::Passing, "{row}");
+        report(&row, faulty.recovers(&row).await);
+        let tally = faulty.hsm.tally();
+        assert_eq!(tally.starts, 2, "{row}");
+        assert_eq!(tally.ended.get("token-lost"), Some(&1), "{row}: {tally:?}");
+        assert_eq!(faulty.logins(), 2, "{row}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_at_once_and_costs_a_session_alone() {
+    let test_key = key("refused");
+    for (function, code) in REFUSED {
+        let row = format!("{function} rv={code}");
+        let faulty = Faulty::new(&test_key).await;
+        faulty.rules(&format!("{row} count=1"));
+        let error = faulty.sign().await.unwrap_err();
+        assert!(
+            matches!(error, HsmError::TokenRefused(_)),
+            "{row}: {error:?}"
+        );
+        assert!(error.to_string().contains(code), "{row}: {error}");
+        assert_eq!(error.fault(), Fault::Mend, "{row}");
+        report(&row, faulty.recovers(&row).await);
+        let stats = faulty.hsm.stats(soon()).await.unwrap();
+        assert_eq!(stats.sessions_discarded, 1, "{row}");
+        assert_eq!(faulty.hsm.tally().starts, 1, "{row}");
+        assert_eq!(faulty.logins(), 1, "{row}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_wants_its_pin_each_time_is_refused_with_the_reason_and_no_login_is_tried() {
+    let faulty = Faulty::new(&key("always")).await;
+    faulty.rules("C_Sign rv=CKR_USER_NOT_LOGGED_IN");
+    let error = faulty.sign().await.unwrap_err();
+    assert!(
+        matches!(error, HsmError::AlwaysAuthenticate(_)),
+        "{error:?}"
+    );
+    assert_eq!(faulty.logins(), 1);
+    assert_eq!(faulty.hsm.tally().starts, 1);
+}
+
+#[tokio::test]
+async fn a_token_that_says_ok_and_shows_no_key_is_looked_for_by_a_fresh_process() {
+    let faulty = Faulty::new(&key("vanished")).await;
+    faulty.rules("C_SignInit rv=CKR_OBJECT_HANDLE_INVALID count=1\nC_FindObjects nothing count=8");
+    let error = faulty.sign().await.unwrap_err();
+    assert_eq!(error.fault(), Fault::Passing, "{error:?}");
+    faulty.rules("");
+    faulty.recovers("no objects").await;
+    let tally = faulty.hsm.tally();
+    assert_eq!(tally.ended.get("key-vanished"), Some(&1), "{tally:?}");
+}
+
+#[tokio::test]
+async fn a_crash_in_the_library_fails_what_was_in_flight_and_nothing_after() {
+    let test_key = key("crash");
+    for action in ["segv", "abort", "exit=3"] {
+        let row = format!("C_Sign {action}");
+        let faulty = Faulty::new(&test_key).await;
+        faulty.rules(&format!("{row} count=1"));
+        let error = faulty.sign().await.unwrap_err();
+        assert!(
+            matches!(error, HsmError::WorkerLost { .. }),
+            "{row}: {error:?}"
+        );
+        report(&row, faulty.recovers(&row).await);
+        let tally = faulty.hsm.tally();
+        assert_eq!(tally.ended.get("crashed"), Some(&1), "{row}: {tally:?}");
+        assert_eq!(faulty.logins(), 2, "{row}");
+    }
+}
+
+#[tokio::test]
+async fn a_hang_in_the_library_ends_its_worker_and_disturbs_no_other_token() {
+    let test_key = key("hang");
+    let other = token("other");
+    let other_key = other.generate_key("ca", &[1], KeyKind::P256).unwrap();
+    let other_hsm = served(&other);
+    let theirs = other_hsm
+        .find_key(&crate::fixture::selector(&other_key), soon())
+        .await
+        .unwrap();
+    let faulty = Faulty::hanging_after(&test_key, Duration::from_secs(1)).await;
+    faulty.rules("C_Sign hang count=1");
+    let hanging = {
+        let (hsm, key) = (faulty.hsm.clone(), faulty.key.clone());
+        tokio::spawn(async move { sign(&hsm, &key).await })
+    };
+    let mut meanwhile = 0;
+    while !hanging.is_finished() {
+        let signature = sign(&other_hsm, &theirs).await.unwrap();
+        assert!(verifies(&other_key, &signature));
+        meanwhile += 1;
+    }
+    assert!(meanwhile > 0);
+    let error = hanging.await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("hung"), "{error}");
+    report("C_Sign hang", faulty.recovers("C_Sign hang").await);
+    let tally = faulty.hsm.tally();
+    assert_eq!(tally.ended.get("hung"), Some(&1), "{tally:?}");
+    assert_eq!(other_hsm.tally().starts, 1);
+}
+
+#[tokio::test]
+async fn a_caller_waits_no_longer_than_its_deadline_and_a_late_signature_is_dropped() {
+    let faulty = Faulty::new(&key("slow")).await;
+    faulty.rules("C_Sign delay_ms=1000 count=1");
+    let deadline = Instant::now() + Duration::from_millis(100);
+    let error = faulty
+        .hsm
+        .sign(&faulty.key, P256, &[7; 32], deadline)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, HsmError::TimedOut), "{error:?}");
+    while faulty.hsm.stats(soon()).await.unwrap().late == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(faulty.hsm.tally().starts, 1);
+}
+
+#[tokio::test]
+async fn a_signature_that_the_token_got_wrong_comes_as_it_is_and_does_not_verify() {
+    let test_key = key("wrong");
+    test_key
+        .token()
+        .generate_key("other", &[2], KeyKind::P256)
+        .unwrap();
+    for rule in ["C_Sign corrupt", "C_SignInit wrong_key=other"] {
+        let faulty = Faulty::new(&test_key).await;
+        faulty.rules(&format!("{rule} count=1"));
+        // The client cannot know; whoever releases it verifies it first.
+        let signature = faulty.sign().await.unwrap();
+        assert!(!verifies(&test_key, &signature), "{rule}");
+        assert!(verifies(&test_key, &faulty.sign().await.unwrap()), "{rule}");
+    }
+}
+
+#[tokio::test]
+async fn a_network_that_is_gone_for_good_is_awaited_without_a_login() {
+    let faulty = Faulty::new(&key("network")).await;
+    faulty.rules("* rv=CKR_DEVICE_ERROR");
+    faulty.sign().await.unwrap_err();
+    let awaiting = |state: &TokenState| matches!(state, TokenState::AwaitingToken { .. });
+    until(&faulty.hsm, awaiting).await;
+    while faulty.hsm.tally().ended.get("no-token") < Some(&3) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(faulty.logins(), 1);
+    faulty.rules("");
+    let started = Instant::now();
+    until(&faulty.hsm, ready).await;
+    report("every call rv=CKR_DEVICE_ERROR", started.elapsed());
+    faulty.recovers("network").await;
+    assert_eq!(faulty.logins(), 2);
+}

@@ -1,0 +1,84 @@
+//! What only Kryoptic can show: ML-DSA, and a PIN that locks.
+
+use std::sync::Arc;
+
+use aws_lc_rs::signature::{
+    ML_DSA_44, ML_DSA_65, ML_DSA_87, UnparsedPublicKey, VerificationAlgorithm,
+};
+use hsm::{KeyAlgorithm, KeySelector, LoginOutcome, Mechanism, MlDsa, Token, TokenState};
+use softhsm_test_helpers::{KeyKind, Provider, Store, TestToken};
+
+use crate::fixture::{Gate, ready, selector, served, soon, spec, until};
+
+const MESSAGE: &[u8] = b"to be signed";
+
+fn token(label: &str) -> TestToken {
+    let store = Store::of(Provider::Kryoptic).unwrap();
+    store.make_token(label).unwrap()
+}
+
+#[tokio::test]
+async fn an_ml_dsa_key_is_found_by_its_certificate_and_its_signature_over_the_message_verifies() {
+    let token = token("pqc");
+    let hsm = served(&token);
+    let cases: [(KeyKind, MlDsa, &dyn VerificationAlgorithm); 3] = [
+        (KeyKind::MlDsa44, MlDsa::MlDsa44, &ML_DSA_44),
+        (KeyKind::MlDsa65, MlDsa::MlDsa65, &ML_DSA_65),
+        (KeyKind::MlDsa87, MlDsa::MlDsa87, &ML_DSA_87),
+    ];
+    for (id, (kind, set, verifier)) in (1..).zip(cases) {
+        let test_key = token.generate_key("ca", &[id], kind).unwrap();
+        let certified = KeySelector {
+            public_key: Some(test_key.spki_der()),
+            ..KeySelector::default()
+        };
+        let key = hsm.find_key(&certified, soon()).await.unwrap();
+        assert_eq!(key.name().id, [id]);
+        assert_eq!(key.algorithm(), KeyAlgorithm::MlDsa(set));
+        assert_eq!(key.mechanisms(), [Mechanism::MlDsa]);
+        let signature = hsm.sign(&key, Mechanism::MlDsa, MESSAGE, soon()).await;
+        UnparsedPublicKey::new(verifier, test_key.public_octets())
+            .verify(MESSAGE, &signature.unwrap())
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_key_without_certificate_is_found_by_label_whatever_its_type() {
+    let token = token("mixed");
+    let hsm = served(&token);
+    for (id, kind) in (1..).zip([KeyKind::P256, KeyKind::Ed25519, KeyKind::MlDsa65]) {
+        let test_key = token.generate_key("ca", &[id], kind).unwrap();
+        let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
+        assert_eq!(key.name().id, [id]);
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_tried_the_worker_never_locks_the_pin() {
+    let token = token("locks");
+    let gate = Gate::new("wrong, and long enough");
+    let hsm = Token::start(spec(&token), Arc::<Gate>::clone(&gate));
+    // A gate that allows everything, and a person who insists: far more than the ten tries that the token has.
+    for tries in 1..=15 {
+        while gate.outcomes().len() < tries {
+            tokio::task::yield_now().await;
+        }
+        until(&hsm, |state| {
+            matches!(state, TokenState::LoginRefused { .. })
+        })
+        .await;
+        hsm.retry_login();
+    }
+    let outcomes = gate.outcomes();
+    assert_eq!(outcomes[0], LoginOutcome::Rejected { locked: false });
+    assert_eq!(outcomes[14], LoginOutcome::NotTried);
+    let description = token.describe().unwrap();
+    assert!(description.pin_final_try && !description.pin_locked);
+
+    // By hand, with the right PIN.
+    token.try_pin(token.user_pin()).unwrap();
+    gate.set_pin(token.user_pin());
+    hsm.retry_login();
+    until(&hsm, ready).await;
+}

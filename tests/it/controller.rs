@@ -1,0 +1,112 @@
+//! The controller against a real API server, cert-manager's webhook and a real token, under its own RBAC.
+
+mod approval;
+mod contract;
+mod crash;
+mod issuers;
+mod pins;
+mod start;
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+use rig::{IssuerName, Options, Programs, Rig};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+/// Namespace whose own issuers may use the token.
+const TENANT: &str = "tenant";
+
+/// The programs that cargo built for these tests.
+fn programs() -> Result<Programs> {
+    Programs::beside(env!("CARGO_BIN_EXE_pkcs11-issuer").into())
+}
+
+/// A rig that nobody else uses, for tests that break something.
+async fn own_rig(controller_args: &[&str]) -> Result<Rig> {
+    let rig = Rig::start(Options {
+        programs: Some(programs()?),
+        namespaces: vec![TENANT.to_owned()],
+        controller_args: controller_args
+            .iter()
+            .map(|arg| (*arg).to_owned())
+            .collect(),
+        ..Options::default()
+    })
+    .await?;
+    rig.cluster()
+        .apply_issuer(&issuer(), &rig.authority().issuer_spec())
+        .await?;
+    rig.cluster().issuer_is_ready(&issuer()).await?;
+    Ok(rig)
+}
+
+/// The rig of all tests that leave each other alone, each in a namespace of its own.
+async fn shared_rig() -> Result<&'static Rig> {
+    static RIG: OnceCell<Rig> = OnceCell::const_new();
+    RIG.get_or_try_init(|| own_rig(&[])).await
+}
+
+/// The cluster issuer of every rig.
+fn issuer() -> IssuerName {
+    IssuerName::cluster("issuing")
+}
+
+/// The writes that the controller made to the status of one request, as the API server's audit log has them.
+fn status_writes(rig: &Rig, namespace: &str, name: &str) -> Result<usize> {
+    let log = rig
+        .cluster()
+        .plane()
+        .audit_log()?
+        .writes()
+        .by(rig::CONTROLLER);
+    Ok(log
+        .on("certificaterequests.cert-manager.io")
+        .of(namespace, name)
+        .succeeded()
+        .len())
+}
+
+/// The reasons of the Events that the controller wrote about one request.
+fn event_reasons(rig: &Rig, namespace: &str, name: &str) -> Result<Vec<String>> {
+    let log = rig
+        .cluster()
+        .plane()
+        .audit_log()?
+        .writes()
+        .by(rig::CONTROLLER)
+        .on("events")
+        .succeeded();
+    let about = |event: &Value| {
+        event["regarding"]["namespace"] == namespace && event["regarding"]["name"] == name
+    };
+    let events = log
+        .iter()
+        .filter_map(|event| event.request_object.as_ref())
+        .filter(|event| about(event));
+    Ok(events
+        .filter_map(|event| event["reason"].as_str().map(str::to_owned))
+        .collect())
+}
+
+/// Has openssl verify a chain, leaf first, up to a root.
+fn openssl_verifies(chain: &str, root: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str, text: &str| -> Result<std::path::PathBuf> {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path)
+    };
+    let (chain, root) = (file("chain.pem", chain)?, file("root.pem", root)?);
+    let output = Command::new("openssl")
+        .args(["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile"])
+        .args([root.as_path(), Path::new("-untrusted"), &chain, &chain])
+        .output()
+        .context("run openssl")?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}

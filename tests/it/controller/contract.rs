@@ -1,0 +1,311 @@
+//! Every row of the state machine of an external issuer, on the real API server.
+
+use anyhow::{Context as _, Result};
+use control_plane::until;
+use rig::{IssuerName, PATIENCE, Requests, Rig, Status, csr_for, request_spec};
+use serde_json::{Value, json};
+
+use super::{TENANT, event_reasons, issuer, openssl_verifies, shared_rig, status_writes};
+
+/// A namespace of the test's own, and its requests.
+async fn in_namespace(namespace: &str) -> Result<(&'static Rig, Requests)> {
+    let rig = shared_rig().await?;
+    rig.cluster().create_namespace(namespace).await?;
+    Ok((rig, rig.cluster().requests(namespace).await?))
+}
+
+fn spec(issuer: &IssuerName) -> Value {
+    request_spec(issuer, &csr_for("web.example").unwrap())
+}
+
+/// Waits for a request that was made later, so that an earlier one has certainly been looked at.
+async fn a_later_request_is_issued(requests: &Requests) -> Result<()> {
+    requests.create("later", spec(&issuer())).await?;
+    requests.approve("later").await?;
+    requests.reaches("later", "Issued").await?;
+    Ok(())
+}
+
+fn blocks(pem: &str) -> usize {
+    pem.matches("-----BEGIN CERTIFICATE-----").count()
+}
+
+fn issued_chain(status: &Status) -> Result<(String, String)> {
+    Ok((
+        status.certificate().context("no certificate")?,
+        status.ca().context("no ca")?,
+    ))
+}
+
+#[tokio::test]
+async fn an_approved_request_is_issued_by_one_status_write_and_one_event() -> Result<()> {
+    let (rig, requests) = in_namespace("issued").await?;
+    requests.create("web", spec(&issuer())).await?;
+    requests.approve("web").await?;
+    let status = requests.reaches("web", "Issued").await?;
+    let (chain, ca) = issued_chain(&status)?;
+    assert_eq!(
+        (blocks(&chain), blocks(&ca)),
+        (2, 1),
+        "leaf and issuing certificate, and the root apart"
+    );
+    assert_eq!(ca, rig.authority().root().pem());
+    openssl_verifies(&chain, &ca)?;
+    assert_eq!(status.failure_time(), None);
+    until("the event", PATIENCE, async || {
+        Ok((!event_reasons(rig, "issued", "web")?.is_empty()).then_some(()))
+    })
+    .await?;
+    assert_eq!(event_reasons(rig, "issued", "web")?, ["Issued"]);
+    assert_eq!(status_writes(rig, "issued", "web")?, 1);
+    let metrics = rig.controller().metrics().await?;
+    assert_eq!(metrics.sum("pkcs11_issuer_events_dropped_total", &[]), 0.0);
+    assert!(metrics.sum("pkcs11_issuer_requests_total", &[("result", "issued")]) >= 1.0);
+    assert!(metrics.sum("pkcs11_issuer_sign_seconds_count", &[("outcome", "signed")]) >= 1.0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_issuance_record_has_each_step_of_a_request() -> Result<()> {
+    let (rig, requests) = in_namespace("record").await?;
+    let uid = requests.create("web", spec(&issuer())).await?;
+    requests.approve("web").await?;
+    requests.reaches("web", "Issued").await?;
+    rig.controller()
+        .records("published", "record", "web")
+        .await?;
+    let lines = rig.controller().record_of("record", "web")?;
+    let events: Vec<_> = lines
+        .iter()
+        .map(|line| line["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(events, ["signing", "signed", "published"]);
+    for line in &lines {
+        assert_eq!(line["request"]["uid"], uid);
+        assert_eq!(line["requester"]["username"], "requester");
+        assert_eq!(line["serial"], lines[0]["serial"]);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_namespaced_issuer_signs_in_its_own_namespace() -> Result<()> {
+    let rig = shared_rig().await?;
+    let own = IssuerName::namespaced(TENANT, "own");
+    rig.cluster()
+        .apply_secret(TENANT, "own-ca", &rig.authority().chain())
+        .await?;
+    rig.cluster()
+        .apply_issuer(&own, &rig.authority().issuer_spec_with_secret("own-ca"))
+        .await?;
+    rig.cluster().issuer_is_ready(&own).await?;
+    let requests = rig.cluster().requests(TENANT).await?;
+    requests.create("web", spec(&own)).await?;
+    requests.approve("web").await?;
+    let (chain, ca) = issued_chain(&requests.reaches("web", "Issued").await?)?;
+    openssl_verifies(&chain, &ca)
+}
+
+#[tokio::test]
+async fn a_namespaced_issuer_of_another_namespace_does_not_exist_for_a_request() -> Result<()> {
+    let (_, requests) = in_namespace("elsewhere").await?;
+    requests
+        .create("web", spec(&IssuerName::namespaced(TENANT, "own")))
+        .await?;
+    requests.approve("web").await?;
+    let status = requests.reaches("web", "Pending").await?;
+    assert_eq!(
+        status.ready().unwrap().message,
+        "Waiting for PKCS11Issuer elsewhere/own to be created"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_written_before_approval() -> Result<()> {
+    let (rig, requests) = in_namespace("unapproved").await?;
+    requests.create("web", spec(&issuer())).await?;
+    requests
+        .create("lost", spec(&IssuerName::cluster("nobody")))
+        .await?;
+    a_later_request_is_issued(&requests).await?;
+    for name in ["web", "lost"] {
+        assert_eq!(status_writes(rig, "unapproved", name)?, 0);
+        assert_eq!(event_reasons(rig, "unapproved", name)?, [""; 0]);
+        assert_eq!(requests.status(name).await?.ready(), None);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_denial_is_acknowledged_once_with_its_time_and_without_a_signature() -> Result<()> {
+    let (rig, requests) = in_namespace("denied").await?;
+    requests.create("web", spec(&issuer())).await?;
+    requests.deny("web").await?;
+    let status = requests.reaches("web", "Denied").await?;
+    assert!(status.failure_time().is_some());
+    assert_eq!(status.certificate(), None);
+    a_later_request_is_issued(&requests).await?;
+    assert_eq!(status_writes(rig, "denied", "web")?, 1);
+    assert_eq!(
+        rig.controller().record_of("denied", "web")?,
+        [Value::Null; 0]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_that_no_profile_admits_fails_with_its_slug_and_time_in_one_write() -> Result<()>
+{
+    let (rig, requests) = in_namespace("refused").await?;
+    let with = |changes: Value| {
+        let mut spec = spec(&issuer());
+        spec.as_object_mut()
+            .unwrap()
+            .extend(changes.as_object().unwrap().clone());
+        spec
+    };
+    let cases = [
+        ("ca", with(json!({"isCA": true})), "ca-not-allowed"),
+        (
+            "negative",
+            with(json!({"duration": "-1h"})),
+            "duration-invalid",
+        ),
+        ("zero", with(json!({"duration": "0s"})), "duration-invalid"),
+        (
+            "absurd",
+            with(json!({"duration": "2562047h"})),
+            "duration-too-long",
+        ),
+        (
+            "long",
+            with(json!({"duration": "10000h"})),
+            "duration-too-long",
+        ),
+        (
+            "usage",
+            with(json!({"usages": ["code signing"]})),
+            "usage-not-allowed",
+        ),
+    ];
+    for (name, spec, slug) in cases {
+        requests.create(name, spec).await?;
+        requests.approve(name).await?;
+        let status = requests.reaches(name, "Failed").await?;
+        let message = status.ready().unwrap().message;
+        assert!(
+            message.starts_with(&format!("{slug}: ")),
+            "{name}: {message}"
+        );
+        assert!(status.failure_time().is_some(), "{name}");
+        assert_eq!(status_writes(rig, "refused", name)?, 1, "{name}");
+        rig.controller().records("refused", "refused", name).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_finished_request_is_left_alone() -> Result<()> {
+    let (rig, requests) = in_namespace("finished").await?;
+    let client = rig.cluster().plane().admin().await?;
+    requests.create("invalid", spec(&issuer())).await?;
+    let api = kube::Api::<kube::core::DynamicObject>::namespaced_with(
+        client,
+        "finished",
+        &certificate_requests(),
+    );
+    let condition =
+        json!({"type": "InvalidRequest", "status": "True", "reason": "test", "message": "test"});
+    let patch = kube::api::Patch::Merge(json!({"status": {"conditions": [condition]}}));
+    api.patch_status("invalid", &kube::api::PatchParams::default(), &patch)
+        .await?;
+    requests.approve("invalid").await?;
+    a_later_request_is_issued(&requests).await?;
+    assert_eq!(status_writes(rig, "finished", "invalid")?, 0);
+    // A change that is none of ours brings an issued request back; it is not written again.
+    let patch = kube::api::Patch::Merge(json!({"metadata": {"labels": {"touched": "yes"}}}));
+    api.patch("later", &kube::api::PatchParams::default(), &patch)
+        .await?;
+    requests.create("last", spec(&issuer())).await?;
+    requests.approve("last").await?;
+    requests.reaches("last", "Issued").await?;
+    assert_eq!(status_writes(rig, "finished", "later")?, 1);
+    Ok(())
+}
+
+fn certificate_requests() -> kube::api::ApiResource {
+    kube::api::ApiResource::from_gvk(&kube::api::GroupVersionKind::gvk(
+        "cert-manager.io",
+        "v1",
+        "CertificateRequest",
+    ))
+}
+
+#[tokio::test]
+async fn a_request_of_another_issuer_is_never_written_to() -> Result<()> {
+    let (rig, requests) = in_namespace("foreign").await?;
+    let foreign = |reference: Value| {
+        let mut spec = spec(&issuer());
+        spec["issuerRef"] = reference;
+        spec
+    };
+    let cases = [
+        (
+            "theirs",
+            foreign(
+                json!({"group": "cert-manager.io", "kind": "ClusterIssuer", "name": "issuing"}),
+            ),
+        ),
+        (
+            "other-kind",
+            foreign(json!({"group": "pkcs11-issuer.dev", "kind": "Issuer", "name": "issuing"})),
+        ),
+        (
+            "no-kind",
+            foreign(json!({"group": "pkcs11-issuer.dev", "name": "issuing"})),
+        ),
+    ];
+    for (name, spec) in &cases {
+        requests.create(name, spec.clone()).await?;
+    }
+    // cert-manager's webhook lets nobody approve what names a kind that does not exist.
+    requests.approve("theirs").await?;
+    a_later_request_is_issued(&requests).await?;
+    for (name, _) in &cases {
+        assert_eq!(status_writes(rig, "foreign", name)?, 0, "{name}");
+        assert_eq!(event_reasons(rig, "foreign", name)?, [""; 0], "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_waits_for_an_issuer_that_becomes_ready_later() -> Result<()> {
+    let (rig, requests) = in_namespace("patient").await?;
+    let late = IssuerName::cluster("late");
+    requests.create("web", spec(&late)).await?;
+    requests.approve("web").await?;
+    let status = requests.reaches("web", "Pending").await?;
+    assert_eq!(
+        status.ready().unwrap().message,
+        "Waiting for PKCS11ClusterIssuer late to be created"
+    );
+    assert_eq!(status.failure_time(), None);
+    rig.cluster()
+        .apply_issuer(&late, &rig.authority().issuer_spec_with_secret("late-ca"))
+        .await?;
+    requests
+        .until("web", |status| {
+            status.ready().is_some_and(|ready| {
+                ready
+                    .message
+                    .ends_with("its status says CertificateMissing")
+            })
+        })
+        .await?;
+    rig.cluster()
+        .apply_secret(rig::NAMESPACE, "late-ca", &rig.authority().chain())
+        .await?;
+    requests.reaches("web", "Issued").await?;
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! What is published when the controller ends at the worst moment.
+
+use anyhow::Result;
+use rig::{csr_for, request_spec};
+
+use super::{issuer, own_rig, status_writes};
+
+#[tokio::test]
+async fn a_controller_killed_between_signature_and_status_write_publishes_one_certificate()
+-> Result<()> {
+    let rig = own_rig(&[]).await?;
+    let requests = rig.cluster().requests("default").await?;
+    requests
+        .create("web", request_spec(&issuer(), &csr_for("web.example")?))
+        .await?;
+    requests.approve("web").await?;
+    // The status write hangs in cert-manager's webhook.
+    rig.cluster().cert_manager().pause_webhook()?;
+    let signed = rig.controller().records("signed", "default", "web").await;
+    rig.controller().kill();
+    rig.cluster().cert_manager().resume_webhook()?;
+    let first = signed?;
+    rig.controller().restart().await?;
+    let status = requests.reaches("web", "Issued").await?;
+    assert!(status.certificate().is_some());
+    assert_eq!(status_writes(&rig, "default", "web")?, 1);
+    let published = rig
+        .controller()
+        .records("published", "default", "web")
+        .await?;
+    assert_ne!(
+        first["serial"], published["serial"],
+        "the first certificate was never published"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_outage_of_the_webhook_costs_no_second_signature() -> Result<()> {
+    let rig = own_rig(&[]).await?;
+    let requests = rig.cluster().requests("default").await?;
+    requests
+        .create("web", request_spec(&issuer(), &csr_for("web.example")?))
+        .await?;
+    requests.approve("web").await?;
+    rig.cluster().cert_manager().stop_webhook();
+    rig.controller().records("signed", "default", "web").await?;
+    rig.cluster().cert_manager().start_webhook().await?;
+    requests.reaches("web", "Issued").await?;
+    rig.controller()
+        .records("published", "default", "web")
+        .await?;
+    let lines = rig.controller().record_of("default", "web")?;
+    let events: Vec<_> = lines
+        .iter()
+        .map(|line| line["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(events, ["signing", "signed", "published"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restarted_api_server_loses_no_request() -> Result<()> {
+    let rig = own_rig(&[]).await?;
+    let requests = rig.cluster().requests("default").await?;
+    requests
+        .create("web", request_spec(&issuer(), &csr_for("web.example")?))
+        .await?;
+    rig.cluster().plane().stop_api_server();
+    rig.cluster().plane().start_api_server().await?;
+    requests.approve("web").await?;
+    requests.reaches("web", "Issued").await?;
+    assert_eq!(status_writes(&rig, "default", "web")?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_controller_that_is_told_to_stop_finishes_and_ends_with_success() -> Result<()> {
+    let rig = own_rig(&[]).await?;
+    let requests = rig.cluster().requests("default").await?;
+    requests
+        .create("web", request_spec(&issuer(), &csr_for("web.example")?))
+        .await?;
+    requests.approve("web").await?;
+    rig.controller()
+        .records("signing", "default", "web")
+        .await?;
+    let ended = rig.controller().stop().await?;
+    assert!(ended.success(), "{ended}");
+    // What was begun is finished: the certificate that was announced is the one that is published.
+    let status = requests.status("web").await?;
+    assert!(status.certificate().is_some());
+    let lines = rig.controller().record_of("default", "web")?;
+    assert_eq!(lines.last().unwrap()["event"], "published");
+    Ok(())
+}

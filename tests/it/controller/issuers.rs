@@ -1,0 +1,181 @@
+//! An issuer that cannot sign says which thing is wrong and what to do.
+
+use anyhow::Result;
+use rig::{Authority, IssuerName, Rig};
+use serde_json::{Value, json};
+use softhsm_test_helpers::{CaProfile, KeyKind};
+
+use super::{TENANT, shared_rig};
+
+/// Waits for the reason of an issuer with this spec, and returns the message.
+async fn not_ready(rig: &Rig, name: &IssuerName, spec: &Value, reason: &str) -> Result<String> {
+    rig.cluster().apply_issuer(name, spec).await?;
+    let status = rig
+        .cluster()
+        .issuer_reaches(name, |status| {
+            status.ready().is_some_and(|ready| ready.reason == reason)
+        })
+        .await?;
+    let ready = status.ready().unwrap();
+    assert_eq!(ready.status, "False");
+    Ok(ready.message)
+}
+
+fn with_certificate(authority: &Authority, certificate: Value) -> Value {
+    let mut spec = authority.issuer_spec();
+    spec["certificate"] = certificate;
+    spec
+}
+
+#[tokio::test]
+async fn a_ready_issuer_shows_its_token_key_and_certificate() -> Result<()> {
+    let rig = shared_rig().await?;
+    let status = rig.cluster().issuer_is_ready(&super::issuer()).await?;
+    let ready = status.ready().unwrap();
+    assert_eq!(ready.reason, "Verified");
+    let json = status.json();
+    assert_eq!(json["token"]["label"], "issuing");
+    assert_eq!(json["token"]["manufacturer"], "SoftHSM project");
+    assert_eq!(json["key"]["algorithm"], "P-256");
+    assert_eq!(json["key"]["label"], "issuing-ca");
+    assert_eq!(json["key"]["idHex"], "02");
+    assert_eq!(json["key"]["sensitive"], true);
+    assert_eq!(json["key"]["extractable"], false);
+    assert_eq!(json["certificate"]["subject"], "CN=Test issuing");
+    assert!(json["conditions"][0]["observedGeneration"].is_u64());
+    assert!(json["lastSignature"].is_string());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_issue_is_named() -> Result<()> {
+    let rig = shared_rig().await?;
+    let authority = rig.authority();
+    let key = authority.issuing().key();
+    let root = authority.root();
+    let made = |profile: CaProfile| root.issue(key, &profile);
+    let expired = made(CaProfile::named("Test expired").expired())?;
+    let leaf = made(CaProfile::named("Test leaf").not_a_ca())?;
+    let cases = [
+        (
+            "expired",
+            expired.pem(),
+            "CertificateExpired",
+            "Test expired",
+        ),
+        ("leaf", leaf.pem(), "CertificateInvalid", "CA:TRUE"),
+        ("no-pem", "nothing".to_owned(), "CertificateInvalid", "PEM"),
+    ];
+    for (name, pem, reason, named) in cases {
+        let spec = with_certificate(authority, json!({"pem": pem, "rootPem": root.pem()}));
+        let message = not_ready(rig, &IssuerName::cluster(name), &spec, reason).await?;
+        assert!(message.contains(named), "{name}: {message}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_match_the_certificate_never_makes_an_issuer_ready() -> Result<()> {
+    let rig = shared_rig().await?;
+    let authority = rig.authority();
+    let mut spec = authority.issuer_spec();
+    spec["key"] = json!({"label": "root-ca"});
+    let message = not_ready(rig, &IssuerName::cluster("mismatch"), &spec, "KeyMismatch").await?;
+    assert!(message.contains("root-ca"), "{message}");
+    spec["key"] = json!({"label": "nothing"});
+    not_ready(rig, &IssuerName::cluster("no-key"), &spec, "KeyNotFound").await?;
+    let other = Authority::new(KeyKind::P256)?;
+    let spec = with_certificate(
+        authority,
+        json!({"pem": other.issuing().pem(), "rootPem": other.root().pem()}),
+    );
+    not_ready(rig, &IssuerName::cluster("other-ca"), &spec, "KeyMismatch").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_key_of_the_certificate_is_found_without_a_name() -> Result<()> {
+    let rig = shared_rig().await?;
+    let mut spec = rig.authority().issuer_spec();
+    spec.as_object_mut().unwrap().remove("key");
+    let name = IssuerName::cluster("by-certificate");
+    rig.cluster().apply_issuer(&name, &spec).await?;
+    let status = rig.cluster().issuer_is_ready(&name).await?;
+    assert_eq!(status.json()["key"]["label"], "issuing-ca");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_unknown_token_a_missing_secret_and_a_missing_root_are_named() -> Result<()> {
+    let rig = shared_rig().await?;
+    let authority = rig.authority();
+    let mut spec = authority.issuer_spec();
+    spec["token"] = json!("nowhere");
+    let message = not_ready(rig, &IssuerName::cluster("no-token"), &spec, "TokenUnknown").await?;
+    assert!(message.contains("nowhere"), "{message}");
+    let spec = authority.issuer_spec_with_secret("not-there");
+    let message = not_ready(
+        rig,
+        &IssuerName::cluster("no-secret"),
+        &spec,
+        "CertificateMissing",
+    )
+    .await?;
+    assert!(
+        message.contains("Secret pkcs11-issuer-system/not-there does not exist"),
+        "{message}"
+    );
+    let spec = with_certificate(authority, json!({"pem": authority.issuing().pem()}));
+    not_ready(rig, &IssuerName::cluster("no-root"), &spec, "RootMissing").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_issuer_without_a_grant_sees_no_key() -> Result<()> {
+    let rig = shared_rig().await?;
+    rig.cluster()
+        .create_namespace_with_issuers("stranger")
+        .await?;
+    let stranger = IssuerName::namespaced("stranger", "own");
+    let message = not_ready(
+        rig,
+        &stranger,
+        &rig.authority().issuer_spec(),
+        "KeyNotFound",
+    )
+    .await?;
+    assert!(
+        !message.contains("id 02") && !message.contains("(id"),
+        "{message}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_api_server_refuses_an_issuer_that_contradicts_itself() -> Result<()> {
+    let rig = shared_rig().await?;
+    let authority = rig.authority();
+    let two = json!({"pem": authority.issuing().pem(), "secretRef": {"name": "x"}});
+    let mut nameless = authority.issuer_spec();
+    nameless["key"] = json!({});
+    let mut odd = authority.issuer_spec();
+    odd["key"] = json!({"idHex": "abc"});
+    let cases = [
+        (
+            with_certificate(authority, two),
+            "exactly one of secretRef, configMapRef and pem",
+        ),
+        (
+            with_certificate(authority, json!({})),
+            "exactly one of secretRef, configMapRef and pem",
+        ),
+        (nameless, "give label, idHex or both"),
+        (odd, "idHex"),
+    ];
+    for (spec, text) in cases {
+        let name = IssuerName::namespaced(TENANT, "contradiction");
+        let error = rig.cluster().apply_issuer(&name, &spec).await.unwrap_err();
+        assert!(format!("{error:#}").contains(text), "{error:#}");
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! A token's PIN is tried once per version, remembered across restarts, and shown nowhere.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use base64ct::{Base64, Encoding as _};
+use control_plane::{CertManagerOptions, until};
+use rig::{Authority, Cluster, Controller, ControllerOptions, PATIENCE, csr_for, request_spec};
+use serde_json::{Value, json};
+use softhsm_test_helpers::KeyKind;
+
+use super::{issuer, programs, shared_rig};
+
+const STATE: [&str; 5] = [
+    "secret",
+    "pkcs11-issuer-pin-state",
+    "-n",
+    rig::NAMESPACE,
+    "-ojson",
+];
+
+/// A controller whose PIN file the test writes.
+struct Case {
+    controller: Controller,
+    cluster: Cluster,
+    authority: Authority,
+    folder: tempfile::TempDir,
+}
+
+impl Case {
+    async fn with_pin(pin: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("pin"), pin)?;
+        let authority = Authority::new(KeyKind::P256)?;
+        let cluster = Cluster::start(&programs()?, CertManagerOptions::default()).await?;
+        cluster
+            .apply_issuer(&issuer(), &authority.issuer_spec())
+            .await?;
+        let mut configuration = authority.configuration(&[]);
+        configuration["tokens"]["issuing"]["pinFile"] = json!(folder.path().join("pin"));
+        let options = ControllerOptions::new(configuration.to_string(), &programs()?);
+        let controller = Controller::start(&cluster, &options).await?;
+        Ok(Self {
+            controller,
+            cluster,
+            authority,
+            folder,
+        })
+    }
+
+    fn write_pin(&self, pin: &str) -> Result<()> {
+        // As a kubelet does it: the file is never seen half written.
+        let new = self.folder.path().join("pin.new");
+        fs::write(&new, pin)?;
+        Ok(fs::rename(new, self.folder.path().join("pin"))?)
+    }
+
+    async fn refused(&self, because: &str) -> Result<()> {
+        let issuer = issuer();
+        let refused = self.cluster.issuer_reaches(&issuer, |status| {
+            status.ready().is_some_and(|ready| {
+                ready.reason == "LoginRefused" && ready.message.contains(because)
+            })
+        });
+        refused.await.map(drop)
+    }
+
+    /// The token's entry in the PIN record, once it has this state.
+    async fn record(&self, state: &str) -> Result<Value> {
+        until("the PIN record", PATIENCE, async || {
+            let record = self.record_now().await?;
+            Ok((record["state"] == state).then_some(record))
+        })
+        .await
+    }
+
+    async fn record_now(&self) -> Result<Value> {
+        let mut command = vec!["get"];
+        command.extend(STATE);
+        let secret: Value = serde_json::from_str(&self.cluster.plane().kubectl(&command).await?)?;
+        match secret["data"][self.key()].as_str() {
+            Some(entry) => Ok(serde_json::from_slice(
+                &Base64::decode_vec(entry).ok().context("base64")?,
+            )?),
+            None => Ok(Value::Null),
+        }
+    }
+
+    fn key(&self) -> String {
+        format!("serial.{}", self.authority.token().serial())
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_pin_is_tried_once_across_restarts_and_the_right_one_needs_none() -> Result<()> {
+    let case = Case::with_pin("wrong").await?;
+    case.refused("rejected this PIN").await?;
+    assert_eq!(case.record("Rejected").await?["rejectedInARow"], 1);
+    case.controller.restart().await?;
+    case.refused("rejected this PIN").await?;
+    assert_eq!(case.record_now().await?["rejectedInARow"], 1);
+    case.write_pin(case.authority.token().user_pin())?;
+    case.cluster.issuer_is_ready(&issuer()).await?;
+    assert_eq!(case.record("Accepted").await?["rejectedInARow"], 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn after_two_wrong_pins_nothing_is_tried_until_the_operator_clears_the_record() -> Result<()>
+{
+    let case = Case::with_pin("wrong").await?;
+    case.refused("rejected this PIN").await?;
+    case.write_pin("wrong again")?;
+    case.refused("2 logins in a row were rejected").await?;
+    case.write_pin(case.authority.token().user_pin())?;
+    case.controller.restart().await?;
+    case.refused("2 logins in a row were rejected").await?;
+    assert_eq!(case.record_now().await?["rejectedInARow"], 2);
+    let clear = json!([{"op": "remove", "path": format!("/data/{}", case.key())}]).to_string();
+    let [kind, name, flag, namespace, _] = STATE;
+    case.cluster
+        .plane()
+        .kubectl(&[
+            "patch",
+            kind,
+            name,
+            flag,
+            namespace,
+            "--type=json",
+            "-p",
+            &clear,
+        ])
+        .await?;
+    case.cluster.issuer_is_ready(&issuer()).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_pin_is_in_no_log_no_argument_and_no_environment() -> Result<()> {
+    let rig = shared_rig().await?;
+    let requests = rig.cluster().requests("default").await?;
+    requests
+        .create("pin", request_spec(&issuer(), &csr_for("web.example")?))
+        .await?;
+    requests.approve("pin").await?;
+    requests.reaches("pin", "Issued").await?;
+    let pin = rig.authority().token().user_pin().as_bytes();
+    let mut looked_at = 0;
+    let mut look = |file: &Path| {
+        // A process may have ended meanwhile.
+        if let Ok(octets) = fs::read(file) {
+            looked_at += 1;
+            assert!(
+                !octets.windows(pin.len()).any(|part| part == pin),
+                "the PIN is in {}",
+                file.display()
+            );
+        }
+    };
+    for entry in fs::read_dir(rig.cluster().plane().log_dir())? {
+        look(&entry?.path());
+    }
+    for process in fs::read_dir("/proc")?.filter_map(Result::ok) {
+        if process
+            .file_name()
+            .to_string_lossy()
+            .bytes()
+            .all(|octet| octet.is_ascii_digit())
+        {
+            look(&process.path().join("cmdline"));
+            look(&process.path().join("environ"));
+        }
+    }
+    assert!(looked_at > 10, "only {looked_at} files were looked at");
+    Ok(())
+}

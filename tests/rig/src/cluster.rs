@@ -1,0 +1,315 @@
+//! A control plane with cert-manager, our kinds, and the identities that take part.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options, until};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::{PATIENCE, Programs, Requests, Status};
+
+/// The controller's namespace, in which the Secrets of cluster issuers lie.
+pub const NAMESPACE: &str = "pkcs11-issuer-system";
+/// The controller's user name, for [`control_plane::AuditLog::by`].
+pub const CONTROLLER: &str = "system:serviceaccount:pkcs11-issuer-system:pkcs11-issuer";
+
+const RBAC: &str = include_str!("../../../docs/rbac.yaml");
+const RBAC_OF_NAMESPACE: &str = include_str!("../../../docs/rbac-namespace.yaml");
+pub(crate) const GROUP: &str = "pkcs11-issuer.dev";
+
+/// Rights of the two people in the play, of whom neither may do the other's part.
+const RBAC_OF_USERS: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: rig-requester}
+rules:
+- {apiGroups: [cert-manager.io], resources: [certificaterequests], verbs: [create, get, delete]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: rig-requester}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: rig-requester}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: requester}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: rig-approver}
+rules:
+- {apiGroups: [cert-manager.io], resources: [certificaterequests], verbs: [get]}
+- {apiGroups: [cert-manager.io], resources: [certificaterequests/status], verbs: [update]}
+- {apiGroups: [cert-manager.io], resources: [signers], verbs: [approve]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: rig-approver}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: rig-approver}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: approver}]
+"#;
+
+/// A control plane with all that the controller finds in a cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    // Dropped in this order.
+    cert_manager: CertManager,
+    plane: ControlPlane,
+    controller: PathBuf,
+    requester: PathBuf,
+    approver: PathBuf,
+}
+
+/// One of our issuers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerName {
+    namespace: Option<String>,
+    name: String,
+}
+
+impl IssuerName {
+    /// A `PKCS11ClusterIssuer`.
+    pub fn cluster(name: &str) -> Self {
+        Self {
+            namespace: None,
+            name: name.to_owned(),
+        }
+    }
+
+    /// A `PKCS11Issuer`.
+    pub fn namespaced(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: Some(namespace.to_owned()),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> &'static str {
+        match self.namespace {
+            Some(_) => "PKCS11Issuer",
+            None => "PKCS11ClusterIssuer",
+        }
+    }
+
+    /// The `issuerRef` that names it.
+    pub fn reference(&self) -> Value {
+        json!({"group": GROUP, "kind": self.kind(), "name": self.name})
+    }
+}
+
+impl fmt::Display for IssuerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, name } = self;
+        match namespace {
+            Some(namespace) => write!(f, "{} {namespace}/{name}", self.kind()),
+            None => write!(f, "{} {name}", self.kind()),
+        }
+    }
+}
+
+impl Cluster {
+    /// Starts a control plane with cert-manager and installs our part on it.
+    ///
+    /// # Errors
+    ///
+    /// When a part does not start or an object is refused.
+    pub async fn start(programs: &Programs, options: CertManagerOptions) -> Result<Self> {
+        let plane = ControlPlane::start(Options::default()).await?;
+        let cert_manager = CertManager::start(&plane, options).await?;
+        Self::install(plane, cert_manager, programs).await
+    }
+
+    /// Installs our kinds, as the program prints them, and everybody's rights on a control plane with cert-manager.
+    ///
+    /// # Errors
+    ///
+    /// When an object is refused.
+    pub async fn install(
+        plane: ControlPlane,
+        cert_manager: CertManager,
+        programs: &Programs,
+    ) -> Result<Self> {
+        let cluster = Self {
+            controller: plane.service_account(NAMESPACE, "pkcs11-issuer")?,
+            requester: plane.user("requester", None)?,
+            approver: plane.user("approver", None)?,
+            cert_manager,
+            plane,
+        };
+        cluster.create_namespace(NAMESPACE).await?;
+        cluster
+            .plane
+            .apply(&crds(&programs.controller).await?)
+            .await?;
+        cluster.plane.apply(RBAC).await?;
+        cluster.plane.apply(RBAC_OF_USERS).await?;
+        let wait = "wait --for=condition=Established --timeout=60s crd";
+        let kinds = ["pkcs11issuers", "pkcs11clusterissuers"].map(|kind| format!("{kind}.{GROUP}"));
+        let words = wait.split(' ').chain(kinds.iter().map(String::as_str));
+        cluster.plane.kubectl(&words.collect::<Vec<_>>()).await?;
+        Ok(cluster)
+    }
+
+    /// The control plane: audit log, kubectl, outages.
+    pub fn plane(&self) -> &ControlPlane {
+        &self.plane
+    }
+
+    /// cert-manager: its webhook can be frozen.
+    pub fn cert_manager(&self) -> &CertManager {
+        &self.cert_manager
+    }
+
+    /// The kubeconfig of the controller's service account.
+    pub fn controller_kubeconfig(&self) -> &Path {
+        &self.controller
+    }
+
+    /// Makes a namespace, unless it is there.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub async fn create_namespace(&self, name: &str) -> Result<()> {
+        self.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
+            .await
+    }
+
+    /// Makes a namespace whose issuers may name Secrets and ConfigMaps there: `docs/rbac-namespace.yaml`.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub async fn create_namespace_with_issuers(&self, name: &str) -> Result<()> {
+        self.create_namespace(name).await?;
+        let file = self.plane.log_dir().join("rbac-namespace.yaml");
+        std::fs::write(&file, RBAC_OF_NAMESPACE)
+            .with_context(|| format!("write {}", file.display()))?;
+        let file = file.to_string_lossy();
+        self.plane
+            .kubectl(&["apply", "--server-side", "--namespace", name, "-f", &file])
+            .await?;
+        Ok(())
+    }
+
+    /// Writes a Secret of text.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub async fn apply_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        texts: &BTreeMap<&str, String>,
+    ) -> Result<()> {
+        self.apply(&json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"namespace": namespace, "name": name},
+            "stringData": texts,
+        }))
+        .await
+    }
+
+    /// Writes an issuer.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub async fn apply_issuer(&self, issuer: &IssuerName, spec: &Value) -> Result<()> {
+        self.apply(&json!({
+            "apiVersion": format!("{GROUP}/v1alpha1"),
+            "kind": issuer.kind(),
+            "metadata": {"namespace": issuer.namespace, "name": issuer.name},
+            "spec": spec,
+        }))
+        .await
+    }
+
+    /// What the controller says about an issuer.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such issuer.
+    pub async fn issuer_status(&self, issuer: &IssuerName) -> Result<Status> {
+        let kind = GroupVersionKind::gvk(GROUP, "v1alpha1", issuer.kind());
+        let kind = ApiResource::from_gvk(&kind);
+        let client = self.plane.admin().await?;
+        let issuers = match &issuer.namespace {
+            Some(namespace) => Api::<DynamicObject>::namespaced_with(client, namespace, &kind),
+            None => Api::all_with(client, &kind),
+        };
+        Ok(Status::of(&issuers.get(&issuer.name).await?.data))
+    }
+
+    /// Waits until an issuer is ready.
+    ///
+    /// # Errors
+    ///
+    /// When it does not become ready; the message has the status that it has instead.
+    pub async fn issuer_is_ready(&self, issuer: &IssuerName) -> Result<Status> {
+        self.issuer_reaches(issuer, |status| {
+            status.ready().is_some_and(|ready| ready.status == "True")
+        })
+        .await
+    }
+
+    /// Waits until the status of an issuer is as wanted.
+    ///
+    /// # Errors
+    ///
+    /// When it does not become so; the message has the status that it has instead.
+    pub async fn issuer_reaches(
+        &self,
+        issuer: &IssuerName,
+        wanted: impl Fn(&Status) -> bool,
+    ) -> Result<Status> {
+        let what = format!("{issuer} to have the wanted status");
+        let reached = until(&what, PATIENCE, async || {
+            let status = self.issuer_status(issuer).await?;
+            Ok(wanted(&status).then_some(status))
+        });
+        match reached.await {
+            Ok(status) => Ok(status),
+            Err(error) => Err(match self.issuer_status(issuer).await {
+                Ok(status) => error.context(format!("its status is {}", status.json())),
+                Err(_) => error,
+            }),
+        }
+    }
+
+    /// The CertificateRequests of a namespace, on the runtime that calls.
+    ///
+    /// # Errors
+    ///
+    /// When a kubeconfig cannot be read.
+    pub async fn requests(&self, namespace: &str) -> Result<Requests> {
+        let requester = self.plane.client(&self.requester).await?;
+        let approver = self.plane.client(&self.approver).await?;
+        Ok(Requests::new(requester, approver, namespace))
+    }
+
+    async fn apply(&self, object: &Value) -> Result<()> {
+        self.plane.apply(&object.to_string()).await
+    }
+}
+
+async fn crds(program: &Path) -> Result<String> {
+    let run = Command::new(program)
+        .arg("crds")
+        .kill_on_drop(true)
+        .output();
+    let output = run
+        .await
+        .with_context(|| format!("run {} crds", program.display()))?;
+    ensure!(
+        output.status.success(),
+        "{} crds: {}",
+        program.display(),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    String::from_utf8(output.stdout).context("read the kinds that the program prints")
+}

@@ -1,0 +1,233 @@
+//! Our program as a process, and what it tells about itself.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use anyhow::{Context, Result};
+use control_plane::{Process, Program, until};
+use serde_json::Value;
+
+use crate::cluster::NAMESPACE;
+use crate::metrics::{self, Metrics};
+use crate::{Cluster, PATIENCE, Programs};
+
+/// How a controller is started.
+#[derive(Clone, Debug)]
+pub struct ControllerOptions {
+    /// The operator's configuration file, YAML or JSON; see [`crate::Authority::configuration`].
+    pub configuration: String,
+    /// The programs to run.
+    pub programs: Programs,
+    /// Further flags of `run`, such as `--enforce-approval=false`.
+    pub args: Vec<String>,
+    /// Its name: of its files, and its `--identity`. Two controllers on one cluster need two names.
+    pub name: String,
+}
+
+impl ControllerOptions {
+    /// A controller with this configuration and nothing else out of the ordinary.
+    pub fn new(configuration: impl Into<String>, programs: &Programs) -> Self {
+        Self {
+            configuration: configuration.into(),
+            programs: programs.clone(),
+            args: Vec::new(),
+            name: "pkcs11-issuer".to_owned(),
+        }
+    }
+}
+
+/// The controller, under the service account that its RBAC is for. Dropping it kills it and its workers.
+#[derive(Debug)]
+pub struct Controller {
+    process: Process,
+    configuration: PathBuf,
+    record: PathBuf,
+}
+
+impl Controller {
+    /// Starts a controller and waits until `/readyz` says that it is ready.
+    ///
+    /// # Errors
+    ///
+    /// When it ends or is not ready in time; the message has the end of its log.
+    pub async fn start(cluster: &Cluster, options: &ControllerOptions) -> Result<Self> {
+        let controller = Self::launch(cluster, options)?;
+        controller.is_ready().await?;
+        Ok(controller)
+    }
+
+    /// Starts a controller and does not wait: for one that is to end by itself.
+    ///
+    /// # Errors
+    ///
+    /// When its files cannot be written.
+    pub fn launch(cluster: &Cluster, options: &ControllerOptions) -> Result<Self> {
+        let ControllerOptions {
+            configuration,
+            programs,
+            args,
+            name,
+        } = options;
+        let folder = cluster.plane().log_dir();
+        let file = folder.join(format!("{name}.yaml"));
+        std::fs::write(&file, configuration)
+            .with_context(|| format!("write {}", file.display()))?;
+        let program = Program::new(&programs.controller)
+            .args(["run".into(), "--config".into(), file.clone()])
+            .args([
+                "--kubeconfig".into(),
+                cluster.controller_kubeconfig().to_owned(),
+            ])
+            .args(["--worker".into(), programs.worker.clone()])
+            .args(["--cluster-resource-namespace", NAMESPACE])
+            .args(["--identity", name])
+            .args(["--health-address", "127.0.0.1:0"])
+            .args(["--metrics-address", "127.0.0.1:0"])
+            .args(["--log-format", "json"])
+            .args(args.clone())
+            .separate_stdout();
+        Ok(Self {
+            process: Process::start(name, program, folder)?,
+            configuration: file,
+            record: folder.join(format!("{name}.out")),
+        })
+    }
+
+    /// The process: its log, its end, signals.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The file with the issuance record.
+    pub fn record_path(&self) -> &Path {
+        &self.record
+    }
+
+    /// Where `/metrics` is served in this run, host and port.
+    ///
+    /// # Errors
+    ///
+    /// When the controller ends before it tells.
+    pub async fn metrics_address(&self) -> Result<String> {
+        self.address("metrics").await
+    }
+
+    /// Writes another configuration, for the next start.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn configure(&self, configuration: &str) -> Result<()> {
+        std::fs::write(&self.configuration, configuration)
+            .with_context(|| format!("write {}", self.configuration.display()))
+    }
+
+    /// Waits until `/readyz` says that it is ready.
+    ///
+    /// # Errors
+    ///
+    /// When it ends or is not ready in time; the message has the end of its log.
+    pub async fn is_ready(&self) -> Result<()> {
+        let address = self.address("health").await?;
+        until("the controller to be ready", PATIENCE, async || {
+            self.process.check_running()?;
+            let answer = metrics::get(&address, "/readyz").await;
+            Ok(answer.is_ok_and(|(status, _)| status == 200).then_some(()))
+        })
+        .await
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended already or does not end in time.
+    pub async fn stop(&self) -> Result<ExitStatus> {
+        self.process.terminate(PATIENCE).await
+    }
+
+    /// Kills it and its workers, as when its machine loses power.
+    pub fn kill(&self) {
+        self.process.kill();
+    }
+
+    /// Starts it again, killing it when it runs, and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// As [`Controller::start`].
+    pub async fn restart(&self) -> Result<()> {
+        self.process.restart()?;
+        self.is_ready().await
+    }
+
+    /// What it counts.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        Metrics::fetch(&self.metrics_address().await?).await
+    }
+
+    /// The lines of the issuance record, of every run, oldest first. A line that is still being written is left out.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or a line is not JSON.
+    pub fn record(&self) -> Result<Vec<Value>> {
+        let text = std::fs::read_to_string(&self.record)
+            .with_context(|| format!("read {}", self.record.display()))?;
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let parse = |line| {
+            serde_json::from_str(line).with_context(|| format!("parse the record's line {line}"))
+        };
+        whole.lines().map(parse).collect()
+    }
+
+    /// The lines of the issuance record that are about one request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Controller::record`].
+    pub fn record_of(&self, namespace: &str, name: &str) -> Result<Vec<Value>> {
+        let is = |line: &Value, field: &str, value: &str| {
+            line.pointer(field).and_then(Value::as_str) == Some(value)
+        };
+        let mut lines = self.record()?;
+        lines.retain(|line| {
+            is(line, "/request/namespace", namespace) && is(line, "/request/name", name)
+        });
+        Ok(lines)
+    }
+
+    /// Waits until the issuance record has a line with this event about one request, and returns the first such line.
+    ///
+    /// # Errors
+    ///
+    /// When there is none in time, or the process ends.
+    pub async fn records(&self, event: &str, namespace: &str, name: &str) -> Result<Value> {
+        let what = format!("the record of {namespace}/{name} to say {event:?}");
+        until(&what, PATIENCE, async || {
+            let lines = self.record_of(namespace, name)?;
+            let mut found = lines
+                .into_iter()
+                .filter(|line| line.get("event").and_then(Value::as_str) == Some(event));
+            Ok(found.next())
+        })
+        .await
+    }
+
+    /// The address of `health` or `metrics`, as the log tells it at every start.
+    async fn address(&self, of: &str) -> Result<String> {
+        let line = self
+            .process
+            .line("\"message\":\"started\"", PATIENCE)
+            .await?;
+        let line: Value = serde_json::from_str(&line).context("parse the controller's log")?;
+        let address = line.get(of).and_then(Value::as_str);
+        Ok(address
+            .with_context(|| format!("the controller's log does not tell the address of {of}"))?
+            .to_owned())
+    }
+}

@@ -1,0 +1,194 @@
+//! CertificateRequests made by hand: created by one identity, approved or denied by another.
+
+use anyhow::{Context, Result, bail};
+use base64ct::{Base64, Encoding};
+use control_plane::until;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, PostParams};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use serde_json::{Value, json};
+
+use crate::{IssuerName, PATIENCE, Status};
+
+/// The CertificateRequests of one namespace. It belongs to the runtime that made it.
+#[derive(Clone)]
+pub struct Requests {
+    namespace: String,
+    requester: Api<DynamicObject>,
+    approver: Api<DynamicObject>,
+}
+
+impl std::fmt::Debug for Requests {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Requests")
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Requests {
+    pub(crate) fn new(requester: kube::Client, approver: kube::Client, namespace: &str) -> Self {
+        let kind = GroupVersionKind::gvk("cert-manager.io", "v1", "CertificateRequest");
+        let kind = ApiResource::from_gvk(&kind);
+        Self {
+            namespace: namespace.to_owned(),
+            requester: Api::namespaced_with(requester, namespace, &kind),
+            approver: Api::namespaced_with(approver, namespace, &kind),
+        }
+    }
+
+    /// Creates a request, as the user `requester`, and returns its UID. Nobody approves it yet, unless cert-manager's
+    /// approver runs and may.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub async fn create(&self, name: &str, spec: Value) -> Result<String> {
+        let object = json!({
+            "apiVersion": "cert-manager.io/v1",
+            "kind": "CertificateRequest",
+            "metadata": {"namespace": self.namespace, "name": name},
+            "spec": spec,
+        });
+        let object = serde_json::from_value(object)?;
+        let created = self
+            .requester
+            .create(&PostParams::default(), &object)
+            .await?;
+        created.metadata.uid.context("a new object has no UID")
+    }
+
+    /// Deletes a request.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub async fn delete(&self, name: &str) -> Result<()> {
+        self.requester
+            .delete(name, &DeleteParams::default())
+            .await?;
+        Ok(())
+    }
+
+    /// Approves a request, as the user `approver`.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused: approval is for good, as denial is.
+    pub async fn approve(&self, name: &str) -> Result<()> {
+        self.judge(name, "Approved").await
+    }
+
+    /// Denies a request, as the user `approver`.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub async fn deny(&self, name: &str) -> Result<()> {
+        self.judge(name, "Denied").await
+    }
+
+    /// The request as it is now.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this name.
+    pub async fn get(&self, name: &str) -> Result<DynamicObject> {
+        Ok(self.requester.get(name).await?)
+    }
+
+    /// Its status as it is now.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this name.
+    pub async fn status(&self, name: &str) -> Result<Status> {
+        Ok(Status::of(&self.get(name).await?.data))
+    }
+
+    /// Waits until the `Ready` condition has this reason: `Issued`, `Pending`, `Failed` or `Denied`.
+    ///
+    /// # Errors
+    ///
+    /// When it does not; the message has the status that it has instead.
+    pub async fn reaches(&self, name: &str, reason: &str) -> Result<Status> {
+        self.until(name, |status| {
+            status.ready().is_some_and(|ready| ready.reason == reason)
+        })
+        .await
+        .with_context(|| format!("the request is not {reason}"))
+    }
+
+    /// Waits until the status is as wanted.
+    ///
+    /// # Errors
+    ///
+    /// When it does not become so; the message has the status that it has instead.
+    pub async fn until(&self, name: &str, wanted: impl Fn(&Status) -> bool) -> Result<Status> {
+        let what = format!("the status of CertificateRequest {}/{name}", self.namespace);
+        let reached = until(&what, PATIENCE, async || {
+            let status = self.status(name).await?;
+            Ok(wanted(&status).then_some(status))
+        });
+        match reached.await {
+            Ok(status) => Ok(status),
+            Err(error) => Err(match self.status(name).await {
+                Ok(status) => error.context(format!("its status is {}", status.json())),
+                Err(_) => error,
+            }),
+        }
+    }
+
+    /// Adds a condition as cert-manager's own approver does: the whole status is written back, on the version read.
+    async fn judge(&self, name: &str, type_: &str) -> Result<()> {
+        let what = format!("CertificateRequest {}/{name} to be {type_}", self.namespace);
+        until(&what, PATIENCE, async || {
+            let mut request = self.approver.get(name).await?;
+            add_condition(&mut request.data, type_)?;
+            let params = PostParams::default();
+            match self.approver.replace_status(name, &params, &request).await {
+                Ok(_) => Ok(Some(())),
+                Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await
+    }
+}
+
+fn add_condition(object: &mut Value, type_: &str) -> Result<()> {
+    let object = object.as_object_mut().context("the object has no fields")?;
+    let status = object.entry("status").or_insert_with(|| json!({}));
+    let status = status.as_object_mut().context("its status has no fields")?;
+    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+    let Some(conditions) = conditions.as_array_mut() else {
+        bail!("its conditions are no list");
+    };
+    conditions.push(json!({
+        "type": type_,
+        "status": "True",
+        "reason": "rig",
+        "message": "judged by the rig",
+    }));
+    Ok(())
+}
+
+/// The `spec` of a request for a server certificate, signed by this issuer: change it as the test needs.
+pub fn request_spec(issuer: &IssuerName, csr: &str) -> Value {
+    json!({
+        "request": Base64::encode_string(csr.as_bytes()),
+        "issuerRef": issuer.reference(),
+        "usages": ["digital signature", "server auth"],
+    })
+}
+
+/// The PEM of a CSR for this DNS name, with an empty subject and a new P-256 key.
+///
+/// # Errors
+///
+/// When the name is not one.
+pub fn csr_for(dns_name: &str) -> Result<String> {
+    let mut params = CertificateParams::new([dns_name.to_owned()])?;
+    params.distinguished_name = DistinguishedName::new();
+    let key = KeyPair::generate()?;
+    Ok(params.serialize_request(&key)?.pem()?)
+}

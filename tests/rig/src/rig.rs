@@ -1,0 +1,95 @@
+//! Everything at once.
+
+use anyhow::Result;
+use control_plane::CertManagerOptions;
+use softhsm_test_helpers::KeyKind;
+
+use crate::{Authority, Cluster, Controller, ControllerOptions, Programs};
+
+/// How a rig differs from the usual one.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The programs to run; by default [`Programs::find`].
+    pub programs: Option<Programs>,
+    /// Kind of the keys of root and issuing CA, by default P-256.
+    pub key_kind: KeyKind,
+    /// cert-manager's options. By default its approver does not run, so that a test decides who approves what.
+    pub cert_manager: CertManagerOptions,
+    /// Namespaces whose issuers may use the token, besides cluster issuers.
+    pub namespaces: Vec<String>,
+    /// Further flags of the controller.
+    pub controller_args: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            programs: None,
+            key_kind: KeyKind::P256,
+            cert_manager: CertManagerOptions {
+                approver: false,
+                ..CertManagerOptions::default()
+            },
+            namespaces: Vec::new(),
+            controller_args: Vec::new(),
+        }
+    }
+}
+
+/// A cluster, a token and a running controller. Dropping it ends all of it.
+#[derive(Debug)]
+pub struct Rig {
+    // Dropped in this order.
+    controller: Controller,
+    cluster: Cluster,
+    authority: Authority,
+}
+
+impl Rig {
+    /// Starts everything and waits until the controller is ready. There is no issuer yet.
+    ///
+    /// # Errors
+    ///
+    /// When a part does not start.
+    pub async fn start(options: Options) -> Result<Self> {
+        let Options {
+            programs,
+            key_kind,
+            cert_manager,
+            namespaces,
+            controller_args,
+        } = options;
+        let programs = programs.map_or_else(Programs::find, Ok)?;
+        let authority = Authority::new(key_kind)?;
+        let cluster = Cluster::start(&programs, cert_manager).await?;
+        for namespace in &namespaces {
+            cluster.create_namespace_with_issuers(namespace).await?;
+        }
+        let granted: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+        let configuration = authority.configuration(&granted).to_string();
+        let controller = ControllerOptions {
+            args: controller_args,
+            ..ControllerOptions::new(configuration, &programs)
+        };
+        Ok(Self {
+            controller: Controller::start(&cluster, &controller).await?,
+            cluster,
+            authority,
+        })
+    }
+
+    /// The control plane with cert-manager and our kinds.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The token and its certificates.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The running controller.
+    pub fn controller(&self) -> &Controller {
+        &self.controller
+    }
+}

@@ -1,0 +1,61 @@
+//! What a test asks the directory that it shares with the shim.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Function,
+    counters::read,
+    faults::{CALLS, RULES},
+    rules::{Rules, RulesError},
+};
+
+/// A directory of rules and counters, from the test's side.
+#[derive(Clone, Debug)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// An existing directory that the program under test can write to.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self(path.into())
+    }
+
+    /// Puts these rules in the place of all earlier ones; they count from zero. No text is no rule.
+    ///
+    /// # Errors
+    /// A line is no rule, and then the earlier ones stay; or the file cannot be written.
+    pub fn set_rules(&self, text: &str) -> io::Result<()> {
+        let checked: Result<Rules, RulesError> = text.parse();
+        checked.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let new = self.0.join("rules.new");
+        fs::write(&new, text)?;
+        fs::rename(new, self.0.join(RULES))
+    }
+
+    /// Calls of a function so far, by all processes. Before the first process it is zero.
+    ///
+    /// # Errors
+    /// The file of calls cannot be read.
+    pub fn calls(&self, function: Function) -> io::Result<u64> {
+        self.read(function).map(|(calls, _)| calls)
+    }
+
+    /// How many of them met a rule that fired.
+    ///
+    /// # Errors
+    /// The file of calls cannot be read.
+    pub fn faults(&self, function: Function) -> io::Result<u64> {
+        self.read(function).map(|(_, faults)| faults)
+    }
+
+    fn read(&self, function: Function) -> io::Result<(u64, u64)> {
+        match fs::read(self.0.join(CALLS)) {
+            Ok(octets) => Ok(read(&octets, function.name())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((0, 0)),
+            Err(error) => Err(error),
+        }
+    }
+}

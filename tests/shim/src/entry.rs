@@ -1,0 +1,187 @@
+//! The functions in the function list: each asks the faults first.
+//!
+//! # Safety
+//! Of all of them: the caller keeps to PKCS#11, and then so does the wrapped library, which gets the same arguments.
+
+use std::{ffi::c_void, ptr, slice};
+
+use cryptoki_sys::{
+    CK_ATTRIBUTE, CK_BBOOL, CK_BYTE, CK_FLAGS, CK_FUNCTION_LIST, CK_INFO, CK_MECHANISM,
+    CK_MECHANISM_INFO, CK_MECHANISM_TYPE, CK_NOTIFY, CK_OBJECT_CLASS, CK_OBJECT_HANDLE, CK_RV,
+    CK_SESSION_HANDLE, CK_SESSION_INFO, CK_SLOT_ID, CK_SLOT_INFO, CK_TOKEN_INFO, CK_ULONG,
+    CK_USER_TYPE, CK_UTF8CHAR, CKA_CLASS, CKA_LABEL, CKO_PRIVATE_KEY, CKR_CRYPTOKI_NOT_INITIALIZED,
+    CKR_FUNCTION_NOT_SUPPORTED, CKR_KEY_HANDLE_INVALID, CKR_OK,
+};
+
+use crate::{Function, library::shim, rules::Change};
+
+/// Calls the wrapped library's function.
+macro_rules! real {
+    ($real:ident . $name:ident ( $($argument:expr),* $(,)? )) => {
+        match $real.$name {
+            // SAFETY: see the module.
+            Some(function) => unsafe { function($($argument),*) },
+            None => CKR_FUNCTION_NOT_SUPPORTED,
+        }
+    };
+}
+
+/// Defines the functions and puts them into a list. A body, where there is one, has the wrapped library's list and the
+/// change that a rule asks for; without, the call is passed on. `unless`: such calls are none of the rules' business.
+macro_rules! entries {
+    (@body $real:ident $change:ident $name:ident ( $($argument:ident),* )) => {{
+        let _: Option<&Change> = $change;
+        real!($real.$name($($argument),*))
+    }};
+    (@body $real:ident $change:ident $name:ident ( $($argument:ident),* ) $body:expr) => {
+        $body
+    };
+    (@passed_on) => { false };
+    (@passed_on $query:expr) => { $query };
+    ($real:ident, $change:ident: $( $name:ident($($argument:ident: $kind:ty),*) $(unless $query:expr,)? $(=> $body:expr)? ; )*) => {
+        $(
+            #[expect(non_snake_case, reason = "PKCS#11's names")]
+            unsafe extern "C" fn $name($($argument: $kind),*) -> CK_RV {
+                let Some(shim) = shim() else {
+                    return CKR_CRYPTOKI_NOT_INITIALIZED;
+                };
+                let $real = &shim.real;
+                if entries!(@passed_on $($query)?) {
+                    return real!($real.$name($($argument),*));
+                }
+                shim.faults.around(Function::$name, |$change| {
+                    entries!(@body $real $change $name($($argument),*) $($body)?)
+                })
+            }
+        )*
+
+        /// Puts our functions in the place of the library's own, where it has them.
+        pub(crate) fn replace(list: &mut CK_FUNCTION_LIST) {
+            $( list.$name = list.$name.map(|_| $name as _); )*
+        }
+    };
+}
+
+entries! { real, change:
+    C_Initialize(arguments: *mut c_void);
+    C_Finalize(reserved: *mut c_void);
+    C_GetInfo(info: *mut CK_INFO);
+    C_GetSlotList(present: CK_BBOOL, list: *mut CK_SLOT_ID, count: *mut CK_ULONG) => {
+        let code = real!(real.C_GetSlotList(present, list, count));
+        nothing_found(change, code, count)
+    };
+    C_GetSlotInfo(slot: CK_SLOT_ID, info: *mut CK_SLOT_INFO);
+    C_GetTokenInfo(slot: CK_SLOT_ID, info: *mut CK_TOKEN_INFO) => {
+        let code = real!(real.C_GetTokenInfo(slot, info));
+        if let (CKR_OK, Some(Change::TokenInfo { flags, sessions })) = (code, change) {
+            // SAFETY: the library has just filled it in.
+            let info = unsafe { &mut *info };
+            info.flags |= flags;
+            if let Some(most) = sessions {
+                info.ulMaxSessionCount = *most;
+                info.ulMaxRwSessionCount = *most;
+            }
+        }
+        code
+    };
+    C_GetMechanismList(slot: CK_SLOT_ID, list: *mut CK_MECHANISM_TYPE, count: *mut CK_ULONG);
+    C_GetMechanismInfo(slot: CK_SLOT_ID, mechanism: CK_MECHANISM_TYPE, info: *mut CK_MECHANISM_INFO);
+    C_OpenSession(slot: CK_SLOT_ID, flags: CK_FLAGS, application: *mut c_void, notify: CK_NOTIFY, session: *mut CK_SESSION_HANDLE);
+    C_CloseSession(session: CK_SESSION_HANDLE);
+    C_CloseAllSessions(slot: CK_SLOT_ID);
+    C_GetSessionInfo(session: CK_SESSION_HANDLE, info: *mut CK_SESSION_INFO);
+    C_Login(session: CK_SESSION_HANDLE, user: CK_USER_TYPE, pin: *mut CK_UTF8CHAR, length: CK_ULONG);
+    C_Logout(session: CK_SESSION_HANDLE);
+    C_GetAttributeValue(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG);
+    C_FindObjectsInit(session: CK_SESSION_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG);
+    C_FindObjects(session: CK_SESSION_HANDLE, objects: *mut CK_OBJECT_HANDLE, most: CK_ULONG, count: *mut CK_ULONG) => {
+        let code = real!(real.C_FindObjects(session, objects, most, count));
+        nothing_found(change, code, count)
+    };
+    C_FindObjectsFinal(session: CK_SESSION_HANDLE);
+    C_SignInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) => {
+        let key = match change {
+            Some(Change::WrongKey(label)) => match find_key(real, session, label) {
+                Ok(other) => other,
+                Err(code) => return code,
+            },
+            Some(Change::Corrupt | Change::Nothing | Change::TokenInfo { .. }) | None => key,
+        };
+        real!(real.C_SignInit(session, mechanism, key))
+    };
+    C_Sign(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_length: CK_ULONG, signature: *mut CK_BYTE, length: *mut CK_ULONG)
+        unless signature.is_null(), => {
+        let code = real!(real.C_Sign(session, data, data_length, signature, length));
+        corrupted(change, code, signature, length)
+    };
+    C_SignFinal(session: CK_SESSION_HANDLE, signature: *mut CK_BYTE, length: *mut CK_ULONG)
+        unless signature.is_null(), => {
+        let code = real!(real.C_SignFinal(session, signature, length));
+        corrupted(change, code, signature, length)
+    };
+    C_SignUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, length: CK_ULONG);
+    C_GenerateRandom(session: CK_SESSION_HANDLE, random: *mut CK_BYTE, length: CK_ULONG);
+}
+
+fn nothing_found(change: Option<&Change>, code: CK_RV, count: *mut CK_ULONG) -> CK_RV {
+    if let (CKR_OK, Some(Change::Nothing)) = (code, change) {
+        // SAFETY: the library has just filled it in.
+        unsafe { count.write(0) };
+    }
+    code
+}
+
+fn corrupted(
+    change: Option<&Change>,
+    code: CK_RV,
+    signature: *mut CK_BYTE,
+    length: *const CK_ULONG,
+) -> CK_RV {
+    if let (CKR_OK, Some(Change::Corrupt)) = (code, change) {
+        // SAFETY: the library has just filled it in.
+        let length = unsafe { length.read() };
+        // SAFETY: it filled in so many octets.
+        let signature = unsafe { slice::from_raw_parts_mut(signature, length as usize) };
+        if let Some(last) = signature.last_mut() {
+            *last ^= 1;
+        }
+    }
+    code
+}
+
+/// Another private key, found in the same session: no operation is active before `C_SignInit`.
+fn find_key(
+    real: &CK_FUNCTION_LIST,
+    session: CK_SESSION_HANDLE,
+    label: &str,
+) -> Result<CK_OBJECT_HANDLE, CK_RV> {
+    let class: CK_OBJECT_CLASS = CKO_PRIVATE_KEY;
+    let mut template = [
+        CK_ATTRIBUTE {
+            type_: CKA_CLASS,
+            pValue: ptr::from_ref(&class).cast_mut().cast(),
+            ulValueLen: size_of_val(&class) as CK_ULONG,
+        },
+        CK_ATTRIBUTE {
+            type_: CKA_LABEL,
+            pValue: label.as_ptr().cast_mut().cast(),
+            ulValueLen: label.len() as CK_ULONG,
+        },
+    ];
+    let attributes = template.len() as CK_ULONG;
+    let (mut key, mut found) = (0, 0);
+    let code = real!(real.C_FindObjectsInit(session, template.as_mut_ptr(), attributes));
+    if code != CKR_OK {
+        return Err(code);
+    }
+    let code = real!(real.C_FindObjects(session, &raw mut key, 1, &raw mut found));
+    let ended = real!(real.C_FindObjectsFinal(session));
+    match (code, ended, found) {
+        (CKR_OK, CKR_OK, 1) => Ok(key),
+        (CKR_OK, CKR_OK, _) => {
+            eprintln!("pkcs11-fault-shim: no private key has the label {label}");
+            Err(CKR_KEY_HANDLE_INVALID)
+        }
+        (CKR_OK, code, _) | (code, _, _) => Err(code),
+    }
+}

@@ -1,0 +1,188 @@
+//! Which fault a call meets, and how it is brought about.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process, ptr,
+    sync::{Arc, PoisonError, RwLock},
+    thread,
+};
+
+use cryptoki_sys::CK_RV;
+
+use crate::{
+    Function,
+    counters::{Column, Counters},
+    rules::{Action, Change, Rule, Rules},
+};
+
+/// Names the directory of rules and counters.
+pub const DIRECTORY: &str = "PKCS11_FAULT_DIRECTORY";
+pub(crate) const RULES: &str = "rules";
+pub(crate) const CALLS: &str = "calls";
+
+/// The rules of a directory and what they did.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    directory: PathBuf,
+    calls: Counters,
+    current: RwLock<Arc<Current>>,
+}
+
+/// The rules as they are now.
+#[derive(Debug, Default)]
+struct Current {
+    version: Option<Version>,
+    rules: Rules,
+    /// Of each rule. `None` without rules.
+    seen: Option<Counters>,
+}
+
+/// What tells one file of rules from the next: a new file has another number, an edited one another time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Version {
+    inode: u64,
+    seconds: i64,
+    nanoseconds: i64,
+    length: u64,
+}
+
+impl Version {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            inode: metadata.ino(),
+            seconds: metadata.ctime(),
+            nanoseconds: metadata.ctime_nsec(),
+            length: metadata.len(),
+        }
+    }
+}
+
+impl Faults {
+    /// The directory that [`DIRECTORY`] names.
+    pub(crate) fn from_env() -> Result<Self, String> {
+        let directory = env::var_os(DIRECTORY).ok_or_else(|| format!("{DIRECTORY} is not set"))?;
+        let directory = PathBuf::from(directory);
+        let names = Function::ALL.iter().map(|function| function.name());
+        let calls = Counters::open(&directory.join(CALLS), names)
+            .map_err(|error| format!("{}: {error}", directory.display()))?;
+        Ok(Self {
+            directory,
+            calls,
+            current: RwLock::default(),
+        })
+    }
+
+    /// Counts a call and makes it, or what the first rule that fires makes of it.
+    pub(crate) fn around(
+        &self,
+        function: Function,
+        call: impl FnOnce(Option<&Change>) -> CK_RV,
+    ) -> CK_RV {
+        self.calls.add(function.index(), Column::Seen);
+        let current = self.current();
+        let Some(rule) = current.firing(function) else {
+            return call(None);
+        };
+        self.calls.add(function.index(), Column::Fired);
+        thread::sleep(rule.delay);
+        match &rule.action {
+            Action::Pass => call(None),
+            Action::Change(change) => call(Some(change)),
+            Action::Answer { code, after_call } => {
+                if *after_call {
+                    call(None);
+                }
+                *code
+            }
+            Action::Hang => loop {
+                thread::park();
+            },
+            Action::Segv => {
+                // No mapping has this address, and it is not null, which debug builds check for.
+                let nowhere = ptr::without_provenance_mut::<u64>(8);
+                // SAFETY: the write reaches no memory; it ends the process, which is what the rule asks for.
+                unsafe { nowhere.write_volatile(0) };
+                process::abort()
+            }
+            Action::Abort => process::abort(),
+            Action::Exit(code) => process::exit(*code),
+        }
+    }
+
+    /// The rules, read again when their file changed.
+    fn current(&self) -> Arc<Current> {
+        let version = fs::metadata(self.directory.join(RULES))
+            .ok()
+            .map(|metadata| Version::of(&metadata));
+        let known = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        if known.version == version {
+            return known;
+        }
+        match Current::load(&self.directory) {
+            Ok(loaded) => {
+                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+                *current = Arc::new(loaded);
+                Arc::clone(&current)
+            }
+            // A rule that is not understood must not pass for one that did not fire.
+            Err(error) => {
+                eprintln!("pkcs11-fault-shim: {}: {error}", self.directory.display());
+                process::abort()
+            }
+        }
+    }
+}
+
+impl Current {
+    fn load(directory: &Path) -> io::Result<Self> {
+        let mut file = match File::open(directory.join(RULES)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        // Of the open file: what is read is of this version even when another takes its place now.
+        let version = Version::of(&file.metadata()?);
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        let rules: Rules = text.parse().map_err(io::Error::other)?;
+        let Version {
+            inode,
+            seconds,
+            nanoseconds,
+            length: _,
+        } = version;
+        // A file of counters a version, so that a process that still has older rules counts elsewhere.
+        let path = directory.join(format!("seen.{inode}.{seconds}.{nanoseconds}"));
+        let names: Vec<_> = (1..=rules.len())
+            .map(|place| format!("rule {place}"))
+            .collect();
+        let seen = if names.is_empty() {
+            None
+        } else {
+            Some(Counters::open(&path, names.iter().map(String::as_str))?)
+        };
+        Ok(Self {
+            version: Some(version),
+            rules,
+            seen,
+        })
+    }
+
+    fn firing(&self, function: Function) -> Option<&Rule> {
+        let seen = self.seen.as_ref()?;
+        let mut about = self.rules.about(function);
+        about
+            .find(|(place, rule)| {
+                let fires = rule.fires(seen.add(*place, Column::Seen));
+                if fires {
+                    seen.add(*place, Column::Fired);
+                }
+                fires
+            })
+            .map(|(_, rule)| rule)
+    }
+}

@@ -1,0 +1,20 @@
+//! A PKCS#11 library for tests that passes every call on to another one, or fails as told.
+#![doc = ""]
+#![doc = include_str!("../README.md")]
+
+mod code;
+mod counters;
+mod directory;
+mod entry;
+mod faults;
+mod function;
+mod library;
+mod rules;
+
+pub use self::{
+    directory::Directory,
+    faults::DIRECTORY,
+    function::Function,
+    library::MODULE,
+    rules::{Rules, RulesError},
+};
