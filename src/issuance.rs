@@ -14,7 +14,7 @@
 //! * A signature is asked for only through [`PreparedCertificate`] or [`Probe`], each spent by move:
 //!   the bytes that were linted are the bytes that are signed and the bytes that are sealed.
 //! * No certificate leaves [`PreparedCertificate::issue`] unless its signature verifies under the
-//!   issuing certificate's public key.
+//!   issuing certificate's public key, and unless a second parser reads the same certificate as ours.
 //! * Identity is copied, never re-encoded: subject, subject public key and subject alternative names
 //!   are the very bytes of the CSR.
 
@@ -30,6 +30,7 @@ pub mod pem;
 pub mod profile;
 mod raw;
 pub mod refusal;
+mod reread;
 pub mod san;
 pub mod serial;
 pub mod signature;
@@ -52,6 +53,7 @@ pub use prepare::{IssueError, IssuedCertificate, PrepareError, PreparedCertifica
 pub use probe::{Probe, ProbeError};
 pub use profile::{CertificateParams, Limits, Profile, ProfileError, Rules, Wanted};
 pub use refusal::{Refusal, RefusalReason};
+pub use reread::RereadError;
 pub use serial::Serial;
 pub use signature::{SignError, Signature, SignatureAlgorithm, Signer, SigningInput};
 

@@ -15,6 +15,7 @@ use super::{
     pem,
     profile::{BeyondCa, CertificateParams},
     refusal::{Refusal, RefusalReason},
+    reread::{self, RereadError},
     san::SubjectAltNames,
     serial::Serial,
     signature::{SignError, Signature, Signer, SigningInput},
@@ -62,6 +63,9 @@ pub enum IssueError {
     /// The signature is wrong: another key, a faulty token, or a bug.
     #[error("the signature over the certificate is wrong; it was discarded")]
     Unverified(#[source] BadSignature),
+    /// Another parser reads another certificate: a bug.
+    #[error("the signed certificate is ambiguous; it was discarded")]
+    Ambiguous(#[source] RereadError),
     /// The certificate could not be encoded: a bug.
     #[error("failed to encode the signed certificate")]
     Encode(#[source] der::Error),
@@ -73,7 +77,7 @@ impl IssueError {
     pub const fn fault(&self) -> Fault {
         match self {
             Self::Sign(error) => error.fault(),
-            Self::Unverified(_) | Self::Encode(_) => Fault::Bug,
+            Self::Unverified(_) | Self::Ambiguous(_) | Self::Encode(_) => Fault::Bug,
         }
     }
 }
@@ -208,6 +212,7 @@ impl PreparedCertificate {
             .map_err(IssueError::Unverified)?;
         let der = tbs::certificate(&self.tbs, &self.algorithm, signature.as_octets())
             .map_err(IssueError::Encode)?;
+        reread::compare(&der).map_err(IssueError::Ambiguous)?;
         Ok(IssuedCertificate {
             der,
             issuer: self.issuer,

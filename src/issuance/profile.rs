@@ -134,6 +134,16 @@ impl Profile {
         self.rules.names.dns_syntax
     }
 
+    /// Whether every certificate is an X.509-SVID.
+    pub(super) const fn is_spiffe(&self) -> bool {
+        self.rules.names.spiffe
+    }
+
+    /// The extensions that are copied from CSRs.
+    pub(super) fn copied_extensions(&self) -> &[ObjectIdentifier] {
+        &self.rules.extensions.from_csr
+    }
+
     /// Judges a request: key, CA, usages, names, duration, and that the CSR asks for nothing else than the
     /// request does.
     ///

@@ -95,6 +95,7 @@ fn slug(error: &IssueError) -> &'static str {
     match error {
         IssueError::Sign(_) => "not-signed",
         IssueError::Unverified(_) => "signature-wrong",
+        IssueError::Ambiguous(_) => "ambiguous",
         IssueError::Encode(_) => "not-encoded",
     }
 }
