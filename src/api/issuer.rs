@@ -113,7 +113,11 @@ pub struct IssuerSpec {
 /// Selects one private key on a token. Exactly one key must match.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.label) || has(self.idHex)").message("give label, idHex or both"))]
+#[x_kube(
+    validation = Rule::new(
+        "has(self.uri) ? !has(self.label) && !has(self.idHex) : has(self.label) || has(self.idHex)"
+    ).message("give label, idHex or both, or else uri")
+)]
 pub struct KeySpec {
     /// `CKA_LABEL` of the private key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,6 +127,11 @@ pub struct KeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = "^([0-9a-fA-F]{2})+$"))]
     pub id_hex: Option<String>,
+    /// A PKCS#11 URI (RFC 7512) that names the key by `object`, `id` or both, and the token where it likes. A PIN, a
+    /// library or a slot in it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub uri: Option<String>,
 }
 
 /// One key of a Secret or ConfigMap.
