@@ -40,6 +40,7 @@ impl Alone {
             .envs(token.env());
         let child = command
             .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         Self {
@@ -201,4 +202,23 @@ fn a_client_of_another_version_is_told_which_one_this_is() {
     };
     assert!(why.contains("version 99"), "{why}");
     assert_eq!(alone.child.wait().unwrap().code(), Some(73));
+}
+
+#[test]
+fn the_pin_is_in_no_output_of_the_worker() {
+    let token = token("output");
+    let mut alone = Alone::start(&token);
+    alone.greet(&token);
+    for pin in ["a PIN that is wrong", token.user_pin()] {
+        alone.ask(Ask::Login(Pin::new(pin.into()))).unwrap();
+    }
+    // It ends with words of its own.
+    alone.socket.write_all(&[0xff; 8]).unwrap();
+    assert_eq!(alone.child.wait().unwrap().code(), Some(73));
+    let mut output = String::new();
+    let stderr = alone.child.stderr.as_mut().unwrap();
+    stderr.read_to_string(&mut output).unwrap();
+    assert!(output.contains("the client broke the protocol"), "{output}");
+    assert!(!output.contains("a PIN that is wrong"), "{output}");
+    assert!(!output.contains(token.user_pin()), "{output}");
 }
