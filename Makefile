@@ -27,19 +27,20 @@ setup: ## install what is missing, and make the build folder
 	@$(seed)
 
 .PHONY: tools
-tools: setup ## build etcd, kube-apiserver, kubectl, helm, cert-manager and Kryoptic, once, into the user's cache
+tools: setup ## build etcd, kube-apiserver, kubectl, helm and cert-manager, once, into the user's cache
 	@tests/tools/build
-	@tests/kryoptic/build
 
 .PHONY: demo
 demo: tools ## from nothing to a verified certificate; KEEP=1 leaves it running
-	@$(release)
-	@cargo run --release --locked --quiet --package demo
+	@cargo build --workspace --locked
+	@"$(CARGO_TARGET_DIR)/debug/demo"
 
 .PHONY: test
 test: tools ## run every test
+	@tests/kryoptic/build
 	cargo build --workspace --locked
 	$(release)
+	@tests/setup/docker "$$CARGO_TARGET_DIR/release/pkcs11-hsm-worker"
 	cargo test --workspace --locked --no-fail-fast -- --include-ignored
 
 .PHONY: ci

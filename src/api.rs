@@ -2,6 +2,7 @@
 
 pub mod certificate_request;
 pub mod issuer;
+pub mod profile;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

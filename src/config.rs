@@ -32,10 +32,22 @@ pub struct Config {
 pub struct Module {
     /// The name that the configuration gives it.
     pub name: String,
-    /// The library, absolute.
-    pub path: PathBuf,
-    /// The whole of the environment that the operator gives the library.
-    pub env: BTreeMap<String, String>,
+    /// Where it is.
+    pub library: Library,
+}
+
+/// Where a PKCS#11 library is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Library {
+    /// A file that a worker of ours loads.
+    Path {
+        /// The file, absolute.
+        path: PathBuf,
+        /// The whole of the environment that the operator gives the library.
+        env: BTreeMap<String, String>,
+    },
+    /// A worker in a container of its own has it, and listens here (absolute).
+    Socket(PathBuf),
 }
 
 /// A token, how to log in to it, and who may use it.
@@ -124,6 +136,14 @@ impl Config {
     /// All tokens, by name.
     pub fn tokens(&self) -> impl Iterator<Item = &TokenConfig> {
         self.tokens.values()
+    }
+}
+
+impl Library {
+    fn place(&self) -> &Path {
+        match self {
+            Self::Path { path, .. } | Self::Socket(path) => path,
+        }
     }
 }
 

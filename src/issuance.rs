@@ -1,7 +1,7 @@
 //! The pure core: what a certificate is, from a hostile CSR to a sealed chain.
 //!
 //! ```text
-//! PEM ─► VerifiedCsr ─► LeafParams ─► PreparedCertificate ─(Signer)─► IssuedCertificate
+//! PEM ─► VerifiedCsr ─► CertificateParams ─► PreparedCertificate ─(Signer)─► IssuedCertificate
 //! ```
 //!
 //! Each arrow is a type with private fields and one constructor; holding the value is the proof that
@@ -14,23 +14,27 @@
 //! * A signature is asked for only through [`PreparedCertificate`] or [`Probe`], each spent by move:
 //!   the bytes that were linted are the bytes that are signed and the bytes that are sealed.
 //! * No certificate leaves [`PreparedCertificate::issue`] unless its signature verifies under the
-//!   issuing certificate's public key.
+//!   issuing certificate's public key, and unless a second parser reads the same certificate as ours.
 //! * Identity is copied, never re-encoded: subject, subject public key and subject alternative names
 //!   are the very bytes of the CSR.
 
 pub mod chain;
+pub mod constraints;
 pub mod csr;
 mod extensions;
 pub mod issuer;
 pub mod key;
 pub mod name;
+pub mod pattern;
 pub mod pem;
 pub mod profile;
 mod raw;
 pub mod refusal;
+mod reread;
 pub mod san;
 pub mod serial;
 pub mod signature;
+pub mod spiffe;
 mod tbs;
 pub mod usage;
 
@@ -47,8 +51,9 @@ pub use issuer::{Issuer, IssuerError};
 pub use key::{IssuerPublicKey, KeyAlgorithm, PublicKey};
 pub use prepare::{IssueError, IssuedCertificate, PrepareError, PreparedCertificate};
 pub use probe::{Probe, ProbeError};
-pub use profile::{LeafParams, Profile, Wanted};
+pub use profile::{CertificateParams, Limits, Profile, ProfileError, Rules, Wanted};
 pub use refusal::{Refusal, RefusalReason};
+pub use reread::RereadError;
 pub use serial::Serial;
 pub use signature::{SignError, Signature, SignatureAlgorithm, Signer, SigningInput};
 

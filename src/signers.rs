@@ -1,4 +1,6 @@
-//! Who signs: the tokens of the operator's configuration, and a key on one of them as an [`issuance::Signer`].
+//! Who signs: the tokens of the operator's configuration, and a key on one of them as an [`Signer`].
+
+mod turns;
 
 use std::{
     collections::BTreeMap,
@@ -10,10 +12,11 @@ use std::{
 use hsm::{Hash, HsmError, Key, KeySelector, Launch, Mechanism, Token, TokenSpec, TokenState};
 use kube::Client;
 
+use self::turns::{Lane, NoTurn, Turns};
 use crate::{
-    config::{Config, IssuerScope, PinSource, TokenConfig, TokenSelector},
+    config::{Config, IssuerScope, Library, Limits, PinSource, TokenConfig, TokenSelector},
     issuance::{SignError, Signature, SignatureAlgorithm, Signer, SigningInput},
-    metrics::{Metrics, SignOutcome},
+    metrics::{Metrics, SignOutcome, TokenCounts},
     pins::{
         TokenPin,
         source::{PinOrigin, PinSecret},
@@ -23,6 +26,8 @@ use crate::{
 
 /// One deadline covers the queue and the PKCS#11 call.
 const SIGN_WITHIN: Duration = Duration::from_secs(10);
+/// Turns at a token without a worker.
+const WAITING_FOR_A_WORKER: usize = 8;
 
 /// Every token of the configuration, each with its worker.
 #[derive(Debug)]
@@ -36,6 +41,7 @@ pub struct ConfiguredToken {
     config: TokenConfig,
     token: Token,
     pin: Arc<TokenPin>,
+    turns: Arc<Turns>,
 }
 
 /// A private key that a grant covers.
@@ -43,8 +49,11 @@ pub struct ConfiguredToken {
 pub struct GrantedKey {
     token: Token,
     token_name: Arc<str>,
+    issuer: Arc<str>,
+    turns: Arc<Turns>,
     id: Vec<u8>,
     key: Key,
+    limits: Limits,
     metrics: Arc<Metrics>,
 }
 
@@ -60,6 +69,7 @@ impl Tokens {
         client: &Client,
         namespace: &str,
         holder: &str,
+        metrics: &Arc<Metrics>,
     ) -> Self {
         let store = PinStore::new(client.clone(), namespace);
         let by_name = config.tokens().map(|config| {
@@ -71,12 +81,18 @@ impl Tokens {
                 u32::from(config.max_rejected_logins().get()),
             ));
             let token = Token::start(spec(config, worker), Arc::<TokenPin>::clone(&pin));
+            tokio::spawn(count(
+                config.name().to_owned(),
+                token.clone(),
+                Arc::clone(metrics),
+            ));
             (
                 config.name().to_owned(),
                 Arc::new(ConfiguredToken {
                     config: config.clone(),
                     token,
                     pin,
+                    turns: Arc::default(),
                 }),
             )
         });
@@ -139,33 +155,40 @@ impl ConfiguredToken {
         self.pin.name_secret(secret)
     }
 
-    /// Finds the one key that `selector` means and that a grant lets `owner` use.
+    /// Finds the one key that `selector` means and that a grant lets `owner` use. `issuer` names the issuer among all
+    /// those that queue for the token.
     ///
     /// # Errors
     /// As [`Token::find_key`]. A key outside the grants is reported exactly as one that does not exist.
     pub async fn find_key(
         &self,
         owner: IssuerScope<'_>,
+        issuer: &str,
         selector: &KeySelector,
         metrics: &Arc<Metrics>,
     ) -> Result<GrantedKey, HsmError> {
-        let granted =
-            |name: &hsm::KeyName| self.config.may_use(owner, &name.label, &name.id).is_some();
+        let limits = |name: &hsm::KeyName| self.config.may_use(owner, &name.label, &name.id);
+        let granted = |name: &hsm::KeyName| limits(name).is_some();
         match self
             .token
             .find_key(selector, Instant::now() + SIGN_WITHIN)
             .await
         {
-            Ok(key) if granted(&key.name()) => Ok(GrantedKey {
-                token: self.token.clone(),
-                token_name: self.name().into(),
-                id: key.name().id,
-                key,
-                metrics: Arc::clone(metrics),
-            }),
-            Ok(_) => Err(HsmError::KeyNotFound {
-                differing: Vec::new(),
-            }),
+            Ok(key) => match limits(&key.name()) {
+                Some(limits) => Ok(GrantedKey {
+                    token: self.token.clone(),
+                    token_name: self.name().into(),
+                    issuer: issuer.into(),
+                    turns: Arc::clone(&self.turns),
+                    id: key.name().id,
+                    limits: limits.clone(),
+                    key,
+                    metrics: Arc::clone(metrics),
+                }),
+                None => Err(HsmError::KeyNotFound {
+                    differing: Vec::new(),
+                }),
+            },
             Err(HsmError::KeyNotFound { mut differing }) => {
                 differing.retain(granted);
                 Err(HsmError::KeyNotFound { differing })
@@ -197,6 +220,12 @@ impl GrantedKey {
         &self.id
     }
 
+    /// How far its grant goes.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Name of the token it lies on.
     #[must_use]
     pub fn token_name(&self) -> &str {
@@ -204,21 +233,58 @@ impl GrantedKey {
     }
 }
 
-impl Signer for GrantedKey {
+impl GrantedKey {
+    /// The key for the requests of one namespace, which take turns with those of others.
+    #[must_use]
+    pub fn for_requests_of<'a>(&'a self, namespace: &'a str) -> QueuedKey<'a> {
+        QueuedKey {
+            key: self,
+            namespace,
+        }
+    }
+}
+
+/// A key and the queue in which one namespace's requests wait for it.
+///
+/// *Guarantees*: one deadline of ten seconds covers the queue and the token; a full queue is an error at once.
+#[derive(Clone, Copy, Debug)]
+pub struct QueuedKey<'a> {
+    key: &'a GrantedKey,
+    namespace: &'a str,
+}
+
+impl QueuedKey<'_> {
+    async fn in_turn(&self, input: &SigningInput, deadline: Instant) -> Result<Vec<u8>, HsmError> {
+        let key = self.key;
+        let lane = Lane {
+            issuer: Arc::clone(&key.issuer),
+            namespace: self.namespace.to_owned(),
+        };
+        // While no worker stands, those who wait for it wait there, where its state is known.
+        let places = key.token.credit().map_or(WAITING_FOR_A_WORKER, usize::from);
+        let turn = key.turns.take(lane, places, deadline).await;
+        let _turn = turn.map_err(|why| match why {
+            NoTurn::Overloaded => HsmError::Overloaded,
+            NoTurn::TimedOut => HsmError::TimedOut,
+        })?;
+        key.token
+            .sign(
+                &key.key,
+                mechanism(input.algorithm()),
+                input.payload(),
+                deadline,
+            )
+            .await
+    }
+}
+
+impl Signer for QueuedKey<'_> {
     fn sign(&self, input: SigningInput) -> hsm::BoxFuture<'_, Result<Signature, SignError>> {
         Box::pin(async move {
             let started = Instant::now();
-            let signed = self
-                .token
-                .sign(
-                    &self.key,
-                    mechanism(input.algorithm()),
-                    input.payload(),
-                    started + SIGN_WITHIN,
-                )
-                .await;
-            self.metrics.signed(
-                &self.token_name,
+            let signed = self.in_turn(&input, started + SIGN_WITHIN).await;
+            self.key.metrics.signed(
+                &self.key.token_name,
                 outcome(signed.as_ref().err()),
                 started.elapsed(),
             );
@@ -230,6 +296,26 @@ impl Signer for GrantedKey {
                     hsm::Fault::Bug => SignError::passing(error),
                 })
         })
+    }
+}
+
+/// Keeps the metrics of a token until it is stopped.
+async fn count(name: String, token: Token, metrics: Arc<Metrics>) {
+    let mut state = token.state();
+    loop {
+        let now = state.borrow_and_update().clone();
+        let tally = token.tally();
+        metrics.token(
+            &name,
+            &TokenCounts {
+                state: now.name(),
+                entered: tally.entered,
+                ended: tally.ended,
+            },
+        );
+        if now == TokenState::Stopped || state.changed().await.is_err() {
+            return;
+        }
     }
 }
 
@@ -260,10 +346,15 @@ fn mechanism(algorithm: SignatureAlgorithm) -> Mechanism {
 fn spec(config: &TokenConfig, worker: &Path) -> TokenSpec {
     TokenSpec {
         name: config.name().to_owned(),
-        launch: Launch::Child {
-            program: worker.to_owned(),
-            module: config.module().path.clone(),
-            env: config.module().env.clone(),
+        launch: match &config.module().library {
+            Library::Path { path, env } => Launch::Child {
+                program: worker.to_owned(),
+                module: path.clone(),
+                env: env.clone(),
+            },
+            Library::Socket(socket) => Launch::Sidecar {
+                socket: socket.clone(),
+            },
         },
         token: match config.selector() {
             TokenSelector::Label(label) => hsm::TokenSelector::Label(label.clone()),

@@ -66,6 +66,10 @@ impl fmt::Display for Chain<'_> {
         f.write_str(&last)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
+            if let Some(answer) = api_server_answer(error) {
+                // What this error and its causes repeat in several forms, the answer says once.
+                return write!(f, ": {answer}");
+            }
             let text = error.to_string();
             if !last.ends_with(&text) {
                 write!(f, ": {text}")?;
@@ -74,6 +78,17 @@ impl fmt::Display for Chain<'_> {
             cause = error.source();
         }
         Ok(())
+    }
+}
+
+/// The message of an API server that answered with an error.
+fn api_server_answer<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
+    let boxed = error.downcast_ref::<Box<kube::Error>>().map(Box::as_ref);
+    let error = boxed.or_else(|| error.downcast_ref())?;
+    if let kube::Error::Api(status) = error {
+        Some(&status.message)
+    } else {
+        None
     }
 }
 

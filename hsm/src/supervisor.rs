@@ -201,6 +201,16 @@ impl Token {
             .await
     }
 
+    /// How many requests the worker takes at a time; `None` while none stands. More wait in this client.
+    #[must_use]
+    pub fn credit(&self) -> Option<u16> {
+        self.view
+            .borrow()
+            .connection
+            .as_ref()
+            .map(|connection| connection.granted())
+    }
+
     /// The PIN or the gate's mind may have changed: asks the gate again when no login stands, and cuts a pause
     /// before the next start short.
     pub fn retry_login(&self) {

@@ -14,6 +14,7 @@ use kube::{CustomResource, KubeSchema, Resource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::profile::ProfileSpec;
 use crate::issuance;
 
 /// Signs the requests of its own namespace with a key on a PKCS#11 token.
@@ -37,7 +38,7 @@ use crate::issuance;
     printcolumn(name = "Key", type_ = "string", json_path = ".status.key.algorithm"),
     printcolumn(
         name = "Expires",
-        type_ = "date",
+        type_ = "string",
         json_path = ".status.certificate.notAfter"
     ),
     printcolumn(
@@ -69,7 +70,7 @@ pub struct PKCS11IssuerSpec(pub IssuerSpec);
     printcolumn(name = "Key", type_ = "string", json_path = ".status.key.algorithm"),
     printcolumn(
         name = "Expires",
-        type_ = "date",
+        type_ = "string",
         json_path = ".status.certificate.notAfter"
     ),
     printcolumn(
@@ -100,12 +101,23 @@ pub struct IssuerSpec {
     /// What `status.ca` of a request carries, and so `ca.crt` of the Secret. Default: Root.
     #[serde(default)]
     pub ca: CaField,
+    /// How certificates are signed. Auto chooses by the key of the issuing certificate: RSA (PKCS#1 v1.5) with SHA-256,
+    /// from 3072 bits SHA-384, from 4096 bits SHA-512; ECDSA with the hash of its curve; Ed25519. Default: Auto.
+    #[serde(default)]
+    pub signature_algorithm: SignatureAlgorithm,
+    /// What the issuer issues. Default: leaf certificates for TLS servers and clients, for at most a year.
+    #[serde(default)]
+    pub profile: ProfileSpec,
 }
 
 /// Selects one private key on a token. Exactly one key must match.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.label) || has(self.idHex)").message("give label, idHex or both"))]
+#[x_kube(
+    validation = Rule::new(
+        "has(self.uri) ? !has(self.label) && !has(self.idHex) : has(self.label) || has(self.idHex)"
+    ).message("give label, idHex or both, or else uri")
+)]
 pub struct KeySpec {
     /// `CKA_LABEL` of the private key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,6 +127,11 @@ pub struct KeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = "^([0-9a-fA-F]{2})+$"))]
     pub id_hex: Option<String>,
+    /// A PKCS#11 URI (RFC 7512) that names the key by `object`, `id` or both, and the token where it likes. A PIN, a
+    /// library or a slot in it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub uri: Option<String>,
 }
 
 /// One key of a Secret or ConfigMap.
@@ -201,6 +218,55 @@ impl From<CaField> for issuance::CaField {
             CaField::Bundle => Self::Bundle,
             CaField::None => Self::None,
         }
+    }
+}
+
+/// How certificates are signed; the names are cert-manager's, where it has one.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum SignatureAlgorithm {
+    /// The one that fits the key.
+    #[default]
+    Auto,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    SHA256WithRSA,
+    /// RSASSA-PKCS1-v1_5 with SHA-384.
+    SHA384WithRSA,
+    /// RSASSA-PKCS1-v1_5 with SHA-512.
+    SHA512WithRSA,
+    /// RSASSA-PSS with SHA-256, salt of 32 octets.
+    SHA256WithRSAPSS,
+    /// RSASSA-PSS with SHA-384, salt of 48 octets.
+    SHA384WithRSAPSS,
+    /// RSASSA-PSS with SHA-512, salt of 64 octets.
+    SHA512WithRSAPSS,
+    /// ECDSA on P-256.
+    ECDSAWithSHA256,
+    /// ECDSA on P-384.
+    ECDSAWithSHA384,
+    /// ECDSA on P-521.
+    ECDSAWithSHA512,
+    /// Ed25519.
+    PureEd25519,
+}
+
+impl SignatureAlgorithm {
+    /// The algorithm named, `None` for Auto.
+    #[must_use]
+    pub const fn explicit(self) -> Option<issuance::SignatureAlgorithm> {
+        use issuance::SignatureAlgorithm as Explicit;
+        Some(match self {
+            Self::Auto => return None,
+            Self::SHA256WithRSA => Explicit::RsaPkcs1Sha256,
+            Self::SHA384WithRSA => Explicit::RsaPkcs1Sha384,
+            Self::SHA512WithRSA => Explicit::RsaPkcs1Sha512,
+            Self::SHA256WithRSAPSS => Explicit::RsaPssSha256,
+            Self::SHA384WithRSAPSS => Explicit::RsaPssSha384,
+            Self::SHA512WithRSAPSS => Explicit::RsaPssSha512,
+            Self::ECDSAWithSHA256 => Explicit::EcdsaP256Sha256,
+            Self::ECDSAWithSHA384 => Explicit::EcdsaP384Sha384,
+            Self::ECDSAWithSHA512 => Explicit::EcdsaP521Sha512,
+            Self::PureEd25519 => Explicit::Ed25519,
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use serde_saphyr::{Location, Spanned};
 
 use super::{
-    Config, Grant, Module, PinSource, TokenConfig, TokenSelector,
+    Config, Grant, Library, Module, PinSource, TokenConfig, TokenSelector,
     error::{Problem, Wrong},
     grant::{Grantee, namespace_name},
     raw::{RawConfig, RawGrant, RawModule, RawPinFrom, RawSecretRef, RawToken},
@@ -47,7 +47,10 @@ impl TryFrom<RawConfig> for Config {
             named(&name).map_err(place)?;
             let token = token(&name, raw.value, &modules).map_err(place)?;
             let known_as = seen.insert(
-                (token.module.path.clone(), token.selector.clone()),
+                (
+                    token.module.library.place().to_owned(),
+                    token.selector.clone(),
+                ),
                 name.clone(),
             );
             if let Some(other) = known_as {
@@ -66,15 +69,6 @@ impl TryFrom<RawConfig> for Config {
 fn module(name: &str, raw: RawModule) -> Result<Module, Wrong> {
     let RawModule { path, env, socket } = raw;
     let wrong = |field, problem| Wrong::new(field, Location::UNKNOWN, problem);
-    let path = match (path, socket) {
-        (Some(path), None) => absolute(path).map_err(|problem| wrong("path", problem))?,
-        (None, Some(_)) if !env.is_empty() => return Err(wrong("env", Problem::EnvOfSocket)),
-        (None, Some(socket)) => {
-            absolute(socket).map_err(|problem| wrong("socket", problem))?;
-            return Err(wrong("socket", Problem::SocketUnsupported));
-        }
-        (Some(_), Some(_)) | (None, None) => return Err(wrong("", Problem::ModuleKind)),
-    };
     for (variable, value) in &env {
         if variable.is_empty() || variable.contains(['=', '\0']) {
             return Err(wrong("env", Problem::EnvName(variable.clone())));
@@ -87,10 +81,20 @@ fn module(name: &str, raw: RawModule) -> Result<Module, Wrong> {
             ));
         }
     }
+    let library = match (path, socket) {
+        (Some(path), None) => Library::Path {
+            path: absolute(path).map_err(|problem| wrong("path", problem))?,
+            env,
+        },
+        (None, Some(_)) if !env.is_empty() => return Err(wrong("env", Problem::EnvOfSocket)),
+        (None, Some(socket)) => {
+            Library::Socket(absolute(socket).map_err(|problem| wrong("socket", problem))?)
+        }
+        (Some(_), Some(_)) | (None, None) => return Err(wrong("", Problem::ModuleKind)),
+    };
     Ok(Module {
         name: name.to_owned(),
-        path,
-        env,
+        library,
     })
 }
 

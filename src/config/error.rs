@@ -100,11 +100,6 @@ pub enum Problem {
     /// A value with a NUL octet.
     #[error("the value holds a NUL octet, which no environment can hold")]
     EnvValue,
-    /// A sidecar module.
-    #[error(
-        "sidecar workers are not supported yet: give the library's `path`, and the controller starts the worker itself"
-    )]
-    SocketUnsupported,
     /// Nothing to work with.
     #[error("no token is named: add one, or no issuer can ever be ready")]
     NoTokens,

@@ -42,15 +42,26 @@ fn with(lines: &str) -> Result<Config, String> {
 }
 
 #[test]
+fn a_module_may_be_the_socket_of_a_worker_elsewhere() {
+    let text = "modules: {luna: {socket: /run/hsm/luna.sock}}\n\
+                tokens: {t: {module: luna, label: t, pinFile: /pin}}";
+    let config = Config::parse(Path::new("config.yaml"), text).unwrap();
+    let library = &config.token("t").unwrap().module().library;
+    assert_eq!(library, &Library::Socket("/run/hsm/luna.sock".into()));
+}
+
+#[test]
 fn a_whole_configuration_is_read() {
     let config = good();
     let issuing = config.token("issuing").unwrap();
     assert_eq!(issuing.name(), "issuing");
     assert_eq!(
-        issuing.module().path,
-        Path::new("/usr/lib/softhsm/libsofthsm2.so")
+        issuing.module().library,
+        Library::Path {
+            path: "/usr/lib/softhsm/libsofthsm2.so".into(),
+            env: BTreeMap::from([("SOFTHSM2_CONF".to_owned(), "/etc/softhsm2.conf".to_owned())]),
+        }
     );
-    assert_eq!(issuing.module().env["SOFTHSM2_CONF"], "/etc/softhsm2.conf");
     assert_eq!(issuing.selector(), &TokenSelector::Label("issuing".into()));
     assert_eq!(
         issuing.pin(),
@@ -219,8 +230,8 @@ fn a_mistake_of_sense_is_named_with_its_place_and_field() {
             "config.yaml:1:16: modules.hsm.env: \"A=B\" cannot be the name",
         ),
         (
-            "modules: {hsm: {socket: /a}}",
-            "config.yaml:1:16: modules.hsm.socket: sidecar workers are not supported yet",
+            "modules: {hsm: {socket: a.sock}}",
+            "config.yaml:1:16: modules.hsm.socket: a.sock is relative",
         ),
         (
             "modules: {hsm: {socket: /a, env: {A: b}}}",

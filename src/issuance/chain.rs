@@ -1,11 +1,15 @@
 //! The issuer's certificates: the issuing one, what stands above it, and what we publish of them.
 
+use const_oid::ObjectIdentifier;
 use jiff::Timestamp;
 
 use super::{
     Fault,
+    name::Name,
     pem::{self, PemError},
-    refusal::RefusalReason,
+    refusal::{Refusal, RefusalReason},
+    san::GeneralName,
+    usage::Usage,
 };
 
 mod certificate;
@@ -230,6 +234,71 @@ impl IssuerChain {
             .filter(|certificate| !certificate.is_self_signed())
             .map(IssuerCertificate::pem)
             .collect()
+    }
+
+    /// Judges what a certificate below this chain names, by the constraints of every certificate of it. Those of the
+    /// root count too: some verifiers apply them.
+    pub(super) fn check_names(&self, subject: &Name, names: &[GeneralName]) -> Result<(), Refusal> {
+        for certificate in self.certificates() {
+            if let Some(constraints) = certificate.name_constraints() {
+                constraints.check(subject, names).map_err(|forbidden| {
+                    Refusal::new(
+                        RefusalReason::NameConstraints,
+                        format!(
+                            "{forbidden} of the CA certificate {:?}; leave it out",
+                            certificate.subject_text()
+                        ),
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges the purposes of a certificate below this chain. What a root says of purposes no verifier reads.
+    pub(super) fn check_purposes(&self, purposes: &[ObjectIdentifier]) -> Result<(), Refusal> {
+        for certificate in self.certificates().filter(|c| !c.is_self_signed()) {
+            if let Some(purpose) = purposes.iter().find(|&&p| !certificate.allows_purpose(p)) {
+                return Err(Refusal::new(
+                    RefusalReason::CaEkuConstraint,
+                    format!(
+                        "the CA certificate {:?} allows no certificates with extended key usage {}; ask for another usage",
+                        certificate.subject_text(),
+                        Usage::Extended(*purpose)
+                            .word()
+                            .map_or_else(|| purpose.to_string(), |word| format!("{word:?}")),
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges whether a certificate authority may stand below this chain, with this path length of its own.
+    pub(super) fn check_authority(&self, path_length: Option<u8>) -> Result<(), Refusal> {
+        let mut below = 1;
+        for certificate in self.certificates() {
+            if let Some(allowed) = certificate.path_length().map(usize::from) {
+                let most = allowed.checked_sub(below);
+                if most.is_none() || path_length.is_some_and(|wanted| most < Some(wanted.into())) {
+                    return Err(Refusal::new(
+                        RefusalReason::CaPathLength,
+                        format!(
+                            "the path length of the CA certificate {:?}, {allowed}, leaves no room for a CA certificate with path length {}",
+                            certificate.subject_text(),
+                            path_length.map_or_else(
+                                || "unlimited".to_owned(),
+                                |wanted| wanted.to_string()
+                            ),
+                        ),
+                    ));
+                }
+            }
+            if !certificate.is_self_issued() {
+                below += 1;
+            }
+        }
+        Ok(())
     }
 
     fn top(&self) -> &IssuerCertificate {

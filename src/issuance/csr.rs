@@ -50,15 +50,18 @@ pub struct VerifiedCsr {
     asked: Asked,
 }
 
-/// The extensions that a CSR asks for, as far as they matter here. All others are dropped, as
-/// cert-manager's CA issuer drops them.
+/// The extensions that a CSR asks for. Those that are not named here a certificate carries only where the profile
+/// lists them; else they are dropped, as cert-manager's CA issuer drops them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) subject_alt_names: Option<SubjectAltNames>,
     pub(super) key_usage: Option<FlagSet<KeyUsages>>,
     pub(super) extended_key_usage: Option<Vec<ObjectIdentifier>>,
     pub(super) is_ca: Option<bool>,
+    pub(super) path_length: Option<u8>,
     pub(super) name_constraints: bool,
+    /// Every other extension as it came.
+    pub(super) others: Vec<Extension>,
 }
 
 impl VerifiedCsr {
@@ -228,10 +231,12 @@ impl Asked {
                         Some(payload::<ExtendedKeyUsage>("extKeyUsage", value)?.0);
                 }
                 ID_CE_BASIC_CONSTRAINTS => {
-                    asked.is_ca = Some(payload::<BasicConstraints>("basicConstraints", value)?.ca);
+                    let constraints = payload::<BasicConstraints>("basicConstraints", value)?;
+                    asked.is_ca = Some(constraints.ca);
+                    asked.path_length = constraints.path_len_constraint;
                 }
                 ID_CE_NAME_CONSTRAINTS => asked.name_constraints = true,
-                _ => {}
+                _ => asked.others.push(extension.clone()),
             }
         }
         Ok(asked)

@@ -1,32 +1,50 @@
-//! The extensions of a leaf, in a stable order, each with the clause that demands it.
+//! The extensions of a certificate, in a stable order, each with the clause that demands it.
 
 use const_oid::{
     ObjectIdentifier,
     db::rfc5280::{
-        ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE,
-        ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME, ID_CE_SUBJECT_KEY_IDENTIFIER,
+        ID_AD_CA_ISSUERS, ID_AD_OCSP, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS,
+        ID_CE_CERTIFICATE_POLICIES, ID_CE_CRL_DISTRIBUTION_POINTS, ID_CE_EXT_KEY_USAGE,
+        ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS, ID_CE_SUBJECT_ALT_NAME,
+        ID_CE_SUBJECT_KEY_IDENTIFIER, ID_PE_AUTHORITY_INFO_ACCESS, ID_QT_CPS,
     },
 };
-use der::{Encode, asn1::OctetString};
+use der::{
+    Any, Encode,
+    asn1::{Ia5String, Null, OctetString},
+};
 use x509_cert::ext::{
     Extension,
     pkix::{
-        AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier,
+        AccessDescription, AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, BasicConstraints,
+        CertificatePolicies, CrlDistributionPoints, ExtendedKeyUsage, KeyUsage,
+        SubjectKeyIdentifier,
+        certpolicy::{PolicyInformation, PolicyQualifierInfo},
+        crl::dp::DistributionPoint,
+        name::{DistributionPointName, GeneralName},
     },
 };
 
-use super::{chain::IssuerCertificate, profile::LeafParams};
+use super::{
+    chain::IssuerCertificate,
+    profile::{CertificateParams, ExtensionRules, HttpUrl},
+};
 
 const CRITICAL: bool = true;
 const NOT_CRITICAL: bool = false;
 
-/// Writes the extensions of the leaf.
-pub(super) fn of_leaf(
-    params: &LeafParams<'_>,
+/// noRevAvail (RFC 9608, section 2).
+pub(super) const ID_CE_NO_REV_AVAIL: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.56");
+
+/// Writes the extensions.
+pub(super) fn write(
+    params: &CertificateParams<'_>,
     issuing: &IssuerCertificate,
 ) -> der::Result<Vec<Extension>> {
     let csr = params.csr();
-    let mut extensions = Vec::with_capacity(6);
+    let rules = params.extensions();
+    let authority = params.authority();
+    let mut extensions = Vec::with_capacity(8);
     // RFC 5280, 4.2.1.1: MUST be present, non-critical, with the bytes of the issuer's own identifier.
     extensions.push(extension(
         ID_CE_AUTHORITY_KEY_IDENTIFIER,
@@ -37,12 +55,14 @@ pub(super) fn of_leaf(
             authority_cert_serial_number: None,
         },
     )?);
-    // 4.2.1.2: SHOULD be present in end-entity certificates; RFC 7093, section 2, method 1.
-    extensions.push(extension(
-        ID_CE_SUBJECT_KEY_IDENTIFIER,
-        NOT_CRITICAL,
-        &SubjectKeyIdentifier(OctetString::new(csr.public_key().key_identifier())?),
-    )?);
+    // 4.2.1.2: MUST be present in CA certificates, SHOULD in others; RFC 7093, section 2, method 1.
+    if rules.subject_key_id || authority.is_some() {
+        extensions.push(extension(
+            ID_CE_SUBJECT_KEY_IDENTIFIER,
+            NOT_CRITICAL,
+            &SubjectKeyIdentifier(OctetString::new(csr.public_key().key_identifier())?),
+        )?);
+    }
     // 4.2.1.3: SHOULD be critical; at least one bit must be set when present.
     if !params.key_usage().is_empty() {
         extensions.push(extension(
@@ -51,14 +71,14 @@ pub(super) fn of_leaf(
             &KeyUsage(params.key_usage()),
         )?);
     }
-    // 4.2.1.9: a leaf carries cA=FALSE, which DER leaves out, hence the empty SEQUENCE. Critical, as
-    // cert-manager's CA issuer has it.
+    // 4.2.1.9: critical in CA certificates. A leaf carries cA=FALSE, which DER leaves out, hence an empty SEQUENCE;
+    // critical too, as cert-manager's CA issuer has it.
     extensions.push(extension(
         ID_CE_BASIC_CONSTRAINTS,
         CRITICAL,
         &BasicConstraints {
-            ca: false,
-            path_len_constraint: None,
+            ca: authority.is_some(),
+            path_len_constraint: authority.and_then(|authority| authority.path_length()),
         },
     )?);
     // 4.2.1.12: at least one purpose when present; critical at our choice, which is no.
@@ -73,13 +93,103 @@ pub(super) fn of_leaf(
     if let Some(names) = csr.subject_alt_names() {
         extensions.push(Extension {
             extn_id: ID_CE_SUBJECT_ALT_NAME,
-            critical: csr.subject().is_empty(),
+            critical: params.subject().is_empty(),
             extn_value: OctetString::new(names.der())?,
         });
     }
-    // 4.2.1.5 policyMappings, 4.2.1.10 nameConstraints, 4.2.1.11 policyConstraints and 4.2.1.14
-    // inhibitAnyPolicy: CA certificates only. None here.
+    publication(rules, &mut extensions)?;
+    match authority {
+        // 4.2.1.10: MUST be critical, only in CA certificates.
+        Some(authority) => {
+            if let Some(constraints) = authority.name_constraints()? {
+                extensions.push(extension(ID_CE_NAME_CONSTRAINTS, CRITICAL, &constraints)?);
+            }
+        }
+        // RFC 9608, section 2: non-critical, MUST NOT be in CA certificates.
+        None if rules.no_rev_avail => {
+            extensions.push(extension(ID_CE_NO_REV_AVAIL, NOT_CRITICAL, &Null)?);
+        }
+        None => {}
+    }
+    for oid in &rules.from_csr {
+        extensions.extend(
+            csr.asked()
+                .others
+                .iter()
+                .find(|e| e.extn_id == *oid)
+                .cloned(),
+        );
+    }
     Ok(extensions)
+}
+
+/// What the issuer publishes, and where.
+fn publication(rules: &ExtensionRules, extensions: &mut Vec<Extension>) -> der::Result<()> {
+    // 4.2.1.4: non-critical; the CPS pointer is a URI of its own.
+    if !rules.policies.is_empty() {
+        let policies = rules
+            .policies
+            .iter()
+            .map(|policy| {
+                let qualifier = policy.cps.as_ref().map(cps).transpose()?;
+                Ok(PolicyInformation {
+                    policy_identifier: policy.oid,
+                    policy_qualifiers: qualifier.map(|qualifier| vec![qualifier]),
+                })
+            })
+            .collect::<der::Result<_>>()?;
+        extensions.push(extension(
+            ID_CE_CERTIFICATE_POLICIES,
+            NOT_CRITICAL,
+            &CertificatePolicies(policies),
+        )?);
+    }
+    // 4.2.1.13: SHOULD be non-critical; every place holds the same CRL, hence one distribution point.
+    if !rules.crl.is_empty() {
+        let names = rules.crl.iter().map(uri).collect::<der::Result<_>>()?;
+        extensions.push(extension(
+            ID_CE_CRL_DISTRIBUTION_POINTS,
+            NOT_CRITICAL,
+            &CrlDistributionPoints(vec![DistributionPoint {
+                distribution_point: Some(DistributionPointName::FullName(names)),
+                reasons: None,
+                crl_issuer: None,
+            }]),
+        )?);
+    }
+    // 4.2.2.1: MUST be non-critical.
+    let access = [
+        (ID_AD_OCSP, &rules.ocsp),
+        (ID_AD_CA_ISSUERS, &rules.ca_issuers),
+    ]
+    .into_iter()
+    .flat_map(|(method, urls)| urls.iter().map(move |url| (method, url)))
+    .map(|(access_method, url)| {
+        Ok(AccessDescription {
+            access_method,
+            access_location: uri(url)?,
+        })
+    })
+    .collect::<der::Result<Vec<_>>>()?;
+    if !access.is_empty() {
+        extensions.push(extension(
+            ID_PE_AUTHORITY_INFO_ACCESS,
+            NOT_CRITICAL,
+            &AuthorityInfoAccessSyntax(access),
+        )?);
+    }
+    Ok(())
+}
+
+fn uri(url: &HttpUrl) -> der::Result<GeneralName> {
+    Ia5String::new(url.as_str()).map(GeneralName::UniformResourceIdentifier)
+}
+
+fn cps(url: &HttpUrl) -> der::Result<PolicyQualifierInfo> {
+    Ok(PolicyQualifierInfo {
+        policy_qualifier_id: ID_QT_CPS,
+        qualifier: Some(Any::encode_from(&Ia5String::new(url.as_str())?)?),
+    })
 }
 
 fn extension(oid: ObjectIdentifier, critical: bool, value: &impl Encode) -> der::Result<Extension> {

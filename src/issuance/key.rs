@@ -12,8 +12,9 @@ use const_oid::{
         rfc8410::ID_ED_25519,
     },
 };
-use der::{Decode as _, Reader as _, asn1::BitStringRef};
+use der::{Decode as _, Reader as _, asn1::BitStringRef, flagset::FlagSet};
 use spki::AlgorithmIdentifierRef;
+use x509_cert::ext::pkix::KeyUsages;
 
 use super::{
     raw::whole,
@@ -26,6 +27,7 @@ const RSA_MIN_BITS: usize = 2048;
 /// Bits of the largest RSA modulus the library verifies.
 const RSA_MAX_BITS: usize = 8192;
 
+mod factors;
 mod policy;
 
 /// The kind of a public key.
@@ -47,13 +49,18 @@ pub enum KeyAlgorithm {
 }
 
 impl KeyAlgorithm {
-    /// Whether the key can encipher other keys or data. RFC 8813, section 3 and RFC 8410, section 5
-    /// forbid the encipherment bits for elliptic curves.
+    /// The bits of keyUsage that a key of this kind may have: RFC 3279, section 2.3.1 and RFC 4055 for RSA,
+    /// RFC 8813, section 3 for ECDSA, RFC 9295, section 3 for Ed25519.
     #[must_use]
-    pub const fn can_encipher(self) -> bool {
+    pub fn usages(self) -> FlagSet<KeyUsages> {
+        use KeyUsages::*;
+        let signing = DigitalSignature | NonRepudiation | KeyCertSign | CRLSign;
         match self {
-            Self::Rsa { .. } => true,
-            Self::EcdsaP256 | Self::EcdsaP384 | Self::EcdsaP521 | Self::Ed25519 => false,
+            Self::Rsa { .. } => signing | KeyEncipherment | DataEncipherment,
+            Self::EcdsaP256 | Self::EcdsaP384 | Self::EcdsaP521 => {
+                signing | KeyAgreement | EncipherOnly | DecipherOnly
+            }
+            Self::Ed25519 => signing,
         }
     }
 
@@ -118,6 +125,19 @@ pub enum KeyError {
     /// Another exponent than 65537.
     #[error("the RSA public exponent must be 65537")]
     Exponent,
+    /// A modulus with the structure of CVE-2017-15361.
+    #[error(
+        "the RSA key was made by a library with the ROCA weakness (CVE-2017-15361) and can be factored; make a new key elsewhere"
+    )]
+    Roca,
+    /// A modulus with a factor that trial division finds.
+    #[error("the RSA modulus is divisible by {0}; make a new key")]
+    SmallFactor(u32),
+    /// A modulus whose factors are so near to each other that Fermat's method finds them.
+    #[error(
+        "the RSA modulus is the product of two numbers next to each other and can be factored; make a new key"
+    )]
+    CloseFactors,
     /// A point whose small order makes any signature verify.
     #[error("the Ed25519 key has a small order: any signature would verify under it")]
     SmallOrder,
@@ -134,7 +154,12 @@ impl KeyError {
             | Self::Invalid(_)
             | Self::Modulus => RefusalReason::InvalidKey,
             Self::Algorithm(_) | Self::Curve(_) => RefusalReason::UnsupportedKey,
-            Self::ModulusShort(_) | Self::Exponent | Self::SmallOrder => RefusalReason::WeakKey,
+            Self::ModulusShort(_)
+            | Self::Exponent
+            | Self::Roca
+            | Self::SmallFactor(_)
+            | Self::CloseFactors
+            | Self::SmallOrder => RefusalReason::WeakKey,
             Self::ModulusLong(_) => RefusalReason::KeyTooLarge,
         }
     }

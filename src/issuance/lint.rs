@@ -5,18 +5,16 @@
 
 use std::fmt;
 
-use const_oid::db::rfc5280::{
-    ANY_EXTENDED_KEY_USAGE, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS,
-    ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME, ID_CE_SUBJECT_KEY_IDENTIFIER,
+use const_oid::{
+    ObjectIdentifier,
+    db::rfc5280::{
+        ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME,
+    },
 };
-use der::{Decode, Encode as _, asn1::UtcTime};
+use der::{Decode, Encode as _, flagset::FlagSet};
 use x509_cert::{
     certificate::Certificate,
-    ext::pkix::{
-        AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages,
-        SubjectKeyIdentifier,
-    },
-    time::Time,
+    ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages},
 };
 
 use super::{
@@ -24,10 +22,17 @@ use super::{
     issuer::Issuer,
     key::PublicKey,
     name::Name,
-    raw::{Tbs, duplicate_extension},
-    san::SubjectAltNames,
+    raw::Tbs,
+    san::{GeneralName, SanError, SubjectAltNames},
     tbs,
 };
+
+mod extensions;
+mod fields;
+mod names;
+
+/// Every lint, in the order of the parts of a certificate.
+pub const LINTS: [&[Lint]; 3] = [fields::LINTS, names::LINTS, extensions::LINTS];
 
 /// A lint. `name` is stable and labels a metric; `citation` is the clause it enforces.
 pub struct Lint {
@@ -66,14 +71,36 @@ struct Linted<'a> {
     algorithm: Vec<u8>,
 }
 
-impl Linted<'_> {
+impl<'a> Linted<'a> {
+    fn read(tbs_der: &'a [u8], issuer: &'a Issuer) -> Result<Self, LintError> {
+        let undecodable = |finding: String| LintError {
+            lint: "decodable",
+            citation: "RFC 5280, section 4.1",
+            finding,
+        };
+        let algorithm = issuer
+            .algorithm()
+            .scheme()
+            .to_der()
+            .map_err(|error| undecodable(error.to_string()))?;
+        second_decoder(tbs_der, &algorithm).map_err(undecodable)?;
+        let tbs = Tbs::parse(tbs_der).map_err(|error| undecodable(error.to_string()))?;
+        let key = PublicKey::parse(tbs.spki).map_err(|error| undecodable(error.to_string()))?;
+        Ok(Self {
+            tbs,
+            key,
+            issuer,
+            algorithm,
+        })
+    }
+
     fn issuing(&self) -> &IssuerCertificate {
         self.issuer.chain().issuing()
     }
 
     fn extension<T: for<'d> Decode<'d, Error = der::Error>>(
         &self,
-        oid: const_oid::ObjectIdentifier,
+        oid: ObjectIdentifier,
     ) -> Result<Option<(bool, T)>, String> {
         self.tbs
             .extension(oid)
@@ -85,8 +112,40 @@ impl Linted<'_> {
             .transpose()
     }
 
-    fn key_usage(&self) -> Result<Option<(bool, KeyUsage)>, String> {
-        self.extension(ID_CE_KEY_USAGE)
+    fn basic_constraints(&self) -> Result<Option<(bool, BasicConstraints)>, String> {
+        self.extension(ID_CE_BASIC_CONSTRAINTS)
+    }
+
+    fn is_ca(&self) -> Result<bool, String> {
+        Ok(self
+            .basic_constraints()?
+            .is_some_and(|(_, constraints)| constraints.ca))
+    }
+
+    /// The bits of keyUsage; none without the extension.
+    fn key_usage(&self) -> Result<FlagSet<KeyUsages>, String> {
+        let found = self.extension::<KeyUsage>(ID_CE_KEY_USAGE)?;
+        Ok(found.map_or_else(FlagSet::default, |(_, usage)| usage.0))
+    }
+
+    /// The purposes of extKeyUsage; none without the extension.
+    fn purposes(&self) -> Result<Vec<ObjectIdentifier>, String> {
+        let found = self.extension::<ExtendedKeyUsage>(ID_CE_EXT_KEY_USAGE)?;
+        Ok(found.map_or_else(Vec::new, |(_, purposes)| purposes.0))
+    }
+
+    fn subject(&self) -> Result<Name, String> {
+        Name::parse(self.tbs.subject).map_err(|error| error.to_string())
+    }
+
+    /// The subject alternative names; none without the extension.
+    fn names(&self) -> Result<Vec<GeneralName>, String> {
+        let Some(extension) = self.tbs.extension(ID_CE_SUBJECT_ALT_NAME) else {
+            return Ok(Vec::new());
+        };
+        SubjectAltNames::parse(extension.extn_value.as_bytes())
+            .map(|names| names.names().to_vec())
+            .map_err(|error: SanError| error.to_string())
     }
 }
 
@@ -96,26 +155,8 @@ impl Linted<'_> {
 ///
 /// The first lint that fails.
 pub(super) fn run(tbs_der: &[u8], issuer: &Issuer) -> Result<(), LintError> {
-    let undecodable = |finding: String| LintError {
-        lint: "decodable",
-        citation: "RFC 5280, section 4.1",
-        finding,
-    };
-    let algorithm = issuer
-        .algorithm()
-        .scheme()
-        .to_der()
-        .map_err(|error| undecodable(error.to_string()))?;
-    second_decoder(tbs_der, &algorithm).map_err(undecodable)?;
-    let tbs = Tbs::parse(tbs_der).map_err(|error| undecodable(error.to_string()))?;
-    let key = PublicKey::parse(tbs.spki).map_err(|error| undecodable(error.to_string()))?;
-    let linted = Linted {
-        tbs,
-        key,
-        issuer,
-        algorithm,
-    };
-    LINTS.iter().try_for_each(|lint| {
+    let linted = Linted::read(tbs_der, issuer)?;
+    LINTS.into_iter().flatten().try_for_each(|lint| {
         (lint.check)(&linted).map_err(|finding| LintError {
             lint: lint.name,
             citation: lint.citation,
@@ -149,230 +190,6 @@ fn ensure(holds: bool, finding: &str) -> Result<(), String> {
         Err(finding.to_owned())
     }
 }
-
-/// Every lint, in the order of the fields of a certificate.
-pub const LINTS: &[Lint] = &[
-    Lint {
-        name: "rfc5280_version_3",
-        citation: "RFC 5280, section 4.1.2.1",
-        check: |linted| ensure(linted.tbs.version == 2, "the version is not 3"),
-    },
-    Lint {
-        name: "rfc5280_serial_positive_at_most_20_octets",
-        citation: "RFC 5280, section 4.1.2.2",
-        check: |linted| match linted.tbs.serial {
-            [first, ..] if *first >= 0x80 => Err("the serial is negative".to_owned()),
-            octets if octets.iter().all(|&octet| octet == 0) => {
-                Err("the serial is zero".to_owned())
-            }
-            octets => ensure(octets.len() <= 20, "the serial has more than 20 octets"),
-        },
-    },
-    Lint {
-        name: "cabf_serial_at_least_64_bits",
-        citation: "CA/Browser Forum TLS BR, section 7.1",
-        check: |linted| {
-            ensure(
-                linted.tbs.serial.len() > 8,
-                "the serial has no room for 64 random bits",
-            )
-        },
-    },
-    Lint {
-        name: "rfc5280_algorithm_fits_issuer_key",
-        citation: "RFC 5280, section 4.1.2.3",
-        check: |linted| {
-            ensure(
-                linted.tbs.algorithm == linted.algorithm
-                    && linted
-                        .issuer
-                        .algorithm()
-                        .fits(linted.issuing().public_key().algorithm()),
-                "the algorithm inside is not the issuer's",
-            )
-        },
-    },
-    Lint {
-        name: "rfc5280_issuer_is_ca_subject",
-        citation: "RFC 5280, section 4.1.2.4",
-        check: |linted| {
-            ensure(
-                linted.tbs.issuer == linted.issuing().subject_der(),
-                "the issuer is not the CA's subject, byte for byte",
-            )
-        },
-    },
-    Lint {
-        name: "rfc5280_time_encoding",
-        citation: "RFC 5280, section 4.1.2.5",
-        check: |linted| {
-            [linted.tbs.not_before, linted.tbs.not_after]
-                .into_iter()
-                .try_for_each(|time| match time {
-                    Time::UtcTime(_) => Ok(()),
-                    Time::GeneralTime(time) => ensure(
-                        time.to_date_time().year() > UtcTime::MAX_YEAR,
-                        "a time before 2050 is a GeneralizedTime",
-                    ),
-                })
-        },
-    },
-    Lint {
-        name: "rfc5280_validity_in_order",
-        citation: "RFC 5280, section 4.1.2.5",
-        check: |linted| {
-            ensure(
-                linted.tbs.not_before.to_unix_duration() < linted.tbs.not_after.to_unix_duration(),
-                "notAfter is not after notBefore",
-            )
-        },
-    },
-    Lint {
-        name: "rfc5280_validity_within_ca",
-        citation: "RFC 5280, section 6.1.3",
-        check: |linted| {
-            let seconds = |time: Time| i64::try_from(time.to_unix_duration().as_secs()).ok();
-            let issuing = linted.issuing();
-            ensure(
-                seconds(linted.tbs.not_before) >= Some(issuing.not_before().as_second())
-                    && seconds(linted.tbs.not_after)
-                        .is_some_and(|last| last <= issuing.not_after().as_second()),
-                "the validity is not within the CA's",
-            )
-        },
-    },
-    Lint {
-        name: "rfc5280_identity_present",
-        citation: "RFC 5280, section 4.1.2.6",
-        check: |linted| {
-            let subject = Name::parse(linted.tbs.subject).map_err(|error| error.to_string())?;
-            match linted.tbs.extension(ID_CE_SUBJECT_ALT_NAME) {
-                Some(names) => ensure(
-                    names.critical == subject.is_empty(),
-                    "the SAN must be critical exactly when the subject is empty",
-                ),
-                None => ensure(!subject.is_empty(), "neither subject nor SAN"),
-            }
-        },
-    },
-    Lint {
-        name: "rfc5280_subject_is_not_issuer",
-        citation: "RFC 5280, section 4.1.2.6",
-        check: |linted| {
-            ensure(
-                linted.tbs.subject != linted.tbs.issuer,
-                "a leaf bears its issuer's name",
-            )
-        },
-    },
-    Lint {
-        name: "rfc5280_no_unique_identifiers",
-        citation: "RFC 5280, section 4.1.2.8",
-        check: |linted| ensure(!linted.tbs.has_unique_id, "a unique identifier is present"),
-    },
-    Lint {
-        name: "rfc5280_extensions_at_most_once",
-        citation: "RFC 5280, section 4.2",
-        check: |linted| match duplicate_extension(&linted.tbs.extensions) {
-            Some(oid) => Err(format!("extension {oid} occurs twice")),
-            None => Ok(()),
-        },
-    },
-    Lint {
-        name: "rfc5280_authority_key_id_matches_ca",
-        citation: "RFC 5280, section 4.2.1.1",
-        check: |linted| {
-            let found =
-                linted.extension::<AuthorityKeyIdentifier>(ID_CE_AUTHORITY_KEY_IDENTIFIER)?;
-            let Some((false, identifier)) = found else {
-                return Err("missing or critical".to_owned());
-            };
-            ensure(
-                identifier
-                    .key_identifier
-                    .is_some_and(|octets| octets.as_bytes() == linted.issuing().authority_key_id()),
-                "the key identifier is not that of the CA",
-            )
-        },
-    },
-    Lint {
-        name: "rfc5280_subject_key_id_present",
-        citation: "RFC 5280, section 4.2.1.2",
-        check: |linted| {
-            let found = linted.extension::<SubjectKeyIdentifier>(ID_CE_SUBJECT_KEY_IDENTIFIER)?;
-            ensure(
-                found.is_some_and(|(critical, id)| {
-                    !critical && id.0.as_bytes() == linted.key.key_identifier()
-                }),
-                "missing, critical, or not that of the key",
-            )
-        },
-    },
-    Lint {
-        name: "rfc5280_key_usage_critical_and_not_empty",
-        citation: "RFC 5280, section 4.2.1.3",
-        check: |linted| match linted.key_usage()? {
-            Some((critical, bits)) => ensure(
-                critical && !bits.0.is_empty(),
-                "not critical, or no bit set",
-            ),
-            None => Ok(()),
-        },
-    },
-    Lint {
-        name: "rfc8813_key_usage_fits_key",
-        citation: "RFC 8813, section 3; RFC 8410, section 5",
-        check: |linted| {
-            let encipher = KeyUsages::KeyEncipherment | KeyUsages::DataEncipherment;
-            match linted.key_usage()? {
-                Some((_, bits)) => ensure(
-                    linted.key.algorithm().can_encipher() || bits.0.is_disjoint(encipher),
-                    "an encipherment bit on a key that only signs",
-                ),
-                None => Ok(()),
-            }
-        },
-    },
-    Lint {
-        name: "rfc5280_leaf_is_no_ca",
-        citation: "RFC 5280, section 4.2.1.9",
-        check: |linted| {
-            let found = linted.extension::<BasicConstraints>(ID_CE_BASIC_CONSTRAINTS)?;
-            let leaf = found.is_some_and(|(critical, constraints)| {
-                critical && !constraints.ca && constraints.path_len_constraint.is_none()
-            });
-            let certifies = linted
-                .key_usage()?
-                .is_some_and(|(_, bits)| bits.key_cert_sign());
-            ensure(
-                leaf && !certifies,
-                "basicConstraints or keyUsage make it a CA",
-            )
-        },
-    },
-    Lint {
-        name: "rfc5280_extended_key_usage_names_purposes",
-        citation: "RFC 5280, section 4.2.1.12",
-        check: |linted| match linted.extension::<ExtendedKeyUsage>(ID_CE_EXT_KEY_USAGE)? {
-            Some((_, purposes)) => ensure(
-                !purposes.0.is_empty()
-                    && (purposes.0.len() == 1 || !purposes.0.contains(&ANY_EXTENDED_KEY_USAGE)),
-                "no purpose, or any among others",
-            ),
-            None => Ok(()),
-        },
-    },
-    Lint {
-        name: "rfc5280_san_well_formed",
-        citation: "RFC 5280, section 4.2.1.6",
-        check: |linted| match linted.tbs.extension(ID_CE_SUBJECT_ALT_NAME) {
-            Some(extension) => SubjectAltNames::parse(extension.extn_value.as_bytes())
-                .and_then(|names| names.check())
-                .map_err(|error| error.to_string()),
-            None => Ok(()),
-        },
-    },
-];
 
 #[cfg(test)]
 mod tests;

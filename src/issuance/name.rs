@@ -48,6 +48,8 @@ const KNOWN: &[Known] = &[
     known("1.2.840.113549.1.9.1", "emailAddress", 255),
 ];
 
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+const EMAIL_ADDRESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
 const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
 
 /// Which rule a name breaks.
@@ -145,6 +147,33 @@ impl Name {
         })
     }
 
+    /// Makes a name: each attribute an RDN of its own, in this order, then the common names of another name as they are.
+    pub(super) fn of(
+        attributes: &[(ObjectIdentifier, String)],
+        common_names_of: Option<&Self>,
+    ) -> der::Result<Self> {
+        let made = attributes.iter().map(|(oid, value)| Attribute {
+            oid: *oid,
+            tag: string_type(*oid),
+            value: value.clone().into_bytes(),
+        });
+        let copied = common_names_of
+            .into_iter()
+            .flat_map(|name| name.rdns.iter().flatten())
+            .filter(|attribute| attribute.oid == COMMON_NAME)
+            .cloned();
+        let mut content = Vec::new();
+        for attribute in made.chain(copied) {
+            AnyRef::new(Tag::Set, &attribute.to_der()?)?.encode_to_vec(&mut content)?;
+        }
+        Self::parse(&AnyRef::new(Tag::Sequence, &content)?.to_der()?)
+    }
+
+    /// The types of the attributes, in their order.
+    pub(super) fn types(&self) -> impl Iterator<Item = ObjectIdentifier> {
+        self.rdns.iter().flatten().map(|attribute| attribute.oid)
+    }
+
     /// The bytes as given.
     #[must_use]
     pub fn der(&self) -> &[u8] {
@@ -155,6 +184,51 @@ impl Name {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.rdns.is_empty()
+    }
+
+    /// The common names that are text.
+    pub(super) fn common_names(&self) -> impl Iterator<Item = &str> {
+        self.texts(COMMON_NAME)
+    }
+
+    /// The e-mail addresses that are text.
+    pub(super) fn email_addresses(&self) -> impl Iterator<Item = &str> {
+        self.texts(EMAIL_ADDRESS)
+    }
+
+    fn texts(&self, oid: ObjectIdentifier) -> impl Iterator<Item = &str> {
+        self.rdns
+            .iter()
+            .flatten()
+            .filter(move |attribute| attribute.oid == oid)
+            .filter_map(Attribute::text)
+    }
+
+    /// Whether it begins with these RDNs (RFC 5280, section 7.1: case and white space are of no account);
+    /// `None` where a value is of a string type that is not compared.
+    pub(super) fn begins_with(&self, start: &Self) -> Option<bool> {
+        if start.rdns.len() > self.rdns.len() {
+            return Some(false);
+        }
+        for (ours, theirs) in self.rdns.iter().zip(&start.rdns) {
+            if ours.len() != theirs.len() {
+                return Some(false);
+            }
+            for (attribute, other) in ours.iter().zip(theirs) {
+                if attribute.oid != other.oid {
+                    return Some(false);
+                }
+                let same = match (attribute.text(), other.text()) {
+                    (Some(text), Some(other)) => folded(text).eq(folded(other)),
+                    (None, _) | (_, None) if attribute == other => true,
+                    (None, _) | (_, None) => return None,
+                };
+                if !same {
+                    return Some(false);
+                }
+            }
+        }
+        Some(true)
     }
 
     /// Checks what a new subject must obey: string types, characters and lengths.
@@ -193,14 +267,47 @@ impl std::fmt::Display for Name {
     }
 }
 
+fn known_type(oid: ObjectIdentifier) -> Option<&'static Known> {
+    KNOWN.iter().find(|known| known.oid == oid)
+}
+
+/// The short name of an attribute type, or its OID.
+pub(super) fn label(oid: ObjectIdentifier) -> String {
+    known_type(oid).map_or_else(|| oid.to_string(), |known| known.short.to_owned())
+}
+
+/// The attribute type of a short name, such as `OU`, or of a dotted OID.
+#[must_use]
+pub fn attribute_type(text: &str) -> Option<ObjectIdentifier> {
+    KNOWN
+        .iter()
+        .find(|known| known.short == text)
+        .map(|known| known.oid)
+        .or_else(|| ObjectIdentifier::new(text).ok())
+}
+
+/// The string type of a new value (RFC 5280, appendix A.1): UTF8String, but where the definition leaves no choice.
+fn string_type(oid: ObjectIdentifier) -> Tag {
+    match known_type(oid).map(|known| known.short) {
+        Some("C" | "serialNumber") => Tag::PrintableString,
+        Some("DC" | "emailAddress") => Tag::Ia5String,
+        Some(_) | None => Tag::Utf8String,
+    }
+}
+
 impl Attribute {
     fn known(&self) -> Option<&'static Known> {
-        KNOWN.iter().find(|known| known.oid == self.oid)
+        known_type(self.oid)
     }
 
     fn label(&self) -> String {
-        self.known()
-            .map_or_else(|| self.oid.to_string(), |known| known.short.to_owned())
+        label(self.oid)
+    }
+
+    fn to_der(&self) -> der::Result<Vec<u8>> {
+        let mut content = self.oid.to_der()?;
+        AnyRef::new(self.tag, &self.value)?.encode_to_vec(&mut content)?;
+        AnyRef::new(Tag::Sequence, &content)?.to_der()
     }
 
     /// The text of a string type that RFC 5280 allows for new subjects.
@@ -265,6 +372,11 @@ impl std::fmt::Display for Attribute {
         }
         Ok(())
     }
+}
+
+/// The words of a text in lower case.
+fn folded(text: &str) -> impl Iterator<Item = String> {
+    text.split_whitespace().map(str::to_lowercase)
 }
 
 /// PrintableString (X.680, clause 41.4).

@@ -13,8 +13,10 @@ use super::{
     key::BadSignature,
     lint::{self, LintError},
     pem,
-    profile::LeafParams,
+    profile::{BeyondCa, CertificateParams},
     refusal::{Refusal, RefusalReason},
+    reread::{self, RereadError},
+    san::SubjectAltNames,
     serial::Serial,
     signature::{SignError, Signature, Signer, SigningInput},
     tbs::{self, Parts},
@@ -61,6 +63,9 @@ pub enum IssueError {
     /// The signature is wrong: another key, a faulty token, or a bug.
     #[error("the signature over the certificate is wrong; it was discarded")]
     Unverified(#[source] BadSignature),
+    /// Another parser reads another certificate: a bug.
+    #[error("the signed certificate is ambiguous; it was discarded")]
+    Ambiguous(#[source] RereadError),
     /// The certificate could not be encoded: a bug.
     #[error("failed to encode the signed certificate")]
     Encode(#[source] der::Error),
@@ -72,7 +77,7 @@ impl IssueError {
     pub const fn fault(&self) -> Fault {
         match self {
             Self::Sign(error) => error.fault(),
-            Self::Unverified(_) | Self::Encode(_) => Fault::Bug,
+            Self::Unverified(_) | Self::Ambiguous(_) | Self::Encode(_) => Fault::Bug,
         }
     }
 }
@@ -108,13 +113,22 @@ impl PreparedCertificate {
     ///
     /// A refusal, an issuer that is not fit at `now`, or a bug of ours.
     pub fn prepare(
-        params: &LeafParams<'_>,
+        params: &CertificateParams<'_>,
         issuer: &Arc<Issuer>,
         now: Timestamp,
         serial: Serial,
     ) -> Result<Self, PrepareError> {
         issuer.chain().check_at(now).map_err(PrepareError::Issuer)?;
         check_strangers(params, issuer)?;
+        let csr = params.csr();
+        let names = csr
+            .subject_alt_names()
+            .map_or(&[][..], SubjectAltNames::names);
+        issuer.chain().check_names(params.subject(), names)?;
+        issuer.chain().check_purposes(params.extended_key_usage())?;
+        if let Some(authority) = params.authority() {
+            issuer.chain().check_authority(authority.path_length())?;
+        }
         let (not_before, not_after) = validity(params, issuer, now)?;
         let algorithm = issuer
             .algorithm()
@@ -128,9 +142,9 @@ impl PreparedCertificate {
             issuer: issuing.subject_der(),
             not_before,
             not_after,
-            subject: params.csr().subject().der(),
+            subject: params.subject().der(),
             spki: params.csr().public_key().spki_der(),
-            extensions: extensions::of_leaf(params, issuing).map_err(PrepareError::Encode)?,
+            extensions: extensions::write(params, issuing).map_err(PrepareError::Encode)?,
         }
         .to_der()
         .map_err(PrepareError::Encode)?;
@@ -198,6 +212,7 @@ impl PreparedCertificate {
             .map_err(IssueError::Unverified)?;
         let der = tbs::certificate(&self.tbs, &self.algorithm, signature.as_octets())
             .map_err(IssueError::Encode)?;
+        reread::compare(&der).map_err(IssueError::Ambiguous)?;
         Ok(IssuedCertificate {
             der,
             issuer: self.issuer,
@@ -233,7 +248,7 @@ impl PreparedCertificate {
 }
 
 /// The subject is somebody else than the issuer, by key and by name.
-fn check_strangers(params: &LeafParams<'_>, issuer: &Issuer) -> Result<(), Refusal> {
+fn check_strangers(params: &CertificateParams<'_>, issuer: &Issuer) -> Result<(), Refusal> {
     let csr = params.csr();
     for certificate in issuer.chain().certificates() {
         if certificate.spki_der() == csr.public_key().spki_der() {
@@ -246,13 +261,13 @@ fn check_strangers(params: &LeafParams<'_>, issuer: &Issuer) -> Result<(), Refus
             ));
         }
     }
-    // Verifiers would take such a leaf for self-issued (RFC 5280, section 6.1).
-    if csr.subject().der() == issuer.chain().issuing().subject_der() {
+    // Verifiers would take such a certificate for self-issued (RFC 5280, section 6.1).
+    if params.subject().der() == issuer.chain().issuing().subject_der() {
         return Err(Refusal::new(
             RefusalReason::BadSubject,
             format!(
-                "the CSR's subject is the issuer's own name {}; choose another",
-                csr.subject()
+                "the subject is the issuer's own name {}; choose another",
+                params.subject()
             ),
         ));
     }
@@ -262,7 +277,7 @@ fn check_strangers(params: &LeafParams<'_>, issuer: &Issuer) -> Result<(), Refus
 /// Backdating moves the window and keeps its length; the window never opens before the issuing
 /// certificate's and never closes after it.
 fn validity(
-    params: &LeafParams<'_>,
+    params: &CertificateParams<'_>,
     issuer: &Issuer,
     now: Timestamp,
 ) -> Result<(Timestamp, Timestamp), Refusal> {
@@ -273,15 +288,24 @@ fn validity(
         .and_then(|second| second.checked_sub(params.backdate()))
         .unwrap_or(Timestamp::UNIX_EPOCH)
         .max(issuing.not_before());
-    match not_before.checked_add(params.duration()) {
-        Ok(not_after) if not_after <= issuing.not_after() => Ok((not_before, not_after)),
-        Ok(_) | Err(_) => Err(Refusal::new(
+    let last = issuing.not_after();
+    let not_after = not_before.checked_add(params.duration()).ok();
+    match (not_after.filter(|&end| end <= last), params.beyond_ca()) {
+        (Some(not_after), _) => Ok((not_before, not_after)),
+        (None, BeyondCa::Clamp { min_remaining }) if now.duration_until(last) >= min_remaining => {
+            Ok((not_before, last))
+        }
+        (None, beyond) => Err(Refusal::new(
             RefusalReason::ExceedsCaValidity,
-            format!(
-                "a duration of {:#} goes beyond the issuing certificate's last second, {}; ask for less, or renew the issuing certificate",
-                params.duration(),
-                issuing.not_after()
-            ),
+            match beyond {
+                BeyondCa::Reject => format!(
+                    "a duration of {:#} goes beyond the issuing certificate's last second, {last}; ask for less, or renew the issuing certificate",
+                    params.duration(),
+                ),
+                BeyondCa::Clamp { min_remaining } => format!(
+                    "the issuing certificate ends at {last}, and this issuer gives no certificate with less than {min_remaining:#} left; renew the issuing certificate",
+                ),
+            },
         )),
     }
 }

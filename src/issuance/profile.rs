@@ -1,5 +1,6 @@
-//! What an issuer may issue: the profile, and the parameters of one leaf that it admits.
+//! What an issuer may issue: the profile, and the contents of one certificate that it admits.
 
+use aws_lc_rs::digest;
 use const_oid::ObjectIdentifier;
 use der::flagset::FlagSet;
 use jiff::SignedDuration;
@@ -7,14 +8,33 @@ use x509_cert::ext::pkix::KeyUsages;
 
 use super::{
     csr::VerifiedCsr,
+    key::{KeyAlgorithm, PublicKey},
+    name::Name,
+    pattern::Variables,
     refusal::{Refusal, RefusalReason},
-    san::{GeneralName, SubjectAltNames},
-    usage::{Usage, Usages},
+    san::DnsSyntax,
 };
+
+mod authority;
+mod extensions;
+mod names;
+mod rules;
+mod subject;
+mod usages;
+
+pub use authority::{Authority, CaRules, Constraint, DnsSubtree, EmailSubtree, HostSubtree};
+pub use extensions::{ExtensionRules, HttpUrl, HttpUrlError, Policy};
+pub use rules::{
+    AllowedNames, BeyondCa, DeniedNames, Incompatible, KeyRules, Limits, NameRules, ProfileError,
+    Rules, UsageRules, ValidityRules,
+};
+pub use subject::{SubjectMode, SubjectRules};
 
 /// What the Kubernetes object asks for, beside its CSR.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
+    /// Where the object lies and what it is called.
+    pub variables: Variables<'a>,
     /// cert-manager's words, as in `spec.usages`.
     pub usages: &'a [String],
     /// `spec.isCA`.
@@ -23,49 +43,46 @@ pub struct Wanted<'a> {
     pub duration: Option<SignedDuration>,
 }
 
-/// The rules of an issuer. The default is safe: leaf certificates only, for digital signature, key
-/// encipherment, TLS servers and TLS clients, for at most a year.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Rules that agree with each other and with what the issuer is granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
-    default_duration: SignedDuration,
-    min_duration: SignedDuration,
-    max_duration: SignedDuration,
-    backdate: SignedDuration,
-    usages: Vec<Usage>,
-    max_names: usize,
+    rules: Rules,
+    limits: Limits,
 }
 
-impl Default for Profile {
-    fn default() -> Self {
-        Self {
-            default_duration: SignedDuration::from_hours(2160),
-            min_duration: SignedDuration::from_mins(5),
-            max_duration: SignedDuration::from_hours(8760),
-            backdate: SignedDuration::from_mins(1),
-            usages: vec![
-                Usage::DIGITAL_SIGNATURE,
-                Usage::KEY_ENCIPHERMENT,
-                Usage::SERVER_AUTH,
-                Usage::CLIENT_AUTH,
-            ],
-            max_names: 100,
-        }
-    }
-}
-
-/// The contents of one leaf certificate that a profile admits, bound to its CSR.
+/// The contents of one certificate that a profile admits, bound to its CSR.
 #[derive(Clone, Debug)]
-pub struct LeafParams<'csr> {
-    csr: &'csr VerifiedCsr,
+pub struct CertificateParams<'a> {
+    csr: &'a VerifiedCsr,
+    subject: Name,
+    authority: Option<Authority<'a>>,
     key_usage: FlagSet<KeyUsages>,
     extended_key_usage: Vec<ObjectIdentifier>,
     duration: SignedDuration,
     backdate: SignedDuration,
+    beyond_ca: BeyondCa,
+    extensions: &'a ExtensionRules,
 }
 
-impl LeafParams<'_> {
-    pub(super) const fn csr(&self) -> &VerifiedCsr {
+impl<'a> CertificateParams<'a> {
+    pub(super) const fn csr(&self) -> &'a VerifiedCsr {
         self.csr
+    }
+
+    /// The subject.
+    #[must_use]
+    pub const fn subject(&self) -> &Name {
+        &self.subject
+    }
+
+    /// What makes it a CA certificate; `None` for a leaf.
+    #[must_use]
+    pub const fn authority(&self) -> Option<Authority<'a>> {
+        self.authority
+    }
+
+    pub(super) const fn extensions(&self) -> &'a ExtensionRules {
+        self.extensions
     }
 
     /// The bits of keyUsage, after what the key cannot do was dropped; empty: no extension.
@@ -91,111 +108,143 @@ impl LeafParams<'_> {
     pub const fn backdate(&self) -> SignedDuration {
         self.backdate
     }
+
+    /// What becomes of a window that ends after the issuing certificate.
+    #[must_use]
+    pub const fn beyond_ca(&self) -> BeyondCa {
+        self.beyond_ca
+    }
 }
 
 impl Profile {
-    /// Judges a request: usages, CA, names, duration, and that the CSR asks for nothing else than the
+    /// Narrows the rules to what the issuer is granted.
+    ///
+    /// # Errors
+    ///
+    /// Rules that contradict each other, or that the grant makes impossible.
+    pub fn new(rules: Rules, limits: Limits) -> Result<Self, ProfileError> {
+        Ok(Self {
+            rules: rules.within(&limits)?,
+            limits,
+        })
+    }
+
+    /// Which characters DNS names may have.
+    pub(super) const fn dns_syntax(&self) -> DnsSyntax {
+        self.rules.names.dns_syntax
+    }
+
+    /// Whether every certificate is an X.509-SVID.
+    pub(super) const fn is_spiffe(&self) -> bool {
+        self.rules.names.spiffe
+    }
+
+    /// The extensions that are copied from CSRs.
+    pub(super) fn copied_extensions(&self) -> &[ObjectIdentifier] {
+        &self.rules.extensions.from_csr
+    }
+
+    /// Judges a request: key, CA, usages, names, duration, and that the CSR asks for nothing else than the
     /// request does.
     ///
     /// # Errors
     ///
     /// A refusal with the first rule broken.
-    pub fn admit<'csr>(
-        &self,
-        csr: &'csr VerifiedCsr,
+    pub fn admit<'a>(
+        &'a self,
+        csr: &'a VerifiedCsr,
         wanted: &Wanted<'_>,
-    ) -> Result<LeafParams<'csr>, Refusal> {
-        if wanted.is_ca {
+    ) -> Result<CertificateParams<'a>, Refusal> {
+        let rules = &self.rules;
+        rules.keys.check(csr.public_key())?;
+        let authority = rules.ca.judge(csr, wanted)?;
+        let asked = rules
+            .usages
+            .match_csr(csr, rules.usages.read(wanted.usages, wanted.is_ca)?)?;
+        let subject = rules.subject.judge(csr, wanted.variables)?;
+        if authority.is_some() && subject.is_empty() {
             return Err(Refusal::new(
-                RefusalReason::CaNotAllowed,
-                "isCA is true, but this issuer gives leaf certificates only",
+                RefusalReason::BadSubject,
+                "a CA certificate must have a subject (RFC 5280, section 4.1.2.6); give one",
             ));
         }
-        let asked = self.usages(wanted.usages)?;
-        check_match(csr, &asked)?;
-        check_identity(csr)?;
-        if let Some(names) = csr.subject_alt_names() {
-            self.check_names(names)?;
+        names::Judge::new(rules, &self.limits, wanted.variables).check(csr, &subject)?;
+        let key_usage = rules.usages.fit(csr, asked.key)?;
+        if rules.names.spiffe {
+            check_svid_usages(key_usage)?;
         }
-        let duration = self.duration(wanted.duration)?;
-        Ok(LeafParams {
+        let duration = rules.validity.duration(wanted.duration)?;
+        Ok(CertificateParams {
             csr,
-            key_usage: normalise(csr, asked.key)?,
+            subject,
+            authority,
+            key_usage,
             extended_key_usage: asked.extended,
             duration,
             // A tenth at most, so that a short certificate is not mostly in the past.
-            backdate: self.backdate.min(duration / 10),
+            backdate: rules.validity.backdate.min(duration / 10),
+            beyond_ca: rules.validity.beyond_ca,
+            extensions: &rules.extensions,
         })
     }
+}
 
-    fn usages(&self, words: &[String]) -> Result<Usages, Refusal> {
-        if words.is_empty() {
-            // cert-manager's default for an empty list.
-            return Ok([Usage::DIGITAL_SIGNATURE, Usage::KEY_ENCIPHERMENT]
-                .into_iter()
-                .collect());
+impl KeyRules {
+    fn check(&self, key: &PublicKey) -> Result<(), Refusal> {
+        let algorithm = key.algorithm();
+        let refuse = |reason, problem: &str| {
+            Err(Refusal::new(
+                reason,
+                format!("the CSR's {algorithm} key is refused: this issuer {problem}"),
+            ))
+        };
+        let certified = match algorithm {
+            KeyAlgorithm::Rsa { bits } if bits < self.rsa_min_bits => {
+                let problem = format!("wants at least {} bits", self.rsa_min_bits);
+                return refuse(RefusalReason::WeakKey, &problem);
+            }
+            KeyAlgorithm::Rsa { bits } if bits > self.rsa_max_bits => {
+                let problem = format!("takes at most {} bits", self.rsa_max_bits);
+                return refuse(RefusalReason::KeyTooLarge, &problem);
+            }
+            KeyAlgorithm::Rsa { .. } => true,
+            KeyAlgorithm::EcdsaP256 => self.p256,
+            KeyAlgorithm::EcdsaP384 => self.p384,
+            KeyAlgorithm::EcdsaP521 => self.p521,
+            KeyAlgorithm::Ed25519 => self.ed25519,
+        };
+        if !certified {
+            return refuse(RefusalReason::UnsupportedKey, "certifies other kinds only");
         }
-        words
-            .iter()
-            .map(|word| match Usage::parse(word) {
-                Some(usage) if self.usages.contains(&usage) => Ok(usage),
-                Some(_) => Err(format!("usage {word:?} is not given by this issuer")),
-                None => Err(format!("usage {word:?} is unknown")),
-            })
-            .collect::<Result<_, _>>()
-            .map_err(|problem| {
-                let allowed: Vec<_> = self
-                    .usages
-                    .iter()
-                    .filter_map(|usage| usage.word())
-                    .collect();
-                Refusal::new(
-                    RefusalReason::UsageNotAllowed,
-                    format!("{problem}; ask for some of: {}", allowed.join(", ")),
-                )
-            })
-    }
-
-    fn check_names(&self, names: &SubjectAltNames) -> Result<(), Refusal> {
-        let count = names.names().len();
-        if count > self.max_names {
-            return Err(Refusal::new(
-                RefusalReason::TooManySans,
-                format!(
-                    "the CSR has {count} subject alternative names, this issuer gives at most {}",
-                    self.max_names
-                ),
-            ));
+        let hash = digest::digest(&digest::SHA256, key.spki_der());
+        if self.blocked.iter().any(|blocked| blocked == hash.as_ref()) {
+            return refuse(
+                RefusalReason::BlockedKey,
+                "lists it as blocked; make a new one",
+            );
         }
-        names
-            .check()
-            .map_err(|error| Refusal::new(RefusalReason::BadSan, error.to_string()))?;
-        names.names().iter().try_for_each(|name| match name {
-            GeneralName::Other(kind) => Err(Refusal::new(
-                RefusalReason::SanNotAllowed,
-                format!("the CSR has a subject alternative name of type {kind}; this issuer gives DNS names, IP addresses, URIs and e-mail addresses"),
-            )),
-            GeneralName::Dns(_) | GeneralName::Ip(_) | GeneralName::Uri(_) | GeneralName::Email(_) => Ok(()),
-        })
+        Ok(())
     }
+}
 
+impl ValidityRules {
     fn duration(&self, wanted: Option<SignedDuration>) -> Result<SignedDuration, Refusal> {
-        let duration = wanted.unwrap_or(self.default_duration);
-        if duration < self.min_duration {
+        let duration = wanted.unwrap_or(self.default);
+        if duration < self.min {
             return Err(Refusal::new(
                 RefusalReason::DurationInvalid,
                 format!(
                     "a duration of {duration:#} is asked for, the least is {:#}",
-                    self.min_duration
+                    self.min
                 ),
             ));
         }
-        if duration > self.max_duration {
+        if duration > self.max {
             return Err(Refusal::new(
                 RefusalReason::DurationTooLong,
                 format!(
                     "a duration of {duration:#} is asked for, the most is {:#}",
-                    self.max_duration
+                    self.max
                 ),
             ));
         }
@@ -204,87 +253,15 @@ impl Profile {
     }
 }
 
-/// What the CSR asks for must be what the request asks for, compared as sets. What only the CSR names
-/// nobody has approved: approvers look at the request.
-fn check_match(csr: &VerifiedCsr, wanted: &Usages) -> Result<(), Refusal> {
-    let asked = csr.asked();
-    let mismatch = |what: &str| {
-        Refusal::new(
-            RefusalReason::CsrRequestMismatch,
-            format!(
-                "the CSR's {what} differs from what the request asks for; leave it out of the CSR or make both the same"
-            ),
-        )
-    };
-    if asked.is_ca == Some(true) {
-        return Err(mismatch("basicConstraints (CA:TRUE)"));
-    }
-    if asked.name_constraints {
-        // RFC 5280, section 4.2.1.10: only in CA certificates.
-        return Err(Refusal::new(
-            RefusalReason::ExtensionNotAllowed,
-            "the CSR asks for nameConstraints, which only CA certificates may carry",
-        ));
-    }
-    if asked.key_usage.is_some_and(|bits| bits != wanted.key) {
-        return Err(mismatch("keyUsage"));
-    }
-    let Some(purposes) = &asked.extended_key_usage else {
+/// X509-SVID, section 4.3: a leaf must set digitalSignature.
+fn check_svid_usages(key_usage: FlagSet<KeyUsages>) -> Result<(), Refusal> {
+    if key_usage.contains(KeyUsages::DigitalSignature) {
         return Ok(());
-    };
-    if let Some(unknown) = purposes
-        .iter()
-        .find(|&&oid| Usage::Extended(oid).word().is_none())
-    {
-        return Err(Refusal::new(
-            RefusalReason::UsageNotAllowed,
-            format!(
-                "the CSR asks for extended key usage {unknown}, which this issuer does not give"
-            ),
-        ));
     }
-    let same = purposes.iter().all(|oid| wanted.extended.contains(oid))
-        && wanted.extended.iter().all(|oid| purposes.contains(oid));
-    if same {
-        Ok(())
-    } else {
-        Err(mismatch("extKeyUsage"))
-    }
-}
-
-/// RFC 5280, section 4.1.2.6: where the subject is empty, the names must stand in the SAN.
-fn check_identity(csr: &VerifiedCsr) -> Result<(), Refusal> {
-    csr.subject().check().map_err(|error| {
-        Refusal::new(
-            error.reason(),
-            format!("the CSR's subject is refused: {error}"),
-        )
-    })?;
-    if csr.subject().is_empty() && csr.subject_alt_names().is_none() {
-        return Err(Refusal::new(
-            RefusalReason::NoIdentity,
-            "the CSR has neither a subject nor subject alternative names; give one",
-        ));
-    }
-    Ok(())
-}
-
-/// Drops the usages that the key cannot have.
-fn normalise(csr: &VerifiedCsr, wanted: FlagSet<KeyUsages>) -> Result<FlagSet<KeyUsages>, Refusal> {
-    let key = csr.public_key().algorithm();
-    if key.can_encipher() {
-        return Ok(wanted);
-    }
-    let kept = wanted - (KeyUsages::KeyEncipherment | KeyUsages::DataEncipherment);
-    if kept.is_empty() && !wanted.is_empty() {
-        return Err(Refusal::new(
-            RefusalReason::UsageNotAllowed,
-            format!(
-                "an {key} key cannot encipher, and no other usage is asked for; ask for digital signature"
-            ),
-        ));
-    }
-    Ok(kept)
+    Err(Refusal::new(
+        RefusalReason::UsageNotAllowed,
+        "an X.509-SVID must have the usage \"digital signature\"; ask for it",
+    ))
 }
 
 #[cfg(test)]

@@ -132,6 +132,8 @@ pub(super) struct Tbs<'a> {
     pub(super) spki: &'a [u8],
     pub(super) has_unique_id: bool,
     pub(super) extensions: Vec<Extension>,
+    /// The SEQUENCE of the extensions as it stands; empty without.
+    pub(super) extensions_der: &'a [u8],
 }
 
 impl<'a> Tbs<'a> {
@@ -152,9 +154,13 @@ impl<'a> Tbs<'a> {
                 let spki = tlv(reader, Tag::Sequence)?;
                 let issuer_id = optional(reader, context(1, false))?;
                 let subject_id = optional(reader, context(2, false))?;
-                let extensions = match optional(reader, context(3, true))? {
-                    Some(extensions) => Vec::from_der(AnyRef::from_der(extensions)?.value())?,
-                    None => Vec::new(),
+                let extensions_der = match optional(reader, context(3, true))? {
+                    Some(extensions) => AnyRef::from_der(extensions)?.value(),
+                    None => &[],
+                };
+                let extensions = match extensions_der {
+                    [] => Vec::new(),
+                    der => Vec::from_der(der)?,
                 };
                 Ok(Self {
                     version,
@@ -167,6 +173,7 @@ impl<'a> Tbs<'a> {
                     spki,
                     has_unique_id: issuer_id.or(subject_id).is_some(),
                     extensions,
+                    extensions_der,
                 })
             })
         })

@@ -49,6 +49,8 @@ reasons! {
     KeyTooLarge = "key-too-large",
     /// The public key is of a kind or on a curve that we do not certify.
     UnsupportedKey = "unsupported-key",
+    /// The profile lists the public key as blocked.
+    BlockedKey = "blocked-key",
     /// The CSR is signed with a broken hash (MD5, SHA-1).
     WeakSignatureAlgorithm = "weak-signature-algorithm",
     /// The CSR is signed with an algorithm that we do not verify.
@@ -59,6 +61,8 @@ reasons! {
     CsrRequestMismatch = "csr-request-mismatch",
     /// The issuer's profile gives no CA certificates.
     CaNotAllowed = "ca-not-allowed",
+    /// The path lengths of the issuer's chain, or the profile's, leave no room for this CA certificate.
+    CaPathLength = "ca-path-length",
     /// The issuer's profile does not give this usage.
     UsageNotAllowed = "usage-not-allowed",
     /// The CSR asks for an extension that this certificate may not carry.
@@ -71,10 +75,16 @@ reasons! {
     BadSan = "bad-san",
     /// The issuer's profile does not give this type of subject alternative name.
     SanNotAllowed = "san-not-allowed",
+    /// The URI is not the SPIFFE ID that the profile demands.
+    BadSpiffeId = "bad-spiffe-id",
     /// More subject alternative names than the profile allows.
     TooManySans = "too-many-sans",
     /// Neither a subject nor a subject alternative name.
     NoIdentity = "no-identity",
+    /// The name constraints of the issuer's chain forbid a name.
+    NameConstraints = "name-constraints",
+    /// The issuer's chain does not allow this extended key usage.
+    CaEkuConstraint = "ca-eku-constraint",
     /// The duration is zero, negative or below the profile's minimum.
     DurationInvalid = "duration-invalid",
     /// The duration is above the profile's maximum.
@@ -106,19 +116,24 @@ impl RefusalReason {
             | Self::WeakKey
             | Self::KeyTooLarge
             | Self::UnsupportedKey
+            | Self::BlockedKey
             | Self::WeakSignatureAlgorithm
             | Self::UnsupportedSignatureAlgorithm
             | Self::BadSignature
             | Self::CsrRequestMismatch
             | Self::CaNotAllowed
+            | Self::CaPathLength
             | Self::UsageNotAllowed
             | Self::ExtensionNotAllowed
             | Self::BadString
             | Self::BadSubject
             | Self::BadSan
             | Self::SanNotAllowed
+            | Self::BadSpiffeId
             | Self::TooManySans
             | Self::NoIdentity
+            | Self::NameConstraints
+            | Self::CaEkuConstraint
             | Self::DurationInvalid
             | Self::DurationTooLong
             | Self::ExceedsCaValidity

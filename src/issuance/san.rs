@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use der::{Decode as _, Reader as _, TagNumber, Tagged as _, asn1::AnyRef};
+use const_oid::ObjectIdentifier;
+use der::{Decode as _, Reader as _, Tag, TagNumber, Tagged as _, asn1::AnyRef};
 
-use super::raw::whole;
+use super::raw::{self, whole};
 
 /// Why a SAN extension is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,8 +43,20 @@ pub enum GeneralName {
     Uri(String),
     /// `rfc822Name`.
     Email(String),
+    /// `otherName` of this type.
+    OtherName(ObjectIdentifier),
     /// Another type, by its name in RFC 5280.
     Other(&'static str),
+}
+
+/// Which characters the labels of a DNS name may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DnsSyntax {
+    /// Letters, digits and hyphens.
+    #[default]
+    Strict,
+    /// Underscores too, as some service names have them.
+    Underscore,
 }
 
 /// The names of a SAN extension beside the bytes they came in.
@@ -100,15 +113,16 @@ impl SubjectAltNames {
     /// # Errors
     ///
     /// The first malformed name.
-    pub fn check(&self) -> Result<(), SanError> {
+    pub fn check(&self, syntax: DnsSyntax) -> Result<(), SanError> {
         self.names.iter().try_for_each(|name| match name {
-            GeneralName::Dns(dns) if !is_dns(dns) => Err(SanError::Dns(dns.clone())),
+            GeneralName::Dns(dns) if !is_dns(dns, syntax) => Err(SanError::Dns(dns.clone())),
             GeneralName::Uri(uri) if !is_uri(uri) => Err(SanError::Uri(uri.clone())),
             GeneralName::Email(email) if !is_email(email) => Err(SanError::Email(email.clone())),
             GeneralName::Dns(_)
             | GeneralName::Ip(_)
             | GeneralName::Uri(_)
             | GeneralName::Email(_)
+            | GeneralName::OtherName(_)
             | GeneralName::Other(_) => Ok(()),
         })
     }
@@ -120,7 +134,7 @@ fn general_name(element: AnyRef<'_>) -> Result<GeneralName, SanError> {
         return Err(unknown());
     }
     let (constructed, name) = match element.tag().number() {
-        TagNumber(0) => (true, GeneralName::Other("otherName")),
+        TagNumber(0) => (true, GeneralName::OtherName(other_name(element.value())?)),
         TagNumber(1) => (
             false,
             GeneralName::Email(ascii("rfc822Name", element.value())?),
@@ -144,6 +158,20 @@ fn general_name(element: AnyRef<'_>) -> Result<GeneralName, SanError> {
     }
 }
 
+/// `SEQUENCE { type-id, value [0] EXPLICIT ANY }`, its own tag replaced.
+fn other_name(content: &[u8]) -> Result<ObjectIdentifier, SanError> {
+    let value = Tag::ContextSpecific {
+        constructed: true,
+        number: TagNumber(0),
+    };
+    whole(content, |reader| {
+        let kind = ObjectIdentifier::decode(reader)?;
+        AnyRef::from_der(AnyRef::from_der(raw::tlv(reader, value)?)?.value())?;
+        Ok(kind)
+    })
+    .map_err(SanError::Encoding)
+}
+
 fn ascii(kind: &'static str, octets: &[u8]) -> Result<String, SanError> {
     match std::str::from_utf8(octets) {
         Ok(text) if text.is_ascii() => Ok(text.to_owned()),
@@ -160,28 +188,28 @@ fn ip(octets: &[u8]) -> Result<IpAddr, SanError> {
 
 /// Preferred name syntax (RFC 1034, section 3.5 as changed by RFC 1123, section 2.1), with the wildcard
 /// of RFC 9525, section 6.3. A last label of digits only would read as an IPv4 address.
-fn is_dns(name: &str) -> bool {
+pub(super) fn is_dns(name: &str, syntax: DnsSyntax) -> bool {
     let host = name.strip_prefix("*.").unwrap_or(name);
     name.len() <= 253
-        && host.split('.').all(is_label)
+        && host.split('.').all(|label| is_label(label, syntax))
         && host
             .rsplit('.')
             .next()
             .is_some_and(|last| !last.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn is_label(label: &str) -> bool {
+fn is_label(label: &str, syntax: DnsSyntax) -> bool {
     (1..=63).contains(&label.len())
         && !label.starts_with('-')
         && !label.ends_with('-')
-        && label
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && label.bytes().all(|b| {
+            b.is_ascii_alphanumeric() || b == b'-' || (b == b'_' && syntax == DnsSyntax::Underscore)
+        })
 }
 
 /// RFC 5280, section 4.2.1.6: not relative, a scheme and a scheme-specific part; a host where there is
 /// an authority. RFC 3986 for the characters.
-fn is_uri(uri: &str) -> bool {
+pub(super) fn is_uri(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once(':') else {
         return false;
     };
@@ -212,7 +240,7 @@ fn has_uri_characters(text: &str) -> bool {
 }
 
 /// RFC 5280, section 4.2.1.6: a Mailbox (RFC 5321, section 4.1.2), here with a dot-string and a domain.
-fn is_email(address: &str) -> bool {
+pub(super) fn is_email(address: &str) -> bool {
     let Some((local, domain)) = address.rsplit_once('@') else {
         return false;
     };
@@ -222,7 +250,10 @@ fn is_email(address: &str) -> bool {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
     };
-    local.len() <= 64 && local.split('.').all(is_atom) && !domain.starts_with('*') && is_dns(domain)
+    local.len() <= 64
+        && local.split('.').all(is_atom)
+        && !domain.starts_with('*')
+        && is_dns(domain, DnsSyntax::Strict)
 }
 
 #[cfg(test)]
@@ -230,7 +261,7 @@ mod tests {
     use super::{super::testing::*, *};
 
     fn check(tag: u8, value: &[u8]) -> Result<(), SanError> {
-        SubjectAltNames::parse(&san(&[(tag, value)]))?.check()
+        SubjectAltNames::parse(&san(&[(tag, value)]))?.check(DnsSyntax::Strict)
     }
 
     #[test]
@@ -256,6 +287,29 @@ mod tests {
         assert_eq!(check(EMAIL, b"first.last+tag@mail.example"), Ok(()));
         assert_eq!(check(IP, &[10, 0, 0, 1]), Ok(()));
         assert_eq!(check(IP, &[0; 16]), Ok(()));
+    }
+
+    #[test]
+    fn underscores_are_a_matter_of_the_syntax_chosen() {
+        let names = SubjectAltNames::parse(&san(&[(DNS, b"_http._tcp.a.example")])).unwrap();
+        assert!(names.check(DnsSyntax::Strict).is_err());
+        assert_eq!(names.check(DnsSyntax::Underscore), Ok(()));
+    }
+
+    #[test]
+    fn an_other_name_is_a_type_and_one_value() {
+        let kind = oid_der(oid("1.3.6.1.4.1.311.20.2.3"));
+        let good = [&kind[..], &tlv(0xa0, &tlv(0x0c, b"a@b"))].concat();
+        assert_eq!(check(0xa0, &good), Ok(()));
+        for bad in [
+            Vec::new(),
+            kind.clone(),
+            [&kind[..], &tlv(0x0c, b"a@b")].concat(),
+            [&kind[..], &tlv(0xa0, &[])].concat(),
+            [&good[..], &tlv(5, &[])].concat(),
+        ] {
+            assert!(matches!(check(0xa0, &bad), Err(SanError::Encoding(_))));
+        }
     }
 
     #[test]

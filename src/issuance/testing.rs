@@ -8,4 +8,4 @@ mod request;
 pub(super) use authority::{Authority, at, bundle};
 pub(super) use key::{TestKey, Unwilling};
 pub(super) use octets::*;
-pub(super) use request::{DEFAULT, Request, lasting, wanting, words};
+pub(super) use request::{DEFAULT, HERE, Request, lasting, wanting, words};

@@ -112,7 +112,10 @@ pub fn decide(record: Option<&PinRecord>, flags: PinFlags, attempt: Attempt<'_>)
             }
             // Nobody knows how that login ended: it counts as rejected, though its version is not known to be wrong.
             PinState::Trying => record.rejected_in_a_row.saturating_add(1),
-            PinState::Rejected if record.version == attempt.version => {
+            PinState::Rejected
+                if record.version == attempt.version
+                    && record.rejected_in_a_row < attempt.max_rejected =>
+            {
                 return Verdict::Refuse(Refused::VersionRejected);
             }
             PinState::Accepted | PinState::Rejected | PinState::Untried => record.rejected_in_a_row,

@@ -119,7 +119,8 @@ impl Known<'_> {
         }
     }
 
-    /// The issuer cannot sign yet. `None` if the status says so already.
+    /// The issuer cannot sign yet. `None` if the status says so already, and for an issuer that is just being checked:
+    /// that takes a moment, and after a restart it is true of every issuer and so of every open request.
     #[must_use]
     pub fn waiting(&self, waiting: Waiting) -> Option<Conclusion> {
         let issuer = self.issuer;
@@ -128,10 +129,7 @@ impl Known<'_> {
                 "IssuerNotFound",
                 format!("Waiting for {issuer} to be created"),
             ),
-            Waiting::IssuerUnknown => (
-                "IssuerNotReady",
-                format!("Waiting for {issuer} to be checked"),
-            ),
+            Waiting::IssuerUnknown => return None,
             Waiting::IssuerNotReady(reason) => (
                 "IssuerNotReady",
                 format!("Waiting for {issuer} to become ready; its status says {reason}"),

@@ -14,12 +14,12 @@ use super::{
     now,
 };
 use crate::{
-    api::certificate_request::{CertificateRequest, CertificateRequestSpec},
+    api::certificate_request::CertificateRequest,
     audit::{Certificate, Issuer, RecordError, Request, RequestKind, Requester, Subject},
     duration::GoDuration,
     issuance::{
         Fault, IssueError, PrepareError, PreparedCertificate, Refusal, RefusalReason, Serial,
-        VerifiedCsr, Wanted,
+        VerifiedCsr, Wanted, pattern::Variables,
     },
     telemetry::Chain,
 };
@@ -41,7 +41,7 @@ pub(super) enum Outcome {
 
 /// Runs the pure pipeline and asks the token once.
 pub(super) async fn sign(due: &Due<'_>, context: &Context) -> Outcome {
-    let prepared = match prepare(&due.request.spec, due.issuer) {
+    let prepared = match prepare(due.request, due.issuer) {
         Ok(prepared) => prepared,
         Err(Stopped::Refused(refusal)) => return Outcome::Refused(refusal),
         Err(Stopped::Prepare(PrepareError::Refused(refusal))) => return Outcome::Refused(refusal),
@@ -65,7 +65,11 @@ pub(super) async fn sign(due: &Due<'_>, context: &Context) -> Outcome {
             "the issuance record cannot be written".to_owned(),
         ));
     }
-    match prepared.issue(&due.issuer.key).await {
+    let namespace = due.request.namespace().unwrap_or_default();
+    match prepared
+        .issue(&due.issuer.key.for_requests_of(&namespace))
+        .await
+    {
         Ok(certificate) => {
             note(context.record.signed(now(), &subject, &line));
             info!(name = %due.request.name_any(), namespace = due.request.namespace(), issuer = %due.name,
@@ -91,6 +95,7 @@ fn slug(error: &IssueError) -> &'static str {
     match error {
         IssueError::Sign(_) => "not-signed",
         IssueError::Unverified(_) => "signature-wrong",
+        IssueError::Ambiguous(_) => "ambiguous",
         IssueError::Encode(_) => "not-encoded",
     }
 }
@@ -102,11 +107,16 @@ enum Stopped {
 }
 
 fn prepare(
-    spec: &CertificateRequestSpec,
+    request: &CertificateRequest,
     ready: &ReadyIssuer,
 ) -> Result<PreparedCertificate, Stopped> {
+    let CertificateRequest { metadata, spec, .. } = request;
     let csr = VerifiedCsr::parse(&spec.request.0).map_err(Stopped::Refused)?;
     let wanted = Wanted {
+        variables: Variables {
+            namespace: metadata.namespace.as_deref().unwrap_or_default(),
+            name: metadata.name.as_deref().unwrap_or_default(),
+        },
         usages: &spec.usages,
         is_ca: spec.is_ca,
         duration: duration(spec.duration.as_deref()).map_err(Stopped::Refused)?,

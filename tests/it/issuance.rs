@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use pkcs11_issuer::issuance::{
     CaField, Issuer, IssuerChain, PreparedCertificate, Probe, Profile, Serial, Signature,
     SignatureAlgorithm, Signer, SigningInput, VerifiedCsr, Wanted,
+    pattern::Variables,
     signature::{Hash, Signing},
 };
 
@@ -296,6 +297,10 @@ fn issue(csr: &VerifiedCsr, issuer: &Arc<Issuer>, signer: &dyn Signer) -> String
     .map(str::to_owned)
     .to_vec();
     let wanted = Wanted {
+        variables: Variables {
+            namespace: "shop",
+            name: "web",
+        },
         usages: &usages,
         is_ca: false,
         duration: None,

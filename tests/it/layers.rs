@@ -80,7 +80,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     (
         "kube",
-        &["api", "cli", "ownership", "pins", "reconcile", "signers"],
+        &[
+            "api",
+            "cli",
+            "ownership",
+            "pins",
+            "reconcile",
+            "telemetry",
+            "signers",
+        ],
     ),
     ("prometheus_client", &["metrics"]),
     (

@@ -180,6 +180,11 @@ impl Connection {
             .any(|waiting| waiting.deadline + grace < now)
     }
 
+    /// Requests that may be unanswered at once.
+    pub(crate) fn granted(&self) -> u16 {
+        self.granted
+    }
+
     /// Waits until every request is answered.
     pub(crate) async fn drained(&self) {
         // A closed semaphore means that the connection has ended, and with it every request.

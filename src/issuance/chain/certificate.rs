@@ -3,16 +3,20 @@
 use aws_lc_rs::digest;
 use const_oid::{
     ObjectIdentifier,
-    db::rfc5280::{ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE, ID_CE_SUBJECT_KEY_IDENTIFIER},
+    db::rfc5280::{
+        ANY_EXTENDED_KEY_USAGE, ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE,
+        ID_CE_NAME_CONSTRAINTS, ID_CE_SUBJECT_KEY_IDENTIFIER,
+    },
 };
 use der::Decode as _;
 use jiff::Timestamp;
 use x509_cert::{
-    ext::pkix::{BasicConstraints, KeyUsage, SubjectKeyIdentifier},
+    ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier},
     time::Time,
 };
 
 use crate::issuance::{
+    constraints::{ConstraintsError, NameConstraints},
     key::{IssuerPublicKey, KeyError, PublicKey},
     name::Name,
     pem,
@@ -47,6 +51,9 @@ pub enum CertificateError {
     /// Signed in a way we cannot verify.
     #[error("its signature cannot be verified")]
     Scheme(#[source] SchemeError),
+    /// Name constraints that cannot be enforced.
+    #[error("its nameConstraints extension cannot be enforced")]
+    NameConstraints(#[source] ConstraintsError),
     /// A time out of range.
     #[error("its validity is out of range")]
     Validity,
@@ -67,6 +74,8 @@ pub struct IssuerCertificate {
     public_key: IssuerPublicKey,
     path_length: Option<u8>,
     subject_key_id: Option<Vec<u8>>,
+    name_constraints: Option<NameConstraints>,
+    purposes: Option<Vec<ObjectIdentifier>>,
 }
 
 impl IssuerCertificate {
@@ -98,6 +107,16 @@ impl IssuerCertificate {
             .map(|extension| SubjectKeyIdentifier::from_der(extension.extn_value.as_bytes()))
             .transpose()?
             .map(|identifier| identifier.0.as_bytes().to_vec());
+        let name_constraints = tbs
+            .extension(ID_CE_NAME_CONSTRAINTS)
+            .map(|extension| NameConstraints::parse(extension.extn_value.as_bytes()))
+            .transpose()
+            .map_err(CertificateError::NameConstraints)?;
+        let purposes = tbs
+            .extension(ID_CE_EXT_KEY_USAGE)
+            .map(|extension| ExtendedKeyUsage::from_der(extension.extn_value.as_bytes()))
+            .transpose()?
+            .map(|purposes| purposes.0);
         let subject = Name::parse(tbs.subject)?;
         if subject.is_empty() {
             return Err(CertificateError::NoSubject);
@@ -117,6 +136,8 @@ impl IssuerCertificate {
             ),
             path_length: constraints.path_len_constraint,
             subject_key_id,
+            name_constraints,
+            purposes,
         })
     }
 
@@ -203,6 +224,18 @@ impl IssuerCertificate {
 
     pub(super) const fn path_length(&self) -> Option<u8> {
         self.path_length
+    }
+
+    pub(super) const fn name_constraints(&self) -> Option<&NameConstraints> {
+        self.name_constraints.as_ref()
+    }
+
+    /// Whether certificates below it may have this extended key usage: verifiers of more than one kind demand that
+    /// each certificate of a path has it, or none at all (CA/Browser Forum TLS BR, section 7.1.2.10.6).
+    pub(super) fn allows_purpose(&self, purpose: ObjectIdentifier) -> bool {
+        self.purposes.as_ref().is_none_or(|purposes| {
+            purposes.contains(&purpose) || purposes.contains(&ANY_EXTENDED_KEY_USAGE)
+        })
     }
 
     /// Whether issuer and subject are the same bytes.

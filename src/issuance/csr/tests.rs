@@ -156,11 +156,21 @@ fn attributes_in_any_order_are_verified_over_the_bytes_that_were_signed() {
 }
 
 #[test]
-fn extensions_that_matter_to_nobody_are_dropped() {
+fn extensions_that_we_do_not_read_are_kept_apart() {
     let key = TestKey::p256();
     let request = Request::new("leaf", &key).extension(oid("1.2.3.4"), &[5, 0]);
     let csr = VerifiedCsr::parse(request.pem(&key).as_bytes()).unwrap();
-    assert_eq!(csr.asked(), &Asked::default());
+    let Asked { others, .. } = csr.asked();
+    assert_eq!(others.len(), 1);
+    assert_eq!(others[0].extn_id, oid("1.2.3.4"));
+    let others = others.clone();
+    assert_eq!(
+        csr.asked(),
+        &Asked {
+            others,
+            ..Asked::default()
+        }
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use der::{
 };
 use spki::AlgorithmIdentifierRef;
 
-use super::{KeyAlgorithm, KeyError, RSA_MAX_BITS, RSA_MIN_BITS};
+use super::{KeyAlgorithm, KeyError, RSA_MAX_BITS, RSA_MIN_BITS, factors};
 use crate::issuance::raw::whole;
 
 /// Fermat's F4, the one exponent in use; smaller ones make padding errors exploitable.
@@ -44,6 +44,7 @@ pub(super) fn rsa(
     if exponent != RSA_EXPONENT {
         return Err(KeyError::Exponent);
     }
+    factors::check(modulus)?;
     Ok(KeyAlgorithm::Rsa { bits })
 }
 

@@ -1,16 +1,18 @@
 //! One certificate as it should be, spoilt once for each lint.
 
-use std::sync::Arc;
-
 use const_oid::{
     ObjectIdentifier,
+    db::rfc5280::*,
     db::rfc5912::{ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384},
 };
 
+use der::Tag;
+
 use super::*;
-use crate::issuance::{Profile, testing::*};
+use crate::issuance::{Limits, Profile, Rules, testing::*};
 
 /// A TBSCertificate as it should be, each part to be spoilt.
+#[derive(Clone)]
 struct Draft {
     version: Vec<u8>,
     serial: Vec<u8>,
@@ -21,6 +23,8 @@ struct Draft {
     spki: Vec<u8>,
     unique_id: Vec<u8>,
     extensions: Vec<(ObjectIdentifier, bool, Vec<u8>)>,
+    /// Another extension, whole.
+    raw: Vec<u8>,
 }
 
 impl Draft {
@@ -51,6 +55,7 @@ impl Draft {
                 ),
                 (ID_CE_SUBJECT_ALT_NAME, false, san(&[(DNS, b"a.example")])),
             ],
+            raw: Vec::new(),
         }
     }
 
@@ -69,7 +74,7 @@ impl Draft {
             &self.subject,
             &self.spki,
             &self.unique_id,
-            &tlv(0xa3, &tlv(0x30, &extensions.concat())),
+            &tlv(0xa3, &sequence(&[&extensions.concat(), &self.raw])),
         ])
     }
 
@@ -78,8 +83,21 @@ impl Draft {
         self.extensions.push((kind, critical, value));
     }
 
-    fn remove(&mut self, kind: ObjectIdentifier) {
+    /// Takes an extension out and gives its value.
+    fn remove(&mut self, kind: ObjectIdentifier) -> Vec<u8> {
+        let value = self
+            .extensions
+            .iter()
+            .find(|(present, ..)| *present == kind);
+        let value = value.map(|(.., value)| value.clone()).unwrap_or_default();
         self.extensions.retain(|(present, ..)| *present != kind);
+        value
+    }
+
+    fn make_ca(&mut self, path_length: &[u8]) {
+        let constraints = sequence(&[&[1, 1, 0xff], path_length]);
+        self.set(ID_CE_BASIC_CONSTRAINTS, true, constraints);
+        self.set(ID_CE_KEY_USAGE, true, key_usage(&[0, 5]));
     }
 }
 
@@ -123,8 +141,20 @@ const SPOILT: &[(&str, Spoil)] = &[
     ("rfc5280_validity_within_ca", |d| {
         d.validity[1] = tlv(0x17, b"280101000000Z");
     }),
-    ("rfc5280_identity_present", |d| d.subject = sequence(&[])),
-    ("rfc5280_identity_present", |d| {
+    ("rfc5280_san_critical_without_subject_only", |d| {
+        d.subject = sequence(&[]);
+    }),
+    ("rfc5280_ca_has_subject", |d| {
+        d.subject = sequence(&[]);
+        d.make_ca(&[]);
+    }),
+    ("rfc5280_subject_strings", |d| {
+        d.subject = name(&[&[("2.5.4.3", Tag::PrintableString, b"a@b")]]);
+    }),
+    ("rfc5280_subject_within_upper_bounds", |d| {
+        d.subject = common_name(&"a".repeat(65));
+    }),
+    ("rfc5280_san_critical_without_subject_only", |d| {
         d.set(ID_CE_SUBJECT_ALT_NAME, true, san(&[(DNS, b"a.example")]));
     }),
     ("rfc5280_identity_present", |d| {
@@ -150,7 +180,7 @@ const SPOILT: &[(&str, Spoil)] = &[
             sequence(&[&tlv(0x80, b"another")]),
         );
     }),
-    ("rfc5280_subject_key_id_present", |d| {
+    ("rfc5280_subject_key_id_is_of_the_key", |d| {
         d.set(ID_CE_SUBJECT_KEY_IDENTIFIER, false, tlv(4, b"another"));
     }),
     ("rfc5280_key_usage_critical_and_not_empty", |d| {
@@ -162,13 +192,13 @@ const SPOILT: &[(&str, Spoil)] = &[
     ("rfc8813_key_usage_fits_key", |d| {
         d.set(ID_CE_KEY_USAGE, true, key_usage(&[0, 2]));
     }),
-    ("rfc5280_leaf_is_no_ca", |d| {
+    ("rfc5280_basic_constraints_agree_with_key_usage", |d| {
         d.set(ID_CE_KEY_USAGE, true, key_usage(&[0, 5]));
     }),
-    ("rfc5280_leaf_is_no_ca", |d| {
+    ("rfc5280_basic_constraints_agree_with_key_usage", |d| {
         d.set(ID_CE_BASIC_CONSTRAINTS, true, sequence(&[&[1, 1, 0xff]]));
     }),
-    ("rfc5280_leaf_is_no_ca", |d| {
+    ("rfc5280_basic_constraints_agree_with_key_usage", |d| {
         d.remove(ID_CE_BASIC_CONSTRAINTS);
     }),
     ("rfc5280_extended_key_usage_names_purposes", |d| {
@@ -184,28 +214,174 @@ const SPOILT: &[(&str, Spoil)] = &[
     ("rfc5280_san_well_formed", |d| {
         d.set(ID_CE_SUBJECT_ALT_NAME, false, san(&[(DNS, b"a b")]));
     }),
+    ("x690_extension_defaults_left_out", |d| {
+        let value = d.remove(ID_CE_SUBJECT_KEY_IDENTIFIER);
+        d.raw = sequence(&[
+            &oid_der(ID_CE_SUBJECT_KEY_IDENTIFIER),
+            &[1, 1, 0],
+            &tlv(4, &value),
+        ]);
+    }),
+    ("x690_key_usage_minimal", |d| {
+        d.set(ID_CE_KEY_USAGE, true, tlv(3, &[0, 0x80]));
+    }),
+    ("x690_basic_constraints_minimal", |d| {
+        d.set(ID_CE_BASIC_CONSTRAINTS, true, sequence(&[&[1, 1, 0]]));
+    }),
+    ("x509_only_extensions_that_were_meant", |d| {
+        d.set(oid("1.2.3.4"), false, vec![5, 0]);
+    }),
+    ("rfc5280_authority_key_id_names_the_key_only", |d| {
+        let value = sequence(&[
+            &tlv(0x80, b"key id"),
+            &tlv(0xa1, &tlv(0xa4, &common_name("top"))),
+            &tlv(0x82, &[1]),
+        ]);
+        d.set(ID_CE_AUTHORITY_KEY_IDENTIFIER, false, value);
+    }),
+    ("rfc5280_encipher_only_needs_key_agreement", |d| {
+        d.set(ID_CE_KEY_USAGE, true, key_usage(&[0, 7]));
+    }),
+    ("rfc5280_extended_key_usage_distinct", |d| {
+        d.set(ID_CE_EXT_KEY_USAGE, false, purposes(&[SERVER, SERVER]));
+    }),
+    ("rfc5280_name_constraints_critical_and_in_ca_only", |d| {
+        let value = name_constraints(&[(DNS, b"a.example")], &[]);
+        d.set(ID_CE_NAME_CONSTRAINTS, true, value);
+    }),
+    ("rfc5280_name_constraints_critical_and_in_ca_only", |d| {
+        d.make_ca(&[]);
+        let value = name_constraints(&[(DNS, b"a.example")], &[]);
+        d.set(ID_CE_NAME_CONSTRAINTS, false, value);
+    }),
+    ("rfc5280_name_constraints_enforceable", |d| {
+        d.make_ca(&[]);
+        d.set(ID_CE_NAME_CONSTRAINTS, true, sequence(&[]));
+    }),
+    ("rfc5280_policies_distinct_and_not_critical", |d| {
+        let policy = sequence(&[&oid_der(oid("1.2.3"))]);
+        let value = sequence(&[&policy, &policy]);
+        d.set(ID_CE_CERTIFICATE_POLICIES, false, value);
+    }),
+    ("rfc5280_crl_distribution_points_http", |d| {
+        d.set(ID_CE_CRL_DISTRIBUTION_POINTS, false, crl(b"https://a/"));
+    }),
+    ("rfc5280_crl_distribution_points_http", |d| {
+        d.set(ID_CE_CRL_DISTRIBUTION_POINTS, true, crl(b"http://a/"));
+    }),
+    ("rfc5280_authority_information_access_http", |d| {
+        d.set(ID_PE_AUTHORITY_INFO_ACCESS, false, ocsp(b"ldap://a/"));
+    }),
+    ("rfc9608_no_rev_avail_is_null_and_not_critical", |d| {
+        d.set(oid("2.5.29.56"), false, vec![0x30, 0]);
+    }),
+    ("rfc9608_no_rev_avail_without_revocation", |d| {
+        d.set(oid("2.5.29.56"), false, vec![5, 0]);
+        d.set(ID_CE_CRL_DISTRIBUTION_POINTS, false, crl(b"http://a/"));
+    }),
+    ("rfc9608_no_rev_avail_without_revocation", |d| {
+        d.set(oid("2.5.29.56"), false, vec![5, 0]);
+        d.set(ID_PE_AUTHORITY_INFO_ACCESS, false, ocsp(b"http://a/"));
+    }),
+    ("rfc9608_no_rev_avail_without_revocation", |d| {
+        d.set(oid("2.5.29.56"), false, vec![5, 0]);
+        d.make_ca(&[]);
+    }),
 ];
+
+const SERVER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
+
+fn crl(url: &[u8]) -> Vec<u8> {
+    sequence(&[&sequence(&[&tlv(0xa0, &tlv(0xa0, &tlv(URI, url)))])])
+}
+
+fn ocsp(url: &[u8]) -> Vec<u8> {
+    sequence(&[&sequence(&[&oid_der(ID_AD_OCSP), &tlv(URI, url)])])
+}
+
+/// The same for an issuer that may do little: no authority below it, one domain, one purpose, SVIDs.
+const SPOILT_FOR_STRICT: &[(&str, Spoil)] = &[
+    ("rfc5280_path_length_within_ca", |d| d.make_ca(&[2, 1, 0])),
+    ("cabf_extended_key_usage_within_ca", |d| {
+        d.set(ID_CE_EXT_KEY_USAGE, false, purposes(&[ID_KP_CLIENT_AUTH]));
+    }),
+    ("rfc5280_names_within_constraints", |d| {
+        let names = san(&[(DNS, b"b.example"), (URI, b"spiffe://td/a")]);
+        d.set(ID_CE_SUBJECT_ALT_NAME, false, names);
+    }),
+    ("spiffe_svid_names_one_workload", |d| {
+        let names = san(&[(DNS, b"a.example")]);
+        d.set(ID_CE_SUBJECT_ALT_NAME, false, names);
+    }),
+    ("spiffe_svid_signs_and_certifies_nothing", |d| {
+        d.set(ID_CE_KEY_USAGE, true, key_usage(&[1]));
+    }),
+];
+
+fn strict_issuer() -> Issuer {
+    let top = Authority::builder("top")
+        .validity(at(1_600_000_000), at(1_800_000_000))
+        .root();
+    let root = Authority::builder("root")
+        .validity(at(1_600_000_000), at(1_800_000_000))
+        .path_length(0)
+        .extension(
+            ID_CE_NAME_CONSTRAINTS,
+            true,
+            &name_constraints(&[(DNS, b"a.example")], &[]),
+        )
+        .extension(ID_CE_EXT_KEY_USAGE, false, &purposes(&[SERVER]))
+        .under(&top);
+    let mut rules = Rules::default();
+    rules.names.spiffe = true;
+    let profile = Profile::new(rules, Limits::default()).unwrap();
+    Issuer::new(root.chain(), profile, None).unwrap()
+}
+
+/// The lints that fail.
+fn failing(tbs: &[u8], issuer: &Issuer) -> Vec<&'static str> {
+    match Linted::read(tbs, issuer) {
+        Err(error) => vec![error.lint],
+        Ok(linted) => LINTS
+            .into_iter()
+            .flatten()
+            .filter(|lint| (lint.check)(&linted).is_err())
+            .map(|lint| lint.name)
+            .collect(),
+    }
+}
 
 #[test]
 fn each_lint_finds_what_breaks_its_rule() {
-    let issuer = Arc::new(issuer());
     let key = TestKey::p256();
-    assert_eq!(run(&Draft::new(&key).der(), &issuer), Ok(()));
-    for (index, (lint, spoil)) in SPOILT.iter().enumerate() {
-        let mut draft = Draft::new(&key);
-        spoil(&mut draft);
-        let found = run(&draft.der(), &issuer).unwrap_err();
-        assert_eq!(found.lint, *lint, "row {index}: {found}");
+    let plain = Draft::new(&key);
+    let mut svid = Draft::new(&key);
+    let names = san(&[(DNS, b"a.example"), (URI, b"spiffe://td/a")]);
+    svid.set(ID_CE_SUBJECT_ALT_NAME, false, names);
+    for (sound, issuer, table) in [
+        (plain, issuer(), SPOILT),
+        (svid, strict_issuer(), SPOILT_FOR_STRICT),
+    ] {
+        assert_eq!(run(&sound.der(), &issuer), Ok(()));
+        for (index, (lint, spoil)) in table.iter().enumerate() {
+            let mut draft = sound.clone();
+            spoil(&mut draft);
+            let failing = failing(&draft.der(), &issuer);
+            assert!(failing.contains(lint), "row {index}, {lint}: {failing:?}");
+            assert!(run(&draft.der(), &issuer).is_err());
+        }
     }
 }
 
 #[test]
 fn every_lint_has_a_row_above_and_a_name_of_its_own() {
-    let mut names: Vec<_> = LINTS.iter().map(|lint| lint.name).collect();
+    let lints = || LINTS.into_iter().flatten();
+    let mut names: Vec<_> = lints().map(|lint| lint.name).collect();
     for name in &names {
-        assert!(SPOILT.iter().any(|(spoilt, _)| spoilt == name), "{name}");
+        let mut rows = SPOILT.iter().chain(SPOILT_FOR_STRICT);
+        assert!(rows.any(|(spoilt, _)| spoilt == name), "{name}");
     }
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), LINTS.len());
+    assert_eq!(names.len(), lints().count());
 }

@@ -1,5 +1,6 @@
 //! Windows of validity, strangers, sizes, seals, and the property that holds for all.
 
+use const_oid::db::rfc5280::{ID_CE_EXT_KEY_USAGE, ID_CE_NAME_CONSTRAINTS, ID_KP_CLIENT_AUTH};
 use futures::executor::block_on;
 use proptest::prelude::*;
 
@@ -7,6 +8,7 @@ use super::*;
 use crate::issuance::{Profile, VerifiedCsr, Wanted, testing::*};
 
 mod golden;
+mod shapes;
 
 /// The time of every test: 2023-11-14, a little after a full second.
 fn now() -> Timestamp {
@@ -137,6 +139,34 @@ fn the_window_never_leaves_that_of_the_issuing_certificate() {
 }
 
 #[test]
+fn a_clamped_window_ends_with_the_issuing_certificate_but_never_below_the_floor() {
+    let key = TestKey::p256();
+    let csr = VerifiedCsr::parse(leaf(&key).pem(&key).as_bytes()).unwrap();
+    let hour = SignedDuration::from_hours(1);
+    let ending = |second| {
+        let root = Authority::builder("root")
+            .validity(at(0), at(second))
+            .root();
+        let mut rules = crate::issuance::Rules::default();
+        rules.validity.beyond_ca = BeyondCa::Clamp {
+            min_remaining: hour,
+        };
+        let profile = Profile::new(rules, crate::issuance::Limits::default()).unwrap();
+        let issuer = Arc::new(Issuer::new(root.chain(), profile, None).unwrap());
+        let params = issuer.profile().admit(&csr, &DEFAULT).unwrap();
+        PreparedCertificate::prepare(&params, &issuer, now(), Serial::from_random(SERIAL))
+    };
+    let last = 1_700_000_001 + hour.as_secs();
+    let prepared = ending(last).unwrap();
+    assert_eq!(prepared.not_before(), at(1_700_000_000 - 60));
+    assert_eq!(prepared.not_after(), at(last));
+    assert!(matches!(
+        ending(last - 1),
+        Err(PrepareError::Refused(refusal)) if refusal.reason() == RefusalReason::ExceedsCaValidity
+    ));
+}
+
+#[test]
 fn nothing_is_prepared_while_the_issuer_is_out_of_its_time() {
     let expired = Authority::builder("root").validity(at(0), at(1_000)).root();
     let key = TestKey::p256();
@@ -159,6 +189,36 @@ fn a_leaf_is_a_stranger_to_its_issuer() {
     assert_eq!(
         refusal(&Request::new("root", &key), &key, &root, &DEFAULT),
         RefusalReason::BadSubject
+    );
+}
+
+#[test]
+fn what_the_chain_forbids_is_refused_before_anything_is_signed() {
+    let key = TestKey::p256();
+    let constrained = Authority::builder("root")
+        .extension(
+            ID_CE_NAME_CONSTRAINTS,
+            true,
+            &name_constraints(&[(DNS, b"b.example")], &[]),
+        )
+        .root();
+    assert_eq!(
+        refusal(&leaf(&key), &key, &constrained, &DEFAULT),
+        RefusalReason::NameConstraints
+    );
+    let request = Request::new("leaf", &key).names(&[(DNS, b"a.b.example")]);
+    assert!(prepare(&request, &key, &constrained, &DEFAULT).is_ok());
+
+    let root = Authority::root("root");
+    let clients_only = Authority::builder("issuing")
+        .extension(ID_CE_EXT_KEY_USAGE, false, &purposes(&[ID_KP_CLIENT_AUTH]))
+        .under(&root);
+    let clients = words(&["digital signature", "client auth"]);
+    let servers = words(&["digital signature", "server auth"]);
+    assert!(prepare(&leaf(&key), &key, &clients_only, &wanting(&clients)).is_ok());
+    assert_eq!(
+        refusal(&leaf(&key), &key, &clients_only, &wanting(&servers)),
+        RefusalReason::CaEkuConstraint
     );
 }
 

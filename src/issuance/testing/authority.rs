@@ -1,7 +1,8 @@
 //! Certificate authorities, fit and unfit.
 
-use const_oid::db::rfc5280::{
-    ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE, ID_CE_SUBJECT_KEY_IDENTIFIER,
+use const_oid::{
+    ObjectIdentifier,
+    db::rfc5280::{ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE, ID_CE_SUBJECT_KEY_IDENTIFIER},
 };
 use der::{DateTime, Encode as _};
 use jiff::Timestamp;
@@ -30,6 +31,7 @@ pub(in crate::issuance) struct AuthorityBuilder {
     key_usage: Vec<u8>,
     subject_key_id: Option<Vec<u8>>,
     duplicate: bool,
+    others: Vec<Vec<u8>>,
 }
 
 impl Authority {
@@ -43,6 +45,7 @@ impl Authority {
             key_usage: vec![5, 6],
             subject_key_id: Some(b"key id".to_vec()),
             duplicate: false,
+            others: Vec::new(),
         }
     }
 
@@ -137,6 +140,17 @@ impl AuthorityBuilder {
         }
     }
 
+    /// With another extension.
+    pub(in crate::issuance) fn extension(
+        mut self,
+        kind: ObjectIdentifier,
+        critical: bool,
+        value: &[u8],
+    ) -> Self {
+        self.others.push(extension(kind, critical, value));
+        self
+    }
+
     pub(in crate::issuance) fn root(self) -> Authority {
         self.signed(None)
     }
@@ -169,6 +183,7 @@ impl AuthorityBuilder {
         if let Some(id) = &self.subject_key_id {
             extensions.push(extension(ID_CE_SUBJECT_KEY_IDENTIFIER, false, &tlv(4, id)));
         }
+        extensions.extend(self.others);
         let time = |timestamp: Timestamp| {
             let unix = std::time::Duration::from_secs(timestamp.as_second().unsigned_abs());
             Time::from(DateTime::from_unix_duration(unix).unwrap())

@@ -120,3 +120,22 @@ pub(in crate::issuance) fn purposes(oids: &[ObjectIdentifier]) -> Vec<u8> {
     let oids: Vec<_> = oids.iter().copied().map(oid_der).collect();
     tlv(0x30, &oids.concat())
 }
+
+/// The value of nameConstraints; an empty list is left out.
+pub(in crate::issuance) fn name_constraints(
+    permitted: &[(u8, &[u8])],
+    excluded: &[(u8, &[u8])],
+) -> Vec<u8> {
+    let lists: Vec<_> = [(0xa0, permitted), (0xa1, excluded)]
+        .into_iter()
+        .filter(|(_, list)| !list.is_empty())
+        .map(|(tag, list)| {
+            let subtrees: Vec<_> = list
+                .iter()
+                .map(|(tag, value)| sequence(&[&tlv(*tag, value)]))
+                .collect();
+            tlv(tag, &subtrees.concat())
+        })
+        .collect();
+    tlv(0x30, &lists.concat())
+}

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use super::{
     TestKey, bit_string, common_name, extension, name, oid, oid_der, san, sequence, set, tlv,
 };
-use crate::issuance::{Wanted, pem, signature::SignatureScheme};
+use crate::issuance::{Wanted, pattern::Variables, pem, signature::SignatureScheme};
 
 /// A certification request under construction; every part can be made wrong.
 pub(in crate::issuance) struct Request {
@@ -88,8 +88,15 @@ impl Request {
     }
 }
 
+/// Where the requests of the tests lie.
+pub(in crate::issuance) const HERE: Variables<'static> = Variables {
+    namespace: "shop",
+    name: "web",
+};
+
 /// What most requests want: the default usages and duration.
 pub(in crate::issuance) const DEFAULT: Wanted<'static> = Wanted {
+    variables: HERE,
     usages: &[],
     is_ca: false,
     duration: None,
@@ -100,17 +107,12 @@ pub(in crate::issuance) fn words(words: &[&str]) -> Vec<String> {
 }
 
 pub(in crate::issuance) fn wanting(usages: &[String]) -> Wanted<'_> {
-    Wanted {
-        usages,
-        is_ca: false,
-        duration: None,
-    }
+    Wanted { usages, ..DEFAULT }
 }
 
 pub(in crate::issuance) fn lasting(duration: SignedDuration) -> Wanted<'static> {
     Wanted {
-        usages: &[],
-        is_ca: false,
         duration: Some(duration),
+        ..DEFAULT
     }
 }

@@ -63,7 +63,7 @@ async fn a_certificate_that_cannot_issue_is_named() -> Result<()> {
             "CertificateExpired",
             "Test expired",
         ),
-        ("leaf", leaf.pem(), "CertificateInvalid", "Test leaf"),
+        ("leaf", leaf.pem(), "CertificateInvalid", "CA:TRUE"),
         ("no-pem", "nothing".to_owned(), "CertificateInvalid", "PEM"),
     ];
     for (name, pem, reason, named) in cases {

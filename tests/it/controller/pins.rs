@@ -21,6 +21,7 @@ const STATE: [&str; 5] = [
 
 /// A controller whose PIN file the test writes.
 struct Case {
+    options: ControllerOptions,
     controller: Controller,
     cluster: Cluster,
     authority: Authority,
@@ -41,6 +42,7 @@ impl Case {
         let options = ControllerOptions::new(configuration.to_string(), &programs()?);
         let controller = Controller::start(&cluster, &options).await?;
         Ok(Self {
+            options,
             controller,
             cluster,
             authority,
@@ -86,6 +88,25 @@ impl Case {
         }
     }
 
+    /// What an operator does who has checked the PIN.
+    async fn clear_record(&self) -> Result<()> {
+        let path = format!("/data/{}", self.key());
+        let clear = json!([{"op": "remove", "path": path}]).to_string();
+        let [kind, name, flag, namespace, _] = STATE;
+        let command = [
+            "patch",
+            kind,
+            name,
+            flag,
+            namespace,
+            "--type=json",
+            "-p",
+            &clear,
+        ];
+        self.cluster.plane().kubectl(&command).await?;
+        Ok(())
+    }
+
     fn key(&self) -> String {
         format!("serial.{}", self.authority.token().serial())
     }
@@ -106,6 +127,31 @@ async fn a_wrong_pin_is_tried_once_across_restarts_and_the_right_one_needs_none(
 }
 
 #[tokio::test]
+async fn two_replicas_that_start_at_once_try_a_wrong_pin_once() -> Result<()> {
+    let case = Case::with_pin("wrong").await?;
+    case.refused("rejected this PIN").await?;
+    case.controller.kill();
+    case.clear_record().await?;
+    let mut options = case.options.clone();
+    options.name = "other".to_owned();
+    let other = Controller::launch(&case.cluster, &options)?;
+    case.controller.restart().await?;
+    other.is_ready().await?;
+    case.record("Rejected").await?;
+    for controller in [&case.controller, &other] {
+        controller
+            .process()
+            .line("rejected this PIN", PATIENCE)
+            .await?;
+    }
+    assert_eq!(case.record_now().await?["rejectedInARow"], 1);
+    let metrics = other.metrics().await?;
+    let refused = [("state", "login-refused")];
+    assert_eq!(metrics.sum("pkcs11_issuer_token_state", &refused), 1.0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn after_two_wrong_pins_nothing_is_tried_until_the_operator_clears_the_record() -> Result<()>
 {
     let case = Case::with_pin("wrong").await?;
@@ -116,21 +162,7 @@ async fn after_two_wrong_pins_nothing_is_tried_until_the_operator_clears_the_rec
     case.controller.restart().await?;
     case.refused("2 logins in a row were rejected").await?;
     assert_eq!(case.record_now().await?["rejectedInARow"], 2);
-    let clear = json!([{"op": "remove", "path": format!("/data/{}", case.key())}]).to_string();
-    let [kind, name, flag, namespace, _] = STATE;
-    case.cluster
-        .plane()
-        .kubectl(&[
-            "patch",
-            kind,
-            name,
-            flag,
-            namespace,
-            "--type=json",
-            "-p",
-            &clear,
-        ])
-        .await?;
+    case.clear_record().await?;
     case.cluster.issuer_is_ready(&issuer()).await?;
     Ok(())
 }

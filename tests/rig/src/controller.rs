@@ -1,6 +1,6 @@
 //! Our program as a process, and what it tells about itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use anyhow::{Context, Result};
@@ -98,6 +98,20 @@ impl Controller {
         &self.process
     }
 
+    /// The file with the issuance record.
+    pub fn record_path(&self) -> &Path {
+        &self.record
+    }
+
+    /// Where `/metrics` is served in this run, host and port.
+    ///
+    /// # Errors
+    ///
+    /// When the controller ends before it tells.
+    pub async fn metrics_address(&self) -> Result<String> {
+        self.address("metrics").await
+    }
+
     /// Writes another configuration, for the next start.
     ///
     /// # Errors
@@ -153,7 +167,7 @@ impl Controller {
     ///
     /// When it does not answer.
     pub async fn metrics(&self) -> Result<Metrics> {
-        Metrics::fetch(&self.address("metrics").await?).await
+        Metrics::fetch(&self.metrics_address().await?).await
     }
 
     /// The lines of the issuance record, of every run, oldest first. A line that is still being written is left out.

@@ -13,8 +13,24 @@ pub enum Error {
     )]
     NotInstalled,
     /// The library is not built.
-    #[error("Kryoptic is not built: run `make tools`, else set KRYOPTIC_MODULE to its library")]
+    #[error(
+        "Kryoptic is not built: run tests/kryoptic/build, else set KRYOPTIC_MODULE to its library"
+    )]
     NotBuilt,
+    /// The client of the network HSM is not installed.
+    #[cfg(feature = "containers")]
+    #[error(
+        "p11-kit-client.so is not installed: run tests/setup/docker, else set P11_KIT_CLIENT_MODULE to it"
+    )]
+    NoP11Kit,
+    /// Only SoftHSM is in the image.
+    #[cfg(feature = "containers")]
+    #[error("only SoftHSM's tokens can be put into a container")]
+    NotInImage,
+    /// The Docker engine.
+    #[cfg(feature = "containers")]
+    #[error("failed to use a container: run tests/setup/docker")]
+    Container(#[source] testcontainers::TestcontainersError),
     /// No such token.
     #[error("TEST_TOKEN must be softhsm or kryoptic")]
     Provider,

@@ -19,7 +19,8 @@
 //! # Ok::<(), softhsm_test_helpers::Error>(())
 //! ```
 //!
-//! A token can also fail as told: [`TestToken::with_faults`].
+//! A token can also fail as told ([`TestToken::with_faults`]), and stand in a container: as a network HSM, or beside its
+//! worker. With the feature `containers`.
 //!
 //! A program under test is given `token.module()` and `token.env()`, and reads its PIN from `token.pin_file()`.
 //!
@@ -27,6 +28,8 @@
 //! test and built by cargo where it is missing, see [`program`].
 
 mod certificate;
+#[cfg(feature = "containers")]
+mod container;
 mod error;
 mod faults;
 #[doc(hidden)]
@@ -36,13 +39,15 @@ mod provider;
 mod store;
 mod token;
 
+#[cfg(feature = "containers")]
+pub use self::container::{NetworkHsm, TokenContainer};
 pub use self::{
     certificate::{CaCertificate, CaProfile},
     error::Error,
     faults::FaultyModule,
     order::{Description, KeyKind},
     provider::Provider,
-    store::{SoftHsm, Store},
+    store::Store,
     token::{TestKey, TestToken},
 };
 pub use pkcs11_fault_shim::Function;

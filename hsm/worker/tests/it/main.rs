@@ -8,6 +8,7 @@
 )]
 
 mod chaos;
+mod containers;
 mod faults;
 mod fixture;
 mod injected;

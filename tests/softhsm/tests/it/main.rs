@@ -7,6 +7,8 @@
     reason = "clippy.toml allows these in test functions; what they share may fail the same way"
 )]
 
+#[cfg(feature = "containers")]
+mod containers;
 mod faults;
 mod kryoptic;
 

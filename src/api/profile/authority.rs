@@ -1,0 +1,104 @@
+//! `spec.profile.ca`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::check::{each, parse};
+use crate::issuance::profile::{CaRules, Constraint, ProfileError};
+
+/// CA certificates. They need a grant of the operator whose limits allow them.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CaSpec {
+    /// Whether requests with isCA get a CA certificate. Default: false.
+    pub allow: bool,
+    /// How many certificate authorities may stand below such a CA; -1 for any number. Default: 0, so that it issues leaf
+    /// certificates only.
+    #[schemars(range(min = -1, max = 127))]
+    pub path_len: i16,
+    /// What such a CA may name, as a critical extension of its certificate. Default: no constraints.
+    pub name_constraints: ConstraintsSpec,
+}
+
+/// What a CA may name.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConstraintsSpec {
+    /// Of each type that is listed, only these names.
+    pub permitted: SubtreesSpec,
+    /// None of these names.
+    pub excluded: SubtreesSpec,
+}
+
+/// Names that have something in common (RFC 5280, section 4.2.1.10).
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SubtreesSpec {
+    /// DNS names; each stands for itself and every name below it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
+    pub dns: Vec<String>,
+    /// IP networks, such as `10.0.0.0/8`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 50)))]
+    pub ip: Vec<String>,
+    /// Hosts of URIs; with a leading dot the hosts below.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 254)))]
+    pub uri: Vec<String>,
+    /// E-mail addresses, their hosts, or with a leading dot the hosts below.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 320)))]
+    pub email: Vec<String>,
+}
+
+impl TryFrom<CaSpec> for CaRules {
+    type Error = ProfileError;
+
+    fn try_from(spec: CaSpec) -> Result<Self, ProfileError> {
+        let CaSpec {
+            allow,
+            path_len,
+            name_constraints:
+                ConstraintsSpec {
+                    permitted,
+                    excluded,
+                },
+        } = spec;
+        let path_length = match path_len {
+            -1 => None,
+            other => Some(u8::try_from(other).map_err(|_| {
+                ProfileError::new("ca.pathLen", "must lie between 0 and 127, or be -1")
+            })?),
+        };
+        Ok(Self {
+            allow,
+            path_length,
+            permitted: subtrees("ca.nameConstraints.permitted", permitted)?,
+            excluded: subtrees("ca.nameConstraints.excluded", excluded)?,
+        })
+    }
+}
+
+fn subtrees(field: &str, spec: SubtreesSpec) -> Result<Vec<Constraint>, ProfileError> {
+    let SubtreesSpec {
+        dns,
+        ip,
+        uri,
+        email,
+    } = spec;
+    let at = |kind: &str| format!("{field}.{kind}");
+    let mut constraints = each(&at("dns"), &dns, |field, text| {
+        parse(field, text).map(Constraint::Dns)
+    })?;
+    constraints.extend(each(&at("ip"), &ip, |field, text| {
+        parse(field, text).map(Constraint::Ip)
+    })?);
+    constraints.extend(each(&at("uri"), &uri, |field, text| {
+        parse(field, text).map(Constraint::Uri)
+    })?);
+    constraints.extend(each(&at("email"), &email, |field, text| {
+        parse(field, text).map(Constraint::Email)
+    })?);
+    Ok(constraints)
+}

@@ -1,0 +1,105 @@
+//! `spec.profile.subject`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::check::each;
+use crate::issuance::{
+    name,
+    pattern::Template,
+    profile::{ProfileError, SubjectMode as Mode, SubjectRules},
+};
+
+/// What becomes of the CSR's subject. Attributes are named CN, O, OU, C, ST, L, STREET, postalCode, serialNumber, SN,
+/// GN, title, pseudonym, UID, DC, emailAddress, or by a dotted object identifier.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SubjectSpec {
+    /// Verbatim copies the CSR's subject, Fixed makes one of `fixed` and the CSR's common name, Omit leaves it empty.
+    /// Default: Verbatim.
+    pub mode: SubjectMode,
+    /// The attributes that a CSR's subject may have; others are refused. Default: any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 100)))]
+    pub allowed_attributes: Option<Vec<String>>,
+    /// With Fixed, the attributes and their values, in which `{{namespace}}` and `{{name}}` stand for those of the
+    /// request. They stand in the order C, ST, L, O, OU, then the others. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub fixed: BTreeMap<String, Vec<String>>,
+    /// Whether every certificate must have a subject alternative name. Default: false.
+    #[serde(rename = "requireSAN")]
+    pub require_san: bool,
+}
+
+/// What becomes of the CSR's subject.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum SubjectMode {
+    /// It is copied.
+    #[default]
+    Verbatim,
+    /// The issuer's attributes and the CSR's common name.
+    Fixed,
+    /// It is left empty.
+    Omit,
+}
+
+/// The attributes that come first, from the widest to the narrowest.
+const ORDER: [&str; 5] = ["C", "ST", "L", "O", "OU"];
+
+impl TryFrom<SubjectSpec> for SubjectRules {
+    type Error = ProfileError;
+
+    fn try_from(spec: SubjectSpec) -> Result<Self, ProfileError> {
+        let SubjectSpec {
+            mode,
+            allowed_attributes,
+            fixed,
+            require_san,
+        } = spec;
+        if mode != SubjectMode::Fixed && !fixed.is_empty() {
+            return Err(ProfileError::new(
+                "subject.fixed",
+                "goes with mode Fixed only",
+            ));
+        }
+        let attribute = |field: &str, text: &str| {
+            name::attribute_type(text).ok_or_else(|| {
+                ProfileError::new(field, format!("{text:?} is no attribute of subjects"))
+            })
+        };
+        let mut fixed: Vec<_> = fixed.into_iter().collect();
+        fixed.sort_by_key(|(text, _)| {
+            let known = ORDER.iter().position(|known| known == text);
+            known.unwrap_or(ORDER.len())
+        });
+        let mut attributes = Vec::new();
+        for (text, values) in fixed {
+            let field = format!("subject.fixed.{text}");
+            if text == "CN" {
+                return Err(ProfileError::new(
+                    field,
+                    "the common name is always the CSR's",
+                ));
+            }
+            let oid = attribute(&field, &text)?;
+            let read = |field: &str, value: &str| {
+                Template::parse(value).map_err(|error| ProfileError::new(field, error))
+            };
+            let values = each(&field, &values, read)?;
+            attributes.extend(values.into_iter().map(|value| (oid, value)));
+        }
+        Ok(Self {
+            mode: match mode {
+                SubjectMode::Verbatim => Mode::Verbatim,
+                SubjectMode::Fixed => Mode::Fixed(attributes),
+                SubjectMode::Omit => Mode::Omit,
+            },
+            allowed: allowed_attributes
+                .map(|texts| each("subject.allowedAttributes", &texts, attribute))
+                .transpose()?,
+            require_san,
+        })
+    }
+}

@@ -1,0 +1,365 @@
+//! Name constraints (RFC 5280, section 4.2.1.10): which names a certificate authority may certify.
+//!
+//! Where verifiers differ, the stricter reading is taken: a certificate that some verifier refuses helps nobody.
+
+use std::net::IpAddr;
+
+use der::{Decode as _, Reader as _, Tag, TagNumber, Tagged as _, asn1::AnyRef};
+
+use super::{
+    name::Name,
+    raw::whole,
+    san::{DnsSyntax, GeneralName, is_dns},
+};
+
+/// Why a nameConstraints extension cannot be enforced.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConstraintsError {
+    /// Not the encoding of NameConstraints.
+    #[error("it is not well encoded")]
+    Encoding(#[from] der::Error),
+    /// Neither list, or an empty one.
+    #[error("it constrains nothing")]
+    Empty,
+    /// minimum is 0 and maximum absent in this profile of X.509.
+    #[error("it uses minimum or maximum, which RFC 5280 forbids")]
+    Distance,
+    /// A value that is no constraint of its type.
+    #[error("a constraint of type {0} is malformed")]
+    Value(&'static str),
+}
+
+/// A name that a constraint forbids, for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} is {how} by the name constraints")]
+pub struct Forbidden {
+    name: String,
+    how: &'static str,
+}
+
+/// The constraints of one certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameConstraints {
+    permitted: Vec<Subtree>,
+    excluded: Vec<Subtree>,
+}
+
+/// Names that have something in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Subtree {
+    /// A name and every name below it; with a leading dot only those below.
+    Dns(String),
+    /// A host; with a leading dot the hosts below.
+    Uri(String),
+    /// A mailbox, a host, or with a leading dot the hosts below.
+    Email(String),
+    /// Address and mask.
+    Ip(Vec<u8>, Vec<u8>),
+    /// The beginning of a distinguished name.
+    Directory(Name),
+    /// A type that is not compared, by its tag number.
+    Other(u32),
+}
+
+/// A name to be judged.
+#[derive(Clone, Copy)]
+enum Named<'a> {
+    Dns(&'a str),
+    Uri(&'a str),
+    Email(&'a str),
+    Ip(IpAddr),
+    Directory(&'a Name),
+    Other(u32),
+}
+
+/// Whether a subtree holds a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// All that the name stands for.
+    Whole,
+    /// Some of it, or it cannot be told.
+    Perhaps,
+    No,
+}
+
+impl NameConstraints {
+    /// Reads the value of the extension.
+    ///
+    /// # Errors
+    ///
+    /// It is malformed or says what RFC 5280 forbids.
+    pub fn parse(der: &[u8]) -> Result<Self, ConstraintsError> {
+        let mut lists = [Vec::new(), Vec::new()];
+        let elements = elements(der)?;
+        if elements.is_empty() {
+            return Err(ConstraintsError::Empty);
+        }
+        let mut next = 0;
+        for element in elements {
+            let number = context(element, true).filter(|&number| number >= next);
+            let list = number
+                .and_then(|number| lists.get_mut(usize::try_from(number).ok()?))
+                .ok_or_else(|| element.tag().unexpected_error(None))
+                .map_err(der::Error::from)?;
+            next = number.unwrap_or(next) + 1;
+            *list = subtrees(element.value())?;
+        }
+        let [permitted, excluded] = lists;
+        Ok(Self {
+            permitted,
+            excluded,
+        })
+    }
+
+    /// Judges a subject and its alternative names.
+    ///
+    /// # Errors
+    ///
+    /// The first name that is forbidden.
+    pub fn check(&self, subject: &Name, names: &[GeneralName]) -> Result<(), Forbidden> {
+        if !subject.is_empty() {
+            self.judge(Named::Directory(subject))?;
+        }
+        // Verifiers that take common names for hosts apply the constraints on hosts to them.
+        for text in subject.common_names() {
+            if let Ok(address) = text.parse() {
+                self.judge(Named::Ip(address))?;
+            } else if text.contains('.') && is_dns(text, DnsSyntax::Underscore) {
+                self.judge(Named::Dns(text))?;
+            }
+        }
+        for text in subject.email_addresses() {
+            self.judge(Named::Email(text))?;
+        }
+        names.iter().try_for_each(|name| match name {
+            GeneralName::Dns(dns) => self.judge(Named::Dns(dns)),
+            GeneralName::Uri(uri) => self.judge(Named::Uri(uri)),
+            GeneralName::Email(email) => self.judge(Named::Email(email)),
+            GeneralName::Ip(address) => self.judge(Named::Ip(*address)),
+            GeneralName::OtherName(_) => self.judge(Named::Other(0)),
+            GeneralName::Other(kind) => self.judge(Named::Other(match *kind {
+                "x400Address" => 3,
+                "directoryName" => 4,
+                "ediPartyName" => 5,
+                _ => 8,
+            })),
+        })
+    }
+
+    fn judge(&self, name: Named<'_>) -> Result<(), Forbidden> {
+        let forbidden = |how| {
+            Err(Forbidden {
+                name: name.to_string(),
+                how,
+            })
+        };
+        if self
+            .excluded
+            .iter()
+            .any(|tree| tree.holds(name) != Holds::No)
+        {
+            return forbidden("excluded");
+        }
+        let mut permitted = self
+            .permitted
+            .iter()
+            .filter(|tree| tree.concerns(name))
+            .peekable();
+        if permitted.peek().is_some() && !permitted.any(|tree| tree.holds(name) == Holds::Whole) {
+            return forbidden("not permitted");
+        }
+        Ok(())
+    }
+}
+
+/// The elements of a SEQUENCE.
+fn elements(der: &[u8]) -> der::Result<Vec<AnyRef<'_>>> {
+    let sequence = AnyRef::from_der(der)?;
+    sequence.tag().assert_eq(Tag::Sequence)?;
+    contents(sequence.value())
+}
+
+fn contents(octets: &[u8]) -> der::Result<Vec<AnyRef<'_>>> {
+    whole(octets, |reader| {
+        let mut elements = Vec::new();
+        while !reader.is_finished() {
+            elements.push(AnyRef::decode(reader)?);
+        }
+        Ok(elements)
+    })
+}
+
+fn context(element: AnyRef<'_>, constructed: bool) -> Option<u32> {
+    let TagNumber(number) = element.tag().number();
+    let fits = element.tag().is_context_specific() && element.tag().is_constructed() == constructed;
+    fits.then_some(number)
+}
+
+fn subtrees(octets: &[u8]) -> Result<Vec<Subtree>, ConstraintsError> {
+    let subtrees = contents(octets)?;
+    if subtrees.is_empty() {
+        return Err(ConstraintsError::Empty);
+    }
+    subtrees
+        .into_iter()
+        .map(|subtree| {
+            subtree.tag().assert_eq(Tag::Sequence)?;
+            match contents(subtree.value())?.as_slice() {
+                [base] => Subtree::parse(*base),
+                [_, ..] => Err(ConstraintsError::Distance),
+                [] => Err(ConstraintsError::Value("GeneralSubtree")),
+            }
+        })
+        .collect()
+}
+
+impl Subtree {
+    fn parse(base: AnyRef<'_>) -> Result<Self, ConstraintsError> {
+        let number = context(base, false).or_else(|| context(base, true));
+        let text = |kind| {
+            std::str::from_utf8(base.value())
+                .ok()
+                .filter(|text| text.is_ascii())
+                .map(str::to_owned)
+                .ok_or(ConstraintsError::Value(kind))
+        };
+        match number {
+            Some(1) => text("rfc822Name").map(Self::Email),
+            Some(2) => text("dNSName").map(Self::Dns),
+            Some(4) => Ok(Self::Directory(Name::parse(base.value())?)),
+            Some(6) => text("uniformResourceIdentifier").map(Self::Uri),
+            Some(7) => match base.value().split_at_checked(base.value().len() / 2) {
+                Some((address, mask)) if matches!(base.value().len(), 8 | 32) => {
+                    Ok(Self::Ip(address.to_vec(), mask.to_vec()))
+                }
+                Some(_) | None => Err(ConstraintsError::Value("iPAddress")),
+            },
+            Some(other) if other <= 8 => Ok(Self::Other(other)),
+            Some(_) | None => Err(der::Error::from(base.tag().unexpected_error(None)).into()),
+        }
+    }
+
+    /// Whether the name is of the subtree's type.
+    const fn concerns(&self, name: Named<'_>) -> bool {
+        match (self, name) {
+            (Self::Dns(_), Named::Dns(_))
+            | (Self::Uri(_), Named::Uri(_))
+            | (Self::Email(_), Named::Email(_))
+            | (Self::Ip(..), Named::Ip(_))
+            | (Self::Directory(_), Named::Directory(_) | Named::Other(4)) => true,
+            (Self::Other(kind), Named::Other(other)) => *kind == other,
+            (
+                Self::Dns(_)
+                | Self::Uri(_)
+                | Self::Email(_)
+                | Self::Ip(..)
+                | Self::Directory(_)
+                | Self::Other(_),
+                _,
+            ) => false,
+        }
+    }
+
+    fn holds(&self, name: Named<'_>) -> Holds {
+        match (self, name) {
+            (Self::Dns(tree), Named::Dns(name)) => holds_dns(tree, name),
+            (Self::Uri(tree), Named::Uri(uri)) => {
+                uri_host(uri).map_or(Holds::Perhaps, |host| holds_host(tree, host))
+            }
+            (Self::Email(tree), Named::Email(email)) => holds_email(tree, email),
+            (Self::Ip(address, mask), Named::Ip(name)) => {
+                let name = match name {
+                    IpAddr::V4(name) => name.octets().to_vec(),
+                    IpAddr::V6(name) => name.octets().to_vec(),
+                };
+                let same = address
+                    .iter()
+                    .zip(mask)
+                    .zip(&name)
+                    .all(|((address, mask), name)| (address ^ name) & mask == 0);
+                certain(address.len() == name.len() && same)
+            }
+            (Self::Directory(tree), Named::Directory(name)) => match name.begins_with(tree) {
+                Some(begins) => certain(begins),
+                None => Holds::Perhaps,
+            },
+            // Types that are not compared: whatever constrains them forbids them.
+            _ if self.concerns(name) => Holds::Perhaps,
+            _ => Holds::No,
+        }
+    }
+}
+
+const fn certain(holds: bool) -> Holds {
+    if holds { Holds::Whole } else { Holds::No }
+}
+
+/// Whether the name lies at least one label below the base.
+fn is_below(name: &str, base: &str) -> bool {
+    let (name, base) = (name.to_ascii_lowercase(), base.to_ascii_lowercase());
+    base.is_empty()
+        || name
+            .strip_suffix(&base)
+            .is_some_and(|labels| labels.len() > 1 && labels.ends_with('.'))
+}
+
+fn holds_dns(tree: &str, name: &str) -> Holds {
+    let (base, only_below) = tree
+        .strip_prefix('.')
+        .map_or((tree, false), |base| (base, true));
+    let Some(host) = name.strip_prefix("*.") else {
+        let itself = !only_below && name.eq_ignore_ascii_case(base);
+        return certain(itself || is_below(name, base));
+    };
+    if host.eq_ignore_ascii_case(base) || is_below(host, base) {
+        Holds::Whole
+    } else if is_below(base, host) {
+        // The wildcard may stand for a name of the subtree, and for others.
+        Holds::Perhaps
+    } else {
+        Holds::No
+    }
+}
+
+fn holds_host(tree: &str, host: &str) -> Holds {
+    certain(match tree.strip_prefix('.') {
+        Some(base) => is_below(host, base),
+        None => host.eq_ignore_ascii_case(tree),
+    })
+}
+
+fn holds_email(tree: &str, email: &str) -> Holds {
+    let Some((local, host)) = email.rsplit_once('@') else {
+        return Holds::Perhaps;
+    };
+    match tree.rsplit_once('@') {
+        Some((local_tree, host_tree)) => {
+            certain(local == local_tree && host.eq_ignore_ascii_case(host_tree))
+        }
+        None => holds_host(tree, host),
+    }
+}
+
+/// The host of a URI, if it is a name: an address or no host at all cannot be compared.
+fn uri_host(uri: &str) -> Option<&str> {
+    let (_, rest) = uri.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit('@').next()?.split(':').next()?;
+    is_dns(host, DnsSyntax::Underscore).then_some(host)
+}
+
+impl std::fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dns(name) => write!(f, "DNS name {name:?}"),
+            Self::Uri(name) => write!(f, "URI {name:?}"),
+            Self::Email(name) => write!(f, "e-mail address {name:?}"),
+            Self::Ip(name) => write!(f, "IP address {name}"),
+            Self::Directory(name) => write!(f, "the subject {name}"),
+            Self::Other(_) => f.write_str("a name of another type"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! Each type of name against permitted and excluded subtrees.
+
+use super::*;
+use crate::issuance::{san::SubjectAltNames, testing::*};
+
+fn constraints(permitted: &[(u8, &[u8])], excluded: &[(u8, &[u8])]) -> NameConstraints {
+    NameConstraints::parse(&name_constraints(permitted, excluded)).unwrap()
+}
+
+/// Whether a leaf with this one name is accepted.
+fn accepts(constraints: &NameConstraints, tag: u8, value: &[u8]) -> bool {
+    let names = SubjectAltNames::parse(&san(&[(tag, value)])).unwrap();
+    let nobody = Name::parse(&[0x30, 0]).unwrap();
+    constraints.check(&nobody, names.names()).is_ok()
+}
+
+fn accepts_subject(constraints: &NameConstraints, subject: &[u8]) -> bool {
+    constraints
+        .check(&Name::parse(subject).unwrap(), &[])
+        .is_ok()
+}
+
+/// Type, constraint, name, then whether the constraint as permitted and as excluded accepts the name.
+type Row = (u8, &'static [u8], &'static [u8], bool, bool);
+
+const TABLE: &[Row] = &[
+    (DNS, b"a.example", b"a.example", true, false),
+    (DNS, b"a.example", b"b.A.Example", true, false),
+    (DNS, b"a.example", b"ba.example", false, true),
+    (DNS, b"a.example", b"example", false, true),
+    (DNS, b".a.example", b"a.example", false, true),
+    (DNS, b".a.example", b"b.a.example", true, false),
+    (DNS, b"", b"any.example", true, false),
+    (DNS, b"a.example", b"*.a.example", true, false),
+    // A wildcard that may stand for an excluded name, and for others that are not permitted.
+    (DNS, b"b.a.example", b"*.a.example", false, false),
+    (DNS, b"a.example", b"*.b.example", false, true),
+    (URI, b"a.example", b"https://a.example/x", true, false),
+    (URI, b"a.example", b"https://b.a.example/x", false, true),
+    (URI, b".a.example", b"https://b.a.example:8443", true, false),
+    (URI, b".a.example", b"https://a.example", false, true),
+    (URI, b"td.example", b"spiffe://td.example/a", true, false),
+    (
+        URI,
+        b"td.example",
+        b"https://td.example@evil.example/",
+        false,
+        true,
+    ),
+    // No host to compare.
+    (URI, b"a.example", b"urn:uuid:0", false, false),
+    (URI, b"a.example", b"https://10.0.0.1/", false, false),
+    (URI, b"a.example", b"https://[2001:db8::1]/", false, false),
+    (EMAIL, b"a.example", b"x@A.example", true, false),
+    (EMAIL, b"a.example", b"x@b.a.example", false, true),
+    (EMAIL, b".a.example", b"x@b.a.example", true, false),
+    (EMAIL, b"x@a.example", b"x@a.example", true, false),
+    (EMAIL, b"x@a.example", b"X@a.example", false, true),
+    (
+        IP,
+        &[10, 0, 0, 0, 255, 0, 0, 0],
+        &[10, 1, 2, 3],
+        true,
+        false,
+    ),
+    (
+        IP,
+        &[10, 0, 0, 0, 255, 0, 0, 0],
+        &[11, 1, 2, 3],
+        false,
+        true,
+    ),
+    (IP, &[0; 8], &[0; 16], false, true),
+    (IP, &[0; 32], &[7; 16], true, false),
+    // Constraints of another type say nothing.
+    (DNS, b"a.example", b"b.example", false, true),
+];
+
+#[test]
+fn a_subtree_permits_or_excludes_what_it_holds() {
+    for (tag, constraint, name, permitted, excluded) in TABLE {
+        let tree: &[(u8, &[u8])] = &[(*tag, *constraint)];
+        let text = String::from_utf8_lossy(name);
+        assert_eq!(
+            accepts(&constraints(tree, &[]), *tag, name),
+            *permitted,
+            "permitted {text}"
+        );
+        assert_eq!(
+            accepts(&constraints(&[], tree), *tag, name),
+            *excluded,
+            "excluded {text}"
+        );
+    }
+}
+
+#[test]
+fn a_type_without_a_permitted_subtree_is_not_limited() {
+    let dns_only = constraints(&[(DNS, b"a.example")], &[]);
+    assert!(accepts(&dns_only, IP, &[10, 0, 0, 1]));
+    assert!(accepts(&dns_only, URI, b"https://b.example/"));
+    assert!(accepts_subject(&dns_only, &common_name("a person")));
+}
+
+#[test]
+fn excluded_wins_over_permitted_and_one_of_several_permits() {
+    let both = constraints(
+        &[(DNS, b"a.example"), (DNS, b"b.example")],
+        &[(DNS, b"secret.a.example")],
+    );
+    assert!(accepts(&both, DNS, b"x.a.example"));
+    assert!(accepts(&both, DNS, b"b.example"));
+    assert!(!accepts(&both, DNS, b"x.secret.a.example"));
+    assert!(!accepts(&both, DNS, b"c.example"));
+}
+
+#[test]
+fn a_subject_begins_with_the_directory_name() {
+    let organisation = |text: &[u8]| name(&[&[("2.5.4.10", Tag::PrintableString, text)]]);
+    let person = |o: &[u8]| {
+        name(&[
+            &[("2.5.4.10", Tag::Utf8String, o)],
+            &[("2.5.4.3", Tag::Utf8String, b"x")],
+        ])
+    };
+    let tree = organisation(b"My  Company");
+    let permitted = constraints(&[(0xa4, &tree)], &[]);
+    let excluded = constraints(&[], &[(0xa4, &tree)]);
+    for (o, held) in [
+        (&b"My Company"[..], true),
+        (b" my company ", true),
+        (b"MyCompany", false),
+    ] {
+        assert_eq!(accepts_subject(&permitted, &person(o)), held);
+        assert_eq!(accepts_subject(&excluded, &person(o)), !held);
+    }
+    assert!(!accepts_subject(&permitted, &common_name("x")));
+    // A string type that is not compared is neither permitted nor certainly outside.
+    let odd = name(&[&[("2.5.4.10", Tag::TeletexString, b"My Company")]]);
+    assert!(!accepts_subject(
+        &constraints(&[(0xa4, &odd)], &[]),
+        &person(b"My Company")
+    ));
+    assert!(!accepts_subject(
+        &constraints(&[], &[(0xa4, &odd)]),
+        &person(b"My Company")
+    ));
+}
+
+#[test]
+fn hosts_and_addresses_in_a_subject_are_judged() {
+    let tree = constraints(&[(DNS, b"a.example"), (EMAIL, b"a.example")], &[]);
+    assert!(accepts_subject(&tree, &common_name("x.a.example")));
+    assert!(!accepts_subject(&tree, &common_name("bank.example")));
+    let email = |text: &[u8]| name(&[&[("1.2.840.113549.1.9.1", Tag::Ia5String, text)]]);
+    assert!(accepts_subject(&tree, &email(b"x@a.example")));
+    assert!(!accepts_subject(&tree, &email(b"x@b.example")));
+}
+
+#[test]
+fn a_constraint_that_is_not_compared_forbids_its_type() {
+    let kind = [&oid_der(oid("1.2.3"))[..], &tlv(0xa0, &tlv(0x0c, b"a"))].concat();
+    for tree in [
+        constraints(&[(0xa0, &kind)], &[]),
+        constraints(&[], &[(0xa0, &kind)]),
+    ] {
+        assert!(!accepts(&tree, 0xa0, &kind));
+        assert!(accepts(&tree, DNS, b"a.example"));
+    }
+}
+
+#[test]
+fn what_is_no_constraint_is_refused() {
+    let subtree = |content: &[u8]| sequence(&[&tlv(0xa0, &sequence(&[content]))]);
+    let table = [
+        vec![],
+        sequence(&[]),
+        sequence(&[&tlv(0xa0, &[])]),
+        sequence(&[&tlv(0xa2, &sequence(&[&tlv(DNS, b"a")]))]),
+        sequence(&[
+            &tlv(0xa1, &sequence(&[&tlv(DNS, b"a")])),
+            &tlv(0xa0, &sequence(&[&tlv(DNS, b"a")])),
+        ]),
+        subtree(&[]),
+        subtree(&[tlv(DNS, b"a"), tlv(0x80, &[1])].concat()),
+        subtree(&tlv(DNS, b"\xff")),
+        subtree(&tlv(IP, &[0; 4])),
+        subtree(&tlv(0x89, &[])),
+    ];
+    for der in table {
+        assert!(NameConstraints::parse(&der).is_err(), "{der:02x?}");
+    }
+}

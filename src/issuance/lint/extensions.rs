@@ -1,0 +1,383 @@
+//! Lints on the extensions of a certificate.
+
+use const_oid::{
+    ObjectIdentifier,
+    db::rfc5280::{
+        ANY_EXTENDED_KEY_USAGE, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS,
+        ID_CE_CERTIFICATE_POLICIES, ID_CE_CRL_DISTRIBUTION_POINTS, ID_CE_EXT_KEY_USAGE,
+        ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS, ID_CE_SUBJECT_ALT_NAME,
+        ID_CE_SUBJECT_KEY_IDENTIFIER, ID_PE_AUTHORITY_INFO_ACCESS,
+    },
+};
+use der::Encode as _;
+use x509_cert::ext::pkix::{
+    AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, CertificatePolicies, CrlDistributionPoints,
+    ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectKeyIdentifier,
+    name::{DistributionPointName, GeneralName},
+};
+
+use super::{Lint, Linted, ensure};
+use crate::issuance::{
+    constraints::NameConstraints, extensions::ID_CE_NO_REV_AVAIL, raw::duplicate_extension,
+};
+
+/// What we write ourselves.
+const OURS: [ObjectIdentifier; 11] = [
+    ID_CE_AUTHORITY_KEY_IDENTIFIER,
+    ID_CE_SUBJECT_KEY_IDENTIFIER,
+    ID_CE_KEY_USAGE,
+    ID_CE_BASIC_CONSTRAINTS,
+    ID_CE_EXT_KEY_USAGE,
+    ID_CE_SUBJECT_ALT_NAME,
+    ID_CE_CERTIFICATE_POLICIES,
+    ID_CE_CRL_DISTRIBUTION_POINTS,
+    ID_PE_AUTHORITY_INFO_ACCESS,
+    ID_CE_NAME_CONSTRAINTS,
+    ID_CE_NO_REV_AVAIL,
+];
+
+fn is_http(name: &GeneralName) -> bool {
+    match name {
+        GeneralName::UniformResourceIdentifier(url) => url.as_str().starts_with("http://"),
+        GeneralName::OtherName(_)
+        | GeneralName::Rfc822Name(_)
+        | GeneralName::DnsName(_)
+        | GeneralName::DirectoryName(_)
+        | GeneralName::EdiPartyName(_)
+        | GeneralName::IpAddress(_)
+        | GeneralName::RegisteredId(_) => false,
+    }
+}
+
+/// The value is what our encoder makes of what it says: no default written out, no bit too many.
+fn is_minimal<T>(linted: &Linted<'_>, oid: ObjectIdentifier) -> Result<(), String>
+where
+    T: for<'d> der::Decode<'d, Error = der::Error> + der::Encode,
+{
+    let (Some((_, value)), Some(extension)) =
+        (linted.extension::<T>(oid)?, linted.tbs.extension(oid))
+    else {
+        return Ok(());
+    };
+    let again = value.to_der().map_err(|error| error.to_string())?;
+    ensure(
+        again == extension.extn_value.as_bytes(),
+        "the value is not in its shortest encoding",
+    )
+}
+
+pub(super) const LINTS: &[Lint] = &[
+    Lint {
+        name: "rfc5280_extensions_at_most_once",
+        citation: "RFC 5280, section 4.2",
+        check: |linted| match duplicate_extension(&linted.tbs.extensions) {
+            Some(oid) => Err(format!("extension {oid} occurs twice")),
+            None => Ok(()),
+        },
+    },
+    Lint {
+        name: "rfc5280_authority_key_id_matches_ca",
+        citation: "RFC 5280, section 4.2.1.1",
+        check: |linted| {
+            let found =
+                linted.extension::<AuthorityKeyIdentifier>(ID_CE_AUTHORITY_KEY_IDENTIFIER)?;
+            let Some((false, identifier)) = found else {
+                return Err("missing or critical".to_owned());
+            };
+            ensure(
+                identifier
+                    .key_identifier
+                    .is_some_and(|octets| octets.as_bytes() == linted.issuing().authority_key_id()),
+                "the key identifier is not that of the CA",
+            )
+        },
+    },
+    Lint {
+        name: "rfc5280_subject_key_id_is_of_the_key",
+        citation: "RFC 5280, section 4.2.1.2",
+        check: |linted| match linted
+            .extension::<SubjectKeyIdentifier>(ID_CE_SUBJECT_KEY_IDENTIFIER)?
+        {
+            Some((critical, id)) => ensure(
+                !critical && id.0.as_bytes() == linted.key.key_identifier(),
+                "critical, or not that of the key",
+            ),
+            None => ensure(!linted.is_ca()?, "missing in a CA certificate"),
+        },
+    },
+    Lint {
+        name: "rfc5280_key_usage_critical_and_not_empty",
+        citation: "RFC 5280, section 4.2.1.3",
+        check: |linted| match linted.extension::<KeyUsage>(ID_CE_KEY_USAGE)? {
+            Some((critical, bits)) => ensure(
+                critical && !bits.0.is_empty(),
+                "not critical, or no bit set",
+            ),
+            None => Ok(()),
+        },
+    },
+    Lint {
+        name: "rfc8813_key_usage_fits_key",
+        citation: "RFC 8813, section 3; RFC 9295, section 3; RFC 3279, section 2.3.1",
+        check: |linted| {
+            ensure(
+                linted
+                    .key
+                    .algorithm()
+                    .usages()
+                    .contains(linted.key_usage()?),
+                "a usage that the kind of key cannot have",
+            )
+        },
+    },
+    Lint {
+        name: "rfc5280_basic_constraints_agree_with_key_usage",
+        citation: "RFC 5280, section 4.2.1.9",
+        check: |linted| {
+            let Some((true, constraints)) = linted.basic_constraints()? else {
+                return Err("missing or not critical".to_owned());
+            };
+            let certifies = linted.key_usage()?.contains(KeyUsages::KeyCertSign);
+            ensure(
+                constraints.ca == certifies,
+                "cA and keyCertSign do not go together",
+            )?;
+            ensure(
+                constraints.ca || constraints.path_len_constraint.is_none(),
+                "a path length without cA",
+            )
+        },
+    },
+    Lint {
+        name: "rfc5280_extended_key_usage_names_purposes",
+        citation: "RFC 5280, section 4.2.1.12",
+        check: |linted| match linted.extension::<ExtendedKeyUsage>(ID_CE_EXT_KEY_USAGE)? {
+            Some((_, purposes)) => ensure(
+                !purposes.0.is_empty()
+                    && (purposes.0.len() == 1 || !purposes.0.contains(&ANY_EXTENDED_KEY_USAGE)),
+                "no purpose, or any among others",
+            ),
+            None => Ok(()),
+        },
+    },
+    Lint {
+        name: "x690_extension_defaults_left_out",
+        citation: "X.690, clause 11.5",
+        check: |linted| {
+            let again = linted
+                .tbs
+                .extensions
+                .to_der()
+                .map_err(|error| error.to_string())?;
+            ensure(
+                again == linted.tbs.extensions_der,
+                "an extension says that it is not critical",
+            )
+        },
+    },
+    Lint {
+        name: "x690_key_usage_minimal",
+        citation: "X.690, clause 11.2.2",
+        check: |linted| is_minimal::<KeyUsage>(linted, ID_CE_KEY_USAGE),
+    },
+    Lint {
+        name: "x690_basic_constraints_minimal",
+        citation: "X.690, clause 11.5",
+        check: |linted| {
+            is_minimal::<x509_cert::ext::pkix::BasicConstraints>(linted, ID_CE_BASIC_CONSTRAINTS)
+        },
+    },
+    Lint {
+        name: "x509_only_extensions_that_were_meant",
+        citation: "the profile's extensions.fromCSR",
+        check: |linted| {
+            let copied = linted.issuer.profile().copied_extensions();
+            match linted
+                .tbs
+                .extensions
+                .iter()
+                .find(|e| !OURS.contains(&e.extn_id) && !copied.contains(&e.extn_id))
+            {
+                Some(stray) => Err(format!("extension {} is nobody's", stray.extn_id)),
+                None => Ok(()),
+            }
+        },
+    },
+    Lint {
+        name: "rfc5280_authority_key_id_names_the_key_only",
+        citation: "RFC 5280, section 4.2.1.1",
+        check: |linted| {
+            let found =
+                linted.extension::<AuthorityKeyIdentifier>(ID_CE_AUTHORITY_KEY_IDENTIFIER)?;
+            ensure(
+                found.is_none_or(|(_, id)| {
+                    id.authority_cert_issuer.is_none() && id.authority_cert_serial_number.is_none()
+                }),
+                "an issuer and serial number would break when the CA is cross-certified",
+            )
+        },
+    },
+    Lint {
+        name: "rfc5280_encipher_only_needs_key_agreement",
+        citation: "RFC 5280, section 4.2.1.3",
+        check: |linted| {
+            let bits = linted.key_usage()?;
+            ensure(
+                bits.contains(KeyUsages::KeyAgreement)
+                    || bits.is_disjoint(KeyUsages::EncipherOnly | KeyUsages::DecipherOnly),
+                "encipherOnly or decipherOnly without keyAgreement",
+            )
+        },
+    },
+    Lint {
+        name: "rfc5280_path_length_within_ca",
+        citation: "RFC 5280, section 6.1.4 (m)",
+        check: |linted| match linted.basic_constraints()? {
+            Some((_, constraints)) if constraints.ca => linted
+                .issuer
+                .chain()
+                .check_authority(constraints.path_len_constraint)
+                .map_err(|refusal| refusal.to_string()),
+            Some(_) | None => Ok(()),
+        },
+    },
+    Lint {
+        name: "rfc5280_extended_key_usage_distinct",
+        citation: "RFC 5280, section 4.2.1.12",
+        check: |linted| {
+            let purposes = linted.purposes()?;
+            let repeated = |(index, purpose)| purposes.iter().skip(index + 1).any(|p| p == purpose);
+            ensure(
+                !purposes.iter().enumerate().any(repeated),
+                "a purpose occurs twice",
+            )
+        },
+    },
+    Lint {
+        name: "cabf_extended_key_usage_within_ca",
+        citation: "CA/Browser Forum TLS BR, section 7.1.2.10.6",
+        check: |linted| {
+            linted
+                .issuer
+                .chain()
+                .check_purposes(&linted.purposes()?)
+                .map_err(|refusal| refusal.to_string())
+        },
+    },
+    Lint {
+        name: "rfc5280_name_constraints_critical_and_in_ca_only",
+        citation: "RFC 5280, section 4.2.1.10",
+        check: |linted| match linted.tbs.extension(ID_CE_NAME_CONSTRAINTS) {
+            Some(extension) => ensure(
+                extension.critical && linted.is_ca()?,
+                "not critical, or in a leaf",
+            ),
+            None => Ok(()),
+        },
+    },
+    Lint {
+        name: "rfc5280_name_constraints_enforceable",
+        citation: "RFC 5280, section 4.2.1.10",
+        check: |linted| match linted.tbs.extension(ID_CE_NAME_CONSTRAINTS) {
+            Some(extension) => NameConstraints::parse(extension.extn_value.as_bytes())
+                .map(|_| ())
+                .map_err(|error| error.to_string()),
+            None => Ok(()),
+        },
+    },
+    Lint {
+        name: "rfc5280_policies_distinct_and_not_critical",
+        citation: "RFC 5280, section 4.2.1.4",
+        check: |linted| {
+            let found = linted.extension::<CertificatePolicies>(ID_CE_CERTIFICATE_POLICIES)?;
+            let Some((critical, policies)) = found else {
+                return Ok(());
+            };
+            let repeated = policies.0.iter().enumerate().any(|(index, policy)| {
+                policies
+                    .0
+                    .iter()
+                    .skip(index + 1)
+                    .any(|later| later.policy_identifier == policy.policy_identifier)
+            });
+            ensure(
+                !critical && !repeated && !policies.0.is_empty(),
+                "critical, empty, or a policy occurs twice",
+            )
+        },
+    },
+    Lint {
+        name: "rfc5280_crl_distribution_points_http",
+        citation: "RFC 5280, sections 4.2.1.13 and 8",
+        check: |linted| {
+            let found = linted.extension::<CrlDistributionPoints>(ID_CE_CRL_DISTRIBUTION_POINTS)?;
+            let Some((critical, points)) = found else {
+                return Ok(());
+            };
+            let fits = points
+                .0
+                .iter()
+                .all(|point| match &point.distribution_point {
+                    Some(DistributionPointName::FullName(names)) => {
+                        !names.is_empty() && names.iter().all(is_http)
+                    }
+                    Some(DistributionPointName::NameRelativeToCRLIssuer(_)) | None => false,
+                });
+            ensure(
+                !critical && fits && !points.0.is_empty(),
+                "critical, or a point that is not an http URL",
+            )
+        },
+    },
+    Lint {
+        name: "rfc5280_authority_information_access_http",
+        citation: "RFC 5280, sections 4.2.2.1 and 8",
+        check: |linted| {
+            let found =
+                linted.extension::<AuthorityInfoAccessSyntax>(ID_PE_AUTHORITY_INFO_ACCESS)?;
+            let Some((critical, access)) = found else {
+                return Ok(());
+            };
+            ensure(
+                !critical
+                    && !access.0.is_empty()
+                    && access.0.iter().all(|a| is_http(&a.access_location)),
+                "critical, empty, or not an http URL",
+            )
+        },
+    },
+    Lint {
+        name: "rfc9608_no_rev_avail_is_null_and_not_critical",
+        citation: "RFC 9608, section 2",
+        check: |linted| match linted.tbs.extension(ID_CE_NO_REV_AVAIL) {
+            Some(extension) => ensure(
+                !extension.critical && extension.extn_value.as_bytes() == [5, 0],
+                "critical, or not NULL",
+            ),
+            None => Ok(()),
+        },
+    },
+    Lint {
+        name: "rfc9608_no_rev_avail_without_revocation",
+        citation: "RFC 9608, section 4",
+        check: |linted| {
+            let access =
+                linted.extension::<AuthorityInfoAccessSyntax>(ID_PE_AUTHORITY_INFO_ACCESS)?;
+            let ocsp = access.is_some_and(|(_, access)| {
+                access
+                    .0
+                    .iter()
+                    .any(|a| a.access_method == const_oid::db::rfc5280::ID_AD_OCSP)
+            });
+            let crl = linted
+                .tbs
+                .extension(ID_CE_CRL_DISTRIBUTION_POINTS)
+                .is_some();
+            ensure(
+                linted.tbs.extension(ID_CE_NO_REV_AVAIL).is_none()
+                    || !(ocsp || crl || linted.is_ca()?),
+                "beside a CRL or OCSP address, or in a CA certificate",
+            )
+        },
+    },
+];

@@ -1,0 +1,118 @@
+//! The extensions that a profile adds.
+
+use std::str::FromStr;
+
+use const_oid::{ObjectIdentifier, db::rfc5280::ID_PE_AUTHORITY_INFO_ACCESS};
+
+use super::ProfileError;
+use crate::issuance::san::is_uri;
+
+/// What a certificate says beside its identity and its usages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtensionRules {
+    /// Whether leaves carry a subject key identifier; CA certificates always do.
+    pub subject_key_id: bool,
+    /// Extensions that are copied from the CSR, value and criticality.
+    pub from_csr: Vec<ObjectIdentifier>,
+    /// The policies of the certificates.
+    pub policies: Vec<Policy>,
+    /// Where the issuing certificate is published.
+    pub ca_issuers: Vec<HttpUrl>,
+    /// The OCSP responders.
+    pub ocsp: Vec<HttpUrl>,
+    /// Where the CRL is published.
+    pub crl: Vec<HttpUrl>,
+    /// Whether leaves say that they are never revoked (RFC 9608).
+    pub no_rev_avail: bool,
+}
+
+impl Default for ExtensionRules {
+    fn default() -> Self {
+        Self {
+            subject_key_id: true,
+            from_csr: Vec::new(),
+            policies: Vec::new(),
+            ca_issuers: Vec::new(),
+            ocsp: Vec::new(),
+            crl: Vec::new(),
+            no_rev_avail: false,
+        }
+    }
+}
+
+/// A certificate policy (RFC 5280, section 4.2.1.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Its identifier.
+    pub oid: ObjectIdentifier,
+    /// Where its certification practice statement is published.
+    pub cps: Option<HttpUrl>,
+}
+
+/// An absolute URL of scheme `http`. Not `https`: who checks a certificate cannot open a connection that needs a
+/// checked certificate (RFC 5280, section 8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpUrl(String);
+
+impl HttpUrl {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Not such a URL.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an http:// URL in ASCII (not https: see RFC 5280, section 8)")]
+pub struct HttpUrlError(String);
+
+impl FromStr for HttpUrl {
+    type Err = HttpUrlError;
+
+    fn from_str(text: &str) -> Result<Self, HttpUrlError> {
+        if text.starts_with("http://") && is_uri(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(HttpUrlError(text.to_owned()))
+        }
+    }
+}
+
+/// id-ce: the extensions of X.509 itself, whose meaning is ours to write.
+const ID_CE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29");
+
+impl ExtensionRules {
+    pub(super) fn check(&self) -> Result<(), ProfileError> {
+        for (index, oid) in self.from_csr.iter().enumerate() {
+            if oid.parent() == Some(ID_CE) || *oid == ID_PE_AUTHORITY_INFO_ACCESS {
+                return Err(ProfileError::new(
+                    format!("extensions.fromCSR[{index}]"),
+                    format!("{oid} is an extension that only the issuer writes"),
+                ));
+            }
+        }
+        for (index, policy) in self.policies.iter().enumerate() {
+            // RFC 5280, section 4.2.1.4: MUST NOT appear more than once.
+            if self
+                .policies
+                .iter()
+                .take(index)
+                .any(|p| p.oid == policy.oid)
+            {
+                return Err(ProfileError::new(
+                    format!("extensions.policies[{index}]"),
+                    format!("{} occurs twice", policy.oid),
+                ));
+            }
+        }
+        // RFC 9608, section 4.
+        if self.no_rev_avail && !(self.crl.is_empty() && self.ocsp.is_empty()) {
+            return Err(ProfileError::new(
+                "extensions.noRevAvail",
+                "goes not with crlDistributionPoints or aia.ocsp: either there is revocation or there is none",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,276 @@
+//! What a profile says, each rule of a type that cannot say nonsense, and that the rules agree.
+
+use const_oid::ObjectIdentifier;
+use jiff::SignedDuration;
+
+use super::{authority::CaRules, extensions::ExtensionRules, subject::SubjectRules};
+use crate::issuance::{
+    pattern::{DnsPattern, EmailPattern, IpNetwork, UriPattern},
+    san::DnsSyntax,
+    usage::Usage,
+};
+
+/// A profile that contradicts itself, or what its issuer is granted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("profile.{field}: {problem}")]
+pub struct ProfileError {
+    field: String,
+    problem: String,
+}
+
+impl ProfileError {
+    /// A field by its path, and what is wrong with it.
+    pub fn new(field: impl Into<String>, problem: impl ToString) -> Self {
+        Self {
+            field: field.into(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+/// The rules of a profile. The default is safe: leaf certificates only, for digital signature, key
+/// encipherment, TLS servers and TLS clients, for at most a year.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// How long certificates are valid.
+    pub validity: ValidityRules,
+    /// Which subject keys are certified.
+    pub keys: KeyRules,
+    /// What the keys may be used for.
+    pub usages: UsageRules,
+    /// What becomes of the CSR's subject.
+    pub subject: SubjectRules,
+    /// Which subject alternative names are certified.
+    pub names: NameRules,
+    /// CA certificates.
+    pub ca: CaRules,
+    /// What certificates say beside.
+    pub extensions: ExtensionRules,
+}
+
+/// What the operator grants to the issuer; it narrows every profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Whether CA certificates may be signed.
+    pub allow_ca: bool,
+    /// The longest validity.
+    pub max_duration: Option<SignedDuration>,
+    /// The DNS names allowed, where they are limited.
+    pub allowed_dns: Option<Vec<DnsPattern>>,
+}
+
+/// How long certificates are valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidityRules {
+    /// Where the request asks for none.
+    pub default: SignedDuration,
+    /// The shortest that may be asked for.
+    pub min: SignedDuration,
+    /// The longest that may be asked for.
+    pub max: SignedDuration,
+    /// By how much the window is moved into the past; a tenth of the duration at most.
+    pub backdate: SignedDuration,
+    /// What becomes of a request that goes beyond the issuing certificate's last second.
+    pub beyond_ca: BeyondCa,
+}
+
+impl Default for ValidityRules {
+    fn default() -> Self {
+        Self {
+            default: SignedDuration::from_hours(2160),
+            min: SignedDuration::from_mins(5),
+            max: SignedDuration::from_hours(8760),
+            backdate: SignedDuration::from_mins(1),
+            beyond_ca: BeyondCa::Reject,
+        }
+    }
+}
+
+/// What becomes of a request that goes beyond the issuing certificate's last second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeyondCa {
+    /// It is refused.
+    Reject,
+    /// It ends with the issuing certificate, if at least this much is left. Without a floor, certificates
+    /// would be renewed ever faster towards the end: each after two thirds of what remains.
+    Clamp {
+        /// The shortest validity that is given so.
+        min_remaining: SignedDuration,
+    },
+}
+
+/// Which subject keys are certified, within what the key policy accepts at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRules {
+    /// Bits of the shortest RSA modulus.
+    pub rsa_min_bits: usize,
+    /// Bits of the longest RSA modulus.
+    pub rsa_max_bits: usize,
+    /// ECDSA on P-256.
+    pub p256: bool,
+    /// ECDSA on P-384.
+    pub p384: bool,
+    /// ECDSA on P-521.
+    pub p521: bool,
+    /// Ed25519.
+    pub ed25519: bool,
+    /// SHA-256 hashes of the SubjectPublicKeyInfo of keys that are never certified.
+    pub blocked: Vec<[u8; 32]>,
+}
+
+impl Default for KeyRules {
+    fn default() -> Self {
+        Self {
+            rsa_min_bits: 2048,
+            rsa_max_bits: 8192,
+            p256: true,
+            p384: true,
+            p521: true,
+            ed25519: true,
+            blocked: Vec::new(),
+        }
+    }
+}
+
+/// What keys may be used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageRules {
+    /// The usages that may be asked for.
+    pub allowed: Vec<Usage>,
+    /// Purposes without a word of cert-manager's, which only a CSR can ask for.
+    pub extra: Vec<ObjectIdentifier>,
+    /// What becomes of a usage that the kind of key cannot have.
+    pub incompatible: Incompatible,
+}
+
+impl Default for UsageRules {
+    fn default() -> Self {
+        Self {
+            allowed: vec![
+                Usage::DIGITAL_SIGNATURE,
+                Usage::KEY_ENCIPHERMENT,
+                Usage::SERVER_AUTH,
+                Usage::CLIENT_AUTH,
+            ],
+            extra: Vec::new(),
+            incompatible: Incompatible::Normalize,
+        }
+    }
+}
+
+/// What becomes of a usage that the kind of key cannot have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incompatible {
+    /// It is left out: cert-manager asks for key encipherment with every key.
+    Normalize,
+    /// The request is refused.
+    Reject,
+}
+
+/// Which subject alternative names are certified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameRules {
+    /// How many, at most.
+    pub max: usize,
+    /// Whether DNS names may be wildcards.
+    pub wildcards: bool,
+    /// Which characters DNS names may have.
+    pub dns_syntax: DnsSyntax,
+    /// The names allowed.
+    pub allowed: AllowedNames,
+    /// Names that are refused even where they are allowed.
+    pub denied: DeniedNames,
+    /// Whether every certificate is an X.509-SVID of one workload.
+    pub spiffe: bool,
+}
+
+impl Default for NameRules {
+    fn default() -> Self {
+        Self {
+            max: 100,
+            wildcards: true,
+            dns_syntax: DnsSyntax::Strict,
+            allowed: AllowedNames::default(),
+            denied: DeniedNames::default(),
+            spiffe: false,
+        }
+    }
+}
+
+/// The names allowed, by type: `None` allows every name of the type, an empty list allows none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowedNames {
+    /// DNS names.
+    pub dns: Option<Vec<DnsPattern>>,
+    /// IP addresses.
+    pub ip: Option<Vec<IpNetwork>>,
+    /// URIs.
+    pub uri: Option<Vec<UriPattern>>,
+    /// E-mail addresses.
+    pub email: Option<Vec<EmailPattern>>,
+    /// Types of other names; all others are refused.
+    pub other_names: Vec<ObjectIdentifier>,
+}
+
+/// Names that are refused even where they are allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeniedNames {
+    /// DNS names; a wildcard that may stand for one of them is refused too.
+    pub dns: Vec<DnsPattern>,
+    /// IP addresses.
+    pub ip: Vec<IpNetwork>,
+}
+
+impl Rules {
+    /// Checks that the rules agree, and narrows them to the limits.
+    pub(super) fn within(mut self, limits: &Limits) -> Result<Self, ProfileError> {
+        self.validity.check()?;
+        self.subject.check()?;
+        self.ca.check(limits.allow_ca, self.names.spiffe)?;
+        self.extensions.check()?;
+        if self.keys.rsa_min_bits > self.keys.rsa_max_bits {
+            return Err(ProfileError::new(
+                "keys.rsa.minBits",
+                format!("must not be above maxBits, {}", self.keys.rsa_max_bits),
+            ));
+        }
+        if let Some(most) = limits.max_duration {
+            if self.validity.min > most {
+                return Err(ProfileError::new(
+                    "validity.min",
+                    format!("the token's grant allows at most {most:#}"),
+                ));
+            }
+            self.validity.max = self.validity.max.min(most);
+            self.validity.default = self.validity.default.min(most);
+        }
+        Ok(self)
+    }
+}
+
+impl ValidityRules {
+    fn check(&self) -> Result<(), ProfileError> {
+        let error = |field: &str, problem: &str| {
+            Err(ProfileError::new(format!("validity.{field}"), problem))
+        };
+        // A certificate counts in whole seconds and must end after it begins.
+        if self.min < SignedDuration::from_secs(1) {
+            return error("min", "must be at least 1s");
+        }
+        if self.max < self.min {
+            return error("max", "must not be below min");
+        }
+        if self.default < self.min || self.default > self.max {
+            return error("default", "must lie between min and max");
+        }
+        if self.backdate.is_negative() {
+            return error("backdate", "must not be negative");
+        }
+        match self.beyond_ca {
+            BeyondCa::Clamp { min_remaining } if min_remaining < SignedDuration::from_secs(1) => {
+                error("minRemaining", "must be at least 1s")
+            }
+            BeyondCa::Reject | BeyondCa::Clamp { .. } => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Which subjects a profile admits, or makes.
+
+use const_oid::ObjectIdentifier;
+
+use super::ProfileError;
+use crate::issuance::{
+    csr::VerifiedCsr,
+    name::Name,
+    pattern::{Template, Variables},
+    refusal::{Refusal, RefusalReason},
+};
+
+/// What becomes of the CSR's subject.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubjectRules {
+    /// Which subject the certificate carries.
+    pub mode: SubjectMode,
+    /// The attribute types that a CSR's subject may have; `None` for any.
+    pub allowed: Option<Vec<ObjectIdentifier>>,
+    /// Whether every certificate has a subject alternative name.
+    pub require_san: bool,
+}
+
+/// Which subject the certificate carries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SubjectMode {
+    /// The CSR's, octet by octet.
+    #[default]
+    Verbatim,
+    /// These attributes, then the CSR's common name.
+    Fixed(Vec<(ObjectIdentifier, Template)>),
+    /// None.
+    Omit,
+}
+
+impl SubjectRules {
+    pub(super) fn check(&self) -> Result<(), ProfileError> {
+        let SubjectMode::Fixed(attributes) = &self.mode else {
+            return Ok(());
+        };
+        let samples: Vec<_> = attributes
+            .iter()
+            .map(|(oid, value)| (*oid, value.sample()))
+            .collect();
+        Name::of(&samples, None)
+            .map_err(|error| ProfileError::new("subject.fixed", error))?
+            .check()
+            .map_err(|error| ProfileError::new("subject.fixed", error))
+    }
+
+    /// The subject that the certificate carries.
+    pub(super) fn judge(
+        &self,
+        csr: &VerifiedCsr,
+        variables: Variables<'_>,
+    ) -> Result<Name, Refusal> {
+        let asked = csr.subject();
+        let unfit = |name: &Name| {
+            name.check().map_err(|error| {
+                Refusal::new(
+                    error.reason(),
+                    format!("the CSR's subject is refused: {error}"),
+                )
+            })
+        };
+        unfit(asked)?;
+        let stray = self
+            .allowed
+            .as_ref()
+            .and_then(|allowed| asked.types().find(|oid| !allowed.contains(oid)));
+        if let Some(oid) = stray {
+            return Err(Refusal::new(
+                RefusalReason::BadSubject,
+                format!(
+                    "this issuer gives no subjects with {}; leave the attribute out",
+                    crate::issuance::name::label(oid)
+                ),
+            ));
+        }
+        let subject = match &self.mode {
+            SubjectMode::Verbatim => asked.clone(),
+            SubjectMode::Fixed(attributes) => {
+                let attributes: Vec<_> = attributes
+                    .iter()
+                    .map(|(oid, value)| (*oid, value.expand(variables)))
+                    .collect();
+                Name::of(&attributes, Some(asked)).map_err(|error| {
+                    Refusal::new(
+                        RefusalReason::BadSubject,
+                        format!("the issuer's fixed subject cannot be encoded: {error}"),
+                    )
+                })?
+            }
+            SubjectMode::Omit => Name::of(&[], None)
+                .map_err(|error| Refusal::new(RefusalReason::BadSubject, error.to_string()))?,
+        };
+        unfit(&subject)?;
+        let named = csr.subject_alt_names().is_some();
+        // RFC 5280, section 4.1.2.6: where the subject is empty, the names must stand in the SAN.
+        if !named && (subject.is_empty() || self.require_san) {
+            return Err(Refusal::new(
+                RefusalReason::NoIdentity,
+                if self.require_san {
+                    "the CSR has no subject alternative names, which this issuer demands; give one"
+                } else {
+                    "the certificate would have neither a subject nor subject alternative names; give one"
+                },
+            ));
+        }
+        Ok(subject)
+    }
+}

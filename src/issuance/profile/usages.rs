@@ -1,0 +1,142 @@
+//! Which usages a profile admits, and that the CSR asks for the same.
+
+use der::flagset::FlagSet;
+use x509_cert::ext::pkix::KeyUsages;
+
+use const_oid::db::rfc5280::ANY_EXTENDED_KEY_USAGE;
+
+use super::rules::{Incompatible, UsageRules};
+use crate::issuance::{
+    csr::VerifiedCsr,
+    refusal::{Refusal, RefusalReason},
+    usage::{Usage, Usages},
+};
+
+impl UsageRules {
+    /// Reads the words of the request; cert-manager's default where there are none. A certificate authority signs
+    /// certificates and CRLs whatever the list says, nobody else signs certificates.
+    pub(super) fn read(&self, words: &[String], is_ca: bool) -> Result<Usages, Refusal> {
+        let mut usages: Usages = if words.is_empty() {
+            [Usage::DIGITAL_SIGNATURE, Usage::KEY_ENCIPHERMENT]
+                .into_iter()
+                .map(|usage| self.permit(usage, usage.word().unwrap_or_default(), is_ca))
+                .collect::<Result<_, _>>()?
+        } else {
+            words
+                .iter()
+                .map(|word| match Usage::parse(word) {
+                    Some(usage) => self.permit(usage, word, is_ca),
+                    None => Err(self.refuse(&format!("usage {word:?} is unknown"))),
+                })
+                .collect::<Result<_, _>>()?
+        };
+        if is_ca {
+            // RFC 5280, section 4.2.1.9: cA must go with keyCertSign; cert-manager adds it to the CSR too.
+            usages.key |= KeyUsages::KeyCertSign;
+        }
+        Ok(usages)
+    }
+
+    fn permit(&self, usage: Usage, word: &str, is_ca: bool) -> Result<Usage, Refusal> {
+        let of_authorities = [KeyUsages::KeyCertSign, KeyUsages::CRLSign].map(Usage::Key);
+        if usage == Usage::Key(KeyUsages::KeyCertSign) && !is_ca {
+            Err(self.refuse(&format!("usage {word:?} goes with isCA only")))
+        } else if self.allowed.contains(&usage) || (is_ca && of_authorities.contains(&usage)) {
+            Ok(usage)
+        } else {
+            Err(self.refuse(&format!("usage {word:?} is not given by this issuer")))
+        }
+    }
+
+    fn refuse(&self, problem: &str) -> Refusal {
+        let allowed: Vec<_> = self
+            .allowed
+            .iter()
+            .filter_map(|usage| usage.word())
+            .collect();
+        Refusal::new(
+            RefusalReason::UsageNotAllowed,
+            format!("{problem}; ask for some of: {}", allowed.join(", ")),
+        )
+    }
+
+    /// What the CSR asks for must be what the request asks for, compared as sets. What only the CSR names
+    /// nobody has approved: approvers look at the request. The exception are purposes that no word of a
+    /// request can name; those must stand in the profile, and are added here.
+    pub(super) fn match_csr(
+        &self,
+        csr: &VerifiedCsr,
+        mut wanted: Usages,
+    ) -> Result<Usages, Refusal> {
+        let asked = csr.asked();
+        if asked.key_usage.is_some_and(|bits| bits != wanted.key) {
+            return Err(mismatch("keyUsage"));
+        }
+        if let Some(purposes) = &asked.extended_key_usage {
+            let (named, extra): (Vec<_>, Vec<_>) = purposes
+                .iter()
+                .copied()
+                .partition(|&oid| Usage::Extended(oid).word().is_some());
+            if let Some(unknown) = extra.iter().find(|oid| !self.extra.contains(oid)) {
+                return Err(Refusal::new(
+                    RefusalReason::UsageNotAllowed,
+                    format!(
+                        "the CSR asks for extended key usage {unknown}, which this issuer does not give"
+                    ),
+                ));
+            }
+            let same = named.iter().all(|oid| wanted.extended.contains(oid))
+                && wanted.extended.iter().all(|oid| named.contains(oid));
+            if !same {
+                return Err(mismatch("extKeyUsage"));
+            }
+            for oid in extra {
+                if !wanted.extended.contains(&oid) {
+                    wanted.extended.push(oid);
+                }
+            }
+        }
+        // RFC 5280, section 4.2.1.12: any beside others restricts nothing, and verifiers differ over it.
+        if wanted.extended.len() > 1 && wanted.extended.contains(&ANY_EXTENDED_KEY_USAGE) {
+            return Err(Refusal::new(
+                RefusalReason::UsageNotAllowed,
+                "usage \"any\" is asked for beside others; ask for it alone or leave it out",
+            ));
+        }
+        Ok(wanted)
+    }
+
+    /// Drops the usages that the kind of key cannot have, or refuses them.
+    pub(super) fn fit(
+        &self,
+        csr: &VerifiedCsr,
+        wanted: FlagSet<KeyUsages>,
+    ) -> Result<FlagSet<KeyUsages>, Refusal> {
+        let key = csr.public_key().algorithm();
+        let mut kept = wanted & key.usages();
+        // RFC 5280, section 4.2.1.3: undefined without keyAgreement.
+        if !kept.contains(KeyUsages::KeyAgreement) {
+            kept -= KeyUsages::EncipherOnly | KeyUsages::DecipherOnly;
+        }
+        let lost = kept != wanted && self.incompatible == Incompatible::Reject;
+        if lost || (kept.is_empty() && !wanted.is_empty()) {
+            return Err(Refusal::new(
+                RefusalReason::UsageNotAllowed,
+                format!(
+                    "the {key} key cannot have every key usage that is asked for; ask for digital signature"
+                ),
+            ));
+        }
+        Ok(kept)
+    }
+}
+
+/// The CSR and the request differ.
+pub(super) fn mismatch(what: &str) -> Refusal {
+    Refusal::new(
+        RefusalReason::CsrRequestMismatch,
+        format!(
+            "the CSR's {what} differs from what the request asks for; leave it out of the CSR or make both the same"
+        ),
+    )
+}

@@ -1,0 +1,55 @@
+//! How to use what `KEEP=1` leaves running.
+
+use anyhow::{Context, Result};
+
+use crate::play::Stage;
+
+/// Commands to paste into another terminal.
+pub(crate) async fn instructions(stage: &Stage) -> Result<String> {
+    let Stage {
+        controller,
+        cluster,
+        ..
+    } = stage;
+    let plane = cluster.plane();
+    let kubectl = plane.tools().program("kubectl")?;
+    let programs = kubectl.parent().context("kubectl lies in no folder")?;
+    Ok(format!(
+        "
+Everything keeps running until Ctrl-C (or SIGTERM to process {process}). In another terminal:
+
+export KUBECONFIG={kubeconfig}
+export PATH={programs}:$PATH
+kubectl get p11ci,certificate,certificaterequest -A
+kubectl describe p11ci issuing
+
+Another certificate:
+
+kubectl apply -f - <<'YAML'
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {{name: shop, namespace: default}}
+spec:
+  secretName: shop-tls
+  dnsNames: [shop.example]
+  privateKey: {{algorithm: ECDSA, size: 256}}
+  usages: [digital signature, server auth]
+  issuerRef: {{group: pkcs11-issuer.dev, kind: PKCS11ClusterIssuer, name: issuing}}
+YAML
+kubectl wait --for=condition=Ready certificate/shop
+kubectl get secret shop-tls -o jsonpath='{{.data.tls\\.crt}}' | base64 -d | openssl x509 -noout -text
+
+The controller's log, the issuance record, the metrics:
+
+tail -f {log}
+tail -f {record}
+curl http://{metrics}/metrics
+",
+        process = std::process::id(),
+        kubeconfig = plane.admin_kubeconfig().display(),
+        programs = programs.display(),
+        log = controller.process().log_path().display(),
+        record = controller.record_path().display(),
+        metrics = controller.metrics_address().await?,
+    ))
+}

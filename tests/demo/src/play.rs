@@ -1,0 +1,162 @@
+//! The demo itself, step by step.
+
+use anyhow::Result;
+use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options};
+use rig::{
+    Authority, Cluster, Controller, ControllerOptions, IssuerName, NAMESPACE, PATIENCE, Programs,
+};
+use serde_json::Value;
+use softhsm_test_helpers::KeyKind;
+
+use crate::chain::Chain;
+use crate::steps::{Steps, say};
+
+/// Lines of the controller's log that a failure shows.
+const TAIL: usize = 12;
+const HOST: &str = "web.example";
+
+/// The Secret with the certificates that the issuer names; it holds no key.
+const CHAIN: &str = "issuing-ca";
+
+const CERTIFICATE: &str = "
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: web, namespace: default}
+spec:
+  secretName: web-tls
+  dnsNames: [web.example]
+  privateKey: {algorithm: ECDSA, size: 256}
+  usages: [digital signature, server auth]
+  issuerRef: {group: pkcs11-issuer.dev, kind: PKCS11ClusterIssuer, name: issuing}
+";
+
+/// All that runs at the end of the play; dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    // Dropped in this order.
+    pub(crate) controller: Controller,
+    pub(crate) cluster: Cluster,
+    pub(crate) _authority: Authority,
+}
+
+/// Plays everything.
+pub(crate) async fn play() -> Result<Stage> {
+    let steps = Steps::begin();
+    let programs = Programs::find()?;
+    let authority = steps
+        .step(
+            "Make a SoftHSM token with a root and an issuing key",
+            async { Authority::new(KeyKind::P256) },
+        )
+        .await?;
+    let plane = steps
+        .step(
+            "Start etcd and kube-apiserver",
+            ControlPlane::start(Options::default()),
+        )
+        .await?;
+    let cert_manager = CertManager::start(&plane, CertManagerOptions::default());
+    let cert_manager = steps.step("Start cert-manager", cert_manager).await?;
+    let cluster = Cluster::install(plane, cert_manager, &programs);
+    let cluster = steps
+        .step("Install our kinds and the controller's rights", cluster)
+        .await?;
+    let configuration = authority.configuration(&[]).to_string();
+    let options = ControllerOptions::new(configuration, &programs);
+    let controller = Controller::start(&cluster, &options);
+    let controller = steps
+        .step(
+            "Start the controller under its own service account",
+            controller,
+        )
+        .await?;
+    let issuer = create_issuer(&cluster, &authority);
+    steps
+        .step(
+            "Create PKCS11ClusterIssuer issuing and wait for Ready",
+            issuer,
+        )
+        .await
+        .map_err(|error| with_log(&error, &controller))?;
+    let certificate = create_certificate(&cluster);
+    steps
+        .step(
+            "Create Certificate default/web and wait for Ready",
+            certificate,
+        )
+        .await
+        .map_err(|error| with_log(&error, &controller))?;
+    let (chain, verdict) = steps
+        .step("Verify the chain with openssl", async {
+            let chain = Chain::read(cluster.plane(), "web-tls").await?;
+            let verdict = chain.verify(HOST).await?;
+            Ok((chain, verdict))
+        })
+        .await?;
+    steps.total()?;
+
+    say(&chain.decode().await?)?;
+    say(&verdict)?;
+    say(&record(&controller).await?)?;
+    Ok(Stage {
+        controller,
+        cluster,
+        _authority: authority,
+    })
+}
+
+async fn create_issuer(cluster: &Cluster, authority: &Authority) -> Result<()> {
+    let issuing = IssuerName::cluster("issuing");
+    cluster
+        .apply_secret(NAMESPACE, CHAIN, &authority.chain())
+        .await?;
+    let spec = authority.issuer_spec_with_secret(CHAIN);
+    cluster.apply_issuer(&issuing, &spec).await?;
+    cluster.issuer_is_ready(&issuing).await?;
+    Ok(())
+}
+
+async fn create_certificate(cluster: &Cluster) -> Result<()> {
+    cluster.plane().apply(CERTIFICATE).await?;
+    let timeout = format!("--timeout={}s", PATIENCE.as_secs());
+    let wait = [
+        "wait",
+        "certificate/web",
+        "-n",
+        "default",
+        "--for=condition=Ready",
+        &timeout,
+    ];
+    cluster.plane().kubectl(&wait).await?;
+    Ok(())
+}
+
+/// When each thing happened to the certificate, as the record says it.
+async fn record(controller: &Controller) -> Result<String> {
+    controller.records("published", "default", "web-1").await?;
+    let text = |line: &Value, field: &str| -> String {
+        let value = line.get(field).and_then(Value::as_str);
+        value.unwrap_or_default().to_owned()
+    };
+    let lines = controller.record_of("default", "web-1")?;
+    let lines = lines.iter().map(|line| {
+        format!(
+            "  {:30}  {:9}  serial {}, key {} on token {}\n",
+            text(line, "time"),
+            text(line, "event"),
+            text(line, "serial"),
+            text(line, "keyId"),
+            text(line, "token"),
+        )
+    });
+    Ok(format!("\nIssuance record\n{}", lines.collect::<String>()))
+}
+
+fn with_log(error: &anyhow::Error, controller: &Controller) -> anyhow::Error {
+    let log = controller.process().log().unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    let tail = lines
+        .get(lines.len().saturating_sub(TAIL)..)
+        .unwrap_or_default();
+    anyhow::anyhow!("{error:#}\nthe controller's log ends:\n{}", tail.join("\n"))
+}
