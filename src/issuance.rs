@@ -48,7 +48,7 @@ mod testing;
 pub use chain::{CaField, ChainError, IssuerCertificate, IssuerChain};
 pub use csr::VerifiedCsr;
 pub use issuer::{Issuer, IssuerError};
-pub use key::{IssuerPublicKey, KeyAlgorithm, PublicKey};
+pub use key::{IssuerPublicKey, KeyAlgorithm, MlDsa, PublicKey};
 pub use prepare::{IssueError, IssuedCertificate, PrepareError, PreparedCertificate};
 pub use probe::{Probe, ProbeError};
 pub use profile::{CertificateParams, Limits, Profile, ProfileError, Rules, Wanted};

@@ -340,6 +340,9 @@ fn mechanism(algorithm: SignatureAlgorithm) -> Mechanism {
         SignatureAlgorithm::EcdsaP384Sha384 => Mechanism::Ecdsa(Hash::Sha384),
         SignatureAlgorithm::EcdsaP521Sha512 => Mechanism::Ecdsa(Hash::Sha512),
         SignatureAlgorithm::Ed25519 => Mechanism::Ed25519,
+        SignatureAlgorithm::MlDsa44 | SignatureAlgorithm::MlDsa65 | SignatureAlgorithm::MlDsa87 => {
+            Mechanism::MlDsa
+        }
     }
 }
 

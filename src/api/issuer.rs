@@ -9,6 +9,7 @@
     reason = "the derive of CEL rules repeats each type inside a function"
 )]
 
+mod algorithm;
 mod status;
 
 use kube::{CustomResource, KubeSchema, Resource, ResourceExt};
@@ -18,7 +19,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::profile::ProfileSpec;
 use crate::issuance;
 
-pub use self::status::{CertificateStatus, IssuerStatus, KeyStatus, TokenStatus};
+pub use self::{
+    algorithm::SignatureAlgorithm,
+    status::{CertificateStatus, IssuerStatus, KeyStatus, TokenStatus},
+};
 
 /// Signs the requests of its own namespace with a key on a PKCS#11 token.
 #[derive(CustomResource, Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -105,7 +109,7 @@ pub struct IssuerSpec {
     #[serde(default)]
     pub ca: CaField,
     /// How certificates are signed. Auto chooses by the key of the issuing certificate: RSA (PKCS#1 v1.5) with SHA-256,
-    /// from 3072 bits SHA-384, from 4096 bits SHA-512; ECDSA with the hash of its curve; Ed25519. Default: Auto.
+    /// from 3072 bits SHA-384, from 4096 bits SHA-512; ECDSA with the hash of its curve; Ed25519; ML-DSA. Default: Auto.
     #[serde(default)]
     pub signature_algorithm: SignatureAlgorithm,
     /// What the issuer issues. Default: leaf certificates for TLS servers and clients, for at most a year.
@@ -221,55 +225,6 @@ impl From<CaField> for issuance::CaField {
             CaField::Bundle => Self::Bundle,
             CaField::None => Self::None,
         }
-    }
-}
-
-/// How certificates are signed; the names are cert-manager's, where it has one.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
-pub enum SignatureAlgorithm {
-    /// The one that fits the key.
-    #[default]
-    Auto,
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    SHA256WithRSA,
-    /// RSASSA-PKCS1-v1_5 with SHA-384.
-    SHA384WithRSA,
-    /// RSASSA-PKCS1-v1_5 with SHA-512.
-    SHA512WithRSA,
-    /// RSASSA-PSS with SHA-256, salt of 32 octets.
-    SHA256WithRSAPSS,
-    /// RSASSA-PSS with SHA-384, salt of 48 octets.
-    SHA384WithRSAPSS,
-    /// RSASSA-PSS with SHA-512, salt of 64 octets.
-    SHA512WithRSAPSS,
-    /// ECDSA on P-256.
-    ECDSAWithSHA256,
-    /// ECDSA on P-384.
-    ECDSAWithSHA384,
-    /// ECDSA on P-521.
-    ECDSAWithSHA512,
-    /// Ed25519.
-    PureEd25519,
-}
-
-impl SignatureAlgorithm {
-    /// The algorithm named, `None` for Auto.
-    #[must_use]
-    pub const fn explicit(self) -> Option<issuance::SignatureAlgorithm> {
-        use issuance::SignatureAlgorithm as Explicit;
-        Some(match self {
-            Self::Auto => return None,
-            Self::SHA256WithRSA => Explicit::RsaPkcs1Sha256,
-            Self::SHA384WithRSA => Explicit::RsaPkcs1Sha384,
-            Self::SHA512WithRSA => Explicit::RsaPkcs1Sha512,
-            Self::SHA256WithRSAPSS => Explicit::RsaPssSha256,
-            Self::SHA384WithRSAPSS => Explicit::RsaPssSha384,
-            Self::SHA512WithRSAPSS => Explicit::RsaPssSha512,
-            Self::ECDSAWithSHA256 => Explicit::EcdsaP256Sha256,
-            Self::ECDSAWithSHA384 => Explicit::EcdsaP384Sha384,
-            Self::ECDSAWithSHA512 => Explicit::EcdsaP521Sha512,
-            Self::PureEd25519 => Explicit::Ed25519,
-        })
     }
 }
 

@@ -88,6 +88,8 @@ pub struct KeysSpec {
     pub ecdsa: Vec<Curve>,
     /// Whether Ed25519 keys are certified. Default: true.
     pub ed25519: bool,
+    /// The parameter sets of ML-DSA keys; cert-manager itself can neither make nor read such a request yet. Default: none.
+    pub mldsa: Vec<MlDsa>,
     /// SHA-256 hashes of the SubjectPublicKeyInfo (DER) of keys that are never certified, in hexadecimal. Default: none.
     #[serde(rename = "blockedSpkiSha256")]
     #[schemars(length(max = 1000), inner(regex(pattern = "^[0-9a-fA-F]{64}$")))]
@@ -118,6 +120,20 @@ pub enum Curve {
     /// secp521r1.
     #[serde(rename = "P-521")]
     P521,
+}
+
+/// A parameter set of ML-DSA (FIPS 204).
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum MlDsa {
+    /// Security category 2.
+    #[serde(rename = "ML-DSA-44")]
+    MlDsa44,
+    /// Security category 3.
+    #[serde(rename = "ML-DSA-65")]
+    MlDsa65,
+    /// Security category 5.
+    #[serde(rename = "ML-DSA-87")]
+    MlDsa87,
 }
 
 /// What keys may be used for.
@@ -244,6 +260,7 @@ impl Default for KeysSpec {
             rsa: RsaSpec::default(),
             ecdsa: vec![Curve::P256, Curve::P384, Curve::P521],
             ed25519: true,
+            mldsa: Vec::new(),
             blocked_spki_sha256: Vec::new(),
         }
     }

@@ -8,6 +8,7 @@ use aws_lc_rs::{digest, signature as lc};
 use const_oid::{
     ObjectIdentifier,
     db::{
+        fips204::{ID_ML_DSA_44, ID_ML_DSA_65, ID_ML_DSA_87},
         rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION},
         rfc8410::ID_ED_25519,
     },
@@ -46,11 +47,74 @@ pub enum KeyAlgorithm {
     EcdsaP521,
     /// Ed25519 (RFC 8032).
     Ed25519,
+    /// ML-DSA (FIPS 204).
+    MlDsa(MlDsa),
+}
+
+/// The parameter sets of ML-DSA (FIPS 204, section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MlDsa {
+    /// ML-DSA-44.
+    MlDsa44,
+    /// ML-DSA-65.
+    MlDsa65,
+    /// ML-DSA-87.
+    MlDsa87,
+}
+
+impl MlDsa {
+    /// Every parameter set.
+    pub const ALL: [Self; 3] = [Self::MlDsa44, Self::MlDsa65, Self::MlDsa87];
+
+    /// The identifier of key and signature alike (RFC 9881, section 2).
+    pub(super) const fn oid(self) -> ObjectIdentifier {
+        match self {
+            Self::MlDsa44 => ID_ML_DSA_44,
+            Self::MlDsa65 => ID_ML_DSA_65,
+            Self::MlDsa87 => ID_ML_DSA_87,
+        }
+    }
+
+    /// Octets of a public key (FIPS 204, table 2).
+    const fn key_length(self) -> usize {
+        match self {
+            Self::MlDsa44 => 1312,
+            Self::MlDsa65 => 1952,
+            Self::MlDsa87 => 2592,
+        }
+    }
+
+    /// Octets of a signature (FIPS 204, table 2).
+    const fn signature_length(self) -> usize {
+        match self {
+            Self::MlDsa44 => 2420,
+            Self::MlDsa65 => 3309,
+            Self::MlDsa87 => 4627,
+        }
+    }
+
+    const fn verification(self) -> &'static lc::PqdsaVerificationAlgorithm {
+        match self {
+            Self::MlDsa44 => &lc::ML_DSA_44,
+            Self::MlDsa65 => &lc::ML_DSA_65,
+            Self::MlDsa87 => &lc::ML_DSA_87,
+        }
+    }
+}
+
+impl std::fmt::Display for MlDsa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::MlDsa44 => "ML-DSA-44",
+            Self::MlDsa65 => "ML-DSA-65",
+            Self::MlDsa87 => "ML-DSA-87",
+        })
+    }
 }
 
 impl KeyAlgorithm {
     /// The bits of keyUsage that a key of this kind may have: RFC 3279, section 2.3.1 and RFC 4055 for RSA,
-    /// RFC 8813, section 3 for ECDSA, RFC 9295, section 3 for Ed25519.
+    /// RFC 8813, section 3 for ECDSA, RFC 9295, section 3 for Ed25519, RFC 9881, section 5 for ML-DSA.
     #[must_use]
     pub fn usages(self) -> FlagSet<KeyUsages> {
         use KeyUsages::*;
@@ -60,7 +124,7 @@ impl KeyAlgorithm {
             Self::EcdsaP256 | Self::EcdsaP384 | Self::EcdsaP521 => {
                 signing | KeyAgreement | EncipherOnly | DecipherOnly
             }
-            Self::Ed25519 => signing,
+            Self::Ed25519 | Self::MlDsa(_) => signing,
         }
     }
 
@@ -74,6 +138,7 @@ impl KeyAlgorithm {
             Self::EcdsaP384 => 104,
             Self::EcdsaP521 => 139,
             Self::Ed25519 => 64,
+            Self::MlDsa(set) => set.signature_length(),
         }
     }
 }
@@ -86,6 +151,7 @@ impl std::fmt::Display for KeyAlgorithm {
             Self::EcdsaP384 => f.write_str("ECDSA P-384"),
             Self::EcdsaP521 => f.write_str("ECDSA P-521"),
             Self::Ed25519 => f.write_str("Ed25519"),
+            Self::MlDsa(set) => write!(f, "{set}"),
         }
     }
 }
@@ -101,7 +167,7 @@ pub enum KeyError {
     Parameters(ObjectIdentifier),
     /// A kind of key that we do not certify.
     #[error(
-        "public key algorithm {0} is not supported; use RSA, ECDSA on P-256, P-384 or P-521, or Ed25519"
+        "public key algorithm {0} is not supported; use RSA, ECDSA on P-256, P-384 or P-521, Ed25519, or ML-DSA"
     )]
     Algorithm(ObjectIdentifier),
     /// A curve that we do not certify.
@@ -200,7 +266,10 @@ impl PublicKey {
             RSA_ENCRYPTION => policy::rsa(identifier, octets)?,
             ID_EC_PUBLIC_KEY => policy::elliptic(identifier, octets)?,
             ID_ED_25519 => policy::ed25519(identifier, octets)?,
-            other => return Err(KeyError::Algorithm(other)),
+            other => match MlDsa::ALL.into_iter().find(|set| set.oid() == other) {
+                Some(set) => policy::ml_dsa(set, identifier, octets)?,
+                None => return Err(KeyError::Algorithm(other)),
+            },
         };
         let key = Self {
             algorithm,
@@ -277,14 +346,20 @@ impl PublicKey {
             (Key::EcdsaP521, Scheme::Ecdsa(Sha384)) => &lc::ECDSA_P521_SHA384_ASN1,
             (Key::EcdsaP521, Scheme::Ecdsa(Sha512)) => &lc::ECDSA_P521_SHA512_ASN1,
             (Key::Ed25519, Scheme::Ed25519) => &lc::ED25519,
-            (Key::Rsa { .. }, Scheme::Ecdsa(_) | Scheme::Ed25519)
-            | (
-                Key::EcdsaP256 | Key::EcdsaP384 | Key::EcdsaP521,
-                Scheme::RsaPkcs1(_) | Scheme::RsaPss(_) | Scheme::Ed25519,
-            )
-            | (Key::Ed25519, Scheme::RsaPkcs1(_) | Scheme::RsaPss(_) | Scheme::Ecdsa(_)) => {
-                return None;
-            }
+            (Key::MlDsa(key), Scheme::MlDsa(set)) if key == set => set.verification(),
+            (
+                Key::Rsa { .. }
+                | Key::EcdsaP256
+                | Key::EcdsaP384
+                | Key::EcdsaP521
+                | Key::Ed25519
+                | Key::MlDsa(_),
+                Scheme::RsaPkcs1(_)
+                | Scheme::RsaPss(_)
+                | Scheme::Ecdsa(_)
+                | Scheme::Ed25519
+                | Scheme::MlDsa(_),
+            ) => return None,
         })
     }
 
@@ -295,6 +370,7 @@ impl PublicKey {
             KeyAlgorithm::EcdsaP384 => &lc::ECDSA_P384_SHA384_ASN1,
             KeyAlgorithm::EcdsaP521 => &lc::ECDSA_P521_SHA512_ASN1,
             KeyAlgorithm::Ed25519 => &lc::ED25519,
+            KeyAlgorithm::MlDsa(set) => set.verification(),
         }
     }
 }

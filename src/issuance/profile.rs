@@ -212,6 +212,7 @@ impl KeyRules {
             KeyAlgorithm::EcdsaP384 => self.p384,
             KeyAlgorithm::EcdsaP521 => self.p521,
             KeyAlgorithm::Ed25519 => self.ed25519,
+            KeyAlgorithm::MlDsa(set) => self.ml_dsa.contains(&set),
         };
         if !certified {
             return refuse(RefusalReason::UnsupportedKey, "certifies other kinds only");

@@ -182,6 +182,27 @@ impl Refusal {
 mod tests {
     use super::*;
 
+    /// The page that explains every reason.
+    const PAGE: &str = include_str!("../../docs/refusals.md");
+
+    #[test]
+    fn the_page_explains_every_reason_with_an_example_and_what_to_do() {
+        let sections: Vec<_> = PAGE
+            .split("\n### ")
+            .skip(1)
+            .filter_map(|section| section.split_once('\n'))
+            .collect();
+        let mut explained: Vec<_> = sections.iter().map(|(slug, _)| *slug).collect();
+        let mut reasons: Vec<_> = RefusalReason::ALL.iter().map(|r| r.as_str()).collect();
+        explained.sort_unstable();
+        reasons.sort_unstable();
+        assert_eq!(explained, reasons);
+        for (slug, text) in sections {
+            assert!(text.contains("\nExample: "), "{slug}");
+            assert!(text.contains("\nDo: "), "{slug}");
+        }
+    }
+
     #[test]
     fn slugs_are_distinct_lower_case_words() {
         let mut slugs: Vec<_> = RefusalReason::ALL.iter().map(|r| r.as_str()).collect();

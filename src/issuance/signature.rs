@@ -1,6 +1,6 @@
 //! Signature algorithms, and the one door to a private key.
 
-use super::key::{IssuerPublicKey, KeyAlgorithm};
+use super::key::{IssuerPublicKey, KeyAlgorithm, MlDsa};
 
 mod scheme;
 mod signer;
@@ -31,6 +31,12 @@ pub enum SignatureAlgorithm {
     EcdsaP521Sha512,
     /// Ed25519.
     Ed25519,
+    /// ML-DSA-44.
+    MlDsa44,
+    /// ML-DSA-65.
+    MlDsa65,
+    /// ML-DSA-87.
+    MlDsa87,
 }
 
 impl SignatureAlgorithm {
@@ -46,9 +52,13 @@ impl SignatureAlgorithm {
         Self::EcdsaP384Sha384,
         Self::EcdsaP521Sha512,
         Self::Ed25519,
+        Self::MlDsa44,
+        Self::MlDsa65,
+        Self::MlDsa87,
     ];
 
-    /// The algorithm that fits the strength of the key, the same as cert-manager's CA issuer chooses.
+    /// The algorithm that fits the strength of the key, for RSA, ECDSA and Ed25519 the same as
+    /// cert-manager's CA issuer chooses.
     #[must_use]
     pub const fn auto(key: &IssuerPublicKey) -> Self {
         match key.algorithm() {
@@ -59,6 +69,9 @@ impl SignatureAlgorithm {
             KeyAlgorithm::EcdsaP384 => Self::EcdsaP384Sha384,
             KeyAlgorithm::EcdsaP521 => Self::EcdsaP521Sha512,
             KeyAlgorithm::Ed25519 => Self::Ed25519,
+            KeyAlgorithm::MlDsa(MlDsa::MlDsa44) => Self::MlDsa44,
+            KeyAlgorithm::MlDsa(MlDsa::MlDsa65) => Self::MlDsa65,
+            KeyAlgorithm::MlDsa(MlDsa::MlDsa87) => Self::MlDsa87,
         }
     }
 
@@ -76,6 +89,9 @@ impl SignatureAlgorithm {
             Self::EcdsaP384Sha384 => matches!(key, KeyAlgorithm::EcdsaP384),
             Self::EcdsaP521Sha512 => matches!(key, KeyAlgorithm::EcdsaP521),
             Self::Ed25519 => matches!(key, KeyAlgorithm::Ed25519),
+            Self::MlDsa44 => matches!(key, KeyAlgorithm::MlDsa(MlDsa::MlDsa44)),
+            Self::MlDsa65 => matches!(key, KeyAlgorithm::MlDsa(MlDsa::MlDsa65)),
+            Self::MlDsa87 => matches!(key, KeyAlgorithm::MlDsa(MlDsa::MlDsa87)),
         }
     }
 
@@ -93,6 +109,9 @@ impl SignatureAlgorithm {
             Self::EcdsaP384Sha384 => SignatureScheme::Ecdsa(Hash::Sha384),
             Self::EcdsaP521Sha512 => SignatureScheme::Ecdsa(Hash::Sha512),
             Self::Ed25519 => SignatureScheme::Ed25519,
+            Self::MlDsa44 => SignatureScheme::MlDsa(MlDsa::MlDsa44),
+            Self::MlDsa65 => SignatureScheme::MlDsa(MlDsa::MlDsa65),
+            Self::MlDsa87 => SignatureScheme::MlDsa(MlDsa::MlDsa87),
         }
     }
 
@@ -104,7 +123,7 @@ impl SignatureAlgorithm {
             SignatureScheme::RsaPkcs1(hash)
             | SignatureScheme::RsaPss(hash)
             | SignatureScheme::Ecdsa(hash) => Some(hash),
-            SignatureScheme::Ed25519 => None,
+            SignatureScheme::Ed25519 | SignatureScheme::MlDsa(_) => None,
         }
     }
 }
@@ -122,6 +141,9 @@ impl std::fmt::Display for SignatureAlgorithm {
             Self::EcdsaP384Sha384 => "ECDSA P-384 with SHA-384",
             Self::EcdsaP521Sha512 => "ECDSA P-521 with SHA-512",
             Self::Ed25519 => "Ed25519",
+            Self::MlDsa44 => "ML-DSA-44",
+            Self::MlDsa65 => "ML-DSA-65",
+            Self::MlDsa87 => "ML-DSA-87",
         })
     }
 }

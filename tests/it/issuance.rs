@@ -3,26 +3,20 @@
 //! Keys, CA certificates and certification requests are made by the `openssl` program, the certificates by
 //! the issuance core with the CA's key in software.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::Arc,
-};
+mod key;
+mod openssl;
 
-use aws_lc_rs::{
-    digest::{self, Digest},
-    rsa,
-    signature::{self as lc, EcdsaKeyPair, Ed25519KeyPair},
-};
+use std::sync::Arc;
+
 use futures::executor::block_on;
 use jiff::Timestamp;
 use pkcs11_issuer::issuance::{
-    CaField, Issuer, IssuerChain, PreparedCertificate, Probe, Profile, Serial, Signature,
-    SignatureAlgorithm, Signer, SigningInput, VerifiedCsr, Wanted,
-    pattern::Variables,
-    signature::{Hash, Signing},
+    CaField, Issuer, PreparedCertificate, Probe, Serial, SignatureAlgorithm, Signer, VerifiedCsr,
+    Wanted, pattern::Variables,
 };
+use serde_json::json;
+
+use self::{key::SoftwareKey, openssl::Openssl};
 
 /// `openssl genpkey` arguments for each kind of key.
 const KEYS: &[(&str, &[&str])] = &[
@@ -68,226 +62,16 @@ const SCHEMES: &[(&str, &[&str])] = &[
     ("p521", &["-sha256"]),
 ];
 
-/// A folder of keys and certificates made by `openssl`.
-struct Openssl {
-    folder: tempfile::TempDir,
-}
-
-impl Openssl {
-    fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.path(name)).unwrap()
-    }
-
-    fn run(&self, arguments: &[&str]) -> String {
-        let output = Command::new("openssl")
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .output()
-            .expect("openssl is installed; on Debian: apt-get install openssl");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "openssl {}:\n{text}{errors}",
-            arguments.join(" ")
-        );
-        text
-    }
-
-    fn key(&self, name: &str, kind: &[&str]) {
-        let file = format!("{name}.key");
-        self.run(&[&["genpkey", "-out", "key.pem"], kind].concat());
-        // genpkey's own DER is not PKCS#8 for every kind.
-        self.run(&[
-            "pkcs8", "-topk8", "-nocrypt", "-in", "key.pem", "-outform", "DER", "-out", &file,
-        ]);
-    }
-
-    /// A root with this key, and an issuing certificate with that key below it.
-    fn authorities(&self, root: &str, issuing: &str) {
-        let constraints = "basicConstraints=critical,CA:TRUE";
-        let usage = "keyUsage=critical,keyCertSign,cRLSign";
-        self.run(&[
-            "req",
-            "-x509",
-            "-new",
-            "-key",
-            &format!("{root}.key"),
-            "-keyform",
-            "DER",
-            "-subj",
-            "/O=Test/CN=Root",
-            "-days",
-            "7300",
-            "-out",
-            "root.pem",
-            "-addext",
-            usage,
-        ]);
-        self.run(&[
-            "req",
-            "-new",
-            "-key",
-            &format!("{issuing}.key"),
-            "-keyform",
-            "DER",
-            "-subj",
-            "/O=Test/CN=Issuing",
-            "-out",
-            "issuing.csr",
-        ]);
-        let extensions = format!(
-            "{constraints},pathlen:0\n{usage}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
-        );
-        fs::write(self.path("issuing.ext"), extensions).unwrap();
-        self.run(&[
-            "x509",
-            "-req",
-            "-in",
-            "issuing.csr",
-            "-CA",
-            "root.pem",
-            "-CAkey",
-            &format!("{root}.key"),
-            "-CAkeyform",
-            "DER",
-            "-days",
-            "3650",
-            "-set_serial",
-            "4660",
-            "-extfile",
-            "issuing.ext",
-            "-out",
-            "issuing.pem",
-        ]);
-    }
-
-    fn request(
-        &self,
-        key: &str,
-        subject: &str,
-        names: Option<&str>,
-        options: &[&str],
-    ) -> VerifiedCsr {
-        let file = format!("{key}.key");
-        let names = names.map(|names| format!("subjectAltName={names}"));
-        let names = names
-            .as_deref()
-            .map_or_else(Vec::new, |names| vec!["-addext", names]);
-        let arguments = [
-            "req", "-new", "-key", &file, "-keyform", "DER", "-subj", subject, "-out", "leaf.csr",
-        ];
-        self.run(&[&arguments, names.as_slice(), options].concat());
-        VerifiedCsr::parse(&self.read("leaf.csr"))
-            .unwrap_or_else(|refusal| panic!("{key} {options:?}: {refusal}"))
-    }
-
-    fn verify(&self, chain: &str) {
-        fs::write(self.path("chain.pem"), chain).unwrap();
-        let verdict = self.run(&[
-            "verify",
-            "-x509_strict",
-            "-CAfile",
-            "root.pem",
-            "-untrusted",
-            "chain.pem",
-            "chain.pem",
-        ]);
-        assert_eq!(verdict.trim(), "chain.pem: OK");
-    }
-
-    fn issuer(&self, algorithm: Option<SignatureAlgorithm>) -> Arc<Issuer> {
-        let chain =
-            IssuerChain::parse(&self.read("issuing.pem"), Some(&self.read("root.pem"))).unwrap();
-        Arc::new(Issuer::new(chain, Profile::default(), algorithm).unwrap())
-    }
-}
-
-/// A CA key in memory.
-enum SoftwareKey {
-    Rsa(rsa::KeyPair),
-    Ecdsa(EcdsaKeyPair),
-    Ed25519(Ed25519KeyPair),
-}
-
-impl SoftwareKey {
-    fn read(path: &Path) -> Self {
-        let der = fs::read(path).unwrap();
-        let curves = [
-            &lc::ECDSA_P256_SHA256_ASN1_SIGNING,
-            &lc::ECDSA_P384_SHA384_ASN1_SIGNING,
-            &lc::ECDSA_P521_SHA512_ASN1_SIGNING,
-        ];
-        if let Ok(pair) = rsa::KeyPair::from_pkcs8(&der) {
-            return Self::Rsa(pair);
-        }
-        if let Some(pair) = curves
-            .into_iter()
-            .find_map(|curve| EcdsaKeyPair::from_pkcs8(curve, &der).ok())
-        {
-            return Self::Ecdsa(pair);
-        }
-        Self::Ed25519(Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).unwrap())
-    }
-
-    fn octets(&self, input: &SigningInput) -> Vec<u8> {
-        let algorithm = input.algorithm();
-        let digest = || {
-            let hash = match algorithm.pre_hash().unwrap() {
-                Hash::Sha256 => &digest::SHA256,
-                Hash::Sha384 => &digest::SHA384,
-                Hash::Sha512 => &digest::SHA512,
-            };
-            Digest::import_less_safe(input.payload(), hash).unwrap()
-        };
-        match self {
-            Self::Rsa(pair) => {
-                let padding: &'static dyn lc::RsaEncoding = match algorithm {
-                    SignatureAlgorithm::RsaPkcs1Sha256 => &lc::RSA_PKCS1_SHA256,
-                    SignatureAlgorithm::RsaPkcs1Sha384 => &lc::RSA_PKCS1_SHA384,
-                    SignatureAlgorithm::RsaPkcs1Sha512 => &lc::RSA_PKCS1_SHA512,
-                    SignatureAlgorithm::RsaPssSha256 => &lc::RSA_PSS_SHA256,
-                    SignatureAlgorithm::RsaPssSha384 => &lc::RSA_PSS_SHA384,
-                    SignatureAlgorithm::RsaPssSha512 => &lc::RSA_PSS_SHA512,
-                    SignatureAlgorithm::EcdsaP256Sha256
-                    | SignatureAlgorithm::EcdsaP384Sha384
-                    | SignatureAlgorithm::EcdsaP521Sha512
-                    | SignatureAlgorithm::Ed25519 => panic!("an RSA key was asked for {algorithm}"),
-                };
-                let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign_digest(padding, &digest(), &mut signature)
-                    .unwrap();
-                signature
-            }
-            Self::Ecdsa(pair) => pair.sign_digest(&digest()).unwrap().as_ref().to_vec(),
-            Self::Ed25519(pair) => pair.sign(input.payload()).as_ref().to_vec(),
-        }
-    }
-}
-
-impl Signer for SoftwareKey {
-    fn sign<'a>(&'a self, input: SigningInput) -> Signing<'a> {
-        let signature = Signature::from_octets(self.octets(&input));
-        Box::pin(std::future::ready(Ok(signature)))
-    }
-}
-
 /// The certificates of `openssl` begin at its own clock; a minute later they are valid for certain.
 fn soon(issuer: &Issuer) -> Timestamp {
     issuer.chain().issuing().not_before() + jiff::SignedDuration::from_mins(1)
 }
 
 fn issue(csr: &VerifiedCsr, issuer: &Arc<Issuer>, signer: &dyn Signer) -> String {
+    issue_as(csr, issuer, signer, false)
+}
+
+fn issue_as(csr: &VerifiedCsr, issuer: &Arc<Issuer>, signer: &dyn Signer, is_ca: bool) -> String {
     let usages: Vec<String> = [
         "digital signature",
         "key encipherment",
@@ -302,7 +86,7 @@ fn issue(csr: &VerifiedCsr, issuer: &Arc<Issuer>, signer: &dyn Signer) -> String
             name: "web",
         },
         usages: &usages,
-        is_ca: false,
+        is_ca,
         duration: None,
     };
     let params = issuer.profile().admit(csr, &wanted).unwrap();
@@ -372,5 +156,74 @@ fn requests_that_openssl_signs_in_other_ways_prove_possession() {
     for (key, options) in SCHEMES {
         let csr = openssl.request(key, "/CN=leaf", Some("DNS:a.example"), options);
         assert_eq!(csr.subject().to_string(), "CN=leaf");
+    }
+}
+
+#[test]
+fn openssl_accepts_what_a_profile_adds() {
+    let openssl = Openssl::new();
+    openssl.key("ca", KEYS[2].1);
+    openssl.key("leaf", KEYS[2].1);
+    openssl.authorities("ca", "ca");
+    let signer = SoftwareKey::read(&openssl.path("ca.key"));
+    let csr = openssl.request("leaf", "/CN=leaf", Some("DNS:a.example"), &[]);
+    let published = json!({"extensions": {
+        "policies": [{"oid": "1.3.6.1.4.1.99999.1", "cps": "http://ca.example/cps"}],
+        "aia": {"caIssuers": ["http://ca.example/a.cer"], "ocsp": ["http://ocsp.example/"]},
+        "crlDistributionPoints": ["http://ca.example/a.crl"],
+    }});
+    let never_revoked = json!({"extensions": {"noRevAvail": true, "ski": "Omit"}});
+    let fixed =
+        json!({"subject": {"mode": "Fixed", "fixed": {"O": ["Shop"], "OU": ["{{namespace}}"]}}});
+    let omitted = json!({"subject": {"mode": "Omit"}});
+    for profile in [published, never_revoked, fixed, omitted] {
+        let issuer = openssl.issuer_with(&openssl.read("issuing.pem"), profile);
+        openssl.verify(&issue(&csr, &issuer, &signer));
+    }
+}
+
+#[test]
+fn openssl_accepts_a_constrained_authority_and_what_it_may_name() {
+    let openssl = Openssl::new();
+    for key in ["ca", "sub", "leaf"] {
+        openssl.key(key, KEYS[2].1);
+    }
+    openssl.authorities("ca", "ca");
+    let signer = SoftwareKey::read(&openssl.path("ca.key"));
+    let root = openssl.issuer_with(
+        &openssl.read("root.pem"),
+        json!({"ca": {"allow": true, "nameConstraints": {
+            "permitted": {"dns": ["a.example"], "ip": ["10.0.0.0/8"]},
+            "excluded": {"uri": [".evil.example"]},
+        }}}),
+    );
+    let csr = openssl.request("sub", "/CN=Subordinate", None, &[]);
+    let subordinate = issue_as(&csr, &root, &signer, true);
+    openssl.verify(&subordinate);
+
+    let issuer = openssl.issuer_with(subordinate.as_bytes(), json!({}));
+    let signer = SoftwareKey::read(&openssl.path("sub.key"));
+    let names = "DNS:*.a.example,IP:10.0.0.1,URI:https://good.example/";
+    let csr = openssl.request("leaf", "/CN=leaf", Some(names), &[]);
+    openssl.verify(&issue(&csr, &issuer, &signer));
+    for names in [
+        "DNS:b.example",
+        "IP:11.0.0.1",
+        "URI:https://x.evil.example/",
+    ] {
+        let csr = openssl.request("leaf", "/CN=leaf", Some(names), &[]);
+        let wanted = Wanted {
+            variables: Variables {
+                namespace: "shop",
+                name: "web",
+            },
+            usages: &[],
+            is_ca: false,
+            duration: None,
+        };
+        let params = issuer.profile().admit(&csr, &wanted).unwrap();
+        let serial = Serial::from_random([0x11; 16]);
+        let error = PreparedCertificate::prepare(&params, &issuer, soon(&issuer), serial);
+        assert!(error.is_err(), "{names}");
     }
 }

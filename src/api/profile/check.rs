@@ -5,12 +5,13 @@ use std::{fmt::Display, str::FromStr};
 use jiff::SignedDuration;
 
 use super::{
-    AllowedSpec, BeyondCa, Curve, DeniedSpec, DnsSyntax, KeysSpec, OnIncompatible, ProfileSpec,
-    RsaSpec, SansSpec, Spiffe, UsagesSpec, ValiditySpec,
+    AllowedSpec, BeyondCa, Curve, DeniedSpec, DnsSyntax, KeysSpec, MlDsa, OnIncompatible,
+    ProfileSpec, RsaSpec, SansSpec, Spiffe, UsagesSpec, ValiditySpec,
 };
 use crate::{
     duration::GoDuration,
     issuance::{
+        key,
         profile::{self, ProfileError, Rules},
         san,
         usage::Usage,
@@ -104,6 +105,7 @@ impl TryFrom<KeysSpec> for profile::KeyRules {
             rsa: RsaSpec { min_bits, max_bits },
             ecdsa,
             ed25519,
+            mldsa,
             blocked_spki_sha256,
         } = spec;
         let hash = |field: &str, text: &str| {
@@ -119,6 +121,14 @@ impl TryFrom<KeysSpec> for profile::KeyRules {
             p384: ecdsa.contains(&Curve::P384),
             p521: ecdsa.contains(&Curve::P521),
             ed25519,
+            ml_dsa: mldsa
+                .into_iter()
+                .map(|set| match set {
+                    MlDsa::MlDsa44 => key::MlDsa::MlDsa44,
+                    MlDsa::MlDsa65 => key::MlDsa::MlDsa65,
+                    MlDsa::MlDsa87 => key::MlDsa::MlDsa87,
+                })
+                .collect(),
             blocked: each("keys.blockedSpkiSha256", &blocked_spki_sha256, hash)?,
         })
     }

@@ -10,7 +10,7 @@ use der::{
 };
 use spki::AlgorithmIdentifierRef;
 
-use super::{KeyAlgorithm, KeyError, RSA_MAX_BITS, RSA_MIN_BITS, factors};
+use super::{KeyAlgorithm, KeyError, MlDsa, RSA_MAX_BITS, RSA_MIN_BITS, factors};
 use crate::issuance::raw::whole;
 
 /// Fermat's F4, the one exponent in use; smaller ones make padding errors exploitable.
@@ -80,6 +80,21 @@ pub(super) fn elliptic(
         return Err(KeyError::PointForm);
     }
     Ok(algorithm)
+}
+
+/// RFC 9881, section 4: parameters MUST be absent, the key is as FIPS 204 encodes it.
+pub(super) fn ml_dsa(
+    set: MlDsa,
+    identifier: AlgorithmIdentifierRef<'_>,
+    octets: &[u8],
+) -> Result<KeyAlgorithm, KeyError> {
+    if identifier.parameters.is_some() {
+        return Err(KeyError::Parameters(identifier.oid));
+    }
+    if octets.len() != set.key_length() {
+        return Err(KeyError::Invalid(KeyAlgorithm::MlDsa(set)));
+    }
+    Ok(KeyAlgorithm::MlDsa(set))
 }
 
 /// RFC 8410, section 3: parameters MUST be absent.

@@ -100,6 +100,25 @@ fn each_unfit_key_is_refused_under_its_slug() {
             InvalidKey,
         ),
         (
+            "ML-DSA-65 with NULL",
+            spki(MlDsa::MlDsa65.oid(), Some(vec![5, 0]), &[9; 1952]),
+            InvalidKey,
+        ),
+        (
+            "ML-DSA-65 with a key of ML-DSA-44",
+            spki(MlDsa::MlDsa65.oid(), None, &[9; 1312]),
+            InvalidKey,
+        ),
+        (
+            "HashML-DSA-65",
+            spki(
+                const_oid::db::fips204::ID_HASH_ML_DSA_65_WITH_SHA_512,
+                None,
+                &[9; 1952],
+            ),
+            UnsupportedKey,
+        ),
+        (
             "X25519",
             spki(const_oid::db::rfc8410::ID_X_25519, None, &[9; 32]),
             UnsupportedKey,

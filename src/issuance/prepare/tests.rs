@@ -5,7 +5,7 @@ use futures::executor::block_on;
 use proptest::prelude::*;
 
 use super::*;
-use crate::issuance::{Profile, VerifiedCsr, Wanted, testing::*};
+use crate::issuance::{Limits, MlDsa, Profile, Rules, VerifiedCsr, Wanted, testing::*};
 
 mod golden;
 mod shapes;
@@ -18,7 +18,10 @@ fn now() -> Timestamp {
 const SERIAL: [u8; 16] = [0x5a; 16];
 
 fn issuer(authority: &Authority) -> Arc<Issuer> {
-    Arc::new(Issuer::new(authority.chain(), Profile::default(), None).unwrap())
+    let mut rules = Rules::default();
+    rules.keys.ml_dsa = MlDsa::ALL.to_vec();
+    let profile = Profile::new(rules, Limits::default()).unwrap();
+    Arc::new(Issuer::new(authority.chain(), profile, None).unwrap())
 }
 
 fn prepare(
@@ -147,11 +150,11 @@ fn a_clamped_window_ends_with_the_issuing_certificate_but_never_below_the_floor(
         let root = Authority::builder("root")
             .validity(at(0), at(second))
             .root();
-        let mut rules = crate::issuance::Rules::default();
+        let mut rules = Rules::default();
         rules.validity.beyond_ca = BeyondCa::Clamp {
             min_remaining: hour,
         };
-        let profile = Profile::new(rules, crate::issuance::Limits::default()).unwrap();
+        let profile = Profile::new(rules, Limits::default()).unwrap();
         let issuer = Arc::new(Issuer::new(root.chain(), profile, None).unwrap());
         let params = issuer.profile().admit(&csr, &DEFAULT).unwrap();
         PreparedCertificate::prepare(&params, &issuer, now(), Serial::from_random(SERIAL))

@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 
 use super::{authority::CaRules, extensions::ExtensionRules, subject::SubjectRules};
 use crate::issuance::{
+    key::MlDsa,
     pattern::{DnsPattern, EmailPattern, IpNetwork, UriPattern},
     san::DnsSyntax,
     usage::Usage,
@@ -114,6 +115,8 @@ pub struct KeyRules {
     pub p521: bool,
     /// Ed25519.
     pub ed25519: bool,
+    /// The parameter sets of ML-DSA; few programs can use such certificates yet.
+    pub ml_dsa: Vec<MlDsa>,
     /// SHA-256 hashes of the SubjectPublicKeyInfo of keys that are never certified.
     pub blocked: Vec<[u8; 32]>,
 }
@@ -127,6 +130,7 @@ impl Default for KeyRules {
             p384: true,
             p521: true,
             ed25519: true,
+            ml_dsa: Vec::new(),
             blocked: Vec::new(),
         }
     }

@@ -7,7 +7,7 @@ use const_oid::db::rfc5280::{
 use der::Tag;
 
 use super::*;
-use crate::issuance::{testing::*, usage::Usage};
+use crate::issuance::{key::MlDsa, testing::*, usage::Usage};
 
 mod rules;
 
@@ -35,7 +35,9 @@ fn usages_are_those_asked_less_what_the_key_cannot_do() {
         let csr = csr(&Request::new("leaf", key), key);
         let usages = words(&TLS);
         for wanted in [DEFAULT, wanting(&usages)] {
-            let profile = Profile::default();
+            let mut rules = Rules::default();
+            rules.keys.ml_dsa = MlDsa::ALL.to_vec();
+            let profile = Profile::new(rules, Limits::default()).unwrap();
             let admitted = profile.admit(&csr, &wanted).unwrap();
             let encipherment = admitted.key_usage().contains(KeyUsages::KeyEncipherment);
             assert_eq!(

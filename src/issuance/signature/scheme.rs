@@ -18,6 +18,8 @@ use der::{
 };
 use spki::AlgorithmIdentifierRef;
 
+use crate::issuance::key::MlDsa;
+
 /// The hash functions we sign with and verify; SHA-1 and shorter are not among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hash {
@@ -71,6 +73,8 @@ pub enum SignatureScheme {
     Ecdsa(Hash),
     /// Ed25519 over the message itself.
     Ed25519,
+    /// ML-DSA over the message itself with an empty context; RFC 9881, section 3 forbids HashML-DSA.
+    MlDsa(MlDsa),
 }
 
 /// Why an AlgorithmIdentifier names no scheme of ours.
@@ -86,7 +90,7 @@ pub enum SchemeError {
     Weak(ObjectIdentifier),
     /// Unknown, or with parameters that its standard forbids.
     #[error(
-        "signature algorithm {0} or its parameters are not supported; use RSA (PKCS#1 or PSS with salt as long as the hash), ECDSA with SHA-256, SHA-384 or SHA-512, or Ed25519"
+        "signature algorithm {0} or its parameters are not supported; use RSA (PKCS#1 or PSS with salt as long as the hash), ECDSA with SHA-256, SHA-384 or SHA-512, Ed25519, or ML-DSA"
     )]
     Unsupported(ObjectIdentifier),
 }
@@ -119,7 +123,11 @@ impl SignatureScheme {
             ID_ED_25519 => (Self::Ed25519, identifier.parameters.is_none()),
             ID_RSASSA_PSS => return pss_hash(identifier).map(Self::RsaPss),
             weak if WEAK.contains(&weak) => return Err(SchemeError::Weak(weak)),
-            other => return Err(SchemeError::Unsupported(other)),
+            // RFC 9881, section 3: parameters MUST be absent.
+            other => match MlDsa::ALL.into_iter().find(|set| set.oid() == other) {
+                Some(set) => (Self::MlDsa(set), identifier.parameters.is_none()),
+                None => return Err(SchemeError::Unsupported(other)),
+            },
         };
         if fits {
             Ok(scheme)
@@ -148,6 +156,7 @@ impl SignatureScheme {
             Self::Ecdsa(Hash::Sha384) => (ECDSA_WITH_SHA_384, None),
             Self::Ecdsa(Hash::Sha512) => (ECDSA_WITH_SHA_512, None),
             Self::Ed25519 => (ID_ED_25519, None),
+            Self::MlDsa(set) => (set.oid(), None),
         };
         AlgorithmIdentifierRef { oid, parameters }.to_der()
     }

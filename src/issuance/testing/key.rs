@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use aws_lc_rs::{
     digest::{self, Digest},
     rsa::{KeyPair as RsaKeyPair, KeySize},
-    signature::{self as lc, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},
+    signature::{self as lc, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, PqdsaKeyPair},
 };
 use const_oid::{
     ObjectIdentifier,
@@ -17,7 +17,7 @@ use const_oid::{
 
 use super::{oid_der, sequence, spki, tlv};
 use crate::issuance::{
-    KeyAlgorithm, SignError, Signature, Signer, SigningInput,
+    KeyAlgorithm, MlDsa, SignError, Signature, Signer, SigningInput,
     signature::{Hash, SignatureScheme, Signing},
 };
 
@@ -33,6 +33,7 @@ enum Private {
     Rsa(RsaKeyPair),
     Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
+    MlDsa(PqdsaKeyPair),
 }
 
 impl TestKey {
@@ -52,11 +53,37 @@ impl TestKey {
     }
 
     /// One key of each kind, the same for the whole run.
-    pub(in crate::issuance) fn each_kind() -> [&'static Self; 5] {
-        static KEYS: OnceLock<[TestKey; 4]> = OnceLock::new();
-        let [p256, p384, p521, ed25519] =
-            KEYS.get_or_init(|| [Self::p256(), Self::p384(), Self::p521(), Self::ed25519()]);
-        [Self::rsa(), p256, p384, p521, ed25519]
+    pub(in crate::issuance) fn each_kind() -> [&'static Self; 8] {
+        static KEYS: OnceLock<[TestKey; 7]> = OnceLock::new();
+        let [p256, p384, p521, ed25519, ml44, ml65, ml87] = KEYS.get_or_init(|| {
+            let [ml44, ml65, ml87] = MlDsa::ALL.map(Self::ml_dsa);
+            [
+                Self::p256(),
+                Self::p384(),
+                Self::p521(),
+                Self::ed25519(),
+                ml44,
+                ml65,
+                ml87,
+            ]
+        });
+        [Self::rsa(), p256, p384, p521, ed25519, ml44, ml65, ml87]
+    }
+
+    fn ml_dsa(set: MlDsa) -> Self {
+        let pair = PqdsaKeyPair::generate(match set {
+            MlDsa::MlDsa44 => &lc::ML_DSA_44_SIGNING,
+            MlDsa::MlDsa65 => &lc::ML_DSA_65_SIGNING,
+            MlDsa::MlDsa87 => &lc::ML_DSA_87_SIGNING,
+        })
+        .unwrap();
+        let octets = pair.public_key().as_ref().to_vec();
+        Self {
+            private: Private::MlDsa(pair),
+            algorithm: KeyAlgorithm::MlDsa(set),
+            spki: spki(set.oid(), None, &octets),
+            octets,
+        }
     }
 
     pub(in crate::issuance) fn p256() -> Self {
@@ -149,12 +176,15 @@ impl TestKey {
             KeyAlgorithm::EcdsaP384 => SignatureScheme::Ecdsa(Hash::Sha384),
             KeyAlgorithm::EcdsaP521 => SignatureScheme::Ecdsa(Hash::Sha512),
             KeyAlgorithm::Ed25519 => SignatureScheme::Ed25519,
+            KeyAlgorithm::MlDsa(set) => SignatureScheme::MlDsa(set),
         }
     }
 
     pub(in crate::issuance) fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Vec<u8> {
         match scheme {
-            SignatureScheme::Ed25519 => self.sign_payload(scheme, message),
+            SignatureScheme::Ed25519 | SignatureScheme::MlDsa(_) => {
+                self.sign_payload(scheme, message)
+            }
             SignatureScheme::RsaPkcs1(hash)
             | SignatureScheme::RsaPss(hash)
             | SignatureScheme::Ecdsa(hash) => self.sign_payload(
@@ -195,7 +225,15 @@ impl TestKey {
             (Private::Ed25519(pair), SignatureScheme::Ed25519) => {
                 pair.sign(payload).as_ref().to_vec()
             }
-            (Private::Rsa(_) | Private::Ecdsa(_) | Private::Ed25519(_), scheme) => {
+            (Private::MlDsa(pair), SignatureScheme::MlDsa(_)) => {
+                let mut signature = vec![0; pair.algorithm().signature_len()];
+                pair.sign(payload, &mut signature).unwrap();
+                signature
+            }
+            (
+                Private::Rsa(_) | Private::Ecdsa(_) | Private::Ed25519(_) | Private::MlDsa(_),
+                scheme,
+            ) => {
                 panic!("a {} key cannot sign with {scheme:?}", self.algorithm)
             }
         }

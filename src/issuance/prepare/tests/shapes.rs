@@ -5,7 +5,6 @@ use der::Tag;
 
 use super::*;
 use crate::issuance::{
-    Limits, Rules,
     pattern::Template,
     profile::{Constraint, Policy, SubjectMode},
 };

@@ -124,7 +124,9 @@ fn keys_are_those_of_the_profile() {
         <[u8; 32]>::try_from(hash.as_ref()).unwrap()
     };
     let blocked = hash(of(1));
-    let table: [(&TestKey, Change<KeyRules>, _); 6] = [
+    let table: [(&TestKey, Change<KeyRules>, _); 7] = [
+        // ML-DSA is nobody's default.
+        (of(5), |_| {}, UnsupportedKey),
         (of(0), |keys| keys.rsa_min_bits = 3072, WeakKey),
         (
             of(0),

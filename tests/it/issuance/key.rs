@@ -1,0 +1,85 @@
+//! A CA key in memory, read from what `openssl` wrote.
+
+use std::{fs, path::Path};
+
+use aws_lc_rs::{
+    digest::{self, Digest},
+    rsa,
+    signature::{self as lc, EcdsaKeyPair, Ed25519KeyPair},
+};
+use pkcs11_issuer::issuance::{
+    Signature, SignatureAlgorithm, Signer, SigningInput,
+    signature::{Hash, Signing},
+};
+
+/// A CA key in memory.
+pub(super) enum SoftwareKey {
+    Rsa(rsa::KeyPair),
+    Ecdsa(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+}
+
+impl SoftwareKey {
+    pub(super) fn read(path: &Path) -> Self {
+        let der = fs::read(path).unwrap();
+        let curves = [
+            &lc::ECDSA_P256_SHA256_ASN1_SIGNING,
+            &lc::ECDSA_P384_SHA384_ASN1_SIGNING,
+            &lc::ECDSA_P521_SHA512_ASN1_SIGNING,
+        ];
+        if let Ok(pair) = rsa::KeyPair::from_pkcs8(&der) {
+            return Self::Rsa(pair);
+        }
+        if let Some(pair) = curves
+            .into_iter()
+            .find_map(|curve| EcdsaKeyPair::from_pkcs8(curve, &der).ok())
+        {
+            return Self::Ecdsa(pair);
+        }
+        Self::Ed25519(Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).unwrap())
+    }
+
+    fn octets(&self, input: &SigningInput) -> Vec<u8> {
+        let algorithm = input.algorithm();
+        let digest = || {
+            let hash = match algorithm.pre_hash().unwrap() {
+                Hash::Sha256 => &digest::SHA256,
+                Hash::Sha384 => &digest::SHA384,
+                Hash::Sha512 => &digest::SHA512,
+            };
+            Digest::import_less_safe(input.payload(), hash).unwrap()
+        };
+        match self {
+            Self::Rsa(pair) => {
+                let padding: &'static dyn lc::RsaEncoding = match algorithm {
+                    SignatureAlgorithm::RsaPkcs1Sha256 => &lc::RSA_PKCS1_SHA256,
+                    SignatureAlgorithm::RsaPkcs1Sha384 => &lc::RSA_PKCS1_SHA384,
+                    SignatureAlgorithm::RsaPkcs1Sha512 => &lc::RSA_PKCS1_SHA512,
+                    SignatureAlgorithm::RsaPssSha256 => &lc::RSA_PSS_SHA256,
+                    SignatureAlgorithm::RsaPssSha384 => &lc::RSA_PSS_SHA384,
+                    SignatureAlgorithm::RsaPssSha512 => &lc::RSA_PSS_SHA512,
+                    SignatureAlgorithm::EcdsaP256Sha256
+                    | SignatureAlgorithm::EcdsaP384Sha384
+                    | SignatureAlgorithm::EcdsaP521Sha512
+                    | SignatureAlgorithm::Ed25519
+                    | SignatureAlgorithm::MlDsa44
+                    | SignatureAlgorithm::MlDsa65
+                    | SignatureAlgorithm::MlDsa87 => panic!("an RSA key was asked for {algorithm}"),
+                };
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign_digest(padding, &digest(), &mut signature)
+                    .unwrap();
+                signature
+            }
+            Self::Ecdsa(pair) => pair.sign_digest(&digest()).unwrap().as_ref().to_vec(),
+            Self::Ed25519(pair) => pair.sign(input.payload()).as_ref().to_vec(),
+        }
+    }
+}
+
+impl Signer for SoftwareKey {
+    fn sign<'a>(&'a self, input: SigningInput) -> Signing<'a> {
+        let signature = Signature::from_octets(self.octets(&input));
+        Box::pin(std::future::ready(Ok(signature)))
+    }
+}
