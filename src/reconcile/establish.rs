@@ -169,6 +169,7 @@ pub async fn establish(
         issuer: Arc::new(issuer),
         key,
         ca: spec.ca,
+        serial: spec.profile.serial.source,
     };
     Ok(Established {
         ready: Arc::new(ready),
