@@ -11,6 +11,7 @@ mod chaos;
 mod containers;
 mod faults;
 mod fixture;
+mod hostile;
 mod injected;
 mod injected_start;
 mod keys;

@@ -68,7 +68,7 @@ impl Write for Log {
 }
 
 #[tokio::test]
-async fn the_pin_is_in_no_log_line_of_ours_at_any_level() {
+async fn every_transition_is_one_log_line_and_no_line_has_the_pin() {
     let log = Log::default();
     let lines = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -89,8 +89,15 @@ async fn the_pin_is_in_no_log_line_of_ours_at_any_level() {
     hsm.retry_login();
     until(&hsm, |state| matches!(state, TokenState::Ready { .. })).await;
     hsm.shutdown().await;
+    let transitions: u64 = hsm.tally().entered.values().sum();
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("CKR_PIN_INCORRECT"), "{log}");
+    let lines = log.lines().filter(|line| line.contains(" from="));
+    assert_eq!(
+        lines.count(),
+        usize::try_from(transitions).unwrap(),
+        "{log}"
+    );
     assert!(log.contains("to=\"ready\""), "{log}");
     assert!(!log.contains("a PIN that is wrong"), "{log}");
     assert!(!log.contains(token.user_pin()), "{log}");
