@@ -2,6 +2,8 @@
 
 use super::*;
 
+type Names = &'static [(u8, &'static [u8])];
+
 pub(super) fn names(corpus: &mut Corpus) {
     let long_label = "a".repeat(64);
     let long_name = ["abc"; 64].join(".");
@@ -140,7 +142,7 @@ pub(super) fn names(corpus: &mut Corpus) {
         plain().names(&vec![(DNS, &b"a.b"[..]); 101]).pem(key()),
         "too-many-sans",
     );
-    let sans: [(&str, &[(u8, &[u8])]); 9] = [
+    let sans: [(&str, Names); 9] = [
         ("capitals", &[(DNS, b"A.EXAMPLE")]),
         ("the same name twice", &[(DNS, b"a.b"), (DNS, b"a.b")]),
         ("a wildcard", &[(DNS, b"*.a.example")]),
