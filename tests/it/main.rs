@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod controller;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod generated;
 #[cfg(test)]
 mod house_rules;

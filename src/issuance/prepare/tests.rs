@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::issuance::{Limits, MlDsa, Profile, Rules, VerifiedCsr, Wanted, testing::*};
 
+mod corpus;
 mod golden;
 mod shapes;
 

@@ -1,0 +1,145 @@
+//! The pure path in microseconds, the token's time left out: from a CSR's text to the bytes to be signed, and from the
+//! signature to the sealed certificate.
+//!
+//! Medians of `BENCH_ROUNDS` rounds (default 2000). Prints a table and writes `target/bench/issuance.json`.
+
+use std::{env, fs, path::Path, sync::Arc, time::Instant};
+
+use aws_lc_rs::{
+    digest::{self, Digest},
+    signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair},
+};
+use futures::executor::block_on;
+use jiff::{SignedDuration, Timestamp};
+use pkcs11_issuer::issuance::{
+    Issuer, IssuerChain, PreparedCertificate, Profile, Serial, Signature, Signer, SigningInput,
+    VerifiedCsr, Wanted, pattern::Variables, signature::Signing,
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose, SignatureAlgorithm,
+};
+use serde_json::{Value, json};
+
+type Failed = Box<dyn std::error::Error>;
+
+const KEYS: [(&str, &SignatureAlgorithm); 5] = [
+    ("RSA-2048", &rcgen::PKCS_RSA_SHA256),
+    ("P-256", &rcgen::PKCS_ECDSA_P256_SHA256),
+    ("P-384", &rcgen::PKCS_ECDSA_P384_SHA384),
+    ("P-521", &rcgen::PKCS_ECDSA_P521_SHA512),
+    ("Ed25519", &rcgen::PKCS_ED25519),
+];
+
+/// Gives the signature that a P-256 key made before the clock started.
+struct Ready(Vec<u8>);
+
+impl Signer for Ready {
+    fn sign<'a>(&'a self, _: SigningInput) -> Signing<'a> {
+        let signature = Signature::from_octets(self.0.clone());
+        Box::pin(std::future::ready(Ok(signature)))
+    }
+}
+
+/// Signs with a P-256 key in memory and keeps what it gave.
+struct Once<'k>(&'k EcdsaKeyPair, std::sync::Mutex<Vec<u8>>);
+
+impl Signer for Once<'_> {
+    fn sign<'a>(&'a self, input: SigningInput) -> Signing<'a> {
+        let signed = Digest::import_less_safe(input.payload(), &digest::SHA256)
+            .and_then(|digest| self.0.sign_digest(&digest));
+        let octets = signed.map(|signature| signature.as_ref().to_vec());
+        let octets = octets.unwrap_or_default();
+        if let Ok(mut kept) = self.1.lock() {
+            kept.clone_from(&octets);
+        }
+        Box::pin(std::future::ready(Ok(Signature::from_octets(octets))))
+    }
+}
+
+fn main() -> Result<(), Failed> {
+    let rounds = env::var("BENCH_ROUNDS").map_or(Ok(2000), |rounds| rounds.parse())?;
+    let ca_key = KeyPair::generate()?;
+    let issuer = issuer(&ca_key)?;
+    let ca_key =
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &ca_key.serialize_der())?;
+    let mut rows = Vec::new();
+    println!(
+        "{:<10} {:>12} {:>12} {:>12}",
+        "key", "CSR to TBS", "seal", "whole, µs"
+    );
+    for (name, algorithm) in KEYS {
+        let [prepare, seal] = measure(&request(algorithm)?, &issuer, &ca_key, rounds)?;
+        let whole = prepare + seal;
+        println!("{name:<10} {prepare:>12.1} {seal:>12.1} {whole:>12.1}");
+        rows.push(json!({"key": name, "prepare": prepare, "seal": seal, "whole": whole}));
+    }
+    write(&json!({"unit": "µs", "rounds": rounds, "rows": rows}))
+}
+
+fn write(report: &Value) -> Result<(), Failed> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("issuance.json"), format!("{report:#}\n"))?;
+    Ok(())
+}
+
+fn issuer(key: &KeyPair) -> Result<Arc<Issuer>, Failed> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "bench");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let certificate = params.self_signed(key)?;
+    let chain = IssuerChain::parse(certificate.pem().as_bytes(), None)?;
+    Ok(Arc::new(Issuer::new(chain, Profile::default(), None)?))
+}
+
+fn request(algorithm: &'static SignatureAlgorithm) -> Result<String, Failed> {
+    let key = KeyPair::generate_for(algorithm)?;
+    let names = ["web.shop.svc", "web.shop.svc.cluster.local"].map(str::to_owned);
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name.push(DnType::CommonName, "web");
+    Ok(params.serialize_request(&key)?.pem()?)
+}
+
+/// Medians: CSR to TBS, and seal.
+fn measure(
+    csr: &str,
+    issuer: &Arc<Issuer>,
+    key: &EcdsaKeyPair,
+    rounds: usize,
+) -> Result<[f64; 2], Failed> {
+    let now = Timestamp::from_second(1_800_000_000)? + SignedDuration::from_secs(1);
+    let usages = ["digital signature", "server auth", "client auth"].map(str::to_owned);
+    let wanted = Wanted {
+        variables: Variables {
+            namespace: "shop",
+            name: "web",
+        },
+        usages: &usages,
+        is_ca: false,
+        duration: None,
+    };
+    let prepare = || -> Result<PreparedCertificate, Failed> {
+        let csr = VerifiedCsr::parse(csr.as_bytes())?;
+        let params = issuer.profile().admit(&csr, &wanted)?;
+        let serial = Serial::from_random([7; 16]);
+        Ok(PreparedCertificate::prepare(&params, issuer, now, serial)?)
+    };
+    let once = Once(key, std::sync::Mutex::default());
+    block_on(prepare()?.issue(&once))?;
+    let ready = Ready(once.1.into_inner()?);
+    let (mut prepared, mut sealed) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let started = Instant::now();
+        let certificate = prepare()?;
+        prepared.push(started.elapsed());
+        let started = Instant::now();
+        block_on(certificate.issue(&ready))?;
+        sealed.push(started.elapsed());
+    }
+    Ok([prepared, sealed].map(|mut times| {
+        times.sort_unstable();
+        let median = times.get(times.len() / 2).copied().unwrap_or_default();
+        median.as_secs_f64() * 1e6
+    }))
+}
