@@ -41,6 +41,7 @@ test: tools ## run every test
 	cargo build --workspace --locked
 	$(release)
 	@tests/setup/docker "$$CARGO_TARGET_DIR/release/pkcs11-hsm-worker"
+	TEST_TOKEN=kryoptic cargo test --locked --package pkcs11-hsm-worker --test it
 	cargo test --workspace --locked --no-fail-fast -- --include-ignored
 
 .PHONY: ci
