@@ -38,10 +38,10 @@ demo: tools ## from nothing to a verified certificate; KEEP=1 leaves it running
 .PHONY: test
 test: tools ## run every test
 	@tests/kryoptic/build
-	cargo build --workspace --locked
+	cargo build --workspace --all-targets --locked
 	$(release)
 	@tests/setup/docker "$$CARGO_TARGET_DIR/release/pkcs11-hsm-worker"
-	TEST_TOKEN=kryoptic cargo test --locked --package pkcs11-hsm-worker --test it
+	TEST_TOKEN=kryoptic cargo test --workspace --locked --test it -- injected keys:: protocol:: sidecar:: signing::
 	cargo test --workspace --locked --no-fail-fast -- --include-ignored
 
 .PHONY: ci
