@@ -1,4 +1,4 @@
-//! Who signs: the tokens of the operator's configuration, and a key on one of them as an [`issuance::Signer`].
+//! Who signs: the tokens of the operator's configuration, and a key on one of them as an [`Signer`].
 
 mod turns;
 

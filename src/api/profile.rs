@@ -1,7 +1,7 @@
 //! `spec.profile`: what an issuer issues, as it is written.
 //!
 //! Everything has a default, and the defaults are safe. What is written is checked by the `TryFrom` of
-//! [`check`], nowhere else.
+//! the module `check`, nowhere else.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
