@@ -1,6 +1,6 @@
 //! What the controller counts; labels come from closed sets, never from an error's text or an object's name.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::atomic::Ordering, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text},
@@ -20,6 +20,8 @@ pub struct Metrics {
     events_dropped: Counter,
     bugs: Family<BugLabels, Counter>,
     token_state: Family<TokenLabels, Gauge>,
+    token_entered: Family<TokenLabels, Counter>,
+    worker_ended: Family<EndLabels, Counter>,
 }
 
 /// What became of a request in one status write.
@@ -52,17 +54,15 @@ pub enum SignOutcome {
     Unverified,
 }
 
-/// What a token is good for.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum TokenState {
-    /// Its worker starts or logs in.
-    Starting,
-    /// It signs.
-    Ready,
-    /// It waits for people: its PIN is missing, was rejected or is locked.
-    Blocked,
-    /// Its library, its worker or the token itself is gone.
-    Down,
+/// What happened to a token since the start, by names that the HSM client keeps stable.
+#[derive(Clone, Debug)]
+pub struct TokenCounts {
+    /// The state that it is in.
+    pub state: &'static str,
+    /// How often each state was entered.
+    pub entered: BTreeMap<&'static str, u64>,
+    /// How often its worker ended, by the reason.
+    pub ended: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
@@ -90,7 +90,13 @@ struct BugLabels {
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
 struct TokenLabels {
     token: String,
-    state: TokenState,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct EndLabels {
+    token: String,
+    reason: &'static str,
 }
 
 /// From a software token (under a millisecond) to the default deadline of ten seconds and beyond.
@@ -138,6 +144,18 @@ impl Metrics {
             "1 for the state that the token is in",
             token_state.clone(),
         );
+        let token_entered = Family::default();
+        registry.register(
+            "token_entered",
+            "How often a token entered a state",
+            token_entered.clone(),
+        );
+        let worker_ended = Family::default();
+        registry.register(
+            "worker_ended",
+            "How often a token's HSM worker ended, by the reason",
+            worker_ended.clone(),
+        );
         Self {
             registry,
             requests,
@@ -146,6 +164,8 @@ impl Metrics {
             events_dropped,
             bugs,
             token_state,
+            token_entered,
+            worker_ended,
         }
     }
 
@@ -182,16 +202,23 @@ impl Metrics {
         self.bugs.get_or_create(&BugLabels { bug }).inc();
     }
 
-    /// A token's state is now this one; `token` is its name in the operator's configuration.
-    pub fn token(&self, token: &str, now: TokenState) {
-        for state in TokenState::ALL {
+    /// What happened to a token; `token` is its name in the operator's configuration.
+    pub fn token(&self, token: &str, counts: &TokenCounts) {
+        for (state, times) in &counts.entered {
             let labels = TokenLabels {
                 token: token.to_owned(),
                 state,
             };
-            self.token_state
-                .get_or_create(&labels)
-                .set(i64::from(state == now));
+            let now = i64::from(*state == counts.state);
+            self.token_state.get_or_create(&labels).set(now);
+            set(&self.token_entered.get_or_create(&labels), *times);
+        }
+        for (reason, times) in &counts.ended {
+            let labels = EndLabels {
+                token: token.to_owned(),
+                reason,
+            };
+            set(&self.worker_ended.get_or_create(&labels), *times);
         }
     }
 
@@ -204,6 +231,11 @@ impl Metrics {
         text::encode(&mut buffer, &self.registry)?;
         Ok(buffer)
     }
+}
+
+/// Takes over a count that is kept elsewhere and only grows.
+fn set(counter: &Counter, count: u64) {
+    counter.inner().store(count, Ordering::Relaxed);
 }
 
 impl RequestResult {
@@ -230,19 +262,6 @@ impl SignOutcome {
     }
 }
 
-impl TokenState {
-    const ALL: [Self; 4] = [Self::Starting, Self::Ready, Self::Blocked, Self::Down];
-
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Ready => "ready",
-            Self::Blocked => "blocked",
-            Self::Down => "down",
-        }
-    }
-}
-
 impl RequestKind {
     const fn label(self) -> &'static str {
         match self {
@@ -265,12 +284,6 @@ impl EncodeLabelValue for RequestResult {
 }
 
 impl EncodeLabelValue for SignOutcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        self.label().encode(encoder)
-    }
-}
-
-impl EncodeLabelValue for TokenState {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         self.label().encode(encoder)
     }
@@ -307,20 +320,26 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_in_one_state_at_a_time() {
+    fn a_token_is_in_one_state_at_a_time_and_every_entry_is_counted() {
         let metrics = Metrics::new("0.1.0", "unknown");
-        metrics.token("issuing", TokenState::Starting);
-        metrics.token("issuing", TokenState::Ready);
+        let counts = |state| TokenCounts {
+            state,
+            entered: BTreeMap::from([("starting", 1), ("ready", 2)]),
+            ended: BTreeMap::from([("hung", 1)]),
+        };
+        metrics.token("issuing", &counts("starting"));
+        metrics.token("issuing", &counts("ready"));
         let text = metrics.encode().unwrap();
-        let states: Vec<_> = text
-            .lines()
-            .filter(|line| line.starts_with("pkcs11_issuer_token_state{"))
-            .collect();
-        assert_eq!(states.len(), 4, "{text}");
-        let set: Vec<_> = states.iter().filter(|line| line.ends_with(" 1")).collect();
-        assert_eq!(
-            set,
-            [&r#"pkcs11_issuer_token_state{token="issuing",state="ready"} 1"#]
-        );
+        for line in [
+            r#"pkcs11_issuer_token_state{token="issuing",state="starting"} 0"#,
+            r#"pkcs11_issuer_token_state{token="issuing",state="ready"} 1"#,
+            r#"pkcs11_issuer_token_entered_total{token="issuing",state="ready"} 2"#,
+            r#"pkcs11_issuer_worker_ended_total{token="issuing",reason="hung"} 1"#,
+        ] {
+            assert!(
+                text.lines().any(|present| present == line),
+                "{line} is not in\n{text}"
+            );
+        }
     }
 }

@@ -15,8 +15,8 @@ use kube::Client;
 use self::turns::{Lane, NoTurn, Turns};
 use crate::{
     config::{Config, IssuerScope, Library, Limits, PinSource, TokenConfig, TokenSelector},
-    issuance::{SignError, Signature, SignatureAlgorithm, Signer, SigningInput},
-    metrics::{Metrics, SignOutcome},
+    issuance::{Fault, SignError, Signature, SignatureAlgorithm, Signer, SigningInput},
+    metrics::{Metrics, SignOutcome, TokenCounts},
     pins::{
         TokenPin,
         source::{PinOrigin, PinSecret},
@@ -69,6 +69,7 @@ impl Tokens {
         client: &Client,
         namespace: &str,
         holder: &str,
+        metrics: &Arc<Metrics>,
     ) -> Self {
         let store = PinStore::new(client.clone(), namespace);
         let by_name = config.tokens().map(|config| {
@@ -80,6 +81,11 @@ impl Tokens {
                 u32::from(config.max_rejected_logins().get()),
             ));
             let token = Token::start(spec(config, worker), Arc::<TokenPin>::clone(&pin));
+            tokio::spawn(count(
+                config.name().to_owned(),
+                token.clone(),
+                Arc::clone(metrics),
+            ));
             (
                 config.name().to_owned(),
                 Arc::new(ConfiguredToken {
@@ -228,6 +234,16 @@ impl GrantedKey {
 }
 
 impl GrantedKey {
+    /// Random octets of the token that the key lies on.
+    ///
+    /// # Errors
+    /// As [`Token::random`]; [`HsmError::WrongAnswer`] if there are not as many as asked for.
+    pub async fn random<const N: usize>(&self) -> Result<[u8; N], HsmError> {
+        let len = u16::try_from(N).map_err(|_| HsmError::WrongAnswer)?;
+        let octets = self.token.random(len, Instant::now() + SIGN_WITHIN).await?;
+        octets.try_into().map_err(|_| HsmError::WrongAnswer)
+    }
+
     /// The key for the requests of one namespace, which take turns with those of others.
     #[must_use]
     pub fn for_requests_of<'a>(&'a self, namespace: &'a str) -> QueuedKey<'a> {
@@ -282,14 +298,44 @@ impl Signer for QueuedKey<'_> {
                 outcome(signed.as_ref().err()),
                 started.elapsed(),
             );
-            signed
-                .map(Signature::from_octets)
-                .map_err(|error| match error.fault() {
-                    hsm::Fault::Passing => SignError::passing(error),
-                    hsm::Fault::Mend => SignError::issuer(error),
-                    hsm::Fault::Bug => SignError::passing(error),
-                })
+            signed.map(Signature::from_octets).map_err(|error| {
+                if fault(&error) == Fault::Issuer {
+                    SignError::issuer(error)
+                } else {
+                    SignError::passing(error)
+                }
+            })
         })
+    }
+}
+
+/// Keeps the metrics of a token until it is stopped.
+async fn count(name: String, token: Token, metrics: Arc<Metrics>) {
+    let mut state = token.state();
+    loop {
+        let now = state.borrow_and_update().clone();
+        let tally = token.tally();
+        metrics.token(
+            &name,
+            &TokenCounts {
+                state: now.name(),
+                entered: tally.entered,
+                ended: tally.ended,
+            },
+        );
+        if now == TokenState::Stopped || state.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Who has to act when a token gives no answer. A rule of ours that broke on the way to it ends the worker, and a new
+/// one begins anew.
+#[must_use]
+pub fn fault(error: &HsmError) -> Fault {
+    match error.fault() {
+        hsm::Fault::Mend => Fault::Issuer,
+        hsm::Fault::Passing | hsm::Fault::Bug => Fault::Passing,
     }
 }
 

@@ -9,17 +9,20 @@
     reason = "the derive of CEL rules repeats each type inside a function"
 )]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+mod algorithm;
+mod status;
+
 use kube::{CustomResource, KubeSchema, Resource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-mod algorithm;
-
-pub use algorithm::SignatureAlgorithm;
-
 use super::profile::ProfileSpec;
 use crate::issuance;
+
+pub use self::{
+    algorithm::SignatureAlgorithm,
+    status::{CertificateStatus, IssuerStatus, KeyStatus, TokenStatus},
+};
 
 /// Signs the requests of its own namespace with a key on a PKCS#11 token.
 #[derive(CustomResource, Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -117,7 +120,11 @@ pub struct IssuerSpec {
 /// Selects one private key on a token. Exactly one key must match.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.label) || has(self.idHex)").message("give label, idHex or both"))]
+#[x_kube(
+    validation = Rule::new(
+        "has(self.uri) ? !has(self.label) && !has(self.idHex) : has(self.label) || has(self.idHex)"
+    ).message("give label, idHex or both, or else uri")
+)]
 pub struct KeySpec {
     /// `CKA_LABEL` of the private key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,6 +134,11 @@ pub struct KeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = "^([0-9a-fA-F]{2})+$"))]
     pub id_hex: Option<String>,
+    /// A PKCS#11 URI (RFC 7512) that names the key by `object`, `id` or both, and the token where it likes. A PIN, a
+    /// library or a slot in it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub uri: Option<String>,
 }
 
 /// One key of a Secret or ConfigMap.
@@ -214,86 +226,6 @@ impl From<CaField> for issuance::CaField {
             CaField::None => Self::None,
         }
     }
-}
-
-/// What the controller found.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct IssuerStatus {
-    /// `Ready` is True only after a signature made by the token has verified under the issuing certificate.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
-    pub conditions: Vec<Condition>,
-    /// The token as it names itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<TokenStatus>,
-    /// The private key as the token describes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<KeyStatus>,
-    /// The issuing certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<CertificateStatus>,
-    /// When a probe signature last verified, at the time of the last write of this status.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_signature: Option<Time>,
-}
-
-/// A token as `C_GetTokenInfo` describes it.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct TokenStatus {
-    /// Label given at initialisation.
-    pub label: String,
-    /// Serial number.
-    pub serial: String,
-    /// Manufacturer.
-    pub manufacturer: String,
-    /// Model.
-    pub model: String,
-    /// Firmware version, major.minor.
-    pub firmware_version: String,
-}
-
-/// A private key as its attributes describe it. What the token does not tell is left out.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct KeyStatus {
-    /// Key algorithm and size, for example `RSA-3072` or `P-256`.
-    pub algorithm: String,
-    /// `CKA_LABEL`.
-    pub label: String,
-    /// `CKA_ID` in hexadecimal.
-    pub id_hex: String,
-    /// `CKA_SENSITIVE`: the key cannot be revealed in plain text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sensitive: Option<bool>,
-    /// `CKA_EXTRACTABLE`: the key can leave the token wrapped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub extractable: Option<bool>,
-    /// `CKA_NEVER_EXTRACTABLE`: the key has never been extractable.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub never_extractable: Option<bool>,
-    /// `CKA_LOCAL`: the key was made on the token.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub local: Option<bool>,
-}
-
-/// An issuing certificate.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct CertificateStatus {
-    /// Subject in the notation of RFC 4514.
-    pub subject: String,
-    /// Serial number in hexadecimal.
-    pub serial_number: String,
-    /// SHA-256 of the DER in hexadecimal.
-    pub sha256: String,
-    /// Start of validity.
-    pub not_before: Option<Time>,
-    /// End of validity.
-    pub not_after: Option<Time>,
-    /// Subject key identifier in hexadecimal.
-    pub subject_key_id: String,
 }
 
 /// Types of conditions on our kinds.

@@ -1,7 +1,7 @@
 //! `spec.profile`: what an issuer issues, as it is written.
 //!
 //! Everything has a default, and the defaults are safe. What is written is checked by the `TryFrom` of
-//! the module `check`, nowhere else.
+//! `check`, nowhere else.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,28 @@ pub struct ProfileSpec {
     pub ca: CaSpec,
     /// What certificates say beside their names and usages.
     pub extensions: ExtensionsSpec,
+    /// Where serial numbers come from.
+    pub serial: SerialSpec,
+}
+
+/// Where serial numbers come from. They have 16 octets, 126 bits of them random.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SerialSpec {
+    /// OS takes the random number generator of the operating system; HSM takes the token's, for one more call per
+    /// certificate. Default: OS.
+    pub source: SerialSource,
+}
+
+/// A random number generator.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum SerialSource {
+    /// The operating system's.
+    #[default]
+    Os,
+    /// The token's: `C_GenerateRandom`.
+    Hsm,
 }
 
 /// How long certificates are valid. Durations are numbers with the units h, m and s: `2160h`, `1h30m`.

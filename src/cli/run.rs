@@ -91,7 +91,7 @@ async fn control(
     readiness: Readiness,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let tokens = Tokens::start(config, worker, &client, &namespace, &identity);
+    let tokens = Tokens::start(config, worker, &client, &namespace, &identity, &metrics);
     let (namespaced, namespaced_store) = watch::issuers::<PKCS11Issuer>(&client);
     let (cluster, cluster_store) = watch::issuers::<PKCS11ClusterIssuer>(&client);
     let (issuers, woken) = Issuers::new();

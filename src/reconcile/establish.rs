@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use hsm::{HsmError, KeySelector, TokenInfo, TokenState};
+use hsm::{HsmError, TokenInfo, TokenState};
 
 use super::{
     Context,
     issuers::{IssuerName, ReadyIssuer},
+    key::{KeySpecError, Wanted},
     material::{self, MaterialError},
     now,
 };
 use crate::{
     api::{
-        issuer::{CaField, IssuerSpec, KeySpec},
+        issuer::{CaField, IssuerSpec},
         profile::ProfileSpec,
     },
     config,
@@ -76,11 +77,11 @@ pub enum NotReady {
         "spec.ca is Root and no root certificate is given; add it under rootKey, to the chain, or choose another value"
     )]
     RootMissing,
-    /// Neither label nor id, or an id that is not hexadecimal.
-    #[error("spec.key needs label, idHex or both, idHex with two hexadecimal digits per octet")]
-    KeySpec,
+    /// A key that cannot be looked for.
+    #[error("spec.key cannot be used")]
+    KeySpec(#[source] KeySpecError),
     /// The token or the key on it.
-    #[error("token {token:?}{place}")]
+    #[error("token {token:?}, {place}")]
     Token {
         /// The token.
         token: String,
@@ -124,25 +125,19 @@ pub async fn establish(
     if spec.ca == CaField::Root && !chain.has_root() {
         return Err(NotReady::RootMissing);
     }
-    let selector = selector(spec.key.as_ref(), chain.issuing().spki_der())?;
+    let wanted =
+        Wanted::new(spec.key.as_ref(), chain.issuing().spki_der()).map_err(NotReady::KeySpec)?;
     let key = token
-        .find_key(name.scope(), &name.to_string(), &selector, &context.metrics)
+        .find_key(
+            name.scope(),
+            &name.to_string(),
+            wanted.selector(),
+            &context.metrics,
+        )
         .await
         .map_err(|source| NotReady::Token {
             token: spec.token.clone(),
-            place: match &spec.key {
-                Some(KeySpec {
-                    label: Some(label), ..
-                }) => format!(", key {label:?}"),
-                Some(KeySpec {
-                    id_hex: Some(id), ..
-                }) => format!(", key with id {id}"),
-                Some(KeySpec {
-                    label: None,
-                    id_hex: None,
-                })
-                | None => ", key of the issuing certificate".to_owned(),
-            },
+            place: wanted.described().to_owned(),
             source,
         })?;
     let profile = profile(spec.profile.clone(), key.limits()).map_err(NotReady::Profile)?;
@@ -167,10 +162,14 @@ pub async fn establish(
         | TokenState::Restarting { .. }
         | TokenState::Stopped => None,
     };
+    if let Some(token) = &described {
+        wanted.check_token(token).map_err(NotReady::KeySpec)?;
+    }
     let ready = ReadyIssuer {
         issuer: Arc::new(issuer),
         key,
         ca: spec.ca,
+        serial: spec.profile.serial.source,
     };
     Ok(Established {
         ready: Arc::new(ready),
@@ -222,35 +221,6 @@ fn profile(spec: ProfileSpec, granted: &config::Limits) -> Result<Profile, Profi
     Profile::new(spec.try_into()?, limits)
 }
 
-/// The certificate's public key is always part of what is looked for: a key of the right name and another public
-/// half is not the key.
-fn selector(key: Option<&KeySpec>, spki: &[u8]) -> Result<KeySelector, NotReady> {
-    let public_key = Some(spki.to_vec());
-    match key {
-        None => Ok(KeySelector {
-            label: None,
-            id: None,
-            public_key,
-        }),
-        Some(KeySpec {
-            label: None,
-            id_hex: None,
-        }) => Err(NotReady::KeySpec),
-        Some(KeySpec { label, id_hex }) => {
-            let id = id_hex
-                .as_deref()
-                .map(hex::decode)
-                .transpose()
-                .map_err(|_| NotReady::KeySpec)?;
-            Ok(KeySelector {
-                label: label.clone(),
-                id,
-                public_key,
-            })
-        }
-    }
-}
-
 impl NotReady {
     /// The reason of the `Ready` condition: stable, one word.
     #[must_use]
@@ -268,7 +238,7 @@ impl NotReady {
             Self::Algorithm(_) => "AlgorithmUnsupported",
             Self::Profile(_) => "ProfileInvalid",
             Self::RootMissing => "RootMissing",
-            Self::KeySpec => "KeyInvalid",
+            Self::KeySpec(_) => "KeyInvalid",
             Self::Token { source, .. } => token_reason(source),
             Self::Probe(ProbeError::KeyMismatch(_)) => "KeyMismatch",
             Self::Probe(ProbeError::Sign(_)) => "ProbeFailed",
@@ -319,30 +289,4 @@ fn listed(error: &HsmError) -> String {
     }
     let names: Vec<_> = keys.iter().map(ToString::to_string).collect();
     format!("{what}{}", names.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_always_looked_for_with_the_certificates_public_key() {
-        let named = KeySpec {
-            label: Some("ca".to_owned()),
-            id_hex: Some("A1b2".to_owned()),
-        };
-        let selector = selector(Some(&named), b"spki").unwrap();
-        assert_eq!(selector.id, Some(vec![0xa1, 0xb2]));
-        assert_eq!(selector.public_key.as_deref(), Some(b"spki".as_slice()));
-    }
-
-    #[test]
-    fn a_key_without_name_or_with_a_broken_id_is_refused() {
-        assert!(selector(Some(&KeySpec::default()), b"spki").is_err());
-        let broken = KeySpec {
-            label: None,
-            id_hex: Some("a".to_owned()),
-        };
-        assert!(selector(Some(&broken), b"spki").is_err());
-    }
 }

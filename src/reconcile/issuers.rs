@@ -13,6 +13,7 @@ use crate::{
     api::{
         certificate_request::CertificateRequest,
         issuer::{CaField, IssuerKind, PKCS11ClusterIssuer, PKCS11Issuer},
+        profile::SerialSource,
     },
     config::IssuerScope,
     issuance,
@@ -37,6 +38,8 @@ pub struct ReadyIssuer {
     pub key: GrantedKey,
     /// What `status.ca` carries.
     pub ca: CaField,
+    /// Where its serial numbers come from.
+    pub serial: SerialSource,
 }
 
 /// What the last look at an issuer gave.

@@ -1,11 +1,13 @@
 //! What this process has signed for a request, by UID, until the API server shows it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::issuers::ReadyIssuer;
 use crate::issuance::IssuedCertificate;
@@ -37,8 +39,18 @@ pub struct Announced {
 /// preconditions besides.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    entries: Mutex<HashMap<String, Entry>>,
+    inner: Mutex<Inner>,
 }
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: HashMap<String, Entry>,
+    /// When each certificate was published, oldest first: a request that is deleted at once is never seen finished.
+    published: VecDeque<(Instant, String)>,
+}
+
+/// Longer than any cache lags behind.
+const REMEMBER_PUBLISHED: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 enum Entry {
@@ -61,7 +73,7 @@ impl Ledger {
     /// Looks a request up.
     #[must_use]
     pub fn find(&self, uid: &str) -> Found {
-        match self.lock().get(uid) {
+        match self.lock().entries.get(uid) {
             None => Found::Nothing,
             Some(Entry::Unpublished(signed)) => Found::Unpublished(signed.clone()),
             Some(Entry::Published) => Found::Published,
@@ -71,23 +83,54 @@ impl Ledger {
     /// A certificate was signed.
     pub fn signed(&self, uid: &str, signed: Signed) {
         self.lock()
+            .entries
             .insert(uid.to_owned(), Entry::Unpublished(signed));
     }
 
     /// It was written.
     pub fn published(&self, uid: &str) {
-        self.lock().insert(uid.to_owned(), Entry::Published);
+        self.published_at(uid, Instant::now());
     }
 
     /// The cache shows the request finished, or it is gone. Returns a certificate that was never published.
     pub fn forget(&self, uid: &str) -> Option<Signed> {
-        match self.lock().remove(uid) {
+        match self.lock().entries.remove(uid) {
             Some(Entry::Unpublished(signed)) => Some(signed),
             Some(Entry::Published) | None => None,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn published_at(&self, uid: &str, now: Instant) {
+        let mut inner = self.lock();
+        inner.entries.insert(uid.to_owned(), Entry::Published);
+        inner.published.push_back((now, uid.to_owned()));
+        while let Some((at, _)) = inner.published.front()
+            && now.duration_since(*at) > REMEMBER_PUBLISHED
+        {
+            if let Some((_, old)) = inner.published.pop_front() {
+                inner.entries.remove(&old);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_published_certificate_is_remembered_until_no_cache_can_lag_so_far() {
+        let ledger = Ledger::default();
+        let then = Instant::now();
+        ledger.published_at("a", then);
+        ledger.published_at("b", then + REMEMBER_PUBLISHED);
+        assert!(matches!(ledger.find("a"), Found::Published));
+        ledger.published_at("c", then + REMEMBER_PUBLISHED + Duration::from_secs(1));
+        assert!(matches!(ledger.find("a"), Found::Nothing));
+        assert!(matches!(ledger.find("b"), Found::Published));
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(60);
+const SWEEP_AT: usize = 4096;
 
 /// Failures in a row per object, by UID.
 ///
@@ -36,6 +37,10 @@ impl Retries {
         let [random] = random;
         let now = Instant::now();
         let mut all = self.lock();
+        if all.len() >= SWEEP_AT {
+            // Objects that were deleted meanwhile never say so here.
+            all.retain(|_, failures| failures.not_before + LONGEST > now);
+        }
         let failures = all.entry(uid.to_owned()).or_insert(Failures {
             in_a_row: 0,
             not_before: now,

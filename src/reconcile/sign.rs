@@ -14,13 +14,14 @@ use super::{
     now,
 };
 use crate::{
-    api::certificate_request::CertificateRequest,
+    api::{certificate_request::CertificateRequest, profile::SerialSource},
     audit::{Certificate, Issuer, RecordError, Request, RequestKind, Requester, Subject},
     duration::GoDuration,
     issuance::{
         Fault, IssueError, PrepareError, PreparedCertificate, Refusal, RefusalReason, Serial,
         VerifiedCsr, Wanted, pattern::Variables,
     },
+    signers::fault,
     telemetry::Chain,
 };
 
@@ -41,16 +42,15 @@ pub(super) enum Outcome {
 
 /// Runs the pure pipeline and asks the token once.
 pub(super) async fn sign(due: &Due<'_>, context: &Context) -> Outcome {
-    let prepared = match prepare(due.request, due.issuer) {
+    let serial = match serial(due.issuer).await {
+        Ok(serial) => serial,
+        Err(delay) => return Outcome::Delayed(delay),
+    };
+    let prepared = match prepare(due.request, due.issuer, serial) {
         Ok(prepared) => prepared,
         Err(Stopped::Refused(refusal)) => return Outcome::Refused(refusal),
         Err(Stopped::Prepare(PrepareError::Refused(refusal))) => return Outcome::Refused(refusal),
         Err(Stopped::Prepare(error)) => return not_signed(error.fault(), &error, due, context),
-        Err(Stopped::Random) => {
-            return Outcome::Delayed(Delay::Passing(
-                "no random octets for a serial number".to_owned(),
-            ));
-        }
     };
     let subject = due.subject();
     let announced = Announced {
@@ -103,12 +103,32 @@ fn slug(error: &IssueError) -> &'static str {
 enum Stopped {
     Refused(Refusal),
     Prepare(PrepareError),
-    Random,
+}
+
+async fn serial(ready: &ReadyIssuer) -> Result<Serial, Delay> {
+    let octets = match ready.serial {
+        SerialSource::Os => {
+            let mut octets = [0; 16];
+            aws_lc_rs::rand::fill(&mut octets)
+                .map_err(|_| Delay::Passing("no random octets for a serial number".to_owned()))?;
+            octets
+        }
+        SerialSource::Hsm => ready.key.random().await.map_err(|error| {
+            let text = format!("no serial number from the token: {}", Chain(&error));
+            if fault(&error) == Fault::Issuer {
+                Delay::Issuer(text)
+            } else {
+                Delay::Passing(text)
+            }
+        })?,
+    };
+    Ok(Serial::from_random(octets))
 }
 
 fn prepare(
     request: &CertificateRequest,
     ready: &ReadyIssuer,
+    serial: Serial,
 ) -> Result<PreparedCertificate, Stopped> {
     let CertificateRequest { metadata, spec, .. } = request;
     let csr = VerifiedCsr::parse(&spec.request.0).map_err(Stopped::Refused)?;
@@ -126,9 +146,6 @@ fn prepare(
         .profile()
         .admit(&csr, &wanted)
         .map_err(Stopped::Refused)?;
-    let mut octets = [0; 16];
-    aws_lc_rs::rand::fill(&mut octets).map_err(|_| Stopped::Random)?;
-    let serial = Serial::from_random(octets);
     PreparedCertificate::prepare(&params, &ready.issuer, now(), serial).map_err(Stopped::Prepare)
 }
 

@@ -67,11 +67,13 @@ pub enum LoginAnswer {
         /// What the token said.
         code: TokenCode,
     },
-    /// The token was not asked.
+    /// The token was not asked, for its flags warn of the end.
     NotTried {
         /// Why not.
         why: String,
     },
+    /// The token failed before it was given the PIN.
+    Failed(TokenCode),
     /// The token was asked and its answer does not tell whether the PIN counted as wrong.
     Unclear(TokenCode),
 }

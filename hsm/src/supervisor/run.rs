@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     client::{Connection, Generation, GreetError, Greeting, HsmError, Lost, chain},
-    protocol::{LoginAnswer, TokenInfo},
+    protocol::{LoginAnswer, NoToken, TokenInfo},
 };
 
 /// What the worker's own watchdog gets on top of the hang limit before it is killed from outside.
@@ -203,6 +203,10 @@ impl Supervision {
                 )
             }
             Ok(LoginAnswer::NotTried { why }) => (LoginOutcome::NotTried, Ok(Tried::Not(why))),
+            Ok(LoginAnswer::Failed(code)) => {
+                let gone = WorkerEnd::NoToken(NoToken::Initialize(code));
+                (LoginOutcome::NotTried, Err(gone))
+            }
             Ok(LoginAnswer::Unclear(code)) => {
                 let why = code.to_string();
                 (LoginOutcome::Unknown, Err(WorkerEnd::LoginUnclear { why }))

@@ -14,7 +14,7 @@ pub enum TokenState {
         /// What it shows instead.
         why: String,
     },
-    /// No login until [`Token::retry_login`].
+    /// No login until [`Token::retry_login`](super::Token::retry_login).
     LoginRefused {
         /// By the gate or by the token.
         why: String,
@@ -34,7 +34,7 @@ pub enum TokenState {
         /// Why it ended.
         why: String,
     },
-    /// [`Token::shutdown`] was called, or the last handle dropped.
+    /// [`Token::shutdown`](super::Token::shutdown) was called, or the last handle dropped.
     Stopped,
 }
 

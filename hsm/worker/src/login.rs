@@ -12,11 +12,7 @@ use crate::{recovery::code, token::Token};
 /// Logs the token's user in, for all sessions of this process.
 pub(crate) fn log_in(token: &Token, session: &Session, pin: &Pin) -> LoginAnswer {
     match token.describe() {
-        Err(error) => {
-            return LoginAnswer::NotTried {
-                why: code(&error).to_string(),
-            };
-        }
+        Err(error) => return LoginAnswer::Failed(code(&error)),
         Ok(info) => {
             if let Some(why) = forbidden(info.pin) {
                 return LoginAnswer::NotTried { why: why.into() };

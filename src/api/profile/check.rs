@@ -30,6 +30,8 @@ impl TryFrom<ProfileSpec> for Rules {
             sans,
             ca,
             extensions,
+            // Whoever signs draws the serial numbers; the core is handed them.
+            serial: _,
         } = spec;
         Ok(Self {
             validity: validity.try_into()?,

@@ -1,7 +1,7 @@
 //! An issuer that cannot sign says which thing is wrong and what to do.
 
 use anyhow::Result;
-use rig::{Authority, IssuerName, Rig};
+use rig::{Authority, IssuerName, Rig, csr_for, request_spec};
 use serde_json::{Value, json};
 use softhsm_test_helpers::{CaProfile, KeyKind};
 
@@ -177,5 +177,22 @@ async fn the_api_server_refuses_an_issuer_that_contradicts_itself() -> Result<()
         let error = rig.cluster().apply_issuer(&name, &spec).await.unwrap_err();
         assert!(format!("{error:#}").contains(text), "{error:#}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn serial_numbers_may_come_from_the_token() -> Result<()> {
+    let rig = shared_rig().await?;
+    let mut spec = rig.authority().issuer_spec();
+    spec["profile"] = json!({"serial": {"source": "HSM"}});
+    let name = IssuerName::cluster("token-serials");
+    rig.cluster().apply_issuer(&name, &spec).await?;
+    rig.cluster().issuer_is_ready(&name).await?;
+    let requests = rig.cluster().requests("default").await?;
+    requests
+        .create("serial", request_spec(&name, &csr_for("web.example")?))
+        .await?;
+    requests.approve("serial").await?;
+    requests.reaches("serial", "Issued").await?;
     Ok(())
 }

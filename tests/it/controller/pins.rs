@@ -7,7 +7,7 @@ use base64ct::{Base64, Encoding as _};
 use control_plane::{CertManagerOptions, until};
 use rig::{Authority, Cluster, Controller, ControllerOptions, PATIENCE, csr_for, request_spec};
 use serde_json::{Value, json};
-use softhsm_test_helpers::KeyKind;
+use softhsm_test_helpers::{FaultyModule, Function, KeyKind};
 
 use super::{issuer, programs, shared_rig};
 
@@ -21,8 +21,11 @@ const STATE: [&str; 5] = [
 
 /// A controller whose PIN file the test writes.
 struct Case {
+    options: ControllerOptions,
     controller: Controller,
     cluster: Cluster,
+    /// Counts the calls to the library; no fault is asked for.
+    library: FaultyModule,
     authority: Authority,
     folder: tempfile::TempDir,
 }
@@ -36,13 +39,18 @@ impl Case {
         cluster
             .apply_issuer(&issuer(), &authority.issuer_spec())
             .await?;
+        let library = authority.token().with_faults()?;
         let mut configuration = authority.configuration(&[]);
+        configuration["modules"]["softhsm"] =
+            json!({"path": library.module(), "env": library.env()});
         configuration["tokens"]["issuing"]["pinFile"] = json!(folder.path().join("pin"));
         let options = ControllerOptions::new(configuration.to_string(), &programs()?);
         let controller = Controller::start(&cluster, &options).await?;
         Ok(Self {
+            options,
             controller,
             cluster,
+            library,
             authority,
             folder,
         })
@@ -86,6 +94,35 @@ impl Case {
         }
     }
 
+    async fn write_record(&self, record: &Value) -> Result<()> {
+        let entry = Base64::encode_string(record.to_string().as_bytes());
+        self.patch_record(json!({"op": "replace", "value": entry}))
+            .await
+    }
+
+    /// What an operator does who has checked the PIN.
+    async fn clear_record(&self) -> Result<()> {
+        self.patch_record(json!({"op": "remove"})).await
+    }
+
+    async fn patch_record(&self, mut operation: Value) -> Result<()> {
+        operation["path"] = json!(format!("/data/{}", self.key()));
+        let patch = json!([operation]).to_string();
+        let [kind, name, flag, namespace, _] = STATE;
+        let command = [
+            "patch",
+            kind,
+            name,
+            flag,
+            namespace,
+            "--type=json",
+            "-p",
+            &patch,
+        ];
+        self.cluster.plane().kubectl(&command).await?;
+        Ok(())
+    }
+
     fn key(&self) -> String {
         format!("serial.{}", self.authority.token().serial())
     }
@@ -99,9 +136,55 @@ async fn a_wrong_pin_is_tried_once_across_restarts_and_the_right_one_needs_none(
     case.controller.restart().await?;
     case.refused("rejected this PIN").await?;
     assert_eq!(case.record_now().await?["rejectedInARow"], 1);
+    assert_eq!(case.library.calls(Function::C_Login)?, 1);
     case.write_pin(case.authority.token().user_pin())?;
     case.cluster.issuer_is_ready(&issuer()).await?;
     assert_eq!(case.record("Accepted").await?["rejectedInARow"], 0);
+    assert_eq!(case.library.calls(Function::C_Login)?, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_crash_between_login_and_record_costs_no_second_try_of_a_wrong_pin() -> Result<()> {
+    let case = Case::with_pin("wrong").await?;
+    case.refused("rejected this PIN").await?;
+    case.controller.kill();
+    // As if the controller had died before it could write what came of the login.
+    let mut record = case.record_now().await?;
+    record["state"] = json!("Trying");
+    record["rejectedInARow"] = json!(1);
+    case.write_record(&record).await?;
+    case.controller.restart().await?;
+    // SoftHSM shows that a PIN was rejected since the last login: this makes two.
+    case.refused("2 logins in a row were rejected").await?;
+    assert_eq!(case.library.calls(Function::C_Login)?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_replicas_that_start_at_once_try_a_wrong_pin_once() -> Result<()> {
+    let case = Case::with_pin("wrong").await?;
+    case.refused("rejected this PIN").await?;
+    case.controller.kill();
+    case.clear_record().await?;
+    let mut options = case.options.clone();
+    options.name = "other".to_owned();
+    let other = Controller::launch(&case.cluster, &options)?;
+    case.controller.restart().await?;
+    other.is_ready().await?;
+    case.record("Rejected").await?;
+    for controller in [&case.controller, &other] {
+        controller
+            .process()
+            .line("rejected this PIN", PATIENCE)
+            .await?;
+    }
+    assert_eq!(case.record_now().await?["rejectedInARow"], 1);
+    // One for the first start, whose record was cleared, and one for the two of them.
+    assert_eq!(case.library.calls(Function::C_Login)?, 2);
+    let metrics = other.metrics().await?;
+    let refused = [("state", "login-refused")];
+    assert_eq!(metrics.sum("pkcs11_issuer_token_state", &refused), 1.0);
     Ok(())
 }
 
@@ -116,21 +199,8 @@ async fn after_two_wrong_pins_nothing_is_tried_until_the_operator_clears_the_rec
     case.controller.restart().await?;
     case.refused("2 logins in a row were rejected").await?;
     assert_eq!(case.record_now().await?["rejectedInARow"], 2);
-    let clear = json!([{"op": "remove", "path": format!("/data/{}", case.key())}]).to_string();
-    let [kind, name, flag, namespace, _] = STATE;
-    case.cluster
-        .plane()
-        .kubectl(&[
-            "patch",
-            kind,
-            name,
-            flag,
-            namespace,
-            "--type=json",
-            "-p",
-            &clear,
-        ])
-        .await?;
+    assert_eq!(case.library.calls(Function::C_Login)?, 2);
+    case.clear_record().await?;
     case.cluster.issuer_is_ready(&issuer()).await?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use softhsm_test_helpers::{CaCertificate, CaProfile, KeyKind, SoftHsm, TestToken};
+use softhsm_test_helpers::{CaCertificate, CaProfile, KeyKind, Store, TestToken};
 
 /// Name of the token in the operator's configuration, and its label.
 const TOKEN: &str = "issuing";
@@ -27,7 +27,7 @@ impl Authority {
     ///
     /// When SoftHSM is not installed or refuses.
     pub fn new(kind: KeyKind) -> Result<Self> {
-        let token = SoftHsm::new()?.make_token(TOKEN)?;
+        let token = Store::new()?.make_token(TOKEN)?;
         let root_key = token.generate_key("root-ca", &[1], kind)?;
         let issuing_key = token.generate_key(ISSUING_KEY, &[2], kind)?;
         let root = root_key.self_signed(&CaProfile::named("Test root"))?;

@@ -13,17 +13,21 @@ use std::{
 };
 
 use testcontainers::{
-    ContainerAsync, ContainerRequest, GenericImage, ImageExt, core::Mount, runners::AsyncRunner,
+    ContainerAsync, ContainerRequest, GenericImage, ImageExt,
+    core::{AccessMode, Mount},
+    runners::AsyncRunner,
 };
 use tokio::{
     net::UnixStream,
     time::{sleep, timeout},
 };
 
-use crate::{Error, Provider, TestKey, TestToken};
+use crate::{Error, Provider, TestKey, TestToken, program::program};
 
 /// Where the image has SoftHSM's library.
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+/// Where it has the worker.
+const WORKER: &str = "/usr/local/bin/pkcs11-hsm-worker";
 const IMAGE: &str = "pkcs11-issuer-softhsm";
 const TAG: &str = "test";
 /// Until what is in the container answers.
@@ -44,13 +48,8 @@ pub struct TokenContainer {
 }
 
 impl TokenContainer {
-    /// Runs a command in a container that sees the token as a process here does.
-    async fn start(
-        token: &TestToken,
-        name: &str,
-        entrypoint: &str,
-        command: Vec<String>,
-    ) -> Result<Self, Error> {
+    /// A container that sees the token as a process here does.
+    fn request(token: &TestToken, program: &str) -> Result<ContainerRequest<GenericImage>, Error> {
         if token.store().provider() != Provider::SoftHsm {
             return Err(Error::NotInImage);
         }
@@ -60,17 +59,22 @@ impl TokenContainer {
             path: directory.into(),
             source,
         })?;
-        let mounted = directory.to_string_lossy().into_owned();
-        let socket = directory.join(name);
-        let mut request: ContainerRequest<GenericImage> = GenericImage::new(IMAGE, TAG)
-            .with_entrypoint(entrypoint)
-            .with_cmd(command)
-            .with_mount(Mount::bind_mount(mounted.clone(), mounted))
+        let mut request = GenericImage::new(IMAGE, TAG)
+            .with_entrypoint(program)
             .with_network("none")
-            .with_user(format!("{}:{}", owner.uid(), owner.gid()));
+            .with_user(format!("{}:{}", owner.uid(), owner.gid()))
+            .with_mount(mount(directory, directory));
         for (variable, value) in token.env() {
             request = request.with_env_var(variable, value);
         }
+        Ok(request)
+    }
+
+    /// Starts it, and waits until somebody listens on the socket.
+    async fn start(
+        request: ContainerRequest<GenericImage>,
+        socket: PathBuf,
+    ) -> Result<Self, Error> {
         let container = request.start().await.map_err(Error::Container)?;
         let started = Self { container, socket };
         started.answers().await?;
@@ -167,22 +171,19 @@ impl TestToken {
         let known = CLIENTS.iter().map(PathBuf::from);
         let client = named.into_iter().chain(known).find(|path| path.is_file());
         let client = client.ok_or(Error::NoP11Kit)?;
-        let name = "p11-kit.socket";
+        let socket = self.store().directory().join("p11-kit.socket");
         // A killed server leaves its socket, and the next one will not take its place.
         let script =
             "rm -f \"$0\"; exec p11-kit server --foreground --name \"$0\" --provider \"$1\" \"$2\"";
-        let command = [
-            "-c".into(),
-            script.into(),
-            self.store()
-                .directory()
-                .join(name)
-                .to_string_lossy()
-                .into_owned(),
-            MODULE.into(),
-            format!("pkcs11:serial={}", self.serial()),
-        ];
-        let container = TokenContainer::start(self, name, "sh", command.into()).await?;
+        let uri = format!("pkcs11:serial={}", self.serial());
+        let request = TokenContainer::request(self, "sh")?.with_cmd([
+            "-c",
+            script,
+            &socket.to_string_lossy(),
+            MODULE,
+            &uri,
+        ]);
+        let container = TokenContainer::start(request, socket).await?;
         Ok(NetworkHsm { container, client })
     }
 
@@ -202,16 +203,19 @@ impl TestToken {
     /// # Errors
     /// There is no Docker engine or no image, or the token is not SoftHSM's.
     pub async fn as_sidecar(&self) -> Result<TokenContainer, Error> {
-        let name = "worker.socket";
-        let socket = self
-            .store()
-            .directory()
-            .join(name)
-            .to_string_lossy()
-            .into_owned();
-        let command = ["listen", "--module", MODULE, "--socket", &socket].map(String::from);
-        TokenContainer::start(self, name, "pkcs11-hsm-worker", command.into()).await
+        let socket = self.store().directory().join("worker.socket");
+        let path = socket.to_string_lossy();
+        // The worker of now, not of when the image was built: a test must not pass or fail by an old program.
+        let worker = program("pkcs11-hsm-worker", "pkcs11-hsm-worker")?;
+        let request = TokenContainer::request(self, WORKER)?
+            .with_mount(mount(&worker, Path::new(WORKER)).with_access_mode(AccessMode::ReadOnly))
+            .with_cmd(["listen", "--module", MODULE, "--socket", &path]);
+        TokenContainer::start(request, socket.clone()).await
     }
+}
+
+fn mount(here: &Path, there: &Path) -> Mount {
+    Mount::bind_mount(here.to_string_lossy(), there.to_string_lossy())
 }
 
 impl NetworkHsm {

@@ -13,7 +13,9 @@ pub enum Error {
     )]
     NotInstalled,
     /// The library is not built.
-    #[error("Kryoptic is not built: run `make tools`, else set KRYOPTIC_MODULE to its library")]
+    #[error(
+        "Kryoptic is not built: run tests/kryoptic/build, else set KRYOPTIC_MODULE to its library"
+    )]
     NotBuilt,
     /// The client of the network HSM is not installed.
     #[cfg(feature = "containers")]

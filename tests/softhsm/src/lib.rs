@@ -20,7 +20,7 @@
 //! ```
 //!
 //! A token can also fail as told ([`TestToken::with_faults`]), and stand in a container: as a network HSM, or beside its
-//! worker. With the feature `containers`, which is on unless turned off.
+//! worker. With the feature `containers`.
 //!
 //! A program under test is given `token.module()` and `token.env()`, and reads its PIN from `token.pin_file()`.
 //!
@@ -47,7 +47,7 @@ pub use self::{
     faults::FaultyModule,
     order::{Description, KeyKind},
     provider::Provider,
-    store::{SoftHsm, Store},
+    store::Store,
     token::{TestKey, TestToken},
 };
 pub use pkcs11_fault_shim::Function;

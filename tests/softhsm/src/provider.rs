@@ -13,7 +13,7 @@ use crate::Error;
 pub enum Provider {
     /// SoftHSM 2: RSA, ECDSA and Ed25519. Its PINs never lock.
     SoftHsm,
-    /// Kryoptic: these and ML-DSA. The tenth wrong PIN in a row locks the token. `make tools` builds it.
+    /// Kryoptic: these and ML-DSA. The tenth wrong PIN in a row locks the token. `tests/kryoptic/build` builds it.
     Kryoptic,
 }
 

@@ -20,9 +20,6 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Store(Arc<Inner>);
 
-/// The name of a store before it had providers.
-pub type SoftHsm = Store;
-
 #[derive(Debug)]
 struct Inner {
     directory: TempDir,

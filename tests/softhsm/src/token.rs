@@ -128,12 +128,6 @@ impl TestToken {
         Ok(description)
     }
 
-    /// [`TestToken::store`] by its former name.
-    #[must_use]
-    pub fn softhsm(&self) -> &Store {
-        &self.store
-    }
-
     /// Generates a key pair: private half sensitive and not extractable, for signing only.
     ///
     /// # Errors

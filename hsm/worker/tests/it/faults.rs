@@ -7,7 +7,7 @@ use std::{
 };
 
 use hsm::{Fault, Hash, HsmError, Launch, Mechanism, Token, TokenSelector, TokenSpec, TokenState};
-use softhsm_test_helpers::KeyKind;
+use softhsm_test_helpers::{KeyKind, Provider, Store};
 
 use crate::fixture::{
     Gate, ready, selector, served, signal, soon, spec, token, until, worker, workers,
@@ -83,7 +83,9 @@ async fn a_worker_that_stands_still_is_killed_and_replaced() {
 
 #[tokio::test]
 async fn a_token_that_comes_back_signs_with_the_same_key() {
-    let token = token("away");
+    // Kryoptic keeps open what it has opened.
+    let store = Store::of(Provider::SoftHsm).unwrap();
+    let token = store.make_token("away").unwrap();
     let test_key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let hsm = served(&token);
     let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();

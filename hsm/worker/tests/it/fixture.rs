@@ -121,8 +121,16 @@ const MESSAGE: &[u8] = b"to be signed";
 
 /// Signs the message with a P-256 key.
 pub(crate) async fn sign(hsm: &Token, key: &Key) -> Result<Vec<u8>, HsmError> {
+    sign_by(hsm, key, soon()).await
+}
+
+pub(crate) async fn sign_by(
+    hsm: &Token,
+    key: &Key,
+    deadline: Instant,
+) -> Result<Vec<u8>, HsmError> {
     let digest = digest::digest(&digest::SHA256, MESSAGE);
-    hsm.sign(key, P256, digest.as_ref(), soon()).await
+    hsm.sign(key, P256, digest.as_ref(), deadline).await
 }
 
 /// Whether [`sign`] gave what an independent verifier accepts.
@@ -224,7 +232,7 @@ pub(crate) fn signal(name: &str, pid: i32) {
 /// The worker processes of a module environment, by process id; a sidecar's listener is none.
 pub(crate) fn workers(token: &TestToken) -> Vec<i32> {
     let (name, value) = token.env().pop_first().unwrap();
-    let configuration = format!("{name}={value}");
+    let variable = format!("{name}={value}\0");
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let ours = |pid: &i32| {
@@ -234,7 +242,7 @@ pub(crate) fn workers(token: &TestToken) -> Vec<i32> {
                 .windows(text.len())
                 .any(|window| window == text.as_bytes())
         };
-        holds(of("cmdline"), "pkcs11-hsm-worker\0serve") && holds(of("environ"), &configuration)
+        holds(of("cmdline"), "pkcs11-hsm-worker\0serve") && holds(of("environ"), &variable)
     };
     pids.filter(ours).collect()
 }

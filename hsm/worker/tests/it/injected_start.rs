@@ -160,6 +160,23 @@ async fn a_login_whose_end_is_unknown_is_recorded_as_such_before_the_next() {
 }
 
 #[tokio::test]
+async fn a_token_that_fails_before_it_is_given_the_pin_costs_no_try_and_is_awaited() {
+    let token = token("before");
+    // On a token without keys there is one look more, whether it is still there.
+    token.generate_key("ca", &[1], KeyKind::P256).unwrap();
+    let (module, _gate, hsm) = starting(&token, "");
+    until(&hsm, ready).await;
+    // The last look is that at the flags; those before are at each slot.
+    let looks = module.calls(Function::C_GetTokenInfo).unwrap() - 1;
+    let rule = format!("C_GetTokenInfo rv=CKR_GENERAL_ERROR skip={looks} count=1");
+    let (module, gate, hsm) = starting(&token, &rule);
+    until(&hsm, ready).await;
+    let outcomes = [LoginOutcome::NotTried, LoginOutcome::Accepted];
+    assert_eq!(gate.outcomes(), outcomes);
+    assert_eq!(module.calls(Function::C_Login).unwrap(), 1);
+}
+
+#[tokio::test]
 async fn a_login_that_stood_already_counts_when_the_session_says_so() {
     let token = token("already");
     let rule = "C_Login rv=CKR_USER_ALREADY_LOGGED_IN after_call";

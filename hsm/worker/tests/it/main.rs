@@ -7,9 +7,11 @@
     reason = "clippy.toml allows these in test functions; what they share may fail the same way"
 )]
 
+mod chaos;
 mod containers;
 mod faults;
 mod fixture;
+mod hostile;
 mod injected;
 mod injected_start;
 mod keys;
@@ -18,4 +20,5 @@ mod pin;
 mod protocol;
 mod sidecar;
 mod signing;
+mod soak;
 mod source;

@@ -1,6 +1,10 @@
 //! A PIN is tried once, and seen nowhere.
 
-use std::{fs, sync::Arc};
+use std::{
+    fs,
+    io::{self, Write},
+    sync::{Arc, Mutex},
+};
 
 use hsm::{Fault, LoginOutcome, Token, TokenState};
 
@@ -47,6 +51,56 @@ async fn the_pin_is_in_no_argument_and_no_environment() {
         process("environ").trim_end_matches('\0'),
         format!("{name}={value}")
     );
+}
+
+/// A log in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn every_transition_is_one_log_line_and_no_line_has_the_pin() {
+    let log = Log::default();
+    let lines = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || lines.clone())
+        .finish();
+    // The test's runtime has one thread, on which everything of ours runs.
+    let _until_the_end = tracing::subscriber::set_default(subscriber);
+    let token = token("log");
+    let gate = Gate::new("a PIN that is wrong");
+    let hsm = Token::start(spec(&token), Arc::<Gate>::clone(&gate));
+    until(&hsm, |state| {
+        matches!(state, TokenState::LoginRefused { .. })
+    })
+    .await;
+    gate.set_pin(token.user_pin());
+    hsm.retry_login();
+    until(&hsm, |state| matches!(state, TokenState::Ready { .. })).await;
+    hsm.shutdown().await;
+    let transitions: u64 = hsm.tally().entered.values().sum();
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("CKR_PIN_INCORRECT"), "{log}");
+    let lines = log.lines().filter(|line| line.contains(" from="));
+    assert_eq!(
+        lines.count(),
+        usize::try_from(transitions).unwrap(),
+        "{log}"
+    );
+    assert!(log.contains("to=\"ready\""), "{log}");
+    assert!(!log.contains("a PIN that is wrong"), "{log}");
+    assert!(!log.contains(token.user_pin()), "{log}");
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! A worker without our client: what it does with what it is sent.
 
 use std::{
+    collections::BTreeMap,
+    fs,
     io::{Read, Write},
     num::NonZeroU16,
     os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -15,7 +18,7 @@ use hsm::{
         append, append_hello,
     },
 };
-use softhsm_test_helpers::{KeyKind, TestToken};
+use softhsm_test_helpers::{Function, KeyKind, TestToken};
 
 use crate::fixture::{selector, token, worker};
 
@@ -30,16 +33,21 @@ struct Alone {
 
 impl Alone {
     fn start(token: &TestToken) -> Self {
+        Self::with(token.module(), token.env())
+    }
+
+    fn with(module: &Path, env: BTreeMap<String, String>) -> Self {
         let (socket, theirs) = UnixStream::pair().unwrap();
         let mut command = Command::new(worker());
         command
             .arg("serve")
             .arg("--module")
-            .arg(token.module())
+            .arg(module)
             .env_clear()
-            .envs(token.env());
+            .envs(env);
         let child = command
             .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         Self {
@@ -181,6 +189,50 @@ fn the_end_of_the_socket_ends_the_worker() {
 }
 
 #[test]
+fn the_end_of_the_socket_ends_the_worker_although_every_session_hangs() {
+    let token = token("orphan");
+    let key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
+    let faulty = token.with_faults().unwrap();
+    let mut alone = Alone::with(faulty.module(), faulty.env());
+    alone.greet(&token);
+    alone
+        .ask(Ask::Login(Pin::new(token.user_pin().into())))
+        .unwrap();
+    let Ok(Answer::Key(found)) = alone.ask(Ask::FindKey(Wanted::Selected(selector(&key)))) else {
+        panic!("no key")
+    };
+    faulty.rules("C_Sign hang").unwrap();
+    let sign = Ask::Sign {
+        key: found.number,
+        mechanism: P256,
+        deadline_ms: 60_000,
+        payload: vec![7; 32],
+    };
+    alone.send(2, sign);
+    while faulty.faults(Function::C_Sign).unwrap() == 0 {
+        std::thread::yield_now();
+    }
+    drop(alone.socket);
+    assert!(alone.child.wait().unwrap().success());
+}
+
+#[test]
+fn the_worker_gives_up_core_dumps_and_new_privileges() {
+    let token = token("hardened");
+    let mut alone = Alone::start(&token);
+    alone.greet(&token);
+    let process = |file: &str| {
+        let path = format!("/proc/{}/{file}", alone.child.id());
+        fs::read_to_string(path).unwrap()
+    };
+    let limits = process("limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core"));
+    let limits: Vec<_> = core.unwrap().split_whitespace().skip(4).take(2).collect();
+    assert_eq!(limits, ["0", "0"]);
+    assert!(process("status").contains("NoNewPrivs:\t1"));
+}
+
+#[test]
 fn octets_that_are_not_the_protocol_end_the_worker_with_a_code_of_its_own() {
     let token = token("hostile");
     let mut alone = Alone::start(&token);
@@ -201,4 +253,23 @@ fn a_client_of_another_version_is_told_which_one_this_is() {
     };
     assert!(why.contains("version 99"), "{why}");
     assert_eq!(alone.child.wait().unwrap().code(), Some(73));
+}
+
+#[test]
+fn the_pin_is_in_no_output_of_the_worker() {
+    let token = token("output");
+    let mut alone = Alone::start(&token);
+    alone.greet(&token);
+    for pin in ["a PIN that is wrong", token.user_pin()] {
+        alone.ask(Ask::Login(Pin::new(pin.into()))).unwrap();
+    }
+    // It ends with words of its own.
+    alone.socket.write_all(&[0xff; 8]).unwrap();
+    assert_eq!(alone.child.wait().unwrap().code(), Some(73));
+    let mut output = String::new();
+    let stderr = alone.child.stderr.as_mut().unwrap();
+    stderr.read_to_string(&mut output).unwrap();
+    assert!(output.contains("the client broke the protocol"), "{output}");
+    assert!(!output.contains("a PIN that is wrong"), "{output}");
+    assert!(!output.contains(token.user_pin()), "{output}");
 }

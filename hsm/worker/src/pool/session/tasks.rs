@@ -32,8 +32,11 @@ impl SessionThread {
             .seat
             .during(|| login::log_in(&self.shared.token, session, pin));
         if answer == LoginAnswer::Accepted {
-            // Not being able to tell counts as none.
-            let had_keys = self.seat.during(|| key::any(session)).unwrap_or(false);
+            // None counts only while the token is there: it may have gone since the login.
+            let had_keys = self.seat.during(|| match key::any(session) {
+                Ok(false) => self.shared.token.describe().is_err(),
+                Ok(true) | Err(_) => true,
+            });
             self.shared.had_keys.store(had_keys, Ordering::Release);
         } else {
             self.shared.logged_in.store(false, Ordering::Release);

@@ -1,0 +1,245 @@
+//! Signatures per second through `hsm::Token` beside a bare PKCS#11 loop with as many threads on the same token.
+//!
+//! Five runs of each, alternated, medians. `BENCH_SECONDS` sets the length of a run (default 2). Prints a table and
+//! writes `target/bench/hsm.json`. CPU time per signature says where the time goes, whatever else the machine does.
+
+mod bare;
+mod cost;
+mod ours;
+
+use std::{
+    env, fs,
+    io::Read,
+    num::NonZeroU16,
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+};
+use hsm::{
+    BoxFuture, Hash, KeySelector, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused,
+    Mechanism, Pin, Token, TokenInfo, TokenSelector, TokenSpec,
+};
+use serde_json::{Value, json};
+use softhsm_test_helpers::{KeyKind, Store, TestToken};
+
+use self::{cost::Cost, ours::Release};
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+const RUNS: usize = 5;
+const DIGEST: [u8; 32] = [7; 32];
+
+struct Case {
+    name: &'static str,
+    label: &'static str,
+    kind: KeyKind,
+    mechanism: Mechanism,
+    verifier: &'static dyn VerificationAlgorithm,
+}
+
+const CASES: [Case; 2] = [
+    Case {
+        name: "RSA-2048",
+        label: "rsa",
+        kind: KeyKind::Rsa2048,
+        mechanism: Mechanism::RsaPkcs1(Hash::Sha256),
+        verifier: &RSA_PKCS1_2048_8192_SHA256,
+    },
+    Case {
+        name: "P-256",
+        label: "ec",
+        kind: KeyKind::P256,
+        mechanism: Mechanism::Ecdsa(Hash::Sha256),
+        verifier: &ECDSA_P256_SHA256_ASN1,
+    },
+];
+
+fn main() -> Result<(), Failed> {
+    // The bare loop needs SoftHSM's variable in its environment, so this program starts itself for it.
+    if env::args().nth(1).as_deref() == Some("bare") {
+        let mut task = String::new();
+        std::io::stdin().read_to_string(&mut task)?;
+        let report = bare::run(&serde_json::from_str(&task)?)?;
+        println!("{report}");
+        return Ok(());
+    }
+    let sessions = u16::try_from(thread::available_parallelism()?.get())?;
+    let seconds = env::var("BENCH_SECONDS")
+        .ok()
+        .map_or(Ok(2.0), |seconds| seconds.parse())?;
+    let length = Duration::from_secs_f64(seconds);
+    let token = Store::new()?.make_token("bench")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let mut rows = Vec::new();
+    for (id, case) in (1_u8..).zip(&CASES) {
+        let test_key = token.generate_key(case.label, &[id], case.kind)?;
+        let public = UnparsedPublicKey::new(case.verifier, test_key.public_octets().to_vec());
+        let verified = Release::Verified(Arc::new(public));
+        let hsm = {
+            let _inside = runtime.enter();
+            Token::start(
+                spec(&token, sessions),
+                Arc::new(Gate(token.user_pin().into())),
+            )
+        };
+        let selector = KeySelector {
+            label: Some(case.label.into()),
+            ..KeySelector::default()
+        };
+        let key = runtime.block_on(hsm.find_key(&selector, soon()))?;
+        let (mut bare, mut raw, mut released) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut costs, mut bare_costs) = (Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            let (bare_rate, bare_cost) = bare::rate(&token, case, sessions, length)?;
+            bare.push(bare_rate);
+            bare_costs.push(bare_cost);
+            let before = Cost::now()?;
+            let unverified = ours::rate(&hsm, &key, case.mechanism, &Release::AsItIs, length);
+            let rate = runtime.block_on(unverified)?;
+            costs.push(before.until(Cost::now()?, rate * seconds));
+            raw.push(rate);
+            let verifying = ours::rate(&hsm, &key, case.mechanism, &verified, length);
+            released.push(runtime.block_on(verifying)?);
+        }
+        let bare = median(bare);
+        let name = case.name;
+        rows.push(row(
+            format!("{name} through hsm::Token"),
+            "signatures/s",
+            median(raw),
+            bare,
+        ));
+        rows.push(row(
+            format!("{name}, verified before release"),
+            "signatures/s",
+            median(released),
+            bare,
+        ));
+        let (bare_p50, bare_p99) = bare::latency(&token, case, length)?;
+        let (p50, p99) = runtime.block_on(ours::latency(&hsm, &key, case.mechanism, length))?;
+        rows.push(row(
+            format!("{name} one in flight, p50"),
+            "µs",
+            p50,
+            bare_p50,
+        ));
+        rows.push(row(
+            format!("{name} one in flight, p99"),
+            "µs",
+            p99,
+            bare_p99,
+        ));
+        let bare_cost = median(bare_costs);
+        for (what, unit, of) in cost::PARTS {
+            let each = median(costs.iter().map(of).collect());
+            // The bare loop is what the worker would be without us.
+            let beside = if what == cost::WORKER {
+                bare_cost
+            } else {
+                f64::NAN
+            };
+            rows.push(row(format!("{name} {what}"), unit, each, beside));
+        }
+        runtime.block_on(hsm.shutdown());
+    }
+    report(&rows, sessions)
+}
+
+fn row(name: String, unit: &str, value: f64, beside: f64) -> Value {
+    let rounded = |value: f64| (value * 10.0).round() / 10.0;
+    let mut row = json!({"name": name, "unit": unit, "value": rounded(value)});
+    if let (Some(row), false) = (row.as_object_mut(), beside.is_nan()) {
+        row.insert("beside".into(), rounded(beside).into());
+        row.insert("ratio".into(), (value / beside).into());
+    }
+    row
+}
+
+fn report(rows: &[Value], sessions: u16) -> Result<(), Failed> {
+    println!(
+        "{:<46} {:>10} {:>12} {:>7}",
+        "", "ours", "bare PKCS#11", "ratio"
+    );
+    for row in rows {
+        let number = |field: &str, decimals: usize| {
+            let number = row.get(field).and_then(Value::as_f64);
+            number.map_or_else(String::new, |number| format!("{number:.decimals$}"))
+        };
+        let text = |field: &str| row.get(field).and_then(Value::as_str).unwrap_or_default();
+        let (name, unit) = (text("name"), text("unit"));
+        println!(
+            "{name:<46} {:>10} {:>12} {:>7} {unit}",
+            number("value", 1),
+            number("beside", 1),
+            number("ratio", 3)
+        );
+    }
+    let cpu = fs::read_to_string("/proc/cpuinfo")?;
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map(|(_, model)| model);
+    let machine = format!("{sessions} × {}", model.unwrap_or("unknown CPU"));
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
+    fs::create_dir_all(&directory)?;
+    let text =
+        serde_json::to_string_pretty(&json!({"bench": "hsm", "machine": machine, "rows": rows}))?;
+    fs::write(directory.join("hsm.json"), text + "\n")?;
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+struct Gate(Vec<u8>);
+
+impl LoginGate for Gate {
+    fn permit<'a>(&'a self, _: &'a TokenInfo) -> BoxFuture<'a, Result<LoginPermit, LoginRefused>> {
+        let permit = LoginPermit {
+            pin: Pin::new(self.0.clone()),
+            version: "1".into(),
+        };
+        Box::pin(async { Ok(permit) })
+    }
+
+    fn record<'a>(&'a self, _: &'a TokenInfo, _: &'a str, _: LoginOutcome) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+}
+
+fn spec(token: &TestToken, sessions: u16) -> TokenSpec {
+    TokenSpec {
+        name: "bench".into(),
+        launch: Launch::Child {
+            program: env!("CARGO_BIN_EXE_pkcs11-hsm-worker").into(),
+            module: token.module().into(),
+            env: token.env(),
+        },
+        token: TokenSelector::Serial(token.serial().into()),
+        sessions: NonZeroU16::new(sessions),
+        hang_after: Duration::from_secs(30),
+    }
+}
+
+fn percentiles(mut took: Vec<f64>) -> (f64, f64) {
+    took.sort_by(f64::total_cmp);
+    let at = |hundredth: usize| {
+        took.get(took.len() * hundredth / 100)
+            .copied()
+            .unwrap_or(f64::NAN)
+    };
+    (at(50), at(99))
+}

@@ -1,0 +1,205 @@
+//! Signing under load while tokens go and workers die: every request ends with a signature that verifies or a typed
+//! error, and none outlasts its deadline.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use hsm::{Fault, Key, Token, TokenSpec};
+use softhsm_test_helpers::{KeyKind, Provider, Store, TestKey};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::fixture::{
+    Gate, ready, selector, sign_by, signal, soon, spec, until, verifies, workers,
+};
+
+/// What each request of the load allows itself.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// By which a busy machine may be late in telling.
+const SLACK: Duration = Duration::from_secs(10);
+
+fn test_key(label: &str) -> TestKey {
+    let store = Store::of(Provider::SoftHsm).unwrap();
+    let token = store.make_token(label).unwrap();
+    token.generate_key("ca", &[1], KeyKind::P256).unwrap()
+}
+
+/// Askers that never stop, and what they were told.
+struct Load {
+    stop: CancellationToken,
+    signed: Arc<AtomicU64>,
+    failed: Arc<AtomicU64>,
+    askers: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn on(hsm: &Token, key: &Key, test_key: &TestKey) -> Self {
+        let stop = CancellationToken::new();
+        let (signed, failed): (Arc<AtomicU64>, Arc<AtomicU64>) = Default::default();
+        let askers = (0..4).map(|_| {
+            let (hsm, key, test_key) = (hsm.clone(), key.clone(), test_key.clone());
+            let (stop, signed, failed) = (stop.clone(), Arc::clone(&signed), Arc::clone(&failed));
+            tokio::spawn(async move {
+                while !stop.is_cancelled() {
+                    let started = Instant::now();
+                    match sign_by(&hsm, &key, started + PATIENCE).await {
+                        Ok(signature) => {
+                            assert!(verifies(&test_key, &signature));
+                            signed.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(error) => {
+                            assert_eq!(error.fault(), Fault::Passing, "{error:?}");
+                            failed.fetch_add(1, Ordering::Relaxed);
+                            // As a caller would: not at once.
+                            tokio::time::sleep(Duration::from_millis(5)).await;
+                        }
+                    }
+                    assert!(started.elapsed() < PATIENCE + SLACK);
+                }
+            })
+        });
+        Self {
+            askers: askers.collect(),
+            stop,
+            signed,
+            failed,
+        }
+    }
+
+    fn signed(&self) -> u64 {
+        self.signed.load(Ordering::Relaxed)
+    }
+
+    /// The load signs again.
+    async fn goes_on(&self) {
+        let before = self.signed();
+        // What was in flight at the moment of the fault may still count; the fifth is new.
+        while self.signed() < before + 5 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    async fn ends(self) -> (u64, u64) {
+        self.stop.cancel();
+        for asker in self.askers {
+            asker.await.unwrap();
+        }
+        (
+            self.signed.load(Ordering::Relaxed),
+            self.failed.load(Ordering::Relaxed),
+        )
+    }
+}
+
+async fn served(test_key: &TestKey, spec: TokenSpec) -> (Token, Key, Arc<Gate>) {
+    let gate = Gate::new(test_key.token().user_pin());
+    let hsm = Token::start(spec, Arc::<Gate>::clone(&gate));
+    let key = hsm.find_key(&selector(test_key), soon()).await.unwrap();
+    (hsm, key, gate)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_goes_and_comes_a_hundred_times_signs_after_every_return() {
+    let rounds = (0..5).map(|number| {
+        tokio::spawn(async move {
+            let test_key = test_key(&format!("chaos-{number}"));
+            let token = test_key.token();
+            let (hsm, key, _gate) = served(&test_key, spec(token)).await;
+            let load = Load::on(&hsm, &key, &test_key);
+            let mut times = Vec::new();
+            for round in 0..20 {
+                load.goes_on().await;
+                token.store().take_away().unwrap();
+                until(&hsm, |state| !ready(state)).await;
+                // Short and long absences: up to a second, when the worker is looked for most rarely.
+                tokio::time::sleep(Duration::from_millis(50 * round)).await;
+                token.store().give_back().unwrap();
+                let returned = Instant::now();
+                load.goes_on().await;
+                times.push(returned.elapsed());
+            }
+            let (signed, failed) = load.ends().await;
+            assert!(failed > 0, "the load has met the faults");
+            (times, signed, failed)
+        })
+    });
+    let (mut times, mut signed, mut failed) = (Vec::new(), 0, 0);
+    for round in rounds.collect::<Vec<_>>() {
+        let (more, good, bad) = round.await.unwrap();
+        times.extend(more);
+        signed += good;
+        failed += bad;
+    }
+    let worst = times.iter().max().copied().unwrap();
+    let median = median(times);
+    println!(
+        "100 returns: signing again after {} ms (median), {} ms (worst); {signed} signatures, {failed} errors",
+        median.as_millis(),
+        worst.as_millis()
+    );
+    assert!(median < Duration::from_secs(1), "median {median:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_killed_workers_cost_a_login_each_and_nothing_else() {
+    let rounds = (0..20).map(|number| {
+        tokio::spawn(async move {
+            let test_key = test_key(&format!("kills-{number}"));
+            let (hsm, key, gate) = served(&test_key, spec(test_key.token())).await;
+            let load = Load::on(&hsm, &key, &test_key);
+            for kill in 1..=5 {
+                load.goes_on().await;
+                let [worker] = workers(test_key.token())[..] else {
+                    panic!("one worker")
+                };
+                // Stopped first, every other time: what is in flight waits.
+                if kill % 2 == 0 {
+                    signal("-STOP", worker);
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                signal("-KILL", worker);
+                until(&hsm, |state| !ready(state)).await;
+                load.goes_on().await;
+            }
+            load.ends().await;
+            let tally = hsm.tally();
+            assert_eq!(tally.starts, 6);
+            assert_eq!(tally.ended.get("crashed"), Some(&5), "{tally:?}");
+            assert_eq!(gate.outcomes().len(), 6);
+        })
+    });
+    for round in rounds.collect::<Vec<_>>() {
+        round.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_was_paused_for_less_than_the_hang_limit_goes_on() {
+    let test_key = test_key("pause");
+    let (hsm, key, _gate) = served(&test_key, spec(test_key.token())).await;
+    let load = Load::on(&hsm, &key, &test_key);
+    let [worker] = workers(test_key.token())[..] else {
+        panic!("one worker")
+    };
+    for _ in 0..10 {
+        load.goes_on().await;
+        signal("-STOP", worker);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        signal("-CONT", worker);
+    }
+    load.goes_on().await;
+    let (signed, failed) = load.ends().await;
+    println!("10 pauses: {signed} signatures, {failed} errors");
+    assert_eq!(hsm.tally().starts, 1);
+    assert_eq!(hsm.stats(soon()).await.unwrap().sessions_discarded, 0);
+}

@@ -1,0 +1,85 @@
+//! What the controller says of an issuer.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the controller found.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerStatus {
+    /// `Ready` is True only after a signature made by the token has verified under the issuing certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The token as it names itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenStatus>,
+    /// The private key as the token describes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyStatus>,
+    /// The issuing certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateStatus>,
+    /// When a probe signature last verified, at the time of the last write of this status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_signature: Option<Time>,
+}
+
+/// A token as `C_GetTokenInfo` describes it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TokenStatus {
+    /// Label given at initialisation.
+    pub label: String,
+    /// Serial number.
+    pub serial: String,
+    /// Manufacturer.
+    pub manufacturer: String,
+    /// Model.
+    pub model: String,
+    /// Firmware version, major.minor.
+    pub firmware_version: String,
+}
+
+/// A private key as its attributes describe it. What the token does not tell is left out.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KeyStatus {
+    /// Key algorithm and size, for example `RSA-3072` or `P-256`.
+    pub algorithm: String,
+    /// `CKA_LABEL`.
+    pub label: String,
+    /// `CKA_ID` in hexadecimal.
+    pub id_hex: String,
+    /// `CKA_SENSITIVE`: the key cannot be revealed in plain text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensitive: Option<bool>,
+    /// `CKA_EXTRACTABLE`: the key can leave the token wrapped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extractable: Option<bool>,
+    /// `CKA_NEVER_EXTRACTABLE`: the key has never been extractable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub never_extractable: Option<bool>,
+    /// `CKA_LOCAL`: the key was made on the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<bool>,
+}
+
+/// An issuing certificate.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CertificateStatus {
+    /// Subject in the notation of RFC 4514.
+    pub subject: String,
+    /// Serial number in hexadecimal.
+    pub serial_number: String,
+    /// SHA-256 of the DER in hexadecimal.
+    pub sha256: String,
+    /// Start of validity.
+    pub not_before: Option<Time>,
+    /// End of validity.
+    pub not_after: Option<Time>,
+    /// Subject key identifier in hexadecimal.
+    pub subject_key_id: String,
+}

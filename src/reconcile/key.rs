@@ -1,0 +1,178 @@
+//! Which private key an issuer means.
+
+use hsm::{KeySelector, TokenInfo, TokenSelector, Uri, UriError};
+
+use crate::api::issuer::KeySpec;
+
+/// What to look for on the token.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    selector: KeySelector,
+    /// The token that a URI names besides the key.
+    token: Option<TokenSelector>,
+    described: String,
+}
+
+/// A key that cannot be looked for.
+#[derive(Debug, thiserror::Error)]
+pub enum KeySpecError {
+    /// Nothing, or too much.
+    #[error("give label, idHex or both, or else uri")]
+    Parts,
+    /// Not hexadecimal.
+    #[error("idHex needs two hexadecimal digits per octet")]
+    IdHex(#[source] hex::FromHexError),
+    /// Not a URI that can be honoured.
+    #[error("uri cannot be used")]
+    Uri(#[source] UriError),
+    /// The URI names another token than `spec.token`.
+    #[error("uri names the token with {0}, and spec.token is another one")]
+    OtherToken(TokenSelector),
+}
+
+impl Wanted {
+    /// The certificate's public key is always part of what is looked for: a key of the right name and another public
+    /// half is not the key.
+    pub(super) fn new(key: Option<&KeySpec>, spki: &[u8]) -> Result<Self, KeySpecError> {
+        let (mut selector, token, described) = match key {
+            None => (
+                KeySelector::default(),
+                None,
+                "key of the issuing certificate".to_owned(),
+            ),
+            Some(KeySpec {
+                label: None,
+                id_hex: None,
+                uri: Some(uri),
+            }) => {
+                let parsed: Uri = uri.parse().map_err(KeySpecError::Uri)?;
+                (parsed.key(), parsed.token(), format!("key {uri}"))
+            }
+            Some(KeySpec {
+                label,
+                id_hex,
+                uri: None,
+            }) if label.is_some() || id_hex.is_some() => {
+                let id = id_hex
+                    .as_deref()
+                    .map(hex::decode)
+                    .transpose()
+                    .map_err(KeySpecError::IdHex)?;
+                let described = match (label, id_hex) {
+                    (Some(label), _) => format!("key {label:?}"),
+                    (None, id) => format!("key with id {}", id.as_deref().unwrap_or_default()),
+                };
+                (
+                    KeySelector {
+                        label: label.clone(),
+                        id,
+                        public_key: None,
+                    },
+                    None,
+                    described,
+                )
+            }
+            Some(KeySpec { .. }) => return Err(KeySpecError::Parts),
+        };
+        selector.public_key = Some(spki.to_vec());
+        Ok(Self {
+            selector,
+            token,
+            described,
+        })
+    }
+
+    pub(super) fn selector(&self) -> &KeySelector {
+        &self.selector
+    }
+
+    /// For messages.
+    pub(super) fn described(&self) -> &str {
+        &self.described
+    }
+
+    /// The token that the key was found on is the one that a URI names.
+    pub(super) fn check_token(&self, found: &TokenInfo) -> Result<(), KeySpecError> {
+        let named = match &self.token {
+            None => true,
+            Some(TokenSelector::Label(label)) => *label == found.label,
+            Some(TokenSelector::Serial(serial)) => *serial == found.serial,
+            Some(TokenSelector::Both { label, serial }) => {
+                *label == found.label && *serial == found.serial
+            }
+        };
+        match &self.token {
+            Some(other) if !named => Err(KeySpecError::OtherToken(other.clone())),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(
+        label: Option<&str>,
+        id_hex: Option<&str>,
+        uri: Option<&str>,
+    ) -> Result<Wanted, KeySpecError> {
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        let key = KeySpec {
+            label: text(label),
+            id_hex: text(id_hex),
+            uri: text(uri),
+        };
+        Wanted::new(Some(&key), b"spki")
+    }
+
+    #[test]
+    fn a_key_is_always_looked_for_with_the_certificates_public_key() {
+        let spki = Some(b"spki".to_vec());
+        let named = wanted(Some("ca"), Some("A1b2"), None).unwrap();
+        assert_eq!(named.selector().id, Some(vec![0xa1, 0xb2]));
+        assert_eq!(named.selector().public_key, spki);
+        let by_uri = wanted(None, None, Some("pkcs11:object=ca;id=%A1%B2")).unwrap();
+        assert_eq!(by_uri.selector(), named.selector());
+        assert_eq!(
+            Wanted::new(None, b"spki").unwrap().selector().public_key,
+            spki
+        );
+    }
+
+    #[test]
+    fn a_key_without_a_name_or_with_two_kinds_of_names_is_refused() {
+        assert!(matches!(wanted(None, None, None), Err(KeySpecError::Parts)));
+        let both = wanted(Some("ca"), None, Some("pkcs11:object=ca"));
+        assert!(matches!(both, Err(KeySpecError::Parts)));
+        assert!(matches!(
+            wanted(None, Some("a"), None),
+            Err(KeySpecError::IdHex(_))
+        ));
+    }
+
+    #[test]
+    fn a_pin_in_a_uri_is_refused_and_not_repeated() {
+        let error = wanted(None, None, Some("pkcs11:object=ca?pin-value=8642")).unwrap_err();
+        assert!(!crate::telemetry::Chain(&error).to_string().contains("8642"));
+    }
+
+    #[test]
+    fn a_uri_of_another_token_is_refused() {
+        let wanted = wanted(None, None, Some("pkcs11:token=issuing;object=ca")).unwrap();
+        let token = |label: &str| TokenInfo {
+            label: label.to_owned(),
+            serial: "1".to_owned(),
+            manufacturer: String::new(),
+            model: String::new(),
+            firmware: String::new(),
+            pin: hsm::PinFlags::default(),
+            max_sessions: None,
+        };
+        wanted.check_token(&token("issuing")).unwrap();
+        assert!(matches!(
+            wanted.check_token(&token("other")),
+            Err(KeySpecError::OtherToken(_))
+        ));
+    }
+}
