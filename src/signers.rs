@@ -1,5 +1,6 @@
 //! Who signs: the tokens of the operator's configuration, and a key on one of them as an [`Signer`].
 
+mod mechanism;
 mod turns;
 
 use std::{
@@ -9,13 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hsm::{Hash, HsmError, Key, KeySelector, Launch, Mechanism, Token, TokenSpec, TokenState};
+use hsm::{HsmError, Key, KeySelector, Launch, Token, TokenSpec, TokenState};
 use kube::Client;
 
-use self::turns::{Lane, NoTurn, Turns};
+use self::{
+    mechanism::mechanism,
+    turns::{Lane, NoTurn, Turns},
+};
 use crate::{
     config::{Config, IssuerScope, Library, Limits, PinSource, TokenConfig, TokenSelector},
-    issuance::{Fault, SignError, Signature, SignatureAlgorithm, Signer, SigningInput},
+    issuance::{Fault, SignError, Signature, Signer, SigningInput},
     metrics::{Metrics, SignOutcome, TokenCounts},
     pins::{
         TokenPin,
@@ -345,24 +349,6 @@ fn outcome(error: Option<&HsmError>) -> SignOutcome {
         Some(HsmError::TimedOut) => SignOutcome::TimedOut,
         Some(HsmError::Overloaded) => SignOutcome::Overloaded,
         Some(_) => SignOutcome::Failed,
-    }
-}
-
-fn mechanism(algorithm: SignatureAlgorithm) -> Mechanism {
-    match algorithm {
-        SignatureAlgorithm::RsaPkcs1Sha256 => Mechanism::RsaPkcs1(Hash::Sha256),
-        SignatureAlgorithm::RsaPkcs1Sha384 => Mechanism::RsaPkcs1(Hash::Sha384),
-        SignatureAlgorithm::RsaPkcs1Sha512 => Mechanism::RsaPkcs1(Hash::Sha512),
-        SignatureAlgorithm::RsaPssSha256 => Mechanism::RsaPss(Hash::Sha256),
-        SignatureAlgorithm::RsaPssSha384 => Mechanism::RsaPss(Hash::Sha384),
-        SignatureAlgorithm::RsaPssSha512 => Mechanism::RsaPss(Hash::Sha512),
-        SignatureAlgorithm::EcdsaP256Sha256 => Mechanism::Ecdsa(Hash::Sha256),
-        SignatureAlgorithm::EcdsaP384Sha384 => Mechanism::Ecdsa(Hash::Sha384),
-        SignatureAlgorithm::EcdsaP521Sha512 => Mechanism::Ecdsa(Hash::Sha512),
-        SignatureAlgorithm::Ed25519 => Mechanism::Ed25519,
-        SignatureAlgorithm::MlDsa44 | SignatureAlgorithm::MlDsa65 | SignatureAlgorithm::MlDsa87 => {
-            Mechanism::MlDsa
-        }
     }
 }
 

@@ -23,6 +23,7 @@ use super::{
     key::PublicKey,
     name::Name,
     raw::Tbs,
+    reread,
     san::{GeneralName, SanError, SubjectAltNames},
     tbs,
 };
@@ -83,7 +84,7 @@ impl<'a> Linted<'a> {
             .scheme()
             .to_der()
             .map_err(|error| undecodable(error.to_string()))?;
-        second_decoder(tbs_der, &algorithm).map_err(undecodable)?;
+        other_decoders(tbs_der, &algorithm, issuer).map_err(undecodable)?;
         let tbs = Tbs::parse(tbs_der).map_err(|error| undecodable(error.to_string()))?;
         let key = PublicKey::parse(tbs.spki).map_err(|error| undecodable(error.to_string()))?;
         Ok(Self {
@@ -165,20 +166,22 @@ pub(super) fn run(tbs_der: &[u8], issuer: &Issuer) -> Result<(), LintError> {
     })
 }
 
-/// `x509-cert` must read the certificate, with zeros for a signature, and find the same key in it.
-fn second_decoder(tbs_der: &[u8], algorithm: &[u8]) -> Result<(), String> {
-    let read = || -> der::Result<bool> {
+/// `x509-cert` and `x509-parser` must read the certificate, with zeros for a signature, as we do.
+fn other_decoders(tbs_der: &[u8], algorithm: &[u8], issuer: &Issuer) -> Result<(), String> {
+    let read = || -> der::Result<(Vec<u8>, bool)> {
         let der = tbs::certificate(tbs_der, algorithm, &[0; 64])?;
         let certificate = Certificate::from_der(&der)?;
         let spki = certificate
             .tbs_certificate()
             .subject_public_key_info()
             .to_der()?;
-        Ok(Tbs::parse(tbs_der)?.spki == spki)
+        let same = Tbs::parse(tbs_der)?.spki == spki;
+        Ok((der, same))
     };
     match read() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err("a second decoder reads another public key".to_owned()),
+        Ok((der, true)) => reread::compare(&der, issuer.profile().copied_extensions())
+            .map_err(|error| error.to_string()),
+        Ok((_, false)) => Err("a second decoder reads another public key".to_owned()),
         Err(error) => Err(format!("a second decoder cannot read it: {error}")),
     }
 }

@@ -212,7 +212,8 @@ impl PreparedCertificate {
             .map_err(IssueError::Unverified)?;
         let der = tbs::certificate(&self.tbs, &self.algorithm, signature.as_octets())
             .map_err(IssueError::Encode)?;
-        reread::compare(&der).map_err(IssueError::Ambiguous)?;
+        reread::compare(&der, self.issuer.profile().copied_extensions())
+            .map_err(IssueError::Ambiguous)?;
         Ok(IssuedCertificate {
             der,
             issuer: self.issuer,

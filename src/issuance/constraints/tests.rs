@@ -1,5 +1,7 @@
 //! Each type of name against permitted and excluded subtrees.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::issuance::{san::SubjectAltNames, testing::*};
 
@@ -189,5 +191,29 @@ fn what_is_no_constraint_is_refused() {
     ];
     for der in table {
         assert!(NameConstraints::parse(&der).is_err(), "{der:02x?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_octets_never_panic(octets in proptest::collection::vec(any::<u8>(), 0..80)) {
+        let _unread = NameConstraints::parse(&octets);
+        let _inside = NameConstraints::parse(&sequence(&[&tlv(0xa0, &octets)]));
+        let _subtree = NameConstraints::parse(&sequence(&[&tlv(0xa1, &sequence(&[&octets]))]));
+    }
+
+    /// A name that is permitted and a wildcard over it never get past its exclusion.
+    #[test]
+    fn what_is_excluded_is_not_accepted(tree in "[a-c]{1,2}(\\.[a-c]{1,2}){0,2}", below in "[a-c]{1,2}") {
+        let excluded = constraints(&[], &[(DNS, tree.as_bytes())]);
+        prop_assert!(!accepts(&excluded, DNS, tree.as_bytes()));
+        let under = format!("{below}.{tree}");
+        prop_assert!(!accepts(&excluded, DNS, under.as_bytes()));
+        let wildcard = format!("*.{tree}");
+        prop_assert!(!accepts(&excluded, DNS, wildcard.as_bytes()));
+        if let Some((_, parent)) = tree.split_once('.') {
+            let wildcard = format!("*.{parent}");
+            prop_assert!(!accepts(&excluded, DNS, wildcard.as_bytes()));
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::issuance::{Limits, MlDsa, Profile, Rules, VerifiedCsr, Wanted, testin
 
 mod corpus;
 mod golden;
+mod properties;
 mod shapes;
 
 /// The time of every test: 2023-11-14, a little after a full second.

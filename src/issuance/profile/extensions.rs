@@ -91,6 +91,13 @@ impl ExtensionRules {
                     format!("{oid} is an extension that only the issuer writes"),
                 ));
             }
+            // RFC 5280, section 4.2: at most once.
+            if self.from_csr.iter().take(index).any(|other| other == oid) {
+                return Err(ProfileError::new(
+                    format!("extensions.fromCSR[{index}]"),
+                    format!("{oid} occurs twice"),
+                ));
+            }
         }
         for (index, policy) in self.policies.iter().enumerate() {
             // RFC 5280, section 4.2.1.4: MUST NOT appear more than once.

@@ -268,7 +268,10 @@ fn a_short_lived_leaf_says_that_it_is_never_revoked() {
 #[test]
 fn extensions_that_contradict_each_other_make_no_profile() {
     type Change = fn(&mut Rules);
-    let table: [(&str, Change); 4] = [
+    let table: [(&str, Change); 5] = [
+        ("extensions.fromCSR[1]", |rules| {
+            rules.extensions.from_csr = vec![oid("1.2.3"); 2];
+        }),
         ("extensions.noRevAvail", |rules| {
             rules.extensions.no_rev_avail = true;
             rules.extensions.ocsp = vec!["http://a/".parse().unwrap()];
