@@ -73,6 +73,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["server"]),
     ("clap", &["args", "main", "telemetry"]),
     ("cryptoki", &[]),
+    ("rcgen", &[]),
     ("hsm", &["cli", "pins", "reconcile", "signers"]),
     (
         "k8s_openapi",
