@@ -72,4 +72,4 @@ generated: setup ## write again what is generated from the code: crds/
 
 .PHONY: bench
 bench: setup ## measure; tables for people, the same as JSON in target/bench/
-	cargo bench --workspace --locked
+	cargo bench --workspace --locked --bench '*'

@@ -17,15 +17,3 @@ pub const GROUP: &str = "pkcs11-issuer.dev";
 pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![PKCS11Issuer::crd(), PKCS11ClusterIssuer::crd()]
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn print() {
-        for crd in crds() {
-            println!("---\n{}", serde_saphyr::to_string(&crd).unwrap());
-        }
-    }
-}
