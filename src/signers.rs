@@ -1,4 +1,4 @@
-//! Who signs: the tokens of the operator's configuration, and a key on one of them as an [`Signer`].
+//! Who signs: the tokens of the operator's configuration, and a key on one of them as a [`Signer`].
 
 mod mechanism;
 mod turns;
@@ -235,9 +235,7 @@ impl GrantedKey {
     pub fn token_name(&self) -> &str {
         &self.token_name
     }
-}
 
-impl GrantedKey {
     /// Random octets of the token that the key lies on.
     ///
     /// # Errors

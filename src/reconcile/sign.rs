@@ -42,15 +42,9 @@ pub(super) enum Outcome {
 
 /// Runs the pure pipeline and asks the token once.
 pub(super) async fn sign(due: &Due<'_>, context: &Context) -> Outcome {
-    let serial = match serial(due.issuer).await {
-        Ok(serial) => serial,
-        Err(delay) => return Outcome::Delayed(delay),
-    };
-    let prepared = match prepare(due.request, due.issuer, serial) {
+    let prepared = match prepare(due, context).await {
         Ok(prepared) => prepared,
-        Err(Stopped::Refused(refusal)) => return Outcome::Refused(refusal),
-        Err(Stopped::Prepare(PrepareError::Refused(refusal))) => return Outcome::Refused(refusal),
-        Err(Stopped::Prepare(error)) => return not_signed(error.fault(), &error, due, context),
+        Err(outcome) => return outcome,
     };
     let subject = due.subject();
     let announced = Announced {
@@ -100,11 +94,6 @@ fn slug(error: &IssueError) -> &'static str {
     }
 }
 
-enum Stopped {
-    Refused(Refusal),
-    Prepare(PrepareError),
-}
-
 async fn serial(ready: &ReadyIssuer) -> Result<Serial, Delay> {
     let octets = match ready.serial {
         SerialSource::Os => {
@@ -125,13 +114,10 @@ async fn serial(ready: &ReadyIssuer) -> Result<Serial, Delay> {
     Ok(Serial::from_random(octets))
 }
 
-fn prepare(
-    request: &CertificateRequest,
-    ready: &ReadyIssuer,
-    serial: Serial,
-) -> Result<PreparedCertificate, Stopped> {
-    let CertificateRequest { metadata, spec, .. } = request;
-    let csr = VerifiedCsr::parse(&spec.request.0).map_err(Stopped::Refused)?;
+async fn prepare(due: &Due<'_>, context: &Context) -> Result<PreparedCertificate, Outcome> {
+    let CertificateRequest { metadata, spec, .. } = due.request;
+    let issuer = &due.issuer.issuer;
+    let csr = VerifiedCsr::parse(&spec.request.0).map_err(Outcome::Refused)?;
     let wanted = Wanted {
         variables: Variables {
             namespace: metadata.namespace.as_deref().unwrap_or_default(),
@@ -139,14 +125,21 @@ fn prepare(
         },
         usages: &spec.usages,
         is_ca: spec.is_ca,
-        duration: duration(spec.duration.as_deref()).map_err(Stopped::Refused)?,
+        duration: duration(spec.duration.as_deref()).map_err(Outcome::Refused)?,
     };
-    let params = ready
-        .issuer
+    let params = issuer
         .profile()
         .admit(&csr, &wanted)
-        .map_err(Stopped::Refused)?;
-    PreparedCertificate::prepare(&params, &ready.issuer, now(), serial).map_err(Stopped::Prepare)
+        .map_err(Outcome::Refused)?;
+    // Not before the profile has admitted the request: one that it refuses costs the token nothing.
+    let serial = serial(due.issuer).await.map_err(Outcome::Delayed)?;
+    PreparedCertificate::prepare(&params, issuer, now(), serial).map_err(|error| {
+        if let PrepareError::Refused(refusal) = error {
+            Outcome::Refused(refusal)
+        } else {
+            not_signed(error.fault(), &error, due, context)
+        }
+    })
 }
 
 /// The API server stores any string here (cert-manager.md 1.5).
