@@ -21,7 +21,11 @@ fn main() -> ExitCode {
 
 fn execute(args: Args) -> anyhow::Result<()> {
     match args.command {
-        Command::Run(run) => tokio::runtime::Runtime::new()?.block_on(cli::run(*run)),
+        // One thread: the API server is the limit long before it, and waking a second one costs more than it does.
+        Command::Run(run) => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(cli::run(*run)),
         Command::Crds => {
             print!("{}", cli::crds(&pkcs11_issuer::api::crds())?);
             Ok(())

@@ -10,6 +10,7 @@
 mod failure;
 mod frame;
 mod key;
+mod moment;
 mod pin;
 mod token;
 
@@ -24,16 +25,19 @@ pub use self::{
         Curve, FoundKey, Hash, KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, KeyNumber,
         KeySelector, Mechanism, MlDsa, Wanted,
     },
+    moment::Moment,
     pin::Pin,
     token::{PinFlags, TokenInfo, TokenSelector},
 };
 
 /// Version of everything in this module; raised with every change that an older peer would misread.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The client's first frame: which token this connection is about.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hello {
+    /// When it was said: shows that both sides have one clock.
+    pub said: Moment,
     /// The one token that the worker shall serve.
     pub token: TokenSelector,
     /// Sessions to sign on; `None` lets the worker choose by the token's limit.
@@ -84,8 +88,8 @@ pub enum Ask {
         key: KeyNumber,
         /// How to sign.
         mechanism: Mechanism,
-        /// Milliseconds from now after which nobody wants the signature.
-        deadline_ms: u32,
+        /// From then on nobody wants the signature.
+        deadline: Moment,
         /// The digest, or for [`Mechanism::Ed25519`] and [`Mechanism::MlDsa`] the message.
         payload: Vec<u8>,
     },
@@ -93,11 +97,22 @@ pub enum Ask {
     Random {
         /// How many, at most 1024.
         len: u16,
-        /// Milliseconds from now after which nobody wants them.
-        deadline_ms: u32,
+        /// From then on nobody wants them.
+        deadline: Moment,
     },
     /// Counters of the worker.
     Stats,
+}
+
+impl Ask {
+    /// Nobody waits for the answer any more.
+    #[must_use]
+    pub fn has_expired(&self) -> bool {
+        match self {
+            Self::Sign { deadline, .. } | Self::Random { deadline, .. } => deadline.has_passed(),
+            Self::Login(_) | Self::Describe | Self::FindKey(_) | Self::Stats => false,
+        }
+    }
 }
 
 /// What the worker sends after its [`HelloReply`].

@@ -1,4 +1,4 @@
-//! One connection to one worker: writes in batches, matches responses to requests, fails all of them when it ends.
+//! One connection to one worker: writes requests, matches responses to requests, fails all of them when it ends.
 
 mod requests;
 mod wire;
@@ -15,9 +15,10 @@ use std::{
 };
 
 use bytes::BytesMut;
+use rustix::net::{Shutdown, shutdown};
 use thiserror::Error;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, Interest, unix::AsyncFd},
     net::UnixStream,
     sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch},
     task::AbortHandle,
@@ -26,8 +27,8 @@ use tokio::{
 
 use super::{error::HsmError, key::Generation};
 use crate::protocol::{
-    Answer, Ask, Ending, Failure, FrameError, Hello, HelloReply, Inbox, MAX_FRAME, NoToken,
-    Request, TokenInfo, TokenSelector, append, append_hello,
+    Answer, Ask, Ending, Failure, FrameError, Hello, HelloReply, Inbox, MAX_FRAME, Moment, NoToken,
+    Request, TokenInfo, TokenSelector, append_hello,
 };
 
 /// No greeting came back.
@@ -77,8 +78,10 @@ pub(crate) struct Connection {
     generation: Generation,
     credit: Arc<Semaphore>,
     granted: u16,
+    socket: AsyncFd<std::os::unix::net::UnixStream>,
+    /// What the socket has not taken yet.
     outbox: Mutex<BytesMut>,
-    written: Notify,
+    blocked: Notify,
     pending: Mutex<Pending>,
     lost: watch::Sender<Option<Lost>>,
     signed: AtomicBool,
@@ -96,7 +99,7 @@ struct Pending {
 struct Waiting {
     reply: oneshot::Sender<Result<Answer, Failure>>,
     /// The worker's place in the queue, given back by its answer and not by the asker's patience.
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
     deadline: Instant,
 }
 
@@ -111,9 +114,10 @@ impl Connection {
     ) -> Result<Greeting, GreetError> {
         let mut out = BytesMut::new();
         let hello = Hello {
+            said: Moment::now(),
             token,
             sessions,
-            hang_after_ms: milliseconds(hang_after),
+            hang_after_ms: u32::try_from(hang_after.as_millis()).unwrap_or(u32::MAX),
         };
         append_hello(&mut out, &hello)?;
         stream.write_all(&out).await?;
@@ -134,21 +138,22 @@ impl Connection {
                 sessions: _,
                 credit,
             } => {
-                let (read, write) = stream.into_split();
+                let socket = wire::watched(stream.into_std()?, Interest::READABLE)?;
                 let connection = Arc::new(Self {
                     generation,
                     credit: Arc::new(Semaphore::new(usize::from(credit))),
                     granted: credit,
+                    socket,
                     // Room for a whole frame: growing while it holds a PIN would leave a copy behind.
                     outbox: Mutex::new(BytesMut::with_capacity(2 * MAX_FRAME)),
-                    written: Notify::new(),
+                    blocked: Notify::new(),
                     pending: Mutex::default(),
                     lost: watch::Sender::new(None),
                     signed: AtomicBool::new(false),
                     tasks: Mutex::default(),
                 });
-                let reader = tokio::spawn(wire::read_all(Arc::clone(&connection), read, inbox));
-                let writer = tokio::spawn(wire::write_all(Arc::clone(&connection), write));
+                let reader = tokio::spawn(wire::read_all(Arc::clone(&connection), inbox));
+                let writer = tokio::spawn(wire::write_rest(Arc::clone(&connection)));
                 lock(&connection.tasks).extend([reader.abort_handle(), writer.abort_handle()]);
                 Ok(Greeting::Found { connection, token })
             }
@@ -196,6 +201,8 @@ impl Connection {
         for task in lock(&self.tasks).drain(..) {
             task.abort();
         }
+        // An error means that it is closed already.
+        shutdown(self.socket.get_ref(), Shutdown::Both).ok();
         self.end(Lost::ByUs);
     }
 
@@ -214,11 +221,11 @@ impl Connection {
         pending.waiting.clear();
     }
 
-    /// Waits for credit, sends, waits for the answer, all before `deadline`. `make` is told the milliseconds left.
+    /// Waits for credit, sends, waits for the answer, all before `deadline`. `make` is told the deadline by the worker's clock.
     async fn ask(
         &self,
         deadline: Instant,
-        make: impl FnOnce(u32) -> Ask,
+        make: impl FnOnce(Moment) -> Ask,
     ) -> Result<Answer, HsmError> {
         let place = match timeout_at(deadline, Arc::clone(&self.credit).acquire_owned()).await {
             Err(_) => return Err(HsmError::Overloaded),
@@ -239,26 +246,19 @@ impl Connection {
                 id,
                 Waiting {
                     reply,
-                    _place: place,
+                    place,
                     deadline,
                 },
             );
             id
         };
-        let appended = append(
-            &mut lock(&self.outbox),
-            &Request {
-                id,
-                ask: make(milliseconds(left)),
-            },
-        );
-        if let Err(too_long) = appended {
+        let ask = make(Moment::now().after(left));
+        if let Err(too_long) = self.send(&Request { id, ask }) {
             lock(&self.pending).waiting.remove(&id);
             return Err(HsmError::BadRequest {
                 why: too_long.to_string(),
             });
         }
-        self.written.notify_one();
         match timeout_at(deadline, answer).await {
             Err(_) => Err(HsmError::TimedOut),
             Ok(Err(_dropped)) => Err(self.lost_error()),
@@ -275,10 +275,6 @@ impl Connection {
                 .map_or_else(|| Lost::Closed.to_string(), Lost::to_string),
         }
     }
-}
-
-fn milliseconds(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// The error and its causes in one line.

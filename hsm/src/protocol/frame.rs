@@ -168,10 +168,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{FrameError, Inbox, MAX_FRAME, append, append_hello};
-    use crate::protocol::{Ask, FromWorker, Hello, HelloReply, Request, TokenSelector};
+    use crate::protocol::{Ask, FromWorker, Hello, HelloReply, Moment, Request, TokenSelector};
 
     fn hello() -> Hello {
         Hello {
+            said: Moment::now(),
             token: TokenSelector::Label("issuing".into()),
             sessions: None,
             hang_after_ms: 30_000,

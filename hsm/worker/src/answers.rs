@@ -78,18 +78,20 @@ impl Answers {
         self.unanswered.fetch_add(1, Ordering::SeqCst) < self.granted.load(Ordering::SeqCst)
     }
 
-    /// Answers one request. Ends the process when the client is gone.
-    pub(crate) fn send(&self, id: u32, outcome: Result<Answer, Failure>) {
+    /// Answers one request with the next [`Self::flush`].
+    pub(crate) fn put(&self, id: u32, outcome: Result<Answer, Failure>) {
         // Before the write: the client may use the place as soon as it has read.
         self.unanswered.fetch_sub(1, Ordering::SeqCst);
-        let mut out = self.lock();
         let response = FromWorker::Response { id, outcome };
-        let written = append(&mut out.buffer, &response)
-            .map_err(io::Error::other)
-            .and_then(|()| self.write(out));
-        if let Err(error) = written {
-            eprintln!("pkcs11-hsm-worker: failed to answer: {error}");
-            signal_hook::low_level::exit(0);
+        if let Err(error) = append(&mut self.lock().buffer, &response) {
+            failed(&error);
+        }
+    }
+
+    /// Writes every answer that is put. Ends the process when the client is gone.
+    pub(crate) fn flush(&self) {
+        if let Err(error) = self.write(self.lock()) {
+            failed(&error);
         }
     }
 
@@ -142,6 +144,11 @@ impl Answers {
     fn lock(&self) -> MutexGuard<'_, Out> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn failed(error: &dyn std::error::Error) -> ! {
+    eprintln!("pkcs11-hsm-worker: failed to answer: {error}");
+    signal_hook::low_level::exit(0)
 }
 
 const LAST_TRIES: u32 = 50;

@@ -5,15 +5,15 @@
 //! client starts another. As a sidecar it listens, and starts itself once per connection.
 
 mod answers;
+mod hangup;
 mod hardening;
-mod job;
 mod key;
 mod listen;
 mod login;
 mod mechanism;
 mod pool;
-mod reader;
 mod recovery;
+mod requests;
 mod serve;
 mod token;
 mod watchdog;

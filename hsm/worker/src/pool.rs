@@ -1,4 +1,4 @@
-//! N threads, each with one session and its own key handles, fed by one queue.
+//! N threads, each with one session and its own key handles, each taking the next request when it is free.
 
 mod session;
 
@@ -15,7 +15,9 @@ use cryptoki::session::Session;
 use hsm::protocol::{HelloReply, KeyIdentity, KeyNumber, NoToken};
 
 use self::session::SessionThread;
-use crate::{answers::Answers, job::Job, recovery::code, token::Token, watchdog::Watchdog};
+use crate::{
+    answers::Answers, recovery::code, requests::Requests, token::Token, watchdog::Watchdog,
+};
 
 /// Sessions that are open before anything is asked.
 pub(crate) struct Sessions {
@@ -80,6 +82,8 @@ const DEFAULT_SESSIONS: u16 = 4;
 pub(crate) struct Shared {
     token: Arc<Token>,
     answers: Arc<Answers>,
+    /// As many sessions as there shall be for signing.
+    wanted: u16,
     /// Sessions open for signing.
     open: AtomicU16,
     /// Whether giving a session up leaves the login in place.
@@ -119,7 +123,7 @@ impl Shared {
 pub(crate) fn run(
     token: Arc<Token>,
     sessions: Sessions,
-    jobs: &crossbeam_channel::Receiver<Job>,
+    requests: &Arc<Requests>,
     answers: &Arc<Answers>,
     watchdog: &Watchdog,
 ) -> std::io::Result<()> {
@@ -133,6 +137,7 @@ pub(crate) fn run(
     let shared = Arc::new(Shared {
         token,
         answers: Arc::clone(answers),
+        wanted,
         open: AtomicU16::new(count),
         anchored: anchor.is_some(),
         logged_in: AtomicBool::new(false),
@@ -144,18 +149,18 @@ pub(crate) fn run(
     for number in 0..wanted {
         let session = signing.next();
         let thread = SessionThread::new(Arc::clone(&shared), session, watchdog.seat());
-        let jobs = jobs.clone();
+        let requests = Arc::clone(requests);
         let builder = thread::Builder::new().name(format!("session-{number}"));
-        threads.push(builder.spawn(move || thread.run(&jobs))?);
+        threads.push(builder.spawn(move || thread.run(&requests))?);
     }
-    // Twice the sessions: one job in each, and the next already here when it is done.
+    // Twice the sessions: one request in each, and the next already in the socket when it is done.
     answers.hello(&HelloReply::Found {
         token: info,
         sessions: count,
         credit: wanted.saturating_mul(2),
     })?;
     for thread in threads {
-        // Threads end only with the process, which the reader or the panic hook ends.
+        // Threads end only with the process.
         drop(thread.join());
     }
     drop(anchor);

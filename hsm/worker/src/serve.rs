@@ -10,22 +10,21 @@ use std::{
 
 use hsm::protocol::{Hello, HelloReply};
 
-use crate::{answers::Answers, pool, reader, token::Token, watchdog::Watchdog};
+use crate::{answers::Answers, hangup, pool, requests::Requests, token::Token, watchdog::Watchdog};
 
-/// Serves until the client closes the socket, which ends the process from the reader's thread; returns only when
-/// there is no token.
+/// Serves until the client closes the socket, which ends the process from a thread of its own; returns only
+/// when there is no token.
 pub(crate) fn serve(module: &Path) -> io::Result<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let answers = Arc::new(Answers::new(socket.try_clone()?));
-    let (hello_sender, hello) = crossbeam_channel::bounded(1);
-    let (jobs_sender, jobs) = crossbeam_channel::unbounded();
-    reader::start(socket, Arc::clone(&answers), hello_sender, jobs_sender)?;
-
+    hangup::start(socket.try_clone()?)?;
+    let (requests, hello) = Requests::greeted(socket, Arc::clone(&answers));
     let Hello {
+        said: _,
         token,
         sessions,
         hang_after_ms,
-    } = hello.recv().map_err(io::Error::other)?;
+    } = hello;
     let watchdog = Watchdog::start(
         Duration::from_millis(hang_after_ms.into()),
         Arc::clone(&answers),
@@ -36,7 +35,13 @@ pub(crate) fn serve(module: &Path) -> io::Result<()> {
         Ok((token, sessions))
     });
     match found {
-        Ok((token, sessions)) => pool::run(Arc::new(token), sessions, &jobs, &answers, &watchdog),
+        Ok((token, sessions)) => pool::run(
+            Arc::new(token),
+            sessions,
+            &Arc::new(requests),
+            &answers,
+            &watchdog,
+        ),
         Err(why) => answers.hello(&HelloReply::NotFound(why)),
     }
 }

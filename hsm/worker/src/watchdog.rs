@@ -47,6 +47,8 @@ impl Watchdog {
                     if watched.longest_call() > hang_after {
                         answers.end(Ending::Hung);
                     }
+                    // A quick token that hangs may have left an answer waiting for the next.
+                    answers.flush();
                 }
             })?;
         Ok(watchdog)

@@ -50,10 +50,10 @@ impl Connection {
             Some(number) => number,
             None => self.find_again(key, deadline).await?,
         };
-        let ask = |deadline_ms| Ask::Sign {
+        let ask = |deadline| Ask::Sign {
             key: number,
             mechanism,
-            deadline_ms,
+            deadline,
             payload: payload.to_vec(),
         };
         let Answer::Signature(signature) = self.ask(deadline, ask).await? else {
@@ -65,7 +65,7 @@ impl Connection {
 
     pub(crate) async fn random(&self, len: u16, deadline: Instant) -> Result<Vec<u8>, HsmError> {
         let Answer::Random(octets) = self
-            .ask(deadline, |deadline_ms| Ask::Random { len, deadline_ms })
+            .ask(deadline, |deadline| Ask::Random { len, deadline })
             .await?
         else {
             return Err(HsmError::WrongAnswer);

@@ -74,7 +74,8 @@ fn main() -> Result<(), Failed> {
         .map_or(Ok(2.0), |seconds| seconds.parse())?;
     let length = Duration::from_secs_f64(seconds);
     let token = Store::new()?.make_token("bench")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // As the controller has it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let mut rows = Vec::new();

@@ -5,21 +5,24 @@ mod tasks;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
-    time::Instant,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-use crossbeam_channel::Receiver;
 use cryptoki::{
     error::{Error, RvError},
     session::Session,
 };
-use hsm::protocol::{Answer, Ask, Failure, Stats};
+use hsm::protocol::{Answer, Ask, Failure, Request, Stats};
 
 use super::Shared;
 use crate::{
-    job::Job,
+    answers::Counters,
     key::{Candidate, NotOne},
+    requests::Requests,
     watchdog::Seat,
 };
 
@@ -62,6 +65,9 @@ impl From<NotOne> for Miss {
     }
 }
 
+/// As long as an answer may wait for the next: not much longer than it takes to wake its reader.
+const QUICK: Duration = Duration::from_micros(200);
+
 impl SessionThread {
     /// Without a session it opens one as soon as the token has one to spare.
     pub(super) fn new(shared: Arc<Shared>, session: Option<Session>, seat: Seat) -> Self {
@@ -74,47 +80,49 @@ impl SessionThread {
     }
 
     /// Works until the process ends.
-    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+    pub(super) fn run(mut self, requests: &Requests) {
         loop {
-            // A thread without a session leaves the jobs to the others.
+            // A thread without a session leaves the requests to the others.
             self.reopen_patiently();
-            let Ok(Job { id, ask, deadline }) = jobs.recv() else {
-                return;
-            };
-            let outcome = self.answer(&ask, deadline);
+            let Request { id, ask } = requests.next();
+            let started = Instant::now();
+            let outcome = self.answer(&ask);
             drop(ask);
-            self.shared.answers.send(id, outcome);
+            self.shared.answers.put(id, outcome);
+            // What the client reads in one go wakes it once. An answer waits for company where that costs no time:
+            // the next signature is as quick, and the client has sent ahead.
+            let may_wait = started.elapsed() < QUICK
+                && self.session.is_some()
+                && requests.client_is_ahead(self.shared.wanted);
+            if !may_wait {
+                self.shared.answers.flush();
+            }
         }
     }
 
-    fn answer(&mut self, ask: &Ask, deadline: Option<Instant>) -> Result<Answer, Failure> {
-        let counters = &self.shared.answers.counters;
+    fn answer(&mut self, ask: &Ask) -> Result<Answer, Failure> {
         // Nobody would collect the signature.
-        if passed(deadline) {
-            counters.expired.fetch_add(1, Ordering::Relaxed);
+        if ask.has_expired() {
+            self.count(|counters| &counters.expired);
             return Err(Failure::Expired);
         }
         let answer = match self.attempt(ask) {
             Ok(answer) => answer,
             Err(Miss::Failure(failure)) => return Err(failure),
-            Err(first) => self.again(ask, deadline, first)?,
+            Err(first) => self.again(ask, first)?,
         };
-        if passed(deadline) {
-            self.shared
-                .answers
-                .counters
-                .late
-                .fetch_add(1, Ordering::Relaxed);
+        if ask.has_expired() {
+            self.count(|counters| &counters.late);
             return Err(Failure::Expired);
         }
         if matches!(answer, Answer::Signature(_)) {
-            self.shared
-                .answers
-                .counters
-                .signatures
-                .fetch_add(1, Ordering::Relaxed);
+            self.count(|counters| &counters.signatures);
         }
         Ok(answer)
+    }
+
+    fn count(&self, which: impl FnOnce(&Counters) -> &AtomicU64) {
+        which(&self.shared.answers.counters).fetch_add(1, Ordering::Relaxed);
     }
 
     fn attempt(&mut self, ask: &Ask) -> Result<Answer, Miss> {
@@ -133,13 +141,10 @@ impl SessionThread {
             Ask::Sign {
                 key,
                 mechanism,
-                deadline_ms: _,
+                deadline: _,
                 payload,
             } => self.sign(*key, *mechanism, payload),
-            Ask::Random {
-                len,
-                deadline_ms: _,
-            } if *len <= MOST_RANDOM => {
+            Ask::Random { len, deadline: _ } if *len <= MOST_RANDOM => {
                 let octets = self
                     .seat
                     .during(|| self.session()?.generate_random_vec(u32::from(*len)))?;
@@ -175,7 +180,3 @@ impl SessionThread {
 }
 
 const MOST_RANDOM: u16 = 1024;
-
-fn passed(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| deadline <= Instant::now())
-}

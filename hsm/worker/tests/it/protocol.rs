@@ -8,14 +8,15 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::Path,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use bytes::BytesMut;
 use hsm::{
     Hash, KeySelector, Mechanism, Pin, TokenSelector,
     protocol::{
-        Answer, Ask, Failure, FromWorker, Hello, HelloReply, Inbox, NoToken, Request, Wanted,
-        append, append_hello,
+        Answer, Ask, Failure, FromWorker, Hello, HelloReply, Inbox, KeyNumber, Moment, NoToken,
+        Request, Wanted, append, append_hello,
     },
 };
 use softhsm_test_helpers::{Function, KeyKind, TestToken};
@@ -102,11 +103,27 @@ impl Alone {
     }
 }
 
+const LONG: Duration = Duration::from_secs(60);
+
+fn sign(key: KeyNumber, within: Duration) -> Ask {
+    Ask::Sign {
+        key,
+        mechanism: P256,
+        deadline: Moment::now().after(within),
+        payload: vec![7; 32],
+    }
+}
+
 fn hello(token: &TestToken) -> BytesMut {
+    hello_at(token, Moment::now())
+}
+
+fn hello_at(token: &TestToken, said: Moment) -> BytesMut {
     let mut out = BytesMut::new();
     append_hello(
         &mut out,
         &Hello {
+            said,
             token: TokenSelector::Serial(token.serial().into()),
             sessions: NonZeroU16::new(1),
             hang_after_ms: 30_000,
@@ -128,18 +145,56 @@ fn an_expired_job_never_reaches_the_token() {
     let Ok(Answer::Key(found)) = alone.ask(Ask::FindKey(Wanted::Selected(selector(&key)))) else {
         panic!("no key")
     };
-    let sign = |deadline_ms| Ask::Sign {
-        key: found.number,
-        mechanism: P256,
-        deadline_ms,
-        payload: vec![7; 32],
-    };
-    assert!(alone.ask(sign(60_000)).is_ok());
-    assert_eq!(alone.ask(sign(0)).unwrap_err(), Failure::Expired);
+    assert!(alone.ask(sign(found.number, LONG)).is_ok());
+    let expired = alone.ask(sign(found.number, Duration::ZERO));
+    assert_eq!(expired.unwrap_err(), Failure::Expired);
     let Ok(Answer::Stats(stats)) = alone.ask(Ask::Stats) else {
         panic!("no stats")
     };
     assert_eq!((stats.signatures, stats.expired, stats.late), (1, 1, 0));
+}
+
+#[test]
+fn a_job_ages_while_every_session_is_busy() {
+    let token = token("aging");
+    let key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
+    let faulty = token.with_faults().unwrap();
+    let mut alone = Alone::with(faulty.module(), faulty.env());
+    alone.greet(&token);
+    alone
+        .ask(Ask::Login(Pin::new(token.user_pin().into())))
+        .unwrap();
+    let Ok(Answer::Key(found)) = alone.ask(Ask::FindKey(Wanted::Selected(selector(&key)))) else {
+        panic!("no key")
+    };
+    faulty.rules("C_Sign delay_ms=200").unwrap();
+    alone.send(2, sign(found.number, LONG));
+    alone.send(3, sign(found.number, Duration::from_millis(20)));
+    let FromWorker::Response { id: 2, outcome } = alone.next() else {
+        panic!("not the first one's answer")
+    };
+    assert!(outcome.is_ok());
+    let FromWorker::Response { id: 3, outcome } = alone.next() else {
+        panic!("not the second one's answer")
+    };
+    assert_eq!(outcome.unwrap_err(), Failure::Expired);
+    let Ok(Answer::Stats(stats)) = alone.ask(Ask::Stats) else {
+        panic!("no stats")
+    };
+    assert_eq!((stats.signatures, stats.expired, stats.late), (1, 1, 0));
+}
+
+#[test]
+fn a_client_with_another_clock_is_refused() {
+    let token = token("clock");
+    let mut alone = Alone::start(&token);
+    let hello = hello_at(&token, Moment::now().after(LONG));
+    alone.socket.write_all(&hello).unwrap();
+    let HelloReply::NotFound(NoToken::Refused { why }) = alone.greeted() else {
+        panic!("not refused")
+    };
+    assert!(why.contains("the clocks"), "{why}");
+    assert_eq!(alone.child.wait().unwrap().code(), Some(73));
 }
 
 #[test]
@@ -202,13 +257,7 @@ fn the_end_of_the_socket_ends_the_worker_although_every_session_hangs() {
         panic!("no key")
     };
     faulty.rules("C_Sign hang").unwrap();
-    let sign = Ask::Sign {
-        key: found.number,
-        mechanism: P256,
-        deadline_ms: 60_000,
-        payload: vec![7; 32],
-    };
-    alone.send(2, sign);
+    alone.send(2, sign(found.number, LONG));
     while faulty.faults(Function::C_Sign).unwrap() == 0 {
         std::thread::yield_now();
     }

@@ -1,10 +1,6 @@
 //! What is done after a failed call: the session given up, a new one, the key found again, and then the end.
 
-use std::{
-    sync::atomic::Ordering,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::atomic::Ordering, thread, time::Duration};
 
 use cryptoki::{
     error::{Error, RvError},
@@ -12,7 +8,7 @@ use cryptoki::{
 };
 use hsm::protocol::{Answer, Ask, Ending, Failure, KeyNumber, TokenCode};
 
-use super::{Miss, SessionThread, passed};
+use super::{Miss, SessionThread};
 use crate::recovery::{Remedy, code, remedy};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -20,14 +16,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 impl SessionThread {
     /// The ladder after a first failure: new session, key found again, once more; then the process ends.
-    pub(super) fn again(
-        &mut self,
-        ask: &Ask,
-        deadline: Option<Instant>,
-        first: Miss,
-    ) -> Result<Answer, Failure> {
+    pub(super) fn again(&mut self, ask: &Ask, first: Miss) -> Result<Answer, Failure> {
         self.step_up(first)?;
-        if passed(deadline) {
+        if ask.has_expired() {
             return Err(Failure::Expired);
         }
         match self.attempt(ask) {

@@ -1,0 +1,29 @@
+//! The thread that ends the process when the client has closed the socket: whatever hangs, no orphan stays.
+
+use std::{io, os::unix::net::UnixStream, thread};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
+
+/// Starts the thread. It sleeps until the socket's other end is closed; octets that arrive do not wake it.
+pub(crate) fn start(socket: UnixStream) -> io::Result<()> {
+    thread::Builder::new()
+        .name("hangup".into())
+        .spawn(move || {
+            loop {
+                // Hang-up and error are told whether asked for or not.
+                let mut watched = [PollFd::new(&socket, PollFlags::RDHUP)];
+                match poll(&mut watched, None) {
+                    Ok(0) | Err(Errno::INTR) => {}
+                    Ok(_) => signal_hook::low_level::exit(0),
+                    Err(error) => {
+                        eprintln!("pkcs11-hsm-worker: failed to watch the client: {error}");
+                        signal_hook::low_level::exit(1);
+                    }
+                }
+            }
+        })?;
+    Ok(())
+}
