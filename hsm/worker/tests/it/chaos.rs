@@ -1,111 +1,19 @@
 //! Signing under load while tokens go and workers die: every request ends with a signature that verifies or a typed
 //! error, and none outlasts its deadline.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use hsm::{Fault, Key, Token, TokenSpec};
 use softhsm_test_helpers::{KeyKind, Provider, Store, TestKey};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{
-    Gate, ready, selector, sign_by, signal, soon, spec, until, verifies, workers,
+use crate::{
+    fixture::{ready, signal, soon, spec, until, workers},
+    load::{Load, median, served},
 };
-
-/// What each request of the load allows itself.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// By which a busy machine may be late in telling.
-const SLACK: Duration = Duration::from_secs(10);
 
 fn test_key(label: &str) -> TestKey {
     let store = Store::of(Provider::SoftHsm).unwrap();
     let token = store.make_token(label).unwrap();
     token.generate_key("ca", &[1], KeyKind::P256).unwrap()
-}
-
-/// Askers that never stop, and what they were told.
-struct Load {
-    stop: CancellationToken,
-    signed: Arc<AtomicU64>,
-    failed: Arc<AtomicU64>,
-    askers: Vec<JoinHandle<()>>,
-}
-
-impl Load {
-    fn on(hsm: &Token, key: &Key, test_key: &TestKey) -> Self {
-        let stop = CancellationToken::new();
-        let (signed, failed): (Arc<AtomicU64>, Arc<AtomicU64>) = Default::default();
-        let askers = (0..4).map(|_| {
-            let (hsm, key, test_key) = (hsm.clone(), key.clone(), test_key.clone());
-            let (stop, signed, failed) = (stop.clone(), Arc::clone(&signed), Arc::clone(&failed));
-            tokio::spawn(async move {
-                while !stop.is_cancelled() {
-                    let started = Instant::now();
-                    match sign_by(&hsm, &key, started + PATIENCE).await {
-                        Ok(signature) => {
-                            assert!(verifies(&test_key, &signature));
-                            signed.fetch_add(1, Ordering::Relaxed);
-                        }
-                        Err(error) => {
-                            assert_eq!(error.fault(), Fault::Passing, "{error:?}");
-                            failed.fetch_add(1, Ordering::Relaxed);
-                            // As a caller would: not at once.
-                            tokio::time::sleep(Duration::from_millis(5)).await;
-                        }
-                    }
-                    assert!(started.elapsed() < PATIENCE + SLACK);
-                }
-            })
-        });
-        Self {
-            askers: askers.collect(),
-            stop,
-            signed,
-            failed,
-        }
-    }
-
-    fn signed(&self) -> u64 {
-        self.signed.load(Ordering::Relaxed)
-    }
-
-    /// The load signs again.
-    async fn goes_on(&self) {
-        let before = self.signed();
-        // What was in flight at the moment of the fault may still count; the fifth is new.
-        while self.signed() < before + 5 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-
-    async fn ends(self) -> (u64, u64) {
-        self.stop.cancel();
-        for asker in self.askers {
-            asker.await.unwrap();
-        }
-        (
-            self.signed.load(Ordering::Relaxed),
-            self.failed.load(Ordering::Relaxed),
-        )
-    }
-}
-
-async fn served(test_key: &TestKey, spec: TokenSpec) -> (Token, Key, Arc<Gate>) {
-    let gate = Gate::new(test_key.token().user_pin());
-    let hsm = Token::start(spec, Arc::<Gate>::clone(&gate));
-    let key = hsm.find_key(&selector(test_key), soon()).await.unwrap();
-    (hsm, key, gate)
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
-use hsm::{Fault, Hash, HsmError, Key, Launch, LoginOutcome, Mechanism, Token, TokenSpec};
+use hsm::{Fault, HsmError, Launch, LoginOutcome, Token, TokenSpec};
 use softhsm_test_helpers::{KeyKind, NetworkHsm, Provider, Store, TestKey, TestToken};
 
-use crate::fixture::{Gate, ready, selector, soon, spec, until, worker};
-
-const MESSAGE: &[u8] = b"to be signed";
-const P256: Mechanism = Mechanism::Ecdsa(Hash::Sha256);
+use crate::{
+    fixture::{Gate, ready, selector, sign, sign_by, soon, spec, until, verifies, worker},
+    load::{Load, median, served},
+};
 
 fn token_and_key() -> (TestToken, TestKey) {
     let store = Store::of(Provider::SoftHsm).unwrap();
@@ -30,20 +29,6 @@ fn over_the_network(token: &TestToken, far: &NetworkHsm) -> TokenSpec {
     }
 }
 
-async fn sign(
-    hsm: &Token,
-    key: &Key,
-    test_key: &TestKey,
-    deadline: Instant,
-) -> Result<(), HsmError> {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, MESSAGE);
-    let signature = hsm.sign(key, P256, digest.as_ref(), deadline).await?;
-    UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, test_key.public_octets())
-        .verify(MESSAGE, &signature)
-        .unwrap();
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Docker engine; `make test` runs it after tests/setup/docker"]
 async fn a_network_hsm_that_was_killed_signs_with_the_same_key_when_it_is_back() {
@@ -52,15 +37,17 @@ async fn a_network_hsm_that_was_killed_signs_with_the_same_key_when_it_is_back()
     let gate = Gate::new(token.user_pin());
     let hsm = Token::start(over_the_network(&token, &far), gate.clone());
     let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
-    sign(&hsm, &key, &test_key, soon()).await.unwrap();
+    let signature = sign(&hsm, &key).await.unwrap();
+    assert!(verifies(&test_key, &signature));
 
     far.container().kill().await.unwrap();
-    let error = sign(&hsm, &key, &test_key, soon()).await.unwrap_err();
+    let error = sign(&hsm, &key).await.unwrap_err();
     assert_eq!(error.fault(), Fault::Passing, "{error:?}");
 
     far.container().restart().await.unwrap();
     until(&hsm, ready).await;
-    sign(&hsm, &key, &test_key, soon()).await.unwrap();
+    let signature = sign(&hsm, &key).await.unwrap();
+    assert!(verifies(&test_key, &signature));
     let outcomes = gate.outcomes();
     assert!(
         outcomes
@@ -77,15 +64,17 @@ async fn a_paused_network_hsm_costs_no_more_than_the_deadline() {
     let far = token.as_network_hsm().await.unwrap();
     let hsm = Token::start(over_the_network(&token, &far), Gate::new(token.user_pin()));
     let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
-    sign(&hsm, &key, &test_key, soon()).await.unwrap();
+    let signature = sign(&hsm, &key).await.unwrap();
+    assert!(verifies(&test_key, &signature));
 
     far.container().pause().await.unwrap();
     let deadline = Instant::now() + Duration::from_millis(100);
-    let error = sign(&hsm, &key, &test_key, deadline).await.unwrap_err();
+    let error = sign_by(&hsm, &key, deadline).await.unwrap_err();
     assert!(matches!(error, HsmError::TimedOut), "{error:?}");
 
     far.container().unpause().await.unwrap();
-    sign(&hsm, &key, &test_key, soon()).await.unwrap();
+    let signature = sign(&hsm, &key).await.unwrap();
+    assert!(verifies(&test_key, &signature));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,13 +90,58 @@ async fn a_sidecar_that_was_killed_signs_with_the_same_key_when_it_is_back() {
     };
     let hsm = Token::start(beside, Gate::new(token.user_pin()));
     let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
-    sign(&hsm, &key, &test_key, soon()).await.unwrap();
+    let signature = sign(&hsm, &key).await.unwrap();
+    assert!(verifies(&test_key, &signature));
 
     sidecar.kill().await.unwrap();
-    let error = sign(&hsm, &key, &test_key, soon()).await.unwrap_err();
+    let error = sign(&hsm, &key).await.unwrap_err();
     assert_eq!(error.fault(), Fault::Passing, "{error:?}");
 
     sidecar.restart().await.unwrap();
     until(&hsm, ready).await;
-    sign(&hsm, &key, &test_key, soon()).await.unwrap();
+    let signature = sign(&hsm, &key).await.unwrap();
+    assert!(verifies(&test_key, &signature));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Docker engine; `make test` runs it after tests/setup/docker"]
+async fn a_network_hsm_that_is_paused_and_killed_under_load_signs_after_every_return() {
+    let (token, test_key) = token_and_key();
+    let far = token.as_network_hsm().await.unwrap();
+    let (hsm, key, gate) = served(&test_key, over_the_network(&token, &far)).await;
+    let load = Load::on(&hsm, &key, &test_key);
+    let (mut after_pause, mut after_kill) = (Vec::new(), Vec::new());
+    for round in 0..10 {
+        load.goes_on().await;
+        if round % 2 == 0 {
+            far.container().pause().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100 * round)).await;
+            far.container().unpause().await.unwrap();
+        } else {
+            far.container().kill().await.unwrap();
+            until(&hsm, |state| !ready(state)).await;
+            far.container().restart().await.unwrap();
+        }
+        let returned = Instant::now();
+        load.goes_on().await;
+        let times = if round % 2 == 0 {
+            &mut after_pause
+        } else {
+            &mut after_kill
+        };
+        times.push(returned.elapsed());
+    }
+    let (signed, failed) = load.ends().await;
+    let (after_pause, after_kill) = (median(after_pause), median(after_kill));
+    println!(
+        "5 pauses and 5 kills of the container: signing again after {} and {} ms (medians); {signed} signatures, \
+         {failed} errors",
+        after_pause.as_millis(),
+        after_kill.as_millis()
+    );
+    assert!(failed > 0, "the load has met the faults");
+    assert!(after_pause < Duration::from_secs(1), "{after_pause:?}");
+    assert!(after_kill < Duration::from_secs(1), "{after_kill:?}");
+    let accepted = |outcome: &LoginOutcome| *outcome == LoginOutcome::Accepted;
+    assert!(gate.outcomes().iter().all(accepted));
 }

@@ -16,6 +16,7 @@ mod injected;
 mod injected_start;
 mod keys;
 mod kryoptic;
+mod load;
 mod pin;
 mod protocol;
 mod sidecar;
