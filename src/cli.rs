@@ -1,6 +1,7 @@
 //! What each sub-command does, one file each.
 
 mod crds;
+mod machine;
 mod run;
 mod version;
 

@@ -285,6 +285,7 @@ impl RequestKind {
         match self {
             Self::CertificateRequest => "CertificateRequest",
             Self::CertificateSigningRequest => "CertificateSigningRequest",
+            Self::File => "File",
         }
     }
 }
