@@ -3,6 +3,7 @@
 mod crds;
 mod machine;
 mod run;
+mod sign;
 mod version;
 
-pub use self::{crds::crds, run::run, version::version};
+pub use self::{crds::crds, run::run, sign::sign, version::version};

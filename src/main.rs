@@ -10,25 +10,32 @@ use pkcs11_issuer::{
 };
 
 fn main() -> ExitCode {
-    match execute(Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", Chain(error.as_ref()));
-            ExitCode::FAILURE
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(told) => {
+            // Nobody is left to tell when even this cannot be printed.
+            drop(told.print());
+            // clap would say 2; here every failure is 1, so that scripts know a refusal (3) for certain.
+            return match told.use_stderr() {
+                true => ExitCode::FAILURE,
+                false => ExitCode::SUCCESS,
+            };
         }
-    }
+    };
+    execute(args).unwrap_or_else(|error| {
+        eprintln!("error: {}", Chain(error.as_ref()));
+        ExitCode::FAILURE
+    })
 }
 
-fn execute(args: Args) -> anyhow::Result<()> {
+fn execute(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
-        Command::Run(run) => tokio::runtime::Runtime::new()?.block_on(cli::run(*run)),
-        Command::Crds => {
-            print!("{}", cli::crds(&pkcs11_issuer::api::crds())?);
-            Ok(())
+        Command::Run(run) => tokio::runtime::Runtime::new()?.block_on(cli::run(*run))?,
+        Command::Sign(sign) => {
+            return tokio::runtime::Runtime::new()?.block_on(cli::sign(*sign));
         }
-        Command::Version => {
-            print!("{}", cli::version());
-            Ok(())
-        }
+        Command::Crds => print!("{}", cli::crds(&pkcs11_issuer::api::crds())?),
+        Command::Version => print!("{}", cli::version()),
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,13 +1,16 @@
 //! What a command learns from the machine that it runs on.
 
 use std::{
-    env, fs,
+    env, fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 
 const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+/// Belongs to whom this process acts as.
+const SELF: &str = "/proc/self";
 const WORKER: &str = "pkcs11-hsm-worker";
 
 /// The worker program: as told, else beside this one.
@@ -31,4 +34,9 @@ pub(super) fn host_name() -> anyhow::Result<String> {
     let name = fs::read_to_string(HOST_NAME)
         .with_context(|| format!("failed to read the host name from {HOST_NAME}"))?;
     Ok(name.trim().to_owned())
+}
+
+/// The number of the user that this process acts as; a name could be anybody's.
+pub(super) fn user() -> io::Result<u32> {
+    Ok(fs::metadata(SELF)?.uid())
 }

@@ -94,12 +94,7 @@ pub async fn prove(
     metrics: &Arc<Metrics>,
     now: Timestamp,
 ) -> Result<Proven, NotProven> {
-    let chain =
-        IssuerChain::parse(&pem.chain, pem.root.as_deref()).map_err(NotProven::Certificate)?;
-    chain.check_at(now).map_err(NotProven::Certificate)?;
-    if spec.ca == CaField::Root && !chain.has_root() {
-        return Err(NotProven::RootMissing);
-    }
+    let chain = chain(spec, pem, now)?;
     let wanted =
         Wanted::new(spec.key.as_ref(), chain.issuing().spki_der()).map_err(NotProven::KeySpec)?;
     let key = token
@@ -145,6 +140,20 @@ pub async fn prove(
         ready: Arc::new(ready),
         token: described,
     })
+}
+
+/// The part of the proof that costs the token nothing: the issuer's certificates are fit at the time `now`.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn chain(spec: &IssuerSpec, pem: &ChainPem, now: Timestamp) -> Result<IssuerChain, NotProven> {
+    let chain =
+        IssuerChain::parse(&pem.chain, pem.root.as_deref()).map_err(NotProven::Certificate)?;
+    chain.check_at(now).map_err(NotProven::Certificate)?;
+    if spec.ca == CaField::Root && !chain.has_root() {
+        return Err(NotProven::RootMissing);
+    }
+    Ok(chain)
 }
 
 /// What the issuer's profile says, within what the grant of its key allows.
