@@ -1,6 +1,6 @@
 //! The flags of `sign`.
 
-use std::path::PathBuf;
+use std::{convert::Infallible, path::PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
 
@@ -20,7 +20,7 @@ pub struct Sign {
     pub csr: PathBuf,
 
     /// Usages in cert-manager's words, separated by commas [default: digital signature,key encipherment].
-    #[arg(long, value_name = "WORDS", value_delimiter = ',')]
+    #[arg(long, value_name = "WORDS", value_delimiter = ',', value_parser = word)]
     pub usages: Vec<String>,
 
     /// How long the certificate is valid, such as 24h or 1h30m [default: as the issuer's profile says].
@@ -54,6 +54,11 @@ pub struct Sign {
     /// The HSM worker program [default: pkcs11-hsm-worker beside this program].
     #[arg(long, value_name = "PATH", env = "PKCS11_ISSUER_WORKER")]
     pub worker: Option<PathBuf>,
+}
+
+/// A word without the blanks around it, which people write after commas. Whether it is a usage, the pipeline judges.
+fn word(text: &str) -> Result<String, Infallible> {
+    Ok(text.trim().to_owned())
 }
 
 /// What stdout carries.
@@ -102,7 +107,7 @@ mod tests {
     #[test]
     fn usages_are_words_between_commas() {
         assert_eq!(
-            sign(&["--usages", "digital signature,server auth"]).usages,
+            sign(&["--usages", "digital signature, server auth"]).usages,
             ["digital signature", "server auth"]
         );
         assert_eq!(sign(&[]).usages, [""; 0]);

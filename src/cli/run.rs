@@ -4,12 +4,11 @@ use std::{env, fs, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use kube::{Client, config::KubeConfigOptions, config::Kubeconfig};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::{
-    machine::{host_name, worker},
+    machine::{host_name, stop_on_signals, worker},
     version::{COMMIT, VERSION},
 };
 use crate::{
@@ -179,20 +178,4 @@ async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
             .context("there is neither a kubeconfig nor a pod's identity; give --kubeconfig or set KUBECONFIG")?,
     };
     Client::try_from(config).context("failed to set up the client of the API server")
-}
-
-/// A token that the first SIGTERM or SIGINT cancels.
-fn stop_on_signals() -> std::io::Result<CancellationToken> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = CancellationToken::new();
-    let cancel = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        cancel.cancel();
-    });
-    Ok(stop)
 }

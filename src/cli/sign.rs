@@ -27,6 +27,8 @@ use crate::{
     telemetry::{self, LogFormat},
 };
 
+/// What is logged unless RUST_LOG says otherwise: an error is told once, at the end; a wait for another login is told.
+const LOG: &str = "error,pkcs11_issuer::pins=warn";
 /// More than the pipeline reads of a CSR, so that it is the one to refuse.
 const MAX_CSR: u64 = 1 << 20;
 
@@ -35,7 +37,7 @@ const MAX_CSR: u64 = 1 << 20;
 /// # Errors
 /// Everything but a refusal: a file, the configuration, the issuer, the token or the PIN must be mended first.
 pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
-    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned());
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| LOG.to_owned());
     telemetry::start(LogFormat::Text, &filter)?;
     // What costs the token nothing comes first.
     let config = Config::load(&args.config)?;
@@ -44,6 +46,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let pem = file.chain()?;
     pipeline::prove::chain(&file.spec, &pem, now()).map_err(|why| unfit(&file, &why))?;
     let csr = read_csr(&args.csr)?;
+    let stop = machine::stop_on_signals().context("failed to wait for signals")?;
     let destination = args.out.as_deref().map(Destination::prepare).transpose()?;
     let user = machine::user().context("failed to tell who runs this")?;
     let request = Named {
@@ -68,8 +71,11 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let judged = async {
         token.logged_in().await?;
         issue(&asked, &file, &pem, &token, &metrics, &record, explain).await
-    }
-    .await;
+    };
+    let judged = tokio::select! {
+        judged = judged => judged,
+        () = stop.cancelled() => Err(anyhow!("interrupted by a signal; no certificate was released")),
+    };
     token.close().await;
     let (outcome, decisions) = judged?;
     let report = Report {

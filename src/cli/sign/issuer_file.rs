@@ -81,12 +81,24 @@ impl IssuerFile {
         let profile =
             serde_json::to_string(&self.spec.profile).context("failed to read the profile")?;
         let namespace = self.name.namespace.as_deref().or(namespace);
+        // The API server lets no others come into being, so profiles may rely on it.
+        let odd = [
+            ("namespace", namespace.filter(|text| !is_label(text))),
+            ("name", name.filter(|text| !is_subdomain(text))),
+        ];
+        for (what, value) in odd {
+            if let Some(value) = value {
+                bail!(
+                    "{value:?} cannot be the {what} of a request; use a-z, 0-9 and -, the first and last a letter or digit"
+                );
+            }
+        }
         for (variable, flag, value) in [
             ("{{namespace}}", "--namespace", namespace),
             ("{{name}}", "--name", name),
         ] {
             ensure!(
-                value.is_some_and(|value| !value.is_empty()) || !profile.contains(variable),
+                value.is_some() || !profile.contains(variable),
                 "the profile of {} uses {variable}; give {flag}",
                 self.name
             );
@@ -173,6 +185,21 @@ fn lost(written: &Value, read: &Value, path: &str) -> Option<String> {
             .find_map(|(index, (written, read))| lost(written, read, &format!("{path}[{index}]"))),
         (_, _) => None,
     }
+}
+
+/// A label of RFC 1123, as namespaces are.
+fn is_label(text: &str) -> bool {
+    let fits = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit();
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|octet| fits(octet) || octet == b'-')
+        && [text.bytes().next(), text.bytes().last()]
+            .into_iter()
+            .all(|end| end.is_some_and(fits))
+}
+
+/// Labels with dots between them, as names of requests are.
+fn is_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 fn yaml<T: DeserializeOwned>(text: &str) -> anyhow::Result<T> {

@@ -1,9 +1,13 @@
 //! What must be mended first is one error that names the thing and what to do, and costs no try of the PIN where it can
 //! be known before.
 
+use std::process::{Command, Stdio};
+
 use anyhow::{Context as _, Result};
+use control_plane::until;
+use rig::PATIENCE;
 use serde_json::json;
-use softhsm_test_helpers::{CaProfile, KeyKind};
+use softhsm_test_helpers::{CaProfile, Function, KeyKind};
 
 use super::case::{Case, Said};
 
@@ -101,6 +105,11 @@ const BEFORE_ANY_LOGIN: &[Row] = &[
         },
         &[],
         &["uses {{namespace}}", "give --namespace"],
+    ),
+    (
+        |_| (),
+        &["--namespace", "*"],
+        &["\"*\" cannot be the namespace of a request"],
     ),
     (
         |_| (),
@@ -261,6 +270,33 @@ fn a_signature_that_does_not_verify_is_recorded_and_not_released() -> Result<()>
     Ok(())
 }
 
+#[tokio::test]
+async fn a_run_that_is_interrupted_says_so_and_leaves_nothing_behind() -> Result<()> {
+    let case = Case::new()?;
+    // The first is the probe's.
+    case.library.rules("C_Sign hang skip=1")?;
+    let mut command = case.command(&["--out", "web.pem"])?;
+    let running = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    until("C_Sign", PATIENCE, async || {
+        Ok((case.library.calls(Function::C_Sign)? == 2).then_some(()))
+    })
+    .await?;
+    let killed = Command::new("kill")
+        .args(["-TERM", &running.id().to_string()])
+        .status()?;
+    assert!(killed.success());
+    let said = Said::of(running.wait_with_output()?)?;
+    assert!(
+        said.error()?.contains("interrupted by a signal"),
+        "{said:?}"
+    );
+    assert_eq!(case.names("web.pem")?, [""; 0]);
+    Ok(())
+}
+
 #[test]
 fn a_chain_that_nobody_can_read_is_recorded_as_discarded() -> Result<()> {
     let case = Case::new()?;
@@ -272,7 +308,7 @@ fn a_chain_that_nobody_can_read_is_recorded_as_discarded() -> Result<()> {
     let said = Said::of(
         command
             .stdout(full)
-            .stderr(std::process::Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()?
             .wait_with_output()?,
     )?;

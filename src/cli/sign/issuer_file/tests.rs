@@ -151,7 +151,6 @@ fn a_variable_of_the_profile_without_a_value_is_asked_for() {
     .unwrap();
     for (namespace, name, flag) in [
         (None, Some("web"), "--namespace"),
-        (Some(""), Some("web"), "--namespace"),
         (Some("shop"), None, "--name"),
     ] {
         let error = file
@@ -160,5 +159,22 @@ fn a_variable_of_the_profile_without_a_value_is_asked_for() {
             .to_string();
         assert!(error.ends_with(&format!("give {flag}")), "{error}");
     }
-    file.check_variables(Some("shop"), Some("web")).unwrap();
+    file.check_variables(Some("shop"), Some("web.1")).unwrap();
+    for (namespace, name) in [
+        ("", "web"),
+        ("a.b", "web"),
+        ("*", "web"),
+        ("shop", "Web"),
+        ("shop", "web/../x"),
+        ("shop", "a..b"),
+        ("-shop", "web"),
+    ] {
+        let error = file
+            .check_variables(Some(namespace), Some(name))
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("of a request; use a-z"),
+            "{error}"
+        );
+    }
 }
