@@ -83,6 +83,8 @@ fn after_two_wrong_pins_nothing_is_tried_whatever_is_edited_until_the_record_is_
 fn runs_at_the_same_time_try_a_wrong_pin_once() -> Result<()> {
     let case = Case::new()?;
     case.write_pin("wrong")?;
+    // Long enough for all of them to have looked at the record, were it not locked.
+    case.library.rules("C_Login delay_ms=1500")?;
     let mut running = Vec::new();
     for _ in 0..4 {
         let mut command = case.command(&[])?;
@@ -137,6 +139,42 @@ async fn a_try_is_on_record_before_the_token_sees_the_pin_and_stays_when_the_run
     case.sign(&[])?.error()?;
     assert_eq!(case.logins()?, 2);
     assert_eq!(record(&case)?["rejectedInARow"], 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_run_waits_for_the_login_of_another_and_says_so() -> Result<()> {
+    let case = Case::new()?;
+    case.write_pin("wrong")?;
+    case.library.rules("C_Login hang count=1")?;
+    let mut first = case
+        .command(&[])?
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    until("C_Login", PATIENCE, async || {
+        Ok((case.logins()? == 1).then_some(()))
+    })
+    .await?;
+    let told = case.path("stderr");
+    let mut second = case
+        .command(&[])?
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&told)?)
+        .spawn()?;
+    until("the second run to wait", PATIENCE, async || {
+        let text = fs::read_to_string(&told)?;
+        Ok(text
+            .contains("waiting for the login of another process")
+            .then_some(()))
+    })
+    .await?;
+    assert_eq!(case.logins()?, 1);
+    first.kill()?;
+    first.wait()?;
+    assert_eq!(second.wait()?.code(), Some(1));
+    assert_eq!(case.logins()?, 2);
+    assert_eq!(record(&case)?["state"], "Rejected");
     Ok(())
 }
 
