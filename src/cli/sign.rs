@@ -44,7 +44,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let file = IssuerFile::read(&args.issuer, args.namespace.as_deref())?;
     file.check_variables(args.namespace.as_deref(), args.name.as_deref())?;
     let pem = file.chain()?;
-    pipeline::prove::chain(&file.spec, &pem, now()).map_err(|why| unfit(&file, &why))?;
+    pipeline::prove::check(&file.spec, &pem, now()).map_err(|why| unfit(&file, &why))?;
     let csr = read_csr(&args.csr)?;
     let stop = machine::stop_on_signals().context("failed to wait for signals")?;
     let destination = args.out.as_deref().map(Destination::prepare).transpose()?;

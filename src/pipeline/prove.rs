@@ -10,15 +10,12 @@ use super::{
     key::{KeySpecError, Wanted},
 };
 use crate::{
-    api::{
-        issuer::{CaField, IssuerSpec},
-        profile::ProfileSpec,
-    },
+    api::issuer::{CaField, IssuerSpec},
     config,
     duration::GoDuration,
     issuance::{
         ChainError, Issuer, IssuerChain, IssuerError, Limits, Probe, ProbeError, Profile,
-        ProfileError, pattern::PatternError,
+        ProfileError, Rules, pattern::PatternError,
     },
     metrics::Metrics,
     signers::ConfiguredToken,
@@ -94,9 +91,11 @@ pub async fn prove(
     metrics: &Arc<Metrics>,
     now: Timestamp,
 ) -> Result<Proven, NotProven> {
-    let chain = chain(spec, pem, now)?;
-    let wanted =
-        Wanted::new(spec.key.as_ref(), chain.issuing().spki_der()).map_err(NotProven::KeySpec)?;
+    let Checked {
+        chain,
+        wanted,
+        rules,
+    } = check(spec, pem, now)?;
     let key = token
         .find_key(name.scope(), &name.to_string(), wanted.selector(), metrics)
         .await
@@ -105,7 +104,7 @@ pub async fn prove(
             place: wanted.described().to_owned(),
             source,
         })?;
-    let profile = profile(spec.profile.clone(), key.limits()).map_err(NotProven::Profile)?;
+    let profile = profile(rules, key.limits()).map_err(NotProven::Profile)?;
     let issuer = Issuer::new(chain, profile, spec.signature_algorithm.explicit())
         .map_err(NotProven::Algorithm)?;
     let mut random = [0; 32];
@@ -142,22 +141,48 @@ pub async fn prove(
     })
 }
 
-/// The part of the proof that costs the token nothing: the issuer's certificates are fit at the time `now`.
+/// What can be known of an issuer before its token is asked.
+#[derive(Debug)]
+pub struct Checked {
+    chain: IssuerChain,
+    wanted: Wanted,
+    rules: Rules,
+}
+
+/// The part of the proof that costs the token nothing: the issuer's certificates are fit at the time `now`, its key can
+/// be looked for, its profile does not contradict itself.
 ///
 /// # Errors
-/// What is wrong with them.
-pub fn chain(spec: &IssuerSpec, pem: &ChainPem, now: Timestamp) -> Result<IssuerChain, NotProven> {
+/// The first thing that is wrong.
+pub fn check(spec: &IssuerSpec, pem: &ChainPem, now: Timestamp) -> Result<Checked, NotProven> {
     let chain =
         IssuerChain::parse(&pem.chain, pem.root.as_deref()).map_err(NotProven::Certificate)?;
     chain.check_at(now).map_err(NotProven::Certificate)?;
     if spec.ca == CaField::Root && !chain.has_root() {
         return Err(NotProven::RootMissing);
     }
-    Ok(chain)
+    let wanted =
+        Wanted::new(spec.key.as_ref(), chain.issuing().spki_der()).map_err(NotProven::KeySpec)?;
+    let rules: Rules = spec
+        .profile
+        .clone()
+        .try_into()
+        .map_err(NotProven::Profile)?;
+    // The grant of a key comes with the key, and may only narrow what is sound without it.
+    let any = Limits {
+        allow_ca: true,
+        ..Limits::default()
+    };
+    Profile::new(rules.clone(), any).map_err(NotProven::Profile)?;
+    Ok(Checked {
+        chain,
+        wanted,
+        rules,
+    })
 }
 
 /// What the issuer's profile says, within what the grant of its key allows.
-fn profile(spec: ProfileSpec, granted: &config::Limits) -> Result<Profile, ProfileError> {
+fn profile(rules: Rules, granted: &config::Limits) -> Result<Profile, ProfileError> {
     let allowed_dns = granted.allowed_dns.as_ref().map(|names| {
         names
             .iter()
@@ -171,7 +196,7 @@ fn profile(spec: ProfileSpec, granted: &config::Limits) -> Result<Profile, Profi
             .transpose()
             .map_err(|error: PatternError| ProfileError::new("sans.allowed.dns", error))?,
     };
-    Profile::new(spec.try_into()?, limits)
+    Profile::new(rules, limits)
 }
 
 impl NotProven {

@@ -138,7 +138,7 @@ impl Opened {
 
     fn refused(&self, why: &str) -> anyhow::Error {
         anyhow!(
-            "no login to token {:?}: {why}; put the right PIN into {}, for one that was rejected is not tried again; its tries are recorded in {}, which you remove to clear the record once PIN and token are checked",
+            "no login to token {:?}: {why}; correct the PIN in {}, which is tried once; to clear the record of its tries, remove {}",
             self.token.name(),
             self.pin_file.display(),
             self.pin_record.display(),

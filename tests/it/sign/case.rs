@@ -61,9 +61,11 @@ impl Case {
         self.folder.path().join(name)
     }
 
+    /// Puts a file there whole: a run that was started before may be reading it.
     pub(super) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<PathBuf> {
-        let path = self.path(name);
-        fs::write(&path, text)?;
+        let (path, new) = (self.path(name), self.path(&format!("new-{name}")));
+        fs::write(&new, text)?;
+        fs::rename(new, &path)?;
         Ok(path)
     }
 

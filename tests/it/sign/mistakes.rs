@@ -92,6 +92,28 @@ const BEFORE_ANY_LOGIN: &[Row] = &[
         &["cannot sign: the issuing certificate is not fit"],
     ),
     (
+        |case| case.spec()["profile"] = json!({"validity": {"min": "2h", "max": "1h"}}),
+        &[],
+        &[
+            "spec.profile is not sound",
+            "validity.max",
+            "must not be below min",
+        ],
+    ),
+    (
+        |case| case.spec()["profile"] = json!({"usages": {"allowed": ["servers"]}}),
+        &[],
+        &["spec.profile is not sound", "servers"],
+    ),
+    (
+        |case| case.spec()["key"] = json!({"idHex": "a"}),
+        &[],
+        &[
+            "spec.key cannot be used",
+            "two hexadecimal digits per octet",
+        ],
+    ),
+    (
         |case| {
             let certificate = case.spec()["certificate"].as_object_mut().unwrap();
             certificate.remove("rootPem");
@@ -140,11 +162,7 @@ const BEFORE_ANY_LOGIN: &[Row] = &[
     (
         |case| std::fs::remove_file(case.path("pin")).unwrap(),
         &[],
-        &[
-            "failed to read the PIN file",
-            "/pin",
-            "put the right PIN into",
-        ],
+        &["failed to read the PIN file", "/pin", "correct the PIN in"],
     ),
     (
         |case| case.write_pin("").unwrap(),

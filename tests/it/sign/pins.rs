@@ -58,7 +58,10 @@ fn after_two_wrong_pins_nothing_is_tried_whatever_is_edited_until_the_record_is_
         let said = case.sign(&[])?;
         let error = said.error()?;
         assert!(error.contains("2 logins in a row were rejected"), "{error}");
-        assert!(error.contains("you remove to clear the record"), "{error}");
+        assert!(
+            error.contains("to clear the record of its tries, remove"),
+            "{error}"
+        );
         Ok(())
     };
     error(&case)?;
