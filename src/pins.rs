@@ -119,13 +119,15 @@ impl TokenPin {
         outcome: LoginOutcome,
     ) -> Result<(), StoreError> {
         let states = self.store.read().await?;
-        let Some(record) = self.store.record(&states, &token.serial)? else {
+        let ours = self
+            .store
+            .record(&states, &token.serial)?
+            .filter(|record| record.holder == self.holder && record.version == version);
+        let Some(record) = ours else {
+            warn!(serial = %token.serial, "somebody changed the PIN record during a login");
+            self.store.let_go();
             return Ok(());
         };
-        if record.holder != self.holder || record.version != version {
-            warn!(serial = %token.serial, "somebody changed the PIN record during a login");
-            return Ok(());
-        }
         let settled = match outcome {
             LoginOutcome::Accepted => record.accepted(),
             LoginOutcome::Rejected { .. } => record.rejected(),

@@ -1,8 +1,14 @@
 //! What a run that signs writes, and where.
 
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
 
 use anyhow::{Context as _, Result};
+use control_plane::until;
+use rig::PATIENCE;
 use serde_json::{Value, json};
 
 use super::case::{Case, Said};
@@ -136,9 +142,48 @@ fn a_tenant_signs_with_what_the_configuration_grants_it_and_within_its_limits() 
     Ok(())
 }
 
+/// A process that ends with the test.
+struct Sidecar(Child);
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        // It may have ended.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[tokio::test]
+async fn a_token_behind_a_sidecar_signs_without_a_worker_of_ours() -> Result<()> {
+    let mut case = Case::new()?;
+    let worker = rig::Programs::beside(env!("CARGO_BIN_EXE_pkcs11-issuer").into())?.worker;
+    let socket = case.path("worker.sock");
+    let listener = Command::new(worker)
+        .args([
+            Path::new("listen"),
+            Path::new("--module"),
+            case.library.module(),
+        ])
+        .args([Path::new("--socket"), &socket])
+        .env_clear()
+        .envs(case.library.env())
+        .stdin(Stdio::null())
+        .spawn()?;
+    let _sidecar = Sidecar(listener);
+    until("the sidecar to listen", PATIENCE, async || {
+        Ok(socket.exists().then_some(()))
+    })
+    .await?;
+    case.configuration["modules"]["softhsm"] = json!({"socket": socket});
+    let said = case.sign(&["--worker", "gone"])?;
+    openssl_verifies(said.chain()?, &case.authority.root().pem())?;
+    assert_eq!(case.logins()?, 1);
+    Ok(())
+}
+
 #[test]
 fn help_shows_an_example_and_the_exit_codes() -> Result<()> {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_pkcs11-issuer"))
+    let output = Command::new(env!("CARGO_BIN_EXE_pkcs11-issuer"))
         .args(["sign", "--help"])
         .output()?;
     let said = Said::of(output)?;
