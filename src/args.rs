@@ -1,9 +1,12 @@
 //! The command line: every flag, its environment variable and its default.
 
+mod sign;
+
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 
+pub use self::sign::{OutputFormat, Sign};
 use crate::telemetry::LogFormat;
 
 /// Where cluster issuers' Secrets lie when neither a flag nor the pod says so.
@@ -24,6 +27,9 @@ pub enum Command {
     /// Run the controller until SIGTERM or SIGINT.
     #[command(after_help = RUN_EXAMPLES)]
     Run(Box<Run>),
+    /// Sign one CSR with the token, without Kubernetes, by the rules that the controller has.
+    #[command(after_help = sign::EXAMPLES)]
+    Sign(Box<Sign>),
     /// Print the CustomResourceDefinitions as YAML, for `kubectl apply -f -`.
     Crds,
     /// Print what this build is: version, commit, and how it was built.
@@ -108,6 +114,7 @@ const EXAMPLES: &str = "\
 Examples:
   pkcs11-issuer run --config /etc/pkcs11-issuer/config.yaml
   pkcs11-issuer crds | kubectl apply -f -
+  pkcs11-issuer sign --config config.yaml --issuer issuer.yaml --csr web.csr --out web.pem
 
 Every flag of `run` can also be given as PKCS11_ISSUER_ and its name in capitals, with _ for -.";
 
@@ -165,7 +172,7 @@ mod tests {
             .chain(arguments);
         match Args::try_parse_from(all).unwrap().command {
             Command::Run(run) => *run,
-            Command::Crds | Command::Version => panic!("run was asked for"),
+            Command::Sign(_) | Command::Crds | Command::Version => panic!("run was asked for"),
         }
     }
 

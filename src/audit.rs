@@ -17,6 +17,7 @@ use serde::{Serialize, Serializer};
 /// line torn by a failed write is ended before the next one begins.
 /// *Caveat:* a call blocks the thread while the sink does.
 pub struct IssuanceRecord {
+    name: &'static str,
     sink: Mutex<Sink>,
 }
 
@@ -57,6 +58,8 @@ pub enum RequestKind {
     CertificateRequest,
     /// certificates.k8s.io/v1.
     CertificateSigningRequest,
+    /// A CSR in a file, which the command line signs; its UID is drawn for the one run.
+    File,
 }
 
 /// The author of a request.
@@ -101,10 +104,11 @@ pub struct Certificate<'a> {
 /// The sink refused a line.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "failed to write {event:?} to the issuance record: nothing is signed until stdout accepts lines again"
+    "failed to write {event:?} to the issuance record: nothing is signed until {sink} accepts lines again"
 )]
 pub struct RecordError {
     event: &'static str,
+    sink: &'static str,
     source: io::Error,
 }
 
@@ -121,16 +125,23 @@ struct Line<'a> {
 }
 
 impl IssuanceRecord {
-    /// The record on stdout.
+    /// The record on stdout: the controller's.
     #[must_use]
     pub fn stdout() -> Self {
-        Self::to(io::stdout())
+        Self::to("stdout", io::stdout())
     }
 
-    /// The record on any other sink.
+    /// The record on stderr: the command line's, whose stdout is the certificate's.
     #[must_use]
-    pub fn to(writer: impl Write + Send + 'static) -> Self {
+    pub fn stderr() -> Self {
+        Self::to("stderr", io::stderr())
+    }
+
+    /// The record on any other sink, which errors call by this name.
+    #[must_use]
+    pub fn to(name: &'static str, writer: impl Write + Send + 'static) -> Self {
         Self {
+            name,
             sink: Mutex::new(Sink {
                 writer: Box::new(writer),
                 torn: false,
@@ -237,8 +248,11 @@ impl IssuanceRecord {
     fn write(&self, line: Line<'_>) -> Result<(), RecordError> {
         let event = line.event;
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        sink.write(&line)
-            .map_err(|source| RecordError { event, source })
+        sink.write(&line).map_err(|source| RecordError {
+            event,
+            sink: self.name,
+            source,
+        })
     }
 }
 

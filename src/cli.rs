@@ -1,7 +1,9 @@
 //! What each sub-command does, one file each.
 
 mod crds;
+mod machine;
 mod run;
+mod sign;
 mod version;
 
-pub use self::{crds::crds, run::run, version::version};
+pub use self::{crds::crds, run::run, sign::sign, version::version};

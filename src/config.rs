@@ -76,7 +76,12 @@ pub enum TokenSelector {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum PinSource {
     /// The operator, in a file.
-    File(PathBuf),
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where the command line keeps the record of its tries; the controller keeps its own in a Secret.
+        record: PathBuf,
+    },
     /// The operator, in a Secret of the controller's namespace.
     Secret {
         /// The Secret's name.
@@ -216,7 +221,7 @@ impl PinSource {
             (Self::ClusterIssuers, IssuerScope::Namespace(_))
             | (Self::IssuersIn(_), IssuerScope::Cluster)
             | (
-                Self::File(_) | Self::Secret { .. },
+                Self::File { .. } | Self::Secret { .. },
                 IssuerScope::Cluster | IssuerScope::Namespace(_),
             ) => false,
         }

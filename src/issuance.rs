@@ -51,7 +51,7 @@ pub use issuer::{Issuer, IssuerError};
 pub use key::{IssuerPublicKey, KeyAlgorithm, MlDsa, PublicKey};
 pub use prepare::{IssueError, IssuedCertificate, PrepareError, PreparedCertificate};
 pub use probe::{Probe, ProbeError};
-pub use profile::{CertificateParams, Limits, Profile, ProfileError, Rules, Wanted};
+pub use profile::{CertificateParams, Decision, Limits, Profile, ProfileError, Rules, Wanted};
 pub use refusal::{Refusal, RefusalReason};
 pub use reread::RereadError;
 pub use serial::Serial;

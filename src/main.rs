@@ -10,29 +10,37 @@ use pkcs11_issuer::{
 };
 
 fn main() -> ExitCode {
-    match execute(Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", Chain(error.as_ref()));
-            ExitCode::FAILURE
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(told) => {
+            // Nobody is left to tell when even this cannot be printed.
+            drop(told.print());
+            // clap would say 2; here every failure is 1, so that scripts know a refusal (3) for certain.
+            return match told.use_stderr() {
+                true => ExitCode::FAILURE,
+                false => ExitCode::SUCCESS,
+            };
         }
-    }
+    };
+    execute(args).unwrap_or_else(|error| {
+        eprintln!("error: {}", Chain(error.as_ref()));
+        ExitCode::FAILURE
+    })
 }
 
-fn execute(args: Args) -> anyhow::Result<()> {
+fn execute(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
-        // One thread: the API server is the limit long before it, and waking a second one costs more than it does.
-        Command::Run(run) => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?
-            .block_on(cli::run(*run)),
-        Command::Crds => {
-            print!("{}", cli::crds(&pkcs11_issuer::api::crds())?);
-            Ok(())
-        }
-        Command::Version => {
-            print!("{}", cli::version());
-            Ok(())
-        }
+        Command::Run(run) => runtime()?.block_on(cli::run(*run))?,
+        Command::Sign(sign) => return runtime()?.block_on(cli::sign(*sign)),
+        Command::Crds => print!("{}", cli::crds(&pkcs11_issuer::api::crds())?),
+        Command::Version => print!("{}", cli::version()),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One thread: the API server is the limit long before it, and waking a second one costs more than it does.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
 }

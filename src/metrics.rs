@@ -19,6 +19,7 @@ pub struct Metrics {
     sign_seconds: Family<SignLabels, Histogram, fn() -> Histogram>,
     events_dropped: Counter,
     bugs: Family<BugLabels, Counter>,
+    lint_failures: Family<LintLabels, Counter>,
     token_state: Family<TokenLabels, Gauge>,
     token_entered: Family<TokenLabels, Counter>,
     worker_ended: Family<EndLabels, Counter>,
@@ -88,6 +89,11 @@ struct BugLabels {
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct LintLabels {
+    lint: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
 struct TokenLabels {
     token: String,
     state: &'static str,
@@ -138,6 +144,12 @@ impl Metrics {
         );
         let bugs = Family::default();
         registry.register("bugs", "Invariants that broke: alert on any", bugs.clone());
+        let lint_failures = Family::default();
+        registry.register(
+            "lint_failures",
+            "Certificates that were not signed because our own lint failed, by lint: alert on any",
+            lint_failures.clone(),
+        );
         let token_state = Family::default();
         registry.register(
             "token_state",
@@ -163,6 +175,7 @@ impl Metrics {
             sign_seconds,
             events_dropped,
             bugs,
+            lint_failures,
             token_state,
             token_entered,
             worker_ended,
@@ -200,6 +213,11 @@ impl Metrics {
     /// An invariant broke; the slug says which.
     pub fn bug(&self, bug: &'static str) {
         self.bugs.get_or_create(&BugLabels { bug }).inc();
+    }
+
+    /// A certificate was not signed because this lint of ours failed: a bug.
+    pub fn lint_failed(&self, lint: &'static str) {
+        self.lint_failures.get_or_create(&LintLabels { lint }).inc();
     }
 
     /// What happened to a token; `token` is its name in the operator's configuration.
@@ -267,6 +285,7 @@ impl RequestKind {
         match self {
             Self::CertificateRequest => "CertificateRequest",
             Self::CertificateSigningRequest => "CertificateSigningRequest",
+            Self::File => "File",
         }
     }
 }

@@ -7,7 +7,6 @@ pub mod store;
 use std::{fmt, time::Duration};
 
 use hsm::{BoxFuture, LoginGate, LoginOutcome, LoginPermit, LoginRefused, TokenInfo};
-use kube::Client;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -29,7 +28,6 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// again; after the configured number of rejected logins in a row nothing is, until the operator clears the record.
 /// *Assumptions*: two replicas never run under one `holder` name at the same time.
 pub struct TokenPin {
-    client: Client,
     store: PinStore,
     origin: PinOrigin,
     holder: String,
@@ -39,15 +37,8 @@ pub struct TokenPin {
 impl TokenPin {
     /// The gate of one token.
     #[must_use]
-    pub fn new(
-        client: Client,
-        store: PinStore,
-        origin: PinOrigin,
-        holder: String,
-        max_rejected: u32,
-    ) -> Self {
+    pub fn new(store: PinStore, origin: PinOrigin, holder: String, max_rejected: u32) -> Self {
         Self {
-            client,
             store,
             origin,
             holder,
@@ -61,7 +52,7 @@ impl TokenPin {
     /// # Errors
     /// The Secret that another issuer named.
     pub fn name_secret(&self, secret: &PinSecret) -> Result<(), PinSecret> {
-        let PinOrigin::Issuers(named) = &self.origin else {
+        let PinOrigin::Issuers(_, named) = &self.origin else {
             return Ok(());
         };
         let Ok(mut named) = named.lock() else {
@@ -78,15 +69,19 @@ impl TokenPin {
     }
 
     async fn ask(&self, token: &TokenInfo) -> Result<LoginPermit, LoginRefused> {
+        let asked = self.ask_store(token).await;
+        if asked.is_err() {
+            self.store.let_go();
+        }
+        asked
+    }
+
+    async fn ask_store(&self, token: &TokenInfo) -> Result<LoginPermit, LoginRefused> {
         let mut unchanged: Option<(Option<String>, Instant)> = None;
         loop {
             let states = self.store.read().await.map_err(refused)?;
             let record = self.store.record(&states, &token.serial).map_err(refused)?;
-            let (pin, version) = self
-                .origin
-                .read(&self.client, &states)
-                .await
-                .map_err(refused)?;
+            let (pin, version) = self.origin.read(&states).await.map_err(refused)?;
             let seen = states.resource_version().map(str::to_owned);
             let since = match &unchanged {
                 Some((version, since)) if *version == seen => *since,
@@ -96,7 +91,7 @@ impl TokenPin {
             let attempt = Attempt {
                 version: &version,
                 holder: &self.holder,
-                holder_is_gone: since.elapsed() >= HOLDER_GONE_AFTER,
+                holder_is_gone: self.store.is_exclusive() || since.elapsed() >= HOLDER_GONE_AFTER,
                 count_low_is_reliable: sets_count_low_at_once(&token.manufacturer),
                 max_rejected: self.max_rejected,
             };
@@ -124,13 +119,15 @@ impl TokenPin {
         outcome: LoginOutcome,
     ) -> Result<(), StoreError> {
         let states = self.store.read().await?;
-        let Some(record) = self.store.record(&states, &token.serial)? else {
+        let ours = self
+            .store
+            .record(&states, &token.serial)?
+            .filter(|record| record.holder == self.holder && record.version == version);
+        let Some(record) = ours else {
+            warn!(serial = %token.serial, "somebody changed the PIN record during a login");
+            self.store.let_go();
             return Ok(());
         };
-        if record.holder != self.holder || record.version != version {
-            warn!(serial = %token.serial, "somebody changed the PIN record during a login");
-            return Ok(());
-        }
         let settled = match outcome {
             LoginOutcome::Accepted => record.accepted(),
             LoginOutcome::Rejected { .. } => record.rejected(),

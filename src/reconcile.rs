@@ -9,7 +9,6 @@ pub mod establish;
 pub mod events;
 pub mod issuer;
 pub mod issuers;
-pub mod key;
 pub mod ledger;
 pub mod material;
 pub mod observe;
@@ -63,13 +62,4 @@ pub struct StoredIssuers {
     pub namespaced: Store<kube::core::DeserializeGuard<PKCS11Issuer>>,
     /// `PKCS11ClusterIssuer`.
     pub cluster: Store<kube::core::DeserializeGuard<PKCS11ClusterIssuer>>,
-}
-
-/// The time, read in one place of the shell and passed down as an argument.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the shell's one clock; everything below takes the time as an argument"
-)]
-pub(crate) fn now() -> jiff::Timestamp {
-    jiff::Timestamp::now()
 }

@@ -1,5 +1,6 @@
-//! Who signs: the tokens of the operator's configuration, and a key on one of them as a [`Signer`].
+//! Who signs: the tokens of the operator's configuration, and what each lets whom sign.
 
+mod key;
 mod mechanism;
 mod turns;
 
@@ -10,28 +11,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hsm::{HsmError, Key, KeySelector, Launch, Token, TokenSpec, TokenState};
-use kube::Client;
+use hsm::{HsmError, KeySelector, Launch, Token, TokenSpec, TokenState};
 
-use self::{
-    mechanism::mechanism,
-    turns::{Lane, NoTurn, Turns},
-};
+pub use self::key::{GrantedKey, QueuedKey};
+use self::turns::Turns;
 use crate::{
-    config::{Config, IssuerScope, Library, Limits, PinSource, TokenConfig, TokenSelector},
-    issuance::{Fault, SignError, Signature, Signer, SigningInput},
-    metrics::{Metrics, SignOutcome, TokenCounts},
+    config::{Config, IssuerScope, Library, PinSource, TokenConfig, TokenSelector},
+    issuance::Fault,
+    metrics::{Metrics, TokenCounts},
     pins::{
         TokenPin,
-        source::{PinOrigin, PinSecret},
-        store::PinStore,
+        source::{PinOrigin, PinSecret, Secrets},
+        store::{PinStore, SecretStore},
     },
 };
 
 /// One deadline covers the queue and the PKCS#11 call.
 const SIGN_WITHIN: Duration = Duration::from_secs(10);
-/// Turns at a token without a worker.
-const WAITING_FOR_A_WORKER: usize = 8;
 
 /// Every token of the configuration, each with its worker.
 #[derive(Debug)]
@@ -48,19 +44,6 @@ pub struct ConfiguredToken {
     turns: Arc<Turns>,
 }
 
-/// A private key that a grant covers.
-#[derive(Clone, Debug)]
-pub struct GrantedKey {
-    token: Token,
-    token_name: Arc<str>,
-    issuer: Arc<str>,
-    turns: Arc<Turns>,
-    id: Vec<u8>,
-    key: Key,
-    limits: Limits,
-    metrics: Arc<Metrics>,
-}
-
 impl Tokens {
     /// Starts a worker for every token. Returns at once; the tokens become ready on their own.
     ///
@@ -70,35 +53,21 @@ impl Tokens {
     pub fn start(
         config: &Config,
         worker: &Path,
-        client: &Client,
+        secrets: &Secrets,
         namespace: &str,
         holder: &str,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let store = PinStore::new(client.clone(), namespace);
+        let store = SecretStore::new(secrets, namespace);
         let by_name = config.tokens().map(|config| {
-            let pin = Arc::new(TokenPin::new(
-                client.clone(),
-                store.clone(),
-                origin(config.pin(), namespace),
+            let pin = TokenPin::new(
+                PinStore::Secret(Box::new(store.clone())),
+                origin(config.pin(), secrets, namespace),
                 holder.to_owned(),
                 u32::from(config.max_rejected_logins().get()),
-            ));
-            let token = Token::start(spec(config, worker), Arc::<TokenPin>::clone(&pin));
-            tokio::spawn(count(
-                config.name().to_owned(),
-                token.clone(),
-                Arc::clone(metrics),
-            ));
-            (
-                config.name().to_owned(),
-                Arc::new(ConfiguredToken {
-                    config: config.clone(),
-                    token,
-                    pin,
-                    turns: Arc::default(),
-                }),
-            )
+            );
+            let token = ConfiguredToken::start(config, worker, pin, metrics);
+            (config.name().to_owned(), Arc::new(token))
         });
         Self {
             by_name: by_name.collect(),
@@ -123,6 +92,32 @@ impl Tokens {
 }
 
 impl ConfiguredToken {
+    /// Starts a worker for one token. Returns at once; the token becomes ready on its own, if `pin` lets it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn start(
+        config: &TokenConfig,
+        worker: &Path,
+        pin: TokenPin,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        let pin = Arc::new(pin);
+        let token = Token::start(spec(config, worker), Arc::<TokenPin>::clone(&pin));
+        tokio::spawn(count(
+            config.name().to_owned(),
+            token.clone(),
+            Arc::clone(metrics),
+        ));
+        Self {
+            config: config.clone(),
+            token,
+            pin,
+            turns: Arc::default(),
+        }
+    }
+
     /// The name that issuers use.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -211,106 +206,6 @@ impl ConfiguredToken {
     }
 }
 
-impl GrantedKey {
-    /// The key as the token describes it.
-    #[must_use]
-    pub fn key(&self) -> &Key {
-        &self.key
-    }
-
-    /// Its `CKA_ID`.
-    #[must_use]
-    pub fn id(&self) -> &[u8] {
-        &self.id
-    }
-
-    /// How far its grant goes.
-    #[must_use]
-    pub const fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// Name of the token it lies on.
-    #[must_use]
-    pub fn token_name(&self) -> &str {
-        &self.token_name
-    }
-
-    /// Random octets of the token that the key lies on.
-    ///
-    /// # Errors
-    /// As [`Token::random`]; [`HsmError::WrongAnswer`] if there are not as many as asked for.
-    pub async fn random<const N: usize>(&self) -> Result<[u8; N], HsmError> {
-        let len = u16::try_from(N).map_err(|_| HsmError::WrongAnswer)?;
-        let octets = self.token.random(len, Instant::now() + SIGN_WITHIN).await?;
-        octets.try_into().map_err(|_| HsmError::WrongAnswer)
-    }
-
-    /// The key for the requests of one namespace, which take turns with those of others.
-    #[must_use]
-    pub fn for_requests_of<'a>(&'a self, namespace: &'a str) -> QueuedKey<'a> {
-        QueuedKey {
-            key: self,
-            namespace,
-        }
-    }
-}
-
-/// A key and the queue in which one namespace's requests wait for it.
-///
-/// *Guarantees*: one deadline of ten seconds covers the queue and the token; a full queue is an error at once.
-#[derive(Clone, Copy, Debug)]
-pub struct QueuedKey<'a> {
-    key: &'a GrantedKey,
-    namespace: &'a str,
-}
-
-impl QueuedKey<'_> {
-    async fn in_turn(&self, input: &SigningInput, deadline: Instant) -> Result<Vec<u8>, HsmError> {
-        let key = self.key;
-        let lane = Lane {
-            issuer: Arc::clone(&key.issuer),
-            namespace: self.namespace.to_owned(),
-        };
-        // While no worker stands, those who wait for it wait there, where its state is known.
-        let places = key.token.credit().map_or(WAITING_FOR_A_WORKER, usize::from);
-        let turn = key.turns.take(lane, places, deadline).await;
-        let _turn = turn.map_err(|why| match why {
-            NoTurn::Overloaded => HsmError::Overloaded,
-            NoTurn::TimedOut => HsmError::TimedOut,
-        })?;
-        key.token
-            .sign(
-                &key.key,
-                mechanism(input.algorithm()),
-                input.payload(),
-                deadline,
-            )
-            .await
-    }
-}
-
-impl Signer for QueuedKey<'_> {
-    fn sign(&self, input: SigningInput) -> hsm::BoxFuture<'_, Result<Signature, SignError>> {
-        Box::pin(async move {
-            let started = Instant::now();
-            let signed = self.in_turn(&input, started + SIGN_WITHIN).await;
-            self.key.metrics.signed(
-                &self.key.token_name,
-                outcome(signed.as_ref().err()),
-                started.elapsed(),
-            );
-            signed.map(Signature::from_octets).map_err(|error| {
-                if fault(&error) == Fault::Issuer {
-                    SignError::issuer(error)
-                } else {
-                    SignError::passing(error)
-                }
-            })
-        })
-    }
-}
-
 /// Keeps the metrics of a token until it is stopped.
 async fn count(name: String, token: Token, metrics: Arc<Metrics>) {
     let mut state = token.state();
@@ -341,15 +236,6 @@ pub fn fault(error: &HsmError) -> Fault {
     }
 }
 
-fn outcome(error: Option<&HsmError>) -> SignOutcome {
-    match error {
-        None => SignOutcome::Signed,
-        Some(HsmError::TimedOut) => SignOutcome::TimedOut,
-        Some(HsmError::Overloaded) => SignOutcome::Overloaded,
-        Some(_) => SignOutcome::Failed,
-    }
-}
-
 fn spec(config: &TokenConfig, worker: &Path) -> TokenSpec {
     TokenSpec {
         name: config.name().to_owned(),
@@ -372,16 +258,19 @@ fn spec(config: &TokenConfig, worker: &Path) -> TokenSpec {
     }
 }
 
-fn origin(source: &PinSource, namespace: &str) -> PinOrigin {
+fn origin(source: &PinSource, secrets: &Secrets, namespace: &str) -> PinOrigin {
     match source {
-        PinSource::File(path) => PinOrigin::File(path.clone()),
-        PinSource::Secret { name, key } => PinOrigin::Secret(PinSecret {
-            namespace: namespace.to_owned(),
-            name: name.clone(),
-            key: key.clone(),
-        }),
+        PinSource::File { path, .. } => PinOrigin::File(path.clone()),
+        PinSource::Secret { name, key } => PinOrigin::Secret(
+            secrets.clone(),
+            PinSecret {
+                namespace: namespace.to_owned(),
+                name: name.clone(),
+                key: key.clone(),
+            },
+        ),
         PinSource::ClusterIssuers | PinSource::IssuersIn(_) => {
-            PinOrigin::Issuers(std::sync::Mutex::default())
+            PinOrigin::Issuers(secrets.clone(), std::sync::Mutex::default())
         }
     }
 }

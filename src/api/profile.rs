@@ -197,7 +197,8 @@ pub struct SansSpec {
     /// Which characters DNS names may have: Strict allows letters, digits and hyphens, Underscore underscores too.
     /// Default: Strict.
     pub dns_syntax: DnsSyntax,
-    /// The names allowed, by type. A type that is left out is not limited, but for otherNames.
+    /// The names allowed, by type. A type that is left out is not limited, but for otherNames. Types that are not here,
+    /// directoryName and registeredID among them, are never given.
     pub allowed: AllowedSpec,
     /// Names that are refused even where they are allowed.
     pub denied: DeniedSpec,

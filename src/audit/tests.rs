@@ -93,7 +93,7 @@ const CERTIFICATE: &str = concat!(
 #[test]
 fn every_step_of_a_certificate_is_one_line() {
     let paper = Paper::default();
-    let record = IssuanceRecord::to(paper.clone());
+    let record = IssuanceRecord::to("paper", paper.clone());
     let groups = ["system:authenticated".to_owned()];
     let (subject, certificate) = (subject(&groups), certificate());
     record.signing(NOW, &subject, &certificate).unwrap();
@@ -124,7 +124,7 @@ fn a_line_break_in_a_name_does_not_break_the_line() {
     let paper = Paper::default();
     let mut subject = subject(&[]);
     subject.requester.username = "mallory\n{\"event\":\"published\"}";
-    IssuanceRecord::to(paper.clone())
+    IssuanceRecord::to("paper", paper.clone())
         .refused(NOW, &subject, "denied")
         .unwrap();
     assert_eq!(paper.text().lines().count(), 1);
@@ -133,7 +133,7 @@ fn a_line_break_in_a_name_does_not_break_the_line() {
 #[test]
 fn a_line_is_on_the_sink_when_the_call_returns() {
     let paper = Paper::default();
-    let record = IssuanceRecord::to(io::BufWriter::new(paper.clone()));
+    let record = IssuanceRecord::to("paper", io::BufWriter::new(paper.clone()));
     record.signing(NOW, &subject(&[]), &certificate()).unwrap();
     assert!(paper.text().ends_with("}\n"));
 }
@@ -141,7 +141,7 @@ fn a_line_is_on_the_sink_when_the_call_returns() {
 #[test]
 fn a_sink_that_is_full_is_an_error_to_the_caller() {
     let paper = Paper::default();
-    let record = IssuanceRecord::to(paper.clone());
+    let record = IssuanceRecord::to("paper", paper.clone());
     paper.room(Some(10));
     let error = record
         .signing(NOW, &subject(&[]), &certificate())
@@ -157,7 +157,7 @@ fn a_sink_that_is_full_is_an_error_to_the_caller() {
 #[test]
 fn a_torn_line_is_ended_before_the_next_begins() {
     let paper = Paper::default();
-    let record = IssuanceRecord::to(paper.clone());
+    let record = IssuanceRecord::to("paper", paper.clone());
     paper.room(Some(10));
     record
         .signing(NOW, &subject(&[]), &certificate())

@@ -1,24 +1,23 @@
 //! `pkcs11-issuer run`: the controller as a process, from its flags to its last drained request.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{env, fs, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use kube::{Client, config::KubeConfigOptions, config::Kubeconfig};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::version::{COMMIT, VERSION};
+use super::{
+    machine::{host_name, stop_on_signals, worker},
+    version::{COMMIT, VERSION},
+};
 use crate::{
     api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
     args::Run,
     audit::IssuanceRecord,
     config::Config,
     metrics::Metrics,
+    pins::source::Secrets,
     reconcile::{Context, StoredIssuers, events::Events, issuers::Issuers, watch},
     server::{Readiness, Server},
     signers::Tokens,
@@ -27,8 +26,6 @@ use crate::{
 
 /// Where Kubernetes tells a pod its namespace.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-const HOST_NAME: &str = "/proc/sys/kernel/hostname";
-const WORKER: &str = "pkcs11-hsm-worker";
 
 /// Runs until SIGTERM or SIGINT, then finishes what it has begun.
 ///
@@ -41,7 +38,10 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     )?;
     let config = Config::load(&args.config)?;
     let worker = worker(args.worker.as_deref())?;
-    let identity = args.identity.clone().map_or_else(host_name, Ok)?;
+    let identity = args
+        .identity
+        .clone()
+        .map_or_else(|| host_name().context("give --identity"), Ok)?;
     let namespace =
         args.cluster_resource_namespace(fs::read_to_string(POD_NAMESPACE).ok().as_deref());
     let stop = stop_on_signals().context("failed to wait for signals")?;
@@ -91,7 +91,14 @@ async fn control(
     readiness: Readiness,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let tokens = Tokens::start(config, worker, &client, &namespace, &identity, &metrics);
+    let tokens = Tokens::start(
+        config,
+        worker,
+        &Secrets(client.clone()),
+        &namespace,
+        &identity,
+        &metrics,
+    );
     let (namespaced, namespaced_store) = watch::issuers::<PKCS11Issuer>(&client);
     let (cluster, cluster_store) = watch::issuers::<PKCS11ClusterIssuer>(&client);
     let (issuers, woken) = Issuers::new();
@@ -157,22 +164,6 @@ async fn control(
     Ok(())
 }
 
-/// The worker program: as told, else beside this one.
-fn worker(told: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let path = match told {
-        Some(path) => path.to_owned(),
-        None => env::current_exe()
-            .context("failed to find this program's own file")?
-            .with_file_name(WORKER),
-    };
-    anyhow::ensure!(
-        path.is_file(),
-        "there is no HSM worker program at {}; give --worker",
-        path.display()
-    );
-    Ok(path)
-}
-
 async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
     let config = match kubeconfig {
         Some(path) => {
@@ -187,26 +178,4 @@ async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
             .context("there is neither a kubeconfig nor a pod's identity; give --kubeconfig or set KUBECONFIG")?,
     };
     Client::try_from(config).context("failed to set up the client of the API server")
-}
-
-fn host_name() -> anyhow::Result<String> {
-    let name =
-        fs::read_to_string(HOST_NAME).context("failed to read the host name; give --identity")?;
-    Ok(name.trim().to_owned())
-}
-
-/// A token that the first SIGTERM or SIGINT cancels.
-fn stop_on_signals() -> std::io::Result<CancellationToken> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = CancellationToken::new();
-    let cancel = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        cancel.cancel();
-    });
-    Ok(stop)
 }

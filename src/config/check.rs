@@ -21,6 +21,8 @@ const MAX_SESSIONS: u16 = 256;
 const DEFAULT_HANG_AFTER: GoDuration = GoDuration::from_secs(30);
 const MIN_HANG_AFTER: Duration = Duration::from_secs(1);
 const MAX_REJECTED_LOGINS: u8 = 2;
+/// Beside the PIN file and not named after it: another PIN file in the same folder is no way around the record.
+const PIN_RECORD: &str = "pkcs11-issuer-pin-record.json";
 
 impl TryFrom<RawConfig> for Config {
     type Error = Wrong;
@@ -108,6 +110,7 @@ fn token(
         label,
         serial,
         pin_file,
+        pin_record,
         pin_secret_ref,
         pin_from,
         sessions,
@@ -131,7 +134,7 @@ fn token(
                 known: known(),
             })
     })?;
-    let pin = pin_source(pin_file, pin_secret_ref, pin_from)?;
+    let pin = pin_source(pin_file, pin_record, pin_secret_ref, pin_from)?;
     Ok(TokenConfig {
         name: name.to_owned(),
         module,
@@ -196,12 +199,25 @@ fn selector(
 
 fn pin_source(
     file: Option<Spanned<PathBuf>>,
+    record: Option<Spanned<PathBuf>>,
     secret: Option<RawSecretRef>,
     from: Option<Spanned<RawPinFrom>>,
 ) -> Result<PinSource, Wrong> {
+    if let (None, Some(record)) = (&file, &record) {
+        return Err(Wrong::new(
+            "pinRecord",
+            record.referenced,
+            Problem::PinRecord,
+        ));
+    }
     match (file, secret, from) {
         (Some(file), None, None) => {
-            checked("pinFile", file, |file| absolute(file).map(PinSource::File))
+            let path = checked("pinFile", file, absolute)?;
+            let record = match record {
+                Some(record) => checked("pinRecord", record, absolute)?,
+                None => path.with_file_name(PIN_RECORD),
+            };
+            Ok(PinSource::File { path, record })
         }
         (None, Some(RawSecretRef { name, key }), None) => Ok(PinSource::Secret {
             name: checked("pinSecretRef.name", name, secret_part)?,
@@ -262,7 +278,7 @@ fn token_grants(raw: Option<Vec<Spanned<RawGrant>>>, pin: &PinSource) -> Result<
 /// To whom alone the token's keys can be granted; `None` where the operator brings the PIN.
 fn owner(pin: &PinSource) -> Option<Grantee> {
     match pin {
-        PinSource::File(_) | PinSource::Secret { .. } => None,
+        PinSource::File { .. } | PinSource::Secret { .. } => None,
         PinSource::ClusterIssuers => Some(Grantee::ClusterIssuers),
         PinSource::IssuersIn(namespace) => Some(Grantee::Namespaces(vec![namespace.clone()])),
     }

@@ -133,6 +133,11 @@ pub enum Problem {
     /// No PIN or more than one.
     #[error("a token has exactly one of `pinFile`, `pinSecretRef` and `pinFrom`")]
     PinSource,
+    /// A record of tries without the PIN file that it goes with.
+    #[error(
+        "`pinRecord` goes with `pinFile` only: remove it (the controller keeps its record in a Secret)"
+    )]
+    PinRecord,
     /// Neither or both owners.
     #[error(
         "`pinFrom` has exactly one of `namespace` and `clusterIssuers: true`: a PIN has one owner"

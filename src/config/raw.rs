@@ -35,6 +35,7 @@ pub(super) struct RawToken {
     pub(super) label: Option<Spanned<String>>,
     pub(super) serial: Option<Spanned<String>>,
     pub(super) pin_file: Option<Spanned<PathBuf>>,
+    pub(super) pin_record: Option<Spanned<PathBuf>>,
     pub(super) pin_secret_ref: Option<RawSecretRef>,
     pub(super) pin_from: Option<Spanned<RawPinFrom>>,
     pub(super) sessions: Option<Spanned<u16>>,

@@ -65,7 +65,10 @@ fn a_whole_configuration_is_read() {
     assert_eq!(issuing.selector(), &TokenSelector::Label("issuing".into()));
     assert_eq!(
         issuing.pin(),
-        &PinSource::File("/run/secrets/hsm/pin".into())
+        &PinSource::File {
+            path: "/run/secrets/hsm/pin".into(),
+            record: "/run/secrets/hsm/pkcs11-issuer-pin-record.json".into(),
+        }
     );
     assert_eq!(issuing.sessions().map(NonZeroU16::get), Some(8));
     assert_eq!(issuing.hang_after(), Duration::from_secs(60));
@@ -120,6 +123,21 @@ fn without_grants_only_cluster_issuers_may_use_a_token_and_sign_no_ca() {
     );
     assert!(!Limits::default().allow_ca);
     assert_eq!(token.may_use(IssuerScope::Namespace("t"), "any", b""), None);
+}
+
+#[test]
+fn the_record_of_pin_tries_lies_beside_the_pin_file_or_where_it_is_told_to() {
+    for (lines, expected) in [
+        ("", "/run/hsm/pkcs11-issuer-pin-record.json"),
+        ("    pinRecord: /var/lib/tries\n", "/var/lib/tries"),
+    ] {
+        let config = with(&format!("    pinFile: /run/hsm/pin\n{lines}")).unwrap();
+        let PinSource::File { path, record } = config.token("t").unwrap().pin() else {
+            panic!("the PIN comes from a file");
+        };
+        assert_eq!(path, Path::new("/run/hsm/pin"));
+        assert_eq!(record, Path::new(expected));
+    }
 }
 
 #[test]
@@ -277,6 +295,14 @@ fn a_mistake_about_pins_and_grants_is_named_with_its_place_and_field() {
         (
             "    pinFile: p",
             "config.yaml:6:14: tokens.t.pinFile: p is relative",
+        ),
+        (
+            "    pinFile: /p\n    pinRecord: r",
+            "config.yaml:7:16: tokens.t.pinRecord: r is relative",
+        ),
+        (
+            "    pinRecord: /r\n    pinFrom: {clusterIssuers: true}",
+            "config.yaml:6:16: tokens.t.pinRecord: `pinRecord` goes with `pinFile` only",
         ),
         (
             "    pinSecretRef: {name: a/b, key: pin}",

@@ -136,13 +136,12 @@ impl NameConstraints {
             GeneralName::Uri(uri) => self.judge(Named::Uri(uri)),
             GeneralName::Email(email) => self.judge(Named::Email(email)),
             GeneralName::Ip(address) => self.judge(Named::Ip(*address)),
+            GeneralName::Directory(name) => self.judge(Named::Directory(name)),
             GeneralName::OtherName(_) => self.judge(Named::Other(0)),
-            GeneralName::Other(kind) => self.judge(Named::Other(match *kind {
-                "x400Address" => 3,
-                "directoryName" => 4,
-                "ediPartyName" => 5,
-                _ => 8,
-            })),
+            GeneralName::RegisteredId(_) => self.judge(Named::Other(8)),
+            GeneralName::Other(kind) => {
+                self.judge(Named::Other(if *kind == "x400Address" { 3 } else { 5 }))
+            }
         })
     }
 
@@ -246,7 +245,7 @@ impl Subtree {
             | (Self::Uri(_), Named::Uri(_))
             | (Self::Email(_), Named::Email(_))
             | (Self::Ip(..), Named::Ip(_))
-            | (Self::Directory(_), Named::Directory(_) | Named::Other(4)) => true,
+            | (Self::Directory(_), Named::Directory(_)) => true,
             (Self::Other(kind), Named::Other(other)) => *kind == other,
             (
                 Self::Dns(_)
@@ -355,7 +354,7 @@ impl std::fmt::Display for Named<'_> {
             Self::Uri(name) => write!(f, "URI {name:?}"),
             Self::Email(name) => write!(f, "e-mail address {name:?}"),
             Self::Ip(name) => write!(f, "IP address {name}"),
-            Self::Directory(name) => write!(f, "the subject {name}"),
+            Self::Directory(name) => write!(f, "the directory name {name}"),
             Self::Other(_) => f.write_str("a name of another type"),
         }
     }

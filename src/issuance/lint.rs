@@ -61,7 +61,8 @@ pub struct LintError {
     pub lint: &'static str,
     /// The clause.
     pub citation: &'static str,
-    finding: String,
+    /// What was found, for people.
+    pub finding: String,
 }
 
 /// What a lint sees.

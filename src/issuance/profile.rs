@@ -16,6 +16,7 @@ use super::{
 };
 
 mod authority;
+mod explain;
 mod extensions;
 mod names;
 mod rules;
@@ -23,6 +24,7 @@ mod subject;
 mod usages;
 
 pub use authority::{Authority, CaRules, Constraint, DnsSubtree, EmailSubtree, HostSubtree};
+pub use explain::Decision;
 pub use extensions::{ExtensionRules, HttpUrl, HttpUrlError, Policy};
 pub use rules::{
     AllowedNames, BeyondCa, DeniedNames, Incompatible, KeyRules, Limits, NameRules, ProfileError,
@@ -162,12 +164,7 @@ impl Profile {
             .usages
             .match_csr(csr, rules.usages.read(wanted.usages, wanted.is_ca)?)?;
         let subject = rules.subject.judge(csr, wanted.variables)?;
-        if authority.is_some() && subject.is_empty() {
-            return Err(Refusal::new(
-                RefusalReason::BadSubject,
-                "a CA certificate must have a subject (RFC 5280, section 4.1.2.6); give one",
-            ));
-        }
+        check_ca_subject(authority.is_some(), &subject)?;
         names::Judge::new(rules, &self.limits, wanted.variables).check(csr, &subject)?;
         let key_usage = rules.usages.fit(csr, asked.key)?;
         if rules.names.spiffe {
@@ -181,8 +178,7 @@ impl Profile {
             key_usage,
             extended_key_usage: asked.extended,
             duration,
-            // A tenth at most, so that a short certificate is not mostly in the past.
-            backdate: rules.validity.backdate.min(duration / 10),
+            backdate: rules.validity.backdate_of(duration),
             beyond_ca: rules.validity.beyond_ca,
             extensions: &rules.extensions,
         })
@@ -229,6 +225,11 @@ impl KeyRules {
 }
 
 impl ValidityRules {
+    /// A tenth at most, so that a short certificate is not mostly in the past.
+    fn backdate_of(&self, duration: SignedDuration) -> SignedDuration {
+        self.backdate.min(duration / 10)
+    }
+
     fn duration(&self, wanted: Option<SignedDuration>) -> Result<SignedDuration, Refusal> {
         let duration = wanted.unwrap_or(self.default);
         if duration < self.min {
@@ -252,6 +253,16 @@ impl ValidityRules {
         // Certificates count in whole seconds.
         Ok(SignedDuration::from_secs(duration.as_secs()))
     }
+}
+
+fn check_ca_subject(is_ca: bool, subject: &Name) -> Result<(), Refusal> {
+    if is_ca && subject.is_empty() {
+        return Err(Refusal::new(
+            RefusalReason::BadSubject,
+            "a CA certificate must have a subject (RFC 5280, section 4.1.2.6); give one",
+        ));
+    }
+    Ok(())
 }
 
 /// X509-SVID, section 4.3: a leaf must set digitalSignature.

@@ -1,11 +1,14 @@
 //! Subject alternative names (RFC 5280, section 4.2.1.6): the raw value, and the syntax of each name.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use const_oid::ObjectIdentifier;
 use der::{Decode as _, Reader as _, Tag, TagNumber, Tagged as _, asn1::AnyRef};
 
-use super::raw::{self, whole};
+use super::{
+    name::{Name, NameError},
+    raw::{self, whole},
+};
 
 /// Why a SAN extension is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +33,17 @@ pub enum SanError {
     /// An e-mail address that is not local-part@domain.
     #[error("{0:?} is not an e-mail address of the form local-part@domain (RFC 5321)")]
     Email(String),
+    /// A directory name without attributes; RFC 5280 forbids empty names.
+    #[error("a subject alternative name of type directoryName is empty; leave it out")]
+    EmptyDirectory,
+    /// A directory name that no subject may be either.
+    #[error("the subject alternative name of type directoryName {name} is malformed")]
+    Directory {
+        /// The name.
+        name: String,
+        /// The rule that it breaks.
+        source: NameError,
+    },
 }
 
 /// One general name.
@@ -45,7 +59,11 @@ pub enum GeneralName {
     Email(String),
     /// `otherName` of this type.
     OtherName(ObjectIdentifier),
-    /// Another type, by its name in RFC 5280.
+    /// `directoryName`.
+    Directory(Name),
+    /// `registeredID`.
+    RegisteredId(ObjectIdentifier),
+    /// Another type, by its name in RFC 5280: `x400Address` or `ediPartyName`.
     Other(&'static str),
 }
 
@@ -118,11 +136,17 @@ impl SubjectAltNames {
             GeneralName::Dns(dns) if !is_dns(dns, syntax) => Err(SanError::Dns(dns.clone())),
             GeneralName::Uri(uri) if !is_uri(uri) => Err(SanError::Uri(uri.clone())),
             GeneralName::Email(email) if !is_email(email) => Err(SanError::Email(email.clone())),
+            GeneralName::Directory(name) if name.is_empty() => Err(SanError::EmptyDirectory),
+            GeneralName::Directory(name) => name.check().map_err(|source| SanError::Directory {
+                name: name.to_string(),
+                source,
+            }),
             GeneralName::Dns(_)
             | GeneralName::Ip(_)
             | GeneralName::Uri(_)
             | GeneralName::Email(_)
             | GeneralName::OtherName(_)
+            | GeneralName::RegisteredId(_)
             | GeneralName::Other(_) => Ok(()),
         })
     }
@@ -141,14 +165,21 @@ fn general_name(element: AnyRef<'_>) -> Result<GeneralName, SanError> {
         ),
         TagNumber(2) => (false, GeneralName::Dns(ascii("dNSName", element.value())?)),
         TagNumber(3) => (true, GeneralName::Other("x400Address")),
-        TagNumber(4) => (true, GeneralName::Other("directoryName")),
+        // A CHOICE keeps its own tag within that of the field (X.680, section 31.2.7).
+        TagNumber(4) => (
+            true,
+            GeneralName::Directory(Name::parse(element.value()).map_err(SanError::Encoding)?),
+        ),
         TagNumber(5) => (true, GeneralName::Other("ediPartyName")),
         TagNumber(6) => (
             false,
             GeneralName::Uri(ascii("uniformResourceIdentifier", element.value())?),
         ),
         TagNumber(7) => (false, GeneralName::Ip(ip(element.value())?)),
-        TagNumber(8) => (false, GeneralName::Other("registeredID")),
+        TagNumber(8) => (
+            false,
+            GeneralName::RegisteredId(registered_id(element.value())?),
+        ),
         TagNumber(_) => return Err(unknown()),
     };
     if element.tag().is_constructed() == constructed {
@@ -170,6 +201,35 @@ fn other_name(content: &[u8]) -> Result<ObjectIdentifier, SanError> {
         Ok(kind)
     })
     .map_err(SanError::Encoding)
+}
+
+/// The content of an OBJECT IDENTIFIER, its own tag replaced.
+fn registered_id(content: &[u8]) -> Result<ObjectIdentifier, SanError> {
+    let error = SanError::Value("registeredID");
+    // X.690, section 8.19.2: no component begins with a padding octet, which the decoder lets pass.
+    let padded = content.first() == Some(&0x80)
+        || content
+            .windows(2)
+            .any(|pair| matches!(pair, [before, 0x80] if before & 0x80 == 0));
+    match ObjectIdentifier::from_bytes(content) {
+        Ok(oid) if !padded => Ok(oid),
+        Ok(_) | Err(_) => Err(error),
+    }
+}
+
+impl fmt::Display for GeneralName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(dns) => write!(f, "DNS name {dns:?}"),
+            Self::Ip(address) => write!(f, "IP address {address}"),
+            Self::Uri(uri) => write!(f, "URI {uri:?}"),
+            Self::Email(email) => write!(f, "e-mail address {email:?}"),
+            Self::OtherName(kind) => write!(f, "otherName of type {kind}"),
+            Self::Directory(name) => write!(f, "directoryName {name}"),
+            Self::RegisteredId(oid) => write!(f, "registeredID {oid}"),
+            Self::Other(kind) => write!(f, "subject alternative name of type {kind}"),
+        }
+    }
 }
 
 fn ascii(kind: &'static str, octets: &[u8]) -> Result<String, SanError> {
@@ -309,6 +369,34 @@ mod tests {
             [&good[..], &tlv(5, &[])].concat(),
         ] {
             assert!(matches!(check(0xa0, &bad), Err(SanError::Encoding(_))));
+        }
+    }
+
+    #[test]
+    fn a_directory_name_obeys_the_rules_of_subjects() {
+        assert_eq!(check(0xa4, &common_name("a")), Ok(()));
+        let long = common_name(&"a".repeat(65));
+        let control = name(&[&[("2.5.4.3", Tag::Utf8String, b"a\nb")]]);
+        for bad in [long, control] {
+            let found = check(0xa4, &bad);
+            assert!(
+                matches!(found, Err(SanError::Directory { .. })),
+                "{found:?}"
+            );
+        }
+        assert_eq!(check(0xa4, &sequence(&[])), Err(SanError::EmptyDirectory));
+        let two = [common_name("a"), common_name("b")].concat();
+        for bad in [&[][..], &[5, 0], &[0x0c, 1, b'a'], &two] {
+            let found = check(0xa4, bad);
+            assert!(matches!(found, Err(SanError::Encoding(_))), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_registered_id_is_an_object_identifier_to_the_last_octet() {
+        assert_eq!(check(0x88, &[0x2a, 3]), Ok(()));
+        for bad in [&[][..], &[0x2a, 0x83], &[0x2a, 0x80, 1]] {
+            assert_eq!(check(0x88, bad), Err(SanError::Value("registeredID")));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Where a token's PIN comes from, and which version it is.
 
-use std::{path::PathBuf, sync::Mutex};
+use std::{fmt, path::PathBuf, sync::Mutex};
 
 use hsm::Pin;
 use k8s_openapi::api::core::v1::Secret;
@@ -26,10 +26,14 @@ pub enum PinOrigin {
     /// The operator's file.
     File(PathBuf),
     /// The operator's Secret.
-    Secret(PinSecret),
+    Secret(Secrets, PinSecret),
     /// The Secret that the token's issuers name; empty until the first one does.
-    Issuers(Mutex<Option<PinSecret>>),
+    Issuers(Secrets, Mutex<Option<PinSecret>>),
 }
+
+/// The API server, as far as it has Secrets with PINs.
+#[derive(Clone)]
+pub struct Secrets(pub Client);
 
 /// Why there is no PIN to try.
 #[derive(Debug, thiserror::Error)]
@@ -83,11 +87,7 @@ impl PinOrigin {
     ///
     /// # Errors
     /// [`PinError`]; the PIN is in none of its texts.
-    pub async fn read(
-        &self,
-        client: &Client,
-        states: &PinStates,
-    ) -> Result<(Pin, String), PinError> {
+    pub async fn read(&self, states: &PinStates) -> Result<(Pin, String), PinError> {
         match self {
             Self::File(path) => {
                 let read = std::fs::read(path).map_err(|source| PinError::File {
@@ -98,54 +98,62 @@ impl PinOrigin {
                 let version = states.version_of(pin.expose());
                 Ok((pin, version))
             }
-            Self::Secret(at) => from_secret(client, at).await,
-            Self::Issuers(named) => {
+            Self::Secret(secrets, at) => secrets.read(at).await,
+            Self::Issuers(secrets, named) => {
                 let at = named
                     .lock()
                     .ok()
                     .and_then(|named| named.clone())
                     .ok_or(PinError::NoIssuer)?;
-                from_secret(client, &at).await
+                secrets.read(&at).await
             }
         }
     }
 }
 
-async fn from_secret(client: &Client, at: &PinSecret) -> Result<(Pin, String), PinError> {
-    let PinSecret {
-        namespace,
-        name,
-        key,
-    } = at;
-    let secret = Api::<Secret>::namespaced(client.clone(), namespace)
-        .get(name)
-        .await
-        .map_err(|source| PinError::Secret {
-            namespace: namespace.clone(),
-            name: name.clone(),
-            source: Box::new(source),
+impl Secrets {
+    async fn read(&self, at: &PinSecret) -> Result<(Pin, String), PinError> {
+        let PinSecret {
+            namespace,
+            name,
+            key,
+        } = at;
+        let secret = Api::<Secret>::namespaced(self.0.clone(), namespace)
+            .get(name)
+            .await
+            .map_err(|source| PinError::Secret {
+                namespace: namespace.clone(),
+                name: name.clone(),
+                source: Box::new(source),
+            })?;
+        let version = format!(
+            "{}/{}",
+            secret.metadata.uid.as_deref().unwrap_or_default(),
+            secret
+                .metadata
+                .resource_version
+                .as_deref()
+                .unwrap_or_default()
+        );
+        let octets = secret
+            .data
+            .and_then(|mut data| data.remove(key))
+            .ok_or_else(|| PinError::NoKey {
+                namespace: namespace.clone(),
+                name: name.clone(),
+                key: key.clone(),
+            })?;
+        let pin = checked(Zeroizing::new(octets.0), || {
+            format!("Secret {namespace}/{name}")
         })?;
-    let version = format!(
-        "{}/{}",
-        secret.metadata.uid.as_deref().unwrap_or_default(),
-        secret
-            .metadata
-            .resource_version
-            .as_deref()
-            .unwrap_or_default()
-    );
-    let octets = secret
-        .data
-        .and_then(|mut data| data.remove(key))
-        .ok_or_else(|| PinError::NoKey {
-            namespace: namespace.clone(),
-            name: name.clone(),
-            key: key.clone(),
-        })?;
-    let pin = checked(Zeroizing::new(octets.0), || {
-        format!("Secret {namespace}/{name}")
-    })?;
-    Ok((pin, version))
+        Ok((pin, version))
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets")
+    }
 }
 
 fn checked(mut octets: Zeroizing<Vec<u8>>, place: impl Fn() -> String) -> Result<Pin, PinError> {

@@ -1,30 +1,44 @@
-//! The Secret that keeps the PIN records of all tokens, and the key that hides the PINs of files.
+//! Where PIN records are kept: a Secret, for the replicas of a controller, or a file, for the command line.
+
+mod file;
+mod secret;
+
+use std::{collections::BTreeMap, fmt, io, path::PathBuf};
 
 use aws_lc_rs::{hmac, rand};
-use k8s_openapi::{ByteString, api::core::v1::Secret};
-use kube::{Api, Client, api::PostParams};
+use k8s_openapi::api::core::v1::Secret;
 
+pub use self::{
+    file::FileStore,
+    secret::{PIN_STATE_SECRET, SecretStore},
+};
 use super::record::PinRecord;
 
-/// Name of the Secret, in the controller's namespace. It exists before the controller starts: the controller may
-/// read and replace this one Secret and create none.
-pub const PIN_STATE_SECRET: &str = "pkcs11-issuer-pin-state";
-
-const HMAC_KEY: &str = "hmac-key";
 const HMAC_KEY_OCTETS: usize = 32;
 
 /// Reads and writes PIN records.
-#[derive(Clone, Debug)]
-pub struct PinStore {
-    secrets: Api<Secret>,
-    namespace: String,
+#[derive(Debug)]
+pub enum PinStore {
+    /// In the controller's namespace, shared by its replicas.
+    Secret(Box<SecretStore>),
+    /// On this machine, shared by everybody who runs the command line with it.
+    File(FileStore),
 }
 
-/// The Secret as it was read; writing back succeeds only if nobody wrote in between.
-#[derive(Debug)]
+/// The records as they were read, and the key that hides the PINs of files.
 pub struct PinStates {
-    secret: Secret,
+    kept: Kept,
     hmac_key: hmac::Key,
+}
+
+enum Kept {
+    /// Writing back succeeds only if nobody wrote in between.
+    Secret(Box<Secret>),
+    /// By the token's serial number; nobody can write in between.
+    File {
+        hmac_key: String,
+        tokens: BTreeMap<String, PinRecord>,
+    },
 }
 
 /// Why a PIN record could not be read or written.
@@ -63,72 +77,69 @@ pub enum StoreError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// The operating system did not let us.
+    #[error(
+        "failed to {verb} {}, without which no PIN is tried; make its folder writable, or name another file as pinRecord of the token", path.display()
+    )]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// The file of the record, or one that goes with it.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Somebody edited the file into something else.
+    #[error(
+        "the PIN record {} is not readable; check the PIN and the token, then mend the file or remove it", path.display()
+    )]
+    BadFile {
+        /// The file of the record.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
     /// The operating system gave no random octets.
     #[error("no random octets for the key of the PIN record")]
     Random,
 }
 
 impl PinStore {
-    /// The store in the controller's namespace.
-    #[must_use]
-    pub fn new(client: Client, namespace: &str) -> Self {
-        Self {
-            secrets: Api::namespaced(client, namespace),
-            namespace: namespace.to_owned(),
-        }
-    }
-
-    /// Reads the Secret, and gives it a random key the first time.
+    /// Reads the records, and makes a random key the first time. A file is locked from here on, until a login is
+    /// settled or [let go](Self::let_go); waits while another process has it.
     ///
     /// # Errors
     /// [`StoreError`]; never an invented record.
     pub async fn read(&self) -> Result<PinStates, StoreError> {
-        let secret = self
-            .secrets
-            .get_opt(PIN_STATE_SECRET)
-            .await
-            .map_err(|error| self.api_error("get", error))?;
-        let mut secret = secret.ok_or_else(|| StoreError::Missing {
-            namespace: self.namespace.clone(),
-        })?;
-        if data(&secret, HMAC_KEY).is_none_or(|key| key.len() != HMAC_KEY_OCTETS) {
-            let mut octets = [0; HMAC_KEY_OCTETS];
-            rand::fill(&mut octets).map_err(|_| StoreError::Random)?;
-            secret
-                .data
-                .get_or_insert_default()
-                .insert(HMAC_KEY.to_owned(), ByteString(octets.to_vec()));
-            secret = self.replace(secret).await?;
+        match self {
+            Self::Secret(store) => store.read().await,
+            Self::File(store) => store.read().await,
         }
-        let hmac_key = hmac::Key::new(
-            hmac::HMAC_SHA256,
-            data(&secret, HMAC_KEY).unwrap_or_default(),
-        );
-        Ok(PinStates { secret, hmac_key })
     }
 
-    /// Writes one record, provided that the Secret is still as it was read.
+    /// Writes one record: to a Secret provided that it is still as it was read, to a file so that it survives a loss of
+    /// power as soon as this returns.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if it is not; else [`StoreError::Api`].
+    /// [`StoreError::Conflict`] if the Secret is another one now; else why it could not be written.
     pub async fn write(
         &self,
         states: PinStates,
         serial: &str,
         record: &PinRecord,
     ) -> Result<(), StoreError> {
-        let key = record_key(serial);
-        let text = serde_json::to_vec(record).map_err(|source| StoreError::BadRecord {
-            key: key.clone(),
-            namespace: self.namespace.clone(),
-            source,
-        })?;
-        let mut secret = states.secret;
-        secret
-            .data
-            .get_or_insert_default()
-            .insert(key, ByteString(text));
-        self.replace(secret).await.map(drop)
+        match (self, states.kept) {
+            (Self::Secret(store), Kept::Secret(secret)) => {
+                store.write(*secret, serial, record).await
+            }
+            (Self::File(store), Kept::File { hmac_key, tokens }) => {
+                store.write(hmac_key, tokens, serial, record)
+            }
+            // What was read from elsewhere is not what is here now.
+            (Self::Secret(_), Kept::File { .. }) | (Self::File(_), Kept::Secret(_)) => {
+                Err(StoreError::Conflict)
+            }
+        }
     }
 
     /// The record of the token with this serial number.
@@ -140,93 +151,64 @@ impl PinStore {
         states: &PinStates,
         serial: &str,
     ) -> Result<Option<PinRecord>, StoreError> {
-        let key = record_key(serial);
-        data(&states.secret, &key)
-            .map(serde_json::from_slice)
-            .transpose()
-            .map_err(|source| StoreError::BadRecord {
-                key,
-                namespace: self.namespace.clone(),
-                source,
-            })
-    }
-
-    async fn replace(&self, secret: Secret) -> Result<Secret, StoreError> {
-        let replaced = self
-            .secrets
-            .replace(PIN_STATE_SECRET, &PostParams::default(), &secret)
-            .await;
-        replaced.map_err(|error| {
-            if matches!(&error, kube::Error::Api(status) if status.code == 409) {
-                StoreError::Conflict
-            } else {
-                self.api_error("replace", error)
+        match (self, &states.kept) {
+            (Self::Secret(store), Kept::Secret(secret)) => store.record(secret, serial),
+            (Self::Secret(_) | Self::File(_), Kept::File { tokens, .. }) => {
+                Ok(tokens.get(serial).cloned())
             }
-        })
+            (Self::File(_), Kept::Secret(_)) => Err(StoreError::Conflict),
+        }
     }
 
-    fn api_error(&self, verb: &'static str, source: kube::Error) -> StoreError {
-        StoreError::Api {
-            verb,
-            namespace: self.namespace.clone(),
-            source: Box::new(source),
+    /// No login follows on what was read: others may look.
+    pub fn let_go(&self) {
+        match self {
+            Self::Secret(_) => {}
+            Self::File(store) => store.let_go(),
+        }
+    }
+
+    /// Whether nobody else can be in the middle of a login: whoever wrote that it tries is gone.
+    #[must_use]
+    pub const fn is_exclusive(&self) -> bool {
+        match self {
+            Self::Secret(_) => false,
+            Self::File(_) => true,
         }
     }
 }
 
+/// The key is in neither of its parts to be shown.
+impl fmt::Debug for PinStates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PinStates").finish_non_exhaustive()
+    }
+}
+
 impl PinStates {
-    /// The version of a PIN that comes from a file: HMAC-SHA-256 under a key that only the Secret holds, because a
+    /// The version of a PIN that comes from a file: HMAC-SHA-256 under a key that only the store holds, because a
     /// plain hash of a few digits would disclose them.
     #[must_use]
     pub fn version_of(&self, pin: &[u8]) -> String {
         hex::encode(hmac::sign(&self.hmac_key, pin))
     }
 
-    /// Changes whenever somebody writes to the Secret.
+    /// Changes whenever somebody writes to the Secret; a file nobody else can write to meanwhile.
     #[must_use]
     pub fn resource_version(&self) -> Option<&str> {
-        self.secret.metadata.resource_version.as_deref()
-    }
-}
-
-fn data<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
-    secret
-        .data
-        .as_ref()?
-        .get(key)
-        .map(|octets| octets.0.as_slice())
-}
-
-/// Keys of a Secret are made of `[-._a-zA-Z0-9]`; a serial number may hold anything.
-fn record_key(serial: &str) -> String {
-    let plain = !serial.is_empty()
-        && serial
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '-');
-    if plain {
-        format!("serial.{serial}")
-    } else {
-        format!("serial-hex.{}", hex::encode(serial))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_serial_numbers_never_share_a_record() {
-        let serials = ["", "a", "A b", "a/b", "61", "serial", "é", "a b"];
-        let keys: std::collections::BTreeSet<_> =
-            serials.iter().map(|serial| record_key(serial)).collect();
-        assert_eq!(keys.len(), serials.len());
-    }
-
-    #[test]
-    fn a_record_key_is_a_legal_key_of_a_secret() {
-        for serial in ["1404389111", "x y", "ü", ""] {
-            let legal = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-            assert!(record_key(serial).chars().all(legal), "{serial}");
+        match &self.kept {
+            Kept::Secret(secret) => secret.metadata.resource_version.as_deref(),
+            Kept::File { .. } => None,
         }
     }
+}
+
+fn random_key() -> Result<[u8; HMAC_KEY_OCTETS], StoreError> {
+    let mut octets = [0; HMAC_KEY_OCTETS];
+    rand::fill(&mut octets).map_err(|_| StoreError::Random)?;
+    Ok(octets)
+}
+
+fn hmac_key(octets: &[u8]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, octets)
 }

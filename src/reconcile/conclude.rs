@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
 use serde::Serialize;
 
-use super::{decide::Waiting, issuers::IssuerName};
+use super::decide::Waiting;
 use crate::{
     api::{
         certificate_request::{CertificateRequestStatus, RequestCondition, condition_type, reason},
@@ -12,6 +12,7 @@ use crate::{
     },
     issuance::{IssuedCertificate, Refusal},
     metrics::RequestResult,
+    pipeline::IssuerName,
     reconcile::events::Notice,
 };
 

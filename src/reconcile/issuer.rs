@@ -16,10 +16,9 @@ use tracing::{info, warn};
 use super::{
     Context,
     apply::FIELD_MANAGER,
-    establish::{Established, NotReady, establish},
+    establish::{NotReady, establish},
     events::Notice,
-    issuers::{Health, IssuerName, Known},
-    now,
+    issuers::{Health, Known},
 };
 use crate::{
     api::{
@@ -29,6 +28,7 @@ use crate::{
         },
     },
     issuance::IssuerCertificate,
+    pipeline::{IssuerName, Proven, now},
     telemetry::Chain,
 };
 
@@ -97,7 +97,7 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
     };
     let status = status(issuer, &found, now());
     let health = match &found {
-        Ok(Established { ready, .. }) => Health::Ready(Arc::clone(ready)),
+        Ok(Proven { ready, .. }) => Health::Ready(Arc::clone(ready)),
         Err(why) => Health::NotReady(why.reason()),
     };
     let generation = issuer.meta().generation.unwrap_or_default();
@@ -119,7 +119,7 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
 /// Pure: the status that follows from what was found.
 fn status<K: IssuerKind>(
     issuer: &K,
-    found: &Result<Established, NotReady>,
+    found: &Result<Proven, NotReady>,
     now: Timestamp,
 ) -> IssuerStatus {
     let before = issuer.issuer_status();
@@ -148,7 +148,7 @@ fn status<K: IssuerKind>(
             .map_or(Time(now), |ready| ready.last_transition_time.clone()),
     };
     match found {
-        Ok(Established {
+        Ok(Proven {
             ready: proved,
             token,
         }) => IssuerStatus {
@@ -250,7 +250,7 @@ async fn write<K: IssuerKind>(
 fn tell<K: IssuerKind>(
     issuer: &K,
     name: &IssuerName,
-    found: &Result<Established, NotReady>,
+    found: &Result<Proven, NotReady>,
     context: &Context,
 ) {
     let notice = match found {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,37 +9,9 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
 
 use crate::{
-    api::{
-        certificate_request::CertificateRequest,
-        issuer::{CaField, IssuerKind, PKCS11ClusterIssuer, PKCS11Issuer},
-        profile::SerialSource,
-    },
-    config::IssuerScope,
-    issuance,
-    signers::GrantedKey,
+    api::certificate_request::CertificateRequest,
+    pipeline::{IssuerName, ReadyIssuer},
 };
-
-/// An issuer of either kind by its name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct IssuerName {
-    /// The namespace of a `PKCS11Issuer`; `None` for a `PKCS11ClusterIssuer`.
-    pub namespace: Option<String>,
-    /// `metadata.name`.
-    pub name: String,
-}
-
-/// An issuer that has proved that its token signs for its certificate: one consistent snapshot.
-#[derive(Debug)]
-pub struct ReadyIssuer {
-    /// Certificate, profile and algorithm.
-    pub issuer: Arc<issuance::Issuer>,
-    /// The key that signs.
-    pub key: GrantedKey,
-    /// What `status.ca` carries.
-    pub ca: CaField,
-    /// Where its serial numbers come from.
-    pub serial: SerialSource,
-}
 
 /// What the last look at an issuer gave.
 #[derive(Clone, Debug)]
@@ -74,34 +45,6 @@ pub struct Issuers {
 struct Inner {
     known: HashMap<IssuerName, Known>,
     waiting: HashMap<IssuerName, HashSet<ObjectRef<CertificateRequest>>>,
-}
-
-impl IssuerName {
-    /// The kind that goes with the scope.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self.namespace {
-            Some(_) => PKCS11Issuer::KIND,
-            None => PKCS11ClusterIssuer::KIND,
-        }
-    }
-
-    /// The scope by which grants are looked up.
-    #[must_use]
-    pub fn scope(&self) -> IssuerScope<'_> {
-        self.namespace
-            .as_deref()
-            .map_or(IssuerScope::Cluster, IssuerScope::Namespace)
-    }
-}
-
-impl fmt::Display for IssuerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.namespace {
-            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind(), self.name),
-            None => write!(f, "{} {}", self.kind(), self.name),
-        }
-    }
 }
 
 impl Known {

@@ -2,37 +2,13 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::issuers::ReadyIssuer;
-use crate::issuance::IssuedCertificate;
-
-/// A certificate and the snapshot of the issuer that signed it.
-#[derive(Clone, Debug)]
-pub struct Signed {
-    /// The certificate.
-    pub certificate: Arc<IssuedCertificate>,
-    /// Who signed.
-    pub issuer: Arc<ReadyIssuer>,
-    /// What the issuance record said before.
-    pub announced: Arc<Announced>,
-}
-
-/// What the issuance record says of a certificate from before it is signed.
-#[derive(Debug)]
-pub struct Announced {
-    /// The serial number, hexadecimal.
-    pub serial: String,
-    /// SHA-256 of the TBSCertificate, hexadecimal.
-    pub tbs_sha256: String,
-    /// Last second of validity.
-    pub not_after: Timestamp,
-}
+use crate::pipeline::Signed;
 
 /// Keeps a request from being signed twice by one process: neither for a status write that failed, nor for a cache
 /// that lags behind one that succeeded. Forgets everything with the process, which is why publishing has

@@ -5,16 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 
-use crate::api::issuer::{CertificateSource, ChainRef};
-
-/// PEM as found, not looked into.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ChainPem {
-    /// The issuing certificate and what follows it.
-    pub chain: Vec<u8>,
-    /// The root, where it is given apart.
-    pub root: Option<Vec<u8>>,
-}
+use crate::{
+    api::issuer::{CertificateSource, ChainRef},
+    pipeline::ChainPem,
+};
 
 /// Why there is no PEM.
 #[derive(Debug, thiserror::Error)]

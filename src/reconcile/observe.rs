@@ -11,12 +11,15 @@ use kube::{
 use super::{
     Context,
     decide::{Approval, Facts, IssuerFact, Progress},
-    issuers::{Health, IssuerName, Known, ReadyIssuer},
+    issuers::{Health, Known},
 };
-use crate::api::{
-    GROUP,
-    certificate_request::{CertificateRequest, IssuerRef, condition_type, reason},
-    issuer::{IssuerKind, PKCS11ClusterIssuer, PKCS11Issuer},
+use crate::{
+    api::{
+        GROUP,
+        certificate_request::{CertificateRequest, IssuerRef, condition_type, reason},
+        issuer::{IssuerKind, PKCS11ClusterIssuer, PKCS11Issuer},
+    },
+    pipeline::{IssuerName, ReadyIssuer},
 };
 
 /// A request and what was seen of its issuer, at one moment.

@@ -14,15 +14,17 @@ use super::{
     apply::{Applied, ApplyError, apply},
     conclude::{Conclusion, Delay, Known},
     decide::{Decision, decide},
-    issuers::IssuerName,
-    ledger::{Found, Signed},
-    now,
+    ledger::Found,
     observe::observe,
-    sign::{Due, Outcome, line, note, sign},
+    sign::{Due, Outcome, sign},
 };
 use crate::{
-    api::certificate_request::CertificateRequest, audit::RequestKind, issuance::Refusal,
-    metrics::RequestResult, telemetry::Chain,
+    api::certificate_request::CertificateRequest,
+    audit::RequestKind,
+    issuance::Refusal,
+    metrics::RequestResult,
+    pipeline::{IssuerName, Signed, now, sign::note},
+    telemetry::Chain,
 };
 
 /// Why a request is looked at again although nothing about it changed.
@@ -192,11 +194,11 @@ async fn publish(
             Applied::Written => {
                 context.ledger.published(due.uid);
                 told(request, conclusion, context);
-                note(context.record.published(
-                    now(),
-                    &due.subject(),
-                    &line(&signed.issuer, &signed.announced),
-                ));
+                note(
+                    context
+                        .record
+                        .published(now(), &due.subject(), &signed.line()),
+                );
                 return Ok(Action::await_change());
             }
             Applied::Gone => {
@@ -259,12 +261,11 @@ fn finish(request: &CertificateRequest, name: &IssuerName, uid: &str, context: &
         name,
         issuer: &signed.issuer,
     };
-    note(context.record.discarded(
-        now(),
-        &due.subject(),
-        &line(&signed.issuer, &signed.announced),
-        "superseded",
-    ));
+    note(
+        context
+            .record
+            .discarded(now(), &due.subject(), &signed.line(), "superseded"),
+    );
 }
 
 async fn read_again(

@@ -90,7 +90,7 @@ fn event_reasons(rig: &Rig, namespace: &str, name: &str) -> Result<Vec<String>> 
 }
 
 /// Has openssl verify a chain, leaf first, up to a root.
-fn openssl_verifies(chain: &str, root: &str) -> Result<()> {
+pub(crate) fn openssl_verifies(chain: &str, root: &str) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = |name: &str, text: &str| -> Result<std::path::PathBuf> {
         let path = folder.path().join(name);

@@ -31,6 +31,19 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     ("ownership", &["api", "config"]),
     (
+        "pipeline",
+        &[
+            "api",
+            "audit",
+            "config",
+            "duration",
+            "issuance",
+            "metrics",
+            "signers",
+            "telemetry",
+        ],
+    ),
+    (
         "reconcile",
         &[
             "api",
@@ -41,6 +54,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "metrics",
             "ownership",
             "pins",
+            "pipeline",
             "signers",
             "telemetry",
         ],
@@ -57,6 +71,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "metrics",
             "ownership",
             "pins",
+            "pipeline",
             "reconcile",
             "server",
             "signers",
@@ -74,7 +89,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["args", "main", "telemetry"]),
     ("cryptoki", &[]),
     ("rcgen", &[]),
-    ("hsm", &["cli", "pins", "reconcile", "signers"]),
+    ("hsm", &["cli", "pins", "pipeline", "reconcile", "signers"]),
     (
         "k8s_openapi",
         &["api", "cli", "ownership", "pins", "reconcile", "signers"],
@@ -99,6 +114,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "main",
             "ownership",
             "pins",
+            "pipeline",
             "reconcile",
             "server",
             "signers",

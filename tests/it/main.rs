@@ -16,4 +16,6 @@ mod layers;
 #[cfg(test)]
 mod linkage;
 #[cfg(test)]
+mod sign;
+#[cfg(test)]
 mod source;

@@ -150,6 +150,21 @@ fn a_subject_begins_with_the_directory_name() {
 }
 
 #[test]
+fn a_directory_name_among_the_alternative_names_is_judged_as_a_subject_is() {
+    let organisation = |text: &[u8]| name(&[&[("2.5.4.10", Tag::Utf8String, text)]]);
+    let tree = organisation(b"Company");
+    let permitted = constraints(&[(0xa4, &tree)], &[]);
+    let excluded = constraints(&[], &[(0xa4, &tree)]);
+    for (o, held) in [(&b"company"[..], true), (b"other", false)] {
+        assert_eq!(accepts(&permitted, 0xa4, &organisation(o)), held);
+        assert_eq!(accepts(&excluded, 0xa4, &organisation(o)), !held);
+    }
+    let id = constraints(&[(0x88, &[0x2a, 3])], &[]);
+    assert!(!accepts(&id, 0x88, &[0x2a, 3]));
+    assert!(accepts(&id, DNS, b"a.example"));
+}
+
+#[test]
 fn hosts_and_addresses_in_a_subject_are_judged() {
     let tree = constraints(&[(DNS, b"a.example"), (EMAIL, b"a.example")], &[]);
     assert!(accepts_subject(&tree, &common_name("x.a.example")));

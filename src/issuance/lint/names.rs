@@ -108,6 +108,8 @@ pub(super) const LINTS: &[Lint] = &[
                     | GeneralName::Ip(_)
                     | GeneralName::Email(_)
                     | GeneralName::OtherName(_)
+                    | GeneralName::Directory(_)
+                    | GeneralName::RegisteredId(_)
                     | GeneralName::Other(_) => None,
                 })
                 .collect();

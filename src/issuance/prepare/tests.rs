@@ -50,6 +50,20 @@ fn refusal(
     }
 }
 
+/// An explanation tells the very refusal, and none where there is none.
+fn assert_explained(
+    profile: &Profile,
+    csr: &VerifiedCsr,
+    wanted: &Wanted<'_>,
+    admitted: &Result<CertificateParams<'_>, Refusal>,
+) {
+    let decisions = profile.explain(csr, wanted);
+    let first = decisions
+        .iter()
+        .find_map(|decision| decision.verdict.as_ref().err());
+    assert_eq!(first, admitted.as_ref().err(), "{decisions:?}");
+}
+
 /// A request that passes with every authority here.
 fn leaf(key: &TestKey) -> Request {
     Request::new("leaf", key).names(&[(DNS, b"a.example")])

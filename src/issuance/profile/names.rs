@@ -1,19 +1,29 @@
 //! Which subject alternative names a profile admits.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use super::{
     Limits,
     rules::{NameRules, Rules},
 };
 use crate::issuance::{
-    csr::VerifiedCsr,
+    csr::{VerifiedCsr, chain},
     name::Name,
     pattern::{DnsPattern, IpNetwork, Variables},
     refusal::{Refusal, RefusalReason},
     san::{DnsSyntax, GeneralName, SubjectAltNames, is_dns},
     spiffe,
 };
+
+/// What a decision about names is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Topic<'a> {
+    Count(usize),
+    Syntax,
+    Name(&'a GeneralName),
+    Svid,
+    CommonName(&'a str),
+}
 
 /// What names are judged by.
 pub(super) struct Judge<'a> {
@@ -37,31 +47,47 @@ impl<'a> Judge<'a> {
 
     /// Judges every name, those of the subject that verifiers read as names of hosts included.
     pub(super) fn check(&self, csr: &VerifiedCsr, subject: &Name) -> Result<(), Refusal> {
-        let names = csr.subject_alt_names();
-        if let Some(names) = names {
-            self.count(names)?;
-            names
+        self.decisions(csr, subject)
+            .try_for_each(|(_, decision)| decision)
+    }
+
+    /// Every decision with what it is about, in order; the first refusal is the one that counts.
+    pub(super) fn decisions<'n>(
+        &'n self,
+        csr: &'n VerifiedCsr,
+        subject: &'n Name,
+    ) -> impl Iterator<Item = (Topic<'n>, Result<(), Refusal>)> {
+        let given = csr.subject_alt_names();
+        let names = given.map_or(&[][..], SubjectAltNames::names);
+        let whole = given.into_iter().flat_map(|names| {
+            let syntax = names
                 .check(self.rules.dns_syntax)
-                .map_err(|error| Refusal::new(RefusalReason::BadSan, error.to_string()))?;
-            names.names().iter().try_for_each(|name| self.name(name))?;
-        }
-        if self.rules.spiffe {
-            self.svid(names.map_or(&[], SubjectAltNames::names))?;
-        }
+                .map_err(|error| Refusal::new(RefusalReason::BadSan, chain(&error)));
+            let count = names.names().len();
+            [
+                (Topic::Count(count), self.count(count)),
+                (Topic::Syntax, syntax),
+            ]
+        });
+        let each = names
+            .iter()
+            .map(|name| (Topic::Name(name), self.name(name)));
+        let svid = self.rules.spiffe.then(|| (Topic::Svid, self.svid(names)));
         // A verifier without regard for RFC 9525 takes a common name for a host.
-        subject.common_names().try_for_each(|text| {
-            if let Ok(address) = text.parse() {
+        let hosts = subject.common_names().filter_map(|text| {
+            let decision = if let Ok(address) = text.parse() {
                 self.ip(address)
             } else if text.contains('.') && is_dns(text, DnsSyntax::Underscore) {
                 self.dns(text)
             } else {
-                Ok(())
-            }
-        })
+                return None;
+            };
+            Some((Topic::CommonName(text), decision))
+        });
+        whole.chain(each).chain(svid).chain(hosts)
     }
 
-    fn count(&self, names: &SubjectAltNames) -> Result<(), Refusal> {
-        let count = names.names().len();
+    fn count(&self, count: usize) -> Result<(), Refusal> {
         if count <= self.rules.max {
             return Ok(());
         }
@@ -85,7 +111,7 @@ impl<'a> Judge<'a> {
                         .iter()
                         .any(|pattern| pattern.covers(uri, self.variables))
                 }),
-                format_args!("URI {uri:?}"),
+                name,
             ),
             GeneralName::Email(email) => permit(
                 allowed.email.as_ref().is_none_or(|patterns| {
@@ -93,22 +119,19 @@ impl<'a> Judge<'a> {
                         .iter()
                         .any(|pattern| pattern.covers(email, self.variables))
                 }),
-                format_args!("e-mail address {email:?}"),
+                name,
             ),
-            GeneralName::OtherName(kind) => permit(
-                allowed.other_names.contains(kind),
-                format_args!("otherName of type {kind}"),
-            ),
-            GeneralName::Other(kind) => permit(
-                false,
-                format_args!("subject alternative name of type {kind}"),
-            ),
+            GeneralName::OtherName(kind) => permit(allowed.other_names.contains(kind), name),
+            // Profiles have no list for these: a verifier that knows what to do with one is yet to be met.
+            GeneralName::Directory(_) | GeneralName::RegisteredId(_) | GeneralName::Other(_) => {
+                permit(false, name)
+            }
         }
     }
 
     fn dns(&self, dns: &str) -> Result<(), Refusal> {
         if dns.starts_with("*.") && !self.rules.wildcards {
-            return permit(false, format_args!("wildcard {dns:?}"));
+            return permit(false, &format_args!("wildcard {dns:?}"));
         }
         let covered = |patterns: Option<&[DnsPattern]>| {
             patterns.is_none_or(|patterns| {
@@ -127,7 +150,7 @@ impl<'a> Judge<'a> {
             covered(self.rules.allowed.dns.as_deref())
                 && covered(self.limits.allowed_dns.as_deref())
                 && !denied,
-            format_args!("DNS name {dns:?}"),
+            &format_args!("DNS name {dns:?}"),
         )
     }
 
@@ -137,7 +160,7 @@ impl<'a> Judge<'a> {
         let allowed = self.rules.allowed.ip.as_deref().is_none_or(within);
         permit(
             allowed && !within(&self.rules.denied.ip),
-            format_args!("IP address {address}"),
+            &format_args!("IP address {address}"),
         )
     }
 
@@ -149,6 +172,8 @@ impl<'a> Judge<'a> {
             | GeneralName::Ip(_)
             | GeneralName::Email(_)
             | GeneralName::OtherName(_)
+            | GeneralName::Directory(_)
+            | GeneralName::RegisteredId(_)
             | GeneralName::Other(_) => None,
         });
         match (uris.next(), uris.next()) {
@@ -165,7 +190,20 @@ impl<'a> Judge<'a> {
     }
 }
 
-fn permit(permitted: bool, name: std::fmt::Arguments<'_>) -> Result<(), Refusal> {
+impl fmt::Display for Topic<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(1) => f.write_str("one name"),
+            Self::Count(count) => write!(f, "{count} names"),
+            Self::Syntax => f.write_str("the syntax of every name"),
+            Self::Name(name) => name.fmt(f),
+            Self::Svid => f.write_str("exactly one SPIFFE ID"),
+            Self::CommonName(text) => write!(f, "common name {text:?}, which reads as a host"),
+        }
+    }
+}
+
+fn permit(permitted: bool, name: &impl fmt::Display) -> Result<(), Refusal> {
     if permitted {
         Ok(())
     } else {

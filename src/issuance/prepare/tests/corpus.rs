@@ -48,7 +48,9 @@ fn run(text: &str) -> Result<Vec<u8>, &'static str> {
     let slug = |refusal: Refusal| refusal.reason().as_str();
     let issuer = issuer(fixture());
     let csr = VerifiedCsr::parse(text.as_bytes()).map_err(slug)?;
-    let params = issuer.profile().admit(&csr, &DEFAULT).map_err(slug)?;
+    let admitted = issuer.profile().admit(&csr, &DEFAULT);
+    assert_explained(issuer.profile(), &csr, &DEFAULT, &admitted);
+    let params = admitted.map_err(slug)?;
     match PreparedCertificate::prepare(&params, &issuer, now(), Serial::from_random(SERIAL)) {
         Ok(prepared) => Ok(prepared.tbs),
         Err(PrepareError::Refused(refusal)) => Err(slug(refusal)),

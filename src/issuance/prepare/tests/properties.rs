@@ -114,7 +114,9 @@ proptest! {
         let profile = Profile::new(rules(coins), limits).unwrap();
         let issuer = Arc::new(Issuer::new(fixture().chain(), profile, None).unwrap());
         let Ok(csr) = VerifiedCsr::parse(request.pem(key).as_bytes()) else { return Ok(()) };
-        let Ok(params) = issuer.profile().admit(&csr, &wanted) else { return Ok(()) };
+        let admitted = issuer.profile().admit(&csr, &wanted);
+        assert_explained(issuer.profile(), &csr, &wanted, &admitted);
+        let Ok(params) = admitted else { return Ok(()) };
         match PreparedCertificate::prepare(&params, &issuer, now(), Serial::from_random(SERIAL)) {
             Ok(prepared) => {
                 let contains = |part: &[u8]| prepared.tbs.windows(part.len()).any(|window| window == part);

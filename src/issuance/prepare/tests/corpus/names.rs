@@ -115,6 +115,18 @@ pub(super) fn names(corpus: &mut Corpus) {
         ("a constructed dNSName", 0xa2, b""),
         ("an otherName without a value", 0xa0, &[6, 2, 0x2a, 3]),
         ("a primitive directoryName", 0x84, b""),
+        ("a directoryName that is no Name", 0xa4, &[0x0c, 1, b'a']),
+        ("an empty directoryName", 0xa4, &[0x30, 0]),
+        ("a directoryName cut short", 0xa4, &common_name("a")[..9]),
+        (
+            "a directoryName of 65 characters",
+            0xa4,
+            &common_name(&"a".repeat(65)),
+        ),
+        ("an empty registeredID", 0x88, b""),
+        ("a registeredID cut short", 0x88, &[0x2a, 0x83]),
+        ("a registeredID with a leading zero", 0x88, &[0x2a, 0x80, 1]),
+        ("a constructed registeredID", 0xa8, &[0x2a, 3]),
     ] {
         corpus.refused(name, plain().names(&[(tag, value)]).pem(key()), "bad-san");
     }

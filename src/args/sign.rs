@@ -1,0 +1,123 @@
+//! The flags of `sign`.
+
+use std::{convert::Infallible, path::PathBuf};
+
+use clap::{Args as ClapArgs, ValueEnum};
+
+/// What one signature is told on the command line.
+#[derive(Debug, ClapArgs)]
+pub struct Sign {
+    /// The operator's configuration: modules, tokens and grants. The PIN comes from the token's pinFile.
+    #[arg(long, value_name = "FILE", env = "PKCS11_ISSUER_CONFIG")]
+    pub config: PathBuf,
+
+    /// A PKCS11Issuer or PKCS11ClusterIssuer in YAML or JSON that has its certificate as spec.certificate.pem.
+    #[arg(long, value_name = "FILE")]
+    pub issuer: PathBuf,
+
+    /// The CSR in PEM; - reads it from stdin.
+    #[arg(long, value_name = "FILE")]
+    pub csr: PathBuf,
+
+    /// Usages in cert-manager's words, separated by commas [default: digital signature,key encipherment].
+    #[arg(long, value_name = "WORDS", value_delimiter = ',', value_parser = word)]
+    pub usages: Vec<String>,
+
+    /// How long the certificate is valid, such as 24h or 1h30m [default: as the issuer's profile says].
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub duration: Option<String>,
+
+    /// Ask for a CA certificate.
+    #[arg(long)]
+    pub is_ca: bool,
+
+    /// The namespace of the request: what {{namespace}} stands for in profiles [default: that of a PKCS11Issuer].
+    #[arg(long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// The name of the request: what {{name}} stands for in profiles.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Where the chain is written, whole or not at all [default: stdout].
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+
+    /// What is written to stdout: the PEM chain or the slug of a refusal, or one JSON object.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub output: OutputFormat,
+
+    /// Show every decision of the issuer's profile: on stderr, with --output json in the object.
+    #[arg(long)]
+    pub explain: bool,
+
+    /// The HSM worker program [default: pkcs11-hsm-worker beside this program].
+    #[arg(long, value_name = "PATH", env = "PKCS11_ISSUER_WORKER")]
+    pub worker: Option<PathBuf>,
+}
+
+/// A word without the blanks around it, which people write after commas. Whether it is a usage, the pipeline judges.
+fn word(text: &str) -> Result<String, Infallible> {
+    Ok(text.trim().to_owned())
+}
+
+/// What stdout carries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum OutputFormat {
+    /// PEM, for people and files.
+    Text,
+    /// One object, for programs.
+    Json,
+}
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  A server certificate for a CSR, chain to a file:
+    pkcs11-issuer sign --config config.yaml --issuer issuer.yaml --csr web.csr \\
+      --usages 'digital signature,server auth' --duration 2160h --out web.pem
+  Why a request is refused:
+    pkcs11-issuer sign --config config.yaml --issuer issuer.yaml --csr web.csr --explain
+  For a program:
+    pkcs11-issuer sign --config config.yaml --issuer issuer.yaml --csr - --output json < web.csr
+
+Exit codes: 0 signed, 3 refused (stdout begins with the slug, see docs/refusals.md), 1 anything else.
+
+stdout has the chain, leaf first, without the root. stderr has progress and the issuance record, a JSON line for each
+step. A rejected PIN is not tried again: its tries are recorded beside the pinFile, or in the token's pinRecord.";
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn sign(arguments: &[&str]) -> Sign {
+        let files = ["--config", "c", "--issuer", "i", "--csr", "r"];
+        let all = ["pkcs11-issuer", "sign"]
+            .iter()
+            .chain(&files)
+            .chain(arguments);
+        match Args::try_parse_from(all).unwrap().command {
+            Command::Sign(sign) => *sign,
+            Command::Run(_) | Command::Crds | Command::Version => panic!("sign was asked for"),
+        }
+    }
+
+    #[test]
+    fn usages_are_words_between_commas() {
+        assert_eq!(
+            sign(&["--usages", "digital signature, server auth"]).usages,
+            ["digital signature", "server auth"]
+        );
+        assert_eq!(sign(&[]).usages, [""; 0]);
+    }
+
+    #[test]
+    fn a_duration_below_zero_is_for_the_profile_to_refuse() {
+        assert_eq!(
+            sign(&["--duration", "-1h"]).duration.as_deref(),
+            Some("-1h")
+        );
+    }
+}

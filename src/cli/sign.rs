@@ -1,0 +1,254 @@
+//! `pkcs11-issuer sign`: one CSR through the controller's own pipeline, token included, without Kubernetes.
+
+mod destination;
+mod issuer_file;
+mod report;
+mod token;
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+
+use self::{destination::Destination, issuer_file::IssuerFile, report::Report, token::Opened};
+use super::{machine, version};
+use crate::{
+    args::{OutputFormat, Sign},
+    audit::{IssuanceRecord, Issuer, Request, RequestKind, Requester, Subject},
+    config::Config,
+    issuance::{Decision, Fault, Refusal, VerifiedCsr},
+    metrics::Metrics,
+    pipeline::{self, Asked, ChainPem, NotProven, NotSigned, Signed, now},
+    telemetry::{self, LogFormat},
+};
+
+/// What is logged unless RUST_LOG says otherwise: an error is told once, at the end; a wait for another login is told.
+const LOG: &str = "error,pkcs11_issuer::pins=warn";
+/// More than the pipeline reads of a CSR, so that it is the one to refuse.
+const MAX_CSR: u64 = 1 << 20;
+
+/// Signs, or says why not. Waits for the token, for at most half a minute more than a call may hang.
+///
+/// # Errors
+/// Everything but a refusal: a file, the configuration, the issuer, the token or the PIN must be mended first.
+pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| LOG.to_owned());
+    telemetry::start(LogFormat::Text, &filter)?;
+    // What costs the token nothing comes first.
+    let config = Config::load(&args.config)?;
+    let file = IssuerFile::read(&args.issuer, args.namespace.as_deref())?;
+    file.check_variables(args.namespace.as_deref(), args.name.as_deref())?;
+    let pem = file.chain()?;
+    pipeline::prove::check(&file.spec, &pem, now()).map_err(|why| unfit(&file, &why))?;
+    let csr = read_csr(&args.csr)?;
+    let stop = machine::stop_on_signals().context("failed to wait for signals")?;
+    let destination = args.out.as_deref().map(Destination::prepare).transpose()?;
+    let user = machine::user().context("failed to tell who runs this")?;
+    let request = Named {
+        uid: uuid()?,
+        name: args
+            .name
+            .clone()
+            .unwrap_or_else(|| args.csr.display().to_string()),
+        username: format!("uid={user}"),
+    };
+    let asked = Asked {
+        csr: &csr,
+        usages: &args.usages,
+        is_ca: args.is_ca,
+        duration: args.duration.as_deref(),
+        subject: request.subject(&file, args.namespace.as_deref()),
+    };
+    let metrics = Arc::new(Metrics::new(version::VERSION, version::COMMIT));
+    let token = Opened::start(&config, &args, &file, &metrics)?;
+    let record = IssuanceRecord::stderr();
+    let explain = args.explain.then_some(args.output);
+    let judged = async {
+        token.logged_in().await?;
+        issue(&asked, &file, &pem, &token, &metrics, &record, explain).await
+    };
+    let judged = tokio::select! {
+        judged = judged => judged,
+        () = stop.cancelled() => Err(anyhow!("interrupted by a signal; no certificate was released")),
+    };
+    token.close().await;
+    let (outcome, decisions) = judged?;
+    let report = Report {
+        format: args.output,
+        subject: &asked.subject,
+        record: &record,
+        decisions: &decisions,
+    };
+    match outcome {
+        Ok(signed) => {
+            report.signed(&signed, destination)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(refusal) => {
+            report.refused(&refusal)?;
+            Ok(ExitCode::from(REFUSED))
+        }
+    }
+}
+
+/// The exit code of a refusal.
+const REFUSED: u8 = 3;
+
+/// A certificate or a refusal, and what the profile decided where that was asked for.
+type Judged = (Result<Signed, Refusal>, Vec<Decision>);
+
+async fn issue(
+    asked: &Asked<'_>,
+    file: &IssuerFile,
+    pem: &ChainPem,
+    token: &Opened,
+    metrics: &Arc<Metrics>,
+    record: &IssuanceRecord,
+    explain: Option<OutputFormat>,
+) -> anyhow::Result<Judged> {
+    let proven = pipeline::prove(
+        &file.spec,
+        &file.name,
+        pem,
+        token.configured(),
+        metrics,
+        now(),
+    )
+    .await
+    .map_err(|why| unfit(file, &why))?;
+    let issuer = &proven.ready.issuer;
+    let under = issuer.chain().issuing().subject_text();
+    progress(format_args!(
+        "{} can sign: a signature by its token verifies under {under}",
+        file.name
+    ));
+    let decisions = match (VerifiedCsr::parse(asked.csr), asked.wanted()) {
+        (Ok(csr), Ok(wanted)) if explain.is_some() => issuer.profile().explain(&csr, &wanted),
+        _ => Vec::new(),
+    };
+    if explain == Some(OutputFormat::Text) {
+        report::explain(&decisions);
+    }
+    match pipeline::sign(asked, &proven.ready, record).await {
+        Ok(signed) => Ok((Ok(signed), decisions)),
+        Err(NotSigned::Refused(refusal)) => Ok((Err(refusal), decisions)),
+        Err(other) => {
+            let what_to_do = match other.fault() {
+                Fault::Issuer => {
+                    "nothing was signed; mend the issuer, its token or the configuration"
+                }
+                Fault::Passing => "nothing was signed; try again",
+                Fault::Request | Fault::Bug => {
+                    "nothing was signed, for a mistake of this program; please report it"
+                }
+            };
+            Err(anyhow!(other).context(what_to_do))
+        }
+    }
+}
+
+/// An issuer that cannot sign, in the words of its condition, and what to do where those do not say.
+fn unfit(file: &IssuerFile, why: &NotProven) -> anyhow::Error {
+    let what_to_do = match why.reason() {
+        "KeyNotFound" => {
+            "; name it by spec.key, and see that the configuration grants it to this issuer"
+        }
+        "KeyMismatch" => "; give the certificate of that key, or name the key of the certificate",
+        "TokenUnavailable" | "ProbeFailed" => "; see to the token, then try again",
+        _ => "",
+    };
+    anyhow!("{} cannot sign: {}{what_to_do}", file.name, why.message())
+}
+
+/// What the issuance record says of a request that is no object of Kubernetes.
+struct Named {
+    uid: String,
+    name: String,
+    username: String,
+}
+
+impl Named {
+    fn subject<'a>(&'a self, file: &'a IssuerFile, namespace: Option<&'a str>) -> Subject<'a> {
+        Subject {
+            request: Request {
+                kind: RequestKind::File,
+                namespace: file.name.namespace.as_deref().or(namespace),
+                name: &self.name,
+                uid: &self.uid,
+            },
+            requester: Requester {
+                username: &self.username,
+                groups: &[],
+            },
+            issuer: Issuer {
+                kind: file.name.kind(),
+                namespace: file.name.namespace.as_deref(),
+                name: &file.name.name,
+            },
+        }
+    }
+}
+
+/// A random UUID (RFC 9562, section 5.4).
+fn uuid() -> anyhow::Result<String> {
+    let mut octets = [0_u8; 16];
+    aws_lc_rs::rand::fill(&mut octets)
+        .map_err(|_| anyhow!("the operating system gave no random octets; try again"))?;
+    let value = u128::from_be_bytes(octets);
+    let value = value & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
+    let digits = format!("{value:032x}");
+    let groups = [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)];
+    let groups: Vec<_> = groups
+        .into_iter()
+        .filter_map(|(start, end)| digits.get(start..end))
+        .collect();
+    Ok(groups.join("-"))
+}
+
+fn read_csr(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    let read = if path == Path::new("-") {
+        io::stdin().take(MAX_CSR).read_to_end(&mut octets)
+    } else {
+        File::open(path).and_then(|file| file.take(MAX_CSR).read_to_end(&mut octets))
+    };
+    read.with_context(|| {
+        format!(
+            "failed to read the CSR {}; give a file that openssl req -new has written",
+            path.display()
+        )
+    })?;
+    if octets.is_empty() {
+        bail!(
+            "the CSR {} is empty; give a file that openssl req -new has written",
+            path.display()
+        );
+    }
+    Ok(octets)
+}
+
+/// One line for people who wait.
+fn progress(line: std::fmt::Arguments<'_>) {
+    eprintln!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uid_is_a_random_uuid_and_another_one_each_time() {
+        let (one, other) = (uuid().unwrap(), uuid().unwrap());
+        assert_ne!(one, other);
+        let lengths: Vec<_> = one.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12]);
+        let at = |index: usize| one.as_bytes()[index];
+        assert_eq!(at(14), b'4');
+        assert!(b"89ab".contains(&at(19)), "{one}");
+    }
+}

@@ -1,0 +1,181 @@
+//! What became of a request: the chain or the slug on stdout, decisions and the record on stderr.
+
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, anyhow};
+use serde::Serialize;
+
+use super::{destination::Destination, progress};
+use crate::{
+    args::OutputFormat,
+    audit::{IssuanceRecord, Subject},
+    issuance::{Decision, Refusal},
+    pipeline::{Signed, now, sign::note},
+};
+
+/// How to tell it.
+pub(super) struct Report<'a> {
+    pub(super) format: OutputFormat,
+    pub(super) subject: &'a Subject<'a>,
+    pub(super) record: &'a IssuanceRecord,
+    /// Empty where no explanation was asked for.
+    pub(super) decisions: &'a [Decision],
+}
+
+/// The JSON object; its fields are API.
+#[derive(Serialize)]
+#[serde(
+    tag = "outcome",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+enum Object<'a> {
+    Signed {
+        /// PEM, leaf first, without the root.
+        certificate: &'a str,
+        /// PEM, as the issuer's `spec.ca` says.
+        ca: Option<String>,
+        /// Hexadecimal.
+        serial: &'a str,
+        not_before: jiff::Timestamp,
+        not_after: jiff::Timestamp,
+        /// Of the TBSCertificate, hexadecimal, as in the issuance record.
+        tbs_sha256: &'a str,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        decisions: Vec<Line>,
+    },
+    Refused {
+        reason: &'static str,
+        message: String,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        decisions: Vec<Line>,
+    },
+}
+
+/// One decision.
+#[derive(Serialize)]
+struct Line {
+    rule: &'static str,
+    admitted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    message: String,
+}
+
+impl From<&Decision> for Line {
+    fn from(Decision { rule, verdict }: &Decision) -> Self {
+        let refusal = verdict.as_ref().err();
+        Self {
+            rule,
+            admitted: refusal.is_none(),
+            reason: refusal.map(|refusal| refusal.reason().as_str()),
+            message: match verdict {
+                Ok(admitted) => admitted.clone(),
+                Err(refusal) => refusal.to_string(),
+            },
+        }
+    }
+}
+
+/// Shows the decisions to people.
+pub(super) fn explain(decisions: &[Decision]) {
+    for Line {
+        rule,
+        reason,
+        message,
+        ..
+    } in decisions.iter().map(Line::from)
+    {
+        match reason {
+            None => progress(format_args!("profile admits   {rule}: {message}")),
+            Some(reason) => progress(format_args!("profile refuses  {rule}: {reason} {message}")),
+        }
+    }
+}
+
+impl Report<'_> {
+    /// Publishes a certificate: to its file or to stdout.
+    ///
+    /// # Errors
+    /// It could not be written where it was wanted. One that its file did not take is on stdout.
+    pub(super) fn signed(
+        &self,
+        signed: &Signed,
+        destination: Option<Destination>,
+    ) -> anyhow::Result<()> {
+        let chain = signed.certificate.certificate_pem();
+        let serial = &signed.announced.serial;
+        let filed = match destination {
+            Some(file) => file.commit(&chain).map(|()| true),
+            None => Ok(false),
+        };
+        let printed = match (self.format, &filed) {
+            (OutputFormat::Text, Ok(true)) => Ok(()),
+            (OutputFormat::Text, Ok(false) | Err(_)) => print(&chain),
+            (OutputFormat::Json, _) => print_object(&Object::Signed {
+                certificate: &chain,
+                ca: signed.certificate.ca_pem(signed.issuer.ca.into()),
+                serial,
+                not_before: signed.certificate.not_before(),
+                not_after: signed.certificate.not_after(),
+                tbs_sha256: &signed.announced.tbs_sha256,
+                decisions: self.lines(),
+            }),
+        };
+        let line = signed.line();
+        if printed.is_err() && !matches!(filed, Ok(true)) {
+            note(
+                self.record
+                    .discarded(now(), self.subject, &line, "not-written"),
+            );
+        } else {
+            note(self.record.published(now(), self.subject, &line));
+        }
+        match (filed, printed) {
+            (Ok(_), Ok(())) => Ok(()),
+            (Err(error), Ok(())) => {
+                Err(error.context(format!("the certificate {serial} is on stdout instead")))
+            }
+            (Ok(true), Err(error)) => {
+                Err(error.context(format!("the certificate {serial} is in its file")))
+            }
+            (Ok(false) | Err(_), Err(error)) => Err(error.context(format!(
+                "the certificate {serial} was signed and is lost; sign again"
+            ))),
+        }
+    }
+
+    /// Tells a refusal.
+    ///
+    /// # Errors
+    /// stdout did not take it.
+    pub(super) fn refused(&self, refusal: &Refusal) -> anyhow::Result<()> {
+        let reason = refusal.reason().as_str();
+        note(self.record.refused(now(), self.subject, reason));
+        match self.format {
+            OutputFormat::Text => print(&format!("{reason} {refusal}\n")),
+            OutputFormat::Json => print_object(&Object::Refused {
+                reason,
+                message: refusal.to_string(),
+                decisions: self.lines(),
+            }),
+        }
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        self.decisions.iter().map(Line::from).collect()
+    }
+}
+
+fn print_object(object: &Object<'_>) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(object).context("failed to write JSON")?;
+    print(&format!("{text}\n"))
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| anyhow!(error).context("failed to write to stdout"))
+}

@@ -1,0 +1,162 @@
+//! One token, from its worker's start to its login, with the PIN from a file and the record of its tries in another.
+
+use std::{path::PathBuf, process, sync::Arc, time::Duration};
+
+use anyhow::{anyhow, bail};
+use hsm::TokenState;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{issuer_file::IssuerFile, progress};
+use crate::{
+    args::Sign,
+    cli::machine,
+    config::{Config, Library, PinSource, TokenConfig},
+    metrics::Metrics,
+    pins::{
+        TokenPin,
+        source::PinOrigin,
+        store::{FileStore, PinStore},
+    },
+    signers::ConfiguredToken,
+};
+
+/// What a worker gets to start and log in, on top of the time that one call may hang.
+const START_WITHIN: Duration = Duration::from_secs(30);
+/// What a worker gets to end; it ends with this process in any case.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// A token whose worker runs.
+pub(super) struct Opened {
+    token: ConfiguredToken,
+    config: PathBuf,
+    pin_file: PathBuf,
+    pin_record: PathBuf,
+    patience: Duration,
+}
+
+impl Opened {
+    /// Starts the worker of the token that the issuer names.
+    ///
+    /// # Errors
+    /// The configuration has no such token, or its PIN is in no file of this machine.
+    pub(super) fn start(
+        config: &Config,
+        args: &Sign,
+        issuer: &IssuerFile,
+        metrics: &Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
+        let named = &issuer.spec.token;
+        let Some(token) = config.token(named) else {
+            let known: Vec<_> = config.tokens().map(TokenConfig::name).collect();
+            bail!(
+                "{} names token {named:?}, which the configuration {} does not have; name one of: {}",
+                issuer.name,
+                args.config.display(),
+                known.join(", ")
+            );
+        };
+        let (pin_file, pin_record) = pin_files(token, args)?;
+        if issuer.spec.pin_secret_ref.is_some() {
+            bail!(
+                "token {named:?} takes its PIN from {}; remove spec.pinSecretRef from {}",
+                pin_file.display(),
+                issuer.name
+            );
+        }
+        let worker = match &token.module().library {
+            Library::Path { .. } => machine::worker(args.worker.as_deref())?,
+            // The sidecar has its own.
+            Library::Socket(_) => PathBuf::new(),
+        };
+        let pin = TokenPin::new(
+            PinStore::File(FileStore::new(pin_record.clone())),
+            PinOrigin::File(pin_file.clone()),
+            format!("{}/{}", machine::host_name()?, process::id()),
+            u32::from(token.max_rejected_logins().get()),
+        );
+        progress(format_args!("starting the HSM worker of token {named:?}"));
+        Ok(Self {
+            token: ConfiguredToken::start(token, &worker, pin, metrics),
+            config: args.config.clone(),
+            pin_file,
+            pin_record,
+            patience: token.hang_after() + START_WITHIN,
+        })
+    }
+
+    pub(super) const fn configured(&self) -> &ConfiguredToken {
+        &self.token
+    }
+
+    /// Waits for the login; a worker that ends meanwhile is started again.
+    ///
+    /// # Errors
+    /// The token, the PIN or the configuration must be mended first.
+    pub(super) async fn logged_in(&self) -> anyhow::Result<()> {
+        let name = self.token.name();
+        let config = self.config.display();
+        let mut state = self.token.token().state();
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let now = state.borrow_and_update().clone();
+            match now {
+                TokenState::Ready { info } => {
+                    progress(format_args!(
+                        "logged in to token {name:?}: {} {}, serial {}",
+                        info.manufacturer, info.model, info.serial
+                    ));
+                    return Ok(());
+                }
+                TokenState::LoginRefused { why } => return Err(self.refused(&why)),
+                TokenState::AwaitingToken { why } => bail!(
+                    "token {name:?} is not there: {why}; connect it, or correct its label, serial or module in {config}"
+                ),
+                TokenState::Misconfigured { why } => {
+                    bail!("token {name:?} cannot be used: {why}; correct {config}")
+                }
+                TokenState::Stopped => bail!("the HSM worker of token {name:?} was stopped"),
+                TokenState::Starting => {}
+                TokenState::Restarting { .. } => progress(format_args!("token {name:?}: {now}")),
+            }
+            match timeout_at(deadline, state.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_ended)) => bail!("the HSM worker of token {name:?} was stopped"),
+                Err(_elapsed) => bail!(
+                    "token {name:?} is not ready after {} s ({}); see whether its device, its library or another login hangs",
+                    self.patience.as_secs(),
+                    *state.borrow()
+                ),
+            }
+        }
+    }
+
+    /// Ends the worker.
+    pub(super) async fn close(&self) {
+        // One that does not end in time ends when its socket closes, with this process.
+        drop(timeout(END_WITHIN, self.token.token().shutdown()).await);
+    }
+
+    fn refused(&self, why: &str) -> anyhow::Error {
+        anyhow!(
+            "no login to token {:?}: {why}; correct the PIN in {}, which is tried once; to clear the record of its tries, remove {}",
+            self.token.name(),
+            self.pin_file.display(),
+            self.pin_record.display(),
+        )
+    }
+}
+
+/// The PIN file of a token and the record of its tries.
+fn pin_files(token: &TokenConfig, args: &Sign) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let from = match token.pin() {
+        PinSource::File { path, record } => return Ok((path.clone(), record.clone())),
+        PinSource::Secret { name, .. } => format!("Secret {name}"),
+        PinSource::ClusterIssuers => "the Secrets of cluster issuers".to_owned(),
+        PinSource::IssuersIn(namespace) => format!("the Secrets of issuers in {namespace}"),
+    };
+    bail!(
+        "token {:?} takes its PIN from {from}, which only the controller reads; put the PIN into a file and give sign a configuration that has pinFile for the token, in place of what {} has",
+        token.name(),
+        args.config.display()
+    )
+}

@@ -1,0 +1,202 @@
+//! Every decision of a profile about one request, for people.
+
+use const_oid::ObjectIdentifier;
+use der::flagset::FlagSet;
+use x509_cert::ext::pkix::KeyUsages;
+
+use super::{Profile, SubjectMode, Wanted, check_ca_subject, check_svid_usages, names};
+use crate::issuance::{csr::VerifiedCsr, refusal::Refusal, usage::Usage};
+
+/// One decision of a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The part of the profile that decides, by its name there.
+    pub rule: &'static str,
+    /// What it admits, or the refusal.
+    pub verdict: Result<String, Refusal>,
+}
+
+impl Profile {
+    /// What each part of the profile decides. They are the decisions of [`admit`](Self::admit), in its order and by
+    /// the same code; but where `admit` ends with the first refusal, this goes on with what can still be judged.
+    #[must_use]
+    pub fn explain(&self, csr: &VerifiedCsr, wanted: &Wanted<'_>) -> Vec<Decision> {
+        let rules = &self.rules;
+        let mut decisions = Vec::new();
+        let mut say = |rule, verdict: Result<String, Refusal>| {
+            decisions.push(Decision { rule, verdict });
+        };
+        let algorithm = csr.public_key().algorithm();
+        say(
+            "keys",
+            rules
+                .keys
+                .check(csr.public_key())
+                .map(|()| format!("{algorithm} key")),
+        );
+        let authority = rules.ca.judge(csr, wanted);
+        say(
+            "ca",
+            authority.clone().map(|authority| match authority {
+                None => "a leaf certificate".to_owned(),
+                Some(authority) => match authority.path_length() {
+                    None => "a CA certificate with any number of CAs below".to_owned(),
+                    Some(most) => {
+                        format!("a CA certificate with at most {most} CAs in a row below")
+                    }
+                },
+            }),
+        );
+        let usages = rules
+            .usages
+            .read(wanted.usages, wanted.is_ca)
+            .and_then(|usages| rules.usages.match_csr(csr, usages));
+        say(
+            "usages",
+            usages
+                .as_ref()
+                .map(|usages| in_words(usages.key, &usages.extended))
+                .map_err(Clone::clone),
+        );
+        let subject = rules
+            .subject
+            .judge(csr, wanted.variables)
+            .and_then(|subject| {
+                check_ca_subject(authority.as_ref().is_ok_and(Option::is_some), &subject)?;
+                Ok(subject)
+            });
+        say(
+            "subject",
+            subject
+                .as_ref()
+                .map(|subject| match (&rules.subject.mode, subject.is_empty()) {
+                    (SubjectMode::Omit, _) => "left out, as the profile says".to_owned(),
+                    (SubjectMode::Verbatim | SubjectMode::Fixed(_), true) => "none".to_owned(),
+                    (SubjectMode::Verbatim, false) => format!("{subject}, as in the CSR"),
+                    (SubjectMode::Fixed(_), false) => format!("{subject}, as the profile says"),
+                })
+                .map_err(Clone::clone),
+        );
+        if let Ok(subject) = &subject {
+            let judge = names::Judge::new(rules, &self.limits, wanted.variables);
+            for (topic, decision) in judge.decisions(csr, subject) {
+                say("sans", decision.map(|()| topic.to_string()));
+            }
+        }
+        if let Ok(usages) = &usages {
+            let fitted = rules.usages.fit(csr, usages.key).and_then(|kept| {
+                if rules.names.spiffe {
+                    check_svid_usages(kept)?;
+                }
+                Ok(kept)
+            });
+            say(
+                "usages",
+                fitted.map(|kept| match kept == usages.key {
+                    true => format!("all of the key usages, which {algorithm} keys can have"),
+                    false => format!(
+                        "of the key usages {}, which are those that {algorithm} keys can have",
+                        in_words(kept, &[])
+                    ),
+                }),
+            );
+        }
+        let given = match wanted.duration {
+            Some(_) => "as asked",
+            None => "the profile's default",
+        };
+        say(
+            "validity",
+            rules.validity.duration(wanted.duration).map(|duration| {
+                let backdate = rules.validity.backdate_of(duration);
+                format!("{duration:#}, {given}; the window begins {backdate:#} before now")
+            }),
+        );
+        decisions
+    }
+}
+
+fn in_words(key: FlagSet<KeyUsages>, purposes: &[ObjectIdentifier]) -> String {
+    let bits = key.into_iter().map(Usage::Key);
+    let purposes = purposes.iter().copied().map(Usage::Extended);
+    let words: Vec<_> = bits
+        .chain(purposes)
+        .filter_map(|usage| match (usage.word(), usage) {
+            (Some(word), _) => Some(word.to_owned()),
+            (None, Usage::Extended(oid)) => Some(oid.to_string()),
+            (None, Usage::Key(_)) => None,
+        })
+        .collect();
+    match words.as_slice() {
+        [] => "none".to_owned(),
+        words => words.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::issuance::{Limits, Rules, testing::*};
+
+    fn lines(rules: Rules, request: &Request, key: &TestKey, wanted: &Wanted<'_>) -> Vec<String> {
+        let profile = Profile::new(rules, Limits::default()).unwrap();
+        let csr = VerifiedCsr::parse(request.pem(key).as_bytes()).unwrap();
+        let line = |decision: Decision| match decision.verdict {
+            Ok(admitted) => format!("{}: {admitted}", decision.rule),
+            Err(refusal) => format!("{}: {}", decision.rule, refusal.reason()),
+        };
+        profile
+            .explain(&csr, wanted)
+            .into_iter()
+            .map(line)
+            .collect()
+    }
+
+    #[test]
+    fn every_decision_about_an_admitted_request_is_told() {
+        let key = TestKey::p256();
+        let request =
+            Request::new("a.example", &key).names(&[(DNS, b"a.example"), (IP, &[10, 0, 0, 1])]);
+        let usages = words(&["digital signature", "key encipherment", "server auth"]);
+        assert_eq!(
+            lines(Rules::default(), &request, &key, &wanting(&usages)),
+            [
+                "keys: ECDSA P-256 key",
+                "ca: a leaf certificate",
+                "usages: digital signature, key encipherment, server auth",
+                "subject: CN=a.example, as in the CSR",
+                "sans: 2 names",
+                "sans: the syntax of every name",
+                "sans: DNS name \"a.example\"",
+                "sans: IP address 10.0.0.1",
+                "sans: common name \"a.example\", which reads as a host",
+                "usages: of the key usages digital signature, which are those that ECDSA P-256 keys can have",
+                "validity: 2160h, the profile's default; the window begins 1m before now",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_can_still_be_judged_after_a_refusal_is() {
+        let key = TestKey::p256();
+        let mut rules = Rules::default();
+        rules.keys.p256 = false;
+        rules.names.allowed.dns = Some(vec!["a.example".parse().unwrap()]);
+        let request = Request::new("leaf", &key).names(&[(DNS, b"b.example"), (DNS, b"a.example")]);
+        let unknown = words(&["servers"]);
+        assert_eq!(
+            lines(rules, &request, &key, &wanting(&unknown)),
+            [
+                "keys: unsupported-key",
+                "ca: a leaf certificate",
+                "usages: usage-not-allowed",
+                "subject: CN=leaf, as in the CSR",
+                "sans: 2 names",
+                "sans: the syntax of every name",
+                "sans: san-not-allowed",
+                "sans: DNS name \"a.example\"",
+                "validity: 2160h, the profile's default; the window begins 1m before now",
+            ]
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! The file that keeps the PIN records of a machine, for the command line.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::{HMAC_KEY_OCTETS, Kept, PinStates, StoreError, random_key};
+use crate::pins::record::{PinRecord, PinState};
+
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// Reads and writes the file.
+///
+/// *Guarantees*: one process at a time is between reading a record and settling its login; the lock goes with the
+/// process, so that a try that is found unsettled is one of a process that is gone. A file is replaced whole, and is on
+/// the disk when [`write`](super::PinStore::write) returns.
+/// *Assumptions*: the file system of the record has locks (`flock`) and atomic renames.
+#[derive(Debug)]
+pub struct FileStore {
+    path: PathBuf,
+    lock: Mutex<Option<File>>,
+}
+
+/// The file as it is written. Its owner alone can read it: with the key, eight digits are soon found.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Content {
+    hmac_key: String,
+    /// By serial number.
+    tokens: BTreeMap<String, PinRecord>,
+}
+
+impl FileStore {
+    /// The store in this file, which is made when it is first needed; its folder must be there.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            lock: Mutex::default(),
+        }
+    }
+
+    pub(super) async fn read(&self) -> Result<PinStates, StoreError> {
+        self.lock().await?;
+        let Content { hmac_key, tokens } = match fs::read(&self.path) {
+            Ok(octets) => serde_json::from_slice(&octets).map_err(|error| self.bad(error))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Content {
+                hmac_key: hex::encode(random_key()?),
+                tokens: BTreeMap::new(),
+            },
+            Err(source) => return Err(self.io("read the PIN record", &self.path, source)),
+        };
+        let octets = hex::decode(&hmac_key)
+            .ok()
+            .filter(|octets| octets.len() == HMAC_KEY_OCTETS)
+            .ok_or_else(|| {
+                let problem = format!("hmacKey must have {HMAC_KEY_OCTETS} octets");
+                self.bad(serde::de::Error::custom(problem))
+            })?;
+        Ok(PinStates {
+            hmac_key: super::hmac_key(&octets),
+            kept: Kept::File { hmac_key, tokens },
+        })
+    }
+
+    /// Writes and syncs. Blocks for as long as the disk takes.
+    pub(super) fn write(
+        &self,
+        hmac_key: String,
+        mut tokens: BTreeMap<String, PinRecord>,
+        serial: &str,
+        record: &PinRecord,
+    ) -> Result<(), StoreError> {
+        tokens.insert(serial.to_owned(), record.clone());
+        let content = Content { hmac_key, tokens };
+        let mut text = serde_json::to_vec_pretty(&content).map_err(|error| self.bad(error))?;
+        text.push(b'\n');
+        // Nobody else writes it: the lock is ours.
+        let new = self.beside(".new");
+        replace(&self.path, &new, &text)
+            .map_err(|source| self.io("write the PIN record", &self.path, source))?;
+        if record.state != PinState::Trying {
+            self.let_go();
+        }
+        Ok(())
+    }
+
+    pub(super) fn let_go(&self) {
+        // Closing it unlocks it.
+        self.held().take();
+    }
+
+    /// Takes the lock, unless it is ours already; waits for whoever has it.
+    async fn lock(&self) -> Result<(), StoreError> {
+        if self.held().is_some() {
+            return Ok(());
+        }
+        // Not the record itself, which is replaced and not written to.
+        let path = self.beside(".lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|source| self.io("open the lock of the PIN record", &path, source))?;
+        let mut told = false;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    if !told {
+                        warn!(lock = %path.display(), "waiting for the login of another process");
+                        told = true;
+                    }
+                    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                }
+                Err(TryLockError::Error(source)) => {
+                    return Err(self.io("lock the PIN record", &path, source));
+                }
+            }
+        }
+        *self.held() = Some(file);
+        Ok(())
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<File>> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(ending);
+        name.into()
+    }
+
+    fn io(&self, verb: &'static str, path: &Path, source: io::Error) -> StoreError {
+        StoreError::Io {
+            verb,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    fn bad(&self, source: serde_json::Error) -> StoreError {
+        StoreError::BadFile {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+/// Puts a new file in the place of `path`; the old one or the new one is there at any moment, and the new one is on the
+/// disk when this returns.
+fn replace(path: &Path, new: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(new)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(new, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

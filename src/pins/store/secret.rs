@@ -1,0 +1,155 @@
+//! The Secret that keeps the PIN records of all tokens, and the key that hides the PINs of files.
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{Api, api::PostParams};
+
+use super::{HMAC_KEY_OCTETS, Kept, PinStates, StoreError, hmac_key, random_key};
+use crate::pins::{record::PinRecord, source::Secrets};
+
+/// Name of the Secret, in the controller's namespace. It exists before the controller starts: the controller may
+/// read and replace this one Secret and create none.
+pub const PIN_STATE_SECRET: &str = "pkcs11-issuer-pin-state";
+
+const HMAC_KEY: &str = "hmac-key";
+
+/// Reads and writes the Secret.
+#[derive(Clone, Debug)]
+pub struct SecretStore {
+    secrets: Api<Secret>,
+    namespace: String,
+}
+
+impl SecretStore {
+    /// The store in the controller's namespace.
+    #[must_use]
+    pub fn new(secrets: &Secrets, namespace: &str) -> Self {
+        Self {
+            secrets: Api::namespaced(secrets.0.clone(), namespace),
+            namespace: namespace.to_owned(),
+        }
+    }
+
+    /// Reads the Secret, and gives it a random key the first time.
+    pub(super) async fn read(&self) -> Result<PinStates, StoreError> {
+        let secret = self
+            .secrets
+            .get_opt(PIN_STATE_SECRET)
+            .await
+            .map_err(|error| self.api_error("get", error))?;
+        let mut secret = secret.ok_or_else(|| StoreError::Missing {
+            namespace: self.namespace.clone(),
+        })?;
+        if data(&secret, HMAC_KEY).is_none_or(|key| key.len() != HMAC_KEY_OCTETS) {
+            secret
+                .data
+                .get_or_insert_default()
+                .insert(HMAC_KEY.to_owned(), ByteString(random_key()?.to_vec()));
+            secret = self.replace(secret).await?;
+        }
+        Ok(PinStates {
+            hmac_key: hmac_key(data(&secret, HMAC_KEY).unwrap_or_default()),
+            kept: Kept::Secret(Box::new(secret)),
+        })
+    }
+
+    /// Writes one record, provided that the Secret is still as it was read.
+    pub(super) async fn write(
+        &self,
+        mut secret: Secret,
+        serial: &str,
+        record: &PinRecord,
+    ) -> Result<(), StoreError> {
+        let key = record_key(serial);
+        let text = serde_json::to_vec(record).map_err(|source| StoreError::BadRecord {
+            key: key.clone(),
+            namespace: self.namespace.clone(),
+            source,
+        })?;
+        secret
+            .data
+            .get_or_insert_default()
+            .insert(key, ByteString(text));
+        self.replace(secret).await.map(drop)
+    }
+
+    /// The record of the token with this serial number.
+    pub(super) fn record(
+        &self,
+        secret: &Secret,
+        serial: &str,
+    ) -> Result<Option<PinRecord>, StoreError> {
+        let key = record_key(serial);
+        data(secret, &key)
+            .map(serde_json::from_slice)
+            .transpose()
+            .map_err(|source| StoreError::BadRecord {
+                key,
+                namespace: self.namespace.clone(),
+                source,
+            })
+    }
+
+    async fn replace(&self, secret: Secret) -> Result<Secret, StoreError> {
+        let replaced = self
+            .secrets
+            .replace(PIN_STATE_SECRET, &PostParams::default(), &secret)
+            .await;
+        replaced.map_err(|error| {
+            if matches!(&error, kube::Error::Api(status) if status.code == 409) {
+                StoreError::Conflict
+            } else {
+                self.api_error("replace", error)
+            }
+        })
+    }
+
+    fn api_error(&self, verb: &'static str, source: kube::Error) -> StoreError {
+        StoreError::Api {
+            verb,
+            namespace: self.namespace.clone(),
+            source: Box::new(source),
+        }
+    }
+}
+
+fn data<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
+    secret
+        .data
+        .as_ref()?
+        .get(key)
+        .map(|octets| octets.0.as_slice())
+}
+
+/// Keys of a Secret are made of `[-._a-zA-Z0-9]`; a serial number may hold anything.
+fn record_key(serial: &str) -> String {
+    let plain = !serial.is_empty()
+        && serial
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if plain {
+        format!("serial.{serial}")
+    } else {
+        format!("serial-hex.{}", hex::encode(serial))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_serial_numbers_never_share_a_record() {
+        let serials = ["", "a", "A b", "a/b", "61", "serial", "é", "a b"];
+        let keys: std::collections::BTreeSet<_> =
+            serials.iter().map(|serial| record_key(serial)).collect();
+        assert_eq!(keys.len(), serials.len());
+    }
+
+    #[test]
+    fn a_record_key_is_a_legal_key_of_a_secret() {
+        for serial in ["1404389111", "x y", "ü", ""] {
+            let legal = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+            assert!(record_key(serial).chars().all(legal), "{serial}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! From an issuer and a request to a verified certificate, token included: what the controller and the command line
+//! share. Knows nothing of the API server.
+//!
+//! [`prove()`] shows that an issuer can sign, [`sign()`] signs one request with it.
+
+pub mod key;
+pub mod prove;
+pub mod sign;
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    api::{
+        issuer::{CaField, IssuerKind as _, PKCS11ClusterIssuer, PKCS11Issuer},
+        profile::SerialSource,
+    },
+    config::IssuerScope,
+    issuance,
+    signers::GrantedKey,
+};
+
+pub use self::{
+    prove::{ChainPem, NotProven, Proven, prove},
+    sign::{Announced, Asked, NotSigned, Signed, sign},
+};
+
+/// An issuer of either kind by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct IssuerName {
+    /// The namespace of a `PKCS11Issuer`; `None` for a `PKCS11ClusterIssuer`.
+    pub namespace: Option<String>,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+/// An issuer that has proved that its token signs for its certificate: one consistent snapshot.
+#[derive(Debug)]
+pub struct ReadyIssuer {
+    /// Certificate, profile and algorithm.
+    pub issuer: Arc<issuance::Issuer>,
+    /// The key that signs.
+    pub key: GrantedKey,
+    /// What `status.ca` carries.
+    pub ca: CaField,
+    /// Where its serial numbers come from.
+    pub serial: SerialSource,
+}
+
+impl IssuerName {
+    /// The kind that goes with the scope.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self.namespace {
+            Some(_) => PKCS11Issuer::KIND,
+            None => PKCS11ClusterIssuer::KIND,
+        }
+    }
+
+    /// The scope by which grants are looked up.
+    #[must_use]
+    pub fn scope(&self) -> IssuerScope<'_> {
+        self.namespace
+            .as_deref()
+            .map_or(IssuerScope::Cluster, IssuerScope::Namespace)
+    }
+}
+
+impl fmt::Display for IssuerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind(), self.name),
+            None => write!(f, "{} {}", self.kind(), self.name),
+        }
+    }
+}
+
+/// The time, read in one place of the shell and passed down as an argument.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell's one clock; the pure parts take the time as an argument"
+)]
+pub(crate) fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}

@@ -1,0 +1,225 @@
+//! From a request that is due to a verified certificate: the pure pipeline, the issuance record, one signature.
+
+use std::sync::Arc;
+
+use hsm::HsmError;
+use jiff::{SignedDuration, Timestamp};
+use tracing::error;
+
+use super::{ReadyIssuer, now};
+use crate::{
+    api::profile::SerialSource,
+    audit::{Certificate, IssuanceRecord, RecordError, Subject},
+    duration::GoDuration,
+    issuance::{
+        Fault, IssueError, IssuedCertificate, PrepareError, PreparedCertificate, Refusal,
+        RefusalReason, Serial, VerifiedCsr, Wanted, pattern::Variables,
+    },
+    signers::fault,
+    telemetry::Chain,
+};
+
+/// What is asked for, from wherever it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The text of the CSR, not looked into.
+    pub csr: &'a [u8],
+    /// cert-manager's words.
+    pub usages: &'a [String],
+    /// Whether a CA certificate is asked for.
+    pub is_ca: bool,
+    /// The duration in Go's notation, not looked into; `None` for the profile's default.
+    pub duration: Option<&'a str>,
+    /// Who asks whom, for the issuance record; its namespace and name are the variables of profiles.
+    pub subject: Subject<'a>,
+}
+
+/// A certificate and the snapshot of the issuer that signed it.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// The certificate.
+    pub certificate: Arc<IssuedCertificate>,
+    /// Who signed.
+    pub issuer: Arc<ReadyIssuer>,
+    /// What the issuance record said before.
+    pub announced: Arc<Announced>,
+}
+
+/// What the issuance record says of a certificate from before it is signed.
+#[derive(Debug)]
+pub struct Announced {
+    /// The serial number, hexadecimal.
+    pub serial: String,
+    /// SHA-256 of the TBSCertificate, hexadecimal.
+    pub tbs_sha256: String,
+    /// Last second of validity.
+    pub not_after: Timestamp,
+}
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSigned {
+    /// The request cannot have it.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The token gave no random octets.
+    #[error("no serial number from the token")]
+    Serial(#[source] HsmError),
+    /// The operating system gave none.
+    #[error("no random octets for a serial number")]
+    Random,
+    /// It could not be made: never a refusal.
+    #[error(transparent)]
+    Prepare(PrepareError),
+    /// No signature without a record.
+    #[error("the issuance record cannot be written")]
+    Record(#[source] RecordError),
+    /// It was not signed, or what came is not released.
+    #[error(transparent)]
+    Issue(IssueError),
+}
+
+impl NotSigned {
+    /// Who has to act.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Refused(refusal) => refusal.fault(),
+            Self::Serial(error) => fault(error),
+            Self::Random | Self::Record(_) => Fault::Passing,
+            Self::Prepare(error) => error.fault(),
+            Self::Issue(error) => error.fault(),
+        }
+    }
+}
+
+impl<'a> Asked<'a> {
+    /// What is asked for beside the CSR, as a profile judges it.
+    ///
+    /// # Errors
+    /// A duration that is none.
+    pub fn wanted(&self) -> Result<Wanted<'a>, Refusal> {
+        let request = self.subject.request;
+        Ok(Wanted {
+            variables: Variables {
+                namespace: request.namespace.unwrap_or_default(),
+                name: request.name,
+            },
+            usages: self.usages,
+            is_ca: self.is_ca,
+            duration: duration(self.duration)?,
+        })
+    }
+}
+
+impl Signed {
+    /// What the issuance record says of the certificate.
+    #[must_use]
+    pub fn line(&self) -> Certificate<'_> {
+        line(&self.issuer, &self.announced)
+    }
+}
+
+/// Runs the pure pipeline and asks the token once.
+///
+/// # Errors
+/// [`NotSigned`]; what was announced in the record is then recorded as discarded.
+pub async fn sign(
+    asked: &Asked<'_>,
+    issuer: &Arc<ReadyIssuer>,
+    record: &IssuanceRecord,
+) -> Result<Signed, NotSigned> {
+    let prepared = prepare(asked, issuer).await?;
+    let announced = Announced {
+        serial: prepared.serial_hex(),
+        tbs_sha256: prepared.tbs_sha256(),
+        not_after: prepared.not_after(),
+    };
+    let (subject, line) = (&asked.subject, line(issuer, &announced));
+    record
+        .signing(now(), subject, &line)
+        .map_err(NotSigned::Record)?;
+    let namespace = subject.request.namespace.unwrap_or_default();
+    match prepared.issue(&issuer.key.for_requests_of(namespace)).await {
+        Ok(certificate) => {
+            note(record.signed(now(), subject, &line));
+            Ok(Signed {
+                certificate: Arc::new(certificate),
+                issuer: Arc::clone(issuer),
+                announced: Arc::new(announced),
+            })
+        }
+        Err(error) => {
+            note(record.discarded(now(), subject, &line, slug(&error)));
+            Err(NotSigned::Issue(error))
+        }
+    }
+}
+
+fn slug(error: &IssueError) -> &'static str {
+    match error {
+        IssueError::Sign(_) => "not-signed",
+        IssueError::Unverified(_) => "signature-wrong",
+        IssueError::Ambiguous(_) => "ambiguous",
+        IssueError::Encode(_) => "not-encoded",
+    }
+}
+
+async fn serial(ready: &ReadyIssuer) -> Result<Serial, NotSigned> {
+    let octets = match ready.serial {
+        SerialSource::Os => {
+            let mut octets = [0; 16];
+            aws_lc_rs::rand::fill(&mut octets).map_err(|_| NotSigned::Random)?;
+            octets
+        }
+        SerialSource::Hsm => ready.key.random().await.map_err(NotSigned::Serial)?,
+    };
+    Ok(Serial::from_random(octets))
+}
+
+async fn prepare(asked: &Asked<'_>, ready: &ReadyIssuer) -> Result<PreparedCertificate, NotSigned> {
+    let issuer = &ready.issuer;
+    let csr = VerifiedCsr::parse(asked.csr).map_err(NotSigned::Refused)?;
+    let wanted = asked.wanted().map_err(NotSigned::Refused)?;
+    let params = issuer
+        .profile()
+        .admit(&csr, &wanted)
+        .map_err(NotSigned::Refused)?;
+    // Not before the profile has admitted the request: one that it refuses costs the token nothing.
+    let serial = serial(ready).await?;
+    PreparedCertificate::prepare(&params, issuer, now(), serial).map_err(|error| match error {
+        PrepareError::Refused(refusal) => NotSigned::Refused(refusal),
+        other @ (PrepareError::Issuer(_) | PrepareError::Lint(_) | PrepareError::Encode(_)) => {
+            NotSigned::Prepare(other)
+        }
+    })
+}
+
+/// The API server stores any string here (cert-manager.md 1.5), and so does a command line.
+fn duration(text: Option<&str>) -> Result<Option<SignedDuration>, Refusal> {
+    text.map(|text| text.parse::<GoDuration>().map(GoDuration::signed))
+        .transpose()
+        .map_err(|error| {
+            Refusal::new(
+                RefusalReason::DurationInvalid,
+                format!("spec.duration: {error}"),
+            )
+        })
+}
+
+fn line<'a>(issuer: &'a ReadyIssuer, announced: &'a Announced) -> Certificate<'a> {
+    Certificate {
+        token: issuer.key.token_name(),
+        key_id: issuer.key.id(),
+        serial: &announced.serial,
+        tbs_sha256: &announced.tbs_sha256,
+        not_after: announced.not_after,
+    }
+}
+
+/// The certificate exists or not whatever the record says: a line that is missing is told to whoever watches us.
+pub(crate) fn note(written: Result<(), RecordError>) {
+    if let Err(error) = written {
+        error!(error = %Chain(&error), "the issuance record lacks a line");
+    }
+}

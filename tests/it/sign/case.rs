@@ -1,0 +1,174 @@
+//! A token, a configuration, an issuer and a CSR in a folder, and the program run on them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rig::{Authority, csr_for};
+use serde_json::{Value, json};
+use softhsm_test_helpers::{FaultyModule, Function, KeyKind};
+
+/// Everything that one run needs; a test changes what it is about.
+pub(super) struct Case {
+    pub(super) authority: Authority,
+    /// Counts the calls to the token's library, and fails as told.
+    pub(super) library: FaultyModule,
+    pub(super) configuration: Value,
+    pub(super) issuer: Value,
+    folder: tempfile::TempDir,
+}
+
+/// What a run said.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) code: Option<i32>,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+}
+
+impl Case {
+    /// A cluster issuer whose certificates are inline, a CSR for `web.example`, the right PIN.
+    pub(super) fn new() -> Result<Self> {
+        let authority = Authority::new(KeyKind::P256)?;
+        let library = authority.token().with_faults()?;
+        let folder = tempfile::tempdir()?;
+        let mut configuration = authority.configuration(&[]);
+        configuration["modules"]["softhsm"] =
+            json!({"path": library.module(), "env": library.env()});
+        configuration["tokens"]["issuing"]["pinFile"] = json!(folder.path().join("pin"));
+        let issuer = json!({
+            "apiVersion": "pkcs11-issuer.dev/v1alpha1",
+            "kind": "PKCS11ClusterIssuer",
+            "metadata": {"name": "issuing"},
+            "spec": authority.issuer_spec(),
+        });
+        let case = Self {
+            library,
+            configuration,
+            issuer,
+            folder,
+            authority,
+        };
+        case.write("web.csr", csr_for("web.example")?)?;
+        case.write_pin(case.authority.token().user_pin())?;
+        Ok(case)
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Puts a file there whole: a run that was started before may be reading it.
+    pub(super) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<PathBuf> {
+        let (path, new) = (self.path(name), self.path(&format!("new-{name}")));
+        fs::write(&new, text)?;
+        fs::rename(new, &path)?;
+        Ok(path)
+    }
+
+    pub(super) fn write_pin(&self, pin: &str) -> Result<()> {
+        self.write("pin", pin).map(drop)
+    }
+
+    /// The token in the configuration.
+    pub(super) fn token(&mut self) -> &mut Value {
+        &mut self.configuration["tokens"]["issuing"]
+    }
+
+    /// The spec of the issuer.
+    pub(super) fn spec(&mut self) -> &mut Value {
+        &mut self.issuer["spec"]
+    }
+
+    /// The command on the files of this folder; a flag given again in `more` replaces the one here.
+    pub(super) fn command(&self, more: &[&str]) -> Result<Command> {
+        let config = self.write("config.yaml", self.configuration.to_string())?;
+        let issuer = self.write("issuer.yaml", self.issuer.to_string())?;
+        let csr = self.path("web.csr");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pkcs11-issuer"));
+        command.arg("sign").env_clear().current_dir(&self.folder);
+        for (flag, file) in [("--config", config), ("--issuer", issuer), ("--csr", csr)] {
+            if !more.contains(&flag) {
+                command.arg(flag).arg(file);
+            }
+        }
+        if !more.contains(&"--worker") {
+            let programs = rig::Programs::beside(env!("CARGO_BIN_EXE_pkcs11-issuer").into())?;
+            command.arg("--worker").arg(programs.worker);
+        }
+        command.args(more).stdin(Stdio::null());
+        Ok(command)
+    }
+
+    pub(super) fn sign(&self, more: &[&str]) -> Result<Said> {
+        Said::of(self.command(more)?.output()?)
+    }
+
+    /// How often a PIN was tried.
+    pub(super) fn logins(&self) -> Result<u64> {
+        Ok(self.library.calls(Function::C_Login)?)
+    }
+
+    /// The names in the folder that begin so, a dot before them or not.
+    pub(super) fn names(&self, start: &str) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.folder.path())? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name.trim_start_matches('.').starts_with(start) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Said {
+    pub(super) fn of(output: Output) -> Result<Self> {
+        Ok(Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+        })
+    }
+
+    /// The chain on stdout of a run that signed.
+    pub(super) fn chain(&self) -> Result<&str> {
+        ensure!(self.code == Some(0), "{self:?}");
+        Ok(&self.stdout)
+    }
+
+    /// The one error of a run that neither signed nor refused.
+    pub(super) fn error(&self) -> Result<&str> {
+        ensure!(self.code == Some(1) && self.stdout.is_empty(), "{self:?}");
+        let mut errors = self
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("error") || line.contains(" ERROR "));
+        let error = errors.next().and_then(|line| line.strip_prefix("error: "));
+        ensure!(errors.next().is_none(), "more than one error: {self:?}");
+        error.with_context(|| format!("no error: {self:?}"))
+    }
+
+    /// The lines of the issuance record.
+    pub(super) fn record(&self) -> Result<Vec<Value>> {
+        let lines = self.stderr.lines().filter(|line| line.starts_with('{'));
+        Ok(lines.map(serde_json::from_str).collect::<Result<_, _>>()?)
+    }
+
+    /// What the issuance record says that happened, in order.
+    pub(super) fn events(&self) -> Result<Vec<String>> {
+        let record = self.record()?;
+        Ok(record
+            .iter()
+            .filter_map(|line| Some(line["event"].as_str()?.to_owned()))
+            .collect())
+    }
+}

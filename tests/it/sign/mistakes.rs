@@ -1,0 +1,340 @@
+//! What must be mended first is one error that names the thing and what to do, and costs no try of the PIN where it can
+//! be known before.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result};
+use control_plane::until;
+use rig::PATIENCE;
+use serde_json::json;
+use softhsm_test_helpers::{CaProfile, Function, KeyKind};
+
+use super::case::{Case, Said};
+
+/// What a test changes, the flags that it gives, and parts of the error.
+type Row = (
+    fn(&mut Case),
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+const BEFORE_ANY_LOGIN: &[Row] = &[
+    (
+        |_| (),
+        &["--config", "gone.yaml"],
+        &["failed to read the configuration gone.yaml", "No such file"],
+    ),
+    (
+        |case| case.configuration["more"] = json!(1),
+        &[],
+        &["config.yaml:1:", "more"],
+    ),
+    (
+        |case| case.spec()["token"] = json!("other"),
+        &[],
+        &[
+            "names token \"other\", which the configuration",
+            "name one of: issuing",
+        ],
+    ),
+    (
+        |case| {
+            let token = case.token().as_object_mut().unwrap();
+            token.remove("pinFile");
+            token.insert(
+                "pinSecretRef".to_owned(),
+                json!({"name": "hsm", "key": "pin"}),
+            );
+        },
+        &[],
+        &["takes its PIN from Secret hsm", "pinFile"],
+    ),
+    (
+        |case| {
+            let token = case.token().as_object_mut().unwrap();
+            token.remove("pinFile");
+            token.insert("pinFrom".to_owned(), json!({"clusterIssuers": true}));
+        },
+        &[],
+        &[
+            "takes its PIN from the Secrets of cluster issuers",
+            "pinFile",
+        ],
+    ),
+    (
+        |case| case.spec()["pinSecretRef"] = json!({"name": "hsm", "key": "pin"}),
+        &[],
+        &["takes its PIN from", "remove spec.pinSecretRef"],
+    ),
+    (
+        |_| (),
+        &["--issuer", "gone.yaml"],
+        &["the issuer gone.yaml cannot be used", "failed to read it"],
+    ),
+    (
+        |case| case.issuer["kind"] = json!("Issuer"),
+        &[],
+        &["kind \"Issuer\"", "give a PKCS11Issuer"],
+    ),
+    (
+        |case| case.spec()["profil"] = json!({}),
+        &[],
+        &["spec.profil is unknown", "correct it"],
+    ),
+    (
+        |case| case.spec()["certificate"] = json!({"secretRef": {"name": "tls"}}),
+        &[],
+        &["from Secret tls", "write the PEM into spec.certificate.pem"],
+    ),
+    (
+        |case| case.spec()["certificate"]["pem"] = json!("none"),
+        &[],
+        &["cannot sign: the issuing certificate is not fit"],
+    ),
+    (
+        |case| case.spec()["profile"] = json!({"validity": {"min": "2h", "max": "1h"}}),
+        &[],
+        &[
+            "spec.profile is not sound",
+            "validity.max",
+            "must not be below min",
+        ],
+    ),
+    (
+        |case| case.spec()["profile"] = json!({"usages": {"allowed": ["servers"]}}),
+        &[],
+        &["spec.profile is not sound", "servers"],
+    ),
+    (
+        |case| case.spec()["key"] = json!({"idHex": "a"}),
+        &[],
+        &[
+            "spec.key cannot be used",
+            "two hexadecimal digits per octet",
+        ],
+    ),
+    (
+        |case| {
+            let certificate = case.spec()["certificate"].as_object_mut().unwrap();
+            certificate.remove("rootPem");
+        },
+        &[],
+        &["spec.ca is Root and no root certificate is given"],
+    ),
+    (
+        |case| {
+            case.spec()["profile"] = json!({"sans": {"allowed": {"dns": ["{{namespace}}.svc"]}}});
+        },
+        &[],
+        &["uses {{namespace}}", "give --namespace"],
+    ),
+    (
+        |_| (),
+        &["--namespace", "*"],
+        &["\"*\" cannot be the namespace of a request"],
+    ),
+    (
+        |_| (),
+        &["--csr", "gone.csr"],
+        &["failed to read the CSR gone.csr", "openssl req -new"],
+    ),
+    (
+        |case| {
+            case.write("empty.csr", "").unwrap();
+        },
+        &["--csr", "empty.csr"],
+        &["the CSR empty.csr is empty"],
+    ),
+    (
+        |_| (),
+        &["--out", "gone/web.pem"],
+        &[
+            "nothing was signed, for gone/web.pem cannot be written",
+            "--out",
+        ],
+    ),
+    (|_| (), &["--out", "."], &["is not a file", "--out"]),
+    (
+        |_| (),
+        &["--worker", "gone"],
+        &["no HSM worker program at gone", "give --worker"],
+    ),
+    (
+        |case| std::fs::remove_file(case.path("pin")).unwrap(),
+        &[],
+        &["failed to read the PIN file", "/pin", "correct the PIN in"],
+    ),
+    (
+        |case| case.write_pin("").unwrap(),
+        &[],
+        &["has 0 octets; it must have 1 to 255"],
+    ),
+    (
+        |case| case.token()["pinRecord"] = json!("/proc/none/record.json"),
+        &[],
+        &[
+            "/proc/none/record.json.lock",
+            "name another file as pinRecord",
+        ],
+    ),
+    (
+        |case| {
+            case.write("pkcs11-issuer-pin-record.json", "{}").unwrap();
+        },
+        &[],
+        &[
+            "pkcs11-issuer-pin-record.json is not readable",
+            "mend the file or remove it",
+        ],
+    ),
+    (
+        |case| case.token()["label"] = json!("other"),
+        &[],
+        &["token \"issuing\" is not there", "correct its label"],
+    ),
+    (
+        |case| case.configuration["modules"]["softhsm"]["path"] = json!("/gone.so"),
+        &[],
+        &["token \"issuing\" cannot be used", "/gone.so", "correct"],
+    ),
+    (|_| (), &["--output", "yaml"], &["invalid value 'yaml'"]),
+    (|_| (), &["--what"], &["unexpected argument '--what'"]),
+];
+
+#[test]
+fn what_can_be_known_before_a_login_costs_none() -> Result<()> {
+    for (change, more, expected) in BEFORE_ANY_LOGIN {
+        let mut case = Case::new()?;
+        change(&mut case);
+        let said = case.sign(more)?;
+        let error = said.error()?;
+        for part in *expected {
+            assert!(error.contains(part), "{part} is not in: {error}");
+        }
+        assert_eq!(case.logins()?, 0, "{error}");
+        assert_eq!(said.events()?, [""; 0], "{error}");
+        assert_eq!(case.names("web.pem")?, [""; 0]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_certificate_of_another_key_is_told_with_the_key_that_was_found() -> Result<()> {
+    let mut case = Case::new()?;
+    case.spec()["certificate"] = json!({"pem": case.authority.root().pem()});
+    let said = case.sign(&[])?;
+    let error = said.error()?;
+    assert!(
+        error.contains("these have another public key: \"issuing-ca\""),
+        "{error}"
+    );
+    assert!(
+        error.contains("give the certificate of that key"),
+        "{error}"
+    );
+    assert_eq!(said.events()?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn an_issuer_whose_token_signs_with_another_key_is_never_used() -> Result<()> {
+    let case = Case::new()?;
+    case.library.rules("C_SignInit wrong_key=root-ca")?;
+    let said = case.sign(&["--out", "web.pem"])?;
+    let error = said.error()?;
+    assert!(error.contains("the probe signature failed"), "{error}");
+    assert!(
+        error.contains("name the right key or the right certificate"),
+        "{error}"
+    );
+    assert_eq!(said.events()?, [""; 0]);
+    assert_eq!(case.names("web.pem")?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_no_issuer() -> Result<()> {
+    let mut case = Case::new()?;
+    let key = case
+        .authority
+        .token()
+        .generate_key("old", &[9], KeyKind::P256)?;
+    let old = case
+        .authority
+        .root()
+        .issue(&key, &CaProfile::named("Old").expired())?;
+    case.spec()["certificate"]["pem"] = json!(old.pem());
+    case.spec()["key"] = json!({"label": "old"});
+    let said = case.sign(&[])?;
+    let error = said.error()?;
+    assert!(error.contains("expired"), "{error}");
+    assert_eq!(case.logins()?, 0);
+    Ok(())
+}
+
+#[test]
+fn a_signature_that_does_not_verify_is_recorded_and_not_released() -> Result<()> {
+    let case = Case::new()?;
+    // The first is the probe's.
+    case.library.rules("C_Sign corrupt skip=1")?;
+    let said = case.sign(&[])?;
+    let error = said.error()?;
+    assert!(
+        error.contains("the signature over the certificate is wrong"),
+        "{error}"
+    );
+    assert_eq!(said.events()?, ["signing", "discarded"]);
+    assert_eq!(said.record()?[1]["reason"], "signature-wrong");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_run_that_is_interrupted_says_so_and_leaves_nothing_behind() -> Result<()> {
+    let case = Case::new()?;
+    // The first is the probe's.
+    case.library.rules("C_Sign hang skip=1")?;
+    let mut command = case.command(&["--out", "web.pem"])?;
+    let running = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    until("C_Sign", PATIENCE, async || {
+        Ok((case.library.calls(Function::C_Sign)? == 2).then_some(()))
+    })
+    .await?;
+    let killed = Command::new("kill")
+        .args(["-TERM", &running.id().to_string()])
+        .status()?;
+    assert!(killed.success());
+    let said = Said::of(running.wait_with_output()?)?;
+    assert!(
+        said.error()?.contains("interrupted by a signal"),
+        "{said:?}"
+    );
+    assert_eq!(case.names("web.pem")?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn a_chain_that_nobody_can_read_is_recorded_as_discarded() -> Result<()> {
+    let case = Case::new()?;
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .context("open /dev/full")?;
+    let mut command = case.command(&[])?;
+    let said = Said::of(
+        command
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .spawn()?
+            .wait_with_output()?,
+    )?;
+    let error = said.error()?;
+    assert!(
+        error.contains("was signed and is lost; sign again"),
+        "{error}"
+    );
+    assert_eq!(said.events()?, ["signing", "signed", "discarded"]);
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! A token's PIN is tried once per version, whatever is run how often, and at most twice in a row whatever is edited.
+
+use std::{fs, process::Stdio};
+
+use anyhow::{Context as _, Result};
+use control_plane::until;
+use rig::PATIENCE;
+use serde_json::{Value, json};
+
+use super::case::{Case, Said};
+
+const RECORD: &str = "pkcs11-issuer-pin-record.json";
+
+/// The token's entry in the record.
+fn record(case: &Case) -> Result<Value> {
+    let text = fs::read_to_string(case.path(RECORD)).context("read the PIN record")?;
+    let record: Value = serde_json::from_str(&text)?;
+    Ok(record["tokens"][case.authority.token().serial()].clone())
+}
+
+#[test]
+fn a_wrong_pin_is_tried_once_however_often_it_is_run_and_the_right_one_after_it() -> Result<()> {
+    let case = Case::new()?;
+    case.write_pin("wrong")?;
+    let first = case.sign(&[])?;
+    let error = first.error()?;
+    for part in ["CKR_PIN_INCORRECT", "/pin", RECORD] {
+        assert!(error.contains(part), "{part} is not in: {error}");
+    }
+    for _ in 0..3 {
+        let again = case.sign(&[])?;
+        let error = again.error()?;
+        assert!(error.contains("the token rejected this PIN"), "{error}");
+    }
+    assert_eq!(case.logins()?, 1);
+    assert_eq!(record(&case)?["state"], "Rejected");
+    assert_eq!(record(&case)?["rejectedInARow"], 1);
+    case.write_pin(case.authority.token().user_pin())?;
+    case.sign(&[])?.chain()?;
+    assert_eq!(case.logins()?, 2);
+    assert_eq!(record(&case)?["state"], "Accepted");
+    assert_eq!(record(&case)?["rejectedInARow"], 0);
+    Ok(())
+}
+
+#[test]
+fn after_two_wrong_pins_nothing_is_tried_whatever_is_edited_until_the_record_is_removed()
+-> Result<()> {
+    let mut case = Case::new()?;
+    for pin in ["wrong", "wrong again"] {
+        case.write_pin(pin)?;
+        case.sign(&[])?.error()?;
+    }
+    assert_eq!(case.logins()?, 2);
+    let right = case.authority.token().user_pin().to_owned();
+    case.write_pin(&right)?;
+    let error = |case: &Case| -> Result<()> {
+        let said = case.sign(&[])?;
+        let error = said.error()?;
+        assert!(error.contains("2 logins in a row were rejected"), "{error}");
+        assert!(
+            error.contains("to clear the record of its tries, remove"),
+            "{error}"
+        );
+        Ok(())
+    };
+    error(&case)?;
+    // Another file with a PIN, another name of the token, another issuer.
+    let other = case.write("other-pin", &right)?;
+    case.token()["pinFile"] = json!(other);
+    error(&case)?;
+    let token = case.configuration["tokens"]["issuing"].take();
+    case.configuration["tokens"] = json!({"renamed": token});
+    case.spec()["token"] = json!("renamed");
+    case.issuer["metadata"]["name"] = json!("renamed");
+    error(&case)?;
+    assert_eq!(case.logins()?, 2);
+    assert_eq!(record(&case)?["rejectedInARow"], 2);
+    fs::remove_file(case.path(RECORD))?;
+    case.sign(&[])?.chain()?;
+    assert_eq!(case.logins()?, 3);
+    Ok(())
+}
+
+#[test]
+fn runs_at_the_same_time_try_a_wrong_pin_once() -> Result<()> {
+    let case = Case::new()?;
+    case.write_pin("wrong")?;
+    // Long enough for all of them to have looked at the record, were it not locked.
+    case.library.rules("C_Login delay_ms=1500")?;
+    let mut running = Vec::new();
+    for _ in 0..4 {
+        let mut command = case.command(&[])?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        running.push(command.spawn()?);
+    }
+    for child in running {
+        Said::of(child.wait_with_output()?)?.error()?;
+    }
+    assert_eq!(case.logins()?, 1);
+    assert_eq!(record(&case)?["rejectedInARow"], 1);
+    Ok(())
+}
+
+#[test]
+fn runs_at_the_same_time_with_the_right_pin_all_sign() -> Result<()> {
+    let case = Case::new()?;
+    let mut running = Vec::new();
+    for _ in 0..3 {
+        let mut command = case.command(&[])?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        running.push(command.spawn()?);
+    }
+    for child in running {
+        Said::of(child.wait_with_output()?)?.chain()?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_try_is_on_record_before_the_token_sees_the_pin_and_stays_when_the_run_dies() -> Result<()>
+{
+    let case = Case::new()?;
+    case.write_pin("wrong")?;
+    case.library.rules("C_Login hang")?;
+    let mut command = case.command(&[])?;
+    let mut running = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    until("C_Login", PATIENCE, async || {
+        Ok((case.logins()? == 1).then_some(()))
+    })
+    .await?;
+    assert_eq!(record(&case)?["state"], "Trying");
+    running.kill()?;
+    running.wait()?;
+    assert_eq!(record(&case)?["state"], "Trying");
+    case.library.rules("")?;
+    // This token tells that no PIN was rejected, so the next run may try, once.
+    case.sign(&[])?.error()?;
+    case.sign(&[])?.error()?;
+    assert_eq!(case.logins()?, 2);
+    assert_eq!(record(&case)?["rejectedInARow"], 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_run_waits_for_the_login_of_another_and_says_so() -> Result<()> {
+    let case = Case::new()?;
+    case.write_pin("wrong")?;
+    case.library.rules("C_Login hang count=1")?;
+    let mut first = case
+        .command(&[])?
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    until("C_Login", PATIENCE, async || {
+        Ok((case.logins()? == 1).then_some(()))
+    })
+    .await?;
+    let told = case.path("stderr");
+    let mut second = case
+        .command(&[])?
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&told)?)
+        .spawn()?;
+    until("the second run to wait", PATIENCE, async || {
+        let text = fs::read_to_string(&told)?;
+        Ok(text
+            .contains("waiting for the login of another process")
+            .then_some(()))
+    })
+    .await?;
+    assert_eq!(case.logins()?, 1);
+    first.kill()?;
+    first.wait()?;
+    assert_eq!(second.wait()?.code(), Some(1));
+    assert_eq!(case.logins()?, 2);
+    assert_eq!(record(&case)?["state"], "Rejected");
+    Ok(())
+}
+
+#[test]
+fn the_record_may_lie_elsewhere() -> Result<()> {
+    let mut case = Case::new()?;
+    let folder = tempfile::tempdir()?;
+    let elsewhere = folder.path().join("tries");
+    case.token()["pinRecord"] = json!(elsewhere);
+    case.sign(&[])?.chain()?;
+    assert!(fs::read_to_string(&elsewhere)?.contains("Accepted"));
+    assert_eq!(case.names("pkcs11-issuer")?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn the_pin_is_in_nothing_that_is_said_or_written() -> Result<()> {
+    let case = Case::new()?;
+    let right = case.authority.token().user_pin().to_owned();
+    for pin in ["wrong-and-secret", &right] {
+        case.write_pin(pin)?;
+        let said = case.sign(&["--explain", "--output", "json"])?;
+        assert!(!format!("{said:?}").contains(pin), "{said:?}");
+        for entry in fs::read_dir(case.folder())? {
+            let path = entry?.path();
+            if path != case.path("pin") {
+                let octets = fs::read(&path)?;
+                let found = octets.windows(pin.len()).any(|part| part == pin.as_bytes());
+                assert!(!found, "the PIN is in {}", path.display());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! What the pipeline refuses is told by its slug, and costs no signature.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use softhsm_test_helpers::Function;
+
+use super::case::Case;
+
+#[test]
+fn a_refusal_is_its_slug_on_stdout_and_exit_code_three() -> Result<()> {
+    let mut case = Case::new()?;
+    case.spec()["profile"] =
+        json!({"sans": {"allowed": {"dns": ["*.{{namespace}}.example", "web.example"]}}});
+    case.write("other.csr", rig::csr_for("a.bank.example")?)?;
+    case.write("text.csr", "no PEM")?;
+    case.write("large.csr", vec![b'a'; 2 << 20])?;
+    let table: [(&[&str], &str); 9] = [
+        (&["--is-ca"], "ca-not-allowed"),
+        (
+            &["--usages", "server auth,code signing"],
+            "usage-not-allowed",
+        ),
+        (&["--duration", "17520h"], "duration-too-long"),
+        (&["--duration", "-1h"], "duration-invalid"),
+        (&["--duration", "a day"], "duration-invalid"),
+        (&["--csr", "other.csr"], "san-not-allowed"),
+        (&["--csr", "text.csr"], "bad-pem"),
+        (&["--csr", "large.csr"], "too-large"),
+        (&["--out", "web.pem", "--is-ca"], "ca-not-allowed"),
+    ];
+    for (more, slug) in table {
+        let more = [more, &["--namespace", "shop"]].concat();
+        let said = case.sign(&more)?;
+        assert_eq!(said.code, Some(3), "{more:?} {said:?}");
+        assert_eq!(said.stdout.split(' ').next(), Some(slug), "{said:?}");
+        assert_eq!(said.stdout.lines().count(), 1, "{said:?}");
+        assert_eq!(said.events()?, ["refused"]);
+        assert_eq!(said.record()?[0]["reason"], slug);
+    }
+    assert_eq!(case.names("web.pem")?, [""; 0]);
+    // The probe of each run alone.
+    assert_eq!(case.library.calls(Function::C_Sign)?, 9);
+    // The same CSR from the namespace that the name belongs to.
+    case.sign(&["--csr", "other.csr", "--namespace", "bank"])?
+        .chain()?;
+    Ok(())
+}
+
+#[test]
+fn a_refusal_as_json_has_its_reason_and_message() -> Result<()> {
+    let case = Case::new()?;
+    let said = case.sign(&["--is-ca", "--output", "json"])?;
+    assert_eq!(said.code, Some(3), "{said:?}");
+    let object: Value = serde_json::from_str(&said.stdout)?;
+    assert_eq!(
+        object,
+        json!({
+            "outcome": "refused",
+            "reason": "ca-not-allowed",
+            "message": "isCA is true, but this issuer gives leaf certificates only",
+        })
+    );
+    Ok(())
+}
+
+#[test]
+fn an_explanation_shows_every_decision_and_leaves_stdout_alone() -> Result<()> {
+    let case = Case::new()?;
+    let said = case.sign(&["--explain"])?;
+    assert!(said.chain()?.starts_with("-----BEGIN CERTIFICATE"));
+    let refused = case.sign(&["--explain", "--is-ca", "--duration", "1s"])?;
+    assert!(refused.stdout.starts_with("ca-not-allowed "), "{refused:?}");
+    for (said, line) in [
+        (&said, "profile admits   keys: ECDSA P-256 key"),
+        (&said, "profile admits   sans: DNS name \"web.example\""),
+        (
+            &said,
+            "profile admits   validity: 2160h, the profile's default",
+        ),
+        (&refused, "profile refuses  ca: ca-not-allowed isCA is true"),
+        (&refused, "profile refuses  validity: duration-invalid "),
+    ] {
+        assert!(said.stderr.contains(line), "{line}\n{}", said.stderr);
+    }
+    let said = case.sign(&["--explain", "--is-ca", "--output", "json"])?;
+    let object: Value = serde_json::from_str(&said.stdout)?;
+    let decisions = object["decisions"].as_array().unwrap();
+    assert_eq!(decisions[0]["rule"], "keys");
+    assert_eq!(decisions[0]["admitted"], true);
+    assert_eq!(decisions[1]["rule"], "ca");
+    assert_eq!(decisions[1]["reason"], "ca-not-allowed");
+    assert!(!said.stderr.contains("profile refuses"), "{said:?}");
+    Ok(())
+}
