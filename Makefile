@@ -38,6 +38,7 @@ demo: tools ## from nothing to a verified certificate; KEEP=1 leaves it running
 .PHONY: test
 test: tools ## run every test
 	@tests/kryoptic/build
+	@tests/tools/build zlint pkilint
 	cargo build --workspace --all-targets --locked
 	$(release)
 	@tests/setup/docker "$$CARGO_TARGET_DIR/release/pkcs11-hsm-worker"
@@ -67,8 +68,8 @@ deny: setup ## check licences, bans, sources and, where it can be reached, the a
 	@tests/setup/deny
 
 .PHONY: generated
-generated: setup ## write again what is generated from the code: crds/
-	UPDATE_GENERATED=1 cargo test --locked --test it generated
+generated: setup ## write again what is generated from the code: crds/ and the golden certificates
+	UPDATE_GENERATED=1 cargo test --locked --test it -- generated every_golden_certificate
 
 .PHONY: bench
 bench: setup ## measure; tables for people, the same as JSON in target/bench/
