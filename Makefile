@@ -48,6 +48,11 @@ test: tools ## run every test
 .PHONY: ci
 ci: setup ## what must pass before anything lands
 	@$(MAKE) --no-print-directory lint doc deny test
+	@$(MAKE) --no-print-directory fuzz T=20
+
+.PHONY: fuzz
+fuzz: setup ## run each fuzz target for T seconds: make fuzz T=600
+	@tests/fuzz/run $(or $(T),60)
 
 .PHONY: fmt
 fmt: ## format the code
@@ -57,7 +62,8 @@ fmt: ## format the code
 lint: setup ## check format, clippy and shell scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	shellcheck tests/setup/* tests/tools/build tests/kryoptic/build .ci/run
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+	shellcheck tests/setup/* tests/tools/build tests/tools/pkilint/pkilint tests/kryoptic/build tests/fuzz/run .ci/run
 
 .PHONY: doc
 doc: setup ## check and build the documentation of the code
