@@ -48,26 +48,36 @@ fn algorithm() -> Vec<u8> {
 pub(crate) static SUBJECT: LazyLock<Key> = LazyLock::new(|| Key::new([1; 32]));
 /// The key that issues.
 pub(crate) static ISSUER: LazyLock<Key> = LazyLock::new(|| Key::new([2; 32]));
-/// The issuer's certificate: a root that ends in 2049.
+/// The issuer's certificate.
 pub(crate) static CHAIN: LazyLock<IssuerChain> = LazyLock::new(|| {
+    let pem = pem::encode("CERTIFICATE", &root(&[]));
+    IssuerChain::parse(pem.as_bytes(), None).expect("our own root is fit")
+});
+
+/// A root that ends in 2049, with further extensions.
+pub(crate) fn root(others: &[u8]) -> Vec<u8> {
     let name = tlv(0x30, &rdns(&[("2.5.4.3", "root")]));
     let extensions = [
         extension(ID_CE_BASIC_CONSTRAINTS, true, &sequence(&[&[1, 1, 0xff]])),
         // keyCertSign and cRLSign.
         extension(ID_CE_KEY_USAGE, true, &[3, 2, 1, 6]),
         extension(ID_CE_SUBJECT_KEY_IDENTIFIER, false, &tlv(4, b"key id")),
+        others.to_vec(),
     ];
+    certificate(&name, &ISSUER.spki, &extensions.concat())
+}
+
+/// A certificate by the issuer's key.
+pub(crate) fn certificate(subject: &[u8], spki: &[u8], extensions: &[u8]) -> Vec<u8> {
     let validity = [tlv(0x17, b"200101000000Z"), tlv(0x17, b"491231235959Z")];
-    let certificate = ISSUER.sign_der(&sequence(&[
+    ISSUER.sign_der(&sequence(&[
         &[0xa0, 3, 2, 1, 2],
         &[2, 1, 1],
         &algorithm(),
-        &name,
+        &tlv(0x30, &rdns(&[("2.5.4.3", "root")])),
         &tlv(0x30, &validity.concat()),
-        &name,
-        &ISSUER.spki,
-        &tlv(0xa3, &tlv(0x30, &extensions.concat())),
-    ]));
-    let pem = pem::encode("CERTIFICATE", &certificate);
-    IssuerChain::parse(pem.as_bytes(), None).expect("our own root is fit")
-});
+        subject,
+        spki,
+        &tlv(0xa3, &tlv(0x30, extensions)),
+    ]))
+}

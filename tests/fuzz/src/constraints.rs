@@ -1,4 +1,8 @@
 //! The engine of name constraints. An input is three pieces: subject, permitted and excluded subtrees; the rest is names.
+//!
+//! rustls-webpki is the second opinion: an authority must not certify what its own verifiers would refuse.
+
+mod webpki;
 
 use pkcs11_issuer::issuance::{
     constraints::NameConstraints,
@@ -13,8 +17,8 @@ use crate::{
 };
 
 /// Whatever constraints and names come in: the verdict on many is the verdict on each, capitals do not count, a wildcard
-/// that may stand does not hide a name that may not, more excluded is never more allowed, and what is both permitted and
-/// excluded is forbidden.
+/// that may stand does not hide a name that may not, fewer constraints never forbid more, and what webpki forbids is
+/// forbidden.
 ///
 /// # Panics
 ///
@@ -64,6 +68,13 @@ pub fn check(mut input: &[u8]) {
             assert!(allows, "with fewer constraints as well");
         }
     }
+    if whole {
+        let lists = tlv(0x30, &[permitted, excluded].concat());
+        assert!(
+            !webpki::forbids(&lists, names),
+            "webpki forbids what we allow"
+        );
+    }
 }
 
 /// DNS names alone: of the others, parts may differ by their case.
@@ -79,6 +90,10 @@ fn in_capitals(name: &GeneralName) -> GeneralName {
 }
 
 /// Constraints of every type beside names of every type.
+///
+/// # Panics
+///
+/// webpki judges none of them.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
     let subject = rdns(&[("2.5.4.10", "Shop"), ("2.5.4.3", "web.a.example")]);
@@ -134,6 +149,21 @@ pub fn seeds() -> Vec<Vec<u8>> {
     ] {
         seeds.push(of(&all, &bad, &names(&[name])));
     }
+    // Of the types that webpki compares, and allowed.
+    let hosts: [(u8, &[u8]); 3] = [(DNS, b"a.example"), (IP, &network), (IP, &network_6)];
+    let holes: [(u8, &[u8]); 2] = [(DNS, b"b.a.example"), (IP, &[10, 9, 0, 0, 255, 255, 0, 0])];
+    let fine = names(&[
+        (DNS, b"c.A.example"),
+        (DNS, b"*.d.a.example"),
+        (IP, &[10, 1, 2, 3]),
+        (IP, &[0x20; 16]),
+    ]);
+    seeds.push(of(&hosts, &holes, &fine));
+    seeds.push(of(&hosts, &[], &fine));
+    seeds.push(of(&[], &holes, &fine));
+    let excluded = tlv(0x30, &tlv(0xa1, &subtrees(&holes)));
+    let below = GeneralName::Dns("x.b.a.example".into());
+    assert!(webpki::forbids(&excluded, &[below]), "webpki judges");
     // A whole extension, where the names would be.
     let extension = tlv(
         0x30,
