@@ -38,6 +38,7 @@ demo: tools ## from nothing to a verified certificate; KEEP=1 leaves it running
 .PHONY: test
 test: tools ## run every test
 	@tests/kryoptic/build
+	@tests/tools/build zlint pkilint
 	cargo build --workspace --all-targets --locked
 	$(release)
 	@tests/setup/docker "$$CARGO_TARGET_DIR/release/pkcs11-hsm-worker"
@@ -47,6 +48,11 @@ test: tools ## run every test
 .PHONY: ci
 ci: setup ## what must pass before anything lands
 	@$(MAKE) --no-print-directory lint doc deny test
+	@$(MAKE) --no-print-directory fuzz T=20
+
+.PHONY: fuzz
+fuzz: setup ## run each fuzz target for T seconds: make fuzz T=600
+	@tests/fuzz/run $(or $(T),60)
 
 .PHONY: fmt
 fmt: ## format the code
@@ -56,7 +62,8 @@ fmt: ## format the code
 lint: setup ## check format, clippy and shell scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	shellcheck tests/setup/* tests/tools/build tests/kryoptic/build .ci/run
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+	shellcheck tests/setup/* tests/tools/build tests/tools/pkilint/pkilint tests/kryoptic/build tests/fuzz/run .ci/run
 
 .PHONY: doc
 doc: setup ## check and build the documentation of the code
@@ -67,8 +74,8 @@ deny: setup ## check licences, bans, sources and, where it can be reached, the a
 	@tests/setup/deny
 
 .PHONY: generated
-generated: setup ## write again what is generated from the code: crds/
-	UPDATE_GENERATED=1 cargo test --locked --test it generated
+generated: setup ## write again what is generated from the code: crds/ and the golden certificates
+	UPDATE_GENERATED=1 cargo test --locked --test it -- generated every_golden_certificate
 
 .PHONY: bench
 bench: setup ## measure; tables for people, the same as JSON in target/bench/

@@ -1,5 +1,6 @@
 //! The pure path in microseconds, the token's time left out: from a CSR's text to the bytes to be signed, and from the
-//! signature to the sealed certificate.
+//! signature to the sealed certificate. And what it allocates: how often and how many octets in all, by Rust; what AWS-LC
+//! allocates in C is not counted.
 //!
 //! Medians of `BENCH_ROUNDS` rounds (default 2000). Prints a table and writes `target/bench/issuance.json`.
 
@@ -64,14 +65,24 @@ fn main() -> Result<(), Failed> {
         EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &ca_key.serialize_der())?;
     let mut rows = Vec::new();
     println!(
-        "{:<10} {:>12} {:>12} {:>12}",
-        "key", "CSR to TBS", "seal", "whole, µs"
+        "{:<10} {:>12} {:>12} {:>12} {:>12} {:>12}",
+        "key", "CSR to TBS", "seal", "whole, µs", "allocations", "octets"
     );
     for (name, algorithm) in KEYS {
-        let [prepare, seal] = measure(&request(algorithm)?, &issuer, &ca_key, rounds)?;
+        let Measured {
+            prepare,
+            seal,
+            allocations,
+            octets,
+        } = measure(&request(algorithm)?, &issuer, &ca_key, rounds)?;
         let whole = prepare + seal;
-        println!("{name:<10} {prepare:>12.1} {seal:>12.1} {whole:>12.1}");
-        rows.push(json!({"key": name, "prepare": prepare, "seal": seal, "whole": whole}));
+        println!(
+            "{name:<10} {prepare:>12.1} {seal:>12.1} {whole:>12.1} {allocations:>12} {octets:>12}"
+        );
+        rows.push(json!({
+            "key": name, "prepare": prepare, "seal": seal, "whole": whole,
+            "allocations": allocations, "allocatedOctets": octets,
+        }));
     }
     write(&json!({"unit": "µs", "rounds": rounds, "rows": rows}))
 }
@@ -101,13 +112,24 @@ fn request(algorithm: &'static SignatureAlgorithm) -> Result<String, Failed> {
     Ok(params.serialize_request(&key)?.pem()?)
 }
 
-/// Medians: CSR to TBS, and seal.
+/// What one request costs.
+struct Measured {
+    /// CSR to TBS, median in microseconds.
+    prepare: f64,
+    /// Signature to certificate, likewise.
+    seal: f64,
+    /// Calls of the allocator, growing a buffer included.
+    allocations: u64,
+    /// What they asked for in all.
+    octets: u64,
+}
+
 fn measure(
     csr: &str,
     issuer: &Arc<Issuer>,
     key: &EcdsaKeyPair,
     rounds: usize,
-) -> Result<[f64; 2], Failed> {
+) -> Result<Measured, Failed> {
     let now = Timestamp::from_second(1_800_000_000)? + SignedDuration::from_secs(1);
     let usages = ["digital signature", "server auth", "client auth"].map(str::to_owned);
     let wanted = Wanted {
@@ -119,27 +141,47 @@ fn measure(
         is_ca: false,
         duration: None,
     };
-    let prepare = || -> Result<PreparedCertificate, Failed> {
+    let prepare_once = || -> Result<PreparedCertificate, Failed> {
         let csr = VerifiedCsr::parse(csr.as_bytes())?;
         let params = issuer.profile().admit(&csr, &wanted)?;
         let serial = Serial::from_random([7; 16]);
         Ok(PreparedCertificate::prepare(&params, issuer, now, serial)?)
     };
     let once = Once(key, std::sync::Mutex::default());
-    block_on(prepare()?.issue(&once))?;
+    block_on(prepare_once()?.issue(&once))?;
     let ready = Ready(once.1.into_inner()?);
     let (mut prepared, mut sealed) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let started = Instant::now();
-        let certificate = prepare()?;
+        let certificate = prepare_once()?;
         prepared.push(started.elapsed());
         let started = Instant::now();
         block_on(certificate.issue(&ready))?;
         sealed.push(started.elapsed());
     }
-    Ok([prepared, sealed].map(|mut times| {
+    let [prepare, seal] = [prepared, sealed].map(|mut times| {
         times.sort_unstable();
         let median = times.get(times.len() / 2).copied().unwrap_or_default();
         median.as_secs_f64() * 1e6
-    }))
+    });
+    // After the rounds, so that what is made once is not counted.
+    let mut whole = Ok(());
+    let allocated = allocation_counter::measure(|| {
+        whole = prepare_and_seal(&prepare_once, &ready);
+    });
+    whole?;
+    Ok(Measured {
+        prepare,
+        seal,
+        allocations: allocated.count_total,
+        octets: allocated.bytes_total,
+    })
+}
+
+fn prepare_and_seal(
+    prepare: &dyn Fn() -> Result<PreparedCertificate, Failed>,
+    ready: &Ready,
+) -> Result<(), Failed> {
+    block_on(prepare()?.issue(ready))?;
+    Ok(())
 }

@@ -13,11 +13,15 @@ use super::{
 };
 
 mod certificate;
+mod path;
 
 pub use certificate::{CertificateError, IssuerCertificate};
 
 /// Octets of PEM text we look at: cert-manager's own limit for a bundle.
 const MAX_PEM: usize = 330_000;
+
+/// Certificates we look at: each may have signed each other, and a signature is verified to know.
+const MAX_CERTIFICATES: usize = 100;
 
 /// Which certificates of the chain `status.ca` carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +69,17 @@ pub enum ChainError {
         /// The name of its issuer.
         issuer: String,
     },
-    /// A certificate that is not on the way from the issuing certificate to the root.
+    /// Too many to be one chain with its cross-certificates.
+    #[error("the issuer's certificates are {0}, at most {MAX_CERTIFICATES} are read")]
+    TooMany(usize),
+    /// The first certificate signed another, and several authorities stand below it.
     #[error(
-        "{0:?} is not part of the chain of the first certificate; remove it, or put the issuing certificate first"
+        "the issuer's certificates hold several that could be the issuing one; put it first, or remove the others"
+    )]
+    NoIssuing,
+    /// A certificate that is not on any way from the issuing certificate to a root.
+    #[error(
+        "{0:?} is not part of the chain of the issuing certificate; remove it, or put the issuing certificate first"
     )]
     NotInChain(String),
     /// A root that is not self-signed.
@@ -119,6 +131,8 @@ impl ChainError {
             | Self::NotCertificate(_)
             | Self::Certificate { .. }
             | Self::WrongSigner { .. }
+            | Self::TooMany(_)
+            | Self::NoIssuing
             | Self::NotInChain(_)
             | Self::NotRoot(_)
             | Self::OtherRoot(_)
@@ -151,8 +165,10 @@ pub struct IssuerChain {
 }
 
 impl IssuerChain {
-    /// Builds the chain from PEM text: the issuing certificate first, the others in any order, with or
-    /// without the root; text between the blocks is ignored. Roots that are not needed are ignored too.
+    /// Builds the chain from PEM text, in any order, with or without the root; text between the blocks is ignored.
+    /// Roots that are not needed are ignored too, and certificates of other ways to a root, as cross-certificates are.
+    ///
+    /// The issuing certificate is the first, unless that one signed another; then the one that signed none.
     ///
     /// # Errors
     ///
@@ -166,8 +182,8 @@ impl IssuerChain {
         if let Some(other) = roots.iter().find(|root| !root.is_self_signed()) {
             return Err(ChainError::NotRoot(other.subject_text()));
         }
-        let issuing = given.remove(0);
-        let above = path(&issuing, given, &roots)?;
+        let issuing = path::issuing(&mut given).ok_or(ChainError::NoIssuing)?;
+        let above = path::above(&issuing, &given, &roots)?;
         let chain = Self { issuing, above };
         let top = chain.top();
         if !roots.is_empty() && !roots.iter().any(|root| root.der() == top.der()) {
@@ -332,6 +348,9 @@ fn certificates(text: &[u8], before: usize) -> Result<Vec<IssuerCertificate>, Ch
         return Err(ChainError::TooLarge(text.len()));
     }
     let read = pem::scan(text).map_err(ChainError::Pem)?;
+    if read.blocks.len() > MAX_CERTIFICATES {
+        return Err(ChainError::TooMany(read.blocks.len()));
+    }
     let mut certificates: Vec<IssuerCertificate> = Vec::new();
     for (index, block) in read.blocks.iter().enumerate() {
         if block.label != b"CERTIFICATE" {
@@ -353,48 +372,6 @@ fn certificates(text: &[u8], before: usize) -> Result<Vec<IssuerCertificate>, Ch
         }
     }
     Ok(certificates)
-}
-
-/// Walks from the issuing certificate upwards, by name and signature, until a self-signed certificate or
-/// until nobody of the issuer's name is left.
-fn path(
-    issuing: &IssuerCertificate,
-    mut given: Vec<IssuerCertificate>,
-    roots: &[IssuerCertificate],
-) -> Result<Vec<IssuerCertificate>, ChainError> {
-    given.retain(|certificate| certificate.der() != issuing.der());
-    let mut above: Vec<IssuerCertificate> = Vec::new();
-    loop {
-        let lower = above.last().unwrap_or(issuing);
-        if lower.is_self_signed() {
-            break;
-        }
-        // A root that signed ends the path; of several keys of one name only the one that signed counts.
-        let signer = |certificate: &&IssuerCertificate| certificate.signed(lower);
-        let next = match roots.iter().find(signer) {
-            Some(root) => root.clone(),
-            None => match given.iter().find(signer) {
-                Some(next) => next.clone(),
-                None if given
-                    .iter()
-                    .chain(roots)
-                    .any(|c| c.is_named_as_issuer_of(lower)) =>
-                {
-                    return Err(ChainError::WrongSigner {
-                        subject: lower.subject_text(),
-                        issuer: lower.issuer_text(),
-                    });
-                }
-                None => break,
-            },
-        };
-        given.retain(|certificate| certificate.der() != next.der());
-        above.push(next);
-    }
-    match given.first() {
-        Some(unused) => Err(ChainError::NotInChain(unused.subject_text())),
-        None => Ok(above),
-    }
 }
 
 #[cfg(test)]

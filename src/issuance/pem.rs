@@ -34,19 +34,29 @@ pub enum PemError {
 }
 
 /// One decoded block.
-pub(super) struct Block<'a> {
-    pub(super) label: &'a [u8],
-    pub(super) der: Vec<u8>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block<'a> {
+    /// What stands between `-----BEGIN ` and `-----`.
+    pub label: &'a [u8],
+    /// What the base64 stands for.
+    pub der: Vec<u8>,
 }
 
-/// The blocks of a text and whether anything but white space follows the last.
-pub(super) struct Blocks<'a> {
-    pub(super) blocks: Vec<Block<'a>>,
-    pub(super) trailing_text: bool,
+/// The blocks of a text, at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocks<'a> {
+    /// In the order of the text.
+    pub blocks: Vec<Block<'a>>,
+    /// Whether anything but white space follows the last.
+    pub trailing_text: bool,
 }
 
 /// Reads every block. Lines may end in LF or CRLF and in blanks; text may stand between blocks.
-pub(super) fn scan(text: &[u8]) -> Result<Blocks<'_>, PemError> {
+///
+/// # Errors
+///
+/// There is no block, or one of them is malformed.
+pub fn scan(text: &[u8]) -> Result<Blocks<'_>, PemError> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let mut lines = text
         .split(|&byte| byte == b'\n')

@@ -1,8 +1,9 @@
-//! Issued chains before a verifier that is not ours: OpenSSL, in its strict mode.
+//! Issued chains before verifiers that are not ours: here OpenSSL, in its strict mode; in `foreign` three more.
 //!
 //! Keys, CA certificates and certification requests are made by the `openssl` program, the certificates by
 //! the issuance core with the CA's key in software.
 
+mod foreign;
 mod key;
 mod openssl;
 

@@ -249,6 +249,11 @@ impl IssuerCertificate {
         self.is_self_issued() && self.signed(self)
     }
 
+    /// Whether both certify the same key under the same name: one authority, certified twice.
+    pub(super) fn is_twin_of(&self, other: &Self) -> bool {
+        self.subject.der() == other.subject.der() && self.spki_der() == other.spki_der()
+    }
+
     pub(super) fn is_named_as_issuer_of(&self, other: &Self) -> bool {
         self.subject.der() == other.issuer.der()
     }

@@ -53,6 +53,13 @@ impl Authority {
         Self::builder(subject).root()
     }
 
+    /// The same name and key, certified by another.
+    pub(in crate::issuance) fn crossed(&self, subject: &str, issuer: &Self) -> Self {
+        let crossed = Self::builder(subject).key(self.key).under(issuer);
+        assert_eq!(crossed.subject, self.subject);
+        crossed
+    }
+
     pub(in crate::issuance) fn subordinate(&self, subject: &str) -> Self {
         Self::builder(subject).under(self)
     }

@@ -1,11 +1,11 @@
-//! A CA key in memory, read from what `openssl` wrote.
+//! A CA key in memory, read from PKCS#8.
 
 use std::{fs, path::Path};
 
 use aws_lc_rs::{
     digest::{self, Digest},
     rsa,
-    signature::{self as lc, EcdsaKeyPair, Ed25519KeyPair},
+    signature::{self as lc, EcdsaKeyPair, Ed25519KeyPair, PqdsaKeyPair},
 };
 use pkcs11_issuer::issuance::{
     Signature, SignatureAlgorithm, Signer, SigningInput,
@@ -17,26 +17,41 @@ pub(super) enum SoftwareKey {
     Rsa(rsa::KeyPair),
     Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
+    MlDsa(PqdsaKeyPair),
 }
 
 impl SoftwareKey {
     pub(super) fn read(path: &Path) -> Self {
-        let der = fs::read(path).unwrap();
+        Self::from_pkcs8(&fs::read(path).unwrap())
+    }
+
+    pub(super) fn from_pkcs8(der: &[u8]) -> Self {
         let curves = [
             &lc::ECDSA_P256_SHA256_ASN1_SIGNING,
             &lc::ECDSA_P384_SHA384_ASN1_SIGNING,
             &lc::ECDSA_P521_SHA512_ASN1_SIGNING,
         ];
-        if let Ok(pair) = rsa::KeyPair::from_pkcs8(&der) {
+        if let Ok(pair) = rsa::KeyPair::from_pkcs8(der) {
             return Self::Rsa(pair);
         }
         if let Some(pair) = curves
             .into_iter()
-            .find_map(|curve| EcdsaKeyPair::from_pkcs8(curve, &der).ok())
+            .find_map(|curve| EcdsaKeyPair::from_pkcs8(curve, der).ok())
         {
             return Self::Ecdsa(pair);
         }
-        Self::Ed25519(Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).unwrap())
+        let sets = [
+            &lc::ML_DSA_44_SIGNING,
+            &lc::ML_DSA_65_SIGNING,
+            &lc::ML_DSA_87_SIGNING,
+        ];
+        if let Some(pair) = sets
+            .into_iter()
+            .find_map(|set| PqdsaKeyPair::from_pkcs8(set, der).ok())
+        {
+            return Self::MlDsa(pair);
+        }
+        Self::Ed25519(Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).unwrap())
     }
 
     fn octets(&self, input: &SigningInput) -> Vec<u8> {
@@ -73,6 +88,11 @@ impl SoftwareKey {
             }
             Self::Ecdsa(pair) => pair.sign_digest(&digest()).unwrap().as_ref().to_vec(),
             Self::Ed25519(pair) => pair.sign(input.payload()).as_ref().to_vec(),
+            Self::MlDsa(pair) => {
+                let mut signature = vec![0; pair.algorithm().signature_len()];
+                pair.sign(input.payload(), &mut signature).unwrap();
+                signature
+            }
         }
     }
 }

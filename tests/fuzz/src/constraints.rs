@@ -1,0 +1,174 @@
+//! The engine of name constraints. An input is three pieces: subject, permitted and excluded subtrees; the rest is names.
+//!
+//! rustls-webpki is the second opinion: an authority must not certify what its own verifiers would refuse.
+
+mod webpki;
+
+use pkcs11_issuer::issuance::{
+    constraints::NameConstraints,
+    name::Name,
+    san::{GeneralName, SubjectAltNames},
+};
+
+use crate::{
+    as_piece,
+    der::{DIRECTORY, DNS, EMAIL, IP, OTHER, URI, names, rdns, subtrees, tlv},
+    piece,
+};
+
+/// Whatever constraints and names come in: the verdict on many is the verdict on each, capitals do not count, a wildcard
+/// that may stand does not hide a name that may not, fewer constraints never forbid more, and what webpki forbids is
+/// forbidden.
+///
+/// # Panics
+///
+/// One of these does not hold.
+pub fn check(mut input: &[u8]) {
+    let subject = tlv(0x30, piece(&mut input));
+    let [permitted, excluded] = [0xa0, 0xa1].map(|tag| match piece(&mut input) {
+        [] => Vec::new(),
+        subtrees => tlv(tag, subtrees),
+    });
+    // The octets as they are, too: what stands around the subtrees is read by the same engine.
+    drop(NameConstraints::parse(input));
+    let read = |lists: &[&[u8]]| NameConstraints::parse(&tlv(0x30, &lists.concat())).ok();
+    let Some(constraints) = read(&[&permitted, &excluded]) else {
+        return;
+    };
+    let Ok(subject) = Name::parse(&subject) else {
+        return;
+    };
+    let nobody = Name::parse(&[0x30, 0]).expect("the empty name");
+    let names = SubjectAltNames::parse(&tlv(0x30, input));
+    let names = names.as_ref().map_or(&[][..], SubjectAltNames::names);
+    let allowed = |name: &GeneralName| {
+        constraints
+            .check(&nobody, std::slice::from_ref(name))
+            .is_ok()
+    };
+    let whole = constraints.check(&subject, names).is_ok();
+    let parts = constraints.check(&subject, &[]).is_ok() && names.iter().all(allowed);
+    assert_eq!(whole, parts, "many names are judged one by one");
+
+    for name in names {
+        let upper = in_capitals(name);
+        assert_eq!(allowed(name), allowed(&upper), "{name:?} in capitals");
+    }
+    for name in names.iter().filter(|name| allowed(name)) {
+        if let GeneralName::Dns(dns) = name
+            && let Some(host) = dns.strip_prefix("*.")
+        {
+            let below = GeneralName::Dns(format!("label.{host}"));
+            assert!(allowed(&below), "{below:?} behind {dns:?}");
+        }
+    }
+    if !excluded.is_empty() && whole {
+        for fewer in [read(&[&permitted]), read(&[&excluded])] {
+            let allows = fewer.is_none_or(|fewer| fewer.check(&subject, names).is_ok());
+            assert!(allows, "with fewer constraints as well");
+        }
+    }
+    if whole {
+        let lists = tlv(0x30, &[permitted, excluded].concat());
+        assert!(
+            !webpki::forbids(&lists, names),
+            "webpki forbids what we allow"
+        );
+    }
+}
+
+/// DNS names alone: of the others, parts may differ by their case.
+fn in_capitals(name: &GeneralName) -> GeneralName {
+    match name {
+        GeneralName::Dns(dns) => GeneralName::Dns(dns.to_ascii_uppercase()),
+        GeneralName::Ip(_)
+        | GeneralName::Uri(_)
+        | GeneralName::Email(_)
+        | GeneralName::OtherName(_)
+        | GeneralName::Other(_) => name.clone(),
+    }
+}
+
+/// Constraints of every type beside names of every type.
+///
+/// # Panics
+///
+/// webpki judges none of them.
+#[must_use]
+pub fn seeds() -> Vec<Vec<u8>> {
+    let subject = rdns(&[("2.5.4.10", "Shop"), ("2.5.4.3", "web.a.example")]);
+    let start = tlv(0x30, &rdns(&[("2.5.4.10", "shop")]));
+    let other = [6, 2, 0x2a, 3, 0xa0, 2, 5, 0];
+    let network: [u8; 8] = [10, 0, 0, 0, 255, 0, 0, 0];
+    let network_6 = [[0x20; 16], [0xff; 16]].concat();
+    let all: [(u8, &[u8]); 6] = [
+        (DNS, b"a.example"),
+        (IP, &network),
+        (IP, &network_6),
+        (URI, b".a.example"),
+        (EMAIL, b"a.example"),
+        (DIRECTORY, &start),
+    ];
+    let bad: [(u8, &[u8]); 4] = [
+        (DNS, b".b.a.example"),
+        (URI, b"c.a.example"),
+        (EMAIL, b"x@a.example"),
+        (OTHER, &other),
+    ];
+    let named = names(&[
+        (DNS, b"*.A.example"),
+        (DNS, b"b.a.example"),
+        (IP, &[10, 1, 2, 3]),
+        (IP, &[0x20; 16]),
+        (URI, b"https://u@c.a.example:1/p"),
+        (EMAIL, b"x@a.example"),
+        (OTHER, &other),
+        (DIRECTORY, &start),
+    ]);
+    let of = |permitted: &[(u8, &[u8])], excluded: &[(u8, &[u8])], names: &[u8]| {
+        [
+            &*as_piece(&subject),
+            &*as_piece(&subtrees(permitted)),
+            &*as_piece(&subtrees(excluded)),
+            names,
+        ]
+        .concat()
+    };
+    let mut seeds = vec![
+        of(&all, &[], &named),
+        of(&[], &all, &named),
+        of(&all, &bad, &named),
+        of(&[], &bad, &names(&[(DNS, b"*.a.example")])),
+        of(&[(DNS, b"")], &[(IP, &network)], &names(&[(DNS, b"a")])),
+    ];
+    for name in [
+        (DNS, &b"x.a.example"[..]),
+        (IP, &[10, 9, 9, 9]),
+        (URI, b"https://x.a.example/"),
+        (EMAIL, b"y@a.example"),
+    ] {
+        seeds.push(of(&all, &bad, &names(&[name])));
+    }
+    // Of the types that webpki compares, and allowed.
+    let hosts: [(u8, &[u8]); 3] = [(DNS, b"a.example"), (IP, &network), (IP, &network_6)];
+    let holes: [(u8, &[u8]); 2] = [(DNS, b"b.a.example"), (IP, &[10, 9, 0, 0, 255, 255, 0, 0])];
+    let fine = names(&[
+        (DNS, b"c.A.example"),
+        (DNS, b"*.d.a.example"),
+        (IP, &[10, 1, 2, 3]),
+        (IP, &[0x20; 16]),
+    ]);
+    seeds.push(of(&hosts, &holes, &fine));
+    seeds.push(of(&hosts, &[], &fine));
+    seeds.push(of(&[], &holes, &fine));
+    let excluded = tlv(0x30, &tlv(0xa1, &subtrees(&holes)));
+    let below = GeneralName::Dns("x.b.a.example".into());
+    assert!(webpki::forbids(&excluded, &[below]), "webpki judges");
+    // A whole extension, where the names would be.
+    let extension = tlv(
+        0x30,
+        &[tlv(0xa0, &subtrees(&all)), tlv(0xa1, &subtrees(&bad))].concat(),
+    );
+    seeds.push(of(&[], &[], &extension));
+    seeds
+}

@@ -1,0 +1,184 @@
+//! The frames between controller and HSM worker, each side hostile to the other.
+//!
+//! The first octet of an input says whether the rest is a stream as it comes from the socket (even) or the content of
+//! one frame (odd), the second after how many octets the stream pauses.
+
+use bytes::BytesMut;
+use hsm::protocol::{
+    Answer, Ask, Ending, Failure, FoundKey, FrameError, FromWorker, Hello, HelloReply, Inbox,
+    KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, KeyNumber, KeySelector, LoginAnswer,
+    Mechanism, NoToken, Pin, Request, Stats, TokenCode, TokenSelector, Wanted, append,
+    append_hello,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Whatever octets come in, in whatever portions: every decoder comes to an end, portions do not count, and what was
+/// decoded can be encoded and is decoded alike.
+///
+/// # Panics
+///
+/// One of these does not hold.
+pub fn check(input: &[u8]) {
+    let Some((&[kind, pause], rest)) = input.split_first_chunk() else {
+        return;
+    };
+    let mut stream = rest.to_vec();
+    if kind % 2 == 1 {
+        let length = u32::try_from(rest.len()).expect("inputs are short");
+        stream = [&length.to_be_bytes(), rest].concat();
+    }
+    let (start, end) = stream.split_at(stream.len().min(pause.into()));
+    both(start, end, Inbox::frame::<Request>, append);
+    both(start, end, Inbox::frame::<FromWorker>, append);
+    both(start, end, Inbox::hello::<Hello>, append_hello);
+    both(start, end, Inbox::hello::<HelloReply>, append_hello);
+}
+
+type Read<T> = fn(&mut Inbox) -> Result<Option<T>, FrameError>;
+type Write<T> = fn(&mut BytesMut, &T) -> Result<(), FrameError>;
+
+/// Reads a stream whole and with a pause, and writes what was read.
+fn both<T: Serialize + DeserializeOwned>(start: &[u8], end: &[u8], read: Read<T>, write: Write<T>) {
+    let whole = frames(&[&[start, end].concat()], read, write);
+    let paused = frames(&[start, end], read, write);
+    assert_eq!(whole, paused, "a pause changes what is read");
+    let (written, _) = &whole;
+    let again = frames(&[&written.concat()], read, write);
+    assert_eq!(&again.0, written, "what is written is read alike");
+}
+
+/// Every frame of a stream, written again, and whether it ended in an error.
+fn frames<T>(portions: &[&[u8]], read: Read<T>, write: Write<T>) -> (Vec<Vec<u8>>, bool) {
+    let mut inbox = Inbox::default();
+    let mut written = Vec::new();
+    for portion in portions {
+        inbox.extend(portion);
+        loop {
+            match read(&mut inbox) {
+                Ok(Some(value)) => {
+                    let mut out = BytesMut::new();
+                    // What was written in fewer octets than we write may not fit into a frame of ours.
+                    if write(&mut out, &value).is_ok() {
+                        written.push(out.to_vec());
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => return (written, true),
+            }
+        }
+    }
+    (written, false)
+}
+
+/// One frame of each kind of message.
+///
+/// # Panics
+///
+/// A message of ours cannot be encoded.
+#[must_use]
+pub fn seeds() -> Vec<Vec<u8>> {
+    let name = || KeyName {
+        label: "issuing".into(),
+        id: vec![0xa1],
+    };
+    let code = || TokenCode {
+        function: "C_Sign".into(),
+        code: "CKR_DEVICE_ERROR".into(),
+    };
+    let identity = || KeyIdentity {
+        label: b"issuing".to_vec(),
+        id: vec![0xa1],
+        algorithm: KeyAlgorithm::Rsa { bits: 2048 },
+        public: Some(vec![7; 20]),
+    };
+    let asks = [
+        Ask::Login(Pin::new(b"1234".to_vec())),
+        Ask::Describe,
+        Ask::FindKey(Wanted::Selected(KeySelector {
+            label: Some("issuing".into()),
+            id: Some(vec![1]),
+            public_key: None,
+        })),
+        Ask::FindKey(Wanted::Again(identity())),
+        Ask::Sign {
+            key: KeyNumber(1),
+            mechanism: Mechanism::Ed25519,
+            deadline_ms: 1000,
+            payload: vec![9; 32],
+        },
+        Ask::Random {
+            len: 16,
+            deadline_ms: 1000,
+        },
+        Ask::Stats,
+    ];
+    let outcomes = [
+        Ok(Answer::Login(LoginAnswer::Rejected {
+            locked: true,
+            code: code(),
+        })),
+        Ok(Answer::Key(FoundKey {
+            number: KeyNumber(1),
+            identity: identity(),
+            attributes: KeyAttributes::default(),
+            mechanisms: vec![Mechanism::MlDsa],
+        })),
+        Ok(Answer::Signature(vec![3; 70])),
+        Ok(Answer::Stats(Stats {
+            credit: 8,
+            sessions: 4,
+            logins: 1,
+            signatures: 1 << 40,
+            expired: 2,
+            late: 1,
+            sessions_discarded: 3,
+        })),
+        Err(Failure::KeyNotFound {
+            differing: vec![name(), name()],
+        }),
+        Err(Failure::TokenFailed(code())),
+        Err(Failure::BadRequest {
+            why: "a digest of 31 octets".into(),
+        }),
+    ];
+    let hello = Hello {
+        token: TokenSelector::Label("issuing".into()),
+        sessions: None,
+        hang_after_ms: 30_000,
+    };
+    let replies = [
+        HelloReply::NotFound(NoToken::Absent {
+            seen: vec!["other".into()],
+        }),
+        HelloReply::Ended(Ending::Hung),
+    ];
+    let mut frames = vec![framed(&hello, append_hello)];
+    frames.extend(replies.iter().map(|reply| framed(reply, append_hello)));
+    frames.extend(
+        (1..)
+            .zip(asks)
+            .map(|(id, ask)| framed(&Request { id, ask }, append)),
+    );
+    frames.extend(
+        (1..)
+            .zip(outcomes)
+            .map(|(id, outcome)| framed(&FromWorker::Response { id, outcome }, append)),
+    );
+    frames.push(framed(
+        &FromWorker::Ending(Ending::TokenLost(code())),
+        append,
+    ));
+    let stream = frames.concat();
+    let contents = frames
+        .iter()
+        .map(|frame| [&[1, 5], frame.get(4..).unwrap_or_default()].concat());
+    let mut seeds: Vec<Vec<u8>> = contents.collect();
+    seeds.push([&[0, 9], stream.as_slice()].concat());
+    seeds
+}
+
+fn framed<T>(value: &T, write: Write<T>) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    write(&mut out, value).expect("a message of ours fits into a frame");
+    out.to_vec()
+}

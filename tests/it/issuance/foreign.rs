@@ -1,0 +1,107 @@
+//! Golden certificates, one of every shape that a profile can give, before four verifiers that are not ours: OpenSSL,
+//! rustls-webpki, pkilint and zlint.
+//!
+//! `golden/` has them byte for byte; `UPDATE_GENERATED=1` writes them again. Keys, time and serial number are fixed, and
+//! the issuer's Ed25519 signature follows from them. What a linter finds must be listed in `exceptions` with the reason,
+//! and what is listed there must be found.
+
+mod authority;
+mod exceptions;
+mod linters;
+mod shapes;
+mod verifiers;
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use pkcs11_issuer::issuance::pem;
+
+use self::{
+    authority::{ALGORITHMS, Authority, Issued},
+    exceptions::EXCEPTIONS,
+    linters::Linter,
+    shapes::{SHAPES, Shape},
+};
+
+/// One certificate of every shape by the Ed25519 issuer.
+fn golden() -> Vec<Issued> {
+    let authority = Authority::golden();
+    SHAPES.iter().map(|shape| authority.issue(shape)).collect()
+}
+
+/// The plainest shape by an issuer of every kind of key, with every algorithm that it has.
+fn of_every_algorithm() -> Vec<Issued> {
+    let issue = |(name, algorithm)| {
+        let shape = Shape {
+            name,
+            ..Shape::LEAF
+        };
+        Authority::signing_with(algorithm).issue(&shape)
+    };
+    ALGORITHMS.iter().copied().map(issue).collect()
+}
+
+#[test]
+fn every_golden_certificate_is_these_very_bytes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/issuance/golden");
+    let mut expected = BTreeSet::new();
+    for (issued, shape) in golden()
+        .iter()
+        .zip(SHAPES)
+        .filter(|(_, shape)| shape.is_fixed())
+    {
+        let file = folder.join(format!("{}.pem", shape.name));
+        let text = pem::encode("CERTIFICATE", &issued.der);
+        if std::env::var_os("UPDATE_GENERATED").is_some() {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(&file, &text).unwrap();
+        }
+        let golden = fs::read_to_string(&file)
+            .unwrap_or_else(|error| panic!("{}: {error}; run `make generated`", file.display()));
+        assert_eq!(
+            text, golden,
+            "{}: read both with openssl x509; if the change is meant, run `make generated`",
+            shape.name
+        );
+        expected.insert(file);
+    }
+    let found: BTreeSet<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert_eq!(found, expected, "a golden certificate of no shape");
+}
+
+#[test]
+fn openssl_and_webpki_accept_every_golden_certificate_and_every_algorithm() {
+    for issued in golden().iter().chain(&of_every_algorithm()) {
+        verifiers::openssl(issued);
+        verifiers::webpki(issued);
+    }
+}
+
+#[test]
+fn pkilint_and_zlint_find_what_is_listed_as_an_exception_and_nothing_else() {
+    let mut certificates = golden();
+    certificates.extend(of_every_algorithm());
+    let mut wrong = Vec::new();
+    for linter in Linter::ALL {
+        let Some(findings) = linter.run(&certificates) else {
+            continue;
+        };
+        let mut listed = BTreeSet::new();
+        for exception in EXCEPTIONS.iter().filter(|e| e.linter == linter) {
+            for finding in exception.findings() {
+                if !findings.contains(&finding) {
+                    wrong.push(format!(
+                        "{linter:?} no longer finds {finding}: strike it from the list ({})",
+                        exception.reason
+                    ));
+                }
+                listed.insert(finding);
+            }
+        }
+        let unlisted = findings.difference(&listed);
+        wrong.extend(unlisted.map(|finding| format!("{linter:?} finds {finding}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

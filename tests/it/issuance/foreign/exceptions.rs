@@ -1,0 +1,84 @@
+//! What the linters find in certificates that are as they should be, each with the reason.
+
+use super::linters::{Finding, Linter};
+
+/// Findings of one kind that stay.
+pub(super) struct Exception {
+    pub(super) linter: Linter,
+    code: &'static str,
+    shapes: &'static [&'static str],
+    pub(super) reason: &'static str,
+}
+
+impl Exception {
+    pub(super) fn findings(&self) -> impl Iterator<Item = Finding> {
+        self.shapes.iter().map(|shape| Finding {
+            shape: (*shape).to_owned(),
+            code: self.code.to_owned(),
+        })
+    }
+}
+
+pub(super) const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        linter: Linter::Pkilint,
+        code: "pkix.invalid_domain_name_syntax",
+        shapes: &["every-type-of-name"],
+        reason: "a wildcard and an underscore, which RFC 5280 does not know; RFC 9525 has the wildcard, the profile asks for \
+                 underscores",
+    },
+    Exception {
+        linter: Linter::Zlint,
+        code: "e_rfc_dnsname_underscore_in_sld",
+        shapes: &["every-type-of-name"],
+        reason: "the profile asks for underscores, as names of services have them",
+    },
+    Exception {
+        linter: Linter::Pkilint,
+        code: "pkix.invalid_uri_syntax",
+        shapes: &["a-spiffe-workload"],
+        reason: "pkilint knows no scheme spiffe; the URI is one by RFC 3986",
+    },
+    Exception {
+        linter: Linter::Pkilint,
+        code: "pkix.certificate_skid_end_entity_missing",
+        shapes: &["without-a-key-identifier"],
+        reason: "the profile leaves it out; RFC 5280, 4.2.1.2 only says SHOULD",
+    },
+    Exception {
+        linter: Linter::Zlint,
+        code: "w_ext_subject_key_identifier_missing_sub_cert",
+        shapes: &["without-a-key-identifier"],
+        reason: "the same",
+    },
+    Exception {
+        linter: Linter::Pkilint,
+        code: "pkix.certificate_policies_policy_has_qualifier",
+        shapes: &["published"],
+        reason: "the profile gives the URL of a practice statement; RFC 5280, 4.2.1.4 recommends to leave it out",
+    },
+    Exception {
+        linter: Linter::Pkilint,
+        code: "pkix.extended_key_usage_extension_with_timestamping_not_critical",
+        shapes: &["other-usages"],
+        reason: "RFC 3161, 2.3 wants the extension critical and the purpose alone; no profile makes certificates of \
+                 timestamping authorities, whose CertificateRequest cannot say so",
+    },
+    Exception {
+        linter: Linter::Pkilint,
+        code: "pkix.signature_verification_failed",
+        shapes: &[
+            "by-rsa-pss-sha256",
+            "by-rsa-pss-sha384",
+            "by-rsa-pss-sha512",
+        ],
+        reason: "pkilint 0.13.3 does not tell its verifier the padding and takes PSS for PKCS#1 v1.5; OpenSSL and webpki \
+                 verify the same signatures",
+    },
+    Exception {
+        linter: Linter::Pkilint,
+        code: "pkix.unsupported_algorithm",
+        shapes: &["by-ml-dsa-44", "by-ml-dsa-65", "by-ml-dsa-87"],
+        reason: "pkilint does not verify ML-DSA; webpki verifies the same signatures",
+    },
+];
