@@ -1,6 +1,7 @@
 //! The controller against a real API server, cert-manager's webhook and a real token, under its own RBAC.
 
 mod approval;
+mod beside;
 mod contract;
 mod crash;
 mod issuers;
