@@ -85,6 +85,8 @@ fn in_capitals(name: &GeneralName) -> GeneralName {
         | GeneralName::Uri(_)
         | GeneralName::Email(_)
         | GeneralName::OtherName(_)
+        | GeneralName::Directory(_)
+        | GeneralName::RegisteredId(_)
         | GeneralName::Other(_) => name.clone(),
     }
 }

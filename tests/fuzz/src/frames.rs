@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use hsm::protocol::{
     Answer, Ask, Ending, Failure, FoundKey, FrameError, FromWorker, Hello, HelloReply, Inbox,
     KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, KeyNumber, KeySelector, LoginAnswer,
-    Mechanism, NoToken, Pin, Request, Stats, TokenCode, TokenSelector, Wanted, append,
+    Mechanism, Moment, NoToken, Pin, Request, Stats, TokenCode, TokenSelector, Wanted, append,
     append_hello,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -103,12 +103,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
         Ask::Sign {
             key: KeyNumber(1),
             mechanism: Mechanism::Ed25519,
-            deadline_ms: 1000,
+            deadline: Moment::now(),
             payload: vec![9; 32],
         },
         Ask::Random {
             len: 16,
-            deadline_ms: 1000,
+            deadline: Moment::now(),
         },
         Ask::Stats,
     ];
@@ -142,6 +142,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         }),
     ];
     let hello = Hello {
+        said: Moment::now(),
         token: TokenSelector::Label("issuing".into()),
         sessions: None,
         hang_after_ms: 30_000,

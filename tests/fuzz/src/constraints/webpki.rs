@@ -40,6 +40,8 @@ fn octets(name: &GeneralName) -> Option<(u8, Vec<u8>)> {
         GeneralName::Uri(_)
         | GeneralName::Email(_)
         | GeneralName::OtherName(_)
+        | GeneralName::Directory(_)
+        | GeneralName::RegisteredId(_)
         | GeneralName::Other(_) => None,
     }
 }
