@@ -43,6 +43,10 @@ impl Token {
             match module.get_token_info(slot) {
                 Err(error) => seen.push(format!("slot {}: {}", slot.id(), code(&error))),
                 Ok(info) if !info.token_initialized() => {}
+                // PKCS#11 2.40, table 6: it failed a self-test and does nothing until it is reset.
+                Ok(info) if info.error_state() => {
+                    seen.push(format!("{:?} in an error state", trimmed(info.label())));
+                }
                 Ok(info) => {
                     let info = described(&info);
                     if selector.matches(&info) {

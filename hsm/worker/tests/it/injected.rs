@@ -24,6 +24,7 @@ const STALE: &[(&str, &str)] = &[
     ("C_Sign", "CKR_FUNCTION_FAILED"),
     ("C_Sign", "CKR_HOST_MEMORY"),
     ("C_Sign", "CKR_FUNCTION_CANCELED"),
+    ("C_Sign", "CKR_CANCEL"),
     ("C_Sign", "0x80000384"),
 ];
 
@@ -42,6 +43,7 @@ const LOST: &[(&str, &str)] = &[
     ("C_Sign", "CKR_CRYPTOKI_NOT_INITIALIZED"),
     ("C_Sign", "CKR_MUTEX_BAD"),
     ("C_SignInit", "CKR_USER_ANOTHER_ALREADY_LOGGED_IN"),
+    ("C_SignInit", "CKR_SESSION_READ_ONLY_EXISTS"),
     ("C_SignInit", "CKR_SESSION_READ_WRITE_SO_EXISTS"),
     ("C_Sign", "CKR_FIPS_SELF_TEST_FAILED"),
 ];
@@ -62,9 +64,13 @@ const REFUSED: &[(&str, &str)] = &[
     ("C_Sign", "CKR_BUFFER_TOO_SMALL"),
     ("C_SignInit", "CKR_SESSION_READ_ONLY"),
     ("C_SignInit", "CKR_TOKEN_WRITE_PROTECTED"),
+    ("C_SignInit", "CKR_ATTRIBUTE_VALUE_INVALID"),
+    ("C_SignInit", "CKR_TEMPLATE_INCONSISTENT"),
     ("C_Sign", "CKR_PIN_INCORRECT"),
     ("C_Sign", "CKR_PIN_LOCKED"),
     ("C_Sign", "CKR_PIN_EXPIRED"),
+    ("C_Sign", "CKR_PIN_INVALID"),
+    ("C_Sign", "CKR_PIN_LEN_RANGE"),
 ];
 
 fn key(label: &str) -> TestKey {
@@ -188,6 +194,24 @@ async fn a_key_that_wants_its_pin_each_time_is_refused_with_the_reason_and_no_lo
     );
     assert_eq!(faulty.logins(), 1);
     assert_eq!(faulty.hsm.tally().starts, 1);
+}
+
+#[tokio::test]
+async fn a_login_that_the_token_has_forgotten_is_made_anew_by_a_fresh_process() {
+    let faulty = Faulty::new(&key("forgotten")).await;
+    // The session does not say that it is still the user's, so it is not the key that wants its PIN.
+    faulty.rules(
+        "C_Sign rv=CKR_USER_NOT_LOGGED_IN count=1\nC_GetSessionInfo rv=CKR_DEVICE_ERROR count=1",
+    );
+    let error = faulty.sign().await.unwrap_err();
+    assert!(matches!(error, HsmError::WorkerLost { .. }), "{error:?}");
+    report(
+        "a forgotten login",
+        faulty.recovers("a forgotten login").await,
+    );
+    let tally = faulty.hsm.tally();
+    assert_eq!(tally.ended.get("token-lost"), Some(&1), "{tally:?}");
+    assert_eq!(faulty.logins(), 2);
 }
 
 #[tokio::test]

@@ -47,6 +47,7 @@ async fn a_token_that_cannot_be_reached_is_awaited_without_a_login() {
         "C_GetTokenInfo rv=CKR_TOKEN_NOT_PRESENT",
         "C_GetTokenInfo rv=CKR_TOKEN_NOT_RECOGNIZED",
         "C_GetTokenInfo rv=CKR_GENERAL_ERROR",
+        "C_GetTokenInfo flags=0x01000000", // CKF_ERROR_STATE
         "C_OpenSession rv=CKR_DEVICE_ERROR",
         "C_OpenSession rv=CKR_SESSION_COUNT",
     ] {
