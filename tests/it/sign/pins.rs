@@ -82,20 +82,27 @@ fn after_two_wrong_pins_nothing_is_tried_whatever_is_edited_until_the_record_is_
     Ok(())
 }
 
+/// What so many runs said that were all started before one was waited for.
+fn at_the_same_time(case: &Case, runs: usize) -> Result<Vec<Said>> {
+    let mut running = Vec::new();
+    for _ in 0..runs {
+        let mut command = case.command(&[])?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        running.push(command.spawn()?);
+    }
+    let said = running.into_iter();
+    said.map(|child| Said::of(child.wait_with_output()?))
+        .collect()
+}
+
 #[test]
 fn runs_at_the_same_time_try_a_wrong_pin_once() -> Result<()> {
     let case = Case::new()?;
     case.write_pin("wrong")?;
     // Long enough for all of them to have looked at the record, were it not locked.
     case.library.rules("C_Login delay_ms=1500")?;
-    let mut running = Vec::new();
-    for _ in 0..4 {
-        let mut command = case.command(&[])?;
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        running.push(command.spawn()?);
-    }
-    for child in running {
-        Said::of(child.wait_with_output()?)?.error()?;
+    for said in at_the_same_time(&case, 4)? {
+        said.error()?;
     }
     assert_eq!(case.logins()?, 1);
     assert_eq!(record(&case)?["rejectedInARow"], 1);
@@ -105,14 +112,8 @@ fn runs_at_the_same_time_try_a_wrong_pin_once() -> Result<()> {
 #[test]
 fn runs_at_the_same_time_with_the_right_pin_all_sign() -> Result<()> {
     let case = Case::new()?;
-    let mut running = Vec::new();
-    for _ in 0..3 {
-        let mut command = case.command(&[])?;
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        running.push(command.spawn()?);
-    }
-    for child in running {
-        Said::of(child.wait_with_output()?)?.chain()?;
+    for said in at_the_same_time(&case, 3)? {
+        said.chain()?;
     }
     Ok(())
 }

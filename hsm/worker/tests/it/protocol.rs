@@ -19,7 +19,7 @@ use hsm::{
         Request, Wanted, append, append_hello,
     },
 };
-use softhsm_test_helpers::{Function, KeyKind, TestToken};
+use softhsm_test_helpers::{Function, KeyKind, TestKey, TestToken};
 
 use crate::fixture::{selector, token, worker};
 
@@ -61,6 +61,18 @@ impl Alone {
     fn greet(&mut self, token: &TestToken) {
         self.socket.write_all(&hello(token)).unwrap();
         self.greeted();
+    }
+
+    /// Greets, logs in and finds the key.
+    fn finds(&mut self, key: &TestKey) -> KeyNumber {
+        self.greet(key.token());
+        let pin = Pin::new(key.token().user_pin().into());
+        self.ask(Ask::Login(pin)).unwrap();
+        let wanted = Wanted::Selected(selector(key));
+        let Ok(Answer::Key(found)) = self.ask(Ask::FindKey(wanted)) else {
+            panic!("no key")
+        };
+        found.number
     }
 
     fn greeted(&mut self) -> HelloReply {
@@ -138,15 +150,9 @@ fn an_expired_job_never_reaches_the_token() {
     let token = token("expired");
     let key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let mut alone = Alone::start(&token);
-    alone.greet(&token);
-    alone
-        .ask(Ask::Login(Pin::new(token.user_pin().into())))
-        .unwrap();
-    let Ok(Answer::Key(found)) = alone.ask(Ask::FindKey(Wanted::Selected(selector(&key)))) else {
-        panic!("no key")
-    };
-    assert!(alone.ask(sign(found.number, LONG)).is_ok());
-    let expired = alone.ask(sign(found.number, Duration::ZERO));
+    let key = alone.finds(&key);
+    assert!(alone.ask(sign(key, LONG)).is_ok());
+    let expired = alone.ask(sign(key, Duration::ZERO));
     assert_eq!(expired.unwrap_err(), Failure::Expired);
     let Ok(Answer::Stats(stats)) = alone.ask(Ask::Stats) else {
         panic!("no stats")
@@ -160,16 +166,10 @@ fn a_job_ages_while_every_session_is_busy() {
     let key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let faulty = token.with_faults().unwrap();
     let mut alone = Alone::with(faulty.module(), faulty.env());
-    alone.greet(&token);
-    alone
-        .ask(Ask::Login(Pin::new(token.user_pin().into())))
-        .unwrap();
-    let Ok(Answer::Key(found)) = alone.ask(Ask::FindKey(Wanted::Selected(selector(&key)))) else {
-        panic!("no key")
-    };
+    let key = alone.finds(&key);
     faulty.rules("C_Sign delay_ms=200").unwrap();
-    alone.send(2, sign(found.number, LONG));
-    alone.send(3, sign(found.number, Duration::from_millis(20)));
+    alone.send(2, sign(key, LONG));
+    alone.send(3, sign(key, Duration::from_millis(20)));
     let FromWorker::Response { id: 2, outcome } = alone.next() else {
         panic!("not the first one's answer")
     };
@@ -249,15 +249,9 @@ fn the_end_of_the_socket_ends_the_worker_although_every_session_hangs() {
     let key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let faulty = token.with_faults().unwrap();
     let mut alone = Alone::with(faulty.module(), faulty.env());
-    alone.greet(&token);
-    alone
-        .ask(Ask::Login(Pin::new(token.user_pin().into())))
-        .unwrap();
-    let Ok(Answer::Key(found)) = alone.ask(Ask::FindKey(Wanted::Selected(selector(&key)))) else {
-        panic!("no key")
-    };
+    let key = alone.finds(&key);
     faulty.rules("C_Sign hang").unwrap();
-    alone.send(2, sign(found.number, LONG));
+    alone.send(2, sign(key, LONG));
     while faulty.faults(Function::C_Sign).unwrap() == 0 {
         std::thread::yield_now();
     }
