@@ -9,6 +9,7 @@ pub mod establish;
 pub mod events;
 pub mod issuer;
 pub mod issuers;
+mod keep;
 pub mod ledger;
 pub mod material;
 pub mod observe;

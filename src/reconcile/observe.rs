@@ -10,7 +10,7 @@ use kube::{
 
 use super::{
     Context,
-    decide::{Approval, Facts, IssuerFact, Progress},
+    decide::{Approval, Decision, Facts, IssuerFact, Progress, Why, decide},
     issuers::{Health, Known},
 };
 use crate::{
@@ -50,6 +50,12 @@ pub fn observe<'a>(request: &'a CertificateRequest, context: &Context) -> Observ
         ready,
         facts,
     }
+}
+
+/// Nothing will be done for this request any more, whatever becomes of its issuer.
+pub(super) fn is_finished(request: &CertificateRequest) -> bool {
+    let facts = facts(request, true, true, IssuerFact::Unknown);
+    decide(&facts) == Decision::Leave(Why::Finished)
 }
 
 /// The issuer that a reference means, if it is of our group and one of our kinds. Group and kind must be spelled

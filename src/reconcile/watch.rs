@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use kube::{
     Api, Client,
     api::ListParams,
@@ -22,6 +22,7 @@ use tracing::{debug, info, warn};
 use super::{
     Context,
     issuer::{self, IssuerStatusError},
+    keep::Sieve,
     request::{self, RequestError},
 };
 use crate::{
@@ -80,9 +81,14 @@ pub async fn requests(
 ) {
     let api = Api::<DeserializeGuard<CertificateRequest>>::all(client.clone());
     let config = selected(client).await;
-    let controller = Controller::new(api, config);
-    let store = controller.store();
-    (controller, store)
+    let (reader, writer) = reflector::store();
+    let mut sieve = Sieve::default();
+    let stream = watcher(api, config)
+        .default_backoff()
+        .try_filter_map(move |event| future::ready(Ok(sieve.keep(event))))
+        .reflect(writer)
+        .applied_objects();
+    (Controller::for_stream(stream, reader.clone()), reader)
 }
 
 /// Runs the controller of CertificateRequests until `stop`, and to the end of what it has begun. `woken` are requests

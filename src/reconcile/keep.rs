@@ -1,0 +1,145 @@
+//! What the cache keeps of requests: those that may still change, and of each no more than a decision needs.
+
+use kube::{core::DeserializeGuard, runtime::watcher::Event};
+
+use super::observe::is_finished;
+use crate::api::certificate_request::CertificateRequest;
+
+/// One object of the watch.
+type Watched = DeserializeGuard<CertificateRequest>;
+
+/// Sieves the events of one watch.
+///
+/// A cluster keeps finished requests for as long as their Certificates; those that were finished before we started
+/// are not taken in at all. One that is finished later is, so that what was signed for it and not published is
+/// named in the issuance record.
+#[derive(Debug, Default)]
+pub(super) struct Sieve {
+    started: bool,
+}
+
+impl Sieve {
+    /// The event without what nobody needs; `None` where nothing is left.
+    pub(super) fn keep(&mut self, event: Event<Watched>) -> Option<Event<Watched>> {
+        match event {
+            Event::InitApply(DeserializeGuard(Ok(request)))
+                if !self.started && is_finished(&request) =>
+            {
+                None
+            }
+            Event::InitApply(object) => Some(Event::InitApply(lean(object))),
+            Event::Apply(object) => Some(Event::Apply(lean(object))),
+            Event::InitDone => {
+                self.started = true;
+                Some(Event::InitDone)
+            }
+            Event::Init => Some(Event::Init),
+            Event::Delete(object) => Some(Event::Delete(object)),
+        }
+    }
+}
+
+fn lean(mut object: Watched) -> Watched {
+    let Ok(request) = &mut object.0 else {
+        return object;
+    };
+    let metadata = &mut request.metadata;
+    metadata.managed_fields = None;
+    metadata.annotations = None;
+    metadata.labels = None;
+    metadata.owner_references = None;
+    if is_finished(request) {
+        request.spec.request.0 = Vec::new();
+        let certificate = request
+            .status
+            .as_mut()
+            .and_then(|status| status.certificate.as_mut());
+        if let Some(certificate) = certificate {
+            // That there is one is part of what was decided.
+            certificate.0.truncate(1);
+            certificate.0.shrink_to_fit();
+        }
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn request(conditions: Value, certificate: &str) -> Watched {
+        let object = json!({
+            "apiVersion": "cert-manager.io/v1",
+            "kind": "CertificateRequest",
+            "metadata": {"name": "web", "namespace": "shop", "annotations": {"a": "b"}},
+            "spec": {"request": "bG9uZw==", "issuerRef": {"name": "issuing"}},
+            "status": {"conditions": conditions, "certificate": certificate},
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn issued() -> Watched {
+        let ready = json!([{"type": "Ready", "status": "True", "reason": "Issued"}]);
+        request(ready, "bG9uZw==")
+    }
+
+    fn open() -> Watched {
+        request(json!([]), "")
+    }
+
+    fn kept(sieve: &mut Sieve, event: Event<Watched>) -> Option<CertificateRequest> {
+        match sieve.keep(event)? {
+            Event::Apply(object) | Event::InitApply(object) => object.0.ok(),
+            Event::Init | Event::InitDone | Event::Delete(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_request_that_was_finished_before_the_start_is_not_taken_in() {
+        let mut sieve = Sieve::default();
+        assert!(kept(&mut sieve, Event::InitApply(issued())).is_none());
+        assert!(kept(&mut sieve, Event::InitApply(open())).is_some());
+        // A watch that was interrupted lists anew.
+        assert!(sieve.keep(Event::InitDone).is_some());
+        assert!(kept(&mut sieve, Event::InitApply(issued())).is_some());
+    }
+
+    #[test]
+    fn a_denial_that_nobody_has_acknowledged_is_taken_in() {
+        let denied = json!([
+            {"type": "Denied", "status": "True"},
+            {"type": "Ready", "status": "True", "reason": "Issued"},
+        ]);
+        let event = Event::InitApply(request(denied, ""));
+        assert!(kept(&mut Sieve::default(), event).is_some());
+    }
+
+    #[test]
+    fn a_finished_request_stays_finished_without_its_octets() {
+        let by_certificate_alone = request(json!([]), "bG9uZw==");
+        for object in [issued(), by_certificate_alone] {
+            let lean = kept(&mut Sieve::default(), Event::Apply(object)).unwrap();
+            assert!(lean.spec.request.0.is_empty());
+            assert_eq!(
+                lean.status
+                    .as_ref()
+                    .unwrap()
+                    .certificate
+                    .as_ref()
+                    .unwrap()
+                    .0,
+                b"l"
+            );
+            assert!(is_finished(&lean));
+        }
+    }
+
+    #[test]
+    fn an_open_request_keeps_its_csr_and_loses_what_is_not_looked_at() {
+        let lean = kept(&mut Sieve::default(), Event::Apply(open())).unwrap();
+        assert_eq!(lean.spec.request.0, b"long");
+        assert_eq!(lean.metadata.annotations, None);
+    }
+}
