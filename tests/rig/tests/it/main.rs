@@ -67,9 +67,10 @@ async fn a_request_is_issued_once_approved_and_denied_when_denied_and_a_restart_
 
     // It ended only after its last Event was written.
     let log = rig.cluster().plane().audit_log()?.by(CONTROLLER);
+    // 429: while it readies its cache of a new kind, the API server tells who watches it to come back.
     let refused = log
         .clone()
-        .filter(|event| event.code().is_some_and(|code| code >= 400));
+        .filter(|event| event.code().is_some_and(|code| code >= 400 && code != 429));
     assert!(refused.is_empty(), "{refused:#?}");
     assert_eq!(
         log.clone().on("events").verb("create").len(),
