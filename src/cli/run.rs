@@ -125,13 +125,20 @@ async fn control(
             () = stop.cancelled() => return,
         };
         let (controller, store) = found;
-        let ready = async {
-            let synced = tokio::try_join!(
+        // Before every issuer is known, a request would be told that its issuer is missing.
+        let issuers_known = async {
+            tokio::try_join!(
                 context.stored.namespaced.wait_until_ready(),
                 context.stored.cluster.wait_until_ready(),
-                store.wait_until_ready(),
-            );
-            if synced.is_ok() {
+            )
+        };
+        tokio::select! {
+            // An error means that the watches have stopped, as they do with `stop`.
+            _ = issuers_known => {},
+            () = stop.cancelled() => return,
+        }
+        let ready = async {
+            if store.wait_until_ready().await.is_ok() {
                 readiness.set(true);
                 info!("ready");
             }
