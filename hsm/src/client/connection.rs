@@ -221,7 +221,8 @@ impl Connection {
         pending.waiting.clear();
     }
 
-    /// Waits for credit, sends, waits for the answer, all before `deadline`. `make` is told the deadline by the worker's clock.
+    /// Waits for credit, sends, waits for the answer, all before `deadline`. `make` is told the deadline by the worker's
+    /// clock.
     async fn ask(
         &self,
         deadline: Instant,

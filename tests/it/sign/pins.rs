@@ -1,6 +1,9 @@
 //! A token's PIN is tried once per version, whatever is run how often, and at most twice in a row whatever is edited.
 
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    process::{Child, Stdio},
+};
 
 use anyhow::{Context as _, Result};
 use control_plane::until;
@@ -118,21 +121,25 @@ fn runs_at_the_same_time_with_the_right_pin_all_sign() -> Result<()> {
     Ok(())
 }
 
+/// A run whose `C_Login` never returns; the next one's does.
+async fn hanging_in_its_login(case: &Case) -> Result<Child> {
+    case.library.rules("C_Login hang count=1")?;
+    let mut command = case.command(&[])?;
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let running = command.spawn()?;
+    until("C_Login", PATIENCE, async || {
+        Ok((case.logins()? == 1).then_some(()))
+    })
+    .await?;
+    Ok(running)
+}
+
 #[tokio::test]
 async fn a_try_is_on_record_before_the_token_sees_the_pin_and_stays_when_the_run_dies() -> Result<()>
 {
     let case = Case::new()?;
     case.write_pin("wrong")?;
-    case.library.rules("C_Login hang")?;
-    let mut command = case.command(&[])?;
-    let mut running = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    until("C_Login", PATIENCE, async || {
-        Ok((case.logins()? == 1).then_some(()))
-    })
-    .await?;
+    let mut running = hanging_in_its_login(&case).await?;
     assert_eq!(record(&case)?["state"], "Trying");
     running.kill()?;
     running.wait()?;
@@ -150,16 +157,7 @@ async fn a_try_is_on_record_before_the_token_sees_the_pin_and_stays_when_the_run
 async fn a_run_waits_for_the_login_of_another_and_says_so() -> Result<()> {
     let case = Case::new()?;
     case.write_pin("wrong")?;
-    case.library.rules("C_Login hang count=1")?;
-    let mut first = case
-        .command(&[])?
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    until("C_Login", PATIENCE, async || {
-        Ok((case.logins()? == 1).then_some(()))
-    })
-    .await?;
+    let mut first = hanging_in_its_login(&case).await?;
     let told = case.path("stderr");
     let mut second = case
         .command(&[])?
