@@ -108,6 +108,14 @@ pub struct IssuerSpec {
     /// What `status.ca` of a request carries, and so `ca.crt` of the Secret. Default: Root.
     #[serde(default)]
     pub ca: CaField,
+    /// Whether `status.certificate` of a Kubernetes CSR ends with the root, as Istio's RA reads it: such requests have
+    /// no `ca`. Default: false.
+    #[serde(
+        default,
+        rename = "appendRootToKubernetesCSR",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub append_root_to_kubernetes_csr: bool,
     /// How certificates are signed. Auto chooses by the key of the issuing certificate: RSA (PKCS#1 v1.5) with SHA-256,
     /// from 3072 bits SHA-384, from 4096 bits SHA-512; ECDSA with the hash of its curve; Ed25519; ML-DSA. Default: Auto.
     #[serde(default)]
