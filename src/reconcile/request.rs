@@ -111,6 +111,7 @@ async fn step<R: Request>(request: &R, context: &Context) -> Result<Action, Requ
                     uid: &uid,
                     name,
                     issuer,
+                    selector: seen.selector.as_ref(),
                 },
                 context,
             )
@@ -269,6 +270,7 @@ fn finish<R: Request>(request: &R, name: &IssuerName, uid: &str, context: &Conte
         uid,
         name,
         issuer: &signed.issuer,
+        selector: None,
     };
     note(
         context

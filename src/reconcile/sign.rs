@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use tracing::{error, info};
 
 use super::{
@@ -24,6 +25,7 @@ pub(super) struct Due<'a, R> {
     pub(super) uid: &'a str,
     pub(super) name: &'a IssuerName,
     pub(super) issuer: &'a Arc<ReadyIssuer>,
+    pub(super) selector: Option<&'a LabelSelector>,
 }
 
 /// What came of signing.

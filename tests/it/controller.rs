@@ -4,6 +4,7 @@ mod approval;
 mod beside;
 mod contract;
 mod crash;
+mod fences;
 mod issuers;
 mod pins;
 mod signing_requests;
