@@ -76,7 +76,7 @@ deny: setup ## check licences, bans, sources and, where it can be reached, the a
 
 .PHONY: generated
 generated: setup ## write again what is generated from the code: crds/ and the golden certificates
-	UPDATE_GENERATED=1 cargo test --locked --test it -- generated every_golden_certificate
+	UPDATE_GENERATED=1 cargo test --workspace --locked --test it -- generated every_golden_certificate
 
 .PHONY: bench
 bench: setup ## measure; tables for people, the same as JSON in target/bench/

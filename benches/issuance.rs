@@ -134,7 +134,7 @@ fn measure(
     let usages = ["digital signature", "server auth", "client auth"].map(str::to_owned);
     let wanted = Wanted {
         variables: Variables {
-            namespace: "shop",
+            namespace: Some("shop"),
             name: "web",
         },
         usages: &usages,

@@ -61,6 +61,11 @@ pub struct Run {
           default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
     pub enforce_approval: bool,
 
+    /// Answer Kubernetes' own CertificateSigningRequests too.
+    #[arg(long, env = "PKCS11_ISSUER_CERTIFICATE_SIGNING_REQUESTS", value_name = "BOOL", action = ArgAction::Set,
+          default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
+    pub certificate_signing_requests: bool,
+
     /// Where /livez and /readyz are served.
     #[arg(
         long,

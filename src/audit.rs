@@ -58,8 +58,23 @@ pub enum RequestKind {
     CertificateRequest,
     /// certificates.k8s.io/v1.
     CertificateSigningRequest,
+    /// certificates.k8s.io: a pod's.
+    PodCertificateRequest,
     /// A CSR in a file, which the command line signs; its UID is drawn for the one run.
     File,
+}
+
+impl RequestKind {
+    /// The name of the kind.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CertificateRequest => "CertificateRequest",
+            Self::CertificateSigningRequest => "CertificateSigningRequest",
+            Self::PodCertificateRequest => "PodCertificateRequest",
+            Self::File => "File",
+        }
+    }
 }
 
 /// The author of a request.

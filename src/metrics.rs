@@ -280,19 +280,9 @@ impl SignOutcome {
     }
 }
 
-impl RequestKind {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::CertificateRequest => "CertificateRequest",
-            Self::CertificateSigningRequest => "CertificateSigningRequest",
-            Self::File => "File",
-        }
-    }
-}
-
 impl EncodeLabelValue for RequestKind {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        self.label().encode(encoder)
+        self.as_str().encode(encoder)
     }
 }
 

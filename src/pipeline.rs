@@ -40,10 +40,19 @@ pub struct ReadyIssuer {
     pub issuer: Arc<issuance::Issuer>,
     /// The key that signs.
     pub key: GrantedKey,
-    /// What `status.ca` carries.
-    pub ca: CaField,
+    /// What of its chain goes out with a certificate.
+    pub publish: Publish,
     /// Where its serial numbers come from.
     pub serial: SerialSource,
+}
+
+/// What of an issuer's chain goes out with a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// What `status.ca` of a CertificateRequest carries.
+    pub ca: CaField,
+    /// Whether `status.certificate` of a Kubernetes CSR, which has no place for a root of its own, ends with the root.
+    pub append_root: bool,
 }
 
 impl IssuerName {

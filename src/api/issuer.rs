@@ -12,6 +12,7 @@
 mod algorithm;
 mod status;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema, Resource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -90,7 +91,7 @@ pub struct PKCS11IssuerSpec(pub IssuerSpec);
 pub struct PKCS11ClusterIssuerSpec(pub IssuerSpec);
 
 /// What an issuer signs with.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerSpec {
     /// Name of a token in the operator's configuration: never a path, never a slot.
@@ -108,10 +109,23 @@ pub struct IssuerSpec {
     /// What `status.ca` of a request carries, and so `ca.crt` of the Secret. Default: Root.
     #[serde(default)]
     pub ca: CaField,
+    /// Whether `status.certificate` of a Kubernetes CSR ends with the root, as Istio's RA reads it: such requests have
+    /// no `ca`. Default: false.
+    #[serde(
+        default,
+        rename = "appendRootToKubernetesCSR",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub append_root_to_kubernetes_csr: bool,
     /// How certificates are signed. Auto chooses by the key of the issuing certificate: RSA (PKCS#1 v1.5) with SHA-256,
     /// from 3072 bits SHA-384, from 4096 bits SHA-512; ECDSA with the hash of its curve; Ed25519; ML-DSA. Default: Auto.
     #[serde(default)]
     pub signature_algorithm: SignatureAlgorithm,
+    /// Cluster issuers only: the namespaces whose requests are signed, by their labels. A Kubernetes CSR belongs to the
+    /// namespace of the service account that made it, else to none, and is then refused. Default: all, and those that
+    /// belong to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<LabelSelector>,
     /// What the issuer issues. Default: leaf certificates for TLS servers and clients, for at most a year.
     #[serde(default)]
     pub profile: ProfileSpec,

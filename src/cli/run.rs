@@ -3,7 +3,9 @@
 use std::{env, fs, path::Path, sync::Arc};
 
 use anyhow::Context as _;
-use kube::{Client, config::KubeConfigOptions, config::Kubeconfig};
+use futures::future;
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use kube::{Client, config::KubeConfigOptions, config::Kubeconfig, runtime::watcher};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -12,9 +14,12 @@ use super::{
     version::{COMMIT, VERSION},
 };
 use crate::{
-    api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
+    api::{
+        certificate_request::CertificateRequest,
+        issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
+    },
     args::Run,
-    audit::IssuanceRecord,
+    audit::{IssuanceRecord, RequestKind},
     config::Config,
     metrics::Metrics,
     pins::source::Secrets,
@@ -101,7 +106,11 @@ async fn control(
     );
     let (namespaced, namespaced_store) = watch::issuers::<PKCS11Issuer>(&client);
     let (cluster, cluster_store) = watch::issuers::<PKCS11ClusterIssuer>(&client);
-    let (issuers, woken) = Issuers::new();
+    let mut issuers = Issuers::default();
+    let woken = issuers.woken(RequestKind::CertificateRequest);
+    let signing_requests = args
+        .certificate_signing_requests
+        .then(|| issuers.woken(RequestKind::CertificateSigningRequest));
     let (events, events_task) = Events::start(client.clone(), identity, Arc::clone(&metrics));
     let context = Arc::new(Context {
         client: client.clone(),
@@ -119,46 +128,44 @@ async fn control(
         record: IssuanceRecord::stdout(),
         metrics,
     });
-    let requests = async {
-        let found = tokio::select! {
-            found = watch::requests(&client) => found,
-            () = stop.cancelled() => return,
+    let concurrency = u16::try_from(args.concurrency.get()).unwrap_or(u16::MAX);
+    let (listed, signing_listed) = (CancellationToken::new(), CancellationToken::new());
+    let certificate_requests = watch::answer::<CertificateRequest>(
+        watch::certificate_requests(&client),
+        woken,
+        concurrency,
+        Arc::clone(&context),
+        listed.clone(),
+        stop.clone(),
+    );
+    let signing_requests = async {
+        let Some(woken) = signing_requests else {
+            signing_listed.cancel();
+            return;
         };
-        let (controller, store) = found;
-        // Before every issuer is known, a request would be told that its issuer is missing.
-        let issuers_known = async {
-            tokio::try_join!(
-                context.stored.namespaced.wait_until_ready(),
-                context.stored.cluster.wait_until_ready(),
-            )
-        };
+        watch::answer::<CertificateSigningRequest>(
+            future::ready(watcher::Config::default()),
+            woken,
+            concurrency,
+            Arc::clone(&context),
+            signing_listed.clone(),
+            stop.clone(),
+        )
+        .await;
+    };
+    let ready = async {
         tokio::select! {
-            // An error means that the watches have stopped, as they do with `stop`.
-            _ = issuers_known => {},
-            () = stop.cancelled() => return,
-        }
-        let ready = async {
-            if store.wait_until_ready().await.is_ok() {
+            _ = future::join(listed.cancelled(), signing_listed.cancelled()) => {
                 readiness.set(true);
                 info!("ready");
             }
-        };
-        let concurrency = u16::try_from(args.concurrency.get()).unwrap_or(u16::MAX);
-        tokio::join!(
-            watch::run_requests(
-                controller,
-                woken,
-                concurrency,
-                Arc::clone(&context),
-                stop.clone()
-            ),
-            async {
-                tokio::select! { () = ready => {}, () = stop.cancelled() => {} }
-            },
-        );
+            () = stop.cancelled() => {}
+        }
     };
     tokio::join!(
-        requests,
+        certificate_requests,
+        signing_requests,
+        ready,
         watch::run_issuers(namespaced, Arc::clone(&context), stop.clone()),
         watch::run_issuers(cluster, Arc::clone(&context), stop.clone()),
     );

@@ -6,6 +6,7 @@ mod report;
 mod token;
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{self, Read as _},
     path::Path,
@@ -21,7 +22,7 @@ use crate::{
     args::{OutputFormat, Sign},
     audit::{IssuanceRecord, Issuer, Request, RequestKind, Requester, Subject},
     config::Config,
-    issuance::{Decision, Fault, Refusal, VerifiedCsr},
+    issuance::{Decision, Fault, Refusal, VerifiedCsr, pattern::Variables},
     metrics::Metrics,
     pipeline::{self, Asked, ChainPem, NotProven, NotSigned, Signed, now},
     telemetry::{self, LogFormat},
@@ -57,12 +58,16 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
             .unwrap_or_else(|| args.csr.display().to_string()),
         username: format!("uid={user}"),
     };
+    let subject = request.subject(&file, args.namespace.as_deref());
     let asked = Asked {
         csr: &csr,
         usages: &args.usages,
         is_ca: args.is_ca,
-        duration: args.duration.as_deref(),
-        subject: request.subject(&file, args.namespace.as_deref()),
+        duration: args.duration.as_deref().map(Cow::Borrowed),
+        variables: Variables {
+            namespace: subject.request.namespace,
+            name: subject.request.name,
+        },
     };
     let metrics = Arc::new(Metrics::new(version::VERSION, version::COMMIT));
     let token = Opened::start(&config, &args, &file, &metrics)?;
@@ -70,7 +75,10 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let explain = args.explain.then_some(args.output);
     let judged = async {
         token.logged_in().await?;
-        issue(&asked, &file, &pem, &token, &metrics, &record, explain).await
+        issue(
+            &asked, &subject, &file, &pem, &token, &metrics, &record, explain,
+        )
+        .await
     };
     let judged = tokio::select! {
         judged = judged => judged,
@@ -80,7 +88,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let (outcome, decisions) = judged?;
     let report = Report {
         format: args.output,
-        subject: &asked.subject,
+        subject: &subject,
         record: &record,
         decisions: &decisions,
     };
@@ -104,6 +112,7 @@ type Judged = (Result<Signed, Refusal>, Vec<Decision>);
 
 async fn issue(
     asked: &Asked<'_>,
+    subject: &Subject<'_>,
     file: &IssuerFile,
     pem: &ChainPem,
     token: &Opened,
@@ -134,7 +143,7 @@ async fn issue(
     if explain == Some(OutputFormat::Text) {
         report::explain(&decisions);
     }
-    match pipeline::sign(asked, &proven.ready, record).await {
+    match pipeline::sign(asked, subject, &proven.ready, record).await {
         Ok(signed) => Ok((Ok(signed), decisions)),
         Err(NotSigned::Refused(refusal)) => Ok((Err(refusal), decisions)),
         Err(other) => {

@@ -70,6 +70,12 @@ impl DnsPattern {
         }
     }
 
+    /// Whether it depends on the namespace of the request.
+    #[must_use]
+    pub fn names_namespace(&self) -> bool {
+        self.name.names_namespace()
+    }
+
     /// Whether some host that this name stands for is covered.
     #[must_use]
     pub fn touches(&self, dns: &str, variables: Variables<'_>) -> bool {
@@ -218,6 +224,12 @@ impl UriPattern {
             None => false,
         }
     }
+
+    /// Whether it depends on the namespace of the request.
+    #[must_use]
+    pub fn names_namespace(&self) -> bool {
+        self.text.names_namespace()
+    }
 }
 
 impl FromStr for UriPattern {
@@ -264,6 +276,12 @@ impl EmailPattern {
                     .as_ref()
                     .is_none_or(|pattern| pattern.expand(variables) == local)
         })
+    }
+
+    /// Whether it depends on the namespace of the request.
+    #[must_use]
+    pub fn names_namespace(&self) -> bool {
+        self.host.names_namespace() || self.local.as_ref().is_some_and(Template::names_namespace)
     }
 }
 

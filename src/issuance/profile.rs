@@ -10,7 +10,7 @@ use super::{
     csr::VerifiedCsr,
     key::{KeyAlgorithm, PublicKey},
     name::Name,
-    pattern::Variables,
+    pattern::{DnsPattern, Variables},
     refusal::{Refusal, RefusalReason},
     san::DnsSyntax,
 };
@@ -160,6 +160,7 @@ impl Profile {
         wanted: &Wanted<'_>,
     ) -> Result<CertificateParams<'a>, Refusal> {
         let rules = &self.rules;
+        self.check_namespace(wanted.variables)?;
         rules.keys.check(csr.public_key())?;
         let authority = rules.ca.judge(csr, wanted)?;
         let asked = rules
@@ -187,6 +188,22 @@ impl Profile {
             beyond_ca: rules.validity.beyond_ca,
             extensions: &rules.extensions,
         })
+    }
+}
+
+impl Profile {
+    /// A rule that depends on the namespace cannot judge a request that belongs to none.
+    fn check_namespace(&self, variables: Variables<'_>) -> Result<(), Refusal> {
+        let limits = self.limits.allowed_dns.iter().flatten();
+        let named =
+            self.rules.name_namespace() || limits.into_iter().any(DnsPattern::names_namespace);
+        if variables.namespace.is_none() && named {
+            return Err(Refusal::new(
+                RefusalReason::NamespaceUnknown,
+                "this issuer's profile depends on a namespace, and the request belongs to none; have it made by a service account",
+            ));
+        }
+        Ok(())
     }
 }
 

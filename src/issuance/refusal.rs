@@ -27,6 +27,12 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// The requester may not use this namespaced issuer.
+    ReferenceDenied = "reference-denied",
+    /// The issuer's namespaceSelector does not select the request's namespace.
+    NamespaceNotSelected = "namespace-not-selected",
+    /// The issuer's rules depend on a namespace, and the request belongs to none.
+    NamespaceUnknown = "namespace-unknown",
     /// The text is not one PEM block with a certificate request.
     BadPem = "bad-pem",
     /// More than one PEM block.
@@ -105,7 +111,10 @@ impl RefusalReason {
     pub const fn fault(self) -> Fault {
         match self {
             Self::IssuerNotValid | Self::IssuerInvalid => Fault::Issuer,
-            Self::BadPem
+            Self::ReferenceDenied
+            | Self::NamespaceNotSelected
+            | Self::NamespaceUnknown
+            | Self::BadPem
             | Self::MultiplePemBlocks
             | Self::TooLarge
             | Self::BadDer

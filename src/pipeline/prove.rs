@@ -6,7 +6,7 @@ use hsm::{HsmError, TokenInfo, TokenState};
 use jiff::Timestamp;
 
 use super::{
-    IssuerName, ReadyIssuer,
+    IssuerName, Publish, ReadyIssuer,
     key::{KeySpecError, Wanted},
 };
 use crate::{
@@ -52,9 +52,9 @@ pub enum NotProven {
     /// A signature algorithm that the key cannot do.
     #[error("no signature algorithm")]
     Algorithm(#[source] IssuerError),
-    /// `ca: Root` without a root.
+    /// `ca: Root` or `appendRootToKubernetesCSR` without a root.
     #[error(
-        "spec.ca is Root and no root certificate is given; add it under rootKey, to the chain, or choose another value"
+        "spec.ca is Root, or appendRootToKubernetesCSR is set, and no root certificate is given; add it under rootKey, to the chain, or choose another value"
     )]
     RootMissing,
     /// A key that cannot be looked for.
@@ -132,7 +132,10 @@ pub async fn prove(
     let ready = ReadyIssuer {
         issuer: Arc::new(issuer),
         key,
-        ca: spec.ca,
+        publish: Publish {
+            ca: spec.ca,
+            append_root: spec.append_root_to_kubernetes_csr,
+        },
         serial: spec.profile.serial.source,
     };
     Ok(Proven {
@@ -158,7 +161,8 @@ pub fn check(spec: &IssuerSpec, pem: &ChainPem, now: Timestamp) -> Result<Checke
     let chain =
         IssuerChain::parse(&pem.chain, pem.root.as_deref()).map_err(NotProven::Certificate)?;
     chain.check_at(now).map_err(NotProven::Certificate)?;
-    if spec.ca == CaField::Root && !chain.has_root() {
+    let root_needed = spec.ca == CaField::Root || spec.append_root_to_kubernetes_csr;
+    if root_needed && !chain.has_root() {
         return Err(NotProven::RootMissing);
     }
     let wanted =

@@ -1,6 +1,6 @@
 //! From a request that is due to a verified certificate: the pure pipeline, the issuance record, one signature.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use hsm::HsmError;
 use jiff::{SignedDuration, Timestamp};
@@ -19,19 +19,19 @@ use crate::{
     telemetry::Chain,
 };
 
-/// What is asked for, from wherever it came.
-#[derive(Clone, Copy, Debug)]
+/// What is asked for, from wherever it came, not looked into.
+#[derive(Clone, Debug)]
 pub struct Asked<'a> {
-    /// The text of the CSR, not looked into.
+    /// The text of the CSR.
     pub csr: &'a [u8],
-    /// cert-manager's words.
+    /// cert-manager's words, which are Kubernetes' too.
     pub usages: &'a [String],
     /// Whether a CA certificate is asked for.
     pub is_ca: bool,
-    /// The duration in Go's notation, not looked into; `None` for the profile's default.
-    pub duration: Option<&'a str>,
-    /// Who asks whom, for the issuance record; its namespace and name are the variables of profiles.
-    pub subject: Subject<'a>,
+    /// The duration in Go's notation; `None` for the profile's default.
+    pub duration: Option<Cow<'a, str>>,
+    /// The variables of profiles; the namespace also has its own queue at the token.
+    pub variables: Variables<'a>,
 }
 
 /// A certificate and the snapshot of the issuer that signed it.
@@ -99,15 +99,11 @@ impl<'a> Asked<'a> {
     /// # Errors
     /// A duration that is none.
     pub fn wanted(&self) -> Result<Wanted<'a>, Refusal> {
-        let request = self.subject.request;
         Ok(Wanted {
-            variables: Variables {
-                namespace: request.namespace.unwrap_or_default(),
-                name: request.name,
-            },
+            variables: self.variables,
             usages: self.usages,
             is_ca: self.is_ca,
-            duration: duration(self.duration)?,
+            duration: duration(self.duration.as_deref())?,
         })
     }
 }
@@ -120,12 +116,13 @@ impl Signed {
     }
 }
 
-/// Runs the pure pipeline and asks the token once.
+/// Runs the pure pipeline and asks the token once. `subject` says in the issuance record who asks whom.
 ///
 /// # Errors
 /// [`NotSigned`]; what was announced in the record is then recorded as discarded.
 pub async fn sign(
     asked: &Asked<'_>,
+    subject: &Subject<'_>,
     issuer: &Arc<ReadyIssuer>,
     record: &IssuanceRecord,
 ) -> Result<Signed, NotSigned> {
@@ -135,11 +132,11 @@ pub async fn sign(
         tbs_sha256: prepared.tbs_sha256(),
         not_after: prepared.not_after(),
     };
-    let (subject, line) = (&asked.subject, line(issuer, &announced));
+    let line = line(issuer, &announced);
     record
         .signing(now(), subject, &line)
         .map_err(NotSigned::Record)?;
-    let namespace = subject.request.namespace.unwrap_or_default();
+    let namespace = asked.variables.namespace.unwrap_or_default();
     match prepared.issue(&issuer.key.for_requests_of(namespace)).await {
         Ok(certificate) => {
             note(record.signed(now(), subject, &line));
@@ -202,7 +199,7 @@ fn duration(text: Option<&str>) -> Result<Option<SignedDuration>, Refusal> {
         .map_err(|error| {
             Refusal::new(
                 RefusalReason::DurationInvalid,
-                format!("spec.duration: {error}"),
+                format!("the duration that is asked for: {error}"),
             )
         })
 }

@@ -1,13 +1,11 @@
 //! The one status write. What kind of write it is, nobody else knows.
 
 use kube::{
-    Api, Client, ResourceExt as _,
-    api::{Patch, PatchParams},
+    Client, Resource,
+    api::{Patch, PatchParams, Request},
 };
+use serde::{Serialize, de::IgnoredAny};
 use serde_json::json;
-
-use super::conclude::StatusPatch;
-use crate::api::certificate_request::CertificateRequest;
 
 /// Our name in `metadata.managedFields`.
 pub const FIELD_MANAGER: &str = "pkcs11-issuer";
@@ -25,45 +23,63 @@ pub enum Applied {
 
 /// The API server did not do it, and may later.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to write the status of CertificateRequest {namespace}/{name}")]
+#[error("failed to write the status of {kind} {name}")]
 pub struct ApplyError {
-    namespace: String,
+    kind: String,
+    /// With its namespace, where the kind has one.
     name: String,
     source: Box<kube::Error>,
 }
 
-/// Writes the status by server-side apply, provided that UID and resourceVersion are still those of `request`, so
-/// that at most one certificate is ever published for it.
+/// An object's name with its namespace, where its kind has one.
+pub(super) fn full_name(object: &impl Resource) -> String {
+    let meta = object.meta();
+    let name = meta.name.as_deref().unwrap_or_default();
+    match &meta.namespace {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name.to_owned(),
+    }
+}
+
+/// Writes the status by server-side apply, provided that UID and resourceVersion are still those of `object`, so that
+/// at most one certificate is ever published for a request.
 ///
 /// # Errors
 /// The API server, or a webhook behind it, did not answer or refused for now.
-pub async fn apply(
+pub async fn apply<K: Resource<DynamicType = ()>>(
     client: &Client,
-    request: &CertificateRequest,
-    patch: &StatusPatch,
+    object: &K,
+    status: &impl Serialize,
 ) -> Result<Applied, ApplyError> {
-    let namespace = request.namespace().unwrap_or_default();
-    let name = request.name_any();
+    let meta = object.meta();
     let body = json!({
-        "apiVersion": "cert-manager.io/v1",
-        "kind": "CertificateRequest",
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
         "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "uid": request.metadata.uid,
-            "resourceVersion": request.metadata.resource_version,
+            "name": meta.name,
+            "namespace": meta.namespace,
+            "uid": meta.uid,
+            "resourceVersion": meta.resource_version,
         },
-        "status": patch,
+        "status": status,
     });
-    let api = Api::<CertificateRequest>::namespaced(client.clone(), &namespace);
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    match api.patch_status(&name, &params, &Patch::Apply(body)).await {
+    let name = meta.name.as_deref().unwrap_or_default();
+    // The path of either scope; the typed client knows one at a time.
+    let request = Request::new(K::url_path(&(), meta.namespace.as_deref()))
+        .patch_subresource("status", name, &params, &Patch::Apply(body))
+        .map_err(kube::Error::BuildRequest);
+    let answer = match request {
+        Ok(request) => client.request::<IgnoredAny>(request).await,
+        Err(error) => Err(error),
+    };
+    match answer {
         Ok(_) => Ok(Applied::Written),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(Applied::Conflict),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(Applied::Gone),
         Err(source) => Err(ApplyError {
-            namespace,
-            name,
+            kind: K::kind(&()).into_owned(),
+            name: full_name(object),
             source: Box::new(source),
         }),
     }

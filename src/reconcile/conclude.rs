@@ -1,53 +1,23 @@
 //! What to write about a request, and what to tell people: pure.
 
 use jiff::Timestamp;
-use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
-use serde::Serialize;
 
-use super::decide::Waiting;
+use super::{
+    decide::Waiting,
+    kind::{Answer, Request, Said},
+};
 use crate::{
-    api::{
-        certificate_request::{CertificateRequestStatus, RequestCondition, condition_type, reason},
-        issuer::CaField,
-    },
     issuance::{IssuedCertificate, Refusal},
     metrics::RequestResult,
-    pipeline::IssuerName,
+    pipeline::{IssuerName, Publish},
     reconcile::events::Notice,
 };
 
-/// The fields of a request's status that one write sets.
-///
-/// *Guarantees*: `failureTime` never without `Ready` (cert-manager.md 1.4); `certificate` only together with
-/// `Ready=True`, reason Issued.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StatusPatch {
-    conditions: [Ready; 1],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    certificate: Option<ByteString>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ca: Option<ByteString>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failure_time: Option<Time>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Ready {
-    #[serde(rename = "type")]
-    type_: &'static str,
-    status: &'static str,
-    reason: &'static str,
-    message: String,
-    last_transition_time: Time,
-}
-
-/// One status write and the Event that goes with it.
+/// A status write, where there is a place for it, and the Event that goes with it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conclusion {
     /// What to write.
-    pub patch: StatusPatch,
+    pub answer: Answer,
     /// What to tell.
     pub notice: Notice,
     /// How to count it.
@@ -67,23 +37,23 @@ pub enum Delay {
 
 /// What conclusions depend on besides the outcome.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
-    /// The status as it was read.
-    pub status: Option<&'a CertificateRequestStatus>,
-    /// The issuer that the request names.
+pub struct Known<'a, R> {
+    /// The request as it was read.
+    pub request: &'a R,
+    /// The issuer that it names.
     pub issuer: &'a IssuerName,
     /// The time.
     pub now: Timestamp,
 }
 
-impl Known<'_> {
+impl<R: Request> Known<'_, R> {
     /// An approver denied the request.
     #[must_use]
     pub fn denied(&self) -> Conclusion {
-        let message = "The CertificateRequest was denied by an approver".to_owned();
+        let message = format!("The {} was denied by an approver", R::kind(&()));
         Conclusion {
-            notice: Notice::warning("Denied", message.clone()),
-            patch: self.final_without_certificate(reason::DENIED, message),
+            answer: self.request.answer(&Said::Denied, &message, self.now),
+            notice: Notice::warning("Denied", message),
             result: RequestResult::Denied,
         }
     }
@@ -93,29 +63,29 @@ impl Known<'_> {
     pub fn refused(&self, refusal: &Refusal) -> Conclusion {
         let message = format!("{}: {refusal}", refusal.reason().as_str());
         Conclusion {
-            notice: Notice::warning("Refused", message.clone()),
-            patch: self.final_without_certificate(reason::FAILED, message),
+            answer: self
+                .request
+                .answer(&Said::Refused(refusal), &message, self.now),
+            notice: Notice::warning("Refused", message),
             result: RequestResult::Failed,
         }
     }
 
-    /// The certificate, its chain and `ca` in one write.
+    /// The certificate and what of its chain goes with it in one write.
     #[must_use]
-    pub fn issued(&self, certificate: &IssuedCertificate, ca: CaField) -> Conclusion {
+    pub fn issued(&self, certificate: &IssuedCertificate, publish: Publish) -> Conclusion {
         let message = format!(
             "Signed by {}, serial {}",
             self.issuer,
             certificate.serial_hex()
         );
-        let ca = certificate.ca_pem(ca.into());
+        let said = Said::Issued {
+            certificate,
+            publish,
+        };
         Conclusion {
-            notice: Notice::normal("Issued", message.clone()),
-            patch: StatusPatch {
-                conditions: [self.ready("True", reason::ISSUED, message)],
-                certificate: Some(ByteString(certificate.certificate_pem().into_bytes())),
-                ca: ca.map(|pem| ByteString(pem.into_bytes())),
-                failure_time: None,
-            },
+            answer: self.request.answer(&said, &message, self.now),
+            notice: Notice::normal("Issued", message),
             result: RequestResult::Issued,
         }
     }
@@ -154,67 +124,42 @@ impl Known<'_> {
     }
 
     fn pending(&self, event: &'static str, message: String) -> Option<Conclusion> {
-        let said = self.before().is_some_and(|ready| {
-            ready.status == "False" && ready.reason == reason::PENDING && ready.message == message
-        });
-        (!said).then(|| Conclusion {
-            notice: Notice::warning(event, message.clone()),
-            patch: StatusPatch {
-                conditions: [self.ready("False", reason::PENDING, message)],
-                certificate: None,
-                ca: None,
-                failure_time: None,
-            },
+        let answer = self.request.answer(&Said::Pending, &message, self.now);
+        (answer != Answer::SaidBefore).then(|| Conclusion {
+            answer,
+            notice: Notice::warning(event, message),
             result: RequestResult::Pending,
         })
-    }
-
-    fn final_without_certificate(&self, reason: &'static str, message: String) -> StatusPatch {
-        let failed_before = self.status.and_then(|status| status.failure_time.clone());
-        StatusPatch {
-            conditions: [self.ready("False", reason, message)],
-            certificate: None,
-            ca: None,
-            failure_time: Some(failed_before.unwrap_or(Time(self.now))),
-        }
-    }
-
-    /// The time of transition stays while `status` stays, as everywhere in Kubernetes.
-    fn ready(&self, status: &'static str, reason: &'static str, message: String) -> Ready {
-        let unchanged = self.before().filter(|ready| ready.status == status);
-        Ready {
-            type_: condition_type::READY,
-            status,
-            reason,
-            message,
-            last_transition_time: unchanged
-                .and_then(|ready| ready.last_transition_time.clone())
-                .unwrap_or(Time(self.now)),
-        }
-    }
-
-    fn before(&self) -> Option<&RequestCondition> {
-        self.status?.condition(condition_type::READY)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::api::certificate_request::CertificateRequest;
 
     const THEN: &str = "2026-01-01T00:00:00Z";
     const NOW: &str = "2026-01-02T00:00:00Z";
 
-    fn status(json: serde_json::Value) -> CertificateRequestStatus {
-        serde_json::from_value(json).unwrap()
+    fn request(status: &Value) -> CertificateRequest {
+        serde_json::from_value(json!({
+            "apiVersion": "cert-manager.io/v1",
+            "kind": "CertificateRequest",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {},
+            "status": status,
+        }))
+        .unwrap()
     }
 
     fn known<'a>(
-        status: Option<&'a CertificateRequestStatus>,
+        request: &'a CertificateRequest,
         issuer: &'a IssuerName,
-    ) -> Known<'a> {
+    ) -> Known<'a, CertificateRequest> {
         Known {
-            status,
+            request,
             issuer,
             now: NOW.parse().unwrap(),
         }
@@ -227,12 +172,18 @@ mod tests {
         }
     }
 
+    fn patch(conclusion: Conclusion) -> Value {
+        match conclusion.answer {
+            Answer::Write(patch) => serde_json::to_value(patch).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn a_denial_carries_ready_and_failure_time_in_one_write() {
-        let patch = serde_json::to_value(known(None, &issuer()).denied().patch).unwrap();
         assert_eq!(
-            patch,
-            serde_json::json!({
+            patch(known(&request(&json!({})), &issuer()).denied()),
+            json!({
                 "conditions": [{
                     "type": "Ready", "status": "False", "reason": "Denied",
                     "message": "The CertificateRequest was denied by an approver", "lastTransitionTime": NOW,
@@ -244,26 +195,28 @@ mod tests {
 
     #[test]
     fn the_first_failure_time_stays() {
-        let failed = status(serde_json::json!({"failureTime": THEN}));
-        let patch = known(Some(&failed), &issuer()).denied().patch;
-        assert_eq!(patch.failure_time, Some(Time(THEN.parse().unwrap())));
+        let failed = request(&json!({"failureTime": THEN}));
+        let patch = patch(known(&failed, &issuer()).denied());
+        assert_eq!(patch["failureTime"], THEN);
     }
 
     #[test]
     fn waiting_is_pending_without_failure_time_and_said_once() {
-        let first = known(None, &issuer())
-            .waiting(Waiting::IssuerMissing)
-            .unwrap();
-        assert_eq!(first.patch.failure_time, None);
-        let [ready] = &first.patch.conditions;
-        assert_eq!((ready.status, ready.reason), ("False", reason::PENDING));
-        let written = status(serde_json::to_value(&first.patch).unwrap());
+        let new = request(&json!({}));
+        let first = known(&new, &issuer()).waiting(Waiting::IssuerMissing);
+        let written = patch(first.unwrap());
+        assert_eq!(written.get("failureTime"), None);
+        let ready = &written["conditions"][0];
         assert_eq!(
-            known(Some(&written), &issuer()).waiting(Waiting::IssuerMissing),
-            None
+            (&ready["status"], &ready["reason"]),
+            (&json!("False"), &json!("Pending"))
         );
+        let waits = request(&written);
+        let issuer = issuer();
+        let waits = known(&waits, &issuer);
+        assert_eq!(waits.waiting(Waiting::IssuerMissing), None);
         assert!(
-            known(Some(&written), &issuer())
+            waits
                 .waiting(Waiting::IssuerNotReady("KeyNotFound"))
                 .is_some()
         );
@@ -271,13 +224,11 @@ mod tests {
 
     #[test]
     fn the_time_of_transition_stays_while_the_status_stays() {
-        let pending = status(serde_json::json!({"conditions": [{
+        let pending = request(&json!({"conditions": [{
             "type": "Ready", "status": "False", "reason": "Pending", "message": "-", "lastTransitionTime": THEN,
         }]}));
-        let conclusion = known(Some(&pending), &issuer())
-            .waiting(Waiting::IssuerMissing)
-            .unwrap();
-        let [ready] = &conclusion.patch.conditions;
-        assert_eq!(ready.last_transition_time, Time(THEN.parse().unwrap()));
+        let waiting = known(&pending, &issuer()).waiting(Waiting::IssuerMissing);
+        let ready = &patch(waiting.unwrap())["conditions"][0];
+        assert_eq!(ready["lastTransitionTime"], THEN);
     }
 }

@@ -1,6 +1,9 @@
 //! Events for people, best effort: a bounded queue behind the status writes, so that none ever delays a certificate.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -17,6 +20,8 @@ use crate::{metrics::Metrics, telemetry::Chain};
 const CONTROLLER: &str = "pkcs11-issuer.dev/pkcs11-issuer";
 /// Events that may wait; the next one is dropped and counted.
 const QUEUE: usize = 1024;
+/// Objects whose last Event is remembered.
+const REMEMBERED: usize = 4096;
 /// The API server refuses longer notes.
 const MAX_NOTE: usize = 1024;
 /// Of the object's name in the Event's; the API server itself shortens what it generates a name from to 58 characters.
@@ -34,6 +39,7 @@ pub struct Notice {
 #[derive(Clone, Debug)]
 pub struct Events {
     queue: mpsc::Sender<(Notice, ObjectReference, Timestamp)>,
+    told: Arc<Mutex<HashMap<String, Notice>>>,
     metrics: Arc<Metrics>,
 }
 
@@ -80,7 +86,15 @@ impl Events {
                 }
             }
         });
-        (Self { queue, metrics }, task)
+        let told = Arc::default();
+        (
+            Self {
+                queue,
+                told,
+                metrics,
+            },
+            task,
+        )
     }
 
     /// Queues an Event about an object, or drops and counts it.
@@ -88,6 +102,34 @@ impl Events {
         if self.queue.try_send((notice, regarding, now)).is_err() {
             self.metrics.event_dropped();
         }
+    }
+
+    /// As [`publish`](Self::publish), unless the same was the last that this process told of the object: for objects
+    /// whose status has no place for it.
+    pub fn publish_once(
+        &self,
+        uid: &str,
+        notice: Notice,
+        regarding: ObjectReference,
+        now: Timestamp,
+    ) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.get(uid) == Some(&notice) {
+            return;
+        }
+        if told.len() >= REMEMBERED {
+            // Telling a thing twice is better than remembering it for ever.
+            told.clear();
+        }
+        told.insert(uid.to_owned(), notice.clone());
+        drop(told);
+        self.publish(notice, regarding, now);
+    }
+
+    /// Nothing more will be told of the object.
+    pub fn forget(&self, uid: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.remove(uid);
     }
 }
 

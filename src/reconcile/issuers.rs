@@ -5,11 +5,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use kube::runtime::reflector::ObjectRef;
+use kube::ResourceExt as _;
 use tokio::sync::mpsc;
 
+use super::kind::Request;
 use crate::{
-    api::certificate_request::CertificateRequest,
+    audit::RequestKind,
     pipeline::{IssuerName, ReadyIssuer},
 };
 
@@ -33,18 +34,44 @@ pub struct Known {
     pub health: Health,
 }
 
+/// A request that waits for an issuer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Waiter {
+    /// Its kind.
+    pub kind: RequestKind,
+    /// Its namespace, where the kind has one.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+}
+
+impl Waiter {
+    /// This request.
+    #[must_use]
+    pub fn of<R: Request>(request: &R) -> Self {
+        Self {
+            kind: R::KIND,
+            namespace: request.namespace(),
+            name: request.name_any(),
+            uid: request.uid().unwrap_or_default(),
+        }
+    }
+}
+
 /// All issuers, and the requests that wait for one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Issuers {
     /// Held for look-ups only, never across an await.
     inner: Mutex<Inner>,
-    wake: mpsc::UnboundedSender<ObjectRef<CertificateRequest>>,
+    wake: HashMap<RequestKind, mpsc::UnboundedSender<Waiter>>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     known: HashMap<IssuerName, Known>,
-    waiting: HashMap<IssuerName, HashSet<ObjectRef<CertificateRequest>>>,
+    waiting: HashMap<IssuerName, HashSet<Waiter>>,
 }
 
 impl Known {
@@ -61,17 +88,11 @@ impl Known {
 }
 
 impl Issuers {
-    /// Nothing known yet, and the stream of requests to look at again.
-    #[must_use]
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<CertificateRequest>>) {
+    /// The requests of one kind to look at again, from now on.
+    pub fn woken(&mut self, kind: RequestKind) -> mpsc::UnboundedReceiver<Waiter> {
         let (wake, woken) = mpsc::unbounded_channel();
-        (
-            Self {
-                inner: Mutex::default(),
-                wake,
-            },
-            woken,
-        )
+        self.wake.insert(kind, wake);
+        woken
     }
 
     /// What is known of this issuer.
@@ -81,7 +102,7 @@ impl Issuers {
     }
 
     /// Notes that a request waits; it is looked at again when the issuer's health changes.
-    pub fn wait(&self, name: &IssuerName, request: ObjectRef<CertificateRequest>) {
+    pub fn wait(&self, name: &IssuerName, request: Waiter) {
         self.lock()
             .waiting
             .entry(name.clone())
@@ -99,8 +120,10 @@ impl Issuers {
         inner.known.insert(name.clone(), known);
         if !same {
             for request in inner.waiting.remove(name).into_iter().flatten() {
-                // The receiver lives as long as the controller; after that nobody waits.
-                self.wake.send(request).ok();
+                if let Some(wake) = self.wake.get(&request.kind) {
+                    // The receiver lives as long as the controller; after that nobody waits.
+                    wake.send(request).ok();
+                }
             }
         }
     }
@@ -121,6 +144,15 @@ mod tests {
         }
     }
 
+    fn waiter() -> Waiter {
+        Waiter {
+            kind: RequestKind::CertificateRequest,
+            namespace: Some("shop".to_owned()),
+            name: "web".to_owned(),
+            uid: "w".to_owned(),
+        }
+    }
+
     fn not_ready(reason: &'static str, generation: i64) -> Known {
         Known {
             uid: "u".to_owned(),
@@ -131,9 +163,10 @@ mod tests {
 
     #[test]
     fn a_waiting_request_is_woken_once_when_the_health_changes_and_not_before() {
-        let (issuers, mut woken) = Issuers::new();
+        let mut issuers = Issuers::default();
+        let mut woken = issuers.woken(RequestKind::CertificateRequest);
         issuers.set(&name(), not_ready("TokenUnavailable", 1));
-        issuers.wait(&name(), ObjectRef::new("web").within("shop"));
+        issuers.wait(&name(), waiter());
         issuers.set(&name(), not_ready("TokenUnavailable", 1));
         assert!(woken.try_recv().is_err());
         issuers.set(&name(), not_ready("KeyNotFound", 1));
@@ -144,9 +177,10 @@ mod tests {
 
     #[test]
     fn an_edited_issuer_wakes_its_requests() {
-        let (issuers, mut woken) = Issuers::new();
+        let mut issuers = Issuers::default();
+        let mut woken = issuers.woken(RequestKind::CertificateRequest);
         issuers.set(&name(), not_ready("KeyNotFound", 1));
-        issuers.wait(&name(), ObjectRef::new("web").within("shop"));
+        issuers.wait(&name(), waiter());
         issuers.set(&name(), not_ready("KeyNotFound", 2));
         assert!(woken.try_recv().is_ok());
     }

@@ -1,34 +1,45 @@
 //! What the cache keeps of requests: those that may still change, and of each no more than a decision needs.
 
+use std::marker::PhantomData;
+
 use kube::{core::DeserializeGuard, runtime::watcher::Event};
 
-use super::observe::is_finished;
-use crate::api::certificate_request::CertificateRequest;
-
-/// One object of the watch.
-type Watched = DeserializeGuard<CertificateRequest>;
+use super::{kind::Request, observe::is_finished};
 
 /// Sieves the events of one watch.
 ///
 /// A cluster keeps finished requests for as long as their Certificates; those that were finished before we started
 /// are not taken in at all. One that is finished later is, so that what was signed for it and not published is
-/// named in the issuance record.
-#[derive(Debug, Default)]
-pub(super) struct Sieve {
+/// named in the issuance record. Requests to other issuers are never taken in.
+#[derive(Debug)]
+pub(super) struct Sieve<R> {
     started: bool,
+    kind: PhantomData<fn() -> R>,
 }
 
-impl Sieve {
+impl<R> Default for Sieve<R> {
+    fn default() -> Self {
+        Self {
+            started: false,
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<R: Request> Sieve<R> {
     /// The event without what nobody needs; `None` where nothing is left.
-    pub(super) fn keep(&mut self, event: Event<Watched>) -> Option<Event<Watched>> {
+    pub(super) fn keep(
+        &mut self,
+        event: Event<DeserializeGuard<R>>,
+    ) -> Option<Event<DeserializeGuard<R>>> {
         match event {
             Event::InitApply(DeserializeGuard(Ok(request)))
                 if !self.started && is_finished(&request) =>
             {
                 None
             }
-            Event::InitApply(object) => Some(Event::InitApply(lean(object))),
-            Event::Apply(object) => Some(Event::Apply(lean(object))),
+            Event::InitApply(object) => Some(Event::InitApply(lean(object)?)),
+            Event::Apply(object) => Some(Event::Apply(lean(object)?)),
             Event::InitDone => {
                 self.started = true;
                 Some(Event::InitDone)
@@ -39,28 +50,24 @@ impl Sieve {
     }
 }
 
-fn lean(mut object: Watched) -> Watched {
+/// Nothing of another issuer's requests, and of ours what is looked at.
+fn lean<R: Request>(mut object: DeserializeGuard<R>) -> Option<DeserializeGuard<R>> {
     let Ok(request) = &mut object.0 else {
-        return object;
+        return Some(object);
     };
-    let metadata = &mut request.metadata;
+    // What issuer a request names never changes.
+    request.issuer()?;
+    let metadata = request.meta_mut();
     metadata.managed_fields = None;
-    metadata.annotations = None;
     metadata.labels = None;
     metadata.owner_references = None;
-    if is_finished(request) {
-        request.spec.request.0 = Vec::new();
-        let certificate = request
-            .status
-            .as_mut()
-            .and_then(|status| status.certificate.as_mut());
-        if let Some(certificate) = certificate {
-            // That there is one is part of what was decided.
-            certificate.0.truncate(1);
-            certificate.0.shrink_to_fit();
-        }
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.retain(|name, _| R::ANNOTATIONS.contains(&name.as_str()));
     }
-    object
+    if is_finished(request) {
+        request.shed();
+    }
+    Some(object)
 }
 
 #[cfg(test)]
@@ -68,13 +75,16 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::certificate_request::CertificateRequest;
+
+    type Watched = DeserializeGuard<CertificateRequest>;
 
     fn request(conditions: Value, certificate: &str) -> Watched {
         let object = json!({
             "apiVersion": "cert-manager.io/v1",
             "kind": "CertificateRequest",
             "metadata": {"name": "web", "namespace": "shop", "annotations": {"a": "b"}},
-            "spec": {"request": "bG9uZw==", "issuerRef": {"name": "issuing"}},
+            "spec": {"request": "bG9uZw==", "issuerRef": {"group": "pkcs11-issuer.dev", "kind": "PKCS11ClusterIssuer", "name": "issuing"}},
             "status": {"conditions": conditions, "certificate": certificate},
         });
         serde_json::from_value(object).unwrap()
@@ -89,7 +99,10 @@ mod tests {
         request(json!([]), "")
     }
 
-    fn kept(sieve: &mut Sieve, event: Event<Watched>) -> Option<CertificateRequest> {
+    fn kept(
+        sieve: &mut Sieve<CertificateRequest>,
+        event: Event<Watched>,
+    ) -> Option<CertificateRequest> {
         match sieve.keep(event)? {
             Event::Apply(object) | Event::InitApply(object) => object.0.ok(),
             Event::Init | Event::InitDone | Event::Delete(_) => None,
@@ -137,9 +150,18 @@ mod tests {
     }
 
     #[test]
+    fn a_request_to_another_issuer_is_not_taken_in() {
+        let mut foreign = open();
+        foreign.0.as_mut().unwrap().spec.issuer_ref.group = String::new();
+        let mut sieve = Sieve::default();
+        assert!(kept(&mut sieve, Event::InitApply(foreign.clone())).is_none());
+        assert!(kept(&mut sieve, Event::Apply(foreign)).is_none());
+    }
+
+    #[test]
     fn an_open_request_keeps_its_csr_and_loses_what_is_not_looked_at() {
         let lean = kept(&mut Sieve::default(), Event::Apply(open())).unwrap();
         assert_eq!(lean.spec.request.0, b"long");
-        assert_eq!(lean.metadata.annotations, None);
+        assert_eq!(lean.metadata.annotations, Some(Default::default()));
     }
 }

@@ -2,97 +2,80 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{
-    Resource, ResourceExt as _,
+    Resource,
     core::DeserializeGuard,
     runtime::reflector::{ObjectRef, Store},
 };
 
 use super::{
     Context,
-    decide::{Approval, Decision, Facts, IssuerFact, Progress, Why, decide},
+    decide::{Decision, Facts, IssuerFact, Why, decide},
     issuers::{Health, Known},
+    kind::{Request, Stage},
 };
 use crate::{
-    api::{
-        GROUP,
-        certificate_request::{CertificateRequest, IssuerRef, condition_type, reason},
-        issuer::{IssuerKind, PKCS11ClusterIssuer, PKCS11Issuer},
-    },
+    api::issuer::IssuerKind,
     pipeline::{IssuerName, ReadyIssuer},
 };
 
 /// A request and what was seen of its issuer, at one moment.
 #[derive(Debug)]
-pub struct Observed<'a> {
-    /// The request as read.
-    pub request: &'a CertificateRequest,
+pub struct Observed {
     /// The issuer that it names, if that is one of our kinds.
     pub issuer: Option<IssuerName>,
     /// The snapshot to sign with, if the issuer is ready.
     pub ready: Option<Arc<ReadyIssuer>>,
+    /// The namespaces that the issuer serves, where it does not serve all.
+    pub selector: Option<LabelSelector>,
     /// What the decision depends on.
     pub facts: Facts,
 }
 
 /// Looks at a request and its issuer.
 #[must_use]
-pub fn observe<'a>(request: &'a CertificateRequest, context: &Context) -> Observed<'a> {
-    let issuer = issuer_name(&request.spec.issuer_ref, request.namespace());
-    let (fact, ready) = match &issuer {
-        None => (IssuerFact::Missing, None),
-        Some(name) => look_at(name, context),
+pub fn observe(request: &impl Request, context: &Context) -> Observed {
+    let issuer = request.issuer();
+    let stored = issuer.as_ref().and_then(|name| stored(name, context));
+    let (fact, ready) = match (&issuer, &stored) {
+        (Some(name), Some(stored)) => look_at(name, stored, context),
+        (Some(_) | None, _) => (IssuerFact::Missing, None),
     };
-    let facts = facts(request, issuer.is_some(), context.enforce_approval, fact);
+    let stage = request.stage(context.enforce_approval);
     Observed {
-        request,
+        facts: facts(stage, issuer.is_some(), fact),
         issuer,
         ready,
-        facts,
+        selector: stored.and_then(|stored| stored.selector),
     }
 }
 
 /// Nothing will be done for this request any more, whatever becomes of its issuer.
-pub(super) fn is_finished(request: &CertificateRequest) -> bool {
-    let facts = facts(request, true, true, IssuerFact::Unknown);
+pub(super) fn is_finished(request: &impl Request) -> bool {
+    let facts = facts(request.stage(true), true, IssuerFact::Unknown);
     decide(&facts) == Decision::Leave(Why::Finished)
 }
 
-/// The issuer that a reference means, if it is of our group and one of our kinds. Group and kind must be spelled
-/// out: empty ones mean cert-manager's own (cert-manager.md 1.1).
-fn issuer_name(reference: &IssuerRef, namespace: Option<String>) -> Option<IssuerName> {
-    let name = reference.name.clone();
-    match (reference.group.as_str(), reference.kind.as_str()) {
-        (GROUP, PKCS11Issuer::KIND) => Some(IssuerName {
-            namespace: Some(namespace?),
-            name,
-        }),
-        (GROUP, PKCS11ClusterIssuer::KIND) => Some(IssuerName {
-            namespace: None,
-            name,
-        }),
-        (_, _) => None,
-    }
+/// What a decision needs of an issuer as stored.
+struct Stored {
+    uid: String,
+    generation: i64,
+    selector: Option<LabelSelector>,
 }
 
-fn look_at(name: &IssuerName, context: &Context) -> (IssuerFact, Option<Arc<ReadyIssuer>>) {
-    let stored = match &name.namespace {
-        Some(namespace) => stored(
-            &context.stored.namespaced,
-            ObjectRef::new(&name.name).within(namespace),
-        ),
-        None => stored(&context.stored.cluster, ObjectRef::new(&name.name)),
-    };
-    let Some((uid, generation)) = stored else {
-        return (IssuerFact::Missing, None);
-    };
+fn look_at(
+    name: &IssuerName,
+    stored: &Stored,
+    context: &Context,
+) -> (IssuerFact, Option<Arc<ReadyIssuer>>) {
     match context.issuers.get(name) {
         // A snapshot of an earlier generation, or of another object of the same name, is never signed with.
         Some(Known {
-            uid: seen,
-            generation: at,
+            uid,
+            generation,
             health,
-        }) if seen == uid && at == generation => match health {
+        }) if uid == stored.uid && generation == stored.generation => match health {
             Health::Ready(ready) => (IssuerFact::Ready, Some(ready)),
             Health::NotReady(reason) => (IssuerFact::NotReady(reason), None),
         },
@@ -100,88 +83,47 @@ fn look_at(name: &IssuerName, context: &Context) -> (IssuerFact, Option<Arc<Read
     }
 }
 
-fn stored<K>(
+fn stored(name: &IssuerName, context: &Context) -> Option<Stored> {
+    match &name.namespace {
+        Some(namespace) => from(
+            &context.stored.namespaced,
+            ObjectRef::new(&name.name).within(namespace),
+        ),
+        None => from(&context.stored.cluster, ObjectRef::new(&name.name)),
+    }
+}
+
+fn from<K>(
     store: &Store<DeserializeGuard<K>>,
     name: ObjectRef<DeserializeGuard<K>>,
-) -> Option<(String, i64)>
+) -> Option<Stored>
 where
     K: IssuerKind,
     DeserializeGuard<K>: Resource<DynamicType = ()>,
 {
     let object = store.get(&name)?;
     let meta = object.meta();
-    Some((
-        meta.uid.clone().unwrap_or_default(),
-        meta.generation.unwrap_or_default(),
-    ))
+    let spec = object.0.as_ref().ok().map(IssuerKind::issuer_spec);
+    Some(Stored {
+        uid: meta.uid.clone().unwrap_or_default(),
+        generation: meta.generation.unwrap_or_default(),
+        selector: spec.and_then(|spec| spec.namespace_selector.clone()),
+    })
 }
 
-fn facts(
-    request: &CertificateRequest,
-    ours: bool,
-    enforce_approval: bool,
-    issuer: IssuerFact,
-) -> Facts {
-    let status = request.status.as_ref();
-    let is_true = |type_| status.is_some_and(|status| status.is_true(type_));
+fn facts(stage: Stage, ours: bool, issuer: IssuerFact) -> Facts {
+    let Stage {
+        approval,
+        invalid,
+        progress,
+        has_certificate,
+    } = stage;
     Facts {
         ours,
-        approval: match (
-            is_true(condition_type::DENIED),
-            is_true(condition_type::APPROVED) || !enforce_approval,
-        ) {
-            (true, _) => Approval::Denied,
-            (false, true) => Approval::Approved,
-            (false, false) => Approval::Awaited,
-        },
-        invalid: is_true(condition_type::INVALID_REQUEST),
-        progress: match status.and_then(|status| status.ready_reason()) {
-            Some(reason::ISSUED) => Progress::Issued,
-            Some(reason::FAILED) => Progress::Failed,
-            Some(reason::DENIED) => Progress::Denied,
-            Some(_) | None => Progress::Open,
-        },
-        has_certificate: status
-            .and_then(|status| status.certificate.as_ref())
-            .is_some_and(|certificate| !certificate.0.is_empty()),
+        approval,
+        invalid,
+        progress,
+        has_certificate,
         issuer,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reference(group: &str, kind: &str) -> IssuerRef {
-        IssuerRef {
-            name: "issuing".to_owned(),
-            kind: kind.to_owned(),
-            group: group.to_owned(),
-        }
-    }
-
-    #[test]
-    fn only_our_group_with_one_of_our_kinds_spelled_out_is_ours() {
-        let shop = || Some("shop".to_owned());
-        assert!(issuer_name(&reference(GROUP, "PKCS11Issuer"), shop()).is_some());
-        assert!(issuer_name(&reference(GROUP, "PKCS11ClusterIssuer"), shop()).is_some());
-        for (group, kind) in [
-            ("", "PKCS11Issuer"),
-            (GROUP, ""),
-            (GROUP, "Issuer"),
-            ("cert-manager.io", "PKCS11Issuer"),
-        ] {
-            assert_eq!(
-                issuer_name(&reference(group, kind), shop()),
-                None,
-                "{group:?} {kind:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_namespaced_issuer_is_looked_for_in_the_namespace_of_the_request_only() {
-        let name = issuer_name(&reference(GROUP, "PKCS11Issuer"), Some("shop".to_owned())).unwrap();
-        assert_eq!(name.namespace.as_deref(), Some("shop"));
     }
 }

@@ -1,26 +1,23 @@
-//! One CertificateRequest from what is seen to what is written.
+//! One request from what is seen to what is written.
 
 use std::sync::Arc;
 
-use kube::{
-    Api, Resource as _, ResourceExt as _,
-    core::DeserializeGuard,
-    runtime::{controller::Action, reflector::ObjectRef},
-};
+use kube::{ResourceExt as _, core::DeserializeGuard, runtime::controller::Action};
 use tracing::{debug, warn};
 
 use super::{
     Context,
-    apply::{Applied, ApplyError, apply},
+    apply::{Applied, ApplyError, apply, full_name},
     conclude::{Conclusion, Delay, Known},
     decide::{Decision, decide},
+    fence::{Fenced, admitted},
+    issuers::Waiter,
+    kind::{Answer, Request},
     ledger::Found,
     observe::observe,
     sign::{Due, Outcome, sign},
 };
 use crate::{
-    api::certificate_request::CertificateRequest,
-    audit::RequestKind,
     issuance::Refusal,
     metrics::RequestResult,
     pipeline::{IssuerName, Signed, now, sign::note},
@@ -34,11 +31,11 @@ pub enum RequestError {
     #[error(transparent)]
     Apply(#[from] ApplyError),
     /// The object could not be read again after a conflict.
-    #[error("failed to read CertificateRequest {namespace}/{name} again")]
+    #[error("failed to read {kind} {name} again")]
     Read {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
+        /// Its kind.
+        kind: String,
+        /// Its name, with its namespace where the kind has one.
         name: String,
         /// Why not.
         source: Box<kube::Error>,
@@ -49,14 +46,17 @@ pub enum RequestError {
 ///
 /// # Errors
 /// The API server could not be reached or refused for now; the request is looked at again by [`retry`].
-pub async fn reconcile(
-    request: Arc<DeserializeGuard<CertificateRequest>>,
+pub async fn reconcile<R: Request>(
+    request: Arc<DeserializeGuard<R>>,
     context: Arc<Context>,
-) -> Result<Action, RequestError> {
+) -> Result<Action, RequestError>
+where
+    DeserializeGuard<R>: kube::Resource,
+{
     match &request.0 {
         Ok(request) => step(request, &context).await,
         Err(invalid) => {
-            warn!(name = %request.name_any(), namespace = request.namespace(), error = %invalid.error,
+            warn!(kind = R::KIND.as_str(), name = %full_name(&*request), error = %invalid.error,
                   "left alone a request that cannot be read");
             Ok(Action::await_change())
         }
@@ -65,12 +65,15 @@ pub async fn reconcile(
 
 /// When to look again after an error.
 #[must_use]
-pub fn retry(
-    request: Arc<DeserializeGuard<CertificateRequest>>,
+pub fn retry<R: Request>(
+    request: Arc<DeserializeGuard<R>>,
     error: &RequestError,
     context: Arc<Context>,
-) -> Action {
-    warn!(name = %request.name_any(), namespace = request.namespace(), error = %Chain(error), "will try again");
+) -> Action
+where
+    DeserializeGuard<R>: kube::Resource,
+{
+    warn!(kind = R::KIND.as_str(), name = %full_name(&*request), error = %Chain(error), "will try again");
     Action::requeue(
         context
             .retries
@@ -78,7 +81,7 @@ pub fn retry(
     )
 }
 
-async fn step(request: &CertificateRequest, context: &Context) -> Result<Action, RequestError> {
+async fn step<R: Request>(request: &R, context: &Context) -> Result<Action, RequestError> {
     let seen = observe(request, context);
     let uid = request.uid().unwrap_or_default();
     let decision = decide(&seen.facts);
@@ -86,19 +89,19 @@ async fn step(request: &CertificateRequest, context: &Context) -> Result<Action,
         return Ok(Action::await_change());
     };
     let known = Known {
-        status: request.status.as_ref(),
+        request,
         issuer: name,
         now: now(),
     };
-    let write = match (decision, &seen.ready) {
+    let conclusion = match (decision, &seen.ready) {
         (Decision::Leave(why), _) => {
-            debug!(name = %request.name_any(), namespace = request.namespace(), ?why, "nothing to do");
+            debug!(kind = R::KIND.as_str(), name = %full_name(request), ?why, "nothing to do");
             finish(request, name, &uid, context);
             return Ok(Action::await_change());
         }
         (Decision::Deny, _) => Some(known.denied()),
         (Decision::Wait(waiting), _) => {
-            context.issuers.wait(name, ObjectRef::from_obj(request));
+            context.issuers.wait(name, Waiter::of(request));
             known.waiting(waiting)
         }
         (Decision::Issue, Some(issuer)) => {
@@ -108,6 +111,7 @@ async fn step(request: &CertificateRequest, context: &Context) -> Result<Action,
                     uid: &uid,
                     name,
                     issuer,
+                    selector: seen.selector.as_ref(),
                 },
                 context,
             )
@@ -115,85 +119,82 @@ async fn step(request: &CertificateRequest, context: &Context) -> Result<Action,
         }
         (Decision::Issue, None) => None,
     };
-    match write {
-        Some(conclusion) => write_once(request, &conclusion, context).await,
-        None => Ok(Action::await_change()),
+    if let Some(conclusion) = conclusion {
+        say(request, conclusion, context).await?;
     }
+    Ok(Action::await_change())
 }
 
 /// Signs if that is still to be done, and publishes.
-async fn issue(due: &Due<'_>, context: &Context) -> Result<Action, RequestError> {
+async fn issue<R: Request>(due: &Due<'_, R>, context: &Context) -> Result<Action, RequestError> {
     if let Some(wait) = context.retries.remaining(due.uid) {
         return Ok(Action::requeue(wait));
     }
     let signed = match context.ledger.find(due.uid) {
         Found::Published => return Ok(Action::await_change()),
         Found::Unpublished(signed) => signed,
-        Found::Nothing => match sign(due, context).await {
-            Outcome::Signed(signed) => {
-                context.ledger.signed(due.uid, signed.clone());
-                signed
+        Found::Nothing => {
+            match admitted(due, context).await {
+                Ok(()) => {}
+                Err(Fenced::Refused(refusal)) => return refuse(due, &refusal, context).await,
+                Err(Fenced::Delayed(delay)) => return delayed(due, &delay, context).await,
             }
-            Outcome::Refused(refusal) => return refuse(due, &refusal, context).await,
-            Outcome::Delayed(delay) => return delayed(due, &delay, context).await,
-        },
+            match sign(due, context).await {
+                Outcome::Signed(signed) => {
+                    context.ledger.signed(due.uid, signed.clone());
+                    signed
+                }
+                Outcome::Refused(refusal) => return refuse(due, &refusal, context).await,
+                Outcome::Delayed(delay) => return delayed(due, &delay, context).await,
+            }
+        }
     };
     publish(due, &signed, context).await
 }
 
-async fn refuse(
-    due: &Due<'_>,
+async fn refuse<R: Request>(
+    due: &Due<'_, R>,
     refusal: &Refusal,
     context: &Context,
 ) -> Result<Action, RequestError> {
     let reason = refusal.reason().as_str();
-    let known = Known {
-        status: due.request.status.as_ref(),
-        issuer: due.name,
-        now: now(),
-    };
-    let action = write_once(due.request, &known.refused(refusal), context).await?;
+    say(due.request, due.known().refused(refusal), context).await?;
     context.metrics.refused(reason);
     note(context.record.refused(now(), &due.subject(), reason));
-    Ok(action)
+    Ok(Action::await_change())
 }
 
-async fn delayed(due: &Due<'_>, delay: &Delay, context: &Context) -> Result<Action, RequestError> {
-    let known = Known {
-        status: due.request.status.as_ref(),
-        issuer: due.name,
-        now: now(),
-    };
+async fn delayed<R: Request>(
+    due: &Due<'_, R>,
+    delay: &Delay,
+    context: &Context,
+) -> Result<Action, RequestError> {
     // First put on the list, then write: a change of the issuer in between is not missed.
-    context
-        .issuers
-        .wait(due.name, ObjectRef::from_obj(due.request));
+    context.issuers.wait(due.name, Waiter::of(due.request));
     let again = Action::requeue(context.retries.after_failure(due.uid));
-    if let Some(conclusion) = known.delayed(delay) {
-        write_once(due.request, &conclusion, context).await?;
+    if let Some(conclusion) = due.known().delayed(delay) {
+        say(due.request, conclusion, context).await?;
     }
     Ok(again)
 }
 
 /// Writes the certificate; after a conflict reads again, decides again, and writes the same one if it is still due.
-async fn publish(
-    due: &Due<'_>,
+async fn publish<R: Request>(
+    due: &Due<'_, R>,
     signed: &Signed,
     context: &Context,
 ) -> Result<Action, RequestError> {
-    let mut fresh: Option<CertificateRequest> = None;
+    let mut fresh: Option<R> = None;
     loop {
         let request = fresh.as_ref().unwrap_or(due.request);
         let known = Known {
-            status: request.status.as_ref(),
-            issuer: due.name,
-            now: now(),
+            request,
+            ..due.known()
         };
-        let conclusion = known.issued(&signed.certificate, signed.issuer.ca);
-        match apply(&context.client, request, &conclusion.patch).await? {
+        let conclusion = known.issued(&signed.certificate, signed.issuer.publish);
+        match say(request, conclusion, context).await? {
             Applied::Written => {
                 context.ledger.published(due.uid);
-                told(request, conclusion, context);
                 note(
                     context
                         .record
@@ -221,45 +222,55 @@ async fn publish(
     }
 }
 
-/// One status write. A conflict means that a newer version is on its way to us: it decides anew.
-async fn write_once(
-    request: &CertificateRequest,
-    conclusion: &Conclusion,
+/// One status write, where the kind has a place for it, then one Event. A conflict means that a newer version is on its
+/// way to us: it decides anew.
+async fn say<R: Request>(
+    request: &R,
+    conclusion: Conclusion,
     context: &Context,
-) -> Result<Action, RequestError> {
-    if apply(&context.client, request, &conclusion.patch).await? == Applied::Written {
-        told(request, conclusion.clone(), context);
+) -> Result<Applied, ApplyError> {
+    let Conclusion {
+        answer,
+        notice,
+        result,
+    } = conclusion;
+    let uid = request.uid().unwrap_or_default();
+    match answer {
+        Answer::Write(patch) => {
+            let applied = apply(&context.client, request, &patch).await?;
+            if applied != Applied::Written {
+                return Ok(applied);
+            }
+            context.metrics.request(R::KIND, result);
+            context
+                .events
+                .publish(notice, request.object_ref(&()), now());
+        }
+        Answer::Tell => context
+            .events
+            .publish_once(&uid, notice, request.object_ref(&()), now()),
+        Answer::SaidBefore => {}
     }
-    Ok(Action::await_change())
-}
-
-fn told(request: &CertificateRequest, conclusion: Conclusion, context: &Context) {
-    let Conclusion { notice, result, .. } = conclusion;
-    context
-        .metrics
-        .request(RequestKind::CertificateRequest, result);
-    context
-        .events
-        .publish(notice, request.object_ref(&()), now());
     if result != RequestResult::Pending {
-        context.retries.forget(&request.uid().unwrap_or_default());
+        context.retries.forget(&uid);
     }
+    Ok(Applied::Written)
 }
 
 /// Nothing more will be done for this UID here. A certificate that was signed for it and not published is named.
-fn finish(request: &CertificateRequest, name: &IssuerName, uid: &str, context: &Context) {
+fn finish<R: Request>(request: &R, name: &IssuerName, uid: &str, context: &Context) {
     context.retries.forget(uid);
+    context.events.forget(uid);
     let Some(signed) = context.ledger.forget(uid) else {
         return;
     };
-    context
-        .metrics
-        .request(RequestKind::CertificateRequest, RequestResult::Discarded);
+    context.metrics.request(R::KIND, RequestResult::Discarded);
     let due = Due {
         request,
         uid,
         name,
         issuer: &signed.issuer,
+        selector: None,
     };
     note(
         context
@@ -268,18 +279,20 @@ fn finish(request: &CertificateRequest, name: &IssuerName, uid: &str, context: &
     );
 }
 
-async fn read_again(
-    request: &CertificateRequest,
-    context: &Context,
-) -> Result<Option<CertificateRequest>, RequestError> {
-    let namespace = request.namespace().unwrap_or_default();
-    let name = request.name_any();
-    Api::<CertificateRequest>::namespaced(context.client.clone(), &namespace)
-        .get_opt(&name)
-        .await
-        .map_err(|source| RequestError::Read {
-            namespace,
-            name,
+async fn read_again<R: Request>(request: &R, context: &Context) -> Result<Option<R>, RequestError> {
+    let path = R::url_path(&(), request.namespace().as_deref());
+    let get = kube::api::Request::new(path).get(&request.name_any(), &Default::default());
+    let read = match get.map_err(kube::Error::BuildRequest) {
+        Ok(get) => context.client.request::<R>(get).await,
+        Err(error) => Err(error),
+    };
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(source) => Err(RequestError::Read {
+            kind: R::kind(&()).into_owned(),
+            name: full_name(request),
             source: Box::new(source),
-        })
+        }),
+    }
 }

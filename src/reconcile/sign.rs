@@ -2,25 +2,30 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use tracing::{error, info};
 
-use super::{Context, conclude::Delay};
+use super::{
+    Context,
+    apply::full_name,
+    conclude::{Delay, Known},
+    kind::Request,
+};
 use crate::{
-    api::certificate_request::CertificateRequest,
-    audit::{Issuer, Request, RequestKind, Requester, Subject},
+    audit::{self, Issuer, Subject},
     issuance::{Fault, PrepareError, Refusal},
     metrics::Metrics,
-    pipeline::{self, Asked, IssuerName, NotSigned, ReadyIssuer, Signed},
+    pipeline::{self, IssuerName, NotSigned, ReadyIssuer, Signed, now},
     telemetry::Chain,
 };
 
 /// A request that is due, with the issuer that it names.
-pub(super) struct Due<'a> {
-    pub(super) request: &'a CertificateRequest,
+pub(super) struct Due<'a, R> {
+    pub(super) request: &'a R,
     pub(super) uid: &'a str,
     pub(super) name: &'a IssuerName,
     pub(super) issuer: &'a Arc<ReadyIssuer>,
+    pub(super) selector: Option<&'a LabelSelector>,
 }
 
 /// What came of signing.
@@ -31,18 +36,11 @@ pub(super) enum Outcome {
 }
 
 /// Signs, logs and counts.
-pub(super) async fn sign(due: &Due<'_>, context: &Context) -> Outcome {
-    let spec = &due.request.spec;
-    let asked = Asked {
-        csr: &spec.request.0,
-        usages: &spec.usages,
-        is_ca: spec.is_ca,
-        duration: spec.duration.as_deref(),
-        subject: due.subject(),
-    };
-    match pipeline::sign(&asked, due.issuer, &context.record).await {
+pub(super) async fn sign<R: Request>(due: &Due<'_, R>, context: &Context) -> Outcome {
+    let (asked, subject) = (due.request.asked(), due.subject());
+    match pipeline::sign(&asked, &subject, due.issuer, &context.record).await {
         Ok(signed) => {
-            info!(name = %due.request.name_any(), namespace = due.request.namespace(), issuer = %due.name,
+            info!(kind = R::KIND.as_str(), name = %full_name(due.request), issuer = %due.name,
                   serial = signed.announced.serial, "signed");
             Outcome::Signed(signed)
         }
@@ -50,7 +48,7 @@ pub(super) async fn sign(due: &Due<'_>, context: &Context) -> Outcome {
         Err(other) => {
             let delay = delay(&other, &context.metrics);
             if delay == Delay::Bug {
-                error!(name = %due.request.name_any(), namespace = due.request.namespace(), issuer = %due.name,
+                error!(kind = R::KIND.as_str(), name = %full_name(due.request), issuer = %due.name,
                        error = %Chain(&other), "an invariant broke; nothing was published");
             }
             Outcome::Delayed(delay)
@@ -80,21 +78,27 @@ fn delay(why: &NotSigned, metrics: &Metrics) -> Delay {
     }
 }
 
-impl Due<'_> {
+impl<R: Request> Due<'_, R> {
+    /// What conclusions about it depend on.
+    pub(super) fn known(&self) -> Known<'_, R> {
+        Known {
+            request: self.request,
+            issuer: self.name,
+            now: now(),
+        }
+    }
+
     /// What the issuance record says of the request.
     pub(super) fn subject(&self) -> Subject<'_> {
-        let spec = &self.request.spec;
+        let meta = self.request.meta();
         Subject {
-            request: Request {
-                kind: RequestKind::CertificateRequest,
-                namespace: self.request.metadata.namespace.as_deref(),
-                name: self.request.metadata.name.as_deref().unwrap_or_default(),
+            request: audit::Request {
+                kind: R::KIND,
+                namespace: meta.namespace.as_deref(),
+                name: meta.name.as_deref().unwrap_or_default(),
                 uid: self.uid,
             },
-            requester: Requester {
-                username: spec.username.as_deref().unwrap_or_default(),
-                groups: spec.groups.as_deref().unwrap_or_default(),
-            },
+            requester: self.request.requester(),
             issuer: Issuer {
                 kind: self.name.kind(),
                 namespace: self.name.namespace.as_deref(),

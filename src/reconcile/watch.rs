@@ -22,7 +22,9 @@ use tracing::{debug, info, warn};
 use super::{
     Context,
     issuer::{self, IssuerStatusError},
+    issuers::Waiter,
     keep::Sieve,
+    kind::Request,
     request::{self, RequestError},
 };
 use crate::{
@@ -72,18 +74,21 @@ pub async fn run_issuers<K>(
         .await;
 }
 
-/// The controller of CertificateRequests and its cache. The API server sends those of our group only, where it can.
-pub async fn requests(
+/// A request controller that is not running yet.
+type RequestController<R> = Controller<DeserializeGuard<R>>;
+
+/// The controller of one kind of requests, and its cache. `selected` is what the API server is asked for.
+fn requests<R: Request>(
     client: &Client,
-) -> (
-    Controller<DeserializeGuard<CertificateRequest>>,
-    Store<DeserializeGuard<CertificateRequest>>,
-) {
-    let api = Api::<DeserializeGuard<CertificateRequest>>::all(client.clone());
-    let config = selected(client).await;
+    selected: watcher::Config,
+) -> (RequestController<R>, Store<DeserializeGuard<R>>)
+where
+    DeserializeGuard<R>: kube::Resource<DynamicType = ()>,
+{
+    let api = Api::<DeserializeGuard<R>>::all(client.clone());
     let (reader, writer) = reflector::store();
     let mut sieve = Sieve::default();
-    let stream = watcher(api, config)
+    let stream = watcher(api, selected)
         .default_backoff()
         .try_filter_map(move |event| future::ready(Ok(sieve.keep(event))))
         .reflect(writer)
@@ -91,48 +96,88 @@ pub async fn requests(
     (Controller::for_stream(stream, reader.clone()), reader)
 }
 
-/// Runs the controller of CertificateRequests until `stop`, and to the end of what it has begun. `woken` are requests
+/// Runs the controller of one kind of requests until `stop`, and to the end of what it has begun. `woken` are requests
 /// whose issuer has changed.
-pub async fn run_requests(
-    controller: Controller<DeserializeGuard<CertificateRequest>>,
-    woken: mpsc::UnboundedReceiver<ObjectRef<CertificateRequest>>,
+async fn run_requests<R: Request>(
+    controller: RequestController<R>,
+    woken: mpsc::UnboundedReceiver<Waiter>,
     concurrency: u16,
     context: Arc<Context>,
     stop: CancellationToken,
-) {
+) where
+    DeserializeGuard<R>: kube::Resource<DynamicType = ()>,
+{
     let waker = Arc::clone(&context);
     let woken = stream::unfold(woken, |mut woken| async {
         woken.recv().await.map(|request| (request, woken))
     });
     let woken = woken.map(move |request| {
         // The issuer is another than when these tries failed.
-        if let Some(uid) = &request.extra.uid {
-            waker.retries.forget(uid);
+        waker.retries.forget(&request.uid);
+        let reference = ObjectRef::<DeserializeGuard<R>>::new(&request.name);
+        match &request.namespace {
+            Some(namespace) => reference.within(namespace),
+            None => reference,
         }
-        guarded(&request)
     });
     controller
         .with_config(controller::Config::default().concurrency(concurrency))
         .reconcile_on(woken)
         .graceful_shutdown_on(stop.cancelled_owned())
-        .run(request::reconcile, request::retry, context)
+        .run(request::reconcile::<R>, request::retry::<R>, context)
         .for_each(|done| async { trace_end::<_, RequestError>(done) })
         .await;
 }
 
-fn guarded(
-    request: &ObjectRef<CertificateRequest>,
-) -> ObjectRef<DeserializeGuard<CertificateRequest>> {
-    let reference = ObjectRef::new(&request.name);
-    match &request.namespace {
-        Some(namespace) => reference.within(namespace),
-        None => reference,
-    }
+/// Answers one kind of requests until `stop`: waits for what the API server is to be asked for and until every issuer is
+/// known, then watches. `listed` is cancelled when every request has been seen.
+pub async fn answer<R: Request>(
+    selected: impl Future<Output = watcher::Config>,
+    woken: mpsc::UnboundedReceiver<Waiter>,
+    concurrency: u16,
+    context: Arc<Context>,
+    listed: CancellationToken,
+    stop: CancellationToken,
+) where
+    DeserializeGuard<R>: kube::Resource<DynamicType = ()>,
+{
+    let found = async {
+        let selected = selected.await;
+        // Before every issuer is known, a request would be told that its issuer is missing. An error means that the
+        // watches have stopped, as they do with `stop`.
+        let known = tokio::try_join!(
+            context.stored.namespaced.wait_until_ready(),
+            context.stored.cluster.wait_until_ready(),
+        );
+        known.ok().map(|_| selected)
+    };
+    let selected = tokio::select! {
+        Some(selected) = found => selected,
+        () = stop.cancelled() => return,
+        else => return,
+    };
+    let (controller, store) = requests::<R>(&context.client, selected);
+    let told = async {
+        tokio::select! {
+            Ok(()) = store.wait_until_ready() => listed.cancel(),
+            () = stop.cancelled() => {}
+        }
+    };
+    tokio::join!(
+        run_requests(
+            controller,
+            woken,
+            concurrency,
+            Arc::clone(&context),
+            stop.clone()
+        ),
+        told,
+    );
 }
 
 /// Requests by group where the CRD has selectable fields (cert-manager 1.20 and later), else all of them. Waits for
 /// cert-manager's CRDs.
-async fn selected(client: &Client) -> watcher::Config {
+pub async fn certificate_requests(client: &Client) -> watcher::Config {
     let selector = format!("spec.issuerRef.group={GROUP}");
     let api = Api::<CertificateRequest>::all(client.clone());
     loop {

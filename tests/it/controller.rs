@@ -4,8 +4,10 @@ mod approval;
 mod beside;
 mod contract;
 mod crash;
+mod fences;
 mod issuers;
 mod pins;
+mod signing_requests;
 mod start;
 
 use std::{path::Path, process::Command};
@@ -68,7 +70,7 @@ fn status_writes(rig: &Rig, namespace: &str, name: &str) -> Result<usize> {
         .len())
 }
 
-/// The reasons of the Events that the controller wrote about one request.
+/// The reasons of the Events that the controller wrote about one request; a cluster-scoped one has the namespace "".
 fn event_reasons(rig: &Rig, namespace: &str, name: &str) -> Result<Vec<String>> {
     let log = rig
         .cluster()
@@ -79,7 +81,9 @@ fn event_reasons(rig: &Rig, namespace: &str, name: &str) -> Result<Vec<String>> 
         .on("events")
         .succeeded();
     let about = |event: &Value| {
-        event["regarding"]["namespace"] == namespace && event["regarding"]["name"] == name
+        let regarding = &event["regarding"];
+        regarding["namespace"].as_str().unwrap_or_default() == namespace
+            && regarding["name"] == name
     };
     let events = log
         .iter()

@@ -83,7 +83,7 @@ fn issue_as(csr: &VerifiedCsr, issuer: &Arc<Issuer>, signer: &dyn Signer, is_ca:
     .to_vec();
     let wanted = Wanted {
         variables: Variables {
-            namespace: "shop",
+            namespace: Some("shop"),
             name: "web",
         },
         usages: &usages,
@@ -215,7 +215,7 @@ fn openssl_accepts_a_constrained_authority_and_what_it_may_name() {
         let csr = openssl.request("leaf", "/CN=leaf", Some(names), &[]);
         let wanted = Wanted {
             variables: Variables {
-                namespace: "shop",
+                namespace: Some("shop"),
                 name: "web",
             },
             usages: &[],

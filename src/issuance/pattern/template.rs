@@ -2,12 +2,12 @@
 
 use super::PatternError;
 
-/// What the variables stand for: of the request, its namespace and its name. For a cluster-scoped request,
-/// which has no namespace, a pattern that names it covers nothing.
+/// What the variables stand for: of the request, its namespace and its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variables<'a> {
-    /// `{{namespace}}`.
-    pub namespace: &'a str,
+    /// `{{namespace}}`; `None` where the request belongs to none, and then a profile that names it refuses
+    /// ([`Profile::admit`](crate::issuance::Profile::admit)).
+    pub namespace: Option<&'a str>,
     /// `{{name}}`.
     pub name: &'a str,
 }
@@ -60,17 +60,23 @@ impl Template {
             .iter()
             .map(|part| match part {
                 Part::Text(text) => text,
-                Part::Namespace => variables.namespace,
+                Part::Namespace => variables.namespace.unwrap_or_default(),
                 Part::Name => variables.name,
             })
             .collect()
+    }
+
+    /// Whether it has `{{namespace}}`.
+    #[must_use]
+    pub fn names_namespace(&self) -> bool {
+        self.parts.contains(&Part::Namespace)
     }
 
     /// The text as it might become, for checks of syntax before there is a request.
     #[must_use]
     pub fn sample(&self) -> String {
         self.expand(Variables {
-            namespace: "x",
+            namespace: Some("x"),
             name: "x",
         })
     }

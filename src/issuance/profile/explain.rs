@@ -26,6 +26,9 @@ impl Profile {
         let mut say = |rule, verdict: Result<String, Refusal>| {
             decisions.push(Decision { rule, verdict });
         };
+        if let Err(refusal) = self.check_namespace(wanted.variables) {
+            say("namespace", Err(refusal));
+        }
         let algorithm = csr.public_key().algorithm();
         say(
             "keys",

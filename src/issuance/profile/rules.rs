@@ -3,7 +3,11 @@
 use const_oid::ObjectIdentifier;
 use jiff::SignedDuration;
 
-use super::{authority::CaRules, extensions::ExtensionRules, subject::SubjectRules};
+use super::{
+    authority::CaRules,
+    extensions::ExtensionRules,
+    subject::{SubjectMode, SubjectRules},
+};
 use crate::issuance::{
     key::MlDsa,
     pattern::{DnsPattern, EmailPattern, IpNetwork, UriPattern},
@@ -226,6 +230,28 @@ pub struct DeniedNames {
 }
 
 impl Rules {
+    /// Whether a rule has `{{namespace}}` in it.
+    pub(super) fn name_namespace(&self) -> bool {
+        let AllowedNames {
+            dns,
+            ip: _,
+            uri,
+            email,
+            other_names: _,
+        } = &self.names.allowed;
+        let subject = match &self.subject.mode {
+            SubjectMode::Fixed(attributes) => {
+                attributes.iter().any(|(_, value)| value.names_namespace())
+            }
+            SubjectMode::Verbatim | SubjectMode::Omit => false,
+        };
+        let dns = dns.iter().flatten().chain(&self.names.denied.dns);
+        subject
+            || dns.into_iter().any(DnsPattern::names_namespace)
+            || uri.iter().flatten().any(UriPattern::names_namespace)
+            || email.iter().flatten().any(EmailPattern::names_namespace)
+    }
+
     /// Checks that the rules agree, and narrows them to the limits.
     pub(super) fn within(mut self, limits: &Limits) -> Result<Self, ProfileError> {
         self.validity.check()?;

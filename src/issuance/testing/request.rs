@@ -90,7 +90,7 @@ impl Request {
 
 /// Where the requests of the tests lie.
 pub(in crate::issuance) const HERE: Variables<'static> = Variables {
-    namespace: "shop",
+    namespace: Some("shop"),
     name: "web",
 };
 

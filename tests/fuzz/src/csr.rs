@@ -123,7 +123,7 @@ fn pipeline(text: &[u8], coins: [u8; 2], octets: &[u8]) -> bool {
         .collect();
     let wanted = Wanted {
         variables: Variables {
-            namespace: "shop",
+            namespace: Some("shop"),
             name: "web",
         },
         usages: &usages,

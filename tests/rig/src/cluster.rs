@@ -10,7 +10,7 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::{PATIENCE, Programs, Requests, Status};
+use crate::{PATIENCE, Programs, Requests, SigningRequests, Status};
 
 /// The controller's namespace, in which the Secrets of cluster issuers lie.
 pub const NAMESPACE: &str = "pkcs11-issuer-system";
@@ -28,12 +28,15 @@ kind: ClusterRole
 metadata: {name: rig-requester}
 rules:
 - {apiGroups: [cert-manager.io], resources: [certificaterequests], verbs: [create, get, delete]}
+- {apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests], verbs: [create, get, delete]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {name: rig-requester}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: rig-requester}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: requester}]
+subjects:
+- {apiGroup: rbac.authorization.k8s.io, kind: User, name: requester}
+- {apiGroup: rbac.authorization.k8s.io, kind: Group, name: rig-requesters}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -42,6 +45,9 @@ rules:
 - {apiGroups: [cert-manager.io], resources: [certificaterequests], verbs: [get]}
 - {apiGroups: [cert-manager.io], resources: [certificaterequests/status], verbs: [update]}
 - {apiGroups: [cert-manager.io], resources: [signers], verbs: [approve]}
+- {apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests], verbs: [get]}
+- {apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests/approval], verbs: [update]}
+- {apiGroups: [certificates.k8s.io], resources: [signers], verbs: [approve]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -90,6 +96,14 @@ impl IssuerName {
         match self.namespace {
             Some(_) => "PKCS11Issuer",
             None => "PKCS11ClusterIssuer",
+        }
+    }
+
+    /// The signer name that Kubernetes knows it by.
+    pub fn signer_name(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("pkcs11issuers.{GROUP}/{namespace}.{}", self.name),
+            None => format!("pkcs11clusterissuers.{GROUP}/{}", self.name),
         }
     }
 
@@ -292,7 +306,24 @@ impl Cluster {
         Ok(Requests::new(requester, approver, namespace))
     }
 
-    async fn apply(&self, object: &Value) -> Result<()> {
+    /// The Kubernetes CSRs that a user makes, on the runtime that calls: `system:serviceaccount:…` is a user too.
+    ///
+    /// # Errors
+    ///
+    /// When a kubeconfig cannot be written or read.
+    pub async fn signing_requests(&self, user: &str) -> Result<SigningRequests> {
+        let requester = self.plane.user(user, Some("rig-requesters"))?;
+        let requester = self.plane.client(&requester).await?;
+        let approver = self.plane.client(&self.approver).await?;
+        Ok(SigningRequests::new(requester, approver))
+    }
+
+    /// Writes any object, with all rights.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub async fn apply(&self, object: &Value) -> Result<()> {
         self.plane.apply(&object.to_string()).await
     }
 }

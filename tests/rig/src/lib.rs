@@ -5,7 +5,8 @@
 //! * [`Cluster`]: a control plane with cert-manager, our kinds and the controller's RBAC of `docs/rbac.yaml`;
 //! * [`Authority`]: a token with a root and an issuing key, and the certificates that the root has signed;
 //! * [`Controller`]: our program, as the service account that the RBAC is for, never as an administrator;
-//! * [`Requests`]: CertificateRequests of one namespace, made by one identity and approved by another.
+//! * [`Requests`]: CertificateRequests of one namespace, made by one identity and approved by another, and
+//!   [`SigningRequests`], which are Kubernetes' own.
 //!
 //! Everything is seen from outside: through the API server, the log, the issuance record and the metrics. No type of
 //! the program under test is used, so that a test cannot share its mistakes.
@@ -39,6 +40,7 @@ mod metrics;
 mod programs;
 mod requests;
 mod rig;
+mod signing_requests;
 mod status;
 
 pub use authority::Authority;
@@ -48,6 +50,7 @@ pub use metrics::Metrics;
 pub use programs::Programs;
 pub use requests::{Requests, csr_for, request_spec};
 pub use rig::{Options, Rig};
+pub use signing_requests::{SigningRequests, signing_request_spec};
 pub use status::{Condition, Status};
 
 use std::time::Duration;

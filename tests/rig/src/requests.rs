@@ -155,7 +155,8 @@ impl Requests {
     }
 }
 
-fn add_condition(object: &mut Value, type_: &str) -> Result<()> {
+/// Judges an object by a condition.
+pub(crate) fn add_condition(object: &mut Value, type_: &str) -> Result<()> {
     let object = object.as_object_mut().context("the object has no fields")?;
     let status = object.entry("status").or_insert_with(|| json!({}));
     let status = status.as_object_mut().context("its status has no fields")?;

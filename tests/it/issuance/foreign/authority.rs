@@ -130,7 +130,7 @@ impl Authority {
         let usages: Vec<String> = shape.usages.iter().map(|&usage| usage.to_owned()).collect();
         let wanted = Wanted {
             variables: Variables {
-                namespace: "shop",
+                namespace: Some("shop"),
                 name: "web",
             },
             usages: &usages,

@@ -1,0 +1,168 @@
+//! What the kinds of requests have in common, so that all are answered in one way.
+
+mod certificate_request;
+mod signing_request;
+
+use std::fmt::Debug;
+
+use jiff::Timestamp;
+use k8s_openapi::api::authorization::v1::SubjectAccessReviewSpec;
+use kube::Resource;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::decide::{Approval, Progress};
+use crate::{
+    api::{
+        GROUP,
+        issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
+    },
+    audit::{RequestKind, Requester},
+    issuance::{IssuedCertificate, Refusal},
+    pipeline::{Asked, IssuerName, Publish},
+};
+
+pub use self::{
+    certificate_request::CertificateRequestPatch, signing_request::SigningRequestPatch,
+};
+
+/// A request for a certificate of any kind.
+pub trait Request:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+    /// Its name in metrics and in the issuance record.
+    const KIND: RequestKind;
+    /// The annotations that are looked at; others are not kept.
+    const ANNOTATIONS: &'static [&'static str];
+
+    /// The issuer that it names, if that is of one of our kinds.
+    fn issuer(&self) -> Option<IssuerName>;
+
+    /// How far it has come, by its status; `enforce_approval` is the operator's word on CertificateRequests.
+    fn stage(&self, enforce_approval: bool) -> Stage;
+
+    /// Who created it, as the API server says.
+    fn requester(&self) -> Requester<'_>;
+
+    /// What its creator must be allowed before it is looked into, where there is such a thing.
+    fn reference(&self) -> Option<SubjectAccessReviewSpec> {
+        None
+    }
+
+    /// What it asks for, not looked into.
+    fn asked(&self) -> Asked<'_>;
+
+    /// The status that says `said`, and `message` where the kind has room for it.
+    fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer;
+
+    /// Drops the octets that a finished request is not looked at for.
+    fn shed(&mut self);
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// What approvers said.
+    pub approval: Approval,
+    /// Whether somebody declared it invalid.
+    pub invalid: bool,
+    /// What we said.
+    pub progress: Progress,
+    /// Whether its status has a certificate.
+    pub has_certificate: bool,
+}
+
+/// What is to be said of a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Said<'a> {
+    /// An approver denied it.
+    Denied,
+    /// Only a new request can help.
+    Refused(&'a Refusal),
+    /// Here is the certificate.
+    Issued {
+        /// The certificate and its chain.
+        certificate: &'a IssuedCertificate,
+        /// How the issuer wants chains published.
+        publish: Publish,
+    },
+    /// It waits.
+    Pending,
+}
+
+/// How a kind of request says it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// By this status.
+    Write(StatusPatch),
+    /// Its status has no place for it: by an Event alone.
+    Tell,
+    /// Its status says so already.
+    SaidBefore,
+}
+
+/// The fields of a request's status that one write sets.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum StatusPatch {
+    /// Of cert-manager's CertificateRequest.
+    CertificateRequest(CertificateRequestPatch),
+    /// Of a Kubernetes CSR.
+    SigningRequest(SigningRequestPatch),
+}
+
+/// The issuer that a signer name of Kubernetes means, if it is of one of our kinds: `plural.group/namespace.name` or,
+/// for a cluster issuer, `plural.group/name`, whose name may have dots.
+fn signer_name(text: &str) -> Option<IssuerName> {
+    let (kind, path) = text.split_once('/')?;
+    let plural = kind.strip_suffix(GROUP)?.strip_suffix('.')?;
+    let (namespace, name) = if plural == PKCS11ClusterIssuer::plural(&()) {
+        (None, path)
+    } else if plural == PKCS11Issuer::plural(&()) {
+        let (namespace, name) = path.split_once('.')?;
+        (Some(namespace), name)
+    } else {
+        return None;
+    };
+    if name.is_empty() || name.contains('/') || namespace == Some("") {
+        return None;
+    }
+    Some(IssuerName {
+        namespace: namespace.map(str::to_owned),
+        name: name.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signer_name_is_ours_by_plural_and_group_and_a_cluster_issuers_name_may_have_dots() {
+        for (text, expected) in [
+            (
+                "pkcs11issuers.pkcs11-issuer.dev/shop.issuing.v2",
+                Some((Some("shop"), "issuing.v2")),
+            ),
+            (
+                "pkcs11clusterissuers.pkcs11-issuer.dev/a.b",
+                Some((None, "a.b")),
+            ),
+            ("pkcs11issuers.pkcs11-issuer.dev/issuing", None),
+            ("pkcs11issuers.pkcs11-issuer.dev/.issuing", None),
+            ("pkcs11issuers.pkcs11-issuer.dev/shop.", None),
+            ("pkcs11clusterissuers.pkcs11-issuer.dev/", None),
+            ("pkcs11clusterissuers.pkcs11-issuer.dev/a/b", None),
+            ("issuers.pkcs11-issuer.dev/a", None),
+            ("pkcs11clusterissuers.cert-manager.io/a", None),
+            ("pkcs11clusterissuerspkcs11-issuer.dev/a", None),
+            ("kubernetes.io/kubelet-serving", None),
+            ("", None),
+        ] {
+            let expected = expected.map(|(namespace, name)| IssuerName {
+                namespace: namespace.map(str::to_owned),
+                name: name.to_owned(),
+            });
+            assert_eq!(signer_name(text), expected, "{text}");
+        }
+    }
+}

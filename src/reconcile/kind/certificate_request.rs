@@ -1,0 +1,254 @@
+//! cert-manager's CertificateRequest (cert-manager.md 1.2, 1.11).
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
+use kube::ResourceExt as _;
+use serde::Serialize;
+
+use super::{Answer, Request, Said, Stage, StatusPatch};
+use crate::{
+    api::{
+        GROUP,
+        certificate_request::{
+            CertificateRequest, CertificateRequestStatus, IssuerRef, RequestCondition,
+            condition_type, reason,
+        },
+        issuer::{IssuerKind as _, PKCS11ClusterIssuer, PKCS11Issuer},
+    },
+    audit::{RequestKind, Requester},
+    issuance::pattern::Variables,
+    pipeline::{Asked, IssuerName},
+    reconcile::decide::{Approval, Progress},
+};
+
+/// What one write sets in the status of a CertificateRequest.
+///
+/// *Guarantees*: `failureTime` never without `Ready` (cert-manager.md 1.4); `certificate` only together with
+/// `Ready=True`, reason Issued.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateRequestPatch {
+    conditions: [Ready; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<ByteString>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<ByteString>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_time: Option<Time>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ready {
+    #[serde(rename = "type")]
+    type_: &'static str,
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+    last_transition_time: Time,
+}
+
+impl Request for CertificateRequest {
+    const KIND: RequestKind = RequestKind::CertificateRequest;
+    const ANNOTATIONS: &'static [&'static str] = &[];
+
+    fn issuer(&self) -> Option<IssuerName> {
+        issuer_name(&self.spec.issuer_ref, self.namespace())
+    }
+
+    fn stage(&self, enforce_approval: bool) -> Stage {
+        let status = self.status.as_ref();
+        let is_true = |type_| status.is_some_and(|status| status.is_true(type_));
+        Stage {
+            approval: match (
+                is_true(condition_type::DENIED),
+                is_true(condition_type::APPROVED) || !enforce_approval,
+            ) {
+                (true, _) => Approval::Denied,
+                (false, true) => Approval::Approved,
+                (false, false) => Approval::Awaited,
+            },
+            invalid: is_true(condition_type::INVALID_REQUEST),
+            progress: match status.and_then(CertificateRequestStatus::ready_reason) {
+                Some(reason::ISSUED) => Progress::Issued,
+                Some(reason::FAILED) => Progress::Failed,
+                Some(reason::DENIED) => Progress::Denied,
+                Some(_) | None => Progress::Open,
+            },
+            has_certificate: status
+                .and_then(|status| status.certificate.as_ref())
+                .is_some_and(|certificate| !certificate.0.is_empty()),
+        }
+    }
+
+    fn requester(&self) -> Requester<'_> {
+        Requester {
+            username: self.spec.username.as_deref().unwrap_or_default(),
+            groups: self.spec.groups.as_deref().unwrap_or_default(),
+        }
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        let spec = &self.spec;
+        Asked {
+            csr: &spec.request.0,
+            usages: &spec.usages,
+            is_ca: spec.is_ca,
+            duration: spec.duration.as_deref().map(Cow::Borrowed),
+            variables: Variables {
+                namespace: self.metadata.namespace.as_deref(),
+                name: self.metadata.name.as_deref().unwrap_or_default(),
+            },
+        }
+    }
+
+    fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer {
+        let patch = match said {
+            Said::Denied => self.ended(reason::DENIED, message, now),
+            Said::Refused(_) => self.ended(reason::FAILED, message, now),
+            Said::Issued {
+                certificate,
+                publish,
+            } => CertificateRequestPatch {
+                conditions: [self.ready("True", reason::ISSUED, message, now)],
+                certificate: Some(ByteString(certificate.certificate_pem().into_bytes())),
+                ca: certificate
+                    .ca_pem(publish.ca.into())
+                    .map(|pem| ByteString(pem.into_bytes())),
+                failure_time: None,
+            },
+            Said::Pending => {
+                let said = self.before().is_some_and(|ready| {
+                    ready.status == "False"
+                        && ready.reason == reason::PENDING
+                        && ready.message == message
+                });
+                if said {
+                    return Answer::SaidBefore;
+                }
+                CertificateRequestPatch {
+                    conditions: [self.ready("False", reason::PENDING, message, now)],
+                    certificate: None,
+                    ca: None,
+                    failure_time: None,
+                }
+            }
+        };
+        Answer::Write(StatusPatch::CertificateRequest(patch))
+    }
+
+    fn shed(&mut self) {
+        self.spec.request.0 = Vec::new();
+        let certificate = self
+            .status
+            .as_mut()
+            .and_then(|status| status.certificate.as_mut());
+        if let Some(certificate) = certificate {
+            // That there is one is part of what was decided.
+            certificate.0.truncate(1);
+            certificate.0.shrink_to_fit();
+        }
+    }
+}
+
+impl CertificateRequest {
+    /// The end without a certificate. The first time of failure stays.
+    fn ended(
+        &self,
+        reason: &'static str,
+        message: &str,
+        now: Timestamp,
+    ) -> CertificateRequestPatch {
+        let failed_before = self
+            .status
+            .as_ref()
+            .and_then(|status| status.failure_time.clone());
+        CertificateRequestPatch {
+            conditions: [self.ready("False", reason, message, now)],
+            certificate: None,
+            ca: None,
+            failure_time: Some(failed_before.unwrap_or(Time(now))),
+        }
+    }
+
+    /// The time of transition stays while `status` stays, as everywhere in Kubernetes.
+    fn ready(
+        &self,
+        status: &'static str,
+        reason: &'static str,
+        message: &str,
+        now: Timestamp,
+    ) -> Ready {
+        let unchanged = self.before().filter(|ready| ready.status == status);
+        Ready {
+            type_: condition_type::READY,
+            status,
+            reason,
+            message: message.to_owned(),
+            last_transition_time: unchanged
+                .and_then(|ready| ready.last_transition_time.clone())
+                .unwrap_or(Time(now)),
+        }
+    }
+
+    fn before(&self) -> Option<&RequestCondition> {
+        self.status.as_ref()?.condition(condition_type::READY)
+    }
+}
+
+/// The issuer that a reference means, if it is of our group and one of our kinds. Group and kind must be spelled
+/// out: empty ones mean cert-manager's own (cert-manager.md 1.1).
+fn issuer_name(reference: &IssuerRef, namespace: Option<String>) -> Option<IssuerName> {
+    let name = reference.name.clone();
+    match (reference.group.as_str(), reference.kind.as_str()) {
+        (GROUP, PKCS11Issuer::KIND) => Some(IssuerName {
+            namespace: Some(namespace?),
+            name,
+        }),
+        (GROUP, PKCS11ClusterIssuer::KIND) => Some(IssuerName {
+            namespace: None,
+            name,
+        }),
+        (_, _) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference(group: &str, kind: &str) -> IssuerRef {
+        IssuerRef {
+            name: "issuing".to_owned(),
+            kind: kind.to_owned(),
+            group: group.to_owned(),
+        }
+    }
+
+    #[test]
+    fn only_our_group_with_one_of_our_kinds_spelled_out_is_ours() {
+        let shop = || Some("shop".to_owned());
+        assert!(issuer_name(&reference(GROUP, "PKCS11Issuer"), shop()).is_some());
+        assert!(issuer_name(&reference(GROUP, "PKCS11ClusterIssuer"), shop()).is_some());
+        for (group, kind) in [
+            ("", "PKCS11Issuer"),
+            (GROUP, ""),
+            (GROUP, "Issuer"),
+            ("cert-manager.io", "PKCS11Issuer"),
+        ] {
+            assert_eq!(
+                issuer_name(&reference(group, kind), shop()),
+                None,
+                "{group:?} {kind:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_namespaced_issuer_is_looked_for_in_the_namespace_of_the_request_only() {
+        let name = issuer_name(&reference(GROUP, "PKCS11Issuer"), Some("shop".to_owned())).unwrap();
+        assert_eq!(name.namespace.as_deref(), Some("shop"));
+    }
+}

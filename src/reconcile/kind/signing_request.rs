@@ -1,0 +1,336 @@
+//! Kubernetes' CertificateSigningRequest (cert-manager.md 1.7).
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    ByteString,
+    api::{
+        authorization::v1::{ResourceAttributes, SubjectAccessReviewSpec},
+        certificates::v1::{CertificateSigningRequest, CertificateSigningRequestStatus},
+    },
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+use serde::Serialize;
+
+use super::{Answer, Request, Said, Stage, StatusPatch, signer_name};
+use crate::{
+    audit::{RequestKind, Requester},
+    duration::GoDuration,
+    issuance::{CaField, Refusal, RefusalReason, pattern::Variables},
+    pipeline::{Asked, IssuerName},
+    reconcile::decide::{Approval, Progress},
+};
+
+/// A duration in Go's notation, before `spec.expirationSeconds`.
+const DURATION: &str = "experimental.cert-manager.io/request-duration";
+/// `true` asks for a CA certificate.
+const IS_CA: &str = "experimental.cert-manager.io/request-is-ca";
+
+/// The types of conditions on a CertificateSigningRequest.
+mod condition_type {
+    pub(super) const APPROVED: &str = "Approved";
+    pub(super) const DENIED: &str = "Denied";
+    pub(super) const FAILED: &str = "Failed";
+}
+
+/// The reasons of `Failed`, as cert-manager gives them.
+mod reason {
+    pub(super) const DENIED_REFERENCE: &str = "DeniedReference";
+    pub(super) const PARSE_DURATION: &str = "ErrorParseDuration";
+    pub(super) const INVALID_DURATION: &str = "InvalidDuration";
+    pub(super) const SIGNING: &str = "SigningError";
+}
+
+/// What one write sets in the status of a CertificateSigningRequest: a certificate or the condition `Failed`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SigningRequestPatch {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<ByteString>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conditions: Vec<Failed>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failed {
+    #[serde(rename = "type")]
+    type_: &'static str,
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+    last_update_time: Time,
+    last_transition_time: Time,
+}
+
+impl Request for CertificateSigningRequest {
+    const KIND: RequestKind = RequestKind::CertificateSigningRequest;
+    const ANNOTATIONS: &'static [&'static str] = &[DURATION, IS_CA];
+
+    fn issuer(&self) -> Option<IssuerName> {
+        signer_name(&self.spec.signer_name)
+    }
+
+    /// Approval is part of the API, whatever the operator says of CertificateRequests.
+    fn stage(&self, _: bool) -> Stage {
+        let status = self.status.as_ref();
+        let is_true = |type_| status.is_some_and(|status| is_true(status, type_));
+        let denied = is_true(condition_type::DENIED);
+        Stage {
+            approval: match (denied, is_true(condition_type::APPROVED)) {
+                (true, _) => Approval::Denied,
+                (false, true) => Approval::Approved,
+                (false, false) => Approval::Awaited,
+            },
+            invalid: false,
+            progress: if is_true(condition_type::FAILED) {
+                Progress::Failed
+            } else if denied {
+                // There is nothing to acknowledge.
+                Progress::Denied
+            } else {
+                Progress::Open
+            },
+            has_certificate: status
+                .and_then(|status| status.certificate.as_ref())
+                .is_some_and(|certificate| !certificate.0.is_empty()),
+        }
+    }
+
+    fn requester(&self) -> Requester<'_> {
+        Requester {
+            username: self.spec.username.as_deref().unwrap_or_default(),
+            groups: self.spec.groups.as_deref().unwrap_or_default(),
+        }
+    }
+
+    fn reference(&self) -> Option<SubjectAccessReviewSpec> {
+        let issuer = self.issuer()?;
+        let spec = &self.spec;
+        Some(SubjectAccessReviewSpec {
+            user: spec.username.clone(),
+            uid: spec.uid.clone(),
+            groups: spec.groups.clone(),
+            extra: spec.extra.clone(),
+            resource_attributes: Some(ResourceAttributes {
+                group: Some("cert-manager.io".to_owned()),
+                resource: Some("signers".to_owned()),
+                verb: Some("reference".to_owned()),
+                namespace: Some(issuer.namespace?),
+                name: Some(issuer.name),
+                version: Some("*".to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        })
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        let spec = &self.spec;
+        Asked {
+            csr: &spec.request.0,
+            usages: spec.usages.as_deref().unwrap_or_default(),
+            is_ca: self.annotation(IS_CA) == Some("true"),
+            duration: match (self.annotation(DURATION), spec.expiration_seconds) {
+                (Some(text), _) => Some(Cow::Borrowed(text)),
+                (None, Some(seconds)) => Some(Cow::Owned(format!("{seconds}s"))),
+                (None, None) => None,
+            },
+            variables: Variables {
+                namespace: service_account_namespace(spec.username.as_deref().unwrap_or_default()),
+                name: self.metadata.name.as_deref().unwrap_or_default(),
+            },
+        }
+    }
+
+    fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer {
+        let patch = match said {
+            // There is no condition for either.
+            Said::Denied | Said::Pending => return Answer::Tell,
+            Said::Refused(refusal) => SigningRequestPatch {
+                certificate: None,
+                conditions: vec![Failed {
+                    type_: condition_type::FAILED,
+                    status: "True",
+                    reason: self.reason(refusal),
+                    message: message.to_owned(),
+                    last_update_time: Time(now),
+                    last_transition_time: Time(now),
+                }],
+            },
+            Said::Issued {
+                certificate,
+                publish,
+            } => {
+                let mut pem = certificate.certificate_pem();
+                if publish.append_root {
+                    pem.extend(certificate.ca_pem(CaField::Root));
+                }
+                SigningRequestPatch {
+                    certificate: Some(ByteString(pem.into_bytes())),
+                    conditions: Vec::new(),
+                }
+            }
+        };
+        Answer::Write(StatusPatch::SigningRequest(patch))
+    }
+
+    fn shed(&mut self) {
+        self.spec.request.0 = Vec::new();
+        let certificate = self
+            .status
+            .as_mut()
+            .and_then(|status| status.certificate.as_mut());
+        if let Some(certificate) = certificate {
+            // That there is one is part of what was decided.
+            certificate.0.truncate(1);
+            certificate.0.shrink_to_fit();
+        }
+    }
+}
+
+/// What this kind has besides.
+trait Annotated {
+    fn annotation(&self, name: &str) -> Option<&str>;
+    fn reason(&self, refusal: &Refusal) -> &'static str;
+}
+
+impl Annotated for CertificateSigningRequest {
+    fn annotation(&self, name: &str) -> Option<&str> {
+        let annotations: &BTreeMap<String, String> = self.metadata.annotations.as_ref()?;
+        annotations.get(name).map(String::as_str)
+    }
+
+    fn reason(&self, refusal: &Refusal) -> &'static str {
+        let duration = self.annotation(DURATION);
+        let unreadable = duration.is_some_and(|text| text.parse::<GoDuration>().is_err());
+        let of_duration = [
+            RefusalReason::DurationInvalid,
+            RefusalReason::DurationTooLong,
+        ];
+        match refusal.reason() {
+            RefusalReason::ReferenceDenied => reason::DENIED_REFERENCE,
+            slug if of_duration.contains(&slug) && unreadable => reason::PARSE_DURATION,
+            slug if of_duration.contains(&slug) => reason::INVALID_DURATION,
+            _ => reason::SIGNING,
+        }
+    }
+}
+
+fn is_true(status: &CertificateSigningRequestStatus, type_: &str) -> bool {
+    let mut conditions = status.conditions.iter().flatten();
+    conditions.any(|condition| condition.type_ == type_ && condition.status == "True")
+}
+
+/// The namespace of the service account that a user name stands for.
+fn service_account_namespace(username: &str) -> Option<&str> {
+    let (namespace, name) = username
+        .strip_prefix("system:serviceaccount:")?
+        .split_once(':')?;
+    (!namespace.is_empty() && !name.is_empty()).then_some(namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn request(spec: &Value, annotations: &Value) -> CertificateSigningRequest {
+        let mut object = json!({
+            "metadata": {"name": "web", "annotations": annotations},
+            "spec": {
+                "request": "Y3Ny",
+                "signerName": "pkcs11issuers.pkcs11-issuer.dev/shop.issuing",
+                "username": "system:serviceaccount:tenant:builder",
+            },
+        });
+        let spec = spec.as_object().cloned().unwrap_or_default();
+        object["spec"].as_object_mut().unwrap().extend(spec);
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn refused(request: &CertificateSigningRequest, reason: RefusalReason) -> Value {
+        let now = "2026-01-02T00:00:00Z".parse().unwrap();
+        let refusal = Refusal::new(reason, "why");
+        match request.answer(&Said::Refused(&refusal), "slug: why", now) {
+            Answer::Write(patch) => serde_json::to_value(patch).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_duration_is_the_annotations_then_expiration_seconds_then_the_profiles() {
+        let seconds = json!({"expirationSeconds": 3333});
+        let both = request(&seconds, &json!({DURATION: "896h"}));
+        assert_eq!(both.asked().duration.as_deref(), Some("896h"));
+        let one = request(&seconds, &json!({}));
+        assert_eq!(one.asked().duration.as_deref(), Some("3333s"));
+        assert_eq!(request(&json!({}), &json!({})).asked().duration, None);
+    }
+
+    #[test]
+    fn a_ca_certificate_is_asked_for_by_the_word_true_alone() {
+        for (value, is_ca) in [("true", true), ("True", false), ("", false)] {
+            let request = request(&json!({}), &json!({IS_CA: value}));
+            assert_eq!(request.asked().is_ca, is_ca, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn it_belongs_to_the_namespace_of_the_service_account_that_made_it_else_to_none() {
+        for (username, namespace) in [
+            ("system:serviceaccount:tenant:builder", Some("tenant")),
+            ("system:serviceaccount:tenant", None),
+            ("system:serviceaccount::builder", None),
+            ("system:node:one", None),
+            ("system:serviceaccounts:tenant:x", None),
+        ] {
+            let request = request(&json!({"username": username}), &json!({}));
+            assert_eq!(request.asked().variables.namespace, namespace, "{username}");
+        }
+    }
+
+    #[test]
+    fn the_requester_must_be_allowed_to_reference_a_namespaced_issuer_and_only_that() {
+        let request_ = request(&json!({"groups": ["g"], "uid": "u"}), &json!({}));
+        let asked = request_.reference().unwrap();
+        assert_eq!(
+            (asked.user.as_deref(), asked.uid.as_deref()),
+            (Some("system:serviceaccount:tenant:builder"), Some("u"))
+        );
+        let wanted = asked.resource_attributes.unwrap();
+        assert_eq!(wanted.verb.as_deref(), Some("reference"));
+        assert_eq!(wanted.namespace.as_deref(), Some("shop"));
+        assert_eq!(wanted.name.as_deref(), Some("issuing"));
+        let cluster = json!({"signerName": "pkcs11clusterissuers.pkcs11-issuer.dev/shop.issuing"});
+        assert_eq!(request(&cluster, &json!({})).reference(), None);
+    }
+
+    #[test]
+    fn a_refusal_is_failed_with_cert_managers_reason() {
+        let plain = request(&json!({}), &json!({}));
+        let odd = request(&json!({}), &json!({DURATION: "soon"}));
+        for (request, slug, reason) in [
+            (&plain, RefusalReason::ReferenceDenied, "DeniedReference"),
+            (&plain, RefusalReason::DurationInvalid, "InvalidDuration"),
+            (&odd, RefusalReason::DurationInvalid, "ErrorParseDuration"),
+            (&plain, RefusalReason::BadSan, "SigningError"),
+        ] {
+            let patch = refused(request, slug);
+            let failed = &patch["conditions"][0];
+            assert_eq!(
+                (&failed["type"], &failed["status"], &failed["reason"]),
+                (&json!("Failed"), &json!("True"), &json!(reason))
+            );
+            assert_eq!(patch.get("certificate"), None);
+        }
+    }
+
+    #[test]
+    fn waiting_is_told_and_not_written() {
+        let now = "2026-01-02T00:00:00Z".parse().unwrap();
+        let request = request(&json!({}), &json!({}));
+        assert_eq!(request.answer(&Said::Pending, "later", now), Answer::Tell);
+    }
+}
