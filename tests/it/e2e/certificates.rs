@@ -179,7 +179,7 @@ const NO_SUBJECT: Validation = (
 
 const CERT_SIGN: Validation = ("it may sign certificates, and has a subject", |issued| {
     let leaf = issued.leaf()?;
-    let (_, bits) = usages(&leaf);
+    let (_, bits) = usages(&leaf)?;
     ensure!(bits == BTreeSet::from([0, 2, 5]), "{bits:?}");
     ensure!(
         leaf.subject().iter_rdn().next().is_some(),
@@ -189,7 +189,7 @@ const CERT_SIGN: Validation = ("it may sign certificates, and has a subject", |i
 });
 
 const USAGES: Validation = ("the usages are those asked for", |issued: &Issued| {
-    let (purposes, bits) = usages(&issued.leaf()?);
+    let (purposes, bits) = usages(&issued.leaf()?)?;
     let wanted = ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"].map(str::to_owned);
     ensure!(purposes == BTreeSet::from(wanted), "{purposes:?}");
     ensure!(bits == BTreeSet::from([0, 3]), "{bits:?}");

@@ -51,7 +51,7 @@ async fn a_kubernetes_csr_that_we_have_signed_is_collected_after_its_hour() -> R
     let (objects, stage) = (Objects::new().await?, stage().await?);
     let requests = objects.known_of_cluster::<CertificateSigningRequest>();
     let [(_, issuer), _] = both();
-    let long_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(2);
+    let long_ago = "2026-01-01T00:00:00Z";
     for (name, approved) in [
         ("signed-long-ago", Some(long_ago)),
         ("signed-just-now", None),
@@ -69,7 +69,7 @@ async fn a_kubernetes_csr_that_we_have_signed_is_collected_after_its_hour() -> R
             "status": "True",
             "reason": "e2e",
             "message": "approved by the test",
-            "lastUpdateTime": approved.map(|time| time.to_string()),
+            "lastUpdateTime": approved,
         });
         let patch = Patch::Merge(json!({"status": {"conditions": [approval]}}));
         requests

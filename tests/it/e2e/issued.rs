@@ -178,34 +178,32 @@ pub(super) fn names_in<'a>(
 }
 
 /// The OIDs of extKeyUsage and the bits of keyUsage, 0 the first.
-pub(super) fn usages(certificate: &X509Certificate<'_>) -> (BTreeSet<String>, BTreeSet<u16>) {
+pub(super) fn usages(
+    certificate: &X509Certificate<'_>,
+) -> Result<(BTreeSet<String>, BTreeSet<u16>)> {
     let mut purposes = BTreeSet::new();
-    let mut bits = BTreeSet::new();
-    for extension in certificate.extensions() {
-        match extension.parsed_extension() {
-            ParsedExtension::KeyUsage(usage) => {
-                bits.extend((0..9).filter(|bit| usage.flags & (1 << bit) != 0));
+    if let Some(extension) = certificate.extended_key_usage()? {
+        let usage = extension.value;
+        for (present, oid) in [
+            (usage.any, "2.5.29.37.0"),
+            (usage.server_auth, "1.3.6.1.5.5.7.3.1"),
+            (usage.client_auth, "1.3.6.1.5.5.7.3.2"),
+            (usage.code_signing, "1.3.6.1.5.5.7.3.3"),
+            (usage.email_protection, "1.3.6.1.5.5.7.3.4"),
+            (usage.time_stamping, "1.3.6.1.5.5.7.3.8"),
+            (usage.ocsp_signing, "1.3.6.1.5.5.7.3.9"),
+        ] {
+            if present {
+                purposes.insert(oid.to_owned());
             }
-            ParsedExtension::ExtendedKeyUsage(usage) => {
-                for (present, oid) in [
-                    (usage.any, "2.5.29.37.0"),
-                    (usage.server_auth, "1.3.6.1.5.5.7.3.1"),
-                    (usage.client_auth, "1.3.6.1.5.5.7.3.2"),
-                    (usage.code_signing, "1.3.6.1.5.5.7.3.3"),
-                    (usage.email_protection, "1.3.6.1.5.5.7.3.4"),
-                    (usage.time_stamping, "1.3.6.1.5.5.7.3.8"),
-                    (usage.ocsp_signing, "1.3.6.1.5.5.7.3.9"),
-                ] {
-                    if present {
-                        purposes.insert(oid.to_owned());
-                    }
-                }
-                purposes.extend(usage.other.iter().map(|oid| oid.to_id_string()));
-            }
-            _ => {}
         }
+        purposes.extend(usage.other.iter().map(|oid| oid.to_id_string()));
     }
-    (purposes, bits)
+    let flags = certificate
+        .key_usage()?
+        .map_or(0, |usage| usage.value.flags);
+    let bits = (0..9).filter(|bit| flags & (1 << bit) != 0);
+    Ok((purposes, bits.collect()))
 }
 
 /// A list of texts.

@@ -223,7 +223,7 @@ fn check(chain: &str, csr: &str, key: &KeyPair, row: &Row) -> Result<()> {
     let validity = leaf.validity();
     let seconds = validity.not_after.timestamp() - validity.not_before.timestamp();
     ensure!(seconds == row.seconds, "it lasts {seconds} s");
-    let (purposes, bits) = usages(&leaf);
+    let (purposes, bits) = usages(&leaf)?;
     for (wanted, word, bit) in [
         (true, "digital signature", 0),
         (

@@ -148,7 +148,7 @@ impl Objects {
                 annotation(request, "cert-manager.io/certificate-name") == certificate
             })
             .collect();
-        own.sort_by_key(|request| revision(request));
+        own.sort_by_key(revision);
         Ok(own)
     }
 }
