@@ -10,6 +10,7 @@
 )]
 
 mod algorithm;
+mod pods;
 mod status;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -22,6 +23,7 @@ use crate::issuance;
 
 pub use self::{
     algorithm::SignatureAlgorithm,
+    pods::PodCertificatesSpec,
     status::{CertificateStatus, IssuerStatus, KeyStatus, TokenStatus},
 };
 
@@ -126,6 +128,10 @@ pub struct IssuerSpec {
     /// belong to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
+    /// The certificates of pods that mount this issuer's signer name (Kubernetes 1.36 and later, `PodCertificateRequest`).
+    /// Default: none; such requests are denied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_certificates: Option<PodCertificatesSpec>,
     /// What the issuer issues. Default: leaf certificates for TLS servers and clients, for at most a year.
     #[serde(default)]
     pub profile: ProfileSpec,
@@ -262,6 +268,8 @@ pub trait IssuerKind:
 {
     /// The name of the kind, as `issuerRef.kind` gives it.
     const KIND: &'static str;
+    /// Its plural, as signer names have it.
+    const PLURAL: &'static str;
 
     /// What the issuer signs with.
     fn issuer_spec(&self) -> &IssuerSpec;
@@ -272,6 +280,7 @@ pub trait IssuerKind:
 
 impl IssuerKind for PKCS11Issuer {
     const KIND: &'static str = "PKCS11Issuer";
+    const PLURAL: &'static str = "pkcs11issuers";
 
     fn issuer_spec(&self) -> &IssuerSpec {
         &self.spec.0
@@ -284,6 +293,7 @@ impl IssuerKind for PKCS11Issuer {
 
 impl IssuerKind for PKCS11ClusterIssuer {
     const KIND: &'static str = "PKCS11ClusterIssuer";
+    const PLURAL: &'static str = "pkcs11clusterissuers";
 
     fn issuer_spec(&self) -> &IssuerSpec {
         &self.spec.0
@@ -291,5 +301,19 @@ impl IssuerKind for PKCS11ClusterIssuer {
 
     fn issuer_status(&self) -> Option<&IssuerStatus> {
         self.status.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signer_names_have_the_plural_of_the_kind() {
+        assert_eq!(PKCS11Issuer::PLURAL, PKCS11Issuer::plural(&()));
+        assert_eq!(
+            PKCS11ClusterIssuer::PLURAL,
+            PKCS11ClusterIssuer::plural(&())
+        );
     }
 }

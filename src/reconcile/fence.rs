@@ -37,10 +37,7 @@ pub(super) async fn admitted<R: Request>(
         may_reference(reference, due.name, context).await?;
     }
     match due.selector {
-        Some(selector) => {
-            let namespace = due.request.asked().variables.namespace;
-            is_selected(selector, namespace, due.name, context).await
-        }
+        Some(selector) => is_selected(selector, due.request.fenced_in(), due.name, context).await,
         None => Ok(()),
     }
 }

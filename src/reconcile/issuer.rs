@@ -19,6 +19,7 @@ use super::{
     establish::{NotReady, establish},
     events::Notice,
     issuers::{Health, Known},
+    trust,
 };
 use crate::{
     api::{
@@ -109,6 +110,9 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
             health,
         },
     );
+    if let Ok(Proven { ready, .. }) = &found {
+        trust::publish(ready, &name, context).await;
+    }
     if differs(issuer.issuer_status(), &status) {
         write(issuer, &name, &status, context).await?;
         tell(issuer, &name, &found, context);

@@ -74,6 +74,20 @@ struct Inner {
     waiting: HashMap<IssuerName, HashSet<Waiter>>,
 }
 
+/// The requests whose issuer has changed, by their kind.
+#[derive(Debug, Default)]
+pub struct Woken(HashMap<RequestKind, mpsc::UnboundedReceiver<Waiter>>);
+
+impl Woken {
+    /// Those of one kind. Of one that never waits, or is taken already, none ever comes.
+    #[must_use]
+    pub fn take(&mut self, kind: RequestKind) -> mpsc::UnboundedReceiver<Waiter> {
+        self.0
+            .remove(&kind)
+            .unwrap_or_else(|| mpsc::unbounded_channel().1)
+    }
+}
+
 impl Known {
     fn says_the_same_as(&self, other: &Self) -> bool {
         let same_health = match (&self.health, &other.health) {
@@ -88,11 +102,20 @@ impl Known {
 }
 
 impl Issuers {
-    /// The requests of one kind to look at again, from now on.
-    pub fn woken(&mut self, kind: RequestKind) -> mpsc::UnboundedReceiver<Waiter> {
-        let (wake, woken) = mpsc::unbounded_channel();
-        self.wake.insert(kind, wake);
-        woken
+    /// Nothing known yet, and the requests that are to be looked at again.
+    #[must_use]
+    pub fn new() -> (Self, Woken) {
+        let (mut issuers, mut woken) = (Self::default(), Woken::default());
+        for kind in [
+            RequestKind::CertificateRequest,
+            RequestKind::CertificateSigningRequest,
+            RequestKind::PodCertificateRequest,
+        ] {
+            let (wake, receiver) = mpsc::unbounded_channel();
+            issuers.wake.insert(kind, wake);
+            woken.0.insert(kind, receiver);
+        }
+        (issuers, woken)
     }
 
     /// What is known of this issuer.
@@ -163,8 +186,8 @@ mod tests {
 
     #[test]
     fn a_waiting_request_is_woken_once_when_the_health_changes_and_not_before() {
-        let mut issuers = Issuers::default();
-        let mut woken = issuers.woken(RequestKind::CertificateRequest);
+        let (issuers, mut woken) = Issuers::new();
+        let mut woken = woken.take(RequestKind::CertificateRequest);
         issuers.set(&name(), not_ready("TokenUnavailable", 1));
         issuers.wait(&name(), waiter());
         issuers.set(&name(), not_ready("TokenUnavailable", 1));
@@ -177,8 +200,8 @@ mod tests {
 
     #[test]
     fn an_edited_issuer_wakes_its_requests() {
-        let mut issuers = Issuers::default();
-        let mut woken = issuers.woken(RequestKind::CertificateRequest);
+        let (issuers, mut woken) = Issuers::new();
+        let mut woken = woken.take(RequestKind::CertificateRequest);
         issuers.set(&name(), not_ready("KeyNotFound", 1));
         issuers.wait(&name(), waiter());
         issuers.set(&name(), not_ready("KeyNotFound", 2));

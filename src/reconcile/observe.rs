@@ -57,11 +57,17 @@ pub(super) fn is_finished(request: &impl Request) -> bool {
     decide(&facts) == Decision::Leave(Why::Finished)
 }
 
+/// Whether there is such an issuer and it has `spec.podCertificates`.
+pub(super) fn serves_pods(name: &IssuerName, context: &Context) -> bool {
+    stored(name, context).is_some_and(|stored| stored.serves_pods)
+}
+
 /// What a decision needs of an issuer as stored.
 struct Stored {
     uid: String,
     generation: i64,
     selector: Option<LabelSelector>,
+    serves_pods: bool,
 }
 
 fn look_at(
@@ -108,6 +114,8 @@ where
         uid: meta.uid.clone().unwrap_or_default(),
         generation: meta.generation.unwrap_or_default(),
         selector: spec.and_then(|spec| spec.namespace_selector.clone()),
+        // One that cannot be read may serve them.
+        serves_pods: spec.is_none_or(|spec| spec.pod_certificates.is_some()),
     })
 }
 

@@ -7,6 +7,7 @@ mod crash;
 mod fences;
 mod issuers;
 mod pins;
+mod pods;
 mod signing_requests;
 mod start;
 
@@ -27,13 +28,17 @@ pub(crate) fn programs() -> Result<Programs> {
 
 /// A rig that nobody else uses, for tests that break something.
 async fn own_rig(controller_args: &[&str]) -> Result<Rig> {
+    own_rig_with(controller_args, &[]).await
+}
+
+/// The same, with objects that the flags need.
+async fn own_rig_with(controller_args: &[&str], manifests: &[&str]) -> Result<Rig> {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let rig = Rig::start(Options {
         programs: Some(programs()?),
         namespaces: vec![TENANT.to_owned()],
-        controller_args: controller_args
-            .iter()
-            .map(|arg| (*arg).to_owned())
-            .collect(),
+        controller_args: owned(controller_args),
+        manifests: owned(manifests),
         ..Options::default()
     })
     .await?;
