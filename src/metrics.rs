@@ -23,6 +23,8 @@ pub struct Metrics {
     token_state: Family<TokenLabels, Gauge>,
     token_entered: Family<TokenLabels, Counter>,
     worker_ended: Family<EndLabels, Counter>,
+    issuers: Family<IssuerLabels, Gauge>,
+    ca_not_after: Family<TokenLabel, Gauge>,
 }
 
 /// What became of a request in one status write.
@@ -105,6 +107,17 @@ struct EndLabels {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct IssuerLabels {
+    kind: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct TokenLabel {
+    token: String,
+}
+
 /// From a software token (under a millisecond) to the default deadline of ten seconds and beyond.
 const SIGN_BUCKETS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
@@ -168,6 +181,18 @@ impl Metrics {
             "How often a token's HSM worker ended, by the reason",
             worker_ended.clone(),
         );
+        let issuers = Family::default();
+        registry.register(
+            "issuers",
+            "Issuers by the reason of their Ready condition; Verified is the one that is ready",
+            issuers.clone(),
+        );
+        let ca_not_after = Family::default();
+        registry.register(
+            "ca_not_after_timestamp_seconds",
+            "When the first of the issuing certificates with a key on the token ends",
+            ca_not_after.clone(),
+        );
         Self {
             registry,
             requests,
@@ -179,6 +204,8 @@ impl Metrics {
             token_state,
             token_entered,
             worker_ended,
+            issuers,
+            ca_not_after,
         }
     }
 
@@ -240,6 +267,20 @@ impl Metrics {
         }
     }
 
+    /// How many issuers of a kind have this reason; `None` once there is none any more.
+    pub fn issuers(&self, kind: &'static str, reason: &'static str, count: Option<i64>) {
+        set_or_remove(&self.issuers, &IssuerLabels { kind, reason }, count);
+    }
+
+    /// When the first issuing certificate on a token ends, in seconds since 1970; `None` once there is none any more.
+    /// `token` is its name in the operator's configuration.
+    pub fn ca_not_after(&self, token: &str, seconds: Option<i64>) {
+        let labels = TokenLabel {
+            token: token.to_owned(),
+        };
+        set_or_remove(&self.ca_not_after, &labels, seconds);
+    }
+
     /// The OpenMetrics text of all metrics.
     ///
     /// # Errors
@@ -254,6 +295,20 @@ impl Metrics {
 /// Takes over a count that is kept elsewhere and only grows.
 fn set(counter: &Counter, count: u64) {
     counter.inner().store(count, Ordering::Relaxed);
+}
+
+fn set_or_remove<L>(gauges: &Family<L, Gauge>, labels: &L, value: Option<i64>)
+where
+    L: Clone + std::hash::Hash + Eq,
+{
+    match value {
+        Some(value) => {
+            gauges.get_or_create(labels).set(value);
+        }
+        None => {
+            gauges.remove(labels);
+        }
+    }
 }
 
 impl RequestResult {

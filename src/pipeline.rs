@@ -4,6 +4,7 @@
 //! [`prove()`] shows that an issuer can sign, [`sign()`] signs one request with it.
 
 pub mod key;
+pub mod proof;
 pub mod prove;
 pub mod sign;
 
@@ -20,7 +21,8 @@ use crate::{
 };
 
 pub use self::{
-    prove::{ChainPem, NotProven, Proven, prove},
+    proof::Proof,
+    prove::{ChainPem, Earlier, NotProven, Proven, prove},
     sign::{Announced, Asked, NotSigned, Signed, sign},
 };
 
@@ -44,6 +46,19 @@ pub struct ReadyIssuer {
     pub publish: Publish,
     /// Where its serial numbers come from.
     pub serial: SerialSource,
+    /// When its key last proved itself.
+    pub proof: Arc<Proof>,
+}
+
+impl ReadyIssuer {
+    /// Whether what proved this one proves the other: the same key, found on the same run of the same worker, for the
+    /// same certificate and algorithm.
+    fn is_proved_with(&self, issuer: &issuance::Issuer, key: &GrantedKey) -> bool {
+        let certificate = |issuer: &issuance::Issuer| issuer.chain().issuing().sha256_hex();
+        self.key.is_same_as(key)
+            && self.issuer.algorithm() == issuer.algorithm()
+            && certificate(&self.issuer) == certificate(issuer)
+    }
 }
 
 /// What of an issuer's chain goes out with a certificate.

@@ -3,6 +3,7 @@
 //! [`decide`] and [`conclude`] are pure; [`apply`] is the one status write; the rest reads the cluster.
 
 pub mod apply;
+pub mod census;
 pub mod conclude;
 pub mod decide;
 pub mod establish;
@@ -20,7 +21,7 @@ pub mod retry;
 mod sign;
 pub mod watch;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kube::{Client, runtime::reflector::Store};
 
@@ -38,12 +39,16 @@ pub struct Context {
     pub client: Client,
     /// Where the objects lie that cluster issuers name.
     pub cluster_resource_namespace: String,
+    /// How long a signature that verified proves an issuer's key.
+    pub probe_interval: Duration,
     /// Whether a request must be approved before it is signed.
     pub enforce_approval: bool,
     /// The tokens of the operator's configuration.
     pub tokens: Tokens,
     /// What is known of the issuers.
     pub issuers: issuers::Issuers,
+    /// What the metrics tell of the issuers.
+    pub census: census::Census,
     /// The issuers as stored.
     pub stored: StoredIssuers,
     /// What was signed and is not yet seen published.

@@ -21,7 +21,7 @@ use crate::{
     metrics::{Metrics, TokenCounts},
     pins::{
         TokenPin,
-        source::{PinOrigin, PinSecret, Secrets},
+        source::{Named, PinOrigin, PinSecret, Secrets},
         store::{PinStore, SecretStore},
     },
 };
@@ -83,6 +83,12 @@ impl Tokens {
     /// All tokens.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<ConfiguredToken>> {
         self.by_name.values()
+    }
+
+    /// The issuer uses this token alone, or none any more: it has no say about the PINs of others.
+    pub fn forget_issuer(&self, issuer: &str, but: Option<&str>) {
+        let others = self.iter().filter(|token| Some(token.name()) != but);
+        others.for_each(|token| token.pin.forget_issuer(issuer));
     }
 
     /// Lets every worker finish what it has begun, and end.
@@ -149,9 +155,9 @@ impl ConfiguredToken {
     /// Takes the PIN Secret that an issuer names.
     ///
     /// # Errors
-    /// The Secret that another issuer of the token has named, if it is a different one.
-    pub fn name_pin_secret(&self, secret: &PinSecret) -> Result<(), PinSecret> {
-        self.pin.name_secret(secret)
+    /// The Secret that another issuer of the token names, if it is a different one.
+    pub fn name_pin_secret(&self, issuer: &str, secret: &PinSecret) -> Result<(), PinSecret> {
+        self.pin.name_secret(issuer, secret)
     }
 
     /// Finds the one key that `selector` means and that a grant lets `owner` use. `issuer` names the issuer among all
@@ -270,7 +276,7 @@ fn origin(source: &PinSource, secrets: &Secrets, namespace: &str) -> PinOrigin {
             },
         ),
         PinSource::ClusterIssuers | PinSource::IssuersIn(_) => {
-            PinOrigin::Issuers(secrets.clone(), std::sync::Mutex::default())
+            PinOrigin::Issuers(secrets.clone(), Named::default())
         }
     }
 }

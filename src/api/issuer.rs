@@ -10,6 +10,7 @@
 )]
 
 mod algorithm;
+mod reason;
 mod status;
 
 use kube::{CustomResource, KubeSchema, Resource, ResourceExt};
@@ -21,6 +22,7 @@ use crate::issuance;
 
 pub use self::{
     algorithm::SignatureAlgorithm,
+    reason::Reason,
     status::{CertificateStatus, IssuerStatus, KeyStatus, TokenStatus},
 };
 
@@ -240,6 +242,8 @@ impl From<CaField> for issuance::CaField {
 pub mod condition_type {
     /// The issuer can sign now.
     pub const READY: &str = "Ready";
+    /// A warning: the issuing certificate must be renewed.
+    pub const CA_EXPIRING_SOON: &str = "CAExpiringSoon";
 }
 
 /// Either of our kinds, seen as what they have in common.

@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     metrics::Metrics,
     pins::source::Secrets,
-    reconcile::{Context, StoredIssuers, events::Events, issuers::Issuers, watch},
+    reconcile::{Context, StoredIssuers, census::Census, events::Events, issuers::Issuers, watch},
     server::{Readiness, Server},
     signers::Tokens,
     telemetry::{self, Chain},
@@ -115,9 +115,11 @@ async fn control(
     let context = Arc::new(Context {
         client: client.clone(),
         cluster_resource_namespace: namespace,
+        probe_interval: args.probe_interval,
         enforce_approval: args.enforce_approval,
         tokens,
         issuers,
+        census: Census::new(Arc::clone(&metrics)),
         stored: StoredIssuers {
             namespaced: namespaced_store,
             cluster: cluster_store,

@@ -66,11 +66,18 @@ pub async fn run_issuers<K>(
     DeserializeGuard<K>: kube::Resource<DynamicType = ()>,
 {
     let changes = token_changes(&context.tokens);
+    let known = Arc::clone(&context);
     controller
         .reconcile_all_on(changes)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(issuer::reconcile::<K>, issuer::retry::<K>, context)
-        .for_each(|done| async { trace_end::<_, IssuerStatusError>(done) })
+        .for_each(|done| {
+            // Every issuer is due again within a minute: one that was deleted is missed then.
+            if let Err(controller::Error::ObjectNotFound(gone)) = &done {
+                issuer::forget(&gone.name, gone.namespace.as_deref(), &known);
+            }
+            async { trace_end::<_, IssuerStatusError>(done) }
+        })
         .await;
 }
 

@@ -3,7 +3,9 @@
 mod approval;
 mod beside;
 mod contract;
+mod counted;
 mod crash;
+mod health;
 mod issuers;
 mod pins;
 mod signing_requests;
