@@ -25,7 +25,7 @@ use crate::{
     pins::source::Secrets,
     reconcile::{Context, StoredIssuers, census::Census, events::Events, issuers::Issuers, watch},
     server::{Readiness, Server},
-    signers::Tokens,
+    signers::{Tokens, reload},
     telemetry::{self, Chain},
 };
 
@@ -41,7 +41,8 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         args.log_format,
         &args.log_filter(env::var("RUST_LOG").ok().as_deref()),
     )?;
-    let config = Config::load(&args.config)?;
+    let text = Config::read(&args.config)?;
+    let config = Config::parse(&args.config, &text)?;
     let worker = worker(args.worker.as_deref())?;
     let identity = args
         .identity
@@ -69,7 +70,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     let served =
         tokio::spawn(server.serve(readiness.clone(), Arc::clone(&metrics), serving.clone()));
     let controlled = control(
-        &args, &config, &worker, client, namespace, identity, metrics, readiness, &stop,
+        &args, &config, text, &worker, client, namespace, identity, metrics, readiness, &stop,
     )
     .await;
     serving.cancel();
@@ -88,6 +89,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
 async fn control(
     args: &Run,
     config: &Config,
+    config_text: String,
     worker: &Path,
     client: Client,
     namespace: String,
@@ -170,6 +172,13 @@ async fn control(
         ready,
         watch::run_issuers(namespaced, Arc::clone(&context), stop.clone()),
         watch::run_issuers(cluster, Arc::clone(&context), stop.clone()),
+        reload::follow(
+            &args.config,
+            config_text,
+            &context.tokens,
+            &context.metrics,
+            stop
+        ),
     );
     readiness.set(false);
     context.tokens.shutdown().await;

@@ -65,11 +65,11 @@ pub async fn establish(
         .namespace
         .as_deref()
         .unwrap_or(&context.cluster_resource_namespace);
-    hand_over_pin(spec, name, namespace, token)?;
+    hand_over_pin(spec, name, namespace, &token)?;
     let pem = material::read(&context.client, namespace, &spec.certificate)
         .await
         .map_err(NotReady::Material)?;
-    Ok(prove(spec, name, &pem, token, &context.metrics, earlier, now()).await?)
+    Ok(prove(spec, name, &pem, &token, &context.metrics, earlier, now()).await?)
 }
 
 fn hand_over_pin(

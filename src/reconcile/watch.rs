@@ -205,15 +205,11 @@ pub async fn certificate_requests(client: &Client) -> watcher::Config {
     }
 }
 
-/// An item for every change of any token's state.
+/// An item for every change of any token.
 fn token_changes(tokens: &Tokens) -> impl Stream<Item = ()> + Send + 'static {
-    let changes = tokens.iter().map(|token| {
-        stream::unfold(token.token().state(), |mut state| async {
-            state.changed().await.ok().map(|()| ((), state))
-        })
-        .boxed()
-    });
-    stream::select_all(changes)
+    stream::unfold(tokens.changes(), |mut changes| async {
+        changes.changed().await.ok().map(|()| ((), changes))
+    })
 }
 
 fn trace_end<K, E>(done: Result<(ObjectRef<K>, Action), controller::Error<E, watcher::Error>>)

@@ -8,6 +8,7 @@ mod crash;
 mod health;
 mod issuers;
 mod pins;
+mod reload;
 mod signing_requests;
 mod start;
 

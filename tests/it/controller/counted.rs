@@ -13,6 +13,7 @@ pub(super) struct Counted {
     // Dropped in this order.
     pub(super) controller: Controller,
     pub(super) cluster: Cluster,
+    pub(super) configuration: Value,
     /// Counts the calls; fails if the test says so.
     pub(super) library: FaultyModule,
     pub(super) authority: Authority,
@@ -39,6 +40,7 @@ impl Counted {
         Ok(Self {
             controller: Controller::start(&cluster, &options).await?,
             cluster,
+            configuration,
             library,
             authority,
         })
@@ -58,6 +60,17 @@ impl Counted {
     /// Signatures that the token was asked for.
     pub(super) fn signatures(&self) -> Result<u64> {
         Ok(self.library.calls(Function::C_Sign)?)
+    }
+
+    /// Logins that the token was asked for.
+    pub(super) fn logins(&self) -> Result<u64> {
+        Ok(self.library.calls(Function::C_Login)?)
+    }
+
+    /// Changes the configuration while the controller runs.
+    pub(super) fn reconfigure(&mut self, change: impl FnOnce(&mut Value)) -> Result<()> {
+        change(&mut self.configuration);
+        self.controller.configure(&self.configuration.to_string())
     }
 
     /// Waits until a metric without further labels than these has this value.
