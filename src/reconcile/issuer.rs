@@ -87,6 +87,7 @@ pub fn forget(name: &str, namespace: Option<&str>, context: &Context) {
         namespace: namespace.map(str::to_owned),
         name: name.to_owned(),
     };
+    context.issuers.forget(&name);
     context.census.forget(&name);
     context.tokens.forget_issuer(&name.to_string(), None);
 }

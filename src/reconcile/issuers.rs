@@ -119,11 +119,39 @@ impl Issuers {
             .is_some_and(|before| before.says_the_same_as(&known));
         inner.known.insert(name.clone(), known);
         if !same {
-            for request in inner.waiting.remove(name).into_iter().flatten() {
-                if let Some(wake) = self.wake.get(&request.kind) {
-                    // The receiver lives as long as the controller; after that nobody waits.
-                    wake.send(request).ok();
-                }
+            self.wake_all(&mut inner, name);
+        }
+    }
+
+    /// The issuer is no more. Its requests are looked at again, so that they say so.
+    pub fn forget(&self, name: &IssuerName) {
+        let mut inner = self.lock();
+        inner.known.remove(name);
+        self.wake_all(&mut inner, name);
+    }
+
+    /// The request is no more: nobody waits.
+    pub fn leave(&self, request: &Waiter) {
+        self.lock().waiting.retain(|_, waiting| {
+            waiting.remove(request);
+            !waiting.is_empty()
+        });
+    }
+
+    /// Every request of this kind that is still there is about to be looked at again: who does not come back is no
+    /// more, although no watch has told so.
+    pub fn forget_waiting(&self, kind: RequestKind) {
+        self.lock().waiting.retain(|_, waiting| {
+            waiting.retain(|request| request.kind != kind);
+            !waiting.is_empty()
+        });
+    }
+
+    fn wake_all(&self, inner: &mut Inner, name: &IssuerName) {
+        for request in inner.waiting.remove(name).into_iter().flatten() {
+            if let Some(wake) = self.wake.get(&request.kind) {
+                // The receiver lives as long as the controller; after that nobody waits.
+                wake.send(request).ok();
             }
         }
     }
@@ -173,6 +201,39 @@ mod tests {
         assert_eq!(woken.try_recv().unwrap().name, "web");
         issuers.set(&name(), not_ready("TokenUnavailable", 1));
         assert!(woken.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_request_that_is_no_more_waits_for_nothing() {
+        let mut issuers = Issuers::default();
+        let mut woken = issuers.woken(RequestKind::CertificateRequest);
+        for number in 0..10_000 {
+            let waiter = Waiter {
+                uid: number.to_string(),
+                ..waiter()
+            };
+            issuers.wait(&name(), waiter.clone());
+            issuers.leave(&waiter);
+        }
+        assert!(issuers.lock().waiting.is_empty());
+        issuers.wait(&name(), waiter());
+        issuers.forget_waiting(RequestKind::CertificateSigningRequest);
+        issuers.set(&name(), not_ready("KeyNotFound", 1));
+        assert_eq!(woken.try_recv().unwrap(), waiter());
+        issuers.wait(&name(), waiter());
+        issuers.forget_waiting(RequestKind::CertificateRequest);
+        assert!(issuers.lock().waiting.is_empty());
+    }
+
+    #[test]
+    fn requests_of_an_issuer_that_is_no_more_are_looked_at_again() {
+        let mut issuers = Issuers::default();
+        let mut woken = issuers.woken(RequestKind::CertificateRequest);
+        issuers.set(&name(), not_ready("KeyNotFound", 1));
+        issuers.wait(&name(), waiter());
+        issuers.forget(&name());
+        assert_eq!(woken.try_recv().unwrap(), waiter());
+        assert!(issuers.get(&name()).is_none());
     }
 
     #[test]

@@ -86,21 +86,37 @@ type RequestController<R> = Controller<DeserializeGuard<R>>;
 
 /// The controller of one kind of requests, and its cache. `selected` is what the API server is asked for.
 fn requests<R: Request>(
-    client: &Client,
+    context: &Arc<Context>,
     selected: watcher::Config,
 ) -> (RequestController<R>, Store<DeserializeGuard<R>>)
 where
     DeserializeGuard<R>: kube::Resource<DynamicType = ()>,
 {
-    let api = Api::<DeserializeGuard<R>>::all(client.clone());
+    let api = Api::<DeserializeGuard<R>>::all(context.client.clone());
     let (reader, writer) = reflector::store();
+    let context = Arc::clone(context);
     let mut sieve = Sieve::default();
     let stream = watcher(api, selected)
         .default_backoff()
+        .inspect_ok(move |event| leave(event, &context))
         .try_filter_map(move |event| future::ready(Ok(sieve.keep(event))))
         .reflect(writer)
         .applied_objects();
     (Controller::for_stream(stream, reader.clone()), reader)
+}
+
+/// Who is no more does not wait.
+fn leave<R: Request>(event: &watcher::Event<DeserializeGuard<R>>, context: &Context) {
+    match event {
+        watcher::Event::Delete(DeserializeGuard(Ok(request))) => {
+            context.issuers.leave(&Waiter::of(request));
+        }
+        watcher::Event::Init => context.issuers.forget_waiting(R::KIND),
+        watcher::Event::Delete(DeserializeGuard(Err(_)))
+        | watcher::Event::Apply(_)
+        | watcher::Event::InitApply(_)
+        | watcher::Event::InitDone => {}
+    }
 }
 
 /// Runs the controller of one kind of requests until `stop`, and to the end of what it has begun. `woken` are requests
@@ -163,7 +179,7 @@ pub async fn answer<R: Request>(
         () = stop.cancelled() => return,
         else => return,
     };
-    let (controller, store) = requests::<R>(&context.client, selected);
+    let (controller, store) = requests::<R>(&context, selected);
     let told = async {
         tokio::select! {
             Ok(()) = store.wait_until_ready() => listed.cancel(),
