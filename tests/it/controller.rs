@@ -9,6 +9,7 @@ mod health;
 mod issuers;
 mod pins;
 mod reload;
+mod rotation;
 mod signing_requests;
 mod start;
 
