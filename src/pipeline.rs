@@ -17,7 +17,7 @@ use crate::{
     },
     config::IssuerScope,
     issuance,
-    signers::GrantedKey,
+    signers::{GrantedKey, limiter::Limit},
 };
 
 pub use self::{
@@ -46,6 +46,8 @@ pub struct ReadyIssuer {
     pub publish: Publish,
     /// Where its serial numbers come from.
     pub serial: SerialSource,
+    /// How much it may sign.
+    pub limit: Limit,
     /// When its key last proved itself.
     pub proof: Arc<Proof>,
 }

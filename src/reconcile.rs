@@ -23,13 +23,17 @@ pub mod watch;
 
 use std::{sync::Arc, time::Duration};
 
-use kube::{Client, runtime::reflector::Store};
+use kube::{
+    Client,
+    runtime::reflector::{ObjectRef, Store},
+};
 
 use crate::{
     api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
     audit::IssuanceRecord,
     metrics::Metrics,
-    signers::Tokens,
+    pipeline::IssuerName,
+    signers::{Tokens, limiter::Limiter},
 };
 
 /// What every reconciliation shares.
@@ -47,6 +51,8 @@ pub struct Context {
     pub tokens: Tokens,
     /// What is known of the issuers.
     pub issuers: issuers::Issuers,
+    /// Who waits because of an issuer's limit.
+    pub limiter: Limiter<issuers::Waiter>,
     /// What the metrics tell of the issuers.
     pub census: census::Census,
     /// The issuers as stored.
@@ -70,4 +76,17 @@ pub struct StoredIssuers {
     pub namespaced: Store<kube::core::DeserializeGuard<PKCS11Issuer>>,
     /// `PKCS11ClusterIssuer`.
     pub cluster: Store<kube::core::DeserializeGuard<PKCS11ClusterIssuer>>,
+}
+
+impl StoredIssuers {
+    /// Whether there is an issuer of this name.
+    fn has(&self, name: &IssuerName) -> bool {
+        match &name.namespace {
+            Some(namespace) => {
+                let at = ObjectRef::new(&name.name).within(namespace);
+                self.namespaced.get(&at).is_some()
+            }
+            None => self.cluster.get(&ObjectRef::new(&name.name)).is_some(),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Who signs: the tokens of the operator's configuration, and what each lets whom sign.
 
 mod key;
+pub mod limiter;
 mod mechanism;
 pub mod reload;
 mod tokens;

@@ -13,6 +13,8 @@ mod algorithm;
 mod reason;
 mod status;
 
+use std::num::{NonZeroU16, NonZeroU32};
+
 use kube::{CustomResource, KubeSchema, Resource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -122,6 +124,15 @@ pub struct IssuerSpec {
     /// from 3072 bits SHA-384, from 4096 bits SHA-512; ECDSA with the hash of its curve; Ed25519; ML-DSA. Default: Auto.
     #[serde(default)]
     pub signature_algorithm: SignatureAlgorithm,
+    /// How fast the issuer signs, on all replicas together. Requests over the rate wait in fair turns of their namespaces
+    /// and never fail for it. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// How many signatures the issuer asks its token for at the same time, on all replicas together; each replica may ask
+    /// for one. Default: no limit but the token's sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256))]
+    pub max_concurrent_signatures: Option<NonZeroU16>,
     /// What the issuer issues. Default: leaf certificates for TLS servers and clients, for at most a year.
     #[serde(default)]
     pub profile: ProfileSpec,
@@ -149,6 +160,19 @@ pub struct KeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub uri: Option<String>,
+}
+
+/// A rate of signatures.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimit {
+    /// Signatures a second in the long run.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub per_second: NonZeroU32,
+    /// Signatures at once after a pause. Default: those of one second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub burst: Option<NonZeroU32>,
 }
 
 /// One key of a Secret or ConfigMap.

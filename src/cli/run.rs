@@ -25,7 +25,11 @@ use crate::{
     pins::source::Secrets,
     reconcile::{Context, StoredIssuers, census::Census, events::Events, issuers::Issuers, watch},
     server::{Readiness, Server},
-    signers::{Tokens, reload},
+    signers::{
+        Tokens,
+        limiter::{Limiter, Owners},
+        reload,
+    },
     telemetry::{self, Chain},
 };
 
@@ -114,6 +118,9 @@ async fn control(
         .certificate_signing_requests
         .then(|| issuers.woken(RequestKind::CertificateSigningRequest));
     let (events, events_task) = Events::start(client.clone(), identity, Arc::clone(&metrics));
+    // Replicas that share a token share the limits of its issuers.
+    let owners: Owners = Box::new(|_token| 1);
+    let limiter = Limiter::new(owners, issuers.call());
     let context = Arc::new(Context {
         client: client.clone(),
         cluster_resource_namespace: namespace,
@@ -121,6 +128,7 @@ async fn control(
         enforce_approval: args.enforce_approval,
         tokens,
         issuers,
+        limiter,
         census: Census::new(Arc::clone(&metrics)),
         stored: StoredIssuers {
             namespaced: namespaced_store,

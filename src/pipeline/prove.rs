@@ -10,7 +10,7 @@ use super::{
     key::{KeySpecError, Wanted},
 };
 use crate::{
-    api::issuer::{CaField, IssuerSpec, Reason},
+    api::issuer::{CaField, IssuerSpec, RateLimit, Reason},
     config,
     duration::GoDuration,
     issuance::{
@@ -18,7 +18,10 @@ use crate::{
         ProfileError, Rules, pattern::PatternError,
     },
     metrics::Metrics,
-    signers::{ConfiguredToken, GrantedKey},
+    signers::{
+        ConfiguredToken, GrantedKey,
+        limiter::{Limit, Rate},
+    },
     telemetry::Chain,
 };
 
@@ -144,12 +147,23 @@ pub async fn prove(
             append_root: spec.append_root_to_kubernetes_csr,
         },
         serial: spec.profile.serial.source,
+        limit: limit(spec),
         proof,
     };
     Ok(Proven {
         ready: Arc::new(ready),
         token: described,
     })
+}
+
+fn limit(spec: &IssuerSpec) -> Limit {
+    Limit {
+        rate: spec.rate_limit.map(|RateLimit { per_second, burst }| Rate {
+            per_second,
+            burst: burst.unwrap_or(per_second),
+        }),
+        concurrent: spec.max_concurrent_signatures,
+    }
 }
 
 /// Has the token sign one harmless message.

@@ -87,7 +87,12 @@ pub fn forget(name: &str, namespace: Option<&str>, context: &Context) {
         namespace: namespace.map(str::to_owned),
         name: name.to_owned(),
     };
+    if context.stored.has(&name) {
+        // Another one has come meanwhile.
+        return;
+    }
     context.issuers.forget(&name);
+    context.limiter.forget(&name.to_string());
     context.census.forget(&name);
     context.tokens.forget_issuer(&name.to_string(), None);
 }

@@ -60,12 +60,21 @@ impl Waiter {
     }
 }
 
+/// A request to look at again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Woken {
+    /// The request.
+    pub request: Waiter,
+    /// Its issuer is another than when its tries failed; else its turn has come.
+    pub issuer_changed: bool,
+}
+
 /// All issuers, and the requests that wait for one.
 #[derive(Debug, Default)]
 pub struct Issuers {
     /// Held for look-ups only, never across an await.
     inner: Mutex<Inner>,
-    wake: HashMap<RequestKind, mpsc::UnboundedSender<Waiter>>,
+    wake: HashMap<RequestKind, mpsc::UnboundedSender<Woken>>,
 }
 
 #[derive(Debug, Default)]
@@ -89,10 +98,16 @@ impl Known {
 
 impl Issuers {
     /// The requests of one kind to look at again, from now on.
-    pub fn woken(&mut self, kind: RequestKind) -> mpsc::UnboundedReceiver<Waiter> {
+    pub fn woken(&mut self, kind: RequestKind) -> mpsc::UnboundedReceiver<Woken> {
         let (wake, woken) = mpsc::unbounded_channel();
         self.wake.insert(kind, wake);
         woken
+    }
+
+    /// What brings a request back whose turn has come.
+    pub fn call(&self) -> impl Fn(Waiter) + Send + Sync + 'static {
+        let wake = self.wake.clone();
+        move |request| send(&wake, request, false)
     }
 
     /// What is known of this issuer.
@@ -149,15 +164,27 @@ impl Issuers {
 
     fn wake_all(&self, inner: &mut Inner, name: &IssuerName) {
         for request in inner.waiting.remove(name).into_iter().flatten() {
-            if let Some(wake) = self.wake.get(&request.kind) {
-                // The receiver lives as long as the controller; after that nobody waits.
-                wake.send(request).ok();
-            }
+            send(&self.wake, request, true);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn send(
+    wake: &HashMap<RequestKind, mpsc::UnboundedSender<Woken>>,
+    request: Waiter,
+    issuer_changed: bool,
+) {
+    if let Some(wake) = wake.get(&request.kind) {
+        // The receiver lives as long as the controller; after that nobody waits.
+        wake.send(Woken {
+            request,
+            issuer_changed,
+        })
+        .ok();
     }
 }
 
@@ -198,7 +225,7 @@ mod tests {
         issuers.set(&name(), not_ready("TokenUnavailable", 1));
         assert!(woken.try_recv().is_err());
         issuers.set(&name(), not_ready("KeyNotFound", 1));
-        assert_eq!(woken.try_recv().unwrap().name, "web");
+        assert_eq!(woken.try_recv().unwrap().request.name, "web");
         issuers.set(&name(), not_ready("TokenUnavailable", 1));
         assert!(woken.try_recv().is_err());
     }
@@ -219,7 +246,7 @@ mod tests {
         issuers.wait(&name(), waiter());
         issuers.forget_waiting(RequestKind::CertificateSigningRequest);
         issuers.set(&name(), not_ready("KeyNotFound", 1));
-        assert_eq!(woken.try_recv().unwrap(), waiter());
+        assert_eq!(woken.try_recv().unwrap().request, waiter());
         issuers.wait(&name(), waiter());
         issuers.forget_waiting(RequestKind::CertificateRequest);
         assert!(issuers.lock().waiting.is_empty());
@@ -232,7 +259,7 @@ mod tests {
         issuers.set(&name(), not_ready("KeyNotFound", 1));
         issuers.wait(&name(), waiter());
         issuers.forget(&name());
-        assert_eq!(woken.try_recv().unwrap(), waiter());
+        assert_eq!(woken.try_recv().unwrap().request, waiter());
         assert!(issuers.get(&name()).is_none());
     }
 

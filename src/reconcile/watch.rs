@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 use super::{
     Context,
     issuer::{self, IssuerStatusError},
-    issuers::Waiter,
+    issuers::{Waiter, Woken},
     keep::Sieve,
     kind::Request,
     request::{self, RequestError},
@@ -109,9 +109,14 @@ where
 fn leave<R: Request>(event: &watcher::Event<DeserializeGuard<R>>, context: &Context) {
     match event {
         watcher::Event::Delete(DeserializeGuard(Ok(request))) => {
-            context.issuers.leave(&Waiter::of(request));
+            let request = Waiter::of(request);
+            context.issuers.leave(&request);
+            context.limiter.leave(&request);
         }
-        watcher::Event::Init => context.issuers.forget_waiting(R::KIND),
+        watcher::Event::Init => {
+            context.issuers.forget_waiting(R::KIND);
+            context.limiter.leave_all(|request| request.kind == R::KIND);
+        }
         watcher::Event::Delete(DeserializeGuard(Err(_)))
         | watcher::Event::Apply(_)
         | watcher::Event::InitApply(_)
@@ -123,7 +128,7 @@ fn leave<R: Request>(event: &watcher::Event<DeserializeGuard<R>>, context: &Cont
 /// whose issuer has changed.
 async fn run_requests<R: Request>(
     controller: RequestController<R>,
-    woken: mpsc::UnboundedReceiver<Waiter>,
+    woken: mpsc::UnboundedReceiver<Woken>,
     concurrency: u16,
     context: Arc<Context>,
     stop: CancellationToken,
@@ -134,9 +139,14 @@ async fn run_requests<R: Request>(
     let woken = stream::unfold(woken, |mut woken| async {
         woken.recv().await.map(|request| (request, woken))
     });
-    let woken = woken.map(move |request| {
-        // The issuer is another than when these tries failed.
-        waker.retries.forget(&request.uid);
+    let woken = woken.map(move |woken| {
+        let Woken {
+            request,
+            issuer_changed,
+        } = woken;
+        if issuer_changed {
+            waker.retries.forget(&request.uid);
+        }
         let reference = ObjectRef::<DeserializeGuard<R>>::new(&request.name);
         match &request.namespace {
             Some(namespace) => reference.within(namespace),
@@ -156,7 +166,7 @@ async fn run_requests<R: Request>(
 /// known, then watches. `listed` is cancelled when every request has been seen.
 pub async fn answer<R: Request>(
     selected: impl Future<Output = watcher::Config>,
-    woken: mpsc::UnboundedReceiver<Waiter>,
+    woken: mpsc::UnboundedReceiver<Woken>,
     concurrency: u16,
     context: Arc<Context>,
     listed: CancellationToken,

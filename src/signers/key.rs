@@ -57,6 +57,12 @@ impl GrantedKey {
         Arc::ptr_eq(&self.turns, &other.turns) && self.key.is_same_as(&other.key)
     }
 
+    /// The issuer that it is for, by its name among all issuers.
+    #[must_use]
+    pub const fn issuer(&self) -> &Arc<str> {
+        &self.issuer
+    }
+
     /// Name of the token it lies on.
     #[must_use]
     pub fn token_name(&self) -> &str {

@@ -7,6 +7,7 @@ mod counted;
 mod crash;
 mod health;
 mod issuers;
+mod limits;
 mod pins;
 mod reload;
 mod rotation;
