@@ -68,6 +68,17 @@ pub struct Run {
           default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
     pub certificate_signing_requests: bool,
 
+    /// Answer the PodCertificateRequests of issuers with spec.podCertificates, where this Kubernetes has them (1.36).
+    #[arg(long, env = "PKCS11_ISSUER_POD_CERTIFICATE_REQUESTS", value_name = "BOOL", action = ArgAction::Set,
+          default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
+    pub pod_certificate_requests: bool,
+
+    /// Publish the trust anchors of issuers with spec.podCertificates as ClusterTrustBundles, where this Kubernetes has
+    /// them (1.33).
+    #[arg(long, env = "PKCS11_ISSUER_CLUSTER_TRUST_BUNDLES", value_name = "BOOL", action = ArgAction::Set,
+          default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
+    pub cluster_trust_bundles: bool,
+
     /// Where /livez and /readyz are served.
     #[arg(
         long,

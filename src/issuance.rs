@@ -27,6 +27,7 @@ pub mod key;
 pub mod name;
 pub mod pattern;
 pub mod pem;
+pub mod pod;
 pub mod profile;
 mod raw;
 pub mod refusal;

@@ -12,18 +12,19 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     api::{
+        GROUP,
         issuer::{CaField, IssuerKind as _, PKCS11ClusterIssuer, PKCS11Issuer},
         profile::SerialSource,
     },
     config::IssuerScope,
-    issuance,
+    issuance::{self, pod::PodIdentity},
     signers::{GrantedKey, limiter::Limit},
 };
 
 pub use self::{
     proof::Proof,
     prove::{ChainPem, Earlier, NotProven, Proven, prove},
-    sign::{Announced, Asked, NotSigned, Signed, sign},
+    sign::{Announced, Asked, AskedCsr, NotSigned, Signed, sign},
 };
 
 /// An issuer of either kind by its name.
@@ -46,6 +47,8 @@ pub struct ReadyIssuer {
     pub publish: Publish,
     /// Where its serial numbers come from.
     pub serial: SerialSource,
+    /// What it gives pods.
+    pub pods: Option<PodRules>,
     /// How much it may sign.
     pub limit: Limit,
     /// When its key last proved itself.
@@ -61,6 +64,15 @@ impl ReadyIssuer {
             && self.issuer.algorithm() == issuer.algorithm()
             && certificate(&self.issuer) == certificate(issuer)
     }
+}
+
+/// What an issuer gives pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodRules {
+    /// Their names.
+    pub identity: PodIdentity,
+    /// Their usages by cert-manager's words.
+    pub usages: Vec<String>,
 }
 
 /// What of an issuer's chain goes out with a certificate.
@@ -79,6 +91,16 @@ impl IssuerName {
         match self.namespace {
             Some(_) => PKCS11Issuer::KIND,
             None => PKCS11ClusterIssuer::KIND,
+        }
+    }
+
+    /// The signer name by which Kubernetes knows it.
+    #[must_use]
+    pub fn signer_name(&self) -> String {
+        let name = &self.name;
+        match &self.namespace {
+            Some(namespace) => format!("{}.{GROUP}/{namespace}.{name}", PKCS11Issuer::PLURAL),
+            None => format!("{}.{GROUP}/{name}", PKCS11ClusterIssuer::PLURAL),
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! [`decide`] and [`conclude`] are pure; [`apply`] is the one status write; the rest reads the cluster.
 
+pub mod answer;
 pub mod apply;
 pub mod census;
 pub mod conclude;
@@ -19,6 +20,7 @@ pub mod observe;
 pub mod request;
 pub mod retry;
 mod sign;
+pub mod trust;
 pub mod watch;
 
 use std::{sync::Arc, time::Duration};
@@ -61,6 +63,8 @@ pub struct Context {
     pub ledger: ledger::Ledger,
     /// How often each object failed in a row.
     pub retries: retry::Retries,
+    /// Where trust anchors are published, if they are.
+    pub trust: Option<trust::TrustBundles>,
     /// Events for people.
     pub events: events::Events,
     /// The issuance record.

@@ -10,11 +10,13 @@
 )]
 
 mod algorithm;
+mod pods;
 mod reason;
 mod status;
 
 use std::num::{NonZeroU16, NonZeroU32};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema, Resource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -24,6 +26,7 @@ use crate::issuance;
 
 pub use self::{
     algorithm::SignatureAlgorithm,
+    pods::PodCertificatesSpec,
     reason::Reason,
     status::{CertificateStatus, IssuerStatus, KeyStatus, TokenStatus},
 };
@@ -94,7 +97,7 @@ pub struct PKCS11IssuerSpec(pub IssuerSpec);
 pub struct PKCS11ClusterIssuerSpec(pub IssuerSpec);
 
 /// What an issuer signs with.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerSpec {
     /// Name of a token in the operator's configuration: never a path, never a slot.
@@ -133,6 +136,15 @@ pub struct IssuerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub max_concurrent_signatures: Option<NonZeroU16>,
+    /// Cluster issuers only: the namespaces whose requests are signed, by their labels. A Kubernetes CSR belongs to the
+    /// namespace of the service account that made it, else to none, and is then refused. Default: all, and those that
+    /// belong to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<LabelSelector>,
+    /// The certificates of pods that mount this issuer's signer name (Kubernetes 1.36 and later, `PodCertificateRequest`).
+    /// Default: none; such requests are denied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_certificates: Option<PodCertificatesSpec>,
     /// What the issuer issues. Default: leaf certificates for TLS servers and clients, for at most a year.
     #[serde(default)]
     pub profile: ProfileSpec,
@@ -284,6 +296,8 @@ pub trait IssuerKind:
 {
     /// The name of the kind, as `issuerRef.kind` gives it.
     const KIND: &'static str;
+    /// Its plural, as signer names have it.
+    const PLURAL: &'static str;
 
     /// What the issuer signs with.
     fn issuer_spec(&self) -> &IssuerSpec;
@@ -294,6 +308,7 @@ pub trait IssuerKind:
 
 impl IssuerKind for PKCS11Issuer {
     const KIND: &'static str = "PKCS11Issuer";
+    const PLURAL: &'static str = "pkcs11issuers";
 
     fn issuer_spec(&self) -> &IssuerSpec {
         &self.spec.0
@@ -306,6 +321,7 @@ impl IssuerKind for PKCS11Issuer {
 
 impl IssuerKind for PKCS11ClusterIssuer {
     const KIND: &'static str = "PKCS11ClusterIssuer";
+    const PLURAL: &'static str = "pkcs11clusterissuers";
 
     fn issuer_spec(&self) -> &IssuerSpec {
         &self.spec.0
@@ -313,5 +329,19 @@ impl IssuerKind for PKCS11ClusterIssuer {
 
     fn issuer_status(&self) -> Option<&IssuerStatus> {
         self.status.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signer_names_have_the_plural_of_the_kind() {
+        assert_eq!(PKCS11Issuer::PLURAL, PKCS11Issuer::plural(&()));
+        assert_eq!(
+            PKCS11ClusterIssuer::PLURAL,
+            PKCS11ClusterIssuer::plural(&())
+        );
     }
 }

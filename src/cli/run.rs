@@ -3,9 +3,7 @@
 use std::{env, fs, path::Path, sync::Arc};
 
 use anyhow::Context as _;
-use futures::future;
-use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use kube::{Client, config::KubeConfigOptions, config::Kubeconfig, runtime::watcher};
+use kube::{Client, config::KubeConfigOptions, config::Kubeconfig};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -14,16 +12,20 @@ use super::{
     version::{COMMIT, VERSION},
 };
 use crate::{
-    api::{
-        certificate_request::CertificateRequest,
-        issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
-    },
+    api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
     args::Run,
-    audit::{IssuanceRecord, RequestKind},
+    audit::IssuanceRecord,
     config::Config,
     metrics::Metrics,
     pins::source::Secrets,
-    reconcile::{Context, StoredIssuers, census::Census, events::Events, issuers::Issuers, watch},
+    reconcile::{
+        Context, StoredIssuers,
+        answer::{Wanted, answer, trust_bundles},
+        census::Census,
+        events::Events,
+        issuers::Issuers,
+        watch,
+    },
     server::{Readiness, Server},
     signers::{
         Tokens,
@@ -112,11 +114,17 @@ async fn control(
     );
     let (namespaced, namespaced_store) = watch::issuers::<PKCS11Issuer>(&client);
     let (cluster, cluster_store) = watch::issuers::<PKCS11ClusterIssuer>(&client);
-    let mut issuers = Issuers::default();
-    let woken = issuers.woken(RequestKind::CertificateRequest);
-    let signing_requests = args
-        .certificate_signing_requests
-        .then(|| issuers.woken(RequestKind::CertificateSigningRequest));
+    let (issuers, woken) = Issuers::new();
+    let trust = async {
+        match args.cluster_trust_bundles {
+            true => trust_bundles(&client).await,
+            false => None,
+        }
+    };
+    let trust = tokio::select! {
+        trust = trust => trust,
+        () = stop.cancelled() => None,
+    };
     let (events, events_task) = Events::start(client.clone(), identity, Arc::clone(&metrics));
     // Replicas that share a token share the limits of its issuers.
     let owners: Owners = Box::new(|_token| 1);
@@ -136,48 +144,22 @@ async fn control(
         },
         ledger: Default::default(),
         retries: Default::default(),
+        trust,
         events,
         record: IssuanceRecord::stdout(),
         metrics,
     });
-    let concurrency = u16::try_from(args.concurrency.get()).unwrap_or(u16::MAX);
-    let (listed, signing_listed) = (CancellationToken::new(), CancellationToken::new());
-    let certificate_requests = watch::answer::<CertificateRequest>(
-        watch::certificate_requests(&client),
-        woken,
-        concurrency,
-        Arc::clone(&context),
-        listed.clone(),
-        stop.clone(),
-    );
-    let signing_requests = async {
-        let Some(woken) = signing_requests else {
-            signing_listed.cancel();
-            return;
-        };
-        watch::answer::<CertificateSigningRequest>(
-            future::ready(watcher::Config::default()),
-            woken,
-            concurrency,
-            Arc::clone(&context),
-            signing_listed.clone(),
-            stop.clone(),
-        )
-        .await;
+    let wanted = Wanted {
+        signing_requests: args.certificate_signing_requests,
+        pod_certificates: args.pod_certificate_requests,
+        concurrency: u16::try_from(args.concurrency.get()).unwrap_or(u16::MAX),
     };
-    let ready = async {
-        tokio::select! {
-            _ = future::join(listed.cancelled(), signing_listed.cancelled()) => {
-                readiness.set(true);
-                info!("ready");
-            }
-            () = stop.cancelled() => {}
-        }
+    let ready = || {
+        readiness.set(true);
+        info!("ready");
     };
     tokio::join!(
-        certificate_requests,
-        signing_requests,
-        ready,
+        answer(wanted, woken, Arc::clone(&context), ready, stop.clone()),
         watch::run_issuers(namespaced, Arc::clone(&context), stop.clone()),
         watch::run_issuers(cluster, Arc::clone(&context), stop.clone()),
         reload::follow(

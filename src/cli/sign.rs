@@ -23,9 +23,9 @@ use crate::{
     args::{OutputFormat, Sign},
     audit::{IssuanceRecord, Issuer, Request, RequestKind, Requester, Subject},
     config::Config,
-    issuance::{Decision, Fault, Refusal, VerifiedCsr, pattern::Variables},
+    issuance::{Decision, Fault, Refusal, pattern::Variables},
     metrics::Metrics,
-    pipeline::{self, Asked, ChainPem, NotProven, NotSigned, Signed, now},
+    pipeline::{self, Asked, AskedCsr, ChainPem, NotProven, NotSigned, Signed, now},
     telemetry::{self, LogFormat},
 };
 
@@ -61,10 +61,11 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     };
     let subject = request.subject(&file, args.namespace.as_deref());
     let asked = Asked {
-        csr: &csr,
+        csr: AskedCsr::Pem(&csr),
         usages: &args.usages,
         is_ca: args.is_ca,
         duration: args.duration.as_deref().map(Cow::Borrowed),
+        or_less: false,
         variables: Variables {
             namespace: subject.request.namespace,
             name: subject.request.name,
@@ -138,7 +139,7 @@ async fn issue(
         "{} can sign: a signature by its token verifies under {under}",
         file.name
     ));
-    let decisions = match (VerifiedCsr::parse(asked.csr), asked.wanted()) {
+    let decisions = match (asked.csr.verify(), asked.wanted()) {
         (Ok(csr), Ok(wanted)) if explain.is_some() => issuer.profile().explain(&csr, &wanted),
         _ => Vec::new(),
     };

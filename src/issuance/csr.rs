@@ -83,6 +83,24 @@ impl VerifiedCsr {
         Self::from_der(&request_block(pem)?)
     }
 
+    /// Reads the DER of a CSR for its key alone, which proves itself as in [`parse`](Self::parse); the names are those
+    /// that the issuer has given it, and nothing else that the CSR asks for is looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse).
+    pub fn with_names(der: &[u8], names: SubjectAltNames) -> Result<Self, Refusal> {
+        let Self { public_key, .. } = Self::from_der(der)?;
+        Ok(Self {
+            subject: Name::of(&[], None).map_err(not_der)?,
+            public_key,
+            asked: Asked {
+                subject_alt_names: Some(names),
+                ..Asked::default()
+            },
+        })
+    }
+
     fn from_der(der: &[u8]) -> Result<Self, Refusal> {
         let signed = Signed::parse(der).map_err(not_der)?;
         let info = RequestInfo::parse(signed.to_be_signed).map_err(not_der)?;

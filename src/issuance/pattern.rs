@@ -9,7 +9,7 @@ use super::san::{DnsSyntax, is_dns, is_email, is_uri};
 
 mod template;
 
-pub use template::{Template, Variables};
+pub use template::{RequestVariable, Template, Variable, Variables};
 
 /// Why a text is not a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

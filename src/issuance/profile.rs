@@ -146,6 +146,12 @@ impl Profile {
         &self.rules.extensions.from_csr
     }
 
+    /// The longest validity that is given.
+    #[must_use]
+    pub const fn longest(&self) -> SignedDuration {
+        self.rules.validity.max
+    }
+
     /// Judges a request: key, CA, usages, names, duration, and that the CSR asks for nothing else than the
     /// request does.
     ///

@@ -33,6 +33,10 @@ reasons! {
     NamespaceNotSelected = "namespace-not-selected",
     /// The issuer's rules depend on a namespace, and the request belongs to none.
     NamespaceUnknown = "namespace-unknown",
+    /// The issuer gives pods no certificates.
+    PodsNotServed = "pods-not-served",
+    /// The pod's author passes an annotation that means nothing to us.
+    UnknownAnnotation = "unknown-annotation",
     /// The text is not one PEM block with a certificate request.
     BadPem = "bad-pem",
     /// More than one PEM block.
@@ -114,6 +118,8 @@ impl RefusalReason {
             Self::ReferenceDenied
             | Self::NamespaceNotSelected
             | Self::NamespaceUnknown
+            | Self::PodsNotServed
+            | Self::UnknownAnnotation
             | Self::BadPem
             | Self::MultiplePemBlocks
             | Self::TooLarge

@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr};
 
 use const_oid::ObjectIdentifier;
-use der::{Decode as _, Reader as _, Tag, TagNumber, Tagged as _, asn1::AnyRef};
+use der::{Decode as _, Encode as _, Reader as _, Tag, TagNumber, Tagged as _, asn1::AnyRef};
 
 use super::{
     name::{Name, NameError},
@@ -112,6 +112,30 @@ impl SubjectAltNames {
             der: der.to_vec(),
             names,
         })
+    }
+
+    /// Makes an extension of URIs, then DNS names.
+    ///
+    /// # Errors
+    ///
+    /// There is no name, or one is no ASCII; the syntax of the names is [`check`](Self::check)'s.
+    pub fn of(uris: &[String], dns_names: &[String]) -> Result<Self, SanError> {
+        let mut content = Vec::new();
+        let names = uris
+            .iter()
+            .map(|uri| (6, uri))
+            .chain(dns_names.iter().map(|dns| (2, dns)));
+        for (number, text) in names {
+            let tag = Tag::ContextSpecific {
+                constructed: false,
+                number: TagNumber(number),
+            };
+            AnyRef::new(tag, text.as_bytes())
+                .and_then(|name| name.encode_to_vec(&mut content))
+                .map_err(SanError::Encoding)?;
+        }
+        let der = AnyRef::new(Tag::Sequence, &content).and_then(|names| names.to_der());
+        Self::parse(&der.map_err(SanError::Encoding)?)
     }
 
     /// The value of the extension as given.

@@ -3,19 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use hsm::{HsmError, TokenInfo, TokenState};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    IssuerName, Proof, Publish, ReadyIssuer,
+    IssuerName, PodRules, Proof, Publish, ReadyIssuer,
     key::{KeySpecError, Wanted},
 };
 use crate::{
-    api::issuer::{CaField, IssuerSpec, RateLimit, Reason},
+    api::issuer::{CaField, IssuerSpec, PodCertificatesSpec, RateLimit, Reason},
     config,
     duration::GoDuration,
     issuance::{
         ChainError, Issuer, IssuerChain, IssuerError, Limits, Probe, ProbeError, Profile,
-        ProfileError, Rules, pattern::PatternError,
+        ProfileError, Rules, pattern::PatternError, pod::PodIdentityError,
     },
     metrics::Metrics,
     signers::{
@@ -24,6 +24,9 @@ use crate::{
     },
     telemetry::Chain,
 };
+
+/// The API server takes no shorter one (`PodCertificateRequest`, `spec.maxExpirationSeconds`).
+const SHORTEST_FOR_PODS: SignedDuration = SignedDuration::from_hours(1);
 
 /// The certificates of an issuer in PEM as found, not looked into.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,6 +75,12 @@ pub enum NotProven {
     /// A key that cannot be looked for.
     #[error("spec.key cannot be used")]
     KeySpec(#[source] KeySpecError),
+    /// No pod can be named so.
+    #[error("spec.podCertificates cannot be used")]
+    Pods(#[source] PodIdentityError),
+    /// Kubernetes takes no pod certificate of less than an hour.
+    #[error("spec.podCertificates needs a spec.profile.validity.max of an hour or more")]
+    PodsTooShort,
     /// The token or the key on it.
     #[error("token {token:?}, {place}")]
     Token {
@@ -108,6 +117,7 @@ pub async fn prove(
         chain,
         wanted,
         rules,
+        pods,
     } = check(spec, pem, now)?;
     let key = token
         .find_key(name.scope(), &name.to_string(), wanted.selector(), metrics)
@@ -149,6 +159,7 @@ pub async fn prove(
         serial: spec.profile.serial.source,
         limit: limit(spec),
         proof,
+        pods,
     };
     Ok(Proven {
         ready: Arc::new(ready),
@@ -186,6 +197,7 @@ pub struct Checked {
     chain: IssuerChain,
     wanted: Wanted,
     rules: Rules,
+    pods: Option<PodRules>,
 }
 
 /// The part of the proof that costs the token nothing: the issuer's certificates are fit at the time `now`, its key can
@@ -214,10 +226,25 @@ pub fn check(spec: &IssuerSpec, pem: &ChainPem, now: Timestamp) -> Result<Checke
         ..Limits::default()
     };
     Profile::new(rules.clone(), any).map_err(NotProven::Profile)?;
+    let pods = spec
+        .pod_certificates
+        .as_ref()
+        .map(|pods| pod_rules(pods, rules.validity.max));
     Ok(Checked {
         chain,
         wanted,
         rules,
+        pods: pods.transpose()?,
+    })
+}
+
+fn pod_rules(spec: &PodCertificatesSpec, longest: SignedDuration) -> Result<PodRules, NotProven> {
+    if longest < SHORTEST_FOR_PODS {
+        return Err(NotProven::PodsTooShort);
+    }
+    Ok(PodRules {
+        identity: spec.identity().map_err(NotProven::Pods)?,
+        usages: spec.usages.clone(),
     })
 }
 
@@ -250,6 +277,7 @@ impl NotProven {
             Self::Algorithm(_) => Reason::AlgorithmUnsupported,
             Self::Profile(_) => Reason::ProfileInvalid,
             Self::RootMissing => Reason::RootMissing,
+            Self::Pods(_) | Self::PodsTooShort => Reason::PodCertificatesInvalid,
             Self::KeySpec(_) => Reason::KeyInvalid,
             Self::Token { source, .. } => token_reason(source),
             Self::Probe(ProbeError::KeyMismatch(_)) => Reason::KeyMismatch,

@@ -13,7 +13,7 @@ use crate::{
     duration::GoDuration,
     issuance::{
         Fault, IssueError, IssuedCertificate, PrepareError, PreparedCertificate, Refusal,
-        RefusalReason, Serial, VerifiedCsr, Wanted, pattern::Variables,
+        RefusalReason, Serial, VerifiedCsr, Wanted, pattern::Variables, san::SubjectAltNames,
     },
     signers::fault,
     telemetry::Chain,
@@ -22,16 +22,40 @@ use crate::{
 /// What is asked for, from wherever it came, not looked into.
 #[derive(Clone, Debug)]
 pub struct Asked<'a> {
-    /// The text of the CSR.
-    pub csr: &'a [u8],
+    /// The CSR.
+    pub csr: AskedCsr<'a>,
     /// cert-manager's words, which are Kubernetes' too.
     pub usages: &'a [String],
     /// Whether a CA certificate is asked for.
     pub is_ca: bool,
     /// The duration in Go's notation; `None` for the profile's default.
     pub duration: Option<Cow<'a, str>>,
+    /// Whether less than the duration is as good, where the profile gives less.
+    pub or_less: bool,
     /// The variables of profiles; the namespace also has its own queue at the token.
     pub variables: Variables<'a>,
+}
+
+/// A CSR and what its names are.
+#[derive(Clone, Debug)]
+pub enum AskedCsr<'a> {
+    /// The text of a CSR, with the names that it asks for.
+    Pem(&'a [u8]),
+    /// The DER of a CSR that stands for its key alone, and the names that go with it.
+    Key(&'a [u8], SubjectAltNames),
+}
+
+impl AskedCsr<'_> {
+    /// The CSR whose key has proved itself.
+    ///
+    /// # Errors
+    /// As [`VerifiedCsr::parse`].
+    pub fn verify(&self) -> Result<VerifiedCsr, Refusal> {
+        match self {
+            Self::Pem(text) => VerifiedCsr::parse(text),
+            Self::Key(der, names) => VerifiedCsr::with_names(der, names.clone()),
+        }
+    }
 }
 
 /// A certificate and the snapshot of the issuer that signed it.
@@ -177,8 +201,12 @@ async fn serial(ready: &ReadyIssuer) -> Result<Serial, NotSigned> {
 
 async fn prepare(asked: &Asked<'_>, ready: &ReadyIssuer) -> Result<PreparedCertificate, NotSigned> {
     let issuer = &ready.issuer;
-    let csr = VerifiedCsr::parse(asked.csr).map_err(NotSigned::Refused)?;
-    let wanted = asked.wanted().map_err(NotSigned::Refused)?;
+    let csr = asked.csr.verify().map_err(NotSigned::Refused)?;
+    let mut wanted = asked.wanted().map_err(NotSigned::Refused)?;
+    if asked.or_less {
+        let longest = issuer.profile().longest();
+        wanted.duration = wanted.duration.map(|duration| duration.min(longest));
+    }
     let params = issuer
         .profile()
         .admit(&csr, &wanted)

@@ -1,5 +1,7 @@
 //! Establishes whether an issuer of the cluster can sign: its token, its PIN, its certificates, and then the proof.
 
+use kube::core::{ParseExpressionError, Selector};
+
 use super::{
     Context,
     material::{self, MaterialError},
@@ -36,6 +38,12 @@ pub enum NotReady {
         /// The other Secret.
         name: String,
     },
+    /// A namespaced issuer with a selector of namespaces.
+    #[error("spec.namespaceSelector is for cluster issuers; remove it")]
+    SelectorNotTaken,
+    /// A selector that selects nothing sensible.
+    #[error("spec.namespaceSelector cannot be used")]
+    Selector(#[source] ParseExpressionError),
     /// No certificate.
     #[error("no issuing certificate")]
     Material(#[source] MaterialError),
@@ -61,6 +69,13 @@ pub async fn establish(
         .tokens
         .get(&spec.token)
         .ok_or_else(|| NotReady::TokenUnknown(spec.token.clone()))?;
+    match (&spec.namespace_selector, &name.namespace) {
+        (Some(_), Some(_)) => return Err(NotReady::SelectorNotTaken),
+        (Some(selector), None) => {
+            Selector::try_from(selector.clone()).map_err(NotReady::Selector)?;
+        }
+        (None, _) => {}
+    }
     let namespace = name
         .namespace
         .as_deref()
@@ -107,6 +122,7 @@ impl NotReady {
             Self::PinRequired(_) => Reason::PinRequired,
             Self::PinNotTaken(_) => Reason::PinNotTaken,
             Self::PinConflict { .. } => Reason::PinConflict,
+            Self::SelectorNotTaken | Self::Selector(_) => Reason::NamespaceSelectorInvalid,
             Self::Material(MaterialError::Api { .. }) => Reason::CertificateUnreadable,
             Self::Material(_) => Reason::CertificateMissing,
             Self::NotProven(why) => why.reason(),
@@ -122,6 +138,8 @@ impl NotReady {
             | Self::PinRequired(_)
             | Self::PinNotTaken(_)
             | Self::PinConflict { .. }
+            | Self::SelectorNotTaken
+            | Self::Selector(_)
             | Self::Material(_) => Chain(self).to_string(),
         }
     }

@@ -1,7 +1,17 @@
 //! What stands between a request that is due and its issuer: who may use it.
 
-use k8s_openapi::api::authorization::v1::{SubjectAccessReview, SubjectAccessReviewSpec};
-use kube::{Api, api::PostParams};
+use k8s_openapi::{
+    api::{
+        authorization::v1::{SubjectAccessReview, SubjectAccessReviewSpec},
+        core::v1::Namespace,
+    },
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+use kube::{
+    Api, ResourceExt as _,
+    api::PostParams,
+    core::{Selector, SelectorExt as _},
+};
 
 use super::{Context, conclude::Delay, kind::Request, sign::Due};
 use crate::{
@@ -26,7 +36,48 @@ pub(super) async fn admitted<R: Request>(
     if let Some(reference) = due.request.reference() {
         may_reference(reference, due.name, context).await?;
     }
-    Ok(())
+    match due.selector {
+        Some(selector) => is_selected(selector, due.request.fenced_in(), due.name, context).await,
+        None => Ok(()),
+    }
+}
+
+/// Whether the issuer serves the namespace that the request belongs to. The namespace is read for every request: a
+/// cache that lags would fail one for good.
+async fn is_selected(
+    selector: &LabelSelector,
+    namespace: Option<&str>,
+    issuer: &IssuerName,
+    context: &Context,
+) -> Result<(), Fenced> {
+    let namespace = namespace.ok_or_else(|| {
+        Fenced::Refused(Refusal::new(
+            RefusalReason::NamespaceUnknown,
+            format!(
+                "{issuer} serves some namespaces only, and the request belongs to none; have it made by a service account"
+            ),
+        ))
+    })?;
+    let unknown = |why: &dyn std::error::Error| {
+        Fenced::Delayed(Delay::Passing(format!(
+            "whether {issuer} serves namespace {namespace} cannot be told: {}",
+            Chain(why)
+        )))
+    };
+    let selector = Selector::try_from(selector.clone()).map_err(|error| unknown(&error))?;
+    let read = Api::<Namespace>::all(context.client.clone())
+        .get_metadata(namespace)
+        .await
+        .map_err(|error| unknown(&error))?;
+    if selector.matches(read.labels()) {
+        return Ok(());
+    }
+    Err(Fenced::Refused(Refusal::new(
+        RefusalReason::NamespaceNotSelected,
+        format!(
+            "{issuer} does not serve namespace {namespace}; its namespaceSelector selects {selector}"
+        ),
+    )))
 }
 
 /// Whether the author of a request may use a namespaced issuer, as cert-manager asks it (cert-manager.md 1.7).

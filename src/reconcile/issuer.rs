@@ -23,6 +23,7 @@ use super::{
     events::Notice,
     issuers::{Health, Known},
     retry::random,
+    trust,
 };
 use crate::{
     api::{
@@ -129,6 +130,9 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
     context
         .census
         .count(&name, counted(&seen, &found, &status, context));
+    if let Ok(Proven { ready, .. }) = &found {
+        trust::publish(ready, &name, context).await;
+    }
     if differs(seen.status, &status) {
         write(issuer, &name, &status, context).await?;
         tell(issuer, &name, notices(seen.status, &status), context);

@@ -62,7 +62,7 @@ impl Waiter {
 
 /// A request to look at again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Woken {
+pub struct Call {
     /// The request.
     pub request: Waiter,
     /// Its issuer is another than when its tries failed; else its turn has come.
@@ -74,13 +74,27 @@ pub struct Woken {
 pub struct Issuers {
     /// Held for look-ups only, never across an await.
     inner: Mutex<Inner>,
-    wake: HashMap<RequestKind, mpsc::UnboundedSender<Woken>>,
+    wake: HashMap<RequestKind, mpsc::UnboundedSender<Call>>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     known: HashMap<IssuerName, Known>,
     waiting: HashMap<IssuerName, HashSet<Waiter>>,
+}
+
+/// The requests that are to be looked at again, by their kind.
+#[derive(Debug, Default)]
+pub struct Woken(HashMap<RequestKind, mpsc::UnboundedReceiver<Call>>);
+
+impl Woken {
+    /// Those of one kind. Of one that never waits, or is taken already, none ever comes.
+    #[must_use]
+    pub fn take(&mut self, kind: RequestKind) -> mpsc::UnboundedReceiver<Call> {
+        self.0
+            .remove(&kind)
+            .unwrap_or_else(|| mpsc::unbounded_channel().1)
+    }
 }
 
 impl Known {
@@ -97,11 +111,20 @@ impl Known {
 }
 
 impl Issuers {
-    /// The requests of one kind to look at again, from now on.
-    pub fn woken(&mut self, kind: RequestKind) -> mpsc::UnboundedReceiver<Woken> {
-        let (wake, woken) = mpsc::unbounded_channel();
-        self.wake.insert(kind, wake);
-        woken
+    /// Nothing known yet, and the requests that are to be looked at again.
+    #[must_use]
+    pub fn new() -> (Self, Woken) {
+        let (mut issuers, mut woken) = (Self::default(), Woken::default());
+        for kind in [
+            RequestKind::CertificateRequest,
+            RequestKind::CertificateSigningRequest,
+            RequestKind::PodCertificateRequest,
+        ] {
+            let (wake, receiver) = mpsc::unbounded_channel();
+            issuers.wake.insert(kind, wake);
+            woken.0.insert(kind, receiver);
+        }
+        (issuers, woken)
     }
 
     /// What brings a request back whose turn has come.
@@ -174,13 +197,13 @@ impl Issuers {
 }
 
 fn send(
-    wake: &HashMap<RequestKind, mpsc::UnboundedSender<Woken>>,
+    wake: &HashMap<RequestKind, mpsc::UnboundedSender<Call>>,
     request: Waiter,
     issuer_changed: bool,
 ) {
     if let Some(wake) = wake.get(&request.kind) {
         // The receiver lives as long as the controller; after that nobody waits.
-        wake.send(Woken {
+        wake.send(Call {
             request,
             issuer_changed,
         })
@@ -218,8 +241,8 @@ mod tests {
 
     #[test]
     fn a_waiting_request_is_woken_once_when_the_health_changes_and_not_before() {
-        let mut issuers = Issuers::default();
-        let mut woken = issuers.woken(RequestKind::CertificateRequest);
+        let (issuers, mut woken) = Issuers::new();
+        let mut woken = woken.take(RequestKind::CertificateRequest);
         issuers.set(&name(), not_ready("TokenUnavailable", 1));
         issuers.wait(&name(), waiter());
         issuers.set(&name(), not_ready("TokenUnavailable", 1));
@@ -232,8 +255,8 @@ mod tests {
 
     #[test]
     fn a_request_that_is_no_more_waits_for_nothing() {
-        let mut issuers = Issuers::default();
-        let mut woken = issuers.woken(RequestKind::CertificateRequest);
+        let (issuers, mut woken) = Issuers::new();
+        let mut woken = woken.take(RequestKind::CertificateRequest);
         for number in 0..10_000 {
             let waiter = Waiter {
                 uid: number.to_string(),
@@ -254,8 +277,8 @@ mod tests {
 
     #[test]
     fn requests_of_an_issuer_that_is_no_more_are_looked_at_again() {
-        let mut issuers = Issuers::default();
-        let mut woken = issuers.woken(RequestKind::CertificateRequest);
+        let (issuers, mut woken) = Issuers::new();
+        let mut woken = woken.take(RequestKind::CertificateRequest);
         issuers.set(&name(), not_ready("KeyNotFound", 1));
         issuers.wait(&name(), waiter());
         issuers.forget(&name());
@@ -265,8 +288,8 @@ mod tests {
 
     #[test]
     fn an_edited_issuer_wakes_its_requests() {
-        let mut issuers = Issuers::default();
-        let mut woken = issuers.woken(RequestKind::CertificateRequest);
+        let (issuers, mut woken) = Issuers::new();
+        let mut woken = woken.take(RequestKind::CertificateRequest);
         issuers.set(&name(), not_ready("KeyNotFound", 1));
         issuers.wait(&name(), waiter());
         issuers.set(&name(), not_ready("KeyNotFound", 2));

@@ -1,6 +1,7 @@
 //! What the kinds of requests have in common, so that all are answered in one way.
 
 mod certificate_request;
+mod pod_certificate;
 mod signing_request;
 
 use std::fmt::Debug;
@@ -14,15 +15,16 @@ use super::decide::{Approval, Progress};
 use crate::{
     api::{
         GROUP,
-        issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
+        issuer::{IssuerKind as _, PKCS11ClusterIssuer, PKCS11Issuer},
     },
     audit::{RequestKind, Requester},
     issuance::{IssuedCertificate, Refusal},
-    pipeline::{Asked, IssuerName, Publish},
+    pipeline::{Asked, IssuerName, PodRules, Publish},
 };
 
 pub use self::{
-    certificate_request::CertificateRequestPatch, signing_request::SigningRequestPatch,
+    certificate_request::CertificateRequestPatch, pod_certificate::PodCertificatePatch,
+    signing_request::SigningRequestPatch,
 };
 
 /// A request for a certificate of any kind.
@@ -48,8 +50,14 @@ pub trait Request:
         None
     }
 
-    /// What it asks for, not looked into.
-    fn asked(&self) -> Asked<'_>;
+    /// The namespace that it belongs to where namespaces are fenced off from each other, if there is one.
+    fn fenced_in(&self) -> Option<&str>;
+
+    /// What it asks for, not looked into. `pods` is what the issuer gives pods.
+    ///
+    /// # Errors
+    /// The issuer gives such requests nothing.
+    fn asked<'a>(&'a self, pods: Option<&'a PodRules>) -> Result<Asked<'a>, Refusal>;
 
     /// The status that says `said`, and `message` where the kind has room for it.
     fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer;
@@ -108,16 +116,18 @@ pub enum StatusPatch {
     CertificateRequest(CertificateRequestPatch),
     /// Of a Kubernetes CSR.
     SigningRequest(SigningRequestPatch),
+    /// Of a pod's.
+    PodCertificate(PodCertificatePatch),
 }
 
 /// The issuer that a signer name of Kubernetes means, if it is of one of our kinds: `plural.group/namespace.name` or,
 /// for a cluster issuer, `plural.group/name`, whose name may have dots.
-fn signer_name(text: &str) -> Option<IssuerName> {
+pub(super) fn signer_name(text: &str) -> Option<IssuerName> {
     let (kind, path) = text.split_once('/')?;
     let plural = kind.strip_suffix(GROUP)?.strip_suffix('.')?;
-    let (namespace, name) = if plural == PKCS11ClusterIssuer::plural(&()) {
+    let (namespace, name) = if plural == PKCS11ClusterIssuer::PLURAL {
         (None, path)
-    } else if plural == PKCS11Issuer::plural(&()) {
+    } else if plural == PKCS11Issuer::PLURAL {
         let (namespace, name) = path.split_once('.')?;
         (Some(namespace), name)
     } else {
@@ -162,7 +172,11 @@ mod tests {
                 namespace: namespace.map(str::to_owned),
                 name: name.to_owned(),
             });
-            assert_eq!(signer_name(text), expected, "{text}");
+            let read = signer_name(text);
+            assert_eq!(read, expected, "{text}");
+            if let Some(issuer) = read {
+                assert_eq!(issuer.signer_name(), text);
+            }
         }
     }
 }

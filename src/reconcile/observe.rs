@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{
     Resource,
     core::DeserializeGuard,
@@ -26,6 +27,8 @@ pub struct Observed {
     pub issuer: Option<IssuerName>,
     /// The snapshot to sign with, if the issuer is ready.
     pub ready: Option<Arc<ReadyIssuer>>,
+    /// The namespaces that the issuer serves, where it does not serve all.
+    pub selector: Option<LabelSelector>,
     /// What the decision depends on.
     pub facts: Facts,
 }
@@ -34,15 +37,17 @@ pub struct Observed {
 #[must_use]
 pub fn observe(request: &impl Request, context: &Context) -> Observed {
     let issuer = request.issuer();
-    let (fact, ready) = match &issuer {
-        None => (IssuerFact::Missing, None),
-        Some(name) => look_at(name, context),
+    let stored = issuer.as_ref().and_then(|name| stored(name, context));
+    let (fact, ready) = match (&issuer, &stored) {
+        (Some(name), Some(stored)) => look_at(name, stored, context),
+        (Some(_) | None, _) => (IssuerFact::Missing, None),
     };
     let stage = request.stage(context.enforce_approval);
     Observed {
         facts: facts(stage, issuer.is_some(), fact),
         issuer,
         ready,
+        selector: stored.and_then(|stored| stored.selector),
     }
 }
 
@@ -52,24 +57,31 @@ pub(super) fn is_finished(request: &impl Request) -> bool {
     decide(&facts) == Decision::Leave(Why::Finished)
 }
 
-fn look_at(name: &IssuerName, context: &Context) -> (IssuerFact, Option<Arc<ReadyIssuer>>) {
-    let stored = match &name.namespace {
-        Some(namespace) => stored(
-            &context.stored.namespaced,
-            ObjectRef::new(&name.name).within(namespace),
-        ),
-        None => stored(&context.stored.cluster, ObjectRef::new(&name.name)),
-    };
-    let Some((uid, generation)) = stored else {
-        return (IssuerFact::Missing, None);
-    };
+/// Whether there is such an issuer and it has `spec.podCertificates`.
+pub(super) fn serves_pods(name: &IssuerName, context: &Context) -> bool {
+    stored(name, context).is_some_and(|stored| stored.serves_pods)
+}
+
+/// What a decision needs of an issuer as stored.
+struct Stored {
+    uid: String,
+    generation: i64,
+    selector: Option<LabelSelector>,
+    serves_pods: bool,
+}
+
+fn look_at(
+    name: &IssuerName,
+    stored: &Stored,
+    context: &Context,
+) -> (IssuerFact, Option<Arc<ReadyIssuer>>) {
     match context.issuers.get(name) {
         // A snapshot of an earlier generation, or of another object of the same name, is never signed with.
         Some(Known {
-            uid: seen,
-            generation: at,
+            uid,
+            generation,
             health,
-        }) if seen == uid && at == generation => match health {
+        }) if uid == stored.uid && generation == stored.generation => match health {
             Health::Ready(ready) => (IssuerFact::Ready, Some(ready)),
             Health::NotReady(reason) => (IssuerFact::NotReady(reason), None),
         },
@@ -77,20 +89,34 @@ fn look_at(name: &IssuerName, context: &Context) -> (IssuerFact, Option<Arc<Read
     }
 }
 
-fn stored<K>(
+fn stored(name: &IssuerName, context: &Context) -> Option<Stored> {
+    match &name.namespace {
+        Some(namespace) => from(
+            &context.stored.namespaced,
+            ObjectRef::new(&name.name).within(namespace),
+        ),
+        None => from(&context.stored.cluster, ObjectRef::new(&name.name)),
+    }
+}
+
+fn from<K>(
     store: &Store<DeserializeGuard<K>>,
     name: ObjectRef<DeserializeGuard<K>>,
-) -> Option<(String, i64)>
+) -> Option<Stored>
 where
     K: IssuerKind,
     DeserializeGuard<K>: Resource<DynamicType = ()>,
 {
     let object = store.get(&name)?;
     let meta = object.meta();
-    Some((
-        meta.uid.clone().unwrap_or_default(),
-        meta.generation.unwrap_or_default(),
-    ))
+    let spec = object.0.as_ref().ok().map(IssuerKind::issuer_spec);
+    Some(Stored {
+        uid: meta.uid.clone().unwrap_or_default(),
+        generation: meta.generation.unwrap_or_default(),
+        selector: spec.and_then(|spec| spec.namespace_selector.clone()),
+        // One that cannot be read may serve them.
+        serves_pods: spec.is_none_or(|spec| spec.pod_certificates.is_some()),
+    })
 }
 
 fn facts(stage: Stage, ours: bool, issuer: IssuerFact) -> Facts {

@@ -132,6 +132,7 @@ async fn step<R: Request>(request: &R, context: &Context) -> Result<Action, Requ
                     uid: &uid,
                     name,
                     issuer,
+                    selector: seen.selector.as_ref(),
                 },
                 context,
             )
@@ -186,7 +187,7 @@ fn turn<R: Request>(due: &Due<'_, R>, context: &Context) -> Turn<Waiter> {
         token: key.token_name(),
         limit: due.issuer.limit,
     };
-    let namespace = due.request.asked().variables.namespace.unwrap_or_default();
+    let namespace = due.request.fenced_in().unwrap_or_default();
     context
         .limiter
         .enter(at, namespace, Waiter::of(due.request))
@@ -328,6 +329,7 @@ fn finish<R: Request>(request: &R, name: &IssuerName, uid: &str, context: &Conte
         uid,
         name,
         issuer: &signed.issuer,
+        selector: None,
     };
     note(
         context

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use tracing::{error, info};
 
 use super::{
@@ -24,6 +25,7 @@ pub(super) struct Due<'a, R> {
     pub(super) uid: &'a str,
     pub(super) name: &'a IssuerName,
     pub(super) issuer: &'a Arc<ReadyIssuer>,
+    pub(super) selector: Option<&'a LabelSelector>,
 }
 
 /// What came of signing.
@@ -35,7 +37,11 @@ pub(super) enum Outcome {
 
 /// Signs, logs and counts.
 pub(super) async fn sign<R: Request>(due: &Due<'_, R>, context: &Context) -> Outcome {
-    let (asked, subject) = (due.request.asked(), due.subject());
+    let asked = match due.request.asked(due.issuer.pods.as_ref()) {
+        Ok(asked) => asked,
+        Err(refusal) => return Outcome::Refused(refusal),
+    };
+    let subject = due.subject();
     match pipeline::sign(&asked, &subject, due.issuer, &context.record).await {
         Ok(signed) => {
             info!(kind = R::KIND.as_str(), name = %full_name(due.request), issuer = %due.name,

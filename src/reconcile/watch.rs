@@ -1,11 +1,10 @@
 //! The watches: which objects are looked at, and what brings them back.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{fmt::Debug, sync::Arc};
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use kube::{
     Api, Client,
-    api::ListParams,
     core::DeserializeGuard,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt as _,
@@ -17,23 +16,17 @@ use kube::{
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::{
     Context,
     issuer::{self, IssuerStatusError},
-    issuers::{Waiter, Woken},
+    issuers::{Call, Waiter},
     keep::Sieve,
     kind::Request,
     request::{self, RequestError},
 };
-use crate::{
-    api::{GROUP, certificate_request::CertificateRequest, issuer::IssuerKind},
-    signers::Tokens,
-    telemetry::Chain,
-};
-
-const LOOK_FOR_CERT_MANAGER_EVERY: Duration = Duration::from_secs(5);
+use crate::{api::issuer::IssuerKind, signers::Tokens, telemetry::Chain};
 
 /// An issuer controller that is not running yet.
 pub type IssuerController<K> = Controller<DeserializeGuard<K>>;
@@ -81,11 +74,14 @@ pub async fn run_issuers<K>(
         .await;
 }
 
+/// Requests whose issuer has changed or whose turn has come.
+pub(super) type WokenRequests = mpsc::UnboundedReceiver<Call>;
+
 /// A request controller that is not running yet.
-type RequestController<R> = Controller<DeserializeGuard<R>>;
+pub(super) type RequestController<R> = Controller<DeserializeGuard<R>>;
 
 /// The controller of one kind of requests, and its cache. `selected` is what the API server is asked for.
-fn requests<R: Request>(
+pub(super) fn requests<R: Request>(
     context: &Arc<Context>,
     selected: watcher::Config,
 ) -> (RequestController<R>, Store<DeserializeGuard<R>>)
@@ -126,9 +122,9 @@ fn leave<R: Request>(event: &watcher::Event<DeserializeGuard<R>>, context: &Cont
 
 /// Runs the controller of one kind of requests until `stop`, and to the end of what it has begun. `woken` are requests
 /// whose issuer has changed.
-async fn run_requests<R: Request>(
+pub(super) async fn run_requests<R: Request>(
     controller: RequestController<R>,
-    woken: mpsc::UnboundedReceiver<Woken>,
+    woken: WokenRequests,
     concurrency: u16,
     context: Arc<Context>,
     stop: CancellationToken,
@@ -140,7 +136,7 @@ async fn run_requests<R: Request>(
         woken.recv().await.map(|request| (request, woken))
     });
     let woken = woken.map(move |woken| {
-        let Woken {
+        let Call {
             request,
             issuer_changed,
         } = woken;
@@ -160,75 +156,6 @@ async fn run_requests<R: Request>(
         .run(request::reconcile::<R>, request::retry::<R>, context)
         .for_each(|done| async { trace_end::<_, RequestError>(done) })
         .await;
-}
-
-/// Answers one kind of requests until `stop`: waits for what the API server is to be asked for and until every issuer is
-/// known, then watches. `listed` is cancelled when every request has been seen.
-pub async fn answer<R: Request>(
-    selected: impl Future<Output = watcher::Config>,
-    woken: mpsc::UnboundedReceiver<Woken>,
-    concurrency: u16,
-    context: Arc<Context>,
-    listed: CancellationToken,
-    stop: CancellationToken,
-) where
-    DeserializeGuard<R>: kube::Resource<DynamicType = ()>,
-{
-    let found = async {
-        let selected = selected.await;
-        // Before every issuer is known, a request would be told that its issuer is missing. An error means that the
-        // watches have stopped, as they do with `stop`.
-        let known = tokio::try_join!(
-            context.stored.namespaced.wait_until_ready(),
-            context.stored.cluster.wait_until_ready(),
-        );
-        known.ok().map(|_| selected)
-    };
-    let selected = tokio::select! {
-        Some(selected) = found => selected,
-        () = stop.cancelled() => return,
-        else => return,
-    };
-    let (controller, store) = requests::<R>(&context, selected);
-    let told = async {
-        tokio::select! {
-            Ok(()) = store.wait_until_ready() => listed.cancel(),
-            () = stop.cancelled() => {}
-        }
-    };
-    tokio::join!(
-        run_requests(
-            controller,
-            woken,
-            concurrency,
-            Arc::clone(&context),
-            stop.clone()
-        ),
-        told,
-    );
-}
-
-/// Requests by group where the CRD has selectable fields (cert-manager 1.20 and later), else all of them. Waits for
-/// cert-manager's CRDs.
-pub async fn certificate_requests(client: &Client) -> watcher::Config {
-    let selector = format!("spec.issuerRef.group={GROUP}");
-    let api = Api::<CertificateRequest>::all(client.clone());
-    loop {
-        match api
-            .list(&ListParams::default().fields(&selector).limit(1))
-            .await
-        {
-            Ok(_) => return watcher::Config::default().fields(&selector),
-            Err(kube::Error::Api(status)) if status.code == 400 => {
-                info!("this cert-manager cannot select requests by issuer; filtering here");
-                return watcher::Config::default();
-            }
-            Err(error) => {
-                warn!(error = %Chain(&error), "failed to list CertificateRequests; is cert-manager installed?");
-                tokio::time::sleep(LOOK_FOR_CERT_MANAGER_EVERY).await;
-            }
-        }
-    }
 }
 
 /// An item for every change of any token.

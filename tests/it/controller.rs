@@ -5,10 +5,12 @@ mod beside;
 mod contract;
 mod counted;
 mod crash;
+mod fences;
 mod health;
 mod issuers;
 mod limits;
 mod pins;
+mod pods;
 mod reload;
 mod rotation;
 mod signing_requests;
@@ -31,13 +33,17 @@ fn programs() -> Result<Programs> {
 
 /// A rig that nobody else uses, for tests that break something.
 async fn own_rig(controller_args: &[&str]) -> Result<Rig> {
+    own_rig_with(controller_args, &[]).await
+}
+
+/// The same, with objects that the flags need.
+async fn own_rig_with(controller_args: &[&str], manifests: &[&str]) -> Result<Rig> {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let rig = Rig::start(Options {
         programs: Some(programs()?),
         namespaces: vec![TENANT.to_owned()],
-        controller_args: controller_args
-            .iter()
-            .map(|arg| (*arg).to_owned())
-            .collect(),
+        controller_args: owned(controller_args),
+        manifests: owned(manifests),
         ..Options::default()
     })
     .await?;

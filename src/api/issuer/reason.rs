@@ -47,6 +47,10 @@ pub enum Reason {
     KeyUnusable,
     /// The profile contradicts itself or the grant.
     ProfileInvalid,
+    /// `spec.podCertificates` cannot be honoured.
+    PodCertificatesInvalid,
+    /// `spec.namespaceSelector` cannot be honoured.
+    NamespaceSelectorInvalid,
     /// The key cannot do the algorithm.
     AlgorithmUnsupported,
     /// No probe signature came.
@@ -61,7 +65,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Verified,
         Self::TokenUnknown,
         Self::TokenUnavailable,
@@ -83,6 +87,8 @@ impl Reason {
         Self::KeyAmbiguous,
         Self::KeyUnusable,
         Self::ProfileInvalid,
+        Self::PodCertificatesInvalid,
+        Self::NamespaceSelectorInvalid,
         Self::AlgorithmUnsupported,
         Self::ProbeFailed,
         Self::Internal,
@@ -121,6 +127,8 @@ impl Reason {
             Self::KeyAmbiguous => "KeyAmbiguous",
             Self::KeyUnusable => "KeyUnusable",
             Self::ProfileInvalid => "ProfileInvalid",
+            Self::PodCertificatesInvalid => "PodCertificatesInvalid",
+            Self::NamespaceSelectorInvalid => "NamespaceSelectorInvalid",
             Self::AlgorithmUnsupported => "AlgorithmUnsupported",
             Self::ProbeFailed => "ProbeFailed",
             Self::Internal => "Internal",

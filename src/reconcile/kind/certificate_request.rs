@@ -18,8 +18,8 @@ use crate::{
         issuer::{IssuerKind as _, PKCS11ClusterIssuer, PKCS11Issuer},
     },
     audit::{RequestKind, Requester},
-    issuance::pattern::Variables,
-    pipeline::{Asked, IssuerName},
+    issuance::{Refusal, pattern::Variables},
+    pipeline::{Asked, AskedCsr, IssuerName, PodRules},
     reconcile::decide::{Approval, Progress},
 };
 
@@ -90,18 +90,23 @@ impl Request for CertificateRequest {
         }
     }
 
-    fn asked(&self) -> Asked<'_> {
+    fn fenced_in(&self) -> Option<&str> {
+        self.metadata.namespace.as_deref()
+    }
+
+    fn asked<'a>(&'a self, _: Option<&'a PodRules>) -> Result<Asked<'a>, Refusal> {
         let spec = &self.spec;
-        Asked {
-            csr: &spec.request.0,
+        Ok(Asked {
+            csr: AskedCsr::Pem(&spec.request.0),
             usages: &spec.usages,
             is_ca: spec.is_ca,
             duration: spec.duration.as_deref().map(Cow::Borrowed),
+            or_less: false,
             variables: Variables {
-                namespace: self.metadata.namespace.as_deref(),
+                namespace: self.fenced_in(),
                 name: self.metadata.name.as_deref().unwrap_or_default(),
             },
-        }
+        })
     }
 
     fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer {

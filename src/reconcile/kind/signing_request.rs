@@ -18,7 +18,7 @@ use crate::{
     audit::{RequestKind, Requester},
     duration::GoDuration,
     issuance::{CaField, Refusal, RefusalReason, pattern::Variables},
-    pipeline::{Asked, IssuerName},
+    pipeline::{Asked, AskedCsr, IssuerName, PodRules},
     reconcile::decide::{Approval, Progress},
 };
 
@@ -125,10 +125,14 @@ impl Request for CertificateSigningRequest {
         })
     }
 
-    fn asked(&self) -> Asked<'_> {
+    fn fenced_in(&self) -> Option<&str> {
+        service_account_namespace(self.spec.username.as_deref().unwrap_or_default())
+    }
+
+    fn asked<'a>(&'a self, _: Option<&'a PodRules>) -> Result<Asked<'a>, Refusal> {
         let spec = &self.spec;
-        Asked {
-            csr: &spec.request.0,
+        Ok(Asked {
+            csr: AskedCsr::Pem(&spec.request.0),
             usages: spec.usages.as_deref().unwrap_or_default(),
             is_ca: self.annotation(IS_CA) == Some("true"),
             duration: match (self.annotation(DURATION), spec.expiration_seconds) {
@@ -136,11 +140,12 @@ impl Request for CertificateSigningRequest {
                 (None, Some(seconds)) => Some(Cow::Owned(format!("{seconds}s"))),
                 (None, None) => None,
             },
+            or_less: false,
             variables: Variables {
-                namespace: service_account_namespace(spec.username.as_deref().unwrap_or_default()),
+                namespace: self.fenced_in(),
                 name: self.metadata.name.as_deref().unwrap_or_default(),
             },
-        }
+        })
     }
 
     fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer {
@@ -263,17 +268,18 @@ mod tests {
     fn the_duration_is_the_annotations_then_expiration_seconds_then_the_profiles() {
         let seconds = json!({"expirationSeconds": 3333});
         let both = request(&seconds, &json!({DURATION: "896h"}));
-        assert_eq!(both.asked().duration.as_deref(), Some("896h"));
+        assert_eq!(both.asked(None).unwrap().duration.as_deref(), Some("896h"));
         let one = request(&seconds, &json!({}));
-        assert_eq!(one.asked().duration.as_deref(), Some("3333s"));
-        assert_eq!(request(&json!({}), &json!({})).asked().duration, None);
+        assert_eq!(one.asked(None).unwrap().duration.as_deref(), Some("3333s"));
+        let none = request(&json!({}), &json!({}));
+        assert_eq!(none.asked(None).unwrap().duration, None);
     }
 
     #[test]
     fn a_ca_certificate_is_asked_for_by_the_word_true_alone() {
         for (value, is_ca) in [("true", true), ("True", false), ("", false)] {
             let request = request(&json!({}), &json!({IS_CA: value}));
-            assert_eq!(request.asked().is_ca, is_ca, "{value:?}");
+            assert_eq!(request.asked(None).unwrap().is_ca, is_ca, "{value:?}");
         }
     }
 
@@ -287,7 +293,7 @@ mod tests {
             ("system:serviceaccounts:tenant:x", None),
         ] {
             let request = request(&json!({"username": username}), &json!({}));
-            assert_eq!(request.asked().variables.namespace, namespace, "{username}");
+            assert_eq!(request.fenced_in(), namespace, "{username}");
         }
     }
 

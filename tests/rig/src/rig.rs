@@ -19,6 +19,8 @@ pub struct Options {
     pub namespaces: Vec<String>,
     /// Further flags of the controller.
     pub controller_args: Vec<String>,
+    /// Objects that are there before it, YAML: what its flags need.
+    pub manifests: Vec<String>,
 }
 
 impl Default for Options {
@@ -32,6 +34,7 @@ impl Default for Options {
             },
             namespaces: Vec::new(),
             controller_args: Vec::new(),
+            manifests: Vec::new(),
         }
     }
 }
@@ -58,12 +61,16 @@ impl Rig {
             cert_manager,
             namespaces,
             controller_args,
+            manifests,
         } = options;
         let programs = programs.map_or_else(Programs::find, Ok)?;
         let authority = Authority::new(key_kind)?;
         let cluster = Cluster::start(&programs, cert_manager).await?;
         for namespace in &namespaces {
             cluster.create_namespace_with_issuers(namespace).await?;
+        }
+        for manifest in &manifests {
+            cluster.plane().apply(manifest).await?;
         }
         let granted: Vec<&str> = namespaces.iter().map(String::as_str).collect();
         let configuration = authority.configuration(&granted).to_string();

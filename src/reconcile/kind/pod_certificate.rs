@@ -1,0 +1,227 @@
+//! Kubernetes' PodCertificateRequest, which kubelet makes for a pod's projected volume (cert-manager.md 1.8).
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::certificates::{v1, v1beta1},
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+};
+use serde::Serialize;
+
+use super::{Answer, Request, Said, Stage, StatusPatch, signer_name};
+use crate::{
+    audit::{RequestKind, Requester},
+    issuance::{IssuedCertificate, Refusal, RefusalReason, pattern::Variables, pod::Pod},
+    pipeline::{Asked, AskedCsr, IssuerName, PodRules},
+    reconcile::decide::{Approval, Progress},
+};
+
+/// What one write sets in the status of a PodCertificateRequest: all of it, as the API server demands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodCertificatePatch {
+    conditions: [Condition; 1],
+    #[serde(flatten)]
+    issued: Option<Issued>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Issued {
+    certificate_chain: String,
+    not_before: Time,
+    not_after: Time,
+    begin_refresh_at: Time,
+}
+
+/// The types of conditions; at most one is ever there.
+mod condition_type {
+    pub(super) const ISSUED: &str = "Issued";
+    pub(super) const DENIED: &str = "Denied";
+    pub(super) const FAILED: &str = "Failed";
+}
+
+/// Says the same of each version that Kubernetes serves.
+macro_rules! answered {
+    ($version:ident) => {
+        impl Request for $version::PodCertificateRequest {
+            const KIND: RequestKind = RequestKind::PodCertificateRequest;
+            const ANNOTATIONS: &'static [&'static str] = &[];
+
+            fn issuer(&self) -> Option<IssuerName> {
+                signer_name(&self.spec.signer_name)
+            }
+
+            /// There is no approval: the API server vouches for the pod.
+            fn stage(&self, _: bool) -> Stage {
+                let status = self.status.as_ref();
+                let conditions = status.and_then(|status| status.conditions.as_deref());
+                Stage {
+                    approval: Approval::Approved,
+                    invalid: false,
+                    progress: progress(conditions.unwrap_or_default()),
+                    has_certificate: status
+                        .and_then(|status| status.certificate_chain.as_ref())
+                        .is_some_and(|chain| !chain.is_empty()),
+                }
+            }
+
+            /// The pod's node; the API server admits requests of no other. It tells no user.
+            fn requester(&self) -> Requester<'_> {
+                Requester {
+                    username: &self.spec.node_name,
+                    groups: &[],
+                }
+            }
+
+            fn fenced_in(&self) -> Option<&str> {
+                self.metadata.namespace.as_deref()
+            }
+
+            fn asked<'a>(&'a self, pods: Option<&'a PodRules>) -> Result<Asked<'a>, Refusal> {
+                let spec = &self.spec;
+                let namespace = self.fenced_in().unwrap_or_default();
+                let issuer = self.issuer().and_then(|issuer| issuer.namespace);
+                let annotations = spec.unverified_user_annotations.as_ref();
+                let rules = served(pods, issuer.as_deref(), namespace)?;
+                if let Some(name) = annotations.and_then(|annotations| annotations.keys().next()) {
+                    return Err(Refusal::new(
+                        RefusalReason::UnknownAnnotation,
+                        format!("{name:?} means nothing to this signer; leave the volume's userAnnotations out"),
+                    ));
+                }
+                let names = rules.identity.names_of(Pod {
+                    namespace,
+                    service_account: &spec.service_account_name,
+                    name: &spec.pod_name,
+                })?;
+                Ok(Asked {
+                    csr: AskedCsr::Key(&spec.stub_pkc_s10_request.0, names),
+                    usages: &rules.usages,
+                    is_ca: false,
+                    duration: spec
+                        .max_expiration_seconds
+                        .map(|seconds| Cow::Owned(format!("{seconds}s"))),
+                    or_less: true,
+                    variables: Variables {
+                        namespace: self.fenced_in(),
+                        name: self.metadata.name.as_deref().unwrap_or_default(),
+                    },
+                })
+            }
+
+            fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer {
+                answer(said, message, now, self.metadata.generation)
+            }
+
+            fn shed(&mut self) {
+                self.spec.stub_pkc_s10_request.0 = Vec::new();
+                let status = self.status.as_mut();
+                if let Some(chain) = status.and_then(|status| status.certificate_chain.as_mut()) {
+                    // That there is one is part of what was decided.
+                    chain.truncate(1);
+                    chain.shrink_to_fit();
+                }
+            }
+        }
+    };
+}
+
+answered!(v1);
+answered!(v1beta1);
+
+fn progress(conditions: &[Condition]) -> Progress {
+    conditions
+        .iter()
+        .find_map(|condition| match condition.type_.as_str() {
+            condition_type::ISSUED => Some(Progress::Issued),
+            condition_type::DENIED => Some(Progress::Denied),
+            condition_type::FAILED => Some(Progress::Failed),
+            _ => None,
+        })
+        .unwrap_or(Progress::Open)
+}
+
+/// What the issuer gives pods of this namespace.
+fn served<'a>(
+    pods: Option<&'a PodRules>,
+    issuer_namespace: Option<&str>,
+    namespace: &str,
+) -> Result<&'a PodRules, Refusal> {
+    if issuer_namespace.is_some_and(|own| own != namespace) {
+        return Err(Refusal::new(
+            RefusalReason::PodsNotServed,
+            "the issuer serves pods of its own namespace only",
+        ));
+    }
+    pods.ok_or_else(|| {
+        Refusal::new(
+            RefusalReason::PodsNotServed,
+            "the issuer gives pods no certificates: it has no spec.podCertificates",
+        )
+    })
+}
+
+fn answer(said: &Said<'_>, message: &str, now: Timestamp, generation: Option<i64>) -> Answer {
+    let (type_, reason, issued) = match said {
+        // There is no condition for either.
+        Said::Denied | Said::Pending => return Answer::Tell,
+        Said::Refused(refusal) => {
+            let (type_, reason) = refused(refusal.reason());
+            (type_, reason, None)
+        }
+        Said::Issued { certificate, .. } => {
+            (condition_type::ISSUED, "Issued", Some(issued(certificate)))
+        }
+    };
+    Answer::Write(StatusPatch::PodCertificate(PodCertificatePatch {
+        conditions: [Condition {
+            type_: type_.to_owned(),
+            status: "True".to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            last_transition_time: Time(now),
+            observed_generation: generation,
+        }],
+        issued,
+    }))
+}
+
+fn issued(certificate: &IssuedCertificate) -> Issued {
+    let (start, end) = (certificate.not_before(), certificate.not_after());
+    // As cert-manager renews: with a third of the lifetime left.
+    let refresh = start + start.duration_until(end) * 2 / 3;
+    Issued {
+        certificate_chain: certificate.certificate_pem(),
+        not_before: Time(start),
+        not_after: Time(end),
+        begin_refresh_at: Time(whole_seconds(refresh)),
+    }
+}
+
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// A refusal as the API has it: denied by the issuer's rules, or failed.
+fn refused(reason: RefusalReason) -> (&'static str, &'static str) {
+    let key = [
+        RefusalReason::UnsupportedKey,
+        RefusalReason::WeakKey,
+        RefusalReason::KeyTooLarge,
+    ];
+    let rules = [
+        RefusalReason::PodsNotServed,
+        RefusalReason::UnknownAnnotation,
+        RefusalReason::NamespaceNotSelected,
+    ];
+    if key.contains(&reason) {
+        // The one reason that the API knows.
+        (condition_type::DENIED, "UnsupportedKeyType")
+    } else if rules.contains(&reason) {
+        (condition_type::DENIED, "NotServed")
+    } else {
+        (condition_type::FAILED, "SigningError")
+    }
+}

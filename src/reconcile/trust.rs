@@ -1,0 +1,222 @@
+//! The trust anchors of issuers that serve pods, published as ClusterTrustBundles linked to their signer names: a pod gets
+//! its certificate and what to trust from projected volumes alone.
+
+mod anchors;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::{
+    Api, ResourceExt as _,
+    api::{
+        ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
+    },
+};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::anchors::Anchors;
+use super::{Context, apply::FIELD_MANAGER, kind::signer_name, observe};
+use crate::{
+    issuance::CaField,
+    pipeline::{IssuerName, ReadyIssuer, now},
+    telemetry::Chain,
+};
+
+/// Whose bundles are ours.
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+const US: &str = "pkcs11-issuer";
+/// The anchors that go, and when: JSON, by the SHA-256 of their DER.
+const RETIRING: &str = "pkcs11-issuer.dev/retiring";
+/// Bundles whose issuer is gone are looked for this often.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// The longest that Kubernetes lets a pod's certificate live (`spec.maxExpirationSeconds`).
+const LONGEST: SignedDuration = SignedDuration::from_hours(91 * 24);
+
+/// A bundle could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {verb} ClusterTrustBundle {name}")]
+pub struct TrustError {
+    verb: &'static str,
+    name: String,
+    source: kube::Error,
+}
+
+/// The bundles of a cluster that has them.
+#[derive(Clone, Debug)]
+pub struct TrustBundles {
+    kind: ApiResource,
+}
+
+impl TrustBundles {
+    /// Those of this version of `certificates.k8s.io`.
+    #[must_use]
+    pub fn of_version(version: &str) -> Self {
+        Self {
+            kind: ApiResource {
+                group: "certificates.k8s.io".to_owned(),
+                version: version.to_owned(),
+                api_version: format!("certificates.k8s.io/{version}"),
+                kind: "ClusterTrustBundle".to_owned(),
+                plural: "clustertrustbundles".to_owned(),
+            },
+        }
+    }
+
+    fn api(&self, context: &Context) -> Api<DynamicObject> {
+        Api::all_with(context.client.clone(), &self.kind)
+    }
+}
+
+/// Publishes the anchors of an issuer that serves pods; of another one nothing. What fails is tried again with the next
+/// look at the issuer.
+pub(super) async fn publish(issuer: &ReadyIssuer, name: &IssuerName, context: &Context) {
+    let (Some(bundles), Some(_)) = (&context.trust, &issuer.pods) else {
+        return;
+    };
+    let chain = issuer.issuer.chain();
+    let current = chain
+        .ca_pem(CaField::Root)
+        .or_else(|| chain.ca_pem(CaField::Issuing))
+        .unwrap_or_default();
+    let longest = issuer.issuer.profile().longest().min(LONGEST);
+    let signer = name.signer_name();
+    let done = async {
+        let bundle = bundle_name(&signer);
+        let before = bundles.api(context).get_opt(&bundle).await;
+        let before = before.map_err(|source| failed("read", &bundle, source))?;
+        renew(
+            bundles,
+            &signer,
+            before.as_ref(),
+            &current,
+            longest,
+            context,
+        )
+        .await
+    };
+    if let Err(error) = done.await {
+        warn!(issuer = %name, error = %Chain(&error), "failed to publish trust anchors");
+    }
+}
+
+/// Until `stop`, retires the bundles of issuers that are gone or serve pods no more, and deletes those that have nothing
+/// left. Call it when every issuer is known.
+pub async fn sweep(context: &Context, stop: &CancellationToken) {
+    let Some(bundles) = &context.trust else {
+        return;
+    };
+    loop {
+        if let Err(error) = sweep_once(bundles, context).await {
+            warn!(error = %Chain(&error), "failed to sweep trust bundles");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn sweep_once(bundles: &TrustBundles, context: &Context) -> Result<(), TrustError> {
+    let ours = ListParams::default().labels(&format!("{MANAGED_BY}={US}"));
+    let list = bundles.api(context).list(&ours).await;
+    for bundle in list.map_err(|source| failed("list", "", source))? {
+        let signer = bundle.data.pointer("/spec/signerName");
+        let signer = signer.and_then(|name| name.as_str()).unwrap_or_default();
+        match signer_name(signer) {
+            Some(issuer) if !observe::serves_pods(&issuer, context) => {
+                renew(bundles, signer, Some(&bundle), "", LONGEST, context).await?;
+            }
+            Some(_) | None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Brings one bundle up to date; writes only what is new.
+async fn renew(
+    bundles: &TrustBundles,
+    signer: &str,
+    before: Option<&DynamicObject>,
+    current: &str,
+    longest: SignedDuration,
+    context: &Context,
+) -> Result<(), TrustError> {
+    let name = bundle_name(signer);
+    let known = before.map(read).unwrap_or_default();
+    let anchors = known.renewed(current, now(), longest);
+    if before.is_some() && anchors == known {
+        return Ok(());
+    }
+    let resource_version = before.and_then(kube::ResourceExt::resource_version);
+    if anchors.is_empty() {
+        let preconditions = Preconditions {
+            resource_version,
+            uid: None,
+        };
+        let params = DeleteParams::default().preconditions(preconditions);
+        let deleted = bundles.api(context).delete(&name, &params).await;
+        deleted.map_err(|source| failed("delete", &name, source))?;
+        info!(
+            bundle = name,
+            "deleted a trust bundle with nothing left in it"
+        );
+        return Ok(());
+    }
+    let body = json!({
+        "apiVersion": bundles.kind.api_version,
+        "kind": bundles.kind.kind,
+        "metadata": {
+            "name": name,
+            "resourceVersion": resource_version,
+            "labels": {MANAGED_BY: US},
+            "annotations": {RETIRING: json!(anchors.retiring()).to_string()},
+        },
+        "spec": {"signerName": signer, "trustBundle": anchors.pem()},
+    });
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let written = bundles
+        .api(context)
+        .patch(&name, &params, &Patch::Apply(body))
+        .await;
+    match written {
+        Ok(_) => {
+            info!(
+                bundle = name,
+                retiring = anchors.retiring().len(),
+                "published trust anchors"
+            );
+            Ok(())
+        }
+        // Somebody else was first; the next look sees what came of it.
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(source) => Err(failed("write", &name, source)),
+    }
+}
+
+fn read(bundle: &DynamicObject) -> Anchors {
+    let text = bundle.data.pointer("/spec/trustBundle");
+    let retiring: BTreeMap<String, Timestamp> = bundle
+        .annotations()
+        .get(RETIRING)
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    Anchors::read(
+        text.and_then(|text| text.as_str()).unwrap_or_default(),
+        &retiring,
+    )
+}
+
+/// A bundle that is linked to a signer begins with the signer's name, colons for slashes.
+fn bundle_name(signer: &str) -> String {
+    format!("{}:trust-anchors", signer.replace('/', ":"))
+}
+
+fn failed(verb: &'static str, name: &str, source: kube::Error) -> TrustError {
+    TrustError {
+        verb,
+        name: name.to_owned(),
+        source,
+    }
+}

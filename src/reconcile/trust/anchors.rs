@@ -1,0 +1,144 @@
+//! Which trust anchors a bundle has: those of the issuer, and for a while those that it had before. Pure.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::issuance::pem;
+
+/// The trust anchors of one issuer by the SHA-256 of their DER in hexadecimal.
+///
+/// An anchor that is not the issuer's any more stays for as long as a certificate that was issued under it may live.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Anchors(BTreeMap<String, Anchor>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Anchor {
+    pem: String,
+    /// When it goes, if it is not the issuer's any more.
+    until: Option<Timestamp>,
+}
+
+impl Anchors {
+    /// What a bundle says; what cannot be read in it is dropped.
+    pub(super) fn read(bundle: &str, retiring: &BTreeMap<String, Timestamp>) -> Self {
+        let mut anchors = Self::of(bundle);
+        for (name, anchor) in &mut anchors.0 {
+            anchor.until = retiring.get(name).copied();
+        }
+        anchors
+    }
+
+    /// These certificates, all of them current.
+    fn of(text: &str) -> Self {
+        let blocks = pem::scan(text.as_bytes()).map(|read| read.blocks);
+        let anchors = blocks.unwrap_or_default().into_iter().map(|block| {
+            let anchor = Anchor {
+                pem: pem::encode("CERTIFICATE", &block.der),
+                until: None,
+            };
+            (hex::encode(digest(&SHA256, &block.der)), anchor)
+        });
+        Self(anchors.collect())
+    }
+
+    /// The anchors from `now` on, where `current` (PEM) are the issuer's and its certificates live for `longest` at most.
+    pub(super) fn renewed(&self, current: &str, now: Timestamp, longest: SignedDuration) -> Self {
+        let mut anchors = Self::of(current);
+        for (name, before) in &self.0 {
+            // An end beyond the calendar is none that matters.
+            let until = before
+                .until
+                .unwrap_or_else(|| now.checked_add(longest).unwrap_or(Timestamp::MAX));
+            if until > now && !anchors.0.contains_key(name) {
+                let retiring = Anchor {
+                    pem: before.pem.clone(),
+                    until: Some(until),
+                };
+                anchors.0.insert(name.clone(), retiring);
+            }
+        }
+        anchors
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The bundle.
+    pub(super) fn pem(&self) -> String {
+        self.0.values().map(|anchor| anchor.pem.as_str()).collect()
+    }
+
+    /// Which of them go, and when.
+    pub(super) fn retiring(&self) -> BTreeMap<String, Timestamp> {
+        let ends = self.0.iter().filter_map(|(name, anchor)| {
+            // Whole seconds, so that what is written is what is read.
+            let until = Timestamp::from_second(anchor.until?.as_second()).ok()?;
+            Some((name.clone(), until))
+        });
+        ends.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+    fn now() -> Timestamp {
+        "2026-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn root(name: &str) -> String {
+        pem::encode("CERTIFICATE", name.as_bytes())
+    }
+
+    /// As if it had been written and read again.
+    fn stored(anchors: &Anchors) -> Anchors {
+        Anchors::read(&anchors.pem(), &anchors.retiring())
+    }
+
+    #[test]
+    fn a_new_root_is_trusted_at_once_and_the_old_one_for_as_long_as_its_certificates_live() {
+        let first = Anchors::default().renewed(&root("old"), now(), HOUR);
+        assert_eq!(first.pem(), root("old"));
+        let both = stored(&first).renewed(&root("new"), now(), HOUR);
+        assert!(both.pem().contains(&root("old")) && both.pem().contains(&root("new")));
+        assert_eq!(both.retiring().len(), 1);
+        let almost = now() + HOUR - SignedDuration::from_secs(1);
+        let still = stored(&both).renewed(&root("new"), almost, HOUR);
+        assert_eq!(still, both, "looking again moves no end");
+        let alone = stored(&both).renewed(&root("new"), now() + HOUR, HOUR);
+        assert_eq!(alone.pem(), root("new"));
+    }
+
+    #[test]
+    fn a_root_that_comes_back_is_not_retired() {
+        let both = Anchors::default()
+            .renewed(&root("old"), now(), HOUR)
+            .renewed(&root("new"), now(), HOUR);
+        let back = stored(&both).renewed(&root("old"), now(), HOUR);
+        assert!(!back.retiring().is_empty());
+        let later = stored(&back).renewed(&root("old"), now() + HOUR, HOUR);
+        assert_eq!(later.pem(), root("old"));
+        assert!(later.retiring().is_empty());
+    }
+
+    #[test]
+    fn without_an_issuer_every_root_retires_and_then_nothing_is_left() {
+        let first = Anchors::default().renewed(&root("old"), now(), HOUR);
+        let orphan = stored(&first).renewed("", now(), HOUR);
+        assert!(!orphan.is_empty());
+        assert!(stored(&orphan).renewed("", now() + HOUR, HOUR).is_empty());
+    }
+
+    #[test]
+    fn one_root_given_twice_is_one_anchor() {
+        let twice = root("old") + &root("old");
+        let anchors = Anchors::default().renewed(&twice, now(), HOUR);
+        assert_eq!(anchors.pem(), root("old"));
+    }
+}

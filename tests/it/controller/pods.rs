@@ -1,0 +1,276 @@
+//! Certificates and trust anchors for pods, on the real API server: PodCertificateRequests and ClusterTrustBundles.
+
+use anyhow::{Context as _, Result};
+use base64ct::{Base64, Encoding as _};
+use control_plane::until;
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
+use rig::{IssuerName, PATIENCE, Rig};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use x509_parser::prelude::GeneralName;
+
+use super::{TENANT, openssl_verifies, own_rig_with};
+
+const RBAC: &str = include_str!("../../../docs/rbac-pods.yaml");
+const KIND: &str = "podcertificaterequests.certificates.k8s.io";
+
+/// A rig whose controller serves pods.
+async fn rig() -> Result<&'static Rig> {
+    static RIG: OnceCell<Rig> = OnceCell::const_new();
+    let flags = ["--pod-certificate-requests", "--cluster-trust-bundles"];
+    RIG.get_or_try_init(async || own_rig_with(&flags, &[RBAC]).await)
+        .await
+}
+
+fn pods() -> Value {
+    json!({
+        "uris": ["spiffe://example.org/ns/{{namespace}}/sa/{{serviceAccount}}"],
+        "dnsNames": ["{{pod}}.{{namespace}}.pod.example"],
+    })
+}
+
+/// An issuer that serves pods.
+async fn serving(rig: &Rig, name: &str) -> Result<IssuerName> {
+    let issuer = IssuerName::cluster(name);
+    let mut spec = rig.authority().issuer_spec();
+    spec["podCertificates"] = pods();
+    rig.cluster().apply_issuer(&issuer, &spec).await?;
+    rig.cluster().issuer_is_ready(&issuer).await?;
+    Ok(issuer)
+}
+
+/// The CSR of kubelet: empty but for the key.
+fn stub(key: &KeyPair) -> Result<String> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    Ok(Base64::encode_string(params.serialize_request(key)?.der()))
+}
+
+/// Makes a request as kubelet does for a pod of this namespace.
+async fn ask(rig: &Rig, namespace: &str, name: &str, signer: &str, more: Value) -> Result<()> {
+    rig.cluster().create_namespace(namespace).await?;
+    let mut spec = json!({
+        "signerName": signer,
+        "podName": "web-0", "podUID": "3a1ba5b4-6f4f-4a1e-9d0c-1f5ff1f1a001",
+        "serviceAccountName": "web", "serviceAccountUID": "3a1ba5b4-6f4f-4a1e-9d0c-1f5ff1f1a002",
+        "nodeName": "one", "nodeUID": "3a1ba5b4-6f4f-4a1e-9d0c-1f5ff1f1a003",
+        "maxExpirationSeconds": 7200,
+        "stubPKCS10Request": stub(&KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)?,
+    });
+    let more = more.as_object().cloned().unwrap_or_default();
+    spec.as_object_mut().context("an object")?.extend(more);
+    let object = json!({
+        "apiVersion": "certificates.k8s.io/v1", "kind": "PodCertificateRequest",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": spec,
+    });
+    rig.cluster().apply(&object).await
+}
+
+/// The status, once it has a condition.
+async fn answered(rig: &Rig, namespace: &str, name: &str) -> Result<Value> {
+    until("the request to be answered", PATIENCE, async || {
+        let get = ["get", KIND, "-n", namespace, name, "-o", "json"];
+        let object: Value = serde_json::from_str(&rig.cluster().plane().kubectl(&get).await?)?;
+        let status = &object["status"];
+        Ok(status["conditions"][0]["type"]
+            .is_string()
+            .then(|| status.clone()))
+    })
+    .await
+}
+
+fn outcome(status: &Value) -> (&str, &str, &str) {
+    let condition = &status["conditions"][0];
+    let text = |field: &str| condition[field].as_str().unwrap_or_default();
+    (text("type"), text("reason"), text("message"))
+}
+
+#[tokio::test]
+async fn a_pod_gets_a_certificate_with_its_identity_in_one_status_write() -> Result<()> {
+    let rig = rig().await?;
+    let issuer = serving(rig, "pods-issued").await?;
+    ask(rig, "pods-issued", "one", &issuer.signer_name(), json!({})).await?;
+    let status = answered(rig, "pods-issued", "one").await?;
+    assert_eq!(outcome(&status).0, "Issued", "{status}");
+    let chain = status["certificateChain"].as_str().context("a chain")?;
+    openssl_verifies(chain, &rig.authority().root().pem())?;
+    let (_, pem) = x509_parser::pem::parse_x509_pem(chain.as_bytes())?;
+    let certificate = pem.parse_x509()?;
+    assert_eq!(certificate.subject().iter().count(), 0);
+    let names = certificate.subject_alternative_name()?.context("names")?;
+    assert_eq!(
+        names.value.general_names,
+        [
+            GeneralName::URI("spiffe://example.org/ns/pods-issued/sa/web"),
+            GeneralName::DNSName("web-0.pods-issued.pod.example"),
+        ]
+    );
+    let validity = certificate.validity();
+    let lifetime = validity.not_after.timestamp() - validity.not_before.timestamp();
+    assert_eq!(lifetime, 7200);
+    let writes = rig
+        .cluster()
+        .plane()
+        .audit_log()?
+        .writes()
+        .by(rig::CONTROLLER);
+    assert_eq!(
+        writes.on(KIND).of("pods-issued", "one").succeeded().len(),
+        1
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_issuer_without_pod_certificates_denies_and_so_does_one_of_another_namespace()
+-> Result<()> {
+    let rig = rig().await?;
+    let plain = super::issuer().signer_name();
+    ask(rig, "pods-denied", "plain", &plain, json!({})).await?;
+    let own = IssuerName::namespaced(TENANT, "pods-own");
+    rig.cluster()
+        .apply_secret(TENANT, "pods-own-ca", &rig.authority().chain())
+        .await?;
+    let mut spec = rig.authority().issuer_spec_with_secret("pods-own-ca");
+    spec["podCertificates"] = pods();
+    rig.cluster().apply_issuer(&own, &spec).await?;
+    rig.cluster().issuer_is_ready(&own).await?;
+    ask(
+        rig,
+        "pods-denied",
+        "elsewhere",
+        &own.signer_name(),
+        json!({}),
+    )
+    .await?;
+    for name in ["plain", "elsewhere"] {
+        let status = answered(rig, "pods-denied", name).await?;
+        let (type_, reason, message) = outcome(&status);
+        assert_eq!((type_, reason), ("Denied", "NotServed"), "{name}: {status}");
+        assert!(message.starts_with("pods-not-served: "), "{message}");
+    }
+    ask(rig, TENANT, "at-home", &own.signer_name(), json!({})).await?;
+    assert_eq!(
+        outcome(&answered(rig, TENANT, "at-home").await?).0,
+        "Issued"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_issuer_does_not_give_is_denied_by_the_reason_of_the_api() -> Result<()> {
+    let rig = rig().await?;
+    let issuer = IssuerName::cluster("pods-strict");
+    let mut spec = rig.authority().issuer_spec();
+    spec["podCertificates"] = pods();
+    spec["profile"] = json!({"keys": {"ed25519": false}});
+    rig.cluster().apply_issuer(&issuer, &spec).await?;
+    rig.cluster().issuer_is_ready(&issuer).await?;
+    let key = KeyPair::generate_for(&PKCS_ED25519)?;
+    let signer = issuer.signer_name();
+    ask(
+        rig,
+        "pods-strict",
+        "key",
+        &signer,
+        json!({"stubPKCS10Request": stub(&key)?}),
+    )
+    .await?;
+    let status = answered(rig, "pods-strict", "key").await?;
+    assert_eq!(outcome(&status).1, "UnsupportedKeyType", "{status}");
+    let annotations = json!({"unverifiedUserAnnotations": {"example.com/a": "b"}});
+    ask(rig, "pods-strict", "annotations", &signer, annotations).await?;
+    let status = answered(rig, "pods-strict", "annotations").await?;
+    let (type_, _, message) = outcome(&status);
+    assert_eq!(type_, "Denied");
+    assert!(message.starts_with("unknown-annotation: "), "{message}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_trust_anchors_are_published_under_the_signer_name_and_rotation_keeps_the_old_ones()
+-> Result<()> {
+    let rig = rig().await?;
+    let issuer = serving(rig, "pods-trust").await?;
+    let name = format!("{}:trust-anchors", issuer.signer_name().replace('/', ":"));
+    let bundle = async || -> Result<Value> {
+        until("the trust bundle", PATIENCE, async || {
+            let get = [
+                "get",
+                "clustertrustbundle",
+                &name,
+                "--ignore-not-found",
+                "-o",
+                "json",
+            ];
+            let text = rig.cluster().plane().kubectl(&get).await?;
+            if text.is_empty() {
+                return Ok(None);
+            }
+            Ok(Some(serde_json::from_str::<Value>(&text)?))
+        })
+        .await
+    };
+    let old = rig.authority().root().pem();
+    let first = bundle().await?;
+    assert_eq!(first["spec"]["signerName"], json!(issuer.signer_name()));
+    assert_eq!(first["spec"]["trustBundle"], json!(old));
+
+    // Another root above the same issuing certificate is what a re-rooted CA looks like to those who trust it.
+    let mut spec = rig.authority().issuer_spec();
+    spec["podCertificates"] = pods();
+    spec["ca"] = json!("Issuing");
+    let pem = spec["certificate"]["pem"]
+        .as_str()
+        .context("a chain")?
+        .to_owned();
+    let issuing = pem
+        .split_inclusive("-----END CERTIFICATE-----\n")
+        .next()
+        .context("a certificate")?;
+    spec["certificate"] = json!({"pem": issuing});
+    rig.cluster().apply_issuer(&issuer, &spec).await?;
+    until("both anchors", PATIENCE, async || {
+        let text = bundle().await?["spec"]["trustBundle"]
+            .as_str()
+            .map(str::to_owned);
+        let text = text.context("a bundle")?;
+        Ok((text.contains(issuing.trim()) && text.contains(old.trim())).then_some(()))
+    })
+    .await?;
+    let retiring = &bundle().await?["metadata"]["annotations"]["pkcs11-issuer.dev/retiring"];
+    assert!(
+        retiring.as_str().is_some_and(|text| text.contains("20")),
+        "{retiring}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_anchors_of_an_issuer_that_is_gone_retire() -> Result<()> {
+    let rig = rig().await?;
+    let issuer = serving(rig, "pods-gone").await?;
+    let name = format!("{}:trust-anchors", issuer.signer_name().replace('/', ":"));
+    let retiring = async || -> Result<Option<String>> {
+        let path = "jsonpath={.metadata.annotations['pkcs11-issuer\\.dev/retiring']}";
+        let get = [
+            "get",
+            "clustertrustbundle",
+            &name,
+            "--ignore-not-found",
+            "-o",
+            path,
+        ];
+        let text = rig.cluster().plane().kubectl(&get).await?;
+        Ok((!text.is_empty()).then_some(text))
+    };
+    let first = until("the trust bundle", PATIENCE, retiring).await?;
+    assert_eq!(first, "{}");
+    let delete = ["delete", "pkcs11clusterissuer", "pods-gone"];
+    rig.cluster().plane().kubectl(&delete).await?;
+    until("the anchors to retire", PATIENCE, async || {
+        Ok(retiring().await?.filter(|text| text != "{}").map(drop))
+    })
+    .await
+}
