@@ -2,15 +2,17 @@
 
 mod sign;
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 
 pub use self::sign::{OutputFormat, Sign};
-use crate::telemetry::LogFormat;
+use crate::{duration::GoDuration, telemetry::LogFormat};
 
 /// Where cluster issuers' Secrets lie when neither a flag nor the pod says so.
 const DEFAULT_NAMESPACE: &str = "pkcs11-issuer-system";
+const PROBE_INTERVALS: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 
 /// External issuer for cert-manager whose CA keys never leave an HSM.
 #[derive(Debug, Parser)]
@@ -112,6 +114,17 @@ pub struct Run {
     )]
     pub concurrency: NonZeroUsize,
 
+    /// For how long a signature that verified proves an issuer's key; then the token signs a probe, unless it has signed
+    /// certificates meanwhile. From 1s to 24h; Secrets, ConfigMaps and PINs are read once a minute whatever this says.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PKCS11_ISSUER_PROBE_INTERVAL",
+        default_value = "60s",
+        value_parser = probe_interval
+    )]
+    pub probe_interval: Duration,
+
     /// How log lines on stderr look.
     #[arg(
         long,
@@ -124,6 +137,14 @@ pub struct Run {
     /// Which log lines are written, as RUST_LOG has it [default: RUST_LOG, else info].
     #[arg(long, value_name = "FILTER", env = "PKCS11_ISSUER_LOG_LEVEL")]
     pub log_level: Option<String>,
+}
+
+fn probe_interval(text: &str) -> Result<Duration, String> {
+    let interval: GoDuration = text.parse().map_err(|error| format!("{error}"))?;
+    interval
+        .unsigned()
+        .filter(|interval| PROBE_INTERVALS.contains(interval))
+        .ok_or_else(|| "write a duration from 1s to 24h".to_owned())
 }
 
 const EXAMPLES: &str = "\
@@ -223,6 +244,24 @@ mod tests {
         assert!(run(&["--enforce-approval=true"]).enforce_approval);
         assert!(!run(&["--enforce-approval=false"]).enforce_approval);
         assert!(!run(&["--enforce-approval", "false"]).enforce_approval);
+    }
+
+    #[test]
+    fn a_key_proves_itself_once_a_minute_or_as_told() {
+        assert_eq!(run(&[]).probe_interval, Duration::from_secs(60));
+        let often = run(&["--probe-interval", "1s"]);
+        assert_eq!(often.probe_interval, Duration::from_secs(1));
+        for wrong in ["0s", "-1s", "25h", "60"] {
+            let arguments = [
+                "pkcs11-issuer",
+                "run",
+                "--config",
+                "c",
+                "--probe-interval",
+                wrong,
+            ];
+            assert!(Args::try_parse_from(arguments).is_err(), "{wrong}");
+        }
     }
 
     #[test]

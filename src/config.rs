@@ -51,7 +51,7 @@ pub enum Library {
 }
 
 /// A token, how to log in to it, and who may use it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TokenConfig {
     name: String,
     module: Module,
@@ -102,11 +102,18 @@ impl Config {
     /// Where the file cannot be read, is not YAML of the known fields, or breaks a rule; the message names the file,
     /// the place in it and what to write instead.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(file).map_err(|source| ConfigError::Read {
+        Self::parse(file, &Self::read(file)?)
+    }
+
+    /// Reads the file; [`Config::parse`] checks it.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn read(file: &Path) -> Result<String, ConfigError> {
+        fs::read_to_string(file).map_err(|source| ConfigError::Read {
             file: file.to_owned(),
             source,
-        })?;
-        Self::parse(file, &text)
+        })
     }
 
     /// Checks the text of a configuration; `file` is for messages only.
@@ -193,6 +200,28 @@ impl TokenConfig {
     #[must_use]
     pub const fn max_rejected_logins(&self) -> NonZeroU8 {
         self.max_rejected_logins
+    }
+
+    /// Whether a worker that was started by the other one is as this one wants it: all but the grants is the same.
+    #[must_use]
+    pub fn has_the_worker_of(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            module,
+            selector,
+            pin,
+            sessions,
+            hang_after,
+            max_rejected_logins,
+            grants: _,
+        } = self;
+        *name == other.name
+            && *module == other.module
+            && *selector == other.selector
+            && *pin == other.pin
+            && *sessions == other.sessions
+            && *hang_after == other.hang_after
+            && *max_rejected_logins == other.max_rejected_logins
     }
 
     /// Whether an issuer may sign with the key that has this CKA_LABEL and CKA_ID, and within which limits.

@@ -1,13 +1,20 @@
 //! What the controller counts; labels come from closed sets, never from an error's text or an object's name.
 
+mod labels;
+
 use std::{collections::BTreeMap, fmt, sync::atomic::Ordering, time::Duration};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text},
+    encoding::text,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
 
+use self::labels::{
+    BugLabels, EndLabels, IssuerLabels, LintLabels, ReasonLabels, ReloadLabels, RequestLabels,
+    SignLabels, TokenLabel, TokenLabels,
+};
+pub use self::labels::{RequestResult, SignOutcome};
 use crate::audit::RequestKind;
 
 /// Every metric of the process; cheap to share behind an `Arc`.
@@ -23,36 +30,10 @@ pub struct Metrics {
     token_state: Family<TokenLabels, Gauge>,
     token_entered: Family<TokenLabels, Counter>,
     worker_ended: Family<EndLabels, Counter>,
-}
-
-/// What became of a request in one status write.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum RequestResult {
-    /// The certificate is published.
-    Issued,
-    /// Only a new request can help.
-    Failed,
-    /// An approver denied the request.
-    Denied,
-    /// The request waits.
-    Pending,
-    /// A certificate was signed and is not published.
-    Discarded,
-}
-
-/// How one call to a token ended.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum SignOutcome {
-    /// With a signature that verifies.
-    Signed,
-    /// With an error of the token or its worker.
-    Failed,
-    /// With none before the deadline.
-    TimedOut,
-    /// It never began: the queue was full.
-    Overloaded,
-    /// With a signature that does not verify.
-    Unverified,
+    issuers: Family<IssuerLabels, Gauge>,
+    ca_not_after: Family<TokenLabel, Gauge>,
+    config_reloads: Family<ReloadLabels, Counter>,
+    config_last_reload_successful: Gauge,
 }
 
 /// What happened to a token since the start, by names that the HSM client keeps stable.
@@ -64,45 +45,6 @@ pub struct TokenCounts {
     pub entered: BTreeMap<&'static str, u64>,
     /// How often its worker ended, by the reason.
     pub ended: BTreeMap<&'static str, u64>,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-struct RequestLabels {
-    kind: RequestKind,
-    result: RequestResult,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-struct ReasonLabels {
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-struct SignLabels {
-    token: String,
-    outcome: SignOutcome,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-struct BugLabels {
-    bug: &'static str,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-struct LintLabels {
-    lint: &'static str,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-struct TokenLabels {
-    token: String,
-    state: &'static str,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-struct EndLabels {
-    token: String,
-    reason: &'static str,
 }
 
 /// From a software token (under a millisecond) to the default deadline of ten seconds and beyond.
@@ -168,6 +110,31 @@ impl Metrics {
             "How often a token's HSM worker ended, by the reason",
             worker_ended.clone(),
         );
+        let issuers = Family::default();
+        registry.register(
+            "issuers",
+            "Issuers by the reason of their Ready condition; Verified is the one that is ready",
+            issuers.clone(),
+        );
+        let ca_not_after = Family::default();
+        registry.register(
+            "ca_not_after_timestamp_seconds",
+            "When the first of the issuing certificates with a key on the token ends",
+            ca_not_after.clone(),
+        );
+        let config_reloads = Family::default();
+        registry.register(
+            "config_reloads",
+            "Changes of the operator's configuration that were taken up or refused",
+            config_reloads.clone(),
+        );
+        let config_last_reload_successful = Gauge::default();
+        config_last_reload_successful.set(1);
+        registry.register(
+            "config_last_reload_successful",
+            "1 while the configuration in force is the one in the file, 0 once that cannot be used: alert on 0",
+            config_last_reload_successful.clone(),
+        );
         Self {
             registry,
             requests,
@@ -179,6 +146,10 @@ impl Metrics {
             token_state,
             token_entered,
             worker_ended,
+            issuers,
+            ca_not_after,
+            config_reloads,
+            config_last_reload_successful,
         }
     }
 
@@ -240,6 +211,47 @@ impl Metrics {
         }
     }
 
+    /// The token is not configured any more, or is another one from now on.
+    pub fn forget_token(&self, token: &str, counts: &TokenCounts) {
+        for state in counts.entered.keys() {
+            let labels = TokenLabels {
+                token: token.to_owned(),
+                state,
+            };
+            self.token_state.remove(&labels);
+            self.token_entered.remove(&labels);
+        }
+        for reason in counts.ended.keys() {
+            self.worker_ended.remove(&EndLabels {
+                token: token.to_owned(),
+                reason,
+            });
+        }
+    }
+
+    /// A changed configuration was taken up, or refused.
+    pub fn config_reloaded(&self, taken_up: bool) {
+        let result = if taken_up { "taken_up" } else { "refused" };
+        self.config_reloads
+            .get_or_create(&ReloadLabels { result })
+            .inc();
+        self.config_last_reload_successful.set(i64::from(taken_up));
+    }
+
+    /// How many issuers of a kind have this reason; `None` once there is none any more.
+    pub fn issuers(&self, kind: &'static str, reason: &'static str, count: Option<i64>) {
+        set_or_remove(&self.issuers, &IssuerLabels { kind, reason }, count);
+    }
+
+    /// When the first issuing certificate on a token ends, in seconds since 1970; `None` once there is none any more.
+    /// `token` is its name in the operator's configuration.
+    pub fn ca_not_after(&self, token: &str, seconds: Option<i64>) {
+        let labels = TokenLabel {
+            token: token.to_owned(),
+        };
+        set_or_remove(&self.ca_not_after, &labels, seconds);
+    }
+
     /// The OpenMetrics text of all metrics.
     ///
     /// # Errors
@@ -256,45 +268,17 @@ fn set(counter: &Counter, count: u64) {
     counter.inner().store(count, Ordering::Relaxed);
 }
 
-impl RequestResult {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Issued => "issued",
-            Self::Failed => "failed",
-            Self::Denied => "denied",
-            Self::Pending => "pending",
-            Self::Discarded => "discarded",
+fn set_or_remove<L>(gauges: &Family<L, Gauge>, labels: &L, value: Option<i64>)
+where
+    L: Clone + std::hash::Hash + Eq,
+{
+    match value {
+        Some(value) => {
+            gauges.get_or_create(labels).set(value);
         }
-    }
-}
-
-impl SignOutcome {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Signed => "signed",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Overloaded => "overloaded",
-            Self::Unverified => "unverified",
+        None => {
+            gauges.remove(labels);
         }
-    }
-}
-
-impl EncodeLabelValue for RequestKind {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        self.as_str().encode(encoder)
-    }
-}
-
-impl EncodeLabelValue for RequestResult {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        self.label().encode(encoder)
-    }
-}
-
-impl EncodeLabelValue for SignOutcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        self.label().encode(encoder)
     }
 }
 

@@ -46,25 +46,22 @@ impl TokenPin {
         }
     }
 
-    /// Takes the Secret that an issuer names, where issuers own the PIN. Returns what another issuer of the token
-    /// has named already, if that differs: a token has one PIN, so they must agree.
+    /// Takes the Secret that an issuer names, where issuers own the PIN.
     ///
     /// # Errors
-    /// The Secret that another issuer named.
-    pub fn name_secret(&self, secret: &PinSecret) -> Result<(), PinSecret> {
-        let PinOrigin::Issuers(_, named) = &self.origin else {
-            return Ok(());
-        };
-        let Ok(mut named) = named.lock() else {
-            return Ok(());
-        };
-        match &*named {
-            Some(other) if other != secret => Err(other.clone()),
-            Some(_) => Ok(()),
-            None => {
-                *named = Some(secret.clone());
-                Ok(())
-            }
+    /// The Secret that another issuer of the token names, if it is a different one: a token has one PIN.
+    pub fn name_secret(&self, issuer: &str, secret: &PinSecret) -> Result<(), PinSecret> {
+        match &self.origin {
+            PinOrigin::Issuers(_, named) => named.name(issuer, secret),
+            PinOrigin::File(_) | PinOrigin::Secret(..) => Ok(()),
+        }
+    }
+
+    /// The issuer is gone or uses another token.
+    pub fn forget_issuer(&self, issuer: &str) {
+        match &self.origin {
+            PinOrigin::Issuers(_, named) => named.forget(issuer),
+            PinOrigin::File(_) | PinOrigin::Secret(..) => {}
         }
     }
 

@@ -4,6 +4,7 @@
 //! [`prove()`] shows that an issuer can sign, [`sign()`] signs one request with it.
 
 pub mod key;
+pub mod proof;
 pub mod prove;
 pub mod sign;
 
@@ -17,11 +18,12 @@ use crate::{
     },
     config::IssuerScope,
     issuance::{self, pod::PodIdentity},
-    signers::GrantedKey,
+    signers::{GrantedKey, limiter::Limit},
 };
 
 pub use self::{
-    prove::{ChainPem, NotProven, Proven, prove},
+    proof::Proof,
+    prove::{ChainPem, Earlier, NotProven, Proven, prove},
     sign::{Announced, Asked, AskedCsr, NotSigned, Signed, sign},
 };
 
@@ -47,6 +49,21 @@ pub struct ReadyIssuer {
     pub serial: SerialSource,
     /// What it gives pods.
     pub pods: Option<PodRules>,
+    /// How much it may sign.
+    pub limit: Limit,
+    /// When its key last proved itself.
+    pub proof: Arc<Proof>,
+}
+
+impl ReadyIssuer {
+    /// Whether what proved this one proves the other: the same key, found on the same run of the same worker, for the
+    /// same certificate and algorithm.
+    fn is_proved_with(&self, issuer: &issuance::Issuer, key: &GrantedKey) -> bool {
+        let certificate = |issuer: &issuance::Issuer| issuer.chain().issuing().sha256_hex();
+        self.key.is_same_as(key)
+            && self.issuer.algorithm() == issuer.algorithm()
+            && certificate(&self.issuer) == certificate(issuer)
+    }
 }
 
 /// What an issuer gives pods.

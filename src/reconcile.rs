@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod apply;
+pub mod census;
 pub mod conclude;
 pub mod decide;
 pub mod establish;
@@ -22,15 +23,19 @@ mod sign;
 pub mod trust;
 pub mod watch;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use kube::{Client, runtime::reflector::Store};
+use kube::{
+    Client,
+    runtime::reflector::{ObjectRef, Store},
+};
 
 use crate::{
     api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
     audit::IssuanceRecord,
     metrics::Metrics,
-    signers::Tokens,
+    pipeline::IssuerName,
+    signers::{Tokens, limiter::Limiter},
 };
 
 /// What every reconciliation shares.
@@ -40,12 +45,18 @@ pub struct Context {
     pub client: Client,
     /// Where the objects lie that cluster issuers name.
     pub cluster_resource_namespace: String,
+    /// How long a signature that verified proves an issuer's key.
+    pub probe_interval: Duration,
     /// Whether a request must be approved before it is signed.
     pub enforce_approval: bool,
     /// The tokens of the operator's configuration.
     pub tokens: Tokens,
     /// What is known of the issuers.
     pub issuers: issuers::Issuers,
+    /// Who waits because of an issuer's limit.
+    pub limiter: Limiter<issuers::Waiter>,
+    /// What the metrics tell of the issuers.
+    pub census: census::Census,
     /// The issuers as stored.
     pub stored: StoredIssuers,
     /// What was signed and is not yet seen published.
@@ -69,4 +80,17 @@ pub struct StoredIssuers {
     pub namespaced: Store<kube::core::DeserializeGuard<PKCS11Issuer>>,
     /// `PKCS11ClusterIssuer`.
     pub cluster: Store<kube::core::DeserializeGuard<PKCS11ClusterIssuer>>,
+}
+
+impl StoredIssuers {
+    /// Whether there is an issuer of this name.
+    fn has(&self, name: &IssuerName) -> bool {
+        match &name.namespace {
+            Some(namespace) => {
+                let at = ObjectRef::new(&name.name).within(namespace);
+                self.namespaced.get(&at).is_some()
+            }
+            None => self.cluster.get(&ObjectRef::new(&name.name)).is_some(),
+        }
+    }
 }

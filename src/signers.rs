@@ -1,94 +1,50 @@
 //! Who signs: the tokens of the operator's configuration, and what each lets whom sign.
 
 mod key;
+pub mod limiter;
 mod mechanism;
+pub mod reload;
+mod tokens;
 mod turns;
 
 use std::{
-    collections::BTreeMap,
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use hsm::{HsmError, KeySelector, Launch, Token, TokenSpec, TokenState};
+use tokio::task::JoinHandle;
 
-pub use self::key::{GrantedKey, QueuedKey};
 use self::turns::Turns;
+pub use self::{
+    key::{GrantedKey, QueuedKey},
+    tokens::{Change, Tokens},
+};
 use crate::{
-    config::{Config, IssuerScope, Library, PinSource, TokenConfig, TokenSelector},
+    config::{IssuerScope, Library, TokenConfig, TokenSelector},
     issuance::Fault,
     metrics::{Metrics, TokenCounts},
-    pins::{
-        TokenPin,
-        source::{PinOrigin, PinSecret, Secrets},
-        store::{PinStore, SecretStore},
-    },
+    pins::{TokenPin, source::PinSecret},
 };
 
 /// One deadline covers the queue and the PKCS#11 call.
 const SIGN_WITHIN: Duration = Duration::from_secs(10);
 
-/// Every token of the configuration, each with its worker.
-#[derive(Debug)]
-pub struct Tokens {
-    by_name: BTreeMap<String, Arc<ConfiguredToken>>,
-}
-
 /// A token with the rules for its use.
 #[derive(Debug)]
 pub struct ConfiguredToken {
     config: TokenConfig,
+    running: Arc<Running>,
+}
+
+/// What stays of a token when other rules for its use come into force: worker, login, and who waits for it.
+#[derive(Debug)]
+struct Running {
     token: Token,
     pin: Arc<TokenPin>,
     turns: Arc<Turns>,
-}
-
-impl Tokens {
-    /// Starts a worker for every token. Returns at once; the tokens become ready on their own.
-    ///
-    /// `namespace` is the controller's own: there lie the PIN record and the operator's PIN Secrets. `holder` names
-    /// this replica in the PIN record.
-    #[must_use]
-    pub fn start(
-        config: &Config,
-        worker: &Path,
-        secrets: &Secrets,
-        namespace: &str,
-        holder: &str,
-        metrics: &Arc<Metrics>,
-    ) -> Self {
-        let store = SecretStore::new(secrets, namespace);
-        let by_name = config.tokens().map(|config| {
-            let pin = TokenPin::new(
-                PinStore::Secret(Box::new(store.clone())),
-                origin(config.pin(), secrets, namespace),
-                holder.to_owned(),
-                u32::from(config.max_rejected_logins().get()),
-            );
-            let token = ConfiguredToken::start(config, worker, pin, metrics);
-            (config.name().to_owned(), Arc::new(token))
-        });
-        Self {
-            by_name: by_name.collect(),
-        }
-    }
-
-    /// The token of this name.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Arc<ConfiguredToken>> {
-        self.by_name.get(name)
-    }
-
-    /// All tokens.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<ConfiguredToken>> {
-        self.by_name.values()
-    }
-
-    /// Lets every worker finish what it has begun, and end.
-    pub async fn shutdown(&self) {
-        futures::future::join_all(self.iter().map(|token| token.token.shutdown())).await;
-    }
+    counting: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl ConfiguredToken {
@@ -105,17 +61,45 @@ impl ConfiguredToken {
     ) -> Self {
         let pin = Arc::new(pin);
         let token = Token::start(spec(config, worker), Arc::<TokenPin>::clone(&pin));
-        tokio::spawn(count(
+        let counting = tokio::spawn(count(
             config.name().to_owned(),
             token.clone(),
             Arc::clone(metrics),
         ));
         Self {
             config: config.clone(),
-            token,
-            pin,
-            turns: Arc::default(),
+            running: Arc::new(Running {
+                token,
+                pin,
+                turns: Arc::default(),
+                counting: Mutex::new(Some(counting)),
+            }),
         }
+    }
+
+    /// The same running token under other rules.
+    fn granted_by(&self, config: &TokenConfig) -> Self {
+        Self {
+            config: config.clone(),
+            running: Arc::clone(&self.running),
+        }
+    }
+
+    /// Lets the worker finish what it has begun and end, and counts the token no more.
+    async fn stop(&self, metrics: &Metrics) {
+        let Running {
+            token, counting, ..
+        } = &*self.running;
+        token.shutdown().await;
+        let counting = counting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(counting) = counting {
+            // It ends with the token; what it counts last must not be left behind.
+            drop(counting.await);
+        }
+        metrics.forget_token(self.name(), &counts(token));
     }
 
     /// The name that issuers use.
@@ -127,16 +111,16 @@ impl ConfiguredToken {
     /// The worker's side of it.
     #[must_use]
     pub fn token(&self) -> &Token {
-        &self.token
+        &self.running.token
     }
 
     /// Asks the PIN's gate again if no login stands: it knows whether the PIN is another one than before.
     pub fn pin_may_have_changed(&self) {
         if matches!(
-            *self.token.state().borrow(),
+            *self.running.token.state().borrow(),
             TokenState::LoginRefused { .. }
         ) {
-            self.token.retry_login();
+            self.running.token.retry_login();
         }
     }
 
@@ -149,9 +133,9 @@ impl ConfiguredToken {
     /// Takes the PIN Secret that an issuer names.
     ///
     /// # Errors
-    /// The Secret that another issuer of the token has named, if it is a different one.
-    pub fn name_pin_secret(&self, secret: &PinSecret) -> Result<(), PinSecret> {
-        self.pin.name_secret(secret)
+    /// The Secret that another issuer of the token names, if it is a different one.
+    pub fn name_pin_secret(&self, issuer: &str, secret: &PinSecret) -> Result<(), PinSecret> {
+        self.running.pin.name_secret(issuer, secret)
     }
 
     /// Finds the one key that `selector` means and that a grant lets `owner` use. `issuer` names the issuer among all
@@ -169,16 +153,17 @@ impl ConfiguredToken {
         let limits = |name: &hsm::KeyName| self.config.may_use(owner, &name.label, &name.id);
         let granted = |name: &hsm::KeyName| limits(name).is_some();
         match self
+            .running
             .token
             .find_key(selector, Instant::now() + SIGN_WITHIN)
             .await
         {
             Ok(key) => match limits(&key.name()) {
                 Some(limits) => Ok(GrantedKey {
-                    token: self.token.clone(),
+                    token: self.running.token.clone(),
                     token_name: self.name().into(),
                     issuer: issuer.into(),
-                    turns: Arc::clone(&self.turns),
+                    turns: Arc::clone(&self.running.turns),
                     id: key.name().id,
                     limits: limits.clone(),
                     key,
@@ -210,19 +195,21 @@ impl ConfiguredToken {
 async fn count(name: String, token: Token, metrics: Arc<Metrics>) {
     let mut state = token.state();
     loop {
-        let now = state.borrow_and_update().clone();
-        let tally = token.tally();
-        metrics.token(
-            &name,
-            &TokenCounts {
-                state: now.name(),
-                entered: tally.entered,
-                ended: tally.ended,
-            },
-        );
-        if now == TokenState::Stopped || state.changed().await.is_err() {
+        let stopped = *state.borrow_and_update() == TokenState::Stopped;
+        metrics.token(&name, &counts(&token));
+        if stopped || state.changed().await.is_err() {
             return;
         }
+    }
+}
+
+fn counts(token: &Token) -> TokenCounts {
+    let state = token.state().borrow().name();
+    let tally = token.tally();
+    TokenCounts {
+        state,
+        entered: tally.entered,
+        ended: tally.ended,
     }
 }
 
@@ -255,22 +242,5 @@ fn spec(config: &TokenConfig, worker: &Path) -> TokenSpec {
         },
         sessions: config.sessions(),
         hang_after: config.hang_after(),
-    }
-}
-
-fn origin(source: &PinSource, secrets: &Secrets, namespace: &str) -> PinOrigin {
-    match source {
-        PinSource::File { path, .. } => PinOrigin::File(path.clone()),
-        PinSource::Secret { name, key } => PinOrigin::Secret(
-            secrets.clone(),
-            PinSecret {
-                namespace: namespace.to_owned(),
-                name: name.clone(),
-                key: key.clone(),
-            },
-        ),
-        PinSource::ClusterIssuers | PinSource::IssuersIn(_) => {
-            PinOrigin::Issuers(secrets.clone(), std::sync::Mutex::default())
-        }
     }
 }

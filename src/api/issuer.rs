@@ -11,7 +11,10 @@
 
 mod algorithm;
 mod pods;
+mod reason;
 mod status;
+
+use std::num::{NonZeroU16, NonZeroU32};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema, Resource, ResourceExt};
@@ -24,6 +27,7 @@ use crate::issuance;
 pub use self::{
     algorithm::SignatureAlgorithm,
     pods::PodCertificatesSpec,
+    reason::Reason,
     status::{CertificateStatus, IssuerStatus, KeyStatus, TokenStatus},
 };
 
@@ -123,6 +127,15 @@ pub struct IssuerSpec {
     /// from 3072 bits SHA-384, from 4096 bits SHA-512; ECDSA with the hash of its curve; Ed25519; ML-DSA. Default: Auto.
     #[serde(default)]
     pub signature_algorithm: SignatureAlgorithm,
+    /// How fast the issuer signs, on all replicas together. Requests over the rate wait in fair turns of their namespaces
+    /// and never fail for it. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// How many signatures the issuer asks its token for at the same time, on all replicas together; each replica may ask
+    /// for one. Default: no limit but the token's sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256))]
+    pub max_concurrent_signatures: Option<NonZeroU16>,
     /// Cluster issuers only: the namespaces whose requests are signed, by their labels. A Kubernetes CSR belongs to the
     /// namespace of the service account that made it, else to none, and is then refused. Default: all, and those that
     /// belong to none.
@@ -159,6 +172,19 @@ pub struct KeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub uri: Option<String>,
+}
+
+/// A rate of signatures.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimit {
+    /// Signatures a second in the long run.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub per_second: NonZeroU32,
+    /// Signatures at once after a pause. Default: those of one second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub burst: Option<NonZeroU32>,
 }
 
 /// One key of a Secret or ConfigMap.
@@ -252,6 +278,8 @@ impl From<CaField> for issuance::CaField {
 pub mod condition_type {
     /// The issuer can sign now.
     pub const READY: &str = "Ready";
+    /// A warning: the issuing certificate must be renewed.
+    pub const CA_EXPIRING_SOON: &str = "CAExpiringSoon";
 }
 
 /// Either of our kinds, seen as what they have in common.

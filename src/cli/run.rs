@@ -21,12 +21,17 @@ use crate::{
     reconcile::{
         Context, StoredIssuers,
         answer::{Wanted, answer, trust_bundles},
+        census::Census,
         events::Events,
         issuers::Issuers,
         watch,
     },
     server::{Readiness, Server},
-    signers::Tokens,
+    signers::{
+        Tokens,
+        limiter::{Limiter, Owners},
+        reload,
+    },
     telemetry::{self, Chain},
 };
 
@@ -42,7 +47,8 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         args.log_format,
         &args.log_filter(env::var("RUST_LOG").ok().as_deref()),
     )?;
-    let config = Config::load(&args.config)?;
+    let text = Config::read(&args.config)?;
+    let config = Config::parse(&args.config, &text)?;
     let worker = worker(args.worker.as_deref())?;
     let identity = args
         .identity
@@ -70,7 +76,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     let served =
         tokio::spawn(server.serve(readiness.clone(), Arc::clone(&metrics), serving.clone()));
     let controlled = control(
-        &args, &config, &worker, client, namespace, identity, metrics, readiness, &stop,
+        &args, &config, text, &worker, client, namespace, identity, metrics, readiness, &stop,
     )
     .await;
     serving.cancel();
@@ -89,6 +95,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
 async fn control(
     args: &Run,
     config: &Config,
+    config_text: String,
     worker: &Path,
     client: Client,
     namespace: String,
@@ -119,12 +126,18 @@ async fn control(
         () = stop.cancelled() => None,
     };
     let (events, events_task) = Events::start(client.clone(), identity, Arc::clone(&metrics));
+    // Replicas that share a token share the limits of its issuers.
+    let owners: Owners = Box::new(|_token| 1);
+    let limiter = Limiter::new(owners, issuers.call());
     let context = Arc::new(Context {
         client: client.clone(),
         cluster_resource_namespace: namespace,
+        probe_interval: args.probe_interval,
         enforce_approval: args.enforce_approval,
         tokens,
         issuers,
+        limiter,
+        census: Census::new(Arc::clone(&metrics)),
         stored: StoredIssuers {
             namespaced: namespaced_store,
             cluster: cluster_store,
@@ -149,6 +162,13 @@ async fn control(
         answer(wanted, woken, Arc::clone(&context), ready, stop.clone()),
         watch::run_issuers(namespaced, Arc::clone(&context), stop.clone()),
         watch::run_issuers(cluster, Arc::clone(&context), stop.clone()),
+        reload::follow(
+            &args.config,
+            config_text,
+            &context.tokens,
+            &context.metrics,
+            stop
+        ),
     );
     readiness.set(false);
     context.tokens.shutdown().await;

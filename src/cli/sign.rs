@@ -19,6 +19,7 @@ use anyhow::{Context as _, anyhow, bail};
 use self::{destination::Destination, issuer_file::IssuerFile, report::Report, token::Opened};
 use super::{machine, version};
 use crate::{
+    api::issuer::Reason,
     args::{OutputFormat, Sign},
     audit::{IssuanceRecord, Issuer, Request, RequestKind, Requester, Subject},
     config::Config,
@@ -127,6 +128,7 @@ async fn issue(
         pem,
         token.configured(),
         metrics,
+        None,
         now(),
     )
     .await
@@ -162,16 +164,28 @@ async fn issue(
     }
 }
 
-/// An issuer that cannot sign, in the words of its condition, and what to do where those do not say.
+/// What to do where the words of the condition do not say.
+const WHAT_TO_DO: [(Reason, &str); 4] = [
+    (
+        Reason::KeyNotFound,
+        "; name it by spec.key, and see that the configuration grants it to this issuer",
+    ),
+    (
+        Reason::KeyMismatch,
+        "; give the certificate of that key, or name the key of the certificate",
+    ),
+    (
+        Reason::TokenUnavailable,
+        "; see to the token, then try again",
+    ),
+    (Reason::ProbeFailed, "; see to the token, then try again"),
+];
+
+/// An issuer that cannot sign, in the words of its condition.
 fn unfit(file: &IssuerFile, why: &NotProven) -> anyhow::Error {
-    let what_to_do = match why.reason() {
-        "KeyNotFound" => {
-            "; name it by spec.key, and see that the configuration grants it to this issuer"
-        }
-        "KeyMismatch" => "; give the certificate of that key, or name the key of the certificate",
-        "TokenUnavailable" | "ProbeFailed" => "; see to the token, then try again",
-        _ => "",
-    };
+    let reason = why.reason();
+    let what_to_do = WHAT_TO_DO.iter().find(|(known, _)| *known == reason);
+    let what_to_do = what_to_do.map_or("", |(_, text)| text);
     anyhow!("{} cannot sign: {}{what_to_do}", file.name, why.message())
 }
 

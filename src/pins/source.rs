@@ -1,6 +1,11 @@
 //! Where a token's PIN comes from, and which version it is.
 
-use std::{fmt, path::PathBuf, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use hsm::Pin;
 use k8s_openapi::api::core::v1::Secret;
@@ -27,8 +32,53 @@ pub enum PinOrigin {
     File(PathBuf),
     /// The operator's Secret.
     Secret(Secrets, PinSecret),
-    /// The Secret that the token's issuers name; empty until the first one does.
-    Issuers(Secrets, Mutex<Option<PinSecret>>),
+    /// The Secret that the token's issuers name.
+    Issuers(Secrets, Named),
+}
+
+/// The PIN Secrets that the issuers of one token name. A token has one PIN, so they must agree.
+#[derive(Debug, Default)]
+pub struct Named(Mutex<Names>);
+
+#[derive(Debug, Default)]
+struct Names {
+    /// Where the PIN is read; empty until the first issuer names it.
+    current: Option<PinSecret>,
+    by_issuer: BTreeMap<String, PinSecret>,
+}
+
+impl Named {
+    /// Takes what an issuer names now. Another Secret than before takes its place unless another issuer stands by that.
+    ///
+    /// # Errors
+    /// The Secret that another issuer names.
+    pub(super) fn name(&self, issuer: &str, secret: &PinSecret) -> Result<(), PinSecret> {
+        let mut names = self.lock();
+        names.by_issuer.insert(issuer.to_owned(), secret.clone());
+        match &names.current {
+            Some(current) if current == secret => Ok(()),
+            Some(current) if names.by_issuer.values().any(|named| named == current) => {
+                Err(current.clone())
+            }
+            Some(_) | None => {
+                names.current = Some(secret.clone());
+                Ok(())
+            }
+        }
+    }
+
+    /// The issuer is gone or uses another token: it has no say any more.
+    pub(super) fn forget(&self, issuer: &str) {
+        self.lock().by_issuer.remove(issuer);
+    }
+
+    fn current(&self) -> Option<PinSecret> {
+        self.lock().current.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Names> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The API server, as far as it has Secrets with PINs.
@@ -100,11 +150,7 @@ impl PinOrigin {
             }
             Self::Secret(secrets, at) => secrets.read(at).await,
             Self::Issuers(secrets, named) => {
-                let at = named
-                    .lock()
-                    .ok()
-                    .and_then(|named| named.clone())
-                    .ok_or(PinError::NoIssuer)?;
+                let at = named.current().ok_or(PinError::NoIssuer)?;
                 secrets.read(&at).await
             }
         }
@@ -188,6 +234,40 @@ mod tests {
         assert_eq!(read(b"1234\r\n"), Ok(b"1234".to_vec()));
         assert_eq!(read(b"1234\n\n"), Ok(b"1234\n".to_vec()));
         assert_eq!(read(b" 1234 "), Ok(b" 1234 ".to_vec()));
+    }
+
+    fn secret(name: &str) -> PinSecret {
+        PinSecret {
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+            key: "pin".to_owned(),
+        }
+    }
+
+    #[test]
+    fn issuers_of_one_token_must_agree_and_one_alone_may_change_its_mind() {
+        let named = Named::default();
+        named.name("a", &secret("old")).unwrap();
+        named.name("a", &secret("new")).unwrap();
+        named.name("b", &secret("new")).unwrap();
+        assert_eq!(
+            named.name("a", &secret("newer")).unwrap_err(),
+            secret("new")
+        );
+        assert_eq!(named.current(), Some(secret("new")));
+        named.name("b", &secret("newer")).unwrap();
+        named.name("a", &secret("newer")).unwrap();
+        assert_eq!(named.current(), Some(secret("newer")));
+    }
+
+    #[test]
+    fn an_issuer_that_is_gone_has_no_say() {
+        let named = Named::default();
+        named.name("a", &secret("old")).unwrap();
+        assert!(named.name("b", &secret("new")).is_err());
+        named.forget("a");
+        named.name("b", &secret("new")).unwrap();
+        assert_eq!(named.current(), Some(secret("new")));
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! Proves that an issuer can sign: its certificate, its profile, its key, and a probe signature that verifies.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hsm::{HsmError, TokenInfo, TokenState};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    IssuerName, PodRules, Publish, ReadyIssuer,
+    IssuerName, PodRules, Proof, Publish, ReadyIssuer,
     key::{KeySpecError, Wanted},
 };
 use crate::{
-    api::issuer::{CaField, IssuerSpec, PodCertificatesSpec},
+    api::issuer::{CaField, IssuerSpec, PodCertificatesSpec, RateLimit, Reason},
     config,
     duration::GoDuration,
     issuance::{
@@ -18,7 +18,10 @@ use crate::{
         ProfileError, Rules, pattern::PatternError, pod::PodIdentityError,
     },
     metrics::Metrics,
-    signers::ConfiguredToken,
+    signers::{
+        ConfiguredToken, GrantedKey,
+        limiter::{Limit, Rate},
+    },
     telemetry::Chain,
 };
 
@@ -41,6 +44,15 @@ pub struct Proven {
     pub ready: Arc<ReadyIssuer>,
     /// The token, if it did not go away meanwhile.
     pub token: Option<TokenInfo>,
+}
+
+/// What is known from an earlier look at the issuer.
+#[derive(Clone, Copy, Debug)]
+pub struct Earlier<'a> {
+    /// The snapshot of then.
+    pub ready: &'a ReadyIssuer,
+    /// A signature that verified no longer ago stands in for a probe.
+    pub counts_for: Duration,
 }
 
 /// Why an issuer cannot sign, its certificates being at hand.
@@ -88,7 +100,7 @@ pub enum NotProven {
 }
 
 /// Goes through everything that a signature will need, at the time `now`. Waits for the token no longer than a
-/// signature would.
+/// signature would. The token signs a probe, unless the very same key has proved itself `earlier` and lately.
 ///
 /// # Errors
 /// The first thing that is missing.
@@ -98,6 +110,7 @@ pub async fn prove(
     pem: &ChainPem,
     token: &ConfiguredToken,
     metrics: &Arc<Metrics>,
+    earlier: Option<Earlier<'_>>,
     now: Timestamp,
 ) -> Result<Proven, NotProven> {
     let Checked {
@@ -117,16 +130,13 @@ pub async fn prove(
     let profile = profile(rules, key.limits()).map_err(NotProven::Profile)?;
     let issuer = Issuer::new(chain, profile, spec.signature_algorithm.explicit())
         .map_err(NotProven::Algorithm)?;
-    let mut random = [0; 32];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| NotProven::Random)?;
-    let probe = Probe::new(issuer.algorithm(), random);
-    probe
-        .prove(
-            &key.for_requests_of(""),
-            issuer.chain().issuing().public_key(),
-        )
-        .await
-        .map_err(NotProven::Probe)?;
+    let lately = earlier.filter(|Earlier { ready, counts_for }| {
+        ready.is_proved_with(&issuer, &key) && ready.proof.is_younger_than(*counts_for)
+    });
+    let proof = match lately {
+        Some(Earlier { ready, .. }) => Arc::clone(&ready.proof),
+        None => Arc::new(probe(&issuer, &key, now).await?),
+    };
     let described = match &*token.token().state().borrow() {
         TokenState::Ready { info } => Some(info.clone()),
         TokenState::Starting
@@ -147,12 +157,38 @@ pub async fn prove(
             append_root: spec.append_root_to_kubernetes_csr,
         },
         serial: spec.profile.serial.source,
+        limit: limit(spec),
+        proof,
         pods,
     };
     Ok(Proven {
         ready: Arc::new(ready),
         token: described,
     })
+}
+
+fn limit(spec: &IssuerSpec) -> Limit {
+    Limit {
+        rate: spec.rate_limit.map(|RateLimit { per_second, burst }| Rate {
+            per_second,
+            burst: burst.unwrap_or(per_second),
+        }),
+        concurrent: spec.max_concurrent_signatures,
+    }
+}
+
+/// Has the token sign one harmless message.
+async fn probe(issuer: &Issuer, key: &GrantedKey, now: Timestamp) -> Result<Proof, NotProven> {
+    let mut random = [0; 32];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| NotProven::Random)?;
+    Probe::new(issuer.algorithm(), random)
+        .prove(
+            &key.for_requests_of(""),
+            issuer.chain().issuing().public_key(),
+        )
+        .await
+        .map_err(NotProven::Probe)?;
+    Ok(Proof::new(now))
 }
 
 /// What can be known of an issuer before its token is asked.
@@ -231,22 +267,22 @@ fn profile(rules: Rules, granted: &config::Limits) -> Result<Profile, ProfileErr
 }
 
 impl NotProven {
-    /// The reason of the `Ready` condition: stable, one word.
+    /// The reason of the `Ready` condition.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Certificate(ChainError::Expired { .. }) => "CertificateExpired",
-            Self::Certificate(ChainError::NotYetValid { .. }) => "CertificateNotYetValid",
-            Self::Certificate(_) => "CertificateInvalid",
-            Self::Algorithm(_) => "AlgorithmUnsupported",
-            Self::Profile(_) => "ProfileInvalid",
-            Self::RootMissing => "RootMissing",
-            Self::Pods(_) | Self::PodsTooShort => "PodCertificatesInvalid",
-            Self::KeySpec(_) => "KeyInvalid",
+            Self::Certificate(ChainError::Expired { .. }) => Reason::CertificateExpired,
+            Self::Certificate(ChainError::NotYetValid { .. }) => Reason::CertificateNotYetValid,
+            Self::Certificate(_) => Reason::CertificateInvalid,
+            Self::Algorithm(_) => Reason::AlgorithmUnsupported,
+            Self::Profile(_) => Reason::ProfileInvalid,
+            Self::RootMissing => Reason::RootMissing,
+            Self::Pods(_) | Self::PodsTooShort => Reason::PodCertificatesInvalid,
+            Self::KeySpec(_) => Reason::KeyInvalid,
             Self::Token { source, .. } => token_reason(source),
-            Self::Probe(ProbeError::KeyMismatch(_)) => "KeyMismatch",
-            Self::Probe(ProbeError::Sign(_)) => "ProbeFailed",
-            Self::Random => "Internal",
+            Self::Probe(ProbeError::KeyMismatch(_)) => Reason::KeyMismatch,
+            Self::Probe(ProbeError::Sign(_)) => Reason::ProbeFailed,
+            Self::Random => Reason::Internal,
         }
     }
 
@@ -261,21 +297,21 @@ impl NotProven {
     }
 }
 
-fn token_reason(error: &HsmError) -> &'static str {
+fn token_reason(error: &HsmError) -> Reason {
     match error {
         HsmError::Overloaded
         | HsmError::TimedOut
         | HsmError::WorkerLost { .. }
         | HsmError::Unavailable { .. }
-        | HsmError::TokenFailed(_) => "TokenUnavailable",
-        HsmError::LoginRefused { .. } => "LoginRefused",
-        HsmError::Misconfigured { .. } => "TokenMisconfigured",
-        HsmError::KeyNotFound { differing } if differing.is_empty() => "KeyNotFound",
-        HsmError::KeyNotFound { .. } => "KeyMismatch",
-        HsmError::SeveralKeys { .. } => "KeyAmbiguous",
-        HsmError::AlwaysAuthenticate(_) | HsmError::KeyType(_) => "KeyUnusable",
-        HsmError::MechanismRefused { .. } | HsmError::TokenRefused(_) => "TokenRefused",
-        HsmError::BadRequest { .. } | HsmError::WrongAnswer => "Internal",
+        | HsmError::TokenFailed(_) => Reason::TokenUnavailable,
+        HsmError::LoginRefused { .. } => Reason::LoginRefused,
+        HsmError::Misconfigured { .. } => Reason::TokenMisconfigured,
+        HsmError::KeyNotFound { differing } if differing.is_empty() => Reason::KeyNotFound,
+        HsmError::KeyNotFound { .. } => Reason::KeyMismatch,
+        HsmError::SeveralKeys { .. } => Reason::KeyAmbiguous,
+        HsmError::AlwaysAuthenticate(_) | HsmError::KeyType(_) => Reason::KeyUnusable,
+        HsmError::MechanismRefused { .. } | HsmError::TokenRefused(_) => Reason::TokenRefused,
+        HsmError::BadRequest { .. } | HsmError::WrongAnswer => Reason::Internal,
     }
 }
 

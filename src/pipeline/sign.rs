@@ -163,6 +163,7 @@ pub async fn sign(
     let namespace = asked.variables.namespace.unwrap_or_default();
     match prepared.issue(&issuer.key.for_requests_of(namespace)).await {
         Ok(certificate) => {
+            issuer.proof.renew(now());
             note(record.signed(now(), subject, &line));
             Ok(Signed {
                 certificate: Arc::new(certificate),

@@ -161,7 +161,7 @@ impl Shift {
             () = stop.cancelled() => return,
             else => return,
         };
-        let (controller, store) = watch::requests::<R>(&context.client, selected);
+        let (controller, store) = watch::requests::<R>(&context, selected);
         let told = async {
             tokio::select! {
                 Ok(()) = store.wait_until_ready() => listed.cancel(),

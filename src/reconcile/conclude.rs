@@ -31,6 +31,8 @@ pub enum Delay {
     Issuer(String),
     /// It will pass by itself.
     Passing(String),
+    /// The issuer has a limit, and others come first.
+    Turn,
     /// An invariant of ours broke.
     Bug,
 }
@@ -116,6 +118,9 @@ impl<R: Request> Known<'_, R> {
         let message = match delay {
             Delay::Issuer(why) => format!("Waiting for {issuer} to be mended: {why}"),
             Delay::Passing(why) => format!("Signing is tried again until it succeeds: {why}"),
+            Delay::Turn => {
+                format!("Waiting for its turn: {issuer} signs no more than its spec allows")
+            }
             Delay::Bug => format!(
                 "The controller refused to use what it made with {issuer}; see its log, and report it"
             ),

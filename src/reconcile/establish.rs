@@ -7,9 +7,9 @@ use super::{
     material::{self, MaterialError},
 };
 use crate::{
-    api::issuer::IssuerSpec,
+    api::issuer::{IssuerSpec, Reason},
     pins::source::PinSecret,
-    pipeline::{IssuerName, NotProven, Proven, now, prove},
+    pipeline::{Earlier, IssuerName, NotProven, Proven, now, prove},
     signers::ConfiguredToken,
     telemetry::Chain,
 };
@@ -59,8 +59,12 @@ pub enum NotReady {
 pub async fn establish(
     spec: &IssuerSpec,
     name: &IssuerName,
+    earlier: Option<Earlier<'_>>,
     context: &Context,
 ) -> Result<Proven, NotReady> {
+    context
+        .tokens
+        .forget_issuer(&name.to_string(), Some(&spec.token));
     let token = context
         .tokens
         .get(&spec.token)
@@ -76,11 +80,11 @@ pub async fn establish(
         .namespace
         .as_deref()
         .unwrap_or(&context.cluster_resource_namespace);
-    hand_over_pin(spec, name, namespace, token)?;
+    hand_over_pin(spec, name, namespace, &token)?;
     let pem = material::read(&context.client, namespace, &spec.certificate)
         .await
         .map_err(NotReady::Material)?;
-    Ok(prove(spec, name, &pem, token, &context.metrics, now()).await?)
+    Ok(prove(spec, name, &pem, &token, &context.metrics, earlier, now()).await?)
 }
 
 fn hand_over_pin(
@@ -99,7 +103,7 @@ fn hand_over_pin(
                 name: at.name.clone(),
                 key: at.key.clone(),
             };
-            let agreed = token.name_pin_secret(&secret);
+            let agreed = token.name_pin_secret(&name.to_string(), &secret);
             agreed.map_err(|other| NotReady::PinConflict {
                 token: spec.token.clone(),
                 namespace: other.namespace,
@@ -110,17 +114,17 @@ fn hand_over_pin(
 }
 
 impl NotReady {
-    /// The reason of the `Ready` condition: stable, one word.
+    /// The reason of the `Ready` condition.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::TokenUnknown(_) => "TokenUnknown",
-            Self::PinRequired(_) => "PinRequired",
-            Self::PinNotTaken(_) => "PinNotTaken",
-            Self::PinConflict { .. } => "PinConflict",
-            Self::SelectorNotTaken | Self::Selector(_) => "NamespaceSelectorInvalid",
-            Self::Material(MaterialError::Api { .. }) => "CertificateUnreadable",
-            Self::Material(_) => "CertificateMissing",
+            Self::TokenUnknown(_) => Reason::TokenUnknown,
+            Self::PinRequired(_) => Reason::PinRequired,
+            Self::PinNotTaken(_) => Reason::PinNotTaken,
+            Self::PinConflict { .. } => Reason::PinConflict,
+            Self::SelectorNotTaken | Self::Selector(_) => Reason::NamespaceSelectorInvalid,
+            Self::Material(MaterialError::Api { .. }) => Reason::CertificateUnreadable,
+            Self::Material(_) => Reason::CertificateMissing,
             Self::NotProven(why) => why.reason(),
         }
     }

@@ -63,6 +63,18 @@ impl Notice {
             note,
         }
     }
+
+    /// Its reason.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        self.reason
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn note(&self) -> &str {
+        &self.note
+    }
 }
 
 impl Events {

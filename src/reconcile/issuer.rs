@@ -1,9 +1,10 @@
 //! One issuer of either kind: is it able to sign, and does its status say so?
 
+mod expiry;
+mod status;
+
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{
     ResourceExt as _,
     api::{Patch, PatchParams, Request},
@@ -13,32 +14,32 @@ use kube::{
 use serde_json::json;
 use tracing::{info, warn};
 
+use self::status::{Seen, differs, notices};
 use super::{
     Context,
     apply::FIELD_MANAGER,
+    census::Counted,
     establish::{NotReady, establish},
     events::Notice,
     issuers::{Health, Known},
+    retry::random,
     trust,
 };
 use crate::{
     api::{
         GROUP,
-        issuer::{
-            CertificateStatus, IssuerKind, IssuerStatus, KeyStatus, TokenStatus, condition_type,
-        },
+        issuer::{IssuerKind, IssuerStatus, Reason},
     },
-    issuance::IssuerCertificate,
-    pipeline::{IssuerName, Proven, now},
+    pipeline::{Earlier, IssuerName, Proven, now},
     telemetry::Chain,
 };
 
-/// An issuer that signs is proved again after this time; Secrets, ConfigMaps and PINs are read anew with it.
-const PROVE_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// Secrets, ConfigMaps and PINs are read anew no further apart than this, however rarely the token signs a probe.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// An issuer that cannot sign is looked at again after this time: what it lacks may come without notice.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// The reason of a `Ready` condition that is True.
-const VERIFIED: &str = "Verified";
+/// The part of a pause that jitter may take away is one of so many.
+const JITTER: u32 = 4;
 
 /// The status was not written.
 #[derive(Debug, thiserror::Error)]
@@ -81,140 +82,113 @@ pub fn retry<K: IssuerKind>(
     Action::requeue(LOOK_AGAIN_AFTER)
 }
 
+/// An issuer of this name is no more.
+pub fn forget(name: &str, namespace: Option<&str>, context: &Context) {
+    let name = IssuerName {
+        namespace: namespace.map(str::to_owned),
+        name: name.to_owned(),
+    };
+    if context.stored.has(&name) {
+        // Another one has come meanwhile.
+        return;
+    }
+    context.issuers.forget(&name);
+    context.limiter.forget(&name.to_string());
+    context.census.forget(&name);
+    context.tokens.forget_issuer(&name.to_string(), None);
+}
+
 async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, IssuerStatusError> {
     let name = IssuerName {
         namespace: issuer.namespace(),
         name: issuer.name_any(),
     };
-    let spec = issuer.issuer_spec();
-    if let Some(token) = context.tokens.get(&spec.token) {
+    let uid = issuer.uid().unwrap_or_default();
+    let seen = Seen {
+        spec: issuer.issuer_spec(),
+        generation: issuer.meta().generation,
+        status: issuer.issuer_status(),
+    };
+    if let Some(token) = context.tokens.get(&seen.spec.token) {
         token.pin_may_have_changed();
     }
-    let found = establish(spec, &name, context).await;
-    let again = if found.is_ok() {
-        PROVE_AGAIN_AFTER
-    } else {
-        LOOK_AGAIN_AFTER
-    };
-    let status = status(issuer, &found, now());
+    let before = context.issuers.get(&name).filter(|known| known.uid == uid);
+    let found = establish(seen.spec, &name, earlier(before.as_ref(), context), context).await;
+    let status = seen.status(&found, now());
     let health = match &found {
         Ok(Proven { ready, .. }) => Health::Ready(Arc::clone(ready)),
-        Err(why) => Health::NotReady(why.reason()),
+        Err(why) => Health::NotReady(why.reason().as_str()),
     };
-    let generation = issuer.meta().generation.unwrap_or_default();
     context.issuers.set(
         &name,
         Known {
-            uid: issuer.uid().unwrap_or_default(),
-            generation,
+            uid,
+            generation: seen.generation.unwrap_or_default(),
             health,
         },
     );
+    context
+        .census
+        .count(&name, counted(&seen, &found, &status, context));
     if let Ok(Proven { ready, .. }) = &found {
         trust::publish(ready, &name, context).await;
     }
-    if differs(issuer.issuer_status(), &status) {
+    if differs(seen.status, &status) {
         write(issuer, &name, &status, context).await?;
-        tell(issuer, &name, &found, context);
+        tell(issuer, &name, notices(seen.status, &status), context);
     }
-    Ok(Action::requeue(again))
+    Ok(Action::requeue(pause(
+        found.is_ok(),
+        context.probe_interval,
+        random(),
+    )))
 }
 
-/// Pure: the status that follows from what was found.
-fn status<K: IssuerKind>(
-    issuer: &K,
+/// What an earlier look proved, for as long as it counts: until the last moment at which the next look may come.
+fn earlier<'a>(before: Option<&'a Known>, context: &Context) -> Option<Earlier<'a>> {
+    match before {
+        Some(Known {
+            health: Health::Ready(ready),
+            ..
+        }) => Some(Earlier {
+            ready,
+            counts_for: context.probe_interval - context.probe_interval / JITTER,
+        }),
+        Some(Known {
+            health: Health::NotReady(_),
+            ..
+        })
+        | None => None,
+    }
+}
+
+fn counted(
+    seen: &Seen<'_>,
     found: &Result<Proven, NotReady>,
-    now: Timestamp,
-) -> IssuerStatus {
-    let before = issuer.issuer_status();
-    let (status, reason, message) = match found {
-        Ok(_) => (
-            "True",
-            VERIFIED,
-            "A signature by the token verifies under the issuing certificate".to_owned(),
-        ),
-        Err(why) => ("False", why.reason(), why.message()),
+    status: &IssuerStatus,
+    context: &Context,
+) -> Counted {
+    let certificate = status.certificate.as_ref();
+    Counted {
+        reason: found
+            .as_ref()
+            .map_or_else(NotReady::reason, |_| Reason::Verified),
+        // The names of the operator's tokens are a closed set; what an issuer may write is none.
+        token: context
+            .tokens
+            .get(&seen.spec.token)
+            .map(|token| token.name().to_owned()),
+        not_after: certificate.and_then(|known| Some(known.not_after.as_ref()?.0)),
+    }
+}
+
+/// Until the next look, less up to a quarter at random: many issuers must not come in step.
+fn pause(ready: bool, probe_interval: Duration, random: u8) -> Duration {
+    let whole = match ready {
+        true => probe_interval.min(READ_AGAIN_AFTER),
+        false => LOOK_AGAIN_AFTER,
     };
-    let ready_before = before.and_then(|before| {
-        before
-            .conditions
-            .iter()
-            .find(|c| c.type_ == condition_type::READY)
-    });
-    let ready = Condition {
-        type_: condition_type::READY.to_owned(),
-        status: status.to_owned(),
-        reason: reason.to_owned(),
-        message,
-        observed_generation: issuer.meta().generation,
-        last_transition_time: ready_before
-            .filter(|ready| ready.status == status)
-            .map_or(Time(now), |ready| ready.last_transition_time.clone()),
-    };
-    match found {
-        Ok(Proven {
-            ready: proved,
-            token,
-        }) => IssuerStatus {
-            conditions: vec![ready],
-            token: token.as_ref().map(|token| TokenStatus {
-                label: token.label.clone(),
-                serial: token.serial.clone(),
-                manufacturer: token.manufacturer.clone(),
-                model: token.model.clone(),
-                firmware_version: token.firmware.clone(),
-            }),
-            key: Some(key_status(proved.key.key())),
-            certificate: Some(certificate_status(proved.issuer.chain().issuing())),
-            last_signature: Some(Time(now)),
-        },
-        // What was known stays, so that a person sees what has stopped working.
-        Err(_) => IssuerStatus {
-            conditions: vec![ready],
-            ..before.cloned().unwrap_or_default()
-        },
-    }
-}
-
-fn key_status(key: &hsm::Key) -> KeyStatus {
-    let name = key.name();
-    let attributes = key.attributes();
-    KeyStatus {
-        algorithm: key.algorithm().to_string(),
-        label: name.label,
-        id_hex: hex::encode(name.id),
-        sensitive: attributes.sensitive,
-        extractable: attributes.extractable,
-        never_extractable: attributes.never_extractable,
-        local: attributes.local,
-    }
-}
-
-fn certificate_status(certificate: &IssuerCertificate) -> CertificateStatus {
-    CertificateStatus {
-        subject: certificate.subject_text(),
-        serial_number: certificate.serial_hex(),
-        sha256: certificate.sha256_hex(),
-        not_before: Some(Time(certificate.not_before())),
-        not_after: Some(Time(certificate.not_after())),
-        subject_key_id: certificate
-            .subject_key_id()
-            .map(hex::encode)
-            .unwrap_or_default(),
-    }
-}
-
-/// Whether a status is worth a write: the time of the last probe alone is not.
-fn differs(before: Option<&IssuerStatus>, now: &IssuerStatus) -> bool {
-    before.is_none_or(|before| {
-        IssuerStatus {
-            last_signature: None,
-            ..before.clone()
-        } != IssuerStatus {
-            last_signature: None,
-            ..now.clone()
-        }
-    })
+    whole - (whole / JITTER).mul_f64(f64::from(random) / 255.0)
 }
 
 async fn write<K: IssuerKind>(
@@ -250,27 +224,35 @@ async fn write<K: IssuerKind>(
     }
 }
 
-/// One log line and one Event for a change of the condition.
-fn tell<K: IssuerKind>(
-    issuer: &K,
-    name: &IssuerName,
-    found: &Result<Proven, NotReady>,
-    context: &Context,
-) {
-    let notice = match found {
-        Ok(_) => {
-            info!(issuer = %name, "ready");
-            Notice::normal(
-                "Ready",
-                "A signature by the token verifies under the issuing certificate".to_owned(),
-            )
+/// One log line and one Event for each transition.
+fn tell<K: IssuerKind>(issuer: &K, name: &IssuerName, notices: Vec<Notice>, context: &Context) {
+    for notice in notices {
+        info!(issuer = %name, reason = notice.reason(), message = notice.note(), "a condition has changed");
+        context
+            .events
+            .publish(notice, issuer.object_ref(&()), now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_is_looked_at_once_a_minute_however_rarely_it_is_probed() {
+        for interval in [60, 3600] {
+            let interval = Duration::from_secs(interval);
+            assert_eq!(pause(true, interval, 0), Duration::from_secs(60));
+            assert_eq!(pause(true, interval, u8::MAX), Duration::from_secs(45));
         }
-        Err(why) => {
-            warn!(issuer = %name, reason = why.reason(), message = why.message(), "not ready");
-            Notice::warning(why.reason(), why.message())
-        }
-    };
-    context
-        .events
-        .publish(notice, issuer.object_ref(&()), now());
+        assert_eq!(
+            pause(true, Duration::from_secs(4), 0),
+            Duration::from_secs(4)
+        );
+    }
+
+    #[test]
+    fn an_issuer_that_cannot_sign_is_looked_at_sooner() {
+        assert!(pause(false, Duration::from_secs(60), 0) < pause(true, READ_AGAIN_AFTER, u8::MAX));
+    }
 }

@@ -60,12 +60,21 @@ impl Waiter {
     }
 }
 
+/// A request to look at again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The request.
+    pub request: Waiter,
+    /// Its issuer is another than when its tries failed; else its turn has come.
+    pub issuer_changed: bool,
+}
+
 /// All issuers, and the requests that wait for one.
 #[derive(Debug, Default)]
 pub struct Issuers {
     /// Held for look-ups only, never across an await.
     inner: Mutex<Inner>,
-    wake: HashMap<RequestKind, mpsc::UnboundedSender<Waiter>>,
+    wake: HashMap<RequestKind, mpsc::UnboundedSender<Call>>,
 }
 
 #[derive(Debug, Default)]
@@ -74,14 +83,14 @@ struct Inner {
     waiting: HashMap<IssuerName, HashSet<Waiter>>,
 }
 
-/// The requests whose issuer has changed, by their kind.
+/// The requests that are to be looked at again, by their kind.
 #[derive(Debug, Default)]
-pub struct Woken(HashMap<RequestKind, mpsc::UnboundedReceiver<Waiter>>);
+pub struct Woken(HashMap<RequestKind, mpsc::UnboundedReceiver<Call>>);
 
 impl Woken {
     /// Those of one kind. Of one that never waits, or is taken already, none ever comes.
     #[must_use]
-    pub fn take(&mut self, kind: RequestKind) -> mpsc::UnboundedReceiver<Waiter> {
+    pub fn take(&mut self, kind: RequestKind) -> mpsc::UnboundedReceiver<Call> {
         self.0
             .remove(&kind)
             .unwrap_or_else(|| mpsc::unbounded_channel().1)
@@ -118,6 +127,12 @@ impl Issuers {
         (issuers, woken)
     }
 
+    /// What brings a request back whose turn has come.
+    pub fn call(&self) -> impl Fn(Waiter) + Send + Sync + 'static {
+        let wake = self.wake.clone();
+        move |request| send(&wake, request, false)
+    }
+
     /// What is known of this issuer.
     #[must_use]
     pub fn get(&self, name: &IssuerName) -> Option<Known> {
@@ -142,17 +157,57 @@ impl Issuers {
             .is_some_and(|before| before.says_the_same_as(&known));
         inner.known.insert(name.clone(), known);
         if !same {
-            for request in inner.waiting.remove(name).into_iter().flatten() {
-                if let Some(wake) = self.wake.get(&request.kind) {
-                    // The receiver lives as long as the controller; after that nobody waits.
-                    wake.send(request).ok();
-                }
-            }
+            self.wake_all(&mut inner, name);
+        }
+    }
+
+    /// The issuer is no more. Its requests are looked at again, so that they say so.
+    pub fn forget(&self, name: &IssuerName) {
+        let mut inner = self.lock();
+        inner.known.remove(name);
+        self.wake_all(&mut inner, name);
+    }
+
+    /// The request is no more: nobody waits.
+    pub fn leave(&self, request: &Waiter) {
+        self.lock().waiting.retain(|_, waiting| {
+            waiting.remove(request);
+            !waiting.is_empty()
+        });
+    }
+
+    /// Every request of this kind that is still there is about to be looked at again: who does not come back is no
+    /// more, although no watch has told so.
+    pub fn forget_waiting(&self, kind: RequestKind) {
+        self.lock().waiting.retain(|_, waiting| {
+            waiting.retain(|request| request.kind != kind);
+            !waiting.is_empty()
+        });
+    }
+
+    fn wake_all(&self, inner: &mut Inner, name: &IssuerName) {
+        for request in inner.waiting.remove(name).into_iter().flatten() {
+            send(&self.wake, request, true);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn send(
+    wake: &HashMap<RequestKind, mpsc::UnboundedSender<Call>>,
+    request: Waiter,
+    issuer_changed: bool,
+) {
+    if let Some(wake) = wake.get(&request.kind) {
+        // The receiver lives as long as the controller; after that nobody waits.
+        wake.send(Call {
+            request,
+            issuer_changed,
+        })
+        .ok();
     }
 }
 
@@ -193,9 +248,42 @@ mod tests {
         issuers.set(&name(), not_ready("TokenUnavailable", 1));
         assert!(woken.try_recv().is_err());
         issuers.set(&name(), not_ready("KeyNotFound", 1));
-        assert_eq!(woken.try_recv().unwrap().name, "web");
+        assert_eq!(woken.try_recv().unwrap().request.name, "web");
         issuers.set(&name(), not_ready("TokenUnavailable", 1));
         assert!(woken.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_request_that_is_no_more_waits_for_nothing() {
+        let (issuers, mut woken) = Issuers::new();
+        let mut woken = woken.take(RequestKind::CertificateRequest);
+        for number in 0..10_000 {
+            let waiter = Waiter {
+                uid: number.to_string(),
+                ..waiter()
+            };
+            issuers.wait(&name(), waiter.clone());
+            issuers.leave(&waiter);
+        }
+        assert!(issuers.lock().waiting.is_empty());
+        issuers.wait(&name(), waiter());
+        issuers.forget_waiting(RequestKind::CertificateSigningRequest);
+        issuers.set(&name(), not_ready("KeyNotFound", 1));
+        assert_eq!(woken.try_recv().unwrap().request, waiter());
+        issuers.wait(&name(), waiter());
+        issuers.forget_waiting(RequestKind::CertificateRequest);
+        assert!(issuers.lock().waiting.is_empty());
+    }
+
+    #[test]
+    fn requests_of_an_issuer_that_is_no_more_are_looked_at_again() {
+        let (issuers, mut woken) = Issuers::new();
+        let mut woken = woken.take(RequestKind::CertificateRequest);
+        issuers.set(&name(), not_ready("KeyNotFound", 1));
+        issuers.wait(&name(), waiter());
+        issuers.forget(&name());
+        assert_eq!(woken.try_recv().unwrap().request, waiter());
+        assert!(issuers.get(&name()).is_none());
     }
 
     #[test]

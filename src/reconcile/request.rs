@@ -1,6 +1,6 @@
 //! One request from what is seen to what is written.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kube::{ResourceExt as _, core::DeserializeGuard, runtime::controller::Action};
 use tracing::{debug, warn};
@@ -21,8 +21,12 @@ use crate::{
     issuance::Refusal,
     metrics::RequestResult,
     pipeline::{IssuerName, Signed, now, sign::note},
+    signers::limiter::{Limited, Turn},
     telemetry::Chain,
 };
+
+/// So long a signature may take without a limit; who waits no longer for a turn is not told of it.
+const TELL_AFTER: Duration = Duration::from_secs(10);
 
 /// Why a request is looked at again although nothing about it changed.
 #[derive(Debug, thiserror::Error)]
@@ -54,13 +58,30 @@ where
     DeserializeGuard<R>: kube::Resource,
 {
     match &request.0 {
-        Ok(request) => step(request, &context).await,
+        Ok(request) => {
+            let called = called(request, &context);
+            let action = step(request, &context).await;
+            if let Some(called) = called {
+                // It was its turn, and it needed none: the next one's.
+                context.limiter.leave(&called);
+            }
+            action
+        }
         Err(invalid) => {
             warn!(kind = R::KIND.as_str(), name = %full_name(&*request), error = %invalid.error,
                   "left alone a request that cannot be read");
             Ok(Action::await_change())
         }
     }
+}
+
+/// The request, if it is here because an issuer's limit lets it sign now.
+fn called<R: Request>(request: &R, context: &Context) -> Option<Waiter> {
+    if context.limiter.is_idle() {
+        return None;
+    }
+    let request = Waiter::of(request);
+    context.limiter.is_called(&request).then_some(request)
 }
 
 /// When to look again after an error.
@@ -139,7 +160,13 @@ async fn issue<R: Request>(due: &Due<'_, R>, context: &Context) -> Result<Action
                 Err(Fenced::Refused(refusal)) => return refuse(due, &refusal, context).await,
                 Err(Fenced::Delayed(delay)) => return delayed(due, &delay, context).await,
             }
-            match sign(due, context).await {
+            let permit = match turn(due, context) {
+                Turn::Now(permit) => permit,
+                Turn::Later { waited } => return in_turn(due, waited, context).await,
+            };
+            let outcome = sign(due, context).await;
+            drop(permit);
+            match outcome {
                 Outcome::Signed(signed) => {
                     context.ledger.signed(due.uid, signed.clone());
                     signed
@@ -150,6 +177,38 @@ async fn issue<R: Request>(due: &Due<'_, R>, context: &Context) -> Result<Action
         }
     };
     publish(due, &signed, context).await
+}
+
+/// Asks the issuer's limit. The request takes turns with those of other namespaces.
+fn turn<R: Request>(due: &Due<'_, R>, context: &Context) -> Turn<Waiter> {
+    let key = &due.issuer.key;
+    let at = Limited {
+        issuer: key.issuer(),
+        token: key.token_name(),
+        limit: due.issuer.limit,
+    };
+    let namespace = due.request.fenced_in().unwrap_or_default();
+    context
+        .limiter
+        .enter(at, namespace, Waiter::of(due.request))
+}
+
+/// The request is called when its turn comes. Only one that has to wait for long is told so, and once.
+async fn in_turn<R: Request>(
+    due: &Due<'_, R>,
+    waited: Duration,
+    context: &Context,
+) -> Result<Action, RequestError> {
+    if let Some(rest) = TELL_AFTER
+        .checked_sub(waited)
+        .filter(|rest| !rest.is_zero())
+    {
+        return Ok(Action::requeue(rest));
+    }
+    if let Some(conclusion) = due.known().delayed(&Delay::Turn) {
+        say(due.request, conclusion, context).await?;
+    }
+    Ok(Action::await_change())
 }
 
 async fn refuse<R: Request>(

@@ -31,10 +31,7 @@ impl Retries {
     /// Notes one more failure and tells how long to wait: from half a second, doubling to a minute, less up to half
     /// of it at random.
     pub fn after_failure(&self, uid: &str) -> Duration {
-        let mut random = [0; 1];
-        // Without random octets the jitter is missing, nothing else.
-        aws_lc_rs::rand::fill(&mut random).ok();
-        let [random] = random;
+        let random = random();
         let now = Instant::now();
         let mut all = self.lock();
         if all.len() >= SWEEP_AT {
@@ -68,6 +65,14 @@ impl Retries {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Failures>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// For jitter. Without random octets it is missing, nothing else.
+pub(super) fn random() -> u8 {
+    let mut random = [0; 1];
+    aws_lc_rs::rand::fill(&mut random).ok();
+    let [random] = random;
+    random
 }
 
 fn delay(in_a_row: u32, random: u8) -> Duration {

@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 use super::{
     Context,
     issuer::{self, IssuerStatusError},
-    issuers::Waiter,
+    issuers::{Call, Waiter},
     keep::Sieve,
     kind::Request,
     request::{self, RequestError},
@@ -59,37 +59,65 @@ pub async fn run_issuers<K>(
     DeserializeGuard<K>: kube::Resource<DynamicType = ()>,
 {
     let changes = token_changes(&context.tokens);
+    let known = Arc::clone(&context);
     controller
         .reconcile_all_on(changes)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(issuer::reconcile::<K>, issuer::retry::<K>, context)
-        .for_each(|done| async { trace_end::<_, IssuerStatusError>(done) })
+        .for_each(|done| {
+            // Every issuer is due again within a minute: one that was deleted is missed then.
+            if let Err(controller::Error::ObjectNotFound(gone)) = &done {
+                issuer::forget(&gone.name, gone.namespace.as_deref(), &known);
+            }
+            async { trace_end::<_, IssuerStatusError>(done) }
+        })
         .await;
 }
 
-/// Requests whose issuer has changed.
-pub(super) type WokenRequests = mpsc::UnboundedReceiver<Waiter>;
+/// Requests whose issuer has changed or whose turn has come.
+pub(super) type WokenRequests = mpsc::UnboundedReceiver<Call>;
 
 /// A request controller that is not running yet.
 pub(super) type RequestController<R> = Controller<DeserializeGuard<R>>;
 
 /// The controller of one kind of requests, and its cache. `selected` is what the API server is asked for.
 pub(super) fn requests<R: Request>(
-    client: &Client,
+    context: &Arc<Context>,
     selected: watcher::Config,
 ) -> (RequestController<R>, Store<DeserializeGuard<R>>)
 where
     DeserializeGuard<R>: kube::Resource<DynamicType = ()>,
 {
-    let api = Api::<DeserializeGuard<R>>::all(client.clone());
+    let api = Api::<DeserializeGuard<R>>::all(context.client.clone());
     let (reader, writer) = reflector::store();
+    let context = Arc::clone(context);
     let mut sieve = Sieve::default();
     let stream = watcher(api, selected)
         .default_backoff()
+        .inspect_ok(move |event| leave(event, &context))
         .try_filter_map(move |event| future::ready(Ok(sieve.keep(event))))
         .reflect(writer)
         .applied_objects();
     (Controller::for_stream(stream, reader.clone()), reader)
+}
+
+/// Who is no more does not wait.
+fn leave<R: Request>(event: &watcher::Event<DeserializeGuard<R>>, context: &Context) {
+    match event {
+        watcher::Event::Delete(DeserializeGuard(Ok(request))) => {
+            let request = Waiter::of(request);
+            context.issuers.leave(&request);
+            context.limiter.leave(&request);
+        }
+        watcher::Event::Init => {
+            context.issuers.forget_waiting(R::KIND);
+            context.limiter.leave_all(|request| request.kind == R::KIND);
+        }
+        watcher::Event::Delete(DeserializeGuard(Err(_)))
+        | watcher::Event::Apply(_)
+        | watcher::Event::InitApply(_)
+        | watcher::Event::InitDone => {}
+    }
 }
 
 /// Runs the controller of one kind of requests until `stop`, and to the end of what it has begun. `woken` are requests
@@ -107,9 +135,14 @@ pub(super) async fn run_requests<R: Request>(
     let woken = stream::unfold(woken, |mut woken| async {
         woken.recv().await.map(|request| (request, woken))
     });
-    let woken = woken.map(move |request| {
-        // The issuer is another than when these tries failed.
-        waker.retries.forget(&request.uid);
+    let woken = woken.map(move |woken| {
+        let Call {
+            request,
+            issuer_changed,
+        } = woken;
+        if issuer_changed {
+            waker.retries.forget(&request.uid);
+        }
         let reference = ObjectRef::<DeserializeGuard<R>>::new(&request.name);
         match &request.namespace {
             Some(namespace) => reference.within(namespace),
@@ -125,15 +158,11 @@ pub(super) async fn run_requests<R: Request>(
         .await;
 }
 
-/// An item for every change of any token's state.
+/// An item for every change of any token.
 fn token_changes(tokens: &Tokens) -> impl Stream<Item = ()> + Send + 'static {
-    let changes = tokens.iter().map(|token| {
-        stream::unfold(token.token().state(), |mut state| async {
-            state.changed().await.ok().map(|()| ((), state))
-        })
-        .boxed()
-    });
-    stream::select_all(changes)
+    stream::unfold(tokens.changes(), |mut changes| async {
+        changes.changed().await.ok().map(|()| ((), changes))
+    })
 }
 
 fn trace_end<K, E>(done: Result<(ObjectRef<K>, Action), controller::Error<E, watcher::Error>>)

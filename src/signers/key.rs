@@ -50,6 +50,19 @@ impl GrantedKey {
         &self.limits
     }
 
+    /// Whether both are one key, found on one run of one worker.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        // The turns are those of one running token, whatever it is called.
+        Arc::ptr_eq(&self.turns, &other.turns) && self.key.is_same_as(&other.key)
+    }
+
+    /// The issuer that it is for, by its name among all issuers.
+    #[must_use]
+    pub const fn issuer(&self) -> &Arc<str> {
+        &self.issuer
+    }
+
     /// Name of the token it lies on.
     #[must_use]
     pub fn token_name(&self) -> &str {

@@ -3,11 +3,16 @@
 mod approval;
 mod beside;
 mod contract;
+mod counted;
 mod crash;
 mod fences;
+mod health;
 mod issuers;
+mod limits;
 mod pins;
 mod pods;
+mod reload;
+mod rotation;
 mod signing_requests;
 mod start;
 

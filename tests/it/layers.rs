@@ -15,7 +15,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("audit", &[]),
     ("metrics", &["audit"]),
     ("server", &["metrics"]),
-    ("args", &["telemetry"]),
+    ("args", &["duration", "telemetry"]),
     ("pins", &["api", "config", "duration", "telemetry"]),
     (
         "signers",

@@ -52,6 +52,13 @@ impl Key {
         self.0.identity.name()
     }
 
+    /// Whether both are one key, and were last found on one run of the worker. Of keys of two tokens this tells nothing.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let run = |key: &Self| key.0.place.load(Ordering::Relaxed) >> 32;
+        self.0.identity == other.0.identity && run(self) == run(other)
+    }
+
     /// Type and size.
     #[must_use]
     pub fn algorithm(&self) -> KeyAlgorithm {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct IssuerStatus {
     /// `Ready` is True only after a signature made by the token has verified under the issuing certificate.
+    /// `CAExpiringSoon` is a warning: True when the issuing certificate must be renewed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -21,9 +22,20 @@ pub struct IssuerStatus {
     /// The issuing certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateStatus>,
-    /// When a probe signature last verified, at the time of the last write of this status.
+    /// When a signature of the key, a probe's or a certificate's, last verified, at the time of the last write of this
+    /// status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_signature: Option<Time>,
+}
+
+impl IssuerStatus {
+    /// The condition of this type.
+    #[must_use]
+    pub fn condition(&self, type_: &str) -> Option<&Condition> {
+        self.conditions
+            .iter()
+            .find(|condition| condition.type_ == type_)
+    }
 }
 
 /// A token as `C_GetTokenInfo` describes it.

@@ -112,13 +112,15 @@ impl Controller {
         self.address("metrics").await
     }
 
-    /// Writes another configuration, for the next start.
+    /// Puts another configuration in the place of the present one, as a kubelet does: it is never seen half written.
     ///
     /// # Errors
     ///
     /// When the file cannot be written.
     pub fn configure(&self, configuration: &str) -> Result<()> {
-        std::fs::write(&self.configuration, configuration)
+        let new = self.configuration.with_extension("new");
+        std::fs::write(&new, configuration)
+            .and_then(|()| std::fs::rename(&new, &self.configuration))
             .with_context(|| format!("write {}", self.configuration.display()))
     }
 

@@ -24,6 +24,8 @@ pub struct Condition {
     /// For people.
     #[serde(default)]
     pub message: String,
+    /// `metadata.generation` of the object that it speaks of.
+    pub observed_generation: Option<i64>,
     /// RFC 3339.
     pub last_transition_time: Option<String>,
 }

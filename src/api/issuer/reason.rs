@@ -1,0 +1,185 @@
+//! The reasons of an issuer's conditions: stable words, each explained in `docs/issuers.md`.
+
+use std::fmt;
+
+/// Why a condition of an issuer is as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Ready: a signature by the token verifies under the issuing certificate.
+    Verified,
+    /// The operator's configuration has no such token.
+    TokenUnknown,
+    /// The token is absent, its worker restarts, or it does not answer.
+    TokenUnavailable,
+    /// The library, or the choice of the token, must be corrected in the operator's configuration.
+    TokenMisconfigured,
+    /// The token answers and refuses.
+    TokenRefused,
+    /// No login: the PIN was rejected, or must not be tried.
+    LoginRefused,
+    /// The token takes its PIN from its issuers, and this one names none.
+    PinRequired,
+    /// The issuer names a PIN that the token does not take from it.
+    PinNotTaken,
+    /// Two issuers of one token name different PINs.
+    PinConflict,
+    /// The certificate's Secret or ConfigMap, or the key in it, is missing.
+    CertificateMissing,
+    /// The API server did not let us read it.
+    CertificateUnreadable,
+    /// It is no certificate that can issue, or no chain.
+    CertificateInvalid,
+    /// A certificate of the chain has ended.
+    CertificateExpired,
+    /// A certificate of the chain has not begun.
+    CertificateNotYetValid,
+    /// `ca: Root` and no root.
+    RootMissing,
+    /// The key cannot be looked for as it is named.
+    KeyInvalid,
+    /// No key that the issuer may use matches.
+    KeyNotFound,
+    /// The key is not the certificate's.
+    KeyMismatch,
+    /// Several keys match.
+    KeyAmbiguous,
+    /// The key cannot sign certificates here.
+    KeyUnusable,
+    /// The profile contradicts itself or the grant.
+    ProfileInvalid,
+    /// `spec.podCertificates` cannot be honoured.
+    PodCertificatesInvalid,
+    /// `spec.namespaceSelector` cannot be honoured.
+    NamespaceSelectorInvalid,
+    /// The key cannot do the algorithm.
+    AlgorithmUnsupported,
+    /// No probe signature came.
+    ProbeFailed,
+    /// A rule of our own broke.
+    Internal,
+    /// `CAExpiringSoon` is True.
+    ExpiresSoon,
+    /// `CAExpiringSoon` is False.
+    NotExpiringSoon,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 28] = [
+        Self::Verified,
+        Self::TokenUnknown,
+        Self::TokenUnavailable,
+        Self::TokenMisconfigured,
+        Self::TokenRefused,
+        Self::LoginRefused,
+        Self::PinRequired,
+        Self::PinNotTaken,
+        Self::PinConflict,
+        Self::CertificateMissing,
+        Self::CertificateUnreadable,
+        Self::CertificateInvalid,
+        Self::CertificateExpired,
+        Self::CertificateNotYetValid,
+        Self::RootMissing,
+        Self::KeyInvalid,
+        Self::KeyNotFound,
+        Self::KeyMismatch,
+        Self::KeyAmbiguous,
+        Self::KeyUnusable,
+        Self::ProfileInvalid,
+        Self::PodCertificatesInvalid,
+        Self::NamespaceSelectorInvalid,
+        Self::AlgorithmUnsupported,
+        Self::ProbeFailed,
+        Self::Internal,
+        Self::ExpiresSoon,
+        Self::NotExpiringSoon,
+    ];
+
+    /// The reason of this name.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
+    /// The word in the condition, the Event and the metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "Verified",
+            Self::TokenUnknown => "TokenUnknown",
+            Self::TokenUnavailable => "TokenUnavailable",
+            Self::TokenMisconfigured => "TokenMisconfigured",
+            Self::TokenRefused => "TokenRefused",
+            Self::LoginRefused => "LoginRefused",
+            Self::PinRequired => "PinRequired",
+            Self::PinNotTaken => "PinNotTaken",
+            Self::PinConflict => "PinConflict",
+            Self::CertificateMissing => "CertificateMissing",
+            Self::CertificateUnreadable => "CertificateUnreadable",
+            Self::CertificateInvalid => "CertificateInvalid",
+            Self::CertificateExpired => "CertificateExpired",
+            Self::CertificateNotYetValid => "CertificateNotYetValid",
+            Self::RootMissing => "RootMissing",
+            Self::KeyInvalid => "KeyInvalid",
+            Self::KeyNotFound => "KeyNotFound",
+            Self::KeyMismatch => "KeyMismatch",
+            Self::KeyAmbiguous => "KeyAmbiguous",
+            Self::KeyUnusable => "KeyUnusable",
+            Self::ProfileInvalid => "ProfileInvalid",
+            Self::PodCertificatesInvalid => "PodCertificatesInvalid",
+            Self::NamespaceSelectorInvalid => "NamespaceSelectorInvalid",
+            Self::AlgorithmUnsupported => "AlgorithmUnsupported",
+            Self::ProbeFailed => "ProbeFailed",
+            Self::Internal => "Internal",
+            Self::ExpiresSoon => "ExpiresSoon",
+            Self::NotExpiringSoon => "NotExpiringSoon",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page that explains every reason.
+    const PAGE: &str = include_str!("../../../docs/issuers.md");
+
+    /// The rows of the page's tables of reasons: the cells of each.
+    fn rows() -> Vec<Vec<&'static str>> {
+        let rows = PAGE.lines().filter(|line| line.starts_with("| `"));
+        let cells = |row: &'static str| row.trim_matches('|').split('|').map(str::trim).collect();
+        rows.map(cells)
+            .filter(|cells: &Vec<_>| cells.len() == 4)
+            .collect()
+    }
+
+    #[test]
+    fn the_page_explains_every_reason_with_its_meaning_who_acts_and_what_to_do() {
+        let rows = rows();
+        let explained: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+        let reasons: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(explained, reasons);
+        for row in rows {
+            assert!(row.iter().all(|cell| !cell.is_empty()), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_a_distinct_word_that_the_api_server_takes() {
+        let mut words: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert!(words.iter().all(|word| {
+            word.starts_with(|c: char| c.is_ascii_uppercase())
+                && word.chars().all(|c| c.is_ascii_alphabetic())
+        }));
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Reason::ALL.len());
+    }
+}

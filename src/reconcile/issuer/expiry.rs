@@ -1,0 +1,157 @@
+//! When an issuing certificate ends soon: early enough to renew it before a request must be refused. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::issuer::{CertificateStatus, IssuerSpec, Reason},
+    issuance::Rules,
+};
+
+/// For people to renew the certificate.
+const TO_ACT: SignedDuration = SignedDuration::from_hours(30 * 24);
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// What the `CAExpiringSoon` condition says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Expiry {
+    pub(super) soon: bool,
+    pub(super) message: String,
+}
+
+impl Expiry {
+    /// `None` while no certificate is known.
+    pub(super) fn of(
+        certificate: &CertificateStatus,
+        spec: &IssuerSpec,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let (not_before, not_after) = (
+            certificate.not_before.as_ref()?.0,
+            certificate.not_after.as_ref()?.0,
+        );
+        let left = not_after.duration_since(now);
+        let life = not_after.duration_since(not_before);
+        // Requests for the longest duration are refused as soon as less than that is left. A certificate that lives
+        // hardly longer than those below it would be called old from its first day: a third of its life is enough.
+        let soon = left < (longest(spec).saturating_add(TO_ACT)).min(life / 3);
+        let message = match (soon, left.is_positive()) {
+            (false, _) => format!("The issuing certificate is valid until {not_after}"),
+            (true, false) => {
+                format!("The issuing certificate ended at {not_after}; give the issuer a new one")
+            }
+            (true, true) => format!(
+                "The issuing certificate ends at {not_after}, in {}; renew it, for requests that go beyond its end are refused or cut short",
+                in_words(left)
+            ),
+        };
+        Some(Self { soon, message })
+    }
+
+    pub(super) const fn reason(&self) -> Reason {
+        match self.soon {
+            true => Reason::ExpiresSoon,
+            false => Reason::NotExpiringSoon,
+        }
+    }
+}
+
+/// The longest certificate that the profile gives, its grant left aside: that is not known while the token is away,
+/// and the condition must not change because of it.
+fn longest(spec: &IssuerSpec) -> SignedDuration {
+    Rules::try_from(spec.profile.clone())
+        .unwrap_or_default()
+        .validity
+        .max
+}
+
+/// Coarse, so that the text, and with it the status, changes once a day and in the last days once an hour.
+fn in_words(left: SignedDuration) -> String {
+    let (count, unit) = if left >= DAY * 3 {
+        (left.as_hours() / 24, "days")
+    } else if left >= HOUR {
+        (left.as_hours(), "hours")
+    } else {
+        return "less than an hour".to_owned();
+    };
+    match count {
+        1 => format!("1 {}", unit.trim_end_matches('s')),
+        _ => format!("{count} {unit}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::json;
+
+    use super::*;
+
+    const START: &str = "2026-01-01T00:00:00Z";
+
+    fn spec(longest: &str) -> IssuerSpec {
+        serde_json::from_value(json!({
+            "token": "issuing",
+            "certificate": {"pem": "-"},
+            "profile": {"validity": {"max": longest, "default": "1h"}},
+        }))
+        .unwrap()
+    }
+
+    /// What is said of a certificate of `days`, when so much of its life has passed.
+    fn said(days: i64, longest: &str, passed: SignedDuration) -> Expiry {
+        let start: Timestamp = START.parse().unwrap();
+        let certificate = CertificateStatus {
+            not_before: Some(Time(start)),
+            not_after: Some(Time(start + DAY * i32::try_from(days).unwrap())),
+            ..CertificateStatus::default()
+        };
+        Expiry::of(&certificate, &spec(longest), start + passed).unwrap()
+    }
+
+    #[test]
+    fn the_warning_comes_a_month_before_the_longest_request_would_be_refused() {
+        let ten_years = 3650;
+        let due = DAY * (ten_years - 365 - 30);
+        assert!(!said(3650, "8760h", due).soon);
+        assert!(said(3650, "8760h", due + SignedDuration::from_secs(1)).soon);
+        let short = DAY * (ten_years - 1 - 30);
+        assert!(!said(3650, "24h", short).soon);
+        assert!(said(3650, "24h", short + SignedDuration::from_secs(1)).soon);
+    }
+
+    #[test]
+    fn a_certificate_that_lives_hardly_longer_than_those_below_it_has_a_third_of_its_life() {
+        assert!(!said(365, "8760h", SignedDuration::ZERO).soon);
+        assert!(!said(30, "8760h", DAY * 20).soon);
+        assert!(said(30, "8760h", DAY * 20 + SignedDuration::from_secs(1)).soon);
+    }
+
+    #[test]
+    fn the_time_that_is_left_is_told_coarsely() {
+        let told = |passed| said(30, "24h", passed).message;
+        assert_eq!(
+            told(DAY),
+            "The issuing certificate is valid until 2026-01-31T00:00:00Z"
+        );
+        for (passed, left) in [
+            (DAY * 25, "in 5 days;"),
+            (DAY * 27, "in 3 days;"),
+            (DAY * 28, "in 48 hours;"),
+            (DAY * 30 - HOUR, "in 1 hour;"),
+            (DAY * 30 - HOUR / 2, "in less than an hour;"),
+        ] {
+            assert!(told(passed).contains(left), "{}", told(passed));
+        }
+        assert!(told(DAY * 31).contains("ended at 2026-01-31T00:00:00Z"));
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_certificate_that_is_not_known() {
+        let now = START.parse().unwrap();
+        assert_eq!(
+            Expiry::of(&CertificateStatus::default(), &spec("24h"), now),
+            None
+        );
+    }
+}

@@ -1,0 +1,281 @@
+//! The status that follows from what was found about an issuer, and what of it is worth telling. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::expiry::Expiry;
+use crate::{
+    api::issuer::{
+        CertificateStatus, IssuerSpec, IssuerStatus, KeyStatus, Reason, TokenStatus,
+        condition_type::{CA_EXPIRING_SOON, READY},
+    },
+    issuance::IssuerCertificate,
+    pipeline::Proven,
+    reconcile::{establish::NotReady, events::Notice},
+};
+
+const VERIFIED: &str = "A signature by the token verifies under the issuing certificate";
+
+/// An issuer as it was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen<'a> {
+    pub(super) spec: &'a IssuerSpec,
+    pub(super) generation: Option<i64>,
+    pub(super) status: Option<&'a IssuerStatus>,
+}
+
+impl Seen<'_> {
+    /// The status that it should have.
+    pub(super) fn status(self, found: &Result<Proven, NotReady>, now: Timestamp) -> IssuerStatus {
+        // What was known stays, so that a person sees what has stopped working.
+        let known = self.status.cloned().unwrap_or_default();
+        let mut status = match found {
+            Ok(Proven { ready, token }) => IssuerStatus {
+                conditions: Vec::new(),
+                token: token.as_ref().map(token_status),
+                key: Some(key_status(ready.key.key())),
+                certificate: Some(certificate_status(ready.issuer.chain().issuing())),
+                last_signature: Some(Time(ready.proof.at())),
+            },
+            Err(_) => IssuerStatus {
+                conditions: Vec::new(),
+                ..known
+            },
+        };
+        let (reason, message) = match found {
+            Ok(_) => (Reason::Verified, VERIFIED.to_owned()),
+            Err(why) => (why.reason(), why.message()),
+        };
+        status
+            .conditions
+            .push(self.condition(READY, found.is_ok(), reason, message, now));
+        let certificate = status.certificate.as_ref();
+        if let Some(expiry) = certificate.and_then(|known| Expiry::of(known, self.spec, now)) {
+            let reason = expiry.reason();
+            status.conditions.push(self.condition(
+                CA_EXPIRING_SOON,
+                expiry.soon,
+                reason,
+                expiry.message,
+                now,
+            ));
+        }
+        status
+    }
+
+    fn condition(
+        self,
+        type_: &str,
+        is_true: bool,
+        reason: Reason,
+        message: String,
+        now: Timestamp,
+    ) -> Condition {
+        let status = if is_true { "True" } else { "False" };
+        let unchanged = self
+            .status
+            .and_then(|before| before.condition(type_))
+            .filter(|before| before.status == status);
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.as_str().to_owned(),
+            message,
+            observed_generation: self.generation,
+            last_transition_time: unchanged
+                .map_or(Time(now), |before| before.last_transition_time.clone()),
+        }
+    }
+}
+
+/// Whether a status is worth a write: the time of the last signature alone is not.
+pub(super) fn differs(before: Option<&IssuerStatus>, now: &IssuerStatus) -> bool {
+    let timeless = |status: &IssuerStatus| IssuerStatus {
+        last_signature: None,
+        ..status.clone()
+    };
+    before.is_none_or(|before| timeless(before) != timeless(now))
+}
+
+/// One Event for each condition that has become another one. A message that tells the same in other words, such as
+/// that less time is left, is none.
+pub(super) fn notices(before: Option<&IssuerStatus>, now: &IssuerStatus) -> Vec<Notice> {
+    let changed = now.conditions.iter().filter(|condition| {
+        let before = before.and_then(|before| before.condition(&condition.type_));
+        before.is_none_or(|before| {
+            (&before.status, &before.reason) != (&condition.status, &condition.reason)
+        })
+    });
+    changed
+        .filter_map(|condition| {
+            let message = condition.message.clone();
+            match (condition.type_.as_str(), condition.status.as_str()) {
+                (READY, "True") => Some(Notice::normal("Ready", message)),
+                (READY, _) => Reason::named(&condition.reason)
+                    .map(|reason| Notice::warning(reason.as_str(), message)),
+                (CA_EXPIRING_SOON, "True") => Some(Notice::warning(CA_EXPIRING_SOON, message)),
+                _ => None,
+            }
+        })
+        .collect()
+}
+
+fn token_status(token: &hsm::TokenInfo) -> TokenStatus {
+    TokenStatus {
+        label: token.label.clone(),
+        serial: token.serial.clone(),
+        manufacturer: token.manufacturer.clone(),
+        model: token.model.clone(),
+        firmware_version: token.firmware.clone(),
+    }
+}
+
+fn key_status(key: &hsm::Key) -> KeyStatus {
+    let name = key.name();
+    let attributes = key.attributes();
+    KeyStatus {
+        algorithm: key.algorithm().to_string(),
+        label: name.label,
+        id_hex: hex::encode(name.id),
+        sensitive: attributes.sensitive,
+        extractable: attributes.extractable,
+        never_extractable: attributes.never_extractable,
+        local: attributes.local,
+    }
+}
+
+fn certificate_status(certificate: &IssuerCertificate) -> CertificateStatus {
+    CertificateStatus {
+        subject: certificate.subject_text(),
+        serial_number: certificate.serial_hex(),
+        sha256: certificate.sha256_hex(),
+        not_before: Some(Time(certificate.not_before())),
+        not_after: Some(Time(certificate.not_after())),
+        subject_key_id: certificate
+            .subject_key_id()
+            .map(hex::encode)
+            .unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const THEN: &str = "2026-01-01T00:00:00Z";
+    const NOW: &str = "2026-06-01T00:00:00Z";
+
+    fn spec() -> IssuerSpec {
+        serde_json::from_value(json!({"token": "nowhere", "certificate": {"pem": "-"}})).unwrap()
+    }
+
+    fn status(json: Value) -> IssuerStatus {
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
+        json!({"type": type_, "status": status, "reason": reason, "message": message,
+               "observedGeneration": 1, "lastTransitionTime": THEN})
+    }
+
+    /// An issuer of generation 2 whose token is unknown.
+    fn lost(before: Option<&IssuerStatus>) -> IssuerStatus {
+        let spec = spec();
+        let seen = Seen {
+            spec: &spec,
+            generation: Some(2),
+            status: before,
+        };
+        let found = Err(NotReady::TokenUnknown("nowhere".to_owned()));
+        seen.status(&found, NOW.parse().unwrap())
+    }
+
+    #[test]
+    fn a_condition_names_the_generation_that_was_looked_at() {
+        let status = lost(None);
+        let ready = status.condition(READY).unwrap();
+        assert_eq!(ready.observed_generation, Some(2));
+        assert_eq!((&*ready.status, &*ready.reason), ("False", "TokenUnknown"));
+        assert_eq!(ready.last_transition_time.0.to_string(), NOW);
+    }
+
+    #[test]
+    fn the_time_of_transition_stays_while_the_status_stays() {
+        let before = status(json!({
+            "conditions": [condition(READY, "False", "KeyNotFound", "")],
+        }));
+        let ready = lost(Some(&before)).condition(READY).cloned().unwrap();
+        assert_eq!(ready.reason, "TokenUnknown");
+        assert_eq!(ready.last_transition_time.0.to_string(), THEN);
+    }
+
+    #[test]
+    fn an_issuer_that_has_stopped_working_keeps_what_was_known_and_warns_of_its_certificate() {
+        let before = status(json!({
+            "conditions": [condition(READY, "True", "Verified", "")],
+            "key": {"algorithm": "P-256"},
+            "certificate": {"notBefore": "2025-06-30T00:00:00Z", "notAfter": "2026-06-30T00:00:00Z"},
+            "lastSignature": THEN,
+        }));
+        let status = lost(Some(&before));
+        assert_eq!(
+            (&status.key, &status.last_signature),
+            (&before.key, &before.last_signature)
+        );
+        let expiring = status.condition(CA_EXPIRING_SOON).unwrap();
+        assert_eq!(
+            (&*expiring.status, &*expiring.reason),
+            ("True", "ExpiresSoon")
+        );
+        assert_eq!(expiring.observed_generation, Some(2));
+    }
+
+    #[test]
+    fn a_later_signature_alone_is_not_worth_a_write() {
+        let with = |time: &str, label: &str| {
+            status(json!({"lastSignature": time, "token": {"label": label}}))
+        };
+        assert!(!differs(Some(&with(THEN, "a")), &with(NOW, "a")));
+        assert!(differs(Some(&with(THEN, "a")), &with(THEN, "b")));
+        assert!(differs(None, &with(THEN, "a")));
+    }
+
+    #[test]
+    fn each_transition_is_one_event_and_other_words_are_none() {
+        let with = |conditions: Value| status(json!({"conditions": conditions}));
+        let well = with(json!([
+            condition(READY, "True", "Verified", "v"),
+            condition(CA_EXPIRING_SOON, "False", "NotExpiringSoon", "n"),
+        ]));
+        let old = with(json!([
+            condition(READY, "True", "Verified", "v"),
+            condition(CA_EXPIRING_SOON, "True", "ExpiresSoon", "in 10 days"),
+        ]));
+        let older = with(json!([
+            condition(READY, "True", "Verified", "v"),
+            condition(CA_EXPIRING_SOON, "True", "ExpiresSoon", "in 9 days"),
+        ]));
+        let lost = with(json!([condition(READY, "False", "KeyNotFound", "k")]));
+        let mended = with(json!([condition(READY, "False", "KeyAmbiguous", "a")]));
+        assert_eq!(
+            notices(None, &well),
+            [Notice::normal("Ready", "v".to_owned())]
+        );
+        assert_eq!(
+            notices(Some(&well), &old),
+            [Notice::warning("CAExpiringSoon", "in 10 days".to_owned())]
+        );
+        assert_eq!(notices(Some(&old), &older), []);
+        assert_eq!(notices(Some(&older), &well), []);
+        assert_eq!(
+            notices(Some(&well), &lost),
+            [Notice::warning("KeyNotFound", "k".to_owned())]
+        );
+        assert_eq!(
+            notices(Some(&lost), &mended),
+            [Notice::warning("KeyAmbiguous", "a".to_owned())]
+        );
+    }
+}

@@ -1,0 +1,197 @@
+//! The tokens of the operator's configuration, which may change while we run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use futures::future::join_all;
+use tokio::sync::watch;
+
+use super::ConfiguredToken;
+use crate::{
+    config::{Config, PinSource, TokenConfig},
+    metrics::Metrics,
+    pins::{
+        TokenPin,
+        source::{Named, PinOrigin, PinSecret, Secrets},
+        store::{PinStore, SecretStore},
+    },
+};
+
+/// Every token of the configuration that is in force, each with its worker.
+#[derive(Debug)]
+pub struct Tokens {
+    by_name: watch::Sender<BTreeMap<String, Arc<ConfiguredToken>>>,
+    /// Told of every change of any token's state, and of the configuration.
+    changed: watch::Sender<()>,
+    starter: Starter,
+}
+
+/// What every token is started with.
+#[derive(Debug)]
+struct Starter {
+    worker: PathBuf,
+    secrets: Secrets,
+    /// The controller's own: there lie the PIN record and the operator's PIN Secrets.
+    namespace: String,
+    /// This replica in the PIN record.
+    holder: String,
+    metrics: Arc<Metrics>,
+}
+
+/// What another configuration has changed, by the names of tokens.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// They were not there before, or are other ones now.
+    pub started: BTreeSet<String>,
+    /// They are not there any more, or were other ones.
+    pub stopped: BTreeSet<String>,
+    /// Only who may use them is another.
+    pub regranted: BTreeSet<String>,
+}
+
+impl Tokens {
+    /// Starts a worker for every token. Returns at once; the tokens become ready on their own.
+    ///
+    /// `namespace` is the controller's own: there lie the PIN record and the operator's PIN Secrets. `holder` names
+    /// this replica in the PIN record.
+    #[must_use]
+    pub fn start(
+        config: &Config,
+        worker: &Path,
+        secrets: &Secrets,
+        namespace: &str,
+        holder: &str,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        let tokens = Self {
+            by_name: watch::Sender::new(BTreeMap::new()),
+            changed: watch::Sender::new(()),
+            starter: Starter {
+                worker: worker.to_owned(),
+                secrets: secrets.clone(),
+                namespace: namespace.to_owned(),
+                holder: holder.to_owned(),
+                metrics: Arc::clone(metrics),
+            },
+        };
+        config.tokens().for_each(|config| tokens.add(config));
+        tokens
+    }
+
+    /// The token of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<ConfiguredToken>> {
+        self.by_name.borrow().get(name).cloned()
+    }
+
+    /// All tokens as they are now.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<ConfiguredToken>> {
+        self.by_name.borrow().values().cloned().collect()
+    }
+
+    /// Changes whenever a token does: its state, who may use it, whether it is there.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// The issuer uses this token alone, or none any more: it has no say about the PINs of others.
+    pub fn forget_issuer(&self, issuer: &str, but: Option<&str>) {
+        for token in self.all() {
+            if Some(token.name()) != but {
+                token.running.pin.forget_issuer(issuer);
+            }
+        }
+    }
+
+    /// Puts another configuration in force. A token that is configured as before keeps its worker and its login,
+    /// whoever may use it now; any other is stopped when it has finished what it has begun, and started as it is
+    /// configured now. Nothing is started before all that end have ended: it may be the same token under another name,
+    /// and one token has one login of ours.
+    ///
+    /// Not to be called twice at a time.
+    pub async fn take_up(&self, config: &Config) -> Change {
+        let mut change = Change::default();
+        let mut kept = BTreeMap::new();
+        let mut ended = Vec::new();
+        for token in self.all() {
+            let name = token.name().to_owned();
+            match config.token(&name) {
+                Some(now) if *now == token.config => {
+                    kept.insert(name, token);
+                }
+                Some(now) if now.has_the_worker_of(&token.config) => {
+                    change.regranted.insert(name.clone());
+                    kept.insert(name, Arc::new(token.granted_by(now)));
+                }
+                Some(_) | None => {
+                    change.stopped.insert(name);
+                    ended.push(token);
+                }
+            }
+        }
+        self.by_name.send_replace(kept);
+        join_all(ended.iter().map(|token| token.stop(&self.starter.metrics))).await;
+        for token in config.tokens() {
+            if self.get(token.name()).is_none() {
+                change.started.insert(token.name().to_owned());
+                self.add(token);
+            }
+        }
+        self.changed.send_replace(());
+        change
+    }
+
+    /// Lets every worker finish what it has begun, and end.
+    pub async fn shutdown(&self) {
+        join_all(self.all().iter().map(|token| token.token().shutdown())).await;
+    }
+
+    fn add(&self, config: &TokenConfig) {
+        let token = self.starter.start(config);
+        let mut state = token.token().state();
+        let changed = self.changed.clone();
+        tokio::spawn(async move {
+            // An error means that the token was stopped.
+            while state.changed().await.is_ok() {
+                changed.send_replace(());
+            }
+        });
+        self.by_name.send_modify(|tokens| {
+            tokens.insert(config.name().to_owned(), Arc::new(token));
+        });
+    }
+}
+
+impl Starter {
+    fn start(&self, config: &TokenConfig) -> ConfiguredToken {
+        let pin = TokenPin::new(
+            PinStore::Secret(Box::new(SecretStore::new(&self.secrets, &self.namespace))),
+            self.origin(config.pin()),
+            self.holder.clone(),
+            u32::from(config.max_rejected_logins().get()),
+        );
+        ConfiguredToken::start(config, &self.worker, pin, &self.metrics)
+    }
+
+    fn origin(&self, source: &PinSource) -> PinOrigin {
+        match source {
+            PinSource::File { path, .. } => PinOrigin::File(path.clone()),
+            PinSource::Secret { name, key } => PinOrigin::Secret(
+                self.secrets.clone(),
+                PinSecret {
+                    namespace: self.namespace.clone(),
+                    name: name.clone(),
+                    key: key.clone(),
+                },
+            ),
+            PinSource::ClusterIssuers | PinSource::IssuersIn(_) => {
+                PinOrigin::Issuers(self.secrets.clone(), Named::default())
+            }
+        }
+    }
+}

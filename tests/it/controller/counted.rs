@@ -1,0 +1,91 @@
+//! A rig of a test's own, whose token's library counts the calls that it gets.
+
+use anyhow::{Context as _, Result};
+use control_plane::until;
+use rig::{Authority, Cluster, Controller, ControllerOptions, Options, PATIENCE, Status};
+use serde_json::{Value, json};
+use softhsm_test_helpers::{FaultyModule, Function, KeyKind};
+
+use super::{TENANT, issuer, programs};
+
+/// A cluster with the usual issuer, and a controller whose configuration the test may change.
+pub(super) struct Counted {
+    // Dropped in this order.
+    pub(super) controller: Controller,
+    pub(super) cluster: Cluster,
+    pub(super) configuration: Value,
+    /// Counts the calls; fails if the test says so.
+    pub(super) library: FaultyModule,
+    pub(super) authority: Authority,
+}
+
+impl Counted {
+    /// Starts everything with these flags, after `change` has been made to the configuration.
+    pub(super) async fn start(args: &[&str], change: impl FnOnce(&mut Value)) -> Result<Self> {
+        let authority = Authority::new(KeyKind::P256)?;
+        let cluster = Cluster::start(&programs()?, Options::default().cert_manager).await?;
+        cluster.create_namespace_with_issuers(TENANT).await?;
+        cluster
+            .apply_issuer(&issuer(), &authority.issuer_spec())
+            .await?;
+        let library = authority.token().with_faults()?;
+        let mut configuration = authority.configuration(&[]);
+        configuration["modules"]["softhsm"] =
+            json!({"path": library.module(), "env": library.env()});
+        change(&mut configuration);
+        let options = ControllerOptions {
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            ..ControllerOptions::new(configuration.to_string(), &programs()?)
+        };
+        Ok(Self {
+            controller: Controller::start(&cluster, &options).await?,
+            cluster,
+            configuration,
+            library,
+            authority,
+        })
+    }
+
+    /// Waits until the issuer has been looked at as it is now, and is ready.
+    pub(super) async fn is_ready_at(&self, generation: i64) -> Result<Status> {
+        let name = issuer();
+        let reached = self.cluster.issuer_reaches(&name, |status| {
+            status.ready().is_some_and(|ready| {
+                ready.status == "True" && ready.observed_generation == Some(generation)
+            })
+        });
+        reached.await
+    }
+
+    /// Signatures that the token was asked for.
+    pub(super) fn signatures(&self) -> Result<u64> {
+        Ok(self.library.calls(Function::C_Sign)?)
+    }
+
+    /// Logins that the token was asked for.
+    pub(super) fn logins(&self) -> Result<u64> {
+        Ok(self.library.calls(Function::C_Login)?)
+    }
+
+    /// Changes the configuration while the controller runs.
+    pub(super) fn reconfigure(&mut self, change: impl FnOnce(&mut Value)) -> Result<()> {
+        change(&mut self.configuration);
+        self.controller.configure(&self.configuration.to_string())
+    }
+
+    /// Waits until a metric without further labels than these has this value.
+    pub(super) async fn counts(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+        value: f64,
+    ) -> Result<()> {
+        let reached = until(name, PATIENCE, async || {
+            let metrics = self.controller.metrics().await?;
+            Ok((metrics.sum(name, labels) == value).then_some(()))
+        });
+        reached
+            .await
+            .with_context(|| format!("{name} {labels:?} is not {value}"))
+    }
+}

@@ -1,0 +1,155 @@
+//! How an issuer is looked at: probes, conditions, and a certificate that ends soon.
+
+use anyhow::Result;
+use control_plane::until;
+use rig::{PATIENCE, Rig, csr_for, request_spec};
+use serde_json::{Value, json};
+use softhsm_test_helpers::CaProfile;
+
+use super::{counted::Counted, issuer, shared_rig};
+
+#[tokio::test]
+async fn a_key_that_has_just_proved_itself_is_not_probed_and_another_certificate_is() -> Result<()>
+{
+    let case = Counted::start(&[], |_| {}).await?;
+    case.is_ready_at(1).await?;
+    assert_eq!(case.signatures()?, 1);
+    let mut spec = case.authority.issuer_spec();
+    spec["ca"] = json!("Issuing");
+    case.cluster.apply_issuer(&issuer(), &spec).await?;
+    case.is_ready_at(2).await?;
+    assert_eq!(
+        case.signatures()?,
+        1,
+        "the look at another profile took the last proof"
+    );
+    let again = case.authority.root().issue(
+        case.authority.issuing().key(),
+        &CaProfile::named("Test issuing"),
+    )?;
+    spec["certificate"]["pem"] = json!(again.pem());
+    case.cluster.apply_issuer(&issuer(), &spec).await?;
+    case.is_ready_at(3).await?;
+    assert_eq!(case.signatures()?, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_issuer_that_signs_nothing_is_probed_again_and_again() -> Result<()> {
+    let case = Counted::start(&["--probe-interval", "1s"], |_| {}).await?;
+    until("further probes", PATIENCE, async || {
+        Ok((case.signatures()? >= 4).then_some(()))
+    })
+    .await?;
+    // What is found is the same each time: nothing is written again.
+    let writes = case.cluster.plane().audit_log()?.writes();
+    let writes = writes
+        .by(rig::CONTROLLER)
+        .on("pkcs11clusterissuers.pkcs11-issuer.dev");
+    assert_eq!(writes.succeeded().len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_that_stops_signing_is_found_out_by_a_probe() -> Result<()> {
+    let case = Counted::start(&["--probe-interval", "1s"], |_| {}).await?;
+    case.is_ready_at(1).await?;
+    case.library
+        .rules("C_Sign rv=CKR_KEY_FUNCTION_NOT_PERMITTED")?;
+    let name = issuer();
+    let lost = case.cluster.issuer_reaches(&name, |status| {
+        status
+            .ready()
+            .is_some_and(|ready| ready.reason == "ProbeFailed")
+    });
+    let message = lost.await?.ready().unwrap().message;
+    assert!(
+        message.contains("CKR_KEY_FUNCTION_NOT_PERMITTED"),
+        "{message}"
+    );
+    case.counts(
+        "pkcs11_issuer_issuers",
+        &[("kind", "PKCS11ClusterIssuer"), ("reason", "ProbeFailed")],
+        1.0,
+    )
+    .await?;
+    // A request that comes meanwhile waits, and is signed as soon as the issuer is ready.
+    let requests = case.cluster.requests("default").await?;
+    requests
+        .create("web", request_spec(&name, &csr_for("web.example")?))
+        .await?;
+    requests.approve("web").await?;
+    requests.reaches("web", "Pending").await?;
+    case.library.rules("")?;
+    case.is_ready_at(1).await?;
+    requests.reaches("web", "Issued").await?;
+    case.counts(
+        "pkcs11_issuer_issuers",
+        &[("kind", "PKCS11ClusterIssuer"), ("reason", "ProbeFailed")],
+        0.0,
+    )
+    .await
+}
+
+/// The Events of this reason about the cluster issuer of this name.
+fn events(rig: &Rig, name: &str, reason: &str) -> Result<Vec<Value>> {
+    let log = rig.cluster().plane().audit_log()?.writes();
+    let log = log.by(rig::CONTROLLER).on("events").succeeded();
+    let objects = log.iter().filter_map(|event| event.request_object.clone());
+    Ok(objects
+        .filter(|event| event["regarding"]["name"] == name && event["reason"] == reason)
+        .collect())
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_soon_is_a_condition_an_event_and_a_metric() -> Result<()> {
+    let rig = shared_rig().await?;
+    let name = rig::IssuerName::cluster("ends-soon");
+    let issued = |from, to| {
+        rig.authority().root().issue(
+            rig.authority().issuing().key(),
+            &CaProfile::named("Test issuing").valid_hours(from, to),
+        )
+    };
+    let mut spec = rig.authority().issuer_spec();
+    spec["certificate"]["pem"] = json!(issued(-80, 20)?.pem());
+    rig.cluster().apply_issuer(&name, &spec).await?;
+    let condition = |status: &rig::Status| status.condition("CAExpiringSoon");
+    let soon = rig.cluster().issuer_reaches(&name, |status| {
+        condition(status).is_some_and(|soon| soon.status == "True")
+    });
+    let soon = soon.await?;
+    assert_eq!(soon.ready().unwrap().status, "True", "it is but a warning");
+    let told = condition(&soon).unwrap();
+    assert_eq!(told.reason, "ExpiresSoon");
+    assert_eq!(told.observed_generation, Some(1));
+    assert!(told.message.contains("in 19 hours"), "{}", told.message);
+    let written = until("the event", PATIENCE, async || {
+        Ok(events(rig, "ends-soon", "CAExpiringSoon")?.pop())
+    });
+    assert_eq!(written.await?["type"], "Warning");
+    let end = rig.controller().metrics().await?.sum(
+        "pkcs11_issuer_ca_not_after_timestamp_seconds",
+        &[("token", "issuing")],
+    );
+    let not_after: jiff::Timestamp = soon.json()["certificate"]["notAfter"]
+        .as_str()
+        .unwrap()
+        .parse()?;
+    assert_eq!(end, not_after.as_second() as f64);
+    // Another look at it is no other transition.
+    spec["ca"] = json!("Issuing");
+    rig.cluster().apply_issuer(&name, &spec).await?;
+    let looked_at = rig.cluster().issuer_reaches(&name, |status| {
+        condition(status).is_some_and(|soon| soon.observed_generation == Some(2))
+    });
+    looked_at.await?;
+    spec["certificate"]["pem"] = json!(issued(-20, 80)?.pem());
+    rig.cluster().apply_issuer(&name, &spec).await?;
+    let renewed = rig.cluster().issuer_reaches(&name, |status| {
+        condition(status).is_some_and(|soon| soon.status == "False")
+    });
+    renewed.await?;
+    assert_eq!(events(rig, "ends-soon", "CAExpiringSoon")?.len(), 1);
+    Ok(())
+}
