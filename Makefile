@@ -27,7 +27,7 @@ setup: ## install what is missing, and make the build folder
 	@$(seed)
 
 .PHONY: tools
-tools: setup ## build etcd, kube-apiserver, kubectl, helm and cert-manager, once, into the user's cache
+tools: setup ## build etcd, Kubernetes' programs, helm and cert-manager, once, into the user's cache
 	@tests/tools/build
 
 .PHONY: demo
@@ -38,7 +38,7 @@ demo: tools ## from nothing to a verified certificate; KEEP=1 leaves it running
 .PHONY: test
 test: tools ## run every test
 	@tests/kryoptic/build
-	@tests/tools/build zlint pkilint
+	@tests/tools/build zlint pkilint approver-policy trust-manager
 	cargo build --workspace --all-targets --locked
 	$(release)
 	@tests/setup/docker "$$CARGO_TARGET_DIR/release/pkcs11-hsm-worker"

@@ -11,7 +11,7 @@ mod check;
 mod extensions;
 mod subject;
 
-pub use authority::{CaSpec, ConstraintsSpec, SubtreesSpec};
+pub use authority::{CaSpec, ConstraintsSpec, EmptySubject, SubtreesSpec};
 pub use extensions::{AiaSpec, ExtensionsSpec, PolicySpec, Ski};
 pub use subject::{SubjectMode, SubjectSpec};
 

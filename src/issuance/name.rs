@@ -169,6 +169,11 @@ impl Name {
         Self::parse(&AnyRef::new(Tag::Sequence, &content)?.to_der()?)
     }
 
+    /// Makes a name of one common name.
+    pub(super) fn common_name(text: &str) -> der::Result<Self> {
+        Self::of(&[(COMMON_NAME, text.to_owned())], None)
+    }
+
     /// The types of the attributes, in their order.
     pub(super) fn types(&self) -> impl Iterator<Item = ObjectIdentifier> {
         self.rdns.iter().flatten().map(|attribute| attribute.oid)

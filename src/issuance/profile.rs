@@ -23,7 +23,9 @@ mod rules;
 mod subject;
 mod usages;
 
-pub use authority::{Authority, CaRules, Constraint, DnsSubtree, EmailSubtree, HostSubtree};
+pub use authority::{
+    Authority, CaRules, Constraint, DnsSubtree, EmailSubtree, EmptySubject, HostSubtree,
+};
 pub use explain::Decision;
 pub use extensions::{ExtensionRules, HttpUrl, HttpUrlError, Policy};
 pub use rules::{
@@ -171,7 +173,10 @@ impl Profile {
             .usages
             .match_csr(csr, rules.usages.read(wanted.usages, wanted.is_ca)?)?;
         let subject = rules.subject.judge(csr, wanted.variables)?;
-        check_ca_subject(authority.is_some(), &subject)?;
+        let subject = match authority {
+            Some(_) => rules.ca.subject(csr, subject)?,
+            None => subject,
+        };
         names::Judge::new(rules, &self.limits, wanted.variables).check(csr, &subject)?;
         let key_usage = rules.usages.fit(csr, asked.key)?;
         if rules.names.spiffe {
@@ -276,16 +281,6 @@ impl ValidityRules {
         // Certificates count in whole seconds.
         Ok(SignedDuration::from_secs(duration.as_secs()))
     }
-}
-
-fn check_ca_subject(is_ca: bool, subject: &Name) -> Result<(), Refusal> {
-    if is_ca && subject.is_empty() {
-        return Err(Refusal::new(
-            RefusalReason::BadSubject,
-            "a CA certificate must have a subject (RFC 5280, section 4.1.2.6); give one",
-        ));
-    }
-    Ok(())
 }
 
 /// X509-SVID, section 4.3: a leaf must set digitalSignature.

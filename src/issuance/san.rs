@@ -150,6 +150,20 @@ impl SubjectAltNames {
         &self.names
     }
 
+    /// The first DNS name.
+    pub(super) fn first_dns(&self) -> Option<&str> {
+        self.names.iter().find_map(|name| match name {
+            GeneralName::Dns(dns) => Some(dns.as_str()),
+            GeneralName::Ip(_)
+            | GeneralName::Uri(_)
+            | GeneralName::Email(_)
+            | GeneralName::OtherName(_)
+            | GeneralName::Directory(_)
+            | GeneralName::RegisteredId(_)
+            | GeneralName::Other(_) => None,
+        })
+    }
+
     /// Checks the syntax of every name.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ use tokio::sync::OnceCell;
 const TENANT: &str = "tenant";
 
 /// The programs that cargo built for these tests.
-fn programs() -> Result<Programs> {
+pub(crate) fn programs() -> Result<Programs> {
     Programs::beside(env!("CARGO_BIN_EXE_pkcs11-issuer").into())
 }
 

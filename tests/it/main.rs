@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod controller;
 #[cfg(test)]
+mod e2e;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod generated;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::{each, parse};
-use crate::issuance::profile::{CaRules, Constraint, ProfileError};
+use crate::issuance::profile::{self, CaRules, Constraint, ProfileError};
 
 /// CA certificates. They need a grant of the operator whose limits allow them.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
@@ -16,8 +16,22 @@ pub struct CaSpec {
     /// certificates only.
     #[schemars(range(min = -1, max = 127))]
     pub path_len: i16,
+    /// What becomes of a request for a CA certificate without a subject, which RFC 5280 demands: Reject refuses it,
+    /// FirstDNSName makes the first of its DNS names the common name. Default: Reject.
+    pub empty_subject: EmptySubject,
     /// What such a CA may name, as a critical extension of its certificate. Default: no constraints.
     pub name_constraints: ConstraintsSpec,
+}
+
+/// What becomes of a request for a CA certificate without a subject.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum EmptySubject {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// The first of its DNS names becomes the common name.
+    #[serde(rename = "FirstDNSName")]
+    FirstDnsName,
 }
 
 /// What a CA may name.
@@ -59,6 +73,7 @@ impl TryFrom<CaSpec> for CaRules {
         let CaSpec {
             allow,
             path_len,
+            empty_subject,
             name_constraints:
                 ConstraintsSpec {
                     permitted,
@@ -74,6 +89,10 @@ impl TryFrom<CaSpec> for CaRules {
         Ok(Self {
             allow,
             path_length,
+            empty_subject: match empty_subject {
+                EmptySubject::Reject => profile::EmptySubject::Reject,
+                EmptySubject::FirstDnsName => profile::EmptySubject::FirstDnsName,
+            },
             permitted: subtrees("ca.nameConstraints.permitted", permitted)?,
             excluded: subtrees("ca.nameConstraints.excluded", excluded)?,
         })

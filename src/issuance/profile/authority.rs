@@ -10,6 +10,7 @@ use x509_cert::ext::pkix::{
 use super::{ProfileError, Wanted, usages};
 use crate::issuance::{
     csr::VerifiedCsr,
+    name::Name,
     pattern::{IpNetwork, PatternError},
     refusal::{Refusal, RefusalReason},
     san::{DnsSyntax, is_dns, is_email},
@@ -22,6 +23,8 @@ pub struct CaRules {
     pub allow: bool,
     /// How many certificate authorities may stand below; `None` for any number.
     pub path_length: Option<u8>,
+    /// What becomes of a request for one without a subject.
+    pub empty_subject: EmptySubject,
     /// What they may name; where a type occurs, only that.
     pub permitted: Vec<Constraint>,
     /// What they may not name.
@@ -33,10 +36,22 @@ impl Default for CaRules {
         Self {
             allow: false,
             path_length: Some(0),
+            empty_subject: EmptySubject::Reject,
             permitted: Vec::new(),
             excluded: Vec::new(),
         }
     }
+}
+
+/// What becomes of a request for a CA certificate without a subject, which such a certificate must have (RFC 5280,
+/// section 4.1.2.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EmptySubject {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// The first of its DNS names becomes the common name; where it has none, it is refused.
+    FirstDnsName,
 }
 
 /// One subtree of a name constraint (RFC 5280, section 4.2.1.10).
@@ -193,5 +208,32 @@ impl CaRules {
             ));
         }
         Ok(Some(Authority { rules: self }))
+    }
+
+    /// The subject of a CA certificate, given what becomes of the CSR's.
+    pub(super) fn subject(&self, csr: &VerifiedCsr, subject: Name) -> Result<Name, Refusal> {
+        if !subject.is_empty() {
+            return Ok(subject);
+        }
+        let refusal = |problem: &str| Refusal::new(RefusalReason::BadSubject, problem);
+        let first = match self.empty_subject {
+            EmptySubject::Reject => None,
+            EmptySubject::FirstDnsName => {
+                csr.subject_alt_names().and_then(|names| names.first_dns())
+            }
+        };
+        let first = first.ok_or_else(|| {
+            refusal("a CA certificate must have a subject (RFC 5280, section 4.1.2.6); give one")
+        })?;
+        let subject = Name::common_name(first).map_err(|error| refusal(&error.to_string()))?;
+        subject.check().map_err(|error| {
+            Refusal::new(
+                error.reason(),
+                format!(
+                    "the first DNS name cannot be the CA certificate's subject: {error}; give one"
+                ),
+            )
+        })?;
+        Ok(subject)
     }
 }

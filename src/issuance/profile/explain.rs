@@ -4,7 +4,7 @@ use const_oid::ObjectIdentifier;
 use der::flagset::FlagSet;
 use x509_cert::ext::pkix::KeyUsages;
 
-use super::{Profile, SubjectMode, Wanted, check_ca_subject, check_svid_usages, names};
+use super::{Profile, SubjectMode, Wanted, check_svid_usages, names};
 use crate::issuance::{csr::VerifiedCsr, refusal::Refusal, usage::Usage};
 
 /// One decision of a profile.
@@ -61,18 +61,26 @@ impl Profile {
                 .map(|usages| in_words(usages.key, &usages.extended))
                 .map_err(Clone::clone),
         );
-        let subject = rules
-            .subject
-            .judge(csr, wanted.variables)
-            .and_then(|subject| {
-                check_ca_subject(authority.as_ref().is_ok_and(Option::is_some), &subject)?;
-                Ok(subject)
-            });
+        let mut named = false;
+        let subject =
+            rules
+                .subject
+                .judge(csr, wanted.variables)
+                .and_then(|subject| match authority {
+                    Ok(Some(_)) => {
+                        named = subject.is_empty();
+                        rules.ca.subject(csr, subject)
+                    }
+                    Ok(None) | Err(_) => Ok(subject),
+                });
         say(
             "subject",
             subject
                 .as_ref()
                 .map(|subject| match (&rules.subject.mode, subject.is_empty()) {
+                    (_, _) if named => {
+                        format!("{subject}, the first DNS name, as the profile says")
+                    }
                     (SubjectMode::Omit, _) => "left out, as the profile says".to_owned(),
                     (SubjectMode::Verbatim | SubjectMode::Fixed(_), true) => "none".to_owned(),
                     (SubjectMode::Verbatim, false) => format!("{subject}, as in the CSR"),

@@ -3,32 +3,25 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use base64ct::{Base64, Encoding};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 use crate::authority::Pair;
+use crate::chart::{self, NAMESPACE, RIGHTS};
 use crate::kubeconfig;
 use crate::plane::ControlPlane;
 use crate::poll::until;
 use crate::ports::{free_ports, retry_on_taken_port};
 use crate::process::{Process, Program};
 
-/// cert-manager's own, and the chart's name and release.
-const NAMESPACE: &str = "cert-manager";
 const READY: Duration = Duration::from_secs(60);
 
-/// The kinds of objects that the processes need; there is no kubelet for the rest of the chart.
-const NEEDED: [&str; 7] = [
-    "ClusterRole",
-    "ClusterRoleBinding",
+/// The kinds by which the API server calls the webhook.
+const WEBHOOKS: [&str; 2] = [
     "MutatingWebhookConfiguration",
-    "Role",
-    "RoleBinding",
-    "ServiceAccount",
     "ValidatingWebhookConfiguration",
 ];
 
@@ -41,8 +34,10 @@ pub struct CertManagerOptions {
     pub approve_signer_names: Vec<String>,
     /// Feature gates of the controllers and the webhook, by default none.
     pub feature_gates: Vec<String>,
-    /// Whether annotated Gateways get Certificates; needs the Gateway API's CRDs. By default not.
+    /// Whether annotated Gateways get Certificates; the Gateway API's CRDs are then installed. By default not.
     pub gateway_api: bool,
+    /// Protocols of their listeners besides HTTPS and TLS, by default none.
+    pub gateway_api_extra_protocols: Vec<String>,
     /// Wait after the first failed request of a Certificate; by default cert-manager's one hour.
     pub minimum_backoff: Option<Duration>,
     /// Namespace of the Secrets of ClusterIssuers, by default `cert-manager`.
@@ -62,6 +57,7 @@ impl Default for CertManagerOptions {
             approve_signer_names: signers.map(str::to_owned).to_vec(),
             feature_gates: Vec::new(),
             gateway_api: false,
+            gateway_api_extra_protocols: Vec::new(),
             minimum_backoff: None,
             cluster_resource_namespace: NAMESPACE.to_owned(),
         }
@@ -89,9 +85,11 @@ impl CertManager {
     async fn try_start(plane: &ControlPlane, options: &CertManagerOptions) -> Result<Self> {
         let [port] = free_ports()?;
         let (serving, ca) = plane.serving_certificate("cert-manager-webhook")?;
-        let ((), objects) =
-            tokio::try_join!(install_crds(plane), render_chart(plane, options, port, &ca))?;
-        plane.apply(&objects).await?;
+        let (_, objects) = tokio::try_join!(
+            install_crds(plane, options),
+            render_chart(plane, options, port, &ca)
+        )?;
+        chart::install(plane, objects).await?;
         let cert_manager = Self {
             webhook: start_webhook(plane, options, port, &serving)?,
             controller: start_controller(plane, options)?,
@@ -201,6 +199,12 @@ fn start_controller(plane: &ControlPlane, options: &CertManagerOptions) -> Resul
             options.cluster_resource_namespace
         ),
     ]);
+    if !options.gateway_api_extra_protocols.is_empty() {
+        program = program.args([format!(
+            "--gateway-api-extra-protocols={}",
+            options.gateway_api_extra_protocols.join(",")
+        )]);
+    }
     if let Some(wait) = options.minimum_backoff {
         program = program.args([format!(
             "--certificate-request-minimum-backoff-duration={}ms",
@@ -226,23 +230,11 @@ fn program(
 }
 
 /// Applies the CRDs and waits until the API server serves them, so that no informer meets a kind that is not there.
-async fn install_crds(plane: &ControlPlane) -> Result<()> {
-    let folder = plane.tools().cert_manager_crds()?;
-    let folder = folder
-        .to_str()
-        .context("the path of the CRDs is not UTF-8")?;
-    plane
-        .kubectl(&["apply", "--server-side", "-f", folder])
-        .await?;
-    plane
-        .kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "-f",
-            folder,
-        ])
-        .await?;
+async fn install_crds(plane: &ControlPlane, options: &CertManagerOptions) -> Result<()> {
+    chart::install_folder(plane, &plane.tools().share("crds")?).await?;
+    if options.gateway_api {
+        chart::install_folder(plane, &plane.tools().share("gateway-api")?).await?;
+    }
     Ok(())
 }
 
@@ -252,7 +244,7 @@ async fn render_chart(
     options: &CertManagerOptions,
     port: u16,
     ca: &str,
-) -> Result<String> {
+) -> Result<Vec<Value>> {
     let values = json!({
         "approveSignerNames": options.approve_signer_names,
         "crds": {"enabled": false},
@@ -260,41 +252,10 @@ async fn render_chart(
         "startupapicheck": {"enabled": false},
         "webhook": {"url": {"host": format!("127.0.0.1:{port}")}},
     });
-    let values_path = plane.log_dir().join("cert-manager-values.json");
-    plane.folder().write(&values_path, &values.to_string())?;
-    let output = Command::new(plane.tools().program("helm")?)
-        .args(["template", "cert-manager"])
-        .arg(plane.tools().cert_manager_chart()?)
-        .args(["--namespace", NAMESPACE, "--values"])
-        .arg(&values_path)
-        // Neither the user's plug-ins nor their caches take part.
-        .env("HELM_CONFIG_HOME", plane.log_dir())
-        .env("HELM_CACHE_HOME", plane.log_dir())
-        .env("HELM_DATA_HOME", plane.log_dir())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .context("run helm")?;
-    if !output.status.success() {
-        bail!(
-            "helm template: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    let rendered = String::from_utf8(output.stdout).context("read what helm prints")?;
-    let objects: Vec<Value> =
-        serde_saphyr::from_multiple(&rendered).context("parse what helm prints")?;
-
-    let mut kept =
-        vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})];
-    for mut object in objects {
-        if !object
-            .get("kind")
-            .and_then(Value::as_str)
-            .is_some_and(|kind| NEEDED.contains(&kind))
-        {
-            continue;
-        }
+    let chart = plane.tools().share("chart")?;
+    let mut objects = chart::render(plane, "cert-manager", &chart, &values).await?;
+    objects.retain(|object| chart::is_of(object, &RIGHTS) || chart::is_of(object, &WEBHOOKS));
+    for object in &mut objects {
         for webhook in object
             .get_mut("webhooks")
             .and_then(Value::as_array_mut)
@@ -310,7 +271,6 @@ async fn render_chart(
                 Base64::encode_string(ca.as_bytes()).into(),
             );
         }
-        kept.push(object);
     }
-    Ok(json!({"apiVersion": "v1", "kind": "List", "items": kept}).to_string())
+    Ok(objects)
 }

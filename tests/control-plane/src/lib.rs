@@ -9,8 +9,9 @@
 //! has in production ([`ControlPlane::service_account`]), so a missing RBAC rule fails a test. What each one did
 //! stands in the API server's audit log ([`ControlPlane::audit_log`]).
 //!
-//! There is no kubelet and no kube-controller-manager: Pods do not run, nothing is garbage collected, and a deleted
-//! namespace stays `Terminating`.
+//! There is no kubelet, so Pods do not run. Nothing is garbage collected and a deleted namespace stays `Terminating`
+//! until [`ControllerManager`] runs. [`ApproverPolicy`] and [`TrustManager`] add two more projects of cert-manager's;
+//! `tests/tools/build approver-policy trust-manager` builds their programs.
 //!
 //! Starting takes seconds, so tests may share a control plane in a `static`; each then works in a namespace of its own.
 //! A `static` is never dropped: the kernel kills its processes when the tests end, and the next control plane removes
@@ -31,9 +32,12 @@
 //! # }
 //! ```
 
+mod approver_policy;
 mod audit;
 mod authority;
 mod cert_manager;
+mod chart;
+mod controller_manager;
 mod folder;
 mod kubeconfig;
 mod plane;
@@ -41,11 +45,15 @@ mod poll;
 mod ports;
 mod process;
 mod tools;
+mod trust_manager;
 
+pub use approver_policy::ApproverPolicy;
 pub use audit::{AuditEvent, AuditLog, ObjectRef, ResponseStatus, User};
 pub use cert_manager::{CertManager, CertManagerOptions};
+pub use controller_manager::ControllerManager;
 pub use plane::{ControlPlane, Options};
 pub use poll::until;
 pub use process::{Process, Program};
 pub use rustix::process::Signal;
 pub use tools::Tools;
+pub use trust_manager::TrustManager;

@@ -16,11 +16,26 @@ impl Tools {
     ///
     /// # Errors
     ///
-    /// When a tool set is not built yet; the message says to run `make tools`.
+    /// When a tool set is not built yet; the message says how to build it.
     pub fn locate() -> Result<Self> {
+        Self::ask(&[])
+    }
+
+    /// The same for one set, `KUBEBUILDER_ASSETS` or not: for programs that are in no such folder, or that
+    /// `make tools` does not build.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tools::locate`].
+    pub fn of(set: &str) -> Result<Self> {
+        Self::ask(&[set])
+    }
+
+    fn ask(sets: &[&str]) -> Result<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/build");
         let output = Command::new(&script)
             .arg("--print-path")
+            .args(sets)
             .output()
             .with_context(|| format!("run {}", script.display()))?;
         if !output.status.success() {
@@ -41,14 +56,9 @@ impl Tools {
         self.find(Path::new(name))
     }
 
-    /// The folder with cert-manager's CRDs.
-    pub(crate) fn cert_manager_crds(&self) -> Result<PathBuf> {
-        self.find(Path::new("../share/crds"))
-    }
-
-    /// The folder with cert-manager's chart.
-    pub(crate) fn cert_manager_chart(&self) -> Result<PathBuf> {
-        self.find(Path::new("../share/chart"))
+    /// What lies beside the programs of a set: `crds`, `chart`, `gateway-api`.
+    pub(crate) fn share(&self, name: &str) -> Result<PathBuf> {
+        self.find(&Path::new("../share").join(name))
     }
 
     fn find(&self, name: &Path) -> Result<PathBuf> {

@@ -15,7 +15,7 @@ use softhsm_test_helpers::{CaCertificate, CaProfile, KeyKind};
 use self::shapes::{SHAPES, Shape};
 
 /// What may differ, and the words by which the example explains it.
-const EXPLAINED: [(&str, &str); 7] = [
+const EXPLAINED: [(&str, &str); 9] = [
     (
         "keyUsage",
         "Key usages are those that the kind of key can have",
@@ -33,6 +33,11 @@ const EXPLAINED: [(&str, &str); 7] = [
         "refused: extension-not-allowed",
         "Name constraints come from the profile",
     ),
+    (
+        "subject",
+        "A CA certificate without a subject gets its first DNS name as common name",
+    ),
+    ("subjectAltName", "its names are then not critical"),
     (
         "lifetime",
         "A certificate ends with the issuing certificate at the latest",

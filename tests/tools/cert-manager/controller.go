@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/cert-manager/cert-manager/internal/controller/feature"
@@ -10,6 +11,7 @@ import (
 	"github.com/cert-manager/cert-manager/pkg/controller"
 	shimgateways "github.com/cert-manager/cert-manager/pkg/controller/certificate-shim/gateways"
 	shimingresses "github.com/cert-manager/cert-manager/pkg/controller/certificate-shim/ingresses"
+	shimlistenersets "github.com/cert-manager/cert-manager/pkg/controller/certificate-shim/listenerset"
 	crapprover "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/approver"
 	crca "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/ca"
 	crselfsigned "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/selfsigned"
@@ -53,6 +55,9 @@ func (s settings) names() []string {
 	}
 	if s.gatewayAPI {
 		names = append(names, shimgateways.ControllerName)
+	}
+	if s.gatewayAPI && utilfeature.DefaultFeatureGate.Enabled(feature.ListenerSets) {
+		names = append(names, shimlistenersets.ControllerName)
 	}
 	if utilfeature.DefaultFeatureGate.Enabled(feature.ExperimentalCertificateSigningRequestControllers) {
 		names = append(names, csrca.CSRControllerName, csrselfsigned.CSRControllerName)
@@ -112,6 +117,11 @@ func parseController(args []string) (settings, controller.ContextOptions, error)
 	flags := newFlags("controller", &opts.Kubeconfig)
 	flags.BoolVar(&set.approver, "approver", true, "run the approver, which approves what its RBAC lets it")
 	flags.BoolVar(&set.gatewayAPI, "enable-gateway-api", false, "serve annotated Gateways; needs the Gateway API's CRDs")
+	flags.Func("gateway-api-extra-protocols", "protocols of Gateways' listeners to serve besides HTTPS and TLS, `one,…`",
+		func(protocols string) error {
+			opts.IngressShimOptions.GatewayAPIExtraProtocols.Insert(strings.Split(protocols, ",")...)
+			return nil
+		})
 	flags.IntVar(&set.workers, "concurrent-workers", 5, "workers per controller")
 	flags.StringVar(&opts.ClusterResourceNamespace, "cluster-resource-namespace", "kube-system",
 		"namespace of the Secrets of ClusterIssuers")
@@ -124,5 +134,6 @@ func parseController(args []string) (settings, controller.ContextOptions, error)
 		return set, opts, err
 	}
 	opts.EnableGatewayAPI = set.gatewayAPI
+	opts.EnableGatewayAPIListenerSet = set.gatewayAPI
 	return set, opts, nil
 }

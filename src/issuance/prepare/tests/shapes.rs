@@ -6,7 +6,7 @@ use der::Tag;
 use super::*;
 use crate::issuance::{
     pattern::Template,
-    profile::{Constraint, Policy, SubjectMode},
+    profile::{Constraint, EmptySubject, Policy, SubjectMode},
 };
 
 /// An issuer whose profile has these rules, and whose grant allows CA certificates.
@@ -44,6 +44,10 @@ fn tbs(issuer: &Arc<Issuer>, request: &Request, wanted: &Wanted<'_>) -> Vec<u8> 
 
 fn key() -> &'static TestKey {
     TestKey::each_kind()[1]
+}
+
+fn contains(tbs: &[u8], part: &[u8]) -> bool {
+    tbs.windows(part.len()).any(|window| window == part)
 }
 
 /// The extensions of a TBSCertificate from `from` on are these, in this order.
@@ -158,6 +162,18 @@ fn a_ca_certificate_is_given_where_grant_and_profile_and_csr_agree() {
     assert_eq!(try_tbs(&allowing, &leaf_csr, &CA), Err(CsrRequestMismatch));
     let nobody = Request::new("", key()).names(&[(DNS, b"a.example")]);
     assert_eq!(try_tbs(&allowing, &nobody, &CA), Err(BadSubject));
+    let naming = with(&root, |rules| {
+        rules.ca.allow = true;
+        rules.ca.empty_subject = EmptySubject::FirstDnsName;
+    });
+    let named = Request::new("", key()).names(&[(IP, &[192, 0, 2, 1]), (DNS, b"a.example")]);
+    let made = name(&[&[("2.5.4.3", Tag::Utf8String, b"a.example")]]);
+    assert!(contains(&tbs(&naming, &named, &CA), &made));
+    let long = [[b'a'; 33].as_slice(), b".", &[b'a'; 31]].concat();
+    for names in [&[(IP, &[192, 0, 2, 1][..])][..], &[(DNS, &long)]] {
+        let nobody = Request::new("", key()).names(names);
+        assert_eq!(try_tbs(&naming, &nobody, &CA), Err(BadSubject));
+    }
     let cert_sign = words(&["cert sign"]);
     assert_eq!(
         try_tbs(
@@ -324,7 +340,6 @@ fn the_subject_is_the_csrs_or_the_profiles_or_none() {
         &[("2.5.4.11", Tag::Utf8String, b"shop")],
         &[("2.5.4.3", Tag::PrintableString, b"web")],
     ]);
-    let contains = |tbs: &[u8], part: &[u8]| tbs.windows(part.len()).any(|window| window == part);
     assert!(contains(&tbs(&fixed, &request, &DEFAULT), &made));
 
     let omit = with(&root, |rules| rules.subject.mode = SubjectMode::Omit);

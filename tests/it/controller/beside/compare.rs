@@ -5,7 +5,8 @@ use x509_parser::{
     extensions::ParsedExtension,
     oid_registry::{
         OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_KEY_USAGE,
-        OID_X509_EXT_NAME_CONSTRAINTS, OID_X509_EXT_SUBJECT_KEY_IDENTIFIER, Oid,
+        OID_X509_EXT_NAME_CONSTRAINTS, OID_X509_EXT_SUBJECT_ALT_NAME,
+        OID_X509_EXT_SUBJECT_KEY_IDENTIFIER, Oid,
     },
     pem::{Pem, parse_x509_pem},
     prelude::X509Certificate,
@@ -110,6 +111,7 @@ fn names_its_issuer(
 fn name(oid: &Oid<'_>) -> String {
     let known = [
         (OID_X509_EXT_KEY_USAGE, "keyUsage"),
+        (OID_X509_EXT_SUBJECT_ALT_NAME, "subjectAltName"),
         (OID_X509_EXT_SUBJECT_KEY_IDENTIFIER, "subjectKeyIdentifier"),
         (OID_X509_EXT_NAME_CONSTRAINTS, "nameConstraints"),
     ];

@@ -175,6 +175,12 @@ pub(super) const SHAPES: &[Shape] = &[
         differences: &[],
     },
     Shape {
+        name: "ca-without-a-subject",
+        csr: || csr(&PKCS_ECDSA_P256_SHA256, |_| Ok(())),
+        spec: || json!({"isCA": true, "usages": ["cert sign", "crl sign"]}),
+        differences: &["subject", "subjectAltName"],
+    },
+    Shape {
         name: "name-constraints-in-a-leaf",
         csr: || {
             csr(&PKCS_ECDSA_P256_SHA256, |params| {

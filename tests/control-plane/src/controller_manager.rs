@@ -1,0 +1,53 @@
+//! kube-controller-manager on a control plane.
+
+use anyhow::Result;
+
+use crate::plane::ControlPlane;
+use crate::process::{Process, Program};
+use crate::tools::Tools;
+
+/// The controllers that have work where there are no nodes: owners that are gone, finished requests, aggregated roles,
+/// and namespaces that end.
+const CONTROLLERS: [&str; 4] = [
+    "garbage-collector-controller",
+    "certificatesigningrequest-cleaner-controller",
+    "clusterrole-aggregation-controller",
+    "namespace-controller",
+];
+
+/// A running kube-controller-manager, each controller under the service account and the role that Kubernetes gives it.
+/// Dropping it ends it.
+#[derive(Debug)]
+pub struct ControllerManager {
+    process: Process,
+}
+
+impl ControllerManager {
+    /// Starts it. Kinds that are installed later are garbage collected half a minute later only.
+    ///
+    /// # Errors
+    ///
+    /// When the program is not built or a file cannot be written.
+    pub fn start(plane: &ControlPlane) -> Result<Self> {
+        let kubeconfig = plane.user("system:kube-controller-manager", None)?;
+        let program = Tools::of("kubernetes")?.program("kube-controller-manager")?;
+        let program = Program::new(program).args([
+            format!("--kubeconfig={}", kubeconfig.display()),
+            format!("--controllers={}", CONTROLLERS.join(",")),
+            "--use-service-account-credentials".to_owned(),
+            "--leader-elect=false".to_owned(),
+            // The cleaner looks at once and then every hour: let there be something to see by then.
+            "--controller-start-interval=2s".to_owned(),
+            // Nobody asks it anything.
+            "--secure-port=0".to_owned(),
+        ]);
+        Ok(Self {
+            process: Process::start("kube-controller-manager", program, plane.log_dir())?,
+        })
+    }
+
+    /// The process: its log, its end, another start.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+}

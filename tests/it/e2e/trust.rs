@@ -1,0 +1,91 @@
+//! trust-manager distributes the root, out of the Secret that the cluster issuer names.
+
+use anyhow::{Context as _, Result, ensure};
+use control_plane::until;
+use k8s_openapi::api::core::v1::ConfigMap;
+use rig::PATIENCE;
+use serde_json::{Value, json};
+
+use super::{
+    NAMESPACE, both, domain,
+    issued::{Issued, verify},
+    named,
+    objects::Objects,
+    stage::stage,
+};
+
+/// A Bundle of these sources, for the namespace of the tests.
+fn bundle(name: &str, sources: Value) -> Value {
+    json!({
+        "apiVersion": "trust.cert-manager.io/v1alpha1",
+        "kind": "Bundle",
+        "metadata": {"name": name},
+        "spec": {
+            "sources": sources,
+            "target": {
+                "configMap": {"key": "ca.pem"},
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
+            },
+        },
+    })
+}
+
+async fn distributed(objects: &Objects, name: &str) -> Result<String> {
+    let maps = objects.known::<ConfigMap>(NAMESPACE);
+    until(
+        "trust-manager to write the ConfigMap",
+        PATIENCE,
+        async || {
+            let map = maps.get_opt(name).await?;
+            Ok(map.and_then(|map| map.data?.remove("ca.pem")))
+        },
+    )
+    .await
+}
+
+fn blocks(pem: &str) -> usize {
+    pem.matches("-----BEGIN CERTIFICATE-----").count()
+}
+
+#[tokio::test]
+async fn trust_manager_distributes_the_root_out_of_the_issuers_secret() -> Result<()> {
+    let rule = "trust_manager_distributes_the_root_out_of_the_issuers_secret";
+    let (objects, stage) = (Objects::new().await?, stage().await?);
+    let secret = json!([{"secret": {"name": "issuing-ca", "key": "ca.crt"}}]);
+    objects.create(bundle("issuing-root", secret)).await?;
+    let root = distributed(&objects, "issuing-root").await?;
+    ensure!(
+        blocks(&root) == 1 && stage.root().trim() == root.trim(),
+        "{root}"
+    );
+    for (kind, issuer) in both() {
+        let name = named(rule, kind);
+        let spec = json!({"dnsNames": [domain(rule)]});
+        objects.create_certificate(&name, &issuer, spec).await?;
+        let issued = Issued::wait(&objects, &name).await?;
+        issued.verify(root.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// While certificates of an old root live, both roots are distributed.
+#[tokio::test]
+async fn trust_manager_distributes_an_old_root_beside_the_new_one() -> Result<()> {
+    let (objects, stage) = (Objects::new().await?, stage().await?);
+    let old = stage.authority().root().pem();
+    let sources = json!([{"secret": {"name": "issuing-ca", "key": "ca.crt"}}, {"inLine": old}]);
+    objects.create(bundle("both-roots", sources)).await?;
+    let roots = distributed(&objects, "both-roots").await?;
+    ensure!(blocks(&roots) == 2, "{roots}");
+    // A chain of each: the old issuing certificate, and the new one out of the Secret.
+    verify(
+        stage.authority().issuing().pem().as_bytes(),
+        roots.as_bytes(),
+    )?;
+    let secret = objects.secret(rig::NAMESPACE, "issuing-ca").await?;
+    let data = secret.data.context("the Secret is empty")?;
+    verify(
+        &data.get("tls.crt").context("no tls.crt")?.0,
+        roots.as_bytes(),
+    )
+}
