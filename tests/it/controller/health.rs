@@ -142,7 +142,7 @@ async fn a_certificate_that_ends_soon_is_a_condition_an_event_and_a_metric() -> 
         .as_str()
         .unwrap()
         .parse()?;
-    assert_eq!(end, not_after.as_second() as f64);
+    assert_eq!(end.to_string(), not_after.as_second().to_string());
     // Another look at it is no other transition.
     spec["ca"] = json!("Issuing");
     rig.cluster().apply_issuer(&name, &spec).await?;

@@ -13,8 +13,10 @@ use x509_parser::{extensions::ParsedExtension, pem::Pem};
 
 use super::{TENANT, counted::Counted, issuer, openssl_verifies, own_rig, shared_rig};
 
+type KeyIdentifier = Option<Vec<u8>>;
+
 /// The key identifiers of a certificate: its issuer's, and its own.
-fn identifiers(pem: &[u8]) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+fn identifiers(pem: &[u8]) -> Result<(KeyIdentifier, KeyIdentifier)> {
     let (_, pem) = x509_parser::pem::parse_x509_pem(pem)?;
     let certificate = pem.parse_x509()?;
     let (mut authority, mut own) = (None, None);
