@@ -23,6 +23,10 @@ pub struct Metrics {
     token_state: Family<TokenLabels, Gauge>,
     token_entered: Family<TokenLabels, Counter>,
     worker_ended: Family<EndLabels, Counter>,
+    replicas: Gauge,
+    token_replicas: Family<TokenNameLabels, Gauge>,
+    lease_held: Gauge,
+    lease_renewals: Family<RenewalLabels, Counter>,
 }
 
 /// What became of a request in one status write.
@@ -53,6 +57,15 @@ pub enum SignOutcome {
     Overloaded,
     /// With a signature that does not verify.
     Unverified,
+}
+
+/// How one renewal of this replica's Lease ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum LeaseRenewal {
+    /// It is stored, and the Leases of the others were read.
+    Renewed,
+    /// One of the two did not work.
+    Failed,
 }
 
 /// What happened to a token since the start, by names that the HSM client keeps stable.
@@ -103,6 +116,16 @@ struct TokenLabels {
 struct EndLabels {
     token: String,
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct TokenNameLabels {
+    token: String,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct RenewalLabels {
+    result: LeaseRenewal,
 }
 
 /// From a software token (under a millisecond) to the default deadline of ten seconds and beyond.
@@ -168,6 +191,30 @@ impl Metrics {
             "How often a token's HSM worker ended, by the reason",
             worker_ended.clone(),
         );
+        let replicas = Gauge::default();
+        registry.register(
+            "replicas",
+            "Live replicas that share the work, as this one sees it",
+            replicas.clone(),
+        );
+        let token_replicas = Family::default();
+        registry.register(
+            "token_replicas",
+            "Live replicas that can sign with the token: alert on none",
+            token_replicas.clone(),
+        );
+        let lease_held = Gauge::default();
+        registry.register(
+            "lease_held",
+            "1 while this replica's Lease holds; else it signs nothing",
+            lease_held.clone(),
+        );
+        let lease_renewals = Family::default();
+        registry.register(
+            "lease_renewals",
+            "Renewals of this replica's Lease, by how they ended",
+            lease_renewals.clone(),
+        );
         Self {
             registry,
             requests,
@@ -179,6 +226,10 @@ impl Metrics {
             token_state,
             token_entered,
             worker_ended,
+            replicas,
+            token_replicas,
+            lease_held,
+            lease_renewals,
         }
     }
 
@@ -240,6 +291,31 @@ impl Metrics {
         }
     }
 
+    /// So many replicas share the work, as this one sees it.
+    pub fn replicas(&self, count: usize) {
+        self.replicas.set(gauge(count));
+    }
+
+    /// So many of them can sign with a token.
+    pub fn token_replicas(&self, token: &str, count: usize) {
+        let labels = TokenNameLabels {
+            token: token.to_owned(),
+        };
+        self.token_replicas.get_or_create(&labels).set(gauge(count));
+    }
+
+    /// Whether this replica's Lease holds.
+    pub fn lease_held(&self, held: bool) {
+        self.lease_held.set(i64::from(held));
+    }
+
+    /// A renewal of this replica's Lease ended.
+    pub fn lease_renewed(&self, result: LeaseRenewal) {
+        self.lease_renewals
+            .get_or_create(&RenewalLabels { result })
+            .inc();
+    }
+
     /// The OpenMetrics text of all metrics.
     ///
     /// # Errors
@@ -251,9 +327,22 @@ impl Metrics {
     }
 }
 
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 /// Takes over a count that is kept elsewhere and only grows.
 fn set(counter: &Counter, count: u64) {
     counter.inner().store(count, Ordering::Relaxed);
+}
+
+impl LeaseRenewal {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Renewed => "renewed",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 impl RequestResult {
@@ -277,6 +366,12 @@ impl SignOutcome {
             Self::Overloaded => "overloaded",
             Self::Unverified => "unverified",
         }
+    }
+}
+
+impl EncodeLabelValue for LeaseRenewal {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.label().encode(encoder)
     }
 }
 

@@ -29,7 +29,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("ownership", &["api", "config"]),
+    ("ownership", &["duration", "metrics", "telemetry"]),
     (
         "pipeline",
         &[
@@ -157,6 +157,11 @@ const PURE: &[&str] = &[
     "src/issuance/",
     "src/api.rs",
     "src/api/",
+    "src/ownership/duration.rs",
+    "src/ownership/lease.rs",
+    "src/ownership/members.rs",
+    "src/ownership/rendezvous.rs",
+    "src/ownership/view.rs",
     "src/reconcile/decide.rs",
     "src/reconcile/decide/",
     "src/reconcile/conclude.rs",
