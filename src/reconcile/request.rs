@@ -77,7 +77,7 @@ where
     Action::requeue(
         context
             .retries
-            .after_failure(&request.uid().unwrap_or_default()),
+            .after_failed_write(&request.uid().unwrap_or_default()),
     )
 }
 

@@ -25,6 +25,7 @@ use super::{
     keep::Sieve,
     kind::Request,
     request::{self, RequestError},
+    retry::WatchPause,
 };
 use crate::{api::issuer::IssuerKind, signers::Tokens, telemetry::Chain};
 
@@ -42,7 +43,7 @@ where
         Api::<DeserializeGuard<K>>::all(client.clone()),
         watcher::Config::default(),
     )
-    .default_backoff()
+    .backoff(WatchPause::default())
     .reflect(writer)
     .applied_objects()
     .predicate_filter(predicates::generation, PredicateConfig::default());
@@ -85,7 +86,7 @@ where
     let (reader, writer) = reflector::store();
     let mut sieve = Sieve::default();
     let stream = watcher(api, selected)
-        .default_backoff()
+        .backoff(WatchPause::default())
         .try_filter_map(move |event| future::ready(Ok(sieve.keep(event))))
         .reflect(writer)
         .applied_objects();
