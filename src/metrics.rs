@@ -406,6 +406,10 @@ mod tests {
         metrics.signed("issuing", SignOutcome::Signed, Duration::from_millis(4));
         metrics.event_dropped();
         metrics.bug("signature-does-not-verify");
+        metrics.replicas(3);
+        metrics.token_replicas("issuing", 2);
+        metrics.lease_held(true);
+        metrics.lease_renewed(LeaseRenewal::Failed);
         let text = metrics.encode().unwrap();
         for line in [
             r#"pkcs11_issuer_build_info{version="0.1.0",commit="unknown"} 1"#,
@@ -414,6 +418,10 @@ mod tests {
             r#"pkcs11_issuer_sign_seconds_bucket{le="0.0025",token="issuing",outcome="signed"} 0"#,
             r#"pkcs11_issuer_sign_seconds_bucket{le="0.005",token="issuing",outcome="signed"} 1"#,
             r#"pkcs11_issuer_events_dropped_total 1"#,
+            r#"pkcs11_issuer_replicas 3"#,
+            r#"pkcs11_issuer_token_replicas{token="issuing"} 2"#,
+            r#"pkcs11_issuer_lease_held 1"#,
+            r#"pkcs11_issuer_lease_renewals_total{result="failed"} 1"#,
             r#"pkcs11_issuer_bugs_total{bug="signature-does-not-verify"} 1"#,
         ] {
             assert!(

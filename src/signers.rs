@@ -5,7 +5,7 @@ mod mechanism;
 mod turns;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -78,6 +78,15 @@ impl Tokens {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<ConfiguredToken>> {
         self.by_name.get(name)
+    }
+
+    /// The names of those that can be signed with now.
+    #[must_use]
+    pub fn usable(&self) -> BTreeSet<String> {
+        let usable = self
+            .iter()
+            .filter(|token| matches!(*token.token().state().borrow(), TokenState::Ready { .. }));
+        usable.map(|token| token.name().to_owned()).collect()
     }
 
     /// All tokens.

@@ -101,15 +101,20 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
         Ok(Proven { ready, .. }) => Health::Ready(Arc::clone(ready)),
         Err(why) => Health::NotReady(why.reason()),
     };
+    let uid = issuer.uid().unwrap_or_default();
     let generation = issuer.meta().generation.unwrap_or_default();
     context.issuers.set(
         &name,
         Known {
-            uid: issuer.uid().unwrap_or_default(),
+            uid: uid.clone(),
             generation,
             health,
         },
     );
+    // Every replica proves issuers on tokens of its own; one of them says what came of it.
+    if !context.ownership.owns(Some(&spec.token), &uid) {
+        return Ok(Action::requeue(again));
+    }
     if let Ok(Proven { ready, .. }) = &found {
         trust::publish(ready, &name, context).await;
     }

@@ -15,7 +15,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("audit", &[]),
     ("metrics", &["audit"]),
     ("server", &["metrics"]),
-    ("args", &["telemetry"]),
+    ("ownership", &["duration", "metrics", "telemetry"]),
+    ("args", &["ownership", "telemetry"]),
     ("pins", &["api", "config", "duration", "telemetry"]),
     (
         "signers",
@@ -29,7 +30,6 @@ const MODULES: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("ownership", &["duration", "metrics", "telemetry"]),
     (
         "pipeline",
         &[
