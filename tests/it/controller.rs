@@ -8,6 +8,7 @@ mod fences;
 mod issuers;
 mod pins;
 mod pods;
+mod replicas;
 mod signing_requests;
 mod start;
 
