@@ -7,7 +7,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive, path::PathBuf
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 
 pub use self::sign::{OutputFormat, Sign};
-use crate::{duration::GoDuration, telemetry::LogFormat};
+use crate::{duration::GoDuration, ownership::LeaseDuration, telemetry::LogFormat};
 
 /// Where cluster issuers' Secrets lie when neither a flag nor the pod says so.
 const DEFAULT_NAMESPACE: &str = "pkcs11-issuer-system";
@@ -104,6 +104,16 @@ pub struct Run {
     /// This replica's name, different from every other replica's [default: POD_NAME, else the host name].
     #[arg(long, value_name = "NAME", env = "PKCS11_ISSUER_IDENTITY")]
     pub identity: Option<String>,
+
+    /// How long this replica's Lease counts after its last renewal: whole seconds, 3s to 5m. The share of a replica that
+    /// is lost moves to the others after this time.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PKCS11_ISSUER_LEASE_DURATION",
+        default_value = "15s"
+    )]
+    pub lease_duration: LeaseDuration,
 
     /// How many requests are worked on at the same time.
     #[arg(

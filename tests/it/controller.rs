@@ -12,6 +12,7 @@ mod limits;
 mod pins;
 mod pods;
 mod reload;
+mod replicas;
 mod rotation;
 mod signing_requests;
 mod start;
