@@ -118,7 +118,12 @@ async fn control(
         trust = trust => trust,
         () = stop.cancelled() => None,
     };
-    let (events, events_task) = Events::start(client.clone(), identity, Arc::clone(&metrics));
+    let (events, events_task) = if args.events {
+        let (events, task) = Events::start(client.clone(), identity, Arc::clone(&metrics));
+        (events, Some(task))
+    } else {
+        (Events::none(Arc::clone(&metrics)), None)
+    };
     let context = Arc::new(Context {
         client: client.clone(),
         cluster_resource_namespace: namespace,
@@ -153,7 +158,9 @@ async fn control(
     readiness.set(false);
     context.tokens.shutdown().await;
     drop(context);
-    if let Err(broken) = events_task.await {
+    if let Some(task) = events_task
+        && let Err(broken) = task.await
+    {
         error!(error = %Chain(&broken), "the events task broke");
     }
     Ok(())
