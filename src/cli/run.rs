@@ -148,7 +148,12 @@ async fn control(
         trust = trust => trust,
         () = stop.cancelled() => None,
     };
-    let (events, events_task) = Events::start(client.clone(), identity, Arc::clone(&metrics));
+    let (events, events_task) = if args.events {
+        let (events, task) = Events::start(client.clone(), identity, Arc::clone(&metrics));
+        (events, Some(task))
+    } else {
+        (Events::none(Arc::clone(&metrics)), None)
+    };
     // Replicas that share a token share the limits of its issuers.
     let shared = Arc::clone(&ownership);
     let owners: Owners =
@@ -226,7 +231,9 @@ async fn control(
         error!(error = %Chain(&broken), "the membership task broke");
     }
     drop(context);
-    if let Err(broken) = events_task.await {
+    if let Some(task) = events_task
+        && let Err(broken) = task.await
+    {
         error!(error = %Chain(&broken), "the events task broke");
     }
     Ok(())
