@@ -74,13 +74,14 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new(version::VERSION, version::COMMIT));
     let token = Opened::start(&config, &args, &file, &metrics)?;
     let record = IssuanceRecord::stderr();
-    let explain = args.explain.then_some(args.output);
+    let order = Order {
+        asked,
+        subject,
+        explain: args.explain.then_some(args.output),
+    };
     let judged = async {
         token.logged_in().await?;
-        issue(
-            &asked, &subject, &file, &pem, &token, &metrics, &record, explain,
-        )
-        .await
+        issue(&order, &file, &pem, &token, &metrics, &record).await
     };
     let judged = tokio::select! {
         judged = judged => judged,
@@ -90,7 +91,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let (outcome, decisions) = judged?;
     let report = Report {
         format: args.output,
-        subject: &subject,
+        subject: &order.subject,
         record: &record,
         decisions: &decisions,
     };
@@ -112,16 +113,26 @@ const REFUSED: u8 = 3;
 /// A certificate or a refusal, and what the profile decided where that was asked for.
 type Judged = (Result<Signed, Refusal>, Vec<Decision>);
 
+/// What is to be signed, and how much is to be told of it.
+struct Order<'a> {
+    asked: Asked<'a>,
+    subject: Subject<'a>,
+    explain: Option<OutputFormat>,
+}
+
 async fn issue(
-    asked: &Asked<'_>,
-    subject: &Subject<'_>,
+    order: &Order<'_>,
     file: &IssuerFile,
     pem: &ChainPem,
     token: &Opened,
     metrics: &Arc<Metrics>,
     record: &IssuanceRecord,
-    explain: Option<OutputFormat>,
 ) -> anyhow::Result<Judged> {
+    let Order {
+        asked,
+        subject,
+        explain,
+    } = order;
     let proven = pipeline::prove(
         &file.spec,
         &file.name,
@@ -143,7 +154,7 @@ async fn issue(
         (Ok(csr), Ok(wanted)) if explain.is_some() => issuer.profile().explain(&csr, &wanted),
         _ => Vec::new(),
     };
-    if explain == Some(OutputFormat::Text) {
+    if *explain == Some(OutputFormat::Text) {
         report::explain(&decisions);
     }
     match pipeline::sign(asked, subject, &proven.ready, record, &|| true).await {

@@ -180,7 +180,7 @@ mod tests {
     fn patch(conclusion: Conclusion) -> Value {
         match conclusion.answer {
             Answer::Write(patch) => serde_json::to_value(patch).unwrap(),
-            other => panic!("{other:?}"),
+            other @ (Answer::Tell | Answer::SaidBefore) => panic!("{other:?}"),
         }
     }
 

@@ -213,11 +213,14 @@ impl Annotated for CertificateSigningRequest {
             RefusalReason::DurationInvalid,
             RefusalReason::DurationTooLong,
         ];
-        match refusal.reason() {
-            RefusalReason::ReferenceDenied => reason::DENIED_REFERENCE,
-            slug if of_duration.contains(&slug) && unreadable => reason::PARSE_DURATION,
-            slug if of_duration.contains(&slug) => reason::INVALID_DURATION,
-            _ => reason::SIGNING,
+        if refusal.reason() == RefusalReason::ReferenceDenied {
+            reason::DENIED_REFERENCE
+        } else if !of_duration.contains(&refusal.reason()) {
+            reason::SIGNING
+        } else if unreadable {
+            reason::PARSE_DURATION
+        } else {
+            reason::INVALID_DURATION
         }
     }
 }
@@ -260,7 +263,7 @@ mod tests {
         let refusal = Refusal::new(reason, "why");
         match request.answer(&Said::Refused(&refusal), "slug: why", now) {
             Answer::Write(patch) => serde_json::to_value(patch).unwrap(),
-            other => panic!("{other:?}"),
+            Answer::Tell | Answer::SaidBefore => panic!("{request:?}"),
         }
     }
 

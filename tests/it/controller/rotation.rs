@@ -21,12 +21,11 @@ fn identifiers(pem: &[u8]) -> Result<(KeyIdentifier, KeyIdentifier)> {
     let certificate = pem.parse_x509()?;
     let (mut authority, mut own) = (None, None);
     for extension in certificate.extensions() {
-        match extension.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(id) => {
-                authority = id.key_identifier.as_ref().map(|id| id.0.to_vec());
-            }
-            ParsedExtension::SubjectKeyIdentifier(id) => own = Some(id.0.to_vec()),
-            _ => {}
+        let parsed = extension.parsed_extension();
+        if let ParsedExtension::AuthorityKeyIdentifier(id) = parsed {
+            authority = id.key_identifier.as_ref().map(|id| id.0.to_vec());
+        } else if let ParsedExtension::SubjectKeyIdentifier(id) = parsed {
+            own = Some(id.0.to_vec());
         }
     }
     Ok((authority, own))
