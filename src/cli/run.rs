@@ -168,6 +168,7 @@ async fn control(
         ownership: Arc::clone(&ownership),
         issuers,
         limiter,
+        written: Default::default(),
         census: Census::new(Arc::clone(&metrics)),
         stored: StoredIssuers {
             namespaced: namespaced_store,
