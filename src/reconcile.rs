@@ -17,6 +17,7 @@ pub mod kind;
 pub mod ledger;
 pub mod material;
 pub mod observe;
+pub mod patience;
 pub mod request;
 pub mod retry;
 mod sign;
@@ -68,6 +69,8 @@ pub struct Context {
     pub ledger: ledger::Ledger,
     /// How often each object failed in a row.
     pub retries: retry::Retries,
+    /// How long requests have waited.
+    pub patience: patience::Patience,
     /// Where trust anchors are published, if they are.
     pub trust: Option<trust::TrustBundles>,
     /// Events for people.

@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::profile::ProfileSpec;
-use crate::issuance;
+use crate::{duration::GoDuration, issuance};
 
 pub use self::{
     algorithm::SignatureAlgorithm,
@@ -136,6 +136,15 @@ pub struct IssuerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub max_concurrent_signatures: Option<NonZeroU16>,
+    /// How long a request may be Pending from the first time that the issuer, being ready, tried to sign it; then it fails.
+    /// A number with the units h, m and s. A restart of the controller begins anew. cert-manager makes a new request after
+    /// an hour at the earliest, so that an outage of the token costs more with this than without. Default: without end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = "^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"),
+        length(min = 2, max = 20)
+    )]
+    pub max_pending: Option<String>,
     /// Cluster issuers only: the namespaces whose requests are signed, by their labels. A Kubernetes CSR belongs to the
     /// namespace of the service account that made it, else to none, and is then refused. Default: all, and those that
     /// belong to none.
@@ -148,6 +157,15 @@ pub struct IssuerSpec {
     /// What the issuer issues. Default: leaf certificates for TLS servers and clients, for at most a year.
     #[serde(default)]
     pub profile: ProfileSpec,
+}
+
+impl IssuerSpec {
+    /// `maxPending`, where it can be read; that it can is the API server's to check.
+    #[must_use]
+    pub fn max_pending(&self) -> Option<std::time::Duration> {
+        let text = self.max_pending.as_ref()?;
+        text.parse::<GoDuration>().ok()?.unsigned()
+    }
 }
 
 /// Selects one private key on a token. Exactly one key must match.

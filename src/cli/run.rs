@@ -176,6 +176,7 @@ async fn control(
         },
         ledger: Default::default(),
         retries: Default::default(),
+        patience: Default::default(),
         trust,
         events,
         record: IssuanceRecord::stdout(),

@@ -33,6 +33,8 @@ reasons! {
     NamespaceNotSelected = "namespace-not-selected",
     /// The issuer's rules depend on a namespace, and the request belongs to none.
     NamespaceUnknown = "namespace-unknown",
+    /// It was not signed within the issuer's `maxPending`.
+    PendingTooLong = "pending-too-long",
     /// The issuer gives pods no certificates.
     PodsNotServed = "pods-not-served",
     /// The pod's author passes an annotation that means nothing to us.
@@ -118,6 +120,7 @@ impl RefusalReason {
             Self::ReferenceDenied
             | Self::NamespaceNotSelected
             | Self::NamespaceUnknown
+            | Self::PendingTooLong
             | Self::PodsNotServed
             | Self::UnknownAnnotation
             | Self::BadPem
@@ -178,6 +181,15 @@ impl Refusal {
             reason,
             message: message.into(),
         }
+    }
+
+    /// The token has not signed for longer than the issuer waits.
+    #[must_use]
+    pub fn pending_too_long() -> Self {
+        Self::new(
+            RefusalReason::PendingTooLong,
+            "the token did not sign it within the issuer's spec.maxPending; see to the token, then ask again",
+        )
     }
 
     /// The stable reason.

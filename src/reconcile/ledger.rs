@@ -56,6 +56,12 @@ impl Ledger {
         }
     }
 
+    /// Whether there is anything of the request in it.
+    #[must_use]
+    pub fn holds(&self, uid: &str) -> bool {
+        self.lock().entries.contains_key(uid)
+    }
+
     /// A certificate was signed.
     pub fn signed(&self, uid: &str, signed: Signed) {
         self.lock()

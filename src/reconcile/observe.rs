@@ -1,6 +1,6 @@
 //! Reads what a decision about a request depends on, from the caches.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{
@@ -30,6 +30,8 @@ pub struct Observed {
     pub ready: Option<Arc<ReadyIssuer>>,
     /// The namespaces that the issuer serves, where it does not serve all.
     pub selector: Option<LabelSelector>,
+    /// How long a request may be Pending once it was tried, where there is an end.
+    pub max_pending: Option<Duration>,
     /// What the decision depends on.
     pub facts: Facts,
 }
@@ -50,6 +52,7 @@ pub fn observe(request: &impl Request, context: &Context) -> Observed {
         facts: facts(stage, issuer.is_some(), fact, share),
         issuer,
         ready,
+        max_pending: stored.as_ref().and_then(|stored| stored.max_pending),
         selector: stored.and_then(|stored| stored.selector),
     }
 }
@@ -87,6 +90,7 @@ struct Stored {
     /// `None` where the object cannot be read.
     token: Option<String>,
     selector: Option<LabelSelector>,
+    max_pending: Option<Duration>,
     serves_pods: bool,
 }
 
@@ -135,6 +139,7 @@ where
         generation: meta.generation.unwrap_or_default(),
         token: spec.map(|spec| spec.token.clone()),
         selector: spec.and_then(|spec| spec.namespace_selector.clone()),
+        max_pending: spec.and_then(|spec| spec.max_pending()),
         // One that cannot be read may serve them.
         serves_pods: spec.is_none_or(|spec| spec.pod_certificates.is_some()),
     })

@@ -15,7 +15,7 @@ use super::{
     kind::{Answer, Request},
     ledger::Found,
     observe::{observe, share},
-    sign::{Due, Outcome, sign},
+    sign::{Due, Outcome, sign, subject},
 };
 use crate::{
     issuance::Refusal,
@@ -114,6 +114,14 @@ async fn step<R: Request>(request: &R, context: &Context) -> Result<Action, Requ
         issuer: name,
         now: now(),
     };
+    let left = seen
+        .max_pending
+        .and_then(|most| Some(most.saturating_sub(context.patience.waited(&uid)?)));
+    let open = matches!(decision, Decision::Wait(_) | Decision::Issue);
+    if open && left.is_some_and(|left| left.is_zero()) && !context.ledger.holds(&uid) {
+        let refusal = Refusal::pending_too_long();
+        return refuse(&known, &refusal, context).await;
+    }
     let conclusion = match (decision, &seen.ready) {
         // What was signed here and not published stays known until the request is seen finished, or ours again.
         (Decision::Leave(Why::NotOurShare), _) => return Ok(Action::await_change()),
@@ -135,6 +143,7 @@ async fn step<R: Request>(request: &R, context: &Context) -> Result<Action, Requ
                     name,
                     issuer,
                     selector: seen.selector.as_ref(),
+                    max_pending: seen.max_pending,
                 },
                 context,
             )
@@ -145,7 +154,7 @@ async fn step<R: Request>(request: &R, context: &Context) -> Result<Action, Requ
     if let Some(conclusion) = conclusion {
         say(request, conclusion, context).await?;
     }
-    Ok(Action::await_change())
+    Ok(left.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// Signs if that is still to be done, and publishes.
@@ -159,13 +168,18 @@ async fn issue<R: Request>(due: &Due<'_, R>, context: &Context) -> Result<Action
         Found::Nothing => {
             match admitted(due, context).await {
                 Ok(()) => {}
-                Err(Fenced::Refused(refusal)) => return refuse(due, &refusal, context).await,
+                Err(Fenced::Refused(refusal)) => {
+                    return refuse(&due.known(), &refusal, context).await;
+                }
                 Err(Fenced::Delayed(delay)) => return delayed(due, &delay, context).await,
             }
             let permit = match turn(due, context) {
                 Turn::Now(permit) => permit,
                 Turn::Later { waited } => return in_turn(due, waited, context).await,
             };
+            if due.max_pending.is_some() {
+                context.patience.tried(due.uid);
+            }
             let outcome = sign(due, context).await;
             drop(permit);
             match outcome {
@@ -173,7 +187,7 @@ async fn issue<R: Request>(due: &Due<'_, R>, context: &Context) -> Result<Action
                     context.ledger.signed(due.uid, signed.clone());
                     signed
                 }
-                Outcome::Refused(refusal) => return refuse(due, &refusal, context).await,
+                Outcome::Refused(refusal) => return refuse(&due.known(), &refusal, context).await,
                 Outcome::Delayed(delay) => return delayed(due, &delay, context).await,
             }
         }
@@ -214,14 +228,15 @@ async fn in_turn<R: Request>(
 }
 
 async fn refuse<R: Request>(
-    due: &Due<'_, R>,
+    known: &Known<'_, R>,
     refusal: &Refusal,
     context: &Context,
 ) -> Result<Action, RequestError> {
     let reason = refusal.reason().as_str();
-    say(due.request, due.known().refused(refusal), context).await?;
+    say(known.request, known.refused(refusal), context).await?;
     context.metrics.refused(reason);
-    note(context.record.refused(now(), &due.subject(), reason));
+    let subject = subject(known.request, known.issuer);
+    note(context.record.refused(now(), &subject, reason));
     Ok(Action::await_change())
 }
 
@@ -232,11 +247,15 @@ async fn delayed<R: Request>(
 ) -> Result<Action, RequestError> {
     // First put on the list, then write: a change of the issuer in between is not missed.
     context.issuers.wait(due.name, Waiter::of(due.request));
-    let again = Action::requeue(context.retries.after_failure(due.uid));
+    let again = context.retries.after_failure(due.uid);
+    let again = match (due.max_pending, context.patience.waited(due.uid)) {
+        (Some(most), Some(waited)) => again.min(most.saturating_sub(waited)),
+        (Some(_) | None, _) => again,
+    };
     if let Some(conclusion) = due.known().delayed(delay) {
         say(due.request, conclusion, context).await?;
     }
-    Ok(again)
+    Ok(Action::requeue(again))
 }
 
 /// Writes the certificate; after a conflict reads again, decides again, and writes the same one if it is still due.
@@ -328,6 +347,7 @@ async fn say<R: Request>(
     }
     if result != RequestResult::Pending {
         context.retries.forget(&uid);
+        context.patience.forget(&uid);
     }
     Ok(Some(Applied::Written))
 }
@@ -335,6 +355,7 @@ async fn say<R: Request>(
 /// Nothing more will be done for this UID here. A certificate that was signed for it and not published is named.
 fn finish<R: Request>(request: &R, name: &IssuerName, uid: &str, context: &Context) {
     context.retries.forget(uid);
+    context.patience.forget(uid);
     context.events.forget(uid);
     let Some(signed) = context.ledger.forget(uid) else {
         return;
@@ -346,6 +367,7 @@ fn finish<R: Request>(request: &R, name: &IssuerName, uid: &str, context: &Conte
         name,
         issuer: &signed.issuer,
         selector: None,
+        max_pending: None,
     };
     note(
         context

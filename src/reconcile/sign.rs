@@ -1,6 +1,6 @@
 //! Signs a request that is due, and says what became of it in the words of its status.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use tracing::{error, info};
@@ -28,6 +28,7 @@ pub(super) struct Due<'a, R> {
     pub(super) name: &'a IssuerName,
     pub(super) issuer: &'a Arc<ReadyIssuer>,
     pub(super) selector: Option<&'a LabelSelector>,
+    pub(super) max_pending: Option<Duration>,
 }
 
 /// What came of signing.
@@ -97,21 +98,26 @@ impl<R: Request> Due<'_, R> {
 
     /// What the issuance record says of the request.
     pub(super) fn subject(&self) -> Subject<'_> {
-        let meta = self.request.meta();
-        Subject {
-            request: audit::Request {
-                kind: R::KIND,
-                namespace: meta.namespace.as_deref(),
-                name: meta.name.as_deref().unwrap_or_default(),
-                uid: self.uid,
-            },
-            requester: self.request.requester(),
-            issuer: Issuer {
-                kind: self.name.kind(),
-                namespace: self.name.namespace.as_deref(),
-                name: &self.name.name,
-            },
-        }
+        subject(self.request, self.name)
+    }
+}
+
+/// What the issuance record says of a request and the issuer that it names.
+pub(super) fn subject<'a, R: Request>(request: &'a R, issuer: &'a IssuerName) -> Subject<'a> {
+    let meta = request.meta();
+    Subject {
+        request: audit::Request {
+            kind: R::KIND,
+            namespace: meta.namespace.as_deref(),
+            name: meta.name.as_deref().unwrap_or_default(),
+            uid: meta.uid.as_deref().unwrap_or_default(),
+        },
+        requester: request.requester(),
+        issuer: Issuer {
+            kind: issuer.kind(),
+            namespace: issuer.namespace.as_deref(),
+            name: &issuer.name,
+        },
     }
 }
 

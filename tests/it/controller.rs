@@ -9,6 +9,7 @@ mod fences;
 mod health;
 mod issuers;
 mod limits;
+mod patience;
 mod pins;
 mod pods;
 mod reload;
