@@ -55,6 +55,8 @@ pub struct Context {
     pub issuers: issuers::Issuers,
     /// Who waits because of an issuer's limit.
     pub limiter: Limiter<issuers::Waiter>,
+    /// What was written to the issuers and may not be seen yet.
+    pub written: issuer::Written,
     /// What the metrics tell of the issuers.
     pub census: census::Census,
     /// The issuers as stored.

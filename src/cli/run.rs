@@ -137,6 +137,7 @@ async fn control(
         tokens,
         issuers,
         limiter,
+        written: Default::default(),
         census: Census::new(Arc::clone(&metrics)),
         stored: StoredIssuers {
             namespaced: namespaced_store,

@@ -2,6 +2,7 @@
 
 mod expiry;
 mod status;
+mod written;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,6 +16,7 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use self::status::{Seen, differs, notices};
+pub use self::written::Written;
 use super::{
     Context,
     apply::FIELD_MANAGER,
@@ -95,6 +97,7 @@ pub fn forget(name: &str, namespace: Option<&str>, context: &Context) {
     context.issuers.forget(&name);
     context.limiter.forget(&name.to_string());
     context.census.forget(&name);
+    context.written.forget(&name);
     context.tokens.forget_issuer(&name.to_string(), None);
 }
 
@@ -104,10 +107,12 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
         name: issuer.name_any(),
     };
     let uid = issuer.uid().unwrap_or_default();
+    let version = issuer.resource_version();
+    let written = context.written.since(&name, version.as_deref());
     let seen = Seen {
         spec: issuer.issuer_spec(),
         generation: issuer.meta().generation,
-        status: issuer.issuer_status(),
+        status: written.as_ref().or_else(|| issuer.issuer_status()),
     };
     if let Some(token) = context.tokens.get(&seen.spec.token) {
         token.pin_may_have_changed();
@@ -136,6 +141,7 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
     if differs(seen.status, &status) {
         write(issuer, &name, &status, context).await?;
         tell(issuer, &name, notices(seen.status, &status), context);
+        context.written.remember(&name, version, status);
     }
     Ok(Action::requeue(pause(
         found.is_ok(),

@@ -1,0 +1,73 @@
+//! The statuses that we wrote and that the cache may not show yet.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{api::issuer::IssuerStatus, pipeline::IssuerName};
+
+/// Our last write to each issuer.
+///
+/// A look that follows at once, because a token has changed, would else find the status of before it, and write and tell
+/// the same again.
+#[derive(Debug, Default)]
+pub struct Written(Mutex<HashMap<IssuerName, Write>>);
+
+#[derive(Debug)]
+struct Write {
+    /// The `resourceVersion` of the object that the write followed on.
+    read_at: Option<String>,
+    status: IssuerStatus,
+}
+
+impl Written {
+    /// What we wrote after we had read this version: a cache that has no other has not seen it.
+    pub(super) fn since(&self, name: &IssuerName, version: Option<&str>) -> Option<IssuerStatus> {
+        let all = self.lock();
+        let write = all.get(name)?;
+        (write.read_at.is_some() && write.read_at.as_deref() == version)
+            .then(|| write.status.clone())
+    }
+
+    /// This was written to the object that was read at this version.
+    pub(super) fn remember(
+        &self,
+        name: &IssuerName,
+        read_at: Option<String>,
+        status: IssuerStatus,
+    ) {
+        self.lock().insert(name.clone(), Write { read_at, status });
+    }
+
+    /// The issuer is no more.
+    pub(super) fn forget(&self, name: &IssuerName) {
+        self.lock().remove(name);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IssuerName, Write>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_counts_until_the_cache_has_another_version() {
+        let name = IssuerName {
+            namespace: None,
+            name: "issuing".to_owned(),
+        };
+        let written = Written::default();
+        assert_eq!(written.since(&name, Some("1")), None);
+        written.remember(&name, Some("1".to_owned()), IssuerStatus::default());
+        assert!(written.since(&name, Some("1")).is_some());
+        assert_eq!(written.since(&name, Some("2")), None);
+        written.forget(&name);
+        assert_eq!(written.since(&name, Some("1")), None);
+        written.remember(&name, None, IssuerStatus::default());
+        assert_eq!(written.since(&name, None), None);
+    }
+}
