@@ -7,7 +7,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive, path::PathBuf
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 
 pub use self::sign::{OutputFormat, Sign};
-use crate::{duration::GoDuration, telemetry::LogFormat};
+use crate::{duration::GoDuration, ownership::LeaseDuration, telemetry::LogFormat};
 
 /// Where cluster issuers' Secrets lie when neither a flag nor the pod says so.
 const DEFAULT_NAMESPACE: &str = "pkcs11-issuer-system";
@@ -79,6 +79,11 @@ pub struct Run {
           default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
     pub cluster_trust_bundles: bool,
 
+    /// Write Events, for people. Nothing is decided by them, and each costs the API server as much as a status write.
+    #[arg(long, env = "PKCS11_ISSUER_EVENTS", value_name = "BOOL", action = ArgAction::Set,
+          default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
+    pub events: bool,
+
     /// Where /livez and /readyz are served.
     #[arg(
         long,
@@ -104,6 +109,16 @@ pub struct Run {
     /// This replica's name, different from every other replica's [default: POD_NAME, else the host name].
     #[arg(long, value_name = "NAME", env = "PKCS11_ISSUER_IDENTITY")]
     pub identity: Option<String>,
+
+    /// How long this replica's Lease counts after its last renewal: whole seconds, 3s to 5m. The share of a replica that
+    /// is lost moves to the others after this time.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PKCS11_ISSUER_LEASE_DURATION",
+        default_value = "15s"
+    )]
+    pub lease_duration: LeaseDuration,
 
     /// How many requests are worked on at the same time.
     #[arg(
@@ -262,6 +277,13 @@ mod tests {
             ];
             assert!(Args::try_parse_from(arguments).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn events_are_written_unless_told_otherwise() {
+        assert!(run(&[]).events);
+        assert!(run(&["--events"]).events);
+        assert!(!run(&["--events=false"]).events);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! The external issuer for cert-manager whose CA keys never leave an HSM.
 //!
 //! Modules in reading order: what a certificate is ([`issuance`]), the kinds as stored ([`api`]), who signs
-//! ([`signers`], [`pins`]), the way from a request to a certificate ([`pipeline`]), the shell around Kubernetes
+//! ([`signers`], [`pins`], [`ownership`]), the way from a request to a certificate ([`pipeline`]), the shell around Kubernetes
 //! ([`reconcile`]), and the process.
 
 pub mod issuance;
 
 pub mod api;
+pub mod ownership;
 pub mod pins;
 pub mod pipeline;
 pub mod reconcile;

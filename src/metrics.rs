@@ -11,10 +11,10 @@ use prometheus_client::{
 };
 
 use self::labels::{
-    BugLabels, EndLabels, IssuerLabels, LintLabels, ReasonLabels, ReloadLabels, RequestLabels,
-    SignLabels, TokenLabel, TokenLabels,
+    BugLabels, EndLabels, IssuerLabels, LintLabels, ReasonLabels, ReloadLabels, RenewalLabels,
+    RequestLabels, SignLabels, TokenLabel, TokenLabels,
 };
-pub use self::labels::{RequestResult, SignOutcome};
+pub use self::labels::{LeaseRenewal, RequestResult, SignOutcome};
 use crate::audit::RequestKind;
 
 /// Every metric of the process; cheap to share behind an `Arc`.
@@ -34,6 +34,10 @@ pub struct Metrics {
     ca_not_after: Family<TokenLabel, Gauge>,
     config_reloads: Family<ReloadLabels, Counter>,
     config_last_reload_successful: Gauge,
+    replicas: Gauge,
+    token_replicas: Family<TokenLabel, Gauge>,
+    lease_held: Gauge,
+    lease_renewals: Family<RenewalLabels, Counter>,
 }
 
 /// What happened to a token since the start, by names that the HSM client keeps stable.
@@ -135,6 +139,30 @@ impl Metrics {
             "1 while the configuration in force is the one in the file, 0 once that cannot be used: alert on 0",
             config_last_reload_successful.clone(),
         );
+        let replicas = Gauge::default();
+        registry.register(
+            "replicas",
+            "Live replicas that share the work, as this one sees it",
+            replicas.clone(),
+        );
+        let token_replicas = Family::default();
+        registry.register(
+            "token_replicas",
+            "Live replicas that can sign with the token: alert on none",
+            token_replicas.clone(),
+        );
+        let lease_held = Gauge::default();
+        registry.register(
+            "lease_held",
+            "1 while this replica's Lease holds; else it signs nothing",
+            lease_held.clone(),
+        );
+        let lease_renewals = Family::default();
+        registry.register(
+            "lease_renewals",
+            "Renewals of this replica's Lease, by how they ended",
+            lease_renewals.clone(),
+        );
         Self {
             registry,
             requests,
@@ -150,6 +178,10 @@ impl Metrics {
             ca_not_after,
             config_reloads,
             config_last_reload_successful,
+            replicas,
+            token_replicas,
+            lease_held,
+            lease_renewals,
         }
     }
 
@@ -252,6 +284,31 @@ impl Metrics {
         set_or_remove(&self.ca_not_after, &labels, seconds);
     }
 
+    /// So many replicas share the work, as this one sees it.
+    pub fn replicas(&self, count: usize) {
+        self.replicas.set(gauge(count));
+    }
+
+    /// So many of them can sign with a token.
+    pub fn token_replicas(&self, token: &str, count: usize) {
+        let labels = TokenLabel {
+            token: token.to_owned(),
+        };
+        self.token_replicas.get_or_create(&labels).set(gauge(count));
+    }
+
+    /// Whether this replica's Lease holds.
+    pub fn lease_held(&self, held: bool) {
+        self.lease_held.set(i64::from(held));
+    }
+
+    /// A renewal of this replica's Lease ended.
+    pub fn lease_renewed(&self, result: LeaseRenewal) {
+        self.lease_renewals
+            .get_or_create(&RenewalLabels { result })
+            .inc();
+    }
+
     /// The OpenMetrics text of all metrics.
     ///
     /// # Errors
@@ -261,6 +318,10 @@ impl Metrics {
         text::encode(&mut buffer, &self.registry)?;
         Ok(buffer)
     }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Takes over a count that is kept elsewhere and only grows.
@@ -295,6 +356,10 @@ mod tests {
         metrics.signed("issuing", SignOutcome::Signed, Duration::from_millis(4));
         metrics.event_dropped();
         metrics.bug("signature-does-not-verify");
+        metrics.replicas(3);
+        metrics.token_replicas("issuing", 2);
+        metrics.lease_held(true);
+        metrics.lease_renewed(LeaseRenewal::Failed);
         let text = metrics.encode().unwrap();
         for line in [
             r#"pkcs11_issuer_build_info{version="0.1.0",commit="unknown"} 1"#,
@@ -303,6 +368,10 @@ mod tests {
             r#"pkcs11_issuer_sign_seconds_bucket{le="0.0025",token="issuing",outcome="signed"} 0"#,
             r#"pkcs11_issuer_sign_seconds_bucket{le="0.005",token="issuing",outcome="signed"} 1"#,
             r#"pkcs11_issuer_events_dropped_total 1"#,
+            r#"pkcs11_issuer_replicas 3"#,
+            r#"pkcs11_issuer_token_replicas{token="issuing"} 2"#,
+            r#"pkcs11_issuer_lease_held 1"#,
+            r#"pkcs11_issuer_lease_renewals_total{result="failed"} 1"#,
             r#"pkcs11_issuer_bugs_total{bug="signature-does-not-verify"} 1"#,
         ] {
             assert!(

@@ -34,6 +34,7 @@ use crate::{
     api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
     audit::IssuanceRecord,
     metrics::Metrics,
+    ownership::Ownership,
     pipeline::IssuerName,
     signers::{Tokens, limiter::Limiter},
 };
@@ -51,6 +52,8 @@ pub struct Context {
     pub enforce_approval: bool,
     /// The tokens of the operator's configuration.
     pub tokens: Tokens,
+    /// What is this replica's to do.
+    pub ownership: Arc<Ownership>,
     /// What is known of the issuers.
     pub issuers: issuers::Issuers,
     /// Who waits because of an issuer's limit.

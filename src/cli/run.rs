@@ -4,6 +4,7 @@ use std::{env, fs, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use kube::{Client, config::KubeConfigOptions, config::Kubeconfig};
+use tokio::sync::{oneshot, watch as state};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -17,7 +18,9 @@ use crate::{
     audit::IssuanceRecord,
     config::Config,
     metrics::Metrics,
+    ownership::{Ownership, Pod, Replica},
     pins::source::Secrets,
+    pipeline::now,
     reconcile::{
         Context, StoredIssuers,
         answer::{Wanted, answer, trust_bundles},
@@ -38,6 +41,10 @@ use crate::{
 /// Where Kubernetes tells a pod its namespace.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
+/// How a pod template tells a pod its name and UID, by `fieldRef`.
+const POD_NAME: &str = "POD_NAME";
+const POD_UID: &str = "POD_UID";
+
 /// Runs until SIGTERM or SIGINT, then finishes what it has begun.
 ///
 /// # Errors
@@ -53,9 +60,10 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     let identity = args
         .identity
         .clone()
+        .or_else(|| env::var(POD_NAME).ok())
         .map_or_else(|| host_name().context("give --identity"), Ok)?;
-    let namespace =
-        args.cluster_resource_namespace(fs::read_to_string(POD_NAMESPACE).ok().as_deref());
+    let pod_namespace = fs::read_to_string(POD_NAMESPACE).ok();
+    let namespace = args.cluster_resource_namespace(pod_namespace.as_deref());
     let stop = stop_on_signals().context("failed to wait for signals")?;
     let metrics = Arc::new(Metrics::new(VERSION, COMMIT));
     let readiness = Readiness::default();
@@ -75,8 +83,14 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     let serving = CancellationToken::new();
     let served =
         tokio::spawn(server.serve(readiness.clone(), Arc::clone(&metrics), serving.clone()));
+    let replica = Replica {
+        pod: pod(&namespace, pod_namespace.as_deref()),
+        identity,
+        namespace,
+        duration: args.lease_duration,
+    };
     let controlled = control(
-        &args, &config, text, &worker, client, namespace, identity, metrics, readiness, &stop,
+        &args, &config, text, &worker, client, replica, metrics, readiness, &stop,
     )
     .await;
     serving.cancel();
@@ -98,12 +112,16 @@ async fn control(
     config_text: String,
     worker: &Path,
     client: Client,
-    namespace: String,
-    identity: String,
+    replica: Replica,
     metrics: Arc<Metrics>,
     readiness: Readiness,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
+    let Replica {
+        namespace,
+        identity,
+        ..
+    } = replica.clone();
     let tokens = Tokens::start(
         config,
         worker,
@@ -112,6 +130,11 @@ async fn control(
         &identity,
         &metrics,
     );
+    let (usable, seen) = state::channel(tokens.usable());
+    let (ownership, membership) =
+        Ownership::new(client.clone(), replica, seen, now, Arc::clone(&metrics));
+    let leave = CancellationToken::new();
+    let membership = tokio::spawn(membership.run(leave.clone()));
     let (namespaced, namespaced_store) = watch::issuers::<PKCS11Issuer>(&client);
     let (cluster, cluster_store) = watch::issuers::<PKCS11ClusterIssuer>(&client);
     let (issuers, woken) = Issuers::new();
@@ -125,9 +148,16 @@ async fn control(
         trust = trust => trust,
         () = stop.cancelled() => None,
     };
-    let (events, events_task) = Events::start(client.clone(), identity, Arc::clone(&metrics));
+    let (events, events_task) = if args.events {
+        let (events, task) = Events::start(client.clone(), identity, Arc::clone(&metrics));
+        (events, Some(task))
+    } else {
+        (Events::none(Arc::clone(&metrics)), None)
+    };
     // Replicas that share a token share the limits of its issuers.
-    let owners: Owners = Box::new(|_token| 1);
+    let shared = Arc::clone(&ownership);
+    let owners: Owners =
+        Box::new(move |token| u32::try_from(shared.share(token).get()).unwrap_or(u32::MAX));
     let limiter = Limiter::new(owners, issuers.call());
     let context = Arc::new(Context {
         client: client.clone(),
@@ -135,6 +165,7 @@ async fn control(
         probe_interval: args.probe_interval,
         enforce_approval: args.enforce_approval,
         tokens,
+        ownership: Arc::clone(&ownership),
         issuers,
         limiter,
         written: Default::default(),
@@ -155,12 +186,34 @@ async fn control(
         pod_certificates: args.pod_certificate_requests,
         concurrency: u16::try_from(args.concurrency.get()).unwrap_or(u16::MAX),
     };
-    let ready = || {
-        readiness.set(true);
-        info!("ready");
+    let (known, all_known) = oneshot::channel();
+    let tell_known = || {
+        // Nobody listens any more when this stops.
+        known.send(()).ok();
+    };
+    let ready = async {
+        if all_known.await.is_err() {
+            return;
+        }
+        let mut held = ownership.held();
+        while let Ok(now) = held.wait_for(|held| *held != readiness.get()).await {
+            readiness.set(*now);
+            info!(ready = *now, "readiness");
+        }
+    };
+    let ready = async {
+        tokio::select! { () = ready => {}, () = stop.cancelled() => {} }
     };
     tokio::join!(
-        answer(wanted, woken, Arc::clone(&context), ready, stop.clone()),
+        answer(
+            wanted,
+            woken,
+            Arc::clone(&context),
+            tell_known,
+            stop.clone()
+        ),
+        ready,
+        watch::tell_usable(&context.tokens, &usable, stop),
         watch::run_issuers(namespaced, Arc::clone(&context), stop.clone()),
         watch::run_issuers(cluster, Arc::clone(&context), stop.clone()),
         reload::follow(
@@ -173,11 +226,30 @@ async fn control(
     );
     readiness.set(false);
     context.tokens.shutdown().await;
+    // Only now: what was begun is finished, and the others take over at once.
+    leave.cancel();
+    if let Err(broken) = membership.await {
+        error!(error = %Chain(&broken), "the membership task broke");
+    }
     drop(context);
-    if let Err(broken) = events_task.await {
+    if let Some(task) = events_task
+        && let Err(broken) = task.await
+    {
         error!(error = %Chain(&broken), "the events task broke");
     }
     Ok(())
+}
+
+/// The pod that this runs in, where its template tells and the Leases lie beside it: an owner must be in the namespace
+/// of what it owns.
+fn pod(namespace: &str, pod_namespace: Option<&str>) -> Option<Pod> {
+    if pod_namespace.map(str::trim) != Some(namespace) {
+        return None;
+    }
+    Some(Pod {
+        name: env::var(POD_NAME).ok()?,
+        uid: env::var(POD_UID).ok()?,
+    })
 }
 
 async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {

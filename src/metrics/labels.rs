@@ -36,6 +36,15 @@ pub enum SignOutcome {
     Unverified,
 }
 
+/// How one renewal of this replica's Lease ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum LeaseRenewal {
+    /// It is stored, and the Leases of the others were read.
+    Renewed,
+    /// One of the two did not work.
+    Failed,
+}
+
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
 pub(super) struct RequestLabels {
     pub(super) kind: RequestKind,
@@ -91,6 +100,20 @@ pub(super) struct TokenLabel {
     pub(super) token: String,
 }
 
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+pub(super) struct RenewalLabels {
+    pub(super) result: LeaseRenewal,
+}
+
+impl LeaseRenewal {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Renewed => "renewed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 impl RequestResult {
     const fn label(self) -> &'static str {
         match self {
@@ -128,6 +151,12 @@ impl EncodeLabelValue for RequestResult {
 }
 
 impl EncodeLabelValue for SignOutcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.label().encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for LeaseRenewal {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         self.label().encode(encoder)
     }

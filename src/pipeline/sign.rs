@@ -140,7 +140,8 @@ impl Signed {
     }
 }
 
-/// Runs the pure pipeline and asks the token once. `subject` says in the issuance record who asks whom.
+/// Runs the pure pipeline and asks the token once, if it is `still_due` when its turn comes. `subject` says in the
+/// issuance record who asks whom.
 ///
 /// # Errors
 /// [`NotSigned`]; what was announced in the record is then recorded as discarded.
@@ -149,6 +150,7 @@ pub async fn sign(
     subject: &Subject<'_>,
     issuer: &Arc<ReadyIssuer>,
     record: &IssuanceRecord,
+    still_due: &(dyn Fn() -> bool + Sync),
 ) -> Result<Signed, NotSigned> {
     let prepared = prepare(asked, issuer).await?;
     let announced = Announced {
@@ -161,7 +163,8 @@ pub async fn sign(
         .signing(now(), subject, &line)
         .map_err(NotSigned::Record)?;
     let namespace = asked.variables.namespace.unwrap_or_default();
-    match prepared.issue(&issuer.key.for_requests_of(namespace)).await {
+    let key = issuer.key.for_requests_of(namespace).as_long_as(still_due);
+    match prepared.issue(&key).await {
         Ok(certificate) => {
             issuer.proof.renew(now());
             note(record.signed(now(), subject, &line));

@@ -15,6 +15,8 @@ pub struct Facts {
     pub has_certificate: bool,
     /// The issuer.
     pub issuer: IssuerFact,
+    /// Which replica it is for.
+    pub share: Share,
 }
 
 /// The conditions `Approved` and `Denied`.
@@ -54,6 +56,15 @@ pub enum IssuerFact {
     Ready,
 }
 
+/// Among several replicas, which one acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// This one.
+    Own,
+    /// Another, or at this moment none.
+    Others,
+}
+
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -76,6 +87,8 @@ pub enum Why {
     NotApproved,
     /// Nothing will change it any more.
     Finished,
+    /// What is due is for another replica to do.
+    NotOurShare,
 }
 
 /// What a request waits for.
@@ -89,9 +102,19 @@ pub enum Waiting {
     IssuerNotReady(&'static str),
 }
 
-/// The state machine of cert-manager.md 1.11, rows 1 to 5 and 8.
+/// The state machine of cert-manager.md 1.11, rows 1 to 5 and 8, for the one replica that acts.
 #[must_use]
 pub fn decide(facts: &Facts) -> Decision {
+    match (due(facts), facts.share) {
+        (Decision::Deny | Decision::Wait(_) | Decision::Issue, Share::Others) => {
+            Decision::Leave(Why::NotOurShare)
+        }
+        (decision @ Decision::Leave(_), Share::Others) | (decision, Share::Own) => decision,
+    }
+}
+
+/// What is to be done, by whomever.
+fn due(facts: &Facts) -> Decision {
     let Facts {
         ours,
         approval,
@@ -99,6 +122,7 @@ pub fn decide(facts: &Facts) -> Decision {
         progress,
         has_certificate,
         issuer,
+        share: _,
     } = *facts;
     match (ours, approval, progress, invalid || has_certificate, issuer) {
         (false, _, _, _, _) => Decision::Leave(Why::NotOurs),
@@ -141,6 +165,7 @@ mod tests {
         progress: Progress::Open,
         has_certificate: false,
         issuer: IssuerFact::Ready,
+        share: Share::Own,
     };
 
     #[test]
@@ -262,6 +287,54 @@ mod tests {
         ];
         for (rule, facts, expected) in rows {
             assert_eq!(decide(&facts), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_replica_does_nothing_about_anothers_share_and_sees_what_is_finished() {
+        let others = Facts {
+            share: Share::Others,
+            ..DUE
+        };
+        let not_ours = Decision::Leave(Why::NotOurShare);
+        assert_eq!(decide(&others), not_ours);
+        for facts in [
+            Facts {
+                approval: Approval::Denied,
+                ..others
+            },
+            Facts {
+                issuer: IssuerFact::Missing,
+                ..others
+            },
+        ] {
+            assert_eq!(decide(&facts), not_ours);
+        }
+        for (facts, why) in [
+            (
+                Facts {
+                    ours: false,
+                    ..others
+                },
+                Why::NotOurs,
+            ),
+            (
+                Facts {
+                    approval: Approval::Awaited,
+                    ..others
+                },
+                Why::NotApproved,
+            ),
+            // So that a certificate that was signed here and not published is named.
+            (
+                Facts {
+                    progress: Progress::Issued,
+                    ..others
+                },
+                Why::Finished,
+            ),
+        ] {
+            assert_eq!(decide(&facts), Decision::Leave(why));
         }
     }
 }

@@ -119,6 +119,7 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
     }
     let before = context.issuers.get(&name).filter(|known| known.uid == uid);
     let found = establish(seen.spec, &name, earlier(before.as_ref(), context), context).await;
+    let again = pause(found.is_ok(), context.probe_interval, random());
     let status = seen.status(&found, now());
     let health = match &found {
         Ok(Proven { ready, .. }) => Health::Ready(Arc::clone(ready)),
@@ -127,7 +128,7 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
     context.issuers.set(
         &name,
         Known {
-            uid,
+            uid: uid.clone(),
             generation: seen.generation.unwrap_or_default(),
             health,
         },
@@ -135,6 +136,10 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
     context
         .census
         .count(&name, counted(&seen, &found, &status, context));
+    // Every replica proves issuers on tokens of its own; one of them says what came of it.
+    if !context.ownership.owns(Some(&seen.spec.token), &uid) {
+        return Ok(Action::requeue(again));
+    }
     if let Ok(Proven { ready, .. }) = &found {
         trust::publish(ready, &name, context).await;
     }
@@ -143,11 +148,7 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
         tell(issuer, &name, notices(seen.status, &status), context);
         context.written.remember(&name, version, status);
     }
-    Ok(Action::requeue(pause(
-        found.is_ok(),
-        context.probe_interval,
-        random(),
-    )))
+    Ok(Action::requeue(again))
 }
 
 /// What an earlier look proved, for as long as it counts: until the last moment at which the next look may come.

@@ -11,9 +11,10 @@ use kube::{
 
 use super::{
     Context,
-    decide::{Decision, Facts, IssuerFact, Why, decide},
+    decide::{Decision, Facts, IssuerFact, Share, Why, decide},
     issuers::{Health, Known},
     kind::{Request, Stage},
+    ledger::Found,
 };
 use crate::{
     api::issuer::IssuerKind,
@@ -43,8 +44,10 @@ pub fn observe(request: &impl Request, context: &Context) -> Observed {
         (Some(_) | None, _) => (IssuerFact::Missing, None),
     };
     let stage = request.stage(context.enforce_approval);
+    let uid = request.meta().uid.as_deref().unwrap_or_default();
+    let share = share(request, uid, context);
     Observed {
-        facts: facts(stage, issuer.is_some(), fact),
+        facts: facts(stage, issuer.is_some(), fact, share),
         issuer,
         ready,
         selector: stored.and_then(|stored| stored.selector),
@@ -53,8 +56,23 @@ pub fn observe(request: &impl Request, context: &Context) -> Observed {
 
 /// Nothing will be done for this request any more, whatever becomes of its issuer.
 pub(super) fn is_finished(request: &impl Request) -> bool {
-    let facts = facts(request.stage(true), true, IssuerFact::Unknown);
+    let facts = facts(request.stage(true), true, IssuerFact::Unknown, Share::Own);
     decide(&facts) == Decision::Leave(Why::Finished)
+}
+
+/// Whether this replica acts for a request, at this moment. It does for what it has signed already, whoever may sign now,
+/// as long as its Lease holds: one signature, and the preconditions of the write see to the rest.
+pub(super) fn share(request: &impl Request, uid: &str, context: &Context) -> Share {
+    let ownership = &context.ownership;
+    let own = match context.ledger.find(uid) {
+        Found::Unpublished(_) => ownership.holds(),
+        Found::Nothing | Found::Published => {
+            let issuer = request.issuer();
+            let token = issuer.and_then(|name| stored(&name, context)?.token);
+            ownership.owns(token.as_deref(), uid)
+        }
+    };
+    if own { Share::Own } else { Share::Others }
 }
 
 /// Whether there is such an issuer and it has `spec.podCertificates`.
@@ -66,6 +84,8 @@ pub(super) fn serves_pods(name: &IssuerName, context: &Context) -> bool {
 struct Stored {
     uid: String,
     generation: i64,
+    /// `None` where the object cannot be read.
+    token: Option<String>,
     selector: Option<LabelSelector>,
     serves_pods: bool,
 }
@@ -113,13 +133,14 @@ where
     Some(Stored {
         uid: meta.uid.clone().unwrap_or_default(),
         generation: meta.generation.unwrap_or_default(),
+        token: spec.map(|spec| spec.token.clone()),
         selector: spec.and_then(|spec| spec.namespace_selector.clone()),
         // One that cannot be read may serve them.
         serves_pods: spec.is_none_or(|spec| spec.pod_certificates.is_some()),
     })
 }
 
-fn facts(stage: Stage, ours: bool, issuer: IssuerFact) -> Facts {
+fn facts(stage: Stage, ours: bool, issuer: IssuerFact, share: Share) -> Facts {
     let Stage {
         approval,
         invalid,
@@ -133,5 +154,6 @@ fn facts(stage: Stage, ours: bool, issuer: IssuerFact) -> Facts {
         progress,
         has_certificate,
         issuer,
+        share,
     }
 }

@@ -9,12 +9,12 @@ use super::{
     Context,
     apply::{Applied, ApplyError, apply, full_name},
     conclude::{Conclusion, Delay, Known},
-    decide::{Decision, decide},
+    decide::{Decision, Share, Why, decide},
     fence::{Fenced, admitted},
     issuers::Waiter,
     kind::{Answer, Request},
     ledger::Found,
-    observe::observe,
+    observe::{observe, share},
     sign::{Due, Outcome, sign},
 };
 use crate::{
@@ -98,7 +98,7 @@ where
     Action::requeue(
         context
             .retries
-            .after_failure(&request.uid().unwrap_or_default()),
+            .after_failed_write(&request.uid().unwrap_or_default()),
     )
 }
 
@@ -115,7 +115,9 @@ async fn step<R: Request>(request: &R, context: &Context) -> Result<Action, Requ
         now: now(),
     };
     let conclusion = match (decision, &seen.ready) {
-        (Decision::Leave(why), _) => {
+        // What was signed here and not published stays known until the request is seen finished, or ours again.
+        (Decision::Leave(Why::NotOurShare), _) => return Ok(Action::await_change()),
+        (Decision::Leave(why @ (Why::NotOurs | Why::NotApproved | Why::Finished)), _) => {
             debug!(kind = R::KIND.as_str(), name = %full_name(request), ?why, "nothing to do");
             finish(request, name, &uid, context);
             return Ok(Action::await_change());
@@ -251,7 +253,10 @@ async fn publish<R: Request>(
             ..due.known()
         };
         let conclusion = known.issued(&signed.certificate, signed.issuer.publish);
-        match say(request, conclusion, context).await? {
+        let Some(applied) = say(request, conclusion, context).await? else {
+            return Ok(Action::await_change());
+        };
+        match applied {
             Applied::Written => {
                 context.ledger.published(due.uid);
                 note(
@@ -267,38 +272,49 @@ async fn publish<R: Request>(
             }
             Applied::Conflict => {
                 let read = read_again(due.request, context).await?;
-                let still_due = read.as_ref().is_some_and(|read| {
-                    read.uid().as_deref() == Some(due.uid)
-                        && decide(&observe(read, context).facts) == Decision::Issue
-                });
-                if !still_due {
-                    finish(due.request, due.name, due.uid, context);
-                    return Ok(Action::await_change());
+                let same = read.filter(|read| read.uid().as_deref() == Some(due.uid));
+                match same
+                    .as_ref()
+                    .map(|read| decide(&observe(read, context).facts))
+                {
+                    // To write, or to see once more that it is not ours.
+                    Some(Decision::Issue | Decision::Leave(Why::NotOurShare)) => fresh = same,
+                    Some(
+                        Decision::Deny
+                        | Decision::Wait(_)
+                        | Decision::Leave(Why::NotOurs | Why::NotApproved | Why::Finished),
+                    )
+                    | None => {
+                        finish(due.request, due.name, due.uid, context);
+                        return Ok(Action::await_change());
+                    }
                 }
-                fresh = read;
             }
         }
     }
 }
 
 /// One status write, where the kind has a place for it, then one Event. A conflict means that a newer version is on its
-/// way to us: it decides anew.
+/// way to us: it decides anew. `None` where the request has become another replica's: nothing is said.
 async fn say<R: Request>(
     request: &R,
     conclusion: Conclusion,
     context: &Context,
-) -> Result<Applied, ApplyError> {
+) -> Result<Option<Applied>, ApplyError> {
     let Conclusion {
         answer,
         notice,
         result,
     } = conclusion;
     let uid = request.uid().unwrap_or_default();
+    if share(request, &uid, context) == Share::Others {
+        return Ok(None);
+    }
     match answer {
         Answer::Write(patch) => {
             let applied = apply(&context.client, request, &patch).await?;
             if applied != Applied::Written {
-                return Ok(applied);
+                return Ok(Some(applied));
             }
             context.metrics.request(R::KIND, result);
             context
@@ -313,7 +329,7 @@ async fn say<R: Request>(
     if result != RequestResult::Pending {
         context.retries.forget(&uid);
     }
-    Ok(Applied::Written)
+    Ok(Some(Applied::Written))
 }
 
 /// Nothing more will be done for this UID here. A certificate that was signed for it and not published is named.

@@ -6,10 +6,15 @@ use std::{
     time::Duration,
 };
 
+use kube::runtime::utils::Backoff;
 use tokio::time::Instant;
 
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(60);
+/// The API server, or a webhook behind it, is back some time, and what is signed waits for nothing else.
+const LONGEST_FOR_A_WRITE: Duration = Duration::from_secs(4);
+/// However many wait for the API server, it is asked no more than about a hundred times a second.
+const PAUSE_BETWEEN_WRITES: Duration = Duration::from_millis(10);
 const SWEEP_AT: usize = 4096;
 
 /// Failures in a row per object, by UID.
@@ -31,6 +36,16 @@ impl Retries {
     /// Notes one more failure and tells how long to wait: from half a second, doubling to a minute, less up to half
     /// of it at random.
     pub fn after_failure(&self, uid: &str) -> Duration {
+        self.after(uid, |_| LONGEST)
+    }
+
+    /// The same after a call of the API server, which is tried again every four seconds at least as long as not too
+    /// many objects wait for it.
+    pub fn after_failed_write(&self, uid: &str) -> Duration {
+        self.after(uid, longest_for_a_write)
+    }
+
+    fn after(&self, uid: &str, longest: impl FnOnce(usize) -> Duration) -> Duration {
         let random = random();
         let now = Instant::now();
         let mut all = self.lock();
@@ -38,12 +53,13 @@ impl Retries {
             // Objects that were deleted meanwhile never say so here.
             all.retain(|_, failures| failures.not_before + LONGEST > now);
         }
+        let longest = longest(all.len());
         let failures = all.entry(uid.to_owned()).or_insert(Failures {
             in_a_row: 0,
             not_before: now,
         });
         failures.in_a_row = failures.in_a_row.saturating_add(1);
-        let wait = delay(failures.in_a_row, random);
+        let wait = delay(failures.in_a_row, random, longest);
         failures.not_before = now + wait;
         wait
     }
@@ -75,9 +91,38 @@ pub(super) fn random() -> u8 {
     random
 }
 
-fn delay(in_a_row: u32, random: u8) -> Duration {
+/// With so many objects that wait already.
+fn longest_for_a_write(waiting: usize) -> Duration {
+    let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+    PAUSE_BETWEEN_WRITES
+        .saturating_mul(waiting)
+        .clamp(LONGEST_FOR_A_WRITE, LONGEST)
+}
+
+/// How long a watch that was interrupted waits before it begins anew.
+#[derive(Debug, Default)]
+pub(super) struct WatchPause {
+    interrupted: u32,
+}
+
+impl Iterator for WatchPause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.interrupted = self.interrupted.saturating_add(1);
+        Some(delay(self.interrupted, random(), LONGEST_FOR_A_WRITE))
+    }
+}
+
+impl Backoff for WatchPause {
+    fn reset(&mut self) {
+        self.interrupted = 0;
+    }
+}
+
+fn delay(in_a_row: u32, random: u8, longest: Duration) -> Duration {
     let doublings = in_a_row.saturating_sub(1).min(16);
-    let full = FIRST.saturating_mul(1 << doublings).min(LONGEST);
+    let full = FIRST.saturating_mul(1 << doublings).min(longest);
     full - full.mul_f64(f64::from(random) / 512.0)
 }
 
@@ -87,12 +132,34 @@ mod tests {
 
     #[test]
     fn the_delay_doubles_to_a_minute_and_jitter_takes_at_most_half() {
+        let delay = |in_a_row, random| delay(in_a_row, random, LONGEST);
         assert_eq!(delay(1, 0), FIRST);
         assert_eq!(delay(2, 0), FIRST * 2);
         assert_eq!(delay(u32::MAX, 0), LONGEST);
         for failures in 1..40 {
             assert!(delay(failures, u8::MAX) > delay(failures, 0) / 2);
         }
+    }
+
+    #[test]
+    fn a_write_is_tried_again_soon_unless_very_many_wait_for_the_api_server() {
+        assert_eq!(longest_for_a_write(0), Duration::from_secs(4));
+        assert_eq!(longest_for_a_write(400), Duration::from_secs(4));
+        assert_eq!(longest_for_a_write(1000), Duration::from_secs(10));
+        assert_eq!(longest_for_a_write(usize::MAX), LONGEST);
+        let retries = Retries::default();
+        for _ in 0..20 {
+            assert!(retries.after_failed_write("u") <= Duration::from_secs(4));
+        }
+    }
+
+    #[test]
+    fn a_watch_that_was_interrupted_begins_anew_within_seconds() {
+        let mut pause = WatchPause::default();
+        assert!(pause.next().unwrap() <= FIRST);
+        assert!((0..20).all(|_| pause.next().unwrap() <= Duration::from_secs(4)));
+        pause.reset();
+        assert!(pause.next().unwrap() <= FIRST);
     }
 
     #[test]

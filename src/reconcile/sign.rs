@@ -9,7 +9,9 @@ use super::{
     Context,
     apply::full_name,
     conclude::{Delay, Known},
+    decide::Share,
     kind::Request,
+    observe::share,
 };
 use crate::{
     audit::{self, Issuer, Subject},
@@ -42,7 +44,8 @@ pub(super) async fn sign<R: Request>(due: &Due<'_, R>, context: &Context) -> Out
         Err(refusal) => return Outcome::Refused(refusal),
     };
     let subject = due.subject();
-    match pipeline::sign(&asked, &subject, due.issuer, &context.record).await {
+    let still_due = || share(due.request, due.uid, context) == Share::Own;
+    match pipeline::sign(&asked, &subject, due.issuer, &context.record, &still_due).await {
         Ok(signed) => {
             info!(kind = R::KIND.as_str(), name = %full_name(due.request), issuer = %due.name,
                   serial = signed.announced.serial, "signed");

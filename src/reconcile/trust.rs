@@ -125,6 +125,11 @@ async fn sweep_once(bundles: &TrustBundles, context: &Context) -> Result<(), Tru
         let signer = bundle.data.pointer("/spec/signerName");
         let signer = signer.and_then(|name| name.as_str()).unwrap_or_default();
         match signer_name(signer) {
+            // Of several replicas, one.
+            Some(_)
+                if !context
+                    .ownership
+                    .owns(None, &bundle.uid().unwrap_or_default()) => {}
             Some(issuer) if !observe::serves_pods(&issuer, context) => {
                 renew(bundles, signer, Some(&bundle), "", LONGEST, context).await?;
             }

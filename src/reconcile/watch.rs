@@ -1,6 +1,6 @@
 //! The watches: which objects are looked at, and what brings them back.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use kube::{
@@ -14,7 +14,7 @@ use kube::{
         watcher,
     },
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -25,6 +25,7 @@ use super::{
     keep::Sieve,
     kind::Request,
     request::{self, RequestError},
+    retry::WatchPause,
 };
 use crate::{api::issuer::IssuerKind, signers::Tokens, telemetry::Chain};
 
@@ -42,7 +43,7 @@ where
         Api::<DeserializeGuard<K>>::all(client.clone()),
         watcher::Config::default(),
     )
-    .default_backoff()
+    .backoff(WatchPause::default())
     .reflect(writer)
     .applied_objects()
     .predicate_filter(predicates::generation, PredicateConfig::default());
@@ -62,6 +63,7 @@ pub async fn run_issuers<K>(
     let known = Arc::clone(&context);
     controller
         .reconcile_all_on(changes)
+        .reconcile_all_on(context.ownership.changes())
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(issuer::reconcile::<K>, issuer::retry::<K>, context)
         .for_each(|done| {
@@ -93,7 +95,7 @@ where
     let context = Arc::clone(context);
     let mut sieve = Sieve::default();
     let stream = watcher(api, selected)
-        .default_backoff()
+        .backoff(WatchPause::default())
         .inspect_ok(move |event| leave(event, &context))
         .try_filter_map(move |event| future::ready(Ok(sieve.keep(event))))
         .reflect(writer)
@@ -152,10 +154,32 @@ pub(super) async fn run_requests<R: Request>(
     controller
         .with_config(controller::Config::default().concurrency(concurrency))
         .reconcile_on(woken)
+        .reconcile_all_on(context.ownership.changes())
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(request::reconcile::<R>, request::retry::<R>, context)
         .for_each(|done| async { trace_end::<_, RequestError>(done) })
         .await;
+}
+
+/// Tells which tokens can be signed with, whenever that changes, until `stop`.
+pub async fn tell_usable(
+    tokens: &Tokens,
+    usable: &watch::Sender<BTreeSet<String>>,
+    stop: &CancellationToken,
+) {
+    let changes = token_changes(tokens).take_until(stop.clone().cancelled_owned());
+    let mut changes = std::pin::pin!(changes);
+    loop {
+        let now = tokens.usable();
+        usable.send_if_modified(|before| {
+            let changed = *before != now;
+            *before = now;
+            changed
+        });
+        if changes.next().await.is_none() {
+            return;
+        }
+    }
 }
 
 /// An item for every change of any token.

@@ -7,7 +7,7 @@ use hsm::{HsmError, Key, Token};
 use super::{
     SIGN_WITHIN, fault,
     mechanism::mechanism,
-    turns::{Lane, NoTurn, Turns},
+    turns::{Lane, NoTurn, Turn, Turns},
 };
 use crate::{
     config::Limits,
@@ -85,21 +85,36 @@ impl GrantedKey {
         QueuedKey {
             key: self,
             namespace,
+            still_due: &|| true,
         }
     }
 }
 
 /// A key and the queue in which one namespace's requests wait for it.
 ///
-/// *Guarantees*: one deadline of ten seconds covers the queue and the token; a full queue is an error at once.
-#[derive(Clone, Copy, Debug)]
+/// *Guarantees*: one deadline of ten seconds covers the queue and the token; a full queue is an error at once; what is
+/// no longer due when its turn comes costs the token nothing.
+#[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "a closure has none")]
 pub struct QueuedKey<'a> {
     key: &'a GrantedKey,
     namespace: &'a str,
+    still_due: &'a (dyn Fn() -> bool + Sync),
 }
 
-impl QueuedKey<'_> {
-    async fn in_turn(&self, input: &SigningInput, deadline: Instant) -> Result<Vec<u8>, HsmError> {
+/// The request was waiting for its turn, and has become another replica's.
+#[derive(Debug, thiserror::Error)]
+#[error("another replica signs for this request now")]
+struct NoLongerDue;
+
+impl<'a> QueuedKey<'a> {
+    /// The same for a request that may cease to be due while it waits.
+    #[must_use]
+    pub fn as_long_as(self, still_due: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        Self { still_due, ..self }
+    }
+
+    async fn turn(&self, deadline: Instant) -> Result<Turn, HsmError> {
         let key = self.key;
         let lane = Lane {
             issuer: Arc::clone(&key.issuer),
@@ -108,17 +123,17 @@ impl QueuedKey<'_> {
         // While no worker stands, those who wait for it wait there, where its state is known.
         let places = key.token.credit().map_or(WAITING_FOR_A_WORKER, usize::from);
         let turn = key.turns.take(lane, places, deadline).await;
-        let _turn = turn.map_err(|why| match why {
+        turn.map_err(|why| match why {
             NoTurn::Overloaded => HsmError::Overloaded,
             NoTurn::TimedOut => HsmError::TimedOut,
-        })?;
+        })
+    }
+
+    async fn ask(&self, input: &SigningInput, deadline: Instant) -> Result<Vec<u8>, HsmError> {
+        let key = self.key;
+        let mechanism = mechanism(input.algorithm());
         key.token
-            .sign(
-                &key.key,
-                mechanism(input.algorithm()),
-                input.payload(),
-                deadline,
-            )
+            .sign(&key.key, mechanism, input.payload(), deadline)
             .await
     }
 }
@@ -127,7 +142,12 @@ impl Signer for QueuedKey<'_> {
     fn sign(&self, input: SigningInput) -> hsm::BoxFuture<'_, Result<Signature, SignError>> {
         Box::pin(async move {
             let started = Instant::now();
-            let signed = self.in_turn(&input, started + SIGN_WITHIN).await;
+            let deadline = started + SIGN_WITHIN;
+            let signed = match self.turn(deadline).await {
+                Ok(_) if !(self.still_due)() => return Err(SignError::passing(NoLongerDue)),
+                Ok(_turn) => self.ask(&input, deadline).await,
+                Err(why) => Err(why),
+            };
             self.key.metrics.signed(
                 &self.key.token_name,
                 outcome(signed.as_ref().err()),

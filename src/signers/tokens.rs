@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures::future::join_all;
+use hsm::TokenState;
 use tokio::sync::watch;
 
 use super::ConfiguredToken;
@@ -91,6 +92,16 @@ impl Tokens {
     #[must_use]
     pub fn all(&self) -> Vec<Arc<ConfiguredToken>> {
         self.by_name.borrow().values().cloned().collect()
+    }
+
+    /// The names of those that can be signed with now.
+    #[must_use]
+    pub fn usable(&self) -> BTreeSet<String> {
+        let all = self.all();
+        let usable = all
+            .iter()
+            .filter(|token| matches!(*token.token().state().borrow(), TokenState::Ready { .. }));
+        usable.map(|token| token.name().to_owned()).collect()
     }
 
     /// Changes whenever a token does: its state, who may use it, whether it is there.

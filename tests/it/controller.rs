@@ -12,6 +12,7 @@ mod limits;
 mod pins;
 mod pods;
 mod reload;
+mod replicas;
 mod rotation;
 mod signing_requests;
 mod start;
@@ -19,7 +20,8 @@ mod start;
 use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use rig::{IssuerName, Options, Programs, Rig};
+use control_plane::until;
+use rig::{IssuerName, Options, PATIENCE, Programs, Rig};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -78,6 +80,18 @@ fn status_writes(rig: &Rig, namespace: &str, name: &str) -> Result<usize> {
         .of(namespace, name)
         .succeeded()
         .len())
+}
+
+/// Waits until the audit log has so many writes to the status of one request: it tells a write a moment after who made it
+/// knows. Fails for more than that.
+async fn status_writes_are(rig: &Rig, namespace: &str, name: &str, count: usize) -> Result<()> {
+    let what = format!("{count} status writes of {namespace}/{name}");
+    let written = until(&what, PATIENCE, async || {
+        let written = status_writes(rig, namespace, name)?;
+        Ok((written >= count).then_some(written))
+    });
+    assert_eq!(written.await?, count, "{namespace}/{name}");
+    Ok(())
 }
 
 /// The reasons of the Events that the controller wrote about one request; a cluster-scoped one has the namespace "".

@@ -15,7 +15,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("audit", &[]),
     ("metrics", &["audit"]),
     ("server", &["metrics"]),
-    ("args", &["duration", "telemetry"]),
+    ("ownership", &["duration", "metrics", "telemetry"]),
+    ("args", &["duration", "ownership", "telemetry"]),
     ("pins", &["api", "config", "duration", "telemetry"]),
     (
         "signers",
@@ -29,7 +30,6 @@ const MODULES: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("ownership", &["api", "config"]),
     (
         "pipeline",
         &[
@@ -157,6 +157,11 @@ const PURE: &[&str] = &[
     "src/issuance/",
     "src/api.rs",
     "src/api/",
+    "src/ownership/duration.rs",
+    "src/ownership/lease.rs",
+    "src/ownership/members.rs",
+    "src/ownership/rendezvous.rs",
+    "src/ownership/view.rs",
     "src/reconcile/decide.rs",
     "src/reconcile/decide/",
     "src/reconcile/conclude.rs",
@@ -308,6 +313,7 @@ fn only_the_worker_and_the_test_helpers_depend_on_cryptoki() {
         ("Cargo.toml", false),
         ("hsm/Cargo.toml", false),
         ("hsm/worker/Cargo.toml", true),
+        ("tests/bench/Cargo.toml", false),
         ("tests/control-plane/Cargo.toml", false),
         ("tests/rig/Cargo.toml", false),
         ("tests/softhsm/Cargo.toml", true),

@@ -18,6 +18,8 @@ mod layers;
 #[cfg(test)]
 mod linkage;
 #[cfg(test)]
+mod ownership;
+#[cfg(test)]
 mod sign;
 #[cfg(test)]
 mod source;

@@ -5,7 +5,9 @@ use control_plane::until;
 use rig::{IssuerName, PATIENCE, Requests, Rig, Status, csr_for, request_spec};
 use serde_json::{Value, json};
 
-use super::{TENANT, event_reasons, issuer, openssl_verifies, shared_rig, status_writes};
+use super::{
+    TENANT, event_reasons, issuer, openssl_verifies, shared_rig, status_writes, status_writes_are,
+};
 
 /// A namespace of the test's own, and its requests.
 async fn in_namespace(namespace: &str) -> Result<(&'static Rig, Requests)> {
@@ -57,7 +59,7 @@ async fn an_approved_request_is_issued_by_one_status_write_and_one_event() -> Re
     })
     .await?;
     assert_eq!(event_reasons(rig, "issued", "web")?, ["Issued"]);
-    assert_eq!(status_writes(rig, "issued", "web")?, 1);
+    status_writes_are(rig, "issued", "web", 1).await?;
     let metrics = rig.controller().metrics().await?;
     assert_eq!(metrics.sum("pkcs11_issuer_events_dropped_total", &[]), 0.0);
     assert!(metrics.sum("pkcs11_issuer_requests_total", &[("result", "issued")]) >= 1.0);
@@ -199,7 +201,7 @@ async fn a_request_that_no_profile_admits_fails_with_its_slug_and_time_in_one_wr
             "{name}: {message}"
         );
         assert!(status.failure_time().is_some(), "{name}");
-        assert_eq!(status_writes(rig, "refused", name)?, 1, "{name}");
+        status_writes_are(rig, "refused", name, 1).await?;
         rig.controller().records("refused", "refused", name).await?;
     }
     Ok(())
@@ -230,7 +232,7 @@ async fn a_finished_request_is_left_alone() -> Result<()> {
     requests.create("last", spec(&issuer())).await?;
     requests.approve("last").await?;
     requests.reaches("last", "Issued").await?;
-    assert_eq!(status_writes(rig, "finished", "later")?, 1);
+    status_writes_are(rig, "finished", "later", 1).await?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use rig::{csr_for, request_spec};
 
-use super::{issuer, own_rig, status_writes};
+use super::{issuer, own_rig, status_writes_are};
 
 #[tokio::test]
 async fn a_controller_killed_between_signature_and_status_write_publishes_one_certificate()
@@ -23,7 +23,7 @@ async fn a_controller_killed_between_signature_and_status_write_publishes_one_ce
     rig.controller().restart().await?;
     let status = requests.reaches("web", "Issued").await?;
     assert!(status.certificate().is_some());
-    assert_eq!(status_writes(&rig, "default", "web")?, 1);
+    status_writes_are(&rig, "default", "web", 1).await?;
     let published = rig
         .controller()
         .records("published", "default", "web")
@@ -70,7 +70,7 @@ async fn a_restarted_api_server_loses_no_request() -> Result<()> {
     rig.cluster().plane().start_api_server().await?;
     requests.approve("web").await?;
     requests.reaches("web", "Issued").await?;
-    assert_eq!(status_writes(&rig, "default", "web")?, 1);
+    status_writes_are(&rig, "default", "web", 1).await?;
     Ok(())
 }
 

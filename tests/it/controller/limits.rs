@@ -5,7 +5,7 @@ use control_plane::until;
 use rig::{IssuerName, PATIENCE, Requests, Rig, csr_for, request_spec};
 use serde_json::{Value, json};
 
-use super::{counted::Counted, issuer, shared_rig, status_writes};
+use super::{counted::Counted, issuer, shared_rig, status_writes_are};
 
 /// A cluster issuer with these further fields of its spec, once it is ready.
 async fn limited(rig: &Rig, name: &str, fields: Value) -> Result<IssuerName> {
@@ -77,10 +77,7 @@ async fn requests_over_the_rate_wait_in_fair_turns_with_one_status_write_each() 
         "40 intervals of a fifth of a second took {took:#}"
     );
     for number in 0..NOISY {
-        assert_eq!(
-            status_writes(rig, "limits-noisy", &format!("web-{number}"))?,
-            1
-        );
+        status_writes_are(rig, "limits-noisy", &format!("web-{number}"), 1).await?;
     }
     Ok(())
 }
@@ -109,7 +106,7 @@ async fn who_waits_long_for_a_turn_is_told_once_and_a_deleted_request_costs_no_t
         requests.delete(&format!("web-{number}")).await?;
     }
     requests.reaches("web-59", "Issued").await?;
-    assert_eq!(status_writes(rig, NAMESPACE, "web-59")?, 2);
+    status_writes_are(rig, NAMESPACE, "web-59", 2).await?;
     assert!(
         signed(rig, "slower")?.len() < 50,
         "those that were deleted were not waited for"

@@ -109,16 +109,12 @@ async fn a_pod_gets_a_certificate_with_its_identity_in_one_status_write() -> Res
     let validity = certificate.validity();
     let lifetime = validity.not_after.timestamp() - validity.not_before.timestamp();
     assert_eq!(lifetime, 7200);
-    let writes = rig
-        .cluster()
-        .plane()
-        .audit_log()?
-        .writes()
-        .by(rig::CONTROLLER);
-    assert_eq!(
-        writes.on(KIND).of("pods-issued", "one").succeeded().len(),
-        1
-    );
+    let written = until("the write in the audit log", PATIENCE, async || {
+        let log = rig.cluster().plane().audit_log()?.writes();
+        let ours = log.by(rig::CONTROLLER).on(KIND).of("pods-issued", "one");
+        Ok(Some(ours.succeeded().len()).filter(|count| *count > 0))
+    });
+    assert_eq!(written.await?, 1);
     Ok(())
 }
 

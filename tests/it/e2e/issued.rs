@@ -64,7 +64,7 @@ impl Issued {
         }
     }
 
-    fn new(certificate: DynamicObject, secret: Secret) -> Result<Self> {
+    pub(super) fn new(certificate: DynamicObject, secret: Secret) -> Result<Self> {
         Ok(Self {
             leaf: first_pem(&data(&secret, "tls.crt")?)?,
             ca: first_pem(&data(&secret, "ca.crt")?)?,

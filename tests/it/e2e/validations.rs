@@ -4,14 +4,19 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::ByteString;
+use serde_json::json;
 use x509_parser::{
     oid_registry::{OID_KEY_TYPE_EC_PUBLIC_KEY, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519, Oid},
     prelude::X509Certificate,
 };
 
 use super::{
+    both, domain,
     issued::{Issued, last_pem, names},
-    objects::condition,
+    named,
+    objects::{Objects, condition},
+    stage::stage,
 };
 
 /// One thing that must hold.
@@ -48,10 +53,8 @@ const EVERY: &[Validation] = &[
 
 /// Checks everything, and names whatever does not hold.
 pub(super) fn all(issued: &Issued, also: &[Validation]) -> Result<()> {
-    let wrong: Vec<_> = EVERY
-        .iter()
-        .chain(also)
-        .filter_map(|(rule, holds)| Some((rule, holds(issued).err()?)))
+    let wrong: Vec<_> = broken(issued, also)
+        .into_iter()
         .map(|(rule, error)| format!("{rule}: {error:#}"))
         .collect();
     let name = issued.certificate.metadata.name.as_deref();
@@ -62,6 +65,13 @@ pub(super) fn all(issued: &Issued, also: &[Validation]) -> Result<()> {
         wrong.join("; ")
     );
     Ok(())
+}
+
+fn broken(issued: &Issued, also: &[Validation]) -> Vec<(&'static str, anyhow::Error)> {
+    let rules = EVERY.iter().chain(also);
+    rules
+        .filter_map(|(rule, holds)| Some((*rule, holds(issued).err()?)))
+        .collect()
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(found: &T, wanted: &T) -> Result<()> {
@@ -293,5 +303,49 @@ fn root(issued: &Issued) -> Result<()> {
         "{} issued the chain",
         last.issuer()
     );
+    Ok(())
+}
+
+/// Without this, a validation that always holds would not be noticed.
+#[tokio::test]
+async fn every_validation_sees_a_secret_that_is_another_ones() -> Result<()> {
+    let rule = "every_validation_sees_a_secret_that_is_another_ones";
+    let (objects, stage) = (Objects::new().await?, stage().await?);
+    let [(_, issuer), _] = both();
+    let specs = [
+        json!({"dnsNames": [domain(rule)], "additionalOutputFormats": [{"type": "DER"}]}),
+        json!({
+            "isCA": true,
+            "commonName": "another",
+            "subject": {"organizations": ["Another"]},
+            "uris": ["spiffe://another.example/a"],
+            "emailAddresses": ["another@example.com"],
+            "ipAddresses": ["192.0.2.1"],
+            "duration": "24h",
+            "privateKey": {"algorithm": "ECDSA"},
+        }),
+    ];
+    let mut issued = Vec::new();
+    for (kind, spec) in ["one", "another"].into_iter().zip(specs) {
+        let name = named(rule, kind);
+        objects.create_certificate(&name, &issuer, spec).await?;
+        issued.push(Issued::wait(&objects, &name).await?);
+    }
+    let [one, another] = <[Issued; 2]>::try_from(issued).ok().context("not two")?;
+    ensure!(broken(&one, &[]).is_empty() && broken(&another, &[]).is_empty());
+
+    let mut secret = another.secret;
+    let old_root = stage.authority().root().pem().into_bytes();
+    let data = secret.data.get_or_insert_default();
+    data.insert("ca.crt".to_owned(), ByteString(old_root));
+    let mut certificate = one.certificate;
+    certificate.metadata.generation = Some(7);
+    let mixed = Issued::new(certificate, secret)?;
+    let seen: Vec<_> = broken(&mixed, &[])
+        .into_iter()
+        .map(|(rule, _)| rule)
+        .collect();
+    let all: Vec<_> = EVERY.iter().map(|(rule, _)| *rule).collect();
+    ensure!(seen == all, "{seen:#?}");
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! A certification authority on a token: a root key and an issuing key, and what the root signed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use softhsm_test_helpers::{CaCertificate, CaProfile, KeyKind, Store, TestToken};
+use softhsm_test_helpers::{CaCertificate, CaProfile, KeyKind, SoftwareKey, Store, TestToken};
 
 /// Name of the token in the operator's configuration, and its label.
 const TOKEN: &str = "issuing";
@@ -16,8 +16,8 @@ const ISSUING_KEY: &str = "issuing-ca";
 #[derive(Debug)]
 pub struct Authority {
     token: TestToken,
-    root: CaCertificate,
-    issuing: CaCertificate,
+    root: Arc<CaCertificate>,
+    issuing: Arc<CaCertificate>,
 }
 
 impl Authority {
@@ -37,9 +37,40 @@ impl Authority {
         )?;
         Ok(Self {
             token,
-            root,
-            issuing,
+            root: Arc::new(root),
+            issuing: Arc::new(issuing),
         })
+    }
+
+    /// The same certification authority once for each of several replicas: the one issuing key, on P-256, lies on a
+    /// token of each, as when HSMs are copies of one another.
+    ///
+    /// # Errors
+    ///
+    /// As [`Authority::new`].
+    pub fn copies(count: usize) -> Result<Vec<Self>> {
+        let key = SoftwareKey::generate()?;
+        let on = |token: TestToken| token.import_key(ISSUING_KEY, &[2], &key);
+        let tokens = (0..count).map(|_| Ok(Store::new()?.make_token(TOKEN)?));
+        let tokens = tokens.collect::<Result<Vec<_>>>()?;
+        let first = tokens.first().context("no copy is asked for")?;
+        let root = first
+            .generate_key("root-ca", &[1], KeyKind::P256)?
+            .self_signed(&CaProfile::named("Test root"))?;
+        let keys = tokens
+            .iter()
+            .cloned()
+            .map(on)
+            .collect::<Result<Vec<_>, _>>()?;
+        let first = keys.first().context("no copy is asked for")?;
+        let issuing = root.issue(first, &CaProfile::named("Test issuing").path_length(0))?;
+        let (root, issuing) = (Arc::new(root), Arc::new(issuing));
+        let authorities = tokens.into_iter().map(|token| Self {
+            token,
+            root: Arc::clone(&root),
+            issuing: Arc::clone(&issuing),
+        });
+        Ok(authorities.collect())
     }
 
     /// The token, for further keys, or to take it away.

@@ -36,6 +36,7 @@ mod faults;
 pub mod order;
 pub mod program;
 mod provider;
+mod software_key;
 mod store;
 mod token;
 
@@ -47,6 +48,7 @@ pub use self::{
     faults::FaultyModule,
     order::{Description, KeyKind},
     provider::Provider,
+    software_key::SoftwareKey,
     store::Store,
     token::{TestKey, TestToken},
 };

@@ -97,6 +97,21 @@ pub enum Task {
         /// What kind.
         kind: KeyKind,
     },
+    /// Put a P-256 key pair on the token.
+    Import {
+        /// Which token.
+        serial: String,
+        /// Its user PIN.
+        user_pin: String,
+        /// `CKA_LABEL` of both halves.
+        label: String,
+        /// `CKA_ID` of both halves.
+        id: Vec<u8>,
+        /// The private half, big-endian.
+        scalar: Vec<u8>,
+        /// The public half, uncompressed.
+        point: Vec<u8>,
+    },
     /// Sign: RSA keys hash with SHA-256 themselves, Ed25519 and ML-DSA take the message, ECDSA gets a digest.
     Sign {
         /// Which token.

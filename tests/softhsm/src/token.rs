@@ -10,7 +10,7 @@ use der::{Encode, Sequence, asn1::UintRef};
 use rcgen::{PublicKeyData, SignatureAlgorithm, SigningKey};
 
 use crate::{
-    Description, Error, KeyKind, Store,
+    Description, Error, KeyKind, SoftwareKey, Store,
     order::{Report, Task, run},
 };
 
@@ -158,6 +158,32 @@ impl TestToken {
             label: label.into(),
             id: id.into(),
             kind,
+            public,
+        })
+    }
+
+    /// Puts a key pair on the token, as a backup of an HSM would: private half sensitive and not extractable, for
+    /// signing only.
+    ///
+    /// # Errors
+    /// The token refuses.
+    pub fn import_key(&self, label: &str, id: &[u8], key: &SoftwareKey) -> Result<TestKey, Error> {
+        let task = Task::Import {
+            serial: self.serial.clone(),
+            user_pin: self.user_pin.clone(),
+            label: label.into(),
+            id: id.into(),
+            scalar: key.scalar().into(),
+            point: key.point().into(),
+        };
+        let Report::Public(public) = run(self.module(), &self.env(), task)? else {
+            return Err(Error::OtherAnswer);
+        };
+        Ok(TestKey {
+            token: self.clone(),
+            label: label.into(),
+            id: id.into(),
+            kind: KeyKind::P256,
             public,
         })
     }

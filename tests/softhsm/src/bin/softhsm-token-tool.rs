@@ -10,7 +10,7 @@ use cryptoki::{
         dsa::{HedgeType, SignAdditionalContext},
         eddsa::{EddsaParams, EddsaSignatureScheme},
     },
-    object::{Attribute, AttributeType, MlDsaParameterSetType, ObjectClass},
+    object::{Attribute, AttributeType, KeyType, MlDsaParameterSetType, ObjectClass},
     session::{Session, UserType},
     slot::{Limit, Slot},
     types::AuthPin,
@@ -20,6 +20,9 @@ use der::{
     asn1::{ObjectIdentifier, OctetStringRef},
 };
 use softhsm_test_helpers::order::{Description, KeyKind, Order, Report, Task};
+
+/// RFC 5480, section 2.1.1.1.
+const P256: &str = "1.2.840.10045.3.1.7";
 
 fn main() -> io::Result<()> {
     let mut order = String::new();
@@ -54,6 +57,20 @@ fn perform(order: Order) -> Result<Report, String> {
             id,
             kind,
         } => generate(&log_in(&module, &serial, user_pin)?, &label, &id, kind),
+        Task::Import {
+            serial,
+            user_pin,
+            label,
+            id,
+            scalar,
+            point,
+        } => import(
+            &log_in(&module, &serial, user_pin)?,
+            &label,
+            &id,
+            scalar,
+            point,
+        ),
         Task::Sign {
             serial,
             user_pin,
@@ -143,7 +160,8 @@ fn log_in(module: &Pkcs11, serial: &str, user_pin: String) -> Result<Session, St
     Ok(session)
 }
 
-fn generate(session: &Session, label: &str, id: &[u8], kind: KeyKind) -> Result<Report, String> {
+/// What the public and the private half of every key pair has.
+fn halves(label: &str, id: &[u8]) -> (Vec<Attribute>, Vec<Attribute>) {
     let both = [
         Attribute::Token(true),
         Attribute::Label(label.into()),
@@ -161,11 +179,40 @@ fn generate(session: &Session, label: &str, id: &[u8], kind: KeyKind) -> Result<
         Attribute::Unwrap(false),
         Attribute::Derive(false),
     ]);
+    (public, private)
+}
+
+fn import(
+    session: &Session,
+    label: &str,
+    id: &[u8],
+    scalar: Vec<u8>,
+    point: Vec<u8>,
+) -> Result<Report, String> {
+    let (mut public, mut private) = halves(label, id);
+    let wrapped = OctetStringRef::new(&point).and_then(|point| point.to_der());
+    let wrapped = wrapped.map_err(|error| error.to_string())?;
+    for (half, class) in [
+        (&mut public, ObjectClass::PUBLIC_KEY),
+        (&mut private, ObjectClass::PRIVATE_KEY),
+    ] {
+        half.extend([Attribute::Class(class), Attribute::KeyType(KeyType::EC)]);
+        ec(half, P256)?;
+    }
+    public.push(Attribute::EcPoint(wrapped));
+    private.push(Attribute::Value(scalar));
+    session.create_object(&public).map_err(shown)?;
+    session.create_object(&private).map_err(shown)?;
+    Ok(Report::Public(point))
+}
+
+fn generate(session: &Session, label: &str, id: &[u8], kind: KeyKind) -> Result<Report, String> {
+    let (mut public, private) = halves(label, id);
     let mechanism = match kind {
         KeyKind::Rsa2048 => rsa(&mut public, 2048),
         KeyKind::Rsa3072 => rsa(&mut public, 3072),
         KeyKind::Rsa4096 => rsa(&mut public, 4096),
-        KeyKind::P256 => ec(&mut public, "1.2.840.10045.3.1.7")?,
+        KeyKind::P256 => ec(&mut public, P256)?,
         KeyKind::P384 => ec(&mut public, "1.3.132.0.34")?,
         KeyKind::P521 => ec(&mut public, "1.3.132.0.35")?,
         KeyKind::Ed25519 => {

@@ -14,7 +14,7 @@ mod kryoptic;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use softhsm_test_helpers::{CaProfile, KeyKind, Store};
+use softhsm_test_helpers::{CaProfile, KeyKind, SoftwareKey, Store};
 
 fn verified_by_openssl(directory: &Path, root: &str, certificate: &str) -> bool {
     let (root_file, file) = (
@@ -53,6 +53,25 @@ fn a_chain_whose_root_signed_on_the_token_satisfies_openssl() {
             "{kind:?}"
         );
     }
+}
+
+#[test]
+fn one_key_pair_on_two_tokens_signs_for_one_certificate() {
+    let key = SoftwareKey::generate().unwrap();
+    let tokens = [(); 2].map(|()| Store::new().unwrap().make_token("backup").unwrap());
+    let keys = tokens
+        .each_ref()
+        .map(|token| token.import_key("issuing", &[1], &key).unwrap());
+    assert_eq!(keys[0].spki_der(), keys[1].spki_der());
+    let root = keys[0].self_signed(&CaProfile::named("Test root")).unwrap();
+    let again = keys[1].self_signed(&CaProfile::named("Test root")).unwrap();
+    // The one token's root for what the other one's signed.
+    let leaf = tokens[1].generate_key("leaf", &[2], KeyKind::P256).unwrap();
+    let leaf = again
+        .issue(&leaf, &CaProfile::named("Test issuing"))
+        .unwrap();
+    let directory = tokens[0].store().directory();
+    assert!(verified_by_openssl(directory, &root.pem(), &leaf.pem()));
 }
 
 #[test]

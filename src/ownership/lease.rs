@@ -1,0 +1,330 @@
+//! A replica's Lease: how it is written and what is read from one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference},
+};
+
+use super::{LeaseDuration, Pod};
+
+/// Finds the Leases of all replicas among those of their namespace.
+pub(super) const LABEL: &str = "pkcs11-issuer.dev/lease";
+/// The one value of the label.
+pub(super) const MEMBERSHIP: &str = "membership";
+/// Which tokens a replica can sign with, by their names in the operator's configuration, with commas in between.
+pub(super) const TOKENS: &str = "pkcs11-issuer.dev/tokens";
+
+/// What a Lease says of a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    /// The name of the Lease: no two replicas share it.
+    pub(super) name: String,
+    pub(super) version: Version,
+    pub(super) duration: LeaseDuration,
+    pub(super) tokens: BTreeSet<String>,
+}
+
+/// One version of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    pub(super) uid: String,
+    pub(super) resource_version: String,
+}
+
+/// Which process took a Lease, told by its UID and its count of transitions: no two processes that take it under its
+/// resourceVersion write the same count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tenure {
+    pub(super) version: Version,
+    pub(super) transitions: i32,
+    pub(super) acquired: Timestamp,
+}
+
+/// Why a Lease with our label is not one of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("it has no name, UID or resourceVersion")]
+    Metadata,
+    #[error("no replica gives a Lease such a leaseDurationSeconds")]
+    Duration,
+    #[error("it has no annotation {TOKENS}")]
+    Tokens,
+}
+
+impl Member {
+    pub(super) fn read(lease: &Lease) -> Result<Self, Unreadable> {
+        let seconds = lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.lease_duration_seconds);
+        let annotations = lease.metadata.annotations.as_ref();
+        let tokens = annotations
+            .and_then(|annotations| annotations.get(TOKENS))
+            .ok_or(Unreadable::Tokens)?;
+        Ok(Self {
+            name: lease.metadata.name.clone().ok_or(Unreadable::Metadata)?,
+            version: Version::of(lease).ok_or(Unreadable::Metadata)?,
+            duration: seconds
+                .and_then(LeaseDuration::from_seconds)
+                .ok_or(Unreadable::Duration)?,
+            tokens: tokens
+                .split(',')
+                .filter(|token| !token.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        })
+    }
+}
+
+impl Version {
+    pub(super) fn of(lease: &Lease) -> Option<Self> {
+        Some(Self {
+            uid: lease.metadata.uid.clone()?,
+            resource_version: lease.metadata.resource_version.clone()?,
+        })
+    }
+}
+
+impl Tenure {
+    /// Of a Lease that this process has made.
+    pub(super) fn of_new(lease: &Lease, now: Timestamp) -> Option<Self> {
+        Some(Self {
+            version: Version::of(lease)?,
+            transitions: transitions(lease),
+            acquired: now,
+        })
+    }
+
+    /// The same with the Lease at another version.
+    pub(super) fn at(self, lease: &Lease) -> Option<Self> {
+        Some(Self {
+            version: Version::of(lease)?,
+            ..self
+        })
+    }
+
+    /// The next one, of a Lease that another process had.
+    pub(super) fn after(lease: &Lease, now: Timestamp) -> Option<Self> {
+        Some(Self {
+            version: Version::of(lease)?,
+            transitions: transitions(lease).wrapping_add(1),
+            acquired: now,
+        })
+    }
+
+    /// Whether the Lease is still this process's, whoever else may have edited it.
+    pub(super) fn is_of(&self, lease: &Lease) -> bool {
+        lease.metadata.uid.as_ref() == Some(&self.version.uid)
+            && transitions(lease) == self.transitions
+    }
+}
+
+fn transitions(lease: &Lease) -> i32 {
+    let spec = lease.spec.as_ref();
+    spec.and_then(|spec| spec.lease_transitions).unwrap_or(0)
+}
+
+/// The name of a replica's Lease. An identity that is not part of an object's name as it is gets one by its hash.
+pub(super) fn name(identity: &str) -> String {
+    let inner = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-';
+    let ends = [identity.bytes().next(), identity.bytes().last()];
+    let plain = identity.len() <= 200
+        && identity.bytes().all(inner)
+        && ends
+            .into_iter()
+            .all(|end| end.is_some_and(|end| end != b'-'));
+    if plain {
+        format!("pkcs11-issuer-{identity}")
+    } else {
+        let hash = hex::encode(digest(&SHA256, identity.as_bytes()));
+        format!("pkcs11-issuer.{hash}")
+    }
+}
+
+/// What one replica writes into its Lease, but for the versions.
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    pub(super) name: String,
+    pub(super) namespace: String,
+    pub(super) identity: String,
+    pub(super) pod: Option<Pod>,
+    pub(super) duration: LeaseDuration,
+}
+
+impl Draft {
+    /// The Lease of a process that finds none.
+    pub(super) fn new_lease(&self, tokens: &BTreeSet<String>, now: Timestamp) -> Lease {
+        self.lease(tokens, now, now, 0, None)
+    }
+
+    /// The Lease of a process that had or takes over this version.
+    pub(super) fn renewed(
+        &self,
+        tenure: &Tenure,
+        tokens: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> Lease {
+        let Tenure {
+            version,
+            transitions,
+            acquired,
+        } = tenure;
+        self.lease(tokens, now, *acquired, *transitions, Some(version.clone()))
+    }
+
+    fn lease(
+        &self,
+        tokens: &BTreeSet<String>,
+        now: Timestamp,
+        acquired: Timestamp,
+        transitions: i32,
+        version: Option<Version>,
+    ) -> Lease {
+        let (uid, resource_version) = version
+            .map(|version| (version.uid, version.resource_version))
+            .unzip();
+        let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+        Lease {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                namespace: Some(self.namespace.clone()),
+                uid,
+                resource_version,
+                labels: Some(BTreeMap::from([(LABEL.to_owned(), MEMBERSHIP.to_owned())])),
+                annotations: Some(BTreeMap::from([(TOKENS.to_owned(), tokens.join(","))])),
+                owner_references: self.pod.as_ref().map(|pod| vec![pod.owner_reference()]),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(self.identity.clone()),
+                lease_duration_seconds: Some(self.duration.seconds()),
+                acquire_time: Some(MicroTime(acquired)),
+                // For people: nobody compares it with a clock.
+                renew_time: Some(MicroTime(now)),
+                lease_transitions: Some(transitions),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+}
+
+impl Pod {
+    fn owner_reference(&self) -> OwnerReference {
+        OwnerReference {
+            api_version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            controller: None,
+            block_owner_deletion: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft() -> Draft {
+        Draft {
+            name: name("a"),
+            namespace: "pki".to_owned(),
+            identity: "a".to_owned(),
+            pod: Some(Pod {
+                name: "a".to_owned(),
+                uid: "p".to_owned(),
+            }),
+            duration: "15s".parse().unwrap(),
+        }
+    }
+
+    fn stored(lease: Lease) -> Lease {
+        let mut lease = lease;
+        lease.metadata.uid = Some("u".to_owned());
+        lease.metadata.resource_version = Some("7".to_owned());
+        lease
+    }
+
+    fn tokens(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn lease() -> Lease {
+        stored(draft().new_lease(&tokens(&["issuing", "payments"]), Timestamp::UNIX_EPOCH))
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let member = Member::read(&lease()).unwrap();
+        assert_eq!(member.name, "pkcs11-issuer-a");
+        assert_eq!(member.duration, draft().duration);
+        assert_eq!(member.tokens, tokens(&["issuing", "payments"]));
+        let none = draft().new_lease(&tokens(&[]), Timestamp::UNIX_EPOCH);
+        assert_eq!(Member::read(&stored(none)).unwrap().tokens, tokens(&[]));
+    }
+
+    #[test]
+    fn a_lease_goes_with_its_pod() {
+        let owners = lease().metadata.owner_references.unwrap();
+        assert_eq!(
+            (owners[0].kind.as_str(), owners[0].uid.as_str()),
+            ("Pod", "p")
+        );
+    }
+
+    #[test]
+    fn a_foreign_lease_with_our_label_is_no_member() {
+        let mut without_tokens = lease();
+        without_tokens.metadata.annotations = None;
+        assert_eq!(Member::read(&without_tokens), Err(Unreadable::Tokens));
+        for seconds in [None, Some(0), Some(-1), Some(301), Some(i32::MAX)] {
+            let mut other = lease();
+            other.spec.as_mut().unwrap().lease_duration_seconds = seconds;
+            assert_eq!(
+                Member::read(&other),
+                Err(Unreadable::Duration),
+                "{seconds:?}"
+            );
+        }
+        let mut without_spec = lease();
+        without_spec.spec = None;
+        assert_eq!(Member::read(&without_spec), Err(Unreadable::Duration));
+        let mut without_version = lease();
+        without_version.metadata.resource_version = None;
+        assert_eq!(Member::read(&without_version), Err(Unreadable::Metadata));
+    }
+
+    #[test]
+    fn a_lease_is_its_takers_until_another_process_takes_it() {
+        let now = Timestamp::UNIX_EPOCH;
+        let first = lease();
+        let ours = Tenure::after(&first, now).unwrap();
+        assert!(!ours.is_of(&first), "it was taken over, not kept");
+        let mut taken = stored(draft().renewed(&ours, &tokens(&[]), now));
+        taken.metadata.resource_version = Some("8".to_owned());
+        assert!(ours.is_of(&taken), "an edit of somebody changes nothing");
+        let theirs = Tenure::after(&taken, now).unwrap();
+        assert!(!ours.is_of(&stored(draft().renewed(&theirs, &tokens(&[]), now))));
+        let mut made_again = taken;
+        made_again.metadata.uid = Some("other".to_owned());
+        assert!(!ours.is_of(&made_again));
+    }
+
+    #[test]
+    fn every_identity_gives_a_name_of_its_own_that_an_object_may_have() {
+        let long = "a".repeat(300);
+        let identities = [
+            "issuer-0", "", "Issuer-0", "issuer_0", "issuer.0", "-", "a-", "ü", &long,
+        ];
+        let names: BTreeSet<String> = identities.iter().map(|identity| name(identity)).collect();
+        assert_eq!(names.len(), identities.len());
+        for name in names {
+            let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+            assert!(name.len() <= 253 && name.chars().all(legal), "{name}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Who counts as live, and who does not any more.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::*;
+
+/// Twelve seconds: renewed every four, given up after ten, inattentive after six.
+fn duration() -> LeaseDuration {
+    "12s".parse().unwrap()
+}
+
+fn member(name: &str, resource_version: u32) -> Member {
+    Member {
+        name: name.to_owned(),
+        version: Version {
+            uid: format!("uid of {name}"),
+            resource_version: resource_version.to_string(),
+        },
+        duration: duration(),
+        tokens: BTreeSet::new(),
+    }
+}
+
+/// A reader, and a clock that only the test moves.
+struct Reader {
+    members: Members,
+    start: Instant,
+}
+
+impl Reader {
+    fn new() -> Self {
+        Self {
+            members: Members::new(duration()),
+            start: Instant::now(),
+        }
+    }
+
+    fn at(&self, seconds: u64) -> Instant {
+        self.start + Duration::from_secs(seconds)
+    }
+
+    fn reads(&mut self, seconds: u64, members: &[Member]) {
+        let at = self.at(seconds);
+        self.members.read(Reading {
+            members: members.to_vec(),
+            asked: at,
+            answered: at,
+        });
+    }
+
+    /// Reads the same again and again, every four seconds.
+    fn goes_on_reading(&mut self, from: u64, to: u64, members: &[Member]) {
+        for seconds in (from..=to).step_by(4) {
+            self.reads(seconds, members);
+        }
+    }
+
+    fn live(&self) -> Vec<&str> {
+        let live = self.members.live().map(|member| member.name.as_str());
+        live.collect()
+    }
+}
+
+#[test]
+fn a_lease_expires_when_it_was_read_unchanged_for_its_duration() {
+    let mut reader = Reader::new();
+    reader.goes_on_reading(0, 8, &[member("a", 1)]);
+    assert_eq!(reader.live(), ["a"]);
+    assert_eq!(reader.members.next_expiry(""), Some(reader.at(12)));
+    reader.reads(12, &[member("a", 1)]);
+    assert!(reader.live().is_empty());
+    assert_eq!(reader.members.next_expiry(""), None);
+}
+
+#[test]
+fn a_renewal_counts_from_when_it_was_seen_by_watch_or_by_reading() {
+    let mut reader = Reader::new();
+    reader.goes_on_reading(0, 8, &[member("a", 1)]);
+    let at = reader.at(9);
+    reader.members.saw(member("a", 2), at);
+    reader.goes_on_reading(12, 20, &[member("a", 2)]);
+    assert_eq!(reader.live(), ["a"]);
+    reader.reads(21, &[member("a", 2)]);
+    assert!(reader.live().is_empty());
+    reader.reads(24, &[member("a", 3)]);
+    assert_eq!(reader.live(), ["a"]);
+}
+
+#[test]
+fn a_watch_that_tells_an_old_version_once_more_changes_nothing() {
+    let mut reader = Reader::new();
+    reader.goes_on_reading(0, 8, &[member("a", 1)]);
+    let at = reader.at(11);
+    reader.members.saw(member("a", 1), at);
+    reader.reads(12, &[member("a", 1)]);
+    assert!(reader.live().is_empty());
+}
+
+#[test]
+fn time_alone_expires_nobody() {
+    let mut reader = Reader::new();
+    reader.reads(0, &[member("a", 1)]);
+    // A clock that jumps, or a process that was stopped, has read nothing meanwhile.
+    assert_eq!(reader.live(), ["a"]);
+    reader.reads(1000, &[member("a", 1)]);
+    assert_eq!(reader.live(), ["a"]);
+}
+
+#[test]
+fn after_an_outage_everybody_has_time_to_renew_and_who_was_gone_before_stays_gone() {
+    let mut reader = Reader::new();
+    reader.goes_on_reading(0, 12, &[member("a", 1), member("b", 1)]);
+    assert!(reader.live().is_empty());
+    reader.reads(13, &[member("a", 1), member("b", 2)]);
+    assert_eq!(reader.live(), ["b"]);
+    // The API server is away for a minute.
+    let both = [member("a", 1), member("b", 2)];
+    reader.goes_on_reading(73, 81, &both);
+    assert_eq!(reader.live(), ["b"]);
+    reader.reads(85, &both);
+    assert!(reader.live().is_empty());
+}
+
+#[test]
+fn a_deleted_lease_is_gone_at_once_and_its_name_can_be_used_again() {
+    let mut reader = Reader::new();
+    reader.reads(0, &[member("a", 1), member("b", 1)]);
+    reader.members.went("a", &member("a", 1).version);
+    assert_eq!(reader.live(), ["b"]);
+    reader.reads(1, &[member("a", 5)]);
+    assert_eq!(reader.live(), ["a"]);
+    let of_the_one_before = Version {
+        uid: "another".to_owned(),
+        resource_version: "4".to_owned(),
+    };
+    reader.members.went("a", &of_the_one_before);
+    assert_eq!(reader.live(), ["a"]);
+}
+
+#[test]
+fn a_lease_is_abandoned_after_ten_durations() {
+    let mut reader = Reader::new();
+    let all = [member("a", 1)];
+    reader.goes_on_reading(0, 116, &all);
+    assert_eq!(reader.members.abandoned().count(), 0);
+    reader.reads(120, &all);
+    assert_eq!(reader.members.abandoned().count(), 1);
+}
+
+#[test]
+fn everybody_expires_by_the_duration_of_their_own_lease() {
+    let mut reader = Reader::new();
+    let longer = Member {
+        duration: "60s".parse().unwrap(),
+        ..member("b", 1)
+    };
+    let both = [member("a", 1), longer];
+    reader.goes_on_reading(0, 56, &both);
+    assert_eq!(reader.live(), ["b"]);
+    assert_eq!(reader.members.next_expiry(""), Some(reader.at(60)));
+    reader.reads(60, &both);
+    assert!(reader.live().is_empty());
+}

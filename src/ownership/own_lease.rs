@@ -1,0 +1,225 @@
+//! This replica's own Lease: taken, renewed, and given back.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams, PostParams, Preconditions},
+};
+
+use super::lease::{Draft, LABEL, MEMBERSHIP, Tenure, Version};
+
+/// The Leases of the controller's namespace, each call within its time.
+#[derive(Clone)]
+pub(super) struct Leases {
+    pub(super) api: Api<Lease>,
+    pub(super) answer_within: Duration,
+}
+
+/// Why a Lease could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LeaseError {
+    #[error("failed to {verb} Lease {name}")]
+    Api {
+        verb: &'static str,
+        name: String,
+        source: Box<kube::Error>,
+    },
+    #[error("the API server took too long to {verb} Lease {name}")]
+    TimedOut { verb: &'static str, name: String },
+    #[error("others write to Lease {name} at the same time")]
+    Contended { name: String },
+    #[error(
+        "another process runs as {identity:?} and has taken Lease {name}; give every replica an --identity of its own"
+    )]
+    TakenOver { name: String, identity: String },
+}
+
+/// The Lease of this process.
+///
+/// *Guarantees*: every write carries the version that this process knows, so two processes of one identity never both
+/// believe that they have it; the later one has it.
+pub(super) struct OwnLease {
+    draft: Draft,
+    leases: Leases,
+    tenure: Option<Tenure>,
+    /// Another process of this identity has taken the Lease from this one.
+    taken_over: bool,
+}
+
+impl OwnLease {
+    pub(super) fn new(draft: Draft, leases: Leases) -> Self {
+        Self {
+            draft,
+            leases,
+            tenure: None,
+            taken_over: false,
+        }
+    }
+
+    /// Renews the Lease, with these tokens in it; makes it if there is none. At its start a process takes over what
+    /// is there under its name: the process before it has crashed. Later it does so only when the Lease is not `live`.
+    pub(super) async fn renew(
+        &mut self,
+        tokens: &BTreeSet<String>,
+        live: bool,
+        now: Timestamp,
+    ) -> Result<(), LeaseError> {
+        if let Some(tenure) = &self.tenure
+            && let Some(renewed) = self.replace(tenure, tokens, now).await?
+        {
+            self.tenure = Some(renewed);
+            return Ok(());
+        }
+        let name = &self.draft.name;
+        let found = self.leases.call("get", name, self.leases.api.get_opt(name));
+        let tenure = match (found.await?, &self.tenure) {
+            (None, _) => self.create(tokens, now).await?,
+            // An edit by somebody, or a renewal of ours whose answer was lost.
+            (Some(lease), Some(tenure)) if tenure.is_of(&lease) => {
+                self.take(tenure.clone().at(&lease), tokens, now).await?
+            }
+            (Some(lease), None) if !(self.taken_over && live) => {
+                self.take(Tenure::after(&lease, now), tokens, now).await?
+            }
+            (Some(_), _) => {
+                self.tenure = None;
+                self.taken_over = true;
+                return Err(LeaseError::TakenOver {
+                    name: name.clone(),
+                    identity: self.draft.identity.clone(),
+                });
+            }
+        };
+        self.tenure = Some(tenure);
+        self.taken_over = false;
+        Ok(())
+    }
+
+    /// Whether this is the name of the Lease.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.draft.name == name
+    }
+
+    /// Deletes the Lease, if it is still this process's as it left it.
+    pub(super) async fn give_back(&mut self) -> Result<(), LeaseError> {
+        match self.tenure.take() {
+            Some(tenure) => self.leases.delete(&self.draft.name, tenure.version).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn create(
+        &self,
+        tokens: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> Result<Tenure, LeaseError> {
+        let lease = self.draft.new_lease(tokens, now);
+        let params = PostParams::default();
+        let created = self.leases.api.create(&params, &lease);
+        let stored = self.leases.write("create", &self.draft.name, created);
+        let stored = stored.await?.ok_or_else(|| self.contended())?;
+        self.known(Tenure::of_new(&stored, now))
+    }
+
+    async fn take(
+        &self,
+        tenure: Option<Tenure>,
+        tokens: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> Result<Tenure, LeaseError> {
+        let tenure = self.known(tenure)?;
+        let replaced = self.replace(&tenure, tokens, now).await?;
+        replaced.ok_or_else(|| self.contended())
+    }
+
+    /// `None` where the Lease is not the one that this process knows.
+    async fn replace(
+        &self,
+        tenure: &Tenure,
+        tokens: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> Result<Option<Tenure>, LeaseError> {
+        let lease = self.draft.renewed(tenure, tokens, now);
+        let params = PostParams::default();
+        let replaced = self.leases.api.replace(&self.draft.name, &params, &lease);
+        let stored = self.leases.write("update", &self.draft.name, replaced);
+        let stored = stored.await?;
+        stored
+            .map(|lease| self.known(tenure.clone().at(&lease)))
+            .transpose()
+    }
+
+    /// An API server that answers without UID or resourceVersion has not stored the object.
+    fn known(&self, tenure: Option<Tenure>) -> Result<Tenure, LeaseError> {
+        tenure.ok_or_else(|| self.contended())
+    }
+
+    fn contended(&self) -> LeaseError {
+        LeaseError::Contended {
+            name: self.draft.name.clone(),
+        }
+    }
+}
+
+impl Leases {
+    /// The Leases of all replicas.
+    pub(super) async fn list(&self) -> Result<Vec<Lease>, LeaseError> {
+        let params = ListParams::default().labels(&selector());
+        let listed = self.call("list", "of the replicas", self.api.list(&params));
+        Ok(listed.await?.items)
+    }
+
+    /// Deletes one version of a Lease and no other.
+    pub(super) async fn delete(&self, name: &str, version: Version) -> Result<(), LeaseError> {
+        let params = DeleteParams::default().preconditions(Preconditions {
+            uid: Some(version.uid),
+            resource_version: Some(version.resource_version),
+        });
+        let deleted = self.call("delete", name, self.api.delete(name, &params));
+        deleted.await.map(drop)
+    }
+
+    /// `None` where the object is not, or is no longer, what the write expects.
+    async fn write(
+        &self,
+        verb: &'static str,
+        name: &str,
+        call: impl Future<Output = Result<Lease, kube::Error>>,
+    ) -> Result<Option<Lease>, LeaseError> {
+        match self.call(verb, name, call).await {
+            Ok(lease) => Ok(Some(lease)),
+            Err(LeaseError::Api { source, .. }) if is_another(&source) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn call<T>(
+        &self,
+        verb: &'static str,
+        name: &str,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, LeaseError> {
+        let name = name.to_owned();
+        match tokio::time::timeout(self.answer_within, call).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(source)) => Err(LeaseError::Api {
+                verb,
+                name,
+                source: Box::new(source),
+            }),
+            Err(_) => Err(LeaseError::TimedOut { verb, name }),
+        }
+    }
+}
+
+/// The selector of the Leases of all replicas.
+pub(super) fn selector() -> String {
+    format!("{LABEL}={MEMBERSHIP}")
+}
+
+fn is_another(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404 || status.code == 409)
+}

@@ -1,0 +1,249 @@
+//! Who signs what, as this replica sees it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
+    time::Instant,
+};
+
+use super::{LeaseDuration, members::Members, rendezvous};
+
+/// The other replicas, and this one as its own Lease shows it to them.
+#[derive(Debug)]
+pub(super) struct View {
+    /// The name of this replica's Lease.
+    name: String,
+    duration: LeaseDuration,
+    own: Option<Own>,
+    pub(super) members: Members,
+}
+
+/// What this replica's own Lease says.
+#[derive(Debug)]
+struct Own {
+    /// When this passes by its own monotonic clock, it no longer signs: soon its Lease may have expired for others.
+    holds_until: Instant,
+    tokens: BTreeSet<String>,
+}
+
+impl View {
+    pub(super) fn new(name: String, duration: LeaseDuration) -> Self {
+        Self {
+            name,
+            duration,
+            own: None,
+            members: Members::new(duration),
+        }
+    }
+
+    /// A renewal that was sent then has been stored, and all Leases have been read after it.
+    pub(super) fn hold(&mut self, sent: Instant, tokens: BTreeSet<String>) {
+        self.own = Some(Own {
+            holds_until: sent + self.duration.holds_for(),
+            tokens,
+        });
+    }
+
+    /// Only these tokens can be used now. What is gone is others' before they can know of it: better nobody's for a
+    /// moment than twice signed.
+    pub(super) fn lose_all_but(&mut self, usable: &BTreeSet<String>) {
+        if let Some(own) = &mut self.own {
+            own.tokens.retain(|token| usable.contains(token));
+        }
+    }
+
+    /// The Lease is another process's.
+    pub(super) fn release(&mut self) {
+        self.own = None;
+    }
+
+    /// Whether this replica may act: its Lease counts for everybody who looks.
+    pub(super) fn holds(&self, now: Instant) -> bool {
+        self.own.as_ref().is_some_and(|own| now < own.holds_until)
+    }
+
+    /// Whether this replica's own Lease counts for everybody else, by what this replica read last.
+    pub(super) fn own_is_live(&self) -> bool {
+        self.members.live().any(|member| member.name == self.name)
+    }
+
+    /// When a Lease of another replica expires unless it changes.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.members.next_expiry(&self.name)
+    }
+
+    /// Whether this replica does what is to be done about the object with this UID, which needs this token.
+    pub(super) fn owns(&self, token: Option<&str>, uid: &str, now: Instant) -> bool {
+        let replicas = self.replicas();
+        self.holds(now)
+            && rendezvous::owner(candidates(&replicas, token), uid) == Some(self.name.as_str())
+    }
+
+    /// Among how many replicas the objects of a token are shared out.
+    pub(super) fn share(&self, token: &str) -> NonZeroUsize {
+        let replicas = self.replicas();
+        let count = candidates(&replicas, Some(token)).count();
+        NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// All live replicas and the tokens that each lists, this one as long as it has a Lease.
+    pub(super) fn replicas(&self) -> BTreeMap<&str, &BTreeSet<String>> {
+        let others = self.members.live();
+        let others = others.filter(|member| member.name != self.name);
+        let others = others.map(|member| (member.name.as_str(), &member.tokens));
+        let own = self.own.as_ref();
+        let own = own.map(|own| (self.name.as_str(), &own.tokens));
+        others.chain(own).collect()
+    }
+}
+
+/// Those who list the token; where nobody does, or no token is known, all: somebody has to say so.
+fn candidates<'a>(
+    replicas: &'a BTreeMap<&'a str, &BTreeSet<String>>,
+    token: Option<&'a str>,
+) -> impl Iterator<Item = &'a str> {
+    let lists = move |tokens: &BTreeSet<String>| token.is_some_and(|token| tokens.contains(token));
+    let nobody = !replicas.values().any(|tokens| lists(tokens));
+    let able = replicas
+        .iter()
+        .filter(move |(_, tokens)| nobody || lists(tokens));
+    able.map(|(name, _)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{
+        super::{
+            lease::{Member, Version},
+            members::Reading,
+        },
+        *,
+    };
+
+    fn tokens(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn duration() -> LeaseDuration {
+        "12s".parse().unwrap()
+    }
+
+    /// The views of some replicas that have all read the same Leases at the same time.
+    fn views(listed: &[(&str, &[&str])], now: Instant) -> Vec<View> {
+        let members: Vec<Member> = listed
+            .iter()
+            .map(|(name, names)| Member {
+                name: (*name).to_owned(),
+                version: Version {
+                    uid: (*name).to_owned(),
+                    resource_version: "1".to_owned(),
+                },
+                duration: duration(),
+                tokens: tokens(names),
+            })
+            .collect();
+        let view = |(name, names): &(&str, &[&str])| {
+            let mut view = View::new((*name).to_owned(), duration());
+            view.members.read(Reading {
+                members: members.clone(),
+                asked: now,
+                answered: now,
+            });
+            view.hold(now, tokens(names));
+            view
+        };
+        listed.iter().map(view).collect()
+    }
+
+    /// Which replicas own how many of a thousand objects; nobody owns one twice.
+    fn shares(views: &[View], token: Option<&str>, now: Instant) -> Vec<usize> {
+        let mut shares = vec![0; views.len()];
+        for number in 0..1000 {
+            let uid = format!("uid {number}");
+            let owners: Vec<usize> = (0..views.len())
+                .filter(|index| views[*index].owns(token, &uid, now))
+                .collect();
+            assert_eq!(owners.len(), 1, "{uid}: {owners:?}");
+            shares[owners[0]] += 1;
+        }
+        shares
+    }
+
+    #[test]
+    fn replicas_that_see_the_same_share_out_every_object_once_among_those_with_the_token() {
+        let now = Instant::now();
+        let views = views(&[("a", &["x"]), ("b", &["x", "y"]), ("c", &["y"])], now);
+        let of_x = shares(&views, Some("x"), now);
+        assert!(of_x[0] > 400 && of_x[1] > 400 && of_x[2] == 0, "{of_x:?}");
+        assert_eq!(views[0].share("x").get(), 2);
+        let of_y = shares(&views, Some("y"), now);
+        assert_eq!(of_y[0], 0);
+    }
+
+    #[test]
+    fn where_nobody_has_the_token_or_it_is_not_known_all_share() {
+        let now = Instant::now();
+        let views = views(&[("a", &["x"]), ("b", &[]), ("c", &[])], now);
+        for token in [Some("z"), None] {
+            let shares = shares(&views, token, now);
+            assert!(shares.iter().all(|share| *share > 250), "{shares:?}");
+        }
+        assert_eq!(views[0].share("z").get(), 3);
+    }
+
+    #[test]
+    fn one_replica_owns_everything_as_long_as_its_lease_holds() {
+        let now = Instant::now();
+        let view = views(&[("a", &["x"])], now).remove(0);
+        assert!(view.owns(Some("x"), "u", now));
+        assert!(view.owns(Some("x"), "u", now + Duration::from_millis(9_999)));
+        assert!(!view.owns(Some("x"), "u", now + Duration::from_secs(10)));
+        assert!(!view.holds(now + Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_replica_without_a_lease_owns_nothing_and_counts_for_nobody() {
+        let now = Instant::now();
+        let mut view = View::new("a".to_owned(), duration());
+        assert!(!view.owns(None, "u", now));
+        assert!(view.replicas().is_empty());
+        assert_eq!(view.share("x").get(), 1);
+        view.hold(now, tokens(&["x"]));
+        assert!(view.owns(None, "u", now));
+        view.release();
+        assert!(!view.owns(None, "u", now));
+    }
+
+    #[test]
+    fn a_token_that_is_lost_is_given_up_before_the_others_know() {
+        let now = Instant::now();
+        let mut views = views(&[("a", &["x", "y"]), ("b", &["x", "y"])], now);
+        views[0].lose_all_but(&tokens(&["y", "new"]));
+        assert!((0..100).all(|uid| !views[0].owns(Some("x"), &uid.to_string(), now)));
+        assert!((0..100).any(|uid| views[0].owns(Some("y"), &uid.to_string(), now)));
+        // Not before the others can know.
+        assert!(views[0].replicas()["a"].eq(&tokens(&["y"])));
+    }
+
+    #[test]
+    fn a_replica_stops_before_its_lease_expires_for_whoever_saw_its_renewal_at_once() {
+        let now = Instant::now();
+        let mut views = views(&[("a", &["x"]), ("b", &["x"])], now);
+        let expires = views[1].next_expiry().unwrap();
+        assert!(!views[0].holds(expires));
+        for seconds in (4..=12).step_by(4) {
+            let at = now + Duration::from_secs(seconds);
+            let unchanged: Vec<Member> = views[1].members.live().cloned().collect();
+            views[1].members.read(Reading {
+                members: unchanged,
+                asked: at,
+                answered: at,
+            });
+            views[1].hold(at, tokens(&["x"]));
+        }
+        let later = now + Duration::from_secs(12);
+        assert_eq!(shares(&views, Some("x"), later), [0, 1000]);
+    }
+}

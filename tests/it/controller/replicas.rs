@@ -1,0 +1,156 @@
+//! Several replicas, each with a token of its own that holds a copy of the one issuing key.
+
+mod faults;
+mod shares;
+mod story;
+
+use anyhow::{Context as _, Result, bail};
+use control_plane::{CertManagerOptions, until};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use rig::{
+    Authority, Cluster, Controller, ControllerOptions, PATIENCE, Requests, csr_for, request_spec,
+};
+
+use self::story::Story;
+use super::{issuer, programs};
+
+/// A cluster with three controllers.
+struct Replicas {
+    // Dropped in this order.
+    controllers: Vec<Controller>,
+    cluster: Cluster,
+    authorities: Vec<Authority>,
+}
+
+impl Replicas {
+    /// Starts three, and waits until each sees the others and has signed something: from then on each knows that the
+    /// issuer is ready. What was signed for that is in the namespace `kube-public`.
+    async fn start(lease_duration: &str) -> Result<Self> {
+        let programs = programs()?;
+        let authorities = Authority::copies(3)?;
+        let options = CertManagerOptions {
+            approver: false,
+            ..CertManagerOptions::default()
+        };
+        let cluster = Cluster::start(&programs, options).await?;
+        let controllers = authorities.iter().zip(["a", "b", "c"]);
+        let controllers = controllers.map(|(authority, name)| {
+            let configuration = authority.configuration(&[]).to_string();
+            let options = ControllerOptions {
+                name: name.to_owned(),
+                args: ["--lease-duration", lease_duration]
+                    .map(str::to_owned)
+                    .into(),
+                ..ControllerOptions::new(configuration, &programs)
+            };
+            Controller::launch(&cluster, &options)
+        });
+        let replicas = Self {
+            controllers: controllers.collect::<Result<_>>()?,
+            cluster,
+            authorities,
+        };
+        let spec = replicas.authorities[0].issuer_spec();
+        replicas.cluster.apply_issuer(&issuer(), &spec).await?;
+        replicas.cluster.issuer_is_ready(&issuer()).await?;
+        replicas.see(3).await?;
+        let requests = replicas.cluster.requests("kube-public").await?;
+        // A third of a fair draw misses a hundred in a row less than once in 10^17 runs.
+        for number in 0..100 {
+            let name = format!("warm-{number}");
+            make(&requests, &name).await?;
+            requests.reaches(&name, "Issued").await?;
+            let mut all = true;
+            for controller in &replicas.controllers {
+                all &= issued(controller).await? > 0;
+            }
+            if all {
+                return Ok(replicas);
+            }
+        }
+        bail!("one of the replicas signs nothing")
+    }
+
+    /// Waits until every replica that runs sees so many that can sign.
+    async fn see(&self, count: usize) -> Result<()> {
+        for controller in &self.controllers {
+            sees(controller, count).await?;
+        }
+        Ok(())
+    }
+
+    /// The requests of the tests.
+    async fn requests(&self) -> Result<Requests> {
+        self.cluster.requests("default").await
+    }
+
+    /// What the API server's audit log tells of the requests of the tests.
+    fn story(&self) -> Result<Story> {
+        Story::read(self.cluster.plane())
+    }
+}
+
+/// Waits until a replica sees so many that can sign.
+async fn sees(controller: &Controller, count: usize) -> Result<()> {
+    let what = format!("a replica to see {count}");
+    until(&what, PATIENCE, async || {
+        // One that has just been launched does not answer yet.
+        let Ok(metrics) = controller.metrics().await else {
+            return Ok(None);
+        };
+        let token = [("token", "issuing")];
+        let seen = whole(metrics.sum("pkcs11_issuer_token_replicas", &token))?;
+        Ok((seen == count).then_some(()))
+    })
+    .await
+}
+
+/// How many certificates a replica has published.
+async fn issued(controller: &Controller) -> Result<usize> {
+    let metrics = controller.metrics().await?;
+    let labels = [("result", "issued")];
+    whole(metrics.sum("pkcs11_issuer_requests_total", &labels))
+}
+
+/// A count, as it is shown.
+fn whole(count: f64) -> Result<usize> {
+    Ok(count.to_string().parse()?)
+}
+
+/// Creates a request and approves it, however often that takes.
+async fn make(requests: &Requests, name: &str) -> Result<()> {
+    let spec = request_spec(&issuer(), &csr_for("web.example")?);
+    until(name, PATIENCE, async || {
+        // An answer may have been lost: what was done is seen by looking, not by trying again.
+        let approved = match requests.status(name).await {
+            Ok(status) => status.condition("Approved").is_some(),
+            Err(_) if requests.create(name, spec.clone()).await.is_ok() => false,
+            Err(_) => return Ok(None),
+        };
+        let done = approved || requests.approve(name).await.is_ok();
+        Ok(done.then_some(()))
+    })
+    .await
+}
+
+/// Makes so many requests, some at a time.
+async fn make_all(requests: &Requests, prefix: &str, count: usize) -> Result<Vec<String>> {
+    let names = (0..count).map(|number| format!("{prefix}-{number}"));
+    let made = stream::iter(names).map(async |name| {
+        make(requests, &name).await?;
+        anyhow::Ok(name)
+    });
+    made.buffer_unordered(8).try_collect().await
+}
+
+/// Waits until all of them are issued.
+async fn all_issued(requests: &Requests, names: &[String]) -> Result<()> {
+    for name in names {
+        let reached = requests.reaches(name, "Issued").await;
+        reached.with_context(|| format!("{name} is lost"))?;
+    }
+    Ok(())
+}
+
+/// The lease duration where a test waits for an expiry.
+const SHORT_SECONDS: i64 = 4;

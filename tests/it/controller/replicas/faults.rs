@@ -1,0 +1,150 @@
+//! Replicas, the API server and the webhook fail under load: nothing is lost, and nothing is published twice.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use control_plane::{Signal, until};
+use jiff::{SignedDuration, Timestamp};
+use rig::{Controller, PATIENCE, Requests, csr_for, request_spec};
+
+use super::{Replicas, SHORT_SECONDS, all_issued, make, make_all, sees, story};
+use crate::controller::issuer;
+
+/// Requests that are on their way while something fails.
+const REQUESTS: usize = 60;
+/// How long after a fault everything is done: a lease duration and five seconds.
+const DONE_WITHIN: SignedDuration = SignedDuration::from_secs(SHORT_SECONDS + 5);
+
+/// Makes requests while `fault` takes its course, and checks what became of them: all are issued, each with one
+/// certificate, within [`DONE_WITHIN`] of the fault's end or of their own approval.
+async fn through(
+    replicas: &Replicas,
+    requests: &Requests,
+    name: &str,
+    fault: impl Future<Output = Result<Timestamp>>,
+) -> Result<()> {
+    let begun = async {
+        let some = format!("{name}-{}", REQUESTS / 4);
+        until(&some, PATIENCE, async || Ok(requests.get(&some).await.ok())).await?;
+        fault.await
+    };
+    let (names, over) = tokio::try_join!(make_all(requests, name, REQUESTS), begun)?;
+    all_issued(requests, &names).await?;
+    let story = replicas.story()?;
+    story.one_certificate_each(&names)?;
+    for name in &names {
+        let told = &story.0[name];
+        let approved = told.approved.context("never approved")?;
+        let published = told.published.context("never published")?;
+        let took = published.duration_since(approved.max(over));
+        assert!(took <= DONE_WITHIN, "{name} took {took}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_is_lost_and_none_gets_two_certificates_whatever_fails() -> Result<()> {
+    let replicas = Replicas::start(&format!("{SHORT_SECONDS}s")).await?;
+    let requests = replicas.requests().await?;
+    let plane = replicas.cluster.plane();
+    let webhook = replicas.cluster.cert_manager();
+    let [a, b, c] = replicas.controllers.as_slice() else {
+        panic!("three replicas");
+    };
+
+    let kill = async {
+        a.kill();
+        story::time(plane).await
+    };
+    through(&replicas, &requests, "kill", kill)
+        .await
+        .context("a replica is killed")?;
+    // Its Lease has expired, and nobody waits for it any more.
+    sees(b, 2).await?;
+    sees(c, 2).await?;
+    a.restart().await?;
+    replicas.see(3).await?;
+
+    let stop = async {
+        b.process().signal(Signal::STOP)?;
+        sees(a, 2).await?;
+        sees(c, 2).await?;
+        b.process().signal(Signal::CONT)?;
+        story::time(plane).await
+    };
+    through(&replicas, &requests, "stop", stop)
+        .await
+        .context("a replica is stopped")?;
+    replicas.see(3).await?;
+
+    let restart = async {
+        plane.stop_api_server();
+        plane.start_api_server().await?;
+        story::time(plane).await
+    };
+    through(&replicas, &requests, "api", restart)
+        .await
+        .context("the API server restarts")?;
+
+    let outage = async {
+        webhook.stop_webhook();
+        // The outage itself.
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        webhook.start_webhook().await?;
+        story::time(plane).await
+    };
+    through(&replicas, &requests, "webhook", outage)
+        .await
+        .context("the webhook is down")?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_was_stopped_with_a_certificate_in_hand_discards_it_when_another_has_published()
+-> Result<()> {
+    let replicas = Replicas::start(&format!("{SHORT_SECONDS}s")).await?;
+    let requests = replicas.requests().await?;
+    let webhook = replicas.cluster.cert_manager();
+    let spec = request_spec(&issuer(), &csr_for("web.example")?);
+    requests.create("held", spec).await?;
+    // Whoever signs finds that nothing can be written, and waits with the certificate in hand.
+    for controller in &replicas.controllers {
+        controller.process().signal(Signal::STOP)?;
+    }
+    requests.approve("held").await?;
+    webhook.stop_webhook();
+    for controller in &replicas.controllers {
+        controller.process().signal(Signal::CONT)?;
+    }
+    let (first, others) = until("somebody to sign", PATIENCE, async || {
+        let mut all = replicas.controllers.iter();
+        let signed = all.position(|controller| has_signed(controller, "held"));
+        Ok(signed.map(|index| {
+            let (before, rest) = replicas.controllers.split_at(index);
+            (&rest[0], before.iter().chain(&rest[1..]))
+        }))
+    })
+    .await?;
+    first.process().signal(Signal::STOP)?;
+    for other in others {
+        sees(other, 2).await?;
+    }
+    webhook.start_webhook().await?;
+    requests.reaches("held", "Issued").await?;
+    first.process().signal(Signal::CONT)?;
+    let discarded = first.records("discarded", "default", "held").await?;
+    assert_eq!(discarded["reason"], "superseded");
+    replicas
+        .story()?
+        .one_certificate_each(&["held".to_owned()])?;
+    // And it takes part again.
+    replicas.see(3).await?;
+    make(&requests, "after").await?;
+    requests.reaches("after", "Issued").await?;
+    Ok(())
+}
+
+fn has_signed(controller: &Controller, name: &str) -> bool {
+    let lines = controller.record_of("default", name).unwrap_or_default();
+    lines.iter().any(|line| line["event"] == "signed")
+}

@@ -1,0 +1,96 @@
+//! Every request has one replica that signs it, and its share moves at once when that is told.
+
+use anyhow::Result;
+use control_plane::{AuditLog, until};
+use rig::PATIENCE;
+
+use super::{Replicas, all_issued, issued, make_all, sees};
+
+const REQUESTS: usize = 2000;
+/// A replica's share of a fair draw has the mean n/3 and the deviation √(n · 1/3 · 2/3) = 21.08. Six of those to either
+/// side: one run in eighty million fails by chance.
+const SHARE: std::ops::RangeInclusive<usize> = 667 - 127..=667 + 127;
+
+fn issuer_writes(log: AuditLog) -> usize {
+    let log = log.writes().by(rig::CONTROLLER);
+    log.on("pkcs11clusterissuers").succeeded().len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_replicas_sign_two_thousand_requests_about_evenly_with_one_status_write_each()
+-> Result<()> {
+    let replicas = Replicas::start("15s").await?;
+    let before = {
+        let mut before = Vec::new();
+        for controller in &replicas.controllers {
+            before.push(issued(controller).await?);
+        }
+        before
+    };
+    let requests = replicas.requests().await?;
+    let names = make_all(&requests, "web", REQUESTS).await?;
+    all_issued(&requests, &names).await?;
+    let mut shares = Vec::new();
+    for (controller, before) in replicas.controllers.iter().zip(before) {
+        shares.push(issued(controller).await? - before);
+    }
+    assert_eq!(shares.iter().sum::<usize>(), REQUESTS, "{shares:?}");
+    assert!(
+        shares.iter().all(|share| SHARE.contains(share)),
+        "{shares:?}"
+    );
+    let story = replicas.story()?;
+    story.one_certificate_each(&names)?;
+    let more = story
+        .0
+        .iter()
+        .filter(|(_, told)| (told.writes, told.conflicts) != (1, 0));
+    let more: Vec<_> = more.collect();
+    assert!(more.is_empty(), "{more:#?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_goes_and_a_replica_that_is_told_to_stop_hand_over_at_once() -> Result<()> {
+    // Nothing in this test can wait for so long a Lease to expire.
+    let replicas = Replicas::start("5m").await?;
+    let requests = replicas.requests().await?;
+    let [a, b, c] = replicas.controllers.as_slice() else {
+        panic!("three replicas");
+    };
+
+    // Of three that prove the issuer, one writes its status.
+    assert_eq!(issuer_writes(replicas.cluster.plane().audit_log()?), 1);
+
+    replicas.authorities[0].token().store().take_away()?;
+    for controller in [a, b, c] {
+        sees(controller, 2).await?;
+    }
+    let before = issued(a).await?;
+    let names = make_all(&requests, "token", 30).await?;
+    all_issued(&requests, &names).await?;
+    assert_eq!(issued(a).await?, before);
+
+    replicas.authorities[0].token().store().give_back()?;
+    replicas.see(3).await?;
+    until("the replica to sign again", PATIENCE, async || {
+        let name = format!("back-{}", issued(b).await? + issued(c).await?);
+        super::make(&requests, &name).await?;
+        requests.reaches(&name, "Issued").await?;
+        Ok((issued(a).await? > before).then_some(()))
+    })
+    .await?;
+
+    let stopping = async {
+        let ended = a.stop().await?;
+        assert!(ended.success(), "{ended}");
+        Ok(())
+    };
+    let (names, ()) = tokio::try_join!(make_all(&requests, "stop", 60), stopping)?;
+    all_issued(&requests, &names).await?;
+    sees(b, 2).await?;
+    sees(c, 2).await?;
+    let story = replicas.story()?;
+    story.one_certificate_each(&names)?;
+    Ok(())
+}

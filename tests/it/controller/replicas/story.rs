@@ -1,0 +1,84 @@
+//! What the API server's audit log tells of requests, from outside of every controller.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result};
+use control_plane::{AuditEvent, ControlPlane};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// Every request of the namespace `default`, by name.
+pub(super) struct Story(pub(super) BTreeMap<String, Told>);
+
+/// One request.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// When its approval was stored.
+    pub(super) approved: Option<Timestamp>,
+    /// When a certificate was stored, first.
+    pub(super) published: Option<Timestamp>,
+    /// The certificates that were ever stored.
+    pub(super) certificates: BTreeSet<String>,
+    /// Status writes of the controllers that were stored.
+    pub(super) writes: usize,
+    /// Status writes of the controllers that came too late: the API server refused them.
+    pub(super) conflicts: usize,
+}
+
+impl Story {
+    pub(super) fn read(plane: &ControlPlane) -> Result<Self> {
+        let mut told = BTreeMap::<String, Told>::new();
+        let log = plane.audit_log()?.writes();
+        let log = log.on("certificaterequests.cert-manager.io");
+        for event in log.subresource("status").iter() {
+            let Some(object) = &event.object_ref else {
+                continue;
+            };
+            if object.namespace == "default" {
+                told.entry(object.name.clone()).or_default().hear(event)?;
+            }
+        }
+        Ok(Self(told))
+    }
+
+    /// Fails unless each of these requests has had one certificate and no other.
+    pub(super) fn one_certificate_each(&self, names: &[String]) -> Result<()> {
+        for name in names {
+            let told = self.0.get(name).context("a request without a story")?;
+            assert_eq!(told.certificates.len(), 1, "{name}: {told:?}");
+        }
+        Ok(())
+    }
+}
+
+impl Told {
+    fn hear(&mut self, event: &AuditEvent) -> Result<()> {
+        let ours = event.user.username == rig::CONTROLLER;
+        let stored = event.code().is_some_and(|code| (200..300).contains(&code));
+        self.writes += usize::from(ours && stored);
+        self.conflicts += usize::from(ours && event.code() == Some(409));
+        if !stored {
+            return Ok(());
+        }
+        let at: Timestamp = event.stage_timestamp.parse()?;
+        if !ours {
+            self.approved.get_or_insert(at);
+        }
+        let status = event.response_object.as_ref();
+        let certificate = status.and_then(|object| object.pointer("/status/certificate"));
+        if let Some(certificate) = certificate.and_then(Value::as_str) {
+            self.published.get_or_insert(at);
+            self.certificates.insert(certificate.to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// The API server's clock: when it answered what was asked of it just now.
+pub(super) async fn time(plane: &ControlPlane) -> Result<Timestamp> {
+    plane.kubectl(&["get", "namespace", "default"]).await?;
+    let log = plane.audit_log()?;
+    let answered = log.by("admin").verb("get").on("namespaces");
+    let last = answered.last().context("the audit log lacks a request")?;
+    Ok(last.stage_timestamp.parse()?)
+}

@@ -1,0 +1,291 @@
+//! Replicas share out the work through Leases on a real API server, under the controller's own rights.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use control_plane::{ControlPlane, Options, until};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, ResourceExt as _};
+use pkcs11_issuer::{
+    metrics::Metrics,
+    ownership::{Ownership, Pod, Replica},
+};
+use rig::{CONTROLLER, NAMESPACE, PATIENCE};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+const RBAC: &str = include_str!("../../docs/rbac.yaml");
+const SECONDS: u64 = 3;
+/// Objects that are shared out.
+const OBJECTS: usize = 200;
+
+/// A control plane with the controller's namespace and rights.
+async fn plane() -> Result<ControlPlane> {
+    let plane = ControlPlane::start(Options::default()).await?;
+    plane.kubectl(&["create", "namespace", NAMESPACE]).await?;
+    plane.apply(RBAC).await?;
+    Ok(plane)
+}
+
+/// A replica as a task of this process, with a client of its own.
+struct Running {
+    ownership: Arc<Ownership>,
+    usable: watch::Sender<BTreeSet<String>>,
+    leave: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(plane: &ControlPlane, identity: &str, tokens: &[&str]) -> Result<Self> {
+        let account = plane.service_account(NAMESPACE, "pkcs11-issuer")?;
+        let (usable, seen) = watch::channel(names(tokens));
+        let replica = Replica {
+            identity: identity.to_owned(),
+            namespace: NAMESPACE.to_owned(),
+            pod: Some(Pod {
+                name: identity.to_owned(),
+                uid: format!("uid of {identity}"),
+            }),
+            duration: format!("{SECONDS}s").parse()?,
+        };
+        let (ownership, membership) = Ownership::new(
+            plane.client(&account).await?,
+            replica,
+            seen,
+            || Timestamp::UNIX_EPOCH,
+            Arc::new(Metrics::new("0.1.0", "unknown")),
+        );
+        let leave = CancellationToken::new();
+        Ok(Self {
+            ownership,
+            usable,
+            task: tokio::spawn(membership.run(leave.clone())),
+            leave,
+        })
+    }
+
+    /// Waits until this replica owns as much of a token's objects as wanted.
+    async fn owns(&self, token: &str, wanted: impl Fn(usize) -> bool) -> Result<()> {
+        until("the wanted share", PATIENCE, async || {
+            Ok(wanted(self.owned(token)).then_some(()))
+        })
+        .await
+        .with_context(|| format!("it owns {} of {OBJECTS}", self.owned(token)))
+    }
+
+    fn owned(&self, token: &str) -> usize {
+        (0..OBJECTS)
+            .filter(|number| self.ownership.owns(Some(token), &format!("uid {number}")))
+            .count()
+    }
+
+    /// Ends as a process that is killed: without a word.
+    async fn crash(self) {
+        self.task.abort();
+        // The task was aborted, which is what it says.
+        drop(self.task.await);
+    }
+
+    async fn leaves(self) -> Result<()> {
+        self.leave.cancel();
+        Ok(self.task.await?)
+    }
+}
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+async fn leases(plane: &ControlPlane) -> Result<Vec<Lease>> {
+    let leases = Api::<Lease>::namespaced(plane.admin().await?, NAMESPACE);
+    Ok(leases.list(&Default::default()).await?.items)
+}
+
+async fn lease(plane: &ControlPlane, identity: &str) -> Result<Lease> {
+    let leases = Api::<Lease>::namespaced(plane.admin().await?, NAMESPACE);
+    Ok(leases.get(&format!("pkcs11-issuer-{identity}")).await?)
+}
+
+fn some_but_not_all(owned: usize) -> bool {
+    (1..OBJECTS).contains(&owned)
+}
+
+#[tokio::test]
+async fn a_lease_says_who_holds_it_for_how_long_and_with_which_tokens() -> Result<()> {
+    let plane = plane().await?;
+    let a = Running::start(&plane, "a", &["issuing", "payments"]).await?;
+    a.owns("issuing", |owned| owned == OBJECTS).await?;
+    let lease = lease(&plane, "a").await?;
+    assert_eq!(lease.labels()["pkcs11-issuer.dev/lease"], "membership");
+    assert_eq!(
+        lease.annotations()["pkcs11-issuer.dev/tokens"],
+        "issuing,payments"
+    );
+    let owner = &lease.owner_references()[0];
+    assert_eq!((owner.kind.as_str(), owner.name.as_str()), ("Pod", "a"));
+    let spec = lease.spec.context("no spec")?;
+    assert_eq!(spec.holder_identity.as_deref(), Some("a"));
+    assert_eq!(spec.lease_duration_seconds, Some(3));
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_object_has_one_owner_and_a_replica_that_leaves_hands_over_at_once() -> Result<()> {
+    let plane = plane().await?;
+    let a = Running::start(&plane, "a", &["issuing"]).await?;
+    a.owns("issuing", |owned| owned == OBJECTS).await?;
+    let b = Running::start(&plane, "b", &["issuing"]).await?;
+    b.owns("issuing", some_but_not_all).await?;
+    a.owns("issuing", some_but_not_all).await?;
+    assert_eq!(a.owned("issuing") + b.owned("issuing"), OBJECTS);
+    assert_eq!(a.ownership.share("issuing").get(), 2);
+    b.leaves().await?;
+    assert_eq!(leases(&plane).await?.len(), 1);
+    // An expired Lease would be there still, and one that nobody deletes stays for ten durations.
+    a.owns("issuing", |owned| owned == OBJECTS).await?;
+    let refused = plane.audit_log()?.by(CONTROLLER);
+    assert!(refused.answered(403).is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_that_comes_or_goes_moves_its_objects_and_no_others() -> Result<()> {
+    let plane = plane().await?;
+    let a = Running::start(&plane, "a", &["issuing", "payments"]).await?;
+    let b = Running::start(&plane, "b", &["issuing", "payments"]).await?;
+    a.owns("payments", some_but_not_all).await?;
+    b.owns("payments", some_but_not_all).await?;
+    b.usable.send_replace(names(&["issuing"]));
+    a.owns("payments", |owned| owned == OBJECTS).await?;
+    assert_eq!(b.owned("payments"), 0);
+    assert!(some_but_not_all(b.owned("issuing")));
+    a.usable.send_replace(names(&["issuing"]));
+    // Somebody has to say that nobody can sign.
+    b.owns("payments", some_but_not_all).await?;
+    b.usable.send_replace(names(&["issuing", "payments"]));
+    b.owns("payments", |owned| owned == OBJECTS).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_share_of_a_replica_that_crashed_moves_when_its_lease_expires_and_back_when_it_starts()
+-> Result<()> {
+    let plane = plane().await?;
+    let a = Running::start(&plane, "a", &["issuing"]).await?;
+    let b = Running::start(&plane, "b", &["issuing"]).await?;
+    b.owns("issuing", some_but_not_all).await?;
+    a.owns("issuing", some_but_not_all).await?;
+    b.crash().await;
+    a.owns("issuing", |owned| owned == OBJECTS).await?;
+    let b = Running::start(&plane, "b", &["issuing"]).await?;
+    b.owns("issuing", some_but_not_all).await?;
+    a.owns("issuing", some_but_not_all).await?;
+    let spec = lease(&plane, "b").await?.spec.context("no spec")?;
+    assert_eq!(spec.lease_transitions, Some(1), "it took its Lease over");
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_two_processes_with_one_identity_the_later_one_signs() -> Result<()> {
+    let plane = plane().await?;
+    let earlier = Running::start(&plane, "a", &["issuing"]).await?;
+    earlier.owns("issuing", |owned| owned == OBJECTS).await?;
+    let later = Running::start(&plane, "a", &["issuing"]).await?;
+    later.owns("issuing", |owned| owned == OBJECTS).await?;
+    earlier.owns("issuing", |owned| owned == 0).await?;
+    let mut held = earlier.ownership.held();
+    held.wait_for(|held| !held).await?;
+    // Until the later one goes.
+    later.leaves().await?;
+    earlier.owns("issuing", |owned| owned == OBJECTS).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_an_api_server_nobody_signs_and_afterwards_everybody_has_the_share_from_before()
+-> Result<()> {
+    let plane = plane().await?;
+    let a = Running::start(&plane, "a", &["issuing"]).await?;
+    let b = Running::start(&plane, "b", &["issuing"]).await?;
+    a.owns("issuing", some_but_not_all).await?;
+    b.owns("issuing", some_but_not_all).await?;
+    let before = (a.owned("issuing"), b.owned("issuing"));
+    plane.stop_api_server();
+    a.owns("issuing", |owned| owned == 0).await?;
+    b.owns("issuing", |owned| owned == 0).await?;
+    let mut changes = std::pin::pin!(a.ownership.changes());
+    plane.start_api_server().await?;
+    a.owns("issuing", |owned| owned > 0).await?;
+    b.owns("issuing", |owned| owned > 0).await?;
+    assert_eq!(before, (a.owned("issuing"), b.owned("issuing")));
+    // What was left alone meanwhile is looked at again.
+    futures::StreamExt::next(&mut changes)
+        .await
+        .context("no change")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lease_that_somebody_deletes_or_edits_is_written_again() -> Result<()> {
+    let plane = plane().await?;
+    let a = Running::start(&plane, "a", &["issuing"]).await?;
+    a.owns("issuing", |owned| owned == OBJECTS).await?;
+    let before = lease(&plane, "a").await?.uid();
+    plane
+        .kubectl(&["-n", NAMESPACE, "delete", "lease", "pkcs11-issuer-a"])
+        .await?;
+    until("another Lease", PATIENCE, async || {
+        let leases = leases(&plane).await?;
+        Ok(leases
+            .iter()
+            .any(|lease| lease.uid().is_some() && lease.uid() != before)
+            .then_some(()))
+    })
+    .await?;
+    let edit = "pkcs11-issuer.dev/tokens=none";
+    let words = ["-n", NAMESPACE, "annotate", "--overwrite", "lease"];
+    plane
+        .kubectl(&[&words[..], &["pkcs11-issuer-a", edit]].concat())
+        .await?;
+    until("the tokens again", PATIENCE, async || {
+        let lease = lease(&plane, "a").await?;
+        Ok((lease.annotations()["pkcs11-issuer.dev/tokens"] == "issuing").then_some(()))
+    })
+    .await?;
+    assert_eq!(a.owned("issuing"), OBJECTS);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_nobody_renews_is_swept_and_what_is_no_replicas_is_left_alone() -> Result<()> {
+    let plane = plane().await?;
+    let lease = |name: &str, annotations: serde_json::Value| {
+        serde_json::json!({
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {
+                "namespace": NAMESPACE,
+                "name": name,
+                "labels": {"pkcs11-issuer.dev/lease": "membership"},
+                "annotations": annotations,
+            },
+            "spec": {"holderIdentity": name, "leaseDurationSeconds": 3},
+        })
+        .to_string()
+    };
+    let tokens = serde_json::json!({"pkcs11-issuer.dev/tokens": "issuing"});
+    plane.apply(&lease("gone", tokens)).await?;
+    plane
+        .apply(&lease("foreign", serde_json::json!({})))
+        .await?;
+    let a = Running::start(&plane, "a", &["issuing"]).await?;
+    a.owns("issuing", some_but_not_all).await?;
+    a.owns("issuing", |owned| owned == OBJECTS).await?;
+    until("the abandoned Lease to be deleted", PATIENCE, async || {
+        let names: Vec<String> = leases(&plane).await?.iter().map(Lease::name_any).collect();
+        Ok((!names.contains(&"gone".to_owned())).then_some(names))
+    })
+    .await
+    .map(|names| assert!(names.contains(&"foreign".to_owned()), "{names:?}"))
+}
