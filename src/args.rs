@@ -79,6 +79,11 @@ pub struct Run {
           default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
     pub cluster_trust_bundles: bool,
 
+    /// Write Events, for people. Nothing is decided by them, and each costs the API server as much as a status write.
+    #[arg(long, env = "PKCS11_ISSUER_EVENTS", value_name = "BOOL", action = ArgAction::Set,
+          default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
+    pub events: bool,
+
     /// Where /livez and /readyz are served.
     #[arg(
         long,
@@ -262,6 +267,13 @@ mod tests {
             ];
             assert!(Args::try_parse_from(arguments).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn events_are_written_unless_told_otherwise() {
+        assert!(run(&[]).events);
+        assert!(run(&["--events"]).events);
+        assert!(!run(&["--events=false"]).events);
     }
 
     #[test]

@@ -125,7 +125,12 @@ async fn control(
         trust = trust => trust,
         () = stop.cancelled() => None,
     };
-    let (events, events_task) = Events::start(client.clone(), identity, Arc::clone(&metrics));
+    let (events, events_task) = if args.events {
+        let (events, task) = Events::start(client.clone(), identity, Arc::clone(&metrics));
+        (events, Some(task))
+    } else {
+        (Events::none(Arc::clone(&metrics)), None)
+    };
     // Replicas that share a token share the limits of its issuers.
     let owners: Owners = Box::new(|_token| 1);
     let limiter = Limiter::new(owners, issuers.call());
@@ -173,7 +178,9 @@ async fn control(
     readiness.set(false);
     context.tokens.shutdown().await;
     drop(context);
-    if let Err(broken) = events_task.await {
+    if let Some(task) = events_task
+        && let Err(broken) = task.await
+    {
         error!(error = %Chain(&broken), "the events task broke");
     }
     Ok(())

@@ -38,7 +38,8 @@ pub struct Notice {
 /// Takes Events and never waits.
 #[derive(Clone, Debug)]
 pub struct Events {
-    queue: mpsc::Sender<(Notice, ObjectReference, Timestamp)>,
+    /// `None` where no Events are wanted.
+    queue: Option<mpsc::Sender<(Notice, ObjectReference, Timestamp)>>,
     told: Arc<Mutex<HashMap<String, Notice>>>,
     metrics: Arc<Metrics>,
 }
@@ -101,7 +102,7 @@ impl Events {
         let told = Arc::default();
         (
             Self {
-                queue,
+                queue: Some(queue),
                 told,
                 metrics,
             },
@@ -109,9 +110,22 @@ impl Events {
         )
     }
 
+    /// Writes none, and counts none as dropped.
+    #[must_use]
+    pub fn none(metrics: Arc<Metrics>) -> Self {
+        Self {
+            queue: None,
+            told: Arc::default(),
+            metrics,
+        }
+    }
+
     /// Queues an Event about an object, or drops and counts it.
     pub fn publish(&self, notice: Notice, regarding: ObjectReference, now: Timestamp) {
-        if self.queue.try_send((notice, regarding, now)).is_err() {
+        let Some(queue) = &self.queue else {
+            return;
+        };
+        if queue.try_send((notice, regarding, now)).is_err() {
             self.metrics.event_dropped();
         }
     }
