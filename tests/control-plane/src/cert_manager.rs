@@ -40,6 +40,9 @@ pub struct CertManagerOptions {
     pub gateway_api_extra_protocols: Vec<String>,
     /// Wait after the first failed request of a Certificate; by default cert-manager's one hour.
     pub minimum_backoff: Option<Duration>,
+    /// Objects that each controller works on at the same time, by default cert-manager's five. Its rate towards the API
+    /// server has no limit where that has priority and fairness, as ours does.
+    pub concurrent_workers: u16,
     /// Namespace of the Secrets of ClusterIssuers, by default `cert-manager`.
     pub cluster_resource_namespace: String,
 }
@@ -59,6 +62,7 @@ impl Default for CertManagerOptions {
             gateway_api: false,
             gateway_api_extra_protocols: Vec::new(),
             minimum_backoff: None,
+            concurrent_workers: 5,
             cluster_resource_namespace: NAMESPACE.to_owned(),
         }
     }
@@ -194,6 +198,7 @@ fn start_controller(plane: &ControlPlane, options: &CertManagerOptions) -> Resul
     let mut program = program(plane, options, "controller", "cert-manager")?.args([
         format!("--approver={}", options.approver),
         format!("--enable-gateway-api={}", options.gateway_api),
+        format!("--concurrent-workers={}", options.concurrent_workers),
         format!(
             "--cluster-resource-namespace={}",
             options.cluster_resource_namespace

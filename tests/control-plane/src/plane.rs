@@ -24,6 +24,9 @@ const READY: Duration = Duration::from_secs(120);
 pub struct Options {
     /// Further flags of kube-apiserver, such as `--runtime-config=…` or `--feature-gates=…`.
     pub api_server_args: Vec<String>,
+    /// The API server's audit policy, YAML; by default one that records every write with its content, which costs the
+    /// API server time and the disk space.
+    pub audit_policy: Option<String>,
 }
 
 /// A running control plane; dropping it ends its processes and removes its folder.
@@ -68,7 +71,9 @@ impl ControlPlane {
             "--unsafe-no-fsync".to_owned(),
         ]);
         let api_server = Program::new(tools.program("kube-apiserver")?)
-            .args(api_server_flags(&folder, &authority, &etcd_url, api_port)?)
+            .args(api_server_flags(
+                &folder, &authority, &etcd_url, api_port, options,
+            )?)
             .args(options.api_server_args.clone());
 
         let etcd = Process::start("etcd", etcd, folder.path())?;
@@ -177,6 +182,16 @@ impl ControlPlane {
     /// When the log cannot be read.
     pub fn audit_log(&self) -> Result<AuditLog> {
         AuditLog::read(&self.folder.path().join("audit.log"))
+    }
+
+    /// The API server's process, for its cost.
+    pub fn api_server(&self) -> &Process {
+        &self.api_server
+    }
+
+    /// etcd's process, likewise.
+    pub fn etcd(&self) -> &Process {
+        &self.etcd
     }
 
     /// Kills the API server, as when its machine loses power. etcd goes on.
@@ -290,6 +305,7 @@ fn api_server_flags(
     authority: &Authority,
     etcd_url: &str,
     port: u16,
+    options: &Options,
 ) -> Result<Vec<String>> {
     let file = |name: &str, content: &str| folder.write(&folder.path().join(name), content);
     let serving = authority.server("kube-apiserver")?;
@@ -299,7 +315,8 @@ fn api_server_flags(
     let key = file("kube-apiserver.key", &serving.key)?;
     let token_certificate = file("service-account-tokens.crt", &tokens.certificate)?;
     let token_key = file("service-account-tokens.key", &tokens.key)?;
-    let policy = file("audit-policy.yaml", audit::POLICY)?;
+    let policy = options.audit_policy.as_deref().unwrap_or(audit::POLICY);
+    let policy = file("audit-policy.yaml", policy)?;
     Ok(vec![
         format!("--etcd-servers={etcd_url}"),
         // Its own, should it find another control plane's etcd where its own could not get the port.

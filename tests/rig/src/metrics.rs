@@ -16,6 +16,11 @@ impl Metrics {
         Ok(Self(text))
     }
 
+    /// What another program's `/metrics` has said.
+    pub fn of(text: String) -> Self {
+        Self(text)
+    }
+
     /// All of it.
     pub fn text(&self) -> &str {
         &self.0

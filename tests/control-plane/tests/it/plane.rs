@@ -121,6 +121,7 @@ async fn an_identity_has_the_groups_of_its_account_and_no_right_that_nobody_gave
 async fn an_api_server_that_cannot_start_says_why() {
     let options = Options {
         api_server_args: vec!["--no-such-flag".to_owned()],
+        ..Options::default()
     };
     let error = format!("{:#}", ControlPlane::start(options).await.unwrap_err());
     assert!(error.contains("unknown flag: --no-such-flag"), "{error}");
