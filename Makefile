@@ -19,7 +19,7 @@ release := cargo build --release --locked --package pkcs11-issuer --package pkcs
 
 .PHONY: help
 help: ## say what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/make \1\t\2/' | expand -t 18
 
 .PHONY: setup
 setup: ## install what is missing, and make the build folder
@@ -81,3 +81,10 @@ generated: setup ## write again what is generated from the code: crds/ and the g
 .PHONY: bench
 bench: setup ## measure; tables for people, the same as JSON in target/bench/
 	cargo bench --workspace --locked --bench '*'
+
+# RUNS of each, of so many requests N, with so many IN_FLIGHT, by those named in ONLY (bench-e2e --help).
+.PHONY: bench-e2e
+bench-e2e: tools ## measure the way through Kubernetes: make bench-e2e RUNS=5 N=1000,10000; hours
+	$(release) --package bench
+	"$(CARGO_TARGET_DIR)/release/bench-e2e" $(if $(RUNS),--runs $(RUNS)) $(if $(N),--sizes $(N)) \
+		$(if $(IN_FLIGHT),--in-flight $(IN_FLIGHT)) $(if $(EACH),--each $(EACH)) $(if $(ONLY),--only $(ONLY))

@@ -4,12 +4,13 @@
 //!
 //! Medians of `BENCH_ROUNDS` rounds (default 2000). Prints a table and writes `target/bench/issuance.json`.
 
-use std::{env, fs, path::Path, sync::Arc, time::Instant};
+use std::{env, sync::Arc, time::Instant};
 
 use aws_lc_rs::{
     digest::{self, Digest},
     signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair},
 };
+use bench::{Report, Row, median};
 use futures::executor::block_on;
 use jiff::{SignedDuration, Timestamp};
 use pkcs11_issuer::issuance::{
@@ -19,7 +20,6 @@ use pkcs11_issuer::issuance::{
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose, SignatureAlgorithm,
 };
-use serde_json::{Value, json};
 
 type Failed = Box<dyn std::error::Error>;
 
@@ -63,7 +63,7 @@ fn main() -> Result<(), Failed> {
     let issuer = issuer(&ca_key)?;
     let ca_key =
         EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &ca_key.serialize_der())?;
-    let mut rows = Vec::new();
+    let mut report = Report::new("issuance");
     println!(
         "{:<10} {:>12} {:>12} {:>12} {:>12} {:>12}",
         "key", "CSR to TBS", "seal", "whole, µs", "allocations", "octets"
@@ -79,18 +79,17 @@ fn main() -> Result<(), Failed> {
         println!(
             "{name:<10} {prepare:>12.1} {seal:>12.1} {whole:>12.1} {allocations:>12} {octets:>12}"
         );
-        rows.push(json!({
-            "key": name, "prepare": prepare, "seal": seal, "whole": whole,
-            "allocations": allocations, "allocatedOctets": octets,
-        }));
+        for (what, unit, value) in [
+            ("CSR to TBS", "µs", prepare),
+            ("seal", "µs", seal),
+            ("whole", "µs", whole),
+            ("allocations", "", allocations),
+            ("allocated octets", "", octets),
+        ] {
+            report.push(Row::new(format!("{name}, {what}"), unit, value));
+        }
     }
-    write(&json!({"unit": "µs", "rounds": rounds, "rows": rows}))
-}
-
-fn write(report: &Value) -> Result<(), Failed> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
-    fs::create_dir_all(&folder)?;
-    fs::write(folder.join("issuance.json"), format!("{report:#}\n"))?;
+    report.write()?;
     Ok(())
 }
 
@@ -119,9 +118,9 @@ struct Measured {
     /// Signature to certificate, likewise.
     seal: f64,
     /// Calls of the allocator, growing a buffer included.
-    allocations: u64,
+    allocations: f64,
     /// What they asked for in all.
-    octets: u64,
+    octets: f64,
 }
 
 fn measure(
@@ -154,16 +153,12 @@ fn measure(
     for _ in 0..rounds {
         let started = Instant::now();
         let certificate = prepare_once()?;
-        prepared.push(started.elapsed());
+        prepared.push(started.elapsed().as_secs_f64() * 1e6);
         let started = Instant::now();
         block_on(certificate.issue(&ready))?;
-        sealed.push(started.elapsed());
+        sealed.push(started.elapsed().as_secs_f64() * 1e6);
     }
-    let [prepare, seal] = [prepared, sealed].map(|mut times| {
-        times.sort_unstable();
-        let median = times.get(times.len() / 2).copied().unwrap_or_default();
-        median.as_secs_f64() * 1e6
-    });
+    let [prepare, seal] = [median(&prepared), median(&sealed)];
     // After the rounds, so that what is made once is not counted.
     let mut whole = Ok(());
     let allocated = allocation_counter::measure(|| {
@@ -173,8 +168,8 @@ fn measure(
     Ok(Measured {
         prepare,
         seal,
-        allocations: allocated.count_total,
-        octets: allocated.bytes_total,
+        allocations: f64::from(u32::try_from(allocated.count_total)?),
+        octets: f64::from(u32::try_from(allocated.bytes_total)?),
     })
 }
 

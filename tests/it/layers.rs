@@ -308,6 +308,7 @@ fn only_the_worker_and_the_test_helpers_depend_on_cryptoki() {
         ("Cargo.toml", false),
         ("hsm/Cargo.toml", false),
         ("hsm/worker/Cargo.toml", true),
+        ("tests/bench/Cargo.toml", false),
         ("tests/control-plane/Cargo.toml", false),
         ("tests/rig/Cargo.toml", false),
         ("tests/softhsm/Cargo.toml", true),

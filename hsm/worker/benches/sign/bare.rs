@@ -162,6 +162,6 @@ pub(crate) fn run(task: &Value) -> Result<Value, Failed> {
     let made = u32::try_from(made.load(Ordering::Relaxed))?;
     let rate = f64::from(made) / started.elapsed().as_secs_f64();
     let cpu = nanoseconds / 1000.0 / f64::from(made);
-    let (p50, p99) = percentiles(took);
+    let (p50, p99) = percentiles(&took);
     Ok(json!({"rate": rate, "cpu": cpu, "p50": p50, "p99": p99}))
 }

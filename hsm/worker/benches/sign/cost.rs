@@ -59,15 +59,10 @@ impl Cost {
     }
 }
 
-/// The worker is started by a thread of its own, and is that thread's only child.
+/// The only process that this one has started and that still runs.
 fn worker_of(own: u32) -> Result<u32, Failed> {
-    for task in fs::read_dir(format!("/proc/{own}/task"))? {
-        let children = fs::read_to_string(task?.path().join("children"))?;
-        if let Some(child) = children.split_whitespace().next() {
-            return Ok(child.parse()?);
-        }
-    }
-    Err("there is no worker".into())
+    let worker = bench::children(own)?.into_iter().next();
+    worker.ok_or_else(|| "there is no worker".into())
 }
 
 fn spent(process: u32) -> Result<Spent, Failed> {

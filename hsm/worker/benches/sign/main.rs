@@ -8,10 +8,9 @@ mod cost;
 mod ours;
 
 use std::{
-    env, fs,
+    env,
     io::Read,
     num::NonZeroU16,
-    path::Path,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -20,11 +19,11 @@ use std::{
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
 };
+use bench::{Report, Row, median, percentile};
 use hsm::{
     BoxFuture, Hash, KeySelector, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused,
     Mechanism, Pin, Token, TokenInfo, TokenSelector, TokenSpec,
 };
-use serde_json::{Value, json};
 use softhsm_test_helpers::{KeyKind, Store, TestToken};
 
 use self::{cost::Cost, ours::Release};
@@ -78,7 +77,7 @@ fn main() -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let mut rows = Vec::new();
+    let mut report = Report::new("hsm");
     for (id, case) in (1_u8..).zip(&CASES) {
         let test_key = token.generate_key(case.label, &[id], case.kind)?;
         let public = UnparsedPublicKey::new(case.verifier, test_key.public_octets().to_vec());
@@ -109,96 +108,38 @@ fn main() -> Result<(), Failed> {
             let verifying = ours::rate(&hsm, &key, case.mechanism, &verified, length);
             released.push(runtime.block_on(verifying)?);
         }
-        let bare = median(bare);
+        let bare = median(&bare);
         let name = case.name;
-        rows.push(row(
-            format!("{name} through hsm::Token"),
+        let mut beside_bare = |what: &str, unit, value, bare| {
+            report.push(Row::new(format!("{name}{what}"), unit, value).beside(bare));
+        };
+        beside_bare(" through hsm::Token", "signatures/s", median(&raw), bare);
+        beside_bare(
+            ", verified before release",
             "signatures/s",
-            median(raw),
+            median(&released),
             bare,
-        ));
-        rows.push(row(
-            format!("{name}, verified before release"),
-            "signatures/s",
-            median(released),
-            bare,
-        ));
+        );
         let (bare_p50, bare_p99) = bare::latency(&token, case, length)?;
         let (p50, p99) = runtime.block_on(ours::latency(&hsm, &key, case.mechanism, length))?;
-        rows.push(row(
-            format!("{name} one in flight, p50"),
-            "µs",
-            p50,
-            bare_p50,
-        ));
-        rows.push(row(
-            format!("{name} one in flight, p99"),
-            "µs",
-            p99,
-            bare_p99,
-        ));
-        let bare_cost = median(bare_costs);
+        beside_bare(" one in flight, p50", "µs", p50, bare_p50);
+        beside_bare(" one in flight, p99", "µs", p99, bare_p99);
+        let bare_cost = median(&bare_costs);
         for (what, unit, of) in cost::PARTS {
-            let each = median(costs.iter().map(of).collect());
+            let each = median(&costs.iter().map(of).collect::<Vec<f64>>());
+            let row = Row::new(format!("{name} {what}"), unit, each);
             // The bare loop is what the worker would be without us.
-            let beside = if what == cost::WORKER {
-                bare_cost
+            report.push(if what == cost::WORKER {
+                row.beside(bare_cost)
             } else {
-                f64::NAN
-            };
-            rows.push(row(format!("{name} {what}"), unit, each, beside));
+                row
+            });
         }
         runtime.block_on(hsm.shutdown());
     }
-    report(&rows, sessions)
-}
-
-fn row(name: String, unit: &str, value: f64, beside: f64) -> Value {
-    let rounded = |value: f64| (value * 10.0).round() / 10.0;
-    let mut row = json!({"name": name, "unit": unit, "value": rounded(value)});
-    if let (Some(row), false) = (row.as_object_mut(), beside.is_nan()) {
-        row.insert("beside".into(), rounded(beside).into());
-        row.insert("ratio".into(), (value / beside).into());
-    }
-    row
-}
-
-fn report(rows: &[Value], sessions: u16) -> Result<(), Failed> {
-    println!(
-        "{:<46} {:>10} {:>12} {:>7}",
-        "", "ours", "bare PKCS#11", "ratio"
-    );
-    for row in rows {
-        let number = |field: &str, decimals: usize| {
-            let number = row.get(field).and_then(Value::as_f64);
-            number.map_or_else(String::new, |number| format!("{number:.decimals$}"))
-        };
-        let text = |field: &str| row.get(field).and_then(Value::as_str).unwrap_or_default();
-        let (name, unit) = (text("name"), text("unit"));
-        println!(
-            "{name:<46} {:>10} {:>12} {:>7} {unit}",
-            number("value", 1),
-            number("beside", 1),
-            number("ratio", 3)
-        );
-    }
-    let cpu = fs::read_to_string("/proc/cpuinfo")?;
-    let model = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map(|(_, model)| model);
-    let machine = format!("{sessions} × {}", model.unwrap_or("unknown CPU"));
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
-    fs::create_dir_all(&directory)?;
-    let text =
-        serde_json::to_string_pretty(&json!({"bench": "hsm", "machine": machine, "rows": rows}))?;
-    fs::write(directory.join("hsm.json"), text + "\n")?;
+    report.print("bare PKCS#11");
+    report.write()?;
     Ok(())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn soon() -> Instant {
@@ -235,12 +176,6 @@ fn spec(token: &TestToken, sessions: u16) -> TokenSpec {
     }
 }
 
-fn percentiles(mut took: Vec<f64>) -> (f64, f64) {
-    took.sort_by(f64::total_cmp);
-    let at = |hundredth: usize| {
-        took.get(took.len() * hundredth / 100)
-            .copied()
-            .unwrap_or(f64::NAN)
-    };
-    (at(50), at(99))
+fn percentiles(took: &[f64]) -> (f64, f64) {
+    (percentile(took, 50), percentile(took, 99))
 }

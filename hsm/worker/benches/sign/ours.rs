@@ -82,5 +82,5 @@ pub(crate) async fn latency(
         }
         Ok::<_, hsm::HsmError>(took)
     });
-    Ok(percentiles(asker.await??))
+    Ok(percentiles(&asker.await??))
 }

@@ -1,0 +1,226 @@
+//! What everybody is measured on: one control plane with cert-manager's webhook, two tokens, and an issuer each.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context as _, Result};
+use bench::Spent;
+use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options};
+use kube::Client;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rig::{Authority, Cluster, IssuerName, Metrics, Programs, Requests};
+use serde_json::{Value, json};
+use softhsm_test_helpers::KeyKind;
+
+use crate::contestant::{Contestant, Key};
+
+/// Requests that each of cert-manager's controllers works on at the same time: as many as we do by default.
+const CERT_MANAGER_WORKERS: u16 = 64;
+
+/// An audit log is a choice of the cluster, and would be part of every write.
+const NO_AUDIT: &str = "
+apiVersion: audit.k8s.io/v1
+kind: Policy
+rules: [{level: None}]
+";
+
+const RBAC_OF_LIMIT: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: bench-limit}
+rules:
+- {apiGroups: [cert-manager.io], resources: [certificaterequests], verbs: [list, watch]}
+- {apiGroups: [cert-manager.io], resources: [certificaterequests/status], verbs: [patch, update]}
+- {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: bench-limit}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: bench-limit}
+subjects: [{kind: ServiceAccount, name: limit, namespace: bench}]
+";
+
+/// The name of the issuer, ours and cert-manager's.
+const ISSUER: &str = "bench";
+
+/// The control plane and all that stands ready on it. Nobody issues yet.
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub(crate) cluster: Cluster,
+    pub(crate) programs: Programs,
+    /// The kubeconfig of the limit's service account.
+    pub(crate) limit: PathBuf,
+    /// The chain and the root that the limit publishes, PEM.
+    pub(crate) constant: [PathBuf; 2],
+    p256: Authority,
+    rsa2048: Authority,
+    namespaces: AtomicU32,
+}
+
+/// Seconds of processor time that the control plane has used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlaneSpent {
+    pub(crate) api_server: f64,
+    pub(crate) etcd: f64,
+    pub(crate) webhook: f64,
+}
+
+/// Writes that the API server has answered, whatever its answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Writes {
+    /// Of the status of requests.
+    pub(crate) statuses: f64,
+    /// New Events, and those that count another occurrence.
+    pub(crate) events: f64,
+}
+
+impl Field {
+    /// Starts everything but the issuers' programs.
+    pub(crate) async fn start() -> Result<Self> {
+        let plane = ControlPlane::start(Options {
+            audit_policy: Some(NO_AUDIT.to_owned()),
+            api_server_args: vec!["--delete-collection-workers=8".to_owned()],
+        });
+        let plane = plane.await?;
+        let options = CertManagerOptions {
+            approver: false,
+            concurrent_workers: CERT_MANAGER_WORKERS,
+            ..CertManagerOptions::default()
+        };
+        let cert_manager = CertManager::start(&plane, options).await?;
+        let programs = Programs::find()?;
+        let cluster = Cluster::install(plane, cert_manager, &programs).await?;
+        let plane = cluster.plane();
+        plane.apply(RBAC_OF_LIMIT).await?;
+        create_ca_issuer(&cluster).await?;
+        cluster.cert_manager().controller().kill();
+
+        let p256 = Authority::new(KeyKind::P256)?;
+        let constant = ["chain.pem", "root.pem"].map(|name| plane.log_dir().join(name));
+        let [chain, root] = &constant;
+        // Of the same length as what a real issuer publishes: a leaf and the issuing certificate, and the root.
+        std::fs::write(chain, p256.issuing().pem().repeat(2))?;
+        std::fs::write(root, p256.root().pem())?;
+        Ok(Self {
+            limit: plane.service_account("bench", "limit")?,
+            cluster,
+            programs,
+            constant,
+            p256,
+            rsa2048: Authority::new(KeyKind::Rsa2048)?,
+            namespaces: AtomicU32::new(0),
+        })
+    }
+
+    /// A new namespace, and the requests in it.
+    pub(crate) async fn namespace(&self) -> Result<(String, Requests)> {
+        let number = self.namespaces.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("bench-{number}");
+        self.cluster.create_namespace(&namespace).await?;
+        let requests = self.cluster.requests(&namespace).await?;
+        Ok((namespace, requests))
+    }
+
+    /// Readies the issuer that this contestant serves, and returns the reference to it.
+    pub(crate) async fn issuer_of(&self, contestant: Contestant) -> Result<Value> {
+        let key = match contestant {
+            Contestant::CertManager => {
+                return Ok(
+                    json!({"group": "cert-manager.io", "kind": "ClusterIssuer", "name": ISSUER}),
+                );
+            }
+            Contestant::Ours { key, .. } => key,
+            // The approval of a request asks for the issuer's kind, so the limit serves ours.
+            Contestant::Limit { .. } => Key::P256,
+        };
+        let issuer = IssuerName::cluster(ISSUER);
+        let spec = self.authority(key).issuer_spec();
+        self.cluster.apply_issuer(&issuer, &spec).await?;
+        Ok(issuer.reference())
+    }
+
+    /// The token with an issuing key of this kind.
+    pub(crate) fn authority(&self, key: Key) -> &Authority {
+        match key {
+            Key::P256 => &self.p256,
+            Key::Rsa2048 => &self.rsa2048,
+        }
+    }
+
+    /// A client with all rights.
+    pub(crate) async fn admin(&self) -> Result<Client> {
+        self.cluster.plane().admin().await
+    }
+
+    /// What the control plane has used until now.
+    pub(crate) fn spent(&self) -> Result<PlaneSpent> {
+        let plane = self.cluster.plane();
+        let of = |process: &control_plane::Process| -> Result<f64> {
+            Ok(Spent::by(process.id())?.cpu_seconds)
+        };
+        Ok(PlaneSpent {
+            api_server: of(plane.api_server())?,
+            etcd: of(plane.etcd())?,
+            webhook: of(self.cluster.cert_manager().webhook())?,
+        })
+    }
+
+    /// What the API server has written until now.
+    pub(crate) async fn writes(&self) -> Result<Writes> {
+        let request = http::Request::get("/metrics").body(Vec::new())?;
+        let metrics = Metrics::of(self.admin().await?.request_text(request).await?);
+        let sum = |resource, subresource| {
+            let of = |verb| {
+                let labels = [
+                    ("resource", resource),
+                    ("subresource", subresource),
+                    ("verb", verb),
+                ];
+                metrics.sum("apiserver_request_total", &labels)
+            };
+            ["POST", "PUT", "PATCH", "APPLY"].map(of).iter().sum()
+        };
+        Ok(Writes {
+            statuses: sum("certificaterequests", "status"),
+            events: sum("events", ""),
+        })
+    }
+}
+
+/// cert-manager's CA issuer, with its key in a Secret and so in its memory.
+async fn create_ca_issuer(cluster: &Cluster) -> Result<()> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Bench CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let certificate = params.self_signed(&key)?.pem();
+    let texts = BTreeMap::from([
+        ("ca.crt", certificate.clone()),
+        ("tls.crt", certificate),
+        ("tls.key", key.serialize_pem()),
+    ]);
+    cluster.apply_secret("cert-manager", ISSUER, &texts).await?;
+    let issuer = json!({
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "ClusterIssuer",
+        "metadata": {"name": ISSUER},
+        "spec": {"ca": {"secretName": ISSUER}},
+    });
+    let plane = cluster.plane();
+    plane.apply(&issuer.to_string()).await?;
+    let wait = [
+        "wait",
+        "clusterissuer/bench",
+        "--for=condition=Ready",
+        "--timeout=60s",
+    ];
+    plane
+        .kubectl(&wait)
+        .await
+        .context("wait for cert-manager's CA issuer")?;
+    Ok(())
+}

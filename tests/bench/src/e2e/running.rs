@@ -1,0 +1,107 @@
+//! A contestant at work.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use bench::Spent;
+use control_plane::{Process, Program};
+use rig::{Controller, ControllerOptions};
+
+use crate::contestant::{Contestant, Key};
+use crate::field::Field;
+use crate::write::Write;
+use clap::ValueEnum as _;
+
+/// Who uses less than this in one look after the other is done.
+const IDLE_SECONDS: f64 = 0.025;
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The processes of a contestant; dropping it ends them.
+#[derive(Debug)]
+pub(crate) enum Running<'a> {
+    Ours(Controller),
+    CertManager(&'a Process),
+    Limit(Process),
+}
+
+impl<'a> Running<'a> {
+    /// Starts a contestant and does not wait until it is ready.
+    pub(crate) fn start(field: &'a Field, contestant: Contestant) -> Result<Self> {
+        match contestant {
+            Contestant::Ours { key, events } => Ok(Self::Ours(launch(field, key, events)?)),
+            Contestant::CertManager => {
+                let process = field.cluster.cert_manager().controller();
+                process.restart()?;
+                Ok(Self::CertManager(process))
+            }
+            Contestant::Limit { write, events } => Ok(Self::Limit(limit(field, write, events)?)),
+        }
+    }
+
+    /// What it has cost since it was started.
+    pub(crate) fn spent(&self) -> Result<Spent> {
+        self.process().check_running()?;
+        Ok(Spent::by(self.process().id())?)
+    }
+
+    /// Waits until it has nothing more to do, such as Events that are still to be written, and says what it has cost.
+    pub(crate) async fn settled(&self) -> Result<Spent> {
+        let mut before = self.spent()?;
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = self.spent()?;
+            if now.cpu_seconds - before.cpu_seconds < IDLE_SECONDS {
+                return Ok(now);
+            }
+            before = now;
+        }
+    }
+
+    /// Ends it.
+    pub(crate) fn stop(&self) {
+        self.process().kill();
+    }
+
+    fn process(&self) -> &Process {
+        match self {
+            Self::Ours(controller) => controller.process(),
+            Self::CertManager(process) => process,
+            Self::Limit(process) => process,
+        }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Our controller, with the token that has a key of this kind.
+pub(crate) fn launch(field: &Field, key: Key, events: bool) -> Result<Controller> {
+    let configuration = field.authority(key).configuration(&[]).to_string();
+    let options = ControllerOptions {
+        args: vec![format!("--events={events}")],
+        ..ControllerOptions::new(configuration, &field.programs)
+    };
+    Controller::launch(&field.cluster, &options)
+}
+
+fn limit(field: &Field, write: Write, events: bool) -> Result<Process> {
+    let [certificate, ca] = &field.constant;
+    let mut program = Program::new(std::env::current_exe()?).args(["limit"]);
+    if let Some(write) = write.to_possible_value() {
+        program = program.args(["--write", write.get_name()]);
+    }
+    for (flag, path) in [
+        ("--kubeconfig", &field.limit),
+        ("--certificate", certificate),
+        ("--ca", ca),
+    ] {
+        program = program.args([flag.into(), path.clone()]);
+    }
+    if events {
+        program = program.args(["--events"]);
+    }
+    Process::start("limit", program, field.cluster.plane().log_dir())
+}

@@ -1,0 +1,9 @@
+//! What the benchmarks share: how a figure is reported, and what the kernel says that a process has cost.
+
+mod process;
+mod report;
+mod statistics;
+
+pub use process::{Spent, children};
+pub use report::{Report, Row};
+pub use statistics::{median, percentile, spread};

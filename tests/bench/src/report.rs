@@ -1,0 +1,139 @@
+//! One form for every benchmark's figures: a table for people, and the same as JSON in `target/bench/`.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::thread::available_parallelism;
+
+use serde::Serialize;
+use serde_json::json;
+
+/// One figure.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    name: String,
+    unit: &'static str,
+    value: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spread: Option<[f64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beside: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio: Option<f64>,
+}
+
+/// The figures of one benchmark.
+#[derive(Clone, Debug)]
+pub struct Report {
+    bench: &'static str,
+    rows: Vec<Row>,
+}
+
+impl Row {
+    /// A figure by itself.
+    #[must_use]
+    pub fn new(name: impl Into<String>, unit: &'static str, value: f64) -> Self {
+        Self {
+            name: name.into(),
+            unit,
+            value: rounded(value),
+            spread: None,
+            beside: None,
+            ratio: None,
+        }
+    }
+
+    /// With the least and the greatest of the runs that `value` is the median of.
+    #[must_use]
+    pub fn spread(mut self, [least, greatest]: [f64; 2]) -> Self {
+        self.spread = Some([rounded(least), rounded(greatest)]);
+        self
+    }
+
+    /// With the same figure of what it is compared with.
+    #[must_use]
+    pub fn beside(mut self, other: f64) -> Self {
+        self.beside = Some(rounded(other));
+        self.ratio = Some((self.value / other * 1000.0).round() / 1000.0);
+        self
+    }
+}
+
+impl Report {
+    /// Nothing yet. The file is named after the benchmark.
+    #[must_use]
+    pub fn new(bench: &'static str) -> Self {
+        Self {
+            bench,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a figure.
+    pub fn push(&mut self, row: Row) {
+        self.rows.push(row);
+    }
+
+    /// A line for each figure; `beside` says what the middle column is.
+    pub fn print(&self, beside: &str) {
+        println!("{:<46} {:>10} {beside:>12} {:>7}", "", "ours", "ratio");
+        for row in &self.rows {
+            let number = |number: Option<f64>, decimals: usize| {
+                number.map_or_else(String::new, |number| format!("{number:.decimals$}"))
+            };
+            println!(
+                "{:<46} {:>10} {:>12} {:>7} {}",
+                row.name,
+                number(Some(row.value), 1),
+                number(row.beside, 1),
+                number(row.ratio, 3),
+                row.unit
+            );
+        }
+    }
+
+    /// Writes `target/bench/<bench>.json`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self) -> io::Result<()> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
+        fs::create_dir_all(&folder)?;
+        let report = json!({"bench": self.bench, "machine": machine(), "rows": self.rows});
+        fs::write(
+            folder.join(format!("{}.json", self.bench)),
+            format!("{report:#}\n"),
+        )
+    }
+}
+
+/// To a thousandth: no clock of a benchmark is better.
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+fn machine() -> String {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown CPU", |(_, model)| model);
+    format!("{cores} × {model}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_only_the_fields_that_it_was_given() {
+        let alone = serde_json::to_value(Row::new("a", "s", 1.23456)).unwrap();
+        assert_eq!(alone, json!({"name": "a", "unit": "s", "value": 1.235}));
+        let whole = Row::new("a", "s", 3.0).spread([2.0, 4.0]).beside(6.0);
+        assert_eq!(
+            serde_json::to_value(whole).unwrap(),
+            json!({"name": "a", "unit": "s", "value": 3.0, "spread": [2.0, 4.0], "beside": 6.0, "ratio": 0.5})
+        );
+    }
+}
