@@ -75,7 +75,7 @@ deny: setup ## check licences, bans, sources and, where it can be reached, the a
 	@tests/setup/deny
 
 .PHONY: generated
-generated: setup ## write again what is generated from the code: crds/ and the golden certificates
+generated: setup ## write again what is generated: crds/, the chart's copy and table of values, the golden certificates
 	UPDATE_GENERATED=1 cargo test --workspace --locked --test it -- generated every_golden_certificate
 
 .PHONY: bench

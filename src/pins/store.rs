@@ -46,7 +46,7 @@ enum Kept {
 pub enum StoreError {
     /// The Secret must exist before.
     #[error(
-        "Secret {namespace}/{PIN_STATE_SECRET} does not exist; create it empty (docs/rbac.yaml has it)"
+        "Secret {namespace}/{PIN_STATE_SECRET} does not exist; create it empty, as the chart does"
     )]
     Missing {
         /// The controller's namespace.

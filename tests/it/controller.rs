@@ -23,7 +23,7 @@ use std::{path::Path, process::Command};
 use anyhow::{Context as _, Result, ensure};
 use control_plane::until;
 use rig::{IssuerName, Options, PATIENCE, Programs, Rig};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// Namespace whose own issuers may use the token.
@@ -36,17 +36,16 @@ pub(crate) fn programs() -> Result<Programs> {
 
 /// A rig that nobody else uses, for tests that break something.
 async fn own_rig(controller_args: &[&str]) -> Result<Rig> {
-    own_rig_with(controller_args, &[]).await
+    own_rig_with(controller_args, json!({})).await
 }
 
-/// The same, with objects that the flags need.
-async fn own_rig_with(controller_args: &[&str], manifests: &[&str]) -> Result<Rig> {
-    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+/// The same, with the rights that the flags need: values of the chart.
+async fn own_rig_with(controller_args: &[&str], values: Value) -> Result<Rig> {
     let rig = Rig::start(Options {
         programs: Some(programs()?),
         namespaces: vec![TENANT.to_owned()],
-        controller_args: owned(controller_args),
-        manifests: owned(manifests),
+        controller_args: controller_args.iter().map(|&arg| arg.to_owned()).collect(),
+        values,
         ..Options::default()
     })
     .await?;

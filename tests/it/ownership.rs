@@ -11,11 +11,11 @@ use pkcs11_issuer::{
     metrics::Metrics,
     ownership::{Ownership, Pod, Replica},
 };
-use rig::{CONTROLLER, NAMESPACE, PATIENCE};
+use rig::{CONTROLLER, NAMESPACE, PATIENCE, apply_rights};
+use serde_json::json;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-const RBAC: &str = include_str!("../../docs/rbac.yaml");
 const SECONDS: u64 = 3;
 /// Objects that are shared out.
 const OBJECTS: usize = 200;
@@ -24,7 +24,7 @@ const OBJECTS: usize = 200;
 async fn plane() -> Result<ControlPlane> {
     let plane = ControlPlane::start(Options::default()).await?;
     plane.kubectl(&["create", "namespace", NAMESPACE]).await?;
-    plane.apply(RBAC).await?;
+    apply_rights(&plane, &json!({})).await?;
     Ok(plane)
 }
 

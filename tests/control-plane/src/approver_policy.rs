@@ -37,7 +37,7 @@ impl ApproverPolicy {
             "app": {"approveSignerNames": approve_signer_names},
             "crds": {"enabled": false},
         });
-        let mut objects = chart::render(plane, SET, &tools.share("chart")?, &values).await?;
+        let mut objects = chart::render(SET, &tools.share("chart")?, &values).await?;
         objects.retain(|object| chart::is_of(object, &RIGHTS));
         chart::install(plane, objects).await?;
         let kubeconfig = plane.service_account(NAMESPACE, ACCOUNT)?;

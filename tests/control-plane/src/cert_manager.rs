@@ -258,7 +258,7 @@ async fn render_chart(
         "webhook": {"url": {"host": format!("127.0.0.1:{port}")}},
     });
     let chart = plane.tools().share("chart")?;
-    let mut objects = chart::render(plane, "cert-manager", &chart, &values).await?;
+    let mut objects = chart::render("cert-manager", &chart, &values).await?;
     objects.retain(|object| chart::is_of(object, &RIGHTS) || chart::is_of(object, &WEBHOOKS));
     for object in &mut objects {
         for webhook in object

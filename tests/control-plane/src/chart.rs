@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::plane::ControlPlane;
+use crate::tools::Tools;
 
 /// Where everything of cert-manager's project is released.
 pub(crate) const NAMESPACE: &str = "cert-manager";
@@ -20,36 +21,85 @@ pub(crate) const RIGHTS: [&str; 5] = [
     "ServiceAccount",
 ];
 
-/// Renders a chart, released by this name into [`NAMESPACE`].
-pub(crate) async fn render(
-    plane: &ControlPlane,
-    release: &str,
-    chart: &Path,
-    values: &Value,
-) -> Result<Vec<Value>> {
-    let file = plane.log_dir().join(format!("{release}-values.json"));
-    plane.folder().write(&file, &values.to_string())?;
-    let output = Command::new(plane.tools().program("helm")?)
-        .args(["template", release])
-        .arg(chart)
-        .args(["--namespace", NAMESPACE, "--values"])
-        .arg(&file)
-        // Neither the user's plug-ins nor their caches take part.
-        .env("HELM_CONFIG_HOME", plane.log_dir())
-        .env("HELM_CACHE_HOME", plane.log_dir())
-        .env("HELM_DATA_HOME", plane.log_dir())
+/// A chart and how it is installed.
+#[derive(Clone, Copy, Debug)]
+pub struct Chart<'a> {
+    /// The folder of the chart, or its package.
+    pub path: &'a Path,
+    /// Name of the release.
+    pub release: &'a str,
+    /// Namespace of the release.
+    pub namespace: &'a str,
+}
+
+impl Chart<'_> {
+    /// What `helm template` renders with these values.
+    ///
+    /// # Errors
+    ///
+    /// When helm is not built or refuses; the message is what it says.
+    pub async fn render(&self, values: &Value) -> Result<Vec<Value>> {
+        let home = tempfile::tempdir().context("make a folder for helm")?;
+        let file = home.path().join("values.json");
+        std::fs::write(&file, values.to_string())
+            .with_context(|| format!("write {}", file.display()))?;
+        let file = file
+            .to_str()
+            .context("the folder of temporary files is not UTF-8")?;
+        let path = self
+            .path
+            .to_str()
+            .context("the path of the chart is not UTF-8")?;
+        let rendered = helm(&[
+            "template",
+            self.release,
+            path,
+            "--namespace",
+            self.namespace,
+            "--values",
+            file,
+        ])
+        .await?;
+        serde_saphyr::from_multiple(&rendered).context("parse what helm prints")
+    }
+}
+
+/// Runs helm and returns its standard output. Neither the user's plug-ins nor their caches nor their cluster take part:
+/// a cluster is named by `--kubeconfig`.
+///
+/// # Errors
+///
+/// When helm is not built or fails; the message is what it says.
+pub async fn helm(args: &[&str]) -> Result<String> {
+    let home = tempfile::tempdir().context("make a folder for helm")?;
+    let output = Command::new(Tools::locate()?.program("helm")?)
+        .args(args)
+        .env("HELM_CONFIG_HOME", home.path())
+        .env("HELM_CACHE_HOME", home.path())
+        .env("HELM_DATA_HOME", home.path())
+        .env_remove("KUBECONFIG")
         .kill_on_drop(true)
         .output()
         .await
         .context("run helm")?;
     if !output.status.success() {
         bail!(
-            "helm template {release}: {}",
+            "helm {}: {}",
+            args.first().copied().unwrap_or_default(),
             String::from_utf8_lossy(&output.stderr).trim()
         );
     }
-    let rendered = String::from_utf8(output.stdout).context("read what helm prints")?;
-    serde_saphyr::from_multiple(&rendered).context("parse what helm prints")
+    String::from_utf8(output.stdout).context("read what helm prints")
+}
+
+/// Renders a chart of cert-manager's project, released by this name into [`NAMESPACE`].
+pub(crate) async fn render(release: &str, path: &Path, values: &Value) -> Result<Vec<Value>> {
+    let chart = Chart {
+        path,
+        release,
+        namespace: NAMESPACE,
+    };
+    chart.render(values).await
 }
 
 /// Whether an object is of one of these kinds.

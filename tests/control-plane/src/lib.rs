@@ -50,6 +50,7 @@ mod trust_manager;
 pub use approver_policy::ApproverPolicy;
 pub use audit::{AuditEvent, AuditLog, ObjectRef, ResponseStatus, User};
 pub use cert_manager::{CertManager, CertManagerOptions};
+pub use chart::{Chart, helm};
 pub use controller_manager::ControllerManager;
 pub use plane::{ControlPlane, Options};
 pub use poll::until;

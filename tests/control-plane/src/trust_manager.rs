@@ -37,7 +37,7 @@ impl TrustManager {
             "crds": {"enabled": false},
             "defaultPackage": {"enabled": false},
         });
-        let mut objects = chart::render(plane, SET, &tools.share("chart")?, &values).await?;
+        let mut objects = chart::render(SET, &tools.share("chart")?, &values).await?;
         objects.retain(|object| chart::is_of(object, &RIGHTS));
         chart::install(plane, objects).await?;
         let certificates = plane.log_dir().join("trust-manager-webhook");

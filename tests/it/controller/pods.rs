@@ -11,14 +11,14 @@ use x509_parser::prelude::GeneralName;
 
 use super::{TENANT, openssl_verifies, own_rig_with};
 
-const RBAC: &str = include_str!("../../../docs/rbac-pods.yaml");
 const KIND: &str = "podcertificaterequests.certificates.k8s.io";
 
 /// A rig whose controller serves pods.
 async fn rig() -> Result<&'static Rig> {
     static RIG: OnceCell<Rig> = OnceCell::const_new();
     let flags = ["--pod-certificate-requests", "--cluster-trust-bundles"];
-    RIG.get_or_try_init(async || own_rig_with(&flags, &[RBAC]).await)
+    let values = json!({"podCertificateRequests": true, "clusterTrustBundles": true});
+    RIG.get_or_try_init(async || own_rig_with(&flags, values.clone()).await)
         .await
 }
 

@@ -1,4 +1,4 @@
-//! Who may do what with our kinds: the roles of `docs/rbac-aggregate.yaml`, which become part of Kubernetes' own.
+//! Who may do what with our kinds: the chart's roles that become part of Kubernetes' own.
 
 use anyhow::{Result, ensure};
 use control_plane::until;
@@ -12,7 +12,6 @@ use serde_json::json;
 
 use super::{NAMESPACE, objects::Objects, stage::stage};
 
-const ROLES: &str = include_str!("../../../docs/rbac-aggregate.yaml");
 const GROUP: &str = "pkcs11-issuer.dev";
 const READ: [&str; 3] = ["get", "list", "watch"];
 const WRITE: [&str; 5] = ["create", "delete", "deletecollection", "patch", "update"];
@@ -20,7 +19,6 @@ const WRITE: [&str; 5] = ["create", "delete", "deletecollection", "patch", "upda
 #[tokio::test]
 async fn view_reads_our_kinds_and_edit_and_admin_write_them() -> Result<()> {
     let (objects, stage) = (Objects::new().await?, stage().await?);
-    stage.plane().apply(ROLES).await?;
     let roles = objects.known_of_cluster::<ClusterRole>();
     for (role, verb) in [("view", "list"), ("edit", "create"), ("admin", "create")] {
         until(

@@ -10,6 +10,7 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::chart::{apply_rights, apply_rights_in, no_values};
 use crate::{PATIENCE, Programs, Requests, SigningRequests, Status};
 
 /// The controller's namespace, in which the Secrets of cluster issuers lie.
@@ -17,8 +18,6 @@ pub const NAMESPACE: &str = "pkcs11-issuer-system";
 /// The controller's user name, for [`control_plane::AuditLog::by`].
 pub const CONTROLLER: &str = "system:serviceaccount:pkcs11-issuer-system:pkcs11-issuer";
 
-const RBAC: &str = include_str!("../../../docs/rbac.yaml");
-const RBAC_OF_NAMESPACE: &str = include_str!("../../../docs/rbac-namespace.yaml");
 pub(crate) const GROUP: &str = "pkcs11-issuer.dev";
 
 /// Rights of the two people in the play, of whom neither may do the other's part.
@@ -135,6 +134,25 @@ impl Cluster {
         Self::install(plane, cert_manager, programs).await
     }
 
+    /// Makes our namespace and gives the people of the play their rights, on a control plane with cert-manager. Nothing
+    /// of ours is installed.
+    ///
+    /// # Errors
+    ///
+    /// When an object is refused.
+    pub async fn prepare(plane: ControlPlane, cert_manager: CertManager) -> Result<Self> {
+        let cluster = Self {
+            controller: plane.service_account(NAMESPACE, "pkcs11-issuer")?,
+            requester: plane.user("requester", None)?,
+            approver: plane.user("approver", None)?,
+            cert_manager,
+            plane,
+        };
+        cluster.create_namespace(NAMESPACE).await?;
+        cluster.plane.apply(RBAC_OF_USERS).await?;
+        Ok(cluster)
+    }
+
     /// Installs our kinds, as the program prints them, and everybody's rights on a control plane with cert-manager.
     ///
     /// # Errors
@@ -145,20 +163,12 @@ impl Cluster {
         cert_manager: CertManager,
         programs: &Programs,
     ) -> Result<Self> {
-        let cluster = Self {
-            controller: plane.service_account(NAMESPACE, "pkcs11-issuer")?,
-            requester: plane.user("requester", None)?,
-            approver: plane.user("approver", None)?,
-            cert_manager,
-            plane,
-        };
-        cluster.create_namespace(NAMESPACE).await?;
+        let cluster = Self::prepare(plane, cert_manager).await?;
         cluster
             .plane
             .apply(&crds(&programs.controller).await?)
             .await?;
-        cluster.plane.apply(RBAC).await?;
-        cluster.plane.apply(RBAC_OF_USERS).await?;
+        apply_rights(&cluster.plane, &no_values()).await?;
         let wait = "wait --for=condition=Established --timeout=60s crd";
         let kinds = ["pkcs11issuers", "pkcs11clusterissuers"].map(|kind| format!("{kind}.{GROUP}"));
         let words = wait.split(' ').chain(kinds.iter().map(String::as_str));
@@ -191,21 +201,14 @@ impl Cluster {
             .await
     }
 
-    /// Makes a namespace whose issuers may name Secrets and ConfigMaps there: `docs/rbac-namespace.yaml`.
+    /// Makes a namespace whose issuers may name Secrets and ConfigMaps there: `secretNamespaces` of the chart.
     ///
     /// # Errors
     ///
     /// When it is refused.
     pub async fn create_namespace_with_issuers(&self, name: &str) -> Result<()> {
         self.create_namespace(name).await?;
-        let file = self.plane.log_dir().join("rbac-namespace.yaml");
-        std::fs::write(&file, RBAC_OF_NAMESPACE)
-            .with_context(|| format!("write {}", file.display()))?;
-        let file = file.to_string_lossy();
-        self.plane
-            .kubectl(&["apply", "--server-side", "--namespace", name, "-f", &file])
-            .await?;
-        Ok(())
+        apply_rights_in(&self.plane, name, &json!({"secretNamespaces": [name]})).await
     }
 
     /// Writes a Secret of text.

@@ -2,7 +2,7 @@
 //!
 //! Four parts, each of use alone, and [`Rig`] with all of them:
 //!
-//! * [`Cluster`]: a control plane with cert-manager, our kinds and the controller's RBAC of `docs/rbac.yaml`;
+//! * [`Cluster`]: a control plane with cert-manager, our kinds and the rights that our chart gives the controller;
 //! * [`Authority`]: a token with a root and an issuing key, and the certificates that the root has signed;
 //! * [`Controller`]: our program, as the service account that the RBAC is for, never as an administrator;
 //! * [`Requests`]: CertificateRequests of one namespace, made by one identity and approved by another, and
@@ -34,6 +34,7 @@
 //! ```
 
 mod authority;
+mod chart;
 mod cluster;
 mod controller;
 mod metrics;
@@ -44,6 +45,7 @@ mod signing_requests;
 mod status;
 
 pub use authority::Authority;
+pub use chart::{apply_rights, chart_path};
 pub use cluster::{CONTROLLER, Cluster, IssuerName, NAMESPACE};
 pub use controller::{Controller, ControllerOptions};
 pub use metrics::Metrics;

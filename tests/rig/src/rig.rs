@@ -2,8 +2,10 @@
 
 use anyhow::Result;
 use control_plane::CertManagerOptions;
+use serde_json::Value;
 use softhsm_test_helpers::KeyKind;
 
+use crate::chart::{apply_rights, no_values};
 use crate::{Authority, Cluster, Controller, ControllerOptions, Programs};
 
 /// How a rig differs from the usual one.
@@ -19,8 +21,8 @@ pub struct Options {
     pub namespaces: Vec<String>,
     /// Further flags of the controller.
     pub controller_args: Vec<String>,
-    /// Objects that are there before it, YAML: what its flags need.
-    pub manifests: Vec<String>,
+    /// Values of the chart: the rights that its flags need.
+    pub values: Value,
 }
 
 impl Default for Options {
@@ -34,7 +36,7 @@ impl Default for Options {
             },
             namespaces: Vec::new(),
             controller_args: Vec::new(),
-            manifests: Vec::new(),
+            values: no_values(),
         }
     }
 }
@@ -61,7 +63,7 @@ impl Rig {
             cert_manager,
             namespaces,
             controller_args,
-            manifests,
+            values,
         } = options;
         let programs = programs.map_or_else(Programs::find, Ok)?;
         let authority = Authority::new(key_kind)?;
@@ -69,8 +71,8 @@ impl Rig {
         for namespace in &namespaces {
             cluster.create_namespace_with_issuers(namespace).await?;
         }
-        for manifest in &manifests {
-            cluster.plane().apply(manifest).await?;
+        if values != no_values() {
+            apply_rights(cluster.plane(), &values).await?;
         }
         let granted: Vec<&str> = namespaces.iter().map(String::as_str).collect();
         let configuration = authority.configuration(&granted).to_string();

@@ -1,0 +1,115 @@
+{{/* What no schema can say: combinations that make no sense. Each is refused with a sentence that says what to do. */}}
+
+{{- define "pkcs11-issuer.validate" -}}
+{{- include "pkcs11-issuer.validateModules" . }}
+{{- include "pkcs11-issuer.validateTokens" . }}
+{{- include "pkcs11-issuer.validateSecrecy" . }}
+{{- include "pkcs11-issuer.validateRollout" . }}
+{{- include "pkcs11-issuer.validateRights" . }}
+{{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled }}
+{{- fail "metrics: choose serviceMonitor or podMonitor; with both every metric would be scraped twice" }}
+{{- end }}
+{{- if and .Values.metrics.serviceMonitor.enabled (not .Values.metrics.service) }}
+{{- fail "metrics.serviceMonitor finds pods by their Service: set metrics.service=true, or use metrics.podMonitor" }}
+{{- end }}
+{{- end }}
+
+{{- define "pkcs11-issuer.validateModules" -}}
+{{- range $name, $module := .Values.modules }}
+{{- $at := printf "modules.%s" $name }}
+{{- if and $module.path $module.socket }}
+{{- fail (printf "%s: give path, or the socket of a worker that you run yourself, not both" $at) }}
+{{- end }}
+{{- if not (or $module.path $module.socket) }}
+{{- fail (printf "%s: give the path of the PKCS#11 library, or the socket of a worker that you run yourself" $at) }}
+{{- end }}
+{{- if $module.socket }}
+{{- range $key := list "copy" "sidecar" "env" "devices" "hostPaths" "privileged" }}
+{{- if get $module $key }}
+{{- fail (printf "%s: %s is for a library that this chart has loaded; who runs the worker behind the socket sees to it there" $at $key) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and $module.copy $module.sidecar }}
+{{- fail (printf "%s: a sidecar has the library in its own image; remove copy or sidecar" $at) }}
+{{- end }}
+{{- if and $module.copy (not (hasPrefix (printf "/opt/hsm/%s/" $name) $module.path)) }}
+{{- fail (printf "%s: what is copied lies below /opt/hsm/%s/; let path begin with it" $at $name) }}
+{{- end }}
+{{- if and $module.hostPaths (eq $.Values.kind "Deployment") (not $.Values.nodeSelector) (not $.Values.affinity) }}
+{{- fail (printf "%s: hostPaths are on some nodes only; set kind=DaemonSet and nodeSelector, or nodeSelector or affinity" $at) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "pkcs11-issuer.validateTokens" -}}
+{{- if not .Values.tokens }}
+{{- fail "tokens: name at least one token, such as {issuing: {module: softhsm, label: issuing, pinSecretRef: {name: hsm-pin, key: pin}}}" }}
+{{- end }}
+{{- range $name, $token := .Values.tokens }}
+{{- $at := printf "tokens.%s" $name }}
+{{- if not (hasKey $.Values.modules $token.module) }}
+{{- fail (printf "%s: module %s is not in modules, which has: %s" $at $token.module (keys $.Values.modules | sortAlpha | join ", " | default "nothing")) }}
+{{- end }}
+{{- if eq (not $token.label) (not $token.serial) }}
+{{- fail (printf "%s: give label or serial, one of them" $at) }}
+{{- end }}
+{{- if ne 1 (len (compact (list (ternary "1" "" (hasKey $token "pinSecretRef")) (ternary "1" "" (hasKey $token "pinFile")) (ternary "1" "" (hasKey $token "pinFrom"))))) }}
+{{- fail (printf "%s: say where the PIN is, by one of pinSecretRef, pinFile and pinFrom" $at) }}
+{{- end }}
+{{- with $token.pinFrom }}
+{{- if eq (not .namespace) (not .clusterIssuers) }}
+{{- fail (printf "%s: pinFrom takes namespace or clusterIssuers: true, one of them" $at) }}
+{{- end }}
+{{- if and .namespace (ne .namespace $.Release.Namespace) (not (has .namespace $.Values.secretNamespaces)) (not $.Values.secretsInAllNamespaces) }}
+{{- fail (printf "%s: its PIN lies in the namespace %s, which the controller may not read; add it to secretNamespaces" $at .namespace) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Values are kept in a Secret of the release, shown by `helm get values`, and often in git. */}}
+{{- define "pkcs11-issuer.validateSecrecy" -}}
+{{- $secret := "(?i)(^|[_-])(pin|password|passwd|passphrase|secret)([_-]?value)?$" }}
+{{- range $name, $module := .Values.modules }}
+{{- range $variable, $value := $module.env }}
+{{- if regexMatch $secret $variable }}
+{{- fail (printf "modules.%s.env.%s looks like a PIN; no PIN goes into values: use pinSecretRef or pinFile of the token" $name $variable) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range .Values.extraEnv }}
+{{- if and (hasKey . "value") (regexMatch $secret .name) }}
+{{- fail (printf "extraEnv: %s looks like a PIN or password; no secret goes into values: use valueFrom.secretKeyRef" .name) }}
+{{- end }}
+{{- end }}
+{{- if regexMatch "(?i)pin-value=" (toJson .Values) }}
+{{- fail "a PKCS#11 URI with pin-value is in the values; no PIN goes into values: use pinSecretRef or pinFile of the token" }}
+{{- end }}
+{{- end }}
+
+{{- define "pkcs11-issuer.validateRollout" -}}
+{{- $budget := .Values.podDisruptionBudget }}
+{{- $set := or (ne "" (toString $budget.minAvailable)) (ne "" (toString $budget.maxUnavailable)) }}
+{{- if and (ne "" (toString $budget.minAvailable)) (ne "" (toString $budget.maxUnavailable)) }}
+{{- fail "podDisruptionBudget: give minAvailable or maxUnavailable, not both" }}
+{{- end }}
+{{- if and $set (eq .Values.kind "DaemonSet") }}
+{{- fail "podDisruptionBudget: the pods of a DaemonSet are never evicted, so it has none; remove minAvailable and maxUnavailable" }}
+{{- end }}
+{{- if and (kindIs "float64" $budget.minAvailable) (eq .Values.kind "Deployment") (ge (int $budget.minAvailable) (int .Values.replicas)) }}
+{{- fail (printf "podDisruptionBudget: minAvailable %d of %d replicas lets no node be drained; make it smaller" (int $budget.minAvailable) (int .Values.replicas)) }}
+{{- end }}
+{{- end }}
+
+{{- define "pkcs11-issuer.validateRights" -}}
+{{- if and .Values.secretNamespaces .Values.secretsInAllNamespaces }}
+{{- fail "secretsInAllNamespaces covers every namespace; remove secretNamespaces" }}
+{{- end }}
+{{- if has .Release.Namespace .Values.secretNamespaces }}
+{{- fail (printf "secretNamespaces: the release namespace %s can always be read; remove it" .Release.Namespace) }}
+{{- end }}
+{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) .Values.rbac.create }}
+{{- fail "serviceAccount: name the existing one; else the rights would go to the namespace's account default" }}
+{{- end }}
+{{- end }}

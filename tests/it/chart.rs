@@ -1,0 +1,98 @@
+//! The chart: what it renders, what it refuses, what the API server takes of it, and the controller that it runs.
+
+mod admitted;
+mod lifecycle;
+mod pod;
+mod refusals;
+mod rendered;
+mod schema;
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use control_plane::Chart;
+use rig::chart_path;
+use serde_json::Value;
+
+/// The release and its namespace, as the chart's README has them.
+const RELEASE: &str = "pkcs11-issuer";
+const NAMESPACE: &str = rig::NAMESPACE;
+
+/// One of the value sets of the chart's folder `ci/`.
+struct ValueSet {
+    name: String,
+    values: Value,
+}
+
+/// All of them.
+fn value_sets() -> Result<Vec<ValueSet>> {
+    let mut sets = Vec::new();
+    for entry in fs::read_dir(chart_path().join("ci"))? {
+        let path = entry?.path();
+        let file = path.file_name().and_then(|name| name.to_str());
+        let name = file.and_then(|file| file.strip_suffix("-values.yaml"));
+        let name = name.with_context(|| format!("{} is no value set", path.display()))?;
+        let values = serde_saphyr::from_str(&fs::read_to_string(&path)?)?;
+        let name = name.to_owned();
+        sets.push(ValueSet { name, values });
+    }
+    sets.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(sets)
+}
+
+/// One value set, with changes.
+fn value_set(name: &str, changes: Value) -> Result<Value> {
+    let found = value_sets()?.into_iter().find(|set| set.name == name);
+    let mut values = found
+        .with_context(|| format!("no value set {name}"))?
+        .values;
+    merge(&mut values, changes);
+    Ok(values)
+}
+
+/// Helm's own rule: objects are merged, `null` removes, anything else replaces.
+fn merge(values: &mut Value, changes: Value) {
+    match (values, changes) {
+        (Value::Object(values), Value::Object(changes)) => {
+            for (key, change) in changes {
+                if change.is_null() {
+                    values.remove(&key);
+                } else {
+                    merge(values.entry(key).or_insert(Value::Null), change);
+                }
+            }
+        }
+        (values, changes) => *values = changes,
+    }
+}
+
+/// What the chart renders.
+async fn render(values: &Value) -> Result<Vec<Value>> {
+    let path = chart_path();
+    let chart = Chart {
+        path: &path,
+        release: RELEASE,
+        namespace: NAMESPACE,
+    };
+    chart.render(values).await
+}
+
+/// The only object of a kind.
+fn only<'a>(objects: &'a [Value], kind: &str) -> Result<&'a Value> {
+    let mut found = objects.iter().filter(|object| object["kind"] == kind);
+    let first = found.next().with_context(|| format!("no {kind}"))?;
+    anyhow::ensure!(found.next().is_none(), "more than one {kind}");
+    Ok(first)
+}
+
+/// The Deployment or DaemonSet.
+fn workload(objects: &[Value]) -> Result<&Value> {
+    only(objects, "Deployment").or_else(|_| only(objects, "DaemonSet"))
+}
+
+/// One of a list by its name.
+fn named<'a>(list: &'a Value, name: &str) -> Result<&'a Value> {
+    let mut all = list.as_array().into_iter().flatten();
+    all.find(|element| element["name"] == name)
+        .with_context(|| format!("no {name} in {list}"))
+}
