@@ -4,7 +4,9 @@ pub mod certificate_request;
 pub mod issuer;
 pub mod profile;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use kube::CustomResourceExt;
 
 use issuer::{PKCS11ClusterIssuer, PKCS11Issuer};
@@ -15,5 +17,42 @@ pub const GROUP: &str = "pkcs11-issuer.dev";
 /// The custom resource definitions of our kinds, as the API server stores them.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![PKCS11Issuer::crd(), PKCS11ClusterIssuer::crd()]
+    let mut crds = vec![PKCS11Issuer::crd(), PKCS11ClusterIssuer::crd()];
+    for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
+        let schema = version.schema.as_mut();
+        if let Some(schema) = schema.and_then(|schema| schema.open_api_v3_schema.as_mut()) {
+            drop_formats_of_rust(schema);
+        }
+    }
+    crds
+}
+
+/// Formats that the derive writes and the API server does not know: it warns of each to whoever applies the kinds. The
+/// ranges beside them say the same.
+const FORMATS_OF_RUST: [&str; 8] = [
+    "uint", "uint8", "uint16", "uint32", "uint64", "int", "int8", "int16",
+];
+
+fn drop_formats_of_rust(schema: &mut JSONSchemaProps) {
+    if schema
+        .format
+        .as_deref()
+        .is_some_and(|format| FORMATS_OF_RUST.contains(&format))
+    {
+        schema.format = None;
+    }
+    for property in schema
+        .properties
+        .iter_mut()
+        .flat_map(|all| all.values_mut())
+    {
+        drop_formats_of_rust(property);
+    }
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(item)) => drop_formats_of_rust(item),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => {
+            items.iter_mut().for_each(drop_formats_of_rust);
+        }
+        None => {}
+    }
 }

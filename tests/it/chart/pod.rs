@@ -66,7 +66,7 @@ impl Pod {
             Ok(pod
                 .process
                 .log()?
-                .contains(r#""message":"ready""#)
+                .contains(r#""message":"readiness","ready":true"#)
                 .then_some(()))
         })
         .await?;

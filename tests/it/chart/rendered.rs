@@ -302,15 +302,9 @@ async fn the_kinds_are_those_of_the_code_and_stay_unless_told_otherwise() -> Res
         code.sort_by_key(|kind| kind["metadata"]["name"].to_string());
         assert_eq!(kinds.len(), code.len());
         for (kind, code) in kinds.iter().zip(&code) {
-            assert!(
-                same(&kind["spec"], &code["spec"]),
-                "{}",
-                kind["metadata"]["name"]
-            );
-            assert_eq!(
-                kind["metadata"]["annotations"]["helm.sh/resource-policy"],
-                policy
-            );
+            let meta = &kind["metadata"];
+            assert!(same(&kind["spec"], &code["spec"]), "{}", meta["name"]);
+            assert_eq!(meta["annotations"]["helm.sh/resource-policy"], policy);
         }
     }
     let without = render(&value_set("softhsm", json!({"crds": {"enabled": false}}))?).await?;
