@@ -67,11 +67,11 @@ pub enum NotProven {
     /// A signature algorithm that the key cannot do.
     #[error("no signature algorithm")]
     Algorithm(#[source] IssuerError),
-    /// `ca: Root` or `appendRootToKubernetesCSR` without a root.
+    /// `ca: Root` or `appendRootToKubernetesCSR`, and no root.
     #[error(
-        "spec.ca is Root, or appendRootToKubernetesCSR is set, and no root certificate is given; add it under rootKey, to the chain, or choose another value"
+        "{0} and no root certificate is given; add it under rootKey, to the chain, or choose another value"
     )]
-    RootMissing,
+    RootMissing(&'static str),
     /// A key that cannot be looked for.
     #[error("spec.key cannot be used")]
     KeySpec(#[source] KeySpecError),
@@ -209,9 +209,15 @@ pub fn check(spec: &IssuerSpec, pem: &ChainPem, now: Timestamp) -> Result<Checke
     let chain =
         IssuerChain::parse(&pem.chain, pem.root.as_deref()).map_err(NotProven::Certificate)?;
     chain.check_at(now).map_err(NotProven::Certificate)?;
-    let root_needed = spec.ca == CaField::Root || spec.append_root_to_kubernetes_csr;
-    if root_needed && !chain.has_root() {
-        return Err(NotProven::RootMissing);
+    let needs_root = if spec.ca == CaField::Root {
+        Some("spec.ca is Root")
+    } else if spec.append_root_to_kubernetes_csr {
+        Some("spec.appendRootToKubernetesCSR is set")
+    } else {
+        None
+    };
+    if let Some(needs_root) = needs_root.filter(|_| !chain.has_root()) {
+        return Err(NotProven::RootMissing(needs_root));
     }
     let wanted =
         Wanted::new(spec.key.as_ref(), chain.issuing().spki_der()).map_err(NotProven::KeySpec)?;
@@ -276,7 +282,7 @@ impl NotProven {
             Self::Certificate(_) => Reason::CertificateInvalid,
             Self::Algorithm(_) => Reason::AlgorithmUnsupported,
             Self::Profile(_) => Reason::ProfileInvalid,
-            Self::RootMissing => Reason::RootMissing,
+            Self::RootMissing(_) => Reason::RootMissing,
             Self::Pods(_) | Self::PodsTooShort => Reason::PodCertificatesInvalid,
             Self::KeySpec(_) => Reason::KeyInvalid,
             Self::Token { source, .. } => token_reason(source),

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
-use control_plane::{AuditEvent, ControlPlane};
+use control_plane::{AuditEvent, ControlPlane, until};
 use jiff::Timestamp;
+use rig::PATIENCE;
 use serde_json::Value;
 
 /// Every request of the namespace `default`, by name.
@@ -26,7 +27,20 @@ pub(super) struct Told {
 }
 
 impl Story {
-    pub(super) fn read(plane: &ControlPlane) -> Result<Self> {
+    /// Waits until the log tells of a certificate for each: a write is recorded a moment after it can be seen.
+    pub(super) async fn of(names: &[String], plane: &ControlPlane) -> Result<Self> {
+        until("the audit log to tell of all", PATIENCE, async || {
+            let story = Self::read(plane)?;
+            let told = |name: &String| story.0.get(name)?.published;
+            Ok(names
+                .iter()
+                .all(|name| told(name).is_some())
+                .then_some(story))
+        })
+        .await
+    }
+
+    fn read(plane: &ControlPlane) -> Result<Self> {
         let mut told = BTreeMap::<String, Told>::new();
         let log = plane.audit_log()?.writes();
         let log = log.on("certificaterequests.cert-manager.io");
@@ -76,9 +90,16 @@ impl Told {
 
 /// The API server's clock: when it answered what was asked of it just now.
 pub(super) async fn time(plane: &ControlPlane) -> Result<Timestamp> {
+    let asked = || -> Result<Vec<Timestamp>> {
+        let log = plane.audit_log()?.by("admin").verb("get");
+        let asked = log.on("namespaces").into_iter();
+        let times = asked.map(|event| Ok(event.stage_timestamp.parse()?));
+        times.collect()
+    };
+    let before = asked()?.len();
     plane.kubectl(&["get", "namespace", "default"]).await?;
-    let log = plane.audit_log()?;
-    let answered = log.by("admin").verb("get").on("namespaces");
-    let last = answered.last().context("the audit log lacks a request")?;
-    Ok(last.stage_timestamp.parse()?)
+    until("the audit log to tell the time", PATIENCE, async || {
+        Ok(asked()?.get(before).copied())
+    })
+    .await
 }
