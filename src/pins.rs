@@ -76,7 +76,12 @@ impl TokenPin {
     async fn ask_store(&self, token: &TokenInfo) -> Result<LoginPermit, LoginRefused> {
         let mut unchanged: Option<(Option<String>, Instant)> = None;
         loop {
-            let states = self.store.read().await.map_err(refused)?;
+            let states = match self.store.read().await {
+                Ok(states) => states,
+                // Another replica that starts gave the record its key at the same time.
+                Err(StoreError::Conflict) => continue,
+                Err(other) => return Err(refused(other)),
+            };
             let record = self.store.record(&states, &token.serial).map_err(refused)?;
             let (pin, version) = self.origin.read(&states).await.map_err(refused)?;
             let seen = states.resource_version().map(str::to_owned);
