@@ -10,6 +10,7 @@ pub mod decide;
 pub mod establish;
 pub mod events;
 mod fence;
+mod finish;
 pub mod issuer;
 pub mod issuers;
 mod keep;

@@ -62,6 +62,9 @@ pub trait Request:
     /// The status that says `said`, and `message` where the kind has room for it.
     fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer;
 
+    /// The certificate that its status has, as it stands there.
+    fn certificate(&self) -> Option<&[u8]>;
+
     /// Drops the octets that a finished request is not looked at for.
     fn shed(&mut self);
 }

@@ -74,12 +74,9 @@ impl Ledger {
         self.published_at(uid, Instant::now());
     }
 
-    /// The cache shows the request finished, or it is gone. Returns a certificate that was never published.
-    pub fn forget(&self, uid: &str) -> Option<Signed> {
-        match self.lock().entries.remove(uid) {
-            Some(Entry::Unpublished(signed)) => Some(signed),
-            Some(Entry::Published) | None => None,
-        }
+    /// The request is seen finished, or it is gone, and what was signed for it is named.
+    pub fn forget(&self, uid: &str) {
+        self.lock().entries.remove(uid);
     }
 
     fn published_at(&self, uid: &str, now: Instant) {

@@ -11,6 +11,7 @@ use super::{
     conclude::{Conclusion, Delay, Known},
     decide::{Decision, Share, Why, decide},
     fence::{Fenced, admitted},
+    finish::{finish, read_again},
     issuers::Waiter,
     kind::{Answer, Request},
     ledger::Found,
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     issuance::Refusal,
     metrics::RequestResult,
-    pipeline::{IssuerName, Signed, now, sign::note},
+    pipeline::{Signed, now, sign::note},
     signers::limiter::{Limited, Turn},
     telemetry::Chain,
 };
@@ -127,7 +128,7 @@ async fn step<R: Request>(request: &R, context: &Context) -> Result<Action, Requ
         (Decision::Leave(Why::NotOurShare), _) => return Ok(Action::await_change()),
         (Decision::Leave(why @ (Why::NotOurs | Why::NotApproved | Why::Finished)), _) => {
             debug!(kind = R::KIND.as_str(), name = %full_name(request), ?why, "nothing to do");
-            finish(request, name, &uid, context);
+            finish(request, name, &uid, context).await?;
             return Ok(Action::await_change());
         }
         (Decision::Deny, _) => Some(known.denied()),
@@ -286,7 +287,7 @@ async fn publish<R: Request>(
                 return Ok(Action::await_change());
             }
             Applied::Gone => {
-                finish(due.request, due.name, due.uid, context);
+                finish(due.request, due.name, due.uid, context).await?;
                 return Ok(Action::await_change());
             }
             Applied::Conflict => {
@@ -304,7 +305,7 @@ async fn publish<R: Request>(
                         | Decision::Leave(Why::NotOurs | Why::NotApproved | Why::Finished),
                     )
                     | None => {
-                        finish(due.request, due.name, due.uid, context);
+                        finish(due.request, due.name, due.uid, context).await?;
                         return Ok(Action::await_change());
                     }
                 }
@@ -350,46 +351,4 @@ async fn say<R: Request>(
         context.patience.forget(&uid);
     }
     Ok(Some(Applied::Written))
-}
-
-/// Nothing more will be done for this UID here. A certificate that was signed for it and not published is named.
-fn finish<R: Request>(request: &R, name: &IssuerName, uid: &str, context: &Context) {
-    context.retries.forget(uid);
-    context.patience.forget(uid);
-    context.events.forget(uid);
-    let Some(signed) = context.ledger.forget(uid) else {
-        return;
-    };
-    context.metrics.request(R::KIND, RequestResult::Discarded);
-    let due = Due {
-        request,
-        uid,
-        name,
-        issuer: &signed.issuer,
-        selector: None,
-        max_pending: None,
-    };
-    note(
-        context
-            .record
-            .discarded(now(), &due.subject(), &signed.line(), "superseded"),
-    );
-}
-
-async fn read_again<R: Request>(request: &R, context: &Context) -> Result<Option<R>, RequestError> {
-    let path = R::url_path(&(), request.namespace().as_deref());
-    let get = kube::api::Request::new(path).get(&request.name_any(), &Default::default());
-    let read = match get.map_err(kube::Error::BuildRequest) {
-        Ok(get) => context.client.request::<R>(get).await,
-        Err(error) => Err(error),
-    };
-    match read {
-        Ok(read) => Ok(Some(read)),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        Err(source) => Err(RequestError::Read {
-            kind: R::kind(&()).into_owned(),
-            name: full_name(request),
-            source: Box::new(source),
-        }),
-    }
 }

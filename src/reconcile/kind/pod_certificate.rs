@@ -61,9 +61,7 @@ macro_rules! answered {
                     approval: Approval::Approved,
                     invalid: false,
                     progress: progress(conditions.unwrap_or_default()),
-                    has_certificate: status
-                        .and_then(|status| status.certificate_chain.as_ref())
-                        .is_some_and(|chain| !chain.is_empty()),
+                    has_certificate: self.certificate().is_some(),
                 }
             }
 
@@ -113,6 +111,11 @@ macro_rules! answered {
 
             fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer {
                 answer(said, message, now, self.metadata.generation)
+            }
+
+            fn certificate(&self) -> Option<&[u8]> {
+                let chain = self.status.as_ref()?.certificate_chain.as_ref()?;
+                Some(chain.as_bytes()).filter(|octets| !octets.is_empty())
             }
 
             fn shed(&mut self) {

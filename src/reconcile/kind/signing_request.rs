@@ -91,9 +91,7 @@ impl Request for CertificateSigningRequest {
             } else {
                 Progress::Open
             },
-            has_certificate: status
-                .and_then(|status| status.certificate.as_ref())
-                .is_some_and(|certificate| !certificate.0.is_empty()),
+            has_certificate: self.certificate().is_some(),
         }
     }
 
@@ -178,6 +176,11 @@ impl Request for CertificateSigningRequest {
             }
         };
         Answer::Write(StatusPatch::SigningRequest(patch))
+    }
+
+    fn certificate(&self) -> Option<&[u8]> {
+        let certificate = self.status.as_ref()?.certificate.as_ref()?;
+        Some(certificate.0.as_slice()).filter(|octets| !octets.is_empty())
     }
 
     fn shed(&mut self) {

@@ -4,6 +4,8 @@ mod faults;
 mod shares;
 mod story;
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, bail};
 use control_plane::{CertManagerOptions, until};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -89,6 +91,34 @@ impl Replicas {
     async fn story(&self, names: &[String]) -> Result<Story> {
         Story::of(names, self.cluster.plane()).await
     }
+
+    /// Fails unless what each of these requests has now is all that was ever stored for it, as far as the API server's
+    /// audit log tells (a write whose client is killed may be stored and answered with an error), and no replica says of
+    /// it that it was discarded.
+    async fn one_certificate_each(&self, requests: &Requests, names: &[String]) -> Result<()> {
+        let story = Story::read(self.cluster.plane())?;
+        let mut discarded = BTreeSet::new();
+        for controller in &self.controllers {
+            let lines = controller.record()?;
+            let lines = lines.iter().filter(|line| line["event"] == "discarded");
+            discarded.extend(lines.filter_map(|line| Some(line["serial"].as_str()?.to_owned())));
+        }
+        for name in names {
+            let status = requests.status(name).await?;
+            let stored = status.json()["certificate"].as_str();
+            let told = story.0.get(name).into_iter();
+            let told = told.flat_map(|told| &told.certificates);
+            let others = told.filter(|told| Some(told.as_str()) != stored);
+            assert_eq!(others.count(), 0, "{name} had another certificate before");
+            let pem = status.certificate().context("no certificate")?;
+            let serial = serial(&pem)?;
+            assert!(
+                !discarded.contains(&serial),
+                "{name}: {serial} is published"
+            );
+        }
+        Ok(())
+    }
 }
 
 /// Waits until a replica sees so many that can sign.
@@ -104,6 +134,12 @@ async fn sees(controller: &Controller, count: usize) -> Result<()> {
         Ok((seen == count).then_some(()))
     })
     .await
+}
+
+/// The serial number of the first certificate, as the issuance record has it.
+fn serial(pem: &str) -> Result<String> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes())?;
+    Ok(hex::encode(pem.parse_x509()?.raw_serial()))
 }
 
 /// How many certificates a replica has published.

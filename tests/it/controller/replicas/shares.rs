@@ -40,7 +40,7 @@ async fn three_replicas_sign_two_thousand_requests_about_evenly_with_one_status_
         "{shares:?}"
     );
     let story = replicas.story(&names).await?;
-    story.one_certificate_each(&names)?;
+    replicas.one_certificate_each(&requests, &names).await?;
     let more = story
         .0
         .iter()
@@ -90,7 +90,6 @@ async fn a_token_that_goes_and_a_replica_that_is_told_to_stop_hand_over_at_once(
     all_issued(&requests, &names).await?;
     sees(b, 2).await?;
     sees(c, 2).await?;
-    let story = replicas.story(&names).await?;
-    story.one_certificate_each(&names)?;
+    replicas.one_certificate_each(&requests, &names).await?;
     Ok(())
 }

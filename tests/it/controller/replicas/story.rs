@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use control_plane::{AuditEvent, ControlPlane, until};
 use jiff::Timestamp;
 use rig::PATIENCE;
@@ -40,7 +40,8 @@ impl Story {
         .await
     }
 
-    fn read(plane: &ControlPlane) -> Result<Self> {
+    /// The log as it is now.
+    pub(super) fn read(plane: &ControlPlane) -> Result<Self> {
         let mut told = BTreeMap::<String, Told>::new();
         let log = plane.audit_log()?.writes();
         let log = log.on("certificaterequests.cert-manager.io");
@@ -53,15 +54,6 @@ impl Story {
             }
         }
         Ok(Self(told))
-    }
-
-    /// Fails unless each of these requests has had one certificate and no other.
-    pub(super) fn one_certificate_each(&self, names: &[String]) -> Result<()> {
-        for name in names {
-            let told = self.0.get(name).context("a request without a story")?;
-            assert_eq!(told.certificates.len(), 1, "{name}: {told:?}");
-        }
-        Ok(())
     }
 }
 
