@@ -14,6 +14,7 @@ mod pins;
 mod pods;
 mod reload;
 mod replicas;
+mod rights;
 mod rotation;
 mod signing_requests;
 mod start;

@@ -22,7 +22,7 @@ async fn rig() -> Result<&'static Rig> {
         .await
 }
 
-fn pods() -> Value {
+pub(super) fn pods() -> Value {
     json!({
         "uris": ["spiffe://example.org/ns/{{namespace}}/sa/{{serviceAccount}}"],
         "dnsNames": ["{{pod}}.{{namespace}}.pod.example"],
@@ -47,7 +47,13 @@ fn stub(key: &KeyPair) -> Result<String> {
 }
 
 /// Makes a request as kubelet does for a pod of this namespace.
-async fn ask(rig: &Rig, namespace: &str, name: &str, signer: &str, more: Value) -> Result<()> {
+pub(super) async fn ask(
+    rig: &Rig,
+    namespace: &str,
+    name: &str,
+    signer: &str,
+    more: Value,
+) -> Result<()> {
     rig.cluster().create_namespace(namespace).await?;
     let mut spec = json!({
         "signerName": signer,
