@@ -7,6 +7,10 @@ use anyhow::{Context as _, Result, bail};
 use control_plane::{Process, Program, until};
 use rig::{Cluster, PATIENCE, Programs};
 use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use super::{NAMESPACE, RELEASE, named};
 
@@ -17,7 +21,7 @@ pub(super) struct Pod {
 
 impl Pod {
     /// Starts the first container of the Deployment's pod template, under the template's service account, and waits
-    /// until it is ready.
+    /// until its probes succeed.
     pub(super) async fn start(cluster: &Cluster, programs: &Programs, name: &str) -> Result<Self> {
         let deployment = read(cluster, "deployment", RELEASE).await?;
         let spec = &deployment["spec"]["template"]["spec"];
@@ -61,16 +65,24 @@ impl Pod {
         let pod = Self {
             process: Process::start(name, program.args(args), cluster.plane().log_dir())?,
         };
-        until("the controller to be ready", PATIENCE, async || {
-            pod.process.check_running()?;
-            Ok(pod
-                .process
-                .log()?
-                .contains(r#""message":"readiness","ready":true"#)
-                .then_some(()))
-        })
-        .await?;
+        let address = pod.health_address().await?;
+        for probe in ["livenessProbe", "readinessProbe"] {
+            let path = container[probe]["httpGet"]["path"].as_str();
+            let path = path.with_context(|| format!("no {probe}"))?;
+            until(&format!("{path} to succeed"), PATIENCE, async || {
+                pod.process.check_running()?;
+                Ok(succeeds(&address, path).await?.then_some(()))
+            })
+            .await?;
+        }
         Ok(pod)
+    }
+
+    async fn health_address(&self) -> Result<String> {
+        let line = self.process.line(r#""message":"started""#, PATIENCE);
+        let line: Value = serde_json::from_str(&line.await?)?;
+        let address = line["health"].as_str().context("no address")?;
+        Ok(address.to_owned())
     }
 
     /// Ends it as the kubelet does.
@@ -85,6 +97,16 @@ impl Pod {
 pub(super) async fn read(cluster: &Cluster, kind: &str, name: &str) -> Result<Value> {
     let get = ["get", kind, name, "--namespace", NAMESPACE, "-o", "json"];
     Ok(serde_json::from_str(&cluster.plane().kubectl(&get).await?)?)
+}
+
+/// Whether a probe of this path would succeed.
+async fn succeeds(address: &str, path: &str) -> Result<bool> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer.starts_with("HTTP/1.1 200 "))
 }
 
 fn write(folder: &Path, data: &Value) -> Result<()> {
