@@ -76,6 +76,7 @@ pub struct IssuerCertificate {
     subject_key_id: Option<Vec<u8>>,
     name_constraints: Option<NameConstraints>,
     purposes: Option<Vec<ObjectIdentifier>>,
+    self_signed: bool,
 }
 
 impl IssuerCertificate {
@@ -121,7 +122,7 @@ impl IssuerCertificate {
         if subject.is_empty() {
             return Err(CertificateError::NoSubject);
         }
-        Ok(Self {
+        let mut certificate = Self {
             der: der.to_vec(),
             tbs: signed.to_be_signed.to_vec(),
             scheme: SignatureScheme::parse(signed.algorithm).map_err(CertificateError::Scheme)?,
@@ -138,7 +139,11 @@ impl IssuerCertificate {
             subject_key_id,
             name_constraints,
             purposes,
-        })
+            self_signed: false,
+        };
+        // Asked for with every request: verified once.
+        certificate.self_signed = certificate.signed(&certificate);
+        Ok(certificate)
     }
 
     /// The certificate, DER.
@@ -245,8 +250,8 @@ impl IssuerCertificate {
 
     /// Whether its own key signed it: a root.
     #[must_use]
-    pub fn is_self_signed(&self) -> bool {
-        self.is_self_issued() && self.signed(self)
+    pub const fn is_self_signed(&self) -> bool {
+        self.self_signed
     }
 
     /// Whether both certify the same key under the same name: one authority, certified twice.
