@@ -3,9 +3,12 @@
 //! Everything is optional or defaulted: the object was admitted by somebody else's schema, and one odd object
 //! must not stop the controller for all.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What is asked for. Immutable once created, by cert-manager's webhook.
 #[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize)]
@@ -48,20 +51,28 @@ pub struct IssuerRef {
     pub group: String,
 }
 
-/// What issuers and approvers have written.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+/// What issuers and approvers have written. It is written back whole: what is not known here is kept.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CertificateRequestStatus {
     /// At most one condition of each type.
     pub conditions: Vec<RequestCondition>,
     /// The PEM chain, leaf first.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<ByteString>,
+    /// The PEM of the certificate authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<ByteString>,
     /// When the request failed or was denied. Never set without `Ready` (cert-manager <= 1.21.1 crashes on it).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_time: Option<Time>,
+    /// Fields of a later cert-manager.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
 }
 
 /// A condition of a CertificateRequest. It has no `observedGeneration`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RequestCondition {
     /// One of [`condition_type`].
@@ -70,11 +81,17 @@ pub struct RequestCondition {
     /// `True`, `False` or `Unknown`.
     pub status: String,
     /// For `Ready` one of [`reason`].
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// For people.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// When `status` last changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_transition_time: Option<Time>,
+    /// Fields of a later cert-manager.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
 }
 
 /// Types of conditions on a CertificateRequest.
@@ -128,6 +145,20 @@ impl CertificateRequestStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_is_written_back_as_it_was_read() {
+        let status = serde_json::json!({
+            "conditions": [{"type": "Approved", "status": "True", "reason": "x", "message": "y",
+                "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 3}],
+            "certificate": "YQ==",
+            "ca": "Yg==",
+            "failureTime": "2026-01-01T00:00:00Z",
+            "renewal": {"after": [1]},
+        });
+        let read: CertificateRequestStatus = serde_json::from_value(status.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), status);
+    }
 
     #[test]
     fn an_object_with_the_least_fields_is_read() {

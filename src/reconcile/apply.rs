@@ -2,7 +2,7 @@
 
 use kube::{
     Client, Resource,
-    api::{Patch, PatchParams, Request},
+    api::{PostParams, Request},
 };
 use serde::{Serialize, de::IgnoredAny};
 use serde_json::json;
@@ -41,8 +41,9 @@ pub(super) fn full_name(object: &impl Resource) -> String {
     }
 }
 
-/// Writes the status by server-side apply, provided that UID and resourceVersion are still those of `object`, so that
-/// at most one certificate is ever published for a request.
+/// Stores `status` whole, by PUT, provided that UID and resourceVersion are still those of `object`, so that at most one
+/// certificate is ever published for a request, and nothing that another has said meanwhile is lost. What else of the
+/// object is sent or left out, the API server does not look at.
 ///
 /// # Errors
 /// The API server, or a webhook behind it, did not answer or refused for now.
@@ -63,11 +64,14 @@ pub async fn apply<K: Resource<DynamicType = ()>>(
         },
         "status": status,
     });
-    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
     let name = meta.name.as_deref().unwrap_or_default();
     // The path of either scope; the typed client knows one at a time.
     let request = Request::new(K::url_path(&(), meta.namespace.as_deref()))
-        .patch_subresource("status", name, &params, &Patch::Apply(body))
+        .replace_subresource("status", name, &params, body.to_string().into_bytes())
         .map_err(kube::Error::BuildRequest);
     let answer = match request {
         Ok(request) => client.request::<IgnoredAny>(request).await,

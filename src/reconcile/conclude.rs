@@ -177,9 +177,9 @@ mod tests {
         }
     }
 
-    fn patch(conclusion: Conclusion) -> Value {
+    fn status(conclusion: Conclusion) -> Value {
         match conclusion.answer {
-            Answer::Write(patch) => serde_json::to_value(patch).unwrap(),
+            Answer::Write(status) => serde_json::to_value(status).unwrap(),
             other @ (Answer::Tell | Answer::SaidBefore) => panic!("{other:?}"),
         }
     }
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn a_denial_carries_ready_and_failure_time_in_one_write() {
         assert_eq!(
-            patch(known(&request(&json!({})), &issuer()).denied()),
+            status(known(&request(&json!({})), &issuer()).denied()),
             json!({
                 "conditions": [{
                     "type": "Ready", "status": "False", "reason": "Denied",
@@ -201,15 +201,15 @@ mod tests {
     #[test]
     fn the_first_failure_time_stays() {
         let failed = request(&json!({"failureTime": THEN}));
-        let patch = patch(known(&failed, &issuer()).denied());
-        assert_eq!(patch["failureTime"], THEN);
+        let written = status(known(&failed, &issuer()).denied());
+        assert_eq!(written["failureTime"], THEN);
     }
 
     #[test]
     fn waiting_is_pending_without_failure_time_and_said_once() {
         let new = request(&json!({}));
         let first = known(&new, &issuer()).waiting(Waiting::IssuerMissing);
-        let written = patch(first.unwrap());
+        let written = status(first.unwrap());
         assert_eq!(written.get("failureTime"), None);
         let ready = &written["conditions"][0];
         assert_eq!(
@@ -228,12 +228,25 @@ mod tests {
     }
 
     #[test]
+    fn what_others_have_said_is_written_back_and_ready_is_there_once() {
+        let approved = json!({"type": "Approved", "status": "True", "reason": "policy", "message": "-", "new": 1});
+        let pending = json!({"type": "Ready", "status": "False", "reason": "Pending"});
+        let before = request(&json!({"conditions": [pending, approved], "later": {"field": true}}));
+        let written = status(known(&before, &issuer()).denied());
+        let conditions = written["conditions"].as_array().unwrap();
+        assert_eq!(conditions.len(), 2, "{written}");
+        assert_eq!(conditions[0], approved);
+        assert_eq!(conditions[1]["reason"], "Denied");
+        assert_eq!(written["later"], json!({"field": true}));
+    }
+
+    #[test]
     fn the_time_of_transition_stays_while_the_status_stays() {
         let pending = request(&json!({"conditions": [{
             "type": "Ready", "status": "False", "reason": "Pending", "message": "-", "lastTransitionTime": THEN,
         }]}));
         let waiting = known(&pending, &issuer()).waiting(Waiting::IssuerMissing);
-        let ready = &patch(waiting.unwrap())["conditions"][0];
+        let ready = &status(waiting.unwrap())["conditions"][0];
         assert_eq!(ready["lastTransitionTime"], THEN);
     }
 }

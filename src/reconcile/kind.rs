@@ -7,7 +7,9 @@ mod signing_request;
 use std::fmt::Debug;
 
 use jiff::Timestamp;
-use k8s_openapi::api::authorization::v1::SubjectAccessReviewSpec;
+use k8s_openapi::api::{
+    authorization::v1::SubjectAccessReviewSpec, certificates::v1::CertificateSigningRequestStatus,
+};
 use kube::Resource;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -15,6 +17,7 @@ use super::decide::{Approval, Progress};
 use crate::{
     api::{
         GROUP,
+        certificate_request::CertificateRequestStatus,
         issuer::{IssuerKind as _, PKCS11ClusterIssuer, PKCS11Issuer},
     },
     audit::{RequestKind, Requester},
@@ -22,10 +25,7 @@ use crate::{
     pipeline::{Asked, IssuerName, PodRules, Publish},
 };
 
-pub use self::{
-    certificate_request::CertificateRequestPatch, pod_certificate::PodCertificatePatch,
-    signing_request::SigningRequestPatch,
-};
+pub use self::pod_certificate::PodCertificateStatus;
 
 /// A request for a certificate of any kind.
 pub trait Request:
@@ -59,7 +59,7 @@ pub trait Request:
     /// The issuer gives such requests nothing.
     fn asked<'a>(&'a self, pods: Option<&'a PodRules>) -> Result<Asked<'a>, Refusal>;
 
-    /// The status that says `said`, and `message` where the kind has room for it.
+    /// The status that says `said`, and `message` where the kind has room for it, and keeps what others have said.
     fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer;
 
     /// The certificate that its status has, as it stands there.
@@ -104,23 +104,23 @@ pub enum Said<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// By this status.
-    Write(StatusPatch),
+    Write(Status),
     /// Its status has no place for it: by an Event alone.
     Tell,
     /// Its status says so already.
     SaidBefore,
 }
 
-/// The fields of a request's status that one write sets.
+/// The whole status of a request, as one write stores it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
-pub enum StatusPatch {
+pub enum Status {
     /// Of cert-manager's CertificateRequest.
-    CertificateRequest(CertificateRequestPatch),
+    CertificateRequest(CertificateRequestStatus),
     /// Of a Kubernetes CSR.
-    SigningRequest(SigningRequestPatch),
+    SigningRequest(CertificateSigningRequestStatus),
     /// Of a pod's.
-    PodCertificate(PodCertificatePatch),
+    PodCertificate(PodCertificateStatus),
 }
 
 /// The issuer that a signer name of Kubernetes means, if it is of one of our kinds: `plural.group/namespace.name` or,

@@ -331,8 +331,8 @@ async fn say<R: Request>(
         return Ok(None);
     }
     match answer {
-        Answer::Write(patch) => {
-            let applied = apply(&context.client, request, &patch).await?;
+        Answer::Write(status) => {
+            let applied = apply(&context.client, request, &status).await?;
             if applied != Applied::Written {
                 return Ok(Some(applied));
             }

@@ -1,13 +1,12 @@
 //! cert-manager's CertificateRequest (cert-manager.md 1.2, 1.11).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
 use kube::ResourceExt as _;
-use serde::Serialize;
 
-use super::{Answer, Request, Said, Stage, StatusPatch};
+use super::{Answer, Request, Said, Stage, Status};
 use crate::{
     api::{
         GROUP,
@@ -22,33 +21,6 @@ use crate::{
     pipeline::{Asked, AskedCsr, IssuerName, PodRules},
     reconcile::decide::{Approval, Progress},
 };
-
-/// What one write sets in the status of a CertificateRequest.
-///
-/// *Guarantees*: `failureTime` never without `Ready` (cert-manager.md 1.4); `certificate` only together with
-/// `Ready=True`, reason Issued.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CertificateRequestPatch {
-    conditions: [Ready; 1],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    certificate: Option<ByteString>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ca: Option<ByteString>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failure_time: Option<Time>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Ready {
-    #[serde(rename = "type")]
-    type_: &'static str,
-    status: &'static str,
-    reason: &'static str,
-    message: String,
-    last_transition_time: Time,
-}
 
 impl Request for CertificateRequest {
     const KIND: RequestKind = RequestKind::CertificateRequest;
@@ -107,23 +79,28 @@ impl Request for CertificateRequest {
         })
     }
 
+    /// *Guarantees*: `failureTime` never without `Ready` (cert-manager.md 1.4); a certificate only together with
+    /// `Ready=True`, reason Issued.
     fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer {
-        let patch = match said {
+        let status = match said {
             Said::Denied => self.ended(reason::DENIED, message, now),
             Said::Refused(_) => self.ended(reason::FAILED, message, now),
             Said::Issued {
                 certificate,
                 publish,
-            } => CertificateRequestPatch {
-                conditions: [self.ready("True", reason::ISSUED, message, now)],
+            } => CertificateRequestStatus {
                 certificate: Some(ByteString(certificate.certificate_pem().into_bytes())),
                 ca: certificate
                     .ca_pem(publish.ca.into())
                     .map(|pem| ByteString(pem.into_bytes())),
-                failure_time: None,
+                ..self.with_ready("True", reason::ISSUED, message, now)
             },
             Said::Pending => {
-                let said = self.before().is_some_and(|ready| {
+                let ready = self
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.condition(condition_type::READY));
+                let said = ready.is_some_and(|ready| {
                     ready.status == "False"
                         && ready.reason == reason::PENDING
                         && ready.message == message
@@ -131,15 +108,10 @@ impl Request for CertificateRequest {
                 if said {
                     return Answer::SaidBefore;
                 }
-                CertificateRequestPatch {
-                    conditions: [self.ready("False", reason::PENDING, message, now)],
-                    certificate: None,
-                    ca: None,
-                    failure_time: None,
-                }
+                self.with_ready("False", reason::PENDING, message, now)
             }
         };
-        Answer::Write(StatusPatch::CertificateRequest(patch))
+        Answer::Write(Status::CertificateRequest(status))
     }
 
     fn certificate(&self) -> Option<&[u8]> {
@@ -168,41 +140,37 @@ impl CertificateRequest {
         reason: &'static str,
         message: &str,
         now: Timestamp,
-    ) -> CertificateRequestPatch {
-        let failed_before = self
-            .status
-            .as_ref()
-            .and_then(|status| status.failure_time.clone());
-        CertificateRequestPatch {
-            conditions: [self.ready("False", reason, message, now)],
-            certificate: None,
-            ca: None,
-            failure_time: Some(failed_before.unwrap_or(Time(now))),
-        }
+    ) -> CertificateRequestStatus {
+        let mut status = self.with_ready("False", reason, message, now);
+        status.failure_time.get_or_insert(Time(now));
+        status
     }
 
-    /// The time of transition stays while `status` stays, as everywhere in Kubernetes.
-    fn ready(
+    /// The status as it was read, with this condition `Ready`. The time of transition stays while `status` stays, as
+    /// everywhere in Kubernetes.
+    fn with_ready(
         &self,
         status: &'static str,
         reason: &'static str,
         message: &str,
         now: Timestamp,
-    ) -> Ready {
-        let unchanged = self.before().filter(|ready| ready.status == status);
-        Ready {
-            type_: condition_type::READY,
-            status,
-            reason,
+    ) -> CertificateRequestStatus {
+        let mut written = self.status.clone().unwrap_or_default();
+        let is_ready = |condition: &RequestCondition| condition.type_ == condition_type::READY;
+        let before = written.conditions.iter().position(is_ready);
+        let before = before.map(|index| written.conditions.remove(index));
+        let unchanged = before.filter(|ready| ready.status == status);
+        written.conditions.push(RequestCondition {
+            type_: condition_type::READY.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
             message: message.to_owned(),
             last_transition_time: unchanged
-                .and_then(|ready| ready.last_transition_time.clone())
-                .unwrap_or(Time(now)),
-        }
-    }
-
-    fn before(&self) -> Option<&RequestCondition> {
-        self.status.as_ref()?.condition(condition_type::READY)
+                .and_then(|ready| ready.last_transition_time)
+                .or(Some(Time(now))),
+            others: BTreeMap::new(),
+        });
+        written
     }
 }
 

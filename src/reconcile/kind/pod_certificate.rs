@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use serde::Serialize;
 
-use super::{Answer, Request, Said, Stage, StatusPatch, signer_name};
+use super::{Answer, Request, Said, Stage, Status, signer_name};
 use crate::{
     audit::{RequestKind, Requester},
     issuance::{IssuedCertificate, Refusal, RefusalReason, pattern::Variables, pod::Pod},
@@ -17,10 +17,10 @@ use crate::{
     reconcile::decide::{Approval, Progress},
 };
 
-/// What one write sets in the status of a PodCertificateRequest: all of it, as the API server demands.
+/// The status of a PodCertificateRequest that has ended: all of it in one write, as the API server demands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PodCertificatePatch {
+pub struct PodCertificateStatus {
     conditions: [Condition; 1],
     #[serde(flatten)]
     issued: Option<Issued>,
@@ -178,7 +178,7 @@ fn answer(said: &Said<'_>, message: &str, now: Timestamp, generation: Option<i64
             (condition_type::ISSUED, "Issued", Some(issued(certificate)))
         }
     };
-    Answer::Write(StatusPatch::PodCertificate(PodCertificatePatch {
+    Answer::Write(Status::PodCertificate(PodCertificateStatus {
         conditions: [Condition {
             type_: type_.to_owned(),
             status: "True".to_owned(),

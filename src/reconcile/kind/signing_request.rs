@@ -7,13 +7,15 @@ use k8s_openapi::{
     ByteString,
     api::{
         authorization::v1::{ResourceAttributes, SubjectAccessReviewSpec},
-        certificates::v1::{CertificateSigningRequest, CertificateSigningRequestStatus},
+        certificates::v1::{
+            CertificateSigningRequest, CertificateSigningRequestCondition,
+            CertificateSigningRequestStatus,
+        },
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
-use serde::Serialize;
 
-use super::{Answer, Request, Said, Stage, StatusPatch, signer_name};
+use super::{Answer, Request, Said, Stage, Status, signer_name};
 use crate::{
     audit::{RequestKind, Requester},
     duration::GoDuration,
@@ -40,27 +42,6 @@ mod reason {
     pub(super) const PARSE_DURATION: &str = "ErrorParseDuration";
     pub(super) const INVALID_DURATION: &str = "InvalidDuration";
     pub(super) const SIGNING: &str = "SigningError";
-}
-
-/// What one write sets in the status of a CertificateSigningRequest: a certificate or the condition `Failed`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct SigningRequestPatch {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    certificate: Option<ByteString>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    conditions: Vec<Failed>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Failed {
-    #[serde(rename = "type")]
-    type_: &'static str,
-    status: &'static str,
-    reason: &'static str,
-    message: String,
-    last_update_time: Time,
-    last_transition_time: Time,
 }
 
 impl Request for CertificateSigningRequest {
@@ -147,20 +128,23 @@ impl Request for CertificateSigningRequest {
     }
 
     fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer {
-        let patch = match said {
+        let mut status = self.status.clone().unwrap_or_default();
+        match said {
             // There is no condition for either.
             Said::Denied | Said::Pending => return Answer::Tell,
-            Said::Refused(refusal) => SigningRequestPatch {
-                certificate: None,
-                conditions: vec![Failed {
-                    type_: condition_type::FAILED,
-                    status: "True",
-                    reason: self.reason(refusal),
-                    message: message.to_owned(),
-                    last_update_time: Time(now),
-                    last_transition_time: Time(now),
-                }],
-            },
+            Said::Refused(refusal) => {
+                let failed = CertificateSigningRequestCondition {
+                    type_: condition_type::FAILED.to_owned(),
+                    status: "True".to_owned(),
+                    reason: Some(self.reason(refusal).to_owned()),
+                    message: Some(message.to_owned()),
+                    last_update_time: Some(Time(now)),
+                    last_transition_time: Some(Time(now)),
+                };
+                let conditions = status.conditions.get_or_insert_default();
+                conditions.retain(|condition| condition.type_ != condition_type::FAILED);
+                conditions.push(failed);
+            }
             Said::Issued {
                 certificate,
                 publish,
@@ -169,13 +153,10 @@ impl Request for CertificateSigningRequest {
                 if publish.append_root {
                     pem.extend(certificate.ca_pem(CaField::Root));
                 }
-                SigningRequestPatch {
-                    certificate: Some(ByteString(pem.into_bytes())),
-                    conditions: Vec::new(),
-                }
+                status.certificate = Some(ByteString(pem.into_bytes()));
             }
-        };
-        Answer::Write(StatusPatch::SigningRequest(patch))
+        }
+        Answer::Write(Status::SigningRequest(status))
     }
 
     fn certificate(&self) -> Option<&[u8]> {
@@ -265,7 +246,7 @@ mod tests {
         let now = "2026-01-02T00:00:00Z".parse().unwrap();
         let refusal = Refusal::new(reason, "why");
         match request.answer(&Said::Refused(&refusal), "slug: why", now) {
-            Answer::Write(patch) => serde_json::to_value(patch).unwrap(),
+            Answer::Write(status) => serde_json::to_value(status).unwrap(),
             Answer::Tell | Answer::SaidBefore => panic!("{request:?}"),
         }
     }
@@ -329,13 +310,13 @@ mod tests {
             (&odd, RefusalReason::DurationInvalid, "ErrorParseDuration"),
             (&plain, RefusalReason::BadSan, "SigningError"),
         ] {
-            let patch = refused(request, slug);
-            let failed = &patch["conditions"][0];
+            let status = refused(request, slug);
+            let failed = &status["conditions"][0];
             assert_eq!(
                 (&failed["type"], &failed["status"], &failed["reason"]),
                 (&json!("Failed"), &json!("True"), &json!(reason))
             );
-            assert_eq!(patch.get("certificate"), None);
+            assert_eq!(status.get("certificate"), None);
         }
     }
 
