@@ -11,6 +11,7 @@ pub mod establish;
 pub mod events;
 mod fence;
 mod finish;
+mod intake;
 pub mod issuer;
 pub mod issuers;
 mod keep;

@@ -34,8 +34,8 @@ pub struct Wanted {
     pub concurrency: u16,
 }
 
-/// Answers requests until `stop`, and to the end of what has begun. `ready` is called when every request of every kind
-/// has been seen.
+/// Answers requests until `stop`, and to the end of what has begun. `ready` is called when requests of every kind are
+/// being looked at.
 pub async fn answer(
     wanted: Wanted,
     mut woken: Woken,
@@ -48,20 +48,20 @@ pub async fn answer(
         woken: woken.take(kind),
         concurrency: wanted.concurrency,
         context: Arc::clone(&context),
-        listed: CancellationToken::new(),
+        begun: CancellationToken::new(),
         stop: stop.clone(),
     };
     let requests = shift(RequestKind::CertificateRequest);
     let signing = shift(RequestKind::CertificateSigningRequest);
     let pods = shift(RequestKind::PodCertificateRequest);
-    let listed = future::join3(
-        requests.listed.clone().cancelled_owned(),
-        signing.listed.clone().cancelled_owned(),
-        pods.listed.clone().cancelled_owned(),
+    let begun = future::join3(
+        requests.begun.clone().cancelled_owned(),
+        signing.begun.clone().cancelled_owned(),
+        pods.begun.clone().cancelled_owned(),
     );
     let ready = async {
         tokio::select! {
-            _ = listed => ready(),
+            _ = begun => ready(),
             () = stop.cancelled() => {}
         }
     };
@@ -73,7 +73,7 @@ pub async fn answer(
                 .work::<v1::CertificateSigningRequest>(selected)
                 .await;
         } else {
-            signing.listed.cancel();
+            signing.begun.cancel();
         }
     };
     let pods = async {
@@ -96,7 +96,7 @@ pub async fn answer(
                 pods.work::<v1beta1::PodCertificateRequest>(future::ready(every()))
                     .await;
             }
-            None => pods.listed.cancel(),
+            None => pods.begun.cancel(),
         }
     };
     let sweep = async {
@@ -128,8 +128,8 @@ struct Shift {
     woken: watch::WokenRequests,
     concurrency: u16,
     context: Arc<Context>,
-    /// Cancelled when every request has been seen.
-    listed: CancellationToken,
+    /// Cancelled when requests are being looked at.
+    begun: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -143,7 +143,7 @@ impl Shift {
             woken,
             concurrency,
             context,
-            listed,
+            begun,
             stop,
         } = self;
         let found = async {
@@ -161,21 +161,8 @@ impl Shift {
             () = stop.cancelled() => return,
             else => return,
         };
-        let (controller, store) = watch::requests::<R>(&context, selected);
-        let told = async {
-            tokio::select! {
-                Ok(()) = store.wait_until_ready() => listed.cancel(),
-                () = stop.cancelled() => {}
-            }
-        };
-        let run = watch::run_requests(
-            controller,
-            woken,
-            concurrency,
-            Arc::clone(&context),
-            stop.clone(),
-        );
-        tokio::join!(run, told);
+        let requests = watch::requests::<R>(&context, selected, begun);
+        watch::run_requests(requests, woken, concurrency, context, stop).await;
     }
 }
 

@@ -6,7 +6,7 @@ use kube::{core::DeserializeGuard, runtime::watcher::Event};
 
 use super::{kind::Request, observe::is_finished};
 
-/// Sieves the events of one watch.
+/// Sieves the events of one watch. What the first list tells is applied one by one.
 ///
 /// A cluster keeps finished requests for as long as their Certificates; those that were finished before we started
 /// are not taken in at all. One that is finished later is, so that what was signed for it and not published is
@@ -27,25 +27,29 @@ impl<R> Default for Sieve<R> {
 }
 
 impl<R: Request> Sieve<R> {
+    /// Whether the first list is over.
+    pub(super) const fn has_started(&self) -> bool {
+        self.started
+    }
+
     /// The event without what nobody needs; `None` where nothing is left.
     pub(super) fn keep(
         &mut self,
         event: Event<DeserializeGuard<R>>,
     ) -> Option<Event<DeserializeGuard<R>>> {
         match event {
-            Event::InitApply(DeserializeGuard(Ok(request)))
-                if !self.started && is_finished(&request) =>
-            {
+            Event::InitApply(object) if !self.started => match &object.0 {
+                Ok(request) if is_finished(request) => None,
+                Ok(_) | Err(_) => Some(Event::Apply(lean(object)?)),
+            },
+            Event::Init if !self.started => None,
+            Event::InitDone if !self.started => {
+                self.started = true;
                 None
             }
             Event::InitApply(object) => Some(Event::InitApply(lean(object)?)),
             Event::Apply(object) => Some(Event::Apply(lean(object)?)),
-            Event::InitDone => {
-                self.started = true;
-                Some(Event::InitDone)
-            }
-            Event::Init => Some(Event::Init),
-            Event::Delete(object) => Some(Event::Delete(object)),
+            Event::Init | Event::InitDone | Event::Delete(_) => Some(event),
         }
     }
 }
@@ -115,8 +119,10 @@ mod tests {
         assert!(kept(&mut sieve, Event::InitApply(issued())).is_none());
         assert!(kept(&mut sieve, Event::InitApply(open())).is_some());
         // A watch that was interrupted lists anew.
-        assert!(sieve.keep(Event::InitDone).is_some());
+        assert!(sieve.keep(Event::InitDone).is_none());
+        assert!(sieve.keep(Event::Init).is_some());
         assert!(kept(&mut sieve, Event::InitApply(issued())).is_some());
+        assert!(sieve.keep(Event::InitDone).is_some());
     }
 
     #[test]

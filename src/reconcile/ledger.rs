@@ -30,7 +30,8 @@ const REMEMBER_PUBLISHED: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 enum Entry {
-    Unpublished(Signed),
+    /// In a box: the others are many, and stay longer.
+    Unpublished(Box<Signed>),
     Published,
 }
 
@@ -51,7 +52,7 @@ impl Ledger {
     pub fn find(&self, uid: &str) -> Found {
         match self.lock().entries.get(uid) {
             None => Found::Nothing,
-            Some(Entry::Unpublished(signed)) => Found::Unpublished(signed.clone()),
+            Some(Entry::Unpublished(signed)) => Found::Unpublished(Signed::clone(signed)),
             Some(Entry::Published) => Found::Published,
         }
     }
@@ -62,11 +63,17 @@ impl Ledger {
         self.lock().entries.contains_key(uid)
     }
 
+    /// Whether what was signed for the request was written.
+    #[must_use]
+    pub fn has_published(&self, uid: &str) -> bool {
+        matches!(self.lock().entries.get(uid), Some(Entry::Published))
+    }
+
     /// A certificate was signed.
     pub fn signed(&self, uid: &str, signed: Signed) {
         self.lock()
             .entries
-            .insert(uid.to_owned(), Entry::Unpublished(signed));
+            .insert(uid.to_owned(), Entry::Unpublished(Box::new(signed)));
     }
 
     /// It was written.

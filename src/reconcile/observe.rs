@@ -63,6 +63,12 @@ pub(super) fn is_finished(request: &impl Request) -> bool {
     decide(&facts) == Decision::Leave(Why::Finished)
 }
 
+/// Whether nothing is due for the request as it was seen: it says so itself, or its certificate was written since.
+pub(super) fn has_ended(request: &impl Request, context: &Context) -> bool {
+    let uid = request.meta().uid.as_deref().unwrap_or_default();
+    is_finished(request) || context.ledger.has_published(uid)
+}
+
 /// Whether this replica acts for a request, at this moment. It does for what it has signed already, whoever may sign now,
 /// as long as its Lease holds: one signature, and the preconditions of the write see to the rest.
 pub(super) fn share(request: &impl Request, uid: &str, context: &Context) -> Share {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
-use futures::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use kube::{
     Api, Client,
     core::DeserializeGuard,
@@ -20,14 +20,18 @@ use tracing::{debug, warn};
 
 use super::{
     Context,
+    intake::Intake,
     issuer::{self, IssuerStatusError},
     issuers::{Call, Waiter},
-    keep::Sieve,
     kind::Request,
+    observe::has_ended,
     request::{self, RequestError},
     retry::WatchPause,
 };
 use crate::{api::issuer::IssuerKind, signers::Tokens, telemetry::Chain};
+
+/// Requests that the API server is asked for at a time: each page is held whole.
+const PAGE: u32 = 250;
 
 /// An issuer controller that is not running yet.
 pub type IssuerController<K> = Controller<DeserializeGuard<K>>;
@@ -80,27 +84,42 @@ pub async fn run_issuers<K>(
 pub(super) type WokenRequests = mpsc::UnboundedReceiver<Call>;
 
 /// A request controller that is not running yet.
-pub(super) type RequestController<R> = Controller<DeserializeGuard<R>>;
+pub(super) struct RequestController<R>
+where
+    R: Request,
+    DeserializeGuard<R>: kube::Resource<DynamicType = ()>,
+{
+    controller: Controller<DeserializeGuard<R>>,
+    intake: Arc<Intake<R>>,
+}
 
-/// The controller of one kind of requests, and its cache. `selected` is what the API server is asked for.
+/// The controller of one kind of requests. `selected` is what the API server is asked for; `begun` is cancelled when it has
+/// begun to tell.
 pub(super) fn requests<R: Request>(
     context: &Arc<Context>,
     selected: watcher::Config,
-) -> (RequestController<R>, Store<DeserializeGuard<R>>)
+    begun: CancellationToken,
+) -> RequestController<R>
 where
     DeserializeGuard<R>: kube::Resource<DynamicType = ()>,
 {
     let api = Api::<DeserializeGuard<R>>::all(context.client.clone());
     let (reader, writer) = reflector::store();
     let context = Arc::clone(context);
-    let mut sieve = Sieve::default();
-    let stream = watcher(api, selected)
+    let told = watcher(api, selected.page_size(PAGE))
         .backoff(WatchPause::default())
-        .inspect_ok(move |event| leave(event, &context))
-        .try_filter_map(move |event| future::ready(Ok(sieve.keep(event))))
-        .reflect(writer)
-        .applied_objects();
-    (Controller::for_stream(stream, reader.clone()), reader)
+        .inspect_ok(move |event| {
+            if !matches!(event, watcher::Event::Init) {
+                begun.cancel();
+            }
+            leave(event, &context);
+        });
+    let (intake, taken) = Intake::of(told, reader.clone());
+    let stream = taken.reflect(writer).applied_objects();
+    RequestController {
+        controller: Controller::for_stream(stream, reader),
+        intake,
+    }
 }
 
 /// Who is no more does not wait.
@@ -125,7 +144,7 @@ fn leave<R: Request>(event: &watcher::Event<DeserializeGuard<R>>, context: &Cont
 /// Runs the controller of one kind of requests until `stop`, and to the end of what it has begun. `woken` are requests
 /// whose issuer has changed.
 pub(super) async fn run_requests<R: Request>(
-    controller: RequestController<R>,
+    requests: RequestController<R>,
     woken: WokenRequests,
     concurrency: u16,
     context: Arc<Context>,
@@ -133,6 +152,7 @@ pub(super) async fn run_requests<R: Request>(
 ) where
     DeserializeGuard<R>: kube::Resource<DynamicType = ()>,
 {
+    let RequestController { controller, intake } = requests;
     let waker = Arc::clone(&context);
     let woken = stream::unfold(woken, |mut woken| async {
         woken.recv().await.map(|request| (request, woken))
@@ -156,9 +176,35 @@ pub(super) async fn run_requests<R: Request>(
         .reconcile_on(woken)
         .reconcile_all_on(context.ownership.changes())
         .graceful_shutdown_on(stop.cancelled_owned())
-        .run(request::reconcile::<R>, request::retry::<R>, context)
+        .run(
+            move |request, context| look_at(request, Arc::clone(&intake), context),
+            request::retry::<R>,
+            context,
+        )
         .for_each(|done| async { trace_end::<_, RequestError>(done) })
         .await;
+}
+
+/// Looks at a request, and keeps it no longer once nothing is due for it.
+async fn look_at<R: Request>(
+    request: Arc<DeserializeGuard<R>>,
+    intake: Arc<Intake<R>>,
+    context: Arc<Context>,
+) -> Result<Action, RequestError>
+where
+    DeserializeGuard<R>: kube::Resource<DynamicType = ()>,
+{
+    let looked = request::reconcile(Arc::clone(&request), Arc::clone(&context)).await;
+    intake.seen(&*request);
+    if looked.is_ok()
+        && request
+            .0
+            .as_ref()
+            .is_ok_and(|request| has_ended(request, &context))
+    {
+        intake.ended(Arc::unwrap_or_clone(request));
+    }
+    looked
 }
 
 /// Tells which tokens can be signed with, whenever that changes, until `stop`.
