@@ -1,6 +1,7 @@
 //! The chart: what it renders, what it refuses, what the API server takes of it, and the controller that it runs.
 
 mod admitted;
+mod artifact_hub;
 mod containers;
 mod lifecycle;
 mod pod;
