@@ -38,7 +38,7 @@ demo: tools ## from nothing to a verified certificate; KEEP=1 leaves it running
 .PHONY: test
 test: tools ## run every test
 	@tests/kryoptic/build
-	@tests/tools/build zlint pkilint approver-policy trust-manager
+	@tests/tools/build zlint pkilint approver-policy trust-manager kwok prometheus-operator
 	cargo build --workspace --all-targets --locked
 	$(release)
 	@tests/setup/docker "$$CARGO_TARGET_DIR/release/pkcs11-hsm-worker"

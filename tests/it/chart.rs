@@ -1,8 +1,11 @@
-//! The chart: what it renders, what it refuses, what the API server takes of it, and the controller that it runs.
+//! The chart: what it renders, what it refuses, what the API server takes of it, the controller that it runs, and the nodes
+//! that run it.
 
 mod admitted;
+mod artifact_hub;
 mod containers;
 mod lifecycle;
+mod placement;
 mod pod;
 mod refusals;
 mod rendered;

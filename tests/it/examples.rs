@@ -9,7 +9,7 @@ use pkcs11_issuer::{
 use serde_json::Value;
 
 /// Whether everything that was written is in what was read; a misspelt field would be lost.
-fn is_within(written: &Value, read: &Value) -> bool {
+pub(crate) fn is_within(written: &Value, read: &Value) -> bool {
     match (written, read) {
         (Value::Object(written), Value::Object(read)) => written
             .iter()

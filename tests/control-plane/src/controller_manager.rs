@@ -6,13 +6,18 @@ use crate::plane::ControlPlane;
 use crate::process::{Process, Program};
 use crate::tools::Tools;
 
-/// The controllers that have work where there are no nodes: owners that are gone, finished requests, aggregated roles,
-/// and namespaces that end.
-const CONTROLLERS: [&str; 4] = [
+/// The controllers that have work here: for owners that are gone, finished requests, aggregated roles, namespaces that
+/// end; and where [`Kwok`](crate::Kwok) has nodes, for the taints of nodes, the pods of workloads, and what may be evicted.
+const CONTROLLERS: [&str; 9] = [
     "garbage-collector-controller",
     "certificatesigningrequest-cleaner-controller",
     "clusterrole-aggregation-controller",
     "namespace-controller",
+    "node-lifecycle-controller",
+    "daemonset-controller",
+    "deployment-controller",
+    "replicaset-controller",
+    "disruption-controller",
 ];
 
 /// A running kube-controller-manager, each controller under the service account and the role that Kubernetes gives it.

@@ -10,8 +10,10 @@
 //! stands in the API server's audit log ([`ControlPlane::audit_log`]).
 //!
 //! There is no kubelet, so Pods do not run. Nothing is garbage collected and a deleted namespace stays `Terminating`
-//! until [`ControllerManager`] runs. [`ApproverPolicy`] and [`TrustManager`] add two more projects of cert-manager's;
-//! `tests/tools/build approver-policy trust-manager` builds their programs.
+//! until [`ControllerManager`] runs. With a [`Scheduler`] and [`Kwok`] beside it, workloads get Pods, and Nodes without a
+//! machine say that they run them. [`ApproverPolicy`] and [`TrustManager`] add two more projects of cert-manager's,
+//! [`install_monitors`] two kinds of the Prometheus operator. `tests/tools/build kwok approver-policy trust-manager
+//! prometheus-operator` builds what these need.
 //!
 //! Starting takes seconds, so tests may share a control plane in a `static`; each then works in a namespace of its own.
 //! A `static` is never dropped: the kernel kills its processes when the tests end, and the next control plane removes
@@ -40,10 +42,13 @@ mod chart;
 mod controller_manager;
 mod folder;
 mod kubeconfig;
+mod kwok;
+mod monitors;
 mod plane;
 mod poll;
 mod ports;
 mod process;
+mod scheduler;
 mod tools;
 mod trust_manager;
 
@@ -52,9 +57,12 @@ pub use audit::{AuditEvent, AuditLog, ObjectRef, ResponseStatus, User};
 pub use cert_manager::{CertManager, CertManagerOptions};
 pub use chart::{Chart, helm};
 pub use controller_manager::ControllerManager;
+pub use kwok::Kwok;
+pub use monitors::install_monitors;
 pub use plane::{ControlPlane, Options};
 pub use poll::until;
 pub use process::{Process, Program};
 pub use rustix::process::Signal;
+pub use scheduler::Scheduler;
 pub use tools::Tools;
 pub use trust_manager::TrustManager;

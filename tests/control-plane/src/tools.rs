@@ -56,7 +56,7 @@ impl Tools {
         self.find(Path::new(name))
     }
 
-    /// What lies beside the programs of a set: `crds`, `chart`, `gateway-api`.
+    /// What lies beside the programs of a set: `crds`, `chart`, `gateway-api`, `stages`, `rbac`.
     pub(crate) fn share(&self, name: &str) -> Result<PathBuf> {
         self.find(&Path::new("../share").join(name))
     }
