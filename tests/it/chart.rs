@@ -5,6 +5,7 @@ mod containers;
 mod lifecycle;
 mod pod;
 mod refusals;
+mod release;
 mod rendered;
 mod schema;
 
