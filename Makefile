@@ -46,8 +46,10 @@ test: tools ## run every test
 	cargo test --workspace --locked --no-fail-fast -- --include-ignored
 
 .PHONY: image
-image: setup ## build the images and the SBOMs
-	@docker/build
+image: tools ## build the images and SBOMs, and run the controller from inside against a control plane
+	names=$$(docker/build) && read -r image softhsm <<<"$$names" && \
+		TEST_IMAGE=$$image TEST_SOFTHSM_IMAGE=$$softhsm \
+		cargo test --workspace --locked --test it -- --ignored chart::image::
 
 .PHONY: image-reproducible
 image-reproducible: setup ## build the programs of the image again, elsewhere: they must be the same octets

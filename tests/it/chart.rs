@@ -2,6 +2,7 @@
 
 mod admitted;
 mod containers;
+mod image;
 mod lifecycle;
 mod pod;
 mod refusals;
