@@ -19,7 +19,7 @@ release := cargo build --release --locked --package pkcs11-issuer --package pkcs
 
 .PHONY: help
 help: ## say what there is
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/make \1\t\2/' | expand -t 24
 
 .PHONY: setup
 setup: ## install what is missing, and make the build folder
@@ -41,9 +41,19 @@ test: tools ## run every test
 	@tests/tools/build zlint pkilint approver-policy trust-manager kwok prometheus-operator
 	cargo build --workspace --all-targets --locked
 	$(release)
-	@tests/setup/docker "$$CARGO_TARGET_DIR/release/pkcs11-hsm-worker"
+	@tests/setup/docker "$$CARGO_TARGET_DIR/release"
 	TEST_TOKEN=kryoptic cargo test --workspace --locked --test it -- injected keys:: protocol:: sidecar:: signing::
 	cargo test --workspace --locked --no-fail-fast -- --include-ignored
+
+.PHONY: image
+image: tools ## build the images and SBOMs, and run the controller from inside against a control plane
+	names=$$(docker/build) && read -r image softhsm <<<"$$names" && \
+		TEST_IMAGE=$$image TEST_SOFTHSM_IMAGE=$$softhsm \
+		cargo test --workspace --locked --test it -- --ignored chart::image::
+
+.PHONY: image-reproducible
+image-reproducible: setup ## build the programs of the image again, elsewhere: they must be the same octets
+	@docker/build --again
 
 .PHONY: ci
 ci: setup ## what must pass before anything lands
@@ -64,7 +74,8 @@ lint: setup ## check format, clippy and shell scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
-	shellcheck tests/setup/* tests/tools/build tests/tools/pkilint/pkilint tests/kryoptic/build tests/fuzz/run .ci/run
+	shellcheck tests/setup/* tests/tools/build tests/tools/pkilint/pkilint tests/kryoptic/build tests/fuzz/run .ci/run \
+		docker/build
 
 .PHONY: doc
 doc: setup ## check and build the documentation of the code

@@ -4,10 +4,12 @@
 mod admitted;
 mod artifact_hub;
 mod containers;
+mod image;
 mod lifecycle;
 mod placement;
 mod pod;
 mod refusals;
+mod release;
 mod rendered;
 mod schema;
 

@@ -217,6 +217,11 @@ impl ControlPlane {
         &self.url
     }
 
+    /// The CA certificate by which a client knows the API server, PEM.
+    pub fn ca_certificate(&self) -> String {
+        self.authority.certificate()
+    }
+
     /// The folder with the logs of all processes. Processes under test may write theirs there as well.
     pub fn log_dir(&self) -> &Path {
         self.folder.path()

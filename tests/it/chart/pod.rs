@@ -65,24 +65,8 @@ impl Pod {
         let pod = Self {
             process: Process::start(name, program.args(args), cluster.plane().log_dir())?,
         };
-        let address = pod.health_address().await?;
-        for probe in ["livenessProbe", "readinessProbe"] {
-            let path = container[probe]["httpGet"]["path"].as_str();
-            let path = path.with_context(|| format!("no {probe}"))?;
-            until(&format!("{path} to succeed"), PATIENCE, async || {
-                pod.process.check_running()?;
-                Ok(succeeds(&address, path).await?.then_some(()))
-            })
-            .await?;
-        }
+        probes_succeed(&pod.process, container).await?;
         Ok(pod)
-    }
-
-    async fn health_address(&self) -> Result<String> {
-        let line = self.process.line(r#""message":"started""#, PATIENCE);
-        let line: Value = serde_json::from_str(&line.await?)?;
-        let address = line["health"].as_str().context("no address")?;
-        Ok(address.to_owned())
     }
 
     /// Ends it as the kubelet does.
@@ -91,6 +75,23 @@ impl Pod {
         anyhow::ensure!(status.success(), "{status}");
         Ok(())
     }
+}
+
+/// Waits until the probes of a controller's container succeed. Its log tells where it answers.
+pub(super) async fn probes_succeed(process: &Process, container: &Value) -> Result<()> {
+    let line = process.line(r#""message":"started""#, PATIENCE).await?;
+    let line: Value = serde_json::from_str(&line)?;
+    let address = line["health"].as_str().context("no address")?;
+    for probe in ["livenessProbe", "readinessProbe"] {
+        let path = container[probe]["httpGet"]["path"].as_str();
+        let path = path.with_context(|| format!("no {probe}"))?;
+        until(&format!("{path} to succeed"), PATIENCE, async || {
+            process.check_running()?;
+            Ok(succeeds(address, path).await?.then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// An object of the release namespace, as the API server has it.

@@ -1,0 +1,90 @@
+//! The image, and the chart's pods in containers of it: what `helm install` leaves on the API server is what runs.
+//!
+//! `make test` runs this with an image into which tests/setup/docker has put the programs that cargo built, and `make
+//! image` with the one that is shipped: `TEST_IMAGE` and `TEST_SOFTHSM_IMAGE` name them.
+
+mod container;
+mod daemonset;
+mod deployment;
+mod kubelet;
+mod privileges;
+mod volumes;
+
+use std::{env, fs, process::Command};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use self::container::docker;
+
+/// The most that the image may have, unpacked.
+const MOST_OCTETS: u64 = 60_000_000;
+
+/// The image under test.
+fn image() -> String {
+    env::var("TEST_IMAGE").unwrap_or_else(|_| "pkcs11-issuer:test".to_owned())
+}
+
+/// The image with the worker and SoftHSM.
+fn softhsm_image() -> String {
+    env::var("TEST_SOFTHSM_IMAGE").unwrap_or_else(|_| "pkcs11-issuer-softhsm:test".to_owned())
+}
+
+/// An image as the chart's values name it.
+fn in_values(image: &str) -> Result<Value> {
+    let (repository, tag) = image.rsplit_once(':').context("the image has no tag")?;
+    Ok(json!({"repository": repository, "tag": tag}))
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine; `make test` runs it after tests/setup/docker"]
+async fn the_image_is_below_sixty_megabytes_and_has_no_shell_and_nothing_that_gains_privileges()
+-> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let archive = folder.path().join("image.tar");
+    let path = archive.to_str().context("not UTF-8")?;
+    let container = docker(&["create", &image()]).await?;
+    let exported = docker(&["export", "--output", path, container.trim()]).await;
+    docker(&["rm", container.trim()]).await?;
+    exported?;
+    let octets = fs::metadata(&archive)?.len();
+    assert!(octets < MOST_OCTETS, "{octets}");
+
+    let listing = Command::new("tar").args(["-tvf", path]).output()?;
+    let listing = String::from_utf8(listing.stdout)?;
+    let programs = ["pkcs11-issuer", "pkcs11-hsm-worker"];
+    for program in programs {
+        let path = format!(" usr/local/bin/{program}\n");
+        assert!(listing.contains(&path), "{program} is not there");
+    }
+    for line in listing.lines() {
+        let name = line.rsplit('/').next().unwrap_or_default();
+        let is_shell = ["sh", "ash", "bash", "dash", "busybox"].contains(&name);
+        assert!(!is_shell, "{line}");
+        let mode = line.split(' ').next().unwrap_or_default();
+        assert!(!mode.contains('s'), "{line}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine; `make test` runs it after tests/setup/docker"]
+async fn the_image_names_its_user_by_number_and_says_what_it_is() -> Result<()> {
+    let inspected = docker(&["inspect", "--format", "{{json .Config}}", &image()]).await?;
+    let config: Value = serde_json::from_str(&inspected)?;
+    // By its number alone can a kubelet see that it is not root.
+    assert_eq!(config["User"], "65532:65532");
+    let label = |name: &str| config["Labels"][format!("org.opencontainers.image.{name}")].as_str();
+    assert_eq!(label("title"), Some("pkcs11-issuer"));
+    assert_eq!(label("licenses"), Some("Apache-2.0"));
+    for name in ["description", "source", "version", "revision", "created"] {
+        assert!(label(name).is_some(), "{name}");
+    }
+    let run = "run --rm --network none --read-only --cap-drop ALL";
+    let image = image();
+    let run: Vec<_> = run.split(' ').chain([image.as_str(), "version"]).collect();
+    let said = docker(&run).await?;
+    let version = concat!("pkcs11-issuer ", env!("CARGO_PKG_VERSION"), "\n");
+    assert!(said.starts_with(version), "{said}");
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! Containers of a Docker engine, by its own client.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command as BlockingCommand, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use control_plane::{Process, Program};
+use rig::PATIENCE;
+use tokio::process::Command;
+
+/// What the client prints.
+pub(super) async fn docker(args: &[&str]) -> Result<String> {
+    let run = Command::new("docker")
+        .args(args)
+        .kill_on_drop(true)
+        .output();
+    let output = run.await.context("run docker")?;
+    ensure!(
+        output.status.success(),
+        "docker {}: {}",
+        args.join(" "),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// A container with its client in the foreground, which has its output and hands signals on. Dropping it removes it.
+pub(super) struct Container {
+    name: String,
+    client: Process,
+}
+
+impl Container {
+    /// Starts it: options, image and arguments of `docker run`. Its log is `folder/name.log`, its output `name.out`.
+    pub(super) fn start(name: &str, args: &[String], folder: &Path) -> Result<Self> {
+        let program = Program::new("docker")
+            .args(["run", "--rm", "--pull=never", "--name", name])
+            .args(args.to_vec())
+            .separate_stdout();
+        Ok(Self {
+            name: name.to_owned(),
+            client: Process::start(name, program, folder)?,
+        })
+    }
+
+    /// The client's process: its output and its end are the container's.
+    pub(super) fn client(&self) -> &Process {
+        &self.client
+    }
+
+    /// Waits for its end, and fails unless it is a good one.
+    pub(super) async fn succeeds(&self) -> Result<()> {
+        let status = self.client.wait(PATIENCE).await?;
+        ensure!(status.success(), "{}: {}", self.name, self.client.log()?);
+        Ok(())
+    }
+
+    /// Sends SIGTERM, and fails unless it ends well.
+    pub(super) async fn stop(&self) -> Result<()> {
+        let status = self.client.terminate(PATIENCE).await?;
+        ensure!(status.success(), "{}: {}", self.name, self.client.log()?);
+        Ok(())
+    }
+
+    /// Kills every process in it, as when its machine loses power.
+    pub(super) async fn kill(&self) -> Result<()> {
+        docker(&["kill", &self.name]).await?;
+        self.client.wait(PATIENCE).await?;
+        Ok(())
+    }
+
+    /// What the kernel says of its first process: the lines of /proc/<pid>/status.
+    pub(super) async fn kernel_status(&self) -> Result<BTreeMap<String, String>> {
+        let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &self.name]).await?;
+        let status = fs::read_to_string(format!("/proc/{}/status", pid.trim()))?;
+        let fields = status.lines().filter_map(|line| line.split_once(":\t"));
+        Ok(fields
+            .map(|(field, value)| (field.to_owned(), value.trim().replace('\t', " ")))
+            .collect())
+    }
+
+    /// What its root is mounted with: the options of /proc/<pid>/mounts.
+    pub(super) async fn root_options(&self) -> Result<String> {
+        let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &self.name]).await?;
+        let mounts = fs::read_to_string(format!("/proc/{}/mounts", pid.trim()))?;
+        let mut fields = mounts.lines().map(|line| line.split(' '));
+        let root = fields.find_map(|mut fields| (fields.nth(1)? == "/").then_some(fields.nth(1)?));
+        Ok(root.context("no root")?.to_owned())
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let mut remove = BlockingCommand::new("docker");
+        remove.args(["rm", "--force", &self.name]);
+        // One that has ended is gone already.
+        drop(remove.stdout(Stdio::null()).stderr(Stdio::null()).status());
+    }
+}

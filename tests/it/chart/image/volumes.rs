@@ -1,0 +1,156 @@
+//! The volumes of a pod as folders of this machine, and a pod's identity.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use base64ct::{Base64, Encoding as _};
+use rig::Cluster;
+use serde_json::Value;
+
+use super::{container::docker, softhsm_image};
+use crate::chart::{NAMESPACE, pod::read};
+
+/// Where every container finds the identity of its pod.
+const IDENTITY: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// What outlives a pod: folders by the claim, or the path of the node, that a volume names.
+pub(super) type Storage = BTreeMap<String, PathBuf>;
+
+/// The volumes of one pod.
+pub(super) struct Volumes {
+    folders: BTreeMap<String, PathBuf>,
+    identity: PathBuf,
+}
+
+impl Volumes {
+    /// Makes them in a folder, from what the API server has.
+    pub(super) async fn make(
+        cluster: &Cluster,
+        pod: &Value,
+        folder: &Path,
+        storage: &Storage,
+    ) -> Result<Self> {
+        let mut folders = BTreeMap::new();
+        for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
+            let name = volume["name"].as_str().context("no name")?;
+            let here = folder.join(name);
+            fs::create_dir_all(&here)?;
+            let here = if let Some(of) = volume["configMap"]["name"].as_str() {
+                write(&here, &read(cluster, "configmap", of).await?["data"], text)?;
+                here
+            } else if let Some(of) = volume["secret"]["secretName"].as_str() {
+                write(&here, &read(cluster, "secret", of).await?["data"], decoded)?;
+                here
+            } else if volume["emptyDir"].is_object() {
+                fs::set_permissions(&here, fs::Permissions::from_mode(0o777))?;
+                here
+            } else if let Some(of) = volume["persistentVolumeClaim"]["claimName"].as_str() {
+                stored(storage, of)?
+            } else if let Some(of) = volume["hostPath"]["path"].as_str() {
+                stored(storage, of)?
+            } else {
+                bail!("not known here: {volume}")
+            };
+            folders.insert(name.to_owned(), here);
+        }
+        let identity = folder.join("identity");
+        make_identity(cluster, pod, &identity).await?;
+        Ok(Self { folders, identity })
+    }
+
+    /// Options of `docker run` for the mounts of a container.
+    pub(super) fn mounts(&self, container: &Value) -> Result<Vec<String>> {
+        let mut options = vec![option(&self.identity, IDENTITY, true)];
+        for mount in container["volumeMounts"].as_array().into_iter().flatten() {
+            let name = mount["name"].as_str().context("no name")?;
+            let folder = self
+                .folders
+                .get(name)
+                .with_context(|| format!("no {name}"))?;
+            ensure!(mount["subPath"].is_null(), "not known here: {mount}");
+            let path = mount["mountPath"].as_str().context("no path")?;
+            options.push(option(folder, path, mount["readOnly"] == true));
+        }
+        Ok(options)
+    }
+}
+
+fn option(here: &Path, there: &str, read_only: bool) -> String {
+    let read_only = if read_only { ",readonly" } else { "" };
+    format!(
+        "--mount=type=bind,source={},target={there}{read_only}",
+        here.display()
+    )
+}
+
+fn stored(storage: &Storage, name: &str) -> Result<PathBuf> {
+    let folder = storage
+        .get(name)
+        .with_context(|| format!("no storage for {name}"))?;
+    Ok(folder.clone())
+}
+
+/// What Kubernetes gives a pod that may mount its service account: a token for this very Pod, the API server's CA
+/// certificate, and the namespace.
+async fn make_identity(cluster: &Cluster, pod: &Value, folder: &Path) -> Result<()> {
+    let meta = &pod["metadata"];
+    let account = pod["spec"]["serviceAccountName"]
+        .as_str()
+        .context("no account")?;
+    let (name, uid) = (meta["name"].as_str(), meta["uid"].as_str());
+    let (name, uid) = (name.context("no name")?, uid.context("no UID")?);
+    ensure!(pod["spec"]["automountServiceAccountToken"] == true);
+    let create = ["create", "token", account, "--namespace", NAMESPACE];
+    let bound = [
+        "--bound-object-kind=Pod",
+        &format!("--bound-object-name={name}"),
+        &format!("--bound-object-uid={uid}"),
+    ];
+    let plane = cluster.plane();
+    let token = plane.kubectl(&[&create[..], &bound].concat()).await?;
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join("token"), token.trim_end())?;
+    fs::write(folder.join("ca.crt"), plane.ca_certificate())?;
+    fs::write(folder.join("namespace"), NAMESPACE)?;
+    Ok(())
+}
+
+fn write(folder: &Path, data: &Value, decode: impl Fn(&str) -> Result<Vec<u8>>) -> Result<()> {
+    for (file, value) in data.as_object().context("no data")? {
+        fs::write(
+            folder.join(file),
+            decode(value.as_str().context("no text")?)?,
+        )?;
+    }
+    Ok(())
+}
+
+fn text(text: &str) -> Result<Vec<u8>> {
+    Ok(text.as_bytes().to_vec())
+}
+
+fn decoded(base64: &str) -> Result<Vec<u8>> {
+    Ok(Base64::decode_vec(base64)?)
+}
+
+/// Gives a folder to the group of the pods, as a kubelet does with a claim (`fsGroup`), and an operator with what lies on
+/// a node. Only root may, so it is done in a container.
+pub(super) async fn give_to_pods(folder: &Path) -> Result<()> {
+    let mount = option(folder, "/folder", false);
+    let script = "chgrp -R 65532 /folder && chmod -R g+rwX /folder";
+    let image = softhsm_image();
+    let run = [
+        "run",
+        "--rm",
+        "--network=none",
+        "--user=0:0",
+        "--entrypoint=sh",
+    ];
+    docker(&[&run[..], &[&mount, &image, "-c", script]].concat()).await?;
+    Ok(())
+}
