@@ -70,12 +70,14 @@ fmt: ## format the code
 	cargo fmt --all
 
 .PHONY: lint
-lint: setup ## check format, clippy and shell scripts
+lint: setup ## check format, clippy, shell scripts and workflows
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 	shellcheck tests/setup/* tests/tools/build tests/tools/pkilint/pkilint tests/kryoptic/build tests/fuzz/run .ci/run \
-		docker/build
+		docker/build .github/release-version
+	@tests/tools/build actionlint
+	"$$(tests/tools/build --print-path actionlint)/actionlint"
 
 .PHONY: doc
 doc: setup ## check and build the documentation of the code

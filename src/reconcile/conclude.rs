@@ -10,7 +10,7 @@ use crate::{
     issuance::{IssuedCertificate, Refusal},
     metrics::RequestResult,
     pipeline::{IssuerName, Publish},
-    reconcile::events::Notice,
+    reconcile::events::{EventReason, Notice},
 };
 
 /// A status write, where there is a place for it, and the Event that goes with it.
@@ -55,7 +55,7 @@ impl<R: Request> Known<'_, R> {
         let message = format!("The {} was denied by an approver", R::kind(&()));
         Conclusion {
             answer: self.request.answer(&Said::Denied, &message, self.now),
-            notice: Notice::warning("Denied", message),
+            notice: Notice::new(EventReason::Denied, message),
             result: RequestResult::Denied,
         }
     }
@@ -68,7 +68,7 @@ impl<R: Request> Known<'_, R> {
             answer: self
                 .request
                 .answer(&Said::Refused(refusal), &message, self.now),
-            notice: Notice::warning("Refused", message),
+            notice: Notice::new(EventReason::Refused, message),
             result: RequestResult::Failed,
         }
     }
@@ -87,7 +87,7 @@ impl<R: Request> Known<'_, R> {
         };
         Conclusion {
             answer: self.request.answer(&said, &message, self.now),
-            notice: Notice::normal("Issued", message),
+            notice: Notice::new(EventReason::Issued, message),
             result: RequestResult::Issued,
         }
     }
@@ -99,12 +99,12 @@ impl<R: Request> Known<'_, R> {
         let issuer = self.issuer;
         let (event, message) = match waiting {
             Waiting::IssuerMissing => (
-                "IssuerNotFound",
+                EventReason::IssuerNotFound,
                 format!("Waiting for {issuer} to be created"),
             ),
             Waiting::IssuerUnknown => return None,
             Waiting::IssuerNotReady(reason) => (
-                "IssuerNotReady",
+                EventReason::IssuerNotReady,
                 format!("Waiting for {issuer} to become ready; its status says {reason}"),
             ),
         };
@@ -125,14 +125,14 @@ impl<R: Request> Known<'_, R> {
                 "The controller refused to use what it made with {issuer}; see its log, and report it"
             ),
         };
-        self.pending("SigningDelayed", message)
+        self.pending(EventReason::SigningDelayed, message)
     }
 
-    fn pending(&self, event: &'static str, message: String) -> Option<Conclusion> {
+    fn pending(&self, event: EventReason, message: String) -> Option<Conclusion> {
         let answer = self.request.answer(&Said::Pending, &message, self.now);
         (answer != Answer::SaidBefore).then(|| Conclusion {
             answer,
-            notice: Notice::warning(event, message),
+            notice: Notice::new(event, message),
             result: RequestResult::Pending,
         })
     }

@@ -1,5 +1,7 @@
 //! Events for people, best effort: a bounded queue behind the status writes, so that none ever delays a certificate.
 
+mod reason;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -14,6 +16,7 @@ use kube::{Api, Client, api::PostParams};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::warn;
 
+pub use self::reason::EventReason;
 use crate::{metrics::Metrics, telemetry::Chain};
 
 /// What our Events say of their author.
@@ -30,8 +33,7 @@ const MAX_NAME_PREFIX: usize = 200;
 /// What an Event tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    type_: &'static str,
-    reason: &'static str,
+    reason: EventReason,
     note: String,
 }
 
@@ -45,29 +47,15 @@ pub struct Events {
 }
 
 impl Notice {
-    /// Something went as it should. `reason` is stable.
+    /// What there is to tell, and why.
     #[must_use]
-    pub fn normal(reason: &'static str, note: String) -> Self {
-        Self {
-            type_: "Normal",
-            reason,
-            note,
-        }
-    }
-
-    /// Somebody may have to act. `reason` is stable.
-    #[must_use]
-    pub fn warning(reason: &'static str, note: String) -> Self {
-        Self {
-            type_: "Warning",
-            reason,
-            note,
-        }
+    pub const fn new(reason: EventReason, note: String) -> Self {
+        Self { reason, note }
     }
 
     /// Its reason.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub const fn reason(&self) -> EventReason {
         self.reason
     }
 
@@ -160,11 +148,7 @@ impl Events {
 }
 
 fn event(notice: Notice, regarding: ObjectReference, at: Timestamp, instance: &str) -> Event {
-    let Notice {
-        type_,
-        reason,
-        mut note,
-    } = notice;
+    let Notice { reason, mut note } = notice;
     if note.len() > MAX_NOTE {
         note.truncate(note.floor_char_boundary(MAX_NOTE));
     }
@@ -183,11 +167,11 @@ fn event(notice: Notice, regarding: ObjectReference, at: Timestamp, instance: &s
             ..ObjectMeta::default()
         },
         note: Some(note),
-        reason: Some(reason.to_owned()),
+        reason: Some(reason.as_str().to_owned()),
         regarding: Some(regarding),
         reporting_controller: Some(CONTROLLER.to_owned()),
         reporting_instance: Some(instance.to_owned()),
-        type_: Some(type_.to_owned()),
+        type_: Some(reason.type_().to_owned()),
         ..Event::default()
     }
 }
@@ -204,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_long_note_is_cut_between_characters() {
-        let notice = Notice::normal("Issued", "ü".repeat(MAX_NOTE));
+        let notice = Notice::new(EventReason::Issued, "ü".repeat(MAX_NOTE));
         let event = event(
             notice,
             ObjectReference::default(),
@@ -217,7 +201,7 @@ mod tests {
     #[test]
     fn an_event_about_a_cluster_object_lies_in_default() {
         let event = event(
-            Notice::normal("Ready", String::new()),
+            Notice::new(EventReason::Ready, String::new()),
             ObjectReference::default(),
             Timestamp::UNIX_EPOCH,
             "me",

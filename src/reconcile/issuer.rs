@@ -234,7 +234,7 @@ async fn write<K: IssuerKind>(
 /// One log line and one Event for each transition.
 fn tell<K: IssuerKind>(issuer: &K, name: &IssuerName, notices: Vec<Notice>, context: &Context) {
     for notice in notices {
-        info!(issuer = %name, reason = notice.reason(), message = notice.note(), "a condition has changed");
+        info!(issuer = %name, reason = notice.reason().as_str(), message = notice.note(), "a condition has changed");
         context
             .events
             .publish(notice, issuer.object_ref(&()), now());

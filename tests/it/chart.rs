@@ -7,40 +7,47 @@ mod containers;
 mod image;
 mod lifecycle;
 mod placement;
-mod pod;
+pub(crate) mod pod;
 mod refusals;
 mod release;
 mod rendered;
 mod schema;
+mod volumes;
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use control_plane::Chart;
 use rig::chart_path;
 use serde_json::Value;
 
+use crate::examples;
+
 /// The release and its namespace, as the chart's README has them.
-const RELEASE: &str = "pkcs11-issuer";
+pub(crate) const RELEASE: &str = "pkcs11-issuer";
 const NAMESPACE: &str = rig::NAMESPACE;
 
-/// One of the value sets of the chart's folder `ci/`.
+/// Values for the chart, from a file.
 struct ValueSet {
     name: String,
+    path: PathBuf,
     values: Value,
 }
 
-/// All of them.
+/// All of the chart's folder `ci/`, and all examples.
 fn value_sets() -> Result<Vec<ValueSet>> {
     let mut sets = Vec::new();
-    for entry in fs::read_dir(chart_path().join("ci"))? {
-        let path = entry?.path();
-        let file = path.file_name().and_then(|name| name.to_str());
-        let name = file.and_then(|file| file.strip_suffix("-values.yaml"));
-        let name = name.with_context(|| format!("{} is no value set", path.display()))?;
-        let values = serde_saphyr::from_str(&fs::read_to_string(&path)?)?;
-        let name = name.to_owned();
-        sets.push(ValueSet { name, values });
+    for folder in [chart_path().join("ci"), examples::path()] {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let file = path.file_name().and_then(|name| name.to_str());
+            let Some(name) = file.and_then(|file| file.strip_suffix("-values.yaml")) else {
+                continue;
+            };
+            let values = serde_saphyr::from_str(&fs::read_to_string(&path)?)?;
+            let name = name.to_owned();
+            sets.push(ValueSet { name, path, values });
+        }
     }
     sets.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(sets)
@@ -57,7 +64,7 @@ fn value_set(name: &str, changes: Value) -> Result<Value> {
 }
 
 /// Helm's own rule: objects are merged, `null` removes, anything else replaces.
-fn merge(values: &mut Value, changes: Value) {
+pub(crate) fn merge(values: &mut Value, changes: Value) {
     match (values, changes) {
         (Value::Object(values), Value::Object(changes)) => {
             for (key, change) in changes {
@@ -73,7 +80,7 @@ fn merge(values: &mut Value, changes: Value) {
 }
 
 /// What the chart renders.
-async fn render(values: &Value) -> Result<Vec<Value>> {
+pub(crate) async fn render(values: &Value) -> Result<Vec<Value>> {
     let path = chart_path();
     let chart = Chart {
         path: &path,
@@ -84,7 +91,7 @@ async fn render(values: &Value) -> Result<Vec<Value>> {
 }
 
 /// The only object of a kind.
-fn only<'a>(objects: &'a [Value], kind: &str) -> Result<&'a Value> {
+pub(crate) fn only<'a>(objects: &'a [Value], kind: &str) -> Result<&'a Value> {
     let mut found = objects.iter().filter(|object| object["kind"] == kind);
     let first = found.next().with_context(|| format!("no {kind}"))?;
     anyhow::ensure!(found.next().is_none(), "more than one {kind}");
@@ -92,12 +99,12 @@ fn only<'a>(objects: &'a [Value], kind: &str) -> Result<&'a Value> {
 }
 
 /// The Deployment or DaemonSet.
-fn workload(objects: &[Value]) -> Result<&Value> {
+pub(crate) fn workload(objects: &[Value]) -> Result<&Value> {
     only(objects, "Deployment").or_else(|_| only(objects, "DaemonSet"))
 }
 
 /// One of a list by its name.
-fn named<'a>(list: &'a Value, name: &str) -> Result<&'a Value> {
+pub(crate) fn named<'a>(list: &'a Value, name: &str) -> Result<&'a Value> {
     let mut all = list.as_array().into_iter().flatten();
     all.find(|element| element["name"] == name)
         .with_context(|| format!("no {name} in {list}"))

@@ -25,3 +25,5 @@ mod ownership;
 mod sign;
 #[cfg(test)]
 mod source;
+#[cfg(test)]
+mod workflows;

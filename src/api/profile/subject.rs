@@ -17,8 +17,8 @@ use crate::issuance::{
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SubjectSpec {
-    /// Verbatim copies the CSR's subject, Fixed makes one of `fixed` and the CSR's common name, Omit leaves it empty.
-    /// Default: Verbatim.
+    /// Verbatim copies the CSR's subject, Fixed makes one of `fixed` and the CSR's common name, Omit leaves it empty,
+    /// whatever the CSR's is. Default: Verbatim.
     pub mode: SubjectMode,
     /// The attributes that a CSR's subject may have; others are refused. Default: any.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -11,7 +11,10 @@ use crate::{
     },
     issuance::IssuerCertificate,
     pipeline::Proven,
-    reconcile::{establish::NotReady, events::Notice},
+    reconcile::{
+        establish::NotReady,
+        events::{EventReason, Notice},
+    },
 };
 
 const VERIFIED: &str = "A signature by the token verifies under the issuing certificate";
@@ -108,14 +111,8 @@ pub(super) fn notices(before: Option<&IssuerStatus>, now: &IssuerStatus) -> Vec<
     });
     changed
         .filter_map(|condition| {
-            let message = condition.message.clone();
-            match (condition.type_.as_str(), condition.status.as_str()) {
-                (READY, "True") => Some(Notice::normal("Ready", message)),
-                (READY, _) => Reason::named(&condition.reason)
-                    .map(|reason| Notice::warning(reason.as_str(), message)),
-                (CA_EXPIRING_SOON, "True") => Some(Notice::warning(CA_EXPIRING_SOON, message)),
-                _ => None,
-            }
+            let reason = EventReason::of_condition(Reason::named(&condition.reason)?)?;
+            Some(Notice::new(reason, condition.message.clone()))
         })
         .collect()
 }
@@ -261,21 +258,30 @@ mod tests {
         let mended = with(json!([condition(READY, "False", "KeyAmbiguous", "a")]));
         assert_eq!(
             notices(None, &well),
-            [Notice::normal("Ready", "v".to_owned())]
+            [Notice::new(EventReason::Ready, "v".to_owned())]
         );
         assert_eq!(
             notices(Some(&well), &old),
-            [Notice::warning("CAExpiringSoon", "in 10 days".to_owned())]
+            [Notice::new(
+                EventReason::CAExpiringSoon,
+                "in 10 days".to_owned()
+            )]
         );
         assert_eq!(notices(Some(&old), &older), []);
         assert_eq!(notices(Some(&older), &well), []);
         assert_eq!(
             notices(Some(&well), &lost),
-            [Notice::warning("KeyNotFound", "k".to_owned())]
+            [Notice::new(
+                EventReason::NotReady(Reason::KeyNotFound),
+                "k".to_owned()
+            )]
         );
         assert_eq!(
             notices(Some(&lost), &mended),
-            [Notice::warning("KeyAmbiguous", "a".to_owned())]
+            [Notice::new(
+                EventReason::NotReady(Reason::KeyAmbiguous),
+                "a".to_owned()
+            )]
         );
     }
 }

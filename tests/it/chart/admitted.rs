@@ -22,6 +22,10 @@ metadata: {name: payments}
 ---
 apiVersion: v1
 kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: Namespace
 metadata: {name: restricted, labels: {pod-security.kubernetes.io/enforce: restricted}}
 ---
 apiVersion: v1

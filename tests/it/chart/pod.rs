@@ -1,80 +1,129 @@
-//! A pod of the chart's workload as a process: its arguments, environment, configuration and identity are read from what
-//! the API server has, not retyped. What a process cannot have is replaced: addresses, and paths of mounts.
+//! A pod of the chart's workload as processes: arguments, environment, configuration, volumes and identity are read from
+//! what the API server has, not retyped. What a process cannot have is replaced: images, addresses, and paths of mounts.
 
-use std::{fs, path::Path};
-
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use control_plane::{Process, Program, until};
 use rig::{Cluster, PATIENCE, Programs};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    process::Command,
 };
 
-use super::{NAMESPACE, RELEASE, named};
+use super::{NAMESPACE, RELEASE, named, volumes::Volumes};
 
-/// The controller of one pod. Dropping it kills it.
-pub(super) struct Pod {
+/// The processes of one pod. Dropping it kills them.
+pub(crate) struct Pod {
     process: Process,
+    _sidecars: Vec<Process>,
 }
 
 impl Pod {
-    /// Starts the first container of the Deployment's pod template, under the template's service account, and waits
-    /// until its probes succeed.
-    pub(super) async fn start(cluster: &Cluster, programs: &Programs, name: &str) -> Result<Self> {
+    /// Starts the containers of the Deployment's pod template as a kubelet does, the controller under the template's
+    /// service account, and waits until its probes succeed.
+    pub(crate) async fn start(cluster: &Cluster, programs: &Programs, name: &str) -> Result<Self> {
         let deployment = read(cluster, "deployment", RELEASE).await?;
         let spec = &deployment["spec"]["template"]["spec"];
+        let logs = cluster.plane().log_dir();
+        let volumes = Volumes::bring(cluster, spec, &logs.join(name)).await?;
+        let mut sidecars = Vec::new();
+        for container in list(&spec["initContainers"]) {
+            if container["restartPolicy"] == "Always" {
+                ensure!(
+                    container["command"][0] == "pkcs11-hsm-worker",
+                    "{container}"
+                );
+                let program = program(&programs.worker, container, &volumes, name)?;
+                let name = container["name"].as_str().context("no name")?;
+                sidecars.push(Process::start(name, program, logs)?);
+            } else {
+                run_to_its_end(container, &volumes, name).await?;
+            }
+        }
         let container = named(&spec["containers"], "pkcs11-issuer")?;
         let account = spec["serviceAccountName"].as_str().context("no account")?;
         let kubeconfig = cluster.plane().service_account(NAMESPACE, account)?;
-
-        let folder = cluster.plane().log_dir().join(name);
-        let mut program = Program::new(&programs.controller)
+        let program = program(&programs.controller, container, &volumes, name)?
             .env("PKCS11_ISSUER_KUBECONFIG", kubeconfig)
             .env("PKCS11_ISSUER_WORKER", &programs.worker)
             .env("PKCS11_ISSUER_HEALTH_ADDRESS", "127.0.0.1:0")
             .env("PKCS11_ISSUER_METRICS_ADDRESS", "127.0.0.1:0")
             .separate_stdout();
-        for variable in container["env"].as_array().into_iter().flatten() {
-            let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
-                Some("metadata.name") => name,
-                Some("metadata.uid") => "3a1ba5b4-6f4f-4a1e-9d0c-1f5ff1f1a001",
-                Some(other) => bail!("no pod has {other} here"),
-                None => variable["value"].as_str().context("no value")?,
-            };
-            program = program.env(variable["name"].as_str().context("no name")?, value);
-        }
-        let mut args = Vec::new();
-        for arg in container["args"].as_array().context("no arguments")? {
-            args.push(arg.as_str().context("no text")?.to_owned());
-        }
-        for mount in container["volumeMounts"].as_array().into_iter().flatten() {
-            let volume = named(&spec["volumes"], mount["name"].as_str().context("no name")?)?;
-            let config_map = volume["configMap"]["name"]
-                .as_str()
-                .context("no ConfigMap")?;
-            let content = read(cluster, "configmap", config_map).await?;
-            write(&folder, &content["data"])?;
-            let path = mount["mountPath"].as_str().context("no path")?;
-            let here = folder.to_str().context("not UTF-8")?;
-            for arg in &mut args {
-                *arg = arg.replace(path, here);
-            }
-        }
         let pod = Self {
-            process: Process::start(name, program.args(args), cluster.plane().log_dir())?,
+            process: Process::start(name, program, logs)?,
+            _sidecars: sidecars,
         };
         probes_succeed(&pod.process, container).await?;
         Ok(pod)
     }
 
     /// Ends it as the kubelet does.
-    pub(super) async fn stop(self) -> Result<()> {
+    pub(crate) async fn stop(self) -> Result<()> {
         let status = self.process.terminate(PATIENCE).await?;
-        anyhow::ensure!(status.success(), "{status}");
+        ensure!(status.success(), "{status}");
         Ok(())
     }
+}
+
+/// A container's program, with its arguments and variables.
+fn program(
+    path: &std::path::Path,
+    container: &Value,
+    volumes: &Volumes,
+    pod: &str,
+) -> Result<Program> {
+    let mut program = Program::new(path).args(texts(&container["args"], volumes)?);
+    for (name, value) in variables(container, volumes, pod)? {
+        program = program.env(name, value);
+    }
+    Ok(program)
+}
+
+/// Runs an init container by the programs of this machine. As in a container, no terminal is there to be asked.
+async fn run_to_its_end(container: &Value, volumes: &Volumes, pod: &str) -> Result<()> {
+    let output = Command::new("setsid")
+        .arg("--wait")
+        .args(texts(&container["command"], volumes)?)
+        .args(texts(&container["args"], volumes)?)
+        .envs(variables(container, volumes, pod)?)
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("run setsid")?;
+    ensure!(
+        output.status.success(),
+        "{}: {}{}",
+        container["name"],
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+fn texts(list_of_texts: &Value, volumes: &Volumes) -> Result<Vec<String>> {
+    let text = |value: &Value| Ok(volumes.here(value.as_str().context("no text")?));
+    list(list_of_texts).map(text).collect()
+}
+
+fn variables(container: &Value, volumes: &Volumes, pod: &str) -> Result<Vec<(String, String)>> {
+    let variable = |variable: &Value| {
+        let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
+            Some("metadata.name") => pod.to_owned(),
+            Some("metadata.uid") => "3a1ba5b4-6f4f-4a1e-9d0c-1f5ff1f1a001".to_owned(),
+            Some(other) => bail!("no pod has {other} here"),
+            None => volumes.here(variable["value"].as_str().context("no value")?),
+        };
+        let name = variable["name"].as_str().context("no name")?;
+        Ok((name.to_owned(), value))
+    };
+    list(&container["env"]).map(variable).collect()
+}
+
+/// The elements of a list that may be absent.
+pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
 }
 
 /// Waits until the probes of a controller's container succeed. Its log tells where it answers.
@@ -95,7 +144,7 @@ pub(super) async fn probes_succeed(process: &Process, container: &Value) -> Resu
 }
 
 /// An object of the release namespace, as the API server has it.
-pub(super) async fn read(cluster: &Cluster, kind: &str, name: &str) -> Result<Value> {
+pub(crate) async fn read(cluster: &Cluster, kind: &str, name: &str) -> Result<Value> {
     let get = ["get", kind, name, "--namespace", NAMESPACE, "-o", "json"];
     Ok(serde_json::from_str(&cluster.plane().kubectl(&get).await?)?)
 }
@@ -108,12 +157,4 @@ async fn succeeds(address: &str, path: &str) -> Result<bool> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer.starts_with("HTTP/1.1 200 "))
-}
-
-fn write(folder: &Path, data: &Value) -> Result<()> {
-    fs::create_dir_all(folder)?;
-    for (file, text) in data.as_object().context("no data")? {
-        fs::write(folder.join(file), text.as_str().context("no text")?)?;
-    }
-    Ok(())
 }

@@ -363,3 +363,17 @@ fn the_subject_is_the_csrs_or_the_profiles_or_none() {
     );
     assert!(try_tbs(&common_names_only, &leaf(key()), &DEFAULT).is_ok());
 }
+
+#[test]
+fn a_subject_that_is_left_out_may_break_the_rules_of_subjects() {
+    let root = Authority::root("root");
+    let mut request = leaf(key());
+    request.subject = name(&[&[("2.5.4.10", Tag::PrintableString, b"")]]);
+    let verbatim = with(&root, |_| {});
+    let refused = Err(RefusalReason::BadSubject);
+    assert_eq!(try_tbs(&verbatim, &request, &DEFAULT), refused);
+
+    let omit = with(&root, |rules| rules.subject.mode = SubjectMode::Omit);
+    let names = extension(ID_CE_SUBJECT_ALT_NAME, true, &san(&[(DNS, b"a.example")]));
+    ends_with(&tbs(&omit, &request, &DEFAULT), &[names]);
+}

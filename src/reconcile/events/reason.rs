@@ -1,0 +1,169 @@
+//! The reasons of our Events: stable words, each explained in `docs/events.md`.
+
+use crate::api::issuer::Reason;
+
+/// Why an Event is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventReason {
+    /// A request has its certificate.
+    Issued,
+    /// Only a new request can help.
+    Refused,
+    /// An approver denied the request.
+    Denied,
+    /// The request's issuer is not there.
+    IssuerNotFound,
+    /// The request's issuer cannot sign.
+    IssuerNotReady,
+    /// The request could not be signed this time.
+    SigningDelayed,
+    /// An issuer can sign.
+    Ready,
+    /// An issuer cannot, for the reason of its condition.
+    NotReady(Reason),
+    /// An issuer's certificate ends soon.
+    CAExpiringSoon,
+}
+
+impl EventReason {
+    /// Those of requests.
+    pub const OF_REQUESTS: [Self; 6] = [
+        Self::Issued,
+        Self::Refused,
+        Self::Denied,
+        Self::IssuerNotFound,
+        Self::IssuerNotReady,
+        Self::SigningDelayed,
+    ];
+
+    /// That of an issuer whose condition has come to this reason; what is as it should be beside `Ready` is not told.
+    #[must_use]
+    pub const fn of_condition(reason: Reason) -> Option<Self> {
+        match reason {
+            Reason::Verified => Some(Self::Ready),
+            Reason::ExpiresSoon => Some(Self::CAExpiringSoon),
+            Reason::NotExpiringSoon => None,
+            Reason::TokenUnknown
+            | Reason::TokenUnavailable
+            | Reason::TokenMisconfigured
+            | Reason::TokenRefused
+            | Reason::LoginRefused
+            | Reason::PinRequired
+            | Reason::PinNotTaken
+            | Reason::PinConflict
+            | Reason::CertificateMissing
+            | Reason::CertificateUnreadable
+            | Reason::CertificateInvalid
+            | Reason::CertificateExpired
+            | Reason::CertificateNotYetValid
+            | Reason::RootMissing
+            | Reason::KeyInvalid
+            | Reason::KeyNotFound
+            | Reason::KeyMismatch
+            | Reason::KeyAmbiguous
+            | Reason::KeyUnusable
+            | Reason::ProfileInvalid
+            | Reason::PodCertificatesInvalid
+            | Reason::NamespaceSelectorInvalid
+            | Reason::AlgorithmUnsupported
+            | Reason::ProbeFailed
+            | Reason::Internal => Some(Self::NotReady(reason)),
+        }
+    }
+
+    /// The word in the Event.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Issued => "Issued",
+            Self::Refused => "Refused",
+            Self::Denied => "Denied",
+            Self::IssuerNotFound => "IssuerNotFound",
+            Self::IssuerNotReady => "IssuerNotReady",
+            Self::SigningDelayed => "SigningDelayed",
+            Self::Ready => "Ready",
+            Self::NotReady(reason) => reason.as_str(),
+            Self::CAExpiringSoon => "CAExpiringSoon",
+        }
+    }
+
+    /// The Event's `type`: `Normal` where things go as they should.
+    #[must_use]
+    pub const fn type_(self) -> &'static str {
+        match self {
+            Self::Issued | Self::Ready => "Normal",
+            Self::Refused
+            | Self::Denied
+            | Self::IssuerNotFound
+            | Self::IssuerNotReady
+            | Self::SigningDelayed
+            | Self::NotReady(_)
+            | Self::CAExpiringSoon => "Warning",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page that explains every reason.
+    const PAGE: &str = include_str!("../../../docs/events.md");
+    /// The page that explains the reasons of conditions.
+    const CONDITIONS: &str = include_str!("../../../docs/issuers.md");
+
+    /// The rows of a page's tables of reasons: the cells of each.
+    fn rows(page: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
+    }
+
+    /// Every reason that there is, in the order of the enums.
+    fn all() -> impl Iterator<Item = EventReason> {
+        let of_issuers = Reason::ALL
+            .into_iter()
+            .filter_map(EventReason::of_condition);
+        EventReason::OF_REQUESTS.into_iter().chain(of_issuers)
+    }
+
+    #[test]
+    fn the_page_has_every_reason_with_its_type_and_what_to_do_and_no_other() {
+        let explained: Vec<_> = rows(PAGE)
+            .map(|cells| {
+                assert!(cells.len() == 4, "{cells:?}");
+                assert!(cells.iter().all(|cell| !cell.is_empty()), "{cells:?}");
+                (cells[0].trim_matches('`'), cells[1])
+            })
+            .collect();
+        let written: Vec<_> = all().map(|r| (r.as_str(), r.type_())).collect();
+        assert_eq!(explained, written);
+    }
+
+    #[test]
+    fn what_to_do_about_an_issuer_is_said_in_the_words_of_its_conditions() {
+        let same = |reason: Reason| {
+            let told = EventReason::of_condition(reason)?;
+            let find = |page, word| rows(page).find(|cells| cells[0].trim_matches('`') == word);
+            let event = find(PAGE, told.as_str())?;
+            let condition = find(CONDITIONS, reason.as_str())?;
+            assert_eq!(event[2..], [condition[1], condition[3]], "{reason}");
+            Some(reason)
+        };
+        let not_ready = Reason::ALL.into_iter().filter(|reason| {
+            matches!(
+                EventReason::of_condition(*reason),
+                Some(EventReason::NotReady(_))
+            )
+        });
+        assert_eq!(not_ready.filter_map(same).count(), Reason::ALL.len() - 3);
+    }
+
+    #[test]
+    fn no_two_reasons_have_one_word() {
+        let mut words: Vec<_> = all().map(EventReason::as_str).collect();
+        words.sort_unstable();
+        let count = words.len();
+        words.dedup();
+        assert_eq!(words.len(), count);
+    }
+}

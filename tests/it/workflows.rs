@@ -1,0 +1,145 @@
+//! The workflows of `.github/` call what everybody calls, with no more rights than they use. `make lint` checks the rest of
+//! them by actionlint.
+
+use std::{fs, process::Command};
+
+use anyhow::{Context as _, Result};
+use rig::chart_path;
+use serde_json::{Value, json};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn workflow(name: &str) -> Result<Value> {
+    let text = fs::read_to_string(format!("{ROOT}/.github/workflows/{name}.yaml"))?;
+    Ok(serde_saphyr::from_str(&text)?)
+}
+
+/// The jobs of a workflow, by their names.
+fn jobs(workflow: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    workflow["jobs"].as_object().into_iter().flatten()
+}
+
+fn steps(job: &Value) -> impl Iterator<Item = &Value> {
+    job["steps"].as_array().into_iter().flatten()
+}
+
+fn needs(job: &Value) -> Vec<&str> {
+    let needed = &job["needs"];
+    match needed.as_array() {
+        Some(names) => names.iter().filter_map(Value::as_str).collect(),
+        None => needed.as_str().into_iter().collect(),
+    }
+}
+
+#[test]
+fn the_check_of_every_change_is_make_ci() -> Result<()> {
+    let ci = workflow("ci")?;
+    let runs: Vec<_> = steps(&ci["jobs"]["ci"])
+        .filter(|step| step["run"].is_string())
+        .collect();
+    assert_eq!(runs.len(), 1);
+    assert_eq!(runs[0]["run"], "make ci");
+    assert_eq!(runs[0]["env"], json!({"CI": "true"}));
+    let on = ci["on"].as_object().context("no events")?;
+    for event in ["pull_request", "push", "workflow_call"] {
+        assert!(on.contains_key(event), "{event}");
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_pushed_or_signed_before_the_check_has_passed() -> Result<()> {
+    let release = workflow("release")?;
+    let test = &release["jobs"]["test"];
+    assert_eq!(test["uses"], "./.github/workflows/ci.yaml");
+    let mut tested = vec!["test"];
+    let mut writes = 0;
+    for _ in jobs(&release) {
+        for (name, job) in jobs(&release) {
+            if needs(job).iter().any(|needed| tested.contains(needed)) {
+                tested.push(name);
+            }
+        }
+    }
+    for (name, job) in jobs(&release) {
+        let permissions = job["permissions"].to_string();
+        if permissions.contains("write") {
+            assert!(tested.contains(&name.as_str()), "{name}");
+            writes += 1;
+        }
+    }
+    assert_eq!(writes, 3);
+    Ok(())
+}
+
+#[test]
+fn every_action_is_pinned_by_its_commit_and_no_secret_is_named() -> Result<()> {
+    let mut count = 0;
+    for name in ["ci", "release"] {
+        let workflow = workflow(name)?;
+        assert!(!workflow.to_string().contains("secrets."), "{name}");
+        for (_, job) in jobs(&workflow) {
+            for uses in steps(job).filter_map(|step| step["uses"].as_str()) {
+                let (action, commit) = uses.split_once('@').context(uses.to_owned())?;
+                let is_commit = commit.len() == 40 && commit.bytes().all(|b| b.is_ascii_hexdigit());
+                assert!(is_commit, "{uses}");
+                if action == "actions/checkout" {
+                    let step = steps(job).find(|step| step["uses"] == uses);
+                    let with = &step.context("no step")?["with"];
+                    assert_eq!(with["persist-credentials"], false, "{name}");
+                }
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 8, "{count}");
+    Ok(())
+}
+
+#[test]
+fn every_job_says_its_rights_and_none_may_write_to_the_repository() -> Result<()> {
+    for (name, all) in [("ci", json!({"contents": "read"})), ("release", json!({}))] {
+        let workflow = workflow(name)?;
+        assert_eq!(workflow["permissions"], all);
+        for (job, body) in jobs(&workflow) {
+            let own = &body["permissions"];
+            assert!(name == "ci" || own.is_object(), "{name}: {job}");
+            assert_ne!(own["contents"], "write", "{name}: {job}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_tag_releases_the_version_of_programs_and_chart_and_no_other() -> Result<()> {
+    let version = |tag: &str| {
+        let output = Command::new(format!("{ROOT}/.github/release-version"))
+            .arg(tag)
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        anyhow::Ok(output.status.success().then_some(said))
+    };
+    let own = env!("CARGO_PKG_VERSION");
+    assert_eq!(version(&format!("v{own}"))?.as_deref(), Some(own));
+    for other in [own, "v99.0.0", "v1", &format!("v{own}-rc.1"), "v"] {
+        assert_eq!(version(other)?, None, "{other}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_release_has_the_platforms_that_the_chart_tells() -> Result<()> {
+    let text = fs::read_to_string(chart_path().join("Chart.yaml"))?;
+    let chart: Value = serde_saphyr::from_str(&text)?;
+    let images = chart["annotations"]["artifacthub.io/images"].as_str();
+    let images: Value = serde_saphyr::from_str(images.context("no images")?)?;
+    let release = workflow("release")?;
+    let built = release["jobs"]["build"]["strategy"]["matrix"]["include"].as_array();
+    let built: Vec<_> = built
+        .into_iter()
+        .flatten()
+        .filter_map(|one| one["arch"].as_str().map(|arch| format!("linux/{arch}")))
+        .collect();
+    assert_eq!(images[0]["platforms"], json!(built));
+    Ok(())
+}
