@@ -199,6 +199,20 @@ mod tests {
     }
 
     #[test]
+    fn a_denial_leaves_no_certificate_in_the_status() {
+        let issued = request(&json!({
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Issued"}],
+            "certificate": "YQ==",
+            "ca": "Yg==",
+        }));
+        let written = status(known(&issued, &issuer()).denied());
+        assert_eq!(
+            (written.get("certificate"), written.get("ca")),
+            (None, None)
+        );
+    }
+
+    #[test]
     fn the_first_failure_time_stays() {
         let failed = request(&json!({"failureTime": THEN}));
         let written = status(known(&failed, &issuer()).denied());

@@ -143,6 +143,8 @@ impl CertificateRequest {
     ) -> CertificateRequestStatus {
         let mut status = self.with_ready("False", reason, message, now);
         status.failure_time.get_or_insert(Time(now));
+        status.certificate = None;
+        status.ca = None;
         status
     }
 
