@@ -9,7 +9,7 @@ mod lifecycle;
 mod placement;
 pub(crate) mod pod;
 mod refusals;
-mod release;
+pub(crate) mod release;
 mod rendered;
 mod schema;
 mod volumes;

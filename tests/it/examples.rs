@@ -5,7 +5,6 @@ mod istio;
 mod laptop;
 mod leaf;
 mod page;
-mod release;
 mod shims;
 mod signing_request;
 mod stage;

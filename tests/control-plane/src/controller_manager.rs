@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
+use crate::component;
 use crate::plane::ControlPlane;
-use crate::process::{Process, Program};
-use crate::tools::Tools;
+use crate::process::Process;
 
 /// The controllers that have work here: for owners that are gone, finished requests, aggregated roles, namespaces that
 /// end; and where [`Kwok`](crate::Kwok) has nodes, for the taints of nodes, the pods of workloads, and what may be evicted.
@@ -34,21 +34,14 @@ impl ControllerManager {
     ///
     /// When the program is not built or a file cannot be written.
     pub fn start(plane: &ControlPlane) -> Result<Self> {
-        let kubeconfig = plane.user("system:kube-controller-manager", None)?;
-        let program = Tools::of("kubernetes")?.program("kube-controller-manager")?;
-        let program = Program::new(program).args([
-            format!("--kubeconfig={}", kubeconfig.display()),
-            format!("--controllers={}", CONTROLLERS.join(",")),
-            "--use-service-account-credentials".to_owned(),
-            "--leader-elect=false".to_owned(),
+        let args = [
+            &*format!("--controllers={}", CONTROLLERS.join(",")),
+            "--use-service-account-credentials",
             // The cleaner looks at once and then every hour: let there be something to see by then.
-            "--controller-start-interval=2s".to_owned(),
-            // Nobody asks it anything.
-            "--secure-port=0".to_owned(),
-        ]);
-        Ok(Self {
-            process: Process::start("kube-controller-manager", program, plane.log_dir())?,
-        })
+            "--controller-start-interval=2s",
+        ];
+        let process = component::start(plane, "kube-controller-manager", &args)?;
+        Ok(Self { process })
     }
 
     /// The process: its log, its end, another start.

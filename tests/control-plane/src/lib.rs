@@ -39,6 +39,7 @@ mod audit;
 mod authority;
 mod cert_manager;
 mod chart;
+mod component;
 mod controller_manager;
 mod folder;
 mod kubeconfig;

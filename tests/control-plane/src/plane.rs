@@ -160,6 +160,20 @@ impl ControlPlane {
         self.run_kubectl(kubeconfig, args, "").await
     }
 
+    /// Runs [`helm`](crate::helm) in a namespace of this cluster, with all rights.
+    ///
+    /// # Errors
+    ///
+    /// As helm.
+    pub async fn helm(&self, namespace: &str, args: &[&str]) -> Result<String> {
+        let kubeconfig = self.admin_kubeconfig();
+        let kubeconfig = kubeconfig
+            .to_str()
+            .context("the path of the kubeconfig is not UTF-8")?;
+        let here = ["--namespace", namespace, "--kubeconfig", kubeconfig];
+        crate::helm(&[args, &here].concat()).await
+    }
+
     /// Applies manifests, YAML or JSON, server-side and with all rights.
     ///
     /// # Errors

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
+use crate::component;
 use crate::plane::ControlPlane;
-use crate::process::{Process, Program};
-use crate::tools::Tools;
+use crate::process::Process;
 
 /// A running kube-scheduler, under the roles that Kubernetes gives it. Dropping it ends it.
 #[derive(Debug)]
@@ -19,17 +19,8 @@ impl Scheduler {
     ///
     /// When the program is not built or a file cannot be written.
     pub fn start(plane: &ControlPlane) -> Result<Self> {
-        let kubeconfig = plane.user("system:kube-scheduler", None)?;
-        let program = Tools::of("kubernetes")?.program("kube-scheduler")?;
-        let program = Program::new(program).args([
-            format!("--kubeconfig={}", kubeconfig.display()),
-            "--leader-elect=false".to_owned(),
-            // Nobody asks it anything.
-            "--secure-port=0".to_owned(),
-        ]);
-        Ok(Self {
-            process: Process::start("kube-scheduler", program, plane.log_dir())?,
-        })
+        let process = component::start(plane, "kube-scheduler", &[])?;
+        Ok(Self { process })
     }
 
     /// The process: its log, its end.

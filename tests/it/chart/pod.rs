@@ -13,6 +13,9 @@ use tokio::{
 
 use super::{NAMESPACE, RELEASE, named, volumes::Volumes};
 
+/// Of a pod that is on no API server.
+const UID: &str = "3a1ba5b4-6f4f-4a1e-9d0c-1f5ff1f1a001";
+
 /// The processes of one pod. Dropping it kills them.
 pub(crate) struct Pod {
     process: Process,
@@ -74,19 +77,20 @@ fn program(
     pod: &str,
 ) -> Result<Program> {
     let mut program = Program::new(path).args(texts(&container["args"], volumes)?);
-    for (name, value) in variables(container, volumes, pod)? {
-        program = program.env(name, value);
+    for (name, value) in variables(container, pod, UID)? {
+        program = program.env(name, volumes.here(&value));
     }
     Ok(program)
 }
 
 /// Runs an init container by the programs of this machine. As in a container, no terminal is there to be asked.
 async fn run_to_its_end(container: &Value, volumes: &Volumes, pod: &str) -> Result<()> {
+    let variables = variables(container, pod, UID)?.into_iter();
     let output = Command::new("setsid")
         .arg("--wait")
         .args(texts(&container["command"], volumes)?)
         .args(texts(&container["args"], volumes)?)
-        .envs(variables(container, volumes, pod)?)
+        .envs(variables.map(|(name, value)| (name, volumes.here(&value))))
         .stdin(std::process::Stdio::null())
         .kill_on_drop(true)
         .output()
@@ -107,16 +111,17 @@ fn texts(list_of_texts: &Value, volumes: &Volumes) -> Result<Vec<String>> {
     list(list_of_texts).map(text).collect()
 }
 
-fn variables(container: &Value, volumes: &Volumes, pod: &str) -> Result<Vec<(String, String)>> {
+/// The environment of a container in a pod of this name and UID.
+pub(super) fn variables(container: &Value, pod: &str, uid: &str) -> Result<Vec<(String, String)>> {
     let variable = |variable: &Value| {
         let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
-            Some("metadata.name") => pod.to_owned(),
-            Some("metadata.uid") => "3a1ba5b4-6f4f-4a1e-9d0c-1f5ff1f1a001".to_owned(),
+            Some("metadata.name") => pod,
+            Some("metadata.uid") => uid,
             Some(other) => bail!("no pod has {other} here"),
-            None => volumes.here(variable["value"].as_str().context("no value")?),
+            None => variable["value"].as_str().context("no value")?,
         };
         let name = variable["name"].as_str().context("no name")?;
-        Ok((name.to_owned(), value))
+        Ok((name.to_owned(), value.to_owned()))
     };
     list(&container["env"]).map(variable).collect()
 }

@@ -1,10 +1,10 @@
 //! A cluster on which helm does everything that is ours, and what is issued there.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context as _, Result};
-use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options, helm};
-use rig::{Authority, Cluster, IssuerName, csr_for, request_spec};
+use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options};
+use rig::{Authority, Cluster, IssuerName, chart_path, csr_for, request_spec};
 use serde_json::Value;
 
 use super::{NAMESPACE, RELEASE};
@@ -13,25 +13,15 @@ use crate::controller::openssl_verifies;
 /// A release of the chart with the same values throughout.
 pub(super) struct Release {
     pub(super) cluster: Cluster,
-    values: PathBuf,
+    values: String,
 }
 
 impl Release {
-    /// Starts a control plane with cert-manager, whose approver does not run, and makes the namespace. Nothing is
-    /// installed yet.
+    /// A cluster on which nothing is installed yet.
     pub(super) async fn prepare(values: &Value) -> Result<Self> {
-        let plane = ControlPlane::start(Options::default()).await?;
-        let cert_manager = CertManagerOptions {
-            approver: false,
-            ..CertManagerOptions::default()
-        };
-        let cert_manager = CertManager::start(&plane, cert_manager).await?;
-        let file = plane.log_dir().join("values.json");
-        fs::write(&file, values.to_string())?;
-        Ok(Self {
-            cluster: Cluster::prepare(plane, cert_manager).await?,
-            values: file,
-        })
+        let cluster = without_approver().await?;
+        let values = write(&cluster, values)?;
+        Ok(Self { cluster, values })
     }
 
     /// Makes the Secret with the PIN of a token.
@@ -42,27 +32,18 @@ impl Release {
 
     /// `helm install` or `helm upgrade`, with a chart and the values.
     pub(super) async fn apply(&self, command: &[&str], chart: &str) -> Result<String> {
-        let values = self.values.to_str().context("not UTF-8")?;
-        let mut args = command.to_vec();
-        args.extend([RELEASE, chart, "--values", values]);
-        self.helm(&args).await
+        let what = [RELEASE, chart, "--values", &self.values];
+        self.helm(&[command, &what].concat()).await
     }
 
     /// helm, on this cluster and in the namespace of the release.
     pub(super) async fn helm(&self, args: &[&str]) -> Result<String> {
-        let kubeconfig = self.cluster.plane().admin_kubeconfig();
-        let kubeconfig = kubeconfig.to_str().context("not UTF-8")?;
-        let mut args = args.to_vec();
-        args.extend(["--namespace", NAMESPACE, "--kubeconfig", kubeconfig]);
-        helm(&args).await
+        self.cluster.plane().helm(NAMESPACE, args).await
     }
 
     /// Makes the issuer, once the API server serves our kinds.
     pub(super) async fn apply_issuer(&self, spec: &Value) -> Result<()> {
-        let established = "wait --for=condition=Established --timeout=60s crd pkcs11issuers.pkcs11-issuer.dev \
-                           pkcs11clusterissuers.pkcs11-issuer.dev";
-        let wait: Vec<_> = established.split_whitespace().collect();
-        self.cluster.plane().kubectl(&wait).await?;
+        kinds_are_served(&self.cluster).await?;
         self.cluster.apply_issuer(&issuer(), spec).await
     }
 
@@ -82,4 +63,39 @@ impl Release {
 /// The cluster issuer of every release.
 pub(super) fn issuer() -> IssuerName {
     IssuerName::cluster("issuing")
+}
+
+/// A control plane with cert-manager, whose approver does not run, and the namespace of the release.
+pub(crate) async fn without_approver() -> Result<Cluster> {
+    let plane = ControlPlane::start(Options::default()).await?;
+    let options = CertManagerOptions {
+        approver: false,
+        ..CertManagerOptions::default()
+    };
+    let cert_manager = CertManager::start(&plane, options).await?;
+    Cluster::prepare(plane, cert_manager).await
+}
+
+/// Installs the chart of this checkout and waits until the API server serves its kinds.
+pub(crate) async fn install(cluster: &Cluster, values: &Value) -> Result<()> {
+    let (chart, values) = (chart_path(), write(cluster, values)?);
+    let chart = chart.to_str().context("not UTF-8")?;
+    let install = ["install", RELEASE, chart, "--values", &values];
+    cluster.plane().helm(NAMESPACE, &install).await?;
+    kinds_are_served(cluster).await
+}
+
+async fn kinds_are_served(cluster: &Cluster) -> Result<()> {
+    let established = "wait --for=condition=Established --timeout=60s crd pkcs11issuers.pkcs11-issuer.dev \
+                       pkcs11clusterissuers.pkcs11-issuer.dev";
+    let wait: Vec<_> = established.split_whitespace().collect();
+    cluster.plane().kubectl(&wait).await?;
+    Ok(())
+}
+
+/// Writes values into a file, for helm.
+fn write(cluster: &Cluster, values: &Value) -> Result<String> {
+    let file = cluster.plane().log_dir().join("values.json");
+    fs::write(&file, values.to_string())?;
+    Ok(file.to_str().context("not UTF-8")?.to_owned())
 }

@@ -9,6 +9,30 @@ use serde_json::Value;
 
 use super::pod::{list, read};
 
+/// The files of a volume that is made of a ConfigMap or a Secret, by name, as the API server has them.
+pub(super) async fn files(
+    cluster: &Cluster,
+    volume: &Value,
+) -> Result<Option<Vec<(String, Vec<u8>)>>> {
+    let map = volume["configMap"]["name"].as_str();
+    let (kind, object) = match (map, volume["secret"]["secretName"].as_str()) {
+        (Some(map), _) => ("configmap", map),
+        (None, Some(secret)) => ("secret", secret),
+        (None, None) => return Ok(None),
+    };
+    let content = read(cluster, kind, object).await?;
+    let file = |(name, value): (&String, &Value)| {
+        let text = value.as_str().context("no text")?;
+        let octets = match map {
+            Some(_) => text.as_bytes().to_vec(),
+            None => Base64::decode_vec(text).ok().context("not base64")?,
+        };
+        Ok((name.clone(), octets))
+    };
+    let data = content["data"].as_object().context("no data")?;
+    data.iter().map(file).collect::<Result<_>>().map(Some)
+}
+
 /// Where volumes are mounted and which folder that is here. A path means the same in every container of the pod.
 pub(super) struct Volumes(Vec<(String, String)>);
 
@@ -36,19 +60,13 @@ impl Volumes {
     }
 
     async fn fill(&self, cluster: &Cluster, volume: &Value, here: &Path) -> Result<()> {
-        if let Some(name) = volume["configMap"]["name"].as_str() {
-            let content = read(cluster, "configmap", name).await?;
-            for (file, text) in content["data"].as_object().context("no data")? {
-                fs::write(
-                    here.join(file),
-                    self.here(text.as_str().context("no text")?),
-                )?;
-            }
-        } else if let Some(name) = volume["secret"]["secretName"].as_str() {
-            let content = read(cluster, "secret", name).await?;
-            for (file, base64) in content["data"].as_object().context("no data")? {
-                let octets = Base64::decode_vec(base64.as_str().context("no text")?);
-                fs::write(here.join(file), octets.ok().context("not base64")?)?;
+        if let Some(files) = files(cluster, volume).await? {
+            for (name, octets) in files {
+                let octets = match volume["configMap"].is_object() {
+                    true => self.here(&String::from_utf8(octets)?).into_bytes(),
+                    false => octets,
+                };
+                fs::write(here.join(name), octets)?;
             }
         } else if !(volume["emptyDir"].is_object() || volume["persistentVolumeClaim"].is_object()) {
             bail!("there is no such volume here: {volume}");

@@ -13,9 +13,9 @@ use rig::{Cluster, IssuerName, NAMESPACE, PATIENCE, Status};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use super::{objects, release, text};
+use super::{objects, text};
 use crate::{
-    chart::pod::Pod,
+    chart::{pod::Pod, release},
     controller::{openssl_verifies, programs},
 };
 

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options};
 use rig::{Cluster, IssuerName, NAMESPACE, Status, csr_for, request_spec};
 use serde_json::{Value, json};
 use softhsm_test_helpers::{CaProfile, KeyKind, Store, TestToken};
 
-use super::{objects, release, stage::SHOP, text};
+use super::{objects, stage::SHOP, text};
 use crate::{
-    chart::{merge, pod::Pod},
+    chart::{merge, pod::Pod, release},
     controller::{openssl_verifies, programs},
 };
 
@@ -27,13 +26,7 @@ struct Tenants {
 
 impl Tenants {
     async fn start() -> Result<Self> {
-        let plane = ControlPlane::start(Options::default()).await?;
-        let options = CertManagerOptions {
-            approver: false,
-            ..CertManagerOptions::default()
-        };
-        let cert_manager = CertManager::start(&plane, options).await?;
-        let cluster = Cluster::prepare(plane, cert_manager).await?;
+        let cluster = release::without_approver().await?;
         for namespace in [SHOP, PAYMENTS] {
             cluster.create_namespace(namespace).await?;
         }

@@ -75,8 +75,7 @@ impl Container {
 
     /// What the kernel says of its first process: the lines of /proc/<pid>/status.
     pub(super) async fn kernel_status(&self) -> Result<BTreeMap<String, String>> {
-        let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &self.name]).await?;
-        let status = fs::read_to_string(format!("/proc/{}/status", pid.trim()))?;
+        let status = self.of_kernel("status").await?;
         let fields = status.lines().filter_map(|line| line.split_once(":\t"));
         Ok(fields
             .map(|(field, value)| (field.to_owned(), value.trim().replace('\t', " ")))
@@ -85,11 +84,16 @@ impl Container {
 
     /// What its root is mounted with: the options of /proc/<pid>/mounts.
     pub(super) async fn root_options(&self) -> Result<String> {
-        let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &self.name]).await?;
-        let mounts = fs::read_to_string(format!("/proc/{}/mounts", pid.trim()))?;
+        let mounts = self.of_kernel("mounts").await?;
         let mut fields = mounts.lines().map(|line| line.split(' '));
         let root = fields.find_map(|mut fields| (fields.nth(1)? == "/").then_some(fields.nth(1)?));
         Ok(root.context("no root")?.to_owned())
+    }
+
+    /// A file of /proc about its first process.
+    async fn of_kernel(&self, file: &str) -> Result<String> {
+        let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &self.name]).await?;
+        Ok(fs::read_to_string(format!("/proc/{}/{file}", pid.trim()))?)
     }
 }
 

@@ -4,7 +4,7 @@
 //! What differs from a node: the containers share this machine's network, where the API server is, so that the addresses
 //! of health and metrics are others; nobody starts a container again.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use rig::Cluster;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::chart::{
     NAMESPACE, RELEASE, named,
-    pod::{probes_succeed, read},
+    pod::{list, probes_succeed, read, variables},
 };
 
 /// The running containers of one pod. Dropping it ends them.
@@ -45,7 +45,7 @@ impl RunningPod {
         };
         let spec = &pod["spec"];
         let mut sidecars = Vec::new();
-        for container in spec["initContainers"].as_array().into_iter().flatten() {
+        for container in list(&spec["initContainers"]) {
             let started = start(container)?;
             if container["restartPolicy"] == "Always" {
                 sidecars.push(started);
@@ -97,8 +97,10 @@ fn arguments(
     args.extend(volumes.mounts(container)?);
     args.extend(environment(cluster, pod, container)?);
     let texts = |field: &str| -> Vec<String> {
-        let texts = container[field].as_array().into_iter().flatten();
-        texts.filter_map(Value::as_str).map(str::to_owned).collect()
+        list(&container[field])
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
     };
     let mut command = texts("command").into_iter();
     args.extend(
@@ -124,17 +126,13 @@ fn environment(cluster: &Cluster, pod: &Value, container: &Value) -> Result<Vec<
         "--env=PKCS11_ISSUER_HEALTH_ADDRESS=127.0.0.1:0".to_owned(),
         "--env=PKCS11_ISSUER_METRICS_ADDRESS=127.0.0.1:0".to_owned(),
     ];
-    for variable in container["env"].as_array().into_iter().flatten() {
-        let field = variable["valueFrom"]["fieldRef"]["fieldPath"].as_str();
-        let value = match field {
-            Some("metadata.name") => &pod["metadata"]["name"],
-            Some("metadata.uid") => &pod["metadata"]["uid"],
-            Some(other) => bail!("not known here: {other}"),
-            None => &variable["value"],
-        };
-        let name = variable["name"].as_str().context("no name")?;
-        let value = value.as_str().context("no value")?;
-        options.push(format!("--env={name}={value}"));
-    }
+    let meta = &pod["metadata"];
+    let (name, uid) = (meta["name"].as_str(), meta["uid"].as_str());
+    let variables = variables(container, name.context("no name")?, uid.context("no UID")?)?;
+    options.extend(
+        variables
+            .iter()
+            .map(|(name, value)| format!("--env={name}={value}")),
+    );
     Ok(options)
 }

@@ -8,12 +8,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use base64ct::{Base64, Encoding as _};
 use rig::Cluster;
 use serde_json::Value;
 
 use super::{container::docker, softhsm_image};
-use crate::chart::{NAMESPACE, pod::read};
+use crate::chart::{NAMESPACE, pod::list, volumes::files};
 
 /// Where every container finds the identity of its pod.
 const IDENTITY: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -36,15 +35,14 @@ impl Volumes {
         storage: &Storage,
     ) -> Result<Self> {
         let mut folders = BTreeMap::new();
-        for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
+        for volume in list(&pod["spec"]["volumes"]) {
             let name = volume["name"].as_str().context("no name")?;
             let here = folder.join(name);
             fs::create_dir_all(&here)?;
-            let here = if let Some(of) = volume["configMap"]["name"].as_str() {
-                write(&here, &read(cluster, "configmap", of).await?["data"], text)?;
-                here
-            } else if let Some(of) = volume["secret"]["secretName"].as_str() {
-                write(&here, &read(cluster, "secret", of).await?["data"], decoded)?;
+            let here = if let Some(files) = files(cluster, volume).await? {
+                for (file, octets) in files {
+                    fs::write(here.join(file), octets)?;
+                }
                 here
             } else if volume["emptyDir"].is_object() {
                 fs::set_permissions(&here, fs::Permissions::from_mode(0o777))?;
@@ -66,7 +64,7 @@ impl Volumes {
     /// Options of `docker run` for the mounts of a container.
     pub(super) fn mounts(&self, container: &Value) -> Result<Vec<String>> {
         let mut options = vec![option(&self.identity, IDENTITY, true)];
-        for mount in container["volumeMounts"].as_array().into_iter().flatten() {
+        for mount in list(&container["volumeMounts"]) {
             let name = mount["name"].as_str().context("no name")?;
             let folder = self
                 .folders
@@ -118,24 +116,6 @@ async fn make_identity(cluster: &Cluster, pod: &Value, folder: &Path) -> Result<
     fs::write(folder.join("ca.crt"), plane.ca_certificate())?;
     fs::write(folder.join("namespace"), NAMESPACE)?;
     Ok(())
-}
-
-fn write(folder: &Path, data: &Value, decode: impl Fn(&str) -> Result<Vec<u8>>) -> Result<()> {
-    for (file, value) in data.as_object().context("no data")? {
-        fs::write(
-            folder.join(file),
-            decode(value.as_str().context("no text")?)?,
-        )?;
-    }
-    Ok(())
-}
-
-fn text(text: &str) -> Result<Vec<u8>> {
-    Ok(text.as_bytes().to_vec())
-}
-
-fn decoded(base64: &str) -> Result<Vec<u8>> {
-    Ok(Base64::decode_vec(base64)?)
 }
 
 /// Gives a folder to the group of the pods, as a kubelet does with a claim (`fsGroup`), and an operator with what lies on

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context as _, Result, ensure};
-use control_plane::{ControlPlane, helm, until};
+use control_plane::{ControlPlane, until};
 use k8s_openapi::api::{
     apps::v1::DaemonSet,
     core::v1::{Event, Node, Pod},
@@ -103,22 +103,10 @@ impl Site {
             .log_dir()
             .join(format!("{}-values.json", self.name));
         fs::write(&file, values.to_string())?;
-        let (chart, kubeconfig) = (chart_path(), self.plane.admin_kubeconfig());
-        let [chart, file, kubeconfig] = [&chart, &file, &kubeconfig].map(|path| path.to_str());
-        let (chart, file) = (chart.context("not UTF-8")?, file.context("not UTF-8")?);
-        let kubeconfig = kubeconfig.context("not UTF-8")?;
-        helm(&[
-            "install",
-            self.name,
-            chart,
-            "--values",
-            file,
-            "--namespace",
-            self.name,
-            "--kubeconfig",
-            kubeconfig,
-        ])
-        .await
+        let chart = chart_path();
+        let [chart, file] = [&chart, &file].map(|path| path.to_str().context("not UTF-8"));
+        let install = ["install", self.name, chart?, "--values", file?];
+        self.plane.helm(self.name, &install).await
     }
 
     /// Runs kubectl with these arguments, none of which has a space.
