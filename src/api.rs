@@ -3,6 +3,7 @@
 pub mod certificate_request;
 pub mod issuer;
 pub mod profile;
+pub mod tolerant;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,

@@ -34,7 +34,10 @@ use kube::{
 };
 
 use crate::{
-    api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
+    api::{
+        issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
+        tolerant::Tolerant,
+    },
     audit::IssuanceRecord,
     metrics::Metrics,
     ownership::Ownership,
@@ -87,9 +90,9 @@ pub struct Context {
 #[derive(Debug)]
 pub struct StoredIssuers {
     /// `PKCS11Issuer`.
-    pub namespaced: Store<kube::core::DeserializeGuard<PKCS11Issuer>>,
+    pub namespaced: Store<Tolerant<PKCS11Issuer>>,
     /// `PKCS11ClusterIssuer`.
-    pub cluster: Store<kube::core::DeserializeGuard<PKCS11ClusterIssuer>>,
+    pub cluster: Store<Tolerant<PKCS11ClusterIssuer>>,
 }
 
 impl StoredIssuers {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future;
 use k8s_openapi::api::certificates::{v1, v1beta1};
-use kube::{Api, Client, api::ListParams, core::DeserializeGuard, runtime::watcher};
+use kube::{Api, Client, api::ListParams, runtime::watcher};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -135,10 +135,7 @@ struct Shift {
 
 impl Shift {
     /// Waits for what the API server is to be asked for and until every issuer is known, then watches until the end.
-    async fn work<R: Request>(self, selected: impl Future<Output = watcher::Config>)
-    where
-        DeserializeGuard<R>: kube::Resource<DynamicType = ()>,
-    {
+    async fn work<R: Request>(self, selected: impl Future<Output = watcher::Config>) {
         let Self {
             woken,
             concurrency,

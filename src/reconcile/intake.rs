@@ -11,7 +11,6 @@ use std::{
 use futures::{Stream, StreamExt as _, future, stream};
 use kube::{
     Resource,
-    core::DeserializeGuard,
     runtime::{
         reflector::{ObjectRef, Store},
         watcher::{self, Event},
@@ -20,12 +19,13 @@ use kube::{
 use tokio::sync::{Notify, mpsc};
 
 use super::{apply::full_name, keep::Sieve, kind::Request};
+use crate::api::tolerant::Tolerant;
 
 /// Requests of the first list that are taken in and not looked at yet, at most.
 const MOST: usize = 256;
 
 /// What one watch tells, or why it was interrupted.
-type Told<R> = Result<Event<DeserializeGuard<R>>, watcher::Error>;
+type Told<R> = Result<Event<Tolerant<R>>, watcher::Error>;
 
 /// Requests on their way in and out of the cache of their kind.
 #[derive(Debug)]
@@ -33,19 +33,16 @@ pub(super) struct Intake<R> {
     /// By name and namespace.
     unseen: Mutex<HashSet<String>>,
     room: Notify,
-    ended: mpsc::UnboundedSender<DeserializeGuard<R>>,
+    ended: mpsc::UnboundedSender<Tolerant<R>>,
 }
 
-impl<R: Request> Intake<R>
-where
-    DeserializeGuard<R>: Resource<DynamicType = ()>,
-{
+impl<R: Request> Intake<R> {
     /// The intake for `cache`, and what is to be written to it of what a watch tells.
     ///
     /// The cache counts as filled from the start on, so that the first page is worked off before the second is read.
     pub(super) fn of(
         told: impl Stream<Item = Told<R>> + Send + 'static,
-        cache: Store<DeserializeGuard<R>>,
+        cache: Store<Tolerant<R>>,
     ) -> (Arc<Self>, impl Stream<Item = Told<R>> + Send + 'static) {
         let (ended, over) = mpsc::unbounded_channel();
         let intake = Arc::new(Self {
@@ -58,7 +55,7 @@ where
             Some((object, over))
         });
         // Something may be due for a version that has come in between.
-        let over = over.filter_map(move |object: DeserializeGuard<R>| {
+        let over = over.filter_map(move |object: Tolerant<R>| {
             let same = cache
                 .get(&ObjectRef::from_obj(&object))
                 .is_some_and(|kept| kept.meta().resource_version == object.meta().resource_version);
@@ -77,7 +74,7 @@ where
     }
 
     /// Nothing is due for this version any more.
-    pub(super) fn ended(&self, request: DeserializeGuard<R>) {
+    pub(super) fn ended(&self, request: Tolerant<R>) {
         // Nobody listens any more when the controller stops.
         self.ended.send(request).ok();
     }
@@ -130,7 +127,7 @@ mod tests {
     use super::*;
     use crate::api::certificate_request::CertificateRequest;
 
-    type Watched = DeserializeGuard<CertificateRequest>;
+    type Watched = Tolerant<CertificateRequest>;
 
     fn request(name: &str, version: &str) -> Watched {
         serde_json::from_value(json!({

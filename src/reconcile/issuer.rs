@@ -9,7 +9,6 @@ use std::{sync::Arc, time::Duration};
 use kube::{
     ResourceExt as _,
     api::{Patch, PatchParams, Request},
-    core::DeserializeGuard,
     runtime::controller::Action,
 };
 use serde_json::json;
@@ -31,6 +30,7 @@ use crate::{
     api::{
         GROUP,
         issuer::{IssuerKind, IssuerStatus, Reason},
+        tolerant::Tolerant,
     },
     pipeline::{Earlier, IssuerName, Proven, now},
     telemetry::Chain,
@@ -56,12 +56,11 @@ pub struct IssuerStatusError {
 /// # Errors
 /// Its status could not be written.
 pub async fn reconcile<K>(
-    issuer: Arc<DeserializeGuard<K>>,
+    issuer: Arc<Tolerant<K>>,
     context: Arc<Context>,
 ) -> Result<Action, IssuerStatusError>
 where
     K: IssuerKind,
-    DeserializeGuard<K>: kube::Resource<DynamicType = ()>,
 {
     match &issuer.0 {
         Ok(issuer) => look(issuer, &context).await,
@@ -76,7 +75,7 @@ where
 /// When to look again after an error.
 #[must_use]
 pub fn retry<K: IssuerKind>(
-    _: Arc<DeserializeGuard<K>>,
+    _: Arc<Tolerant<K>>,
     error: &IssuerStatusError,
     _: Arc<Context>,
 ) -> Action {

@@ -2,9 +2,10 @@
 
 use std::marker::PhantomData;
 
-use kube::{core::DeserializeGuard, runtime::watcher::Event};
+use kube::runtime::watcher::Event;
 
 use super::{kind::Request, observe::is_finished};
+use crate::api::tolerant::Tolerant;
 
 /// Sieves the events of one watch. What the first list tells is applied one by one.
 ///
@@ -33,10 +34,7 @@ impl<R: Request> Sieve<R> {
     }
 
     /// The event without what nobody needs; `None` where nothing is left.
-    pub(super) fn keep(
-        &mut self,
-        event: Event<DeserializeGuard<R>>,
-    ) -> Option<Event<DeserializeGuard<R>>> {
+    pub(super) fn keep(&mut self, event: Event<Tolerant<R>>) -> Option<Event<Tolerant<R>>> {
         match event {
             Event::InitApply(object) if !self.started => match &object.0 {
                 Ok(request) if is_finished(request) => None,
@@ -55,14 +53,13 @@ impl<R: Request> Sieve<R> {
 }
 
 /// Nothing of another issuer's requests, and of ours what is looked at.
-fn lean<R: Request>(mut object: DeserializeGuard<R>) -> Option<DeserializeGuard<R>> {
+fn lean<R: Request>(mut object: Tolerant<R>) -> Option<Tolerant<R>> {
     let Ok(request) = &mut object.0 else {
         return Some(object);
     };
     // What issuer a request names never changes.
     request.issuer()?;
     let metadata = request.meta_mut();
-    metadata.managed_fields = None;
     metadata.labels = None;
     metadata.owner_references = None;
     if let Some(annotations) = &mut metadata.annotations {
@@ -81,7 +78,7 @@ mod tests {
     use super::*;
     use crate::api::certificate_request::CertificateRequest;
 
-    type Watched = DeserializeGuard<CertificateRequest>;
+    type Watched = Tolerant<CertificateRequest>;
 
     fn request(conditions: Value, certificate: &str) -> Watched {
         let object = json!({

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{
     Resource,
-    core::DeserializeGuard,
     runtime::reflector::{ObjectRef, Store},
 };
 
@@ -17,7 +16,7 @@ use super::{
     ledger::Found,
 };
 use crate::{
-    api::issuer::IssuerKind,
+    api::{issuer::IssuerKind, tolerant::Tolerant},
     pipeline::{IssuerName, ReadyIssuer},
 };
 
@@ -129,13 +128,9 @@ fn stored(name: &IssuerName, context: &Context) -> Option<Stored> {
     }
 }
 
-fn from<K>(
-    store: &Store<DeserializeGuard<K>>,
-    name: ObjectRef<DeserializeGuard<K>>,
-) -> Option<Stored>
+fn from<K>(store: &Store<Tolerant<K>>, name: ObjectRef<Tolerant<K>>) -> Option<Stored>
 where
     K: IssuerKind,
-    DeserializeGuard<K>: Resource<DynamicType = ()>,
 {
     let object = store.get(&name)?;
     let meta = object.meta();

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kube::{ResourceExt as _, core::DeserializeGuard, runtime::controller::Action};
+use kube::{ResourceExt as _, runtime::controller::Action};
 use tracing::{debug, warn};
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
     sign::{Due, Outcome, sign, subject},
 };
 use crate::{
+    api::tolerant::Tolerant,
     issuance::Refusal,
     metrics::RequestResult,
     pipeline::{Signed, now, sign::note},
@@ -52,12 +53,9 @@ pub enum RequestError {
 /// # Errors
 /// The API server could not be reached or refused for now; the request is looked at again by [`retry`].
 pub async fn reconcile<R: Request>(
-    request: Arc<DeserializeGuard<R>>,
+    request: Arc<Tolerant<R>>,
     context: Arc<Context>,
-) -> Result<Action, RequestError>
-where
-    DeserializeGuard<R>: kube::Resource,
-{
+) -> Result<Action, RequestError> {
     match &request.0 {
         Ok(request) => {
             let called = called(request, &context);
@@ -88,13 +86,10 @@ fn called<R: Request>(request: &R, context: &Context) -> Option<Waiter> {
 /// When to look again after an error.
 #[must_use]
 pub fn retry<R: Request>(
-    request: Arc<DeserializeGuard<R>>,
+    request: Arc<Tolerant<R>>,
     error: &RequestError,
     context: Arc<Context>,
-) -> Action
-where
-    DeserializeGuard<R>: kube::Resource,
-{
+) -> Action {
     warn!(kind = R::KIND.as_str(), name = %full_name(&*request), error = %Chain(error), "will try again");
     Action::requeue(
         context

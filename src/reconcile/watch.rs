@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use kube::{
     Api, Client,
-    core::DeserializeGuard,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt as _,
         controller::{self, Action},
@@ -28,23 +27,26 @@ use super::{
     request::{self, RequestError},
     retry::WatchPause,
 };
-use crate::{api::issuer::IssuerKind, signers::Tokens, telemetry::Chain};
+use crate::{
+    api::{issuer::IssuerKind, tolerant::Tolerant},
+    signers::Tokens,
+    telemetry::Chain,
+};
 
 /// Requests that the API server is asked for at a time: each page is held whole.
 const PAGE: u32 = 250;
 
 /// An issuer controller that is not running yet.
-pub type IssuerController<K> = Controller<DeserializeGuard<K>>;
+pub type IssuerController<K> = Controller<Tolerant<K>>;
 
 /// The controller of one of our kinds, and its cache. Our own status writes do not bring an issuer back.
-pub fn issuers<K>(client: &Client) -> (IssuerController<K>, Store<DeserializeGuard<K>>)
+pub fn issuers<K>(client: &Client) -> (IssuerController<K>, Store<Tolerant<K>>)
 where
     K: IssuerKind,
-    DeserializeGuard<K>: kube::Resource<DynamicType = ()>,
 {
     let (reader, writer) = reflector::store();
     let stream = watcher(
-        Api::<DeserializeGuard<K>>::all(client.clone()),
+        Api::<Tolerant<K>>::all(client.clone()),
         watcher::Config::default(),
     )
     .backoff(WatchPause::default())
@@ -61,7 +63,6 @@ pub async fn run_issuers<K>(
     stop: CancellationToken,
 ) where
     K: IssuerKind,
-    DeserializeGuard<K>: kube::Resource<DynamicType = ()>,
 {
     let changes = token_changes(&context.tokens);
     let known = Arc::clone(&context);
@@ -87,9 +88,8 @@ pub(super) type WokenRequests = mpsc::UnboundedReceiver<Call>;
 pub(super) struct RequestController<R>
 where
     R: Request,
-    DeserializeGuard<R>: kube::Resource<DynamicType = ()>,
 {
-    controller: Controller<DeserializeGuard<R>>,
+    controller: Controller<Tolerant<R>>,
     intake: Arc<Intake<R>>,
 }
 
@@ -99,11 +99,8 @@ pub(super) fn requests<R: Request>(
     context: &Arc<Context>,
     selected: watcher::Config,
     begun: CancellationToken,
-) -> RequestController<R>
-where
-    DeserializeGuard<R>: kube::Resource<DynamicType = ()>,
-{
-    let api = Api::<DeserializeGuard<R>>::all(context.client.clone());
+) -> RequestController<R> {
+    let api = Api::<Tolerant<R>>::all(context.client.clone());
     let (reader, writer) = reflector::store();
     let context = Arc::clone(context);
     let told = watcher(api, selected.page_size(PAGE))
@@ -123,9 +120,9 @@ where
 }
 
 /// Who is no more does not wait.
-fn leave<R: Request>(event: &watcher::Event<DeserializeGuard<R>>, context: &Context) {
+fn leave<R: Request>(event: &watcher::Event<Tolerant<R>>, context: &Context) {
     match event {
-        watcher::Event::Delete(DeserializeGuard(Ok(request))) => {
+        watcher::Event::Delete(Tolerant(Ok(request))) => {
             let request = Waiter::of(request);
             context.issuers.leave(&request);
             context.limiter.leave(&request);
@@ -134,7 +131,7 @@ fn leave<R: Request>(event: &watcher::Event<DeserializeGuard<R>>, context: &Cont
             context.issuers.forget_waiting(R::KIND);
             context.limiter.leave_all(|request| request.kind == R::KIND);
         }
-        watcher::Event::Delete(DeserializeGuard(Err(_)))
+        watcher::Event::Delete(Tolerant(Err(_)))
         | watcher::Event::Apply(_)
         | watcher::Event::InitApply(_)
         | watcher::Event::InitDone => {}
@@ -149,9 +146,7 @@ pub(super) async fn run_requests<R: Request>(
     concurrency: u16,
     context: Arc<Context>,
     stop: CancellationToken,
-) where
-    DeserializeGuard<R>: kube::Resource<DynamicType = ()>,
-{
+) {
     let RequestController { controller, intake } = requests;
     let waker = Arc::clone(&context);
     let woken = stream::unfold(woken, |mut woken| async {
@@ -165,7 +160,7 @@ pub(super) async fn run_requests<R: Request>(
         if issuer_changed {
             waker.retries.forget(&request.uid);
         }
-        let reference = ObjectRef::<DeserializeGuard<R>>::new(&request.name);
+        let reference = ObjectRef::<Tolerant<R>>::new(&request.name);
         match &request.namespace {
             Some(namespace) => reference.within(namespace),
             None => reference,
@@ -187,13 +182,10 @@ pub(super) async fn run_requests<R: Request>(
 
 /// Looks at a request, and keeps it no longer once nothing is due for it.
 async fn look_at<R: Request>(
-    request: Arc<DeserializeGuard<R>>,
+    request: Arc<Tolerant<R>>,
     intake: Arc<Intake<R>>,
     context: Arc<Context>,
-) -> Result<Action, RequestError>
-where
-    DeserializeGuard<R>: kube::Resource<DynamicType = ()>,
-{
+) -> Result<Action, RequestError> {
     let looked = request::reconcile(Arc::clone(&request), Arc::clone(&context)).await;
     intake.seen(&*request);
     if looked.is_ok()

@@ -1,0 +1,169 @@
+//! Objects of which some may not be what their kind says: one odd object must not stop a watch for all.
+
+use std::{borrow::Cow, fmt};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::{Map, Value};
+
+/// An object, or what is known of one that cannot be read.
+///
+/// `metadata.managedFields` is skipped. Nobody here looks at it, and of a request it would be half of the work and most
+/// of the memory that reading takes.
+#[derive(Clone, Debug)]
+pub struct Tolerant<K>(pub Result<K, Unreadable>);
+
+/// An object that is not what its kind says.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Unreadable {
+    /// Why it cannot be read.
+    pub error: String,
+    /// Its metadata, without `managedFields`.
+    pub metadata: ObjectMeta,
+}
+
+impl<'de, K: DeserializeOwned> Deserialize<'de> for Tolerant<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = Without(&["metadata", "managedFields"]).deserialize(deserializer)?;
+        K::deserialize(&object)
+            .map(Ok)
+            .or_else(|error| {
+                let metadata = object.get("metadata").map(ObjectMeta::deserialize);
+                Ok(Err(Unreadable {
+                    error: error.to_string(),
+                    metadata: metadata
+                        .transpose()
+                        .map_err(D::Error::custom)?
+                        .unwrap_or_default(),
+                }))
+            })
+            .map(Self)
+    }
+}
+
+impl<K: Resource> Resource for Tolerant<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = K::Scope;
+
+    fn kind(dynamic: &K::DynamicType) -> Cow<'_, str> {
+        K::kind(dynamic)
+    }
+
+    fn group(dynamic: &K::DynamicType) -> Cow<'_, str> {
+        K::group(dynamic)
+    }
+
+    fn version(dynamic: &K::DynamicType) -> Cow<'_, str> {
+        K::version(dynamic)
+    }
+
+    fn plural(dynamic: &K::DynamicType) -> Cow<'_, str> {
+        K::plural(dynamic)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        match &self.0 {
+            Ok(object) => object.meta(),
+            Err(unreadable) => &unreadable.metadata,
+        }
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        match &mut self.0 {
+            Ok(object) => object.meta_mut(),
+            Err(unreadable) => &mut unreadable.metadata,
+        }
+    }
+}
+
+/// Reads an object without the field at this path.
+struct Without(&'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for Without {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Without {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            let value = match self.0 {
+                [field] if *field == name => {
+                    fields.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                [field, path @ ..] if *field == name => fields.next_value_seed(Self(path))?,
+                _ => fields.next_value()?,
+            };
+            object.insert(name, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::certificate_request::CertificateRequest;
+
+    fn read(spec: Value) -> Tolerant<CertificateRequest> {
+        let object = json!({
+            "apiVersion": "cert-manager.io/v1",
+            "kind": "CertificateRequest",
+            "metadata": {
+                "name": "web",
+                "labels": {"managedFields": "kept"},
+                "managedFields": [{"manager": "somebody", "fieldsV1": {"f:spec": {}}}],
+            },
+            "spec": spec,
+        });
+        serde_json::from_str(&object.to_string()).unwrap()
+    }
+
+    #[test]
+    fn an_object_is_read_without_its_managed_fields() {
+        let read = read(json!({"request": "YQ==", "issuerRef": {"name": "issuing"}}));
+        assert_eq!(read.meta().managed_fields, None);
+        assert_eq!(
+            read.meta().labels.as_ref().unwrap()["managedFields"],
+            "kept"
+        );
+        let object = read.0.unwrap();
+        assert_eq!(object.spec.request.0, b"a");
+        assert_eq!(object.spec.issuer_ref.name, "issuing");
+    }
+
+    #[test]
+    fn of_an_odd_object_the_metadata_and_the_reason_are_known() {
+        let read = read(json!({"usages": "all"}));
+        assert_eq!(read.meta().name.as_deref(), Some("web"));
+        assert_eq!(read.meta().managed_fields, None);
+        let unreadable = read.0.unwrap_err();
+        assert!(unreadable.to_string().contains("\"all\""), "{unreadable}");
+    }
+
+    #[test]
+    fn an_odd_object_spoils_no_list() {
+        let list = json!([{"metadata": {"name": "web"}, "spec": 1}, {"spec": {}, "metadata": {}}, {"spec": {}}]);
+        let read: Vec<Tolerant<CertificateRequest>> = serde_json::from_value(list).unwrap();
+        let readable: Vec<_> = read.iter().map(|one| one.0.is_ok()).collect();
+        assert_eq!(readable[..2], [false, true]);
+    }
+}
