@@ -1,7 +1,7 @@
 //! What this process has signed for a request, by UID, until the API server shows it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,9 +20,10 @@ pub struct Ledger {
 
 #[derive(Debug, Default)]
 struct Inner {
-    entries: HashMap<String, Entry>,
-    /// When each certificate was published, oldest first: a request that is deleted at once is never seen finished.
-    published: VecDeque<(Instant, String)>,
+    entries: HashMap<Box<str>, Entry>,
+    /// With more than these, those are dropped whose time is over: a request that is deleted at once is never seen
+    /// finished.
+    most: usize,
 }
 
 /// Longer than any cache lags behind.
@@ -32,7 +33,7 @@ const REMEMBER_PUBLISHED: Duration = Duration::from_secs(600);
 enum Entry {
     /// In a box: the others are many, and stay longer.
     Unpublished(Box<Signed>),
-    Published,
+    Published(Instant),
 }
 
 /// What the ledger knows of a request.
@@ -53,7 +54,7 @@ impl Ledger {
         match self.lock().entries.get(uid) {
             None => Found::Nothing,
             Some(Entry::Unpublished(signed)) => Found::Unpublished(Signed::clone(signed)),
-            Some(Entry::Published) => Found::Published,
+            Some(Entry::Published(_)) => Found::Published,
         }
     }
 
@@ -63,17 +64,23 @@ impl Ledger {
         self.lock().entries.contains_key(uid)
     }
 
+    /// Whether something was signed for the request and its write is still due.
+    #[must_use]
+    pub fn owes(&self, uid: &str) -> bool {
+        matches!(self.lock().entries.get(uid), Some(Entry::Unpublished(_)))
+    }
+
     /// Whether what was signed for the request was written.
     #[must_use]
     pub fn has_published(&self, uid: &str) -> bool {
-        matches!(self.lock().entries.get(uid), Some(Entry::Published))
+        matches!(self.lock().entries.get(uid), Some(Entry::Published(_)))
     }
 
     /// A certificate was signed.
     pub fn signed(&self, uid: &str, signed: Signed) {
         self.lock()
             .entries
-            .insert(uid.to_owned(), Entry::Unpublished(Box::new(signed)));
+            .insert(uid.into(), Entry::Unpublished(Box::new(signed)));
     }
 
     /// It was written.
@@ -88,19 +95,25 @@ impl Ledger {
 
     fn published_at(&self, uid: &str, now: Instant) {
         let mut inner = self.lock();
-        inner.entries.insert(uid.to_owned(), Entry::Published);
-        inner.published.push_back((now, uid.to_owned()));
-        while let Some((at, _)) = inner.published.front()
-            && now.duration_since(*at) > REMEMBER_PUBLISHED
-        {
-            if let Some((_, old)) = inner.published.pop_front() {
-                inner.entries.remove(&old);
-            }
+        inner.entries.insert(uid.into(), Entry::Published(now));
+        if inner.entries.len() > inner.most {
+            inner.sweep(now);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn sweep(&mut self, now: Instant) {
+        self.entries.retain(|_, entry| match entry {
+            Entry::Unpublished(_) => true,
+            Entry::Published(at) => now.duration_since(*at) <= REMEMBER_PUBLISHED,
+        });
+        // So sweeping costs no more than writing did.
+        self.most = 2 * self.entries.len();
     }
 }
 

@@ -13,7 +13,6 @@ use super::{
     decide::{Decision, Facts, IssuerFact, Share, Why, decide},
     issuers::{Health, Known},
     kind::{Request, Stage},
-    ledger::Found,
 };
 use crate::{
     api::{issuer::IssuerKind, tolerant::Tolerant},
@@ -72,13 +71,12 @@ pub(super) fn has_ended(request: &impl Request, context: &Context) -> bool {
 /// as long as its Lease holds: one signature, and the preconditions of the write see to the rest.
 pub(super) fn share(request: &impl Request, uid: &str, context: &Context) -> Share {
     let ownership = &context.ownership;
-    let own = match context.ledger.find(uid) {
-        Found::Unpublished(_) => ownership.holds(),
-        Found::Nothing | Found::Published => {
-            let issuer = request.issuer();
-            let token = issuer.and_then(|name| stored(&name, context)?.token);
-            ownership.owns(token.as_deref(), uid)
-        }
+    let own = if context.ledger.owes(uid) {
+        ownership.holds()
+    } else {
+        let issuer = request.issuer();
+        let token = issuer.and_then(|name| stored(&name, context)?.token);
+        ownership.owns(token.as_deref(), uid)
     };
     if own { Share::Own } else { Share::Others }
 }
