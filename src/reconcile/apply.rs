@@ -1,14 +1,19 @@
 //! The one status write. What kind of write it is, nobody else knows.
 
+use axum::http::{HeaderValue, header::ACCEPT};
 use kube::{
     Client, Resource,
     api::{PostParams, Request},
 };
 use serde::{Serialize, de::IgnoredAny};
-use serde_json::json;
 
 /// Our name in `metadata.managedFields`.
 pub const FIELD_MANAGER: &str = "pkcs11-issuer";
+
+/// Asks that the answer be without what was just sent; a twentieth more requests per second for it.
+const METADATA_ALONE: HeaderValue = HeaderValue::from_static(
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+);
 
 /// How a status write ended, when the API server answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +34,26 @@ pub struct ApplyError {
     /// With its namespace, where the kind has one.
     name: String,
     source: Box<kube::Error>,
+}
+
+/// What is sent of an object.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a, S> {
+    api_version: &'a str,
+    kind: &'a str,
+    metadata: Precondition<'a>,
+    status: &'a S,
+}
+
+/// What must still be true of it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Precondition<'a> {
+    name: Option<&'a str>,
+    namespace: Option<&'a str>,
+    uid: Option<&'a str>,
+    resource_version: Option<&'a str>,
 }
 
 /// An object's name with its namespace, where its kind has one.
@@ -53,16 +78,16 @@ pub async fn apply<K: Resource<DynamicType = ()>>(
     status: &impl Serialize,
 ) -> Result<Applied, ApplyError> {
     let meta = object.meta();
-    let body = json!({
-        "apiVersion": K::api_version(&()),
-        "kind": K::kind(&()),
-        "metadata": {
-            "name": meta.name,
-            "namespace": meta.namespace,
-            "uid": meta.uid,
-            "resourceVersion": meta.resource_version,
+    let body = serde_json::to_vec(&Body {
+        api_version: &K::api_version(&()),
+        kind: &K::kind(&()),
+        metadata: Precondition {
+            name: meta.name.as_deref(),
+            namespace: meta.namespace.as_deref(),
+            uid: meta.uid.as_deref(),
+            resource_version: meta.resource_version.as_deref(),
         },
-        "status": status,
+        status,
     });
     let params = PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -70,9 +95,15 @@ pub async fn apply<K: Resource<DynamicType = ()>>(
     };
     let name = meta.name.as_deref().unwrap_or_default();
     // The path of either scope; the typed client knows one at a time.
-    let request = Request::new(K::url_path(&(), meta.namespace.as_deref()))
-        .replace_subresource("status", name, &params, body.to_string().into_bytes())
-        .map_err(kube::Error::BuildRequest);
+    let request = body.map_err(kube::Error::SerdeError).and_then(|body| {
+        Request::new(K::url_path(&(), meta.namespace.as_deref()))
+            .replace_subresource("status", name, &params, body)
+            .map_err(kube::Error::BuildRequest)
+    });
+    let request = request.map(|mut request| {
+        request.headers_mut().insert(ACCEPT, METADATA_ALONE);
+        request
+    });
     let answer = match request {
         Ok(request) => client.request::<IgnoredAny>(request).await,
         Err(error) => Err(error),
