@@ -125,7 +125,7 @@ pub struct Run {
         long,
         value_name = "N",
         env = "PKCS11_ISSUER_CONCURRENCY",
-        default_value = "64"
+        default_value = "32"
     )]
     pub concurrency: NonZeroUsize,
 

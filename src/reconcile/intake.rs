@@ -22,7 +22,7 @@ use super::{apply::full_name, keep::Sieve, kind::Request};
 use crate::api::tolerant::Tolerant;
 
 /// Requests of the first list that are taken in and not looked at yet, at most.
-const MOST: usize = 256;
+const MOST: usize = 128;
 
 /// What one watch tells, or why it was interrupted.
 type Told<R> = Result<Event<Tolerant<R>>, watcher::Error>;

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Requests that the API server is asked for at a time: each page is held whole.
-const PAGE: u32 = 250;
+const PAGE: u32 = 100;
 
 /// An issuer controller that is not running yet.
 pub type IssuerController<K> = Controller<Tolerant<K>>;

@@ -16,7 +16,7 @@ use softhsm_test_helpers::KeyKind;
 use crate::contestant::{Contestant, Key};
 
 /// Requests that each of cert-manager's controllers works on at the same time: as many as we do by default.
-const CERT_MANAGER_WORKERS: u16 = 64;
+const CERT_MANAGER_WORKERS: u16 = 32;
 
 /// An audit log is a choice of the cluster, and would be part of every write.
 const NO_AUDIT: &str = "

@@ -19,7 +19,7 @@ use crate::watch::{GROUP, kind};
 use crate::write::{Constant, Write, now};
 
 /// Requests worked on at the same time: the controller's default.
-const CONCURRENCY: usize = 64;
+const CONCURRENCY: usize = 32;
 
 /// What the limit is told.
 #[derive(Debug, Args)]
