@@ -86,6 +86,16 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
 }
 
+impl Context {
+    /// Nothing more is to be known of this request.
+    fn forget(&self, uid: &str) {
+        self.retries.forget(uid);
+        self.patience.forget(uid);
+        self.events.forget(uid);
+        self.ledger.forget(uid);
+    }
+}
+
 /// Caches of both kinds.
 #[derive(Debug)]
 pub struct StoredIssuers {

@@ -52,10 +52,7 @@ pub(super) async fn finish<R: Request>(
         context.metrics.request(R::KIND, result);
         note(noted);
     }
-    context.retries.forget(uid);
-    context.patience.forget(uid);
-    context.events.forget(uid);
-    context.ledger.forget(uid);
+    context.forget(uid);
     Ok(())
 }
 

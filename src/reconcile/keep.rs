@@ -2,9 +2,15 @@
 
 use std::marker::PhantomData;
 
-use kube::runtime::watcher::Event;
+use kube::{
+    Resource as _,
+    runtime::{
+        reflector::{ObjectRef, Store},
+        watcher::Event,
+    },
+};
 
-use super::{kind::Request, observe::is_finished};
+use super::{kind::Request, ledger::Ledger, observe::is_finished};
 use crate::api::tolerant::Tolerant;
 
 /// Sieves the events of one watch. What the first list tells is applied one by one.
@@ -71,8 +77,24 @@ fn lean<R: Request>(mut object: Tolerant<R>) -> Option<Tolerant<R>> {
     Some(object)
 }
 
+/// Whether the event tells no more than what we have written ourselves, of a request that is not kept any more.
+pub(super) fn is_echo<R: Request>(
+    event: &Event<Tolerant<R>>,
+    kept: &Store<Tolerant<R>>,
+    ledger: &Ledger,
+) -> bool {
+    let Event::Apply(object) = event else {
+        return false;
+    };
+    let uid = object.meta().uid.as_deref().unwrap_or_default();
+    object.0.as_ref().is_ok_and(is_finished)
+        && ledger.has_published(uid)
+        && kept.get(&ObjectRef::from_obj(object)).is_none()
+}
+
 #[cfg(test)]
 mod tests {
+    use kube::runtime::reflector;
     use serde_json::{Value, json};
 
     use super::*;
@@ -150,6 +172,25 @@ mod tests {
             );
             assert!(is_finished(&lean));
         }
+    }
+
+    #[test]
+    fn our_own_write_is_taken_in_only_while_the_request_is_kept() {
+        let (kept, mut writer) = reflector::store();
+        let ledger = Ledger::default();
+        let told = |mut object: Watched| {
+            object.meta_mut().uid = Some("1".to_owned());
+            Event::Apply(object)
+        };
+        assert!(
+            !is_echo(&told(issued()), &kept, &ledger),
+            "of somebody else"
+        );
+        ledger.published("1");
+        assert!(is_echo(&told(issued()), &kept, &ledger));
+        assert!(!is_echo(&told(open()), &kept, &ledger), "older");
+        writer.apply_watcher_event(&told(open()));
+        assert!(!is_echo(&told(issued()), &kept, &ledger));
     }
 
     #[test]

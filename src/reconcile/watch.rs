@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
-use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt as _,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt as _,
         controller::{self, Action},
@@ -22,6 +22,7 @@ use super::{
     intake::Intake,
     issuer::{self, IssuerStatusError},
     issuers::{Call, Waiter},
+    keep::is_echo,
     kind::Request,
     observe::has_ended,
     request::{self, RequestError},
@@ -102,6 +103,7 @@ pub(super) fn requests<R: Request>(
 ) -> RequestController<R> {
     let api = Api::<Tolerant<R>>::all(context.client.clone());
     let (reader, writer) = reflector::store();
+    let known = Arc::clone(context);
     let context = Arc::clone(context);
     let told = watcher(api, selected.page_size(PAGE))
         .backoff(WatchPause::default())
@@ -112,6 +114,14 @@ pub(super) fn requests<R: Request>(
             leave(event, &context);
         });
     let (intake, taken) = Intake::of(told, reader.clone());
+    let kept = reader.clone();
+    let taken = taken.try_filter(move |event| {
+        let echo = is_echo(event, &kept, &known.ledger);
+        if let (true, watcher::Event::Apply(request)) = (echo, event) {
+            known.forget(&request.uid().unwrap_or_default());
+        }
+        future::ready(!echo)
+    });
     let stream = taken.reflect(writer).applied_objects();
     RequestController {
         controller: Controller::for_stream(stream, reader),
