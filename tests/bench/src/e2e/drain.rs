@@ -10,7 +10,7 @@ use crate::contestant::{Contestant, Key};
 use crate::field::{Field, PlaneSpent, Writes};
 use crate::load::{clear, fill};
 use crate::measured::Measured;
-use crate::running::{Running, launch};
+use crate::running::{Running, at_rest, launch};
 use crate::watch::{Phase, Watch};
 
 /// Our controller, started among finished requests.
@@ -68,10 +68,9 @@ pub(crate) struct Before {
 impl Before {
     pub(crate) async fn now(field: &Field) -> Result<Self> {
         let writes = field.writes().await?;
-        Ok(Self {
-            plane: field.spent()?,
-            writes,
-        })
+        // What was before, such as a thousand requests to make, shall not be part of what is measured.
+        let plane = at_rest(|| field.spent(), PlaneSpent::seconds).await?;
+        Ok(Self { plane, writes })
     }
 
     /// Everything about one run; `took` is when each certificate was there, in seconds since the start.

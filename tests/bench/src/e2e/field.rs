@@ -75,6 +75,12 @@ pub(crate) struct Writes {
     pub(crate) events: f64,
 }
 
+impl PlaneSpent {
+    pub(crate) fn seconds(&self) -> f64 {
+        self.api_server + self.etcd + self.webhook
+    }
+}
+
 impl Field {
     /// Starts everything but the issuers' programs.
     pub(crate) async fn start() -> Result<Self> {

@@ -12,9 +12,25 @@ use crate::field::Field;
 use crate::write::Write;
 use clap::ValueEnum as _;
 
-/// Who uses less than this in one look after the other is done.
+/// Who uses less than this between one look and the next is done.
 const IDLE_SECONDS: f64 = 0.025;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Waits until whatever this is about uses no processor time any more, and returns what it has used until then.
+pub(crate) async fn at_rest<T>(
+    spent: impl Fn() -> Result<T>,
+    seconds: impl Fn(&T) -> f64,
+) -> Result<T> {
+    let mut before = spent()?;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let now = spent()?;
+        if seconds(&now) - seconds(&before) < IDLE_SECONDS {
+            return Ok(now);
+        }
+        before = now;
+    }
+}
 
 /// The processes of a contestant; dropping it ends them.
 #[derive(Debug)]
@@ -46,15 +62,7 @@ impl<'a> Running<'a> {
 
     /// Waits until it has nothing more to do, such as Events that are still to be written, and says what it has cost.
     pub(crate) async fn settled(&self) -> Result<Spent> {
-        let mut before = self.spent()?;
-        loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            let now = self.spent()?;
-            if now.cpu_seconds - before.cpu_seconds < IDLE_SECONDS {
-                return Ok(now);
-            }
-            before = now;
-        }
+        at_rest(|| self.spent(), |spent| spent.cpu_seconds).await
     }
 
     /// Ends it.
