@@ -1,6 +1,5 @@
 //! The one status write. What kind of write it is, nobody else knows.
 
-use axum::http::{HeaderValue, header::ACCEPT};
 use kube::{
     Client, Resource,
     api::{PostParams, Request},
@@ -11,9 +10,8 @@ use serde::{Serialize, de::IgnoredAny};
 pub const FIELD_MANAGER: &str = "pkcs11-issuer";
 
 /// Asks that the answer be without what was just sent; a twentieth more requests per second for it.
-const METADATA_ALONE: HeaderValue = HeaderValue::from_static(
-    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
-);
+const METADATA_ALONE: &str =
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 /// How a status write ended, when the API server answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,12 +98,13 @@ pub async fn apply<K: Resource<DynamicType = ()>>(
             .replace_subresource("status", name, &params, body)
             .map_err(kube::Error::BuildRequest)
     });
-    let request = request.map(|mut request| {
-        request.headers_mut().insert(ACCEPT, METADATA_ALONE);
-        request
-    });
     let answer = match request {
-        Ok(request) => client.request::<IgnoredAny>(request).await,
+        Ok(mut request) => {
+            if let Ok(accept) = METADATA_ALONE.parse() {
+                request.headers_mut().insert("accept", accept);
+            }
+            client.request::<IgnoredAny>(request).await
+        }
         Err(error) => Err(error),
     };
     match answer {

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Requests that the API server is asked for at a time: each page is held whole.
-const PAGE: u32 = 100;
+const PAGE: u32 = 50;
 
 /// An issuer controller that is not running yet.
 pub type IssuerController<K> = Controller<Tolerant<K>>;
