@@ -164,6 +164,6 @@ mod tests {
         let list = json!([{"metadata": {"name": "web"}, "spec": 1}, {"spec": {}, "metadata": {}}, {"spec": {}}]);
         let read: Vec<Tolerant<CertificateRequest>> = serde_json::from_value(list).unwrap();
         let readable: Vec<_> = read.iter().map(|one| one.0.is_ok()).collect();
-        assert_eq!(readable[..2], [false, true]);
+        assert_eq!(readable, [false, true, false]);
     }
 }

@@ -254,7 +254,7 @@ fn pod(namespace: &str, pod_namespace: Option<&str>) -> Option<Pod> {
 }
 
 async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
-    let config = match kubeconfig {
+    let mut config = match kubeconfig {
         Some(path) => {
             let kubeconfig = Kubeconfig::read_from(path)
                 .with_context(|| format!("failed to read the kubeconfig {}", path.display()))?;
@@ -266,5 +266,8 @@ async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
             .await
             .context("there is neither a kubeconfig nor a pod's identity; give --kubeconfig or set KUBECONFIG")?,
     };
+    // When to ask again is ours to say: the client would double its pauses to more than a minute, unseen, and be late
+    // when the API server is back.
+    config.default_retry = false;
     Client::try_from(config).context("failed to set up the client of the API server")
 }
