@@ -122,9 +122,18 @@ pub(super) fn requests<R: Request>(
         }
         future::ready(!echo)
     });
-    let stream = taken.reflect(writer).applied_objects();
+    let (listed, lists) = mpsc::unbounded_channel();
+    // A watch that begins anew tells of each object of its list before the cache has any: who is looked at between two
+    // pages is not found, and would not be looked at again.
+    let stream = taken.reflect(writer).inspect_ok(move |event| {
+        if matches!(event, watcher::Event::InitDone) {
+            // Nobody listens any more when the controller stops.
+            listed.send(()).ok();
+        }
+    });
     RequestController {
-        controller: Controller::for_stream(stream, reader),
+        controller: Controller::for_stream(stream.applied_objects(), reader)
+            .reconcile_all_on(received(lists)),
         intake,
     }
 }
@@ -159,10 +168,7 @@ pub(super) async fn run_requests<R: Request>(
 ) {
     let RequestController { controller, intake } = requests;
     let waker = Arc::clone(&context);
-    let woken = stream::unfold(woken, |mut woken| async {
-        woken.recv().await.map(|request| (request, woken))
-    });
-    let woken = woken.map(move |woken| {
+    let woken = received(woken).map(move |woken| {
         let Call {
             request,
             issuer_changed,
@@ -228,6 +234,16 @@ pub async fn tell_usable(
             return;
         }
     }
+}
+
+/// What is received.
+fn received<T: Send + 'static>(
+    receiver: mpsc::UnboundedReceiver<T>,
+) -> impl Stream<Item = T> + Send + 'static {
+    stream::unfold(receiver, |mut receiver| async {
+        let item = receiver.recv().await?;
+        Some((item, receiver))
+    })
 }
 
 /// An item for every change of any token.

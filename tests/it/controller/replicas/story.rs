@@ -70,8 +70,9 @@ impl Told {
         if !ours {
             self.approved.get_or_insert(at);
         }
-        let status = event.response_object.as_ref();
-        let certificate = status.and_then(|object| object.pointer("/status/certificate"));
+        // The controllers ask for an answer without the object; what a write stored is what was sent.
+        let sent = event.request_object.as_ref();
+        let certificate = sent.and_then(|object| object.pointer("/status/certificate"));
         if let Some(certificate) = certificate.and_then(Value::as_str) {
             self.published.get_or_insert(at);
             self.certificates.insert(certificate.to_owned());
