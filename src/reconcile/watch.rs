@@ -46,14 +46,16 @@ where
     K: IssuerKind,
 {
     let (reader, writer) = reflector::store();
-    let stream = watcher(
-        Api::<Tolerant<K>>::all(client.clone()),
-        watcher::Config::default(),
-    )
-    .backoff(WatchPause::default())
-    .reflect(writer)
-    .applied_objects()
-    .predicate_filter(predicates::generation, PredicateConfig::default());
+    // In one page: between two, the cache would not have yet what the first one told of. Issuers are few and small.
+    let all = watcher::Config {
+        page_size: None,
+        ..watcher::Config::default()
+    };
+    let stream = watcher(Api::<Tolerant<K>>::all(client.clone()), all)
+        .backoff(WatchPause::default())
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(predicates::generation, PredicateConfig::default());
     (Controller::for_stream(stream, reader.clone()), reader)
 }
 
