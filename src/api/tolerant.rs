@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 
 /// An object, or what is known of one that cannot be read.
 ///
-/// `metadata.managedFields` is skipped. Nobody here looks at it, and of a request it would be half of the work and most
-/// of the memory that reading takes.
+/// `metadata.managedFields` is skipped. Nobody here looks at it, and once it is read every field of the object that it
+/// names is a map of its own.
 #[derive(Clone, Debug)]
 pub struct Tolerant<K>(pub Result<K, Unreadable>);
 
@@ -30,19 +30,16 @@ pub struct Unreadable {
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Tolerant<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let object = Without(&["metadata", "managedFields"]).deserialize(deserializer)?;
-        K::deserialize(&object)
-            .map(Ok)
-            .or_else(|error| {
-                let metadata = object.get("metadata").map(ObjectMeta::deserialize);
-                Ok(Err(Unreadable {
-                    error: error.to_string(),
-                    metadata: metadata
-                        .transpose()
-                        .map_err(D::Error::custom)?
-                        .unwrap_or_default(),
-                }))
-            })
-            .map(Self)
+        let error = match K::deserialize(&object) {
+            Ok(read) => return Ok(Self(Ok(read))),
+            Err(error) => error.to_string(),
+        };
+        let metadata = object.get("metadata").map(ObjectMeta::deserialize);
+        let metadata = metadata.transpose().map_err(D::Error::custom)?;
+        Ok(Self(Err(Unreadable {
+            error,
+            metadata: metadata.unwrap_or_default(),
+        })))
     }
 }
 

@@ -50,12 +50,8 @@ impl<R: Request> Intake<R> {
             room: Notify::new(),
             ended,
         });
-        let over = stream::unfold(over, |mut over| async {
-            let object = over.recv().await?;
-            Some((object, over))
-        });
         // Something may be due for a version that has come in between.
-        let over = over.filter_map(move |object: Tolerant<R>| {
+        let over = received(over).filter_map(move |object: Tolerant<R>| {
             let same = cache
                 .get(&ObjectRef::from_obj(&object))
                 .is_some_and(|kept| kept.meta().resource_version == object.meta().resource_version);
@@ -114,6 +110,16 @@ impl<R: Request> Intake<R> {
     fn unseen(&self) -> MutexGuard<'_, HashSet<String>> {
         self.unseen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is received.
+pub(super) fn received<T: Send + 'static>(
+    receiver: mpsc::UnboundedReceiver<T>,
+) -> impl Stream<Item = T> + Send + 'static {
+    stream::unfold(receiver, |mut receiver| async {
+        let item = receiver.recv().await?;
+        Some((item, receiver))
+    })
 }
 
 #[cfg(test)]

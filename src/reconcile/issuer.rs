@@ -55,13 +55,10 @@ pub struct IssuerStatusError {
 ///
 /// # Errors
 /// Its status could not be written.
-pub async fn reconcile<K>(
+pub async fn reconcile<K: IssuerKind>(
     issuer: Arc<Tolerant<K>>,
     context: Arc<Context>,
-) -> Result<Action, IssuerStatusError>
-where
-    K: IssuerKind,
-{
+) -> Result<Action, IssuerStatusError> {
     match &issuer.0 {
         Ok(issuer) => look(issuer, &context).await,
         Err(invalid) => {

@@ -77,19 +77,21 @@ fn lean<R: Request>(mut object: Tolerant<R>) -> Option<Tolerant<R>> {
     Some(object)
 }
 
-/// Whether the event tells no more than what we have written ourselves, of a request that is not kept any more.
-pub(super) fn is_echo<R: Request>(
-    event: &Event<Tolerant<R>>,
+/// The UID of a request of which the event tells no more than what we have written ourselves, and which is not kept any
+/// more.
+pub(super) fn echo<'a, R: Request>(
+    event: &'a Event<Tolerant<R>>,
     kept: &Store<Tolerant<R>>,
     ledger: &Ledger,
-) -> bool {
+) -> Option<&'a str> {
     let Event::Apply(object) = event else {
-        return false;
+        return None;
     };
-    let uid = object.meta().uid.as_deref().unwrap_or_default();
-    object.0.as_ref().is_ok_and(is_finished)
+    let uid = object.meta().uid.as_deref()?;
+    let echo = object.0.as_ref().is_ok_and(is_finished)
         && ledger.has_published(uid)
-        && kept.get(&ObjectRef::from_obj(object)).is_none()
+        && kept.get(&ObjectRef::from_obj(object)).is_none();
+    echo.then_some(uid)
 }
 
 #[cfg(test)]
@@ -182,15 +184,13 @@ mod tests {
             object.meta_mut().uid = Some("1".to_owned());
             Event::Apply(object)
         };
-        assert!(
-            !is_echo(&told(issued()), &kept, &ledger),
-            "of somebody else"
-        );
+        let is_echo = |event: &_| echo(event, &kept, &ledger) == Some("1");
+        assert!(!is_echo(&told(issued())), "of somebody else");
         ledger.published("1");
-        assert!(is_echo(&told(issued()), &kept, &ledger));
-        assert!(!is_echo(&told(open()), &kept, &ledger), "older");
+        assert!(is_echo(&told(issued())));
+        assert!(!is_echo(&told(open())), "older");
         writer.apply_watcher_event(&told(open()));
-        assert!(!is_echo(&told(issued()), &kept, &ledger));
+        assert!(!is_echo(&told(issued())));
     }
 
     #[test]

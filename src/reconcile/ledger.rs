@@ -127,12 +127,8 @@ impl From<&str> for Uid {
 
 /// RFC 9562, section 4, in lower case alone, so that no two texts are one UUID.
 fn uuid(text: &str) -> Option<[u8; 16]> {
-    let mut fields = text.split('-');
-    let lengths = [8, 4, 4, 4, 12];
-    let right = lengths
-        .iter()
-        .all(|length| fields.next().map(str::len) == Some(*length));
-    if !right || fields.next().is_some() || text.bytes().any(|octet| octet.is_ascii_uppercase()) {
+    let lengths = text.split('-').map(str::len);
+    if !lengths.eq([8, 4, 4, 4, 12]) || text.bytes().any(|octet| octet.is_ascii_uppercase()) {
         return None;
     }
     let mut uuid = [0; 16];

@@ -126,10 +126,7 @@ fn stored(name: &IssuerName, context: &Context) -> Option<Stored> {
     }
 }
 
-fn from<K>(store: &Store<Tolerant<K>>, name: ObjectRef<Tolerant<K>>) -> Option<Stored>
-where
-    K: IssuerKind,
-{
+fn from<K: IssuerKind>(store: &Store<Tolerant<K>>, name: ObjectRef<Tolerant<K>>) -> Option<Stored> {
     let object = store.get(&name)?;
     let meta = object.meta();
     let spec = object.0.as_ref().ok().map(IssuerKind::issuer_spec);

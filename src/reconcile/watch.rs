@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt as _,
         controller::{self, Action},
@@ -19,10 +19,10 @@ use tracing::{debug, warn};
 
 use super::{
     Context,
-    intake::Intake,
+    intake::{Intake, received},
     issuer::{self, IssuerStatusError},
     issuers::{Call, Waiter},
-    keep::is_echo,
+    keep::echo,
     kind::Request,
     observe::has_ended,
     request::{self, RequestError},
@@ -41,10 +41,7 @@ const PAGE: u32 = 50;
 pub type IssuerController<K> = Controller<Tolerant<K>>;
 
 /// The controller of one of our kinds, and its cache. Our own status writes do not bring an issuer back.
-pub fn issuers<K>(client: &Client) -> (IssuerController<K>, Store<Tolerant<K>>)
-where
-    K: IssuerKind,
-{
+pub fn issuers<K: IssuerKind>(client: &Client) -> (IssuerController<K>, Store<Tolerant<K>>) {
     let (reader, writer) = reflector::store();
     // In one page: between two, the cache would not have yet what the first one told of. Issuers are few and small.
     let all = watcher::Config {
@@ -60,13 +57,11 @@ where
 }
 
 /// Runs an issuer controller until `stop`, and to the end of what it has begun.
-pub async fn run_issuers<K>(
+pub async fn run_issuers<K: IssuerKind>(
     controller: IssuerController<K>,
     context: Arc<Context>,
     stop: CancellationToken,
-) where
-    K: IssuerKind,
-{
+) {
     let changes = token_changes(&context.tokens);
     let known = Arc::clone(&context);
     controller
@@ -88,10 +83,7 @@ pub async fn run_issuers<K>(
 pub(super) type WokenRequests = mpsc::UnboundedReceiver<Call>;
 
 /// A request controller that is not running yet.
-pub(super) struct RequestController<R>
-where
-    R: Request,
-{
+pub(super) struct RequestController<R: Request> {
     controller: Controller<Tolerant<R>>,
     intake: Arc<Intake<R>>,
 }
@@ -118,11 +110,11 @@ pub(super) fn requests<R: Request>(
     let (intake, taken) = Intake::of(told, reader.clone());
     let kept = reader.clone();
     let taken = taken.try_filter(move |event| {
-        let echo = is_echo(event, &kept, &known.ledger);
-        if let (true, watcher::Event::Apply(request)) = (echo, event) {
-            known.forget(&request.uid().unwrap_or_default());
+        let echo = echo(event, &kept, &known.ledger);
+        if let Some(uid) = echo {
+            known.forget(uid);
         }
-        future::ready(!echo)
+        future::ready(echo.is_none())
     });
     let (listed, lists) = mpsc::unbounded_channel();
     // A watch that begins anew tells of each object of its list before the cache has any: who is looked at between two
@@ -236,16 +228,6 @@ pub async fn tell_usable(
             return;
         }
     }
-}
-
-/// What is received.
-fn received<T: Send + 'static>(
-    receiver: mpsc::UnboundedReceiver<T>,
-) -> impl Stream<Item = T> + Send + 'static {
-    stream::unfold(receiver, |mut receiver| async {
-        let item = receiver.recv().await?;
-        Some((item, receiver))
-    })
 }
 
 /// An item for every change of any token.
