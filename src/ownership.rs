@@ -20,7 +20,6 @@ use std::{
     time::Instant,
 };
 
-use futures::{Stream, stream};
 use jiff::Timestamp;
 use kube::{Api, Client};
 use tokio::sync::watch;
@@ -137,12 +136,10 @@ impl Ownership {
         self.read(|view| view.share(token))
     }
 
-    /// An item whenever something may belong to another replica than before.
-    pub fn changes(&self) -> impl Stream<Item = ()> + Send + 'static {
-        let changes = self.changes.subscribe();
-        stream::unfold(changes, |mut changes| async {
-            changes.changed().await.ok().map(|()| ((), changes))
-        })
+    /// Changes whenever something may belong to another replica than before.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Whether this replica's Lease holds, as it was last noticed.

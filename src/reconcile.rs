@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod apply;
+mod attend;
 pub mod census;
 pub mod conclude;
 pub mod decide;
@@ -11,7 +12,6 @@ pub mod establish;
 pub mod events;
 mod fence;
 mod finish;
-mod intake;
 pub mod issuer;
 pub mod issuers;
 mod keep;
@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod material;
 pub mod observe;
 pub mod patience;
+mod queue;
 pub mod request;
 pub mod retry;
 mod sign;

@@ -10,10 +10,10 @@ use tracing::{info, warn};
 
 use super::{
     Context,
+    attend::{WokenRequests, attend},
     issuers::Woken,
     kind::Request,
     trust::{self, TrustBundles},
-    watch,
 };
 use crate::{
     api::{GROUP, certificate_request::CertificateRequest},
@@ -125,7 +125,7 @@ pub async fn answer(
 
 /// What it takes to answer one kind.
 struct Shift {
-    woken: watch::WokenRequests,
+    woken: WokenRequests,
     concurrency: u16,
     context: Arc<Context>,
     /// Cancelled when requests are being looked at.
@@ -158,8 +158,7 @@ impl Shift {
             () = stop.cancelled() => return,
             else => return,
         };
-        let requests = watch::requests::<R>(&context, selected, begun);
-        watch::run_requests(requests, woken, concurrency, context, stop).await;
+        attend::<R>(selected, woken, concurrency, context, begun, stop).await;
     }
 }
 

@@ -57,8 +57,15 @@ struct Precondition<'a> {
 /// An object's name with its namespace, where its kind has one.
 pub(super) fn full_name(object: &impl Resource) -> String {
     let meta = object.meta();
-    let name = meta.name.as_deref().unwrap_or_default();
-    match &meta.namespace {
+    joined(
+        meta.namespace.as_deref(),
+        meta.name.as_deref().unwrap_or_default(),
+    )
+}
+
+/// A name with its namespace, where there is one.
+pub(super) fn joined(namespace: Option<&str>, name: &str) -> String {
+    match namespace {
         Some(namespace) => format!("{namespace}/{name}"),
         None => name.to_owned(),
     }

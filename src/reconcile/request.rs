@@ -1,8 +1,8 @@
 //! One request from what is seen to what is written.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use kube::{ResourceExt as _, runtime::controller::Action};
+use kube::ResourceExt as _;
 use tracing::{debug, warn};
 
 use super::{
@@ -48,28 +48,28 @@ pub enum RequestError {
     },
 }
 
-/// Looks at one request and does the one thing that is due.
+/// Looks at one request and does the one thing that is due. Says when to look again although nothing changes, if then.
 ///
 /// # Errors
-/// The API server could not be reached or refused for now; the request is looked at again by [`retry`].
+/// The API server could not be reached or refused for now; [`retry`] says when to look again.
 pub async fn reconcile<R: Request>(
-    request: Arc<Tolerant<R>>,
-    context: Arc<Context>,
-) -> Result<Action, RequestError> {
+    request: &Tolerant<R>,
+    context: &Context,
+) -> Result<Option<Duration>, RequestError> {
     match &request.0 {
         Ok(request) => {
-            let called = called(request, &context);
-            let action = step(request, &context).await;
+            let called = called(request, context);
+            let stepped = step(request, context).await;
             if let Some(called) = called {
                 // It was its turn, and it needed none: the next one's.
                 context.limiter.leave(&called);
             }
-            action
+            stepped
         }
         Err(invalid) => {
-            warn!(kind = R::KIND.as_str(), name = %full_name(&*request), error = %invalid.error,
+            warn!(kind = R::KIND.as_str(), name = %full_name(request), error = %invalid.error,
                   "left alone a request that cannot be read");
-            Ok(Action::await_change())
+            Ok(None)
         }
     }
 }
@@ -83,27 +83,27 @@ fn called<R: Request>(request: &R, context: &Context) -> Option<Waiter> {
     context.limiter.is_called(&request).then_some(request)
 }
 
-/// When to look again after an error.
+/// How long to wait after an error before looking again.
 #[must_use]
 pub fn retry<R: Request>(
-    request: Arc<Tolerant<R>>,
+    request: &Tolerant<R>,
     error: &RequestError,
-    context: Arc<Context>,
-) -> Action {
-    warn!(kind = R::KIND.as_str(), name = %full_name(&*request), error = %Chain(error), "will try again");
-    Action::requeue(
-        context
-            .retries
-            .after_failed_write(&request.uid().unwrap_or_default()),
-    )
+    context: &Context,
+) -> Duration {
+    warn!(kind = R::KIND.as_str(), name = %full_name(request), error = %Chain(error), "will try again");
+    let uid = request.uid().unwrap_or_default();
+    context.retries.after_failed_write(&uid)
 }
 
-async fn step<R: Request>(request: &R, context: &Context) -> Result<Action, RequestError> {
+async fn step<R: Request>(
+    request: &R,
+    context: &Context,
+) -> Result<Option<Duration>, RequestError> {
     let seen = observe(request, context);
     let uid = request.uid().unwrap_or_default();
     let decision = decide(&seen.facts);
     let Some(name) = &seen.issuer else {
-        return Ok(Action::await_change());
+        return Ok(None);
     };
     let known = Known {
         request,
@@ -120,11 +120,11 @@ async fn step<R: Request>(request: &R, context: &Context) -> Result<Action, Requ
     }
     let conclusion = match (decision, &seen.ready) {
         // What was signed here and not published stays known until the request is seen finished, or ours again.
-        (Decision::Leave(Why::NotOurShare), _) => return Ok(Action::await_change()),
+        (Decision::Leave(Why::NotOurShare), _) => return Ok(None),
         (Decision::Leave(why @ (Why::NotOurs | Why::NotApproved | Why::Finished)), _) => {
             debug!(kind = R::KIND.as_str(), name = %full_name(request), ?why, "nothing to do");
             finish(request, name, &uid, context).await?;
-            return Ok(Action::await_change());
+            return Ok(None);
         }
         (Decision::Deny, _) => Some(known.denied()),
         (Decision::Wait(waiting), _) => {
@@ -150,16 +150,19 @@ async fn step<R: Request>(request: &R, context: &Context) -> Result<Action, Requ
     if let Some(conclusion) = conclusion {
         say(request, conclusion, context).await?;
     }
-    Ok(left.map_or_else(Action::await_change, Action::requeue))
+    Ok(left)
 }
 
 /// Signs if that is still to be done, and publishes.
-async fn issue<R: Request>(due: &Due<'_, R>, context: &Context) -> Result<Action, RequestError> {
+async fn issue<R: Request>(
+    due: &Due<'_, R>,
+    context: &Context,
+) -> Result<Option<Duration>, RequestError> {
     if let Some(wait) = context.retries.remaining(due.uid) {
-        return Ok(Action::requeue(wait));
+        return Ok(Some(wait));
     }
     let signed = match context.ledger.find(due.uid) {
-        Found::Published => return Ok(Action::await_change()),
+        Found::Published => return Ok(None),
         Found::Unpublished(signed) => signed,
         Found::Nothing => {
             match admitted(due, context).await {
@@ -210,37 +213,37 @@ async fn in_turn<R: Request>(
     due: &Due<'_, R>,
     waited: Duration,
     context: &Context,
-) -> Result<Action, RequestError> {
+) -> Result<Option<Duration>, RequestError> {
     if let Some(rest) = TELL_AFTER
         .checked_sub(waited)
         .filter(|rest| !rest.is_zero())
     {
-        return Ok(Action::requeue(rest));
+        return Ok(Some(rest));
     }
     if let Some(conclusion) = due.known().delayed(&Delay::Turn) {
         say(due.request, conclusion, context).await?;
     }
-    Ok(Action::await_change())
+    Ok(None)
 }
 
 async fn refuse<R: Request>(
     known: &Known<'_, R>,
     refusal: &Refusal,
     context: &Context,
-) -> Result<Action, RequestError> {
+) -> Result<Option<Duration>, RequestError> {
     let reason = refusal.reason().as_str();
     say(known.request, known.refused(refusal), context).await?;
     context.metrics.refused(reason);
     let subject = subject(known.request, known.issuer);
     note(context.record.refused(now(), &subject, reason));
-    Ok(Action::await_change())
+    Ok(None)
 }
 
 async fn delayed<R: Request>(
     due: &Due<'_, R>,
     delay: &Delay,
     context: &Context,
-) -> Result<Action, RequestError> {
+) -> Result<Option<Duration>, RequestError> {
     // First put on the list, then write: a change of the issuer in between is not missed.
     context.issuers.wait(due.name, Waiter::of(due.request));
     let again = context.retries.after_failure(due.uid);
@@ -251,7 +254,7 @@ async fn delayed<R: Request>(
     if let Some(conclusion) = due.known().delayed(delay) {
         say(due.request, conclusion, context).await?;
     }
-    Ok(Action::requeue(again))
+    Ok(Some(again))
 }
 
 /// Writes the certificate; after a conflict reads again, decides again, and writes the same one if it is still due.
@@ -259,7 +262,7 @@ async fn publish<R: Request>(
     due: &Due<'_, R>,
     signed: &Signed,
     context: &Context,
-) -> Result<Action, RequestError> {
+) -> Result<Option<Duration>, RequestError> {
     let mut fresh: Option<R> = None;
     loop {
         let request = fresh.as_ref().unwrap_or(due.request);
@@ -269,7 +272,7 @@ async fn publish<R: Request>(
         };
         let conclusion = known.issued(&signed.certificate, signed.issuer.publish);
         let Some(applied) = say(request, conclusion, context).await? else {
-            return Ok(Action::await_change());
+            return Ok(None);
         };
         match applied {
             Applied::Written => {
@@ -279,11 +282,11 @@ async fn publish<R: Request>(
                         .record
                         .published(now(), &due.subject(), &signed.line()),
                 );
-                return Ok(Action::await_change());
+                return Ok(None);
             }
             Applied::Gone => {
                 finish(due.request, due.name, due.uid, context).await?;
-                return Ok(Action::await_change());
+                return Ok(None);
             }
             Applied::Conflict => {
                 let read = read_again(due.request, context).await?;
@@ -301,7 +304,7 @@ async fn publish<R: Request>(
                     )
                     | None => {
                         finish(due.request, due.name, due.uid, context).await?;
-                        return Ok(Action::await_change());
+                        return Ok(None);
                     }
                 }
             }

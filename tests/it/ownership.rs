@@ -214,15 +214,13 @@ async fn without_an_api_server_nobody_signs_and_afterwards_everybody_has_the_sha
     plane.stop_api_server();
     a.owns("issuing", |owned| owned == 0).await?;
     b.owns("issuing", |owned| owned == 0).await?;
-    let mut changes = std::pin::pin!(a.ownership.changes());
+    let mut changes = a.ownership.changes();
     plane.start_api_server().await?;
     a.owns("issuing", |owned| owned > 0).await?;
     b.owns("issuing", |owned| owned > 0).await?;
     assert_eq!(before, (a.owned("issuing"), b.owned("issuing")));
     // What was left alone meanwhile is looked at again.
-    futures::StreamExt::next(&mut changes)
-        .await
-        .context("no change")?;
+    changes.changed().await?;
     Ok(())
 }
 

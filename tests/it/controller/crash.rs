@@ -1,9 +1,13 @@
 //! What is published when the controller ends at the worst moment.
 
 use anyhow::Result;
+use control_plane::Signal;
 use rig::{csr_for, request_spec};
 
 use super::{issuer, own_rig, status_writes_are};
+
+/// The API server is asked for 50 at a time.
+const MORE_THAN_A_PAGE: usize = 120;
 
 #[tokio::test]
 async fn a_controller_killed_between_signature_and_status_write_publishes_one_certificate()
@@ -60,17 +64,56 @@ async fn an_outage_of_the_webhook_costs_no_second_signature() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_restarted_api_server_loses_no_request() -> Result<()> {
+async fn a_certificate_for_a_request_that_is_deleted_before_it_is_published_is_recorded_as_discarded()
+-> Result<()> {
     let rig = own_rig(&[]).await?;
     let requests = rig.cluster().requests("default").await?;
     requests
         .create("web", request_spec(&issuer(), &csr_for("web.example")?))
         .await?;
+    rig.controller().process().signal(Signal::STOP)?;
+    requests.approve("web").await?;
+    rig.cluster().cert_manager().stop_webhook();
+    rig.controller().process().signal(Signal::CONT)?;
+    let signed = rig.controller().records("signed", "default", "web").await?;
+    requests.delete("web").await?;
+    let discarded = rig
+        .controller()
+        .records("discarded", "default", "web")
+        .await?;
+    assert_eq!(discarded["serial"], signed["serial"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restarted_api_server_loses_no_request() -> Result<()> {
+    let rig = own_rig(&[]).await?;
+    let requests = rig.cluster().requests("default").await?;
+    let names: Vec<_> = (0..MORE_THAN_A_PAGE)
+        .map(|number| format!("web-{number}"))
+        .collect();
+    for name in &names {
+        requests
+            .create(name, request_spec(&issuer(), &csr_for("web.example")?))
+            .await?;
+    }
+    // What happens now, the controller learns from the list with which its watch begins anew.
+    rig.controller().process().signal(Signal::STOP)?;
+    let (deleted, others) = names.split_first().unwrap();
+    requests.delete(deleted).await?;
+    for name in others {
+        requests.approve(name).await?;
+    }
     rig.cluster().plane().stop_api_server();
     rig.cluster().plane().start_api_server().await?;
-    requests.approve("web").await?;
-    requests.reaches("web", "Issued").await?;
-    status_writes_are(&rig, "default", "web", 1).await?;
+    rig.controller().process().signal(Signal::CONT)?;
+    for name in others {
+        requests.reaches(name, "Issued").await?;
+    }
+    for name in [&names[1], &names[MORE_THAN_A_PAGE - 1]] {
+        status_writes_are(&rig, "default", name, 1).await?;
+    }
+    assert!(rig.controller().record_of("default", deleted)?.is_empty());
     Ok(())
 }
 

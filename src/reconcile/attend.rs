@@ -1,0 +1,176 @@
+//! Attends to the requests of one kind: takes in what the watch tells, and looks at each when it is due.
+
+use std::{future, pin::pin, sync::Arc, time::Duration};
+
+use futures::StreamExt as _;
+use kube::{
+    Api,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event, watcher},
+    },
+};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::{
+    Context,
+    apply::{full_name, joined},
+    finish::finish,
+    issuers::{Call, Waiter},
+    keep::lean,
+    kind::Request,
+    observe::{has_ended, is_finished},
+    queue::{Due, Next, Queue},
+    request::{self, RequestError},
+    retry::WatchPause,
+};
+use crate::{api::tolerant::Tolerant, telemetry::Chain};
+
+/// Requests that the API server is asked for at a time: each page is held whole.
+const PAGE: u32 = 50;
+
+/// Requests whose issuer has changed or whose turn has come.
+pub(super) type WokenRequests = mpsc::UnboundedReceiver<Call>;
+
+/// Attends until `stop`, and to the end of what has begun. `selected` is what the API server is asked for; `begun` is
+/// cancelled when it has begun to tell; `woken` are requests to look at again; `most` may be looked at at once.
+pub(super) async fn attend<R: Request>(
+    selected: watcher::Config,
+    mut woken: WokenRequests,
+    most: u16,
+    context: Arc<Context>,
+    begun: CancellationToken,
+    stop: CancellationToken,
+) {
+    let api = Api::<Tolerant<R>>::all(context.client.clone());
+    let told = watcher(api, selected.page_size(PAGE)).backoff(WatchPause::default());
+    let mut told = pin!(told);
+    let mut shares = context.ownership.changes();
+    let mut queue = Queue::new(most);
+    let mut looks = JoinSet::new();
+    loop {
+        while let Some(due) = queue.next() {
+            looks.spawn(look_at(due, Arc::clone(&context)));
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            // A look that panics has ended the process.
+            Some(Ok((object, next))) = looks.join_next() => queue.looked(&object, next),
+            Some(call) = woken.recv() => wake(&call, &mut queue, &context),
+            Ok(()) = shares.changed() => queue.call_all(),
+            () = until(queue.next_call()) => queue.call_until(Instant::now()),
+            Some(event) = told.next(), if queue.has_room() => match event {
+                Ok(event) => {
+                    if !matches!(event, Event::Init) {
+                        begun.cancel();
+                    }
+                    take(event, &mut queue, &context);
+                }
+                Err(error) => warn!(kind = R::KIND.as_str(), error = %Chain(&error), "a watch was interrupted"),
+            },
+        }
+    }
+    while looks.join_next().await.is_some() {}
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => future::pending().await,
+    }
+}
+
+fn take<R: Request>(event: Event<Tolerant<R>>, queue: &mut Queue<Tolerant<R>>, context: &Context) {
+    match event {
+        Event::Init => {
+            // Whoever still waits is told of.
+            context.issuers.forget_waiting(R::KIND);
+            context.limiter.leave_all(|request| request.kind == R::KIND);
+            queue.begin_list();
+        }
+        Event::InitApply(object) | Event::Apply(object) => {
+            let Some(object) = lean(object) else { return };
+            match &object.0 {
+                // Ended before we started, or our own write, which has ended it here already.
+                Ok(request) if is_finished(request) && !queue.keeps(&object) => {
+                    context.forget(request.meta().uid.as_deref().unwrap_or_default());
+                }
+                Ok(_) | Err(_) => queue.put(object),
+            }
+        }
+        Event::InitDone => {
+            for gone in queue.end_list() {
+                leave(&gone, context);
+            }
+        }
+        Event::Delete(object) => {
+            leave(&object, context);
+            queue.delete(&object);
+        }
+    }
+}
+
+/// Who is no more does not wait.
+fn leave<R: Request>(object: &Tolerant<R>, context: &Context) {
+    if let Ok(request) = &object.0 {
+        let request = Waiter::of(request);
+        context.issuers.leave(&request);
+        context.limiter.leave(&request);
+    }
+}
+
+fn wake<R: Request>(call: &Call, queue: &mut Queue<Tolerant<R>>, context: &Context) {
+    let Call {
+        request,
+        issuer_changed,
+    } = call;
+    if *issuer_changed {
+        context.retries.forget(&request.uid);
+    }
+    queue.call(&joined(request.namespace.as_deref(), &request.name));
+}
+
+/// One look, and what comes after it.
+async fn look_at<R: Request>(
+    due: Due<Tolerant<R>>,
+    context: Arc<Context>,
+) -> (Arc<Tolerant<R>>, Next) {
+    let Due { object, deleted } = due;
+    let looked = if deleted {
+        part_with(&object, &context).await.map(|()| Next::Ended)
+    } else {
+        let again = request::reconcile(&object, &context).await;
+        again.map(|again| match (&object.0, again) {
+            (Ok(request), _) if has_ended(request, &context) => Next::Ended,
+            (_, Some(wait)) => after(wait),
+            (_, None) => Next::OnChange,
+        })
+    };
+    let next = looked.unwrap_or_else(|error| after(request::retry(&object, &error, &context)));
+    debug!(kind = R::KIND.as_str(), name = %full_name(&*object), ?next, "looked at");
+    (object, next)
+}
+
+/// What was signed for it and not published is named.
+async fn part_with<R: Request>(
+    object: &Tolerant<R>,
+    context: &Context,
+) -> Result<(), RequestError> {
+    let Ok(request) = &object.0 else {
+        return Ok(());
+    };
+    let (Some(issuer), Some(uid)) = (request.issuer(), &request.meta().uid) else {
+        return Ok(());
+    };
+    finish(request, &issuer, uid, context).await
+}
+
+fn after(wait: Duration) -> Next {
+    Next::At(Instant::now() + wait)
+}

@@ -1,0 +1,219 @@
+//! The requests of one kind that may still need something: which they are, and which of them is looked at next.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use kube::Resource;
+use tokio::time::Instant;
+
+use super::apply::full_name;
+
+/// With so many due, no more of a list is taken in: a backlog is read page by page, as it is worked off.
+const MOST_DUE: usize = 100;
+
+/// Each request is looked at once at a time, the one that has been due for longest first.
+///
+/// kube's own controller lets a timer that ticks by the millisecond tell of each; `docs/adr/0006` has what that costs.
+#[derive(Debug)]
+pub(super) struct Queue<K> {
+    kept: HashMap<Name, Kept<K>>,
+    due: VecDeque<Name>,
+    later: BTreeSet<(Instant, Name)>,
+    looks: usize,
+    most_looks: usize,
+    /// Those that the list under way has not told of yet.
+    untold: Option<HashSet<Name>>,
+}
+
+/// With the namespace, where the kind has one.
+type Name = Arc<str>;
+
+#[derive(Debug)]
+struct Kept<K> {
+    object: Arc<K>,
+    deleted: bool,
+    turn: Turn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// When something changes.
+    None,
+    At(Instant),
+    Due,
+    Looking {
+        /// Something has changed since.
+        again: bool,
+    },
+}
+
+/// A request to be looked at.
+#[derive(Debug)]
+pub(super) struct Due<K> {
+    pub(super) object: Arc<K>,
+    /// There is no such request any more.
+    pub(super) deleted: bool,
+}
+
+/// What comes after a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing: it is not kept.
+    Ended,
+    /// A look when something changes.
+    OnChange,
+    /// Another look at this time, if nothing changes before.
+    At(Instant),
+}
+
+impl<K: Resource> Queue<K> {
+    /// None. At most `most_looks` of them will be looked at at once.
+    pub(super) fn new(most_looks: u16) -> Self {
+        Self {
+            kept: HashMap::new(),
+            due: VecDeque::new(),
+            later: BTreeSet::new(),
+            looks: 0,
+            most_looks: most_looks.into(),
+            untold: None,
+        }
+    }
+
+    /// Whether a request of this name is kept.
+    pub(super) fn keeps(&self, object: &K) -> bool {
+        let kept = self.kept.get(&*full_name(object));
+        kept.is_some_and(|kept| !kept.deleted)
+    }
+
+    /// Takes in a request, or a newer version of one. It is due.
+    pub(super) fn put(&mut self, object: K) {
+        let name = Name::from(full_name(&object));
+        if let Some(untold) = &mut self.untold {
+            untold.remove(&name);
+        }
+        let turn = self.kept.get(&name).map_or(Turn::None, |kept| kept.turn);
+        let kept = Kept {
+            object: Arc::new(object),
+            deleted: false,
+            turn,
+        };
+        self.kept.insert(Arc::clone(&name), kept);
+        self.call(&name);
+    }
+
+    /// There is no such request any more: one that is kept is due for the last time.
+    pub(super) fn delete(&mut self, object: &K) {
+        let name = full_name(object);
+        if let Some(kept) = self.kept.get_mut(&*name) {
+            kept.deleted = true;
+            self.call(&name);
+        }
+    }
+
+    /// A list of all requests begins.
+    pub(super) fn begin_list(&mut self) {
+        self.untold = Some(self.kept.keys().cloned().collect());
+    }
+
+    /// The list is over. What it has not told of is deleted, and named here.
+    pub(super) fn end_list(&mut self) -> Vec<Arc<K>> {
+        let untold = self.untold.take().unwrap_or_default();
+        let kept = untold.iter().filter_map(|name| self.kept.get(name));
+        let gone: Vec<_> = kept.map(|kept| Arc::clone(&kept.object)).collect();
+        for object in &gone {
+            self.delete(object);
+        }
+        gone
+    }
+
+    /// Whether more can be taken in.
+    pub(super) fn has_room(&self) -> bool {
+        self.untold.is_none() || self.due.len() < MOST_DUE
+    }
+
+    /// This one is due, if it is kept.
+    pub(super) fn call(&mut self, name: &str) {
+        if let Some((name, kept)) = self.kept.remove_entry(name) {
+            let turn = self.called(&name, kept.turn);
+            self.kept.insert(name, Kept { turn, ..kept });
+        }
+    }
+
+    /// All are due.
+    pub(super) fn call_all(&mut self) {
+        let names: Vec<_> = self.kept.keys().cloned().collect();
+        for name in names {
+            self.call(&name);
+        }
+    }
+
+    /// Those whose time has come are due.
+    pub(super) fn call_until(&mut self, now: Instant) {
+        while let Some((at, name)) = self.later.first().cloned()
+            && at <= now
+        {
+            self.call(&name);
+        }
+    }
+
+    /// When the next one's time comes.
+    pub(super) fn next_call(&self) -> Option<Instant> {
+        self.later.first().map(|(at, _)| *at)
+    }
+
+    /// Who is to be looked at now. Each has to be told of by [`looked`](Self::looked).
+    pub(super) fn next(&mut self) -> Option<Due<K>> {
+        if self.looks >= self.most_looks {
+            return None;
+        }
+        let name = self.due.pop_front()?;
+        let kept = self.kept.get_mut(&name)?;
+        kept.turn = Turn::Looking { again: false };
+        self.looks += 1;
+        Some(Due {
+            object: Arc::clone(&kept.object),
+            deleted: kept.deleted,
+        })
+    }
+
+    /// It has been looked at.
+    pub(super) fn looked(&mut self, object: &K, next: Next) {
+        self.looks = self.looks.saturating_sub(1);
+        let Some((name, mut kept)) = self.kept.remove_entry(&*full_name(object)) else {
+            return;
+        };
+        if kept.turn == (Turn::Looking { again: true }) {
+            kept.turn = self.called(&name, Turn::None);
+            self.kept.insert(name, kept);
+            return;
+        }
+        kept.turn = match next {
+            Next::Ended => return,
+            Next::OnChange => Turn::None,
+            Next::At(at) => {
+                self.later.insert((at, Arc::clone(&name)));
+                Turn::At(at)
+            }
+        };
+        self.kept.insert(name, kept);
+    }
+
+    /// The turn of a request whose turn was `before`.
+    fn called(&mut self, name: &Name, before: Turn) -> Turn {
+        match before {
+            Turn::Due => return Turn::Due,
+            Turn::Looking { .. } => return Turn::Looking { again: true },
+            Turn::None => {}
+            Turn::At(at) => {
+                self.later.remove(&(at, Arc::clone(name)));
+            }
+        }
+        self.due.push_back(Arc::clone(name));
+        Turn::Due
+    }
+}
+
+#[cfg(test)]
+mod tests;

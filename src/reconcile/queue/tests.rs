@@ -1,0 +1,219 @@
+//! Who is looked at when, and how often.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use proptest::prelude::*;
+
+use super::*;
+
+type Requests = Queue<ConfigMap>;
+
+fn object(name: &str) -> ConfigMap {
+    version(name, "1")
+}
+
+fn version(name: &str, version: &str) -> ConfigMap {
+    let mut object = ConfigMap::default();
+    object.metadata.name = Some(name.to_owned());
+    object.metadata.resource_version = Some(version.to_owned());
+    object
+}
+
+fn name(object: &ConfigMap) -> &str {
+    object.metadata.name.as_deref().unwrap()
+}
+
+/// Those that are looked at next, as many as may be.
+fn all_due(queue: &mut Requests) -> Vec<String> {
+    let mut due = Vec::new();
+    while let Some(next) = queue.next() {
+        due.push(name(&next.object).to_owned());
+    }
+    due
+}
+
+fn queue(names: &[&str]) -> Requests {
+    let mut queue = Queue::new(10);
+    for name in names {
+        queue.put(object(name));
+    }
+    queue
+}
+
+#[test]
+fn who_came_first_is_looked_at_first_and_no_more_at_once_than_may_be() {
+    let mut queue = Queue::new(2);
+    for name in ["c", "a", "b"] {
+        queue.put(object(name));
+    }
+    assert_eq!(all_due(&mut queue), ["c", "a"]);
+    queue.looked(&object("a"), Next::OnChange);
+    assert_eq!(all_due(&mut queue), ["b"]);
+}
+
+#[test]
+fn a_request_that_changes_while_it_is_looked_at_is_looked_at_again_as_it_is_then() {
+    let mut queue = queue(&["a"]);
+    assert_eq!(all_due(&mut queue), ["a"]);
+    queue.put(version("a", "2"));
+    assert!(queue.next().is_none(), "twice at once");
+    queue.looked(&object("a"), Next::Ended);
+    let next = queue.next().unwrap();
+    assert_eq!(next.object.metadata.resource_version.as_deref(), Some("2"));
+    queue.looked(&next.object, Next::OnChange);
+    assert!(queue.next().is_none());
+}
+
+#[test]
+fn a_request_that_has_ended_is_kept_no_longer() {
+    let mut queue = queue(&["a"]);
+    all_due(&mut queue);
+    queue.looked(&object("a"), Next::Ended);
+    assert!(!queue.keeps(&object("a")));
+    queue.call("a");
+    assert!(queue.next().is_none());
+}
+
+#[test]
+fn a_look_comes_at_its_time_or_with_a_change_before_and_not_twice() {
+    let mut queue = queue(&["a", "b"]);
+    let now = Instant::now();
+    let at = now + Duration::from_secs(1);
+    all_due(&mut queue);
+    queue.looked(&object("a"), Next::At(at));
+    queue.looked(&object("b"), Next::At(at));
+    queue.call_until(now);
+    assert!(queue.next().is_none());
+    queue.call("b");
+    assert_eq!(all_due(&mut queue), ["b"]);
+    queue.looked(&object("b"), Next::OnChange);
+    assert_eq!(queue.next_call(), Some(at));
+    queue.call_until(at);
+    assert_eq!(all_due(&mut queue), ["a"]);
+    assert_eq!(queue.next_call(), None);
+}
+
+#[test]
+fn all_are_looked_at_when_all_are_called() {
+    let mut queue = queue(&["a", "b"]);
+    all_due(&mut queue);
+    queue.looked(&object("a"), Next::OnChange);
+    queue.call_all();
+    assert_eq!(all_due(&mut queue), ["a"], "b is being looked at");
+    queue.looked(&object("b"), Next::OnChange);
+    assert_eq!(all_due(&mut queue), ["b"]);
+}
+
+#[test]
+fn a_list_is_taken_in_as_it_is_looked_at_and_what_changes_after_it_at_once() {
+    let mut queue = Queue::new(1);
+    queue.begin_list();
+    for number in 0..MOST_DUE {
+        assert!(queue.has_room());
+        queue.put(object(&number.to_string()));
+    }
+    assert!(!queue.has_room());
+    let next = queue.next().unwrap();
+    assert!(queue.has_room());
+    queue.looked(&next.object, Next::OnChange);
+    queue.put(object("0"));
+    assert!(!queue.has_room());
+    queue.end_list();
+    assert!(queue.has_room());
+}
+
+#[test]
+fn what_a_list_does_not_tell_of_is_looked_at_as_deleted() {
+    let mut queue = queue(&["a", "b"]);
+    all_due(&mut queue);
+    for name in ["a", "b"] {
+        queue.looked(&object(name), Next::OnChange);
+    }
+    queue.begin_list();
+    queue.put(object("a"));
+    queue.put(object("c"));
+    let gone = queue.end_list();
+    let gone: Vec<_> = gone.iter().map(|gone| name(gone)).collect();
+    assert_eq!(gone, ["b"]);
+    let due = std::iter::from_fn(|| queue.next());
+    let due: Vec<_> = due
+        .map(|due| (name(&due.object).to_owned(), due.deleted))
+        .collect();
+    let expected = [("a", false), ("c", false), ("b", true)];
+    assert_eq!(due, expected.map(|(name, gone)| (name.to_owned(), gone)));
+}
+
+#[test]
+fn a_name_that_is_used_again_waits_until_the_look_at_the_former_request_is_over() {
+    let mut queue = queue(&["a"]);
+    all_due(&mut queue);
+    queue.delete(&object("a"));
+    queue.put(version("a", "2"));
+    assert!(queue.next().is_none());
+    queue.looked(&object("a"), Next::Ended);
+    assert!(!queue.next().unwrap().deleted);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(u8),
+    Delete(u8),
+    Call(u8),
+    Look,
+    Looked(usize, bool),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        (0..4u8).prop_map(Step::Put),
+        (0..4u8).prop_map(Step::Delete),
+        (0..4u8).prop_map(Step::Call),
+        Just(Step::Look),
+        (any::<usize>(), any::<bool>()).prop_map(|(which, ended)| Step::Looked(which, ended)),
+    ];
+    prop::collection::vec(step, 0..60)
+}
+
+proptest! {
+    #[test]
+    fn none_is_looked_at_twice_at_once_and_every_change_is_followed_by_a_look(steps in steps()) {
+        let mut queue = Queue::new(3);
+        let mut looks: Vec<Arc<ConfigMap>> = Vec::new();
+        let mut unseen = HashSet::new();
+        for (number, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Put(which) => {
+                    queue.put(version(&which.to_string(), &number.to_string()));
+                    unseen.insert(which.to_string());
+                }
+                Step::Delete(which) => queue.delete(&object(&which.to_string())),
+                Step::Call(which) => queue.call(&which.to_string()),
+                Step::Look => {
+                    if let Some(due) = queue.next() {
+                        unseen.remove(name(&due.object));
+                        prop_assert!(looks.iter().all(|look| name(look) != name(&due.object)));
+                        looks.push(due.object);
+                    }
+                }
+                Step::Looked(..) if looks.is_empty() => {}
+                Step::Looked(which, ended) => {
+                    let look = looks.swap_remove(which % looks.len());
+                    queue.looked(&look, if ended { Next::Ended } else { Next::OnChange });
+                }
+            }
+            prop_assert!(looks.len() <= 3);
+        }
+        queue.call_all();
+        loop {
+            while let Some(due) = queue.next() {
+                unseen.remove(name(&due.object));
+                looks.push(due.object);
+            }
+            let Some(look) = looks.pop() else { break };
+            queue.looked(&look, Next::Ended);
+        }
+        prop_assert!(unseen.is_empty(), "{unseen:?}");
+        prop_assert!(queue.kept.is_empty());
+    }
+}
