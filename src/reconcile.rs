@@ -25,6 +25,7 @@ pub mod request;
 pub mod retry;
 mod sign;
 pub mod trust;
+mod uid;
 pub mod watch;
 
 use std::{sync::Arc, time::Duration};

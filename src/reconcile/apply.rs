@@ -57,15 +57,8 @@ struct Precondition<'a> {
 /// An object's name with its namespace, where its kind has one.
 pub(super) fn full_name(object: &impl Resource) -> String {
     let meta = object.meta();
-    joined(
-        meta.namespace.as_deref(),
-        meta.name.as_deref().unwrap_or_default(),
-    )
-}
-
-/// A name with its namespace, where there is one.
-pub(super) fn joined(namespace: Option<&str>, name: &str) -> String {
-    match namespace {
+    let name = meta.name.as_deref().unwrap_or_default();
+    match &meta.namespace {
         Some(namespace) => format!("{namespace}/{name}"),
         None => name.to_owned(),
     }

@@ -1,6 +1,11 @@
 //! Attends to the requests of one kind: takes in what the watch tells, and looks at each when it is due.
 
-use std::{future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt as _;
 use kube::{
@@ -10,17 +15,13 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
-use tokio::{
-    sync::mpsc,
-    task::JoinSet,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::mpsc, task::JoinSet, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
     Context,
-    apply::{full_name, joined},
+    apply::full_name,
     finish::finish,
     issuers::{Call, Waiter},
     keep::lean,
@@ -29,6 +30,7 @@ use super::{
     queue::{Due, Next, Queue},
     request::{self, RequestError},
     retry::WatchPause,
+    uid::Uid,
 };
 use crate::{api::tolerant::Tolerant, telemetry::Chain};
 
@@ -81,7 +83,7 @@ pub(super) async fn attend<R: Request>(
 
 async fn until(at: Option<Instant>) {
     match at {
-        Some(at) => sleep_until(at).await,
+        Some(at) => sleep_until(at.into()).await,
         None => future::pending().await,
     }
 }
@@ -133,7 +135,7 @@ fn wake<R: Request>(call: &Call, queue: &mut Queue<Tolerant<R>>, context: &Conte
     if *issuer_changed {
         context.retries.forget(&request.uid);
     }
-    queue.call(&joined(request.namespace.as_deref(), &request.name));
+    queue.call(&Uid::from(request.uid.as_str()));
 }
 
 /// One look, and what comes after it.

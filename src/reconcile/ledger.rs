@@ -8,6 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::uid::Uid;
 use crate::pipeline::Signed;
 
 /// Keeps a request from being signed twice by one process: neither for a status write that failed, nor for a cache
@@ -24,13 +25,6 @@ struct Inner {
     /// With more than these, those are dropped whose time is over: a request that is deleted at once is never seen
     /// finished.
     most: usize,
-}
-
-/// A UID. Those of the API server are UUIDs in lower case, which take a third of the memory of their text.
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Uid {
-    Uuid([u8; 16]),
-    Other(Box<str>),
 }
 
 /// Longer than any cache lags behind.
@@ -119,23 +113,6 @@ impl Ledger {
     }
 }
 
-impl From<&str> for Uid {
-    fn from(text: &str) -> Self {
-        uuid(text).map_or_else(|| Self::Other(text.into()), Self::Uuid)
-    }
-}
-
-/// RFC 9562, section 4, in lower case alone, so that no two texts are one UUID.
-fn uuid(text: &str) -> Option<[u8; 16]> {
-    let lengths = text.split('-').map(str::len);
-    if !lengths.eq([8, 4, 4, 4, 12]) || text.bytes().any(|octet| octet.is_ascii_uppercase()) {
-        return None;
-    }
-    let mut uuid = [0; 16];
-    hex::decode_to_slice(text.replace('-', ""), &mut uuid).ok()?;
-    Some(uuid)
-}
-
 impl Inner {
     fn sweep(&mut self, now: Instant) {
         self.entries.retain(|_, entry| match entry {
@@ -161,21 +138,5 @@ mod tests {
         ledger.published_at("c", then + REMEMBER_PUBLISHED + Duration::from_secs(1));
         assert!(matches!(ledger.find("a"), Found::Nothing));
         assert!(matches!(ledger.find("b"), Found::Published));
-    }
-
-    #[test]
-    fn no_two_texts_are_one_uid() {
-        let text = "0e9e3d8a-5f0c-4b63-9a0e-2f6d1c7b8a90";
-        assert!(matches!(Uid::from(text), Uid::Uuid(_)));
-        for other in [
-            "0E9E3D8A-5F0C-4B63-9A0E-2F6D1C7B8A90",
-            "0e9e3d8a5f0c-4b63-9a0e-2f6d1c7b8a90",
-            "0e9e3d8a-5f0c-4b63-9a0e-2f6d1c7b8a90-",
-            "0e9e3d8a-5f0c-4b63-9a0e-2f6d1c7b8a9g",
-            "0e9e3d8a-5f0c-4b63-9a0e-2f6d1c7b8aé",
-            "",
-        ] {
-            assert_eq!(Uid::from(other), Uid::Other(other.into()));
-        }
     }
 }

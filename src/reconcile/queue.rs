@@ -3,12 +3,12 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
+    time::Instant,
 };
 
 use kube::Resource;
-use tokio::time::Instant;
 
-use super::apply::full_name;
+use super::uid::Uid;
 
 /// With so many due, no more of a list is taken in: a backlog is read page by page, as it is worked off.
 const MOST_DUE: usize = 100;
@@ -18,17 +18,14 @@ const MOST_DUE: usize = 100;
 /// kube's own controller lets a timer that ticks by the millisecond tell of each; `docs/adr/0006` has what that costs.
 #[derive(Debug)]
 pub(super) struct Queue<K> {
-    kept: HashMap<Name, Kept<K>>,
-    due: VecDeque<Name>,
-    later: BTreeSet<(Instant, Name)>,
+    kept: HashMap<Uid, Kept<K>>,
+    due: VecDeque<Uid>,
+    later: BTreeSet<(Instant, Uid)>,
     looks: usize,
     most_looks: usize,
     /// Those that the list under way has not told of yet.
-    untold: Option<HashSet<Name>>,
+    untold: Option<HashSet<Uid>>,
 }
-
-/// With the namespace, where the kind has one.
-type Name = Arc<str>;
 
 #[derive(Debug)]
 struct Kept<K> {
@@ -81,34 +78,32 @@ impl<K: Resource> Queue<K> {
         }
     }
 
-    /// Whether a request of this name is kept.
+    /// Whether the request is kept, in whatever version.
     pub(super) fn keeps(&self, object: &K) -> bool {
-        let kept = self.kept.get(&*full_name(object));
-        kept.is_some_and(|kept| !kept.deleted)
+        self.kept.contains_key(&Uid::of(object))
     }
 
     /// Takes in a request, or a newer version of one. It is due.
     pub(super) fn put(&mut self, object: K) {
-        let name = Name::from(full_name(&object));
+        let uid = Uid::of(&object);
         if let Some(untold) = &mut self.untold {
-            untold.remove(&name);
+            untold.remove(&uid);
         }
-        let turn = self.kept.get(&name).map_or(Turn::None, |kept| kept.turn);
+        let turn = self.kept.get(&uid).map_or(Turn::None, |kept| kept.turn);
         let kept = Kept {
             object: Arc::new(object),
             deleted: false,
-            turn,
+            turn: self.called(&uid, turn),
         };
-        self.kept.insert(Arc::clone(&name), kept);
-        self.call(&name);
+        self.kept.insert(uid, kept);
     }
 
     /// There is no such request any more: one that is kept is due for the last time.
     pub(super) fn delete(&mut self, object: &K) {
-        let name = full_name(object);
-        if let Some(kept) = self.kept.get_mut(&*name) {
+        let uid = Uid::of(object);
+        if let Some(kept) = self.kept.get_mut(&uid) {
             kept.deleted = true;
-            self.call(&name);
+            self.call(&uid);
         }
     }
 
@@ -117,10 +112,10 @@ impl<K: Resource> Queue<K> {
         self.untold = Some(self.kept.keys().cloned().collect());
     }
 
-    /// The list is over. What it has not told of is deleted, and named here.
+    /// The list is over. What it has not told of is deleted, and returned.
     pub(super) fn end_list(&mut self) -> Vec<Arc<K>> {
         let untold = self.untold.take().unwrap_or_default();
-        let kept = untold.iter().filter_map(|name| self.kept.get(name));
+        let kept = untold.iter().filter_map(|uid| self.kept.get(uid));
         let gone: Vec<_> = kept.map(|kept| Arc::clone(&kept.object)).collect();
         for object in &gone {
             self.delete(object);
@@ -134,27 +129,27 @@ impl<K: Resource> Queue<K> {
     }
 
     /// This one is due, if it is kept.
-    pub(super) fn call(&mut self, name: &str) {
-        if let Some((name, kept)) = self.kept.remove_entry(name) {
-            let turn = self.called(&name, kept.turn);
-            self.kept.insert(name, Kept { turn, ..kept });
+    pub(super) fn call(&mut self, uid: &Uid) {
+        if let Some((uid, kept)) = self.kept.remove_entry(uid) {
+            let turn = self.called(&uid, kept.turn);
+            self.kept.insert(uid, Kept { turn, ..kept });
         }
     }
 
     /// All are due.
     pub(super) fn call_all(&mut self) {
-        let names: Vec<_> = self.kept.keys().cloned().collect();
-        for name in names {
-            self.call(&name);
+        let uids: Vec<_> = self.kept.keys().cloned().collect();
+        for uid in uids {
+            self.call(&uid);
         }
     }
 
     /// Those whose time has come are due.
     pub(super) fn call_until(&mut self, now: Instant) {
-        while let Some((at, name)) = self.later.first().cloned()
-            && at <= now
+        while self.next_call().is_some_and(|at| at <= now)
+            && let Some((_, uid)) = self.later.pop_first()
         {
-            self.call(&name);
+            self.call(&uid);
         }
     }
 
@@ -168,8 +163,7 @@ impl<K: Resource> Queue<K> {
         if self.looks >= self.most_looks {
             return None;
         }
-        let name = self.due.pop_front()?;
-        let kept = self.kept.get_mut(&name)?;
+        let kept = self.kept.get_mut(&self.due.pop_front()?)?;
         kept.turn = Turn::Looking { again: false };
         self.looks += 1;
         Some(Due {
@@ -181,36 +175,33 @@ impl<K: Resource> Queue<K> {
     /// It has been looked at.
     pub(super) fn looked(&mut self, object: &K, next: Next) {
         self.looks = self.looks.saturating_sub(1);
-        let Some((name, mut kept)) = self.kept.remove_entry(&*full_name(object)) else {
+        let Some((uid, mut kept)) = self.kept.remove_entry(&Uid::of(object)) else {
             return;
         };
-        if kept.turn == (Turn::Looking { again: true }) {
-            kept.turn = self.called(&name, Turn::None);
-            self.kept.insert(name, kept);
-            return;
-        }
-        kept.turn = match next {
-            Next::Ended => return,
-            Next::OnChange => Turn::None,
-            Next::At(at) => {
-                self.later.insert((at, Arc::clone(&name)));
+        let changed = kept.turn == Turn::Looking { again: true };
+        kept.turn = match (changed, next) {
+            (true, Next::Ended | Next::OnChange | Next::At(_)) => self.called(&uid, Turn::None),
+            (false, Next::Ended) => return,
+            (false, Next::OnChange) => Turn::None,
+            (false, Next::At(at)) => {
+                self.later.insert((at, uid.clone()));
                 Turn::At(at)
             }
         };
-        self.kept.insert(name, kept);
+        self.kept.insert(uid, kept);
     }
 
     /// The turn of a request whose turn was `before`.
-    fn called(&mut self, name: &Name, before: Turn) -> Turn {
+    fn called(&mut self, uid: &Uid, before: Turn) -> Turn {
         match before {
             Turn::Due => return Turn::Due,
             Turn::Looking { .. } => return Turn::Looking { again: true },
             Turn::None => {}
             Turn::At(at) => {
-                self.later.remove(&(at, Arc::clone(name)));
+                self.later.remove(&(at, uid.clone()));
             }
         }
-        self.due.push_back(Arc::clone(name));
+        self.due.push_back(uid.clone());
         Turn::Due
     }
 }

@@ -166,6 +166,8 @@ const PURE: &[&str] = &[
     "src/reconcile/decide/",
     "src/reconcile/conclude.rs",
     "src/reconcile/conclude/",
+    "src/reconcile/queue.rs",
+    "src/reconcile/uid.rs",
 ];
 
 /// Crates that the members for the HSM may not name.
