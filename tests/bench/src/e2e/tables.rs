@@ -10,8 +10,8 @@ use crate::plan::{Results, Scenario};
 pub(crate) fn print(results: &Results) {
     let scenario = results.scenario.to_string();
     print!(
-        "\n{scenario:<28} {:>7} {:>15} {:>6}",
-        RATE.short, "least to most", "ratio"
+        "\n{scenario:<28} {:>7} {:>15} {:>6} {:>6}",
+        RATE.short, "least to most", "ratio", "paired"
     );
     for figure in &FIGURES {
         print!(" {:>8}", figure.short);
@@ -20,10 +20,16 @@ pub(crate) fn print(results: &Results) {
     for (contestant, runs) in &results.runs {
         let rates = values(runs, &RATE);
         let (rate, [least, most]) = (median(&rates), spread(&rates));
-        let ratio = beside(results, *contestant, &RATE)
-            .map_or_else(String::new, |other| format!("{:.3}", rate / other));
+        let other = beside(results, *contestant, &RATE);
+        let shown = |ratio: f64| format!("{ratio:.3}");
+        let ratio = other.as_ref().map(|other| shown(rate / median(other)));
+        let paired = other.map(|other| shown(paired(&rates, &other)));
         let range = format!("{least:.1} to {most:.1}");
-        print!("{contestant:<28} {rate:>7.1} {range:>15} {ratio:>6}");
+        print!(
+            "{contestant:<28} {rate:>7.1} {range:>15} {:>6} {:>6}",
+            ratio.unwrap_or_default(),
+            paired.unwrap_or_default()
+        );
         for figure in &FIGURES {
             print!(" {:>8.*}", figure.decimals, median(&values(runs, figure)));
         }
@@ -44,7 +50,7 @@ pub(crate) fn rows(results: &Results) -> Vec<Row> {
             let name = format!("{}, {contestant}, {}", results.scenario, figure.name);
             let row = Row::new(name, figure.unit, median(&values)).spread(spread(&values));
             rows.push(match beside(results, *contestant, figure) {
-                Some(other) => row.beside(other),
+                Some(other) => row.beside(median(&other)),
                 None => row,
             });
         }
@@ -58,13 +64,22 @@ pub(crate) fn rows(results: &Results) -> Vec<Row> {
 }
 
 /// The same figure of what the contestant is compared with, if that was measured and is another.
-fn beside(results: &Results, contestant: Contestant, figure: &Figure) -> Option<f64> {
+fn beside(results: &Results, contestant: Contestant, figure: &Figure) -> Option<Vec<f64>> {
     let other = contestant.beside();
     let (_, runs) = results
         .runs
         .iter()
         .find(|(one, _)| *one == other && *one != contestant)?;
-    Some(median(&values(runs, figure)))
+    Some(values(runs, figure))
+}
+
+/// The median of the ratios run by run: a machine that is slower for some minutes is so for both.
+fn paired(values: &[f64], others: &[f64]) -> f64 {
+    let ratios = values
+        .iter()
+        .zip(others)
+        .map(|(value, other)| value / other);
+    median(&ratios.collect::<Vec<_>>())
 }
 
 fn values(runs: &[Measured], figure: &Figure) -> Vec<f64> {
