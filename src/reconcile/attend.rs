@@ -9,7 +9,7 @@ use std::{
 
 use futures::StreamExt as _;
 use kube::{
-    Api,
+    Api, ResourceExt as _,
     runtime::{
         WatchStreamExt as _,
         watcher::{self, Event, watcher},
@@ -24,9 +24,9 @@ use super::{
     apply::full_name,
     finish::finish,
     issuers::{Call, Waiter},
-    keep::lean,
+    keep::{is_over, lean},
     kind::Request,
-    observe::{has_ended, is_finished},
+    observe::has_ended,
     queue::{Due, Next, Queue},
     request::{self, RequestError},
     retry::WatchPause,
@@ -98,12 +98,10 @@ fn take<R: Request>(event: Event<Tolerant<R>>, queue: &mut Queue<Tolerant<R>>, c
         }
         Event::InitApply(object) | Event::Apply(object) => {
             let Some(object) = lean(object) else { return };
-            match &object.0 {
-                // Ended before we started, or our own write, which has ended it here already.
-                Ok(request) if is_finished(request) && !queue.keeps(&object) => {
-                    context.forget(request.meta().uid.as_deref().unwrap_or_default());
-                }
-                Ok(_) | Err(_) => queue.put(object),
+            if is_over(&object, queue) {
+                context.forget(&object.uid().unwrap_or_default());
+            } else {
+                queue.put(object);
             }
         }
         Event::InitDone => {

@@ -39,10 +39,6 @@ pub struct Known {
 pub struct Waiter {
     /// Its kind.
     pub kind: RequestKind,
-    /// Its namespace, where the kind has one.
-    pub namespace: Option<String>,
-    /// Its name.
-    pub name: String,
     /// Its UID.
     pub uid: String,
 }
@@ -53,8 +49,6 @@ impl Waiter {
     pub fn of<R: Request>(request: &R) -> Self {
         Self {
             kind: R::KIND,
-            namespace: request.namespace(),
-            name: request.name_any(),
             uid: request.uid().unwrap_or_default(),
         }
     }
@@ -225,8 +219,6 @@ mod tests {
     fn waiter() -> Waiter {
         Waiter {
             kind: RequestKind::CertificateRequest,
-            namespace: Some("shop".to_owned()),
-            name: "web".to_owned(),
             uid: "w".to_owned(),
         }
     }
@@ -248,7 +240,7 @@ mod tests {
         issuers.set(&name(), not_ready("TokenUnavailable", 1));
         assert!(woken.try_recv().is_err());
         issuers.set(&name(), not_ready("KeyNotFound", 1));
-        assert_eq!(woken.try_recv().unwrap().request.name, "web");
+        assert_eq!(woken.try_recv().unwrap().request.uid, "w");
         issuers.set(&name(), not_ready("TokenUnavailable", 1));
         assert!(woken.try_recv().is_err());
     }

@@ -19,12 +19,18 @@ const MOST_DUE: usize = 100;
 #[derive(Debug)]
 pub(super) struct Queue<K> {
     kept: HashMap<Uid, Kept<K>>,
-    due: VecDeque<Uid>,
-    later: BTreeSet<(Instant, Uid)>,
+    order: Order,
     looks: usize,
     most_looks: usize,
     /// Those that the list under way has not told of yet.
     untold: Option<HashSet<Uid>>,
+}
+
+/// Whoever has [`Turn::Due`] or [`Turn::At`] is here, and nobody else.
+#[derive(Debug, Default)]
+struct Order {
+    due: VecDeque<Uid>,
+    later: BTreeSet<(Instant, Uid)>,
 }
 
 #[derive(Debug)]
@@ -70,8 +76,7 @@ impl<K: Resource> Queue<K> {
     pub(super) fn new(most_looks: u16) -> Self {
         Self {
             kept: HashMap::new(),
-            due: VecDeque::new(),
-            later: BTreeSet::new(),
+            order: Order::default(),
             looks: 0,
             most_looks: most_looks.into(),
             untold: None,
@@ -93,7 +98,7 @@ impl<K: Resource> Queue<K> {
         let kept = Kept {
             object: Arc::new(object),
             deleted: false,
-            turn: self.called(&uid, turn),
+            turn: self.order.call(&uid, turn),
         };
         self.kept.insert(uid, kept);
     }
@@ -103,7 +108,7 @@ impl<K: Resource> Queue<K> {
         let uid = Uid::of(object);
         if let Some(kept) = self.kept.get_mut(&uid) {
             kept.deleted = true;
-            self.call(&uid);
+            kept.turn = self.order.call(&uid, kept.turn);
         }
     }
 
@@ -125,29 +130,27 @@ impl<K: Resource> Queue<K> {
 
     /// Whether more can be taken in.
     pub(super) fn has_room(&self) -> bool {
-        self.untold.is_none() || self.due.len() < MOST_DUE
+        self.untold.is_none() || self.order.due.len() < MOST_DUE
     }
 
     /// This one is due, if it is kept.
     pub(super) fn call(&mut self, uid: &Uid) {
-        if let Some((uid, kept)) = self.kept.remove_entry(uid) {
-            let turn = self.called(&uid, kept.turn);
-            self.kept.insert(uid, Kept { turn, ..kept });
+        if let Some(kept) = self.kept.get_mut(uid) {
+            kept.turn = self.order.call(uid, kept.turn);
         }
     }
 
     /// All are due.
     pub(super) fn call_all(&mut self) {
-        let uids: Vec<_> = self.kept.keys().cloned().collect();
-        for uid in uids {
-            self.call(&uid);
+        for (uid, kept) in &mut self.kept {
+            kept.turn = self.order.call(uid, kept.turn);
         }
     }
 
     /// Those whose time has come are due.
     pub(super) fn call_until(&mut self, now: Instant) {
         while self.next_call().is_some_and(|at| at <= now)
-            && let Some((_, uid)) = self.later.pop_first()
+            && let Some((_, uid)) = self.order.later.pop_first()
         {
             self.call(&uid);
         }
@@ -155,7 +158,7 @@ impl<K: Resource> Queue<K> {
 
     /// When the next one's time comes.
     pub(super) fn next_call(&self) -> Option<Instant> {
-        self.later.first().map(|(at, _)| *at)
+        self.order.later.first().map(|(at, _)| *at)
     }
 
     /// Who is to be looked at now. Each has to be told of by [`looked`](Self::looked).
@@ -163,7 +166,7 @@ impl<K: Resource> Queue<K> {
         if self.looks >= self.most_looks {
             return None;
         }
-        let kept = self.kept.get_mut(&self.due.pop_front()?)?;
+        let kept = self.kept.get_mut(&self.order.due.pop_front()?)?;
         kept.turn = Turn::Looking { again: false };
         self.looks += 1;
         Some(Due {
@@ -175,24 +178,29 @@ impl<K: Resource> Queue<K> {
     /// It has been looked at.
     pub(super) fn looked(&mut self, object: &K, next: Next) {
         self.looks = self.looks.saturating_sub(1);
-        let Some((uid, mut kept)) = self.kept.remove_entry(&Uid::of(object)) else {
+        let uid = Uid::of(object);
+        let Some(kept) = self.kept.get_mut(&uid) else {
             return;
         };
         let changed = kept.turn == Turn::Looking { again: true };
         kept.turn = match (changed, next) {
-            (true, Next::Ended | Next::OnChange | Next::At(_)) => self.called(&uid, Turn::None),
-            (false, Next::Ended) => return,
+            (true, Next::Ended | Next::OnChange | Next::At(_)) => self.order.call(&uid, Turn::None),
+            (false, Next::Ended) => {
+                self.kept.remove(&uid);
+                return;
+            }
             (false, Next::OnChange) => Turn::None,
             (false, Next::At(at)) => {
-                self.later.insert((at, uid.clone()));
+                self.order.later.insert((at, uid));
                 Turn::At(at)
             }
         };
-        self.kept.insert(uid, kept);
     }
+}
 
-    /// The turn of a request whose turn was `before`.
-    fn called(&mut self, uid: &Uid, before: Turn) -> Turn {
+impl Order {
+    /// The turn of a request that is called, and whose turn was `before`.
+    fn call(&mut self, uid: &Uid, before: Turn) -> Turn {
         match before {
             Turn::Due => return Turn::Due,
             Turn::Looking { .. } => return Turn::Looking { again: true },

@@ -99,18 +99,21 @@ async fn a_restarted_api_server_loses_no_request() -> Result<()> {
     }
     // What happens now, the controller learns from the list with which its watch begins anew.
     rig.controller().process().signal(Signal::STOP)?;
-    let (deleted, others) = names.split_first().unwrap();
+    let [deleted, before @ .., after] = names.as_slice() else {
+        unreachable!("there are {MORE_THAN_A_PAGE}");
+    };
     requests.delete(deleted).await?;
-    for name in others {
+    for name in before {
         requests.approve(name).await?;
     }
     rig.cluster().plane().stop_api_server();
     rig.cluster().plane().start_api_server().await?;
     rig.controller().process().signal(Signal::CONT)?;
-    for name in others {
+    requests.approve(after).await?;
+    for name in &names[1..] {
         requests.reaches(name, "Issued").await?;
     }
-    for name in [&names[1], &names[MORE_THAN_A_PAGE - 1]] {
+    for name in [&before[0], after] {
         status_writes_are(&rig, "default", name, 1).await?;
     }
     assert!(rig.controller().record_of("default", deleted)?.is_empty());
