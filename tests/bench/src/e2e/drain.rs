@@ -69,6 +69,7 @@ impl Before {
     pub(crate) async fn now(field: &Field) -> Result<Self> {
         let writes = field.writes().await?;
         // What was before, such as a thousand requests to make, shall not be part of what is measured.
+        field.collect_garbage().await?;
         let plane = at_rest(|| field.spent(), PlaneSpent::seconds).await?;
         Ok(Self { plane, writes })
     }
