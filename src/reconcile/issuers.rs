@@ -240,7 +240,7 @@ mod tests {
         issuers.set(&name(), not_ready("TokenUnavailable", 1));
         assert!(woken.try_recv().is_err());
         issuers.set(&name(), not_ready("KeyNotFound", 1));
-        assert_eq!(woken.try_recv().unwrap().request.uid, "w");
+        assert_eq!(woken.try_recv().unwrap().request, waiter());
         issuers.set(&name(), not_ready("TokenUnavailable", 1));
         assert!(woken.try_recv().is_err());
     }
