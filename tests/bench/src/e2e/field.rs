@@ -162,8 +162,7 @@ impl Field {
     /// Has the API server collect its garbage. Its heap is more than a gigabyte, and whether a collection falls into the
     /// two seconds of a run matters more than who is measured.
     pub(crate) async fn collect_garbage(&self) -> Result<()> {
-        let request = http::Request::get("/debug/pprof/heap?gc=1&debug=1").body(Vec::new())?;
-        let profile = self.admin().await?.request_text(request).await?;
+        let profile = self.get("/debug/pprof/heap?gc=1&debug=1").await?;
         ensure!(
             profile.starts_with("heap profile"),
             "the API server does not let its garbage be collected"
@@ -186,8 +185,7 @@ impl Field {
 
     /// What the API server has written until now.
     pub(crate) async fn writes(&self) -> Result<Writes> {
-        let request = http::Request::get("/metrics").body(Vec::new())?;
-        let metrics = Metrics::of(self.admin().await?.request_text(request).await?);
+        let metrics = Metrics::of(self.get("/metrics").await?);
         let sum = |resource, subresource| {
             let of = |verb| {
                 let labels = [
@@ -203,6 +201,12 @@ impl Field {
             statuses: sum("certificaterequests", "status"),
             events: sum("events", ""),
         })
+    }
+
+    /// What the API server says of itself at a path.
+    async fn get(&self, path: &str) -> Result<String> {
+        let request = http::Request::get(path).body(Vec::new())?;
+        Ok(self.admin().await?.request_text(request).await?)
     }
 }
 
