@@ -138,6 +138,7 @@ fn measure(
         },
         usages: &usages,
         is_ca: false,
+        by_annotation: false,
         duration: None,
     };
     let prepare_once = || -> Result<PreparedCertificate, Failed> {

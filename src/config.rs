@@ -3,6 +3,7 @@
 mod check;
 mod error;
 mod grant;
+mod limits;
 mod raw;
 
 use std::{
@@ -16,8 +17,9 @@ use std::{
 use self::{error::Wrong, raw::RawConfig};
 pub use self::{
     error::{ConfigError, Problem},
-    grant::{Grant, IssuerScope, Limits},
+    grant::{Grant, IssuerScope, Labels},
 };
+use crate::issuance::Limits;
 
 /// What the operator's configuration says, checked: every token has a module, a PIN source and a grant.
 ///
@@ -224,19 +226,37 @@ impl TokenConfig {
             && *max_rejected_logins == other.max_rejected_logins
     }
 
-    /// Whether an issuer may sign with the key that has this CKA_LABEL and CKA_ID, and within which limits.
-    ///
-    /// The first grant that covers the key decides. `None` is to be reported exactly as a key that does not exist.
+    /// Whether some grant depends on the labels of namespaces.
     #[must_use]
-    pub fn may_use(
+    pub fn selects_namespaces(&self) -> bool {
+        self.grants.iter().any(Grant::has_selector)
+    }
+
+    /// Whether an issuer may sign with the key that has this CKA_LABEL and CKA_ID, under some certificate. A key that it
+    /// may not sign with is to be reported exactly as one that does not exist.
+    #[must_use]
+    pub fn may_use(&self, owner: IssuerScope<'_>, key_label: &str, key_id: &[u8]) -> bool {
+        self.grants
+            .iter()
+            .any(|grant| grant.covers(owner, key_label, key_id))
+    }
+
+    /// The limits within which an issuer signs with that key under the issuing certificate with this SHA-256. The first
+    /// grant that covers issuer, key and certificate decides.
+    #[must_use]
+    pub fn limits(
         &self,
         owner: IssuerScope<'_>,
         key_label: &str,
         key_id: &[u8],
+        certificate: &[u8; 32],
     ) -> Option<&Limits> {
         self.grants
             .iter()
-            .find_map(|grant| grant.covers(owner, key_label, key_id))
+            .find(|grant| {
+                grant.covers(owner, key_label, key_id) && grant.allows_certificate(certificate)
+            })
+            .map(Grant::limits)
     }
 }
 
@@ -246,12 +266,12 @@ impl PinSource {
     pub fn is_from(&self, owner: IssuerScope<'_>) -> bool {
         match (self, owner) {
             (Self::ClusterIssuers, IssuerScope::Cluster) => true,
-            (Self::IssuersIn(namespace), IssuerScope::Namespace(owner)) => namespace == owner,
-            (Self::ClusterIssuers, IssuerScope::Namespace(_))
+            (Self::IssuersIn(namespace), IssuerScope::Namespace { name, .. }) => namespace == name,
+            (Self::ClusterIssuers, IssuerScope::Namespace { .. })
             | (Self::IssuersIn(_), IssuerScope::Cluster)
             | (
                 Self::File { .. } | Self::Secret { .. },
-                IssuerScope::Cluster | IssuerScope::Namespace(_),
+                IssuerScope::Cluster | IssuerScope::Namespace { .. },
             ) => false,
         }
     }

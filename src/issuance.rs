@@ -19,6 +19,7 @@
 //!   are the very bytes of the CSR.
 
 pub mod chain;
+pub mod claim;
 pub mod constraints;
 pub mod csr;
 mod extensions;

@@ -16,7 +16,7 @@ use crate::{
         issuer::{CaField, IssuerKind as _, PKCS11ClusterIssuer, PKCS11Issuer},
         profile::SerialSource,
     },
-    config::IssuerScope,
+    config::{IssuerScope, Labels},
     issuance::{self, pod::PodIdentity},
     signers::{GrantedKey, limiter::Limit},
 };
@@ -104,12 +104,13 @@ impl IssuerName {
         }
     }
 
-    /// The scope by which grants are looked up.
+    /// The scope by which grants are looked up, given the labels of its namespace.
     #[must_use]
-    pub fn scope(&self) -> IssuerScope<'_> {
-        self.namespace
-            .as_deref()
-            .map_or(IssuerScope::Cluster, IssuerScope::Namespace)
+    pub fn scope<'a>(&'a self, labels: &'a Labels) -> IssuerScope<'a> {
+        match &self.namespace {
+            Some(name) => IssuerScope::Namespace { name, labels },
+            None => IssuerScope::Cluster,
+        }
     }
 }
 

@@ -38,6 +38,17 @@ pub struct ConfiguredToken {
     running: Arc<Running>,
 }
 
+/// Why an issuer has no key.
+#[derive(Debug, thiserror::Error)]
+pub enum NoKey {
+    /// The token has none for it.
+    #[error(transparent)]
+    Token(#[from] HsmError),
+    /// It is granted the key that has this name, and not with its issuing certificate.
+    #[error("key {0} is granted with other issuing certificates only")]
+    Certificate(String),
+}
+
 /// What stays of a token when other rules for its use come into force: worker, login, and who waits for it.
 #[derive(Debug)]
 struct Running {
@@ -130,6 +141,12 @@ impl ConfiguredToken {
         self.config.pin().is_from(owner)
     }
 
+    /// Whether its grants depend on the labels of namespaces.
+    #[must_use]
+    pub fn selects_namespaces(&self) -> bool {
+        self.config.selects_namespaces()
+    }
+
     /// Takes the PIN Secret that an issuer names.
     ///
     /// # Errors
@@ -138,8 +155,8 @@ impl ConfiguredToken {
         self.running.pin.name_secret(issuer, secret)
     }
 
-    /// Finds the one key that `selector` means and that a grant lets `owner` use. `issuer` names the issuer among all
-    /// those that queue for the token.
+    /// Finds the one key that `selector` means and that a grant lets `owner` use under the issuing certificate with this
+    /// SHA-256. `issuer` names the issuer among all those that queue for the token.
     ///
     /// # Errors
     /// As [`Token::find_key`]. A key outside the grants is reported exactly as one that does not exist.
@@ -148,31 +165,44 @@ impl ConfiguredToken {
         owner: IssuerScope<'_>,
         issuer: &str,
         selector: &KeySelector,
+        certificate: &[u8; 32],
         metrics: &Arc<Metrics>,
-    ) -> Result<GrantedKey, HsmError> {
-        let limits = |name: &hsm::KeyName| self.config.may_use(owner, &name.label, &name.id);
-        let granted = |name: &hsm::KeyName| limits(name).is_some();
+    ) -> Result<GrantedKey, NoKey> {
+        let key = self.find_any_key(owner, selector).await?;
+        let name = key.name();
+        let limits = self
+            .config
+            .limits(owner, &name.label, &name.id, certificate)
+            .ok_or_else(|| NoKey::Certificate(name.to_string()))?;
+        Ok(GrantedKey {
+            token: self.running.token.clone(),
+            token_name: self.name().into(),
+            issuer: issuer.into(),
+            turns: Arc::clone(&self.running.turns),
+            id: name.id,
+            limits: limits.clone(),
+            key,
+            metrics: Arc::clone(metrics),
+        })
+    }
+
+    /// The key, whatever the issuing certificate.
+    async fn find_any_key(
+        &self,
+        owner: IssuerScope<'_>,
+        selector: &KeySelector,
+    ) -> Result<hsm::Key, HsmError> {
+        let granted = |name: &hsm::KeyName| self.config.may_use(owner, &name.label, &name.id);
         match self
             .running
             .token
             .find_key(selector, Instant::now() + SIGN_WITHIN)
             .await
         {
-            Ok(key) => match limits(&key.name()) {
-                Some(limits) => Ok(GrantedKey {
-                    token: self.running.token.clone(),
-                    token_name: self.name().into(),
-                    issuer: issuer.into(),
-                    turns: Arc::clone(&self.running.turns),
-                    id: key.name().id,
-                    limits: limits.clone(),
-                    key,
-                    metrics: Arc::clone(metrics),
-                }),
-                None => Err(HsmError::KeyNotFound {
-                    differing: Vec::new(),
-                }),
-            },
+            Ok(key) if granted(&key.name()) => Ok(key),
+            Ok(_) => Err(HsmError::KeyNotFound {
+                differing: Vec::new(),
+            }),
             Err(HsmError::KeyNotFound { mut differing }) => {
                 differing.retain(granted);
                 Err(HsmError::KeyNotFound { differing })

@@ -11,7 +11,7 @@ mod check;
 mod extensions;
 mod subject;
 
-pub use authority::{CaSpec, ConstraintsSpec, EmptySubject, SubtreesSpec};
+pub use authority::{CaSpec, ConstraintMode, ConstraintsSpec, EmptySubject, SubtreesSpec};
 pub use extensions::{AiaSpec, ExtensionsSpec, PolicySpec, Ski};
 pub use subject::{SubjectMode, SubjectSpec};
 

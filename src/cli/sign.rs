@@ -22,7 +22,7 @@ use crate::{
     api::issuer::Reason,
     args::{OutputFormat, Sign},
     audit::{IssuanceRecord, Issuer, Request, RequestKind, Requester, Subject},
-    config::Config,
+    config::{Config, Labels},
     issuance::{Decision, Fault, Refusal, pattern::Variables},
     metrics::Metrics,
     pipeline::{self, Asked, AskedCsr, ChainPem, NotProven, NotSigned, Signed, now},
@@ -64,6 +64,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
         csr: AskedCsr::Pem(&csr),
         usages: &args.usages,
         is_ca: args.is_ca,
+        by_annotation: false,
         duration: args.duration.as_deref().map(Cow::Borrowed),
         or_less: false,
         variables: Variables {
@@ -136,6 +137,8 @@ async fn issue(
     let proven = pipeline::prove(
         &file.spec,
         &file.name,
+        // Without a cluster no label is known, and a grant by labels covers nothing.
+        &Labels::new(),
         pem,
         token.configured(),
         metrics,

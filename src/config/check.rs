@@ -12,7 +12,7 @@ use serde_saphyr::{Location, Spanned};
 use super::{
     Config, Grant, Library, Module, PinSource, TokenConfig, TokenSelector,
     error::{Problem, Wrong},
-    grant::{Grantee, namespace_name},
+    grant::{Grantee, Labels, namespace_name},
     raw::{RawConfig, RawGrant, RawModule, RawPinFrom, RawSecretRef, RawToken},
 };
 use crate::duration::GoDuration;
@@ -262,7 +262,9 @@ fn token_grants(raw: Option<Vec<Spanned<RawGrant>>>, pin: &PinSource) -> Result<
         if let Some(owner) = owner.as_ref().filter(|owner| *owner != grant.grantee()) {
             let owner = match owner {
                 Grantee::ClusterIssuers => "the cluster issuers".to_owned(),
-                Grantee::Namespaces(namespaces) => format!("namespace {}", namespaces.join(", ")),
+                Grantee::Namespaces { names, .. } => {
+                    format!("namespace {}", names.clone().unwrap_or_default().join(", "))
+                }
             };
             return Err(place(Wrong::new(
                 "",
@@ -280,7 +282,10 @@ fn owner(pin: &PinSource) -> Option<Grantee> {
     match pin {
         PinSource::File { .. } | PinSource::Secret { .. } => None,
         PinSource::ClusterIssuers => Some(Grantee::ClusterIssuers),
-        PinSource::IssuersIn(namespace) => Some(Grantee::Namespaces(vec![namespace.clone()])),
+        PinSource::IssuersIn(namespace) => Some(Grantee::Namespaces {
+            names: Some(vec![namespace.clone()]),
+            labels: Labels::new(),
+        }),
     }
 }
 

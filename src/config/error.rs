@@ -157,9 +157,9 @@ pub enum Problem {
         "maxRejectedLogins is {0}: write 1 or 2; tokens lock after as few as three rejected logins"
     )]
     MaxRejectedLogins(u8),
-    /// A grant to nobody or to two sorts of owner.
+    /// A grant to nobody or to two kinds of owner.
     #[error(
-        "a grant has exactly one of `namespaces` (with at least one) and `clusterIssuers: true`"
+        "a grant is either to namespaces (`namespaces` with at least one, `namespaceSelector`, or both, which must then both hold) or to cluster issuers (`clusterIssuers: true`)"
     )]
     Grantee,
     /// A grant to others than the PIN's owner.
@@ -189,11 +189,35 @@ pub enum Problem {
     /// No time to live.
     #[error("maxDuration is {0}: write a duration above zero, such as 2160h")]
     MaxDuration(GoDuration),
-    /// Not a DNS pattern.
+    /// Not a pattern of names or values.
+    #[error("{0}")]
+    Pattern(String),
+    /// Not an attribute of subjects.
     #[error(
-        "{0:?} is not a DNS name: write one such as \"shop.example\", or \"*.shop.example\" for all names below it"
+        "{0:?} is not an attribute of subjects: write its short name, such as CN or O, or its object identifier"
     )]
-    Dns(String),
+    Attribute(String),
+    /// Not a usage.
+    #[error(
+        "{0:?} is not a usage: write one as in spec.usages of a Certificate, such as \"server auth\", or an object identifier"
+    )]
+    Usage(String),
+    /// Usages of one extension alone.
+    #[error(
+        "the list must have both key usages, such as \"digital signature\", and extended key usages, such as \"server auth\": a certificate without one of the extensions may be used for anything"
+    )]
+    HalfOfUsages,
+    /// A selector that selects every namespace.
+    #[error("a selector needs at least one label: for namespaces by name, write `namespaces`")]
+    NoLabels,
+    /// An empty list of certificates.
+    #[error("the list is empty, so no certificate can be used: leave it out to allow any")]
+    NoCertificates,
+    /// Not the hash of a certificate.
+    #[error(
+        "{0:?} is not the hash of a certificate: write sha256: and the 64 hexadecimal digits that `openssl x509 -noout -fingerprint -sha256` prints"
+    )]
+    Fingerprint(String),
 }
 
 /// A [`Problem`] on its way up, gathering the path of the field.

@@ -1,21 +1,31 @@
 //! Which issuers may sign with which keys of a token, and how far. Pure.
 
+use std::collections::BTreeMap;
+
 use serde_saphyr::{Location, Spanned};
 
 use super::{
     check::is_name,
     error::{Problem, Wrong},
-    raw::{RawGrant, RawLimits},
+    raw::{RawGrant, RawSelector},
 };
-use crate::duration::GoDuration;
+use crate::issuance::Limits;
+
+/// Labels of a namespace.
+pub type Labels = BTreeMap<String, String>;
 
 /// Where an issuer lives; this decides which keys it may use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum IssuerScope<'a> {
     /// A `PKCS11ClusterIssuer`.
     Cluster,
-    /// A `PKCS11Issuer` in this namespace.
-    Namespace(&'a str),
+    /// A `PKCS11Issuer`.
+    Namespace {
+        /// Its namespace.
+        name: &'a str,
+        /// The labels of that namespace; empty where nobody can tell them, so that no selector matches.
+        labels: &'a Labels,
+    },
 }
 
 /// A set of keys of one token, the issuers that may use them, and the limits of what they sign.
@@ -23,6 +33,8 @@ pub enum IssuerScope<'a> {
 pub struct Grant {
     grantee: Grantee,
     keys: Vec<KeyPattern>,
+    /// SHA-256 of the DER of the issuing certificates that may be used; `None` for any.
+    certificates: Option<Vec<[u8; 32]>>,
     limits: Limits,
 }
 
@@ -30,7 +42,12 @@ pub struct Grant {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Grantee {
     ClusterIssuers,
-    Namespaces(Vec<String>),
+    Namespaces {
+        /// `None` for every namespace that the labels select.
+        names: Option<Vec<String>>,
+        /// Labels that a namespace must have besides; empty for none.
+        labels: Labels,
+    },
 }
 
 /// One way to name keys; a key is covered when any pattern of the grant matches.
@@ -42,16 +59,28 @@ enum KeyPattern {
     Id(Vec<u8>),
 }
 
-/// What certificates may be signed under a grant. An issuer's profile may narrow it and never widen it.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Limits {
-    /// Whether CA certificates may be signed. Never so without `limits` that say it.
-    pub allow_ca: bool,
-    /// The longest validity; `None` leaves it to the profile. Always above zero.
-    pub max_duration: Option<GoDuration>,
-    /// The DNS names allowed, in lower case: a name itself, or `*.name` for every name below it.
-    /// `None` leaves it to the profile; an empty list allows no DNS name.
-    pub allowed_dns: Option<Vec<String>>,
+impl Grantee {
+    fn is(&self, owner: IssuerScope<'_>) -> bool {
+        match (self, owner) {
+            (Self::ClusterIssuers, IssuerScope::Cluster) => true,
+            (
+                Self::Namespaces { names, labels },
+                IssuerScope::Namespace {
+                    name,
+                    labels: found,
+                },
+            ) => {
+                names
+                    .as_ref()
+                    .is_none_or(|names| names.iter().any(|listed| listed == name))
+                    && labels
+                        .iter()
+                        .all(|(label, value)| found.get(label) == Some(value))
+            }
+            (Self::ClusterIssuers, IssuerScope::Namespace { .. })
+            | (Self::Namespaces { .. }, IssuerScope::Cluster) => false,
+        }
+    }
 }
 
 impl Grant {
@@ -60,6 +89,7 @@ impl Grant {
         Self {
             grantee,
             keys: vec![KeyPattern::Label("*".to_owned())],
+            certificates: None,
             limits: Limits::default(),
         }
     }
@@ -68,27 +98,30 @@ impl Grant {
         &self.grantee
     }
 
-    /// The limits, if this grant lets issuers of that scope sign with the key that has this CKA_LABEL and CKA_ID.
-    #[must_use]
-    pub fn covers(
-        &self,
-        owner: IssuerScope<'_>,
-        key_label: &str,
-        key_id: &[u8],
-    ) -> Option<&Limits> {
-        let granted = match (&self.grantee, owner) {
-            (Grantee::ClusterIssuers, IssuerScope::Cluster) => true,
-            (Grantee::Namespaces(namespaces), IssuerScope::Namespace(owner)) => {
-                namespaces.iter().any(|n| n == owner)
-            }
-            (Grantee::ClusterIssuers, IssuerScope::Namespace(_))
-            | (Grantee::Namespaces(_), IssuerScope::Cluster) => false,
-        };
+    /// Whether it depends on the labels of namespaces.
+    pub(super) fn has_selector(&self) -> bool {
+        matches!(&self.grantee, Grantee::Namespaces { labels, .. } if !labels.is_empty())
+    }
+
+    /// Whether this grant lets issuers of that scope sign with the key that has this CKA_LABEL and CKA_ID, under some
+    /// certificate.
+    pub(super) fn covers(&self, owner: IssuerScope<'_>, key_label: &str, key_id: &[u8]) -> bool {
         let covered = self.keys.iter().any(|pattern| match pattern {
             KeyPattern::Label(glob) => matches(glob, key_label),
             KeyPattern::Id(id) => id == key_id,
         });
-        (granted && covered).then_some(&self.limits)
+        self.grantee.is(owner) && covered
+    }
+
+    /// Whether its keys may sign under the issuing certificate with this SHA-256.
+    pub(super) fn allows_certificate(&self, sha256: &[u8; 32]) -> bool {
+        self.certificates
+            .as_ref()
+            .is_none_or(|allowed| allowed.contains(sha256))
+    }
+
+    pub(super) const fn limits(&self) -> &Limits {
+        &self.limits
     }
 }
 
@@ -117,15 +150,27 @@ impl TryFrom<RawGrant> for Grant {
     fn try_from(raw: RawGrant) -> Result<Self, Wrong> {
         let RawGrant {
             namespaces,
+            namespace_selector,
             cluster_issuers,
             keys,
             key_ids,
+            certificates,
             limits,
         } = raw;
-        let grantee = match (namespaces.is_empty(), cluster_issuers) {
-            (true, true) => Grantee::ClusterIssuers,
-            (false, false) => Grantee::Namespaces(each("namespaces", namespaces, namespace_name)?),
-            (true, false) | (false, true) => {
+        let grantee = match (namespaces.is_empty(), namespace_selector, cluster_issuers) {
+            (true, None, true) => Grantee::ClusterIssuers,
+            (false, None, false) => Grantee::Namespaces {
+                names: Some(each("namespaces", namespaces, namespace_name)?),
+                labels: Labels::new(),
+            },
+            (listed, Some(selector), false) => Grantee::Namespaces {
+                names: match listed {
+                    true => None,
+                    false => Some(each("namespaces", namespaces, namespace_name)?),
+                },
+                labels: selected(selector)?,
+            },
+            (true, None, false) | (false, None, true) | (_, Some(_), true) => {
                 return Err(Wrong::new("", Location::UNKNOWN, Problem::Grantee));
             }
         };
@@ -134,49 +179,29 @@ impl TryFrom<RawGrant> for Grant {
         if patterns.is_empty() {
             return Err(Wrong::new("", Location::UNKNOWN, Problem::NoKeys));
         }
+        let certificates = certificates
+            .map(|list| match list.value.is_empty() {
+                true => Err(Wrong::new(
+                    "certificates",
+                    list.referenced,
+                    Problem::NoCertificates,
+                )),
+                false => each("certificates", list.value, fingerprint),
+            })
+            .transpose()?;
         let limits =
             Limits::try_from(limits).map_err(|wrong| wrong.within("limits", Location::UNKNOWN))?;
         Ok(Self {
             grantee,
             keys: patterns,
+            certificates,
             limits,
         })
     }
 }
 
-impl TryFrom<RawLimits> for Limits {
-    type Error = Wrong;
-
-    fn try_from(raw: RawLimits) -> Result<Self, Wrong> {
-        let RawLimits {
-            allow_ca,
-            max_duration,
-            allowed_dns,
-        } = raw;
-        if let Some(duration) = max_duration
-            .as_ref()
-            .filter(|duration| !duration.value.is_positive())
-        {
-            return Err(Wrong::new(
-                "maxDuration",
-                duration.referenced,
-                Problem::MaxDuration(duration.value),
-            ));
-        }
-        let max_duration = max_duration.map(|duration| duration.value);
-        let allowed_dns = allowed_dns
-            .map(|names| each("allowedDNS", names, dns_pattern))
-            .transpose()?;
-        Ok(Self {
-            allow_ca,
-            max_duration,
-            allowed_dns,
-        })
-    }
-}
-
 /// Checks every element of a list, and names the first that is wrong.
-fn each<T, U>(
+pub(super) fn each<T, U>(
     field: &str,
     list: Vec<Spanned<T>>,
     check: impl Fn(T) -> Result<U, Problem>,
@@ -191,6 +216,26 @@ fn each<T, U>(
         })
     };
     list.into_iter().enumerate().map(checked).collect()
+}
+
+/// The labels that a namespace must have; none would select every namespace, those of others included.
+fn selected(selector: Spanned<RawSelector>) -> Result<Labels, Wrong> {
+    let RawSelector { match_labels } = selector.value;
+    if match_labels.is_empty() {
+        let field = "namespaceSelector.matchLabels";
+        return Err(Wrong::new(field, selector.referenced, Problem::NoLabels));
+    }
+    Ok(match_labels)
+}
+
+/// `sha256:` and the hash of a certificate's DER in hexadecimal, with or without colons between the octets.
+fn fingerprint(text: String) -> Result<[u8; 32], Problem> {
+    let mut hash = [0; 32];
+    text.strip_prefix("sha256:")
+        .map(|digits| digits.replace(':', ""))
+        .and_then(|digits| hex::decode_to_slice(digits, &mut hash).ok())
+        .map(|()| hash)
+        .ok_or(Problem::Fingerprint(text))
 }
 
 /// A namespace as it is: a pattern would grant to namespaces that do not exist yet.
@@ -218,17 +263,6 @@ fn id_pattern(text: String) -> Result<KeyPattern, Problem> {
     }
 }
 
-/// RFC 1034, 3.5 and RFC 1123, 2.1: letters, digits, hyphens; RFC 6125, 6.4.3: a wildcard is the whole leftmost label.
-fn dns_pattern(pattern: String) -> Result<String, Problem> {
-    let pattern = pattern.to_ascii_lowercase();
-    let name = pattern.strip_prefix("*.").unwrap_or(&pattern);
-    if name.len() <= 253 && name.split('.').all(is_name) {
-        Ok(pattern)
-    } else {
-        Err(Problem::Dns(pattern))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +275,7 @@ mod tests {
         Grant {
             grantee,
             keys,
+            certificates: None,
             limits: Limits::default(),
         }
     }
@@ -273,43 +308,32 @@ mod tests {
         }
     }
 
+    fn namespace(name: &str) -> IssuerScope<'_> {
+        static NONE: Labels = Labels::new();
+        IssuerScope::Namespace {
+            name,
+            labels: &NONE,
+        }
+    }
+
     #[test]
     fn a_namespace_has_only_what_is_granted_to_it() {
-        let grant = grant(
-            Grantee::Namespaces(vec!["payments".into()]),
-            &["payments-*"],
-        );
-        assert!(
-            grant
-                .covers(IssuerScope::Namespace("payments"), "payments-ca", b"")
-                .is_some()
-        );
-        assert!(
-            grant
-                .covers(IssuerScope::Namespace("payments"), "issuing-ca", b"")
-                .is_none()
-        );
-        assert!(
-            grant
-                .covers(IssuerScope::Namespace("payments-2"), "payments-ca", b"")
-                .is_none()
-        );
-        assert!(
-            grant
-                .covers(IssuerScope::Cluster, "payments-ca", b"")
-                .is_none()
-        );
+        let payments = Grantee::Namespaces {
+            names: Some(vec!["payments".into()]),
+            labels: Labels::new(),
+        };
+        let grant = grant(payments, &["payments-*"]);
+        assert!(grant.covers(namespace("payments"), "payments-ca", b""));
+        assert!(!grant.covers(namespace("payments"), "issuing-ca", b""));
+        assert!(!grant.covers(namespace("payments-2"), "payments-ca", b""));
+        assert!(!grant.covers(IssuerScope::Cluster, "payments-ca", b""));
     }
 
     #[test]
     fn cluster_issuers_share_nothing_with_a_namespace() {
         let grant = Grant::of_all_keys(Grantee::ClusterIssuers);
-        assert!(grant.covers(IssuerScope::Cluster, "", b"").is_some());
-        assert!(
-            grant
-                .covers(IssuerScope::Namespace("payments"), "issuing-ca", b"")
-                .is_none()
-        );
+        assert!(grant.covers(IssuerScope::Cluster, "", b""));
+        assert!(!grant.covers(namespace("payments"), "issuing-ca", b""));
     }
 
     #[test]
@@ -318,44 +342,12 @@ mod tests {
         let grant = Grant {
             grantee: Grantee::ClusterIssuers,
             keys,
+            certificates: None,
             limits: Limits::default(),
         };
-        assert!(
-            grant
-                .covers(IssuerScope::Cluster, "any", &[0xa1, 0xb2])
-                .is_some()
-        );
-        assert!(grant.covers(IssuerScope::Cluster, "any", &[0xa1]).is_none());
-        assert!(
-            grant
-                .covers(IssuerScope::Cluster, "any", &[0xa1, 0xb2, 0xc3])
-                .is_none()
-        );
-    }
-
-    #[test]
-    fn dns_patterns_are_names_or_a_star_before_one() {
-        for good in [
-            "shop.example",
-            "*.shop.example",
-            "SHOP.example",
-            "localhost",
-            "xn--bcher-kva.example",
-        ] {
-            assert!(dns_pattern(good.to_owned()).is_ok(), "{good}");
-        }
-        for bad in [
-            "",
-            "*",
-            "*.",
-            "a.*.example",
-            "w*.example",
-            "a..example",
-            "a.example.",
-            "-a.example",
-            "a b.example",
-        ] {
-            assert!(dns_pattern(bad.to_owned()).is_err(), "{bad}");
-        }
+        let covers = |id: &[u8]| grant.covers(IssuerScope::Cluster, "any", id);
+        assert!(covers(&[0xa1, 0xb2]));
+        assert!(!covers(&[0xa1]));
+        assert!(!covers(&[0xa1, 0xb2, 0xc3]));
     }
 }

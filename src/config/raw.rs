@@ -67,23 +67,51 @@ pub(super) struct RawPinFrom {
 pub(super) struct RawGrant {
     #[serde(default)]
     pub(super) namespaces: Vec<Spanned<String>>,
+    pub(super) namespace_selector: Option<Spanned<RawSelector>>,
     #[serde(default)]
     pub(super) cluster_issuers: bool,
     #[serde(default)]
     pub(super) keys: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) key_ids: Vec<Spanned<String>>,
+    pub(super) certificates: Option<Spanned<Vec<Spanned<String>>>>,
     #[serde(default)]
     pub(super) limits: RawLimits,
+}
+
+/// Labels that a namespace has.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawSelector {
+    pub(super) match_labels: BTreeMap<String, String>,
 }
 
 /// What certificates a grant's keys may sign.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawLimits {
-    #[serde(default, rename = "allowCA")]
-    pub(super) allow_ca: bool,
     pub(super) max_duration: Option<Spanned<GoDuration>>,
-    #[serde(rename = "allowedDNS")]
-    pub(super) allowed_dns: Option<Vec<Spanned<String>>>,
+    pub(super) names: Option<RawNames>,
+    pub(super) subject: Option<BTreeMap<String, Spanned<Vec<Spanned<String>>>>>,
+    pub(super) usages: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    pub(super) ca: RawCa,
+}
+
+/// The names that certificates may claim; a type without a list has none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct RawNames {
+    pub(super) dns: Vec<Spanned<String>>,
+    pub(super) ip: Vec<Spanned<String>>,
+    pub(super) uri: Vec<Spanned<String>>,
+    pub(super) email: Vec<Spanned<String>>,
+}
+
+/// The CA certificates that a grant's keys may sign.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct RawCa {
+    pub(super) allow: bool,
+    pub(super) max_path_len: Option<u8>,
 }

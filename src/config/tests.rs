@@ -1,6 +1,12 @@
 //! Whole configurations: what is read, and what each mistake is called.
 
+use jiff::SignedDuration;
+
 use super::*;
+use crate::issuance::{
+    profile::{AllowedNames, CaLimits},
+    usage::Usage,
+};
 
 const GOOD: &str = r#"
 modules:
@@ -15,11 +21,11 @@ tokens:
     grants:
       - clusterIssuers: true
         keys: ["*"]
-        limits: {allowCA: true}
+        limits: {ca: {allow: true}}
       - namespaces: [payments]
         keys: ["payments-*"]
         keyIds: [a1B2]
-        limits: {allowCA: false, maxDuration: 2160h, allowedDNS: ["*.payments.example"]}
+        limits: {maxDuration: 2160h, names: {dns: ["*.payments.example"]}}
   payments:
     module: softhsm
     serial: 1404389111
@@ -28,6 +34,15 @@ tokens:
 
 fn parse(text: &str) -> Result<Config, String> {
     Config::parse(Path::new("config.yaml"), text).map_err(|error| error.to_string())
+}
+
+/// A namespaced issuer in a namespace without labels.
+fn within(name: &str) -> IssuerScope<'_> {
+    static NONE: Labels = Labels::new();
+    IssuerScope::Namespace {
+        name,
+        labels: &NONE,
+    }
 }
 
 fn good() -> Config {
@@ -91,25 +106,127 @@ fn a_whole_configuration_is_read() {
 fn the_first_grant_that_covers_a_key_decides() {
     let config = good();
     let issuing = config.token("issuing").unwrap();
-    let limits = issuing
-        .may_use(IssuerScope::Namespace("payments"), "other", &[0xa1, 0xb2])
-        .unwrap();
-    assert!(!limits.allow_ca);
-    assert_eq!(limits.max_duration, Some("2160h".parse().unwrap()));
+    let payments = within("payments");
+    let fence = AllowedNames::closed(
+        vec!["*.payments.example".parse().unwrap()],
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+    );
     assert_eq!(
-        limits.allowed_dns.as_deref(),
-        Some(["*.payments.example".to_owned()].as_slice())
+        issuing.limits(payments, "other", &[0xa1, 0xb2], &[0; 32]),
+        Some(&Limits {
+            max_duration: Some(SignedDuration::from_hours(2160)),
+            names: Some(fence),
+            ..Limits::default()
+        })
     );
-    assert!(
-        issuing
-            .may_use(IssuerScope::Cluster, "issuing-ca", b"")
-            .unwrap()
-            .allow_ca
+    let allowing_ca = Limits {
+        ca: CaLimits {
+            allow: true,
+            max_path_length: None,
+        },
+        ..Limits::default()
+    };
+    assert_eq!(
+        issuing.limits(IssuerScope::Cluster, "issuing-ca", b"", &[0; 32]),
+        Some(&allowing_ca)
     );
-    assert!(
-        issuing
-            .may_use(IssuerScope::Namespace("payments"), "issuing-ca", b"")
-            .is_none()
+    assert_eq!(issuing.limits(payments, "issuing-ca", b"", &[0; 32]), None);
+}
+
+#[test]
+fn a_grant_with_certificates_covers_its_keys_under_those_alone() {
+    let pinned = "ab".repeat(32);
+    let config = with(&format!(
+        "    pinFile: /p\n    grants:\n      - {{clusterIssuers: true, keys: [a], certificates: ['sha256:{pinned}']}}\n      - {{clusterIssuers: true, keys: [a], limits: {{maxDuration: 1h}}, certificates: ['sha256:{}']}}\n",
+        "CD:".repeat(32).trim_end_matches(':')
+    ))
+    .unwrap();
+    let token = config.token("t").unwrap();
+    let limits = |certificate: u8| token.limits(IssuerScope::Cluster, "a", b"", &[certificate; 32]);
+    assert_eq!(limits(0xab), Some(&Limits::default()));
+    assert_eq!(
+        limits(0xcd).and_then(|limits| limits.max_duration),
+        Some(SignedDuration::from_hours(1))
+    );
+    assert_eq!(limits(0xef), None);
+    assert!(token.may_use(IssuerScope::Cluster, "a", b""));
+}
+
+#[test]
+fn a_grant_by_labels_is_for_the_namespaces_that_have_them_all() {
+    let config = with(
+        "    pinFile: /p\n    grants: [{namespaces: [a, b], namespaceSelector: {matchLabels: {tier: prod, team: x}}, keys: [k]}, {namespaceSelector: {matchLabels: {tier: test}}, keys: [k]}]",
+    )
+    .unwrap();
+    let token = config.token("t").unwrap();
+    assert!(token.selects_namespaces());
+    for (name, labels, granted) in [
+        (
+            "a",
+            &[("tier", "prod"), ("team", "x"), ("more", "y")][..],
+            true,
+        ),
+        ("c", &[("tier", "prod"), ("team", "x")], false),
+        ("a", &[("tier", "prod")], false),
+        ("a", &[("tier", "prod"), ("team", "y")], false),
+        ("c", &[("tier", "test")], true),
+        ("a", &[], false),
+    ] {
+        let labels: Labels = labels
+            .iter()
+            .map(|(label, value)| ((*label).to_owned(), (*value).to_owned()))
+            .collect();
+        let owner = IssuerScope::Namespace {
+            name,
+            labels: &labels,
+        };
+        assert_eq!(token.may_use(owner, "k", b""), granted, "{name} {labels:?}");
+    }
+    assert!(!token.may_use(IssuerScope::Cluster, "k", b""));
+}
+
+#[test]
+fn limits_are_read_whole() {
+    let config = with(
+        "    pinFile: /p\n    grants:\n      - clusterIssuers: true\n        keys: [a]\n        limits:\n          maxDuration: 2160h\n          names:\n            dns: ['*.payments.example', '*.{{namespace}}.svc.cluster.local']\n            ip: [10.1.0.0/16]\n            uri: ['spiffe://prod/ns/{{namespace}}/*']\n            email: ['*@payments.example']\n          subject: {CN: ['*'], O: [Payments]}\n          usages: [digital signature, key encipherment, server auth, client auth, 1.2.3.4]\n          ca: {allow: true, maxPathLen: 0}\n",
+    )
+    .unwrap();
+    let subject = [("CN", "*"), ("O", "Payments")].map(|(kind, value)| {
+        let kind = crate::issuance::name::attribute_type(kind).unwrap();
+        (kind, vec![value.parse().unwrap()])
+    });
+    let words = [
+        "digital signature",
+        "key encipherment",
+        "server auth",
+        "client auth",
+    ];
+    let usages = words.map(|word| Usage::parse(word).unwrap());
+    let other = Usage::Extended("1.2.3.4".parse().unwrap());
+    let expected = Limits {
+        max_duration: Some(SignedDuration::from_hours(2160)),
+        names: Some(AllowedNames::closed(
+            vec![
+                "*.payments.example".parse().unwrap(),
+                "*.{{namespace}}.svc.cluster.local".parse().unwrap(),
+            ],
+            vec!["10.1.0.0/16".parse().unwrap()],
+            vec!["spiffe://prod/ns/{{namespace}}/*".parse().unwrap()],
+            vec!["*@payments.example".parse().unwrap()],
+        )),
+        subject: Some(subject.into_iter().collect()),
+        usages: Some(usages.into_iter().chain([other]).collect()),
+        ca: CaLimits {
+            allow: true,
+            max_path_length: Some(0),
+        },
+    };
+    let token = config.token("t").unwrap();
+    assert_eq!(
+        token.limits(IssuerScope::Cluster, "a", b"", &[0; 32]),
+        Some(&expected)
     );
 }
 
@@ -118,11 +235,11 @@ fn without_grants_only_cluster_issuers_may_use_a_token_and_sign_no_ca() {
     let config = with("    pinFile: /run/pin\n").unwrap();
     let token = config.token("t").unwrap();
     assert_eq!(
-        token.may_use(IssuerScope::Cluster, "any", b""),
+        token.limits(IssuerScope::Cluster, "any", b"", &[0; 32]),
         Some(&Limits::default())
     );
-    assert!(!Limits::default().allow_ca);
-    assert_eq!(token.may_use(IssuerScope::Namespace("t"), "any", b""), None);
+    assert!(!Limits::default().ca.allow);
+    assert!(!token.may_use(within("t"), "any", b""));
 }
 
 #[test]
@@ -143,15 +260,11 @@ fn the_record_of_pin_tries_lies_beside_the_pin_file_or_where_it_is_told_to() {
 #[test]
 fn a_token_whose_pin_a_namespace_brings_belongs_to_that_namespace() {
     let payments = good().token("payments").unwrap().clone();
-    assert!(payments.pin().is_from(IssuerScope::Namespace("payments")));
+    assert!(payments.pin().is_from(within("payments")));
     assert!(!payments.pin().is_from(IssuerScope::Cluster));
-    assert!(!payments.pin().is_from(IssuerScope::Namespace("other")));
-    assert!(
-        payments
-            .may_use(IssuerScope::Namespace("payments"), "any", b"")
-            .is_some()
-    );
-    assert_eq!(payments.may_use(IssuerScope::Cluster, "any", b""), None);
+    assert!(!payments.pin().is_from(within("other")));
+    assert!(payments.may_use(within("payments"), "any", b""));
+    assert!(!payments.may_use(IssuerScope::Cluster, "any", b""));
 }
 
 #[test]
@@ -334,11 +447,11 @@ fn a_mistake_about_pins_and_grants_is_named_with_its_place_and_field() {
         ),
         (
             "    pinFile: /p\n    grants: [{keys: [a]}]",
-            "config.yaml:7:14: tokens.t.grants[0]: a grant has exactly one of",
+            "config.yaml:7:14: tokens.t.grants[0]: a grant is either",
         ),
         (
             "    pinFile: /p\n    grants: [{clusterIssuers: true, namespaces: [a], keys: [a]}]",
-            "config.yaml:7:14: tokens.t.grants[0]: a grant has exactly one of",
+            "config.yaml:7:14: tokens.t.grants[0]: a grant is either",
         ),
         (
             "    pinFile: /p\n    grants: [{namespaces: ['*'], keys: [a]}]",
@@ -365,8 +478,44 @@ fn a_mistake_about_pins_and_grants_is_named_with_its_place_and_field() {
             "config.yaml:7:70: tokens.t.grants[0].limits.maxDuration: maxDuration is 0s",
         ),
         (
-            "    pinFile: /p\n    grants: [{clusterIssuers: true, keys: [a], limits: {allowedDNS: ['*']}}]",
-            "config.yaml:7:70: tokens.t.grants[0].limits.allowedDNS[0]: \"*\" is not a DNS name",
+            "    pinFile: /p\n    grants: [{clusterIssuers: true, keys: [a], limits: {names: {dns: ['a.*']}}}]",
+            "config.yaml:7:71: tokens.t.grants[0].limits.names.dns[0]: \"a.*\" is not a DNS name",
+        ),
+        (
+            "    pinFile: /p\n    grants: [{clusterIssuers: true, keys: [a], limits: {names: {ip: [10.0.0.1/8]}}}]",
+            "config.yaml:7:70: tokens.t.grants[0].limits.names.ip[0]: \"10.0.0.1/8\" has bits set",
+        ),
+        (
+            "    pinFile: /p\n    grants: [{clusterIssuers: true, keys: [a], limits: {subject: {XY: [a]}}}]",
+            "config.yaml:7:71: tokens.t.grants[0].limits.subject.XY: \"XY\" is not an attribute",
+        ),
+        (
+            "    pinFile: /p\n    grants: [{clusterIssuers: true, keys: [a], limits: {subject: {O: ['*a']}}}]",
+            "config.yaml:7:71: tokens.t.grants[0].limits.subject.O[0]: \"*a\" is not a value",
+        ),
+        (
+            "    pinFile: /p\n    grants: [{clusterIssuers: true, keys: [a], limits: {usages: [server]}}]",
+            "config.yaml:7:66: tokens.t.grants[0].limits.usages[0]: \"server\" is not a usage",
+        ),
+        (
+            "    pinFile: /p\n    grants: [{clusterIssuers: true, keys: [a], limits: {usages: [server auth]}}]",
+            "config.yaml:7:65: tokens.t.grants[0].limits.usages: the list must have both",
+        ),
+        (
+            "    pinFile: /p\n    grants: [{clusterIssuers: true, keys: [a], certificates: []}]",
+            "config.yaml:7:62: tokens.t.grants[0].certificates: the list is empty",
+        ),
+        (
+            "    pinFile: /p\n    grants: [{clusterIssuers: true, keys: [a], certificates: [abcd]}]",
+            "config.yaml:7:63: tokens.t.grants[0].certificates[0]: \"abcd\" is not the hash",
+        ),
+        (
+            "    pinFile: /p\n    grants: [{clusterIssuers: true, namespaceSelector: {matchLabels: {a: b}}, keys: [a]}]",
+            "config.yaml:7:14: tokens.t.grants[0]: a grant is either",
+        ),
+        (
+            "    pinFile: /p\n    grants: [{namespaceSelector: {matchLabels: {}}, keys: [a]}]",
+            "config.yaml:7:34: tokens.t.grants[0].namespaceSelector.matchLabels: a selector needs",
         ),
         (
             "    pinFrom: {namespace: a}\n    grants: [{clusterIssuers: true, keys: [a]}]",
@@ -383,9 +532,5 @@ fn an_id_of_digits_only_keeps_its_zeros() {
     let config =
         with("    pinFile: /p\n    grants: [{clusterIssuers: true, keyIds: [0012]}]").unwrap();
     let token = config.token("t").unwrap();
-    assert!(
-        token
-            .may_use(IssuerScope::Cluster, "", &[0x00, 0x12])
-            .is_some()
-    );
+    assert!(token.may_use(IssuerScope::Cluster, "", &[0x00, 0x12]));
 }

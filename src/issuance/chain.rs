@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use super::{
     Fault,
+    claim::Role,
     name::Name,
     pem::{self, PemError},
     refusal::{Refusal, RefusalReason},
@@ -254,18 +255,25 @@ impl IssuerChain {
 
     /// Judges what a certificate below this chain names, by the constraints of every certificate of it. Those of the
     /// root count too: some verifiers apply them.
-    pub(super) fn check_names(&self, subject: &Name, names: &[GeneralName]) -> Result<(), Refusal> {
+    pub(super) fn check_names(
+        &self,
+        subject: &Name,
+        names: &[GeneralName],
+        role: Role,
+    ) -> Result<(), Refusal> {
         for certificate in self.certificates() {
             if let Some(constraints) = certificate.name_constraints() {
-                constraints.check(subject, names).map_err(|forbidden| {
-                    Refusal::new(
-                        RefusalReason::NameConstraints,
-                        format!(
-                            "{forbidden} of the CA certificate {:?}; leave it out",
-                            certificate.subject_text()
-                        ),
-                    )
-                })?;
+                constraints
+                    .check(subject, names, role)
+                    .map_err(|forbidden| {
+                        Refusal::new(
+                            RefusalReason::NameConstraints,
+                            format!(
+                                "{forbidden} of the CA certificate {:?}; leave it out",
+                                certificate.subject_text()
+                            ),
+                        )
+                    })?;
             }
         }
         Ok(())

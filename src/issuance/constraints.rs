@@ -2,12 +2,14 @@
 //!
 //! Where verifiers differ, the stricter reading is taken: a certificate that some verifier refuses helps nobody.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use der::{Decode as _, Reader as _, Tag, TagNumber, Tagged as _, asn1::AnyRef};
 
 use super::{
+    claim::{Claim, Role, claims},
     name::Name,
+    pattern::below_wildcard,
     raw::whole,
     san::{DnsSyntax, GeneralName, is_dns},
 };
@@ -46,7 +48,7 @@ pub struct NameConstraints {
 
 /// Names that have something in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Subtree {
+pub(super) enum Subtree {
     /// A name and every name below it; with a leading dot only those below.
     Dns(String),
     /// A host; with a leading dot the hosts below.
@@ -58,17 +60,6 @@ enum Subtree {
     /// The beginning of a distinguished name.
     Directory(Name),
     /// A type that is not compared, by its tag number.
-    Other(u32),
-}
-
-/// A name to be judged.
-#[derive(Clone, Copy)]
-enum Named<'a> {
-    Dns(&'a str),
-    Uri(&'a str),
-    Email(&'a str),
-    Ip(IpAddr),
-    Directory(&'a Name),
     Other(u32),
 }
 
@@ -111,44 +102,37 @@ impl NameConstraints {
         })
     }
 
-    /// Judges a subject and its alternative names.
+    /// Where a type occurs, only these names of it.
+    pub(super) fn permitted(&self) -> &[Subtree] {
+        &self.permitted
+    }
+
+    /// None of these names.
+    pub(super) fn excluded(&self) -> &[Subtree] {
+        &self.excluded
+    }
+
+    /// Judges every name that a certificate claims, its subject included.
     ///
     /// # Errors
     ///
     /// The first name that is forbidden.
-    pub fn check(&self, subject: &Name, names: &[GeneralName]) -> Result<(), Forbidden> {
+    pub fn check(
+        &self,
+        subject: &Name,
+        names: &[GeneralName],
+        role: Role,
+    ) -> Result<(), Forbidden> {
         if !subject.is_empty() {
-            self.judge(Named::Directory(subject))?;
+            self.judge(Claim::Directory(subject), &Claim::Directory(subject))?;
         }
-        // Verifiers that take common names for hosts apply the constraints on hosts to them.
-        for text in subject.common_names() {
-            if let Ok(address) = text.parse() {
-                self.judge(Named::Ip(address))?;
-            } else if text.contains('.') && is_dns(text, DnsSyntax::Underscore) {
-                self.judge(Named::Dns(text))?;
-            }
-        }
-        for text in subject.email_addresses() {
-            self.judge(Named::Email(text))?;
-        }
-        names.iter().try_for_each(|name| match name {
-            GeneralName::Dns(dns) => self.judge(Named::Dns(dns)),
-            GeneralName::Uri(uri) => self.judge(Named::Uri(uri)),
-            GeneralName::Email(email) => self.judge(Named::Email(email)),
-            GeneralName::Ip(address) => self.judge(Named::Ip(*address)),
-            GeneralName::Directory(name) => self.judge(Named::Directory(name)),
-            GeneralName::OtherName(_) => self.judge(Named::Other(0)),
-            GeneralName::RegisteredId(_) => self.judge(Named::Other(8)),
-            GeneralName::Other(kind) => {
-                self.judge(Named::Other(if *kind == "x400Address" { 3 } else { 5 }))
-            }
-        })
+        claims(subject, names, role).try_for_each(|claimed| self.judge(claimed.claim, &claimed))
     }
 
-    fn judge(&self, name: Named<'_>) -> Result<(), Forbidden> {
+    fn judge(&self, name: Claim<'_>, shown: &impl fmt::Display) -> Result<(), Forbidden> {
         let forbidden = |how| {
             Err(Forbidden {
-                name: name.to_string(),
+                name: shown.to_string(),
                 how,
             })
         };
@@ -239,34 +223,30 @@ impl Subtree {
     }
 
     /// Whether the name is of the subtree's type.
-    const fn concerns(&self, name: Named<'_>) -> bool {
-        match (self, name) {
-            (Self::Dns(_), Named::Dns(_))
-            | (Self::Uri(_), Named::Uri(_))
-            | (Self::Email(_), Named::Email(_))
-            | (Self::Ip(..), Named::Ip(_))
-            | (Self::Directory(_), Named::Directory(_)) => true,
-            (Self::Other(kind), Named::Other(other)) => *kind == other,
-            (
-                Self::Dns(_)
-                | Self::Uri(_)
-                | Self::Email(_)
-                | Self::Ip(..)
-                | Self::Directory(_)
-                | Self::Other(_),
-                _,
-            ) => false,
+    fn concerns(&self, name: Claim<'_>) -> bool {
+        self.kind() == kind(name)
+    }
+
+    /// The number of its type's tag in GeneralName.
+    const fn kind(&self) -> u32 {
+        match self {
+            Self::Email(_) => 1,
+            Self::Dns(_) => 2,
+            Self::Directory(_) => 4,
+            Self::Uri(_) => 6,
+            Self::Ip(..) => 7,
+            Self::Other(kind) => *kind,
         }
     }
 
-    fn holds(&self, name: Named<'_>) -> Holds {
+    fn holds(&self, name: Claim<'_>) -> Holds {
         match (self, name) {
-            (Self::Dns(tree), Named::Dns(name)) => holds_dns(tree, name),
-            (Self::Uri(tree), Named::Uri(uri)) => {
+            (Self::Dns(tree), Claim::Dns(name)) => holds_dns(tree, name),
+            (Self::Uri(tree), Claim::Uri(uri)) => {
                 uri_host(uri).map_or(Holds::Perhaps, |host| holds_host(tree, host))
             }
-            (Self::Email(tree), Named::Email(email)) => holds_email(tree, email),
-            (Self::Ip(address, mask), Named::Ip(name)) => {
+            (Self::Email(tree), Claim::Email(email)) => holds_email(tree, email),
+            (Self::Ip(address, mask), Claim::Ip(name)) => {
                 let name = match name {
                     IpAddr::V4(name) => name.octets().to_vec(),
                     IpAddr::V6(name) => name.octets().to_vec(),
@@ -278,7 +258,7 @@ impl Subtree {
                     .all(|((address, mask), name)| (address ^ name) & mask == 0);
                 certain(address.len() == name.len() && same)
             }
-            (Self::Directory(tree), Named::Directory(name)) => match name.begins_with(tree) {
+            (Self::Directory(tree), Claim::Directory(name)) => match name.begins_with(tree) {
                 Some(begins) => certain(begins),
                 None => Holds::Perhaps,
             },
@@ -286,6 +266,21 @@ impl Subtree {
             _ if self.concerns(name) => Holds::Perhaps,
             _ => Holds::No,
         }
+    }
+}
+
+/// The number of a claim's tag in GeneralName (RFC 5280, section 4.2.1.6).
+fn kind(name: Claim<'_>) -> u32 {
+    match name {
+        Claim::OtherName(_) => 0,
+        Claim::Email(_) => 1,
+        Claim::Dns(_) => 2,
+        Claim::Directory(_) => 4,
+        Claim::Uri(_) => 6,
+        Claim::Ip(_) => 7,
+        Claim::RegisteredId(_) => 8,
+        Claim::Other("x400Address") => 3,
+        Claim::Other(_) => 5,
     }
 }
 
@@ -306,7 +301,7 @@ fn holds_dns(tree: &str, name: &str) -> Holds {
     let (base, only_below) = tree
         .strip_prefix('.')
         .map_or((tree, false), |base| (base, true));
-    let Some(host) = name.strip_prefix("*.") else {
+    let Some(host) = below_wildcard(name) else {
         let itself = !only_below && name.eq_ignore_ascii_case(base);
         return certain(itself || is_below(name, base));
     };
@@ -345,19 +340,6 @@ fn uri_host(uri: &str) -> Option<&str> {
     let authority = rest.split(['/', '?', '#']).next()?;
     let host = authority.rsplit('@').next()?.split(':').next()?;
     is_dns(host, DnsSyntax::Underscore).then_some(host)
-}
-
-impl std::fmt::Display for Named<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Dns(name) => write!(f, "DNS name {name:?}"),
-            Self::Uri(name) => write!(f, "URI {name:?}"),
-            Self::Email(name) => write!(f, "e-mail address {name:?}"),
-            Self::Ip(name) => write!(f, "IP address {name}"),
-            Self::Directory(name) => write!(f, "the directory name {name}"),
-            Self::Other(_) => f.write_str("a name of another type"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use x509_cert::ext::{
 };
 
 use super::{
+    constraints::NameConstraints,
     key::PublicKey,
     name::Name,
     pem::{self, PemError},
@@ -59,7 +60,7 @@ pub(super) struct Asked {
     pub(super) extended_key_usage: Option<Vec<ObjectIdentifier>>,
     pub(super) is_ca: Option<bool>,
     pub(super) path_length: Option<u8>,
-    pub(super) name_constraints: bool,
+    pub(super) name_constraints: Option<NameConstraints>,
     /// Every other extension as it came.
     pub(super) others: Vec<Extension>,
 }
@@ -253,7 +254,15 @@ impl Asked {
                     asked.is_ca = Some(constraints.ca);
                     asked.path_length = constraints.path_len_constraint;
                 }
-                ID_CE_NAME_CONSTRAINTS => asked.name_constraints = true,
+                ID_CE_NAME_CONSTRAINTS => {
+                    let constraints = NameConstraints::parse(value).map_err(|error| {
+                        Refusal::new(
+                            RefusalReason::BadDer,
+                            format!("the CSR's nameConstraints extension: {}", chain(&error)),
+                        )
+                    })?;
+                    asked.name_constraints = Some(constraints);
+                }
                 _ => asked.others.push(extension.clone()),
             }
         }

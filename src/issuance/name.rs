@@ -174,6 +174,15 @@ impl Name {
         Self::of(&[(COMMON_NAME, text.to_owned())], None)
     }
 
+    /// Every attribute in order: its type, and its value where that is text of a type that RFC 5280 allows for new
+    /// subjects.
+    pub(super) fn attributes(&self) -> impl Iterator<Item = (ObjectIdentifier, Option<&str>)> {
+        self.rdns
+            .iter()
+            .flatten()
+            .map(|attribute| (attribute.oid, attribute.text()))
+    }
+
     /// The types of the attributes, in their order.
     pub(super) fn types(&self) -> impl Iterator<Item = ObjectIdentifier> {
         self.rdns.iter().flatten().map(|attribute| attribute.oid)

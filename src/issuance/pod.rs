@@ -113,6 +113,7 @@ impl PodIdentity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::issuance::claim::Claim;
 
     fn identity(uris: &[&str], dns_names: &[&str]) -> Result<PodIdentity, PodIdentityError> {
         let owned = |texts: &[&str]| -> Vec<String> {
@@ -135,7 +136,11 @@ mod tests {
                 name: "web-0",
             })
             .unwrap();
-        let names: Vec<_> = names.names().iter().map(ToString::to_string).collect();
+        let names: Vec<_> = names
+            .names()
+            .iter()
+            .map(|name| Claim::from(name).to_string())
+            .collect();
         assert_eq!(
             names,
             [

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Fault,
     chain::{CaField, ChainError},
+    claim::Role,
     extensions,
     issuer::Issuer,
     key::BadSignature,
@@ -124,7 +125,8 @@ impl PreparedCertificate {
         let names = csr
             .subject_alt_names()
             .map_or(&[][..], SubjectAltNames::names);
-        issuer.chain().check_names(params.subject(), names)?;
+        let role = Role::of(params.authority().is_some());
+        issuer.chain().check_names(params.subject(), names, role)?;
         issuer.chain().check_purposes(params.extended_key_usage())?;
         if let Some(authority) = params.authority() {
             issuer.chain().check_authority(authority.path_length())?;

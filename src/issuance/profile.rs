@@ -7,30 +7,36 @@ use jiff::SignedDuration;
 use x509_cert::ext::pkix::KeyUsages;
 
 use super::{
+    claim::Role,
     csr::VerifiedCsr,
     key::{KeyAlgorithm, PublicKey},
     name::Name,
-    pattern::{DnsPattern, Variables},
+    pattern::Variables,
     refusal::{Refusal, RefusalReason},
     san::DnsSyntax,
+    usage::Usages,
 };
 
+mod allowed;
 mod authority;
+mod constraint;
 mod explain;
 mod extensions;
+mod fence;
+mod limits;
 mod names;
 mod rules;
 mod subject;
 mod usages;
 
-pub use authority::{
-    Authority, CaRules, Constraint, DnsSubtree, EmailSubtree, EmptySubject, HostSubtree,
-};
+pub use allowed::{AllowedNames, DeniedNames};
+pub use authority::{Authority, CaRules, ConstraintMode, EmptySubject};
+pub use constraint::{Constraint, Constraints, DnsSubtree, EmailSubtree, HostSubtree};
 pub use explain::Decision;
 pub use extensions::{ExtensionRules, HttpUrl, HttpUrlError, Policy};
+pub use limits::{CaLimits, Limits, SubjectLimits};
 pub use rules::{
-    AllowedNames, BeyondCa, DeniedNames, Incompatible, KeyRules, Limits, NameRules, ProfileError,
-    Rules, UsageRules, ValidityRules,
+    BeyondCa, Incompatible, KeyRules, NameRules, ProfileError, Rules, UsageRules, ValidityRules,
 };
 pub use subject::{SubjectMode, SubjectRules};
 
@@ -43,6 +49,8 @@ pub struct Wanted<'a> {
     pub usages: &'a [String],
     /// `spec.isCA`.
     pub is_ca: bool,
+    /// Whether nothing but an annotation asks for a CA certificate.
+    pub by_annotation: bool,
     /// Length of the validity; `None` for the profile's default.
     pub duration: Option<SignedDuration>,
 }
@@ -59,7 +67,7 @@ pub struct Profile {
 pub struct CertificateParams<'a> {
     csr: &'a VerifiedCsr,
     subject: Name,
-    authority: Option<Authority<'a>>,
+    authority: Option<Authority>,
     key_usage: FlagSet<KeyUsages>,
     extended_key_usage: Vec<ObjectIdentifier>,
     duration: SignedDuration,
@@ -81,8 +89,8 @@ impl<'a> CertificateParams<'a> {
 
     /// What makes it a CA certificate; `None` for a leaf.
     #[must_use]
-    pub const fn authority(&self) -> Option<Authority<'a>> {
-        self.authority
+    pub const fn authority(&self) -> Option<&Authority> {
+        self.authority.as_ref()
     }
 
     pub(super) const fn extensions(&self) -> &'a ExtensionRules {
@@ -168,16 +176,16 @@ impl Profile {
         let rules = &self.rules;
         self.check_namespace(wanted.variables)?;
         rules.keys.check(csr.public_key())?;
-        let authority = rules.ca.judge(csr, wanted)?;
-        let asked = rules
-            .usages
-            .match_csr(csr, rules.usages.read(wanted.usages, wanted.is_ca)?)?;
+        let authority = rules.ca.judge(csr, wanted, &self.limits)?;
+        let role = Role::of(wanted.is_ca);
+        let asked = self.usages(csr, wanted)?;
         let subject = rules.subject.judge(csr, wanted.variables)?;
         let subject = match authority {
             Some(_) => rules.ca.subject(csr, subject)?,
             None => subject,
         };
-        names::Judge::new(rules, &self.limits, wanted.variables).check(csr, &subject)?;
+        self.check_subject(&subject, wanted.variables)?;
+        names::Judge::new(rules, &self.limits, wanted.variables).check(csr, &subject, role)?;
         let key_usage = rules.usages.fit(csr, asked.key)?;
         if rules.names.spiffe {
             check_svid_usages(key_usage)?;
@@ -198,12 +206,21 @@ impl Profile {
 }
 
 impl Profile {
+    /// The usages that are asked for, as far as the rules and the grant give them.
+    fn usages(&self, csr: &VerifiedCsr, wanted: &Wanted<'_>) -> Result<Usages, Refusal> {
+        let rules = &self.rules.usages;
+        let usages = rules.match_csr(csr, rules.read(wanted.usages, wanted.is_ca)?)?;
+        self.limits.state(usages, Role::of(wanted.is_ca))
+    }
+
+    fn check_subject(&self, subject: &Name, variables: Variables<'_>) -> Result<(), Refusal> {
+        let limits = self.limits.subject.as_ref();
+        limits.map_or(Ok(()), |limits| limits.check(subject, variables))
+    }
+
     /// A rule that depends on the namespace cannot judge a request that belongs to none.
     fn check_namespace(&self, variables: Variables<'_>) -> Result<(), Refusal> {
-        let limits = self.limits.allowed_dns.iter().flatten();
-        let named =
-            self.rules.name_namespace() || limits.into_iter().any(DnsPattern::names_namespace);
-        if variables.namespace.is_none() && named {
+        if variables.namespace.is_none() && self.rules.need_namespace() {
             return Err(Refusal::new(
                 RefusalReason::NamespaceUnknown,
                 "this issuer's profile depends on a namespace, and the request belongs to none; have it made by a service account",

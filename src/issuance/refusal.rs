@@ -75,6 +75,8 @@ reasons! {
     CaNotAllowed = "ca-not-allowed",
     /// The path lengths of the issuer's chain, or the profile's, leave no room for this CA certificate.
     CaPathLength = "ca-path-length",
+    /// The name constraints that request, profile and grant give a CA certificate contradict each other, or cannot be said.
+    CaNameConstraints = "ca-name-constraints",
     /// The issuer's profile does not give this usage.
     UsageNotAllowed = "usage-not-allowed",
     /// The CSR asks for an extension that this certificate may not carry.
@@ -85,7 +87,9 @@ reasons! {
     BadSubject = "bad-subject",
     /// A subject alternative name is malformed.
     BadSan = "bad-san",
-    /// The issuer's profile does not give this type of subject alternative name.
+    /// The token's grant does not allow this attribute of the subject, or its value.
+    SubjectNotAllowed = "subject-not-allowed",
+    /// The issuer's profile or the token's grant does not allow this name.
     SanNotAllowed = "san-not-allowed",
     /// The URI is not the SPIFFE ID that the profile demands.
     BadSpiffeId = "bad-spiffe-id",
@@ -141,11 +145,13 @@ impl RefusalReason {
             | Self::CsrRequestMismatch
             | Self::CaNotAllowed
             | Self::CaPathLength
+            | Self::CaNameConstraints
             | Self::UsageNotAllowed
             | Self::ExtensionNotAllowed
             | Self::BadString
             | Self::BadSubject
             | Self::BadSan
+            | Self::SubjectNotAllowed
             | Self::SanNotAllowed
             | Self::BadSpiffeId
             | Self::TooManySans

@@ -1,6 +1,6 @@
 //! Subject alternative names (RFC 5280, section 4.2.1.6): the raw value, and the syntax of each name.
 
-use std::{fmt, net::IpAddr};
+use std::net::IpAddr;
 
 use const_oid::ObjectIdentifier;
 use der::{Decode as _, Encode as _, Reader as _, Tag, TagNumber, Tagged as _, asn1::AnyRef};
@@ -255,21 +255,6 @@ fn registered_id(content: &[u8]) -> Result<ObjectIdentifier, SanError> {
     }
 }
 
-impl fmt::Display for GeneralName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dns(dns) => write!(f, "DNS name {dns:?}"),
-            Self::Ip(address) => write!(f, "IP address {address}"),
-            Self::Uri(uri) => write!(f, "URI {uri:?}"),
-            Self::Email(email) => write!(f, "e-mail address {email:?}"),
-            Self::OtherName(kind) => write!(f, "otherName of type {kind}"),
-            Self::Directory(name) => write!(f, "directoryName {name}"),
-            Self::RegisteredId(oid) => write!(f, "registeredID {oid}"),
-            Self::Other(kind) => write!(f, "subject alternative name of type {kind}"),
-        }
-    }
-}
-
 fn ascii(kind: &'static str, octets: &[u8]) -> Result<String, SanError> {
     match std::str::from_utf8(octets) {
         Ok(text) if text.is_ascii() => Ok(text.to_owned()),
@@ -294,6 +279,12 @@ pub(super) fn is_dns(name: &str, syntax: DnsSyntax) -> bool {
             .rsplit('.')
             .next()
             .is_some_and(|last| !last.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Whether it is one or more labels of a DNS name, which may be digits alone.
+pub(super) fn has_dns_labels(text: &str) -> bool {
+    text.split('.')
+        .all(|label| is_label(label, DnsSyntax::Underscore))
 }
 
 fn is_label(label: &str, syntax: DnsSyntax) -> bool {

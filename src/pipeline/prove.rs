@@ -11,15 +11,14 @@ use super::{
 };
 use crate::{
     api::issuer::{CaField, IssuerSpec, PodCertificatesSpec, RateLimit, Reason},
-    config,
-    duration::GoDuration,
+    config::Labels,
     issuance::{
         ChainError, Issuer, IssuerChain, IssuerError, Limits, Probe, ProbeError, Profile,
-        ProfileError, Rules, pattern::PatternError, pod::PodIdentityError,
+        ProfileError, Rules, pod::PodIdentityError, profile::CaLimits,
     },
     metrics::Metrics,
     signers::{
-        ConfiguredToken, GrantedKey,
+        ConfiguredToken, GrantedKey, NoKey,
         limiter::{Limit, Rate},
     },
     telemetry::Chain,
@@ -91,6 +90,20 @@ pub enum NotProven {
         /// What went wrong.
         source: HsmError,
     },
+    /// A key that may sign under other certificates only.
+    #[error(
+        "token {token:?}: the operator grants key {key} with other issuing certificates than {subject:?}, sha256:{sha256}; name one of those, or have the operator add it to the grant's certificates"
+    )]
+    CertificateNotGranted {
+        /// The token.
+        token: String,
+        /// The key.
+        key: String,
+        /// Subject of the issuing certificate.
+        subject: String,
+        /// SHA-256 of its DER, hexadecimal.
+        sha256: String,
+    },
     /// The key did not prove itself.
     #[error("the probe signature failed")]
     Probe(#[source] ProbeError),
@@ -99,14 +112,20 @@ pub enum NotProven {
     Random,
 }
 
-/// Goes through everything that a signature will need, at the time `now`. Waits for the token no longer than a
+/// Goes through everything that a signature will need, at the time `now`. `labels` are those of the issuer's namespace,
+/// for grants with a selector. Waits for the token no longer than a
 /// signature would. The token signs a probe, unless the very same key has proved itself `earlier` and lately.
 ///
 /// # Errors
 /// The first thing that is missing.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each comes from another place: the object, its namespace, its certificates, its token, the last look"
+)]
 pub async fn prove(
     spec: &IssuerSpec,
     name: &IssuerName,
+    labels: &Labels,
     pem: &ChainPem,
     token: &ConfiguredToken,
     metrics: &Arc<Metrics>,
@@ -119,15 +138,30 @@ pub async fn prove(
         rules,
         pods,
     } = check(spec, pem, now)?;
+    let issuing = chain.issuing();
     let key = token
-        .find_key(name.scope(), &name.to_string(), wanted.selector(), metrics)
+        .find_key(
+            name.scope(labels),
+            &name.to_string(),
+            wanted.selector(),
+            &issuing.sha256(),
+            metrics,
+        )
         .await
-        .map_err(|source| NotProven::Token {
-            token: spec.token.clone(),
-            place: wanted.described().to_owned(),
-            source,
+        .map_err(|why| match why {
+            NoKey::Token(source) => NotProven::Token {
+                token: spec.token.clone(),
+                place: wanted.described().to_owned(),
+                source,
+            },
+            NoKey::Certificate(key) => NotProven::CertificateNotGranted {
+                token: spec.token.clone(),
+                key,
+                subject: issuing.subject_text(),
+                sha256: issuing.sha256_hex(),
+            },
         })?;
-    let profile = profile(rules, key.limits()).map_err(NotProven::Profile)?;
+    let profile = Profile::new(rules, key.limits().clone()).map_err(NotProven::Profile)?;
     let issuer = Issuer::new(chain, profile, spec.signature_algorithm.explicit())
         .map_err(NotProven::Algorithm)?;
     let lately = earlier.filter(|Earlier { ready, counts_for }| {
@@ -228,7 +262,10 @@ pub fn check(spec: &IssuerSpec, pem: &ChainPem, now: Timestamp) -> Result<Checke
         .map_err(NotProven::Profile)?;
     // The grant of a key comes with the key, and may only narrow what is sound without it.
     let any = Limits {
-        allow_ca: true,
+        ca: CaLimits {
+            allow: true,
+            max_path_length: None,
+        },
         ..Limits::default()
     };
     Profile::new(rules.clone(), any).map_err(NotProven::Profile)?;
@@ -254,24 +291,6 @@ fn pod_rules(spec: &PodCertificatesSpec, longest: SignedDuration) -> Result<PodR
     })
 }
 
-/// What the issuer's profile says, within what the grant of its key allows.
-fn profile(rules: Rules, granted: &config::Limits) -> Result<Profile, ProfileError> {
-    let allowed_dns = granted.allowed_dns.as_ref().map(|names| {
-        names
-            .iter()
-            .map(|name| name.parse())
-            .collect::<Result<_, _>>()
-    });
-    let limits = Limits {
-        allow_ca: granted.allow_ca,
-        max_duration: granted.max_duration.map(GoDuration::signed),
-        allowed_dns: allowed_dns
-            .transpose()
-            .map_err(|error: PatternError| ProfileError::new("sans.allowed.dns", error))?,
-    };
-    Profile::new(rules, limits)
-}
-
 impl NotProven {
     /// The reason of the `Ready` condition.
     #[must_use]
@@ -280,6 +299,7 @@ impl NotProven {
             Self::Certificate(ChainError::Expired { .. }) => Reason::CertificateExpired,
             Self::Certificate(ChainError::NotYetValid { .. }) => Reason::CertificateNotYetValid,
             Self::Certificate(_) => Reason::CertificateInvalid,
+            Self::CertificateNotGranted { .. } => Reason::CertificateNotGranted,
             Self::Algorithm(_) => Reason::AlgorithmUnsupported,
             Self::Profile(_) => Reason::ProfileInvalid,
             Self::RootMissing(_) => Reason::RootMissing,

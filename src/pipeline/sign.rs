@@ -28,6 +28,8 @@ pub struct Asked<'a> {
     pub usages: &'a [String],
     /// Whether a CA certificate is asked for.
     pub is_ca: bool,
+    /// Whether nothing but an annotation asks for it.
+    pub by_annotation: bool,
     /// The duration in Go's notation; `None` for the profile's default.
     pub duration: Option<Cow<'a, str>>,
     /// Whether less than the duration is as good, where the profile gives less.
@@ -127,6 +129,7 @@ impl<'a> Asked<'a> {
             variables: self.variables,
             usages: self.usages,
             is_ca: self.is_ca,
+            by_annotation: self.by_annotation,
             duration: duration(self.duration.as_deref())?,
         })
     }

@@ -1,6 +1,10 @@
 //! Establishes whether an issuer of the cluster can sign: its token, its PIN, its certificates, and then the proof.
 
-use kube::core::{ParseExpressionError, Selector};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api,
+    core::{ParseExpressionError, Selector},
+};
 
 use super::{
     Context,
@@ -8,6 +12,7 @@ use super::{
 };
 use crate::{
     api::issuer::{IssuerSpec, Reason},
+    config::Labels,
     pins::source::PinSecret,
     pipeline::{Earlier, IssuerName, NotProven, Proven, now, prove},
     signers::ConfiguredToken,
@@ -44,6 +49,16 @@ pub enum NotReady {
     /// A selector that selects nothing sensible.
     #[error("spec.namespaceSelector cannot be used")]
     Selector(#[source] ParseExpressionError),
+    /// The labels of the issuer's namespace, on which grants depend, cannot be read.
+    #[error(
+        "failed to read the labels of namespace {namespace}, on which a grant of the token depends"
+    )]
+    Namespace {
+        /// The namespace.
+        namespace: String,
+        /// Why not.
+        source: Box<kube::Error>,
+    },
     /// No certificate.
     #[error("no issuing certificate")]
     Material(#[source] MaterialError),
@@ -81,10 +96,45 @@ pub async fn establish(
         .as_deref()
         .unwrap_or(&context.cluster_resource_namespace);
     hand_over_pin(spec, name, namespace, &token)?;
+    let labels = labels(name, &token, context).await?;
     let pem = material::read(&context.client, namespace, &spec.certificate)
         .await
         .map_err(NotReady::Material)?;
-    Ok(prove(spec, name, &pem, &token, &context.metrics, earlier, now()).await?)
+    Ok(prove(
+        spec,
+        name,
+        &labels,
+        &pem,
+        &token,
+        &context.metrics,
+        earlier,
+        now(),
+    )
+    .await?)
+}
+
+/// The labels of the issuer's namespace, where a grant asks for them. They are read at every look, so that a label that
+/// is taken away takes the grant away with the next one.
+async fn labels(
+    name: &IssuerName,
+    token: &ConfiguredToken,
+    context: &Context,
+) -> Result<Labels, NotReady> {
+    let Some(namespace) = name
+        .namespace
+        .as_deref()
+        .filter(|_| token.selects_namespaces())
+    else {
+        return Ok(Labels::new());
+    };
+    let read = Api::<Namespace>::all(context.client.clone())
+        .get_metadata(namespace)
+        .await
+        .map_err(|source| NotReady::Namespace {
+            namespace: namespace.to_owned(),
+            source: Box::new(source),
+        })?;
+    Ok(read.metadata.labels.unwrap_or_default())
 }
 
 fn hand_over_pin(
@@ -93,7 +143,10 @@ fn hand_over_pin(
     namespace: &str,
     token: &ConfiguredToken,
 ) -> Result<(), NotReady> {
-    match (token.takes_pin_from(name.scope()), &spec.pin_secret_ref) {
+    match (
+        token.takes_pin_from(name.scope(&Labels::new())),
+        &spec.pin_secret_ref,
+    ) {
         (false, None) => Ok(()),
         (false, Some(_)) => Err(NotReady::PinNotTaken(spec.token.clone())),
         (true, None) => Err(NotReady::PinRequired(spec.token.clone())),
@@ -123,6 +176,7 @@ impl NotReady {
             Self::PinNotTaken(_) => Reason::PinNotTaken,
             Self::PinConflict { .. } => Reason::PinConflict,
             Self::SelectorNotTaken | Self::Selector(_) => Reason::NamespaceSelectorInvalid,
+            Self::Namespace { .. } => Reason::NamespaceUnreadable,
             Self::Material(MaterialError::Api { .. }) => Reason::CertificateUnreadable,
             Self::Material(_) => Reason::CertificateMissing,
             Self::NotProven(why) => why.reason(),
@@ -140,6 +194,7 @@ impl NotReady {
             | Self::PinConflict { .. }
             | Self::SelectorNotTaken
             | Self::Selector(_)
+            | Self::Namespace { .. }
             | Self::Material(_) => Chain(self).to_string(),
         }
     }

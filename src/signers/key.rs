@@ -10,8 +10,7 @@ use super::{
     turns::{Lane, NoTurn, Turn, Turns},
 };
 use crate::{
-    config::Limits,
-    issuance::{Fault, SignError, Signature, Signer, SigningInput},
+    issuance::{Fault, Limits, SignError, Signature, Signer, SigningInput},
     metrics::{Metrics, SignOutcome},
 };
 

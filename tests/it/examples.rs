@@ -19,7 +19,7 @@ use pkcs11_issuer::{
         GROUP,
         issuer::{IssuerKind, PKCS11ClusterIssuer, PKCS11Issuer},
     },
-    issuance::{Limits, Profile},
+    issuance::{Limits, Profile, profile::CaLimits},
 };
 use serde_json::Value;
 
@@ -76,7 +76,10 @@ fn is_sound<K: IssuerKind>(file: &str, written: &Value) {
     let read = serde_json::to_value(&issuer).unwrap();
     assert!(is_within(written, &read), "{file}");
     let limits = Limits {
-        allow_ca: true,
+        ca: CaLimits {
+            allow: true,
+            max_path_length: None,
+        },
         ..Limits::default()
     };
     let profile = issuer.issuer_spec().profile.clone();

@@ -88,6 +88,7 @@ fn issue_as(csr: &VerifiedCsr, issuer: &Arc<Issuer>, signer: &dyn Signer, is_ca:
         },
         usages: &usages,
         is_ca,
+        by_annotation: false,
         duration: None,
     };
     let params = issuer.profile().admit(csr, &wanted).unwrap();
@@ -220,6 +221,7 @@ fn openssl_accepts_a_constrained_authority_and_what_it_may_name() {
             },
             usages: &[],
             is_ca: false,
+            by_annotation: false,
             duration: None,
         };
         let params = issuer.profile().admit(&csr, &wanted).unwrap();

@@ -2,9 +2,31 @@
 
 use std::fmt;
 
-/// Why a condition of an issuer is as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
+/// Declares the reasons once: the variants, their words and the list of all.
+macro_rules! reasons {
+    ($($(#[$doc:meta])+ $variant:ident,)+) => {
+        /// Why a condition of an issuer is as it is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[$doc])+ $variant,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of `docs/issuers.md`.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word in the condition, the Event and the metric.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => stringify!($variant),)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
     /// Ready: a signature by the token verifies under the issuing certificate.
     Verified,
     /// The operator's configuration has no such token.
@@ -27,6 +49,8 @@ pub enum Reason {
     CertificateMissing,
     /// The API server did not let us read it.
     CertificateUnreadable,
+    /// The operator grants the key with other issuing certificates.
+    CertificateNotGranted,
     /// It is no certificate that can issue, or no chain.
     CertificateInvalid,
     /// A certificate of the chain has ended.
@@ -51,6 +75,8 @@ pub enum Reason {
     PodCertificatesInvalid,
     /// `spec.namespaceSelector` cannot be honoured.
     NamespaceSelectorInvalid,
+    /// The labels of the issuer's namespace, on which a grant depends, cannot be read.
+    NamespaceUnreadable,
     /// The key cannot do the algorithm.
     AlgorithmUnsupported,
     /// No probe signature came.
@@ -64,77 +90,13 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Every reason.
-    pub const ALL: [Self; 28] = [
-        Self::Verified,
-        Self::TokenUnknown,
-        Self::TokenUnavailable,
-        Self::TokenMisconfigured,
-        Self::TokenRefused,
-        Self::LoginRefused,
-        Self::PinRequired,
-        Self::PinNotTaken,
-        Self::PinConflict,
-        Self::CertificateMissing,
-        Self::CertificateUnreadable,
-        Self::CertificateInvalid,
-        Self::CertificateExpired,
-        Self::CertificateNotYetValid,
-        Self::RootMissing,
-        Self::KeyInvalid,
-        Self::KeyNotFound,
-        Self::KeyMismatch,
-        Self::KeyAmbiguous,
-        Self::KeyUnusable,
-        Self::ProfileInvalid,
-        Self::PodCertificatesInvalid,
-        Self::NamespaceSelectorInvalid,
-        Self::AlgorithmUnsupported,
-        Self::ProbeFailed,
-        Self::Internal,
-        Self::ExpiresSoon,
-        Self::NotExpiringSoon,
-    ];
-
     /// The reason of this name.
     #[must_use]
     pub fn named(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
-    }
-
-    /// The word in the condition, the Event and the metric.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Verified => "Verified",
-            Self::TokenUnknown => "TokenUnknown",
-            Self::TokenUnavailable => "TokenUnavailable",
-            Self::TokenMisconfigured => "TokenMisconfigured",
-            Self::TokenRefused => "TokenRefused",
-            Self::LoginRefused => "LoginRefused",
-            Self::PinRequired => "PinRequired",
-            Self::PinNotTaken => "PinNotTaken",
-            Self::PinConflict => "PinConflict",
-            Self::CertificateMissing => "CertificateMissing",
-            Self::CertificateUnreadable => "CertificateUnreadable",
-            Self::CertificateInvalid => "CertificateInvalid",
-            Self::CertificateExpired => "CertificateExpired",
-            Self::CertificateNotYetValid => "CertificateNotYetValid",
-            Self::RootMissing => "RootMissing",
-            Self::KeyInvalid => "KeyInvalid",
-            Self::KeyNotFound => "KeyNotFound",
-            Self::KeyMismatch => "KeyMismatch",
-            Self::KeyAmbiguous => "KeyAmbiguous",
-            Self::KeyUnusable => "KeyUnusable",
-            Self::ProfileInvalid => "ProfileInvalid",
-            Self::PodCertificatesInvalid => "PodCertificatesInvalid",
-            Self::NamespaceSelectorInvalid => "NamespaceSelectorInvalid",
-            Self::AlgorithmUnsupported => "AlgorithmUnsupported",
-            Self::ProbeFailed => "ProbeFailed",
-            Self::Internal => "Internal",
-            Self::ExpiresSoon => "ExpiresSoon",
-            Self::NotExpiringSoon => "NotExpiringSoon",
-        }
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.as_str() == word)
     }
 }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::{each, parse};
-use crate::issuance::profile::{self, CaRules, Constraint, ProfileError};
+use crate::issuance::profile::{self, CaRules, Constraint, Constraints, ProfileError};
 
 /// CA certificates. They need a grant of the operator whose limits allow them.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
@@ -19,8 +19,22 @@ pub struct CaSpec {
     /// What becomes of a request for a CA certificate without a subject, which RFC 5280 demands: Reject refuses it,
     /// FirstDNSName makes the first of its DNS names the common name. Default: Reject.
     pub empty_subject: EmptySubject,
-    /// What such a CA may name, as a critical extension of its certificate. Default: no constraints.
+    /// Whether the annotation `experimental.cert-manager.io/request-is-ca` is enough for a Kubernetes CSR to ask for a CA
+    /// certificate. It may be changed after approval; else `cert sign` must stand in `spec.usages` too. Default: false.
+    pub by_annotation: bool,
+    /// What such a CA may name, as a critical extension of its certificate. Where the grant limits names, its limits are
+    /// added. Default: no constraints but the grant's.
     pub name_constraints: ConstraintsSpec,
+}
+
+/// Where the name constraints of CA certificates come from.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum ConstraintMode {
+    /// From here and from the grant.
+    #[default]
+    Fixed,
+    /// Those of the CSR narrow them further.
+    FromRequest,
 }
 
 /// What becomes of a request for a CA certificate without a subject.
@@ -38,6 +52,9 @@ pub enum EmptySubject {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConstraintsSpec {
+    /// Fixed refuses a CSR that asks for name constraints; FromRequest honours them where they narrow those of the profile
+    /// and the grant, and refuses them where they would widen them. Default: Fixed.
+    pub mode: ConstraintMode,
     /// Of each type that is listed, only these names.
     pub permitted: SubtreesSpec,
     /// None of these names.
@@ -74,8 +91,10 @@ impl TryFrom<CaSpec> for CaRules {
             allow,
             path_len,
             empty_subject,
+            by_annotation,
             name_constraints:
                 ConstraintsSpec {
+                    mode,
                     permitted,
                     excluded,
                 },
@@ -93,8 +112,15 @@ impl TryFrom<CaSpec> for CaRules {
                 EmptySubject::Reject => profile::EmptySubject::Reject,
                 EmptySubject::FirstDnsName => profile::EmptySubject::FirstDnsName,
             },
-            permitted: subtrees("ca.nameConstraints.permitted", permitted)?,
-            excluded: subtrees("ca.nameConstraints.excluded", excluded)?,
+            by_annotation,
+            constraints: Constraints {
+                permitted: subtrees("ca.nameConstraints.permitted", permitted)?,
+                excluded: subtrees("ca.nameConstraints.excluded", excluded)?,
+            },
+            constraint_mode: match mode {
+                ConstraintMode::Fixed => profile::ConstraintMode::Fixed,
+                ConstraintMode::FromRequest => profile::ConstraintMode::FromRequest,
+            },
         })
     }
 }

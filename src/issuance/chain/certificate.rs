@@ -192,10 +192,18 @@ impl IssuerCertificate {
         hex::encode(&self.serial)
     }
 
-    /// The SHA-256 fingerprint, lower-case hexadecimal.
+    /// The SHA-256 of its DER.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, &self.der).as_ref());
+        hash
+    }
+
+    /// The same in lower-case hexadecimal.
     #[must_use]
     pub fn sha256_hex(&self) -> String {
-        hex::encode(digest::digest(&digest::SHA256, &self.der))
+        hex::encode(self.sha256())
     }
 
     /// First second of validity.

@@ -13,12 +13,14 @@ fn constraints(permitted: &[(u8, &[u8])], excluded: &[(u8, &[u8])]) -> NameConst
 fn accepts(constraints: &NameConstraints, tag: u8, value: &[u8]) -> bool {
     let names = SubjectAltNames::parse(&san(&[(tag, value)])).unwrap();
     let nobody = Name::parse(&[0x30, 0]).unwrap();
-    constraints.check(&nobody, names.names()).is_ok()
+    constraints
+        .check(&nobody, names.names(), Role::Leaf)
+        .is_ok()
 }
 
 fn accepts_subject(constraints: &NameConstraints, subject: &[u8]) -> bool {
     constraints
-        .check(&Name::parse(subject).unwrap(), &[])
+        .check(&Name::parse(subject).unwrap(), &[], Role::Leaf)
         .is_ok()
 }
 

@@ -5,6 +5,7 @@ use x509_cert::ext::pkix::KeyUsages;
 
 use super::{Lint, Linted, ensure};
 use crate::issuance::{
+    claim::Role,
     refusal::RefusalReason,
     san::{GeneralName, SubjectAltNames},
     spiffe,
@@ -85,10 +86,11 @@ pub(super) const LINTS: &[Lint] = &[
         name: "rfc5280_names_within_constraints",
         citation: "RFC 5280, section 6.1.3 (b) and (c)",
         check: |linted| {
+            let role = Role::of(linted.is_ca()?);
             linted
                 .issuer
                 .chain()
-                .check_names(&linted.subject()?, &linted.names()?)
+                .check_names(&linted.subject()?, &linted.names()?, role)
                 .map_err(|refusal| refusal.to_string())
         },
     },

@@ -1,12 +1,13 @@
 //! Text with variables.
 
+use std::{borrow::Cow, fmt};
+
 use super::PatternError;
 
 /// What the variables stand for: of the request, its namespace and its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variables<'a> {
-    /// `{{namespace}}`; `None` where the request belongs to none, and then a profile that names it refuses
-    /// ([`Profile::admit`](crate::issuance::Profile::admit)).
+    /// `{{namespace}}`; `None` where the request belongs to none, and then a pattern that has it covers nothing.
     pub namespace: Option<&'a str>,
     /// `{{name}}`.
     pub name: &'a str,
@@ -93,14 +94,44 @@ impl<V: Variable> Template<V> {
     }
 }
 
-impl Template {
-    /// The text for one request.
-    #[must_use]
-    pub fn expand(&self, variables: Variables<'_>) -> String {
-        self.replace(|variable| match variable {
-            RequestVariable::Namespace => variables.namespace.unwrap_or_default(),
-            RequestVariable::Name => variables.name,
+/// The template as it is written.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| {
+            f.write_str(match part {
+                Part::Text(text) => text,
+                Part::Variable(RequestVariable::Namespace) => "{{namespace}}",
+                Part::Variable(RequestVariable::Name) => "{{name}}",
+            })
         })
+    }
+}
+
+impl Template {
+    /// The text for one request; `None` where a variable has no value, or one that `fits` rejects.
+    #[must_use]
+    pub fn expand(
+        &self,
+        variables: Variables<'_>,
+        fits: impl Fn(&str) -> bool,
+    ) -> Option<Cow<'_, str>> {
+        if let [Part::Text(text)] = self.parts.as_slice() {
+            return Some(Cow::Borrowed(text));
+        }
+        let mut expanded = String::new();
+        for part in &self.parts {
+            let value = match part {
+                Part::Text(text) => text,
+                Part::Variable(RequestVariable::Namespace) => {
+                    variables.namespace.filter(|value| fits(value))?
+                }
+                Part::Variable(RequestVariable::Name) => {
+                    Some(variables.name).filter(|value| fits(value))?
+                }
+            };
+            expanded.push_str(value);
+        }
+        Some(Cow::Owned(expanded))
     }
 
     /// Whether it has `{{namespace}}`.

@@ -8,6 +8,7 @@ use super::*;
 use crate::issuance::{Limits, MlDsa, Profile, Rules, VerifiedCsr, Wanted, testing::*};
 
 mod corpus;
+mod fences;
 mod golden;
 mod properties;
 mod shapes;

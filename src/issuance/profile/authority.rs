@@ -1,19 +1,16 @@
 //! Which CA certificates a profile admits.
 
-use der::asn1::{Ia5String, OctetString};
-use x509_cert::ext::pkix::{
-    NameConstraints,
-    constraints::name::{GeneralSubtree, GeneralSubtrees},
-    name::GeneralName,
-};
+use x509_cert::ext::pkix::NameConstraints;
 
-use super::{ProfileError, Wanted, usages};
+use super::{
+    CaLimits, Limits, ProfileError, Wanted,
+    constraint::{Constraints, Outside},
+    fence, usages,
+};
 use crate::issuance::{
-    csr::VerifiedCsr,
+    csr::{VerifiedCsr, chain},
     name::Name,
-    pattern::{IpNetwork, PatternError},
     refusal::{Refusal, RefusalReason},
-    san::{DnsSyntax, is_dns, is_email},
 };
 
 /// CA certificates. The default gives none.
@@ -25,10 +22,12 @@ pub struct CaRules {
     pub path_length: Option<u8>,
     /// What becomes of a request for one without a subject.
     pub empty_subject: EmptySubject,
-    /// What they may name; where a type occurs, only that.
-    pub permitted: Vec<Constraint>,
-    /// What they may not name.
-    pub excluded: Vec<Constraint>,
+    /// Whether an annotation of a Kubernetes CSR, which may be changed after approval, is enough to ask for one.
+    pub by_annotation: bool,
+    /// What they may name.
+    pub constraints: Constraints,
+    /// Whether a CSR may narrow that.
+    pub constraint_mode: ConstraintMode,
 }
 
 impl Default for CaRules {
@@ -37,8 +36,9 @@ impl Default for CaRules {
             allow: false,
             path_length: Some(0),
             empty_subject: EmptySubject::Reject,
-            permitted: Vec::new(),
-            excluded: Vec::new(),
+            by_annotation: false,
+            constraints: Constraints::default(),
+            constraint_mode: ConstraintMode::Fixed,
         }
     }
 }
@@ -54,117 +54,47 @@ pub enum EmptySubject {
     FirstDnsName,
 }
 
-/// One subtree of a name constraint (RFC 5280, section 4.2.1.10).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Constraint {
-    /// A DNS name and every name below it.
-    Dns(DnsSubtree),
-    /// The addresses of a network.
-    Ip(IpNetwork),
-    /// A host of URIs, with a leading dot the hosts below.
-    Uri(HostSubtree),
-    /// A mailbox, a host of mailboxes, with a leading dot the hosts below.
-    Email(EmailSubtree),
-}
-
-macro_rules! subtree {
-    ($(#[$doc:meta])+ $name:ident, $error:path, $fits:expr) => {
-        $(#[$doc])+
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        pub struct $name(String);
-
-        impl std::str::FromStr for $name {
-            type Err = PatternError;
-
-            fn from_str(text: &str) -> Result<Self, PatternError> {
-                let fits: fn(&str) -> bool = $fits;
-                match !text.contains('*') && fits(text) {
-                    true => Ok(Self(text.to_owned())),
-                    false => Err($error(text.to_owned())),
-                }
-            }
-        }
-    };
-}
-
-subtree! {
-    /// A DNS name that stands for itself and every name below it.
-    DnsSubtree, PatternError::Dns, |text| is_dns(text, DnsSyntax::Underscore)
-}
-subtree! {
-    /// A host, or with a leading dot the hosts below it.
-    HostSubtree, PatternError::Host, is_host
-}
-subtree! {
-    /// A mailbox or a host.
-    EmailSubtree, PatternError::Email, |text| is_email(text) || is_host(text)
-}
-
-fn is_host(text: &str) -> bool {
-    is_dns(
-        text.strip_prefix('.').unwrap_or(text),
-        DnsSyntax::Underscore,
-    )
+/// Where the name constraints of CA certificates come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConstraintMode {
+    /// From the profile and the grant alone. A CSR that asks for some is refused.
+    #[default]
+    Fixed,
+    /// Those of the CSR narrow them further.
+    FromRequest,
 }
 
 /// What makes a certificate one of an authority.
-#[derive(Clone, Copy, Debug)]
-pub struct Authority<'a> {
-    rules: &'a CaRules,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    path_length: Option<u8>,
+    constraints: Constraints,
 }
 
-impl Authority<'_> {
+impl Authority {
     /// How many certificate authorities may stand below; `None` for any number.
     #[must_use]
     pub const fn path_length(&self) -> Option<u8> {
-        self.rules.path_length
+        self.path_length
     }
 
     /// The constraints it carries, if any.
     pub(in crate::issuance) fn name_constraints(&self) -> der::Result<Option<NameConstraints>> {
-        if self.rules.permitted.is_empty() && self.rules.excluded.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(NameConstraints {
-            permitted_subtrees: subtrees(&self.rules.permitted)?,
-            excluded_subtrees: subtrees(&self.rules.excluded)?,
-        }))
+        self.constraints.encode()
     }
 }
 
-fn subtrees(constraints: &[Constraint]) -> der::Result<Option<GeneralSubtrees>> {
-    let subtrees = constraints
-        .iter()
-        .map(|constraint| {
-            let base = match constraint {
-                Constraint::Dns(DnsSubtree(dns)) => GeneralName::DnsName(Ia5String::new(dns)?),
-                Constraint::Ip(network) => {
-                    GeneralName::IpAddress(OctetString::new(network.octets())?)
-                }
-                Constraint::Uri(HostSubtree(host)) => {
-                    GeneralName::UniformResourceIdentifier(Ia5String::new(host)?)
-                }
-                Constraint::Email(EmailSubtree(email)) => {
-                    GeneralName::Rfc822Name(Ia5String::new(email)?)
-                }
-            };
-            Ok(GeneralSubtree {
-                base,
-                minimum: 0,
-                maximum: None,
-            })
-        })
-        .collect::<der::Result<Vec<_>>>()?;
-    Ok((!subtrees.is_empty()).then_some(subtrees))
-}
-
 impl CaRules {
-    pub(super) fn check(&self, allow_ca: bool, spiffe: bool) -> Result<(), ProfileError> {
-        if self.allow && !allow_ca {
+    /// Checks that the rules agree, and narrows them to the limits.
+    pub(super) fn narrow(&mut self, limits: CaLimits, spiffe: bool) -> Result<(), ProfileError> {
+        if self.allow && !limits.allow {
             return Err(ProfileError::new(
                 "ca.allow",
-                "the token's grant gives no CA certificates; the operator may set limits.allowCA there",
+                "the token's grant gives no CA certificates; the operator may set limits.ca.allow there",
             ));
+        }
+        if let Some(most) = limits.max_path_length {
+            self.path_length = Some(self.path_length.map_or(most, |wanted| wanted.min(most)));
         }
         if self.allow && spiffe {
             return Err(ProfileError::new(
@@ -176,29 +106,36 @@ impl CaRules {
     }
 
     /// Judges whether the request is for a CA certificate, and gets one.
-    pub(super) fn judge<'a>(
-        &'a self,
+    pub(super) fn judge(
+        &self,
         csr: &VerifiedCsr,
         wanted: &Wanted<'_>,
-    ) -> Result<Option<Authority<'a>>, Refusal> {
+        limits: &Limits,
+    ) -> Result<Option<Authority>, Refusal> {
         let asked = csr.asked();
-        if asked.name_constraints {
-            // RFC 5280, section 4.2.1.10: only in CA certificates, and there they are the profile's.
-            return Err(Refusal::new(
-                RefusalReason::ExtensionNotAllowed,
-                "the CSR asks for nameConstraints, which only the issuer's profile sets; leave them out",
-            ));
-        }
         if asked.is_ca.is_some_and(|is_ca| is_ca != wanted.is_ca) {
             return Err(usages::mismatch("basicConstraints"));
         }
         if !wanted.is_ca {
-            return Ok(None);
+            return match &asked.name_constraints {
+                None => Ok(None),
+                // RFC 5280, section 4.2.1.10: only in CA certificates.
+                Some(_) => Err(Refusal::new(
+                    RefusalReason::ExtensionNotAllowed,
+                    "the CSR asks for nameConstraints, which only CA certificates carry; leave them out",
+                )),
+            };
         }
         if !self.allow {
             return Err(Refusal::new(
                 RefusalReason::CaNotAllowed,
                 "isCA is true, but this issuer gives leaf certificates only",
+            ));
+        }
+        if wanted.by_annotation && !self.by_annotation {
+            return Err(Refusal::new(
+                RefusalReason::CaNotAllowed,
+                "a CA certificate is asked for by an annotation alone, which may be changed after approval; add the usage \"cert sign\" to spec.usages",
             ));
         }
         if asked.path_length.is_some() && asked.path_length != self.path_length {
@@ -207,7 +144,52 @@ impl CaRules {
                 "the CSR asks for another path length than the issuer's profile sets; leave it out",
             ));
         }
-        Ok(Some(Authority { rules: self }))
+        Ok(Some(Authority {
+            path_length: self.path_length,
+            constraints: self.constraints(csr, wanted, limits)?,
+        }))
+    }
+
+    /// The constraints of grant, profile and CSR, each narrowed by the next.
+    fn constraints(
+        &self,
+        csr: &VerifiedCsr,
+        wanted: &Wanted<'_>,
+        limits: &Limits,
+    ) -> Result<Constraints, Refusal> {
+        let fence = match &limits.names {
+            Some(names) => fence::constraints(names, wanted.variables)?,
+            None => Constraints::default(),
+        };
+        let outside = |whose: &str, Outside(subtree): Outside| {
+            Refusal::new(
+                RefusalReason::CaNameConstraints,
+                format!(
+                    "{whose} permits {subtree}, which lies outside of the names that the CA certificate may be given"
+                ),
+            )
+        };
+        let constraints = fence
+            .narrowed_by(&self.constraints)
+            .map_err(|difference| outside("the issuer's profile", difference))?;
+        let Some(asked) = &csr.asked().name_constraints else {
+            return Ok(constraints);
+        };
+        if self.constraint_mode == ConstraintMode::Fixed {
+            return Err(Refusal::new(
+                RefusalReason::ExtensionNotAllowed,
+                "the CSR asks for nameConstraints, which only the issuer's profile sets; leave them out",
+            ));
+        }
+        let asked = Constraints::try_from(asked).map_err(|error| {
+            Refusal::new(
+                RefusalReason::CaNameConstraints,
+                format!("the CSR's nameConstraints are refused: {}", chain(&error)),
+            )
+        })?;
+        constraints
+            .narrowed_by(&asked)
+            .map_err(|difference| outside("the CSR", difference))
     }
 
     /// The subject of a CA certificate, given what becomes of the CSR's.

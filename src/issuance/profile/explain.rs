@@ -5,7 +5,7 @@ use der::flagset::FlagSet;
 use x509_cert::ext::pkix::KeyUsages;
 
 use super::{Profile, SubjectMode, Wanted, check_svid_usages, names};
-use crate::issuance::{csr::VerifiedCsr, refusal::Refusal, usage::Usage};
+use crate::issuance::{claim::Role, csr::VerifiedCsr, refusal::Refusal, usage::Usage};
 
 /// One decision of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,23 +37,23 @@ impl Profile {
                 .check(csr.public_key())
                 .map(|()| format!("{algorithm} key")),
         );
-        let authority = rules.ca.judge(csr, wanted);
+        let authority = rules.ca.judge(csr, wanted, &self.limits);
         say(
             "ca",
-            authority.clone().map(|authority| match authority {
-                None => "a leaf certificate".to_owned(),
-                Some(authority) => match authority.path_length() {
-                    None => "a CA certificate with any number of CAs below".to_owned(),
-                    Some(most) => {
-                        format!("a CA certificate with at most {most} CAs in a row below")
-                    }
-                },
-            }),
+            authority
+                .as_ref()
+                .map_err(Clone::clone)
+                .map(|authority| match authority {
+                    None => "a leaf certificate".to_owned(),
+                    Some(authority) => match authority.path_length() {
+                        None => "a CA certificate with any number of CAs below".to_owned(),
+                        Some(most) => {
+                            format!("a CA certificate with at most {most} CAs in a row below")
+                        }
+                    },
+                }),
         );
-        let usages = rules
-            .usages
-            .read(wanted.usages, wanted.is_ca)
-            .and_then(|usages| rules.usages.match_csr(csr, usages));
+        let usages = self.usages(csr, wanted);
         say(
             "usages",
             usages
@@ -62,17 +62,20 @@ impl Profile {
                 .map_err(Clone::clone),
         );
         let mut named = false;
-        let subject =
-            rules
-                .subject
-                .judge(csr, wanted.variables)
-                .and_then(|subject| match authority {
-                    Ok(Some(_)) => {
-                        named = subject.is_empty();
-                        rules.ca.subject(csr, subject)
-                    }
-                    Ok(None) | Err(_) => Ok(subject),
-                });
+        let subject = rules
+            .subject
+            .judge(csr, wanted.variables)
+            .and_then(|subject| match authority {
+                Ok(Some(_)) => {
+                    named = subject.is_empty();
+                    rules.ca.subject(csr, subject)
+                }
+                Ok(None) | Err(_) => Ok(subject),
+            })
+            .and_then(|subject| {
+                self.check_subject(&subject, wanted.variables)?;
+                Ok(subject)
+            });
         say(
             "subject",
             subject
@@ -90,7 +93,7 @@ impl Profile {
         );
         if let Ok(subject) = &subject {
             let judge = names::Judge::new(rules, &self.limits, wanted.variables);
-            for (topic, decision) in judge.decisions(csr, subject) {
+            for (topic, decision) in judge.decisions(csr, subject, Role::of(wanted.is_ca)) {
                 say("sans", decision.map(|()| topic.to_string()));
             }
         }
@@ -180,7 +183,7 @@ mod tests {
                 "sans: the syntax of every name",
                 "sans: DNS name \"a.example\"",
                 "sans: IP address 10.0.0.1",
-                "sans: common name \"a.example\", which reads as a host",
+                "sans: DNS name \"a.example\" of the subject's common name",
                 "usages: of the key usages digital signature, which are those that ECDSA P-256 keys can have",
                 "validity: 2160h, the profile's default; the window begins 1m before now",
             ]

@@ -1,17 +1,19 @@
 //! Which subject alternative names a profile admits.
 
-use std::{fmt, net::IpAddr};
+use std::fmt;
 
 use super::{
-    Limits,
+    AllowedNames, Limits,
+    allowed::is_mapped,
     rules::{NameRules, Rules},
 };
 use crate::issuance::{
+    claim::{Claim, Claimed, Role, claims},
     csr::{VerifiedCsr, chain},
     name::Name,
-    pattern::{DnsPattern, IpNetwork, Variables},
+    pattern::Variables,
     refusal::{Refusal, RefusalReason},
-    san::{DnsSyntax, GeneralName, SubjectAltNames, is_dns},
+    san::{GeneralName, SubjectAltNames},
     spiffe,
 };
 
@@ -20,9 +22,8 @@ use crate::issuance::{
 pub(super) enum Topic<'a> {
     Count(usize),
     Syntax,
-    Name(&'a GeneralName),
+    Name(Claimed<'a>),
     Svid,
-    CommonName(&'a str),
 }
 
 /// What names are judged by.
@@ -45,9 +46,14 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Judges every name, those of the subject that verifiers read as names of hosts included.
-    pub(super) fn check(&self, csr: &VerifiedCsr, subject: &Name) -> Result<(), Refusal> {
-        self.decisions(csr, subject)
+    /// Judges every name that the certificate would claim.
+    pub(super) fn check(
+        &self,
+        csr: &VerifiedCsr,
+        subject: &Name,
+        role: Role,
+    ) -> Result<(), Refusal> {
+        self.decisions(csr, subject, role)
             .try_for_each(|(_, decision)| decision)
     }
 
@@ -56,6 +62,7 @@ impl<'a> Judge<'a> {
         &'n self,
         csr: &'n VerifiedCsr,
         subject: &'n Name,
+        role: Role,
     ) -> impl Iterator<Item = (Topic<'n>, Result<(), Refusal>)> {
         let given = csr.subject_alt_names();
         let names = given.map_or(&[][..], SubjectAltNames::names);
@@ -69,22 +76,10 @@ impl<'a> Judge<'a> {
                 (Topic::Syntax, syntax),
             ]
         });
-        let each = names
-            .iter()
-            .map(|name| (Topic::Name(name), self.name(name)));
+        let each =
+            claims(subject, names, role).map(|claimed| (Topic::Name(claimed), self.judge(claimed)));
         let svid = self.rules.spiffe.then(|| (Topic::Svid, self.svid(names)));
-        // A verifier without regard for RFC 9525 takes a common name for a host.
-        let hosts = subject.common_names().filter_map(|text| {
-            let decision = if let Ok(address) = text.parse() {
-                self.ip(address)
-            } else if text.contains('.') && is_dns(text, DnsSyntax::Underscore) {
-                self.dns(text)
-            } else {
-                return None;
-            };
-            Some((Topic::CommonName(text), decision))
-        });
-        whole.chain(each).chain(svid).chain(hosts)
+        whole.chain(each).chain(svid)
     }
 
     fn count(&self, count: usize) -> Result<(), Refusal> {
@@ -100,68 +95,42 @@ impl<'a> Judge<'a> {
         ))
     }
 
-    fn name(&self, name: &GeneralName) -> Result<(), Refusal> {
-        let allowed = &self.rules.allowed;
-        match name {
-            GeneralName::Dns(dns) => self.dns(dns),
-            GeneralName::Ip(address) => self.ip(*address),
-            GeneralName::Uri(uri) => permit(
-                allowed.uri.as_ref().is_none_or(|patterns| {
-                    patterns
-                        .iter()
-                        .any(|pattern| pattern.covers(uri, self.variables))
-                }),
-                name,
-            ),
-            GeneralName::Email(email) => permit(
-                allowed.email.as_ref().is_none_or(|patterns| {
-                    patterns
-                        .iter()
-                        .any(|pattern| pattern.covers(email, self.variables))
-                }),
-                name,
-            ),
-            GeneralName::OtherName(kind) => permit(allowed.other_names.contains(kind), name),
-            // Profiles have no list for these: a verifier that knows what to do with one is yet to be met.
-            GeneralName::Directory(_) | GeneralName::RegisteredId(_) | GeneralName::Other(_) => {
-                permit(false, name)
-            }
+    fn judge(&self, claimed: Claimed<'_>) -> Result<(), Refusal> {
+        let Claimed { claim, .. } = claimed;
+        let mapped = matches!(claim, Claim::Ip(address) if is_mapped(address));
+        let wildcard = matches!(claim, Claim::Dns(dns) if dns.contains('*'));
+        if mapped
+            || (wildcard && !self.rules.wildcards)
+            || self.rules.denied.touch(claim, self.variables)
+        {
+            return Err(not_allowed("this issuer", claimed));
+        }
+        self.within(&self.rules.allowed, "this issuer", claimed)?;
+        match &self.limits.names {
+            Some(granted) => self.within(granted, "the token's grant", claimed),
+            None => Ok(()),
         }
     }
 
-    fn dns(&self, dns: &str) -> Result<(), Refusal> {
-        if dns.starts_with("*.") && !self.rules.wildcards {
-            return permit(false, &format_args!("wildcard {dns:?}"));
+    fn within(
+        &self,
+        allowed: &AllowedNames,
+        whose: &str,
+        claimed: Claimed<'_>,
+    ) -> Result<(), Refusal> {
+        if allowed.admits(claimed.claim, self.variables) {
+            return Ok(());
         }
-        let covered = |patterns: Option<&[DnsPattern]>| {
-            patterns.is_none_or(|patterns| {
-                patterns
-                    .iter()
-                    .any(|pattern| pattern.covers(dns, self.variables))
-            })
-        };
-        let denied = self
-            .rules
-            .denied
-            .dns
-            .iter()
-            .any(|pattern| pattern.touches(dns, self.variables));
-        permit(
-            covered(self.rules.allowed.dns.as_deref())
-                && covered(self.limits.allowed_dns.as_deref())
-                && !denied,
-            &format_args!("DNS name {dns:?}"),
-        )
-    }
-
-    fn ip(&self, address: IpAddr) -> Result<(), Refusal> {
-        let within =
-            |networks: &[IpNetwork]| networks.iter().any(|network| network.contains(address));
-        let allowed = self.rules.allowed.ip.as_deref().is_none_or(within);
-        permit(
-            allowed && !within(&self.rules.denied.ip),
-            &format_args!("IP address {address}"),
-        )
+        let unknown = self.variables.namespace.is_none();
+        if unknown && allowed.names_namespace_for(claimed.claim) {
+            return Err(Refusal::new(
+                RefusalReason::NamespaceUnknown,
+                format!(
+                    "whether {whose} allows the {claimed} depends on a namespace, and the request belongs to none; have it made by a service account"
+                ),
+            ));
+        }
+        Err(not_allowed(whose, claimed))
     }
 
     /// X509-SVID, section 2: exactly one URI, which is the SPIFFE ID.
@@ -196,20 +165,15 @@ impl fmt::Display for Topic<'_> {
             Self::Count(1) => f.write_str("one name"),
             Self::Count(count) => write!(f, "{count} names"),
             Self::Syntax => f.write_str("the syntax of every name"),
-            Self::Name(name) => name.fmt(f),
+            Self::Name(claimed) => claimed.fmt(f),
             Self::Svid => f.write_str("exactly one SPIFFE ID"),
-            Self::CommonName(text) => write!(f, "common name {text:?}, which reads as a host"),
         }
     }
 }
 
-fn permit(permitted: bool, name: &impl fmt::Display) -> Result<(), Refusal> {
-    if permitted {
-        Ok(())
-    } else {
-        Err(Refusal::new(
-            RefusalReason::SanNotAllowed,
-            format!("this issuer does not give the {name}; ask whoever keeps it, or leave it out"),
-        ))
-    }
+fn not_allowed(whose: &str, claimed: Claimed<'_>) -> Refusal {
+    Refusal::new(
+        RefusalReason::SanNotAllowed,
+        format!("{whose} does not allow the {claimed}; ask whoever keeps it, or leave it out"),
+    )
 }

@@ -4,16 +4,12 @@ use const_oid::ObjectIdentifier;
 use jiff::SignedDuration;
 
 use super::{
+    AllowedNames, DeniedNames, Limits,
     authority::CaRules,
     extensions::ExtensionRules,
     subject::{SubjectMode, SubjectRules},
 };
-use crate::issuance::{
-    key::MlDsa,
-    pattern::{DnsPattern, EmailPattern, IpNetwork, UriPattern},
-    san::DnsSyntax,
-    usage::Usage,
-};
+use crate::issuance::{key::MlDsa, pattern::DnsPattern, san::DnsSyntax, usage::Usage};
 
 /// A profile that contradicts itself, or what its issuer is granted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,17 +47,6 @@ pub struct Rules {
     pub ca: CaRules,
     /// What certificates say beside.
     pub extensions: ExtensionRules,
-}
-
-/// What the operator grants to the issuer; it narrows every profile.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Whether CA certificates may be signed.
-    pub allow_ca: bool,
-    /// The longest validity.
-    pub max_duration: Option<SignedDuration>,
-    /// The DNS names allowed, where they are limited.
-    pub allowed_dns: Option<Vec<DnsPattern>>,
 }
 
 /// How long certificates are valid.
@@ -205,58 +190,31 @@ impl Default for NameRules {
     }
 }
 
-/// The names allowed, by type: `None` allows every name of the type, an empty list allows none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AllowedNames {
-    /// DNS names.
-    pub dns: Option<Vec<DnsPattern>>,
-    /// IP addresses.
-    pub ip: Option<Vec<IpNetwork>>,
-    /// URIs.
-    pub uri: Option<Vec<UriPattern>>,
-    /// E-mail addresses.
-    pub email: Option<Vec<EmailPattern>>,
-    /// Types of other names; all others are refused.
-    pub other_names: Vec<ObjectIdentifier>,
-}
-
-/// Names that are refused even where they are allowed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeniedNames {
-    /// DNS names; a wildcard that may stand for one of them is refused too.
-    pub dns: Vec<DnsPattern>,
-    /// IP addresses.
-    pub ip: Vec<IpNetwork>,
-}
-
 impl Rules {
-    /// Whether a rule has `{{namespace}}` in it.
-    pub(super) fn name_namespace(&self) -> bool {
-        let AllowedNames {
-            dns,
-            ip: _,
-            uri,
-            email,
-            other_names: _,
-        } = &self.names.allowed;
+    /// Whether the request must belong to a namespace: a rule has `{{namespace}}` where it must stand for something.
+    pub(super) fn need_namespace(&self) -> bool {
         let subject = match &self.subject.mode {
             SubjectMode::Fixed(attributes) => {
                 attributes.iter().any(|(_, value)| value.names_namespace())
             }
             SubjectMode::Verbatim | SubjectMode::Omit => false,
         };
-        let dns = dns.iter().flatten().chain(&self.names.denied.dns);
+        // A denial that covered nothing would let everything pass.
         subject
-            || dns.into_iter().any(DnsPattern::names_namespace)
-            || uri.iter().flatten().any(UriPattern::names_namespace)
-            || email.iter().flatten().any(EmailPattern::names_namespace)
+            || self
+                .names
+                .denied
+                .dns
+                .iter()
+                .any(DnsPattern::names_namespace)
     }
 
     /// Checks that the rules agree, and narrows them to the limits.
     pub(super) fn within(mut self, limits: &Limits) -> Result<Self, ProfileError> {
         self.validity.check()?;
         self.subject.check()?;
-        self.ca.check(limits.allow_ca, self.names.spiffe)?;
+        self.ca.narrow(limits.ca, self.names.spiffe)?;
+        self.usages.narrow(limits)?;
         self.extensions.check()?;
         if self.keys.rsa_min_bits > self.keys.rsa_max_bits {
             return Err(ProfileError::new(

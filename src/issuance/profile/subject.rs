@@ -1,11 +1,13 @@
 //! Which subjects a profile admits, or makes.
 
+use std::borrow::Cow;
+
 use const_oid::ObjectIdentifier;
 
 use super::ProfileError;
 use crate::issuance::{
     csr::VerifiedCsr,
-    name::Name,
+    name::{Name, label},
     pattern::{Template, Variables},
     refusal::{Refusal, RefusalReason},
 };
@@ -77,7 +79,7 @@ impl SubjectRules {
                 RefusalReason::BadSubject,
                 format!(
                     "this issuer gives no subjects with {}; leave the attribute out",
-                    crate::issuance::name::label(oid)
+                    label(oid)
                 ),
             ));
         }
@@ -86,8 +88,8 @@ impl SubjectRules {
             SubjectMode::Fixed(attributes) => {
                 let attributes: Vec<_> = attributes
                     .iter()
-                    .map(|(oid, value)| (*oid, value.expand(variables)))
-                    .collect();
+                    .map(|(oid, value)| Ok((*oid, fixed(*oid, value, variables)?)))
+                    .collect::<Result<_, Refusal>>()?;
                 Name::of(&attributes, Some(asked)).map_err(|error| {
                     Refusal::new(
                         RefusalReason::BadSubject,
@@ -113,4 +115,23 @@ impl SubjectRules {
         }
         Ok(subject)
     }
+}
+
+/// The value of a fixed attribute for one request.
+fn fixed(
+    kind: ObjectIdentifier,
+    value: &Template,
+    variables: Variables<'_>,
+) -> Result<String, Refusal> {
+    let fits = |text: &str| !text.is_empty() && !text.chars().any(char::is_control);
+    let value = value.expand(variables, fits);
+    value.map(Cow::into_owned).ok_or_else(|| {
+        Refusal::new(
+            RefusalReason::BadSubject,
+            format!(
+                "the request's namespace or name cannot stand in the subject's {}; give the request another name",
+                label(kind)
+            ),
+        )
+    })
 }

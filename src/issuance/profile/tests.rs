@@ -157,7 +157,10 @@ fn each_request_beyond_the_profile_is_refused_under_its_slug() {
         ),
         (
             "name constraints",
-            plain().extension(ID_CE_NAME_CONSTRAINTS, &sequence(&[])),
+            plain().extension(
+                ID_CE_NAME_CONSTRAINTS,
+                &name_constraints(&[(DNS, b"a.example")], &[]),
+            ),
             DEFAULT,
             ExtensionNotAllowed,
         ),

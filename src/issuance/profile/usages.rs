@@ -5,14 +5,35 @@ use x509_cert::ext::pkix::KeyUsages;
 
 use const_oid::db::rfc5280::ANY_EXTENDED_KEY_USAGE;
 
-use super::rules::{Incompatible, UsageRules};
+use super::{
+    Limits, ProfileError,
+    rules::{Incompatible, UsageRules},
+};
 use crate::issuance::{
+    claim::Role,
     csr::VerifiedCsr,
     refusal::{Refusal, RefusalReason},
     usage::{Usage, Usages},
 };
 
 impl UsageRules {
+    /// Drops the usages that are not granted.
+    pub(super) fn narrow(&mut self, limits: &Limits) -> Result<(), ProfileError> {
+        let Some(granted) = &limits.usages else {
+            return Ok(());
+        };
+        self.allowed.retain(|usage| granted.contains(usage));
+        self.extra
+            .retain(|&purpose| granted.contains(&Usage::Extended(purpose)));
+        if self.allowed.is_empty() && self.extra.is_empty() {
+            return Err(ProfileError::new(
+                "usages.allowed",
+                "the token's grant allows none of these usages",
+            ));
+        }
+        Ok(())
+    }
+
     /// Reads the words of the request; cert-manager's default where there are none. A certificate authority signs
     /// certificates and CRLs whatever the list says, nobody else signs certificates.
     pub(super) fn read(&self, words: &[String], is_ca: bool) -> Result<Usages, Refusal> {
@@ -128,6 +149,40 @@ impl UsageRules {
             ));
         }
         Ok(kept)
+    }
+}
+
+impl Limits {
+    /// Judges whether a leaf states what it may be used for, and gives an authority the purposes of its grant.
+    ///
+    /// RFC 5280, sections 4.2.1.3 and 4.2.1.12: a certificate without one of the extensions is not limited by it, so that
+    /// under a grant of usages none may be missing.
+    pub(super) fn state(&self, usages: Usages, role: Role) -> Result<Usages, Refusal> {
+        let Some(granted) = &self.usages else {
+            return Ok(usages);
+        };
+        let purposes = self.purposes();
+        let missing = match role {
+            Role::Authority => {
+                return Ok(Usages {
+                    extended: purposes.unwrap_or(usages.extended),
+                    ..usages
+                });
+            }
+            Role::Leaf if usages.key.is_empty() => "a key usage",
+            Role::Leaf if usages.extended.is_empty() && purposes.is_some() => {
+                "an extended key usage"
+            }
+            Role::Leaf => return Ok(usages),
+        };
+        let words: Vec<_> = granted.iter().filter_map(|usage| usage.word()).collect();
+        Err(Refusal::new(
+            RefusalReason::UsageNotAllowed,
+            format!(
+                "the token's grant limits usages, and a certificate without {missing} may be used for anything; ask for some of: {}",
+                words.join(", ")
+            ),
+        ))
     }
 }
 

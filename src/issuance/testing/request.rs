@@ -99,6 +99,7 @@ pub(in crate::issuance) const DEFAULT: Wanted<'static> = Wanted {
     variables: HERE,
     usages: &[],
     is_ca: false,
+    by_annotation: false,
     duration: None,
 };
 

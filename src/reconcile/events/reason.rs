@@ -53,6 +53,7 @@ impl EventReason {
             | Reason::PinConflict
             | Reason::CertificateMissing
             | Reason::CertificateUnreadable
+            | Reason::CertificateNotGranted
             | Reason::CertificateInvalid
             | Reason::CertificateExpired
             | Reason::CertificateNotYetValid
@@ -65,6 +66,7 @@ impl EventReason {
             | Reason::ProfileInvalid
             | Reason::PodCertificatesInvalid
             | Reason::NamespaceSelectorInvalid
+            | Reason::NamespaceUnreadable
             | Reason::AlgorithmUnsupported
             | Reason::ProbeFailed
             | Reason::Internal => Some(Self::NotReady(reason)),
@@ -121,7 +123,8 @@ mod tests {
     /// Every reason that there is, in the order of the enums.
     fn all() -> impl Iterator<Item = EventReason> {
         let of_issuers = Reason::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .filter_map(EventReason::of_condition);
         EventReason::OF_REQUESTS.into_iter().chain(of_issuers)
     }
@@ -149,7 +152,7 @@ mod tests {
             assert_eq!(event[2..], [condition[1], condition[3]], "{reason}");
             Some(reason)
         };
-        let not_ready = Reason::ALL.into_iter().filter(|reason| {
+        let not_ready = Reason::ALL.iter().copied().filter(|reason| {
             matches!(
                 EventReason::of_condition(*reason),
                 Some(EventReason::NotReady(_))

@@ -70,6 +70,7 @@ impl Request for CertificateRequest {
             csr: AskedCsr::Pem(&spec.request.0),
             usages: &spec.usages,
             is_ca: spec.is_ca,
+            by_annotation: false,
             duration: spec.duration.as_deref().map(Cow::Borrowed),
             or_less: false,
             variables: Variables {

@@ -98,6 +98,7 @@ macro_rules! answered {
                     csr: AskedCsr::Key(&spec.stub_pkc_s10_request.0, names),
                     usages: &rules.usages,
                     is_ca: false,
+                    by_annotation: false,
                     duration: spec
                         .max_expiration_seconds
                         .map(|seconds| Cow::Owned(format!("{seconds}s"))),

@@ -29,6 +29,9 @@ const DURATION: &str = "experimental.cert-manager.io/request-duration";
 /// `true` asks for a CA certificate.
 const IS_CA: &str = "experimental.cert-manager.io/request-is-ca";
 
+/// The usage of a certificate authority, which nobody can change after the request was made.
+const CERT_SIGN: &str = "cert sign";
+
 /// The types of conditions on a CertificateSigningRequest.
 mod condition_type {
     pub(super) const APPROVED: &str = "Approved";
@@ -110,10 +113,12 @@ impl Request for CertificateSigningRequest {
 
     fn asked<'a>(&'a self, _: Option<&'a PodRules>) -> Result<Asked<'a>, Refusal> {
         let spec = &self.spec;
+        let usages = spec.usages.as_deref().unwrap_or_default();
         Ok(Asked {
             csr: AskedCsr::Pem(&spec.request.0),
-            usages: spec.usages.as_deref().unwrap_or_default(),
+            usages,
             is_ca: self.annotation(IS_CA) == Some("true"),
+            by_annotation: !usages.iter().any(|usage| usage == CERT_SIGN),
             duration: match (self.annotation(DURATION), spec.expiration_seconds) {
                 (Some(text), _) => Some(Cow::Borrowed(text)),
                 (None, Some(seconds)) => Some(Cow::Owned(format!("{seconds}s"))),

@@ -5,6 +5,7 @@
 mod webpki;
 
 use pkcs11_issuer::issuance::{
+    claim::Role,
     constraints::NameConstraints,
     name::Name,
     san::{GeneralName, SubjectAltNames},
@@ -43,12 +44,19 @@ pub fn check(mut input: &[u8]) {
     let names = names.as_ref().map_or(&[][..], SubjectAltNames::names);
     let allowed = |name: &GeneralName| {
         constraints
-            .check(&nobody, std::slice::from_ref(name))
+            .check(&nobody, std::slice::from_ref(name), Role::Leaf)
             .is_ok()
     };
-    let whole = constraints.check(&subject, names).is_ok();
-    let parts = constraints.check(&subject, &[]).is_ok() && names.iter().all(allowed);
-    assert_eq!(whole, parts, "many names are judged one by one");
+    let whole = constraints.check(&subject, names, Role::Leaf).is_ok();
+    // What the common name of a leaf is taken for depends on whether there is a DNS name; that of an authority is no host.
+    let authority = constraints.check(&subject, names, Role::Authority).is_ok();
+    let parts =
+        constraints.check(&subject, &[], Role::Authority).is_ok() && names.iter().all(allowed);
+    assert_eq!(authority, parts, "many names are judged one by one");
+    assert!(
+        authority || !whole,
+        "a leaf claims all that an authority does"
+    );
 
     for name in names {
         let upper = in_capitals(name);
@@ -64,7 +72,7 @@ pub fn check(mut input: &[u8]) {
     }
     if !excluded.is_empty() && whole {
         for fewer in [read(&[&permitted]), read(&[&excluded])] {
-            let allows = fewer.is_none_or(|fewer| fewer.check(&subject, names).is_ok());
+            let allows = fewer.is_none_or(|fewer| fewer.check(&subject, names, Role::Leaf).is_ok());
             assert!(allows, "with fewer constraints as well");
         }
     }

@@ -28,7 +28,7 @@ use pkcs11_issuer::issuance::{
     Serial, VerifiedCsr, Wanted,
     pattern::{Template, Variables},
     pem,
-    profile::{BeyondCa, Constraint, Incompatible, Policy, SubjectMode},
+    profile::{BeyondCa, CaLimits, Constraint, Incompatible, Policy, SubjectMode},
     san::DnsSyntax,
     usage::Usage,
 };
@@ -128,12 +128,16 @@ fn pipeline(text: &[u8], coins: [u8; 2], octets: &[u8]) -> bool {
         },
         usages: &usages,
         is_ca: wanted >> 7 == 1,
+        by_annotation: false,
         duration: (wanted >> 6 & 1 == 1).then(|| SignedDuration::from_hours(8_000)),
     };
     let profile = Profile::new(
         rules(profile),
         Limits {
-            allow_ca: true,
+            ca: CaLimits {
+                allow: true,
+                max_path_length: None,
+            },
             ..Limits::default()
         },
     )
@@ -220,7 +224,8 @@ fn rules(coins: u8) -> Rules {
     rules.names.spiffe = spiffe && !ca;
     if ca {
         rules.ca.allow = true;
-        rules.ca.permitted = vec![Constraint::Dns("a.example".parse().expect("a name"))];
+        rules.ca.constraints.permitted =
+            vec![Constraint::Dns("a.example".parse().expect("a name"))];
     }
     if published && !never_revoked {
         let url = || "http://a.example/a".parse().expect("a URL");

@@ -78,7 +78,7 @@ impl Both {
             .root()
             .issue(&key, &CaProfile::named("Test migrated"))?;
         let mut configuration = authority.configuration(&[]);
-        configuration["tokens"]["issuing"]["grants"][0]["limits"] = json!({"allowCA": true});
+        configuration["tokens"]["issuing"]["grants"][0]["limits"] = json!({"ca": {"allow": true}});
         let cert_manager = CertManagerOptions {
             approver: false,
             ..CertManagerOptions::default()

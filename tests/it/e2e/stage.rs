@@ -96,7 +96,7 @@ impl Stage {
         let mut configuration = authority.configuration(&[NAMESPACE, GUARDED, UNAPPROVED]);
         let grants = configuration["tokens"]["issuing"]["grants"].as_array_mut();
         for grant in grants.context("no grants")? {
-            grant["limits"] = json!({"allowCA": true});
+            grant["limits"] = json!({"ca": {"allow": true}});
         }
         let options = ControllerOptions::new(configuration.to_string(), &programs);
         let controller = Controller::start(&cluster, &options).await?;

@@ -4,7 +4,9 @@ use std::{fs, path::PathBuf, process::Command, sync::Arc};
 
 use pkcs11_issuer::{
     api::profile::ProfileSpec,
-    issuance::{Issuer, IssuerChain, Limits, Profile, SignatureAlgorithm, VerifiedCsr},
+    issuance::{
+        Issuer, IssuerChain, Limits, Profile, SignatureAlgorithm, VerifiedCsr, profile::CaLimits,
+    },
 };
 use serde_json::Value;
 
@@ -151,7 +153,10 @@ impl Openssl {
         let chain = IssuerChain::parse(chain, Some(&self.read("root.pem"))).unwrap();
         let spec: ProfileSpec = serde_json::from_value(profile).unwrap();
         let limits = Limits {
-            allow_ca: true,
+            ca: CaLimits {
+                allow: true,
+                max_path_length: None,
+            },
             ..Limits::default()
         };
         let profile = Profile::new(spec.try_into().unwrap(), limits).unwrap();

@@ -127,7 +127,7 @@ fn a_tenant_signs_with_what_the_configuration_grants_it_and_within_its_limits() 
         "{error}"
     );
     assert!(error.contains("the configuration grants it"), "{error}");
-    let grant = json!([{"namespaces": ["shop"], "keys": ["*"], "limits": {"allowedDNS": ["*.shop.example"]}}]);
+    let grant = json!([{"namespaces": ["shop"], "keys": ["*"], "limits": {"names": {"dns": ["*.shop.example"]}}}]);
     case.token()["grants"] = grant;
     let refused = case.sign(&[])?;
     assert_eq!(refused.code, Some(3), "{refused:?}");

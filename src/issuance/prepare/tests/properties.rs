@@ -4,7 +4,7 @@ use const_oid::db::rfc5280::{ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE};
 
 use super::*;
 use crate::issuance::{
-    profile::{Constraint, Incompatible, Policy, SubjectMode},
+    profile::{CaLimits, Constraint, Incompatible, Policy, SubjectMode},
     san::DnsSyntax,
     usage::Usage,
 };
@@ -51,7 +51,7 @@ fn rules(coins: [bool; 12]) -> Rules {
     rules.ca.allow = ca;
     rules.ca.path_length = long_path.then_some(3);
     if constrained {
-        rules.ca.permitted = vec![Constraint::Dns("a.example".parse().unwrap())];
+        rules.ca.constraints.permitted = vec![Constraint::Dns("a.example".parse().unwrap())];
     }
     rules.usages.allowed = WORDS.map(|word| Usage::parse(word).unwrap()).to_vec();
     rules.usages.extra = vec![oid("1.2.4")];
@@ -107,10 +107,14 @@ proptest! {
         let wanted = Wanted {
             usages: &usages,
             is_ca,
+            by_annotation: false,
             duration: Some(SignedDuration::from_hours(hours)),
             ..DEFAULT
         };
-        let limits = Limits { allow_ca: true, ..Limits::default() };
+        let limits = Limits {
+            ca: CaLimits { allow: true, max_path_length: None },
+            ..Limits::default()
+        };
         let profile = Profile::new(rules(coins), limits).unwrap();
         let issuer = Arc::new(Issuer::new(fixture().chain(), profile, None).unwrap());
         let Ok(csr) = VerifiedCsr::parse(request.pem(key).as_bytes()) else { return Ok(()) };

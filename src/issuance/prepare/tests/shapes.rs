@@ -6,7 +6,7 @@ use der::Tag;
 use super::*;
 use crate::issuance::{
     pattern::Template,
-    profile::{Constraint, EmptySubject, Policy, SubjectMode},
+    profile::{CaLimits, Constraint, EmptySubject, Policy, SubjectMode},
 };
 
 /// An issuer whose profile has these rules, and whose grant allows CA certificates.
@@ -14,7 +14,10 @@ fn with(authority: &Authority, change: impl FnOnce(&mut Rules)) -> Arc<Issuer> {
     let mut rules = Rules::default();
     change(&mut rules);
     let limits = Limits {
-        allow_ca: true,
+        ca: CaLimits {
+            allow: true,
+            max_path_length: None,
+        },
         ..Limits::default()
     };
     let profile = Profile::new(rules, limits).unwrap();
@@ -83,11 +86,11 @@ fn a_ca_certificate_has_the_path_length_and_the_constraints_of_the_profile() {
     let root = Authority::root("root");
     let issuer = with(&root, |rules| {
         rules.ca.allow = true;
-        rules.ca.permitted = vec![
+        rules.ca.constraints.permitted = vec![
             Constraint::Dns("corp.example".parse().unwrap()),
             Constraint::Ip("10.0.0.0/8".parse().unwrap()),
         ];
-        rules.ca.excluded = vec![
+        rules.ca.constraints.excluded = vec![
             Constraint::Uri(".evil.example".parse().unwrap()),
             Constraint::Email("a@b.example".parse().unwrap()),
         ];

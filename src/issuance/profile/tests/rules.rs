@@ -65,7 +65,7 @@ fn names_of_each_type_are_those_allowed_and_not_denied() {
     ];
     for (tag, name, expected) in table {
         assert_eq!(
-            verdict(&profile, "leaf", &[(tag, name)]),
+            verdict(&profile, "a person", &[(tag, name)]),
             expected,
             "{name:?}"
         );
@@ -82,7 +82,8 @@ fn a_common_name_that_reads_as_a_host_is_judged_as_one() {
     assert_eq!(verdict(&profile, "bank.example", &[]), NOT_ALLOWED);
     assert_eq!(verdict(&profile, "10.0.0.1", &[]), NOT_ALLOWED);
     assert_eq!(verdict(&profile, "a person", &[]), Ok(()));
-    assert_eq!(verdict(&profile, "web", &[]), Ok(()));
+    assert_eq!(verdict(&profile, "web", &[]), NOT_ALLOWED);
+    assert_eq!(verdict(&profile, "web", &[(DNS, b"web.shop.svc")]), Ok(()));
 }
 
 #[test]
@@ -225,13 +226,18 @@ fn a_usage_that_the_key_cannot_have_is_left_out_or_refused() {
 #[test]
 fn a_grant_narrows_the_profile_and_nothing_widens_it() {
     let limits = Limits {
-        allow_ca: false,
         max_duration: Some(SignedDuration::from_hours(24)),
-        allowed_dns: Some(vec!["*.shop.example".parse().unwrap()]),
+        names: Some(AllowedNames::closed(
+            vec!["*.shop.example".parse().unwrap()],
+            Vec::new(),
+            Vec::new(),
+            Vec::new(),
+        )),
+        ..Limits::default()
     };
     let profile = within(|_| {}, limits.clone()).unwrap();
     let key = TestKey::each_kind()[1];
-    let csr = csr(&Request::new("leaf", key), key);
+    let csr = csr(&Request::new("a person", key), key);
     let day = SignedDuration::from_hours(24);
     assert_eq!(profile.admit(&csr, &DEFAULT).unwrap().duration(), day);
     let longer = lasting(day + SignedDuration::from_secs(1));

@@ -8,7 +8,7 @@ use pkcs11_issuer::{
     api::profile::ProfileSpec,
     issuance::{
         Issuer, IssuerChain, Limits, PreparedCertificate, Profile, Serial, SignatureAlgorithm,
-        VerifiedCsr, Wanted, pattern::Variables,
+        VerifiedCsr, Wanted, pattern::Variables, profile::CaLimits,
     },
 };
 use rcgen::{
@@ -120,7 +120,10 @@ impl Authority {
     pub(super) fn issue(&self, shape: &Shape) -> Issued {
         let spec: ProfileSpec = serde_json::from_value((shape.profile)()).unwrap();
         let limits = Limits {
-            allow_ca: true,
+            ca: CaLimits {
+                allow: true,
+                max_path_length: None,
+            },
             ..Limits::default()
         };
         let profile = Profile::new(spec.try_into().unwrap(), limits).unwrap();
@@ -135,6 +138,7 @@ impl Authority {
             },
             usages: &usages,
             is_ca: shape.is_ca,
+            by_annotation: false,
             duration: shape.hours.map(SignedDuration::from_hours),
         };
         let params = issuer

@@ -1,0 +1,121 @@
+//! `limits` of a grant: from patterns as written to the fence that certificates are judged by.
+
+use std::{fmt::Display, str::FromStr};
+
+use const_oid::ObjectIdentifier;
+use serde_saphyr::Spanned;
+
+use super::{
+    error::{Problem, Wrong},
+    grant::each,
+    raw::{RawCa, RawLimits, RawNames},
+};
+use crate::{
+    duration::GoDuration,
+    issuance::{
+        Limits,
+        name::attribute_type,
+        pattern::ValuePattern,
+        profile::{AllowedNames, CaLimits},
+        usage::Usage,
+    },
+};
+
+impl TryFrom<RawLimits> for Limits {
+    type Error = Wrong;
+
+    fn try_from(raw: RawLimits) -> Result<Self, Wrong> {
+        let RawLimits {
+            max_duration,
+            names,
+            subject,
+            usages,
+            ca: RawCa {
+                allow,
+                max_path_len,
+            },
+        } = raw;
+        if let Some(duration) = max_duration
+            .as_ref()
+            .filter(|duration| !duration.value.is_positive())
+        {
+            return Err(Wrong::new(
+                "maxDuration",
+                duration.referenced,
+                Problem::MaxDuration(duration.value),
+            ));
+        }
+        Ok(Self {
+            max_duration: max_duration.map(|duration| GoDuration::signed(duration.value)),
+            names: names.map(AllowedNames::try_from).transpose()?,
+            subject: subject
+                .map(|attributes| attributes.into_iter().map(attribute).collect())
+                .transpose()?,
+            usages: usages.map(granted_usages).transpose()?,
+            ca: CaLimits {
+                allow,
+                max_path_length: max_path_len,
+            },
+        })
+    }
+}
+
+impl TryFrom<RawNames> for AllowedNames {
+    type Error = Wrong;
+
+    fn try_from(raw: RawNames) -> Result<Self, Wrong> {
+        let RawNames {
+            dns,
+            ip,
+            uri,
+            email,
+        } = raw;
+        Ok(Self::closed(
+            each("names.dns", dns, pattern)?,
+            each("names.ip", ip, pattern)?,
+            each("names.uri", uri, pattern)?,
+            each("names.email", email, pattern)?,
+        ))
+    }
+}
+
+fn pattern<T: FromStr<Err: Display>>(text: String) -> Result<T, Problem> {
+    text.parse()
+        .map_err(|error: T::Err| Problem::Pattern(error.to_string()))
+}
+
+/// Patterns of one attribute of subjects.
+fn attribute(
+    (kind, values): (String, Spanned<Vec<Spanned<String>>>),
+) -> Result<(ObjectIdentifier, Vec<ValuePattern>), Wrong> {
+    let field = format!("subject.{kind}");
+    match attribute_type(&kind) {
+        Some(kind) => Ok((kind, each(&field, values.value, pattern)?)),
+        None => Err(Wrong::new(
+            &field,
+            values.referenced,
+            Problem::Attribute(kind),
+        )),
+    }
+}
+
+/// A certificate states its purposes and the uses of its key in two extensions, and one that lacks an extension is not
+/// limited by it. So a list must allow something of both.
+fn granted_usages(list: Spanned<Vec<Spanned<String>>>) -> Result<Vec<Usage>, Wrong> {
+    let usage = |word: String| match Usage::parse(&word) {
+        Some(usage) => Ok(usage),
+        None => ObjectIdentifier::new(&word)
+            .map(Usage::Extended)
+            .map_err(|_| Problem::Usage(word)),
+    };
+    let usages = each("usages", list.value, usage)?;
+    let of_keys = usages.iter().any(|usage| matches!(usage, Usage::Key(_)));
+    let purposes = usages
+        .iter()
+        .any(|usage| matches!(usage, Usage::Extended(_)));
+    if of_keys && purposes {
+        Ok(usages)
+    } else {
+        Err(Wrong::new("usages", list.referenced, Problem::HalfOfUsages))
+    }
+}

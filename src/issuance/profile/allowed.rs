@@ -1,0 +1,110 @@
+//! Lists of names: what each admits of a certificate's claims.
+
+use std::net::IpAddr;
+
+use const_oid::ObjectIdentifier;
+
+use crate::issuance::{
+    claim::Claim,
+    pattern::{DnsPattern, EmailPattern, IpNetwork, UriPattern, Variables},
+};
+
+/// The names allowed, by type: `None` allows every name of the type, an empty list allows none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowedNames {
+    /// DNS names.
+    pub dns: Option<Vec<DnsPattern>>,
+    /// IP addresses.
+    pub ip: Option<Vec<IpNetwork>>,
+    /// URIs.
+    pub uri: Option<Vec<UriPattern>>,
+    /// E-mail addresses.
+    pub email: Option<Vec<EmailPattern>>,
+    /// Types of other names; all others are refused.
+    pub other_names: Vec<ObjectIdentifier>,
+}
+
+/// Names that are refused even where they are allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeniedNames {
+    /// DNS names; a wildcard that may stand for one of them is refused too.
+    pub dns: Vec<DnsPattern>,
+    /// IP addresses.
+    pub ip: Vec<IpNetwork>,
+}
+
+impl AllowedNames {
+    /// A closed list: a type that has no pattern has no name either.
+    #[must_use]
+    pub const fn closed(
+        dns: Vec<DnsPattern>,
+        ip: Vec<IpNetwork>,
+        uri: Vec<UriPattern>,
+        email: Vec<EmailPattern>,
+    ) -> Self {
+        Self {
+            dns: Some(dns),
+            ip: Some(ip),
+            uri: Some(uri),
+            email: Some(email),
+            other_names: Vec::new(),
+        }
+    }
+
+    /// Whether the name is allowed: for a wildcard, every host that it stands for.
+    pub(super) fn admits(&self, claim: Claim<'_>, variables: Variables<'_>) -> bool {
+        match claim {
+            Claim::Dns(dns) => admits(self.dns.as_deref(), |p| p.covers(dns, variables)),
+            Claim::Ip(address) => admits(self.ip.as_deref(), |p| p.contains(address)),
+            Claim::Uri(uri) => admits(self.uri.as_deref(), |p| p.covers(uri, variables)),
+            Claim::Email(email) => admits(self.email.as_deref(), |p| p.covers(email, variables)),
+            Claim::OtherName(kind) => self.other_names.contains(&kind),
+            // There is no list for these: a verifier that knows what to do with one is yet to be met.
+            Claim::Directory(_) | Claim::RegisteredId(_) | Claim::Other(_) => false,
+        }
+    }
+
+    /// Whether what it says of the name's type depends on the namespace of the request.
+    pub(super) fn names_namespace_for(&self, claim: Claim<'_>) -> bool {
+        match claim {
+            Claim::Dns(_) => self.dns.iter().flatten().any(DnsPattern::names_namespace),
+            Claim::Uri(_) => self.uri.iter().flatten().any(UriPattern::names_namespace),
+            Claim::Email(_) => self
+                .email
+                .iter()
+                .flatten()
+                .any(EmailPattern::names_namespace),
+            Claim::Ip(_)
+            | Claim::OtherName(_)
+            | Claim::Directory(_)
+            | Claim::RegisteredId(_)
+            | Claim::Other(_) => false,
+        }
+    }
+}
+
+impl DeniedNames {
+    /// Whether the name is denied: for a wildcard, some host that it may stand for.
+    pub(super) fn touch(&self, claim: Claim<'_>, variables: Variables<'_>) -> bool {
+        match claim {
+            Claim::Dns(dns) => self.dns.iter().any(|p| p.touches(dns, variables)),
+            Claim::Ip(address) => self.ip.iter().any(|network| network.contains(address)),
+            Claim::Uri(_)
+            | Claim::Email(_)
+            | Claim::OtherName(_)
+            | Claim::Directory(_)
+            | Claim::RegisteredId(_)
+            | Claim::Other(_) => false,
+        }
+    }
+}
+
+fn admits<P>(patterns: Option<&[P]>, covers: impl Fn(&P) -> bool) -> bool {
+    patterns.is_none_or(|patterns| patterns.iter().any(covers))
+}
+
+/// IPv4-mapped IPv6 addresses (RFC 4291, section 2.5.5.2): some verifiers take one for the IPv4 address, so that no
+/// rule about either family would hold for it.
+pub(super) const fn is_mapped(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
+}
