@@ -31,6 +31,11 @@ pub enum PatternError {
     /// Not an address or a network.
     #[error("{0:?} is not an IP address or network, such as 10.0.0.0/8 or 2001:db8::/32")]
     Ip(String),
+    /// A network of IPv4 addresses mapped into IPv6.
+    #[error(
+        "{0:?} is a network of IPv4 addresses mapped into IPv6, which no certificate names; write the IPv4 network"
+    )]
+    Mapped(String),
     /// A network with bits behind its prefix.
     #[error("{0:?} has bits set behind its prefix; write the first address of the network")]
     HostBits(String),

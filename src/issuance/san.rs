@@ -1,14 +1,16 @@
 //! Subject alternative names (RFC 5280, section 4.2.1.6): the raw value, and the syntax of each name.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use const_oid::ObjectIdentifier;
 use der::{Decode as _, Encode as _, Reader as _, Tag, TagNumber, Tagged as _, asn1::AnyRef};
 
 use super::{
     name::{Name, NameError},
-    raw::{self, whole},
+    raw::whole,
 };
+
+mod other_name;
 
 /// Why a SAN extension is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +35,21 @@ pub enum SanError {
     /// An e-mail address that is not local-part@domain.
     #[error("{0:?} is not an e-mail address of the form local-part@domain (RFC 5321)")]
     Email(String),
+    /// An IPv6 address that stands for an IPv4 address.
+    #[error(
+        "{0} is an IPv4 address mapped into IPv6, which verifiers take for one or the other; give the IPv4 address itself"
+    )]
+    Mapped(Ipv6Addr),
+    /// An `otherName` whose value is not the string that its type demands.
+    #[error(
+        "a subject alternative name of type {name} must be a {tag} of at least one character, without control characters"
+    )]
+    OtherName {
+        /// The type, for people.
+        name: &'static str,
+        /// The string type that it demands.
+        tag: Tag,
+    },
     /// A directory name without attributes; RFC 5280 forbids empty names.
     #[error("a subject alternative name of type directoryName is empty; leave it out")]
     EmptyDirectory,
@@ -172,7 +189,13 @@ impl SubjectAltNames {
     pub fn check(&self, syntax: DnsSyntax) -> Result<(), SanError> {
         self.names.iter().try_for_each(|name| match name {
             GeneralName::Dns(dns) if !is_dns(dns, syntax) => Err(SanError::Dns(dns.clone())),
+            GeneralName::Ip(address) => {
+                mapped(*address).map_or(Ok(()), |it| Err(SanError::Mapped(it)))
+            }
             GeneralName::Uri(uri) if !is_uri(uri) => Err(SanError::Uri(uri.clone())),
+            GeneralName::Uri(uri) => literal(uri)
+                .and_then(mapped)
+                .map_or(Ok(()), |it| Err(SanError::Mapped(it))),
             GeneralName::Email(email) if !is_email(email) => Err(SanError::Email(email.clone())),
             GeneralName::Directory(name) if name.is_empty() => Err(SanError::EmptyDirectory),
             GeneralName::Directory(name) => name.check().map_err(|source| SanError::Directory {
@@ -180,8 +203,6 @@ impl SubjectAltNames {
                 source,
             }),
             GeneralName::Dns(_)
-            | GeneralName::Ip(_)
-            | GeneralName::Uri(_)
             | GeneralName::Email(_)
             | GeneralName::OtherName(_)
             | GeneralName::RegisteredId(_)
@@ -196,7 +217,10 @@ fn general_name(element: AnyRef<'_>) -> Result<GeneralName, SanError> {
         return Err(unknown());
     }
     let (constructed, name) = match element.tag().number() {
-        TagNumber(0) => (true, GeneralName::OtherName(other_name(element.value())?)),
+        TagNumber(0) => (
+            true,
+            GeneralName::OtherName(other_name::read(element.value())?),
+        ),
         TagNumber(1) => (
             false,
             GeneralName::Email(ascii("rfc822Name", element.value())?),
@@ -227,20 +251,6 @@ fn general_name(element: AnyRef<'_>) -> Result<GeneralName, SanError> {
     }
 }
 
-/// `SEQUENCE { type-id, value [0] EXPLICIT ANY }`, its own tag replaced.
-fn other_name(content: &[u8]) -> Result<ObjectIdentifier, SanError> {
-    let value = Tag::ContextSpecific {
-        constructed: true,
-        number: TagNumber(0),
-    };
-    whole(content, |reader| {
-        let kind = ObjectIdentifier::decode(reader)?;
-        AnyRef::from_der(AnyRef::from_der(raw::tlv(reader, value)?)?.value())?;
-        Ok(kind)
-    })
-    .map_err(SanError::Encoding)
-}
-
 /// The content of an OBJECT IDENTIFIER, its own tag replaced.
 fn registered_id(content: &[u8]) -> Result<ObjectIdentifier, SanError> {
     let error = SanError::Value("registeredID");
@@ -267,6 +277,25 @@ fn ip(octets: &[u8]) -> Result<IpAddr, SanError> {
         .map(IpAddr::from)
         .or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))
         .map_err(|_| SanError::Value("iPAddress"))
+}
+
+/// The address itself if it is an IPv4 address mapped into IPv6 (`::ffff:0:0/96`, RFC 4291, section 2.5.5.2). Go and
+/// others take it for the IPv4 address, OpenSSL for an IPv6 address that no constraint on IPv4 concerns: it is never
+/// certified, whatever a profile allows.
+pub(super) fn mapped(address: IpAddr) -> Option<Ipv6Addr> {
+    match address {
+        IpAddr::V6(address) => address.to_ipv4_mapped().map(|_| address),
+        IpAddr::V4(_) => None,
+    }
+}
+
+/// The address in square brackets that is a URI's host.
+fn literal(uri: &str) -> Option<IpAddr> {
+    let (_, rest) = uri.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit('@').next()?;
+    let (address, _) = host.strip_prefix('[')?.split_once(']')?;
+    address.parse().ok()
 }
 
 /// Preferred name syntax (RFC 1034, section 3.5 as changed by RFC 1123, section 2.1), with the wildcard

@@ -3,6 +3,7 @@
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use super::PatternError;
+use crate::issuance::san::mapped;
 
 /// An IP network; a lone address is the network of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,9 @@ impl FromStr for IpNetwork {
         };
         if prefix > most {
             return Err(malformed());
+        }
+        if mapped(first).is_some() {
+            return Err(PatternError::Mapped(text.to_owned()));
         }
         let host_bits = match first {
             IpAddr::V4(first) => first.to_bits().checked_shl(u32::from(prefix)).unwrap_or(0) != 0,

@@ -131,6 +131,10 @@ fn what_is_no_pattern_is_not_read_as_one() {
     ] {
         assert!(text.parse::<IpNetwork>().is_err(), "{text}");
     }
+    for text in ["::ffff:10.0.0.1", "::ffff:0:0/96", "::ffff:a00:0/104"] {
+        let error = text.parse::<IpNetwork>().unwrap_err();
+        assert_eq!(error, PatternError::Mapped(text.to_owned()));
+    }
     for text in [
         "",
         "*",

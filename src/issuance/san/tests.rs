@@ -55,6 +55,73 @@ fn an_other_name_is_a_type_and_one_value() {
 }
 
 #[test]
+fn an_other_name_that_is_a_text_is_of_the_string_type_of_its_definition() {
+    let value = |kind: &str, tag: u8, text: &[u8]| {
+        [&oid_der(oid(kind))[..], &tlv(0xa0, &tlv(tag, text))].concat()
+    };
+    const UTF8: u8 = 0x0c;
+    const IA5: u8 = 0x16;
+    for (kind, fit) in [
+        ("1.3.6.1.4.1.311.20.2.3", UTF8),
+        ("1.3.6.1.5.5.7.8.5", UTF8),
+        ("1.3.6.1.5.5.7.8.7", IA5),
+        ("1.3.6.1.5.5.7.8.8", UTF8),
+        ("1.3.6.1.5.5.7.8.9", UTF8),
+    ] {
+        assert_eq!(check(0xa0, &value(kind, fit, b"jim@corp.example")), Ok(()));
+        for (tag, text) in [
+            (
+                if fit == UTF8 { IA5 } else { UTF8 },
+                &b"jim@corp.example"[..],
+            ),
+            (0x13, b"jim"),
+            (0x1e, b"\0j\0i\0m"),
+            (4, b"jim"),
+            (0x30, b""),
+            (fit, b""),
+            (fit, b"\xff"),
+            (fit, b"ji\0m"),
+            (fit, b"ji\nm"),
+        ] {
+            let found = check(0xa0, &value(kind, tag, text));
+            assert!(
+                matches!(found, Err(SanError::OtherName { .. })),
+                "{kind} {tag} {text:?}: {found:?}"
+            );
+        }
+    }
+    // Of a type that we do not know the value is not looked into.
+    assert_eq!(check(0xa0, &value("1.3.6.1.5.2.2", 0x30, b"")), Ok(()));
+}
+
+#[test]
+fn an_ipv4_address_mapped_into_ipv6_is_no_name() {
+    let mapped = |octets: [u8; 4]| [&[0; 10][..], &[0xff, 0xff], &octets].concat();
+    for octets in [[10, 0, 0, 1], [0; 4], [255; 4]] {
+        let found = check(IP, &mapped(octets));
+        assert!(matches!(found, Err(SanError::Mapped(_))), "{found:?}");
+    }
+    for uri in [
+        "https://[::ffff:10.0.0.1]/",
+        "https://user@[::FFFF:a00:1]:8443/a?b#c",
+    ] {
+        let found = check(URI, uri.as_bytes());
+        assert!(matches!(found, Err(SanError::Mapped(_))), "{found:?}");
+    }
+    // Its neighbours, the compatible addresses of old, and the IPv4 address itself.
+    let mut below = mapped([10, 0, 0, 1]);
+    below[11] = 0xfe;
+    let compatible = [&[0; 12][..], &[10, 0, 0, 1]].concat();
+    for octets in [&below[..], &compatible, &[10, 0, 0, 1]] {
+        assert_eq!(check(IP, octets), Ok(()));
+    }
+    assert_eq!(
+        check(URI, b"https://[2001:db8::1]/?a=[::ffff:10.0.0.1]"),
+        Ok(())
+    );
+}
+
+#[test]
 fn a_directory_name_obeys_the_rules_of_subjects() {
     assert_eq!(check(0xa4, &common_name("a")), Ok(()));
     let long = common_name(&"a".repeat(65));

@@ -102,7 +102,17 @@ pub(super) fn names(corpus: &mut Corpus) {
             "bad-san",
         );
     }
+    let mapped = [&[0; 10][..], &[0xff, 0xff, 10, 0, 0, 1]].concat();
+    let principal = oid_der(oid("1.3.6.1.4.1.311.20.2.3"));
+    let principal = [&principal[..], &tlv(0xa0, &tlv(0x16, b"jim@corp.example"))].concat();
     for (name, tag, value) in [
+        ("an IPv4 address mapped into IPv6", IP, &mapped[..]),
+        ("a userPrincipalName of an IA5String", 0xa0, &principal),
+        (
+            "an IPv4 address mapped into IPv6 in a URI",
+            URI,
+            b"https://[::ffff:10.0.0.1]/",
+        ),
         ("UTF-8 in a dNSName", DNS, "ü.example".as_bytes()),
         ("Latin-1 in a URI", URI, b"http://a/\xfc"),
         (

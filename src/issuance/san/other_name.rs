@@ -1,0 +1,74 @@
+//! `otherName`: a type and a value, whose encoding the definition of the type decides.
+
+use const_oid::ObjectIdentifier;
+use der::{Decode as _, Tag, TagNumber, Tagged as _, asn1::AnyRef};
+
+use super::SanError;
+use crate::issuance::raw::{self, whole};
+
+/// A type of other names that is a string: its name for people, and the one string type that it allows.
+struct Text {
+    kind: ObjectIdentifier,
+    name: &'static str,
+    tag: Tag,
+}
+
+const fn text(kind: &str, name: &'static str, tag: Tag) -> Text {
+    Text {
+        kind: ObjectIdentifier::new_unwrap(kind),
+        name,
+        tag,
+    }
+}
+
+/// Verifiers read these as the type that their definition says, or not at all: a string of another type is a name that
+/// some see and some do not.
+const TEXTS: [Text; 5] = [
+    // MS-WCCE and MS-PKCA: the account that a smart card logs on.
+    text(
+        "1.3.6.1.4.1.311.20.2.3",
+        "userPrincipalName",
+        Tag::Utf8String,
+    ),
+    // RFC 6120, section 13.7.1.4.
+    text("1.3.6.1.5.5.7.8.5", "xmppAddr", Tag::Utf8String),
+    // RFC 4985, section 2.
+    text("1.3.6.1.5.5.7.8.7", "dnsSRV", Tag::Ia5String),
+    // RFC 7585, section 2.2.
+    text("1.3.6.1.5.5.7.8.8", "naiRealm", Tag::Utf8String),
+    // RFC 9598, section 3.
+    text("1.3.6.1.5.5.7.8.9", "smtpUTF8Mailbox", Tag::Utf8String),
+];
+
+/// `SEQUENCE { type-id, value [0] EXPLICIT ANY }`, its own tag replaced. Returns the type.
+pub(super) fn read(content: &[u8]) -> Result<ObjectIdentifier, SanError> {
+    let explicit = Tag::ContextSpecific {
+        constructed: true,
+        number: TagNumber(0),
+    };
+    let (kind, value) = whole(content, |reader| {
+        let kind = ObjectIdentifier::decode(reader)?;
+        let value = AnyRef::from_der(raw::tlv(reader, explicit)?)?.value();
+        Ok((kind, AnyRef::from_der(value)?))
+    })
+    .map_err(SanError::Encoding)?;
+    match TEXTS.iter().find(|text| text.kind == kind) {
+        Some(text) if !text.holds(value) => Err(SanError::OtherName {
+            name: text.name,
+            tag: text.tag,
+        }),
+        Some(_) | None => Ok(kind),
+    }
+}
+
+impl Text {
+    fn holds(&self, value: AnyRef<'_>) -> bool {
+        let text = std::str::from_utf8(value.value());
+        value.tag() == self.tag
+            && text.is_ok_and(|text| {
+                !text.is_empty()
+                    && !text.chars().any(char::is_control)
+                    && (self.tag == Tag::Utf8String || text.is_ascii())
+            })
+    }
+}
