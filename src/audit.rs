@@ -114,6 +114,10 @@ pub struct Certificate<'a> {
     pub tbs_sha256: &'a str,
     /// When the certificate expires.
     pub not_after: Timestamp,
+    /// The extensions that the CSR asks for and the certificate does not carry, by their OIDs; left out where there are
+    /// none.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub dropped_extensions: &'a [String],
 }
 
 /// The sink refused a line.

@@ -76,6 +76,7 @@ fn certificate() -> Certificate<'static> {
         serial: "01ff",
         tbs_sha256: "1111111111111111111111111111111111111111111111111111111111111111",
         not_after: "2026-11-22T22:00:00Z".parse().unwrap(),
+        dropped_extensions: &[],
     }
 }
 
@@ -117,6 +118,26 @@ fn every_step_of_a_certificate_is_one_line() {
         line("refused", r#","reason":"key-too-small""#),
     ];
     assert_eq!(paper.text().lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn extensions_that_were_dropped_are_named() {
+    let paper = Paper::default();
+    let dropped = ["2.5.29.14".to_owned(), "1.3.6.1.4.1.32473.9".to_owned()];
+    let certificate = Certificate {
+        dropped_extensions: &dropped,
+        ..certificate()
+    };
+    IssuanceRecord::to("paper", paper.clone())
+        .signing(NOW, &subject(&[]), &certificate)
+        .unwrap();
+    let ending =
+        format!(r#"{CERTIFICATE},"droppedExtensions":["2.5.29.14","1.3.6.1.4.1.32473.9"]}}"#);
+    assert!(
+        paper.text().trim_end().ends_with(&ending),
+        "{}",
+        paper.text()
+    );
 }
 
 #[test]

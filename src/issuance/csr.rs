@@ -21,7 +21,7 @@ use super::{
     key::PublicKey,
     name::Name,
     pem::{self, PemError},
-    raw::{RequestInfo, Signed, duplicate_extension},
+    raw::{RequestInfo, Signed, duplicate, duplicate_extension},
     refusal::{Refusal, RefusalReason},
     san::SubjectAltNames,
     signature::{SchemeError, SignatureScheme},
@@ -29,6 +29,9 @@ use super::{
 
 /// Octets of PEM text we look at; a CSR of a hundred long names has a tenth of it.
 const MAX_PEM: usize = 64 * 1024;
+
+/// Extensions that one CSR may ask for, so that a list of those that are dropped stays readable; certificates have about ten.
+const MAX_EXTENSIONS: usize = 100;
 
 /// RFC 7468, section 7, and the label of older generators.
 const LABELS: [&[u8]; 2] = [b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST"];
@@ -51,8 +54,8 @@ pub struct VerifiedCsr {
     asked: Asked,
 }
 
-/// The extensions that a CSR asks for. Those that are not named here a certificate carries only where the profile
-/// lists them; else they are dropped, as cert-manager's CA issuer drops them.
+/// The extensions that a CSR asks for. Those that are not named here are judged by
+/// [`ExtensionRules::judge`](super::profile::ExtensionRules).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) subject_alt_names: Option<SubjectAltNames>,
@@ -181,18 +184,11 @@ fn request_block(text: &[u8]) -> Result<Vec<u8>, Refusal> {
 /// The extensions of the extensionRequest attribute (RFC 2985, section 5.4.2). Other attributes, such as
 /// a challenge password, are ignored.
 fn requested_extensions(info: &RequestInfo<'_>) -> Result<Vec<Extension>, Refusal> {
-    for (index, attribute) in info.attributes.iter().enumerate() {
-        if info
-            .attributes
-            .iter()
-            .skip(index + 1)
-            .any(|later| later.oid == attribute.oid)
-        {
-            return Err(Refusal::new(
-                RefusalReason::DuplicateAttribute,
-                format!("the CSR has attribute {} twice", attribute.oid),
-            ));
-        }
+    if let Some(oid) = duplicate(info.attributes.iter().map(|attribute| attribute.oid)) {
+        return Err(Refusal::new(
+            RefusalReason::DuplicateAttribute,
+            format!("the CSR has attribute {oid} twice"),
+        ));
     }
     let Some(attribute) = info.attributes.iter().find(|a| a.oid == ID_EXTENSION_REQ) else {
         return Ok(Vec::new());
@@ -204,6 +200,15 @@ fn requested_extensions(info: &RequestInfo<'_>) -> Result<Vec<Extension>, Refusa
         ));
     };
     let extensions = Vec::<Extension>::from_der(value).map_err(not_der)?;
+    if extensions.len() > MAX_EXTENSIONS {
+        return Err(Refusal::new(
+            RefusalReason::TooLarge,
+            format!(
+                "the CSR asks for {} extensions, at most {MAX_EXTENSIONS} are read; leave out those that no certificate needs",
+                extensions.len()
+            ),
+        ));
+    }
     match duplicate_extension(&extensions) {
         Some(oid) => Err(Refusal::new(
             RefusalReason::DuplicateExtension,

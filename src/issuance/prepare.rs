@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use const_oid::ObjectIdentifier;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -104,6 +105,7 @@ pub struct PreparedCertificate {
     serial: Serial,
     not_before: Timestamp,
     not_after: Timestamp,
+    dropped_extensions: Vec<ObjectIdentifier>,
 }
 
 impl PreparedCertificate {
@@ -157,6 +159,7 @@ impl PreparedCertificate {
             serial,
             not_before,
             not_after,
+            dropped_extensions: params.dropped_extensions().to_vec(),
         };
         prepared.check_size()?;
         lint::run(&prepared.tbs, issuer).map_err(PrepareError::Lint)?;
@@ -185,6 +188,12 @@ impl PreparedCertificate {
     #[must_use]
     pub const fn not_after(&self) -> Timestamp {
         self.not_after
+    }
+
+    /// The extensions that the CSR asks for and the certificate does not carry.
+    #[must_use]
+    pub fn dropped_extensions(&self) -> &[ObjectIdentifier] {
+        &self.dropped_extensions
     }
 
     /// Asks the signer exactly once, and seals.

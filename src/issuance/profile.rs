@@ -74,6 +74,7 @@ pub struct CertificateParams<'a> {
     backdate: SignedDuration,
     beyond_ca: BeyondCa,
     extensions: &'a ExtensionRules,
+    dropped_extensions: Vec<ObjectIdentifier>,
 }
 
 impl<'a> CertificateParams<'a> {
@@ -95,6 +96,12 @@ impl<'a> CertificateParams<'a> {
 
     pub(super) const fn extensions(&self) -> &'a ExtensionRules {
         self.extensions
+    }
+
+    /// The extensions that the CSR asks for and the certificate will not carry, in the CSR's order. None is critical.
+    #[must_use]
+    pub fn dropped_extensions(&self) -> &[ObjectIdentifier] {
+        &self.dropped_extensions
     }
 
     /// The bits of keyUsage, after what the key cannot do was dropped; empty: no extension.
@@ -179,6 +186,7 @@ impl Profile {
         let authority = rules.ca.judge(csr, wanted, &self.limits)?;
         let role = Role::of(wanted.is_ca);
         let asked = self.usages(csr, wanted)?;
+        let dropped_extensions = rules.extensions.judge(csr)?;
         let subject = rules.subject.judge(csr, wanted.variables)?;
         let subject = match authority {
             Some(_) => rules.ca.subject(csr, subject)?,
@@ -201,6 +209,7 @@ impl Profile {
             backdate: rules.validity.backdate_of(duration),
             beyond_ca: rules.validity.beyond_ca,
             extensions: &rules.extensions,
+            dropped_extensions,
         })
     }
 }

@@ -80,6 +80,8 @@ pub struct Announced {
     pub tbs_sha256: String,
     /// Last second of validity.
     pub not_after: Timestamp,
+    /// The extensions that the CSR asks for and the certificate does not carry, by their OIDs.
+    pub dropped_extensions: Vec<String>,
 }
 
 /// Why there is no certificate.
@@ -160,6 +162,11 @@ pub async fn sign(
         serial: prepared.serial_hex(),
         tbs_sha256: prepared.tbs_sha256(),
         not_after: prepared.not_after(),
+        dropped_extensions: prepared
+            .dropped_extensions()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
     };
     let line = line(issuer, &announced);
     record
@@ -246,6 +253,7 @@ fn line<'a>(issuer: &'a ReadyIssuer, announced: &'a Announced) -> Certificate<'a
         serial: &announced.serial,
         tbs_sha256: &announced.tbs_sha256,
         not_after: announced.not_after,
+        dropped_extensions: &announced.dropped_extensions,
     }
 }
 

@@ -50,6 +50,12 @@ pub(super) async fn sign<R: Request>(due: &Due<'_, R>, context: &Context) -> Out
         Ok(signed) => {
             info!(kind = R::KIND.as_str(), name = %full_name(due.request), issuer = %due.name,
                   serial = signed.announced.serial, "signed");
+            let dropped = &signed.announced.dropped_extensions;
+            if !dropped.is_empty() {
+                info!(kind = R::KIND.as_str(), name = %full_name(due.request), issuer = %due.name,
+                      serial = signed.announced.serial, extensions = dropped.join(","),
+                      "extensions of the CSR were dropped");
+            }
             Outcome::Signed(signed)
         }
         Err(NotSigned::Refused(refusal)) => Outcome::Refused(refusal),

@@ -145,6 +145,40 @@ fn each_malformed_request_is_refused_under_its_slug() {
     }
 }
 
+/// OIDs of few octets, all different.
+fn distinct_oids(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|number| format!("1.2.{}.{}", number / 128, number % 128))
+}
+
+/// As many as the text of a CSR holds: comparing each with each would be ten million comparisons.
+#[test]
+fn attributes_and_extensions_are_as_many_as_the_text_holds_or_as_are_read() {
+    let key = TestKey::each_kind()[1];
+    let mut request = Request::new("leaf", key);
+    for oid in distinct_oids(4_500) {
+        request = request.attribute(&oid, &[]);
+    }
+    let text = request.pem(key);
+    assert!(
+        text.len() > MAX_PEM * 3 / 4 && text.len() <= MAX_PEM,
+        "{}",
+        text.len()
+    );
+    assert!(VerifiedCsr::parse(text.as_bytes()).is_ok());
+    let again = request.attribute("1.2.0.0", &[]).pem(key);
+    assert_eq!(reason(&again), RefusalReason::DuplicateAttribute);
+
+    let asking = |count| {
+        let request = Request::new("leaf", key);
+        distinct_oids(count).fold(request, |request, kind| request.extension(oid(&kind), b""))
+    };
+    let most = VerifiedCsr::parse(asking(MAX_EXTENSIONS).pem(key).as_bytes()).unwrap();
+    assert_eq!(most.asked().others.len(), MAX_EXTENSIONS);
+    for count in [MAX_EXTENSIONS + 1, 3_000] {
+        assert_eq!(reason(&asking(count).pem(key)), RefusalReason::TooLarge);
+    }
+}
+
 #[test]
 fn attributes_in_any_order_are_verified_over_the_bytes_that_were_signed() {
     let key = TestKey::p256();

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::issuance::{Limits, MlDsa, Profile, Rules, VerifiedCsr, Wanted, testing::*};
 
+mod asked_extensions;
 mod corpus;
 mod fences;
 mod golden;

@@ -61,6 +61,14 @@ impl Profile {
                 .map(|usages| in_words(usages.key, &usages.extended))
                 .map_err(Clone::clone),
         );
+        if !csr.asked().others.is_empty() {
+            let judged = rules.extensions.judge(csr);
+            let copied = &rules.extensions.from_csr;
+            say(
+                "extensions",
+                judged.map(|dropped| extensions_in_words(csr, copied, &dropped)),
+            );
+        }
         let mut named = false;
         let subject = rules
             .subject
@@ -130,6 +138,29 @@ impl Profile {
     }
 }
 
+/// What becomes of the extensions that only the profile's list can bring into a certificate.
+fn extensions_in_words(
+    csr: &VerifiedCsr,
+    copied: &[ObjectIdentifier],
+    dropped: &[ObjectIdentifier],
+) -> String {
+    let listed = |oids: &[ObjectIdentifier]| {
+        let oids: Vec<_> = oids.iter().map(ToString::to_string).collect();
+        oids.join(", ")
+    };
+    let asked = csr.asked().others.iter().map(|extension| extension.extn_id);
+    let kept: Vec<_> = asked.filter(|oid| copied.contains(oid)).collect();
+    match (kept.as_slice(), dropped) {
+        (kept, []) => format!("{} as in the CSR", listed(kept)),
+        ([], dropped) => format!("none of the CSR's: {} dropped", listed(dropped)),
+        (kept, dropped) => format!(
+            "{} as in the CSR; {} dropped",
+            listed(kept),
+            listed(dropped)
+        ),
+    }
+}
+
 fn in_words(key: FlagSet<KeyUsages>, purposes: &[ObjectIdentifier]) -> String {
     let bits = key.into_iter().map(Usage::Key);
     let purposes = purposes.iter().copied().map(Usage::Extended);
@@ -188,6 +219,40 @@ mod tests {
                 "validity: 2160h, the profile's default; the window begins 1m before now",
             ]
         );
+    }
+
+    #[test]
+    fn the_fate_of_every_extension_of_the_csr_is_told() {
+        let key = TestKey::p256();
+        let request = || Request::new("leaf", &key).extension(oid("1.2.3"), b"a");
+        let told = |rules: &Rules, request: &Request| {
+            let lines = lines(rules.clone(), request, &key, &DEFAULT);
+            let told = lines
+                .into_iter()
+                .filter(|line| line.starts_with("extensions"));
+            told.collect::<Vec<_>>()
+        };
+        let mut rules = Rules::default();
+        assert_eq!(
+            told(&rules, &request()),
+            ["extensions: none of the CSR's: 1.2.3 dropped"]
+        );
+        let critical = request().critical_extension(oid("1.2.4"), b"b");
+        assert_eq!(
+            told(&rules, &critical),
+            ["extensions: extension-not-allowed"]
+        );
+        rules.extensions.from_csr = vec![oid("1.2.4"), oid("1.2.5")];
+        assert_eq!(
+            told(&rules, &critical),
+            ["extensions: 1.2.4 as in the CSR; 1.2.3 dropped"]
+        );
+        rules.extensions.from_csr.push(oid("1.2.3"));
+        assert_eq!(
+            told(&rules, &critical),
+            ["extensions: 1.2.3, 1.2.4 as in the CSR"]
+        );
+        assert_eq!(told(&rules, &Request::new("leaf", &key)), [""; 0]);
     }
 
     #[test]

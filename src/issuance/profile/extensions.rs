@@ -5,7 +5,11 @@ use std::str::FromStr;
 use const_oid::{ObjectIdentifier, db::rfc5280::ID_PE_AUTHORITY_INFO_ACCESS};
 
 use super::ProfileError;
-use crate::issuance::san::is_uri;
+use crate::issuance::{
+    csr::VerifiedCsr,
+    refusal::{Refusal, RefusalReason},
+    san::is_uri,
+};
 
 /// What a certificate says beside its identity and its usages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +87,30 @@ impl FromStr for HttpUrl {
 const ID_CE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29");
 
 impl ExtensionRules {
+    /// The extensions that a CSR asks for and the certificate will not carry as they came: those that are not listed in
+    /// `from_csr`, the ones that only the issuer writes included.
+    ///
+    /// # Errors
+    ///
+    /// One of them is critical: whoever made the CSR wants no certificate without it (RFC 5280, section 4.2 has
+    /// verifiers refuse what they do not know and is critical; a CSR asks for no less).
+    pub(super) fn judge(&self, csr: &VerifiedCsr) -> Result<Vec<ObjectIdentifier>, Refusal> {
+        let dropped = || {
+            let others = csr.asked().others.iter();
+            others.filter(|extension| !self.from_csr.contains(&extension.extn_id))
+        };
+        if let Some(critical) = dropped().find(|extension| extension.critical) {
+            return Err(Refusal::new(
+                RefusalReason::ExtensionNotAllowed,
+                format!(
+                    "the CSR asks for the critical extension {}, which this issuer does not copy; leave it out, or make it not critical",
+                    critical.extn_id
+                ),
+            ));
+        }
+        Ok(dropped().map(|extension| extension.extn_id).collect())
+    }
+
     pub(super) fn check(&self) -> Result<(), ProfileError> {
         for (index, oid) in self.from_csr.iter().enumerate() {
             if oid.parent() == Some(ID_CE) || *oid == ID_PE_AUTHORITY_INFO_ACCESS {

@@ -45,6 +45,15 @@ impl Request {
         self
     }
 
+    pub(in crate::issuance) fn critical_extension(
+        mut self,
+        kind: ObjectIdentifier,
+        value: &[u8],
+    ) -> Self {
+        self.extensions.push(extension(kind, true, value));
+        self
+    }
+
     pub(in crate::issuance) fn names(self, names: &[(u8, &[u8])]) -> Self {
         self.extension(ID_CE_SUBJECT_ALT_NAME, &san(names))
     }

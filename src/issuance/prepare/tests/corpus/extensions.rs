@@ -76,6 +76,13 @@ pub(super) fn extensions(corpus: &mut Corpus) {
             "duplicate-extension",
         ),
         (
+            "a critical one that nobody knows",
+            plain()
+                .critical_extension(oid("1.3.6.1.4.1.32473.9"), &[5, 0])
+                .pem(key()),
+            "extension-not-allowed",
+        ),
+        (
             "two unknown ones",
             plain()
                 .extension(oid("1.2.3"), b"a")
