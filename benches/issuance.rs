@@ -2,6 +2,8 @@
 //! signature to the sealed certificate. And what it allocates: how often and how many octets in all, by Rust; what AWS-LC
 //! allocates in C is not counted.
 //!
+//! And the worst inputs within the bounds, in milliseconds (`issuance/worst.rs`).
+//!
 //! Medians of `BENCH_ROUNDS` rounds (default 2000). Prints a table and writes `target/bench/issuance.json`.
 
 use std::{env, sync::Arc, time::Instant};
@@ -20,6 +22,9 @@ use pkcs11_issuer::issuance::{
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose, SignatureAlgorithm,
 };
+
+#[path = "issuance/worst.rs"]
+mod worst;
 
 type Failed = Box<dyn std::error::Error>;
 
@@ -89,6 +94,7 @@ fn main() -> Result<(), Failed> {
             report.push(Row::new(format!("{name}, {what}"), unit, value));
         }
     }
+    worst::measure(&mut report)?;
     report.write()?;
     Ok(())
 }

@@ -226,19 +226,19 @@ pub struct KeyRef {
     validation = Rule::new("!has(self.rootPem) || has(self.pem)").message("rootPem goes with pem only")
 )]
 pub struct CertificateSource {
-    /// A Secret with the chain in PEM, issuing certificate first.
+    /// A Secret with the chain in PEM, issuing certificate first, at most 16 certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<ChainRef>,
-    /// A ConfigMap with the chain in PEM, issuing certificate first.
+    /// A ConfigMap with the chain in PEM, issuing certificate first, at most 16 certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<ChainRef>,
-    /// The chain itself in PEM, issuing certificate first.
+    /// The chain itself in PEM, issuing certificate first, at most 16 certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100000))]
     pub pem: Option<String>,
-    /// The root in PEM, where `pem` does not end with it.
+    /// The root in PEM, where `pem` does not end with it. It may stand among others, as in a public bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 100000))]
+    #[schemars(length(min = 1, max = 330000))]
     pub root_pem: Option<String>,
 }
 

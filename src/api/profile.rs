@@ -80,8 +80,8 @@ pub struct ValiditySpec {
     /// asked; a tenth of it is the most. Default: 1m.
     #[schemars(regex(pattern = DURATION))]
     pub backdate: String,
-    /// What becomes of a request that goes beyond the end of the issuing certificate: Reject refuses it, Clamp ends
-    /// the certificate with the issuing certificate. Default: Reject.
+    /// What becomes of a request that goes beyond the end of a certificate of the issuer's chain, the root included:
+    /// Reject refuses it, Clamp ends the certificate with the first of the chain to end. Default: Reject.
     #[serde(rename = "beyondCA")]
     pub beyond_ca: BeyondCa,
     /// With Clamp, the shortest validity that is given; below it requests are refused. Without such a floor,
@@ -90,13 +90,13 @@ pub struct ValiditySpec {
     pub min_remaining: String,
 }
 
-/// What becomes of a request that goes beyond the end of the issuing certificate.
+/// What becomes of a request that goes beyond the end of a certificate of the issuer's chain.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum BeyondCa {
     /// It is refused.
     #[default]
     Reject,
-    /// It ends with the issuing certificate.
+    /// It ends with the first certificate of the chain to end.
     Clamp,
 }
 

@@ -1,28 +1,38 @@
 //! The issuer's certificates: the issuing one, what stands above it, and what we publish of them.
 
-use const_oid::ObjectIdentifier;
+use std::collections::BTreeSet;
+
+use aws_lc_rs::digest;
 use jiff::Timestamp;
 
 use super::{
     Fault,
-    claim::Role,
-    name::Name,
     pem::{self, PemError},
-    refusal::{Refusal, RefusalReason},
-    san::GeneralName,
-    usage::Usage,
+    refusal::RefusalReason,
 };
 
+mod anchors;
 mod certificate;
+mod judge;
+mod links;
 mod path;
+
+use self::{anchors::Anchors, links::Links};
+
+#[cfg(test)]
+pub(super) use judge::MAX_COMPARISONS;
 
 pub use certificate::{CertificateError, IssuerCertificate};
 
 /// Octets of PEM text we look at: cert-manager's own limit for a bundle.
 const MAX_PEM: usize = 330_000;
 
-/// Certificates we look at: each may have signed each other, and a signature is verified to know.
-const MAX_CERTIFICATES: usize = 100;
+/// Certificates of a chain we look at: each may have signed each other, and a signature is verified to know.
+const MAX_CERTIFICATES: usize = 16;
+
+/// Roots that bear the name of an issuer in the chain: any may have signed any certificate of it. Of other names there
+/// may be as many as the text holds.
+const MAX_ANCHORS: usize = 16;
 
 /// Which certificates of the chain `status.ca` carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +67,16 @@ pub enum ChainError {
         /// Why.
         #[source]
         source: CertificateError,
-        /// Counted from 1, roots after certificates.
+        /// Counted from 1, each certificate once.
+        position: usize,
+    },
+    /// The root of the chain's name cannot be its root.
+    #[error("root certificate number {position} is not fit to be the root of the chain")]
+    Root {
+        /// Why.
+        #[source]
+        source: CertificateError,
+        /// Counted from 1, each certificate once.
         position: usize,
     },
     /// No certificate of the right name is there with the key that signed.
@@ -71,8 +90,15 @@ pub enum ChainError {
         issuer: String,
     },
     /// Too many to be one chain with its cross-certificates.
-    #[error("the issuer's certificates are {0}, at most {MAX_CERTIFICATES} are read")]
+    #[error(
+        "the issuer's chain has {0} certificates, at most {MAX_CERTIFICATES} are read; leave out those that are not between the issuing certificate and its root"
+    )]
     TooMany(usize),
+    /// Too many roots that may be the chain's.
+    #[error(
+        "{0} of the given roots bear the name of an issuer in the chain, at most {MAX_ANCHORS} are read; leave out those that are not needed"
+    )]
+    TooManyRoots(usize),
     /// The first certificate signed another, and several authorities stand below it.
     #[error(
         "the issuer's certificates hold several that could be the issuing one; put it first, or remove the others"
@@ -131,8 +157,10 @@ impl ChainError {
             | Self::TooLarge(_)
             | Self::NotCertificate(_)
             | Self::Certificate { .. }
+            | Self::Root { .. }
             | Self::WrongSigner { .. }
             | Self::TooMany(_)
+            | Self::TooManyRoots(_)
             | Self::NoIssuing
             | Self::NotInChain(_)
             | Self::NotRoot(_)
@@ -167,28 +195,51 @@ pub struct IssuerChain {
 
 impl IssuerChain {
     /// Builds the chain from PEM text, in any order, with or without the root; text between the blocks is ignored.
-    /// Roots that are not needed are ignored too, and certificates of other ways to a root, as cross-certificates are.
+    /// Certificates of other ways to a root are ignored, as cross-certificates are.
     ///
     /// The issuing certificate is the first, unless that one signed another; then the one that signed none.
+    ///
+    /// The roots are trust anchors: for finding the way, each is a name and a key (RFC 5280, section 6.1.1 (d)), and of
+    /// several with both the same the one that ends last is taken. What the certificate of that one says beside limits
+    /// what is issued like every other certificate of the chain, for verifiers apply it. Roots that are not needed are
+    /// ignored, and not looked into.
     ///
     /// # Errors
     ///
     /// The first thing that makes the chain unfit, naming the certificate.
     pub fn parse(certificates_pem: &[u8], roots_pem: Option<&[u8]>) -> Result<Self, ChainError> {
-        let mut given = certificates(certificates_pem, 0)?;
-        let roots = match roots_pem {
-            Some(pem) => certificates(pem, given.len())?,
-            None => Vec::new(),
+        Self::build(
+            certificates_pem,
+            roots_pem,
+            &mut IssuerCertificate::verifies,
+        )
+    }
+
+    fn build(
+        certificates_pem: &[u8],
+        roots_pem: Option<&[u8]>,
+        verifies: &mut Verifies<'_>,
+    ) -> Result<Self, ChainError> {
+        let given = certificates(certificates_pem)?;
+        let Anchors { fit, unfit } = match roots_pem {
+            Some(pem) => Anchors::among(pem, &given, verifies)?,
+            None => Anchors::default(),
         };
-        if let Some(other) = roots.iter().find(|root| !root.is_self_signed()) {
-            return Err(ChainError::NotRoot(other.subject_text()));
-        }
-        let issuing = path::issuing(&mut given).ok_or(ChainError::NoIssuing)?;
-        let above = path::above(&issuing, &given, &roots)?;
-        let chain = Self { issuing, above };
-        let top = chain.top();
-        if !roots.is_empty() && !roots.iter().any(|root| root.der() == top.der()) {
-            return Err(ChainError::OtherRoot(top.subject_text()));
+        let links = Links::new(given, fit, verifies);
+        let issuing = path::issuing(&links).ok_or(ChainError::NoIssuing)?;
+        let above = path::above(&links, issuing, roots_pem.is_some())?;
+        let is_anchored = |&place: &usize| {
+            let mut anchors = links.anchors();
+            anchors.any(|anchor| links.are_same(anchor, place))
+        };
+        let top = above.last().unwrap_or(&issuing);
+        let certificate = |place: usize| links.get(place).cloned();
+        let chain = Self {
+            issuing: certificate(issuing).ok_or(ChainError::NoIssuing)?,
+            above: above.iter().copied().filter_map(certificate).collect(),
+        };
+        if roots_pem.is_some() && !is_anchored(top) {
+            return Err(unfit.unwrap_or_else(|| ChainError::OtherRoot(chain.top().subject_text())));
         }
         chain.check_path_lengths()?;
         Ok(chain)
@@ -228,6 +279,26 @@ impl IssuerChain {
         std::iter::once(&self.issuing).chain(&self.above)
     }
 
+    /// The certificate whose last second comes first: nothing that is issued outlives it. Of several the lowest.
+    #[must_use]
+    pub fn first_to_end(&self) -> &IssuerCertificate {
+        let first = |one, other| match IssuerCertificate::not_after(other) {
+            end if end < IssuerCertificate::not_after(one) => other,
+            _ => one,
+        };
+        self.above.iter().fold(&self.issuing, first)
+    }
+
+    /// The certificate whose first second comes last: nothing that is issued begins before it.
+    #[must_use]
+    pub fn last_to_begin(&self) -> &IssuerCertificate {
+        let last = |one, other| match IssuerCertificate::not_before(other) {
+            begin if begin > IssuerCertificate::not_before(one) => other,
+            _ => one,
+        };
+        self.above.iter().fold(&self.issuing, last)
+    }
+
     /// Whether the chain ends in a self-signed root.
     #[must_use]
     pub fn has_root(&self) -> bool {
@@ -251,78 +322,6 @@ impl IssuerChain {
             .filter(|certificate| !certificate.is_self_signed())
             .map(IssuerCertificate::pem)
             .collect()
-    }
-
-    /// Judges what a certificate below this chain names, by the constraints of every certificate of it. Those of the
-    /// root count too: some verifiers apply them.
-    pub(super) fn check_names(
-        &self,
-        subject: &Name,
-        names: &[GeneralName],
-        role: Role,
-    ) -> Result<(), Refusal> {
-        for certificate in self.certificates() {
-            if let Some(constraints) = certificate.name_constraints() {
-                constraints
-                    .check(subject, names, role)
-                    .map_err(|forbidden| {
-                        Refusal::new(
-                            RefusalReason::NameConstraints,
-                            format!(
-                                "{forbidden} of the CA certificate {:?}; leave it out",
-                                certificate.subject_text()
-                            ),
-                        )
-                    })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Judges the purposes of a certificate below this chain. What a root says of purposes no verifier reads.
-    pub(super) fn check_purposes(&self, purposes: &[ObjectIdentifier]) -> Result<(), Refusal> {
-        for certificate in self.certificates().filter(|c| !c.is_self_signed()) {
-            if let Some(purpose) = purposes.iter().find(|&&p| !certificate.allows_purpose(p)) {
-                return Err(Refusal::new(
-                    RefusalReason::CaEkuConstraint,
-                    format!(
-                        "the CA certificate {:?} allows no certificates with extended key usage {}; ask for another usage",
-                        certificate.subject_text(),
-                        Usage::Extended(*purpose)
-                            .word()
-                            .map_or_else(|| purpose.to_string(), |word| format!("{word:?}")),
-                    ),
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Judges whether a certificate authority may stand below this chain, with this path length of its own.
-    pub(super) fn check_authority(&self, path_length: Option<u8>) -> Result<(), Refusal> {
-        let mut below = 1;
-        for certificate in self.certificates() {
-            if let Some(allowed) = certificate.path_length().map(usize::from) {
-                let most = allowed.checked_sub(below);
-                if most.is_none() || path_length.is_some_and(|wanted| most < Some(wanted.into())) {
-                    return Err(Refusal::new(
-                        RefusalReason::CaPathLength,
-                        format!(
-                            "the path length of the CA certificate {:?}, {allowed}, leaves no room for a CA certificate with path length {}",
-                            certificate.subject_text(),
-                            path_length.map_or_else(
-                                || "unlimited".to_owned(),
-                                |wanted| wanted.to_string()
-                            ),
-                        ),
-                    ));
-                }
-            }
-            if !certificate.is_self_issued() {
-                below += 1;
-            }
-        }
-        Ok(())
     }
 
     fn top(&self) -> &IssuerCertificate {
@@ -350,36 +349,36 @@ impl IssuerChain {
     }
 }
 
-/// Decodes every block; never empty when `Ok`.
-fn certificates(text: &[u8], before: usize) -> Result<Vec<IssuerCertificate>, ChainError> {
+/// Whether the key of the first certificate made the signature of the second.
+type Verifies<'a> = dyn FnMut(&IssuerCertificate, &IssuerCertificate) -> bool + 'a;
+
+/// The DER of every block, each once: the same certificate twice says nothing new.
+fn blocks(text: &[u8]) -> Result<Vec<Vec<u8>>, ChainError> {
     if text.len() > MAX_PEM {
         return Err(ChainError::TooLarge(text.len()));
     }
     let read = pem::scan(text).map_err(ChainError::Pem)?;
-    if read.blocks.len() > MAX_CERTIFICATES {
-        return Err(ChainError::TooMany(read.blocks.len()));
+    if let Some(other) = read.blocks.iter().find(|b| b.label != b"CERTIFICATE") {
+        return Err(ChainError::NotCertificate(
+            String::from_utf8_lossy(other.label).into_owned(),
+        ));
     }
-    let mut certificates: Vec<IssuerCertificate> = Vec::new();
-    for (index, block) in read.blocks.iter().enumerate() {
-        if block.label != b"CERTIFICATE" {
-            return Err(ChainError::NotCertificate(
-                String::from_utf8_lossy(block.label).into_owned(),
-            ));
-        }
-        let certificate =
-            IssuerCertificate::parse(&block.der).map_err(|source| ChainError::Certificate {
-                source,
-                position: before + index + 1,
-            })?;
-        // The same certificate twice says nothing new.
-        if certificates
-            .iter()
-            .all(|known| known.der() != certificate.der())
-        {
-            certificates.push(certificate);
-        }
+    let mut seen = BTreeSet::new();
+    let mut blocks: Vec<_> = read.blocks.into_iter().map(|block| block.der).collect();
+    blocks.retain(|der| seen.insert(digest::digest(&digest::SHA256, der).as_ref().to_vec()));
+    Ok(blocks)
+}
+
+/// Decodes the certificates of a chain; never empty when `Ok`.
+fn certificates(text: &[u8]) -> Result<Vec<IssuerCertificate>, ChainError> {
+    let blocks = blocks(text)?;
+    if blocks.len() > MAX_CERTIFICATES {
+        return Err(ChainError::TooMany(blocks.len()));
     }
-    Ok(certificates)
+    let certificate = |(position, der): (usize, &Vec<u8>)| {
+        IssuerCertificate::parse(der).map_err(|source| ChainError::Certificate { source, position })
+    };
+    (1..).zip(&blocks).map(certificate).collect()
 }
 
 #[cfg(test)]

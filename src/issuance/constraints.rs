@@ -102,6 +102,11 @@ impl NameConstraints {
         })
     }
 
+    /// How many subtrees there are, permitted and excluded.
+    pub(super) const fn len(&self) -> usize {
+        self.permitted.len() + self.excluded.len()
+    }
+
     /// Where a type occurs, only these names of it.
     pub(super) fn permitted(&self) -> &[Subtree] {
         &self.permitted
@@ -290,11 +295,14 @@ const fn certain(holds: bool) -> Holds {
 
 /// Whether the name lies at least one label below the base.
 fn is_below(name: &str, base: &str) -> bool {
-    let (name, base) = (name.to_ascii_lowercase(), base.to_ascii_lowercase());
     base.is_empty()
         || name
-            .strip_suffix(&base)
-            .is_some_and(|labels| labels.len() > 1 && labels.ends_with('.'))
+            .len()
+            .checked_sub(base.len())
+            .and_then(|at| name.split_at_checked(at))
+            .is_some_and(|(labels, rest)| {
+                labels.len() > 1 && labels.ends_with('.') && rest.eq_ignore_ascii_case(base)
+            })
 }
 
 fn holds_dns(tree: &str, name: &str) -> Holds {

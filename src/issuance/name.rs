@@ -1,14 +1,17 @@
 //! Distinguished names: kept as bytes, checked, and printed for people.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::OnceLock};
 
 use const_oid::ObjectIdentifier;
 use der::{Decode as _, Encode as _, Reader as _, Tag, Tagged as _, asn1::AnyRef};
 
+use self::comparable::Comparable;
 use super::{
     raw::{tlv, whole},
     refusal::RefusalReason,
 };
+
+mod comparable;
 
 /// An attribute type: its short name for printing (RFC 4514, section 3 and the X.520 names in use) and
 /// the upper bound of its value in characters (RFC 5280, appendix A.1).
@@ -95,12 +98,23 @@ impl NameError {
     }
 }
 
-/// A distinguished name: its DER as given and what it says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A distinguished name: its DER as given and what it says. Equal names are the same octets;
+/// `is_same_as` compares what they say.
+#[derive(Clone, Debug)]
 pub struct Name {
     der: Vec<u8>,
     rdns: Vec<Vec<Attribute>>,
+    /// Made when the name is first compared.
+    comparable: OnceLock<Comparable>,
 }
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.der == other.der
+    }
+}
+
+impl Eq for Name {}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Attribute {
@@ -144,6 +158,7 @@ impl Name {
         Ok(Self {
             der: der.to_vec(),
             rdns,
+            comparable: OnceLock::new(),
         })
     }
 
@@ -218,31 +233,22 @@ impl Name {
             .filter_map(Attribute::text)
     }
 
-    /// Whether it begins with these RDNs (RFC 5280, section 7.1: case and white space are of no account);
-    /// `None` where a value is of a string type that is not compared.
+    /// Whether it begins with these RDNs (RFC 5280, section 7.1: case, white space and string types are of no account);
+    /// `None` where that hangs on a value that is not compared.
     pub(super) fn begins_with(&self, start: &Self) -> Option<bool> {
-        if start.rdns.len() > self.rdns.len() {
+        self.comparable().begins_with(start.comparable())
+    }
+
+    /// Whether both are the same name (RFC 5280, section 7.1); `None` where that hangs on a value that is not compared.
+    pub(super) fn is_same_as(&self, other: &Self) -> Option<bool> {
+        if self.comparable().len() != other.comparable().len() {
             return Some(false);
         }
-        for (ours, theirs) in self.rdns.iter().zip(&start.rdns) {
-            if ours.len() != theirs.len() {
-                return Some(false);
-            }
-            for (attribute, other) in ours.iter().zip(theirs) {
-                if attribute.oid != other.oid {
-                    return Some(false);
-                }
-                let same = match (attribute.text(), other.text()) {
-                    (Some(text), Some(other)) => folded(text).eq(folded(other)),
-                    (None, _) | (_, None) if attribute == other => true,
-                    (None, _) | (_, None) => return None,
-                };
-                if !same {
-                    return Some(false);
-                }
-            }
-        }
-        Some(true)
+        self.begins_with(other)
+    }
+
+    fn comparable(&self) -> &Comparable {
+        self.comparable.get_or_init(|| Comparable::of(self))
     }
 
     /// Checks what a new subject must obey: string types, characters and lengths.
@@ -386,11 +392,6 @@ impl std::fmt::Display for Attribute {
         }
         Ok(())
     }
-}
-
-/// The words of a text in lower case.
-fn folded(text: &str) -> impl Iterator<Item = String> {
-    text.split_whitespace().map(str::to_lowercase)
 }
 
 /// PrintableString (X.680, clause 41.4).

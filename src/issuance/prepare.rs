@@ -273,34 +273,26 @@ fn check_strangers(params: &CertificateParams<'_>, issuer: &Issuer) -> Result<()
             ));
         }
     }
-    // Verifiers would take such a certificate for self-issued (RFC 5280, section 6.1).
-    if params.subject().der() == issuer.chain().issuing().subject_der() {
-        return Err(Refusal::new(
-            RefusalReason::BadSubject,
-            format!(
-                "the subject is the issuer's own name {}; choose another",
-                params.subject()
-            ),
-        ));
-    }
-    Ok(())
+    let is_ca = params.authority().is_some();
+    issuer.chain().check_subject(params.subject(), is_ca)
 }
 
-/// Backdating moves the window and keeps its length; the window never opens before the issuing
-/// certificate's and never closes after it.
+/// Backdating moves the window and keeps its length; the window never opens before that of a certificate of the chain
+/// and never closes after it, the root's included.
 fn validity(
     params: &CertificateParams<'_>,
     issuer: &Issuer,
     now: Timestamp,
 ) -> Result<(Timestamp, Timestamp), Refusal> {
-    let issuing = issuer.chain().issuing();
+    let chain = issuer.chain();
     let whole = SignedDuration::from_nanos(i64::from(now.subsec_nanosecond()));
     let not_before = now
         .checked_sub(whole)
         .and_then(|second| second.checked_sub(params.backdate()))
         .unwrap_or(Timestamp::UNIX_EPOCH)
-        .max(issuing.not_before());
-    let last = issuing.not_after();
+        .max(chain.last_to_begin().not_before());
+    let first_to_end = chain.first_to_end();
+    let last = first_to_end.not_after();
     let not_after = not_before.checked_add(params.duration()).ok();
     match (not_after.filter(|&end| end <= last), params.beyond_ca()) {
         (Some(not_after), _) => Ok((not_before, not_after)),
@@ -311,11 +303,13 @@ fn validity(
             RefusalReason::ExceedsCaValidity,
             match beyond {
                 BeyondCa::Reject => format!(
-                    "a duration of {:#} goes beyond the issuing certificate's last second, {last}; ask for less, or renew the issuing certificate",
+                    "a duration of {:#} goes beyond {last}, the last second of the CA certificate {:?}; ask for less, or have that certificate renewed",
                     params.duration(),
+                    first_to_end.subject_text(),
                 ),
                 BeyondCa::Clamp { min_remaining } => format!(
-                    "the issuing certificate ends at {last}, and this issuer gives no certificate with less than {min_remaining:#} left; renew the issuing certificate",
+                    "the CA certificate {:?} ends at {last}, and this issuer gives no certificate with less than {min_remaining:#} left; have that certificate renewed",
+                    first_to_end.subject_text(),
                 ),
             },
         )),

@@ -128,7 +128,7 @@ impl<'a> CertificateParams<'a> {
         self.backdate
     }
 
-    /// What becomes of a window that ends after the issuing certificate.
+    /// What becomes of a window that ends after a certificate of the chain.
     #[must_use]
     pub const fn beyond_ca(&self) -> BeyondCa {
         self.beyond_ca

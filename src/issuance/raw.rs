@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use const_oid::ObjectIdentifier;
 use der::{
-    Decode as _, Reader as _, SliceReader, Tag, TagNumber,
+    Decode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _,
     asn1::{AnyRef, BitStringRef, IntRef},
 };
 use x509_cert::{ext::Extension, time::Time};
@@ -204,4 +204,20 @@ pub(super) fn duplicate(
 ) -> Option<ObjectIdentifier> {
     let mut seen = BTreeSet::new();
     types.into_iter().find(|oid| !seen.insert(*oid))
+}
+
+/// The issuer and the subject of a certificate, each with its header. Nothing else of it is looked into.
+pub(super) fn names(der: &[u8]) -> der::Result<(&[u8], &[u8])> {
+    let certificate = AnyRef::from_der(der)?;
+    certificate.tag().assert_eq(Tag::Sequence)?;
+    let mut reader = SliceReader::new(certificate.value())?;
+    let tbs = AnyRef::from_der(tlv(&mut reader, Tag::Sequence)?)?;
+    let mut reader = SliceReader::new(tbs.value())?;
+    optional(&mut reader, context(0, true))?;
+    IntRef::decode(&mut reader)?;
+    tlv(&mut reader, Tag::Sequence)?;
+    let issuer = tlv(&mut reader, Tag::Sequence)?;
+    tlv(&mut reader, Tag::Sequence)?;
+    let subject = tlv(&mut reader, Tag::Sequence)?;
+    Ok((issuer, subject))
 }

@@ -83,7 +83,7 @@ reasons! {
     ExtensionNotAllowed = "extension-not-allowed",
     /// A string of the subject has characters that its type does not allow.
     BadString = "bad-string",
-    /// The subject's structure or length is wrong, or it is the issuer's own name.
+    /// The subject's structure or length is wrong, or it is the name of a CA of the issuer's chain.
     BadSubject = "bad-subject",
     /// A subject alternative name is malformed.
     BadSan = "bad-san",
@@ -105,7 +105,7 @@ reasons! {
     DurationInvalid = "duration-invalid",
     /// The duration is above the profile's maximum.
     DurationTooLong = "duration-too-long",
-    /// The certificate would outlive the issuing certificate.
+    /// The certificate would outlive a certificate of the issuer's chain.
     ExceedsCaValidity = "exceeds-ca-validity",
     /// The subject's key is a key of the issuer's own chain.
     IssuerKeyReuse = "issuer-key-reuse",

@@ -6,6 +6,7 @@
 mod foreign;
 mod key;
 mod openssl;
+mod roots;
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct IssuerStatus {
     /// `Ready` is True only after a signature made by the token has verified under the issuing certificate.
-    /// `CAExpiringSoon` is a warning: True when the issuing certificate must be renewed.
+    /// `CAExpiringSoon` is a warning: True when the issuing certificate, or one above it, must be renewed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -92,6 +92,10 @@ pub struct CertificateStatus {
     pub not_before: Option<Time>,
     /// End of validity.
     pub not_after: Option<Time>,
+    /// The first end of the certificates above it, the root's included, where that is before its own: no certificate
+    /// outlives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain_not_after: Option<Time>,
     /// Subject key identifier in hexadecimal.
     pub subject_key_id: String,
 }

@@ -4,17 +4,20 @@ use aws_lc_rs::digest;
 use const_oid::{
     ObjectIdentifier,
     db::rfc5280::{
-        ANY_EXTENDED_KEY_USAGE, ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE,
-        ID_CE_NAME_CONSTRAINTS, ID_CE_SUBJECT_KEY_IDENTIFIER,
+        ANY_EXTENDED_KEY_USAGE, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS,
+        ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS, ID_CE_SUBJECT_KEY_IDENTIFIER,
     },
 };
 use der::Decode as _;
 use jiff::Timestamp;
 use x509_cert::{
-    ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier},
+    ext::pkix::{
+        AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier,
+    },
     time::Time,
 };
 
+use super::Verifies;
 use crate::issuance::{
     constraints::{ConstraintsError, NameConstraints},
     key::{IssuerPublicKey, KeyError, PublicKey},
@@ -64,7 +67,7 @@ pub enum CertificateError {
 pub struct IssuerCertificate {
     der: Vec<u8>,
     tbs: Vec<u8>,
-    scheme: SignatureScheme,
+    scheme: Result<SignatureScheme, SchemeError>,
     signature: Vec<u8>,
     serial: Vec<u8>,
     subject: Name,
@@ -74,13 +77,33 @@ pub struct IssuerCertificate {
     public_key: IssuerPublicKey,
     path_length: Option<u8>,
     subject_key_id: Option<Vec<u8>>,
+    authority_key_id: Option<Vec<u8>>,
     name_constraints: Option<NameConstraints>,
     purposes: Option<Vec<ObjectIdentifier>>,
     self_signed: bool,
 }
 
 impl IssuerCertificate {
+    /// Reads a certificate of a chain.
+    ///
+    /// # Errors
+    ///
+    /// It may not issue, or its signature cannot be verified.
     pub(super) fn parse(der: &[u8]) -> Result<Self, CertificateError> {
+        let certificate = Self::anchor(der)?;
+        match certificate.scheme {
+            Ok(_) => Ok(certificate),
+            Err(error) => Err(CertificateError::Scheme(error)),
+        }
+    }
+
+    /// Reads the certificate of a trust anchor, of which nobody needs the signature (RFC 5280, section 6.1.1 (d)): old
+    /// roots have it with SHA-1.
+    ///
+    /// # Errors
+    ///
+    /// It may not issue.
+    pub(super) fn anchor(der: &[u8]) -> Result<Self, CertificateError> {
         let signed = Signed::parse(der)?;
         let tbs = Tbs::parse(signed.to_be_signed)?;
         if tbs.version != 2 {
@@ -108,6 +131,14 @@ impl IssuerCertificate {
             .map(|extension| SubjectKeyIdentifier::from_der(extension.extn_value.as_bytes()))
             .transpose()?
             .map(|identifier| identifier.0.as_bytes().to_vec());
+        // One that cannot be read says nothing about who signed; the signature does.
+        let authority_key_id = tbs
+            .extension(ID_CE_AUTHORITY_KEY_IDENTIFIER)
+            .and_then(|extension| {
+                AuthorityKeyIdentifier::from_der(extension.extn_value.as_bytes()).ok()
+            })
+            .and_then(|identifier| identifier.key_identifier)
+            .map(|identifier| identifier.as_bytes().to_vec());
         let name_constraints = tbs
             .extension(ID_CE_NAME_CONSTRAINTS)
             .map(|extension| NameConstraints::parse(extension.extn_value.as_bytes()))
@@ -122,10 +153,10 @@ impl IssuerCertificate {
         if subject.is_empty() {
             return Err(CertificateError::NoSubject);
         }
-        let mut certificate = Self {
+        Ok(Self {
             der: der.to_vec(),
             tbs: signed.to_be_signed.to_vec(),
-            scheme: SignatureScheme::parse(signed.algorithm).map_err(CertificateError::Scheme)?,
+            scheme: SignatureScheme::parse(signed.algorithm),
             signature: signed.signature.to_vec(),
             serial: tbs.serial.to_vec(),
             subject,
@@ -137,13 +168,11 @@ impl IssuerCertificate {
             ),
             path_length: constraints.path_len_constraint,
             subject_key_id,
+            authority_key_id,
             name_constraints,
             purposes,
             self_signed: false,
-        };
-        // Asked for with every request: verified once.
-        certificate.self_signed = certificate.signed(&certificate);
-        Ok(certificate)
+        })
     }
 
     /// The certificate, DER.
@@ -256,29 +285,60 @@ impl IssuerCertificate {
         self.issuer.der() == self.subject.der()
     }
 
-    /// Whether its own key signed it: a root.
+    /// Whether its own key signed it: a root. Of the certificate of a trust anchor it is taken on trust where the
+    /// signature is of a kind that we do not verify.
     #[must_use]
     pub const fn is_self_signed(&self) -> bool {
         self.self_signed
     }
 
-    /// Whether both certify the same key under the same name: one authority, certified twice.
-    pub(super) fn is_twin_of(&self, other: &Self) -> bool {
-        self.subject.der() == other.subject.der() && self.spki_der() == other.spki_der()
+    pub(super) const fn set_self_signed(&mut self, is_self_signed: bool) {
+        self.self_signed = is_self_signed;
     }
 
+    /// Whether it says of itself what a root says: its own name as issuer, and no other key than its own made its
+    /// signature, as far as we can verify that.
+    pub(super) fn is_root(&self, verifies: &mut Verifies<'_>) -> bool {
+        self.could_anchor(self) && (self.scheme.is_err() || verifies(self, self))
+    }
+
+    pub(super) const fn subject(&self) -> &Name {
+        &self.subject
+    }
+
+    pub(super) const fn issuer(&self) -> &Name {
+        &self.issuer
+    }
+
+    /// Whether both certify the same key under the same name: one authority, certified twice.
+    pub(super) fn is_twin_of(&self, other: &Self) -> bool {
+        self.spki_der() == other.spki_der() && self.subject.is_same_as(&other.subject) == Some(true)
+    }
+
+    /// Whether its subject is the other's issuer, octet by octet.
     pub(super) fn is_named_as_issuer_of(&self, other: &Self) -> bool {
         self.subject.der() == other.issuer.der()
     }
 
-    /// Whether it is named as the issuer of the other and its key made the other's signature.
-    pub(super) fn signed(&self, other: &Self) -> bool {
-        self.is_named_as_issuer_of(other)
-            && self
-                .public_key
-                .key()
-                .verify(other.scheme, &other.tbs, &other.signature)
-                .is_ok()
+    /// Whether its subject is the other's issuer as RFC 5280, section 7.1 compares names.
+    pub(super) fn could_anchor(&self, other: &Self) -> bool {
+        self.subject.is_same_as(&other.issuer) == Some(true)
+    }
+
+    /// Whether the key identifiers of both, where they have one, are the same (RFC 5280, section 4.2.1.1).
+    pub(super) fn may_be_authority_key_of(&self, other: &Self) -> bool {
+        match (&self.subject_key_id, &other.authority_key_id) {
+            (Some(own), Some(wanted)) => own == wanted,
+            (None, _) | (_, None) => true,
+        }
+    }
+
+    /// Whether its key made the other's signature. Names are not looked at.
+    pub(super) fn verifies(&self, other: &Self) -> bool {
+        other.scheme.is_ok_and(|scheme| {
+            let key = self.public_key.key();
+            key.verify(scheme, &other.tbs, &other.signature).is_ok()
+        })
     }
 }
 

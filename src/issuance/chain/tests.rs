@@ -1,5 +1,7 @@
 //! Chains in any order, and what makes one unfit.
 
+mod anchors;
+mod bounds;
 mod crossed;
 
 use super::*;
@@ -94,10 +96,20 @@ fn where_several_certificates_could_be_the_issuing_one_the_first_is_or_nobody_ca
 #[test]
 fn a_bundle_of_more_certificates_than_a_chain_can_need_is_not_verified_at_all() {
     let root = Authority::root("root");
-    let many = vec![&root; MAX_CERTIFICATES + 1];
-    assert!(matches!(error(&many, None), ChainError::TooMany(101)));
-    let pem = bundle(&many[1..]);
-    assert!(IssuerChain::parse(pem.as_bytes(), None).is_ok());
+    let mut chain = vec![root.subordinate("1")];
+    for number in 2..=MAX_CERTIFICATES {
+        chain.insert(0, chain[0].subordinate(&number.to_string()));
+    }
+    let mut many: Vec<_> = chain.iter().chain([&root]).collect();
+    let refused = error(&many, None);
+    assert!(matches!(refused, ChainError::TooMany(17)), "{refused}");
+    assert_eq!(refused.reason(), RefusalReason::IssuerInvalid);
+    // The same certificate again is no other one.
+    many.pop();
+    many.push(many[0]);
+    let pem = bundle(&many);
+    let parsed = IssuerChain::parse(pem.as_bytes(), Some(root.pem().as_bytes())).unwrap();
+    assert_eq!(parsed.certificates().count(), MAX_CERTIFICATES + 1);
 }
 
 #[test]
@@ -218,7 +230,7 @@ fn of_an_unfit_chain_the_certificate_that_is_unfit_is_named_wherever_it_stands()
         ));
         assert!(matches!(
             error(&[&below], Some(unfit)),
-            ChainError::Certificate { position: 2, .. }
+            ChainError::NotRoot(subject) if subject == "CN=upper"
         ));
     }
 

@@ -139,8 +139,8 @@ fn a_subject_begins_with_the_directory_name() {
         assert_eq!(accepts_subject(&excluded, &person(o)), !held);
     }
     assert!(!accepts_subject(&permitted, &common_name("x")));
-    // A string type that is not compared is neither permitted nor certainly outside.
-    let odd = name(&[&[("2.5.4.10", Tag::TeletexString, b"My Company")]]);
+    // A value that is not compared is neither permitted nor certainly outside.
+    let odd = name(&[&[("2.5.4.10", Tag::OctetString, b"My Company")]]);
     assert!(!accepts_subject(
         &constraints(&[(0xa4, &odd)], &[]),
         &person(b"My Company")

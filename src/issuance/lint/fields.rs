@@ -86,13 +86,19 @@ pub(super) const LINTS: &[Lint] = &[
         citation: "RFC 5280, section 6.1.3",
         check: |linted| {
             let seconds = |time: Time| i64::try_from(time.to_unix_duration().as_secs()).ok();
-            let issuing = linted.issuing();
-            ensure(
-                seconds(linted.tbs.not_before) >= Some(issuing.not_before().as_second())
-                    && seconds(linted.tbs.not_after)
-                        .is_some_and(|last| last <= issuing.not_after().as_second()),
-                "the validity is not within the CA's",
-            )
+            let first = seconds(linted.tbs.not_before);
+            let last = seconds(linted.tbs.not_after);
+            let outside = linted.issuer.chain().certificates().find(|certificate| {
+                first < Some(certificate.not_before().as_second())
+                    || last.is_none_or(|last| last > certificate.not_after().as_second())
+            });
+            match outside {
+                Some(certificate) => Err(format!(
+                    "the validity is not within that of {:?}",
+                    certificate.subject_text()
+                )),
+                None => Ok(()),
+            }
         },
     },
     Lint {

@@ -54,12 +54,13 @@ pub(super) const LINTS: &[Lint] = &[
     },
     Lint {
         name: "rfc5280_subject_is_not_issuer",
-        citation: "RFC 5280, section 4.1.2.6",
+        citation: "RFC 5280, sections 4.1.2.6 and 6.1",
         check: |linted| {
-            ensure(
-                linted.tbs.subject != linted.tbs.issuer,
-                "the certificate bears its issuer's name",
-            )
+            linted
+                .issuer
+                .chain()
+                .check_subject(&linted.subject()?, linted.is_ca()?)
+                .map_err(|refusal| refusal.to_string())
         },
     },
     Lint {

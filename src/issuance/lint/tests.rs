@@ -338,6 +338,52 @@ fn strict_issuer() -> Issuer {
     Issuer::new(root.chain(), profile, None).unwrap()
 }
 
+#[test]
+fn the_lints_judge_by_every_certificate_of_the_chain() {
+    let chain = |root: &Authority| {
+        let issuing = Authority::builder("root")
+            .validity(at(1_600_000_000), at(1_800_000_000))
+            .under(root);
+        let text = bundle(&[&issuing, root]);
+        let chain = crate::issuance::IssuerChain::parse(text.as_bytes(), None).unwrap();
+        Issuer::new(chain, Profile::default(), None).unwrap()
+    };
+    let key = TestKey::p256();
+    let leaf = Draft::new(&key);
+    // 2024-02-01: before the leaf ends.
+    let short = Authority::builder("top")
+        .validity(at(0), at(1_706_745_600))
+        .root();
+    assert_eq!(
+        failing(&leaf.der(), &chain(&short)),
+        ["rfc5280_validity_within_ca"]
+    );
+    let young = Authority::builder("top")
+        .validity(at(1_706_745_600), at(1_900_000_000))
+        .root();
+    assert_eq!(
+        failing(&leaf.der(), &chain(&young)),
+        ["rfc5280_validity_within_ca"]
+    );
+    let of_clients = Authority::builder("top")
+        .extension(ID_CE_EXT_KEY_USAGE, false, &purposes(&[ID_KP_CLIENT_AUTH]))
+        .root();
+    assert_eq!(
+        failing(&leaf.der(), &chain(&of_clients)),
+        ["cabf_extended_key_usage_within_ca"]
+    );
+    let top = Authority::root("top");
+    let mut ca = Draft::new(&key);
+    ca.make_ca(&[]);
+    ca.subject = common_name("TOP");
+    assert_eq!(
+        failing(&ca.der(), &chain(&top)),
+        ["rfc5280_subject_is_not_issuer"]
+    );
+    ca.subject = common_name("other");
+    assert!(failing(&ca.der(), &chain(&top)).is_empty());
+}
+
 /// The lints that fail.
 fn failing(tbs: &[u8], issuer: &Issuer) -> Vec<&'static str> {
     match Linted::read(tbs, issuer) {

@@ -52,3 +52,68 @@ fn sixty_four_characters_of_more_octets_are_a_fit_common_name() {
     let der = name(&[&[(CN, Tag::Utf8String, text.as_bytes())]]);
     assert_eq!(Name::parse(&der).unwrap().check(), Ok(()));
 }
+
+#[test]
+fn case_white_space_and_string_types_are_of_no_account_to_names() {
+    use der::Tag::*;
+    let named = |rdns: &[&[(&str, Tag, &[u8])]]| Name::parse(&name(rdns)).unwrap();
+    let cn = |tag, text: &[u8]| named(&[&[(CN, tag, text)]]);
+    let plain = cn(Utf8String, b"My Company");
+    for same in [
+        cn(PrintableString, b"My Company"),
+        cn(Ia5String, b"my company"),
+        cn(VisibleString, b"MY COMPANY"),
+        cn(TeletexString, b" My   Company "),
+        cn(BmpString, b"\0M\0y\0 \0C\0o\0m\0p\0a\0n\0y"),
+    ] {
+        assert_eq!(plain.is_same_as(&same), Some(true), "{same:?}");
+        assert_eq!(same.is_same_as(&plain), Some(true), "{same:?}");
+        assert_ne!(plain, same);
+    }
+    for (one, other) in [
+        ("STRASSE", "straße"),
+        ("ΟΔΟΣ", "οδος"),
+        ("Ünïcode", "ÜNÏCODE"),
+    ] {
+        let (one, other) = (one.as_bytes(), other.as_bytes());
+        assert_eq!(
+            cn(Utf8String, one).is_same_as(&cn(Utf8String, other)),
+            Some(true)
+        );
+    }
+    assert_eq!(
+        cn(TeletexString, b"M\xfcller").is_same_as(&cn(Utf8String, "MÜLLER".as_bytes())),
+        Some(true)
+    );
+    for different in [
+        cn(Utf8String, b"MyCompany"),
+        cn(Utf8String, b"My Company 2"),
+        named(&[&[("2.5.4.10", Utf8String, b"My Company")]]),
+        named(&[&[
+            (CN, Utf8String, b"My Company"),
+            ("2.5.4.11", Utf8String, b"a"),
+        ]]),
+        named(&[
+            &[(CN, Utf8String, b"My Company")],
+            &[("2.5.4.11", Utf8String, b"a")],
+        ]),
+        named(&[]),
+    ] {
+        assert_eq!(plain.is_same_as(&different), Some(false), "{different:?}");
+        assert_eq!(different.is_same_as(&plain), Some(false), "{different:?}");
+    }
+    // The order within an RDN follows from the encoding, and with it from the string type.
+    let one = named(&[&[(CN, Utf8String, b"a"), ("2.5.4.11", PrintableString, b"b")]]);
+    let other = named(&[&[("2.5.4.11", Utf8String, b"B"), (CN, PrintableString, b"A")]]);
+    assert_eq!(one.is_same_as(&other), Some(true));
+    // What is no text is the same only octet by octet.
+    assert_eq!(
+        cn(OctetString, b"a").is_same_as(&cn(OctetString, b"a")),
+        Some(true)
+    );
+    assert_eq!(
+        cn(OctetString, b"a").is_same_as(&cn(Utf8String, b"a")),
+        None
+    );
+    assert_eq!(cn(BmpString, b"a").is_same_as(&cn(Utf8String, b"a")), None);
+}

@@ -8,6 +8,7 @@ use super::*;
 use crate::issuance::{Limits, MlDsa, Profile, Rules, VerifiedCsr, Wanted, testing::*};
 
 mod asked_extensions;
+mod chains;
 mod corpus;
 mod fences;
 mod golden;

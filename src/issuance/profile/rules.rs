@@ -60,7 +60,7 @@ pub struct ValidityRules {
     pub max: SignedDuration,
     /// By how much the window is moved into the past; a tenth of the duration at most.
     pub backdate: SignedDuration,
-    /// What becomes of a request that goes beyond the issuing certificate's last second.
+    /// What becomes of a request that goes beyond the last second of a certificate of the chain.
     pub beyond_ca: BeyondCa,
 }
 
@@ -76,12 +76,12 @@ impl Default for ValidityRules {
     }
 }
 
-/// What becomes of a request that goes beyond the issuing certificate's last second.
+/// What becomes of a request that goes beyond the last second of a certificate of the chain, its root included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BeyondCa {
     /// It is refused.
     Reject,
-    /// It ends with the issuing certificate, if at least this much is left. Without a floor, certificates
+    /// It ends with the first of the chain's certificates to end, if at least this much is left. Without a floor, certificates
     /// would be renewed ever faster towards the end: each after two thirds of what remains.
     Clamp {
         /// The shortest validity that is given so.

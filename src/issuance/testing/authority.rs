@@ -2,7 +2,10 @@
 
 use const_oid::{
     ObjectIdentifier,
-    db::rfc5280::{ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE, ID_CE_SUBJECT_KEY_IDENTIFIER},
+    db::rfc5280::{
+        ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE,
+        ID_CE_SUBJECT_KEY_IDENTIFIER,
+    },
 };
 use der::{DateTime, Encode as _};
 use jiff::Timestamp;
@@ -32,6 +35,8 @@ pub(in crate::issuance) struct AuthorityBuilder {
     subject_key_id: Option<Vec<u8>>,
     duplicate: bool,
     others: Vec<Vec<u8>>,
+    /// Named in the certificate, whatever it is signed with.
+    algorithm: Option<Vec<u8>>,
 }
 
 impl Authority {
@@ -46,6 +51,7 @@ impl Authority {
             subject_key_id: Some(b"key id".to_vec()),
             duplicate: false,
             others: Vec::new(),
+            algorithm: None,
         }
     }
 
@@ -92,6 +98,28 @@ pub(in crate::issuance) fn bundle(authorities: &[&Authority]) -> String {
 impl AuthorityBuilder {
     pub(in crate::issuance) fn key(self, key: &'static TestKey) -> Self {
         Self { key, ..self }
+    }
+
+    /// With this subject, DER.
+    pub(in crate::issuance) fn called(self, subject: Vec<u8>) -> Self {
+        Self { subject, ..self }
+    }
+
+    /// With another signature algorithm in it than it is signed with, DER.
+    pub(in crate::issuance) fn claiming(self, algorithm: Vec<u8>) -> Self {
+        Self {
+            algorithm: Some(algorithm),
+            ..self
+        }
+    }
+
+    /// With this subject key identifier, and with this authority key identifier.
+    pub(in crate::issuance) fn key_ids(self, subject: &[u8], authority: &[u8]) -> Self {
+        let value = sequence(&[&tlv(0x80, authority)]);
+        Self {
+            subject_key_id: Some(subject.to_vec()),
+            ..self.extension(ID_CE_AUTHORITY_KEY_IDENTIFIER, false, &value)
+        }
     }
 
     pub(in crate::issuance) fn version(self, version: u8) -> Self {
@@ -171,7 +199,7 @@ impl AuthorityBuilder {
             (&issuer.subject, issuer.key)
         });
         let scheme = key.scheme();
-        let algorithm = scheme.to_der().unwrap();
+        let algorithm = self.algorithm.unwrap_or_else(|| scheme.to_der().unwrap());
         let mut extensions = Vec::new();
         if let Some((ca, length)) = self.constraints {
             let ca = if ca { vec![1, 1, 0xff] } else { Vec::new() };

@@ -1,4 +1,4 @@
-//! When an issuing certificate ends soon: early enough to renew it before a request must be refused. Pure.
+//! When an issuing certificate, or one above it, ends soon: early enough to renew it before a request must be refused. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -26,22 +26,21 @@ impl Expiry {
         spec: &IssuerSpec,
         now: Timestamp,
     ) -> Option<Self> {
-        let (not_before, not_after) = (
-            certificate.not_before.as_ref()?.0,
-            certificate.not_after.as_ref()?.0,
-        );
+        let not_before = certificate.not_before.as_ref()?.0;
+        let (what, not_after) = match (&certificate.chain_not_after, &certificate.not_after) {
+            (Some(first), _) => ("A certificate above the issuing certificate", first.0),
+            (None, own) => ("The issuing certificate", own.as_ref()?.0),
+        };
         let left = not_after.duration_since(now);
         let life = not_after.duration_since(not_before);
         // Requests for the longest duration are refused as soon as less than that is left. A certificate that lives
         // hardly longer than those below it would be called old from its first day: a third of its life is enough.
         let soon = left < (longest(spec).saturating_add(TO_ACT)).min(life / 3);
         let message = match (soon, left.is_positive()) {
-            (false, _) => format!("The issuing certificate is valid until {not_after}"),
-            (true, false) => {
-                format!("The issuing certificate ended at {not_after}; give the issuer a new one")
-            }
+            (false, _) => format!("{what} is valid until {not_after}"),
+            (true, false) => format!("{what} ended at {not_after}; give the issuer a new one"),
             (true, true) => format!(
-                "The issuing certificate ends at {not_after}, in {}; renew it, for requests that go beyond its end are refused or cut short",
+                "{what} ends at {not_after}, in {}; renew it, for requests that go beyond its end are refused or cut short",
                 in_words(left)
             ),
         };
@@ -144,6 +143,27 @@ mod tests {
             assert!(told(passed).contains(left), "{}", told(passed));
         }
         assert!(told(DAY * 31).contains("ended at 2026-01-31T00:00:00Z"));
+    }
+
+    #[test]
+    fn the_first_end_of_the_chain_counts() {
+        let start: Timestamp = START.parse().unwrap();
+        let certificate = CertificateStatus {
+            not_before: Some(Time(start)),
+            not_after: Some(Time(start + DAY * 3650)),
+            chain_not_after: Some(Time(start + DAY * 30)),
+            ..CertificateStatus::default()
+        };
+        let said = |days| Expiry::of(&certificate, &spec("24h"), start + DAY * days).unwrap();
+        assert!(!said(1).soon);
+        assert!(said(25).soon);
+        assert!(
+            said(25).message.starts_with(
+                "A certificate above the issuing certificate ends at 2026-01-31T00:00:00Z, in 5 days;"
+            ),
+            "{}",
+            said(25).message
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
         CertificateStatus, IssuerSpec, IssuerStatus, KeyStatus, Reason, TokenStatus,
         condition_type::{CA_EXPIRING_SOON, READY},
     },
-    issuance::IssuerCertificate,
+    issuance::IssuerChain,
     pipeline::Proven,
     reconcile::{
         establish::NotReady,
@@ -37,7 +37,7 @@ impl Seen<'_> {
                 conditions: Vec::new(),
                 token: token.as_ref().map(token_status),
                 key: Some(key_status(ready.key.key())),
-                certificate: Some(certificate_status(ready.issuer.chain().issuing())),
+                certificate: Some(certificate_status(ready.issuer.chain())),
                 last_signature: Some(Time(ready.proof.at())),
             },
             Err(_) => IssuerStatus {
@@ -141,13 +141,16 @@ fn key_status(key: &hsm::Key) -> KeyStatus {
     }
 }
 
-fn certificate_status(certificate: &IssuerCertificate) -> CertificateStatus {
+fn certificate_status(chain: &IssuerChain) -> CertificateStatus {
+    let certificate = chain.issuing();
+    let first_end = chain.first_to_end().not_after();
     CertificateStatus {
         subject: certificate.subject_text(),
         serial_number: certificate.serial_hex(),
         sha256: certificate.sha256_hex(),
         not_before: Some(Time(certificate.not_before())),
         not_after: Some(Time(certificate.not_after())),
+        chain_not_after: (first_end < certificate.not_after()).then_some(Time(first_end)),
         subject_key_id: certificate
             .subject_key_id()
             .map(hex::encode)

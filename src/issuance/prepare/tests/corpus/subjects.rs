@@ -69,6 +69,11 @@ pub(super) fn subjects(corpus: &mut Corpus) {
             utf8("1.2.3", b"\0"),
             "bad-string",
         ),
+        (
+            "the CA's name in capitals",
+            common_name("ROOT"),
+            "bad-subject",
+        ),
         ("no subject", name(&[]), "no-identity"),
         ("a SEQUENCE of NULL", vec![0x30, 2, 5, 0], "bad-der"),
         (
@@ -103,7 +108,7 @@ pub(super) fn subjects(corpus: &mut Corpus) {
         ("an attribute nobody knows", utf8("1.2.3.4", b"a")),
         ("an IA5String", of(Tag::Ia5String, b"a@b")),
         ("emoji", utf8("2.5.4.3", "🔑".as_bytes())),
-        ("the CA's name in capitals", common_name("ROOT")),
+        ("the CA's name and more", common_name("ROOT 2")),
     ] {
         let mut request = plain();
         request.subject.clone_from(&subject);
