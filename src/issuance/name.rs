@@ -13,43 +13,12 @@ use super::{
 
 mod comparable;
 
-/// An attribute type: its short name for printing (RFC 4514, section 3 and the X.520 names in use) and
-/// the upper bound of its value in characters (RFC 5280, appendix A.1).
-struct Known {
-    oid: ObjectIdentifier,
-    short: &'static str,
-    most: usize,
-}
+mod types;
 
-const fn known(oid: &str, short: &'static str, most: usize) -> Known {
-    Known {
-        oid: ObjectIdentifier::new_unwrap(oid),
-        short,
-        most,
-    }
-}
+pub use types::attribute_type;
+pub(super) use types::label;
 
-/// No upper bound in RFC 5280.
-const UNBOUNDED: usize = usize::MAX;
-
-const KNOWN: &[Known] = &[
-    known("2.5.4.3", "CN", 64),
-    known("2.5.4.4", "SN", 32768),
-    known("2.5.4.5", "serialNumber", 64),
-    known("2.5.4.6", "C", 2),
-    known("2.5.4.7", "L", 128),
-    known("2.5.4.8", "ST", 128),
-    known("2.5.4.9", "STREET", UNBOUNDED),
-    known("2.5.4.10", "O", 64),
-    known("2.5.4.11", "OU", 64),
-    known("2.5.4.12", "title", 64),
-    known("2.5.4.17", "postalCode", UNBOUNDED),
-    known("2.5.4.42", "GN", 32768),
-    known("2.5.4.65", "pseudonym", 128),
-    known("0.9.2342.19200300.100.1.1", "UID", UNBOUNDED),
-    known("0.9.2342.19200300.100.1.25", "DC", UNBOUNDED),
-    known("1.2.840.113549.1.9.1", "emailAddress", 255),
-];
+use types::{Known, known_type, string_type};
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 const EMAIL_ADDRESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
@@ -284,34 +253,6 @@ impl std::fmt::Display for Name {
             }
         }
         Ok(())
-    }
-}
-
-fn known_type(oid: ObjectIdentifier) -> Option<&'static Known> {
-    KNOWN.iter().find(|known| known.oid == oid)
-}
-
-/// The short name of an attribute type, or its OID.
-pub(super) fn label(oid: ObjectIdentifier) -> String {
-    known_type(oid).map_or_else(|| oid.to_string(), |known| known.short.to_owned())
-}
-
-/// The attribute type of a short name, such as `OU`, or of a dotted OID.
-#[must_use]
-pub fn attribute_type(text: &str) -> Option<ObjectIdentifier> {
-    KNOWN
-        .iter()
-        .find(|known| known.short == text)
-        .map(|known| known.oid)
-        .or_else(|| ObjectIdentifier::new(text).ok())
-}
-
-/// The string type of a new value (RFC 5280, appendix A.1): UTF8String, but where the definition leaves no choice.
-fn string_type(oid: ObjectIdentifier) -> Tag {
-    match known_type(oid).map(|known| known.short) {
-        Some("C" | "serialNumber") => Tag::PrintableString,
-        Some("DC" | "emailAddress") => Tag::Ia5String,
-        Some(_) | None => Tag::Utf8String,
     }
 }
 

@@ -11,7 +11,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("issuance", &["duration"]),
     ("api", &["duration", "issuance"]),
-    ("config", &["duration"]),
+    ("config", &["duration", "issuance"]),
     ("audit", &[]),
     ("metrics", &["audit"]),
     ("server", &["metrics"]),

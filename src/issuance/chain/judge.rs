@@ -63,15 +63,17 @@ impl IssuerChain {
         }
         for certificate in self.certificates() {
             if let Some(constraints) = certificate.name_constraints() {
-                constraints.check(subject, names, role).map_err(|forbidden| {
-                    Refusal::new(
-                        RefusalReason::NameConstraints,
-                        format!(
-                            "{forbidden} of the CA certificate {:?}; leave it out",
-                            certificate.subject_text()
-                        ),
-                    )
-                })?;
+                constraints
+                    .check(subject, names, role)
+                    .map_err(|forbidden| {
+                        Refusal::new(
+                            RefusalReason::NameConstraints,
+                            format!(
+                                "{forbidden} of the CA certificate {:?}; leave it out",
+                                certificate.subject_text()
+                            ),
+                        )
+                    })?;
             }
         }
         Ok(())

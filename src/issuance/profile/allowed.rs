@@ -1,7 +1,5 @@
 //! Lists of names: what each admits of a certificate's claims.
 
-use std::net::IpAddr;
-
 use const_oid::ObjectIdentifier;
 
 use crate::issuance::{
@@ -101,10 +99,4 @@ impl DeniedNames {
 
 fn admits<P>(patterns: Option<&[P]>, covers: impl Fn(&P) -> bool) -> bool {
     patterns.is_none_or(|patterns| patterns.iter().any(covers))
-}
-
-/// IPv4-mapped IPv6 addresses (RFC 4291, section 2.5.5.2): some verifiers take one for the IPv4 address, so that no
-/// rule about either family would hold for it.
-pub(super) const fn is_mapped(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
 }

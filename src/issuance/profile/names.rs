@@ -4,7 +4,6 @@ use std::fmt;
 
 use super::{
     AllowedNames, Limits,
-    allowed::is_mapped,
     rules::{NameRules, Rules},
 };
 use crate::issuance::{
@@ -13,7 +12,7 @@ use crate::issuance::{
     name::Name,
     pattern::Variables,
     refusal::{Refusal, RefusalReason},
-    san::{GeneralName, SubjectAltNames},
+    san::{GeneralName, SubjectAltNames, mapped},
     spiffe,
 };
 
@@ -97,9 +96,9 @@ impl<'a> Judge<'a> {
 
     fn judge(&self, claimed: Claimed<'_>) -> Result<(), Refusal> {
         let Claimed { claim, .. } = claimed;
-        let mapped = matches!(claim, Claim::Ip(address) if is_mapped(address));
+        let is_mapped = matches!(claim, Claim::Ip(address) if mapped(address).is_some());
         let wildcard = matches!(claim, Claim::Dns(dns) if dns.contains('*'));
-        if mapped
+        if is_mapped
             || (wildcard && !self.rules.wildcards)
             || self.rules.denied.touch(claim, self.variables)
         {

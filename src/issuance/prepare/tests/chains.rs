@@ -4,6 +4,7 @@ use const_oid::db::rfc5280::ID_KP_SERVER_AUTH;
 use der::Tag;
 
 use super::*;
+use crate::issuance::profile::CaLimits;
 use crate::issuance::{IssuerChain, chain::MAX_COMPARISONS};
 
 /// Prepares under this chain, its root in the chain and then apart: with the same outcome.
@@ -21,7 +22,10 @@ fn prepare_under(
     let apart = IssuerChain::parse(bundle(below).as_bytes(), Some(root.as_bytes())).unwrap();
     let [one, other] = [together, apart].map(|chain| {
         let limits = Limits {
-            allow_ca: true,
+            ca: CaLimits {
+                allow: true,
+                max_path_length: None,
+            },
             ..Limits::default()
         };
         let profile = Profile::new(rules.clone(), limits).unwrap();
