@@ -93,6 +93,7 @@ fn refused(
         },
         usages: &usages,
         is_ca: false,
+        by_annotation: false,
         duration: Some(SignedDuration::from_hours(days * 24)),
     };
     let params = issuer.profile().admit(csr, &wanted).unwrap();
