@@ -5,6 +5,7 @@ use std::{
     process::{self, ExitCode},
 };
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use pkcs11_issuer::{
     args::{Args, Command},
@@ -43,6 +44,8 @@ fn end_on_panic() {
 }
 
 fn execute(args: Args) -> anyhow::Result<ExitCode> {
+    // Before the runtime: a thread that is there already would keep its rights.
+    hsm::harden().context("failed to give up core dumps and new privileges")?;
     match args.command {
         Command::Run(run) => runtime()?.block_on(cli::run(*run))?,
         Command::Sign(sign) => return runtime()?.block_on(cli::sign(*sign)),

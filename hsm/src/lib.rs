@@ -12,11 +12,13 @@
 //! Read [`protocol`] first (what is said), then [`client`] (asking), then [`supervisor`] (keeping a worker alive).
 
 pub mod client;
+mod hardening;
 pub mod protocol;
 pub mod supervisor;
 mod uri;
 
 pub use client::{Fault, HsmError, Key};
+pub use hardening::harden;
 pub use protocol::{
     Curve, Hash, KeyAlgorithm, KeyAttributes, KeyName, KeySelector, Mechanism, MlDsa, Pin,
     PinFlags, TokenInfo, TokenSelector,

@@ -89,7 +89,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["args", "main", "telemetry"]),
     ("cryptoki", &[]),
     ("rcgen", &[]),
-    ("hsm", &["cli", "pins", "pipeline", "reconcile", "signers"]),
+    (
+        "hsm",
+        &["cli", "main", "pins", "pipeline", "reconcile", "signers"],
+    ),
     (
         "k8s_openapi",
         &["api", "cli", "ownership", "pins", "reconcile", "signers"],

@@ -1,14 +1,22 @@
 //! A controller that cannot start says so on stderr in one line and ends with a failure.
 
-use std::process::Command;
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use control_plane::until;
+use rig::PATIENCE;
+use serde_json::json;
 
 /// Runs the controller with a configuration and returns its exit code and stderr.
 fn run(configuration: &str, more: &[&str]) -> Result<(Option<i32>, String)> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("config.yaml");
-    std::fs::write(&file, configuration)?;
+    fs::write(&file, configuration)?;
     let output = Command::new(env!("CARGO_BIN_EXE_pkcs11-issuer"))
         .arg("run")
         .arg("--config")
@@ -80,5 +88,66 @@ fn a_controller_without_its_worker_program_says_what_to_give() -> Result<()> {
         stderr.contains("/nowhere/worker; give --worker"),
         "{stderr}"
     );
+    Ok(())
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// A controller whose API server takes connections and never answers.
+fn waiting_for_an_api_server(server: &TcpListener, folder: &Path) -> Result<Running> {
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": format!("http://{}", server.local_addr()?)}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    });
+    let (config, cluster) = (folder.join("config.yaml"), folder.join("kubeconfig"));
+    fs::write(&config, GOOD)?;
+    fs::write(&cluster, kubeconfig.to_string())?;
+    let worker = rig::Programs::beside(env!("CARGO_BIN_EXE_pkcs11-issuer").into())?.worker;
+    let child = Command::new(env!("CARGO_BIN_EXE_pkcs11-issuer"))
+        .args(["run", "--health-address", "127.0.0.1:0"])
+        .args(["--metrics-address", "127.0.0.1:0"])
+        .args(["--cluster-resource-namespace", "ours", "--identity", "one"])
+        .arg("--config")
+        .arg(config)
+        .arg("--kubeconfig")
+        .arg(cluster)
+        .arg("--worker")
+        .arg(worker)
+        .env_clear()
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    Ok(Running(child))
+}
+
+#[tokio::test]
+async fn the_controller_gives_up_core_dumps_and_new_privileges() -> Result<()> {
+    let server = TcpListener::bind("127.0.0.1:0")?;
+    let folder = tempfile::tempdir()?;
+    let running = waiting_for_an_api_server(&server, folder.path())?;
+    let process = format!("/proc/{}", running.0.id());
+    until("a hardened controller", PATIENCE, async || {
+        let status = fs::read_to_string(format!("{process}/status"))?;
+        Ok(status.contains("NoNewPrivs:\t1").then_some(()))
+    })
+    .await?;
+    let limits = fs::read_to_string(format!("{process}/limits"))?;
+    let core = limits.lines().find(|line| line.starts_with("Max core"));
+    let core = core.context("no limit of core files")?;
+    let core: Vec<_> = core.split_whitespace().skip(4).take(2).collect();
+    assert_eq!(core, ["0", "0"]);
     Ok(())
 }
