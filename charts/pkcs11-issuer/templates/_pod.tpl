@@ -96,7 +96,8 @@ metadata:
     {{- end }}
 spec:
   serviceAccountName: {{ include "pkcs11-issuer.serviceAccountName" . }}
-  automountServiceAccountToken: true
+  # Mounted below, in the controller's container alone: no sidecar's library gets the pod's identity.
+  automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ int .Values.terminationGracePeriodSeconds }}
   {{- with .Values.imagePullSecrets }}
@@ -162,6 +163,7 @@ spec:
         {{- include "pkcs11-issuer.securityContext" (dict "root" . "modules" $own) | nindent 8 }}
       volumeMounts:
         - {name: config, mountPath: /etc/pkcs11-issuer, readOnly: true}
+        - {name: identity, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
         {{- range $name, $module := .Values.modules }}
         {{- if $module.copy }}
         - {name: hsm-{{ $name }}, mountPath: /opt/hsm/{{ $name }}, readOnly: true}
@@ -183,6 +185,13 @@ spec:
   volumes:
     - name: config
       configMap: {name: {{ include "pkcs11-issuer.fullname" . }}}
+    # What Kubernetes mounts by itself where it is not told otherwise.
+    - name: identity
+      projected:
+        sources:
+          - serviceAccountToken: {path: token, expirationSeconds: 3607}
+          - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+          - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
     {{- range $name, $module := .Values.modules }}
     {{- if or $module.copy $module.sidecar }}
     - {name: hsm-{{ $name }}, emptyDir: {}}

@@ -73,6 +73,37 @@ async fn rights_of_what_is_off_are_left_out() -> Result<()> {
 }
 
 #[tokio::test]
+async fn only_the_controllers_container_has_the_identity_of_the_pod() -> Result<()> {
+    const IDENTITY: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+    for name in ["softhsm", "sidecar", "copied-library", "device-plugin"] {
+        let objects = render(&value_set(name, json!({}))?).await?;
+        let spec = &workload(&objects)?["spec"]["template"]["spec"];
+        assert_eq!(spec["automountServiceAccountToken"], false, "{name}");
+        let volume = named(&spec["volumes"], "identity")?;
+        let expected = json!({"name": "identity", "projected": {"sources": [
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"downwardAPI": {"items": [
+                {"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}},
+            ]}},
+        ]}});
+        assert_eq!(*volume, expected, "{name}");
+        let containers = [&spec["initContainers"], &spec["containers"]];
+        let containers = containers.into_iter().filter_map(Value::as_array).flatten();
+        let with_identity: Vec<_> = containers
+            .filter(|container| {
+                let mounts = container["volumeMounts"].as_array().into_iter().flatten();
+                let mut mounts = mounts.map(|mount| (&mount["name"], &mount["mountPath"]));
+                mounts.any(|(name, path)| *name == "identity" || *path == IDENTITY)
+            })
+            .map(|container| &container["name"])
+            .collect();
+        assert_eq!(with_identity, ["pkcs11-issuer"], "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn secrets_can_be_read_in_the_named_namespaces_and_everywhere_only_when_told() -> Result<()> {
     let readable = async |changes: Value| -> Result<Vec<String>> {
         let objects = render(&value_set("softhsm", changes)?).await?;

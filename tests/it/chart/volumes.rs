@@ -60,6 +60,7 @@ impl Volumes {
     }
 
     async fn fill(&self, cluster: &Cluster, volume: &Value, here: &Path) -> Result<()> {
+        // A process has another identity than a pod: what is projected stays empty.
         if let Some(files) = files(cluster, volume).await? {
             for (name, octets) in files {
                 let octets = match volume["configMap"].is_object() {
@@ -68,7 +69,10 @@ impl Volumes {
                 };
                 fs::write(here.join(name), octets)?;
             }
-        } else if !(volume["emptyDir"].is_object() || volume["persistentVolumeClaim"].is_object()) {
+        } else if !["emptyDir", "persistentVolumeClaim", "projected"]
+            .iter()
+            .any(|kind| volume[kind].is_object())
+        {
             bail!("there is no such volume here: {volume}");
         }
         Ok(())

@@ -14,17 +14,11 @@ use serde_json::Value;
 use super::{container::docker, softhsm_image};
 use crate::chart::{NAMESPACE, pod::list, volumes::files};
 
-/// Where every container finds the identity of its pod.
-const IDENTITY: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-
 /// What outlives a pod: folders by the claim, or the path of the node, that a volume names.
 pub(super) type Storage = BTreeMap<String, PathBuf>;
 
 /// The volumes of one pod.
-pub(super) struct Volumes {
-    folders: BTreeMap<String, PathBuf>,
-    identity: PathBuf,
-}
+pub(super) struct Volumes(BTreeMap<String, PathBuf>);
 
 impl Volumes {
     /// Makes them in a folder, from what the API server has.
@@ -51,25 +45,24 @@ impl Volumes {
                 stored(storage, of)?
             } else if let Some(of) = volume["hostPath"]["path"].as_str() {
                 stored(storage, of)?
+            } else if volume["projected"].is_object() {
+                make_identity(cluster, pod, &volume["projected"], &here).await?;
+                here
             } else {
                 bail!("not known here: {volume}")
             };
             folders.insert(name.to_owned(), here);
         }
-        let identity = folder.join("identity");
-        make_identity(cluster, pod, &identity).await?;
-        Ok(Self { folders, identity })
+        ensure!(pod["spec"]["automountServiceAccountToken"] == false);
+        Ok(Self(folders))
     }
 
     /// Options of `docker run` for the mounts of a container.
     pub(super) fn mounts(&self, container: &Value) -> Result<Vec<String>> {
-        let mut options = vec![option(&self.identity, IDENTITY, true)];
+        let mut options = Vec::new();
         for mount in list(&container["volumeMounts"]) {
             let name = mount["name"].as_str().context("no name")?;
-            let folder = self
-                .folders
-                .get(name)
-                .with_context(|| format!("no {name}"))?;
+            let folder = self.0.get(name).with_context(|| format!("no {name}"))?;
             ensure!(mount["subPath"].is_null(), "not known here: {mount}");
             let path = mount["mountPath"].as_str().context("no path")?;
             options.push(option(folder, path, mount["readOnly"] == true));
@@ -93,16 +86,30 @@ fn stored(storage: &Storage, name: &str) -> Result<PathBuf> {
     Ok(folder.clone())
 }
 
-/// What Kubernetes gives a pod that may mount its service account: a token for this very Pod, the API server's CA
-/// certificate, and the namespace.
-async fn make_identity(cluster: &Cluster, pod: &Value, folder: &Path) -> Result<()> {
+/// The identity of a pod as a kubelet projects it: a token for this very Pod, the API server's CA certificate, and the
+/// namespace.
+async fn make_identity(
+    cluster: &Cluster,
+    pod: &Value,
+    projected: &Value,
+    folder: &Path,
+) -> Result<()> {
+    let mut paths: Vec<_> = list(&projected["sources"])
+        .flat_map(|source| {
+            let items = [&source["configMap"], &source["downwardAPI"]];
+            let items = items.into_iter().flat_map(|from| list(&from["items"]));
+            items.chain([&source["serviceAccountToken"]])
+        })
+        .filter_map(|item| item["path"].as_str())
+        .collect();
+    paths.sort_unstable();
+    ensure!(paths == ["ca.crt", "namespace", "token"], "{paths:?}");
     let meta = &pod["metadata"];
     let account = pod["spec"]["serviceAccountName"]
         .as_str()
         .context("no account")?;
     let (name, uid) = (meta["name"].as_str(), meta["uid"].as_str());
     let (name, uid) = (name.context("no name")?, uid.context("no UID")?);
-    ensure!(pod["spec"]["automountServiceAccountToken"] == true);
     let create = ["create", "token", account, "--namespace", NAMESPACE];
     let bound = [
         "--bound-object-kind=Pod",
@@ -111,7 +118,6 @@ async fn make_identity(cluster: &Cluster, pod: &Value, folder: &Path) -> Result<
     ];
     let plane = cluster.plane();
     let token = plane.kubectl(&[&create[..], &bound].concat()).await?;
-    fs::create_dir_all(folder)?;
     fs::write(folder.join("token"), token.trim_end())?;
     fs::write(folder.join("ca.crt"), plane.ca_certificate())?;
     fs::write(folder.join("namespace"), NAMESPACE)?;
