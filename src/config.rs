@@ -14,11 +14,12 @@ use std::{
     time::Duration,
 };
 
-use self::{error::Wrong, raw::RawConfig};
 pub use self::{
+    check::MAX_HANG_AFTER,
     error::{ConfigError, Problem},
     grant::{Grant, IssuerScope, Labels},
 };
+use self::{error::Wrong, raw::RawConfig};
 use crate::issuance::Limits;
 
 /// What the operator's configuration says, checked: every token has a module, a PIN source and a grant.

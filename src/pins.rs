@@ -1,4 +1,4 @@
-//! The PIN belongs to the token: one owner, one try per version, remembered across restarts and replicas.
+//! The PIN belongs to the token: one owner, one try of each PIN, remembered across restarts and replicas.
 
 pub mod record;
 pub mod source;
@@ -6,7 +6,9 @@ pub mod store;
 
 use std::{fmt, time::Duration};
 
-use hsm::{BoxFuture, LoginGate, LoginOutcome, LoginPermit, LoginRefused, TokenInfo};
+use hsm::{
+    BoxFuture, LoginGate, LoginOutcome, LoginPermit, LoginRefused, TokenInfo, answered_within,
+};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -15,11 +17,14 @@ use self::{
     source::{PinOrigin, PinSecret},
     store::{PinStore, StoreError},
 };
-use crate::telemetry::Chain;
+use crate::{config::MAX_HANG_AFTER, telemetry::Chain};
 
-/// How long another replica's unsettled try may stay unchanged, by this replica's own clock, before its holder
-/// counts as gone. Longer than any login: a worker whose call hangs is ended after `hangAfter`, 30 s by default.
-const HOLDER_GONE_AFTER: Duration = Duration::from_secs(90);
+/// How long another replica's unsettled try may stay unchanged, by this replica's own clock, before its holder counts as
+/// gone: as long as the slowest login that a configuration allows, and the time to record it. Every replica may have
+/// another `hangAfter` while the configuration changes, so the longest of all counts.
+const HOLDER_GONE_AFTER: Duration =
+    answered_within(MAX_HANG_AFTER).saturating_add(TO_RECORD_A_LOGIN);
+const TO_RECORD_A_LOGIN: Duration = Duration::from_secs(28);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Lets a worker log in to one token, no more often than the PIN record allows.
@@ -83,7 +88,8 @@ impl TokenPin {
                 Err(other) => return Err(refused(other)),
             };
             let record = self.store.record(&states, &token.serial).map_err(refused)?;
-            let (pin, version) = self.origin.read(&states).await.map_err(refused)?;
+            let pin = self.origin.read().await.map_err(refused)?;
+            let version = states.version_of(pin.expose());
             let seen = states.resource_version().map(str::to_owned);
             let since = match &unchanged {
                 Some((version, since)) if *version == seen => *since,
@@ -185,4 +191,35 @@ fn refused(why: impl std::error::Error) -> LoginRefused {
 /// Tokens that are known to set `CKF_USER_PIN_COUNT_LOW` with the first wrong PIN (pkcs11.md 2.4, measured).
 fn sets_count_low_at_once(manufacturer: &str) -> bool {
     manufacturer.starts_with("SoftHSM")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// The `hangAfter` of a token that is configured so.
+    fn hang_after(written: &str) -> Result<Duration, String> {
+        let text = format!(
+            "modules: {{m: {{path: /m.so}}}}\n\
+             tokens: {{t: {{module: m, label: t, pinFile: /p, hangAfter: {written}}}}}"
+        );
+        let config = Config::parse(Path::new("config.yaml"), &text);
+        let config = config.map_err(|error| error.to_string())?;
+        Ok(config.token("t").unwrap().hang_after())
+    }
+
+    #[test]
+    fn no_login_that_the_configuration_allows_outlasts_the_time_after_which_its_holder_counts_as_gone()
+     {
+        let longest = hang_after("60s").unwrap();
+        let to_record = HOLDER_GONE_AFTER.checked_sub(answered_within(longest));
+        assert!(to_record.is_some_and(|left| left >= Duration::from_secs(20)));
+        for longer in ["60001ms", "61s", "2m", "24h"] {
+            let error = hang_after(longer).unwrap_err();
+            assert!(error.contains("write 1s to 60s"), "{error}");
+        }
+    }
 }

@@ -25,6 +25,6 @@ pub use protocol::{
 };
 pub use supervisor::{
     BoxFuture, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused, Tally, Token, TokenSpec,
-    TokenState, WorkerEnd,
+    TokenState, WorkerEnd, answered_within,
 };
 pub use uri::{Uri, UriError};

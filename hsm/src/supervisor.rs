@@ -26,6 +26,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use self::{
     end::WorkerEnd,
     gate::{BoxFuture, LoginGate, LoginOutcome, LoginPermit, LoginRefused},
+    run::answered_within,
     state::TokenState,
     tally::Tally,
 };

@@ -20,6 +20,9 @@ use crate::duration::GoDuration;
 const MAX_SESSIONS: u16 = 256;
 const DEFAULT_HANG_AFTER: GoDuration = GoDuration::from_secs(30);
 const MIN_HANG_AFTER: Duration = Duration::from_secs(1);
+/// The longest `hangAfter`. The record of PIN tries takes a login that lasts longer for one whose holder is gone
+/// (`crate::pins`).
+pub const MAX_HANG_AFTER: Duration = Duration::from_secs(60);
 const MAX_REJECTED_LOGINS: u8 = 2;
 /// Beside the PIN file and not named after it: another PIN file in the same folder is no way around the record.
 const PIN_RECORD: &str = "pkcs11-issuer-pin-record.json";
@@ -151,7 +154,7 @@ fn token(
         hang_after: or_default("hangAfter", hang_after, DEFAULT_HANG_AFTER, |limit| {
             limit
                 .unsigned()
-                .filter(|limit| *limit >= MIN_HANG_AFTER)
+                .filter(|limit| (MIN_HANG_AFTER..=MAX_HANG_AFTER).contains(limit))
                 .ok_or(Problem::HangAfter(limit))
         })?,
         max_rejected_logins: or_default(

@@ -149,8 +149,10 @@ pub enum Problem {
     /// No sessions.
     #[error("{0} sessions: write 1 to 256, or leave it out for up to 4, as the token allows")]
     Sessions(u16),
-    /// A limit that ends each call at once.
-    #[error("hangAfter is {0}: write at least 1s, or leave it out for 30s")]
+    /// A limit that ends each call at once, or one that outlasts the record of PIN tries.
+    #[error(
+        "hangAfter is {0}: write 1s to 60s, or leave it out for 30s; other replicas take a login that lasts longer for one of a replica that is gone"
+    )]
     HangAfter(GoDuration),
     /// More tries than any token forgives.
     #[error(

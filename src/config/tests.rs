@@ -435,7 +435,11 @@ fn a_mistake_about_pins_and_grants_is_named_with_its_place_and_field() {
         ),
         (
             "    pinFile: /p\n    hangAfter: 1ms",
-            "config.yaml:7:16: tokens.t.hangAfter: hangAfter is 1ms",
+            "config.yaml:7:16: tokens.t.hangAfter: hangAfter is 1ms: write 1s to 60s",
+        ),
+        (
+            "    pinFile: /p\n    hangAfter: 61s",
+            "config.yaml:7:16: tokens.t.hangAfter: hangAfter is 1m1s: write 1s to 60s",
         ),
         (
             "    pinFile: /p\n    maxRejectedLogins: 3",

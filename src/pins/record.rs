@@ -6,7 +6,14 @@
 use hsm::PinFlags;
 use serde::{Deserialize, Serialize};
 
-/// What is known of the PIN of one token.
+/// How many rejected versions a record remembers. Beyond it the oldest is forgotten: by then the token has rejected this
+/// many others since.
+const REJECTED_KEPT: usize = 32;
+
+/// What is known of the PIN of one token. A version of a PIN is what [`PinStates::version_of`] makes of its octets: the
+/// same PIN always has the same version, wherever it is kept and however often it is written.
+///
+/// [`PinStates::version_of`]: super::store::PinStates::version_of
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PinRecord {
@@ -16,6 +23,8 @@ pub struct PinRecord {
     pub state: PinState,
     /// Rejected logins since the last accepted one, whatever the version.
     pub rejected_in_a_row: u32,
+    /// The versions that the token has rejected, the latest last. An accepted login with another version clears none.
+    pub rejected_versions: Vec<String>,
     /// The replica that wrote this.
     pub holder: String,
 }
@@ -77,9 +86,9 @@ pub enum Refused {
         "the token says that its user PIN must be changed; change it, then update the configured PIN"
     )]
     ToBeChanged,
-    /// This version was rejected.
+    /// This version was rejected, now or earlier.
     #[error(
-        "the token rejected this PIN; provide the right one (it is not tried again until it changes)"
+        "the token rejected this PIN; provide the right one, or clear the PIN record if it is right by now"
     )]
     VersionRejected,
     /// Too many in a row.
@@ -112,22 +121,24 @@ pub fn decide(record: Option<&PinRecord>, flags: PinFlags, attempt: Attempt<'_>)
             }
             // Nobody knows how that login ended: it counts as rejected, though its version is not known to be wrong.
             PinState::Trying => record.rejected_in_a_row.saturating_add(1),
-            PinState::Rejected
-                if record.version == attempt.version
-                    && record.rejected_in_a_row < attempt.max_rejected =>
-            {
-                return Verdict::Refuse(Refused::VersionRejected);
-            }
             PinState::Accepted | PinState::Rejected | PinState::Untried => record.rejected_in_a_row,
         },
     };
     if rejected_in_a_row >= attempt.max_rejected {
         return Verdict::Refuse(Refused::TooManyRejected(rejected_in_a_row));
     }
+    let rejected_versions = record.map_or_else(Vec::new, |record| record.rejected_versions.clone());
+    if rejected_versions
+        .iter()
+        .any(|version| version == attempt.version)
+    {
+        return Verdict::Refuse(Refused::VersionRejected);
+    }
     Verdict::Try(PinRecord {
         version: attempt.version.to_owned(),
         state: PinState::Trying,
         rejected_in_a_row,
+        rejected_versions,
         holder: attempt.holder.to_owned(),
     })
 }
@@ -154,7 +165,12 @@ impl PinRecord {
 
     /// The record after the token rejected the PIN.
     #[must_use]
-    pub fn rejected(self) -> Self {
+    pub fn rejected(mut self) -> Self {
+        self.rejected_versions
+            .retain(|version| *version != self.version);
+        self.rejected_versions.push(self.version.clone());
+        let forgotten = self.rejected_versions.len().saturating_sub(REJECTED_KEPT);
+        self.rejected_versions.drain(..forgotten);
         Self {
             state: PinState::Rejected,
             rejected_in_a_row: self.rejected_in_a_row.saturating_add(1),
@@ -177,11 +193,14 @@ mod tests {
         }
     }
 
+    /// A record of a token that has rejected its version if it says so, and no other.
     fn record(version: &str, state: PinState, rejected_in_a_row: u32) -> PinRecord {
+        let rejected = (state == PinState::Rejected).then(|| version.to_owned());
         PinRecord {
             version: version.to_owned(),
             state,
             rejected_in_a_row,
+            rejected_versions: rejected.into_iter().collect(),
             holder: "a".to_owned(),
         }
     }
@@ -230,8 +249,52 @@ mod tests {
     #[test]
     fn a_login_that_was_accepted_clears_the_count() {
         let trying = record("2", PinState::Trying, 1);
-        assert_eq!(trying.clone().accepted().rejected_in_a_row, 0);
-        assert_eq!(trying.rejected().rejected_in_a_row, 2);
+        assert_eq!(
+            trying.clone().accepted(),
+            record("2", PinState::Accepted, 0)
+        );
+        assert_eq!(trying.rejected(), record("2", PinState::Rejected, 2));
+    }
+
+    #[test]
+    fn a_change_back_to_a_rejected_pin_is_no_second_try_of_it() {
+        let once = tried(decide(None, PinFlags::default(), attempt("wrong"))).rejected();
+        let right = tried(decide(Some(&once), PinFlags::default(), attempt("right")));
+        let well = right.accepted();
+        assert_eq!(well.rejected_versions, ["wrong"]);
+        assert_eq!(
+            decide(Some(&well), PinFlags::default(), attempt("wrong")),
+            Verdict::Refuse(Refused::VersionRejected)
+        );
+        let again = tried(decide(Some(&well), PinFlags::default(), attempt("right")));
+        let expected = PinRecord {
+            rejected_versions: vec!["wrong".to_owned()],
+            ..record("right", PinState::Trying, 0)
+        };
+        assert_eq!(again, expected);
+        // Neither a crash nor a login that was not tried makes the record forget.
+        for state in [again.clone(), again.untried()] {
+            assert_eq!(
+                decide(Some(&state), PinFlags::default(), attempt("wrong")),
+                Verdict::Refuse(Refused::VersionRejected)
+            );
+        }
+    }
+
+    #[test]
+    fn a_record_remembers_the_latest_rejected_versions_each_once_and_never_grows_without_end() {
+        let mut known = record("right", PinState::Accepted, 0);
+        for number in 0..100 {
+            for _ in 0..2 {
+                let trying = PinRecord {
+                    version: number.to_string(),
+                    ..known.clone()
+                };
+                known = trying.rejected();
+            }
+        }
+        let latest: Vec<_> = (100 - REJECTED_KEPT..100).map(|n| n.to_string()).collect();
+        assert_eq!(known.rejected_versions, latest);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Where a token's PIN comes from, and which version it is.
+//! Where a token's PIN comes from.
 
 use std::{
     collections::BTreeMap,
@@ -10,9 +10,7 @@ use std::{
 use hsm::Pin;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use zeroize::Zeroizing;
-
-use super::store::PinStates;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// One key of one Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,21 +130,19 @@ pub enum PinError {
 const MAX_PIN_OCTETS: usize = 255;
 
 impl PinOrigin {
-    /// Reads the PIN as it is now and tells its version: the Secret's UID and resourceVersion, or for a file a keyed
-    /// hash. One line end after the PIN does not belong to it. Reads a small file; does not block for long.
+    /// Reads the PIN as it is now. One line end after it does not belong to it. Reads a small file; does not block for
+    /// long.
     ///
     /// # Errors
     /// [`PinError`]; the PIN is in none of its texts.
-    pub async fn read(&self, states: &PinStates) -> Result<(Pin, String), PinError> {
+    pub async fn read(&self) -> Result<Pin, PinError> {
         match self {
             Self::File(path) => {
                 let read = std::fs::read(path).map_err(|source| PinError::File {
                     path: path.clone(),
                     source,
                 })?;
-                let pin = checked(Zeroizing::new(read), || path.display().to_string())?;
-                let version = states.version_of(pin.expose());
-                Ok((pin, version))
+                checked(Zeroizing::new(read), || path.display().to_string())
             }
             Self::Secret(secrets, at) => secrets.read(at).await,
             Self::Issuers(secrets, named) => {
@@ -158,7 +154,7 @@ impl PinOrigin {
 }
 
 impl Secrets {
-    async fn read(&self, at: &PinSecret) -> Result<(Pin, String), PinError> {
+    async fn read(&self, at: &PinSecret) -> Result<Pin, PinError> {
         let PinSecret {
             namespace,
             name,
@@ -172,28 +168,33 @@ impl Secrets {
                 name: name.clone(),
                 source: Box::new(source),
             })?;
-        let version = format!(
-            "{}/{}",
-            secret.metadata.uid.as_deref().unwrap_or_default(),
-            secret
-                .metadata
-                .resource_version
-                .as_deref()
-                .unwrap_or_default()
-        );
-        let octets = secret
-            .data
-            .and_then(|mut data| data.remove(key))
-            .ok_or_else(|| PinError::NoKey {
-                namespace: namespace.clone(),
-                name: name.clone(),
-                key: key.clone(),
-            })?;
-        let pin = checked(Zeroizing::new(octets.0), || {
-            format!("Secret {namespace}/{name}")
+        let octets = taken_out(secret, key).ok_or_else(|| PinError::NoKey {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            key: key.clone(),
         })?;
-        Ok((pin, version))
+        checked(octets, || format!("Secret {namespace}/{name}"))
     }
+}
+
+/// The value of one key of a Secret, without a copy; what else the Secret held is wiped.
+///
+/// Only what was parsed is ours to wipe. The answer's octets, with the PIN in base64, have also been in the buffers of
+/// rustls and hyper and in the text that kube parses; those are freed as they are.
+fn taken_out(mut secret: Secret, key: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let value = secret.data.as_mut().and_then(|data| data.remove(key));
+    wipe(&mut secret);
+    value.map(|value| Zeroizing::new(value.0))
+}
+
+/// `kubectl apply` keeps the whole Secret in an annotation, its values included.
+fn wipe(secret: &mut Secret) {
+    let values = secret.data.iter_mut().flat_map(BTreeMap::values_mut);
+    values.for_each(|value| value.0.zeroize());
+    let annotations = secret.metadata.annotations.iter_mut();
+    annotations
+        .flat_map(BTreeMap::values_mut)
+        .for_each(|text| text.zeroize());
 }
 
 impl fmt::Debug for Secrets {
@@ -234,6 +235,33 @@ mod tests {
         assert_eq!(read(b"1234\r\n"), Ok(b"1234".to_vec()));
         assert_eq!(read(b"1234\n\n"), Ok(b"1234\n".to_vec()));
         assert_eq!(read(b" 1234 "), Ok(b" 1234 ".to_vec()));
+    }
+
+    #[test]
+    fn the_pin_is_taken_out_of_a_secret_and_everything_else_in_it_is_wiped() {
+        let json = serde_json::json!({
+            "metadata": {
+                "name": "hsm",
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "MTIzNA=="},
+            },
+            "data": {"pin": "MTIzNA==", "so-pin": "NTY3OA=="},
+        });
+        let secret: Secret = serde_json::from_value(json).unwrap();
+        assert_eq!(taken_out(secret.clone(), "none"), None);
+        let pin = taken_out(secret.clone(), "pin").unwrap();
+        assert_eq!(*pin, b"1234");
+        let mut wiped = secret;
+        wipe(&mut wiped);
+        let left = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": "hsm",
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": ""},
+            },
+            "data": {"pin": "", "so-pin": ""},
+        });
+        assert_eq!(serde_json::to_value(wiped).unwrap(), left);
     }
 
     fn secret(name: &str) -> PinSecret {

@@ -25,7 +25,7 @@ pub enum PinStore {
     File(FileStore),
 }
 
-/// The records as they were read, and the key that hides the PINs of files.
+/// The records as they were read, and the key under which a PIN becomes its version.
 pub struct PinStates {
     kept: Kept,
     hmac_key: hmac::Key,
@@ -88,6 +88,14 @@ pub enum StoreError {
         path: PathBuf,
         /// Why not.
         source: io::Error,
+    },
+    /// Without the key no PIN can be compared with those that were rejected.
+    #[error(
+        "Secret {namespace}/{PIN_STATE_SECRET} has records of PIN tries and no hmac-key of {HMAC_KEY_OCTETS} octets, which is what they compare PINs with; check the PIN and the token, then remove all data of the Secret"
+    )]
+    KeyLost {
+        /// The controller's namespace.
+        namespace: String,
     },
     /// Somebody edited the file into something else.
     #[error(
@@ -186,8 +194,9 @@ impl fmt::Debug for PinStates {
 }
 
 impl PinStates {
-    /// The version of a PIN that comes from a file: HMAC-SHA-256 under a key that only the store holds, because a
-    /// plain hash of a few digits would disclose them.
+    /// The version of a PIN, wherever it comes from: HMAC-SHA-256 of its octets under a key that only the store holds,
+    /// in hexadecimal. By its content, so that to write the same PIN anew is no reason to try it anew; under a key,
+    /// because a plain hash of a few digits would disclose them.
     #[must_use]
     pub fn version_of(&self, pin: &[u8]) -> String {
         hex::encode(hmac::sign(&self.hmac_key, pin))

@@ -28,6 +28,13 @@ use crate::{
 
 /// What the worker's own watchdog gets on top of the hang limit before it is killed from outside.
 const MARGIN: Duration = Duration::from_secs(2);
+
+/// How long the supervisor waits for one answer of a worker with this hang limit, a login included.
+#[must_use]
+pub const fn answered_within(hang_after: Duration) -> Duration {
+    hang_after.saturating_add(MARGIN)
+}
+
 /// For a worker whose socket was closed to end by itself.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -101,7 +108,7 @@ impl Supervision {
         } = &self.spec;
         let greeting = Connection::greet(socket, generation, token.clone(), *sessions, *hang_after);
         let greeting = tokio::select! {
-            greeting = timeout(*hang_after + MARGIN, greeting) => greeting,
+            greeting = timeout(answered_within(*hang_after), greeting) => greeting,
             () = self.stop.cancelled() => return (WorkerEnd::Stopped, false),
         };
         let end = match greeting {
@@ -135,14 +142,14 @@ impl Supervision {
                 connection: None,
             });
             // Nothing more is sent; what is in flight is answered by its deadline, or the call hangs.
-            drop(timeout(self.spec.hang_after + MARGIN, connection.drained()).await);
+            drop(timeout(answered_within(self.spec.hang_after), connection.drained()).await);
         }
         end
     }
 
     /// Until the worker ends, hangs, or is told to stop.
     async fn watch(&self, connection: &Connection) -> Result<Infallible, WorkerEnd> {
-        let grace = self.spec.hang_after + MARGIN;
+        let grace = answered_within(self.spec.hang_after);
         let mut tick = interval(Duration::from_secs(1));
         loop {
             self.unless_over(connection, tick.tick()).await?;
@@ -175,7 +182,7 @@ impl Supervision {
             if let Tried::Not(why) = tried {
                 return Err(WorkerEnd::LoginNotTried { why });
             }
-            let deadline = TokioInstant::now() + self.spec.hang_after + MARGIN;
+            let deadline = TokioInstant::now() + answered_within(self.spec.hang_after);
             token = match connection.describe(deadline).await {
                 Ok(token) => token,
                 Err(error) => return Err(unanswered(connection, error).await),
@@ -191,7 +198,7 @@ impl Supervision {
         permit: LoginPermit,
     ) -> Result<Tried, WorkerEnd> {
         let LoginPermit { pin, version } = permit;
-        let deadline = TokioInstant::now() + self.spec.hang_after + MARGIN;
+        let deadline = TokioInstant::now() + answered_within(self.spec.hang_after);
         let answer = connection.login(pin, deadline).await;
         let (outcome, result) = match answer {
             Ok(LoginAnswer::Accepted) => (LoginOutcome::Accepted, Ok(Tried::Accepted)),

@@ -1,4 +1,4 @@
-//! The Secret that keeps the PIN records of all tokens, and the key that hides the PINs of files.
+//! The Secret that keeps the PIN records of all tokens, and the key under which PINs become versions.
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, api::PostParams};
@@ -40,6 +40,11 @@ impl SecretStore {
             namespace: self.namespace.clone(),
         })?;
         if data(&secret, HMAC_KEY).is_none_or(|key| key.len() != HMAC_KEY_OCTETS) {
+            if has_records(&secret) {
+                return Err(StoreError::KeyLost {
+                    namespace: self.namespace.clone(),
+                });
+            }
             secret
                 .data
                 .get_or_insert_default()
@@ -120,6 +125,16 @@ fn data<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
         .map(|octets| octets.0.as_slice())
 }
 
+/// A new key would make another version of every PIN, also of one that was rejected.
+fn has_records(secret: &Secret) -> bool {
+    let mut keys = secret.data.iter().flat_map(|data| data.keys());
+    keys.any(|key| key.starts_with(PLAIN) || key.starts_with(IN_HEX))
+}
+
+/// What the keys of records begin with.
+const PLAIN: &str = "serial.";
+const IN_HEX: &str = "serial-hex.";
+
 /// Keys of a Secret are made of `[-._a-zA-Z0-9]`; a serial number may hold anything.
 fn record_key(serial: &str) -> String {
     let plain = !serial.is_empty()
@@ -127,9 +142,9 @@ fn record_key(serial: &str) -> String {
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || c == '-');
     if plain {
-        format!("serial.{serial}")
+        format!("{PLAIN}{serial}")
     } else {
-        format!("serial-hex.{}", hex::encode(serial))
+        format!("{IN_HEX}{}", hex::encode(serial))
     }
 }
 
@@ -143,6 +158,18 @@ mod tests {
         let keys: std::collections::BTreeSet<_> =
             serials.iter().map(|serial| record_key(serial)).collect();
         assert_eq!(keys.len(), serials.len());
+    }
+
+    #[test]
+    fn a_secret_has_records_when_it_has_one_of_any_token() {
+        let with = |key: &str| Secret {
+            data: Some([(key.to_owned(), ByteString(Vec::new()))].into()),
+            ..Secret::default()
+        };
+        assert!(!has_records(&Secret::default()));
+        assert!(!has_records(&with(HMAC_KEY)));
+        assert!(has_records(&with(&record_key("1404389111"))));
+        assert!(has_records(&with(&record_key("x y"))));
     }
 
     #[test]

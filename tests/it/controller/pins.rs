@@ -1,6 +1,6 @@
 //! A token's PIN is tried once per version, remembered across restarts, and shown nowhere.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use base64ct::{Base64, Encoding as _};
@@ -30,8 +30,30 @@ struct Case {
     folder: tempfile::TempDir,
 }
 
+/// The operator's Secret with the PIN, in a test that has it there.
+const SECRET: &str = "hsm-pin";
+
 impl Case {
+    /// With the PIN in a file.
     async fn with_pin(pin: &str) -> Result<Self> {
+        Self::start(pin, |token, folder| {
+            token["pinFile"] = json!(folder.join("pin"));
+        })
+        .await
+    }
+
+    /// With the PIN in a Secret.
+    async fn with_pin_in_a_secret(pin: &str) -> Result<Self> {
+        Self::start(pin, |token, _| {
+            if let Some(token) = token.as_object_mut() {
+                token.remove("pinFile");
+            }
+            token["pinSecretRef"] = json!({"name": SECRET, "key": "pin"});
+        })
+        .await
+    }
+
+    async fn start(pin: &str, pin_is: impl FnOnce(&mut Value, &Path)) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("pin"), pin)?;
         let authority = Authority::new(KeyKind::P256)?;
@@ -43,7 +65,11 @@ impl Case {
         let mut configuration = authority.configuration(&[]);
         configuration["modules"]["softhsm"] =
             json!({"path": library.module(), "env": library.env()});
-        configuration["tokens"]["issuing"]["pinFile"] = json!(folder.path().join("pin"));
+        pin_is(&mut configuration["tokens"]["issuing"], folder.path());
+        let secret = BTreeMap::from([("pin", pin.to_owned())]);
+        cluster
+            .apply_secret(rig::NAMESPACE, SECRET, &secret)
+            .await?;
         let options = ControllerOptions::new(configuration.to_string(), &programs()?);
         let controller = Controller::start(&cluster, &options).await?;
         Ok(Self {
@@ -61,6 +87,20 @@ impl Case {
         let new = self.folder.path().join("pin.new");
         fs::write(&new, pin)?;
         Ok(fs::rename(new, self.folder.path().join("pin"))?)
+    }
+
+    async fn write_secret(&self, pin: &str) -> Result<()> {
+        let texts = BTreeMap::from([("pin", pin.to_owned())]);
+        self.cluster
+            .apply_secret(rig::NAMESPACE, SECRET, &texts)
+            .await
+    }
+
+    /// Starts the controller again and waits until it has refused to try the PIN.
+    async fn refuses_after_a_restart(&self) -> Result<()> {
+        self.controller.restart().await?;
+        let process = self.controller.process();
+        process.line("rejected this PIN", PATIENCE).await.map(drop)
     }
 
     async fn refused(&self, because: &str) -> Result<()> {
@@ -140,6 +180,38 @@ async fn a_wrong_pin_is_tried_once_across_restarts_and_the_right_one_needs_none(
     case.write_pin(case.authority.token().user_pin())?;
     case.cluster.issuer_is_ready(&issuer()).await?;
     assert_eq!(case.record("Accepted").await?["rejectedInARow"], 0);
+    assert_eq!(case.library.calls(Function::C_Login)?, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_secret_that_is_written_anew_is_no_second_try_of_a_rejected_pin() -> Result<()> {
+    let case = Case::with_pin_in_a_secret("wrong").await?;
+    case.refused("rejected this PIN").await?;
+    let rejected = case.record("Rejected").await?;
+    let annotate = [
+        "annotate",
+        "secret",
+        SECRET,
+        "-n",
+        rig::NAMESPACE,
+        "example.com/touched=yes",
+    ];
+    case.cluster.plane().kubectl(&annotate).await?;
+    case.refuses_after_a_restart().await?;
+    // Another Secret of the same name and content, with another UID.
+    let delete = ["delete", "secret", SECRET, "-n", rig::NAMESPACE];
+    case.cluster.plane().kubectl(&delete).await?;
+    case.write_secret("wrong").await?;
+    case.refuses_after_a_restart().await?;
+    assert_eq!(case.library.calls(Function::C_Login)?, 1);
+    assert_eq!(case.record_now().await?, rejected);
+    case.write_secret(case.authority.token().user_pin()).await?;
+    case.cluster.issuer_is_ready(&issuer()).await?;
+    case.record("Accepted").await?;
+    // Back to what the token has rejected.
+    case.write_secret("wrong").await?;
+    case.refuses_after_a_restart().await?;
     assert_eq!(case.library.calls(Function::C_Login)?, 2);
     Ok(())
 }

@@ -43,6 +43,15 @@ fn a_wrong_pin_is_tried_once_however_often_it_is_run_and_the_right_one_after_it(
     assert_eq!(case.logins()?, 2);
     assert_eq!(record(&case)?["state"], "Accepted");
     assert_eq!(record(&case)?["rejectedInARow"], 0);
+    // Back to what the token has rejected.
+    case.write_pin("wrong")?;
+    let back = case.sign(&[])?;
+    let error = back.error()?;
+    assert!(error.contains("the token rejected this PIN"), "{error}");
+    assert_eq!(case.logins()?, 2);
+    case.write_pin(case.authority.token().user_pin())?;
+    case.sign(&[])?.chain()?;
+    assert_eq!(case.logins()?, 3);
     Ok(())
 }
 

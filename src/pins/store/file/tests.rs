@@ -15,6 +15,7 @@ fn record(state: PinState, rejected_in_a_row: u32) -> PinRecord {
         version: "v".to_owned(),
         state,
         rejected_in_a_row,
+        rejected_versions: vec!["older".to_owned()],
         holder: "a".to_owned(),
     }
 }
