@@ -3,6 +3,7 @@
 mod check;
 mod error;
 mod grant;
+mod keys;
 mod limits;
 mod raw;
 
@@ -18,6 +19,7 @@ pub use self::{
     check::MAX_HANG_AFTER,
     error::{ConfigError, Problem},
     grant::{Grant, IssuerScope, Labels},
+    keys::KeyRules,
 };
 use self::{error::Wrong, raw::RawConfig};
 use crate::issuance::Limits;
@@ -63,6 +65,7 @@ pub struct TokenConfig {
     sessions: Option<NonZeroU16>,
     hang_after: Duration,
     max_rejected_logins: NonZeroU8,
+    keys: KeyRules,
     grants: Vec<Grant>,
 }
 
@@ -205,7 +208,14 @@ impl TokenConfig {
         self.max_rejected_logins
     }
 
-    /// Whether a worker that was started by the other one is as this one wants it: all but the grants is the same.
+    /// What the token must say of a private key before anything is signed with it.
+    #[must_use]
+    pub const fn key_rules(&self) -> KeyRules {
+        self.keys
+    }
+
+    /// Whether a worker that was started by the other one is as this one wants it: all is the same but the rules for
+    /// keys and the grants, which no worker knows.
     #[must_use]
     pub fn has_the_worker_of(&self, other: &Self) -> bool {
         let Self {
@@ -216,6 +226,7 @@ impl TokenConfig {
             sessions,
             hang_after,
             max_rejected_logins,
+            keys: _,
             grants: _,
         } = self;
         *name == other.name

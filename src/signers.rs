@@ -1,8 +1,10 @@
 //! Who signs: the tokens of the operator's configuration, and what each lets whom sign.
 
+mod find;
 mod key;
 pub mod limiter;
 mod mechanism;
+pub mod protection;
 pub mod reload;
 mod tokens;
 mod turns;
@@ -13,11 +15,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hsm::{HsmError, KeySelector, Launch, Token, TokenSpec, TokenState};
+use hsm::{HsmError, KeyName, KeySelector, Launch, Token, TokenSpec, TokenState};
 use tokio::task::JoinHandle;
 
-use self::turns::Turns;
+use self::{find::Narrowed, protection::Unprotected, turns::Turns};
 pub use self::{
+    find::NoKey,
     key::{GrantedKey, QueuedKey},
     tokens::{Change, Tokens},
 };
@@ -36,17 +39,6 @@ const SIGN_WITHIN: Duration = Duration::from_secs(10);
 pub struct ConfiguredToken {
     config: TokenConfig,
     running: Arc<Running>,
-}
-
-/// Why an issuer has no key.
-#[derive(Debug, thiserror::Error)]
-pub enum NoKey {
-    /// The token has none for it.
-    #[error(transparent)]
-    Token(#[from] HsmError),
-    /// It is granted the key that has this name, and not with its issuing certificate.
-    #[error("key {0} is granted with other issuing certificates only")]
-    Certificate(String),
 }
 
 /// What stays of a token when other rules for its use come into force: worker, login, and who waits for it.
@@ -155,11 +147,12 @@ impl ConfiguredToken {
         self.running.pin.name_secret(issuer, secret)
     }
 
-    /// Finds the one key that `selector` means and that a grant lets `owner` use under the issuing certificate with this
-    /// SHA-256. `issuer` names the issuer among all those that queue for the token.
+    /// Finds the one key that `selector` means, that a grant lets `owner` use under the issuing certificate with this
+    /// SHA-256, and that is kept as the operator requires. `issuer` names the issuer among all those that queue for the
+    /// token.
     ///
     /// # Errors
-    /// As [`Token::find_key`]. A key outside the grants is reported exactly as one that does not exist.
+    /// [`NoKey`]. A key outside the grants is reported exactly as one that does not exist.
     pub async fn find_key(
         &self,
         owner: IssuerScope<'_>,
@@ -168,12 +161,16 @@ impl ConfiguredToken {
         certificate: &[u8; 32],
         metrics: &Arc<Metrics>,
     ) -> Result<GrantedKey, NoKey> {
-        let key = self.find_any_key(owner, selector).await?;
+        let key = self.find_granted_key(owner, selector).await?;
         let name = key.name();
         let limits = self
             .config
             .limits(owner, &name.label, &name.id, certificate)
             .ok_or_else(|| NoKey::Certificate(name.to_string()))?;
+        let broken = protection::broken(&key.attributes(), self.config.key_rules());
+        if !broken.is_empty() {
+            return Err(NoKey::Unprotected(Unprotected { key: name, broken }));
+        }
         Ok(GrantedKey {
             token: self.running.token.clone(),
             token_name: self.name().into(),
@@ -186,37 +183,32 @@ impl ConfiguredToken {
         })
     }
 
-    /// The key, whatever the issuing certificate.
-    async fn find_any_key(
+    /// The key, whatever the issuing certificate and however it is kept.
+    async fn find_granted_key(
         &self,
         owner: IssuerScope<'_>,
         selector: &KeySelector,
     ) -> Result<hsm::Key, HsmError> {
-        let granted = |name: &hsm::KeyName| self.config.may_use(owner, &name.label, &name.id);
-        match self
-            .running
-            .token
-            .find_key(selector, Instant::now() + SIGN_WITHIN)
-            .await
-        {
+        let granted = |name: &KeyName| self.config.may_use(owner, &name.label, &name.id);
+        let narrowed = |failure| find::narrowed(failure, granted);
+        let token = &self.running.token;
+        let deadline = Instant::now() + SIGN_WITHIN;
+        let found = match token.find_key(selector, deadline).await.map_err(narrowed) {
+            Err(Narrowed::One(name)) => {
+                let named = KeySelector {
+                    label: Some(name.label),
+                    id: Some(name.id),
+                    ..selector.clone()
+                };
+                token.find_key(&named, deadline).await.map_err(narrowed)
+            }
+            found => found,
+        };
+        match found {
             Ok(key) if granted(&key.name()) => Ok(key),
-            Ok(_) => Err(HsmError::KeyNotFound {
-                differing: Vec::new(),
-            }),
-            Err(HsmError::KeyNotFound { mut differing }) => {
-                differing.retain(granted);
-                Err(HsmError::KeyNotFound { differing })
-            }
-            Err(HsmError::SeveralKeys { mut matching }) => {
-                matching.retain(granted);
-                Err(match matching.is_empty() {
-                    true => HsmError::KeyNotFound {
-                        differing: Vec::new(),
-                    },
-                    false => HsmError::SeveralKeys { matching },
-                })
-            }
-            Err(other) => Err(other),
+            // By label and id all keys are granted or none is.
+            Ok(_) | Err(Narrowed::One(_)) => Err(find::none()),
+            Err(Narrowed::Failed(failure)) => Err(failure),
         }
     }
 }

@@ -119,6 +119,7 @@ fn token(
         sessions,
         hang_after,
         max_rejected_logins,
+        keys,
         grants,
     } = raw;
     let module = checked("module", module, |name| {
@@ -167,6 +168,7 @@ fn token(
                     .ok_or(Problem::MaxRejectedLogins(count))
             },
         )?,
+        keys: keys.try_into()?,
         grants: token_grants(grants, &pin)?,
         pin,
     })

@@ -154,6 +154,11 @@ pub enum Problem {
         "hangAfter is {0}: write 1s to 60s, or leave it out for 30s; other replicas take a login that lasts longer for one of a replica that is gone"
     )]
     HangAfter(GoDuration),
+    /// A key that may leave the token and must never have been allowed to.
+    #[error(
+        "`neverExtractable: Require` refuses every key that `extractable: Allow` admits: remove one of them"
+    )]
+    KeysContradict,
     /// More tries than any token forgives.
     #[error(
         "maxRejectedLogins is {0}: write 1 or 2; tokens lock after as few as three rejected logins"

@@ -41,6 +41,8 @@ pub(super) struct RawToken {
     pub(super) sessions: Option<Spanned<u16>>,
     pub(super) hang_after: Option<Spanned<GoDuration>>,
     pub(super) max_rejected_logins: Option<Spanned<u8>>,
+    #[serde(default)]
+    pub(super) keys: RawKeys,
     pub(super) grants: Option<Vec<Spanned<RawGrant>>>,
 }
 
@@ -59,6 +61,28 @@ pub(super) struct RawPinFrom {
     pub(super) namespace: Option<String>,
     #[serde(default)]
     pub(super) cluster_issuers: bool,
+}
+
+/// What a private key must be like, where that is not the default.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawKeys {
+    pub(super) extractable: Option<Allow>,
+    pub(super) unknown: Option<Allow>,
+    pub(super) never_extractable: Option<Spanned<Require>>,
+    pub(super) local: Option<Require>,
+}
+
+/// The one word that relaxes a rule.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) enum Allow {
+    Allow,
+}
+
+/// The one word that adds a rule.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) enum Require {
+    Require,
 }
 
 /// Who may use which keys, and how far.

@@ -20,6 +20,7 @@ use crate::{
     signers::{
         ConfiguredToken, GrantedKey, NoKey,
         limiter::{Limit, Rate},
+        protection::Unprotected,
     },
     telemetry::Chain,
 };
@@ -104,6 +105,14 @@ pub enum NotProven {
         /// SHA-256 of its DER, hexadecimal.
         sha256: String,
     },
+    /// The key is not kept as the operator requires.
+    #[error("token {token:?}")]
+    Unprotected {
+        /// The token.
+        token: String,
+        /// The key and the rules that it breaks.
+        source: Unprotected,
+    },
     /// The key did not prove itself.
     #[error("the probe signature failed")]
     Probe(#[source] ProbeError),
@@ -148,18 +157,22 @@ pub async fn prove(
             metrics,
         )
         .await
-        .map_err(|why| match why {
-            NoKey::Token(source) => NotProven::Token {
-                token: spec.token.clone(),
-                place: wanted.described().to_owned(),
-                source,
-            },
-            NoKey::Certificate(key) => NotProven::CertificateNotGranted {
-                token: spec.token.clone(),
-                key,
-                subject: issuing.subject_text(),
-                sha256: issuing.sha256_hex(),
-            },
+        .map_err(|why| {
+            let token = spec.token.clone();
+            match why {
+                NoKey::Token(source) => NotProven::Token {
+                    token,
+                    place: wanted.described().to_owned(),
+                    source,
+                },
+                NoKey::Certificate(key) => NotProven::CertificateNotGranted {
+                    token,
+                    key,
+                    subject: issuing.subject_text(),
+                    sha256: issuing.sha256_hex(),
+                },
+                NoKey::Unprotected(source) => NotProven::Unprotected { token, source },
+            }
         })?;
     let profile = Profile::new(rules, key.limits().clone()).map_err(NotProven::Profile)?;
     let issuer = Issuer::new(chain, profile, spec.signature_algorithm.explicit())
@@ -306,6 +319,7 @@ impl NotProven {
             Self::Pods(_) | Self::PodsTooShort => Reason::PodCertificatesInvalid,
             Self::KeySpec(_) => Reason::KeyInvalid,
             Self::Token { source, .. } => token_reason(source),
+            Self::Unprotected { .. } => Reason::KeyUnprotected,
             Self::Probe(ProbeError::KeyMismatch(_)) => Reason::KeyMismatch,
             Self::Probe(ProbeError::Sign(_)) => Reason::ProbeFailed,
             Self::Random => Reason::Internal,

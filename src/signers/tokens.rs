@@ -49,7 +49,7 @@ pub struct Change {
     pub started: BTreeSet<String>,
     /// They are not there any more, or were other ones.
     pub stopped: BTreeSet<String>,
-    /// Only who may use them is another.
+    /// Only the rules for their use are others: grants, and what keys must be like.
     pub regranted: BTreeSet<String>,
 }
 
@@ -120,7 +120,7 @@ impl Tokens {
     }
 
     /// Puts another configuration in force. A token that is configured as before keeps its worker and its login,
-    /// whoever may use it now; any other is stopped when it has finished what it has begun, and started as it is
+    /// whatever the rules for its use are now; any other is stopped when it has finished what it has begun, and started as it is
     /// configured now. Nothing is started before all that end have ended: it may be the same token under another name,
     /// and one token has one login of ours.
     ///

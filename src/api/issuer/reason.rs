@@ -69,6 +69,8 @@ reasons! {
     KeyAmbiguous,
     /// The key cannot sign certificates here.
     KeyUnusable,
+    /// The key is not kept as the operator requires.
+    KeyUnprotected,
     /// The profile contradicts itself or the grant.
     ProfileInvalid,
     /// `spec.podCertificates` cannot be honoured.

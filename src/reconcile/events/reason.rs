@@ -63,6 +63,7 @@ impl EventReason {
             | Reason::KeyMismatch
             | Reason::KeyAmbiguous
             | Reason::KeyUnusable
+            | Reason::KeyUnprotected
             | Reason::ProfileInvalid
             | Reason::PodCertificatesInvalid
             | Reason::NamespaceSelectorInvalid

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use rig::{Authority, IssuerName, Rig, csr_for, request_spec};
 use serde_json::{Value, json};
-use softhsm_test_helpers::{CaProfile, KeyKind};
+use softhsm_test_helpers::{CaProfile, Kept, KeyKind};
 
 use super::{TENANT, shared_rig};
 
@@ -90,6 +90,31 @@ async fn a_key_that_does_not_match_the_certificate_never_makes_an_issuer_ready()
         json!({"pem": other.issuing().pem(), "rootPem": other.root().pem()}),
     );
     not_ready(rig, &IssuerName::cluster("other-ca"), &spec, "KeyMismatch").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_that_can_leave_the_token_never_makes_an_issuer_ready() -> Result<()> {
+    let rig = shared_rig().await?;
+    let authority = rig.authority();
+    let kept = Kept {
+        extractable: true,
+        ..Kept::WELL
+    };
+    let token = authority.token();
+    let key = token.generate_key_kept("extractable-ca", &[7], KeyKind::P256, kept)?;
+    let certificate = authority
+        .root()
+        .issue(&key, &CaProfile::named("Test extractable"))?;
+    let pem = json!({"pem": certificate.pem(), "rootPem": authority.root().pem()});
+    let mut spec = with_certificate(authority, pem);
+    spec["key"] = json!({"label": "extractable-ca"});
+    let name = IssuerName::cluster("extractable");
+    let message = not_ready(rig, &name, &spec, "KeyUnprotected").await?;
+    assert!(
+        message.contains("CKA_EXTRACTABLE is true and must be false"),
+        "{message}"
+    );
     Ok(())
 }
 

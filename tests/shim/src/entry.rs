@@ -9,8 +9,9 @@ use cryptoki_sys::{
     CK_ATTRIBUTE, CK_BBOOL, CK_BYTE, CK_FLAGS, CK_FUNCTION_LIST, CK_INFO, CK_MECHANISM,
     CK_MECHANISM_INFO, CK_MECHANISM_TYPE, CK_NOTIFY, CK_OBJECT_CLASS, CK_OBJECT_HANDLE, CK_RV,
     CK_SESSION_HANDLE, CK_SESSION_INFO, CK_SLOT_ID, CK_SLOT_INFO, CK_TOKEN_INFO, CK_ULONG,
-    CK_USER_TYPE, CK_UTF8CHAR, CKA_CLASS, CKA_LABEL, CKO_PRIVATE_KEY, CKR_CRYPTOKI_NOT_INITIALIZED,
-    CKR_FUNCTION_NOT_SUPPORTED, CKR_KEY_HANDLE_INVALID, CKR_OK,
+    CK_UNAVAILABLE_INFORMATION, CK_USER_TYPE, CK_UTF8CHAR, CKA_CLASS, CKA_LABEL, CKO_PRIVATE_KEY,
+    CKR_ATTRIBUTE_TYPE_INVALID, CKR_CRYPTOKI_NOT_INITIALIZED, CKR_FUNCTION_NOT_SUPPORTED,
+    CKR_KEY_HANDLE_INVALID, CKR_OK,
 };
 
 use crate::{Function, library::shim, rules::Change};
@@ -92,7 +93,10 @@ entries! { real, change:
     C_GetSessionInfo(session: CK_SESSION_HANDLE, info: *mut CK_SESSION_INFO);
     C_Login(session: CK_SESSION_HANDLE, user: CK_USER_TYPE, pin: *mut CK_UTF8CHAR, length: CK_ULONG);
     C_Logout(session: CK_SESSION_HANDLE);
-    C_GetAttributeValue(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG);
+    C_GetAttributeValue(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG) => {
+        let code = real!(real.C_GetAttributeValue(session, object, template, count));
+        hidden(change, code, template, count)
+    };
     C_FindObjectsInit(session: CK_SESSION_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG);
     C_FindObjects(session: CK_SESSION_HANDLE, objects: *mut CK_OBJECT_HANDLE, most: CK_ULONG, count: *mut CK_ULONG) => {
         let code = real!(real.C_FindObjects(session, objects, most, count));
@@ -105,7 +109,10 @@ entries! { real, change:
                 Ok(other) => other,
                 Err(code) => return code,
             },
-            Some(Change::Corrupt | Change::Nothing | Change::TokenInfo { .. }) | None => key,
+            Some(
+                Change::Corrupt | Change::Nothing | Change::TokenInfo { .. } | Change::Hidden(_),
+            )
+            | None => key,
         };
         real!(real.C_SignInit(session, mechanism, key))
     };
@@ -127,6 +134,31 @@ fn nothing_found(change: Option<&Change>, code: CK_RV, count: *mut CK_ULONG) -> 
     if let (CKR_OK, Some(Change::Nothing)) = (code, change) {
         // SAFETY: the library has just filled it in.
         unsafe { count.write(0) };
+    }
+    code
+}
+
+/// PKCS#11 3.1, section 5.7.5: an attribute that an object does not have gets no length, and the call says so; the others
+/// are filled in.
+fn hidden(
+    change: Option<&Change>,
+    code: CK_RV,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+) -> CK_RV {
+    // The library leaves out others itself.
+    let (CKR_OK | CKR_ATTRIBUTE_TYPE_INVALID, Some(Change::Hidden(kind))) = (code, change) else {
+        return code;
+    };
+    // SAFETY: the caller's template has so many attributes, and the library has just filled them in.
+    let template = unsafe { slice::from_raw_parts_mut(template, count as usize) };
+    let mut code = code;
+    for attribute in template
+        .iter_mut()
+        .filter(|attribute| attribute.type_ == *kind)
+    {
+        attribute.ulValueLen = CK_UNAVAILABLE_INFORMATION;
+        code = CKR_ATTRIBUTE_TYPE_INVALID;
     }
     code
 }

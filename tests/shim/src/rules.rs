@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use cryptoki_sys::{CK_FLAGS, CK_RV, CK_ULONG};
+use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_FLAGS, CK_RV, CK_ULONG};
 use thiserror::Error;
 
 use crate::{Function, code};
@@ -65,7 +65,23 @@ pub(crate) enum Change {
         flags: CK_FLAGS,
         sessions: Option<CK_ULONG>,
     },
+    /// `C_GetAttributeValue`: an attribute that the token does not know.
+    Hidden(CK_ATTRIBUTE_TYPE),
 }
+
+/// The attributes that a rule may hide, by name.
+const ATTRIBUTES: &[(&str, CK_ATTRIBUTE_TYPE)] = &[
+    (
+        "CKA_ALWAYS_AUTHENTICATE",
+        cryptoki_sys::CKA_ALWAYS_AUTHENTICATE,
+    ),
+    ("CKA_ALWAYS_SENSITIVE", cryptoki_sys::CKA_ALWAYS_SENSITIVE),
+    ("CKA_EXTRACTABLE", cryptoki_sys::CKA_EXTRACTABLE),
+    ("CKA_LOCAL", cryptoki_sys::CKA_LOCAL),
+    ("CKA_NEVER_EXTRACTABLE", cryptoki_sys::CKA_NEVER_EXTRACTABLE),
+    ("CKA_SENSITIVE", cryptoki_sys::CKA_SENSITIVE),
+    ("CKA_SIGN", cryptoki_sys::CKA_SIGN),
+];
 
 impl Change {
     fn suits(&self, function: Option<Function>) -> bool {
@@ -75,6 +91,7 @@ impl Change {
             Self::WrongKey(_) => function == Some(F::C_SignInit),
             Self::Nothing => matches!(function, Some(F::C_FindObjects | F::C_GetSlotList)),
             Self::TokenInfo { .. } => function == Some(F::C_GetTokenInfo),
+            Self::Hidden(_) => function == Some(F::C_GetAttributeValue),
         }
     }
 }
@@ -189,6 +206,11 @@ fn action(name: &str, value: Option<&str>) -> Result<Action, String> {
         ("wrong_key", Some(label)) => Action::Change(Change::WrongKey(label.into())),
         ("nothing", None) => Action::Change(Change::Nothing),
         ("flags", Some(value)) => token_info(positive(value)?, None),
+        ("hide", Some(value)) => {
+            let hidden = ATTRIBUTES.iter().find(|(name, _)| *name == value);
+            let (_, hidden) = hidden.ok_or_else(|| format!("no rule may hide {value}"))?;
+            Action::Change(Change::Hidden(*hidden))
+        }
         ("max_sessions", Some(value)) => token_info(0, Some(positive(value)?)),
         _ => return Err(format!("{name} is not understood")),
     })
@@ -333,6 +355,8 @@ mod tests {
             "* corrupt",
             "C_Sign wrong_key=ca",
             "C_Encrypt hang",
+            "C_Sign hide=CKA_SENSITIVE",
+            "C_GetAttributeValue hide=CKA_NOTHING",
         ] {
             refused(wrong);
         }

@@ -46,7 +46,7 @@ pub use self::{
     certificate::{CaCertificate, CaProfile},
     error::Error,
     faults::FaultyModule,
-    order::{Description, KeyKind},
+    order::{Description, Kept, KeyKind},
     provider::Provider,
     software_key::SoftwareKey,
     store::Store,

@@ -36,6 +36,26 @@ pub enum KeyKind {
     MlDsa87,
 }
 
+/// How the private half of a key pair is kept, and used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// `CKA_SENSITIVE`.
+    pub sensitive: bool,
+    /// `CKA_EXTRACTABLE`.
+    pub extractable: bool,
+    /// `CKA_ALWAYS_AUTHENTICATE`.
+    pub always_authenticate: bool,
+}
+
+impl Kept {
+    /// Sensitive, not extractable, one login for all signatures.
+    pub const WELL: Self = Self {
+        sensitive: true,
+        extractable: false,
+        always_authenticate: false,
+    };
+}
+
 /// What a token says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
@@ -96,6 +116,8 @@ pub enum Task {
         id: Vec<u8>,
         /// What kind.
         kind: KeyKind,
+        /// How it is kept.
+        kept: Kept,
     },
     /// Put a P-256 key pair on the token.
     Import {

@@ -11,7 +11,7 @@ use rcgen::{PublicKeyData, SignatureAlgorithm, SigningKey};
 
 use crate::{
     Description, Error, KeyKind, SoftwareKey, Store,
-    order::{Report, Task, run},
+    order::{Kept, Report, Task, run},
 };
 
 /// A token that exists for one test.
@@ -133,12 +133,27 @@ impl TestToken {
     /// # Errors
     /// The token refuses.
     pub fn generate_key(&self, label: &str, id: &[u8], kind: KeyKind) -> Result<TestKey, Error> {
+        self.generate_key_kept(label, id, kind, Kept::WELL)
+    }
+
+    /// The same with a private half that is kept otherwise.
+    ///
+    /// # Errors
+    /// The token refuses.
+    pub fn generate_key_kept(
+        &self,
+        label: &str,
+        id: &[u8],
+        kind: KeyKind,
+        kept: Kept,
+    ) -> Result<TestKey, Error> {
         let task = Task::Generate {
             serial: self.serial.clone(),
             user_pin: self.user_pin.clone(),
             label: label.into(),
             id: id.into(),
             kind,
+            kept,
         };
         let public = match run(self.module(), &self.env(), task)? {
             Report::Public(octets) => octets,

@@ -43,8 +43,10 @@ fn read(session: &Session, handle: ObjectHandle) -> Result<Option<Found>, Error>
         T::Id,
         T::KeyType,
         T::Sign,
-        T::Sensitive,
+        // In this order: what a library leaves as it is when it stops at an attribute that it does not know, reads as
+        // false, and then the key counts as not sensitive rather than as not extractable.
         T::Extractable,
+        T::Sensitive,
         T::NeverExtractable,
         T::Local,
         T::AlwaysAuthenticate,

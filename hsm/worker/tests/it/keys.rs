@@ -1,9 +1,9 @@
 //! Exactly one key, or an error that lists what matched.
 
-use hsm::{Fault, Hash, HsmError, KeySelector, Mechanism, Token, TokenSpec, Uri};
-use softhsm_test_helpers::KeyKind;
+use hsm::{Fault, Hash, HsmError, KeyAttributes, KeySelector, Mechanism, Token, TokenSpec, Uri};
+use softhsm_test_helpers::{Kept, KeyKind, SoftwareKey};
 
-use crate::fixture::{Gate, selector, served, sign, soon, spec, token, verifies};
+use crate::fixture::{Gate, faulty_spec, selector, served, sign, soon, spec, token, verifies};
 
 fn by_label(label: &str) -> KeySelector {
     KeySelector {
@@ -36,6 +36,130 @@ async fn a_key_is_found_by_label_by_id_and_by_its_certificates_public_key() {
             assert_eq!(found.attributes().local, Some(true));
         }
     }
+}
+
+/// What a token tells of a P-256 key that it has made, sensitive and not extractable.
+const MADE_WELL: KeyAttributes = KeyAttributes {
+    sensitive: Some(true),
+    extractable: Some(false),
+    never_extractable: Some(true),
+    local: Some(true),
+    always_authenticate: Some(false),
+    always_sensitive: Some(true),
+    sign: Some(true),
+    modulus_bits: None,
+};
+
+#[tokio::test]
+async fn how_a_key_is_kept_is_told_as_the_token_tells_it() {
+    let token = token("kept");
+    let hsm = served(&token);
+    let made = |id: u8, kept| token.generate_key_kept("ca", &[id], KeyKind::P256, kept);
+    let extractable = Kept {
+        extractable: true,
+        ..Kept::WELL
+    };
+    let plain = Kept {
+        sensitive: false,
+        ..Kept::WELL
+    };
+    let imported = SoftwareKey::generate().unwrap();
+    let cases = [
+        (made(1, Kept::WELL), MADE_WELL),
+        (
+            made(2, extractable),
+            KeyAttributes {
+                extractable: Some(true),
+                never_extractable: Some(false),
+                ..MADE_WELL
+            },
+        ),
+        (
+            made(3, plain),
+            KeyAttributes {
+                sensitive: Some(false),
+                always_sensitive: Some(false),
+                ..MADE_WELL
+            },
+        ),
+        (
+            token.import_key("ca", &[4], &imported),
+            KeyAttributes {
+                never_extractable: Some(false),
+                local: Some(false),
+                always_sensitive: Some(false),
+                ..MADE_WELL
+            },
+        ),
+    ];
+    for (key, expected) in cases {
+        let key = key.unwrap();
+        let found = hsm.find_key(&selector(&key), soon()).await.unwrap();
+        assert_eq!(found.attributes(), expected, "{key:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_token_does_not_tell_of_a_key_is_unknown_and_hides_nothing_else() {
+    let token = token("taciturn");
+    let key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
+    let module = token.with_faults().unwrap();
+    let hsm = Token::start(faulty_spec(&token, &module), Gate::new(token.user_pin()));
+    let cases = [
+        (
+            "CKA_SENSITIVE",
+            KeyAttributes {
+                sensitive: None,
+                ..MADE_WELL
+            },
+        ),
+        (
+            "CKA_EXTRACTABLE",
+            KeyAttributes {
+                extractable: None,
+                ..MADE_WELL
+            },
+        ),
+        (
+            "CKA_NEVER_EXTRACTABLE",
+            KeyAttributes {
+                never_extractable: None,
+                ..MADE_WELL
+            },
+        ),
+        (
+            "CKA_LOCAL",
+            KeyAttributes {
+                local: None,
+                ..MADE_WELL
+            },
+        ),
+    ];
+    for (hidden, expected) in cases {
+        let rule = format!("C_GetAttributeValue hide={hidden}");
+        module.rules(&rule).unwrap();
+        let found = hsm.find_key(&selector(&key), soon()).await.unwrap();
+        assert_eq!(found.attributes(), expected, "{hidden}");
+        assert!(verifies(&key, &sign(&hsm, &found).await.unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_wants_its_pin_for_every_signature_is_named_and_not_used() {
+    let token = token("always");
+    let kept = Kept {
+        always_authenticate: true,
+        ..Kept::WELL
+    };
+    let key = token.generate_key_kept("ca", &[1], KeyKind::P256, kept);
+    let error = served(&token)
+        .find_key(&selector(&key.unwrap()), soon())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, HsmError::AlwaysAuthenticate(key) if key.label == "ca"),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]

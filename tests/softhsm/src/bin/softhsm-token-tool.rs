@@ -19,7 +19,7 @@ use der::{
     Decode, Encode,
     asn1::{ObjectIdentifier, OctetStringRef},
 };
-use softhsm_test_helpers::order::{Description, KeyKind, Order, Report, Task};
+use softhsm_test_helpers::order::{Description, Kept, KeyKind, Order, Report, Task};
 
 /// RFC 5480, section 2.1.1.1.
 const P256: &str = "1.2.840.10045.3.1.7";
@@ -56,7 +56,14 @@ fn perform(order: Order) -> Result<Report, String> {
             label,
             id,
             kind,
-        } => generate(&log_in(&module, &serial, user_pin)?, &label, &id, kind),
+            kept,
+        } => generate(
+            &log_in(&module, &serial, user_pin)?,
+            &label,
+            &id,
+            kind,
+            kept,
+        ),
         Task::Import {
             serial,
             user_pin,
@@ -161,7 +168,7 @@ fn log_in(module: &Pkcs11, serial: &str, user_pin: String) -> Result<Session, St
 }
 
 /// What the public and the private half of every key pair has.
-fn halves(label: &str, id: &[u8]) -> (Vec<Attribute>, Vec<Attribute>) {
+fn halves(label: &str, id: &[u8], kept: Kept) -> (Vec<Attribute>, Vec<Attribute>) {
     let both = [
         Attribute::Token(true),
         Attribute::Label(label.into()),
@@ -172,13 +179,16 @@ fn halves(label: &str, id: &[u8]) -> (Vec<Attribute>, Vec<Attribute>) {
     let mut private = both.to_vec();
     private.extend([
         Attribute::Private(true),
-        Attribute::Sensitive(true),
-        Attribute::Extractable(false),
+        Attribute::Sensitive(kept.sensitive),
+        Attribute::Extractable(kept.extractable),
         Attribute::Sign(true),
         Attribute::Decrypt(false),
         Attribute::Unwrap(false),
         Attribute::Derive(false),
     ]);
+    if kept.always_authenticate {
+        private.push(Attribute::AlwaysAuthenticate(true));
+    }
     (public, private)
 }
 
@@ -189,7 +199,7 @@ fn import(
     scalar: Vec<u8>,
     point: Vec<u8>,
 ) -> Result<Report, String> {
-    let (mut public, mut private) = halves(label, id);
+    let (mut public, mut private) = halves(label, id, Kept::WELL);
     let wrapped = OctetStringRef::new(&point).and_then(|point| point.to_der());
     let wrapped = wrapped.map_err(|error| error.to_string())?;
     for (half, class) in [
@@ -206,8 +216,14 @@ fn import(
     Ok(Report::Public(point))
 }
 
-fn generate(session: &Session, label: &str, id: &[u8], kind: KeyKind) -> Result<Report, String> {
-    let (mut public, private) = halves(label, id);
+fn generate(
+    session: &Session,
+    label: &str,
+    id: &[u8],
+    kind: KeyKind,
+    kept: Kept,
+) -> Result<Report, String> {
+    let (mut public, private) = halves(label, id, kept);
     let mechanism = match kind {
         KeyKind::Rsa2048 => rsa(&mut public, 2048),
         KeyKind::Rsa3072 => rsa(&mut public, 3072),

@@ -1,0 +1,146 @@
+//! What a token must say of a private key before anything is signed with it.
+
+use super::{
+    error::{Problem, Wrong},
+    raw::{Allow, RawKeys, Require},
+};
+
+/// The rules for the private keys of one token. By default `CKA_SENSITIVE` must be true and `CKA_EXTRACTABLE` false, and the
+/// token must tell both.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct KeyRules {
+    /// `CKA_EXTRACTABLE` may be true: the key can leave the token wrapped by another key, as for a backup.
+    pub extractable_allowed: bool,
+    /// The token need not tell `CKA_SENSITIVE` and `CKA_EXTRACTABLE`.
+    pub unknown_allowed: bool,
+    /// `CKA_NEVER_EXTRACTABLE` must be true, and the token must tell it.
+    pub never_extractable_required: bool,
+    /// `CKA_LOCAL` must be true, and the token must tell it: the key was made on the token.
+    pub local_required: bool,
+}
+
+impl TryFrom<RawKeys> for KeyRules {
+    type Error = Wrong;
+
+    fn try_from(raw: RawKeys) -> Result<Self, Wrong> {
+        let RawKeys {
+            extractable,
+            unknown,
+            never_extractable,
+            local,
+        } = raw;
+        if let (Some(Allow::Allow), Some(never)) = (extractable, &never_extractable) {
+            return Err(Wrong::new(
+                "keys.neverExtractable",
+                never.referenced,
+                Problem::KeysContradict,
+            ));
+        }
+        Ok(Self {
+            extractable_allowed: matches!(extractable, Some(Allow::Allow)),
+            unknown_allowed: matches!(unknown, Some(Allow::Allow)),
+            never_extractable_required: never_extractable
+                .is_some_and(|never| matches!(never.value, Require::Require)),
+            local_required: matches!(local, Some(Require::Require)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Config, TokenConfig};
+
+    /// A token with these lines.
+    fn with(lines: &str) -> Result<TokenConfig, String> {
+        let text = format!(
+            "modules: {{hsm: {{path: /lib/hsm.so}}}}\ntokens:\n  t:\n    module: hsm\n    label: t\n    \
+             pinFile: /p\n    {lines}\n"
+        );
+        let config = Config::parse(Path::new("config.yaml"), &text);
+        let config = config.map_err(|error| error.to_string())?;
+        Ok(config.token("t").unwrap().clone())
+    }
+
+    #[test]
+    fn each_rule_is_relaxed_or_added_by_its_name_alone() {
+        let none = KeyRules::default();
+        let each = [
+            ("", none),
+            ("keys: {}", none),
+            (
+                "keys: {extractable: Allow}",
+                KeyRules {
+                    extractable_allowed: true,
+                    ..none
+                },
+            ),
+            (
+                "keys: {unknown: Allow}",
+                KeyRules {
+                    unknown_allowed: true,
+                    ..none
+                },
+            ),
+            (
+                "keys: {neverExtractable: Require, local: Require}",
+                KeyRules {
+                    never_extractable_required: true,
+                    local_required: true,
+                    ..none
+                },
+            ),
+        ];
+        for (lines, expected) in each {
+            assert_eq!(with(lines).unwrap().key_rules(), expected, "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_in_the_rules_for_keys_is_named_with_its_place() {
+        for (lines, expected) in [
+            (
+                "keys: {extractible: Allow}",
+                "config.yaml:7:12: unknown field `extractible`, expected one of extractable, unknown, neverExtractable, local",
+            ),
+            (
+                "keys: {extractable: Require}",
+                "config.yaml:7:25: extractable: unknown variant `Require`, expected one of Allow",
+            ),
+            (
+                "keys: {extractable: true}",
+                "config.yaml:7:25: extractable: unknown variant `true`, expected one of Allow",
+            ),
+            (
+                "keys: {local: Allow}",
+                "config.yaml:7:19: local: unknown variant `Allow`, expected one of Require",
+            ),
+            (
+                "keys: {extractable: Allow, neverExtractable: Require}",
+                "config.yaml:7:50: tokens.t.keys.neverExtractable: `neverExtractable: Require` refuses",
+            ),
+        ] {
+            let error = with(lines).unwrap_err();
+            assert!(error.starts_with(expected), "{error}\n{expected}");
+        }
+    }
+
+    #[test]
+    fn rules_for_keys_and_grants_need_no_other_worker_and_everything_else_does() {
+        let before = with("").unwrap();
+        for (lines, same) in [
+            ("keys: {unknown: Allow}", true),
+            ("grants: [{namespaces: [a], keys: [a]}]", true),
+            ("hangAfter: 31s", false),
+            ("sessions: 2", false),
+            ("maxRejectedLogins: 1", false),
+            ("pinRecord: /r", false),
+        ] {
+            let now = with(lines).unwrap();
+            assert_ne!(now, before, "{lines}");
+            assert_eq!(now.has_the_worker_of(&before), same, "{lines}");
+        }
+    }
+}
