@@ -10,8 +10,8 @@ use cryptoki_sys::{
     CK_MECHANISM_INFO, CK_MECHANISM_TYPE, CK_NOTIFY, CK_OBJECT_CLASS, CK_OBJECT_HANDLE, CK_RV,
     CK_SESSION_HANDLE, CK_SESSION_INFO, CK_SLOT_ID, CK_SLOT_INFO, CK_TOKEN_INFO, CK_ULONG,
     CK_UNAVAILABLE_INFORMATION, CK_USER_TYPE, CK_UTF8CHAR, CKA_CLASS, CKA_LABEL, CKO_PRIVATE_KEY,
-    CKR_ATTRIBUTE_TYPE_INVALID, CKR_CRYPTOKI_NOT_INITIALIZED, CKR_FUNCTION_NOT_SUPPORTED,
-    CKR_KEY_HANDLE_INVALID, CKR_OK,
+    CKR_ATTRIBUTE_TYPE_INVALID, CKR_BUFFER_TOO_SMALL, CKR_CRYPTOKI_NOT_INITIALIZED,
+    CKR_FUNCTION_NOT_SUPPORTED, CKR_KEY_HANDLE_INVALID, CKR_OK,
 };
 
 use crate::{Function, library::shim, rules::Change};
@@ -28,7 +28,8 @@ macro_rules! real {
 }
 
 /// Defines the functions and puts them into a list. A body, where there is one, has the wrapped library's list and the
-/// change that a rule asks for; without, the call is passed on. `unless`: such calls are none of the rules' business.
+/// change that a rule asks for; without, the call is passed on. `as … if`: such calls are counted, and met by rules, as
+/// this other function.
 macro_rules! entries {
     (@body $real:ident $change:ident $name:ident ( $($argument:ident),* )) => {{
         let _: Option<&Change> = $change;
@@ -37,9 +38,9 @@ macro_rules! entries {
     (@body $real:ident $change:ident $name:ident ( $($argument:ident),* ) $body:expr) => {
         $body
     };
-    (@passed_on) => { false };
-    (@passed_on $query:expr) => { $query };
-    ($real:ident, $change:ident: $( $name:ident($($argument:ident: $kind:ty),*) $(unless $query:expr,)? $(=> $body:expr)? ; )*) => {
+    (@named $name:ident) => { Function::$name };
+    (@named $name:ident $other:ident $query:expr) => { if $query { Function::$other } else { Function::$name } };
+    ($real:ident, $change:ident: $( $name:ident($($argument:ident: $kind:ty),*) $(as $other:ident if $query:expr,)? $(=> $body:expr)? ; )*) => {
         $(
             #[expect(non_snake_case, reason = "PKCS#11's names")]
             unsafe extern "C" fn $name($($argument: $kind),*) -> CK_RV {
@@ -47,10 +48,8 @@ macro_rules! entries {
                     return CKR_CRYPTOKI_NOT_INITIALIZED;
                 };
                 let $real = &shim.real;
-                if entries!(@passed_on $($query)?) {
-                    return real!($real.$name($($argument),*));
-                }
-                shim.faults.around(Function::$name, |$change| {
+                let function = entries!(@named $name $($other $query)?);
+                shim.faults.around(function, |$change| {
                     entries!(@body $real $change $name($($argument),*) $($body)?)
                 })
             }
@@ -110,19 +109,33 @@ entries! { real, change:
                 Err(code) => return code,
             },
             Some(
-                Change::Corrupt | Change::Nothing | Change::TokenInfo { .. } | Change::Hidden(_),
+                Change::Corrupt
+                | Change::Nothing
+                | Change::TokenInfo { .. }
+                | Change::Hidden(_)
+                | Change::Length(_)
+                | Change::TooSmall(_),
             )
             | None => key,
         };
         real!(real.C_SignInit(session, mechanism, key))
     };
     C_Sign(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_length: CK_ULONG, signature: *mut CK_BYTE, length: *mut CK_ULONG)
-        unless signature.is_null(), => {
+        as C_Sign_length if signature.is_null(), => {
+        if let Some(Change::TooSmall(wanted)) = change {
+            // SAFETY: the caller's to be written to.
+            unsafe { length.write(*wanted) };
+            return CKR_BUFFER_TOO_SMALL;
+        }
         let code = real!(real.C_Sign(session, data, data_length, signature, length));
+        if let (CKR_OK, Some(Change::Length(told))) = (code, change) {
+            // SAFETY: the library has just filled it in.
+            unsafe { length.write(*told) };
+        }
         corrupted(change, code, signature, length)
     };
     C_SignFinal(session: CK_SESSION_HANDLE, signature: *mut CK_BYTE, length: *mut CK_ULONG)
-        unless signature.is_null(), => {
+        as C_SignFinal_length if signature.is_null(), => {
         let code = real!(real.C_SignFinal(session, signature, length));
         corrupted(change, code, signature, length)
     };

@@ -2,7 +2,8 @@
 
 macro_rules! functions {
     ($($name:ident)*) => {
-        /// A PKCS#11 function that the shim stands before. All others are the wrapped library's own.
+        /// A PKCS#11 function that the shim stands before. All others are the wrapped library's own. Those that end in
+        /// `_length` are calls of the function before that, without a buffer.
         #[expect(non_camel_case_types, reason = "PKCS#11's names")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Function {
@@ -29,6 +30,7 @@ functions! {
     C_OpenSession C_CloseSession C_CloseAllSessions C_GetSessionInfo C_Login C_Logout
     C_GetAttributeValue C_FindObjectsInit C_FindObjects C_FindObjectsFinal
     C_SignInit C_Sign C_SignUpdate C_SignFinal C_GenerateRandom
+    C_Sign_length C_SignFinal_length
 }
 
 impl Function {

@@ -67,6 +67,10 @@ pub(crate) enum Change {
     },
     /// `C_GetAttributeValue`: an attribute that the token does not know.
     Hidden(CK_ATTRIBUTE_TYPE),
+    /// `C_Sign`: the signature is made, and said to be of this length.
+    Length(CK_ULONG),
+    /// `C_Sign`: the library is not asked; the buffer is said to be too small, and this length to be wanted.
+    TooSmall(CK_ULONG),
 }
 
 /// The attributes that a rule may hide, by name.
@@ -90,6 +94,7 @@ impl Change {
             Self::Corrupt => matches!(function, Some(F::C_Sign | F::C_SignFinal)),
             Self::WrongKey(_) => function == Some(F::C_SignInit),
             Self::Nothing => matches!(function, Some(F::C_FindObjects | F::C_GetSlotList)),
+            Self::Length(_) | Self::TooSmall(_) => function == Some(F::C_Sign),
             Self::TokenInfo { .. } => function == Some(F::C_GetTokenInfo),
             Self::Hidden(_) => function == Some(F::C_GetAttributeValue),
         }
@@ -211,6 +216,8 @@ fn action(name: &str, value: Option<&str>) -> Result<Action, String> {
             let (_, hidden) = hidden.ok_or_else(|| format!("no rule may hide {value}"))?;
             Action::Change(Change::Hidden(*hidden))
         }
+        ("length", Some(value)) => Action::Change(Change::Length(octets(value)?)),
+        ("too_small", Some(value)) => Action::Change(Change::TooSmall(octets(value)?)),
         ("max_sessions", Some(value)) => token_info(0, Some(positive(value)?)),
         _ => return Err(format!("{name} is not understood")),
     })
@@ -242,6 +249,10 @@ pub(crate) fn number(text: &str) -> Option<u64> {
         || text.parse().ok(),
         |digits| u64::from_str_radix(digits, 16).ok(),
     )
+}
+
+fn octets(text: &str) -> Result<CK_ULONG, String> {
+    number(text).ok_or_else(|| format!("{text} is no number"))
 }
 
 fn positive(text: &str) -> Result<u64, String> {
@@ -353,7 +364,10 @@ mod tests {
             "C_Sign hang after_call",
             "C_Login corrupt",
             "* corrupt",
+            "C_SignFinal length=1",
+            "C_Sign too_small",
             "C_Sign wrong_key=ca",
+            "C_Sign_length corrupt",
             "C_Encrypt hang",
             "C_Sign hide=CKA_SENSITIVE",
             "C_GetAttributeValue hide=CKA_NOTHING",
