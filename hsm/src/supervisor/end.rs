@@ -125,8 +125,9 @@ impl WorkerEnd {
         }
     }
 
-    /// What the token's state is until the next worker.
-    pub(super) fn state(&self, token: &TokenSelector) -> TokenState {
+    /// What the token's state is until the next worker. `borne`: the token's absence is not told yet, for it may be back
+    /// when the next worker looks; who asks for a signature waits for that.
+    pub(super) fn state(&self, token: &TokenSelector, borne: bool) -> TokenState {
         let why = match self {
             Self::NoToken(why @ (NoToken::Absent { .. } | NoToken::Several { .. })) => {
                 format!("{token}: {why}")
@@ -147,7 +148,10 @@ impl WorkerEnd {
             Self::NoToken(
                 NoToken::Initialize(_) | NoToken::Absent { .. } | NoToken::Sessions(_),
             )
-            | Self::Unreachable { .. } => TokenState::AwaitingToken { why },
+            | Self::Unreachable { .. } => match borne {
+                true => TokenState::Restarting { why },
+                false => TokenState::AwaitingToken { why },
+            },
             Self::NotStarted { .. }
             | Self::Incomprehensible { .. }
             | Self::NoToken(
@@ -216,10 +220,11 @@ mod tests {
     fn an_absent_token_is_awaited_and_a_wrong_module_is_to_be_mended() {
         let token = TokenSelector::Label("issuing".into());
         let absent = WorkerEnd::NoToken(NoToken::Absent { seen: Vec::new() });
-        assert_eq!(absent.state(&token).name(), "awaiting-token");
+        assert_eq!(absent.state(&token, true).name(), "restarting");
+        assert_eq!(absent.state(&token, false).name(), "awaiting-token");
         let module = WorkerEnd::NoToken(NoToken::Module {
             why: "no such file".into(),
         });
-        assert_eq!(module.state(&token).name(), "misconfigured");
+        assert_eq!(module.state(&token, true).name(), "misconfigured");
     }
 }

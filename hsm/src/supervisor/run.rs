@@ -57,13 +57,14 @@ impl Supervision {
         while !self.stop.is_cancelled() {
             generation = generation.wrapping_add(1);
             let started = Instant::now();
-            let (end, had_signed) = self.one_worker(Generation(generation)).await;
+            let borne = backoff.bears_an_absence();
+            let (end, had_signed) = self.one_worker(Generation(generation), borne).await;
             self.tally().ended(&end);
             if end == WorkerEnd::Stopped {
                 break;
             }
             let pause = backoff.pause(end.cause(had_signed), started.elapsed(), fastrand::f64());
-            self.show(end.state(&self.spec.token), None);
+            self.show(end.state(&self.spec.token, borne), None);
             tokio::select! {
                 () = sleep(pause) => {}
                 () = self.retry.notified() => {}
@@ -73,8 +74,8 @@ impl Supervision {
         self.show(TokenState::Stopped, None);
     }
 
-    /// From start to end of one worker, and whether it made a signature.
-    async fn one_worker(&self, generation: Generation) -> (WorkerEnd, bool) {
+    /// From start to end of one worker, and whether it made a signature. `borne`: see [`WorkerEnd::state`].
+    async fn one_worker(&self, generation: Generation, borne: bool) -> (WorkerEnd, bool) {
         let started = tokio::select! {
             started = Process::start(&self.spec.launch) => started,
             () = self.stop.cancelled() => return (WorkerEnd::Stopped, false),
@@ -89,7 +90,7 @@ impl Supervision {
         let (end, had_signed) = self.converse(socket, generation).await;
         // Whoever asks from now on waits for the next worker.
         self.view.send_replace(View {
-            state: end.state(&self.spec.token),
+            state: end.state(&self.spec.token, borne),
             connection: None,
         });
         let worker = process.to_string();

@@ -9,7 +9,7 @@ use crate::protocol::TokenInfo;
 pub enum TokenState {
     /// The first worker starts.
     Starting,
-    /// The module does not show the token; asked again and again, no login tried.
+    /// The module has not shown the token in several looks; asked again and again, no login tried.
     AwaitingToken {
         /// What it shows instead.
         why: String,
@@ -29,7 +29,7 @@ pub enum TokenState {
         /// What does not work.
         why: String,
     },
-    /// The worker ended; another is about to start.
+    /// The worker ended, or found no token for the first time; another is about to start.
     Restarting {
         /// Why it ended.
         why: String,

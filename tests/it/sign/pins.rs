@@ -124,9 +124,24 @@ fn runs_at_the_same_time_try_a_wrong_pin_once() -> Result<()> {
 #[test]
 fn runs_at_the_same_time_with_the_right_pin_all_sign() -> Result<()> {
     let case = Case::new()?;
-    for said in at_the_same_time(&case, 3)? {
+    for said in at_the_same_time(&case, 24)? {
         said.chain()?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_token_that_the_first_looks_do_not_find_is_waited_for() -> Result<()> {
+    let case = Case::new()?;
+    // Three calls a look. SoftHSM shows nothing to whoever looks while another run logs in.
+    case.library.rules("C_GetSlotList nothing count=9")?;
+    case.sign(&[])?.chain()?;
+    assert_eq!(case.logins()?, 1);
+    // One that stays away is told.
+    case.library.rules("C_GetSlotList nothing")?;
+    let said = case.sign(&[])?;
+    assert!(said.error()?.contains("is not there"), "{said:?}");
+    assert_eq!(case.logins()?, 1);
     Ok(())
 }
 

@@ -60,6 +60,30 @@ async fn a_token_that_cannot_be_reached_is_awaited_without_a_login() {
     }
 }
 
+/// As when SoftHSM's token is read while another process logs in (see `hsm/README.md`).
+#[tokio::test]
+async fn a_token_that_three_looks_do_not_find_is_waited_for_and_nobody_is_told() {
+    let token = token("thrice");
+    let test_key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
+    for rule in [
+        "C_Initialize rv=CKR_GENERAL_ERROR count=3",
+        // Three calls a look: the length, the list into no room, the list.
+        "C_GetSlotList nothing count=9",
+        "C_GetSlotList rv=CKR_DEVICE_REMOVED count=3",
+        "C_OpenSession rv=CKR_SESSION_COUNT count=3",
+    ] {
+        let (module, gate, hsm) = starting(&token, rule);
+        let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
+        assert!(verifies(&test_key, &sign(&hsm, &key).await.unwrap()));
+        let tally = hsm.tally();
+        assert_eq!(tally.starts, 4, "{rule}: {tally:?}");
+        assert_eq!(tally.ended.get("no-token"), Some(&3), "{rule}: {tally:?}");
+        assert_eq!(tally.entered.get("awaiting-token"), None, "{rule}");
+        assert_eq!(gate.outcomes(), [LoginOutcome::Accepted], "{rule}");
+        assert_eq!(module.calls(Function::C_Login).unwrap(), 1, "{rule}");
+    }
+}
+
 #[tokio::test]
 async fn a_library_that_cannot_work_as_we_use_it_is_a_misconfiguration() {
     let token = token("library");
