@@ -31,7 +31,7 @@ pub use self::{
 };
 
 /// Version of everything in this module; raised with every change that an older peer would misread.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// The client's first frame: which token this connection is about.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -81,7 +81,12 @@ pub enum Ask {
     /// The token's description and PIN flags as they are now.
     Describe,
     /// Exactly one private key, or what matched.
-    FindKey(Wanted),
+    FindKey {
+        /// Which.
+        wanted: Wanted,
+        /// From then on nobody wants it, and nothing more is read for it.
+        deadline: Moment,
+    },
     /// One signature.
     Sign {
         /// From [`FoundKey::number`] of this connection.
@@ -109,8 +114,10 @@ impl Ask {
     #[must_use]
     pub fn has_expired(&self) -> bool {
         match self {
-            Self::Sign { deadline, .. } | Self::Random { deadline, .. } => deadline.has_passed(),
-            Self::Login(_) | Self::Describe | Self::FindKey(_) | Self::Stats => false,
+            Self::FindKey { deadline, .. }
+            | Self::Sign { deadline, .. }
+            | Self::Random { deadline, .. } => deadline.has_passed(),
+            Self::Login(_) | Self::Describe | Self::Stats => false,
         }
     }
 }
@@ -159,7 +166,7 @@ pub struct Stats {
     pub signatures: u64,
     /// Jobs whose deadline had passed before the token was asked.
     pub expired: u64,
-    /// Signatures that came too late and were dropped.
+    /// Answers of the token that came too late and were dropped.
     pub late: u64,
     /// Sessions that were given up after an error.
     pub sessions_discarded: u64,

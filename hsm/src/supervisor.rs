@@ -143,10 +143,12 @@ impl Token {
             .clone()
     }
 
-    /// Finds exactly one private key.
+    /// Finds exactly one private key. The worker reads nothing more for it after the deadline, even if the future is
+    /// dropped before.
     ///
     /// # Errors
-    /// [`HsmError::KeyNotFound`], [`HsmError::SeveralKeys`] with what matched, and every passing error.
+    /// [`HsmError::KeyNotFound`], [`HsmError::SeveralKeys`] with what matched, [`HsmError::TooManyKeys`], and every
+    /// passing error.
     pub async fn find_key(
         &self,
         selector: &KeySelector,

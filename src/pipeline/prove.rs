@@ -348,7 +348,7 @@ fn token_reason(error: &HsmError) -> Reason {
         HsmError::Misconfigured { .. } => Reason::TokenMisconfigured,
         HsmError::KeyNotFound { differing } if differing.is_empty() => Reason::KeyNotFound,
         HsmError::KeyNotFound { .. } => Reason::KeyMismatch,
-        HsmError::SeveralKeys { .. } => Reason::KeyAmbiguous,
+        HsmError::SeveralKeys { .. } | HsmError::TooManyKeys { .. } => Reason::KeyAmbiguous,
         HsmError::AlwaysAuthenticate(_) | HsmError::KeyType(_) => Reason::KeyUnusable,
         HsmError::MechanismRefused { .. } | HsmError::TokenRefused(_) => Reason::TokenRefused,
         HsmError::BadRequest { .. } | HsmError::WrongAnswer => Reason::Internal,

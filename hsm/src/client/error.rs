@@ -63,6 +63,14 @@ pub enum HsmError {
         /// At most 32 of them.
         matching: Vec<KeyName>,
     },
+    /// More keys match than one look-up reads.
+    #[error(
+        "more than {most} private keys on the token match; name the key by label and id, so that fewer do"
+    )]
+    TooManyKeys {
+        /// As many as it reads.
+        most: u16,
+    },
     /// The key wants its PIN for every signature.
     #[error(
         "key {0} wants its PIN for every signature (CKA_ALWAYS_AUTHENTICATE); use a key without it"
@@ -105,6 +113,7 @@ impl HsmError {
             | Self::Misconfigured { .. }
             | Self::KeyNotFound { .. }
             | Self::SeveralKeys { .. }
+            | Self::TooManyKeys { .. }
             | Self::AlwaysAuthenticate(_)
             | Self::KeyType(_)
             | Self::MechanismRefused { .. }
@@ -123,6 +132,7 @@ impl From<Failure> for HsmError {
                 why: "no login yet".into(),
             },
             Failure::KeyNotFound { differing } => Self::KeyNotFound { differing },
+            Failure::TooManyKeys { most } => Self::TooManyKeys { most },
             Failure::SeveralKeys(matching) => Self::SeveralKeys { matching },
             Failure::AlwaysAuthenticate(key) => Self::AlwaysAuthenticate(key),
             Failure::KeyType(key) => Self::KeyType(key),

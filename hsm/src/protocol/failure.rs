@@ -24,7 +24,8 @@ impl fmt::Display for TokenCode {
 /// Why a request has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {
-    /// The deadline passed first: the token was not asked, or its signature came too late and was dropped.
+    /// The deadline passed first: the token was not asked, its answer came too late and was dropped, or a key was not
+    /// found until then.
     Expired,
     /// No login was accepted on this connection yet.
     NotLoggedIn,
@@ -35,6 +36,11 @@ pub enum Failure {
     },
     /// More than one key matches; the list is cut at 32.
     SeveralKeys(Vec<KeyName>),
+    /// More keys match than one look-up reads.
+    TooManyKeys {
+        /// As many as it reads.
+        most: u16,
+    },
     /// The key wants its PIN for every signature (`CKA_ALWAYS_AUTHENTICATE`), which an issuer cannot give.
     AlwaysAuthenticate(KeyName),
     /// The key's type is none that can sign certificates here.

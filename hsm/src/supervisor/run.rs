@@ -294,6 +294,7 @@ async fn unanswered(connection: &Connection, error: HsmError) -> WorkerEnd {
         | HsmError::Misconfigured { .. }
         | HsmError::KeyNotFound { .. }
         | HsmError::SeveralKeys { .. }
+        | HsmError::TooManyKeys { .. }
         | HsmError::AlwaysAuthenticate(_)
         | HsmError::KeyType(_)
         | HsmError::MechanismRefused { .. }

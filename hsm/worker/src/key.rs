@@ -2,6 +2,7 @@
 
 mod object;
 mod public;
+mod search;
 
 use cryptoki::{
     error::Error,
@@ -10,6 +11,7 @@ use cryptoki::{
 };
 use hsm::protocol::{Failure, KeyAttributes, KeyIdentity, KeyName, KeySelector};
 
+pub(crate) use self::search::Search;
 use self::{object::find, public::PublicHalf};
 
 /// A private key on the token, as this process sees it now.
@@ -38,7 +40,7 @@ impl From<Error> for NotOne {
 const MOST_NAMED: usize = 32;
 
 /// The one key that the selector describes.
-pub(crate) fn select(session: &Session, selector: &KeySelector) -> Result<Candidate, NotOne> {
+pub(crate) fn select(search: &Search<'_>, selector: &KeySelector) -> Result<Candidate, NotOne> {
     let KeySelector {
         label,
         id,
@@ -53,7 +55,7 @@ pub(crate) fn select(session: &Session, selector: &KeySelector) -> Result<Candid
     let mut matching = Vec::new();
     let mut hidden = Vec::new();
     let mut differing = Vec::new();
-    for found in find(session, label, id.as_deref())? {
+    for found in find(search, label, id.as_deref())? {
         match (&wanted, found) {
             (None, found) => matching.push(found),
             (Some(wanted), Found::Usable(key)) if key.identity.algorithm == wanted.algorithm => {
@@ -78,8 +80,8 @@ pub(crate) fn select(session: &Session, selector: &KeySelector) -> Result<Candid
 }
 
 /// The very key that was found before.
-pub(crate) fn find_again(session: &Session, identity: &KeyIdentity) -> Result<Candidate, NotOne> {
-    let found = find(session, Some(&identity.label), Some(&identity.id))?;
+pub(crate) fn find_again(search: &Search<'_>, identity: &KeyIdentity) -> Result<Candidate, NotOne> {
+    let found = find(search, Some(&identity.label), Some(&identity.id))?;
     let same = found
         .into_iter()
         .filter(|found| matches!(found, Found::Usable(key) if key.identity == *identity));

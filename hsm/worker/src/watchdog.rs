@@ -92,11 +92,16 @@ impl Inner {
 impl Seat {
     /// Runs calls into the library under the watchdog's eyes.
     pub(crate) fn during<T>(&self, calls: impl FnOnce() -> T) -> T {
-        self.since
-            .store(milliseconds(self.started.elapsed()) + 1, Ordering::Relaxed);
+        self.next_call();
         let result = calls();
         self.since.store(0, Ordering::Relaxed);
         result
+    }
+
+    /// Within [`Self::during`]: the call before has returned, and another begins.
+    pub(crate) fn next_call(&self) {
+        self.since
+            .store(milliseconds(self.started.elapsed()) + 1, Ordering::Relaxed);
     }
 }
 

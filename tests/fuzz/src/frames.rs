@@ -91,15 +91,19 @@ pub fn seeds() -> Vec<Vec<u8>> {
         algorithm: KeyAlgorithm::Rsa { bits: 2048 },
         public: Some(vec![7; 20]),
     };
+    let find_key = |wanted| Ask::FindKey {
+        wanted,
+        deadline: Moment::now(),
+    };
     let asks = [
         Ask::Login(Pin::new(b"1234".to_vec())),
         Ask::Describe,
-        Ask::FindKey(Wanted::Selected(KeySelector {
+        find_key(Wanted::Selected(KeySelector {
             label: Some("issuing".into()),
             id: Some(vec![1]),
             public_key: None,
         })),
-        Ask::FindKey(Wanted::Again(identity())),
+        find_key(Wanted::Again(identity())),
         Ask::Sign {
             key: KeyNumber(1),
             mechanism: Mechanism::Ed25519,

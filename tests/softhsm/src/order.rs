@@ -119,7 +119,7 @@ pub enum Task {
         /// How it is kept.
         kept: Kept,
     },
-    /// Put a P-256 key pair on the token.
+    /// Put a P-256 key pair on the token, once for each id.
     Import {
         /// Which token.
         serial: String,
@@ -128,7 +128,7 @@ pub enum Task {
         /// `CKA_LABEL` of both halves.
         label: String,
         /// `CKA_ID` of both halves.
-        id: Vec<u8>,
+        ids: Vec<Vec<u8>>,
         /// The private half, big-endian.
         scalar: Vec<u8>,
         /// The public half, uncompressed.

@@ -183,17 +183,7 @@ impl TestToken {
     /// # Errors
     /// The token refuses.
     pub fn import_key(&self, label: &str, id: &[u8], key: &SoftwareKey) -> Result<TestKey, Error> {
-        let task = Task::Import {
-            serial: self.serial.clone(),
-            user_pin: self.user_pin.clone(),
-            label: label.into(),
-            id: id.into(),
-            scalar: key.scalar().into(),
-            point: key.point().into(),
-        };
-        let Report::Public(public) = run(self.module(), &self.env(), task)? else {
-            return Err(Error::OtherAnswer);
-        };
+        let public = self.import(label, vec![id.into()], key)?;
         Ok(TestKey {
             token: self.clone(),
             label: label.into(),
@@ -201,6 +191,34 @@ impl TestToken {
             kind: KeyKind::P256,
             public,
         })
+    }
+
+    /// Puts a key pair on the token under each of these ids, for a token that has many.
+    ///
+    /// # Errors
+    /// The token refuses.
+    pub fn import_keys(
+        &self,
+        label: &str,
+        ids: impl IntoIterator<Item = Vec<u8>>,
+        key: &SoftwareKey,
+    ) -> Result<(), Error> {
+        self.import(label, ids.into_iter().collect(), key).map(drop)
+    }
+
+    fn import(&self, label: &str, ids: Vec<Vec<u8>>, key: &SoftwareKey) -> Result<Vec<u8>, Error> {
+        let task = Task::Import {
+            serial: self.serial.clone(),
+            user_pin: self.user_pin.clone(),
+            label: label.into(),
+            ids,
+            scalar: key.scalar().into(),
+            point: key.point().into(),
+        };
+        let Report::Public(public) = run(self.module(), &self.env(), task)? else {
+            return Err(Error::OtherAnswer);
+        };
+        Ok(public)
     }
 }
 

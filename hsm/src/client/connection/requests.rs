@@ -8,7 +8,8 @@ use super::Connection;
 use crate::{
     client::{HsmError, Key},
     protocol::{
-        Answer, Ask, KeyNumber, KeySelector, LoginAnswer, Mechanism, Pin, Stats, TokenInfo, Wanted,
+        Answer, Ask, FoundKey, KeyNumber, KeySelector, LoginAnswer, Mechanism, Pin, Stats,
+        TokenInfo, Wanted,
     },
 };
 
@@ -33,9 +34,7 @@ impl Connection {
         deadline: Instant,
     ) -> Result<Key, HsmError> {
         let wanted = Wanted::Selected(selector.clone());
-        let Answer::Key(found) = self.ask(deadline, |_| Ask::FindKey(wanted)).await? else {
-            return Err(HsmError::WrongAnswer);
-        };
+        let found = self.found(wanted, deadline).await?;
         Ok(Key::new(found, self.generation))
     }
 
@@ -84,11 +83,17 @@ impl Connection {
         Ok(stats)
     }
 
-    async fn find_again(&self, key: &Key, deadline: Instant) -> Result<KeyNumber, HsmError> {
-        let wanted = Wanted::Again(key.identity().clone());
-        let Answer::Key(found) = self.ask(deadline, |_| Ask::FindKey(wanted)).await? else {
+    async fn found(&self, wanted: Wanted, deadline: Instant) -> Result<FoundKey, HsmError> {
+        let ask = |deadline| Ask::FindKey { wanted, deadline };
+        let Answer::Key(found) = self.ask(deadline, ask).await? else {
             return Err(HsmError::WrongAnswer);
         };
+        Ok(found)
+    }
+
+    async fn find_again(&self, key: &Key, deadline: Instant) -> Result<KeyNumber, HsmError> {
+        let wanted = Wanted::Again(key.identity().clone());
+        let found = self.found(wanted, deadline).await?;
         if found.identity != *key.identity() {
             return Err(HsmError::KeyNotFound {
                 differing: vec![found.identity.name()],

@@ -1,36 +1,43 @@
 //! Reading private keys off the token, with as much of their public half as it tells.
 
-use cryptoki::{
-    error::Error,
-    object::{Attribute, AttributeType, KeyType, MlDsaParameterSetType, ObjectClass, ObjectHandle},
-    session::Session,
+use cryptoki::object::{
+    Attribute, AttributeType, KeyType, MlDsaParameterSetType, ObjectClass, ObjectHandle,
 };
 use der::{Decode, asn1::ObjectIdentifier};
-use hsm::protocol::{KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, MlDsa};
+use hsm::protocol::{Failure, KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, MlDsa};
 
 use super::{
-    Candidate, Found,
+    Candidate, Found, NotOne, Search,
     public::{bits, curve_of, is_ed25519, unwrapped, without_leading_zeros},
 };
 
+/// Private keys that one look-up reads. As many can be told apart by their public halves; more would cost a token seconds
+/// that others wait for.
+const MOST_KEYS: u16 = 500;
+/// Public objects that are read for one private key.
+const MOST_HALVES: usize = 8;
+
 pub(super) fn find(
-    session: &Session,
+    search: &Search<'_>,
     label: Option<&[u8]>,
     id: Option<&[u8]>,
-) -> Result<Vec<Found>, Error> {
+) -> Result<Vec<Found>, NotOne> {
     let mut template = vec![
         Attribute::Class(ObjectClass::PRIVATE_KEY),
         Attribute::Token(true),
     ];
     template.extend(label.map(|label| Attribute::Label(label.to_vec())));
     template.extend(id.map(|id| Attribute::Id(id.to_vec())));
-    let handles = session.find_objects(&template)?;
-    let keys = handles.into_iter().map(|handle| read(session, handle));
+    let too_many = || NotOne::Failure(Failure::TooManyKeys { most: MOST_KEYS });
+    let handles = search
+        .objects(&template, MOST_KEYS.into())?
+        .ok_or_else(too_many)?;
+    let keys = handles.into_iter().map(|handle| read(search, handle));
     keys.filter_map(Result::transpose).collect()
 }
 
 /// `None`: not a signing key.
-fn read(session: &Session, handle: ObjectHandle) -> Result<Option<Found>, Error> {
+fn read(search: &Search<'_>, handle: ObjectHandle) -> Result<Option<Found>, NotOne> {
     use AttributeType as T;
     let mut label = Vec::new();
     let mut id = Vec::new();
@@ -54,7 +61,7 @@ fn read(session: &Session, handle: ObjectHandle) -> Result<Option<Found>, Error>
         T::Modulus,
         T::EcParams,
     ];
-    for attribute in attributes_of(session, handle, &asked)? {
+    for attribute in search.attributes(handle, &asked)? {
         #[expect(
             clippy::wildcard_enum_match_arm,
             reason = "only what was asked for can come"
@@ -90,7 +97,7 @@ fn read(session: &Session, handle: ObjectHandle) -> Result<Option<Found>, Error>
         (Some(KeyType::EC_EDWARDS), _, Some(params)) if is_ed25519(params) => {
             Some(KeyAlgorithm::Ed25519)
         }
-        (Some(KeyType::ML_DSA), _, _) => parameter_set(session, handle)?.map(KeyAlgorithm::MlDsa),
+        (Some(KeyType::ML_DSA), _, _) => parameter_set(search, handle)?.map(KeyAlgorithm::MlDsa),
         _ => None,
     };
     let Some(algorithm) = algorithm else {
@@ -105,10 +112,10 @@ fn read(session: &Session, handle: ObjectHandle) -> Result<Option<Found>, Error>
             modulus
         }
         KeyAlgorithm::Ec(_) | KeyAlgorithm::Ed25519 => {
-            public_octets(session, &label, &id, algorithm, AttributeType::EcPoint)?
+            public_octets(search, &label, &id, algorithm, AttributeType::EcPoint)?
         }
         KeyAlgorithm::MlDsa(_) => {
-            public_octets(session, &label, &id, algorithm, AttributeType::Value)?
+            public_octets(search, &label, &id, algorithm, AttributeType::Value)?
         }
     };
     let identity = KeyIdentity {
@@ -124,27 +131,9 @@ fn read(session: &Session, handle: ObjectHandle) -> Result<Option<Found>, Error>
     })))
 }
 
-/// All at once; one by one where a single attribute that cannot be read would hide the others.
-fn attributes_of(
-    session: &Session,
-    handle: ObjectHandle,
-    asked: &[AttributeType],
-) -> Result<Vec<Attribute>, Error> {
-    match session.get_attributes(handle, asked) {
-        Ok(attributes) => Ok(attributes),
-        Err(error @ Error::Pkcs11(..)) => Err(error),
-        Err(_undecodable) => {
-            let each = asked
-                .iter()
-                .map(|kind| session.get_attributes(handle, &[*kind]));
-            Ok(each.filter_map(Result::ok).flatten().collect())
-        }
-    }
-}
-
 /// Asked for alone: libraries older than PKCS#11 3.2 do not know the attribute.
-fn parameter_set(session: &Session, handle: ObjectHandle) -> Result<Option<MlDsa>, Error> {
-    let attributes = attributes_of(session, handle, &[AttributeType::ParameterSet])?;
+fn parameter_set(search: &Search<'_>, handle: ObjectHandle) -> Result<Option<MlDsa>, NotOne> {
+    let attributes = search.attributes(handle, &[AttributeType::ParameterSet])?;
     let Some(Attribute::ParameterSet(set)) = attributes.first() else {
         return Ok(None);
     };
@@ -159,25 +148,27 @@ fn parameter_set(session: &Session, handle: ObjectHandle) -> Result<Option<MlDsa
 
 /// What the public object that goes with a private key says: same id, or same label where there is no id.
 fn public_octets(
-    session: &Session,
+    search: &Search<'_>,
     label: &[u8],
     id: &[u8],
     algorithm: KeyAlgorithm,
     attribute: AttributeType,
-) -> Result<Option<Vec<u8>>, Error> {
+) -> Result<Option<Vec<u8>>, NotOne> {
     let same = if id.is_empty() {
         Attribute::Label(label.to_vec())
     } else {
         Attribute::Id(id.to_vec())
     };
-    let handles = session.find_objects(&[
+    let template = [
         Attribute::Class(ObjectClass::PUBLIC_KEY),
         Attribute::Token(true),
         same,
-    ])?;
+    ];
+    // None where there are too many: they differ, or nobody has cleaned up here for long.
+    let handles = search.objects(&template, MOST_HALVES)?;
     let mut found = Vec::new();
-    for handle in handles {
-        for value in attributes_of(session, handle, &[attribute])? {
+    for handle in handles.unwrap_or_default() {
+        for value in search.attributes(handle, &[attribute])? {
             if let Attribute::EcPoint(octets) | Attribute::Value(octets) = value {
                 found.extend(unwrapped(&octets, algorithm));
             }

@@ -132,18 +132,18 @@ impl SessionThread {
                 self.seat.during(|| self.shared.token.describe())?,
             )),
             Ask::Stats => Ok(Answer::Stats(self.stats())),
-            Ask::FindKey(_) | Ask::Sign { .. } | Ask::Random { .. }
+            Ask::FindKey { .. } | Ask::Sign { .. } | Ask::Random { .. }
                 if !self.shared.is_logged_in() =>
             {
                 Err(Failure::NotLoggedIn.into())
             }
-            Ask::FindKey(wanted) => self.find_key(wanted),
+            Ask::FindKey { wanted, deadline } => self.find_key(wanted, *deadline),
             Ask::Sign {
                 key,
                 mechanism,
-                deadline: _,
+                deadline,
                 payload,
-            } => self.sign(*key, *mechanism, payload),
+            } => self.sign(*key, *mechanism, payload, *deadline),
             Ask::Random { len, deadline: _ } if *len <= MOST_RANDOM => {
                 let octets = self
                     .seat

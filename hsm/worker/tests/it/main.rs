@@ -17,6 +17,7 @@ mod injected_start;
 mod keys;
 mod kryoptic;
 mod load;
+mod look_up;
 mod pin;
 mod protocol;
 mod sidecar;

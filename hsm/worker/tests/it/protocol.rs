@@ -69,7 +69,7 @@ impl Alone {
         let pin = Pin::new(key.token().user_pin().into());
         self.ask(Ask::Login(pin)).unwrap();
         let wanted = Wanted::Selected(selector(key));
-        let Ok(Answer::Key(found)) = self.ask(Ask::FindKey(wanted)) else {
+        let Ok(Answer::Key(found)) = self.ask(find_key(wanted)) else {
             panic!("no key")
         };
         found.number
@@ -123,6 +123,13 @@ fn sign(key: KeyNumber, within: Duration) -> Ask {
         mechanism: P256,
         deadline: Moment::now().after(within),
         payload: vec![7; 32],
+    }
+}
+
+fn find_key(wanted: Wanted) -> Ask {
+    Ask::FindKey {
+        wanted,
+        deadline: Moment::now().after(LONG),
     }
 }
 
@@ -204,7 +211,7 @@ fn nothing_is_signed_before_a_login() {
     alone.greet(&token);
     let wanted = Wanted::Selected(KeySelector::default());
     assert_eq!(
-        alone.ask(Ask::FindKey(wanted)).unwrap_err(),
+        alone.ask(find_key(wanted)).unwrap_err(),
         Failure::NotLoggedIn
     );
 }

@@ -68,16 +68,16 @@ fn perform(order: Order) -> Result<Report, String> {
             serial,
             user_pin,
             label,
-            id,
+            ids,
             scalar,
             point,
-        } => import(
-            &log_in(&module, &serial, user_pin)?,
-            &label,
-            &id,
-            scalar,
-            point,
-        ),
+        } => {
+            let session = log_in(&module, &serial, user_pin)?;
+            for id in ids {
+                import(&session, &label, &id, &scalar, &point)?;
+            }
+            Ok(Report::Public(point))
+        }
         Task::Sign {
             serial,
             user_pin,
@@ -196,11 +196,11 @@ fn import(
     session: &Session,
     label: &str,
     id: &[u8],
-    scalar: Vec<u8>,
-    point: Vec<u8>,
-) -> Result<Report, String> {
+    scalar: &[u8],
+    point: &[u8],
+) -> Result<(), String> {
     let (mut public, mut private) = halves(label, id, Kept::WELL);
-    let wrapped = OctetStringRef::new(&point).and_then(|point| point.to_der());
+    let wrapped = OctetStringRef::new(point).and_then(|point| point.to_der());
     let wrapped = wrapped.map_err(|error| error.to_string())?;
     for (half, class) in [
         (&mut public, ObjectClass::PUBLIC_KEY),
@@ -210,10 +210,10 @@ fn import(
         ec(half, P256)?;
     }
     public.push(Attribute::EcPoint(wrapped));
-    private.push(Attribute::Value(scalar));
+    private.push(Attribute::Value(scalar.into()));
     session.create_object(&public).map_err(shown)?;
     session.create_object(&private).map_err(shown)?;
-    Ok(Report::Public(point))
+    Ok(())
 }
 
 fn generate(

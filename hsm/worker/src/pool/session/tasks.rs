@@ -3,12 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use hsm::protocol::{
-    Answer, Failure, FoundKey, KeyNumber, LoginAnswer, Mechanism, TokenCode, Wanted,
+    Answer, Failure, FoundKey, KeyNumber, LoginAnswer, Mechanism, Moment, TokenCode, Wanted,
 };
 
 use super::{Miss, SessionThread};
 use crate::{
-    key::{self, Candidate, NotOne},
+    key::{self, Candidate, NotOne, Search},
     login,
     mechanism::{self, Input, NotSigned},
 };
@@ -44,11 +44,12 @@ impl SessionThread {
         Ok(Answer::Login(answer))
     }
 
-    pub(super) fn find_key(&mut self, wanted: &Wanted) -> Result<Answer, Miss> {
+    pub(super) fn find_key(&mut self, wanted: &Wanted, deadline: Moment) -> Result<Answer, Miss> {
         let session = self.session()?;
+        let search = Search::new(session, &self.seat, deadline);
         let found = self.seat.during(|| match wanted {
-            Wanted::Selected(selector) => key::select(session, selector),
-            Wanted::Again(identity) => key::find_again(session, identity),
+            Wanted::Selected(selector) => key::select(&search, selector),
+            Wanted::Again(identity) => key::find_again(&search, identity),
         });
         if let Err(NotOne::Failure(Failure::KeyNotFound { .. })) = &found {
             // "Not found" is no evidence: a library that has lost its token shows nothing, and says CKR_OK.
@@ -80,8 +81,9 @@ impl SessionThread {
         number: KeyNumber,
         mechanism: Mechanism,
         payload: &[u8],
+        deadline: Moment,
     ) -> Result<Answer, Miss> {
-        let key = self.key(number)?;
+        let key = self.key(number, deadline)?;
         let (handle, algorithm) = (key.handle, key.identity.algorithm);
         let input = Input::new(algorithm, mechanism, payload)?;
         let session = self.session()?;
@@ -103,14 +105,14 @@ impl SessionThread {
     }
 
     /// The handle of a numbered key in this process, found when this session first needs it.
-    fn key(&mut self, number: KeyNumber) -> Result<&Candidate, Miss> {
+    fn key(&mut self, number: KeyNumber, deadline: Moment) -> Result<&Candidate, Miss> {
         if !self.handles.contains_key(&number.0) {
             let unknown = || Failure::BadRequest {
                 why: format!("there is no key {}", number.0),
             };
             let identity = self.shared.identity(number).ok_or_else(unknown)?;
-            let session = self.session()?;
-            let found = match self.seat.during(|| key::find_again(session, &identity)) {
+            let search = Search::new(self.session()?, &self.seat, deadline);
+            let found = match self.seat.during(|| key::find_again(&search, &identity)) {
                 // It was shown before.
                 Err(NotOne::Failure(Failure::KeyNotFound { .. })) => return Err(Miss::KeyGone),
                 found => found?,
