@@ -190,6 +190,10 @@ const MEMBERS: &[(&str, &[&str])] = &[
         "hsm/worker/src",
         &["pkcs11_issuer", "kube", "k8s_openapi", "x509_cert", "axum"],
     ),
+    (
+        "hsm/two-calls/src",
+        &["hsm", "pkcs11_issuer", "kube", "k8s_openapi", "tokio"],
+    ),
 ];
 
 /// The top-level module that a file of the root package belongs to.
@@ -317,6 +321,7 @@ fn only_the_worker_and_the_test_helpers_depend_on_cryptoki() {
     for (manifest, expected) in [
         ("Cargo.toml", false),
         ("hsm/Cargo.toml", false),
+        ("hsm/two-calls/Cargo.toml", true),
         ("hsm/worker/Cargo.toml", true),
         ("tests/bench/Cargo.toml", false),
         ("tests/control-plane/Cargo.toml", false),

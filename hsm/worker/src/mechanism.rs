@@ -13,6 +13,7 @@ use cryptoki::{
 };
 use der::{Encode, Sequence, asn1::UintRef};
 use hsm::protocol::{Curve, Failure, Hash, KeyAlgorithm, Mechanism};
+use pkcs11_two_calls::Signer;
 
 /// Why there is no signature.
 #[derive(Debug)]
@@ -21,9 +22,20 @@ pub(crate) enum NotSigned {
     Token(Error),
     /// The token said OK and gave octets that cannot be a signature by this key.
     Malformed {
-        /// How many octets came.
-        octets: usize,
+        /// How many octets came, by its own account.
+        octets: u64,
     },
+}
+
+impl From<pkcs11_two_calls::NotSigned> for NotSigned {
+    fn from(why: pkcs11_two_calls::NotSigned) -> Self {
+        match why {
+            pkcs11_two_calls::NotSigned::Call(error) => Self::Token(error),
+            pkcs11_two_calls::NotSigned::Overlong { told, room: _ } => {
+                Self::Malformed { octets: told }
+            }
+        }
+    }
 }
 
 /// The octets for `C_Sign`, checked here because tokens do not: SoftHSM signs a SHA-1 digest as ECDSA with SHA-256.
@@ -103,6 +115,7 @@ fn digest_info_prefix(hash: Hash) -> &'static [u8] {
 
 /// One signature on this session. May block the thread for as long as the token likes.
 pub(crate) fn sign(
+    signer: &Signer,
     session: &Session,
     key: ObjectHandle,
     algorithm: KeyAlgorithm,
@@ -123,24 +136,27 @@ pub(crate) fn sign(
             Pkcs11Mechanism::MlDsa(SignAdditionalContext::new(HedgeType::Preferred, None))
         }
     };
-    let raw = session
-        .sign(&mechanism, key, &input.0)
-        .map_err(NotSigned::Token)?;
-    let octets = raw.len();
-    let right = match algorithm {
-        KeyAlgorithm::Rsa { bits } => {
-            usize::try_from(bits.div_ceil(8)).is_ok_and(|modulus| modulus == octets)
-        }
-        KeyAlgorithm::Ec(curve) => octets == 2 * curve.field_octets(),
-        KeyAlgorithm::Ed25519 => octets == 64,
-        KeyAlgorithm::MlDsa(set) => octets == set.signature_octets(),
+    let octets = signature_octets(algorithm).map_err(NotSigned::Token)?;
+    let raw = signer.sign(session, &mechanism, key, &input.0, octets)?;
+    let malformed = NotSigned::Malformed {
+        octets: raw.len().try_into().unwrap_or(u64::MAX),
     };
-    let malformed = NotSigned::Malformed { octets };
     match algorithm {
-        _ if !right => Err(malformed),
+        _ if raw.len() != octets => Err(malformed),
         KeyAlgorithm::Rsa { .. } | KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa(_) => Ok(raw),
         KeyAlgorithm::Ec(curve) => ecdsa_sig_value(curve, &raw).ok_or(malformed),
     }
+}
+
+/// Octets of a signature as the token gives it: RSA as long as the modulus (RFC 8017, sections 8.1 and 8.2), ECDSA two
+/// field elements (PKCS#11 3.1, section 6.3.1), Ed25519 as in RFC 8032.
+fn signature_octets(algorithm: KeyAlgorithm) -> Result<usize, Error> {
+    Ok(match algorithm {
+        KeyAlgorithm::Rsa { bits } => bits.div_ceil(8).try_into()?,
+        KeyAlgorithm::Ec(curve) => 2 * curve.field_octets(),
+        KeyAlgorithm::Ed25519 => 64,
+        KeyAlgorithm::MlDsa(set) => set.signature_octets(),
+    })
 }
 
 /// RFC 4055, section 3.1: MGF1 with the same hash, and a salt as long as its output.

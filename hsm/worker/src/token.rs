@@ -12,6 +12,7 @@ use cryptoki::{
 use hsm::protocol::{
     Curve, Hash, KeyAlgorithm, Mechanism, NoToken, PinFlags, TokenInfo, TokenSelector,
 };
+use pkcs11_two_calls::Signer;
 
 use crate::recovery::{Remedy, code, remedy};
 
@@ -20,6 +21,8 @@ use crate::recovery::{Remedy, code, remedy};
 pub(crate) struct Token {
     module: Pkcs11,
     slot: Slot,
+    /// Of the same library.
+    pub(crate) signer: Signer,
     /// As it was when it was found.
     pub(crate) info: TokenInfo,
 }
@@ -27,7 +30,7 @@ pub(crate) struct Token {
 impl Token {
     /// Loads and initialises the module, once per process, and looks through its slots.
     pub(crate) fn find(module: &Path, selector: &TokenSelector) -> Result<Self, NoToken> {
-        let module = Pkcs11::new(module).map_err(|error| NoToken::Module {
+        let (module, signer) = Signer::load(module).map_err(|error| NoToken::Module {
             why: error.to_string(),
         })?;
         module
@@ -62,7 +65,12 @@ impl Token {
             return Err(NoToken::Absent { seen });
         };
         if matching.is_empty() {
-            return Ok(Self { module, slot, info });
+            return Ok(Self {
+                module,
+                slot,
+                signer,
+                info,
+            });
         }
         let others = matching.into_iter().map(|(_, other)| other.serial);
         Err(NoToken::Several {

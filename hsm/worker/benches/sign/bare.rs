@@ -22,26 +22,28 @@ use cryptoki::{
 use serde_json::{Value, json};
 use softhsm_test_helpers::{KeyKind, TestToken};
 
-use crate::{Case, DIGEST, Failed, cost, percentiles};
+use crate::{Case, DIGEST, Failed, Library, cost, percentiles};
 
 /// Signatures per second, and the processor time that each cost in microseconds.
 pub(crate) fn rate(
     token: &TestToken,
+    library: &Library,
     case: &Case,
     threads: u16,
     length: Duration,
 ) -> Result<(f64, f64), Failed> {
-    let report = run_bare(token, case, threads, length)?;
+    let report = run_bare(token, library, case, threads, length)?;
     let number = |field: &str| report.get(field).and_then(Value::as_f64).ok_or("no rate");
     Ok((number("rate")?, number("cpu")?))
 }
 
 pub(crate) fn latency(
     token: &TestToken,
+    library: &Library,
     case: &Case,
     length: Duration,
 ) -> Result<(f64, f64), Failed> {
-    let report = run_bare(token, case, 1, length)?;
+    let report = run_bare(token, library, case, 1, length)?;
     let number = |field: &str| {
         report
             .get(field)
@@ -53,17 +55,18 @@ pub(crate) fn latency(
 
 fn run_bare(
     token: &TestToken,
+    library: &Library,
     case: &Case,
     threads: u16,
     length: Duration,
 ) -> Result<Value, Failed> {
     let task = json!({
-        "module": token.module(), "serial": token.serial(), "pin": token.user_pin(), "label": case.label,
+        "module": library.module, "serial": token.serial(), "pin": token.user_pin(), "label": case.label,
         "rsa": case.kind == KeyKind::Rsa2048, "threads": threads, "seconds": length.as_secs_f64(),
     });
     let mut child = Command::new(env::current_exe()?)
         .arg("bare")
-        .envs(token.env())
+        .envs(&library.env)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -76,7 +79,7 @@ fn run_bare(
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// `C_SignInit` and `C_Sign` as fast as they go, one session per thread, the same octets as the worker gives.
+/// `Session::sign` of `cryptoki` as fast as it goes, one session per thread, the same octets as the worker gives.
 pub(crate) fn run(task: &Value) -> Result<Value, Failed> {
     let text = |field: &str| {
         task.get(field)

@@ -1,16 +1,20 @@
-//! Signatures per second through `hsm::Token` beside a bare PKCS#11 loop with as many threads on the same token.
+//! Signatures per second through `hsm::Token` beside a bare PKCS#11 loop with as many threads on the same token: `cryptoki`'s
+//! own `Session::sign`, which makes three calls. Once more with a token that takes a millisecond for each call.
 //!
 //! Five runs of each, alternated, medians. `BENCH_SECONDS` sets the length of a run (default 2). Prints a table and
 //! writes `target/bench/hsm.json`. CPU time per signature says where the time goes, whatever else the machine does.
 
 mod bare;
 mod cost;
+mod network;
 mod ours;
 
 use std::{
+    collections::BTreeMap,
     env,
     io::Read,
     num::NonZeroU16,
+    path::PathBuf,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -73,6 +77,7 @@ fn main() -> Result<(), Failed> {
         .map_or(Ok(2.0), |seconds| seconds.parse())?;
     let length = Duration::from_secs_f64(seconds);
     let token = Store::new()?.make_token("bench")?;
+    let library = Library::of(&token);
     // As the controller has it.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -85,7 +90,7 @@ fn main() -> Result<(), Failed> {
         let hsm = {
             let _inside = runtime.enter();
             Token::start(
-                spec(&token, sessions),
+                spec(&token, &library, sessions),
                 Arc::new(Gate(token.user_pin().into())),
             )
         };
@@ -97,7 +102,7 @@ fn main() -> Result<(), Failed> {
         let (mut bare, mut raw, mut released) = (Vec::new(), Vec::new(), Vec::new());
         let (mut costs, mut bare_costs) = (Vec::new(), Vec::new());
         for _ in 0..RUNS {
-            let (bare_rate, bare_cost) = bare::rate(&token, case, sessions, length)?;
+            let (bare_rate, bare_cost) = bare::rate(&token, &library, case, sessions, length)?;
             bare.push(bare_rate);
             bare_costs.push(bare_cost);
             let before = Cost::now()?;
@@ -120,7 +125,7 @@ fn main() -> Result<(), Failed> {
             median(&released),
             bare,
         );
-        let (bare_p50, bare_p99) = bare::latency(&token, case, length)?;
+        let (bare_p50, bare_p99) = bare::latency(&token, &library, case, length)?;
         let (p50, p99) = runtime.block_on(ours::latency(&hsm, &key, case.mechanism, length))?;
         beside_bare(" one in flight, p50", "µs", p50, bare_p50);
         beside_bare(" one in flight, p99", "µs", p99, bare_p99);
@@ -137,6 +142,7 @@ fn main() -> Result<(), Failed> {
         }
         runtime.block_on(hsm.shutdown());
     }
+    runtime.block_on(network::measure(&mut report, &token, sessions, length))?;
     report.print("bare PKCS#11");
     report.write()?;
     Ok(())
@@ -162,13 +168,28 @@ impl LoginGate for Gate {
     }
 }
 
-fn spec(token: &TestToken, sessions: u16) -> TokenSpec {
+/// A library and what a process must have in its environment to use it.
+struct Library {
+    module: PathBuf,
+    env: BTreeMap<String, String>,
+}
+
+impl Library {
+    fn of(token: &TestToken) -> Self {
+        Self {
+            module: token.module().into(),
+            env: token.env(),
+        }
+    }
+}
+
+fn spec(token: &TestToken, library: &Library, sessions: u16) -> TokenSpec {
     TokenSpec {
         name: "bench".into(),
         launch: Launch::Child {
             program: env!("CARGO_BIN_EXE_pkcs11-hsm-worker").into(),
-            module: token.module().into(),
-            env: token.env(),
+            module: library.module.clone(),
+            env: library.env.clone(),
         },
         token: TokenSelector::Serial(token.serial().into()),
         sessions: NonZeroU16::new(sessions),

@@ -61,7 +61,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("C_Sign", "CKR_DATA_LEN_RANGE"),
     ("C_Sign", "CKR_DATA_INVALID"),
     ("C_Sign", "CKR_ARGUMENTS_BAD"),
-    ("C_Sign", "CKR_BUFFER_TOO_SMALL"),
     ("C_SignInit", "CKR_SESSION_READ_ONLY"),
     ("C_SignInit", "CKR_TOKEN_WRITE_PROTECTED"),
     ("C_SignInit", "CKR_ATTRIBUTE_VALUE_INVALID"),

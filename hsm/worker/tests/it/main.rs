@@ -7,6 +7,7 @@
     reason = "clippy.toml allows these in test functions; what they share may fail the same way"
 )]
 
+mod calls;
 mod chaos;
 mod containers;
 mod faults;

@@ -1,6 +1,6 @@
 //! What the sources may not contain.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 fn sources(directory: &Path, found: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(directory).unwrap().flatten() {
@@ -16,11 +16,34 @@ fn sources(directory: &Path, found: &mut Vec<(String, String)>) {
     }
 }
 
+/// Functions of the C header that the package beside `cryptoki` names in its code.
+fn called_beside_cryptoki(worker: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    sources(&worker.parent().unwrap().join("two-calls/src"), &mut found);
+    let code = found.iter().flat_map(|(_, text)| text.lines());
+    let code = code.filter(|line| !line.trim_start().starts_with("//"));
+    let words =
+        code.flat_map(|line| line.split(|letter: char| !letter.is_alphanumeric() && letter != '_'));
+    let named = words
+        .filter(|word| word.starts_with("C_"))
+        .map(str::to_owned);
+    named.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 #[test]
 fn no_call_destroys_or_changes_a_token_or_logs_out() {
     let worker = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     sources(&worker.join("src"), &mut found);
+    assert_eq!(
+        called_beside_cryptoki(worker),
+        [
+            "C_GetFunctionList",
+            "C_GetInterface",
+            "C_Sign",
+            "C_SignInit"
+        ]
+    );
     sources(&worker.parent().unwrap().join("src"), &mut found);
     assert!(found.len() > 10, "the sources were found");
     let forbidden = [

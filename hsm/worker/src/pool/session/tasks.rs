@@ -87,9 +87,10 @@ impl SessionThread {
         let (handle, algorithm) = (key.handle, key.identity.algorithm);
         let input = Input::new(algorithm, mechanism, payload)?;
         let session = self.session()?;
+        let signer = &self.shared.token.signer;
         let signed = self
             .seat
-            .during(|| mechanism::sign(session, handle, algorithm, mechanism, &input));
+            .during(|| mechanism::sign(signer, session, handle, algorithm, mechanism, &input));
         match signed {
             Ok(signature) => Ok(Answer::Signature(signature)),
             Err(NotSigned::Malformed { octets }) => {

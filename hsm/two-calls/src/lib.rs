@@ -1,0 +1,214 @@
+//! A signature in two PKCS#11 calls: `C_SignInit`, and `C_Sign` into a buffer of the size that is known beforehand.
+//!
+//! `Session::sign` of `cryptoki` makes three, for it asks for the length first. Over a network that is half as much time
+//! again, and some libraries end the operation at that question. `cryptoki` hands out neither its list of functions nor a
+//! way to give the buffer, so this package calls the two functions itself. It is the only place in the programs that are
+//! shipped which has `unsafe` code (`docs/adr/0007-two-calls-per-signature.md`).
+
+use std::{fmt, path::Path, ptr};
+
+use cryptoki::{
+    context::{Function, Pkcs11},
+    error::{Error, Rv, RvError},
+    mechanism::Mechanism,
+    object::ObjectHandle,
+    session::Session,
+};
+use cryptoki_sys::{
+    CK_BYTE, CK_FUNCTION_LIST, CK_MECHANISM, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_ULONG,
+};
+use thiserror::Error as ThisError;
+
+type SignInit =
+    unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE) -> CK_RV;
+type Sign = unsafe extern "C" fn(
+    CK_SESSION_HANDLE,
+    *mut CK_BYTE,
+    CK_ULONG,
+    *mut CK_BYTE,
+    *mut CK_ULONG,
+) -> CK_RV;
+
+/// The largest buffer that is given to a library which says that the one of the known size is too small.
+const MOST_OCTETS: usize = 65_536;
+
+/// The two functions of a PKCS#11 library that make a signature.
+pub struct Signer {
+    init: SignInit,
+    sign: Sign,
+    /// Keeps the functions where they are.
+    _library: cryptoki_sys::Pkcs11,
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").finish_non_exhaustive()
+    }
+}
+
+/// Why there is no signature. The session may have an active operation: give it up.
+#[derive(Debug, ThisError)]
+pub enum NotSigned {
+    /// A call failed.
+    #[error(transparent)]
+    Call(#[from] Error),
+    /// `C_Sign` succeeded and says that the signature is longer than the buffer it was given. Nothing was read.
+    #[error("C_Sign gave {told} octets where {room} have room")]
+    Overlong {
+        /// Octets that the library says it wrote.
+        told: CK_ULONG,
+        /// Octets of the buffer.
+        room: usize,
+    },
+}
+
+/// How a `C_Sign` ended that did not fail.
+enum Answer {
+    Signed(Vec<u8>),
+    /// `CKR_BUFFER_TOO_SMALL`, with the length that the library left behind.
+    TooSmall {
+        told: CK_ULONG,
+    },
+}
+
+impl Signer {
+    /// Loads a library for `cryptoki` and for signing. Does not initialise it.
+    ///
+    /// # Errors
+    /// The library cannot be loaded, or does not give its list of functions.
+    pub fn load(module: &Path) -> Result<(Pkcs11, Self), Error> {
+        let pkcs11 = Pkcs11::new(module)?;
+        // The loader gives the library that it has loaded already. Where it does not, because the file was replaced
+        // just now, the copy is not initialised, and says so at the first signature.
+        // SAFETY: the library's initialisers have run for `cryptoki`, which calls the same function.
+        let library =
+            unsafe { cryptoki_sys::Pkcs11::new(module) }.map_err(Error::LibraryLoading)?;
+        let functions = functions(&library)?;
+        let signer = Self {
+            init: functions.C_SignInit.ok_or(Error::NullFunctionPointer)?,
+            sign: functions.C_Sign.ok_or(Error::NullFunctionPointer)?,
+            _library: library,
+        };
+        Ok((pkcs11, signer))
+    }
+
+    /// Signs with a session of the [`Pkcs11`] that [`Self::load`] gave. `octets` is the length of such signatures. Blocks
+    /// for as long as the token takes.
+    ///
+    /// A library that says `CKR_BUFFER_TOO_SMALL` leaves the operation active (PKCS#11 3.1, section 5.13.2) and tells the
+    /// length it wants: then a third call signs. One that tells no larger length is asked for it, and a fourth call signs.
+    ///
+    /// # Errors
+    /// A call fails, or the library claims to have written more than there was room for.
+    pub fn sign(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism<'_>,
+        key: ObjectHandle,
+        data: &[u8],
+        octets: usize,
+    ) -> Result<Vec<u8>, NotSigned> {
+        let mut mechanism = CK_MECHANISM::from(mechanism);
+        // SAFETY: the mechanism points to parameters that the caller lends until this function returns. The handles are
+        // numbers, which the library looks up and refuses if they are none of its own.
+        let code = unsafe { (self.init)(session.handle(), &raw mut mechanism, key.handle()) };
+        Rv::from(code).into_result(Function::SignInit)?;
+        let told = match self.sign_into(session, data, octets)? {
+            Answer::Signed(signature) => return Ok(signature),
+            Answer::TooSmall { told } => told,
+        };
+        let too_small = || NotSigned::Call(Error::Pkcs11(RvError::BufferTooSmall, Function::Sign));
+        let fits = |told: CK_ULONG| {
+            let wanted = usize::try_from(told).ok();
+            wanted.filter(|wanted| *wanted <= MOST_OCTETS)
+        };
+        let wanted = match fits(told) {
+            Some(wanted) if wanted > octets => wanted,
+            _ => fits(self.length(session, data)?).ok_or_else(too_small)?,
+        };
+        match self.sign_into(session, data, wanted)? {
+            Answer::Signed(signature) => Ok(signature),
+            Answer::TooSmall { .. } => Err(too_small()),
+        }
+    }
+
+    /// `C_Sign` into a buffer of this many octets.
+    fn sign_into(&self, session: &Session, data: &[u8], room: usize) -> Result<Answer, NotSigned> {
+        let mut signature: Vec<CK_BYTE> = vec![0; room];
+        let mut length = CK_ULONG::try_from(room).map_err(Error::from)?;
+        let data_length = CK_ULONG::try_from(data.len()).map_err(Error::from)?;
+        // SAFETY: both buffers are as long as is said and live until the call returns. The library reads the data, which
+        // PKCS#11 declares as not constant and never writes to, and writes no more octets than `length` says.
+        let code = unsafe {
+            (self.sign)(
+                session.handle(),
+                data.as_ptr().cast_mut(),
+                data_length,
+                signature.as_mut_ptr(),
+                &raw mut length,
+            )
+        };
+        match Rv::from(code).into_result(Function::Sign) {
+            Err(Error::Pkcs11(RvError::BufferTooSmall, _)) => Ok(Answer::TooSmall { told: length }),
+            Err(error) => Err(error.into()),
+            Ok(()) => match usize::try_from(length) {
+                Ok(written) if written <= room => {
+                    signature.truncate(written);
+                    Ok(Answer::Signed(signature))
+                }
+                Ok(_) | Err(_) => Err(NotSigned::Overlong { told: length, room }),
+            },
+        }
+    }
+
+    /// The length that a signature would have. The operation stays active.
+    fn length(&self, session: &Session, data: &[u8]) -> Result<CK_ULONG, Error> {
+        let mut length = 0;
+        let data_length = CK_ULONG::try_from(data.len())?;
+        // SAFETY: as above; without a buffer the library writes the length and nothing else.
+        let code = unsafe {
+            (self.sign)(
+                session.handle(),
+                data.as_ptr().cast_mut(),
+                data_length,
+                ptr::null_mut(),
+                &raw mut length,
+            )
+        };
+        Rv::from(code).into_result(Function::Sign)?;
+        Ok(length)
+    }
+}
+
+/// The list that `cryptoki` takes too: the default interface's where the library has interfaces (PKCS#11 3.0 and later),
+/// else that of 2.40. Every later list begins with that of 2.40 (PKCS#11 3.1, section 5.2).
+fn functions(library: &cryptoki_sys::Pkcs11) -> Result<CK_FUNCTION_LIST, Error> {
+    if library.C_GetInterface.is_ok() {
+        let mut interface = ptr::null_mut();
+        // SAFETY: no name and no version mean the default interface, and `interface` may be written to.
+        let code = unsafe {
+            library.C_GetInterface(ptr::null_mut(), ptr::null_mut(), &raw mut interface, 0)
+        };
+        Rv::from(code).into_result(Function::GetInterface)?;
+        // SAFETY: null, or a structure that the library keeps as long as it is loaded.
+        if let Some(interface) = unsafe { interface.as_ref() } {
+            let list = interface.pFunctionList.cast::<CK_FUNCTION_LIST>();
+            // SAFETY: the same of the list in it.
+            if let Some(list) = unsafe { list.as_ref() }
+                && list.version.major >= 3
+            {
+                return Ok(*list);
+            }
+        }
+    }
+    if library.C_GetFunctionList.is_err() {
+        return Err(Error::MissingSymbol("C_GetFunctionList"));
+    }
+    let mut list = ptr::null_mut();
+    // SAFETY: `list` may be written to.
+    let code = unsafe { library.C_GetFunctionList(&raw mut list) };
+    Rv::from(code).into_result(Function::GetFunctionList)?;
+    // SAFETY: null, or a list that the library keeps as long as it is loaded.
+    let list = unsafe { list.as_ref() };
+    list.copied().ok_or(Error::NullFunctionPointer)
+}
