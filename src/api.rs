@@ -1,5 +1,6 @@
 //! The kinds as they are stored: ours, and what we read of cert-manager's.
 
+pub mod bounds;
 pub mod certificate_request;
 pub mod issuer;
 pub mod profile;

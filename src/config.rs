@@ -238,6 +238,13 @@ impl TokenConfig {
             && *max_rejected_logins == other.max_rejected_logins
     }
 
+    /// Whether any grant lets issuers of that scope sign with some key of the token. This is known before anything of an
+    /// issuer is looked at.
+    #[must_use]
+    pub fn serves(&self, owner: IssuerScope<'_>) -> bool {
+        self.grants.iter().any(|grant| grant.covers_scope(owner))
+    }
+
     /// Whether some grant depends on the labels of namespaces.
     #[must_use]
     pub fn selects_namespaces(&self) -> bool {

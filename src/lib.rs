@@ -14,6 +14,7 @@ pub mod reconcile;
 pub mod signers;
 
 pub mod audit;
+pub mod message;
 pub mod metrics;
 pub mod server;
 pub mod telemetry;

@@ -3,7 +3,9 @@
 //!
 //! [`prove()`] shows that an issuer can sign, [`sign()`] signs one request with it.
 
+mod aside;
 pub mod key;
+mod not_proven;
 pub mod proof;
 pub mod prove;
 pub mod sign;
@@ -22,8 +24,9 @@ use crate::{
 };
 
 pub use self::{
+    not_proven::NotProven,
     proof::Proof,
-    prove::{ChainPem, Earlier, NotProven, Proven, prove},
+    prove::{ChainPem, Earlier, Proven, prove},
     sign::{Announced, Asked, AskedCsr, NotSigned, Signed, sign},
 };
 

@@ -68,6 +68,8 @@ pub struct Context {
     pub limiter: Limiter<issuers::Waiter>,
     /// What was written to the issuers and may not be seen yet.
     pub written: issuer::Written,
+    /// How often issuers are looked at.
+    pub pace: issuer::Pace,
     /// What the metrics tell of the issuers.
     pub census: census::Census,
     /// The issuers as stored.

@@ -1,5 +1,7 @@
 //! `/livez`, `/readyz` and `/metrics` over HTTP.
 
+mod connections;
+
 use std::{
     io,
     net::SocketAddr,
@@ -10,20 +12,28 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Router,
-    http::{StatusCode, header::CONTENT_TYPE},
-    response::{IntoResponse as _, Response},
-    routing::get,
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Bytes,
+    header::{ALLOW, CONTENT_TYPE, HeaderValue},
 };
-use tokio::{net::TcpListener, time::timeout};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::connections::{Answer, Limits};
 use crate::metrics::Metrics;
 
-/// How long answers that have begun may take once the process is told to end.
-const DRAIN: Duration = Duration::from_millis(500);
+/// A probe or a scrape needs a connection for some milliseconds; a kubelet and a few scrapers are all that come.
+const LIMITS: Limits = Limits {
+    connections: 64,
+    header: 8 * 1024,
+    wait: Duration::from_secs(10),
+    life: Duration::from_secs(60),
+    drain: Duration::from_millis(500),
+};
 
+const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Whether the controller can work on requests; what `/readyz` answers. Clones share the answer.
@@ -49,6 +59,7 @@ pub struct Server {
     health: TcpListener,
     /// `None` where both are served on one address.
     metrics: Option<TcpListener>,
+    limits: Limits,
 }
 
 /// Why the server is not there.
@@ -64,9 +75,6 @@ pub enum ServerError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// A listener broke.
-    #[error("failed to serve health and metrics")]
-    Serve(#[source] io::Error),
 }
 
 impl Server {
@@ -83,6 +91,7 @@ impl Server {
             } else {
                 Some(listen(metrics, "metrics-address").await?)
             },
+            limits: LIMITS,
         })
     }
 
@@ -98,27 +107,27 @@ impl Server {
     }
 
     /// Answers until `stop` is cancelled, then ends within half a second.
-    ///
-    /// # Errors
-    /// When a listener breaks.
-    pub async fn serve(
-        self,
-        readiness: Readiness,
-        metrics: Arc<Metrics>,
-        stop: CancellationToken,
-    ) -> Result<(), ServerError> {
-        let health = health_routes(readiness);
-        let metric_routes = metric_routes(metrics);
-        match self.metrics {
-            None => serve(self.health, health.merge(metric_routes), stop).await,
-            Some(listener) => {
-                let both = tokio::try_join!(
-                    serve(self.health, health, stop.clone()),
-                    serve(listener, metric_routes, stop)
-                );
-                both.map(|((), ())| ())
-            }
-        }
+    pub async fn serve(self, readiness: Readiness, metrics: Arc<Metrics>, stop: CancellationToken) {
+        let Self {
+            health,
+            metrics: measured,
+            limits,
+        } = self;
+        let one = measured.is_none();
+        let routes = Routes {
+            readiness: Some(readiness),
+            metrics: one.then(|| Arc::clone(&metrics)),
+        };
+        let health = connections::serve(health, routes.answer(), limits, stop.clone());
+        let Some(measured) = measured else {
+            return health.await;
+        };
+        let routes = Routes {
+            readiness: None,
+            metrics: Some(metrics),
+        };
+        let measured = connections::serve(measured, routes.answer(), limits, stop);
+        tokio::join!(health, measured);
     }
 }
 
@@ -132,47 +141,64 @@ async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, 
         })
 }
 
-async fn serve(
-    listener: TcpListener,
-    routes: Router,
-    stop: CancellationToken,
-) -> Result<(), ServerError> {
-    let server =
-        axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let mut server = std::pin::pin!(server.into_future());
-    tokio::select! {
-        ended = &mut server => return ended.map_err(ServerError::Serve),
-        () = stop.cancelled() => {}
+/// What one listener tells.
+#[derive(Debug)]
+struct Routes {
+    readiness: Option<Readiness>,
+    metrics: Option<Arc<Metrics>>,
+}
+
+impl Routes {
+    fn answer(self) -> Answer {
+        Arc::new(move |request| self.answer_to(request))
     }
-    // A client that never finishes its request must not keep the process.
-    timeout(DRAIN, server)
-        .await
-        .unwrap_or(Ok(()))
-        .map_err(ServerError::Serve)
-}
 
-fn health_routes(readiness: Readiness) -> Router {
-    let ready = move || async move {
-        if readiness.get() {
-            (StatusCode::OK, "ready\n")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    fn answer_to<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let answer = match (request.uri().path(), &self.readiness, &self.metrics) {
+            ("/livez", Some(_), _) => text(StatusCode::OK, PLAIN_TEXT, "alive\n"),
+            ("/readyz", Some(readiness), _) if readiness.get() => {
+                text(StatusCode::OK, PLAIN_TEXT, "ready\n")
+            }
+            ("/readyz", Some(_), _) => {
+                text(StatusCode::SERVICE_UNAVAILABLE, PLAIN_TEXT, "not ready\n")
+            }
+            ("/metrics", _, Some(metrics)) => encode(metrics),
+            (_, _, _) => return text(StatusCode::NOT_FOUND, PLAIN_TEXT, "not found\n"),
+        };
+        if [Method::GET, Method::HEAD].contains(request.method()) {
+            return answer;
         }
-    };
-    Router::new()
-        .route("/livez", get(async || "alive\n"))
-        .route("/readyz", get(ready))
+        let mut refusal = text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            PLAIN_TEXT,
+            "only GET and HEAD\n",
+        );
+        let allowed = HeaderValue::from_static("GET, HEAD");
+        refusal.headers_mut().insert(ALLOW, allowed);
+        refusal
+    }
 }
 
-fn metric_routes(metrics: Arc<Metrics>) -> Router {
-    let text = move || async move { encode(&metrics) };
-    Router::new().route("/metrics", get(text))
+fn text(
+    status: StatusCode,
+    content_type: &'static str,
+    text: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
 }
 
-fn encode(metrics: &Metrics) -> Response {
+fn encode(metrics: &Metrics) -> Response<Full<Bytes>> {
     match metrics.encode() {
-        Ok(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        Ok(encoded) => text(StatusCode::OK, OPEN_METRICS, encoded),
+        Err(error) => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            PLAIN_TEXT,
+            error.to_string(),
+        ),
     }
 }
 
@@ -191,7 +217,7 @@ mod tests {
         metrics: SocketAddr,
         readiness: Readiness,
         stop: CancellationToken,
-        task: JoinHandle<Result<(), ServerError>>,
+        task: JoinHandle<()>,
     }
 
     async fn start() -> Running {
@@ -262,6 +288,31 @@ mod tests {
         );
     }
 
+    #[test]
+    fn only_get_and_head_are_answered_and_only_what_the_listener_tells() {
+        let routes = Routes {
+            readiness: Some(Readiness::default()),
+            metrics: None,
+        };
+        for (method, path, status) in [
+            ("GET", "/livez", 200),
+            ("HEAD", "/livez?verbose", 200),
+            ("POST", "/livez", 405),
+            ("GET", "/livez/", 404),
+            ("GET", "/metrics", 404),
+            ("POST", "/metrics", 404),
+        ] {
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
+                .body(())
+                .unwrap();
+            let answer = routes.answer_to(&request);
+            assert_eq!(answer.status(), status, "{method} {path}");
+            assert_eq!(answer.headers().contains_key(ALLOW), status == 405);
+        }
+    }
+
     #[tokio::test]
     async fn one_address_serves_both() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -293,6 +344,6 @@ mod tests {
             .await
             .unwrap();
         running.stop.cancel();
-        running.task.await.unwrap().unwrap();
+        running.task.await.unwrap();
     }
 }

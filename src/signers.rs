@@ -127,6 +127,12 @@ impl ConfiguredToken {
         }
     }
 
+    /// What the operator's configuration says of it.
+    #[must_use]
+    pub const fn config(&self) -> &TokenConfig {
+        &self.config
+    }
+
     /// Whether issuers of this scope bring the PIN.
     #[must_use]
     pub fn takes_pin_from(&self, owner: IssuerScope<'_>) -> bool {

@@ -7,6 +7,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use crate::message::shown;
+
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -66,11 +68,21 @@ pub enum TelemetryError {
 
 /// An error with its causes on one line, outermost first: `failed to sign: worker ended: hang limit reached`.
 ///
-/// A cause that the text before it already ends with is left out: some libraries repeat theirs.
+/// A cause that the text before it already ends with is left out: some libraries repeat theirs. What errors repeat of
+/// what others wrote is [`shown`].
 #[derive(Clone, Copy, Debug)]
 pub struct Chain<'a>(pub &'a (dyn Error + 'a));
 
 impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&shown(Whole(self.0)))
+    }
+}
+
+/// The same as it is.
+struct Whole<'a>(&'a (dyn Error + 'a));
+
+impl fmt::Display for Whole<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut last = self.0.to_string();
         f.write_str(&last)?;
@@ -125,6 +137,26 @@ mod tests {
         );
         assert!(text.ends_with(&format!(": {last}")), "{text}");
         assert_eq!(text.matches(&last).count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_chain_is_one_short_line_whatever_its_errors_repeat() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0:?} is no name")]
+        struct Cause(String);
+        #[derive(Debug, thiserror::Error)]
+        #[error("line\n{what}")]
+        struct Effect {
+            what: &'static str,
+            source: Cause,
+        }
+        let error = Effect {
+            what: "\u{1b}[31m",
+            source: Cause("\u{0}".repeat(48 * 1024)),
+        };
+        let text = Chain(&error).to_string();
+        assert!(text.len() <= crate::message::MAX, "{}", text.len());
+        assert!(text.starts_with(r#"line\n\u{1b}[31m: "\0\0"#), "{text}");
     }
 
     #[test]

@@ -68,17 +68,17 @@ pub enum SerialSource {
 #[serde(rename_all = "camelCase", default)]
 pub struct ValiditySpec {
     /// The duration of a request that asks for none; never above the grant's. Default: 2160h, 90 days.
-    #[schemars(regex(pattern = DURATION))]
+    #[schemars(length(max = 50), regex(pattern = DURATION))]
     pub default: String,
     /// The shortest duration that may be asked for. Default: 5m.
-    #[schemars(regex(pattern = DURATION))]
+    #[schemars(length(max = 50), regex(pattern = DURATION))]
     pub min: String,
     /// The longest duration that may be asked for; never above the grant's. Default: 8760h, a year.
-    #[schemars(regex(pattern = DURATION))]
+    #[schemars(length(max = 50), regex(pattern = DURATION))]
     pub max: String,
     /// By how much the window of validity is moved into the past, for clocks that are behind. The duration stays as
     /// asked; a tenth of it is the most. Default: 1m.
-    #[schemars(regex(pattern = DURATION))]
+    #[schemars(length(max = 50), regex(pattern = DURATION))]
     pub backdate: String,
     /// What becomes of a request that goes beyond the end of a certificate of the issuer's chain, the root included:
     /// Reject refuses it, Clamp ends the certificate with the first of the chain to end. Default: Reject.
@@ -86,7 +86,7 @@ pub struct ValiditySpec {
     pub beyond_ca: BeyondCa,
     /// With Clamp, the shortest validity that is given; below it requests are refused. Without such a floor,
     /// certificates would be renewed ever faster towards the end. Default: 1h.
-    #[schemars(regex(pattern = DURATION))]
+    #[schemars(length(max = 50), regex(pattern = DURATION))]
     pub min_remaining: String,
 }
 
@@ -107,14 +107,19 @@ pub struct KeysSpec {
     /// RSA keys, whose exponent must be 65537.
     pub rsa: RsaSpec,
     /// The elliptic curves of ECDSA keys. Default: all three.
+    #[schemars(length(max = 10))]
     pub ecdsa: Vec<Curve>,
     /// Whether Ed25519 keys are certified. Default: true.
     pub ed25519: bool,
     /// The parameter sets of ML-DSA keys; cert-manager itself can neither make nor read such a request yet. Default: none.
+    #[schemars(length(max = 10))]
     pub mldsa: Vec<MlDsa>,
     /// SHA-256 hashes of the SubjectPublicKeyInfo (DER) of keys that are never certified, in hexadecimal. Default: none.
     #[serde(rename = "blockedSpkiSha256")]
-    #[schemars(length(max = 1000), inner(regex(pattern = "^[0-9a-fA-F]{64}$")))]
+    #[schemars(
+        length(max = 1000),
+        inner(length(max = 64), regex(pattern = "^[0-9a-fA-F]{64}$"))
+    )]
     pub blocked_spki_sha256: Vec<String>,
 }
 
@@ -164,11 +169,11 @@ pub enum MlDsa {
 pub struct UsagesSpec {
     /// The usages that may be asked for, in cert-manager's words. Default: digital signature, key encipherment, server
     /// auth, client auth.
-    #[schemars(length(max = 30))]
+    #[schemars(length(max = 30), inner(length(max = 50)))]
     pub allowed: Vec<String>,
     /// Extended key usages for which cert-manager has no word; a CSR may ask for them. Default: none.
     #[serde(rename = "extraEKU")]
-    #[schemars(length(max = 30), inner(regex(pattern = OID)))]
+    #[schemars(length(max = 30), inner(length(max = 128), regex(pattern = OID)))]
     pub extra_eku: Vec<String>,
     /// What becomes of a usage that the kind of key cannot have, such as key encipherment with ECDSA: Normalize leaves
     /// it out, Reject refuses the request. Default: Normalize.
@@ -233,22 +238,22 @@ pub enum Spiffe {
 pub struct AllowedSpec {
     /// DNS names: a name itself, `*.name` for every name below it, or `*`. A common name with a dot is judged as well.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1000), inner(length(min = 1, max = 300)))]
+    #[schemars(length(max = 500), inner(length(min = 1, max = 300)))]
     pub dns: Option<Vec<String>>,
     /// IP addresses and networks, such as `10.0.0.0/8`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1000), inner(length(min = 1, max = 50)))]
+    #[schemars(length(max = 500), inner(length(min = 1, max = 50)))]
     pub ip: Option<Vec<String>>,
     /// URIs: one itself, or with `/*` at the end every URI that begins so.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1000), inner(length(min = 1, max = 2048)))]
+    #[schemars(length(max = 500), inner(length(min = 1, max = 2048)))]
     pub uri: Option<Vec<String>>,
     /// E-mail addresses: one itself, or `*@host`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1000), inner(length(min = 1, max = 320)))]
+    #[schemars(length(max = 500), inner(length(min = 1, max = 320)))]
     pub email: Option<Vec<String>>,
     /// Types of otherName, by object identifier. Their values are copied and not looked at. Default: none.
-    #[schemars(length(max = 30), inner(regex(pattern = OID)))]
+    #[schemars(length(max = 30), inner(length(max = 128), regex(pattern = OID)))]
     pub other_names: Vec<String>,
 }
 
@@ -257,10 +262,10 @@ pub struct AllowedSpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct DeniedSpec {
     /// DNS names, written as those allowed. A wildcard that may stand for one of them is refused too. Default: none.
-    #[schemars(length(max = 1000), inner(length(min = 1, max = 300)))]
+    #[schemars(length(max = 500), inner(length(min = 1, max = 300)))]
     pub dns: Vec<String>,
     /// IP addresses and networks. Default: none.
-    #[schemars(length(max = 1000), inner(length(min = 1, max = 50)))]
+    #[schemars(length(max = 500), inner(length(min = 1, max = 50)))]
     pub ip: Vec<String>,
 }
 

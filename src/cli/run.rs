@@ -96,7 +96,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     serving.cancel();
     served
         .await
-        .context("the server of health and metrics broke")??;
+        .context("the server of health and metrics broke")?;
     info!("stopped");
     controlled
 }
@@ -169,6 +169,7 @@ async fn control(
         issuers,
         limiter,
         written: Default::default(),
+        pace: Default::default(),
         census: Census::new(Arc::clone(&metrics)),
         stored: StoredIssuers {
             namespaced: namespaced_store,

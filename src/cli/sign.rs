@@ -24,6 +24,7 @@ use crate::{
     audit::{IssuanceRecord, Issuer, Request, RequestKind, Requester, Subject},
     config::{Config, Labels},
     issuance::{Decision, Fault, Refusal, pattern::Variables},
+    message::shown,
     metrics::Metrics,
     pipeline::{self, Asked, AskedCsr, ChainPem, NotProven, NotSigned, Signed, now},
     telemetry::{self, LogFormat},
@@ -44,6 +45,12 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     // What costs the token nothing comes first.
     let config = Config::load(&args.config)?;
     let file = IssuerFile::read(&args.issuer, args.namespace.as_deref())?;
+    // Without a cluster no label is known, and a grant by labels covers nothing.
+    let labels = Labels::new();
+    if let Some(token) = config.token(&file.spec.token) {
+        pipeline::prove::check_granted(&file.name, &labels, token)
+            .map_err(|why| unfit(&file, &why))?;
+    }
     file.check_variables(args.namespace.as_deref(), args.name.as_deref())?;
     let pem = file.chain()?;
     pipeline::prove::check(&file.spec, &pem, now()).map_err(|why| unfit(&file, &why))?;
@@ -82,7 +89,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     };
     let judged = async {
         token.logged_in().await?;
-        issue(&order, &file, &pem, &token, &metrics, &record).await
+        issue(&order, &file, pem, &token, &metrics, &record).await
     };
     let judged = tokio::select! {
         judged = judged => judged,
@@ -124,7 +131,7 @@ struct Order<'a> {
 async fn issue(
     order: &Order<'_>,
     file: &IssuerFile,
-    pem: &ChainPem,
+    pem: ChainPem,
     token: &Opened,
     metrics: &Arc<Metrics>,
     record: &IssuanceRecord,
@@ -272,7 +279,7 @@ fn read_csr(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 /// One line for people who wait.
 fn progress(line: std::fmt::Arguments<'_>) {
-    eprintln!("{line}");
+    eprintln!("{}", shown(line));
 }
 
 #[cfg(test)]

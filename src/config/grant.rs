@@ -103,6 +103,11 @@ impl Grant {
         matches!(&self.grantee, Grantee::Namespaces { labels, .. } if !labels.is_empty())
     }
 
+    /// Whether this grant lets issuers of that scope sign with any key at all.
+    pub(super) fn covers_scope(&self, owner: IssuerScope<'_>) -> bool {
+        self.grantee.is(owner)
+    }
+
     /// Whether this grant lets issuers of that scope sign with the key that has this CKA_LABEL and CKA_ID, under some
     /// certificate.
     pub(super) fn covers(&self, owner: IssuerScope<'_>, key_label: &str, key_id: &[u8]) -> bool {
@@ -110,7 +115,7 @@ impl Grant {
             KeyPattern::Label(glob) => matches(glob, key_label),
             KeyPattern::Id(id) => id == key_id,
         });
-        self.grantee.is(owner) && covered
+        self.covers_scope(owner) && covered
     }
 
     /// Whether its keys may sign under the issuing certificate with this SHA-256.

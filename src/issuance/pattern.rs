@@ -92,6 +92,14 @@ impl DnsPattern {
         })
     }
 
+    /// The same for one request alone; `None` where it covers nothing of it.
+    pub(super) fn bind(&self, variables: Variables<'_>) -> Option<Self> {
+        Some(Self {
+            kind: self.kind,
+            name: self.name.bind(variables, has_dns_labels)?,
+        })
+    }
+
     /// Whether every host that this name stands for is covered. A name with a wildcard stands for the hosts below the
     /// label of its last star.
     #[must_use]

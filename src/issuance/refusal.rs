@@ -1,6 +1,7 @@
 //! Why a request is refused: a closed list of slugs, the same in condition, event, metric and record.
 
 use super::Fault;
+use crate::message::shown;
 
 /// Declares the reasons once: the variant, its slug and the list of all.
 macro_rules! reasons {
@@ -173,7 +174,7 @@ impl std::fmt::Display for RefusalReason {
 }
 
 /// A refused request: the reason for machines, and one sentence for people that names the thing and
-/// says what to do.
+/// says what to do. What it repeats of the request is [`shown`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
@@ -185,7 +186,7 @@ impl Refusal {
     pub(crate) fn new(reason: RefusalReason, message: impl Into<String>) -> Self {
         Self {
             reason,
-            message: message.into(),
+            message: shown(message.into()),
         }
     }
 
@@ -234,6 +235,15 @@ mod tests {
             assert!(text.contains("\nExample: "), "{slug}");
             assert!(text.contains("\nDo: "), "{slug}");
         }
+    }
+
+    #[test]
+    fn a_refusal_repeats_little_of_what_it_refuses() {
+        let name = "\u{1b}".repeat(48 * 1024);
+        let refusal = Refusal::new(RefusalReason::BadSan, format!("{name:?} is no DNS name"));
+        assert!(refusal.to_string().len() <= crate::message::MAX);
+        let refusal = Refusal::new(RefusalReason::BadSan, "a\nb");
+        assert_eq!(refusal.to_string(), r"a\nb");
     }
 
     #[test]

@@ -2,34 +2,31 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hsm::{HsmError, TokenInfo, TokenState};
+use hsm::{TokenInfo, TokenState};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    IssuerName, PodRules, Proof, Publish, ReadyIssuer,
-    key::{KeySpecError, Wanted},
+    IssuerName, NotProven, PodRules, Proof, Publish, ReadyIssuer, aside::aside, key::Wanted,
 };
 use crate::{
-    api::issuer::{CaField, IssuerSpec, PodCertificatesSpec, RateLimit, Reason},
-    config::Labels,
-    issuance::{
-        ChainError, Issuer, IssuerChain, IssuerError, Limits, Probe, ProbeError, Profile,
-        ProfileError, Rules, pod::PodIdentityError, profile::CaLimits,
+    api::{
+        bounds,
+        issuer::{CaField, IssuerSpec, PodCertificatesSpec, RateLimit},
     },
+    config::{IssuerScope, Labels, TokenConfig},
+    issuance::{Issuer, IssuerChain, Limits, Probe, Profile, Rules, profile::CaLimits},
     metrics::Metrics,
     signers::{
         ConfiguredToken, GrantedKey, NoKey,
         limiter::{Limit, Rate},
-        protection::Unprotected,
     },
-    telemetry::Chain,
 };
 
 /// The API server takes no shorter one (`PodCertificateRequest`, `spec.maxExpirationSeconds`).
 const SHORTEST_FOR_PODS: SignedDuration = SignedDuration::from_hours(1);
 
 /// The certificates of an issuer in PEM as found, not looked into.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainPem {
     /// The issuing certificate and what follows it.
     pub chain: Vec<u8>,
@@ -55,75 +52,34 @@ pub struct Earlier<'a> {
     pub counts_for: Duration,
 }
 
-/// Why an issuer cannot sign, its certificates being at hand.
-#[derive(Debug, thiserror::Error)]
-pub enum NotProven {
-    /// A certificate that cannot issue.
-    #[error("the issuing certificate is not fit")]
-    Certificate(#[source] ChainError),
-    /// A profile that contradicts itself or its grant.
-    #[error("spec.profile is not sound")]
-    Profile(#[source] ProfileError),
-    /// A signature algorithm that the key cannot do.
-    #[error("no signature algorithm")]
-    Algorithm(#[source] IssuerError),
-    /// `ca: Root` or `appendRootToKubernetesCSR`, and no root.
-    #[error(
-        "{0} and no root certificate is given; add it under rootKey, to the chain, or choose another value"
-    )]
-    RootMissing(&'static str),
-    /// A key that cannot be looked for.
-    #[error("spec.key cannot be used")]
-    KeySpec(#[source] KeySpecError),
-    /// No pod can be named so.
-    #[error("spec.podCertificates cannot be used")]
-    Pods(#[source] PodIdentityError),
-    /// Kubernetes takes no pod certificate of less than an hour.
-    #[error("spec.podCertificates needs a spec.profile.validity.max of an hour or more")]
-    PodsTooShort,
-    /// The token or the key on it.
-    #[error("token {token:?}, {place}")]
-    Token {
-        /// The token.
-        token: String,
-        /// What was looked for.
-        place: String,
-        /// What went wrong.
-        source: HsmError,
-    },
-    /// A key that may sign under other certificates only.
-    #[error(
-        "token {token:?}: the operator grants key {key} with other issuing certificates than {subject:?}, sha256:{sha256}; name one of those, or have the operator add it to the grant's certificates"
-    )]
-    CertificateNotGranted {
-        /// The token.
-        token: String,
-        /// The key.
-        key: String,
-        /// Subject of the issuing certificate.
-        subject: String,
-        /// SHA-256 of its DER, hexadecimal.
-        sha256: String,
-    },
-    /// The key is not kept as the operator requires.
-    #[error("token {token:?}")]
-    Unprotected {
-        /// The token.
-        token: String,
-        /// The key and the rules that it breaks.
-        source: Unprotected,
-    },
-    /// The key did not prove itself.
-    #[error("the probe signature failed")]
-    Probe(#[source] ProbeError),
-    /// The operating system gave no random octets.
-    #[error("no random octets for a probe signature")]
-    Random,
+/// Asks the operator's grants, and nothing else: before anything of an issuer that nobody lets sign is read, parsed or
+/// looked for. `labels` are those of the issuer's namespace, for grants with a selector.
+///
+/// # Errors
+/// [`NotProven::NotGranted`].
+pub fn check_granted(
+    name: &IssuerName,
+    labels: &Labels,
+    token: &TokenConfig,
+) -> Result<(), NotProven> {
+    let scope = name.scope(labels);
+    if token.serves(scope) {
+        return Ok(());
+    }
+    Err(NotProven::NotGranted {
+        token: token.name().to_owned(),
+        scope: match scope {
+            IssuerScope::Cluster => "cluster issuers".to_owned(),
+            IssuerScope::Namespace { name, .. } => format!("issuers in namespace {name}"),
+        },
+    })
 }
 
 /// Goes through everything that a signature will need, at the time `now`. `labels` are those of the issuer's namespace,
 /// for grants with a selector. Waits for the token no longer than a
 /// signature would. The token signs a probe, unless the very same key has proved itself `earlier` and lately.
+///
+/// What costs processor time is done on another thread.
 ///
 /// # Errors
 /// The first thing that is missing.
@@ -135,7 +91,7 @@ pub async fn prove(
     spec: &IssuerSpec,
     name: &IssuerName,
     labels: &Labels,
-    pem: &ChainPem,
+    pem: ChainPem,
     token: &ConfiguredToken,
     metrics: &Arc<Metrics>,
     earlier: Option<Earlier<'_>>,
@@ -146,7 +102,10 @@ pub async fn prove(
         wanted,
         rules,
         pods,
-    } = check(spec, pem, now)?;
+    } = {
+        let spec = spec.clone();
+        aside(move || check(&spec, &pem, now)).await?
+    };
     let issuing = chain.issuing();
     let key = token
         .find_key(
@@ -253,6 +212,7 @@ pub struct Checked {
 /// # Errors
 /// The first thing that is wrong.
 pub fn check(spec: &IssuerSpec, pem: &ChainPem, now: Timestamp) -> Result<Checked, NotProven> {
+    bounds::check(spec).map_err(NotProven::OutOfBounds)?;
     let chain =
         IssuerChain::parse(&pem.chain, pem.root.as_deref()).map_err(NotProven::Certificate)?;
     chain.check_at(now).map_err(NotProven::Certificate)?;
@@ -302,71 +262,4 @@ fn pod_rules(spec: &PodCertificatesSpec, longest: SignedDuration) -> Result<PodR
         identity: spec.identity().map_err(NotProven::Pods)?,
         usages: spec.usages.clone(),
     })
-}
-
-impl NotProven {
-    /// The reason of the `Ready` condition.
-    #[must_use]
-    pub fn reason(&self) -> Reason {
-        match self {
-            Self::Certificate(ChainError::Expired { .. }) => Reason::CertificateExpired,
-            Self::Certificate(ChainError::NotYetValid { .. }) => Reason::CertificateNotYetValid,
-            Self::Certificate(_) => Reason::CertificateInvalid,
-            Self::CertificateNotGranted { .. } => Reason::CertificateNotGranted,
-            Self::Algorithm(_) => Reason::AlgorithmUnsupported,
-            Self::Profile(_) => Reason::ProfileInvalid,
-            Self::RootMissing(_) => Reason::RootMissing,
-            Self::Pods(_) | Self::PodsTooShort => Reason::PodCertificatesInvalid,
-            Self::KeySpec(_) => Reason::KeyInvalid,
-            Self::Token { source, .. } => token_reason(source),
-            Self::Unprotected { .. } => Reason::KeyUnprotected,
-            Self::Probe(ProbeError::KeyMismatch(_)) => Reason::KeyMismatch,
-            Self::Probe(ProbeError::Sign(_)) => Reason::ProbeFailed,
-            Self::Random => Reason::Internal,
-        }
-    }
-
-    /// What to do, with every cause.
-    #[must_use]
-    pub fn message(&self) -> String {
-        let mut text = Chain(self).to_string();
-        if let Self::Token { source, .. } = self {
-            text.push_str(&listed(source));
-        }
-        text
-    }
-}
-
-fn token_reason(error: &HsmError) -> Reason {
-    match error {
-        HsmError::Overloaded
-        | HsmError::TimedOut
-        | HsmError::WorkerLost { .. }
-        | HsmError::Unavailable { .. }
-        | HsmError::TokenFailed(_) => Reason::TokenUnavailable,
-        HsmError::LoginRefused { .. } => Reason::LoginRefused,
-        HsmError::Misconfigured { .. } => Reason::TokenMisconfigured,
-        HsmError::KeyNotFound { differing } if differing.is_empty() => Reason::KeyNotFound,
-        HsmError::KeyNotFound { .. } => Reason::KeyMismatch,
-        HsmError::SeveralKeys { .. } | HsmError::TooManyKeys { .. } => Reason::KeyAmbiguous,
-        HsmError::AlwaysAuthenticate(_) | HsmError::KeyType(_) => Reason::KeyUnusable,
-        HsmError::MechanismRefused { .. } | HsmError::TokenRefused(_) => Reason::TokenRefused,
-        HsmError::BadRequest { .. } | HsmError::WrongAnswer => Reason::Internal,
-    }
-}
-
-/// The keys that an error is about; the caller has left out those that no grant covers.
-fn listed(error: &HsmError) -> String {
-    let (what, keys) = if let HsmError::KeyNotFound { differing } = error {
-        ("; these have another public key: ", differing)
-    } else if let HsmError::SeveralKeys { matching } = error {
-        ("; name one of them by label and idHex: ", matching)
-    } else {
-        return String::new();
-    };
-    if keys.is_empty() {
-        return String::new();
-    }
-    let names: Vec<_> = keys.iter().map(ToString::to_string).collect();
-    format!("{what}{}", names.join(", "))
 }

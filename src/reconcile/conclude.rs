@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     issuance::{IssuedCertificate, Refusal},
+    message::shown,
     metrics::RequestResult,
     pipeline::{IssuerName, Publish},
     reconcile::events::{EventReason, Notice},
@@ -63,7 +64,7 @@ impl<R: Request> Known<'_, R> {
     /// Only a new request can help.
     #[must_use]
     pub fn refused(&self, refusal: &Refusal) -> Conclusion {
-        let message = format!("{}: {refusal}", refusal.reason().as_str());
+        let message = shown(format_args!("{}: {refusal}", refusal.reason().as_str()));
         Conclusion {
             answer: self
                 .request
@@ -76,11 +77,11 @@ impl<R: Request> Known<'_, R> {
     /// The certificate and what of its chain goes with it in one write.
     #[must_use]
     pub fn issued(&self, certificate: &IssuedCertificate, publish: Publish) -> Conclusion {
-        let message = format!(
+        let message = shown(format_args!(
             "Signed by {}, serial {}",
             self.issuer,
             certificate.serial_hex()
-        );
+        ));
         let said = Said::Issued {
             certificate,
             publish,
@@ -129,6 +130,7 @@ impl<R: Request> Known<'_, R> {
     }
 
     fn pending(&self, event: EventReason, message: String) -> Option<Conclusion> {
+        let message = shown(message);
         let answer = self.request.answer(&Said::Pending, &message, self.now);
         (answer != Answer::SaidBefore).then(|| Conclusion {
             answer,
@@ -143,7 +145,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::certificate_request::CertificateRequest;
+    use crate::{
+        api::certificate_request::CertificateRequest, issuance::RefusalReason, message::MAX,
+    };
 
     const THEN: &str = "2026-01-01T00:00:00Z";
     const NOW: &str = "2026-01-02T00:00:00Z";
@@ -210,6 +214,30 @@ mod tests {
             (written.get("certificate"), written.get("ca")),
             (None, None)
         );
+    }
+
+    #[test]
+    fn what_is_written_and_told_of_a_request_is_short_whatever_the_request_says() {
+        let request = request(&json!({}));
+        let issuer = IssuerName {
+            namespace: Some("shop".to_owned()),
+            name: "\u{202e}\n".repeat(100_000),
+        };
+        let known = known(&request, &issuer);
+        let refusal = Refusal::new(RefusalReason::BadSan, "\0".repeat(48 * 1024));
+        let conclusions = [
+            Some(known.refused(&refusal)),
+            known.waiting(Waiting::IssuerMissing),
+            known.waiting(Waiting::IssuerNotReady("KeyNotFound")),
+            known.delayed(&Delay::Turn),
+            known.delayed(&Delay::Passing("x".repeat(1 << 20))),
+        ];
+        for conclusion in conclusions.into_iter().flatten() {
+            let note = conclusion.notice.note().to_owned();
+            let written = status(conclusion).to_string();
+            assert!(written.len() < 2 * MAX, "{}", written.len());
+            assert!(note.len() <= MAX && !note.contains(['\n', '\0', '\u{202e}']));
+        }
     }
 
     #[test]

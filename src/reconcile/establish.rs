@@ -14,7 +14,7 @@ use crate::{
     api::issuer::{IssuerSpec, Reason},
     config::Labels,
     pins::source::PinSecret,
-    pipeline::{Earlier, IssuerName, NotProven, Proven, now, prove},
+    pipeline::{Earlier, IssuerName, NotProven, Proven, now, prove, prove::check_granted},
     signers::ConfiguredToken,
     telemetry::Chain,
 };
@@ -84,6 +84,9 @@ pub async fn establish(
         .tokens
         .get(&spec.token)
         .ok_or_else(|| NotReady::TokenUnknown(spec.token.clone()))?;
+    let labels = labels(name, &token, context).await?;
+    check_granted(name, &labels, token.config())?;
+    token.pin_may_have_changed();
     match (&spec.namespace_selector, &name.namespace) {
         (Some(_), Some(_)) => return Err(NotReady::SelectorNotTaken),
         (Some(selector), None) => {
@@ -96,7 +99,6 @@ pub async fn establish(
         .as_deref()
         .unwrap_or(&context.cluster_resource_namespace);
     hand_over_pin(spec, name, namespace, &token)?;
-    let labels = labels(name, &token, context).await?;
     let pem = material::read(&context.client, namespace, &spec.certificate)
         .await
         .map_err(NotReady::Material)?;
@@ -104,7 +106,7 @@ pub async fn establish(
         spec,
         name,
         &labels,
-        &pem,
+        pem,
         &token,
         &context.metrics,
         earlier,

@@ -4,6 +4,7 @@ mod reason;
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -17,7 +18,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::warn;
 
 pub use self::reason::EventReason;
-use crate::{metrics::Metrics, telemetry::Chain};
+use crate::{message::shown, metrics::Metrics, telemetry::Chain};
 
 /// What our Events say of their author.
 const CONTROLLER: &str = "pkcs11-issuer.dev/pkcs11-issuer";
@@ -25,8 +26,6 @@ const CONTROLLER: &str = "pkcs11-issuer.dev/pkcs11-issuer";
 const QUEUE: usize = 1024;
 /// Objects whose last Event is remembered.
 const REMEMBERED: usize = 4096;
-/// The API server refuses longer notes.
-const MAX_NOTE: usize = 1024;
 /// Of the object's name in the Event's; the API server itself shortens what it generates a name from to 58 characters.
 const MAX_NAME_PREFIX: usize = 200;
 
@@ -47,9 +46,10 @@ pub struct Events {
 }
 
 impl Notice {
-    /// What there is to tell, and why.
+    /// What there is to tell, and why. The API server refuses longer notes than what is [`shown`].
     #[must_use]
-    pub const fn new(reason: EventReason, note: String) -> Self {
+    pub fn new(reason: EventReason, note: impl fmt::Display) -> Self {
+        let note = shown(note);
         Self { reason, note }
     }
 
@@ -148,10 +148,7 @@ impl Events {
 }
 
 fn event(notice: Notice, regarding: ObjectReference, at: Timestamp, instance: &str) -> Event {
-    let Notice { reason, mut note } = notice;
-    if note.len() > MAX_NOTE {
-        note.truncate(note.floor_char_boundary(MAX_NOTE));
-    }
+    let Notice { reason, note } = notice;
     Event {
         action: Some("Sign".to_owned()),
         event_time: Some(MicroTime(at)),
@@ -187,15 +184,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_note_is_cut_between_characters() {
-        let notice = Notice::new(EventReason::Issued, "ü".repeat(MAX_NOTE));
+    fn a_note_is_no_longer_than_the_api_server_takes() {
+        let notice = Notice::new(EventReason::Issued, "a".repeat(2000));
         let event = event(
             notice,
             ObjectReference::default(),
             Timestamp::UNIX_EPOCH,
             "me",
         );
-        assert_eq!(event.note.unwrap().len(), MAX_NOTE);
+        assert_eq!(event.note.unwrap().len(), 1024);
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! One issuer of either kind: is it able to sign, and does its status say so?
 
 mod expiry;
+mod pace;
 mod status;
 mod written;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use kube::{
     ResourceExt as _,
@@ -15,7 +19,7 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use self::status::{Seen, differs, notices};
-pub use self::written::Written;
+pub use self::{pace::Pace, written::Written};
 use super::{
     Context,
     apply::FIELD_MANAGER,
@@ -38,8 +42,8 @@ use crate::{
 
 /// Secrets, ConfigMaps and PINs are read anew no further apart than this, however rarely the token signs a probe.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// An issuer that cannot sign is looked at again after this time: what it lacks may come without notice.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// When the status is written again that the API server did not take.
+const WRITE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// The part of a pause that jitter may take away is one of so many.
 const JITTER: u32 = 4;
 
@@ -62,7 +66,7 @@ pub async fn reconcile<K: IssuerKind>(
     match &issuer.0 {
         Ok(issuer) => look(issuer, &context).await,
         Err(invalid) => {
-            warn!(kind = K::KIND, name = %issuer.name_any(), error = %invalid.error,
+            warn!(kind = K::KIND, name = %issuer.name_any(), error = %Chain(invalid),
                   "left alone an issuer that cannot be read");
             Ok(Action::await_change())
         }
@@ -77,7 +81,7 @@ pub fn retry<K: IssuerKind>(
     _: Arc<Context>,
 ) -> Action {
     warn!(error = %Chain(error), "will try again");
-    Action::requeue(LOOK_AGAIN_AFTER)
+    Action::requeue(WRITE_AGAIN_AFTER)
 }
 
 /// An issuer of this name is no more.
@@ -102,6 +106,12 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
         namespace: issuer.namespace(),
         name: issuer.name_any(),
     };
+    if let Err(wait) = context
+        .pace
+        .look(&name, context.probe_interval, Instant::now())
+    {
+        return Ok(Action::requeue(wait));
+    }
     let uid = issuer.uid().unwrap_or_default();
     let version = issuer.resource_version();
     let written = context.written.since(&name, version.as_deref());
@@ -110,12 +120,16 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
         generation: issuer.meta().generation,
         status: written.as_ref().or_else(|| issuer.issuer_status()),
     };
-    if let Some(token) = context.tokens.get(&seen.spec.token) {
-        token.pin_may_have_changed();
-    }
     let before = context.issuers.get(&name).filter(|known| known.uid == uid);
     let found = establish(seen.spec, &name, earlier(before.as_ref(), context), context).await;
-    let again = pause(found.is_ok(), context.probe_interval, random());
+    let generation = seen.generation.unwrap_or_default();
+    let again = if found.is_ok() {
+        context.pace.succeeded(&name);
+        context.probe_interval.min(READ_AGAIN_AFTER)
+    } else {
+        context.pace.failed(&name, &uid, generation, Instant::now())
+    };
+    let again = jittered(again, random());
     let status = seen.status(&found, now());
     let health = match &found {
         Ok(Proven { ready, .. }) => Health::Ready(Arc::clone(ready)),
@@ -125,7 +139,7 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
         &name,
         Known {
             uid: uid.clone(),
-            generation: seen.generation.unwrap_or_default(),
+            generation,
             health,
         },
     );
@@ -185,12 +199,8 @@ fn counted(
     }
 }
 
-/// Until the next look, less up to a quarter at random: many issuers must not come in step.
-fn pause(ready: bool, probe_interval: Duration, random: u8) -> Duration {
-    let whole = match ready {
-        true => probe_interval.min(READ_AGAIN_AFTER),
-        false => LOOK_AGAIN_AFTER,
-    };
+/// A pause less up to a quarter of it at random: many issuers must not come in step.
+fn jittered(whole: Duration, random: u8) -> Duration {
     whole - (whole / JITTER).mul_f64(f64::from(random) / 255.0)
 }
 
@@ -242,20 +252,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_issuer_is_looked_at_once_a_minute_however_rarely_it_is_probed() {
-        for interval in [60, 3600] {
-            let interval = Duration::from_secs(interval);
-            assert_eq!(pause(true, interval, 0), Duration::from_secs(60));
-            assert_eq!(pause(true, interval, u8::MAX), Duration::from_secs(45));
-        }
-        assert_eq!(
-            pause(true, Duration::from_secs(4), 0),
-            Duration::from_secs(4)
-        );
-    }
-
-    #[test]
-    fn an_issuer_that_cannot_sign_is_looked_at_sooner() {
-        assert!(pause(false, Duration::from_secs(60), 0) < pause(true, READ_AGAIN_AFTER, u8::MAX));
+    fn jitter_takes_a_quarter_of_a_pause_at_most() {
+        let whole = Duration::from_secs(60);
+        assert_eq!(jittered(whole, 0), whole);
+        assert_eq!(jittered(whole, u8::MAX), Duration::from_secs(45));
     }
 }

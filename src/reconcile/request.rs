@@ -67,7 +67,7 @@ pub async fn reconcile<R: Request>(
             stepped
         }
         Err(invalid) => {
-            warn!(kind = R::KIND.as_str(), name = %full_name(request), error = %invalid.error,
+            warn!(kind = R::KIND.as_str(), name = %full_name(request), error = %Chain(invalid),
                   "left alone a request that cannot be read");
             Ok(None)
         }

@@ -51,7 +51,9 @@ pub(super) fn narrowed(failure: HsmError, granted: impl Fn(&KeyName) -> bool) ->
             }
         }
         HsmError::AlwaysAuthenticate(key) | HsmError::KeyType(key) if !granted(&key) => none(),
-        other @ (HsmError::AlwaysAuthenticate(_)
+        // It names no key: only that more match than are read.
+        other @ (HsmError::TooManyKeys { .. }
+        | HsmError::AlwaysAuthenticate(_)
         | HsmError::KeyType(_)
         | HsmError::Overloaded
         | HsmError::TimedOut

@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells clippy that what helps a test may panic as the test itself.
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod chart;
 #[cfg(test)]
 mod controller;

@@ -31,6 +31,10 @@ reasons! {
     Verified,
     /// The operator's configuration has no such token.
     TokenUnknown,
+    /// No grant lets issuers of this namespace use the token.
+    NotGranted,
+    /// A part of the spec is larger than its schema allows.
+    SpecInvalid,
     /// The token is absent, its worker restarts, or it does not answer.
     TokenUnavailable,
     /// The library, or the choice of the token, must be corrected in the operator's configuration.

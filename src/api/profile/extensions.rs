@@ -19,7 +19,7 @@ pub struct ExtensionsSpec {
     /// Object identifiers of extensions that are copied from the CSR, value and criticality, without being looked at.
     /// Extensions of RFC 5280 itself cannot be copied. Default: none.
     #[serde(rename = "fromCSR")]
-    #[schemars(length(max = 30), inner(regex(pattern = OID)))]
+    #[schemars(length(max = 30), inner(length(max = 128), regex(pattern = OID)))]
     pub from_csr: Vec<String>,
     /// The policies of the certificates. Default: none.
     #[schemars(length(max = 30))]
@@ -48,7 +48,7 @@ pub enum Ski {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub struct PolicySpec {
     /// Its object identifier.
-    #[schemars(regex(pattern = OID))]
+    #[schemars(length(max = 128), regex(pattern = OID))]
     pub oid: String,
     /// URL of its certification practice statement.
     #[serde(default, skip_serializing_if = "Option::is_none")]

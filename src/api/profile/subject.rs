@@ -27,6 +27,14 @@ pub struct SubjectSpec {
     /// With Fixed, the attributes and their values, in which `{{namespace}}` and `{{name}}` stand for those of the
     /// request. They stand in the order C, ST, L, O, OU, then the others. Default: none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend(
+        "maxProperties" = 50,
+        "additionalProperties" = {
+            "type": "array",
+            "maxItems": 20,
+            "items": {"type": "string", "maxLength": 1000}
+        }
+    ))]
     pub fixed: BTreeMap<String, Vec<String>>,
     /// Whether every certificate must have a subject alternative name. Default: false.
     #[serde(rename = "requireSAN")]

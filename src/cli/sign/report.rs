@@ -10,6 +10,7 @@ use crate::{
     args::OutputFormat,
     audit::{IssuanceRecord, Subject},
     issuance::{Decision, Refusal},
+    message::shown,
     pipeline::{Signed, now, sign::note},
 };
 
@@ -70,7 +71,7 @@ impl From<&Decision> for Line {
             admitted: refusal.is_none(),
             reason: refusal.map(|refusal| refusal.reason().as_str()),
             message: match verdict {
-                Ok(admitted) => admitted.clone(),
+                Ok(admitted) => shown(admitted),
                 Err(refusal) => refusal.to_string(),
             },
         }

@@ -29,6 +29,18 @@ impl EmailPattern {
         }
     }
 
+    /// The same for one request alone; `None` where it covers nothing of it.
+    pub(in crate::issuance) fn bind(&self, variables: Variables<'_>) -> Option<Self> {
+        let local = match &self.local {
+            Some(local) => Some(local.bind(variables, is_local_part)?),
+            None => None,
+        };
+        Some(Self {
+            local,
+            host: self.host.bind(variables, has_dns_labels)?,
+        })
+    }
+
     /// Whether the address is covered.
     #[must_use]
     pub fn covers(&self, email: &str, variables: Variables<'_>) -> bool {
@@ -37,8 +49,7 @@ impl EmailPattern {
         };
         let same_host = |expected: &str| host.eq_ignore_ascii_case(expected);
         let same_local = |pattern: &Template| {
-            let expected =
-                pattern.expand(variables, |value| is_email(&format!("{value}@x.example")));
+            let expected = pattern.expand(variables, is_local_part);
             expected.is_some_and(|expected| expected == local)
         };
         self.host

@@ -134,6 +134,19 @@ impl Template {
         Some(Cow::Owned(expanded))
     }
 
+    /// The same for one request alone: without variables, so that nothing is replaced for each name that it is compared
+    /// with. `None` as with [`expand`](Self::expand).
+    pub(super) fn bind(
+        &self,
+        variables: Variables<'_>,
+        fits: impl Fn(&str) -> bool,
+    ) -> Option<Self> {
+        let text = self.expand(variables, fits)?.into_owned();
+        Some(Self {
+            parts: vec![Part::Text(text)],
+        })
+    }
+
     /// Whether it has `{{namespace}}`.
     #[must_use]
     pub fn names_namespace(&self) -> bool {

@@ -25,6 +25,14 @@ impl UriPattern {
         Some(host.map(str::to_owned))
     }
 
+    /// The same for one request alone; `None` where it covers nothing of it.
+    pub(in crate::issuance) fn bind(&self, variables: Variables<'_>) -> Option<Self> {
+        Some(Self {
+            text: self.text.bind(variables, is_segment)?,
+            open: self.open,
+        })
+    }
+
     /// Whether the URI is covered. One with a dot segment or a percent sign is covered by no open pattern,
     /// for who normalises it may read another path. So is one whose variable would be more than one path segment.
     #[must_use]

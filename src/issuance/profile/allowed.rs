@@ -49,6 +49,26 @@ impl AllowedNames {
         }
     }
 
+    /// The same for one request alone: each pattern is compared with every name, and its variables are replaced once.
+    pub(super) fn bind(&self, variables: Variables<'_>) -> Self {
+        let Self {
+            dns,
+            ip,
+            uri,
+            email,
+            other_names,
+        } = self;
+        Self {
+            dns: dns.as_deref().map(|all| bound(all, |p| p.bind(variables))),
+            ip: ip.clone(),
+            uri: uri.as_deref().map(|all| bound(all, |p| p.bind(variables))),
+            email: email
+                .as_deref()
+                .map(|all| bound(all, |p| p.bind(variables))),
+            other_names: other_names.clone(),
+        }
+    }
+
     /// Whether the name is allowed: for a wildcard, every host that it stands for.
     pub(super) fn admits(&self, claim: Claim<'_>, variables: Variables<'_>) -> bool {
         match claim {
@@ -82,6 +102,15 @@ impl AllowedNames {
 }
 
 impl DeniedNames {
+    /// The same for one request alone.
+    pub(super) fn bind(&self, variables: Variables<'_>) -> Self {
+        let Self { dns, ip } = self;
+        Self {
+            dns: bound(dns, |pattern| pattern.bind(variables)),
+            ip: ip.clone(),
+        }
+    }
+
     /// Whether the name is denied: for a wildcard, some host that it may stand for.
     pub(super) fn touch(&self, claim: Claim<'_>, variables: Variables<'_>) -> bool {
         match claim {
@@ -95,6 +124,11 @@ impl DeniedNames {
             | Claim::Other(_) => false,
         }
     }
+}
+
+/// A pattern that covers nothing of the request is left out.
+fn bound<P>(patterns: &[P], bind: impl Fn(&P) -> Option<P>) -> Vec<P> {
+    patterns.iter().filter_map(bind).collect()
 }
 
 fn admits<P>(patterns: Option<&[P]>, covers: impl Fn(&P) -> bool) -> bool {

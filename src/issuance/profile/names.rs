@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    AllowedNames, Limits,
+    AllowedNames, DeniedNames, Limits,
     rules::{NameRules, Rules},
 };
 use crate::issuance::{
@@ -27,21 +27,24 @@ pub(super) enum Topic<'a> {
 
 /// What names are judged by.
 pub(super) struct Judge<'a> {
-    pub(super) rules: &'a NameRules,
-    pub(super) limits: &'a Limits,
-    pub(super) variables: Variables<'a>,
+    rules: &'a NameRules,
+    limits: &'a Limits,
+    variables: Variables<'a>,
+    /// What the lists of profile and grant are for this request.
+    allowed: AllowedNames,
+    denied: DeniedNames,
+    granted: Option<AllowedNames>,
 }
 
 impl<'a> Judge<'a> {
-    pub(super) const fn new(
-        rules: &'a Rules,
-        limits: &'a Limits,
-        variables: Variables<'a>,
-    ) -> Self {
+    pub(super) fn new(rules: &'a Rules, limits: &'a Limits, variables: Variables<'a>) -> Self {
         Self {
             rules: &rules.names,
             limits,
             variables,
+            allowed: rules.names.allowed.bind(variables),
+            denied: rules.names.denied.bind(variables),
+            granted: limits.names.as_ref().map(|names| names.bind(variables)),
         }
     }
 
@@ -100,20 +103,23 @@ impl<'a> Judge<'a> {
         let wildcard = matches!(claim, Claim::Dns(dns) if dns.contains('*'));
         if is_mapped
             || (wildcard && !self.rules.wildcards)
-            || self.rules.denied.touch(claim, self.variables)
+            || self.denied.touch(claim, self.variables)
         {
             return Err(not_allowed("this issuer", claimed));
         }
-        self.within(&self.rules.allowed, "this issuer", claimed)?;
-        match &self.limits.names {
-            Some(granted) => self.within(granted, "the token's grant", claimed),
-            None => Ok(()),
+        self.within(&self.allowed, &self.rules.allowed, "this issuer", claimed)?;
+        match (&self.granted, &self.limits.names) {
+            (Some(granted), Some(written)) => {
+                self.within(granted, written, "the token's grant", claimed)
+            }
+            (Some(_) | None, Some(_) | None) => Ok(()),
         }
     }
 
     fn within(
         &self,
         allowed: &AllowedNames,
+        written: &AllowedNames,
         whose: &str,
         claimed: Claimed<'_>,
     ) -> Result<(), Refusal> {
@@ -121,7 +127,7 @@ impl<'a> Judge<'a> {
             return Ok(());
         }
         let unknown = self.variables.namespace.is_none();
-        if unknown && allowed.names_namespace_for(claimed.claim) {
+        if unknown && written.names_namespace_for(claimed.claim) {
             return Err(Refusal::new(
                 RefusalReason::NamespaceUnknown,
                 format!(

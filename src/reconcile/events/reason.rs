@@ -44,6 +44,8 @@ impl EventReason {
             Reason::ExpiresSoon => Some(Self::CAExpiringSoon),
             Reason::NotExpiringSoon => None,
             Reason::TokenUnknown
+            | Reason::NotGranted
+            | Reason::SpecInvalid
             | Reason::TokenUnavailable
             | Reason::TokenMisconfigured
             | Reason::TokenRefused

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::issuer::{CertificateStatus, IssuerSpec, Reason},
-    issuance::Rules,
+    issuance::profile::ValidityRules,
 };
 
 /// For people to renew the certificate.
@@ -58,9 +58,8 @@ impl Expiry {
 /// The longest certificate that the profile gives, its grant left aside: that is not known while the token is away,
 /// and the condition must not change because of it.
 fn longest(spec: &IssuerSpec) -> SignedDuration {
-    Rules::try_from(spec.profile.clone())
+    ValidityRules::try_from(spec.profile.validity.clone())
         .unwrap_or_default()
-        .validity
         .max
 }
 

@@ -10,6 +10,7 @@ use crate::{
         condition_type::{CA_EXPIRING_SOON, READY},
     },
     issuance::IssuerChain,
+    message::shown,
     pipeline::Proven,
     reconcile::{
         establish::NotReady,
@@ -145,15 +146,15 @@ fn certificate_status(chain: &IssuerChain) -> CertificateStatus {
     let certificate = chain.issuing();
     let first_end = chain.first_to_end().not_after();
     CertificateStatus {
-        subject: certificate.subject_text(),
-        serial_number: certificate.serial_hex(),
+        subject: shown(certificate.subject_text()),
+        serial_number: shown(certificate.serial_hex()),
         sha256: certificate.sha256_hex(),
         not_before: Some(Time(certificate.not_before())),
         not_after: Some(Time(certificate.not_after())),
         chain_not_after: (first_end < certificate.not_after()).then_some(Time(first_end)),
         subject_key_id: certificate
             .subject_key_id()
-            .map(hex::encode)
+            .map(|octets| shown(hex::encode(octets)))
             .unwrap_or_default(),
     }
 }

@@ -104,6 +104,48 @@ async fn only_the_controllers_container_has_the_identity_of_the_pod() -> Result<
 }
 
 #[tokio::test]
+async fn issuers_can_be_left_out_of_edit_and_admin_or_out_of_all_roles() -> Result<()> {
+    let aggregated = async |rbac: Value| -> Result<Vec<(String, Value)>> {
+        let objects = render(&value_set("softhsm", json!({"rbac": rbac}))?).await?;
+        let mut found = Vec::new();
+        for object in &objects {
+            let labels = object["metadata"]["labels"].as_object();
+            for label in labels.into_iter().flat_map(|labels| labels.keys()) {
+                let role = label.strip_prefix("rbac.authorization.k8s.io/aggregate-to-");
+                if let Some(role) = role {
+                    found.push((role.to_owned(), object["rules"][0]["verbs"].clone()));
+                }
+            }
+        }
+        found.sort_by_key(|(role, verbs)| (role.clone(), verbs.to_string()));
+        Ok(found)
+    };
+    let read = json!(["get", "list", "watch"]);
+    let write = json!(["create", "delete", "deletecollection", "patch", "update"]);
+    let pair = |role: &str, verbs: &Value| (role.to_owned(), verbs.clone());
+    assert_eq!(
+        aggregated(json!({})).await?,
+        [
+            pair("admin", &write),
+            pair("admin", &read),
+            pair("edit", &write),
+            pair("edit", &read),
+            pair("view", &read)
+        ]
+    );
+    assert_eq!(
+        aggregated(json!({"aggregateEdit": false})).await?,
+        [
+            pair("admin", &read),
+            pair("edit", &read),
+            pair("view", &read)
+        ]
+    );
+    assert_eq!(aggregated(json!({"aggregate": false})).await?, []);
+    Ok(())
+}
+
+#[tokio::test]
 async fn secrets_can_be_read_in_the_named_namespaces_and_everywhere_only_when_told() -> Result<()> {
     let readable = async |changes: Value| -> Result<Vec<String>> {
         let objects = render(&value_set("softhsm", changes)?).await?;

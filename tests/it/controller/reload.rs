@@ -41,13 +41,13 @@ async fn changed_grants_take_effect_and_cost_no_login() -> Result<()> {
     case.cluster
         .apply_issuer(&own, &case.authority.issuer_spec())
         .await?;
-    has_reason(&case, &own, "KeyNotFound").await?;
+    has_reason(&case, &own, "NotGranted").await?;
     let cluster_issuers = json!({"clusterIssuers": true, "keys": ["*"]});
     let tenant = json!({"namespaces": [TENANT], "keys": ["*"]});
     case.reconfigure(|all| grants(all, json!([&cluster_issuers, tenant])))?;
     case.cluster.issuer_is_ready(&own).await?;
     case.reconfigure(|all| grants(all, json!([cluster_issuers])))?;
-    has_reason(&case, &own, "KeyNotFound").await?;
+    has_reason(&case, &own, "NotGranted").await?;
     case.cluster.issuer_is_ready(&issuer()).await?;
     taken_up(&case, 2.0).await?;
     assert_eq!(case.logins()?, 1);

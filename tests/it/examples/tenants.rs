@@ -120,6 +120,6 @@ async fn every_tenant_has_its_own_key_and_no_other() -> Result<()> {
         "pinSecretRef": {"name": "hsm-pin", "key": "pin"},
     });
     tenants
-        .reaches_for("payments-token", payments, "PinNotTaken")
+        .reaches_for("payments-token", payments, "NotGranted")
         .await
 }

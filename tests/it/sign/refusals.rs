@@ -1,6 +1,7 @@
 //! What the pipeline refuses is told by its slug, and costs no signature.
 
 use anyhow::Result;
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 use softhsm_test_helpers::Function;
 
@@ -90,5 +91,40 @@ fn an_explanation_shows_every_decision_and_leaves_stdout_alone() -> Result<()> {
     assert_eq!(decisions[1]["rule"], "ca");
     assert_eq!(decisions[1]["reason"], "ca-not-allowed");
     assert!(!said.stderr.contains("profile refuses"), "{said:?}");
+    Ok(())
+}
+
+#[test]
+fn a_run_without_a_grant_reads_neither_certificate_nor_token() -> Result<()> {
+    let mut case = Case::new()?;
+    case.issuer["kind"] = json!("PKCS11Issuer");
+    case.issuer["metadata"]["namespace"] = json!("shop");
+    case.spec()["certificate"] = json!({"pem": "no certificate"});
+    let said = case.sign(&[])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let told = "PKCS11Issuer shop/issuing cannot sign: the operator's configuration has no grant for issuers in namespace shop on token \"issuing\"";
+    assert!(said.stderr.contains(told), "{said:?}");
+    assert_eq!(case.library.calls(Function::C_Initialize)?, 0);
+    Ok(())
+}
+
+#[test]
+fn what_a_run_says_of_a_hostile_request_is_short_and_visible() -> Result<()> {
+    let case = Case::new()?;
+    let name = "\u{1b}[2J\u{7f}".repeat(9_000);
+    let params = CertificateParams::new(vec![name])?;
+    let csr = params.serialize_request(&KeyPair::generate()?)?;
+    case.write("hostile.csr", csr.pem()?)?;
+    for format in ["text", "json"] {
+        let said = case.sign(&["--csr", "hostile.csr", "--explain", "--output", format])?;
+        assert_eq!(said.code, Some(3), "{said:?}");
+        for text in [&said.stdout, &said.stderr] {
+            assert!(text.len() < 16 * 1024, "{}", text.len());
+            assert!(
+                text.chars().all(|c| c == '\n' || !c.is_control()),
+                "{text:?}"
+            );
+        }
+    }
     Ok(())
 }

@@ -1,0 +1,294 @@
+//! How much an issuer's author may write: what the kinds' own schema says, checked again.
+//!
+//! The API server checks the schema that was installed last, which may be an older one, and for a file on the command line
+//! nobody does. Whatever is computed from a specification is computed after this check, so that its cost is bounded.
+
+use std::sync::LazyLock;
+
+use k8s_openapi::{
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+        JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    },
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+use schemars::{JsonSchema as _, Schema, SchemaGenerator};
+use serde_json::{Value, json};
+
+use super::issuer::IssuerSpec;
+
+/// Characters of a map's key, for which a schema of Kubernetes has no bound: those of a label's key.
+const MAX_KEY: usize = 253 + 1 + 63;
+
+/// The schema of a specification. Both kinds have the same.
+static SPEC: LazyLock<Option<JSONSchemaProps>> = LazyLock::new(|| {
+    let version = super::crds().pop()?.spec.versions.pop()?;
+    version
+        .schema?
+        .open_api_v3_schema?
+        .properties?
+        .remove("spec")
+});
+
+/// A part of a specification that is larger than its schema allows.
+#[derive(Debug, thiserror::Error)]
+pub enum OutOfBounds {
+    /// It is named by its path.
+    #[error("{path} has {found} {unit}, at most {most} are read; make it smaller")]
+    Larger {
+        /// Where it is, such as `spec.profile.sans.allowed.dns`.
+        path: String,
+        /// What it has too many of.
+        unit: &'static str,
+        /// How many.
+        found: usize,
+        /// How many it may have.
+        most: usize,
+    },
+    /// A number above its maximum.
+    #[error("{path} is {found}, at most {most} is allowed; make it smaller")]
+    Above {
+        /// Where it is.
+        path: String,
+        /// What is written.
+        found: f64,
+        /// What may be.
+        most: f64,
+    },
+    /// A specification that cannot be written as JSON.
+    #[error("it cannot be written as JSON")]
+    Json(#[source] serde_json::Error),
+    /// The kinds have no schema.
+    #[error("this program has no schema of its kinds; report it")]
+    NoSchema,
+}
+
+/// Checks the whole specification. Takes time in proportion to its size.
+///
+/// # Errors
+/// The first part that is too large.
+pub fn check(spec: &IssuerSpec) -> Result<(), OutOfBounds> {
+    let written = serde_json::to_value(spec).map_err(OutOfBounds::Json)?;
+    let schema = SPEC.as_ref().ok_or(OutOfBounds::NoSchema)?;
+    within(&written, schema).map_err(|error| error.below("spec"))
+}
+
+fn within(value: &Value, schema: &JSONSchemaProps) -> Result<(), OutOfBounds> {
+    match value {
+        Value::Null | Value::Bool(_) => Ok(()),
+        Value::Number(number) => match (number.as_f64(), schema.maximum) {
+            (Some(found), Some(most)) if found > most => Err(OutOfBounds::Above {
+                path: String::new(),
+                found,
+                most,
+            }),
+            (_, _) => Ok(()),
+        },
+        Value::String(text) => at_most("characters", text.chars().count(), schema.max_length),
+        Value::Array(items) => {
+            at_most("entries", items.len(), schema.max_items)?;
+            let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items else {
+                return Ok(());
+            };
+            items.iter().enumerate().try_for_each(|(index, item)| {
+                within(item, schema).map_err(|error| error.below(&format!("[{index}]")))
+            })
+        }
+        Value::Object(fields) => {
+            at_most("entries", fields.len(), schema.max_properties)?;
+            fields.iter().try_for_each(|(key, value)| {
+                field(key, value, schema).map_err(|error| error.below(&format!(".{key}")))
+            })
+        }
+    }
+}
+
+fn field(key: &str, value: &Value, schema: &JSONSchemaProps) -> Result<(), OutOfBounds> {
+    let known = schema.properties.as_ref().and_then(|all| all.get(key));
+    match (known, &schema.additional_properties) {
+        (Some(schema), _) => within(value, schema),
+        (None, Some(JSONSchemaPropsOrBool::Schema(schema))) => {
+            let most = i64::try_from(MAX_KEY).ok();
+            at_most("characters in its name", key.chars().count(), most)?;
+            within(value, schema)
+        }
+        (None, Some(JSONSchemaPropsOrBool::Bool(_)) | None) => Ok(()),
+    }
+}
+
+fn at_most(unit: &'static str, found: usize, most: Option<i64>) -> Result<(), OutOfBounds> {
+    match most.and_then(|most| usize::try_from(most).ok()) {
+        Some(most) if found > most => Err(OutOfBounds::Larger {
+            path: String::new(),
+            unit,
+            found,
+            most,
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+impl OutOfBounds {
+    /// The same, seen from the part that it lies in.
+    fn below(mut self, part: &str) -> Self {
+        match &mut self {
+            Self::Larger { path, .. } | Self::Above { path, .. } => path.insert_str(0, part),
+            Self::Json(_) | Self::NoSchema => {}
+        }
+        self
+    }
+}
+
+/// The schema of a label selector with the bounds that Kubernetes' own lacks.
+pub(super) fn selector(generator: &mut SchemaGenerator) -> Schema {
+    const PARTS: [(&str, &str, u32); 7] = [
+        ("/properties/matchLabels", "maxProperties", 64),
+        (
+            "/properties/matchLabels/additionalProperties",
+            "maxLength",
+            63,
+        ),
+        ("/properties/matchExpressions", "maxItems", 64),
+        (
+            "/properties/matchExpressions/items/properties/key",
+            "maxLength",
+            317,
+        ),
+        (
+            "/properties/matchExpressions/items/properties/operator",
+            "maxLength",
+            20,
+        ),
+        (
+            "/properties/matchExpressions/items/properties/values",
+            "maxItems",
+            64,
+        ),
+        (
+            "/properties/matchExpressions/items/properties/values/items",
+            "maxLength",
+            63,
+        ),
+    ];
+    let mut schema = Option::<LabelSelector>::json_schema(generator);
+    for (at, bound, most) in PARTS {
+        if let Some(part) = schema.pointer_mut(at).and_then(Value::as_object_mut) {
+            part.insert(bound.to_owned(), json!(most));
+        }
+    }
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every part of the schema that could be of any size.
+    fn unbounded(path: &str, schema: &JSONSchemaProps, found: &mut Vec<String>) {
+        let bound = match schema.type_.as_deref() {
+            Some("string") => schema.enum_.is_some() || schema.max_length.is_some(),
+            Some("array") => schema.max_items.is_some() && schema.items.is_some(),
+            Some("object") if schema.properties.is_none() => schema.max_properties.is_some(),
+            Some("object" | "boolean") => true,
+            Some("integer") => schema.maximum.is_some(),
+            _ => false,
+        };
+        if !bound {
+            found.push(path.to_owned());
+        }
+        for (name, schema) in schema.properties.iter().flatten() {
+            unbounded(&format!("{path}.{name}"), schema, found);
+        }
+        if let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items {
+            unbounded(&format!("{path}[]"), schema, found);
+        }
+        if let Some(JSONSchemaPropsOrBool::Schema(schema)) = &schema.additional_properties {
+            unbounded(&format!("{path}.*"), schema, found);
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_specification_has_a_bound_in_its_schema() {
+        let mut found = Vec::new();
+        let schema = SPEC.as_ref().unwrap();
+        assert!(schema.properties.as_ref().unwrap().len() > 10);
+        unbounded("spec", schema, &mut found);
+        assert_eq!(found, [""; 0]);
+    }
+
+    fn message(spec: Value) -> String {
+        let spec = serde_json::from_value(spec).unwrap();
+        check(&spec).map_or_else(|error| error.to_string(), |()| "well".to_owned())
+    }
+
+    #[test]
+    fn what_is_too_large_is_named_by_its_path_whoever_let_it_pass() {
+        let spec = |part: &str, value: Value| {
+            let mut spec = json!({"token": "t", "certificate": {"pem": "-"}});
+            spec[part] = value;
+            message(spec)
+        };
+        let many = |count: usize| vec!["a"; count];
+        let long = |count: usize| "a".repeat(count);
+        for (part, value, expected) in [
+            ("token", json!(long(253)), "well"),
+            (
+                "token",
+                json!(long(254)),
+                "spec.token has 254 characters, at most 253 are read",
+            ),
+            // Characters, not octets, as the API server counts them.
+            ("token", json!("ü".repeat(253)), "well"),
+            (
+                "profile",
+                json!({"usages": {"allowed": many(31)}}),
+                "spec.profile.usages.allowed has 31 entries, at most 30 are read",
+            ),
+            (
+                "profile",
+                json!({"subject": {"fixed": {"O": many(100)}}}),
+                "spec.profile.subject.fixed.O has 100 entries",
+            ),
+            (
+                "profile",
+                json!({"subject": {"fixed": {long(1000): many(1)}}}),
+                &format!(
+                    "spec.profile.subject.fixed.{} has 1000 characters in its name",
+                    long(1000)
+                ),
+            ),
+            (
+                "profile",
+                json!({"sans": {"max": 1001}}),
+                "spec.profile.sans.max is 1001, at most 1000 is allowed",
+            ),
+            (
+                "profile",
+                json!({"extensions": {"policies": [{"oid": "1.2.3"}, {"oid": long(1000)}]}}),
+                "spec.profile.extensions.policies[1].oid has 1000 characters",
+            ),
+            (
+                "namespaceSelector",
+                json!({"matchExpressions": [{"key": "a", "operator": "In", "values": many(65)}]}),
+                "spec.namespaceSelector.matchExpressions[0].values has 65 entries",
+            ),
+            (
+                "podCertificates",
+                json!({"uris": many(11)}),
+                "spec.podCertificates.uris has 11",
+            ),
+            (
+                "key",
+                json!({"uri": long(1025)}),
+                "spec.key.uri has 1025 characters",
+            ),
+            (
+                "maxPending",
+                json!(long(21)),
+                "spec.maxPending has 21 characters",
+            ),
+        ] {
+            let message = spec(part, value);
+            assert!(message.starts_with(expected), "{message}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Computations on a thread of their own, so that the one thread of the process goes on meanwhile.
+
+use std::{future, panic::resume_unwind};
+
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+/// One at a time: whoever makes us compute shares one processor with all the others who do, and the process keeps the
+/// rest. They take turns in the order in which they came.
+static TURN: Semaphore = Semaphore::const_new(1);
+
+/// Runs `work` on another thread when its turn comes. What has begun goes on when the caller is dropped.
+pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let Ok(turn) = TURN.acquire().await else {
+        // It is never closed.
+        return future::pending().await;
+    };
+    let done = spawn_blocking(move || {
+        let _turn = turn;
+        work()
+    });
+    match done.await {
+        Ok(result) => result,
+        Err(broken) if broken.is_panic() => resume_unwind(broken.into_panic()),
+        // The runtime ends, and this task with it.
+        Err(_) => future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        thread,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_is_done_on_another_thread_and_one_after_the_other() {
+        static AT_WORK: AtomicUsize = AtomicUsize::new(0);
+        let own = thread::current().id();
+        let works = (0..20).map(|number| {
+            aside(move || {
+                assert_eq!(AT_WORK.fetch_add(1, Ordering::SeqCst), 0);
+                thread::yield_now();
+                AT_WORK.fetch_sub(1, Ordering::SeqCst);
+                (number, thread::current().id())
+            })
+        });
+        for (index, (number, thread)) in futures::future::join_all(works)
+            .await
+            .into_iter()
+            .enumerate()
+        {
+            assert_eq!(index, number);
+            assert_ne!(thread, own);
+        }
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "a bug of ours")]
+    async fn a_panic_is_the_callers() {
+        aside(|| panic!("a bug of ours")).await;
+    }
+}

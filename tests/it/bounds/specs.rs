@@ -1,0 +1,200 @@
+//! The largest issuers that their schema lets through, and an issuer that nobody lets sign.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use pkcs11_issuer::{
+    api::issuer::{IssuerSpec, Reason},
+    config::{Config, Labels},
+    metrics::Metrics,
+    pins::{
+        TokenPin,
+        source::PinOrigin,
+        store::{FileStore, PinStore},
+    },
+    pipeline::{ChainPem, IssuerName, NotProven, prove},
+    signers::ConfiguredToken,
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P521_SHA512,
+};
+use serde_json::{Value, json};
+
+use super::within_budget;
+
+/// Certificates in the crafted bundle: as many as a bundle may have.
+const CERTIFICATES: usize = 16;
+
+/// As many of each as the schema allows, within what the API server stores of an object.
+pub(super) fn largest_profile() -> Value {
+    let name = |number: usize| {
+        format!(
+            "n{number}.{{{{namespace}}}}.{}",
+            "a.".repeat(100) + "example"
+        )
+    };
+    let dns: Vec<_> = (0..500).map(|n| format!("*.{}", name(n))).collect();
+    let denied: Vec<_> = (0..500).map(name).collect();
+    let ip: Vec<_> = (0..500)
+        .map(|n| format!("10.{}.{}.0/24", n / 256, n % 256))
+        .collect();
+    let email: Vec<_> = (0..500)
+        .map(|n| format!("m{n}@{}example", "a.".repeat(100)))
+        .collect();
+    let uri: Vec<_> = (0..500)
+        .map(|n| format!("https://example/{n}/{}/*", "a/".repeat(900)))
+        .collect();
+    let blocked: Vec<_> = (0..1000).map(|n| format!("{n:064x}")).collect();
+    json!({
+        "keys": {"blockedSpkiSha256": blocked},
+        "sans": {
+            "max": 1000,
+            "allowed": {"dns": dns, "ip": ip, "email": email, "uri": uri},
+            "denied": {"dns": denied, "ip": ip},
+        },
+    })
+}
+
+fn spec(certificate: Value, profile: Value) -> Result<IssuerSpec> {
+    let spec = json!({"token": "t", "certificate": certificate, "profile": profile});
+    Ok(serde_json::from_value(spec)?)
+}
+
+/// Certificates of one name throughout, without key identifiers, each signed by the next: nothing but signatures tells
+/// which signed which.
+fn crafted_bundle() -> Result<String> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "a");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let mut bundle = Vec::new();
+    let mut signer = KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512)?;
+    for _ in 0..CERTIFICATES {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512)?;
+        let certificate = params.signed_by(&key, &Issuer::from_params(&params, &signer))?;
+        bundle.push(certificate.pem());
+        signer = key;
+    }
+    bundle.reverse();
+    Ok(bundle.concat())
+}
+
+/// A token that is not there, which no namespace but `granted` may use.
+fn config(folder: &Path) -> Result<Config> {
+    let text = json!({
+        "modules": {"m": {"path": "/nonexistent/pkcs11.so"}},
+        "tokens": {"t": {
+            "module": "m",
+            "label": "t",
+            "pinFile": folder.join("pin"),
+            "grants": [{"namespaces": ["granted"], "keys": ["*"]}],
+        }},
+    });
+    Ok(Config::parse(Path::new("config.yaml"), &text.to_string())?)
+}
+
+/// Has the whole look at an issuer happen on one thread, as in the controller, with what it costs that thread.
+fn look(what: &str, spec: &IssuerSpec, chain: String) -> Result<NotProven> {
+    let folder = tempfile::tempdir()?;
+    let config = config(folder.path())?;
+    let name = IssuerName {
+        namespace: Some("granted".to_owned()),
+        name: "own".to_owned(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let found = runtime.block_on(async {
+        let metrics = Arc::new(Metrics::new("0", "0"));
+        let pin = TokenPin::new(
+            PinStore::File(FileStore::new(folder.path().join("record"))),
+            PinOrigin::File(folder.path().join("pin")),
+            "bounds".to_owned(),
+            2,
+        );
+        let token = config.token("t").context("no token")?;
+        let token = ConfiguredToken::start(token, Path::new("/nonexistent"), pin, &metrics);
+        let pem = ChainPem {
+            chain: chain.into_bytes(),
+            root: None,
+        };
+        let labels = Labels::new();
+        let now = Timestamp::from_second(1_800_000_000)?;
+        let before = super::thread_time();
+        drop(prove::check(spec, &pem, now));
+        println!(
+            "{what}: {:?} of the other thread",
+            super::thread_time() - before
+        );
+        let looking = prove(spec, &name, &labels, pem, &token, &metrics, None, now);
+        let before = super::thread_time();
+        let found = looking.await;
+        let taken = super::thread_time() - before;
+        println!("{what}: {taken:?} of the controller's thread");
+        assert!(
+            taken < super::BUDGET * super::UNOPTIMIZED,
+            "{what}: {taken:?}"
+        );
+        token.token().shutdown().await;
+        anyhow::Ok(found)
+    })?;
+    found.err().context("the issuer was proved")
+}
+
+#[test]
+fn the_largest_specifications_and_bundles_do_not_keep_the_controllers_thread() -> Result<()> {
+    let bundle = crafted_bundle()?;
+    let crafted = spec(json!({"pem": bundle}), json!({}))?;
+    // Whatever becomes of it, it was looked into.
+    let found = look("crafted bundle", &crafted, bundle.clone())?;
+    assert_ne!(found.reason(), Reason::SpecInvalid, "{found:?}");
+
+    let profile = largest_profile();
+    assert!(profile.to_string().len() > 1_000_000);
+    let certificate = rig::Authority::new(softhsm_test_helpers::KeyKind::P256)?;
+    let chain = certificate.chain().into_values().collect::<String>();
+    let largest = spec(json!({"pem": chain}), profile.clone())?;
+    let found = look("largest profile", &largest, chain.clone())?;
+    // All of it was read, and then the token is not there.
+    assert_eq!(found.reason(), Reason::TokenMisconfigured, "{found:?}");
+
+    let mut larger = profile;
+    larger["sans"]["allowed"]["dns"] = json!(vec!["a"; 100_000]);
+    let larger = spec(json!({"pem": chain}), larger)?;
+    let found = look("larger profile than the schema allows", &larger, chain)?;
+    assert_eq!(found.reason(), Reason::SpecInvalid);
+    let message = found.message();
+    assert!(
+        message.contains("spec.profile.sans.allowed.dns has 100000 entries, at most 500"),
+        "{message}"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_issuer_that_nobody_lets_sign_costs_a_question_to_the_configuration() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = config(folder.path())?;
+    let token = config.token("t").context("no token")?;
+    for (namespace, granted) in [
+        (Some("granted"), true),
+        (Some("other"), false),
+        (None, false),
+    ] {
+        let name = IssuerName {
+            namespace: namespace.map(str::to_owned),
+            name: "own".to_owned(),
+        };
+        let checked = within_budget("no grant", || {
+            prove::check_granted(&name, &Labels::new(), token)
+        });
+        assert_eq!(checked.is_ok(), granted, "{name}");
+        if let Err(why) = checked {
+            assert_eq!(why.reason(), Reason::NotGranted);
+            assert!(why.message().contains("ask the operator"), "{why}");
+        }
+    }
+    Ok(())
+}
