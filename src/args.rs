@@ -13,6 +13,7 @@ use crate::{duration::GoDuration, ownership::LeaseDuration, telemetry::LogFormat
 const DEFAULT_NAMESPACE: &str = "pkcs11-issuer-system";
 const PROBE_INTERVALS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+const DRAIN_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// External issuer for cert-manager whose CA keys never leave an HSM.
 #[derive(Debug, Parser)]
@@ -120,6 +121,18 @@ pub struct Run {
     )]
     pub lease_duration: LeaseDuration,
 
+    /// How long the process may take to end after SIGTERM or SIGINT, from 1s to 1h: in the first five eighths of it
+    /// requests that are being worked on are finished, in the rest the Lease is given back. Then the process ends,
+    /// whatever hangs. A second signal ends it at once.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PKCS11_ISSUER_DRAIN_TIMEOUT",
+        default_value = "20s",
+        value_parser = drain_timeout
+    )]
+    pub drain_timeout: Duration,
+
     /// How many requests are worked on at the same time.
     #[arg(
         long,
@@ -155,11 +168,19 @@ pub struct Run {
 }
 
 fn probe_interval(text: &str) -> Result<Duration, String> {
-    let interval: GoDuration = text.parse().map_err(|error| format!("{error}"))?;
-    interval
+    duration(text, PROBE_INTERVALS, "1s to 24h")
+}
+
+fn drain_timeout(text: &str) -> Result<Duration, String> {
+    duration(text, DRAIN_TIMEOUTS, "1s to 1h")
+}
+
+fn duration(text: &str, range: RangeInclusive<Duration>, told: &str) -> Result<Duration, String> {
+    let duration: GoDuration = text.parse().map_err(|error| format!("{error}"))?;
+    duration
         .unsigned()
-        .filter(|interval| PROBE_INTERVALS.contains(interval))
-        .ok_or_else(|| "write a duration from 1s to 24h".to_owned())
+        .filter(|duration| range.contains(duration))
+        .ok_or_else(|| format!("write a duration from {told}"))
 }
 
 const EXAMPLES: &str = "\
@@ -273,6 +294,24 @@ mod tests {
                 "--config",
                 "c",
                 "--probe-interval",
+                wrong,
+            ];
+            assert!(Args::try_parse_from(arguments).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_process_has_twenty_seconds_to_end_or_as_told() {
+        assert_eq!(run(&[]).drain_timeout, Duration::from_secs(20));
+        let soon = run(&["--drain-timeout", "1500ms"]);
+        assert_eq!(soon.drain_timeout, Duration::from_millis(1500));
+        for wrong in ["0s", "-1s", "999ms", "61m", "20"] {
+            let arguments = [
+                "pkcs11-issuer",
+                "run",
+                "--config",
+                "c",
+                "--drain-timeout",
                 wrong,
             ];
             assert!(Args::try_parse_from(arguments).is_err(), "{wrong}");

@@ -4,6 +4,7 @@ mod crds;
 mod machine;
 mod run;
 mod sign;
+mod signals;
 mod version;
 
 pub use self::{crds::crds, run::run, sign::sign, version::version};

@@ -47,8 +47,8 @@ fn execute(args: Args) -> anyhow::Result<ExitCode> {
     // Before the runtime: a thread that is there already would keep its rights.
     hsm::harden().context("failed to give up core dumps and new privileges")?;
     match args.command {
-        Command::Run(run) => runtime()?.block_on(cli::run(*run))?,
-        Command::Sign(sign) => return runtime()?.block_on(cli::sign(*sign)),
+        Command::Run(run) => block_on(cli::run(*run))?,
+        Command::Sign(sign) => return block_on(cli::sign(*sign)),
         Command::Crds => print!("{}", cli::crds(&pkcs11_issuer::api::crds())?),
         Command::Version => print!("{}", cli::version()),
     }
@@ -56,8 +56,12 @@ fn execute(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// One thread: the API server is the limit long before it, and waking a second one costs more than it does.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build()?;
+    let done = runtime.block_on(command);
+    // The look-up of a name may hang in a thread of its own; nobody waits for that one.
+    runtime.shutdown_background();
+    done
 }

@@ -4,7 +4,11 @@ pub mod record;
 pub mod source;
 pub mod store;
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use hsm::{
     BoxFuture, LoginGate, LoginOutcome, LoginPermit, LoginRefused, TokenInfo, answered_within,
@@ -13,7 +17,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use self::{
-    record::{Attempt, Verdict, decide},
+    record::{Attempt, PinRecord, Verdict, decide},
     source::{PinOrigin, PinSecret},
     store::{PinStore, StoreError},
 };
@@ -37,6 +41,8 @@ pub struct TokenPin {
     origin: PinOrigin,
     holder: String,
     max_rejected: u32,
+    /// What was written, or may have been, for a permit that was not given: no login followed.
+    unused: Mutex<Option<PinRecord>>,
 }
 
 impl TokenPin {
@@ -48,6 +54,7 @@ impl TokenPin {
             origin,
             holder,
             max_rejected,
+            unused: Mutex::default(),
         }
     }
 
@@ -88,6 +95,11 @@ impl TokenPin {
                 Err(other) => return Err(refused(other)),
             };
             let record = self.store.record(&states, &token.serial).map_err(refused)?;
+            let unused = self.unused().clone();
+            let record = record.map(|record| match Some(&record) == unused.as_ref() {
+                true => record.untried(),
+                false => record,
+            });
             let pin = self.origin.read().await.map_err(refused)?;
             let version = states.version_of(pin.expose());
             let seen = states.resource_version().map(str::to_owned);
@@ -110,14 +122,38 @@ impl TokenPin {
                     tokio::time::sleep(LOOK_AGAIN_AFTER).await;
                 }
                 Verdict::Try(trying) => {
+                    *self.unused() = Some(trying.clone());
                     match self.store.write(states, &token.serial, &trying).await {
-                        Ok(()) => return Ok(LoginPermit { pin, version }),
+                        Ok(()) => {
+                            *self.unused() = None;
+                            return Ok(LoginPermit { pin, version });
+                        }
                         Err(StoreError::Conflict) => {}
                         Err(other) => return Err(refused(other)),
                     }
                 }
             }
         }
+    }
+
+    /// Puts on record that what was written for no permit was not tried.
+    async fn take_back(&self, token: &TokenInfo, unused: &PinRecord) -> Result<(), StoreError> {
+        let states = self.store.read().await?;
+        match self.store.record(&states, &token.serial)? {
+            Some(record) if record == *unused => {
+                self.store
+                    .write(states, &token.serial, &record.untried())
+                    .await
+            }
+            Some(_) | None => {
+                self.store.let_go();
+                Ok(())
+            }
+        }
+    }
+
+    fn unused(&self) -> MutexGuard<'_, Option<PinRecord>> {
+        self.unused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn settle(
@@ -164,6 +200,26 @@ impl LoginGate for TokenPin {
         Box::pin(self.ask(token))
     }
 
+    /// What could not be taken back stays known to this process; another one counts it as a login that it knows nothing of.
+    fn withdraw<'a>(&'a self, token: &'a TokenInfo) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            loop {
+                let Some(unused) = self.unused().clone() else {
+                    return;
+                };
+                match self.take_back(token, &unused).await {
+                    Ok(()) => *self.unused() = None,
+                    Err(StoreError::Conflict) => {}
+                    Err(failure) => {
+                        warn!(serial = %token.serial, error = %Chain(&failure),
+                              "failed to record that a login was not tried");
+                        return;
+                    }
+                }
+            }
+        })
+    }
+
     /// Tries until it is written: a login that nobody remembers would be paid for twice.
     fn record<'a>(
         &'a self,
@@ -194,32 +250,4 @@ fn sets_count_low_at_once(manufacturer: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::config::Config;
-
-    /// The `hangAfter` of a token that is configured so.
-    fn hang_after(written: &str) -> Result<Duration, String> {
-        let text = format!(
-            "modules: {{m: {{path: /m.so}}}}\n\
-             tokens: {{t: {{module: m, label: t, pinFile: /p, hangAfter: {written}}}}}"
-        );
-        let config = Config::parse(Path::new("config.yaml"), &text);
-        let config = config.map_err(|error| error.to_string())?;
-        Ok(config.token("t").unwrap().hang_after())
-    }
-
-    #[test]
-    fn no_login_that_the_configuration_allows_outlasts_the_time_after_which_its_holder_counts_as_gone()
-     {
-        let longest = hang_after("60s").unwrap();
-        let to_record = HOLDER_GONE_AFTER.checked_sub(answered_within(longest));
-        assert!(to_record.is_some_and(|left| left >= Duration::from_secs(20)));
-        for longer in ["60001ms", "61s", "2m", "24h"] {
-            let error = hang_after(longer).unwrap_err();
-            assert!(error.contains("write 1s to 60s"), "{error}");
-        }
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ mod attend;
 pub mod census;
 pub mod conclude;
 pub mod decide;
+pub mod drain;
 pub mod establish;
 pub mod events;
 mod fence;

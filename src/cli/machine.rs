@@ -7,8 +7,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 /// Belongs to whom this process acts as.
@@ -41,20 +39,4 @@ pub(super) fn host_name() -> anyhow::Result<String> {
 /// The number of the user that this process acts as; a name could be anybody's.
 pub(super) fn user() -> io::Result<u32> {
     Ok(fs::metadata(SELF)?.uid())
-}
-
-/// A token that the first SIGTERM or SIGINT cancels.
-pub(super) fn stop_on_signals() -> io::Result<CancellationToken> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = CancellationToken::new();
-    let cancel = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        cancel.cancel();
-    });
-    Ok(stop)
 }

@@ -1,15 +1,26 @@
 //! `pkcs11-issuer run`: the controller as a process, from its flags to its last drained request.
 
+mod client;
+mod drain;
+
 use std::{env, fs, path::Path, sync::Arc};
 
 use anyhow::Context as _;
-use kube::{Client, config::KubeConfigOptions, config::Kubeconfig};
-use tokio::sync::{oneshot, watch as state};
+use kube::Client;
+use tokio::{
+    sync::{oneshot, watch as state},
+    time::timeout_at,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use self::{
+    client::client,
+    drain::{Drain, Leaving},
+};
 use super::{
-    machine::{host_name, stop_on_signals, worker},
+    machine::{host_name, worker},
+    signals::Signals,
     version::{COMMIT, VERSION},
 };
 use crate::{
@@ -25,6 +36,7 @@ use crate::{
         Context, StoredIssuers,
         answer::{Wanted, answer, trust_bundles},
         census::Census,
+        drain::Ending,
         events::Events,
         issuers::Issuers,
         watch,
@@ -45,11 +57,15 @@ const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/names
 const POD_NAME: &str = "POD_NAME";
 const POD_UID: &str = "POD_UID";
 
-/// Runs until SIGTERM or SIGINT, then finishes what it has begun.
+/// The exit code after a signal, whatever had to be left undone.
+const ENDED: i32 = 0;
+
+/// Runs until SIGTERM or SIGINT, then finishes what it has begun, within the drain time.
 ///
 /// # Errors
 /// When the configuration, the kubeconfig, an address or the logging is unusable, or the worker program is not there.
 pub async fn run(args: Run) -> anyhow::Result<()> {
+    let signals = Signals::take(ENDED).context("failed to wait for signals")?;
     telemetry::start(
         args.log_format,
         &args.log_filter(env::var("RUST_LOG").ok().as_deref()),
@@ -64,7 +80,6 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         .map_or_else(|| host_name().context("give --identity"), Ok)?;
     let pod_namespace = fs::read_to_string(POD_NAMESPACE).ok();
     let namespace = args.cluster_resource_namespace(pod_namespace.as_deref());
-    let stop = stop_on_signals().context("failed to wait for signals")?;
     let metrics = Arc::new(Metrics::new(VERSION, COMMIT));
     let readiness = Readiness::default();
     let server = Server::bind(args.health_address, args.metrics_address).await?;
@@ -89,16 +104,17 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         namespace,
         duration: args.lease_duration,
     };
-    let controlled = control(
-        &args, &config, text, &worker, client, replica, metrics, readiness, &stop,
+    let stop = signals.drain_within(args.drain_timeout);
+    let drain = control(
+        &args, &config, text, &worker, client, replica, metrics, readiness, stop,
     )
     .await;
     serving.cancel();
-    served
-        .await
-        .context("the server of health and metrics broke")?;
+    if let Ok(Err(broken)) = timeout_at(drain.end(), served).await {
+        error!(error = %Chain(&broken), "the health server broke");
+    }
     info!("stopped");
-    controlled
+    Ok(())
 }
 
 /// Everything between the first watch and the last drained request.
@@ -115,13 +131,18 @@ async fn control(
     replica: Replica,
     metrics: Arc<Metrics>,
     readiness: Readiness,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
+    stop: CancellationToken,
+) -> Drain {
     let Replica {
         namespace,
         identity,
         ..
     } = replica.clone();
+    let ending = Ending {
+        stop,
+        abandon: CancellationToken::new(),
+    };
+    let stop = &ending.stop;
     let tokens = Tokens::start(
         config,
         worker,
@@ -149,7 +170,8 @@ async fn control(
         () = stop.cancelled() => None,
     };
     let (events, events_task) = if args.events {
-        let (events, task) = Events::start(client.clone(), identity, Arc::clone(&metrics));
+        let metrics = Arc::clone(&metrics);
+        let (events, task) = Events::start(client.clone(), identity, metrics, leave.clone());
         (events, Some(task))
     } else {
         (Events::none(Arc::clone(&metrics)), None)
@@ -204,42 +226,40 @@ async fn control(
         }
     };
     let ready = async {
-        tokio::select! { () = ready => {}, () = stop.cancelled() => {} }
+        tokio::select! { biased; () = stop.cancelled() => {}, () = ready => {} }
     };
-    tokio::join!(
-        answer(
-            wanted,
-            woken,
-            Arc::clone(&context),
-            tell_known,
-            stop.clone()
-        ),
-        ready,
-        watch::tell_usable(&context.tokens, &usable, stop),
-        watch::run_issuers(namespaced, Arc::clone(&context), stop.clone()),
-        watch::run_issuers(cluster, Arc::clone(&context), stop.clone()),
-        reload::follow(
-            &args.config,
-            config_text,
-            &context.tokens,
-            &context.metrics,
-            stop
-        ),
-    );
-    readiness.set(false);
-    context.tokens.shutdown().await;
-    // Only now: what was begun is finished, and the others take over at once.
-    leave.cancel();
-    if let Err(broken) = membership.await {
-        error!(error = %Chain(&broken), "the membership task broke");
-    }
-    drop(context);
-    if let Some(task) = events_task
-        && let Err(broken) = task.await
-    {
-        error!(error = %Chain(&broken), "the events task broke");
-    }
-    Ok(())
+    let work = async {
+        tokio::join!(
+            answer(
+                wanted,
+                woken,
+                Arc::clone(&context),
+                tell_known,
+                ending.clone()
+            ),
+            ready,
+            watch::tell_usable(&context.tokens, &usable, stop),
+            watch::run_issuers(namespaced, Arc::clone(&context), stop),
+            watch::run_issuers(cluster, Arc::clone(&context), stop),
+            reload::follow(
+                &args.config,
+                config_text,
+                &context.tokens,
+                &context.metrics,
+                stop
+            ),
+        )
+    };
+    let told = || readiness.set(false);
+    let drain = Drain::after(work, &ending, args.drain_timeout, told).await;
+    // Only now: nothing is published any more, and the others take over at once.
+    let leaving = Leaving {
+        leave,
+        membership,
+        events: events_task,
+    };
+    drain.leave(leaving, &context).await;
+    drain
 }
 
 /// The pod that this runs in, where its template tells and the Leases lie beside it: an owner must be in the namespace
@@ -252,23 +272,4 @@ fn pod(namespace: &str, pod_namespace: Option<&str>) -> Option<Pod> {
         name: env::var(POD_NAME).ok()?,
         uid: env::var(POD_UID).ok()?,
     })
-}
-
-async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
-    let mut config = match kubeconfig {
-        Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path)
-                .with_context(|| format!("failed to read the kubeconfig {}", path.display()))?;
-            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                .await
-                .with_context(|| format!("the kubeconfig {} is not usable", path.display()))?
-        }
-        None => kube::Config::infer()
-            .await
-            .context("there is neither a kubeconfig nor a pod's identity; give --kubeconfig or set KUBECONFIG")?,
-    };
-    // When to ask again is ours to say: the client would double its pauses to more than a minute, unseen, and be late
-    // when the API server is back.
-    config.default_retry = false;
-    Client::try_from(config).context("failed to set up the client of the API server")
 }

@@ -12,12 +12,13 @@ use std::{
     path::Path,
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context as _, anyhow, bail};
 
 use self::{destination::Destination, issuer_file::IssuerFile, report::Report, token::Opened};
-use super::{machine, version};
+use super::{machine, signals::Signals, version};
 use crate::{
     api::issuer::Reason,
     args::{OutputFormat, Sign},
@@ -40,6 +41,7 @@ const MAX_CSR: u64 = 1 << 20;
 /// # Errors
 /// Everything but a refusal: a file, the configuration, the issuer, the token or the PIN must be mended first.
 pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
+    let signals = Signals::take(INTERRUPTED).context("failed to wait for signals")?;
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| LOG.to_owned());
     telemetry::start(LogFormat::Text, &filter)?;
     // What costs the token nothing comes first.
@@ -55,7 +57,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let pem = file.chain()?;
     pipeline::prove::check(&file.spec, &pem, now()).map_err(|why| unfit(&file, &why))?;
     let csr = read_csr(&args.csr)?;
-    let stop = machine::stop_on_signals().context("failed to wait for signals")?;
+    let stop = signals.drain_within(END_WITHIN);
     let destination = args.out.as_deref().map(Destination::prepare).transpose()?;
     let user = machine::user().context("failed to tell who runs this")?;
     let request = Named {
@@ -117,6 +119,10 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
 
 /// The exit code of a refusal.
 const REFUSED: u8 = 3;
+/// The exit code after a signal, as after every failure.
+const INTERRUPTED: i32 = 1;
+/// How long a run that is interrupted may take to end its worker and to say so.
+const END_WITHIN: Duration = Duration::from_secs(6);
 
 /// A certificate or a refusal, and what the profile decided where that was asked for.
 type Judged = (Result<Signed, Refusal>, Vec<Decision>);

@@ -176,6 +176,15 @@ impl Draft {
         self.lease(tokens, now, *acquired, *transitions, Some(version.clone()))
     }
 
+    /// Whether this is the Lease as this replica took it at `acquired`. The API stores microseconds.
+    pub(super) fn has_acquired(&self, lease: &Lease, acquired: Timestamp) -> bool {
+        lease.spec.as_ref().is_some_and(|spec| {
+            let at = spec.acquire_time.as_ref();
+            spec.holder_identity.as_ref() == Some(&self.identity)
+                && at.is_some_and(|at| at.0.as_microsecond() == acquired.as_microsecond())
+        })
+    }
+
     fn lease(
         &self,
         tokens: &BTreeSet<String>,
@@ -312,6 +321,26 @@ mod tests {
         let mut made_again = taken;
         made_again.metadata.uid = Some("other".to_owned());
         assert!(!ours.is_of(&made_again));
+    }
+
+    #[test]
+    fn a_lease_whose_taking_was_never_confirmed_is_known_by_its_holder_and_the_microsecond() {
+        let now: Timestamp = "2026-01-02T03:04:05.123456789Z".parse().unwrap();
+        let stored_at = |lease: Lease| -> Lease {
+            serde_json::from_value(serde_json::to_value(stored(lease)).unwrap()).unwrap()
+        };
+        let ours = stored_at(draft().new_lease(&tokens(&[]), now));
+        assert!(draft().has_acquired(&ours, now));
+        let earlier = now - std::time::Duration::from_micros(1);
+        assert!(!draft().has_acquired(&ours, earlier));
+        let other = Draft {
+            identity: "b".to_owned(),
+            ..draft()
+        };
+        assert!(!other.has_acquired(&ours, now));
+        let renewed = draft().renewed(&Tenure::of_new(&ours, now).unwrap(), &tokens(&[]), earlier);
+        assert!(draft().has_acquired(&stored_at(renewed), now));
+        assert!(!draft().has_acquired(&Lease::default(), now));
     }
 
     #[test]

@@ -40,14 +40,18 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Takes part until `leave`, then deletes the Lease: the others take over what was this replica's at once.
+    /// Takes part until `leave`, then deletes the Lease: the others take over what was this replica's at once. A call
+    /// that is under way then is not waited for.
     pub async fn run(mut self, leave: CancellationToken) {
         let config = watcher::Config::default().labels(&selector());
         let mut events = std::pin::pin!(watcher(self.leases.api.clone(), config).default_backoff());
         let mut beat_at = Instant::now();
         loop {
             if beat_at <= Instant::now() {
-                beat_at = self.beat().await;
+                beat_at = tokio::select! {
+                    next = self.beat() => next,
+                    () = leave.cancelled() => break,
+                };
             }
             tokio::select! {
                 () = leave.cancelled() => break,
@@ -62,7 +66,8 @@ impl Membership {
         }
         self.ownership.update(|view| view.release());
         match self.own.give_back().await {
-            Ok(()) => info!("gave the lease back"),
+            Ok(true) => info!("gave the lease back"),
+            Ok(false) => debug!("there is no lease to give back"),
             Err(failure) => {
                 warn!(error = %Chain(&failure), "failed to give the lease back; it expires");
             }

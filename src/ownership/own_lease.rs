@@ -45,6 +45,9 @@ pub(super) struct OwnLease {
     draft: Draft,
     leases: Leases,
     tenure: Option<Tenure>,
+    /// The time that this process would have written into the Lease when it last set out to take it: what is known of a
+    /// write whose answer never came.
+    acquiring: Option<Timestamp>,
     /// Another process of this identity has taken the Lease from this one.
     taken_over: bool,
 }
@@ -55,6 +58,7 @@ impl OwnLease {
             draft,
             leases,
             tenure: None,
+            acquiring: None,
             taken_over: false,
         }
     }
@@ -73,9 +77,9 @@ impl OwnLease {
             self.tenure = Some(renewed);
             return Ok(());
         }
-        let name = &self.draft.name;
-        let found = self.leases.call("get", name, self.leases.api.get_opt(name));
-        let tenure = match (found.await?, &self.tenure) {
+        let found = self.find().await?;
+        self.acquiring = Some(now);
+        let tenure = match (found, &self.tenure) {
             (None, _) => self.create(tokens, now).await?,
             // An edit by somebody, or a renewal of ours whose answer was lost.
             (Some(lease), Some(tenure)) if tenure.is_of(&lease) => {
@@ -88,7 +92,7 @@ impl OwnLease {
                 self.tenure = None;
                 self.taken_over = true;
                 return Err(LeaseError::TakenOver {
-                    name: name.clone(),
+                    name: self.draft.name.clone(),
                     identity: self.draft.identity.clone(),
                 });
             }
@@ -103,12 +107,38 @@ impl OwnLease {
         self.draft.name == name
     }
 
-    /// Deletes the Lease, if it is still this process's as it left it.
-    pub(super) async fn give_back(&mut self) -> Result<(), LeaseError> {
-        match self.tenure.take() {
-            Some(tenure) => self.leases.delete(&self.draft.name, tenure.version).await,
-            None => Ok(()),
+    /// Deletes the Lease if it is this process's, be it by a write whose answer never came. Says whether it was.
+    pub(super) async fn give_back(&mut self) -> Result<bool, LeaseError> {
+        let name = &self.draft.name;
+        let tenure = self.tenure.take();
+        let acquired = tenure.as_ref().map(|tenure| tenure.acquired);
+        let acquired = [acquired, self.acquiring.take()];
+        if acquired == [None, None] {
+            return Ok(false);
         }
+        if let Some(tenure) = tenure {
+            match self.leases.delete(name, tenure.version).await {
+                Ok(()) => return Ok(true),
+                // The answer to a write was lost, or somebody has edited it.
+                Err(LeaseError::Api { source, .. }) if is_another(&source) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        let is_ours = |lease: &Lease| {
+            let mut acquired = acquired.into_iter().flatten();
+            acquired.any(|acquired| self.draft.has_acquired(lease, acquired))
+        };
+        match self.find().await?.filter(is_ours).as_ref().map(Version::of) {
+            Some(Some(version)) => self.leases.delete(name, version).await.map(|()| true),
+            Some(None) => Err(self.contended()),
+            None => Ok(false),
+        }
+    }
+
+    async fn find(&self) -> Result<Option<Lease>, LeaseError> {
+        let name = &self.draft.name;
+        let found = self.leases.api.get_opt(name);
+        self.leases.call("get", name, found).await
     }
 
     async fn create(

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::{
     Context,
     attend::{WokenRequests, attend},
+    drain::Ending,
     issuers::Woken,
     kind::Request,
     trust::{self, TrustBundles},
@@ -34,22 +35,23 @@ pub struct Wanted {
     pub concurrency: u16,
 }
 
-/// Answers requests until `stop`, and to the end of what has begun. `ready` is called when requests of every kind are
+/// Answers requests until it is told to stop, and to the end of what has begun, unless that is abandoned. `ready` is called when requests of every kind are
 /// being looked at.
 pub async fn answer(
     wanted: Wanted,
     mut woken: Woken,
     context: Arc<Context>,
     ready: impl FnOnce(),
-    stop: CancellationToken,
+    ending: Ending,
 ) {
+    let stop = &ending.stop;
     let client = context.client.clone();
     let mut shift = |kind| Shift {
         woken: woken.take(kind),
         concurrency: wanted.concurrency,
         context: Arc::clone(&context),
         begun: CancellationToken::new(),
-        stop: stop.clone(),
+        ending: ending.clone(),
     };
     let requests = shift(RequestKind::CertificateRequest);
     let signing = shift(RequestKind::CertificateSigningRequest);
@@ -105,7 +107,7 @@ pub async fn answer(
             context.stored.cluster.wait_until_ready(),
         );
         if known.is_ok() {
-            trust::sweep(&context, &stop).await;
+            trust::sweep(&context, stop).await;
         }
     };
     let sweep = async {
@@ -130,7 +132,7 @@ struct Shift {
     context: Arc<Context>,
     /// Cancelled when requests are being looked at.
     begun: CancellationToken,
-    stop: CancellationToken,
+    ending: Ending,
 }
 
 impl Shift {
@@ -141,7 +143,7 @@ impl Shift {
             concurrency,
             context,
             begun,
-            stop,
+            ending,
         } = self;
         let found = async {
             let selected = selected.await;
@@ -155,10 +157,10 @@ impl Shift {
         };
         let selected = tokio::select! {
             Some(selected) = found => selected,
-            () = stop.cancelled() => return,
+            () = ending.stop.cancelled() => return,
             else => return,
         };
-        attend::<R>(selected, woken, concurrency, context, begun, stop).await;
+        attend::<R>(selected, woken, concurrency, context, begun, ending).await;
     }
 }
 

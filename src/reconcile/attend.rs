@@ -22,7 +22,8 @@ use tracing::{debug, warn};
 use super::{
     Context,
     apply::full_name,
-    finish::finish,
+    drain::{Ending, drain},
+    finish::{SUPERSEDED, finish},
     issuers::{Call, Waiter},
     keep::{is_over, lean},
     kind::Request,
@@ -40,7 +41,10 @@ const PAGE: u32 = 50;
 /// Requests whose issuer has changed or whose turn has come.
 pub(super) type WokenRequests = mpsc::UnboundedReceiver<Call>;
 
-/// Attends until `stop`, and to the end of what has begun. `selected` is what the API server is asked for; `begun` is
+/// The requests that are being looked at.
+pub(super) type Looks<R> = JoinSet<(Arc<Tolerant<R>>, Next)>;
+
+/// Attends until it is told to end, and then [drains](drain()). `selected` is what the API server is asked for; `begun` is
 /// cancelled when it has begun to tell; `woken` are requests to look at again; `most` may be looked at at once.
 pub(super) async fn attend<R: Request>(
     selected: watcher::Config,
@@ -48,20 +52,20 @@ pub(super) async fn attend<R: Request>(
     most: u16,
     context: Arc<Context>,
     begun: CancellationToken,
-    stop: CancellationToken,
+    ending: Ending,
 ) {
     let api = Api::<Tolerant<R>>::all(context.client.clone());
     let told = watcher(api, selected.page_size(PAGE)).backoff(WatchPause::default());
     let mut told = pin!(told);
     let mut shares = context.ownership.changes();
     let mut queue = Queue::new(most);
-    let mut looks = JoinSet::new();
+    let mut looks = Looks::new();
     loop {
         while let Some(due) = queue.next() {
             looks.spawn(look_at(due, Arc::clone(&context)));
         }
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = ending.stop.cancelled() => break,
             // A look that panics has ended the process.
             Some(Ok((object, next))) = looks.join_next() => queue.looked(&object, next),
             Some(call) = woken.recv() => wake(&call, &mut queue, &context),
@@ -78,10 +82,10 @@ pub(super) async fn attend<R: Request>(
             },
         }
     }
-    while looks.join_next().await.is_some() {}
+    drain(queue, looks, &context, &ending.abandon).await;
 }
 
-async fn until(at: Option<Instant>) {
+pub(super) async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at.into()).await,
         None => future::pending().await,
@@ -137,13 +141,15 @@ fn wake<R: Request>(call: &Call, queue: &mut Queue<Tolerant<R>>, context: &Conte
 }
 
 /// One look, and what comes after it.
-async fn look_at<R: Request>(
+pub(super) async fn look_at<R: Request>(
     due: Due<Tolerant<R>>,
     context: Arc<Context>,
 ) -> (Arc<Tolerant<R>>, Next) {
     let Due { object, deleted } = due;
     let looked = if deleted {
-        part_with(&object, &context).await.map(|()| Next::Ended)
+        part_with(&object, SUPERSEDED, &context)
+            .await
+            .map(|()| Next::Ended)
     } else {
         let again = request::reconcile(&object, &context).await;
         again.map(|again| match (&object.0, again) {
@@ -157,9 +163,11 @@ async fn look_at<R: Request>(
     (object, next)
 }
 
-/// What was signed for it and not published is named.
-async fn part_with<R: Request>(
+/// Names what was signed for a request and not published, as discarded for the reason `why` unless it is stored after
+/// all.
+pub(super) async fn part_with<R: Request>(
     object: &Tolerant<R>,
+    why: &'static str,
     context: &Context,
 ) -> Result<(), RequestError> {
     let Ok(request) = &object.0 else {
@@ -168,7 +176,7 @@ async fn part_with<R: Request>(
     let (Some(issuer), Some(uid)) = (request.issuer(), &request.meta().uid) else {
         return Ok(());
     };
-    finish(request, &issuer, uid, context).await
+    finish(request, &issuer, uid, why, context).await
 }
 
 fn after(wait: Duration) -> Next {

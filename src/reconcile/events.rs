@@ -15,6 +15,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams};
 use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use self::reason::EventReason;
@@ -67,17 +68,27 @@ impl Notice {
 }
 
 impl Events {
-    /// Starts the one task that writes Events. It ends when every clone of the result is gone and the queue is empty.
+    /// Starts the one task that writes Events. After `close` it takes no more of them and ends when the queue is empty.
     #[must_use]
     pub fn start(
         client: Client,
         instance: String,
         metrics: Arc<Metrics>,
+        close: CancellationToken,
     ) -> (Self, JoinHandle<()>) {
         let (queue, mut waiting) = mpsc::channel(QUEUE);
         let counted = Arc::clone(&metrics);
         let task = tokio::spawn(async move {
-            while let Some((notice, regarding, at)) = waiting.recv().await {
+            let mut next = async || {
+                tokio::select! {
+                    next = waiting.recv() => next,
+                    () = close.cancelled() => {
+                        waiting.close();
+                        waiting.recv().await
+                    }
+                }
+            };
+            while let Some((notice, regarding, at)) = next().await {
                 let event = event(notice, regarding, at, &instance);
                 let namespace = event.metadata.namespace.clone().unwrap_or_default();
                 let api = Api::<Event>::namespaced(client.clone(), &namespace);
@@ -106,6 +117,14 @@ impl Events {
             told: Arc::default(),
             metrics,
         }
+    }
+
+    /// How many Events wait to be written.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue
+            .as_ref()
+            .map_or(0, |queue| queue.max_capacity() - queue.capacity())
     }
 
     /// Queues an Event about an object, or drops and counts it.

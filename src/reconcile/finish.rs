@@ -10,8 +10,13 @@ use crate::{
     pipeline::{IssuerName, now, sign::note},
 };
 
+/// Why a certificate is discarded: the request has changed, or has got another certificate.
+pub(super) const SUPERSEDED: &str = "superseded";
+/// Why a certificate is discarded: this process ends, and could not publish it before.
+pub(super) const STOPPED: &str = "stopped";
+
 /// Nothing more will be done for this UID here. A certificate that was signed for it is named: as published if the API
-/// server has stored it after all and only its answer was lost, else as discarded.
+/// server has stored it after all and only its answer was lost, else as discarded, for the reason `why`.
 ///
 /// # Errors
 /// What is stored could not be read; the certificate stays known.
@@ -19,6 +24,7 @@ pub(super) async fn finish<R: Request>(
     request: &R,
     name: &IssuerName,
     uid: &str,
+    why: &'static str,
     context: &Context,
 ) -> Result<(), RequestError> {
     if let Found::Unpublished(signed) = context.ledger.find(uid) {
@@ -44,9 +50,7 @@ pub(super) async fn finish<R: Request>(
             let noted = context.record.published(now(), &subject, &line);
             (RequestResult::Issued, noted)
         } else {
-            let noted = context
-                .record
-                .discarded(now(), &subject, &line, "superseded");
+            let noted = context.record.discarded(now(), &subject, &line, why);
             (RequestResult::Discarded, noted)
         };
         context.metrics.request(R::KIND, result);

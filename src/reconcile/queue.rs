@@ -156,6 +156,19 @@ impl<K: Resource> Queue<K> {
         }
     }
 
+    /// Keeps only those that are being looked at, and of the others those that `wanted` holds for.
+    pub(super) fn retain(&mut self, wanted: impl Fn(&K) -> bool) {
+        let Self { kept, order, .. } = self;
+        kept.retain(|_, kept| matches!(kept.turn, Turn::Looking { .. }) || wanted(&kept.object));
+        order.due.retain(|uid| kept.contains_key(uid));
+        order.later.retain(|(_, uid)| kept.contains_key(uid));
+    }
+
+    /// All that are kept.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &K> {
+        self.kept.values().map(|kept| &*kept.object)
+    }
+
     /// When the next one's time comes.
     pub(super) fn next_call(&self) -> Option<Instant> {
         self.order.later.first().map(|(at, _)| *at)

@@ -11,7 +11,7 @@ use super::{
     conclude::{Conclusion, Delay, Known},
     decide::{Decision, Share, Why, decide},
     fence::{Fenced, admitted},
-    finish::{finish, read_again},
+    finish::{SUPERSEDED, finish, read_again},
     issuers::Waiter,
     kind::{Answer, Request},
     ledger::Found,
@@ -123,7 +123,7 @@ async fn step<R: Request>(
         (Decision::Leave(Why::NotOurShare), _) => return Ok(None),
         (Decision::Leave(why @ (Why::NotOurs | Why::NotApproved | Why::Finished)), _) => {
             debug!(kind = R::KIND.as_str(), name = %full_name(request), ?why, "nothing to do");
-            finish(request, name, &uid, context).await?;
+            finish(request, name, &uid, SUPERSEDED, context).await?;
             return Ok(None);
         }
         (Decision::Deny, _) => Some(known.denied()),
@@ -285,7 +285,7 @@ async fn publish<R: Request>(
                 return Ok(None);
             }
             Applied::Gone => {
-                finish(due.request, due.name, due.uid, context).await?;
+                finish(due.request, due.name, due.uid, SUPERSEDED, context).await?;
                 return Ok(None);
             }
             Applied::Conflict => {
@@ -303,7 +303,7 @@ async fn publish<R: Request>(
                         | Decision::Leave(Why::NotOurs | Why::NotApproved | Why::Finished),
                     )
                     | None => {
-                        finish(due.request, due.name, due.uid, context).await?;
+                        finish(due.request, due.name, due.uid, SUPERSEDED, context).await?;
                         return Ok(None);
                     }
                 }

@@ -47,17 +47,17 @@ pub fn issuers<K: IssuerKind>(client: &Client) -> (IssuerController<K>, Store<To
     (Controller::for_stream(stream, reader.clone()), reader)
 }
 
-/// Runs an issuer controller until `stop`, and to the end of what it has begun.
+/// Runs an issuer controller until `stop`. What it has begun then is dropped: the next look, of whatever replica, does
+/// the same again. (Its own graceful shutdown waits for the first list, which may never come.)
 pub async fn run_issuers<K: IssuerKind>(
     controller: IssuerController<K>,
     context: Arc<Context>,
-    stop: CancellationToken,
+    stop: &CancellationToken,
 ) {
     let known = Arc::clone(&context);
-    controller
+    let running = controller
         .reconcile_all_on(items(context.tokens.changes()))
         .reconcile_all_on(items(context.ownership.changes()))
-        .graceful_shutdown_on(stop.cancelled_owned())
         .run(issuer::reconcile::<K>, issuer::retry::<K>, context)
         .for_each(|done| {
             // Every issuer is due again within a minute: one that was deleted is missed then.
@@ -65,8 +65,11 @@ pub async fn run_issuers<K: IssuerKind>(
                 issuer::forget(&gone.name, gone.namespace.as_deref(), &known);
             }
             async { trace_end(done) }
-        })
-        .await;
+        });
+    tokio::select! {
+        () = running => {}
+        () = stop.cancelled() => {}
+    }
 }
 
 /// Tells which tokens can be signed with, whenever that changes, until `stop`.

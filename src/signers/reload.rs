@@ -36,7 +36,11 @@ pub async fn follow(
         seen = now;
         match read.and_then(|text| Config::parse(file, &text)) {
             Ok(config) => {
-                let change = tokens.take_up(&config).await;
+                let change = tokio::select! {
+                    change = tokens.take_up(&config) => change,
+                    // The tokens that were told to stop end with the others.
+                    () = stop.cancelled() => return,
+                };
                 metrics.config_reloaded(true);
                 info!(file = %file.display(), started = ?change.started, stopped = ?change.stopped,
                       regranted = ?change.regranted, "took up the changed configuration");

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use futures::future::join_all;
@@ -27,6 +27,8 @@ pub struct Tokens {
     by_name: watch::Sender<BTreeMap<String, Arc<ConfiguredToken>>>,
     /// Told of every change of any token's state, and of the configuration.
     changed: watch::Sender<()>,
+    /// Those that another configuration has stopped and that have not ended yet.
+    ending: Mutex<Vec<Arc<ConfiguredToken>>>,
     starter: Starter,
 }
 
@@ -70,6 +72,7 @@ impl Tokens {
         let tokens = Self {
             by_name: watch::Sender::new(BTreeMap::new()),
             changed: watch::Sender::new(()),
+            ending: Mutex::default(),
             starter: Starter {
                 worker: worker.to_owned(),
                 secrets: secrets.clone(),
@@ -146,7 +149,9 @@ impl Tokens {
             }
         }
         self.by_name.send_replace(kept);
+        self.ending().extend(ended.iter().map(Arc::clone));
         join_all(ended.iter().map(|token| token.stop(&self.starter.metrics))).await;
+        self.ending().clear();
         for token in config.tokens() {
             if self.get(token.name()).is_none() {
                 change.started.insert(token.name().to_owned());
@@ -157,9 +162,30 @@ impl Tokens {
         change
     }
 
-    /// Lets every worker finish what it has begun, and end.
+    /// Lets every worker finish what it has begun, and end; those too that another configuration has stopped.
     pub async fn shutdown(&self) {
-        join_all(self.all().iter().map(|token| token.token().shutdown())).await;
+        let running = self.running();
+        join_all(running.iter().map(|token| token.token().shutdown())).await;
+    }
+
+    /// The names of those whose workers have not ended.
+    #[must_use]
+    pub fn unended(&self) -> BTreeSet<String> {
+        let running = self.running().into_iter();
+        running
+            .filter(|token| *token.token().state().borrow() != TokenState::Stopped)
+            .map(|token| token.name().to_owned())
+            .collect()
+    }
+
+    fn running(&self) -> Vec<Arc<ConfiguredToken>> {
+        let mut running = self.all();
+        running.extend(self.ending().iter().map(Arc::clone));
+        running
+    }
+
+    fn ending(&self) -> MutexGuard<'_, Vec<Arc<ConfiguredToken>>> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self, config: &TokenConfig) {

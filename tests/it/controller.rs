@@ -5,6 +5,7 @@ mod beside;
 mod contract;
 mod counted;
 mod crash;
+mod ending;
 mod fences;
 mod health;
 mod issuers;

@@ -10,6 +10,8 @@ mod controller;
 #[cfg(test)]
 mod e2e;
 #[cfg(test)]
+mod ending;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod generated;

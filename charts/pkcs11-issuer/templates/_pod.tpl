@@ -26,6 +26,7 @@
 {{- if not .Values.events }}
 - --events=false
 {{- end }}
+- --drain-timeout={{ div (mul 2 (int .Values.terminationGracePeriodSeconds)) 3 }}s
 - --concurrency={{ int .Values.concurrency }}
 {{- with .Values.probeInterval }}
 - --probe-interval={{ . }}
@@ -232,7 +233,12 @@ spec:
   restartPolicy: Always
   command:
     {{- toYaml (default (list "pkcs11-hsm-worker") .command) | nindent 4 }}
-  args: [listen, --module={{ $module.path }}, --socket=/run/hsm/{{ $name }}/worker.sock]
+  args:
+    - listen
+    - --module={{ $module.path }}
+    - --socket=/run/hsm/{{ $name }}/worker.sock
+    # Longer than the controller, and less than the kubelet waits.
+    - --drain-timeout={{ div (mul 5 (int $.Values.terminationGracePeriodSeconds)) 6 }}
   {{- with $module.env }}
   env:
     {{- range $variable, $value := . }}

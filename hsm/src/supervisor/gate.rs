@@ -16,13 +16,17 @@ pub type BoxFuture<'a, T> = Pinned<Box<dyn Future<Output = T> + Send + 'a>>;
 /// does anything else. When it cannot record because its process ends in between, the gate finds at the next
 /// [`permit`](Self::permit) a permit that was never recorded, and must count it as tried.
 pub trait LoginGate: Send + Sync + 'static {
-    /// Asked with the token's flags as they are now. May wait as long as it wants; is dropped when the worker ends.
+    /// Asked with the token's flags as they are now. May wait as long as it wants; is dropped when the worker ends or
+    /// the token is told to stop, and [`withdraw`](Self::withdraw) follows.
     fn permit<'a>(
         &'a self,
         token: &'a TokenInfo,
     ) -> BoxFuture<'a, Result<LoginPermit, LoginRefused>>;
 
-    /// Told once per permit that was used. `version` is the permit's.
+    /// Told that a permit which was asked for is not waited for any more, and that no login follows.
+    fn withdraw<'a>(&'a self, token: &'a TokenInfo) -> BoxFuture<'a, ()>;
+
+    /// Told once per permit that was given. `version` is the permit's.
     fn record<'a>(
         &'a self,
         token: &'a TokenInfo,

@@ -167,11 +167,22 @@ impl Supervision {
         mut token: TokenInfo,
     ) -> Result<TokenInfo, WorkerEnd> {
         loop {
-            let permit = self
-                .unless_over(connection, self.gate.permit(&token))
-                .await?;
+            let asked = self.unless_over(connection, self.gate.permit(&token));
+            let permit = match asked.await {
+                Ok(permit) => permit,
+                Err(end) => {
+                    self.gate.withdraw(&token).await;
+                    return Err(end);
+                }
+            };
             let tried = match permit {
                 Err(refused) => Tried::Refused(refused.why),
+                // Nobody needs the login any more, and it might hang.
+                Ok(LoginPermit { version, .. }) if self.stop.is_cancelled() => {
+                    let outcome = LoginOutcome::NotTried;
+                    self.gate.record(&token, &version, outcome).await;
+                    return Err(WorkerEnd::Stopped);
+                }
                 Ok(permit) => self.try_login(connection, &token, permit).await?,
             };
             let (Tried::Refused(why) | Tried::Not(why)) = &tried else {

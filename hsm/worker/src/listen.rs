@@ -17,7 +17,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
     signal::unix::{SignalKind, signal},
     task::JoinSet,
-    time::{Duration, timeout},
+    time::{Duration, sleep, timeout},
 };
 
 use self::socket::Socket;
@@ -36,8 +36,13 @@ pub(crate) struct Rules {
 }
 
 /// Serves until SIGTERM or SIGINT. Then no connection is accepted any more, the socket's file is removed, and the
-/// workers there are go on until their clients close; a second signal ends all at once.
-pub(crate) fn listen(path: &Path, module: PathBuf, allow_uid: Option<u32>) -> io::Result<()> {
+/// workers there are go on until their clients close, for at most as long as `drain`; a second signal ends all at once.
+pub(crate) fn listen(
+    path: &Path,
+    module: PathBuf,
+    allow_uid: Option<u32>,
+    drain: Duration,
+) -> io::Result<()> {
     let own = rustix::process::geteuid().as_raw();
     let rules = Rules {
         module,
@@ -68,7 +73,9 @@ pub(crate) fn listen(path: &Path, module: PathBuf, allow_uid: Option<u32>) -> io
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
             () = async { while workers.join_next().await.is_some() {} } => {}
+            () = sleep(drain) => {}
         }
+        // The workers that are left are killed with their tasks.
         Ok(())
     })
 }
@@ -86,7 +93,7 @@ async fn accept(
                 Err(error) => {
                     // Out of descriptors, or the client has gone again: neither is a reason to end.
                     eprintln!("pkcs11-hsm-worker: failed to accept: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             },

@@ -18,7 +18,7 @@ mod serve;
 mod token;
 mod watchdog;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
@@ -45,6 +45,10 @@ enum Command {
         /// The one user who may connect; the socket is given to it. Default: the user of this process, and root.
         #[arg(long)]
         allow_uid: Option<u32>,
+        /// How long after SIGTERM or SIGINT the workers may go on, in seconds; those whose clients have not closed by
+        /// then are ended. A second signal ends them at once.
+        #[arg(long, value_name = "SECONDS", default_value_t = 25)]
+        drain_timeout: u32,
     },
 }
 
@@ -61,7 +65,11 @@ fn main() -> ExitCode {
             module,
             socket,
             allow_uid,
-        } => listen::listen(&socket, module, allow_uid),
+            drain_timeout,
+        } => {
+            let drain = Duration::from_secs(drain_timeout.into());
+            listen::listen(&socket, module, allow_uid, drain)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

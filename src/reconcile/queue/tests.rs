@@ -218,3 +218,28 @@ proptest! {
         prop_assert!(queue.kept.is_empty());
     }
 }
+
+#[test]
+fn what_is_not_wanted_any_more_is_never_looked_at_but_for_the_looks_under_way() {
+    let mut queue = queue(&["looking", "later", "wanted later", "due", "wanted"]);
+    let now = Instant::now();
+    for uid in ["looking", "later", "wanted later"] {
+        assert_eq!(
+            queue.next().map(|due| uid == self::uid(&due.object)),
+            Some(true)
+        );
+    }
+    queue.looked(&object("later"), Next::At(now));
+    queue.looked(&object("wanted later"), Next::At(now));
+    queue.retain(|object| uid(object).starts_with("wanted"));
+    queue.call_until(now);
+    assert_eq!(all_due(&mut queue), ["wanted", "wanted later"]);
+    queue.put(version("looking", "2"));
+    queue.looked(&object("looking"), Next::OnChange);
+    let mut left: Vec<_> = queue.kept().map(uid).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["looking", "wanted", "wanted later"]);
+    queue.retain(|object| uid(object).starts_with("wanted"));
+    assert_eq!(all_due(&mut queue), [""; 0], "it was not wanted any more");
+    assert_eq!(queue.next_call(), None);
+}

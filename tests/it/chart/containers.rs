@@ -42,6 +42,25 @@ async fn the_program_takes_the_arguments_and_the_configuration_of_every_value_se
     Ok(())
 }
 
+#[tokio::test]
+async fn the_controller_and_then_its_sidecars_end_before_the_kubelet_kills_them() -> Result<()> {
+    for (grace, drain) in [(2, 1), (3, 2), (30, 20), (600, 400)] {
+        let changes = json!({"terminationGracePeriodSeconds": grace});
+        let objects = render(&value_set("sidecar", changes)?).await?;
+        let pod = &workload(&objects)?["spec"]["template"]["spec"];
+        assert_eq!(pod["terminationGracePeriodSeconds"], grace);
+        let args = named(&pod["containers"], "pkcs11-issuer")?["args"].to_string();
+        let told = format!("\"--drain-timeout={drain}s\"");
+        assert!(args.contains(&told), "{told}: {args}");
+        let sidecar = &named(&pod["initContainers"], "hsm-softhsm")?["args"];
+        let told = sidecar.as_array().context("no arguments")?.iter();
+        let mut told = told.filter_map(|arg| arg.as_str()?.strip_prefix("--drain-timeout="));
+        let seconds: u32 = told.next().context("no drain time")?.parse()?;
+        assert!((drain..grace).contains(&seconds), "{seconds} of {grace}");
+    }
+    Ok(())
+}
+
 fn only_config(objects: &[Value]) -> Result<&str> {
     let mut texts = objects
         .iter()
@@ -62,7 +81,8 @@ async fn a_sidecar_listens_where_the_configuration_looks_and_runs_as_the_same_us
         json!([
             "listen",
             "--module=/usr/lib/softhsm/libsofthsm2.so",
-            format!("--socket={socket}")
+            format!("--socket={socket}"),
+            "--drain-timeout=25"
         ])
     );
     let config: Value = serde_saphyr::from_str(only_config(&objects)?)?;

@@ -1,13 +1,11 @@
 //! What must be mended first is one error that names the thing and what to do, and costs no try of the PIN where it can
 //! be known before.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
-use control_plane::until;
-use rig::PATIENCE;
 use serde_json::json;
-use softhsm_test_helpers::{CaProfile, Function, KeyKind};
+use softhsm_test_helpers::{CaProfile, KeyKind};
 
 use super::case::{Case, Said};
 
@@ -285,33 +283,6 @@ fn a_signature_that_does_not_verify_is_recorded_and_not_released() -> Result<()>
     );
     assert_eq!(said.events()?, ["signing", "discarded"]);
     assert_eq!(said.record()?[1]["reason"], "signature-wrong");
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_run_that_is_interrupted_says_so_and_leaves_nothing_behind() -> Result<()> {
-    let case = Case::new()?;
-    // The first is the probe's.
-    case.library.rules("C_Sign hang skip=1")?;
-    let mut command = case.command(&["--out", "web.pem"])?;
-    let running = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    until("C_Sign", PATIENCE, async || {
-        Ok((case.library.calls(Function::C_Sign)? == 2).then_some(()))
-    })
-    .await?;
-    let killed = Command::new("kill")
-        .args(["-TERM", &running.id().to_string()])
-        .status()?;
-    assert!(killed.success());
-    let said = Said::of(running.wait_with_output()?)?;
-    assert!(
-        said.error()?.contains("interrupted by a signal"),
-        "{said:?}"
-    );
-    assert_eq!(case.names("web.pem")?, [""; 0]);
     Ok(())
 }
 

@@ -163,6 +163,10 @@ impl LoginGate for Gate {
         Box::pin(async { Ok(permit) })
     }
 
+    fn withdraw<'a>(&'a self, _: &'a TokenInfo) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
     fn record<'a>(&'a self, _: &'a TokenInfo, _: &'a str, _: LoginOutcome) -> BoxFuture<'a, ()> {
         Box::pin(async {})
     }

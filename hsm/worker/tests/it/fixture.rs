@@ -54,6 +54,10 @@ impl LoginGate for Gate {
         })
     }
 
+    fn withdraw<'a>(&'a self, _: &'a TokenInfo) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
     fn record<'a>(
         &'a self,
         _: &'a TokenInfo,

@@ -7,7 +7,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use hsm::{Fault, LoginOutcome, Token, TokenState};
+use hsm::{
+    BoxFuture, Fault, LoginGate, LoginOutcome, LoginPermit, LoginRefused, Pin, Token, TokenInfo,
+    TokenState,
+};
+use tokio::sync::Notify;
 
 use crate::fixture::{Gate, soon, spec, token, until, workers};
 
@@ -137,4 +141,72 @@ async fn the_worker_holds_no_descriptor_of_ours() {
 fn stderr_is_a_socket() -> bool {
     fs::read_link("/proc/self/fd/2")
         .is_ok_and(|target| target.to_string_lossy().starts_with("socket"))
+}
+
+/// A gate that is asked and answers when it is told to, if at all; what it is told, in order.
+#[derive(Default)]
+struct Hesitant {
+    asked: Notify,
+    answer: Notify,
+    /// Told to stop with the answer, in the same moment.
+    stopped: Mutex<Option<Token>>,
+    told: Mutex<Vec<String>>,
+}
+
+impl LoginGate for Hesitant {
+    fn permit<'a>(&'a self, _: &'a TokenInfo) -> BoxFuture<'a, Result<LoginPermit, LoginRefused>> {
+        Box::pin(async move {
+            self.asked.notify_one();
+            self.answer.notified().await;
+            let stopped = self.stopped.lock().unwrap().take().unwrap();
+            tokio::select! {
+                biased;
+                () = stopped.shutdown() => {}
+                () = std::future::ready(()) => {}
+            }
+            Ok(LoginPermit {
+                pin: Pin::new(b"not the pin".to_vec()),
+                version: "1".into(),
+            })
+        })
+    }
+
+    fn withdraw<'a>(&'a self, _: &'a TokenInfo) -> BoxFuture<'a, ()> {
+        self.told.lock().unwrap().push("withdraw".to_owned());
+        Box::pin(async {})
+    }
+
+    fn record<'a>(
+        &'a self,
+        _: &'a TokenInfo,
+        version: &'a str,
+        outcome: LoginOutcome,
+    ) -> BoxFuture<'a, ()> {
+        let told = format!("{version}: {outcome:?}");
+        self.told.lock().unwrap().push(told);
+        Box::pin(async {})
+    }
+}
+
+#[tokio::test]
+async fn a_permit_that_is_pending_when_the_token_stops_is_withdrawn() {
+    let token = token("pin");
+    let gate = Arc::new(Hesitant::default());
+    let hsm = Token::start(spec(&token), Arc::<Hesitant>::clone(&gate));
+    gate.asked.notified().await;
+    hsm.shutdown().await;
+    assert_eq!(*gate.told.lock().unwrap(), ["withdraw"]);
+}
+
+#[tokio::test]
+async fn a_permit_that_comes_when_the_token_stops_is_recorded_as_not_tried() {
+    let token = token("pin");
+    let gate = Arc::new(Hesitant::default());
+    let hsm = Token::start(spec(&token), Arc::<Hesitant>::clone(&gate));
+    gate.asked.notified().await;
+    *gate.stopped.lock().unwrap() = Some(hsm.clone());
+    gate.answer.notify_one();
+    let stopped = |state: &TokenState| *state == TokenState::Stopped;
+    drop(hsm.state().wait_for(stopped).await);
+    assert_eq!(*gate.told.lock().unwrap(), ["1: NotTried"]);
 }

@@ -25,7 +25,11 @@ struct Sidecar {
 impl Sidecar {
     /// Starts it and waits until it listens.
     fn start(token: &TestToken) -> Self {
-        let mut sidecar = Self::with(token, &[]);
+        Self::started(Self::with(token, &[]))
+    }
+
+    /// Waits until it listens.
+    fn started(mut sidecar: Self) -> Self {
         while fs::metadata(&sidecar.socket).is_err_and(|error| error.kind() == ErrorKind::NotFound)
         {
             assert_eq!(sidecar.listener.try_wait().unwrap(), None, "it listens");
@@ -241,5 +245,37 @@ async fn a_listener_that_is_told_to_stop_lets_its_workers_finish() {
     }
     hsm.random(1, soon()).await.unwrap();
     hsm.shutdown().await;
+    assert!(sidecar.listener.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_listener_that_is_told_to_stop_waits_for_clients_that_stay_no_longer_than_its_drain_time()
+{
+    let token = token("sidecar");
+    let mut sidecar = Sidecar::started(Sidecar::with(&token, &["--drain-timeout", "1"]));
+    let hsm = served(&token);
+    signs(&hsm, &token).await;
+    let left = workers(&token);
+    signal("-TERM", sidecar.pid());
+    assert!(sidecar.listener.wait().unwrap().success());
+    until(&hsm, |state| !ready(state)).await;
+    while workers(&token).iter().any(|worker| left.contains(worker)) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_listener_whose_clients_stay() {
+    let token = token("sidecar");
+    let more = ["--drain-timeout", "3600"];
+    let mut sidecar = Sidecar::started(Sidecar::with(&token, &more));
+    let hsm = served(&token);
+    signs(&hsm, &token).await;
+    signal("-TERM", sidecar.pid());
+    while sidecar.socket.exists() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(sidecar.listener.try_wait().unwrap(), None, "it waits");
+    signal("-INT", sidecar.pid());
     assert!(sidecar.listener.wait().unwrap().success());
 }

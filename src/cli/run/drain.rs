@@ -1,0 +1,168 @@
+//! The time between the signal and the end of the controller, and what it is spent on.
+
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
+
+use tokio::{
+    task::{JoinError, JoinHandle},
+    time::{Instant, error::Elapsed, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    reconcile::{Context, drain::Ending},
+    telemetry::Chain,
+};
+
+/// The drain time is so many parts: five for what has begun, one to tell what was signed and not published, one for the
+/// Lease and the workers, and the last one for the health server.
+const PARTS: u32 = 8;
+
+/// A drain that has begun.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    began: Instant,
+    within: Duration,
+}
+
+/// What is given back and ended when the work has ended.
+pub(super) struct Leaving {
+    /// Cancelled when nothing more is signed or written for a request.
+    pub(super) leave: CancellationToken,
+    pub(super) membership: JoinHandle<()>,
+    /// `None` where no Events are written.
+    pub(super) events: Option<JoinHandle<()>>,
+}
+
+impl Drain {
+    /// Runs the work until it is told to stop, calls `told`, and gives what has begun its time to finish. Then nothing of
+    /// it runs any more.
+    pub(super) async fn after(
+        work: impl Future,
+        ending: &Ending,
+        within: Duration,
+        told: impl FnOnce(),
+    ) -> Self {
+        let mut work = pin!(work);
+        let ended = tokio::select! {
+            _ = &mut work => true,
+            () = ending.stop.cancelled() => false,
+        };
+        let drain = Self {
+            began: Instant::now(),
+            within,
+        };
+        told();
+        info!(within = ?within, "told to end; finishing what has begun");
+        if !ended && timeout_at(drain.part(5), &mut work).await.is_err() {
+            ending.abandon.cancel();
+            if timeout_at(drain.part(6), &mut work).await.is_err() {
+                warn!("abandoned work that does not end");
+            }
+        }
+        drain
+    }
+
+    /// Gives the Lease back, ends the workers and writes the Events that wait, all at once. What does not end in time is
+    /// named and left behind.
+    pub(super) async fn leave(self, leaving: Leaving, context: &Arc<Context>) {
+        let Leaving {
+            leave,
+            membership,
+            events,
+        } = leaving;
+        leave.cancel();
+        let deadline = self.part(7);
+        let events = async {
+            match events {
+                Some(events) => timeout_at(deadline, events).await,
+                None => Ok(Ok(())),
+            }
+        };
+        let (tokens, membership, events) = tokio::join!(
+            timeout_at(deadline, context.tokens.shutdown()),
+            timeout_at(deadline, membership),
+            events,
+        );
+        if tokens.is_err() {
+            let tokens: BTreeSet<String> = context.tokens.unended();
+            warn!(
+                ?tokens,
+                "abandoned HSM workers that do not end; they end with this process"
+            );
+        }
+        ended(membership, "abandoned the lease; it expires");
+        let waiting = context.events.waiting();
+        ended(
+            events,
+            &format!("abandoned {waiting} events that are not written"),
+        );
+    }
+
+    /// When the health server is not waited for any more.
+    pub(super) fn end(self) -> Instant {
+        self.part(PARTS)
+    }
+
+    fn part(self, parts: u32) -> Instant {
+        self.began + self.within * parts / PARTS
+    }
+}
+
+fn ended(task: Result<Result<(), JoinError>, Elapsed>, abandoned: &str) {
+    match task {
+        Ok(Ok(())) => {}
+        Ok(Err(broken)) => error!(error = %Chain(&broken), "a task broke"),
+        Err(_elapsed) => warn!("{abandoned}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PART: Duration = Duration::from_millis(50);
+
+    fn ending() -> Ending {
+        let ending = Ending {
+            stop: CancellationToken::new(),
+            abandon: CancellationToken::new(),
+        };
+        ending.stop.cancel();
+        ending
+    }
+
+    #[tokio::test]
+    async fn work_that_ends_is_not_abandoned_and_ends_the_drain() {
+        let ending = ending();
+        let hour = Duration::from_secs(3600);
+        let mut steps = Vec::new();
+        let work = async {
+            // Once more after the signal.
+            tokio::task::yield_now().await;
+            steps.push("worked");
+        };
+        Drain::after(work, &ending, hour, || {}).await;
+        assert_eq!(steps, ["worked"]);
+        assert!(!ending.abandon.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn work_that_does_not_end_is_abandoned_after_five_eighths_and_dropped_after_six() {
+        let ending = ending();
+        let abandoned = ending.abandon.clone();
+        let mut abandoned_after = None;
+        let mut told = false;
+        let began = Instant::now();
+        let work = async {
+            abandoned.cancelled().await;
+            abandoned_after = Some(began.elapsed());
+            std::future::pending::<()>().await;
+        };
+        let drain = Drain::after(work, &ending, PART * PARTS, || told = true).await;
+        assert!(told);
+        assert!(abandoned_after >= Some(PART * 5), "{abandoned_after:?}");
+        assert!(drain.began.elapsed() >= PART * 6);
+        assert_eq!(drain.end() - drain.began, PART * PARTS);
+    }
+}

@@ -1,0 +1,200 @@
+//! A permit that was asked for and never given, against an API server whose answer never comes; and how long a login may take.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use base64ct::{Base64, Encoding as _};
+use hsm::PinFlags;
+use serde_json::{Value, json};
+
+use super::{record::PinState, source::Secrets, store::SecretStore, *};
+use crate::config::Config;
+
+/// One Secret, read and replaced, and whether a write is answered.
+struct Stored {
+    secret: Mutex<Value>,
+    answers_writes: AtomicBool,
+}
+
+impl Stored {
+    fn start() -> (Arc<Self>, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stored = Arc::new(Self {
+            secret: Mutex::new(json!({
+                "metadata": {"name": "pkcs11-issuer-pin-state", "resourceVersion": "1"},
+                "data": {"hmac-key": Base64::encode_string(&[7; 32])},
+            })),
+            answers_writes: AtomicBool::new(true),
+        });
+        let served = Arc::clone(&stored);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stored = Arc::clone(&served);
+                thread::spawn(move || drop(stored.serve(stream.unwrap())));
+            }
+        });
+        (stored, address)
+    }
+
+    fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream);
+        loop {
+            let (mut line, mut length, mut put) = (String::new(), 0, false);
+            while reader.read_line(&mut line)? > 2 {
+                let text = line.to_ascii_lowercase();
+                put |= text.starts_with("put ");
+                if let Some(value) = text.strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                line.clear();
+            }
+            if line.is_empty() {
+                return Ok(());
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body)?;
+            let mut secret = self.secret.lock().unwrap();
+            if put {
+                let version = |secret: &Value| -> u64 {
+                    let version = secret["metadata"]["resourceVersion"].as_str();
+                    version.unwrap().parse().unwrap()
+                };
+                let mut new: Value = serde_json::from_slice(&body).unwrap();
+                assert_eq!(version(&new), version(&secret));
+                new["metadata"]["resourceVersion"] = json!((version(&new) + 1).to_string());
+                *secret = new;
+                if !self.answers_writes.load(Ordering::SeqCst) {
+                    continue;
+                }
+            }
+            let text = secret.to_string();
+            drop(secret);
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", text.len());
+            reader.get_mut().write_all((head + &text).as_bytes())?;
+        }
+    }
+
+    fn record(&self) -> Option<PinRecord> {
+        let secret = self.secret.lock().unwrap();
+        let entry = secret["data"]["serial.1"].as_str()?;
+        serde_json::from_slice(&Base64::decode_vec(entry).unwrap()).ok()
+    }
+}
+
+struct Case {
+    stored: Arc<Stored>,
+    pin: TokenPin,
+    token: TokenInfo,
+    _folder: tempfile::TempDir,
+}
+
+impl Case {
+    fn new() -> Self {
+        let (stored, address) = Stored::start();
+        let server = format!("http://{address}").parse().unwrap();
+        let client = kube::Client::try_from(kube::Config::new(server)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pin");
+        std::fs::write(&file, "1234").unwrap();
+        let store = SecretStore::new(&Secrets(client), "here");
+        let store = PinStore::Secret(Box::new(store));
+        Self {
+            stored,
+            pin: TokenPin::new(store, PinOrigin::File(file), "me".to_owned(), 2),
+            // Of a kind that tells nothing of tries.
+            token: TokenInfo {
+                label: "it".to_owned(),
+                serial: "1".to_owned(),
+                manufacturer: "it".to_owned(),
+                model: "it".to_owned(),
+                firmware: "1.0".to_owned(),
+                pin: PinFlags::default(),
+                max_sessions: None,
+            },
+            _folder: folder,
+        }
+    }
+
+    /// Asks for a permit, and goes away when it is on record and the answer does not come.
+    async fn asks_and_goes_away(&self) {
+        self.stored.answers_writes.store(false, Ordering::SeqCst);
+        let on_record = async {
+            while self
+                .stored
+                .record()
+                .is_none_or(|record| record.state != PinState::Trying)
+            {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            permit = self.pin.permit(&self.token) => panic!("{permit:?}"),
+            () = on_record => {}
+        }
+        self.stored.answers_writes.store(true, Ordering::SeqCst);
+    }
+
+    fn state(&self) -> (PinState, u32) {
+        let record = self.stored.record().unwrap();
+        (record.state, record.rejected_in_a_row)
+    }
+}
+
+#[tokio::test]
+async fn a_permit_that_nobody_waits_for_is_taken_back() {
+    let case = Case::new();
+    case.asks_and_goes_away().await;
+    case.pin.withdraw(&case.token).await;
+    assert_eq!(case.state(), (PinState::Untried, 0));
+}
+
+#[tokio::test]
+async fn a_permit_that_was_never_given_costs_no_try_though_it_was_not_taken_back() {
+    let case = Case::new();
+    case.asks_and_goes_away().await;
+    assert_eq!(case.state(), (PinState::Trying, 0));
+    case.pin.permit(&case.token).await.unwrap();
+    assert_eq!(case.state(), (PinState::Trying, 0));
+}
+
+#[tokio::test]
+async fn a_permit_that_was_given_is_not_taken_back_and_counts_when_its_end_is_not_known() {
+    let case = Case::new();
+    case.pin.permit(&case.token).await.unwrap();
+    case.pin.withdraw(&case.token).await;
+    assert_eq!(case.state(), (PinState::Trying, 0));
+    case.pin.permit(&case.token).await.unwrap();
+    assert_eq!(case.state(), (PinState::Trying, 1));
+    case.pin.permit(&case.token).await.unwrap_err();
+}
+
+/// The `hangAfter` of a token that is configured so.
+fn hang_after(written: &str) -> Result<Duration, String> {
+    let text = format!(
+        "modules: {{m: {{path: /m.so}}}}\n\
+         tokens: {{t: {{module: m, label: t, pinFile: /p, hangAfter: {written}}}}}"
+    );
+    let config = Config::parse(std::path::Path::new("config.yaml"), &text);
+    let config = config.map_err(|error| error.to_string())?;
+    Ok(config.token("t").unwrap().hang_after())
+}
+
+#[test]
+fn no_login_that_the_configuration_allows_outlasts_the_time_after_which_its_holder_counts_as_gone()
+{
+    let longest = hang_after("60s").unwrap();
+    let to_record = HOLDER_GONE_AFTER.checked_sub(answered_within(longest));
+    assert!(to_record.is_some_and(|left| left >= Duration::from_secs(20)));
+    for longer in ["60001ms", "61s", "2m", "24h"] {
+        let error = hang_after(longer).unwrap_err();
+        assert!(error.contains("write 1s to 60s"), "{error}");
+    }
+}

@@ -1,0 +1,105 @@
+//! A run that is interrupted ends, whatever it waits for, says so, and leaves nothing behind.
+
+use std::{
+    io::{Write as _, pipe},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use control_plane::until;
+use futures::future;
+use rig::PATIENCE;
+use softhsm_test_helpers::Function;
+
+use super::case::{Case, Said};
+use crate::ending::takes_signals;
+
+/// What a pipe takes before a write blocks, as Linux makes them.
+const PIPE: usize = 1 << 16;
+
+/// Sends SIGTERM and waits for the end.
+async fn interrupt(mut running: Child) -> Result<Said> {
+    let killed = Command::new("kill")
+        .args(["-TERM", &running.id().to_string()])
+        .status()?;
+    ensure!(killed.success(), "kill: {killed}");
+    let ended = until("the end", PATIENCE, || {
+        future::ready(running.try_wait().map_err(Into::into))
+    })
+    .await;
+    if ended.is_err() {
+        running.kill()?;
+    }
+    let said = Said::of(running.wait_with_output()?)?;
+    ended.with_context(|| format!("{said:?}"))?;
+    Ok(said)
+}
+
+async fn is_called(case: &Case, function: Function, times: u64) -> Result<()> {
+    until("the call", PATIENCE, async || {
+        Ok((case.library.calls(function)? == times).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_run_that_is_interrupted_ends_in_every_state() -> Result<()> {
+    let cases = [
+        ("C_Initialize hang", Function::C_Initialize, 1),
+        ("C_Login hang", Function::C_Login, 1),
+        // The first is the probe's.
+        ("C_Sign hang", Function::C_Sign, 1),
+        ("C_Sign hang skip=1", Function::C_Sign, 2),
+    ];
+    for (rule, function, times) in cases {
+        let case = Case::new()?;
+        case.library.rules(rule)?;
+        let mut command = case.command(&["--out", "web.pem"])?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let running = command.spawn()?;
+        is_called(&case, function, times).await?;
+        let said = interrupt(running).await.context(rule)?;
+        let error = said.error()?;
+        ensure!(
+            error.contains("interrupted by a signal"),
+            "{rule}: {said:?}"
+        );
+        assert_eq!(case.names("web.pem")?, [""; 0], "{rule}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_run_that_waits_for_its_csr_ends_at_once() -> Result<()> {
+    let case = Case::new()?;
+    let mut command = case.command(&["--csr", "-"])?;
+    let (reader, writer) = pipe()?;
+    command
+        .stdin(reader)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let running = command.spawn()?;
+    takes_signals(running.id()).await?;
+    let said = interrupt(running).await?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert_eq!(said.stdout, "");
+    assert_eq!(case.logins()?, 0);
+    drop(writer);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_run_whose_certificate_nobody_takes_ends() -> Result<()> {
+    let case = Case::new()?;
+    let (reader, mut full) = pipe()?;
+    full.write_all(&[b'\n'; PIPE])?;
+    let mut command = case.command(&[])?;
+    command.stdout(full).stderr(Stdio::piped());
+    let running = command.spawn()?;
+    // The probe's and the certificate's; what comes after them cannot hang but for the pipe.
+    is_called(&case, Function::C_Sign, 2).await?;
+    let said = interrupt(running).await?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    drop(reader);
+    Ok(())
+}
