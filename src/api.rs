@@ -16,6 +16,9 @@ use issuer::{PKCS11ClusterIssuer, PKCS11Issuer};
 /// The API group of our kinds.
 pub const GROUP: &str = "pkcs11-issuer.dev";
 
+/// Our name in `metadata.managedFields` of every object that we write.
+pub const FIELD_MANAGER: &str = "pkcs11-issuer";
+
 /// The custom resource definitions of our kinds, as the API server stores them.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::ByteString;
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -51,7 +51,10 @@ pub struct IssuerRef {
     pub group: String,
 }
 
-/// What issuers and approvers have written. It is written back whole: what is not known here is kept.
+/// What issuers and approvers have written.
+///
+/// A status write sends all of it back, so whatever the API server may store here survives reading and writing octet for
+/// octet: fields that we do not know, times as their authors wrote them, and texts that are empty.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CertificateRequestStatus {
@@ -63,9 +66,10 @@ pub struct CertificateRequestStatus {
     /// The PEM of the certificate authority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<ByteString>,
-    /// When the request failed or was denied. Never set without `Ready` (cert-manager <= 1.21.1 crashes on it).
+    /// When the request failed or was denied, in RFC 3339. Never set without `Ready` (cert-manager <= 1.21.1 crashes on
+    /// it).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure_time: Option<Time>,
+    pub failure_time: Option<String>,
     /// Fields of a later cert-manager.
     #[serde(flatten)]
     pub others: BTreeMap<String, Value>,
@@ -81,14 +85,14 @@ pub struct RequestCondition {
     /// `True`, `False` or `Unknown`.
     pub status: String,
     /// For `Ready` one of [`reason`].
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-    /// For people.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub message: String,
-    /// When `status` last changed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_transition_time: Option<Time>,
+    pub reason: Option<String>,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When `status` last changed, in RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_transition_time: Option<String>,
     /// Fields of a later cert-manager.
     #[serde(flatten)]
     pub others: BTreeMap<String, Value>,
@@ -137,8 +141,7 @@ impl CertificateRequestStatus {
     /// The reason of the `Ready` condition.
     #[must_use]
     pub fn ready_reason(&self) -> Option<&str> {
-        self.condition(condition_type::READY)
-            .map(|ready| ready.reason.as_str())
+        self.condition(condition_type::READY)?.reason.as_deref()
     }
 }
 
@@ -149,15 +152,37 @@ mod tests {
     #[test]
     fn a_status_is_written_back_as_it_was_read() {
         let status = serde_json::json!({
-            "conditions": [{"type": "Approved", "status": "True", "reason": "x", "message": "y",
-                "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 3}],
+            "conditions": [
+                {"type": "Approved", "status": "True", "reason": "x", "message": "y",
+                    "lastTransitionTime": "2026-01-01T02:00:00.123456789+02:00", "observedGeneration": 3},
+                {"type": "Audited", "status": "Unknown", "reason": "", "message": "", "lastTransitionTime": ""},
+                {"type": "Bare", "status": "False"},
+            ],
             "certificate": "YQ==",
             "ca": "Yg==",
-            "failureTime": "2026-01-01T00:00:00Z",
-            "renewal": {"after": [1]},
+            "failureTime": "2026-01-01T00:00:00.5Z",
+            "renewal": {"after": [1, u64::MAX, i64::MIN, null, "", {}, []]},
         });
         let read: CertificateRequestStatus = serde_json::from_value(status.clone()).unwrap();
         assert_eq!(serde_json::to_value(read).unwrap(), status);
+    }
+
+    #[test]
+    fn numbers_of_others_keep_every_digit() {
+        for text in [
+            "1.7976931348623157e308",
+            "5e-324",
+            "1.2345678901234567",
+            "2.2250738585072011e-308",
+        ] {
+            let read: CertificateRequestStatus =
+                serde_json::from_str(&format!(r#"{{"later":{text}}}"#)).unwrap();
+            assert_eq!(
+                read.others["later"].as_f64(),
+                Some(text.parse().unwrap()),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -6,8 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api,
-    api::{DeleteParams, ListParams, PostParams, Preconditions},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
 };
+
+use crate::api::FIELD_MANAGER;
 
 use super::lease::{Draft, LABEL, MEMBERSHIP, Tenure, Version};
 
@@ -40,7 +42,7 @@ pub(super) enum LeaseError {
 /// The Lease of this process.
 ///
 /// *Guarantees*: every write carries the version that this process knows, so two processes of one identity never both
-/// believe that they have it; the later one has it.
+/// believe that they have it; the later one has it. What others wrote on the Lease stays.
 pub(super) struct OwnLease {
     draft: Draft,
     leases: Leases,
@@ -72,7 +74,7 @@ impl OwnLease {
         now: Timestamp,
     ) -> Result<(), LeaseError> {
         if let Some(tenure) = &self.tenure
-            && let Some(renewed) = self.replace(tenure, tokens, now).await?
+            && let Some(renewed) = self.update(tenure, tokens, now).await?
         {
             self.tenure = Some(renewed);
             return Ok(());
@@ -147,7 +149,10 @@ impl OwnLease {
         now: Timestamp,
     ) -> Result<Tenure, LeaseError> {
         let lease = self.draft.new_lease(tokens, now);
-        let params = PostParams::default();
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
         let created = self.leases.api.create(&params, &lease);
         let stored = self.leases.write("create", &self.draft.name, created);
         let stored = stored.await?.ok_or_else(|| self.contended())?;
@@ -161,21 +166,22 @@ impl OwnLease {
         now: Timestamp,
     ) -> Result<Tenure, LeaseError> {
         let tenure = self.known(tenure)?;
-        let replaced = self.replace(&tenure, tokens, now).await?;
-        replaced.ok_or_else(|| self.contended())
+        let updated = self.update(&tenure, tokens, now).await?;
+        updated.ok_or_else(|| self.contended())
     }
 
-    /// `None` where the Lease is not the one that this process knows.
-    async fn replace(
+    /// Writes what is ours in the Lease. `None` where the Lease is not the one that this process knows.
+    async fn update(
         &self,
         tenure: &Tenure,
         tokens: &BTreeSet<String>,
         now: Timestamp,
     ) -> Result<Option<Tenure>, LeaseError> {
         let lease = self.draft.renewed(tenure, tokens, now);
-        let params = PostParams::default();
-        let replaced = self.leases.api.replace(&self.draft.name, &params, &lease);
-        let stored = self.leases.write("update", &self.draft.name, replaced);
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let (name, patch) = (&self.draft.name, Patch::Apply(&lease));
+        let updated = self.leases.api.patch(name, &params, &patch);
+        let stored = self.leases.write("update", name, updated);
         let stored = stored.await?;
         stored
             .map(|lease| self.known(tenure.clone().at(&lease)))

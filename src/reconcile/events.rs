@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use self::reason::EventReason;
-use crate::{message::shown, metrics::Metrics, telemetry::Chain};
+use crate::{api::FIELD_MANAGER, message::shown, metrics::Metrics, telemetry::Chain};
 
 /// What our Events say of their author.
 const CONTROLLER: &str = "pkcs11-issuer.dev/pkcs11-issuer";
@@ -92,7 +92,11 @@ impl Events {
                 let event = event(notice, regarding, at, &instance);
                 let namespace = event.metadata.namespace.clone().unwrap_or_default();
                 let api = Api::<Event>::namespaced(client.clone(), &namespace);
-                if let Err(error) = api.create(&PostParams::default(), &event).await {
+                let params = PostParams {
+                    field_manager: Some(FIELD_MANAGER.to_owned()),
+                    ..PostParams::default()
+                };
+                if let Err(error) = api.create(&params, &event).await {
                     counted.event_dropped();
                     warn!(error = %Chain(&error), "failed to write an event");
                 }

@@ -22,7 +22,6 @@ use self::status::{Seen, differs, notices};
 pub use self::{pace::Pace, written::Written};
 use super::{
     Context,
-    apply::FIELD_MANAGER,
     census::Counted,
     establish::{NotReady, establish},
     events::Notice,
@@ -32,7 +31,7 @@ use super::{
 };
 use crate::{
     api::{
-        GROUP,
+        FIELD_MANAGER, GROUP,
         issuer::{IssuerKind, IssuerStatus, Reason},
         tolerant::Tolerant,
     },

@@ -59,7 +59,7 @@ pub trait Request:
     /// The issuer gives such requests nothing.
     fn asked<'a>(&'a self, pods: Option<&'a PodRules>) -> Result<Asked<'a>, Refusal>;
 
-    /// The status that says `said`, and `message` where the kind has room for it, and keeps what others have said.
+    /// The status that says `said`, and `message` where the kind has room for it. [`Status`] tells what of it others wrote.
     fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer;
 
     /// The certificate that its status has, as it stands there.
@@ -111,15 +111,15 @@ pub enum Answer {
     SaidBefore,
 }
 
-/// The whole status of a request, as one write stores it.
+/// What one write says in the status of a request.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Status {
-    /// Of cert-manager's CertificateRequest.
+    /// The whole status of cert-manager's CertificateRequest: what others have written as it was read, and ours.
     CertificateRequest(CertificateRequestStatus),
-    /// Of a Kubernetes CSR.
+    /// Our part of the status of a Kubernetes CSR.
     SigningRequest(CertificateSigningRequestStatus),
-    /// Of a pod's.
+    /// Our part of the status of a pod's request.
     PodCertificate(PodCertificateStatus),
 }
 

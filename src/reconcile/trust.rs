@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::anchors::Anchors;
-use super::{Context, apply::FIELD_MANAGER, kind::signer_name, observe};
+use super::{Context, kind::signer_name, observe};
 use crate::{
+    api::FIELD_MANAGER,
     issuance::CaField,
     pipeline::{IssuerName, ReadyIssuer, now},
     telemetry::Chain,
@@ -180,6 +181,7 @@ async fn renew(
         },
         "spec": {"signerName": signer, "trustBundle": anchors.pem()},
     });
+    // A bundle that somebody has made since is not overwritten: the API server changes none without a resourceVersion.
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let written = bundles
         .api(context)

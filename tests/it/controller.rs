@@ -10,6 +10,7 @@ mod fences;
 mod health;
 mod issuers;
 mod limits;
+mod others;
 mod patience;
 mod pins;
 mod pods;

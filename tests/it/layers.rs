@@ -16,7 +16,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("audit", &[]),
     ("metrics", &["audit"]),
     ("server", &["metrics"]),
-    ("ownership", &["duration", "metrics", "telemetry"]),
+    ("ownership", &["api", "duration", "metrics", "telemetry"]),
     ("args", &["duration", "ownership", "telemetry"]),
     ("pins", &["api", "config", "duration", "telemetry"]),
     (

@@ -30,4 +30,6 @@ mod sign;
 #[cfg(test)]
 mod source;
 #[cfg(test)]
+mod whole;
+#[cfg(test)]
 mod workflows;

@@ -16,6 +16,8 @@ use serde_json::json;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use crate::whole::{Ours, of_others};
+
 const SECONDS: u64 = 3;
 /// Objects that are shared out.
 const OBJECTS: usize = 200;
@@ -38,6 +40,16 @@ struct Running {
 
 impl Running {
     async fn start(plane: &ControlPlane, identity: &str, tokens: &[&str]) -> Result<Self> {
+        Self::start_in(plane, identity, &format!("uid of {identity}"), tokens).await
+    }
+
+    /// In the pod with this UID.
+    async fn start_in(
+        plane: &ControlPlane,
+        identity: &str,
+        pod: &str,
+        tokens: &[&str],
+    ) -> Result<Self> {
         let account = plane.service_account(NAMESPACE, "pkcs11-issuer")?;
         let (usable, seen) = watch::channel(names(tokens));
         let replica = Replica {
@@ -45,7 +57,7 @@ impl Running {
             namespace: NAMESPACE.to_owned(),
             pod: Some(Pod {
                 name: identity.to_owned(),
-                uid: format!("uid of {identity}"),
+                uid: pod.to_owned(),
             }),
             duration: format!("{SECONDS}s").parse()?,
         };
@@ -183,6 +195,47 @@ async fn the_share_of_a_replica_that_crashed_moves_when_its_lease_expires_and_ba
     a.owns("issuing", some_but_not_all).await?;
     let spec = lease(&plane, "b").await?.spec.context("no spec")?;
     assert_eq!(spec.lease_transitions, Some(1), "it took its Lease over");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lease_that_is_taken_over_keeps_what_others_wrote() -> Result<()> {
+    let plane = plane().await?;
+    let first = Running::start_in(&plane, "a", "first", &["issuing"]).await?;
+    first.owns("issuing", |owned| owned == OBJECTS).await?;
+    first.crash().await;
+    let mut owners = serde_json::to_value(lease(&plane, "a").await?.owner_references())?;
+    let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "uid": "other"});
+    owners.as_array_mut().context("no list")?.push(other);
+    let others = json!({"metadata": {
+        "labels": {"example.com/team": "others"},
+        "annotations": {"example.com/note": "kept"},
+        "finalizers": ["example.com/hold"],
+        "ownerReferences": owners,
+    }});
+    let words = ["-n", NAMESPACE, "patch", "lease", "pkcs11-issuer-a"];
+    let others = others.to_string();
+    let patch = ["--type=merge", "-p", &others];
+    plane.kubectl(&[&words[..], &patch].concat()).await?;
+    let before = serde_json::to_value(lease(&plane, "a").await?)?;
+
+    let second = Running::start_in(&plane, "a", "second", &["payments"]).await?;
+    second.owns("payments", |owned| owned == OBJECTS).await?;
+    let after = serde_json::to_value(lease(&plane, "a").await?)?;
+    let ours = Ours {
+        fields: &[
+            "/spec/leaseTransitions",
+            "/metadata/annotations/pkcs11-issuer.dev~1tokens",
+            "/metadata/ownerReferences",
+        ],
+        conditions: &[],
+    };
+    assert_eq!(of_others(&after, ours), of_others(&before, ours));
+    let owner = |uid: &str| {
+        let owners = after["metadata"]["ownerReferences"].as_array();
+        owners.is_some_and(|all| all.iter().any(|owner| owner["uid"] == uid))
+    };
+    assert!(owner("other") && owner("second"), "{after:#}");
     Ok(())
 }
 

@@ -4,7 +4,10 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, api::PostParams};
 
 use super::{HMAC_KEY_OCTETS, Kept, PinStates, StoreError, hmac_key, random_key};
-use crate::pins::{record::PinRecord, source::Secrets};
+use crate::{
+    api::FIELD_MANAGER,
+    pins::{record::PinRecord, source::Secrets},
+};
 
 /// Name of the Secret, in the controller's namespace. It exists before the controller starts: the controller may
 /// read and replace this one Secret and create none.
@@ -95,9 +98,13 @@ impl SecretStore {
     }
 
     async fn replace(&self, secret: Secret) -> Result<Secret, StoreError> {
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
         let replaced = self
             .secrets
-            .replace(PIN_STATE_SECRET, &PostParams::default(), &secret)
+            .replace(PIN_STATE_SECRET, &params, &secret)
             .await;
         replaced.map_err(|error| {
             if matches!(&error, kube::Error::Api(status) if status.code == 409) {

@@ -92,13 +92,18 @@ impl Seen<'_> {
     }
 }
 
-/// Whether a status is worth a write: the time of the last signature alone is not.
+/// Whether a status is worth a write: neither the time of the last signature alone is, nor a condition of somebody else.
 pub(super) fn differs(before: Option<&IssuerStatus>, now: &IssuerStatus) -> bool {
-    let timeless = |status: &IssuerStatus| IssuerStatus {
-        last_signature: None,
-        ..status.clone()
+    let ours = |status: &IssuerStatus| {
+        let conditions = [READY, CA_EXPIRING_SOON].map(|type_| status.condition(type_).cloned());
+        let rest = IssuerStatus {
+            last_signature: None,
+            conditions: Vec::new(),
+            ..status.clone()
+        };
+        (conditions, rest)
     };
-    before.is_none_or(|before| timeless(before) != timeless(now))
+    before.is_none_or(|before| ours(before) != ours(now))
 }
 
 /// One Event for each condition that has become another one. A message that tells the same in other words, such as
@@ -241,6 +246,17 @@ mod tests {
         assert!(!differs(Some(&with(THEN, "a")), &with(NOW, "a")));
         assert!(differs(Some(&with(THEN, "a")), &with(THEN, "b")));
         assert!(differs(None, &with(THEN, "a")));
+    }
+
+    #[test]
+    fn a_condition_of_somebody_else_is_not_worth_a_write() {
+        let ready = condition(READY, "True", "Verified", "v");
+        let audited = condition("Audited", "True", "Passed", "");
+        let both = status(json!({"conditions": [audited, ready]}));
+        let ours = status(json!({"conditions": [ready]}));
+        assert!(!differs(Some(&both), &ours));
+        let other = status(json!({"conditions": [condition(READY, "True", "Verified", "w")]}));
+        assert!(differs(Some(&both), &other));
     }
 
     #[test]

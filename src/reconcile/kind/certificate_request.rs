@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
-use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::ByteString;
 use kube::ResourceExt as _;
 
 use super::{Answer, Request, Said, Stage, Status};
@@ -103,8 +103,8 @@ impl Request for CertificateRequest {
                     .and_then(|status| status.condition(condition_type::READY));
                 let said = ready.is_some_and(|ready| {
                     ready.status == "False"
-                        && ready.reason == reason::PENDING
-                        && ready.message == message
+                        && ready.reason.as_deref() == Some(reason::PENDING)
+                        && ready.message.as_deref() == Some(message)
                 });
                 if said {
                     return Answer::SaidBefore;
@@ -143,7 +143,7 @@ impl CertificateRequest {
         now: Timestamp,
     ) -> CertificateRequestStatus {
         let mut status = self.with_ready("False", reason, message, now);
-        status.failure_time.get_or_insert(Time(now));
+        status.failure_time.get_or_insert_with(|| rfc_3339(now));
         status.certificate = None;
         status.ca = None;
         status
@@ -166,15 +166,20 @@ impl CertificateRequest {
         written.conditions.push(RequestCondition {
             type_: condition_type::READY.to_owned(),
             status: status.to_owned(),
-            reason: reason.to_owned(),
-            message: message.to_owned(),
+            reason: Some(reason.to_owned()),
+            message: Some(message.to_owned()),
             last_transition_time: unchanged
                 .and_then(|ready| ready.last_transition_time)
-                .or(Some(Time(now))),
+                .or_else(|| Some(rfc_3339(now))),
             others: BTreeMap::new(),
         });
         written
     }
+}
+
+/// A time as Kubernetes writes it: in UTC, whole seconds.
+fn rfc_3339(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// The issuer that a reference means, if it is of our group and one of our kinds. Group and kind must be spelled

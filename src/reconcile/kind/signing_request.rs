@@ -132,9 +132,9 @@ impl Request for CertificateSigningRequest {
         })
     }
 
+    /// What is ours alone: the approver's conditions are not in it.
     fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer {
-        let mut status = self.status.clone().unwrap_or_default();
-        match said {
+        let status = match said {
             // There is no condition for either.
             Said::Denied | Said::Pending => return Answer::Tell,
             Said::Refused(refusal) => {
@@ -146,9 +146,10 @@ impl Request for CertificateSigningRequest {
                     last_update_time: Some(Time(now)),
                     last_transition_time: Some(Time(now)),
                 };
-                let conditions = status.conditions.get_or_insert_default();
-                conditions.retain(|condition| condition.type_ != condition_type::FAILED);
-                conditions.push(failed);
+                CertificateSigningRequestStatus {
+                    conditions: Some(vec![failed]),
+                    certificate: None,
+                }
             }
             Said::Issued {
                 certificate,
@@ -158,9 +159,12 @@ impl Request for CertificateSigningRequest {
                 if publish.append_root {
                     pem.extend(certificate.ca_pem(CaField::Root));
                 }
-                status.certificate = Some(ByteString(pem.into_bytes()));
+                CertificateSigningRequestStatus {
+                    certificate: Some(ByteString(pem.into_bytes())),
+                    conditions: None,
+                }
             }
-        }
+        };
         Answer::Write(Status::SigningRequest(status))
     }
 
@@ -241,6 +245,7 @@ mod tests {
                 "signerName": "pkcs11issuers.pkcs11-issuer.dev/shop.issuing",
                 "username": "system:serviceaccount:tenant:builder",
             },
+            "status": {"conditions": [{"type": "Approved", "status": "True"}]},
         });
         let spec = spec.as_object().cloned().unwrap_or_default();
         object["spec"].as_object_mut().unwrap().extend(spec);
@@ -315,13 +320,12 @@ mod tests {
             (&odd, RefusalReason::DurationInvalid, "ErrorParseDuration"),
             (&plain, RefusalReason::BadSan, "SigningError"),
         ] {
-            let status = refused(request, slug);
-            let failed = &status["conditions"][0];
-            assert_eq!(
-                (&failed["type"], &failed["status"], &failed["reason"]),
-                (&json!("Failed"), &json!("True"), &json!(reason))
-            );
-            assert_eq!(status.get("certificate"), None);
+            let now = "2026-01-02T00:00:00Z";
+            let failed = json!({
+                "type": "Failed", "status": "True", "reason": reason, "message": "slug: why",
+                "lastUpdateTime": now, "lastTransitionTime": now,
+            });
+            assert_eq!(refused(request, slug), json!({"conditions": [failed]}));
         }
     }
 

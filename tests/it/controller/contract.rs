@@ -1,6 +1,7 @@
 //! Every row of the state machine of an external issuer, on the real API server.
 
 use anyhow::{Context as _, Result};
+use base64ct::{Base64, Encoding as _};
 use control_plane::until;
 use rig::{IssuerName, PATIENCE, Requests, Rig, Status, csr_for, request_spec};
 use serde_json::{Value, json};
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     TENANT, event_reasons, issuer, openssl_verifies, shared_rig, status_writes, status_writes_are,
 };
+use crate::whole::{condition, judged, lasting, with_status};
 
 /// A namespace of the test's own, and its requests.
 async fn in_namespace(namespace: &str) -> Result<(&'static Rig, Requests)> {
@@ -28,8 +30,32 @@ async fn a_later_request_is_issued(requests: &Requests) -> Result<()> {
     Ok(())
 }
 
+/// A request that nobody has judged, as it is stored.
+async fn made(requests: &Requests, name: &str, spec: Value) -> Result<Value> {
+    requests.create(name, spec).await?;
+    stored(requests, name).await
+}
+
+async fn stored(requests: &Requests, name: &str) -> Result<Value> {
+    Ok(serde_json::to_value(requests.get(name).await?)?)
+}
+
+/// Our condition, with the time that stands in the object.
+fn ready(object: &Value, status: &str, reason: &str, message: &str) -> Value {
+    let time = &condition(object, "Ready")["lastTransitionTime"];
+    let created = object["metadata"]["creationTimestamp"].as_str();
+    assert!(time.as_str() >= created, "{time}");
+    json!({
+        "type": "Ready", "status": status, "reason": reason, "message": message, "lastTransitionTime": time,
+    })
+}
+
 fn blocks(pem: &str) -> usize {
     pem.matches("-----BEGIN CERTIFICATE-----").count()
+}
+
+fn base64(text: &str) -> Value {
+    Base64::encode_string(text.as_bytes()).into()
 }
 
 fn issued_chain(status: &Status) -> Result<(String, String)> {
@@ -42,7 +68,7 @@ fn issued_chain(status: &Status) -> Result<(String, String)> {
 #[tokio::test]
 async fn an_approved_request_is_issued_by_one_status_write_and_one_event() -> Result<()> {
     let (rig, requests) = in_namespace("issued").await?;
-    requests.create("web", spec(&issuer())).await?;
+    let before = made(&requests, "web", spec(&issuer())).await?;
     requests.approve("web").await?;
     let status = requests.reaches("web", "Issued").await?;
     let (chain, ca) = issued_chain(&status)?;
@@ -53,7 +79,15 @@ async fn an_approved_request_is_issued_by_one_status_write_and_one_event() -> Re
     );
     assert_eq!(ca, rig.authority().root().pem());
     openssl_verifies(&chain, &ca)?;
-    assert_eq!(status.failure_time(), None);
+    let signing = rig.controller().records("signing", "issued", "web").await?;
+    let serial = signing["serial"].as_str().context("no serial")?;
+    let message = format!("Signed by {}, serial {serial}", issuer());
+    let after = stored(&requests, "web").await?;
+    let expected = json!({
+        "conditions": [judged("Approved"), ready(&after, "True", "Issued", &message)],
+        "certificate": base64(&chain), "ca": base64(&ca),
+    });
+    assert_eq!(lasting(&after), with_status(&before, expected));
     until("the event", PATIENCE, async || {
         Ok((!event_reasons(rig, "issued", "web")?.is_empty()).then_some(()))
     })
@@ -111,30 +145,28 @@ async fn a_namespaced_issuer_signs_in_its_own_namespace() -> Result<()> {
 #[tokio::test]
 async fn a_namespaced_issuer_of_another_namespace_does_not_exist_for_a_request() -> Result<()> {
     let (_, requests) = in_namespace("elsewhere").await?;
-    requests
-        .create("web", spec(&IssuerName::namespaced(TENANT, "own")))
-        .await?;
+    let theirs = spec(&IssuerName::namespaced(TENANT, "own"));
+    let before = made(&requests, "web", theirs).await?;
     requests.approve("web").await?;
-    let status = requests.reaches("web", "Pending").await?;
-    assert_eq!(
-        status.ready().unwrap().message,
-        "Waiting for PKCS11Issuer elsewhere/own to be created"
-    );
+    requests.reaches("web", "Pending").await?;
+    let after = stored(&requests, "web").await?;
+    let message = "Waiting for PKCS11Issuer elsewhere/own to be created";
+    let ready = ready(&after, "False", "Pending", message);
+    let expected = json!({"conditions": [judged("Approved"), ready]});
+    assert_eq!(lasting(&after), with_status(&before, expected));
     Ok(())
 }
 
 #[tokio::test]
 async fn nothing_is_written_before_approval() -> Result<()> {
     let (rig, requests) = in_namespace("unapproved").await?;
-    requests.create("web", spec(&issuer())).await?;
-    requests
-        .create("lost", spec(&IssuerName::cluster("nobody")))
-        .await?;
+    let web = made(&requests, "web", spec(&issuer())).await?;
+    let lost = made(&requests, "lost", spec(&IssuerName::cluster("nobody"))).await?;
     a_later_request_is_issued(&requests).await?;
-    for name in ["web", "lost"] {
+    for (name, before) in [("web", web), ("lost", lost)] {
         assert_eq!(status_writes(rig, "unapproved", name)?, 0);
         assert_eq!(event_reasons(rig, "unapproved", name)?, [""; 0]);
-        assert_eq!(requests.status(name).await?.ready(), None);
+        assert_eq!(stored(&requests, name).await?, before);
     }
     Ok(())
 }
@@ -142,11 +174,15 @@ async fn nothing_is_written_before_approval() -> Result<()> {
 #[tokio::test]
 async fn a_denial_is_acknowledged_once_with_its_time_and_without_a_signature() -> Result<()> {
     let (rig, requests) = in_namespace("denied").await?;
-    requests.create("web", spec(&issuer())).await?;
+    let before = made(&requests, "web", spec(&issuer())).await?;
     requests.deny("web").await?;
-    let status = requests.reaches("web", "Denied").await?;
-    assert!(status.failure_time().is_some());
-    assert_eq!(status.certificate(), None);
+    requests.reaches("web", "Denied").await?;
+    let after = stored(&requests, "web").await?;
+    let message = "The CertificateRequest was denied by an approver";
+    let ready = ready(&after, "False", "Denied", message);
+    let time = ready["lastTransitionTime"].clone();
+    let expected = json!({"conditions": [judged("Denied"), ready], "failureTime": time});
+    assert_eq!(lasting(&after), with_status(&before, expected));
     a_later_request_is_issued(&requests).await?;
     assert_eq!(status_writes(rig, "denied", "web")?, 1);
     assert_eq!(
@@ -192,7 +228,7 @@ async fn a_request_that_no_profile_admits_fails_with_its_slug_and_time_in_one_wr
         ),
     ];
     for (name, spec, slug) in cases {
-        requests.create(name, spec).await?;
+        let before = made(&requests, name, spec).await?;
         requests.approve(name).await?;
         let status = requests.reaches(name, "Failed").await?;
         let message = status.ready().unwrap().message;
@@ -200,7 +236,11 @@ async fn a_request_that_no_profile_admits_fails_with_its_slug_and_time_in_one_wr
             message.starts_with(&format!("{slug}: ")),
             "{name}: {message}"
         );
-        assert!(status.failure_time().is_some(), "{name}");
+        let after = stored(&requests, name).await?;
+        let ready = ready(&after, "False", "Failed", &message);
+        let time = ready["lastTransitionTime"].clone();
+        let expected = json!({"conditions": [judged("Approved"), ready], "failureTime": time});
+        assert_eq!(lasting(&after), with_status(&before, expected), "{name}");
         status_writes_are(rig, "refused", name, 1).await?;
         rig.controller().records("refused", "refused", name).await?;
     }
@@ -223,16 +263,23 @@ async fn a_finished_request_is_left_alone() -> Result<()> {
     api.patch_status("invalid", &kube::api::PatchParams::default(), &patch)
         .await?;
     requests.approve("invalid").await?;
+    let invalid = stored(&requests, "invalid").await?;
     a_later_request_is_issued(&requests).await?;
     assert_eq!(status_writes(rig, "finished", "invalid")?, 0);
+    assert_eq!(stored(&requests, "invalid").await?, invalid);
     // A change that is none of ours brings an issued request back; it is not written again.
     let patch = kube::api::Patch::Merge(json!({"metadata": {"labels": {"touched": "yes"}}}));
-    api.patch("later", &kube::api::PatchParams::default(), &patch)
+    let touched = api
+        .patch("later", &kube::api::PatchParams::default(), &patch)
         .await?;
     requests.create("last", spec(&issuer())).await?;
     requests.approve("last").await?;
     requests.reaches("last", "Issued").await?;
     status_writes_are(rig, "finished", "later", 1).await?;
+    assert_eq!(
+        stored(&requests, "later").await?,
+        serde_json::to_value(touched)?
+    );
     Ok(())
 }
 
@@ -273,7 +320,15 @@ async fn a_request_of_another_issuer_is_never_written_to() -> Result<()> {
     }
     // cert-manager's webhook lets nobody approve what names a kind that does not exist.
     requests.approve("theirs").await?;
+    // Nobody else answers these.
+    let mut before = Vec::new();
+    for name in ["other-kind", "no-kind"] {
+        before.push((name, stored(&requests, name).await?));
+    }
     a_later_request_is_issued(&requests).await?;
+    for (name, before) in before {
+        assert_eq!(stored(&requests, name).await?, before, "{name}");
+    }
     for (name, _) in &cases {
         assert_eq!(status_writes(rig, "foreign", name)?, 0, "{name}");
         assert_eq!(event_reasons(rig, "foreign", name)?, [""; 0], "{name}");
@@ -285,14 +340,14 @@ async fn a_request_of_another_issuer_is_never_written_to() -> Result<()> {
 async fn a_request_waits_for_an_issuer_that_becomes_ready_later() -> Result<()> {
     let (rig, requests) = in_namespace("patient").await?;
     let late = IssuerName::cluster("late");
-    requests.create("web", spec(&late)).await?;
+    let before = made(&requests, "web", spec(&late)).await?;
     requests.approve("web").await?;
-    let status = requests.reaches("web", "Pending").await?;
-    assert_eq!(
-        status.ready().unwrap().message,
-        "Waiting for PKCS11ClusterIssuer late to be created"
-    );
-    assert_eq!(status.failure_time(), None);
+    requests.reaches("web", "Pending").await?;
+    let after = stored(&requests, "web").await?;
+    let message = "Waiting for PKCS11ClusterIssuer late to be created";
+    let ready = ready(&after, "False", "Pending", message);
+    let expected = json!({"conditions": [judged("Approved"), ready]});
+    assert_eq!(lasting(&after), with_status(&before, expected));
     rig.cluster()
         .apply_issuer(&late, &rig.authority().issuer_spec_with_secret("late-ca"))
         .await?;

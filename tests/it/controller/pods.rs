@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use base64ct::{Base64, Encoding as _};
 use control_plane::until;
+use jiff::Timestamp;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
 use rig::{IssuerName, PATIENCE, Rig};
 use serde_json::{Value, json};
@@ -10,8 +11,16 @@ use tokio::sync::OnceCell;
 use x509_parser::prelude::GeneralName;
 
 use super::{TENANT, openssl_verifies, own_rig_with};
+use crate::whole::lasting;
 
 const KIND: &str = "podcertificaterequests.certificates.k8s.io";
+
+/// What somebody else has put on every request here.
+const FINALIZER: &str = "example.com/hold";
+
+fn labels() -> Value {
+    json!({"example.com/team": "others"})
+}
 
 /// A rig whose controller serves pods.
 async fn rig() -> Result<&'static Rig> {
@@ -55,6 +64,14 @@ pub(super) async fn ask(
     more: Value,
 ) -> Result<()> {
     rig.cluster().create_namespace(namespace).await?;
+    let metadata = json!({
+        "namespace": namespace, "name": name, "labels": labels(), "finalizers": [FINALIZER],
+    });
+    rig.cluster().apply(&request(metadata, signer, more)?).await
+}
+
+/// A request as kubelet makes it.
+pub(super) fn request(metadata: Value, signer: &str, more: Value) -> Result<Value> {
     let mut spec = json!({
         "signerName": signer,
         "podName": "web-0", "podUID": "3a1ba5b4-6f4f-4a1e-9d0c-1f5ff1f1a001",
@@ -65,31 +82,51 @@ pub(super) async fn ask(
     });
     let more = more.as_object().cloned().unwrap_or_default();
     spec.as_object_mut().context("an object")?.extend(more);
-    let object = json!({
+    Ok(json!({
         "apiVersion": "certificates.k8s.io/v1", "kind": "PodCertificateRequest",
-        "metadata": {"namespace": namespace, "name": name},
-        "spec": spec,
-    });
-    rig.cluster().apply(&object).await
+        "metadata": metadata, "spec": spec,
+    }))
 }
 
-/// The status, once it has a condition.
+/// The status, once it has a condition. The rest of the object is as [`ask`] made it.
 async fn answered(rig: &Rig, namespace: &str, name: &str) -> Result<Value> {
-    until("the request to be answered", PATIENCE, async || {
+    let object = until("the request to be answered", PATIENCE, async || {
         let get = ["get", KIND, "-n", namespace, name, "-o", "json"];
         let object: Value = serde_json::from_str(&rig.cluster().plane().kubectl(&get).await?)?;
-        let status = &object["status"];
-        Ok(status["conditions"][0]["type"]
-            .is_string()
-            .then(|| status.clone()))
+        let answered = object["status"]["conditions"][0]["type"].is_string();
+        Ok(answered.then(|| lasting(&object)))
     })
-    .await
+    .await?;
+    let metadata = &object["metadata"];
+    let made = json!({
+        "namespace": namespace, "name": name, "labels": labels(), "finalizers": [FINALIZER],
+        "uid": metadata["uid"], "creationTimestamp": metadata["creationTimestamp"],
+    });
+    assert_eq!(*metadata, made);
+    Ok(object["status"].clone())
 }
 
+/// Type, reason and message of the one condition. A status without a certificate has nothing else.
 fn outcome(status: &Value) -> (&str, &str, &str) {
     let condition = &status["conditions"][0];
     let text = |field: &str| condition[field].as_str().unwrap_or_default();
-    (text("type"), text("reason"), text("message"))
+    let (type_, reason, message) = (text("type"), text("reason"), text("message"));
+    let mut whole = json!({"conditions": [{
+        "type": type_, "status": "True", "reason": reason, "message": message,
+        "lastTransitionTime": condition["lastTransitionTime"],
+    }]});
+    if type_ == "Issued" {
+        for field in [
+            "certificateChain",
+            "notBefore",
+            "notAfter",
+            "beginRefreshAt",
+        ] {
+            whole[field] = status[field].clone();
+        }
+    }
+    assert_eq!(*status, whole);
+    (type_, reason, message)
 }
 
 #[tokio::test]
@@ -115,6 +152,17 @@ async fn a_pod_gets_a_certificate_with_its_identity_in_one_status_write() -> Res
     let validity = certificate.validity();
     let lifetime = validity.not_after.timestamp() - validity.not_before.timestamp();
     assert_eq!(lifetime, 7200);
+    for (field, seconds) in [
+        ("notBefore", validity.not_before.timestamp()),
+        ("notAfter", validity.not_after.timestamp()),
+        (
+            "beginRefreshAt",
+            validity.not_before.timestamp() + lifetime * 2 / 3,
+        ),
+    ] {
+        let time: Timestamp = status[field].as_str().context("a time")?.parse()?;
+        assert_eq!(time.as_second(), seconds, "{field}");
+    }
     let written = until("the write in the audit log", PATIENCE, async || {
         let log = rig.cluster().plane().audit_log()?.writes();
         let ours = log.by(rig::CONTROLLER).on(KIND).of("pods-issued", "one");

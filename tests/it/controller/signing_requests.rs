@@ -1,11 +1,13 @@
 //! Kubernetes' own CertificateSigningRequests, on the real API server.
 
 use anyhow::{Context as _, Result};
+use base64ct::{Base64, Encoding as _};
 use control_plane::until;
 use rig::{IssuerName, PATIENCE, Rig, SigningRequests, Status, csr_for, signing_request_spec};
 use serde_json::{Value, json};
 
 use super::{TENANT, issuer, openssl_verifies, shared_rig};
+use crate::whole::{condition, judged, lasting, with_status};
 
 const KIND: &str = "certificatesigningrequests.certificates.k8s.io";
 const DURATION: &str = "experimental.cert-manager.io/request-duration";
@@ -18,6 +20,30 @@ async fn of_user(user: &str) -> Result<(&'static Rig, SigningRequests)> {
 
 fn spec(issuer: &IssuerName) -> Value {
     signing_request_spec(issuer, &csr_for("web.example").unwrap())
+}
+
+/// A request that nobody has judged, with what others may have put on it, as it is stored.
+async fn made(
+    requests: &SigningRequests,
+    name: &str,
+    spec: Value,
+    annotations: Value,
+) -> Result<Value> {
+    requests.create(name, spec, annotations).await?;
+    stored(requests, name).await
+}
+
+async fn stored(requests: &SigningRequests, name: &str) -> Result<Value> {
+    Ok(serde_json::to_value(requests.get(name).await?)?)
+}
+
+/// The approver's condition; the times in it are the API server's.
+fn approved(object: &Value) -> Value {
+    let mut approved = judged("Approved");
+    for time in ["lastUpdateTime", "lastTransitionTime"] {
+        approved[time] = condition(object, "Approved")[time].clone();
+    }
+    approved
 }
 
 fn status_writes(rig: &Rig, name: &str) -> Result<usize> {
@@ -57,11 +83,14 @@ async fn tenants_issuer(rig: &Rig, name: &str) -> Result<IssuerName> {
 #[tokio::test]
 async fn an_approved_kubernetes_csr_is_issued_by_one_status_write_and_one_event() -> Result<()> {
     let (rig, requests) = of_user("csr-maker").await?;
-    requests
-        .create("csr-issued", spec(&issuer()), json!({}))
-        .await?;
+    let annotations = json!({DURATION: "5h", "example.com/note": "kept"});
+    let before = made(&requests, "csr-issued", spec(&issuer()), annotations).await?;
     requests.approve("csr-issued").await?;
     let chain = requests.is_issued("csr-issued").await?;
+    let after = stored(&requests, "csr-issued").await?;
+    let certificate = Base64::encode_string(chain.as_bytes());
+    let expected = json!({"conditions": [approved(&after)], "certificate": certificate});
+    assert_eq!(lasting(&after), with_status(&before, expected));
     assert_eq!(chain.matches("BEGIN CERTIFICATE").count(), 2);
     openssl_verifies(&chain, &rig.authority().root().pem())?;
     assert_eq!(told(rig, "csr-issued").await?, ["Issued"]);
@@ -84,12 +113,18 @@ async fn nothing_is_written_to_a_kubernetes_csr_before_approval_nor_after_denial
     requests.create("csr-foreign", foreign, json!({})).await?;
     requests.deny("csr-denied").await?;
     requests.approve("csr-foreign").await?;
+    let names = ["csr-open", "csr-denied", "csr-foreign"];
+    let mut before = Vec::new();
+    for name in names {
+        before.push(stored(&requests, name).await?);
+    }
     requests
         .create("csr-later", spec(&issuer()), json!({}))
         .await?;
     requests.approve("csr-later").await?;
     requests.is_issued("csr-later").await?;
-    for name in ["csr-open", "csr-denied", "csr-foreign"] {
+    for (name, before) in names.into_iter().zip(before) {
+        assert_eq!(stored(&requests, name).await?, before, "{name}");
         assert_eq!(status_writes(rig, name)?, 0, "{name}");
         assert_eq!(super::event_reasons(rig, "", name)?, [""; 0], "{name}");
     }
@@ -168,9 +203,8 @@ async fn annotation_and_expiration_seconds_set_the_duration_and_odd_ones_fail() 
 #[tokio::test]
 async fn a_refusal_fails_with_its_slug_and_is_counted() -> Result<()> {
     let (rig, requests) = of_user("csr-maker").await?;
-    requests
-        .create("csr-ca", spec(&issuer()), json!({IS_CA: "true"}))
-        .await?;
+    let annotations = json!({IS_CA: "true"});
+    let before = made(&requests, "csr-ca", spec(&issuer()), annotations).await?;
     requests.approve("csr-ca").await?;
     let status = requests
         .until("csr-ca", |status| status.condition("Failed").is_some())
@@ -178,6 +212,14 @@ async fn a_refusal_fails_with_its_slug_and_is_counted() -> Result<()> {
     let (reason, message) = failed(&status);
     assert_eq!(reason, "SigningError");
     assert!(message.starts_with("ca-not-allowed: "), "{message}");
+    let after = stored(&requests, "csr-ca").await?;
+    let time = condition(&after, "Failed")["lastTransitionTime"].clone();
+    let failed = json!({
+        "type": "Failed", "status": "True", "reason": reason, "message": message,
+        "lastUpdateTime": time, "lastTransitionTime": time,
+    });
+    let expected = json!({"conditions": [approved(&after), failed]});
+    assert_eq!(lasting(&after), with_status(&before, expected));
     assert_eq!(told(rig, "csr-ca").await?, ["Refused"]);
     Ok(())
 }

@@ -7,7 +7,7 @@ use rcgen::{
     PKCS_RSA_SHA256, PublicKeyData as _, SanType, SignatureAlgorithm,
 };
 use rig::{IssuerName, SigningRequests, signing_request_spec};
-use serde_json::Value;
+use serde_json::{Value, json};
 use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer as _};
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
     named,
     stage::stage,
 };
+use crate::whole::{condition, lasting, with_status};
 
 const DURATION: &str = "experimental.cert-manager.io/request-duration";
 const IS_CA: &str = "experimental.cert-manager.io/request-is-ca";
@@ -162,27 +163,26 @@ async fn sign_by(
     let mut spec = signing_request_spec(issuer, &csr);
     spec["usages"] = row.usages.into();
     spec["expirationSeconds"] = row.expiration_seconds.into();
-    let annotations: Value = row
-        .annotations
+    let annotations: Value = [("example.com/note", "kept")]
         .iter()
+        .chain(row.annotations)
         .map(|(key, value)| ((*key).to_owned(), Value::from(*value)))
         .collect();
     requests.create(name, spec, annotations).await?;
+    let before = serde_json::to_value(requests.get(name).await?)?;
     requests.approve(name).await?;
     let decided = |status: &rig::Status| {
         status.certificate().is_some() || status.condition("Failed").is_some()
     };
     let status = requests.until(name, decided).await?;
-    let types: Vec<_> = status.json()["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .collect();
-    ensure!(
-        types.len() == 1 && types.iter().all(|one| one["type"] == "Approved"),
-        "{types:?}"
-    );
     let chain = status.certificate().context("no certificate")?;
+    let after = serde_json::to_value(requests.get(name).await?)?;
+    let expected = json!({
+        "conditions": [condition(&after, "Approved")],
+        "certificate": status.json()["certificate"],
+    });
+    let (after, expected) = (lasting(&after), with_status(&before, expected));
+    ensure!(after == expected, "{after:#} instead of {expected:#}");
     verify(chain.as_bytes(), stage().await?.root().as_bytes())?;
     check(&chain, &csr, &key, row)
 }

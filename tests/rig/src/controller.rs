@@ -20,6 +20,8 @@ pub struct ControllerOptions {
     pub programs: Programs,
     /// Further flags of `run`, such as `--enforce-approval=false`.
     pub args: Vec<String>,
+    /// How it reaches the API server, where that is not [`Cluster::controller_kubeconfig`].
+    pub kubeconfig: Option<PathBuf>,
     /// Its name: of its files, and its `--identity`. Two controllers on one cluster need two names.
     pub name: String,
 }
@@ -31,6 +33,7 @@ impl ControllerOptions {
             configuration: configuration.into(),
             programs: programs.clone(),
             args: Vec::new(),
+            kubeconfig: None,
             name: "pkcs11-issuer".to_owned(),
         }
     }
@@ -66,18 +69,19 @@ impl Controller {
             configuration,
             programs,
             args,
+            kubeconfig,
             name,
         } = options;
+        let kubeconfig = kubeconfig
+            .as_deref()
+            .unwrap_or_else(|| cluster.controller_kubeconfig());
         let folder = cluster.plane().log_dir();
         let file = folder.join(format!("{name}.yaml"));
         std::fs::write(&file, configuration)
             .with_context(|| format!("write {}", file.display()))?;
         let program = Program::new(&programs.controller)
             .args(["run".into(), "--config".into(), file.clone()])
-            .args([
-                "--kubeconfig".into(),
-                cluster.controller_kubeconfig().to_owned(),
-            ])
+            .args(["--kubeconfig".into(), kubeconfig.to_owned()])
             .args(["--worker".into(), programs.worker.clone()])
             .args(["--cluster-resource-namespace", NAMESPACE])
             .args(["--identity", name])

@@ -70,6 +70,15 @@ impl SigningRequests {
         self.judge(name, "Denied").await
     }
 
+    /// The request as it is now.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this name.
+    pub async fn get(&self, name: &str) -> Result<DynamicObject> {
+        Ok(self.requester.get(name).await?)
+    }
+
     /// Its status as it is now.
     ///
     /// # Errors

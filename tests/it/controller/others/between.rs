@@ -1,0 +1,264 @@
+//! Stands between the controller and the API server: sees each object directly before and after a write of the controller,
+//! and can let somebody else be faster.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::{Request, State},
+    http::{Method, StatusCode, header, request::Parts},
+    response::{IntoResponse as _, Response},
+};
+use control_plane::{ControlPlane, until};
+use kube::{Client, config::KubeConfigOptions};
+use rig::PATIENCE;
+use serde_json::{Value, json};
+
+/// A write of the controller.
+#[derive(Clone, Debug)]
+pub(super) struct Write {
+    /// HTTP status of the answer.
+    pub(super) code: u16,
+    /// The object directly before the write; null where there was none.
+    pub(super) before: Value,
+    /// The object directly after it.
+    pub(super) after: Value,
+}
+
+impl Write {
+    pub(super) fn succeeded(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+}
+
+/// What somebody else does to an object that is as given: a merge patch; a whole object that takes its place; or null,
+/// which deletes it.
+pub(super) type Edit = Box<dyn FnOnce(&Value) -> Value + Send>;
+
+/// What is known of an object by its path.
+#[derive(Default)]
+struct Watched {
+    /// Comes before the next write of the controller.
+    edit: Option<Edit>,
+    /// Why it could not come.
+    failed: Option<String>,
+    writes: Vec<Write>,
+}
+
+#[derive(Default)]
+struct All(Mutex<HashMap<String, Watched>>);
+
+impl All {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Watched>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The way of the controller to the API server. It lasts as long as the process.
+pub(super) struct Between {
+    kubeconfig: PathBuf,
+    all: Arc<All>,
+}
+
+impl Between {
+    /// Forwards to the API server what a controller with the identity of `kubeconfig` asks for.
+    pub(super) fn start(plane: &ControlPlane, kubeconfig: &Path) -> Result<Self> {
+        let all = Arc::new(All::default());
+        let known = Arc::clone(&all);
+        let paths = [kubeconfig.to_owned(), plane.admin_kubeconfig()];
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                let [controller, admin] = paths;
+                let ways = Arc::new(Ways {
+                    controller: client(&controller).await?,
+                    admin: client(&admin).await?,
+                    all: known,
+                });
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+                tell.send(listener.local_addr()?)?;
+                let router = Router::new().fallback(forward).with_state(ways);
+                axum::serve(listener, router).await?;
+                anyhow::Ok(())
+            })
+        });
+        let address: SocketAddr = told.recv().context("it did not start")?;
+        let file = plane.log_dir().join("between.kubeconfig");
+        let name = "between";
+        let text = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": name,
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+            "clusters": [{"name": name, "cluster": {"server": format!("http://{address}")}}],
+            "users": [{"name": name, "user": {}}],
+        });
+        std::fs::write(&file, text.to_string())?;
+        Ok(Self {
+            kubeconfig: file,
+            all,
+        })
+    }
+
+    /// What the controller is started with.
+    pub(super) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Looks at the writes to the object at this path from now on. The first one comes too late if there is an edit.
+    pub(super) fn watch(&self, path: &str, edit: Option<Edit>) {
+        let watched = Watched {
+            edit,
+            ..Watched::default()
+        };
+        self.all.lock().insert(path.to_owned(), watched);
+    }
+
+    /// The writes to a watched object, once one has succeeded.
+    pub(super) async fn writes(&self, path: &str) -> Result<Vec<Write>> {
+        self.until(path, |writes| writes.iter().any(Write::succeeded))
+            .await
+    }
+
+    /// The first write to a watched object, however it was answered.
+    pub(super) async fn tried(&self, path: &str) -> Result<Write> {
+        let writes = self.until(path, |writes| !writes.is_empty()).await?;
+        writes.into_iter().next().context("nothing was written")
+    }
+
+    async fn until(&self, path: &str, done: impl Fn(&[Write]) -> bool) -> Result<Vec<Write>> {
+        until(&format!("a write to {path}"), PATIENCE, async || {
+            let all = self.all.lock();
+            let Watched { failed, writes, .. } = all.get(path).context("it is not watched")?;
+            ensure!(failed.is_none(), "{failed:?}");
+            Ok(done(writes).then(|| writes.clone()))
+        })
+        .await
+    }
+}
+
+async fn client(kubeconfig: &Path) -> Result<Client> {
+    let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig)?;
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    Ok(Client::try_from(config)?)
+}
+
+/// The identities with which the API server is asked.
+struct Ways {
+    controller: Client,
+    admin: Client,
+    all: Arc<All>,
+}
+
+async fn forward(State(ways): State<Arc<Ways>>, request: Request) -> Response {
+    match ways.forward(request).await {
+        Ok(response) => response,
+        Err(error) => (StatusCode::BAD_GATEWAY, format!("{error:#}")).into_response(),
+    }
+}
+
+impl Ways {
+    async fn forward(&self, request: Request) -> Result<Response> {
+        let (mut parts, body) = request.into_parts();
+        let body = to_bytes(body, usize::MAX).await?;
+        let path = written(&parts, &body).filter(|path| self.all.lock().contains_key(path));
+        let before = match &path {
+            Some(path) => match self.come_first(path).await {
+                Ok(before) => before,
+                Err(error) => {
+                    let failed = Some(format!("{error:#}"));
+                    self.all.lock().entry(path.clone()).or_default().failed = failed;
+                    return Err(error);
+                }
+            },
+            None => Value::Null,
+        };
+        parts.headers.remove(header::HOST);
+        let request = axum::http::Request::from_parts(parts, body.into());
+        let mut response = self.controller.send(request).await?;
+        if let Some(path) = path {
+            let write = Write {
+                code: response.status().as_u16(),
+                before,
+                after: self.get(&path).await?,
+            };
+            let mut all = self.all.lock();
+            all.entry(path).or_default().writes.push(write);
+        }
+        response.headers_mut().remove(header::TRANSFER_ENCODING);
+        Ok(response.map(Body::new))
+    }
+
+    /// Does what somebody else does before the write. Returns the object as the write finds it.
+    async fn come_first(&self, path: &str) -> Result<Value> {
+        let edit = self
+            .all
+            .lock()
+            .get_mut(path)
+            .and_then(|one| one.edit.take());
+        let before = self.get(path).await?;
+        let Some(edit) = edit else {
+            return Ok(before);
+        };
+        let mut edit = edit(&before);
+        let replaces = edit["kind"].is_string();
+        if (replaces || edit.is_null()) && !before.is_null() {
+            let delete = axum::http::Request::delete(path).body(Vec::new())?;
+            self.admin.request::<Value>(delete).await?;
+        }
+        if replaces {
+            let (collection, _) = path.rsplit_once('/').context("no collection")?;
+            self.ask(Method::POST, collection, "application/json", &edit)
+                .await?;
+        } else if !edit.is_null() {
+            let merge = "application/merge-patch+json";
+            let status = edit.as_object_mut().and_then(|edit| edit.remove("status"));
+            self.ask(Method::PATCH, path, merge, &edit).await?;
+            if let Some(status) = status {
+                let (path, edit) = (format!("{path}/status"), json!({"status": status}));
+                self.ask(Method::PATCH, &path, merge, &edit).await?;
+            }
+        }
+        self.get(path).await
+    }
+
+    async fn get(&self, path: &str) -> Result<Value> {
+        let request = axum::http::Request::get(path).body(Vec::new())?;
+        match self.admin.request(request).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Value::Null),
+            other => Ok(other?),
+        }
+    }
+
+    async fn ask(&self, method: Method, path: &str, kind: &str, body: &Value) -> Result<()> {
+        let request = axum::http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_TYPE, kind)
+            .body(body.to_string().into_bytes())?;
+        let answer: Value = self.admin.request(request).await?;
+        ensure!(answer["metadata"]["uid"].is_string(), "{answer}");
+        Ok(())
+    }
+}
+
+/// The path of the object that a request writes to.
+fn written(parts: &Parts, body: &Bytes) -> Option<String> {
+    let path = parts.uri.path();
+    if parts.method == Method::POST {
+        let object: Value = serde_json::from_slice(body).ok()?;
+        return Some(format!("{path}/{}", object["metadata"]["name"].as_str()?));
+    }
+    let writes = [Method::PUT, Method::PATCH].contains(&parts.method);
+    writes.then(|| path.strip_suffix("/status").unwrap_or(path).to_owned())
+}
