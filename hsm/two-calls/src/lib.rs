@@ -32,17 +32,26 @@ type Sign = unsafe extern "C" fn(
 /// The largest buffer that is given to a library which says that the one of the known size is too small.
 const MOST_OCTETS: usize = 65_536;
 
-/// The two functions of a PKCS#11 library that make a signature.
+/// What makes signatures with a PKCS#11 library.
 pub struct Signer {
-    init: SignInit,
-    sign: Sign,
+    /// `None` where they cannot be known to be those that `cryptoki` calls. Then `cryptoki` signs, in three calls.
+    functions: Option<Functions>,
     /// Keeps the functions where they are.
     _library: cryptoki_sys::Pkcs11,
 }
 
+/// The two functions that make a signature.
+#[derive(Clone, Copy)]
+struct Functions {
+    init: SignInit,
+    sign: Sign,
+}
+
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer").finish_non_exhaustive()
+        f.debug_struct("Signer")
+            .field("calls", &if self.functions.is_some() { 2 } else { 3 })
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,10 +92,10 @@ impl Signer {
         // SAFETY: the library's initialisers have run for `cryptoki`, which calls the same function.
         let library =
             unsafe { cryptoki_sys::Pkcs11::new(module) }.map_err(Error::LibraryLoading)?;
-        let functions = functions(&library)?;
+        let first = Functions::of(&library)?;
+        let second = Functions::of(&library)?;
         let signer = Self {
-            init: functions.C_SignInit.ok_or(Error::NullFunctionPointer)?,
-            sign: functions.C_Sign.ok_or(Error::NullFunctionPointer)?,
+            functions: first.are(second).then_some(first),
             _library: library,
         };
         Ok((pkcs11, signer))
@@ -102,6 +111,38 @@ impl Signer {
     /// A call fails, or the library claims to have written more than there was room for.
     pub fn sign(
         &self,
+        session: &Session,
+        mechanism: &Mechanism<'_>,
+        key: ObjectHandle,
+        data: &[u8],
+        octets: usize,
+    ) -> Result<Vec<u8>, NotSigned> {
+        match self.functions {
+            Some(functions) => functions.sign(session, mechanism, key, data, octets),
+            None => Ok(session.sign(mechanism, key, data)?),
+        }
+    }
+}
+
+impl Functions {
+    /// Those that the library hands out now.
+    fn of(library: &cryptoki_sys::Pkcs11) -> Result<Self, Error> {
+        let list = functions(library)?;
+        Ok(Self {
+            init: list.C_SignInit.ok_or(Error::NullFunctionPointer)?,
+            sign: list.C_Sign.ok_or(Error::NullFunctionPointer)?,
+        })
+    }
+
+    /// Whether both are the same code. `p11-kit-client.so` makes an instance of its own, with functions of its own, for
+    /// whoever asks for the list: sessions of one are unknown to the other.
+    fn are(self, other: Self) -> bool {
+        ptr::fn_addr_eq(self.init, other.init) && ptr::fn_addr_eq(self.sign, other.sign)
+    }
+
+    /// As [`Signer::sign`].
+    fn sign(
+        self,
         session: &Session,
         mechanism: &Mechanism<'_>,
         key: ObjectHandle,
@@ -133,7 +174,7 @@ impl Signer {
     }
 
     /// `C_Sign` into a buffer of this many octets.
-    fn sign_into(&self, session: &Session, data: &[u8], room: usize) -> Result<Answer, NotSigned> {
+    fn sign_into(self, session: &Session, data: &[u8], room: usize) -> Result<Answer, NotSigned> {
         let mut signature: Vec<CK_BYTE> = vec![0; room];
         let mut length = CK_ULONG::try_from(room).map_err(Error::from)?;
         let data_length = CK_ULONG::try_from(data.len()).map_err(Error::from)?;
@@ -162,7 +203,7 @@ impl Signer {
     }
 
     /// The length that a signature would have. The operation stays active.
-    fn length(&self, session: &Session, data: &[u8]) -> Result<CK_ULONG, Error> {
+    fn length(self, session: &Session, data: &[u8]) -> Result<CK_ULONG, Error> {
         let mut length = 0;
         let data_length = CK_ULONG::try_from(data.len())?;
         // SAFETY: as above; without a buffer the library writes the length and nothing else.

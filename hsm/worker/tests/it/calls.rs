@@ -75,7 +75,15 @@ async fn a_library_that_wants_a_larger_buffer_gets_the_one_it_asks_for() {
         if asked > 0 {
             expected.push((Function::C_Sign_length, asked));
         }
-        assert_eq!(between(&before, &calls(&faulty.module)), expected, "{rule}");
+        let mut made = between(&before, &calls(&faulty.module));
+        // A session that signs for the first time looks for the key before.
+        made.retain(|(function, _)| {
+            matches!(
+                function,
+                Function::C_SignInit | Function::C_Sign | Function::C_Sign_length
+            )
+        });
+        assert_eq!(made, expected, "{rule}");
     }
     let stats = faulty.hsm.stats(soon()).await.unwrap();
     assert_eq!(stats.sessions_discarded, 0);
