@@ -16,6 +16,7 @@ mod value;
 pub use email::EmailPattern;
 pub use network::IpNetwork;
 pub use template::{RequestVariable, Template, Variable, Variables};
+pub(in crate::issuance) use uri::OfHost;
 pub use uri::UriPattern;
 pub use value::ValuePattern;
 

@@ -7,6 +7,7 @@ mod counted;
 mod crash;
 mod ending;
 mod fences;
+mod grants;
 mod health;
 mod issuers;
 mod limits;

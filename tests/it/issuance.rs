@@ -3,6 +3,7 @@
 //! Keys, CA certificates and certification requests are made by the `openssl` program, the certificates by
 //! the issuance core with the CA's key in software.
 
+mod fenced;
 mod foreign;
 mod key;
 mod openssl;

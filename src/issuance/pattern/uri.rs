@@ -13,16 +13,27 @@ pub struct UriPattern {
     open: bool,
 }
 
+/// What of a host's URIs a pattern covers.
+pub(in crate::issuance) enum OfHost {
+    /// Nothing at all, for a variable has no value.
+    Nothing,
+    /// Some of them: those with one path, or below it.
+    Some,
+    /// All of this host's, whatever their path.
+    All(String),
+}
+
 impl UriPattern {
-    /// The host whose URIs it covers, whatever their path; the inner `None` for a pattern that covers not all of them, the
-    /// outer one for a pattern that covers nothing.
-    pub(in crate::issuance) fn host(&self, variables: Variables<'_>) -> Option<Option<String>> {
-        let text = self.text.expand(variables, is_segment)?;
+    /// What it covers of the host that it names.
+    pub(in crate::issuance) fn host(&self, variables: Variables<'_>) -> OfHost {
+        let Some(text) = self.text.expand(variables, is_segment) else {
+            return OfHost::Nothing;
+        };
         let host = text
             .split_once("://")
             .and_then(|(_, rest)| rest.strip_suffix('/'))
             .filter(|host| self.open && is_dns(host, DnsSyntax::Underscore));
-        Some(host.map(str::to_owned))
+        host.map_or(OfHost::Some, |host| OfHost::All(host.to_owned()))
     }
 
     /// The same for one request alone; `None` where it covers nothing of it.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::issuance::{
     pattern::{
-        DnsPattern, EmailPattern, IpNetwork, PatternError, Scope, UriPattern, Variables, is_below,
+        DnsPattern, EmailPattern, IpNetwork, OfHost, PatternError, Scope, UriPattern, Variables, is_below,
     },
     refusal::{Refusal, RefusalReason},
 };
@@ -103,9 +103,9 @@ impl Constraints {
         let mut hosts = Vec::new();
         for pattern in patterns {
             match pattern.host(variables) {
-                None => {}
-                Some(Some(host)) => hosts.push(subtree::<HostSubtree>(&host, Constraint::Uri)?),
-                Some(None) => return Err(unsayable("URI", &pattern.to_string())),
+                OfHost::Nothing => {}
+                OfHost::All(host) => hosts.push(subtree::<HostSubtree>(&host, Constraint::Uri)?),
+                OfHost::Some => return Err(unsayable("URI", &pattern.to_string())),
             }
         }
         if hosts.is_empty() {

@@ -12,7 +12,7 @@ use crate::issuance::{
     name::Name,
     pattern::Variables,
     refusal::{Refusal, RefusalReason},
-    san::{GeneralName, SubjectAltNames, mapped},
+    san::{GeneralName, SanError, SubjectAltNames, mapped},
     spiffe,
 };
 
@@ -99,12 +99,17 @@ impl<'a> Judge<'a> {
 
     fn judge(&self, claimed: Claimed<'_>) -> Result<(), Refusal> {
         let Claimed { claim, .. } = claimed;
-        let is_mapped = matches!(claim, Claim::Ip(address) if mapped(address).is_some());
-        let wildcard = matches!(claim, Claim::Dns(dns) if dns.contains('*'));
-        if is_mapped
-            || (wildcard && !self.rules.wildcards)
-            || self.denied.touch(claim, self.variables)
+        // Among the SANs it never gets here; a common name is a text until it is judged.
+        if let Claim::Ip(address) = claim
+            && let Some(address) = mapped(address)
         {
+            return Err(Refusal::new(
+                RefusalReason::BadSan,
+                format!("{claimed}: {}", SanError::Mapped(address)),
+            ));
+        }
+        let wildcard = matches!(claim, Claim::Dns(dns) if dns.contains('*'));
+        if (wildcard && !self.rules.wildcards) || self.denied.touch(claim, self.variables) {
             return Err(not_allowed("this issuer", claimed));
         }
         self.within(&self.allowed, &self.rules.allowed, "this issuer", claimed)?;

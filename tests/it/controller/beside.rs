@@ -31,7 +31,7 @@ const EXPLAINED: [(&str, &str); 9] = [
     ("refused: usage-not-allowed", "The usage any stands alone"),
     (
         "refused: extension-not-allowed",
-        "Name constraints come from the profile",
+        "Name constraints of a CSR are honoured for CA certificates",
     ),
     (
         "subject",

@@ -87,6 +87,14 @@ fn a_common_name_that_reads_as_a_host_is_judged_as_one() {
 }
 
 #[test]
+fn a_common_name_that_reads_as_an_ipv4_address_mapped_into_ipv6_is_as_bad_as_among_the_sans() {
+    let profile = Profile::default();
+    let bad = Err(RefusalReason::BadSan);
+    assert_eq!(verdict(&profile, "::ffff:10.0.0.1", &[]), bad);
+    assert_eq!(verdict(&profile, "10.0.0.1", &[]), Ok(()));
+}
+
+#[test]
 fn wildcards_and_underscores_are_a_matter_of_the_profile() {
     let strict = with(|rules| rules.names.wildcards = false);
     assert_eq!(

@@ -1,0 +1,241 @@
+//! What the operator's grants let an issuer sign, on the real API server.
+
+use anyhow::{Context as _, Result};
+use aws_lc_rs::digest::{SHA256, digest};
+use const_oid::{AssociatedOid as _, db::rfc5280::ID_CE_NAME_CONSTRAINTS};
+use der::{Decode as _, DecodePem as _};
+use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair};
+use rig::{Authority, IssuerName, Requests, request_spec, signing_request_spec};
+use serde_json::{Value, json};
+use softhsm_test_helpers::{CaCertificate, CaProfile};
+use tokio::sync::OnceCell;
+use x509_cert::{
+    Certificate,
+    ext::pkix::{BasicConstraints, NameConstraints, name::GeneralName},
+};
+
+use super::counted::Counted;
+
+const IS_CA: &str = "experimental.cert-manager.io/request-is-ca";
+
+/// A CA certificate for the issuing key that may issue others, and the controller whose grants name it.
+struct Granted {
+    case: Counted,
+    certificate: CaCertificate,
+}
+
+async fn granted() -> Result<&'static Granted> {
+    static GRANTED: OnceCell<Granted> = OnceCell::const_new();
+    GRANTED.get_or_try_init(start).await
+}
+
+async fn start() -> Result<Granted> {
+    let mut case = Counted::start(&["--probe-interval", "1s"], |_| {}).await?;
+    let authority = &case.authority;
+    let key = authority.issuing().key();
+    let certificate = authority.root().issue(key, &CaProfile::named("Test granted"))?;
+    let fingerprint = hex::encode(digest(&SHA256, certificate.der()));
+    let grants = json!([
+        {"namespaceSelector": {"matchLabels": {"tier": "prod"}}, "keys": ["*"]},
+        {
+            "namespaces": ["pinned"],
+            "keys": ["*"],
+            "certificates": [format!("sha256:{fingerprint}")],
+            "limits": {"names": {"dns": ["*.shop.example"]}, "ca": {"allow": true, "maxPathLen": 0}},
+        },
+        {"clusterIssuers": true, "keys": ["*"], "limits": {"ca": {"allow": true}}},
+    ]);
+    case.reconfigure(|all| all["tokens"]["issuing"]["grants"] = grants)?;
+    case.cluster.create_namespace("pinned").await?;
+    Ok(Granted { case, certificate })
+}
+
+/// An issuer that uses a certificate, with this `profile.ca`.
+fn spec(authority: &Authority, certificate: &CaCertificate, ca: Value) -> Value {
+    let mut spec = authority.issuer_spec();
+    spec["certificate"]["pem"] = json!(certificate.pem());
+    spec["profile"] = json!({"usages": {"allowed": ["cert sign", "digital signature"]}, "ca": ca});
+    spec
+}
+
+impl Granted {
+    async fn apply(&self, name: &IssuerName, ca: Value) -> Result<()> {
+        let spec = spec(&self.case.authority, &self.certificate, ca);
+        self.case.cluster.apply_issuer(name, &spec).await?;
+        self.case.cluster.issuer_is_ready(name).await.map(drop)
+    }
+
+    async fn has_reason(&self, name: &IssuerName, reason: &str) -> Result<String> {
+        let reached = self.case.cluster.issuer_reaches(name, |status| {
+            status.ready().is_some_and(|ready| ready.reason == reason)
+        });
+        Ok(reached.await?.ready().context("no condition")?.message)
+    }
+
+    async fn label(&self, namespace: &str, labels: Value) -> Result<()> {
+        let object = json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": namespace, "labels": labels},
+        });
+        self.case.cluster.apply(&object).await
+    }
+}
+
+/// A request for a CA certificate, with the DER of a nameConstraints extension.
+fn ca_csr(constraints: Option<&str>) -> Result<String> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Test tenant's CA");
+    if let Some(constraints) = constraints {
+        params.custom_extensions = vec![CustomExtension::from_oid_content(
+            &[2, 5, 29, 30],
+            hex::decode(constraints)?,
+        )];
+    }
+    Ok(params.serialize_request(&KeyPair::generate()?)?.pem()?)
+}
+
+/// What becomes of an approved request for a CA certificate: the certificate, or why there is none.
+async fn ask(
+    requests: &Requests,
+    name: &str,
+    issuer: &IssuerName,
+    csr: &str,
+) -> Result<Result<Certificate, String>> {
+    let mut spec = request_spec(issuer, csr);
+    spec["isCA"] = json!(true);
+    spec["usages"] = json!(["cert sign"]);
+    requests.create_approved(name, spec).await?;
+    let status = requests
+        .until(name, |status| {
+            let reason = status.ready().map(|ready| ready.reason);
+            reason.is_some_and(|reason| reason == "Issued" || reason == "Failed")
+        })
+        .await?;
+    Ok(match status.certificate() {
+        Some(chain) => {
+            let end = chain.find("-----END").context("no PEM")?;
+            let line = chain[end..].find('\n').map_or(chain.len(), |line| end + line);
+            Ok(Certificate::from_pem(&chain[..line])?)
+        }
+        None => Err(status.ready().context("no condition")?.message),
+    })
+}
+
+/// The DNS subtrees that a certificate permits.
+fn permitted_dns(certificate: &Certificate) -> Result<Vec<String>> {
+    let extensions = certificate.tbs_certificate().extensions();
+    let extension = extensions
+        .into_iter()
+        .flatten()
+        .find(|extension| extension.extn_id == ID_CE_NAME_CONSTRAINTS)
+        .context("no name constraints")?;
+    assert!(extension.critical);
+    let constraints = NameConstraints::from_der(extension.extn_value.as_bytes())?;
+    let permitted = constraints.permitted_subtrees.into_iter().flatten();
+    Ok(permitted
+        .filter_map(|subtree| match subtree.base {
+            GeneralName::DnsName(name) => Some(name.to_string()),
+            _ => None,
+        })
+        .collect())
+}
+
+#[tokio::test]
+async fn a_grant_by_labels_holds_as_long_as_the_namespace_has_them() -> Result<()> {
+    let granted = granted().await?;
+    let own = IssuerName::namespaced("labelled", "own");
+    granted.label("labelled", json!({"tier": "test"})).await?;
+    let spec = granted.case.authority.issuer_spec();
+    granted.case.cluster.apply_issuer(&own, &spec).await?;
+    granted.has_reason(&own, "NotGranted").await?;
+    granted.label("labelled", json!({"tier": "prod"})).await?;
+    granted.case.cluster.issuer_is_ready(&own).await?;
+    granted.label("labelled", json!({"tier": "test"})).await?;
+    granted.has_reason(&own, "NotGranted").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_granted_key_signs_under_the_certificates_of_the_grant_alone() -> Result<()> {
+    let granted = granted().await?;
+    let authority = &granted.case.authority;
+    let key = authority.issuing().key();
+    let other = authority.root().issue(key, &CaProfile::named("Test unfenced"))?;
+    let own = IssuerName::namespaced("pinned", "other-certificate");
+    let spec = spec(authority, &other, json!({}));
+    granted.case.cluster.apply_issuer(&own, &spec).await?;
+    let message = granted.has_reason(&own, "CertificateNotGranted").await?;
+    assert!(message.contains("sha256:"), "{message}");
+    granted.apply(&own, json!({})).await
+}
+
+#[tokio::test]
+async fn name_constraints_of_a_request_narrow_the_grant_and_never_widen_it() -> Result<()> {
+    let granted = granted().await?;
+    let requests = granted.case.cluster.requests("pinned").await?;
+    let fixed = IssuerName::namespaced("pinned", "fixed");
+    let by_request = IssuerName::namespaced("pinned", "by-request");
+    granted.apply(&fixed, json!({"allow": true})).await?;
+    let from_request = json!({"allow": true, "nameConstraints": {"mode": "FromRequest"}});
+    granted.apply(&by_request, from_request).await?;
+
+    // Permitted: the dNSName web.shop.example, or bank.example.
+    let narrower = ca_csr(Some("3016a014301282107765622e73686f702e6578616d706c65"))?;
+    let wider = ca_csr(Some("3012a010300e820c62616e6b2e6578616d706c65"))?;
+
+    let issued = ask(&requests, "nc-none", &by_request, &ca_csr(None)?).await?;
+    assert_eq!(permitted_dns(&issued.unwrap())?, ["shop.example"]);
+    let issued = ask(&requests, "nc-narrower", &by_request, &narrower).await?;
+    assert_eq!(permitted_dns(&issued.unwrap())?, ["web.shop.example"]);
+    let why = ask(&requests, "nc-wider", &by_request, &wider).await?.unwrap_err();
+    assert!(why.starts_with("ca-name-constraints: "), "{why}");
+    assert!(why.contains("bank.example"), "{why}");
+    let why = ask(&requests, "nc-fixed", &fixed, &narrower).await?.unwrap_err();
+    assert!(why.starts_with("extension-not-allowed: "), "{why}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_annotation_alone_makes_no_ca_unless_the_profile_says_so() -> Result<()> {
+    let granted = granted().await?;
+    let by_usage = IssuerName::cluster("by-usage");
+    let by_annotation = IssuerName::cluster("by-annotation");
+    granted.apply(&by_usage, json!({"allow": true})).await?;
+    let both = json!({"allow": true, "byAnnotation": true});
+    granted.apply(&by_annotation, both).await?;
+    let requests = granted.case.cluster.signing_requests("csr-maker").await?;
+    let csr = ca_csr(None)?;
+    let cases = [
+        ("ca-annotated", &by_usage, "digital signature", false),
+        ("ca-by-usage", &by_usage, "cert sign", true),
+        ("ca-by-annotation", &by_annotation, "digital signature", true),
+    ];
+    for (name, issuer, usage, issued) in cases {
+        let mut spec = signing_request_spec(issuer, &csr);
+        spec["usages"] = json!([usage]);
+        requests.create(name, spec, json!({IS_CA: "true"})).await?;
+        requests.approve(name).await?;
+        if issued {
+            let chain = requests.is_issued(name).await?;
+            let certificate = Certificate::load_pem_chain(chain.as_bytes())?;
+            let extensions = certificate[0].tbs_certificate().extensions();
+            let basic = extensions
+                .into_iter()
+                .flatten()
+                .find(|extension| extension.extn_id == BasicConstraints::OID)
+                .context("no basic constraints")?;
+            assert!(BasicConstraints::from_der(basic.extn_value.as_bytes())?.ca, "{name}");
+        } else {
+            let status = requests
+                .until(name, |status| status.condition("Failed").is_some())
+                .await?;
+            let message = status.condition("Failed").context("no condition")?.message;
+            assert!(message.starts_with("ca-not-allowed: "), "{message}");
+            assert!(message.contains("cert sign"), "{message}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! Three verifiers that obey name constraints, each in its own way: the `openssl` program, Go's `crypto/x509`, and
+//! rustls-webpki.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+use rustls_pki_types::{CertificateDer, UnixTime};
+use webpki::{
+    ALL_VERIFICATION_ALGS, EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage,
+    anchor_from_trusted_cert,
+};
+
+/// What the certificate shall be good for.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
+    Any,
+    Server,
+    Client,
+}
+
+/// What each verifier says of each leaf, by the leaf's name: `Err` with its words.
+pub(super) type Verdicts = BTreeMap<String, [Result<(), String>; 3]>;
+
+pub(super) const NAMES: [&str; 3] = ["OpenSSL", "Go", "webpki"];
+
+/// Judges every `NAME.leaf` of a folder that has `root` and `sub`, each as `.der` and `.pem`.
+pub(super) fn verdicts(folder: &Path, purpose: Purpose) -> Verdicts {
+    let mut by_go = go(folder, purpose);
+    let mut leaves: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "leaf"))
+        .collect();
+    leaves.sort();
+    let judge = |leaf: &Path| {
+        let file = leaf.file_name().unwrap().to_str().unwrap();
+        let by_go = by_go.remove(file).expect("Go judged every leaf");
+        let name = file.strip_suffix(".leaf").unwrap().to_owned();
+        let each = [
+            openssl(folder, leaf, purpose),
+            by_go,
+            rust(folder, leaf, purpose),
+        ];
+        (name, each)
+    };
+    leaves.iter().map(|leaf| leaf.as_path()).map(judge).collect()
+}
+
+fn openssl(folder: &Path, leaf: &Path, purpose: Purpose) -> Result<(), String> {
+    let purpose: &[&str] = match purpose {
+        Purpose::Any => &[],
+        Purpose::Server => &["-purpose", "sslserver"],
+        Purpose::Client => &["-purpose", "sslclient"],
+    };
+    let output = Command::new("openssl")
+        .args(["verify", "-CAfile", "root.pem", "-untrusted", "sub.pem"])
+        .args(purpose)
+        .arg(leaf)
+        .current_dir(folder)
+        .output()
+        .expect("openssl is installed; on Debian: apt-get install openssl");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    output.status.success().then_some(()).ok_or(words)
+}
+
+/// All at once, for the program is compiled each time.
+fn go(folder: &Path, purpose: Purpose) -> BTreeMap<String, Result<(), String>> {
+    let program =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/issuance/fenced/verify.go");
+    let output = Command::new("go")
+        .arg("run")
+        .args([&program, folder])
+        .arg(match purpose {
+            Purpose::Any => "any",
+            Purpose::Server => "server",
+            Purpose::Client => "client",
+        })
+        .output()
+        .expect("go is installed");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let verdict = |line: &str| {
+        let (file, words) = line.split_once(": ").unwrap();
+        let verdict = (words == "OK").then_some(()).ok_or(words.to_owned());
+        (file.to_owned(), verdict)
+    };
+    text.lines().map(verdict).collect()
+}
+
+impl ExtendedKeyUsageValidator for Purpose {
+    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        match self {
+            Self::Any => Ok(()),
+            Self::Server => KeyUsage::server_auth().validate(purposes),
+            Self::Client => KeyUsage::client_auth().validate(purposes),
+        }
+    }
+}
+
+fn rust(folder: &Path, leaf: &Path, purpose: Purpose) -> Result<(), String> {
+    let read = |path: &Path| CertificateDer::from(fs::read(path).unwrap());
+    let root = read(&folder.join("root.der"));
+    let above = [read(&folder.join("sub.der"))];
+    let leaf = read(leaf);
+    let anchors = [anchor_from_trusted_cert(&root).unwrap()];
+    let verdict = EndEntityCert::try_from(&leaf).and_then(|certificate| {
+        certificate
+            .verify_for_usage(
+                ALL_VERIFICATION_ALGS,
+                &anchors,
+                &above,
+                UnixTime::now(),
+                purpose,
+                None,
+                None,
+            )
+            .map(|_| ())
+    });
+    verdict.map_err(|error| error.to_string())
+}
