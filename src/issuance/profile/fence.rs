@@ -1,12 +1,15 @@
 //! The names of a grant as name constraints of a CA certificate, in the form that verifiers obey.
 
+use std::str::FromStr;
+
 use super::{
     AllowedNames,
-    constraint::{Constraint, Constraints, DnsSubtree, EmailSubtree, HostSubtree},
+    constraint::{Constraint, Constraints},
 };
 use crate::issuance::{
     pattern::{
-        DnsPattern, EmailPattern, IpNetwork, OfHost, PatternError, Scope, UriPattern, Variables, is_below,
+        DnsPattern, EmailPattern, IpNetwork, OfHost, PatternError, Scope, UriPattern, Variables,
+        is_below,
     },
     refusal::{Refusal, RefusalReason},
 };
@@ -22,10 +25,11 @@ const EVERY_ADDRESS: [&str; 2] = ["0.0.0.0/0", "::/0"];
 ///
 /// A type without a pattern permits nothing. `*.x` becomes the subtree `x`, which holds `x` itself too; a name alone
 /// becomes its subtree less all that is below. Of a URI pattern verifiers see the host, so one with a path cannot be said.
+/// Nor can a name alone beside one below it.
 ///
 /// # Errors
 ///
-/// A pattern that no constraint can say.
+/// Patterns that no constraints can say.
 pub(super) fn constraints(
     names: &AllowedNames,
     variables: Variables<'_>,
@@ -63,28 +67,31 @@ impl Constraints {
         if scopes.contains(&Scope::Any) {
             return Ok(());
         }
-        let mut permitted = Vec::new();
+        let bases: Vec<&str> = scopes
+            .iter()
+            .filter_map(|scope| match scope {
+                Scope::Any => None,
+                Scope::Below(base) | Scope::Exact(base) => Some(&**base),
+            })
+            .collect();
         for scope in &scopes {
             match scope {
                 Scope::Any => {}
-                Scope::Below(base) => permitted.push(subtree(base, Constraint::Dns)?),
+                Scope::Below(base) => self.permitted.push(subtree(base, Constraint::Dns)?),
                 Scope::Exact(name) => {
                     let held = scopes.iter().any(|other| {
                         matches!(other, Scope::Below(base)
                             if name.eq_ignore_ascii_case(base) || is_below(name, base))
                     });
                     if !held {
-                        permitted.push(subtree(name, Constraint::Dns)?);
-                        self.excluded
-                            .push(subtree(&format!(".{name}"), Constraint::Dns)?);
+                        self.alone(name, &bases, Constraint::Dns)?;
                     }
                 }
             }
         }
-        if permitted.is_empty() {
-            permitted.push(subtree::<DnsSubtree>(NOTHING, Constraint::Dns)?);
+        if bases.is_empty() {
+            self.nothing(Constraint::Dns)?;
         }
-        self.permitted.append(&mut permitted);
         Ok(())
     }
 
@@ -104,14 +111,17 @@ impl Constraints {
         for pattern in patterns {
             match pattern.host(variables) {
                 OfHost::Nothing => {}
-                OfHost::All(host) => hosts.push(subtree::<HostSubtree>(&host, Constraint::Uri)?),
-                OfHost::Some => return Err(unsayable("URI", &pattern.to_string())),
+                OfHost::All(host) => hosts.push(host),
+                OfHost::Some => return Err(unsayable(&format!("the URI {pattern}"))),
             }
         }
-        if hosts.is_empty() {
-            hosts.push(subtree::<HostSubtree>(NOTHING, Constraint::Uri)?);
+        let all: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        for host in &all {
+            self.alone(host, &all, Constraint::Uri)?;
         }
-        self.permitted.append(&mut hosts);
+        if all.is_empty() {
+            self.nothing(Constraint::Uri)?;
+        }
         Ok(())
     }
 
@@ -120,33 +130,146 @@ impl Constraints {
         patterns: &[EmailPattern],
         variables: Variables<'_>,
     ) -> Result<(), Refusal> {
-        let mut permitted = patterns
+        let all: Vec<_> = patterns
             .iter()
             .filter_map(|pattern| pattern.mailboxes(variables))
-            .map(|mailboxes| subtree::<EmailSubtree>(&mailboxes, Constraint::Email))
-            .collect::<Result<Vec<_>, _>>()?;
-        if permitted.is_empty() {
-            permitted.push(subtree::<EmailSubtree>(NOTHING, Constraint::Email)?);
+            .collect();
+        let hosts: Vec<&str> = all
+            .iter()
+            .map(|mailboxes| mailboxes.rsplit('@').next().unwrap_or_default())
+            .collect();
+        for mailboxes in &all {
+            if mailboxes.contains('@') {
+                let mailbox = subtree(mailboxes, Constraint::Email)?;
+                self.permitted.push(mailbox);
+            } else {
+                self.alone(mailboxes, &hosts, Constraint::Email)?;
+            }
         }
-        self.permitted.append(&mut permitted);
+        if all.is_empty() {
+            self.nothing(Constraint::Email)?;
+        }
+        Ok(())
+    }
+
+    /// Permits a host and excludes all below it. Of URIs and e-mail addresses the first would be enough (RFC 5280, section
+    /// 4.2.1.10), but Go permits what is below too.
+    fn alone<T: FromStr<Err = PatternError>>(
+        &mut self,
+        host: &str,
+        others: &[&str],
+        kind: fn(T) -> Constraint,
+    ) -> Result<(), Refusal> {
+        if let Some(below) = others.iter().find(|other| is_below(other, host)) {
+            return Err(unsayable(&format!("{host} alone and {below} below it")));
+        }
+        self.permitted.push(subtree(host, kind)?);
+        self.excluded.push(subtree(&format!(".{host}"), kind)?);
+        Ok(())
+    }
+
+    fn nothing<T: FromStr<Err = PatternError>>(
+        &mut self,
+        kind: fn(T) -> Constraint,
+    ) -> Result<(), Refusal> {
+        self.permitted.push(subtree(NOTHING, kind)?);
         Ok(())
     }
 }
 
-fn subtree<T: std::str::FromStr<Err = PatternError>>(
+fn subtree<T: FromStr<Err = PatternError>>(
     text: &str,
     kind: impl FnOnce(T) -> Constraint,
 ) -> Result<Constraint, Refusal> {
     text.parse()
         .map(kind)
-        .map_err(|error| unsayable("name", &error.to_string()))
+        .map_err(|error| unsayable(&error.to_string()))
 }
 
-fn unsayable(kind: &str, pattern: &str) -> Refusal {
+fn unsayable(what: &str) -> Refusal {
     Refusal::new(
         RefusalReason::CaNameConstraints,
         format!(
-            "the token's grant allows the {kind} {pattern}, which no name constraint of a CA certificate can say; have the operator grant CA certificates without it"
+            "the token's grant allows {what}, which no name constraints of a CA certificate can say; have the operator grant CA certificates without it"
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fence(dns: &[&str], uri: &[&str], email: &[&str]) -> Result<[Vec<String>; 2], String> {
+        let names = AllowedNames {
+            dns: Some(dns.iter().map(|text| text.parse().unwrap()).collect()),
+            ip: None,
+            uri: Some(uri.iter().map(|text| text.parse().unwrap()).collect()),
+            email: Some(email.iter().map(|text| text.parse().unwrap()).collect()),
+            other_names: Vec::new(),
+        };
+        let variables = Variables {
+            namespace: Some("shop"),
+            name: "a/b@c",
+        };
+        let text = |all: &[Constraint]| all.iter().map(ToString::to_string).collect();
+        constraints(&names, variables)
+            .map(|fence| [text(&fence.permitted), text(&fence.excluded)])
+            .map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn each_pattern_becomes_the_subtrees_that_say_it() {
+        let [permitted, excluded] = fence(
+            &["*.a.example", "b.a.example", "{{namespace}}.example"],
+            &["spiffe://td/*"],
+            &["*@a.example", "ops@b.example", "{{name}}@c.example"],
+        )
+        .unwrap();
+        let expected = [
+            r#"DNS "a.example""#,
+            r#"DNS "shop.example""#,
+            r#"URI host "td""#,
+            r#"e-mail "a.example""#,
+            r#"e-mail "ops@b.example""#,
+        ];
+        assert_eq!(permitted, expected);
+        let expected = [
+            r#"DNS ".shop.example""#,
+            r#"URI host ".td""#,
+            r#"e-mail ".a.example""#,
+        ];
+        assert_eq!(excluded, expected);
+    }
+
+    #[test]
+    fn a_type_without_a_pattern_or_without_one_that_has_a_value_permits_nothing() {
+        let [permitted, excluded] = fence(&[], &["spiffe://td/{{name}}/*"], &[]).unwrap();
+        let expected = [
+            r#"DNS "invalid""#,
+            r#"URI host "invalid""#,
+            r#"e-mail "invalid""#,
+        ];
+        assert_eq!(permitted, expected);
+        assert!(excluded.is_empty());
+    }
+
+    #[test]
+    fn what_no_constraint_can_say_is_refused_by_name() {
+        for (dns, uri, email, named) in [
+            (
+                &[][..],
+                &["spiffe://td/ns/*"][..],
+                &[][..],
+                "spiffe://td/ns/*",
+            ),
+            (&[], &["spiffe://td/"], &[], "spiffe://td/"),
+            (&["a.example", "b.a.example"], &[], &[], "b.a.example"),
+            (&["a.example", "*.b.a.example"], &[], &[], "b.a.example"),
+            (&[], &["https://td/*", "https://a.td/*"], &[], "a.td"),
+            (&[], &[], &["*@a.example", "ops@b.a.example"], "b.a.example"),
+        ] {
+            let why = fence(dns, uri, email).unwrap_err();
+            assert!(why.contains(named), "{why}");
+        }
+    }
 }

@@ -8,14 +8,18 @@ use std::{fs, path::Path, sync::Arc};
 use futures::executor::block_on;
 use jiff::Timestamp;
 use pkcs11_issuer::issuance::{
-    Issuer, IssuerChain, Limits, PreparedCertificate, Profile, Serial, VerifiedCsr, Wanted, pem,
+    Issuer, IssuerChain, Limits, PreparedCertificate, Profile, Serial, VerifiedCsr, Wanted,
     pattern::Variables,
-    profile::{AllowedNames, CaLimits, CaRules, Rules, UsageRules},
+    pem,
+    profile::{AllowedNames, CaLimits, CaRules, Rules},
+    usage::Usage,
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer as Signed, KeyPair, KeyUsagePurpose, OtherNameValue, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue,
+    ExtendedKeyUsagePurpose, IsCa, Issuer as Signed, KeyPair, KeyUsagePurpose, OtherNameValue,
+    SanType,
 };
+use rustls_pki_types::UnixTime;
 
 use self::verifiers::{NAMES, Purpose, verdicts};
 use super::key::SoftwareKey;
@@ -41,11 +45,16 @@ fn named(subject: &[(&str, &str)]) -> CertificateParams {
     for (kind, value) in subject {
         let kind = match *kind {
             "CN" => DnType::CommonName,
-            // PKCS#9, emailAddress.
+            // PKCS#9, emailAddress. OpenSSL takes nothing but an IA5String for one.
             "email" => DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]),
             other => panic!("no attribute {other}"),
         };
-        params.distinguished_name.push(kind, *value);
+        let value = if kind == DnType::CommonName {
+            DnValue::Utf8String((*value).to_owned())
+        } else {
+            DnValue::Ia5String((*value).try_into().unwrap())
+        };
+        params.distinguished_name.push(kind, value);
     }
     params
 }
@@ -80,8 +89,9 @@ impl Fenced {
         };
         let params = issuer.profile().admit(&csr, &wanted).unwrap();
         let serial = Serial::from_random([0x11; 16]);
-        let prepared =
-            PreparedCertificate::prepare(&params, &issuer, Timestamp::now(), serial).unwrap();
+        let now = UnixTime::now().as_secs().try_into().unwrap();
+        let now = Timestamp::from_second(now).unwrap();
+        let prepared = PreparedCertificate::prepare(&params, &issuer, now, serial).unwrap();
         let signer = SoftwareKey::from_pkcs8(&root_key.serialize_der());
         let issued = block_on(prepared.issue(&signer)).unwrap();
 
@@ -159,10 +169,7 @@ const NOT_WEBPKI: [bool; 3] = [true, true, false];
 /// Go and webpki take no name from a subject, so that there is nothing to be fenced.
 const NOT_OPENSSL: [bool; 3] = [false, true, true];
 
-const fn names(
-    accepted: [bool; 3],
-    names: &'static [(&'static str, &'static str)],
-) -> Case {
+const fn names(accepted: [bool; 3], names: &'static [(&'static str, &'static str)]) -> Case {
     Case {
         subject: &[("CN", "A person")],
         names,
@@ -170,10 +177,7 @@ const fn names(
     }
 }
 
-const fn subject(
-    accepted: [bool; 3],
-    subject: &'static [(&'static str, &'static str)],
-) -> Case {
+const fn subject(accepted: [bool; 3], subject: &'static [(&'static str, &'static str)]) -> Case {
     Case {
         subject,
         names: &[],
@@ -200,9 +204,15 @@ fn openssl_go_and_webpki_hold_what_is_below_a_ca_to_the_names_of_the_grant() {
             "*.{{namespace}}.svc.cluster.local".parse().unwrap(),
             "exact.example".parse().unwrap(),
         ],
-        vec!["10.1.0.0/16".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+        vec![
+            "10.1.0.0/16".parse().unwrap(),
+            "2001:db8::/32".parse().unwrap(),
+        ],
         vec!["spiffe://prod/*".parse().unwrap()],
-        vec!["*@payments.example".parse().unwrap(), "ops@mail.example".parse().unwrap()],
+        vec![
+            "*@payments.example".parse().unwrap(),
+            "ops@mail.example".parse().unwrap(),
+        ],
     );
     Fenced::new(below(names_of_grant)).judges(&[
         names(ALL, &[]),
@@ -217,7 +227,10 @@ fn openssl_go_and_webpki_hold_what_is_below_a_ca_to_the_names_of_the_grant() {
         names(NONE, &[("DNS", "a.bank.example")]),
         names(NONE, &[("DNS", "notpayments.example")]),
         names(NONE, &[("DNS", "a.orders.svc.cluster.local")]),
-        names(NONE, &[("DNS", "a.payments.example"), ("DNS", "bank.example")]),
+        names(
+            NONE,
+            &[("DNS", "a.payments.example"), ("DNS", "bank.example")],
+        ),
         names(ALL, &[("IP", "10.1.2.3")]),
         names(ALL, &[("IP", "2001:db8::1")]),
         names(NONE, &[("IP", "10.2.0.1")]),
@@ -238,7 +251,10 @@ fn openssl_go_and_webpki_hold_what_is_below_a_ca_to_the_names_of_the_grant() {
         subject(ALL, &[("CN", "a.payments.example")]),
         subject(NOT_OPENSSL, &[("CN", "www.bank.example")]),
         subject(ALL, &[("email", "a@payments.example")]),
-        subject(NOT_OPENSSL, &[("CN", "A person"), ("email", "ceo@bank.example")]),
+        subject(
+            NOT_OPENSSL,
+            &[("CN", "A person"), ("email", "ceo@bank.example")],
+        ),
     ]);
 }
 
@@ -260,12 +276,35 @@ fn below_a_ca_of_a_grant_without_names_every_name_that_can_be_constrained_is_ref
 }
 
 #[test]
+fn addresses_of_the_family_that_a_grant_does_not_list_are_refused_too() {
+    let addresses = |network: &str| {
+        let networks = vec![network.parse().unwrap()];
+        below(AllowedNames::closed(
+            Vec::new(),
+            networks,
+            Vec::new(),
+            Vec::new(),
+        ))
+    };
+    Fenced::new(addresses("10.1.0.0/16")).judges(&[
+        names(ALL, &[("IP", "10.1.2.3")]),
+        names(NONE, &[("IP", "2001:db8::1")]),
+        names(NONE, &[("IP", "::ffff:10.1.2.3")]),
+    ]);
+    Fenced::new(addresses("2001:db8::/32")).judges(&[
+        names(ALL, &[("IP", "2001:db8::1")]),
+        names(NONE, &[("IP", "10.1.2.3")]),
+    ]);
+}
+
+#[test]
 fn below_a_ca_of_a_grant_for_servers_nothing_is_good_for_clients() {
     let limits = Limits {
-        usages: Some(vec![
-            "digital signature".parse().unwrap(),
-            "server auth".parse().unwrap(),
-        ]),
+        usages: Some(
+            ["digital signature", "server auth"]
+                .map(|word| Usage::parse(word).unwrap())
+                .to_vec(),
+        ),
         ca: CaLimits {
             allow: true,
             max_path_length: None,
@@ -280,7 +319,10 @@ fn below_a_ca_of_a_grant_for_servers_nothing_is_good_for_clients() {
     ];
     fenced.leaf("both", params);
     for (purpose, accepted) in [(Purpose::Server, true), (Purpose::Client, false)] {
-        for (verifier, verdict) in NAMES.iter().zip(&verdicts(fenced.folder(), purpose)["both"]) {
+        for (verifier, verdict) in NAMES
+            .iter()
+            .zip(&verdicts(fenced.folder(), purpose)["both"])
+        {
             assert_eq!(verdict.is_ok(), accepted, "{verifier}: {verdict:?}");
         }
     }

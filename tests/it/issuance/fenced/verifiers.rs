@@ -42,7 +42,11 @@ pub(super) fn verdicts(folder: &Path, purpose: Purpose) -> Verdicts {
         ];
         (name, each)
     };
-    leaves.iter().map(|leaf| leaf.as_path()).map(judge).collect()
+    leaves
+        .iter()
+        .map(|leaf| leaf.as_path())
+        .map(judge)
+        .collect()
 }
 
 fn openssl(folder: &Path, leaf: &Path, purpose: Purpose) -> Result<(), String> {
@@ -64,8 +68,7 @@ fn openssl(folder: &Path, leaf: &Path, purpose: Purpose) -> Result<(), String> {
 
 /// All at once, for the program is compiled each time.
 fn go(folder: &Path, purpose: Purpose) -> BTreeMap<String, Result<(), String>> {
-    let program =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/issuance/fenced/verify.go");
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/issuance/fenced/verify.go");
     let output = Command::new("go")
         .arg("run")
         .args([&program, folder])
@@ -81,7 +84,9 @@ fn go(folder: &Path, purpose: Purpose) -> BTreeMap<String, Result<(), String>> {
     let text = String::from_utf8(output.stdout).unwrap();
     let verdict = |line: &str| {
         let (file, words) = line.split_once(": ").unwrap();
-        let verdict = (words == "OK").then_some(()).ok_or(words.to_owned());
+        let verdict = (words == "OK")
+            .then_some(())
+            .ok_or_else(|| words.to_owned());
         (file.to_owned(), verdict)
     };
     text.lines().map(verdict).collect()
