@@ -1,166 +1,20 @@
 //! A CA certificate that a grant's names and usages fence in, before the verifiers that must obey it: what is signed below
 //! it by somebody else is refused outside of the fence and accepted inside.
 
+mod tenant;
 mod verifiers;
 
-use std::{fs, path::Path, sync::Arc};
-
-use futures::executor::block_on;
-use jiff::Timestamp;
 use pkcs11_issuer::issuance::{
-    Issuer, IssuerChain, Limits, PreparedCertificate, Profile, Serial, VerifiedCsr, Wanted,
-    pattern::Variables,
-    pem,
-    profile::{AllowedNames, CaLimits, CaRules, Rules},
+    Limits,
+    profile::{AllowedNames, CaLimits},
     usage::Usage,
 };
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue,
-    ExtendedKeyUsagePurpose, IsCa, Issuer as Signed, KeyPair, KeyUsagePurpose, OtherNameValue,
-    SanType,
+use rcgen::ExtendedKeyUsagePurpose;
+
+use self::{
+    tenant::{Case, Fenced, named},
+    verifiers::{NAMES, Purpose, verdicts},
 };
-use rustls_pki_types::UnixTime;
-
-use self::verifiers::{NAMES, Purpose, verdicts};
-use super::key::SoftwareKey;
-
-/// A root, and a CA certificate of ours below it.
-struct Fenced {
-    folder: tempfile::TempDir,
-    /// Signs below that CA certificate.
-    sub: Signed<'static, KeyPair>,
-    leaf_key: KeyPair,
-}
-
-fn authority(name: &str) -> CertificateParams {
-    let mut params = named(&[("CN", name)]);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params
-}
-
-fn named(subject: &[(&str, &str)]) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    for (kind, value) in subject {
-        let kind = match *kind {
-            "CN" => DnType::CommonName,
-            // PKCS#9, emailAddress. OpenSSL takes nothing but an IA5String for one.
-            "email" => DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]),
-            other => panic!("no attribute {other}"),
-        };
-        let value = if kind == DnType::CommonName {
-            DnValue::Utf8String((*value).to_owned())
-        } else {
-            DnValue::Ia5String((*value).try_into().unwrap())
-        };
-        params.distinguished_name.push(kind, value);
-    }
-    params
-}
-
-impl Fenced {
-    fn new(limits: Limits) -> Self {
-        let root_key = KeyPair::generate().unwrap();
-        let root = authority("Root").self_signed(&root_key).unwrap();
-        let chain = IssuerChain::parse(root.pem().as_bytes(), None).unwrap();
-        let rules = Rules {
-            ca: CaRules {
-                allow: true,
-                ..CaRules::default()
-            },
-            ..Rules::default()
-        };
-        let profile = Profile::new(rules, limits).unwrap();
-        let issuer = Arc::new(Issuer::new(chain, profile, None).unwrap());
-
-        let sub_key = KeyPair::generate().unwrap();
-        let request = named(&[("CN", "Sub")]).serialize_request(&sub_key).unwrap();
-        let csr = VerifiedCsr::parse(request.pem().unwrap().as_bytes()).unwrap();
-        let wanted = Wanted {
-            variables: Variables {
-                namespace: Some("payments"),
-                name: "sub",
-            },
-            usages: &["cert sign".to_owned()],
-            is_ca: true,
-            by_annotation: false,
-            duration: None,
-        };
-        let params = issuer.profile().admit(&csr, &wanted).unwrap();
-        let serial = Serial::from_random([0x11; 16]);
-        let now = UnixTime::now().as_secs().try_into().unwrap();
-        let now = Timestamp::from_second(now).unwrap();
-        let prepared = PreparedCertificate::prepare(&params, &issuer, now, serial).unwrap();
-        let signer = SoftwareKey::from_pkcs8(&root_key.serialize_der());
-        let issued = block_on(prepared.issue(&signer)).unwrap();
-
-        let folder = tempfile::tempdir().unwrap();
-        for (name, der) in [("root", root.der().as_ref()), ("sub", issued.der())] {
-            fs::write(folder.path().join(format!("{name}.der")), der).unwrap();
-            let text = pem::encode("CERTIFICATE", der);
-            fs::write(folder.path().join(format!("{name}.pem")), text).unwrap();
-        }
-        Self {
-            folder,
-            sub: Signed::new(authority("Sub"), sub_key),
-            leaf_key: KeyPair::generate().unwrap(),
-        }
-    }
-
-    fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Signs what the sub-CA's owner likes.
-    fn leaf(&self, name: &str, params: CertificateParams) {
-        let leaf = params.signed_by(&self.leaf_key, &self.sub).unwrap();
-        let file = self.folder().join(format!("{name}.leaf"));
-        fs::write(file, leaf.der()).unwrap();
-    }
-
-    /// Which verifiers accept each of these leaves is as it should be.
-    fn judges(&self, cases: &[Case]) {
-        for (number, case) in cases.iter().enumerate() {
-            let mut params = named(case.subject);
-            params.subject_alt_names = case.names.iter().map(name).collect();
-            self.leaf(&format!("{number:02}"), params);
-        }
-        let verdicts = verdicts(self.folder(), Purpose::Any);
-        assert_eq!(verdicts.len(), cases.len());
-        let mut wrong = Vec::new();
-        for (case, verdict) in cases.iter().zip(verdicts.values()) {
-            for ((verifier, verdict), accepts) in NAMES.iter().zip(verdict).zip(case.accepted) {
-                if verdict.is_ok() != accepts {
-                    let Case { subject, names, .. } = case;
-                    wrong.push(format!("{verifier} of {subject:?} {names:?}: {verdict:?}"));
-                }
-            }
-        }
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    }
-}
-
-fn name(&(kind, value): &(&str, &str)) -> SanType {
-    match kind {
-        "DNS" => SanType::DnsName(value.try_into().unwrap()),
-        "IP" => SanType::IpAddress(value.parse().unwrap()),
-        "URI" => SanType::URI(value.try_into().unwrap()),
-        "email" => SanType::Rfc822Name(value.try_into().unwrap()),
-        "principal" => SanType::OtherName((
-            vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3],
-            OtherNameValue::Utf8String(value.to_owned()),
-        )),
-        other => panic!("no name of type {other}"),
-    }
-}
-
-struct Case {
-    subject: &'static [(&'static str, &'static str)],
-    names: &'static [(&'static str, &'static str)],
-    /// By OpenSSL, Go and webpki.
-    accepted: [bool; 3],
-}
 
 const ALL: [bool; 3] = [true, true, true];
 const NONE: [bool; 3] = [false, false, false];
