@@ -238,19 +238,19 @@ pub enum Spiffe {
 pub struct AllowedSpec {
     /// DNS names: a name itself, `*.name` for every name below it, or `*`. A common name with a dot is judged as well.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 500), inner(length(min = 1, max = 300)))]
+    #[schemars(length(max = 200), inner(length(min = 1, max = 300)))]
     pub dns: Option<Vec<String>>,
     /// IP addresses and networks, such as `10.0.0.0/8`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 500), inner(length(min = 1, max = 50)))]
+    #[schemars(length(max = 200), inner(length(min = 1, max = 50)))]
     pub ip: Option<Vec<String>>,
     /// URIs: one itself, or with `/*` at the end every URI that begins so.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 500), inner(length(min = 1, max = 2048)))]
+    #[schemars(length(max = 200), inner(length(min = 1, max = 2048)))]
     pub uri: Option<Vec<String>>,
     /// E-mail addresses: one itself, or `*@host`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 500), inner(length(min = 1, max = 320)))]
+    #[schemars(length(max = 200), inner(length(min = 1, max = 320)))]
     pub email: Option<Vec<String>>,
     /// Types of otherName, by object identifier. Their values are copied and not looked at. Default: none.
     #[schemars(length(max = 30), inner(length(max = 128), regex(pattern = OID)))]
@@ -262,10 +262,10 @@ pub struct AllowedSpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct DeniedSpec {
     /// DNS names, written as those allowed. A wildcard that may stand for one of them is refused too. Default: none.
-    #[schemars(length(max = 500), inner(length(min = 1, max = 300)))]
+    #[schemars(length(max = 200), inner(length(min = 1, max = 300)))]
     pub dns: Vec<String>,
     /// IP addresses and networks. Default: none.
-    #[schemars(length(max = 500), inner(length(min = 1, max = 50)))]
+    #[schemars(length(max = 200), inner(length(min = 1, max = 50)))]
     pub ip: Vec<String>,
 }
 

@@ -108,6 +108,10 @@ impl DnsPattern {
         let Some(base) = self.name.expand(variables, has_dns_labels) else {
             return false;
         };
+        if self.kind != DnsKind::Any && !ends_with(dns, &base) {
+            // Soon said, for a thousand names may meet a thousand patterns.
+            return false;
+        }
         match (self.kind, below_wildcard(dns)) {
             (DnsKind::Any, _) => true,
             (DnsKind::Exact, None) => dns.eq_ignore_ascii_case(&base),
@@ -131,6 +135,9 @@ impl DnsPattern {
         if self.covers(dns, variables) {
             return true;
         }
+        if !dns.contains('*') {
+            return false;
+        }
         let Some(base) = self.name.expand(variables, has_dns_labels) else {
             return false;
         };
@@ -145,6 +152,13 @@ impl DnsPattern {
     }
 }
 
+fn ends_with(name: &str, end: &str) -> bool {
+    name.len()
+        .checked_sub(end.len())
+        .and_then(|at| name.as_bytes().get(at..))
+        .is_some_and(|rest| rest.eq_ignore_ascii_case(end.as_bytes()))
+}
+
 /// What follows the last label with a star; `None` for a name without one.
 pub(super) fn below_wildcard(dns: &str) -> Option<&str> {
     let (_, after) = dns.rsplit_once('*')?;
@@ -153,12 +167,12 @@ pub(super) fn below_wildcard(dns: &str) -> Option<&str> {
 
 /// Whether the name has at least one label before the base.
 pub(super) fn is_below(name: &str, base: &str) -> bool {
-    name.len()
-        .checked_sub(base.len())
-        .and_then(|at| name.split_at_checked(at))
-        .is_some_and(|(labels, rest)| {
-            labels.len() > 1 && labels.ends_with('.') && rest.eq_ignore_ascii_case(base)
-        })
+    ends_with(name, base)
+        && name
+            .len()
+            .checked_sub(base.len())
+            .and_then(|at| name.get(..at))
+            .is_some_and(|labels| labels.len() > 1 && labels.ends_with('.'))
 }
 
 impl FromStr for DnsPattern {
