@@ -23,3 +23,4 @@ pub mod args;
 pub mod cli;
 pub mod config;
 pub mod duration;
+mod lanes;

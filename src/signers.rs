@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use self::{find::Narrowed, protection::Unprotected, turns::Turns};
 pub use self::{
     find::NoKey,
-    key::{GrantedKey, QueuedKey},
+    key::{GrantedKey, KeyTurn},
     tokens::{Change, Tokens},
 };
 use crate::{

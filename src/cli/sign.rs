@@ -173,7 +173,7 @@ async fn issue(
     if *explain == Some(OutputFormat::Text) {
         report::explain(&decisions);
     }
-    match pipeline::sign(asked, subject, &proven.ready, record, &|| true).await {
+    match pipeline::sign(asked, &"".into(), subject, &proven.ready, record, &|| true).await {
         Ok(signed) => Ok((Ok(signed), decisions)),
         Err(NotSigned::Refused(refusal)) => Ok((Err(refusal), decisions)),
         Err(other) => {

@@ -14,7 +14,10 @@ use crate::{
         issuer::{CaField, IssuerSpec, PodCertificatesSpec, RateLimit},
     },
     config::{IssuerScope, Labels, TokenConfig},
-    issuance::{Issuer, IssuerChain, Limits, Probe, Profile, Rules, profile::CaLimits},
+    issuance::{
+        Issuer, IssuerChain, Limits, Probe, ProbeError, Profile, Rules, SignError,
+        profile::CaLimits,
+    },
     metrics::Metrics,
     signers::{
         ConfiguredToken, GrantedKey, NoKey,
@@ -187,11 +190,11 @@ fn limit(spec: &IssuerSpec) -> Limit {
 async fn probe(issuer: &Issuer, key: &GrantedKey, now: Timestamp) -> Result<Proof, NotProven> {
     let mut random = [0; 32];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| NotProven::Random)?;
+    let own = Arc::from("");
+    let turn = key.turn(&own).await;
+    let turn = turn.map_err(|why| NotProven::Probe(ProbeError::Sign(SignError::passing(why))))?;
     Probe::new(issuer.algorithm(), random)
-        .prove(
-            &key.for_requests_of(""),
-            issuer.chain().issuing().public_key(),
-        )
+        .prove(&turn, issuer.chain().issuing().public_key())
         .await
         .map_err(NotProven::Probe)?;
     Ok(Proof::new(now))

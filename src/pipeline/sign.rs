@@ -12,8 +12,9 @@ use crate::{
     audit::{Certificate, IssuanceRecord, RecordError, Subject},
     duration::GoDuration,
     issuance::{
-        Fault, IssueError, IssuedCertificate, PrepareError, PreparedCertificate, Refusal,
-        RefusalReason, Serial, VerifiedCsr, Wanted, pattern::Variables, san::SubjectAltNames,
+        CertificateParams, Fault, IssueError, IssuedCertificate, PrepareError, PreparedCertificate,
+        Refusal, RefusalReason, Serial, VerifiedCsr, Wanted, pattern::Variables,
+        san::SubjectAltNames,
     },
     signers::fault,
     telemetry::Chain,
@@ -34,7 +35,7 @@ pub struct Asked<'a> {
     pub duration: Option<Cow<'a, str>>,
     /// Whether less than the duration is as good, where the profile gives less.
     pub or_less: bool,
-    /// The variables of profiles; the namespace also has its own queue at the token.
+    /// The variables of profiles.
     pub variables: Variables<'a>,
 }
 
@@ -90,6 +91,12 @@ pub enum NotSigned {
     /// The request cannot have it.
     #[error(transparent)]
     Refused(Refusal),
+    /// It got no turn at the token.
+    #[error("no turn at the token")]
+    Turn(#[source] HsmError),
+    /// It became another replica's while it waited for its turn.
+    #[error("another replica signs for this request now")]
+    NoLongerDue,
     /// The token gave no random octets.
     #[error("no serial number from the token")]
     Serial(#[source] HsmError),
@@ -113,8 +120,8 @@ impl NotSigned {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Refused(refusal) => refusal.fault(),
-            Self::Serial(error) => fault(error),
-            Self::Random | Self::Record(_) => Fault::Passing,
+            Self::Turn(error) | Self::Serial(error) => fault(error),
+            Self::NoLongerDue | Self::Random | Self::Record(_) => Fault::Passing,
             Self::Prepare(error) => error.fault(),
             Self::Issue(error) => error.fault(),
         }
@@ -145,19 +152,29 @@ impl Signed {
     }
 }
 
-/// Runs the pure pipeline and asks the token once, if it is `still_due` when its turn comes. `subject` says in the
-/// issuance record who asks whom.
+/// Runs the pure pipeline, waits for the tenant's turn at the token, and asks it once, if the request is `still_due` then.
+/// `subject` says in the issuance record who asks whom.
+///
+/// A request that waits has cost nothing but its own judgement: its certificate is made, and recorded, when its turn comes.
 ///
 /// # Errors
 /// [`NotSigned`]; what was announced in the record is then recorded as discarded.
 pub async fn sign(
     asked: &Asked<'_>,
+    tenant: &Arc<str>,
     subject: &Subject<'_>,
-    issuer: &Arc<ReadyIssuer>,
+    ready: &Arc<ReadyIssuer>,
     record: &IssuanceRecord,
     still_due: &(dyn Fn() -> bool + Sync),
 ) -> Result<Signed, NotSigned> {
-    let prepared = prepare(asked, issuer).await?;
+    let csr = asked.csr.verify().map_err(NotSigned::Refused)?;
+    let params = admit(asked, &csr, ready)?;
+    let turn = ready.key.turn(tenant).await.map_err(NotSigned::Turn)?;
+    if !still_due() {
+        return Err(NotSigned::NoLongerDue);
+    }
+    let serial = serial(ready).await?;
+    let prepared = prepare(&params, serial, ready)?;
     let announced = Announced {
         serial: prepared.serial_hex(),
         tbs_sha256: prepared.tbs_sha256(),
@@ -168,19 +185,17 @@ pub async fn sign(
             .map(ToString::to_string)
             .collect(),
     };
-    let line = line(issuer, &announced);
+    let line = line(ready, &announced);
     record
         .signing(now(), subject, &line)
         .map_err(NotSigned::Record)?;
-    let namespace = asked.variables.namespace.unwrap_or_default();
-    let key = issuer.key.for_requests_of(namespace).as_long_as(still_due);
-    match prepared.issue(&key).await {
+    match prepared.issue(&turn).await {
         Ok(certificate) => {
-            issuer.proof.renew(now());
+            ready.proof.renew(now());
             note(record.signed(now(), subject, &line));
             Ok(Signed {
                 certificate: Arc::new(certificate),
-                issuer: Arc::clone(issuer),
+                issuer: Arc::clone(ready),
                 announced: Arc::new(announced),
             })
         }
@@ -212,26 +227,33 @@ async fn serial(ready: &ReadyIssuer) -> Result<Serial, NotSigned> {
     Ok(Serial::from_random(octets))
 }
 
-async fn prepare(asked: &Asked<'_>, ready: &ReadyIssuer) -> Result<PreparedCertificate, NotSigned> {
-    let issuer = &ready.issuer;
-    let csr = asked.csr.verify().map_err(NotSigned::Refused)?;
+fn admit<'a>(
+    asked: &Asked<'_>,
+    csr: &'a VerifiedCsr,
+    ready: &'a ReadyIssuer,
+) -> Result<CertificateParams<'a>, NotSigned> {
+    let profile = ready.issuer.profile();
     let mut wanted = asked.wanted().map_err(NotSigned::Refused)?;
     if asked.or_less {
-        let longest = issuer.profile().longest();
+        let longest = profile.longest();
         wanted.duration = wanted.duration.map(|duration| duration.min(longest));
     }
-    let params = issuer
-        .profile()
-        .admit(&csr, &wanted)
-        .map_err(NotSigned::Refused)?;
-    // Not before the profile has admitted the request: one that it refuses costs the token nothing.
-    let serial = serial(ready).await?;
-    PreparedCertificate::prepare(&params, issuer, now(), serial).map_err(|error| match error {
-        PrepareError::Refused(refusal) => NotSigned::Refused(refusal),
-        other @ (PrepareError::Issuer(_) | PrepareError::Lint(_) | PrepareError::Encode(_)) => {
-            NotSigned::Prepare(other)
-        }
-    })
+    profile.admit(csr, &wanted).map_err(NotSigned::Refused)
+}
+
+fn prepare(
+    params: &CertificateParams<'_>,
+    serial: Serial,
+    ready: &ReadyIssuer,
+) -> Result<PreparedCertificate, NotSigned> {
+    PreparedCertificate::prepare(params, &ready.issuer, now(), serial).map_err(
+        |error| match error {
+            PrepareError::Refused(refusal) => NotSigned::Refused(refusal),
+            other @ (PrepareError::Issuer(_) | PrepareError::Lint(_) | PrepareError::Encode(_)) => {
+                NotSigned::Prepare(other)
+            }
+        },
+    )
 }
 
 /// The API server stores any string here (cert-manager.md 1.5), and so does a command line.

@@ -27,7 +27,7 @@ use super::{
     issuers::{Call, Waiter},
     keep::{is_over, lean},
     kind::Request,
-    observe::has_ended,
+    observe::{has_ended, seat},
     queue::{Due, Next, Queue},
     request::{self, RequestError},
     retry::WatchPause,
@@ -58,7 +58,10 @@ pub(super) async fn attend<R: Request>(
     let told = watcher(api, selected.page_size(PAGE)).backoff(WatchPause::default());
     let mut told = pin!(told);
     let mut shares = context.ownership.changes();
-    let mut queue = Queue::new(most);
+    let mut queue = Queue::new(most, {
+        let context = Arc::clone(&context);
+        move |request| seat(request, &context)
+    });
     let mut looks = Looks::new();
     loop {
         while let Some(due) = queue.next() {

@@ -34,6 +34,8 @@ pub(super) async fn drain<R: Request>(
     context: &Arc<Context>,
     abandon: &CancellationToken,
 ) {
+    // Who waits for a turn at a token has begun nothing.
+    context.tokens.close_turns();
     loop {
         queue.retain(|request| is_owed(request, context));
         while let Some(due) = queue.next() {

@@ -33,7 +33,10 @@ pub(super) fn is_over<R: Request>(object: &Tolerant<R>, queue: &Queue<Tolerant<R
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{super::queue::Next, *};
+    use super::{
+        super::queue::{Next, Seat},
+        *,
+    };
     use crate::api::certificate_request::CertificateRequest;
 
     type Watched = Tolerant<CertificateRequest>;
@@ -98,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_request_that_was_finished_before_the_start_is_not_taken_in() {
-        let queue = Queue::new(1);
+        let queue = Queue::new(1, |_| Seat::default());
         assert!(is_over(&issued(), &queue));
         assert!(!is_over(&open(), &queue));
     }
@@ -109,12 +112,15 @@ mod tests {
             {"type": "Denied", "status": "True"},
             {"type": "Ready", "status": "True", "reason": "Issued"},
         ]);
-        assert!(!is_over(&request(denied, ""), &Queue::new(1)));
+        assert!(!is_over(
+            &request(denied, ""),
+            &Queue::new(1, |_| Seat::default())
+        ));
     }
 
     #[test]
     fn our_own_write_is_taken_in_only_while_the_request_is_kept() {
-        let mut queue = Queue::new(1);
+        let mut queue = Queue::new(1, |_| Seat::default());
         queue.put(open());
         assert!(!is_over(&issued(), &queue));
         let look = queue.next().unwrap();

@@ -53,6 +53,11 @@ pub trait Request:
     /// The namespace that it belongs to where namespaces are fenced off from each other, if there is one.
     fn fenced_in(&self) -> Option<&str>;
 
+    /// Who takes turns with others: the namespace that it is fenced in, else the user who made it.
+    fn tenant(&self) -> &str {
+        self.fenced_in().unwrap_or(self.requester().username)
+    }
+
     /// What it asks for, not looked into. `pods` is what the issuer gives pods.
     ///
     /// # Errors

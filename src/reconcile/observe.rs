@@ -13,9 +13,11 @@ use super::{
     decide::{Decision, Facts, IssuerFact, Share, Why, decide},
     issuers::{Health, Known},
     kind::{Request, Stage},
+    queue::Seat,
 };
 use crate::{
     api::{issuer::IssuerKind, tolerant::Tolerant},
+    lanes::Lane,
     pipeline::{IssuerName, ReadyIssuer},
 };
 
@@ -79,6 +81,27 @@ pub(super) fn share(request: &impl Request, uid: &str, context: &Context) -> Sha
         ownership.owns(token.as_deref(), uid)
     };
     if own { Share::Own } else { Share::Others }
+}
+
+/// Where the request waits until it is looked at.
+pub(super) fn seat<R: Request>(request: &Tolerant<R>, context: &Context) -> Seat {
+    let request = request.0.as_ref().ok();
+    let issuer = request.and_then(Request::issuer);
+    // A token that nobody configured is none of its own: a tenant can name as many as it likes.
+    let token = issuer
+        .as_ref()
+        .and_then(|issuer| stored(issuer, context)?.token)
+        .filter(|token| context.tokens.get(token).is_some());
+    Seat {
+        lane: Lane {
+            tenant: request.map_or("", Request::tenant).into(),
+            issuer: issuer
+                .map(|issuer| issuer.to_string())
+                .unwrap_or_default()
+                .into(),
+        },
+        token: token.map(Into::into),
+    }
 }
 
 /// Whether there is such an issuer and it has `spec.podCertificates`.

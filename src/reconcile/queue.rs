@@ -1,35 +1,39 @@
 //! The requests of one kind that may still need something: which they are, and which of them is looked at next.
 
+mod tokens;
+
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt,
     sync::Arc,
     time::Instant,
 };
 
 use kube::Resource;
 
+pub(super) use self::tokens::Seat;
+use self::tokens::Tokens;
 use super::uid::Uid;
 
 /// With so many due, no more of a list is taken in: a backlog is read page by page, as it is worked off.
-const MOST_DUE: usize = 100;
+const MOST_DUE: usize = 1000;
 
-/// Each request is looked at once at a time, the one that has been due for longest first.
+/// Each request is looked at once at a time. Who is next goes by [tenant and issuer](crate::lanes), and a token that does
+/// not answer keeps the requests of no other waiting: each token has as many looks at a time as every other.
 ///
 /// kube's own controller lets a timer that ticks by the millisecond tell of each; `docs/adr/0006` has what that costs.
-#[derive(Debug)]
 pub(super) struct Queue<K> {
     kept: HashMap<Uid, Kept<K>>,
     order: Order,
-    looks: usize,
-    most_looks: usize,
+    seat: Box<dyn Fn(&K) -> Seat + Send + Sync>,
     /// Those that the list under way has not told of yet.
     untold: Option<HashSet<Uid>>,
 }
 
 /// Whoever has [`Turn::Due`] or [`Turn::At`] is here, and nobody else.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Order {
-    due: VecDeque<Uid>,
+    due: Tokens<Uid>,
     later: BTreeSet<(Instant, Uid)>,
 }
 
@@ -40,7 +44,7 @@ struct Kept<K> {
     turn: Turn,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Turn {
     /// When something changes.
     None,
@@ -49,6 +53,8 @@ enum Turn {
     Looking {
         /// Something has changed since.
         again: bool,
+        /// The token whose look it is.
+        token: Option<Arc<str>>,
     },
 }
 
@@ -72,13 +78,16 @@ pub(super) enum Next {
 }
 
 impl<K: Resource> Queue<K> {
-    /// None. At most `most_looks` of them will be looked at at once.
-    pub(super) fn new(most_looks: u16) -> Self {
+    /// None. At most `most_looks` of each token will be looked at at once; `seat` says whose request one is, and whose
+    /// token it needs, as of now.
+    pub(super) fn new(most_looks: u16, seat: impl Fn(&K) -> Seat + Send + Sync + 'static) -> Self {
         Self {
             kept: HashMap::new(),
-            order: Order::default(),
-            looks: 0,
-            most_looks: most_looks.into(),
+            order: Order {
+                due: Tokens::new(most_looks.into()),
+                later: BTreeSet::new(),
+            },
+            seat: Box::new(seat),
             untold: None,
         }
     }
@@ -94,11 +103,13 @@ impl<K: Resource> Queue<K> {
         if let Some(untold) = &mut self.untold {
             untold.remove(&uid);
         }
-        let turn = self.kept.get(&uid).map_or(Turn::None, |kept| kept.turn);
+        let turn = self.kept.remove(&uid).map_or(Turn::None, |kept| kept.turn);
+        let seat = || (self.seat)(&object);
+        let turn = self.order.call(&uid, turn, seat);
         let kept = Kept {
             object: Arc::new(object),
             deleted: false,
-            turn: self.order.call(&uid, turn),
+            turn,
         };
         self.kept.insert(uid, kept);
     }
@@ -108,8 +119,8 @@ impl<K: Resource> Queue<K> {
         let uid = Uid::of(object);
         if let Some(kept) = self.kept.get_mut(&uid) {
             kept.deleted = true;
-            kept.turn = self.order.call(&uid, kept.turn);
         }
+        self.call(&uid);
     }
 
     /// A list of all requests begins.
@@ -136,14 +147,16 @@ impl<K: Resource> Queue<K> {
     /// This one is due, if it is kept.
     pub(super) fn call(&mut self, uid: &Uid) {
         if let Some(kept) = self.kept.get_mut(uid) {
-            kept.turn = self.order.call(uid, kept.turn);
+            let seat = || (self.seat)(&kept.object);
+            kept.turn = self.order.call(uid, kept.turn.clone(), seat);
         }
     }
 
     /// All are due.
     pub(super) fn call_all(&mut self) {
         for (uid, kept) in &mut self.kept {
-            kept.turn = self.order.call(uid, kept.turn);
+            let seat = || (self.seat)(&kept.object);
+            kept.turn = self.order.call(uid, kept.turn.clone(), seat);
         }
     }
 
@@ -176,28 +189,45 @@ impl<K: Resource> Queue<K> {
 
     /// Who is to be looked at now. Each has to be told of by [`looked`](Self::looked).
     pub(super) fn next(&mut self) -> Option<Due<K>> {
-        if self.looks >= self.most_looks {
-            return None;
+        loop {
+            let (uid, token) = self.order.due.next()?;
+            let Some(kept) = self.kept.get_mut(&uid) else {
+                self.order.due.ended(&token);
+                continue;
+            };
+            let seat = (self.seat)(&kept.object);
+            if seat.token != token {
+                // Its issuer has another token than when it was called.
+                self.order.due.ended(&token);
+                self.order.due.push(&seat, uid);
+                continue;
+            }
+            kept.turn = Turn::Looking {
+                again: false,
+                token,
+            };
+            return Some(Due {
+                object: Arc::clone(&kept.object),
+                deleted: kept.deleted,
+            });
         }
-        let kept = self.kept.get_mut(&self.order.due.pop_front()?)?;
-        kept.turn = Turn::Looking { again: false };
-        self.looks += 1;
-        Some(Due {
-            object: Arc::clone(&kept.object),
-            deleted: kept.deleted,
-        })
     }
 
     /// It has been looked at.
     pub(super) fn looked(&mut self, object: &K, next: Next) {
-        self.looks = self.looks.saturating_sub(1);
         let uid = Uid::of(object);
         let Some(kept) = self.kept.get_mut(&uid) else {
             return;
         };
-        let changed = kept.turn == Turn::Looking { again: true };
-        kept.turn = match (changed, next) {
-            (true, Next::Ended | Next::OnChange | Next::At(_)) => self.order.call(&uid, Turn::None),
+        let Turn::Looking { again, token } = &kept.turn else {
+            return;
+        };
+        self.order.due.ended(token);
+        let seat = || (self.seat)(&kept.object);
+        kept.turn = match (*again, next) {
+            (true, Next::Ended | Next::OnChange | Next::At(_)) => {
+                self.order.call(&uid, Turn::None, seat)
+            }
             (false, Next::Ended) => {
                 self.kept.remove(&uid);
                 return;
@@ -211,18 +241,27 @@ impl<K: Resource> Queue<K> {
     }
 }
 
+impl<K> fmt::Debug for Queue<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("kept", &self.kept.len())
+            .field("order", &self.order)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Order {
     /// The turn of a request that is called, and whose turn was `before`.
-    fn call(&mut self, uid: &Uid, before: Turn) -> Turn {
+    fn call(&mut self, uid: &Uid, before: Turn, seat: impl FnOnce() -> Seat) -> Turn {
         match before {
             Turn::Due => return Turn::Due,
-            Turn::Looking { .. } => return Turn::Looking { again: true },
+            Turn::Looking { again: _, token } => return Turn::Looking { again: true, token },
             Turn::None => {}
             Turn::At(at) => {
                 self.later.remove(&(at, uid.clone()));
             }
         }
-        self.due.push_back(uid.clone());
+        self.due.push(&seat(), uid.clone());
         Turn::Due
     }
 }

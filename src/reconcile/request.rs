@@ -194,7 +194,7 @@ async fn issue<R: Request>(
     publish(due, &signed, context).await
 }
 
-/// Asks the issuer's limit. The request takes turns with those of other namespaces.
+/// Asks the issuer's limit. The request takes turns with those of other tenants.
 fn turn<R: Request>(due: &Due<'_, R>, context: &Context) -> Turn<Waiter> {
     let key = &due.issuer.key;
     let at = Limited {
@@ -202,10 +202,9 @@ fn turn<R: Request>(due: &Due<'_, R>, context: &Context) -> Turn<Waiter> {
         token: key.token_name(),
         limit: due.issuer.limit,
     };
-    let namespace = due.request.fenced_in().unwrap_or_default();
     context
         .limiter
-        .enter(at, namespace, Waiter::of(due.request))
+        .enter(at, &due.request.tenant().into(), Waiter::of(due.request))
 }
 
 /// The request is called when its turn comes. Only one that has to wait for long is told so, and once.

@@ -46,7 +46,9 @@ pub(super) async fn sign<R: Request>(due: &Due<'_, R>, context: &Context) -> Out
     };
     let subject = due.subject();
     let still_due = || share(due.request, due.uid, context) == Share::Own;
-    match pipeline::sign(&asked, &subject, due.issuer, &context.record, &still_due).await {
+    let tenant = due.request.tenant().into();
+    let record = &context.record;
+    match pipeline::sign(&asked, &tenant, &subject, due.issuer, record, &still_due).await {
         Ok(signed) => {
             info!(kind = R::KIND.as_str(), name = %full_name(due.request), issuer = %due.name,
                   serial = signed.announced.serial, "signed");

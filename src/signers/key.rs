@@ -1,4 +1,4 @@
-//! A key on a token as a [`Signer`], with the queue in which it is waited for.
+//! A key on a token, and a [`Signer`] when it is a request's turn at that token.
 
 use std::{sync::Arc, time::Instant};
 
@@ -7,10 +7,11 @@ use hsm::{HsmError, Key, Token};
 use super::{
     SIGN_WITHIN, fault,
     mechanism::mechanism,
-    turns::{Lane, NoTurn, Turn, Turns},
+    turns::{Turn, Turns},
 };
 use crate::{
     issuance::{Fault, Limits, SignError, Signature, Signer, SigningInput},
+    lanes::Lane,
     metrics::{Metrics, SignOutcome},
 };
 
@@ -64,7 +65,7 @@ impl GrantedKey {
 
     /// Name of the token it lies on.
     #[must_use]
-    pub fn token_name(&self) -> &str {
+    pub const fn token_name(&self) -> &Arc<str> {
         &self.token_name
     }
 
@@ -78,75 +79,60 @@ impl GrantedKey {
         octets.try_into().map_err(|_| HsmError::WrongAnswer)
     }
 
-    /// The key for the requests of one namespace, which take turns with those of others.
-    #[must_use]
-    pub fn for_requests_of<'a>(&'a self, namespace: &'a str) -> QueuedKey<'a> {
-        QueuedKey {
-            key: self,
-            namespace,
-            still_due: &|| true,
+    /// Waits for a turn at the token among the requests of all tenants; the empty tenant is the controller itself. The wait
+    /// has no end of its own.
+    ///
+    /// *Guarantees*: turns go round the tenants, and each tenant's turns go round its issuers.
+    ///
+    /// # Errors
+    /// The controller is stopping.
+    pub async fn turn(&self, tenant: &Arc<str>) -> Result<KeyTurn<'_>, HsmError> {
+        let lane = Lane {
+            tenant: Arc::clone(tenant),
+            issuer: Arc::clone(&self.issuer),
+        };
+        // While no worker stands, those who wait for it wait there, where its state is known.
+        let places = self
+            .token
+            .credit()
+            .map_or(WAITING_FOR_A_WORKER, usize::from);
+        match self.turns.take(&lane, places).await {
+            Some(turn) => Ok(KeyTurn {
+                key: self,
+                _turn: turn,
+            }),
+            None => Err(HsmError::Unavailable {
+                why: "the controller is stopping".to_owned(),
+            }),
         }
     }
 }
 
-/// A key and the queue in which one namespace's requests wait for it.
+/// A key whose turn it is.
 ///
-/// *Guarantees*: one deadline of ten seconds covers the queue and the token; a full queue is an error at once; what is
-/// no longer due when its turn comes costs the token nothing.
-#[derive(Clone, Copy)]
-#[expect(missing_debug_implementations, reason = "a closure has none")]
-pub struct QueuedKey<'a> {
+/// *Guarantees*: a signature takes ten seconds at most, from when it is asked for.
+#[derive(Debug)]
+pub struct KeyTurn<'a> {
     key: &'a GrantedKey,
-    namespace: &'a str,
-    still_due: &'a (dyn Fn() -> bool + Sync),
+    _turn: Turn,
 }
 
-/// The request was waiting for its turn, and has become another replica's.
-#[derive(Debug, thiserror::Error)]
-#[error("another replica signs for this request now")]
-struct NoLongerDue;
-
-impl<'a> QueuedKey<'a> {
-    /// The same for a request that may cease to be due while it waits.
-    #[must_use]
-    pub fn as_long_as(self, still_due: &'a (dyn Fn() -> bool + Sync)) -> Self {
-        Self { still_due, ..self }
-    }
-
-    async fn turn(&self, deadline: Instant) -> Result<Turn, HsmError> {
-        let key = self.key;
-        let lane = Lane {
-            issuer: Arc::clone(&key.issuer),
-            namespace: self.namespace.to_owned(),
-        };
-        // While no worker stands, those who wait for it wait there, where its state is known.
-        let places = key.token.credit().map_or(WAITING_FOR_A_WORKER, usize::from);
-        let turn = key.turns.take(lane, places, deadline).await;
-        turn.map_err(|why| match why {
-            NoTurn::Overloaded => HsmError::Overloaded,
-            NoTurn::TimedOut => HsmError::TimedOut,
-        })
-    }
-
-    async fn ask(&self, input: &SigningInput, deadline: Instant) -> Result<Vec<u8>, HsmError> {
+impl KeyTurn<'_> {
+    async fn ask(&self, input: &SigningInput) -> Result<Vec<u8>, HsmError> {
         let key = self.key;
         let mechanism = mechanism(input.algorithm());
+        let deadline = Instant::now() + SIGN_WITHIN;
         key.token
             .sign(&key.key, mechanism, input.payload(), deadline)
             .await
     }
 }
 
-impl Signer for QueuedKey<'_> {
+impl Signer for KeyTurn<'_> {
     fn sign(&self, input: SigningInput) -> hsm::BoxFuture<'_, Result<Signature, SignError>> {
         Box::pin(async move {
             let started = Instant::now();
-            let deadline = started + SIGN_WITHIN;
-            let signed = match self.turn(deadline).await {
-                Ok(_) if !(self.still_due)() => return Err(SignError::passing(NoLongerDue)),
-                Ok(_turn) => self.ask(&input, deadline).await,
-                Err(why) => Err(why),
-            };
+            let signed = self.ask(&input).await;
             self.key.metrics.signed(
                 &self.key.token_name,
                 outcome(signed.as_ref().err()),

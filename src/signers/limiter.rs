@@ -15,6 +15,7 @@ use tokio::time::sleep_until;
 
 use self::line::{Entry, Line, Next};
 pub use self::{line::Limit, pace::Rate};
+use crate::lanes::Lane;
 
 /// What names a request.
 pub trait Ticket: Clone + Eq + Hash + Send + Sync + 'static {}
@@ -27,7 +28,7 @@ pub type Owners = Box<dyn Fn(&str) -> u32 + Send + Sync>;
 /// The lines of all issuers that have a limit. `T` names a request.
 ///
 /// *Guarantees*: an issuer's requests begin no faster, and no more of them are inside at a time, than its limit says, or
-/// this replica's share of it; namespaces take turns. Who must wait is called once, by `wake`, and needs not ask again.
+/// this replica's share of it; tenants take turns. Who must wait is called once, by `wake`, and needs not ask again.
 pub struct Limiter<T: Ticket>(Arc<Shared<T>>);
 
 struct Shared<T: Ticket> {
@@ -76,9 +77,9 @@ impl<T: Ticket> Limiter<T> {
         }))
     }
 
-    /// Asks for a turn for a request of this namespace.
+    /// Asks for a turn for a request of this tenant.
     #[must_use]
-    pub fn enter(&self, at: Limited<'_>, namespace: &str, ticket: T) -> Turn<T> {
+    pub fn enter(&self, at: Limited<'_>, tenant: &Arc<str>, ticket: T) -> Turn<T> {
         let Limited {
             issuer,
             token,
@@ -92,7 +93,11 @@ impl<T: Ticket> Limiter<T> {
         let line = lines.entry(Arc::clone(issuer)).or_insert_with(Line::new);
         line.limit = limit;
         line.owners = (self.0.owners)(token);
-        let turn = match line.enter(ticket, namespace, now) {
+        let lane = Lane {
+            tenant: Arc::clone(tenant),
+            issuer: Arc::clone(issuer),
+        };
+        let turn = match line.enter(ticket, &lane, now) {
             Entry::Begins => Turn::Now(Permit {
                 place: Some((Arc::clone(&self.0), Arc::clone(issuer))),
             }),
@@ -259,7 +264,7 @@ mod tests {
                 limit: self.limit,
             };
             let ticket = format!("{namespace}/{number}");
-            match self.limiter.enter(at, namespace, ticket) {
+            match self.limiter.enter(at, &namespace.into(), ticket) {
                 Turn::Now(permit) => Some(permit),
                 Turn::Later { .. } => None,
             }

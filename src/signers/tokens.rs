@@ -162,6 +162,13 @@ impl Tokens {
         change
     }
 
+    /// Gives no more turns at any token: whoever waits for one is told at once, and what has begun is finished.
+    pub fn close_turns(&self) {
+        for token in self.running() {
+            token.running.turns.close();
+        }
+    }
+
     /// Lets every worker finish what it has begun, and end; those too that another configuration has stopped.
     pub async fn shutdown(&self) {
         let running = self.running();

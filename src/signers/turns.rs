@@ -1,28 +1,16 @@
 //! Fair turns at a token: nobody who asks for much keeps the others from their share.
 //!
-//! Requests queue here, one bounded queue per issuer and namespace, and not in the worker, which knows neither: the
-//! worker is given no more at a time than it has granted as credit.
+//! Requests wait here, in [`Lanes`] of tenant and issuer, and not in the worker, which knows neither: the worker is given
+//! no more at a time than it has granted as credit. Waiting costs nothing and has no end of its own.
 
 use std::{
-    collections::{HashMap, VecDeque},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
 };
 
-use tokio::{sync::oneshot, time::timeout_at};
+use tokio::sync::oneshot;
 
-/// Requests of one lane that may wait; the next one is turned away at once.
-const WAITING: usize = 256;
-
-/// Whose turn it is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Lane {
-    /// The issuer that signs.
-    pub(super) issuer: Arc<str>,
-    /// The namespace of the request; empty for the issuer's own probes.
-    pub(super) namespace: String,
-}
+use crate::lanes::{Lane, Lanes};
 
 /// The turns at one token.
 #[derive(Debug, Default)]
@@ -34,9 +22,8 @@ pub(super) struct Turns {
 #[derive(Debug, Default)]
 struct State {
     taken: usize,
-    lanes: HashMap<Lane, VecDeque<oneshot::Sender<Turn>>>,
-    /// The lanes that wait, in the order of their turns.
-    order: VecDeque<Lane>,
+    waiting: Lanes<oneshot::Sender<Turn>>,
+    closed: bool,
 }
 
 /// A place at the token; dropping it passes it on.
@@ -46,26 +33,16 @@ pub(super) struct Turn {
     places: usize,
 }
 
-/// Why there was no turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoTurn {
-    /// The lane is full.
-    Overloaded,
-    /// The deadline passed.
-    TimedOut,
-}
-
 impl Turns {
-    /// Waits for one of `places` turns. A turn that comes after the deadline passes to the next.
-    pub(super) async fn take(
-        self: &Arc<Self>,
-        lane: Lane,
-        places: usize,
-        deadline: Instant,
-    ) -> Result<Turn, NoTurn> {
+    /// Waits for one of `places` turns; `None` when no more turns are given.
+    pub(super) async fn take(self: &Arc<Self>, lane: &Lane, places: usize) -> Option<Turn> {
         let turn = {
             let mut state = self.lock();
-            let turn = state.wait(lane)?;
+            if state.closed {
+                return None;
+            }
+            let (sender, turn) = oneshot::channel();
+            state.waiting.push(lane, sender);
             let free = places.saturating_sub(state.taken);
             state.taken += free;
             drop(state);
@@ -73,10 +50,16 @@ impl Turns {
             (0..free).for_each(|_| self.pass_on(places));
             turn
         };
-        match timeout_at(deadline.into(), turn).await {
-            Ok(turn) => turn.map_err(|_| NoTurn::Overloaded),
-            Err(_) => Err(NoTurn::TimedOut),
-        }
+        turn.await.ok()
+    }
+
+    /// Gives no more turns, and tells those who wait. Who has one keeps it.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let waiting = mem::take(&mut state.waiting);
+        drop(state);
+        drop(waiting);
     }
 
     /// Hands a place that has been taken to the first who still waits, or gives it back.
@@ -102,42 +85,17 @@ impl Turns {
 }
 
 impl State {
-    fn wait(&mut self, lane: Lane) -> Result<oneshot::Receiver<Turn>, NoTurn> {
-        let waiting = self.lanes.entry(lane.clone()).or_default();
-        if waiting.len() >= WAITING {
-            waiting.retain(|sender| !sender.is_closed());
-        }
-        if waiting.len() >= WAITING {
-            return Err(NoTurn::Overloaded);
-        }
-        if waiting.is_empty() {
-            self.order.push_back(lane);
-        }
-        let (sender, receiver) = oneshot::channel();
-        waiting.push_back(sender);
-        Ok(receiver)
-    }
-
     /// The one whose turn it is; `None` gives the place back.
     fn next(&mut self, places: usize) -> Option<oneshot::Sender<Turn>> {
-        if self.taken <= places {
-            while let Some(lane) = self.order.pop_front() {
-                let Some(waiting) = self.lanes.get_mut(&lane) else {
-                    continue;
-                };
-                let first = waiting.pop_front();
-                if waiting.is_empty() {
-                    self.lanes.remove(&lane);
-                } else {
-                    self.order.push_back(lane);
-                }
-                if first.is_some() {
-                    return first;
-                }
-            }
+        let next = if self.taken <= places {
+            self.waiting.pop()
+        } else {
+            None
+        };
+        if next.is_none() {
+            self.taken = self.taken.saturating_sub(1);
         }
-        self.taken = self.taken.saturating_sub(1);
-        None
+        next
     }
 }
 
@@ -149,30 +107,27 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
-    use std::{pin::pin, task::Poll, time::Duration};
+    use std::{pin::pin, task::Poll};
 
     use futures::{FutureExt as _, poll};
 
     use super::*;
 
-    fn lane(namespace: &str) -> Lane {
+    fn lane(tenant: &str) -> Lane {
         Lane {
+            tenant: tenant.into(),
             issuer: "issuing".into(),
-            namespace: namespace.to_owned(),
         }
     }
 
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(60)
-    }
-
     #[tokio::test]
-    async fn turns_go_round_the_lanes_and_not_by_who_asked_first() {
+    async fn turns_go_round_the_tenants_and_not_by_who_asked_first() {
         let turns = Arc::new(Turns::default());
-        let busy = turns.take(lane("busy"), 1, soon()).await.unwrap();
-        let mut queue: Vec<_> = ["busy", "busy", "busy", "quiet"]
-            .into_iter()
-            .map(|name| (name, Box::pin(turns.take(lane(name), 1, soon()))))
+        let busy = turns.take(&lane("busy"), 1).await.unwrap();
+        let lanes = ["busy", "busy", "busy", "quiet"].map(|name| (name, lane(name)));
+        let mut queue: Vec<_> = lanes
+            .iter()
+            .map(|(name, lane)| (*name, Box::pin(turns.take(lane, 1))))
             .collect();
         for (_, waiting) in &mut queue {
             assert!(poll!(waiting).is_pending());
@@ -195,12 +150,13 @@ mod tests {
     #[tokio::test]
     async fn no_more_turns_are_taken_than_there_are_places() {
         let turns = Arc::new(Turns::default());
-        let first = turns.take(lane("a"), 2, soon()).await.unwrap();
-        let second = turns.take(lane("b"), 2, soon()).await.unwrap();
-        let mut third = pin!(turns.take(lane("c"), 2, soon()));
+        let first = turns.take(&lane("a"), 2).await.unwrap();
+        let second = turns.take(&lane("b"), 2).await.unwrap();
+        let waiting = lane("c");
+        let mut third = pin!(turns.take(&waiting, 2));
         assert!(poll!(&mut third).is_pending());
         drop(first);
-        assert!(matches!(poll!(&mut third), Poll::Ready(Ok(_))));
+        assert!(matches!(poll!(&mut third), Poll::Ready(Some(_))));
         drop(second);
         assert_eq!(turns.lock().taken, 0);
     }
@@ -208,30 +164,27 @@ mod tests {
     #[tokio::test]
     async fn a_turn_that_nobody_waits_for_any_more_passes_to_the_next() {
         let turns = Arc::new(Turns::default());
-        let held = turns.take(lane("a"), 1, soon()).await.unwrap();
-        let late = turns.take(lane("b"), 1, Instant::now()).await;
-        assert_eq!(late.unwrap_err(), NoTurn::TimedOut);
-        let mut patient = pin!(turns.take(lane("b"), 1, soon()));
-        assert!(poll!(&mut patient).is_pending());
+        let held = turns.take(&lane("a"), 1).await.unwrap();
+        let (impatient, patient) = (lane("b"), lane("c"));
+        let mut gives_up = Box::pin(turns.take(&impatient, 1));
+        let mut waits = pin!(turns.take(&patient, 1));
+        assert!(poll!(&mut gives_up).is_pending());
+        assert!(poll!(&mut waits).is_pending());
+        drop(gives_up);
         drop(held);
-        assert!(matches!(poll!(&mut patient), Poll::Ready(Ok(_))));
+        assert!(matches!(poll!(&mut waits), Poll::Ready(Some(_))));
     }
 
     #[tokio::test]
-    async fn a_full_lane_turns_away_at_once_and_leaves_the_others_open() {
+    async fn whoever_waits_when_no_more_turns_are_given_is_told_at_once() {
         let turns = Arc::new(Turns::default());
-        let _held = turns.take(lane("a"), 1, soon()).await.unwrap();
-        let mut waiting: Vec<_> = (0..WAITING)
-            .map(|_| Box::pin(turns.take(lane("a"), 1, soon())))
-            .collect();
-        for one in &mut waiting {
-            assert!(poll!(one).is_pending());
-        }
-        let turned_away = turns.take(lane("a"), 1, soon()).now_or_never().unwrap();
-        assert_eq!(turned_away.unwrap_err(), NoTurn::Overloaded);
-        assert!(turns.take(lane("b"), 1, soon()).now_or_never().is_none());
-        // Those who gave up leave their room.
-        waiting.clear();
-        assert!(turns.take(lane("a"), 1, soon()).now_or_never().is_none());
+        let held = turns.take(&lane("a"), 1).await.unwrap();
+        let late = lane("b");
+        let mut waits = pin!(turns.take(&late, 1));
+        assert!(poll!(&mut waits).is_pending());
+        turns.close();
+        assert!(matches!(poll!(&mut waits), Poll::Ready(None)));
+        drop(held);
+        assert!(turns.take(&late, 1).await.is_none());
     }
 }

@@ -162,6 +162,7 @@ const CLIENT: &[&str] = &[
 /// Files and folders of the root package that are pure.
 const PURE: &[&str] = &[
     "src/duration.rs",
+    "src/lanes.rs",
     "src/message.rs",
     "src/issuance.rs",
     "src/issuance/",

@@ -34,7 +34,7 @@ fn all_due(queue: &mut Requests) -> Vec<String> {
 }
 
 fn queue(uids: &[&str]) -> Requests {
-    let mut queue = Queue::new(10);
+    let mut queue = Queue::new(10, |_| Seat::default());
     for uid in uids {
         queue.put(object(uid));
     }
@@ -43,7 +43,7 @@ fn queue(uids: &[&str]) -> Requests {
 
 #[test]
 fn who_came_first_is_looked_at_first_and_no_more_at_once_than_may_be() {
-    let mut queue = Queue::new(2);
+    let mut queue = Queue::new(2, |_| Seat::default());
     for uid in ["c", "a", "b"] {
         queue.put(object(uid));
     }
@@ -107,7 +107,7 @@ fn all_are_looked_at_when_all_are_called() {
 
 #[test]
 fn a_list_is_taken_in_as_it_is_looked_at_and_what_changes_after_it_at_once() {
-    let mut queue = Queue::new(1);
+    let mut queue = Queue::new(1, |_| Seat::default());
     queue.begin_list();
     for number in 0..MOST_DUE {
         assert!(queue.has_room());
@@ -179,7 +179,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #[test]
     fn none_is_looked_at_twice_at_once_and_every_change_is_followed_by_a_look(steps in steps()) {
-        let mut queue = Queue::new(3);
+        let mut queue = Queue::new(3, |_| Seat::default());
         let mut looks: Vec<Arc<ConfigMap>> = Vec::new();
         let mut unseen = HashSet::new();
         for (number, step) in steps.into_iter().enumerate() {
@@ -242,4 +242,26 @@ fn what_is_not_wanted_any_more_is_never_looked_at_but_for_the_looks_under_way() 
     queue.retain(|object| uid(object).starts_with("wanted"));
     assert_eq!(all_due(&mut queue), [""; 0], "it was not wanted any more");
     assert_eq!(queue.next_call(), None);
+}
+
+#[test]
+fn a_request_whose_issuer_has_changed_its_token_waits_for_that_token() {
+    use std::sync::{Arc, Mutex};
+
+    let token: Arc<Mutex<Option<Arc<str>>>> = Arc::default();
+    let now = Arc::clone(&token);
+    let mut queue: Requests = Queue::new(1, move |_| Seat {
+        token: now.lock().unwrap().clone(),
+        ..Seat::default()
+    });
+    queue.put(object("a"));
+    queue.put(object("b"));
+    *token.lock().unwrap() = Some("new".into());
+    assert_eq!(all_due(&mut queue), ["a"]);
+    queue.put(object("c"));
+    assert!(all_due(&mut queue).is_empty(), "the token has one look");
+    queue.looked(&object("a"), Next::Ended);
+    assert_eq!(all_due(&mut queue), ["b"]);
+    queue.looked(&object("b"), Next::Ended);
+    assert_eq!(all_due(&mut queue), ["c"]);
 }

@@ -1,13 +1,14 @@
 //! The requests of one issuer with a limit: who may sign now, and who is next. Pure: time is an argument.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     hash::Hash,
     num::NonZeroU16,
     time::Instant,
 };
 
 use super::pace::{Pace, Rate, Share};
+use crate::lanes::{Lane, Lanes};
 
 /// How much one issuer may sign, on all replicas together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub struct Limit {
     pub concurrent: Option<NonZeroU16>,
 }
 
-/// One issuer's line, in lanes of one namespace each: turns go round the lanes, and not by who asked first.
+/// One issuer's line. Turns go round the tenants, and not by who asked first.
 #[derive(Debug)]
 pub(super) struct Line<T> {
     pub(super) limit: Limit,
@@ -28,9 +29,8 @@ pub(super) struct Line<T> {
     pub(super) timer: bool,
     pace: Pace,
     inside: u32,
-    lanes: HashMap<String, VecDeque<T>>,
-    /// The lanes that wait, in the order of their turns.
-    order: VecDeque<String>,
+    /// Those who wait, and some who have left.
+    lanes: Lanes<T>,
     /// Since when each waits. Who is in a lane and not here has left.
     waiting: HashMap<T, Instant>,
     /// Those whose turn has come and who have not begun. They are counted as if they had.
@@ -61,15 +61,14 @@ impl<T: Clone + Eq + Hash> Line<T> {
             timer: false,
             pace: Pace::default(),
             inside: 0,
-            lanes: HashMap::new(),
-            order: VecDeque::new(),
+            lanes: Lanes::default(),
             waiting: HashMap::new(),
             called: HashSet::new(),
         }
     }
 
     /// Somebody wants to sign. Who was called begins; who waits already keeps the place.
-    pub(super) fn enter(&mut self, ticket: T, lane: &str, now: Instant) -> Entry {
+    pub(super) fn enter(&mut self, ticket: T, lane: &Lane, now: Instant) -> Entry {
         if self.called.remove(&ticket) {
             return Entry::Begins;
         }
@@ -80,11 +79,7 @@ impl<T: Clone + Eq + Hash> Line<T> {
             self.count(now);
             return Entry::Begins;
         }
-        let queue = self.lanes.entry(lane.to_owned()).or_default();
-        if queue.is_empty() {
-            self.order.push_back(lane.to_owned());
-        }
-        queue.push_back(ticket.clone());
+        self.lanes.push(lane, ticket.clone());
         self.waiting.insert(ticket, now);
         Entry::Waits { since: now }
     }
@@ -92,8 +87,7 @@ impl<T: Clone + Eq + Hash> Line<T> {
     /// Calls the next, if one may begin.
     pub(super) fn next(&mut self, now: Instant) -> Next<T> {
         if self.waiting.is_empty() {
-            self.lanes.clear();
-            self.order.clear();
+            self.lanes = Lanes::default();
             return Next::Nobody;
         }
         if !self.has_place() {
@@ -102,17 +96,8 @@ impl<T: Clone + Eq + Hash> Line<T> {
         if let Some(at) = self.not_before(now) {
             return Next::NotBefore(at);
         }
-        while let Some(lane) = self.order.pop_front() {
-            let Some(queue) = self.lanes.get_mut(&lane) else {
-                continue;
-            };
-            let ticket = queue.pop_front();
-            if queue.is_empty() {
-                self.lanes.remove(&lane);
-            } else {
-                self.order.push_back(lane);
-            }
-            if let Some(ticket) = ticket.filter(|ticket| self.waiting.remove(ticket).is_some()) {
+        while let Some(ticket) = self.lanes.pop() {
+            if self.waiting.remove(&ticket).is_some() {
                 self.count(now);
                 self.called.insert(ticket.clone());
                 return Next::Turn(ticket);
@@ -205,7 +190,11 @@ mod tests {
     }
 
     fn enter(line: &mut Line<String>, namespace: &str, number: usize, now: Instant) -> Entry {
-        line.enter(format!("{namespace}/{number}"), namespace, now)
+        let lane = Lane {
+            tenant: namespace.into(),
+            issuer: "issuing".into(),
+        };
+        line.enter(format!("{namespace}/{number}"), &lane, now)
     }
 
     #[test]

@@ -1,0 +1,204 @@
+//! Fair order: turns go round the tenants, and each tenant's turns go round its issuers.
+//!
+//! Within one tenant and issuer the order is first in, first out. Pure: it knows neither clock nor cluster.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+/// Whose item it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lane {
+    /// A namespace, or the user of a Kubernetes CSR that no service account made.
+    pub(crate) tenant: Arc<str>,
+    /// An issuer by its name among all issuers.
+    pub(crate) issuer: Arc<str>,
+}
+
+/// Items that wait, each in a lane. A tenant with many items, or with many issuers, gets no more turns than one with few.
+#[derive(Debug)]
+pub(crate) struct Lanes<T> {
+    tenants: Round<Round<VecDeque<T>>>,
+    len: usize,
+}
+
+/// Members that take turns in the order in which they joined. A member leaves when it is empty.
+#[derive(Debug)]
+struct Round<M> {
+    members: HashMap<Arc<str>, M>,
+    order: VecDeque<Arc<str>>,
+}
+
+trait Member: Default {
+    fn is_empty(&self) -> bool;
+}
+
+impl<T> Member for VecDeque<T> {
+    fn is_empty(&self) -> bool {
+        Self::is_empty(self)
+    }
+}
+
+impl<M> Member for Round<M> {
+    fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+}
+
+impl<M> Default for Round<M> {
+    fn default() -> Self {
+        Self {
+            members: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+}
+
+impl<M: Member> Round<M> {
+    fn member(&mut self, name: &Arc<str>) -> &mut M {
+        if !self.members.contains_key(name) {
+            self.order.push_back(Arc::clone(name));
+        }
+        self.members.entry(Arc::clone(name)).or_default()
+    }
+
+    /// Gives the next member its turn.
+    fn turn<T>(&mut self, take: impl FnOnce(&mut M) -> Option<T>) -> Option<T> {
+        let name = self.order.pop_front()?;
+        let member = self.members.get_mut(&name)?;
+        let taken = take(member);
+        if member.is_empty() {
+            self.members.remove(&name);
+        } else {
+            self.order.push_back(name);
+        }
+        taken
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&mut M)) {
+        let Self { members, order } = self;
+        members.retain(|_, member| {
+            keep(member);
+            !member.is_empty()
+        });
+        order.retain(|name| members.contains_key(name));
+    }
+}
+
+impl<T> Default for Lanes<T> {
+    fn default() -> Self {
+        Self {
+            tenants: Round::default(),
+            len: 0,
+        }
+    }
+}
+
+impl<T> Lanes<T> {
+    /// Puts an item at the end of its lane.
+    pub(crate) fn push(&mut self, lane: &Lane, item: T) {
+        let issuers = self.tenants.member(&lane.tenant);
+        issuers.member(&lane.issuer).push_back(item);
+        self.len += 1;
+    }
+
+    /// Takes the item whose turn it is.
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let item = self
+            .tenants
+            .turn(|issuers| issuers.turn(VecDeque::pop_front));
+        self.len -= usize::from(item.is_some());
+        item
+    }
+
+    /// How many items wait.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no item waits.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Drops the items that are not to be kept. The order of the others stays.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        let mut len = 0;
+        self.tenants.retain(|issuers| {
+            issuers.retain(|items| {
+                items.retain(&keep);
+                len += items.len();
+            });
+        });
+        self.len = len;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lanes(items: &[(&str, &str, usize)]) -> Lanes<String> {
+        let mut lanes = Lanes::default();
+        for (tenant, issuer, count) in items {
+            let lane = Lane {
+                tenant: (*tenant).into(),
+                issuer: (*issuer).into(),
+            };
+            for number in 0..*count {
+                lanes.push(&lane, format!("{tenant}/{issuer}/{number}"));
+            }
+        }
+        lanes
+    }
+
+    fn all(mut lanes: Lanes<String>) -> Vec<String> {
+        std::iter::from_fn(|| lanes.pop()).collect()
+    }
+
+    #[test]
+    fn one_item_of_a_tenant_waits_for_one_item_of_each_other_tenant() {
+        let order = all(lanes(&[
+            ("noisy", "a", 10_000),
+            ("quiet", "a", 1),
+            ("other", "a", 2),
+        ]));
+        assert_eq!(
+            order[..5],
+            [
+                "noisy/a/0",
+                "quiet/a/0",
+                "other/a/0",
+                "noisy/a/1",
+                "other/a/1"
+            ]
+        );
+        assert_eq!(order.len(), 10_003);
+    }
+
+    #[test]
+    fn a_tenant_with_many_issuers_gets_no_more_turns_than_one_with_one() {
+        let order = all(lanes(&[
+            ("many", "a", 2),
+            ("many", "b", 2),
+            ("many", "c", 2),
+            ("one", "a", 3),
+        ]));
+        assert_eq!(
+            order,
+            [
+                "many/a/0", "one/a/0", "many/b/0", "one/a/1", "many/c/0", "one/a/2", "many/a/1",
+                "many/b/1", "many/c/1",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_dropped_leaves_the_order_of_the_others() {
+        let mut lanes = lanes(&[("a", "x", 2), ("b", "x", 2), ("c", "x", 1)]);
+        lanes.retain(|item| !item.starts_with('a') && item != "b/x/0");
+        assert_eq!(lanes.len(), 2);
+        assert_eq!(all(lanes), ["b/x/1", "c/x/0"]);
+    }
+}

@@ -1,0 +1,147 @@
+//! Who is due at each token: the tokens take turns, and each is looked at for in a bounded number of requests at a time.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use crate::lanes::{Lane, Lanes};
+
+/// Where a request waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::reconcile) struct Seat {
+    /// Whose it is.
+    pub(in crate::reconcile) lane: Lane,
+    /// The token of its issuer; `None` where there is no such issuer.
+    pub(in crate::reconcile) token: Option<Arc<str>>,
+}
+
+/// What is due, by token.
+#[derive(Debug)]
+pub(super) struct Tokens<T> {
+    most_looks: usize,
+    by_name: HashMap<Option<Arc<str>>, AtToken<T>>,
+    order: VecDeque<Option<Arc<str>>>,
+}
+
+#[derive(Debug)]
+struct AtToken<T> {
+    due: Lanes<T>,
+    looks: usize,
+}
+
+impl<T> Tokens<T> {
+    /// Nothing is due. At most `most_looks` of each token are given out at a time.
+    pub(super) fn new(most_looks: usize) -> Self {
+        Self {
+            most_looks,
+            by_name: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, seat: &Seat, item: T) {
+        let order = &mut self.order;
+        let at = self.by_name.entry(seat.token.clone()).or_insert_with(|| {
+            order.push_back(seat.token.clone());
+            AtToken {
+                due: Lanes::default(),
+                looks: 0,
+            }
+        });
+        at.due.push(&seat.lane, item);
+    }
+
+    /// How many are due.
+    pub(super) fn len(&self) -> usize {
+        self.by_name.values().map(|at| at.due.len()).sum()
+    }
+
+    /// Gives out what is next, with its token, for which [`ended`](Self::ended) has to be called.
+    pub(super) fn next(&mut self) -> Option<(T, Option<Arc<str>>)> {
+        for _ in 0..self.order.len() {
+            let token = self.order.pop_front()?;
+            self.order.push_back(token.clone());
+            let Some(at) = self.by_name.get_mut(&token) else {
+                continue;
+            };
+            if at.looks < self.most_looks
+                && let Some(item) = at.due.pop()
+            {
+                at.looks += 1;
+                return Some((item, token));
+            }
+        }
+        None
+    }
+
+    /// What was given out for this token has been looked at.
+    pub(super) fn ended(&mut self, token: &Option<Arc<str>>) {
+        let Some(at) = self.by_name.get_mut(token) else {
+            return;
+        };
+        at.looks = at.looks.saturating_sub(1);
+        if at.looks == 0 && at.due.is_empty() {
+            self.by_name.remove(token);
+            self.order.retain(|other| other != token);
+        }
+    }
+
+    /// Drops what is not to be kept.
+    pub(super) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        for at in self.by_name.values_mut() {
+            at.due.retain(&keep);
+        }
+        let Self { by_name, order, .. } = self;
+        by_name.retain(|_, at| at.looks > 0 || !at.due.is_empty());
+        order.retain(|token| by_name.contains_key(token));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seat(token: &str, tenant: &str) -> Seat {
+        Seat {
+            lane: Lane {
+                tenant: tenant.into(),
+                issuer: "issuing".into(),
+            },
+            token: Some(token.into()),
+        }
+    }
+
+    fn next(tokens: &mut Tokens<&'static str>) -> Option<&'static str> {
+        tokens.next().map(|(item, _)| item)
+    }
+
+    #[test]
+    fn a_token_whose_looks_do_not_end_keeps_no_other_waiting() {
+        let mut tokens = Tokens::new(2);
+        for _ in 0..1000 {
+            tokens.push(&seat("hangs", "a"), "hangs");
+        }
+        assert_eq!(next(&mut tokens), Some("hangs"));
+        assert_eq!(next(&mut tokens), Some("hangs"));
+        assert_eq!(next(&mut tokens), None);
+        tokens.push(&seat("works", "a"), "works");
+        assert_eq!(next(&mut tokens), Some("works"));
+        assert_eq!(next(&mut tokens), None);
+        tokens.ended(&Some("hangs".into()));
+        assert_eq!(next(&mut tokens), Some("hangs"));
+        assert_eq!(tokens.len(), 997);
+    }
+
+    #[test]
+    fn a_token_without_anything_due_is_forgotten() {
+        let mut tokens = Tokens::new(1);
+        tokens.push(&seat("one", "a"), "first");
+        tokens.push(&seat("one", "b"), "second");
+        tokens.retain(|item| *item == "first");
+        let (item, token) = tokens.next().unwrap();
+        assert_eq!(item, "first");
+        tokens.ended(&token);
+        assert!(tokens.by_name.is_empty() && tokens.order.is_empty());
+    }
+}
