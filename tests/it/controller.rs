@@ -6,6 +6,7 @@ mod contract;
 mod counted;
 mod crash;
 mod ending;
+mod fair;
 mod fences;
 mod grants;
 mod health;
