@@ -19,6 +19,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("ownership", &["api", "duration", "metrics", "telemetry"]),
     ("args", &["duration", "ownership", "telemetry"]),
     ("pins", &["api", "config", "duration", "telemetry"]),
+    ("lanes", &[]),
     (
         "signers",
         &[
@@ -26,6 +27,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "config",
             "duration",
             "issuance",
+            "lanes",
             "metrics",
             "pins",
             "telemetry",
@@ -53,6 +55,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "config",
             "duration",
             "issuance",
+            "lanes",
             "message",
             "metrics",
             "ownership",
