@@ -55,7 +55,8 @@ pub trait Request:
 
     /// Who takes turns with others: the namespace that it is fenced in, else the user who made it.
     fn tenant(&self) -> &str {
-        self.fenced_in().unwrap_or_else(|| self.requester().username)
+        self.fenced_in()
+            .unwrap_or_else(|| self.requester().username)
     }
 
     /// What it asks for, not looked into. `pods` is what the issuer gives pods.
