@@ -130,6 +130,9 @@ impl Field {
             let mut token = part("/tokens/issuing")?;
             if let Some(token) = token.as_object_mut() {
                 token.insert("module".to_owned(), json!(module));
+                // All copies have one label.
+                token.remove("label");
+                token.insert("serial".to_owned(), json!(authority.token().serial()));
             }
             modules.insert(module, part("/modules/softhsm")?);
             tokens.insert(name, token);

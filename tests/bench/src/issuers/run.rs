@@ -44,7 +44,9 @@ pub(crate) async fn run(field: &Field, rest: NonZeroU16) -> Result<Measured> {
     let before = field.calls().await?;
     let started = Instant::now();
     let controller = field.launch()?;
-    let outages = all_ready(issuers, field.count).await?;
+    let outages = all_ready(issuers, field.count).await;
+    controller.process().check_running()?;
+    let outages = outages?;
     let ready = started.elapsed().as_secs_f64();
     let process = controller.process().id();
     let cpu = Spent::by(process)?.cpu_seconds;
