@@ -101,3 +101,10 @@ bench-e2e: tools ## measure the way through Kubernetes: make bench-e2e RUNS=5 N=
 	$(release) --package bench
 	"$(CARGO_TARGET_DIR)/release/bench-e2e" $(if $(RUNS),--runs $(RUNS)) $(if $(N),--sizes $(N)) \
 		$(if $(IN_FLIGHT),--in-flight $(IN_FLIGHT)) $(if $(EACH),--each $(EACH)) $(if $(ONLY),--only $(ONLY))
+
+# ISSUERS on so many TOKENS, RUNS times, and REST seconds at rest after each (bench-issuers --help).
+.PHONY: bench-issuers
+bench-issuers: tools ## measure the start and the rest of a controller with many issuers: make bench-issuers ISSUERS=1000
+	$(release) --package bench
+	"$(CARGO_TARGET_DIR)/release/bench-issuers" $(if $(RUNS),--runs $(RUNS)) $(if $(ISSUERS),--issuers $(ISSUERS)) \
+		$(if $(TOKENS),--tokens $(TOKENS)) $(if $(REST),--rest $(REST))

@@ -5,7 +5,9 @@
 
 mod aside;
 pub mod key;
+mod keys;
 mod not_proven;
+mod once;
 pub mod proof;
 pub mod prove;
 pub mod sign;
@@ -23,10 +25,13 @@ use crate::{
     signers::{GrantedKey, limiter::Limit},
 };
 
+use self::key::Wanted;
 pub use self::{
+    keys::Keys,
     not_proven::NotProven,
+    once::{Once, Same},
     proof::Proof,
-    prove::{ChainPem, Earlier, Proven, prove},
+    prove::{Chain, ChainPem, Claim, Earlier, Proven, prove},
     sign::{Announced, Asked, AskedCsr, NotSigned, Signed, sign},
 };
 
@@ -44,6 +49,10 @@ pub struct IssuerName {
 pub struct ReadyIssuer {
     /// Certificate, profile and algorithm.
     pub issuer: Arc<issuance::Issuer>,
+    /// What its chain was made of.
+    certificates: Arc<Chain>,
+    /// Which key it means.
+    wanted: Arc<Wanted>,
     /// The key that signs.
     pub key: GrantedKey,
     /// What of its chain goes out with a certificate.
@@ -59,10 +68,16 @@ pub struct ReadyIssuer {
 }
 
 impl ReadyIssuer {
+    /// What its chain was made of.
+    #[must_use]
+    pub const fn certificates(&self) -> &Arc<Chain> {
+        &self.certificates
+    }
+
     /// Whether what proved this one proves the other: the same key, found on the same run of the same worker, for the
     /// same certificate and algorithm.
     fn is_proved_with(&self, issuer: &issuance::Issuer, key: &GrantedKey) -> bool {
-        let certificate = |issuer: &issuance::Issuer| issuer.chain().issuing().sha256_hex();
+        let certificate = |issuer: &issuance::Issuer| issuer.chain().issuing().sha256();
         self.key.is_same_as(key)
             && self.issuer.algorithm() == issuer.algorithm()
             && certificate(&self.issuer) == certificate(issuer)

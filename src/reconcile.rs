@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod apply;
 mod attend;
+mod call;
 pub mod census;
 pub mod conclude;
 pub mod decide;

@@ -11,7 +11,10 @@ mod turns;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -37,8 +40,20 @@ const SIGN_WITHIN: Duration = Duration::from_secs(10);
 /// A token with the rules for its use.
 #[derive(Debug)]
 pub struct ConfiguredToken {
+    version: TokenVersion,
     config: TokenConfig,
     running: Arc<Running>,
+}
+
+/// One token under one configuration: another one has another version, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TokenVersion(u64);
+
+impl TokenVersion {
+    fn new() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// What stays of a token when other rules for its use come into force: worker, login, and who waits for it.
@@ -48,6 +63,8 @@ struct Running {
     pin: Arc<TokenPin>,
     turns: Arc<Turns>,
     counting: Mutex<Option<JoinHandle<()>>>,
+    /// Since when the worker that is to stand next has been starting; `None` while one stands, or the token wants something.
+    starting: Mutex<Option<Instant>>,
 }
 
 impl ConfiguredToken {
@@ -70,12 +87,14 @@ impl ConfiguredToken {
             Arc::clone(metrics),
         ));
         Self {
+            version: TokenVersion::new(),
             config: config.clone(),
             running: Arc::new(Running {
                 token,
                 pin,
                 turns: Arc::default(),
                 counting: Mutex::new(Some(counting)),
+                starting: Mutex::new(Some(Instant::now())),
             }),
         }
     }
@@ -83,6 +102,7 @@ impl ConfiguredToken {
     /// The same running token under other rules.
     fn granted_by(&self, config: &TokenConfig) -> Self {
         Self {
+            version: TokenVersion::new(),
             config: config.clone(),
             running: Arc::clone(&self.running),
         }
@@ -111,6 +131,12 @@ impl ConfiguredToken {
         self.config.name()
     }
 
+    /// Which token under which configuration this is.
+    #[must_use]
+    pub const fn version(&self) -> TokenVersion {
+        self.version
+    }
+
     /// The worker's side of it.
     #[must_use]
     pub fn token(&self) -> &Token {
@@ -125,6 +151,15 @@ impl ConfiguredToken {
         ) {
             self.running.token.retry_login();
         }
+    }
+
+    /// Until when a worker that is starting is waited for, as a signature would wait for it; `None` when none is, or not any
+    /// more. Until then nobody need be told that the token cannot be used.
+    #[must_use]
+    pub fn starts_until(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let until = self.running.starting(now)? + SIGN_WITHIN;
+        (now < until).then_some(until)
     }
 
     /// What the operator's configuration says of it.
@@ -216,6 +251,23 @@ impl ConfiguredToken {
             Ok(_) | Err(Narrowed::One(_)) => Err(find::none()),
             Err(Narrowed::Failed(failure)) => Err(failure),
         }
+    }
+}
+
+impl Running {
+    /// Since when its worker has been starting, as was noticed at `now` or before.
+    fn starting(&self, now: Instant) -> Option<Instant> {
+        let starts = match *self.token.state().borrow() {
+            TokenState::Starting | TokenState::Restarting { .. } => true,
+            TokenState::AwaitingToken { .. }
+            | TokenState::LoginRefused { .. }
+            | TokenState::Ready { .. }
+            | TokenState::Misconfigured { .. }
+            | TokenState::Stopped => false,
+        };
+        let mut starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        *starting = starts.then(|| starting.unwrap_or(now));
+        *starting
     }
 }
 

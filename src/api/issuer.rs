@@ -244,7 +244,7 @@ pub struct CertificateSource {
 }
 
 /// The keys of a Secret or ConfigMap that hold a chain and its root.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, Hash, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChainRef {
     /// Name of the object: in the issuer's own namespace, for a cluster issuer in the cluster resource namespace.

@@ -156,8 +156,8 @@ async fn control(
         Ownership::new(client.clone(), replica, seen, now, Arc::clone(&metrics));
     let leave = CancellationToken::new();
     let membership = tokio::spawn(membership.run(leave.clone()));
-    let (namespaced, namespaced_store) = watch::issuers::<PKCS11Issuer>(&client);
-    let (cluster, cluster_store) = watch::issuers::<PKCS11ClusterIssuer>(&client);
+    let namespaced = watch::issuers::<PKCS11Issuer>(&client);
+    let cluster = watch::issuers::<PKCS11ClusterIssuer>(&client);
     let (issuers, woken) = Issuers::new();
     let trust = async {
         match args.cluster_trust_bundles {
@@ -194,8 +194,8 @@ async fn control(
         pace: Default::default(),
         census: Census::new(Arc::clone(&metrics)),
         stored: StoredIssuers {
-            namespaced: namespaced_store,
-            cluster: cluster_store,
+            namespaced: namespaced.1.clone(),
+            cluster: cluster.1.clone(),
         },
         ledger: Default::default(),
         retries: Default::default(),

@@ -12,7 +12,7 @@ use std::{
     path::Path,
     process::ExitCode,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow, bail};
@@ -27,7 +27,7 @@ use crate::{
     issuance::{Decision, Fault, Refusal, pattern::Variables},
     message::shown,
     metrics::Metrics,
-    pipeline::{self, Asked, AskedCsr, ChainPem, NotProven, NotSigned, Signed, now},
+    pipeline::{self, Asked, AskedCsr, Chain, Claim, Keys, NotProven, NotSigned, Signed, now},
     telemetry::{self, LogFormat},
 };
 
@@ -54,8 +54,8 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
             .map_err(|why| unfit(&file, &why))?;
     }
     file.check_variables(args.namespace.as_deref(), args.name.as_deref())?;
-    let pem = file.chain()?;
-    pipeline::prove::check(&file.spec, &pem, now()).map_err(|why| unfit(&file, &why))?;
+    let chain = Arc::new(Chain::new(file.chain()?));
+    pipeline::prove::check(&file.spec, &chain, now()).map_err(|why| unfit(&file, &why))?;
     let csr = read_csr(&args.csr)?;
     let stop = signals.drain_within(END_WITHIN);
     let destination = args.out.as_deref().map(Destination::prepare).transpose()?;
@@ -91,7 +91,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     };
     let judged = async {
         token.logged_in().await?;
-        issue(&order, &file, pem, &token, &metrics, &record).await
+        issue(&order, &file, &chain, &token, &metrics, &record).await
     };
     let judged = tokio::select! {
         judged = judged => judged,
@@ -137,7 +137,7 @@ struct Order<'a> {
 async fn issue(
     order: &Order<'_>,
     file: &IssuerFile,
-    pem: ChainPem,
+    chain: &Arc<Chain>,
     token: &Opened,
     metrics: &Arc<Metrics>,
     record: &IssuanceRecord,
@@ -147,19 +147,18 @@ async fn issue(
         subject,
         explain,
     } = order;
-    let proven = pipeline::prove(
-        &file.spec,
-        &file.name,
+    let claim = Claim {
+        spec: &file.spec,
+        name: &file.name,
         // Without a cluster no label is known, and a grant by labels covers nothing.
-        &Labels::new(),
-        pem,
-        token.configured(),
-        metrics,
-        None,
-        now(),
-    )
-    .await
-    .map_err(|why| unfit(file, &why))?;
+        labels: &Labels::new(),
+        chain,
+        token: token.configured(),
+    };
+    let (keys, since) = (Keys::default(), Instant::now());
+    let proven = pipeline::prove(claim, None, &keys, since, metrics, now())
+        .await
+        .map_err(|why| unfit(file, &why))?;
     let issuer = &proven.ready.issuer;
     let under = issuer.chain().issuing().subject_text();
     progress(format_args!(

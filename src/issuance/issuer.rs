@@ -1,5 +1,7 @@
 //! An issuer as it stands at one moment: its chain, its profile, its algorithm.
 
+use std::sync::Arc;
+
 use super::{
     Fault, chain::IssuerChain, key::KeyAlgorithm, profile::Profile, signature::SignatureAlgorithm,
 };
@@ -25,7 +27,7 @@ impl IssuerError {
 /// An immutable snapshot, shared by the requests that are prepared while it is current.
 #[derive(Debug)]
 pub struct Issuer {
-    chain: IssuerChain,
+    chain: Arc<IssuerChain>,
     profile: Profile,
     algorithm: SignatureAlgorithm,
 }
@@ -38,10 +40,11 @@ impl Issuer {
     ///
     /// The algorithm is not one of the key's.
     pub fn new(
-        chain: IssuerChain,
+        chain: impl Into<Arc<IssuerChain>>,
         profile: Profile,
         algorithm: Option<SignatureAlgorithm>,
     ) -> Result<Self, IssuerError> {
+        let chain = chain.into();
         let key = chain.issuing().public_key();
         let algorithm = algorithm.unwrap_or_else(|| SignatureAlgorithm::auto(key));
         if !algorithm.fits(key.algorithm()) {
@@ -59,7 +62,7 @@ impl Issuer {
 
     /// The issuing certificate and those above.
     #[must_use]
-    pub const fn chain(&self) -> &IssuerChain {
+    pub fn chain(&self) -> &IssuerChain {
         &self.chain
     }
 

@@ -5,7 +5,7 @@ use hsm::{KeySelector, TokenInfo, TokenSelector, Uri, UriError};
 use crate::api::issuer::KeySpec;
 
 /// What to look for on the token.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Wanted {
     selector: KeySelector,
     /// The token that a URI names besides the key.

@@ -1,5 +1,7 @@
 //! Why an issuer cannot sign, in the words of its condition.
 
+use std::sync::Arc;
+
 use hsm::HsmError;
 
 use super::key::KeySpecError;
@@ -32,7 +34,7 @@ pub enum NotProven {
     OutOfBounds(#[source] OutOfBounds),
     /// A certificate that cannot issue.
     #[error("the issuing certificate is not fit")]
-    Certificate(#[source] ChainError),
+    Certificate(#[source] Arc<ChainError>),
     /// A profile that contradicts itself or its grant.
     #[error("spec.profile is not sound")]
     Profile(#[source] ProfileError),
@@ -100,9 +102,7 @@ impl NotProven {
         match self {
             Self::NotGranted { .. } => Reason::NotGranted,
             Self::OutOfBounds(_) => Reason::SpecInvalid,
-            Self::Certificate(ChainError::Expired { .. }) => Reason::CertificateExpired,
-            Self::Certificate(ChainError::NotYetValid { .. }) => Reason::CertificateNotYetValid,
-            Self::Certificate(_) => Reason::CertificateInvalid,
+            Self::Certificate(why) => certificate_reason(why),
             Self::CertificateNotGranted { .. } => Reason::CertificateNotGranted,
             Self::Algorithm(_) => Reason::AlgorithmUnsupported,
             Self::Profile(_) => Reason::ProfileInvalid,
@@ -126,6 +126,16 @@ impl NotProven {
             String::new()
         };
         shown(format_args!("{}{listed}", Chain(self)))
+    }
+}
+
+fn certificate_reason(error: &ChainError) -> Reason {
+    if let ChainError::Expired { .. } = error {
+        Reason::CertificateExpired
+    } else if let ChainError::NotYetValid { .. } = error {
+        Reason::CertificateNotYetValid
+    } else {
+        Reason::CertificateInvalid
     }
 }
 

@@ -1,12 +1,15 @@
 //! Proves that an issuer can sign: its certificate, its profile, its key, and a probe signature that verifies.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hsm::{TokenInfo, TokenState};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    IssuerName, NotProven, PodRules, Proof, Publish, ReadyIssuer, aside::aside, key::Wanted,
+    IssuerName, Keys, NotProven, PodRules, Publish, ReadyIssuer, aside::aside, key::Wanted,
 };
 use crate::{
     api::{
@@ -14,13 +17,10 @@ use crate::{
         issuer::{CaField, IssuerSpec, PodCertificatesSpec, RateLimit},
     },
     config::{IssuerScope, Labels, TokenConfig},
-    issuance::{
-        Issuer, IssuerChain, Limits, Probe, ProbeError, Profile, Rules, SignError,
-        profile::CaLimits,
-    },
+    issuance::{ChainError, Issuer, IssuerChain, Limits, Profile, Rules, profile::CaLimits},
     metrics::Metrics,
     signers::{
-        ConfiguredToken, GrantedKey, NoKey,
+        ConfiguredToken,
         limiter::{Limit, Rate},
     },
 };
@@ -37,6 +37,48 @@ pub struct ChainPem {
     pub root: Option<Vec<u8>>,
 }
 
+/// The certificates of an issuer, looked into: one for all issuers that name the same.
+#[derive(Debug)]
+pub struct Chain {
+    pem: ChainPem,
+    parsed: Result<Arc<IssuerChain>, Arc<ChainError>>,
+}
+
+impl Chain {
+    /// Looks into the certificates; of what is not fit it is known why. Costs processor time.
+    #[must_use]
+    pub fn new(pem: ChainPem) -> Self {
+        let parsed = IssuerChain::parse(&pem.chain, pem.root.as_deref());
+        Self {
+            pem,
+            parsed: parsed.map(Arc::new).map_err(Arc::new),
+        }
+    }
+
+    /// The same on another thread.
+    pub async fn parse(pem: ChainPem) -> Self {
+        aside(|| Self::new(pem)).await
+    }
+
+    /// Whether it is made of this text.
+    #[must_use]
+    pub fn is_of(&self, pem: &ChainPem) -> bool {
+        self.pem == *pem
+    }
+
+    fn is_same_as(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        Arc::ptr_eq(self, other) || self.is_of(&other.pem)
+    }
+
+    /// The chain, if it is fit and valid at the time `now`.
+    fn at(&self, now: Timestamp) -> Result<Arc<IssuerChain>, NotProven> {
+        let chain = self.parsed.clone().map_err(NotProven::Certificate)?;
+        let valid = chain.check_at(now);
+        valid.map_err(|why| NotProven::Certificate(Arc::new(why)))?;
+        Ok(chain)
+    }
+}
+
 /// An issuer that can sign, and what its token says of itself.
 #[derive(Debug)]
 pub struct Proven {
@@ -50,7 +92,9 @@ pub struct Proven {
 #[derive(Clone, Copy, Debug)]
 pub struct Earlier<'a> {
     /// The snapshot of then.
-    pub ready: &'a ReadyIssuer,
+    pub ready: &'a Arc<ReadyIssuer>,
+    /// Whether it was made of the specification as it is now.
+    pub of_this_spec: bool,
     /// A signature that verified no longer ago stands in for a probe.
     pub counts_for: Duration,
 }
@@ -78,75 +122,122 @@ pub fn check_granted(
     })
 }
 
-/// Goes through everything that a signature will need, at the time `now`. `labels` are those of the issuer's namespace,
-/// for grants with a selector. Waits for the token no longer than a
-/// signature would. The token signs a probe, unless the very same key has proved itself `earlier` and lately.
+/// An issuer that says that it can sign.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// What its author wrote.
+    pub spec: &'a IssuerSpec,
+    /// Its name.
+    pub name: &'a IssuerName,
+    /// The labels of its namespace, for grants with a selector.
+    pub labels: &'a Labels,
+    /// Its certificates.
+    pub chain: &'a Arc<Chain>,
+    /// The token that it names.
+    pub token: &'a ConfiguredToken,
+}
+
+/// Goes through everything that a signature will need, at the time `now`, with what `keys` knows of the token from `since` on.
+/// Waits for the token no longer than a signature would. The token signs a probe, unless the very same key has proved itself
+/// lately.
 ///
-/// What costs processor time is done on another thread.
+/// What costs processor time is done on another thread, and only where something has changed since `earlier`.
 ///
 /// # Errors
 /// The first thing that is missing.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each comes from another place: the object, its namespace, its certificates, its token, the last look"
-)]
 pub async fn prove(
-    spec: &IssuerSpec,
-    name: &IssuerName,
-    labels: &Labels,
-    pem: ChainPem,
-    token: &ConfiguredToken,
-    metrics: &Arc<Metrics>,
+    claim: Claim<'_>,
     earlier: Option<Earlier<'_>>,
+    keys: &Keys,
+    since: Instant,
+    metrics: &Arc<Metrics>,
     now: Timestamp,
-) -> Result<Proven, NotProven> {
-    let Checked {
-        chain,
-        wanted,
-        rules,
-        pods,
-    } = {
-        let spec = spec.clone();
-        aside(move || check(&spec, &pem, now)).await?
-    };
-    let issuing = chain.issuing();
-    let key = token
-        .find_key(
-            name.scope(labels),
-            &name.to_string(),
-            wanted.selector(),
-            &issuing.sha256(),
-            metrics,
-        )
-        .await
-        .map_err(|why| {
-            let token = spec.token.clone();
-            match why {
-                NoKey::Token(source) => NotProven::Token {
-                    token,
-                    place: wanted.described().to_owned(),
-                    source,
-                },
-                NoKey::Certificate(key) => NotProven::CertificateNotGranted {
-                    token,
-                    key,
-                    subject: issuing.subject_text(),
-                    sha256: issuing.sha256_hex(),
-                },
-                NoKey::Unprotected(source) => NotProven::Unprotected { token, source },
-            }
-        })?;
-    let profile = Profile::new(rules, key.limits().clone()).map_err(NotProven::Profile)?;
-    let issuer = Issuer::new(chain, profile, spec.signature_algorithm.explicit())
-        .map_err(NotProven::Algorithm)?;
-    let lately = earlier.filter(|Earlier { ready, counts_for }| {
-        ready.is_proved_with(&issuer, &key) && ready.proof.is_younger_than(*counts_for)
+) -> Result<Proven, Arc<NotProven>> {
+    let Claim {
+        spec,
+        name,
+        chain: certificates,
+        token,
+        ..
+    } = claim;
+    let same = earlier.filter(|earlier| {
+        earlier.of_this_spec && earlier.ready.certificates.is_same_as(certificates)
     });
-    let proof = match lately {
-        Some(Earlier { ready, .. }) => Arc::clone(&ready.proof),
-        None => Arc::new(probe(&issuer, &key, now).await?),
+    let mut checked = None;
+    let (chain, wanted) = match same {
+        Some(Earlier { ready, .. }) => {
+            let chain = certificates.at(now)?;
+            (chain, Arc::clone(&ready.wanted))
+        }
+        None => {
+            let new = check_aside(claim, now).await?;
+            let parts = (Arc::clone(&new.chain), Arc::clone(&new.wanted));
+            checked = Some(new);
+            parts
+        }
     };
-    let described = match &*token.token().state().borrow() {
+    let key = keys
+        .find(claim, &wanted, chain.issuing(), since, metrics)
+        .await?;
+    let kept = same.filter(|earlier| earlier.ready.key.limits() == key.limits());
+    let (issuer, pods) = match kept {
+        Some(Earlier { ready, .. }) => (Arc::clone(&ready.issuer), ready.pods.clone()),
+        None => {
+            let Checked { rules, pods, .. } = match checked {
+                Some(checked) => checked,
+                None => check_aside(claim, now).await?,
+            };
+            let profile = Profile::new(rules, key.limits().clone())
+                .map_err(|why| Arc::new(NotProven::Profile(why)))?;
+            let issuer = Issuer::new(chain, profile, spec.signature_algorithm.explicit())
+                .map_err(|why| Arc::new(NotProven::Algorithm(why)))?;
+            (Arc::new(issuer), pods)
+        }
+    };
+    let proof = keys.prove(&key, since, &issuer, earlier, now).await?;
+    let described = described(token);
+    if let Some(token) = &described {
+        wanted
+            .check_token(token)
+            .map_err(|why| Arc::new(NotProven::KeySpec(why)))?;
+    }
+    let ready = match kept {
+        Some(Earlier { ready, .. })
+            if ready.key.is_same_as(&key) && Arc::ptr_eq(&ready.proof, &proof) =>
+        {
+            Arc::clone(ready)
+        }
+        Some(_) | None => Arc::new(ReadyIssuer {
+            issuer,
+            certificates: Arc::clone(certificates),
+            wanted,
+            key: key.for_issuer(&name.to_string()),
+            publish: Publish {
+                ca: spec.ca,
+                append_root: spec.append_root_to_kubernetes_csr,
+            },
+            serial: spec.profile.serial.source,
+            limit: limit(spec),
+            proof,
+            pods,
+        }),
+    };
+    Ok(Proven {
+        ready,
+        token: described,
+    })
+}
+
+async fn check_aside(claim: Claim<'_>, now: Timestamp) -> Result<Checked, Arc<NotProven>> {
+    let (spec, chain) = (claim.spec.clone(), Arc::clone(claim.chain));
+    aside(move || check(&spec, &chain, now))
+        .await
+        .map_err(Arc::new)
+}
+
+/// What the token says of itself, while it can be signed with.
+fn described(token: &ConfiguredToken) -> Option<TokenInfo> {
+    match &*token.token().state().borrow() {
         TokenState::Ready { info } => Some(info.clone()),
         TokenState::Starting
         | TokenState::AwaitingToken { .. }
@@ -154,26 +245,7 @@ pub async fn prove(
         | TokenState::Misconfigured { .. }
         | TokenState::Restarting { .. }
         | TokenState::Stopped => None,
-    };
-    if let Some(token) = &described {
-        wanted.check_token(token).map_err(NotProven::KeySpec)?;
     }
-    let ready = ReadyIssuer {
-        issuer: Arc::new(issuer),
-        key,
-        publish: Publish {
-            ca: spec.ca,
-            append_root: spec.append_root_to_kubernetes_csr,
-        },
-        serial: spec.profile.serial.source,
-        limit: limit(spec),
-        proof,
-        pods,
-    };
-    Ok(Proven {
-        ready: Arc::new(ready),
-        token: described,
-    })
 }
 
 fn limit(spec: &IssuerSpec) -> Limit {
@@ -186,25 +258,11 @@ fn limit(spec: &IssuerSpec) -> Limit {
     }
 }
 
-/// Has the token sign one harmless message.
-async fn probe(issuer: &Issuer, key: &GrantedKey, now: Timestamp) -> Result<Proof, NotProven> {
-    let mut random = [0; 32];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| NotProven::Random)?;
-    let own = Arc::from("");
-    let turn = key.turn(&own).await;
-    let turn = turn.map_err(|why| NotProven::Probe(ProbeError::Sign(SignError::passing(why))))?;
-    Probe::new(issuer.algorithm(), random)
-        .prove(&turn, issuer.chain().issuing().public_key())
-        .await
-        .map_err(NotProven::Probe)?;
-    Ok(Proof::new(now))
-}
-
 /// What can be known of an issuer before its token is asked.
 #[derive(Debug)]
 pub struct Checked {
-    chain: IssuerChain,
-    wanted: Wanted,
+    chain: Arc<IssuerChain>,
+    wanted: Arc<Wanted>,
     rules: Rules,
     pods: Option<PodRules>,
 }
@@ -214,11 +272,13 @@ pub struct Checked {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn check(spec: &IssuerSpec, pem: &ChainPem, now: Timestamp) -> Result<Checked, NotProven> {
+pub fn check(
+    spec: &IssuerSpec,
+    certificates: &Chain,
+    now: Timestamp,
+) -> Result<Checked, NotProven> {
     bounds::check(spec).map_err(NotProven::OutOfBounds)?;
-    let chain =
-        IssuerChain::parse(&pem.chain, pem.root.as_deref()).map_err(NotProven::Certificate)?;
-    chain.check_at(now).map_err(NotProven::Certificate)?;
+    let chain = certificates.at(now)?;
     let needs_root = if spec.ca == CaField::Root {
         Some("spec.ca is Root")
     } else if spec.append_root_to_kubernetes_csr {
@@ -251,7 +311,7 @@ pub fn check(spec: &IssuerSpec, pem: &ChainPem, now: Timestamp) -> Result<Checke
         .map(|pods| pod_rules(pods, rules.validity.max));
     Ok(Checked {
         chain,
-        wanted,
+        wanted: Arc::new(wanted),
         rules,
         pods: pods.transpose()?,
     })

@@ -6,11 +6,11 @@ use kube::{
 };
 use serde::{Serialize, de::IgnoredAny};
 
-use super::kind::Status;
+use super::{call::call, kind::Status};
 use crate::api::FIELD_MANAGER;
 
 /// Asks for metadata only in the response, which saves about 5 % per request.
-const METADATA_ALONE: &str =
+pub(super) const METADATA_ALONE: &str =
     "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 /// Outcome of a status write that reached the API server.
@@ -131,5 +131,5 @@ async fn write<K: Resource<DynamicType = ()>>(
     if let Ok(accept) = METADATA_ALONE.parse() {
         request.headers_mut().insert("accept", accept);
     }
-    client.request::<IgnoredAny>(request).await.map(drop)
+    call::<IgnoredAny>(client, request).await.map(drop)
 }

@@ -13,7 +13,16 @@ use crate::{api::issuer::Reason, metrics::Metrics, pipeline::IssuerName};
 #[derive(Debug)]
 pub struct Census {
     metrics: Arc<Metrics>,
-    issuers: Mutex<HashMap<IssuerName, Counted>>,
+    counts: Mutex<Counts>,
+}
+
+/// The issuers, and how many of them have what.
+#[derive(Debug, Default)]
+struct Counts {
+    issuers: HashMap<IssuerName, Counted>,
+    by_reason: BTreeMap<(&'static str, &'static str), usize>,
+    /// How many certificates end when, by the tokens that their keys lie on.
+    ends: BTreeMap<String, BTreeMap<Timestamp, usize>>,
 }
 
 /// What counts of one issuer.
@@ -27,73 +36,83 @@ pub struct Counted {
     pub not_after: Option<Timestamp>,
 }
 
-/// The values of all series.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Totals {
-    issuers: BTreeMap<(&'static str, &'static str), i64>,
-    not_after: BTreeMap<String, i64>,
-}
-
 impl Census {
     /// No issuers.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             metrics,
-            issuers: Mutex::default(),
+            counts: Mutex::default(),
         }
     }
 
     /// Counts an issuer as it is now.
     pub fn count(&self, name: &IssuerName, counted: Counted) {
-        self.change(|issuers| {
-            issuers.insert(name.clone(), counted);
-        });
+        self.change(name, Some(counted));
     }
 
     /// The issuer is no more.
     pub fn forget(&self, name: &IssuerName) {
-        self.change(|issuers| {
-            issuers.remove(name);
-        });
+        self.change(name, None);
     }
 
-    fn change(&self, change: impl FnOnce(&mut HashMap<IssuerName, Counted>)) {
-        let mut issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = totals(&issuers);
-        change(&mut issuers);
-        let now = totals(&issuers);
-        for (kind, reason) in before.issuers.keys() {
-            if !now.issuers.contains_key(&(*kind, *reason)) {
-                self.metrics.issuers(kind, reason, None);
+    /// Tells what one issuer changes. What all others have is not looked at: there may be thousands.
+    fn change(&self, name: &IssuerName, now: Option<Counted>) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.issuers.get(name) == now.as_ref() {
+            return;
+        }
+        let before = match &now {
+            Some(now) => counts.issuers.insert(name.clone(), now.clone()),
+            None => counts.issuers.remove(name),
+        };
+        let kind = name.kind();
+        if let Some(before) = &before {
+            less(&mut counts.by_reason, &(kind, before.reason.as_str()));
+            if let Some((token, end)) = before.end()
+                && let Some(ends) = counts.ends.get_mut(token)
+            {
+                less(ends, &end);
             }
         }
-        for token in before.not_after.keys() {
-            if !now.not_after.contains_key(token) {
-                self.metrics.ca_not_after(token, None);
+        if let Some(now) = &now {
+            *counts
+                .by_reason
+                .entry((kind, now.reason.as_str()))
+                .or_default() += 1;
+            if let Some((token, end)) = now.end() {
+                let ends = counts.ends.entry(token.to_owned()).or_default();
+                *ends.entry(end).or_default() += 1;
             }
         }
-        for ((kind, reason), count) in &now.issuers {
-            self.metrics.issuers(kind, reason, Some(*count));
+        for counted in before.iter().chain(&now) {
+            let count = counts.by_reason.get(&(kind, counted.reason.as_str()));
+            let count = count.and_then(|count| i64::try_from(*count).ok());
+            self.metrics.issuers(kind, counted.reason.as_str(), count);
+            if let Some((token, _)) = counted.end() {
+                let first = counts.ends.get(token).and_then(|ends| ends.keys().next());
+                self.metrics
+                    .ca_not_after(token, first.map(|end| end.as_second()));
+            }
         }
-        for (token, seconds) in &now.not_after {
-            self.metrics.ca_not_after(token, Some(*seconds));
-        }
+        counts.ends.retain(|_, ends| !ends.is_empty());
     }
 }
 
-fn totals(issuers: &HashMap<IssuerName, Counted>) -> Totals {
-    let mut totals = Totals::default();
-    for (name, counted) in issuers {
-        let key = (name.kind(), counted.reason.as_str());
-        *totals.issuers.entry(key).or_default() += 1;
-        if let (Some(token), Some(not_after)) = (&counted.token, counted.not_after) {
-            let seconds = not_after.as_second();
-            let first = totals.not_after.entry(token.clone()).or_insert(seconds);
-            *first = seconds.min(*first);
+impl Counted {
+    /// The token that its key lies on, and when its certificate ends.
+    fn end(&self) -> Option<(&str, Timestamp)> {
+        Some((self.token.as_deref()?, self.not_after?))
+    }
+}
+
+fn less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
     }
-    totals
 }
 
 #[cfg(test)]

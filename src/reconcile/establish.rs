@@ -1,20 +1,18 @@
 //! Establishes whether an issuer of the cluster can sign: its token, its PIN, its certificates, and then the proof.
 
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api,
-    core::{ParseExpressionError, Selector},
-};
+use std::{sync::Arc, time::Instant};
+
+use kube::core::{ParseExpressionError, Selector};
 
 use super::{
     Context,
-    material::{self, MaterialError},
+    material::{MaterialError, Reads},
 };
 use crate::{
     api::issuer::{IssuerSpec, Reason},
     config::Labels,
     pins::source::PinSecret,
-    pipeline::{Earlier, IssuerName, NotProven, Proven, now, prove, prove::check_granted},
+    pipeline::{Claim, Earlier, IssuerName, NotProven, Proven, now, prove, prove::check_granted},
     signers::ConfiguredToken,
     telemetry::Chain,
 };
@@ -57,26 +55,35 @@ pub enum NotReady {
         /// The namespace.
         namespace: String,
         /// Why not.
-        source: Box<kube::Error>,
+        source: Arc<kube::Error>,
     },
     /// No certificate.
     #[error("no issuing certificate")]
     Material(#[source] MaterialError),
     /// What is there does not do.
     #[error(transparent)]
-    NotProven(#[from] NotProven),
+    NotProven(#[from] Arc<NotProven>),
 }
 
-/// Goes through everything that a signature will need. Waits for the token no longer than a signature would.
+/// An issuer whose token is known and has been told where its PIN is.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The token that it names.
+    pub token: Arc<ConfiguredToken>,
+    labels: Labels,
+}
+
+/// Does what a token needs before it can start, and what needs no token. Labels of namespaces are those of `since` or later.
 ///
 /// # Errors
 /// The first thing that is missing.
-pub async fn establish(
+pub async fn prepare(
     spec: &IssuerSpec,
     name: &IssuerName,
-    earlier: Option<Earlier<'_>>,
+    since: Instant,
+    reads: &Reads,
     context: &Context,
-) -> Result<Proven, NotReady> {
+) -> Result<Prepared, NotReady> {
     context
         .tokens
         .forget_issuer(&name.to_string(), Some(&spec.token));
@@ -84,8 +91,18 @@ pub async fn establish(
         .tokens
         .get(&spec.token)
         .ok_or_else(|| NotReady::TokenUnknown(spec.token.clone()))?;
-    let labels = labels(name, &token, context).await?;
-    check_granted(name, &labels, token.config())?;
+    let labels = match &name.namespace {
+        // They are read at every look, so that a label that is taken away takes the grant away with the next one.
+        Some(namespace) if token.selects_namespaces() => {
+            let read = reads.labels(&context.client, namespace, since).await;
+            read.map_err(|source| NotReady::Namespace {
+                namespace: namespace.clone(),
+                source,
+            })?
+        }
+        Some(_) | None => Labels::new(),
+    };
+    check_granted(name, &labels, token.config()).map_err(Arc::new)?;
     token.pin_may_have_changed();
     match (&spec.namespace_selector, &name.namespace) {
         (Some(_), Some(_)) => return Err(NotReady::SelectorNotTaken),
@@ -94,49 +111,43 @@ pub async fn establish(
         }
         (None, _) => {}
     }
-    let namespace = name
-        .namespace
-        .as_deref()
-        .unwrap_or(&context.cluster_resource_namespace);
-    hand_over_pin(spec, name, namespace, &token)?;
-    let pem = material::read(&context.client, namespace, &spec.certificate)
-        .await
-        .map_err(NotReady::Material)?;
-    Ok(prove(
-        spec,
-        name,
-        &labels,
-        pem,
-        &token,
-        &context.metrics,
-        earlier,
-        now(),
-    )
-    .await?)
+    hand_over_pin(spec, name, namespace_of(name, context), &token)?;
+    Ok(Prepared { token, labels })
 }
 
-/// The labels of the issuer's namespace, where a grant asks for them. They are read at every look, so that a label that
-/// is taken away takes the grant away with the next one.
-async fn labels(
+/// Goes through everything else that a signature will need, as it is at `since` or later. Waits for the token no longer than a
+/// signature would.
+///
+/// # Errors
+/// The first thing that is missing.
+pub async fn establish(
+    prepared: &Prepared,
+    spec: &IssuerSpec,
     name: &IssuerName,
-    token: &ConfiguredToken,
+    earlier: Option<Earlier<'_>>,
+    since: Instant,
+    reads: &Reads,
     context: &Context,
-) -> Result<Labels, NotReady> {
-    let Some(namespace) = name
-        .namespace
-        .as_deref()
-        .filter(|_| token.selects_namespaces())
-    else {
-        return Ok(Labels::new());
+) -> Result<Proven, NotReady> {
+    let Prepared { token, labels } = prepared;
+    let known = earlier.map(|earlier| earlier.ready.certificates());
+    let (client, namespace) = (&context.client, namespace_of(name, context));
+    let chain = reads.chain(client, namespace, &spec.certificate, since, known);
+    let claim = Claim {
+        spec,
+        name,
+        labels,
+        chain: &chain.await.map_err(NotReady::Material)?,
+        token,
     };
-    let read = Api::<Namespace>::all(context.client.clone())
-        .get_metadata(namespace)
-        .await
-        .map_err(|source| NotReady::Namespace {
-            namespace: namespace.to_owned(),
-            source: Box::new(source),
-        })?;
-    Ok(read.metadata.labels.unwrap_or_default())
+    let proven = prove(claim, earlier, &reads.keys, since, &context.metrics, now());
+    Ok(proven.await?)
+}
+
+/// Where the objects lie that an issuer names.
+fn namespace_of<'a>(name: &'a IssuerName, context: &'a Context) -> &'a str {
+    let own = name.namespace.as_deref();
+    own.unwrap_or(&context.cluster_resource_namespace)
 }
 
 fn hand_over_pin(

@@ -1,7 +1,9 @@
 //! One issuer of either kind: is it able to sign, and does its status say so?
 
+mod attend;
 mod expiry;
 mod pace;
+mod rounds;
 mod status;
 mod written;
 
@@ -13,19 +15,22 @@ use std::{
 use kube::{
     ResourceExt as _,
     api::{Patch, PatchParams, Request},
-    runtime::controller::Action,
 };
+use serde::de::IgnoredAny;
 use serde_json::json;
 use tracing::{info, warn};
 
+pub(super) use self::attend::attend;
 use self::status::{Seen, differs, notices};
 pub use self::{pace::Pace, written::Written};
 use super::{
     Context,
+    call::call,
     census::Counted,
-    establish::{NotReady, establish},
+    establish::{NotReady, establish, prepare},
     events::Notice,
     issuers::{Health, Known},
+    material::Reads,
     retry::random,
     trust,
 };
@@ -41,8 +46,6 @@ use crate::{
 
 /// Secrets, ConfigMaps and PINs are read anew no further apart than this, however rarely the token signs a probe.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// When the status is written again that the API server did not take.
-const WRITE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// The part of a pause that jitter may take away is one of so many.
 const JITTER: u32 = 4;
 
@@ -54,64 +57,56 @@ pub struct IssuerStatusError {
     source: Box<kube::Error>,
 }
 
-/// Looks at one issuer.
+/// Looks at one issuer, with what it names as it is at `since` or later. Says when to look again before the next round, if
+/// then.
 ///
 /// # Errors
 /// Its status could not be written.
-pub async fn reconcile<K: IssuerKind>(
-    issuer: Arc<Tolerant<K>>,
-    context: Arc<Context>,
-) -> Result<Action, IssuerStatusError> {
+async fn reconcile<K: IssuerKind>(
+    issuer: &Tolerant<K>,
+    since: Instant,
+    reads: &Reads,
+    context: &Context,
+) -> Result<Option<Instant>, IssuerStatusError> {
     match &issuer.0 {
-        Ok(issuer) => look(issuer, &context).await,
+        Ok(issuer) => look(issuer, since, reads, context).await,
         Err(invalid) => {
             warn!(kind = K::KIND, name = %issuer.name_any(), error = %Chain(invalid),
                   "left alone an issuer that cannot be read");
-            Ok(Action::await_change())
+            Ok(None)
         }
     }
 }
 
-/// When to look again after an error.
-#[must_use]
-pub fn retry<K: IssuerKind>(
-    _: Arc<Tolerant<K>>,
-    error: &IssuerStatusError,
-    _: Arc<Context>,
-) -> Action {
-    warn!(error = %Chain(error), "will try again");
-    Action::requeue(WRITE_AGAIN_AFTER)
-}
-
 /// An issuer of this name is no more.
-pub fn forget(name: &str, namespace: Option<&str>, context: &Context) {
-    let name = IssuerName {
-        namespace: namespace.map(str::to_owned),
-        name: name.to_owned(),
-    };
-    if context.stored.has(&name) {
+fn forget(name: &IssuerName, context: &Context) {
+    if context.stored.has(name) {
         // Another one has come meanwhile.
         return;
     }
-    context.issuers.forget(&name);
+    context.issuers.forget(name);
     context.limiter.forget(&name.to_string());
-    context.census.forget(&name);
-    context.written.forget(&name);
+    context.census.forget(name);
+    context.written.forget(name);
     context.tokens.forget_issuer(&name.to_string(), None);
 }
 
-async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, IssuerStatusError> {
+async fn look<K: IssuerKind>(
+    issuer: &K,
+    since: Instant,
+    reads: &Reads,
+    context: &Context,
+) -> Result<Option<Instant>, IssuerStatusError> {
     let name = IssuerName {
         namespace: issuer.namespace(),
         name: issuer.name_any(),
     };
-    if let Err(wait) = context
-        .pace
-        .look(&name, context.probe_interval, Instant::now())
-    {
-        return Ok(Action::requeue(wait));
+    let begun = Instant::now();
+    if let Err(wait) = context.pace.look(&name, context.probe_interval, begun) {
+        return Ok(Some(begun + wait));
     }
     let uid = issuer.uid().unwrap_or_default();
+    let generation = issuer.meta().generation.unwrap_or_default();
     let version = issuer.resource_version();
     let written = context.written.since(&name, version.as_deref());
     let seen = Seen {
@@ -119,16 +114,26 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
         generation: issuer.meta().generation,
         status: written.as_ref().or_else(|| issuer.issuer_status()),
     };
-    let before = context.issuers.get(&name).filter(|known| known.uid == uid);
-    let found = establish(seen.spec, &name, earlier(before.as_ref(), context), context).await;
-    let generation = seen.generation.unwrap_or_default();
+    let found = match prepare(seen.spec, &name, since, reads, context).await {
+        Ok(prepared) => {
+            if let Some(until) = prepared.token.starts_until() {
+                // It takes a moment, and its end is told. Nobody is told of an outage that is only a start.
+                return Ok(Some(until));
+            }
+            let before = context.issuers.get(&name).filter(|known| known.uid == uid);
+            let earlier = earlier(before.as_ref(), generation, context);
+            establish(&prepared, seen.spec, &name, earlier, since, reads, context).await
+        }
+        Err(why) => Err(why),
+    };
     let again = if found.is_ok() {
         context.pace.succeeded(&name);
-        context.probe_interval.min(READ_AGAIN_AFTER)
+        None
     } else {
-        context.pace.failed(&name, &uid, generation, Instant::now())
+        let now = Instant::now();
+        let pause = context.pace.failed(&name, &uid, generation, now);
+        Some(now + jittered(pause, random()))
     };
-    let again = jittered(again, random());
     let status = seen.status(&found, now());
     let health = match &found {
         Ok(Proven { ready, .. }) => Health::Ready(Arc::clone(ready)),
@@ -147,7 +152,7 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
         .count(&name, counted(&seen, &found, &status, context));
     // Every replica proves issuers on tokens of its own; one of them says what came of it.
     if !context.ownership.owns(Some(&seen.spec.token), &uid) {
-        return Ok(Action::requeue(again));
+        return Ok(again);
     }
     if let Ok(Proven { ready, .. }) = &found {
         trust::publish(ready, &name, context).await;
@@ -157,17 +162,23 @@ async fn look<K: IssuerKind>(issuer: &K, context: &Context) -> Result<Action, Is
         tell(issuer, &name, notices(seen.status, &status), context);
         context.written.remember(&name, version, status);
     }
-    Ok(Action::requeue(again))
+    Ok(again)
 }
 
 /// What an earlier look proved, for as long as it counts: until the last moment at which the next look may come.
-fn earlier<'a>(before: Option<&'a Known>, context: &Context) -> Option<Earlier<'a>> {
+fn earlier<'a>(
+    before: Option<&'a Known>,
+    generation: i64,
+    context: &Context,
+) -> Option<Earlier<'a>> {
     match before {
         Some(Known {
             health: Health::Ready(ready),
+            generation: of,
             ..
         }) => Some(Earlier {
             ready,
+            of_this_spec: *of == generation,
             counts_for: context.probe_interval - context.probe_interval / JITTER,
         }),
         Some(Known {
@@ -224,11 +235,7 @@ async fn write<K: IssuerKind>(
     let request = Request::new(K::url_path(&(), name.namespace.as_deref()))
         .patch_subresource("status", &name.name, &params, &Patch::Apply(body))
         .map_err(|error| failed(kube::Error::BuildRequest(error)))?;
-    match context
-        .client
-        .request::<serde::de::IgnoredAny>(request)
-        .await
-    {
+    match call::<IgnoredAny>(&context.client, request).await {
         Ok(_) => Ok(()),
         // Deleted, or another object of its name: nothing is left to tell.
         Err(kube::Error::Api(error)) if error.code == 404 || error.code == 409 => Ok(()),

@@ -75,6 +75,8 @@ pub struct Issuers {
 struct Inner {
     known: HashMap<IssuerName, Known>,
     waiting: HashMap<IssuerName, HashSet<Waiter>>,
+    /// Those of `waiting` of whom nobody has asked since somebody waits.
+    newly_awaited: HashSet<IssuerName>,
 }
 
 /// The requests that are to be looked at again, by their kind.
@@ -135,11 +137,32 @@ impl Issuers {
 
     /// Notes that a request waits; it is looked at again when the issuer's health changes.
     pub fn wait(&self, name: &IssuerName, request: Waiter) {
-        self.lock()
-            .waiting
-            .entry(name.clone())
-            .or_default()
-            .insert(request);
+        let mut inner = self.lock();
+        let waiting = inner.waiting.entry(name.clone()).or_default();
+        waiting.insert(request);
+        if waiting.len() == 1 {
+            inner.newly_awaited.insert(name.clone());
+        }
+    }
+
+    /// Whether a request waits for this issuer.
+    #[must_use]
+    pub fn is_awaited(&self, name: &IssuerName) -> bool {
+        self.lock().waiting.contains_key(name)
+    }
+
+    /// The issuers that requests wait for.
+    #[must_use]
+    pub fn awaited(&self) -> HashSet<IssuerName> {
+        self.lock().waiting.keys().cloned().collect()
+    }
+
+    /// Those of a kind that requests wait for since this was last asked.
+    #[must_use]
+    pub fn newly_awaited(&self, kind: &str) -> Vec<IssuerName> {
+        let mut inner = self.lock();
+        let mine = |name: &IssuerName| name.kind() == kind;
+        inner.newly_awaited.extract_if(mine).collect()
     }
 
     /// Takes a finding, and wakes the waiting requests if it is another than before.
@@ -243,6 +266,24 @@ mod tests {
         assert_eq!(woken.try_recv().unwrap().request, waiter());
         issuers.set(&name(), not_ready("TokenUnavailable", 1));
         assert!(woken.try_recv().is_err());
+    }
+
+    #[test]
+    fn an_issuer_is_newly_awaited_once_by_the_first_request_that_waits() {
+        let (issuers, _woken) = Issuers::new();
+        let second = Waiter {
+            uid: "v".to_owned(),
+            ..waiter()
+        };
+        issuers.wait(&name(), waiter());
+        assert_eq!(issuers.newly_awaited("PKCS11Issuer"), []);
+        assert_eq!(issuers.newly_awaited("PKCS11ClusterIssuer"), [name()]);
+        issuers.wait(&name(), second);
+        assert_eq!(issuers.newly_awaited("PKCS11ClusterIssuer"), []);
+        assert!(issuers.is_awaited(&name()));
+        assert_eq!(issuers.awaited(), HashSet::from([name()]));
+        issuers.set(&name(), not_ready("KeyNotFound", 1));
+        assert!(!issuers.is_awaited(&name()));
     }
 
     #[test]

@@ -1,17 +1,25 @@
-//! Reads the certificate chain that an issuer names. By name, at every look: no watch, no cache of Secrets.
+//! Reads what issuers name: certificate chains in Secrets and ConfigMaps, and the labels of their namespaces. By name, at
+//! every look: no watch, no cache of Secrets.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, Client};
+use http::header::{ACCEPT, HeaderValue};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::{
+    Client, Resource,
+    api::{GetParams, PartialObjectMeta, Request},
+};
+use serde::de::DeserializeOwned;
 
+use super::{apply::METADATA_ALONE, call::call};
 use crate::{
     api::issuer::{CertificateSource, ChainRef},
-    pipeline::ChainPem,
+    config::Labels,
+    pipeline::{Chain, ChainPem, Keys, Once, Same},
 };
 
 /// Why there is no PEM.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum MaterialError {
     /// None or several sources. The API server refuses such objects where CEL validation is on.
     #[error("spec.certificate must have exactly one of secretRef, configMapRef and pem")]
@@ -50,109 +58,184 @@ pub enum MaterialError {
         /// Its name.
         name: String,
         /// Why not.
-        source: Box<kube::Error>,
+        source: Arc<kube::Error>,
     },
 }
 
-/// Reads the chain; `namespace` is where the objects lie that the issuer names.
-///
-/// # Errors
-/// [`MaterialError`].
-pub async fn read(
-    client: &Client,
-    namespace: &str,
-    source: &CertificateSource,
-) -> Result<ChainPem, MaterialError> {
-    let CertificateSource {
-        secret_ref,
-        config_map_ref,
-        pem,
-        root_pem,
-    } = source;
-    match (secret_ref, config_map_ref, pem) {
-        (Some(at), None, None) => {
-            let place = Place {
-                kind: "Secret",
-                namespace,
-                at,
-            };
-            let secret = Api::<Secret>::namespaced(client.clone(), namespace)
-                .get_opt(&at.name)
-                .await;
-            let secret = secret
-                .map_err(|error| place.api(error))?
-                .ok_or_else(|| place.missing())?;
-            let data = secret
-                .data
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(key, value)| (key, value.0));
-            place.pick(data.collect())
-        }
-        (None, Some(at), None) => {
-            let place = Place {
-                kind: "ConfigMap",
-                namespace,
-                at,
-            };
-            let map = Api::<ConfigMap>::namespaced(client.clone(), namespace)
-                .get_opt(&at.name)
-                .await;
-            let map = map
-                .map_err(|error| place.api(error))?
-                .ok_or_else(|| place.missing())?;
-            let data = map
-                .data
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(key, value)| (key, value.into_bytes()));
-            place.pick(data.collect())
-        }
-        (None, None, Some(pem)) => Ok(ChainPem {
-            chain: pem.clone().into_bytes(),
-            root: root_pem.clone().map(String::into_bytes),
-        }),
-        (None | Some(_), None | Some(_), None | Some(_)) => Err(MaterialError::Source),
+/// What issuers name, read once for all that are looked at together. It is kept no longer than that: there is no cache of
+/// Secrets.
+#[derive(Debug, Default)]
+pub struct Reads {
+    objects: Once<Object, Result<Arc<Content>, Arc<kube::Error>>>,
+    chains: Once<(Same<Content>, ChainRef), Result<Arc<Chain>, MaterialError>>,
+    labels: Once<String, Result<Labels, Arc<kube::Error>>>,
+    /// The keys that they have on tokens.
+    pub keys: Keys,
+}
+
+/// A Secret or ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Object {
+    kind: &'static str,
+    namespace: String,
+    name: String,
+}
+
+/// The data of an object; `None` where there is no such object.
+type Content = Option<BTreeMap<String, Vec<u8>>>;
+
+impl Reads {
+    /// Forgets all of it.
+    pub fn clear(&self) {
+        self.objects.clear();
+        self.chains.clear();
+        self.labels.clear();
+        self.keys.clear();
+    }
+
+    /// Reads the labels of a namespace as they are at `since` or later.
+    pub(super) async fn labels(
+        &self,
+        client: &Client,
+        namespace: &str,
+        since: Instant,
+    ) -> Result<Labels, Arc<kube::Error>> {
+        let read = async {
+            let read: PartialObjectMeta =
+                get::<Namespace, _>(client, None, namespace, Some(METADATA_ALONE)).await?;
+            Ok(read.metadata.labels.unwrap_or_default())
+        };
+        let read = async { read.await.map_err(Arc::new) };
+        self.labels.get(namespace.to_owned(), since, read).await
+    }
+
+    /// Reads the chain as it is at `since` or later; `namespace` is where the objects lie that the issuer names. Certificates
+    /// that are the same as `earlier` are not looked into again.
+    ///
+    /// # Errors
+    /// [`MaterialError`].
+    pub(super) async fn chain(
+        &self,
+        client: &Client,
+        namespace: &str,
+        source: &CertificateSource,
+        since: Instant,
+        earlier: Option<&Arc<Chain>>,
+    ) -> Result<Arc<Chain>, MaterialError> {
+        let CertificateSource {
+            secret_ref,
+            config_map_ref,
+            pem,
+            root_pem,
+        } = source;
+        let (kind, at) = match (secret_ref, config_map_ref, pem) {
+            (Some(at), None, None) => ("Secret", at),
+            (None, Some(at), None) => ("ConfigMap", at),
+            (None, None, Some(pem)) => {
+                let pem = ChainPem {
+                    chain: pem.clone().into_bytes(),
+                    root: root_pem.clone().map(String::into_bytes),
+                };
+                return Ok(parsed(pem, earlier).await);
+            }
+            (None | Some(_), None | Some(_), None | Some(_)) => return Err(MaterialError::Source),
+        };
+        let object = Object {
+            kind,
+            namespace: namespace.to_owned(),
+            name: at.name.clone(),
+        };
+        let content = self.objects.get(object.clone(), since, object.read(client));
+        let content = content.await.map_err(|source| object.api(source))?;
+        let question = (Same(Arc::clone(&content)), at.clone());
+        let read = async {
+            let data = content.as_ref().as_ref().ok_or_else(|| object.missing())?;
+            Ok(parsed(object.pick(data, at)?, earlier).await)
+        };
+        self.chains.get(question, since, read).await
     }
 }
 
-struct Place<'a> {
-    kind: &'static str,
-    namespace: &'a str,
-    at: &'a ChainRef,
+async fn parsed(pem: ChainPem, earlier: Option<&Arc<Chain>>) -> Arc<Chain> {
+    match earlier.filter(|earlier| earlier.is_of(&pem)) {
+        Some(same) => Arc::clone(same),
+        None => Arc::new(Chain::parse(pem).await),
+    }
 }
 
-impl Place<'_> {
-    fn pick(&self, mut data: BTreeMap<String, Vec<u8>>) -> Result<ChainPem, MaterialError> {
-        let root = data
-            .get(&self.at.root_key)
-            .filter(|root| !root.is_empty())
-            .cloned();
-        let chain = data
-            .remove(&self.at.key)
-            .ok_or_else(|| MaterialError::NoKey {
-                kind: self.kind,
-                namespace: self.namespace.to_owned(),
-                name: self.at.name.clone(),
-                key: self.at.key.clone(),
-            })?;
-        Ok(ChainPem { chain, root })
+/// Reads one object.
+async fn get<K: Resource<DynamicType = ()>, T: DeserializeOwned>(
+    client: &Client,
+    namespace: Option<&str>,
+    name: &str,
+    accept: Option<&'static str>,
+) -> kube::Result<T> {
+    let path = Request::new(K::url_path(&(), namespace));
+    let request = path.get(name, &GetParams::default());
+    let mut request = request.map_err(kube::Error::BuildRequest)?;
+    if let Some(accept) = accept {
+        request
+            .headers_mut()
+            .insert(ACCEPT, HeaderValue::from_static(accept));
+    }
+    call(client, request).await
+}
+
+impl Object {
+    async fn read(&self, client: &Client) -> Result<Arc<Content>, Arc<kube::Error>> {
+        let namespace = Some(&*self.namespace);
+        let read = if self.kind == "Secret" {
+            let read = get::<Secret, Secret>(client, namespace, &self.name, None).await;
+            read.map(|secret| {
+                let data = secret.data.unwrap_or_default().into_iter();
+                data.map(|(key, value)| (key, value.0)).collect()
+            })
+        } else {
+            let read = get::<ConfigMap, ConfigMap>(client, namespace, &self.name, None).await;
+            read.map(|map| {
+                let data = map.data.unwrap_or_default().into_iter();
+                data.map(|(key, value)| (key, value.into_bytes())).collect()
+            })
+        };
+        match read {
+            Ok(data) => Ok(Arc::new(Some(data))),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Arc::new(None)),
+            Err(error) => Err(Arc::new(error)),
+        }
+    }
+
+    fn pick(
+        &self,
+        data: &BTreeMap<String, Vec<u8>>,
+        at: &ChainRef,
+    ) -> Result<ChainPem, MaterialError> {
+        let root = data.get(&at.root_key).filter(|root| !root.is_empty());
+        let chain = data.get(&at.key).ok_or_else(|| MaterialError::NoKey {
+            kind: self.kind,
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            key: at.key.clone(),
+        })?;
+        Ok(ChainPem {
+            chain: chain.clone(),
+            root: root.cloned(),
+        })
     }
 
     fn missing(&self) -> MaterialError {
         MaterialError::Missing {
             kind: self.kind,
-            namespace: self.namespace.to_owned(),
-            name: self.at.name.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
         }
     }
 
-    fn api(&self, source: kube::Error) -> MaterialError {
+    fn api(&self, source: Arc<kube::Error>) -> MaterialError {
         MaterialError::Api {
             kind: self.kind,
-            namespace: self.namespace.to_owned(),
-            name: self.at.name.clone(),
-            source: Box::new(source),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            source,
         }
     }
 }
@@ -170,13 +253,13 @@ mod tests {
         let data = keys
             .iter()
             .map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()));
-        Place {
+        let object = Object {
             kind: "Secret",
-            namespace: "shop",
-            at: &at,
-        }
-        .pick(data.collect())
-        .map_err(|error| error.to_string())
+            namespace: "shop".to_owned(),
+            name: "ca".to_owned(),
+        };
+        let picked = object.pick(&data.collect(), &at);
+        picked.map_err(|error| error.to_string())
     }
 
     #[test]

@@ -1,75 +1,49 @@
-//! The watches of issuers and tokens, and what brings issuers back.
+//! The watches of issuers and tokens.
 
-use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
-use futures::{Stream, StreamExt as _, stream};
+use futures::{StreamExt as _, stream::BoxStream};
 use kube::{
     Api, Client,
     runtime::{
-        Controller, PredicateConfig, WatchStreamExt as _,
-        controller::{self, Action},
-        predicates,
-        reflector::{self, ObjectRef, Store},
+        WatchStreamExt as _,
+        reflector::{self, Store},
         watcher,
     },
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
 
-use super::{
-    Context,
-    issuer::{self, IssuerStatusError},
-    retry::WatchPause,
-};
+use super::{Context, issuer, retry::WatchPause};
 use crate::{
     api::{issuer::IssuerKind, tolerant::Tolerant},
     signers::Tokens,
-    telemetry::Chain,
 };
 
-/// An issuer controller that is not running yet.
-pub type IssuerController<K> = Controller<Tolerant<K>>;
+/// Issuers that the API server is asked for at a time: each page is held whole.
+const PAGE: u32 = 50;
 
-/// The controller of one of our kinds, and its cache. Our own status writes do not bring an issuer back.
-pub fn issuers<K: IssuerKind>(client: &Client) -> (IssuerController<K>, Store<Tolerant<K>>) {
+/// What the API server tells of the issuers of a kind.
+pub type ToldIssuers<K> = BoxStream<'static, watcher::Result<watcher::Event<Tolerant<K>>>>;
+
+/// What is told of one of our kinds, and the store that has it already.
+#[must_use]
+pub fn issuers<K: IssuerKind>(client: &Client) -> (ToldIssuers<K>, Store<Tolerant<K>>) {
     let (reader, writer) = reflector::store();
-    // In one page: between two, the cache would not have yet what the first one told of. Issuers are few and small.
-    let all = watcher::Config {
-        page_size: None,
-        ..watcher::Config::default()
-    };
-    let stream = watcher(Api::<Tolerant<K>>::all(client.clone()), all)
+    let pages = watcher::Config::default().page_size(PAGE);
+    let told = watcher(Api::<Tolerant<K>>::all(client.clone()), pages)
         .backoff(WatchPause::default())
-        .reflect(writer)
-        .applied_objects()
-        .predicate_filter(predicates::generation, PredicateConfig::default());
-    (Controller::for_stream(stream, reader.clone()), reader)
+        .reflect(writer);
+    (told.boxed(), reader)
 }
 
-/// Runs an issuer controller until `stop`. What it has begun then is dropped: the next look, of whatever replica, does
-/// the same again. (Its own graceful shutdown waits for the first list, which may never come.)
+/// Attends to the issuers of a kind until `stop`.
 pub async fn run_issuers<K: IssuerKind>(
-    controller: IssuerController<K>,
+    (told, stored): (ToldIssuers<K>, Store<Tolerant<K>>),
     context: Arc<Context>,
     stop: &CancellationToken,
 ) {
-    let known = Arc::clone(&context);
-    let running = controller
-        .reconcile_all_on(items(context.tokens.changes()))
-        .reconcile_all_on(items(context.ownership.changes()))
-        .run(issuer::reconcile::<K>, issuer::retry::<K>, context)
-        .for_each(|done| {
-            // Every issuer is due again within a minute: one that was deleted is missed then.
-            if let Err(controller::Error::ObjectNotFound(gone)) = &done {
-                issuer::forget(&gone.name, gone.namespace.as_deref(), &known);
-            }
-            async { trace_end(done) }
-        });
-    tokio::select! {
-        () = running => {}
-        () = stop.cancelled() => {}
-    }
+    issuer::attend(told, stored, context, stop).await;
 }
 
 /// Tells which tokens can be signed with, whenever that changes, until `stop`.
@@ -90,33 +64,5 @@ pub async fn tell_usable(
             Ok(()) = changes.changed() => {}
             () = stop.cancelled() => return,
         }
-    }
-}
-
-/// An item for every change.
-fn items(changes: watch::Receiver<()>) -> impl Stream<Item = ()> + Send + 'static {
-    stream::unfold(changes, |mut changes| async {
-        changes.changed().await.ok().map(|()| ((), changes))
-    })
-}
-
-fn trace_end<K>(
-    done: Result<(ObjectRef<K>, Action), controller::Error<IssuerStatusError, watcher::Error>>,
-) where
-    K: reflector::Lookup,
-    K::DynamicType: Debug,
-{
-    match done {
-        Ok((object, action)) => debug!(
-            name = object.name,
-            namespace = object.namespace,
-            ?action,
-            "looked at"
-        ),
-        // Told by the retry policy already.
-        Err(controller::Error::ReconcilerFailed(..)) => {}
-        // Deleted meanwhile.
-        Err(controller::Error::ObjectNotFound(_)) => {}
-        Err(error) => warn!(error = %Chain(&error), "a watch was interrupted"),
     }
 }

@@ -38,6 +38,15 @@ impl GrantedKey {
         &self.key
     }
 
+    /// The same key for the issuer of this name among all those that queue for the token.
+    #[must_use]
+    pub fn for_issuer(&self, issuer: &str) -> Self {
+        Self {
+            issuer: issuer.into(),
+            ..self.clone()
+        }
+    }
+
     /// Its `CKA_ID`.
     #[must_use]
     pub fn id(&self) -> &[u8] {

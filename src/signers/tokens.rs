@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use futures::future::join_all;
@@ -199,9 +200,11 @@ impl Tokens {
         let token = self.starter.start(config);
         let mut state = token.token().state();
         let changed = self.changed.clone();
+        let running = Arc::clone(&token.running);
         tokio::spawn(async move {
             // An error means that the token was stopped.
             while state.changed().await.is_ok() {
+                running.starting(Instant::now());
                 changed.send_replace(());
             }
         });

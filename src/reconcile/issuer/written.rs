@@ -22,12 +22,16 @@ struct Write {
 }
 
 impl Written {
-    /// What we wrote after we had read this version: a cache that has no other has not seen it.
+    /// What we wrote after we had read this version: a cache that has no other has not seen it. It is forgotten once the
+    /// cache has.
     pub(super) fn since(&self, name: &IssuerName, version: Option<&str>) -> Option<IssuerStatus> {
-        let all = self.lock();
+        let mut all = self.lock();
         let write = all.get(name)?;
-        (write.read_at.is_some() && write.read_at.as_deref() == version)
-            .then(|| write.status.clone())
+        if write.read_at.is_some() && write.read_at.as_deref() == version {
+            return Some(write.status.clone());
+        }
+        all.remove(name);
+        None
     }
 
     /// This was written to the object that was read at this version.
@@ -65,6 +69,8 @@ mod tests {
         written.remember(&name, Some("1".to_owned()), IssuerStatus::default());
         assert!(written.since(&name, Some("1")).is_some());
         assert_eq!(written.since(&name, Some("2")), None);
+        assert!(written.lock().is_empty());
+        written.remember(&name, Some("1".to_owned()), IssuerStatus::default());
         written.forget(&name);
         assert_eq!(written.since(&name, Some("1")), None);
         written.remember(&name, None, IssuerStatus::default());

@@ -32,7 +32,11 @@ impl Spent {
         Ok(sum)
     }
 
-    fn by_one(process: u32) -> io::Result<Self> {
+    /// By a process alone.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn by_one(process: u32) -> io::Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
         let status = fs::read_to_string(format!("/proc/{process}/status"))?;
         let (ticks, kibibytes) = (ticks(&stat), peak(&status));

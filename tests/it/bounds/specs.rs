@@ -1,6 +1,6 @@
 //! The largest issuers that their schema lets through, and an issuer that nobody lets sign.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use pkcs11_issuer::{
         source::PinOrigin,
         store::{FileStore, PinStore},
     },
-    pipeline::{ChainPem, IssuerName, NotProven, prove},
+    pipeline::{Chain, ChainPem, Claim, IssuerName, Keys, NotProven, prove},
     signers::ConfiguredToken,
 };
 use rcgen::{
@@ -96,7 +96,7 @@ fn config(folder: &Path) -> Result<Config> {
 }
 
 /// Has the whole look at an issuer happen on one thread, as in the controller, with what it costs that thread.
-fn look(what: &str, spec: &IssuerSpec, chain: String) -> Result<NotProven> {
+fn look(what: &str, spec: &IssuerSpec, chain: String) -> Result<Arc<NotProven>> {
     let folder = tempfile::tempdir()?;
     let config = config(folder.path())?;
     let name = IssuerName {
@@ -123,12 +123,22 @@ fn look(what: &str, spec: &IssuerSpec, chain: String) -> Result<NotProven> {
         let labels = Labels::new();
         let now = Timestamp::from_second(1_800_000_000)?;
         let before = super::thread_time();
-        drop(prove::check(spec, &pem, now));
+        drop(prove::check(spec, &Chain::new(pem.clone()), now));
         println!(
             "{what}: {:?} of the other thread",
             super::thread_time() - before
         );
-        let looking = prove(spec, &name, &labels, pem, &token, &metrics, None, now);
+        let (keys, since) = (Keys::default(), Instant::now());
+        let looking = async {
+            let claim = Claim {
+                spec,
+                name: &name,
+                labels: &labels,
+                chain: &Arc::new(Chain::parse(pem).await),
+                token: &token,
+            };
+            prove(claim, None, &keys, since, &metrics, now).await
+        };
         let before = super::thread_time();
         let found = looking.await;
         let taken = super::thread_time() - before;

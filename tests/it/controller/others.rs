@@ -2,6 +2,7 @@
 //! put there between our read and our write.
 
 mod between;
+mod many;
 mod requests;
 mod stage;
 mod standing;

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
+    time::Instant,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -54,11 +55,33 @@ struct Watched {
 }
 
 #[derive(Default)]
-struct All(Mutex<HashMap<String, Watched>>);
+struct All(Mutex<HashMap<String, Watched>>, Mutex<Busy>);
+
+/// An API server that has too much to do.
+#[derive(Default)]
+struct Busy {
+    /// What it turns away begins so.
+    under: String,
+    left: usize,
+    answers: Vec<Answer>,
+}
+
+/// What became of a patch below [`Between::be_busy`]'s path.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) path: String,
+    /// HTTP status.
+    pub(super) code: u16,
+    pub(super) at: Instant,
+}
 
 impl All {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Watched>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn busy(&self) -> MutexGuard<'_, Busy> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,6 +146,21 @@ impl Between {
         self.all.lock().insert(path.to_owned(), watched);
     }
 
+    /// Turns away the first patch of each of so many objects under this path, and asks for a pause of a second: as the API
+    /// server does when more is asked of it than it works on at a time.
+    pub(super) fn be_busy(&self, under: &str, left: usize) {
+        *self.all.busy() = Busy {
+            under: under.to_owned(),
+            left,
+            answers: Vec::new(),
+        };
+    }
+
+    /// What became of the patches since then, in the order of the answers.
+    pub(super) fn answers(&self) -> Vec<Answer> {
+        self.all.busy().answers.clone()
+    }
+
     /// The writes to a watched object, once one has succeeded.
     pub(super) async fn writes(&self, path: &str) -> Result<Vec<Write>> {
         self.until(path, |writes| writes.iter().any(Write::succeeded))
@@ -183,9 +221,29 @@ impl Ways {
             },
             None => Value::Null,
         };
+        let busy = {
+            let mut busy = self.all.busy();
+            let meant = parts.method == Method::PATCH
+                && !busy.under.is_empty()
+                && parts.uri.path().starts_with(&busy.under);
+            let path = parts.uri.path();
+            let again = busy.answers.iter().any(|answer| answer.path == path);
+            let turned_away = meant && busy.left > 0 && !again;
+            busy.left -= usize::from(turned_away);
+            meant.then(|| (parts.uri.path().to_owned(), turned_away))
+        };
+        if let Some((path, true)) = busy {
+            let code = StatusCode::TOO_MANY_REQUESTS;
+            self.answered(path, code.as_u16());
+            let pause = [(header::RETRY_AFTER, "1")];
+            return Ok((code, pause, "Too many requests, please try again later.").into_response());
+        }
         parts.headers.remove(header::HOST);
-        let request = axum::http::Request::from_parts(parts, body.into());
+        let request = http::Request::from_parts(parts, body.into());
         let mut response = self.controller.send(request).await?;
+        if let Some((path, false)) = busy {
+            self.answered(path, response.status().as_u16());
+        }
         if let Some(path) = path {
             let write = Write {
                 code: response.status().as_u16(),
@@ -197,6 +255,11 @@ impl Ways {
         }
         response.headers_mut().remove(header::TRANSFER_ENCODING);
         Ok(response.map(Body::new))
+    }
+
+    fn answered(&self, path: String, code: u16) {
+        let at = Instant::now();
+        self.all.busy().answers.push(Answer { path, code, at });
     }
 
     /// Does what somebody else does before the write. Returns the object as the write finds it.
@@ -213,7 +276,7 @@ impl Ways {
         let mut edit = edit(&before);
         let replaces = edit["kind"].is_string();
         if (replaces || edit.is_null()) && !before.is_null() {
-            let delete = axum::http::Request::delete(path).body(Vec::new())?;
+            let delete = http::Request::delete(path).body(Vec::new())?;
             self.admin.request::<Value>(delete).await?;
         }
         if replaces {
@@ -233,7 +296,7 @@ impl Ways {
     }
 
     async fn get(&self, path: &str) -> Result<Value> {
-        let request = axum::http::Request::get(path).body(Vec::new())?;
+        let request = http::Request::get(path).body(Vec::new())?;
         match self.admin.request(request).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Value::Null),
             other => Ok(other?),
@@ -241,7 +304,7 @@ impl Ways {
     }
 
     async fn ask(&self, method: Method, path: &str, kind: &str, body: &Value) -> Result<()> {
-        let request = axum::http::Request::builder()
+        let request = http::Request::builder()
             .method(method)
             .uri(path)
             .header(header::CONTENT_TYPE, kind)

@@ -1,0 +1,145 @@
+//! One answer for all who ask the same at about the same time.
+
+use std::{
+    collections::HashMap,
+    hash::{Hash, Hasher},
+    ptr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use tokio::sync::OnceCell;
+
+/// Answers by their questions.
+///
+/// *Guarantees*: nobody gets an answer to a question that was asked before the moment that he names; of those whom one
+/// answer serves, one asks and the others wait for him.
+/// *Assumption*: whatever else than the world at that moment the answer depends on is part of the question. What was read
+/// before, by another question, is so as [`Same`].
+#[derive(Debug)]
+pub struct Once<Q, A>(Mutex<HashMap<Q, Asked<A>>>);
+
+/// This very value in memory, and none that is equal to it.
+#[derive(Debug)]
+pub struct Same<T>(pub Arc<T>);
+
+impl<T> Clone for Same<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> PartialEq for Same<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T> Eq for Same<T> {}
+
+impl<T> Hash for Same<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        ptr::hash(Arc::as_ptr(&self.0), state);
+    }
+}
+
+#[derive(Debug)]
+struct Asked<A> {
+    begun: Instant,
+    answer: Arc<OnceCell<A>>,
+}
+
+impl<Q, A> Default for Once<Q, A> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<Q: Eq + Hash, A: Clone> Once<Q, A> {
+    /// Returns an answer that was asked for at `since` or later. `ask` is awaited if there is none; when the caller is
+    /// dropped meanwhile, another one who waits asks.
+    pub async fn get(&self, question: Q, since: Instant, ask: impl Future<Output = A>) -> A {
+        let answer = {
+            let mut all = self.lock();
+            let begun = Instant::now();
+            let asked = all.entry(question).or_insert_with(|| Asked::new(begun));
+            if asked.begun < since {
+                *asked = Asked::new(begun);
+            }
+            Arc::clone(&asked.answer)
+        };
+        answer.get_or_init(|| ask).await.clone()
+    }
+
+    /// Forgets all answers.
+    pub fn clear(&self) {
+        let all = std::mem::take(&mut *self.lock());
+        drop(all);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Q, Asked<A>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<A> Asked<A> {
+    fn new(begun: Instant) -> Self {
+        Self {
+            begun,
+            answer: Arc::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future,
+        pin::pin,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use futures::{FutureExt as _, future::join_all, poll};
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_asks_meanwhile_shares_the_answer_and_a_later_question_is_asked_anew() {
+        let (once, asked) = (Once::default(), AtomicUsize::new(0));
+        let ask = || async {
+            yield_now().await;
+            asked.fetch_add(1, Ordering::Relaxed)
+        };
+        let since = Instant::now();
+        let all = join_all((0..10).map(|_| once.get("ca", since, ask()))).await;
+        assert_eq!(all, [0; 10]);
+        assert_eq!(once.get("other", since, ask()).await, 1);
+        assert_eq!(once.get("ca", since, ask()).await, 0);
+        assert_eq!(once.get("ca", Instant::now(), ask()).await, 2);
+        assert_eq!(once.get("ca", since, ask()).await, 2, "a newer one will do");
+        once.clear();
+        assert_eq!(once.get("ca", since, ask()).await, 3);
+    }
+
+    #[tokio::test]
+    async fn what_is_made_of_another_reading_is_another_question() {
+        let (once, since) = (Once::default(), Instant::now());
+        let [first, equal] = ["pem", "pem"].map(|text| Same(Arc::new(text)));
+        assert_eq!(once.get(first.clone(), since, future::ready(1)).await, 1);
+        assert_eq!(once.get(equal, since, future::ready(2)).await, 2);
+        assert_eq!(once.get(first, since, future::ready(3)).await, 1);
+    }
+
+    #[tokio::test]
+    async fn an_asker_who_goes_away_leaves_the_question_to_the_next() {
+        let (once, since) = (Once::default(), Instant::now());
+        let mut next = Box::pin(once.get("ca", since, future::ready(2)));
+        {
+            let mut first = pin!(once.get("ca", since, future::pending()));
+            assert!(poll!(&mut first).is_pending());
+            assert!(poll!(&mut next).is_pending());
+        }
+        assert_eq!(next.now_or_never(), Some(2));
+    }
+}

@@ -1,0 +1,117 @@
+//! Calls of the API server that wait while it has too much to do.
+
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode, header::RETRY_AFTER};
+use kube::{
+    Client,
+    client::Body,
+    core::{Status, response::StatusSummary},
+};
+use serde::de::DeserializeOwned;
+
+use super::retry::random;
+
+/// All pauses of one call together are no longer than this.
+const LONGEST: Duration = Duration::from_secs(10);
+/// However soon the API server lets itself be asked again.
+const SHORTEST: Duration = Duration::from_millis(100);
+/// The pause where the API server names none.
+const UNNAMED: Duration = Duration::from_secs(1);
+
+/// Sends a request and reads the answer.
+///
+/// An API server that answers 429 has done nothing of it: the same is sent again after the pause that `Retry-After` asks
+/// for (RFC 9110, section 10.2.3), and up to a quarter of it more. The caller's place stays taken meanwhile, so that whoever
+/// is told to slow down does.
+///
+/// # Errors
+/// As [`Client::request`]. 429, when all pauses together would be longer than ten seconds.
+pub(super) async fn call<T: DeserializeOwned>(
+    client: &Client,
+    request: Request<Vec<u8>>,
+) -> kube::Result<T> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let response = client.send(request.clone().map(Body::from)).await?;
+        match pause(response.status(), retry_after(&response), waited) {
+            Some(pause) => {
+                waited += pause;
+                tokio::time::sleep(pause + jitter(pause, random())).await;
+            }
+            None => return answer(response).await,
+        }
+    }
+}
+
+/// How long to wait before the same is sent again; `None` when it is not.
+fn pause(status: StatusCode, named: Option<Duration>, waited: Duration) -> Option<Duration> {
+    let pause = named.unwrap_or(UNNAMED).max(SHORTEST);
+    let again = status == StatusCode::TOO_MANY_REQUESTS && waited.saturating_add(pause) <= LONGEST;
+    again.then_some(pause)
+}
+
+/// Those who were turned away together do not come back together.
+fn jitter(pause: Duration, random: u8) -> Duration {
+    (pause / 4).mul_f64(f64::from(random) / 255.0)
+}
+
+/// Seconds; a date, which HTTP allows too, is what no API server sends.
+fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    seconds.parse().ok().map(Duration::from_secs)
+}
+
+async fn answer<T: DeserializeOwned>(response: Response<Body>) -> kube::Result<T> {
+    let status = response.status();
+    let octets = response.into_body().collect_bytes().await?;
+    if status.is_client_error() || status.is_server_error() {
+        // Filters of the API server, and what stands before it, answer in plain text.
+        let error = serde_json::from_slice(&octets).unwrap_or_else(|_| Status {
+            status: Some(StatusSummary::Failure),
+            code: status.as_u16(),
+            message: String::from_utf8_lossy(&octets).trim().to_owned(),
+            ..Status::default()
+        });
+        return Err(kube::Error::Api(error.boxed()));
+    }
+    serde_json::from_slice(&octets).map_err(kube::Error::SerdeError)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUSY: StatusCode = StatusCode::TOO_MANY_REQUESTS;
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn an_api_server_that_has_too_much_to_do_is_asked_again_when_it_says_and_not_for_ever() {
+        let none = Duration::ZERO;
+        assert_eq!(pause(BUSY, Some(seconds(3)), none), Some(seconds(3)));
+        assert_eq!(pause(BUSY, None, none), Some(UNNAMED));
+        assert_eq!(pause(BUSY, Some(none), none), Some(SHORTEST));
+        assert_eq!(pause(BUSY, Some(seconds(3)), seconds(7)), Some(seconds(3)));
+        assert_eq!(pause(BUSY, Some(seconds(3)), seconds(8)), None);
+        assert_eq!(pause(BUSY, Some(Duration::MAX), none), None);
+        for other in [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE] {
+            assert_eq!(pause(other, Some(seconds(1)), none), None);
+        }
+    }
+
+    #[test]
+    fn the_pause_is_what_the_answer_names_in_seconds() {
+        let named = |value: &str| {
+            let response = Response::builder().header(RETRY_AFTER, value).body(());
+            retry_after(&response.unwrap())
+        };
+        assert_eq!(named("2"), Some(seconds(2)));
+        assert_eq!(named("Fri, 31 Dec 1999 23:59:59 GMT"), None);
+        assert_eq!(retry_after(&Response::new(())), None);
+        assert_eq!(jitter(seconds(2), 0), Duration::ZERO);
+        assert_eq!(jitter(seconds(2), u8::MAX), Duration::from_millis(500));
+    }
+}

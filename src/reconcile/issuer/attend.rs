@@ -1,0 +1,222 @@
+//! Attends to the issuers of one kind: takes in what the watch tells, and looks at each when it is due.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{Stream, StreamExt as _};
+use kube::{
+    Resource as _, ResourceExt as _,
+    runtime::{
+        reflector::{ObjectRef, Store},
+        watcher::{self, Event},
+    },
+};
+use tokio::{task::JoinSet, time::sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::{
+    READ_AGAIN_AFTER, forget, jittered, reconcile,
+    rounds::{Look, Next, Places, Rounds, Told},
+};
+use crate::{
+    api::{issuer::IssuerKind, tolerant::Tolerant},
+    pipeline::IssuerName,
+    reconcile::{Context, attend::until, material::Reads, retry::random},
+    signers::{ConfiguredToken, Tokens},
+    telemetry::Chain,
+};
+
+/// Issuers of a kind that are looked at at the same time: each holds what it has read, and asks the API server for at most one
+/// thing at a time.
+const PLACES: Places = Places {
+    of_all: 32,
+    of_a_token: 8,
+};
+
+/// Attends until `stop`. What has begun then is dropped: the next look, of whatever replica, does the same again. `told` is what
+/// the API server tells, `stored` holds it already.
+pub(in crate::reconcile) async fn attend<K: IssuerKind>(
+    told: impl Stream<Item = watcher::Result<Event<Tolerant<K>>>>,
+    stored: Store<Tolerant<K>>,
+    context: Arc<Context>,
+    stop: &CancellationToken,
+) {
+    let mut told = pin!(told);
+    let mut shares = context.ownership.changes();
+    let mut changes = context.tokens.changes();
+    let mut tokens = Seen::of(&context.tokens);
+    let mut own = HashSet::new();
+    let mut rounds = Rounds::new(PLACES, Instant::now());
+    let mut looks = JoinSet::new();
+    let reads = Arc::new(Reads::default());
+    let mut round = Instant::now() + pause(&context);
+    // The store has what a list tells of at its end.
+    let mut listed = Vec::new();
+    loop {
+        for name in context.issuers.newly_awaited(K::KIND) {
+            if let Some(issuer) = stored.get(&reference(&name)) {
+                rounds.hurry(&issuer.uid().unwrap_or_default());
+            }
+        }
+        while let Some(look) = rounds.next() {
+            let (stored, reads, context) =
+                (stored.clone(), Arc::clone(&reads), Arc::clone(&context));
+            looks.spawn(async move { look_at(look, &stored, &reads, &context).await });
+        }
+        if looks.is_empty() {
+            reads.clear();
+        }
+        let awaited = || context.issuers.awaited();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            // A look that panics has ended the process.
+            Some(Ok((uid, next))) = looks.join_next() => rounds.looked(&uid, next),
+            () = sleep_until(round.into()) => {
+                rounds.call_those(|_| true, &awaited(), Instant::now());
+                round = Instant::now() + pause(&context);
+            }
+            Ok(()) = changes.changed() => {
+                let changed = tokens.renew(&context.tokens);
+                rounds.call_those(|issuer| changed.contains(&issuer.token), &awaited(), Instant::now());
+            }
+            Ok(()) = shares.changed() => {
+                let before = std::mem::take(&mut own);
+                own = owned(&stored, &context);
+                rounds.call_those(|issuer| own.contains(&issuer.uid) && !before.contains(&issuer.uid), &awaited(), Instant::now());
+            }
+            () = until(rounds.next_call()) => rounds.call_until(Instant::now()),
+            Some(event) = told.next() => match event {
+                Ok(event) => take(event, &mut rounds, &mut listed, &context),
+                Err(error) => warn!(kind = K::KIND, error = %Chain(&error), "a watch was interrupted"),
+            },
+        }
+    }
+}
+
+/// From one round to the next. Several replicas must not come in step.
+fn pause(context: &Context) -> Duration {
+    jittered(context.probe_interval.min(READ_AGAIN_AFTER), random())
+}
+
+fn take<K: IssuerKind>(
+    event: Event<Tolerant<K>>,
+    rounds: &mut Rounds,
+    listed: &mut Vec<Told>,
+    context: &Context,
+) {
+    let now = Instant::now();
+    match event {
+        Event::Init => listed.clear(),
+        Event::InitApply(issuer) => listed.push(told_of(&issuer)),
+        Event::InitDone => {
+            let all = std::mem::take(listed);
+            rounds.list(all, &context.issuers.awaited(), now);
+        }
+        Event::Apply(issuer) => {
+            let told = told_of(&issuer);
+            let awaited = context.issuers.is_awaited(&told.name);
+            rounds.put(told, awaited, now);
+        }
+        Event::Delete(issuer) => rounds.delete(&issuer.uid().unwrap_or_default(), now),
+    }
+}
+
+fn told_of<K: IssuerKind>(issuer: &Tolerant<K>) -> Told {
+    let spec = issuer.0.as_ref().ok().map(IssuerKind::issuer_spec);
+    Told {
+        uid: issuer.uid().unwrap_or_default(),
+        name: IssuerName {
+            namespace: issuer.namespace(),
+            name: issuer.name_any(),
+        },
+        generation: issuer.meta().generation.unwrap_or_default(),
+        token: spec.map(|spec| spec.token.clone()).unwrap_or_default(),
+    }
+}
+
+fn reference<K: IssuerKind>(name: &IssuerName) -> ObjectRef<Tolerant<K>> {
+    let reference = ObjectRef::new(&name.name);
+    match &name.namespace {
+        Some(namespace) => reference.within(namespace),
+        None => reference,
+    }
+}
+
+/// The UIDs of those whose status this replica writes.
+fn owned<K: IssuerKind>(stored: &Store<Tolerant<K>>, context: &Context) -> HashSet<String> {
+    let all = stored.state().into_iter().map(|issuer| told_of(&*issuer));
+    let own = all.filter(|told| context.ownership.owns(Some(&told.token), &told.uid));
+    own.map(|told| told.uid).collect()
+}
+
+/// One look, and what comes after it.
+async fn look_at<K: IssuerKind>(
+    look: Look,
+    stored: &Store<Tolerant<K>>,
+    reads: &Reads,
+    context: &Context,
+) -> (String, Next) {
+    let Look {
+        uid,
+        name,
+        deleted,
+        since,
+    } = look;
+    if deleted {
+        forget(&name, context);
+        return (uid, Next::Ended);
+    }
+    let issuer = stored.get(&reference(&name));
+    let Some(issuer) = issuer.filter(|issuer| issuer.meta().uid.as_ref() == Some(&uid)) else {
+        // Deleted; the watch is about to tell so.
+        return (uid, Next::Round);
+    };
+    let next = match reconcile(&issuer, since, reads, context).await {
+        Ok(again) => {
+            context.retries.forget(&uid);
+            again.map_or(Next::Round, Next::At)
+        }
+        Err(error) => {
+            warn!(error = %Chain(&error), "will try again");
+            Next::At(Instant::now() + context.retries.after_failed_write(&uid))
+        }
+    };
+    debug!(kind = K::KIND, %name, ?next, "looked at");
+    (uid, next)
+}
+
+/// The tokens as they were seen last.
+struct Seen(BTreeMap<String, (Arc<ConfiguredToken>, BTreeMap<&'static str, u64>)>);
+
+impl Seen {
+    fn of(tokens: &Tokens) -> Self {
+        let all = tokens.all().into_iter();
+        Self(
+            all.map(|token| {
+                // Not the state: a token may have gone through several since.
+                let states = token.token().tally().entered;
+                (token.name().to_owned(), (token, states))
+            })
+            .collect(),
+        )
+    }
+
+    /// The names of the tokens that have changed.
+    fn renew(&mut self, tokens: &Tokens) -> HashSet<String> {
+        let now = Self::of(tokens);
+        let before = std::mem::replace(&mut self.0, now.0);
+        let same = |name: &String| match (before.get(name), self.0.get(name)) {
+            (Some((before, states)), Some((now, states_now))) => {
+                Arc::ptr_eq(before, now) && states == states_now
+            }
+            (_, _) => false,
+        };
+        let names = before.keys().chain(self.0.keys());
+        names.filter(|name| !same(name)).cloned().collect()
+    }
+}

@@ -1,0 +1,182 @@
+//! Who is looked at when, and with whom.
+
+use super::*;
+
+const MOST: Places = Places {
+    of_all: 4,
+    of_a_token: 2,
+};
+
+fn told(uid: &str, token: &str, generation: i64) -> Told {
+    Told {
+        uid: uid.to_owned(),
+        name: IssuerName {
+            namespace: None,
+            name: uid.to_owned(),
+        },
+        generation,
+        token: token.to_owned(),
+    }
+}
+
+/// Issuers by UID and token, all of them due.
+fn rounds(issuers: &[(&str, &str)], now: Instant) -> Rounds {
+    let mut rounds = Rounds::new(MOST, now);
+    for (uid, token) in issuers {
+        rounds.put(told(uid, token, 1), false, now);
+    }
+    rounds
+}
+
+/// Those that are looked at next, as many as may be.
+fn next(rounds: &mut Rounds) -> Vec<String> {
+    std::iter::from_fn(|| rounds.next().map(|look| look.uid)).collect()
+}
+
+/// Looks at all that are due, one after the other, and returns each with what counts for it.
+fn all_due(rounds: &mut Rounds) -> Vec<(String, Instant)> {
+    let one = || {
+        let Look { uid, since, .. } = rounds.next()?;
+        rounds.looked(&uid, Next::Round);
+        Some((uid, since))
+    };
+    std::iter::from_fn(one).collect()
+}
+
+#[test]
+fn tokens_take_turns_and_none_has_more_than_its_places() {
+    let issuers = [
+        ("a1", "a"),
+        ("a2", "a"),
+        ("a3", "a"),
+        ("a4", "a"),
+        ("b1", "b"),
+        ("c1", "c"),
+    ];
+    let mut rounds = rounds(&issuers, Instant::now());
+    assert_eq!(next(&mut rounds), ["a1", "b1", "c1", "a2"]);
+    rounds.looked("b1", Next::Round);
+    assert_eq!(
+        next(&mut rounds),
+        [""; 0],
+        "both places of token a are taken"
+    );
+    rounds.looked("a1", Next::Round);
+    assert_eq!(next(&mut rounds), ["a3"]);
+}
+
+#[test]
+fn an_issuer_that_somebody_waits_for_is_looked_at_first() {
+    let now = Instant::now();
+    let mut rounds = rounds(&[("a1", "a"), ("a2", "a"), ("a3", "a"), ("b1", "b")], now);
+    rounds.hurry("a3");
+    rounds.put(told("a4", "a", 1), true, now);
+    let order = |rounds: &mut Rounds| -> Vec<String> {
+        all_due(rounds).into_iter().map(|(uid, _)| uid).collect()
+    };
+    assert_eq!(order(&mut rounds), ["a3", "a4", "b1", "a1", "a2"]);
+    let awaited = HashSet::from([told("a2", "a", 1).name]);
+    rounds.call_those(|_| true, &awaited, now);
+    assert_eq!(order(&mut rounds).first().map(String::as_str), Some("a2"));
+}
+
+#[test]
+fn an_issuer_whose_specification_is_as_before_is_not_due() {
+    let now = Instant::now();
+    let mut rounds = rounds(&[("a", "t")], now);
+    assert_eq!(all_due(&mut rounds).len(), 1);
+    rounds.put(told("a", "t", 1), false, now);
+    assert!(rounds.next().is_none());
+    rounds.put(told("a", "t", 2), false, now);
+    assert_eq!(next(&mut rounds), ["a"]);
+}
+
+#[test]
+fn an_issuer_that_changes_while_it_is_looked_at_is_looked_at_again_and_never_twice_at_once() {
+    let now = Instant::now();
+    let later = now + TOGETHER;
+    let mut rounds = rounds(&[("a", "t")], now);
+    assert_eq!(next(&mut rounds), ["a"]);
+    rounds.put(told("a", "u", 2), false, later);
+    assert!(rounds.next().is_none());
+    rounds.looked("a", Next::Ended);
+    assert_eq!(all_due(&mut rounds), [("a".to_owned(), later)]);
+    assert!(rounds.lines.is_empty());
+}
+
+#[test]
+fn an_issuer_that_names_another_token_waits_in_the_line_of_that() {
+    let now = Instant::now();
+    let mut rounds = rounds(&[("a1", "a"), ("a2", "a"), ("a3", "a")], now);
+    assert_eq!(next(&mut rounds), ["a1", "a2"]);
+    rounds.put(told("a3", "b", 2), false, now);
+    assert_eq!(next(&mut rounds), ["a3"]);
+}
+
+#[test]
+fn what_is_due_together_shares_what_it_reads_and_a_change_shares_nothing_older() {
+    let start = Instant::now();
+    let round = start + Duration::from_secs(60);
+    let mut rounds = rounds(&[("a", "t"), ("b", "t"), ("c", "t")], start);
+    assert!(
+        all_due(&mut rounds)
+            .iter()
+            .all(|(_, since)| *since == start)
+    );
+    rounds.call_those(|_| true, &HashSet::new(), round);
+    let changed = round + TOGETHER;
+    rounds.put(told("b", "t", 2), false, changed);
+    let since: HashMap<_, _> = all_due(&mut rounds).into_iter().collect();
+    assert_eq!(
+        (since["a"], since["b"], since["c"]),
+        (round, changed, round)
+    );
+}
+
+#[test]
+fn looks_at_about_the_same_time_come_together() {
+    let start = Instant::now();
+    let mut rounds = rounds(&[("a", "t"), ("b", "t"), ("c", "t")], start);
+    for (uid, millis) in [("a", 4100), ("b", 4900), ("c", 5001)] {
+        assert!(rounds.next().is_some());
+        rounds.looked(uid, Next::At(start + Duration::from_millis(millis)));
+    }
+    let at = start + Duration::from_secs(5);
+    assert_eq!(rounds.next_call(), Some(at));
+    rounds.call_until(at + Duration::from_millis(300));
+    let due = all_due(&mut rounds);
+    assert_eq!(due, [("a".to_owned(), at), ("b".to_owned(), at)]);
+    assert_eq!(rounds.next_call(), Some(start + Duration::from_secs(6)));
+}
+
+#[test]
+fn a_look_comes_once_when_a_round_comes_before_its_time() {
+    let start = Instant::now();
+    let mut rounds = rounds(&[("a", "t")], start);
+    assert!(rounds.next().is_some());
+    rounds.looked("a", Next::At(start + Duration::from_secs(5)));
+    rounds.call_those(|_| true, &HashSet::new(), start);
+    assert_eq!(rounds.next_call(), None);
+    assert_eq!(all_due(&mut rounds).len(), 1);
+}
+
+#[test]
+fn a_deleted_issuer_is_looked_at_once_more_also_when_only_a_list_tells() {
+    let now = Instant::now();
+    let mut rounds = rounds(&[("a", "t"), ("b", "t")], now);
+    assert_eq!(all_due(&mut rounds).len(), 2);
+    rounds.delete("a", now);
+    let look = rounds.next().unwrap();
+    assert!(look.deleted);
+    rounds.looked("a", Next::Ended);
+    rounds.list(vec![told("c", "t", 1)], &HashSet::new(), now);
+    let looks: Vec<_> = std::iter::from_fn(|| rounds.next()).collect();
+    let looks: Vec<_> = looks
+        .iter()
+        .map(|look| (&*look.uid, look.deleted))
+        .collect();
+    assert_eq!(looks, [("c", false), ("b", true)]);
+    rounds.looked("b", Next::Ended);
+    rounds.looked("c", Next::Round);
+    assert_eq!(rounds.kept.len(), 1);
+}
