@@ -321,7 +321,7 @@ impl Run {
 }
 
 fn read_from(path: &Path, start: usize) -> Result<String> {
-    let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
     Ok(String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).into_owned())
 }
 
