@@ -14,6 +14,7 @@
 pub mod client;
 mod hardening;
 pub mod protocol;
+mod signals;
 pub mod supervisor;
 mod uri;
 
@@ -23,6 +24,7 @@ pub use protocol::{
     Curve, Hash, KeyAlgorithm, KeyAttributes, KeyName, KeySelector, Mechanism, MlDsa, Pin,
     PinFlags, TokenInfo, TokenSelector,
 };
+pub use signals::EndSignals;
 pub use supervisor::{
     BoxFuture, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused, Tally, Token, TokenSpec,
     TokenState, WorkerEnd, answered_within,

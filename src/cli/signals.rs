@@ -7,11 +7,8 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    runtime::Builder,
-    signal::unix::{Signal, SignalKind, signal},
-    time::sleep,
-};
+use hsm::EndSignals;
+use tokio::{runtime::Builder, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -39,10 +36,7 @@ impl Signals {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let mut signals = {
             let _entered = runtime.enter();
-            [
-                signal(SignalKind::terminate())?,
-                signal(SignalKind::interrupt())?,
-            ]
+            EndSignals::take()?
         };
         let taken = Self {
             stop: CancellationToken::new(),
@@ -53,13 +47,13 @@ impl Signals {
             .name("signals".into())
             .spawn(move || {
                 runtime.block_on(async {
-                    told(&mut signals).await;
+                    signals.next().await;
                     let Some(within) = within.get() else {
                         process::exit(code);
                     };
                     stop.cancel();
                     let why = tokio::select! {
-                        () = told(&mut signals) => "a second signal came",
+                        () = signals.next() => "a second signal came",
                         () = sleep(*within) => "the drain time is over",
                     };
                     end(why, code);
@@ -73,13 +67,6 @@ impl Signals {
     pub(super) fn drain_within(&self, within: Duration) -> CancellationToken {
         self.within.get_or_init(|| within);
         self.stop.clone()
-    }
-}
-
-async fn told([one, other]: &mut [Signal; 2]) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
     }
 }
 

@@ -122,7 +122,8 @@ pub(crate) async fn takes_signals(process: u32) -> Result<()> {
         let caught = caught.context("the kernel does not tell which signals are caught")?;
         // A shell that starts a program, or the like, may catch some too.
         let is_it = status.starts_with("Name:\tpkcs11-issuer");
-        if is_it && u64::from_str_radix(caught.trim(), 16)? & terminate != 0 {
+        let caught = u64::from_str_radix(caught.trim(), 16)? & terminate != 0;
+        if is_it && caught {
             return Ok(());
         }
         ensure!(start.elapsed() < PATIENCE, "it never takes signals");

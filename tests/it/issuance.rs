@@ -8,6 +8,7 @@ mod foreign;
 mod key;
 mod openssl;
 mod roots;
+mod san;
 
 use std::sync::Arc;
 

@@ -11,11 +11,13 @@ use std::{
 };
 
 use bytes::BytesMut;
-use hsm::protocol::{HelloReply, NoToken, append_hello};
+use hsm::{
+    EndSignals,
+    protocol::{HelloReply, NoToken, append_hello},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
-    signal::unix::{SignalKind, signal},
     task::JoinSet,
     time::{Duration, sleep, timeout},
 };
@@ -54,14 +56,12 @@ pub(crate) fn listen(
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut signals = EndSignals::take()?;
         let mut workers = JoinSet::new();
         let socket = Socket::bind(path, allow_uid.unwrap_or(own)).map_err(io::Error::other)?;
         eprintln!("pkcs11-hsm-worker: listening on {}", path.display());
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = signals.next() => {}
             never = accept(socket.listener(), &rules, &mut workers) => match never? {},
         }
         drop(socket);
@@ -70,8 +70,7 @@ pub(crate) fn listen(
             workers.len()
         );
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = signals.next() => {}
             () = async { while workers.join_next().await.is_some() {} } => {}
             () = sleep(drain) => {}
         }

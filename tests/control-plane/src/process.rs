@@ -9,7 +9,7 @@
 //! children can be killed with it.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -231,8 +231,13 @@ impl Process {
                 self.name
             );
         }
-        kill_process(Pid::from_child(&run.child), signal)
-            .with_context(|| format!("send {signal:?} to {}", self.name))
+        let pid = Pid::from_child(&run.child);
+        kill_process(pid, signal).with_context(|| format!("send {signal:?} to {}", self.name))?;
+        // A thread goes on until the kernel gets round to it.
+        while signal == Signal::STOP && runs(pid) {
+            std::thread::yield_now();
+        }
+        Ok(())
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -316,7 +321,7 @@ impl Run {
 }
 
 fn read_from(path: &Path, start: usize) -> Result<String> {
-    let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
     Ok(String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).into_owned())
 }
 
@@ -341,4 +346,14 @@ fn spawn_from_lasting_thread(command: Command) -> io::Result<Child> {
     let (reply, answer) = mpsc::channel();
     STARTER.send((command, reply)).map_err(|_| gone(()))?;
     answer.recv().map_err(|_| gone(()))?
+}
+
+/// Whether a thread of the process is neither stopped nor gone (proc_pid_stat(5)).
+fn runs(pid: Pid) -> bool {
+    let threads = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
+    threads.into_iter().flatten().flatten().any(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+        state.is_some_and(|state| !state.starts_with(['T', 'Z', 'X']))
+    })
 }

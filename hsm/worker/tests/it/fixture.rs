@@ -231,6 +231,20 @@ pub(crate) fn signal(name: &str, pid: i32) {
         .status()
         .unwrap();
     assert!(sent.success());
+    // A thread goes on until the kernel gets round to it.
+    while name == "-STOP" && runs(pid) {
+        std::thread::yield_now();
+    }
+}
+
+/// Whether a thread of the process is neither stopped nor gone (proc_pid_stat(5)).
+fn runs(pid: i32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+    threads.into_iter().flatten().flatten().any(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+        state.is_some_and(|state| !state.starts_with(['T', 'Z', 'X']))
+    })
 }
 
 /// The worker processes of a module environment, by process id; a sidecar's listener is none.

@@ -12,12 +12,12 @@ use pkcs11_issuer::issuance::{
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, IsCa,
-    Issuer as Signed, KeyPair, KeyUsagePurpose, OtherNameValue, SanType,
+    Issuer as Signed, KeyPair, KeyUsagePurpose,
 };
 use rustls_pki_types::UnixTime;
 
 use super::{
-    super::key::SoftwareKey,
+    super::{key::SoftwareKey, san::san},
     verifiers::{NAMES, Purpose, verdicts},
 };
 
@@ -120,7 +120,7 @@ impl Fenced {
     pub(super) fn judges(&self, cases: &[Case]) {
         for (number, case) in cases.iter().enumerate() {
             let mut params = named(case.subject);
-            params.subject_alt_names = case.names.iter().map(name).collect();
+            params.subject_alt_names = case.names.iter().map(san).collect();
             self.leaf(&format!("{number:02}"), params);
         }
         let verdicts = verdicts(self.folder(), Purpose::Any);
@@ -135,20 +135,6 @@ impl Fenced {
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    }
-}
-
-fn name(&(kind, value): &(&str, &str)) -> SanType {
-    match kind {
-        "DNS" => SanType::DnsName(value.try_into().unwrap()),
-        "IP" => SanType::IpAddress(value.parse().unwrap()),
-        "URI" => SanType::URI(value.try_into().unwrap()),
-        "email" => SanType::Rfc822Name(value.try_into().unwrap()),
-        "principal" => SanType::OtherName((
-            vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3],
-            OtherNameValue::Utf8String(value.to_owned()),
-        )),
-        other => panic!("no name of type {other}"),
     }
 }
 

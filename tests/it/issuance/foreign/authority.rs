@@ -13,11 +13,13 @@ use pkcs11_issuer::{
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, IsCa,
-    Issuer as Signed, KeyIdMethod, KeyPair, KeyUsagePurpose, OtherNameValue, SanType, SerialNumber,
-    date_time_ymd,
+    Issuer as Signed, KeyIdMethod, KeyPair, KeyUsagePurpose, SerialNumber, date_time_ymd,
 };
 
-use super::{super::key::SoftwareKey, Shape};
+use super::{
+    super::{key::SoftwareKey, san::san},
+    Shape,
+};
 
 /// Issuers by their names, and what they sign with.
 pub(super) const ALGORITHMS: &[(&str, SignatureAlgorithm)] = &[
@@ -241,18 +243,7 @@ fn request(shape: &Shape) -> String {
         };
         params.distinguished_name.push(kind, value);
     }
-    let name = |&(kind, value): &(&str, &str)| match kind {
-        "DNS" => SanType::DnsName(value.try_into().unwrap()),
-        "IP" => SanType::IpAddress(value.parse().unwrap()),
-        "URI" => SanType::URI(value.try_into().unwrap()),
-        "email" => SanType::Rfc822Name(value.try_into().unwrap()),
-        "principal" => SanType::OtherName((
-            vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3],
-            OtherNameValue::Utf8String(value.to_owned()),
-        )),
-        other => panic!("no name of type {other}"),
-    };
-    params.subject_alt_names = shape.names.iter().map(name).collect();
+    params.subject_alt_names = shape.names.iter().map(san).collect();
     params.custom_extensions = shape
         .extension
         .iter()
