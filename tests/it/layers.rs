@@ -93,7 +93,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("cryptoki", &[]),
     ("http_body_util", &["server"]),
     ("hyper", &["server"]),
-    ("hyper_util", &["server"]),
+    ("hyper_rustls", &["cli"]),
+    ("hyper_timeout", &["cli"]),
+    ("hyper_util", &["cli", "server"]),
     ("rcgen", &[]),
     (
         "hsm",
@@ -133,6 +135,8 @@ const CRATES: &[(&str, &[&str])] = &[
         "tokio_util",
         &["cli", "ownership", "pins", "reconcile", "server", "signers"],
     ),
+    ("tower", &["cli"]),
+    ("tower_http", &["cli"]),
 ];
 
 /// What the pure parts may not do: they are handed time, randomness and whatever was read.
