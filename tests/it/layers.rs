@@ -180,6 +180,7 @@ const PURE: &[&str] = &[
     "src/reconcile/decide/",
     "src/reconcile/conclude.rs",
     "src/reconcile/conclude/",
+    "src/reconcile/attend/newer.rs",
     "src/reconcile/queue.rs",
     "src/reconcile/uid.rs",
 ];

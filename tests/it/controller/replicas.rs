@@ -4,6 +4,7 @@ mod faults;
 mod forgetful;
 mod shares;
 mod silence;
+mod start;
 mod story;
 
 use std::{collections::BTreeSet, path::PathBuf};
