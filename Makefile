@@ -95,6 +95,12 @@ generated: setup ## write again what is generated: crds/, the chart's copy and t
 bench: setup ## measure; tables for people, the same as JSON in target/bench/
 	cargo bench --workspace --locked --bench '*'
 
+# RUNS starts among N finished requests (bench-restart --help).
+.PHONY: bench-restart
+bench-restart: tools ## measure starts among finished requests, and a rolling update: make bench-restart RUNS=3 N=100000
+	$(release) --package bench
+	"$(CARGO_TARGET_DIR)/release/bench-restart" $(if $(RUNS),--runs $(RUNS)) $(if $(N),--finished $(N))
+
 # RUNS of each, of so many requests N, with so many IN_FLIGHT, by those named in ONLY (bench-e2e --help).
 .PHONY: bench-e2e
 bench-e2e: tools ## measure the way through Kubernetes: make bench-e2e RUNS=5 N=1000,10000; hours

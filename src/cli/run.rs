@@ -3,14 +3,11 @@
 mod client;
 mod drain;
 
-use std::{env, fs, path::Path, sync::Arc};
+use std::{collections::BTreeSet, env, fs, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use kube::Client;
-use tokio::{
-    sync::{oneshot, watch as state},
-    time::timeout_at,
-};
+use tokio::{sync::watch as state, time::timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -151,7 +148,8 @@ async fn control(
         &identity,
         &metrics,
     );
-    let (usable, seen) = state::channel(tokens.usable());
+    // Its Lease lists no token before it can act on every request.
+    let (usable, seen) = state::channel(BTreeSet::new());
     let (ownership, membership) =
         Ownership::new(client.clone(), replica, seen, now, Arc::clone(&metrics));
     let leave = CancellationToken::new();
@@ -210,15 +208,9 @@ async fn control(
         pod_certificates: args.pod_certificate_requests,
         concurrency: u16::try_from(args.concurrency.get()).unwrap_or(u16::MAX),
     };
-    let (known, all_known) = oneshot::channel();
-    let tell_known = || {
-        // Nobody listens any more when this stops.
-        known.send(()).ok();
-    };
+    let known = CancellationToken::new();
     let ready = async {
-        if all_known.await.is_err() {
-            return;
-        }
+        known.cancelled().await;
         let mut held = ownership.held();
         while let Ok(now) = held.wait_for(|held| *held != readiness.get()).await {
             readiness.set(*now);
@@ -228,17 +220,24 @@ async fn control(
     let ready = async {
         tokio::select! { biased; () = stop.cancelled() => {}, () = ready => {} }
     };
+    let share = async {
+        known.cancelled().await;
+        watch::tell_usable(&context.tokens, &usable, stop).await;
+    };
+    let share = async {
+        tokio::select! { biased; () = stop.cancelled() => {}, () = share => {} }
+    };
     let work = async {
         tokio::join!(
             answer(
                 wanted,
                 woken,
                 Arc::clone(&context),
-                tell_known,
+                || known.cancel(),
                 ending.clone()
             ),
             ready,
-            watch::tell_usable(&context.tokens, &usable, stop),
+            share,
             watch::run_issuers(namespaced, Arc::clone(&context), stop),
             watch::run_issuers(cluster, Arc::clone(&context), stop),
             reload::follow(

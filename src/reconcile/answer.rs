@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future;
 use k8s_openapi::api::certificates::{v1, v1beta1};
-use kube::{Api, Client, api::ListParams, runtime::watcher};
+use kube::{Api, Client, api::ListParams};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -35,8 +35,8 @@ pub struct Wanted {
     pub concurrency: u16,
 }
 
-/// Answers requests until it is told to stop, and to the end of what has begun, unless that is abandoned. `ready` is called when requests of every kind are
-/// being looked at.
+/// Answers requests until it is told to stop, and to the end of what has begun, unless that is abandoned. `ready` is called
+/// when every request of every kind that was there at the start is known.
 pub async fn answer(
     wanted: Wanted,
     mut woken: Woken,
@@ -50,32 +50,28 @@ pub async fn answer(
         woken: woken.take(kind),
         concurrency: wanted.concurrency,
         context: Arc::clone(&context),
-        begun: CancellationToken::new(),
+        known: CancellationToken::new(),
         ending: ending.clone(),
     };
     let requests = shift(RequestKind::CertificateRequest);
     let signing = shift(RequestKind::CertificateSigningRequest);
     let pods = shift(RequestKind::PodCertificateRequest);
-    let begun = future::join3(
-        requests.begun.clone().cancelled_owned(),
-        signing.begun.clone().cancelled_owned(),
-        pods.begun.clone().cancelled_owned(),
+    let known = future::join3(
+        requests.known.clone().cancelled_owned(),
+        signing.known.clone().cancelled_owned(),
+        pods.known.clone().cancelled_owned(),
     );
     let ready = async {
         tokio::select! {
-            _ = begun => ready(),
+            _ = known => ready(),
             () = stop.cancelled() => {}
         }
     };
-    let every = watcher::Config::default;
     let signing = async {
         if wanted.signing_requests {
-            let selected = future::ready(every());
-            signing
-                .work::<v1::CertificateSigningRequest>(selected)
-                .await;
+            signing.work::<v1::CertificateSigningRequest>(every()).await;
         } else {
-            signing.begun.cancel();
+            signing.known.cancel();
         }
     };
     let pods = async {
@@ -91,14 +87,12 @@ pub async fn answer(
         };
         match served {
             Some(Served::V1) => {
-                pods.work::<v1::PodCertificateRequest>(future::ready(every()))
-                    .await;
+                pods.work::<v1::PodCertificateRequest>(every()).await;
             }
             Some(Served::V1Beta1) => {
-                pods.work::<v1beta1::PodCertificateRequest>(future::ready(every()))
-                    .await;
+                pods.work::<v1beta1::PodCertificateRequest>(every()).await;
             }
-            None => pods.begun.cancel(),
+            None => pods.known.cancel(),
         }
     };
     let sweep = async {
@@ -130,43 +124,48 @@ struct Shift {
     woken: WokenRequests,
     concurrency: u16,
     context: Arc<Context>,
-    /// Cancelled when requests are being looked at.
-    begun: CancellationToken,
+    /// Cancelled when every request is known.
+    known: CancellationToken,
     ending: Ending,
 }
 
 impl Shift {
     /// Waits for what the API server is to be asked for and until every issuer is known, then watches until the end.
-    async fn work<R: Request>(self, selected: impl Future<Output = watcher::Config>) {
+    async fn work<R: Request>(self, fields: impl Future<Output = Option<String>>) {
         let Self {
             woken,
             concurrency,
             context,
-            begun,
+            known,
             ending,
         } = self;
         let found = async {
-            let selected = selected.await;
+            let fields = fields.await;
             // Before every issuer is known, a request would be told that its issuer is missing. An error means that
             // the watches have stopped, as they do with `stop`.
-            let known = tokio::try_join!(
+            let issuers = tokio::try_join!(
                 context.stored.namespaced.wait_until_ready(),
                 context.stored.cluster.wait_until_ready(),
             );
-            known.ok().map(|_| selected)
+            issuers.ok().map(|_| fields)
         };
-        let selected = tokio::select! {
-            Some(selected) = found => selected,
+        let fields = tokio::select! {
+            Some(fields) = found => fields,
             () = ending.stop.cancelled() => return,
             else => return,
         };
-        attend::<R>(selected, woken, concurrency, context, begun, ending).await;
+        attend::<R>(fields, woken, concurrency, context, known, ending).await;
     }
 }
 
-/// Requests by group where the CRD has selectable fields (cert-manager 1.20 and later), else all of them. Waits for
-/// cert-manager's CRDs.
-async fn certificate_requests(client: &Client) -> watcher::Config {
+/// Returns no field selector: every object of the kind.
+async fn every() -> Option<String> {
+    None
+}
+
+/// Returns the field selector of the issuer's group where the CRD has selectable fields (cert-manager 1.20 and later), else
+/// none. Waits for cert-manager's CRDs.
+async fn certificate_requests(client: &Client) -> Option<String> {
     let selector = format!("spec.issuerRef.group={GROUP}");
     let api = Api::<CertificateRequest>::all(client.clone());
     loop {
@@ -174,10 +173,10 @@ async fn certificate_requests(client: &Client) -> watcher::Config {
             .list(&ListParams::default().fields(&selector).limit(1))
             .await
         {
-            Ok(_) => return watcher::Config::default().fields(&selector),
+            Ok(_) => return Some(selector),
             Err(kube::Error::Api(status)) if status.code == 400 => {
                 info!("this cert-manager cannot select requests by issuer; filtering here");
-                return watcher::Config::default();
+                return None;
             }
             Err(error) => {
                 warn!(error = %Chain(&error), "failed to list CertificateRequests; is cert-manager installed?");

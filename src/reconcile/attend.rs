@@ -1,24 +1,23 @@
 //! Attends to the requests of one kind: takes in what the watch tells, and looks at each when it is due.
 
+mod interrupted;
+mod list;
+mod newer;
+mod told;
+mod watch;
+
 use std::{
     future,
-    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::StreamExt as _;
-use kube::{
-    Api, ResourceExt as _,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, Event, watcher},
-    },
-};
+use kube::{Api, ResourceExt as _, runtime::watcher::Event};
 use tokio::{sync::mpsc, task::JoinSet, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use self::told::Told;
 use super::{
     Context,
     apply::full_name,
@@ -30,13 +29,9 @@ use super::{
     observe::{has_ended, seat},
     queue::{Due, Next, Queue},
     request::{self, RequestError},
-    retry::WatchPause,
     uid::Uid,
 };
 use crate::{api::tolerant::Tolerant, telemetry::Chain};
-
-/// Requests that the API server is asked for at a time: each page is held whole.
-const PAGE: u32 = 50;
 
 /// Requests whose issuer has changed or whose turn has come.
 pub(super) type WokenRequests = mpsc::UnboundedReceiver<Call>;
@@ -44,19 +39,19 @@ pub(super) type WokenRequests = mpsc::UnboundedReceiver<Call>;
 /// The requests that are being looked at.
 pub(super) type Looks<R> = JoinSet<(Arc<Tolerant<R>>, Next)>;
 
-/// Attends until it is told to end, and then [drains](drain()). `selected` is what the API server is asked for; `begun` is
-/// cancelled when it has begun to tell; `woken` are requests to look at again; `most` may be looked at at once.
+/// Attends until it is told to end, and then [drains](drain()). `fields` selects the requests that the API server tells of;
+/// `known` is cancelled when it has told of each that there is; `woken` are requests to look at again; `most` may be looked
+/// at at once.
 pub(super) async fn attend<R: Request>(
-    selected: watcher::Config,
+    fields: Option<String>,
     mut woken: WokenRequests,
     most: u16,
     context: Arc<Context>,
-    begun: CancellationToken,
+    known: CancellationToken,
     ending: Ending,
 ) {
     let api = Api::<Tolerant<R>>::all(context.client.clone());
-    let told = watcher(api, selected.page_size(PAGE)).backoff(WatchPause::default());
-    let mut told = pin!(told);
+    let mut told = Told::new(&api, fields.as_deref());
     let mut shares = context.ownership.changes();
     let mut queue = Queue::new(most, {
         let context = Arc::clone(&context);
@@ -74,10 +69,10 @@ pub(super) async fn attend<R: Request>(
             Some(call) = woken.recv() => wake(&call, &mut queue, &context),
             Ok(()) = shares.changed() => queue.call_all(),
             () = until(queue.next_call()) => queue.call_until(Instant::now()),
-            Some(event) = told.next(), if queue.has_room() => match event {
+            event = told.next(queue.has_room()) => match event {
                 Ok(event) => {
-                    if !matches!(event, Event::Init) {
-                        begun.cancel();
+                    if matches!(event, Event::InitDone) {
+                        known.cancel();
                     }
                     take(event, &mut queue, &context);
                 }

@@ -2,6 +2,7 @@
 
 mod approval;
 mod beside;
+mod between;
 mod contract;
 mod counted;
 mod crash;

@@ -96,7 +96,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("cryptoki", &[]),
     ("http_body_util", &["server"]),
     ("hyper", &["server"]),
-    ("hyper_util", &["server"]),
+    ("hyper_rustls", &["cli"]),
+    ("hyper_timeout", &["cli"]),
+    ("hyper_util", &["cli", "server"]),
     ("rcgen", &[]),
     (
         "hsm",
@@ -136,6 +138,8 @@ const CRATES: &[(&str, &[&str])] = &[
         "tokio_util",
         &["cli", "ownership", "pins", "reconcile", "server", "signers"],
     ),
+    ("tower", &["cli"]),
+    ("tower_http", &["cli"]),
 ];
 
 /// What the pure parts may not do: they are handed time, randomness and whatever was read.
@@ -181,6 +185,7 @@ const PURE: &[&str] = &[
     "src/reconcile/conclude.rs",
     "src/reconcile/conclude/",
     "src/reconcile/issuer/rounds.rs",
+    "src/reconcile/attend/newer.rs",
     "src/reconcile/queue.rs",
     "src/reconcile/uid.rs",
 ];

@@ -1,28 +1,42 @@
-//! The client of the API server: whose calls all end.
+//! The client of the API server. Every call ends, and a connection that has gone silent is given up within seconds.
 
 use std::{path::Path, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
+use hyper_timeout::TimeoutConnector;
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
 use kube::{
     Client,
+    client::{Body, ConfigExt as _},
     config::{KubeConfigOptions, Kubeconfig},
 };
+use tower::{ServiceBuilder, timeout::TimeoutLayer};
+use tower_http::timeout::ResponseBodyTimeoutLayer;
 
-/// An answer that does not begin, or go on, for so long is given up with its connection. The API server itself answers
-/// within a minute (`--request-timeout`), and tells a watch about every minute how far it is (bookmarks).
+/// An answer that does not begin, or go on, for so long is given up. The API server itself answers within a minute
+/// (`--request-timeout`), and sends every watch a bookmark about once a minute.
 const SILENCE: Duration = Duration::from_secs(90);
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
-/// The client for this kubeconfig; without one, for what the environment has.
+/// Silence after which the peer of a connection is asked for a sign of life, an HTTP/2 PING (RFC 9113, section 6.7). It
+/// answers at once, however long the calls take that it works on, so a slow webhook is not mistaken for a dead network.
+const PING_AFTER: Duration = Duration::from_secs(5);
+/// A connection whose peer does not answer a PING for so long is given up, with all calls on it.
+const PING_ANSWERED_WITHIN: Duration = Duration::from_secs(7);
+/// Octets of one answer that are held while nobody reads it. All watches together must stay well below the window of the
+/// connection (5 MiB), else one that nobody reads would hold up the others.
+const WINDOW: u32 = 256 * 1024;
+
+/// Returns the client for this kubeconfig; without one, for the kubeconfig or the pod that the environment names.
 ///
 /// # Errors
 /// When there is neither kubeconfig nor identity of a pod, or it is not usable.
 pub(super) async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
-    patient_client(kubeconfig, SILENCE).await
-}
-
-async fn patient_client(kubeconfig: Option<&Path>, silence: Duration) -> anyhow::Result<Client> {
-    let mut config = match kubeconfig {
+    let config = match kubeconfig {
         Some(path) => {
             let kubeconfig = Kubeconfig::read_from(path)
                 .with_context(|| format!("failed to read the kubeconfig {}", path.display()))?;
@@ -34,14 +48,46 @@ async fn patient_client(kubeconfig: Option<&Path>, silence: Duration) -> anyhow:
             .await
             .context("there is neither a kubeconfig nor a pod's identity; give --kubeconfig or set KUBECONFIG")?,
     };
-    // When to ask again is ours to say: the client would double its pauses to more than a minute, unseen, and be late
-    // when the API server is back.
-    config.default_retry = false;
-    config.connect_timeout = Some(CONNECT_WITHIN);
-    config.read_timeout = Some(silence);
-    // Not since the answer before on the same connection.
-    config.reset_reader_on_write = true;
-    Client::try_from(config).context("failed to set up the client of the API server")
+    patient_client(&config, SILENCE).context("failed to set up the client of the API server")
+}
+
+/// Returns what kube's own builder makes, but for two things: HTTP/2 where the API server has it, because only HTTP/2
+/// tells a dead connection from a slow answer; and no retries, because the caller decides when to ask again.
+fn patient_client(config: &kube::Config, silence: Duration) -> anyhow::Result<Client> {
+    ensure!(
+        config.proxy_url.is_none(),
+        "the API server cannot be reached through an HTTP proxy; remove proxy-url from the kubeconfig"
+    );
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    let tls = HttpsConnectorBuilder::new()
+        .with_tls_config(config.rustls_client_config()?)
+        .https_or_http();
+    let tls = match &config.tls_server_name {
+        Some(name) => {
+            let name = name.clone().try_into();
+            let name = name.context("tls-server-name is not a name of a server")?;
+            tls.with_server_name_resolver(FixedServerNameResolver::new(name))
+        }
+        None => tls,
+    };
+    let mut connector = TimeoutConnector::new(tls.enable_all_versions().wrap_connector(tcp));
+    connector.set_connect_timeout(Some(CONNECT_WITHIN));
+    let http: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .http2_keep_alive_interval(PING_AFTER)
+        .http2_keep_alive_timeout(PING_ANSWERED_WITHIN)
+        .http2_initial_stream_window_size(WINDOW)
+        .build(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .layer(TimeoutLayer::new(silence))
+        .layer(ResponseBodyTimeoutLayer::new(silence))
+        .service(http);
+    Ok(Client::new(service, config.default_namespace.clone()))
 }
 
 #[cfg(test)]
@@ -71,17 +117,10 @@ mod tests {
     async fn a_call_that_is_not_answered_is_given_up() {
         let half = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"items\": [";
         for answer in ["", half] {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("kubeconfig");
-            let server = format!("http://{}", answers(answer));
-            let text = serde_json::json!({
-                "current-context": "it",
-                "contexts": [{"name": "it", "context": {"cluster": "it"}}],
-                "clusters": [{"name": "it", "cluster": {"server": server}}],
-            });
-            std::fs::write(&path, text.to_string()).unwrap();
-            let client = patient_client(Some(&path), Duration::from_millis(100));
-            let secrets = Api::<Secret>::all(client.await.unwrap());
+            let server = format!("http://{}", answers(answer)).parse().unwrap();
+            let config = kube::Config::new(server);
+            let client = patient_client(&config, Duration::from_millis(100)).unwrap();
+            let secrets = Api::<Secret>::all(client);
             // Without a time-out of the client's this would never return.
             secrets.list(&ListParams::default()).await.unwrap_err();
         }

@@ -40,6 +40,7 @@ pub struct ControlPlane {
     etcd: Process,
     authority: Authority,
     url: String,
+    etcd_url: String,
     tools: Tools,
     folder: Folder,
 }
@@ -83,6 +84,7 @@ impl ControlPlane {
             etcd,
             authority,
             url: format!("https://127.0.0.1:{api_port}"),
+            etcd_url,
             tools,
             folder,
         };
@@ -224,6 +226,16 @@ impl ControlPlane {
             self.ready().await
         })
         .await
+    }
+
+    /// Where etcd serves clients, without TLS: what is written there is not admitted by the API server.
+    pub fn etcd_url(&self) -> &str {
+        &self.etcd_url
+    }
+
+    /// What the keys of the API server's objects begin with in etcd, without a slash at its end.
+    pub fn etcd_prefix(&self) -> String {
+        self.folder.path().display().to_string()
     }
 
     /// The URL of the API server.

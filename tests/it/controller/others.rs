@@ -1,7 +1,6 @@
 //! Every write of the controller changes what is ours and nothing else, whatever others have put on the object before, or
 //! put there between our read and our write.
 
-mod between;
 mod many;
 mod requests;
 mod stage;
@@ -10,10 +9,8 @@ mod standing;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use self::{
-    between::{Edit, Write},
-    stage::LATER,
-};
+use self::stage::LATER;
+use super::between::{Edit, Write};
 use crate::whole::{Ours, of_others};
 
 /// What any object can have of others.

@@ -1,10 +1,13 @@
 //! Several replicas, each with a token of its own that holds a copy of the one issuing key.
 
 mod faults;
+mod forgetful;
 mod shares;
+mod silence;
+mod start;
 mod story;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use control_plane::{CertManagerOptions, until};
@@ -28,6 +31,14 @@ impl Replicas {
     /// Starts three, and waits until each sees the others and has signed something: from then on each knows that the
     /// issuer is ready. What was signed for that is in the namespace `kube-public`.
     async fn start(lease_duration: &str) -> Result<Self> {
+        Self::start_through(lease_duration, |_| Ok(None)).await
+    }
+
+    /// The same, with controllers that reach the API server by the kubeconfig that `way` makes.
+    async fn start_through(
+        lease_duration: &str,
+        way: impl FnOnce(&Cluster) -> Result<Option<PathBuf>>,
+    ) -> Result<Self> {
         let programs = programs()?;
         let authorities = Authority::copies(3)?;
         let options = CertManagerOptions {
@@ -35,6 +46,7 @@ impl Replicas {
             ..CertManagerOptions::default()
         };
         let cluster = Cluster::start(&programs, options).await?;
+        let kubeconfig = way(&cluster)?;
         let controllers = authorities.iter().zip(["a", "b", "c"]);
         let controllers = controllers.map(|(authority, name)| {
             let configuration = authority.configuration(&[]).to_string();
@@ -43,6 +55,7 @@ impl Replicas {
                 args: ["--lease-duration", lease_duration]
                     .map(str::to_owned)
                     .into(),
+                kubeconfig: kubeconfig.clone(),
                 ..ControllerOptions::new(configuration, &programs)
             };
             Controller::launch(&cluster, &options)

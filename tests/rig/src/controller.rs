@@ -134,13 +134,22 @@ impl Controller {
     ///
     /// When it ends or is not ready in time; the message has the end of its log.
     pub async fn is_ready(&self) -> Result<()> {
-        let address = self.address("health").await?;
         until("the controller to be ready", PATIENCE, async || {
             self.process.check_running()?;
-            let answer = metrics::get(&address, "/readyz").await;
-            Ok(answer.is_ok_and(|(status, _)| status == 200).then_some(()))
+            Ok(self.says_ready().await?.then_some(()))
         })
         .await
+    }
+
+    /// Whether `/readyz` says now that it is ready.
+    ///
+    /// # Errors
+    ///
+    /// When it ends before it tells where `/readyz` is served.
+    pub async fn says_ready(&self) -> Result<bool> {
+        let address = self.address("health").await?;
+        let answer = metrics::get(&address, "/readyz").await;
+        Ok(answer.is_ok_and(|(status, _)| status == 200))
     }
 
     /// Sends SIGTERM and waits for the end.

@@ -11,8 +11,7 @@ use rig::{
 use serde_json::json;
 use softhsm_test_helpers::{Function, KeyKind};
 
-use super::between::Between;
-use crate::controller::programs;
+use crate::controller::{between::Between, programs};
 
 const MANY: usize = 30;
 /// Status writes that are turned away.

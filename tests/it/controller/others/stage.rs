@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use softhsm_test_helpers::KeyKind;
 use tokio::sync::OnceCell;
 
-use super::{between::Between, condition, later, meddle, metadata};
-use crate::controller::{issuer, programs};
+use super::{condition, later, meddle, metadata};
+use crate::controller::{between::Between, issuer, programs};
 
 /// The namespace of every request and of the issuers that have one.
 pub(super) const HERE: &str = "others";

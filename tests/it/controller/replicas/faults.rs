@@ -23,6 +23,18 @@ async fn through(
     name: &str,
     fault: impl Future<Output = Result<Timestamp>>,
 ) -> Result<()> {
+    through_within(DONE_WITHIN, replicas, requests, name, fault).await?;
+    Ok(())
+}
+
+/// The same with another limit. Returns the names of the requests.
+pub(super) async fn through_within(
+    done_within: SignedDuration,
+    replicas: &Replicas,
+    requests: &Requests,
+    name: &str,
+    fault: impl Future<Output = Result<Timestamp>>,
+) -> Result<Vec<String>> {
     let begun = async {
         let some = format!("{name}-{}", REQUESTS / 4);
         until(&some, PATIENCE, async || Ok(requests.get(&some).await.ok())).await?;
@@ -31,13 +43,13 @@ async fn through(
     let (names, over) = tokio::try_join!(make_all(requests, name, REQUESTS), begun)?;
     all_issued(requests, &names).await?;
     let mut late = Vec::new();
-    for name in names {
-        let ready = requests.status(&name).await?.ready();
+    for name in &names {
+        let ready = requests.status(name).await?.ready();
         let since = ready.and_then(|ready| ready.last_transition_time);
         let since: Timestamp = since.context("since when is it issued?")?.parse()?;
         // What is stored when the API server is killed may be missing in its log. It was not late.
         if since > over {
-            late.push(name);
+            late.push(name.clone());
         }
     }
     let story = replicas.story(&late).await?;
@@ -48,9 +60,9 @@ async fn through(
             .published
             .context("never published")?
             .duration_since(begin);
-        assert!(took <= DONE_WITHIN, "{name} took {took}");
+        assert!(took <= done_within, "{name} took {took}");
     }
-    Ok(())
+    Ok(names)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! Stands between the controller and the API server: sees each object directly before and after a write of the controller,
-//! and can let somebody else be faster.
+//! can let somebody else be faster, and can hold up a list after its first page.
+
+mod gate;
 
 use std::{
     collections::HashMap,
@@ -22,6 +24,8 @@ use control_plane::{ControlPlane, until};
 use kube::{Client, config::KubeConfigOptions};
 use rig::PATIENCE;
 use serde_json::{Value, json};
+
+use self::gate::Gate;
 
 /// A write of the controller.
 #[derive(Clone, Debug)]
@@ -89,6 +93,8 @@ impl All {
 pub(super) struct Between {
     kubeconfig: PathBuf,
     all: Arc<All>,
+    /// What every page of a list passes, the first one apart.
+    pub(super) further_pages: Arc<Gate>,
 }
 
 impl Between {
@@ -96,6 +102,8 @@ impl Between {
     pub(super) fn start(plane: &ControlPlane, kubeconfig: &Path) -> Result<Self> {
         let all = Arc::new(All::default());
         let known = Arc::clone(&all);
+        let further_pages = Arc::new(Gate::default());
+        let gate = Arc::clone(&further_pages);
         let paths = [kubeconfig.to_owned(), plane.admin_kubeconfig()];
         let (tell, told) = mpsc::channel();
         thread::spawn(move || {
@@ -108,6 +116,7 @@ impl Between {
                     controller: client(&controller).await?,
                     admin: client(&admin).await?,
                     all: known,
+                    further_pages: gate,
                 });
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
                 tell.send(listener.local_addr()?)?;
@@ -129,6 +138,7 @@ impl Between {
         Ok(Self {
             kubeconfig: file,
             all,
+            further_pages,
         })
     }
 
@@ -196,6 +206,7 @@ struct Ways {
     controller: Client,
     admin: Client,
     all: Arc<All>,
+    further_pages: Arc<Gate>,
 }
 
 async fn forward(State(ways): State<Arc<Ways>>, request: Request) -> Response {
@@ -208,6 +219,13 @@ async fn forward(State(ways): State<Arc<Ways>>, request: Request) -> Response {
 impl Ways {
     async fn forward(&self, request: Request) -> Result<Response> {
         let (mut parts, body) = request.into_parts();
+        if parts
+            .uri
+            .query()
+            .is_some_and(|query| query.contains("continue="))
+        {
+            self.further_pages.pass().await;
+        }
         let body = to_bytes(body, usize::MAX).await?;
         let path = written(&parts, &body).filter(|path| self.all.lock().contains_key(path));
         let before = match &path {

@@ -1,0 +1,151 @@
+//! A list of all objects of a kind, read page by page.
+
+use std::{fmt::Debug, pin::Pin, vec};
+
+use futures::{FutureExt as _, future, future::BoxFuture};
+use kube::{
+    Api,
+    api::{ListParams, ObjectList},
+    runtime::utils::Backoff as _,
+};
+use serde::de::DeserializeOwned;
+use tokio::time::{Sleep, sleep};
+
+use super::interrupted::Interrupted;
+use crate::reconcile::retry::WatchPause;
+
+/// Objects that the API server is asked for at a time: each page is held whole.
+const PAGE: u32 = 50;
+
+/// What comes next of a list.
+pub(super) enum Step<K> {
+    /// The list is about to be asked for, for the first time or anew.
+    Begins,
+    /// All pages show the objects as they were at this version.
+    At(String),
+    Object(K),
+    /// The list is complete.
+    Ends,
+}
+
+/// A list that begins anew, after a pause, until it has been read to its end.
+pub(super) struct List<K: Clone> {
+    api: Api<K>,
+    params: ListParams,
+    state: State<K>,
+    pause: WatchPause,
+}
+
+enum State<K: Clone> {
+    /// About to begin.
+    New,
+    Pausing(Pin<Box<Sleep>>),
+    /// The page with this continue token is to be asked for; without one, the first.
+    Due(Option<String>),
+    Asked {
+        is_first: bool,
+        page: BoxFuture<'static, kube::Result<ObjectList<K>>>,
+    },
+    Page {
+        objects: vec::IntoIter<K>,
+        next: Option<String>,
+    },
+    Over,
+}
+
+impl<K: Clone + Debug + DeserializeOwned + Send + 'static> List<K> {
+    /// Of the objects that match these field selectors.
+    pub(super) fn new(api: Api<K>, fields: Option<String>) -> Self {
+        let params = ListParams {
+            field_selector: fields,
+            limit: Some(PAGE),
+            ..ListParams::default()
+        };
+        Self {
+            api,
+            params,
+            state: State::New,
+            pause: WatchPause::default(),
+        }
+    }
+
+    /// Begins anew after a pause, wherever it is now.
+    pub(super) fn begin_anew(&mut self) {
+        let pause = self.pause.next().unwrap_or_default();
+        self.state = State::Pausing(Box::pin(sleep(pause)));
+    }
+
+    /// Waits for what comes next; for ever, when the list is over. Without `room`, no page is asked for and no object is
+    /// told. A call that is dropped loses nothing.
+    ///
+    /// # Errors
+    /// When a page cannot be read. The list begins anew.
+    pub(super) async fn next(&mut self, room: bool) -> Result<Step<K>, Interrupted> {
+        loop {
+            match &mut self.state {
+                State::New => {
+                    self.state = State::Due(None);
+                    return Ok(Step::Begins);
+                }
+                State::Pausing(pause) => {
+                    pause.await;
+                    self.state = State::New;
+                }
+                State::Due(token) if room => {
+                    let token = token.take();
+                    self.state = self.ask(token);
+                }
+                State::Asked { is_first, page } => {
+                    let (is_first, page) = (*is_first, page.await);
+                    let page = page.map_err(Interrupted::List);
+                    let version = page.and_then(|page| self.take(page));
+                    match version {
+                        Ok(version) if is_first => return Ok(Step::At(version)),
+                        Ok(_) => {}
+                        Err(interrupted) => {
+                            self.begin_anew();
+                            return Err(interrupted);
+                        }
+                    }
+                }
+                State::Page { objects, next } if room => match (objects.next(), next.take()) {
+                    (Some(object), token) => {
+                        *next = token;
+                        return Ok(Step::Object(object));
+                    }
+                    (None, Some(token)) => self.state = State::Due(Some(token)),
+                    (None, None) => {
+                        self.state = State::Over;
+                        return Ok(Step::Ends);
+                    }
+                },
+                State::Due(_) | State::Page { .. } | State::Over => future::pending().await,
+            }
+        }
+    }
+
+    fn ask(&self, token: Option<String>) -> State<K> {
+        let (api, mut params) = (self.api.clone(), self.params.clone());
+        let is_first = token.is_none();
+        params.continue_token = token;
+        State::Asked {
+            is_first,
+            page: async move { api.list(&params).await }.boxed(),
+        }
+    }
+
+    /// Takes in a page and returns its version.
+    fn take(&mut self, page: ObjectList<K>) -> Result<String, Interrupted> {
+        let ObjectList {
+            metadata, items, ..
+        } = page;
+        let said = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let version = said(metadata.resource_version).ok_or(Interrupted::NoVersion)?;
+        self.pause.reset();
+        self.state = State::Page {
+            objects: items.into_iter(),
+            next: said(metadata.continue_),
+        };
+        Ok(version)
+    }
+}

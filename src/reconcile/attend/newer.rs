@@ -1,0 +1,135 @@
+//! Which objects of a list are out of date, because the watch beside it has told of them since.
+
+use std::collections::HashSet;
+
+use crate::reconcile::uid::Uid;
+
+/// The objects that the watch has told of since the list under way began.
+///
+/// All pages of a list show the objects at one moment, which is after the list was asked for. The watch tells of each
+/// change after that moment and in order, so what it has told of an object since then is never older than the page.
+#[derive(Debug, Default)]
+pub(super) struct Newer {
+    told: HashSet<Uid>,
+    listing: bool,
+}
+
+impl Newer {
+    /// A list is about to be asked for.
+    pub(super) fn begin_list(&mut self) {
+        self.told.clear();
+        self.listing = true;
+    }
+
+    /// The watch has told of a change or of the deletion of this object.
+    pub(super) fn watch_told(&mut self, uid: Uid) {
+        if self.listing {
+            self.told.insert(uid);
+        }
+    }
+
+    /// Whether what the list shows of this object is the newest that is known.
+    pub(super) fn admits(&self, uid: &Uid) -> bool {
+        !self.told.contains(uid)
+    }
+
+    /// The list is over.
+    pub(super) fn end_list(&mut self) {
+        // With its memory.
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn uid(number: u8) -> Uid {
+        number.to_string().as_str().into()
+    }
+
+    #[test]
+    fn what_the_watch_told_before_the_list_was_asked_for_is_in_the_list() {
+        let mut newer = Newer::default();
+        newer.watch_told(uid(1));
+        newer.begin_list();
+        assert!(newer.admits(&uid(1)));
+        newer.watch_told(uid(1));
+        assert!(!newer.admits(&uid(1)));
+        newer.begin_list();
+        assert!(newer.admits(&uid(1)), "of the list before");
+    }
+
+    #[test]
+    fn nothing_is_remembered_when_no_list_is_under_way() {
+        let mut newer = Newer::default();
+        newer.begin_list();
+        newer.watch_told(uid(1));
+        newer.end_list();
+        newer.watch_told(uid(2));
+        assert!(newer.told.is_empty());
+    }
+
+    /// The versions of the objects that exist, by number.
+    type Objects = BTreeMap<u8, usize>;
+
+    proptest! {
+        /// Objects change before and after the moment that the list shows. Pages and watch are told in any order.
+        #[test]
+        fn no_object_becomes_older_and_at_the_end_all_are_as_they_are(
+            before in prop::collection::vec((0..8u8, any::<bool>()), 0..20),
+            after in prop::collection::vec((0..8u8, any::<bool>()), 0..20),
+            pages_first in prop::collection::vec(any::<bool>(), 40),
+        ) {
+            let mut objects = Objects::new();
+            let mut version = 0;
+            let mut change = |objects: &mut Objects, number: u8, exists: bool| {
+                version += 1;
+                match exists {
+                    true => objects.insert(number, version),
+                    false => objects.remove(&number),
+                };
+                (number, exists.then_some(version))
+            };
+            for (number, exists) in before {
+                change(&mut objects, number, exists);
+            }
+            let mut pages = objects.clone().into_iter();
+            let changes: Vec<_> = after
+                .into_iter()
+                .map(|(number, exists)| change(&mut objects, number, exists))
+                .collect();
+            let mut changes = changes.into_iter();
+
+            let (mut newer, mut known) = (Newer::default(), Objects::new());
+            newer.begin_list();
+            let mut order = pages_first.into_iter();
+            loop {
+                let page_first = order.next().unwrap_or(true);
+                let page = if page_first { pages.next() } else { None };
+                if let Some((number, listed)) = page {
+                    if newer.admits(&uid(number)) {
+                        prop_assert!(known.insert(number, listed).is_none());
+                    }
+                } else if let Some((number, exists)) = changes.next() {
+                    newer.watch_told(uid(number));
+                    let earlier = match exists {
+                        Some(changed) => known.insert(number, changed),
+                        None => known.remove(&number),
+                    };
+                    prop_assert!(exists.is_none() || earlier < exists);
+                } else if !page_first {
+                    continue;
+                } else {
+                    break;
+                }
+            }
+            newer.end_list();
+            prop_assert_eq!(known, objects);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What the API server tells of all objects of a kind: a watch from now on, and a list beside it.
+//!
+//! kube's own watcher reads the list to its end before it begins to watch. Among many finished requests a new one would
+//! wait for that.
+
+use std::fmt::Debug;
+
+use kube::{Api, Resource, runtime::watcher::Event};
+use serde::de::DeserializeOwned;
+
+use super::{
+    interrupted::Interrupted,
+    list::{List, Step},
+    newer::Newer,
+    watch::{Change, Watch},
+};
+use crate::reconcile::uid::Uid;
+
+/// What is told of a kind, for ever.
+pub(super) struct Told<K: Clone> {
+    list: List<K>,
+    watch: Watch<K>,
+    newer: Newer,
+}
+
+impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> Told<K> {
+    /// Of the objects that match these field selectors.
+    pub(super) fn new(api: &Api<K>, fields: Option<&str>) -> Self {
+        let fields = fields.map(str::to_owned);
+        Self {
+            list: List::new(api.clone(), fields.clone()),
+            watch: Watch::new(api.clone(), fields),
+            newer: Newer::default(),
+        }
+    }
+
+    /// Waits for what is told next. Between `Init` and `InitDone`, changes are told among the objects of the list; an
+    /// object of the list is never older than what was told of it before. Without `room` for more of a list, changes
+    /// alone are told. A call that is dropped loses nothing.
+    ///
+    /// # Errors
+    /// When a list or the watch is interrupted. It begins again after a pause.
+    pub(super) async fn next(&mut self, room: bool) -> Result<Event<K>, Interrupted> {
+        loop {
+            tokio::select! {
+                biased;
+                change = self.watch.next() => match change? {
+                    Change::Applied(object) => {
+                        self.newer.watch_told(Uid::of(&object));
+                        return Ok(Event::Apply(object));
+                    }
+                    Change::Deleted(object) => {
+                        self.newer.watch_told(Uid::of(&object));
+                        return Ok(Event::Delete(object));
+                    }
+                    Change::Missed => self.list.begin_anew(),
+                },
+                step = self.list.next(room) => match step? {
+                    Step::Begins => {
+                        self.newer.begin_list();
+                        return Ok(Event::Init);
+                    }
+                    Step::At(version) => self.watch.begin(version),
+                    Step::Object(object) if self.newer.admits(&Uid::of(&object)) => {
+                        return Ok(Event::InitApply(object));
+                    }
+                    Step::Object(_) => {}
+                    Step::Ends => {
+                        self.newer.end_list();
+                        return Ok(Event::InitDone);
+                    }
+                },
+            }
+        }
+    }
+}

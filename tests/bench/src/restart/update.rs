@@ -1,0 +1,69 @@
+//! A rolling update of two replicas, among finished requests and beside a steady load.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use futures::future::try_join_all;
+use rig::{Authority, Cluster, Programs, csr_for, request_spec};
+
+use crate::{
+    issuer,
+    start::{is_ready, issued_after, launch},
+};
+
+/// Twenty a second.
+const EVERY: Duration = Duration::from_millis(50);
+/// The load before and after the update.
+const AROUND: Duration = Duration::from_secs(3);
+
+/// Returns the seconds from approval to certificate of all requests of the load.
+pub(crate) async fn measure(
+    cluster: &Cluster,
+    programs: &Programs,
+    authorities: &[Authority],
+) -> Result<Vec<(&'static str, Vec<f64>)>> {
+    let updated = AtomicBool::new(false);
+    let [a, b, c, d] = authorities else {
+        anyhow::bail!("there are not four tokens");
+    };
+    let start = async |authority, name| {
+        let replica = launch(cluster, programs, authority, name)?;
+        is_ready(&replica).await?;
+        anyhow::Ok(replica)
+    };
+    let mut replicas = vec![start(a, "old-a").await?, start(b, "old-b").await?];
+    // As a Deployment with maxSurge 1 does: the next one is ready, then an old one is told to stop.
+    let update = async {
+        tokio::time::sleep(AROUND).await;
+        for (authority, name) in [(c, "new-a"), (d, "new-b")] {
+            replicas.push(start(authority, name).await?);
+            replicas.remove(0).stop().await?;
+        }
+        tokio::time::sleep(AROUND).await;
+        updated.store(true, Ordering::SeqCst);
+        anyhow::Ok(())
+    };
+    let ((), took) = tokio::try_join!(update, load(cluster, &updated))?;
+    Ok(vec![("rolling update", took)])
+}
+
+/// Makes a request at a time, until `over`.
+async fn load(cluster: &Cluster, over: &AtomicBool) -> Result<Vec<f64>> {
+    let requests = cluster.requests("default").await?;
+    let spec = request_spec(&issuer(), &csr_for("web.example")?);
+    let mut interval = tokio::time::interval(EVERY);
+    let mut under_way = Vec::new();
+    while !over.load(Ordering::SeqCst) {
+        interval.tick().await;
+        let (requests, spec) = (requests.clone(), spec.clone());
+        let name = format!("load-{}", under_way.len());
+        under_way.push(tokio::spawn(async move {
+            requests.create_approved(&name, spec).await?;
+            issued_after(&requests, &name, Instant::now()).await
+        }));
+    }
+    try_join_all(under_way).await?.into_iter().collect()
+}
