@@ -69,7 +69,7 @@ pub(super) async fn attend<R: Request>(
             Some(call) = woken.recv() => wake(&call, &mut queue, &context),
             Ok(()) = shares.changed() => queue.call_all(),
             () = until(queue.next_call()) => queue.call_until(Instant::now()),
-            event = told.next(queue.has_room()) => match event {
+            event = told.next() => match event {
                 Ok(event) => {
                     if matches!(event, Event::InitDone) {
                         known.cancel();

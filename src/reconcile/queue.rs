@@ -15,9 +15,6 @@ pub(super) use self::tokens::Seat;
 use self::tokens::Tokens;
 use super::uid::Uid;
 
-/// With so many due, no more of a list is taken in: a backlog is read page by page, as it is worked off.
-const MOST_DUE: usize = 1000;
-
 /// Each request is looked at once at a time. Who is next goes by [tenant and issuer](crate::lanes), and a token that does
 /// not answer keeps the requests of no other waiting: each token has as many looks at a time as every other.
 ///
@@ -137,11 +134,6 @@ impl<K: Resource> Queue<K> {
             self.delete(object);
         }
         gone
-    }
-
-    /// Whether more can be taken in.
-    pub(super) fn has_room(&self) -> bool {
-        self.untold.is_none() || self.order.due.len() < MOST_DUE
     }
 
     /// This one is due, if it is kept.

@@ -75,12 +75,12 @@ impl<K: Clone + Debug + DeserializeOwned + Send + 'static> List<K> {
         self.state = State::Pausing(Box::pin(sleep(pause)));
     }
 
-    /// Waits for what comes next; for ever, when the list is over. Without `room`, no page is asked for and no object is
-    /// told. A call that is dropped loses nothing.
+    /// Waits for what comes next; for ever, when the list is over. A call that is dropped loses
+    /// nothing.
     ///
     /// # Errors
     /// When a page cannot be read. The list begins anew.
-    pub(super) async fn next(&mut self, room: bool) -> Result<Step<K>, Interrupted> {
+    pub(super) async fn next(&mut self) -> Result<Step<K>, Interrupted> {
         loop {
             match &mut self.state {
                 State::New => {
@@ -91,7 +91,7 @@ impl<K: Clone + Debug + DeserializeOwned + Send + 'static> List<K> {
                     pause.await;
                     self.state = State::New;
                 }
-                State::Due(token) if room => {
+                State::Due(token) => {
                     let token = token.take();
                     self.state = self.ask(token);
                 }
@@ -108,7 +108,7 @@ impl<K: Clone + Debug + DeserializeOwned + Send + 'static> List<K> {
                         }
                     }
                 }
-                State::Page { objects, next } if room => match (objects.next(), next.take()) {
+                State::Page { objects, next } => match (objects.next(), next.take()) {
                     (Some(object), token) => {
                         *next = token;
                         return Ok(Step::Object(object));
@@ -119,7 +119,7 @@ impl<K: Clone + Debug + DeserializeOwned + Send + 'static> List<K> {
                         return Ok(Step::Ends);
                     }
                 },
-                State::Due(_) | State::Page { .. } | State::Over => future::pending().await,
+                State::Over => future::pending().await,
             }
         }
     }

@@ -35,12 +35,12 @@ impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> Told<K> {
     }
 
     /// Waits for what is told next. Between `Init` and `InitDone`, changes are told among the objects of the list; an
-    /// object of the list is never older than what was told of it before. Without `room` for more of a list, changes
-    /// alone are told. A call that is dropped loses nothing.
+    /// object of the list is never older than what was told of it before. A call that is dropped loses
+    /// nothing.
     ///
     /// # Errors
     /// When a list or the watch is interrupted. It begins again after a pause.
-    pub(super) async fn next(&mut self, room: bool) -> Result<Event<K>, Interrupted> {
+    pub(super) async fn next(&mut self) -> Result<Event<K>, Interrupted> {
         loop {
             tokio::select! {
                 biased;
@@ -55,7 +55,7 @@ impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> Told<K> {
                     }
                     Change::Missed => self.list.begin_anew(),
                 },
-                step = self.list.next(room) => match step? {
+                step = self.list.next() => match step? {
                     Step::Begins => {
                         self.newer.begin_list();
                         return Ok(Event::Init);

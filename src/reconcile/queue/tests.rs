@@ -106,24 +106,6 @@ fn all_are_looked_at_when_all_are_called() {
 }
 
 #[test]
-fn a_list_is_taken_in_as_it_is_looked_at_and_what_changes_after_it_at_once() {
-    let mut queue = Queue::new(1, |_| Seat::default());
-    queue.begin_list();
-    for number in 0..MOST_DUE {
-        assert!(queue.has_room());
-        queue.put(object(&number.to_string()));
-    }
-    assert!(!queue.has_room());
-    let next = queue.next().unwrap();
-    assert!(queue.has_room());
-    queue.looked(&next.object, Next::OnChange);
-    queue.put(object("0"));
-    assert!(!queue.has_room());
-    queue.end_list();
-    assert!(queue.has_room());
-}
-
-#[test]
 fn what_a_list_does_not_tell_of_is_looked_at_as_deleted() {
     let mut queue = queue(&["a", "b"]);
     all_due(&mut queue);
