@@ -10,6 +10,9 @@ use std::{
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use tracing::error;
+
+use crate::telemetry::Chain;
 
 /// The one sink of the issuance record.
 ///
@@ -298,6 +301,13 @@ fn hexadecimal<S: Serializer>(octets: &impl AsRef<[u8]>, serializer: S) -> Resul
 impl fmt::Debug for IssuanceRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IssuanceRecord").finish_non_exhaustive()
+    }
+}
+
+/// The certificate exists or not whatever the record says: a line that is missing is told to whoever watches us.
+pub fn note(written: Result<(), RecordError>) {
+    if let Err(error) = written {
+        error!(error = %Chain(&error), "the issuance record lacks a line");
     }
 }
 

@@ -136,9 +136,11 @@ pub struct IssuerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub max_concurrent_signatures: Option<NonZeroU16>,
-    /// How long a request may be Pending from the first time that the issuer, being ready, tried to sign it; then it fails.
-    /// A number with the units h, m and s. A restart of the controller begins anew. cert-manager makes a new request after
-    /// an hour at the earliest, so that an outage of the token costs more with this than without. Default: without end.
+    /// How long a request may wait; then it fails. A number with the units h, m and s. The time runs from what the API
+    /// server has stored: for a CertificateRequest from when it became Pending, for a CertificateSigningRequest from its
+    /// approval, for a pod's request from its creation. While the issuer is ready a request is tried before it fails.
+    /// cert-manager makes a new request after an hour at the earliest, so that an outage of the token costs more with this
+    /// than without. Default: without end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         regex(pattern = "^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"),

@@ -30,13 +30,8 @@ use crate::{
     pins::source::Secrets,
     pipeline::now,
     reconcile::{
-        Context, StoredIssuers,
-        answer::{Wanted, answer, trust_bundles},
-        census::Census,
-        drain::Ending,
-        events::Events,
-        issuers::Issuers,
-        watch,
+        Context, Ending, Events, Issuers, Notes, Settings, StoredIssuers, Wanted, answer, issuers,
+        run_issuers, tell_usable, trust_bundles,
     },
     server::{Readiness, Server},
     signers::{
@@ -154,9 +149,9 @@ async fn control(
         Ownership::new(client.clone(), replica, seen, now, Arc::clone(&metrics));
     let leave = CancellationToken::new();
     let membership = tokio::spawn(membership.run(leave.clone()));
-    let namespaced = watch::issuers::<PKCS11Issuer>(&client);
-    let cluster = watch::issuers::<PKCS11ClusterIssuer>(&client);
-    let (issuers, woken) = Issuers::new();
+    let namespaced = issuers::<PKCS11Issuer>(&client);
+    let cluster = issuers::<PKCS11ClusterIssuer>(&client);
+    let (known, woken) = Issuers::new();
     let trust = async {
         match args.cluster_trust_bundles {
             true => trust_bundles(&client).await,
@@ -178,26 +173,23 @@ async fn control(
     let shared = Arc::clone(&ownership);
     let owners: Owners =
         Box::new(move |token| u32::try_from(shared.share(token).get()).unwrap_or(u32::MAX));
-    let limiter = Limiter::new(owners, issuers.call());
+    let limiter = Limiter::new(owners, known.call());
     let context = Arc::new(Context {
         client: client.clone(),
-        cluster_resource_namespace: namespace,
-        probe_interval: args.probe_interval,
-        enforce_approval: args.enforce_approval,
+        settings: Settings {
+            cluster_resource_namespace: namespace,
+            probe_interval: args.probe_interval,
+            enforce_approval: args.enforce_approval,
+        },
         tokens,
         ownership: Arc::clone(&ownership),
-        issuers,
-        limiter,
-        written: Default::default(),
-        pace: Default::default(),
-        census: Census::new(Arc::clone(&metrics)),
         stored: StoredIssuers {
             namespaced: namespaced.1.clone(),
             cluster: cluster.1.clone(),
         },
-        ledger: Default::default(),
-        retries: Default::default(),
-        patience: Default::default(),
+        issuers: known,
+        notes: Notes::new(Arc::clone(&metrics)),
+        limiter,
         trust,
         events,
         record: IssuanceRecord::stdout(),
@@ -222,7 +214,7 @@ async fn control(
     };
     let share = async {
         known.cancelled().await;
-        watch::tell_usable(&context.tokens, &usable, stop).await;
+        tell_usable(&context.tokens, &usable, stop).await;
     };
     let share = async {
         tokio::select! { biased; () = stop.cancelled() => {}, () = share => {} }
@@ -238,8 +230,8 @@ async fn control(
             ),
             ready,
             share,
-            watch::run_issuers(namespaced, Arc::clone(&context), stop),
-            watch::run_issuers(cluster, Arc::clone(&context), stop),
+            run_issuers(namespaced, Arc::clone(&context), stop),
+            run_issuers(cluster, Arc::clone(&context), stop),
             reload::follow(
                 &args.config,
                 config_text,

@@ -4,12 +4,11 @@ use std::{borrow::Cow, sync::Arc};
 
 use hsm::HsmError;
 use jiff::{SignedDuration, Timestamp};
-use tracing::error;
 
 use super::{ReadyIssuer, now};
 use crate::{
     api::profile::SerialSource,
-    audit::{Certificate, IssuanceRecord, RecordError, Subject},
+    audit::{Certificate, IssuanceRecord, RecordError, Subject, note},
     duration::GoDuration,
     issuance::{
         CertificateParams, Fault, IssueError, IssuedCertificate, PrepareError, PreparedCertificate,
@@ -17,7 +16,6 @@ use crate::{
         san::SubjectAltNames,
     },
     signers::fault,
-    telemetry::Chain,
 };
 
 /// What is asked for, from wherever it came, not looked into.
@@ -276,12 +274,5 @@ fn line<'a>(issuer: &'a ReadyIssuer, announced: &'a Announced) -> Certificate<'a
         tbs_sha256: &announced.tbs_sha256,
         not_after: announced.not_after,
         dropped_extensions: &announced.dropped_extensions,
-    }
-}
-
-/// The certificate exists or not whatever the record says: a line that is missing is told to whoever watches us.
-pub(crate) fn note(written: Result<(), RecordError>) {
-    if let Err(error) = written {
-        error!(error = %Chain(&error), "the issuance record lacks a line");
     }
 }

@@ -2,11 +2,7 @@
 
 mod reason;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -18,21 +14,19 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-pub use self::reason::EventReason;
+pub(super) use self::reason::EventReason;
 use crate::{api::FIELD_MANAGER, message::shown, metrics::Metrics, telemetry::Chain};
 
 /// What our Events say of their author.
 const CONTROLLER: &str = "pkcs11-issuer.dev/pkcs11-issuer";
 /// Events that may wait; the next one is dropped and counted.
 const QUEUE: usize = 1024;
-/// Objects whose last Event is remembered.
-const REMEMBERED: usize = 4096;
 /// Of the object's name in the Event's; the API server itself shortens what it generates a name from to 58 characters.
 const MAX_NAME_PREFIX: usize = 200;
 
 /// What an Event tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub(super) struct Notice {
     reason: EventReason,
     note: String,
 }
@@ -42,27 +36,26 @@ pub struct Notice {
 pub struct Events {
     /// `None` where no Events are wanted.
     queue: Option<mpsc::Sender<(Notice, ObjectReference, Timestamp)>>,
-    told: Arc<Mutex<HashMap<String, Notice>>>,
     metrics: Arc<Metrics>,
 }
 
 impl Notice {
     /// What there is to tell, and why. The API server refuses longer notes than what is [`shown`].
     #[must_use]
-    pub fn new(reason: EventReason, note: impl fmt::Display) -> Self {
+    pub(super) fn new(reason: EventReason, note: impl fmt::Display) -> Self {
         let note = shown(note);
         Self { reason, note }
     }
 
     /// Its reason.
     #[must_use]
-    pub const fn reason(&self) -> EventReason {
+    pub(super) const fn reason(&self) -> EventReason {
         self.reason
     }
 
     /// What it says.
     #[must_use]
-    pub fn note(&self) -> &str {
+    pub(super) fn note(&self) -> &str {
         &self.note
     }
 }
@@ -102,11 +95,9 @@ impl Events {
                 }
             }
         });
-        let told = Arc::default();
         (
             Self {
                 queue: Some(queue),
-                told,
                 metrics,
             },
             task,
@@ -118,7 +109,6 @@ impl Events {
     pub fn none(metrics: Arc<Metrics>) -> Self {
         Self {
             queue: None,
-            told: Arc::default(),
             metrics,
         }
     }
@@ -132,41 +122,13 @@ impl Events {
     }
 
     /// Queues an Event about an object, or drops and counts it.
-    pub fn publish(&self, notice: Notice, regarding: ObjectReference, now: Timestamp) {
+    pub(super) fn publish(&self, notice: Notice, regarding: ObjectReference, now: Timestamp) {
         let Some(queue) = &self.queue else {
             return;
         };
         if queue.try_send((notice, regarding, now)).is_err() {
             self.metrics.event_dropped();
         }
-    }
-
-    /// As [`publish`](Self::publish), unless the same was the last that this process told of the object: for objects
-    /// whose status has no place for it.
-    pub fn publish_once(
-        &self,
-        uid: &str,
-        notice: Notice,
-        regarding: ObjectReference,
-        now: Timestamp,
-    ) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.get(uid) == Some(&notice) {
-            return;
-        }
-        if told.len() >= REMEMBERED {
-            // Telling a thing twice is better than remembering it for ever.
-            told.clear();
-        }
-        told.insert(uid.to_owned(), notice.clone());
-        drop(told);
-        self.publish(notice, regarding, now);
-    }
-
-    /// Nothing more will be told of the object.
-    pub fn forget(&self, uid: &str) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.remove(uid);
     }
 }
 

@@ -1,10 +1,15 @@
 //! One issuer of either kind: is it able to sign, and does its status say so?
 
 mod attend;
+mod census;
+mod establish;
 mod expiry;
+mod health;
+mod material;
 mod pace;
 mod rounds;
 mod status;
+mod watch;
 mod written;
 
 use std::{
@@ -20,26 +25,27 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 use tracing::{info, warn};
 
-pub(super) use self::attend::attend;
-use self::status::{Seen, differs, notices};
-pub use self::{pace::Pace, written::Written};
-use super::{
-    Context,
-    call::call,
-    census::Counted,
+pub(super) use self::health::{Call, Health, Known};
+use self::{
+    census::{Census, Counted},
     establish::{NotReady, establish, prepare},
-    events::Notice,
-    issuers::{Health, Known},
     material::Reads,
-    retry::random,
-    trust,
+    pace::Pace,
+    status::{Seen, differs, notices},
+    written::Written,
 };
+pub use self::{
+    health::{Issuers, Waiter, Woken},
+    watch::{ToldIssuers, issuers, run_issuers, tell_usable},
+};
+use super::{Context, backoff::random, call::call, events::Notice, trust};
 use crate::{
     api::{
         FIELD_MANAGER, GROUP,
         issuer::{IssuerKind, IssuerStatus, Reason},
         tolerant::Tolerant,
     },
+    metrics::Metrics,
     pipeline::{Earlier, IssuerName, Proven, now},
     telemetry::Chain,
 };
@@ -49,10 +55,38 @@ const READ_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// The part of a pause that jitter may take away is one of so many.
 const JITTER: u32 = 4;
 
+/// What is remembered of every issuer from one look to the next.
+#[derive(Debug)]
+pub struct Notes {
+    /// What was written to it and may not be seen yet.
+    written: Written,
+    /// How often it is looked at.
+    pace: Pace,
+    /// What the metrics tell of it.
+    census: Census,
+}
+
+impl Notes {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            written: Written::default(),
+            pace: Pace::default(),
+            census: Census::new(metrics),
+        }
+    }
+
+    fn forget(&self, name: &IssuerName) {
+        self.written.forget(name);
+        self.census.forget(name);
+    }
+}
+
 /// The status was not written.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to write the status of {issuer}")]
-pub struct IssuerStatusError {
+pub(super) struct IssuerStatusError {
     issuer: IssuerName,
     source: Box<kube::Error>,
 }
@@ -86,8 +120,7 @@ fn forget(name: &IssuerName, context: &Context) {
     }
     context.issuers.forget(name);
     context.limiter.forget(&name.to_string());
-    context.census.forget(name);
-    context.written.forget(name);
+    context.notes.forget(name);
     context.tokens.forget_issuer(&name.to_string(), None);
 }
 
@@ -102,13 +135,17 @@ async fn look<K: IssuerKind>(
         name: issuer.name_any(),
     };
     let begun = Instant::now();
-    if let Err(wait) = context.pace.look(&name, context.probe_interval, begun) {
+    if let Err(wait) = context
+        .notes
+        .pace
+        .look(&name, context.settings.probe_interval, begun)
+    {
         return Ok(Some(begun + wait));
     }
     let uid = issuer.uid().unwrap_or_default();
     let generation = issuer.meta().generation.unwrap_or_default();
     let version = issuer.resource_version();
-    let written = context.written.since(&name, version.as_deref());
+    let written = context.notes.written.since(&name, version.as_deref());
     let seen = Seen {
         spec: issuer.issuer_spec(),
         generation: issuer.meta().generation,
@@ -127,11 +164,11 @@ async fn look<K: IssuerKind>(
         Err(why) => Err(why),
     };
     let again = if found.is_ok() {
-        context.pace.succeeded(&name);
+        context.notes.pace.succeeded(&name);
         None
     } else {
         let now = Instant::now();
-        let pause = context.pace.failed(&name, &uid, generation, now);
+        let pause = context.notes.pace.failed(&name, &uid, generation, now);
         Some(now + jittered(pause, random()))
     };
     let status = seen.status(&found, now());
@@ -148,6 +185,7 @@ async fn look<K: IssuerKind>(
         },
     );
     context
+        .notes
         .census
         .count(&name, counted(&seen, &found, &status, context));
     // Every replica proves issuers on tokens of its own; one of them says what came of it.
@@ -160,7 +198,7 @@ async fn look<K: IssuerKind>(
     if differs(seen.status, &status) {
         write(issuer, &name, &status, context).await?;
         tell(issuer, &name, notices(seen.status, &status), context);
-        context.written.remember(&name, version, status);
+        context.notes.written.remember(&name, version, status);
     }
     Ok(again)
 }
@@ -179,7 +217,7 @@ fn earlier<'a>(
         }) => Some(Earlier {
             ready,
             of_this_spec: *of == generation,
-            counts_for: context.probe_interval - context.probe_interval / JITTER,
+            counts_for: context.settings.probe_interval - context.settings.probe_interval / JITTER,
         }),
         Some(Known {
             health: Health::NotReady(_),

@@ -1,42 +1,63 @@
-//! One request from what is seen to what is written.
+//! One request, from what is seen to what is written: observe, decide, act.
 
-use std::time::Duration;
+mod apply;
+mod conclude;
+mod decide;
+mod fence;
+mod finish;
+mod kind;
+mod memory;
+mod observe;
+mod publish;
+mod say;
+mod sign;
 
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use tracing::{debug, warn};
 
-use super::{
-    Context,
-    apply::{Applied, ApplyError, apply, full_name},
-    conclude::{Conclusion, Delay, Known},
-    decide::{Decision, Share, Why, decide},
-    fence::{Fenced, admitted},
-    finish::{SUPERSEDED, finish, read_again},
-    issuers::Waiter,
-    kind::{Answer, Request},
-    ledger::Found,
-    observe::{observe, share},
-    sign::{Due, Outcome, sign, subject},
+pub(super) use self::{
+    apply::full_name,
+    finish::{STOPPED, SUPERSEDED, part_with},
+    kind::{Request, signer_name},
+    memory::Memory,
+    observe::{is_finished, seat, serves_pods},
 };
-use crate::{
-    api::tolerant::Tolerant,
-    issuance::Refusal,
-    metrics::RequestResult,
-    pipeline::{Signed, now, sign::note},
-    signers::limiter::{Limited, Turn},
-    telemetry::Chain,
+use self::{
+    apply::{ApplyError, read_again},
+    conclude::Known,
+    decide::{Decision, Time, Why, deadline, decide},
+    finish::finish,
+    observe::observe,
+    publish::{Published, publish},
+    say::{Said, refuse, say},
+    sign::{Due, Signing, sign},
 };
+use super::{Context, issuer::Waiter};
+use crate::{api::tolerant::Tolerant, issuance::Refusal, pipeline::now, telemetry::Chain};
 
-/// So long a signature may take without a limit; who waits no longer for a turn is not told of it.
-const TELL_AFTER: Duration = Duration::from_secs(10);
+/// What comes after a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing: the request was seen to have ended.
+    Ended,
+    /// Nothing: a write of ours has ended it, which the watch has yet to tell of.
+    Settled,
+    /// A look when something changes.
+    OnChange,
+    /// Another look at this time, if nothing changes before.
+    At(Instant),
+}
 
 /// Why a request is looked at again although nothing about it changed.
 #[derive(Debug, thiserror::Error)]
-pub enum RequestError {
+pub(super) enum RequestError {
     /// The status was not written.
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    /// The object could not be read again after a conflict.
+    /// The object could not be read again.
     #[error("failed to read {kind} {name} again")]
     Read {
         /// Its kind.
@@ -48,30 +69,42 @@ pub enum RequestError {
     },
 }
 
-/// Looks at one request and does the one thing that is due. Says when to look again although nothing changes, if then.
-///
-/// # Errors
-/// The API server could not be reached or refused for now; [`retry`] says when to look again.
-pub async fn reconcile<R: Request>(
-    request: &Tolerant<R>,
-    context: &Context,
-) -> Result<Option<Duration>, RequestError> {
-    match &request.0 {
-        Ok(request) => {
-            let called = called(request, context);
-            let stepped = step(request, context).await;
-            if let Some(called) = called {
-                // It was its turn, and it needed none: the next one's.
-                context.limiter.leave(&called);
-            }
-            stepped
-        }
-        Err(invalid) => {
-            warn!(kind = R::KIND.as_str(), name = %full_name(request), error = %Chain(invalid),
-                  "left alone a request that cannot be read");
-            Ok(None)
-        }
+/// What brings this request back when its issuer has changed or its turn has come.
+pub(super) fn waiter<R: Request>(request: &R) -> Waiter {
+    Waiter {
+        kind: R::KIND,
+        uid: request.uid().unwrap_or_default(),
     }
+}
+
+/// Looks at one request and does the one thing that is due. `waiting` is how many requests wait for another try.
+///
+/// Waits for the API server and for a turn at the token. Dropped at any moment, it leaves in `memory` what was signed and is
+/// not published.
+pub(super) async fn look<R: Request>(
+    object: &Tolerant<R>,
+    memory: &mut Memory,
+    waiting: usize,
+    context: &Context,
+) -> Next {
+    let request = match &object.0 {
+        Ok(request) => request,
+        Err(invalid) => {
+            warn!(kind = R::KIND.as_str(), name = %full_name(object), error = %Chain(invalid),
+                  "left alone a request that cannot be read");
+            return Next::OnChange;
+        }
+    };
+    let called = called(request, context);
+    let acted = act_until_settled(request, memory, context).await;
+    if let Some(called) = called {
+        // Its turn at the issuer has come and was not used: the next one's.
+        context.limiter.leave(&called);
+    }
+    acted.unwrap_or_else(|error| {
+        warn!(kind = R::KIND.as_str(), name = %full_name(object), error = %Chain(&error), "will try again");
+        memory.retry_call(waiting)
+    })
 }
 
 /// The request, if it is here because an issuer's limit lets it sign now.
@@ -79,273 +112,136 @@ fn called<R: Request>(request: &R, context: &Context) -> Option<Waiter> {
     if context.limiter.is_idle() {
         return None;
     }
-    let request = Waiter::of(request);
+    let request = waiter(request);
     context.limiter.is_called(&request).then_some(request)
 }
 
-/// How long to wait after an error before looking again.
-#[must_use]
-pub fn retry<R: Request>(
-    request: &Tolerant<R>,
-    error: &RequestError,
+/// Acts. If the object has changed before a certificate was published, reads it and decides again: the certificate is
+/// published if that is still due.
+async fn act_until_settled<R: Request>(
+    request: &R,
+    memory: &mut Memory,
     context: &Context,
-) -> Duration {
-    warn!(kind = R::KIND.as_str(), name = %full_name(request), error = %Chain(error), "will try again");
-    let uid = request.uid().unwrap_or_default();
-    context.retries.after_failed_write(&uid)
+) -> Result<Next, RequestError> {
+    let mut fresh: Option<R> = None;
+    loop {
+        match act(fresh.as_ref().unwrap_or(request), memory, context).await? {
+            Acted::Then(next) => return Ok(next),
+            Acted::Changed => {
+                let read = read_again(request, context).await?;
+                let same = read.filter(|read| read.meta().uid == request.meta().uid);
+                if same.is_none() {
+                    part_with_gone(request, memory, context).await?;
+                    return Ok(Next::OnChange);
+                }
+                fresh = same;
+            }
+        }
+    }
 }
 
-async fn step<R: Request>(
+enum Acted {
+    Then(Next),
+    /// The object has changed since it was read, and something was signed for it.
+    Changed,
+}
+
+async fn act<R: Request>(
     request: &R,
+    memory: &mut Memory,
     context: &Context,
-) -> Result<Option<Duration>, RequestError> {
-    let seen = observe(request, context);
-    let uid = request.uid().unwrap_or_default();
-    let decision = decide(&seen.facts);
+) -> Result<Acted, RequestError> {
+    let seen = observe(request, memory, context);
     let Some(name) = &seen.issuer else {
-        return Ok(None);
+        return Ok(Acted::Then(Next::OnChange));
     };
+    let time = Time {
+        day: now(),
+        steady: Instant::now(),
+    };
+    let end = deadline(&seen.facts).map(|end| time.steady + until(time.day, end));
     let known = Known {
         request,
         issuer: name,
-        now: now(),
+        now: time.day,
     };
-    let left = seen
-        .max_pending
-        .and_then(|most| Some(most.saturating_sub(context.patience.waited(&uid)?)));
-    let open = matches!(decision, Decision::Wait(_) | Decision::Issue);
-    if open && left.is_some_and(|left| left.is_zero()) && !context.ledger.holds(&uid) {
-        let refusal = Refusal::pending_too_long();
-        return refuse(&known, &refusal, context).await;
-    }
-    let conclusion = match (decision, &seen.ready) {
-        // What was signed here and not published stays known until the request is seen finished, or ours again.
-        (Decision::Leave(Why::NotOurShare), _) => return Ok(None),
-        (Decision::Leave(why @ (Why::NotOurs | Why::NotApproved | Why::Finished)), _) => {
+    let next = match (decide(&seen.facts, &memory.recalled(), time), seen.ready) {
+        (Decision::Leave(why), _) => {
             debug!(kind = R::KIND.as_str(), name = %full_name(request), ?why, "nothing to do");
-            finish(request, name, &uid, SUPERSEDED, context).await?;
-            return Ok(None);
+            match why {
+                Why::Finished => Next::Ended,
+                Why::NotOurs | Why::NotApproved | Why::Settled | Why::NotOurShare => Next::OnChange,
+            }
         }
-        (Decision::Deny, _) => Some(known.denied()),
+        (Decision::Finish, _) => {
+            finish(request, name, memory, SUPERSEDED, context).await?;
+            match decide::is_finished(&seen.facts.stage) {
+                true => Next::Ended,
+                false => Next::OnChange,
+            }
+        }
+        (Decision::Deny, _) => match say(request, known.denied(), memory, context).await? {
+            Said::Written => {
+                memory.settle();
+                Next::Settled
+            }
+            Said::Conflict | Said::Gone | Said::Told | Said::NotOurs => Next::OnChange,
+        },
         (Decision::Wait(waiting), _) => {
-            context.issuers.wait(name, Waiter::of(request));
-            known.waiting(waiting)
-        }
-        (Decision::Issue, Some(issuer)) => {
-            return issue(
-                &Due {
-                    request,
-                    uid: &uid,
-                    name,
-                    issuer,
-                    selector: seen.selector.as_ref(),
-                    max_pending: seen.max_pending,
-                },
-                context,
-            )
-            .await;
-        }
-        (Decision::Issue, None) => None,
-    };
-    if let Some(conclusion) = conclusion {
-        say(request, conclusion, context).await?;
-    }
-    Ok(left)
-}
-
-/// Signs if that is still to be done, and publishes.
-async fn issue<R: Request>(
-    due: &Due<'_, R>,
-    context: &Context,
-) -> Result<Option<Duration>, RequestError> {
-    if let Some(wait) = context.retries.remaining(due.uid) {
-        return Ok(Some(wait));
-    }
-    let signed = match context.ledger.find(due.uid) {
-        Found::Published => return Ok(None),
-        Found::Unpublished(signed) => signed,
-        Found::Nothing => {
-            match admitted(due, context).await {
-                Ok(()) => {}
-                Err(Fenced::Refused(refusal)) => {
-                    return refuse(&due.known(), &refusal, context).await;
-                }
-                Err(Fenced::Delayed(delay)) => return delayed(due, &delay, context).await,
+            // First put on the list, then write: a change of the issuer in between is not missed.
+            context.issuers.wait(name, waiter(request));
+            if let Some(conclusion) = known.waiting(waiting) {
+                say(request, conclusion, memory, context).await?;
             }
-            let permit = match turn(due, context) {
-                Turn::Now(permit) => permit,
-                Turn::Later { waited } => return in_turn(due, waited, context).await,
+            end.map_or(Next::OnChange, Next::At)
+        }
+        (Decision::HoldOff(until), _) => Next::At(end.map_or(until, |end| end.min(until))),
+        (Decision::Refuse, _) => {
+            refuse(&known, &Refusal::pending_too_long(), memory, context).await?
+        }
+        (Decision::Sign, Some(issuer)) => {
+            let selector = seen.selector.as_ref();
+            let due = Due {
+                known: &known,
+                issuer: &issuer,
+                selector,
+                end,
             };
-            if due.max_pending.is_some() {
-                context.patience.tried(due.uid);
-            }
-            let outcome = sign(due, context).await;
-            drop(permit);
-            match outcome {
-                Outcome::Signed(signed) => {
-                    context.ledger.signed(due.uid, signed.clone());
-                    signed
-                }
-                Outcome::Refused(refusal) => return refuse(&due.known(), &refusal, context).await,
-                Outcome::Delayed(delay) => return delayed(due, &delay, context).await,
+            match sign(&due, memory, context).await? {
+                Signing::Then(next) => next,
+                Signing::Signed => return published(&known, memory, context).await,
             }
         }
+        (Decision::Publish, _) => return published(&known, memory, context).await,
+        // It is signed with a snapshot alone.
+        (Decision::Sign, None) => Next::OnChange,
     };
-    publish(due, &signed, context).await
+    Ok(Acted::Then(next))
 }
 
-/// Asks the issuer's limit. The request takes turns with those of other tenants.
-fn turn<R: Request>(due: &Due<'_, R>, context: &Context) -> Turn<Waiter> {
-    let key = &due.issuer.key;
-    let at = Limited {
-        issuer: key.issuer(),
-        token: key.token_name(),
-        limit: due.issuer.limit,
-    };
-    context
-        .limiter
-        .enter(at, &due.request.tenant().into(), Waiter::of(due.request))
-}
-
-/// The request is called when its turn comes. Only one that has to wait for long is told so, and once.
-async fn in_turn<R: Request>(
-    due: &Due<'_, R>,
-    waited: Duration,
-    context: &Context,
-) -> Result<Option<Duration>, RequestError> {
-    if let Some(rest) = TELL_AFTER
-        .checked_sub(waited)
-        .filter(|rest| !rest.is_zero())
-    {
-        return Ok(Some(rest));
-    }
-    if let Some(conclusion) = due.known().delayed(&Delay::Turn) {
-        say(due.request, conclusion, context).await?;
-    }
-    Ok(None)
-}
-
-async fn refuse<R: Request>(
+async fn published<R: Request>(
     known: &Known<'_, R>,
-    refusal: &Refusal,
+    memory: &mut Memory,
     context: &Context,
-) -> Result<Option<Duration>, RequestError> {
-    let reason = refusal.reason().as_str();
-    say(known.request, known.refused(refusal), context).await?;
-    context.metrics.refused(reason);
-    let subject = subject(known.request, known.issuer);
-    note(context.record.refused(now(), &subject, reason));
-    Ok(None)
+) -> Result<Acted, RequestError> {
+    Ok(match publish(known, memory, context).await? {
+        Published::Then(next) => Acted::Then(next),
+        Published::Changed => Acted::Changed,
+    })
 }
 
-async fn delayed<R: Request>(
-    due: &Due<'_, R>,
-    delay: &Delay,
-    context: &Context,
-) -> Result<Option<Duration>, RequestError> {
-    // First put on the list, then write: a change of the issuer in between is not missed.
-    context.issuers.wait(due.name, Waiter::of(due.request));
-    let again = context.retries.after_failure(due.uid);
-    let again = match (due.max_pending, context.patience.waited(due.uid)) {
-        (Some(most), Some(waited)) => again.min(most.saturating_sub(waited)),
-        (Some(_) | None, _) => again,
-    };
-    if let Some(conclusion) = due.known().delayed(delay) {
-        say(due.request, conclusion, context).await?;
-    }
-    Ok(Some(again))
-}
-
-/// Writes the certificate; after a conflict reads again, decides again, and writes the same one if it is still due.
-async fn publish<R: Request>(
-    due: &Due<'_, R>,
-    signed: &Signed,
-    context: &Context,
-) -> Result<Option<Duration>, RequestError> {
-    let mut fresh: Option<R> = None;
-    loop {
-        let request = fresh.as_ref().unwrap_or(due.request);
-        let known = Known {
-            request,
-            ..due.known()
-        };
-        let conclusion = known.issued(&signed.certificate, signed.issuer.publish);
-        let Some(applied) = say(request, conclusion, context).await? else {
-            return Ok(None);
-        };
-        match applied {
-            Applied::Written => {
-                context.ledger.published(due.uid);
-                note(
-                    context
-                        .record
-                        .published(now(), &due.subject(), &signed.line()),
-                );
-                return Ok(None);
-            }
-            Applied::Gone => {
-                finish(due.request, due.name, due.uid, SUPERSEDED, context).await?;
-                return Ok(None);
-            }
-            Applied::Conflict => {
-                let read = read_again(due.request, context).await?;
-                let same = read.filter(|read| read.uid().as_deref() == Some(due.uid));
-                match same
-                    .as_ref()
-                    .map(|read| decide(&observe(read, context).facts))
-                {
-                    // To write, or to see once more that it is not ours.
-                    Some(Decision::Issue | Decision::Leave(Why::NotOurShare)) => fresh = same,
-                    Some(
-                        Decision::Deny
-                        | Decision::Wait(_)
-                        | Decision::Leave(Why::NotOurs | Why::NotApproved | Why::Finished),
-                    )
-                    | None => {
-                        finish(due.request, due.name, due.uid, SUPERSEDED, context).await?;
-                        return Ok(None);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// One status write, where the kind has a place for it, then one Event. A conflict means that a newer version is on its
-/// way to us: it decides anew. `None` where the request has become another replica's: nothing is said.
-async fn say<R: Request>(
+/// There is no such object any more, or another of its name.
+async fn part_with_gone<R: Request>(
     request: &R,
-    conclusion: Conclusion,
+    memory: &mut Memory,
     context: &Context,
-) -> Result<Option<Applied>, ApplyError> {
-    let Conclusion {
-        answer,
-        notice,
-        result,
-    } = conclusion;
-    let uid = request.uid().unwrap_or_default();
-    if share(request, &uid, context) == Share::Others {
-        return Ok(None);
+) -> Result<(), RequestError> {
+    match request.issuer() {
+        Some(name) => finish(request, &name, memory, SUPERSEDED, context).await,
+        None => Ok(()),
     }
-    match answer {
-        Answer::Write(status) => {
-            let applied = apply(&context.client, request, &status).await?;
-            if applied != Applied::Written {
-                return Ok(Some(applied));
-            }
-            context.metrics.request(R::KIND, result);
-            context
-                .events
-                .publish(notice, request.object_ref(&()), now());
-        }
-        Answer::Tell => context
-            .events
-            .publish_once(&uid, notice, request.object_ref(&()), now()),
-        Answer::SaidBefore => {}
-    }
-    if result != RequestResult::Pending {
-        context.retries.forget(&uid);
-        context.patience.forget(&uid);
-    }
-    Ok(Some(Applied::Written))
+}
+
+fn until(now: Timestamp, then: Timestamp) -> Duration {
+    then.duration_since(now).try_into().unwrap_or_default()
 }

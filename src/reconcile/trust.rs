@@ -17,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::anchors::Anchors;
-use super::{Context, kind::signer_name, observe};
+use super::{
+    Context,
+    request::{serves_pods, signer_name},
+};
 use crate::{
     api::FIELD_MANAGER,
     issuance::CaField,
@@ -38,7 +41,7 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(91 * 24);
 /// A bundle could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {verb} ClusterTrustBundle {name}")]
-pub struct TrustError {
+pub(super) struct TrustError {
     verb: &'static str,
     name: String,
     source: kube::Error,
@@ -104,7 +107,7 @@ pub(super) async fn publish(issuer: &ReadyIssuer, name: &IssuerName, context: &C
 
 /// Until `stop`, retires the bundles of issuers that are gone or serve pods no more, and deletes those that have nothing
 /// left. Call it when every issuer is known.
-pub async fn sweep(context: &Context, stop: &CancellationToken) {
+pub(super) async fn sweep(context: &Context, stop: &CancellationToken) {
     let Some(bundles) = &context.trust else {
         return;
     };
@@ -131,7 +134,7 @@ async fn sweep_once(bundles: &TrustBundles, context: &Context) -> Result<(), Tru
                 if !context
                     .ownership
                     .owns(None, &bundle.uid().unwrap_or_default()) => {}
-            Some(issuer) if !observe::serves_pods(&issuer, context) => {
+            Some(issuer) if !serves_pods(&issuer, context) => {
                 renew(bundles, signer, Some(&bundle), "", LONGEST, context).await?;
             }
             Some(_) | None => {}

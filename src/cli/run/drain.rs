@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
-    reconcile::{Context, drain::Ending},
+    reconcile::{Context, Ending},
     telemetry::Chain,
 };
 

@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::{destination::Destination, progress};
 use crate::{
     args::OutputFormat,
-    audit::{IssuanceRecord, Subject},
+    audit::{IssuanceRecord, Subject, note},
     issuance::{Decision, Refusal},
     message::shown,
-    pipeline::{Signed, now, sign::note},
+    pipeline::{Signed, now},
 };
 
 /// How to tell it.

@@ -12,10 +12,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Sleep, sleep};
 
 use super::interrupted::Interrupted;
-use crate::reconcile::retry::WatchPause;
+use crate::reconcile::backoff::WatchPause;
 
 /// Objects that the API server is asked for at a time: each page is held whole.
-const PAGE: u32 = 50;
+const PAGE: u32 = 250;
 
 /// What comes next of a list.
 pub(super) enum Step<K> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::reconcile::uid::Uid;
+use super::uid::Uid;
 
 /// The objects that the watch has told of since the list under way began.
 ///

@@ -12,9 +12,9 @@ use super::{
     interrupted::Interrupted,
     list::{List, Step},
     newer::Newer,
+    uid::Uid,
     watch::{Change, Watch},
 };
-use crate::reconcile::uid::Uid;
 
 /// What is told of a kind, for ever.
 pub(super) struct Told<K: Clone> {

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Sleep, sleep};
 
 use super::interrupted::Interrupted;
-use crate::reconcile::retry::WatchPause;
+use crate::reconcile::backoff::WatchPause;
 
 /// The API server has forgotten what came after the version: 410 Gone.
 const GONE: u16 = 410;

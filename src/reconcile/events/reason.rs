@@ -4,7 +4,7 @@ use crate::api::issuer::Reason;
 
 /// Why an Event is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventReason {
+pub(crate) enum EventReason {
     /// A request has its certificate.
     Issued,
     /// Only a new request can help.
@@ -27,7 +27,8 @@ pub enum EventReason {
 
 impl EventReason {
     /// Those of requests.
-    pub const OF_REQUESTS: [Self; 6] = [
+    #[cfg(test)]
+    pub(crate) const OF_REQUESTS: [Self; 6] = [
         Self::Issued,
         Self::Refused,
         Self::Denied,
@@ -38,7 +39,7 @@ impl EventReason {
 
     /// That of an issuer whose condition has come to this reason; what is as it should be beside `Ready` is not told.
     #[must_use]
-    pub const fn of_condition(reason: Reason) -> Option<Self> {
+    pub(crate) const fn of_condition(reason: Reason) -> Option<Self> {
         match reason {
             Reason::Verified => Some(Self::Ready),
             Reason::ExpiresSoon => Some(Self::CAExpiringSoon),
@@ -78,7 +79,7 @@ impl EventReason {
 
     /// The word in the Event.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Issued => "Issued",
             Self::Refused => "Refused",
@@ -94,7 +95,7 @@ impl EventReason {
 
     /// The Event's `type`: `Normal` where things go as they should.
     #[must_use]
-    pub const fn type_(self) -> &'static str {
+    pub(crate) const fn type_(self) -> &'static str {
         match self {
             Self::Issued | Self::Ready => "Normal",
             Self::Refused

@@ -1,7 +1,7 @@
 //! Attends to the issuers of one kind: takes in what the watch tells, and looks at each when it is due.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -20,13 +20,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
-    READ_AGAIN_AFTER, forget, jittered, reconcile,
+    IssuerStatusError, READ_AGAIN_AFTER, forget, jittered,
+    material::Reads,
+    reconcile,
     rounds::{Look, Next, Places, Rounds, Told},
 };
 use crate::{
     api::{issuer::IssuerKind, tolerant::Tolerant},
     pipeline::IssuerName,
-    reconcile::{Context, attend::until, material::Reads, retry::random},
+    reconcile::{
+        Context,
+        backoff::{delay, longest_for_a_write, random, until},
+    },
     signers::{ConfiguredToken, Tokens},
     telemetry::Chain,
 };
@@ -40,7 +45,7 @@ const PLACES: Places = Places {
 
 /// Attends until `stop`. What has begun then is dropped: the next look, of whatever replica, does the same again. `told` is what
 /// the API server tells, `stored` holds it already.
-pub(in crate::reconcile) async fn attend<K: IssuerKind>(
+pub(super) async fn attend<K: IssuerKind>(
     told: impl Stream<Item = watcher::Result<Event<Tolerant<K>>>>,
     stored: Store<Tolerant<K>>,
     context: Arc<Context>,
@@ -53,6 +58,7 @@ pub(in crate::reconcile) async fn attend<K: IssuerKind>(
     let mut own = HashSet::new();
     let mut rounds = Rounds::new(PLACES, Instant::now());
     let mut looks = JoinSet::new();
+    let mut failures = HashMap::new();
     let reads = Arc::new(Reads::default());
     let mut round = Instant::now() + pause(&context);
     // The store has what a list tells of at its end.
@@ -75,7 +81,10 @@ pub(in crate::reconcile) async fn attend<K: IssuerKind>(
         tokio::select! {
             () = stop.cancelled() => return,
             // A look that panics has ended the process.
-            Some(Ok((uid, next))) = looks.join_next() => rounds.looked(&uid, next),
+            Some(Ok((uid, looked))) = looks.join_next() => {
+                let next = after(&uid, looked, &mut failures);
+                rounds.looked(&uid, next);
+            }
             () = sleep_until(round.into()) => {
                 rounds.call_those(|_| true, &awaited(), Instant::now());
                 round = Instant::now() + pause(&context);
@@ -100,7 +109,10 @@ pub(in crate::reconcile) async fn attend<K: IssuerKind>(
 
 /// From one round to the next. Several replicas must not come in step.
 fn pause(context: &Context) -> Duration {
-    jittered(context.probe_interval.min(READ_AGAIN_AFTER), random())
+    jittered(
+        context.settings.probe_interval.min(READ_AGAIN_AFTER),
+        random(),
+    )
 }
 
 fn take<K: IssuerKind>(
@@ -154,13 +166,13 @@ fn owned<K: IssuerKind>(stored: &Store<Tolerant<K>>, context: &Context) -> HashS
     own.map(|told| told.uid).collect()
 }
 
-/// One look, and what comes after it.
+/// One look at the issuer of this UID.
 async fn look_at<K: IssuerKind>(
     look: Look,
     stored: &Store<Tolerant<K>>,
     reads: &Reads,
     context: &Context,
-) -> (String, Next) {
+) -> (String, Result<Next, IssuerStatusError>) {
     let Look {
         uid,
         name,
@@ -169,25 +181,38 @@ async fn look_at<K: IssuerKind>(
     } = look;
     if deleted {
         forget(&name, context);
-        return (uid, Next::Ended);
+        return (uid, Ok(Next::Ended));
     }
     let issuer = stored.get(&reference(&name));
     let Some(issuer) = issuer.filter(|issuer| issuer.meta().uid.as_ref() == Some(&uid)) else {
         // Deleted; the watch is about to tell so.
-        return (uid, Next::Round);
+        return (uid, Ok(Next::Round));
     };
-    let next = match reconcile(&issuer, since, reads, context).await {
-        Ok(again) => {
-            context.retries.forget(&uid);
-            again.map_or(Next::Round, Next::At)
+    let again = reconcile(&issuer, since, reads, context).await;
+    let next = again.map(|again| again.map_or(Next::Round, Next::At));
+    debug!(kind = K::KIND, %name, ?next, "looked at");
+    (uid, next)
+}
+
+/// What comes after a look. `failures` is how often in a row each issuer's status could not be written, by UID.
+fn after(
+    uid: &str,
+    looked: Result<Next, IssuerStatusError>,
+    failures: &mut HashMap<String, u32>,
+) -> Next {
+    match looked {
+        Ok(next) => {
+            failures.remove(uid);
+            next
         }
         Err(error) => {
             warn!(error = %Chain(&error), "will try again");
-            Next::At(Instant::now() + context.retries.after_failed_write(&uid))
+            let longest = longest_for_a_write(failures.len());
+            let in_a_row = failures.entry(uid.to_owned()).or_default();
+            *in_a_row = in_a_row.saturating_add(1);
+            Next::At(Instant::now() + delay(*in_a_row, random(), longest))
         }
-    };
-    debug!(kind = K::KIND, %name, ?next, "looked at");
-    (uid, next)
+    }
 }
 
 /// The tokens as they were seen last.

@@ -23,7 +23,7 @@ const SWEEP_AT: usize = 4096;
 /// When each issuer was looked at, and since when it fails. An issuer that was deleted is remembered for a while: a new one
 /// of its name gets no new looks for it.
 #[derive(Debug, Default)]
-pub struct Pace(Mutex<HashMap<IssuerName, Looks>>);
+pub(super) struct Pace(Mutex<HashMap<IssuerName, Looks>>);
 
 #[derive(Debug)]
 struct Looks {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::expiry::Expiry;
+use super::{establish::NotReady, expiry::Expiry};
 use crate::{
     api::issuer::{
         CertificateStatus, IssuerSpec, IssuerStatus, KeyStatus, Reason, TokenStatus,
@@ -12,10 +12,7 @@ use crate::{
     issuance::IssuerChain,
     message::shown,
     pipeline::Proven,
-    reconcile::{
-        establish::NotReady,
-        events::{EventReason, Notice},
-    },
+    reconcile::events::{EventReason, Notice},
 };
 
 const VERIFIED: &str = "A signature by the token verifies under the issuing certificate";

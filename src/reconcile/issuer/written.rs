@@ -12,7 +12,7 @@ use crate::{api::issuer::IssuerStatus, pipeline::IssuerName};
 /// A look that follows at once, because a token has changed, would else find the status of before it, and write and tell
 /// the same again.
 #[derive(Debug, Default)]
-pub struct Written(Mutex<HashMap<IssuerName, Write>>);
+pub(super) struct Written(Mutex<HashMap<IssuerName, Write>>);
 
 #[derive(Debug)]
 struct Write {

@@ -25,7 +25,7 @@ pub(crate) async fn read(plane: &ControlPlane) -> Result<f64> {
     let mut next = String::new();
     loop {
         let page = format!(
-            "/apis/cert-manager.io/v1/certificaterequests?limit=50&continue={next}\
+            "/apis/cert-manager.io/v1/certificaterequests?limit=250&continue={next}\
              &fieldSelector=spec.issuerRef.group%3Dpkcs11-issuer.dev"
         );
         let request = http::Request::get(page).body(Vec::new())?;

@@ -13,7 +13,7 @@ use k8s_openapi::api::{
 use kube::Resource;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::decide::{Approval, Progress};
+use super::decide::Stage;
 use crate::{
     api::{
         GROUP,
@@ -25,10 +25,10 @@ use crate::{
     pipeline::{Asked, IssuerName, PodRules, Publish},
 };
 
-pub use self::pod_certificate::PodCertificateStatus;
+pub(super) use self::pod_certificate::PodCertificateStatus;
 
 /// A request for a certificate of any kind.
-pub trait Request:
+pub(crate) trait Request:
     Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
 {
     /// Its name in metrics and in the issuance record.
@@ -75,22 +75,9 @@ pub trait Request:
     fn shed(&mut self);
 }
 
-/// How far a request has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stage {
-    /// What approvers said.
-    pub approval: Approval,
-    /// Whether somebody declared it invalid.
-    pub invalid: bool,
-    /// What we said.
-    pub progress: Progress,
-    /// Whether its status has a certificate.
-    pub has_certificate: bool,
-}
-
 /// What is to be said of a request.
 #[derive(Clone, Copy, Debug)]
-pub enum Said<'a> {
+pub(crate) enum Said<'a> {
     /// An approver denied it.
     Denied,
     /// Only a new request can help.
@@ -108,7 +95,7 @@ pub enum Said<'a> {
 
 /// How a kind of request says it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// By this status.
     Write(Status),
     /// Its status has no place for it: by an Event alone.
@@ -120,7 +107,7 @@ pub enum Answer {
 /// What one write says in the status of a request.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
-pub enum Status {
+pub(crate) enum Status {
     /// The whole status of cert-manager's CertificateRequest: what others have written as it was read, and ours.
     CertificateRequest(CertificateRequestStatus),
     /// Our part of the status of a Kubernetes CSR.
@@ -131,7 +118,7 @@ pub enum Status {
 
 /// The issuer that a signer name of Kubernetes means, if it is of one of our kinds: `plural.group/namespace.name` or,
 /// for a cluster issuer, `plural.group/name`, whose name may have dots.
-pub(super) fn signer_name(text: &str) -> Option<IssuerName> {
+pub(in crate::reconcile) fn signer_name(text: &str) -> Option<IssuerName> {
     let (kind, path) = text.split_once('/')?;
     let plural = kind.strip_suffix(GROUP)?.strip_suffix('.')?;
     let (namespace, name) = if plural == PKCS11ClusterIssuer::PLURAL {

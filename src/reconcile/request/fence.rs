@@ -13,10 +13,11 @@ use kube::{
     core::{Selector, SelectorExt as _},
 };
 
-use super::{Context, conclude::Delay, kind::Request, sign::Due};
+use super::{conclude::Delay, kind::Request, sign::Due};
 use crate::{
     issuance::{Refusal, RefusalReason},
     pipeline::IssuerName,
+    reconcile::Context,
     telemetry::Chain,
 };
 
@@ -33,11 +34,19 @@ pub(super) async fn admitted<R: Request>(
     due: &Due<'_, R>,
     context: &Context,
 ) -> Result<(), Fenced> {
-    if let Some(reference) = due.request.reference() {
-        may_reference(reference, due.name, context).await?;
+    if let Some(reference) = due.known.request.reference() {
+        may_reference(reference, due.known.issuer, context).await?;
     }
     match due.selector {
-        Some(selector) => is_selected(selector, due.request.fenced_in(), due.name, context).await,
+        Some(selector) => {
+            is_selected(
+                selector,
+                due.known.request.fenced_in(),
+                due.known.issuer,
+                context,
+            )
+            .await
+        }
         None => Ok(()),
     }
 }

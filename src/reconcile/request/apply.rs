@@ -1,21 +1,26 @@
 //! The one status write. Only this module knows which kind of write it is.
 
 use kube::{
-    Client, Resource,
-    api::{Patch, PatchParams, PostParams, Request},
+    Client, Resource, ResourceExt as _,
+    api::{Patch, PatchParams, PostParams, Request as Call},
 };
 use serde::{Serialize, de::IgnoredAny};
 
-use super::{call::call, kind::Status};
-use crate::api::FIELD_MANAGER;
-
-/// Asks for metadata only in the response, which saves about 5 % per request.
-pub(super) const METADATA_ALONE: &str =
-    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+use super::{
+    RequestError,
+    kind::{Request, Status},
+};
+use crate::{
+    api::FIELD_MANAGER,
+    reconcile::{
+        Context,
+        call::{METADATA_ALONE, call},
+    },
+};
 
 /// Outcome of a status write that reached the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
+pub(super) enum Applied {
     /// It is stored.
     Written,
     /// The object has changed since it was read.
@@ -27,7 +32,7 @@ pub enum Applied {
 /// The API server did not do it, and may later.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to write the status of {kind} {name}")]
-pub struct ApplyError {
+pub(crate) struct ApplyError {
     kind: String,
     /// With its namespace, where the kind has one.
     name: String,
@@ -55,7 +60,7 @@ struct Precondition<'a> {
 }
 
 /// An object's name with its namespace, where its kind has one.
-pub(super) fn full_name(object: &impl Resource) -> String {
+pub(in crate::reconcile) fn full_name(object: &impl Resource) -> String {
     let meta = object.meta();
     let name = meta.name.as_deref().unwrap_or_default();
     match &meta.namespace {
@@ -69,7 +74,7 @@ pub(super) fn full_name(object: &impl Resource) -> String {
 ///
 /// # Errors
 /// The API server, or a webhook behind it, did not answer or refused for now.
-pub async fn apply<K: Resource<DynamicType = ()>>(
+pub(super) async fn apply<K: Resource<DynamicType = ()>>(
     client: &Client,
     object: &K,
     status: &Status,
@@ -111,7 +116,7 @@ async fn write<K: Resource<DynamicType = ()>>(
     };
     let name = meta.name.as_deref().unwrap_or_default();
     // The path of either scope; the typed client knows one at a time.
-    let path = Request::new(K::url_path(&(), meta.namespace.as_deref()));
+    let path = Call::new(K::url_path(&(), meta.namespace.as_deref()));
     let request = match status {
         Status::CertificateRequest(_) => {
             let body = serde_json::to_vec(&body).map_err(kube::Error::SerdeError)?;
@@ -132,4 +137,29 @@ async fn write<K: Resource<DynamicType = ()>>(
         request.headers_mut().insert("accept", accept);
     }
     call::<IgnoredAny>(client, request).await.map(drop)
+}
+
+/// The object as it is stored now; `None` when it is gone.
+///
+/// # Errors
+/// It could not be read.
+pub(super) async fn read_again<R: Request>(
+    request: &R,
+    context: &Context,
+) -> Result<Option<R>, RequestError> {
+    let path = R::url_path(&(), request.namespace().as_deref());
+    let get = Call::new(path).get(&request.name_any(), &Default::default());
+    let read = match get.map_err(kube::Error::BuildRequest) {
+        Ok(get) => context.client.request::<R>(get).await,
+        Err(error) => Err(error),
+    };
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(source) => Err(RequestError::Read {
+            kind: R::kind(&()).into_owned(),
+            name: full_name(request),
+            source: Box::new(source),
+        }),
+    }
 }

@@ -1,60 +1,158 @@
 //! Signs a request that is due, and says what became of it in the words of its status.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use tracing::{error, info};
 
 use super::{
-    Context,
-    apply::full_name,
+    Memory, Next,
+    apply::{ApplyError, full_name},
     conclude::{Delay, Known},
     decide::Share,
+    fence::{Fenced, admitted},
     kind::Request,
     observe::share,
+    say::{refuse, say},
+    waiter,
 };
 use crate::{
     audit::{self, Issuer, Subject},
     issuance::{Fault, PrepareError, Refusal},
     metrics::Metrics,
-    pipeline::{self, IssuerName, NotSigned, ReadyIssuer, Signed, now},
+    pipeline::{self, IssuerName, NotSigned, ReadyIssuer, Signed},
+    reconcile::{Context, issuer::Waiter},
+    signers::limiter::{Limited, Turn},
     telemetry::Chain,
 };
 
+/// So long a signature may take without a limit; who waits no longer for a turn is not told of it.
+const TELL_AFTER: Duration = Duration::from_secs(10);
+
 /// A request that is due, with the issuer that it names.
 pub(super) struct Due<'a, R> {
-    pub(super) request: &'a R,
-    pub(super) uid: &'a str,
-    pub(super) name: &'a IssuerName,
+    pub(super) known: &'a Known<'a, R>,
     pub(super) issuer: &'a Arc<ReadyIssuer>,
     pub(super) selector: Option<&'a LabelSelector>,
-    pub(super) max_pending: Option<Duration>,
+    /// When it may not wait any longer.
+    pub(super) end: Option<Instant>,
 }
 
 /// What came of signing.
-pub(super) enum Outcome {
+pub(super) enum Signing {
+    /// It is signed; the memory has it.
+    Signed,
+    Then(Next),
+}
+
+enum Outcome {
     Signed(Signed),
     Refused(Refusal),
     Delayed(Delay),
 }
 
+/// Signs, if the issuer is the requester's to use and its limit lets it; else says why not.
+///
+/// # Errors
+/// The API server did not take what was to be said.
+pub(super) async fn sign<R: Request>(
+    due: &Due<'_, R>,
+    memory: &mut Memory,
+    context: &Context,
+) -> Result<Signing, ApplyError> {
+    let outcome = match admitted(due, context).await {
+        Err(Fenced::Refused(refusal)) => Outcome::Refused(refusal),
+        Err(Fenced::Delayed(delay)) => Outcome::Delayed(delay),
+        Ok(()) => match turn(due, context) {
+            Turn::Now(_permit) => outcome(due, context).await,
+            Turn::Later { waited } => {
+                return in_turn(due, waited, memory, context)
+                    .await
+                    .map(Signing::Then);
+            }
+        },
+    };
+    let next = match outcome {
+        Outcome::Signed(signed) => {
+            memory.owe(signed);
+            return Ok(Signing::Signed);
+        }
+        Outcome::Refused(refusal) => refuse(due.known, &refusal, memory, context).await?,
+        Outcome::Delayed(delay) => delayed(due, &delay, memory, context).await?,
+    };
+    Ok(Signing::Then(next))
+}
+
+/// Asks the issuer's limit. The request takes turns with those of other tenants.
+fn turn<R: Request>(due: &Due<'_, R>, context: &Context) -> Turn<Waiter> {
+    let (key, request) = (&due.issuer.key, due.known.request);
+    let at = Limited {
+        issuer: key.issuer(),
+        token: key.token_name(),
+        limit: due.issuer.limit,
+    };
+    context
+        .limiter
+        .enter(at, &request.tenant().into(), waiter(request))
+}
+
+/// The request is called when its turn comes. Only one that has to wait for long is told so, and once.
+async fn in_turn<R: Request>(
+    due: &Due<'_, R>,
+    waited: Duration,
+    memory: &mut Memory,
+    context: &Context,
+) -> Result<Next, ApplyError> {
+    if let Some(rest) = TELL_AFTER
+        .checked_sub(waited)
+        .filter(|rest| !rest.is_zero())
+    {
+        return Ok(Next::At(Instant::now() + rest));
+    }
+    if let Some(conclusion) = due.known.delayed(&Delay::Turn) {
+        say(due.known.request, conclusion, memory, context).await?;
+    }
+    Ok(Next::OnChange)
+}
+
+async fn delayed<R: Request>(
+    due: &Due<'_, R>,
+    delay: &Delay,
+    memory: &mut Memory,
+    context: &Context,
+) -> Result<Next, ApplyError> {
+    // First put on the list, then write: a change of the issuer in between is not missed.
+    context
+        .issuers
+        .wait(due.known.issuer, waiter(due.known.request));
+    let again = Instant::now() + memory.failed();
+    if let Some(conclusion) = due.known.delayed(delay) {
+        say(due.known.request, conclusion, memory, context).await?;
+    }
+    Ok(Next::At(due.end.map_or(again, |end| end.min(again))))
+}
+
 /// Signs, logs and counts.
-pub(super) async fn sign<R: Request>(due: &Due<'_, R>, context: &Context) -> Outcome {
-    let asked = match due.request.asked(due.issuer.pods.as_ref()) {
+async fn outcome<R: Request>(due: &Due<'_, R>, context: &Context) -> Outcome {
+    let (request, name) = (due.known.request, due.known.issuer);
+    let asked = match request.asked(due.issuer.pods.as_ref()) {
         Ok(asked) => asked,
         Err(refusal) => return Outcome::Refused(refusal),
     };
-    let subject = due.subject();
-    let still_due = || share(due.request, due.uid, context) == Share::Own;
-    let tenant = due.request.tenant().into();
+    let subject = subject(request, name);
+    let still_due = || share(request, false, context) == Share::Own;
+    let tenant = request.tenant().into();
     let record = &context.record;
     match pipeline::sign(&asked, &tenant, &subject, due.issuer, record, &still_due).await {
         Ok(signed) => {
-            info!(kind = R::KIND.as_str(), name = %full_name(due.request), issuer = %due.name,
+            info!(kind = R::KIND.as_str(), name = %full_name(request), issuer = %name,
                   serial = signed.announced.serial, "signed");
             let dropped = &signed.announced.dropped_extensions;
             if !dropped.is_empty() {
-                info!(kind = R::KIND.as_str(), name = %full_name(due.request), issuer = %due.name,
+                info!(kind = R::KIND.as_str(), name = %full_name(request), issuer = %name,
                       serial = signed.announced.serial, extensions = dropped.join(","),
                       "extensions of the CSR were dropped");
             }
@@ -64,7 +162,7 @@ pub(super) async fn sign<R: Request>(due: &Due<'_, R>, context: &Context) -> Out
         Err(other) => {
             let delay = delay(&other, &context.metrics);
             if delay == Delay::Bug {
-                error!(kind = R::KIND.as_str(), name = %full_name(due.request), issuer = %due.name,
+                error!(kind = R::KIND.as_str(), name = %full_name(request), issuer = %name,
                        error = %Chain(&other), "an invariant broke; nothing was published");
             }
             Outcome::Delayed(delay)
@@ -91,22 +189,6 @@ fn delay(why: &NotSigned, metrics: &Metrics) -> Delay {
             metrics.bug("issuance");
             Delay::Bug
         }
-    }
-}
-
-impl<R: Request> Due<'_, R> {
-    /// What conclusions about it depend on.
-    pub(super) fn known(&self) -> Known<'_, R> {
-        Known {
-            request: self.request,
-            issuer: self.name,
-            now: now(),
-        }
-    }
-
-    /// What the issuance record says of the request.
-    pub(super) fn subject(&self) -> Subject<'_> {
-        subject(self.request, self.name)
     }
 }
 

@@ -4,22 +4,20 @@ use std::{sync::Arc, time::Instant};
 
 use kube::core::{ParseExpressionError, Selector};
 
-use super::{
-    Context,
-    material::{MaterialError, Reads},
-};
+use super::material::{MaterialError, Reads};
 use crate::{
     api::issuer::{IssuerSpec, Reason},
     config::Labels,
     pins::source::PinSecret,
     pipeline::{Claim, Earlier, IssuerName, NotProven, Proven, now, prove, prove::check_granted},
+    reconcile::Context,
     signers::ConfiguredToken,
     telemetry::Chain,
 };
 
 /// Why an issuer cannot sign.
 #[derive(Debug, thiserror::Error)]
-pub enum NotReady {
+pub(super) enum NotReady {
     /// The operator has no such token.
     #[error("the operator's configuration has no token {0:?}; name one that it has")]
     TokenUnknown(String),
@@ -67,7 +65,7 @@ pub enum NotReady {
 
 /// An issuer whose token is known and has been told where its PIN is.
 #[derive(Debug)]
-pub struct Prepared {
+pub(super) struct Prepared {
     /// The token that it names.
     pub token: Arc<ConfiguredToken>,
     labels: Labels,
@@ -77,7 +75,7 @@ pub struct Prepared {
 ///
 /// # Errors
 /// The first thing that is missing.
-pub async fn prepare(
+pub(super) async fn prepare(
     spec: &IssuerSpec,
     name: &IssuerName,
     since: Instant,
@@ -120,7 +118,7 @@ pub async fn prepare(
 ///
 /// # Errors
 /// The first thing that is missing.
-pub async fn establish(
+pub(super) async fn establish(
     prepared: &Prepared,
     spec: &IssuerSpec,
     name: &IssuerName,
@@ -147,7 +145,7 @@ pub async fn establish(
 /// Where the objects lie that an issuer names.
 fn namespace_of<'a>(name: &'a IssuerName, context: &'a Context) -> &'a str {
     let own = name.namespace.as_deref();
-    own.unwrap_or(&context.cluster_resource_namespace)
+    own.unwrap_or(&context.settings.cluster_resource_namespace)
 }
 
 fn hand_over_pin(
@@ -182,7 +180,7 @@ fn hand_over_pin(
 impl NotReady {
     /// The reason of the `Ready` condition.
     #[must_use]
-    pub fn reason(&self) -> Reason {
+    pub(super) fn reason(&self) -> Reason {
         match self {
             Self::TokenUnknown(_) => Reason::TokenUnknown,
             Self::PinRequired(_) => Reason::PinRequired,
@@ -198,7 +196,7 @@ impl NotReady {
 
     /// What to do, with every cause.
     #[must_use]
-    pub fn message(&self) -> String {
+    pub(super) fn message(&self) -> String {
         match self {
             Self::NotProven(why) => why.message(),
             Self::TokenUnknown(_)

@@ -15,13 +15,13 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use super::{Answer, Request, Said, Stage, Status, signer_name};
+use super::{Answer, Request, Said, Status, signer_name};
 use crate::{
     audit::{RequestKind, Requester},
     duration::GoDuration,
     issuance::{CaField, Refusal, RefusalReason, pattern::Variables},
     pipeline::{Asked, AskedCsr, IssuerName, PodRules},
-    reconcile::decide::{Approval, Progress},
+    reconcile::request::decide::{Approval, Progress, Stage},
 };
 
 /// A duration in Go's notation, before `spec.expirationSeconds`.
@@ -76,6 +76,7 @@ impl Request for CertificateSigningRequest {
                 Progress::Open
             },
             has_certificate: self.certificate().is_some(),
+            waits_since: status.and_then(approved_at),
         }
     }
 
@@ -216,6 +217,16 @@ impl Annotated for CertificateSigningRequest {
             reason::INVALID_DURATION
         }
     }
+}
+
+/// When it was approved.
+fn approved_at(status: &CertificateSigningRequestStatus) -> Option<Timestamp> {
+    let mut conditions = status.conditions.iter().flatten();
+    let approved = conditions.find(|condition| condition.type_ == condition_type::APPROVED)?;
+    let changed = approved.last_transition_time.as_ref();
+    changed
+        .or(approved.last_update_time.as_ref())
+        .map(|at| at.0)
 }
 
 fn is_true(status: &CertificateSigningRequestStatus, type_: &str) -> bool {

@@ -9,18 +9,18 @@ use k8s_openapi::{
 };
 use serde::Serialize;
 
-use super::{Answer, Request, Said, Stage, Status, signer_name};
+use super::{Answer, Request, Said, Status, signer_name};
 use crate::{
     audit::{RequestKind, Requester},
     issuance::{IssuedCertificate, Refusal, RefusalReason, pattern::Variables, pod::Pod},
     pipeline::{Asked, AskedCsr, IssuerName, PodRules},
-    reconcile::decide::{Approval, Progress},
+    reconcile::request::decide::{Approval, Progress, Stage},
 };
 
 /// The status of a PodCertificateRequest that has ended: all of it in one write, as the API server demands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PodCertificateStatus {
+pub(crate) struct PodCertificateStatus {
     conditions: [Condition; 1],
     #[serde(flatten)]
     issued: Option<Issued>,
@@ -62,6 +62,8 @@ macro_rules! answered {
                     invalid: false,
                     progress: progress(conditions.unwrap_or_default()),
                     has_certificate: self.certificate().is_some(),
+                    // It needs nobody's approval.
+                    waits_since: self.metadata.creation_timestamp.as_ref().map(|made| made.0),
                 }
             }
 

@@ -14,9 +14,10 @@ use kube::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, issuer, retry::WatchPause};
+use super::attend::attend;
 use crate::{
     api::{issuer::IssuerKind, tolerant::Tolerant},
+    reconcile::{Context, backoff::WatchPause},
     signers::Tokens,
 };
 
@@ -43,7 +44,7 @@ pub async fn run_issuers<K: IssuerKind>(
     context: Arc<Context>,
     stop: &CancellationToken,
 ) {
-    issuer::attend(told, stored, context, stop).await;
+    attend(told, stored, context, stop).await;
 }
 
 /// Tells which tokens can be signed with, whenever that changes, until `stop`.

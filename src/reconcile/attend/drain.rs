@@ -3,19 +3,22 @@
 use std::{sync::Arc, time::Instant};
 
 use futures::future::join_all;
-use kube::ResourceExt as _;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{
-    Context,
-    apply::full_name,
-    attend::{Looks, look_at, part_with, until},
-    finish::STOPPED,
-    kind::Request,
-    queue::Queue,
+    Requests,
+    look::{Looks, look_at},
 };
-use crate::{api::tolerant::Tolerant, telemetry::Chain};
+use crate::{
+    api::tolerant::Tolerant,
+    reconcile::{
+        Context,
+        backoff::until,
+        request::{Memory, Request, STOPPED, full_name, part_with},
+    },
+    telemetry::Chain,
+};
 
 /// How the work is told to end.
 #[derive(Clone, Debug)]
@@ -29,7 +32,7 @@ pub struct Ending {
 /// Finishes the looks under way, and looks at each request again for which something was signed that is not published
 /// yet, until it is published or `abandon` is cancelled. Then names what is left.
 pub(super) async fn drain<R: Request>(
-    mut queue: Queue<Tolerant<R>>,
+    mut queue: Requests<R>,
     mut looks: Looks<R>,
     context: &Arc<Context>,
     abandon: &CancellationToken,
@@ -37,9 +40,9 @@ pub(super) async fn drain<R: Request>(
     // Who waits for a turn at a token has begun nothing.
     context.tokens.close_turns();
     loop {
-        queue.retain(|request| is_owed(request, context));
+        queue.keep_owed();
         while let Some(due) = queue.next() {
-            looks.spawn(look_at(due, Arc::clone(context)));
+            looks.spawn(look_at(due, Arc::clone(context), abandon.clone()));
         }
         if looks.is_empty() && queue.next_call().is_none() {
             break;
@@ -49,29 +52,28 @@ pub(super) async fn drain<R: Request>(
                 if !looks.is_empty() {
                     warn!(kind = R::KIND.as_str(), requests = looks.len(), "abandoned requests that are being worked on");
                 }
-                looks.shutdown().await;
+                while let Some(looked) = looks.join_next().await {
+                    if let Ok(looked) = looked {
+                        looked.tell(&mut queue);
+                    }
+                }
                 break;
             }
-            Some(Ok((object, next))) = looks.join_next() => queue.looked(&object, next),
+            Some(Ok(looked)) = looks.join_next() => looked.tell(&mut queue),
             () = until(queue.next_call()) => queue.call_until(Instant::now()),
         }
     }
-    let left = queue.kept().filter(|request| is_owed(request, context));
-    join_all(left.map(|request| account_for(request, context))).await;
+    let left = queue.into_kept().filter(|(_, memory)| memory.owes());
+    join_all(left.map(|(request, memory)| account_for(request, memory, context))).await;
 }
 
-/// Whether something was signed for the request that is not published.
-fn is_owed<R: Request>(request: &Tolerant<R>, context: &Context) -> bool {
-    request.uid().is_some_and(|uid| context.ledger.owes(&uid))
-}
-
-async fn account_for<R: Request>(request: &Tolerant<R>, context: &Context) {
-    let (kind, name) = (R::KIND.as_str(), full_name(request));
+async fn account_for<R: Request>(request: Arc<Tolerant<R>>, mut memory: Memory, context: &Context) {
+    let (kind, name) = (R::KIND.as_str(), full_name(&*request));
     warn!(
         kind,
         name, "the certificate that was signed is not published by this process"
     );
-    if let Err(failure) = part_with(request, STOPPED, context).await {
+    if let Err(failure) = part_with(&*request, &mut memory, STOPPED, context).await {
         error!(kind, name, error = %Chain(&failure), "nobody knows whether the certificate is stored");
     }
 }

@@ -11,16 +11,16 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{apply::METADATA_ALONE, call::call};
 use crate::{
     api::issuer::{CertificateSource, ChainRef},
     config::Labels,
     pipeline::{Chain, ChainPem, Keys, Once, Same},
+    reconcile::call::{METADATA_ALONE, call},
 };
 
 /// Why there is no PEM.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum MaterialError {
+pub(super) enum MaterialError {
     /// None or several sources. The API server refuses such objects where CEL validation is on.
     #[error("spec.certificate must have exactly one of secretRef, configMapRef and pem")]
     Source,
@@ -65,7 +65,7 @@ pub enum MaterialError {
 /// What issuers name, read once for all that are looked at together. It is kept no longer than that: there is no cache of
 /// Secrets.
 #[derive(Debug, Default)]
-pub struct Reads {
+pub(super) struct Reads {
     objects: Once<Object, Result<Arc<Content>, Arc<kube::Error>>>,
     chains: Once<(Same<Content>, ChainRef), Result<Arc<Chain>, MaterialError>>,
     labels: Once<String, Result<Labels, Arc<kube::Error>>>,
@@ -86,7 +86,7 @@ type Content = Option<BTreeMap<String, Vec<u8>>>;
 
 impl Reads {
     /// Forgets all of it.
-    pub fn clear(&self) {
+    pub(super) fn clear(&self) {
         self.objects.clear();
         self.chains.clear();
         self.labels.clear();

@@ -11,7 +11,7 @@ use crate::{api::issuer::Reason, metrics::Metrics, pipeline::IssuerName};
 
 /// Every issuer that is known, and the metrics that are made of them.
 #[derive(Debug)]
-pub struct Census {
+pub(super) struct Census {
     metrics: Arc<Metrics>,
     counts: Mutex<Counts>,
 }
@@ -27,7 +27,7 @@ struct Counts {
 
 /// What counts of one issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counted {
+pub(super) struct Counted {
     /// The reason of its `Ready` condition.
     pub reason: Reason,
     /// The token that it names, if the operator's configuration has it.
@@ -39,7 +39,7 @@ pub struct Counted {
 impl Census {
     /// No issuers.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             metrics,
             counts: Mutex::default(),
@@ -47,12 +47,12 @@ impl Census {
     }
 
     /// Counts an issuer as it is now.
-    pub fn count(&self, name: &IssuerName, counted: Counted) {
+    pub(super) fn count(&self, name: &IssuerName, counted: Counted) {
         self.change(name, Some(counted));
     }
 
     /// The issuer is no more.
-    pub fn forget(&self, name: &IssuerName) {
+    pub(super) fn forget(&self, name: &IssuerName) {
         self.change(name, None);
     }
 

@@ -9,82 +9,77 @@ use kube::{
 };
 
 use super::{
-    Context,
-    decide::{Decision, Facts, IssuerFact, Share, Why, decide},
-    issuers::{Health, Known},
-    kind::{Request, Stage},
-    queue::Seat,
+    Memory,
+    decide::{self, Facts, IssuerFact, Share},
+    kind::Request,
 };
 use crate::{
     api::{issuer::IssuerKind, tolerant::Tolerant},
     lanes::Lane,
     pipeline::{IssuerName, ReadyIssuer},
+    reconcile::{
+        Context, Seat,
+        issuer::{Health, Known},
+    },
 };
 
 /// A request and what was seen of its issuer, at one moment.
 #[derive(Debug)]
-pub struct Observed {
+pub(super) struct Observed {
     /// The issuer that it names, if that is one of our kinds.
-    pub issuer: Option<IssuerName>,
+    pub(super) issuer: Option<IssuerName>,
     /// The snapshot to sign with, if the issuer is ready.
-    pub ready: Option<Arc<ReadyIssuer>>,
+    pub(super) ready: Option<Arc<ReadyIssuer>>,
     /// The namespaces that the issuer serves, where it does not serve all.
-    pub selector: Option<LabelSelector>,
-    /// How long a request may be Pending once it was tried, where there is an end.
-    pub max_pending: Option<Duration>,
+    pub(super) selector: Option<LabelSelector>,
     /// What the decision depends on.
-    pub facts: Facts,
+    pub(super) facts: Facts,
 }
 
 /// Looks at a request and its issuer.
-#[must_use]
-pub fn observe(request: &impl Request, context: &Context) -> Observed {
+pub(super) fn observe(request: &impl Request, memory: &Memory, context: &Context) -> Observed {
     let issuer = request.issuer();
     let stored = issuer.as_ref().and_then(|name| stored(name, context));
     let (fact, ready) = match (&issuer, &stored) {
         (Some(name), Some(stored)) => look_at(name, stored, context),
         (Some(_) | None, _) => (IssuerFact::Missing, None),
     };
-    let stage = request.stage(context.enforce_approval);
-    let uid = request.meta().uid.as_deref().unwrap_or_default();
-    let share = share(request, uid, context);
     Observed {
-        facts: facts(stage, issuer.is_some(), fact, share),
+        facts: Facts {
+            ours: issuer.is_some(),
+            stage: request.stage(context.settings.enforce_approval),
+            issuer: fact,
+            max_pending: stored.as_ref().and_then(|stored| stored.max_pending),
+            share: share(request, memory.owes(), context),
+        },
         issuer,
         ready,
-        max_pending: stored.as_ref().and_then(|stored| stored.max_pending),
         selector: stored.and_then(|stored| stored.selector),
     }
 }
 
 /// Nothing will be done for this request any more, whatever becomes of its issuer.
-pub(super) fn is_finished(request: &impl Request) -> bool {
-    let facts = facts(request.stage(true), true, IssuerFact::Unknown, Share::Own);
-    decide(&facts) == Decision::Leave(Why::Finished)
-}
-
-/// Whether nothing is due for the request as it was seen: it says so itself, or its certificate was written since.
-pub(super) fn has_ended(request: &impl Request, context: &Context) -> bool {
-    let uid = request.meta().uid.as_deref().unwrap_or_default();
-    is_finished(request) || context.ledger.has_published(uid)
+pub(in crate::reconcile) fn is_finished(request: &impl Request) -> bool {
+    decide::is_finished(&request.stage(true))
 }
 
 /// Whether this replica acts for a request, at this moment. It does for what it has signed already, whoever may sign now,
 /// as long as its Lease holds: one signature, and the preconditions of the write see to the rest.
-pub(super) fn share(request: &impl Request, uid: &str, context: &Context) -> Share {
+pub(super) fn share(request: &impl Request, owed: bool, context: &Context) -> Share {
     let ownership = &context.ownership;
-    let own = if context.ledger.owes(uid) {
+    let own = if owed {
         ownership.holds()
     } else {
         let issuer = request.issuer();
         let token = issuer.and_then(|name| stored(&name, context)?.token);
+        let uid = request.meta().uid.as_deref().unwrap_or_default();
         ownership.owns(token.as_deref(), uid)
     };
     if own { Share::Own } else { Share::Others }
 }
 
 /// Where the request waits until it is looked at.
-pub(super) fn seat<R: Request>(request: &Tolerant<R>, context: &Context) -> Seat {
+pub(in crate::reconcile) fn seat<R: Request>(request: &Tolerant<R>, context: &Context) -> Seat {
     let request = request.0.as_ref().ok();
     let issuer = request.and_then(Request::issuer);
     // A token that nobody configured is none of its own: a tenant can name as many as it likes.
@@ -105,7 +100,7 @@ pub(super) fn seat<R: Request>(request: &Tolerant<R>, context: &Context) -> Seat
 }
 
 /// Whether there is such an issuer and it has `spec.podCertificates`.
-pub(super) fn serves_pods(name: &IssuerName, context: &Context) -> bool {
+pub(in crate::reconcile) fn serves_pods(name: &IssuerName, context: &Context) -> bool {
     stored(name, context).is_some_and(|stored| stored.serves_pods)
 }
 
@@ -162,22 +157,4 @@ fn from<K: IssuerKind>(store: &Store<Tolerant<K>>, name: ObjectRef<Tolerant<K>>)
         // One that cannot be read may serve them.
         serves_pods: spec.is_none_or(|spec| spec.pod_certificates.is_some()),
     })
-}
-
-fn facts(stage: Stage, ours: bool, issuer: IssuerFact, share: Share) -> Facts {
-    let Stage {
-        approval,
-        invalid,
-        progress,
-        has_certificate,
-    } = stage;
-    Facts {
-        ours,
-        approval,
-        invalid,
-        progress,
-        has_certificate,
-        issuer,
-        share,
-    }
 }

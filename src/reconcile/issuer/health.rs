@@ -5,10 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use kube::ResourceExt as _;
 use tokio::sync::mpsc;
 
-use super::kind::Request;
 use crate::{
     audit::RequestKind,
     pipeline::{IssuerName, ReadyIssuer},
@@ -16,7 +14,7 @@ use crate::{
 
 /// What the last look at an issuer gave.
 #[derive(Clone, Debug)]
-pub enum Health {
+pub(in crate::reconcile) enum Health {
     /// It can sign.
     Ready(Arc<ReadyIssuer>),
     /// It cannot; the reason of its `Ready` condition.
@@ -25,13 +23,13 @@ pub enum Health {
 
 /// The health of one version of an issuer.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub(in crate::reconcile) struct Known {
     /// UID of the object that was looked at.
-    pub uid: String,
+    pub(in crate::reconcile) uid: String,
     /// Its generation.
-    pub generation: i64,
+    pub(in crate::reconcile) generation: i64,
     /// The finding.
-    pub health: Health,
+    pub(in crate::reconcile) health: Health,
 }
 
 /// A request that waits for an issuer.
@@ -43,24 +41,13 @@ pub struct Waiter {
     pub uid: String,
 }
 
-impl Waiter {
-    /// This request.
-    #[must_use]
-    pub fn of<R: Request>(request: &R) -> Self {
-        Self {
-            kind: R::KIND,
-            uid: request.uid().unwrap_or_default(),
-        }
-    }
-}
-
 /// A request to look at again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
+pub(in crate::reconcile) struct Call {
     /// The request.
-    pub request: Waiter,
+    pub(in crate::reconcile) request: Waiter,
     /// Its issuer is another than when its tries failed; else its turn has come.
-    pub issuer_changed: bool,
+    pub(in crate::reconcile) issuer_changed: bool,
 }
 
 /// All issuers, and the requests that wait for one.
@@ -86,7 +73,10 @@ pub struct Woken(HashMap<RequestKind, mpsc::UnboundedReceiver<Call>>);
 impl Woken {
     /// Those of one kind. Of one that never waits, or is taken already, none ever comes.
     #[must_use]
-    pub fn take(&mut self, kind: RequestKind) -> mpsc::UnboundedReceiver<Call> {
+    pub(in crate::reconcile) fn take(
+        &mut self,
+        kind: RequestKind,
+    ) -> mpsc::UnboundedReceiver<Call> {
         self.0
             .remove(&kind)
             .unwrap_or_else(|| mpsc::unbounded_channel().1)
@@ -131,12 +121,12 @@ impl Issuers {
 
     /// What is known of this issuer.
     #[must_use]
-    pub fn get(&self, name: &IssuerName) -> Option<Known> {
+    pub(in crate::reconcile) fn get(&self, name: &IssuerName) -> Option<Known> {
         self.lock().known.get(name).cloned()
     }
 
     /// Notes that a request waits; it is looked at again when the issuer's health changes.
-    pub fn wait(&self, name: &IssuerName, request: Waiter) {
+    pub(in crate::reconcile) fn wait(&self, name: &IssuerName, request: Waiter) {
         let mut inner = self.lock();
         let waiting = inner.waiting.entry(name.clone()).or_default();
         waiting.insert(request);
@@ -147,26 +137,26 @@ impl Issuers {
 
     /// Whether a request waits for this issuer.
     #[must_use]
-    pub fn is_awaited(&self, name: &IssuerName) -> bool {
+    pub(in crate::reconcile) fn is_awaited(&self, name: &IssuerName) -> bool {
         self.lock().waiting.contains_key(name)
     }
 
     /// The issuers that requests wait for.
     #[must_use]
-    pub fn awaited(&self) -> HashSet<IssuerName> {
+    pub(in crate::reconcile) fn awaited(&self) -> HashSet<IssuerName> {
         self.lock().waiting.keys().cloned().collect()
     }
 
     /// Those of a kind that requests wait for since this was last asked.
     #[must_use]
-    pub fn newly_awaited(&self, kind: &str) -> Vec<IssuerName> {
+    pub(in crate::reconcile) fn newly_awaited(&self, kind: &str) -> Vec<IssuerName> {
         let mut inner = self.lock();
         let mine = |name: &IssuerName| name.kind() == kind;
         inner.newly_awaited.extract_if(mine).collect()
     }
 
     /// Takes a finding, and wakes the waiting requests if it is another than before.
-    pub fn set(&self, name: &IssuerName, known: Known) {
+    pub(in crate::reconcile) fn set(&self, name: &IssuerName, known: Known) {
         let mut inner = self.lock();
         let same = inner
             .known
@@ -179,14 +169,14 @@ impl Issuers {
     }
 
     /// The issuer is no more. Its requests are looked at again, so that they say so.
-    pub fn forget(&self, name: &IssuerName) {
+    pub(in crate::reconcile) fn forget(&self, name: &IssuerName) {
         let mut inner = self.lock();
         inner.known.remove(name);
         self.wake_all(&mut inner, name);
     }
 
     /// The request is no more: nobody waits.
-    pub fn leave(&self, request: &Waiter) {
+    pub(in crate::reconcile) fn leave(&self, request: &Waiter) {
         self.lock().waiting.retain(|_, waiting| {
             waiting.remove(request);
             !waiting.is_empty()
@@ -195,7 +185,7 @@ impl Issuers {
 
     /// Every request of this kind that is still there is about to be looked at again: who does not come back is no
     /// more, although no watch has told so.
-    pub fn forget_waiting(&self, kind: RequestKind) {
+    pub(in crate::reconcile) fn forget_waiting(&self, kind: RequestKind) {
         self.lock().waiting.retain(|_, waiting| {
             waiting.retain(|request| request.kind != kind);
             !waiting.is_empty()

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use kube::ResourceExt as _;
 
-use super::{Answer, Request, Said, Stage, Status};
+use super::{Answer, Request, Said, Status};
 use crate::{
     api::{
         GROUP,
@@ -19,7 +19,7 @@ use crate::{
     audit::{RequestKind, Requester},
     issuance::{Refusal, pattern::Variables},
     pipeline::{Asked, AskedCsr, IssuerName, PodRules},
-    reconcile::decide::{Approval, Progress},
+    reconcile::request::decide::{Approval, Progress, Stage},
 };
 
 impl Request for CertificateRequest {
@@ -50,6 +50,7 @@ impl Request for CertificateRequest {
                 Some(_) | None => Progress::Open,
             },
             has_certificate: self.certificate().is_some(),
+            waits_since: status.and_then(pending_since),
         }
     }
 
@@ -197,6 +198,19 @@ fn issuer_name(reference: &IssuerRef, namespace: Option<String>) -> Option<Issue
         }),
         (_, _) => None,
     }
+}
+
+/// Since when our condition says that it is Pending.
+fn pending_since(status: &CertificateRequestStatus) -> Option<Timestamp> {
+    let ready = status.condition(condition_type::READY)?;
+    let pending = ready.reason.as_deref() == Some(reason::PENDING);
+    // What others wrote there may be no time.
+    ready
+        .last_transition_time
+        .as_ref()
+        .filter(|_| pending)?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]

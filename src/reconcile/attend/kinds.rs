@@ -8,17 +8,16 @@ use kube::{Api, Client, api::ListParams};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{
-    Context,
-    attend::{WokenRequests, attend},
-    drain::Ending,
-    issuers::Woken,
-    kind::Request,
-    trust::{self, TrustBundles},
-};
+use super::{WokenRequests, attend, drain::Ending};
 use crate::{
     api::{GROUP, certificate_request::CertificateRequest},
     audit::RequestKind,
+    reconcile::{
+        Context,
+        issuer::Woken,
+        request::Request,
+        trust::{self, TrustBundles},
+    },
     telemetry::Chain,
 };
 

@@ -1,7 +1,9 @@
 //! What is kept of a request: no more than a decision needs.
 
-use super::{kind::Request, observe::is_finished, queue::Queue};
-use crate::api::tolerant::Tolerant;
+use crate::{
+    api::tolerant::Tolerant,
+    reconcile::request::{Request, is_finished},
+};
 
 /// Nothing of another issuer's requests, and of ours what is looked at.
 pub(super) fn lean<R: Request>(mut object: Tolerant<R>) -> Option<Tolerant<R>> {
@@ -22,21 +24,11 @@ pub(super) fn lean<R: Request>(mut object: Tolerant<R>) -> Option<Tolerant<R>> {
     Some(object)
 }
 
-/// Whether nothing is due for a request that the watch tells of: it was finished before we started, or what is told is our
-/// own write, with which it has ended here. One that is still kept is looked at once more, so that what was signed for it
-/// and not published is named in the issuance record.
-pub(super) fn is_over<R: Request>(object: &Tolerant<R>, queue: &Queue<Tolerant<R>>) -> bool {
-    object.0.as_ref().is_ok_and(is_finished) && !queue.keeps(object)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{
-        super::queue::{Next, Seat},
-        *,
-    };
+    use super::*;
     use crate::api::certificate_request::CertificateRequest;
 
     type Watched = Tolerant<CertificateRequest>;
@@ -97,35 +89,5 @@ mod tests {
         let lean = kept(open()).unwrap();
         assert_eq!(lean.spec.request.0, b"long");
         assert_eq!(lean.metadata.annotations, Some(Default::default()));
-    }
-
-    #[test]
-    fn a_request_that_was_finished_before_the_start_is_not_taken_in() {
-        let queue = Queue::new(1, |_| Seat::default());
-        assert!(is_over(&issued(), &queue));
-        assert!(!is_over(&open(), &queue));
-    }
-
-    #[test]
-    fn a_denial_that_nobody_has_acknowledged_is_taken_in() {
-        let denied = json!([
-            {"type": "Denied", "status": "True"},
-            {"type": "Ready", "status": "True", "reason": "Issued"},
-        ]);
-        assert!(!is_over(
-            &request(denied, ""),
-            &Queue::new(1, |_| Seat::default())
-        ));
-    }
-
-    #[test]
-    fn our_own_write_is_taken_in_only_while_the_request_is_kept() {
-        let mut queue = Queue::new(1, |_| Seat::default());
-        queue.put(open());
-        assert!(!is_over(&issued(), &queue));
-        let look = queue.next().unwrap();
-        queue.looked(&look.object, Next::Ended);
-        assert!(is_over(&issued(), &queue));
-        assert!(!is_over(&open(), &queue), "older");
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 
 /// A status write, where there is a place for it, and the Event that goes with it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Conclusion {
+pub(super) struct Conclusion {
     /// What to write.
     pub answer: Answer,
     /// What to tell.
@@ -27,7 +27,7 @@ pub struct Conclusion {
 
 /// Why a request that could be signed is not signed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delay {
+pub(super) enum Delay {
     /// The issuer must be mended.
     Issuer(String),
     /// It will pass by itself.
@@ -40,7 +40,7 @@ pub enum Delay {
 
 /// What conclusions depend on besides the outcome.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a, R> {
+pub(super) struct Known<'a, R> {
     /// The request as it was read.
     pub request: &'a R,
     /// The issuer that it names.
@@ -52,7 +52,7 @@ pub struct Known<'a, R> {
 impl<R: Request> Known<'_, R> {
     /// An approver denied the request.
     #[must_use]
-    pub fn denied(&self) -> Conclusion {
+    pub(super) fn denied(&self) -> Conclusion {
         let message = format!("The {} was denied by an approver", R::kind(&()));
         Conclusion {
             answer: self.request.answer(&Said::Denied, &message, self.now),
@@ -63,7 +63,7 @@ impl<R: Request> Known<'_, R> {
 
     /// Only a new request can help.
     #[must_use]
-    pub fn refused(&self, refusal: &Refusal) -> Conclusion {
+    pub(super) fn refused(&self, refusal: &Refusal) -> Conclusion {
         let message = shown(format_args!("{}: {refusal}", refusal.reason().as_str()));
         Conclusion {
             answer: self
@@ -76,7 +76,7 @@ impl<R: Request> Known<'_, R> {
 
     /// The certificate and what of its chain goes with it in one write.
     #[must_use]
-    pub fn issued(&self, certificate: &IssuedCertificate, publish: Publish) -> Conclusion {
+    pub(super) fn issued(&self, certificate: &IssuedCertificate, publish: Publish) -> Conclusion {
         let message = shown(format_args!(
             "Signed by {}, serial {}",
             self.issuer,
@@ -96,15 +96,15 @@ impl<R: Request> Known<'_, R> {
     /// The issuer cannot sign yet. `None` if the status says so already, and for an issuer that is just being checked:
     /// that takes a moment, and after a restart it is true of every issuer and so of every open request.
     #[must_use]
-    pub fn waiting(&self, waiting: Waiting) -> Option<Conclusion> {
+    pub(super) fn waiting(&self, waiting: Waiting) -> Option<Conclusion> {
         let issuer = self.issuer;
         let (event, message) = match waiting {
-            Waiting::IssuerMissing => (
+            Waiting::Missing => (
                 EventReason::IssuerNotFound,
                 format!("Waiting for {issuer} to be created"),
             ),
-            Waiting::IssuerUnknown => return None,
-            Waiting::IssuerNotReady(reason) => (
+            Waiting::Unknown => return None,
+            Waiting::NotReady(reason) => (
                 EventReason::IssuerNotReady,
                 format!("Waiting for {issuer} to become ready; its status says {reason}"),
             ),
@@ -114,7 +114,7 @@ impl<R: Request> Known<'_, R> {
 
     /// Signing did not work out this time. `None` if the status says so already.
     #[must_use]
-    pub fn delayed(&self, delay: &Delay) -> Option<Conclusion> {
+    pub(super) fn delayed(&self, delay: &Delay) -> Option<Conclusion> {
         let issuer = self.issuer;
         let message = match delay {
             Delay::Issuer(why) => format!("Waiting for {issuer} to be mended: {why}"),
@@ -227,8 +227,8 @@ mod tests {
         let refusal = Refusal::new(RefusalReason::BadSan, "\0".repeat(48 * 1024));
         let conclusions = [
             Some(known.refused(&refusal)),
-            known.waiting(Waiting::IssuerMissing),
-            known.waiting(Waiting::IssuerNotReady("KeyNotFound")),
+            known.waiting(Waiting::Missing),
+            known.waiting(Waiting::NotReady("KeyNotFound")),
             known.delayed(&Delay::Turn),
             known.delayed(&Delay::Passing("x".repeat(1 << 20))),
         ];
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn waiting_is_pending_without_failure_time_and_said_once() {
         let new = request(&json!({}));
-        let first = known(&new, &issuer()).waiting(Waiting::IssuerMissing);
+        let first = known(&new, &issuer()).waiting(Waiting::Missing);
         let written = status(first.unwrap());
         assert_eq!(written.get("failureTime"), None);
         let ready = &written["conditions"][0];
@@ -261,12 +261,8 @@ mod tests {
         let waits = request(&written);
         let issuer = issuer();
         let waits = known(&waits, &issuer);
-        assert_eq!(waits.waiting(Waiting::IssuerMissing), None);
-        assert!(
-            waits
-                .waiting(Waiting::IssuerNotReady("KeyNotFound"))
-                .is_some()
-        );
+        assert_eq!(waits.waiting(Waiting::Missing), None);
+        assert!(waits.waiting(Waiting::NotReady("KeyNotFound")).is_some());
     }
 
     #[test]
@@ -287,7 +283,7 @@ mod tests {
         let pending = request(&json!({"conditions": [{
             "type": "Ready", "status": "False", "reason": "Pending", "message": "-", "lastTransitionTime": THEN,
         }]}));
-        let waiting = known(&pending, &issuer()).waiting(Waiting::IssuerMissing);
+        let waiting = known(&pending, &issuer()).waiting(Waiting::Missing);
         let ready = &status(waiting.unwrap())["conditions"][0];
         assert_eq!(ready["lastTransitionTime"], THEN);
     }

@@ -7,7 +7,33 @@ use proptest::prelude::*;
 
 use super::*;
 
-type Requests = Queue<ConfigMap>;
+type Requests = Queue<ConfigMap, Memory>;
+
+/// Whether something is owed, and how often it has failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Memory {
+    owes: bool,
+    failures: u8,
+}
+
+const NOTHING: Memory = Memory {
+    owes: false,
+    failures: 0,
+};
+const OWED: Memory = Memory {
+    owes: true,
+    failures: 0,
+};
+
+impl Remembered for Memory {
+    fn owes(&self) -> bool {
+        self.owes
+    }
+
+    fn forgive(&mut self) {
+        self.failures = 0;
+    }
+}
 
 fn object(uid: &str) -> ConfigMap {
     version(uid, "1")
@@ -34,7 +60,7 @@ fn all_due(queue: &mut Requests) -> Vec<String> {
 }
 
 fn queue(uids: &[&str]) -> Requests {
-    let mut queue = Queue::new(10, |_| Seat::default());
+    let mut queue = Requests::new(10, |_| Seat::default());
     for uid in uids {
         queue.put(object(uid));
     }
@@ -43,12 +69,12 @@ fn queue(uids: &[&str]) -> Requests {
 
 #[test]
 fn who_came_first_is_looked_at_first_and_no_more_at_once_than_may_be() {
-    let mut queue = Queue::new(2, |_| Seat::default());
+    let mut queue = Requests::new(2, |_| Seat::default());
     for uid in ["c", "a", "b"] {
         queue.put(object(uid));
     }
     assert_eq!(all_due(&mut queue), ["c", "a"]);
-    queue.looked(&object("a"), Next::OnChange);
+    queue.looked(&object("a"), NOTHING, Next::OnChange);
     assert_eq!(all_due(&mut queue), ["b"]);
 }
 
@@ -58,10 +84,10 @@ fn a_request_that_changes_while_it_is_looked_at_is_looked_at_again_as_it_is_then
     assert_eq!(all_due(&mut queue), ["a"]);
     queue.put(version("a", "2"));
     assert!(queue.next().is_none(), "twice at once");
-    queue.looked(&object("a"), Next::Ended);
+    queue.looked(&object("a"), NOTHING, Next::Ended);
     let next = queue.next().unwrap();
     assert_eq!(next.object.metadata.resource_version.as_deref(), Some("2"));
-    queue.looked(&next.object, Next::OnChange);
+    queue.looked(&next.object, NOTHING, Next::OnChange);
     assert!(queue.next().is_none());
 }
 
@@ -69,8 +95,8 @@ fn a_request_that_changes_while_it_is_looked_at_is_looked_at_again_as_it_is_then
 fn a_request_that_has_ended_is_kept_no_longer() {
     let mut queue = queue(&["a"]);
     all_due(&mut queue);
-    queue.looked(&object("a"), Next::Ended);
-    assert!(!queue.keeps(&object("a")));
+    queue.looked(&object("a"), NOTHING, Next::Ended);
+    assert!(queue.kept.is_empty());
     queue.call(&"a".into());
     assert!(queue.next().is_none());
 }
@@ -81,13 +107,13 @@ fn a_look_comes_at_its_time_or_with_a_change_before_and_not_twice() {
     let now = Instant::now();
     let at = now + Duration::from_secs(1);
     all_due(&mut queue);
-    queue.looked(&object("a"), Next::At(at));
-    queue.looked(&object("b"), Next::At(at));
+    queue.looked(&object("a"), NOTHING, Next::At(at));
+    queue.looked(&object("b"), NOTHING, Next::At(at));
     queue.call_until(now);
     assert!(queue.next().is_none());
     queue.call(&"b".into());
     assert_eq!(all_due(&mut queue), ["b"]);
-    queue.looked(&object("b"), Next::OnChange);
+    queue.looked(&object("b"), NOTHING, Next::OnChange);
     assert_eq!(queue.next_call(), Some(at));
     queue.call_until(at);
     assert_eq!(all_due(&mut queue), ["a"]);
@@ -98,10 +124,10 @@ fn a_look_comes_at_its_time_or_with_a_change_before_and_not_twice() {
 fn all_are_looked_at_when_all_are_called() {
     let mut queue = queue(&["a", "b"]);
     all_due(&mut queue);
-    queue.looked(&object("a"), Next::OnChange);
+    queue.looked(&object("a"), NOTHING, Next::OnChange);
     queue.call_all();
     assert_eq!(all_due(&mut queue), ["a"], "b is being looked at");
-    queue.looked(&object("b"), Next::OnChange);
+    queue.looked(&object("b"), NOTHING, Next::OnChange);
     assert_eq!(all_due(&mut queue), ["b"]);
 }
 
@@ -110,7 +136,7 @@ fn what_a_list_does_not_tell_of_is_looked_at_as_deleted() {
     let mut queue = queue(&["a", "b"]);
     all_due(&mut queue);
     for uid in ["a", "b"] {
-        queue.looked(&object(uid), Next::OnChange);
+        queue.looked(&object(uid), NOTHING, Next::OnChange);
     }
     queue.begin_list();
     queue.put(object("a"));
@@ -132,9 +158,9 @@ fn a_deleted_request_is_looked_at_once_more_after_the_look_under_way() {
     all_due(&mut queue);
     queue.delete(&object("a"));
     assert!(queue.next().is_none());
-    queue.looked(&object("a"), Next::OnChange);
+    queue.looked(&object("a"), NOTHING, Next::OnChange);
     assert!(queue.next().unwrap().deleted);
-    queue.looked(&object("a"), Next::Ended);
+    queue.looked(&object("a"), NOTHING, Next::Ended);
     assert!(queue.kept.is_empty());
 }
 
@@ -161,7 +187,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #[test]
     fn none_is_looked_at_twice_at_once_and_every_change_is_followed_by_a_look(steps in steps()) {
-        let mut queue = Queue::new(3, |_| Seat::default());
+        let mut queue = Requests::new(3, |_| Seat::default());
         let mut looks: Vec<Arc<ConfigMap>> = Vec::new();
         let mut unseen = HashSet::new();
         for (number, step) in steps.into_iter().enumerate() {
@@ -182,7 +208,7 @@ proptest! {
                 Step::Looked(..) if looks.is_empty() => {}
                 Step::Looked(which, ended) => {
                     let look = looks.swap_remove(which % looks.len());
-                    queue.looked(&look, if ended { Next::Ended } else { Next::OnChange });
+                    queue.looked(&look, NOTHING, if ended { Next::Ended } else { Next::OnChange });
                 }
             }
             prop_assert!(looks.len() <= 3);
@@ -194,7 +220,7 @@ proptest! {
                 looks.push(due.object);
             }
             let Some(look) = looks.pop() else { break };
-            queue.looked(&look, Next::Ended);
+            queue.looked(&look, NOTHING, Next::Ended);
         }
         prop_assert!(unseen.is_empty(), "{unseen:?}");
         prop_assert!(queue.kept.is_empty());
@@ -202,28 +228,117 @@ proptest! {
 }
 
 #[test]
-fn what_is_not_wanted_any_more_is_never_looked_at_but_for_the_looks_under_way() {
-    let mut queue = queue(&["looking", "later", "wanted later", "due", "wanted"]);
-    let now = Instant::now();
-    for uid in ["looking", "later", "wanted later"] {
-        assert_eq!(
-            queue.next().map(|due| uid == self::uid(&due.object)),
-            Some(true)
-        );
+fn what_is_remembered_is_lent_out_for_a_look_and_comes_back() {
+    let failed = Memory {
+        owes: false,
+        failures: 3,
+    };
+    let mut queue = queue(&["a"]);
+    let due = queue.next().unwrap();
+    assert_eq!(due.memory, NOTHING);
+    queue.looked(&due.object, failed, Next::OnChange);
+    queue.put(version("a", "2"));
+    let due = queue.next().unwrap();
+    assert_eq!(due.memory, failed, "it is remembered of every version");
+    queue.looked(&due.object, due.memory, Next::OnChange);
+    queue.call_anew(&"a".into());
+    let due = queue.next().unwrap();
+    assert_eq!(due.memory, NOTHING);
+    queue.call_anew(&"a".into());
+    queue.looked(&due.object, failed, Next::OnChange);
+    let due = queue.next().unwrap();
+    assert_eq!(due.memory, NOTHING, "forgiven while it was looked at");
+}
+
+#[test]
+fn what_a_write_of_ours_has_ended_is_remembered_until_the_watch_tells_so() {
+    let settled = || {
+        let mut queue = queue(&["a"]);
+        all_due(&mut queue);
+        queue.looked(&object("a"), OWED, Next::Settled);
+        assert_eq!(queue.kept.len(), 1);
+        queue.call_all();
+        queue.call(&"a".into());
+        assert!(queue.next().is_none(), "there is nothing to look at");
+        queue
+    };
+    let mut overtaken = settled();
+    overtaken.put(version("a", "2"));
+    assert_eq!(overtaken.next().map(|due| due.memory), Some(OWED));
+    let mut ended = queue(&["a"]);
+    all_due(&mut ended);
+    ended.looked(&object("a"), NOTHING, Next::Settled);
+    ended.end(version("a", "2"));
+    assert!(ended.kept.is_empty() && ended.next().is_none());
+    let mut deleted = settled();
+    deleted.delete(&object("a"));
+    assert!(deleted.kept.is_empty() && deleted.next().is_none());
+    let mut listed = settled();
+    listed.begin_list();
+    assert!(listed.end_list().is_empty());
+    assert!(listed.kept.is_empty());
+}
+
+#[test]
+fn a_request_that_ends_is_looked_at_once_more_only_if_something_is_owed_or_a_look_is_under_way() {
+    let mut queue = queue(&["owed", "looking", "due", "later"]);
+    for (uid, memory, next) in [
+        ("owed", OWED, Next::OnChange),
+        ("later", NOTHING, Next::At(Instant::now())),
+    ] {
+        queue.call(&uid.into());
+        while let Some(due) = queue.next() {
+            if self::uid(&due.object) == uid {
+                queue.looked(&due.object, memory, next);
+                break;
+            }
+            queue.looked(&due.object, NOTHING, Next::OnChange);
+        }
     }
-    queue.looked(&object("later"), Next::At(now));
-    queue.looked(&object("wanted later"), Next::At(now));
-    queue.retain(|object| uid(object).starts_with("wanted"));
-    queue.call_until(now);
-    assert_eq!(all_due(&mut queue), ["wanted", "wanted later"]);
-    queue.put(version("looking", "2"));
-    queue.looked(&object("looking"), Next::OnChange);
-    let mut left: Vec<_> = queue.kept().map(uid).collect();
-    left.sort_unstable();
-    assert_eq!(left, ["looking", "wanted", "wanted later"]);
-    queue.retain(|object| uid(object).starts_with("wanted"));
-    assert_eq!(all_due(&mut queue), [""; 0], "it was not wanted any more");
+    queue.call(&"due".into());
+    queue.call(&"looking".into());
+    while queue
+        .next()
+        .is_some_and(|due| uid(&due.object) != "looking")
+    {}
+    for uid in ["owed", "looking", "due", "later", "unknown"] {
+        queue.end(version(uid, "2"));
+    }
+    assert_eq!(all_due(&mut queue), ["owed"]);
+    queue.looked(&object("looking"), NOTHING, Next::OnChange);
+    assert_eq!(all_due(&mut queue), ["looking"]);
     assert_eq!(queue.next_call(), None);
+}
+
+#[test]
+fn at_the_end_only_what_is_owed_is_looked_at_and_the_looks_under_way_end() {
+    let mut queue = queue(&["looking", "later", "owed later", "due", "owed"]);
+    let now = Instant::now();
+    let due: Vec<_> = std::iter::from_fn(|| queue.next()).collect();
+    assert_eq!(due.len(), 5);
+    queue.looked(&object("later"), NOTHING, Next::At(now));
+    queue.looked(&object("owed later"), OWED, Next::At(now));
+    queue.looked(&object("due"), NOTHING, Next::OnChange);
+    queue.looked(&object("owed"), OWED, Next::OnChange);
+    queue.call_all();
+    queue.keep_owed();
+    queue.call_until(now);
+    let mut left = all_due(&mut queue);
+    left.sort_unstable();
+    assert_eq!(left, ["owed", "owed later"]);
+    queue.put(version("looking", "2"));
+    queue.looked(&object("looking"), NOTHING, Next::OnChange);
+    queue.keep_owed();
+    assert_eq!(all_due(&mut queue), [""; 0], "nothing is owed for it");
+    assert_eq!(queue.next_call(), None);
+    for uid in ["owed", "owed later"] {
+        queue.looked(&object(uid), OWED, Next::OnChange);
+    }
+    let left = queue.into_kept().map(|(object, memory)| {
+        assert_eq!(memory, OWED);
+        uid(&object).to_owned()
+    });
+    assert_eq!(left.count(), 2);
 }
 
 #[test]
@@ -242,8 +357,8 @@ fn a_request_whose_issuer_has_changed_its_token_waits_for_that_token() {
     assert_eq!(all_due(&mut queue), ["a"]);
     queue.put(object("c"));
     assert!(all_due(&mut queue).is_empty(), "the token has one look");
-    queue.looked(&object("a"), Next::Ended);
+    queue.looked(&object("a"), NOTHING, Next::Ended);
     assert_eq!(all_due(&mut queue), ["b"]);
-    queue.looked(&object("b"), Next::Ended);
+    queue.looked(&object("b"), NOTHING, Next::Ended);
     assert_eq!(all_due(&mut queue), ["c"]);
 }

@@ -5,16 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::lanes::{Lane, Lanes};
-
-/// Where a request waits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::reconcile) struct Seat {
-    /// Whose it is.
-    pub(in crate::reconcile) lane: Lane,
-    /// The token of its issuer; `None` where there is no such issuer.
-    pub(in crate::reconcile) token: Option<Arc<str>>,
-}
+use crate::{lanes::Lanes, reconcile::Seat};
 
 /// What is due, by token.
 #[derive(Debug)]
@@ -96,6 +87,7 @@ impl<T> Tokens<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lanes::Lane;
 
     fn seat(token: &str, tenant: &str) -> Seat {
         Seat {

@@ -1,0 +1,80 @@
+//! One look at a request, with the memory that is lent out for it.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::{Requests, queue::Due};
+use crate::{
+    api::tolerant::Tolerant,
+    reconcile::{
+        Context,
+        request::{self, Memory, Next, Request, SUPERSEDED, full_name, part_with},
+    },
+    telemetry::Chain,
+};
+
+/// The requests that are being looked at.
+pub(super) type Looks<R> = JoinSet<Looked<R>>;
+
+/// What a look has come to.
+pub(super) struct Looked<R> {
+    object: Arc<Tolerant<R>>,
+    memory: Memory,
+    next: Next,
+}
+
+impl<R: Request> Looked<R> {
+    /// Gives the memory back.
+    pub(super) fn tell(self, queue: &mut Requests<R>) {
+        queue.looked(&self.object, self.memory, self.next);
+    }
+}
+
+/// Looks at a request until that is done, or abandoned. What was signed for it by then is in the memory.
+pub(super) async fn look_at<R: Request>(
+    due: Due<Tolerant<R>, Memory>,
+    context: Arc<Context>,
+    abandon: CancellationToken,
+) -> Looked<R> {
+    let Due {
+        object,
+        mut memory,
+        deleted,
+        waiting,
+    } = due;
+    let look = async {
+        match deleted {
+            true => part(&object, &mut memory, waiting, &context).await,
+            false => request::look(&object, &mut memory, waiting, &context).await,
+        }
+    };
+    let next = tokio::select! {
+        next = look => next,
+        () = abandon.cancelled() => Next::OnChange,
+    };
+    debug!(kind = R::KIND.as_str(), name = %full_name(&*object), ?next, "looked at");
+    Looked {
+        object,
+        memory,
+        next,
+    }
+}
+
+/// The last look at a request that was deleted.
+async fn part<R: Request>(
+    object: &Tolerant<R>,
+    memory: &mut Memory,
+    waiting: usize,
+    context: &Context,
+) -> Next {
+    match part_with(object, memory, SUPERSEDED, context).await {
+        Ok(()) => Next::Ended,
+        Err(error) => {
+            warn!(kind = R::KIND.as_str(), name = %full_name(object), error = %Chain(&error), "will try again");
+            memory.retry_call(waiting)
+        }
+    }
+}

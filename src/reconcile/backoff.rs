@@ -1,0 +1,102 @@
+//! Back-off with jitter for what will pass by itself.
+
+use std::{
+    future,
+    time::{Duration, Instant},
+};
+
+use kube::runtime::utils::Backoff;
+use tokio::time::sleep_until;
+
+const FIRST: Duration = Duration::from_millis(500);
+/// Between two tries of anything.
+pub(super) const LONGEST: Duration = Duration::from_secs(60);
+/// The API server, or a webhook behind it, is back some time, and what is signed waits for nothing else.
+const LONGEST_FOR_A_WRITE: Duration = Duration::from_secs(4);
+/// However many wait for the API server, it is asked no more than about a hundred times a second.
+const PAUSE_BETWEEN_WRITES: Duration = Duration::from_millis(10);
+
+/// For jitter. Without random octets it is missing, nothing else.
+pub(super) fn random() -> u8 {
+    let mut random = [0; 1];
+    aws_lc_rs::rand::fill(&mut random).ok();
+    let [random] = random;
+    random
+}
+
+/// The longest pause after a call of the API server that failed, with so many objects that wait already.
+pub(super) fn longest_for_a_write(waiting: usize) -> Duration {
+    let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+    PAUSE_BETWEEN_WRITES
+        .saturating_mul(waiting)
+        .clamp(LONGEST_FOR_A_WRITE, LONGEST)
+}
+
+/// Waits until then; without a time, for ever.
+pub(super) async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => future::pending().await,
+    }
+}
+
+/// How long a watch that was interrupted waits before it begins anew.
+#[derive(Debug, Default)]
+pub(super) struct WatchPause {
+    interrupted: u32,
+}
+
+impl Iterator for WatchPause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.interrupted = self.interrupted.saturating_add(1);
+        Some(delay(self.interrupted, random(), LONGEST_FOR_A_WRITE))
+    }
+}
+
+impl Backoff for WatchPause {
+    fn reset(&mut self) {
+        self.interrupted = 0;
+    }
+}
+
+/// The pause after so many failures in a row: from half a second, doubling up to `longest`, less up to half of it at random.
+pub(super) fn delay(in_a_row: u32, random: u8, longest: Duration) -> Duration {
+    let doublings = in_a_row.saturating_sub(1).min(16);
+    let full = FIRST.saturating_mul(1 << doublings).min(longest);
+    full - full.mul_f64(f64::from(random) / 512.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_doubles_to_a_minute_and_jitter_takes_at_most_half() {
+        let delay = |in_a_row, random| delay(in_a_row, random, LONGEST);
+        assert_eq!(delay(1, 0), FIRST);
+        assert_eq!(delay(2, 0), FIRST * 2);
+        assert_eq!(delay(u32::MAX, 0), LONGEST);
+        for failures in 1..40 {
+            assert!(delay(failures, u8::MAX) > delay(failures, 0) / 2);
+        }
+    }
+
+    #[test]
+    fn a_write_is_tried_again_soon_unless_very_many_wait_for_the_api_server() {
+        assert_eq!(longest_for_a_write(0), Duration::from_secs(4));
+        assert_eq!(longest_for_a_write(400), Duration::from_secs(4));
+        assert_eq!(longest_for_a_write(1000), Duration::from_secs(10));
+        assert_eq!(longest_for_a_write(usize::MAX), LONGEST);
+    }
+
+    #[test]
+    fn a_watch_that_was_interrupted_begins_anew_within_seconds() {
+        let mut pause = WatchPause::default();
+        assert!(pause.next().unwrap() <= FIRST);
+        assert!((0..20).all(|_| pause.next().unwrap() <= Duration::from_secs(4)));
+        pause.reset();
+        assert!(pause.next().unwrap() <= FIRST);
+    }
+}

@@ -1,0 +1,338 @@
+//! What is done about a request in every state, by every fact.
+
+use super::*;
+
+const DUE: Facts = Facts {
+    ours: true,
+    stage: OPEN,
+    issuer: IssuerFact::Ready,
+    max_pending: None,
+    share: Share::Own,
+};
+const OPEN: Stage = Stage {
+    approval: Approval::Approved,
+    invalid: false,
+    progress: Progress::Open,
+    has_certificate: false,
+    waits_since: None,
+};
+const NOTHING: Recalled = Recalled {
+    owed: false,
+    settled: false,
+    not_before: None,
+};
+const OWED: Recalled = Recalled {
+    owed: true,
+    ..NOTHING
+};
+
+fn stage(stage: Stage) -> Facts {
+    Facts { stage, ..DUE }
+}
+
+fn approval(approval: Approval) -> Stage {
+    Stage { approval, ..OPEN }
+}
+
+fn denied(progress: Progress) -> Facts {
+    stage(Stage {
+        progress,
+        ..approval(Approval::Denied)
+    })
+}
+
+fn issuer(issuer: IssuerFact) -> Facts {
+    Facts { issuer, ..DUE }
+}
+
+fn at(steady: Instant) -> Time {
+    Time {
+        day: Timestamp::UNIX_EPOCH,
+        steady,
+    }
+}
+
+#[test]
+fn every_row_of_the_state_machine() {
+    let awaited = stage(approval(Approval::Awaited));
+    let progress = |progress| stage(Stage { progress, ..OPEN });
+    let missing = IssuerFact::Missing;
+    let rows = [
+        ("approved, of a ready issuer", DUE, NOTHING, Decision::Sign),
+        ("signed and not published", DUE, OWED, Decision::Publish),
+        (
+            "foreign, even when denied",
+            Facts {
+                ours: false,
+                ..denied(Progress::Open)
+            },
+            NOTHING,
+            Decision::Leave(Why::NotOurs),
+        ),
+        (
+            "not approved",
+            awaited,
+            NOTHING,
+            Decision::Leave(Why::NotApproved),
+        ),
+        (
+            "not approved, whatever its issuer",
+            Facts {
+                issuer: missing,
+                ..awaited
+            },
+            NOTHING,
+            Decision::Leave(Why::NotApproved),
+        ),
+        (
+            "signed, and not approved any more",
+            awaited,
+            OWED,
+            Decision::Finish,
+        ),
+        ("denied", denied(Progress::Open), NOTHING, Decision::Deny),
+        (
+            "denied, whatever its issuer",
+            Facts {
+                issuer: missing,
+                ..denied(Progress::Open)
+            },
+            NOTHING,
+            Decision::Deny,
+        ),
+        (
+            "denied after it was issued",
+            denied(Progress::Issued),
+            NOTHING,
+            Decision::Deny,
+        ),
+        (
+            "denied after it failed",
+            denied(Progress::Failed),
+            NOTHING,
+            Decision::Deny,
+        ),
+        (
+            "a denial that was acknowledged",
+            denied(Progress::Denied),
+            NOTHING,
+            Decision::Leave(Why::Finished),
+        ),
+        (
+            "issued",
+            progress(Progress::Issued),
+            NOTHING,
+            Decision::Leave(Why::Finished),
+        ),
+        (
+            "issued, and something was signed here too",
+            progress(Progress::Issued),
+            OWED,
+            Decision::Finish,
+        ),
+        (
+            "failed",
+            progress(Progress::Failed),
+            NOTHING,
+            Decision::Leave(Why::Finished),
+        ),
+        (
+            "declared invalid",
+            stage(Stage {
+                invalid: true,
+                ..OPEN
+            }),
+            NOTHING,
+            Decision::Leave(Why::Finished),
+        ),
+        (
+            "with a certificate, whatever Ready says",
+            stage(Stage {
+                has_certificate: true,
+                ..OPEN
+            }),
+            NOTHING,
+            Decision::Leave(Why::Finished),
+        ),
+        (
+            "of an issuer that does not exist",
+            issuer(missing),
+            NOTHING,
+            Decision::Wait(Waiting::Missing),
+        ),
+        (
+            "of an issuer that was edited and not looked at since",
+            issuer(IssuerFact::Unknown),
+            NOTHING,
+            Decision::Wait(Waiting::Unknown),
+        ),
+        (
+            "of an issuer that is not ready",
+            issuer(IssuerFact::NotReady("KeyNotFound")),
+            NOTHING,
+            Decision::Wait(Waiting::NotReady("KeyNotFound")),
+        ),
+        (
+            "signed, whatever has become of its issuer",
+            issuer(missing),
+            OWED,
+            Decision::Publish,
+        ),
+    ];
+    for (request, facts, recalled, expected) in rows {
+        let decision = decide(&facts, &recalled, at(Instant::now()));
+        assert_eq!(decision, expected, "{request}");
+    }
+}
+
+#[test]
+fn after_a_write_that_has_ended_it_nothing_is_done_until_that_is_seen() {
+    let settled = Recalled {
+        settled: true,
+        ..NOTHING
+    };
+    let now = at(Instant::now());
+    for facts in [
+        DUE,
+        issuer(IssuerFact::Missing),
+        denied(Progress::Open),
+        stage(approval(Approval::Awaited)),
+    ] {
+        assert_eq!(
+            decide(&facts, &settled, now),
+            Decision::Leave(Why::Settled),
+            "what is seen is older than the write"
+        );
+    }
+    assert_eq!(
+        decide(&denied(Progress::Issued), &settled, now),
+        Decision::Deny,
+        "a denial after the write"
+    );
+}
+
+#[test]
+fn after_a_failure_nothing_is_signed_or_published_before_its_time() {
+    let now = Instant::now();
+    let until = now + Duration::from_secs(1);
+    let held_off = |owed| Recalled {
+        owed,
+        not_before: Some(until),
+        ..NOTHING
+    };
+    for owed in [false, true] {
+        let decide = |facts: &Facts, now| decide(facts, &held_off(owed), at(now));
+        assert_eq!(decide(&DUE, now), Decision::HoldOff(until));
+        assert_eq!(
+            decide(&DUE, until),
+            if owed {
+                Decision::Publish
+            } else {
+                Decision::Sign
+            }
+        );
+        assert_eq!(decide(&denied(Progress::Open), now), Decision::Deny);
+    }
+    let waiting = decide(&issuer(IssuerFact::Missing), &held_off(false), at(now));
+    assert_eq!(waiting, Decision::Wait(Waiting::Missing));
+}
+
+#[test]
+fn a_request_may_wait_from_the_time_that_is_stored_to_the_end_that_its_issuer_sets() {
+    let since = Timestamp::UNIX_EPOCH;
+    let most = Duration::from_secs(60);
+    let facts = |issuer| Facts {
+        issuer,
+        max_pending: Some(most),
+        stage: Stage {
+            waits_since: Some(since),
+            ..OPEN
+        },
+        ..DUE
+    };
+    let steady = Instant::now();
+    let failed = Recalled {
+        not_before: Some(steady + Duration::from_secs(1)),
+        ..NOTHING
+    };
+    let at = |seconds| Time {
+        day: Timestamp::from_second(seconds).unwrap(),
+        steady,
+    };
+    let not_ready = IssuerFact::NotReady("TokenUnavailable");
+    for (issuer, recalled, before, after) in [
+        (
+            not_ready,
+            NOTHING,
+            Decision::Wait(Waiting::NotReady("TokenUnavailable")),
+            Decision::Refuse,
+        ),
+        (
+            IssuerFact::Ready,
+            failed,
+            Decision::HoldOff(steady + Duration::from_secs(1)),
+            Decision::Refuse,
+        ),
+        // It is tried before it is given up, also after a restart.
+        (IssuerFact::Ready, NOTHING, Decision::Sign, Decision::Sign),
+        (
+            IssuerFact::Unknown,
+            NOTHING,
+            Decision::Wait(Waiting::Unknown),
+            Decision::Wait(Waiting::Unknown),
+        ),
+        // What is signed is published.
+        (not_ready, OWED, Decision::Publish, Decision::Publish),
+    ] {
+        let facts = facts(issuer);
+        assert_eq!(deadline(&facts), Some(at(60).day));
+        assert_eq!(decide(&facts, &recalled, at(59)), before, "{issuer:?}");
+        assert_eq!(decide(&facts, &recalled, at(60)), after, "{issuer:?}");
+    }
+    let without_end = Facts {
+        max_pending: None,
+        ..facts(not_ready)
+    };
+    assert_eq!(deadline(&without_end), None);
+    let not_told = stage(OPEN);
+    assert_eq!(
+        deadline(&Facts {
+            max_pending: Some(most),
+            ..not_told
+        }),
+        None,
+        "it has just come"
+    );
+}
+
+#[test]
+fn a_replica_does_nothing_about_anothers_share_and_sees_what_is_finished() {
+    let others = |facts: Facts| Facts {
+        share: Share::Others,
+        ..facts
+    };
+    let decide = |facts: Facts, recalled| decide(&others(facts), recalled, at(Instant::now()));
+    for facts in [DUE, denied(Progress::Open), issuer(IssuerFact::Missing)] {
+        assert_eq!(decide(facts, &NOTHING), Decision::Leave(Why::NotOurShare));
+    }
+    assert_eq!(decide(DUE, &OWED), Decision::Leave(Why::NotOurShare));
+    for (facts, why) in [
+        (Facts { ours: false, ..DUE }, Why::NotOurs),
+        (stage(approval(Approval::Awaited)), Why::NotApproved),
+        (
+            stage(Stage {
+                progress: Progress::Issued,
+                ..OPEN
+            }),
+            Why::Finished,
+        ),
+    ] {
+        assert_eq!(decide(facts, &NOTHING), Decision::Leave(why));
+    }
+    // A certificate that was signed here and not published is named.
+    let issued = stage(Stage {
+        progress: Progress::Issued,
+        ..OPEN
+    });
+    assert_eq!(decide(issued, &OWED), Decision::Finish);
+}
