@@ -3,7 +3,9 @@
 pub mod bounds;
 pub mod certificate_request;
 pub mod issuer;
+mod issuer_name;
 pub mod profile;
+mod selector;
 pub mod tolerant;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -11,6 +13,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
+pub use self::issuer_name::IssuerName;
 use issuer::{PKCS11ClusterIssuer, PKCS11Issuer};
 
 /// The API group of our kinds.

@@ -12,14 +12,10 @@ pub mod proof;
 pub mod prove;
 pub mod sign;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
-    api::{
-        GROUP,
-        issuer::{CaField, IssuerKind as _, PKCS11ClusterIssuer, PKCS11Issuer},
-        profile::SerialSource,
-    },
+    api::{IssuerName, issuer::CaField, profile::SerialSource},
     config::{IssuerScope, Labels},
     issuance::{self, pod::PodIdentity},
     signers::{GrantedKey, limiter::Limit},
@@ -34,15 +30,6 @@ pub use self::{
     prove::{Chain, ChainPem, Claim, Earlier, Proven, prove},
     sign::{Announced, Asked, AskedCsr, NotSigned, Signed, sign},
 };
-
-/// An issuer of either kind by its name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct IssuerName {
-    /// The namespace of a `PKCS11Issuer`; `None` for a `PKCS11ClusterIssuer`.
-    pub namespace: Option<String>,
-    /// `metadata.name`.
-    pub name: String,
-}
 
 /// An issuer that has proved that its token signs for its certificate: one consistent snapshot.
 #[derive(Debug)]
@@ -103,40 +90,12 @@ pub struct Publish {
 }
 
 impl IssuerName {
-    /// The kind that goes with the scope.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self.namespace {
-            Some(_) => PKCS11Issuer::KIND,
-            None => PKCS11ClusterIssuer::KIND,
-        }
-    }
-
-    /// The signer name by which Kubernetes knows it.
-    #[must_use]
-    pub fn signer_name(&self) -> String {
-        let name = &self.name;
-        match &self.namespace {
-            Some(namespace) => format!("{}.{GROUP}/{namespace}.{name}", PKCS11Issuer::PLURAL),
-            None => format!("{}.{GROUP}/{name}", PKCS11ClusterIssuer::PLURAL),
-        }
-    }
-
     /// The scope by which grants are looked up, given the labels of its namespace.
     #[must_use]
     pub fn scope<'a>(&'a self, labels: &'a Labels) -> IssuerScope<'a> {
         match &self.namespace {
             Some(name) => IssuerScope::Namespace { name, labels },
             None => IssuerScope::Cluster,
-        }
-    }
-}
-
-impl fmt::Display for IssuerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.namespace {
-            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind(), self.name),
-            None => write!(f, "{} {}", self.kind(), self.name),
         }
     }
 }

@@ -18,23 +18,18 @@ use self::seat::Seat;
 pub use self::{
     attend::{Ending, Wanted, answer, trust_bundles},
     events::Events,
-    issuer::{Issuers, Notes, ToldIssuers, Waiter, Woken, issuers, run_issuers, tell_usable},
+    issuer::{
+        Issuers, Notes, StoredIssuers, ToldIssuers, Waiter, Woken, issuers, run_issuers,
+        tell_usable,
+    },
     trust::TrustBundles,
 };
-use kube::{
-    Client,
-    runtime::reflector::{ObjectRef, Store},
-};
+use kube::Client;
 
 use crate::{
-    api::{
-        issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
-        tolerant::Tolerant,
-    },
     audit::IssuanceRecord,
     metrics::Metrics,
     ownership::Ownership,
-    pipeline::IssuerName,
     signers::{Tokens, limiter::Limiter},
 };
 
@@ -76,26 +71,4 @@ pub struct Settings {
     pub probe_interval: Duration,
     /// Whether a request must be approved before it is signed.
     pub enforce_approval: bool,
-}
-
-/// Caches of both kinds.
-#[derive(Debug)]
-pub struct StoredIssuers {
-    /// `PKCS11Issuer`.
-    pub namespaced: Store<Tolerant<PKCS11Issuer>>,
-    /// `PKCS11ClusterIssuer`.
-    pub cluster: Store<Tolerant<PKCS11ClusterIssuer>>,
-}
-
-impl StoredIssuers {
-    /// Whether there is an issuer of this name.
-    fn has(&self, name: &IssuerName) -> bool {
-        match &name.namespace {
-            Some(namespace) => {
-                let at = ObjectRef::new(&name.name).within(namespace);
-                self.namespaced.get(&at).is_some()
-            }
-            None => self.cluster.get(&ObjectRef::new(&name.name)).is_some(),
-        }
-    }
 }

@@ -5,14 +5,10 @@
 
 use std::sync::LazyLock;
 
-use k8s_openapi::{
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-        JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
-    },
-    apimachinery::pkg::apis::meta::v1::LabelSelector,
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
-use schemars::{JsonSchema as _, Schema, SchemaGenerator};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::issuer::IssuerSpec;
 
@@ -138,48 +134,10 @@ impl OutOfBounds {
     }
 }
 
-/// The schema of a label selector with the bounds that Kubernetes' own lacks.
-pub(super) fn selector(generator: &mut SchemaGenerator) -> Schema {
-    const PARTS: [(&str, &str, u32); 7] = [
-        ("/properties/matchLabels", "maxProperties", 64),
-        (
-            "/properties/matchLabels/additionalProperties",
-            "maxLength",
-            63,
-        ),
-        ("/properties/matchExpressions", "maxItems", 64),
-        (
-            "/properties/matchExpressions/items/properties/key",
-            "maxLength",
-            317,
-        ),
-        (
-            "/properties/matchExpressions/items/properties/operator",
-            "maxLength",
-            20,
-        ),
-        (
-            "/properties/matchExpressions/items/properties/values",
-            "maxItems",
-            64,
-        ),
-        (
-            "/properties/matchExpressions/items/properties/values/items",
-            "maxLength",
-            63,
-        ),
-    ];
-    let mut schema = Option::<LabelSelector>::json_schema(generator);
-    for (at, bound, most) in PARTS {
-        if let Some(part) = schema.pointer_mut(at).and_then(Value::as_object_mut) {
-            part.insert(bound.to_owned(), json!(most));
-        }
-    }
-    schema
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     /// Every part of the schema that could be of any size.

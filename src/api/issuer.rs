@@ -21,7 +21,7 @@ use kube::{CustomResource, KubeSchema, Resource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{bounds, profile::ProfileSpec};
+use super::{profile::ProfileSpec, selector};
 use crate::{duration::GoDuration, issuance};
 
 pub use self::{
@@ -151,7 +151,7 @@ pub struct IssuerSpec {
     /// namespace of the service account that made it, else to none, and is then refused. Default: all, and those that
     /// belong to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "bounds::selector")]
+    #[schemars(schema_with = "selector::bounded")]
     pub namespace_selector: Option<LabelSelector>,
     /// The certificates of pods that mount this issuer's signer name (Kubernetes 1.36 and later, `PodCertificateRequest`).
     /// Default: none; such requests are denied.

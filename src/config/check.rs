@@ -12,7 +12,7 @@ use serde_saphyr::{Location, Spanned};
 use super::{
     Config, Grant, Library, Module, PinSource, TokenConfig, TokenSelector,
     error::{Problem, Wrong},
-    grant::{Grantee, Labels, namespace_name},
+    grant::{Grantee, Labels, is_name, namespace_name},
     raw::{RawConfig, RawGrant, RawModule, RawPinFrom, RawSecretRef, RawToken},
 };
 use crate::duration::GoDuration;
@@ -336,17 +336,6 @@ fn named(name: &str) -> Result<(), Wrong> {
             Problem::Name(name.to_owned()),
         ))
     }
-}
-
-/// RFC 1123, 2.1 as Kubernetes has it: at most 63 lower-case letters, digits and hyphens, no hyphen at either end.
-pub(super) fn is_name(text: &str) -> bool {
-    let alphanumeric = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit();
-    let ends = [text.bytes().next(), text.bytes().last()];
-    text.len() <= 63
-        && ends.into_iter().all(|end| end.is_some_and(alphanumeric))
-        && text
-            .bytes()
-            .all(|octet| alphanumeric(octet) || octet == b'-')
 }
 
 /// Kubernetes: both are at most 253 of letters, digits, `-`, `_` and `.`; which of them a name may have, the API server says.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde_saphyr::{Location, Spanned};
 
 use super::{
-    check::is_name,
     error::{Problem, Wrong},
     raw::{RawGrant, RawSelector},
 };
@@ -266,6 +265,17 @@ fn id_pattern(text: String) -> Result<KeyPattern, Problem> {
         Ok(id) if !id.is_empty() => Ok(KeyPattern::Id(id)),
         Ok(_) | Err(_) => Err(Problem::KeyId(text)),
     }
+}
+
+/// RFC 1123, 2.1 as Kubernetes has it: at most 63 lower-case letters, digits and hyphens, no hyphen at either end.
+pub(super) fn is_name(text: &str) -> bool {
+    let alphanumeric = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit();
+    let ends = [text.bytes().next(), text.bytes().last()];
+    text.len() <= 63
+        && ends.into_iter().all(|end| end.is_some_and(alphanumeric))
+        && text
+            .bytes()
+            .all(|octet| alphanumeric(octet) || octet == b'-')
 }
 
 #[cfg(test)]

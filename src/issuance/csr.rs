@@ -24,7 +24,7 @@ use super::{
     raw::{RequestInfo, Signed, duplicate, duplicate_extension},
     refusal::{Refusal, RefusalReason},
     san::SubjectAltNames,
-    signature::{SchemeError, SignatureScheme},
+    scheme::{SchemeError, SignatureScheme},
 };
 
 /// Octets of PEM text we look at; a CSR of a hundred long names has a tenth of it.

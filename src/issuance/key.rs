@@ -8,7 +8,6 @@ use aws_lc_rs::{digest, signature as lc};
 use const_oid::{
     ObjectIdentifier,
     db::{
-        fips204::{ID_ML_DSA_44, ID_ML_DSA_65, ID_ML_DSA_87},
         rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION},
         rfc8410::ID_ED_25519,
     },
@@ -20,7 +19,7 @@ use x509_cert::ext::pkix::KeyUsages;
 use super::{
     raw::whole,
     refusal::RefusalReason,
-    signature::{Hash, SignatureScheme},
+    scheme::{Hash, MlDsa, SignatureScheme},
 };
 
 /// Bits of the smallest RSA modulus we certify or issue under.
@@ -49,67 +48,6 @@ pub enum KeyAlgorithm {
     Ed25519,
     /// ML-DSA (FIPS 204).
     MlDsa(MlDsa),
-}
-
-/// The parameter sets of ML-DSA (FIPS 204, section 4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MlDsa {
-    /// ML-DSA-44.
-    MlDsa44,
-    /// ML-DSA-65.
-    MlDsa65,
-    /// ML-DSA-87.
-    MlDsa87,
-}
-
-impl MlDsa {
-    /// Every parameter set.
-    pub const ALL: [Self; 3] = [Self::MlDsa44, Self::MlDsa65, Self::MlDsa87];
-
-    /// The identifier of key and signature alike (RFC 9881, section 2).
-    pub(super) const fn oid(self) -> ObjectIdentifier {
-        match self {
-            Self::MlDsa44 => ID_ML_DSA_44,
-            Self::MlDsa65 => ID_ML_DSA_65,
-            Self::MlDsa87 => ID_ML_DSA_87,
-        }
-    }
-
-    /// Octets of a public key (FIPS 204, table 2).
-    const fn key_length(self) -> usize {
-        match self {
-            Self::MlDsa44 => 1312,
-            Self::MlDsa65 => 1952,
-            Self::MlDsa87 => 2592,
-        }
-    }
-
-    /// Octets of a signature (FIPS 204, table 2).
-    const fn signature_length(self) -> usize {
-        match self {
-            Self::MlDsa44 => 2420,
-            Self::MlDsa65 => 3309,
-            Self::MlDsa87 => 4627,
-        }
-    }
-
-    const fn verification(self) -> &'static lc::PqdsaVerificationAlgorithm {
-        match self {
-            Self::MlDsa44 => &lc::ML_DSA_44,
-            Self::MlDsa65 => &lc::ML_DSA_65,
-            Self::MlDsa87 => &lc::ML_DSA_87,
-        }
-    }
-}
-
-impl std::fmt::Display for MlDsa {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::MlDsa44 => "ML-DSA-44",
-            Self::MlDsa65 => "ML-DSA-65",
-            Self::MlDsa87 => "ML-DSA-87",
-        })
-    }
 }
 
 impl KeyAlgorithm {

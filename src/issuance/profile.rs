@@ -35,10 +35,9 @@ pub use constraint::{Constraint, Constraints, DnsSubtree, EmailSubtree, HostSubt
 pub use explain::Decision;
 pub use extensions::{ExtensionRules, HttpUrl, HttpUrlError, Policy};
 pub use limits::{CaLimits, Limits, SubjectLimits};
-pub use rules::{
-    BeyondCa, Incompatible, KeyRules, NameRules, ProfileError, Rules, UsageRules, ValidityRules,
-};
+pub use rules::{BeyondCa, KeyRules, NameRules, ProfileError, Rules, ValidityRules};
 pub use subject::{SubjectMode, SubjectRules};
+pub use usages::{Incompatible, UsageRules};
 
 /// What the Kubernetes object asks for, beside its CSR.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,12 @@
 //! Signature algorithms, and the one door to a private key.
 
-use super::key::{IssuerPublicKey, KeyAlgorithm, MlDsa};
+use super::{
+    key::{IssuerPublicKey, KeyAlgorithm},
+    scheme::{Hash, MlDsa, SignatureScheme},
+};
 
-mod scheme;
 mod signer;
 
-pub use scheme::{Hash, SchemeError, SignatureScheme};
 pub use signer::{RawSignatureError, SignError, Signature, Signer, Signing, SigningInput};
 
 /// What an issuer signs with: a scheme bound to a kind of key.

@@ -8,12 +8,10 @@ use std::{
 use hsm::{TokenInfo, TokenState};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    IssuerName, Keys, NotProven, PodRules, Publish, ReadyIssuer, aside::aside, key::Wanted,
-};
+use super::{Keys, NotProven, PodRules, Publish, ReadyIssuer, aside::aside, key::Wanted};
 use crate::{
     api::{
-        bounds,
+        IssuerName, bounds,
         issuer::{CaField, IssuerSpec, PodCertificatesSpec, RateLimit},
     },
     config::{IssuerScope, Labels, TokenConfig},

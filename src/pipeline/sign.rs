@@ -1,4 +1,4 @@
-//! From a request that is due to a verified certificate: the pure pipeline, the issuance record, one signature.
+//! From a request that is due to a verified certificate: the issuance core, the issuance record, one signature.
 
 use std::{borrow::Cow, sync::Arc};
 

@@ -9,6 +9,7 @@ mod material;
 mod pace;
 mod rounds;
 mod status;
+mod stored;
 mod watch;
 mod written;
 
@@ -25,7 +26,6 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 use tracing::{info, warn};
 
-pub(super) use self::health::{Call, Health, Known};
 use self::{
     census::{Census, Counted},
     establish::{NotReady, establish, prepare},
@@ -34,19 +34,24 @@ use self::{
     status::{Seen, differs, notices},
     written::Written,
 };
+pub(super) use self::{
+    health::{Call, Health, Known},
+    stored::Stored,
+};
 pub use self::{
     health::{Issuers, Waiter, Woken},
+    stored::StoredIssuers,
     watch::{ToldIssuers, issuers, run_issuers, tell_usable},
 };
 use super::{Context, backoff::random, call::call, events::Notice, trust};
 use crate::{
     api::{
-        FIELD_MANAGER, GROUP,
+        FIELD_MANAGER, GROUP, IssuerName,
         issuer::{IssuerKind, IssuerStatus, Reason},
         tolerant::Tolerant,
     },
     metrics::Metrics,
-    pipeline::{Earlier, IssuerName, Proven, now},
+    pipeline::{Earlier, Proven, now},
     telemetry::Chain,
 };
 
@@ -114,7 +119,7 @@ async fn reconcile<K: IssuerKind>(
 
 /// An issuer of this name is no more.
 fn forget(name: &IssuerName, context: &Context) {
-    if context.stored.has(name) {
+    if context.stored.get(name).is_some() {
         // Another one has come meanwhile.
         return;
     }

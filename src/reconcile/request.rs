@@ -3,6 +3,7 @@
 mod apply;
 mod conclude;
 mod decide;
+mod due;
 mod fence;
 mod finish;
 mod kind;
@@ -21,19 +22,20 @@ use tracing::{debug, warn};
 pub(super) use self::{
     apply::full_name,
     finish::{STOPPED, SUPERSEDED, part_with},
-    kind::{Request, signer_name},
+    kind::Request,
     memory::Memory,
-    observe::{is_finished, seat, serves_pods},
+    observe::{is_finished, seat},
 };
 use self::{
     apply::{ApplyError, read_again},
     conclude::Known,
     decide::{Decision, Time, Why, deadline, decide},
+    due::Due,
     finish::finish,
     observe::observe,
     publish::{Published, publish},
     say::{Said, refuse, say},
-    sign::{Due, Signing, sign},
+    sign::{Signing, sign},
 };
 use super::{Context, issuer::Waiter};
 use crate::{api::tolerant::Tolerant, issuance::Refusal, pipeline::now, telemetry::Chain};

@@ -17,14 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::anchors::Anchors;
-use super::{
-    Context,
-    request::{serves_pods, signer_name},
-};
+use super::Context;
 use crate::{
-    api::FIELD_MANAGER,
+    api::{FIELD_MANAGER, IssuerName},
     issuance::CaField,
-    pipeline::{IssuerName, ReadyIssuer, now},
+    pipeline::{ReadyIssuer, now},
     telemetry::Chain,
 };
 
@@ -128,13 +125,18 @@ async fn sweep_once(bundles: &TrustBundles, context: &Context) -> Result<(), Tru
     for bundle in list.map_err(|source| failed("list", "", source))? {
         let signer = bundle.data.pointer("/spec/signerName");
         let signer = signer.and_then(|name| name.as_str()).unwrap_or_default();
-        match signer_name(signer) {
+        match IssuerName::from_signer_name(signer) {
             // Of several replicas, one.
             Some(_)
                 if !context
                     .ownership
                     .owns(None, &bundle.uid().unwrap_or_default()) => {}
-            Some(issuer) if !serves_pods(&issuer, context) => {
+            Some(issuer)
+                if !context
+                    .stored
+                    .get(&issuer)
+                    .is_some_and(|stored| stored.serves_pods) =>
+            {
                 renew(bundles, signer, Some(&bundle), "", LONGEST, context).await?;
             }
             Some(_) | None => {}

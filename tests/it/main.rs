@@ -5,6 +5,7 @@
 mod bounds;
 #[cfg(test)]
 mod chart;
+mod circles;
 #[cfg(test)]
 mod controller;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod layers;
 mod linkage;
 #[cfg(test)]
 mod ownership;
+mod purity;
 #[cfg(test)]
 mod sign;
 #[cfg(test)]

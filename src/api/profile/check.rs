@@ -11,9 +11,8 @@ use super::{
 use crate::{
     duration::GoDuration,
     issuance::{
-        key,
         profile::{self, ProfileError, Rules},
-        san,
+        san, scheme,
         usage::Usage,
     },
 };
@@ -126,9 +125,9 @@ impl TryFrom<KeysSpec> for profile::KeyRules {
             ml_dsa: mldsa
                 .into_iter()
                 .map(|set| match set {
-                    MlDsa::MlDsa44 => key::MlDsa::MlDsa44,
-                    MlDsa::MlDsa65 => key::MlDsa::MlDsa65,
-                    MlDsa::MlDsa87 => key::MlDsa::MlDsa87,
+                    MlDsa::MlDsa44 => scheme::MlDsa::MlDsa44,
+                    MlDsa::MlDsa65 => scheme::MlDsa::MlDsa65,
+                    MlDsa::MlDsa87 => scheme::MlDsa::MlDsa87,
                 })
                 .collect(),
             blocked: each("keys.blockedSpkiSha256", &blocked_spki_sha256, hash)?,

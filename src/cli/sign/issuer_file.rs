@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::{
     api::{
-        GROUP,
+        GROUP, IssuerName,
         issuer::{CertificateSource, IssuerKind, IssuerSpec, PKCS11ClusterIssuer, PKCS11Issuer},
     },
-    pipeline::{ChainPem, IssuerName},
+    pipeline::ChainPem,
 };
 
 /// An issuer as read.

@@ -24,7 +24,7 @@ use crate::issuance::{
     name::Name,
     pem,
     raw::{Signed, Tbs, duplicate_extension},
-    signature::{SchemeError, SignatureScheme},
+    scheme::{SchemeError, SignatureScheme},
 };
 
 /// Why a certificate is not fit to issue.

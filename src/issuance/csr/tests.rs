@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::issuance::{
-    signature::{Hash, SignatureScheme},
+    scheme::{Hash, SignatureScheme},
     testing::*,
 };
 

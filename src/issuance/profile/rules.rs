@@ -1,6 +1,5 @@
 //! What a profile says, each rule of a type that cannot say nonsense, and that the rules agree.
 
-use const_oid::ObjectIdentifier;
 use jiff::SignedDuration;
 
 use super::{
@@ -8,8 +7,9 @@ use super::{
     authority::CaRules,
     extensions::ExtensionRules,
     subject::{SubjectMode, SubjectRules},
+    usages::UsageRules,
 };
-use crate::issuance::{key::MlDsa, pattern::DnsPattern, san::DnsSyntax, usage::Usage};
+use crate::issuance::{pattern::DnsPattern, san::DnsSyntax, scheme::MlDsa};
 
 /// A profile that contradicts itself, or what its issuer is granted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,41 +123,6 @@ impl Default for KeyRules {
             blocked: Vec::new(),
         }
     }
-}
-
-/// What keys may be used for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UsageRules {
-    /// The usages that may be asked for.
-    pub allowed: Vec<Usage>,
-    /// Purposes without a word of cert-manager's, which only a CSR can ask for.
-    pub extra: Vec<ObjectIdentifier>,
-    /// What becomes of a usage that the kind of key cannot have.
-    pub incompatible: Incompatible,
-}
-
-impl Default for UsageRules {
-    fn default() -> Self {
-        Self {
-            allowed: vec![
-                Usage::DIGITAL_SIGNATURE,
-                Usage::KEY_ENCIPHERMENT,
-                Usage::SERVER_AUTH,
-                Usage::CLIENT_AUTH,
-            ],
-            extra: Vec::new(),
-            incompatible: Incompatible::Normalize,
-        }
-    }
-}
-
-/// What becomes of a usage that the kind of key cannot have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Incompatible {
-    /// It is left out: cert-manager asks for key encipherment with every key.
-    Normalize,
-    /// The request is refused.
-    Reject,
 }
 
 /// Which subject alternative names are certified.

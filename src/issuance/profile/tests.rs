@@ -7,7 +7,7 @@ use const_oid::db::rfc5280::{
 use der::Tag;
 
 use super::*;
-use crate::issuance::{key::MlDsa, testing::*, usage::Usage};
+use crate::issuance::{scheme::MlDsa, testing::*, usage::Usage};
 
 mod rules;
 

@@ -3,18 +3,50 @@
 use der::flagset::FlagSet;
 use x509_cert::ext::pkix::KeyUsages;
 
-use const_oid::db::rfc5280::ANY_EXTENDED_KEY_USAGE;
+use const_oid::{ObjectIdentifier, db::rfc5280::ANY_EXTENDED_KEY_USAGE};
 
-use super::{
-    Limits, ProfileError,
-    rules::{Incompatible, UsageRules},
-};
+use super::{Limits, ProfileError};
 use crate::issuance::{
     claim::Role,
     csr::VerifiedCsr,
     refusal::{Refusal, RefusalReason},
     usage::{Usage, Usages},
 };
+
+/// What keys may be used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageRules {
+    /// The usages that may be asked for.
+    pub allowed: Vec<Usage>,
+    /// Purposes without a word of cert-manager's, which only a CSR can ask for.
+    pub extra: Vec<ObjectIdentifier>,
+    /// What becomes of a usage that the kind of key cannot have.
+    pub incompatible: Incompatible,
+}
+
+impl Default for UsageRules {
+    fn default() -> Self {
+        Self {
+            allowed: vec![
+                Usage::DIGITAL_SIGNATURE,
+                Usage::KEY_ENCIPHERMENT,
+                Usage::SERVER_AUTH,
+                Usage::CLIENT_AUTH,
+            ],
+            extra: Vec::new(),
+            incompatible: Incompatible::Normalize,
+        }
+    }
+}
+
+/// What becomes of a usage that the kind of key cannot have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incompatible {
+    /// It is left out: cert-manager asks for key encipherment with every key.
+    Normalize,
+    /// The request is refused.
+    Reject,
+}
 
 impl UsageRules {
     /// Drops the usages that are not granted.

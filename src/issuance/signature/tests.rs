@@ -4,7 +4,8 @@ use const_oid::db::rfc5912::ID_RSASSA_PSS;
 use der::{Decode as _, Encode as _, asn1::AnyRef};
 use spki::AlgorithmIdentifierRef;
 
-use super::{scheme::pss_parameters, *};
+use super::*;
+use crate::issuance::scheme::{SchemeError, pss_parameters};
 
 #[test]
 fn what_is_written_is_read_back() {

@@ -18,7 +18,8 @@ use const_oid::{
 use super::{oid_der, sequence, spki, tlv};
 use crate::issuance::{
     KeyAlgorithm, MlDsa, SignError, Signature, Signer, SigningInput,
-    signature::{Hash, SignatureScheme, Signing},
+    scheme::{Hash, SignatureScheme},
+    signature::Signing,
 };
 
 /// A software key, of which the public half is known octet by octet.

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use super::{
     TestKey, bit_string, common_name, extension, name, oid, oid_der, san, sequence, set, tlv,
 };
-use crate::issuance::{Wanted, pattern::Variables, pem, signature::SignatureScheme};
+use crate::issuance::{Wanted, pattern::Variables, pem, scheme::SignatureScheme};
 
 /// A certification request under construction; every part can be made wrong.
 pub(in crate::issuance) struct Request {

@@ -26,8 +26,7 @@ use super::{
     rounds::{Look, Next, Places, Rounds, Told},
 };
 use crate::{
-    api::{issuer::IssuerKind, tolerant::Tolerant},
-    pipeline::IssuerName,
+    api::{IssuerName, issuer::IssuerKind, tolerant::Tolerant},
     reconcile::{
         Context,
         backoff::{delay, longest_for_a_write, random, until},

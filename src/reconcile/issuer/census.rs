@@ -7,7 +7,10 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::{api::issuer::Reason, metrics::Metrics, pipeline::IssuerName};
+use crate::{
+    api::{IssuerName, issuer::Reason},
+    metrics::Metrics,
+};
 
 /// Every issuer that is known, and the metrics that are made of them.
 #[derive(Debug)]

@@ -6,10 +6,13 @@ use kube::core::{ParseExpressionError, Selector};
 
 use super::material::{MaterialError, Reads};
 use crate::{
-    api::issuer::{IssuerSpec, Reason},
+    api::{
+        IssuerName,
+        issuer::{IssuerSpec, Reason},
+    },
     config::Labels,
     pins::source::PinSecret,
-    pipeline::{Claim, Earlier, IssuerName, NotProven, Proven, now, prove, prove::check_granted},
+    pipeline::{Claim, Earlier, NotProven, Proven, now, prove, prove::check_granted},
     reconcile::Context,
     signers::ConfiguredToken,
     telemetry::Chain,

@@ -7,10 +7,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use crate::{
-    audit::RequestKind,
-    pipeline::{IssuerName, ReadyIssuer},
-};
+use crate::{api::IssuerName, audit::RequestKind, pipeline::ReadyIssuer};
 
 /// What the last look at an issuer gave.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::pipeline::IssuerName;
+use crate::api::IssuerName;
 
 /// In the long run one look in this time, whatever calls for it; or in half of `--probe-interval`, where that is less.
 const ONE_IN: Duration = Duration::from_secs(2);

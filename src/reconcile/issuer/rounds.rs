@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::pipeline::IssuerName;
+use crate::api::IssuerName;
 
 /// Looks at times that lie closer together than this come together, so that they share what they read.
 const TOGETHER: Duration = Duration::from_secs(1);

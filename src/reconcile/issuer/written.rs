@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{api::issuer::IssuerStatus, pipeline::IssuerName};
+use crate::api::{IssuerName, issuer::IssuerStatus};
 
 /// Our last write to each issuer.
 ///

@@ -7,10 +7,11 @@ use super::{
     kind::{Answer, Request, Said},
 };
 use crate::{
+    api::IssuerName,
     issuance::{IssuedCertificate, Refusal},
     message::shown,
     metrics::RequestResult,
-    pipeline::{IssuerName, Publish},
+    pipeline::Publish,
     reconcile::events::{EventReason, Notice},
 };
 

@@ -13,10 +13,10 @@ use kube::{
     core::{Selector, SelectorExt as _},
 };
 
-use super::{conclude::Delay, kind::Request, sign::Due};
+use super::{conclude::Delay, due::Due, kind::Request};
 use crate::{
+    api::IssuerName,
     issuance::{Refusal, RefusalReason},
-    pipeline::IssuerName,
     reconcile::Context,
     telemetry::Chain,
 };

@@ -2,12 +2,12 @@
 
 use kube::ResourceExt as _;
 
-use super::{Memory, RequestError, apply::read_again, kind::Request, sign::subject};
+use super::{Memory, RequestError, apply::read_again, due::subject, kind::Request};
 use crate::{
-    api::tolerant::Tolerant,
+    api::{IssuerName, tolerant::Tolerant},
     audit::note,
     metrics::RequestResult,
-    pipeline::{IssuerName, now},
+    pipeline::now,
     reconcile::Context,
 };
 

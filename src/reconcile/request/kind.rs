@@ -15,14 +15,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::decide::Stage;
 use crate::{
-    api::{
-        GROUP,
-        certificate_request::CertificateRequestStatus,
-        issuer::{IssuerKind as _, PKCS11ClusterIssuer, PKCS11Issuer},
-    },
+    api::{IssuerName, certificate_request::CertificateRequestStatus},
     audit::{RequestKind, Requester},
     issuance::{IssuedCertificate, Refusal},
-    pipeline::{Asked, IssuerName, PodRules, Publish},
+    pipeline::{Asked, PodRules, Publish},
 };
 
 pub(super) use self::pod_certificate::PodCertificateStatus;
@@ -114,65 +110,4 @@ pub(crate) enum Status {
     SigningRequest(CertificateSigningRequestStatus),
     /// Our part of the status of a pod's request.
     PodCertificate(PodCertificateStatus),
-}
-
-/// The issuer that a signer name of Kubernetes means, if it is of one of our kinds: `plural.group/namespace.name` or,
-/// for a cluster issuer, `plural.group/name`, whose name may have dots.
-pub(in crate::reconcile) fn signer_name(text: &str) -> Option<IssuerName> {
-    let (kind, path) = text.split_once('/')?;
-    let plural = kind.strip_suffix(GROUP)?.strip_suffix('.')?;
-    let (namespace, name) = if plural == PKCS11ClusterIssuer::PLURAL {
-        (None, path)
-    } else if plural == PKCS11Issuer::PLURAL {
-        let (namespace, name) = path.split_once('.')?;
-        (Some(namespace), name)
-    } else {
-        return None;
-    };
-    if name.is_empty() || name.contains('/') || namespace == Some("") {
-        return None;
-    }
-    Some(IssuerName {
-        namespace: namespace.map(str::to_owned),
-        name: name.to_owned(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_signer_name_is_ours_by_plural_and_group_and_a_cluster_issuers_name_may_have_dots() {
-        for (text, expected) in [
-            (
-                "pkcs11issuers.pkcs11-issuer.dev/shop.issuing.v2",
-                Some((Some("shop"), "issuing.v2")),
-            ),
-            (
-                "pkcs11clusterissuers.pkcs11-issuer.dev/a.b",
-                Some((None, "a.b")),
-            ),
-            ("pkcs11issuers.pkcs11-issuer.dev/issuing", None),
-            ("pkcs11issuers.pkcs11-issuer.dev/.issuing", None),
-            ("pkcs11issuers.pkcs11-issuer.dev/shop.", None),
-            ("pkcs11clusterissuers.pkcs11-issuer.dev/", None),
-            ("pkcs11clusterissuers.pkcs11-issuer.dev/a/b", None),
-            ("issuers.pkcs11-issuer.dev/a", None),
-            ("pkcs11clusterissuers.cert-manager.io/a", None),
-            ("pkcs11clusterissuerspkcs11-issuer.dev/a", None),
-            ("kubernetes.io/kubelet-serving", None),
-            ("", None),
-        ] {
-            let expected = expected.map(|(namespace, name)| IssuerName {
-                namespace: namespace.map(str::to_owned),
-                name: name.to_owned(),
-            });
-            let read = signer_name(text);
-            assert_eq!(read, expected, "{text}");
-            if let Some(issuer) = read {
-                assert_eq!(issuer.signer_name(), text);
-            }
-        }
-    }
 }

@@ -1,12 +1,8 @@
 //! Reads what a decision about a request depends on, from the caches.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::{
-    Resource,
-    runtime::reflector::{ObjectRef, Store},
-};
 
 use super::{
     Memory,
@@ -14,12 +10,12 @@ use super::{
     kind::Request,
 };
 use crate::{
-    api::{issuer::IssuerKind, tolerant::Tolerant},
+    api::{IssuerName, tolerant::Tolerant},
     lanes::Lane,
-    pipeline::{IssuerName, ReadyIssuer},
+    pipeline::ReadyIssuer,
     reconcile::{
         Context, Seat,
-        issuer::{Health, Known},
+        issuer::{Health, Known, Stored},
     },
 };
 
@@ -39,7 +35,7 @@ pub(super) struct Observed {
 /// Looks at a request and its issuer.
 pub(super) fn observe(request: &impl Request, memory: &Memory, context: &Context) -> Observed {
     let issuer = request.issuer();
-    let stored = issuer.as_ref().and_then(|name| stored(name, context));
+    let stored = issuer.as_ref().and_then(|name| context.stored.get(name));
     let (fact, ready) = match (&issuer, &stored) {
         (Some(name), Some(stored)) => look_at(name, stored, context),
         (Some(_) | None, _) => (IssuerFact::Missing, None),
@@ -71,7 +67,7 @@ pub(super) fn share(request: &impl Request, owed: bool, context: &Context) -> Sh
         ownership.holds()
     } else {
         let issuer = request.issuer();
-        let token = issuer.and_then(|name| stored(&name, context)?.token);
+        let token = issuer.and_then(|name| context.stored.get(&name)?.token);
         let uid = request.meta().uid.as_deref().unwrap_or_default();
         ownership.owns(token.as_deref(), uid)
     };
@@ -85,7 +81,7 @@ pub(in crate::reconcile) fn seat<R: Request>(request: &Tolerant<R>, context: &Co
     // A token that nobody configured is none of its own: a tenant can name as many as it likes.
     let token = issuer
         .as_ref()
-        .and_then(|issuer| stored(issuer, context)?.token)
+        .and_then(|issuer| context.stored.get(issuer)?.token)
         .filter(|token| context.tokens.get(token).is_some());
     Seat {
         lane: Lane {
@@ -97,22 +93,6 @@ pub(in crate::reconcile) fn seat<R: Request>(request: &Tolerant<R>, context: &Co
         },
         token: token.map(Into::into),
     }
-}
-
-/// Whether there is such an issuer and it has `spec.podCertificates`.
-pub(in crate::reconcile) fn serves_pods(name: &IssuerName, context: &Context) -> bool {
-    stored(name, context).is_some_and(|stored| stored.serves_pods)
-}
-
-/// What a decision needs of an issuer as stored.
-struct Stored {
-    uid: String,
-    generation: i64,
-    /// `None` where the object cannot be read.
-    token: Option<String>,
-    selector: Option<LabelSelector>,
-    max_pending: Option<Duration>,
-    serves_pods: bool,
 }
 
 fn look_at(
@@ -132,29 +112,4 @@ fn look_at(
         },
         Some(_) | None => (IssuerFact::Unknown, None),
     }
-}
-
-fn stored(name: &IssuerName, context: &Context) -> Option<Stored> {
-    match &name.namespace {
-        Some(namespace) => from(
-            &context.stored.namespaced,
-            ObjectRef::new(&name.name).within(namespace),
-        ),
-        None => from(&context.stored.cluster, ObjectRef::new(&name.name)),
-    }
-}
-
-fn from<K: IssuerKind>(store: &Store<Tolerant<K>>, name: ObjectRef<Tolerant<K>>) -> Option<Stored> {
-    let object = store.get(&name)?;
-    let meta = object.meta();
-    let spec = object.0.as_ref().ok().map(IssuerKind::issuer_spec);
-    Some(Stored {
-        uid: meta.uid.clone().unwrap_or_default(),
-        generation: meta.generation.unwrap_or_default(),
-        token: spec.map(|spec| spec.token.clone()),
-        selector: spec.and_then(|spec| spec.namespace_selector.clone()),
-        max_pending: spec.and_then(|spec| spec.max_pending()),
-        // One that cannot be read may serve them.
-        serves_pods: spec.is_none_or(|spec| spec.pod_certificates.is_some()),
-    })
 }

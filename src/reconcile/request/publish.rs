@@ -3,10 +3,10 @@
 use super::{
     Memory, Next, RequestError,
     conclude::Known,
+    due::subject,
     finish::{SUPERSEDED, finish},
     kind::Request,
     say::{Said, say},
-    sign::subject,
 };
 use crate::{audit::note, pipeline::now, reconcile::Context};
 

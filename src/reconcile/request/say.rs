@@ -5,9 +5,9 @@ use super::{
     apply::{Applied, ApplyError, apply},
     conclude::{Conclusion, Known},
     decide::Share,
+    due::subject,
     kind::{Answer, Request},
     observe::share,
-    sign::subject,
 };
 use crate::{audit::note, issuance::Refusal, pipeline::now, reconcile::Context};
 

@@ -1,18 +1,15 @@
 //! Signs a request that is due, and says what became of it in the words of its status.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use tracing::{error, info};
 
 use super::{
     Memory, Next,
     apply::{ApplyError, full_name},
-    conclude::{Delay, Known},
+    conclude::Delay,
     decide::Share,
+    due::{Due, subject},
     fence::{Fenced, admitted},
     kind::Request,
     observe::share,
@@ -20,10 +17,9 @@ use super::{
     waiter,
 };
 use crate::{
-    audit::{self, Issuer, Subject},
     issuance::{Fault, PrepareError, Refusal},
     metrics::Metrics,
-    pipeline::{self, IssuerName, NotSigned, ReadyIssuer, Signed},
+    pipeline::{self, NotSigned, Signed},
     reconcile::{Context, issuer::Waiter},
     signers::limiter::{Limited, Turn},
     telemetry::Chain,
@@ -31,15 +27,6 @@ use crate::{
 
 /// So long a signature may take without a limit; who waits no longer for a turn is not told of it.
 const TELL_AFTER: Duration = Duration::from_secs(10);
-
-/// A request that is due, with the issuer that it names.
-pub(super) struct Due<'a, R> {
-    pub(super) known: &'a Known<'a, R>,
-    pub(super) issuer: &'a Arc<ReadyIssuer>,
-    pub(super) selector: Option<&'a LabelSelector>,
-    /// When it may not wait any longer.
-    pub(super) end: Option<Instant>,
-}
 
 /// What came of signing.
 pub(super) enum Signing {
@@ -189,25 +176,6 @@ fn delay(why: &NotSigned, metrics: &Metrics) -> Delay {
             metrics.bug("issuance");
             Delay::Bug
         }
-    }
-}
-
-/// What the issuance record says of a request and the issuer that it names.
-pub(super) fn subject<'a, R: Request>(request: &'a R, issuer: &'a IssuerName) -> Subject<'a> {
-    let meta = request.meta();
-    Subject {
-        request: audit::Request {
-            kind: R::KIND,
-            namespace: meta.namespace.as_deref(),
-            name: meta.name.as_deref().unwrap_or_default(),
-            uid: meta.uid.as_deref().unwrap_or_default(),
-        },
-        requester: request.requester(),
-        issuer: Issuer {
-            kind: issuer.kind(),
-            namespace: issuer.namespace.as_deref(),
-            name: &issuer.name,
-        },
     }
 }
 

@@ -5,7 +5,10 @@ use std::{path::Path, sync::Arc, time::Instant};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use pkcs11_issuer::{
-    api::issuer::{IssuerSpec, Reason},
+    api::{
+        IssuerName,
+        issuer::{IssuerSpec, Reason},
+    },
     config::{Config, Labels},
     metrics::Metrics,
     pins::{
@@ -13,7 +16,7 @@ use pkcs11_issuer::{
         source::PinOrigin,
         store::{FileStore, PinStore},
     },
-    pipeline::{Chain, ChainPem, Claim, IssuerName, Keys, NotProven, prove},
+    pipeline::{Chain, ChainPem, Claim, Keys, NotProven, prove},
     signers::ConfiguredToken,
 };
 use rcgen::{

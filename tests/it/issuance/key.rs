@@ -8,8 +8,7 @@ use aws_lc_rs::{
     signature::{self as lc, EcdsaKeyPair, Ed25519KeyPair, PqdsaKeyPair},
 };
 use pkcs11_issuer::issuance::{
-    Signature, SignatureAlgorithm, Signer, SigningInput,
-    signature::{Hash, Signing},
+    Signature, SignatureAlgorithm, Signer, SigningInput, scheme::Hash, signature::Signing,
 };
 
 /// A CA key in memory.

@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 use super::{Answer, Request, Said, Status};
 use crate::{
     api::{
-        GROUP,
+        GROUP, IssuerName,
         certificate_request::{
             CertificateRequest, CertificateRequestStatus, IssuerRef, RequestCondition,
             condition_type, reason,
@@ -18,7 +18,7 @@ use crate::{
     },
     audit::{RequestKind, Requester},
     issuance::{Refusal, pattern::Variables},
-    pipeline::{Asked, AskedCsr, IssuerName, PodRules},
+    pipeline::{Asked, AskedCsr, PodRules},
     reconcile::request::decide::{Approval, Progress, Stage},
 };
 

@@ -9,11 +9,12 @@ use k8s_openapi::{
 };
 use serde::Serialize;
 
-use super::{Answer, Request, Said, Status, signer_name};
+use super::{Answer, Request, Said, Status};
 use crate::{
+    api::IssuerName,
     audit::{RequestKind, Requester},
     issuance::{IssuedCertificate, Refusal, RefusalReason, pattern::Variables, pod::Pod},
-    pipeline::{Asked, AskedCsr, IssuerName, PodRules},
+    pipeline::{Asked, AskedCsr, PodRules},
     reconcile::request::decide::{Approval, Progress, Stage},
 };
 
@@ -50,7 +51,7 @@ macro_rules! answered {
             const ANNOTATIONS: &'static [&'static str] = &[];
 
             fn issuer(&self) -> Option<IssuerName> {
-                signer_name(&self.spec.signer_name)
+                IssuerName::from_signer_name(&self.spec.signer_name)
             }
 
             /// There is no approval: the API server vouches for the pod.

@@ -15,12 +15,13 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use super::{Answer, Request, Said, Status, signer_name};
+use super::{Answer, Request, Said, Status};
 use crate::{
+    api::IssuerName,
     audit::{RequestKind, Requester},
     duration::GoDuration,
     issuance::{CaField, Refusal, RefusalReason, pattern::Variables},
-    pipeline::{Asked, AskedCsr, IssuerName, PodRules},
+    pipeline::{Asked, AskedCsr, PodRules},
     reconcile::request::decide::{Approval, Progress, Stage},
 };
 
@@ -52,7 +53,7 @@ impl Request for CertificateSigningRequest {
     const ANNOTATIONS: &'static [&'static str] = &[DURATION, IS_CA];
 
     fn issuer(&self) -> Option<IssuerName> {
-        signer_name(&self.spec.signer_name)
+        IssuerName::from_signer_name(&self.spec.signer_name)
     }
 
     /// Approval is part of the API, whatever the operator says of CertificateRequests.

@@ -1,9 +1,10 @@
 //! Algorithm identifiers: the signature schemes we read and write.
 
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, signature as lc};
 use const_oid::{
     ObjectIdentifier,
     db::{
+        fips204::{ID_ML_DSA_44, ID_ML_DSA_65, ID_ML_DSA_87},
         rfc5912::{
             ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, ECDSA_WITH_SHA_512, ID_MGF_1, ID_RSASSA_PSS,
             ID_SHA_256, ID_SHA_384, ID_SHA_512, SHA_1_WITH_RSA_ENCRYPTION,
@@ -18,7 +19,16 @@ use der::{
 };
 use spki::AlgorithmIdentifierRef;
 
-use crate::issuance::key::MlDsa;
+/// The parameter sets of ML-DSA (FIPS 204, section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MlDsa {
+    /// ML-DSA-44.
+    MlDsa44,
+    /// ML-DSA-65.
+    MlDsa65,
+    /// ML-DSA-87.
+    MlDsa87,
+}
 
 /// The hash functions we sign with and verify; SHA-1 and shorter are not among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -234,4 +244,54 @@ fn pss_hash(identifier: AlgorithmIdentifierRef<'_>) -> Result<Hash, SchemeError>
                 })
         })
         .ok_or(unsupported)
+}
+
+impl MlDsa {
+    /// Every parameter set.
+    pub const ALL: [Self; 3] = [Self::MlDsa44, Self::MlDsa65, Self::MlDsa87];
+
+    /// The identifier of key and signature alike (RFC 9881, section 2).
+    pub(super) const fn oid(self) -> ObjectIdentifier {
+        match self {
+            Self::MlDsa44 => ID_ML_DSA_44,
+            Self::MlDsa65 => ID_ML_DSA_65,
+            Self::MlDsa87 => ID_ML_DSA_87,
+        }
+    }
+
+    /// Octets of a public key (FIPS 204, table 2).
+    pub(super) const fn key_length(self) -> usize {
+        match self {
+            Self::MlDsa44 => 1312,
+            Self::MlDsa65 => 1952,
+            Self::MlDsa87 => 2592,
+        }
+    }
+
+    /// Octets of a signature (FIPS 204, table 2).
+    pub(super) const fn signature_length(self) -> usize {
+        match self {
+            Self::MlDsa44 => 2420,
+            Self::MlDsa65 => 3309,
+            Self::MlDsa87 => 4627,
+        }
+    }
+
+    pub(super) const fn verification(self) -> &'static lc::PqdsaVerificationAlgorithm {
+        match self {
+            Self::MlDsa44 => &lc::ML_DSA_44,
+            Self::MlDsa65 => &lc::ML_DSA_65,
+            Self::MlDsa87 => &lc::ML_DSA_87,
+        }
+    }
+}
+
+impl std::fmt::Display for MlDsa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::MlDsa44 => "ML-DSA-44",
+            Self::MlDsa65 => "ML-DSA-65",
+            Self::MlDsa87 => "ML-DSA-87",
+        })
+    }
 }

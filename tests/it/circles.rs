@@ -1,0 +1,121 @@
+//! No file of the root package needs itself, by whatever detour.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::source::{Source, paths_in};
+
+/// What each module names of the others. A module and those inside it are one thing, whichever names the other.
+type Names = BTreeMap<Vec<String>, BTreeSet<Vec<String>>>;
+
+fn segments(path: &str) -> Vec<String> {
+    path.split("::").map(str::to_owned).collect()
+}
+
+/// The module that a file is; none for the root of the package.
+fn module(path: &str) -> Vec<String> {
+    let path = path.strip_prefix("src/").unwrap_or(path);
+    let path = path.strip_suffix(".rs").unwrap_or(path);
+    match path {
+        "lib" | "main" => Vec::new(),
+        _ => path.split('/').map(str::to_owned).collect(),
+    }
+}
+
+/// The path from the root of the package, if it is written from there or from the module that names it.
+fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
+    let first = path.first()?;
+    let mut base = match first.as_str() {
+        "crate" => Vec::new(),
+        "self" => module.to_vec(),
+        "super" => module.get(..module.len().checked_sub(1)?)?.to_vec(),
+        _ => return None,
+    };
+    for segment in path.get(1..)? {
+        match segment.as_str() {
+            "super" => drop(base.pop()),
+            _ => base.push(segment.clone()),
+        }
+    }
+    Some(base)
+}
+
+fn names(files: &[(Vec<String>, Vec<Vec<String>>)]) -> Names {
+    let modules: BTreeSet<&Vec<String>> = files.iter().map(|(module, _)| module).collect();
+    let mut names = Names::new();
+    for (module, paths) in files {
+        let named = names.entry(module.clone()).or_default();
+        for path in paths {
+            let Some(path) = absolute(module, path) else {
+                continue;
+            };
+            // What is named lies in the innermost module of the path.
+            let inner = (1..=path.len())
+                .rev()
+                .filter_map(|length| path.get(..length));
+            let Some(other) = inner
+                .map(<[String]>::to_vec)
+                .find(|part| modules.contains(part))
+            else {
+                continue;
+            };
+            if !other.starts_with(module) && !module.starts_with(&other) {
+                named.insert(other);
+            }
+        }
+    }
+    names
+}
+
+/// Those that lie on a circle, or between two: what is left when whoever names nobody is taken away, again and again, and
+/// whoever is named by nobody.
+fn circle(mut names: Names) -> Names {
+    loop {
+        let before = names.len();
+        let there: BTreeSet<_> = names.keys().cloned().collect();
+        for named in names.values_mut() {
+            named.retain(|other| there.contains(other));
+        }
+        names.retain(|_, named| !named.is_empty());
+        let named: BTreeSet<_> = names.values().flatten().cloned().collect();
+        names.retain(|module, _| named.contains(module));
+        if names.len() == before {
+            return names;
+        }
+    }
+}
+
+fn shown(names: &Names) -> String {
+    let lines = names.iter().map(|(module, named)| {
+        let named: Vec<_> = named.iter().map(|named| named.join("::")).collect();
+        format!("{} names {}", module.join("::"), named.join(", "))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn no_module_needs_itself() {
+    let files: Vec<_> = Source::below(&["src"])
+        .into_iter()
+        .map(|source| (module(&source.path), source.paths_outside_tests()))
+        .collect();
+    let left = circle(names(&files));
+    assert!(left.is_empty(), "a circle:\n{}", shown(&left));
+}
+
+#[test]
+fn a_circle_is_found_over_any_detour_and_a_parent_is_none() {
+    let file = |module: &str, text: &str| (segments(module), paths_in(text.parse().unwrap()));
+    let circle = |files: &[_]| circle(names(files));
+    let free = [
+        file("a", "mod b; use self::b::B; use crate::c::C;"),
+        file("a::b", "use super::A; use super::super::c::C;"),
+        file("c", "use std::fmt;"),
+    ];
+    assert_eq!(circle(&free), Names::new());
+    let [a, b, _] = free;
+    let back = file("c", "use crate::d::{self, D};");
+    let detour = file("d", "fn f() { super::a::b::g() }");
+    let found = circle(&[a, b, back, detour]);
+    let found: Vec<_> = found.keys().map(|module| module.join("::")).collect();
+    assert_eq!(found, ["a::b", "c", "d"]);
+}

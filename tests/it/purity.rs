@@ -1,0 +1,142 @@
+//! The pure parts take what they need as arguments: no clock, no random source, no file, no cluster.
+//!
+//! Tests beside the code are free.
+
+use crate::{
+    layers::module_of,
+    source::{Source, paths_in},
+};
+
+/// What the pure parts may not do: they are handed time, randomness and whatever was read.
+const IMPURE: &[&str] = &[
+    "Instant::now",
+    "SystemTime::now",
+    "Timestamp::now",
+    "Zoned::now",
+    "aws_lc_rs::rand",
+    "kube::runtime",
+    "std::env",
+    "std::fs",
+    "std::net::TcpStream",
+    "std::process",
+    "std::thread",
+    "tokio",
+];
+
+/// What only the shell may hold; a kind in `api` may say how its own client is made.
+const CLIENT: &[&str] = &[
+    "kube::Api",
+    "kube::Client",
+    "kube::api::Api",
+    "kube::client",
+];
+
+/// Files and folders of the root package that are pure.
+const PURE: &[&str] = &[
+    "src/duration.rs",
+    "src/lanes.rs",
+    "src/message.rs",
+    "src/config/grant.rs",
+    "src/issuance.rs",
+    "src/issuance/",
+    "src/api.rs",
+    "src/api/",
+    "src/ownership/duration.rs",
+    "src/ownership/lease.rs",
+    "src/ownership/members.rs",
+    "src/ownership/rendezvous.rs",
+    "src/ownership/view.rs",
+    "src/pins/record.rs",
+    "src/reconcile/attend/keep.rs",
+    "src/reconcile/attend/newer.rs",
+    "src/reconcile/attend/queue.rs",
+    "src/reconcile/attend/queue/",
+    "src/reconcile/attend/uid.rs",
+    "src/reconcile/issuer/expiry.rs",
+    "src/reconcile/issuer/rounds.rs",
+    "src/reconcile/issuer/rounds/",
+    "src/reconcile/issuer/status.rs",
+    "src/reconcile/request/conclude.rs",
+    "src/reconcile/request/decide.rs",
+    "src/reconcile/request/decide/",
+    "src/reconcile/request/kind.rs",
+    "src/reconcile/request/kind/",
+    "src/reconcile/seat.rs",
+    "src/reconcile/trust/anchors.rs",
+    "src/signers/find.rs",
+    "src/signers/limiter/",
+    "src/signers/protection.rs",
+];
+
+fn is_pure(path: &str) -> bool {
+    PURE.iter()
+        .any(|pure| path == *pure || (pure.ends_with('/') && path.starts_with(pure)))
+}
+
+fn contains(path: &[String], pattern: &str) -> bool {
+    let pattern: Vec<&str> = pattern.split("::").collect();
+    let exact = pattern.len() > 1 || path.len() > 1;
+    exact
+        && path
+            .windows(pattern.len())
+            .any(|window| window.iter().eq(pattern.iter()))
+}
+
+#[test]
+fn the_pure_parts_read_no_clock_no_random_source_no_file_and_no_cluster() {
+    let mut wrong = Vec::new();
+    for source in Source::below(&["src"]) {
+        if !is_pure(&source.path) {
+            continue;
+        }
+        for path in source.paths_outside_tests() {
+            let client = CLIENT.iter().filter(|_| module_of(&source.path) != "api");
+            if IMPURE
+                .iter()
+                .chain(client)
+                .any(|pattern| contains(&path, pattern))
+            {
+                wrong.push(format!("{}: {}", source.path, path.join("::")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_calls_itself_pure_is_held_to_it_and_every_entry_is_there() {
+    let sources = Source::below(&["src"]);
+    let calls_itself_pure = |source: &&Source| {
+        let head = source
+            .text
+            .lines()
+            .take_while(|line| line.starts_with("//!"));
+        let mut words = head.flat_map(|line| line.split([' ', '.', ':', ',']));
+        // Of a folder, its own head says which part of it is.
+        let parts = format!("{}/", source.path.trim_end_matches(".rs"));
+        let is_folder = sources.iter().any(|other| other.path.starts_with(&parts));
+        !is_folder && words.any(|word| word.eq_ignore_ascii_case("pure"))
+    };
+    let stray = sources.iter().filter(calls_itself_pure);
+    let stray: Vec<_> = stray
+        .map(|source| &source.path)
+        .filter(|path| !is_pure(path))
+        .collect();
+    assert!(stray.is_empty(), "not in PURE: {stray:?}");
+    let gone = PURE
+        .iter()
+        .filter(|pure| !sources.iter().any(|source| source.path.starts_with(**pure)));
+    assert_eq!(gone.collect::<Vec<_>>(), [&""; 0]);
+}
+
+#[test]
+fn the_rule_sees_what_it_forbids() {
+    let path = |text: &str| paths_in(text.parse().unwrap()).pop().unwrap();
+    assert!(contains(&path("jiff::Timestamp::now"), "Timestamp::now"));
+    assert!(contains(
+        &path("use aws_lc_rs::rand::SystemRandom;"),
+        "aws_lc_rs::rand"
+    ));
+    assert!(contains(&path("tokio::spawn"), "tokio"));
+    assert!(!contains(&path("use jiff::Timestamp;"), "Timestamp::now"));
+}
