@@ -114,3 +114,14 @@ bench-issuers: tools ## measure the start and the rest of a controller with many
 	$(release) --package bench
 	"$(CARGO_TARGET_DIR)/release/bench-issuers" $(if $(RUNS),--runs $(RUNS)) $(if $(ISSUERS),--issuers $(ISSUERS)) \
 		$(if $(TOKENS),--tokens $(TOKENS)) $(if $(REST),--rest $(REST))
+
+# Beside BACKLOG approved requests of another tenant, and HANGING ones of a token that hangs (bench-turns fair --help).
+.PHONY: bench-fair
+bench-fair: tools ## measure what a backlog of others, and a token that hangs, cost a request
+	$(release) --package bench
+	"$(CARGO_TARGET_DIR)/release/bench-turns" fair $(if $(BACKLOG),--backlog $(BACKLOG)) $(if $(HANGING),--hanging $(HANGING))
+
+.PHONY: bench-slow
+bench-slow: tools ## measure how much of a slow token is used
+	$(release) --package bench
+	"$(CARGO_TARGET_DIR)/release/bench-turns" slow

@@ -46,7 +46,7 @@ pub mod prepare;
 pub mod probe;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use chain::{CaField, ChainError, IssuerCertificate, IssuerChain};
 pub use csr::VerifiedCsr;

@@ -1,11 +1,13 @@
 //! Keys, authorities and certification requests for tests, written octet by octet: odd ones too.
 
 mod authority;
+mod issued;
 mod key;
 mod octets;
 mod request;
 
 pub(super) use authority::{Authority, at, bundle};
+pub(crate) use issued::issued;
 pub(super) use key::{TestKey, Unwilling};
 pub(super) use octets::*;
 pub(super) use request::{DEFAULT, HERE, Request, lasting, wanting, words};

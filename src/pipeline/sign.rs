@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use hsm::HsmError;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{ReadyIssuer, now};
+use super::{Publish, ReadyIssuer, now};
 use crate::{
     api::profile::SerialSource,
     audit::{Certificate, IssuanceRecord, RecordError, Subject, note},
@@ -59,13 +59,13 @@ impl AskedCsr<'_> {
     }
 }
 
-/// A certificate and the snapshot of the issuer that signed it.
+/// A certificate that was signed, and what is said of it.
 #[derive(Clone, Debug)]
 pub struct Signed {
     /// The certificate.
     pub certificate: Arc<IssuedCertificate>,
-    /// Who signed.
-    pub issuer: Arc<ReadyIssuer>,
+    /// What of the issuer's chain goes out with it.
+    pub publish: Publish,
     /// What the issuance record said before.
     pub announced: Arc<Announced>,
 }
@@ -73,6 +73,10 @@ pub struct Signed {
 /// What the issuance record says of a certificate from before it is signed.
 #[derive(Debug)]
 pub struct Announced {
+    /// The token that signs, by its name in the configuration.
+    pub token: Arc<str>,
+    /// The `CKA_ID` of the key.
+    pub key_id: Vec<u8>,
     /// The serial number, hexadecimal.
     pub serial: String,
     /// SHA-256 of the TBSCertificate, hexadecimal.
@@ -146,7 +150,7 @@ impl Signed {
     /// What the issuance record says of the certificate.
     #[must_use]
     pub fn line(&self) -> Certificate<'_> {
-        line(&self.issuer, &self.announced)
+        self.announced.line()
     }
 }
 
@@ -174,6 +178,8 @@ pub async fn sign(
     let serial = serial(ready).await?;
     let prepared = prepare(&params, serial, ready)?;
     let announced = Announced {
+        token: Arc::clone(ready.key.token_name()),
+        key_id: ready.key.id().to_vec(),
         serial: prepared.serial_hex(),
         tbs_sha256: prepared.tbs_sha256(),
         not_after: prepared.not_after(),
@@ -183,7 +189,7 @@ pub async fn sign(
             .map(ToString::to_string)
             .collect(),
     };
-    let line = line(ready, &announced);
+    let line = announced.line();
     record
         .signing(now(), subject, &line)
         .map_err(NotSigned::Record)?;
@@ -193,7 +199,7 @@ pub async fn sign(
             note(record.signed(now(), subject, &line));
             Ok(Signed {
                 certificate: Arc::new(certificate),
-                issuer: Arc::clone(ready),
+                publish: ready.publish,
                 announced: Arc::new(announced),
             })
         }
@@ -266,13 +272,15 @@ fn duration(text: Option<&str>) -> Result<Option<SignedDuration>, Refusal> {
         })
 }
 
-fn line<'a>(issuer: &'a ReadyIssuer, announced: &'a Announced) -> Certificate<'a> {
-    Certificate {
-        token: issuer.key.token_name(),
-        key_id: issuer.key.id(),
-        serial: &announced.serial,
-        tbs_sha256: &announced.tbs_sha256,
-        not_after: announced.not_after,
-        dropped_extensions: &announced.dropped_extensions,
+impl Announced {
+    fn line(&self) -> Certificate<'_> {
+        Certificate {
+            token: &self.token,
+            key_id: &self.key_id,
+            serial: &self.serial,
+            tbs_sha256: &self.tbs_sha256,
+            not_after: self.not_after,
+            dropped_extensions: &self.dropped_extensions,
+        }
     }
 }

@@ -7,7 +7,7 @@ mod kinds;
 mod list;
 mod look;
 mod newer;
-mod queue;
+pub(super) mod queue;
 mod told;
 mod uid;
 mod watch;

@@ -1,6 +1,7 @@
 //! One request, from what is seen to what is written: observe, decide, act.
 
 mod apply;
+mod cluster;
 mod conclude;
 mod decide;
 mod due;
@@ -12,6 +13,7 @@ mod observe;
 mod publish;
 mod say;
 mod sign;
+mod world;
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,17 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use tracing::{debug, warn};
 
+use self::{
+    apply::ApplyError,
+    conclude::Known,
+    decide::{Decision, Why, deadline, decide},
+    due::Due,
+    finish::finish,
+    publish::{Published, publish},
+    say::{Said, refuse, say},
+    sign::{Signing, sign},
+    world::World,
+};
 pub(super) use self::{
     apply::full_name,
     finish::{STOPPED, SUPERSEDED, part_with},
@@ -26,19 +39,8 @@ pub(super) use self::{
     memory::Memory,
     observe::{is_finished, seat},
 };
-use self::{
-    apply::{ApplyError, read_again},
-    conclude::Known,
-    decide::{Decision, Time, Why, deadline, decide},
-    due::Due,
-    finish::finish,
-    observe::observe,
-    publish::{Published, publish},
-    say::{Said, refuse, say},
-    sign::{Signing, sign},
-};
 use super::{Context, issuer::Waiter};
-use crate::{api::tolerant::Tolerant, issuance::Refusal, pipeline::now, telemetry::Chain};
+use crate::{api::tolerant::Tolerant, issuance::Refusal, telemetry::Chain};
 
 /// What comes after a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +107,7 @@ pub(super) async fn look<R: Request>(
     }
     acted.unwrap_or_else(|error| {
         warn!(kind = R::KIND.as_str(), name = %full_name(object), error = %Chain(&error), "will try again");
-        memory.retry_call(waiting)
+        memory.retry_call(waiting, Instant::now())
     })
 }
 
@@ -120,20 +122,20 @@ fn called<R: Request>(request: &R, context: &Context) -> Option<Waiter> {
 
 /// Acts. If the object has changed before a certificate was published, reads it and decides again: the certificate is
 /// published if that is still due.
-async fn act_until_settled<R: Request>(
+async fn act_until_settled<R: Request, W: World<R>>(
     request: &R,
     memory: &mut Memory,
-    context: &Context,
+    world: &W,
 ) -> Result<Next, RequestError> {
     let mut fresh: Option<R> = None;
     loop {
-        match act(fresh.as_ref().unwrap_or(request), memory, context).await? {
+        match act(fresh.as_ref().unwrap_or(request), memory, world).await? {
             Acted::Then(next) => return Ok(next),
             Acted::Changed => {
-                let read = read_again(request, context).await?;
+                let read = world.read(request).await?;
                 let same = read.filter(|read| read.meta().uid == request.meta().uid);
                 if same.is_none() {
-                    part_with_gone(request, memory, context).await?;
+                    part_with_gone(request, memory, world).await?;
                     return Ok(Next::OnChange);
                 }
                 fresh = same;
@@ -148,19 +150,16 @@ enum Acted {
     Changed,
 }
 
-async fn act<R: Request>(
+async fn act<R: Request, W: World<R>>(
     request: &R,
     memory: &mut Memory,
-    context: &Context,
+    world: &W,
 ) -> Result<Acted, RequestError> {
-    let seen = observe(request, memory, context);
+    let seen = world.observe(request, memory.owes());
     let Some(name) = &seen.issuer else {
         return Ok(Acted::Then(Next::OnChange));
     };
-    let time = Time {
-        day: now(),
-        steady: Instant::now(),
-    };
+    let time = world.time();
     let end = deadline(&seen.facts).map(|end| time.steady + until(time.day, end));
     let known = Known {
         request,
@@ -176,30 +175,33 @@ async fn act<R: Request>(
             }
         }
         (Decision::Finish, _) => {
-            finish(request, name, memory, SUPERSEDED, context).await?;
+            finish(request, name, memory, SUPERSEDED, world).await?;
             match decide::is_finished(&seen.facts.stage) {
                 true => Next::Ended,
                 false => Next::OnChange,
             }
         }
-        (Decision::Deny, _) => match say(request, known.denied(), memory, context).await? {
-            Said::Written => {
-                memory.settle();
-                Next::Settled
+        (Decision::Deny, _) => {
+            finish(request, name, memory, SUPERSEDED, world).await?;
+            match say(request, known.denied(), memory, world).await? {
+                Said::Written => {
+                    memory.settle();
+                    Next::Settled
+                }
+                Said::Conflict | Said::Gone | Said::Told | Said::NotOurs => Next::OnChange,
             }
-            Said::Conflict | Said::Gone | Said::Told | Said::NotOurs => Next::OnChange,
-        },
+        }
         (Decision::Wait(waiting), _) => {
             // First put on the list, then write: a change of the issuer in between is not missed.
-            context.issuers.wait(name, waiter(request));
+            world.await_issuer(name, request);
             if let Some(conclusion) = known.waiting(waiting) {
-                say(request, conclusion, memory, context).await?;
+                say(request, conclusion, memory, world).await?;
             }
             end.map_or(Next::OnChange, Next::At)
         }
         (Decision::HoldOff(until), _) => Next::At(end.map_or(until, |end| end.min(until))),
         (Decision::Refuse, _) => {
-            refuse(&known, &Refusal::pending_too_long(), memory, context).await?
+            refuse(&known, &Refusal::pending_too_long(), memory, world).await?
         }
         (Decision::Sign, Some(issuer)) => {
             let selector = seen.selector.as_ref();
@@ -209,37 +211,37 @@ async fn act<R: Request>(
                 selector,
                 end,
             };
-            match sign(&due, memory, context).await? {
+            match sign(&due, memory, world).await? {
                 Signing::Then(next) => next,
-                Signing::Signed => return published(&known, memory, context).await,
+                Signing::Signed => return published(&known, memory, world).await,
             }
         }
-        (Decision::Publish, _) => return published(&known, memory, context).await,
+        (Decision::Publish, _) => return published(&known, memory, world).await,
         // It is signed with a snapshot alone.
         (Decision::Sign, None) => Next::OnChange,
     };
     Ok(Acted::Then(next))
 }
 
-async fn published<R: Request>(
+async fn published<R: Request, W: World<R>>(
     known: &Known<'_, R>,
     memory: &mut Memory,
-    context: &Context,
+    world: &W,
 ) -> Result<Acted, RequestError> {
-    Ok(match publish(known, memory, context).await? {
+    Ok(match publish(known, memory, world).await? {
         Published::Then(next) => Acted::Then(next),
         Published::Changed => Acted::Changed,
     })
 }
 
 /// There is no such object any more, or another of its name.
-async fn part_with_gone<R: Request>(
+async fn part_with_gone<R: Request, W: World<R>>(
     request: &R,
     memory: &mut Memory,
-    context: &Context,
+    world: &W,
 ) -> Result<(), RequestError> {
     match request.issuer() {
-        Some(name) => finish(request, &name, memory, SUPERSEDED, context).await,
+        Some(name) => finish(request, &name, memory, SUPERSEDED, world).await,
         None => Ok(()),
     }
 }
@@ -247,3 +249,6 @@ async fn part_with_gone<R: Request>(
 fn until(now: Timestamp, then: Timestamp) -> Duration {
     then.duration_since(now).try_into().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! One look at a request, with the memory that is lent out for it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +74,7 @@ async fn part<R: Request>(
         Ok(()) => Next::Ended,
         Err(error) => {
             warn!(kind = R::KIND.as_str(), name = %full_name(object), error = %Chain(&error), "will try again");
-            memory.retry_call(waiting)
+            memory.retry_call(waiting, Instant::now())
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::reconcile::{Seat, request::Next};
 /// not answer keeps the requests of no other waiting: each token has as many looks at a time as every other.
 ///
 /// kube's own controller lets a timer that ticks by the millisecond tell of each; `docs/adr/0006` has what that costs.
-pub(super) struct Queue<K, M> {
+pub(in crate::reconcile) struct Queue<K, M> {
     kept: HashMap<Uid, Kept<K, M>>,
     order: Order,
     seat: Box<dyn Fn(&K) -> Seat + Send + Sync>,
@@ -61,7 +61,7 @@ enum Turn {
 }
 
 /// What is remembered of a request from one look to the next. Nothing at first.
-pub(super) trait Remembered: Default {
+pub(in crate::reconcile) trait Remembered: Default {
     /// Whether something was signed for it that is not known to be published.
     fn owes(&self) -> bool;
 
@@ -71,19 +71,22 @@ pub(super) trait Remembered: Default {
 
 /// A request to be looked at.
 #[derive(Debug)]
-pub(super) struct Due<K, M> {
-    pub(super) object: Arc<K>,
-    pub(super) memory: M,
+pub(in crate::reconcile) struct Due<K, M> {
+    pub(in crate::reconcile) object: Arc<K>,
+    pub(in crate::reconcile) memory: M,
     /// There is no such request any more.
-    pub(super) deleted: bool,
+    pub(in crate::reconcile) deleted: bool,
     /// How many others wait for another try.
-    pub(super) waiting: usize,
+    pub(in crate::reconcile) waiting: usize,
 }
 
 impl<K: Resource, M: Remembered> Queue<K, M> {
     /// None. At most `most_looks` of each token will be looked at at once; `seat` says whose request one is, and whose
     /// token it needs, as of now.
-    pub(super) fn new(most_looks: u16, seat: impl Fn(&K) -> Seat + Send + Sync + 'static) -> Self {
+    pub(in crate::reconcile) fn new(
+        most_looks: u16,
+        seat: impl Fn(&K) -> Seat + Send + Sync + 'static,
+    ) -> Self {
         Self {
             kept: HashMap::new(),
             order: Order {
@@ -96,7 +99,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
     }
 
     /// Takes in a request, or a newer version of one. It is due.
-    pub(super) fn put(&mut self, object: K) {
+    pub(in crate::reconcile) fn put(&mut self, object: K) {
         let uid = Uid::of(&object);
         self.told(&uid);
         let seat = (self.seat)(&object);
@@ -113,7 +116,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
 
     /// Takes in the last version of a request. It is looked at once more if it is being looked at or something was signed
     /// for it that is not known to be published, else it is forgotten.
-    pub(super) fn end(&mut self, object: K) {
+    pub(in crate::reconcile) fn end(&mut self, object: K) {
         let uid = Uid::of(&object);
         self.told(&uid);
         let Some(kept) = self.kept.get(&uid) else {
@@ -127,7 +130,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
     }
 
     /// There is no such request any more: one that is kept is due for the last time.
-    pub(super) fn delete(&mut self, object: &K) {
+    pub(in crate::reconcile) fn delete(&mut self, object: &K) {
         self.delete_by(&Uid::of(object));
     }
 
@@ -160,12 +163,12 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
     }
 
     /// A list of all requests begins.
-    pub(super) fn begin_list(&mut self) {
+    pub(in crate::reconcile) fn begin_list(&mut self) {
         self.untold = Some(self.kept.keys().cloned().collect());
     }
 
     /// The list is over. What it has not told of is deleted, and returned.
-    pub(super) fn end_list(&mut self) -> Vec<Arc<K>> {
+    pub(in crate::reconcile) fn end_list(&mut self) -> Vec<Arc<K>> {
         let untold = self.untold.take().unwrap_or_default();
         let kept = untold.iter().filter_map(|uid| self.kept.get(uid));
         let gone: Vec<_> = kept.filter_map(|kept| kept.object.clone()).collect();
@@ -176,7 +179,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
     }
 
     /// This one is due, if it is kept.
-    pub(super) fn call(&mut self, uid: &Uid) {
+    pub(in crate::reconcile) fn call(&mut self, uid: &Uid) {
         let Self {
             kept, order, seat, ..
         } = self;
@@ -188,7 +191,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
     }
 
     /// This one is due, if it is kept, and whatever it has failed for counts no more.
-    pub(super) fn call_anew(&mut self, uid: &Uid) {
+    pub(in crate::reconcile) fn call_anew(&mut self, uid: &Uid) {
         if let Some(kept) = self.kept.get_mut(uid) {
             kept.memory.forgive();
             if let Turn::Looking { forgiven, .. } = &mut kept.turn {
@@ -199,7 +202,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
     }
 
     /// All are due.
-    pub(super) fn call_all(&mut self) {
+    pub(in crate::reconcile) fn call_all(&mut self) {
         let Self {
             kept, order, seat, ..
         } = self;
@@ -211,7 +214,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
     }
 
     /// Those whose time has come are due.
-    pub(super) fn call_until(&mut self, now: Instant) {
+    pub(in crate::reconcile) fn call_until(&mut self, now: Instant) {
         while self.next_call().is_some_and(|at| at <= now)
             && let Some((_, uid)) = self.order.later.pop_first()
         {
@@ -221,7 +224,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
 
     /// Keeps only those that are being looked at, and of the others those for which something was signed that is not
     /// known to be published.
-    pub(super) fn keep_owed(&mut self) {
+    pub(in crate::reconcile) fn keep_owed(&mut self) {
         let Self { kept, order, .. } = self;
         kept.retain(|_, kept| matches!(kept.turn, Turn::Looking { .. }) || kept.memory.owes());
         order.due.retain(|uid| kept.contains_key(uid));
@@ -229,18 +232,24 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
     }
 
     /// All that are kept, with what is remembered of each.
-    pub(super) fn into_kept(self) -> impl Iterator<Item = (Arc<K>, M)> {
+    pub(in crate::reconcile) fn into_kept(self) -> impl Iterator<Item = (Arc<K>, M)> {
         let kept = self.kept.into_values();
         kept.filter_map(|kept| Some((kept.object?, kept.memory)))
     }
 
+    /// Whether none is kept.
+    #[cfg(test)]
+    pub(in crate::reconcile) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
     /// When the next one's time comes.
-    pub(super) fn next_call(&self) -> Option<Instant> {
+    pub(in crate::reconcile) fn next_call(&self) -> Option<Instant> {
         self.order.later.first().map(|(at, _)| *at)
     }
 
     /// Who is to be looked at now. Each has to be told of by [`looked`](Self::looked).
-    pub(super) fn next(&mut self) -> Option<Due<K, M>> {
+    pub(in crate::reconcile) fn next(&mut self) -> Option<Due<K, M>> {
         loop {
             let (uid, token) = self.order.due.next()?;
             let due = self
@@ -276,7 +285,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
     }
 
     /// It has been looked at, and this is remembered of it now.
-    pub(super) fn looked(&mut self, object: &K, memory: M, next: Next) {
+    pub(in crate::reconcile) fn looked(&mut self, object: &K, memory: M, next: Next) {
         let uid = Uid::of(object);
         let Some(kept) = self.kept.get_mut(&uid) else {
             return;

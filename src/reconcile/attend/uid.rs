@@ -4,7 +4,7 @@ use kube::Resource;
 
 /// A UID. Those of the API server are UUIDs in lower case, which take a third of the memory of their text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Uid {
+pub(in crate::reconcile) enum Uid {
     Uuid([u8; 16]),
     Other(Box<str>),
 }

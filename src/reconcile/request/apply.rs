@@ -33,10 +33,10 @@ pub(super) enum Applied {
 #[derive(Debug, thiserror::Error)]
 #[error("failed to write the status of {kind} {name}")]
 pub(crate) struct ApplyError {
-    kind: String,
+    pub(super) kind: String,
     /// With its namespace, where the kind has one.
-    name: String,
-    source: Box<kube::Error>,
+    pub(super) name: String,
+    pub(super) source: Box<kube::Error>,
 }
 
 /// What is sent of an object.

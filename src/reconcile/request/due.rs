@@ -1,6 +1,6 @@
 //! A request that is due, and what the issuance record says of it.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -8,13 +8,12 @@ use super::{conclude::Known, kind::Request};
 use crate::{
     api::IssuerName,
     audit::{self, Issuer, Subject},
-    pipeline::ReadyIssuer,
 };
 
 /// A request that is due, with the issuer that it names.
-pub(super) struct Due<'a, R> {
+pub(super) struct Due<'a, R, S> {
     pub(super) known: &'a Known<'a, R>,
-    pub(super) issuer: &'a Arc<ReadyIssuer>,
+    pub(super) issuer: &'a S,
     pub(super) selector: Option<&'a LabelSelector>,
     /// When it may not wait any longer.
     pub(super) end: Option<Instant>,

@@ -30,8 +30,8 @@ pub(super) enum Fenced {
 }
 
 /// Asks whether the requester may use the issuer.
-pub(super) async fn admitted<R: Request>(
-    due: &Due<'_, R>,
+pub(super) async fn admitted<R: Request, S>(
+    due: &Due<'_, R, S>,
     context: &Context,
 ) -> Result<(), Fenced> {
     if let Some(reference) = due.known.request.reference() {

@@ -2,12 +2,13 @@
 
 use kube::ResourceExt as _;
 
-use super::{Memory, RequestError, apply::read_again, due::subject, kind::Request};
+use super::{
+    Memory, RequestError,
+    kind::Request,
+    world::{Noted, World},
+};
 use crate::{
     api::{IssuerName, tolerant::Tolerant},
-    audit::note,
-    metrics::RequestResult,
-    pipeline::now,
     reconcile::Context,
 };
 
@@ -21,18 +22,18 @@ pub(in crate::reconcile) const STOPPED: &str = "stopped";
 ///
 /// # Errors
 /// What is stored could not be read; the certificate stays known.
-pub(super) async fn finish<R: Request>(
+pub(super) async fn finish<R: Request, W: World<R>>(
     request: &R,
     name: &IssuerName,
     memory: &mut Memory,
     why: &'static str,
-    context: &Context,
+    world: &W,
 ) -> Result<(), RequestError> {
     let Some(signed) = memory.signed() else {
         return Ok(());
     };
     // Not from the queue, which has dropped the octets.
-    let stored = read_again(request, context).await?;
+    let stored = world.read(request).await?;
     let stored = stored.filter(|stored| stored.uid() == request.uid());
     let pem = signed.certificate.certificate_pem();
     // Behind the chain there may be the root.
@@ -40,16 +41,11 @@ pub(super) async fn finish<R: Request>(
         .as_ref()
         .and_then(Request::certificate)
         .is_some_and(|octets| octets.starts_with(pem.as_bytes()));
-    let (subject, line) = (subject(request, name), signed.line());
-    let (result, noted) = if published {
-        let noted = context.record.published(now(), &subject, &line);
-        (RequestResult::Issued, noted)
-    } else {
-        let noted = context.record.discarded(now(), &subject, &line, why);
-        (RequestResult::Discarded, noted)
+    let noted = match published {
+        true => Noted::FoundPublished(signed),
+        false => Noted::Discarded(signed, why),
     };
-    context.metrics.request(R::KIND, result);
-    note(noted);
+    world.note(request, name, noted);
     memory.owe_nothing();
     Ok(())
 }

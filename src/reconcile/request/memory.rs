@@ -66,23 +66,23 @@ impl Memory {
         };
     }
 
-    /// Notes one more failure and tells how long to wait: from half a second, doubling to a minute, less up to half
+    /// Notes one more failure and tells when to try again: after half a second, doubling to a minute, less up to half
     /// of it at random.
-    pub(super) fn failed(&mut self) -> Duration {
-        self.failed_for_at_most(LONGEST)
+    pub(super) fn failed(&mut self, now: Instant) -> Instant {
+        self.failed_for_at_most(LONGEST, now)
     }
 
     /// The same after a call of the API server, which is tried again every four seconds at least as long as not too
     /// many requests are `waiting`.
-    pub(in crate::reconcile) fn retry_call(&mut self, waiting: usize) -> Next {
-        Next::At(Instant::now() + self.failed_for_at_most(longest_for_a_write(waiting)))
+    pub(in crate::reconcile) fn retry_call(&mut self, waiting: usize, now: Instant) -> Next {
+        Next::At(self.failed_for_at_most(longest_for_a_write(waiting), now))
     }
 
-    fn failed_for_at_most(&mut self, longest: Duration) -> Duration {
+    fn failed_for_at_most(&mut self, longest: Duration, now: Instant) -> Instant {
         self.failures = self.failures.saturating_add(1);
-        let wait = delay(self.failures, random(), longest);
-        self.not_before = Some(Instant::now() + wait);
-        wait
+        let again = now + delay(self.failures, random(), longest);
+        self.not_before = Some(again);
+        again
     }
 
     /// What it failed for has changed, or it has not failed: it may be tried at once.
@@ -109,8 +109,10 @@ mod tests {
     #[test]
     fn a_request_waits_after_a_failure_until_it_is_forgiven() {
         let mut memory = Memory::default();
-        let wait = memory.failed();
-        assert!(wait > Duration::ZERO && memory.recalled().not_before.is_some());
+        let now = Instant::now();
+        let again = memory.failed(now);
+        assert!(again > now);
+        assert_eq!(memory.recalled().not_before, Some(again));
         memory.forgive();
         assert_eq!(memory.recalled().not_before, None);
     }
@@ -120,10 +122,10 @@ mod tests {
         let mut memory = Memory::default();
         for _ in 0..20 {
             let before = Instant::now();
-            let Next::At(again) = memory.retry_call(0) else {
+            let Next::At(again) = memory.retry_call(0, before) else {
                 panic!("it is not repeated");
             };
-            assert!(again - before <= Duration::from_millis(4500));
+            assert!(again - before <= Duration::from_secs(4));
         }
     }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{
-    Memory,
     decide::{self, Facts, IssuerFact, Share},
     kind::Request,
 };
@@ -21,11 +20,11 @@ use crate::{
 
 /// A request and what was seen of its issuer, at one moment.
 #[derive(Debug)]
-pub(super) struct Observed {
+pub(super) struct Observed<S> {
     /// The issuer that it names, if that is one of our kinds.
     pub(super) issuer: Option<IssuerName>,
     /// The snapshot to sign with, if the issuer is ready.
-    pub(super) ready: Option<Arc<ReadyIssuer>>,
+    pub(super) ready: Option<S>,
     /// The namespaces that the issuer serves, where it does not serve all.
     pub(super) selector: Option<LabelSelector>,
     /// What the decision depends on.
@@ -33,7 +32,11 @@ pub(super) struct Observed {
 }
 
 /// Looks at a request and its issuer.
-pub(super) fn observe(request: &impl Request, memory: &Memory, context: &Context) -> Observed {
+pub(super) fn observe(
+    request: &impl Request,
+    owed: bool,
+    context: &Context,
+) -> Observed<Arc<ReadyIssuer>> {
     let issuer = request.issuer();
     let stored = issuer.as_ref().and_then(|name| context.stored.get(name));
     let (fact, ready) = match (&issuer, &stored) {
@@ -46,7 +49,7 @@ pub(super) fn observe(request: &impl Request, memory: &Memory, context: &Context
             stage: request.stage(context.settings.enforce_approval),
             issuer: fact,
             max_pending: stored.as_ref().and_then(|stored| stored.max_pending),
-            share: share(request, memory.owes(), context),
+            share: share(request, owed, context),
         },
         issuer,
         ready,

@@ -3,12 +3,11 @@
 use super::{
     Memory, Next, RequestError,
     conclude::Known,
-    due::subject,
     finish::{SUPERSEDED, finish},
     kind::Request,
     say::{Said, say},
+    world::{Noted, World},
 };
-use crate::{audit::note, pipeline::now, reconcile::Context};
 
 /// What came of publishing.
 pub(super) enum Published {
@@ -21,25 +20,24 @@ pub(super) enum Published {
 ///
 /// # Errors
 /// The API server did not take it for now; the certificate stays known.
-pub(super) async fn publish<R: Request>(
+pub(super) async fn publish<R: Request, W: World<R>>(
     known: &Known<'_, R>,
     memory: &mut Memory,
-    context: &Context,
+    world: &W,
 ) -> Result<Published, RequestError> {
     let Some(signed) = memory.signed().cloned() else {
         return Ok(Published::Then(Next::OnChange));
     };
-    let conclusion = known.issued(&signed.certificate, signed.issuer.publish);
-    let next = match say(known.request, conclusion, memory, context).await? {
+    let conclusion = known.issued(&signed.certificate, signed.publish);
+    let next = match say(known.request, conclusion, memory, world).await? {
         Said::Written => {
-            let subject = subject(known.request, known.issuer);
-            note(context.record.published(now(), &subject, &signed.line()));
+            world.note(known.request, known.issuer, Noted::Published(&signed));
             memory.settle();
             Next::Settled
         }
         Said::Conflict => return Ok(Published::Changed),
         Said::Gone => {
-            finish(known.request, known.issuer, memory, SUPERSEDED, context).await?;
+            finish(known.request, known.issuer, memory, SUPERSEDED, world).await?;
             Next::OnChange
         }
         // It stays known until this replica may write again, or the request is seen finished.

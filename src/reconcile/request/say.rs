@@ -2,14 +2,12 @@
 
 use super::{
     Memory, Next,
-    apply::{Applied, ApplyError, apply},
+    apply::{Applied, ApplyError},
     conclude::{Conclusion, Known},
-    decide::Share,
-    due::subject,
     kind::{Answer, Request},
-    observe::share,
+    world::{Noted, World},
 };
-use crate::{audit::note, issuance::Refusal, pipeline::now, reconcile::Context};
+use crate::issuance::Refusal;
 
 /// What came of saying it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,30 +28,25 @@ pub(super) enum Said {
 ///
 /// # Errors
 /// The API server, or a webhook behind it, did not answer or refused for now.
-pub(super) async fn say<R: Request>(
+pub(super) async fn say<R: Request, W: World<R>>(
     request: &R,
     conclusion: Conclusion,
     memory: &mut Memory,
-    context: &Context,
+    world: &W,
 ) -> Result<Said, ApplyError> {
     let Conclusion {
         answer,
         notice,
         result,
     } = conclusion;
-    if share(request, memory.owes(), context) == Share::Others {
+    if !world.is_own(request, memory.owes()) {
         return Ok(Said::NotOurs);
     }
-    let tell = |notice| {
-        context
-            .events
-            .publish(notice, request.object_ref(&()), now());
-    };
     match answer {
-        Answer::Write(status) => match apply(&context.client, request, &status).await? {
+        Answer::Write(status) => match world.store(request, &status).await? {
             Applied::Written => {
-                context.metrics.request(R::KIND, result);
-                tell(notice);
+                world.count(result);
+                world.tell(request, notice);
                 Ok(Said::Written)
             }
             Applied::Conflict => Ok(Said::Conflict),
@@ -61,7 +54,7 @@ pub(super) async fn say<R: Request>(
         },
         Answer::Tell => {
             if memory.tells(&notice) {
-                tell(notice);
+                world.tell(request, notice);
             }
             Ok(Said::Told)
         }
@@ -73,20 +66,18 @@ pub(super) async fn say<R: Request>(
 ///
 /// # Errors
 /// As [`say`].
-pub(super) async fn refuse<R: Request>(
+pub(super) async fn refuse<R: Request, W: World<R>>(
     known: &Known<'_, R>,
     refusal: &Refusal,
     memory: &mut Memory,
-    context: &Context,
+    world: &W,
 ) -> Result<Next, ApplyError> {
-    let said = say(known.request, known.refused(refusal), memory, context).await?;
+    let said = say(known.request, known.refused(refusal), memory, world).await?;
     if said != Said::Written {
         return Ok(Next::OnChange);
     }
     let reason = refusal.reason().as_str();
-    context.metrics.refused(reason);
-    let subject = subject(known.request, known.issuer);
-    note(context.record.refused(now(), &subject, reason));
+    world.note(known.request, known.issuer, Noted::Refused(reason));
     memory.settle();
     Ok(Next::Settled)
 }

@@ -1,6 +1,6 @@
 //! Signs a request that is due, and says what became of it in the words of its status.
 
-use std::time::{Duration, Instant};
+use std::{sync::Arc, time::Duration};
 
 use tracing::{error, info};
 
@@ -15,11 +15,12 @@ use super::{
     observe::share,
     say::{refuse, say},
     waiter,
+    world::{Attempt, World},
 };
 use crate::{
-    issuance::{Fault, PrepareError, Refusal},
+    issuance::{Fault, PrepareError},
     metrics::Metrics,
-    pipeline::{self, NotSigned, Signed},
+    pipeline::{self, NotSigned, ReadyIssuer},
     reconcile::{Context, issuer::Waiter},
     signers::limiter::{Limited, Turn},
     telemetry::Chain,
@@ -35,46 +36,78 @@ pub(super) enum Signing {
     Then(Next),
 }
 
-enum Outcome {
-    Signed(Signed),
-    Refused(Refusal),
-    Delayed(Delay),
-}
-
 /// Signs, if the issuer is the requester's to use and its limit lets it; else says why not.
 ///
 /// # Errors
 /// The API server did not take what was to be said.
-pub(super) async fn sign<R: Request>(
-    due: &Due<'_, R>,
+pub(super) async fn sign<R: Request, W: World<R>>(
+    due: &Due<'_, R, W::Snapshot>,
     memory: &mut Memory,
-    context: &Context,
+    world: &W,
 ) -> Result<Signing, ApplyError> {
-    let outcome = match admitted(due, context).await {
-        Err(Fenced::Refused(refusal)) => Outcome::Refused(refusal),
-        Err(Fenced::Delayed(delay)) => Outcome::Delayed(delay),
-        Ok(()) => match turn(due, context) {
-            Turn::Now(_permit) => outcome(due, context).await,
-            Turn::Later { waited } => {
-                return in_turn(due, waited, memory, context)
-                    .await
-                    .map(Signing::Then);
-            }
-        },
-    };
-    let next = match outcome {
-        Outcome::Signed(signed) => {
+    let next = match world.attempt(due).await {
+        Attempt::Signed(signed) => {
             memory.owe(signed);
             return Ok(Signing::Signed);
         }
-        Outcome::Refused(refusal) => refuse(due.known, &refusal, memory, context).await?,
-        Outcome::Delayed(delay) => delayed(due, &delay, memory, context).await?,
+        Attempt::Refused(refusal) => refuse(due.known, &refusal, memory, world).await?,
+        Attempt::Delayed(delay) => delayed(due, &delay, memory, world).await?,
+        Attempt::InTurn { waited } => in_turn(due, waited, memory, world).await?,
     };
     Ok(Signing::Then(next))
 }
 
+/// The request is called when its turn comes. Only one that has to wait for long is told so, and once.
+async fn in_turn<R: Request, W: World<R>>(
+    due: &Due<'_, R, W::Snapshot>,
+    waited: Duration,
+    memory: &mut Memory,
+    world: &W,
+) -> Result<Next, ApplyError> {
+    if let Some(rest) = TELL_AFTER
+        .checked_sub(waited)
+        .filter(|rest| !rest.is_zero())
+    {
+        return Ok(Next::At(world.time().steady + rest));
+    }
+    if let Some(conclusion) = due.known.delayed(&Delay::Turn) {
+        say(due.known.request, conclusion, memory, world).await?;
+    }
+    Ok(Next::OnChange)
+}
+
+async fn delayed<R: Request, W: World<R>>(
+    due: &Due<'_, R, W::Snapshot>,
+    delay: &Delay,
+    memory: &mut Memory,
+    world: &W,
+) -> Result<Next, ApplyError> {
+    // First put on the list, then write: a change of the issuer in between is not missed.
+    world.await_issuer(due.known.issuer, due.known.request);
+    let again = memory.failed(world.time().steady);
+    if let Some(conclusion) = due.known.delayed(delay) {
+        say(due.known.request, conclusion, memory, world).await?;
+    }
+    Ok(Next::At(due.end.map_or(again, |end| end.min(again))))
+}
+
+/// An attempt with the real issuer.
+pub(super) async fn attempt<R: Request>(
+    due: &Due<'_, R, Arc<ReadyIssuer>>,
+    context: &Context,
+) -> Attempt {
+    match admitted(due, context).await {
+        Err(Fenced::Refused(refusal)) => Attempt::Refused(refusal),
+        Err(Fenced::Delayed(delay)) => Attempt::Delayed(delay),
+        Ok(()) => match turn(due, context) {
+            Turn::Now(_permit) => with_permit(due, context).await,
+            Turn::Later { waited } => Attempt::InTurn { waited },
+        },
+    }
+}
+
 /// Asks the issuer's limit. The request takes turns with those of other tenants.
-fn turn<R: Request>(due: &Due<'_, R>, context: &Context) -> Turn<Waiter> {
+fn turn<R: Request>(due: &Due<'_, R, Arc<ReadyIssuer>>, context: &Context) -> Turn<Waiter> {
     let (key, request) = (&due.issuer.key, due.known.request);
     let at = Limited {
         issuer: key.issuer(),
@@ -86,48 +119,12 @@ fn turn<R: Request>(due: &Due<'_, R>, context: &Context) -> Turn<Waiter> {
         .enter(at, &request.tenant().into(), waiter(request))
 }
 
-/// The request is called when its turn comes. Only one that has to wait for long is told so, and once.
-async fn in_turn<R: Request>(
-    due: &Due<'_, R>,
-    waited: Duration,
-    memory: &mut Memory,
-    context: &Context,
-) -> Result<Next, ApplyError> {
-    if let Some(rest) = TELL_AFTER
-        .checked_sub(waited)
-        .filter(|rest| !rest.is_zero())
-    {
-        return Ok(Next::At(Instant::now() + rest));
-    }
-    if let Some(conclusion) = due.known.delayed(&Delay::Turn) {
-        say(due.known.request, conclusion, memory, context).await?;
-    }
-    Ok(Next::OnChange)
-}
-
-async fn delayed<R: Request>(
-    due: &Due<'_, R>,
-    delay: &Delay,
-    memory: &mut Memory,
-    context: &Context,
-) -> Result<Next, ApplyError> {
-    // First put on the list, then write: a change of the issuer in between is not missed.
-    context
-        .issuers
-        .wait(due.known.issuer, waiter(due.known.request));
-    let again = Instant::now() + memory.failed();
-    if let Some(conclusion) = due.known.delayed(delay) {
-        say(due.known.request, conclusion, memory, context).await?;
-    }
-    Ok(Next::At(due.end.map_or(again, |end| end.min(again))))
-}
-
 /// Signs, logs and counts.
-async fn outcome<R: Request>(due: &Due<'_, R>, context: &Context) -> Outcome {
+async fn with_permit<R: Request>(due: &Due<'_, R, Arc<ReadyIssuer>>, context: &Context) -> Attempt {
     let (request, name) = (due.known.request, due.known.issuer);
     let asked = match request.asked(due.issuer.pods.as_ref()) {
         Ok(asked) => asked,
-        Err(refusal) => return Outcome::Refused(refusal),
+        Err(refusal) => return Attempt::Refused(refusal),
     };
     let subject = subject(request, name);
     let still_due = || share(request, false, context) == Share::Own;
@@ -143,16 +140,16 @@ async fn outcome<R: Request>(due: &Due<'_, R>, context: &Context) -> Outcome {
                       serial = signed.announced.serial, extensions = dropped.join(","),
                       "extensions of the CSR were dropped");
             }
-            Outcome::Signed(signed)
+            Attempt::Signed(signed)
         }
-        Err(NotSigned::Refused(refusal)) => Outcome::Refused(refusal),
+        Err(NotSigned::Refused(refusal)) => Attempt::Refused(refusal),
         Err(other) => {
             let delay = delay(&other, &context.metrics);
             if delay == Delay::Bug {
                 error!(kind = R::KIND.as_str(), name = %full_name(request), issuer = %name,
                        error = %Chain(&other), "an invariant broke; nothing was published");
             }
-            Outcome::Delayed(delay)
+            Attempt::Delayed(delay)
         }
     }
 }

@@ -1,0 +1,81 @@
+//! The real world of a request: the API server, the token behind the pipeline, the record, the metrics.
+
+use std::time::Instant;
+
+use super::{
+    apply::{Applied, ApplyError, apply, read_again},
+    decide::{Share, Time},
+    due::{Due, subject},
+    kind::{Request, Status},
+    observe::{Observed, observe, share},
+    sign::attempt,
+    waiter,
+    world::{Attempt, Noted, World},
+};
+use crate::{
+    api::IssuerName,
+    audit::note,
+    metrics::RequestResult,
+    pipeline::{ReadyIssuer, now},
+    reconcile::{Context, events::Notice, request::RequestError},
+};
+
+impl<R: Request> World<R> for Context {
+    type Snapshot = std::sync::Arc<ReadyIssuer>;
+
+    fn time(&self) -> Time {
+        Time {
+            day: now(),
+            steady: Instant::now(),
+        }
+    }
+
+    fn observe(&self, request: &R, owed: bool) -> Observed<Self::Snapshot> {
+        observe(request, owed, self)
+    }
+
+    fn is_own(&self, request: &R, owed: bool) -> bool {
+        share(request, owed, self) == Share::Own
+    }
+
+    async fn attempt(&self, due: &Due<'_, R, Self::Snapshot>) -> Attempt {
+        attempt(due, self).await
+    }
+
+    async fn store(&self, request: &R, status: &Status) -> Result<Applied, ApplyError> {
+        apply(&self.client, request, status).await
+    }
+
+    async fn read(&self, request: &R) -> Result<Option<R>, RequestError> {
+        read_again(request, self).await
+    }
+
+    fn await_issuer(&self, issuer: &IssuerName, request: &R) {
+        self.issuers.wait(issuer, waiter(request));
+    }
+
+    fn count(&self, result: RequestResult) {
+        self.metrics.request(R::KIND, result);
+    }
+
+    fn tell(&self, request: &R, notice: Notice) {
+        self.events.publish(notice, request.object_ref(&()), now());
+    }
+
+    fn note(&self, request: &R, issuer: &IssuerName, noted: Noted<'_>) {
+        let (record, subject) = (&self.record, subject(request, issuer));
+        note(match noted {
+            Noted::Published(signed) | Noted::FoundPublished(signed) => {
+                record.published(now(), &subject, &signed.line())
+            }
+            Noted::Discarded(signed, why) => record.discarded(now(), &subject, &signed.line(), why),
+            Noted::Refused(reason) => record.refused(now(), &subject, reason),
+        });
+        match noted {
+            Noted::Published(_) => {}
+            Noted::FoundPublished(_) => self.metrics.request(R::KIND, RequestResult::Issued),
+            Noted::Discarded(..) => self.metrics.request(R::KIND, RequestResult::Discarded),
+            Noted::Refused(reason) => self.metrics.refused(reason),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The life of a request, from what the watch tells to what is written, with a cluster in memory.
+
+mod life;
+
+use self::life::{Life, Write};
+use super::*;
+use crate::api::certificate_request::CertificateRequest;
+use crate::reconcile::request::decide::IssuerFact;
+
+/// The writes of a whole life.
+fn writes(life: &Life) -> Vec<Write> {
+    life.world.writes()
+}
+
+const ISSUED: Write = Write::Ready("True", "Issued");
+const PENDING: Write = Write::Ready("False", "Pending");
+const FAILED: Write = Write::Ready("False", "Failed");
+const DENIED: Write = Write::Ready("False", "Denied");
+const SIGNED: Write = Write::Signed;
+
+#[test]
+fn an_approved_request_is_signed_and_published_once_and_then_forgotten() {
+    let mut life = Life::of_approved();
+    life.goes_on();
+    assert_eq!(writes(&life), [SIGNED, ISSUED, Write::Published]);
+    assert!(life.keeps_nothing());
+    life.world.touch();
+    life.goes_on();
+    assert_eq!(writes(&life).len(), 3, "{:?}", writes(&life));
+}
+
+#[test]
+fn nothing_is_written_before_approval_and_a_denial_is_acknowledged_once() {
+    let mut life = Life::of_new();
+    life.goes_on();
+    life.world.touch();
+    life.goes_on();
+    assert_eq!(writes(&life), []);
+    life.world.decide_by_approver("Denied");
+    life.goes_on();
+    life.world.touch();
+    life.goes_on();
+    assert_eq!(writes(&life), [DENIED]);
+}
+
+#[test]
+fn what_the_watch_tells_of_the_time_before_our_write_changes_nothing() {
+    let mut life = Life::of_approved();
+    life.hears();
+    // Changed before our write, and told after it.
+    life.world.touch();
+    let late = life.world.keep_back();
+    life.looks();
+    life.world.tell_first(late);
+    life.hears();
+    life.looks();
+    assert_eq!(life.world.count(SIGNED), 1);
+    assert_eq!(life.world.count(ISSUED), 1);
+    life.goes_on();
+    assert!(life.keeps_nothing());
+    assert_eq!(life.world.count(SIGNED), 1);
+}
+
+#[test]
+fn a_change_before_the_write_is_read_and_the_same_certificate_is_published() {
+    let mut life = Life::of_approved();
+    life.world.before_store(|world| world.touch());
+    life.goes_on();
+    assert_eq!(writes(&life), [SIGNED, ISSUED, Write::Published]);
+}
+
+#[test]
+fn a_denial_before_the_write_is_acknowledged_and_the_certificate_is_named() {
+    let mut life = Life::of_approved();
+    life.world
+        .before_store(|world| world.decide_by_approver("Denied"));
+    life.goes_on();
+    assert_eq!(
+        writes(&life),
+        [SIGNED, Write::Discarded("superseded"), DENIED]
+    );
+    assert!(life.keeps_nothing());
+}
+
+#[test]
+fn a_request_that_is_deleted_before_the_write_has_its_certificate_named() {
+    let mut life = Life::of_approved();
+    life.world.before_store(|world| world.delete());
+    life.goes_on();
+    assert_eq!(writes(&life), [SIGNED, Write::Discarded("superseded")]);
+    assert!(life.keeps_nothing());
+}
+
+#[test]
+fn a_write_that_fails_is_repeated_with_the_same_certificate_and_not_before_its_time() {
+    let mut life = Life::of_approved();
+    life.world.fail_stores(2);
+    life.goes_on();
+    assert_eq!(writes(&life), [SIGNED]);
+    life.world.touch();
+    life.goes_on();
+    assert_eq!(
+        life.world.stores_failed(),
+        1,
+        "a change is no reason to try again"
+    );
+    life.passes(Duration::from_secs(5));
+    assert_eq!(life.world.stores_failed(), 2);
+    life.passes(Duration::from_secs(5));
+    assert_eq!(writes(&life), [SIGNED, ISSUED, Write::Published]);
+}
+
+#[test]
+fn what_was_stored_although_the_answer_was_lost_is_named_as_published() {
+    let mut life = Life::of_approved();
+    life.world.lose_answer();
+    life.goes_on();
+    assert_eq!(writes(&life), [SIGNED, ISSUED, Write::FoundPublished]);
+    life.passes(Duration::from_secs(60));
+    assert_eq!(writes(&life).len(), 3);
+    assert!(life.keeps_nothing());
+}
+
+#[test]
+fn an_issuer_that_is_not_ready_is_waited_for_and_that_is_said_once() {
+    let mut life = Life::of_approved();
+    life.world.issuer(IssuerFact::NotReady("KeyNotFound"));
+    life.goes_on();
+    life.world.touch();
+    life.goes_on();
+    assert_eq!(writes(&life), [PENDING]);
+    life.world.issuer(IssuerFact::Ready);
+    life.is_called_anew();
+    assert_eq!(writes(&life)[1..], [SIGNED, ISSUED, Write::Published]);
+}
+
+#[test]
+fn what_passes_is_tried_again_at_its_time_and_not_because_of_our_own_write() {
+    let mut life = Life::of_approved();
+    life.world.delay(1);
+    life.goes_on();
+    assert_eq!(writes(&life), [PENDING]);
+    assert_eq!(life.world.attempts(), 1);
+    life.passes(Duration::from_secs(1));
+    assert_eq!(life.world.attempts(), 2);
+    assert_eq!(writes(&life)[1..], [SIGNED, ISSUED, Write::Published]);
+}
+
+#[test]
+fn when_its_issuer_changes_a_request_is_tried_at_once() {
+    let mut life = Life::of_approved();
+    life.world.delay(1);
+    life.goes_on();
+    life.is_called_anew();
+    assert_eq!(life.world.attempts(), 2);
+    assert_eq!(life.world.count(ISSUED), 1);
+}
+
+#[test]
+fn the_time_that_a_request_may_wait_is_not_begun_anew_by_a_restart() {
+    let mut life = Life::of_approved();
+    life.world.max_pending(Duration::from_secs(100));
+    life.world.issuer(IssuerFact::NotReady("TokenUnavailable"));
+    life.goes_on();
+    life.passes(Duration::from_secs(60));
+    life.restarts();
+    life.passes(Duration::from_secs(39));
+    assert_eq!(writes(&life), [PENDING]);
+    life.passes(Duration::from_secs(1));
+    assert_eq!(writes(&life)[1..], [FAILED, Write::Refused]);
+    life.goes_on();
+    assert!(life.keeps_nothing());
+}
+
+#[test]
+fn after_its_time_a_request_is_still_tried_once_when_its_issuer_is_ready() {
+    let mut life = Life::of_approved();
+    life.world.max_pending(Duration::from_secs(100));
+    life.world.issuer(IssuerFact::NotReady("TokenUnavailable"));
+    life.goes_on();
+    life.world.issuer(IssuerFact::Ready);
+    life.world.delay(1);
+    life.is_away(Duration::from_secs(200));
+    life.restarts();
+    assert_eq!(life.world.attempts(), 1);
+    life.passes(Duration::ZERO);
+    assert_eq!(life.world.count(FAILED), 1);
+}
+
+#[test]
+fn a_replica_writes_nothing_about_the_share_of_another() {
+    let mut life = Life::of_approved();
+    life.world.give_away();
+    life.goes_on();
+    life.world.touch();
+    life.goes_on();
+    assert_eq!(writes(&life), []);
+}
+
+#[test]
+fn a_replica_that_loses_its_share_before_the_write_keeps_the_certificate_until_it_is_seen_finished()
+{
+    let mut life = Life::of_approved();
+    life.world.after_signing(|world| world.give_away());
+    life.goes_on();
+    assert_eq!(writes(&life), [SIGNED]);
+    life.world.issued_by_another();
+    life.goes_on();
+    assert_eq!(writes(&life), [SIGNED, Write::Discarded("superseded")]);
+    assert!(life.keeps_nothing());
+}
+
+#[test]
+fn a_refusal_is_written_once() {
+    let mut life = Life::of_approved();
+    life.world.refuse();
+    life.goes_on();
+    life.world.touch();
+    life.goes_on();
+    assert_eq!(writes(&life), [FAILED, Write::Refused]);
+    assert!(life.keeps_nothing());
+}
+
+/// One that says nothing but what it names.
+fn request(approval: Option<&str>, now: Timestamp) -> CertificateRequest {
+    let conditions: Vec<_> = approval
+        .map(|type_| serde_json::json!({"type": type_, "status": "True", "reason": "test", "message": "", "lastTransitionTime": now.to_string()}))
+        .into_iter()
+        .collect();
+    serde_json::from_value(serde_json::json!({
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "CertificateRequest",
+        "metadata": {"name": "web", "namespace": "shop", "uid": "1", "resourceVersion": "1"},
+        "spec": {"request": "", "issuerRef": {"group": "pkcs11-issuer.dev", "kind": "PKCS11ClusterIssuer", "name": "issuing"}},
+        "status": {"conditions": conditions},
+    }))
+    .unwrap()
+}

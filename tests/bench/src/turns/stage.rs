@@ -1,0 +1,198 @@
+//! A control plane, two tokens whose libraries do as they are told, and a controller with both.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+use rig::{
+    Authority, Cluster, Controller, ControllerOptions, IssuerName, Programs, Requests, csr_for,
+    request_spec,
+};
+use serde_json::{Value, json};
+use softhsm_test_helpers::{FaultyModule, KeyKind};
+
+/// An audit log is a choice of the cluster, and would be part of every write.
+const NO_AUDIT: &str = "
+apiVersion: audit.k8s.io/v1
+kind: Policy
+rules: [{level: None}]
+";
+/// Calls at the same time when a backlog is made.
+const CONCURRENCY: usize = 16;
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Everything that runs.
+pub(crate) struct Stage {
+    // Dropped in this order.
+    pub(crate) controller: Controller,
+    pub(crate) cluster: Cluster,
+    /// Of the first token.
+    pub(crate) library: FaultyModule,
+    _other_library: FaultyModule,
+    _tokens: [Authority; 2],
+}
+
+/// The issuer whose key the first token has.
+pub(crate) fn first() -> IssuerName {
+    IssuerName::cluster("first")
+}
+
+/// The issuer whose key the other token has.
+pub(crate) fn other() -> IssuerName {
+    IssuerName::cluster("other")
+}
+
+impl Stage {
+    /// Starts everything; both issuers are ready.
+    pub(crate) async fn start() -> Result<Self> {
+        let plane = ControlPlane::start(Options {
+            audit_policy: Some(NO_AUDIT.to_owned()),
+            ..Options::default()
+        });
+        let plane = plane.await?;
+        let options = CertManagerOptions {
+            approver: false,
+            ..CertManagerOptions::default()
+        };
+        let cert_manager = CertManager::start(&plane, options).await?;
+        let programs = Programs::find()?;
+        let cluster = Cluster::install(plane, cert_manager, &programs).await?;
+        cluster.cert_manager().controller().kill();
+        let tokens = [
+            Authority::new(KeyKind::P256)?,
+            Authority::new(KeyKind::P256)?,
+        ];
+        let [library, other_library] = [
+            tokens[0].token().with_faults()?,
+            tokens[1].token().with_faults()?,
+        ];
+        let mut configuration = json!({"modules": {}, "tokens": {}});
+        for (name, token, library) in [
+            ("issuing", &tokens[0], &library),
+            ("other", &tokens[1], &other_library),
+        ] {
+            let own = token.configuration(&[]);
+            let mut token = own
+                .pointer("/tokens/issuing")
+                .cloned()
+                .context("no token")?;
+            let module = json!({"path": library.module(), "env": library.env()});
+            *token.get_mut("module").context("no module")? = json!(name);
+            put(&mut configuration, "/modules", name, module)?;
+            put(&mut configuration, "/tokens", name, token)?;
+        }
+        let options = ControllerOptions::new(configuration.to_string(), &programs);
+        let controller = Controller::start(&cluster, &options).await?;
+        let mut other_spec = tokens[1].issuer_spec();
+        *other_spec.get_mut("token").context("no token")? = json!("other");
+        for (issuer, spec) in [(first(), tokens[0].issuer_spec()), (other(), other_spec)] {
+            cluster.apply_issuer(&issuer, &spec).await?;
+            cluster.issuer_is_ready(&issuer).await?;
+        }
+        Ok(Self {
+            controller,
+            cluster,
+            library,
+            _other_library: other_library,
+            _tokens: tokens,
+        })
+    }
+
+    /// Makes so many requests in this namespace, and approves them when all are there.
+    pub(crate) async fn backlog(
+        &self,
+        namespace: &str,
+        issuer: &IssuerName,
+        count: usize,
+    ) -> Result<()> {
+        self.cluster.create_namespace(namespace).await?;
+        let requests = self.cluster.requests(namespace).await?;
+        let spec = request_spec(issuer, &csr_for("web.example")?);
+        let each = |number: usize| format!("web-{number}");
+        many(count, async |number| {
+            requests.create(&each(number), spec.clone()).await.map(drop)
+        })
+        .await?;
+        many(count, async |number| requests.approve(&each(number)).await).await
+    }
+
+    /// Has one request issued at a time while `more` says so, and returns the milliseconds from the approval to the
+    /// publication of each, as the issuance record has it.
+    pub(crate) async fn one_by_one(
+        &self,
+        namespace: &str,
+        issuer: &IssuerName,
+        mut more: impl FnMut(usize) -> Result<bool>,
+    ) -> Result<Vec<f64>> {
+        self.cluster.create_namespace(namespace).await?;
+        let requests = self.cluster.requests(namespace).await?;
+        let spec = request_spec(issuer, &csr_for("web.example")?);
+        let mut approved = Vec::new();
+        while more(approved.len())? {
+            let name = format!("web-{}", approved.len());
+            requests.create(&name, spec.clone()).await?;
+            let before = Timestamp::now();
+            requests.approve(&name).await?;
+            is_issued(&requests, &name).await?;
+            approved.push((name, before));
+        }
+        let record = self.controller.record()?;
+        approved
+            .into_iter()
+            .map(|(name, approved)| {
+                let published = record.iter().find(|line| {
+                    is(line, "published", namespace)
+                        && line.pointer("/request/name") == Some(&json!(name))
+                });
+                let published = time(published.context("not published")?)?;
+                Ok(published.duration_since(approved).as_secs_f64() * 1000.0)
+            })
+            .collect()
+    }
+
+    /// The times of the record's lines with this event about requests of this namespace, in their order.
+    pub(crate) fn recorded(&self, event: &str, namespace: &str) -> Result<Vec<Timestamp>> {
+        let record = self.controller.record()?;
+        let lines = record.iter().filter(|line| is(line, event, namespace));
+        lines.map(time).collect()
+    }
+
+    /// Waits until the record has so many lines with this event about requests of this namespace.
+    pub(crate) async fn records(&self, event: &str, namespace: &str, count: usize) -> Result<()> {
+        while self.recorded(event, namespace)?.len() < count {
+            self.controller.process().check_running()?;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+}
+
+fn is(line: &Value, event: &str, namespace: &str) -> bool {
+    line.get("event") == Some(&json!(event))
+        && line.pointer("/request/namespace") == Some(&json!(namespace))
+}
+
+fn time(line: &Value) -> Result<Timestamp> {
+    let time = line.get("time").and_then(Value::as_str);
+    Ok(time.context("no time")?.parse()?)
+}
+
+fn put(object: &mut Value, at: &str, name: &str, value: Value) -> Result<()> {
+    let part = object.pointer_mut(at).and_then(Value::as_object_mut);
+    part.context("no such part")?.insert(name.to_owned(), value);
+    Ok(())
+}
+
+async fn many(count: usize, each: impl AsyncFn(usize) -> Result<()>) -> Result<()> {
+    let calls = stream::iter(0..count).map(|number| each(number));
+    calls.buffer_unordered(CONCURRENCY).try_collect().await
+}
+
+async fn is_issued(requests: &Requests, name: &str) -> Result<()> {
+    while requests.status(name).await?.certificate().is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
