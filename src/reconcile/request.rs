@@ -197,7 +197,9 @@ async fn act<R: Request, W: World<R>>(
             if let Some(conclusion) = known.waiting(waiting) {
                 say(request, conclusion, memory, world).await?;
             }
-            end.map_or(Next::OnChange, Next::At)
+            // After its end it waits only for an issuer that is being looked at.
+            end.filter(|end| *end > time.steady)
+                .map_or(Next::OnChange, Next::At)
         }
         (Decision::HoldOff(until), _) => Next::At(end.map_or(until, |end| end.min(until))),
         (Decision::Refuse, _) => {

@@ -188,6 +188,19 @@ fn after_its_time_a_request_is_still_tried_once_when_its_issuer_is_ready() {
 }
 
 #[test]
+fn after_its_time_a_request_waits_quietly_for_an_issuer_that_is_being_looked_at() {
+    let mut life = Life::of_approved();
+    life.world.max_pending(Duration::from_secs(100));
+    life.world.issuer(IssuerFact::NotReady("TokenUnavailable"));
+    life.goes_on();
+    life.world.issuer(IssuerFact::Unknown);
+    life.is_away(Duration::from_secs(200));
+    life.restarts();
+    assert_eq!(life.next_call(), None);
+    assert_eq!(writes(&life), [PENDING]);
+}
+
+#[test]
 fn a_replica_writes_nothing_about_the_share_of_another() {
     let mut life = Life::of_approved();
     life.world.give_away();

@@ -204,6 +204,11 @@ impl Life {
         self.goes_on();
     }
 
+    /// When it is looked at again although nothing changes.
+    pub(super) fn next_call(&self) -> Option<Instant> {
+        self.queue.next_call()
+    }
+
     pub(super) fn keeps_nothing(self: &Life) -> bool {
         self.queue.is_empty()
     }
