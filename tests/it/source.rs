@@ -49,10 +49,8 @@ impl Source {
 
     /// As [`Source::paths`], less what only tests have.
     pub(crate) fn paths_outside_tests(&self) -> Vec<Vec<String>> {
-        let stem = Path::new(&self.path)
-            .file_stem()
-            .and_then(|stem| stem.to_str());
-        if matches!(stem, Some("tests" | "testing")) {
+        let mut parts = self.path.split(['/', '.']);
+        if parts.any(|part| matches!(part, "tests" | "testing")) {
             return Vec::new();
         }
         paths_in(without_tests(self.tokens()))

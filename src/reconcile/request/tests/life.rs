@@ -209,7 +209,7 @@ impl Life {
         self.queue.next_call()
     }
 
-    pub(super) fn keeps_nothing(self: &Life) -> bool {
+    pub(super) fn keeps_nothing(&self) -> bool {
         self.queue.is_empty()
     }
 }
