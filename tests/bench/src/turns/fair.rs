@@ -66,9 +66,8 @@ pub(crate) async fn measure(backlog: usize, hanging: usize) -> Result<Vec<Row>> 
     Ok(rows)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a few thousand")]
 fn count(values: &[f64]) -> f64 {
-    values.len() as f64
+    u32::try_from(values.len()).map_or(f64::INFINITY, f64::from)
 }
 
 fn latencies(name: &str, measured: &[f64], alone: &[f64]) -> Vec<Row> {
