@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::{
     Resource as _,
     runtime::reflector::{ObjectRef, Store},
@@ -10,7 +10,7 @@ use kube::{
 
 use crate::api::{
     IssuerName,
-    issuer::{IssuerKind, PKCS11ClusterIssuer, PKCS11Issuer},
+    issuer::{IssuerKind, IssuerSpec, PKCS11ClusterIssuer, PKCS11Issuer},
     tolerant::Tolerant,
 };
 
@@ -26,10 +26,26 @@ pub struct StoredIssuers {
 impl StoredIssuers {
     /// The issuer of this name, if there is one.
     pub(in crate::reconcile) fn get(&self, name: &IssuerName) -> Option<Stored> {
+        self.read(name, stored)
+    }
+
+    /// The token that the issuer of this name names, if there is one that can be read.
+    pub(in crate::reconcile) fn token(&self, name: &IssuerName) -> Option<String> {
+        self.read(name, |_, spec| Some(spec?.token.clone()))?
+    }
+
+    fn read<T>(
+        &self,
+        name: &IssuerName,
+        read: impl FnOnce(&ObjectMeta, Option<&IssuerSpec>) -> T,
+    ) -> Option<T> {
         let object = &name.name;
         match &name.namespace {
-            Some(namespace) => from(&self.namespaced, ObjectRef::new(object).within(namespace)),
-            None => from(&self.cluster, ObjectRef::new(object)),
+            Some(namespace) => {
+                let at = ObjectRef::new(object).within(namespace);
+                read_from(&self.namespaced, &at, read)
+            }
+            None => read_from(&self.cluster, &ObjectRef::new(object), read),
         }
     }
 }
@@ -38,24 +54,29 @@ impl StoredIssuers {
 pub(in crate::reconcile) struct Stored {
     pub(in crate::reconcile) uid: String,
     pub(in crate::reconcile) generation: i64,
-    /// `None` where the object cannot be read.
-    pub(in crate::reconcile) token: Option<String>,
     pub(in crate::reconcile) selector: Option<LabelSelector>,
     pub(in crate::reconcile) max_pending: Option<Duration>,
     pub(in crate::reconcile) serves_pods: bool,
 }
 
-fn from<K: IssuerKind>(store: &Store<Tolerant<K>>, name: ObjectRef<Tolerant<K>>) -> Option<Stored> {
-    let object = store.get(&name)?;
-    let meta = object.meta();
+fn read_from<K: IssuerKind, T>(
+    store: &Store<Tolerant<K>>,
+    name: &ObjectRef<Tolerant<K>>,
+    read: impl FnOnce(&ObjectMeta, Option<&IssuerSpec>) -> T,
+) -> Option<T> {
+    let object = store.get(name)?;
     let spec = object.0.as_ref().ok().map(IssuerKind::issuer_spec);
-    Some(Stored {
+    Some(read(object.meta(), spec))
+}
+
+/// `spec` is `None` where the object cannot be read.
+fn stored(meta: &ObjectMeta, spec: Option<&IssuerSpec>) -> Stored {
+    Stored {
         uid: meta.uid.clone().unwrap_or_default(),
         generation: meta.generation.unwrap_or_default(),
-        token: spec.map(|spec| spec.token.clone()),
         selector: spec.and_then(|spec| spec.namespace_selector.clone()),
-        max_pending: spec.and_then(|spec| spec.max_pending()),
+        max_pending: spec.and_then(IssuerSpec::max_pending),
         // One that cannot be read may serve them.
         serves_pods: spec.is_none_or(|spec| spec.pod_certificates.is_some()),
-    })
+    }
 }

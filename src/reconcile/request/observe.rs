@@ -70,7 +70,7 @@ pub(super) fn share(request: &impl Request, owed: bool, context: &Context) -> Sh
         ownership.holds()
     } else {
         let issuer = request.issuer();
-        let token = issuer.and_then(|name| context.stored.get(&name)?.token);
+        let token = issuer.and_then(|name| context.stored.token(&name));
         let uid = request.meta().uid.as_deref().unwrap_or_default();
         ownership.owns(token.as_deref(), uid)
     };
@@ -84,7 +84,7 @@ pub(in crate::reconcile) fn seat<R: Request>(request: &Tolerant<R>, context: &Co
     // A token that nobody configured is none of its own: a tenant can name as many as it likes.
     let token = issuer
         .as_ref()
-        .and_then(|issuer| context.stored.get(issuer)?.token)
+        .and_then(|issuer| context.stored.token(issuer))
         .filter(|token| context.tokens.get(token).is_some());
     Seat {
         lane: Lane {
