@@ -11,7 +11,7 @@ use super::{all_issued, issued, make, make_all, sees, whole};
 use crate::controller::{between::Between, issuer, programs};
 
 /// More than the controller reads in one page of a list.
-const FINISHED: usize = 60;
+const FINISHED: usize = 260;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_takes_no_share_before_it_knows_the_list_and_answers_new_requests_where_nobody_else_can()
