@@ -1,4 +1,4 @@
-//! A control plane, two tokens whose libraries do as they are told, and a controller with both.
+//! A control plane, a token whose library does as it is told, another one, and a controller with both.
 
 use std::time::Duration;
 
@@ -30,7 +30,6 @@ pub(crate) struct Stage {
     pub(crate) cluster: Cluster,
     /// Of the first token.
     pub(crate) library: FaultyModule,
-    _other_library: FaultyModule,
     _tokens: [Authority; 2],
 }
 
@@ -64,21 +63,17 @@ impl Stage {
             Authority::new(KeyKind::P256)?,
             Authority::new(KeyKind::P256)?,
         ];
-        let [library, other_library] = [
-            tokens[0].token().with_faults()?,
-            tokens[1].token().with_faults()?,
-        ];
+        let library = tokens[0].token().with_faults()?;
+        let faulty = json!({"path": library.module(), "env": library.env()});
         let mut configuration = json!({"modules": {}, "tokens": {}});
-        for (name, token, library) in [
-            ("issuing", &tokens[0], &library),
-            ("other", &tokens[1], &other_library),
+        for (name, token, module) in [
+            ("issuing", &tokens[0], Some(faulty)),
+            ("other", &tokens[1], None),
         ] {
             let own = token.configuration(&[]);
-            let mut token = own
-                .pointer("/tokens/issuing")
-                .cloned()
-                .context("no token")?;
-            let module = json!({"path": library.module(), "env": library.env()});
+            let part = |at| own.pointer(at).cloned().context("no such part");
+            let mut token = part("/tokens/issuing")?;
+            let module = module.map_or_else(|| part("/modules/softhsm"), Ok)?;
             *token.get_mut("module").context("no module")? = json!(name);
             put(&mut configuration, "/modules", name, module)?;
             put(&mut configuration, "/tokens", name, token)?;
@@ -95,7 +90,6 @@ impl Stage {
             controller,
             cluster,
             library,
-            _other_library: other_library,
             _tokens: tokens,
         })
     }
