@@ -60,6 +60,8 @@ fn patient_client(config: &kube::Config, silence: Duration) -> anyhow::Result<Cl
     );
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
+    // A call is several frames of HTTP/2: the last of them would wait for the acknowledgement of the first.
+    tcp.set_nodelay(true);
     let tls = HttpsConnectorBuilder::new()
         .with_tls_config(config.rustls_client_config()?)
         .https_or_http();
