@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use bench::{Row, median, percentile};
-use control_plane::Signal;
 
 use crate::stage::{Stage, first, other};
 
@@ -21,10 +20,9 @@ pub(crate) async fn measure(backlog: usize, hanging: usize) -> Result<Vec<Row>> 
     let of_first = alone("alone", &first).await?;
     let of_other = alone("alone-other", &other).await?;
 
-    // Nothing is looked at while the backlog is made.
-    stage.controller.process().signal(Signal::STOP)?;
+    stage.controller.stop().await?;
     stage.backlog("noisy", &first, backlog).await?;
-    stage.controller.process().signal(Signal::CONT)?;
+    stage.controller.process().restart()?;
     stage.records("published", "noisy", 1).await?;
     let beside_backlog = stage
         .one_by_one("quiet", &first, |done| {

@@ -132,6 +132,7 @@ impl Stage {
             is_issued(&requests, &name).await?;
             approved.push((name, before));
         }
+        self.records("published", namespace, approved.len()).await?;
         let record = self.controller.record()?;
         approved
             .into_iter()
