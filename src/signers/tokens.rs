@@ -10,6 +10,7 @@ use std::{
 use futures::future::join_all;
 use hsm::TokenState;
 use tokio::sync::watch;
+use tracing::info;
 
 use super::ConfiguredToken;
 use crate::{
@@ -148,6 +149,9 @@ impl Tokens {
                     ended.push(token);
                 }
             }
+        }
+        if !change.stopped.is_empty() {
+            info!(stopping = ?change.stopped, "the configuration has changed; tokens finish what they have begun");
         }
         self.by_name.send_replace(kept);
         self.ending().extend(ended.iter().map(Arc::clone));

@@ -1,8 +1,9 @@
 //! The life of a request, from what the watch tells to what is written, with a cluster in memory.
 
 mod life;
+mod world;
 
-use self::life::{Life, Write};
+use self::{life::Life, world::Write};
 use super::*;
 use crate::api::certificate_request::CertificateRequest;
 use crate::reconcile::request::decide::IssuerFact;

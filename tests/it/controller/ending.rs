@@ -171,12 +171,10 @@ async fn the_token_hangs(case: &Counted) -> Result<()> {
 async fn a_reload_waits_for_a_token_that_hangs(case: &mut Counted) -> Result<()> {
     hangs_in_a_signature(case, "reloaded").await?;
     case.reconfigure(|all| all["tokens"]["issuing"]["sessions"] = json!(2))?;
-    let begun = until("the reload", PATIENCE, async || {
-        let metrics = case.controller.metrics().await?;
-        let ready = [("token", "issuing"), ("state", "ready")];
-        Ok((metrics.sum("pkcs11_issuer_token_state", &ready) == 0.0).then_some(()))
-    });
-    begun.await.context(case.controller.process().log()?)?;
+    let process = case.controller.process();
+    process
+        .line("tokens finish what they have begun", PATIENCE)
+        .await?;
     ends_and_gives_its_lease_back(case, "a reload is running")
         .await
         .map(drop)
