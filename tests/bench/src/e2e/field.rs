@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
 use bench::Spent;
-use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options};
+use control_plane::CertManagerOptions;
 use kube::Client;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use rig::{Authority, Cluster, IssuerName, Metrics, Programs, Requests};
@@ -17,13 +17,6 @@ use crate::contestant::{Contestant, Key};
 
 /// Requests that each of cert-manager's controllers works on at the same time: as many as we do by default.
 const CERT_MANAGER_WORKERS: u16 = 32;
-
-/// An audit log is a choice of the cluster, and would be part of every write.
-const NO_AUDIT: &str = "
-apiVersion: audit.k8s.io/v1
-kind: Policy
-rules: [{level: None}]
-";
 
 const RBAC_OF_LIMIT: &str = "
 apiVersion: rbac.authorization.k8s.io/v1
@@ -84,19 +77,13 @@ impl PlaneSpent {
 impl Field {
     /// Starts everything but the issuers' programs.
     pub(crate) async fn start() -> Result<Self> {
-        let plane = ControlPlane::start(Options {
-            audit_policy: Some(NO_AUDIT.to_owned()),
-            api_server_args: vec!["--delete-collection-workers=8".to_owned()],
-        });
-        let plane = plane.await?;
+        let programs = Programs::find()?;
         let options = CertManagerOptions {
             approver: false,
             concurrent_workers: CERT_MANAGER_WORKERS,
             ..CertManagerOptions::default()
         };
-        let cert_manager = CertManager::start(&plane, options).await?;
-        let programs = Programs::find()?;
-        let cluster = Cluster::install(plane, cert_manager, &programs).await?;
+        let cluster = bench::cluster(&programs, options).await?;
         let plane = cluster.plane();
         plane.apply(RBAC_OF_LIMIT).await?;
         create_ca_issuer(&cluster).await?;

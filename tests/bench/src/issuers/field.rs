@@ -1,7 +1,7 @@
 //! What the controller is started on: a control plane, tokens that are copies of one another, and issuers.
 
 use anyhow::{Context as _, Result};
-use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options};
+use control_plane::CertManagerOptions;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::Client;
 use kube::api::{
@@ -10,12 +10,6 @@ use kube::api::{
 use rig::{Authority, Cluster, Controller, ControllerOptions, Metrics, NAMESPACE, Programs};
 use serde_json::{Value, json};
 
-/// An audit log is a choice of the cluster, and would be part of every write.
-const NO_AUDIT: &str = "
-apiVersion: audit.k8s.io/v1
-kind: Policy
-rules: [{level: None}]
-";
 /// The Secret that all issuers name.
 const SECRET: &str = "ca";
 /// Issuers made at the same time.
@@ -45,14 +39,8 @@ pub(crate) struct Calls {
 
 impl Field {
     pub(crate) async fn start(count: u16, tokens: usize) -> Result<Self> {
-        let plane = ControlPlane::start(Options {
-            audit_policy: Some(NO_AUDIT.to_owned()),
-            api_server_args: vec!["--delete-collection-workers=8".to_owned()],
-        });
-        let plane = plane.await?;
-        let cert_manager = CertManager::start(&plane, CertManagerOptions::default()).await?;
         let programs = Programs::find()?;
-        let cluster = Cluster::install(plane, cert_manager, &programs).await?;
+        let cluster = bench::cluster(&programs, CertManagerOptions::default()).await?;
         cluster.cert_manager().controller().kill();
         let tokens = Authority::copies(tokens)?;
         let first = tokens.first().context("no token")?;

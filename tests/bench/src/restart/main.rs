@@ -13,7 +13,7 @@ use std::{num::NonZeroUsize, process::ExitCode};
 use anyhow::Result;
 use bench::{Report, Row, median, percentile, spread};
 use clap::Parser;
-use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options};
+use control_plane::CertManagerOptions;
 use rig::{Authority, Cluster, Controller, IssuerName, Programs, csr_for, request_spec};
 
 /// Measures starts of the controller among finished requests, and a rolling update.
@@ -27,13 +27,6 @@ struct Args {
     #[arg(long, default_value = "100000")]
     finished: u32,
 }
-
-/// An audit log is a choice of the cluster, and would be part of every write.
-const NO_AUDIT: &str = "
-apiVersion: audit.k8s.io/v1
-kind: Policy
-rules: [{level: None}]
-";
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -54,17 +47,11 @@ fn main() -> ExitCode {
 async fn run(args: &Args) -> Result<()> {
     let programs = Programs::find()?;
     let authorities = Authority::copies(4)?;
-    let plane = ControlPlane::start(Options {
-        audit_policy: Some(NO_AUDIT.to_owned()),
-        ..Options::default()
-    });
-    let plane = plane.await?;
     let options = CertManagerOptions {
         approver: false,
         ..CertManagerOptions::default()
     };
-    let cert_manager = CertManager::start(&plane, options).await?;
-    let cluster = Cluster::install(plane, cert_manager, &programs).await?;
+    let cluster = bench::cluster(&programs, options).await?;
     cluster.cert_manager().controller().kill();
     let [first, ..] = authorities.as_slice() else {
         anyhow::bail!("there is no token");

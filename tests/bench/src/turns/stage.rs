@@ -3,25 +3,19 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options};
+use control_plane::{CertManagerOptions, until};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use rig::{
-    Authority, Cluster, Controller, ControllerOptions, IssuerName, Programs, Requests, csr_for,
-    request_spec,
+    Authority, Cluster, Controller, ControllerOptions, IssuerName, Programs, csr_for, request_spec,
 };
 use serde_json::{Value, json};
 use softhsm_test_helpers::{FaultyModule, KeyKind};
 
-/// An audit log is a choice of the cluster, and would be part of every write.
-const NO_AUDIT: &str = "
-apiVersion: audit.k8s.io/v1
-kind: Policy
-rules: [{level: None}]
-";
 /// Calls at the same time when a backlog is made.
 const CONCURRENCY: usize = 16;
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// For the largest backlog on the slowest machine.
+const DRAINED_WITHIN: Duration = Duration::from_secs(1800);
 
 /// Everything that runs.
 pub(crate) struct Stage {
@@ -46,18 +40,12 @@ pub(crate) fn other() -> IssuerName {
 impl Stage {
     /// Starts everything; both issuers are ready.
     pub(crate) async fn start() -> Result<Self> {
-        let plane = ControlPlane::start(Options {
-            audit_policy: Some(NO_AUDIT.to_owned()),
-            ..Options::default()
-        });
-        let plane = plane.await?;
+        let programs = Programs::find()?;
         let options = CertManagerOptions {
             approver: false,
             ..CertManagerOptions::default()
         };
-        let cert_manager = CertManager::start(&plane, options).await?;
-        let programs = Programs::find()?;
-        let cluster = Cluster::install(plane, cert_manager, &programs).await?;
+        let cluster = bench::cluster(&programs, options).await?;
         cluster.cert_manager().controller().kill();
         let tokens = [
             Authority::new(KeyKind::P256)?,
@@ -129,7 +117,7 @@ impl Stage {
             requests.create(&name, spec.clone()).await?;
             let before = now();
             requests.approve(&name).await?;
-            is_issued(&requests, &name).await?;
+            requests.reaches(&name, "Issued").await?;
             approved.push((name, before));
         }
         self.records("published", namespace, approved.len()).await?;
@@ -156,11 +144,13 @@ impl Stage {
 
     /// Waits until the record has so many lines with this event about requests of this namespace.
     pub(crate) async fn records(&self, event: &str, namespace: &str, count: usize) -> Result<()> {
-        while self.recorded(event, namespace)?.len() < count {
+        let what = format!("{count} records of {event:?} in {namespace}");
+        until(&what, DRAINED_WITHIN, async || {
             self.controller.process().check_running()?;
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        Ok(())
+            let there = self.recorded(event, namespace)?.len();
+            Ok((there >= count).then_some(()))
+        })
+        .await
     }
 }
 
@@ -191,11 +181,4 @@ fn put(object: &mut Value, at: &str, name: &str, value: Value) -> Result<()> {
 async fn many(count: usize, each: impl AsyncFn(usize) -> Result<()>) -> Result<()> {
     let calls = stream::iter(0..count).map(|number| each(number));
     calls.buffer_unordered(CONCURRENCY).try_collect().await
-}
-
-async fn is_issued(requests: &Requests, name: &str) -> Result<()> {
-    while requests.status(name).await?.certificate().is_none() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    Ok(())
 }
