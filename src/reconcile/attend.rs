@@ -27,7 +27,7 @@ use self::{
     drain::drain,
     keep::lean,
     look::{Looks, look_at},
-    queue::{Queue, Remembered},
+    queue::Queue,
     told::Told,
     uid::Uid,
 };
@@ -44,16 +44,6 @@ pub(super) type WokenRequests = mpsc::UnboundedReceiver<Call>;
 
 /// The requests of a kind, with what is remembered of each.
 type Requests<R> = Queue<Tolerant<R>, Memory>;
-
-impl Remembered for Memory {
-    fn owes(&self) -> bool {
-        Self::owes(self)
-    }
-
-    fn forgive(&mut self) {
-        Self::forgive(self);
-    }
-}
 
 /// Attends until it is told to end, and then [drains](drain()). `fields` selects the requests that the API server tells of;
 /// `known` is cancelled when it has told of each that there is; `woken` are requests to look at again; `most` may be looked

@@ -26,6 +26,12 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 use tracing::{info, warn};
 
+pub use self::{
+    attend::run_issuers,
+    health::{Issuers, Waiter, Woken},
+    stored::StoredIssuers,
+    watch::{ToldIssuers, issuers, tell_usable},
+};
 use self::{
     census::{Census, Counted},
     establish::{NotReady, establish, prepare},
@@ -37,11 +43,6 @@ use self::{
 pub(super) use self::{
     health::{Call, Health, Known},
     stored::Stored,
-};
-pub use self::{
-    health::{Issuers, Waiter, Woken},
-    stored::StoredIssuers,
-    watch::{ToldIssuers, issuers, run_issuers, tell_usable},
 };
 use super::{Context, backoff::random, call::call, events::Notice, trust};
 use crate::{

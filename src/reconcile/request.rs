@@ -27,8 +27,8 @@ use self::{
     decide::{Decision, Why, deadline, decide},
     due::Due,
     finish::finish,
-    publish::{Published, publish},
-    say::{Said, refuse, say},
+    publish::publish,
+    say::{refuse, say, say_last},
     sign::{Signing, sign},
     world::World,
 };
@@ -36,7 +36,7 @@ pub(super) use self::{
     apply::full_name,
     finish::{STOPPED, SUPERSEDED, part_with},
     kind::Request,
-    memory::Memory,
+    memory::{Memory, Remembered},
     observe::{is_finished, seat},
 };
 use super::{Context, issuer::Waiter};
@@ -135,7 +135,7 @@ async fn act_until_settled<R: Request, W: World<R>>(
                 let read = world.read(request).await?;
                 let same = read.filter(|read| read.meta().uid == request.meta().uid);
                 if same.is_none() {
-                    part_with_gone(request, memory, world).await?;
+                    finish(request, memory, SUPERSEDED, world).await?;
                     return Ok(Next::OnChange);
                 }
                 fresh = same;
@@ -144,6 +144,7 @@ async fn act_until_settled<R: Request, W: World<R>>(
     }
 }
 
+/// What a decision has come to.
 enum Acted {
     Then(Next),
     /// The object has changed since it was read, and something was signed for it.
@@ -160,7 +161,7 @@ async fn act<R: Request, W: World<R>>(
         return Ok(Acted::Then(Next::OnChange));
     };
     let time = world.time();
-    let end = deadline(&seen.facts).map(|end| time.steady + until(time.day, end));
+    let end = deadline(&seen.facts).map(|end| time.steady + time_left(time.day, end));
     let known = Known {
         request,
         issuer: name,
@@ -175,21 +176,15 @@ async fn act<R: Request, W: World<R>>(
             }
         }
         (Decision::Finish, _) => {
-            finish(request, name, memory, SUPERSEDED, world).await?;
+            finish(request, memory, SUPERSEDED, world).await?;
             match decide::is_finished(&seen.facts.stage) {
                 true => Next::Ended,
                 false => Next::OnChange,
             }
         }
         (Decision::Deny, _) => {
-            finish(request, name, memory, SUPERSEDED, world).await?;
-            match say(request, known.denied(), memory, world).await? {
-                Said::Written => {
-                    memory.settle();
-                    Next::Settled
-                }
-                Said::Conflict | Said::Gone | Said::Told | Said::NotOurs => Next::OnChange,
-            }
+            finish(request, memory, SUPERSEDED, world).await?;
+            say_last(request, known.denied(), memory, world).await?
         }
         (Decision::Wait(waiting), _) => {
             // First put on the list, then write: a change of the issuer in between is not missed.
@@ -215,40 +210,17 @@ async fn act<R: Request, W: World<R>>(
             };
             match sign(&due, memory, world).await? {
                 Signing::Then(next) => next,
-                Signing::Signed => return published(&known, memory, world).await,
+                Signing::Signed => return publish(&known, memory, world).await,
             }
         }
-        (Decision::Publish, _) => return published(&known, memory, world).await,
+        (Decision::Publish, _) => return publish(&known, memory, world).await,
         // It is signed with a snapshot alone.
         (Decision::Sign, None) => Next::OnChange,
     };
     Ok(Acted::Then(next))
 }
 
-async fn published<R: Request, W: World<R>>(
-    known: &Known<'_, R>,
-    memory: &mut Memory,
-    world: &W,
-) -> Result<Acted, RequestError> {
-    Ok(match publish(known, memory, world).await? {
-        Published::Then(next) => Acted::Then(next),
-        Published::Changed => Acted::Changed,
-    })
-}
-
-/// There is no such object any more, or another of its name.
-async fn part_with_gone<R: Request, W: World<R>>(
-    request: &R,
-    memory: &mut Memory,
-    world: &W,
-) -> Result<(), RequestError> {
-    match request.issuer() {
-        Some(name) => finish(request, &name, memory, SUPERSEDED, world).await,
-        None => Ok(()),
-    }
-}
-
-fn until(now: Timestamp, then: Timestamp) -> Duration {
+fn time_left(now: Timestamp, then: Timestamp) -> Duration {
     then.duration_since(now).try_into().unwrap_or_default()
 }
 

@@ -15,7 +15,7 @@ use crate::{
     reconcile::{
         Context,
         backoff::until,
-        request::{Memory, Request, STOPPED, full_name, part_with},
+        request::{Memory, Remembered as _, Request, STOPPED, full_name, part_with},
     },
     telemetry::Chain,
 };

@@ -13,7 +13,10 @@ use kube::Resource;
 
 use self::tokens::Tokens;
 use super::uid::Uid;
-use crate::reconcile::{Seat, request::Next};
+use crate::reconcile::{
+    Seat,
+    request::{Next, Remembered},
+};
 
 /// Each request is looked at once at a time, and whoever looks has what is remembered of it. Who is next goes by [tenant and issuer](crate::lanes), and a token that does
 /// not answer keeps the requests of no other waiting: each token has as many looks at a time as every other.
@@ -60,15 +63,6 @@ enum Turn {
     },
 }
 
-/// What is remembered of a request from one look to the next. Nothing at first.
-pub(in crate::reconcile) trait Remembered: Default {
-    /// Whether something was signed for it that is not known to be published.
-    fn owes(&self) -> bool;
-
-    /// What it has failed for counts no more.
-    fn forgive(&mut self);
-}
-
 /// A request to be looked at.
 #[derive(Debug)]
 pub(in crate::reconcile) struct Due<K, M> {
@@ -102,16 +96,17 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
     pub(in crate::reconcile) fn put(&mut self, object: K) {
         let uid = Uid::of(&object);
         self.told(&uid);
-        let seat = (self.seat)(&object);
-        let kept = self.kept.entry(uid.clone()).or_insert_with(|| Kept {
+        let Self {
+            kept, order, seat, ..
+        } = self;
+        let kept = kept.entry(uid.clone()).or_insert_with(|| Kept {
             object: None,
             memory: M::default(),
             deleted: false,
             turn: Turn::None,
         });
+        kept.turn = order.call(&uid, kept.turn.clone(), || seat(&object));
         kept.object = Some(Arc::new(object));
-        let before = kept.turn.clone();
-        kept.turn = self.order.call(&uid, before, || seat);
     }
 
     /// Takes in the last version of a request. It is looked at once more if it is being looked at or something was signed

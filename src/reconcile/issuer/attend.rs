@@ -2,17 +2,16 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::{Stream, StreamExt as _};
+use futures::StreamExt as _;
 use kube::{
     Resource as _, ResourceExt as _,
     runtime::{
         reflector::{ObjectRef, Store},
-        watcher::{self, Event},
+        watcher::Event,
     },
 };
 use tokio::{task::JoinSet, time::sleep_until};
@@ -20,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
-    IssuerStatusError, READ_AGAIN_AFTER, forget, jittered,
+    IssuerStatusError, READ_AGAIN_AFTER, ToldIssuers, forget, jittered,
     material::Reads,
     reconcile,
     rounds::{Look, Next, Places, Rounds, Told},
@@ -42,15 +41,13 @@ const PLACES: Places = Places {
     of_a_token: 8,
 };
 
-/// Attends until `stop`. What has begun then is dropped: the next look, of whatever replica, does the same again. `told` is what
+/// Attends to the issuers of a kind until `stop`. What has begun then is dropped: the next look, of whatever replica, does the same again. `told` is what
 /// the API server tells, `stored` holds it already.
-pub(super) async fn attend<K: IssuerKind>(
-    told: impl Stream<Item = watcher::Result<Event<Tolerant<K>>>>,
-    stored: Store<Tolerant<K>>,
+pub async fn run_issuers<K: IssuerKind>(
+    (mut told, stored): (ToldIssuers<K>, Store<Tolerant<K>>),
     context: Arc<Context>,
     stop: &CancellationToken,
 ) {
-    let mut told = pin!(told);
     let mut shares = context.ownership.changes();
     let mut changes = context.tokens.changes();
     let mut tokens = Seen::of(&context.tokens);

@@ -1,6 +1,6 @@
 //! The watches of issuers and tokens.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, stream::BoxStream};
 use kube::{
@@ -14,10 +14,9 @@ use kube::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::attend::attend;
 use crate::{
     api::{issuer::IssuerKind, tolerant::Tolerant},
-    reconcile::{Context, backoff::WatchPause},
+    reconcile::backoff::WatchPause,
     signers::Tokens,
 };
 
@@ -36,15 +35,6 @@ pub fn issuers<K: IssuerKind>(client: &Client) -> (ToldIssuers<K>, Store<Toleran
         .backoff(WatchPause::default())
         .reflect(writer);
     (told.boxed(), reader)
-}
-
-/// Attends to the issuers of a kind until `stop`.
-pub async fn run_issuers<K: IssuerKind>(
-    (told, stored): (ToldIssuers<K>, Store<Tolerant<K>>),
-    context: Arc<Context>,
-    stop: &CancellationToken,
-) {
-    attend(told, stored, context, stop).await;
 }
 
 /// Tells which tokens can be signed with, whenever that changes, until `stop`.

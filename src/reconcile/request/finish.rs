@@ -7,10 +7,7 @@ use super::{
     kind::Request,
     world::{Noted, World},
 };
-use crate::{
-    api::{IssuerName, tolerant::Tolerant},
-    reconcile::Context,
-};
+use crate::{api::tolerant::Tolerant, reconcile::Context};
 
 /// Why a certificate is discarded: the request has changed, or has got another certificate.
 pub(in crate::reconcile) const SUPERSEDED: &str = "superseded";
@@ -24,12 +21,11 @@ pub(in crate::reconcile) const STOPPED: &str = "stopped";
 /// What is stored could not be read; the certificate stays known.
 pub(super) async fn finish<R: Request, W: World<R>>(
     request: &R,
-    name: &IssuerName,
     memory: &mut Memory,
     why: &'static str,
     world: &W,
 ) -> Result<(), RequestError> {
-    let Some(signed) = memory.signed() else {
+    let (Some(signed), Some(issuer)) = (memory.signed(), request.issuer()) else {
         return Ok(());
     };
     // Not from the queue, which has dropped the octets.
@@ -45,7 +41,7 @@ pub(super) async fn finish<R: Request, W: World<R>>(
         true => Noted::FoundPublished(signed),
         false => Noted::Discarded(signed, why),
     };
-    world.note(request, name, noted);
+    world.note(request, &issuer, noted);
     memory.owe_nothing();
     Ok(())
 }
@@ -60,11 +56,8 @@ pub(in crate::reconcile) async fn part_with<R: Request>(
     why: &'static str,
     context: &Context,
 ) -> Result<(), RequestError> {
-    let Ok(request) = &object.0 else {
-        return Ok(());
-    };
-    match request.issuer() {
-        Some(issuer) => finish(request, &issuer, memory, why, context).await,
-        None => Ok(()),
+    match &object.0 {
+        Ok(request) => finish(request, memory, why, context).await,
+        Err(_) => Ok(()),
     }
 }

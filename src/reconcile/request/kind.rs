@@ -7,8 +7,12 @@ mod signing_request;
 use std::fmt::Debug;
 
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    authorization::v1::SubjectAccessReviewSpec, certificates::v1::CertificateSigningRequestStatus,
+use k8s_openapi::{
+    ByteString,
+    api::{
+        authorization::v1::SubjectAccessReviewSpec,
+        certificates::v1::CertificateSigningRequestStatus,
+    },
 };
 use kube::Resource;
 use serde::{Serialize, de::DeserializeOwned};
@@ -110,4 +114,18 @@ pub(crate) enum Status {
     SigningRequest(CertificateSigningRequestStatus),
     /// Our part of the status of a pod's request.
     PodCertificate(PodCertificateStatus),
+}
+
+/// The octets of a certificate, where there are any.
+fn octets(certificate: Option<&ByteString>) -> Option<&[u8]> {
+    let octets = certificate?.0.as_slice();
+    (!octets.is_empty()).then_some(octets)
+}
+
+/// Drops the octets of a certificate. That there is one is part of what was decided.
+fn shed(certificate: Option<&mut ByteString>) {
+    if let Some(ByteString(octets)) = certificate {
+        octets.truncate(1);
+        octets.shrink_to_fit();
+    }
 }

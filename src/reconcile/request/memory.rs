@@ -12,6 +12,15 @@ use crate::{
     },
 };
 
+/// What is remembered of a request from one look to the next. Nothing at first.
+pub(in crate::reconcile) trait Remembered: Default {
+    /// Whether something was signed for it that is not known to be published.
+    fn owes(&self) -> bool;
+
+    /// What it has failed for counts no more.
+    fn forgive(&mut self);
+}
+
 /// What is remembered of one request from one look to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -35,12 +44,6 @@ impl Memory {
             settled: self.settled,
             not_before: self.not_before,
         }
-    }
-
-    /// Whether something was signed for the request that is not known to be published.
-    #[must_use]
-    pub(crate) const fn owes(&self) -> bool {
-        self.signed.is_some()
     }
 
     /// What was signed for the request and is not known to be published.
@@ -85,12 +88,6 @@ impl Memory {
         again
     }
 
-    /// What it failed for has changed, or it has not failed: it may be tried at once.
-    pub(crate) fn forgive(&mut self) {
-        self.failures = 0;
-        self.not_before = None;
-    }
-
     /// Whether this is something new to tell; it counts as told.
     pub(super) fn tells(&mut self, notice: &Notice) -> bool {
         let new = self.told.as_deref() != Some(notice);
@@ -98,6 +95,17 @@ impl Memory {
             self.told = Some(Box::new(notice.clone()));
         }
         new
+    }
+}
+
+impl Remembered for Memory {
+    fn owes(&self) -> bool {
+        self.signed.is_some()
+    }
+
+    fn forgive(&mut self) {
+        self.failures = 0;
+        self.not_before = None;
     }
 }
 

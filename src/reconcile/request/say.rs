@@ -1,7 +1,7 @@
 //! Says something of a request: one status write, where its kind has a place for it, then one Event.
 
 use super::{
-    Memory, Next,
+    Memory, Next, Remembered as _,
     apply::{Applied, ApplyError},
     conclude::{Conclusion, Known},
     kind::{Answer, Request},
@@ -62,6 +62,25 @@ pub(super) async fn say<R: Request, W: World<R>>(
     }
 }
 
+/// Says the last thing that there is to say of a request. Once it is stored, nothing more is done.
+///
+/// # Errors
+/// As [`say`].
+pub(super) async fn say_last<R: Request, W: World<R>>(
+    request: &R,
+    conclusion: Conclusion,
+    memory: &mut Memory,
+    world: &W,
+) -> Result<Next, ApplyError> {
+    Ok(match say(request, conclusion, memory, world).await? {
+        Said::Written => {
+            memory.settle();
+            Next::Settled
+        }
+        Said::Conflict | Said::Gone | Said::Told | Said::NotOurs => Next::OnChange,
+    })
+}
+
 /// Says that only a new request can help, and notes it.
 ///
 /// # Errors
@@ -72,12 +91,10 @@ pub(super) async fn refuse<R: Request, W: World<R>>(
     memory: &mut Memory,
     world: &W,
 ) -> Result<Next, ApplyError> {
-    let said = say(known.request, known.refused(refusal), memory, world).await?;
-    if said != Said::Written {
-        return Ok(Next::OnChange);
+    let next = say_last(known.request, known.refused(refusal), memory, world).await?;
+    if next == Next::Settled {
+        let reason = refusal.reason().as_str();
+        world.note(known.request, known.issuer, Noted::Refused(reason));
     }
-    let reason = refusal.reason().as_str();
-    world.note(known.request, known.issuer, Noted::Refused(reason));
-    memory.settle();
-    Ok(Next::Settled)
+    Ok(next)
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use kube::ResourceExt as _;
 
-use super::{Answer, Request, Said, Status};
+use super::{Answer, Request, Said, Status, octets, shed};
 use crate::{
     api::{
         GROUP, IssuerName,
@@ -117,21 +117,13 @@ impl Request for CertificateRequest {
     }
 
     fn certificate(&self) -> Option<&[u8]> {
-        let certificate = self.status.as_ref()?.certificate.as_ref()?;
-        Some(certificate.0.as_slice()).filter(|octets| !octets.is_empty())
+        octets(self.status.as_ref()?.certificate.as_ref())
     }
 
     fn shed(&mut self) {
         self.spec.request.0 = Vec::new();
-        let certificate = self
-            .status
-            .as_mut()
-            .and_then(|status| status.certificate.as_mut());
-        if let Some(certificate) = certificate {
-            // That there is one is part of what was decided.
-            certificate.0.truncate(1);
-            certificate.0.shrink_to_fit();
-        }
+        let status = self.status.as_mut();
+        shed(status.and_then(|status| status.certificate.as_mut()));
     }
 }
 

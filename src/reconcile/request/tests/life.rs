@@ -14,7 +14,7 @@ use crate::{
     reconcile::{
         Seat,
         attend::queue::Queue,
-        request::{Memory, Request, act_until_settled, decide::Time, is_finished},
+        request::{Memory, act_until_settled, decide::Time, is_finished},
     },
 };
 
@@ -71,7 +71,6 @@ impl Life {
             let next = if due.deleted {
                 block_on(super::finish(
                     request,
-                    &request.issuer().unwrap(),
                     &mut memory,
                     super::SUPERSEDED,
                     &self.world,
