@@ -43,7 +43,13 @@ test: tools ## run every test
 	$(release)
 	@tests/setup/docker "$$CARGO_TARGET_DIR/release"
 	TEST_TOKEN=kryoptic cargo test --workspace --locked --test it -- injected keys:: protocol:: sidecar:: signing::
-	cargo test --workspace --locked --no-fail-fast -- --include-ignored
+	cargo test --workspace --locked --no-fail-fast -- --include-ignored --skip ::soak::
+
+# FAULTS one after the other, in an order that SEED decides.
+.PHONY: soak
+soak: tools ## let everything fail in any order under load, for half an hour: make soak FAULTS=74 SEED=1
+	SOAK_FAULTS=$(or $(FAULTS),74) $(if $(SEED),SOAK_SEED=$(SEED)) \
+		cargo test --workspace --locked --test it -- --ignored --nocapture ::soak::
 
 .PHONY: image
 image: tools ## build the images and SBOMs, and run the controller from inside against a control plane

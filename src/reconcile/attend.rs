@@ -100,7 +100,7 @@ fn take<R: Request>(event: Event<Tolerant<R>>, queue: &mut Requests<R>, context:
         Event::InitApply(object) | Event::Apply(object) => {
             let Some(object) = lean(object) else { return };
             match object.0.as_ref().is_ok_and(is_finished) {
-                true => queue.end(object),
+                true => queue.end(object, Instant::now()),
                 false => queue.put(object),
             }
         }

@@ -29,7 +29,7 @@ pub(super) struct Looked<R> {
 impl<R: Request> Looked<R> {
     /// Gives the memory back.
     pub(super) fn tell(self, queue: &mut Requests<R>) {
-        queue.looked(&self.object, self.memory, self.next);
+        queue.looked(&self.object, self.memory, self.next, Instant::now());
     }
 }
 

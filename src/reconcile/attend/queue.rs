@@ -1,6 +1,7 @@
 //! The requests of one kind that may still need something: which they are, and which of them is looked at next.
 
 mod tokens;
+mod window;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -11,7 +12,7 @@ use std::{
 
 use kube::Resource;
 
-use self::tokens::Tokens;
+use self::{tokens::Tokens, window::Window};
 use super::uid::Uid;
 use crate::reconcile::{
     Seat,
@@ -34,6 +35,7 @@ pub(in crate::reconcile) struct Queue<K, M> {
 #[derive(Debug)]
 struct Order {
     due: Tokens<Uid>,
+    window: Window,
     later: BTreeSet<(Instant, Uid)>,
 }
 
@@ -41,6 +43,8 @@ struct Order {
 struct Kept<K, M> {
     /// `None` for one that a write of ours has ended, until the watch tells so.
     object: Option<Arc<K>>,
+    /// When that write was answered.
+    settled: Option<Instant>,
     /// While it is being looked at, whoever looks has it.
     memory: M,
     deleted: bool,
@@ -84,7 +88,8 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         Self {
             kept: HashMap::new(),
             order: Order {
-                due: Tokens::new(most_looks.into()),
+                due: Tokens::default(),
+                window: Window::new(most_looks),
                 later: BTreeSet::new(),
             },
             seat: Box::new(seat),
@@ -101,6 +106,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         } = self;
         let kept = kept.entry(uid.clone()).or_insert_with(|| Kept {
             object: None,
+            settled: None,
             memory: M::default(),
             deleted: false,
             turn: Turn::None,
@@ -111,12 +117,13 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
 
     /// Takes in the last version of a request. It is looked at once more if it is being looked at or something was signed
     /// for it that is not known to be published, else it is forgotten.
-    pub(in crate::reconcile) fn end(&mut self, object: K) {
+    pub(in crate::reconcile) fn end(&mut self, object: K, now: Instant) {
         let uid = Uid::of(&object);
         self.told(&uid);
         let Some(kept) = self.kept.get(&uid) else {
             return;
         };
+        self.order.window.told(kept.settled, now);
         if kept.memory.owes() || matches!(kept.turn, Turn::Looking { .. }) {
             self.put(object);
         } else {
@@ -246,7 +253,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
     /// Who is to be looked at now. Each has to be told of by [`looked`](Self::looked).
     pub(in crate::reconcile) fn next(&mut self) -> Option<Due<K, M>> {
         loop {
-            let (uid, token) = self.order.due.next()?;
+            let (uid, token) = self.order.due.next(self.order.window.size())?;
             let due = self
                 .kept
                 .get_mut(&uid)
@@ -279,8 +286,8 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         }
     }
 
-    /// It has been looked at, and this is remembered of it now.
-    pub(in crate::reconcile) fn looked(&mut self, object: &K, memory: M, next: Next) {
+    /// It has been looked at until `now`, and this is remembered of it.
+    pub(in crate::reconcile) fn looked(&mut self, object: &K, memory: M, next: Next, now: Instant) {
         let uid = Uid::of(object);
         let Some(kept) = self.kept.get_mut(&uid) else {
             return;
@@ -303,7 +310,10 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
             (false, Next::Ended) => {
                 self.kept.remove(&uid);
             }
-            (false, Next::Settled) => kept.object = None,
+            (false, Next::Settled) => {
+                kept.object = None;
+                kept.settled = Some(now);
+            }
             (false, Next::OnChange) => {}
             (false, Next::At(at)) => {
                 kept.turn = Turn::At(at);

@@ -4,6 +4,7 @@ mod faults;
 mod forgetful;
 mod shares;
 mod silence;
+mod soak;
 mod start;
 mod story;
 

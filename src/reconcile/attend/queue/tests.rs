@@ -74,7 +74,7 @@ fn who_came_first_is_looked_at_first_and_no_more_at_once_than_may_be() {
         queue.put(object(uid));
     }
     assert_eq!(all_due(&mut queue), ["c", "a"]);
-    queue.looked(&object("a"), NOTHING, Next::OnChange);
+    queue.looked(&object("a"), NOTHING, Next::OnChange, Instant::now());
     assert_eq!(all_due(&mut queue), ["b"]);
 }
 
@@ -84,10 +84,10 @@ fn a_request_that_changes_while_it_is_looked_at_is_looked_at_again_as_it_is_then
     assert_eq!(all_due(&mut queue), ["a"]);
     queue.put(version("a", "2"));
     assert!(queue.next().is_none(), "twice at once");
-    queue.looked(&object("a"), NOTHING, Next::Ended);
+    queue.looked(&object("a"), NOTHING, Next::Ended, Instant::now());
     let next = queue.next().unwrap();
     assert_eq!(next.object.metadata.resource_version.as_deref(), Some("2"));
-    queue.looked(&next.object, NOTHING, Next::OnChange);
+    queue.looked(&next.object, NOTHING, Next::OnChange, Instant::now());
     assert!(queue.next().is_none());
 }
 
@@ -95,7 +95,7 @@ fn a_request_that_changes_while_it_is_looked_at_is_looked_at_again_as_it_is_then
 fn a_request_that_has_ended_is_kept_no_longer() {
     let mut queue = queue(&["a"]);
     all_due(&mut queue);
-    queue.looked(&object("a"), NOTHING, Next::Ended);
+    queue.looked(&object("a"), NOTHING, Next::Ended, Instant::now());
     assert!(queue.kept.is_empty());
     queue.call(&"a".into());
     assert!(queue.next().is_none());
@@ -107,13 +107,13 @@ fn a_look_comes_at_its_time_or_with_a_change_before_and_not_twice() {
     let now = Instant::now();
     let at = now + Duration::from_secs(1);
     all_due(&mut queue);
-    queue.looked(&object("a"), NOTHING, Next::At(at));
-    queue.looked(&object("b"), NOTHING, Next::At(at));
+    queue.looked(&object("a"), NOTHING, Next::At(at), Instant::now());
+    queue.looked(&object("b"), NOTHING, Next::At(at), Instant::now());
     queue.call_until(now);
     assert!(queue.next().is_none());
     queue.call(&"b".into());
     assert_eq!(all_due(&mut queue), ["b"]);
-    queue.looked(&object("b"), NOTHING, Next::OnChange);
+    queue.looked(&object("b"), NOTHING, Next::OnChange, Instant::now());
     assert_eq!(queue.next_call(), Some(at));
     queue.call_until(at);
     assert_eq!(all_due(&mut queue), ["a"]);
@@ -124,10 +124,10 @@ fn a_look_comes_at_its_time_or_with_a_change_before_and_not_twice() {
 fn all_are_looked_at_when_all_are_called() {
     let mut queue = queue(&["a", "b"]);
     all_due(&mut queue);
-    queue.looked(&object("a"), NOTHING, Next::OnChange);
+    queue.looked(&object("a"), NOTHING, Next::OnChange, Instant::now());
     queue.call_all();
     assert_eq!(all_due(&mut queue), ["a"], "b is being looked at");
-    queue.looked(&object("b"), NOTHING, Next::OnChange);
+    queue.looked(&object("b"), NOTHING, Next::OnChange, Instant::now());
     assert_eq!(all_due(&mut queue), ["b"]);
 }
 
@@ -136,7 +136,7 @@ fn what_a_list_does_not_tell_of_is_looked_at_as_deleted() {
     let mut queue = queue(&["a", "b"]);
     all_due(&mut queue);
     for uid in ["a", "b"] {
-        queue.looked(&object(uid), NOTHING, Next::OnChange);
+        queue.looked(&object(uid), NOTHING, Next::OnChange, Instant::now());
     }
     queue.begin_list();
     queue.put(object("a"));
@@ -158,9 +158,9 @@ fn a_deleted_request_is_looked_at_once_more_after_the_look_under_way() {
     all_due(&mut queue);
     queue.delete(&object("a"));
     assert!(queue.next().is_none());
-    queue.looked(&object("a"), NOTHING, Next::OnChange);
+    queue.looked(&object("a"), NOTHING, Next::OnChange, Instant::now());
     assert!(queue.next().unwrap().deleted);
-    queue.looked(&object("a"), NOTHING, Next::Ended);
+    queue.looked(&object("a"), NOTHING, Next::Ended, Instant::now());
     assert!(queue.kept.is_empty());
 }
 
@@ -208,7 +208,7 @@ proptest! {
                 Step::Looked(..) if looks.is_empty() => {}
                 Step::Looked(which, ended) => {
                     let look = looks.swap_remove(which % looks.len());
-                    queue.looked(&look, NOTHING, if ended { Next::Ended } else { Next::OnChange });
+                    queue.looked(&look, NOTHING, if ended { Next::Ended } else { Next::OnChange }, Instant::now());
                 }
             }
             prop_assert!(looks.len() <= 3);
@@ -220,7 +220,7 @@ proptest! {
                 looks.push(due.object);
             }
             let Some(look) = looks.pop() else { break };
-            queue.looked(&look, NOTHING, Next::Ended);
+            queue.looked(&look, NOTHING, Next::Ended, Instant::now());
         }
         prop_assert!(unseen.is_empty(), "{unseen:?}");
         prop_assert!(queue.kept.is_empty());
@@ -236,16 +236,16 @@ fn what_is_remembered_is_lent_out_for_a_look_and_comes_back() {
     let mut queue = queue(&["a"]);
     let due = queue.next().unwrap();
     assert_eq!(due.memory, NOTHING);
-    queue.looked(&due.object, failed, Next::OnChange);
+    queue.looked(&due.object, failed, Next::OnChange, Instant::now());
     queue.put(version("a", "2"));
     let due = queue.next().unwrap();
     assert_eq!(due.memory, failed, "it is remembered of every version");
-    queue.looked(&due.object, due.memory, Next::OnChange);
+    queue.looked(&due.object, due.memory, Next::OnChange, Instant::now());
     queue.call_anew(&"a".into());
     let due = queue.next().unwrap();
     assert_eq!(due.memory, NOTHING);
     queue.call_anew(&"a".into());
-    queue.looked(&due.object, failed, Next::OnChange);
+    queue.looked(&due.object, failed, Next::OnChange, Instant::now());
     let due = queue.next().unwrap();
     assert_eq!(due.memory, NOTHING, "forgiven while it was looked at");
 }
@@ -255,7 +255,7 @@ fn what_a_write_of_ours_has_ended_is_remembered_until_the_watch_tells_so() {
     let settled = || {
         let mut queue = queue(&["a"]);
         all_due(&mut queue);
-        queue.looked(&object("a"), OWED, Next::Settled);
+        queue.looked(&object("a"), OWED, Next::Settled, Instant::now());
         assert_eq!(queue.kept.len(), 1);
         queue.call_all();
         queue.call(&"a".into());
@@ -267,8 +267,8 @@ fn what_a_write_of_ours_has_ended_is_remembered_until_the_watch_tells_so() {
     assert_eq!(overtaken.next().map(|due| due.memory), Some(OWED));
     let mut ended = queue(&["a"]);
     all_due(&mut ended);
-    ended.looked(&object("a"), NOTHING, Next::Settled);
-    ended.end(version("a", "2"));
+    ended.looked(&object("a"), NOTHING, Next::Settled, Instant::now());
+    ended.end(version("a", "2"), Instant::now());
     assert!(ended.kept.is_empty() && ended.next().is_none());
     let mut deleted = settled();
     deleted.delete(&object("a"));
@@ -289,10 +289,10 @@ fn a_request_that_ends_is_looked_at_once_more_only_if_something_is_owed_or_a_loo
         queue.call(&uid.into());
         while let Some(due) = queue.next() {
             if self::uid(&due.object) == uid {
-                queue.looked(&due.object, memory, next);
+                queue.looked(&due.object, memory, next, Instant::now());
                 break;
             }
-            queue.looked(&due.object, NOTHING, Next::OnChange);
+            queue.looked(&due.object, NOTHING, Next::OnChange, Instant::now());
         }
     }
     queue.call(&"due".into());
@@ -302,10 +302,10 @@ fn a_request_that_ends_is_looked_at_once_more_only_if_something_is_owed_or_a_loo
         .is_some_and(|due| uid(&due.object) != "looking")
     {}
     for uid in ["owed", "looking", "due", "later", "unknown"] {
-        queue.end(version(uid, "2"));
+        queue.end(version(uid, "2"), Instant::now());
     }
     assert_eq!(all_due(&mut queue), ["owed"]);
-    queue.looked(&object("looking"), NOTHING, Next::OnChange);
+    queue.looked(&object("looking"), NOTHING, Next::OnChange, Instant::now());
     assert_eq!(all_due(&mut queue), ["looking"]);
     assert_eq!(queue.next_call(), None);
 }
@@ -316,10 +316,10 @@ fn at_the_end_only_what_is_owed_is_looked_at_and_the_looks_under_way_end() {
     let now = Instant::now();
     let due: Vec<_> = std::iter::from_fn(|| queue.next()).collect();
     assert_eq!(due.len(), 5);
-    queue.looked(&object("later"), NOTHING, Next::At(now));
-    queue.looked(&object("owed later"), OWED, Next::At(now));
-    queue.looked(&object("due"), NOTHING, Next::OnChange);
-    queue.looked(&object("owed"), OWED, Next::OnChange);
+    queue.looked(&object("later"), NOTHING, Next::At(now), Instant::now());
+    queue.looked(&object("owed later"), OWED, Next::At(now), Instant::now());
+    queue.looked(&object("due"), NOTHING, Next::OnChange, Instant::now());
+    queue.looked(&object("owed"), OWED, Next::OnChange, Instant::now());
     queue.call_all();
     queue.keep_owed();
     queue.call_until(now);
@@ -327,12 +327,12 @@ fn at_the_end_only_what_is_owed_is_looked_at_and_the_looks_under_way_end() {
     left.sort_unstable();
     assert_eq!(left, ["owed", "owed later"]);
     queue.put(version("looking", "2"));
-    queue.looked(&object("looking"), NOTHING, Next::OnChange);
+    queue.looked(&object("looking"), NOTHING, Next::OnChange, Instant::now());
     queue.keep_owed();
     assert_eq!(all_due(&mut queue), [""; 0], "nothing is owed for it");
     assert_eq!(queue.next_call(), None);
     for uid in ["owed", "owed later"] {
-        queue.looked(&object(uid), OWED, Next::OnChange);
+        queue.looked(&object(uid), OWED, Next::OnChange, Instant::now());
     }
     let left = queue.into_kept().map(|(object, memory)| {
         assert_eq!(memory, OWED);
@@ -357,8 +357,8 @@ fn a_request_whose_issuer_has_changed_its_token_waits_for_that_token() {
     assert_eq!(all_due(&mut queue), ["a"]);
     queue.put(object("c"));
     assert!(all_due(&mut queue).is_empty(), "the token has one look");
-    queue.looked(&object("a"), NOTHING, Next::Ended);
+    queue.looked(&object("a"), NOTHING, Next::Ended, Instant::now());
     assert_eq!(all_due(&mut queue), ["b"]);
-    queue.looked(&object("b"), NOTHING, Next::Ended);
+    queue.looked(&object("b"), NOTHING, Next::Ended, Instant::now());
     assert_eq!(all_due(&mut queue), ["c"]);
 }

@@ -10,7 +10,6 @@ use crate::{lanes::Lanes, reconcile::Seat};
 /// What is due, by token.
 #[derive(Debug)]
 pub(super) struct Tokens<T> {
-    most_looks: usize,
     by_name: HashMap<Option<Arc<str>>, AtToken<T>>,
     order: VecDeque<Option<Arc<str>>>,
 }
@@ -21,16 +20,16 @@ struct AtToken<T> {
     looks: usize,
 }
 
-impl<T> Tokens<T> {
-    /// Nothing is due. At most `most_looks` of each token are given out at a time.
-    pub(super) fn new(most_looks: usize) -> Self {
+impl<T> Default for Tokens<T> {
+    fn default() -> Self {
         Self {
-            most_looks,
             by_name: HashMap::new(),
             order: VecDeque::new(),
         }
     }
+}
 
+impl<T> Tokens<T> {
     pub(super) fn push(&mut self, seat: &Seat, item: T) {
         let order = &mut self.order;
         let at = self.by_name.entry(seat.token.clone()).or_insert_with(|| {
@@ -43,15 +42,16 @@ impl<T> Tokens<T> {
         at.due.push(&seat.lane, item);
     }
 
-    /// Gives out what is next, with its token, for which [`ended`](Self::ended) has to be called.
-    pub(super) fn next(&mut self) -> Option<(T, Option<Arc<str>>)> {
+    /// Gives out what is next, with its token, for which [`ended`](Self::ended) has to be called. At most `most_looks` of each
+    /// token are given out at a time.
+    pub(super) fn next(&mut self, most_looks: usize) -> Option<(T, Option<Arc<str>>)> {
         for _ in 0..self.order.len() {
             let token = self.order.pop_front()?;
             self.order.push_back(token.clone());
             let Some(at) = self.by_name.get_mut(&token) else {
                 continue;
             };
-            if at.looks < self.most_looks
+            if at.looks < most_looks
                 && let Some(item) = at.due.pop()
             {
                 at.looks += 1;
@@ -100,12 +100,12 @@ mod tests {
     }
 
     fn next(tokens: &mut Tokens<&'static str>) -> Option<&'static str> {
-        tokens.next().map(|(item, _)| item)
+        tokens.next(2).map(|(item, _)| item)
     }
 
     #[test]
     fn a_token_whose_looks_do_not_end_keeps_no_other_waiting() {
-        let mut tokens = Tokens::new(2);
+        let mut tokens = Tokens::default();
         for _ in 0..1000 {
             tokens.push(&seat("hangs", "a"), "hangs");
         }
@@ -121,11 +121,11 @@ mod tests {
 
     #[test]
     fn a_token_without_anything_due_is_forgotten() {
-        let mut tokens = Tokens::new(1);
+        let mut tokens = Tokens::default();
         tokens.push(&seat("one", "a"), "first");
         tokens.push(&seat("one", "b"), "second");
         tokens.retain(|item| *item == "first");
-        let (item, token) = tokens.next().unwrap();
+        let (item, token) = tokens.next(1).unwrap();
         assert_eq!(item, "first");
         tokens.ended(&token);
         assert!(tokens.by_name.is_empty() && tokens.order.is_empty());

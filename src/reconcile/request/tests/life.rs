@@ -54,7 +54,8 @@ impl Life {
             let next = self.world.told.borrow_mut().pop_front();
             match next {
                 Some(Told::Applied(object)) if is_finished(&object) => {
-                    self.queue.end(Tolerant(Ok(object)));
+                    self.queue
+                        .end(Tolerant(Ok(object)), self.world.now.get().steady);
                 }
                 Some(Told::Applied(object)) => self.queue.put(Tolerant(Ok(object))),
                 Some(Told::Deleted(object)) => self.queue.delete(&Tolerant(Ok(object))),
@@ -81,7 +82,7 @@ impl Life {
             };
             let now = self.world.now.get().steady;
             let next = next.unwrap_or_else(|_| memory.retry_call(due.waiting, now));
-            self.queue.looked(&due.object, memory, next);
+            self.queue.looked(&due.object, memory, next, now);
         }
     }
 

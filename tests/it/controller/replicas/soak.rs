@@ -1,0 +1,146 @@
+//! Faults of every kind in any order, for as long as one likes: `make soak`.
+
+use std::{env, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use control_plane::Signal;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::{Replicas, SHORT_SECONDS, all_issued, make};
+
+/// Longer than a Lease lives: the others take over, and give back.
+const OUTAGE: Duration = Duration::from_secs(SHORT_SECONDS.unsigned_abs() + 2);
+/// The next request is made so long after the one before was.
+const PACE: Duration = Duration::from_millis(100);
+
+/// What fails.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Killed(usize),
+    Terminated(usize),
+    Stopped(usize),
+    TokenAway(usize),
+    ApiServerRestarted,
+    ApiServerStopped,
+    EtcdStopped,
+    WebhookDown,
+    WebhookSilent,
+}
+
+impl Fault {
+    fn any(random: &mut fastrand::Rng) -> Self {
+        let replica = random.usize(0..3);
+        match random.u8(0..9) {
+            0 => Self::Killed(replica),
+            1 => Self::Terminated(replica),
+            2 => Self::Stopped(replica),
+            3 => Self::TokenAway(replica),
+            4 => Self::ApiServerRestarted,
+            5 => Self::ApiServerStopped,
+            6 => Self::EtcdStopped,
+            7 => Self::WebhookDown,
+            _ => Self::WebhookSilent,
+        }
+    }
+
+    /// Breaks it, and mends it again.
+    async fn happens(self, replicas: &Replicas) -> Result<()> {
+        let plane = replicas.cluster.plane();
+        let cert_manager = replicas.cluster.cert_manager();
+        let stopped = async |process: &control_plane::Process| {
+            process.signal(Signal::STOP)?;
+            sleep(OUTAGE).await;
+            process.signal(Signal::CONT)
+        };
+        match self {
+            Self::Killed(replica) => {
+                let controller = &replicas.controllers[replica];
+                controller.kill();
+                sleep(OUTAGE).await;
+                controller.restart().await
+            }
+            Self::Terminated(replica) => {
+                let controller = &replicas.controllers[replica];
+                let ended = controller.stop().await?;
+                if !ended.success() {
+                    bail!("a replica ended with {ended}");
+                }
+                controller.restart().await
+            }
+            Self::Stopped(replica) => stopped(replicas.controllers[replica].process()).await,
+            Self::TokenAway(replica) => {
+                let store = replicas.authorities[replica].token().store();
+                store.take_away()?;
+                sleep(OUTAGE).await;
+                Ok(store.give_back()?)
+            }
+            Self::ApiServerRestarted => {
+                plane.stop_api_server();
+                plane.start_api_server().await
+            }
+            Self::ApiServerStopped => stopped(plane.api_server()).await,
+            Self::EtcdStopped => stopped(plane.etcd()).await,
+            Self::WebhookDown => {
+                cert_manager.stop_webhook();
+                sleep(OUTAGE).await;
+                cert_manager.start_webhook().await
+            }
+            Self::WebhookSilent => {
+                cert_manager.pause_webhook()?;
+                sleep(OUTAGE).await;
+                cert_manager.resume_webhook()
+            }
+        }
+    }
+}
+
+/// A number from the environment.
+fn given(name: &str) -> Result<Option<u64>> {
+    let text = env::var(name).ok();
+    let number = text.map(|text| text.parse().with_context(|| format!("{name}={text}")));
+    number.transpose()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "half an hour: make soak"]
+async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certificates()
+-> Result<()> {
+    let faults = given("SOAK_FAULTS")?.map_or(Ok(3), usize::try_from)?;
+    let seed = given("SOAK_SEED")?.unwrap_or_else(|| fastrand::u64(..));
+    println!("{faults} faults; to have the same again: SOAK_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let replicas = Replicas::start(&format!("{SHORT_SECONDS}s")).await?;
+    let requests = replicas.requests().await?;
+
+    let over = CancellationToken::new();
+    let steadily = async {
+        let mut names = Vec::new();
+        while !over.is_cancelled() {
+            let name = format!("web-{}", names.len());
+            make(&requests, &name).await?;
+            names.push(name);
+            sleep(PACE).await;
+        }
+        anyhow::Ok(names)
+    };
+    let faulty = async {
+        for number in 1..=faults {
+            let fault = Fault::any(&mut random);
+            println!("{number} of {faults}: {fault:?}");
+            fault
+                .happens(&replicas)
+                .await
+                .with_context(|| format!("fault {number}, {fault:?}"))?;
+            sleep(Duration::from_millis(random.u64(0..5000))).await;
+        }
+        over.cancel();
+        anyhow::Ok(())
+    };
+    let (names, ()) = tokio::try_join!(steadily, faulty)?;
+    all_issued(&requests, &names).await?;
+    println!("{} requests, all issued", names.len());
+    replicas.one_certificate_each(&requests, &names).await?;
+    // And all three take part again.
+    replicas.see(3).await
+}
