@@ -123,7 +123,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         let Some(kept) = self.kept.get(&uid) else {
             return;
         };
-        self.order.window.told(kept.settled, now);
+        self.order.window.reported(kept.settled, now);
         if kept.memory.owes() || matches!(kept.turn, Turn::Looking { .. }) {
             self.put(object);
         } else {

@@ -4,6 +4,11 @@ use std::{env, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use control_plane::Signal;
+use proptest::{
+    prelude::*,
+    strategy::ValueTree as _,
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -28,22 +33,31 @@ enum Fault {
     WebhookSilent,
 }
 
-impl Fault {
-    fn any(random: &mut fastrand::Rng) -> Self {
-        let replica = random.usize(0..3);
-        match random.u8(0..9) {
-            0 => Self::Killed(replica),
-            1 => Self::Terminated(replica),
-            2 => Self::Stopped(replica),
-            3 => Self::TokenAway(replica),
-            4 => Self::ApiServerRestarted,
-            5 => Self::ApiServerStopped,
-            6 => Self::EtcdStopped,
-            7 => Self::WebhookDown,
-            _ => Self::WebhookSilent,
-        }
-    }
+/// So many faults, each with a pause after it, in an order that the seed decides.
+fn plan(faults: usize, seed: u64) -> Result<Vec<(Fault, Duration)>> {
+    let replica = || 0..3_usize;
+    let fault = prop_oneof![
+        replica().prop_map(Fault::Killed),
+        replica().prop_map(Fault::Terminated),
+        replica().prop_map(Fault::Stopped),
+        replica().prop_map(Fault::TokenAway),
+        Just(Fault::ApiServerRestarted),
+        Just(Fault::ApiServerStopped),
+        Just(Fault::EtcdStopped),
+        Just(Fault::WebhookDown),
+        Just(Fault::WebhookSilent),
+    ];
+    let pause = (0..5000_u64).prop_map(Duration::from_millis);
+    let random = TestRng::from_seed(
+        RngAlgorithm::ChaCha,
+        &[seed; 4].map(u64::to_le_bytes).concat(),
+    );
+    let mut runner = TestRunner::new_with_rng(Config::default(), random);
+    let plan = prop::collection::vec((fault, pause), faults).new_tree(&mut runner);
+    Ok(plan.map_err(anyhow::Error::msg)?.current())
+}
 
+impl Fault {
     /// Breaks it, and mends it again.
     async fn happens(self, replicas: &Replicas) -> Result<()> {
         let plane = replicas.cluster.plane();
@@ -107,9 +121,9 @@ fn given(name: &str) -> Result<Option<u64>> {
 async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certificates()
 -> Result<()> {
     let faults = given("SOAK_FAULTS")?.map_or(Ok(3), usize::try_from)?;
-    let seed = given("SOAK_SEED")?.unwrap_or_else(|| fastrand::u64(..));
-    println!("{faults} faults; to have the same again: SOAK_SEED={seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let seed = given("SOAK_SEED")?.unwrap_or_else(|| std::process::id().into());
+    println!("{faults} faults; to have the same again: make soak SEED={seed}");
+    let plan = plan(faults, seed)?;
     let replicas = Replicas::start(&format!("{SHORT_SECONDS}s")).await?;
     let requests = replicas.requests().await?;
 
@@ -125,14 +139,13 @@ async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certif
         anyhow::Ok(names)
     };
     let faulty = async {
-        for number in 1..=faults {
-            let fault = Fault::any(&mut random);
+        for (number, (fault, pause)) in (1..).zip(plan) {
             println!("{number} of {faults}: {fault:?}");
             fault
                 .happens(&replicas)
                 .await
                 .with_context(|| format!("fault {number}, {fault:?}"))?;
-            sleep(Duration::from_millis(random.u64(0..5000))).await;
+            sleep(pause).await;
         }
         over.cancel();
         anyhow::Ok(())
