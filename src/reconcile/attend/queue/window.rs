@@ -1,29 +1,29 @@
-//! How many requests of a token are looked at at once, by what the API server bears.
+//! Limits the looks at the requests of one token to what the API server can handle.
 
 use std::time::{Duration, Instant};
 
-/// The watch may tell of a write of ours this long after its answer.
+/// The watch is late if it reports a write of ours more than this long after the answer to the write.
 const LATEST: Duration = Duration::from_millis(25);
-/// Looks at a time, however late the watch is.
+/// The smallest size of the window, however late the watch is.
 const LEAST: f64 = 4.0;
-/// What is left of the size when the watch is late.
+/// The size is multiplied by this when the watch is late.
 const SHRINK: f64 = 0.75;
 
-/// A window over the looks at one token, as TCP has one over its segments (RFC 5681, 3.1).
+/// Window that limits the looks at the requests of one token, like TCP's congestion window (RFC 5681, 3.1).
 ///
-/// An API server that is busy with our writes answers them for a long time after it has begun to tell of changes late, and
-/// what the watch tells late is a new request that waits. How late it is, our own writes show: each comes back as a change.
-/// So the window grows until they come back late, then shrinks, and grows slowly from there.
+/// An API server that is busy with our writes keeps answering them long after the watch has fallen behind, and a late watch
+/// delays new requests. Our own writes show how late the watch is, because it reports each of them as a change. So the
+/// window grows until the reports are late, then shrinks, and from then on grows slowly.
 #[derive(Debug)]
 pub(super) struct Window {
     size: f64,
     most: f64,
-    /// Writes before this moment were made with a larger window.
+    /// When the window last shrank. Earlier writes were made with a larger window.
     shrunk: Option<Instant>,
 }
 
 impl Window {
-    /// A small one, of at most `most` looks.
+    /// Creates a small window that may grow to `most` looks.
     pub(super) fn new(most: u16) -> Self {
         let most = f64::from(most);
         Self {
@@ -33,7 +33,7 @@ impl Window {
         }
     }
 
-    /// How many looks there may be at once.
+    /// Returns how many looks may be in progress at the same time.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -43,7 +43,8 @@ impl Window {
         self.size as usize
     }
 
-    /// The watch has told `now` of a write that was answered at `written`, or before that answer.
+    /// Adjusts the window to a report of the watch at `now`. `written` is when the write was answered; `None` if the report
+    /// came before the answer.
     pub(super) fn told(&mut self, written: Option<Instant>, now: Instant) {
         let late = written.is_some_and(|written| now.duration_since(written) > LATEST);
         match self.shrunk {
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_opens_to_its_most_while_the_watch_is_quick() {
+    fn a_window_grows_to_its_maximum_while_the_watch_is_fast() {
         assert_eq!(Window::new(32).size(), 4);
         assert_eq!(grown(32, 10).size(), 14);
         assert_eq!(grown(32, 1000).size(), 32);
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_watch_shrinks_the_window_once_for_the_writes_before() {
+    fn a_late_watch_shrinks_the_window_once_for_all_earlier_writes() {
         let mut window = grown(32, 1000);
         let written = Instant::now();
         for _ in 0..10 {
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_never_closes_and_grows_slowly_after_it_has_shrunk() {
+    fn a_window_never_closes_and_grows_slowly_after_it_shrank() {
         let mut window = grown(32, 1000);
         let mut now = Instant::now();
         for _ in 0..100 {

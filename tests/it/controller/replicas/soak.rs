@@ -1,4 +1,4 @@
-//! Faults of every kind in any order, for as long as one likes: `make soak`.
+//! Injects faults of every kind in random order, for as long as you like: `make soak`.
 
 use std::{env, time::Duration};
 
@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Replicas, SHORT_SECONDS, all_issued, make};
 
-/// Longer than a Lease lives: the others take over, and give back.
+/// Longer than a Lease lasts, so that the other replicas take over and give back.
 const OUTAGE: Duration = Duration::from_secs(SHORT_SECONDS.unsigned_abs() + 2);
-/// The next request is made so long after the one before was.
+/// The time from one request to the next.
 const PACE: Duration = Duration::from_millis(100);
 
-/// What fails.
+/// A fault to inject.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Killed(usize),
@@ -44,7 +44,7 @@ impl Fault {
         }
     }
 
-    /// Breaks it, and mends it again.
+    /// Injects the fault and ends it again.
     async fn happens(self, replicas: &Replicas) -> Result<()> {
         let plane = replicas.cluster.plane();
         let cert_manager = replicas.cluster.cert_manager();
@@ -95,7 +95,7 @@ impl Fault {
     }
 }
 
-/// A number from the environment.
+/// Reads a number from the environment.
 fn given(name: &str) -> Result<Option<u64>> {
     let text = env::var(name).ok();
     let number = text.map(|text| text.parse().with_context(|| format!("{name}={text}")));
@@ -103,12 +103,12 @@ fn given(name: &str) -> Result<Option<u64>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "half an hour: make soak"]
-async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certificates()
+#[ignore = "takes half an hour; run it with: make soak"]
+async fn faults_in_any_order_lose_no_request_and_give_none_two_certificates()
 -> Result<()> {
     let faults = given("SOAK_FAULTS")?.map_or(Ok(3), usize::try_from)?;
     let seed = given("SOAK_SEED")?.unwrap_or_else(|| fastrand::u64(..));
-    println!("{faults} faults; to have the same again: SOAK_SEED={seed}");
+    println!("{faults} faults; to repeat this run, set SOAK_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let replicas = Replicas::start(&format!("{SHORT_SECONDS}s")).await?;
     let requests = replicas.requests().await?;
@@ -141,6 +141,6 @@ async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certif
     all_issued(&requests, &names).await?;
     println!("{} requests, all issued", names.len());
     replicas.one_certificate_each(&requests, &names).await?;
-    // And all three take part again.
+    // All three replicas can sign again.
     replicas.see(3).await
 }
