@@ -1,10 +1,10 @@
-//! The pure path in microseconds, the token's time left out: from a CSR's text to the bytes to be signed, and from the
-//! signature to the sealed certificate. And what it allocates: how often and how many octets in all, by Rust; what AWS-LC
-//! allocates in C is not counted.
+//! Measures the pure path of issuance in microseconds, without the token's time: from a CSR's text to the bytes to be
+//! signed, and from the signature to the sealed certificate. Also counts Rust's allocations and their octets; allocations of
+//! AWS-LC in C are not counted.
 //!
-//! And the worst inputs within the bounds, in milliseconds (`issuance/worst.rs`).
+//! Also measures the worst inputs within the bounds, in milliseconds (`issuance/worst.rs`).
 //!
-//! Medians of `BENCH_ROUNDS` rounds (default 2000). Prints a table and writes `target/bench/issuance.json`.
+//! Takes medians of `BENCH_ROUNDS` rounds (default 2000), prints a table and writes `target/bench/issuance.json`.
 
 use std::{env, sync::Arc, time::Instant};
 
@@ -36,7 +36,7 @@ const KEYS: [(&str, &SignatureAlgorithm); 5] = [
     ("Ed25519", &rcgen::PKCS_ED25519),
 ];
 
-/// Gives the signature that a P-256 key made before the clock started.
+/// A signer that returns the signature which a P-256 key made before the clock started.
 struct Ready(Vec<u8>);
 
 impl Signer for Ready {
@@ -46,7 +46,7 @@ impl Signer for Ready {
     }
 }
 
-/// Signs with a P-256 key in memory and keeps what it gave.
+/// A signer with a P-256 key in memory, which keeps its last signature.
 struct Once<'k>(&'k EcdsaKeyPair, std::sync::Mutex<Vec<u8>>);
 
 impl Signer for Once<'_> {
@@ -117,15 +117,15 @@ fn request(algorithm: &'static SignatureAlgorithm) -> Result<String, Failed> {
     Ok(params.serialize_request(&key)?.pem()?)
 }
 
-/// What one request costs.
+/// The cost of one request.
 struct Measured {
-    /// CSR to TBS, median in microseconds.
+    /// Median time from the CSR to the bytes to be signed, in microseconds.
     prepare: f64,
-    /// Signature to certificate, likewise.
+    /// Median time from the signature to the certificate, in microseconds.
     seal: f64,
-    /// Calls of the allocator, growing a buffer included.
+    /// Number of calls of the allocator, including growing a buffer.
     allocations: f64,
-    /// What they asked for in all.
+    /// Octets that these calls asked for in total.
     octets: f64,
 }
 
@@ -166,7 +166,7 @@ fn measure(
         sealed.push(started.elapsed().as_secs_f64() * 1e6);
     }
     let [prepare, seal] = [median(&prepared), median(&sealed)];
-    // After the rounds, so that what is made once is not counted.
+    // Count after the rounds, so that allocations that are made only once are not counted.
     let mut whole = Ok(());
     let allocated = allocation_counter::measure(|| {
         whole = prepare_and_seal(&prepare_once, &ready);

@@ -1,4 +1,5 @@
-# What the programs of docker/Dockerfile need of Debian, in an otherwise empty root: its BASE where none can be pulled.
+# The Debian packages that the programs of docker/Dockerfile need, in an otherwise empty root. This is the BASE if none can
+# be pulled.
 ARG DEBIAN=debian:trixie-slim
 FROM ${DEBIAN} AS unpacked
 WORKDIR /root-folder
@@ -7,11 +8,11 @@ RUN apt-get update \
     && mkdir -p etc/ssl/certs var/lib/dpkg/status.d \
     && for package in /tmp/*.deb; do \
         dpkg-deb --extract "$package" . \
-        # By this a scanner knows what is here.
+        # Scanners read the list of packages here.
         && dpkg-deb --field "$package" >"var/lib/dpkg/status.d/$(dpkg-deb --field "$package" Package)" \
         || exit 1; \
     done \
-    # Where all of it is below usr/, programs still look for their loader at the root.
+    # If all libraries are below usr/, programs still look for their loader in /lib and /lib64.
     && for folder in lib lib64; do \
         if [ -d "usr/$folder" ] && [ ! -e "$folder" ]; then ln -s "usr/$folder" "$folder"; fi; \
     done \

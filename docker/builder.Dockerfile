@@ -1,4 +1,5 @@
-# Debian with a C compiler and the Rust toolchain of a folder: docker/Dockerfile's BUILDER where none can be pulled.
+# Debian with a C compiler and the Rust toolchain in the build context. This is docker/Dockerfile's BUILDER if none can be
+# pulled.
 ARG DEBIAN=debian:trixie-slim
 FROM ${DEBIAN}
 RUN apt-get update \

@@ -1,4 +1,4 @@
-//! The kinds as they are stored: ours, and what we read of cert-manager's.
+//! Kubernetes kinds as they are stored: the issuers of this project, and the parts of cert-manager's kinds that it reads.
 
 pub mod bounds;
 pub mod certificate_request;
@@ -16,13 +16,13 @@ use kube::CustomResourceExt;
 pub use self::issuer_name::IssuerName;
 use issuer::{PKCS11ClusterIssuer, PKCS11Issuer};
 
-/// The API group of our kinds.
+/// API group of the issuer kinds.
 pub const GROUP: &str = "pkcs11-issuer.dev";
 
-/// Our name in `metadata.managedFields` of every object that we write.
+/// Name of the controller in `metadata.managedFields` of every object that it writes.
 pub const FIELD_MANAGER: &str = "pkcs11-issuer";
 
-/// The custom resource definitions of our kinds, as the API server stores them.
+/// Returns the custom resource definitions of the issuer kinds, as the API server stores them.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut crds = vec![PKCS11Issuer::crd(), PKCS11ClusterIssuer::crd()];
@@ -35,8 +35,8 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     crds
 }
 
-/// Formats that the derive writes and the API server does not know: it warns of each to whoever applies the kinds. The
-/// ranges beside them say the same.
+/// Formats that the derive writes and the API server does not know. It would warn about each when the CRDs are applied.
+/// The ranges in the schema already express them.
 const FORMATS_OF_RUST: [&str; 8] = [
     "uint", "uint8", "uint16", "uint32", "uint64", "int", "int8", "int16",
 ];

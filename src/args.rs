@@ -9,7 +9,7 @@ use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 pub use self::sign::{OutputFormat, Sign};
 use crate::{duration::GoDuration, ownership::LeaseDuration, telemetry::LogFormat};
 
-/// Where cluster issuers' Secrets lie when neither a flag nor the pod says so.
+/// Cluster resource namespace, if neither the flag nor the pod sets one.
 const DEFAULT_NAMESPACE: &str = "pkcs11-issuer-system";
 const PROBE_INTERVALS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
@@ -19,27 +19,27 @@ const DRAIN_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Durati
 #[derive(Debug, Parser)]
 #[command(name = "pkcs11-issuer", version, propagate_version = true, after_help = EXAMPLES)]
 pub struct Args {
-    /// What to do.
+    /// The sub-command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What the program can do.
+/// Sub-commands of the program.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the controller until SIGTERM or SIGINT.
     #[command(after_help = RUN_EXAMPLES)]
     Run(Box<Run>),
-    /// Sign one CSR with the token, without Kubernetes, by the rules that the controller has.
+    /// Sign one CSR with the token, without Kubernetes, by the same rules as the controller.
     #[command(after_help = sign::EXAMPLES)]
     Sign(Box<Sign>),
     /// Print the CustomResourceDefinitions as YAML, for `kubectl apply -f -`.
     Crds,
-    /// Print what this build is: version, commit, and how it was built.
+    /// Print the version, the commit and the kind of this build.
     Version,
 }
 
-/// What the controller is told on its command line; what it may use is in the configuration file.
+/// Flags of the controller. The configuration file says what the controller may use.
 #[derive(Debug, ClapArgs)]
 pub struct Run {
     /// The operator's configuration: modules, tokens and grants.
@@ -50,7 +50,7 @@ pub struct Run {
     #[arg(long, value_name = "FILE", env = "PKCS11_ISSUER_KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Where the Secrets and ConfigMaps of cluster issuers lie, and this controller's own objects
+    /// Namespace of the Secrets and ConfigMaps of cluster issuers, and of this controller's own objects
     /// [default: the pod's namespace, else pkcs11-issuer-system].
     #[arg(
         long,
@@ -59,33 +59,33 @@ pub struct Run {
     )]
     pub cluster_resource_namespace: Option<String>,
 
-    /// Sign only what has been approved. `false` signs every request that names one of our issuers.
+    /// Sign only approved requests. `false` signs every request that names one of this controller's issuers.
     #[arg(long, env = "PKCS11_ISSUER_ENFORCE_APPROVAL", value_name = "BOOL", action = ArgAction::Set,
           default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
     pub enforce_approval: bool,
 
-    /// Answer Kubernetes' own CertificateSigningRequests too.
+    /// Answer the CertificateSigningRequests of Kubernetes, too.
     #[arg(long, env = "PKCS11_ISSUER_CERTIFICATE_SIGNING_REQUESTS", value_name = "BOOL", action = ArgAction::Set,
           default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
     pub certificate_signing_requests: bool,
 
-    /// Answer the PodCertificateRequests of issuers with spec.podCertificates, where this Kubernetes has them (1.36).
+    /// Answer the PodCertificateRequests of issuers with spec.podCertificates, if this Kubernetes has them (1.36).
     #[arg(long, env = "PKCS11_ISSUER_POD_CERTIFICATE_REQUESTS", value_name = "BOOL", action = ArgAction::Set,
           default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
     pub pod_certificate_requests: bool,
 
-    /// Publish the trust anchors of issuers with spec.podCertificates as ClusterTrustBundles, where this Kubernetes has
+    /// Publish the trust anchors of issuers with spec.podCertificates as ClusterTrustBundles, if this Kubernetes has
     /// them (1.33).
     #[arg(long, env = "PKCS11_ISSUER_CLUSTER_TRUST_BUNDLES", value_name = "BOOL", action = ArgAction::Set,
           default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
     pub cluster_trust_bundles: bool,
 
-    /// Write Events, for people. Nothing is decided by them, and each costs the API server as much as a status write.
+    /// Write Events, for people. No decision depends on them, and each costs the API server as much as a status write.
     #[arg(long, env = "PKCS11_ISSUER_EVENTS", value_name = "BOOL", action = ArgAction::Set,
           default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
     pub events: bool,
 
-    /// Where /livez and /readyz are served.
+    /// Address of /livez and /readyz.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -94,7 +94,7 @@ pub struct Run {
     )]
     pub health_address: SocketAddr,
 
-    /// Where /metrics is served.
+    /// Address of /metrics.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -107,12 +107,12 @@ pub struct Run {
     #[arg(long, value_name = "PATH", env = "PKCS11_ISSUER_WORKER")]
     pub worker: Option<PathBuf>,
 
-    /// This replica's name, different from every other replica's [default: POD_NAME, else the host name].
+    /// Name of this replica, unique among all replicas [default: POD_NAME, else the host name].
     #[arg(long, value_name = "NAME", env = "PKCS11_ISSUER_IDENTITY")]
     pub identity: Option<String>,
 
-    /// How long this replica's Lease counts after its last renewal: whole seconds, 3s to 5m. The share of a replica that
-    /// is lost moves to the others after this time.
+    /// How long this replica's Lease is valid after its last renewal: whole seconds, 3s to 5m. The share of a lost replica
+    /// moves to the others after this time.
     #[arg(
         long,
         value_name = "DURATION",
@@ -121,9 +121,9 @@ pub struct Run {
     )]
     pub lease_duration: LeaseDuration,
 
-    /// How long the process may take to end after SIGTERM or SIGINT, from 1s to 1h: in the first five eighths of it
-    /// requests that are being worked on are finished, in the rest the Lease is given back. Then the process ends,
-    /// whatever hangs. A second signal ends it at once.
+    /// How long the process may take to end after SIGTERM or SIGINT, from 1s to 1h. In the first five eighths it finishes
+    /// the requests in flight, in the rest it gives the Lease back. Then the process ends, even if something hangs. A second
+    /// signal ends it at once.
     #[arg(
         long,
         value_name = "DURATION",
@@ -133,7 +133,7 @@ pub struct Run {
     )]
     pub drain_timeout: Duration,
 
-    /// How many requests are worked on at the same time.
+    /// How many requests are processed at the same time.
     #[arg(
         long,
         value_name = "N",
@@ -142,8 +142,8 @@ pub struct Run {
     )]
     pub concurrency: NonZeroUsize,
 
-    /// For how long a signature that verified proves an issuer's key; then the token signs a probe, unless it has signed
-    /// certificates meanwhile. From 1s to 24h; Secrets, ConfigMaps and PINs are read once a minute whatever this says.
+    /// How long a verified signature proves an issuer's key, from 1s to 24h. After that the token signs a probe, unless it
+    /// has signed certificates in the meantime. Secrets, ConfigMaps and PINs are read once a minute in any case.
     #[arg(
         long,
         value_name = "DURATION",
@@ -153,7 +153,7 @@ pub struct Run {
     )]
     pub probe_interval: Duration,
 
-    /// How log lines on stderr look.
+    /// Format of the log lines on stderr.
     #[arg(
         long,
         value_name = "FORMAT",
@@ -162,7 +162,7 @@ pub struct Run {
     )]
     pub log_format: LogFormat,
 
-    /// Which log lines are written, as RUST_LOG has it [default: RUST_LOG, else info].
+    /// Filter of the log lines, in the syntax of RUST_LOG [default: RUST_LOG, else info].
     #[arg(long, value_name = "FILTER", env = "PKCS11_ISSUER_LOG_LEVEL")]
     pub log_level: Option<String>,
 }
@@ -207,7 +207,7 @@ The file names PKCS#11 libraries and tokens:
     issuing: {module: softhsm, label: issuing, pinFile: /run/secrets/hsm/pin}";
 
 impl Run {
-    /// The cluster resource namespace: the flag, else the pod's own namespace, else `pkcs11-issuer-system`.
+    /// Returns the cluster resource namespace: the flag, else the pod's own namespace, else `pkcs11-issuer-system`.
     ///
     /// `pod_namespace` is the text of the service account's `namespace` file, if there is one.
     #[must_use]
@@ -222,7 +222,7 @@ impl Run {
             .to_owned()
     }
 
-    /// The log filter: the flag, else `rust_log` (the variable RUST_LOG), else `info`.
+    /// Returns the log filter: the flag, else `rust_log` (the variable RUST_LOG), else `info`.
     #[must_use]
     pub fn log_filter(&self, rust_log: Option<&str>) -> String {
         self.log_level
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn approval_is_enforced_unless_told_otherwise() {
+    fn approval_is_enforced_by_default() {
         assert!(run(&[]).enforce_approval);
         assert!(run(&["--enforce-approval"]).enforce_approval);
         assert!(run(&["--enforce-approval=true"]).enforce_approval);
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_proves_itself_once_a_minute_or_as_told() {
+    fn the_probe_interval_is_one_minute_by_default() {
         assert_eq!(run(&[]).probe_interval, Duration::from_secs(60));
         let often = run(&["--probe-interval", "1s"]);
         assert_eq!(often.probe_interval, Duration::from_secs(1));
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_has_twenty_seconds_to_end_or_as_told() {
+    fn the_drain_timeout_is_twenty_seconds_by_default() {
         assert_eq!(run(&[]).drain_timeout, Duration::from_secs(20));
         let soon = run(&["--drain-timeout", "1500ms"]);
         assert_eq!(soon.drain_timeout, Duration::from_millis(1500));
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_written_unless_told_otherwise() {
+    fn events_are_written_by_default() {
         assert!(run(&[]).events);
         assert!(run(&["--events"]).events);
         assert!(!run(&["--events=false"]).events);
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn the_namespace_is_the_flag_then_the_pods_then_a_default() {
+    fn the_namespace_is_the_flag_else_the_pods_else_a_default() {
         assert_eq!(
             run(&["--cluster-resource-namespace", "hsm"]).cluster_resource_namespace(Some("pod\n")),
             "hsm"
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_filter_is_the_flag_then_rust_log_then_info() {
+    fn the_log_filter_is_the_flag_else_rust_log_else_info() {
         assert_eq!(
             run(&["--log-level", "debug"]).log_filter(Some("warn")),
             "debug"

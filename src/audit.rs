@@ -1,6 +1,6 @@
-//! The issuance record: one JSON line for each step that a certificate takes, written before anything can depend on it.
+//! The issuance record: one JSON line for each step of a certificate, written before anything can depend on the step.
 //!
-//! The API server's audit log is another thing and always called by its full name.
+//! It is not the audit log of the API server, which the code always calls by its full name.
 
 use std::{
     fmt,
@@ -12,13 +12,13 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tracing::error;
 
-use crate::telemetry::Chain;
+use crate::telemetry::ErrorChain;
 
-/// The one sink of the issuance record.
+/// Writer of the issuance record.
 ///
-/// *Guarantees:* a line is written whole and flushed before the call returns; lines of concurrent callers do not mix; a
-/// line torn by a failed write is ended before the next one begins.
-/// *Caveat:* a call blocks the thread while the sink does.
+/// *Guarantees:* a complete line is written and flushed before the call returns. Lines of concurrent callers do not mix. A
+/// line that a failed write cut short is ended before the next line begins.
+/// *Caveat:* a call blocks the thread while the sink blocks.
 pub struct IssuanceRecord {
     name: &'static str,
     sink: Mutex<Sink>,
@@ -29,46 +29,46 @@ struct Sink {
     torn: bool,
 }
 
-/// What a line is about, whatever became of it.
+/// The request, its author and its issuer: the part that every line has.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Subject<'a> {
     /// The request.
-    pub request: Request<'a>,
-    /// Who created the request, as the API server said.
+    pub request: RecordedRequest<'a>,
+    /// Author of the request, according to the API server.
     pub requester: Requester<'a>,
-    /// The issuer that the request names.
-    pub issuer: Issuer<'a>,
+    /// RecordedIssuer that the request names.
+    pub issuer: RecordedIssuer<'a>,
 }
 
 /// A request for a certificate.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Request<'a> {
-    /// Its kind.
+pub struct RecordedRequest<'a> {
+    /// Kind of the request.
     pub kind: RequestKind,
-    /// Its namespace, where the kind has one.
+    /// Namespace of the request, if the kind has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<&'a str>,
-    /// Its name, which may be used again.
+    /// Name of the request. A later request may have the same name.
     pub name: &'a str,
-    /// Its UID, which is never used again.
+    /// UID of the request. No other request ever has the same UID.
     pub uid: &'a str,
 }
 
-/// The kinds of request there are.
+/// Kind of a request.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 pub enum RequestKind {
     /// cert-manager.io/v1.
     CertificateRequest,
     /// certificates.k8s.io/v1.
     CertificateSigningRequest,
-    /// certificates.k8s.io: a pod's.
+    /// certificates.k8s.io, for a pod.
     PodCertificateRequest,
-    /// A CSR in a file, which the command line signs; its UID is drawn for the one run.
+    /// A CSR in a file, which `pkcs11-issuer sign` signs; it gets a random UID for the run.
     File,
 }
 
 impl RequestKind {
-    /// The name of the kind.
+    /// Returns the name of the kind.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -83,47 +83,46 @@ impl RequestKind {
 /// The author of a request.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Requester<'a> {
-    /// The user's name; cert-manager's own service account for requests made from a Certificate.
+    /// Name of the user; for requests made from a Certificate, cert-manager's own service account.
     pub username: &'a str,
-    /// The user's groups.
+    /// Groups of the user.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub groups: &'a [String],
 }
 
 /// An issuer object.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Issuer<'a> {
+pub struct RecordedIssuer<'a> {
     /// `PKCS11Issuer` or `PKCS11ClusterIssuer`.
     pub kind: &'a str,
-    /// Its namespace, where the kind has one.
+    /// Namespace of the issuer, if the kind has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<&'a str>,
-    /// Its name.
+    /// Name of the issuer.
     pub name: &'a str,
 }
 
-/// The certificate that is about to be or has been signed.
+/// A certificate that was signed or is about to be signed.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Certificate<'a> {
-    /// The token, by the name that the operator's configuration gives it.
+    /// Name of the token in the operator's configuration.
     pub token: &'a str,
     /// CKA_ID of the key.
     #[serde(serialize_with = "hexadecimal")]
     pub key_id: &'a [u8],
-    /// The content octets of the serial number, hexadecimal.
+    /// Content octets of the serial number, hexadecimal.
     pub serial: &'a str,
     /// SHA-256 of the DER of the TBSCertificate, hexadecimal.
     pub tbs_sha256: &'a str,
     /// When the certificate expires.
     pub not_after: Timestamp,
-    /// The extensions that the CSR asks for and the certificate does not carry, by their OIDs; left out where there are
-    /// none.
+    /// OIDs of the extensions that the CSR asks for and the certificate does not carry; omitted if there are none.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub dropped_extensions: &'a [String],
 }
 
-/// The sink refused a line.
+/// Error of a line that the sink did not accept.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "failed to write {event:?} to the issuance record: nothing is signed until {sink} accepts lines again"
@@ -147,19 +146,19 @@ struct Line<'a> {
 }
 
 impl IssuanceRecord {
-    /// The record on stdout: the controller's.
+    /// Returns the record on stdout, which the controller uses.
     #[must_use]
     pub fn stdout() -> Self {
         Self::to("stdout", io::stdout())
     }
 
-    /// The record on stderr: the command line's, whose stdout is the certificate's.
+    /// Returns the record on stderr, which `sign` uses because its stdout carries the certificate.
     #[must_use]
     pub fn stderr() -> Self {
         Self::to("stderr", io::stderr())
     }
 
-    /// The record on any other sink, which errors call by this name.
+    /// Returns the record on any other sink. Errors call the sink by this name.
     #[must_use]
     pub fn to(name: &'static str, writer: impl Write + Send + 'static) -> Self {
         Self {
@@ -171,67 +170,49 @@ impl IssuanceRecord {
         }
     }
 
-    /// The TBSCertificate is about to go to the token.
+    /// Records that the TBSCertificate is about to go to the token.
     ///
     /// # Errors
-    /// When the line is not on the sink: then no signature may be asked for.
+    /// The line is not on the sink: then the token must not be asked for a signature.
     pub fn signing(
         &self,
         now: Timestamp,
         subject: &Subject<'_>,
         certificate: &Certificate<'_>,
     ) -> Result<(), RecordError> {
-        self.write(Line {
-            time: now,
-            event: "signing",
-            subject,
-            certificate: Some(certificate),
-            reason: None,
-        })
+        self.write("signing", now, subject, Some(certificate), None)
     }
 
-    /// The token signed, and the signature verifies.
+    /// Records that the token signed and that the signature verifies.
     ///
     /// # Errors
-    /// When the line is not on the sink; the certificate exists all the same.
+    /// The line is not on the sink; the certificate exists nevertheless.
     pub fn signed(
         &self,
         now: Timestamp,
         subject: &Subject<'_>,
         certificate: &Certificate<'_>,
     ) -> Result<(), RecordError> {
-        self.write(Line {
-            time: now,
-            event: "signed",
-            subject,
-            certificate: Some(certificate),
-            reason: None,
-        })
+        self.write("signed", now, subject, Some(certificate), None)
     }
 
-    /// The certificate is in the request's status.
+    /// Records that the certificate is in the request's status.
     ///
     /// # Errors
-    /// When the line is not on the sink; the certificate is published all the same.
+    /// The line is not on the sink; the certificate is published nevertheless.
     pub fn published(
         &self,
         now: Timestamp,
         subject: &Subject<'_>,
         certificate: &Certificate<'_>,
     ) -> Result<(), RecordError> {
-        self.write(Line {
-            time: now,
-            event: "published",
-            subject,
-            certificate: Some(certificate),
-            reason: None,
-        })
+        self.write("published", now, subject, Some(certificate), None)
     }
 
-    /// What *signing* announced will never be published, for the reason that the slug names.
+    /// Records that a certificate with a *signing* line will never be published, for the reason that the slug names.
     ///
     /// # Errors
-    /// When the line is not on the sink; nothing is published all the same.
+    /// The line is not on the sink; the certificate is not published in this case either.
     pub fn discarded(
         &self,
         now: Timestamp,
@@ -239,36 +220,37 @@ impl IssuanceRecord {
         certificate: &Certificate<'_>,
         reason: &'static str,
     ) -> Result<(), RecordError> {
-        self.write(Line {
-            time: now,
-            event: "discarded",
-            subject,
-            certificate: Some(certificate),
-            reason: Some(reason),
-        })
+        self.write("discarded", now, subject, Some(certificate), Some(reason))
     }
 
-    /// The request got no certificate and never will, for the reason that the slug names.
+    /// Records that the request is refused for good, for the reason that the slug names.
     ///
     /// # Errors
-    /// When the line is not on the sink; the request is refused all the same.
+    /// The line is not on the sink; the request is refused nevertheless.
     pub fn refused(
         &self,
         now: Timestamp,
         subject: &Subject<'_>,
         reason: &'static str,
     ) -> Result<(), RecordError> {
-        self.write(Line {
-            time: now,
-            event: "refused",
-            subject,
-            certificate: None,
-            reason: Some(reason),
-        })
+        self.write("refused", now, subject, None, Some(reason))
     }
 
-    fn write(&self, line: Line<'_>) -> Result<(), RecordError> {
-        let event = line.event;
+    fn write(
+        &self,
+        event: &'static str,
+        time: Timestamp,
+        subject: &Subject<'_>,
+        certificate: Option<&Certificate<'_>>,
+        reason: Option<&'static str>,
+    ) -> Result<(), RecordError> {
+        let line = Line {
+            time,
+            event,
+            subject,
+            certificate,
+            reason,
+        };
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
         sink.write(&line).map_err(|source| RecordError {
             event,
@@ -304,10 +286,10 @@ impl fmt::Debug for IssuanceRecord {
     }
 }
 
-/// The certificate exists or not whatever the record says: a line that is missing is told to whoever watches us.
+/// Logs an error if a line was not written. For lines that no later step depends on.
 pub fn note(written: Result<(), RecordError>) {
     if let Err(error) = written {
-        error!(error = %Chain(&error), "the issuance record lacks a line");
+        error!(error = %ErrorChain(&error), "the issuance record lacks a line");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What each sub-command does, one file each.
+//! The sub-commands, one file each.
 
 mod crds;
 mod machine;

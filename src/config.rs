@@ -1,4 +1,4 @@
-//! The operator's configuration: the only place where a PKCS#11 library or a token is named.
+//! The operator's configuration, the only place that names PKCS#11 libraries and tokens.
 
 mod check;
 mod error;
@@ -19,14 +19,14 @@ pub use self::{
     check::MAX_HANG_AFTER,
     error::{ConfigError, Problem},
     grant::{Grant, IssuerScope, Labels},
-    keys::KeyRules,
+    keys::KeyProtection,
 };
 use self::{error::Wrong, raw::RawConfig};
 use crate::issuance::Limits;
 
-/// What the operator's configuration says, checked: every token has a module, a PIN source and a grant.
+/// Checked configuration of the operator: every token has a module, a PIN source and a grant.
 ///
-/// Whether a library is where its path says is not checked here: that may pass, and an issuer's condition tells it.
+/// The existence of a library is not checked here, because it may change. An issuer's condition reports a missing library.
 #[derive(Clone, Debug)]
 pub struct Config {
     tokens: BTreeMap<String, TokenConfig>,
@@ -35,27 +35,27 @@ pub struct Config {
 /// A PKCS#11 library that a worker loads.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Module {
-    /// The name that the configuration gives it.
+    /// Name of the module in the configuration.
     pub name: String,
-    /// Where it is.
+    /// Location of the library.
     pub library: Library,
 }
 
-/// Where a PKCS#11 library is.
+/// Location of a PKCS#11 library.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Library {
-    /// A file that a worker of ours loads.
+    /// A file that the controller's own worker loads.
     Path {
-        /// The file, absolute.
+        /// Absolute path of the file.
         path: PathBuf,
-        /// The whole of the environment that the operator gives the library.
+        /// Complete environment of the library, as the operator sets it.
         env: BTreeMap<String, String>,
     },
-    /// A worker in a container of its own has it, and listens here (absolute).
+    /// A worker in a separate container loads the library and listens on this absolute path.
     Socket(PathBuf),
 }
 
-/// A token, how to log in to it, and who may use it.
+/// A token, its login and its grants.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TokenConfig {
     name: String,
@@ -65,11 +65,11 @@ pub struct TokenConfig {
     sessions: Option<NonZeroU16>,
     hang_after: Duration,
     max_rejected_logins: NonZeroU8,
-    keys: KeyRules,
+    keys: KeyProtection,
     grants: Vec<Grant>,
 }
 
-/// How a token is found among those of its module.
+/// Criterion that finds a token among the tokens of its module.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum TokenSelector {
     /// By CK_TOKEN_INFO.label, without the padding.
@@ -78,26 +78,26 @@ pub enum TokenSelector {
     Serial(String),
 }
 
-/// Who brings the PIN of a token.
+/// Source of a token's PIN.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum PinSource {
-    /// The operator, in a file.
+    /// The operator provides the PIN in a file.
     File {
         /// The file.
         path: PathBuf,
-        /// Where the command line keeps the record of its tries; the controller keeps its own in a Secret.
+        /// File of the PIN record that `sign` keeps; the controller keeps its own in a Secret.
         record: PathBuf,
     },
-    /// The operator, in a Secret of the controller's namespace.
+    /// The operator provides the PIN in a Secret of the controller's namespace.
     Secret {
-        /// The Secret's name.
+        /// Name of the Secret.
         name: String,
         /// The key in it.
         key: String,
     },
-    /// The cluster issuers on this token, each by its `pinSecretRef`.
+    /// The cluster issuers of this token provide the PIN, each through its `pinSecretRef`.
     ClusterIssuers,
-    /// The issuers on this token in one namespace, each by its `pinSecretRef`.
+    /// The issuers of this token in one namespace provide the PIN, each through its `pinSecretRef`.
     IssuersIn(String),
 }
 
@@ -105,8 +105,8 @@ impl Config {
     /// Reads and checks the file.
     ///
     /// # Errors
-    /// Where the file cannot be read, is not YAML of the known fields, or breaks a rule; the message names the file,
-    /// the place in it and what to write instead.
+    /// The file cannot be read, is not YAML with the known fields, or breaks a rule. The message names the file and the
+    /// place in it, and says what to write instead.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
         Self::parse(file, &Self::read(file)?)
     }
@@ -114,7 +114,7 @@ impl Config {
     /// Reads the file; [`Config::parse`] checks it.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// The file cannot be read.
     pub fn read(file: &Path) -> Result<String, ConfigError> {
         fs::read_to_string(file).map_err(|source| ConfigError::Read {
             file: file.to_owned(),
@@ -125,7 +125,7 @@ impl Config {
     /// Checks the text of a configuration; `file` is for messages only.
     ///
     /// # Errors
-    /// As [`Config::load`], less the reading.
+    /// As [`Config::load`], except for reading the file.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let raw: RawConfig = serde_saphyr::from_str(text).map_err(|error| ConfigError::Parse {
             file: file.to_owned(),
@@ -145,13 +145,13 @@ impl Config {
         )
     }
 
-    /// The token of that name.
+    /// Returns the token with that name.
     #[must_use]
     pub fn token(&self, name: &str) -> Option<&TokenConfig> {
         self.tokens.get(name)
     }
 
-    /// All tokens, by name.
+    /// Returns all tokens, sorted by name.
     pub fn tokens(&self) -> impl Iterator<Item = &TokenConfig> {
         self.tokens.values()
     }
@@ -166,56 +166,56 @@ impl Library {
 }
 
 impl TokenConfig {
-    /// The name that issuers use in `spec.token`; also a metric label.
+    /// Name of the token in `spec.token` of issuers; also a metric label.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The library that knows the token.
+    /// Module of the token.
     #[must_use]
     pub const fn module(&self) -> &Module {
         &self.module
     }
 
-    /// How the token is found.
+    /// Criterion that finds the token.
     #[must_use]
     pub const fn selector(&self) -> &TokenSelector {
         &self.selector
     }
 
-    /// Where the PIN comes from.
+    /// Source of the PIN.
     #[must_use]
     pub const fn pin(&self) -> &PinSource {
         &self.pin
     }
 
-    /// The most signing sessions that the worker opens; `None` leaves it to the worker and the token's limit.
+    /// Largest number of signing sessions that the worker opens; `None` leaves it to the worker and the token's limit.
     #[must_use]
     pub const fn sessions(&self) -> Option<NonZeroU16> {
         self.sessions
     }
 
-    /// How long one call may be inside the library before the worker is ended.
+    /// Time limit of one call into the library. After it the worker is ended.
     #[must_use]
     pub const fn hang_after(&self) -> Duration {
         self.hang_after
     }
 
-    /// After how many rejected logins in a row there is none until the operator clears the record.
+    /// Number of rejected logins in a row after which no login is tried until the operator clears the PIN record.
     #[must_use]
     pub const fn max_rejected_logins(&self) -> NonZeroU8 {
         self.max_rejected_logins
     }
 
-    /// What the token must say of a private key before anything is signed with it.
+    /// Attributes that a private key must have before it signs anything.
     #[must_use]
-    pub const fn key_rules(&self) -> KeyRules {
+    pub const fn key_rules(&self) -> KeyProtection {
         self.keys
     }
 
-    /// Whether a worker that was started by the other one is as this one wants it: all is the same but the rules for
-    /// keys and the grants, which no worker knows.
+    /// Returns whether a worker that was started with the configuration `other` also fits this one. It does if at most
+    /// the rules for keys and the grants differ, which the worker does not know.
     #[must_use]
     pub fn has_the_worker_of(&self, other: &Self) -> bool {
         let Self {
@@ -238,21 +238,21 @@ impl TokenConfig {
             && *max_rejected_logins == other.max_rejected_logins
     }
 
-    /// Whether any grant lets issuers of that scope sign with some key of the token. This is known before anything of an
-    /// issuer is looked at.
+    /// Returns whether any grant lets issuers of that scope sign with any key of the token. The answer needs no other
+    /// fields of the issuer.
     #[must_use]
     pub fn serves(&self, owner: IssuerScope<'_>) -> bool {
         self.grants.iter().any(|grant| grant.covers_scope(owner))
     }
 
-    /// Whether some grant depends on the labels of namespaces.
+    /// Returns whether any grant depends on the labels of namespaces.
     #[must_use]
     pub fn selects_namespaces(&self) -> bool {
         self.grants.iter().any(Grant::has_selector)
     }
 
-    /// Whether an issuer may sign with the key that has this CKA_LABEL and CKA_ID, under some certificate. A key that it
-    /// may not sign with is to be reported exactly as one that does not exist.
+    /// Returns whether an issuer may sign with the key that has this CKA_LABEL and CKA_ID, with any issuing certificate. A
+    /// key that it may not use must be reported exactly like a key that does not exist.
     #[must_use]
     pub fn may_use(&self, owner: IssuerScope<'_>, key_label: &str, key_id: &[u8]) -> bool {
         self.grants
@@ -260,8 +260,8 @@ impl TokenConfig {
             .any(|grant| grant.covers(owner, key_label, key_id))
     }
 
-    /// The limits within which an issuer signs with that key under the issuing certificate with this SHA-256. The first
-    /// grant that covers issuer, key and certificate decides.
+    /// Returns the limits for an issuer that signs with that key and the issuing certificate with this SHA-256. The first
+    /// grant that covers issuer, key and certificate decides; `None` without such a grant.
     #[must_use]
     pub fn limits(
         &self,
@@ -280,7 +280,7 @@ impl TokenConfig {
 }
 
 impl PinSource {
-    /// Whether issuers of that scope bring the PIN of the token with their `pinSecretRef`.
+    /// Returns whether issuers of that scope provide the PIN of the token through their `pinSecretRef`.
     #[must_use]
     pub fn is_from(&self, owner: IssuerScope<'_>) -> bool {
         match (self, owner) {

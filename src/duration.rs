@@ -6,25 +6,25 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A signed span of time in whole nanoseconds, with the range and the text form of Go's `time.Duration`.
 ///
-/// The text is what `metav1.Duration` holds, so a negative or a zero duration parses: whether it makes sense is
-/// for the reader of the field to say.
+/// The text is that of `metav1.Duration`, so negative and zero durations parse. The code that reads a field decides whether
+/// they make sense.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct GoDuration {
     nanoseconds: i64,
 }
 
-/// Why a text is not a duration.
+/// Reason why a text is not a duration.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DurationError {
-    /// The text is empty or no more than a sign.
+    /// The text is empty or only a sign.
     #[error("an empty duration: write for example 2160h, 5m or 1h30m")]
     Empty,
-    /// A number is missing where one must stand.
+    /// A number is missing.
     #[error("{0:?} is not a duration: write for example 2160h, 5m or 1h30m")]
     Number(String),
     /// A number has no unit or an unknown one.
     #[error(
-        "{0:?} has a number without a unit that is known: use h, m, s, ms, us or ns (days are hours: 90 days are 2160h)"
+        "{0:?} has a number without a known unit: use h, m, s, ms, us or ns (days are hours: 90 days are 2160h)"
     )]
     Unit(String),
     /// The value does not fit into 64 bits of nanoseconds (about 292 years).
@@ -36,7 +36,7 @@ const SECOND: i64 = 1_000_000_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 
-/// Units as Go knows them; of two that begin alike, the longer stands first.
+/// Units of Go. Of two units with the same beginning, the longer comes first.
 const UNITS: &[(&str, i64)] = &[
     ("ns", 1),
     ("us", 1_000),
@@ -49,7 +49,7 @@ const UNITS: &[(&str, i64)] = &[
 ];
 
 impl GoDuration {
-    /// A duration of so many whole seconds; seconds beyond the range become its end.
+    /// Creates a duration from whole seconds; saturates at the range.
     #[must_use]
     pub const fn from_secs(seconds: i64) -> Self {
         Self {
@@ -57,13 +57,13 @@ impl GoDuration {
         }
     }
 
-    /// The same span as jiff has it.
+    /// Converts the duration to jiff's type.
     #[must_use]
     pub const fn signed(self) -> jiff::SignedDuration {
         jiff::SignedDuration::from_nanos(self.nanoseconds)
     }
 
-    /// The same span as the standard library has it, `None` where it is negative.
+    /// Converts the duration to the type of the standard library; `None` if it is negative.
     #[must_use]
     pub fn unsigned(self) -> Option<std::time::Duration> {
         u64::try_from(self.nanoseconds)
@@ -71,7 +71,7 @@ impl GoDuration {
             .map(std::time::Duration::from_nanos)
     }
 
-    /// Whether the duration is longer than nothing.
+    /// Returns whether the duration is longer than zero.
     #[must_use]
     pub const fn is_positive(self) -> bool {
         self.nanoseconds > 0
@@ -118,13 +118,13 @@ impl FromStr for GoDuration {
     }
 }
 
-/// The digits that a text begins with, and what follows them.
+/// Splits a text after its leading digits.
 fn digits(text: &str) -> (&str, &str) {
     let end = text.bytes().take_while(u8::is_ascii_digit).count();
     text.split_at(end)
 }
 
-/// One number with its unit in nanoseconds; like Go, what is below a nanosecond is cut off.
+/// Returns one number with its unit in nanoseconds. As in Go, fractions of a nanosecond are cut off.
 fn part(whole: &str, fraction: &str, unit: i128) -> Option<i128> {
     let whole: i128 = if whole.is_empty() {
         0
@@ -133,9 +133,9 @@ fn part(whole: &str, fraction: &str, unit: i128) -> Option<i128> {
     };
     let mut nanoseconds = whole.checked_mul(unit)?;
     let mut scale: i128 = 1;
-    // Fifteen digits say more about the longest unit, an hour, than nanoseconds can hold.
+    // Fifteen digits of the longest unit, an hour, are finer than a nanosecond.
     for digit in fraction.bytes().take(15) {
-        // Divided once at the end, so that no digit's share is rounded on its own.
+        // Divide once at the end, so that no digit is rounded separately.
         nanoseconds = nanoseconds
             .checked_mul(10)?
             .checked_add(i128::from(digit - b'0') * unit)?;
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_says_what_is_wrong() {
+    fn each_malformed_duration_has_its_own_error() {
         use DurationError::{Empty, Number, Range, Unit};
         for (text, expected) in [
             ("", Empty),
@@ -292,13 +292,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(nanoseconds: i64) {
+        fn every_duration_round_trips_through_text(nanoseconds: i64) {
             let duration = GoDuration { nanoseconds };
             prop_assert_eq!(duration.to_string().parse(), Ok(duration));
         }
 
         #[test]
-        fn whatever_is_read_is_written_and_read_again(text in "[-+]?([0-9]{0,45}\\.?[0-9]{0,45}(h|m|s|ms|us|µs|ns|d)?){0,4}") {
+        fn every_text_that_parses_round_trips(text in "[-+]?([0-9]{0,45}\\.?[0-9]{0,45}(h|m|s|ms|us|µs|ns|d)?){0,4}") {
             if let Ok(duration) = text.parse::<GoDuration>() {
                 prop_assert_eq!(duration.to_string().parse(), Ok(duration));
             }

@@ -1,22 +1,22 @@
-//! The pure core: what a certificate is, from a hostile CSR to a sealed chain.
+//! The pure core of issuance: turns an untrusted CSR into a signed certificate with its chain.
 //!
 //! ```text
 //! PEM ─► VerifiedCsr ─► CertificateParams ─► PreparedCertificate ─(Signer)─► IssuedCertificate
 //! ```
 //!
-//! Each arrow is a type with private fields and one constructor; holding the value is the proof that
+//! Each step yields a type with private fields and one constructor. A value of that type proves that
 //! the step was done.
 //!
 //! # Guarantees
 //!
-//! * Nothing here reads a clock or a random source: time, serial and probe randomness are arguments,
-//!   so that the same arguments give the same bytes.
-//! * A signature is asked for only through [`PreparedCertificate`] or [`Probe`], each spent by move:
-//!   the bytes that were linted are the bytes that are signed and the bytes that are sealed.
-//! * No certificate leaves [`PreparedCertificate::issue`] unless its signature verifies under the
-//!   issuing certificate's public key, and unless a second parser reads the same certificate as ours.
+//! * Nothing here reads a clock or a random source. Time, serial and probe randomness are arguments,
+//!   so the same arguments give the same bytes.
+//! * Only [`PreparedCertificate`] and [`Probe`] request a signature, and signing consumes them. The
+//!   bytes that were linted are the bytes that are signed and sealed.
+//! * [`PreparedCertificate::issue`] returns a certificate only if its signature verifies under the
+//!   issuing certificate's public key and a second parser reads the same values as ours.
 //! * Identity is copied, never re-encoded: subject, subject public key and subject alternative names
-//!   are the very bytes of the CSR.
+//!   are the bytes of the CSR.
 
 pub mod chain;
 pub mod claim;
@@ -54,22 +54,22 @@ pub use issuer::{Issuer, IssuerError};
 pub use key::{IssuerPublicKey, KeyAlgorithm, PublicKey};
 pub use prepare::{IssueError, IssuedCertificate, PrepareError, PreparedCertificate};
 pub use probe::{Probe, ProbeError};
-pub use profile::{CertificateParams, Decision, Limits, Profile, ProfileError, Rules, Wanted};
+pub use profile::{CertificateParams, RuleDecision, Limits, Profile, ProfileError, Rules, Wanted};
 pub use refusal::{Refusal, RefusalReason};
 pub use reread::RereadError;
 pub use scheme::MlDsa;
 pub use serial::Serial;
 pub use signature::{SignError, Signature, SignatureAlgorithm, Signer, SigningInput};
 
-/// Who has to act before the request can succeed.
+/// Who must act before the request can succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// Only a new request helps.
     Request,
-    /// The issuer object, its certificate, its PIN or its token must be mended.
+    /// Somebody must correct the issuer object, its certificate, its PIN or its token.
     Issuer,
-    /// It will pass by itself; try again later.
+    /// The fault is temporary; a later retry can succeed.
     Passing,
-    /// An invariant of this program broke; a person must look.
+    /// This program broke one of its invariants; a person must investigate.
     Bug,
 }

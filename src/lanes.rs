@@ -1,28 +1,28 @@
 //! Fair order: turns go round the tenants, and each tenant's turns go round its issuers.
 //!
-//! Within one tenant and issuer the order is first in, first out. Pure: it knows neither clock nor cluster.
+//! Within one tenant and issuer the order is first in, first out. The module is pure: it uses neither clock nor cluster.
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
-/// Whose item it is.
+/// Tenant and issuer that an item belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lane {
-    /// A namespace, or the user of a Kubernetes CSR that no service account made.
+    /// A namespace, or the user who created a Kubernetes CSR without a service account.
     pub(crate) tenant: Arc<str>,
-    /// An issuer by its name among all issuers.
+    /// The issuer's name, which is unique among all issuers.
     pub(crate) issuer: Arc<str>,
 }
 
-/// Items that wait, each in a lane. A tenant with many items, or with many issuers, gets no more turns than one with few.
+/// Waiting items, each in a lane. A tenant with many items or many issuers gets no more turns than a tenant with few.
 #[derive(Debug)]
 pub(crate) struct Lanes<T> {
     tenants: Round<Round<VecDeque<T>>>,
 }
 
-/// Members that take turns in the order in which they joined. A member leaves when it is empty.
+/// Members that take turns in the order in which they joined. A member is removed when it is empty.
 #[derive(Debug)]
 struct Round<M> {
     members: HashMap<Arc<str>, M>,
@@ -62,7 +62,7 @@ impl<M: Member> Round<M> {
         self.members.entry(Arc::clone(name)).or_default()
     }
 
-    /// Gives the next member its turn.
+    /// Takes an item from the member whose turn it is.
     fn turn<T>(&mut self, take: impl FnOnce(&mut M) -> Option<T>) -> Option<T> {
         let name = self.order.pop_front()?;
         let member = self.members.get_mut(&name)?;
@@ -94,7 +94,7 @@ impl<T> Default for Lanes<T> {
 }
 
 impl<T> Lanes<T> {
-    /// Puts an item at the end of its lane.
+    /// Appends an item to its lane.
     pub(crate) fn push(&mut self, lane: &Lane, item: T) {
         let issuers = self.tenants.member(&lane.tenant);
         issuers.member(&lane.issuer).push_back(item);
@@ -106,12 +106,12 @@ impl<T> Lanes<T> {
             .turn(|issuers| issuers.turn(VecDeque::pop_front))
     }
 
-    /// Whether no item waits.
+    /// Returns whether no item waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.tenants.is_empty()
     }
 
-    /// Drops the items that are not to be kept. The order of the others stays.
+    /// Removes the items that `keep` rejects. The others stay in order.
     pub(crate) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
         self.tenants
             .retain(|issuers| issuers.retain(|items| items.retain(&keep)));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_leaves_the_order_of_the_others() {
+    fn removing_items_does_not_reorder_the_others() {
         let mut lanes = lanes(&[("a", "x", 2), ("b", "x", 2), ("c", "x", 1)]);
         lanes.retain(|item| !item.starts_with('a') && item != "b/x/0");
         assert_eq!(all(lanes), ["b/x/1", "c/x/0"]);

@@ -1,8 +1,8 @@
 //! The external issuer for cert-manager whose CA keys never leave an HSM.
 //!
-//! Modules in reading order: what a certificate is ([`issuance`]), the kinds as stored ([`api`]), who signs
-//! ([`signers`], [`pins`], [`ownership`]), the way from a request to a certificate ([`pipeline`]), the shell around Kubernetes
-//! ([`reconcile`]), and the process.
+//! Modules in reading order: certificates and profiles ([`issuance`]), the Kubernetes kinds ([`api`]), the tokens and the
+//! replicas that use them ([`signers`], [`pins`], [`ownership`]), the steps from a request to a certificate ([`pipeline`]),
+//! the Kubernetes controller around them ([`reconcile`]), and the process.
 
 pub mod issuance;
 

@@ -1,4 +1,4 @@
-//! The program `pkcs11-issuer`: parses the command line, runs the command, and says in its exit code how it went.
+//! The program `pkcs11-issuer`: parses the command line, runs the command, and reports the outcome in its exit code.
 
 use std::{
     panic,
@@ -10,7 +10,7 @@ use clap::Parser as _;
 use pkcs11_issuer::{
     args::{Args, Command},
     cli,
-    telemetry::Chain,
+    telemetry::ErrorChain,
 };
 
 fn main() -> ExitCode {
@@ -18,9 +18,9 @@ fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(told) => {
-            // Nobody is left to tell when even this cannot be printed.
+            // If even this cannot be printed, there is no other place to report it.
             drop(told.print());
-            // clap would say 2; here every failure is 1, so that scripts know a refusal (3) for certain.
+            // clap's own code is 2. Here every failure is 1, so that scripts can tell it from a refusal (3).
             return match told.use_stderr() {
                 true => ExitCode::FAILURE,
                 false => ExitCode::SUCCESS,
@@ -28,13 +28,14 @@ fn main() -> ExitCode {
         }
     };
     execute(args).unwrap_or_else(|error| {
-        eprintln!("error: {}", Chain(error.as_ref()));
+        eprintln!("error: {}", ErrorChain(error.as_ref()));
         ExitCode::FAILURE
     })
 }
 
-/// A panic is a bug of ours, and what it leaves behind nobody has thought of: nothing is signed after it. The process
-/// ends, and its successor begins with what is stored. It does not abort, which might leave PINs in a core file.
+/// Makes every panic end the process. A panic is a bug and leaves unknown state behind, so nothing may be signed after it.
+/// The next process starts from the stored state. This one exits and does not abort: an abort might leave PINs in a core
+/// file.
 fn end_on_panic() {
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
@@ -44,8 +45,8 @@ fn end_on_panic() {
 }
 
 fn execute(args: Args) -> anyhow::Result<ExitCode> {
-    // Before the runtime: a thread that is there already would keep its rights.
-    hsm::harden().context("failed to give up core dumps and new privileges")?;
+    // Call this before the runtime starts: an existing thread would keep its rights.
+    hsm::harden().context("failed to disable core dumps and new privileges")?;
     match args.command {
         Command::Run(run) => block_on(cli::run(*run))?,
         Command::Sign(sign) => return block_on(cli::sign(*sign)),
@@ -55,13 +56,14 @@ fn execute(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One thread: the API server is the limit long before it, and waking a second one costs more than it does.
+/// Runs the command on one thread. The API server limits the throughput long before one thread does, and waking a second
+/// thread costs more than it gains.
 fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let done = runtime.block_on(command);
-    // The look-up of a name may hang in a thread of its own; nobody waits for that one.
+    // A name look-up may hang on its own thread; do not wait for it.
     runtime.shutdown_background();
     done
 }

@@ -1,29 +1,29 @@
-//! Messages that people read and that repeat what others have written: short, on one line, of visible characters only.
+//! Messages for people that may contain foreign text: short, on one line, with visible characters only.
 //!
-//! Whatever goes into a condition, an Event, the log or the report of a command passes through here once. What a tenant
-//! writes into a name or a field thus cannot fill a status, forge a log line or turn the text around.
+//! Every text for a condition, an Event, the log or the report of a command passes through here once. So the names and
+//! fields that a tenant writes cannot fill a status, forge a log line or reverse the text.
 
 use std::fmt::{self, Write as _};
 
-/// Octets of a message at most: what the API server takes as the note of an Event.
+/// Longest message in octets, the API server's limit for the note of an Event.
 pub const MAX: usize = 1024;
 
-/// What stands for the rest of a message that was cut.
+/// Replacement for the rest of a message that was cut.
 const CUT: char = '…';
 
-/// The text as one line of at most [`MAX`] octets, cut between characters. Control characters, and those that change how
-/// others are shown, are escaped as Rust escapes them: `\n`, `\u{202e}`.
+/// Returns the text as one line of at most [`MAX`] octets, cut between characters. Escapes control characters, and
+/// characters that change how others are shown, as Rust does: `\n`, `\u{202e}`.
 ///
-/// What it returns stays as it is if it is passed again.
+/// The function is idempotent.
 #[must_use]
 pub fn shown(text: impl fmt::Display) -> String {
     let mut shown = Shown::default();
-    // An error says that it is full: the rest need not be written.
+    // An error means that the text is full, and the rest is not needed.
     write!(shown, "{text}").ok();
     shown.text
 }
 
-/// The first of many things, and how many there are besides.
+/// Lists the first `most` things and counts the others.
 #[must_use]
 pub fn first_of<T: fmt::Display>(most: usize, things: &[T]) -> String {
     let named: Vec<_> = things.iter().take(most).map(ToString::to_string).collect();
@@ -37,7 +37,7 @@ pub fn first_of<T: fmt::Display>(most: usize, things: &[T]) -> String {
 #[derive(Default)]
 struct Shown {
     text: String,
-    /// Where it is cut if more comes.
+    /// Length to which the text is cut if it becomes too long.
     cut: usize,
 }
 
@@ -69,8 +69,8 @@ impl fmt::Write for Shown {
     }
 }
 
-/// Neither a control character (general category Cc) nor a separator of lines or an invisible format character (Zl, Zp
-/// and Cf of Unicode 17).
+/// Returns whether the character is visible: not a control character (general category Cc), a line or paragraph separator
+/// (Zl, Zp) or an invisible format character (Cf) of Unicode 17.
 fn is_visible(character: char) -> bool {
     !character.is_control()
         && !matches!(
@@ -104,18 +104,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_cut_between_characters_and_says_so() {
+    fn a_message_is_cut_between_characters_and_ends_with_an_ellipsis() {
         assert_eq!(shown("a".repeat(MAX)), "a".repeat(MAX));
         let cut = shown("ü".repeat(MAX));
         assert_eq!(cut, format!("{}…", "ü".repeat(510)));
         assert_eq!(shown(format_args!("a{}", "ü".repeat(MAX))).len(), MAX);
-        // An escape is never cut in two.
+        // A cut never splits an escape.
         let cut = shown("\u{202e}".repeat(MAX));
         assert!(cut.len() <= MAX && cut.ends_with(r"\u{202e}…"), "{cut}");
     }
 
     #[test]
-    fn what_is_not_seen_is_escaped_and_the_rest_stays() {
+    fn invisible_characters_are_escaped_and_the_rest_stays() {
         for (text, expected) in [
             (
                 "O=Schlüssel, ไทย, \"日本\" \\",
@@ -145,7 +145,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_message_is_bounded_visible_and_stays_as_it_is(text in "\\PC{0,400}|(.|\n|\u{202e}){0,1500}") {
+        fn a_message_is_bounded_visible_and_idempotent(text in "\\PC{0,400}|(.|\n|\u{202e}){0,1500}") {
             let once = shown(&text);
             prop_assert!(once.len() <= MAX && once.chars().all(is_visible));
             prop_assert_eq!(shown(&once), once);

@@ -1,4 +1,4 @@
-//! What the controller counts; labels come from closed sets, never from an error's text or an object's name.
+//! Metrics of the controller. Labels come from closed sets, never from an error's text or an object's name.
 
 mod labels;
 
@@ -17,7 +17,7 @@ use self::labels::{
 pub use self::labels::{LeaseRenewal, RequestResult, SignOutcome};
 use crate::audit::RequestKind;
 
-/// Every metric of the process; cheap to share behind an `Arc`.
+/// All metrics of the process; cheap to share behind an `Arc`.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -40,60 +40,60 @@ pub struct Metrics {
     lease_renewals: Family<RenewalLabels, Counter>,
 }
 
-/// What happened to a token since the start, by names that the HSM client keeps stable.
+/// Counts of a token's states and worker ends since the start, by names that the HSM client keeps stable.
 #[derive(Clone, Debug)]
 pub struct TokenCounts {
-    /// The state that it is in.
+    /// Present state of the token.
     pub state: &'static str,
     /// How often each state was entered.
     pub entered: BTreeMap<&'static str, u64>,
-    /// How often its worker ended, by the reason.
+    /// How often the worker ended, by reason.
     pub ended: BTreeMap<&'static str, u64>,
 }
 
-/// From a software token (under a millisecond) to the default deadline of ten seconds and beyond.
+/// Buckets in seconds, from a software token (under a millisecond) to beyond the default deadline of ten seconds.
 const SIGN_BUCKETS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
 impl Metrics {
-    /// All metrics at zero.
+    /// Creates all metrics, at zero.
     #[must_use]
     pub fn new(version: &'static str, commit: &'static str) -> Self {
         let mut registry = Registry::with_prefix("pkcs11_issuer");
         let build = Info::new([("version", version), ("commit", commit)]);
-        registry.register("build", "What this build is", build);
+        registry.register("build", "Version and commit of this build", build);
         let requests = Family::default();
         registry.register(
             "requests",
-            "Status writes of requests, by what the write says",
+            "Status writes of requests, by kind and result",
             requests.clone(),
         );
         let refusals = Family::default();
         registry.register(
             "refusals",
-            "Requests that only a new request can mend, by slug",
+            "Requests that were refused for good, by slug",
             refusals.clone(),
         );
         let histogram: fn() -> Histogram = || Histogram::new(SIGN_BUCKETS);
         let sign_seconds = Family::new_with_constructor(histogram);
         registry.register(
             "sign_seconds",
-            "Time from asking a token for a signature to its answer",
+            "Time from the call of a token for a signature to its answer",
             sign_seconds.clone(),
         );
         let events_dropped = Counter::default();
         registry.register(
             "events_dropped",
-            "Events that were not written, so as not to delay anything",
+            "Events that were dropped to avoid delays",
             events_dropped.clone(),
         );
         let bugs = Family::default();
-        registry.register("bugs", "Invariants that broke: alert on any", bugs.clone());
+        registry.register("bugs", "Broken invariants: alert on any", bugs.clone());
         let lint_failures = Family::default();
         registry.register(
             "lint_failures",
-            "Certificates that were not signed because our own lint failed, by lint: alert on any",
+            "Certificates that were not signed because a lint of the controller failed, by lint: alert on any",
             lint_failures.clone(),
         );
         let token_state = Family::default();
@@ -111,38 +111,38 @@ impl Metrics {
         let worker_ended = Family::default();
         registry.register(
             "worker_ended",
-            "How often a token's HSM worker ended, by the reason",
+            "How often a token's HSM worker ended, by reason",
             worker_ended.clone(),
         );
         let issuers = Family::default();
         registry.register(
             "issuers",
-            "Issuers by the reason of their Ready condition; Verified is the one that is ready",
+            "Issuers by the reason of their Ready condition; an issuer with Verified is ready",
             issuers.clone(),
         );
         let ca_not_after = Family::default();
         registry.register(
             "ca_not_after_timestamp_seconds",
-            "When the first of the issuing certificates with a key on the token ends",
+            "When the first issuing certificate with a key on the token expires",
             ca_not_after.clone(),
         );
         let config_reloads = Family::default();
         registry.register(
             "config_reloads",
-            "Changes of the operator's configuration that were taken up or refused",
+            "Changes of the operator's configuration that were applied or refused",
             config_reloads.clone(),
         );
         let config_last_reload_successful = Gauge::default();
         config_last_reload_successful.set(1);
         registry.register(
             "config_last_reload_successful",
-            "1 while the configuration in force is the one in the file, 0 once that cannot be used: alert on 0",
+            "1 while the present configuration is that of the file, 0 while the file cannot be used: alert on 0",
             config_last_reload_successful.clone(),
         );
         let replicas = Gauge::default();
         registry.register(
             "replicas",
-            "Live replicas that share the work, as this one sees it",
+            "Live replicas that share the work, as seen by this replica",
             replicas.clone(),
         );
         let token_replicas = Family::default();
@@ -154,13 +154,13 @@ impl Metrics {
         let lease_held = Gauge::default();
         registry.register(
             "lease_held",
-            "1 while this replica's Lease holds; else it signs nothing",
+            "1 while this replica's Lease is valid; with 0 it signs nothing",
             lease_held.clone(),
         );
         let lease_renewals = Family::default();
         registry.register(
             "lease_renewals",
-            "Renewals of this replica's Lease, by how they ended",
+            "Renewals of this replica's Lease, by result",
             lease_renewals.clone(),
         );
         Self {
@@ -185,19 +185,19 @@ impl Metrics {
         }
     }
 
-    /// A request's status was written.
+    /// Counts a status write of a request.
     pub fn request(&self, kind: RequestKind, result: RequestResult) {
         self.requests
             .get_or_create(&RequestLabels { kind, result })
             .inc();
     }
 
-    /// A request was refused for the reason that the slug names.
+    /// Counts a refusal, for the reason that the slug names.
     pub fn refused(&self, reason: &'static str) {
         self.refusals.get_or_create(&ReasonLabels { reason }).inc();
     }
 
-    /// A token was asked for a signature; `token` is its name in the operator's configuration.
+    /// Records a call of a token for a signature; `token` is its name in the operator's configuration.
     pub fn signed(&self, token: &str, outcome: SignOutcome, took: Duration) {
         let labels = SignLabels {
             token: token.to_owned(),
@@ -208,22 +208,22 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// An Event was given up.
+    /// Counts an Event that was dropped.
     pub fn event_dropped(&self) {
         self.events_dropped.inc();
     }
 
-    /// An invariant broke; the slug says which.
+    /// Counts a broken invariant, which the slug names.
     pub fn bug(&self, bug: &'static str) {
         self.bugs.get_or_create(&BugLabels { bug }).inc();
     }
 
-    /// A certificate was not signed because this lint of ours failed: a bug.
+    /// Counts a certificate that was not signed because this lint of the controller failed. This is a bug.
     pub fn lint_failed(&self, lint: &'static str) {
         self.lint_failures.get_or_create(&LintLabels { lint }).inc();
     }
 
-    /// What happened to a token; `token` is its name in the operator's configuration.
+    /// Updates the counts of a token; `token` is its name in the operator's configuration.
     pub fn token(&self, token: &str, counts: &TokenCounts) {
         for (state, times) in &counts.entered {
             let labels = TokenLabels {
@@ -243,7 +243,7 @@ impl Metrics {
         }
     }
 
-    /// The token is not configured any more, or is another one from now on.
+    /// Removes the metrics of a token that was removed or stopped.
     pub fn forget_token(&self, token: &str, counts: &TokenCounts) {
         for state in counts.entered.keys() {
             let labels = TokenLabels {
@@ -261,7 +261,7 @@ impl Metrics {
         }
     }
 
-    /// A changed configuration was taken up, or refused.
+    /// Counts a changed configuration that was applied or refused.
     pub fn config_reloaded(&self, taken_up: bool) {
         let result = if taken_up { "taken_up" } else { "refused" };
         self.config_reloads
@@ -270,12 +270,12 @@ impl Metrics {
         self.config_last_reload_successful.set(i64::from(taken_up));
     }
 
-    /// How many issuers of a kind have this reason; `None` once there is none any more.
+    /// Sets how many issuers of a kind have this reason; `None` removes the metric.
     pub fn issuers(&self, kind: &'static str, reason: &'static str, count: Option<i64>) {
         set_or_remove(&self.issuers, &IssuerLabels { kind, reason }, count);
     }
 
-    /// When the first issuing certificate on a token ends, in seconds since 1970; `None` once there is none any more.
+    /// Sets when the first issuing certificate of a token expires, in seconds since 1970; `None` removes the metric.
     /// `token` is its name in the operator's configuration.
     pub fn ca_not_after(&self, token: &str, seconds: Option<i64>) {
         let labels = TokenLabel {
@@ -284,12 +284,12 @@ impl Metrics {
         set_or_remove(&self.ca_not_after, &labels, seconds);
     }
 
-    /// So many replicas share the work, as this one sees it.
+    /// Sets how many replicas share the work, as seen by this replica.
     pub fn replicas(&self, count: usize) {
         self.replicas.set(gauge(count));
     }
 
-    /// So many of them can sign with a token.
+    /// Sets how many replicas can sign with a token.
     pub fn token_replicas(&self, token: &str, count: usize) {
         let labels = TokenLabel {
             token: token.to_owned(),
@@ -297,22 +297,22 @@ impl Metrics {
         self.token_replicas.get_or_create(&labels).set(gauge(count));
     }
 
-    /// Whether this replica's Lease holds.
+    /// Sets whether this replica's Lease is valid.
     pub fn lease_held(&self, held: bool) {
         self.lease_held.set(i64::from(held));
     }
 
-    /// A renewal of this replica's Lease ended.
+    /// Counts a renewal of this replica's Lease.
     pub fn lease_renewed(&self, result: LeaseRenewal) {
         self.lease_renewals
             .get_or_create(&RenewalLabels { result })
             .inc();
     }
 
-    /// The OpenMetrics text of all metrics.
+    /// Returns all metrics as OpenMetrics text.
     ///
     /// # Errors
-    /// None that writing to a `String` can give.
+    /// Writing to a `String` cannot fail.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut buffer = String::new();
         text::encode(&mut buffer, &self.registry)?;
@@ -324,7 +324,7 @@ fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Takes over a count that is kept elsewhere and only grows.
+/// Sets a counter to a count that is kept elsewhere and only grows.
 fn set(counter: &Counter, count: u64) {
     counter.inner().store(count, Ordering::Relaxed);
 }
@@ -348,7 +348,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_happened_is_counted_under_its_labels() {
+    fn each_call_updates_the_metric_with_its_labels() {
         let metrics = Metrics::new("0.1.0", "unknown");
         metrics.request(RequestKind::CertificateRequest, RequestResult::Issued);
         metrics.request(RequestKind::CertificateRequest, RequestResult::Issued);

@@ -1,9 +1,9 @@
-//! Who does what among several replicas, without a leader.
+//! Sharing of work among several replicas, without a leader.
 //!
-//! Each replica renews one Lease that also lists the tokens it can sign with now ([`Membership`]). Whatever has a UID,
-//! a request or an issuer, belongs to the replica that wins rendezvous hashing of the UID among the live ones that list
-//! the issuer's token ([`Ownership::owns`]). Two replicas that see different things for a moment may both sign: the
-//! preconditions of the status write let one certificate out.
+//! Each replica renews one Lease that also lists the tokens it can sign with now ([`Membership`]). Every object with a
+//! UID, such as a request or an issuer, belongs to one replica: the winner of rendezvous hashing of the UID among the
+//! live replicas that list the issuer's token ([`Ownership::owns`]). Two replicas whose views differ for a moment may
+//! both sign; the preconditions of the status write let only one certificate be published.
 
 mod duration;
 mod lease;
@@ -36,30 +36,31 @@ use self::{
 };
 use crate::metrics::{LeaseRenewal, Metrics};
 
-/// What a replica is called and how it takes part.
+/// Identity of this replica, and its settings as a member.
 #[derive(Clone, Debug)]
 pub struct Replica {
-    /// Different from every other replica's.
+    /// Must differ from the identity of every other replica.
     pub identity: String,
-    /// The controller's namespace: there lie the Leases.
+    /// The controller's namespace, which holds the Leases.
     pub namespace: String,
-    /// The pod that it runs in, where that is in the same namespace: the Lease goes with it.
-    pub pod: Option<Pod>,
-    /// How long its Lease counts.
+    /// The pod that the replica runs in, if the pod is in the same namespace. The pod then owns the Lease, which is
+    /// deleted with it.
+    pub pod: Option<OwnPod>,
+    /// How long its Lease is valid after a renewal.
     pub duration: LeaseDuration,
 }
 
 /// The pod that a replica runs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pod {
+pub struct OwnPod {
     /// `metadata.name`.
     pub name: String,
     /// `metadata.uid`.
     pub uid: String,
 }
 
-/// What this replica knows of itself and the others. Before its Lease is stored and all others have been read, it owns
-/// nothing.
+/// View of the live replicas, this one included, and of what this replica owns. It owns nothing until its Lease is
+/// stored and all others have been read.
 #[derive(Debug)]
 pub struct Ownership {
     duration: LeaseDuration,
@@ -71,8 +72,8 @@ pub struct Ownership {
 }
 
 impl Ownership {
-    /// A replica that has not begun to take part, and its part to be run. `usable` are the tokens that it can sign with,
-    /// and `clock` tells the time that is shown to people.
+    /// Creates the ownership of a replica that is not yet a member, and its [`Membership`], which the caller must run.
+    /// `usable` are the tokens that the replica can sign with; `clock` gives the time that the Lease shows to people.
     #[must_use]
     pub fn new(
         client: Client,
@@ -116,33 +117,33 @@ impl Ownership {
         (ownership, membership)
     }
 
-    /// Whether this replica acts for the object with this UID: its Lease holds, and it wins among the live replicas that
-    /// list the token; among all of them where none does, or none is known. To be asked right before acting: a process
-    /// that was stopped meanwhile learns of it here.
+    /// Returns whether this replica acts for the object with this UID: its Lease holds, and it wins among the live
+    /// replicas that list the token. If no replica lists the token, or `token` is `None`, it must win among all live
+    /// replicas. Ask right before acting, because a process that was suspended meanwhile finds out only here.
     #[must_use]
     pub fn owns(&self, token: Option<&str>, uid: &str) -> bool {
         self.read(|view| view.owns(token, uid, Instant::now()))
     }
 
-    /// Whether this replica's Lease holds: it may finish what it has begun.
+    /// Returns whether this replica's Lease holds, so that it may finish what it has begun.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.read(|view| view.holds(Instant::now()))
     }
 
-    /// How many live replicas share the work of a token; this one takes one part of so many.
+    /// Returns how many live replicas share the work of a token. This replica does one of that many parts.
     #[must_use]
     pub fn share(&self, token: &str) -> NonZeroUsize {
         self.read(|view| view.share(token))
     }
 
-    /// Changes whenever something may belong to another replica than before.
+    /// Returns a receiver that changes whenever an object may belong to another replica than before.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
 
-    /// Whether this replica's Lease holds, as it was last noticed.
+    /// Returns a receiver of whether this replica's Lease holds, as of the last attempt to renew it.
     #[must_use]
     pub fn held(&self) -> watch::Receiver<bool> {
         self.held.subscribe()
@@ -156,7 +157,7 @@ impl Ownership {
         look(&self.lock())
     }
 
-    /// Changes the view, and tells whoever listens if something may belong to another now.
+    /// Changes the view, and notifies listeners if objects may now belong to another replica.
     fn update(&self, change: impl FnOnce(&mut View)) {
         let mut view = self.lock();
         let held = view.holds(Instant::now());
@@ -177,8 +178,8 @@ impl Ownership {
         }
     }
 
-    /// A renewal was tried.
-    fn beaten(&self, renewal: LeaseRenewal) {
+    /// Takes in the outcome of a renewal, and logs it if the Lease was gained or lost.
+    fn lost_race(&self, renewal: LeaseRenewal) {
         self.metrics.lease_renewed(renewal);
         let holds = self.holds();
         self.metrics.lease_held(holds);
@@ -188,8 +189,8 @@ impl Ownership {
             changed
         });
         match (changed, holds) {
-            (true, true) => info!("holds its lease"),
-            (true, false) => warn!("does not hold its lease; signing nothing"),
+            (true, true) => info!("this replica now holds its lease"),
+            (true, false) => warn!("this replica no longer holds its lease; signing nothing"),
             (false, _) => {}
         }
     }

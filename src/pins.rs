@@ -1,4 +1,4 @@
-//! The PIN belongs to the token: one owner, one try of each PIN, remembered across restarts and replicas.
+//! The PIN belongs to the token: it has one owner, and tries of a PIN are remembered across restarts and replicas.
 
 pub mod record;
 pub mod source;
@@ -17,36 +17,36 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use self::{
-    record::{Attempt, PinRecord, Verdict, decide},
+    record::{LoginAttempt, PinRecord, Verdict, decide},
     source::{PinOrigin, PinSecret},
     store::{PinStore, StoreError},
 };
-use crate::{config::MAX_HANG_AFTER, telemetry::Chain};
+use crate::{config::MAX_HANG_AFTER, telemetry::ErrorChain};
 
-/// How long another replica's unsettled try may stay unchanged, by this replica's own clock, before its holder counts as
-/// gone: as long as the slowest login that a configuration allows, and the time to record it. Every replica may have
-/// another `hangAfter` while the configuration changes, so the longest of all counts.
-const HOLDER_GONE_AFTER: Duration =
-    answered_within(MAX_HANG_AFTER).saturating_add(TO_RECORD_A_LOGIN);
-const TO_RECORD_A_LOGIN: Duration = Duration::from_secs(28);
+/// How long another replica's unsettled try may stay unchanged, by this replica's own clock, before its holder counts
+/// as gone. Covers the slowest login that a configuration allows, and the time to record it. Replicas may have
+/// different values of `hangAfter` while the configuration changes, so the largest allowed value counts.
+const HOLDER_GONE_AFTER: Duration = answered_within(MAX_HANG_AFTER).saturating_add(TIME_TO_RECORD);
+const TIME_TO_RECORD: Duration = Duration::from_secs(28);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Lets a worker log in to one token, no more often than the PIN record allows.
+/// Gate that lets a worker log in to one token, no more often than the PIN record allows.
 ///
 /// *Guarantees*: the record says Trying before the PIN leaves this type; a version that was rejected is not given out
-/// again; after the configured number of rejected logins in a row nothing is, until the operator clears the record.
+/// again; after the configured number of rejected logins in a row no PIN is given out until the operator clears the
+/// record.
 /// *Assumptions*: two replicas never run under one `holder` name at the same time.
 pub struct TokenPin {
     store: PinStore,
     origin: PinOrigin,
     holder: String,
     max_rejected: u32,
-    /// What was written, or may have been, for a permit that was not given: no login followed.
+    /// Record that was written, or may have been, for a permit that was never given, so that no login followed.
     unused: Mutex<Option<PinRecord>>,
 }
 
 impl TokenPin {
-    /// The gate of one token.
+    /// Creates the gate of one token.
     #[must_use]
     pub fn new(store: PinStore, origin: PinOrigin, holder: String, max_rejected: u32) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl TokenPin {
         }
     }
 
-    /// Takes the Secret that an issuer names, where issuers own the PIN.
+    /// Takes the Secret that an issuer names, if the token's issuers own the PIN.
     ///
     /// # Errors
     /// The Secret that another issuer of the token names, if it is a different one: a token has one PIN.
@@ -69,7 +69,7 @@ impl TokenPin {
         }
     }
 
-    /// The issuer is gone or uses another token.
+    /// Forgets an issuer that is deleted or uses another token.
     pub fn forget_issuer(&self, issuer: &str) {
         match &self.origin {
             PinOrigin::Issuers(_, named) => named.forget(issuer),
@@ -90,7 +90,7 @@ impl TokenPin {
         loop {
             let states = match self.store.read().await {
                 Ok(states) => states,
-                // Another replica that starts gave the record its key at the same time.
+                // Another replica that is starting wrote the HMAC key at the same time.
                 Err(StoreError::Conflict) => continue,
                 Err(other) => return Err(refused(other)),
             };
@@ -108,7 +108,7 @@ impl TokenPin {
                 Some(_) | None => Instant::now(),
             };
             unchanged = Some((seen, since));
-            let attempt = Attempt {
+            let attempt = LoginAttempt {
                 version: &version,
                 holder: &self.holder,
                 holder_is_gone: self.store.is_exclusive() || since.elapsed() >= HOLDER_GONE_AFTER,
@@ -136,7 +136,7 @@ impl TokenPin {
         }
     }
 
-    /// Puts on record that what was written for no permit was not tried.
+    /// Records that the try for a permit that was never given did not happen.
     async fn take_back(&self, token: &TokenInfo, unused: &PinRecord) -> Result<(), StoreError> {
         let states = self.store.read().await?;
         match self.store.record(&states, &token.serial)? {
@@ -176,7 +176,7 @@ impl TokenPin {
             LoginOutcome::Accepted => record.accepted(),
             LoginOutcome::Rejected { .. } => record.rejected(),
             LoginOutcome::NotTried => record.untried(),
-            // Trying stays: the next look settles it by the token's flags.
+            // The state stays Trying: the next login settles it by the token's flags.
             LoginOutcome::Unknown => return Ok(()),
         };
         self.store.write(states, &token.serial, &settled).await
@@ -200,7 +200,8 @@ impl LoginGate for TokenPin {
         Box::pin(self.ask(token))
     }
 
-    /// What could not be taken back stays known to this process; another one counts it as a login that it knows nothing of.
+    /// If the record cannot be written, only this process knows that there was no try. Another process counts it as a
+    /// login with an unknown outcome.
     fn withdraw<'a>(&'a self, token: &'a TokenInfo) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             loop {
@@ -211,7 +212,7 @@ impl LoginGate for TokenPin {
                     Ok(()) => *self.unused() = None,
                     Err(StoreError::Conflict) => {}
                     Err(failure) => {
-                        warn!(serial = %token.serial, error = %Chain(&failure),
+                        warn!(serial = %token.serial, error = %ErrorChain(&failure),
                               "failed to record that a login was not tried");
                         return;
                     }
@@ -220,7 +221,7 @@ impl LoginGate for TokenPin {
         })
     }
 
-    /// Tries until it is written: a login that nobody remembers would be paid for twice.
+    /// Retries until the outcome is written: a login that is not on record could cost a second try.
     fn record<'a>(
         &'a self,
         token: &'a TokenInfo,
@@ -230,7 +231,7 @@ impl LoginGate for TokenPin {
         Box::pin(async move {
             while let Err(failure) = self.settle(token, version, outcome).await {
                 if !matches!(failure, StoreError::Conflict) {
-                    error!(serial = %token.serial, error = %Chain(&failure), "failed to record a login");
+                    error!(serial = %token.serial, error = %ErrorChain(&failure), "failed to record a login");
                     tokio::time::sleep(LOOK_AGAIN_AFTER).await;
                 }
             }
@@ -240,11 +241,12 @@ impl LoginGate for TokenPin {
 
 fn refused(why: impl std::error::Error) -> LoginRefused {
     LoginRefused {
-        why: Chain(&why).to_string(),
+        why: ErrorChain(&why).to_string(),
     }
 }
 
-/// Tokens that are known to set `CKF_USER_PIN_COUNT_LOW` with the first wrong PIN (pkcs11.md 2.4, measured).
+/// Returns whether the token is known to set `CKF_USER_PIN_COUNT_LOW` with the first wrong PIN (measured;
+/// docs/reference/pkcs11.md, "PIN counters and flags").
 fn sets_count_low_at_once(manufacturer: &str) -> bool {
     manufacturer.starts_with("SoftHSM")
 }

@@ -1,7 +1,7 @@
-//! From an issuer and a request to a verified certificate, token included: what the controller and the command line
-//! share. Knows nothing of the API server.
+//! The pipeline from an issuer and a request to a verified certificate, including the token. The controller and the command
+//! line share it. It does not use the API server.
 //!
-//! [`prove()`] shows that an issuer can sign, [`sign()`] signs one request with it.
+//! [`prove()`] proves that an issuer can sign; [`sign()`] signs one request with it.
 
 mod aside;
 pub mod key;
@@ -27,42 +27,42 @@ pub use self::{
     not_proven::NotProven,
     once::{Once, Same},
     proof::Proof,
-    prove::{Chain, ChainPem, Claim, Earlier, Proven, prove},
-    sign::{Announced, Asked, AskedCsr, NotSigned, Signed, sign},
+    prove::{Chain, ChainPem, SigningClaim, Earlier, Proven, prove},
+    sign::{Announced, UncheckedRequest, AskedCsr, NotSigned, Signed, sign},
 };
 
-/// An issuer that has proved that its token signs for its certificate: one consistent snapshot.
+/// Consistent snapshot of an issuer whose token has proved that it signs for the issuer's certificate.
 #[derive(Debug)]
 pub struct ReadyIssuer {
     /// Certificate, profile and algorithm.
     pub issuer: Arc<issuance::Issuer>,
-    /// What its chain was made of.
+    /// The certificates that its chain was parsed from.
     certificates: Arc<Chain>,
-    /// Which key it means.
+    /// The key that its specification selects.
     wanted: Arc<Wanted>,
     /// The key that signs.
     pub key: GrantedKey,
-    /// What of its chain goes out with a certificate.
+    /// Which part of its chain is published with a certificate.
     pub publish: Publish,
-    /// Where its serial numbers come from.
+    /// Source of its serial numbers.
     pub serial: SerialSource,
-    /// What it gives pods.
+    /// Rules for certificates of pods; `None` if it does not serve pods.
     pub pods: Option<PodRules>,
-    /// How much it may sign.
+    /// Its limits of rate and concurrency.
     pub limit: Limit,
-    /// When its key last proved itself.
+    /// When its key was last proved.
     pub proof: Arc<Proof>,
 }
 
 impl ReadyIssuer {
-    /// What its chain was made of.
+    /// Returns the certificates that the chain was parsed from.
     #[must_use]
     pub const fn certificates(&self) -> &Arc<Chain> {
         &self.certificates
     }
 
-    /// Whether what proved this one proves the other: the same key, found on the same run of the same worker, for the
-    /// same certificate and algorithm.
+    /// Returns whether the proof of this snapshot also proves `issuer` with `key`: the same key, found on the same run of
+    /// the same worker, for the same certificate and algorithm.
     fn is_proved_with(&self, issuer: &issuance::Issuer, key: &GrantedKey) -> bool {
         let certificate = |issuer: &issuance::Issuer| issuer.chain().issuing().sha256();
         self.key.is_same_as(key)
@@ -71,26 +71,26 @@ impl ReadyIssuer {
     }
 }
 
-/// What an issuer gives pods.
+/// Rules for the certificates that an issuer issues to pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodRules {
-    /// Their names.
+    /// The names in the certificate.
     pub identity: PodIdentity,
-    /// Their usages by cert-manager's words.
+    /// The usages, in cert-manager's terms.
     pub usages: Vec<String>,
 }
 
-/// What of an issuer's chain goes out with a certificate.
+/// Part of an issuer's chain that is published with a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publish {
-    /// What `status.ca` of a CertificateRequest carries.
+    /// Content of `status.ca` of a CertificateRequest.
     pub ca: CaField,
-    /// Whether `status.certificate` of a Kubernetes CSR, which has no place for a root of its own, ends with the root.
+    /// Whether to append the root to `status.certificate` of a Kubernetes CSR, which has no separate field for it.
     pub append_root: bool,
 }
 
 impl IssuerName {
-    /// The scope by which grants are looked up, given the labels of its namespace.
+    /// Returns the scope by which grants are looked up. `labels` are those of the issuer's namespace.
     #[must_use]
     pub fn scope<'a>(&'a self, labels: &'a Labels) -> IssuerScope<'a> {
         match &self.namespace {
@@ -100,7 +100,7 @@ impl IssuerName {
     }
 }
 
-/// The time, read in one place of the shell and passed down as an argument.
+/// Returns the present time. The clock is read only here; the time is passed down as an argument.
 #[expect(
     clippy::disallowed_methods,
     reason = "the shell's one clock; the pure parts take the time as an argument"

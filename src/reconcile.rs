@@ -1,7 +1,7 @@
-//! The shell around Kubernetes: observe, decide, act.
+//! The Kubernetes side of the controller: observe, decide, act.
 //!
-//! `attend` watches requests and says who is next; `request` is one of them, from what is seen to what is written; `issuer`
-//! looks at issuers; `trust` publishes their roots.
+//! `attend` watches requests and chooses the next one to look at. `request` handles one request, from observation to status
+//! write. `issuer` looks at issuers. `trust` publishes their root certificates.
 
 mod attend;
 mod backoff;
@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use self::seat::Seat;
 pub use self::{
-    attend::{Ending, Wanted, answer, trust_bundles},
+    attend::{Ending, AnsweredKinds, answer, trust_bundles},
     events::Events,
     issuer::{
         Issuers, Notes, StoredIssuers, ToldIssuers, Waiter, Woken, issuers, run_issuers,
@@ -33,41 +33,41 @@ use crate::{
     signers::{Tokens, limiter::Limiter},
 };
 
-/// What every look shares.
+/// State that every look shares.
 #[expect(missing_debug_implementations, reason = "kube's client has none")]
 pub struct Context {
-    /// The API server, as the controller's own identity.
+    /// Client for the API server, with the controller's own identity.
     pub client: Client,
-    /// What the operator has chosen.
+    /// Settings that the operator chose.
     pub settings: Settings,
     /// The tokens of the operator's configuration.
     pub tokens: Tokens,
-    /// What is this replica's to do.
+    /// Which objects belong to this replica's share.
     pub ownership: Arc<Ownership>,
-    /// The issuers as stored.
+    /// The issuers as the API server stores them.
     pub stored: StoredIssuers,
-    /// What is known of the issuers, and who waits for them.
+    /// Health of each issuer, and the requests that wait for it to change.
     pub issuers: Issuers,
-    /// What is remembered of the issuers from one look to the next.
+    /// State of each issuer that is kept from one look to the next.
     pub notes: Notes,
-    /// Who waits because of an issuer's limit.
+    /// Requests that wait because of an issuer's limit.
     pub limiter: Limiter<Waiter>,
-    /// Where trust anchors are published, if they are.
+    /// Where to publish trust anchors; `None` if they are not published.
     pub trust: Option<TrustBundles>,
-    /// Events for people.
+    /// Writer of Kubernetes Events.
     pub events: Events,
     /// The issuance record.
     pub record: IssuanceRecord,
-    /// The counters.
+    /// The Prometheus metrics.
     pub metrics: Arc<Metrics>,
 }
 
-/// What the operator has chosen.
+/// Settings that the operator chose.
 #[derive(Debug)]
 pub struct Settings {
-    /// Where the objects lie that cluster issuers name.
+    /// Namespace of the objects that cluster issuers refer to.
     pub cluster_resource_namespace: String,
-    /// How long a signature that verified proves an issuer's key.
+    /// How long a verified signature counts as proof of an issuer's key.
     pub probe_interval: Duration,
     /// Whether a request must be approved before it is signed.
     pub enforce_approval: bool,

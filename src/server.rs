@@ -21,11 +21,11 @@ use hyper::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use self::connections::{Answer, Limits};
+use self::connections::{Responder, ConnectionLimits};
 use crate::metrics::Metrics;
 
-/// A probe or a scrape needs a connection for some milliseconds; a kubelet and a few scrapers are all that come.
-const LIMITS: Limits = Limits {
+/// ConnectionLimits for the expected clients, a kubelet and a few scrapers. Each needs a connection for some milliseconds.
+const LIMITS: ConnectionLimits = ConnectionLimits {
     connections: 64,
     header: 8 * 1024,
     wait: Duration::from_secs(10),
@@ -36,52 +36,52 @@ const LIMITS: Limits = Limits {
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Whether the controller can work on requests; what `/readyz` answers. Clones share the answer.
+/// Readiness of the controller to process requests, the answer of `/readyz`. Clones share the value.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
-    /// From now on `/readyz` answers 200 or 503.
+    /// Makes `/readyz` answer 200 or 503.
     pub fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Release);
     }
 
-    /// The present answer.
+    /// Returns the present value.
     #[must_use]
     pub fn get(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
-/// The listeners, bound and not yet answering.
+/// HTTP server whose listeners are bound and do not answer yet.
 #[derive(Debug)]
 pub struct Server {
     health: TcpListener,
-    /// `None` where both are served on one address.
+    /// `None` if one address serves both.
     metrics: Option<TcpListener>,
-    limits: Limits,
+    limits: ConnectionLimits,
 }
 
-/// Why the server is not there.
+/// Reason why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// An address cannot be listened on.
+    /// The server cannot listen on an address.
     #[error("failed to listen on {address}: give another --{flag}")]
     Bind {
         /// The address as given.
         address: SocketAddr,
-        /// The flag that gives it.
+        /// Flag that sets the address.
         flag: &'static str,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
 }
 
 impl Server {
-    /// Listens on both addresses, or on one where they are the same.
+    /// Listens on both addresses, or on one if they are the same.
     ///
     /// # Errors
-    /// When an address cannot be listened on.
+    /// The server cannot listen on an address.
     pub async fn bind(health: SocketAddr, metrics: SocketAddr) -> Result<Self, ServerError> {
         let one = health == metrics && health.port() != 0;
         Ok(Self {
@@ -95,10 +95,10 @@ impl Server {
         })
     }
 
-    /// The addresses of health and metrics as bound.
+    /// Returns the bound addresses of health and metrics.
     ///
     /// # Errors
-    /// When the operating system does not tell.
+    /// The operating system does not report an address.
     pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
         Ok((
             self.health.local_addr()?,
@@ -141,7 +141,7 @@ async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, 
         })
 }
 
-/// What one listener tells.
+/// Answers of one listener.
 #[derive(Debug)]
 struct Routes {
     readiness: Option<Readiness>,
@@ -149,7 +149,7 @@ struct Routes {
 }
 
 impl Routes {
-    fn answer(self) -> Answer {
+    fn answer(self) -> Responder {
         Arc::new(move |request| self.answer_to(request))
     }
 
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ready_is_what_the_controller_says() {
+    async fn readyz_follows_the_readiness_of_the_controller() {
         let running = start().await;
         assert!(
             fetch(running.health, "/livez")
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn only_get_and_head_are_answered_and_only_what_the_listener_tells() {
+    fn each_listener_answers_only_get_and_head_and_only_its_own_paths() {
         let routes = Routes {
             readiness: Some(Readiness::default()),
             metrics: None,
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_in_use_names_its_flag() {
+    async fn the_error_for_an_address_in_use_names_its_flag() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = taken.local_addr().unwrap();
         let error = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), address)
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unfinished_request_does_not_keep_the_server() {
+    async fn an_unfinished_request_does_not_block_the_shutdown() {
         let running = start().await;
         let mut stream = TcpStream::connect(running.health).await.unwrap();
         stream

@@ -1,4 +1,4 @@
-//! Who signs: the tokens of the operator's configuration, and what each lets whom sign.
+//! The tokens of the operator's configuration, and the keys that their grants let an issuer use.
 
 mod find;
 mod key;
@@ -25,7 +25,7 @@ use self::{find::Narrowed, protection::Unprotected, turns::Turns};
 pub use self::{
     find::NoKey,
     key::{GrantedKey, KeyTurn},
-    tokens::{Change, Tokens},
+    tokens::{ConfigChange, Tokens},
 };
 use crate::{
     config::{IssuerScope, Library, TokenConfig, TokenSelector},
@@ -34,7 +34,7 @@ use crate::{
     pins::{TokenPin, source::PinSecret},
 };
 
-/// One deadline covers the queue and the PKCS#11 call.
+/// Deadline of one call to a worker. It covers the worker's queue and the PKCS#11 call together.
 const SIGN_WITHIN: Duration = Duration::from_secs(10);
 
 /// A token with the rules for its use.
@@ -45,7 +45,7 @@ pub struct ConfiguredToken {
     running: Arc<Running>,
 }
 
-/// One token under one configuration: another one has another version, whatever its name.
+/// Identity of one token under one configuration. Each change of the configuration gives the token a new version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenVersion(u64);
 
@@ -56,19 +56,20 @@ impl TokenVersion {
     }
 }
 
-/// What stays of a token when other rules for its use come into force: worker, login, and who waits for it.
+/// The part of a token that survives a change of its grants: the worker, the login and the queue for the token.
 #[derive(Debug)]
 struct Running {
     token: Token,
     pin: Arc<TokenPin>,
     turns: Arc<Turns>,
     counting: Mutex<Option<JoinHandle<()>>>,
-    /// Since when the worker that is to stand next has been starting; `None` while one stands, or the token wants something.
+    /// When the worker began to start or restart; `None` while it is ready, or while it waits for something else, such as
+    /// a PIN or the token itself.
     starting: Mutex<Option<Instant>>,
 }
 
 impl ConfiguredToken {
-    /// Starts a worker for one token. Returns at once; the token becomes ready on its own, if `pin` lets it.
+    /// Starts a worker for one token. Returns at once; the token becomes ready in the background, if `pin` allows the login.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -99,7 +100,7 @@ impl ConfiguredToken {
         }
     }
 
-    /// The same running token under other rules.
+    /// Returns the same running token with the grants of another configuration.
     fn granted_by(&self, config: &TokenConfig) -> Self {
         Self {
             version: TokenVersion::new(),
@@ -108,7 +109,7 @@ impl ConfiguredToken {
         }
     }
 
-    /// Lets the worker finish what it has begun and end, and counts the token no more.
+    /// Drains and stops the worker, and removes the token from the metrics.
     async fn stop(&self, metrics: &Metrics) {
         let Running {
             token, counting, ..
@@ -119,31 +120,31 @@ impl ConfiguredToken {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(counting) = counting {
-            // It ends with the token; what it counts last must not be left behind.
+            // The task ends with the token. Wait for its last update, or it would restore the metrics removed below.
             drop(counting.await);
         }
         metrics.forget_token(self.name(), &counts(token));
     }
 
-    /// The name that issuers use.
+    /// Name by which issuers refer to the token.
     #[must_use]
     pub fn name(&self) -> &str {
         self.config.name()
     }
 
-    /// Which token under which configuration this is.
+    /// Identity of this token under its present configuration.
     #[must_use]
     pub const fn version(&self) -> TokenVersion {
         self.version
     }
 
-    /// The worker's side of it.
+    /// Handle of the token's worker.
     #[must_use]
     pub fn token(&self) -> &Token {
         &self.running.token
     }
 
-    /// Asks the PIN's gate again if no login stands: it knows whether the PIN is another one than before.
+    /// Retries a refused login. The PIN gate decides whether the PIN has really changed.
     pub fn pin_may_have_changed(&self) {
         if matches!(
             *self.running.token.state().borrow(),
@@ -153,8 +154,8 @@ impl ConfiguredToken {
         }
     }
 
-    /// Until when a worker that is starting is waited for, as a signature would wait for it; `None` when none is, or not any
-    /// more. Until then nobody need be told that the token cannot be used.
+    /// Returns the time until which callers wait for a starting worker: as long as a signature would wait. Until then the
+    /// token is not reported as unusable. `None` if no worker is starting, or if that time has passed.
     #[must_use]
     pub fn starts_until(&self) -> Option<Instant> {
         let now = Instant::now();
@@ -162,38 +163,38 @@ impl ConfiguredToken {
         (now < until).then_some(until)
     }
 
-    /// What the operator's configuration says of it.
+    /// Configuration of the token.
     #[must_use]
     pub const fn config(&self) -> &TokenConfig {
         &self.config
     }
 
-    /// Whether issuers of this scope bring the PIN.
+    /// Returns whether issuers of this scope provide the PIN.
     #[must_use]
     pub fn takes_pin_from(&self, owner: IssuerScope<'_>) -> bool {
         self.config.pin().is_from(owner)
     }
 
-    /// Whether its grants depend on the labels of namespaces.
+    /// Returns whether the grants depend on the labels of namespaces.
     #[must_use]
     pub fn selects_namespaces(&self) -> bool {
         self.config.selects_namespaces()
     }
 
-    /// Takes the PIN Secret that an issuer names.
+    /// Records the PIN Secret that an issuer names.
     ///
     /// # Errors
-    /// The Secret that another issuer of the token names, if it is a different one.
+    /// Another issuer of the token names a different Secret; the error is that Secret.
     pub fn name_pin_secret(&self, issuer: &str, secret: &PinSecret) -> Result<(), PinSecret> {
         self.running.pin.name_secret(issuer, secret)
     }
 
-    /// Finds the one key that `selector` means, that a grant lets `owner` use under the issuing certificate with this
-    /// SHA-256, and that is kept as the operator requires. `issuer` names the issuer among all those that queue for the
-    /// token.
+    /// Finds the one key that matches `selector`. A grant must let `owner` use it with the issuing certificate that has
+    /// this SHA-256, and the key must be protected as the operator requires. `issuer` is the name under which the issuer
+    /// queues for the token.
     ///
     /// # Errors
-    /// [`NoKey`]. A key outside the grants is reported exactly as one that does not exist.
+    /// [`NoKey`]. A key outside the grants is reported exactly like a key that does not exist.
     pub async fn find_key(
         &self,
         owner: IssuerScope<'_>,
@@ -224,7 +225,7 @@ impl ConfiguredToken {
         })
     }
 
-    /// The key, whatever the issuing certificate and however it is kept.
+    /// Finds a granted key, without a check of the issuing certificate or of the key's protection.
     async fn find_granted_key(
         &self,
         owner: IssuerScope<'_>,
@@ -247,7 +248,7 @@ impl ConfiguredToken {
         };
         match found {
             Ok(key) if granted(&key.name()) => Ok(key),
-            // By label and id all keys are granted or none is.
+            // Grants look at the label and id only, so keys with the same label and id are all granted or all not.
             Ok(_) | Err(Narrowed::One(_)) => Err(find::none()),
             Err(Narrowed::Failed(failure)) => Err(failure),
         }
@@ -255,7 +256,7 @@ impl ConfiguredToken {
 }
 
 impl Running {
-    /// Since when its worker has been starting, as was noticed at `now` or before.
+    /// Returns when the worker was first seen starting, and updates that time at `now`; `None` if it is not starting.
     fn starting(&self, now: Instant) -> Option<Instant> {
         let starts = match *self.token.state().borrow() {
             TokenState::Starting | TokenState::Restarting { .. } => true,
@@ -271,7 +272,7 @@ impl Running {
     }
 }
 
-/// Keeps the metrics of a token until it is stopped.
+/// Keeps the metrics of a token up to date until it is stopped.
 async fn count(name: String, token: Token, metrics: Arc<Metrics>) {
     let mut state = token.state();
     loop {
@@ -293,8 +294,8 @@ fn counts(token: &Token) -> TokenCounts {
     }
 }
 
-/// Who has to act when a token gives no answer. A rule of ours that broke on the way to it ends the worker, and a new
-/// one begins anew.
+/// Returns who must act on an error of a token. A broken rule of our own protocol is passing: the worker ends, and a new
+/// one replaces it.
 #[must_use]
 pub fn fault(error: &HsmError) -> Fault {
     match error.fault() {

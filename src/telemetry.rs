@@ -9,26 +9,26 @@ use tracing_subscriber::{
 
 use crate::message::shown;
 
-/// How a log line looks.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// One JSON object a line, for machines.
+    /// One JSON object per line, for machines.
     Json,
     /// One line of text, for people.
     Text,
 }
 
-/// Written around every look at an object. Our own lines name the object; formatting this costs a tenth of the
-/// processor time of a certificate.
+/// Directive that hides the spans which `kube_runtime` opens around every look at an object. The controller's own lines name
+/// the object, and formatting these spans costs a tenth of the processor time of a certificate.
 const KUBE_SPANS: &str = "kube_runtime=warn";
 
 /// Starts logging to stderr; stdout belongs to the issuance record.
 ///
-/// `filter` has the syntax of `RUST_LOG`, such as `info` or `info,pkcs11_issuer=debug`. What the controller runtime tells
-/// about itself below `warn` has to be asked for by name: `kube_runtime=debug`.
+/// `filter` has the syntax of `RUST_LOG`, such as `info` or `info,pkcs11_issuer=debug`. Lines of the controller runtime
+/// below `warn` appear only if the filter names it: `kube_runtime=debug`.
 ///
 /// # Errors
-/// When the filter has another syntax, or logging was started before.
+/// The filter is malformed, or logging was started before.
 pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let filter = parsed(filter)?;
     let lines = log::layer().with_writer(io::stderr);
@@ -42,7 +42,7 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
         .map_err(TelemetryError::AlreadyStarted)
 }
 
-/// Of two directives for one target the later counts.
+/// Parses the filter. It comes after the default directive: of two directives for one target, the later counts.
 fn parsed(filter: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::try_new(format!("{KUBE_SPANS},{filter}")).map_err(|source| TelemetryError::Filter {
         filter: filter.to_owned(),
@@ -50,36 +50,36 @@ fn parsed(filter: &str) -> Result<EnvFilter, TelemetryError> {
     })
 }
 
-/// Why logging does not start.
+/// Reason why logging does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The filter is not one.
+    /// The filter is malformed.
     #[error("{filter:?} is not a log filter: write for example info or info,pkcs11_issuer=debug")]
     Filter {
         /// The text as given.
         filter: String,
-        /// What the parser said.
+        /// Error of the parser.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// A process has one log.
+    /// Logging was started before.
     #[error("failed to start logging")]
     AlreadyStarted(#[source] tracing_subscriber::util::TryInitError),
 }
 
 /// An error with its causes on one line, outermost first: `failed to sign: worker ended: hang limit reached`.
 ///
-/// A cause that the text before it already ends with is left out: some libraries repeat theirs. What errors repeat of
-/// what others wrote is [`shown`].
+/// A cause is omitted if the text before it already ends with it, because some libraries repeat their causes. The text is
+/// passed through [`shown`].
 #[derive(Clone, Copy, Debug)]
-pub struct Chain<'a>(pub &'a (dyn Error + 'a));
+pub struct ErrorChain<'a>(pub &'a (dyn Error + 'a));
 
-impl fmt::Display for Chain<'_> {
+impl fmt::Display for ErrorChain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&shown(Whole(self.0)))
     }
 }
 
-/// The same as it is.
+/// The text of a [`ErrorChain`] before it is shortened and escaped.
 struct Whole<'a>(&'a (dyn Error + 'a));
 
 impl fmt::Display for Whole<'_> {
@@ -89,7 +89,7 @@ impl fmt::Display for Whole<'_> {
         let mut cause = self.0.source();
         while let Some(error) = cause {
             if let Some(answer) = api_server_answer(error) {
-                // What this error and its causes repeat in several forms, the answer says once.
+                // This error and its causes repeat the answer in several forms; write it once.
                 return write!(f, ": {answer}");
             }
             let text = error.to_string();
@@ -103,7 +103,7 @@ impl fmt::Display for Whole<'_> {
     }
 }
 
-/// The message of an API server that answered with an error.
+/// Returns the message of an API server that answered with an error.
 fn api_server_answer<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
     let boxed = error.downcast_ref::<Box<kube::Error>>().map(Box::as_ref);
     let error = boxed.or_else(|| error.downcast_ref())?;
@@ -130,7 +130,7 @@ mod tests {
             filter: "pkcs11_issuer=loud".to_owned(),
             source,
         });
-        let text = Chain(&error).to_string();
+        let text = ErrorChain(&error).to_string();
         assert!(
             text.starts_with("failed to start: \"pkcs11_issuer=loud\" is not a log filter"),
             "{text}"
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_is_one_short_line_whatever_its_errors_repeat() {
+    fn a_chain_is_one_short_line_even_with_long_causes() {
         #[derive(Debug, thiserror::Error)]
         #[error("{0:?} is no name")]
         struct Cause(String);
@@ -154,13 +154,13 @@ mod tests {
             what: "\u{1b}[31m",
             source: Cause("\u{0}".repeat(48 * 1024)),
         };
-        let text = Chain(&error).to_string();
+        let text = ErrorChain(&error).to_string();
         assert!(text.len() <= crate::message::MAX, "{}", text.len());
         assert!(text.starts_with(r#"line\n\u{1b}[31m: "\0\0"#), "{text}");
     }
 
     #[test]
-    fn the_runtime_is_quiet_unless_it_is_asked_for_by_name() {
+    fn the_controller_runtime_is_quiet_unless_the_filter_names_it() {
         let has = |filter: &str, directive: &str| {
             let parsed = parsed(filter).unwrap().to_string();
             parsed.split(',').any(|part| part == directive)
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_is_none_is_refused() {
+    fn a_malformed_filter_is_refused() {
         assert!(matches!(
             start(LogFormat::Text, "pkcs11_issuer=loud"),
             Err(TelemetryError::Filter { .. })

@@ -1,4 +1,4 @@
-//! What the worst inputs cost that a tenant can write within the bounds: an issuer's bundle, a CSR.
+//! Measures the worst inputs that a tenant can write within the bounds: an issuer's bundle and a CSR.
 
 use std::time::Instant;
 
@@ -15,11 +15,11 @@ use rcgen::{
 
 use super::Failed;
 
-/// Octets of a bundle and of a CSR, as the product bounds them.
+/// The product's limits on the size of a bundle and of a CSR, in octets.
 const BUNDLE: usize = 330_000;
 const CSR: usize = 64 * 1024;
 
-/// Prints a row for each and adds it to the report.
+/// Measures each input, prints a row for it and adds it to the report.
 pub(super) fn measure(report: &mut Report) -> Result<(), Failed> {
     let ladder = ladder(16)?;
     let chain: String = ladder.iter().rev().map(Certificate::pem).collect();
@@ -56,7 +56,7 @@ pub(super) fn measure(report: &mut Report) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The median of eleven.
+/// Returns the median time of eleven runs.
 fn milliseconds(run: &dyn Fn()) -> f64 {
     let rounds: Vec<_> = (0..11)
         .map(|_| {
@@ -73,7 +73,7 @@ fn params(name: &str) -> CertificateParams {
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    // The same for all: it never tells one key from another.
+    // The same for all certificates, so that it does not help to tell the keys apart.
     params.key_identifier_method = KeyIdMethod::PreSpecified(vec![0]);
     params
 }
@@ -88,7 +88,7 @@ fn authority(
     Ok((certificate, Issuer::new(params, key)))
 }
 
-/// Certificates of one name, each signed by the next, the last by one that is left out.
+/// Returns certificates with the same name, each signed by the next; the signer of the last is left out.
 fn ladder(count: usize) -> Result<Vec<Certificate>, Failed> {
     let algorithm = &rcgen::PKCS_ECDSA_P521_SHA512;
     let (_, mut above) = authority("ca", algorithm)?;
@@ -102,7 +102,7 @@ fn ladder(count: usize) -> Result<Vec<Certificate>, Failed> {
     Ok(ladder)
 }
 
-/// As many roots as the text holds, each of another name.
+/// Returns as many roots as fit into a bundle, each with another name.
 fn public_bundle() -> Result<String, Failed> {
     let mut text = String::new();
     for number in 0.. {
@@ -116,7 +116,7 @@ fn public_bundle() -> Result<String, Failed> {
     Ok(text)
 }
 
-/// A SubjectPublicKeyInfo with a modulus that passes the key policy.
+/// Returns a SubjectPublicKeyInfo with a modulus that passes the key policy.
 fn rsa_8192() -> Result<Vec<u8>, Failed> {
     let algorithm = [
         0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0,
@@ -137,7 +137,7 @@ fn rsa_8192() -> Result<Vec<u8>, Failed> {
     Err("no modulus without a small factor".into())
 }
 
-/// CSRs, each full of one thing.
+/// Returns CSRs, each full of one kind of content.
 fn requests() -> Result<[(&'static str, String); 5], Failed> {
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)?;
     let oid = |number: usize| {
@@ -162,7 +162,7 @@ fn requests() -> Result<[(&'static str, String); 5], Failed> {
     let names = extension(&[0x55, 0x1d, 0x11], &sequence(&[&names]));
     let purposes = sequence(&[&all(&oid, 9_000)]);
     let purposes = extension(&[0x55, 0x1d, 0x25], &purposes);
-    // Sorted the wrong way round, which a decoder may have to mend.
+    // In reverse order, which a decoder may have to sort.
     let rdn = tlv(0x31, &all(&|number| common_name(2_999 - number), 3_000));
     let rdns = all(&|number| tlv(0x31, &common_name(number)), 2_500);
     let attributes = all(&|number| sequence(&[&oid(number), &[0x31, 0]]), 5_000);
@@ -200,7 +200,7 @@ fn request(pair: &EcdsaKeyPair, subject: &[u8], attributes: &[u8]) -> Result<Str
         &sequence(&[&info, &scheme, &signature]),
     );
     if text.len() > CSR || VerifiedCsr::parse(text.as_bytes()).is_err() {
-        return Err(format!("not the worst that is read: {} octets", text.len()).into());
+        return Err(format!("the CSR is too large or is not accepted: {} octets", text.len()).into());
     }
     Ok(text)
 }

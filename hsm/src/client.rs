@@ -1,4 +1,4 @@
-//! Asking a worker: many requests in flight on one connection, each with a deadline, never beyond the credit.
+//! Client of a worker: many requests in flight on one connection, each with a deadline, never more than the credit.
 
 mod connection;
 mod error;

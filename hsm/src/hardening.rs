@@ -1,18 +1,18 @@
-//! What a process gives up that handles a PIN.
+//! Hardening of a process that handles a PIN.
 
 use std::io;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
-/// Gives up core dumps, being looked into by other processes of the same user, and privileges that a program could gain by
-/// `execve`. Children inherit the first and the last.
+/// Disables core dumps, inspection by other processes of the same user, and new privileges by `execve`. Children inherit
+/// the first and the last.
 ///
-/// To be called before there is a second thread, for which the last would not hold. Afterwards the files in
-/// `/proc/self` belong to root, so that those which only their owner may read, such as `environ`, are closed to a process
-/// of another user, itself included.
+/// To be called before there is a second thread: an existing thread could still gain privileges. Afterwards the files in
+/// `/proc/self` belong to root. A process of another user, this process included, can then not read those that only
+/// their owner may read, such as `environ`.
 ///
 /// # Errors
-/// When the kernel refuses one of them.
+/// The kernel refuses one of the three.
 pub fn harden() -> io::Result<()> {
     setrlimit(
         Resource::Core,
@@ -21,7 +21,7 @@ pub fn harden() -> io::Result<()> {
             maximum: Some(0),
         },
     )?;
-    // Also where the core goes to a program, which the limit does not bind (core(5)).
+    // Needed also because the limit does not apply when the core dump is piped to a program (core(5)).
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::thread::set_no_new_privs(true)?;
     Ok(())
@@ -36,7 +36,7 @@ mod tests {
 
     use super::harden;
 
-    /// Of this test's own process, to whose other tests it makes no difference.
+    /// Hardens this test's own process, which does not affect the other tests in it.
     #[test]
     fn a_hardened_process_has_no_core_dump_no_reader_and_no_new_privileges() {
         harden().unwrap();

@@ -1,15 +1,16 @@
 //! Client, protocol and supervision of the HSM worker: signatures from a PKCS#11 token without loading its library.
 //!
-//! A vendor's PKCS#11 library can hang, crash and answer wrongly, and none of it can be undone inside the process
-//! that loaded it. It therefore lives in a process of its own, `pkcs11-hsm-worker`, which is crash-only: this crate
-//! starts it, speaks to it over one socket, and starts it again.
+//! A vendor's PKCS#11 library can hang, crash and answer wrongly, and the process that loaded it cannot undo any of
+//! this. The library therefore lives in a process of its own, `pkcs11-hsm-worker`, which is crash-only: this crate
+//! starts the worker, talks to it over one socket, and restarts it when it ends.
 //!
 //! ```text
 //!  Token ──► supervisor ── spawns, greets, logs in once, restarts ──► pkcs11-hsm-worker
 //!    └─────► client ────── frames, credit, deadlines ─ unix socket ──► session pool
 //! ```
 //!
-//! Read [`protocol`] first (what is said), then [`client`] (asking), then [`supervisor`] (keeping a worker alive).
+//! Read [`protocol`] first (the messages), then [`client`] (sending requests), then [`supervisor`] (keeping a worker
+//! alive).
 
 pub mod client;
 mod hardening;

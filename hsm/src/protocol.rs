@@ -1,11 +1,11 @@
-//! What client and worker say to each other: versioned, length-delimited frames that each side treats as hostile.
+//! The protocol between client and worker: versioned, length-delimited frames that each side treats as hostile.
 //!
 //! One socket serves one token. The client opens with [`Hello`]; the worker answers with [`HelloReply`] and the
 //! credit, the number of requests that may be unanswered at once. After that the client sends [`Request`]s, each
 //! with an id of its own, and the worker answers them in any order.
 //!
-//! Nothing here can make the reader allocate much: a frame holds at most [`MAX_FRAME`] octets, and no list or
-//! string is longer than the frame that carries it.
+//! A peer cannot make the reader allocate much: a frame holds at most [`MAX_FRAME`] octets, and no list or string is
+//! longer than the frame that carries it.
 
 mod failure;
 mod frame;
@@ -19,98 +19,98 @@ use std::num::NonZeroU16;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    failure::{Ending, Failure, LoginAnswer, NoToken, TokenCode},
+    failure::{ExitReason, Failure, LoginAnswer, NoToken, TokenCode},
     frame::{FrameError, Inbox, MAX_FRAME, append, append_hello},
     key::{
         Curve, FoundKey, Hash, KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, KeyNumber,
-        KeySelector, Mechanism, MlDsa, Wanted,
+        KeySelector, Mechanism, MlDsa, KeyQuery,
     },
     moment::Moment,
     pin::Pin,
     token::{PinFlags, TokenInfo, TokenSelector},
 };
 
-/// Version of everything in this module; raised with every change that an older peer would misread.
+/// Version of the protocol; raised with every change that an older peer would misread.
 pub const VERSION: u16 = 3;
 
-/// The client's first frame: which token this connection is about.
+/// First frame of the client: the token that this connection is about.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hello {
-    /// When it was said: shows that both sides have one clock.
+    /// Time at which the client sent this; shows whether both sides share one clock.
     pub said: Moment,
-    /// The one token that the worker shall serve.
+    /// The one token that the worker is to serve.
     pub token: TokenSelector,
-    /// Sessions to sign on; `None` lets the worker choose by the token's limit.
+    /// Number of sessions to sign on; `None` lets the worker choose by the token's limit.
     pub sessions: Option<NonZeroU16>,
     /// A PKCS#11 call that lasts longer than this, in milliseconds, ends the worker.
     pub hang_after_ms: u32,
 }
 
-/// The worker's first frame.
+/// First frame of the worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum HelloReply {
-    /// The token stands and sessions are open; no login was tried.
+    /// The token was found and sessions are open; no login was tried.
     Found {
-        /// The token, as it describes itself.
+        /// The token's description of itself.
         token: TokenInfo,
-        /// Sessions that are open for signing.
+        /// Number of sessions that are open for signing.
         sessions: u16,
-        /// Requests that may be unanswered at once.
+        /// Number of requests that may be unanswered at once.
         credit: u16,
     },
-    /// There is no such token now. The worker ends.
+    /// The token was not found. The worker ends.
     NotFound(NoToken),
-    /// Last words before any other: a call hung while the token was looked for.
-    Ended(Ending),
+    /// The worker ends before it could reply: a call hung during the search for the token.
+    Ended(ExitReason),
 }
 
-/// A request with the id that its response will carry.
+/// Request with the id that its response carries.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Request {
     /// Chosen by the client, unique among its unanswered requests.
     pub id: u32,
-    /// What is asked.
+    /// The request itself.
     pub ask: Ask,
 }
 
-/// What a client can ask for.
+/// Requests of a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Ask {
-    /// One `C_Login` as the token's user. Never repeated by the worker.
+    /// Call `C_Login` once as the token's user. The worker never repeats it.
     Login(Pin),
-    /// The token's description and PIN flags as they are now.
+    /// Return the token's present description and PIN flags.
     Describe,
-    /// Exactly one private key, or what matched.
+    /// Find exactly one private key.
     FindKey {
-        /// Which.
-        wanted: Wanted,
-        /// From then on nobody wants it, and nothing more is read for it.
+        /// The key to find.
+        wanted: KeyQuery,
+        /// Time after which nobody wants the key and nothing more is read for it.
         deadline: Moment,
     },
-    /// One signature.
+    /// Make one signature.
     Sign {
-        /// From [`FoundKey::number`] of this connection.
+        /// [`FoundKey::number`] of this connection.
         key: KeyNumber,
         /// How to sign.
         mechanism: Mechanism,
-        /// From then on nobody wants the signature.
+        /// Time after which nobody wants the signature.
         deadline: Moment,
         /// The digest, or for [`Mechanism::Ed25519`] and [`Mechanism::MlDsa`] the message.
         payload: Vec<u8>,
     },
-    /// Octets of the token's random number generator.
+    /// Return octets of the token's random number generator.
     Random {
-        /// How many, at most 1024.
+        /// Number of octets, at most 1024.
         len: u16,
-        /// From then on nobody wants them.
+        /// Time after which nobody wants them.
         deadline: Moment,
     },
-    /// Counters of the worker.
+    /// Return the worker's counters.
     Stats,
 }
 
 impl Ask {
-    /// Nobody waits for the answer any more.
+    /// Returns whether the deadline has passed, so that nobody waits for the answer any more.
     #[must_use]
     pub fn has_expired(&self) -> bool {
         match self {
@@ -122,30 +122,30 @@ impl Ask {
     }
 }
 
-/// What the worker sends after its [`HelloReply`].
+/// Messages of the worker after its [`HelloReply`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum FromWorker {
     /// The answer to one request.
     Response {
         /// The request's id.
         id: u32,
-        /// Answer or the reason why there is none.
+        /// The answer, or the reason why there is none.
         outcome: Result<Answer, Failure>,
     },
-    /// Last words: the process ends now, and a new one may do better.
-    Ending(Ending),
+    /// The process ends now, for this reason; a new process may succeed.
+    ExitReason(ExitReason),
 }
 
-/// The answer to an [`Ask`] of the same name.
+/// Answers to an [`Ask`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// How the login went.
+    /// Outcome of the login.
     Login(LoginAnswer),
-    /// The token now.
+    /// The token's present description.
     Token(TokenInfo),
     /// The one key that matched.
     Key(FoundKey),
-    /// Signature octets as X.509 wants them: RSA, `EdDSA` and ML-DSA raw, ECDSA as DER `ECDSA-Sig-Value`.
+    /// Signature octets in the form that X.509 uses: RSA, `EdDSA` and ML-DSA raw, ECDSA as DER `ECDSA-Sig-Value`.
     Signature(Vec<u8>),
     /// Random octets.
     Random(Vec<u8>),
@@ -156,18 +156,18 @@ pub enum Answer {
 /// Counters of a worker since it started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
-    /// Requests that may be unanswered at once.
+    /// Number of requests that may be unanswered at once.
     pub credit: u16,
-    /// Sessions open for signing.
+    /// Number of sessions open for signing.
     pub sessions: u16,
     /// Calls of `C_Login`.
     pub logins: u32,
     /// Signatures made in time.
     pub signatures: u64,
-    /// Jobs whose deadline had passed before the token was asked.
+    /// Requests whose deadline had passed before the token was called.
     pub expired: u64,
-    /// Answers of the token that came too late and were dropped.
+    /// Answers of the token that came after the deadline and were dropped.
     pub late: u64,
-    /// Sessions that were given up after an error.
+    /// Sessions discarded after an error.
     pub sessions_discarded: u64,
 }

@@ -1,4 +1,4 @@
-//! The signals that ask a process to end, taken without a moment in which one is lost.
+//! The signals that ask a process to end, taken over without losing one.
 
 use std::io;
 
@@ -13,17 +13,17 @@ pub struct EndSignals {
 }
 
 impl EndSignals {
-    /// Takes the signals from now on: one that arrives before ends the process, as the kernel does it, and none is lost
-    /// between.
+    /// Takes over the signals. A signal that arrives earlier ends the process by the kernel's default action, and no
+    /// signal is lost in between.
     ///
     /// To be called inside a tokio runtime with its I/O driver, before the process has a second thread: the signals are
-    /// held back for the calling thread alone.
+    /// blocked for the calling thread only.
     ///
     /// # Errors
-    /// When the operating system gives no signals.
+    /// The operating system refuses to block the signals or to register their handlers.
     pub fn take() -> io::Result<Self> {
-        // The kernel calls the handler before the handler knows what to do: a signal of that moment would be swallowed.
-        // Held back, it is delivered when the mask is put back.
+        // tokio installs the handler before it can receive signals, so a signal at that moment would be lost. A blocked
+        // signal is delivered when the mask is restored.
         let held_back = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
         let before = held_back.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let taken = signal(SignalKind::terminate()).and_then(|terminate| {
@@ -37,7 +37,7 @@ impl EndSignals {
         taken
     }
 
-    /// Waits until one of them arrives. One that arrived since the last call counts.
+    /// Waits until one of the signals arrives. A signal that arrived since the last call counts.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -1,4 +1,4 @@
-//! Keeping one worker alive per token: start, greet, log in once, start again, end.
+//! Keeps one worker alive per token: starts it, greets it, logs in once, restarts it, and ends it.
 
 mod backoff;
 mod child;
@@ -35,46 +35,46 @@ use crate::{
     protocol::{KeySelector, Mechanism, Stats, TokenSelector},
 };
 
-/// One token and how its worker is started.
+/// Configuration of one token and of its worker.
 #[derive(Clone, Debug)]
 pub struct TokenSpec {
     /// The operator's name for the token, for logs.
     pub name: String,
-    /// Where the worker comes from.
+    /// How the worker is started.
     pub launch: Launch,
-    /// Which token of the module.
+    /// The token of the module to serve.
     pub token: TokenSelector,
-    /// Sessions to sign on; `None`: at most four, and one less than the token's limit.
+    /// Number of sessions to sign on. With `None` it is four, or one less than the token's limit if that is smaller.
     pub sessions: Option<NonZeroU16>,
     /// A PKCS#11 call that lasts longer ends the worker.
     pub hang_after: Duration,
 }
 
-/// Where a worker comes from.
+/// How a worker is started.
 #[derive(Clone, Debug)]
 pub enum Launch {
-    /// A child process of ours on a socketpair.
+    /// As a child process, connected by a socketpair.
     Child {
         /// The `pkcs11-hsm-worker` binary.
         program: PathBuf,
         /// The PKCS#11 library.
         module: PathBuf,
-        /// The worker's whole environment; nothing of ours is passed on.
+        /// The worker's whole environment; the worker inherits none of ours.
         env: BTreeMap<String, String>,
     },
-    /// `pkcs11-hsm-worker listen` in a container of its own, which starts a worker for each connection.
+    /// By `pkcs11-hsm-worker listen` in a container of its own, which starts a worker for each connection.
     Sidecar {
-        /// Where it listens.
+        /// Path of the socket that the sidecar listens on.
         socket: PathBuf,
     },
 }
 
-/// A token, served by a worker of its own that is restarted when it ends.
+/// A token with its own worker, which is restarted when it ends.
 ///
-/// Clones share the worker. When the last one is dropped the worker is stopped.
+/// Clones share the worker. The worker is stopped when the last clone is dropped.
 ///
-/// *Guarantees*: one `C_Login` per permit of the [`LoginGate`]; every call returns by its deadline; a request that
-/// was in flight when the worker ended fails at once and is not repeated here, so that the caller decides.
+/// *Guarantees*: at most one `C_Login` per permit of the [`LoginGate`]; every call returns by its deadline; a request
+/// that is in flight when the worker ends fails at once. It is not retried here: the caller decides.
 /// *Caveats*: signatures are not verified here.
 #[derive(Clone, Debug)]
 pub struct Token {
@@ -86,7 +86,7 @@ pub struct Token {
     _stop_on_drop: Arc<DropGuard>,
 }
 
-/// State and connection of one moment, always changed together.
+/// State and connection, always changed together.
 #[derive(Clone, Debug)]
 struct View {
     state: TokenState,
@@ -94,7 +94,7 @@ struct View {
 }
 
 impl Token {
-    /// Starts to supervise; returns at once.
+    /// Starts supervising the token and returns at once.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -128,13 +128,13 @@ impl Token {
         }
     }
 
-    /// Follows the state.
+    /// Returns a receiver that follows the state.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<TokenState> {
         self.state.clone()
     }
 
-    /// Counts of what happened since [`Token::start`], for metrics: [`Self::state`] shows only the latest.
+    /// Returns counts of all events since [`Token::start`], for metrics; [`Self::state`] shows only the latest state.
     #[must_use]
     pub fn tally(&self) -> Tally {
         self.tally
@@ -143,12 +143,11 @@ impl Token {
             .clone()
     }
 
-    /// Finds exactly one private key. The worker reads nothing more for it after the deadline, even if the future is
-    /// dropped before.
+    /// Finds exactly one private key. The worker stops reading at the deadline, even if the future is dropped earlier.
     ///
     /// # Errors
-    /// [`HsmError::KeyNotFound`], [`HsmError::SeveralKeys`] with what matched, [`HsmError::TooManyKeys`], and every
-    /// passing error.
+    /// [`HsmError::KeyNotFound`], [`HsmError::SeveralKeys`] with the keys that matched, [`HsmError::TooManyKeys`], and
+    /// every passing error.
     pub async fn find_key(
         &self,
         selector: &KeySelector,
@@ -160,15 +159,16 @@ impl Token {
             .await
     }
 
-    /// Signs. The payload is the digest by the mechanism's hash ([`Mechanism::Ed25519`] and [`Mechanism::MlDsa`]: the message, at most 60 000 octets); the result
-    /// is the content of an X.509 signature: ECDSA as DER `ECDSA-Sig-Value`.
+    /// Signs a payload. The payload is the digest by the mechanism's hash; for [`Mechanism::Ed25519`] and
+    /// [`Mechanism::MlDsa`] it is the message, at most 60 000 octets. The result is the content of an X.509 signature:
+    /// ECDSA as DER `ECDSA-Sig-Value`.
     ///
-    /// Waits for a worker that is being restarted, until the deadline. Cancelling the future drops the signature,
-    /// not the token's work. A request that was in flight when the worker ended is not sent again.
+    /// Waits, until the deadline, for a worker that is being restarted. Cancelling the future drops the signature but
+    /// does not stop the token's work. A request that was in flight when the worker ended is not sent again.
     ///
     /// # Errors
-    /// [`HsmError::WorkerLost`] when the worker ended meanwhile; [`HsmError::KeyNotFound`] when a restarted worker
-    /// no longer shows the very same key.
+    /// [`HsmError::WorkerLost`] when the worker ended during the request; [`HsmError::KeyNotFound`] when a restarted
+    /// worker no longer shows the same key.
     pub async fn sign(
         &self,
         key: &Key,
@@ -182,10 +182,10 @@ impl Token {
             .await
     }
 
-    /// Octets of the token's random number generator, at most 1024.
+    /// Returns octets of the token's random number generator, at most 1024.
     ///
     /// # Errors
-    /// Every passing error; [`HsmError::TokenRefused`] by a token without generator.
+    /// Every passing error; [`HsmError::TokenRefused`] by a token without a generator.
     pub async fn random(&self, len: u16, deadline: Instant) -> Result<Vec<u8>, HsmError> {
         self.connection(deadline)
             .await?
@@ -193,7 +193,7 @@ impl Token {
             .await
     }
 
-    /// Counters of the worker that runs now.
+    /// Returns the counters of the worker that runs now.
     ///
     /// # Errors
     /// Every passing error.
@@ -204,7 +204,8 @@ impl Token {
             .await
     }
 
-    /// How many requests the worker takes at a time; `None` while none stands. More wait in this client.
+    /// Returns how many requests the worker takes at a time, or `None` without a connection. Further requests wait in
+    /// this client.
     #[must_use]
     pub fn credit(&self) -> Option<u16> {
         self.view
@@ -214,21 +215,21 @@ impl Token {
             .map(|connection| connection.granted())
     }
 
-    /// The PIN or the gate's mind may have changed: asks the gate again when no login stands, and cuts a pause
-    /// before the next start short.
+    /// Asks the gate again after a refused login, and ends a pause before the next start. To be called when the PIN or
+    /// the gate's decision may have changed.
     pub fn retry_login(&self) {
         self.retry.notify_one();
     }
 
-    /// Lets requests in flight finish, ends the worker and waits until it is gone. New requests fail at once.
+    /// Drains: lets requests in flight finish, ends the worker and waits until it is gone. New requests fail at once.
     pub async fn shutdown(&self) {
         self.stop.cancel();
         let mut state = self.state.clone();
-        // An error means that the supervising task is gone, and the worker with it.
+        // An error means that the supervising task has ended, and its worker too.
         drop(state.wait_for(|state| *state == TokenState::Stopped).await);
     }
 
-    /// The connection of a logged-in worker. Waits while one is being started, fails in every other state.
+    /// Returns the connection of a logged-in worker. Waits while a worker is being started; fails in every other state.
     async fn connection(&self, deadline: Instant) -> Result<Arc<Connection>, HsmError> {
         let mut view = self.view.clone();
         let settled = view.wait_for(|view| match view.state {

@@ -1,4 +1,4 @@
-//! PKCS#11 URIs (RFC 7512): which token and which private key, in one line.
+//! PKCS#11 URIs (RFC 7512): token and private key in one line.
 
 mod percent;
 
@@ -9,10 +9,10 @@ use thiserror::Error;
 use self::percent::{decode, encode};
 use crate::protocol::{KeySelector, TokenSelector};
 
-/// A PKCS#11 URI that names a private key, its token, or both.
+/// PKCS#11 URI that names a private key, its token, or both.
 ///
-/// *Guarantees*: every attribute that it was written with is honoured. One that cannot be (a slot, a library path, a
-/// PIN, whatever is unknown) is refused and never ignored, for ignoring it could select another key.
+/// *Guarantees*: every attribute in the URI is honoured. An attribute that cannot be honoured (a slot, a library path, a
+/// PIN, an unknown name) is refused and never ignored, because ignoring it could select another key.
 ///
 /// ```
 /// use hsm::{TokenSelector, Uri};
@@ -32,48 +32,48 @@ pub struct Uri {
     id: Option<Vec<u8>>,
 }
 
-/// A URI that cannot be honoured. Values are not shown: one of them may be a PIN.
+/// Why a URI is not accepted. Values are not shown, because one of them may be a PIN.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum UriError {
-    /// Another scheme.
+    /// The URI has another scheme.
     #[error("a PKCS#11 URI begins with \"pkcs11:\"")]
     Scheme,
-    /// No attribute at all would match everything.
+    /// The URI has no attribute and would match everything.
     #[error("the URI names neither a token nor a key")]
     Empty,
-    /// Not `name=value`.
+    /// The attribute is not of the form `name=value`.
     #[error("{0:?} is not of the form name=value")]
     NotAnAttribute(String),
-    /// RFC 7512, section 2.3: an attribute may come once.
-    #[error("attribute {0:?} comes twice")]
+    /// The attribute is given twice (RFC 7512, section 2.3, allows it once).
+    #[error("attribute {0:?} is given twice")]
     Twice(String),
-    /// RFC 7512 knows it, and it has no place here.
+    /// The attribute is in RFC 7512, but is not accepted here.
     #[error("attribute {name:?} is not accepted: {why}")]
     Refused {
-        /// Which one.
+        /// Name of the attribute.
         name: String,
-        /// And what to do instead.
+        /// What to do instead.
         why: &'static str,
     },
-    /// RFC 7512 does not know it.
+    /// The attribute is not in RFC 7512.
     #[error("attribute {0:?} is unknown")]
     Unknown(String),
-    /// A character that must be percent-encoded, or an encoding that is none.
+    /// The value has a character that must be percent-encoded, or a malformed percent-encoding.
     #[error("the value of attribute {0:?} has a character that must be percent-encoded")]
     Encoding(String),
-    /// Text attributes are UTF-8.
+    /// The value of a text attribute is not UTF-8.
     #[error("the value of attribute {0:?} is not UTF-8")]
     NotText(String),
-    /// A selector that selects nothing was hardly meant.
+    /// The value is empty, which is most likely a mistake.
     #[error("the value of attribute {0:?} is empty")]
     NoValue(String),
-    /// A certificate or a public key cannot sign.
+    /// The type is not `private`: a certificate or a public key cannot sign.
     #[error("only type=private is accepted")]
     Type,
 }
 
 impl Uri {
-    /// Which token, when the URI says so.
+    /// Returns the selector of the token, if the URI names one.
     #[must_use]
     pub fn token(&self) -> Option<TokenSelector> {
         match (&self.token, &self.serial) {
@@ -87,7 +87,8 @@ impl Uri {
         }
     }
 
-    /// Which private key. Without label and id it selects by the public key alone, which the caller adds.
+    /// Returns the selector of the private key. Without label and id only the public key, which the caller adds, selects
+    /// the key.
     #[must_use]
     pub fn key(&self) -> KeySelector {
         KeySelector {
@@ -115,7 +116,7 @@ impl FromStr for Uri {
     type Err = UriError;
 
     fn from_str(uri: &str) -> Result<Self, UriError> {
-        // RFC 3986, section 3.1: schemes do not care for case.
+        // RFC 3986, section 3.1: schemes are case-insensitive.
         let attributes = match uri.split_once(':') {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("pkcs11") => rest,
             _ => return Err(UriError::Scheme),
@@ -132,7 +133,7 @@ impl FromStr for Uri {
                 _ => this.set(attribute)?,
             }
         }
-        // No query attribute has a place here: they name libraries and PINs.
+        // Every query attribute is refused: they name libraries and PINs.
         if let Some(attribute) = query.and_then(|query| query.split('&').next()) {
             let name = attribute
                 .split_once('=')
@@ -146,7 +147,7 @@ impl FromStr for Uri {
     }
 }
 
-/// RFC 7512, section 2.3, in the order that it recommends.
+/// Writes the attributes in the order that RFC 7512, section 2.3, recommends.
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -193,7 +194,7 @@ fn text(name: &str, value: &str) -> Result<String, UriError> {
 
 fn refusal(name: &str) -> UriError {
     let why = match name {
-        "pin-value" => "a PIN has no place in a URI; give the token its PIN by file or Secret",
+        "pin-value" => "a URI must not hold a PIN; give the token its PIN by file or Secret",
         "pin-source" => "the operator's configuration says where the token's PIN is",
         "module-path"
         | "module-name"

@@ -1,7 +1,7 @@
-//! How much an issuer's author may write: what the kinds' own schema says, checked again.
+//! Bounds on the size of an issuer's specification: checks the bounds of the CRD schema again.
 //!
-//! The API server checks the schema that was installed last, which may be an older one, and for a file on the command line
-//! nobody does. Whatever is computed from a specification is computed after this check, so that its cost is bounded.
+//! The API server checks the installed schema, which may be an older version, and a file on the command line never passes
+//! the API server. All further processing of a specification happens after this check, so that its cost is bounded.
 
 use std::sync::LazyLock;
 
@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use super::issuer::IssuerSpec;
 
-/// Characters of a map's key, for which a schema of Kubernetes has no bound: those of a label's key.
+/// Longest key of a map, in characters, as long as the key of a label. A schema of Kubernetes cannot bound the keys of maps.
 const MAX_KEY: usize = 253 + 1 + 63;
 
-/// The schema of a specification. Both kinds have the same.
+/// Schema of a specification, the same for both kinds.
 static SPEC: LazyLock<Option<JSONSchemaProps>> = LazyLock::new(|| {
     let version = super::crds().pop()?.spec.versions.pop()?;
     version
@@ -28,33 +28,33 @@ static SPEC: LazyLock<Option<JSONSchemaProps>> = LazyLock::new(|| {
 /// A part of a specification that is larger than its schema allows.
 #[derive(Debug, thiserror::Error)]
 pub enum OutOfBounds {
-    /// It is named by its path.
+    /// A text, a list or a map that is too large.
     #[error("{path} has {found} {unit}, at most {most} are read; make it smaller")]
     Larger {
-        /// Where it is, such as `spec.profile.sans.allowed.dns`.
+        /// Path of the part, such as `spec.profile.sans.allowed.dns`.
         path: String,
-        /// What it has too many of.
+        /// Unit of the size, such as `entries`.
         unit: &'static str,
-        /// How many.
+        /// Size of the part.
         found: usize,
-        /// How many it may have.
+        /// Largest size that is allowed.
         most: usize,
     },
     /// A number above its maximum.
     #[error("{path} is {found}, at most {most} is allowed; make it smaller")]
     Above {
-        /// Where it is.
+        /// Path of the number.
         path: String,
-        /// What is written.
+        /// The number.
         found: f64,
-        /// What may be.
+        /// Largest number that is allowed.
         most: f64,
     },
     /// A specification that cannot be written as JSON.
-    #[error("it cannot be written as JSON")]
+    #[error("the specification cannot be written as JSON")]
     Json(#[source] serde_json::Error),
-    /// The kinds have no schema.
-    #[error("this program has no schema of its kinds; report it")]
+    /// The CRDs have no schema.
+    #[error("this program has no schema for issuers; please report this bug")]
     NoSchema,
 }
 
@@ -124,7 +124,7 @@ fn at_most(unit: &'static str, found: usize, most: Option<i64>) -> Result<(), Ou
 }
 
 impl OutOfBounds {
-    /// The same, seen from the part that it lies in.
+    /// Prefixes the path with `part`, which contains the part at fault.
     fn below(mut self, part: &str) -> Self {
         match &mut self {
             Self::Larger { path, .. } | Self::Above { path, .. } => path.insert_str(0, part),
@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    /// Every part of the schema that could be of any size.
+    /// Collects every part of the schema without a bound.
     fn unbounded(path: &str, schema: &JSONSchemaProps, found: &mut Vec<String>) {
         let bound = match schema.type_.as_deref() {
             Some("string") => schema.enum_.is_some() || schema.max_length.is_some(),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_named_by_its_path_whoever_let_it_pass() {
+    fn the_error_names_the_path_of_a_part_that_is_too_large() {
         let spec = |part: &str, value: Value| {
             let mut spec = json!({"token": "t", "certificate": {"pem": "-"}});
             spec[part] = value;

@@ -1,7 +1,8 @@
-//! cert-manager's CertificateRequest, as far as an external issuer reads it (cert-manager.md 1.1, 1.2).
+//! cert-manager's CertificateRequest, as far as an external issuer reads it (`docs/reference/cert-manager.md`, "Objects and
+//! fields").
 //!
-//! Everything is optional or defaulted: the object was admitted by somebody else's schema, and one odd object
-//! must not stop the controller for all.
+//! Every field is optional or has a default: cert-manager's schema admitted the object, and one malformed object must not
+//! stop the controller for all.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What is asked for. Immutable once created, by cert-manager's webhook.
+/// Specification of a request. cert-manager's webhook makes it immutable after creation.
 #[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize)]
 #[kube(
     group = "cert-manager.io",
@@ -22,24 +23,24 @@ use serde_json::Value;
 )]
 #[serde(rename_all = "camelCase", default)]
 pub struct CertificateRequestSpec {
-    /// The PEM of a PKCS#10 CSR.
+    /// PKCS#10 CSR in PEM.
     pub request: ByteString,
-    /// Whether a CA certificate is asked for.
+    /// Whether the request is for a CA certificate.
     #[serde(rename = "isCA")]
     pub is_ca: bool,
     /// Key usages and extended key usages by cert-manager's names.
     pub usages: Vec<String>,
-    /// The lifetime in Go's notation. cert-manager does not validate it: zero, negative and absurd values arrive.
+    /// Lifetime in Go's notation. cert-manager does not validate it, so it may be zero, negative or absurd.
     pub duration: Option<String>,
-    /// Who shall sign.
+    /// Issuer that should sign.
     pub issuer_ref: IssuerRef,
-    /// The creator of the object, filled in by cert-manager's webhook.
+    /// Creator of the object, set by cert-manager's webhook.
     pub username: Option<String>,
-    /// The creator's groups, filled in by cert-manager's webhook.
+    /// Groups of the creator, set by cert-manager's webhook.
     pub groups: Option<Vec<String>>,
 }
 
-/// A reference to an issuer. `kind` and `group` are defaulted by controllers only, never by the CRD.
+/// A reference to an issuer. Only controllers default `kind` and `group`; the CRD does not.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct IssuerRef {
@@ -51,10 +52,10 @@ pub struct IssuerRef {
     pub group: String,
 }
 
-/// What issuers and approvers have written.
+/// Status that issuers and approvers have written.
 ///
-/// A status write sends all of it back, so whatever the API server may store here survives reading and writing octet for
-/// octet: fields that we do not know, times as their authors wrote them, and texts that are empty.
+/// A status write sends all of it back, so every value that the API server may store survives reading and writing octet
+/// for octet: unknown fields, times as their authors wrote them, and empty texts.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CertificateRequestStatus {
@@ -66,8 +67,8 @@ pub struct CertificateRequestStatus {
     /// The PEM of the certificate authority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<ByteString>,
-    /// When the request failed or was denied, in RFC 3339. Never set without `Ready` (cert-manager <= 1.21.1 crashes on
-    /// it).
+    /// When the request failed or was denied, in RFC 3339. Never set it without `Ready`: cert-manager <= 1.21.1 crashes on
+    /// that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_time: Option<String>,
     /// Fields of a later cert-manager.
@@ -87,7 +88,7 @@ pub struct RequestCondition {
     /// For `Ready` one of [`reason`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// For people.
+    /// Text for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// When `status` last changed, in RFC 3339.
@@ -106,24 +107,24 @@ pub mod condition_type {
     pub const APPROVED: &str = "Approved";
     /// Set by an approver.
     pub const DENIED: &str = "Denied";
-    /// Set by whoever finds the request beyond repair.
+    /// Set by any controller that finds the request invalid.
     pub const INVALID_REQUEST: &str = "InvalidRequest";
 }
 
-/// Reasons of the `Ready` condition on a CertificateRequest; consumers look at nothing else.
+/// Reasons of the `Ready` condition on a CertificateRequest. Consumers look only at the reason.
 pub mod reason {
-    /// Still to be signed.
+    /// The request is not signed yet.
     pub const PENDING: &str = "Pending";
-    /// Only a new request helps.
+    /// The request failed for good; only a new request can succeed.
     pub const FAILED: &str = "Failed";
-    /// Signed.
+    /// The request is signed.
     pub const ISSUED: &str = "Issued";
-    /// An approver denied it.
+    /// An approver denied the request.
     pub const DENIED: &str = "Denied";
 }
 
 impl CertificateRequestStatus {
-    /// The condition of this type, if there is one.
+    /// Returns the condition with this type, if there is one.
     #[must_use]
     pub fn condition(&self, type_: &str) -> Option<&RequestCondition> {
         self.conditions
@@ -131,14 +132,14 @@ impl CertificateRequestStatus {
             .find(|condition| condition.type_ == type_)
     }
 
-    /// Whether the condition of this type is `True`.
+    /// Returns whether the condition with this type is `True`.
     #[must_use]
     pub fn is_true(&self, type_: &str) -> bool {
         self.condition(type_)
             .is_some_and(|condition| condition.status == "True")
     }
 
-    /// The reason of the `Ready` condition.
+    /// Returns the reason of the `Ready` condition.
     #[must_use]
     pub fn ready_reason(&self) -> Option<&str> {
         self.condition(condition_type::READY)?.reason.as_deref()
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_others_keep_every_digit() {
+    fn numbers_in_unknown_fields_keep_every_digit() {
         for text in [
             "1.7976931348623157e308",
             "5e-324",
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_with_the_least_fields_is_read() {
+    fn an_object_with_only_required_fields_is_read() {
         let request: CertificateRequest = serde_json::from_value(serde_json::json!({
             "apiVersion": "cert-manager.io/v1",
             "kind": "CertificateRequest",

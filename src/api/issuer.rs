@@ -96,74 +96,75 @@ pub struct PKCS11IssuerSpec(pub IssuerSpec);
 #[serde(transparent)]
 pub struct PKCS11ClusterIssuerSpec(pub IssuerSpec);
 
-/// What an issuer signs with.
+/// Specification of an issuer.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerSpec {
-    /// Name of a token in the operator's configuration: never a path, never a slot.
+    /// Name of a token in the operator's configuration, never a path or a slot.
     #[schemars(length(min = 1, max = 253))]
     pub token: String,
-    /// Which private key on the token signs. Omitted: the key that matches the issuing certificate.
+    /// Private key on the token that signs. Default: the key that matches the issuing certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeySpec>,
-    /// The Secret that holds the user PIN; only where the operator's configuration says `pinFrom` for the token. It
-    /// lies in the issuer's own namespace, for a cluster issuer in the cluster resource namespace.
+    /// Secret that holds the user PIN, allowed only if the operator's configuration sets `pinFrom` for the token. The Secret
+    /// is in the issuer's own namespace, for a cluster issuer in the cluster resource namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin_secret_ref: Option<KeyRef>,
     /// The issuing certificate and its chain.
     pub certificate: CertificateSource,
-    /// What `status.ca` of a request carries, and so `ca.crt` of the Secret. Default: Root.
+    /// Content of `status.ca` of a request, and so of `ca.crt` in the Secret. Default: Root.
     #[serde(default)]
     pub ca: CaField,
-    /// Whether `status.certificate` of a Kubernetes CSR ends with the root, as Istio's RA reads it: such requests have
-    /// no `ca`. Default: false.
+    /// Whether `status.certificate` of a Kubernetes CSR ends with the root, as Istio's RA expects it, because such requests
+    /// have no `ca`. Default: false.
     #[serde(
         default,
         rename = "appendRootToKubernetesCSR",
         skip_serializing_if = "std::ops::Not::not"
     )]
     pub append_root_to_kubernetes_csr: bool,
-    /// How certificates are signed. Auto chooses by the key of the issuing certificate: RSA (PKCS#1 v1.5) with SHA-256,
-    /// from 3072 bits SHA-384, from 4096 bits SHA-512; ECDSA with the hash of its curve; Ed25519; ML-DSA. Default: Auto.
+    /// Signature algorithm of certificates. Auto chooses by the key of the issuing certificate: RSA (PKCS#1 v1.5) with
+    /// SHA-256, from 3072 bits SHA-384, from 4096 bits SHA-512; ECDSA with the hash of its curve; Ed25519; ML-DSA. Default:
+    /// Auto.
     #[serde(default)]
     pub signature_algorithm: SignatureAlgorithm,
-    /// How fast the issuer signs, on all replicas together. Requests over the rate wait in fair turns of their namespaces
-    /// and never fail for it. Default: no limit.
+    /// Rate of signatures, on all replicas together. Requests over the rate wait; their namespaces take turns. They never
+    /// fail because of the rate. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
-    /// How many signatures the issuer asks its token for at the same time, on all replicas together; each replica may ask
-    /// for one. Default: no limit but the token's sessions.
+    /// How many signatures the issuer requests from its token at the same time, on all replicas together. Each replica may
+    /// always request one. Default: limited only by the token's sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub max_concurrent_signatures: Option<NonZeroU16>,
-    /// How long a request may wait; then it fails. A number with the units h, m and s. The time runs from what the API
-    /// server has stored: for a CertificateRequest from when it became Pending, for a CertificateSigningRequest from its
-    /// approval, for a pod's request from its creation. While the issuer is ready a request is tried before it fails.
-    /// cert-manager makes a new request after an hour at the earliest, so that an outage of the token costs more with this
-    /// than without. Default: without end.
+    /// How long a request may wait before it fails, with the units h, m and s. The time starts at a moment that the API
+    /// server stores: for a CertificateRequest when it became Pending, for a CertificateSigningRequest its approval, for a
+    /// PodCertificateRequest its creation. While the issuer is ready, a request is tried before it fails. cert-manager makes
+    /// a new request after an hour at the earliest, so an outage of the token delays certificates longer with this limit
+    /// than without. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         regex(pattern = "^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"),
         length(min = 2, max = 20)
     )]
     pub max_pending: Option<String>,
-    /// Cluster issuers only: the namespaces whose requests are signed, by their labels. A Kubernetes CSR belongs to the
-    /// namespace of the service account that made it, else to none, and is then refused. Default: all, and those that
-    /// belong to none.
+    /// Cluster issuers only: selects, by labels, the namespaces whose requests are signed. A Kubernetes CSR belongs to the
+    /// namespace of the service account that made it. A CSR by another user belongs to no namespace, and a selector refuses
+    /// it. Default: requests of all namespaces and of none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "selector::bounded")]
     pub namespace_selector: Option<LabelSelector>,
-    /// The certificates of pods that mount this issuer's signer name (Kubernetes 1.36 and later, `PodCertificateRequest`).
+    /// Certificates of pods that mount this issuer's signer name (Kubernetes 1.36 and later, `PodCertificateRequest`).
     /// Default: none; such requests are denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_certificates: Option<PodCertificatesSpec>,
-    /// What the issuer issues. Default: leaf certificates for TLS servers and clients, for at most a year.
+    /// Certificates that the issuer issues. Default: leaf certificates for TLS servers and clients, for at most a year.
     #[serde(default)]
     pub profile: ProfileSpec,
 }
 
 impl IssuerSpec {
-    /// `maxPending`, where it can be read; that it can is the API server's to check.
+    /// Returns `maxPending`; `None` if it is unset or malformed. The API server checks its form.
     #[must_use]
     pub fn max_pending(&self) -> Option<std::time::Duration> {
         let text = self.max_pending.as_ref()?;
@@ -188,8 +189,8 @@ pub struct KeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = "^([0-9a-fA-F]{2})+$"))]
     pub id_hex: Option<String>,
-    /// A PKCS#11 URI (RFC 7512) that names the key by `object`, `id` or both, and the token where it likes. A PIN, a
-    /// library or a slot in it is refused.
+    /// PKCS#11 URI (RFC 7512) that names the key by `object`, `id` or both, and optionally the token. A URI with a PIN, a
+    /// library or a slot is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub uri: Option<String>,
@@ -199,10 +200,10 @@ pub struct KeySpec {
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RateLimit {
-    /// Signatures a second in the long run.
+    /// Signatures per second in the long run.
     #[schemars(range(min = 1, max = 100_000))]
     pub per_second: NonZeroU32,
-    /// Signatures at once after a pause. Default: those of one second.
+    /// Signatures at once after a pause. Default: `perSecond`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub burst: Option<NonZeroU32>,
@@ -219,7 +220,7 @@ pub struct KeyRef {
     pub key: String,
 }
 
-/// Where the issuing certificate comes from: exactly one of `secretRef`, `configMapRef` and `pem`.
+/// Source of the issuing certificate: exactly one of `secretRef`, `configMapRef` and `pem`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -235,11 +236,11 @@ pub struct CertificateSource {
     /// A ConfigMap with the chain in PEM, issuing certificate first, at most 16 certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<ChainRef>,
-    /// The chain itself in PEM, issuing certificate first, at most 16 certificates.
+    /// The chain in PEM, issuing certificate first, at most 16 certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100000))]
     pub pem: Option<String>,
-    /// The root in PEM, where `pem` does not end with it. It may stand among others, as in a public bundle.
+    /// The root in PEM, if `pem` does not end with it. Other certificates may be beside it, as in a public bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 330000))]
     pub root_pem: Option<String>,
@@ -249,7 +250,7 @@ pub struct CertificateSource {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, Hash, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChainRef {
-    /// Name of the object: in the issuer's own namespace, for a cluster issuer in the cluster resource namespace.
+    /// Name of the object. It is in the issuer's own namespace, for a cluster issuer in the cluster resource namespace.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// Key of the chain. Default: `tls.crt`.
@@ -270,7 +271,7 @@ fn default_root_key() -> String {
     "ca.crt".to_owned()
 }
 
-/// What `status.ca` of a request carries.
+/// Content of `status.ca` of a request.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum CaField {
     /// The self-signed root.
@@ -295,7 +296,7 @@ impl From<CaField> for issuance::CaField {
     }
 }
 
-/// Types of conditions on our kinds.
+/// Types of conditions on issuers.
 pub mod condition_type {
     /// The issuer can sign now.
     pub const READY: &str = "Ready";
@@ -303,7 +304,7 @@ pub mod condition_type {
     pub const CA_EXPIRING_SOON: &str = "CAExpiringSoon";
 }
 
-/// Either of our kinds, seen as what they have in common.
+/// Common interface of both issuer kinds.
 pub trait IssuerKind:
     Resource<DynamicType = ()>
     + ResourceExt
@@ -315,15 +316,15 @@ pub trait IssuerKind:
     + Sync
     + 'static
 {
-    /// The name of the kind, as `issuerRef.kind` gives it.
+    /// Name of the kind, as in `issuerRef.kind`.
     const KIND: &'static str;
-    /// Its plural, as signer names have it.
+    /// Plural of the kind, as in signer names.
     const PLURAL: &'static str;
 
-    /// What the issuer signs with.
+    /// Specification of the issuer.
     fn issuer_spec(&self) -> &IssuerSpec;
 
-    /// What was found last.
+    /// Last status of the issuer.
     fn issuer_status(&self) -> Option<&IssuerStatus>;
 }
 
@@ -358,7 +359,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signer_names_have_the_plural_of_the_kind() {
+    fn the_plural_in_signer_names_is_the_plural_of_the_kind() {
         assert_eq!(PKCS11Issuer::PLURAL, PKCS11Issuer::plural(&()));
         assert_eq!(
             PKCS11ClusterIssuer::PLURAL,

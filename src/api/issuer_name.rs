@@ -1,4 +1,4 @@
-//! The name of an issuer of either kind, and its text in other places.
+//! The name of an issuer of either kind, and its form as a signer name.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use super::{
     issuer::{IssuerKind as _, PKCS11ClusterIssuer, PKCS11Issuer},
 };
 
-/// An issuer of either kind by its name.
+/// Name of an issuer of either kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IssuerName {
-    /// The namespace of a `PKCS11Issuer`; `None` for a `PKCS11ClusterIssuer`.
+    /// Namespace of a `PKCS11Issuer`; `None` for a `PKCS11ClusterIssuer`.
     pub namespace: Option<String>,
     /// `metadata.name`.
     pub name: String,
 }
 
 impl IssuerName {
-    /// The kind that goes with the scope.
+    /// Returns the kind of the issuer.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self.namespace {
@@ -26,7 +26,7 @@ impl IssuerName {
         }
     }
 
-    /// The signer name by which Kubernetes knows it.
+    /// Returns the signer name of the issuer in Kubernetes.
     #[must_use]
     pub fn signer_name(&self) -> String {
         let name = &self.name;
@@ -36,8 +36,8 @@ impl IssuerName {
         }
     }
 
-    /// The issuer that a signer name of Kubernetes means, if it is of one of our kinds: `plural.group/namespace.name` or,
-    /// for a cluster issuer, `plural.group/name`, whose name may have dots.
+    /// Parses a signer name of Kubernetes, if it belongs to one of the issuer kinds: `plural.group/namespace.name` or, for a
+    /// cluster issuer, `plural.group/name`, in which the name may contain dots.
     #[must_use]
     pub fn from_signer_name(text: &str) -> Option<Self> {
         let (kind, path) = text.split_once('/')?;
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signer_name_is_ours_by_plural_and_group_and_a_cluster_issuers_name_may_have_dots() {
+    fn only_signer_names_with_our_plural_and_group_are_parsed_and_names_may_contain_dots() {
         for (text, expected) in [
             (
                 "pkcs11issuers.pkcs11-issuer.dev/shop.issuing.v2",

@@ -1,7 +1,6 @@
-//! `spec.profile`: what an issuer issues, as it is written.
+//! `spec.profile`: the certificates that an issuer issues, as its author writes it.
 //!
-//! Everything has a default, and the defaults are safe. What is written is checked by the `TryFrom` of
-//! `check`, nowhere else.
+//! Every field has a default, and the defaults are safe. Only the `TryFrom` implementations of `check` check the values.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,39 +14,39 @@ pub use authority::{CaSpec, ConstraintMode, ConstraintsSpec, EmptySubject, Subtr
 pub use extensions::{AiaSpec, ExtensionsSpec, PolicySpec, Ski};
 pub use subject::{SubjectMode, SubjectSpec};
 
-/// Go's notation of durations, which are never negative here.
+/// A duration in Go's notation, without a sign.
 const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$";
 /// A dotted object identifier.
 const OID: &str = r"^[0-2](\.(0|[1-9][0-9]*))+$";
 
-/// What the issuer issues. A grant of the operator may narrow it further. In the patterns of names,
+/// Certificates that the issuer issues. A grant of the operator may narrow it further. In the patterns of names,
 /// `{{namespace}}` and `{{name}}` stand for the namespace and the name of the request.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProfileSpec {
-    /// How long certificates are valid.
+    /// Validity of certificates.
     pub validity: ValiditySpec,
-    /// Which subject keys are certified. Broken, weak and factorable keys never are.
+    /// Subject keys that are certified. Broken, weak and factorable keys are always refused.
     pub keys: KeysSpec,
-    /// What the keys may be used for.
+    /// Usages of the keys.
     pub usages: UsagesSpec,
-    /// What becomes of the CSR's subject.
+    /// Treatment of the CSR's subject.
     pub subject: SubjectSpec,
-    /// Which subject alternative names are certified.
+    /// Subject alternative names that are certified.
     pub sans: SansSpec,
     /// CA certificates.
     pub ca: CaSpec,
-    /// What certificates say beside their names and usages.
+    /// Further extensions of certificates.
     pub extensions: ExtensionsSpec,
-    /// Where serial numbers come from.
+    /// Source of serial numbers.
     pub serial: SerialSpec,
 }
 
-/// Where serial numbers come from. They have 16 octets, 126 bits of them random.
+/// Source of serial numbers. They have 16 octets, 126 bits of them random.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SerialSpec {
-    /// OS takes the random number generator of the operating system; HSM takes the token's, for one more call per
+    /// OS uses the random number generator of the operating system. HSM uses the token's, at the cost of one more call per
     /// certificate. Default: OS.
     pub source: SerialSource,
 }
@@ -56,62 +55,62 @@ pub struct SerialSpec {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum SerialSource {
-    /// The operating system's.
+    /// The generator of the operating system.
     #[default]
     Os,
-    /// The token's: `C_GenerateRandom`.
+    /// The generator of the token: `C_GenerateRandom`.
     Hsm,
 }
 
-/// How long certificates are valid. Durations are numbers with the units h, m and s: `2160h`, `1h30m`.
+/// Validity of certificates. Durations are numbers with the units h, m and s: `2160h`, `1h30m`.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ValiditySpec {
-    /// The duration of a request that asks for none; never above the grant's. Default: 2160h, 90 days.
+    /// Duration for a request that asks for none; never above the grant's. Default: 2160h, 90 days.
     #[schemars(length(max = 50), regex(pattern = DURATION))]
     pub default: String,
-    /// The shortest duration that may be asked for. Default: 5m.
+    /// Shortest duration that a request may ask for. Default: 5m.
     #[schemars(length(max = 50), regex(pattern = DURATION))]
     pub min: String,
-    /// The longest duration that may be asked for; never above the grant's. Default: 8760h, a year.
+    /// Longest duration that a request may ask for; never above the grant's. Default: 8760h, a year.
     #[schemars(length(max = 50), regex(pattern = DURATION))]
     pub max: String,
-    /// By how much the window of validity is moved into the past, for clocks that are behind. The duration stays as
-    /// asked; a tenth of it is the most. Default: 1m.
+    /// How far the validity is moved into the past, for clocks that are behind. The duration stays as requested; the move
+    /// is at most a tenth of it. Default: 1m.
     #[schemars(length(max = 50), regex(pattern = DURATION))]
     pub backdate: String,
-    /// What becomes of a request that goes beyond the end of a certificate of the issuer's chain, the root included:
-    /// Reject refuses it, Clamp ends the certificate with the first of the chain to end. Default: Reject.
+    /// Treatment of a request that would outlive a certificate of the issuer's chain, the root included. Reject refuses it.
+    /// Clamp ends the certificate when the first certificate of the chain ends. Default: Reject.
     #[serde(rename = "beyondCA")]
     pub beyond_ca: BeyondCa,
-    /// With Clamp, the shortest validity that is given; below it requests are refused. Without such a floor,
+    /// With Clamp, the shortest validity of a certificate; requests that would get less are refused. Without such a floor,
     /// certificates would be renewed ever faster towards the end. Default: 1h.
     #[schemars(length(max = 50), regex(pattern = DURATION))]
     pub min_remaining: String,
 }
 
-/// What becomes of a request that goes beyond the end of a certificate of the issuer's chain.
+/// Treatment of a request that would outlive a certificate of the issuer's chain.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum BeyondCa {
-    /// It is refused.
+    /// The request is refused.
     #[default]
     Reject,
-    /// It ends with the first certificate of the chain to end.
+    /// The certificate ends when the first certificate of the chain ends.
     Clamp,
 }
 
-/// Which subject keys are certified.
+/// Subject keys that are certified.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct KeysSpec {
-    /// RSA keys, whose exponent must be 65537.
+    /// RSA keys. Their exponent must be 65537.
     pub rsa: RsaSpec,
-    /// The elliptic curves of ECDSA keys. Default: all three.
+    /// Elliptic curves of ECDSA keys. Default: all three.
     #[schemars(length(max = 10))]
     pub ecdsa: Vec<Curve>,
     /// Whether Ed25519 keys are certified. Default: true.
     pub ed25519: bool,
-    /// The parameter sets of ML-DSA keys; cert-manager itself can neither make nor read such a request yet. Default: none.
+    /// Parameter sets of ML-DSA keys. cert-manager itself can neither make nor read such a request yet. Default: none.
     #[schemars(length(max = 10))]
     pub mldsa: Vec<MlDsa>,
     /// SHA-256 hashes of the SubjectPublicKeyInfo (DER) of keys that are never certified, in hexadecimal. Default: none.
@@ -123,14 +122,14 @@ pub struct KeysSpec {
     pub blocked_spki_sha256: Vec<String>,
 }
 
-/// Which RSA keys are certified.
+/// RSA keys that are certified.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RsaSpec {
-    /// Bits of the shortest modulus. Default: 2048.
+    /// Shortest modulus in bits. Default: 2048.
     #[schemars(range(min = 2048, max = 8192))]
     pub min_bits: u16,
-    /// Bits of the longest modulus. Default: 8192.
+    /// Longest modulus in bits. Default: 8192.
     #[schemars(range(min = 2048, max = 8192))]
     pub max_bits: u16,
 }
@@ -163,80 +162,80 @@ pub enum MlDsa {
     MlDsa87,
 }
 
-/// What keys may be used for.
+/// Usages of the keys.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct UsagesSpec {
-    /// The usages that may be asked for, in cert-manager's words. Default: digital signature, key encipherment, server
+    /// Usages that a request may ask for, by their cert-manager names. Default: digital signature, key encipherment, server
     /// auth, client auth.
     #[schemars(length(max = 30), inner(length(max = 50)))]
     pub allowed: Vec<String>,
-    /// Extended key usages for which cert-manager has no word; a CSR may ask for them. Default: none.
+    /// Extended key usages without a cert-manager name, as object identifiers; a CSR may ask for them. Default: none.
     #[serde(rename = "extraEKU")]
     #[schemars(length(max = 30), inner(length(max = 128), regex(pattern = OID)))]
     pub extra_eku: Vec<String>,
-    /// What becomes of a usage that the kind of key cannot have, such as key encipherment with ECDSA: Normalize leaves
-    /// it out, Reject refuses the request. Default: Normalize.
+    /// Treatment of a usage that the kind of key cannot have, such as key encipherment with ECDSA. Normalize omits the
+    /// usage, Reject refuses the request. Default: Normalize.
     pub on_incompatible: OnIncompatible,
 }
 
-/// What becomes of a usage that the kind of key cannot have.
+/// Treatment of a usage that the kind of key cannot have.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum OnIncompatible {
-    /// It is left out.
+    /// The usage is omitted.
     #[default]
     Normalize,
     /// The request is refused.
     Reject,
 }
 
-/// Which subject alternative names are certified.
+/// Subject alternative names that are certified.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SansSpec {
-    /// How many, at most. Default: 100.
+    /// Largest number of names. Default: 100.
     #[schemars(range(min = 0, max = 1000))]
     pub max: u16,
     /// Whether DNS names may be wildcards, `*.example.com`. Default: true.
     pub allow_wildcards: bool,
-    /// Which characters DNS names may have: Strict allows letters, digits and hyphens, Underscore underscores too.
+    /// Characters of DNS names. Strict allows letters, digits and hyphens; Underscore allows underscores as well.
     /// Default: Strict.
     pub dns_syntax: DnsSyntax,
-    /// The names allowed, by type. A type that is left out is not limited, but for otherNames. Types that are not here,
-    /// directoryName and registeredID among them, are never given.
+    /// Allowed names, by type. A type that is omitted is not limited, except otherNames. Types that are not listed here,
+    /// such as directoryName and registeredID, are never certified.
     pub allowed: AllowedSpec,
-    /// Names that are refused even where they are allowed.
+    /// Names that are refused even if `allowed` allows them.
     pub denied: DeniedSpec,
-    /// Strict makes every certificate an X.509-SVID: exactly one URI, which is the SPIFFE ID of a workload, and the usage
+    /// Strict makes every certificate an X.509-SVID, with exactly one URI, the SPIFFE ID of a workload, and the usage
     /// digital signature. Default: Off.
     pub spiffe: Spiffe,
 }
 
-/// Which characters DNS names may have.
+/// Characters that DNS names may have.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum DnsSyntax {
     /// Letters, digits and hyphens.
     #[default]
     Strict,
-    /// Underscores too.
+    /// Letters, digits, hyphens and underscores.
     Underscore,
 }
 
 /// Whether certificates are X.509-SVIDs.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum Spiffe {
-    /// Not necessarily.
+    /// Certificates need not be X.509-SVIDs.
     #[default]
     Off,
-    /// Always.
+    /// Every certificate is an X.509-SVID.
     Strict,
 }
 
-/// The names allowed, by type.
+/// Allowed names, by type.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AllowedSpec {
-    /// DNS names: a name itself, `*.name` for every name below it, or `*`. A common name with a dot is judged as well.
+    /// DNS names: an exact name, `*.name` for every name below it, or `*`. A common name with a dot is checked as well.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 200), inner(length(min = 1, max = 300)))]
     pub dns: Option<Vec<String>>,
@@ -244,24 +243,25 @@ pub struct AllowedSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 200), inner(length(min = 1, max = 50)))]
     pub ip: Option<Vec<String>>,
-    /// URIs: one itself, or with `/*` at the end every URI that begins so.
+    /// URIs: an exact URI, or a prefix that ends in `/*` for every URI that begins with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 200), inner(length(min = 1, max = 2048)))]
     pub uri: Option<Vec<String>>,
-    /// E-mail addresses: one itself, or `*@host`.
+    /// E-mail addresses: an exact address, or `*@host`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 200), inner(length(min = 1, max = 320)))]
     pub email: Option<Vec<String>>,
-    /// Types of otherName, by object identifier. Their values are copied and not looked at. Default: none.
+    /// Types of otherName, by object identifier. Their values are copied without a check. Default: none.
     #[schemars(length(max = 30), inner(length(max = 128), regex(pattern = OID)))]
     pub other_names: Vec<String>,
 }
 
-/// Names that are refused even where they are allowed.
+/// Names that are refused even if they are allowed.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeniedSpec {
-    /// DNS names, written as those allowed. A wildcard that may stand for one of them is refused too. Default: none.
+    /// DNS names, in the notation of the allowed names. A wildcard that may stand for one of them is refused, too. Default:
+    /// none.
     #[schemars(length(max = 200), inner(length(min = 1, max = 300)))]
     pub dns: Vec<String>,
     /// IP addresses and networks. Default: none.

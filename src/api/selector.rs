@@ -1,10 +1,10 @@
-//! The schema of a label selector.
+//! Schema of a label selector.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use schemars::{JsonSchema as _, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
-/// The schema of a label selector with the bounds that Kubernetes' own lacks.
+/// Returns the schema of a label selector, with bounds that the schema of Kubernetes lacks.
 pub(super) fn bounded(generator: &mut SchemaGenerator) -> Schema {
     const PARTS: [(&str, &str, u32); 7] = [
         ("/properties/matchLabels", "maxProperties", 64),

@@ -1,4 +1,4 @@
-//! Objects of which some may not be what their kind says: one odd object must not stop a watch for all.
+//! Objects that may not match their kind. One malformed object must not stop a watch for all.
 
 use std::{borrow::Cow, fmt};
 
@@ -10,20 +10,20 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-/// An object, or what is known of one that cannot be read.
+/// An object, or the metadata of an object that cannot be read.
 ///
-/// `metadata.managedFields` is skipped. Nobody here looks at it, and once it is read every field of the object that it
-/// names is a map of its own.
+/// `metadata.managedFields` is skipped. The controller does not use it, and in memory it needs a map for every field of the
+/// object that it names.
 #[derive(Clone, Debug)]
 pub struct Tolerant<K>(pub Result<K, Unreadable>);
 
-/// An object that is not what its kind says.
+/// An object that does not match its kind.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct Unreadable {
     /// Why it cannot be read.
     pub error: String,
-    /// Its metadata, without `managedFields`.
+    /// Metadata of the object, without `managedFields`.
     pub metadata: ObjectMeta,
 }
 
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_odd_object_the_metadata_and_the_reason_are_known() {
+    fn a_malformed_object_keeps_its_metadata_and_the_reason() {
         let read = read(json!({"usages": "all"}));
         assert_eq!(read.meta().name.as_deref(), Some("web"));
         assert_eq!(read.meta().managed_fields, None);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_object_spoils_no_list() {
+    fn a_malformed_object_does_not_break_a_list() {
         let list = json!([{"metadata": {"name": "web"}, "spec": 1}, {"spec": {}, "metadata": {}}, {"spec": {}}]);
         let read: Vec<Tolerant<CertificateRequest>> = serde_json::from_value(list).unwrap();
         let readable: Vec<_> = read.iter().map(|one| one.0.is_ok()).collect();

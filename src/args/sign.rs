@@ -4,14 +4,14 @@ use std::{convert::Infallible, path::PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-/// What one signature is told on the command line.
+/// Flags of `sign`.
 #[derive(Debug, ClapArgs)]
 pub struct Sign {
     /// The operator's configuration: modules, tokens and grants. The PIN comes from the token's pinFile.
     #[arg(long, value_name = "FILE", env = "PKCS11_ISSUER_CONFIG")]
     pub config: PathBuf,
 
-    /// A PKCS11Issuer or PKCS11ClusterIssuer in YAML or JSON that has its certificate as spec.certificate.pem.
+    /// A PKCS11Issuer or PKCS11ClusterIssuer in YAML or JSON, with its certificate in spec.certificate.pem.
     #[arg(long, value_name = "FILE")]
     pub issuer: PathBuf,
 
@@ -19,11 +19,11 @@ pub struct Sign {
     #[arg(long, value_name = "FILE")]
     pub csr: PathBuf,
 
-    /// Usages in cert-manager's words, separated by commas [default: digital signature,key encipherment].
+    /// Usages by their cert-manager names, separated by commas [default: digital signature,key encipherment].
     #[arg(long, value_name = "WORDS", value_delimiter = ',', value_parser = word)]
     pub usages: Vec<String>,
 
-    /// How long the certificate is valid, such as 24h or 1h30m [default: as the issuer's profile says].
+    /// How long the certificate is valid, such as 24h or 1h30m [default: as in the issuer's profile].
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub duration: Option<String>,
 
@@ -31,23 +31,23 @@ pub struct Sign {
     #[arg(long)]
     pub is_ca: bool,
 
-    /// The namespace of the request: what {{namespace}} stands for in profiles [default: that of a PKCS11Issuer].
+    /// Namespace of the request, the value of {{namespace}} in profiles [default: the namespace of the PKCS11Issuer].
     #[arg(long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
 
-    /// The name of the request: what {{name}} stands for in profiles.
+    /// Name of the request, the value of {{name}} in profiles.
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
-    /// Where the chain is written, whole or not at all [default: stdout].
+    /// File for the chain, written atomically [default: stdout].
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 
-    /// What is written to stdout: the PEM chain or the slug of a refusal, or one JSON object.
+    /// Format of stdout: the PEM chain or the slug of a refusal, or one JSON object.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub output: OutputFormat,
 
-    /// Show every decision of the issuer's profile: on stderr, with --output json in the object.
+    /// Show every decision of the issuer's profile, on stderr or, with --output json, in the object.
     #[arg(long)]
     pub explain: bool,
 
@@ -56,12 +56,12 @@ pub struct Sign {
     pub worker: Option<PathBuf>,
 }
 
-/// A word without the blanks around it, which people write after commas. Whether it is a usage, the pipeline judges.
+/// Trims a word, because people write blanks after commas. The pipeline checks whether it is a usage.
 fn word(text: &str) -> Result<String, Infallible> {
     Ok(text.trim().to_owned())
 }
 
-/// What stdout carries.
+/// Format of stdout.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum OutputFormat {
     /// PEM, for people and files.
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn usages_are_words_between_commas() {
+    fn usages_are_separated_by_commas() {
         assert_eq!(
             sign(&["--usages", "digital signature, server auth"]).usages,
             ["digital signature", "server auth"]
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_below_zero_is_for_the_profile_to_refuse() {
+    fn a_negative_duration_is_left_to_the_profile() {
         assert_eq!(
             sign(&["--duration", "-1h"]).duration.as_deref(),
             Some("-1h")

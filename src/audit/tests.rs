@@ -1,10 +1,10 @@
-//! The exact lines of the issuance record, and what a sink that fails leaves behind.
+//! Tests of the exact lines of the issuance record, and of sinks that fail.
 
 use std::sync::Arc;
 
 use super::*;
 
-/// A sink that many can read, and that can be made to fail.
+/// A sink that clones share, and that can be made to fail.
 #[derive(Clone, Default)]
 struct Paper(Arc<Mutex<State>>);
 
@@ -51,7 +51,7 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 fn subject(groups: &[String]) -> Subject<'_> {
     Subject {
-        request: Request {
+        request: RecordedRequest {
             kind: RequestKind::CertificateRequest,
             namespace: Some("shop"),
             name: "web-1",
@@ -61,7 +61,7 @@ fn subject(groups: &[String]) -> Subject<'_> {
             username: "system:serviceaccount:cert-manager:cert-manager",
             groups,
         },
-        issuer: Issuer {
+        issuer: RecordedIssuer {
             kind: "PKCS11ClusterIssuer",
             namespace: None,
             name: "issuing",
@@ -121,7 +121,7 @@ fn every_step_of_a_certificate_is_one_line() {
 }
 
 #[test]
-fn extensions_that_were_dropped_are_named() {
+fn the_line_lists_the_dropped_extensions() {
     let paper = Paper::default();
     let dropped = ["2.5.29.14".to_owned(), "1.3.6.1.4.1.32473.9".to_owned()];
     let certificate = Certificate {
@@ -160,7 +160,7 @@ fn a_line_is_on_the_sink_when_the_call_returns() {
 }
 
 #[test]
-fn a_sink_that_is_full_is_an_error_to_the_caller() {
+fn a_full_sink_is_an_error_for_the_caller() {
     let paper = Paper::default();
     let record = IssuanceRecord::to("paper", paper.clone());
     paper.room(Some(10));
@@ -176,7 +176,7 @@ fn a_sink_that_is_full_is_an_error_to_the_caller() {
 }
 
 #[test]
-fn a_torn_line_is_ended_before_the_next_begins() {
+fn a_line_cut_short_is_ended_before_the_next_begins() {
     let paper = Paper::default();
     let record = IssuanceRecord::to("paper", paper.clone());
     paper.room(Some(10));

@@ -1,11 +1,11 @@
-//! `pkcs11-issuer crds`: the kinds as YAML documents, for `kubectl apply -f -`.
+//! `pkcs11-issuer crds`: prints the CRDs as YAML documents, for `kubectl apply -f -`.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
-/// The definitions as one stream of YAML documents, each begun by `---`.
+/// Returns the definitions as one stream of YAML documents, each of which starts with `---`.
 ///
 /// # Errors
-/// When a definition holds what YAML cannot, which no derived one does.
+/// A definition has no form in YAML. No derived definition does this.
 pub fn crds(definitions: &[CustomResourceDefinition]) -> Result<String, serde_saphyr::ser::Error> {
     let documents = definitions.iter().map(|definition| {
         let text = serde_saphyr::to_string(definition)?;
@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_definition_is_read_back_from_its_own_document() {
+    fn every_definition_round_trips_through_its_own_document() {
         let mut one = CustomResourceDefinition::default();
         one.metadata.name = Some("yes".to_owned());
         let mut two = CustomResourceDefinition::default();

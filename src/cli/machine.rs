@@ -1,4 +1,4 @@
-//! What a command learns from the machine that it runs on.
+//! Facts about the machine that a command runs on.
 
 use std::{
     env, fs, io,
@@ -9,16 +9,16 @@ use std::{
 use anyhow::Context as _;
 
 const HOST_NAME: &str = "/proc/sys/kernel/hostname";
-/// Belongs to whom this process acts as.
+/// Belongs to the effective user of this process.
 const SELF: &str = "/proc/self";
 const WORKER: &str = "pkcs11-hsm-worker";
 
-/// The worker program: as told, else beside this one.
+/// Returns the path of the worker program: `told`, else the file beside this program.
 pub(super) fn worker(told: Option<&Path>) -> anyhow::Result<PathBuf> {
     let path = match told {
         Some(path) => path.to_owned(),
         None => env::current_exe()
-            .context("failed to find this program's own file")?
+            .context("failed to find the file of this program")?
             .with_file_name(WORKER),
     };
     anyhow::ensure!(
@@ -29,14 +29,14 @@ pub(super) fn worker(told: Option<&Path>) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// The machine's name.
+/// Returns the host name of the machine.
 pub(super) fn host_name() -> anyhow::Result<String> {
     let name = fs::read_to_string(HOST_NAME)
         .with_context(|| format!("failed to read the host name from {HOST_NAME}"))?;
     Ok(name.trim().to_owned())
 }
 
-/// The number of the user that this process acts as; a name could be anybody's.
+/// Returns the effective user ID of this process. A user name would not be unique.
 pub(super) fn user() -> io::Result<u32> {
     Ok(fs::metadata(SELF)?.uid())
 }

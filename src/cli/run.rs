@@ -1,4 +1,4 @@
-//! `pkcs11-issuer run`: the controller as a process, from its flags to its last drained request.
+//! `pkcs11-issuer run`: runs the controller, from its flags to its last drained request.
 
 mod client;
 mod drain;
@@ -26,11 +26,11 @@ use crate::{
     audit::IssuanceRecord,
     config::Config,
     metrics::Metrics,
-    ownership::{Ownership, Pod, Replica},
+    ownership::{Ownership, OwnPod, Replica},
     pins::source::Secrets,
     pipeline::now,
     reconcile::{
-        Context, Ending, Events, Issuers, Notes, Settings, StoredIssuers, Wanted, answer, issuers,
+        Context, Ending, Events, Issuers, Notes, Settings, StoredIssuers, AnsweredKinds, answer, issuers,
         run_issuers, tell_usable, trust_bundles,
     },
     server::{Readiness, Server},
@@ -39,23 +39,23 @@ use crate::{
         limiter::{Limiter, Owners},
         reload,
     },
-    telemetry::{self, Chain},
+    telemetry::{self, ErrorChain},
 };
 
-/// Where Kubernetes tells a pod its namespace.
+/// File in which a pod finds its namespace.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
-/// How a pod template tells a pod its name and UID, by `fieldRef`.
+/// Environment variables through which a pod template passes the pod's name and UID, by `fieldRef`.
 const POD_NAME: &str = "POD_NAME";
 const POD_UID: &str = "POD_UID";
 
-/// The exit code after a signal, whatever had to be left undone.
+/// Exit code after a signal, even if the drain did not finish.
 const ENDED: i32 = 0;
 
-/// Runs until SIGTERM or SIGINT, then finishes what it has begun, within the drain time.
+/// Runs the controller until SIGTERM or SIGINT, then drains within the drain time.
 ///
 /// # Errors
-/// When the configuration, the kubeconfig, an address or the logging is unusable, or the worker program is not there.
+/// The configuration, the kubeconfig, an address or the logging is unusable, or the worker program is missing.
 pub async fn run(args: Run) -> anyhow::Result<()> {
     let signals = Signals::take(ENDED).context("failed to wait for signals")?;
     telemetry::start(
@@ -76,7 +76,9 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     let readiness = Readiness::default();
     let server = Server::bind(args.health_address, args.metrics_address).await?;
     let client = client(args.kubeconfig.as_deref()).await?;
-    let (health, measured) = server.addresses().context("failed to tell the addresses")?;
+    let (health, measured) = server
+        .addresses()
+        .context("failed to read the addresses of the server")?;
     info!(
         version = VERSION,
         commit = COMMIT,
@@ -103,16 +105,16 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     .await;
     serving.cancel();
     if let Ok(Err(broken)) = timeout_at(drain.end(), served).await {
-        error!(error = %Chain(&broken), "the health server broke");
+        error!(error = %ErrorChain(&broken), "the health server failed");
     }
     info!("stopped");
     Ok(())
 }
 
-/// Everything between the first watch and the last drained request.
+/// Runs everything between the first watch and the last drained request.
 #[expect(
     clippy::too_many_arguments,
-    reason = "called once; each is a part of the process that run has put up"
+    reason = "called once; each argument is a part of the process that `run` has started"
 )]
 async fn control(
     args: &Run,
@@ -143,7 +145,7 @@ async fn control(
         &identity,
         &metrics,
     );
-    // Its Lease lists no token before it can act on every request.
+    // The replica's Lease lists no token until the replica can act on every request.
     let (usable, seen) = state::channel(BTreeSet::new());
     let (ownership, membership) =
         Ownership::new(client.clone(), replica, seen, now, Arc::clone(&metrics));
@@ -195,7 +197,7 @@ async fn control(
         record: IssuanceRecord::stdout(),
         metrics,
     });
-    let wanted = Wanted {
+    let wanted = AnsweredKinds {
         signing_requests: args.certificate_signing_requests,
         pod_certificates: args.pod_certificate_requests,
         concurrency: u16::try_from(args.concurrency.get()).unwrap_or(u16::MAX),
@@ -243,7 +245,7 @@ async fn control(
     };
     let told = || readiness.set(false);
     let drain = Drain::after(work, &ending, args.drain_timeout, told).await;
-    // Only now: nothing is published any more, and the others take over at once.
+    // Give the Lease back only now, when nothing more is published: the other replicas take over at once.
     let leaving = Leaving {
         leave,
         membership,
@@ -253,13 +255,13 @@ async fn control(
     drain
 }
 
-/// The pod that this runs in, where its template tells and the Leases lie beside it: an owner must be in the namespace
-/// of what it owns.
-fn pod(namespace: &str, pod_namespace: Option<&str>) -> Option<Pod> {
+/// Returns the pod of this process, if its template passes name and UID and the Leases are in the pod's namespace: an
+/// owner must be in the same namespace as the objects that it owns.
+fn pod(namespace: &str, pod_namespace: Option<&str>) -> Option<OwnPod> {
     if pod_namespace.map(str::trim) != Some(namespace) {
         return None;
     }
-    Some(Pod {
+    Some(OwnPod {
         name: env::var(POD_NAME).ok()?,
         uid: env::var(POD_UID).ok()?,
     })

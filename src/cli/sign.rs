@@ -1,4 +1,4 @@
-//! `pkcs11-issuer sign`: one CSR through the controller's own pipeline, token included, without Kubernetes.
+//! `pkcs11-issuer sign`: signs one CSR with the controller's own pipeline and a token, without Kubernetes.
 
 mod destination;
 mod issuer_file;
@@ -24,42 +24,42 @@ use crate::{
     args::{OutputFormat, Sign},
     audit::{IssuanceRecord, Issuer, Request, RequestKind, Requester, Subject},
     config::{Config, Labels},
-    issuance::{Decision, Fault, Refusal, pattern::Variables},
+    issuance::{RuleDecision, Fault, Refusal, pattern::Variables},
     message::shown,
     metrics::Metrics,
-    pipeline::{self, Asked, AskedCsr, Chain, Claim, Keys, NotProven, NotSigned, Signed, now},
+    pipeline::{self, UncheckedRequest, AskedCsr, ErrorChain, SigningClaim, Keys, NotProven, NotSigned, Signed, now},
     telemetry::{self, LogFormat},
 };
 
-/// What is logged unless RUST_LOG says otherwise: an error is told once, at the end; a wait for another login is told.
+/// Default log filter, without RUST_LOG. Errors are printed once, at the end; `pins` warns about a wait for another login.
 const LOG: &str = "error,pkcs11_issuer::pins=warn";
-/// More than the pipeline reads of a CSR, so that it is the one to refuse.
+/// Largest CSR that is read. It exceeds the pipeline's own limit, so that the pipeline makes the refusal.
 const MAX_CSR: u64 = 1 << 20;
 
-/// Signs, or says why not. Waits for the token, for at most half a minute more than a call may hang.
+/// Signs one CSR, or reports why it is refused. Waits for the token at most 30 s longer than one call may hang.
 ///
 /// # Errors
-/// Everything but a refusal: a file, the configuration, the issuer, the token or the PIN must be mended first.
+/// A file, the configuration, the issuer, the token or the PIN must be corrected first. A refusal is not an error.
 pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let signals = Signals::take(INTERRUPTED).context("failed to wait for signals")?;
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| LOG.to_owned());
     telemetry::start(LogFormat::Text, &filter)?;
-    // What costs the token nothing comes first.
+    // Checks that need no token come first.
     let config = Config::load(&args.config)?;
     let file = IssuerFile::read(&args.issuer, args.namespace.as_deref())?;
-    // Without a cluster no label is known, and a grant by labels covers nothing.
+    // Without a cluster no namespace labels are known, so a grant by labels covers nothing.
     let labels = Labels::new();
     if let Some(token) = config.token(&file.spec.token) {
         pipeline::prove::check_granted(&file.name, &labels, token)
             .map_err(|why| unfit(&file, &why))?;
     }
     file.check_variables(args.namespace.as_deref(), args.name.as_deref())?;
-    let chain = Arc::new(Chain::new(file.chain()?));
+    let chain = Arc::new(ErrorChain::new(file.chain()?));
     pipeline::prove::check(&file.spec, &chain, now()).map_err(|why| unfit(&file, &why))?;
     let csr = read_csr(&args.csr)?;
     let stop = signals.drain_within(END_WITHIN);
     let destination = args.out.as_deref().map(Destination::prepare).transpose()?;
-    let user = machine::user().context("failed to tell who runs this")?;
+    let user = machine::user().context("failed to find out the user of this process")?;
     let request = Named {
         uid: uuid()?,
         name: args
@@ -69,7 +69,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
         username: format!("uid={user}"),
     };
     let subject = request.subject(&file, args.namespace.as_deref());
-    let asked = Asked {
+    let asked = UncheckedRequest {
         csr: AskedCsr::Pem(&csr),
         usages: &args.usages,
         is_ca: args.is_ca,
@@ -117,19 +117,19 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The exit code of a refusal.
+/// Exit code of a refusal.
 const REFUSED: u8 = 3;
-/// The exit code after a signal, as after every failure.
+/// Exit code after a signal, the same as after every failure.
 const INTERRUPTED: i32 = 1;
-/// How long a run that is interrupted may take to end its worker and to say so.
+/// Time limit for an interrupted run to end its worker and to report the interruption.
 const END_WITHIN: Duration = Duration::from_secs(6);
 
-/// A certificate or a refusal, and what the profile decided where that was asked for.
-type Judged = (Result<Signed, Refusal>, Vec<Decision>);
+/// A certificate or a refusal, and the profile's decisions if an explanation was asked for.
+type Judged = (Result<Signed, Refusal>, Vec<RuleDecision>);
 
-/// What is to be signed, and how much is to be told of it.
+/// A request to sign, and the form in which its decisions are explained.
 struct Order<'a> {
-    asked: Asked<'a>,
+    asked: UncheckedRequest<'a>,
     subject: Subject<'a>,
     explain: Option<OutputFormat>,
 }
@@ -137,7 +137,7 @@ struct Order<'a> {
 async fn issue(
     order: &Order<'_>,
     file: &IssuerFile,
-    chain: &Arc<Chain>,
+    chain: &Arc<ErrorChain>,
     token: &Opened,
     metrics: &Arc<Metrics>,
     record: &IssuanceRecord,
@@ -147,10 +147,10 @@ async fn issue(
         subject,
         explain,
     } = order;
-    let claim = Claim {
+    let claim = SigningClaim {
         spec: &file.spec,
         name: &file.name,
-        // Without a cluster no label is known, and a grant by labels covers nothing.
+        // Without a cluster no namespace labels are known, so a grant by labels covers nothing.
         labels: &Labels::new(),
         chain,
         token: token.configured(),
@@ -178,11 +178,11 @@ async fn issue(
         Err(other) => {
             let what_to_do = match other.fault() {
                 Fault::Issuer => {
-                    "nothing was signed; mend the issuer, its token or the configuration"
+                    "nothing was signed; correct the issuer, its token or the configuration"
                 }
                 Fault::Passing => "nothing was signed; try again",
                 Fault::Request | Fault::Bug => {
-                    "nothing was signed, for a mistake of this program; please report it"
+                    "nothing was signed because of a bug in this program; please report it"
                 }
             };
             Err(anyhow!(other).context(what_to_do))
@@ -190,11 +190,11 @@ async fn issue(
     }
 }
 
-/// What to do where the words of the condition do not say.
+/// Advice for reasons whose condition message gives none.
 const WHAT_TO_DO: [(Reason, &str); 4] = [
     (
         Reason::KeyNotFound,
-        "; name it by spec.key, and see that the configuration grants it to this issuer",
+        "; name it in spec.key, and check that the configuration grants it to this issuer",
     ),
     (
         Reason::KeyMismatch,
@@ -207,7 +207,7 @@ const WHAT_TO_DO: [(Reason, &str); 4] = [
     (Reason::ProbeFailed, "; see to the token, then try again"),
 ];
 
-/// An issuer that cannot sign, in the words of its condition.
+/// Returns the error for an issuer that cannot sign, with the text of its condition.
 fn unfit(file: &IssuerFile, why: &NotProven) -> anyhow::Error {
     let reason = why.reason();
     let what_to_do = WHAT_TO_DO.iter().find(|(known, _)| *known == reason);
@@ -215,7 +215,7 @@ fn unfit(file: &IssuerFile, why: &NotProven) -> anyhow::Error {
     anyhow!("{} cannot sign: {}{what_to_do}", file.name, why.message())
 }
 
-/// What the issuance record says of a request that is no object of Kubernetes.
+/// Fields of the issuance record for a request that is not a Kubernetes object.
 struct Named {
     uid: String,
     name: String,
@@ -244,7 +244,7 @@ impl Named {
     }
 }
 
-/// A random UUID (RFC 9562, section 5.4).
+/// Returns a random UUID (RFC 9562, section 5.4).
 fn uuid() -> anyhow::Result<String> {
     let mut octets = [0_u8; 16];
     aws_lc_rs::rand::fill(&mut octets)
@@ -269,20 +269,20 @@ fn read_csr(path: &Path) -> anyhow::Result<Vec<u8>> {
     };
     read.with_context(|| {
         format!(
-            "failed to read the CSR {}; give a file that openssl req -new has written",
+            "failed to read the CSR {}; give a file that openssl req -new wrote",
             path.display()
         )
     })?;
     if octets.is_empty() {
         bail!(
-            "the CSR {} is empty; give a file that openssl req -new has written",
+            "the CSR {} is empty; give a file that openssl req -new wrote",
             path.display()
         );
     }
     Ok(octets)
 }
 
-/// One line for people who wait.
+/// Prints one line of progress to stderr.
 fn progress(line: std::fmt::Arguments<'_>) {
     eprintln!("{}", shown(line));
 }
@@ -292,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_uid_is_a_random_uuid_and_another_one_each_time() {
+    fn each_uid_is_a_new_random_uuid() {
         let (one, other) = (uuid().unwrap(), uuid().unwrap());
         assert_ne!(one, other);
         let lengths: Vec<_> = one.split('-').map(str::len).collect();

@@ -1,4 +1,4 @@
-//! How a signal ends the process: what has begun is finished within a time, and then the process ends, whatever hangs.
+//! Ends the process after a signal: drains for a limited time, then exits even if something hangs.
 
 use std::{
     io, process,
@@ -12,26 +12,26 @@ use tokio::{runtime::Builder, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// How long the last line of the log may take: the log can be what hangs.
+/// Time limit for the last log line, because the log itself may hang.
 const TELL_WITHIN: Duration = Duration::from_millis(100);
 
-/// SIGTERM and SIGINT of this process.
+/// Handler of SIGTERM and SIGINT.
 ///
-/// A thread of its own takes them, because the one that does the work may be blocked: by a disk, by a pipe that nobody
-/// reads, by a program that a kubeconfig names.
+/// It runs on its own thread, because the main thread may be blocked by a disk, by a pipe that nobody reads or by a
+/// program that a kubeconfig names.
 #[derive(Debug)]
 pub(super) struct Signals {
     stop: CancellationToken,
-    /// How long the process may take to end; unset as long as it has begun nothing.
+    /// Time limit for the end of the process; unset until it has begun something worth finishing.
     within: Arc<OnceLock<Duration>>,
 }
 
 impl Signals {
-    /// Takes the signals from now on. The first one ends the process at once, with this exit code, until
-    /// [`Self::drain_within`] is called.
+    /// Installs the handler. Until [`Self::drain_within`] is called, the first signal ends the process at once with exit
+    /// code `code`.
     ///
     /// # Errors
-    /// When the operating system gives no signals, or no thread.
+    /// The operating system refused the signal handlers or the thread.
     pub(super) fn take(code: i32) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let mut signals = {
@@ -62,15 +62,15 @@ impl Signals {
         Ok(taken)
     }
 
-    /// Something is about to begin that is to be finished: from now on the first signal cancels the token that is
-    /// returned, and the process has so long to end. Then, or at a second signal, it is ended.
+    /// Makes the first signal cancel the returned token instead of ending the process. The process then has `within` to
+    /// end. After that time, or at a second signal, the handler ends it.
     pub(super) fn drain_within(&self, within: Duration) -> CancellationToken {
         self.within.get_or_init(|| within);
         self.stop.clone()
     }
 }
 
-/// Ends the process and says so, if the log takes it.
+/// Logs a last line, if the log accepts it in time, and ends the process.
 fn end(why: &'static str, code: i32) {
     thread::spawn(move || {
         warn!("{why}: ending with work left undone");

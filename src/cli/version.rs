@@ -1,17 +1,17 @@
-//! `pkcs11-issuer version`: what this build is.
+//! `pkcs11-issuer version`: describes this build.
 
 use std::fmt;
 
-/// The version of the package.
+/// Version of the package.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit that was built, where the build was told by `PKCS11_ISSUER_COMMIT`.
+/// Commit of the build, from `PKCS11_ISSUER_COMMIT` at build time, or `unknown`.
 pub(super) const COMMIT: &str = match option_env!("PKCS11_ISSUER_COMMIT") {
     Some(commit) if !commit.is_empty() => commit,
     Some(_) | None => "unknown",
 };
 
-/// What this build is, a line for each thing.
+/// Returns version, commit and kind of this build, one per line.
 #[must_use]
 pub fn version() -> impl fmt::Display {
     fmt::from_fn(|f| {
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_names_package_commit_and_build() {
+    fn the_version_shows_package_commit_and_build() {
         let text = version().to_string();
         let keys: Vec<_> = text
             .lines()

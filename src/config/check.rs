@@ -1,4 +1,4 @@
-//! From the configuration as written to the configuration as checked: one rule, one [`Problem`].
+//! Checks the raw configuration. Each rule has its own [`Problem`].
 
 use std::{
     collections::BTreeMap,
@@ -20,11 +20,11 @@ use crate::duration::GoDuration;
 const MAX_SESSIONS: u16 = 256;
 const DEFAULT_HANG_AFTER: GoDuration = GoDuration::from_secs(30);
 const MIN_HANG_AFTER: Duration = Duration::from_secs(1);
-/// The longest `hangAfter`. The record of PIN tries takes a login that lasts longer for one whose holder is gone
-/// (`crate::pins`).
+/// Longest `hangAfter`. The PIN record takes a longer login for the login of a lost holder (`crate::pins`).
 pub const MAX_HANG_AFTER: Duration = Duration::from_secs(60);
 const MAX_REJECTED_LOGINS: u8 = 2;
-/// Beside the PIN file and not named after it: another PIN file in the same folder is no way around the record.
+/// File name of the PIN record, beside the PIN file. It does not depend on the PIN file's name, so that another PIN file in
+/// the same folder does not evade the record.
 const PIN_RECORD: &str = "pkcs11-issuer-pin-record.json";
 
 impl TryFrom<RawConfig> for Config {
@@ -178,7 +178,7 @@ fn selector(
     label: Option<Spanned<String>>,
     serial: Option<Spanned<String>>,
 ) -> Result<TokenSelector, Wrong> {
-    // PKCS#11 3.1, 3.2: both are padded with blanks to a fixed length, so a blank at the end could never be matched.
+    // PKCS#11 3.1, 3.2: both are padded with blanks to a fixed length, so a value that ends in a blank never matches.
     let fits =
         |text: &str, length: usize| (1..=length).contains(&text.len()) && !text.ends_with(' ');
     match (label, serial) {
@@ -249,7 +249,7 @@ fn pin_source(
     }
 }
 
-/// The grants as written; without any, all keys belong to the PIN's owner, or to the cluster issuers if that is the operator.
+/// Checks the grants. Without grants, the PIN's owner may use all keys; if the owner is the operator, cluster issuers may.
 fn token_grants(raw: Option<Vec<Spanned<RawGrant>>>, pin: &PinSource) -> Result<Vec<Grant>, Wrong> {
     let owner = owner(pin);
     let Some(raw) = raw else {
@@ -282,7 +282,7 @@ fn token_grants(raw: Option<Vec<Spanned<RawGrant>>>, pin: &PinSource) -> Result<
     Ok(grants)
 }
 
-/// To whom alone the token's keys can be granted; `None` where the operator brings the PIN.
+/// Returns the only issuers that the token's keys can be granted to; `None` if the operator provides the PIN.
 fn owner(pin: &PinSource) -> Option<Grantee> {
     match pin {
         PinSource::File { .. } | PinSource::Secret { .. } => None,
@@ -294,7 +294,7 @@ fn owner(pin: &PinSource) -> Option<Grantee> {
     }
 }
 
-/// Checks one value and says where it stood if it is wrong.
+/// Checks one value. The error names its field and its place.
 fn checked<T, U>(
     field: &str,
     value: Spanned<T>,
@@ -303,7 +303,7 @@ fn checked<T, U>(
     check(value.value).map_err(|problem| Wrong::new(field, value.referenced, problem))
 }
 
-/// As [`checked`], where the field may be left out.
+/// Checks one optional value, or uses the default.
 fn or_default<T, U>(
     field: &str,
     value: Option<Spanned<T>>,
@@ -338,7 +338,8 @@ fn named(name: &str) -> Result<(), Wrong> {
     }
 }
 
-/// Kubernetes: both are at most 253 of letters, digits, `-`, `_` and `.`; which of them a name may have, the API server says.
+/// Checks the name of a Secret or of a key in it. Kubernetes allows at most 253 letters, digits, `-`, `_` and `.` in both;
+/// the API server enforces the stricter rules for names.
 fn secret_part(text: String) -> Result<String, Problem> {
     let allowed = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.');
     let fits =

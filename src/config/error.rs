@@ -1,4 +1,4 @@
-//! What can be wrong with the operator's configuration, and where in the file it stands.
+//! Errors of the operator's configuration, with their place in the file.
 
 use std::{fmt, io, path::PathBuf};
 
@@ -14,7 +14,7 @@ pub enum ConfigError {
     Read {
         /// The file as it was named on the command line.
         file: PathBuf,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The file is not YAML, or has a field that is unknown, missing or of another type.
@@ -22,24 +22,24 @@ pub enum ConfigError {
     Parse {
         /// The file as it was named on the command line.
         file: PathBuf,
-        /// Line, column and what is wrong there, on one line.
+        /// Line, column and description of the error, on one line.
         text: String,
     },
-    /// The file is well-formed and says something that cannot be.
+    /// The file is well-formed, and a value breaks a rule.
     #[error("{}:{}{field}: {problem}", file.display(), at(*location))]
     Check {
         /// The file as it was named on the command line.
         file: PathBuf,
-        /// Where the wrong value stands; unknown for what is missing from the file as a whole.
+        /// Place of the wrong value; unknown if the whole file lacks something.
         location: Location,
-        /// The path of the field, such as `tokens.issuing.grants[0].keys[1]`.
+        /// Path of the field, such as `tokens.issuing.grants[0].keys[1]`.
         field: String,
-        /// What is wrong, and what to do.
+        /// Broken rule, and how to correct it.
         problem: Problem,
     },
 }
 
-/// `line:column: `, or nothing where that is unknown.
+/// Returns `line:column: `, or a blank if the location is unknown.
 fn at(location: Location) -> String {
     match (location.line(), location.column()) {
         (0, _) => " ".to_owned(),
@@ -47,7 +47,7 @@ fn at(location: Location) -> String {
     }
 }
 
-/// What the YAML reader says about `text`, as `line:column: field: what is wrong`.
+/// Formats an error of the YAML reader about `text` as `line:column: field: description`.
 ///
 /// The line itself is not shown: a PIN that was written into the file by mistake must not reach the log.
 pub(super) fn one_line(text: &str, error: &serde_saphyr::Error) -> String {
@@ -56,10 +56,10 @@ pub(super) fn one_line(text: &str, error: &serde_saphyr::Error) -> String {
     let Some(location) = error.location().filter(|at| at.line() != 0) else {
         return format!(" {said}");
     };
-    // The reader puts the place at the end, where neither an editor nor an eye looks for it.
+    // The reader puts the place at the end. Editors and people look for it at the start.
     let place = format!(" at line {}, column {}", location.line(), location.column());
     let said = said.strip_suffix(&place).unwrap_or(said);
-    // Advice to programmers.
+    // Cut advice that is meant for programmers.
     let said = said
         .split(", set DuplicateKeyPolicy")
         .next()
@@ -68,7 +68,7 @@ pub(super) fn one_line(text: &str, error: &serde_saphyr::Error) -> String {
     format!("{}{field}{said}", at(location))
 }
 
-/// The field whose value stands at that place, where both are on one line.
+/// Returns the field whose value is at that place, if both are on one line.
 fn field_before(text: &str, location: Location) -> Option<&str> {
     let line = usize::try_from(location.line().checked_sub(1)?).ok()?;
     let column = usize::try_from(location.column().checked_sub(1)?).ok()?;
@@ -78,10 +78,10 @@ fn field_before(text: &str, location: Location) -> Option<&str> {
     before.rsplit([' ', ',', '{', '[']).next()
 }
 
-/// One rule that a value breaks, and what to write instead.
+/// A rule that a value breaks; the text says what to write instead.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Problem {
-    /// Neither or both of `path` and `socket`.
+    /// Neither or both of `path` and `socket` are given.
     #[error(
         "a module has exactly one of `path` (a PKCS#11 library) and `socket` (a sidecar worker)"
     )]
@@ -89,34 +89,34 @@ pub enum Problem {
     /// A relative path.
     #[error("{} is relative: write an absolute path", .0.display())]
     RelativePath(PathBuf),
-    /// `env` beside `socket`.
+    /// `env` is combined with `socket`.
     #[error(
         "`env` is for libraries that the controller's own worker loads: set it on the sidecar's container"
     )]
     EnvOfSocket,
-    /// A variable that no environment can hold.
+    /// A variable name that no environment can hold.
     #[error("{0:?} cannot be the name of an environment variable")]
     EnvName(String),
     /// A value with a NUL octet.
-    #[error("the value holds a NUL octet, which no environment can hold")]
+    #[error("the value contains a NUL octet, which no environment can hold")]
     EnvValue,
-    /// Nothing to work with.
-    #[error("no token is named: add one, or no issuer can ever be ready")]
+    /// No token is configured.
+    #[error("no token is configured: add one, or no issuer can ever be ready")]
     NoTokens,
-    /// A name that cannot be a metric label and a field of an issuer.
+    /// A name that cannot be a metric label and the value of an issuer's field.
     #[error(
         "{0:?} is not a name: use at most 63 of a-z, 0-9 and `-`, the first and last a letter or digit"
     )]
     Name(String),
-    /// A token on a module that does not exist.
+    /// A token of a module that does not exist.
     #[error("no module is called {name:?}: write one of {known}")]
     UnknownModule {
-        /// What the token says.
+        /// Module that the token names.
         name: String,
-        /// The modules there are, for people.
+        /// Known modules, for people.
         known: String,
     },
-    /// Neither or both of `label` and `serial`.
+    /// Neither or both of `label` and `serial` are given.
     #[error("a token has exactly one of `label` and `serial`")]
     TokenSelector,
     /// A label that no token can have.
@@ -127,18 +127,18 @@ pub enum Problem {
     Serial,
     /// One token under two names.
     #[error(
-        "token {0:?} is the same one: a token has one PIN and one counter of tries, so name it once"
+        "this is the same token as {0:?}: a token has one PIN and one counter of tries, so configure it once"
     )]
     SameToken(String),
     /// No PIN or more than one.
     #[error("a token has exactly one of `pinFile`, `pinSecretRef` and `pinFrom`")]
     PinSource,
-    /// A record of tries without the PIN file that it goes with.
+    /// A PIN record without a PIN file.
     #[error(
-        "`pinRecord` goes with `pinFile` only: remove it (the controller keeps its record in a Secret)"
+        "`pinRecord` is for `pinFile` only: remove it (the controller keeps its record in a Secret)"
     )]
     PinRecord,
-    /// Neither or both owners.
+    /// Neither or both owners are given.
     #[error(
         "`pinFrom` has exactly one of `namespace` and `clusterIssuers: true`: a PIN has one owner"
     )]
@@ -146,70 +146,70 @@ pub enum Problem {
     /// An empty or malformed reference.
     #[error("{0:?} cannot be the name of a Secret or of a key in it")]
     SecretRef(String),
-    /// No sessions.
-    #[error("{0} sessions: write 1 to 256, or leave it out for up to 4, as the token allows")]
+    /// A number of sessions outside the allowed range.
+    #[error("{0} sessions: write 1 to 256, or omit the field for up to 4, as the token allows")]
     Sessions(u16),
-    /// A limit that ends each call at once, or one that outlasts the record of PIN tries.
+    /// A limit that ends each call at once, or that exceeds the longest login that the PIN record allows for.
     #[error(
-        "hangAfter is {0}: write 1s to 60s, or leave it out for 30s; other replicas take a login that lasts longer for one of a replica that is gone"
+        "hangAfter is {0}: write 1s to 60s, or omit the field for 30s; other replicas take a longer login for the login of a lost replica"
     )]
     HangAfter(GoDuration),
-    /// A key that may leave the token and must never have been allowed to.
+    /// Rules for keys that contradict each other.
     #[error(
         "`neverExtractable: Require` refuses every key that `extractable: Allow` admits: remove one of them"
     )]
     KeysContradict,
-    /// More tries than any token forgives.
+    /// A number of rejected logins that could lock the token.
     #[error(
         "maxRejectedLogins is {0}: write 1 or 2; tokens lock after as few as three rejected logins"
     )]
     MaxRejectedLogins(u8),
-    /// A grant to nobody or to two kinds of owner.
+    /// A grant to no issuers, or to both kinds of issuers.
     #[error(
         "a grant is either to namespaces (`namespaces` with at least one, `namespaceSelector`, or both, which must then both hold) or to cluster issuers (`clusterIssuers: true`)"
     )]
     Grantee,
-    /// A grant to others than the PIN's owner.
+    /// A grant to issuers that do not own the PIN.
     #[error(
         "the token's PIN belongs to {owner} (`pinFrom`), so nobody else can be granted its keys"
     )]
     GrantBesideOwner {
-        /// The owner, for people.
+        /// Owner of the PIN, for people.
         owner: String,
     },
-    /// A grant of nothing.
+    /// A grant without keys.
     #[error(
         "the grant names no key: give `keys` (globs on CKA_LABEL, [\"*\"] for all) or `keyIds` (CKA_ID in hexadecimal)"
     )]
     NoKeys,
     /// An empty list of grants.
     #[error(
-        "the list is empty, so nobody can use the token: leave it out for the default, or remove the token"
+        "the list is empty, so no issuer can use the token: omit it for the default, or remove the token"
     )]
     NoGrants,
-    /// Not a glob.
+    /// An empty glob.
     #[error("an empty pattern: write a CKA_LABEL, where `*` stands for any text")]
     EmptyPattern,
-    /// Not a CKA_ID.
+    /// A malformed CKA_ID.
     #[error("{0:?} is not a CKA_ID: write octets in hexadecimal, such as \"a1b2\"")]
     KeyId(String),
-    /// No time to live.
+    /// A maximum duration of zero or less.
     #[error("maxDuration is {0}: write a duration above zero, such as 2160h")]
     MaxDuration(GoDuration),
-    /// Not a pattern of names or values.
+    /// A malformed pattern of names or values.
     #[error("{0}")]
     Pattern(String),
-    /// Not an attribute of subjects.
+    /// An unknown attribute of subjects.
     #[error(
         "{0:?} is not an attribute of subjects: write its short name, such as CN or O, or its object identifier"
     )]
     Attribute(String),
-    /// Not a usage.
+    /// An unknown usage.
     #[error(
         "{0:?} is not a usage: write one as in spec.usages of a Certificate, such as \"server auth\", or an object identifier"
     )]
     Usage(String),
-    /// Usages of one extension alone.
+    /// Usages for only one of the two extensions.
     #[error(
         "the list must have both key usages, such as \"digital signature\", and extended key usages, such as \"server auth\": a certificate without one of the extensions may be used for anything"
     )]
@@ -218,16 +218,16 @@ pub enum Problem {
     #[error("a selector needs at least one label: for namespaces by name, write `namespaces`")]
     NoLabels,
     /// An empty list of certificates.
-    #[error("the list is empty, so no certificate can be used: leave it out to allow any")]
+    #[error("the list is empty, so no certificate can be used: omit it to allow any")]
     NoCertificates,
-    /// Not the hash of a certificate.
+    /// A malformed hash of a certificate.
     #[error(
         "{0:?} is not the hash of a certificate: write sha256: and the 64 hexadecimal digits that `openssl x509 -noout -fingerprint -sha256` prints"
     )]
     Fingerprint(String),
 }
 
-/// A [`Problem`] on its way up, gathering the path of the field.
+/// A [`Problem`] that collects the path of its field while it propagates.
 #[derive(Debug)]
 pub(super) struct Wrong {
     pub(super) field: String,
@@ -244,7 +244,7 @@ impl Wrong {
         }
     }
 
-    /// The same problem seen from the object around it, whose place is known where the field's is not.
+    /// Prefixes the field with its parent. Uses the parent's location if the field has none.
     pub(super) fn within(self, parent: impl fmt::Display, location: Location) -> Self {
         let field = if self.field.is_empty() {
             parent.to_string()

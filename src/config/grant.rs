@@ -1,4 +1,4 @@
-//! Which issuers may sign with which keys of a token, and how far. Pure.
+//! Grants: which issuers may sign with which keys of a token, and within which limits. Pure.
 
 use std::collections::BTreeMap;
 
@@ -13,48 +13,48 @@ use crate::issuance::Limits;
 /// Labels of a namespace.
 pub type Labels = BTreeMap<String, String>;
 
-/// Where an issuer lives; this decides which keys it may use.
+/// Scope of an issuer, on which the grants depend.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum IssuerScope<'a> {
     /// A `PKCS11ClusterIssuer`.
     Cluster,
     /// A `PKCS11Issuer`.
     Namespace {
-        /// Its namespace.
+        /// Namespace of the issuer.
         name: &'a str,
-        /// The labels of that namespace; empty where nobody can tell them, so that no selector matches.
+        /// Labels of that namespace; empty if they are unknown, so that no selector matches.
         labels: &'a Labels,
     },
 }
 
-/// A set of keys of one token, the issuers that may use them, and the limits of what they sign.
+/// A set of keys of one token, the issuers that may use them, and the limits for their certificates.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Grant {
     grantee: Grantee,
     keys: Vec<KeyPattern>,
-    /// SHA-256 of the DER of the issuing certificates that may be used; `None` for any.
+    /// SHA-256 of the DER of each allowed issuing certificate; `None` allows any.
     certificates: Option<Vec<[u8; 32]>>,
     limits: Limits,
 }
 
-/// To whom a grant is given.
+/// Issuers that a grant covers.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Grantee {
     ClusterIssuers,
     Namespaces {
-        /// `None` for every namespace that the labels select.
+        /// Names of the namespaces; `None` for every namespace with the labels.
         names: Option<Vec<String>>,
-        /// Labels that a namespace must have besides; empty for none.
+        /// Labels that a namespace must have as well; may be empty.
         labels: Labels,
     },
 }
 
-/// One way to name keys; a key is covered when any pattern of the grant matches.
+/// A pattern that selects keys. A grant covers a key if any of its patterns matches.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum KeyPattern {
-    /// A glob on CKA_LABEL; `*` stands for any text, all else for itself.
+    /// A glob on CKA_LABEL. `*` stands for any text, and no other character is special.
     Label(String),
-    /// The whole of CKA_ID.
+    /// A complete CKA_ID.
     Id(Vec<u8>),
 }
 
@@ -83,7 +83,7 @@ impl Grantee {
 }
 
 impl Grant {
-    /// All keys of the token for one sort of issuer, without limits (hence without CA certificates).
+    /// Grants all keys of the token, with the default limits, which allow no CA certificates.
     pub(super) fn of_all_keys(grantee: Grantee) -> Self {
         Self {
             grantee,
@@ -97,18 +97,18 @@ impl Grant {
         &self.grantee
     }
 
-    /// Whether it depends on the labels of namespaces.
+    /// Returns whether the grant depends on the labels of namespaces.
     pub(super) fn has_selector(&self) -> bool {
         matches!(&self.grantee, Grantee::Namespaces { labels, .. } if !labels.is_empty())
     }
 
-    /// Whether this grant lets issuers of that scope sign with any key at all.
+    /// Returns whether this grant covers issuers of that scope.
     pub(super) fn covers_scope(&self, owner: IssuerScope<'_>) -> bool {
         self.grantee.is(owner)
     }
 
-    /// Whether this grant lets issuers of that scope sign with the key that has this CKA_LABEL and CKA_ID, under some
-    /// certificate.
+    /// Returns whether this grant lets issuers of that scope sign with the key that has this CKA_LABEL and CKA_ID, with any
+    /// issuing certificate.
     pub(super) fn covers(&self, owner: IssuerScope<'_>, key_label: &str, key_id: &[u8]) -> bool {
         let covered = self.keys.iter().any(|pattern| match pattern {
             KeyPattern::Label(glob) => matches(glob, key_label),
@@ -117,7 +117,7 @@ impl Grant {
         self.covers_scope(owner) && covered
     }
 
-    /// Whether its keys may sign under the issuing certificate with this SHA-256.
+    /// Returns whether the grant's keys may sign with the issuing certificate that has this SHA-256.
     pub(super) fn allows_certificate(&self, sha256: &[u8; 32]) -> bool {
         self.certificates
             .as_ref()
@@ -129,7 +129,7 @@ impl Grant {
     }
 }
 
-/// Whether the text is what the glob says; `*` stands for any text, also none, and nothing else is special.
+/// Returns whether the text matches the glob. `*` stands for any text, also none; no other character is special.
 fn matches(glob: &str, text: &str) -> bool {
     let Some((head, rest)) = glob.split_once('*') else {
         return glob == text;
@@ -138,7 +138,7 @@ fn matches(glob: &str, text: &str) -> bool {
         return false;
     };
     let mut rest = rest;
-    // Between two stars the earliest occurrence is right: it leaves the most for what follows.
+    // Between two stars, take the earliest occurrence: it leaves the most text for the rest of the glob.
     while let Some((middle, after)) = rest.split_once('*') {
         match text.split_once(middle) {
             Some((_, remaining)) => (text, rest) = (remaining, after),
@@ -204,7 +204,7 @@ impl TryFrom<RawGrant> for Grant {
     }
 }
 
-/// Checks every element of a list, and names the first that is wrong.
+/// Checks every element of a list. The error names the first invalid element.
 pub(super) fn each<T, U>(
     field: &str,
     list: Vec<Spanned<T>>,
@@ -222,7 +222,8 @@ pub(super) fn each<T, U>(
     list.into_iter().enumerate().map(checked).collect()
 }
 
-/// The labels that a namespace must have; none would select every namespace, those of others included.
+/// Returns the labels that a namespace must have. An empty selector is an error: it would select every namespace, also
+/// namespaces of other tenants.
 fn selected(selector: Spanned<RawSelector>) -> Result<Labels, Wrong> {
     let RawSelector { match_labels } = selector.value;
     if match_labels.is_empty() {
@@ -232,7 +233,7 @@ fn selected(selector: Spanned<RawSelector>) -> Result<Labels, Wrong> {
     Ok(match_labels)
 }
 
-/// `sha256:` and the hash of a certificate's DER in hexadecimal, with or without colons between the octets.
+/// Parses `sha256:` and the hash of a certificate's DER in hexadecimal, with or without colons between the octets.
 fn fingerprint(text: String) -> Result<[u8; 32], Problem> {
     let mut hash = [0; 32];
     text.strip_prefix("sha256:")
@@ -242,7 +243,7 @@ fn fingerprint(text: String) -> Result<[u8; 32], Problem> {
         .ok_or(Problem::Fingerprint(text))
 }
 
-/// A namespace as it is: a pattern would grant to namespaces that do not exist yet.
+/// Checks the name of a namespace. Patterns are not allowed: they would cover namespaces that do not exist yet.
 pub(super) fn namespace_name(name: String) -> Result<String, Problem> {
     if is_name(&name) {
         Ok(name)
@@ -261,13 +262,14 @@ fn label_pattern(glob: String) -> Result<KeyPattern, Problem> {
 
 fn id_pattern(text: String) -> Result<KeyPattern, Problem> {
     match hex::decode(&text) {
-        // An empty CKA_ID is what keys have that nobody gave one, so it names none of them.
+        // Every key without an assigned CKA_ID has an empty one, so an empty pattern names no particular key.
         Ok(id) if !id.is_empty() => Ok(KeyPattern::Id(id)),
         Ok(_) | Err(_) => Err(Problem::KeyId(text)),
     }
 }
 
-/// RFC 1123, 2.1 as Kubernetes has it: at most 63 lower-case letters, digits and hyphens, no hyphen at either end.
+/// Returns whether the text is a label of RFC 1123, 2.1, as Kubernetes restricts it: at most 63 lower-case letters, digits
+/// and hyphens, with no hyphen at either end.
 pub(super) fn is_name(text: &str) -> bool {
     let alphanumeric = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit();
     let ends = [text.bytes().next(), text.bytes().last()];
@@ -332,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_has_only_what_is_granted_to_it() {
+    fn a_namespace_may_use_only_keys_that_are_granted_to_it() {
         let payments = Grantee::Namespaces {
             names: Some(vec!["payments".into()]),
             labels: Labels::new(),
@@ -345,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn cluster_issuers_share_nothing_with_a_namespace() {
+    fn a_grant_to_cluster_issuers_does_not_cover_a_namespace() {
         let grant = Grant::of_all_keys(Grantee::ClusterIssuers);
         assert!(grant.covers(IssuerScope::Cluster, "", b""));
         assert!(!grant.covers(namespace("payments"), "issuing-ca", b""));

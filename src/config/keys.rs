@@ -1,25 +1,25 @@
-//! What a token must say of a private key before anything is signed with it.
+//! Attributes that a private key must have before it signs anything.
 
 use super::{
     error::{Problem, Wrong},
     raw::{Allow, RawKeys, Require},
 };
 
-/// The rules for the private keys of one token. By default `CKA_SENSITIVE` must be true and `CKA_EXTRACTABLE` false, and the
-/// token must tell both.
+/// Rules for the private keys of one token. By default `CKA_SENSITIVE` must be true and `CKA_EXTRACTABLE` false, and the
+/// token must report both.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct KeyRules {
+pub struct KeyProtection {
     /// `CKA_EXTRACTABLE` may be true: the key can leave the token wrapped by another key, as for a backup.
     pub extractable_allowed: bool,
-    /// The token need not tell `CKA_SENSITIVE` and `CKA_EXTRACTABLE`.
+    /// The token need not report `CKA_SENSITIVE` and `CKA_EXTRACTABLE`.
     pub unknown_allowed: bool,
-    /// `CKA_NEVER_EXTRACTABLE` must be true, and the token must tell it.
+    /// The token must report `CKA_NEVER_EXTRACTABLE` as true.
     pub never_extractable_required: bool,
-    /// `CKA_LOCAL` must be true, and the token must tell it: the key was made on the token.
+    /// The token must report `CKA_LOCAL` as true: the key was generated on the token.
     pub local_required: bool,
 }
 
-impl TryFrom<RawKeys> for KeyRules {
+impl TryFrom<RawKeys> for KeyProtection {
     type Error = Wrong;
 
     fn try_from(raw: RawKeys) -> Result<Self, Wrong> {
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, TokenConfig};
 
-    /// A token with these lines.
+    /// Returns a token whose configuration has these lines.
     fn with(lines: &str) -> Result<TokenConfig, String> {
         let text = format!(
             "modules: {{hsm: {{path: /lib/hsm.so}}}}\ntokens:\n  t:\n    module: hsm\n    label: t\n    \
@@ -65,28 +65,28 @@ mod tests {
     }
 
     #[test]
-    fn each_rule_is_relaxed_or_added_by_its_name_alone() {
-        let none = KeyRules::default();
+    fn each_setting_changes_only_its_own_rule() {
+        let none = KeyProtection::default();
         let each = [
             ("", none),
             ("keys: {}", none),
             (
                 "keys: {extractable: Allow}",
-                KeyRules {
+                KeyProtection {
                     extractable_allowed: true,
                     ..none
                 },
             ),
             (
                 "keys: {unknown: Allow}",
-                KeyRules {
+                KeyProtection {
                     unknown_allowed: true,
                     ..none
                 },
             ),
             (
                 "keys: {neverExtractable: Require, local: Require}",
-                KeyRules {
+                KeyProtection {
                     never_extractable_required: true,
                     local_required: true,
                     ..none
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_in_the_rules_for_keys_is_named_with_its_place() {
+    fn an_error_in_the_rules_for_keys_names_its_place() {
         for (lines, expected) in [
             (
                 "keys: {extractible: Allow}",
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_for_keys_and_grants_need_no_other_worker_and_everything_else_does() {
+    fn only_rules_for_keys_and_grants_can_change_without_a_new_worker() {
         let before = with("").unwrap();
         for (lines, same) in [
             ("keys: {unknown: Allow}", true),

@@ -1,4 +1,4 @@
-//! `limits` of a grant: from patterns as written to the fence that certificates are judged by.
+//! Parses `limits` of a grant into the fence for its certificates.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -84,7 +84,7 @@ fn pattern<T: FromStr<Err: Display>>(text: String) -> Result<T, Problem> {
         .map_err(|error: T::Err| Problem::Pattern(error.to_string()))
 }
 
-/// Patterns of one attribute of subjects.
+/// Parses the patterns for one attribute of subjects.
 fn attribute(
     (kind, values): (String, Spanned<Vec<Spanned<String>>>),
 ) -> Result<(ObjectIdentifier, Vec<ValuePattern>), Wrong> {
@@ -99,8 +99,8 @@ fn attribute(
     }
 }
 
-/// A certificate states its purposes and the uses of its key in two extensions, and one that lacks an extension is not
-/// limited by it. So a list must allow something of both.
+/// Parses a list of usages, which must contain both key usages and extended key usages. A certificate states each kind in
+/// its own extension, and a certificate without the extension may be used for anything.
 fn granted_usages(list: Spanned<Vec<Spanned<String>>>) -> Result<Vec<Usage>, Wrong> {
     let usage = |word: String| match Usage::parse(&word) {
         Some(usage) => Ok(usage),

@@ -1,4 +1,4 @@
-//! The operator's configuration as it is written: no rule is checked here but names and shapes.
+//! The operator's configuration as it is written. Only field names and types are checked here.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -17,7 +17,7 @@ pub(super) struct RawConfig {
     pub(super) tokens: BTreeMap<String, Spanned<RawToken>>,
 }
 
-/// A PKCS#11 library, or the socket of a worker that has loaded one.
+/// A PKCS#11 library, or the socket of a worker that has loaded a library.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawModule {
@@ -27,7 +27,7 @@ pub(super) struct RawModule {
     pub(super) socket: Option<PathBuf>,
 }
 
-/// A token and who may use it.
+/// A token and its grants.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawToken {
@@ -54,7 +54,7 @@ pub(super) struct RawSecretRef {
     pub(super) key: Spanned<String>,
 }
 
-/// Whose issuers bring the PIN.
+/// Issuers that provide the PIN.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawPinFrom {
@@ -63,7 +63,7 @@ pub(super) struct RawPinFrom {
     pub(super) cluster_issuers: bool,
 }
 
-/// What a private key must be like, where that is not the default.
+/// Deviations from the default rules for private keys.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawKeys {
@@ -73,19 +73,19 @@ pub(super) struct RawKeys {
     pub(super) local: Option<Require>,
 }
 
-/// The one word that relaxes a rule.
+/// Value that relaxes a rule.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) enum Allow {
     Allow,
 }
 
-/// The one word that adds a rule.
+/// Value that adds a rule.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) enum Require {
     Require,
 }
 
-/// Who may use which keys, and how far.
+/// Issuers, the keys that they may use, and the limits.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawGrant {
@@ -103,14 +103,14 @@ pub(super) struct RawGrant {
     pub(super) limits: RawLimits,
 }
 
-/// Labels that a namespace has.
+/// Labels that a namespace must have.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawSelector {
     pub(super) match_labels: BTreeMap<String, String>,
 }
 
-/// What certificates a grant's keys may sign.
+/// Limits of the certificates that a grant's keys may sign.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawLimits {
@@ -122,7 +122,7 @@ pub(super) struct RawLimits {
     pub(super) ca: RawCa,
 }
 
-/// The names that certificates may claim; a type without a list has none.
+/// Names that certificates may contain. A type of name without a list allows none.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct RawNames {
@@ -132,7 +132,7 @@ pub(super) struct RawNames {
     pub(super) email: Vec<Spanned<String>>,
 }
 
-/// The CA certificates that a grant's keys may sign.
+/// CA certificates that a grant's keys may sign.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct RawCa {

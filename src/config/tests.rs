@@ -1,4 +1,4 @@
-//! Whole configurations: what is read, and what each mistake is called.
+//! Tests of whole configurations: the values that are read, and the error for each mistake.
 
 use jiff::SignedDuration;
 
@@ -36,7 +36,7 @@ fn parse(text: &str) -> Result<Config, String> {
     Config::parse(Path::new("config.yaml"), text).map_err(|error| error.to_string())
 }
 
-/// A namespaced issuer in a namespace without labels.
+/// Returns the scope of an issuer in a namespace without labels.
 fn within(name: &str) -> IssuerScope<'_> {
     static NONE: Labels = Labels::new();
     IssuerScope::Namespace {
@@ -49,7 +49,7 @@ fn good() -> Config {
     parse(GOOD).unwrap()
 }
 
-/// A configuration of one token with these lines in place of its PIN and grants.
+/// Returns a configuration of one token, with these lines for its PIN and grants.
 fn with(lines: &str) -> Result<Config, String> {
     parse(&format!(
         "modules: {{hsm: {{path: /lib/hsm.so}}}}\ntokens:\n  t:\n    module: hsm\n    label: t\n{lines}"
@@ -57,7 +57,7 @@ fn with(lines: &str) -> Result<Config, String> {
 }
 
 #[test]
-fn a_module_may_be_the_socket_of_a_worker_elsewhere() {
+fn a_module_may_be_the_socket_of_a_sidecar_worker() {
     let text = "modules: {luna: {socket: /run/hsm/luna.sock}}\n\
                 tokens: {t: {module: luna, label: t, pinFile: /pin}}";
     let config = Config::parse(Path::new("config.yaml"), text).unwrap();
@@ -136,7 +136,7 @@ fn the_first_grant_that_covers_a_key_decides() {
 }
 
 #[test]
-fn a_grant_with_certificates_covers_its_keys_under_those_alone() {
+fn a_grant_with_certificates_covers_no_other_issuing_certificate() {
     let pinned = "ab".repeat(32);
     let config = with(&format!(
         "    pinFile: /p\n    grants:\n      - {{clusterIssuers: true, keys: [a], certificates: ['sha256:{pinned}']}}\n      - {{clusterIssuers: true, keys: [a], limits: {{maxDuration: 1h}}, certificates: ['sha256:{}']}}\n",
@@ -155,7 +155,7 @@ fn a_grant_with_certificates_covers_its_keys_under_those_alone() {
 }
 
 #[test]
-fn a_grant_by_labels_is_for_the_namespaces_that_have_them_all() {
+fn a_grant_by_labels_covers_only_namespaces_with_all_the_labels() {
     let config = with(
         "    pinFile: /p\n    grants: [{namespaces: [a, b], namespaceSelector: {matchLabels: {tier: prod, team: x}}, keys: [k]}, {namespaceSelector: {matchLabels: {tier: test}}, keys: [k]}]",
     )
@@ -188,7 +188,7 @@ fn a_grant_by_labels_is_for_the_namespaces_that_have_them_all() {
 }
 
 #[test]
-fn limits_are_read_whole() {
+fn every_field_of_limits_is_read() {
     let config = with(
         "    pinFile: /p\n    grants:\n      - clusterIssuers: true\n        keys: [a]\n        limits:\n          maxDuration: 2160h\n          names:\n            dns: ['*.payments.example', '*.{{namespace}}.svc.cluster.local']\n            ip: [10.1.0.0/16]\n            uri: ['spiffe://prod/ns/{{namespace}}/*']\n            email: ['*@payments.example']\n          subject: {CN: ['*'], O: [Payments]}\n          usages: [digital signature, key encipherment, server auth, client auth, 1.2.3.4]\n          ca: {allow: true, maxPathLen: 0}\n",
     )
@@ -243,7 +243,7 @@ fn without_grants_only_cluster_issuers_may_use_a_token_and_sign_no_ca() {
 }
 
 #[test]
-fn the_record_of_pin_tries_lies_beside_the_pin_file_or_where_it_is_told_to() {
+fn the_pin_record_is_beside_the_pin_file_or_at_pin_record() {
     for (lines, expected) in [
         ("", "/run/hsm/pkcs11-issuer-pin-record.json"),
         ("    pinRecord: /var/lib/tries\n", "/var/lib/tries"),
@@ -258,7 +258,7 @@ fn the_record_of_pin_tries_lies_beside_the_pin_file_or_where_it_is_told_to() {
 }
 
 #[test]
-fn a_token_whose_pin_a_namespace_brings_belongs_to_that_namespace() {
+fn a_token_whose_pin_a_namespace_provides_belongs_to_that_namespace() {
     let payments = good().token("payments").unwrap().clone();
     assert!(payments.pin().is_from(within("payments")));
     assert!(!payments.pin().is_from(IssuerScope::Cluster));
@@ -268,13 +268,13 @@ fn a_token_whose_pin_a_namespace_brings_belongs_to_that_namespace() {
 }
 
 #[test]
-fn no_issuer_brings_the_pin_that_the_operator_brings() {
+fn an_operators_pin_comes_from_no_issuer() {
     let issuing = good().token("issuing").unwrap().clone();
     assert!(!issuing.pin().is_from(IssuerScope::Cluster));
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
+fn the_error_names_a_missing_file() {
     let error = Config::load(Path::new("/nonexistent/config.yaml")).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -283,7 +283,7 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_mistake_of_form_is_named_with_its_place() {
+fn an_error_of_syntax_names_its_place() {
     for (text, expected) in [
         (
             "modules: {}\ntokenz: {}\n",
@@ -303,7 +303,7 @@ fn a_mistake_of_form_is_named_with_its_place() {
         ),
         (
             "tokens:\n  t:\n    module: m\n    hangAfter: 1d\n",
-            "config.yaml:4:16: hangAfter: \"1d\" has a number without a unit",
+            "config.yaml:4:16: hangAfter: \"1d\" has a number without a known unit",
         ),
         (
             "tokens:\n  t: {module: a}\n  t: {module: b}\n",
@@ -325,7 +325,7 @@ fn a_mistake_of_form_is_named_with_its_place() {
 }
 
 #[test]
-fn a_pin_written_into_the_file_is_refused_and_not_repeated() {
+fn the_error_for_a_pin_in_the_file_does_not_show_the_pin() {
     for lines in [
         "    pin: '73915208'\n",
         "    pinFile: [73915208]\n",
@@ -337,9 +337,9 @@ fn a_pin_written_into_the_file_is_refused_and_not_repeated() {
 }
 
 #[test]
-fn a_mistake_of_sense_is_named_with_its_place_and_field() {
+fn an_error_about_modules_and_tokens_names_its_place_and_field() {
     for (text, expected) in [
-        ("", "config.yaml: tokens: no token is named"),
+        ("", "config.yaml: tokens: no token is configured"),
         (
             "modules: {hsm: {}}",
             "config.yaml:1:16: modules.hsm: a module has exactly one of `path`",
@@ -386,7 +386,7 @@ fn a_mistake_of_sense_is_named_with_its_place_and_field() {
         ),
         (
             "modules: {a: {path: /a}, b: {path: /a}}\ntokens:\n  t: {module: a, label: t, pinFile: /p}\n  u: {module: b, label: t, pinFile: /p}",
-            "config.yaml:4:6: tokens.u: token \"t\" is the same one",
+            "config.yaml:4:6: tokens.u: this is the same token as \"t\"",
         ),
     ] {
         let error = parse(text).unwrap_err();
@@ -395,7 +395,7 @@ fn a_mistake_of_sense_is_named_with_its_place_and_field() {
 }
 
 #[test]
-fn a_mistake_about_pins_and_grants_is_named_with_its_place_and_field() {
+fn an_error_about_pins_and_grants_names_its_place_and_field() {
     for (lines, expected) in [
         (
             "",
@@ -415,7 +415,7 @@ fn a_mistake_about_pins_and_grants_is_named_with_its_place_and_field() {
         ),
         (
             "    pinRecord: /r\n    pinFrom: {clusterIssuers: true}",
-            "config.yaml:6:16: tokens.t.pinRecord: `pinRecord` goes with `pinFile` only",
+            "config.yaml:6:16: tokens.t.pinRecord: `pinRecord` is for `pinFile` only",
         ),
         (
             "    pinSecretRef: {name: a/b, key: pin}",

@@ -1,4 +1,4 @@
-//! The issuer's certificates: the issuing one, what stands above it, and what we publish of them.
+//! The chain of an issuer: the issuing certificate, those above it, and which of them are published.
 
 use std::collections::BTreeSet;
 
@@ -24,14 +24,14 @@ pub(super) use judge::MAX_COMPARISONS;
 
 pub use certificate::{CertificateError, IssuerCertificate};
 
-/// Octets of PEM text we look at: cert-manager's own limit for a bundle.
+/// Largest PEM text that is read, in octets: cert-manager's own limit for a bundle.
 const MAX_PEM: usize = 330_000;
 
-/// Certificates of a chain we look at: each may have signed each other, and a signature is verified to know.
+/// Most certificates of a chain that are read. Any may have signed any other, and only verifying a signature tells.
 const MAX_CERTIFICATES: usize = 16;
 
-/// Roots that bear the name of an issuer in the chain: any may have signed any certificate of it. Of other names there
-/// may be as many as the text holds.
+/// Most roots with the name of an issuer in the chain that are read. Any of them may have signed any certificate of the
+/// chain. Only the size of the text limits the number of roots with other names.
 const MAX_ANCHORS: usize = 16;
 
 /// Which certificates of the chain `status.ca` carries.
@@ -47,22 +47,22 @@ pub enum CaField {
     None,
 }
 
-/// Why an issuer's certificates are not fit. Certificates are named by their subject.
+/// Reason why an issuer's certificates cannot be used. Messages name a certificate by its subject.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {
     /// The text is not PEM.
     #[error("the issuer's certificates are not PEM")]
     Pem(#[source] PemError),
     /// The text is too large.
-    #[error("the issuer's certificates have {0} octets of PEM, at most {MAX_PEM} are read")]
+    #[error("the issuer's certificates have {0} octets of PEM, but at most {MAX_PEM} are read")]
     TooLarge(usize),
     /// A block of another kind, such as a private key.
     #[error(
-        "the issuer's certificates hold a PEM block {0:?}; only CERTIFICATE blocks may stand there"
+        "the issuer's certificates include a PEM block {0:?}; only CERTIFICATE blocks are allowed"
     )]
     NotCertificate(String),
-    /// A certificate that cannot issue.
-    #[error("certificate number {position} of the issuer is not fit to issue")]
+    /// A certificate that cannot issue certificates.
+    #[error("certificate number {position} of the issuer cannot issue certificates")]
     Certificate {
         /// Why.
         #[source]
@@ -70,8 +70,8 @@ pub enum ChainError {
         /// Counted from 1, each certificate once.
         position: usize,
     },
-    /// The root of the chain's name cannot be its root.
-    #[error("root certificate number {position} is not fit to be the root of the chain")]
+    /// A root that has the right name but cannot be the root of the chain.
+    #[error("root certificate number {position} cannot be the root of the chain")]
     Root {
         /// Why.
         #[source]
@@ -79,9 +79,9 @@ pub enum ChainError {
         /// Counted from 1, each certificate once.
         position: usize,
     },
-    /// No certificate of the right name is there with the key that signed.
+    /// No certificate with the issuer's name has the key that signed.
     #[error(
-        "{subject:?} names {issuer:?} as its issuer, but no certificate of that name given here signed it; replace that certificate"
+        "{subject:?} names {issuer:?} as its issuer, but none of the given certificates with that name signed it; replace that certificate"
     )]
     WrongSigner {
         /// The certificate whose signature does not verify.
@@ -89,22 +89,22 @@ pub enum ChainError {
         /// The name of its issuer.
         issuer: String,
     },
-    /// Too many to be one chain with its cross-certificates.
+    /// More certificates than one chain with its cross-certificates can have.
     #[error(
-        "the issuer's chain has {0} certificates, at most {MAX_CERTIFICATES} are read; leave out those that are not between the issuing certificate and its root"
+        "the issuer's chain has {0} certificates, but at most {MAX_CERTIFICATES} are read; remove those that are not between the issuing certificate and its root"
     )]
     TooMany(usize),
-    /// Too many roots that may be the chain's.
+    /// Too many roots that may be the root of the chain.
     #[error(
-        "{0} of the given roots bear the name of an issuer in the chain, at most {MAX_ANCHORS} are read; leave out those that are not needed"
+        "{0} of the given roots have the name of an issuer in the chain, but at most {MAX_ANCHORS} are read; remove those that are not needed"
     )]
     TooManyRoots(usize),
-    /// The first certificate signed another, and several authorities stand below it.
+    /// The first certificate signed another, and the others do not show which one is the issuing certificate.
     #[error(
-        "the issuer's certificates hold several that could be the issuing one; put it first, or remove the others"
+        "several of the issuer's certificates could be the issuing one; put it first, or remove the others"
     )]
     NoIssuing,
-    /// A certificate that is not on any way from the issuing certificate to a root.
+    /// A certificate that is not on any path from the issuing certificate to a root.
     #[error(
         "{0:?} is not part of the chain of the issuing certificate; remove it, or put the issuing certificate first"
     )]
@@ -115,18 +115,20 @@ pub enum ChainError {
     )]
     NotRoot(String),
     /// Roots were given, and the chain ends in none of them.
-    #[error("the chain ends at {0:?}, which none of the given roots signed; give its root or none")]
-    OtherRoot(String),
-    /// A path length constraint that forbids what stands below.
     #[error(
-        "{subject:?} allows {allowed} certificate authorities below itself, but {present} are there"
+        "the chain ends at {0:?}, which none of the given roots signed; add its root, or give no roots"
+    )]
+    OtherRoot(String),
+    /// A path length constraint that the chain exceeds.
+    #[error(
+        "{subject:?} allows {allowed} certificate authorities below it, but there are {present}"
     )]
     PathLength {
         /// The certificate with the constraint.
         subject: String,
         /// Its pathLenConstraint.
         allowed: u8,
-        /// How many stand below it.
+        /// How many certificate authorities are below it.
         present: usize,
     },
     /// Expired.
@@ -138,7 +140,7 @@ pub enum ChainError {
         not_after: Timestamp,
     },
     /// Not yet valid.
-    #[error("{subject:?} is valid only from {not_before} on; wait, or check the clock")]
+    #[error("{subject:?} is not valid before {not_before}; wait, or check the clock")]
     NotYetValid {
         /// The certificate.
         subject: String,
@@ -148,7 +150,7 @@ pub enum ChainError {
 }
 
 impl ChainError {
-    /// The slug: the chain is unfit, or merely out of its time.
+    /// Returns the slug: the chain is invalid, or only expired or not yet valid.
     #[must_use]
     pub const fn reason(&self) -> RefusalReason {
         match self {
@@ -169,7 +171,7 @@ impl ChainError {
         }
     }
 
-    /// Who has to act: always whoever keeps the issuer.
+    /// Who has to act: always the issuer's owner.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         Fault::Issuer
@@ -180,12 +182,12 @@ impl ChainError {
 ///
 /// # Guarantees
 ///
-/// * Linear: each certificate is signed by the next, by name and by signature.
+/// * Each certificate is signed by the next one, by name and by signature.
 /// * Each has CA:TRUE and keyCertSign, and no path length constraint is exceeded.
 ///
 /// # Caveats
 ///
-/// Validity depends on the time: ask [`check_at`](Self::check_at).
+/// Validity depends on the time: call [`check_at`](Self::check_at).
 #[derive(Clone, Debug)]
 pub struct IssuerChain {
     issuing: IssuerCertificate,
@@ -194,19 +196,19 @@ pub struct IssuerChain {
 }
 
 impl IssuerChain {
-    /// Builds the chain from PEM text, in any order, with or without the root; text between the blocks is ignored.
-    /// Certificates of other ways to a root are ignored, as cross-certificates are.
+    /// Builds the chain from PEM text, in any order, with or without the root. Text between the blocks is ignored, and
+    /// so are certificates of other paths to a root, such as cross-certificates.
     ///
-    /// The issuing certificate is the first, unless that one signed another; then the one that signed none.
+    /// The issuing certificate is the first one, unless that one signed another; then it is the one that signed none.
     ///
-    /// The roots are trust anchors: for finding the way, each is a name and a key (RFC 5280, section 6.1.1 (d)), and of
-    /// several with both the same the one that ends last is taken. What the certificate of that one says beside limits
-    /// what is issued like every other certificate of the chain, for verifiers apply it. Roots that are not needed are
-    /// ignored, and not looked into.
+    /// The roots are trust anchors. For finding the path, each is a name and a key (RFC 5280, section 6.1.1 (d)); of
+    /// several with the same name and key, the one that ends last is used. The other fields of its certificate limit
+    /// what is issued, like those of every certificate of the chain, because verifiers apply them. Roots that are not
+    /// needed are ignored; only their names are read.
     ///
     /// # Errors
     ///
-    /// The first thing that makes the chain unfit, naming the certificate.
+    /// The first problem of the chain, with the certificate that has it.
     pub fn parse(certificates_pem: &[u8], roots_pem: Option<&[u8]>) -> Result<Self, ChainError> {
         Self::build(
             certificates_pem,
@@ -279,7 +281,7 @@ impl IssuerChain {
         std::iter::once(&self.issuing).chain(&self.above)
     }
 
-    /// The certificate whose last second comes first: nothing that is issued outlives it. Of several the lowest.
+    /// Returns the certificate that ends first, the lowest of several. No issued certificate outlives it.
     #[must_use]
     pub fn first_to_end(&self) -> &IssuerCertificate {
         let first = |one, other| match IssuerCertificate::not_after(other) {
@@ -289,7 +291,7 @@ impl IssuerChain {
         self.above.iter().fold(&self.issuing, first)
     }
 
-    /// The certificate whose first second comes last: nothing that is issued begins before it.
+    /// Returns the certificate that begins last. No issued certificate begins before it.
     #[must_use]
     pub fn last_to_begin(&self) -> &IssuerCertificate {
         let last = |one, other| match IssuerCertificate::not_before(other) {
@@ -305,7 +307,7 @@ impl IssuerChain {
         self.top().is_self_signed()
     }
 
-    /// What `status.ca` carries; `None` for [`CaField::None`], and for [`CaField::Root`] without a root.
+    /// Returns the value of `status.ca`; `None` for [`CaField::None`], and for [`CaField::Root`] without a root.
     #[must_use]
     pub fn ca_pem(&self, which: CaField) -> Option<String> {
         match which {
@@ -316,7 +318,7 @@ impl IssuerChain {
         }
     }
 
-    /// The certificates that follow the leaf in `status.certificate`: all but the root.
+    /// Returns the certificates that follow the leaf in `status.certificate`: all but the root.
     pub(super) fn intermediates_pem(&self) -> String {
         self.certificates()
             .filter(|certificate| !certificate.is_self_signed())
@@ -328,7 +330,7 @@ impl IssuerChain {
         self.above.last().unwrap_or(&self.issuing)
     }
 
-    /// RFC 5280, section 4.2.1.9: self-issued certificates do not count.
+    /// Checks the path length constraints. Self-issued certificates do not count (RFC 5280, section 4.2.1.9).
     fn check_path_lengths(&self) -> Result<(), ChainError> {
         let mut below = 0;
         for certificate in self.certificates() {
@@ -349,10 +351,10 @@ impl IssuerChain {
     }
 }
 
-/// Whether the key of the first certificate made the signature of the second.
+/// A function that tells whether the key of the first certificate made the signature of the second.
 type Verifies<'a> = dyn FnMut(&IssuerCertificate, &IssuerCertificate) -> bool + 'a;
 
-/// The DER of every block, each once: the same certificate twice says nothing new.
+/// Returns the DER of every block, without duplicates.
 fn blocks(text: &[u8]) -> Result<Vec<Vec<u8>>, ChainError> {
     if text.len() > MAX_PEM {
         return Err(ChainError::TooLarge(text.len()));

@@ -1,7 +1,7 @@
-//! The names that a certificate claims, each as some verifier may read it.
+//! The names that a certificate claims, in every way that a verifier may read them.
 //!
-//! Profiles, grants and the name constraints of the chain all judge these claims, so that a name cannot pass one of them
-//! because it stands in another place of the certificate.
+//! Profiles, grants and the name constraints of the chain all check these claims, so that a name cannot evade a check
+//! by standing in another place of the certificate.
 
 use std::{fmt, net::IpAddr};
 
@@ -9,7 +9,7 @@ use const_oid::ObjectIdentifier;
 
 use super::{name::Name, san::GeneralName};
 
-/// A name of one kind.
+/// A name that a certificate claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim<'a> {
     /// A host name. In a common name it may have wildcards that are not whole labels.
@@ -30,7 +30,7 @@ pub enum Claim<'a> {
     Other(&'static str),
 }
 
-/// Where in the certificate a claim stands.
+/// Place of a claim in the certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The subject alternative name extension.
@@ -41,7 +41,7 @@ pub enum Origin {
     EmailAddress,
 }
 
-/// A claim and where it stands.
+/// A claim and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claimed<'a> {
     /// The name.
@@ -50,27 +50,28 @@ pub struct Claimed<'a> {
     pub origin: Origin,
 }
 
-/// Whether a certificate is an authority's.
+/// Whether a certificate is that of a certificate authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It may sign certificates.
+    /// The certificate may sign certificates.
     Authority,
-    /// It may not.
+    /// The certificate may not sign certificates.
     Leaf,
 }
 
 impl Role {
-    /// The role of a certificate that is one of an authority or not.
+    /// Returns the role of a certificate with this value of cA.
     #[must_use]
     pub const fn of(is_ca: bool) -> Self {
         if is_ca { Self::Authority } else { Self::Leaf }
     }
 }
 
-/// The claims of the alternative names, then those of the subject.
+/// Returns the claims of the alternative names, then those of the subject.
 ///
 /// RFC 5280, section 4.2.1.10: an `emailAddress` of a subject is an e-mail name. Verifiers that do not follow RFC 9525
-/// take the common name of a leaf for a host: one with a dot always, any other where there is no dNSName.
+/// read the common name of a leaf as a host. We claim a common name with a dot always, and one without a dot if there
+/// is no dNSName.
 pub fn claims<'a>(
     subject: &'a Name,
     names: &'a [GeneralName],
@@ -96,7 +97,7 @@ pub fn claims<'a>(
     names.chain(hosts).chain(emails)
 }
 
-/// What a verifier may take a common name for: an address, or a host with or without a trailing dot.
+/// Returns the claim that a verifier may read in a common name: an IP address, or a host with or without a trailing dot.
 fn host(text: &str, has_dns: bool) -> Option<Claim<'_>> {
     let text = text.strip_suffix('.').unwrap_or(text);
     if let Ok(address) = text.parse() {
@@ -154,7 +155,7 @@ impl fmt::Display for Claimed<'_> {
 mod tests {
     use super::*;
 
-    fn of(common_name: &str, names: &[GeneralName], role: Role) -> Vec<String> {
+    fn claims_of(common_name: &str, names: &[GeneralName], role: Role) -> Vec<String> {
         let subject = Name::common_name(common_name).unwrap();
         claims(&subject, names, role)
             .map(|claimed| claimed.to_string())
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_common_name_of_a_leaf_is_what_a_verifier_may_take_it_for() {
+    fn the_common_name_of_a_leaf_is_claimed_as_a_verifier_may_read_it() {
         let dns = [GeneralName::Dns("a.example".to_owned())];
         let uri = [GeneralName::Uri("spiffe://td/a".to_owned())];
         let name = |text: &str| format!("DNS name {text:?} of the subject's common name");
@@ -191,15 +192,17 @@ mod tests {
             ),
         ];
         for (text, names, expected) in table {
-            let found = of(text, names, Role::Leaf).into_iter().nth(names.len());
+            let found = claims_of(text, names, Role::Leaf)
+                .into_iter()
+                .nth(names.len());
             assert_eq!(found, expected, "{text}");
         }
     }
 
     #[test]
-    fn the_common_name_of_an_authority_is_no_host() {
+    fn the_common_name_of_an_authority_claims_no_host() {
         assert_eq!(
-            of("issuing.example", &[], Role::Authority),
+            claims_of("issuing.example", &[], Role::Authority),
             Vec::<String>::new()
         );
     }

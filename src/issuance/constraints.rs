@@ -1,6 +1,6 @@
 //! Name constraints (RFC 5280, section 4.2.1.10): which names a certificate authority may certify.
 //!
-//! Where verifiers differ, the stricter reading is taken: a certificate that some verifier refuses helps nobody.
+//! Where verifiers differ, this module applies the stricter reading, because a certificate must work with all of them.
 
 use std::{fmt, net::IpAddr};
 
@@ -14,24 +14,24 @@ use super::{
     san::{DnsSyntax, GeneralName, is_dns},
 };
 
-/// Why a nameConstraints extension cannot be enforced.
+/// Reason why a nameConstraints extension cannot be enforced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConstraintsError {
-    /// Not the encoding of NameConstraints.
+    /// The extension is not well encoded.
     #[error("it is not well encoded")]
     Encoding(#[from] der::Error),
-    /// Neither list, or an empty one.
+    /// Both lists are absent, or one of them is empty.
     #[error("it constrains nothing")]
     Empty,
-    /// minimum is 0 and maximum absent in this profile of X.509.
+    /// A minimum or maximum is present. RFC 5280 requires minimum 0, which DER leaves out, and no maximum.
     #[error("it uses minimum or maximum, which RFC 5280 forbids")]
     Distance,
-    /// A value that is no constraint of its type.
+    /// A value that is not a constraint of its type.
     #[error("a constraint of type {0} is malformed")]
     Value(&'static str),
 }
 
-/// A name that a constraint forbids, for people.
+/// A name that a constraint forbids, as text for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} is {how} by the name constraints")]
 pub struct Forbidden {
@@ -39,46 +39,46 @@ pub struct Forbidden {
     how: &'static str,
 }
 
-/// The constraints of one certificate.
+/// The name constraints of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameConstraints {
     permitted: Vec<Subtree>,
     excluded: Vec<Subtree>,
 }
 
-/// Names that have something in common.
+/// Set of names that one constraint permits or excludes (GeneralSubtree).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Subtree {
-    /// A name and every name below it; with a leading dot only those below.
+    /// A name and every name below it; with a leading dot, only the names below.
     Dns(String),
-    /// A host; with a leading dot the hosts below.
+    /// A host; with a leading dot, the hosts below.
     Uri(String),
-    /// A mailbox, a host, or with a leading dot the hosts below.
+    /// A mailbox, or a host; with a leading dot, the hosts below.
     Email(String),
-    /// Address and mask.
+    /// An address and a mask.
     Ip(Vec<u8>, Vec<u8>),
     /// The beginning of a distinguished name.
     Directory(Name),
-    /// A type that is not compared, by its tag number.
+    /// A type of name that is not compared, by its tag number.
     Other(u32),
 }
 
-/// Whether a subtree holds a name.
+/// Whether a subtree holds a name, which may be a wildcard.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holds {
-    /// All that the name stands for.
+    /// The subtree holds everything that the name stands for.
     Whole,
-    /// Some of it, or it cannot be told.
+    /// The subtree holds a part of it, or the two cannot be compared.
     Perhaps,
     No,
 }
 
 impl NameConstraints {
-    /// Reads the value of the extension.
+    /// Parses the value of the extension.
     ///
     /// # Errors
     ///
-    /// It is malformed or says what RFC 5280 forbids.
+    /// Fails if the value is malformed or uses something that RFC 5280 forbids.
     pub fn parse(der: &[u8]) -> Result<Self, ConstraintsError> {
         let mut lists = [Vec::new(), Vec::new()];
         let elements = elements(der)?;
@@ -102,26 +102,26 @@ impl NameConstraints {
         })
     }
 
-    /// How many subtrees there are, permitted and excluded.
+    /// Returns the number of permitted and excluded subtrees.
     pub(super) const fn len(&self) -> usize {
         self.permitted.len() + self.excluded.len()
     }
 
-    /// Where a type occurs, only these names of it.
+    /// Returns the permitted subtrees. If a type of name occurs here, only these names of that type are allowed.
     pub(super) fn permitted(&self) -> &[Subtree] {
         &self.permitted
     }
 
-    /// None of these names.
+    /// Returns the excluded subtrees. None of these names is allowed.
     pub(super) fn excluded(&self) -> &[Subtree] {
         &self.excluded
     }
 
-    /// Judges every name that a certificate claims, its subject included.
+    /// Checks every name that a certificate claims, including its subject.
     ///
     /// # Errors
     ///
-    /// The first name that is forbidden.
+    /// Returns the first name that is forbidden.
     pub fn check(
         &self,
         subject: &Name,
@@ -160,7 +160,7 @@ impl NameConstraints {
     }
 }
 
-/// The elements of a SEQUENCE.
+/// Returns the elements of a SEQUENCE.
 fn elements(der: &[u8]) -> der::Result<Vec<AnyRef<'_>>> {
     let sequence = AnyRef::from_der(der)?;
     sequence.tag().assert_eq(Tag::Sequence)?;
@@ -227,12 +227,12 @@ impl Subtree {
         }
     }
 
-    /// Whether the name is of the subtree's type.
+    /// Returns whether the name has the subtree's type.
     fn concerns(&self, name: Claim<'_>) -> bool {
         self.kind() == kind(name)
     }
 
-    /// The number of its type's tag in GeneralName.
+    /// Returns the tag number of the subtree's type in GeneralName.
     const fn kind(&self) -> u32 {
         match self {
             Self::Email(_) => 1,
@@ -267,14 +267,14 @@ impl Subtree {
                 Some(begins) => certain(begins),
                 None => Holds::Perhaps,
             },
-            // Types that are not compared: whatever constrains them forbids them.
+            // Names of this type are not compared, so any constraint on the type forbids them.
             _ if self.concerns(name) => Holds::Perhaps,
             _ => Holds::No,
         }
     }
 }
 
-/// The number of a claim's tag in GeneralName (RFC 5280, section 4.2.1.6).
+/// Returns the tag number of a claim in GeneralName (RFC 5280, section 4.2.1.6).
 fn kind(name: Claim<'_>) -> u32 {
     match name {
         Claim::OtherName(_) => 0,
@@ -293,7 +293,7 @@ const fn certain(holds: bool) -> Holds {
     if holds { Holds::Whole } else { Holds::No }
 }
 
-/// Whether the name lies at least one label below the base.
+/// Returns whether the name lies at least one label below the base.
 fn is_below(name: &str, base: &str) -> bool {
     base.is_empty()
         || name
@@ -316,7 +316,7 @@ fn holds_dns(tree: &str, name: &str) -> Holds {
     if host.eq_ignore_ascii_case(base) || is_below(host, base) {
         Holds::Whole
     } else if is_below(base, host) {
-        // The wildcard may stand for a name of the subtree, and for others.
+        // The wildcard may stand for names inside and outside the subtree.
         Holds::Perhaps
     } else {
         Holds::No
@@ -342,7 +342,7 @@ fn holds_email(tree: &str, email: &str) -> Holds {
     }
 }
 
-/// The host of a URI, if it is a name: an address or no host at all cannot be compared.
+/// Returns the host of a URI if it is a name. An IP address or a missing host cannot be compared.
 fn uri_host(uri: &str) -> Option<&str> {
     let (_, rest) = uri.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;

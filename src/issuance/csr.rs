@@ -1,4 +1,4 @@
-//! Certification requests (RFC 2986): from hostile text to a request whose key has proved itself.
+//! Certification requests (RFC 2986): from untrusted text to a request with proof of possession.
 
 use const_oid::{
     ObjectIdentifier,
@@ -27,44 +27,45 @@ use super::{
     scheme::{SchemeError, SignatureScheme},
 };
 
-/// Octets of PEM text we look at; a CSR of a hundred long names has a tenth of it.
+/// Most octets of PEM text that we read. A CSR with a hundred long names has about a tenth of this.
 const MAX_PEM: usize = 64 * 1024;
 
-/// Extensions that one CSR may ask for, so that a list of those that are dropped stays readable; certificates have about ten.
+/// Most extensions that one CSR may ask for, so that a list of dropped extensions stays readable. Certificates have
+/// about ten.
 const MAX_EXTENSIONS: usize = 100;
 
-/// RFC 7468, section 7, and the label of older generators.
+/// The PEM labels of a CSR: that of RFC 7468, section 7, and that of older generators.
 const LABELS: [&[u8]; 2] = [b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST"];
 
 /// A CSR whose own signature proves that the requester holds the key.
 ///
 /// # Guarantees
 ///
-/// * Strict DER without an octet left over; attributes and extensions at most once.
-/// * The key passed the key policy, and the signature verifies over the very bytes of
+/// * The CSR is strict DER without trailing octets. Each attribute and extension occurs at most once.
+/// * The key passed the key policy, and the signature verifies over the original bytes of
 ///   certificationRequestInfo.
 ///
 /// # Caveats
 ///
-/// What it asks for is not judged here: that is [`Profile::admit`](super::Profile::admit).
+/// This type does not check what the CSR asks for; [`Profile::admit`](super::Profile::admit) does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedCsr {
     subject: Name,
     public_key: PublicKey,
-    asked: Asked,
+    asked: RequestedExtensions,
 }
 
-/// The extensions that a CSR asks for. Those that are not named here are judged by
-/// [`ExtensionRules::judge`](super::profile::ExtensionRules).
+/// The extensions that a CSR asks for. [`ExtensionRules::judge`](super::profile::ExtensionRules) decides about those in
+/// `others`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct RequestedExtensions {
     pub(super) subject_alt_names: Option<SubjectAltNames>,
     pub(super) key_usage: Option<FlagSet<KeyUsages>>,
     pub(super) extended_key_usage: Option<Vec<ObjectIdentifier>>,
     pub(super) is_ca: Option<bool>,
     pub(super) path_length: Option<u8>,
     pub(super) name_constraints: Option<NameConstraints>,
-    /// Every other extension as it came.
+    /// Every other extension, unchanged.
     pub(super) others: Vec<Extension>,
 }
 
@@ -73,13 +74,13 @@ impl VerifiedCsr {
     ///
     /// # Errors
     ///
-    /// A refusal that names the first rule broken. Never panics, whatever the bytes.
+    /// Returns a refusal that names the first broken rule. Never panics on any input.
     pub fn parse(pem: &[u8]) -> Result<Self, Refusal> {
         if pem.len() > MAX_PEM {
             return Err(Refusal::new(
                 RefusalReason::TooLarge,
                 format!(
-                    "the CSR has {} octets, at most {MAX_PEM} are read; ask for fewer names",
+                    "the CSR has {} octets; at most {MAX_PEM} are allowed; ask for fewer names",
                     pem.len()
                 ),
             ));
@@ -87,20 +88,20 @@ impl VerifiedCsr {
         Self::from_der(&request_block(pem)?)
     }
 
-    /// Reads the DER of a CSR for its key alone, which proves itself as in [`parse`](Self::parse); the names are those
-    /// that the issuer has given it, and nothing else that the CSR asks for is looked at.
+    /// Reads only the key from the DER of a CSR and verifies proof of possession as [`parse`](Self::parse) does. The
+    /// result has the given names, an empty subject and no other extensions, whatever the CSR asks for.
     ///
     /// # Errors
     ///
-    /// As [`parse`](Self::parse).
+    /// Fails in the same cases as [`parse`](Self::parse).
     pub fn with_names(der: &[u8], names: SubjectAltNames) -> Result<Self, Refusal> {
         let Self { public_key, .. } = Self::from_der(der)?;
         Ok(Self {
             subject: Name::of(&[], None).map_err(not_der)?,
             public_key,
-            asked: Asked {
+            asked: RequestedExtensions {
                 subject_alt_names: Some(names),
-                ..Asked::default()
+                ..RequestedExtensions::default()
             },
         })
     }
@@ -125,29 +126,29 @@ impl VerifiedCsr {
         Ok(Self {
             subject: Name::parse(info.subject).map_err(not_der)?,
             public_key,
-            asked: Asked::parse(&extensions)?,
+            asked: RequestedExtensions::parse(&extensions)?,
         })
     }
 
-    /// The subject, whose bytes the certificate will carry.
+    /// Returns the subject. The certificate will carry the same bytes.
     #[must_use]
     pub const fn subject(&self) -> &Name {
         &self.subject
     }
 
-    /// The subject's key, whose bytes the certificate will carry.
+    /// Returns the subject's key. The certificate will carry the same bytes.
     #[must_use]
     pub const fn public_key(&self) -> &PublicKey {
         &self.public_key
     }
 
-    /// The subject alternative names, whose bytes the certificate will carry.
+    /// Returns the subject alternative names. The certificate will carry the same bytes.
     #[must_use]
     pub const fn subject_alt_names(&self) -> Option<&SubjectAltNames> {
         self.asked.subject_alt_names.as_ref()
     }
 
-    pub(super) const fn asked(&self) -> &Asked {
+    pub(super) const fn asked(&self) -> &RequestedExtensions {
         &self.asked
     }
 }
@@ -181,8 +182,8 @@ fn request_block(text: &[u8]) -> Result<Vec<u8>, Refusal> {
     Ok(block.der)
 }
 
-/// The extensions of the extensionRequest attribute (RFC 2985, section 5.4.2). Other attributes, such as
-/// a challenge password, are ignored.
+/// Returns the extensions of the extensionRequest attribute (RFC 2985, section 5.4.2). Ignores other attributes, such
+/// as a challenge password.
 fn requested_extensions(info: &RequestInfo<'_>) -> Result<Vec<Extension>, Refusal> {
     if let Some(oid) = duplicate(info.attributes.iter().map(|attribute| attribute.oid)) {
         return Err(Refusal::new(
@@ -204,7 +205,7 @@ fn requested_extensions(info: &RequestInfo<'_>) -> Result<Vec<Extension>, Refusa
         return Err(Refusal::new(
             RefusalReason::TooLarge,
             format!(
-                "the CSR asks for {} extensions, at most {MAX_EXTENSIONS} are read; leave out those that no certificate needs",
+                "the CSR asks for {} extensions; at most {MAX_EXTENSIONS} are allowed; leave out those that the certificate does not need",
                 extensions.len()
             ),
         ));
@@ -236,7 +237,7 @@ fn prove_possession(key: &PublicKey, signed: &Signed<'_>) -> Result<(), Refusal>
         })
 }
 
-impl Asked {
+impl RequestedExtensions {
     fn parse(extensions: &[Extension]) -> Result<Self, Refusal> {
         let mut asked = Self::default();
         for extension in extensions {
@@ -294,7 +295,7 @@ fn not_der(error: der::Error) -> Refusal {
     )
 }
 
-/// An error and its causes in one line.
+/// Returns the text of an error and its causes in one line.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

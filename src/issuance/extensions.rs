@@ -1,4 +1,4 @@
-//! The extensions of a certificate, in a stable order, each with the clause that demands it.
+//! The extensions of a certificate, in a stable order, each with the clause that requires it.
 
 use const_oid::{
     ObjectIdentifier,
@@ -36,7 +36,7 @@ const NOT_CRITICAL: bool = false;
 /// noRevAvail (RFC 9608, section 2).
 pub(super) const ID_CE_NO_REV_AVAIL: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.56");
 
-/// Writes the extensions.
+/// Builds the extensions of a certificate.
 pub(super) fn write(
     params: &CertificateParams<'_>,
     issuing: &IssuerCertificate,
@@ -45,7 +45,7 @@ pub(super) fn write(
     let rules = params.extensions();
     let authority = params.authority();
     let mut extensions = Vec::with_capacity(8);
-    // RFC 5280, 4.2.1.1: MUST be present, non-critical, with the bytes of the issuer's own identifier.
+    // RFC 5280, 4.2.1.1: MUST be present and non-critical, with the bytes of the issuer's own key identifier.
     extensions.push(extension(
         ID_CE_AUTHORITY_KEY_IDENTIFIER,
         NOT_CRITICAL,
@@ -55,7 +55,7 @@ pub(super) fn write(
             authority_cert_serial_number: None,
         },
     )?);
-    // 4.2.1.2: MUST be present in CA certificates, SHOULD in others; RFC 7093, section 2, method 1.
+    // 4.2.1.2: MUST be present in CA certificates, SHOULD be present in others. RFC 7093, section 2, method 1.
     if rules.subject_key_id || authority.is_some() {
         extensions.push(extension(
             ID_CE_SUBJECT_KEY_IDENTIFIER,
@@ -71,8 +71,8 @@ pub(super) fn write(
             &KeyUsage(params.key_usage()),
         )?);
     }
-    // 4.2.1.9: critical in CA certificates. A leaf carries cA=FALSE, which DER leaves out, hence an empty SEQUENCE;
-    // critical too, as cert-manager's CA issuer has it.
+    // 4.2.1.9: critical in CA certificates. A leaf carries cA=FALSE, which DER leaves out, hence an empty SEQUENCE.
+    // It is critical there too, as in certificates of cert-manager's CA issuer.
     extensions.push(extension(
         ID_CE_BASIC_CONSTRAINTS,
         CRITICAL,
@@ -81,7 +81,7 @@ pub(super) fn write(
             path_len_constraint: authority.and_then(|authority| authority.path_length()),
         },
     )?);
-    // 4.2.1.12: at least one purpose when present; critical at our choice, which is no.
+    // 4.2.1.12: at least one purpose when present. The issuer may choose whether it is critical; ours is not.
     if !params.extended_key_usage().is_empty() {
         extensions.push(extension(
             ID_CE_EXT_KEY_USAGE,
@@ -89,7 +89,7 @@ pub(super) fn write(
             &ExtendedKeyUsage(params.extended_key_usage().to_vec()),
         )?);
     }
-    // 4.2.1.6: MUST be critical if the subject is empty, SHOULD NOT otherwise. The bytes of the CSR.
+    // 4.2.1.6: MUST be critical if the subject is empty, SHOULD NOT be otherwise. Carries the bytes of the CSR.
     if let Some(names) = csr.subject_alt_names() {
         extensions.push(Extension {
             extn_id: ID_CE_SUBJECT_ALT_NAME,
@@ -123,9 +123,9 @@ pub(super) fn write(
     Ok(extensions)
 }
 
-/// What the issuer publishes, and where.
+/// Adds the certificate policies and the URLs of CRLs, OCSP responders and CA certificates.
 fn publication(rules: &ExtensionRules, extensions: &mut Vec<Extension>) -> der::Result<()> {
-    // 4.2.1.4: non-critical; the CPS pointer is a URI of its own.
+    // 4.2.1.4: non-critical. The CPS pointer is an IA5String with a URI.
     if !rules.policies.is_empty() {
         let policies = rules
             .policies
@@ -144,7 +144,7 @@ fn publication(rules: &ExtensionRules, extensions: &mut Vec<Extension>) -> der::
             &CertificatePolicies(policies),
         )?);
     }
-    // 4.2.1.13: SHOULD be non-critical; every place holds the same CRL, hence one distribution point.
+    // 4.2.1.13: SHOULD be non-critical. Every URL holds the same CRL, hence one distribution point.
     if !rules.crl.is_empty() {
         let names = rules.crl.iter().map(uri).collect::<der::Result<_>>()?;
         extensions.push(extension(

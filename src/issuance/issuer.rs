@@ -1,4 +1,4 @@
-//! An issuer as it stands at one moment: its chain, its profile, its algorithm.
+//! Snapshot of an issuer: its chain, its profile and its algorithm.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use super::{
     Fault, chain::IssuerChain, key::KeyAlgorithm, profile::Profile, signature::SignatureAlgorithm,
 };
 
-/// A signature algorithm that the issuing certificate's key cannot do.
+/// A signature algorithm that the issuing certificate's key does not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "signatureAlgorithm {algorithm} does not fit the issuing certificate's {key} key; use Auto or one that fits"
+    "signatureAlgorithm {algorithm} does not fit the issuing certificate's {key} key; use Auto or an algorithm for that key"
 )]
 pub struct IssuerError {
     algorithm: SignatureAlgorithm,
@@ -17,14 +17,14 @@ pub struct IssuerError {
 }
 
 impl IssuerError {
-    /// Who has to act.
+    /// Returns who must act.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         Fault::Issuer
     }
 }
 
-/// An immutable snapshot, shared by the requests that are prepared while it is current.
+/// An immutable snapshot of an issuer, shared by the requests that are prepared while it is current.
 #[derive(Debug)]
 pub struct Issuer {
     chain: Arc<IssuerChain>,
@@ -33,12 +33,12 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Puts an issuer together; without an algorithm the one that fits the key is taken
+    /// Builds an issuer. Without an algorithm, it uses the one that fits the key
     /// ([`SignatureAlgorithm::auto`]).
     ///
     /// # Errors
     ///
-    /// The algorithm is not one of the key's.
+    /// Fails if the algorithm does not fit the key.
     pub fn new(
         chain: impl Into<Arc<IssuerChain>>,
         profile: Profile,
@@ -60,19 +60,19 @@ impl Issuer {
         })
     }
 
-    /// The issuing certificate and those above.
+    /// Returns the issuing certificate and the certificates above it.
     #[must_use]
     pub fn chain(&self) -> &IssuerChain {
         &self.chain
     }
 
-    /// What it may issue.
+    /// Returns the rules for what the issuer may issue.
     #[must_use]
     pub const fn profile(&self) -> &Profile {
         &self.profile
     }
 
-    /// What it signs with.
+    /// Returns the algorithm that the issuer signs with.
     #[must_use]
     pub const fn algorithm(&self) -> SignatureAlgorithm {
         self.algorithm
@@ -84,7 +84,7 @@ mod tests {
     use super::{super::testing::*, *};
 
     #[test]
-    fn an_algorithm_of_another_key_makes_no_issuer() {
+    fn an_issuer_is_refused_if_its_algorithm_does_not_fit_its_key() {
         let root = Authority::root("root");
         let issuer = |algorithm| Issuer::new(root.chain(), Profile::default(), algorithm);
         assert_eq!(

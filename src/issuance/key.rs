@@ -1,8 +1,8 @@
-//! Public keys: which we accept, and verification under them.
+//! Public keys: which we accept, and how signatures are verified under them.
 //!
 //! The cryptographic library accepts hybrid and compressed points, the exponent 3 and small-order
-//! Ed25519 keys, under which any signature verifies; the policy here closes those gaps, and runs
-//! before any signature is checked, so that a short key is reported as what it is.
+//! Ed25519 keys, under which any signature verifies. The policy here rejects them. It runs before
+//! any signature is checked, so that a short key is reported as a short key.
 
 use aws_lc_rs::{digest, signature as lc};
 use const_oid::{
@@ -22,9 +22,9 @@ use super::{
     scheme::{Hash, MlDsa, SignatureScheme},
 };
 
-/// Bits of the smallest RSA modulus we certify or issue under.
+/// Bits of the smallest RSA modulus that we certify or issue under.
 const RSA_MIN_BITS: usize = 2048;
-/// Bits of the largest RSA modulus the library verifies.
+/// Bits of the largest RSA modulus that the library verifies with.
 const RSA_MAX_BITS: usize = 8192;
 
 mod factors;
@@ -35,7 +35,7 @@ mod policy;
 pub enum KeyAlgorithm {
     /// RSA with a modulus of this many bits.
     Rsa {
-        /// Length of the modulus.
+        /// Length of the modulus in bits.
         bits: usize,
     },
     /// ECDSA on NIST P-256 (secp256r1).
@@ -51,7 +51,7 @@ pub enum KeyAlgorithm {
 }
 
 impl KeyAlgorithm {
-    /// The bits of keyUsage that a key of this kind may have: RFC 3279, section 2.3.1 and RFC 4055 for RSA,
+    /// Returns the bits of keyUsage that a key of this kind may have: RFC 3279, section 2.3.1 and RFC 4055 for RSA,
     /// RFC 8813, section 3 for ECDSA, RFC 9295, section 3 for Ed25519, RFC 9881, section 5 for ML-DSA.
     #[must_use]
     pub fn usages(self) -> FlagSet<KeyUsages> {
@@ -66,12 +66,12 @@ impl KeyAlgorithm {
         }
     }
 
-    /// Octets of the longest signatureValue under such a key.
+    /// Returns the number of octets of the longest signatureValue that such a key makes.
     #[must_use]
     pub const fn signature_length(self) -> usize {
         match self {
             Self::Rsa { bits } => bits.div_ceil(8),
-            // Ecdsa-Sig-Value: two INTEGERs, each with a header and perhaps a leading zero.
+            // Ecdsa-Sig-Value: two INTEGERs, each with a header and possibly a leading zero.
             Self::EcdsaP256 => 72,
             Self::EcdsaP384 => 104,
             Self::EcdsaP521 => 139,
@@ -94,13 +94,13 @@ impl std::fmt::Display for KeyAlgorithm {
     }
 }
 
-/// Why a public key is not accepted.
+/// Reason why a public key is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Not the encoding of a SubjectPublicKeyInfo, or of the key inside.
+    /// The SubjectPublicKeyInfo, or the key inside, is not well encoded.
     #[error("the public key is not well encoded")]
     Encoding(#[source] der::Error),
-    /// The algorithm's parameters are not those its standard demands.
+    /// The algorithm's parameters differ from those that its standard requires.
     #[error("the public key algorithm {0} has wrong parameters")]
     Parameters(ObjectIdentifier),
     /// A kind of key that we do not certify.
@@ -111,10 +111,10 @@ pub enum KeyError {
     /// A curve that we do not certify.
     #[error("elliptic curve {0} is not supported; use P-256, P-384 or P-521")]
     Curve(ObjectIdentifier),
-    /// Compressed, hybrid or wrongly sized point.
+    /// A compressed or hybrid point, or one of the wrong size.
     #[error("the elliptic curve point must be uncompressed (04 || x || y)")]
     PointForm,
-    /// Not on the curve, or otherwise refused by the cryptographic library.
+    /// A point that is not on the curve, or a key that the cryptographic library refuses for another reason.
     #[error("the public key is not a valid {0} key")]
     Invalid(KeyAlgorithm),
     /// A modulus that is too short.
@@ -123,32 +123,32 @@ pub enum KeyError {
     /// A modulus that is too long.
     #[error("the RSA key has {0} bits; use at most {RSA_MAX_BITS}")]
     ModulusLong(usize),
-    /// An even modulus, or one whose length is no multiple of eight bits.
+    /// An even modulus, or one whose length is not a multiple of eight bits.
     #[error("the RSA modulus must be odd and a multiple of 8 bits long")]
     Modulus,
-    /// Another exponent than 65537.
+    /// An exponent other than 65537.
     #[error("the RSA public exponent must be 65537")]
     Exponent,
     /// A modulus with the structure of CVE-2017-15361.
     #[error(
-        "the RSA key was made by a library with the ROCA weakness (CVE-2017-15361) and can be factored; make a new key elsewhere"
+        "the RSA key was made by a library with the ROCA weakness (CVE-2017-15361) and can be factored; make a new key with another library"
     )]
     Roca,
     /// A modulus with a factor that trial division finds.
     #[error("the RSA modulus is divisible by {0}; make a new key")]
     SmallFactor(u32),
-    /// A modulus whose factors are so near to each other that Fermat's method finds them.
+    /// A modulus whose factors are so close to each other that Fermat's method finds them.
     #[error(
-        "the RSA modulus is the product of two numbers next to each other and can be factored; make a new key"
+        "the two factors of the RSA modulus are so close to each other that it can be factored; make a new key"
     )]
     CloseFactors,
-    /// A point whose small order makes any signature verify.
+    /// A point of small order, under which any signature verifies.
     #[error("the Ed25519 key has a small order: any signature would verify under it")]
     SmallOrder,
 }
 
 impl KeyError {
-    /// The slug under which a request with this key is refused.
+    /// Returns the reason under which a request with this key is refused.
     #[must_use]
     pub const fn reason(&self) -> RefusalReason {
         match self {
@@ -181,7 +181,7 @@ pub struct BadSignature {
 pub struct PublicKey {
     algorithm: KeyAlgorithm,
     spki: Vec<u8>,
-    /// The content of the BIT STRING: RSAPublicKey, point or 32 octets.
+    /// The content of the BIT STRING, such as an RSAPublicKey or an elliptic curve point.
     octets: Vec<u8>,
 }
 
@@ -190,7 +190,7 @@ impl PublicKey {
     ///
     /// # Errors
     ///
-    /// The first rule that the key breaks.
+    /// Returns the first rule that the key breaks.
     pub fn parse(spki: &[u8]) -> Result<Self, KeyError> {
         let (identifier, octets) = whole(spki, |reader| {
             reader.sequence(|reader| {
@@ -214,39 +214,39 @@ impl PublicKey {
             spki: spki.to_vec(),
             octets: octets.to_vec(),
         };
-        // Any scheme of the algorithm will do: parsing looks at the key only.
+        // Any scheme of the algorithm works here: parsing reads only the key.
         lc::UnparsedPublicKey::new(key.some_verification(), octets)
             .parse()
             .map_err(|_| KeyError::Invalid(algorithm))?;
         Ok(key)
     }
 
-    /// The kind of the key.
+    /// Returns the kind of the key.
     #[must_use]
     pub const fn algorithm(&self) -> KeyAlgorithm {
         self.algorithm
     }
 
-    /// The SubjectPublicKeyInfo as given, DER.
+    /// Returns the DER of the SubjectPublicKeyInfo as it was given.
     #[must_use]
     pub fn spki_der(&self) -> &[u8] {
         &self.spki
     }
 
-    /// The key identifier of RFC 7093, section 2, method 1: the leftmost 160 bits of the SHA-256 hash
-    /// of the BIT STRING's content.
+    /// Computes the key identifier of RFC 7093, section 2, method 1: the leftmost 160 bits of the SHA-256
+    /// hash of the BIT STRING's content.
     #[must_use]
     pub fn key_identifier(&self) -> Vec<u8> {
         let hash = digest::digest(&digest::SHA256, &self.octets);
         hash.as_ref().iter().copied().take(20).collect()
     }
 
-    /// Verifies a signature over `message`, which is hashed here. ECDSA signatures are DER
+    /// Verifies a signature over `message`, which this function hashes. ECDSA signatures are DER
     /// Ecdsa-Sig-Value (RFC 3279, section 2.2.3).
     ///
     /// # Errors
     ///
-    /// The scheme is not one of this key's, or the signature is wrong.
+    /// Fails if the scheme does not fit the key, or if the signature is wrong.
     pub fn verify(
         &self,
         scheme: SignatureScheme,
@@ -313,8 +313,8 @@ impl PublicKey {
     }
 }
 
-/// The public key of an issuing certificate. A type of its own, for mixing it up with a subject's key
-/// would compile otherwise.
+/// The public key of an issuing certificate. It has its own type, so that the compiler does not accept a
+/// subject's key in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerPublicKey(PublicKey);
 
@@ -323,13 +323,13 @@ impl IssuerPublicKey {
         Self(key)
     }
 
-    /// The key itself.
+    /// Returns the key itself.
     #[must_use]
     pub const fn key(&self) -> &PublicKey {
         &self.0
     }
 
-    /// The kind of the key.
+    /// Returns the kind of the key.
     #[must_use]
     pub const fn algorithm(&self) -> KeyAlgorithm {
         self.0.algorithm()

@@ -1,7 +1,8 @@
-//! Our own lints on what is about to be signed: each a name, a citation and a check.
+//! Our own lints on a certificate that is about to be signed. Each has a name, a citation and a check.
 //!
-//! They look at the encoded certificate with a signature of zeros, read back by a decoder that had no part
-//! in writing it. An error is a bug of ours, for the request was admitted before; it blocks.
+//! They look at the encoded certificate with a signature of zeros, read back by a decoder that had no part in writing
+//! it. The request was admitted before, so a lint that fails is a bug in this program. The certificate is then not
+//! signed.
 
 use std::fmt;
 
@@ -37,7 +38,7 @@ pub const LINTS: [&[Lint]; 3] = [fields::LINTS, names::LINTS, extensions::LINTS]
 
 /// A lint. `name` is stable and labels a metric; `citation` is the clause it enforces.
 pub struct Lint {
-    /// Stable, source first: `rfc5280_…`.
+    /// Stable name that begins with its source: `rfc5280_…`.
     pub name: &'static str,
     /// Document and section.
     pub citation: &'static str,
@@ -65,7 +66,7 @@ pub struct LintError {
     pub finding: String,
 }
 
-/// What a lint sees.
+/// A certificate as a lint sees it.
 struct Linted<'a> {
     tbs: Tbs<'a>,
     key: PublicKey,
@@ -167,7 +168,7 @@ pub(super) fn run(tbs_der: &[u8], issuer: &Issuer) -> Result<(), LintError> {
     })
 }
 
-/// `x509-cert` and `x509-parser` must read the certificate, with zeros for a signature, as we do.
+/// Checks that `x509-cert` and `x509-parser` read the certificate, with a signature of zeros, as we do.
 fn other_decoders(tbs_der: &[u8], algorithm: &[u8], issuer: &Issuer) -> Result<(), String> {
     let read = || -> der::Result<(Vec<u8>, bool)> {
         let der = tbs::certificate(tbs_der, algorithm, &[0; 64])?;
@@ -182,7 +183,7 @@ fn other_decoders(tbs_der: &[u8], algorithm: &[u8], issuer: &Issuer) -> Result<(
     match read() {
         Ok((der, true)) => reread::compare(&der, issuer.profile().copied_extensions())
             .map_err(|error| error.to_string()),
-        Ok((_, false)) => Err("a second decoder reads another public key".to_owned()),
+        Ok((_, false)) => Err("a second decoder reads a different public key".to_owned()),
         Err(error) => Err(format!("a second decoder cannot read it: {error}")),
     }
 }

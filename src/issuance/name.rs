@@ -1,4 +1,4 @@
-//! Distinguished names: kept as bytes, checked, and printed for people.
+//! Distinguished names: kept as bytes, checked, compared, and printed for people.
 
 use std::{fmt::Write as _, sync::OnceLock};
 
@@ -24,38 +24,38 @@ const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 const EMAIL_ADDRESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
 const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
 
-/// Which rule a name breaks.
+/// Rule that a name breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// A set of no attributes (RFC 5280, section 4.1.2.4: SIZE (1..MAX)).
+    /// An RDN without attributes (RFC 5280, section 4.1.2.4: SIZE (1..MAX)).
     #[error("a relative distinguished name is empty")]
     EmptyRdn,
-    /// An attribute of no characters.
+    /// An attribute without characters.
     #[error("the value of {0} is empty; leave the attribute out")]
     EmptyValue(String),
-    /// Longer than the upper bound.
+    /// An attribute that is longer than its upper bound.
     #[error("{attribute} has {length} characters, at most {most} are allowed")]
     TooLong {
         /// The attribute's short name or OID.
         attribute: String,
-        /// Its length.
+        /// Its length in characters.
         length: usize,
-        /// The bound.
+        /// The upper bound in characters.
         most: usize,
     },
     /// A country that is not two letters.
-    #[error("C must be the two letters of ISO 3166")]
+    #[error("C must be a two-letter country code of ISO 3166")]
     Country,
-    /// Characters that the string type does not allow, control characters, or a type that RFC 5280,
+    /// Characters that the string type does not allow, control characters, or a string type that RFC 5280,
     /// section 4.1.2.4 no longer allows for new subjects.
     #[error(
-        "the value of {0} must be a PrintableString or UTF8String (IA5String for DC and emailAddress) without control characters, and hold only what its type allows"
+        "the value of {0} must be a PrintableString or UTF8String (IA5String for DC and emailAddress), with only characters that its string type allows and without control characters"
     )]
     String(String),
 }
 
 impl NameError {
-    /// The slug under which a request with this name is refused.
+    /// Returns the reason under which a request with this name is refused.
     #[must_use]
     pub const fn reason(&self) -> RefusalReason {
         match self {
@@ -67,13 +67,13 @@ impl NameError {
     }
 }
 
-/// A distinguished name: its DER as given and what it says. Equal names are the same octets;
-/// `is_same_as` compares what they say.
+/// A distinguished name: its original DER and the decoded attributes. `==` compares the octets;
+/// `is_same_as` compares the meaning.
 #[derive(Clone, Debug)]
 pub struct Name {
     der: Vec<u8>,
     rdns: Vec<Vec<Attribute>>,
-    /// Made when the name is first compared.
+    /// Computed when the name is first compared.
     comparable: OnceLock<Comparable>,
 }
 
@@ -93,12 +93,12 @@ struct Attribute {
 }
 
 impl Name {
-    /// Reads the structure of a DER Name (RFC 5280, section 4.1.2.4). Values are not looked at, for the
-    /// names of CA certificates must be taken as they are.
+    /// Reads the structure of a DER Name (RFC 5280, section 4.1.2.4). Does not check the values, because
+    /// the names of CA certificates must be accepted as they are.
     ///
     /// # Errors
     ///
-    /// Not a SEQUENCE OF SET OF attributes.
+    /// Fails if the DER is not a SEQUENCE OF SET OF attributes.
     pub fn parse(der: &[u8]) -> der::Result<Self> {
         let rdns = whole(der, |reader| {
             reader.sequence(|reader| {
@@ -131,7 +131,7 @@ impl Name {
         })
     }
 
-    /// Makes a name: each attribute an RDN of its own, in this order, then the common names of another name as they are.
+    /// Builds a name from these attributes, one RDN each, followed by the unchanged common names of another name.
     pub(super) fn of(
         attributes: &[(ObjectIdentifier, String)],
         common_names_of: Option<&Self>,
@@ -153,13 +153,13 @@ impl Name {
         Self::parse(&AnyRef::new(Tag::Sequence, &content)?.to_der()?)
     }
 
-    /// Makes a name of one common name.
+    /// Builds a name with a single common name.
     pub(super) fn common_name(text: &str) -> der::Result<Self> {
         Self::of(&[(COMMON_NAME, text.to_owned())], None)
     }
 
-    /// Every attribute in order: its type, and its value where that is text of a type that RFC 5280 allows for new
-    /// subjects.
+    /// Returns every attribute in order: its type, and its value if that is text of a string type that RFC 5280 allows
+    /// for new subjects.
     pub(super) fn attributes(&self) -> impl Iterator<Item = (ObjectIdentifier, Option<&str>)> {
         self.rdns
             .iter()
@@ -167,29 +167,29 @@ impl Name {
             .map(|attribute| (attribute.oid, attribute.text()))
     }
 
-    /// The types of the attributes, in their order.
+    /// Returns the types of the attributes in order.
     pub(super) fn types(&self) -> impl Iterator<Item = ObjectIdentifier> {
         self.rdns.iter().flatten().map(|attribute| attribute.oid)
     }
 
-    /// The bytes as given.
+    /// Returns the DER as it was given.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// Whether it names nothing.
+    /// Returns whether the name has no attributes.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.rdns.is_empty()
     }
 
-    /// The common names that are text.
+    /// Returns the common names that are text.
     pub(super) fn common_names(&self) -> impl Iterator<Item = &str> {
         self.texts(COMMON_NAME)
     }
 
-    /// The e-mail addresses that are text.
+    /// Returns the e-mail addresses that are text.
     pub(super) fn email_addresses(&self) -> impl Iterator<Item = &str> {
         self.texts(EMAIL_ADDRESS)
     }
@@ -202,13 +202,14 @@ impl Name {
             .filter_map(Attribute::text)
     }
 
-    /// Whether it begins with these RDNs (RFC 5280, section 7.1: case, white space and string types are of no account);
-    /// `None` where that hangs on a value that is not compared.
+    /// Returns whether the name begins with these RDNs (RFC 5280, section 7.1: case, white space and string types do not
+    /// matter). Returns `None` if the answer depends on a value that cannot be compared.
     pub(super) fn begins_with(&self, start: &Self) -> Option<bool> {
         self.comparable().begins_with(start.comparable())
     }
 
-    /// Whether both are the same name (RFC 5280, section 7.1); `None` where that hangs on a value that is not compared.
+    /// Returns whether both are the same name (RFC 5280, section 7.1), or `None` if the answer depends on a value that
+    /// cannot be compared.
     pub(super) fn is_same_as(&self, other: &Self) -> Option<bool> {
         if self.comparable().len() != other.comparable().len() {
             return Some(false);
@@ -220,11 +221,11 @@ impl Name {
         self.comparable.get_or_init(|| Comparable::of(self))
     }
 
-    /// Checks what a new subject must obey: string types, characters and lengths.
+    /// Checks the rules for new subjects: string types, characters and lengths.
     ///
     /// # Errors
     ///
-    /// The first rule broken.
+    /// Returns the first rule that the name breaks.
     pub fn check(&self) -> Result<(), NameError> {
         for rdn in &self.rdns {
             if rdn.is_empty() {
@@ -238,7 +239,8 @@ impl Name {
     }
 }
 
-/// RFC 4514: the last RDN first, special characters escaped, unknown types as OID and hexadecimal DER.
+/// Prints the name as RFC 4514 does: the last RDN first, special characters escaped, unknown types as OID and
+/// hexadecimal DER.
 impl std::fmt::Display for Name {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (index, rdn) in self.rdns.iter().rev().enumerate() {
@@ -271,12 +273,12 @@ impl Attribute {
         AnyRef::new(Tag::Sequence, &content)?.to_der()
     }
 
-    /// The text of a string type that RFC 5280 allows for new subjects.
+    /// Returns the text if the value has a string type that RFC 5280 allows for new subjects.
     fn text(&self) -> Option<&str> {
         let text = std::str::from_utf8(&self.value).ok()?;
         #[expect(
             clippy::wildcard_enum_match_arm,
-            reason = "the tags of ASN.1 are open-ended; three of them are strings for us"
+            reason = "ASN.1 tags are open-ended; three of them count as strings here"
         )]
         let fits = match self.tag {
             Tag::Utf8String => true,

@@ -1,7 +1,7 @@
-//! Patterns of names, as issuers' profiles write them.
+//! Patterns of names, for issuers' profiles and grants.
 //!
-//! A pattern is deliberately weak: no expression and no star in the middle, so that what it covers can be
-//! seen by looking at it. `{{namespace}}` and `{{name}}` stand for those of the request.
+//! Patterns are deliberately simple: without expressions and without a star in the middle, a reader sees at
+//! once what a pattern covers. `{{namespace}}` and `{{name}}` stand for those of the request.
 
 use std::str::FromStr;
 
@@ -20,14 +20,18 @@ pub(in crate::issuance) use uri::OfHost;
 pub use uri::UriPattern;
 pub use value::ValuePattern;
 
-/// Why a text is not a pattern.
+/// Reason why a text is not a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// Braces that are not one of the variables.
-    #[error("{0:?} has braces; the only variables are {{{{namespace}}}} and {{{{name}}}}")]
+    #[error(
+        "{0:?} has braces that are not a variable; the only variables are {{{{namespace}}}} and {{{{name}}}}"
+    )]
     Variable(String),
     /// Not a DNS name.
-    #[error("{0:?} is not a DNS name, *. and a DNS name, or * for every DNS name")]
+    #[error(
+        "{0:?} is not a pattern of DNS names: write a DNS name, *. followed by a DNS name, or * for every DNS name"
+    )]
     Dns(String),
     /// Not an address or a network.
     #[error("{0:?} is not an IP address or network, such as 10.0.0.0/8 or 2001:db8::/32")]
@@ -37,8 +41,8 @@ pub enum PatternError {
         "{0:?} is a network of IPv4 addresses mapped into IPv6, which no certificate names; write the IPv4 network"
     )]
     Mapped(String),
-    /// A network with bits behind its prefix.
-    #[error("{0:?} has bits set behind its prefix; write the first address of the network")]
+    /// A network with bits set after its prefix.
+    #[error("{0:?} has bits set after its prefix; write the first address of the network")]
     HostBits(String),
     /// Not a URI.
     #[error(
@@ -51,13 +55,15 @@ pub enum PatternError {
     /// Not an e-mail address.
     #[error("{0:?} is not local-part@host or *@host")]
     Email(String),
-    /// Not a value of an attribute.
-    #[error("{0:?} is not a value; a star may stand only at the end")]
+    /// Not a pattern of attribute values.
+    #[error(
+        "{0:?} is empty or has a control character or a misplaced star; a star may stand only at the end"
+    )]
     Value(String),
 }
 
-/// A DNS name itself, `*.name` for every name below it at any depth, or `*` for every name. Case is of no
-/// account.
+/// Pattern of DNS names: a name itself, `*.name` for every name below it at any depth, or `*` for every name.
+/// Case does not matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DnsPattern {
     kind: DnsKind,
@@ -71,7 +77,7 @@ enum DnsKind {
     Below,
 }
 
-/// What a pattern of DNS names stands for, its variables replaced.
+/// Set of DNS names that a pattern covers once its variables are replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     /// Every name.
@@ -83,7 +89,7 @@ pub(super) enum Scope {
 }
 
 impl DnsPattern {
-    /// What it stands for; `None` where that is nothing.
+    /// Returns the set of names that the pattern covers, or `None` if a variable has no usable value.
     pub(super) fn scope(&self, variables: Variables<'_>) -> Option<Scope> {
         let name = self.name.expand(variables, has_dns_labels)?.into_owned();
         Some(match self.kind {
@@ -93,7 +99,7 @@ impl DnsPattern {
         })
     }
 
-    /// The same for one request alone; `None` where it covers nothing of it.
+    /// Returns this pattern with its variables replaced, or `None` if a variable has no usable value.
     pub(super) fn bind(&self, variables: Variables<'_>) -> Option<Self> {
         Some(Self {
             kind: self.kind,
@@ -101,15 +107,15 @@ impl DnsPattern {
         })
     }
 
-    /// Whether every host that this name stands for is covered. A name with a wildcard stands for the hosts below the
-    /// label of its last star.
+    /// Returns whether the pattern covers every host that this name stands for. A name with a wildcard stands for the
+    /// hosts below the label of its last star.
     #[must_use]
     pub fn covers(&self, dns: &str, variables: Variables<'_>) -> bool {
         let Some(base) = self.name.expand(variables, has_dns_labels) else {
             return false;
         };
         if self.kind != DnsKind::Any && !ends_with(dns, &base) {
-            // Soon said, for a thousand names may meet a thousand patterns.
+            // A cheap test first, because a thousand names may be compared with a thousand patterns.
             return false;
         }
         match (self.kind, below_wildcard(dns)) {
@@ -123,13 +129,13 @@ impl DnsPattern {
         }
     }
 
-    /// Whether it depends on the namespace of the request.
+    /// Returns whether the pattern depends on the namespace of the request.
     #[must_use]
     pub fn names_namespace(&self) -> bool {
         self.name.names_namespace()
     }
 
-    /// Whether some host that this name stands for is covered.
+    /// Returns whether the pattern covers at least one host that this name stands for.
     #[must_use]
     pub fn touches(&self, dns: &str, variables: Variables<'_>) -> bool {
         if self.covers(dns, variables) {
@@ -143,7 +149,7 @@ impl DnsPattern {
         };
         match (self.kind, below_wildcard(dns)) {
             (DnsKind::Exact, Some(host)) => host.is_empty() || is_below(&base, host),
-            // A wildcard that is one whole label stands for no host at a depth below it.
+            // A wildcard that is one whole label stands for exactly one label; the names below `base` are deeper.
             (DnsKind::Below, Some(host)) => {
                 dns.strip_prefix("*.") != Some(host) && (host.is_empty() || is_below(&base, host))
             }
@@ -159,13 +165,13 @@ fn ends_with(name: &str, end: &str) -> bool {
         .is_some_and(|rest| rest.eq_ignore_ascii_case(end.as_bytes()))
 }
 
-/// What follows the last label with a star; `None` for a name without one.
+/// Returns the part after the last label with a star, or `None` for a name without a star.
 pub(super) fn below_wildcard(dns: &str) -> Option<&str> {
     let (_, after) = dns.rsplit_once('*')?;
     Some(after.split_once('.').map_or("", |(_, below)| below))
 }
 
-/// Whether the name has at least one label before the base.
+/// Returns whether the name is the base with at least one label in front.
 pub(super) fn is_below(name: &str, base: &str) -> bool {
     ends_with(name, base)
         && name

@@ -1,7 +1,7 @@
-//! A PEM scanner for hostile text (RFC 7468), and the encoder for what we publish.
+//! A PEM scanner for untrusted text (RFC 7468), and an encoder for our output.
 //!
-//! Decoding is ours because the libraries at hand accept bytes after the DER value, or refuse a second
-//! newline at the end of a file that a shell made.
+//! We do not use a library to decode, because the available libraries either accept bytes after the DER
+//! value or refuse a second newline at the end of a file, such as a shell adds.
 
 use base64ct::{Base64, Encoding as _};
 
@@ -10,7 +10,7 @@ const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Why a text is not the PEM that was expected.
+/// Reason why a text is not the expected PEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {
     /// No `-----BEGIN …-----` line.
@@ -20,7 +20,7 @@ pub enum PemError {
     #[error("a PEM boundary line is malformed")]
     Boundary,
     /// A block without its `-----END …-----` line, or with the line of another label.
-    #[error("a PEM block does not end with the -----END …----- line of its label")]
+    #[error("a PEM block does not end with an -----END …----- line that has the same label")]
     Unterminated,
     /// RFC 1421 headers, as encrypted keys carry them.
     #[error("a PEM block has headers; remove them")]
@@ -28,7 +28,7 @@ pub enum PemError {
     /// The body is not base64.
     #[error("the body of a PEM block is not base64")]
     Base64,
-    /// Text after the only block allowed.
+    /// Text after the only allowed block.
     #[error("there is text after the end of the PEM block; remove it")]
     TrailingText,
 }
@@ -36,26 +36,26 @@ pub enum PemError {
 /// One decoded block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block<'a> {
-    /// What stands between `-----BEGIN ` and `-----`.
+    /// The text between `-----BEGIN ` and `-----`.
     pub label: &'a [u8],
-    /// What the base64 stands for.
+    /// The decoded base64.
     pub der: Vec<u8>,
 }
 
 /// The blocks of a text, at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocks<'a> {
-    /// In the order of the text.
+    /// The blocks in the order of the text.
     pub blocks: Vec<Block<'a>>,
-    /// Whether anything but white space follows the last.
+    /// Whether anything but white space follows the last block.
     pub trailing_text: bool,
 }
 
-/// Reads every block. Lines may end in LF or CRLF and in blanks; text may stand between blocks.
+/// Reads every block. Lines may end in LF or CRLF, with trailing blanks; there may be text between blocks.
 ///
 /// # Errors
 ///
-/// There is no block, or one of them is malformed.
+/// Fails if there is no block, or if one is malformed.
 pub fn scan(text: &[u8]) -> Result<Blocks<'_>, PemError> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let mut lines = text
@@ -107,7 +107,7 @@ fn body<'a>(label: &[u8], lines: &mut impl Iterator<Item = &'a [u8]>) -> Result<
     Err(PemError::Unterminated)
 }
 
-/// Encodes one block with lines of 64 characters and LF, as RFC 7468, section 2 has generators do.
+/// Encodes one block with lines of 64 characters and LF, as RFC 7468, section 2 requires of generators.
 #[must_use]
 pub fn encode(label: &str, der: &[u8]) -> String {
     let base64 = Base64::encode_string(der);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn text_before_blanks_after_and_carriage_returns_are_tolerated() {
+    fn leading_text_trailing_blanks_and_carriage_returns_are_tolerated() {
         for text in [
             BLOCK.to_owned(),
             format!("Certificate Request:\n  Data\n{BLOCK}"),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_an_error_that_says_which() {
+    fn each_malformed_text_has_its_own_error() {
         let table = [
             ("", PemError::NoBlock),
             ("MIIB", PemError::NoBlock),
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_is_read_back() {
+    fn an_encoded_block_reads_back_the_same() {
         for length in [0_usize, 1, 47, 48, 49, 96, 200] {
             let der = vec![7; length];
             let text = encode("CERTIFICATE", &der);

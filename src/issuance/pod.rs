@@ -1,4 +1,4 @@
-//! The identity of a pod: names that the issuer makes of where it runs and as whom.
+//! The identity of a pod: names that the issuer builds from its namespace, service account and pod name.
 
 use super::{
     pattern::{PatternError, Template, Variable},
@@ -6,7 +6,7 @@ use super::{
     san::{DnsSyntax, SanError, SubjectAltNames},
 };
 
-/// The names of pods' certificates, with variables.
+/// Templates of the names in pods' certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodIdentity {
     uris: Vec<Template<PodVariable>>,
@@ -24,25 +24,25 @@ pub struct Pod<'a> {
     pub name: &'a str,
 }
 
-/// A variable of pods' names.
+/// A variable in the templates of pods' names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PodVariable {
     /// The pod's namespace.
     Namespace,
     /// The service account that it runs as.
     ServiceAccount,
-    /// Its own name.
+    /// The pod's name.
     Pod,
 }
 
-/// Why no pod can be named so.
+/// Reason why templates cannot name a pod.
 #[derive(Debug, thiserror::Error)]
 pub enum PodIdentityError {
-    /// A template that is none.
+    /// A text that is not a template.
     #[error(transparent)]
     Template(#[from] PatternError),
-    /// The names that it gives are none.
-    #[error("the names that it gives are not well formed")]
+    /// Templates that give malformed names.
+    #[error("the names that the templates give are not well formed")]
     Names(#[source] SanError),
 }
 
@@ -58,11 +58,11 @@ impl Variable for PodVariable {
 }
 
 impl PodIdentity {
-    /// Reads templates of URIs and of DNS names.
+    /// Parses templates of URIs and of DNS names.
     ///
     /// # Errors
     ///
-    /// There is none, one has other variables, or what comes of one is no such name.
+    /// Fails if there is no template, if one has other variables, or if one gives a malformed name.
     pub fn parse(uris: &[String], dns_names: &[String]) -> Result<Self, PodIdentityError> {
         let parse = |texts: &[String]| -> Result<Vec<_>, _> {
             texts.iter().map(|text| Template::parse(text)).collect()
@@ -78,11 +78,11 @@ impl PodIdentity {
         Ok(identity)
     }
 
-    /// The names of one pod.
+    /// Returns the names of one pod.
     ///
     /// # Errors
     ///
-    /// A name that cannot be encoded. Its syntax is the profile's to judge, as that of all names.
+    /// Fails if a name cannot be encoded. The profile checks the syntax, as for all names.
     pub fn names_of(&self, pod: Pod<'_>) -> Result<SubjectAltNames, Refusal> {
         let names = self.expand(|template| {
             template.replace(|variable| match variable {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn templates_that_can_name_no_pod_are_refused() {
+    fn templates_that_cannot_name_a_pod_are_refused() {
         for (uris, dns_names) in [
             (&[][..], &[][..]),
             (&["spiffe://example.org/{{name}}"], &[]),

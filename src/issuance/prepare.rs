@@ -1,4 +1,4 @@
-//! From admitted parameters to a sealed certificate.
+//! Turns admitted parameters into bytes to be signed, and those with their signature into a sealed certificate.
 
 use std::sync::Arc;
 
@@ -24,22 +24,22 @@ use super::{
     tbs::{self, Parts},
 };
 
-/// Octets of PEM that cert-manager reads of one certificate; more would fail after the token signed.
+/// Largest PEM of one certificate that cert-manager reads, in octets. A larger one would fail only after the token signed.
 const MAX_PEM: usize = 36_500;
 
-/// Why nothing was prepared.
+/// Reason why no certificate was prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
-    /// The request cannot have this certificate from this issuer.
+    /// The issuer refuses the request.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The issuer's chain is not fit at this time.
-    #[error("the issuer's certificates are not fit")]
+    /// The issuer's chain is not valid at this time.
+    #[error("the issuer's certificates cannot be used")]
     Issuer(#[source] ChainError),
     /// Our own lint failed: a bug.
-    #[error("the certificate that was prepared fails our own lint")]
+    #[error("the prepared certificate fails our own lint")]
     Lint(#[source] LintError),
-    /// What was admitted could not be encoded: a bug.
+    /// The admitted contents could not be encoded: a bug.
     #[error("failed to encode the certificate")]
     Encode(#[source] der::Error),
 }
@@ -56,16 +56,16 @@ impl PrepareError {
     }
 }
 
-/// Why a prepared certificate was not issued.
+/// Reason why a prepared certificate was not issued.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
-    /// No signature came.
-    #[error("failed to have the certificate signed")]
+    /// The signer returned no signature.
+    #[error("failed to get the certificate signed")]
     Sign(#[source] SignError),
     /// The signature is wrong: another key, a faulty token, or a bug.
     #[error("the signature over the certificate is wrong; it was discarded")]
     Unverified(#[source] BadSignature),
-    /// Another parser reads another certificate: a bug.
+    /// Another parser reads the certificate differently: a bug.
     #[error("the signed certificate is ambiguous; it was discarded")]
     Ambiguous(#[source] RereadError),
     /// The certificate could not be encoded: a bug.
@@ -84,11 +84,11 @@ impl IssueError {
     }
 }
 
-/// A certificate that lacks its signature only: the bytes exist and every lint passed.
+/// A certificate that lacks only its signature: the bytes exist and every lint passed.
 ///
 /// # Guarantees
 ///
-/// Spent by move: it asks for one signature and becomes at most one certificate.
+/// Issuing consumes it: it asks for one signature and becomes at most one certificate.
 ///
 /// ```compile_fail,E0382
 /// # use pkcs11_issuer::issuance::{PreparedCertificate, Signer};
@@ -109,12 +109,11 @@ pub struct PreparedCertificate {
 }
 
 impl PreparedCertificate {
-    /// Makes the bytes to be signed and runs every lint over them. The same arguments give the same
-    /// bytes.
+    /// Makes the bytes to be signed and runs every lint over them. The same arguments give the same bytes.
     ///
     /// # Errors
     ///
-    /// A refusal, an issuer that is not fit at `now`, or a bug of ours.
+    /// The request is refused, the issuer's chain is not valid at `now`, or this program has a bug.
     pub fn prepare(
         params: &CertificateParams<'_>,
         issuer: &Arc<Issuer>,
@@ -196,19 +195,19 @@ impl PreparedCertificate {
         &self.dropped_extensions
     }
 
-    /// Asks the signer exactly once, and seals.
+    /// Asks the signer exactly once, and seals the certificate.
     ///
     /// # Errors
     ///
-    /// No signature, or one that does not verify under the issuing certificate's public key.
+    /// The signer returns no signature, or one that does not verify under the issuing certificate's public key.
     pub async fn issue(self, signer: &dyn Signer) -> Result<IssuedCertificate, IssueError> {
         let input = SigningInput::new(self.issuer.algorithm(), &self.tbs);
         let signature = signer.sign(input).await.map_err(IssueError::Sign)?;
         self.seal(&signature)
     }
 
-    /// Verifies before anything leaves: a wrong key handle, a fault in an RSA-CRT computation and a
-    /// broken token all show here.
+    /// Verifies the signature and assembles the certificate. Verification catches a wrong key handle, a fault in an RSA-CRT
+    /// computation and a broken token before anything is released.
     fn seal(self, signature: &Signature) -> Result<IssuedCertificate, IssueError> {
         self.issuer
             .chain()
@@ -251,7 +250,7 @@ impl PreparedCertificate {
             return Err(PrepareError::Refused(Refusal::new(
                 RefusalReason::TooLarge,
                 format!(
-                    "the certificate would have {length} octets of PEM, cert-manager reads at most {MAX_PEM}; ask for fewer names"
+                    "the certificate would have {length} octets of PEM, but cert-manager reads at most {MAX_PEM}; ask for fewer names"
                 ),
             )));
         }
@@ -259,7 +258,7 @@ impl PreparedCertificate {
     }
 }
 
-/// The subject is somebody else than the issuer, by key and by name.
+/// Refuses a subject that has the key or the name of a CA of the chain.
 fn check_strangers(params: &CertificateParams<'_>, issuer: &Issuer) -> Result<(), Refusal> {
     let csr = params.csr();
     for certificate in issuer.chain().certificates() {
@@ -267,7 +266,7 @@ fn check_strangers(params: &CertificateParams<'_>, issuer: &Issuer) -> Result<()
             return Err(Refusal::new(
                 RefusalReason::IssuerKeyReuse,
                 format!(
-                    "the CSR's key is the key of the CA certificate {:?}; make a key of its own",
+                    "the CSR's key is the key of the CA certificate {:?}; generate a separate key",
                     certificate.subject_text()
                 ),
             ));
@@ -277,8 +276,10 @@ fn check_strangers(params: &CertificateParams<'_>, issuer: &Issuer) -> Result<()
     issuer.chain().check_subject(params.subject(), is_ca)
 }
 
-/// Backdating moves the window and keeps its length; the window never opens before that of a certificate of the chain
-/// and never closes after it, the root's included.
+/// Returns the first and the last second of the validity window.
+///
+/// Backdating moves the window and keeps its length. The window lies within that of every certificate of the chain, the
+/// root included.
 fn validity(
     params: &CertificateParams<'_>,
     issuer: &Issuer,
@@ -327,20 +328,20 @@ pub struct IssuedCertificate {
 }
 
 impl IssuedCertificate {
-    /// The leaf, DER.
+    /// The certificate, DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// What `status.certificate` carries: the leaf, then the issuing certificate and those above without
-    /// the root.
+    /// Returns the value of `status.certificate`: this certificate, then the issuing one and those above it without the
+    /// root.
     #[must_use]
     pub fn certificate_pem(&self) -> String {
         pem::encode("CERTIFICATE", &self.der) + &self.issuer.chain().intermediates_pem()
     }
 
-    /// What `status.ca` carries.
+    /// Returns the value of `status.ca`.
     #[must_use]
     pub fn ca_pem(&self, which: CaField) -> Option<String> {
         self.issuer.chain().ca_pem(which)

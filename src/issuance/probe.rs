@@ -1,4 +1,4 @@
-//! Proof that a signer holds the issuing certificate's private key.
+//! Probes: proof that a signer holds the issuing certificate's private key.
 
 use super::{
     Fault,
@@ -6,25 +6,25 @@ use super::{
     signature::{SignError, SignatureAlgorithm, Signer, SigningInput},
 };
 
-/// Its first octet is not 0x30, so that no probe can be the start of a TBSCertificate, a CRL or any other
-/// SEQUENCE that a CA signs.
+/// Prefix of every probe. Its first octet is not 0x30, so that a probe cannot be the start of a
+/// TBSCertificate, a CRL or any other SEQUENCE that a CA signs.
 const CONTEXT: &[u8; 22] = b"pkcs11-issuer probe v1";
 
-/// Why a probe failed.
+/// Reason why a probe failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// No signature came.
+    /// The signer gave no signature.
     #[error("failed to make a probe signature")]
     Sign(#[source] SignError),
-    /// The signature is of another key.
+    /// Another key made the signature.
     #[error(
-        "the key on the token is not the key of the issuing certificate; name the right key or the right certificate"
+        "the key on the token is not the key of the issuing certificate; configure the right key or the right certificate"
     )]
     KeyMismatch(#[source] BadSignature),
 }
 
 impl ProbeError {
-    /// Who has to act.
+    /// Returns who must act.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
@@ -34,7 +34,7 @@ impl ProbeError {
     }
 }
 
-/// One harmless message to sign: a fixed text and 32 octets that the caller drew at random.
+/// A harmless message to sign: a fixed text and 32 random octets from the caller.
 #[derive(Debug)]
 pub struct Probe {
     algorithm: SignatureAlgorithm,
@@ -42,7 +42,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Makes the message. `random` must be fresh, so that an old answer proves nothing.
+    /// Builds the message. `random` must be fresh, so that an old signature cannot be used again.
     #[must_use]
     pub fn new(algorithm: SignatureAlgorithm, random: [u8; 32]) -> Self {
         Self {
@@ -51,11 +51,11 @@ impl Probe {
         }
     }
 
-    /// Asks for one signature and verifies it under `key`.
+    /// Requests one signature and verifies it under `key`.
     ///
     /// # Errors
     ///
-    /// No signature, or one that another key made.
+    /// Fails if there is no signature, or if another key made it.
     pub async fn prove(self, signer: &dyn Signer, key: &IssuerPublicKey) -> Result<(), ProbeError> {
         let input = SigningInput::new(self.algorithm, &self.message);
         let signature = signer.sign(input).await.map_err(ProbeError::Sign)?;
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signer_without_answer_decides_who_acts() {
+    fn the_error_of_a_signer_decides_who_has_to_act() {
         let root = Authority::root("root");
         let chain = root.chain();
         let key = chain.issuing().public_key();

@@ -39,22 +39,22 @@ pub use rules::{BeyondCa, KeyRules, NameRules, ProfileError, Rules, ValidityRule
 pub use subject::{SubjectMode, SubjectRules};
 pub use usages::{Incompatible, UsageRules};
 
-/// What the Kubernetes object asks for, beside its CSR.
+/// Everything that a request asks for outside its CSR.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// Where the object lies and what it is called.
+    /// Namespace and name of the request.
     pub variables: Variables<'a>,
-    /// cert-manager's words, as in `spec.usages`.
+    /// The usages in cert-manager's words, as in `spec.usages`.
     pub usages: &'a [String],
     /// `spec.isCA`.
     pub is_ca: bool,
-    /// Whether nothing but an annotation asks for a CA certificate.
+    /// Whether only an annotation asks for a CA certificate.
     pub by_annotation: bool,
     /// Length of the validity; `None` for the profile's default.
     pub duration: Option<SignedDuration>,
 }
 
-/// Rules that agree with each other and with what the issuer is granted.
+/// Rules that are consistent with each other and with the issuer's grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
     rules: Rules,
@@ -87,7 +87,7 @@ impl<'a> CertificateParams<'a> {
         &self.subject
     }
 
-    /// What makes it a CA certificate; `None` for a leaf.
+    /// Path length and name constraints of a CA certificate; `None` for a leaf.
     #[must_use]
     pub const fn authority(&self) -> Option<&Authority> {
         self.authority.as_ref()
@@ -103,13 +103,13 @@ impl<'a> CertificateParams<'a> {
         &self.dropped_extensions
     }
 
-    /// The bits of keyUsage, after what the key cannot do was dropped; empty: no extension.
+    /// The bits of keyUsage that the key can have; empty means no extension.
     #[must_use]
     pub const fn key_usage(&self) -> FlagSet<KeyUsages> {
         self.key_usage
     }
 
-    /// The purposes of extKeyUsage; empty: no extension.
+    /// The purposes of extKeyUsage; empty means no extension.
     #[must_use]
     pub fn extended_key_usage(&self) -> &[ObjectIdentifier] {
         &self.extended_key_usage
@@ -121,13 +121,13 @@ impl<'a> CertificateParams<'a> {
         self.duration
     }
 
-    /// By how much the window of validity is moved into the past.
+    /// How far the validity window is moved into the past.
     #[must_use]
     pub const fn backdate(&self) -> SignedDuration {
         self.backdate
     }
 
-    /// What becomes of a window that ends after a certificate of the chain.
+    /// What happens if the certificate would outlive a certificate of the chain.
     #[must_use]
     pub const fn beyond_ca(&self) -> BeyondCa {
         self.beyond_ca
@@ -139,7 +139,7 @@ impl Profile {
     ///
     /// # Errors
     ///
-    /// Rules that contradict each other, or that the grant makes impossible.
+    /// The rules contradict each other, or the grant makes them impossible.
     pub fn new(rules: Rules, limits: Limits) -> Result<Self, ProfileError> {
         Ok(Self {
             rules: rules.within(&limits)?,
@@ -162,18 +162,17 @@ impl Profile {
         &self.rules.extensions.from_csr
     }
 
-    /// The longest validity that is given.
+    /// The longest validity that a request may ask for.
     #[must_use]
     pub const fn longest(&self) -> SignedDuration {
         self.rules.validity.max
     }
 
-    /// Judges a request: key, CA, usages, names, duration, and that the CSR asks for nothing else than the
-    /// request does.
+    /// Judges a request: its key, CA flag, usages, names and duration, and whether the CSR asks for the same as the request.
     ///
     /// # Errors
     ///
-    /// A refusal with the first rule broken.
+    /// A refusal for the first rule that the request breaks.
     pub fn admit<'a>(
         &'a self,
         csr: &'a VerifiedCsr,
@@ -214,7 +213,7 @@ impl Profile {
 }
 
 impl Profile {
-    /// The usages that are asked for, as far as the rules and the grant give them.
+    /// Returns the requested usages, or refuses a usage that the rules or the grant do not allow.
     fn usages(&self, csr: &VerifiedCsr, wanted: &Wanted<'_>) -> Result<Usages, Refusal> {
         let rules = &self.rules.usages;
         let usages = rules.match_csr(csr, rules.read(wanted.usages, wanted.is_ca)?)?;
@@ -226,7 +225,7 @@ impl Profile {
         limits.map_or(Ok(()), |limits| limits.check(subject, variables))
     }
 
-    /// A rule that depends on the namespace cannot judge a request that belongs to none.
+    /// Refuses a request without a namespace if a rule depends on the namespace.
     fn check_namespace(&self, variables: Variables<'_>) -> Result<(), Refusal> {
         if variables.namespace.is_none() && self.rules.need_namespace() {
             return Err(Refusal::new(
@@ -249,11 +248,11 @@ impl KeyRules {
         };
         let certified = match algorithm {
             KeyAlgorithm::Rsa { bits } if bits < self.rsa_min_bits => {
-                let problem = format!("wants at least {} bits", self.rsa_min_bits);
+                let problem = format!("requires at least {} bits", self.rsa_min_bits);
                 return refuse(RefusalReason::WeakKey, &problem);
             }
             KeyAlgorithm::Rsa { bits } if bits > self.rsa_max_bits => {
-                let problem = format!("takes at most {} bits", self.rsa_max_bits);
+                let problem = format!("accepts at most {} bits", self.rsa_max_bits);
                 return refuse(RefusalReason::KeyTooLarge, &problem);
             }
             KeyAlgorithm::Rsa { .. } => true,
@@ -264,13 +263,16 @@ impl KeyRules {
             KeyAlgorithm::MlDsa(set) => self.ml_dsa.contains(&set),
         };
         if !certified {
-            return refuse(RefusalReason::UnsupportedKey, "certifies other kinds only");
+            return refuse(
+                RefusalReason::UnsupportedKey,
+                "does not certify this kind of key",
+            );
         }
         let hash = digest::digest(&digest::SHA256, key.spki_der());
         if self.blocked.iter().any(|blocked| blocked == hash.as_ref()) {
             return refuse(
                 RefusalReason::BlockedKey,
-                "lists it as blocked; make a new one",
+                "lists it as blocked; generate a new key",
             );
         }
         Ok(())
@@ -278,7 +280,7 @@ impl KeyRules {
 }
 
 impl ValidityRules {
-    /// A tenth at most, so that a short certificate is not mostly in the past.
+    /// Limits backdating to a tenth of the duration, so that a short certificate is not mostly in the past.
     fn backdate_of(&self, duration: SignedDuration) -> SignedDuration {
         self.backdate.min(duration / 10)
     }
@@ -289,7 +291,7 @@ impl ValidityRules {
             return Err(Refusal::new(
                 RefusalReason::DurationInvalid,
                 format!(
-                    "a duration of {duration:#} is asked for, the least is {:#}",
+                    "the request asks for a duration of {duration:#}; this issuer requires at least {:#}",
                     self.min
                 ),
             ));
@@ -298,12 +300,12 @@ impl ValidityRules {
             return Err(Refusal::new(
                 RefusalReason::DurationTooLong,
                 format!(
-                    "a duration of {duration:#} is asked for, the most is {:#}",
+                    "the request asks for a duration of {duration:#}; this issuer allows at most {:#}",
                     self.max
                 ),
             ));
         }
-        // Certificates count in whole seconds.
+        // Certificates encode their validity in whole seconds.
         Ok(SignedDuration::from_secs(duration.as_secs()))
     }
 }

@@ -1,7 +1,7 @@
-//! Raw slices of certificates and certification requests, strict DER, nothing re-encoded.
+//! Raw slices of certificates and certification requests: strict DER, never encoded again.
 //!
-//! A decoder that keeps values and encodes them again may sort a SET OF and so change the bytes that
-//! were signed; whatever is verified or copied is therefore cut out of the input.
+//! A decoder that keeps values and encodes them again may sort a SET OF and thus change the bytes that
+//! were signed. Everything that is verified or copied is therefore a slice of the input.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use der::{
 };
 use x509_cert::{ext::Extension, time::Time};
 
-/// Runs `read` over all of `bytes`; an octet left over is an error.
+/// Runs `read` over all of `bytes`. Fails if octets are left over.
 pub(super) fn whole<'a, T>(
     bytes: &'a [u8],
     read: impl FnOnce(&mut SliceReader<'a>) -> der::Result<T>,
@@ -23,7 +23,7 @@ pub(super) fn whole<'a, T>(
     Ok(value)
 }
 
-/// Reads one element with its header, which must have this tag.
+/// Reads one element, which must have this tag, and returns it with its header.
 pub(super) fn tlv<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> der::Result<&'a [u8]> {
     Tag::peek(reader)?.assert_eq(tag)?;
     reader.tlv_bytes()
@@ -36,8 +36,8 @@ const fn context(number: u32, constructed: bool) -> Tag {
     }
 }
 
-/// `SEQUENCE { toBeSigned, signatureAlgorithm, signature }`, the frame of certificates and requests.
-pub(super) struct Signed<'a> {
+/// `SEQUENCE { toBeSigned, signatureAlgorithm, signature }`, the outer structure of certificates and CSRs.
+pub(super) struct SignedFrame<'a> {
     /// The element that was signed, header included.
     pub(super) to_be_signed: &'a [u8],
     /// The AlgorithmIdentifier, header included.
@@ -46,7 +46,7 @@ pub(super) struct Signed<'a> {
     pub(super) signature: &'a [u8],
 }
 
-impl<'a> Signed<'a> {
+impl<'a> SignedFrame<'a> {
     pub(super) fn parse(der: &'a [u8]) -> der::Result<Self> {
         whole(der, |reader| {
             reader.sequence(|reader| {
@@ -74,7 +74,7 @@ pub(super) struct RequestInfo<'a> {
     pub(super) attributes: Vec<Attribute<'a>>,
 }
 
-/// An attribute of a request: its type and its values, each with its header.
+/// An attribute of a CSR: its type and its values, each with its header.
 pub(super) struct Attribute<'a> {
     pub(super) oid: ObjectIdentifier,
     pub(super) values: Vec<&'a [u8]>,
@@ -134,7 +134,7 @@ pub(super) struct Tbs<'a> {
     pub(super) spki: &'a [u8],
     pub(super) has_unique_id: bool,
     pub(super) extensions: Vec<Extension>,
-    /// The SEQUENCE of the extensions as it stands; empty without.
+    /// The unchanged SEQUENCE of the extensions; empty if there are no extensions.
     pub(super) extensions_der: &'a [u8],
 }
 
@@ -193,12 +193,12 @@ fn optional<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> der::Result<Option<&'
     Ok(None)
 }
 
-/// The first extension that occurs twice (RFC 5280, section 4.2 forbids it).
+/// Returns the first extension that occurs twice, which RFC 5280, section 4.2 forbids.
 pub(super) fn duplicate_extension(extensions: &[Extension]) -> Option<ObjectIdentifier> {
     duplicate(extensions.iter().map(|extension| extension.extn_id))
 }
 
-/// The first type that occurs a second time. In linear time but for a logarithm: the list may be a tenant's.
+/// Returns the first type that occurs a second time. Takes time O(n log n), because the list may come from a tenant.
 pub(super) fn duplicate(
     types: impl IntoIterator<Item = ObjectIdentifier>,
 ) -> Option<ObjectIdentifier> {
@@ -206,7 +206,7 @@ pub(super) fn duplicate(
     types.into_iter().find(|oid| !seen.insert(*oid))
 }
 
-/// The issuer and the subject of a certificate, each with its header. Nothing else of it is looked into.
+/// Returns the issuer and the subject of a certificate, each with its header. Does not check the rest.
 pub(super) fn names(der: &[u8]) -> der::Result<(&[u8], &[u8])> {
     let certificate = AnyRef::from_der(der)?;
     certificate.tag().assert_eq(Tag::Sequence)?;

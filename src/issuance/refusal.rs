@@ -1,22 +1,22 @@
-//! Why a request is refused: a closed list of slugs, the same in condition, event, metric and record.
+//! Reasons to refuse a request: a closed list of slugs, the same in condition, Event, metric and issuance record.
 
 use super::Fault;
 use crate::message::shown;
 
-/// Declares the reasons once: the variant, its slug and the list of all.
+/// Declares each reason once, and generates the enum, the slugs and the list of all reasons.
 macro_rules! reasons {
     ($($(#[$doc:meta])+ $variant:ident = $slug:literal,)+) => {
-        /// The stable name of a reason to refuse. Closed, so that a metric label may carry it.
+        /// Stable reason of a refusal. The list is closed, so that a metric label can carry it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum RefusalReason {
             $($(#[$doc])+ $variant,)+
         }
 
         impl RefusalReason {
-            /// Every reason, in the order of the pipeline.
+            /// Every reason, in the order in which the pipeline checks for them.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The slug: lower case, words joined by hyphens, stable for ever.
+            /// Returns the slug: lower-case words joined by hyphens. It never changes.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -34,17 +34,17 @@ reasons! {
     NamespaceNotSelected = "namespace-not-selected",
     /// The issuer's rules depend on a namespace, and the request belongs to none.
     NamespaceUnknown = "namespace-unknown",
-    /// It was not signed within the issuer's `maxPending`.
+    /// The request was not signed within the issuer's `maxPending`.
     PendingTooLong = "pending-too-long",
-    /// The issuer gives pods no certificates.
+    /// The issuer does not issue certificates to pods.
     PodsNotServed = "pods-not-served",
-    /// The pod's author passes an annotation that means nothing to us.
+    /// The pod's author passes an annotation that we do not know.
     UnknownAnnotation = "unknown-annotation",
     /// The text is not one PEM block with a certificate request.
     BadPem = "bad-pem",
     /// More than one PEM block.
     MultiplePemBlocks = "multiple-pem-blocks",
-    /// The text, or the certificate it would give, is larger than we handle.
+    /// The text, or the certificate that would result, is larger than we handle.
     TooLarge = "too-large",
     /// The block is not the DER encoding of a certification request (RFC 2986, section 4).
     BadDer = "bad-der",
@@ -58,7 +58,7 @@ reasons! {
     InvalidKey = "invalid-key",
     /// The public key is too short, its exponent too small, or its order small.
     WeakKey = "weak-key",
-    /// The public key is larger than we verify.
+    /// The public key is larger than we can verify with.
     KeyTooLarge = "key-too-large",
     /// The public key is of a kind or on a curve that we do not certify.
     UnsupportedKey = "unsupported-key",
@@ -70,15 +70,16 @@ reasons! {
     UnsupportedSignatureAlgorithm = "unsupported-signature-algorithm",
     /// The CSR's own signature does not verify: no proof of possession.
     BadSignature = "bad-signature",
-    /// The CSR asks for other extensions than the request.
+    /// The extensions that the CSR asks for differ from those that the request asks for.
     CsrRequestMismatch = "csr-request-mismatch",
-    /// The issuer's profile gives no CA certificates.
+    /// The issuer's profile does not allow CA certificates.
     CaNotAllowed = "ca-not-allowed",
-    /// The path lengths of the issuer's chain, or the profile's, leave no room for this CA certificate.
+    /// The path lengths of the issuer's chain or the profile leave no room for this CA certificate.
     CaPathLength = "ca-path-length",
-    /// The name constraints that request, profile and grant give a CA certificate contradict each other, or cannot be said.
+    /// The name constraints that request, profile and grant give a CA certificate contradict each other or cannot be
+    /// expressed.
     CaNameConstraints = "ca-name-constraints",
-    /// The issuer's profile does not give this usage.
+    /// The issuer's profile does not allow this usage.
     UsageNotAllowed = "usage-not-allowed",
     /// The CSR asks for an extension that this certificate may not carry.
     ExtensionNotAllowed = "extension-not-allowed",
@@ -92,11 +93,11 @@ reasons! {
     SubjectNotAllowed = "subject-not-allowed",
     /// The issuer's profile or the token's grant does not allow this name.
     SanNotAllowed = "san-not-allowed",
-    /// The URI is not the SPIFFE ID that the profile demands.
+    /// The URI is not the SPIFFE ID that the profile requires.
     BadSpiffeId = "bad-spiffe-id",
-    /// More subject alternative names than the profile allows.
+    /// The request has more subject alternative names than the profile allows.
     TooManySans = "too-many-sans",
-    /// Neither a subject nor a subject alternative name.
+    /// The request has neither a subject nor a subject alternative name.
     NoIdentity = "no-identity",
     /// The name constraints of the issuer's chain forbid a name.
     NameConstraints = "name-constraints",
@@ -112,12 +113,12 @@ reasons! {
     IssuerKeyReuse = "issuer-key-reuse",
     /// A certificate of the issuer's chain is expired or not yet valid.
     IssuerNotValid = "issuer-not-valid",
-    /// The issuer's chain is not fit to issue.
+    /// The issuer's chain is not suitable for issuing.
     IssuerInvalid = "issuer-invalid",
 }
 
 impl RefusalReason {
-    /// Who has to act.
+    /// Returns who must act.
     #[must_use]
     pub const fn fault(self) -> Fault {
         match self {
@@ -173,8 +174,8 @@ impl std::fmt::Display for RefusalReason {
     }
 }
 
-/// A refused request: the reason for machines, and one sentence for people that names the thing and
-/// says what to do. What it repeats of the request is [`shown`].
+/// A refusal: the reason for programs, and one sentence for people that names the problem and says
+/// what to do. [`shown`] cuts and escapes the message, which may repeat text from the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
@@ -190,22 +191,22 @@ impl Refusal {
         }
     }
 
-    /// The token has not signed for longer than the issuer waits.
+    /// Builds the refusal of a request that the token did not sign within the issuer's `maxPending`.
     #[must_use]
     pub fn pending_too_long() -> Self {
         Self::new(
             RefusalReason::PendingTooLong,
-            "the token did not sign it within the issuer's spec.maxPending; see to the token, then ask again",
+            "the token did not sign the request within the issuer's spec.maxPending; check the token, then make a new request",
         )
     }
 
-    /// The stable reason.
+    /// Returns the stable reason.
     #[must_use]
     pub const fn reason(&self) -> RefusalReason {
         self.reason
     }
 
-    /// Who has to act.
+    /// Returns who must act.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         self.reason.fault()
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_repeats_little_of_what_it_refuses() {
+    fn the_message_of_a_refusal_is_short_and_on_one_line() {
         let name = "\u{1b}".repeat(48 * 1024);
         let refusal = Refusal::new(RefusalReason::BadSan, format!("{name:?} is no DNS name"));
         assert!(refusal.to_string().len() <= crate::message::MAX);

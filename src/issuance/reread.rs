@@ -1,20 +1,20 @@
-//! A certificate, read again by a parser that shares no code with ours, and compared.
+//! Comparison of a certificate as our parser reads it with the reading of a parser that shares no code with ours.
 
 use const_oid::ObjectIdentifier;
 use x509_parser::{extensions::ParsedExtension, prelude::FromDer as _};
 
 use super::raw::{Signed, Tbs};
 
-/// The two parsers read different certificates: a bug of ours, or of one of them.
+/// The two parsers read a certificate differently: a bug in our code or in one of the parsers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a second parser reads another certificate than ours does: {0}")]
+#[error("a second parser reads the certificate differently: {0}")]
 pub struct RereadError(String);
 
-/// Compares what both parsers read. Extensions that are copied as they came are compared, and their values not read.
+/// Compares the readings of both parsers. The values of copied extensions are compared as bytes but not parsed.
 ///
 /// # Errors
 ///
-/// The first difference.
+/// Returns the first difference.
 pub(super) fn compare(der: &[u8], copied: &[ObjectIdentifier]) -> Result<(), RereadError> {
     let unreadable = |error: &dyn std::fmt::Display| RereadError(error.to_string());
     let signed = Signed::parse(der).map_err(|error| unreadable(&error))?;
@@ -83,12 +83,12 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_both_read_alike_passes() {
+    fn a_certificate_that_both_parsers_read_alike_passes() {
         assert_eq!(compare(&der(&Authority::root("root")), &[]), Ok(()));
     }
 
     #[test]
-    fn an_extension_that_the_other_parser_cannot_read_does_not() {
+    fn an_extension_that_the_other_parser_cannot_read_is_an_error_unless_it_was_copied() {
         let odd = Authority::builder("root")
             .extension(ID_CE_SUBJECT_ALT_NAME, false, &[0x30, 1, 0x82])
             .root();
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_does_not() {
+    fn malformed_certificates_are_errors() {
         let mut longer = der(&Authority::root("root"));
         longer.push(0);
         assert!(compare(&longer, &[]).is_err());

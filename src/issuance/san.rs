@@ -1,4 +1,4 @@
-//! Subject alternative names (RFC 5280, section 4.2.1.6): the raw value, and the syntax of each name.
+//! Subject alternative names (RFC 5280, section 4.2.1.6): the raw value and the syntax of each name.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -12,16 +12,16 @@ use super::{
 
 mod other_name;
 
-/// Why a SAN extension is malformed.
+/// Reason why a SAN extension is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SanError {
     /// Not a SEQUENCE OF GeneralName.
     #[error("the subject alternative name extension is not well encoded")]
     Encoding(#[source] der::Error),
-    /// An extension without names; RFC 5280 demands at least one.
+    /// An extension without names; RFC 5280 requires at least one.
     #[error("the subject alternative name extension has no names; leave it out")]
     Empty,
-    /// A name with octets outside ASCII, or an IP address of another length than 4 or 16.
+    /// A name with octets outside ASCII, an IP address that has neither 4 nor 16 octets, or a malformed OID.
     #[error("a subject alternative name of type {0} is not well encoded")]
     Value(&'static str),
     /// A DNS name that breaks the preferred name syntax.
@@ -37,23 +37,23 @@ pub enum SanError {
     Email(String),
     /// An IPv6 address that stands for an IPv4 address.
     #[error(
-        "{0} is an IPv4 address mapped into IPv6, which verifiers take for one or the other; give the IPv4 address itself"
+        "{0} is an IPv4 address mapped into IPv6, which some verifiers read as IPv4 and others as IPv6; give the IPv4 address itself"
     )]
     Mapped(Ipv6Addr),
-    /// An `otherName` whose value is not the string that its type demands.
+    /// An `otherName` whose value is not the string that its type requires.
     #[error(
         "a subject alternative name of type {name} must be a {tag} of at least one character, without control characters"
     )]
     OtherName {
         /// The type, for people.
         name: &'static str,
-        /// The string type that it demands.
+        /// The string type that it requires.
         tag: Tag,
     },
     /// A directory name without attributes; RFC 5280 forbids empty names.
     #[error("a subject alternative name of type directoryName is empty; leave it out")]
     EmptyDirectory,
-    /// A directory name that no subject may be either.
+    /// A directory name that breaks the rules for subjects.
     #[error("the subject alternative name of type directoryName {name} is malformed")]
     Directory {
         /// The name.
@@ -84,17 +84,17 @@ pub enum GeneralName {
     Other(&'static str),
 }
 
-/// Which characters the labels of a DNS name may have.
+/// Set of characters that the labels of a DNS name may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DnsSyntax {
     /// Letters, digits and hyphens.
     #[default]
     Strict,
-    /// Underscores too, as some service names have them.
+    /// Letters, digits, hyphens and underscores, as in some service names.
     Underscore,
 }
 
-/// The names of a SAN extension beside the bytes they came in.
+/// The names of a SAN extension, together with their original bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubjectAltNames {
     der: Vec<u8>,
@@ -102,11 +102,11 @@ pub struct SubjectAltNames {
 }
 
 impl SubjectAltNames {
-    /// Reads the value of the extension.
+    /// Parses the value of the extension. [`check`](Self::check) checks the syntax of the names.
     ///
     /// # Errors
     ///
-    /// It is malformed or empty; the syntax of the names is [`check`](Self::check)'s.
+    /// Fails if the value is malformed or empty.
     pub fn parse(der: &[u8]) -> Result<Self, SanError> {
         let elements = whole(der, |reader| {
             reader.sequence(|reader| {
@@ -131,11 +131,11 @@ impl SubjectAltNames {
         })
     }
 
-    /// Makes an extension of URIs, then DNS names.
+    /// Builds an extension of URIs, followed by DNS names. [`check`](Self::check) checks the syntax of the names.
     ///
     /// # Errors
     ///
-    /// There is no name, or one is no ASCII; the syntax of the names is [`check`](Self::check)'s.
+    /// Fails if there is no name, or if a name is not ASCII.
     pub fn of(uris: &[String], dns_names: &[String]) -> Result<Self, SanError> {
         let mut content = Vec::new();
         let names = uris
@@ -155,19 +155,19 @@ impl SubjectAltNames {
         Self::parse(&der.map_err(SanError::Encoding)?)
     }
 
-    /// The value of the extension as given.
+    /// Returns the value of the extension as it was given.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// The names, in their order.
+    /// Returns the names in order.
     #[must_use]
     pub fn names(&self) -> &[GeneralName] {
         &self.names
     }
 
-    /// The first DNS name.
+    /// Returns the first DNS name.
     pub(super) fn first_dns(&self) -> Option<&str> {
         self.names.iter().find_map(|name| match name {
             GeneralName::Dns(dns) => Some(dns.as_str()),
@@ -185,7 +185,7 @@ impl SubjectAltNames {
     ///
     /// # Errors
     ///
-    /// The first malformed name.
+    /// Returns the first malformed name.
     pub fn check(&self, syntax: DnsSyntax) -> Result<(), SanError> {
         self.names.iter().try_for_each(|name| match name {
             GeneralName::Dns(dns) if !is_dns(dns, syntax) => Err(SanError::Dns(dns.clone())),
@@ -251,10 +251,10 @@ fn general_name(element: AnyRef<'_>) -> Result<GeneralName, SanError> {
     }
 }
 
-/// The content of an OBJECT IDENTIFIER, its own tag replaced.
+/// Decodes the content of an OBJECT IDENTIFIER whose tag is replaced by that of the field.
 fn registered_id(content: &[u8]) -> Result<ObjectIdentifier, SanError> {
     let error = SanError::Value("registeredID");
-    // X.690, section 8.19.2: no component begins with a padding octet, which the decoder lets pass.
+    // X.690, section 8.19.2: no component begins with a padding octet. The decoder does not check this.
     let padded = content.first() == Some(&0x80)
         || content
             .windows(2)
@@ -279,9 +279,9 @@ fn ip(octets: &[u8]) -> Result<IpAddr, SanError> {
         .map_err(|_| SanError::Value("iPAddress"))
 }
 
-/// The address itself if it is an IPv4 address mapped into IPv6 (`::ffff:0:0/96`, RFC 4291, section 2.5.5.2). Go and
-/// others take it for the IPv4 address, OpenSSL for an IPv6 address that no constraint on IPv4 concerns: it is never
-/// certified, whatever a profile allows.
+/// Returns the address if it is an IPv4 address mapped into IPv6 (`::ffff:0:0/96`, RFC 4291, section 2.5.5.2). Go and
+/// others read it as the IPv4 address. OpenSSL reads it as an IPv6 address, to which constraints on IPv4 do not apply.
+/// Such an address is therefore never certified, whatever a profile allows.
 pub(super) fn mapped(address: IpAddr) -> Option<Ipv6Addr> {
     match address {
         IpAddr::V6(address) => address.to_ipv4_mapped().map(|_| address),
@@ -289,7 +289,7 @@ pub(super) fn mapped(address: IpAddr) -> Option<Ipv6Addr> {
     }
 }
 
-/// The address in square brackets that is a URI's host.
+/// Returns the host of a URI if it is an IP address in square brackets.
 fn literal(uri: &str) -> Option<IpAddr> {
     let (_, rest) = uri.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -298,8 +298,9 @@ fn literal(uri: &str) -> Option<IpAddr> {
     address.parse().ok()
 }
 
-/// Preferred name syntax (RFC 1034, section 3.5 as changed by RFC 1123, section 2.1), with the wildcard
-/// of RFC 9525, section 6.3. A last label of digits only would read as an IPv4 address.
+/// Returns whether the name has the preferred name syntax (RFC 1034, section 3.5 as changed by RFC 1123, section 2.1),
+/// with the wildcard of RFC 9525, section 6.3. The last label must not be all digits, because verifiers could read the
+/// name as an IPv4 address.
 pub(super) fn is_dns(name: &str, syntax: DnsSyntax) -> bool {
     let host = name.strip_prefix("*.").unwrap_or(name);
     name.len() <= 253
@@ -310,7 +311,7 @@ pub(super) fn is_dns(name: &str, syntax: DnsSyntax) -> bool {
             .is_some_and(|last| !last.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Whether it is one or more labels of a DNS name, which may be digits alone.
+/// Returns whether the text is one or more labels of a DNS name; any label may be all digits.
 pub(super) fn has_dns_labels(text: &str) -> bool {
     text.split('.')
         .all(|label| is_label(label, DnsSyntax::Underscore))
@@ -325,8 +326,8 @@ fn is_label(label: &str, syntax: DnsSyntax) -> bool {
         })
 }
 
-/// RFC 5280, section 4.2.1.6: not relative, a scheme and a scheme-specific part; a host where there is
-/// an authority. RFC 3986 for the characters.
+/// Returns whether the text is a URI as RFC 5280, section 4.2.1.6 requires: absolute, with a scheme, a scheme-specific
+/// part and, if there is an authority, a host. RFC 3986 defines the characters.
 pub(super) fn is_uri(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once(':') else {
         return false;
@@ -357,7 +358,8 @@ fn has_uri_characters(text: &str) -> bool {
         })
 }
 
-/// RFC 5280, section 4.2.1.6: a Mailbox (RFC 5321, section 4.1.2), here with a dot-string and a domain.
+/// Returns whether the text is a Mailbox (RFC 5280, section 4.2.1.6; RFC 5321, section 4.1.2) that consists of a
+/// dot-string and a domain.
 pub(super) fn is_email(address: &str) -> bool {
     let Some((local, domain)) = address.rsplit_once('@') else {
         return false;

@@ -1,4 +1,4 @@
-//! Algorithm identifiers: the signature schemes we read and write.
+//! Algorithm identifiers: the signature schemes that we read and write.
 
 use aws_lc_rs::{digest, signature as lc};
 use const_oid::{
@@ -30,7 +30,7 @@ pub enum MlDsa {
     MlDsa87,
 }
 
-/// The hash functions we sign with and verify; SHA-1 and shorter are not among them.
+/// The hash functions that we sign and verify with. SHA-1 and shorter hashes are not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hash {
     /// SHA-256.
@@ -62,7 +62,7 @@ impl Hash {
         }
     }
 
-    /// Octets of the digest, and of the salt of a PSS signature with it.
+    /// Returns the number of octets of the digest, which is also the length of the salt in PSS signatures.
     pub(super) const fn length(self) -> u8 {
         match self {
             Self::Sha256 => 32,
@@ -72,12 +72,12 @@ impl Hash {
     }
 }
 
-/// How a signature is made, without the kind of the key: what an AlgorithmIdentifier names.
+/// Signature scheme as an AlgorithmIdentifier names it, without the size or curve of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignatureScheme {
     /// RSASSA-PKCS1-v1_5.
     RsaPkcs1(Hash),
-    /// RSASSA-PSS; mask generation with the same hash, salt as long as the digest.
+    /// RSASSA-PSS. Mask generation uses the same hash, and the salt is as long as the digest.
     RsaPss(Hash),
     /// ECDSA; the signature is DER Ecdsa-Sig-Value.
     Ecdsa(Hash),
@@ -87,7 +87,7 @@ pub enum SignatureScheme {
     MlDsa(MlDsa),
 }
 
-/// Why an AlgorithmIdentifier names no scheme of ours.
+/// Reason why an AlgorithmIdentifier is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SchemeError {
     /// Not an AlgorithmIdentifier.
@@ -98,7 +98,7 @@ pub enum SchemeError {
         "signature algorithm {0} uses a broken or short hash; sign with SHA-256, SHA-384 or SHA-512"
     )]
     Weak(ObjectIdentifier),
-    /// Unknown, or with parameters that its standard forbids.
+    /// An unknown algorithm, or one with parameters that we do not support.
     #[error(
         "signature algorithm {0} or its parameters are not supported; use RSA (PKCS#1 or PSS with salt as long as the hash), ECDSA with SHA-256, SHA-384 or SHA-512, Ed25519, or ML-DSA"
     )]
@@ -106,11 +106,11 @@ pub enum SchemeError {
 }
 
 impl SignatureScheme {
-    /// Reads a DER AlgorithmIdentifier.
+    /// Parses a DER AlgorithmIdentifier.
     ///
     /// # Errors
     ///
-    /// It is malformed, weak, or not one of ours.
+    /// Fails if the identifier is malformed, or if its algorithm is weak or not supported.
     pub fn parse(der: &[u8]) -> Result<Self, SchemeError> {
         let identifier =
             AlgorithmIdentifierRef::from_der(der).map_err(|_| SchemeError::Encoding)?;
@@ -146,11 +146,11 @@ impl SignatureScheme {
         }
     }
 
-    /// The DER AlgorithmIdentifier with the parameters its standard demands.
+    /// Encodes the AlgorithmIdentifier as DER, with the parameters that its standard requires.
     ///
     /// # Errors
     ///
-    /// Never for the schemes that exist; the encoder's type leaves the possibility.
+    /// Does not fail for any existing scheme, although the encoder returns a `Result`.
     pub fn to_der(self) -> der::Result<Vec<u8>> {
         let pss;
         let (oid, parameters) = match self {
@@ -172,7 +172,7 @@ impl SignatureScheme {
     }
 }
 
-/// RFC 4055, section 5: both MUST be accepted.
+/// Returns whether the parameters are NULL or absent. RFC 4055, section 5: both MUST be accepted.
 fn null_or_absent(identifier: AlgorithmIdentifierRef<'_>) -> bool {
     identifier.parameters.is_none_or(AnyRef::is_null)
 }
@@ -186,7 +186,7 @@ const WEAK: [ObjectIdentifier; 5] = [
     ObjectIdentifier::new_unwrap("1.2.840.10045.4.1"),
 ];
 
-/// RSASSA-PSS-params (RFC 4055, section 3.1); the trailer field is left out, for it is the default.
+/// RSASSA-PSS-params (RFC 4055, section 3.1), without the trailer field: we use only its default, which DER leaves out.
 #[derive(Sequence)]
 struct PssParameters<'a> {
     hash: ContextSpecific<AlgorithmIdentifierRef<'a>>,
@@ -226,8 +226,8 @@ pub(super) fn pss_parameters(
     .to_der()
 }
 
-/// RFC 4055, section 2.1: the parameters of a hash identifier may be NULL or absent. Whatever else
-/// differs from what we would write ourselves is not supported.
+/// Finds the hash of RSASSA-PSS parameters. RFC 4055, section 2.1: the parameters of a hash identifier may be NULL or
+/// absent. Parameters that differ from our own encoding in any other way are not supported.
 fn pss_hash(identifier: AlgorithmIdentifierRef<'_>) -> Result<Hash, SchemeError> {
     let unsupported = SchemeError::Unsupported(identifier.oid);
     let given = identifier
@@ -250,7 +250,7 @@ impl MlDsa {
     /// Every parameter set.
     pub const ALL: [Self; 3] = [Self::MlDsa44, Self::MlDsa65, Self::MlDsa87];
 
-    /// The identifier of key and signature alike (RFC 9881, section 2).
+    /// Returns the OID of both key and signature (RFC 9881, section 2).
     pub(super) const fn oid(self) -> ObjectIdentifier {
         match self {
             Self::MlDsa44 => ID_ML_DSA_44,
@@ -259,7 +259,7 @@ impl MlDsa {
         }
     }
 
-    /// Octets of a public key (FIPS 204, table 2).
+    /// Returns the number of octets of a public key (FIPS 204, table 2).
     pub(super) const fn key_length(self) -> usize {
         match self {
             Self::MlDsa44 => 1312,
@@ -268,7 +268,7 @@ impl MlDsa {
         }
     }
 
-    /// Octets of a signature (FIPS 204, table 2).
+    /// Returns the number of octets of a signature (FIPS 204, table 2).
     pub(super) const fn signature_length(self) -> usize {
         match self {
             Self::MlDsa44 => 2420,

@@ -1,4 +1,4 @@
-//! Signature algorithms, and the one door to a private key.
+//! Signature algorithms, and the only interface to a private key.
 
 use super::{
     key::{IssuerPublicKey, KeyAlgorithm},
@@ -9,7 +9,7 @@ mod signer;
 
 pub use signer::{RawSignatureError, SignError, Signature, Signer, Signing, SigningInput};
 
-/// What an issuer signs with: a scheme bound to a kind of key.
+/// Signature algorithm of an issuer: a scheme bound to a kind of key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignatureAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
@@ -58,8 +58,8 @@ impl SignatureAlgorithm {
         Self::MlDsa87,
     ];
 
-    /// The algorithm that fits the strength of the key, for RSA, ECDSA and Ed25519 the same as
-    /// cert-manager's CA issuer chooses.
+    /// Returns the algorithm that fits the strength of the key. For RSA, ECDSA and Ed25519 it is the one
+    /// that cert-manager's CA issuer chooses.
     #[must_use]
     pub const fn auto(key: &IssuerPublicKey) -> Self {
         match key.algorithm() {
@@ -76,7 +76,7 @@ impl SignatureAlgorithm {
         }
     }
 
-    /// Whether a key of this kind can sign so.
+    /// Returns whether a key of this kind can sign with the algorithm.
     #[must_use]
     pub const fn fits(self, key: KeyAlgorithm) -> bool {
         match self {
@@ -96,7 +96,7 @@ impl SignatureAlgorithm {
         }
     }
 
-    /// The scheme, as an AlgorithmIdentifier names it.
+    /// Returns the scheme, as an AlgorithmIdentifier names it.
     #[must_use]
     pub const fn scheme(self) -> SignatureScheme {
         match self {
@@ -116,8 +116,8 @@ impl SignatureAlgorithm {
         }
     }
 
-    /// The hash that the caller of the key applies first; `None` where the key signs the message
-    /// itself.
+    /// Returns the hash that the caller applies before it calls the key, or `None` if the key signs the
+    /// message itself.
     #[must_use]
     pub const fn pre_hash(self) -> Option<Hash> {
         match self.scheme() {

@@ -1,4 +1,4 @@
-//! SPIFFE IDs (SPIFFE-ID, sections 2.1 and 2.2) of workloads.
+//! SPIFFE IDs of workloads (SPIFFE-ID, sections 2.1 and 2.2).
 
 /// Octets of the longest SPIFFE ID (section 2.3).
 const MAX_LENGTH: usize = 2048;
@@ -6,8 +6,8 @@ const MAX_LENGTH: usize = 2048;
 /// Octets of the longest trust domain (section 2.1, a host of RFC 3986).
 const MAX_TRUST_DOMAIN: usize = 255;
 
-/// Whether a URI is the SPIFFE ID of a workload: a trust domain of lower-case letters, digits, dots, hyphens
-/// and underscores, and a path of at least one segment, none of which is empty, `.` or `..`.
+/// Returns whether a URI is the SPIFFE ID of a workload: a trust domain of lower-case letters, digits, dots, hyphens
+/// and underscores, and a path of one or more segments, none of which is empty, `.` or `..`.
 #[must_use]
 pub fn is_workload(uri: &str) -> bool {
     let Some((trust_domain, path)) = uri
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_id_of_a_workload_is_one() {
+    fn only_well_formed_ids_with_a_path_are_workload_ids() {
         for id in ["spiffe://td.example/ns/a/sa/b", "spiffe://t_d-1/A.b_c-d"] {
             assert!(is_workload(id), "{id}");
         }

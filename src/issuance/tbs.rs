@@ -1,7 +1,7 @@
-//! The bytes to be signed and the certificate around them (RFC 5280, section 4.1).
+//! Encoding of the bytes to be signed and of the certificate around them (RFC 5280, section 4.1).
 //!
-//! Our own structure over raw slices: names, keys and algorithm identifiers go in as the bytes they
-//! came in, and nothing that was decoded is encoded again.
+//! The structures here hold raw slices: names, keys and algorithm identifiers are copied byte for byte,
+//! never decoded and encoded again.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ const fn explicit<T>(number: u32, value: T) -> ContextSpecific<T> {
 }
 
 impl Parts<'_> {
-    /// The DER of the TBSCertificate; the same parts give the same bytes.
+    /// Encodes the TBSCertificate as DER. The same parts give the same bytes.
     pub(super) fn to_der(&self) -> der::Result<Vec<u8>> {
         TbsCertificate {
             // 4.1.2.1: v3 when extensions are used.
@@ -79,7 +79,7 @@ impl Parts<'_> {
     }
 }
 
-/// The DER of the certificate around signed bytes.
+/// Encodes the certificate around signed bytes as DER.
 pub(super) fn certificate(tbs: &[u8], algorithm: &[u8], signature: &[u8]) -> der::Result<Vec<u8>> {
     Certificate {
         tbs: AnyRef::from_der(tbs)?,
@@ -89,7 +89,7 @@ pub(super) fn certificate(tbs: &[u8], algorithm: &[u8], signature: &[u8]) -> der
     .to_der()
 }
 
-/// 4.1.2.5: UTCTime through the year 2049, GeneralizedTime from 2050 on; whole seconds.
+/// Converts a time, in whole seconds. RFC 5280, 4.1.2.5: UTCTime through the year 2049, GeneralizedTime from 2050 on.
 fn time(timestamp: Timestamp) -> der::Result<Time> {
     let seconds = u64::try_from(timestamp.as_second()).map_err(|_| der::ErrorKind::DateTime)?;
     DateTime::from_unix_duration(Duration::from_secs(seconds)).map(Time::from)

@@ -1,4 +1,4 @@
-//! Keys, authorities and certification requests for tests, written octet by octet: odd ones too.
+//! Keys, certificate authorities and certification requests for tests, encoded octet by octet so that they can be malformed.
 
 mod authority;
 mod issued;

@@ -35,7 +35,7 @@ impl Usage {
     /// `client auth`.
     pub const CLIENT_AUTH: Self = Self::Extended(ID_KP_CLIENT_AUTH);
 
-    /// Reads a word of `spec.usages` of a CertificateRequest or a Kubernetes CSR.
+    /// Parses a word of `spec.usages` of a CertificateRequest or a Kubernetes CSR.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         WORDS
@@ -44,7 +44,7 @@ impl Usage {
             .map(|&(_, usage)| usage)
     }
 
-    /// The word for it; where there are two, the first of the table. `None` for a purpose that has none.
+    /// Returns the word for the usage: of two words, the first in the table; `None` for a purpose without a word.
     #[must_use]
     pub fn word(self) -> Option<&'static str> {
         WORDS
@@ -81,7 +81,7 @@ const WORDS: &[(&str, Usage)] = &[
     ("netscape sgc", Usage::Extended(NETSCAPE_SGC)),
 ];
 
-/// The usages of one certificate: bits and purposes, each at most once, purposes in the order asked.
+/// The usages of one certificate: bits and purposes, each at most once. Purposes keep the order of the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usages {
     /// The bits of keyUsage.

@@ -1,4 +1,4 @@
-//! The labels of our metrics, all of closed sets; a token's is its name in the operator's configuration.
+//! Labels of the metrics, all from closed sets. The label of a token is its name in the operator's configuration.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEn
 
 use crate::audit::RequestKind;
 
-/// What became of a request in one status write.
+/// Result of one status write of a request.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum RequestResult {
     /// The certificate is published.
     Issued,
-    /// Only a new request can help.
+    /// The request failed for good; only a new request can succeed.
     Failed,
     /// An approver denied the request.
     Denied,
@@ -21,27 +21,27 @@ pub enum RequestResult {
     Discarded,
 }
 
-/// How one call to a token ended.
+/// Outcome of one call to a token.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum SignOutcome {
-    /// With a signature that verifies.
+    /// The token made a signature that verifies.
     Signed,
-    /// With an error of the token or its worker.
+    /// The token or its worker reported an error.
     Failed,
-    /// With none before the deadline.
+    /// The token did not answer before the deadline.
     TimedOut,
-    /// It never began: the queue was full.
+    /// The queue was full, so the call never began.
     Overloaded,
-    /// With a signature that does not verify.
+    /// The token made a signature that does not verify.
     Unverified,
 }
 
-/// How one renewal of this replica's Lease ended.
+/// Outcome of one renewal of this replica's Lease.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum LeaseRenewal {
-    /// It is stored, and the Leases of the others were read.
+    /// The renewal is stored, and the Leases of the other replicas were read.
     Renewed,
-    /// One of the two did not work.
+    /// One of these two steps failed.
     Failed,
 }
 

@@ -1,4 +1,4 @@
-//! How long a Lease counts, and the times that follow from it.
+//! How long a Lease is valid, and the times that follow from it.
 
 use std::{str::FromStr, time::Duration};
 
@@ -7,7 +7,7 @@ use crate::duration::{DurationError, GoDuration};
 const SHORTEST: u16 = 3;
 const LONGEST: u16 = 300;
 
-/// How long a Lease counts after its last renewal: whole seconds, as the API has it.
+/// How long a Lease is valid after its last renewal: whole seconds, as in the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LeaseDuration {
     seconds: u16,
@@ -16,12 +16,12 @@ pub struct LeaseDuration {
 /// Why a Lease cannot have this duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseDurationError {
-    /// It is no duration at all.
+    /// The text is not a duration.
     #[error(transparent)]
-    Unreadable(#[from] DurationError),
-    /// The API stores whole seconds; below three a busy API server would be a lost replica, and nobody wants to wait
-    /// longer than five minutes for the share of a node that is gone.
-    #[error("a lease duration is whole seconds from {SHORTEST}s to {LONGEST}s")]
+    LeaseError(#[from] DurationError),
+    /// The API stores whole seconds. Below 3 s a busy API server would make a replica look lost; above 5 minutes the
+    /// share of a lost node would wait too long.
+    #[error("a lease duration must be whole seconds from {SHORTEST}s to {LONGEST}s")]
     OutOfRange,
 }
 
@@ -38,7 +38,7 @@ impl FromStr for LeaseDuration {
 }
 
 impl LeaseDuration {
-    /// What a Lease says, if one of ours can say so.
+    /// Returns the duration that a Lease states, or `None` if no replica can have written it.
     pub(super) fn from_seconds(seconds: impl TryInto<u16>) -> Option<Self> {
         let seconds = seconds.try_into().ok()?;
         (SHORTEST..=LONGEST)
@@ -54,7 +54,7 @@ impl LeaseDuration {
         Duration::from_secs(self.seconds.into())
     }
 
-    /// Two renewals may fail before the Lease is given up.
+    /// Returns the time from one renewal to the next. Two renewals may fail before the Lease is given up.
     pub(super) fn renew_every(self) -> Duration {
         self.whole() / 3
     }
@@ -63,25 +63,26 @@ impl LeaseDuration {
         self.whole() / 12
     }
 
-    /// How long one call of the API server may take.
+    /// Returns how long one call to the API server may take.
     pub(super) fn answer_within(self) -> Duration {
         (self.whole() / 3).min(Duration::from_secs(10))
     }
 
-    /// How long after a renewal was *sent* this replica goes on signing. The sixth that is left is for clocks of unequal
-    /// speed, and for a signature that was asked for at the last moment.
+    /// Returns how long this replica keeps signing after it *sent* a renewal. The remaining sixth allows for clocks
+    /// that run at different speeds, and for a signature that is requested at the last moment.
     pub(super) fn holds_for(self) -> Duration {
         self.whole() - self.whole() / 6
     }
 
-    /// Longer than this without a look at the Leases, and nobody can say who had the chance to renew. With the third of
-    /// a duration that a Lease is old at most and the twelfth after which is tried again, an outage that is
-    /// not noticed so leaves every replica time to renew.
+    /// Returns the longest gap between two readings of the Leases that still lets the reader judge them. After a longer
+    /// gap it is unknown which replicas had a chance to renew. An outage that is short enough to go unnoticed leaves
+    /// every replica time to renew: a Lease is at most a third of a duration old when the outage begins, and a replica
+    /// tries again within a twelfth.
     pub(super) fn inattentive_after(self) -> Duration {
         self.whole() / 2
     }
 
-    /// How old an expired Lease becomes before anybody may delete it.
+    /// Returns how long a Lease must go without renewal before any replica may delete it.
     pub(super) fn swept_after(self) -> Duration {
         self.whole() * 10
     }
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_duration_is_whole_seconds_within_reason() {
+    fn a_lease_duration_is_whole_seconds_from_3s_to_5m() {
         for good in ["3s", "15s", "1m", "5m"] {
             assert!(good.parse::<LeaseDuration>().is_ok(), "{good}");
         }
@@ -107,12 +108,12 @@ mod tests {
         }
         assert!(matches!(
             "15".parse::<LeaseDuration>(),
-            Err(LeaseDurationError::Unreadable(_))
+            Err(LeaseDurationError::LeaseError(_))
         ));
     }
 
     #[test]
-    fn a_replica_stops_before_its_lease_expires_for_others_and_no_unnoticed_outage_expires_one() {
+    fn a_replica_stops_before_its_lease_expires_and_an_unnoticed_outage_expires_none() {
         for duration in ["3s", "15s", "5m"].map(|text| text.parse::<LeaseDuration>().unwrap()) {
             assert!(duration.holds_for() < duration.whole());
             assert!(duration.renew_every() + duration.answer_within() < duration.holds_for());

@@ -1,4 +1,4 @@
-//! A replica's Lease: how it is written and what is read from one.
+//! Writes and reads the Leases of replicas.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +9,20 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference},
 };
 
-use super::{LeaseDuration, Pod};
+use super::{LeaseDuration, OwnPod};
 
-/// Finds the Leases of all replicas among those of their namespace.
+/// Label that marks the Leases of replicas among those of their namespace.
 pub(super) const LABEL: &str = "pkcs11-issuer.dev/lease";
-/// The one value of the label.
+/// The only value of [`LABEL`].
 pub(super) const MEMBERSHIP: &str = "membership";
-/// Which tokens a replica can sign with, by their names in the operator's configuration, with commas in between.
+/// Annotation with the tokens that a replica can sign with: their names in the operator's configuration, separated by
+/// commas.
 pub(super) const TOKENS: &str = "pkcs11-issuer.dev/tokens";
 
-/// What a Lease says of a replica.
+/// A replica as its Lease describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Member {
-    /// The name of the Lease: no two replicas share it.
+    /// Name of the Lease. No two replicas share one.
     pub(super) name: String,
     pub(super) version: Version,
     pub(super) duration: LeaseDuration,
@@ -35,8 +36,8 @@ pub(super) struct Version {
     pub(super) resource_version: String,
 }
 
-/// Which process took a Lease, told by its UID and its count of transitions: no two processes that take it under its
-/// resourceVersion write the same count.
+/// Identity of the process that took a Lease: the UID and the count of transitions that it wrote. No two processes
+/// write the same count, because each takes the Lease under its resourceVersion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tenure {
     pub(super) version: Version,
@@ -44,19 +45,19 @@ pub(super) struct Tenure {
     pub(super) acquired: Timestamp,
 }
 
-/// Why a Lease with our label is not one of ours.
+/// Why a Lease with our label is not the Lease of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unreadable {
+pub(super) enum LeaseError {
     #[error("it has no name, UID or resourceVersion")]
     Metadata,
-    #[error("no replica gives a Lease such a leaseDurationSeconds")]
+    #[error("its leaseDurationSeconds is missing or out of range")]
     Duration,
     #[error("it has no annotation {TOKENS}")]
     Tokens,
 }
 
 impl Member {
-    pub(super) fn read(lease: &Lease) -> Result<Self, Unreadable> {
+    pub(super) fn read(lease: &Lease) -> Result<Self, LeaseError> {
         let seconds = lease
             .spec
             .as_ref()
@@ -64,13 +65,13 @@ impl Member {
         let annotations = lease.metadata.annotations.as_ref();
         let tokens = annotations
             .and_then(|annotations| annotations.get(TOKENS))
-            .ok_or(Unreadable::Tokens)?;
+            .ok_or(LeaseError::Tokens)?;
         Ok(Self {
-            name: lease.metadata.name.clone().ok_or(Unreadable::Metadata)?,
-            version: Version::of(lease).ok_or(Unreadable::Metadata)?,
+            name: lease.metadata.name.clone().ok_or(LeaseError::Metadata)?,
+            version: Version::of(lease).ok_or(LeaseError::Metadata)?,
             duration: seconds
                 .and_then(LeaseDuration::from_seconds)
-                .ok_or(Unreadable::Duration)?,
+                .ok_or(LeaseError::Duration)?,
             tokens: tokens
                 .split(',')
                 .filter(|token| !token.is_empty())
@@ -90,7 +91,7 @@ impl Version {
 }
 
 impl Tenure {
-    /// Of a Lease that this process has made.
+    /// Returns the tenure of a Lease that this process has created.
     pub(super) fn of_new(lease: &Lease, now: Timestamp) -> Option<Self> {
         Some(Self {
             version: Version::of(lease)?,
@@ -99,7 +100,7 @@ impl Tenure {
         })
     }
 
-    /// The same with the Lease at another version.
+    /// Returns the same tenure at the version of this Lease.
     pub(super) fn at(self, lease: &Lease) -> Option<Self> {
         Some(Self {
             version: Version::of(lease)?,
@@ -107,7 +108,7 @@ impl Tenure {
         })
     }
 
-    /// The next one, of a Lease that another process had.
+    /// Returns the tenure that begins when this process takes the Lease over from another one.
     pub(super) fn after(lease: &Lease, now: Timestamp) -> Option<Self> {
         Some(Self {
             version: Version::of(lease)?,
@@ -116,7 +117,7 @@ impl Tenure {
         })
     }
 
-    /// Whether the Lease is still this process's, whoever else may have edited it.
+    /// Returns whether the Lease still belongs to this process, no matter who else has edited it.
     pub(super) fn is_of(&self, lease: &Lease) -> bool {
         lease.metadata.uid.as_ref() == Some(&self.version.uid)
             && transitions(lease) == self.transitions
@@ -128,7 +129,7 @@ fn transitions(lease: &Lease) -> i32 {
     spec.and_then(|spec| spec.lease_transitions).unwrap_or(0)
 }
 
-/// The name of a replica's Lease. An identity that is not part of an object's name as it is gets one by its hash.
+/// Returns the name of a replica's Lease. An identity that cannot be part of an object's name is replaced by its hash.
 pub(super) fn name(identity: &str) -> String {
     let inner = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-';
     let ends = [identity.bytes().next(), identity.bytes().last()];
@@ -145,23 +146,23 @@ pub(super) fn name(identity: &str) -> String {
     }
 }
 
-/// What one replica writes into its Lease, but for the versions.
+/// Content that one replica writes into its Lease, without the version.
 #[derive(Clone, Debug)]
 pub(super) struct Draft {
     pub(super) name: String,
     pub(super) namespace: String,
     pub(super) identity: String,
-    pub(super) pod: Option<Pod>,
+    pub(super) pod: Option<OwnPod>,
     pub(super) duration: LeaseDuration,
 }
 
 impl Draft {
-    /// The Lease of a process that finds none.
+    /// Returns the Lease that a process creates when it finds none.
     pub(super) fn new_lease(&self, tokens: &BTreeSet<String>, now: Timestamp) -> Lease {
         self.lease(tokens, now, now, 0, None)
     }
 
-    /// The Lease of a process that had or takes over this version.
+    /// Returns the Lease that a process writes when it renews this version or takes it over.
     pub(super) fn renewed(
         &self,
         tenure: &Tenure,
@@ -176,7 +177,8 @@ impl Draft {
         self.lease(tokens, now, *acquired, *transitions, Some(version.clone()))
     }
 
-    /// Whether this is the Lease as this replica took it at `acquired`. The API stores microseconds.
+    /// Returns whether this replica took the Lease at `acquired`, compared in microseconds, which is what the API
+    /// stores.
     pub(super) fn has_acquired(&self, lease: &Lease, acquired: Timestamp) -> bool {
         lease.spec.as_ref().is_some_and(|spec| {
             let at = spec.acquire_time.as_ref();
@@ -212,7 +214,7 @@ impl Draft {
                 holder_identity: Some(self.identity.clone()),
                 lease_duration_seconds: Some(self.duration.seconds()),
                 acquire_time: Some(MicroTime(acquired)),
-                // For people: nobody compares it with a clock.
+                // For people only: no replica compares it with a clock.
                 renew_time: Some(MicroTime(now)),
                 lease_transitions: Some(transitions),
                 ..LeaseSpec::default()
@@ -221,11 +223,11 @@ impl Draft {
     }
 }
 
-impl Pod {
+impl OwnPod {
     fn owner_reference(&self) -> OwnerReference {
         OwnerReference {
             api_version: "v1".to_owned(),
-            kind: "Pod".to_owned(),
+            kind: "OwnPod".to_owned(),
             name: self.name.clone(),
             uid: self.uid.clone(),
             controller: None,
@@ -243,7 +245,7 @@ mod tests {
             name: name("a"),
             namespace: "pki".to_owned(),
             identity: "a".to_owned(),
-            pod: Some(Pod {
+            pod: Some(OwnPod {
                 name: "a".to_owned(),
                 uid: "p".to_owned(),
             }),
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_lease_reads_back_the_same() {
         let member = Member::read(&lease()).unwrap();
         assert_eq!(member.name, "pkcs11-issuer-a");
         assert_eq!(member.duration, draft().duration);
@@ -277,11 +279,11 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_goes_with_its_pod() {
+    fn a_lease_is_owned_by_its_pod() {
         let owners = lease().metadata.owner_references.unwrap();
         assert_eq!(
             (owners[0].kind.as_str(), owners[0].uid.as_str()),
-            ("Pod", "p")
+            ("OwnPod", "p")
         );
     }
 
@@ -289,33 +291,33 @@ mod tests {
     fn a_foreign_lease_with_our_label_is_no_member() {
         let mut without_tokens = lease();
         without_tokens.metadata.annotations = None;
-        assert_eq!(Member::read(&without_tokens), Err(Unreadable::Tokens));
+        assert_eq!(Member::read(&without_tokens), Err(LeaseError::Tokens));
         for seconds in [None, Some(0), Some(-1), Some(301), Some(i32::MAX)] {
             let mut other = lease();
             other.spec.as_mut().unwrap().lease_duration_seconds = seconds;
             assert_eq!(
                 Member::read(&other),
-                Err(Unreadable::Duration),
+                Err(LeaseError::Duration),
                 "{seconds:?}"
             );
         }
         let mut without_spec = lease();
         without_spec.spec = None;
-        assert_eq!(Member::read(&without_spec), Err(Unreadable::Duration));
+        assert_eq!(Member::read(&without_spec), Err(LeaseError::Duration));
         let mut without_version = lease();
         without_version.metadata.resource_version = None;
-        assert_eq!(Member::read(&without_version), Err(Unreadable::Metadata));
+        assert_eq!(Member::read(&without_version), Err(LeaseError::Metadata));
     }
 
     #[test]
-    fn a_lease_is_its_takers_until_another_process_takes_it() {
+    fn a_lease_belongs_to_a_process_until_another_takes_it() {
         let now = Timestamp::UNIX_EPOCH;
         let first = lease();
         let ours = Tenure::after(&first, now).unwrap();
         assert!(!ours.is_of(&first), "it was taken over, not kept");
         let mut taken = stored(draft().renewed(&ours, &tokens(&[]), now));
         taken.metadata.resource_version = Some("8".to_owned());
-        assert!(ours.is_of(&taken), "an edit of somebody changes nothing");
+        assert!(ours.is_of(&taken), "an edit by others changes nothing");
         let theirs = Tenure::after(&taken, now).unwrap();
         assert!(!ours.is_of(&stored(draft().renewed(&theirs, &tokens(&[]), now))));
         let mut made_again = taken;
@@ -324,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_whose_taking_was_never_confirmed_is_known_by_its_holder_and_the_microsecond() {
+    fn a_lease_taken_by_an_unconfirmed_write_is_recognized_by_holder_and_microsecond() {
         let now: Timestamp = "2026-01-02T03:04:05.123456789Z".parse().unwrap();
         let stored_at = |lease: Lease| -> Lease {
             serde_json::from_value(serde_json::to_value(stored(lease)).unwrap()).unwrap()
@@ -344,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn every_identity_gives_a_name_of_its_own_that_an_object_may_have() {
+    fn every_identity_gives_a_different_valid_object_name() {
         let long = "a".repeat(300);
         let identities = [
             "issuer-0", "", "Issuer-0", "issuer_0", "issuer.0", "-", "a-", "ü", &long,

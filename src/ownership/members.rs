@@ -1,4 +1,4 @@
-//! The other replicas as their Leases show them, by this replica's own monotonic clock.
+//! The replicas as their Leases show them, timed by this replica's own monotonic clock.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -7,14 +7,14 @@ use super::{
     lease::{Member, Version},
 };
 
-/// Everybody whose Lease was seen, this process's own included.
+/// All replicas whose Leases were seen, this one included.
 ///
-/// *Guarantees*: a Lease expires when it was *read* again, unchanged for its own duration, by somebody who had been
-/// looking all the time. No clock of another machine is asked, and a reader that slept, or could not reach the API
-/// server, takes nobody for gone because of what it missed.
+/// *Guarantees*: a Lease expires only when a reader that has been reading regularly *reads* it again, unchanged for the
+/// Lease's own duration. No clock of another machine is used. A reader that slept, or could not reach the API server,
+/// takes no replica for gone because of what it missed.
 #[derive(Debug)]
 pub(super) struct Members {
-    /// Of the reader's own Lease.
+    /// Duration of the reader's own Lease.
     duration: LeaseDuration,
     seen: BTreeMap<String, Seen>,
     last_read: Option<Instant>,
@@ -23,9 +23,9 @@ pub(super) struct Members {
 #[derive(Debug)]
 struct Seen {
     member: Member,
-    /// From when on this reader knows the resourceVersion that the Lease still has.
+    /// Since when this reader, reading regularly, has known the resourceVersion that the Lease still has.
     unchanged_since: Instant,
-    /// Until when it was read unchanged.
+    /// When it was last read unchanged.
     read: Instant,
     expired: bool,
 }
@@ -34,7 +34,7 @@ struct Seen {
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) members: Vec<Member>,
-    /// Before the API server was asked: what it answers is at least as new.
+    /// A moment before the API server was asked; the answer is at least as new.
     pub(super) asked: Instant,
     pub(super) answered: Instant,
 }
@@ -48,7 +48,7 @@ impl Members {
         }
     }
 
-    /// Takes in one Lease, as a watch tells it.
+    /// Takes in one Lease that the watch reports.
     pub(super) fn saw(&mut self, member: Member, now: Instant) {
         match self.seen.get(&member.name) {
             Some(known) if known.member.version == member.version => {}
@@ -59,7 +59,7 @@ impl Members {
         }
     }
 
-    /// A Lease was deleted.
+    /// Removes a deleted Lease.
     pub(super) fn went(&mut self, name: &str, version: &Version) {
         if self
             .seen
@@ -70,7 +70,7 @@ impl Members {
         }
     }
 
-    /// Takes in all Leases there are. The only way for one to expire.
+    /// Takes in a reading of all Leases. Only here can a Lease expire.
     pub(super) fn read(&mut self, reading: Reading) {
         let Reading {
             members,
@@ -98,13 +98,13 @@ impl Members {
         }
     }
 
-    /// Those whose Lease counts.
+    /// Returns the replicas whose Leases have not expired.
     pub(super) fn live(&self) -> impl Iterator<Item = &Member> {
         let live = self.seen.values().filter(|seen| !seen.expired);
         live.map(|seen| &seen.member)
     }
 
-    /// When the next Lease expires, unless it changes: to be read then.
+    /// Returns when the next Lease other than `but` expires unless it changes. The Leases must be read again then.
     pub(super) fn next_expiry(&self, but: &str) -> Option<Instant> {
         let live = self.seen.values().filter(|seen| !seen.expired);
         live.filter(|seen| seen.member.name != but)
@@ -112,7 +112,7 @@ impl Members {
             .min()
     }
 
-    /// Leases that nobody has renewed for so long that anybody may delete them.
+    /// Returns the Leases that have gone without renewal for so long that any replica may delete them.
     pub(super) fn abandoned(&self) -> impl Iterator<Item = &Member> {
         let old = self.seen.values().filter(|seen| {
             seen.read.saturating_duration_since(seen.unchanged_since)

@@ -1,4 +1,4 @@
-//! Keeps this replica's Lease and looks at those of the others.
+//! Renews this replica's Lease and reads those of the others.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -23,9 +23,9 @@ use super::{
     members::Reading,
     own_lease::{LeaseError, Leases, OwnLease, selector},
 };
-use crate::{metrics::LeaseRenewal, telemetry::Chain};
+use crate::{metrics::LeaseRenewal, telemetry::ErrorChain};
 
-/// This replica's part in the membership: to be run.
+/// This replica's membership, which the caller must [`run`](Self::run).
 #[expect(missing_debug_implementations, reason = "kube's client has none")]
 pub struct Membership {
     pub(super) ownership: Arc<Ownership>,
@@ -33,15 +33,15 @@ pub struct Membership {
     pub(super) leases: Leases,
     /// The tokens that this replica can sign with now.
     pub(super) usable: watch::Receiver<BTreeSet<String>>,
-    /// The time for people who look at the Lease.
+    /// Gives the time that the Lease shows to people.
     pub(super) clock: fn() -> Timestamp,
-    /// UIDs of the Leases of which it was said that they cannot be read.
+    /// UIDs of Leases that were already logged as unreadable.
     pub(super) unreadable: HashSet<String>,
 }
 
 impl Membership {
-    /// Takes part until `leave`, then deletes the Lease: the others take over what was this replica's at once. A call
-    /// that is under way then is not waited for.
+    /// Takes part until `leave`, then deletes the Lease, so that the other replicas take over this replica's share at
+    /// once. Does not wait for a call that is in flight at that time.
     pub async fn run(mut self, leave: CancellationToken) {
         let config = watcher::Config::default().labels(&selector());
         let mut events = std::pin::pin!(watcher(self.leases.api.clone(), config).default_backoff());
@@ -69,12 +69,13 @@ impl Membership {
             Ok(true) => info!("gave the lease back"),
             Ok(false) => debug!("there is no lease to give back"),
             Err(failure) => {
-                warn!(error = %Chain(&failure), "failed to give the lease back; it expires");
+                warn!(error = %ErrorChain(&failure), "failed to give the lease back; it will expire");
             }
         }
     }
 
-    /// Renews and reads: this replica holds its Lease only when it has done both. Returns when to do so again.
+    /// Renews this replica's Lease and reads all Leases. The replica holds its Lease only when both have succeeded.
+    /// Returns when to do this again.
     async fn beat(&mut self) -> Instant {
         let tokens = self.usable.borrow_and_update().clone();
         self.ownership.update(|view| view.lose_all_but(&tokens));
@@ -120,14 +121,14 @@ impl Membership {
             Ok(()) => LeaseRenewal::Renewed,
             Err(failure) => {
                 if matches!(failure, LeaseError::TakenOver { .. }) {
-                    error!(error = %Chain(failure), "signing nothing");
+                    error!(error = %ErrorChain(failure), "another process has taken the lease; signing nothing");
                 } else {
-                    warn!(error = %Chain(failure), "failed to renew the lease");
+                    warn!(error = %ErrorChain(failure), "failed to renew the lease");
                 }
                 LeaseRenewal::Failed
             }
         };
-        self.ownership.beaten(renewal);
+        self.ownership.lost_race(renewal);
     }
 
     async fn look(&mut self) -> Result<Reading, LeaseError> {
@@ -147,7 +148,7 @@ impl Membership {
         })
     }
 
-    /// Takes in what the watch tells. Says whether this replica's own Lease was deleted.
+    /// Takes in an event of the watch. Returns whether this replica's own Lease was deleted.
     fn take(&mut self, event: Result<Event<Lease>, watcher::Error>) -> bool {
         match event {
             Ok(Event::Apply(lease) | Event::InitApply(lease)) => {
@@ -166,9 +167,9 @@ impl Membership {
                 self.own.is_called(name)
             }
             Ok(Event::Init | Event::InitDone) => false,
-            // What a watch misses, the next reading tells.
+            // The next reading shows what the watch has missed.
             Err(failure) => {
-                debug!(error = %Chain(&failure), "the watch of leases was interrupted");
+                debug!(error = %ErrorChain(&failure), "the watch of leases was interrupted");
                 false
             }
         }
@@ -180,14 +181,14 @@ impl Membership {
             Err(why) => {
                 let uid = lease.metadata.uid.clone().unwrap_or_default();
                 if self.unreadable.insert(uid) {
-                    warn!(name = lease.metadata.name, error = %why, "left alone a lease that is no replica's");
+                    warn!(name = lease.metadata.name, error = %why, "ignoring a lease that is not a replica's");
                 }
                 None
             }
         }
     }
 
-    /// Deletes Leases that nobody has renewed for long; those of pods go with their pods.
+    /// Deletes abandoned Leases. The Lease of a pod is deleted together with its pod.
     async fn sweep(&self) {
         let abandoned: Vec<(String, Version)> = self.ownership.read(|view| {
             let abandoned = view.members.abandoned();
@@ -198,9 +199,9 @@ impl Membership {
         });
         for (name, version) in abandoned {
             match self.leases.delete(&name, version).await {
-                Ok(()) => info!(name, "deleted a lease that nobody renews"),
-                // Renewed after all, or another replica was first.
-                Err(failure) => debug!(error = %Chain(&failure), "a lease was not deleted"),
+                Ok(()) => info!(name, "deleted an abandoned lease"),
+                // Renewed in the meantime, or another replica was first.
+                Err(failure) => debug!(error = %ErrorChain(&failure), "a lease was not deleted"),
             }
         }
     }

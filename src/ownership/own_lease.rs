@@ -1,4 +1,4 @@
-//! This replica's own Lease: taken, renewed, and given back.
+//! Takes, renews and gives back this replica's own Lease.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::api::FIELD_MANAGER;
 
 use super::lease::{Draft, LABEL, MEMBERSHIP, Tenure, Version};
 
-/// The Leases of the controller's namespace, each call within its time.
+/// Client for the Leases of the controller's namespace, with a time limit for each call.
 #[derive(Clone)]
 pub(super) struct Leases {
     pub(super) api: Api<Lease>,
@@ -41,16 +41,16 @@ pub(super) enum LeaseError {
 
 /// The Lease of this process.
 ///
-/// *Guarantees*: every write carries the version that this process knows, so two processes of one identity never both
-/// believe that they have it; the later one has it. What others wrote on the Lease stays.
+/// *Guarantees*: every write carries the version that this process knows, so two processes with one identity never both
+/// believe that they hold the Lease; the later one holds it. What others wrote on the Lease stays.
 pub(super) struct OwnLease {
     draft: Draft,
     leases: Leases,
     tenure: Option<Tenure>,
-    /// The time that this process would have written into the Lease when it last set out to take it: what is known of a
-    /// write whose answer never came.
+    /// Time that this process wrote, or tried to write, as acquire time when it last set out to take the Lease. It
+    /// identifies a write whose answer never came.
     acquiring: Option<Timestamp>,
-    /// Another process of this identity has taken the Lease from this one.
+    /// Whether another process with this identity has taken the Lease from this one.
     taken_over: bool,
 }
 
@@ -65,8 +65,9 @@ impl OwnLease {
         }
     }
 
-    /// Renews the Lease, with these tokens in it; makes it if there is none. At its start a process takes over what
-    /// is there under its name: the process before it has crashed. Later it does so only when the Lease is not `live`.
+    /// Renews the Lease with these tokens in it, or creates it if there is none. When this process starts, it takes
+    /// over an existing Lease of its name, left by a process that crashed. After another process has taken the Lease
+    /// from it, it takes the Lease back only when that is no longer `live`.
     pub(super) async fn renew(
         &mut self,
         tokens: &BTreeSet<String>,
@@ -83,7 +84,7 @@ impl OwnLease {
         self.acquiring = Some(now);
         let tenure = match (found, &self.tenure) {
             (None, _) => self.create(tokens, now).await?,
-            // An edit by somebody, or a renewal of ours whose answer was lost.
+            // Somebody has edited it, or the answer to a renewal of ours was lost.
             (Some(lease), Some(tenure)) if tenure.is_of(&lease) => {
                 self.take(tenure.clone().at(&lease), tokens, now).await?
             }
@@ -104,12 +105,13 @@ impl OwnLease {
         Ok(())
     }
 
-    /// Whether this is the name of the Lease.
+    /// Returns whether the Lease has this name.
     pub(super) fn is_called(&self, name: &str) -> bool {
         self.draft.name == name
     }
 
-    /// Deletes the Lease if it is this process's, be it by a write whose answer never came. Says whether it was.
+    /// Deletes the Lease if it belongs to this process, even by a write whose answer never came. Returns whether it
+    /// did.
     pub(super) async fn give_back(&mut self) -> Result<bool, LeaseError> {
         let name = &self.draft.name;
         let tenure = self.tenure.take();
@@ -170,7 +172,7 @@ impl OwnLease {
         updated.ok_or_else(|| self.contended())
     }
 
-    /// Writes what is ours in the Lease. `None` where the Lease is not the one that this process knows.
+    /// Writes our fields of the Lease. Returns `None` if the Lease is not the one that this process knows.
     async fn update(
         &self,
         tenure: &Tenure,
@@ -188,7 +190,7 @@ impl OwnLease {
             .transpose()
     }
 
-    /// An API server that answers without UID or resourceVersion has not stored the object.
+    /// Returns the tenure. An answer without UID or resourceVersion is an error: the object was not stored.
     fn known(&self, tenure: Option<Tenure>) -> Result<Tenure, LeaseError> {
         tenure.ok_or_else(|| self.contended())
     }
@@ -201,7 +203,7 @@ impl OwnLease {
 }
 
 impl Leases {
-    /// The Leases of all replicas.
+    /// Lists the Leases of all replicas.
     pub(super) async fn list(&self) -> Result<Vec<Lease>, LeaseError> {
         let params = ListParams::default().labels(&selector());
         let listed = self.call("list", "of the replicas", self.api.list(&params));
@@ -218,7 +220,7 @@ impl Leases {
         deleted.await.map(drop)
     }
 
-    /// `None` where the object is not, or is no longer, what the write expects.
+    /// Makes a write. Returns `None` if the object does not exist, or is not the version that the write expects.
     async fn write(
         &self,
         verb: &'static str,
@@ -251,7 +253,7 @@ impl Leases {
     }
 }
 
-/// The selector of the Leases of all replicas.
+/// Returns the selector of the Leases of all replicas.
 pub(super) fn selector() -> String {
     format!("{LABEL}={MEMBERSHIP}")
 }

@@ -1,17 +1,17 @@
-//! Rendezvous hashing: everybody who knows the same members finds the same owner, and a member that comes or goes moves
-//! no more than its own share.
+//! Rendezvous hashing: replicas that know the same members find the same owner, and a member that joins or leaves moves
+//! only its own share.
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-/// The one among `members` that owns `uid`; `None` where there are none. Their order does not matter.
+/// Returns the member that owns `uid`, or `None` if there are no members. Their order does not matter.
 ///
 /// The hash must be the same in every version of this program: replicas of two versions work side by side during an
-/// upgrade. A replica's name is the name of an object, which has no NUL.
+/// upgrade. A replica's name is the name of an object, which contains no NUL.
 pub(super) fn owner<'a>(members: impl Iterator<Item = &'a str>, uid: &str) -> Option<&'a str> {
     members.max_by_key(|member| (weight(member, uid), *member))
 }
 
-/// All 256 bits: two members that weigh the same have the same name.
+/// Returns all 256 bits of the hash, so that two members of equal weight have the same name.
 fn weight(member: &str, uid: &str) -> Vec<u8> {
     let text = [member.as_bytes(), b"\0", uid.as_bytes()].concat();
     digest(&SHA256, &text).as_ref().to_vec()
@@ -28,7 +28,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_owns_what_nobody_is_there_for() {
+    fn without_members_there_is_no_owner() {
         assert_eq!(owner([].into_iter(), "u"), None);
     }
 
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_goes_moves_its_own_share_and_no_other() {
+    fn a_member_that_leaves_moves_only_its_own_share() {
         for uid in uids(1000) {
             let before = owner(["a", "b", "c"].into_iter(), &uid).unwrap();
             let after = owner(["a", "c"].into_iter(), &uid).unwrap();
@@ -66,7 +66,7 @@ mod tests {
         }
     }
 
-    /// Another result here means that replicas of two versions disagree during an upgrade.
+    /// A different result means that replicas of two versions disagree during an upgrade.
     #[test]
     fn the_hash_stays_as_it_is() {
         let owners: String = uids(24)

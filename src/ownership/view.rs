@@ -1,4 +1,4 @@
-//! Who signs what, as this replica sees it.
+//! This replica's view of all replicas, and of which one owns an object.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,7 @@ use std::{
 
 use super::{LeaseDuration, members::Members, rendezvous};
 
-/// The other replicas, and this one as its own Lease shows it to them.
+/// The other replicas, and this one as they see it in its Lease.
 #[derive(Debug)]
 pub(super) struct View {
     /// The name of this replica's Lease.
@@ -21,7 +21,7 @@ pub(super) struct View {
 /// What this replica's own Lease says.
 #[derive(Debug)]
 struct Own {
-    /// When this passes by its own monotonic clock, it no longer signs: soon its Lease may have expired for others.
+    /// When this replica stops signing, by its own monotonic clock. Soon after, its Lease may have expired for others.
     holds_until: Instant,
     tokens: BTreeSet<String>,
 }
@@ -36,7 +36,7 @@ impl View {
         }
     }
 
-    /// A renewal that was sent then has been stored, and all Leases have been read after it.
+    /// Notes that the renewal sent at `sent` was stored, and that all Leases have been read after it.
     pub(super) fn hold(&mut self, sent: Instant, tokens: BTreeSet<String>) {
         self.own = Some(Own {
             holds_until: sent + self.duration.holds_for(),
@@ -44,49 +44,49 @@ impl View {
         });
     }
 
-    /// Only these tokens can be used now. What is gone is others' before they can know of it: better nobody's for a
-    /// moment than twice signed.
+    /// Gives up all tokens that are not `usable` now, before the others can know. For a moment no replica then owns
+    /// requests for such a token, which is better than two signatures.
     pub(super) fn lose_all_but(&mut self, usable: &BTreeSet<String>) {
         if let Some(own) = &mut self.own {
             own.tokens.retain(|token| usable.contains(token));
         }
     }
 
-    /// The Lease is another process's.
+    /// Gives up this replica's own Lease.
     pub(super) fn release(&mut self) {
         self.own = None;
     }
 
-    /// Whether this replica may act: its Lease counts for everybody who looks.
+    /// Returns whether this replica may act: its Lease is valid for every other replica.
     pub(super) fn holds(&self, now: Instant) -> bool {
         self.own.as_ref().is_some_and(|own| now < own.holds_until)
     }
 
-    /// Whether this replica's own Lease counts for everybody else, by what this replica read last.
+    /// Returns whether this replica's own Lease is live for the others, according to the last reading.
     pub(super) fn own_is_live(&self) -> bool {
         self.members.live().any(|member| member.name == self.name)
     }
 
-    /// When a Lease of another replica expires unless it changes.
+    /// Returns when the next Lease of another replica expires unless it changes.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.members.next_expiry(&self.name)
     }
 
-    /// Whether this replica does what is to be done about the object with this UID, which needs this token.
+    /// Returns whether this replica owns the object with this UID, which needs this token.
     pub(super) fn owns(&self, token: Option<&str>, uid: &str, now: Instant) -> bool {
         let replicas = self.replicas();
         self.holds(now)
             && rendezvous::owner(candidates(&replicas, token), uid) == Some(self.name.as_str())
     }
 
-    /// Among how many replicas the objects of a token are shared out.
+    /// Returns how many replicas share the objects of a token.
     pub(super) fn share(&self, token: &str) -> NonZeroUsize {
         let replicas = self.replicas();
         let count = candidates(&replicas, Some(token)).count();
         NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN)
     }
 
-    /// All live replicas and the tokens that each lists, this one as long as it has a Lease.
+    /// Returns all live replicas and the tokens that each lists. This replica is included while it has a Lease.
     pub(super) fn replicas(&self) -> BTreeMap<&str, &BTreeSet<String>> {
         let others = self.members.live();
         let others = others.filter(|member| member.name != self.name);
@@ -97,7 +97,8 @@ impl View {
     }
 }
 
-/// Those who list the token; where nobody does, or no token is known, all: somebody has to say so.
+/// Returns the replicas that list the token. If there are none, or the token is not known, returns all: one of them
+/// must report the problem.
 fn candidates<'a>(
     replicas: &'a BTreeMap<&'a str, &BTreeSet<String>>,
     token: Option<&'a str>,
@@ -130,7 +131,7 @@ mod tests {
         "12s".parse().unwrap()
     }
 
-    /// The views of some replicas that have all read the same Leases at the same time.
+    /// Returns the views of several replicas that have all read the same Leases at the same time.
     fn views(listed: &[(&str, &[&str])], now: Instant) -> Vec<View> {
         let members: Vec<Member> = listed
             .iter()
@@ -157,7 +158,7 @@ mod tests {
         listed.iter().map(view).collect()
     }
 
-    /// Which replicas own how many of a thousand objects; nobody owns one twice.
+    /// Counts how many of a thousand objects each replica owns. Asserts that each object has exactly one owner.
     fn shares(views: &[View], token: Option<&str>, now: Instant) -> Vec<usize> {
         let mut shares = vec![0; views.len()];
         for number in 0..1000 {
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_that_see_the_same_share_out_every_object_once_among_those_with_the_token() {
+    fn replicas_with_the_same_view_give_every_object_one_owner_that_has_the_token() {
         let now = Instant::now();
         let views = views(&[("a", &["x"]), ("b", &["x", "y"]), ("c", &["y"])], now);
         let of_x = shares(&views, Some("x"), now);
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_has_the_token_or_it_is_not_known_all_share() {
+    fn all_replicas_share_the_objects_of_a_token_that_is_unknown_or_that_none_lists() {
         let now = Instant::now();
         let views = views(&[("a", &["x"]), ("b", &[]), ("c", &[])], now);
         for token in [Some("z"), None] {
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn one_replica_owns_everything_as_long_as_its_lease_holds() {
+    fn a_single_replica_owns_everything_while_its_lease_holds() {
         let now = Instant::now();
         let view = views(&[("a", &["x"])], now).remove(0);
         assert!(view.owns(Some("x"), "u", now));
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_without_a_lease_owns_nothing_and_counts_for_nobody() {
+    fn a_replica_without_a_lease_owns_nothing_and_is_not_counted() {
         let now = Instant::now();
         let mut view = View::new("a".to_owned(), duration());
         assert!(!view.owns(None, "u", now));
@@ -223,12 +224,12 @@ mod tests {
         views[0].lose_all_but(&tokens(&["y", "new"]));
         assert!((0..100).all(|uid| !views[0].owns(Some("x"), &uid.to_string(), now)));
         assert!((0..100).any(|uid| views[0].owns(Some("y"), &uid.to_string(), now)));
-        // Not before the others can know.
+        // A new token is not claimed before the others can know.
         assert!(views[0].replicas()["a"].eq(&tokens(&["y"])));
     }
 
     #[test]
-    fn a_replica_stops_before_its_lease_expires_for_whoever_saw_its_renewal_at_once() {
+    fn a_replica_stops_before_its_lease_expires_for_a_replica_that_saw_the_renewal_at_once() {
         let now = Instant::now();
         let mut views = views(&[("a", &["x"]), ("b", &["x"])], now);
         let expires = views[1].next_expiry().unwrap();

@@ -1,17 +1,17 @@
 //! The PIN record: what happened to each version of a token's PIN, and whether another login may be tried.
 //!
-//! Pure. The record outlives the process, so that a controller that restarts, or several that start at once, spend
-//! no more tries of a token's PIN counter than one would (architecture.md 6, "The PIN belongs to the token").
+//! Pure. The record outlives the process, so that a controller that restarts, or several that start at once, use up no
+//! more tries of a token's PIN counter than a single one would (docs/adr/0002-pin-and-its-record.md).
 
 use hsm::PinFlags;
 use serde::{Deserialize, Serialize};
 
-/// How many rejected versions a record remembers. Beyond it the oldest is forgotten: by then the token has rejected this
+/// How many rejected versions a record remembers. Beyond that the oldest is forgotten; the token has then rejected this
 /// many others since.
 const REJECTED_KEPT: usize = 32;
 
-/// What is known of the PIN of one token. A version of a PIN is what [`PinStates::version_of`] makes of its octets: the
-/// same PIN always has the same version, wherever it is kept and however often it is written.
+/// PIN record of one token. [`PinStates::version_of`] derives the version of a PIN from its octets: the same PIN always
+/// has the same version, wherever it is kept and however often it is written.
 ///
 /// [`PinStates::version_of`]: super::store::PinStates::version_of
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ const REJECTED_KEPT: usize = 32;
 pub struct PinRecord {
     /// The version of the PIN that was tried last.
     pub version: String,
-    /// What became of it.
+    /// Outcome of that try.
     pub state: PinState,
     /// Rejected logins since the last accepted one, whatever the version.
     pub rejected_in_a_row: u32,
@@ -29,25 +29,25 @@ pub struct PinRecord {
     pub holder: String,
 }
 
-/// What became of one version of a PIN.
+/// Outcome of the last try of a PIN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PinState {
-    /// Written before `C_Login`; stays when the holder dies in between.
+    /// Written before `C_Login`; stays if the holder dies before it records the outcome.
     Trying,
-    /// The token took it.
+    /// The token accepted the PIN.
     Accepted,
-    /// The token refused it.
+    /// The token rejected the PIN.
     Rejected,
     /// The worker ended before it called `C_Login`.
     Untried,
 }
 
-/// Who asks, with what, and what is known of the holder of an unsettled try.
+/// A login that a replica wants to try, and what it knows of the token and of the record's holder.
 #[derive(Clone, Copy, Debug)]
-pub struct Attempt<'a> {
-    /// The version at hand.
+pub struct LoginAttempt<'a> {
+    /// The version of the PIN to try.
     pub version: &'a str,
-    /// The replica that asks.
+    /// The replica that wants to log in.
     pub holder: &'a str,
     /// Whether the holder of the record is known to be gone.
     pub holder_is_gone: bool,
@@ -57,12 +57,12 @@ pub struct Attempt<'a> {
     pub max_rejected: u32,
 }
 
-/// Whether `C_Login` may be called.
+/// Decision whether `C_Login` may be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Write this record first; log in only if the write succeeded.
     Try(PinRecord),
-    /// Another replica is trying: look again later.
+    /// Another replica is trying: ask again later.
     WaitFor(String),
     /// No login until somebody acts.
     Refuse(Refused),
@@ -88,19 +88,19 @@ pub enum Refused {
     ToBeChanged,
     /// This version was rejected, now or earlier.
     #[error(
-        "the token rejected this PIN; provide the right one, or clear the PIN record if it is right by now"
+        "the token rejected this PIN; provide the right one, or clear the PIN record if this one is now right"
     )]
     VersionRejected,
-    /// Too many in a row.
+    /// Too many logins in a row were rejected.
     #[error(
         "{0} logins in a row were rejected; check the PIN and the token, then clear the PIN record"
     )]
     TooManyRejected(u32),
 }
 
-/// Decides whether the PIN at hand may be tried, by the record and by the token's own flags (`CK_TOKEN_INFO.flags`).
+/// Decides whether a PIN may be tried, by the record and by the token's own flags (`CK_TOKEN_INFO.flags`).
 #[must_use]
-pub fn decide(record: Option<&PinRecord>, flags: PinFlags, attempt: Attempt<'_>) -> Verdict {
+pub fn decide(record: Option<&PinRecord>, flags: PinFlags, attempt: LoginAttempt<'_>) -> Verdict {
     if flags.locked {
         return Verdict::Refuse(Refused::Locked);
     }
@@ -119,7 +119,8 @@ pub fn decide(record: Option<&PinRecord>, flags: PinFlags, attempt: Attempt<'_>)
             PinState::Trying if attempt.count_low_is_reliable && !flags.count_low => {
                 record.rejected_in_a_row
             }
-            // Nobody knows how that login ended: it counts as rejected, though its version is not known to be wrong.
+            // The outcome of that login is unknown: it counts as rejected, although its version is not known to be
+            // wrong.
             PinState::Trying => record.rejected_in_a_row.saturating_add(1),
             PinState::Accepted | PinState::Rejected | PinState::Untried => record.rejected_in_a_row,
         },
@@ -144,7 +145,7 @@ pub fn decide(record: Option<&PinRecord>, flags: PinFlags, attempt: Attempt<'_>)
 }
 
 impl PinRecord {
-    /// The record after the token accepted the PIN.
+    /// Returns the record after the token accepted the PIN.
     #[must_use]
     pub fn accepted(self) -> Self {
         Self {
@@ -154,7 +155,7 @@ impl PinRecord {
         }
     }
 
-    /// The record after the worker ended without having called `C_Login`.
+    /// Returns the record after the worker ended without having called `C_Login`.
     #[must_use]
     pub fn untried(self) -> Self {
         Self {
@@ -163,7 +164,7 @@ impl PinRecord {
         }
     }
 
-    /// The record after the token rejected the PIN.
+    /// Returns the record after the token rejected the PIN.
     #[must_use]
     pub fn rejected(mut self) -> Self {
         self.rejected_versions
@@ -183,8 +184,8 @@ impl PinRecord {
 mod tests {
     use super::*;
 
-    fn attempt(version: &str) -> Attempt<'_> {
-        Attempt {
+    fn attempt(version: &str) -> LoginAttempt<'_> {
+        LoginAttempt {
             version,
             holder: "a",
             holder_is_gone: false,
@@ -193,7 +194,7 @@ mod tests {
         }
     }
 
-    /// A record of a token that has rejected its version if it says so, and no other.
+    /// A record that lists its version as rejected if its state is `Rejected`, and no other version.
     fn record(version: &str, state: PinState, rejected_in_a_row: u32) -> PinRecord {
         let rejected = (state == PinState::Rejected).then(|| version.to_owned());
         PinRecord {
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_back_to_a_rejected_pin_is_no_second_try_of_it() {
+    fn changing_back_to_a_rejected_pin_does_not_try_it_again() {
         let once = tried(decide(None, PinFlags::default(), attempt("wrong"))).rejected();
         let right = tried(decide(Some(&once), PinFlags::default(), attempt("right")));
         let well = right.accepted();
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_remembers_the_latest_rejected_versions_each_once_and_never_grows_without_end() {
+    fn a_record_keeps_the_latest_rejected_versions_each_once_up_to_a_limit() {
         let mut known = record("right", PinState::Accepted, 0);
         for number in 0..100 {
             for _ in 0..2 {
@@ -310,8 +311,8 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_counts_and_shows_no_wrong_pin_settles_a_crash_as_not_rejected() {
-        let counted = Attempt {
+    fn a_crash_costs_nothing_if_a_reliable_token_shows_no_wrong_pin() {
+        let counted = LoginAttempt {
             count_low_is_reliable: true,
             ..attempt("1")
         };
@@ -338,7 +339,7 @@ mod tests {
         };
         let verdict = decide(Some(&other), PinFlags::default(), attempt("1"));
         assert_eq!(verdict, Verdict::WaitFor("b".to_owned()));
-        let gone = Attempt {
+        let gone = LoginAttempt {
             holder_is_gone: true,
             ..attempt("1")
         };

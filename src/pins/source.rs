@@ -23,7 +23,7 @@ pub struct PinSecret {
     pub key: String,
 }
 
-/// The one owner of a token's PIN.
+/// Source of a token's PIN. A token has exactly one.
 #[derive(Debug)]
 pub enum PinOrigin {
     /// The operator's file.
@@ -40,13 +40,14 @@ pub struct Named(Mutex<Names>);
 
 #[derive(Debug, Default)]
 struct Names {
-    /// Where the PIN is read; empty until the first issuer names it.
+    /// Where the PIN is read; `None` until the first issuer names a Secret.
     current: Option<PinSecret>,
     by_issuer: BTreeMap<String, PinSecret>,
 }
 
 impl Named {
-    /// Takes what an issuer names now. Another Secret than before takes its place unless another issuer stands by that.
+    /// Takes the Secret that an issuer names now. A Secret other than the current one replaces it, unless another
+    /// issuer still names the current one.
     ///
     /// # Errors
     /// The Secret that another issuer names.
@@ -65,7 +66,7 @@ impl Named {
         }
     }
 
-    /// The issuer is gone or uses another token: it has no say any more.
+    /// Forgets an issuer that is deleted or uses another token.
     pub(super) fn forget(&self, issuer: &str) {
         self.lock().by_issuer.remove(issuer);
     }
@@ -79,7 +80,7 @@ impl Named {
     }
 }
 
-/// The API server, as far as it has Secrets with PINs.
+/// Client that reads Secrets with PINs.
 #[derive(Clone)]
 pub struct Secrets(pub Client);
 
@@ -91,7 +92,7 @@ pub enum PinError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
     /// The Secret could not be read.
@@ -101,7 +102,7 @@ pub enum PinError {
         namespace: String,
         /// Its name.
         name: String,
-        /// Why not.
+        /// The cause.
         source: Box<kube::Error>,
     },
     /// The Secret lacks the key.
@@ -114,27 +115,27 @@ pub enum PinError {
         /// The key that was looked for.
         key: String,
     },
-    /// Nothing in it, or more than a PIN.
+    /// The PIN is empty or too long.
     #[error("the PIN in {place} has {octets} octets; it must have 1 to 255")]
     Length {
-        /// File or Secret.
+        /// The file or Secret.
         place: String,
-        /// As read, less one line end.
+        /// The length as read, without one line end.
         octets: usize,
     },
     /// No issuer has named a Secret yet.
-    #[error("no issuer of the token names a PIN yet; give one pinSecretRef")]
+    #[error("no issuer of the token names a PIN yet; set spec.pinSecretRef of one")]
     NoIssuer,
 }
 
 const MAX_PIN_OCTETS: usize = 255;
 
 impl PinOrigin {
-    /// Reads the PIN as it is now. One line end after it does not belong to it. Reads a small file; does not block for
-    /// long.
+    /// Reads the PIN as it is now, without one line end after it. Reads a file synchronously, which does not block for
+    /// long because the file is small.
     ///
     /// # Errors
-    /// [`PinError`]; the PIN is in none of its texts.
+    /// [`PinError`], whose texts never contain the PIN.
     pub async fn read(&self) -> Result<Pin, PinError> {
         match self {
             Self::File(path) => {
@@ -177,17 +178,18 @@ impl Secrets {
     }
 }
 
-/// The value of one key of a Secret, without a copy; what else the Secret held is wiped.
+/// Takes the value of one key out of a Secret without copying it, and wipes everything else in the Secret.
 ///
-/// Only what was parsed is ours to wipe. The answer's octets, with the PIN in base64, have also been in the buffers of
-/// rustls and hyper and in the text that kube parses; those are freed as they are.
+/// Only the parsed Secret can be wiped. The octets of the answer, with the PIN in base64, have also been in the buffers
+/// of rustls and hyper and in the text that kube parses; those are freed without being wiped.
 fn taken_out(mut secret: Secret, key: &str) -> Option<Zeroizing<Vec<u8>>> {
     let value = secret.data.as_mut().and_then(|data| data.remove(key));
     wipe(&mut secret);
     value.map(|value| Zeroizing::new(value.0))
 }
 
-/// `kubectl apply` keeps the whole Secret in an annotation, its values included.
+/// Wipes the values and annotations of a Secret: `kubectl apply` keeps the whole Secret in an annotation, its values
+/// included.
 fn wipe(secret: &mut Secret) {
     let values = secret.data.iter_mut().flat_map(BTreeMap::values_mut);
     values.for_each(|value| value.0.zeroize());
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_end_after_the_pin_does_not_belong_to_it() {
+    fn one_line_end_after_the_pin_is_removed() {
         assert_eq!(read(b"1234\n"), Ok(b"1234".to_vec()));
         assert_eq!(read(b"1234\r\n"), Ok(b"1234".to_vec()));
         assert_eq!(read(b"1234\n\n"), Ok(b"1234\n".to_vec()));
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn issuers_of_one_token_must_agree_and_one_alone_may_change_its_mind() {
+    fn issuers_of_one_token_must_agree_and_a_sole_issuer_may_change_its_secret() {
         let named = Named::default();
         named.name("a", &secret("old")).unwrap();
         named.name("a", &secret("new")).unwrap();
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_that_is_gone_has_no_say() {
+    fn a_deleted_issuer_no_longer_counts() {
         let named = Named::default();
         named.name("a", &secret("old")).unwrap();
         assert!(named.name("b", &secret("new")).is_err());
@@ -299,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_or_absurd_pin_is_refused_without_being_shown() {
+    fn an_empty_or_overlong_pin_is_refused_without_being_shown() {
         assert_eq!(
             read(b"\n"),
             Err("the PIN in here has 0 octets; it must have 1 to 255".to_owned())

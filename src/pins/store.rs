@@ -16,7 +16,7 @@ use super::record::PinRecord;
 
 const HMAC_KEY_OCTETS: usize = 32;
 
-/// Reads and writes PIN records.
+/// Store of PIN records.
 #[derive(Debug)]
 pub enum PinStore {
     /// In the controller's namespace, shared by its replicas.
@@ -25,7 +25,7 @@ pub enum PinStore {
     File(FileStore),
 }
 
-/// The records as they were read, and the key under which a PIN becomes its version.
+/// Records as they were read, and the key that turns a PIN into its version.
 pub struct PinStates {
     kept: Kept,
     hmac_key: hmac::Key,
@@ -34,7 +34,7 @@ pub struct PinStates {
 enum Kept {
     /// Writing back succeeds only if nobody wrote in between.
     Secret(Box<Secret>),
-    /// By the token's serial number; nobody can write in between.
+    /// Records by the token's serial number; the lock keeps others from writing in between.
     File {
         hmac_key: String,
         tokens: BTreeMap<String, PinRecord>,
@@ -44,7 +44,7 @@ enum Kept {
 /// Why a PIN record could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The Secret must exist before.
+    /// The Secret does not exist; the controller may not create it.
     #[error(
         "Secret {namespace}/{PIN_STATE_SECRET} does not exist; create it empty, as the chart does"
     )]
@@ -59,13 +59,13 @@ pub enum StoreError {
         verb: &'static str,
         /// The controller's namespace.
         namespace: String,
-        /// Why not.
+        /// The cause.
         source: Box<kube::Error>,
     },
     /// Somebody else wrote in between: read again.
     #[error("Secret {PIN_STATE_SECRET} was changed by somebody else at the same time")]
     Conflict,
-    /// Somebody edited the record into something else.
+    /// The record cannot be parsed: somebody has edited it.
     #[error(
         "the PIN record {key} in Secret {namespace}/{PIN_STATE_SECRET} is not readable; mend it or remove it"
     )]
@@ -77,27 +77,27 @@ pub enum StoreError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
-    /// The operating system did not let us.
+    /// The operating system returned an error.
     #[error(
-        "failed to {verb} {}, without which no PIN is tried; make its folder writable, or name another file as pinRecord of the token", path.display()
+        "failed to {verb} {}; no PIN is tried without it; make its folder writable, or name another file as pinRecord of the token", path.display()
     )]
     Io {
         /// What was tried.
         verb: &'static str,
-        /// The file of the record, or one that goes with it.
+        /// The file of the record, or its lock file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// Without the key no PIN can be compared with those that were rejected.
+    /// The key is missing, without which no PIN can be compared with the rejected ones.
     #[error(
-        "Secret {namespace}/{PIN_STATE_SECRET} has records of PIN tries and no hmac-key of {HMAC_KEY_OCTETS} octets, which is what they compare PINs with; check the PIN and the token, then remove all data of the Secret"
+        "Secret {namespace}/{PIN_STATE_SECRET} has records of PIN tries but no hmac-key of {HMAC_KEY_OCTETS} octets, so that no PIN can be compared with them; check the PIN and the token, then remove all data of the Secret"
     )]
     KeyLost {
         /// The controller's namespace.
         namespace: String,
     },
-    /// Somebody edited the file into something else.
+    /// The file cannot be parsed: somebody has edited it.
     #[error(
         "the PIN record {} is not readable; check the PIN and the token, then mend the file or remove it", path.display()
     )]
@@ -114,10 +114,10 @@ pub enum StoreError {
 
 impl PinStore {
     /// Reads the records, and makes a random key the first time. A file is locked from here on, until a login is
-    /// settled or [let go](Self::let_go); waits while another process has it.
+    /// settled or the lock is [let go](Self::let_go). Waits while another process holds the lock.
     ///
     /// # Errors
-    /// [`StoreError`]; never an invented record.
+    /// [`StoreError`]; never returns an invented record.
     pub async fn read(&self) -> Result<PinStates, StoreError> {
         match self {
             Self::Secret(store) => store.read().await,
@@ -125,11 +125,11 @@ impl PinStore {
         }
     }
 
-    /// Writes one record: to a Secret provided that it is still as it was read, to a file so that it survives a loss of
+    /// Writes one record. A Secret is written only if it is unchanged since it was read. A file survives a loss of
     /// power as soon as this returns.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if the Secret is another one now; else why it could not be written.
+    /// [`StoreError::Conflict`] if the Secret has changed; else why the record could not be written.
     pub async fn write(
         &self,
         states: PinStates,
@@ -143,17 +143,17 @@ impl PinStore {
             (Self::File(store), Kept::File { hmac_key, tokens }) => {
                 store.write(hmac_key, tokens, serial, record)
             }
-            // What was read from elsewhere is not what is here now.
+            // The states were read from the other kind of store.
             (Self::Secret(_), Kept::File { .. }) | (Self::File(_), Kept::Secret(_)) => {
                 Err(StoreError::Conflict)
             }
         }
     }
 
-    /// The record of the token with this serial number.
+    /// Returns the record of the token with this serial number.
     ///
     /// # Errors
-    /// [`StoreError::BadRecord`] if somebody broke it.
+    /// [`StoreError::BadRecord`] if the record cannot be parsed.
     pub fn record(
         &self,
         states: &PinStates,
@@ -168,7 +168,7 @@ impl PinStore {
         }
     }
 
-    /// No login follows on what was read: others may look.
+    /// Lets other processes read: no login follows on what this one has read.
     pub fn let_go(&self) {
         match self {
             Self::Secret(_) => {}
@@ -176,7 +176,7 @@ impl PinStore {
         }
     }
 
-    /// Whether nobody else can be in the middle of a login: whoever wrote that it tries is gone.
+    /// Returns whether no other process can be in the middle of a login. The holder of an unsettled try is then gone.
     #[must_use]
     pub const fn is_exclusive(&self) -> bool {
         match self {
@@ -186,7 +186,7 @@ impl PinStore {
     }
 }
 
-/// The key is in neither of its parts to be shown.
+/// Shows no field, because both contain the key.
 impl fmt::Debug for PinStates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PinStates").finish_non_exhaustive()
@@ -194,15 +194,17 @@ impl fmt::Debug for PinStates {
 }
 
 impl PinStates {
-    /// The version of a PIN, wherever it comes from: HMAC-SHA-256 of its octets under a key that only the store holds,
-    /// in hexadecimal. By its content, so that to write the same PIN anew is no reason to try it anew; under a key,
-    /// because a plain hash of a few digits would disclose them.
+    /// Returns the version of a PIN: HMAC-SHA-256 of its octets under a key that only the store holds, in hexadecimal.
+    ///
+    /// The version depends on the content alone, so that a PIN that is written again is not tried again. It needs a
+    /// key, because a plain hash of a few digits would disclose them.
     #[must_use]
     pub fn version_of(&self, pin: &[u8]) -> String {
         hex::encode(hmac::sign(&self.hmac_key, pin))
     }
 
-    /// Changes whenever somebody writes to the Secret; a file nobody else can write to meanwhile.
+    /// Returns the resourceVersion of the Secret, which changes with every write. `None` for a file, which nobody else
+    /// can write to in between.
     #[must_use]
     pub fn resource_version(&self) -> Option<&str> {
         match &self.kept {

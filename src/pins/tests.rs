@@ -1,4 +1,4 @@
-//! A permit that was asked for and never given, against an API server whose answer never comes; and how long a login may take.
+//! Permits that are asked for and never given, because the API server does not answer; and how long a login may take.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{record::PinState, source::Secrets, store::SecretStore, *};
 use crate::config::Config;
 
-/// One Secret, read and replaced, and whether a write is answered.
+/// An API server with one Secret, which may leave writes unanswered.
 struct Stored {
     secret: Mutex<Value>,
     answers_writes: AtomicBool,
@@ -109,7 +109,7 @@ impl Case {
         Self {
             stored,
             pin: TokenPin::new(store, PinOrigin::File(file), "me".to_owned(), 2),
-            // Of a kind that tells nothing of tries.
+            // A kind of token that does not report failed tries.
             token: TokenInfo {
                 label: "it".to_owned(),
                 serial: "1".to_owned(),
@@ -123,7 +123,7 @@ impl Case {
         }
     }
 
-    /// Asks for a permit, and goes away when it is on record and the answer does not come.
+    /// Asks for a permit, and stops waiting when the try is on record and the answer to its write does not come.
     async fn asks_and_goes_away(&self) {
         self.stored.answers_writes.store(false, Ordering::SeqCst);
         let on_record = async {
@@ -157,7 +157,7 @@ async fn a_permit_that_nobody_waits_for_is_taken_back() {
 }
 
 #[tokio::test]
-async fn a_permit_that_was_never_given_costs_no_try_though_it_was_not_taken_back() {
+async fn a_permit_that_was_never_given_costs_no_try_even_if_not_taken_back() {
     let case = Case::new();
     case.asks_and_goes_away().await;
     assert_eq!(case.state(), (PinState::Trying, 0));
@@ -166,7 +166,7 @@ async fn a_permit_that_was_never_given_costs_no_try_though_it_was_not_taken_back
 }
 
 #[tokio::test]
-async fn a_permit_that_was_given_is_not_taken_back_and_counts_when_its_end_is_not_known() {
+async fn a_permit_that_was_given_is_not_taken_back_and_counts_if_its_outcome_is_unknown() {
     let case = Case::new();
     case.pin.permit(&case.token).await.unwrap();
     case.pin.withdraw(&case.token).await;
@@ -176,7 +176,7 @@ async fn a_permit_that_was_given_is_not_taken_back_and_counts_when_its_end_is_no
     case.pin.permit(&case.token).await.unwrap_err();
 }
 
-/// The `hangAfter` of a token that is configured so.
+/// Returns the `hangAfter` of a token that is configured with `written`.
 fn hang_after(written: &str) -> Result<Duration, String> {
     let text = format!(
         "modules: {{m: {{path: /m.so}}}}\n\

@@ -1,17 +1,17 @@
-//! Computations on a thread of their own, so that the one thread of the process goes on meanwhile.
+//! Runs long computations on another thread, so that they do not block the main thread of the process.
 
 use std::{future, panic::resume_unwind};
 
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-/// One at a time: whoever makes us compute shares one processor with all the others who do, and the process keeps the
-/// rest. They take turns in the order in which they came.
+/// Limits the computations to one at a time, in order of arrival. All computations share one processor, and the process
+/// keeps the others.
 static TURN: Semaphore = Semaphore::const_new(1);
 
-/// Runs `work` on another thread when its turn comes. What has begun goes on when the caller is dropped.
+/// Runs `work` on another thread when its turn comes. Work that has begun continues even if the caller is dropped.
 pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let Ok(turn) = TURN.acquire().await else {
-        // It is never closed.
+        // Unreachable: the semaphore is never closed.
         return future::pending().await;
     };
     let done = spawn_blocking(move || {
@@ -21,7 +21,7 @@ pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
     match done.await {
         Ok(result) => result,
         Err(broken) if broken.is_panic() => resume_unwind(broken.into_panic()),
-        // The runtime ends, and this task with it.
+        // The runtime is shutting down, and this task with it.
         Err(_) => future::pending().await,
     }
 }
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_is_done_on_another_thread_and_one_after_the_other() {
+    async fn work_runs_on_another_thread_one_piece_after_the_other() {
         static AT_WORK: AtomicUsize = AtomicUsize::new(0);
         let own = thread::current().id();
         let works = (0..20).map(|number| {
@@ -59,7 +59,7 @@ mod tests {
 
     #[tokio::test]
     #[should_panic(expected = "a bug of ours")]
-    async fn a_panic_is_the_callers() {
+    async fn a_panic_is_passed_on_to_the_caller() {
         aside(|| panic!("a bug of ours")).await;
     }
 }

@@ -1,38 +1,40 @@
-//! Which private key an issuer means.
+//! Finds out which private key an issuer's specification selects.
 
 use hsm::{KeySelector, TokenInfo, TokenSelector, Uri, UriError};
 
 use crate::api::issuer::KeySpec;
 
-/// What to look for on the token.
+/// Key to look for on the token.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Wanted {
+pub(super) struct KeyTarget {
     selector: KeySelector,
-    /// The token that a URI names besides the key.
+    /// The token, if a URI names it besides the key.
     token: Option<TokenSelector>,
     described: String,
 }
 
-/// A key that cannot be looked for.
+/// Reason why the specification of a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeySpecError {
-    /// Nothing, or too much.
+    /// The specification has no fields, or fields that exclude each other.
     #[error("give label, idHex or both, or else uri")]
     Parts,
-    /// Not hexadecimal.
+    /// The identifier is not hexadecimal.
     #[error("idHex needs two hexadecimal digits per octet")]
     IdHex(#[source] hex::FromHexError),
-    /// Not a URI that can be honoured.
+    /// The URI is not valid or not supported.
     #[error("uri cannot be used")]
     Uri(#[source] UriError),
     /// The URI names another token than `spec.token`.
-    #[error("uri names the token with {0}, and spec.token is another one")]
+    #[error("uri names the token with {0}, but spec.token is another token")]
     OtherToken(TokenSelector),
 }
 
-impl Wanted {
-    /// The certificate's public key is always part of what is looked for: a key of the right name and another public
-    /// half is not the key.
+impl KeyTarget {
+    /// Creates the selector of a key; `None` selects the key of the issuing certificate.
+    ///
+    /// The certificate's public key is always part of the selector, because a key with the right name and another public
+    /// key is not the right one.
     pub(super) fn new(key: Option<&KeySpec>, spki: &[u8]) -> Result<Self, KeySpecError> {
         let (mut selector, token, described) = match key {
             None => (
@@ -86,12 +88,12 @@ impl Wanted {
         &self.selector
     }
 
-    /// For messages.
+    /// Returns a description of the key for messages.
     pub(super) fn described(&self) -> &str {
         &self.described
     }
 
-    /// The token that the key was found on is the one that a URI names.
+    /// Checks that the key was found on the token that the URI names, if there is a URI that names one.
     pub(super) fn check_token(&self, found: &TokenInfo) -> Result<(), KeySpecError> {
         let named = match &self.token {
             None => true,
@@ -116,18 +118,18 @@ mod tests {
         label: Option<&str>,
         id_hex: Option<&str>,
         uri: Option<&str>,
-    ) -> Result<Wanted, KeySpecError> {
+    ) -> Result<KeyTarget, KeySpecError> {
         let text = |text: Option<&str>| text.map(str::to_owned);
         let key = KeySpec {
             label: text(label),
             id_hex: text(id_hex),
             uri: text(uri),
         };
-        Wanted::new(Some(&key), b"spki")
+        KeyTarget::new(Some(&key), b"spki")
     }
 
     #[test]
-    fn a_key_is_always_looked_for_with_the_certificates_public_key() {
+    fn a_key_is_always_looked_up_with_the_public_key_of_the_certificate() {
         let spki = Some(b"spki".to_vec());
         let named = wanted(Some("ca"), Some("A1b2"), None).unwrap();
         assert_eq!(named.selector().id, Some(vec![0xa1, 0xb2]));
@@ -135,13 +137,13 @@ mod tests {
         let by_uri = wanted(None, None, Some("pkcs11:object=ca;id=%A1%B2")).unwrap();
         assert_eq!(by_uri.selector(), named.selector());
         assert_eq!(
-            Wanted::new(None, b"spki").unwrap().selector().public_key,
+            KeyTarget::new(None, b"spki").unwrap().selector().public_key,
             spki
         );
     }
 
     #[test]
-    fn a_key_without_a_name_or_with_two_kinds_of_names_is_refused() {
+    fn a_key_with_no_name_or_with_both_label_and_uri_is_refused() {
         assert!(matches!(wanted(None, None, None), Err(KeySpecError::Parts)));
         let both = wanted(Some("ca"), None, Some("pkcs11:object=ca"));
         assert!(matches!(both, Err(KeySpecError::Parts)));
@@ -154,7 +156,7 @@ mod tests {
     #[test]
     fn a_pin_in_a_uri_is_refused_and_not_repeated() {
         let error = wanted(None, None, Some("pkcs11:object=ca?pin-value=8642")).unwrap_err();
-        assert!(!crate::telemetry::Chain(&error).to_string().contains("8642"));
+        assert!(!crate::telemetry::ParsedChain(&error).to_string().contains("8642"));
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! The keys of issuers, looked for and proved once for all who have the same one.
+//! The keys of issuers. Issuers with the same key share one look-up and one proof.
 
 use std::{sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 
 use super::{
-    Claim, Earlier, NotProven, Proof,
-    key::Wanted,
+    SigningClaim, Earlier, NotProven, Proof,
+    key::KeyTarget,
     once::{Once, Same},
 };
 use crate::{
@@ -16,9 +16,9 @@ use crate::{
     signers::{GrantedKey, NoKey, TokenVersion},
 };
 
-/// What was found on tokens, and what it has proved.
+/// Keys that were found on tokens, and their proofs.
 ///
-/// A thousand issuers with one key cost its token one look-up and one probe, when they are looked at together.
+/// A thousand issuers with the same key cost its token one look-up and one probe if they are looked at together.
 #[derive(Debug, Default)]
 pub struct Keys {
     found: Once<Sought, Answer<GrantedKey>>,
@@ -27,34 +27,34 @@ pub struct Keys {
 
 type Answer<T> = Result<Arc<T>, Arc<NotProven>>;
 
-/// A key that is looked for, with all that the answer depends on: whoever looks for an equal one finds the same.
+/// Question for a key, with everything that the answer depends on: equal questions have the same answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Sought {
     token: TokenVersion,
-    /// Where the issuer lies, and the labels there; what is granted depends on both. `None` for cluster issuers.
+    /// The issuer's namespace and its labels, because grants depend on both. `None` for cluster issuers.
     namespace: Option<(String, Labels)>,
-    wanted: Arc<Wanted>,
+    wanted: Arc<KeyTarget>,
     /// SHA-256 of the issuing certificate.
     certificate: [u8; 32],
 }
 
 impl Keys {
-    /// Forgets all of them.
+    /// Forgets all keys and proofs.
     pub fn clear(&self) {
         self.found.clear();
         self.proved.clear();
     }
 
-    /// Finds the key that an issuer means as it is at `since` or later.
+    /// Finds the key that an issuer's specification selects. The answer dates from `since` or later.
     pub(super) async fn find(
         &self,
-        claim: Claim<'_>,
-        wanted: &Arc<Wanted>,
+        claim: SigningClaim<'_>,
+        wanted: &Arc<KeyTarget>,
         issuing: &IssuerCertificate,
         since: Instant,
         metrics: &Arc<Metrics>,
     ) -> Answer<GrantedKey> {
-        let Claim {
+        let SigningClaim {
             name,
             labels,
             token,
@@ -80,7 +80,8 @@ impl Keys {
         self.found.get(sought, since, find).await
     }
 
-    /// Has a key that was found prove itself at `since` or later: by a probe, unless it has done so lately.
+    /// Proves a key that was found, by a probe unless an earlier signature still counts as proof. The answer dates from
+    /// `since` or later.
     pub(super) async fn prove(
         &self,
         key: &Arc<GrantedKey>,
@@ -107,13 +108,13 @@ impl Keys {
                 }
             }
         };
-        // It was found for one issuing certificate.
+        // The question need not contain the issuing certificate, because the key was found for one certificate.
         let question = (Same(Arc::clone(key)), issuer.algorithm());
         self.proved.get(question, since, prove).await
     }
 }
 
-fn not_found(why: NoKey, token: &str, wanted: &Wanted, issuing: &IssuerCertificate) -> NotProven {
+fn not_found(why: NoKey, token: &str, wanted: &KeyTarget, issuing: &IssuerCertificate) -> NotProven {
     let token = token.to_owned();
     match why {
         NoKey::Token(source) => NotProven::Token {
@@ -131,7 +132,7 @@ fn not_found(why: NoKey, token: &str, wanted: &Wanted, issuing: &IssuerCertifica
     }
 }
 
-/// Has the token sign one harmless message.
+/// Has the token sign a probe and verifies the signature.
 async fn probe(issuer: &Issuer, key: &GrantedKey) -> Result<(), NotProven> {
     let mut random = [0; 32];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| NotProven::Random)?;

@@ -1,4 +1,4 @@
-//! Why an issuer cannot sign, in the words of its condition.
+//! Reasons why an issuer cannot sign, as its condition reports them.
 
 use std::sync::Arc;
 
@@ -10,64 +10,64 @@ use crate::{
     issuance::{ChainError, IssuerError, ProbeError, ProfileError, pod::PodIdentityError},
     message::{first_of, shown},
     signers::protection::Unprotected,
-    telemetry::Chain,
+    telemetry::ErrorChain,
 };
 
-/// A message names so many keys, and counts the others.
+/// The most keys that a message lists. It gives only the number of the others.
 const KEYS_NAMED: usize = 8;
 
-/// Why an issuer cannot sign, its certificates being at hand.
+/// Reason why an issuer whose certificates could be read cannot sign.
 #[derive(Debug, thiserror::Error)]
 pub enum NotProven {
-    /// The operator lets no issuer of that scope use any key of the token.
+    /// The operator grants no key of the token to issuers of this scope.
     #[error(
         "the operator's configuration has no grant for {scope} on token {token:?}; ask the operator for one, or name another token"
     )]
     NotGranted {
         /// The token.
         token: String,
-        /// Whose issuers they are.
+        /// The scope: cluster issuers, or the issuers of a namespace.
         scope: String,
     },
     /// A part of the specification is larger than its schema allows.
     #[error("the issuer's specification is too large")]
     OutOfBounds(#[source] OutOfBounds),
-    /// A certificate that cannot issue.
-    #[error("the issuing certificate is not fit")]
+    /// The certificate cannot issue.
+    #[error("the issuing certificate cannot be used")]
     Certificate(#[source] Arc<ChainError>),
-    /// A profile that contradicts itself or its grant.
-    #[error("spec.profile is not sound")]
+    /// The profile contradicts itself or its grant.
+    #[error("spec.profile is not valid")]
     Profile(#[source] ProfileError),
-    /// A signature algorithm that the key cannot do.
-    #[error("no signature algorithm")]
+    /// The key does not support the signature algorithm.
+    #[error("no usable signature algorithm")]
     Algorithm(#[source] IssuerError),
-    /// `ca: Root` or `appendRootToKubernetesCSR`, and no root.
+    /// `ca: Root` or `appendRootToKubernetesCSR` is set, and there is no root certificate.
     #[error(
-        "{0} and no root certificate is given; add it under rootKey, to the chain, or choose another value"
+        "{0} and no root certificate is given; add it under rootKey or to the chain, or choose another value"
     )]
     RootMissing(&'static str),
-    /// A key that cannot be looked for.
+    /// The specification of the key cannot be used.
     #[error("spec.key cannot be used")]
     KeySpec(#[source] KeySpecError),
-    /// No pod can be named so.
+    /// The template for the names of pods cannot be used.
     #[error("spec.podCertificates cannot be used")]
     Pods(#[source] PodIdentityError),
-    /// Kubernetes takes no pod certificate of less than an hour.
+    /// Kubernetes accepts no pod certificate that is valid for less than an hour.
     #[error("spec.podCertificates needs a spec.profile.validity.max of an hour or more")]
     PodsTooShort,
-    /// The token or the key on it.
+    /// The token failed, or the key was not found on it or is not usable.
     #[error("token {token:?}, {place}")]
     Token {
         /// The token.
         token: String,
-        /// What was looked for.
+        /// Description of the key.
         place: String,
-        /// What went wrong.
+        /// The token's error.
         source: HsmError,
     },
-    /// A key that may sign under other certificates only.
+    /// The operator grants the key only with other issuing certificates.
     #[error(
-        "token {token:?}: the operator grants key {key} with other issuing certificates than {subject:?}, sha256:{sha256}; name one of those, or have the operator add it to the grant's certificates"
+        "token {token:?}: the grant of key {key} does not list the issuing certificate {subject:?}, sha256:{sha256}; use a certificate that it lists, or ask the operator to add this one to the grant's certificates"
     )]
     CertificateNotGranted {
         /// The token.
@@ -79,7 +79,7 @@ pub enum NotProven {
         /// SHA-256 of its DER, hexadecimal.
         sha256: String,
     },
-    /// The key is not kept as the operator requires.
+    /// The key is not protected as the operator requires.
     #[error("token {token:?}")]
     Unprotected {
         /// The token.
@@ -87,16 +87,16 @@ pub enum NotProven {
         /// The key and the rules that it breaks.
         source: Unprotected,
     },
-    /// The key did not prove itself.
+    /// The probe failed.
     #[error("the probe signature failed")]
     Probe(#[source] ProbeError),
-    /// The operating system gave no random octets.
+    /// The operating system returned no random octets.
     #[error("no random octets for a probe signature")]
     Random,
 }
 
 impl NotProven {
-    /// The reason of the `Ready` condition.
+    /// Returns the reason of the `Ready` condition.
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
@@ -117,7 +117,7 @@ impl NotProven {
         }
     }
 
-    /// What to do, with every cause.
+    /// Returns the message of the `Ready` condition: every cause, and what to do.
     #[must_use]
     pub fn message(&self) -> String {
         let listed = if let Self::Token { source, .. } = self {
@@ -125,7 +125,7 @@ impl NotProven {
         } else {
             String::new()
         };
-        shown(format_args!("{}{listed}", Chain(self)))
+        shown(format_args!("{}{listed}", ErrorChain(self)))
     }
 }
 
@@ -157,7 +157,7 @@ fn token_reason(error: &HsmError) -> Reason {
     }
 }
 
-/// The keys that an error is about; the caller has left out those that no grant covers.
+/// Lists the keys that an error is about. The caller has left out keys that no grant covers.
 fn listed(error: &HsmError) -> String {
     let (what, keys) = if let HsmError::KeyNotFound { differing } = error {
         ("; these have another public key: ", differing)

@@ -1,4 +1,4 @@
-//! One answer for all who ask the same at about the same time.
+//! Shares one answer among all callers that ask the same question at about the same time.
 
 use std::{
     collections::HashMap,
@@ -10,16 +10,16 @@ use std::{
 
 use tokio::sync::OnceCell;
 
-/// Answers by their questions.
+/// Answers by question.
 ///
-/// *Guarantees*: nobody gets an answer to a question that was asked before the moment that he names; of those whom one
-/// answer serves, one asks and the others wait for him.
-/// *Assumption*: whatever else than the world at that moment the answer depends on is part of the question. What was read
-/// before, by another question, is so as [`Same`].
+/// *Guarantees*: a caller never gets an answer that was asked for before the moment that the caller names. Among the callers
+/// that share an answer, one asks and the others wait.
+/// *Assumption*: the question contains everything that the answer depends on, except the state of the outside world at that
+/// moment. An earlier answer that a question depends on is part of it as [`Same`].
 #[derive(Debug)]
-pub struct Once<Q, A>(Mutex<HashMap<Q, Asked<A>>>);
+pub struct Once<Q, A>(Mutex<HashMap<Q, UncheckedRequest<A>>>);
 
-/// This very value in memory, and none that is equal to it.
+/// Value that is compared by its address: it equals only itself.
 #[derive(Debug)]
 pub struct Same<T>(pub Arc<T>);
 
@@ -44,7 +44,7 @@ impl<T> Hash for Same<T> {
 }
 
 #[derive(Debug)]
-struct Asked<A> {
+struct UncheckedRequest<A> {
     begun: Instant,
     answer: Arc<OnceCell<A>>,
 }
@@ -56,15 +56,15 @@ impl<Q, A> Default for Once<Q, A> {
 }
 
 impl<Q: Eq + Hash, A: Clone> Once<Q, A> {
-    /// Returns an answer that was asked for at `since` or later. `ask` is awaited if there is none; when the caller is
-    /// dropped meanwhile, another one who waits asks.
+    /// Returns an answer that was asked for at `since` or later. Awaits `ask` if there is none. If the caller is dropped
+    /// meanwhile, another waiting caller asks.
     pub async fn get(&self, question: Q, since: Instant, ask: impl Future<Output = A>) -> A {
         let answer = {
             let mut all = self.lock();
             let begun = Instant::now();
-            let asked = all.entry(question).or_insert_with(|| Asked::new(begun));
+            let asked = all.entry(question).or_insert_with(|| UncheckedRequest::new(begun));
             if asked.begun < since {
-                *asked = Asked::new(begun);
+                *asked = UncheckedRequest::new(begun);
             }
             Arc::clone(&asked.answer)
         };
@@ -77,12 +77,12 @@ impl<Q: Eq + Hash, A: Clone> Once<Q, A> {
         drop(all);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Q, Asked<A>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Q, UncheckedRequest<A>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<A> Asked<A> {
+impl<A> UncheckedRequest<A> {
     fn new(begun: Instant) -> Self {
         Self {
             begun,
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_asks_meanwhile_shares_the_answer_and_a_later_question_is_asked_anew() {
+    async fn concurrent_callers_share_one_answer_and_a_later_caller_asks_again() {
         let (once, asked) = (Once::default(), AtomicUsize::new(0));
         let ask = || async {
             yield_now().await;
@@ -117,13 +117,13 @@ mod tests {
         assert_eq!(once.get("other", since, ask()).await, 1);
         assert_eq!(once.get("ca", since, ask()).await, 0);
         assert_eq!(once.get("ca", Instant::now(), ask()).await, 2);
-        assert_eq!(once.get("ca", since, ask()).await, 2, "a newer one will do");
+        assert_eq!(once.get("ca", since, ask()).await, 2, "newer than required");
         once.clear();
         assert_eq!(once.get("ca", since, ask()).await, 3);
     }
 
     #[tokio::test]
-    async fn what_is_made_of_another_reading_is_another_question() {
+    async fn equal_values_at_different_addresses_are_different_questions() {
         let (once, since) = (Once::default(), Instant::now());
         let [first, equal] = ["pem", "pem"].map(|text| Same(Arc::new(text)));
         assert_eq!(once.get(first.clone(), since, future::ready(1)).await, 1);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_asker_who_goes_away_leaves_the_question_to_the_next() {
+    async fn if_the_asking_caller_is_dropped_the_next_caller_asks() {
         let (once, since) = (Once::default(), Instant::now());
         let mut next = Box::pin(once.get("ca", since, future::ready(2)));
         {

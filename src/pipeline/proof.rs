@@ -1,4 +1,4 @@
-//! When a signature of an issuer's key last verified under its certificate.
+//! Remembers when a signature of an issuer's key last verified under the issuer's certificate.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -7,39 +7,39 @@ use std::{
 
 use jiff::Timestamp;
 
-/// The last signature that proved the key: a probe's or a certificate's, for both are verified before they count.
+/// Time of the last signature that proved a key. Probes and certificates both count, after their signature is verified.
 ///
-/// It belongs to one key on one run of one worker, and to one issuing certificate.
+/// A proof belongs to one key on one run of one worker, and to one issuing certificate.
 #[derive(Debug)]
 pub struct Proof(Mutex<Moment>);
 
 #[derive(Clone, Copy, Debug)]
 struct Moment {
-    /// For people.
+    /// The time of day, for messages.
     at: Timestamp,
-    /// For us: no clock is set back under it.
+    /// The monotonic time, for ages, because nobody can set this clock back.
     since: Instant,
 }
 
 impl Proof {
-    /// A signature has just verified.
+    /// Creates the proof of a signature that has just been verified.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
         Self(Mutex::new(Moment::new(now)))
     }
 
-    /// Another one has.
+    /// Notes that another signature has just been verified.
     pub fn renew(&self, now: Timestamp) {
         *self.lock() = Moment::new(now);
     }
 
-    /// When that was.
+    /// Returns when the last signature was verified.
     #[must_use]
     pub fn at(&self) -> Timestamp {
         self.lock().at
     }
 
-    /// Whether it was less than this long ago.
+    /// Returns whether the last signature was verified less than `age` ago.
     #[must_use]
     pub fn is_younger_than(&self, age: Duration) -> bool {
         self.lock().since.elapsed() < age
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proof_is_as_old_as_the_last_signature_that_verified() {
+    fn a_proof_is_as_old_as_the_last_verified_signature() {
         let then: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let later: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
         let proof = Proof::new(then);

@@ -23,27 +23,27 @@ use crate::{
     },
 };
 
-/// The API server takes no shorter one (`PodCertificateRequest`, `spec.maxExpirationSeconds`).
+/// The shortest validity that the API server accepts for pods (`PodCertificateRequest`, `spec.maxExpirationSeconds`).
 const SHORTEST_FOR_PODS: SignedDuration = SignedDuration::from_hours(1);
 
-/// The certificates of an issuer in PEM as found, not looked into.
+/// Certificates of an issuer in PEM, as found and not parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainPem {
-    /// The issuing certificate and what follows it.
+    /// The issuing certificate and the certificates that follow it.
     pub chain: Vec<u8>,
-    /// The root, where it is given apart.
+    /// The root, if it is given separately.
     pub root: Option<Vec<u8>>,
 }
 
-/// The certificates of an issuer, looked into: one for all issuers that name the same.
+/// Parsed certificates of an issuer. Issuers that name the same certificates share one value.
 #[derive(Debug)]
-pub struct Chain {
+pub struct ParsedChain {
     pem: ChainPem,
     parsed: Result<Arc<IssuerChain>, Arc<ChainError>>,
 }
 
-impl Chain {
-    /// Looks into the certificates; of what is not fit it is known why. Costs processor time.
+impl ParsedChain {
+    /// Parses the certificates, or keeps the reason why they cannot be used. Costs processor time.
     #[must_use]
     pub fn new(pem: ChainPem) -> Self {
         let parsed = IssuerChain::parse(&pem.chain, pem.root.as_deref());
@@ -53,12 +53,12 @@ impl Chain {
         }
     }
 
-    /// The same on another thread.
+    /// Does the same as [`new`](Self::new) on another thread.
     pub async fn parse(pem: ChainPem) -> Self {
         aside(|| Self::new(pem)).await
     }
 
-    /// Whether it is made of this text.
+    /// Returns whether the chain was parsed from this PEM.
     #[must_use]
     pub fn is_of(&self, pem: &ChainPem) -> bool {
         self.pem == *pem
@@ -68,7 +68,7 @@ impl Chain {
         Arc::ptr_eq(self, other) || self.is_of(&other.pem)
     }
 
-    /// The chain, if it is fit and valid at the time `now`.
+    /// Returns the chain if it can be used and is valid at the time `now`.
     fn at(&self, now: Timestamp) -> Result<Arc<IssuerChain>, NotProven> {
         let chain = self.parsed.clone().map_err(NotProven::Certificate)?;
         let valid = chain.check_at(now);
@@ -77,28 +77,28 @@ impl Chain {
     }
 }
 
-/// An issuer that can sign, and what its token says of itself.
+/// Issuer that can sign, and its token's description of itself.
 #[derive(Debug)]
 pub struct Proven {
     /// The snapshot that requests are signed with.
     pub ready: Arc<ReadyIssuer>,
-    /// The token, if it did not go away meanwhile.
+    /// The token's description; `None` if the token has become unavailable meanwhile.
     pub token: Option<TokenInfo>,
 }
 
-/// What is known from an earlier look at the issuer.
+/// Result of an earlier look at the issuer.
 #[derive(Clone, Copy, Debug)]
 pub struct Earlier<'a> {
-    /// The snapshot of then.
+    /// The snapshot from that look.
     pub ready: &'a Arc<ReadyIssuer>,
-    /// Whether it was made of the specification as it is now.
+    /// Whether the snapshot was made from the present specification.
     pub of_this_spec: bool,
-    /// A signature that verified no longer ago stands in for a probe.
+    /// A verified signature that is younger than this replaces a probe.
     pub counts_for: Duration,
 }
 
-/// Asks the operator's grants, and nothing else: before anything of an issuer that nobody lets sign is read, parsed or
-/// looked for. `labels` are those of the issuer's namespace, for grants with a selector.
+/// Checks that a grant covers the issuer. This reads only the configuration, so an issuer without a grant is refused before
+/// anything of it is read, parsed or looked for. `labels` are those of the issuer's namespace, for grants with a selector.
 ///
 /// # Errors
 /// [`NotProven::NotGranted`].
@@ -120,38 +120,38 @@ pub fn check_granted(
     })
 }
 
-/// An issuer that says that it can sign.
+/// Issuer that claims that it can sign, with everything needed to prove it.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim<'a> {
-    /// What its author wrote.
+pub struct SigningClaim<'a> {
+    /// The specification.
     pub spec: &'a IssuerSpec,
-    /// Its name.
+    /// The name.
     pub name: &'a IssuerName,
     /// The labels of its namespace, for grants with a selector.
     pub labels: &'a Labels,
-    /// Its certificates.
-    pub chain: &'a Arc<Chain>,
-    /// The token that it names.
+    /// The certificates.
+    pub chain: &'a Arc<ParsedChain>,
+    /// The token that the specification names.
     pub token: &'a ConfiguredToken,
 }
 
-/// Goes through everything that a signature will need, at the time `now`, with what `keys` knows of the token from `since` on.
-/// Waits for the token no longer than a signature would. The token signs a probe, unless the very same key has proved itself
-/// lately.
+/// Proves, at the time `now`, everything that a signature will need. Shares answers of `keys` that date from `since` or
+/// later. Waits for the token no longer than a signature would. The token signs a probe, unless the same key was proved
+/// recently.
 ///
-/// What costs processor time is done on another thread, and only where something has changed since `earlier`.
+/// Expensive computations run on another thread, and only if something has changed since `earlier`.
 ///
 /// # Errors
-/// The first thing that is missing.
+/// The first requirement that is not met.
 pub async fn prove(
-    claim: Claim<'_>,
+    claim: SigningClaim<'_>,
     earlier: Option<Earlier<'_>>,
     keys: &Keys,
     since: Instant,
     metrics: &Arc<Metrics>,
     now: Timestamp,
 ) -> Result<Proven, Arc<NotProven>> {
-    let Claim {
+    let SigningClaim {
         spec,
         name,
         chain: certificates,
@@ -226,14 +226,14 @@ pub async fn prove(
     })
 }
 
-async fn check_aside(claim: Claim<'_>, now: Timestamp) -> Result<Checked, Arc<NotProven>> {
+async fn check_aside(claim: SigningClaim<'_>, now: Timestamp) -> Result<Checked, Arc<NotProven>> {
     let (spec, chain) = (claim.spec.clone(), Arc::clone(claim.chain));
     aside(move || check(&spec, &chain, now))
         .await
         .map_err(Arc::new)
 }
 
-/// What the token says of itself, while it can be signed with.
+/// Returns the token's description of itself, if the token is ready.
 fn described(token: &ConfiguredToken) -> Option<TokenInfo> {
     match &*token.token().state().borrow() {
         TokenState::Ready { info } => Some(info.clone()),
@@ -256,7 +256,7 @@ fn limit(spec: &IssuerSpec) -> Limit {
     }
 }
 
-/// What can be known of an issuer before its token is asked.
+/// Result of the checks that need no token.
 #[derive(Debug)]
 pub struct Checked {
     chain: Arc<IssuerChain>,
@@ -265,14 +265,14 @@ pub struct Checked {
     pods: Option<PodRules>,
 }
 
-/// The part of the proof that costs the token nothing: the issuer's certificates are fit at the time `now`, its key can
-/// be looked for, its profile does not contradict itself.
+/// Does the part of the proof that needs no token: checks that the issuer's certificates can be used at the time `now`, that
+/// its key can be looked for, and that its profile does not contradict itself.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first check that fails.
 pub fn check(
     spec: &IssuerSpec,
-    certificates: &Chain,
+    certificates: &ParsedChain,
     now: Timestamp,
 ) -> Result<Checked, NotProven> {
     bounds::check(spec).map_err(NotProven::OutOfBounds)?;
@@ -294,7 +294,8 @@ pub fn check(
         .clone()
         .try_into()
         .map_err(NotProven::Profile)?;
-    // The grant of a key comes with the key, and may only narrow what is sound without it.
+    // The grant's limits are known only once the key is found. They can only narrow the profile, so it must be valid without
+    // them.
     let any = Limits {
         ca: CaLimits {
             allow: true,

@@ -1,4 +1,4 @@
-//! From a request that is due to a verified certificate: the issuance core, the issuance record, one signature.
+//! Turns a request that is due into a verified certificate: the issuance core, the issuance record and one signature.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -18,36 +18,36 @@ use crate::{
     signers::fault,
 };
 
-/// What is asked for, from wherever it came, not looked into.
+/// Content of a request from any source, not validated.
 #[derive(Clone, Debug)]
-pub struct Asked<'a> {
+pub struct UncheckedRequest<'a> {
     /// The CSR.
     pub csr: AskedCsr<'a>,
-    /// cert-manager's words, which are Kubernetes' too.
+    /// The usages, in the terms of cert-manager and Kubernetes.
     pub usages: &'a [String],
-    /// Whether a CA certificate is asked for.
+    /// Whether a CA certificate is requested.
     pub is_ca: bool,
-    /// Whether nothing but an annotation asks for it.
+    /// Whether a CA certificate is requested only by an annotation.
     pub by_annotation: bool,
     /// The duration in Go's notation; `None` for the profile's default.
     pub duration: Option<Cow<'a, str>>,
-    /// Whether less than the duration is as good, where the profile gives less.
+    /// Whether the profile may shorten the duration instead of refusing it.
     pub or_less: bool,
-    /// The variables of profiles.
+    /// The values of variables in profiles.
     pub variables: Variables<'a>,
 }
 
-/// A CSR and what its names are.
+/// CSR, and the source of the certificate's names.
 #[derive(Clone, Debug)]
 pub enum AskedCsr<'a> {
-    /// The text of a CSR, with the names that it asks for.
+    /// A CSR in PEM, with the names that it asks for.
     Pem(&'a [u8]),
-    /// The DER of a CSR that stands for its key alone, and the names that go with it.
+    /// A CSR in DER of which only the key is used, and the names for the certificate.
     Key(&'a [u8], SubjectAltNames),
 }
 
 impl AskedCsr<'_> {
-    /// The CSR whose key has proved itself.
+    /// Parses the CSR and verifies its proof of possession.
     ///
     /// # Errors
     /// As [`VerifiedCsr::parse`].
@@ -59,18 +59,18 @@ impl AskedCsr<'_> {
     }
 }
 
-/// A certificate that was signed, and what is said of it.
+/// Signed certificate with its entry in the issuance record.
 #[derive(Clone, Debug)]
 pub struct Signed {
     /// The certificate.
     pub certificate: Arc<IssuedCertificate>,
-    /// What of the issuer's chain goes out with it.
+    /// Which part of the issuer's chain is published with it.
     pub publish: Publish,
-    /// What the issuance record said before.
+    /// The entry in the issuance record from before the signature.
     pub announced: Arc<Announced>,
 }
 
-/// What the issuance record says of a certificate from before it is signed.
+/// Entry of the issuance record about a certificate, made before it is signed.
 #[derive(Debug)]
 pub struct Announced {
     /// The token that signs, by its name in the configuration.
@@ -83,41 +83,41 @@ pub struct Announced {
     pub tbs_sha256: String,
     /// Last second of validity.
     pub not_after: Timestamp,
-    /// The extensions that the CSR asks for and the certificate does not carry, by their OIDs.
+    /// OIDs of the extensions that the CSR asks for and the certificate does not have.
     pub dropped_extensions: Vec<String>,
 }
 
-/// Why there is no certificate.
+/// Reason why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum NotSigned {
-    /// The request cannot have it.
+    /// The request is refused.
     #[error(transparent)]
     Refused(Refusal),
-    /// It got no turn at the token.
+    /// The request got no turn at the token.
     #[error("no turn at the token")]
     Turn(#[source] HsmError),
-    /// It became another replica's while it waited for its turn.
+    /// The request moved to another replica's share while it waited for its turn.
     #[error("another replica signs for this request now")]
     NoLongerDue,
-    /// The token gave no random octets.
+    /// The token returned no random octets.
     #[error("no serial number from the token")]
     Serial(#[source] HsmError),
-    /// The operating system gave none.
+    /// The operating system returned no random octets.
     #[error("no random octets for a serial number")]
     Random,
-    /// It could not be made: never a refusal.
+    /// The certificate could not be prepared. Never a refusal.
     #[error(transparent)]
     Prepare(PrepareError),
-    /// No signature without a record.
+    /// The issuance record could not be written, so nothing was signed.
     #[error("the issuance record cannot be written")]
     Record(#[source] RecordError),
-    /// It was not signed, or what came is not released.
+    /// The token did not sign, or the signature was not released.
     #[error(transparent)]
     Issue(IssueError),
 }
 
 impl NotSigned {
-    /// Who has to act.
+    /// Returns who has to act.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
@@ -130,11 +130,11 @@ impl NotSigned {
     }
 }
 
-impl<'a> Asked<'a> {
-    /// What is asked for beside the CSR, as a profile judges it.
+impl<'a> UncheckedRequest<'a> {
+    /// Returns the requested properties besides the CSR, in the form that a profile checks.
     ///
     /// # Errors
-    /// A duration that is none.
+    /// The duration cannot be parsed.
     pub fn wanted(&self) -> Result<Wanted<'a>, Refusal> {
         Ok(Wanted {
             variables: self.variables,
@@ -147,22 +147,22 @@ impl<'a> Asked<'a> {
 }
 
 impl Signed {
-    /// What the issuance record says of the certificate.
+    /// Returns the certificate's entry in the issuance record.
     #[must_use]
     pub fn line(&self) -> Certificate<'_> {
         self.announced.line()
     }
 }
 
-/// Runs the pure pipeline, waits for the tenant's turn at the token, and asks it once, if the request is `still_due` then.
-/// `subject` says in the issuance record who asks whom.
+/// Checks a request, waits for the tenant's turn at the token and, if the request is `still_due` then, has the token sign
+/// once. `subject` names the request and the issuer in the issuance record.
 ///
-/// A request that waits has cost nothing but its own judgement: its certificate is made, and recorded, when its turn comes.
+/// A request that waits has only been checked. Its certificate is prepared and recorded when its turn comes.
 ///
 /// # Errors
-/// [`NotSigned`]; what was announced in the record is then recorded as discarded.
+/// [`NotSigned`]. A certificate that was already announced in the issuance record is then recorded as discarded.
 pub async fn sign(
-    asked: &Asked<'_>,
+    asked: &UncheckedRequest<'_>,
     tenant: &Arc<str>,
     subject: &Subject<'_>,
     ready: &Arc<ReadyIssuer>,
@@ -232,7 +232,7 @@ async fn serial(ready: &ReadyIssuer) -> Result<Serial, NotSigned> {
 }
 
 fn admit<'a>(
-    asked: &Asked<'_>,
+    asked: &UncheckedRequest<'_>,
     csr: &'a VerifiedCsr,
     ready: &'a ReadyIssuer,
 ) -> Result<CertificateParams<'a>, NotSigned> {
@@ -260,14 +260,15 @@ fn prepare(
     )
 }
 
-/// The API server stores any string here (cert-manager.md 1.5), and so does a command line.
+/// Parses a duration. Both the API server and the command line accept any string
+/// (docs/reference/cert-manager.md, "Objects and fields").
 fn duration(text: Option<&str>) -> Result<Option<SignedDuration>, Refusal> {
     text.map(|text| text.parse::<GoDuration>().map(GoDuration::signed))
         .transpose()
         .map_err(|error| {
             Refusal::new(
                 RefusalReason::DurationInvalid,
-                format!("the duration that is asked for: {error}"),
+                format!("the requested duration: {error}"),
             )
         })
 }

@@ -1,4 +1,4 @@
-//! Attends to the requests of one kind: takes in what the watch tells, and looks at each when it is due.
+//! Attends to the requests of one kind: follows their changes and looks at each when it is due.
 
 mod drain;
 mod interrupted;
@@ -21,14 +21,14 @@ use tracing::warn;
 
 pub use self::{
     drain::Ending,
-    kinds::{Wanted, answer, trust_bundles},
+    kinds::{AnsweredKinds, answer, trust_bundles},
 };
 use self::{
     drain::drain,
-    keep::lean,
+    keep::slimmed,
     look::{Looks, look_at},
     queue::Queue,
-    told::Told,
+    told::ListAndWatch,
     uid::Uid,
 };
 use super::{
@@ -37,17 +37,18 @@ use super::{
     issuer::Call,
     request::{Memory, Request, is_finished, seat, waiter},
 };
-use crate::{api::tolerant::Tolerant, telemetry::Chain};
+use crate::{api::tolerant::Tolerant, telemetry::ErrorChain};
 
-/// Requests whose issuer has changed or whose turn has come.
+/// Receiver of requests whose issuer has changed or whose turn has come.
 pub(super) type WokenRequests = mpsc::UnboundedReceiver<Call>;
 
-/// The requests of a kind, with what is remembered of each.
+/// The requests of one kind, each with its memory.
 type Requests<R> = Queue<Tolerant<R>, Memory>;
 
-/// Attends until it is told to end, and then [drains](drain()). `fields` selects the requests that the API server tells of;
-/// `known` is cancelled when it has told of each that there is; `woken` are requests to look at again; `most` may be looked
-/// at at once.
+/// Looks at the requests of one kind until `ending.stop` is cancelled, and then [drains](drain()).
+///
+/// `fields` is the field selector of the list and the watch. `woken` receives the requests to look at again. `most` limits
+/// the looks in progress for each token. `known` is cancelled when the first list has been read to its end.
 pub(super) async fn attend<R: Request>(
     fields: Option<String>,
     mut woken: WokenRequests,
@@ -57,7 +58,7 @@ pub(super) async fn attend<R: Request>(
     ending: Ending,
 ) {
     let api = Api::<Tolerant<R>>::all(context.client.clone());
-    let mut told = Told::new(&api, fields.as_deref());
+    let mut told = ListAndWatch::new(&api, fields.as_deref());
     let mut shares = context.ownership.changes();
     let mut queue = Queue::new(most, {
         let context = Arc::clone(&context);
@@ -70,7 +71,7 @@ pub(super) async fn attend<R: Request>(
         }
         tokio::select! {
             () = ending.stop.cancelled() => break,
-            // A look that panics has ended the process.
+            // `Err` is not handled: a look that panics ends the process.
             Some(Ok(looked)) = looks.join_next() => looked.tell(&mut queue),
             Some(call) = woken.recv() => wake(&call, &mut queue),
             Ok(()) = shares.changed() => queue.call_all(),
@@ -82,7 +83,7 @@ pub(super) async fn attend<R: Request>(
                     }
                     take(event, &mut queue, &context);
                 }
-                Err(error) => warn!(kind = R::KIND.as_str(), error = %Chain(&error), "a watch was interrupted"),
+                Err(error) => warn!(kind = R::KIND.as_str(), error = %ErrorChain(&error), "a watch was interrupted"),
             },
         }
     }
@@ -92,13 +93,13 @@ pub(super) async fn attend<R: Request>(
 fn take<R: Request>(event: Event<Tolerant<R>>, queue: &mut Requests<R>, context: &Context) {
     match event {
         Event::Init => {
-            // Whoever still waits is told of.
+            // The list reports every request that still waits.
             context.issuers.forget_waiting(R::KIND);
             context.limiter.leave_all(|request| request.kind == R::KIND);
             queue.begin_list();
         }
         Event::InitApply(object) | Event::Apply(object) => {
-            let Some(object) = lean(object) else { return };
+            let Some(object) = slimmed(object) else { return };
             match object.0.as_ref().is_ok_and(is_finished) {
                 true => queue.end(object, Instant::now()),
                 false => queue.put(object),
@@ -116,7 +117,7 @@ fn take<R: Request>(event: Event<Tolerant<R>>, queue: &mut Requests<R>, context:
     }
 }
 
-/// A request that does not exist any more waits for nothing.
+/// Removes a deleted request from every waiting list.
 fn leave<R: Request>(object: &Tolerant<R>, context: &Context) {
     if let Ok(request) = &object.0 {
         let request = waiter(request);

@@ -1,4 +1,4 @@
-//! Back-off with jitter for what will pass by itself.
+//! Back-off with jitter, for failures that pass by themselves.
 
 use std::{
     future,
@@ -9,14 +9,16 @@ use kube::runtime::utils::Backoff;
 use tokio::time::sleep_until;
 
 const FIRST: Duration = Duration::from_millis(500);
-/// Between two tries of anything.
+/// The longest pause between two tries of anything.
 pub(super) const LONGEST: Duration = Duration::from_secs(60);
-/// The API server, or a webhook behind it, is back some time, and what is signed waits for nothing else.
+/// The longest pause between two tries of a status write. It is short because a certificate that is already signed waits
+/// only for the API server, or a webhook behind it, to come back.
 const LONGEST_FOR_A_WRITE: Duration = Duration::from_secs(4);
-/// However many wait for the API server, it is asked no more than about a hundred times a second.
+/// Limits retries to about a hundred per second, however many requests wait for the API server.
 const PAUSE_BETWEEN_WRITES: Duration = Duration::from_millis(10);
 
-/// For jitter. Without random octets it is missing, nothing else.
+/// Returns a random octet for jitter. If the operating system has no random octets, the only effect is that there is no
+/// jitter.
 pub(super) fn random() -> u8 {
     let mut random = [0; 1];
     aws_lc_rs::rand::fill(&mut random).ok();
@@ -24,7 +26,7 @@ pub(super) fn random() -> u8 {
     random
 }
 
-/// The longest pause after a call of the API server that failed, with so many objects that wait already.
+/// Returns the longest pause after a failed call of the API server, while `waiting` objects already wait for a retry.
 pub(super) fn longest_for_a_write(waiting: usize) -> Duration {
     let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
     PAUSE_BETWEEN_WRITES
@@ -32,7 +34,7 @@ pub(super) fn longest_for_a_write(waiting: usize) -> Duration {
         .clamp(LONGEST_FOR_A_WRITE, LONGEST)
 }
 
-/// Waits until then; without a time, for ever.
+/// Waits until `at`, or for ever if that is `None`.
 pub(super) async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at.into()).await,
@@ -40,7 +42,7 @@ pub(super) async fn until(at: Option<Instant>) {
     }
 }
 
-/// How long a watch that was interrupted waits before it begins anew.
+/// Pauses of an interrupted watch before it starts again.
 #[derive(Debug, Default)]
 pub(super) struct WatchPause {
     interrupted: u32,
@@ -61,7 +63,8 @@ impl Backoff for WatchPause {
     }
 }
 
-/// The pause after so many failures in a row: from half a second, doubling up to `longest`, less up to half of it at random.
+/// Returns the pause after `in_a_row` consecutive failures: half a second, doubled with each failure up to `longest`, then
+/// shortened at random by up to half.
 pub(super) fn delay(in_a_row: u32, random: u8, longest: Duration) -> Duration {
     let doublings = in_a_row.saturating_sub(1).min(16);
     let full = FIRST.saturating_mul(1 << doublings).min(longest);
@@ -84,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_tried_again_soon_unless_very_many_wait_for_the_api_server() {
+    fn a_failed_write_is_retried_within_seconds_unless_very_many_requests_wait() {
         assert_eq!(longest_for_a_write(0), Duration::from_secs(4));
         assert_eq!(longest_for_a_write(400), Duration::from_secs(4));
         assert_eq!(longest_for_a_write(1000), Duration::from_secs(10));
@@ -92,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_that_was_interrupted_begins_anew_within_seconds() {
+    fn an_interrupted_watch_starts_again_within_seconds() {
         let mut pause = WatchPause::default();
         assert!(pause.next().unwrap() <= FIRST);
         assert!((0..20).all(|_| pause.next().unwrap() <= Duration::from_secs(4)));

@@ -1,4 +1,4 @@
-//! Calls of the API server that wait while it has too much to do.
+//! Calls of the API server that are retried while it throttles us.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ use super::backoff::random;
 /// Asks for metadata only in the response, which saves about 5 % per request.
 pub(super) const METADATA_ALONE: &str =
     "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
-/// All pauses of one call together are no longer than this.
-const LONGEST: Duration = Duration::from_secs(10);
-/// However soon the API server lets itself be asked again.
+/// The most that all pauses of one call may add up to.
+const LONGEST_TOTAL: Duration = Duration::from_secs(10);
+/// The shortest pause, even if the API server asks for a shorter one.
 const SHORTEST: Duration = Duration::from_millis(100);
-/// The pause where the API server names none.
-const UNNAMED: Duration = Duration::from_secs(1);
+/// The pause if the API server does not ask for one.
+const DEFAULT: Duration = Duration::from_secs(1);
 
 /// Sends a request and reads the answer.
 ///
-/// An API server that answers 429 has done nothing of it: the same is sent again after the pause that `Retry-After` asks
-/// for (RFC 9110, section 10.2.3), and up to a quarter of it more. The caller's place stays taken meanwhile, so that whoever
-/// is told to slow down does.
+/// An API server that answers 429 has not processed the request, so the same request is sent again after the pause that
+/// `Retry-After` asks for (RFC 9110, section 10.2.3), plus up to a quarter of it. The caller keeps its place among the looks
+/// meanwhile, so the controller as a whole slows down.
 ///
 /// # Errors
-/// As [`Client::request`]. 429, when all pauses together would be longer than ten seconds.
+/// As [`Client::request`]. 429, if all pauses together would exceed ten seconds.
 pub(super) async fn call<T: DeserializeOwned>(
     client: &Client,
     request: Request<Vec<u8>>,
@@ -47,19 +47,19 @@ pub(super) async fn call<T: DeserializeOwned>(
     }
 }
 
-/// How long to wait before the same is sent again; `None` when it is not.
+/// Returns how long to wait before the request is sent again; `None` if it is not sent again.
 fn pause(status: StatusCode, named: Option<Duration>, waited: Duration) -> Option<Duration> {
-    let pause = named.unwrap_or(UNNAMED).max(SHORTEST);
-    let again = status == StatusCode::TOO_MANY_REQUESTS && waited.saturating_add(pause) <= LONGEST;
-    again.then_some(pause)
+    let pause = named.unwrap_or(DEFAULT).max(SHORTEST);
+    let fits = waited.saturating_add(pause) <= LONGEST_TOTAL;
+    (status == StatusCode::TOO_MANY_REQUESTS && fits).then_some(pause)
 }
 
-/// Those who were turned away together do not come back together.
+/// Returns a random addition to the pause, so that calls that were throttled together are not retried together.
 fn jitter(pause: Duration, random: u8) -> Duration {
     (pause / 4).mul_f64(f64::from(random) / 255.0)
 }
 
-/// Seconds; a date, which HTTP allows too, is what no API server sends.
+/// Returns the value of `Retry-After` in seconds. HTTP allows a date too, but no API server sends one.
 fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
     seconds.parse().ok().map(Duration::from_secs)
@@ -69,7 +69,7 @@ async fn answer<T: DeserializeOwned>(response: Response<Body>) -> kube::Result<T
     let status = response.status();
     let octets = response.into_body().collect_bytes().await?;
     if status.is_client_error() || status.is_server_error() {
-        // Filters of the API server, and what stands before it, answer in plain text.
+        // Filters of the API server, and proxies in front of it, answer in plain text.
         let error = serde_json::from_slice(&octets).unwrap_or_else(|_| Status {
             status: Some(StatusSummary::Failure),
             code: status.as_u16(),
@@ -92,10 +92,10 @@ mod tests {
     }
 
     #[test]
-    fn an_api_server_that_has_too_much_to_do_is_asked_again_when_it_says_and_not_for_ever() {
+    fn a_throttled_call_is_retried_when_the_api_server_says_and_not_for_ever() {
         let none = Duration::ZERO;
         assert_eq!(pause(BUSY, Some(seconds(3)), none), Some(seconds(3)));
-        assert_eq!(pause(BUSY, None, none), Some(UNNAMED));
+        assert_eq!(pause(BUSY, None, none), Some(DEFAULT));
         assert_eq!(pause(BUSY, Some(none), none), Some(SHORTEST));
         assert_eq!(pause(BUSY, Some(seconds(3)), seconds(7)), Some(seconds(3)));
         assert_eq!(pause(BUSY, Some(seconds(3)), seconds(8)), None);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_is_what_the_answer_names_in_seconds() {
+    fn retry_after_is_read_in_seconds_and_jitter_adds_at_most_a_quarter() {
         let named = |value: &str| {
             let response = Response::builder().header(RETRY_AFTER, value).body(());
             retry_after(&response.unwrap())

@@ -1,4 +1,5 @@
-//! Events for people, best effort: a bounded queue behind the status writes, so that none ever delays a certificate.
+//! Events for people, best effort. They wait in a bounded queue behind the status writes, so that an Event never delays
+//! a certificate.
 
 mod reason;
 
@@ -15,45 +16,46 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub(super) use self::reason::EventReason;
-use crate::{api::FIELD_MANAGER, message::shown, metrics::Metrics, telemetry::Chain};
+use crate::{api::FIELD_MANAGER, message::shown, metrics::Metrics, telemetry::ErrorChain};
 
-/// What our Events say of their author.
+/// The `reportingController` of our Events.
 const CONTROLLER: &str = "pkcs11-issuer.dev/pkcs11-issuer";
-/// Events that may wait; the next one is dropped and counted.
+/// How many Events may wait; any further one is dropped and counted.
 const QUEUE: usize = 1024;
-/// Of the object's name in the Event's; the API server itself shortens what it generates a name from to 58 characters.
+/// How much of the object's name goes into the Event's name. The API server itself shortens the prefix of a generated
+/// name to 58 characters.
 const MAX_NAME_PREFIX: usize = 200;
 
-/// What an Event tells.
+/// Content of an Event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Notice {
     reason: EventReason,
     note: String,
 }
 
-/// Takes Events and never waits.
+/// Queue of Events that never makes its caller wait.
 #[derive(Clone, Debug)]
 pub struct Events {
-    /// `None` where no Events are wanted.
+    /// `None` if no Events are wanted.
     queue: Option<mpsc::Sender<(Notice, ObjectReference, Timestamp)>>,
     metrics: Arc<Metrics>,
 }
 
 impl Notice {
-    /// What there is to tell, and why. The API server refuses longer notes than what is [`shown`].
+    /// Creates a notice. The note is cut as [`shown`] does, because the API server refuses longer ones.
     #[must_use]
     pub(super) fn new(reason: EventReason, note: impl fmt::Display) -> Self {
         let note = shown(note);
         Self { reason, note }
     }
 
-    /// Its reason.
+    /// Returns the reason.
     #[must_use]
     pub(super) const fn reason(&self) -> EventReason {
         self.reason
     }
 
-    /// What it says.
+    /// Returns the note.
     #[must_use]
     pub(super) fn note(&self) -> &str {
         &self.note
@@ -61,7 +63,8 @@ impl Notice {
 }
 
 impl Events {
-    /// Starts the one task that writes Events. After `close` it takes no more of them and ends when the queue is empty.
+    /// Starts the one task that writes Events. After `close` it accepts no more of them and ends when the queue is
+    /// empty.
     #[must_use]
     pub fn start(
         client: Client,
@@ -91,7 +94,7 @@ impl Events {
                 };
                 if let Err(error) = api.create(&params, &event).await {
                     counted.event_dropped();
-                    warn!(error = %Chain(&error), "failed to write an event");
+                    warn!(error = %ErrorChain(&error), "failed to write an event");
                 }
             }
         });
@@ -104,7 +107,7 @@ impl Events {
         )
     }
 
-    /// Writes none, and counts none as dropped.
+    /// Returns a queue that discards Events and does not count them as dropped.
     #[must_use]
     pub fn none(metrics: Arc<Metrics>) -> Self {
         Self {
@@ -113,7 +116,7 @@ impl Events {
         }
     }
 
-    /// How many Events wait to be written.
+    /// Returns how many Events wait to be written.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.queue
@@ -138,7 +141,7 @@ fn event(notice: Notice, regarding: ObjectReference, at: Timestamp, instance: &s
         action: Some("Sign".to_owned()),
         event_time: Some(MicroTime(at)),
         metadata: ObjectMeta {
-            // Objects of no namespace have their Events in `default`, as the API server demands.
+            // The API server requires Events about objects without a namespace to lie in `default`.
             namespace: Some(
                 regarding
                     .namespace
@@ -158,8 +161,8 @@ fn event(notice: Notice, regarding: ObjectReference, at: Timestamp, instance: &s
     }
 }
 
-/// What the name of an Event about the object begins with. The API server refuses a prefix that ends with a dot (1.37)
-/// and one of more than 253 characters, which an object's name may have by itself.
+/// Returns the prefix of the name of an Event about the object. The API server refuses a prefix that ends with a dot
+/// (1.37) and one of more than 253 characters, which an object's name alone may have.
 fn name_prefix(object: &str) -> String {
     format!("{}-", object.get(..MAX_NAME_PREFIX).unwrap_or(object))
 }

@@ -1,4 +1,4 @@
-//! One issuer of either kind: is it able to sign, and does its status say so?
+//! Looks at one issuer of either kind: finds out whether it can sign, and writes the result to its status.
 
 mod attend;
 mod census;
@@ -36,7 +36,7 @@ use self::{
     census::{Census, Counted},
     establish::{NotReady, establish, prepare},
     material::Reads,
-    pace::Pace,
+    pace::LookPace,
     status::{Seen, differs, notices},
     written::Written,
 };
@@ -53,32 +53,32 @@ use crate::{
     },
     metrics::Metrics,
     pipeline::{Earlier, Proven, now},
-    telemetry::Chain,
+    telemetry::ErrorChain,
 };
 
-/// Secrets, ConfigMaps and PINs are read anew no further apart than this, however rarely the token signs a probe.
+/// The longest time between two readings of Secrets, ConfigMaps and PINs, however rarely the token signs a probe.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// The part of a pause that jitter may take away is one of so many.
+/// Jitter shortens a pause by at most one part in this many.
 const JITTER: u32 = 4;
 
-/// What is remembered of every issuer from one look to the next.
+/// Memory of every issuer from one look to the next.
 #[derive(Debug)]
 pub struct Notes {
-    /// What was written to it and may not be seen yet.
+    /// Statuses that were written and that the cache may not show yet.
     written: Written,
-    /// How often it is looked at.
-    pace: Pace,
-    /// What the metrics tell of it.
+    /// How often each issuer is looked at.
+    pace: LookPace,
+    /// What the metrics show of each issuer.
     census: Census,
 }
 
 impl Notes {
-    /// Nothing yet.
+    /// Creates empty notes.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             written: Written::default(),
-            pace: Pace::default(),
+            pace: LookPace::default(),
             census: Census::new(metrics),
         }
     }
@@ -89,7 +89,7 @@ impl Notes {
     }
 }
 
-/// The status was not written.
+/// Failure to write an issuer's status.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to write the status of {issuer}")]
 pub(super) struct IssuerStatusError {
@@ -97,8 +97,8 @@ pub(super) struct IssuerStatusError {
     source: Box<kube::Error>,
 }
 
-/// Looks at one issuer, with what it names as it is at `since` or later. Says when to look again before the next round, if
-/// then.
+/// Looks at one issuer, and at the objects it names as they are at `since` or later. Returns when to look again if that
+/// is before the next round.
 ///
 /// # Errors
 /// Its status could not be written.
@@ -111,17 +111,16 @@ async fn reconcile<K: IssuerKind>(
     match &issuer.0 {
         Ok(issuer) => look(issuer, since, reads, context).await,
         Err(invalid) => {
-            warn!(kind = K::KIND, name = %issuer.name_any(), error = %Chain(invalid),
-                  "left alone an issuer that cannot be read");
+            warn!(kind = K::KIND, name = %issuer.name_any(), error = %ErrorChain(invalid),
+                  "ignoring an issuer that cannot be read");
             Ok(None)
         }
     }
 }
 
-/// An issuer of this name is no more.
+/// Forgets a deleted issuer, unless an issuer of this name exists again.
 fn forget(name: &IssuerName, context: &Context) {
     if context.stored.get(name).is_some() {
-        // Another one has come meanwhile.
         return;
     }
     context.issuers.forget(name);
@@ -160,7 +159,8 @@ async fn look<K: IssuerKind>(
     let found = match prepare(seen.spec, &name, since, reads, context).await {
         Ok(prepared) => {
             if let Some(until) = prepared.token.starts_until() {
-                // It takes a moment, and its end is told. Nobody is told of an outage that is only a start.
+                // The token is starting, which takes a moment, and its end is reported. A start is not reported as an
+                // outage.
                 return Ok(Some(until));
             }
             let before = context.issuers.get(&name).filter(|known| known.uid == uid);
@@ -194,7 +194,7 @@ async fn look<K: IssuerKind>(
         .notes
         .census
         .count(&name, counted(&seen, &found, &status, context));
-    // Every replica proves issuers on tokens of its own; one of them says what came of it.
+    // Every replica proves issuers on its own tokens; only the owner writes the result.
     if !context.ownership.owns(Some(&seen.spec.token), &uid) {
         return Ok(again);
     }
@@ -209,7 +209,7 @@ async fn look<K: IssuerKind>(
     Ok(again)
 }
 
-/// What an earlier look proved, for as long as it counts: until the last moment at which the next look may come.
+/// Returns what an earlier look proved. It counts for the probe interval less the largest jitter.
 fn earlier<'a>(
     before: Option<&'a Known>,
     generation: i64,
@@ -244,7 +244,7 @@ fn counted(
         reason: found
             .as_ref()
             .map_or_else(NotReady::reason, |_| Reason::Verified),
-        // The names of the operator's tokens are a closed set; what an issuer may write is none.
+        // Names of configured tokens are a closed set; names that issuers write are not.
         token: context
             .tokens
             .get(&seen.spec.token)
@@ -253,7 +253,7 @@ fn counted(
     }
 }
 
-/// A pause less up to a quarter of it at random: many issuers must not come in step.
+/// Shortens a pause by up to a quarter at random, so that many issuers do not get in step.
 fn jittered(whole: Duration, random: u8) -> Duration {
     whole - (whole / JITTER).mul_f64(f64::from(random) / 255.0)
 }
@@ -275,19 +275,19 @@ async fn write<K: IssuerKind>(
         issuer: name.clone(),
         source: Box::new(source),
     };
-    // The path of either kind; the typed client knows one scope at a time.
+    // Works for either kind; the typed client knows one scope at a time.
     let request = Request::new(K::url_path(&(), name.namespace.as_deref()))
         .patch_subresource("status", &name.name, &params, &Patch::Apply(body))
         .map_err(|error| failed(kube::Error::BuildRequest(error)))?;
     match call::<IgnoredAny>(&context.client, request).await {
         Ok(_) => Ok(()),
-        // Deleted, or another object of its name: nothing is left to tell.
+        // Deleted, or replaced by another object of its name: there is no status to write.
         Err(kube::Error::Api(error)) if error.code == 404 || error.code == 409 => Ok(()),
         Err(source) => Err(failed(source)),
     }
 }
 
-/// One log line and one Event for each transition.
+/// Writes one log line and one Event for each transition.
 fn tell<K: IssuerKind>(issuer: &K, name: &IssuerName, notices: Vec<Notice>, context: &Context) {
     for notice in notices {
         info!(issuer = %name, reason = notice.reason().as_str(), message = notice.note(), "a condition has changed");

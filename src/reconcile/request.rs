@@ -1,4 +1,4 @@
-//! One request, from what is seen to what is written: observe, decide, act.
+//! One request, from observation to status write: observe, decide, act.
 
 mod apply;
 mod cluster;
@@ -29,33 +29,33 @@ use self::{
     finish::finish,
     publish::publish,
     say::{refuse, say, say_last},
-    sign::{Signing, sign},
+    sign::{SigningStep, sign},
     world::World,
 };
 pub(super) use self::{
     apply::full_name,
-    finish::{STOPPED, SUPERSEDED, part_with},
+    finish::{STOPPED, SUPERSEDED, discard_unpublished},
     kind::Request,
     memory::{Memory, Remembered},
     observe::{is_finished, seat},
 };
 use super::{Context, issuer::Waiter};
-use crate::{api::tolerant::Tolerant, issuance::Refusal, telemetry::Chain};
+use crate::{api::tolerant::Tolerant, issuance::Refusal, telemetry::ErrorChain};
 
-/// What comes after a look.
+/// Next step after a look at a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Nothing: the request was seen to have ended.
+    /// Nothing: the stored request has ended or was deleted.
     Ended,
-    /// Nothing: a write of ours has ended it, which the watch has yet to tell of.
+    /// Nothing: a write of ours has ended the request, but the watch has not reported it yet.
     Settled,
-    /// A look when something changes.
+    /// Another look when something changes.
     OnChange,
-    /// Another look at this time, if nothing changes before.
+    /// Another look at this time, or earlier if something changes.
     At(Instant),
 }
 
-/// Why a request is looked at again although nothing about it changed.
+/// Failure after which a request is looked at again although nothing about it has changed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RequestError {
     /// The status was not written.
@@ -64,16 +64,16 @@ pub(super) enum RequestError {
     /// The object could not be read again.
     #[error("failed to read {kind} {name} again")]
     Read {
-        /// Its kind.
+        /// Kind of the object.
         kind: String,
-        /// Its name, with its namespace where the kind has one.
+        /// Name of the object, with its namespace if the kind has one.
         name: String,
-        /// Why not.
+        /// The API server's error.
         source: Box<kube::Error>,
     },
 }
 
-/// What brings this request back when its issuer has changed or its turn has come.
+/// Returns the handle by which a request is called back when its issuer changes or its turn comes.
 pub(super) fn waiter<R: Request>(request: &R) -> Waiter {
     Waiter {
         kind: R::KIND,
@@ -81,10 +81,11 @@ pub(super) fn waiter<R: Request>(request: &R) -> Waiter {
     }
 }
 
-/// Looks at one request and does the one thing that is due. `waiting` is how many requests wait for another try.
+/// Looks at one request and takes the one action that is due. `waiting` is the number of other requests that wait for a
+/// later look.
 ///
-/// Waits for the API server and for a turn at the token. Dropped at any moment, it leaves in `memory` what was signed and is
-/// not published.
+/// Waits for the API server and for a turn at the token. If the future is dropped, an unpublished certificate stays in
+/// `memory`.
 pub(super) async fn look<R: Request>(
     object: &Tolerant<R>,
     memory: &mut Memory,
@@ -94,25 +95,25 @@ pub(super) async fn look<R: Request>(
     let request = match &object.0 {
         Ok(request) => request,
         Err(invalid) => {
-            warn!(kind = R::KIND.as_str(), name = %full_name(object), error = %Chain(invalid),
-                  "left alone a request that cannot be read");
+            warn!(kind = R::KIND.as_str(), name = %full_name(object), error = %ErrorChain(invalid),
+                  "ignored a request that cannot be parsed");
             return Next::OnChange;
         }
     };
-    let called = called(request, context);
+    let granted = granted_turn(request, context);
     let acted = act_until_settled(request, memory, context).await;
-    if let Some(called) = called {
-        // Its turn at the issuer has come and was not used: the next one's.
-        context.limiter.leave(&called);
+    if let Some(granted) = granted {
+        // If the request did not use the turn that the issuer's limit granted it, pass the turn on.
+        context.limiter.leave(&granted);
     }
     acted.unwrap_or_else(|error| {
-        warn!(kind = R::KIND.as_str(), name = %full_name(object), error = %Chain(&error), "will try again");
+        warn!(kind = R::KIND.as_str(), name = %full_name(object), error = %ErrorChain(&error), "will try again");
         memory.retry_call(waiting, Instant::now())
     })
 }
 
-/// The request, if it is here because an issuer's limit lets it sign now.
-fn called<R: Request>(request: &R, context: &Context) -> Option<Waiter> {
+/// Returns the request's handle if an issuer's limit has granted it a turn.
+fn granted_turn<R: Request>(request: &R, context: &Context) -> Option<Waiter> {
     if context.limiter.is_idle() {
         return None;
     }
@@ -120,8 +121,8 @@ fn called<R: Request>(request: &R, context: &Context) -> Option<Waiter> {
     context.limiter.is_called(&request).then_some(request)
 }
 
-/// Acts. If the object has changed before a certificate was published, reads it and decides again: the certificate is
-/// published if that is still due.
+/// Acts on a request. If the object changed before its certificate was published, reads it and decides again. The same
+/// certificate is then published if that is still due.
 async fn act_until_settled<R: Request, W: World<R>>(
     request: &R,
     memory: &mut Memory,
@@ -144,10 +145,10 @@ async fn act_until_settled<R: Request, W: World<R>>(
     }
 }
 
-/// What a decision has come to.
+/// Outcome of acting on a decision.
 enum Acted {
     Then(Next),
-    /// The object has changed since it was read, and something was signed for it.
+    /// The object has changed since it was read, and its certificate is not published.
     Changed,
 }
 
@@ -187,12 +188,12 @@ async fn act<R: Request, W: World<R>>(
             say_last(request, known.denied(), memory, world).await?
         }
         (Decision::Wait(waiting), _) => {
-            // First put on the list, then write: a change of the issuer in between is not missed.
+            // Register before the write, so that a change of the issuer in between is not missed.
             world.await_issuer(name, request);
             if let Some(conclusion) = known.waiting(waiting) {
                 say(request, conclusion, memory, world).await?;
             }
-            // After its end it waits only for an issuer that is being looked at.
+            // After its deadline, a request waits only for an issuer that has not been looked at yet.
             end.filter(|end| *end > time.steady)
                 .map_or(Next::OnChange, Next::At)
         }
@@ -209,12 +210,12 @@ async fn act<R: Request, W: World<R>>(
                 end,
             };
             match sign(&due, memory, world).await? {
-                Signing::Then(next) => next,
-                Signing::Signed => return publish(&known, memory, world).await,
+                SigningStep::Then(next) => next,
+                SigningStep::Signed => return publish(&known, memory, world).await,
             }
         }
         (Decision::Publish, _) => return publish(&known, memory, world).await,
-        // It is signed with a snapshot alone.
+        // SigningStep needs a snapshot of the issuer.
         (Decision::Sign, None) => Next::OnChange,
     };
     Ok(Acted::Then(next))

@@ -1,5 +1,5 @@
-//! The trust anchors of issuers that serve pods, published as ClusterTrustBundles linked to their signer names: a pod gets
-//! its certificate and what to trust from projected volumes alone.
+//! Publishes the trust anchors of issuers that serve pods, as ClusterTrustBundles linked to their signer names. A pod
+//! then gets its certificate and its trust anchors from projected volumes alone.
 
 mod anchors;
 
@@ -16,26 +16,26 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::anchors::Anchors;
+use self::anchors::BundleAnchors;
 use super::Context;
 use crate::{
     api::{FIELD_MANAGER, IssuerName},
     issuance::CaField,
     pipeline::{ReadyIssuer, now},
-    telemetry::Chain,
+    telemetry::ErrorChain,
 };
 
-/// Whose bundles are ours.
+/// Label that marks our bundles, with the value [`MANAGER`].
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-const US: &str = "pkcs11-issuer";
-/// The anchors that go, and when: JSON, by the SHA-256 of their DER.
+const MANAGER: &str = "pkcs11-issuer";
+/// Annotation with the retiring anchors and when each is removed: JSON, by the SHA-256 of their DER.
 const RETIRING: &str = "pkcs11-issuer.dev/retiring";
-/// Bundles whose issuer is gone are looked for this often.
+/// How often bundles of deleted issuers are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
-/// The longest that Kubernetes lets a pod's certificate live (`spec.maxExpirationSeconds`).
+/// The longest lifetime that Kubernetes allows a pod's certificate (`spec.maxExpirationSeconds`).
 const LONGEST: SignedDuration = SignedDuration::from_hours(91 * 24);
 
-/// A bundle could not be read or written.
+/// Failure to read or write a bundle.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {verb} ClusterTrustBundle {name}")]
 pub(super) struct TrustError {
@@ -44,14 +44,14 @@ pub(super) struct TrustError {
     source: kube::Error,
 }
 
-/// The bundles of a cluster that has them.
+/// The kind ClusterTrustBundle, in a cluster that has it.
 #[derive(Clone, Debug)]
 pub struct TrustBundles {
     kind: ApiResource,
 }
 
 impl TrustBundles {
-    /// Those of this version of `certificates.k8s.io`.
+    /// Returns the kind in this version of `certificates.k8s.io`.
     #[must_use]
     pub fn of_version(version: &str) -> Self {
         Self {
@@ -70,8 +70,8 @@ impl TrustBundles {
     }
 }
 
-/// Publishes the anchors of an issuer that serves pods; of another one nothing. What fails is tried again with the next
-/// look at the issuer.
+/// Publishes the anchors of an issuer if it serves pods. A failure is logged, and the next look at the issuer tries
+/// again.
 pub(super) async fn publish(issuer: &ReadyIssuer, name: &IssuerName, context: &Context) {
     let (Some(bundles), Some(_)) = (&context.trust, &issuer.pods) else {
         return;
@@ -98,19 +98,19 @@ pub(super) async fn publish(issuer: &ReadyIssuer, name: &IssuerName, context: &C
         .await
     };
     if let Err(error) = done.await {
-        warn!(issuer = %name, error = %Chain(&error), "failed to publish trust anchors");
+        warn!(issuer = %name, error = %ErrorChain(&error), "failed to publish trust anchors");
     }
 }
 
-/// Until `stop`, retires the bundles of issuers that are gone or serve pods no more, and deletes those that have nothing
-/// left. Call it when every issuer is known.
+/// Retires the anchors of issuers that are deleted or no longer serve pods, and deletes bundles that have no anchor
+/// left, until `stop`. Call it when every issuer is known.
 pub(super) async fn sweep(context: &Context, stop: &CancellationToken) {
     let Some(bundles) = &context.trust else {
         return;
     };
     loop {
         if let Err(error) = sweep_once(bundles, context).await {
-            warn!(error = %Chain(&error), "failed to sweep trust bundles");
+            warn!(error = %ErrorChain(&error), "failed to sweep trust bundles");
         }
         tokio::select! {
             () = tokio::time::sleep(SWEEP_EVERY) => {}
@@ -120,13 +120,13 @@ pub(super) async fn sweep(context: &Context, stop: &CancellationToken) {
 }
 
 async fn sweep_once(bundles: &TrustBundles, context: &Context) -> Result<(), TrustError> {
-    let ours = ListParams::default().labels(&format!("{MANAGED_BY}={US}"));
+    let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
     let list = bundles.api(context).list(&ours).await;
     for bundle in list.map_err(|source| failed("list", "", source))? {
         let signer = bundle.data.pointer("/spec/signerName");
         let signer = signer.and_then(|name| name.as_str()).unwrap_or_default();
         match IssuerName::from_signer_name(signer) {
-            // Of several replicas, one.
+            // Another replica owns this bundle.
             Some(_)
                 if !context
                     .ownership
@@ -145,7 +145,7 @@ async fn sweep_once(bundles: &TrustBundles, context: &Context) -> Result<(), Tru
     Ok(())
 }
 
-/// Brings one bundle up to date; writes only what is new.
+/// Brings one bundle up to date. Writes only if something has changed.
 async fn renew(
     bundles: &TrustBundles,
     signer: &str,
@@ -171,7 +171,7 @@ async fn renew(
         deleted.map_err(|source| failed("delete", &name, source))?;
         info!(
             bundle = name,
-            "deleted a trust bundle with nothing left in it"
+            "deleted a trust bundle without trust anchors"
         );
         return Ok(());
     }
@@ -181,12 +181,13 @@ async fn renew(
         "metadata": {
             "name": name,
             "resourceVersion": resource_version,
-            "labels": {MANAGED_BY: US},
+            "labels": {MANAGED_BY: MANAGER},
             "annotations": {RETIRING: json!(anchors.retiring()).to_string()},
         },
         "spec": {"signerName": signer, "trustBundle": anchors.pem()},
     });
-    // A bundle that somebody has made since is not overwritten: the API server changes none without a resourceVersion.
+    // A bundle that was created in the meantime is not overwritten: the API server changes no existing bundle without a
+    // resourceVersion.
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let written = bundles
         .api(context)
@@ -201,26 +202,26 @@ async fn renew(
             );
             Ok(())
         }
-        // Somebody else was first; the next look sees what came of it.
+        // Another writer was first; the next look sees the result.
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
         Err(source) => Err(failed("write", &name, source)),
     }
 }
 
-fn read(bundle: &DynamicObject) -> Anchors {
+fn read(bundle: &DynamicObject) -> BundleAnchors {
     let text = bundle.data.pointer("/spec/trustBundle");
     let retiring: BTreeMap<String, Timestamp> = bundle
         .annotations()
         .get(RETIRING)
         .and_then(|text| serde_json::from_str(text).ok())
         .unwrap_or_default();
-    Anchors::read(
+    BundleAnchors::read(
         text.and_then(|text| text.as_str()).unwrap_or_default(),
         &retiring,
     )
 }
 
-/// A bundle that is linked to a signer begins with the signer's name, colons for slashes.
+/// Returns the name of a signer's bundle. It must begin with the signer's name, with colons for slashes.
 fn bundle_name(signer: &str) -> String {
     format!("{}:trust-anchors", signer.replace('/', ":"))
 }

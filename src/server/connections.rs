@@ -1,7 +1,7 @@
-//! The connections of one listener: how many are open, how long each may live, and which one goes when there are too many.
+//! The connections of one listener: their number, their lifetime, and which one is closed when there are too many.
 //!
-//! Whoever reaches the listener can open connections and send next to nothing on them. So each one is small, none stays
-//! for ever, and a new one always finds a place.
+//! Any client that reaches the listener can open connections and send almost nothing on them. So each connection is small
+//! and has a limited lifetime, and there is always room for a new one.
 
 use std::{
     convert::Infallible,
@@ -28,32 +28,32 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long to wait when no connection can be accepted, for instance because the process has no file descriptor left.
+/// Pause after a connection could not be accepted, for instance because the process has no file descriptor left.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// What one listener spends on its clients.
+/// ConnectionLimits for the clients of one listener.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct ConnectionLimits {
     /// Connections that are open at the same time.
     pub(super) connections: usize,
     /// Octets of a request's header; hyper's buffer has at least 8192.
     pub(super) header: usize,
-    /// How long a connection may take to send a whole header, the pause before it included.
+    /// How long a client may take to send a complete header, the pause before it included.
     pub(super) wait: Duration,
-    /// How long a connection may live. A client that does not read its answer goes then, too.
+    /// How long a connection may live, even if its client does not read the answer.
     pub(super) life: Duration,
-    /// How long answers that have begun may take once a connection, or the process, is to end.
+    /// Time limit for answers in progress once a connection or the process has to end.
     pub(super) drain: Duration,
 }
 
-/// Gives the answer to a request whose body nobody reads. Does not block.
-pub(super) type Answer = Arc<dyn Fn(&Request<Incoming>) -> Response<Full<Bytes>> + Send + Sync>;
+/// Function that answers a request without reading its body. It must not block.
+pub(super) type Responder = Arc<dyn Fn(&Request<Incoming>) -> Response<Full<Bytes>> + Send + Sync>;
 
-/// Answers until `stop` is cancelled, then ends within the time of [`Limits::drain`].
+/// Answers until `stop` is cancelled, then ends within the time of [`ConnectionLimits::drain`].
 pub(super) async fn serve(
     listener: TcpListener,
-    answer: Answer,
-    limits: Limits,
+    answer: Responder,
+    limits: ConnectionLimits,
     stop: CancellationToken,
 ) {
     let mut open = Connections::default();
@@ -68,13 +68,13 @@ pub(super) async fn serve(
                     open.make_room(limits.connections);
                     open.begin(stream, &answer, limits, &stop);
                 }
-                // Of one connection, or of a limit of the machine: either passes.
+                // The error concerns one connection or a limit of the machine. Either passes.
                 Err(_) => sleep(ACCEPT_AGAIN_AFTER).await,
             },
         }
     }
     let rest = async { while open.tasks.join_next().await.is_some() {} };
-    // What is still open then is closed with the set.
+    // Connections that are still open after that are closed when the set is dropped.
     timeout(limits.drain, rest).await.ok();
 }
 
@@ -88,13 +88,12 @@ struct Connections {
 #[derive(Debug)]
 struct Connection {
     task: AbortHandle,
-    /// Whether a whole header has ever come.
+    /// Whether the client has ever sent a complete header.
     has_asked: Arc<AtomicBool>,
 }
 
 impl Connections {
-    /// Closes a connection if there are as many as may be: the oldest of those that have not sent a whole header yet, and
-    /// only where there is none, the oldest.
+    /// Closes a connection if the limit is reached: the oldest one without a complete header yet, or else the oldest of all.
     fn make_room(&mut self, most: usize) {
         if self.open.len() < most {
             return;
@@ -109,8 +108,8 @@ impl Connections {
     fn begin(
         &mut self,
         stream: TcpStream,
-        answer: &Answer,
-        limits: Limits,
+        answer: &Responder,
+        limits: ConnectionLimits,
         stop: &CancellationToken,
     ) {
         let has_asked = Arc::<AtomicBool>::default();
@@ -131,9 +130,9 @@ impl Connections {
 
 async fn attend(
     stream: TcpStream,
-    answer: Answer,
+    answer: Responder,
     has_asked: Arc<AtomicBool>,
-    limits: Limits,
+    limits: ConnectionLimits,
     stop: CancellationToken,
 ) {
     let service = service_fn(move |request| {
@@ -147,7 +146,7 @@ async fn attend(
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     tokio::select! {
-        // However it ended, nobody is left to tell.
+        // The client is gone, so the result does not matter.
         _ = &mut connection => return,
         () = stop.cancelled() => {}
         () = sleep(limits.life) => {}
@@ -167,7 +166,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(600);
     const SHORT: Duration = Duration::from_millis(20);
 
-    const PATIENT: Limits = Limits {
+    const PATIENT: ConnectionLimits = ConnectionLimits {
         connections: 4,
         header: 8192,
         wait: LONG,
@@ -175,10 +174,10 @@ mod tests {
         drain: SHORT,
     };
 
-    async fn start(limits: Limits) -> SocketAddr {
+    async fn start(limits: ConnectionLimits) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let answer: Answer = Arc::new(|_| Response::new(Full::from("well\n")));
+        let answer: Responder = Arc::new(|_| Response::new(Full::from("well\n")));
         tokio::spawn(serve(listener, answer, limits, CancellationToken::new()));
         address
     }
@@ -189,15 +188,15 @@ mod tests {
         stream
     }
 
-    /// What comes until the server closes the connection.
+    /// Reads until the server closes the connection.
     async fn rest(stream: &mut TcpStream) -> String {
         let mut octets = Vec::new();
-        // One that was closed with data unread is reset.
+        // A connection that was closed with unread data is reset.
         stream.read_to_end(&mut octets).await.ok();
         String::from_utf8(octets).unwrap()
     }
 
-    /// Asks on a connection that stays open.
+    /// Sends a request on a connection that stays open.
     async fn ask(stream: &mut TcpStream) -> String {
         go_on(stream, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await
     }
@@ -217,7 +216,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unfinished_header_and_an_idle_connection_are_closed_after_their_time() {
-        let address = start(Limits {
+        let address = start(ConnectionLimits {
             wait: SHORT,
             ..PATIENT
         })
@@ -232,8 +231,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_is_never_idle_ends_all_the_same() {
-        let address = start(Limits {
+    async fn a_connection_that_is_never_idle_is_closed_after_its_lifetime() {
+        let address = start(ConnectionLimits {
             life: SHORT,
             ..PATIENT
         })
@@ -244,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_header_that_is_too_long_is_refused_before_it_has_come() {
+    async fn a_header_that_is_too_long_is_refused_before_it_is_complete() {
         let address = start(PATIENT).await;
         let long = [b"GET / HTTP/1.1\r\nX: ".as_slice(), &[b'a'; 16 * 1024]].concat();
         let mut stream = connect(address, &long).await;
@@ -256,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn at_the_limit_the_oldest_unfinished_header_goes_and_who_has_asked_stays() {
+    async fn at_the_limit_the_oldest_connection_without_a_complete_header_is_closed() {
         let address = start(PATIENT).await;
         let mut scraper = connect(address, b"").await;
         ask(&mut scraper).await;
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_all_have_asked_the_oldest_goes() {
+    async fn if_all_clients_have_sent_a_header_the_oldest_connection_is_closed() {
         let address = start(PATIENT).await;
         let mut asked = Vec::new();
         for _ in 0..PATIENT.connections {

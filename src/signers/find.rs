@@ -1,4 +1,4 @@
-//! What an issuer learns when its key is looked for: nothing of a key that no grant gives it. Pure.
+//! Removes keys that an issuer has no grant for from the errors of a key look-up. Pure.
 
 use hsm::{HsmError, KeyName};
 
@@ -7,28 +7,28 @@ use super::protection::Unprotected;
 /// Why an issuer gets no key.
 #[derive(Debug, thiserror::Error)]
 pub enum NoKey {
-    /// The token, or no one key on it that the issuer may use.
+    /// The token failed, or it does not hold exactly one matching key that the issuer may use.
     #[error(transparent)]
     Token(#[from] HsmError),
-    /// It is granted the key that has this name, and not with its issuing certificate.
+    /// The issuer may use the key with this name, but not with its issuing certificate.
     #[error("key {0} is granted with other issuing certificates only")]
     Certificate(String),
-    /// The key is not kept as the operator requires.
+    /// The key is not protected as the operator requires.
     #[error(transparent)]
     Unprotected(Unprotected),
 }
 
-/// What a failed look-up is for an issuer.
+/// A failed key look-up, reduced to the keys that the issuer may use.
 #[derive(Debug)]
 pub(super) enum Narrowed {
-    /// All but one of the keys that match are none of the issuer's: it means this one.
+    /// Several keys match and the issuer may use exactly this one, so it is the right one.
     One(KeyName),
-    /// As if the token had no other keys than those granted.
+    /// The failure as it would be if the token held granted keys only.
     Failed(HsmError),
 }
 
-/// Takes every key out of the failure that is not `granted`. An issuer that may use none of the keys learns that there is
-/// none, whatever it is that makes them unfit.
+/// Removes every key that is not `granted` from the failure. An issuer that may use none of the keys learns only that
+/// there is no key, whatever the real reason.
 pub(super) fn narrowed(failure: HsmError, granted: impl Fn(&KeyName) -> bool) -> Narrowed {
     let only_granted = |mut keys: Vec<KeyName>| {
         keys.retain(&granted);
@@ -51,7 +51,7 @@ pub(super) fn narrowed(failure: HsmError, granted: impl Fn(&KeyName) -> bool) ->
             }
         }
         HsmError::AlwaysAuthenticate(key) | HsmError::KeyType(key) if !granted(&key) => none(),
-        // It names no key: only that more match than are read.
+        // `TooManyKeys` names no key: it says only that more keys match than the worker reads.
         other @ (HsmError::TooManyKeys { .. }
         | HsmError::AlwaysAuthenticate(_)
         | HsmError::KeyType(_)
@@ -69,7 +69,7 @@ pub(super) fn narrowed(failure: HsmError, granted: impl Fn(&KeyName) -> bool) ->
     })
 }
 
-/// What a key is to an issuer that may not use it.
+/// Returns the error for a key that the issuer may not use: no such key.
 pub(super) const fn none() -> HsmError {
     HsmError::KeyNotFound {
         differing: Vec::new(),
@@ -103,7 +103,7 @@ mod tests {
         }
     }
 
-    /// For an issuer that may use keys whose label begins with `own`.
+    /// Returns the failure as seen by an issuer that may use keys whose label begins with `own`.
     fn seen(failure: HsmError) -> String {
         format!(
             "{:?}",
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn no_failure_tells_of_a_key_that_is_not_granted() {
+    fn no_failure_reveals_a_key_without_a_grant() {
         let of_each = [
             (differing(&["other", "own", "third"]), differing(&["own"])),
             (differing(&["other"]), none()),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_key_that_is_granted_among_several_is_the_one_that_is_meant() {
+    fn the_only_granted_key_among_several_matches_is_chosen() {
         let seen = seen(several(&["other", "own", "third"]));
         assert_eq!(seen, format!("One({:?})", key("own")));
     }

@@ -1,4 +1,4 @@
-//! A key on a token, and a [`Signer`] when it is a request's turn at that token.
+//! A granted key on a token, and the [`Signer`] that a request gets for its turn at that token.
 
 use std::{sync::Arc, time::Instant};
 
@@ -15,7 +15,7 @@ use crate::{
     metrics::{Metrics, SignOutcome},
 };
 
-/// Turns at a token without a worker.
+/// Number of turns at a token while it has no worker.
 const WAITING_FOR_A_WORKER: usize = 8;
 
 /// A private key that a grant covers.
@@ -38,7 +38,7 @@ impl GrantedKey {
         &self.key
     }
 
-    /// The same key for the issuer of this name among all those that queue for the token.
+    /// Returns the same key for another issuer, which queues for the token under this name.
     #[must_use]
     pub fn for_issuer(&self, issuer: &str) -> Self {
         Self {
@@ -47,51 +47,51 @@ impl GrantedKey {
         }
     }
 
-    /// Its `CKA_ID`.
+    /// `CKA_ID` of the key.
     #[must_use]
     pub fn id(&self) -> &[u8] {
         &self.id
     }
 
-    /// How far its grant goes.
+    /// Limits that the grant sets.
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Whether both are one key, found on one run of one worker.
+    /// Returns whether both are the same key, found by the same run of the same worker.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
-        // The turns are those of one running token, whatever it is called.
+        // A running token has one `Turns`, so comparing the pointers compares the tokens.
         Arc::ptr_eq(&self.turns, &other.turns) && self.key.is_same_as(&other.key)
     }
 
-    /// The issuer that it is for, by its name among all issuers.
+    /// Name of the issuer that uses the key, unique among all issuers.
     #[must_use]
     pub const fn issuer(&self) -> &Arc<str> {
         &self.issuer
     }
 
-    /// Name of the token it lies on.
+    /// Name of the token that holds the key.
     #[must_use]
     pub const fn token_name(&self) -> &Arc<str> {
         &self.token_name
     }
 
-    /// Random octets of the token that the key lies on.
+    /// Returns random octets from the token that holds the key.
     ///
     /// # Errors
-    /// As [`Token::random`]; [`HsmError::WrongAnswer`] if there are not as many as asked for.
+    /// As [`Token::random`]; [`HsmError::WrongAnswer`] if the token returns another number of octets.
     pub async fn random<const N: usize>(&self) -> Result<[u8; N], HsmError> {
         let len = u16::try_from(N).map_err(|_| HsmError::WrongAnswer)?;
         let octets = self.token.random(len, Instant::now() + SIGN_WITHIN).await?;
         octets.try_into().map_err(|_| HsmError::WrongAnswer)
     }
 
-    /// Waits for a turn at the token among the requests of all tenants; the empty tenant is the controller itself. The wait
-    /// has no end of its own.
+    /// Waits for a turn at the token. The requests of all tenants compete for it; the empty tenant is the controller
+    /// itself. The wait has no deadline.
     ///
-    /// *Guarantees*: turns go round the tenants, and each tenant's turns go round its issuers.
+    /// *Guarantees*: tenants take turns in rotation, and so do the issuers of one tenant.
     ///
     /// # Errors
     /// The controller is stopping.
@@ -100,7 +100,7 @@ impl GrantedKey {
             tenant: Arc::clone(tenant),
             issuer: Arc::clone(&self.issuer),
         };
-        // While no worker stands, those who wait for it wait there, where its state is known.
+        // Without a worker there is no credit. Let a few callers wait in `Token`, which knows the state of the worker.
         let places = self
             .token
             .credit()
@@ -117,9 +117,9 @@ impl GrantedKey {
     }
 }
 
-/// A key whose turn it is.
+/// A key with a turn at its token.
 ///
-/// *Guarantees*: a signature takes ten seconds at most, from when it is asked for.
+/// *Guarantees*: a signature succeeds or fails within ten seconds of the call.
 #[derive(Debug)]
 pub struct KeyTurn<'a> {
     key: &'a GrantedKey,

@@ -1,4 +1,4 @@
-//! Limits of issuers: requests over a limit wait in fair turns, and hold nothing while they wait.
+//! Limits of issuers. Requests over a limit wait in a fair queue and hold no resources while they wait.
 
 mod line;
 mod pace;
@@ -13,26 +13,26 @@ use std::{
 
 use tokio::time::sleep_until;
 
-use self::line::{Entry, Line, Next};
+use self::line::{Entry, Line, NextTurn};
 pub use self::{line::Limit, pace::Rate};
 use crate::lanes::Lane;
 
-/// What names a request.
+/// Name of a request.
 pub trait Ticket: Clone + Eq + Hash + Send + Sync + 'static {}
 
 impl<T: Clone + Eq + Hash + Send + Sync + 'static> Ticket for T {}
 
-/// How many replicas share the limits of the issuers on a token, by the token's name.
+/// Returns the number of replicas that share the limits of the issuers on a token, by the token's name.
 pub type Owners = Box<dyn Fn(&str) -> u32 + Send + Sync>;
 
-/// The lines of all issuers that have a limit. `T` names a request.
+/// The queues of all issuers that have a limit. `T` names a request.
 ///
-/// *Guarantees*: an issuer's requests begin no faster, and no more of them are inside at a time, than its limit says, or
-/// this replica's share of it; tenants take turns. Who must wait is called once, by `wake`, and needs not ask again.
+/// *Guarantees*: the rate and the concurrency of an issuer's requests stay within this replica's share of the issuer's
+/// limit, and tenants take turns. A waiting request is called once, by `wake`, and need not ask again before that.
 pub struct Limiter<T: Ticket>(Arc<Shared<T>>);
 
 struct Shared<T: Ticket> {
-    /// Held for look-ups only, never across an await.
+    /// The lock is held for look-ups only, never across an await.
     lines: Mutex<HashMap<Arc<str>, Line<T>>>,
     owners: Owners,
     wake: Box<dyn Fn(T) + Send + Sync>,
@@ -40,35 +40,36 @@ struct Shared<T: Ticket> {
 
 /// Whether a request may sign now.
 #[derive(Debug)]
-pub enum Turn<T: Ticket> {
-    /// It may, as long as this is held.
+pub enum Admission<T: Ticket> {
+    /// The request may sign while it holds the permit.
     Now(Permit<T>),
-    /// It is called when its turn comes.
+    /// The request is called when its turn comes.
     Later {
-        /// How long it has waited.
+        /// How long the request has waited.
         waited: Duration,
     },
 }
 
-/// A place at an issuer; dropping it calls the next.
+/// Permission to sign with an issuer; dropping it calls the next request.
 pub struct Permit<T: Ticket> {
-    /// `None` where the issuer has no limit.
+    /// `None` if the issuer has no limit.
     place: Option<(Arc<Shared<T>>, Arc<str>)>,
 }
 
-/// An issuer as its limit is looked up.
+/// An issuer with its limit and the token that it uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Limited<'a> {
-    /// Its name among all issuers.
+    /// Name of the issuer, unique among all issuers.
     pub issuer: &'a Arc<str>,
     /// The token that it signs with.
     pub token: &'a str,
-    /// What it may.
+    /// Limit of the issuer, on all replicas together.
     pub limit: Limit,
 }
 
 impl<T: Ticket> Limiter<T> {
-    /// No limits yet. `wake` is called with each request whose turn has come; it must not wait, nor come back here.
+    /// Creates a limiter without queues. `wake` is called with each request whose turn has come, under a lock: it must not
+    /// block or call the limiter.
     pub fn new(owners: Owners, wake: impl Fn(T) + Send + Sync + 'static) -> Self {
         Self(Arc::new(Shared {
             lines: Mutex::default(),
@@ -77,9 +78,9 @@ impl<T: Ticket> Limiter<T> {
         }))
     }
 
-    /// Asks for a turn for a request of this tenant.
+    /// Asks for a turn for a request of `tenant`.
     #[must_use]
-    pub fn enter(&self, at: Limited<'_>, tenant: &Arc<str>, ticket: T) -> Turn<T> {
+    pub fn enter(&self, at: Limited<'_>, tenant: &Arc<str>, ticket: T) -> Admission<T> {
         let Limited {
             issuer,
             token,
@@ -87,7 +88,7 @@ impl<T: Ticket> Limiter<T> {
         } = at;
         let mut lines = self.0.lock();
         if limit == Limit::default() && !lines.contains_key(issuer) {
-            return Turn::Now(Permit { place: None });
+            return Admission::Now(Permit { place: None });
         }
         let now = Instant::now();
         let line = lines.entry(Arc::clone(issuer)).or_insert_with(Line::new);
@@ -98,10 +99,10 @@ impl<T: Ticket> Limiter<T> {
             issuer: Arc::clone(issuer),
         };
         let turn = match line.enter(ticket, &lane, now) {
-            Entry::Begins => Turn::Now(Permit {
+            Entry::Begins => Admission::Now(Permit {
                 place: Some((Arc::clone(&self.0), Arc::clone(issuer))),
             }),
-            Entry::Waits { since } => Turn::Later {
+            Entry::Waits { since } => Admission::Later {
                 waited: now.duration_since(since),
             },
         };
@@ -109,24 +110,24 @@ impl<T: Ticket> Limiter<T> {
         turn
     }
 
-    /// Whether this request's turn has come and it has not begun.
+    /// Returns whether this request was called and has not begun.
     #[must_use]
     pub fn is_called(&self, ticket: &T) -> bool {
         self.0.lock().values().any(|line| line.is_called(ticket))
     }
 
-    /// Whether no issuer has a line.
+    /// Returns whether no issuer has a queue.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.0.lock().is_empty()
     }
 
-    /// This request will not sign.
+    /// Removes a request that will not sign.
     pub fn leave(&self, ticket: &T) {
         self.at_each_line(|line| line.leave(ticket));
     }
 
-    /// These will not sign.
+    /// Removes all matching requests, which will not sign.
     pub fn leave_all(&self, matches: impl Fn(&T) -> bool) {
         self.at_each_line(|line| {
             for ticket in line.those(&matches) {
@@ -146,7 +147,7 @@ impl<T: Ticket> Limiter<T> {
         }
     }
 
-    /// The issuer is no more: everybody is called, and finds that out.
+    /// Removes the queue of a deleted issuer and calls all its requests, which then find the issuer missing.
     pub fn forget(&self, issuer: &str) {
         if let Some(mut line) = self.0.lock().remove(issuer) {
             line.disband()
@@ -161,7 +162,7 @@ impl<T: Ticket> Shared<T> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls whose turn it is, and sees to it that those who must wait are called in time.
+    /// Calls every request whose turn has come, and starts a timer for the next one.
     fn call_next(
         self: &Arc<Self>,
         mut lines: MutexGuard<'_, HashMap<Arc<str>, Line<T>>>,
@@ -173,15 +174,15 @@ impl<T: Ticket> Shared<T> {
         let now = Instant::now();
         loop {
             match line.next(now) {
-                Next::Turn(ticket) => (self.wake)(ticket),
-                Next::NotBefore(at) => {
+                NextTurn::Admission(ticket) => (self.wake)(ticket),
+                NextTurn::NotBefore(at) => {
                     if !line.timer {
                         line.timer = true;
                         tokio::spawn(Arc::clone(self).call_at(at, Arc::clone(issuer)));
                     }
                     return;
                 }
-                Next::Nobody => break,
+                NextTurn::Nobody => break,
             }
         }
         if line.is_idle(now) {
@@ -265,14 +266,14 @@ mod tests {
             };
             let ticket = format!("{namespace}/{number}");
             match self.limiter.enter(at, &namespace.into(), ticket) {
-                Turn::Now(permit) => Some(permit),
-                Turn::Later { .. } => None,
+                Admission::Now(permit) => Some(permit),
+                Admission::Later { .. } => None,
             }
         }
     }
 
     #[tokio::test]
-    async fn everybody_is_called_once_and_a_quiet_namespace_before_a_noisy_ones_rest() {
+    async fn every_request_is_called_once_and_a_quiet_namespace_is_not_behind_a_noisy_one() {
         let mut case = Case::new(200, 1, 2);
         let first = case.enter("noisy", 0);
         assert!(first.is_some());
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_called_and_does_not_come_leaves_the_turn_to_the_next() {
+    async fn a_called_request_that_leaves_passes_its_turn_to_the_next() {
         let mut case = Case::new(1000, 1000, 1);
         let first = case.enter("a", 0).unwrap();
         assert!(case.enter("a", 1).is_none() && case.enter("a", 2).is_none());
@@ -313,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_issuer_without_a_limit_keeps_no_line_and_one_that_is_no_more_calls_its_requests() {
+    async fn an_issuer_without_a_limit_has_no_queue_and_a_deleted_issuer_calls_its_requests() {
         let mut case = Case::new(1, 1, 1);
         let held = case.enter("a", 0);
         assert!(case.enter("a", 1).is_none());

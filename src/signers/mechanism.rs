@@ -1,10 +1,10 @@
-//! Which mechanism of PKCS#11 makes a signature.
+//! Maps signature algorithms to PKCS#11 mechanisms.
 
 use hsm::{Hash, Mechanism};
 
 use crate::issuance::SignatureAlgorithm;
 
-/// The mechanism for what the core asks for; where it hashes first, the mechanism takes the digest.
+/// Returns the mechanism for a signature algorithm. A mechanism with a hash takes the digest, not the message.
 pub(super) fn mechanism(algorithm: SignatureAlgorithm) -> Mechanism {
     match algorithm {
         SignatureAlgorithm::RsaPkcs1Sha256 => Mechanism::RsaPkcs1(Hash::Sha256),

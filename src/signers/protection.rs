@@ -1,12 +1,12 @@
-//! Whether a key is kept as the operator requires, by what its token says of it. Pure.
+//! Checks that a key is protected as the operator requires, by the attributes that the token reports. Pure.
 
 use std::fmt;
 
 use hsm::{KeyAttributes, KeyName};
 
-use crate::config::KeyRules;
+use crate::config::KeyProtection;
 
-/// A key that an issuer may use, and that is not kept as the operator requires.
+/// A granted key that is not protected as the operator requires.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "key {key} is not protected as the operator requires: {}; use a key that is, or relax `keys` of the token in the configuration",
@@ -15,18 +15,18 @@ use crate::config::KeyRules;
 pub struct Unprotected {
     /// The key.
     pub key: KeyName,
-    /// Every rule that it breaks; never empty.
+    /// Every rule that the key breaks; never empty.
     pub broken: Vec<Broken>,
 }
 
-/// One attribute that is not as it must be.
+/// One attribute with the wrong value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// Its name in PKCS#11.
+    /// Name of the attribute in PKCS#11.
     pub attribute: &'static str,
-    /// What the token says; `None` where it does not tell.
+    /// Value that the token reports; `None` if it reports none.
     pub found: Option<bool>,
-    /// What it must be.
+    /// Value that the operator requires.
     pub required: bool,
 }
 
@@ -41,26 +41,26 @@ impl fmt::Display for Broken {
             Some(found) => write!(f, "{attribute} is {found} and must be {required}"),
             None => write!(
                 f,
-                "the token does not tell {attribute}, which must be {required}"
+                "the token does not report {attribute}, which must be {required}"
             ),
         }
     }
 }
 
-/// The rules that a key with these attributes breaks, in a fixed order; none is good.
+/// Returns the rules that a key with these attributes breaks, in a fixed order; empty if the key is protected.
 ///
-/// PKCS#11 3.1, section 4.9: a key with `CKA_SENSITIVE` false can be read in plain text, and one with `CKA_EXTRACTABLE` true
-/// can leave the token wrapped by any key that its user has. Nothing relaxes the first; what is required by name must be
-/// told.
+/// PKCS#11 3.1, section 4.9: a key with `CKA_SENSITIVE` false can be read in plain text, and a key with `CKA_EXTRACTABLE`
+/// true can leave the token wrapped by any key that its user has. No setting allows `CKA_SENSITIVE` false. A token must
+/// always report the attributes that the operator requires by name.
 #[must_use]
-pub fn broken(attributes: &KeyAttributes, rules: KeyRules) -> Vec<Broken> {
-    let KeyRules {
+pub fn broken(attributes: &KeyAttributes, rules: KeyProtection) -> Vec<Broken> {
+    let KeyProtection {
         extractable_allowed,
         unknown_allowed,
         never_extractable_required,
         local_required,
     } = rules;
-    // Attribute, what is told of it, what it must be, whether it must be so, whether it must be told.
+    // Attribute, reported value, required value, whether the rule applies, whether the token must report the attribute.
     let rows = [
         (
             "CKA_SENSITIVE",
@@ -85,11 +85,13 @@ pub fn broken(attributes: &KeyAttributes, rules: KeyRules) -> Vec<Broken> {
         ),
         ("CKA_LOCAL", attributes.local, true, local_required, true),
     ];
-    let breaks = |found: Option<bool>, required: bool, told: bool| {
-        found.map_or(told, |found| found != required)
+    let breaks = |found: Option<bool>, required: bool, must_report: bool| {
+        found.map_or(must_report, |found| found != required)
     };
     rows.into_iter()
-        .filter(|(_, found, required, applies, told)| *applies && breaks(*found, *required, *told))
+        .filter(|(_, found, required, applies, must_report)| {
+            *applies && breaks(*found, *required, *must_report)
+        })
         .map(|(attribute, found, required, _, _)| Broken {
             attribute,
             found,
@@ -102,8 +104,8 @@ pub fn broken(attributes: &KeyAttributes, rules: KeyRules) -> Vec<Broken> {
 mod tests {
     use super::*;
 
-    /// As a token describes a key that it has made.
-    const MADE: KeyAttributes = KeyAttributes {
+    /// Attributes that a token reports for a key that it generated.
+    const GENERATED: KeyAttributes = KeyAttributes {
         sensitive: Some(true),
         extractable: Some(false),
         never_extractable: Some(true),
@@ -113,47 +115,47 @@ mod tests {
         sign: Some(true),
         modulus_bits: None,
     };
-    /// The same of a key that was put there.
+    /// Attributes that a token reports for an imported key.
     const IMPORTED: KeyAttributes = KeyAttributes {
         never_extractable: Some(false),
         local: Some(false),
         always_sensitive: Some(false),
-        ..MADE
+        ..GENERATED
     };
-    const DEFAULT: KeyRules = KeyRules {
+    const DEFAULT: KeyProtection = KeyProtection {
         extractable_allowed: false,
         unknown_allowed: false,
         never_extractable_required: false,
         local_required: false,
     };
-    const WRAPPED_BACKUP: KeyRules = KeyRules {
+    const WRAPPED_BACKUP: KeyProtection = KeyProtection {
         extractable_allowed: true,
         ..DEFAULT
     };
-    const TACITURN: KeyRules = KeyRules {
+    const UNKNOWN_ALLOWED: KeyProtection = KeyProtection {
         unknown_allowed: true,
         ..DEFAULT
     };
-    const STRICT: KeyRules = KeyRules {
+    const STRICT: KeyProtection = KeyProtection {
         never_extractable_required: true,
         local_required: true,
         ..DEFAULT
     };
-    const STRICT_AND_TACITURN: KeyRules = KeyRules {
+    const STRICT_BUT_UNKNOWN_ALLOWED: KeyProtection = KeyProtection {
         unknown_allowed: true,
         ..STRICT
     };
 
     const SENSITIVE: &str = "CKA_SENSITIVE is false and must be true";
     const EXTRACTABLE: &str = "CKA_EXTRACTABLE is true and must be false";
-    const NOT_TOLD: [&str; 4] = [
-        "the token does not tell CKA_SENSITIVE, which must be true",
-        "the token does not tell CKA_EXTRACTABLE, which must be false",
-        "the token does not tell CKA_NEVER_EXTRACTABLE, which must be true",
-        "the token does not tell CKA_LOCAL, which must be true",
+    const UNREPORTED: [&str; 4] = [
+        "the token does not report CKA_SENSITIVE, which must be true",
+        "the token does not report CKA_EXTRACTABLE, which must be false",
+        "the token does not report CKA_NEVER_EXTRACTABLE, which must be true",
+        "the token does not report CKA_LOCAL, which must be true",
     ];
 
-    fn said(attributes: KeyAttributes, rules: KeyRules) -> Vec<String> {
+    fn said(attributes: KeyAttributes, rules: KeyProtection) -> Vec<String> {
         let broken = broken(&attributes, rules);
         broken.iter().map(ToString::to_string).collect()
     }
@@ -163,18 +165,18 @@ mod tests {
         let extractable = KeyAttributes {
             extractable: Some(true),
             never_extractable: Some(false),
-            ..MADE
+            ..GENERATED
         };
         let plain = KeyAttributes {
             sensitive: Some(false),
             always_sensitive: Some(false),
-            ..MADE
+            ..GENERATED
         };
         let silent = KeyAttributes::default();
-        let of_each: [(KeyAttributes, KeyRules, &[&str]); 16] = [
-            (MADE, DEFAULT, &[]),
-            (MADE, STRICT, &[]),
-            (MADE, STRICT_AND_TACITURN, &[]),
+        let of_each: [(KeyAttributes, KeyProtection, &[&str]); 16] = [
+            (GENERATED, DEFAULT, &[]),
+            (GENERATED, STRICT, &[]),
+            (GENERATED, STRICT_BUT_UNKNOWN_ALLOWED, &[]),
             (IMPORTED, DEFAULT, &[]),
             (
                 IMPORTED,
@@ -186,15 +188,15 @@ mod tests {
             ),
             (extractable, DEFAULT, &[EXTRACTABLE]),
             (extractable, WRAPPED_BACKUP, &[]),
-            (extractable, TACITURN, &[EXTRACTABLE]),
+            (extractable, UNKNOWN_ALLOWED, &[EXTRACTABLE]),
             (plain, DEFAULT, &[SENSITIVE]),
             (plain, WRAPPED_BACKUP, &[SENSITIVE]),
-            (plain, TACITURN, &[SENSITIVE]),
-            (silent, DEFAULT, &NOT_TOLD[..2]),
-            (silent, WRAPPED_BACKUP, &NOT_TOLD[..1]),
-            (silent, TACITURN, &[]),
-            (silent, STRICT, &NOT_TOLD),
-            (silent, STRICT_AND_TACITURN, &NOT_TOLD[2..]),
+            (plain, UNKNOWN_ALLOWED, &[SENSITIVE]),
+            (silent, DEFAULT, &UNREPORTED[..2]),
+            (silent, WRAPPED_BACKUP, &UNREPORTED[..1]),
+            (silent, UNKNOWN_ALLOWED, &[]),
+            (silent, STRICT, &UNREPORTED),
+            (silent, STRICT_BUT_UNKNOWN_ALLOWED, &UNREPORTED[2..]),
         ];
         for (attributes, rules, expected) in of_each {
             assert_eq!(
@@ -206,11 +208,11 @@ mod tests {
     }
 
     #[test]
-    fn every_broken_rule_is_named_with_the_key_and_what_to_do() {
+    fn the_error_names_the_key_and_every_broken_rule_and_gives_advice() {
         let plain = KeyAttributes {
             sensitive: Some(false),
             extractable: None,
-            ..MADE
+            ..GENERATED
         };
         let unprotected = Unprotected {
             key: KeyName {
@@ -223,7 +225,7 @@ mod tests {
             unprotected.to_string(),
             "key \"ca\" (id 01ab) is not protected as the operator requires: \
              CKA_SENSITIVE is false and must be true, \
-             the token does not tell CKA_EXTRACTABLE, which must be false; \
+             the token does not report CKA_EXTRACTABLE, which must be false; \
              use a key that is, or relax `keys` of the token in the configuration"
         );
     }

@@ -1,4 +1,4 @@
-//! Takes up changes of the operator's configuration without a restart.
+//! Applies changes of the operator's configuration without a restart.
 
 use std::{path::Path, time::Duration};
 
@@ -7,14 +7,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::Tokens;
-use crate::{config::Config, metrics::Metrics, telemetry::Chain};
+use crate::{config::Config, metrics::Metrics, telemetry::ErrorChain};
 
-/// The file is small, and nothing tells reliably that it has changed: a ConfigMap is mounted through links that the
-/// kubelet replaces.
+/// Interval of polling. The file is small, and no file event is reliable: the kubelet mounts a ConfigMap through symbolic
+/// links and replaces them.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Reads the configuration again and again, until `stop`. What cannot be used is told once and changes nothing.
-/// `in_force` is the text that the tokens were started by.
+/// Polls the configuration file until `stop`, and applies each change. A file that cannot be used is logged once and
+/// changes nothing. `in_force` is the text that the tokens were started with.
 pub async fn follow(
     file: &Path,
     in_force: String,
@@ -38,16 +38,16 @@ pub async fn follow(
             Ok(config) => {
                 let change = tokio::select! {
                     change = tokens.take_up(&config) => change,
-                    // The tokens that were told to stop end with the others.
+                    // The shutdown waits for the tokens that are stopping, too.
                     () = stop.cancelled() => return,
                 };
                 metrics.config_reloaded(true);
                 info!(file = %file.display(), started = ?change.started, stopped = ?change.stopped,
-                      regranted = ?change.regranted, "took up the changed configuration");
+                      regranted = ?change.regranted, "applied the changed configuration");
             }
             Err(why) => {
                 metrics.config_reloaded(false);
-                error!(error = %Chain(&why), "the changed configuration cannot be used; the one before stays in force");
+                error!(error = %ErrorChain(&why), "the changed configuration cannot be used; the previous configuration stays in force");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The tokens of the operator's configuration, which may change while we run.
+//! The tokens of the operator's configuration, which may change while the controller runs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,44 +23,44 @@ use crate::{
     },
 };
 
-/// Every token of the configuration that is in force, each with its worker.
+/// Every token of the present configuration, each with its worker.
 #[derive(Debug)]
 pub struct Tokens {
     by_name: watch::Sender<BTreeMap<String, Arc<ConfiguredToken>>>,
-    /// Told of every change of any token's state, and of the configuration.
+    /// Signals every change of a token's state and of the configuration.
     changed: watch::Sender<()>,
-    /// Those that another configuration has stopped and that have not ended yet.
+    /// Tokens that a new configuration stopped and that are still draining.
     ending: Mutex<Vec<Arc<ConfiguredToken>>>,
     starter: Starter,
 }
 
-/// What every token is started with.
+/// Settings that every token starts with.
 #[derive(Debug)]
 struct Starter {
     worker: PathBuf,
     secrets: Secrets,
-    /// The controller's own: there lie the PIN record and the operator's PIN Secrets.
+    /// Namespace of the controller, which holds the PIN record and the operator's PIN Secrets.
     namespace: String,
-    /// This replica in the PIN record.
+    /// Name of this replica in the PIN record.
     holder: String,
     metrics: Arc<Metrics>,
 }
 
-/// What another configuration has changed, by the names of tokens.
+/// Changes that a new configuration made, by token name.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Change {
-    /// They were not there before, or are other ones now.
+pub struct ConfigChange {
+    /// Tokens that are new or whose worker needed a new configuration.
     pub started: BTreeSet<String>,
-    /// They are not there any more, or were other ones.
+    /// Tokens that were removed or whose worker needed a new configuration.
     pub stopped: BTreeSet<String>,
-    /// Only the rules for their use are others: grants, and what keys must be like.
+    /// Tokens of which only the rules for their use changed: grants and required key attributes.
     pub regranted: BTreeSet<String>,
 }
 
 impl Tokens {
-    /// Starts a worker for every token. Returns at once; the tokens become ready on their own.
+    /// Starts a worker for every token. Returns at once; the tokens become ready in the background.
     ///
-    /// `namespace` is the controller's own: there lie the PIN record and the operator's PIN Secrets. `holder` names
+    /// `namespace` is the controller's own, which holds the PIN record and the operator's PIN Secrets. `holder` names
     /// this replica in the PIN record.
     #[must_use]
     pub fn start(
@@ -87,19 +87,19 @@ impl Tokens {
         tokens
     }
 
-    /// The token of this name.
+    /// Returns the token with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<ConfiguredToken>> {
         self.by_name.borrow().get(name).cloned()
     }
 
-    /// All tokens as they are now.
+    /// Returns all tokens of the present configuration.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<ConfiguredToken>> {
         self.by_name.borrow().values().cloned().collect()
     }
 
-    /// The names of those that can be signed with now.
+    /// Returns the names of the tokens that can sign now.
     #[must_use]
     pub fn usable(&self) -> BTreeSet<String> {
         let all = self.all();
@@ -109,13 +109,13 @@ impl Tokens {
         usable.map(|token| token.name().to_owned()).collect()
     }
 
-    /// Changes whenever a token does: its state, who may use it, whether it is there.
+    /// Subscribes to changes of tokens: state, grants, addition and removal.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// The issuer uses this token alone, or none any more: it has no say about the PINs of others.
+    /// Withdraws the PIN Secrets that the issuer named for every token except `but`, which is the token it uses now.
     pub fn forget_issuer(&self, issuer: &str, but: Option<&str>) {
         for token in self.all() {
             if Some(token.name()) != but {
@@ -124,14 +124,13 @@ impl Tokens {
         }
     }
 
-    /// Puts another configuration in force. A token that is configured as before keeps its worker and its login,
-    /// whatever the rules for its use are now; any other is stopped when it has finished what it has begun, and started as it is
-    /// configured now. Nothing is started before all that end have ended: it may be the same token under another name,
-    /// and one token has one login of ours.
+    /// Applies a new configuration. A token keeps its worker and its login if at most the rules for its use changed. Every
+    /// other token is drained, stopped and started with the new configuration. No token starts before all stopped tokens
+    /// have ended: a new name may refer to the same token, and the controller logs in to a token only once.
     ///
-    /// Not to be called twice at a time.
-    pub async fn take_up(&self, config: &Config) -> Change {
-        let mut change = Change::default();
+    /// Calls must not overlap.
+    pub async fn take_up(&self, config: &Config) -> ConfigChange {
+        let mut change = ConfigChange::default();
         let mut kept = BTreeMap::new();
         let mut ended = Vec::new();
         for token in self.all() {
@@ -151,7 +150,7 @@ impl Tokens {
             }
         }
         if !change.stopped.is_empty() {
-            info!(stopping = ?change.stopped, "the configuration has changed; tokens finish what they have begun");
+            info!(stopping = ?change.stopped, "the configuration has changed; draining tokens");
         }
         self.by_name.send_replace(kept);
         self.ending().extend(ended.iter().map(Arc::clone));
@@ -167,20 +166,20 @@ impl Tokens {
         change
     }
 
-    /// Gives no more turns at any token: whoever waits for one is told at once, and what has begun is finished.
+    /// Stops giving turns at every token. Waiting requests fail at once; running signatures finish.
     pub fn close_turns(&self) {
         for token in self.running() {
             token.running.turns.close();
         }
     }
 
-    /// Lets every worker finish what it has begun, and end; those too that another configuration has stopped.
+    /// Drains and stops every worker, including workers that an earlier configuration change is still stopping.
     pub async fn shutdown(&self) {
         let running = self.running();
         join_all(running.iter().map(|token| token.token().shutdown())).await;
     }
 
-    /// The names of those whose workers have not ended.
+    /// Returns the names of the tokens whose workers have not ended.
     #[must_use]
     pub fn unended(&self) -> BTreeSet<String> {
         let running = self.running().into_iter();

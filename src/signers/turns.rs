@@ -1,7 +1,7 @@
-//! Fair turns at a token: nobody who asks for much keeps the others from their share.
+//! Fair turns at a token: a tenant with many requests does not delay the others.
 //!
-//! Requests wait here, in [`Lanes`] of tenant and issuer, and not in the worker, which knows neither: the worker is given
-//! no more at a time than it has granted as credit. Waiting costs nothing and has no end of its own.
+//! Requests wait here, in [`Lanes`] of tenant and issuer. They do not wait in the worker, which knows neither: the worker
+//! gets no more requests at a time than the credit that it granted. Waiting holds no resources and has no deadline.
 
 use std::{
     mem,
@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 
 use crate::lanes::{Lane, Lanes};
 
-/// The turns at one token.
+/// Turns at one token, and the queue for them.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    /// Never held across an await, nor while a turn changes hands.
+    /// The lock is never held across an await, nor while a turn is passed on.
     state: Mutex<State>,
 }
 
@@ -26,7 +26,7 @@ struct State {
     closed: bool,
 }
 
-/// A place at the token; dropping it passes it on.
+/// Permission to use the token; dropping it passes it to the next waiting request.
 #[derive(Debug)]
 pub(super) struct Turn {
     turns: Arc<Turns>,
@@ -34,7 +34,7 @@ pub(super) struct Turn {
 }
 
 impl Turns {
-    /// Waits for one of `places` turns; `None` when no more turns are given.
+    /// Waits for one of `places` turns; `None` after [`Turns::close`].
     pub(super) async fn take(self: &Arc<Self>, lane: &Lane, places: usize) -> Option<Turn> {
         let turn = {
             let mut state = self.lock();
@@ -46,14 +46,14 @@ impl Turns {
             let free = places.saturating_sub(state.taken);
             state.taken += free;
             drop(state);
-            // Places that nobody waits for are given back at once.
+            // `pass_on` gives a place back if no request waits for it.
             (0..free).for_each(|_| self.pass_on(places));
             turn
         };
         turn.await.ok()
     }
 
-    /// Gives no more turns, and tells those who wait. Who has one keeps it.
+    /// Gives no more turns and ends the wait of all waiting requests. Turns already given stay valid.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -62,7 +62,7 @@ impl Turns {
         drop(waiting);
     }
 
-    /// Hands a place that has been taken to the first who still waits, or gives it back.
+    /// Passes a taken place to the next request that still waits, or gives it back.
     fn pass_on(self: &Arc<Self>, places: usize) {
         loop {
             let next = self.lock().next(places);
@@ -73,7 +73,7 @@ impl Turns {
             };
             match next.send(turn) {
                 Ok(()) => return,
-                // Whoever waited has given up; the place is still taken.
+                // The waiting request was dropped; the place is still taken.
                 Err(turn) => mem::forget(turn),
             }
         }
@@ -85,7 +85,7 @@ impl Turns {
 }
 
 impl State {
-    /// The one whose turn it is; `None` gives the place back.
+    /// Returns the next waiting request. `None` means that no request may have the place, and gives it back.
     fn next(&mut self, places: usize) -> Option<oneshot::Sender<Turn>> {
         let next = if self.taken <= places {
             self.waiting.pop()
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn turns_go_round_the_tenants_and_not_by_who_asked_first() {
+    async fn tenants_take_turns_regardless_of_whose_request_came_first() {
         let turns = Arc::new(Turns::default());
         let busy = turns.take(&lane("busy"), 1).await.unwrap();
         let lanes = ["busy", "busy", "busy", "quiet"].map(|name| (name, lane(name)));
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_that_nobody_waits_for_any_more_passes_to_the_next() {
+    async fn a_request_that_stops_waiting_passes_its_turn_to_the_next() {
         let turns = Arc::new(Turns::default());
         let held = turns.take(&lane("a"), 1).await.unwrap();
         let (impatient, patient) = (lane("b"), lane("c"));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_when_no_more_turns_are_given_is_told_at_once() {
+    async fn closing_the_turns_ends_every_wait_at_once() {
         let turns = Arc::new(Turns::default());
         let held = turns.take(&lane("a"), 1).await.unwrap();
         let late = lane("b");

@@ -1,5 +1,5 @@
-//! The chart: what it renders, what it refuses, what the API server takes of it, the controller that it runs, and the nodes
-//! that run it.
+//! Tests the chart: what it renders and refuses, whether the API server admits it, the controller that it runs, and the
+//! nodes that it runs on.
 
 mod admitted;
 mod artifact_hub;
@@ -23,18 +23,18 @@ use serde_json::Value;
 
 use crate::examples;
 
-/// The release and its namespace, as the chart's README has them.
+/// The release and its namespace as in the chart's README.
 pub(crate) const RELEASE: &str = "pkcs11-issuer";
 const NAMESPACE: &str = rig::NAMESPACE;
 
-/// Values for the chart, from a file.
+/// Values for the chart from a file.
 struct ValueSet {
     name: String,
     path: PathBuf,
     values: Value,
 }
 
-/// All of the chart's folder `ci/`, and all examples.
+/// Returns all values in the chart's folder `ci/`, and all examples.
 fn value_sets() -> Result<Vec<ValueSet>> {
     let mut sets = Vec::new();
     for folder in [chart_path().join("ci"), examples::path()] {
@@ -53,7 +53,7 @@ fn value_sets() -> Result<Vec<ValueSet>> {
     Ok(sets)
 }
 
-/// One value set, with changes.
+/// Returns one value set with changes.
 fn value_set(name: &str, changes: Value) -> Result<Value> {
     let found = value_sets()?.into_iter().find(|set| set.name == name);
     let mut values = found
@@ -63,7 +63,7 @@ fn value_set(name: &str, changes: Value) -> Result<Value> {
     Ok(values)
 }
 
-/// Helm's own rule: objects are merged, `null` removes, anything else replaces.
+/// Merges values as helm does: objects are merged, `null` removes a value, anything else replaces it.
 pub(crate) fn merge(values: &mut Value, changes: Value) {
     match (values, changes) {
         (Value::Object(values), Value::Object(changes)) => {
@@ -79,7 +79,7 @@ pub(crate) fn merge(values: &mut Value, changes: Value) {
     }
 }
 
-/// What the chart renders.
+/// Returns the objects that the chart renders.
 pub(crate) async fn render(values: &Value) -> Result<Vec<Value>> {
     let path = chart_path();
     let chart = Chart {
@@ -90,7 +90,7 @@ pub(crate) async fn render(values: &Value) -> Result<Vec<Value>> {
     chart.render(values).await
 }
 
-/// The only object of a kind.
+/// Returns the only object of a kind.
 pub(crate) fn only<'a>(objects: &'a [Value], kind: &str) -> Result<&'a Value> {
     let mut found = objects.iter().filter(|object| object["kind"] == kind);
     let first = found.next().with_context(|| format!("no {kind}"))?;
@@ -98,12 +98,12 @@ pub(crate) fn only<'a>(objects: &'a [Value], kind: &str) -> Result<&'a Value> {
     Ok(first)
 }
 
-/// The Deployment or DaemonSet.
+/// Returns the Deployment or DaemonSet.
 pub(crate) fn workload(objects: &[Value]) -> Result<&Value> {
     only(objects, "Deployment").or_else(|_| only(objects, "DaemonSet"))
 }
 
-/// One of a list by its name.
+/// Returns the element of a list with this name.
 pub(crate) fn named<'a>(list: &'a Value, name: &str) -> Result<&'a Value> {
     let mut all = list.as_array().into_iter().flatten();
     all.find(|element| element["name"] == name)

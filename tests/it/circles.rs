@@ -1,17 +1,17 @@
-//! No file of the root package needs itself, by whatever detour.
+//! No module of the root package depends on itself, directly or indirectly.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::{Source, paths_in};
 
-/// What each module names of the others. A module and those inside it are one thing, whichever names the other.
+/// The other modules that each module names. References between a module and its own submodules are left out.
 type Names = BTreeMap<Vec<String>, BTreeSet<Vec<String>>>;
 
 fn segments(path: &str) -> Vec<String> {
     path.split("::").map(str::to_owned).collect()
 }
 
-/// The module that a file is; none for the root of the package.
+/// Returns the module of a file, which is empty for the root of the package.
 fn module(path: &str) -> Vec<String> {
     let path = path.strip_prefix("src/").unwrap_or(path);
     let path = path.strip_suffix(".rs").unwrap_or(path);
@@ -21,7 +21,7 @@ fn module(path: &str) -> Vec<String> {
     }
 }
 
-/// The path from the root of the package, if it is written from there or from the module that names it.
+/// Returns a path from the root of the package, if it is relative to the root or to the module that names it.
 fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
     let first = path.first()?;
     let mut base = match first.as_str() {
@@ -48,7 +48,7 @@ fn names(files: &[(Vec<String>, Vec<Vec<String>>)]) -> Names {
             let Some(path) = absolute(module, path) else {
                 continue;
             };
-            // What is named lies in the innermost module of the path.
+            // The innermost module in the path contains the named item.
             let inner = (1..=path.len())
                 .rev()
                 .filter_map(|length| path.get(..length));
@@ -66,8 +66,8 @@ fn names(files: &[(Vec<String>, Vec<Vec<String>>)]) -> Names {
     names
 }
 
-/// Those that lie on a circle, or between two: what is left when whoever names nobody is taken away, again and again, and
-/// whoever is named by nobody.
+/// Returns the modules on a cycle or between two cycles, by repeatedly removing modules that name no other module or that
+/// no other module names.
 fn circle(mut names: Names) -> Names {
     loop {
         let before = names.len();
@@ -93,17 +93,17 @@ fn shown(names: &Names) -> String {
 }
 
 #[test]
-fn no_module_needs_itself() {
+fn no_module_depends_on_itself() {
     let files: Vec<_> = Source::below(&["src"])
         .into_iter()
         .map(|source| (module(&source.path), source.paths_outside_tests()))
         .collect();
     let left = circle(names(&files));
-    assert!(left.is_empty(), "a circle:\n{}", shown(&left));
+    assert!(left.is_empty(), "a cycle of modules:\n{}", shown(&left));
 }
 
 #[test]
-fn a_circle_is_found_over_any_detour_and_a_parent_is_none() {
+fn an_indirect_cycle_is_found_and_a_parent_is_no_cycle() {
     let file = |module: &str, text: &str| (segments(module), paths_in(text.parse().unwrap()));
     let circle = |files: &[_]| circle(names(files));
     let free = [

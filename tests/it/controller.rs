@@ -32,7 +32,7 @@ use rig::{IssuerName, Options, PATIENCE, Programs, Rig};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-/// Namespace whose own issuers may use the token.
+/// The namespace whose own issuers may use the token.
 const TENANT: &str = "tenant";
 
 /// The programs that cargo built for these tests.
@@ -40,12 +40,12 @@ pub(crate) fn programs() -> Result<Programs> {
     Programs::beside(env!("CARGO_BIN_EXE_pkcs11-issuer").into())
 }
 
-/// A rig that nobody else uses, for tests that break something.
+/// Starts a rig for one test alone: for tests that break something.
 async fn own_rig(controller_args: &[&str]) -> Result<Rig> {
     own_rig_with(controller_args, json!({})).await
 }
 
-/// The same, with the rights that the flags need: values of the chart.
+/// Starts a rig for one test alone. `values` are the values of the chart that give the rights which the flags need.
 async fn own_rig_with(controller_args: &[&str], values: Value) -> Result<Rig> {
     let rig = Rig::start(Options {
         programs: Some(programs()?),
@@ -62,7 +62,7 @@ async fn own_rig_with(controller_args: &[&str], values: Value) -> Result<Rig> {
     Ok(rig)
 }
 
-/// The rig of all tests that leave each other alone, each in a namespace of its own.
+/// Returns the rig of all tests that do not disturb each other, each in a namespace of its own.
 async fn shared_rig() -> Result<&'static Rig> {
     static RIG: OnceCell<Rig> = OnceCell::const_new();
     RIG.get_or_try_init(|| own_rig(&[])).await
@@ -73,7 +73,7 @@ fn issuer() -> IssuerName {
     IssuerName::cluster("issuing")
 }
 
-/// The writes that the controller made to the status of one request, as the API server's audit log has them.
+/// Counts the controller's successful writes to the status of one request, according to the API server's audit log.
 fn status_writes(rig: &Rig, namespace: &str, name: &str) -> Result<usize> {
     let log = rig
         .cluster()
@@ -88,8 +88,8 @@ fn status_writes(rig: &Rig, namespace: &str, name: &str) -> Result<usize> {
         .len())
 }
 
-/// Waits until the audit log has so many writes to the status of one request: it tells a write a moment after who made it
-/// knows. Fails for more than that.
+/// Waits until the audit log has `count` writes to the status of one request, and fails if it has more. A write appears in
+/// the log a moment after its client has the answer.
 async fn status_writes_are(rig: &Rig, namespace: &str, name: &str, count: usize) -> Result<()> {
     let what = format!("{count} status writes of {namespace}/{name}");
     let written = until(&what, PATIENCE, async || {
@@ -100,7 +100,8 @@ async fn status_writes_are(rig: &Rig, namespace: &str, name: &str, count: usize)
     Ok(())
 }
 
-/// The reasons of the Events that the controller wrote about one request; a cluster-scoped one has the namespace "".
+/// Returns the reasons of the Events that the controller wrote about one request. The namespace of a cluster-scoped request
+/// is "".
 fn event_reasons(rig: &Rig, namespace: &str, name: &str) -> Result<Vec<String>> {
     let log = rig
         .cluster()
@@ -124,7 +125,7 @@ fn event_reasons(rig: &Rig, namespace: &str, name: &str) -> Result<Vec<String>> 
         .collect())
 }
 
-/// Has openssl verify a chain, leaf first, up to a root.
+/// Verifies a chain, leaf first, up to a root with openssl.
 pub(crate) fn openssl_verifies(chain: &str, root: &str) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = |name: &str, text: &str| -> Result<std::path::PathBuf> {

@@ -1,5 +1,5 @@
 //! cert-manager's own controllers and webhook, kube-controller-manager, approver-policy and trust-manager on one control
-//! plane, with our two kinds as issuers. What `docs/cert-manager.md` claims is shown here.
+//! plane, with our two kinds of issuer. These tests prove the claims of `docs/cert-manager.md`.
 
 mod approval;
 mod certificates;
@@ -22,12 +22,12 @@ use serde_json::Value;
 
 use self::{issued::Issued, objects::Objects, stage::stage, validations::Validation};
 
-/// Namespace of the Certificates and of the namespaced issuer.
+/// The namespace of the Certificates and of the namespaced issuer.
 const NAMESPACE: &str = "e2e";
-/// Name of the issuers of both kinds that give what cert-manager's CA issuer gives.
+/// The name of the issuers, of both kinds, that issue what cert-manager's CA issuer issues.
 const LIKE_THE_CA_ISSUER: &str = "like-the-ca-issuer";
 
-/// An issuer of each kind, and a short word for it.
+/// Returns an issuer of each kind with a short word for the kind.
 fn both() -> [(&'static str, IssuerName); 2] {
     [
         ("cluster", IssuerName::cluster(LIKE_THE_CA_ISSUER)),
@@ -38,12 +38,12 @@ fn both() -> [(&'static str, IssuerName); 2] {
     ]
 }
 
-/// The name of an object for a test and a kind of issuer.
+/// Returns the name of an object for a test and a kind of issuer.
 fn named(rule: &str, kind: &str) -> String {
     format!("{}-{kind}", rule.replace('_', "-"))
 }
 
-/// Has an issuer of each kind issue this Certificate, given a domain of its own, and checks what came of it.
+/// Creates this Certificate with an issuer of each kind, each time for another domain, and checks the result.
 async fn issue(rule: &str, spec: fn(&str) -> Value, also: &[Validation]) -> Result<()> {
     let one = async |(kind, issuer): (&str, IssuerName)| {
         let objects = Objects::new().await?;
@@ -58,7 +58,7 @@ async fn issue(rule: &str, spec: fn(&str) -> Value, also: &[Validation]) -> Resu
     Ok(())
 }
 
-/// A domain for a test alone; its first label is short.
+/// Returns a domain for one test; its first label is short.
 fn domain(rule: &str) -> String {
     let words = rule.split('_').filter_map(|word| word.chars().next());
     format!("{}.e2e.example", words.collect::<String>())

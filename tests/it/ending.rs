@@ -1,5 +1,5 @@
-//! A controller that is told to end does so within its drain time, with success, whatever state it is in: here the states
-//! that need no cluster. `controller/ending.rs` has those of a real one.
+//! A controller that is told to stop exits with success within its drain time, whatever its state. These are the states that
+//! need no cluster; `controller/ending.rs` has those on a real one.
 
 mod endpoint;
 
@@ -22,14 +22,14 @@ use softhsm_test_helpers::KeyKind;
 use self::endpoint::{Answers, Endpoint};
 use crate::controller::programs;
 
-/// What the signal thread says when it has to end the process.
+/// The message of the signal thread when it has to end the process.
 const BY_FORCE: &str = "ending with work left undone";
-/// Of `open(2)`: does not wait for the other side of a pipe.
+/// Flag of `open(2)`: does not wait for the other side of a pipe.
 const O_NONBLOCK: i32 = 0o4000;
-/// What a pipe takes before a write blocks, as Linux makes them.
+/// Number of octets that a pipe on Linux takes before a write blocks.
 const PIPE: usize = 1 << 16;
 
-/// A controller that may be in any state, and what it talks to.
+/// A controller and the endpoint that stands in for its API server.
 struct Case {
     // Dropped first.
     controller: Process,
@@ -51,7 +51,7 @@ impl Case {
         })
     }
 
-    /// Waits until the first signal would not end it by itself.
+    /// Waits until the controller handles signals.
     async fn takes_signals(&self) -> Result<()> {
         takes_signals(self.controller.id()).await
     }
@@ -65,14 +65,14 @@ impl Case {
         Ok(())
     }
 
-    /// Sends SIGTERM; the process ends with success and by itself.
+    /// Sends SIGTERM and checks that the process ends with success and by itself.
     async fn ends(&self) -> Result<()> {
         let log = self.ends_somehow().await?;
         ensure!(!log.contains(BY_FORCE), "{log}");
         Ok(())
     }
 
-    /// Sends SIGTERM; the process ends with success, because a thread sees to it.
+    /// Sends SIGTERM and checks that the process ends with success because its signal thread ends it.
     async fn ends_by_force(&self) -> Result<()> {
         let log = self.ends_somehow().await?;
         ensure!(log.contains(BY_FORCE), "{log}");
@@ -86,8 +86,8 @@ impl Case {
         Ok(log)
     }
 
-    /// Puts a pipe into which nobody writes in the place of the configuration, and waits until the controller reads it.
-    /// Whoever reads it waits for as long as the result lives.
+    /// Replaces the configuration with a pipe to which nobody writes, and waits until the controller reads it. The read
+    /// blocks as long as the returned file is open.
     async fn blocks_in_its_configuration(&self) -> Result<File> {
         let config = self.folder.path().join("config.yaml");
         let pipe = self.folder.path().join("pipe");
@@ -111,7 +111,7 @@ fn program(config: &Path, kubeconfig: &Path, more: &[&str]) -> Result<Program> {
         .separate_stdout())
 }
 
-/// Waits until a process of our program takes signals: before, the kernel ends it.
+/// Waits until a process of our program handles signals; before that, the kernel's default action ends it.
 pub(crate) async fn takes_signals(process: u32) -> Result<()> {
     let file = format!("/proc/{process}/status");
     let terminate = 1_u64 << (15 - 1);
@@ -119,14 +119,14 @@ pub(crate) async fn takes_signals(process: u32) -> Result<()> {
     loop {
         let status = fs::read_to_string(&file)?;
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-        let caught = caught.context("the kernel does not tell which signals are caught")?;
-        // A shell that starts a program, or the like, may catch some too.
+        let caught = caught.context("/proc does not show which signals are caught")?;
+        // A program that starts ours, such as a shell, may also catch signals.
         let is_it = status.starts_with("Name:\tpkcs11-issuer");
         let caught = u64::from_str_radix(caught.trim(), 16)? & terminate != 0;
         if is_it && caught {
             return Ok(());
         }
-        ensure!(start.elapsed() < PATIENCE, "it never takes signals");
+        ensure!(start.elapsed() < PATIENCE, "the process never handles signals");
         tokio::task::yield_now().await;
     }
 }
@@ -137,9 +137,9 @@ fn make_pipe(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Waits until somebody reads a pipe, and keeps it open without a word.
+/// Waits until a process reads a pipe, and keeps the pipe open without writing to it.
 async fn read_from(path: &Path) -> Result<File> {
-    let what = format!("somebody to read {}", path.display());
+    let what = format!("a process to read {}", path.display());
     until(&what, PATIENCE, async || {
         let mut options = OpenOptions::new();
         options.write(true).custom_flags(O_NONBLOCK);
@@ -148,7 +148,7 @@ async fn read_from(path: &Path) -> Result<File> {
     .await
 }
 
-/// A token with its PIN in a file, and the configuration for it.
+/// Returns a token with its PIN in a file, and the configuration for it.
 fn token() -> Result<(Authority, Value)> {
     let authority = Authority::new(KeyKind::P256)?;
     let configuration = authority.configuration(&[]);
@@ -158,7 +158,7 @@ fn token() -> Result<(Authority, Value)> {
 const SOON: [&str; 2] = ["--drain-timeout", "2s"];
 
 #[tokio::test]
-async fn without_an_api_server_that_answers_a_controller_ends_when_it_is_told() -> Result<()> {
+async fn without_an_answering_api_server_a_controller_ends_on_sigterm() -> Result<()> {
     let (_authority, configuration) = token()?;
     let all = ["--cluster-trust-bundles", "--pod-certificate-requests"];
     let all = [all[0], all[1], SOON[0], SOON[1]];
@@ -185,7 +185,7 @@ async fn without_an_api_server_that_answers_a_controller_ends_when_it_is_told() 
 }
 
 #[tokio::test]
-async fn a_controller_that_has_just_started_ends_when_it_is_told() -> Result<()> {
+async fn a_controller_that_has_just_started_ends_on_sigterm() -> Result<()> {
     let (_authority, configuration) = token()?;
     let cases = [0, 1, 2, 3, 5, 8, 12, 20, 30, 40, 50].map(async |after| {
         let case = Case::start(&configuration, Answers::Nothing, &SOON)?;
@@ -199,7 +199,7 @@ async fn a_controller_that_has_just_started_ends_when_it_is_told() -> Result<()>
 }
 
 #[tokio::test]
-async fn a_token_that_hangs_or_a_login_that_is_pending_keeps_no_controller() -> Result<()> {
+async fn a_hung_token_or_a_pending_login_does_not_keep_a_controller_from_ending() -> Result<()> {
     let (authority, plain) = token()?;
     let library = authority.token().with_faults()?;
     library.rules("C_Initialize hang")?;
@@ -214,7 +214,7 @@ async fn a_token_that_hangs_or_a_login_that_is_pending_keeps_no_controller() -> 
     };
     let login = async {
         let case = Case::start(&plain, Answers::Nothing, &SOON)?;
-        // The record of PIN tries comes before a login.
+        // The controller reads the PIN record before a login.
         case.endpoint.is_asked("pkcs11-issuer-pin-state").await?;
         case.ends().await.context("the login is pending")
     };
@@ -230,7 +230,7 @@ async fn a_token_that_hangs_or_a_login_that_is_pending_keeps_no_controller() -> 
 }
 
 #[tokio::test]
-async fn a_controller_that_has_begun_nothing_ends_at_once() -> Result<()> {
+async fn a_controller_that_still_reads_its_configuration_ends_at_once() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("config.yaml");
     make_pipe(&config)?;
@@ -243,7 +243,7 @@ async fn a_controller_that_has_begun_nothing_ends_at_once() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_controller_whose_only_thread_is_blocked_ends_when_its_time_is_over_or_at_a_second_signal()
+async fn a_controller_whose_only_thread_is_blocked_ends_after_its_drain_time_or_at_a_second_signal()
 -> Result<()> {
     let (_authority, configuration) = token()?;
     let time_over = async {
@@ -265,7 +265,7 @@ async fn a_controller_whose_only_thread_is_blocked_ends_when_its_time_is_over_or
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_keeps_no_controller() -> Result<()> {
+async fn a_log_that_nobody_reads_does_not_keep_a_controller_from_ending() -> Result<()> {
     let (_authority, configuration) = token()?;
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("config.yaml");
@@ -274,7 +274,7 @@ async fn a_log_that_nobody_reads_keeps_no_controller() -> Result<()> {
     let (reader, mut full) = pipe()?;
     full.write_all(&[b'\n'; PIPE])?;
     let programs = programs()?;
-    // Of what it logs, this is the first.
+    // With this filter, the first log line is the failure to renew the Lease.
     let filter = "off,pkcs11_issuer::ownership=warn";
     let mut controller = Command::new(programs.controller)
         .args(["run", "--log-level", filter, "--drain-timeout", "1s"])
@@ -293,7 +293,7 @@ async fn a_log_that_nobody_reads_keeps_no_controller() -> Result<()> {
     let ended = async {
         endpoint.is_asked("leases").await?;
         terminate(controller.id())?;
-        until("the end", PATIENCE, || {
+        until("the controller to end", PATIENCE, || {
             future::ready(controller.try_wait().map_err(Into::into))
         })
         .await
@@ -310,7 +310,7 @@ async fn a_log_that_nobody_reads_keeps_no_controller() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_signal_before_the_first_instruction_ends_it_as_the_kernel_does() -> Result<()> {
+async fn a_signal_before_the_handler_is_installed_ends_the_process() -> Result<()> {
     let (_authority, configuration) = token()?;
     let case = Case::start(&configuration, Answers::Nothing, &SOON)?;
     let status = case.controller.terminate(PATIENCE).await?;

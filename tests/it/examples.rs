@@ -1,4 +1,4 @@
-//! The examples of `docs/examples/`: each is read whole and is sound, and each is applied to a real API server.
+//! Tests the examples of `docs/examples/`: each is parsed completely and valid, and each is applied to a real API server.
 
 mod csi_driver;
 mod istio;
@@ -23,23 +23,23 @@ use pkcs11_issuer::{
 };
 use serde_json::Value;
 
-/// The folder of the examples.
+/// Returns the folder of the examples.
 pub(crate) fn path() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples"))
 }
 
-/// The text of an example.
+/// Returns the text of an example.
 fn text(file: &str) -> Result<String> {
     let path = path().join(file);
     fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
 }
 
-/// The objects of an example, or its values.
+/// Returns the objects of an example, or its values.
 fn objects(file: &str) -> Result<Vec<Value>> {
     Ok(serde_saphyr::from_multiple(&text(file)?)?)
 }
 
-/// The names of the files, less the page about them.
+/// Returns the names of the files except the page about them.
 fn files() -> Result<Vec<String>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path())? {
@@ -53,7 +53,7 @@ fn files() -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// Whether everything that was written is in what was read; a misspelt field would be lost.
+/// Whether everything that was written is in what was parsed; a misspelt field would be lost.
 pub(crate) fn is_within(written: &Value, read: &Value) -> bool {
     match (written, read) {
         (Value::Object(written), Value::Object(read)) => written
@@ -70,7 +70,7 @@ pub(crate) fn is_within(written: &Value, read: &Value) -> bool {
     }
 }
 
-/// Panics unless an issuer as written is read whole and has a profile that can be.
+/// Panics unless an issuer is parsed completely and has a valid profile.
 fn is_sound<K: IssuerKind>(file: &str, written: &Value) {
     let issuer: K = serde_json::from_value(written.clone()).unwrap();
     let read = serde_json::to_value(&issuer).unwrap();
@@ -88,7 +88,7 @@ fn is_sound<K: IssuerKind>(file: &str, written: &Value) {
 }
 
 #[test]
-fn every_issuer_of_the_examples_is_read_whole_and_its_profile_is_sound() {
+fn every_issuer_of_the_examples_is_parsed_completely_and_has_a_valid_profile() {
     let mut count = 0;
     for file in files().unwrap() {
         for object in objects(&file).unwrap() {
@@ -107,7 +107,7 @@ fn every_issuer_of_the_examples_is_read_whole_and_its_profile_is_sound() {
 }
 
 #[test]
-fn the_comparison_sees_a_lost_field() {
+fn the_comparison_detects_a_lost_field() {
     let read = serde_json::json!({"a": {"b": [1, 2]}, "c": 3});
     assert!(is_within(&serde_json::json!({"a": {"b": [1, 2]}}), &read));
     assert!(!is_within(&serde_json::json!({"a": {"d": 1}}), &read));

@@ -1,4 +1,4 @@
-//! What is generated from the code is in the checkout, and is what the code says: `make generated` writes it again.
+//! Tests that the generated files in the checkout agree with the code. `make generated` writes them again.
 
 mod chart;
 
@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, env, fs, io, path::Path, slice};
 
 use pkcs11_issuer::{api, cli};
 
-/// The file of each kind: its name, and its text as the code has it.
+/// Returns the name and the text of the file of each kind.
 fn crds() -> Vec<(String, String)> {
     let mut files = Vec::new();
     for definition in api::crds() {
@@ -26,7 +26,7 @@ fn write_crds(folder: &Path) -> io::Result<()> {
 }
 
 #[test]
-fn the_generated_crds_are_those_of_the_code() {
+fn the_generated_crds_match_the_code() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
     if env::var_os("UPDATE_GENERATED").is_some() {
         write_crds(&folder).unwrap();
@@ -36,7 +36,7 @@ fn the_generated_crds_are_those_of_the_code() {
         let found = fs::read_to_string(folder.join(&name)).unwrap_or_default();
         assert!(
             found == text,
-            "crds/{name} is not what the code says: run `make generated` and look at the difference"
+            "crds/{name} differs from the code: run `make generated` and review the difference"
         );
         expected.insert(name);
     }
@@ -44,5 +44,5 @@ fn the_generated_crds_are_those_of_the_code() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert_eq!(found, expected, "crds/ has a file that no kind has");
+    assert_eq!(found, expected, "crds/ has a file for which there is no kind");
 }

@@ -1,17 +1,17 @@
-//! Rules of this house that no lint knows.
+//! Rules of this project that no lint checks.
 
 use crate::source::Source;
 
-/// Where our Rust lies.
+/// The folders with our Rust code.
 const EVERYWHERE: &[&str] = &["src", "hsm", "tests"];
 
-/// Longer than this is two files, tables excepted; tests beside the code are not counted.
+/// The greatest number of lines in a file that is not a table. Unit tests are not counted.
 const LINES: usize = 400;
 
-/// Tables: one rule or one code a line, which nobody reads from the top.
+/// Files that are tables, with one entry per line, and may be longer.
 const TABLES: &[&str] = &[];
 
-/// PKCS#11 functions that destroy or change a token, as `cryptoki` and the C header call them.
+/// PKCS#11 functions that destroy or change a token, by their names in `cryptoki` and in the C header.
 const DESTROYING: &[&str] = &[
     "destroy_object",
     "C_DestroyObject",
@@ -28,18 +28,18 @@ fn assert_none(wrong: Vec<String>) {
 }
 
 #[test]
-fn every_file_opens_with_what_it_is() {
+fn every_file_begins_with_a_sentence_about_it() {
     let wrong = Source::below(EVERYWHERE)
         .into_iter()
         .filter(|source| !source.text.starts_with("//! "));
     assert_none(
         wrong
-            .map(|source| format!("{}: open with a `//!` sentence", source.path))
+            .map(|source| format!("{}: begin with a `//!` sentence", source.path))
             .collect(),
     );
 }
 
-/// The lines that a reader of the code has before them.
+/// Returns the number of lines without unit tests.
 fn lines_of_code(source: &Source) -> usize {
     let tests_alone = ["/tests.rs", "/testing.rs"]
         .iter()
@@ -56,13 +56,13 @@ fn lines_of_code(source: &Source) -> usize {
 }
 
 #[test]
-fn no_file_is_longer_than_one_sitting() {
+fn no_file_is_too_long() {
     let too_long =
         |source: &Source| lines_of_code(source) > LINES && !TABLES.contains(&source.path.as_str());
     let wrong = Source::below(EVERYWHERE).into_iter().filter(too_long);
     let text = |source: Source| {
         format!(
-            "{}: {} lines: split it",
+            "{} has {} lines: split it",
             source.path,
             lines_of_code(&source)
         )
@@ -77,13 +77,13 @@ fn no_file_is_called_mod_rs() {
         .filter(|source| source.path.ends_with("/mod.rs"));
     assert_none(
         wrong
-            .map(|source| format!("{}: call it as its folder", source.path))
+            .map(|source| format!("{}: give it the name of its folder", source.path))
             .collect(),
     );
 }
 
 #[test]
-fn nothing_is_left_for_later() {
+fn no_unfinished_code_is_left() {
     let marks = [
         concat!("TO", "DO"),
         concat!("FIX", "ME"),
@@ -124,11 +124,12 @@ fn no_call_destroys_or_changes_a_token() {
     assert_none(wrong);
 }
 
-/// Where `unsafe` code is: two functions of a C library that nobody else calls so, and the libraries for tests.
+/// The places with `unsafe` code: two PKCS#11 functions that `cryptoki` does not call in this way, and the libraries for
+/// tests.
 const UNSAFE: &[&str] = &["hsm/two-calls/src/", "tests/shim/src/", "tests/kryoptic/"];
 
 #[test]
-fn unsafe_code_is_in_three_places_alone() {
+fn unsafe_code_is_in_three_places_only() {
     let has_unsafe = |source: &Source| {
         let words = source.paths().into_iter().flatten();
         words.into_iter().any(|word| word == "unsafe")
@@ -145,9 +146,9 @@ fn unsafe_code_is_in_three_places_alone() {
     assert_none(others.into_iter().map(|source| source.path).collect());
 }
 
-/// Without this, a rule over an empty list would always hold.
+/// Makes sure that the rules do not hold only because a list of files is empty.
 #[test]
-fn the_rules_see_every_part_of_the_checkout() {
+fn the_rules_cover_every_part_of_the_checkout() {
     let all = Source::below(EVERYWHERE);
     for part in [
         "src/main.rs",

@@ -1,7 +1,7 @@
-//! Issued chains before verifiers that are not ours: here OpenSSL, in its strict mode; in `foreign` three more.
+//! Tests issued chains with independent verifiers: here OpenSSL in its strict mode, in `foreign` three more.
 //!
-//! Keys, CA certificates and certification requests are made by the `openssl` program, the certificates by
-//! the issuance core with the CA's key in software.
+//! The `openssl` program creates keys, CA certificates and certification requests. The issuance core creates the
+//! certificates, with the CA's key in software.
 
 mod fenced;
 mod foreign;
@@ -22,7 +22,7 @@ use serde_json::json;
 
 use self::{key::SoftwareKey, openssl::Openssl};
 
-/// `openssl genpkey` arguments for each kind of key.
+/// Arguments of `openssl genpkey` for each kind of key.
 const KEYS: &[(&str, &[&str])] = &[
     (
         "rsa2048",
@@ -47,7 +47,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("ed25519", &["-algorithm", "ED25519"]),
 ];
 
-/// How each CSR is signed beside its key's default: `openssl req` arguments.
+/// Arguments of `openssl req` for signature schemes other than the key's default.
 const SCHEMES: &[(&str, &[&str])] = &[
     ("rsa2048", &["-sha512"]),
     (
@@ -66,7 +66,8 @@ const SCHEMES: &[(&str, &[&str])] = &[
     ("p521", &["-sha256"]),
 ];
 
-/// The certificates of `openssl` begin at its own clock; a minute later they are valid for certain.
+/// Returns a time one minute after the start of the certificates, so that they are certainly valid by the clock of
+/// `openssl`.
 fn soon(issuer: &Issuer) -> Timestamp {
     issuer.chain().issuing().not_before() + jiff::SignedDuration::from_mins(1)
 }

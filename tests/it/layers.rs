@@ -1,11 +1,11 @@
-//! An arrow may only point down: which module may name which, and which crate may be named where.
+//! Dependencies may only point down: which module may name which, and where each crate may be named.
 //!
-//! Tests beside the code are free: they may build what the code itself is handed.
+//! Unit tests are exempt, because they may build what the code itself gets as arguments.
 
 use crate::source::{Source, paths_in};
 
 /// Every module of the root package, lowest first, with the modules that it may name.
-/// A new module fails until somebody has placed it here.
+/// A new module fails the test until it is placed here.
 const MODULES: &[(&str, &[&str])] = &[
     ("duration", &[]),
     ("message", &[]),
@@ -142,7 +142,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tower_http", &["cli"]),
 ];
 
-/// Crates that the members for the HSM may not name.
+/// Crates that the workspace members for the HSM may not name.
 const MEMBERS: &[(&str, &[&str])] = &[
     (
         "hsm/src",
@@ -165,7 +165,7 @@ const MEMBERS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The top-level module that a file of the root package belongs to.
+/// Returns the top-level module that a file of the root package belongs to.
 pub(crate) fn module_of(path: &str) -> &str {
     let path = path.strip_prefix("src/").unwrap_or(path);
     path.split('/')
@@ -174,7 +174,7 @@ pub(crate) fn module_of(path: &str) -> &str {
         .trim_end_matches(".rs")
 }
 
-/// The module of the crate that a path enters by `crate::` or `super::`; only names of [`MODULES`] count.
+/// Returns the module of the crate that a path enters by `crate::` or `super::`, if it is in [`MODULES`].
 fn entered(path: &[String]) -> Option<&str> {
     let ups = path
         .iter()
@@ -252,7 +252,7 @@ fn every_crate_is_named_only_where_it_belongs() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The packages decide what is linked; the test of the built program is in `linkage.rs`.
+/// Checks the dependencies of the packages; `linkage.rs` tests the built program.
 #[test]
 fn only_the_worker_and_the_test_helpers_depend_on_cryptoki() {
     for (manifest, expected) in [
@@ -276,7 +276,7 @@ fn only_the_worker_and_the_test_helpers_depend_on_cryptoki() {
 }
 
 #[test]
-fn the_rules_see_what_they_forbid() {
+fn the_rules_detect_what_they_forbid() {
     let path = |text: &str| paths_in(text.parse().unwrap()).pop().unwrap();
     assert_eq!(
         entered(&path("use crate::reconcile::decide;")),

@@ -1,13 +1,14 @@
-//! The controller parses hostile input, so the program that is shipped must not be able to load a PKCS#11 library.
+//! The controller parses hostile input, so the shipped program must not be able to load a PKCS#11 library.
 //!
-//! The built file is read, for `cargo tree` does not see what a build of the whole workspace unifies.
+//! This test reads the built file, because `cargo tree` does not see the features that a build of the whole workspace
+//! unifies.
 
 use std::{env, fs, path::PathBuf, process::Command};
 
 /// The function that every PKCS#11 library exports (PKCS#11 3.1, section 5.4), and the crate that calls it.
 const MARKS: [&str; 2] = ["C_GetFunctionList", "cryptoki"];
 
-/// Builds the release programs as they are shipped, together, and returns their folder.
+/// Builds the release programs together, as they are shipped, and returns their folder.
 fn release() -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = Command::new(cargo)
@@ -52,7 +53,7 @@ fn the_controller_cannot_load_a_pkcs11_library() {
         );
         assert!(
             contains(&worker, mark),
-            "the worker has no {mark}: this test would not see it in the controller"
+            "the worker does not contain {mark}, so this test could not find it in the controller"
         );
     }
 }

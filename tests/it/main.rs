@@ -1,11 +1,13 @@
-//! The tests that need the whole checkout, the built programs, or programs of others.
+//! Tests that need the whole checkout, the built programs, or programs of other projects.
 
-// `cfg(test)` tells clippy that what helps a test may panic as the test itself.
+// `cfg(test)` tells clippy that helpers of tests may panic like the tests themselves.
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
 mod chart;
 mod circles;
+#[cfg(test)]
+mod citations;
 #[cfg(test)]
 mod controller;
 #[cfg(test)]
@@ -16,6 +18,8 @@ mod ending;
 mod examples;
 #[cfg(test)]
 mod generated;
+#[cfg(test)]
+mod glossary;
 #[cfg(test)]
 mod house_rules;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Replicas share out the work through Leases on a real API server, under the controller's own rights.
+//! Tests that replicas divide the work through Leases on a real API server, with the controller's own rights.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 use crate::whole::{Ours, of_others};
 
 const SECONDS: u64 = 3;
-/// Objects that are shared out.
+/// Number of objects to divide.
 const OBJECTS: usize = 200;
 
-/// A control plane with the controller's namespace and rights.
+/// Starts a control plane with the controller's namespace and rights.
 async fn plane() -> Result<ControlPlane> {
     let plane = ControlPlane::start(Options::default()).await?;
     plane.kubectl(&["create", "namespace", NAMESPACE]).await?;
@@ -30,7 +30,7 @@ async fn plane() -> Result<ControlPlane> {
     Ok(plane)
 }
 
-/// A replica as a task of this process, with a client of its own.
+/// A replica that runs as a task of this process, with its own client.
 struct Running {
     ownership: Arc<Ownership>,
     usable: watch::Sender<BTreeSet<String>>,
@@ -43,7 +43,7 @@ impl Running {
         Self::start_in(plane, identity, &format!("uid of {identity}"), tokens).await
     }
 
-    /// In the pod with this UID.
+    /// Starts a replica in the pod with this UID.
     async fn start_in(
         plane: &ControlPlane,
         identity: &str,
@@ -77,13 +77,13 @@ impl Running {
         })
     }
 
-    /// Waits until this replica owns as much of a token's objects as wanted.
+    /// Waits until the number of a token's objects that this replica owns meets a condition.
     async fn owns(&self, token: &str, wanted: impl Fn(usize) -> bool) -> Result<()> {
-        until("the wanted share", PATIENCE, async || {
+        until("the replica to have the expected share", PATIENCE, async || {
             Ok(wanted(self.owned(token)).then_some(()))
         })
         .await
-        .with_context(|| format!("it owns {} of {OBJECTS}", self.owned(token)))
+        .with_context(|| format!("the replica owns {} of {OBJECTS} objects", self.owned(token)))
     }
 
     fn owned(&self, token: &str) -> usize {
@@ -92,10 +92,10 @@ impl Running {
             .count()
     }
 
-    /// Ends as a process that is killed: without a word.
+    /// Ends the replica like a killed process, without giving back its Lease.
     async fn crash(self) {
         self.task.abort();
-        // The task was aborted, which is what it says.
+        // The result only says that the task was aborted.
         drop(self.task.await);
     }
 
@@ -154,7 +154,7 @@ async fn every_object_has_one_owner_and_a_replica_that_leaves_hands_over_at_once
     assert_eq!(a.ownership.share("issuing").get(), 2);
     b.leaves().await?;
     assert_eq!(leases(&plane).await?.len(), 1);
-    // An expired Lease would be there still, and one that nobody deletes stays for ten durations.
+    // The replica deleted its Lease: an abandoned Lease is kept for ten lease durations.
     a.owns("issuing", |owned| owned == OBJECTS).await?;
     let refused = plane.audit_log()?.by(CONTROLLER);
     assert!(refused.answered(403).is_empty());
@@ -162,7 +162,7 @@ async fn every_object_has_one_owner_and_a_replica_that_leaves_hands_over_at_once
 }
 
 #[tokio::test]
-async fn a_token_that_comes_or_goes_moves_its_objects_and_no_others() -> Result<()> {
+async fn a_token_that_becomes_usable_or_unusable_moves_only_its_objects() -> Result<()> {
     let plane = plane().await?;
     let a = Running::start(&plane, "a", &["issuing", "payments"]).await?;
     let b = Running::start(&plane, "b", &["issuing", "payments"]).await?;
@@ -173,7 +173,7 @@ async fn a_token_that_comes_or_goes_moves_its_objects_and_no_others() -> Result<
     assert_eq!(b.owned("payments"), 0);
     assert!(some_but_not_all(b.owned("issuing")));
     a.usable.send_replace(names(&["issuing"]));
-    // Somebody has to say that nobody can sign.
+    // A replica must own these objects to report that no replica can sign.
     b.owns("payments", some_but_not_all).await?;
     b.usable.send_replace(names(&["issuing", "payments"]));
     b.owns("payments", |owned| owned == OBJECTS).await?;
@@ -194,7 +194,7 @@ async fn the_share_of_a_replica_that_crashed_moves_when_its_lease_expires_and_ba
     b.owns("issuing", some_but_not_all).await?;
     a.owns("issuing", some_but_not_all).await?;
     let spec = lease(&plane, "b").await?.spec.context("no spec")?;
-    assert_eq!(spec.lease_transitions, Some(1), "it took its Lease over");
+    assert_eq!(spec.lease_transitions, Some(1), "the new process took over the Lease");
     Ok(())
 }
 
@@ -249,14 +249,14 @@ async fn of_two_processes_with_one_identity_the_later_one_signs() -> Result<()> 
     earlier.owns("issuing", |owned| owned == 0).await?;
     let mut held = earlier.ownership.held();
     held.wait_for(|held| !held).await?;
-    // Until the later one goes.
+    // The earlier process signs again once the later one has left.
     later.leaves().await?;
     earlier.owns("issuing", |owned| owned == OBJECTS).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn without_an_api_server_nobody_signs_and_afterwards_everybody_has_the_share_from_before()
+async fn without_an_api_server_no_replica_signs_and_afterwards_each_has_its_share_back()
 -> Result<()> {
     let plane = plane().await?;
     let a = Running::start(&plane, "a", &["issuing"]).await?;
@@ -272,7 +272,7 @@ async fn without_an_api_server_nobody_signs_and_afterwards_everybody_has_the_sha
     a.owns("issuing", |owned| owned > 0).await?;
     b.owns("issuing", |owned| owned > 0).await?;
     assert_eq!(before, (a.owned("issuing"), b.owned("issuing")));
-    // What was left alone meanwhile is looked at again.
+    // Objects that were skipped during the outage are looked at again.
     changes.changed().await?;
     Ok(())
 }
@@ -309,7 +309,7 @@ async fn a_lease_that_somebody_deletes_or_edits_is_written_again() -> Result<()>
 }
 
 #[tokio::test]
-async fn what_nobody_renews_is_swept_and_what_is_no_replicas_is_left_alone() -> Result<()> {
+async fn an_abandoned_lease_is_deleted_and_a_lease_of_another_program_is_left_alone() -> Result<()> {
     let plane = plane().await?;
     let lease = |name: &str, annotations: serde_json::Value| {
         serde_json::json!({

@@ -1,13 +1,13 @@
-//! The pure parts take what they need as arguments: no clock, no random source, no file, no cluster.
+//! The pure parts get everything as arguments: they use no clock, no random source, no file and no cluster.
 //!
-//! Tests beside the code are free.
+//! Unit tests are exempt.
 
 use crate::{
     layers::module_of,
     source::{Source, paths_in},
 };
 
-/// What the pure parts may not do: they are handed time, randomness and whatever was read.
+/// Paths that the pure parts may not name, because they get time, randomness and file contents as arguments.
 const IMPURE: &[&str] = &[
     "Instant::now",
     "SystemTime::now",
@@ -23,7 +23,7 @@ const IMPURE: &[&str] = &[
     "tokio",
 ];
 
-/// What only the shell may hold; a kind in `api` may say how its own client is made.
+/// Clients, which only the shell may have. A kind in `api` may define how its own client is made.
 const CLIENT: &[&str] = &[
     "kube::Api",
     "kube::Client",
@@ -31,7 +31,7 @@ const CLIENT: &[&str] = &[
     "kube::client",
 ];
 
-/// Files and folders of the root package that are pure.
+/// The pure files and folders of the root package.
 const PURE: &[&str] = &[
     "src/duration.rs",
     "src/lanes.rs",
@@ -104,7 +104,7 @@ fn the_pure_parts_read_no_clock_no_random_source_no_file_and_no_cluster() {
 }
 
 #[test]
-fn what_calls_itself_pure_is_held_to_it_and_every_entry_is_there() {
+fn every_file_that_claims_to_be_pure_is_checked_and_every_entry_exists() {
     let sources = Source::below(&["src"]);
     let calls_itself_pure = |source: &&Source| {
         let head = source
@@ -112,7 +112,7 @@ fn what_calls_itself_pure_is_held_to_it_and_every_entry_is_there() {
             .lines()
             .take_while(|line| line.starts_with("//!"));
         let mut words = head.flat_map(|line| line.split([' ', '.', ':', ',']));
-        // Of a folder, its own head says which part of it is.
+        // The head of a folder only says which part of the folder is pure.
         let parts = format!("{}/", source.path.trim_end_matches(".rs"));
         let is_folder = sources.iter().any(|other| other.path.starts_with(&parts));
         !is_folder && words.any(|word| word.eq_ignore_ascii_case("pure"))
@@ -122,7 +122,7 @@ fn what_calls_itself_pure_is_held_to_it_and_every_entry_is_there() {
         .map(|source| &source.path)
         .filter(|path| !is_pure(path))
         .collect();
-    assert!(stray.is_empty(), "not in PURE: {stray:?}");
+    assert!(stray.is_empty(), "these files claim to be pure and are not in PURE: {stray:?}");
     let gone = PURE
         .iter()
         .filter(|pure| !sources.iter().any(|source| source.path.starts_with(**pure)));
@@ -130,7 +130,7 @@ fn what_calls_itself_pure_is_held_to_it_and_every_entry_is_there() {
 }
 
 #[test]
-fn the_rule_sees_what_it_forbids() {
+fn the_rule_detects_what_it_forbids() {
     let path = |text: &str| paths_in(text.parse().unwrap()).pop().unwrap();
     assert!(contains(&path("jiff::Timestamp::now"), "Timestamp::now"));
     assert!(contains(

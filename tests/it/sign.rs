@@ -1,4 +1,4 @@
-//! `pkcs11-issuer sign` as a process, with a real token: what it writes, where, and how it ends.
+//! Tests `pkcs11-issuer sign` as a process with a real token: its output, its files and its exit codes.
 
 mod case;
 mod interrupted;

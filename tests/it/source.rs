@@ -1,4 +1,4 @@
-//! The sources of this checkout, read as tokens: comments and the text of strings cannot mislead a rule.
+//! Reads the sources of this checkout as tokens, so that comments and strings cannot mislead a rule.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Every Rust file below these folders.
+    /// Returns every Rust file below these folders.
     pub(crate) fn below(folders: &[&str]) -> Vec<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut files = Vec::new();
@@ -42,22 +42,27 @@ impl Source {
             .unwrap_or_else(|error| panic!("{}: {error}", self.path))
     }
 
-    /// Every path that the file names, one element a segment; `use a::{b, c::d}` names `a::b` and `a::c::d`.
+    /// Returns every path that the file names, as its segments; `use a::{b, c::d}` names `a::b` and `a::c::d`.
     pub(crate) fn paths(&self) -> Vec<Vec<String>> {
         paths_in(self.tokens())
     }
 
-    /// As [`Source::paths`], less what only tests have.
+    /// Returns the same as [`Source::paths`] without the code of tests.
     pub(crate) fn paths_outside_tests(&self) -> Vec<Vec<String>> {
+        paths_in(self.tokens_outside_tests())
+    }
+
+    /// The tokens of the file, without what only tests have.
+    pub(crate) fn tokens_outside_tests(&self) -> TokenStream {
         let mut parts = self.path.split(['/', '.']);
         if parts.any(|part| matches!(part, "tests" | "testing")) {
-            return Vec::new();
+            return TokenStream::new();
         }
-        paths_in(without_tests(self.tokens()))
+        without_tests(self.tokens())
     }
 }
 
-/// Every path that a piece of Rust names.
+/// Returns every path that a piece of Rust names.
 pub(crate) fn paths_in(tokens: TokenStream) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     walk(tokens, &[], &mut found);
@@ -77,10 +82,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Collects the paths of a stream; `prefix` is what stands before the braces of a `use`.
+/// Collects the paths of a stream; `prefix` is the path before the braces of a `use`.
 fn walk(tokens: TokenStream, prefix: &[String], found: &mut Vec<Vec<String>>) {
     let mut path = prefix.to_vec();
-    let mut joined = true; // whether `::` or nothing stands before the next token
+    let mut joined = true; // whether `::` or nothing precedes the next token
     let mut end = |path: &mut Vec<String>| {
         if path.len() > prefix.len() {
             found.push(std::mem::replace(path, prefix.to_vec()));
@@ -120,7 +125,7 @@ fn walk(tokens: TokenStream, prefix: &[String], found: &mut Vec<Vec<String>>) {
     }
 }
 
-/// The stream less every item under `#[cfg(test)]`.
+/// Returns the stream without the items under `#[cfg(test)]`.
 fn without_tests(tokens: TokenStream) -> TokenStream {
     let mut kept: Vec<TokenTree> = Vec::new();
     let mut skipping = false;
@@ -144,7 +149,7 @@ fn without_tests(tokens: TokenStream) -> TokenStream {
 }
 
 #[test]
-fn the_paths_of_a_use_are_found_whole() {
+fn all_paths_of_a_use_are_found() {
     let text = "use a::{b, c::{d, e as f}}; fn g() { h::i::<j::K>(l); } // m::n\n const O: &str = \"p::q\";";
     let paths: Vec<String> = paths_in(text.parse().unwrap())
         .iter()
@@ -165,7 +170,7 @@ fn the_paths_of_a_use_are_found_whole() {
 }
 
 #[test]
-fn what_only_tests_have_is_left_out() {
+fn code_of_tests_is_left_out() {
     let text = "use a::b; #[cfg(test)] mod tests { use c::d; } #[cfg(test)] mod testing; use e::f;";
     let paths = paths_in(without_tests(text.parse().unwrap()));
     let paths: Vec<String> = paths.iter().map(|path| path.join("::")).collect();

@@ -1,20 +1,20 @@
-//! Whole objects: what a write changed, and that it changed nothing else.
+//! Compares whole objects to see what a write changed, and that it changed nothing else.
 
 use serde_json::{Map, Value, json};
 
 /// Our name in `metadata.managedFields`.
 const FIELD_MANAGER: &str = "pkcs11-issuer";
 
-/// What of an object is ours to write.
+/// The fields and conditions of an object that our controller may write.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ours {
-    /// Fields by their JSON pointers. A last part that ends with `*` stands for every name that begins so.
+    /// Fields as JSON pointers. A last part that ends with `*` stands for every name with this prefix.
     pub(crate) fields: &'static [&'static str],
-    /// Conditions by their types.
+    /// Types of conditions.
     pub(crate) conditions: &'static [&'static str],
 }
 
-/// The object without what every write changes.
+/// Returns the object without the fields that every write changes.
 pub(crate) fn lasting(object: &Value) -> Value {
     let mut object = object.clone();
     remove(&mut object, "/metadata/resourceVersion");
@@ -22,7 +22,7 @@ pub(crate) fn lasting(object: &Value) -> Value {
     object
 }
 
-/// The object without what is ours; `metadata.managedFields` has the entries of others.
+/// Returns the object without our fields. `metadata.managedFields` keeps the entries of other clients.
 pub(crate) fn of_others(object: &Value, ours: Ours) -> Value {
     let mut object = object.clone();
     remove(&mut object, "/metadata/resourceVersion");
@@ -47,12 +47,12 @@ pub(crate) fn of_others(object: &Value, ours: Ours) -> Value {
     object
 }
 
-/// What the rig's approver writes.
+/// Returns the condition that the rig's approver writes.
 pub(crate) fn judged(type_: &str) -> Value {
     json!({"type": type_, "status": "True", "reason": "rig", "message": "judged by the rig"})
 }
 
-/// The condition of this type.
+/// Returns the condition of this type.
 pub(crate) fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
     let mut conditions = object["status"]["conditions"]
         .as_array()
@@ -62,7 +62,7 @@ pub(crate) fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
     found.unwrap_or(&Value::Null)
 }
 
-/// The object with this status: what one status write makes of it.
+/// Returns the object with this status, as after one status write.
 pub(crate) fn with_status(object: &Value, status: Value) -> Value {
     let mut object = lasting(object);
     object["status"] = status;

@@ -1,5 +1,5 @@
-//! The workflows of `.github/` call what everybody calls, with no more rights than they use. `make lint` checks the rest of
-//! them by actionlint.
+//! The workflows of `.github/` run the same make targets as developers, with no more rights than they need. `make lint`
+//! checks the rest of them with actionlint.
 
 use std::{fs, process::Command};
 
@@ -14,7 +14,7 @@ fn workflow(name: &str) -> Result<Value> {
     Ok(serde_saphyr::from_str(&text)?)
 }
 
-/// The jobs of a workflow, by their names.
+/// Returns the jobs of a workflow by name.
 fn jobs(workflow: &Value) -> impl Iterator<Item = (&String, &Value)> {
     workflow["jobs"].as_object().into_iter().flatten()
 }
@@ -128,7 +128,7 @@ fn a_tag_releases_the_version_of_programs_and_chart_and_no_other() -> Result<()>
 }
 
 #[test]
-fn a_release_has_the_platforms_that_the_chart_tells() -> Result<()> {
+fn a_release_has_the_platforms_that_the_chart_names() -> Result<()> {
     let text = fs::read_to_string(chart_path().join("Chart.yaml"))?;
     let chart: Value = serde_saphyr::from_str(&text)?;
     let images = chart["annotations"]["artifacthub.io/images"].as_str();

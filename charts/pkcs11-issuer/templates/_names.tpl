@@ -19,7 +19,7 @@
 {{- default (ternary (include "pkcs11-issuer.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name }}
 {{- end }}
 
-{{/* What pods are selected by; it can never change. */}}
+{{/* Labels that select the pods; they can never change. */}}
 {{- define "pkcs11-issuer.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "pkcs11-issuer.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -35,7 +35,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- toYaml (mergeOverwrite (deepCopy .Values.commonLabels) $own) }}
 {{- end }}
 
-{{/* An image: a digest counts more than a tag. */}}
+{{/* An image; a digest takes precedence over a tag. */}}
 {{- define "pkcs11-issuer.image" -}}
 {{- .repository }}{{ with .tag }}:{{ . }}{{ end }}{{ with .digest }}@{{ . }}{{ end }}
 {{- end }}

@@ -47,7 +47,7 @@
 {{- range .modules }}
 {{- if .privileged }}
 {{- $_ := set $context "privileged" true }}
-{{- /* The API server takes no privileged container that must not gain privileges. */}}
+{{- /* The API server refuses a privileged container with allowPrivilegeEscalation: false. */}}
 {{- $_ := unset $context "allowPrivilegeEscalation" }}
 {{- end }}
 {{- end }}
@@ -59,7 +59,7 @@
 {{- $resources := deepCopy .resources }}
 {{- range .modules }}
 {{- range $device, $count := .devices }}
-{{- /* Extended resources are set as limits; the request is the same. */}}
+{{- /* Extended resources are set as limits; Kubernetes derives equal requests. */}}
 {{- $limits := get $resources "limits" | default dict }}
 {{- $_ := set $limits $device (add (get $limits $device | default 0) $count | int) }}
 {{- $_ := set $resources "limits" $limits }}
@@ -68,7 +68,7 @@
 {{- toYaml $resources }}
 {{- end }}
 
-{{/* Mounts of the host's paths and what else a module wants, in the container that loads it: `name`, `module`. */}}
+{{/* Mounts of host paths and the module's other mounts, in the container that loads the module: `name`, `module`. */}}
 {{- define "pkcs11-issuer.moduleMounts" -}}
 {{- range $index, $path := .module.hostPaths }}
 - name: hsm-{{ $.name }}-{{ $index }}
@@ -97,7 +97,7 @@ metadata:
     {{- end }}
 spec:
   serviceAccountName: {{ include "pkcs11-issuer.serviceAccountName" . }}
-  # Mounted below, in the controller's container alone: no sidecar's library gets the pod's identity.
+  # Mounted below, only in the controller's container: no library in a sidecar gets the pod's identity.
   automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ int .Values.terminationGracePeriodSeconds }}
@@ -186,7 +186,7 @@ spec:
   volumes:
     - name: config
       configMap: {name: {{ include "pkcs11-issuer.fullname" . }}}
-    # What Kubernetes mounts by itself where it is not told otherwise.
+    # The same volume as Kubernetes mounts by default.
     - name: identity
       projected:
         sources:
@@ -217,7 +217,7 @@ spec:
 - name: copy-{{ $name }}
   image: {{ include "pkcs11-issuer.image" .image | quote }}
   imagePullPolicy: {{ default "IfNotPresent" .image.pullPolicy }}
-  # Links are followed, for what they point at may not be below the folder. No shell is needed.
+  # Links are followed, because their targets may be outside the folder. No shell is needed.
   command: [cp, -R, -L, {{ printf "%s/." (trimSuffix "/" .from) | quote }}, /opt/hsm/{{ $name }}/]
   resources:
     {{- toYaml (default $.Values.resources .resources) | nindent 4 }}
@@ -237,7 +237,7 @@ spec:
     - listen
     - --module={{ $module.path }}
     - --socket=/run/hsm/{{ $name }}/worker.sock
-    # Longer than the controller, and less than the kubelet waits.
+    # Longer than the controller's, and shorter than the kubelet's.
     - --drain-timeout={{ div (mul 5 (int $.Values.terminationGracePeriodSeconds)) 6 }}
   {{- with $module.env }}
   env:

@@ -1,4 +1,4 @@
-{{/* What no schema can say: combinations that make no sense. Each is refused with a sentence that says what to do. */}}
+{{/* Refuses contradictory combinations that a schema cannot express. Each message says what to do. */}}
 
 {{- define "pkcs11-issuer.validate" -}}
 {{- include "pkcs11-issuer.validateModules" . }}
@@ -26,7 +26,7 @@
 {{- if $module.socket }}
 {{- range $key := list "copy" "sidecar" "env" "devices" "hostPaths" "privileged" }}
 {{- if get $module $key }}
-{{- fail (printf "%s: %s is for a library that this chart has loaded; who runs the worker behind the socket sees to it there" $at $key) }}
+{{- fail (printf "%s: %s is for a library that this chart loads; configure it where you run the worker behind the socket" $at $key) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -34,7 +34,7 @@
 {{- fail (printf "%s: a sidecar has the library in its own image; remove copy or sidecar" $at) }}
 {{- end }}
 {{- if and $module.copy (not (hasPrefix (printf "/opt/hsm/%s/" $name) $module.path)) }}
-{{- fail (printf "%s: what is copied lies below /opt/hsm/%s/; let path begin with it" $at $name) }}
+{{- fail (printf "%s: the copied library is below /opt/hsm/%s/; let path begin with that" $at $name) }}
 {{- end }}
 {{- if and $module.hostPaths (eq $.Values.kind "Deployment") (not $.Values.nodeSelector) (not $.Values.affinity) }}
 {{- fail (printf "%s: hostPaths are on some nodes only; set kind=DaemonSet and nodeSelector, or nodeSelector or affinity" $at) }}
@@ -62,7 +62,7 @@
 {{- fail (printf "%s: pinFrom takes namespace or clusterIssuers: true, one of them" $at) }}
 {{- end }}
 {{- if and .namespace (ne .namespace $.Release.Namespace) (not (has .namespace $.Values.secretNamespaces)) (not $.Values.secretsInAllNamespaces) }}
-{{- fail (printf "%s: its PIN lies in the namespace %s, which the controller may not read; add it to secretNamespaces" $at .namespace) }}
+{{- fail (printf "%s: its PIN is in the namespace %s, which the controller may not read; add it to secretNamespaces" $at .namespace) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -110,6 +110,6 @@
 {{- fail (printf "secretNamespaces: the release namespace %s can always be read; remove it" .Release.Namespace) }}
 {{- end }}
 {{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) .Values.rbac.create }}
-{{- fail "serviceAccount: name the existing one; else the rights would go to the namespace's account default" }}
+{{- fail "serviceAccount: set name to the existing account; otherwise the rights would go to the namespace's account default" }}
 {{- end }}
 {{- end }}

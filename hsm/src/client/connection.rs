@@ -1,4 +1,4 @@
-//! One connection to one worker: writes requests, matches responses to requests, fails all of them when it ends.
+//! One connection to one worker: writes requests, matches responses to them, and fails all of them when it ends.
 
 mod requests;
 mod wire;
@@ -27,11 +27,11 @@ use tokio::{
 
 use super::{error::HsmError, key::Generation};
 use crate::protocol::{
-    Answer, Ask, Ending, Failure, FrameError, Hello, HelloReply, Inbox, MAX_FRAME, Moment, NoToken,
+    Answer, Ask, ExitReason, Failure, FrameError, Hello, HelloReply, Inbox, MAX_FRAME, Moment, NoToken,
     Request, TokenInfo, TokenSelector, append_hello,
 };
 
-/// No greeting came back.
+/// Why the greeting failed.
 #[derive(Debug, Error)]
 pub(crate) enum GreetError {
     #[error("failed to exchange octets with the HSM worker")]
@@ -45,41 +45,41 @@ pub(crate) enum GreetError {
 /// How a connection ended.
 #[derive(Clone, Debug, Error)]
 pub(crate) enum Lost {
-    /// The worker's last words.
+    /// The worker sent a reason before it ended.
     #[error("{0}")]
-    Said(Ending),
-    /// Without last words.
+    Said(ExitReason),
+    /// The worker closed the connection without a reason.
     #[error("it closed the connection")]
     Closed,
     /// The socket failed.
     #[error("{0}")]
     Broken(String),
-    /// It sent what is not the protocol.
+    /// The worker sent octets that are not in the protocol.
     #[error("{0}")]
     Incomprehensible(String),
-    /// By us.
+    /// We closed the connection.
     #[error("the connection was closed")]
     ByUs,
 }
 
-/// What a worker said first.
+/// First answer of a worker.
 pub(crate) enum Greeting {
     Found {
         connection: Arc<Connection>,
         token: TokenInfo,
     },
     NotFound(NoToken),
-    Ended(Ending),
+    Ended(ExitReason),
 }
 
-/// A connection on which the token was found.
+/// Connection to a worker that has found the token.
 #[derive(Debug)]
 pub(crate) struct Connection {
     generation: Generation,
     credit: Arc<Semaphore>,
     granted: u16,
     socket: AsyncFd<std::os::unix::net::UnixStream>,
-    /// What the socket has not taken yet.
+    /// Octets that the socket has not accepted yet.
     outbox: Mutex<BytesMut>,
     blocked: Notify,
     pending: Mutex<Pending>,
@@ -98,7 +98,7 @@ struct Pending {
 #[derive(Debug)]
 struct Waiting {
     reply: oneshot::Sender<Result<Answer, Failure>>,
-    /// The worker's place in the queue, given back by its answer and not by the asker's patience.
+    /// The place in the worker's queue. It becomes free when the worker answers, not when the caller gives up.
     place: OwnedSemaphorePermit,
     deadline: Instant,
 }
@@ -144,7 +144,7 @@ impl Connection {
                     credit: Arc::new(Semaphore::new(usize::from(credit))),
                     granted: credit,
                     socket,
-                    // Room for a whole frame: growing while it holds a PIN would leave a copy behind.
+                    // Room for a whole frame: a buffer that grows while it holds a PIN leaves a copy in memory.
                     outbox: Mutex::new(BytesMut::with_capacity(2 * MAX_FRAME)),
                     blocked: Notify::new(),
                     pending: Mutex::default(),
@@ -160,7 +160,7 @@ impl Connection {
         }
     }
 
-    /// Resolves when the connection has ended, with the reason.
+    /// Waits until the connection has ended; returns the reason.
     pub(crate) async fn lost(&self) -> Lost {
         let mut lost = self.lost.subscribe();
         let reason = lost
@@ -171,13 +171,12 @@ impl Connection {
         reason.unwrap_or(Lost::Closed)
     }
 
-    /// Whether a signature was made: the token was there, logged in and had the key.
+    /// Returns whether a signature was made: the token was present and logged in, and had the key.
     pub(crate) fn has_signed(&self) -> bool {
         self.signed.load(Ordering::Relaxed)
     }
 
-    /// True when a request is unanswered although its deadline was longer ago than `grace`: the worker's own
-    /// watchdog has failed.
+    /// Returns whether a request is still unanswered `grace` after its deadline: the worker's own watchdog has failed.
     pub(crate) fn overdue(&self, now: Instant, grace: Duration) -> bool {
         lock(&self.pending)
             .waiting
@@ -185,18 +184,18 @@ impl Connection {
             .any(|waiting| waiting.deadline + grace < now)
     }
 
-    /// Requests that may be unanswered at once.
+    /// Returns the number of requests that may be unanswered at once.
     pub(crate) fn granted(&self) -> u16 {
         self.granted
     }
 
     /// Waits until every request is answered.
     pub(crate) async fn drained(&self) {
-        // A closed semaphore means that the connection has ended, and with it every request.
+        // A closed semaphore means that the connection and every request on it have ended.
         drop(self.credit.acquire_many(u32::from(self.granted)).await);
     }
 
-    /// Closes the socket; what is unanswered fails.
+    /// Closes the socket; unanswered requests fail.
     pub(crate) fn close(&self) {
         for task in lock(&self.tasks).drain(..) {
             task.abort();
@@ -217,12 +216,12 @@ impl Connection {
         self.credit.close();
         let mut pending = lock(&self.pending);
         pending.closed = true;
-        // Dropping the reply channels tells the askers.
+        // Dropping the reply channels notifies the callers.
         pending.waiting.clear();
     }
 
-    /// Waits for credit, sends, waits for the answer, all before `deadline`. `make` is told the deadline by the worker's
-    /// clock.
+    /// Waits for credit, sends a request and waits for its answer, all before `deadline`. `make` gets the deadline on the
+    /// worker's clock.
     async fn ask(
         &self,
         deadline: Instant,
@@ -278,7 +277,7 @@ impl Connection {
     }
 }
 
-/// The error and its causes in one line.
+/// Returns the error and its causes in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
@@ -290,7 +289,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     line
 }
 
-/// Nothing here can leave the value behind a lock half-changed, so a panic elsewhere does no harm.
+/// Locks a mutex, poisoned or not: no code here can leave the value behind it half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What can go wrong when a token is asked, and who has to act.
+//! Errors of requests to a token, and who has to act on each.
 
 use thiserror::Error;
 
@@ -7,27 +7,27 @@ use crate::protocol::{Failure, KeyName, TokenCode};
 /// Who has to act on an [`HsmError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// Nobody: asking again later may succeed.
+    /// Nobody: a later retry may succeed.
     Passing,
-    /// The issuer, its key, the PIN, the token or the configuration must be mended first.
+    /// A person: the issuer, its key, the PIN, the token or the configuration must be corrected first.
     Mend,
-    /// We broke a rule of our own.
+    /// The developers: controller and worker broke their own protocol.
     Bug,
 }
 
-/// Why a token gave no answer.
+/// Why a request to a token failed.
 #[derive(Clone, Debug, Error)]
 pub enum HsmError {
-    /// Every place in the worker's queue was taken until the deadline.
+    /// No place in the worker's queue became free before the deadline.
     #[error("the token is busy: no place in its queue before the deadline")]
     Overloaded,
-    /// The deadline passed while the token or its queue worked.
+    /// The deadline passed while the request was queued or the token worked on it.
     #[error("the token did not answer before the deadline")]
     TimedOut,
-    /// The worker ended with this request unanswered. A signature may have been made; nobody has seen it.
+    /// The worker ended before it answered. It may have made a signature, which nobody has seen.
     #[error("the HSM worker ended during the request: {why}")]
     WorkerLost {
-        /// As far as is known.
+        /// Why the worker ended, as far as is known.
         why: String,
     },
     /// There is no worker with a logged-in token now.
@@ -39,19 +39,19 @@ pub enum HsmError {
     /// A PKCS#11 function failed in a way that may pass.
     #[error("the token failed: {0}")]
     TokenFailed(TokenCode),
-    /// No login until the PIN or the token changes.
+    /// No login is tried until the PIN or the token changes.
     #[error("no login to the token: {why}")]
     LoginRefused {
-        /// By the gate or by the token.
+        /// The reason of the gate or of the token.
         why: String,
     },
-    /// Module or token selection must be corrected.
+    /// The module or the token selection must be corrected.
     #[error("the token's configuration is wrong: {why}")]
     Misconfigured {
         /// What does not work.
         why: String,
     },
-    /// No key matches. `differing` have the wanted label and id and another public key.
+    /// No key matches. `differing` are keys with the wanted label and id and a different public key.
     #[error("no private key on the token matches")]
     KeyNotFound {
         /// Keys that match all but the public key.
@@ -68,19 +68,21 @@ pub enum HsmError {
         "more than {most} private keys on the token match; name the key by label and id, so that fewer do"
     )]
     TooManyKeys {
-        /// As many as it reads.
+        /// The most keys that one look-up reads.
         most: u16,
     },
-    /// The key wants its PIN for every signature.
+    /// The key requires its PIN for every signature.
     #[error(
         "key {0} wants its PIN for every signature (CKA_ALWAYS_AUTHENTICATE); use a key without it"
     )]
     AlwaysAuthenticate(KeyName),
     /// The key's type cannot sign certificates here.
-    #[error("key {0} is none of RSA, ECDSA on P-256, P-384 or P-521, Ed25519, ML-DSA")]
+    #[error(
+        "key {0} has an unsupported type; use RSA, ECDSA on P-256, P-384 or P-521, Ed25519 or ML-DSA"
+    )]
     KeyType(KeyName),
-    /// Key and mechanism do not fit.
-    #[error("the key cannot sign so: {why}")]
+    /// The key or the token cannot sign with this mechanism.
+    #[error("the key cannot sign with this mechanism: {why}")]
     MechanismRefused {
         /// What does not fit.
         why: String,
@@ -91,16 +93,16 @@ pub enum HsmError {
     /// The worker says that we broke the protocol.
     #[error("the HSM worker refused a malformed request: {why}")]
     BadRequest {
-        /// Which rule.
+        /// The rule that the request breaks.
         why: String,
     },
-    /// The worker answered something else than was asked.
-    #[error("the HSM worker answered something else than was asked")]
+    /// The worker's answer does not match the request.
+    #[error("the HSM worker's answer does not match the request")]
     WrongAnswer,
 }
 
 impl HsmError {
-    /// Who has to act.
+    /// Returns who has to act.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {

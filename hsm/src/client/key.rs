@@ -1,4 +1,4 @@
-//! A private key that was found on a token, usable across restarts of its worker.
+//! A private key found on a token, usable across restarts of its worker.
 
 use std::sync::{
     Arc,
@@ -9,14 +9,15 @@ use crate::protocol::{
     FoundKey, KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, KeyNumber, Mechanism,
 };
 
-/// Counts the connections of one token: a [`KeyNumber`] means nothing on another.
+/// Number of a connection of one token. A [`KeyNumber`] is valid only on the connection that gave it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Generation(pub(crate) u32);
 
-/// One private key on one token.
+/// Private key on one token.
 ///
-/// *Guarantees*: signing with it uses the key it was found as, or fails: after a restart of the worker the same
-/// label, id, type and public half (where the token tells it) are found again, else `KeyNotFound`.
+/// *Guarantees*: it signs with the key that was found, or fails. After a restart of the worker, a key with the same
+/// label, id, type and public half (where the token shows it) is looked up; without one, signing fails with
+/// `KeyNotFound`.
 /// *Caveats*: where the token hides the public half, only verifying a signature shows that the key is the same.
 #[derive(Clone, Debug)]
 pub struct Key(Arc<Inner>);
@@ -46,33 +47,34 @@ impl Key {
         }))
     }
 
-    /// `CKA_LABEL` and `CKA_ID`.
+    /// Returns `CKA_LABEL` and `CKA_ID`.
     #[must_use]
     pub fn name(&self) -> KeyName {
         self.0.identity.name()
     }
 
-    /// Whether both are one key, and were last found on one run of the worker. Of keys of two tokens this tells nothing.
+    /// Returns whether both are the same key, last found in the same run of the worker. The result is meaningless for
+    /// keys of two tokens.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
         let run = |key: &Self| key.0.place.load(Ordering::Relaxed) >> 32;
         self.0.identity == other.0.identity && run(self) == run(other)
     }
 
-    /// Type and size.
+    /// Returns type and size.
     #[must_use]
     pub fn algorithm(&self) -> KeyAlgorithm {
         self.0.identity.algorithm
     }
 
-    /// How the token keeps it.
+    /// Returns how the token protects the key.
     #[must_use]
     pub fn attributes(&self) -> KeyAttributes {
         self.0.attributes
     }
 
-    /// What the token says that it can do with the key; empty where it does not tell. Some tokens say too little
-    /// (a proxy that does not know a mechanism hides it): a signature that verifies is the proof.
+    /// Returns the mechanisms that the token claims for the key; empty where it does not tell. Some tokens claim too few
+    /// (a proxy hides mechanisms that it does not know): the proof is a signature that verifies.
     #[must_use]
     pub fn mechanisms(&self) -> &[Mechanism] {
         &self.0.mechanisms
@@ -82,7 +84,7 @@ impl Key {
         &self.0.identity
     }
 
-    /// Its number on the connection of this generation, if it was found there already.
+    /// Returns the key's number on the connection of this generation, if it was found there already.
     pub(crate) fn number(&self, generation: Generation) -> Option<KeyNumber> {
         let [a, b, c, d, number @ ..] = self.0.place.load(Ordering::Relaxed).to_be_bytes();
         (u32::from_be_bytes([a, b, c, d]) == generation.0)

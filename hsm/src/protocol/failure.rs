@@ -1,4 +1,4 @@
-//! Why there is no answer, in words that the other side can act on.
+//! Reasons why there is no answer, as types that the other side can act on.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::KeyName;
 
-/// A PKCS#11 function that did not return `CKR_OK`.
+/// Return code, other than `CKR_OK`, of a PKCS#11 function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenCode {
     /// The function, `C_Sign` for example.
     pub function: String,
-    /// The code by name; vendors' codes in hexadecimal.
+    /// The code's name; a vendor's code in hexadecimal.
     pub code: String,
 }
 
@@ -24,12 +24,12 @@ impl fmt::Display for TokenCode {
 /// Why a request has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {
-    /// The deadline passed first: the token was not asked, its answer came too late and was dropped, or a key was not
-    /// found until then.
+    /// The deadline passed: the token was not called, its answer came too late and was dropped, or the search for a key
+    /// had not ended.
     Expired,
-    /// No login was accepted on this connection yet.
+    /// No login has been accepted on this connection yet.
     NotLoggedIn,
-    /// No key matches. `differing` are keys of the given label and id whose public key is another.
+    /// No key matches. `differing` are keys with the given label and id and a different public key.
     KeyNotFound {
         /// Keys that match all but the public key.
         differing: Vec<KeyName>,
@@ -38,14 +38,14 @@ pub enum Failure {
     SeveralKeys(Vec<KeyName>),
     /// More keys match than one look-up reads.
     TooManyKeys {
-        /// As many as it reads.
+        /// The most keys that one look-up reads.
         most: u16,
     },
-    /// The key wants its PIN for every signature (`CKA_ALWAYS_AUTHENTICATE`), which an issuer cannot give.
+    /// The key requires its PIN for every signature (`CKA_ALWAYS_AUTHENTICATE`), which an issuer cannot give.
     AlwaysAuthenticate(KeyName),
-    /// The key's type is none that can sign certificates here.
+    /// Keys of this type cannot sign certificates here.
     KeyType(KeyName),
-    /// The key or the token cannot sign so.
+    /// The key or the token cannot sign with this mechanism.
     MechanismRefused {
         /// What does not fit.
         why: String,
@@ -56,12 +56,12 @@ pub enum Failure {
     TokenRefused(TokenCode),
     /// The request breaks the protocol: an unknown key number, a digest of the wrong length.
     BadRequest {
-        /// Which rule.
+        /// The rule that it breaks.
         why: String,
     },
 }
 
-/// How `C_Login` went.
+/// Outcome of `C_Login`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LoginAnswer {
     /// The user is logged in.
@@ -70,33 +70,33 @@ pub enum LoginAnswer {
     Rejected {
         /// The PIN is locked now.
         locked: bool,
-        /// What the token said.
+        /// The token's return code.
         code: TokenCode,
     },
-    /// The token was not asked, for its flags warn of the end.
+    /// No try was spent: `C_Login` was not called because of the token's flags, or the token did not evaluate the PIN.
     NotTried {
         /// Why not.
         why: String,
     },
     /// The token failed before it was given the PIN.
     Failed(TokenCode),
-    /// The token was asked and its answer does not tell whether the PIN counted as wrong.
+    /// The token was given the PIN, and its answer does not tell whether the PIN counted as wrong.
     Unclear(TokenCode),
 }
 
-/// Why there is no token.
+/// Why the worker has no token to serve.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NoToken {
     /// The library cannot be loaded or does not speak PKCS#11.
     Module {
-        /// The loader's words.
+        /// The loader's error.
         why: String,
     },
-    /// `C_Initialize` or the slot list failed: the store or device behind the module is away.
+    /// `C_Initialize` or the slot list failed: the store or device behind the module is not available.
     Initialize(TokenCode),
-    /// The module shows other tokens or none.
+    /// The module shows other tokens, or no token.
     Absent {
-        /// Labels of the tokens that it shows, and slots that failed.
+        /// Labels of the tokens that the module shows, and slots that failed.
         seen: Vec<String>,
     },
     /// Several tokens match; use the serial number.
@@ -104,9 +104,9 @@ pub enum NoToken {
         /// Their serial numbers.
         serials: Vec<String>,
     },
-    /// The token is there, and no session can be opened on it.
+    /// The token was found, but no session can be opened on it.
     Sessions(TokenCode),
-    /// The peer may not be served, or speaks another version.
+    /// The worker or the listener refuses to serve the peer, for example one that speaks another version.
     Refused {
         /// Why not.
         why: String,
@@ -136,22 +136,22 @@ impl fmt::Display for NoToken {
 
 /// Why a worker ended itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ending {
+pub enum ExitReason {
     /// A PKCS#11 call lasted longer than the hang limit.
     Hung,
-    /// Only a fresh process finds the token again.
+    /// The token was lost, and only a fresh process finds it again.
     TokenLost(TokenCode),
-    /// A key that was used before is no longer shown: the library has lost the token or the login.
+    /// The token no longer shows a key that was used before: the library has lost the token or the login.
     KeyVanished,
     /// The client broke the protocol.
     Protocol {
-        /// How.
+        /// The rule that the client broke.
         why: String,
     },
 }
 
-impl Ending {
-    /// The process's exit code.
+impl ExitReason {
+    /// Returns the exit code of the process.
     #[must_use]
     pub const fn exit_code(&self) -> i32 {
         match self {
@@ -163,7 +163,7 @@ impl Ending {
     }
 }
 
-impl fmt::Display for Ending {
+impl fmt::Display for ExitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hung => f.write_str("a PKCS#11 call hung"),

@@ -1,4 +1,4 @@
-//! Frames: a length of four octets, then one postcard value; the first frame of each side opens with the version.
+//! Frames: a length of four octets, then one postcard value. The first frame of each side begins with magic and version.
 
 use bytes::{Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
@@ -8,27 +8,27 @@ use zeroize::Zeroize;
 
 use super::VERSION;
 
-/// Octets of the longest frame, its length field not counted.
+/// Length of the longest frame in octets, not counting its length field.
 pub const MAX_FRAME: usize = 64 * 1024;
 
 const MAGIC: [u8; 4] = *b"P11W";
 
-/// The other side cannot be understood.
+/// Why a frame cannot be read or written.
 #[derive(Debug, Error)]
 pub enum FrameError {
-    /// Longer than [`MAX_FRAME`].
+    /// The frame is longer than [`MAX_FRAME`].
     #[error("the frame exceeds {MAX_FRAME} octets")]
     Length(#[source] std::io::Error),
-    /// Not what the protocol has in this place.
+    /// The frame does not hold the value that the protocol has in this place.
     #[error("the frame cannot be decoded")]
     Decode(#[source] postcard::Error),
-    /// Octets after the value.
+    /// The frame has octets after its value.
     #[error("the frame has {0} octets after its value")]
     Trailing(usize),
-    /// The first frame is not of this protocol.
+    /// The first frame does not belong to this protocol.
     #[error("the peer does not speak this protocol")]
     Magic,
-    /// The first frame is of another version.
+    /// The first frame has another version.
     #[error(
         "the peer speaks version {theirs}, we speak {VERSION}; use controller and worker of one release"
     )]
@@ -36,7 +36,7 @@ pub enum FrameError {
         /// The peer's version.
         theirs: u16,
     },
-    /// A value that cannot be encoded.
+    /// The value cannot be encoded.
     #[error("the value cannot be encoded")]
     Encode(#[source] postcard::Error),
 }
@@ -51,7 +51,7 @@ fn codec() -> LengthDelimitedCodec {
 /// Appends `value` to `out` as one frame.
 ///
 /// # Errors
-/// [`FrameError::Length`] when the value is too long for a frame; `out` is then as before.
+/// [`FrameError::Length`] when the value is too long for a frame; `out` is then unchanged.
 pub fn append<T: Serialize>(out: &mut BytesMut, value: &T) -> Result<(), FrameError> {
     append_octets(out, encoded(value)?)
 }
@@ -64,7 +64,8 @@ pub fn append_hello<T: Serialize>(out: &mut BytesMut, value: &T) -> Result<(), F
     append_octets(out, encoded(&(MAGIC, VERSION, value))?)
 }
 
-/// Room from the start for every frame with a PIN: growing would leave copies of it behind.
+/// Encodes a value into a buffer that has room for every frame with a PIN: a buffer that grows leaves copies of the PIN
+/// in memory.
 fn encoded<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
     postcard::to_extend(value, Vec::with_capacity(1024)).map_err(FrameError::Encode)
 }
@@ -74,14 +75,14 @@ fn append_octets(out: &mut BytesMut, octets: Vec<u8>) -> Result<(), FrameError> 
     let appended = codec()
         .encode(octets.clone(), out)
         .map_err(FrameError::Length);
-    // The octets may hold a PIN. The encoder copied them, so this is the only owner left.
+    // The octets may hold a PIN. The encoder has copied them, so this is their only owner.
     if let Ok(mut octets) = octets.try_into_mut() {
         octets.as_mut().zeroize();
     }
     appended
 }
 
-/// Octets received, cut into frames. Every frame is wiped after it was decoded, for it may have carried a PIN.
+/// Received octets, cut into frames. Every frame is wiped after it is decoded, because it may carry a PIN.
 #[derive(Debug)]
 pub struct Inbox {
     octets: BytesMut,
@@ -90,7 +91,7 @@ pub struct Inbox {
 
 impl Default for Inbox {
     fn default() -> Self {
-        // Room for the longest frame from the start: growing would leave copies behind.
+        // Room for the longest frame from the start: a buffer that grows leaves copies in memory.
         Self {
             octets: BytesMut::with_capacity(2 * MAX_FRAME),
             codec: codec(),
@@ -99,7 +100,7 @@ impl Default for Inbox {
 }
 
 impl Inbox {
-    /// Where to put the next octets read.
+    /// Returns the buffer for the next octets read.
     pub fn buffer(&mut self) -> &mut BytesMut {
         self.octets.reserve(4096);
         &mut self.octets
@@ -110,18 +111,18 @@ impl Inbox {
         self.octets.extend_from_slice(octets);
     }
 
-    /// The next whole frame, if one has arrived.
+    /// Returns the value of the next whole frame, if one has arrived.
     ///
     /// # Errors
-    /// The frame is too long, or not a `T` and nothing more.
+    /// The frame is too long, or does not hold exactly one `T`.
     pub fn frame<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         self.decode_next(exactly)
     }
 
-    /// The peer's first frame, if it has arrived.
+    /// Returns the value of the peer's first frame, if it has arrived.
     ///
     /// # Errors
-    /// As [`Self::frame`]; another protocol or version is told apart before the rest is looked at.
+    /// As [`Self::frame`]; another protocol or version is detected before the rest is decoded.
     pub fn hello<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         self.decode_next(|octets| {
             let (magic, rest) =
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_named_and_not_decoded() {
+    fn a_frame_of_another_version_is_not_decoded_and_its_version_is_reported() {
         let mut out = BytesMut::new();
         append_hello(&mut out, &hello()).unwrap();
         // Length (4), magic (4), then the version as a varint.
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_of_another_protocol_is_told_apart() {
+    fn a_peer_of_another_protocol_is_detected() {
         assert!(matches!(
             inbox(b"\0\0\0\x05HTTP/").hello::<Hello>(),
             Err(FrameError::Magic)
@@ -260,7 +261,7 @@ mod tests {
         fn no_octets_make_a_decoder_panic(octets in proptest::collection::vec(any::<u8>(), 0..300)) {
             let mut framed = u32::try_from(octets.len()).unwrap().to_be_bytes().to_vec();
             framed.extend(&octets);
-            // Either outcome is right; only a panic would be wrong.
+            // Both outcomes are correct; only a panic is wrong.
             drop(inbox(&framed).frame::<Request>());
             drop(inbox(&framed).frame::<FromWorker>());
             drop(inbox(&framed).hello::<HelloReply>());

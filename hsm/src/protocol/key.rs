@@ -1,25 +1,25 @@
-//! How a key is asked for, named and used.
+//! Keys: how to select, name and use them.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Which private key. Every part that is given must match.
+/// Selector of a private key. Every part that is given must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KeySelector {
     /// `CKA_LABEL`.
     pub label: Option<String>,
     /// `CKA_ID`.
     pub id: Option<Vec<u8>>,
-    /// DER `SubjectPublicKeyInfo` of the key's certificate. A key whose public half is known to be another never
-    /// matches; a key whose public half the token does not tell matches by label or id alone.
+    /// DER `SubjectPublicKeyInfo` of the key's certificate. A key whose public half is known to differ never matches; a
+    /// key whose public half the token does not show matches by label or id alone.
     pub public_key: Option<Vec<u8>>,
 }
 
 /// Label and id of a key, for messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyName {
-    /// `CKA_LABEL`; what is not UTF-8 in it is replaced.
+    /// `CKA_LABEL`; octets that are not UTF-8 are replaced.
     pub label: String,
     /// `CKA_ID`.
     pub id: Vec<u8>,
@@ -35,7 +35,7 @@ impl fmt::Display for KeyName {
     }
 }
 
-/// What a private key is, as far as it can be told apart and found again after the token or the worker came back.
+/// Identity of a private key, by which it is found again after a restart of the token or the worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyIdentity {
     /// `CKA_LABEL`, as stored.
@@ -45,12 +45,12 @@ pub struct KeyIdentity {
     /// Type and size.
     pub algorithm: KeyAlgorithm,
     /// RSA: the modulus without leading zeros. Elliptic curves: the point, unwrapped. ML-DSA: the public key.
-    /// `None` where the token does not tell it.
+    /// `None` where the token does not show it.
     pub public: Option<Vec<u8>>,
 }
 
 impl KeyIdentity {
-    /// Label and id for messages.
+    /// Returns label and id for messages.
     #[must_use]
     pub fn name(&self) -> KeyName {
         KeyName {
@@ -103,7 +103,7 @@ pub enum MlDsa {
 }
 
 impl MlDsa {
-    /// Octets of a signature (FIPS 204, table 2).
+    /// Length of a signature in octets (FIPS 204, table 2).
     #[must_use]
     pub const fn signature_octets(self) -> usize {
         match self {
@@ -113,7 +113,7 @@ impl MlDsa {
         }
     }
 
-    /// Octets of a public key (FIPS 204, table 2).
+    /// Length of a public key in octets (FIPS 204, table 2).
     #[must_use]
     pub const fn public_octets(self) -> usize {
         match self {
@@ -136,7 +136,7 @@ pub enum Curve {
 }
 
 impl Curve {
-    /// Octets of one coordinate, and of each half of a raw signature.
+    /// Length in octets of one coordinate and of each half of a raw signature.
     #[must_use]
     pub const fn field_octets(self) -> usize {
         match self {
@@ -147,7 +147,7 @@ impl Curve {
     }
 }
 
-/// Attributes that tell how well a key is kept; `None` where the token does not say.
+/// Attributes that tell how well a key is protected; `None` where the token does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyAttributes {
     /// `CKA_SENSITIVE`.
@@ -156,42 +156,42 @@ pub struct KeyAttributes {
     pub extractable: Option<bool>,
     /// `CKA_NEVER_EXTRACTABLE`.
     pub never_extractable: Option<bool>,
-    /// `CKA_LOCAL`: made on this token.
+    /// `CKA_LOCAL`: generated on this token.
     pub local: Option<bool>,
     /// `CKA_ALWAYS_AUTHENTICATE`.
     pub always_authenticate: Option<bool>,
     /// `CKA_ALWAYS_SENSITIVE`.
     pub always_sensitive: Option<bool>,
-    /// `CKA_SIGN`; a key that says no is never found.
+    /// `CKA_SIGN`; a key with `false` is never found.
     pub sign: Option<bool>,
     /// RSA: length of the modulus in bits.
     pub modulus_bits: Option<u32>,
 }
 
-/// A key's number on one connection.
+/// Number of a key on one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyNumber(pub u32);
 
-/// The one key that matched.
+/// Answer to [`Ask::FindKey`](super::Ask::FindKey): the one key that matched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundKey {
-    /// To sign with on this connection.
+    /// Number for signing on this connection.
     pub number: KeyNumber,
-    /// To find it again on another.
+    /// Identity for finding the key again on another connection.
     pub identity: KeyIdentity,
-    /// How it is kept.
+    /// How the key is protected.
     pub attributes: KeyAttributes,
-    /// What the token says that it can do with such keys (`C_GetMechanismInfo`); empty where it does not tell. A
-    /// signature alone is proof.
+    /// Mechanisms that the token claims for such keys (`C_GetMechanismInfo`); empty where it does not tell. Only a
+    /// signature is proof.
     pub mechanisms: Vec<Mechanism>,
 }
 
-/// What to find.
+/// Key that [`Ask::FindKey`](super::Ask::FindKey) looks for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Wanted {
+pub enum KeyQuery {
     /// The one key that a user described.
     Selected(KeySelector),
-    /// A key that was found before: the very same.
+    /// The same key that was found before.
     Again(KeyIdentity),
 }
 
@@ -207,7 +207,7 @@ pub enum Hash {
 }
 
 impl Hash {
-    /// Octets of a digest.
+    /// Length of a digest in octets.
     #[must_use]
     pub const fn octets(self) -> usize {
         match self {
@@ -218,14 +218,14 @@ impl Hash {
     }
 }
 
-/// How to sign. The payload is the digest by the named hash; `DigestInfo` and DER are the worker's business.
+/// How to sign. The payload is the digest by the named hash; the worker adds `DigestInfo` and DER.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Mechanism {
     /// RSASSA-PKCS1-v1_5 (RFC 8017, section 8.2).
     RsaPkcs1(Hash),
     /// RSASSA-PSS, MGF1 with the same hash, salt as long as the digest (RFC 4055, section 3.1).
     RsaPss(Hash),
-    /// ECDSA; the signature comes as DER `ECDSA-Sig-Value` (RFC 3279, section 2.2.3).
+    /// ECDSA; the signature is a DER `ECDSA-Sig-Value` (RFC 3279, section 2.2.3).
     Ecdsa(Hash),
     /// Ed25519 (RFC 8032, pure). The payload is the whole message.
     Ed25519,

@@ -5,15 +5,16 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-/// A moment on `CLOCK_MONOTONIC`, in microseconds.
+/// Time on `CLOCK_MONOTONIC`, in microseconds.
 ///
-/// Absolute, because a request that waits in the socket's buffer ages there. Both ends of a Unix socket run on one
-/// kernel, and so by one such clock unless a time namespace parts them, which [`Moment::is_recent`] shows.
+/// Deadlines are absolute because a request also ages while it waits in the socket's buffer. Both ends of a Unix socket
+/// run on one kernel and so share this clock, unless they are in different time namespaces; [`Moment::is_recent`]
+/// detects that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment(u64);
 
 impl Moment {
-    /// This moment.
+    /// Returns the present time.
     #[must_use]
     pub fn now() -> Self {
         let now = clock_gettime(ClockId::Monotonic);
@@ -21,20 +22,21 @@ impl Moment {
         Self(part(now.tv_sec) * 1_000_000 + part(now.tv_nsec) / 1000)
     }
 
-    /// So much later; the end of time at most.
+    /// Returns the time `duration` later, at most the latest that can be represented.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(microseconds))
     }
 
-    /// It is not in the future.
+    /// Returns whether the time is not in the future.
     #[must_use]
     pub fn has_passed(self) -> bool {
         self <= Self::now()
     }
 
-    /// It may well be the moment at which a peer said hello: less than an hour ago and not in the future.
+    /// Returns whether a peer with the same clock can have said hello at this time: less than an hour ago and not in the
+    /// future.
     #[must_use]
     pub fn is_recent(self) -> bool {
         self.is_recent_at(Self::now())
@@ -45,7 +47,7 @@ impl Moment {
     }
 }
 
-/// A peer that was stopped after its greeting is one that shares the clock all the same.
+/// An hour, because a peer that shares the clock may have been stopped right after its greeting.
 const LONGEST_GREETING: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
@@ -57,7 +59,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
-    fn a_moment_passes() {
+    fn now_has_passed_and_the_next_hour_has_not() {
         let now = Moment::now();
         assert!(now.has_passed());
         assert!(!now.after(HOUR).has_passed());
@@ -65,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_moment_of_another_clock_is_not_recent() {
-        // Not by the real clock, which begins with the machine: one that is up for less than an hour has no earlier.
+        // Not the real clock, which begins at boot: on a machine that is up for less than an hour no time is an hour old.
         let now = Moment(0).after(HOUR * 2);
         assert!(now.is_recent_at(now));
         assert!(!now.after(HOUR).is_recent_at(now));

@@ -1,14 +1,14 @@
-//! A token's PIN: wiped when dropped, and never shown.
+//! The PIN of a token: wiped when dropped, and never shown.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// The user PIN of a token, as octets (PKCS#11 asks for UTF-8).
+/// User PIN of a token, as octets (PKCS#11 asks for UTF-8).
 ///
 /// *Guarantees*: its memory is wiped on drop; `Debug` shows nothing of it, not even its length.
-/// *Caveats*: the caller's own copy is the caller's to wipe.
+/// *Caveats*: a caller that keeps a copy must wipe it itself.
 ///
 /// ```
 /// assert_eq!(format!("{:?}", hsm::Pin::new(b"1234".to_vec())), "Pin(<redacted>)");
@@ -17,13 +17,13 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 pub struct Pin(Vec<u8>);
 
 impl Pin {
-    /// Takes the octets over without a copy.
+    /// Takes over the octets without a copy.
     #[must_use]
     pub fn new(octets: Vec<u8>) -> Self {
         Self(octets)
     }
 
-    /// The octets, for `C_Login` alone.
+    /// Returns the octets, for `C_Login` only.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0

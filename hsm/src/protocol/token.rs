@@ -1,10 +1,10 @@
-//! How a token is named and how it describes itself.
+//! Tokens: how to select one, and how it describes itself.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Which token: by label or by serial number, never by slot (slot ids change with every start of some modules).
+/// Selector of a token, by label or serial number. Never by slot: some modules change slot ids with every start.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TokenSelector {
     /// The token's label, padding removed.
@@ -21,7 +21,7 @@ pub enum TokenSelector {
 }
 
 impl TokenSelector {
-    /// Whether a token describes itself so.
+    /// Returns whether a token's description matches.
     #[must_use]
     pub fn matches(&self, token: &TokenInfo) -> bool {
         match self {
@@ -42,7 +42,7 @@ impl fmt::Display for TokenSelector {
     }
 }
 
-/// What `C_GetTokenInfo` tells, padding removed.
+/// Answer of `C_GetTokenInfo`, padding removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenInfo {
     /// Label given when the token was initialised.
@@ -57,11 +57,11 @@ pub struct TokenInfo {
     pub firmware: String,
     /// State of the user PIN.
     pub pin: PinFlags,
-    /// Sessions that one application may hold, where the token knows a limit.
+    /// Number of sessions that one application may hold, where the token has a limit.
     pub max_sessions: Option<u64>,
 }
 
-/// The token's flags about its user PIN. Tokens set them late or never: a hint, not a budget.
+/// The token's flags about its user PIN. Tokens set them late or never, so they are a hint and not a count of tries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PinFlags {
     /// `CKF_USER_PIN_INITIALIZED`.

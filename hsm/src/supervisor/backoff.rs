@@ -1,13 +1,13 @@
-//! How long to wait before the next worker.
+//! Pauses before the next worker is started.
 
 use std::time::Duration;
 
-/// Why the last worker ended, as far as waiting is concerned.
+/// Why the last worker ended, as far as the back-off is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// The token was absent and no login was tried: starting again costs nothing.
+    /// The token was absent and no login was tried, so another start costs nothing.
     Absent,
-    /// The token signed and then went away: it is looked for as from the start.
+    /// The token signed and then disappeared: the back-off begins again at its shortest pause.
     Lost,
     /// Everything else.
     Failure,
@@ -16,14 +16,14 @@ pub(super) enum Cause {
 const FIRST: Duration = Duration::from_millis(100);
 const ABSENT_MOST: Duration = Duration::from_secs(1);
 const FAILURE_MOST: Duration = Duration::from_secs(30);
-/// Absences in a row that nobody is told of: the look that tells comes after 0.5 to 0.7 s, and what the looks take.
-/// Another process that logs in at this moment is enough for one (SoftHSM writes its token at each login, and whoever
-/// reads half of it sees no token).
-const BORNE: u32 = 3;
-/// A worker that lived so long is not in a crash loop.
-const LIVED: Duration = Duration::from_secs(60);
+/// Absences in a row that are not reported. The fourth search for the token, which reports, comes after pauses of 0.5 to
+/// 0.7 s plus the duration of the searches. A login of another process at this moment can cause one absence: SoftHSM
+/// writes its token at each login, and a process that reads the half-written file sees no token.
+const UNREPORTED_ABSENCES: u32 = 3;
+/// A worker that lived this long is not in a crash loop.
+const STABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// Doubles per cause, up to the cause's limit.
+/// State of the back-off: pauses double per cause, up to the cause's limit.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     absences: u32,
@@ -31,13 +31,13 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Whether one more absence of the token may still pass unseen.
+    /// Returns whether one more absence of the token is not reported yet.
     pub(super) const fn bears_an_absence(&self) -> bool {
-        self.absences < BORNE
+        self.absences < UNREPORTED_ABSENCES
     }
 
-    /// The pause after a worker that lived for `lived`. `jitter`, from 0 to 1, takes away up to a quarter, so that
-    /// replicas do not start in step.
+    /// Returns the pause after a worker that lived for `lived`. `jitter`, from 0 to 1, shortens it by up to a quarter,
+    /// so that replicas do not start in step.
     pub(super) fn pause(&mut self, cause: Cause, lived: Duration, jitter: f64) -> Duration {
         let whole = match cause {
             Cause::Absent => {
@@ -48,7 +48,7 @@ impl Backoff {
                 self.absences = 1;
                 FIRST
             }
-            Cause::Failure if lived >= LIVED => {
+            Cause::Failure if lived >= STABLE_AFTER => {
                 *self = Self::default();
                 Duration::ZERO
             }
@@ -92,20 +92,20 @@ mod tests {
     }
 
     #[test]
-    fn the_first_absences_in_a_row_are_borne() {
+    fn the_first_three_absences_in_a_row_are_not_reported() {
         let mut backoff = Backoff::default();
-        let borne: Vec<bool> = (0..5)
+        let unreported: Vec<bool> = (0..5)
             .map(|_| {
-                let borne = backoff.bears_an_absence();
+                let unreported = backoff.bears_an_absence();
                 backoff.pause(Cause::Absent, SHORT, 0.0);
-                borne
+                unreported
             })
             .collect();
-        assert_eq!(borne, [true, true, true, false, false]);
+        assert_eq!(unreported, [true, true, true, false, false]);
     }
 
     #[test]
-    fn a_token_that_comes_and_goes_is_looked_for_as_quickly_each_time() {
+    fn each_loss_of_a_token_restarts_the_backoff_at_its_shortest_pause() {
         let mut backoff = Backoff::default();
         for _ in 0..100 {
             assert_eq!(backoff.pause(Cause::Lost, SHORT, 0.0), FIRST);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_lived_a_minute_is_replaced_at_once_and_forgives_the_past() {
+    fn a_worker_that_lived_a_minute_is_replaced_at_once_and_resets_the_backoff() {
         let mut backoff = Backoff::default();
         for _ in 0..5 {
             backoff.pause(Cause::Failure, SHORT, 0.0);

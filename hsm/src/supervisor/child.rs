@@ -1,4 +1,4 @@
-//! One worker process: started by a thread of its own that lives as long as the process does.
+//! One worker process, started by a thread of its own that lives as long as the process.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use tokio::{net::UnixStream, sync::oneshot, time::timeout};
 #[derive(Debug)]
 pub(super) struct Child {
     pid: u32,
-    /// Names this very process, also after it ended and its number was given to another.
+    /// A pidfd: refers to this process even after it has ended and its process id is reused.
     handle: OwnedFd,
     ended: oneshot::Receiver<io::Result<ExitStatus>>,
 }
@@ -28,8 +28,8 @@ pub(super) struct Child {
 impl Child {
     /// Starts a worker whose standard input is the other end of the returned socket.
     ///
-    /// The kernel's parent-death signal comes when the *thread* that started the child ends, and a runtime's threads
-    /// may end at any time; hence a thread per child, which then waits for it.
+    /// The kernel sends the parent-death signal when the *thread* that started the child ends, and a runtime's threads
+    /// may end at any time. So each child has a thread that starts it and then waits for it.
     pub(super) async fn start(
         program: &Path,
         module: &Path,
@@ -39,13 +39,13 @@ impl Child {
         ours.set_nonblocking(true)?;
         let mut command = Command::new(program);
         command.arg("serve").arg("--module").arg(module);
-        // No variable of ours, no descriptor of ours: std opens everything close-on-exec.
+        // The child inherits no variable and no descriptor: std opens everything close-on-exec.
         command.env_clear().envs(env);
         command
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
-            // A Ctrl-C at a terminal is for us: what is in flight is finished first.
+            // A Ctrl-C at a terminal must reach only this process, which drains before it ends the worker.
             .process_group(0);
         let (started, start) = oneshot::channel();
         let (ended_sender, ended) = oneshot::channel();
@@ -56,7 +56,7 @@ impl Child {
                 match spawned {
                     Err(error) => drop(started.send(Err(error))),
                     Ok((mut child, handle)) => {
-                        // Should nobody listen any more, the socket is closed too, and the worker ends by itself.
+                        // If nobody receives this, the socket is closed too, and the worker ends by itself.
                         drop(started.send(Ok((child.id(), handle))));
                         drop(ended_sender.send(child.wait()));
                     }
@@ -66,12 +66,13 @@ impl Child {
         Ok((Self { pid, handle, ended }, UnixStream::from_std(ours)?))
     }
 
-    /// The process id, for logs.
+    /// Returns the process id, for logs.
     pub(super) fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Waits for the process to end by itself, which it does when its socket closes; after `patience` kills it.
+    /// Waits for the process to end, which it does when its socket closes, and kills it after `patience`. Returns its
+    /// exit status as text.
     pub(super) async fn end(mut self, patience: Duration) -> String {
         let ended = match timeout(patience, &mut self.ended).await {
             Ok(ended) => ended,
@@ -90,7 +91,7 @@ impl Child {
     }
 }
 
-/// Spawns, and drops the command with its end of the socket, which must live in the child alone.
+/// Spawns the command, then drops it together with its end of the socket, which only the child may keep.
 fn spawn(mut command: Command) -> io::Result<(StdChild, OwnedFd)> {
     let mut child = command.spawn()?;
     match i32::try_from(child.id())

@@ -1,14 +1,14 @@
-//! Why a worker is no more, as a type: what the token's state says next, and how long to wait.
+//! Reasons why a worker ended, with the token's next state and the back-off that follow from them.
 
 use std::fmt;
 
 use super::{TokenState, backoff::Cause};
-use crate::protocol::{Ending, NoToken, TokenSelector};
+use crate::protocol::{ExitReason, NoToken, TokenSelector};
 
 /// Why a worker ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorkerEnd {
-    /// It was told to.
+    /// The supervisor was told to stop.
     Stopped,
     /// It could not be started.
     NotStarted {
@@ -22,35 +22,35 @@ pub enum WorkerEnd {
     },
     /// It found no token to serve. No login was tried.
     NoToken(NoToken),
-    /// Its own last words.
-    Said(Ending),
-    /// It ended without last words: a crash in the library, or a signal.
+    /// It sent the reason before it ended.
+    Said(ExitReason),
+    /// It ended without a reason: a crash in the library, or a signal.
     Crashed {
-        /// Its exit status; empty when it is no child of ours.
+        /// Its exit status; empty for the worker of a sidecar.
         status: String,
     },
-    /// It hung, and its own watchdog did not end it: it was killed.
+    /// It hung, its own watchdog did not end it, and it was killed.
     Unresponsive,
     /// It speaks another protocol or another version.
     Incomprehensible {
         /// What was wrong.
         why: String,
     },
-    /// It would not try the PIN because of the token's flags, and was ended when asked to look again: libraries
-    /// remember flags, and a fresh process sees what a person has mended.
+    /// It did not try the PIN because of the token's flags, and was ended when the login was to be retried: libraries
+    /// cache flags, and only a fresh process sees that a person has corrected them.
     LoginNotTried {
         /// Which flag.
         why: String,
     },
-    /// The token failed around the login, in a way that does not tell whether the PIN counted.
+    /// The token failed around the login, and it is unknown whether the PIN was counted as wrong.
     LoginUnclear {
-        /// How.
+        /// The failure.
         why: String,
     },
 }
 
 impl WorkerEnd {
-    /// A name for metrics, one of [`Self::NAMES`].
+    /// Returns a name for metrics, one of [`Self::NAMES`].
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -58,10 +58,10 @@ impl WorkerEnd {
             Self::NotStarted { .. } => "not-started",
             Self::Unreachable { .. } => "unreachable",
             Self::NoToken(_) => "no-token",
-            Self::Said(Ending::Hung) => "hung",
-            Self::Said(Ending::TokenLost(_)) => "token-lost",
-            Self::Said(Ending::KeyVanished) => "key-vanished",
-            Self::Said(Ending::Protocol { .. }) | Self::Incomprehensible { .. } => "protocol",
+            Self::Said(ExitReason::Hung) => "hung",
+            Self::Said(ExitReason::TokenLost(_)) => "token-lost",
+            Self::Said(ExitReason::KeyVanished) => "key-vanished",
+            Self::Said(ExitReason::Protocol { .. }) | Self::Incomprehensible { .. } => "protocol",
             Self::Crashed { .. } => "crashed",
             Self::Unresponsive => "unresponsive",
             Self::LoginNotTried { .. } => "login-not-tried",
@@ -85,14 +85,14 @@ impl WorkerEnd {
         "login-unclear",
     ];
 
-    /// Without last words; [`Self::with_status`] tells more.
+    /// Returns [`Self::Crashed`] with an empty status, for [`Self::with_status`] to complete.
     pub(super) fn crashed() -> Self {
         Self::Crashed {
             status: String::new(),
         }
     }
 
-    /// Adds what only the process's end tells.
+    /// Adds the exit status to [`Self::Crashed`]; leaves every other reason as it is.
     pub(super) fn with_status(self, status: String) -> Self {
         if matches!(self, Self::Crashed { .. }) {
             Self::Crashed { status }
@@ -101,7 +101,7 @@ impl WorkerEnd {
         }
     }
 
-    /// How long to wait. `had_signed`: the worker had made a signature.
+    /// Returns the cause that selects the back-off. `had_signed`: the worker had made a signature.
     pub(super) fn cause(&self, had_signed: bool) -> Cause {
         match self {
             Self::NoToken(
@@ -109,9 +109,9 @@ impl WorkerEnd {
             )
             | Self::Unreachable { .. }
             | Self::LoginNotTried { .. } => Cause::Absent,
-            // The token was there, logged in and whole: it went away, and is looked for from the start. One that
-            // never signed since its login may be broken for good, and each restart costs it a login.
-            Self::Said(Ending::TokenLost(_) | Ending::KeyVanished) if had_signed => Cause::Lost,
+            // The token had worked and then disappeared, so the back-off begins again. A token that has not signed
+            // since its login may be broken for good, and each restart costs a login.
+            Self::Said(ExitReason::TokenLost(_) | ExitReason::KeyVanished) if had_signed => Cause::Lost,
             Self::Said(_)
             | Self::Stopped
             | Self::NotStarted { .. }
@@ -125,8 +125,8 @@ impl WorkerEnd {
         }
     }
 
-    /// What the token's state is until the next worker. `borne`: the token's absence is not told yet, for it may be back
-    /// when the next worker looks; who asks for a signature waits for that.
+    /// Returns the token's state until the next worker. `borne`: an absence of the token is not reported yet, because
+    /// the next worker may find it; requests for a signature wait for that.
     pub(super) fn state(&self, token: &TokenSelector, borne: bool) -> TokenState {
         let why = match self {
             Self::NoToken(why @ (NoToken::Absent { .. } | NoToken::Several { .. })) => {
@@ -169,7 +169,7 @@ impl WorkerEnd {
 impl fmt::Display for WorkerEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stopped => f.write_str("it was told to"),
+            Self::Stopped => f.write_str("it was told to stop"),
             Self::NotStarted { why }
             | Self::Unreachable { why }
             | Self::Incomprehensible { why }
@@ -178,9 +178,9 @@ impl fmt::Display for WorkerEnd {
             Self::NoToken(why) => why.fmt(f),
             Self::Said(ending) => ending.fmt(f),
             Self::Crashed { status } if status.is_empty() => {
-                f.write_str("it ended without last words")
+                f.write_str("it ended without giving a reason")
             }
-            Self::Crashed { status } => write!(f, "it ended without last words: {status}"),
+            Self::Crashed { status } => write!(f, "it ended without giving a reason: {status}"),
             Self::Unresponsive => f.write_str("it hung, and its own watchdog did not end it"),
         }
     }
@@ -190,34 +190,34 @@ impl fmt::Display for WorkerEnd {
 mod tests {
     use super::WorkerEnd;
     use crate::{
-        protocol::{Ending, NoToken, TokenCode, TokenSelector},
+        protocol::{ExitReason, NoToken, TokenCode, TokenSelector},
         supervisor::backoff::Cause,
     };
 
     fn lost() -> WorkerEnd {
-        WorkerEnd::Said(Ending::TokenLost(TokenCode {
+        WorkerEnd::Said(ExitReason::TokenLost(TokenCode {
             function: "C_Sign".into(),
             code: "CKR_TOKEN_NOT_PRESENT".into(),
         }))
     }
 
     #[test]
-    fn a_token_that_signed_and_went_away_is_no_crash() {
+    fn a_token_that_signed_and_disappeared_does_not_count_as_a_crash() {
         assert_eq!(lost().cause(true), Cause::Lost);
     }
 
     #[test]
-    fn a_token_that_is_lost_after_every_login_slows_the_logins_down() {
+    fn a_token_that_is_lost_without_a_signature_counts_as_a_failure() {
         assert_eq!(lost().cause(false), Cause::Failure);
     }
 
     #[test]
-    fn a_hang_slows_down_whatever_was_signed_before() {
-        assert_eq!(WorkerEnd::Said(Ending::Hung).cause(true), Cause::Failure);
+    fn a_hang_counts_as_a_failure_even_after_a_signature() {
+        assert_eq!(WorkerEnd::Said(ExitReason::Hung).cause(true), Cause::Failure);
     }
 
     #[test]
-    fn an_absent_token_is_awaited_and_a_wrong_module_is_to_be_mended() {
+    fn an_absent_token_is_awaited_and_a_wrong_module_is_a_misconfiguration() {
         let token = TokenSelector::Label("issuing".into());
         let absent = WorkerEnd::NoToken(NoToken::Absent { seen: Vec::new() });
         assert_eq!(absent.state(&token, true).name(), "restarting");

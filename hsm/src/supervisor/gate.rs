@@ -1,4 +1,4 @@
-//! Who may log in: the owner of a token's PIN is asked before every `C_Login` and told afterwards.
+//! The login gate: the owner of a token's PIN permits every `C_Login` beforehand and records its outcome.
 
 use std::{future::Future, pin::Pin as Pinned};
 
@@ -6,27 +6,27 @@ use thiserror::Error;
 
 use crate::protocol::{Pin, TokenInfo};
 
-/// A future that a trait object can return.
+/// Boxed future, which a trait object can return.
 pub type BoxFuture<'a, T> = Pinned<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Owner of a token's PIN.
 ///
-/// A wrong PIN costs one of few tries, and tries are counted by the token for all its users. So the supervisor asks
+/// A wrong PIN costs one of few tries, and the token counts the tries of all its users together. So the supervisor asks
 /// for a permit before each `C_Login`, calls `C_Login` at most once per permit, and records the outcome before it
-/// does anything else. When it cannot record because its process ends in between, the gate finds at the next
-/// [`permit`](Self::permit) a permit that was never recorded, and must count it as tried.
+/// does anything else. If its process ends before it can record, the next [`permit`](Self::permit) finds a permit
+/// without an outcome; the gate must count that permit as tried.
 pub trait LoginGate: Send + Sync + 'static {
-    /// Asked with the token's flags as they are now. May wait as long as it wants; is dropped when the worker ends or
-    /// the token is told to stop, and [`withdraw`](Self::withdraw) follows.
+    /// Grants or refuses one try, given the token's present flags. May wait without a limit. When the worker ends or the
+    /// token is told to stop, the future is dropped and [`withdraw`](Self::withdraw) follows.
     fn permit<'a>(
         &'a self,
         token: &'a TokenInfo,
     ) -> BoxFuture<'a, Result<LoginPermit, LoginRefused>>;
 
-    /// Told that a permit which was asked for is not waited for any more, and that no login follows.
+    /// Withdraws a request for a permit: nobody waits for it any more, and no login follows.
     fn withdraw<'a>(&'a self, token: &'a TokenInfo) -> BoxFuture<'a, ()>;
 
-    /// Told once per permit that was given. `version` is the permit's.
+    /// Records the outcome of a permit; called once per permit. `version` is the permit's.
     fn record<'a>(
         &'a self,
         token: &'a TokenInfo,
@@ -35,16 +35,16 @@ pub trait LoginGate: Send + Sync + 'static {
     ) -> BoxFuture<'a, ()>;
 }
 
-/// One try.
+/// Permission for one `C_Login`.
 #[derive(Debug)]
 pub struct LoginPermit {
     /// The PIN to try.
     pub pin: Pin,
-    /// Which version of the PIN this is; never derived from the PIN alone.
+    /// Version of the PIN; never derived from the PIN alone.
     pub version: String,
 }
 
-/// No try now.
+/// Refusal of a permit.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{why}")]
 pub struct LoginRefused {
@@ -52,18 +52,18 @@ pub struct LoginRefused {
     pub why: String,
 }
 
-/// What became of a permit.
+/// Outcome of a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginOutcome {
     /// Logged in.
     Accepted,
     /// The token evaluated the PIN and refused it.
     Rejected {
-        /// And locked it.
+        /// The PIN is locked now.
         locked: bool,
     },
     /// The token was not asked; no try was spent.
     NotTried,
-    /// The worker ended or the token failed in between: whether a try was spent is unknown.
+    /// The worker ended or the token failed during the login; it is unknown whether a try was spent.
     Unknown,
 }

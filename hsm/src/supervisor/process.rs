@@ -1,4 +1,4 @@
-//! A worker's process, wherever it runs, and our end of its socket.
+//! A worker's process, a child or a sidecar's, and our end of its socket.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -9,9 +9,9 @@ use super::{Launch, child::Child, end::WorkerEnd};
 /// The process that serves one socket.
 #[derive(Debug)]
 pub(super) enum Process {
-    /// Ours.
+    /// A child of this process.
     Child(Child),
-    /// The listener's, which ends it when our end of the socket closes.
+    /// A child of the sidecar's listener, which ends it when our end of the socket closes.
     Sidecar(PathBuf),
 }
 
@@ -22,7 +22,7 @@ pub(super) struct Started {
 }
 
 impl Process {
-    /// Starts one, or has one started.
+    /// Starts a child, or connects to a sidecar, which starts a worker.
     pub(super) async fn start(launch: &Launch) -> Result<Started, WorkerEnd> {
         match launch {
             Launch::Child {
@@ -53,8 +53,8 @@ impl Process {
         }
     }
 
-    /// Waits for a child to end by itself, which it does when its socket closes; after `patience` kills it. The
-    /// listener of a sidecar does the same by itself. Returns how it ended, as far as can be told.
+    /// Waits for a child to end, which it does when its socket closes, and kills it after `patience`. A sidecar's
+    /// listener does this on its own. Returns the exit status as text, empty for a sidecar.
     pub(super) async fn end(self, patience: Duration) -> String {
         match self {
             Self::Child(child) => child.end(patience).await,

@@ -1,4 +1,4 @@
-//! The life of a token's workers, one after the other.
+//! The supervising task: runs a token's workers, one after the other.
 
 use std::{
     convert::Infallible,
@@ -26,16 +26,16 @@ use crate::{
     protocol::{LoginAnswer, NoToken, TokenInfo},
 };
 
-/// What the worker's own watchdog gets on top of the hang limit before it is killed from outside.
+/// Time on top of the hang limit in which the worker's own watchdog can act before the worker is killed from outside.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// How long the supervisor waits for one answer of a worker with this hang limit, a login included.
+/// Returns how long the supervisor waits for one answer, a login included, of a worker with this hang limit.
 #[must_use]
 pub const fn answered_within(hang_after: Duration) -> Duration {
     hang_after.saturating_add(MARGIN)
 }
 
-/// For a worker whose socket was closed to end by itself.
+/// Time in which a worker must end by itself after its socket was closed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One token's supervising task.
@@ -74,7 +74,8 @@ impl Supervision {
         self.show(TokenState::Stopped, None);
     }
 
-    /// From start to end of one worker, and whether it made a signature. `borne`: see [`WorkerEnd::state`].
+    /// Runs one worker from start to end. Returns why it ended and whether it had made a signature. `borne`: see
+    /// [`WorkerEnd::state`].
     async fn one_worker(&self, generation: Generation, borne: bool) -> (WorkerEnd, bool) {
         let started = tokio::select! {
             started = Process::start(&self.spec.launch) => started,
@@ -88,7 +89,7 @@ impl Supervision {
         let token = &self.spec.name;
         info!(token, worker = %process, "started the HSM worker");
         let (end, had_signed) = self.converse(socket, generation).await;
-        // Whoever asks from now on waits for the next worker.
+        // A request that comes from now on waits for the next worker.
         self.view.send_replace(View {
             state: end.state(&self.spec.token, borne),
             connection: None,
@@ -99,7 +100,7 @@ impl Supervision {
         (end.with_status(status), had_signed)
     }
 
-    /// Everything said on one socket, which is closed when this returns.
+    /// Holds the whole conversation on one socket, which is closed when this returns.
     async fn converse(&self, socket: UnixStream, generation: Generation) -> (WorkerEnd, bool) {
         let TokenSpec {
             token,
@@ -127,7 +128,7 @@ impl Supervision {
         (end, false)
     }
 
-    /// Logs in, hands the connection out and watches it.
+    /// Logs in, publishes the connection and watches it.
     async fn serve(
         &self,
         connection: &Arc<Connection>,
@@ -137,18 +138,18 @@ impl Supervision {
         self.show(TokenState::Ready { info }, Some(Arc::clone(connection)));
         let end = self.watch(connection).await;
         if matches!(end, Err(WorkerEnd::Stopped)) {
-            // No new request; the state says so only when the worker is gone.
+            // No new request gets a connection. The state changes only when the worker has ended.
             self.view.send_replace(View {
                 state: TokenState::Stopped,
                 connection: None,
             });
-            // Nothing more is sent; what is in flight is answered by its deadline, or the call hangs.
+            // Nothing more is sent. A request in flight is answered by its deadline, unless its call hangs.
             drop(timeout(answered_within(self.spec.hang_after), connection.drained()).await);
         }
         end
     }
 
-    /// Until the worker ends, hangs, or is told to stop.
+    /// Watches the worker until it ends, hangs, or is told to stop.
     async fn watch(&self, connection: &Connection) -> Result<Infallible, WorkerEnd> {
         let grace = answered_within(self.spec.hang_after);
         let mut tick = interval(Duration::from_secs(1));
@@ -160,7 +161,7 @@ impl Supervision {
         }
     }
 
-    /// Asks the gate until one login is accepted; each permit is used once.
+    /// Asks the gate for permits until one login is accepted; uses each permit once.
     async fn log_in(
         &self,
         connection: &Connection,
@@ -177,7 +178,7 @@ impl Supervision {
             };
             let tried = match permit {
                 Err(refused) => Tried::Refused(refused.why),
-                // Nobody needs the login any more, and it might hang.
+                // After a stop nobody needs the login, and it might hang.
                 Ok(LoginPermit { version, .. }) if self.stop.is_cancelled() => {
                     let outcome = LoginOutcome::NotTried;
                     self.gate.record(&token, &version, outcome).await;
@@ -202,7 +203,8 @@ impl Supervision {
         }
     }
 
-    /// One `C_Login`, its outcome recorded whatever happens; not interrupted by a stop, for the record's sake.
+    /// Tries one `C_Login` and always records its outcome. A stop does not interrupt this, so that the record is
+    /// complete.
     async fn try_login(
         &self,
         connection: &Connection,
@@ -239,7 +241,7 @@ impl Supervision {
         result
     }
 
-    /// One log line and one count per transition.
+    /// Publishes a state, with one log line and one count per transition.
     fn show(&self, state: TokenState, connection: Option<Arc<Connection>>) {
         self.view.send_replace(View {
             state: state.clone(),
@@ -260,7 +262,7 @@ impl Supervision {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for `wanted`, unless the connection ends or all is told to stop.
+    /// Waits for `wanted`, unless the connection ends or the supervisor is told to stop.
     async fn unless_over<T>(
         &self,
         connection: &Connection,
@@ -274,12 +276,12 @@ impl Supervision {
     }
 }
 
-/// What became of a permit.
+/// Outcome of one request for a login.
 enum Tried {
     Accepted,
-    /// By the gate or the token; another PIN may do better.
+    /// The gate or the token refused; another PIN may be accepted.
     Refused(String),
-    /// The token's flags forbid it.
+    /// The worker did not try the login, because the token's flags forbid it.
     Not(String),
 }
 
@@ -291,7 +293,7 @@ fn ended(lost: Lost) -> WorkerEnd {
     }
 }
 
-/// No answer to a question about the login: because the worker ended, hung, or asked the token in vain.
+/// Returns why a request of the supervisor had no answer: the worker ended or hung, or the token failed.
 async fn unanswered(connection: &Connection, error: HsmError) -> WorkerEnd {
     match error {
         HsmError::WorkerLost { .. } => ended(connection.lost().await),

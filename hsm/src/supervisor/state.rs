@@ -1,45 +1,45 @@
-//! What a token's users and operators are told about it.
+//! The state of a token, for its users and for operators.
 
 use std::fmt;
 
 use crate::protocol::TokenInfo;
 
-/// What is known about a token now.
+/// State of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenState {
-    /// The first worker starts.
+    /// The first worker is being started.
     Starting,
-    /// The module has not shown the token in several looks; asked again and again, no login tried.
+    /// Several searches in a row have not found the token. The search goes on; no login is tried.
     AwaitingToken {
-        /// What it shows instead.
+        /// What the module shows instead.
         why: String,
     },
-    /// No login until [`Token::retry_login`](super::Token::retry_login).
+    /// No login is tried until [`Token::retry_login`](super::Token::retry_login).
     LoginRefused {
-        /// By the gate or by the token.
+        /// The reason of the gate or of the token.
         why: String,
     },
-    /// Logged in.
+    /// The worker is logged in.
     Ready {
-        /// The token, as it described itself before the login.
+        /// The token's description from before the login.
         info: TokenInfo,
     },
-    /// Module, worker program or token selection must be corrected; tried again every 30 s at most.
+    /// The module, the worker program or the token selection must be corrected; retried after at most 30 s.
     Misconfigured {
         /// What does not work.
         why: String,
     },
-    /// The worker ended, or found no token for the first time; another is about to start.
+    /// The worker ended, or one of the first searches found no token; another worker is about to start.
     Restarting {
-        /// Why it ended.
+        /// Why the worker ended.
         why: String,
     },
-    /// [`Token::shutdown`](super::Token::shutdown) was called, or the last handle dropped.
+    /// [`Token::shutdown`](super::Token::shutdown) was called, or the last handle was dropped.
     Stopped,
 }
 
 impl TokenState {
-    /// The name of the state, for metrics and logs.
+    /// Returns the name of the state, for metrics and logs.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Counting what happens to a token, so that no transition is missed between two looks.
+//! Counts of a token's events, so that metrics miss no transition between two scrapes.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::{TokenState, WorkerEnd};
 /// Counts since [`Token::start`](super::Token::start).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Workers started, or connections to a sidecar made.
+    /// Number of workers started or connections to a sidecar made.
     pub starts: u64,
     /// How often each state was entered, by [`TokenState::name`].
     pub entered: BTreeMap<&'static str, u64>,

@@ -1,11 +1,12 @@
 //! Percent-encoding of attribute values: octets to text and back.
 
-/// RFC 7512, section 2.3, `pk11-pchar`: unreserved, and those reserved characters that mean nothing there.
+/// Returns whether a character needs no encoding (RFC 7512, section 2.3, `pk11-pchar`): unreserved characters, and
+/// reserved ones without a meaning in an attribute.
 fn stands_for_itself(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || b"-._~:[]@!$'()*+,=&".contains(&octet)
 }
 
-/// `None`: a character that must be encoded, or a `%` without two hexadecimal digits.
+/// Decodes a value. `None`: it has a character that must be encoded, or a `%` without two hexadecimal digits.
 pub(super) fn decode(value: &str) -> Option<Vec<u8>> {
     let mut octets = Vec::with_capacity(value.len());
     let mut rest = value.bytes();
@@ -26,7 +27,7 @@ fn digit(octet: u8) -> Option<u8> {
         .and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Everything but letters, digits and `-._~` as `%XX`: what every reader of such URIs understands.
+/// Encodes all octets except letters, digits and `-._~` as `%XX`, which every reader of such URIs understands.
 pub(super) fn encode(octets: &[u8]) -> String {
     let mut value = String::with_capacity(octets.len() * 3);
     for octet in octets {

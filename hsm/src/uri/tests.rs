@@ -1,4 +1,4 @@
-//! What a URI selects, and what is refused.
+//! Tests of what a URI selects and which URIs are refused.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ fn error(uri: &str) -> UriError {
 }
 
 #[test]
-fn label_and_serial_number_of_the_token_must_both_match() {
+fn a_token_with_label_and_serial_number_is_selected_by_both() {
     let uri: Uri = "PKCS11:serial=0a1b;token=issuing".parse().unwrap();
     assert_eq!(
         uri.token(),
@@ -35,7 +35,7 @@ fn a_pin_is_refused_and_not_repeated_in_the_error() {
 }
 
 #[test]
-fn what_names_a_library_a_slot_or_a_pin_file_is_refused() {
+fn attributes_that_name_a_library_a_slot_or_a_pin_file_are_refused() {
     for uri in [
         "pkcs11:object=ca?module-path=/evil.so",
         "pkcs11:module-path=/evil.so;object=ca",
@@ -99,12 +99,12 @@ fn uri() -> impl Strategy<Value = Uri> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_back(uri in uri()) {
+    fn a_written_uri_is_parsed_to_the_same_uri(uri in uri()) {
         prop_assert_eq!(uri.to_string().parse::<Uri>(), Ok(uri));
     }
 
     #[test]
-    fn it_does_not_matter_which_characters_are_encoded(
+    fn an_id_is_the_same_whichever_characters_are_encoded(
         octets in proptest::collection::vec((any::<u8>(), any::<bool>(), any::<bool>()), 1..20),
     ) {
         let mut value = String::new();
@@ -122,7 +122,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_parser_panic(text in ".*", attributes in "[a-z=;?&%0-9-]*") {
-        // Either outcome is right; only a panic would be wrong.
+        // Both outcomes are correct; only a panic is wrong.
         drop(text.parse::<Uri>());
         drop(format!("pkcs11:{attributes}").parse::<Uri>());
     }

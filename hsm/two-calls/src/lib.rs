@@ -1,9 +1,9 @@
 //! A signature in two PKCS#11 calls: `C_SignInit`, and `C_Sign` into a buffer of the size that is known beforehand.
 //!
-//! `Session::sign` of `cryptoki` makes three, for it asks for the length first. Over a network that is half as much time
-//! again, and some libraries end the operation at that question. `cryptoki` hands out neither its list of functions nor a
-//! way to give the buffer, so this package calls the two functions itself. It is the only place in the programs that are
-//! shipped which has `unsafe` code (`docs/adr/0007-two-calls-per-signature.md`).
+//! `Session::sign` of `cryptoki` makes three calls, because it asks for the length first. Over a network that takes half
+//! as much time again, and some libraries end the operation when asked for the length. `cryptoki` exposes neither its
+//! list of functions nor a way to pass a buffer, so this package calls the two functions itself. It is the only package
+//! in the shipped programs with `unsafe` code (`docs/adr/0007-two-calls-per-signature.md`).
 
 use std::{fmt, path::Path, ptr};
 
@@ -29,14 +29,14 @@ type Sign = unsafe extern "C" fn(
     *mut CK_ULONG,
 ) -> CK_RV;
 
-/// The largest buffer that is given to a library which says that the one of the known size is too small.
+/// Size of the largest buffer for a library to which the known size is too small.
 const MOST_OCTETS: usize = 65_536;
 
-/// What makes signatures with a PKCS#11 library.
+/// Makes signatures with a PKCS#11 library.
 pub struct Signer {
-    /// `None` where they cannot be known to be those that `cryptoki` calls. Then `cryptoki` signs, in three calls.
+    /// `None` where these may not be the functions that `cryptoki` calls. Then `cryptoki` signs, in three calls.
     functions: Option<Functions>,
-    /// Keeps the functions where they are.
+    /// Keeps the library loaded, so that the functions stay valid.
     _library: cryptoki_sys::Pkcs11,
 }
 
@@ -55,23 +55,23 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// Why there is no signature. The session may have an active operation: give it up.
+/// Why there is no signature. The session may have an active operation: discard it.
 #[derive(Debug, ThisError)]
-pub enum NotSigned {
+pub enum CallError {
     /// A call failed.
     #[error(transparent)]
     Call(#[from] Error),
-    /// `C_Sign` succeeded and says that the signature is longer than the buffer it was given. Nothing was read.
-    #[error("C_Sign gave {told} octets where {room} have room")]
+    /// `C_Sign` succeeded and claims a signature longer than its buffer. The buffer was not read.
+    #[error("C_Sign claims to have written {told} octets into a buffer of {room}")]
     Overlong {
-        /// Octets that the library says it wrote.
+        /// Number of octets that the library claims to have written.
         told: CK_ULONG,
-        /// Octets of the buffer.
+        /// Length of the buffer in octets.
         room: usize,
     },
 }
 
-/// How a `C_Sign` ended that did not fail.
+/// Outcome of a `C_Sign` that did not fail.
 enum Answer {
     Signed(Vec<u8>),
     /// `CKR_BUFFER_TOO_SMALL`, with the length that the library left behind.
@@ -84,11 +84,11 @@ impl Signer {
     /// Loads a library for `cryptoki` and for signing. Does not initialise it.
     ///
     /// # Errors
-    /// The library cannot be loaded, or does not give its list of functions.
+    /// The library cannot be loaded, or does not return its list of functions.
     pub fn load(module: &Path) -> Result<(Pkcs11, Self), Error> {
         let pkcs11 = Pkcs11::new(module)?;
-        // The loader gives the library that it has loaded already. Where it does not, because the file was replaced
-        // just now, the copy is not initialised, and says so at the first signature.
+        // The loader returns the library that it has already loaded. If the file was replaced in between, it loads a
+        // copy; the copy is not initialised, and the first signature fails with that error.
         // SAFETY: the library's initialisers have run for `cryptoki`, which calls the same function.
         let library =
             unsafe { cryptoki_sys::Pkcs11::new(module) }.map_err(Error::LibraryLoading)?;
@@ -101,11 +101,12 @@ impl Signer {
         Ok((pkcs11, signer))
     }
 
-    /// Signs with a session of the [`Pkcs11`] that [`Self::load`] gave. `octets` is the length of such signatures. Blocks
-    /// for as long as the token takes.
+    /// Signs with a session of the [`Pkcs11`] that [`Self::load`] returned. `octets` is the length of such signatures.
+    /// Blocks for as long as the token takes.
     ///
-    /// A library that says `CKR_BUFFER_TOO_SMALL` leaves the operation active (PKCS#11 3.1, section 5.13.2) and tells the
-    /// length it wants: then a third call signs. One that tells no larger length is asked for it, and a fourth call signs.
+    /// A library that returns `CKR_BUFFER_TOO_SMALL` leaves the operation active (PKCS#11 3.1, section 5.13.2) and tells
+    /// the length it needs: then a third call signs. If it tells no larger length, a third call asks for the length and a
+    /// fourth signs.
     ///
     /// # Errors
     /// A call fails, or the library claims to have written more than there was room for.
@@ -116,7 +117,7 @@ impl Signer {
         key: ObjectHandle,
         data: &[u8],
         octets: usize,
-    ) -> Result<Vec<u8>, NotSigned> {
+    ) -> Result<Vec<u8>, CallError> {
         match self.functions {
             Some(functions) => functions.sign(session, mechanism, key, data, octets),
             None => Ok(session.sign(mechanism, key, data)?),
@@ -125,7 +126,7 @@ impl Signer {
 }
 
 impl Functions {
-    /// Those that the library hands out now.
+    /// Returns the functions that the library gives out now.
     fn of(library: &cryptoki_sys::Pkcs11) -> Result<Self, Error> {
         let list = functions(library)?;
         Ok(Self {
@@ -134,8 +135,8 @@ impl Functions {
         })
     }
 
-    /// Whether both are the same code. `p11-kit-client.so` makes an instance of its own, with functions of its own, for
-    /// whoever asks for the list: sessions of one are unknown to the other.
+    /// Returns whether both are the same code. `p11-kit-client.so` creates a new instance with its own functions at every
+    /// request for the list, and the instances do not know each other's sessions.
     fn are(self, other: Self) -> bool {
         ptr::fn_addr_eq(self.init, other.init) && ptr::fn_addr_eq(self.sign, other.sign)
     }
@@ -148,17 +149,17 @@ impl Functions {
         key: ObjectHandle,
         data: &[u8],
         octets: usize,
-    ) -> Result<Vec<u8>, NotSigned> {
+    ) -> Result<Vec<u8>, CallError> {
         let mut mechanism = CK_MECHANISM::from(mechanism);
         // SAFETY: the mechanism points to parameters that the caller lends until this function returns. The handles are
-        // numbers, which the library looks up and refuses if they are none of its own.
+        // numbers; the library looks them up and refuses those that it did not give out.
         let code = unsafe { (self.init)(session.handle(), &raw mut mechanism, key.handle()) };
         Rv::from(code).into_result(Function::SignInit)?;
         let told = match self.sign_into(session, data, octets)? {
             Answer::Signed(signature) => return Ok(signature),
             Answer::TooSmall { told } => told,
         };
-        let too_small = || NotSigned::Call(Error::Pkcs11(RvError::BufferTooSmall, Function::Sign));
+        let too_small = || CallError::Call(Error::Pkcs11(RvError::BufferTooSmall, Function::Sign));
         let fits = |told: CK_ULONG| {
             let wanted = usize::try_from(told).ok();
             wanted.filter(|wanted| *wanted <= MOST_OCTETS)
@@ -173,13 +174,13 @@ impl Functions {
         }
     }
 
-    /// `C_Sign` into a buffer of this many octets.
-    fn sign_into(self, session: &Session, data: &[u8], room: usize) -> Result<Answer, NotSigned> {
+    /// Calls `C_Sign` with a buffer of `room` octets.
+    fn sign_into(self, session: &Session, data: &[u8], room: usize) -> Result<Answer, CallError> {
         let mut signature: Vec<CK_BYTE> = vec![0; room];
         let mut length = CK_ULONG::try_from(room).map_err(Error::from)?;
         let data_length = CK_ULONG::try_from(data.len()).map_err(Error::from)?;
-        // SAFETY: both buffers are as long as is said and live until the call returns. The library reads the data, which
-        // PKCS#11 declares as not constant and never writes to, and writes no more octets than `length` says.
+        // SAFETY: both buffers have the given lengths and live until the call returns. The library reads the data, which
+        // PKCS#11 declares as not constant but never writes to, and writes at most `length` octets.
         let code = unsafe {
             (self.sign)(
                 session.handle(),
@@ -197,12 +198,12 @@ impl Functions {
                     signature.truncate(written);
                     Ok(Answer::Signed(signature))
                 }
-                Ok(_) | Err(_) => Err(NotSigned::Overlong { told: length, room }),
+                Ok(_) | Err(_) => Err(CallError::Overlong { told: length, room }),
             },
         }
     }
 
-    /// The length that a signature would have. The operation stays active.
+    /// Asks for the length of the signature. The operation stays active.
     fn length(self, session: &Session, data: &[u8]) -> Result<CK_ULONG, Error> {
         let mut length = 0;
         let data_length = CK_ULONG::try_from(data.len())?;
@@ -221,8 +222,8 @@ impl Functions {
     }
 }
 
-/// The list that `cryptoki` takes too: the default interface's where the library has interfaces (PKCS#11 3.0 and later),
-/// else that of 2.40. Every later list begins with that of 2.40 (PKCS#11 3.1, section 5.2).
+/// Returns the list of functions that `cryptoki` uses too: that of the default interface where the library has interfaces
+/// (PKCS#11 3.0 and later), else that of 2.40. Every later list begins with the list of 2.40 (PKCS#11 3.1, section 5.2).
 fn functions(library: &cryptoki_sys::Pkcs11) -> Result<CK_FUNCTION_LIST, Error> {
     if library.C_GetInterface.is_ok() {
         let mut interface = ptr::null_mut();
@@ -231,10 +232,10 @@ fn functions(library: &cryptoki_sys::Pkcs11) -> Result<CK_FUNCTION_LIST, Error> 
             library.C_GetInterface(ptr::null_mut(), ptr::null_mut(), &raw mut interface, 0)
         };
         Rv::from(code).into_result(Function::GetInterface)?;
-        // SAFETY: null, or a structure that the library keeps as long as it is loaded.
+        // SAFETY: null, or a structure that stays valid as long as the library is loaded.
         if let Some(interface) = unsafe { interface.as_ref() } {
             let list = interface.pFunctionList.cast::<CK_FUNCTION_LIST>();
-            // SAFETY: the same of the list in it.
+            // SAFETY: the same holds for the list in it.
             if let Some(list) = unsafe { list.as_ref() }
                 && list.version.major >= 3
             {
@@ -249,7 +250,7 @@ fn functions(library: &cryptoki_sys::Pkcs11) -> Result<CK_FUNCTION_LIST, Error> 
     // SAFETY: `list` may be written to.
     let code = unsafe { library.C_GetFunctionList(&raw mut list) };
     Rv::from(code).into_result(Function::GetFunctionList)?;
-    // SAFETY: null, or a list that the library keeps as long as it is loaded.
+    // SAFETY: null, or a list that stays valid as long as the library is loaded.
     let list = unsafe { list.as_ref() };
     list.copied().ok_or(Error::NullFunctionPointer)
 }

@@ -1,4 +1,4 @@
-//! What this process says: answers from any thread, and last words.
+//! Output of this process: answers from any thread, and the reason for its end.
 
 use std::{
     io::{self, Write},
@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use hsm::protocol::{Answer, Ending, Failure, FromWorker, HelloReply, append, append_hello};
+use hsm::protocol::{Answer, ExitReason, Failure, FromWorker, HelloReply, append, append_hello};
 
 /// Counters behind [`hsm::protocol::Stats`].
 #[derive(Debug, Default)]
@@ -35,13 +35,13 @@ pub(crate) struct Answers {
     pub(crate) counters: Counters,
 }
 
-/// What is to be written. Never locked during a write.
+/// Octets to be written. Never locked during a write.
 #[derive(Debug, Default)]
 struct Out {
     buffer: BytesMut,
-    /// An empty buffer, for the next one while this one is written.
+    /// An empty buffer, which collects answers while `buffer` is written.
     spare: BytesMut,
-    /// A thread writes, and will take along what is appended meanwhile.
+    /// A thread is writing, and will also write what is appended meanwhile.
     writing: bool,
     greeted: bool,
 }
@@ -57,7 +57,7 @@ impl Answers {
         }
     }
 
-    /// Answers the greeting; from now on the client may send.
+    /// Answers the greeting; after this the client may send requests.
     pub(crate) fn hello(&self, reply: &HelloReply) -> io::Result<()> {
         if let HelloReply::Found { credit, .. } = reply {
             self.granted.store(u32::from(*credit), Ordering::SeqCst);
@@ -68,19 +68,19 @@ impl Answers {
         self.write(out)
     }
 
-    /// The requests that may be unanswered at once.
+    /// Returns the number of requests that may be unanswered at once.
     pub(crate) fn credit(&self) -> u16 {
         u16::try_from(self.granted.load(Ordering::SeqCst)).unwrap_or(u16::MAX)
     }
 
-    /// Counts a request in. False: the client sent beyond its credit.
+    /// Counts a received request. Returns `false` when the client exceeds its credit.
     pub(crate) fn admit(&self) -> bool {
         self.unanswered.fetch_add(1, Ordering::SeqCst) < self.granted.load(Ordering::SeqCst)
     }
 
-    /// Answers one request with the next [`Self::flush`].
+    /// Appends the answer to one request; the next [`Self::flush`] writes it.
     pub(crate) fn put(&self, id: u32, outcome: Result<Answer, Failure>) {
-        // Before the write: the client may use the place as soon as it has read.
+        // Before the write: the client may use the place as soon as it has read the answer.
         self.unanswered.fetch_sub(1, Ordering::SeqCst);
         let response = FromWorker::Response { id, outcome };
         if let Err(error) = append(&mut self.lock().buffer, &response) {
@@ -88,14 +88,14 @@ impl Answers {
         }
     }
 
-    /// Writes every answer that is put. Ends the process when the client is gone.
+    /// Writes every appended answer. Ends the process when the client is gone.
     pub(crate) fn flush(&self) {
         if let Err(error) = self.write(self.lock()) {
             failed(&error);
         }
     }
 
-    /// Writes what there is, and what comes while it does. Several answers at a time cost one call.
+    /// Writes everything in the buffer, and what is appended meanwhile. Several answers cost one system call.
     fn write<'a>(&'a self, mut out: MutexGuard<'a, Out>) -> io::Result<()> {
         if out.writing {
             return Ok(());
@@ -114,9 +114,9 @@ impl Answers {
         Ok(())
     }
 
-    /// Says why, if the socket can be had soon, and ends the process without running anything of the library's:
-    /// a call may be stuck inside it.
-    pub(crate) fn end(&self, ending: Ending) -> ! {
+    /// Ends the process and tells the client why, if no other thread holds the socket for long. Runs no code of the
+    /// library, in which a call may be stuck.
+    pub(crate) fn end(&self, ending: ExitReason) -> ! {
         eprintln!("pkcs11-hsm-worker: {ending}");
         let code = ending.exit_code();
         for _ in 0..LAST_TRIES {
@@ -127,11 +127,11 @@ impl Answers {
                 continue;
             }
             let appended = if out.greeted {
-                append(&mut out.buffer, &FromWorker::Ending(ending))
+                append(&mut out.buffer, &FromWorker::ExitReason(ending))
             } else {
                 append_hello(&mut out.buffer, &HelloReply::Ended(ending))
             };
-            // Whether the words arrive is up to the client; the exit code says the same.
+            // The reason may not arrive, but the exit code gives the same reason.
             if appended.is_ok() && self.socket.set_nonblocking(true).is_ok() {
                 drop((&self.socket).write_all(&out.buffer));
             }
@@ -140,7 +140,7 @@ impl Answers {
         signal_hook::low_level::exit(code)
     }
 
-    /// Nothing here leaves the value half-changed, and a panic ends the process anyway.
+    /// Locks the output, poisoned or not: no code here leaves it half-changed, and a panic ends the process anyway.
     fn lock(&self) -> MutexGuard<'_, Out> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }

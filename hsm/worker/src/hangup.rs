@@ -1,4 +1,4 @@
-//! The thread that ends the process when the client has closed the socket: whatever hangs, no orphan stays.
+//! The thread that ends the process when the client has closed the socket, so that a hung worker is never orphaned.
 
 use std::{io, os::unix::net::UnixStream, thread};
 
@@ -13,7 +13,7 @@ pub(crate) fn start(socket: UnixStream) -> io::Result<()> {
         .name("hangup".into())
         .spawn(move || {
             loop {
-                // Hang-up and error are told whether asked for or not.
+                // Hang-up and error are always reported, also unasked.
                 let mut watched = [PollFd::new(&socket, PollFlags::RDHUP)];
                 match poll(&mut watched, None) {
                     Ok(0) | Err(Errno::INTR) => {}

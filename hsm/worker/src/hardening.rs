@@ -1,13 +1,14 @@
-//! What this process gives up before it loads foreign code.
+//! Hardening of this process before it loads foreign code.
 
 use std::io;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-/// No core dump may hold the PIN, no program may gain rights through us, and nothing may outlive the client.
+/// Hardens the process: no core dump holds the PIN, no program gains privileges through it, and it does not outlive its
+/// client.
 pub(crate) fn harden() -> io::Result<()> {
     hsm::harden()?;
-    // In addition only: what ends an orphan for certain is the end of its socket.
+    // An additional measure: the end of the socket is what reliably ends an orphan.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Finding private keys: exactly one, or what matched.
+//! Look-up of exactly one private key, or an error with the keys that matched.
 
 mod object;
 mod public;
@@ -14,7 +14,7 @@ use hsm::protocol::{Failure, KeyAttributes, KeyIdentity, KeyName, KeySelector};
 pub(crate) use self::search::Search;
 use self::{object::find, public::PublicHalf};
 
-/// A private key on the token, as this process sees it now.
+/// Private key on the token, as this process sees it now.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) handle: ObjectHandle,
@@ -22,12 +22,12 @@ pub(crate) struct Candidate {
     pub(crate) attributes: KeyAttributes,
 }
 
-/// Why no single key came out.
+/// Why a look-up did not find exactly one usable key.
 #[derive(Debug)]
 pub(crate) enum NotOne {
     /// A call failed.
     Token(Error),
-    /// None, several, or one that cannot be used.
+    /// No key matches, several do, or the one that does cannot be used.
     Failure(Failure),
 }
 
@@ -39,7 +39,7 @@ impl From<Error> for NotOne {
 
 const MOST_NAMED: usize = 32;
 
-/// The one key that the selector describes.
+/// Finds the one key that the selector describes.
 pub(crate) fn select(search: &Search<'_>, selector: &KeySelector) -> Result<Candidate, NotOne> {
     let KeySelector {
         label,
@@ -68,18 +68,19 @@ pub(crate) fn select(search: &Search<'_>, selector: &KeySelector) -> Result<Cand
             (Some(_), other) => differing.push(other.name()),
         }
     }
-    // A token may keep no public objects. Then label or id must do, and a probe signature shows whether it is the key.
+    // A token may have no public objects. Then label or id must be enough, and a probe signature shows whether the key is
+    // the right one.
     if matching.is_empty() && (label.is_some() || id.is_some()) {
         matching = hidden;
     }
     if matching.is_empty() && label.is_none() && id.is_none() {
-        // Every other key of the token differs; that says nothing.
+        // Without label and id every other key of the token is in the list, which helps nobody.
         differing.clear();
     }
     only(matching, differing)
 }
 
-/// The very key that was found before.
+/// Finds the same key that was found before.
 pub(crate) fn find_again(search: &Search<'_>, identity: &KeyIdentity) -> Result<Candidate, NotOne> {
     let found = find(search, Some(&identity.label), Some(&identity.id))?;
     let same = found
@@ -88,7 +89,7 @@ pub(crate) fn find_again(search: &Search<'_>, identity: &KeyIdentity) -> Result<
     only(same.collect(), Vec::new())
 }
 
-/// Whether the token shows any private key at all: none on a token that had some means that the library lost it.
+/// Returns whether the token shows any private key. If a token that had keys shows none, the library has lost the token.
 pub(crate) fn any(session: &Session) -> Result<bool, Error> {
     let template = [
         Attribute::Class(ObjectClass::PRIVATE_KEY),

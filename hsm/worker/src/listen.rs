@@ -1,6 +1,6 @@
 //! The sidecar: accepts connections on a Unix socket and starts a worker process for each, which inherits it.
 //!
-//! This process never loads the PKCS#11 library, so that nothing the library does can end it.
+//! This process never loads the PKCS#11 library, so no fault of the library can end it.
 
 mod socket;
 mod worker;
@@ -24,21 +24,21 @@ use tokio::{
 
 use self::socket::Socket;
 
-/// One is enough for each token of each controller; more is a client gone wrong.
+/// Limit on workers. Each token of each replica needs one; more than this means that a client misbehaves.
 const MOST_WORKERS: usize = 64;
-/// For a client that is turned away to say its greeting.
+/// Time in which a refused client must send its greeting.
 const GREETING: Duration = Duration::from_secs(5);
 
-/// Who may connect and what they get.
+/// Users who may connect, and the library that their workers load.
 #[derive(Clone, Debug)]
-pub(crate) struct Rules {
+pub(crate) struct ListenRules {
     pub(crate) module: PathBuf,
     /// The users who may connect.
     pub(crate) users: Vec<u32>,
 }
 
-/// Serves until SIGTERM or SIGINT. Then no connection is accepted any more, the socket's file is removed, and the
-/// workers there are go on until their clients close, for at most as long as `drain`; a second signal ends all at once.
+/// Serves until SIGTERM or SIGINT, then drains: it accepts no more connections and removes the socket's file, and the
+/// workers go on until their clients close, for at most `drain`. A second signal ends all workers at once.
 pub(crate) fn listen(
     path: &Path,
     module: PathBuf,
@@ -46,12 +46,11 @@ pub(crate) fn listen(
     drain: Duration,
 ) -> io::Result<()> {
     let own = rustix::process::geteuid().as_raw();
-    let rules = Rules {
+    let rules = ListenRules {
         module,
         users: allow_uid.map_or_else(|| vec![own, 0], |uid| vec![uid]),
     };
-    // One thread, which lasts as long as the process: the kernel ends a worker together with the thread that
-    // started it.
+    // One thread, which lives as long as the process: the kernel ends a worker when the thread that started it ends.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -82,7 +81,7 @@ pub(crate) fn listen(
 /// Starts a worker for every connection of a permitted user.
 async fn accept(
     listener: &UnixListener,
-    rules: &Rules,
+    rules: &ListenRules,
     workers: &mut JoinSet<()>,
 ) -> io::Result<std::convert::Infallible> {
     loop {
@@ -90,7 +89,7 @@ async fn accept(
             accepted = listener.accept() => match accepted {
                 Ok((connection, _)) => connection,
                 Err(error) => {
-                    // Out of descriptors, or the client has gone again: neither is a reason to end.
+                    // Too few descriptors, or the client has already gone: neither is a reason to end.
                     eprintln!("pkcs11-hsm-worker: failed to accept: {error}");
                     sleep(Duration::from_millis(100)).await;
                     continue;
@@ -110,11 +109,11 @@ async fn accept(
     }
 }
 
-fn refusal(connection: &UnixStream, rules: &Rules, workers: usize) -> Option<String> {
+fn refusal(connection: &UnixStream, rules: &ListenRules, workers: usize) -> Option<String> {
     if workers >= MOST_WORKERS {
         return Some(format!("{workers} workers run already"));
     }
-    // Of the moment when the client called connect(); by this, not by the file's mode alone.
+    // The kernel recorded the user when the client called connect(). The file's mode alone is not trusted.
     match connection.peer_cred() {
         Ok(peer) if rules.users.contains(&peer.uid()) => None,
         Ok(peer) => Some(format!(
@@ -125,7 +124,7 @@ fn refusal(connection: &UnixStream, rules: &Rules, workers: usize) -> Option<Str
     }
 }
 
-/// Tells the client why, after its greeting: it would not read before.
+/// Tells the client why, after its greeting, before which it would not read.
 async fn refuse(mut connection: UnixStream, why: String) -> io::Result<()> {
     let mut greeting = BytesMut::with_capacity(4096);
     if connection.read_buf(&mut greeting).await? == 0 {

@@ -1,4 +1,4 @@
-//! `C_Login`, once per request of the client and never when the token's flags warn of the end.
+//! `C_Login`: called once per request of the client, and never when the token's flags forbid a try.
 
 use cryptoki::{
     error::{Error, RvError},
@@ -28,8 +28,8 @@ pub(crate) fn log_in(token: &Token, session: &Session, pin: &Pin) -> LoginAnswer
     }
 }
 
-/// Flags under which no PIN is tried. `CKF_USER_PIN_COUNT_LOW` is not among them: it stays set after one mistake
-/// until the next login, so refusing would make the first mistake final.
+/// Returns why no PIN may be tried under these flags, if so. `CKF_USER_PIN_COUNT_LOW` does not forbid a try: it stays set
+/// from the first mistake until the next login, so refusing would make the first mistake final.
 fn forbidden(flags: PinFlags) -> Option<&'static str> {
     let PinFlags {
         initialized,
@@ -44,7 +44,7 @@ fn forbidden(flags: PinFlags) -> Option<&'static str> {
     } else if final_try {
         Some("one try is left before the user PIN locks; log in by hand with the right PIN first")
     } else if to_be_changed {
-        Some("the token wants its user PIN changed first")
+        Some("the token requires a change of its user PIN; have its owner change it")
     } else if !initialized {
         Some("the token has no user PIN; have the security officer set one")
     } else if protected_path {
@@ -54,13 +54,13 @@ fn forbidden(flags: PinFlags) -> Option<&'static str> {
     }
 }
 
-/// Some libraries say OK and are not logged in; the session's state knows.
+/// Checks the session's state, because some libraries return `CKR_OK` without a login.
 fn logged_in(session: &Session) -> LoginAnswer {
     match session.get_session_info().map(|info| info.session_state()) {
         Ok(SessionState::RoUser | SessionState::RwUser) => LoginAnswer::Accepted,
         Ok(SessionState::RoPublic | SessionState::RwPublic | SessionState::RwSecurityOfficer) => {
             LoginAnswer::NotTried {
-                why: "C_Login returned CKR_OK and the session is not the user's".into(),
+                why: "C_Login returned CKR_OK, but the session is not logged in as the user".into(),
             }
         }
         Err(error) => LoginAnswer::Unclear(code(&error)),
@@ -94,7 +94,8 @@ fn refused(token: &Token, session: &Session, error: Error) -> LoginAnswer {
         RvError::UserPinNotInitialized => LoginAnswer::NotTried {
             why: code(&error).to_string(),
         },
-        // Another thread of this process cannot have: one login at a time. So the library keeps it from before.
+        // Logins are tried one at a time, so no other thread of this process can have logged in: the library has kept an
+        // earlier login.
         RvError::UserAlreadyLoggedIn => logged_in(session),
         _ => LoginAnswer::Unclear(code(&error)),
     }
@@ -116,7 +117,7 @@ mod tests {
     };
 
     #[test]
-    fn the_final_try_is_left_to_a_person() {
+    fn the_final_try_before_the_lock_is_never_used() {
         assert!(
             forbidden(PinFlags {
                 count_low: true,
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn one_mistake_does_not_forbid_the_next_login() {
+    fn a_wrong_pin_does_not_forbid_the_next_login() {
         assert_eq!(
             forbidden(PinFlags {
                 count_low: true,
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_locked_or_unset_or_expired_pin_is_not_tried() {
+    fn a_pin_that_is_locked_unset_or_to_be_changed_is_not_tried() {
         assert!(
             forbidden(PinFlags {
                 locked: true,

@@ -1,8 +1,8 @@
 //! The process that loads a PKCS#11 library and signs with the keys of one token.
 //!
-//! It serves one client on the socket that it inherits as its standard input and is crash-only: it never
-//! re-initialises the library, never logs out and never finalises. When something needs that, it ends, and the
-//! client starts another. As a sidecar it listens, and starts itself once per connection.
+//! It serves one client on the socket that it inherits as its standard input and is crash-only: it never re-initialises
+//! the library, never logs out and never finalises. When one of these would be needed it ends, and the client starts
+//! another worker. As a sidecar it listens, and starts itself once per connection.
 
 mod answers;
 mod hangup;
@@ -39,13 +39,13 @@ enum Command {
         /// The PKCS#11 library that the workers load.
         #[arg(long)]
         module: PathBuf,
-        /// Where to listen.
+        /// Path of the socket to listen on.
         #[arg(long)]
         socket: PathBuf,
         /// The one user who may connect; the socket is given to it. Default: the user of this process, and root.
         #[arg(long)]
         allow_uid: Option<u32>,
-        /// How long after SIGTERM or SIGINT the workers may go on, in seconds; those whose clients have not closed by
+        /// How long the workers may go on after SIGTERM or SIGINT, in seconds. Workers whose clients have not closed by
         /// then are ended. A second signal ends them at once.
         #[arg(long, value_name = "SECONDS", default_value_t = 25)]
         drain_timeout: u32,
@@ -54,7 +54,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let command = Command::parse();
-    // Nothing may outlive a panic: a process with a dead session thread would look alive.
+    // A panic ends the process: with a dead session thread it would still look alive.
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("pkcs11-hsm-worker: {panic}");
         signal_hook::low_level::exit(101);

@@ -1,4 +1,4 @@
-//! Turning a digest into signature octets as X.509 wants them, with the smallest thing every token can do.
+//! Signs a digest with the simplest mechanism, which every token has, and returns signature octets as X.509 uses them.
 
 use cryptoki::{
     error::Error,
@@ -20,9 +20,9 @@ use pkcs11_two_calls::Signer;
 pub(crate) enum NotSigned {
     /// A call failed.
     Token(Error),
-    /// The token said OK and gave octets that cannot be a signature by this key.
+    /// The token returned `CKR_OK` and octets that cannot be a signature by this key.
     Malformed {
-        /// How many octets came, by its own account.
+        /// Number of octets that the token claims to have returned.
         octets: u64,
     },
 }
@@ -38,12 +38,12 @@ impl From<pkcs11_two_calls::NotSigned> for NotSigned {
     }
 }
 
-/// The octets for `C_Sign`, checked here because tokens do not: SoftHSM signs a SHA-1 digest as ECDSA with SHA-256.
+/// Input of `C_Sign`, checked here because tokens do not check it: SoftHSM signs a SHA-1 digest as ECDSA with SHA-256.
 #[derive(Debug)]
 pub(crate) struct Input(Vec<u8>);
 
 impl Input {
-    /// Fits payload, mechanism and key together.
+    /// Checks that payload, mechanism and key fit together, and builds the input.
     pub(crate) fn new(
         algorithm: KeyAlgorithm,
         mechanism: Mechanism,
@@ -58,7 +58,8 @@ impl Input {
             }
             (KeyAlgorithm::Ec(curve), Mechanism::Ecdsa(hash)) => {
                 // FIPS 186-5, 6.4.1: the leftmost bits of the digest, as many as the order has. The orders of P-256
-                // and P-384 have whole octets, that of P-521 is longer than every digest. Not every token cuts.
+                // and P-384 are whole octets long, and the order of P-521 is longer than every digest. Not every token
+                // truncates the digest itself.
                 let digest = digest(hash, payload)?;
                 Ok(Self(
                     digest.iter().copied().take(curve.field_octets()).collect(),
@@ -95,7 +96,7 @@ fn digest(hash: Hash, payload: &[u8]) -> Result<&[u8], Failure> {
     Err(Failure::BadRequest { why })
 }
 
-/// RFC 8017, section 9.2, note 1: the DER of `DigestInfo` up to the digest.
+/// Returns the DER of `DigestInfo` up to the digest (RFC 8017, section 9.2, note 1).
 fn digest_info_prefix(hash: Hash) -> &'static [u8] {
     match hash {
         Hash::Sha256 => &[
@@ -113,7 +114,7 @@ fn digest_info_prefix(hash: Hash) -> &'static [u8] {
     }
 }
 
-/// One signature on this session. May block the thread for as long as the token likes.
+/// Makes one signature on this session. Blocks the thread for as long as the token takes.
 pub(crate) fn sign(
     signer: &Signer,
     session: &Session,
@@ -148,8 +149,8 @@ pub(crate) fn sign(
     }
 }
 
-/// Octets of a signature as the token gives it: RSA as long as the modulus (RFC 8017, sections 8.1 and 8.2), ECDSA two
-/// field elements (PKCS#11 3.1, section 6.3.1), Ed25519 as in RFC 8032.
+/// Returns the length in octets of a signature as the token returns it: for RSA the length of the modulus (RFC 8017,
+/// sections 8.1 and 8.2), for ECDSA two field elements (PKCS#11 3.1, section 6.3.1), for Ed25519 as in RFC 8032.
 fn signature_octets(algorithm: KeyAlgorithm) -> Result<usize, Error> {
     Ok(match algorithm {
         KeyAlgorithm::Rsa { bits } => bits.div_ceil(8).try_into()?,
@@ -159,7 +160,7 @@ fn signature_octets(algorithm: KeyAlgorithm) -> Result<usize, Error> {
     })
 }
 
-/// RFC 4055, section 3.1: MGF1 with the same hash, and a salt as long as its output.
+/// Returns the parameters of RFC 4055, section 3.1: MGF1 with the same hash, and a salt as long as its output.
 fn pss(hash: Hash) -> Result<PkcsPssParams, Error> {
     let (hash_alg, mgf) = match hash {
         Hash::Sha256 => (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256),
@@ -180,7 +181,8 @@ struct EcdsaSigValue<'a> {
     s: UintRef<'a>,
 }
 
-/// PKCS#11 gives r and s side by side, each as long as the field; DER wants minimal integers.
+/// Converts a signature from PKCS#11's form, r and s side by side and each as long as the field, to DER with minimal
+/// integers.
 fn ecdsa_sig_value(curve: Curve, raw: &[u8]) -> Option<Vec<u8>> {
     let (r, s) = raw.split_at_checked(curve.field_octets())?;
     EcdsaSigValue {
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_longer_than_the_curve_is_cut_on_the_right() {
+    fn a_digest_longer_than_the_curve_keeps_its_leftmost_octets() {
         let digest: Vec<u8> = (0..64).collect();
         assert_eq!(
             Input::new(P256, Mechanism::Ecdsa(Hash::Sha512), &digest)
@@ -235,7 +237,7 @@ mod tests {
     fn integers_of_a_signature_are_minimal_and_positive() {
         let mut raw = [0_u8; 64];
         raw[31] = 0x7f; // r: 31 octets of zeros are dropped
-        raw[32] = 0x80; // s: the top bit is set, so an octet of zeros goes before
+        raw[32] = 0x80; // s: the top bit is set, so an octet of zeros precedes it
         let der = ecdsa_sig_value(Curve::P256, &raw).unwrap();
         assert_eq!(der[..7], [0x30, 38, 0x02, 1, 0x7f, 0x02, 33]);
         assert_eq!(der[7..9], [0, 0x80]);

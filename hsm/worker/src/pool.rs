@@ -1,4 +1,4 @@
-//! N threads, each with one session and its own key handles, each taking the next request when it is free.
+//! The session pool: threads with one session and their own key handles each, which take the next request when free.
 
 mod session;
 
@@ -19,17 +19,17 @@ use crate::{
     answers::Answers, recovery::code, requests::Requests, token::Token, watchdog::Watchdog,
 };
 
-/// Sessions that are open before anything is asked.
+/// Sessions that are open before the first request.
 pub(crate) struct Sessions {
-    /// Logged in and never used: while it is open, a session that is given up does not take the login with it
-    /// (the last one closed does). A token with a single session has none.
+    /// A session that is logged in and never used. The login ends with the last session; the anchor keeps it when
+    /// another session is discarded. A token with a single session has no anchor.
     anchor: Option<Session>,
     signing: Vec<Session>,
-    /// As many as there shall be once the token has them to spare.
+    /// Number of signing sessions to reach once the token has enough free sessions.
     wanted: u16,
 }
 
-/// Opens the anchor and as many sessions as wanted and possible; one is enough for a start.
+/// Opens the anchor and as many of the wanted sessions as possible; one session is enough to start.
 pub(crate) fn open(token: &Token, wanted: Option<NonZeroU16>) -> Result<Sessions, NoToken> {
     let first = token
         .open()
@@ -39,7 +39,7 @@ pub(crate) fn open(token: &Token, wanted: Option<NonZeroU16>) -> Result<Sessions
     for _ in 0..size {
         match token.open() {
             Ok(session) => signing.push(session),
-            // Other users of the token hold the rest. What the code is does not matter: one session works.
+            // Other users of the token hold the rest. The code does not matter, because at least one session works.
             Err(error) => {
                 eprintln!(
                     "pkcs11-hsm-worker: {} of {size} sessions: {}",
@@ -65,7 +65,7 @@ pub(crate) fn open(token: &Token, wanted: Option<NonZeroU16>) -> Result<Sessions
     })
 }
 
-/// Sessions besides the anchor. Zero: the token has one session, which must be both.
+/// Returns the number of sessions besides the anchor. Zero: the token has one session, which must be both.
 fn size(wanted: Option<NonZeroU16>, limit: Option<u64>) -> u16 {
     let besides_anchor = limit.map_or(u16::MAX, |limit| {
         u16::try_from(limit.saturating_sub(1)).unwrap_or(u16::MAX)
@@ -77,16 +77,16 @@ fn size(wanted: Option<NonZeroU16>, limit: Option<u64>) -> u16 {
 
 const DEFAULT_SESSIONS: u16 = 4;
 
-/// What the session threads share.
+/// State that the session threads share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     token: Arc<Token>,
     answers: Arc<Answers>,
-    /// As many sessions as there shall be for signing.
+    /// Number of signing sessions to reach.
     wanted: u16,
-    /// Sessions open for signing.
+    /// Number of sessions open for signing.
     open: AtomicU16,
-    /// Whether giving a session up leaves the login in place.
+    /// Whether the login survives when a session is discarded.
     anchored: bool,
     logged_in: AtomicBool,
     /// Whether the token showed any private key after the login.
@@ -95,7 +95,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// The key's number on this connection; the same key has one number.
+    /// Returns the key's number on this connection; a key always has the same number.
     fn number(&self, identity: &KeyIdentity) -> Option<KeyNumber> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let place = keys
@@ -119,7 +119,7 @@ impl Shared {
     }
 }
 
-/// Answers the greeting and serves. Returns only with an error.
+/// Answers the greeting and serves requests. Returns only with an error.
 pub(crate) fn run(
     token: Arc<Token>,
     sessions: Sessions,
@@ -153,7 +153,7 @@ pub(crate) fn run(
         let builder = thread::Builder::new().name(format!("session-{number}"));
         threads.push(builder.spawn(move || thread.run(&requests))?);
     }
-    // Twice the sessions: one request in each, and the next already in the socket when it is done.
+    // Twice the sessions: one request in each, and the next one already in the socket.
     answers.hello(&HelloReply::Found {
         token: info,
         sessions: count,
@@ -174,7 +174,7 @@ mod tests {
     use super::size;
 
     #[test]
-    fn a_token_without_limit_gets_four_sessions() {
+    fn a_token_without_a_limit_gets_four_sessions() {
         assert_eq!(size(None, None), 4);
     }
 
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_single_session_token_anchor_and_session_are_the_same() {
+    fn a_token_with_a_single_session_has_none_besides_the_anchor() {
         assert_eq!(size(None, Some(1)), 0);
     }
 }

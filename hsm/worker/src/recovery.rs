@@ -1,29 +1,29 @@
-//! Every return code and what follows from it: one table, the reason beside each row.
+//! Every return code and its remedy in one table, with the reason beside each row.
 
 use cryptoki::error::{Error, RvError};
 use hsm::protocol::TokenCode;
 
-/// What to do after a call failed. Whatever it is, the session that failed is given up first (an operation may
-/// still be active in it).
+/// What to do after a failed call. In every case the session is discarded first, because an operation may still be active
+/// in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Remedy {
-    /// Once more, on a new session.
+    /// Try once more on a new session.
     Retry,
-    /// Once more, on a new session, with the key looked up again.
+    /// Try once more on a new session, with the key looked up again.
     FindKeyAgain,
-    /// Not again now: the token is short of something and will have it later.
+    /// Do not try again now: the token lacks a resource and will have it later.
     Wait,
-    /// End this process; a fresh one may do better.
+    /// End this process; a fresh one may succeed.
     Exit,
-    /// Nothing helps until someone changes the token, the key or the configuration.
+    /// Do not try again until someone changes the token, the key or the configuration.
     Blocked,
 }
 
-/// The remedy for a failed call while signing.
+/// Returns the remedy for a failed call.
 pub(crate) fn remedy(error: &Error) -> Remedy {
     match error {
         Error::Pkcs11(code, _) => remedy_for(*code),
-        // The library lacks the function, or answered what cannot be read: another library is needed.
+        // The library lacks the function, or its answer cannot be read: another library is needed.
         Error::LibraryLoading(_)
         | Error::NotSupported
         | Error::TryFromInt(_)
@@ -38,55 +38,55 @@ pub(crate) fn remedy(error: &Error) -> Remedy {
     }
 }
 
-// `RvError` is exhaustive and there is no `_` arm, so that every code a new cryptoki knows is placed by a person.
+// `RvError` is exhaustive and there is no `_` arm, so that a person must place every code that a new cryptoki adds.
 #[rustfmt::skip]
 fn remedy_for(code: RvError) -> Remedy {
     use Remedy::{Blocked, Exit, FindKeyAgain, Retry, Wait};
     use RvError as Rv;
     match code {
-        // The session or its state is the trouble.
-        Rv::SessionHandleInvalid          // the token closed all sessions: restart, fail-over, or pulled
-        | Rv::SessionClosed               // the same, in other words
+        // The session or its state is at fault.
+        Rv::SessionHandleInvalid          // the token closed all sessions: restart, fail-over or removal
+        | Rv::SessionClosed               // the same
         | Rv::OperationActive             // an earlier operation never ended; no library clears it
         | Rv::OperationNotInitialized     // the library lost our SignInit
         | Rv::FunctionCanceled            // someone cancelled at the device
-        | Rv::Cancel                      // the same, in other words
-        | Rv::GeneralError                // what libraries say when they do not know; second time means restart
-        | Rv::FunctionFailed              // the same; a connector dropped for a moment
+        | Rv::Cancel                      // the same
+        | Rv::GeneralError                // the library does not know the cause; a second one means restart
+        | Rv::FunctionFailed              // the same; or a connector was interrupted briefly
         | Rv::DeviceError                 // one member of a cluster failed; if all did, the second try shows it
-        | Rv::HostMemory                  // NSS says so after a logout, others mean it
+        | Rv::HostMemory                  // NSS returns it after a logout; others really lack memory
         | Rv::SavedStateInvalid           // state of another session
         | Rv::StateUnsaveable             // the same
-        | Rv::FunctionRejected            // refused this once, says PKCS#11 3.0
+        | Rv::FunctionRejected            // PKCS#11 3.0: refused this once
         | Rv::VendorDefined(_)            // unknown: a new session, then a new process
         | Rv::UnknownErrorCode(_) => Retry, // the same
 
-        // The object is the trouble.
-        Rv::ObjectHandleInvalid           // replaced, or the token was away: SoftHSM
-        | Rv::KeyHandleInvalid            // the same: NSS
-        | Rv::KeyChanged => FindKeyAgain, // it says so
+        // The object is at fault.
+        Rv::ObjectHandleInvalid           // replaced, or the token was unavailable (SoftHSM)
+        | Rv::KeyHandleInvalid            // the same (NSS)
+        | Rv::KeyChanged => FindKeyAgain, // the code says so
 
-        // It is short of something.
-        Rv::DeviceMemory                  // full of sessions; a restart would only add to it
-        | Rv::SessionCount                // other users hold them; keep what we have
+        // The token lacks a resource.
+        Rv::DeviceMemory                  // full of sessions; a restart would only add to them
+        | Rv::SessionCount                // other users hold them; keep our sessions
         | Rv::RandomNoRng                 // no entropy now
-        | Rv::ExceededMaxIterations => Wait, // FIPS generators say so; passes
+        | Rv::ExceededMaxIterations => Wait, // from FIPS generators; passes
 
         // Only a fresh process finds the token again.
-        Rv::DeviceRemoved                 // p11-kit without its server; a card pulled
+        Rv::DeviceRemoved                 // p11-kit without its server; a card was removed
         | Rv::TokenNotPresent             // slot lists are cached until the library is initialised again
         | Rv::TokenNotRecognized          // the same
-        | Rv::SlotIdInvalid               // slots were numbered anew
-        | Rv::UserNotLoggedIn             // the login is lost (an always-authenticate key is told apart before)
+        | Rv::SlotIdInvalid               // slots were renumbered
+        | Rv::UserNotLoggedIn             // the login is lost (always-authenticate keys are detected earlier)
         | Rv::CryptokiNotInitialized      // the library gave up
-        | Rv::CryptokiAlreadyInitialized  // someone else in this process: never so in a fresh one
+        | Rv::CryptokiAlreadyInitialized  // by other code in this process: cannot happen in a fresh one
         | Rv::MutexBad                    // the library's locks are broken
         | Rv::MutexNotLocked              // the same
-        | Rv::LibraryLoadFailed           // a part of the library is gone
-        | Rv::FipsSelfTestFailed          // the module is dead by design until it starts again
-        | Rv::SessionExists               // our sessions are not what we think they are
+        | Rv::LibraryLoadFailed           // a part of the library is missing
+        | Rv::FipsSelfTestFailed          // by design the module does not work until it is restarted
+        | Rv::SessionExists               // our view of our sessions is wrong
         | Rv::SessionReadOnlyExists       // the same
-        | Rv::SessionReadWriteSoExists    // a security officer is logged in here: never by us
+        | Rv::SessionReadWriteSoExists    // a security officer is logged in here, but not by us
         | Rv::UserAnotherAlreadyLoggedIn  // the same
         | Rv::UserTooManyTypes            // the same
         | Rv::UserAlreadyLoggedIn => Exit, // a login that we do not know of
@@ -99,7 +99,7 @@ fn remedy_for(code: RvError) -> Remedy {
         | Rv::PinLocked
         | Rv::PinTooWeak
         | Rv::UserPinNotInitialized       // the token is not set up
-        | Rv::UserTypeInvalid             // it has no such user
+        | Rv::UserTypeInvalid             // the token has no such user
         // The key or its policy does not allow it.
         | Rv::KeyFunctionNotPermitted     // CKA_SIGN is false
         | Rv::KeyTypeInconsistent         // key and mechanism do not fit
@@ -126,7 +126,7 @@ fn remedy_for(code: RvError) -> Remedy {
         | Rv::NewPinMode                  // one-time passwords
         | Rv::NextOtp
         | Rv::InformationSensitive
-        // We asked wrongly; asking again does not mend it.
+        // Our call is wrong; a retry does not correct it.
         | Rv::ArgumentsBad
         | Rv::DataInvalid
         | Rv::DataLenRange
@@ -153,7 +153,7 @@ fn remedy_for(code: RvError) -> Remedy {
     }
 }
 
-/// Function and code by their names in the standard; a vendor's code in hexadecimal.
+/// Returns function and code by their names in the standard; a vendor's code in hexadecimal.
 pub(crate) fn code(error: &Error) -> TokenCode {
     if let Error::Pkcs11(code, function) = error {
         TokenCode {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn no_code_about_a_pin_is_ever_tried_again() {
+    fn a_call_that_failed_with_a_pin_code_is_never_retried() {
         for pin in [
             RvError::PinIncorrect,
             RvError::PinLocked,
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_token_is_not_made_fuller_by_a_restart() {
+    fn a_token_without_free_sessions_causes_no_restart() {
         assert_eq!(remedy(&signing(RvError::DeviceMemory)), Remedy::Wait);
         assert_eq!(remedy(&signing(RvError::SessionCount)), Remedy::Wait);
     }

@@ -1,4 +1,4 @@
-//! Requests off the socket: whichever session thread is free reads them, so that no other thread must be woken for it.
+//! Requests from the socket. A session thread that is free reads them itself, so that no other thread must be woken.
 
 use std::{
     collections::VecDeque,
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hsm::protocol::{Ending, Hello, HelloReply, Inbox, NoToken, Request};
+use hsm::protocol::{ExitReason, Hello, HelloReply, Inbox, NoToken, Request};
 use rustix::{
     io::Errno,
     net::{RecvFlags, recv},
@@ -26,18 +26,18 @@ pub(crate) struct Requests {
     to_do: Condvar,
 }
 
-/// Never locked while a thread waits for octets.
+/// Requests that have arrived. Never locked while a thread waits for octets.
 #[derive(Debug)]
 struct Arrived {
     requests: VecDeque<Request>,
-    /// Taken by the thread that reads.
+    /// `None` while a thread has taken it to read.
     inbox: Option<Inbox>,
     /// Threads that wait for something to do.
     idle: usize,
 }
 
-/// How long a thread offers the processor to others before it sleeps: to be woken costs more than a fast token's
-/// signature, and a busy client sends the next request within less.
+/// How long a thread yields the processor before it sleeps: waking it costs more than a signature of a fast token, and a
+/// busy client sends the next request sooner than this.
 const LINGER: Duration = Duration::from_micros(50);
 
 impl Requests {
@@ -46,9 +46,9 @@ impl Requests {
         let mut inbox = Inbox::default();
         let refuse = |why: String| -> ! {
             let refused = NoToken::Refused { why: why.clone() };
-            // A peer of another version understands this much: our version.
+            // Even a peer of another version can read our version in this frame.
             drop(answers.hello(&HelloReply::NotFound(refused)));
-            answers.end(Ending::Protocol { why })
+            answers.end(ExitReason::Protocol { why })
         };
         let hello = loop {
             match inbox.hello::<Hello>() {
@@ -75,8 +75,8 @@ impl Requests {
         (requests, hello)
     }
 
-    /// The next request. Before it waits for one it has all answers written. Ends the process when the client is gone
-    /// or breaks the protocol.
+    /// Returns the next request. Writes all pending answers before it waits. Ends the process when the client is gone or
+    /// breaks the protocol.
     pub(crate) fn next(&self) -> Request {
         let mut lingers_until = None;
         let mut arrived = self.lock();
@@ -85,7 +85,7 @@ impl Requests {
                 self.take_up(&mut arrived);
             }
             if let Some(request) = arrived.requests.pop_front() {
-                // What is left, be it a request or the reading, is for the next thread.
+                // The next thread handles what is left: another request, or reading from the socket.
                 let left = !arrived.requests.is_empty() || arrived.inbox.is_some();
                 if left && arrived.idle > 0 {
                     self.to_do.notify_one();
@@ -119,8 +119,8 @@ impl Requests {
         }
     }
 
-    /// As many requests wait as there are sessions: the client keeps up, and may as well be told of several answers
-    /// at a time.
+    /// Returns whether at least as many requests wait as there are sessions. Then the client keeps the sessions busy, and
+    /// may get several answers at a time.
     pub(crate) fn client_is_ahead(&self, sessions: u16) -> bool {
         let mut arrived = self.lock();
         if arrived.requests.len() < usize::from(sessions) {
@@ -129,7 +129,7 @@ impl Requests {
         arrived.requests.len() >= usize::from(sessions)
     }
 
-    /// Takes up all whole requests that are there, unless another thread reads.
+    /// Collects all whole requests that have arrived, unless another thread reads.
     fn take_up(&self, arrived: &mut Arrived) {
         let Some(inbox) = &mut arrived.inbox else {
             return;
@@ -138,28 +138,28 @@ impl Requests {
         loop {
             match inbox.frame::<Request>() {
                 Ok(Some(request)) if self.answers.admit() => arrived.requests.push_back(request),
-                Ok(Some(_)) => self.answers.end(Ending::Protocol {
-                    why: "it sent beyond its credit".into(),
+                Ok(Some(_)) => self.answers.end(ExitReason::Protocol {
+                    why: "it sent more requests than its credit allows".into(),
                 }),
                 Ok(None) if received => return,
                 Ok(None) => {
                     receive(&self.socket, inbox, RecvFlags::DONTWAIT);
                     received = true;
                 }
-                Err(error) => self.answers.end(Ending::Protocol {
+                Err(error) => self.answers.end(ExitReason::Protocol {
                     why: error.to_string(),
                 }),
             }
         }
     }
 
-    /// Nothing here leaves the value half-changed, and a panic ends the process anyway.
+    /// Locks the requests, poisoned or not: no code here leaves them half-changed, and a panic ends the process anyway.
     fn lock(&self) -> MutexGuard<'_, Arrived> {
         self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Puts what arrives, or with `DONTWAIT` what is there, into the inbox.
+/// Waits for octets and puts them into the inbox. With `DONTWAIT` it takes only those that have already arrived.
 fn receive(socket: &UnixStream, inbox: &mut Inbox, flags: RecvFlags) {
     let mut octets = [0_u8; 4096];
     match recv(socket, &mut octets, flags) {
@@ -167,7 +167,7 @@ fn receive(socket: &UnixStream, inbox: &mut Inbox, flags: RecvFlags) {
         Ok((length, _)) => {
             let read = octets.get_mut(..length).unwrap_or_default();
             inbox.extend(read);
-            // It may have been a PIN.
+            // The octets may hold a PIN.
             read.zeroize();
         }
         Err(Errno::INTR | Errno::AGAIN) => {}

@@ -1,4 +1,4 @@
-//! From the greeting to the pool.
+//! Serves one client: greeting, search for the token, session pool.
 
 use std::{
     io,
@@ -12,8 +12,8 @@ use hsm::protocol::{Hello, HelloReply};
 
 use crate::{answers::Answers, hangup, pool, requests::Requests, token::Token, watchdog::Watchdog};
 
-/// Serves until the client closes the socket, which ends the process from a thread of its own; returns only
-/// when there is no token.
+/// Serves until the client closes the socket; the `hangup` thread then ends the process. Returns only when no token was
+/// found or on an error.
 pub(crate) fn serve(module: &Path) -> io::Result<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let answers = Arc::new(Answers::new(socket.try_clone()?));

@@ -1,4 +1,4 @@
-//! The one token of this process: found by label or serial, described, opened.
+//! The one token of this process: search by label or serial number, description, and new sessions.
 
 use std::path::Path;
 
@@ -16,14 +16,14 @@ use pkcs11_two_calls::Signer;
 
 use crate::recovery::{Remedy, code, remedy};
 
-/// A token in its slot.
+/// Token in its slot.
 #[derive(Debug)]
 pub(crate) struct Token {
     module: Pkcs11,
     slot: Slot,
-    /// Of the same library.
+    /// Makes signatures with the same library.
     pub(crate) signer: Signer,
-    /// As it was when it was found.
+    /// The token's description from when it was found.
     pub(crate) info: TokenInfo,
 }
 
@@ -42,11 +42,11 @@ impl Token {
         let mut seen = Vec::new();
         let mut matching = Vec::new();
         for slot in slots {
-            // One broken reader must not hide the other tokens, so slot by slot.
+            // Slot by slot, so that one broken reader does not hide the other tokens.
             match module.get_token_info(slot) {
                 Err(error) => seen.push(format!("slot {}: {}", slot.id(), code(&error))),
                 Ok(info) if !info.token_initialized() => {}
-                // PKCS#11 2.40, table 6: it failed a self-test and does nothing until it is reset.
+                // PKCS#11 2.40, table 6: the token failed a self-test and does not work until it is reset.
                 Ok(info) if info.error_state() => {
                     seen.push(format!("{:?} in an error state", trimmed(info.label())));
                 }
@@ -78,14 +78,14 @@ impl Token {
         })
     }
 
-    /// The token as it describes itself now.
+    /// Returns the token's present description.
     pub(crate) fn describe(&self) -> Result<TokenInfo, Error> {
         self.module
             .get_token_info(self.slot)
             .map(|info| described(&info))
     }
 
-    /// What the token says that it can do with keys of this type. Says it nothing, that is no reason not to try.
+    /// Returns the mechanisms that the token claims for keys of this type. An empty list is no reason not to try.
     pub(crate) fn mechanisms(&self, algorithm: KeyAlgorithm) -> Vec<Mechanism> {
         let hashes = [Hash::Sha256, Hash::Sha384, Hash::Sha512];
         let each = |mechanism: fn(Hash) -> Mechanism| hashes.map(mechanism).to_vec();
@@ -106,7 +106,7 @@ impl Token {
         offered.flat_map(|(_, mechanisms)| mechanisms).collect()
     }
 
-    /// A new session: read-only, which is all that signing needs, unless the module knows only the other kind.
+    /// Opens a new session: read-only, which is enough for signing, or read-write if the module has only that kind.
     pub(crate) fn open(&self) -> Result<Session, Error> {
         match self.module.open_ro_session(self.slot) {
             // AWS CloudHSM's library has no read-only sessions.
@@ -118,7 +118,7 @@ impl Token {
     }
 }
 
-/// A library that cannot work as we use it is for a person to mend; whatever else it says may pass.
+/// Sorts a failed start: a library that cannot work as we use it needs a person; every other failure may pass.
 fn refused(error: &Error) -> NoToken {
     let code = code(error);
     match remedy(error) {
@@ -131,7 +131,8 @@ fn refused(error: &Error) -> NoToken {
     }
 }
 
-/// Only for RSA and ECDSA does the standard say what the sizes mean (bits); some libraries leave them zero.
+/// Returns whether a mechanism covers the size of a key. The standard defines the unit (bits) only for RSA and ECDSA, and
+/// some libraries leave the sizes zero.
 fn fits(algorithm: KeyAlgorithm, info: &MechanismInfo) -> bool {
     let bits = match algorithm {
         KeyAlgorithm::Rsa { bits } => bits,
@@ -169,7 +170,7 @@ fn described(info: &Pkcs11TokenInfo) -> TokenInfo {
     }
 }
 
-/// Blanks are the standard's padding; some modules pad with NUL instead.
+/// Removes padding: the standard pads with blanks, and some modules with NUL.
 fn trimmed(text: &str) -> String {
     text.trim_matches([' ', '\0']).to_owned()
 }

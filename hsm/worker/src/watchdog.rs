@@ -1,4 +1,4 @@
-//! Ends the process when a PKCS#11 call lasts too long: a C call cannot be cancelled.
+//! Ends the process when a PKCS#11 call lasts too long, because a C call cannot be cancelled.
 
 use std::{
     sync::{
@@ -9,11 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hsm::protocol::Ending;
+use hsm::protocol::ExitReason;
 
 use crate::answers::Answers;
 
-/// Watches every [`Seat`].
+/// Thread that watches every [`WatchdogSeat`].
 #[derive(Clone, Debug)]
 pub(crate) struct Watchdog(Arc<Inner>);
 
@@ -23,9 +23,9 @@ struct Inner {
     seats: Mutex<Vec<Arc<AtomicU64>>>,
 }
 
-/// One thread's place under the watchdog.
+/// A session thread's registration with the watchdog.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct WatchdogSeat {
     started: Instant,
     /// Milliseconds after `started` at which the call began, plus one; 0 outside a call.
     since: Arc<AtomicU64>,
@@ -45,24 +45,24 @@ impl Watchdog {
                 loop {
                     thread::sleep((hang_after / 8).clamp(SHORTEST_TICK, LONGEST_TICK));
                     if watched.longest_call() > hang_after {
-                        answers.end(Ending::Hung);
+                        answers.end(ExitReason::Hung);
                     }
-                    // A quick token that hangs may have left an answer waiting for the next.
+                    // An answer may still wait for the next one, from a call that now hangs on a token that was quick.
                     answers.flush();
                 }
             })?;
         Ok(watchdog)
     }
 
-    /// A place for one more thread.
-    pub(crate) fn seat(&self) -> Seat {
+    /// Registers one more thread.
+    pub(crate) fn seat(&self) -> WatchdogSeat {
         let since = Arc::new(AtomicU64::new(0));
         self.0
             .seats
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(Arc::clone(&since));
-        Seat {
+        WatchdogSeat {
             started: self.0.started,
             since,
         }
@@ -89,8 +89,8 @@ impl Inner {
     }
 }
 
-impl Seat {
-    /// Runs calls into the library under the watchdog's eyes.
+impl WatchdogSeat {
+    /// Runs calls into the library while the watchdog watches them.
     pub(crate) fn during<T>(&self, calls: impl FnOnce() -> T) -> T {
         self.next_call();
         let result = calls();
@@ -98,7 +98,7 @@ impl Seat {
         result
     }
 
-    /// Within [`Self::during`]: the call before has returned, and another begins.
+    /// Restarts the time of the call: within [`Self::during`], the previous call has returned and another begins.
     pub(crate) fn next_call(&self) {
         self.since
             .store(milliseconds(self.started.elapsed()) + 1, Ordering::Relaxed);

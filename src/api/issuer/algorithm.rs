@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::issuance;
 
-/// How certificates are signed; the names are cert-manager's, where it has one.
+/// Signature algorithm of certificates. The names are cert-manager's, if it has one.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum SignatureAlgorithm {
-    /// The one that fits the key.
+    /// The algorithm that fits the key.
     #[default]
     Auto,
     /// RSASSA-PKCS1-v1_5 with SHA-256.
@@ -40,7 +40,7 @@ pub enum SignatureAlgorithm {
 }
 
 impl SignatureAlgorithm {
-    /// The algorithm named, `None` for Auto.
+    /// Returns the named algorithm; `None` for Auto.
     #[must_use]
     pub const fn explicit(self) -> Option<issuance::SignatureAlgorithm> {
         use issuance::SignatureAlgorithm as Explicit;

@@ -5,20 +5,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::issuance::pod::{PodIdentity, PodIdentityError};
 
-/// The certificates of pods that mount this issuer's signer name as a projected volume. In every text `{{namespace}}`,
-/// `{{serviceAccount}}` and `{{pod}}` stand for those of the pod.
+/// Certificates of pods that mount this issuer's signer name as a projected volume. In every text, `{{namespace}}`,
+/// `{{serviceAccount}}` and `{{pod}}` stand for the pod's namespace, service account and name.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodCertificatesSpec {
-    /// The URIs of a certificate, such as `spiffe://example.org/ns/{{namespace}}/sa/{{serviceAccount}}`. Default: none.
+    /// URIs of a certificate, such as `spiffe://example.org/ns/{{namespace}}/sa/{{serviceAccount}}`. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), inner(length(min = 1, max = 1024)))]
     pub uris: Vec<String>,
-    /// Its DNS names, such as `{{pod}}.{{namespace}}.pod.example`. Default: none; one name of either type there must be.
+    /// DNS names of a certificate, such as `{{pod}}.{{namespace}}.pod.example`. Default: none. At least one URI or DNS name
+    /// is required.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), inner(length(min = 1, max = 253)))]
     pub dns_names: Vec<String>,
-    /// Its usages by cert-manager's words. Default: digital signature, client auth and server auth.
+    /// Usages of a certificate, by their cert-manager names. Default: digital signature, client auth and server auth.
     #[serde(default = "default_usages")]
     #[schemars(length(max = 20), inner(length(min = 1, max = 50)))]
     pub usages: Vec<String>,
@@ -31,11 +32,11 @@ fn default_usages() -> Vec<String> {
 }
 
 impl PodCertificatesSpec {
-    /// The names that it gives.
+    /// Returns the names that pods get.
     ///
     /// # Errors
     ///
-    /// It can name no pod.
+    /// A name is malformed, or there is none.
     pub fn identity(&self) -> Result<PodIdentity, PodIdentityError> {
         PodIdentity::parse(&self.uris, &self.dns_names)
     }

@@ -1,11 +1,11 @@
-//! The reasons of an issuer's conditions: stable words, each explained in `docs/issuers.md`.
+//! Reasons of an issuer's conditions: stable words, each explained in `docs/issuers.md`.
 
 use std::fmt;
 
-/// Declares the reasons once: the variants, their words and the list of all.
+/// Declares the reasons: the variants, their words and the list of all.
 macro_rules! reasons {
     ($($(#[$doc:meta])+ $variant:ident,)+) => {
-        /// Why a condition of an issuer is as it is.
+        /// Reason of an issuer's condition.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason {
             $($(#[$doc])+ $variant,)+
@@ -15,7 +15,7 @@ macro_rules! reasons {
             /// Every reason, in the order of `docs/issuers.md`.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The word in the condition, the Event and the metric.
+            /// Returns the word in the condition, the Event and the metric.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -39,11 +39,11 @@ reasons! {
     TokenUnavailable,
     /// The library, or the choice of the token, must be corrected in the operator's configuration.
     TokenMisconfigured,
-    /// The token answers and refuses.
+    /// The token answers and refuses the operation.
     TokenRefused,
-    /// No login: the PIN was rejected, or must not be tried.
+    /// There is no login: the PIN was rejected, or must not be tried.
     LoginRefused,
-    /// The token takes its PIN from its issuers, and this one names none.
+    /// The token takes its PIN from its issuers, and this issuer names none.
     PinRequired,
     /// The issuer names a PIN that the token does not take from it.
     PinNotTaken,
@@ -51,29 +51,29 @@ reasons! {
     PinConflict,
     /// The certificate's Secret or ConfigMap, or the key in it, is missing.
     CertificateMissing,
-    /// The API server did not let us read it.
+    /// The API server does not let the controller read the certificate.
     CertificateUnreadable,
     /// The operator grants the key with other issuing certificates.
     CertificateNotGranted,
-    /// It is no certificate that can issue, or no chain.
+    /// The certificate cannot issue, or the chain is not a chain.
     CertificateInvalid,
-    /// A certificate of the chain has ended.
+    /// A certificate of the chain has expired.
     CertificateExpired,
-    /// A certificate of the chain has not begun.
+    /// A certificate of the chain is not valid yet.
     CertificateNotYetValid,
-    /// `ca: Root` and no root.
+    /// `ca: Root` is set and there is no root.
     RootMissing,
-    /// The key cannot be looked for as it is named.
+    /// The selection of the key is malformed.
     KeyInvalid,
     /// No key that the issuer may use matches.
     KeyNotFound,
-    /// The key is not the certificate's.
+    /// The key does not belong to the certificate.
     KeyMismatch,
     /// Several keys match.
     KeyAmbiguous,
     /// The key cannot sign certificates here.
     KeyUnusable,
-    /// The key is not kept as the operator requires.
+    /// The key is not protected as the operator requires.
     KeyUnprotected,
     /// The profile contradicts itself or the grant.
     ProfileInvalid,
@@ -83,11 +83,11 @@ reasons! {
     NamespaceSelectorInvalid,
     /// The labels of the issuer's namespace, on which a grant depends, cannot be read.
     NamespaceUnreadable,
-    /// The key cannot do the algorithm.
+    /// The key does not support the algorithm.
     AlgorithmUnsupported,
-    /// No probe signature came.
+    /// The token made no probe signature.
     ProbeFailed,
-    /// A rule of our own broke.
+    /// An internal rule of the controller was broken.
     Internal,
     /// `CAExpiringSoon` is True.
     ExpiresSoon,
@@ -96,7 +96,7 @@ reasons! {
 }
 
 impl Reason {
-    /// The reason of this name.
+    /// Returns the reason with this word.
     #[must_use]
     pub fn named(word: &str) -> Option<Self> {
         Self::ALL
@@ -119,7 +119,7 @@ mod tests {
     /// The page that explains every reason.
     const PAGE: &str = include_str!("../../../docs/issuers.md");
 
-    /// The rows of the page's tables of reasons: the cells of each.
+    /// Returns the rows of the page's tables of reasons, as cells.
     fn rows() -> Vec<Vec<&'static str>> {
         let rows = PAGE.lines().filter(|line| line.starts_with("| `"));
         let cells = |row: &'static str| row.trim_matches('|').split('|').map(str::trim).collect();
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_a_distinct_word_that_the_api_server_takes() {
+    fn each_reason_is_a_distinct_word_that_the_api_server_accepts() {
         let mut words: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert!(words.iter().all(|word| {
             word.starts_with(|c: char| c.is_ascii_uppercase())

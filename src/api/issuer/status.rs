@@ -1,10 +1,10 @@
-//! What the controller says of an issuer.
+//! Status of an issuer.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the controller found.
+/// Status that the controller reports for an issuer.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerStatus {
@@ -22,14 +22,14 @@ pub struct IssuerStatus {
     /// The issuing certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateStatus>,
-    /// When a signature of the key, a probe's or a certificate's, last verified, at the time of the last write of this
-    /// status.
+    /// When a signature of the key, for a probe or a certificate, last verified. The value is as old as the last write of
+    /// this status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_signature: Option<Time>,
 }
 
 impl IssuerStatus {
-    /// The condition of this type.
+    /// Returns the condition with this type.
     #[must_use]
     pub fn condition(&self, type_: &str) -> Option<&Condition> {
         self.conditions
@@ -54,7 +54,7 @@ pub struct TokenStatus {
     pub firmware_version: String,
 }
 
-/// A private key as its attributes describe it. What the token does not tell is left out.
+/// A private key as its attributes describe it. Attributes that the token does not report are omitted.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct KeyStatus {
@@ -73,7 +73,7 @@ pub struct KeyStatus {
     /// `CKA_NEVER_EXTRACTABLE`: the key has never been extractable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub never_extractable: Option<bool>,
-    /// `CKA_LOCAL`: the key was made on the token.
+    /// `CKA_LOCAL`: the key was generated on the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local: Option<bool>,
 }
@@ -92,8 +92,8 @@ pub struct CertificateStatus {
     pub not_before: Option<Time>,
     /// End of validity.
     pub not_after: Option<Time>,
-    /// The first end of the certificates above it, the root's included, where that is before its own: no certificate
-    /// outlives it.
+    /// Earliest end of the certificates above it, the root included, if that is before its own end. No issued certificate is
+    /// valid after this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chain_not_after: Option<Time>,
     /// Subject key identifier in hexadecimal.

@@ -12,60 +12,60 @@ use crate::issuance::profile::{self, CaRules, Constraint, Constraints, ProfileEr
 pub struct CaSpec {
     /// Whether requests with isCA get a CA certificate. Default: false.
     pub allow: bool,
-    /// How many certificate authorities may stand below such a CA; -1 for any number. Default: 0, so that it issues leaf
-    /// certificates only.
+    /// How many CAs may be below such a CA; -1 for any number. Default: 0, so that it can issue leaf certificates only.
     #[schemars(range(min = -1, max = 127))]
     pub path_len: i16,
-    /// What becomes of a request for a CA certificate without a subject, which RFC 5280 demands: Reject refuses it,
-    /// FirstDNSName makes the first of its DNS names the common name. Default: Reject.
+    /// Treatment of a request for a CA certificate without a subject. RFC 5280 requires a subject. Reject refuses the
+    /// request, FirstDNSName makes its first DNS name the common name. Default: Reject.
     pub empty_subject: EmptySubject,
     /// Whether the annotation `experimental.cert-manager.io/request-is-ca` is enough for a Kubernetes CSR to ask for a CA
-    /// certificate. It may be changed after approval; else `cert sign` must stand in `spec.usages` too. Default: false.
+    /// certificate. The annotation can be changed after approval. With false, `spec.usages` must contain `cert sign` as
+    /// well. Default: false.
     pub by_annotation: bool,
-    /// What such a CA may name, as a critical extension of its certificate. Where the grant limits names, its limits are
-    /// added. Default: no constraints but the grant's.
+    /// Names that such a CA may certify, as a critical extension of its certificate. If the grant limits names, its limits
+    /// are added. Default: only the constraints of the grant.
     pub name_constraints: ConstraintsSpec,
 }
 
-/// Where the name constraints of CA certificates come from.
+/// Source of the name constraints of CA certificates.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum ConstraintMode {
-    /// From here and from the grant.
+    /// The profile and the grant.
     #[default]
     Fixed,
-    /// Those of the CSR narrow them further.
+    /// The profile and the grant, narrowed by the constraints of the CSR.
     FromRequest,
 }
 
-/// What becomes of a request for a CA certificate without a subject.
+/// Treatment of a request for a CA certificate without a subject.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum EmptySubject {
-    /// It is refused.
+    /// The request is refused.
     #[default]
     Reject,
-    /// The first of its DNS names becomes the common name.
+    /// The first DNS name of the request becomes the common name.
     #[serde(rename = "FirstDNSName")]
     FirstDnsName,
 }
 
-/// What a CA may name.
+/// Names that a CA may certify.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConstraintsSpec {
-    /// Fixed refuses a CSR that asks for name constraints; FromRequest honours them where they narrow those of the profile
-    /// and the grant, and refuses them where they would widen them. Default: Fixed.
+    /// Fixed refuses a CSR that asks for name constraints. FromRequest honours constraints that narrow those of the profile
+    /// and the grant, and refuses constraints that would widen them. Default: Fixed.
     pub mode: ConstraintMode,
-    /// Of each type that is listed, only these names.
+    /// Permitted names. They limit only the types of names that are listed.
     pub permitted: SubtreesSpec,
-    /// None of these names.
+    /// Excluded names.
     pub excluded: SubtreesSpec,
 }
 
-/// Names that have something in common (RFC 5280, section 4.2.1.10).
+/// Subtrees of names (RFC 5280, section 4.2.1.10).
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SubtreesSpec {
-    /// DNS names; each stands for itself and every name below it.
+    /// DNS names. Each stands for itself and for every name below it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
     pub dns: Vec<String>,
@@ -73,11 +73,11 @@ pub struct SubtreesSpec {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 50)))]
     pub ip: Vec<String>,
-    /// Hosts of URIs; with a leading dot the hosts below.
+    /// Hosts of URIs. A host with a leading dot stands for the hosts below it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 254)))]
     pub uri: Vec<String>,
-    /// E-mail addresses, their hosts, or with a leading dot the hosts below.
+    /// E-mail addresses or their hosts. A host with a leading dot stands for the hosts below it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 320)))]
     pub email: Vec<String>,
@@ -102,7 +102,7 @@ impl TryFrom<CaSpec> for CaRules {
         let path_length = match path_len {
             -1 => None,
             other => Some(u8::try_from(other).map_err(|_| {
-                ProfileError::new("ca.pathLen", "must lie between 0 and 127, or be -1")
+                ProfileError::new("ca.pathLen", "must be between 0 and 127, or -1")
             })?),
         };
         Ok(Self {

@@ -1,4 +1,4 @@
-//! From what is written to rules that cannot say nonsense; an error names the field by its path.
+//! Checks the profile and converts it to rules that are consistent by type. An error names the field by its path.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -29,7 +29,7 @@ impl TryFrom<ProfileSpec> for Rules {
             sans,
             ca,
             extensions,
-            // Whoever signs draws the serial numbers; the core is handed them.
+            // The pipeline draws the serial numbers and passes them to the core.
             serial: _,
         } = spec;
         Ok(Self {
@@ -61,7 +61,7 @@ pub(super) fn each<T>(
         .collect()
 }
 
-/// A list that may be left out, which is not the same as an empty one.
+/// Parses a list that may be omitted. An omitted list differs from an empty one.
 fn limited<T: FromStr<Err: Display>>(
     field: &str,
     texts: Option<&Vec<String>>,
@@ -146,7 +146,7 @@ impl TryFrom<UsagesSpec> for profile::UsageRules {
         } = spec;
         let usage = |field: &str, word: &str| {
             Usage::parse(word).ok_or_else(|| {
-                ProfileError::new(field, format!("{word:?} is no usage of cert-manager's"))
+                ProfileError::new(field, format!("{word:?} is not a usage of cert-manager"))
             })
         };
         Ok(Self {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_written_is_the_safe_default() {
+    fn an_empty_profile_has_the_safe_defaults() {
         assert_eq!(read(json!({})), Ok(Rules::default()));
     }
 
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_is_not_a_list_left_out() {
+    fn an_empty_list_differs_from_an_omitted_list() {
         let names = |profile| read(profile).unwrap().names.allowed.dns;
         assert_eq!(names(json!({"sans": {"allowed": {}}})), None);
         assert_eq!(

@@ -9,54 +9,54 @@ use super::{
 };
 use crate::issuance::profile::{ExtensionRules, HttpUrl, Policy, ProfileError};
 
-/// What certificates say beside their names and usages. URLs must be of scheme `http`: who checks a certificate cannot
-/// open a connection that needs a checked certificate.
+/// Further extensions of certificates. URLs must have the scheme `http`: a client that verifies a certificate cannot use a
+/// connection that itself needs a verified certificate.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExtensionsSpec {
     /// Whether leaf certificates carry a subject key identifier; CA certificates always do. Default: Include.
     pub ski: Ski,
-    /// Object identifiers of extensions that are copied from the CSR, value and criticality, without being looked at.
+    /// Object identifiers of extensions that are copied from the CSR, with value and criticality, without a check.
     /// Extensions of RFC 5280 itself cannot be copied. Default: none.
     #[serde(rename = "fromCSR")]
     #[schemars(length(max = 30), inner(length(max = 128), regex(pattern = OID)))]
     pub from_csr: Vec<String>,
-    /// The policies of the certificates. Default: none.
+    /// Policies of the certificates. Default: none.
     #[schemars(length(max = 30))]
     pub policies: Vec<PolicySpec>,
-    /// Where more is known about the issuer.
+    /// Authority information access: sources of information about the issuer.
     pub aia: AiaSpec,
     /// URLs of the CRL. Default: none.
     #[schemars(length(max = 10), inner(length(min = 8, max = 1000)))]
     pub crl_distribution_points: Vec<String>,
-    /// Whether leaf certificates say that they are never revoked (RFC 9608); for short validities. Goes not with
-    /// crlDistributionPoints or aia.ocsp. Default: false.
+    /// Whether leaf certificates state that they are never revoked (RFC 9608); for short validities. It cannot be combined
+    /// with crlDistributionPoints or aia.ocsp. Default: false.
     pub no_rev_avail: bool,
 }
 
 /// Whether leaf certificates carry a subject key identifier.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum Ski {
-    /// They do: the leftmost 160 bits of the SHA-256 hash of the key (RFC 7093).
+    /// With an identifier: the leftmost 160 bits of the SHA-256 hash of the key (RFC 7093).
     #[default]
     Include,
-    /// They do not.
+    /// Without an identifier.
     Omit,
 }
 
 /// A certificate policy.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub struct PolicySpec {
-    /// Its object identifier.
+    /// Object identifier of the policy.
     #[schemars(length(max = 128), regex(pattern = OID))]
     pub oid: String,
-    /// URL of its certification practice statement.
+    /// URL of the certification practice statement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 8, max = 1000))]
     pub cps: Option<String>,
 }
 
-/// Where more is known about the issuer.
+/// Authority information access: sources of information about the issuer.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AiaSpec {

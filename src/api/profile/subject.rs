@@ -12,20 +12,20 @@ use crate::issuance::{
     profile::{ProfileError, SubjectMode as Mode, SubjectRules},
 };
 
-/// What becomes of the CSR's subject. Attributes are named CN, O, OU, C, ST, L, STREET, postalCode, serialNumber, SN,
+/// Treatment of the CSR's subject. Attributes are named CN, O, OU, C, ST, L, STREET, postalCode, serialNumber, SN,
 /// GN, title, pseudonym, UID, DC, emailAddress, or by a dotted object identifier.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SubjectSpec {
-    /// Verbatim copies the CSR's subject, Fixed makes one of `fixed` and the CSR's common name, Omit leaves it empty,
-    /// whatever the CSR's is. Default: Verbatim.
+    /// Verbatim copies the CSR's subject. Fixed builds the subject from `fixed` and the CSR's common name. Omit always
+    /// leaves it empty. Default: Verbatim.
     pub mode: SubjectMode,
-    /// The attributes that a CSR's subject may have; others are refused. Default: any.
+    /// Attributes that a CSR's subject may have; others are refused. Default: any.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 100)))]
     pub allowed_attributes: Option<Vec<String>>,
-    /// With Fixed, the attributes and their values, in which `{{namespace}}` and `{{name}}` stand for those of the
-    /// request. They stand in the order C, ST, L, O, OU, then the others. Default: none.
+    /// With Fixed, the attributes and their values. In values, `{{namespace}}` and `{{name}}` stand for the namespace and
+    /// the name of the request. The order of attributes is C, ST, L, O, OU, then the others. Default: none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend(
         "maxProperties" = 50,
@@ -41,19 +41,19 @@ pub struct SubjectSpec {
     pub require_san: bool,
 }
 
-/// What becomes of the CSR's subject.
+/// Treatment of the CSR's subject.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum SubjectMode {
-    /// It is copied.
+    /// The subject is copied.
     #[default]
     Verbatim,
-    /// The issuer's attributes and the CSR's common name.
+    /// The subject has the issuer's attributes and the CSR's common name.
     Fixed,
-    /// It is left empty.
+    /// The subject is empty.
     Omit,
 }
 
-/// The attributes that come first, from the widest to the narrowest.
+/// Attributes that come first, from the widest to the narrowest.
 const ORDER: [&str; 5] = ["C", "ST", "L", "O", "OU"];
 
 impl TryFrom<SubjectSpec> for SubjectRules {
@@ -74,7 +74,7 @@ impl TryFrom<SubjectSpec> for SubjectRules {
         }
         let attribute = |field: &str, text: &str| {
             name::attribute_type(text).ok_or_else(|| {
-                ProfileError::new(field, format!("{text:?} is no attribute of subjects"))
+                ProfileError::new(field, format!("{text:?} is not an attribute of subjects"))
             })
         };
         let mut fixed: Vec<_> = fixed.into_iter().collect();

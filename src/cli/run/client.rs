@@ -1,4 +1,4 @@
-//! The client of the API server. Every call ends, and a connection that has gone silent is given up within seconds.
+//! The client of the API server. Every call times out, and a silent connection is closed within seconds.
 
 use std::{path::Path, time::Duration};
 
@@ -17,24 +17,24 @@ use kube::{
 use tower::{ServiceBuilder, timeout::TimeoutLayer};
 use tower_http::timeout::ResponseBodyTimeoutLayer;
 
-/// An answer that does not begin, or go on, for so long is given up. The API server itself answers within a minute
+/// Time limit for the start of a response and for each pause within it. The API server itself answers within a minute
 /// (`--request-timeout`), and sends every watch a bookmark about once a minute.
 const SILENCE: Duration = Duration::from_secs(90);
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
-/// Silence after which the peer of a connection is asked for a sign of life, an HTTP/2 PING (RFC 9113, section 6.7). It
-/// answers at once, however long the calls take that it works on, so a slow webhook is not mistaken for a dead network.
+/// Silence after which the client sends an HTTP/2 PING (RFC 9113, section 6.7). The peer answers a PING at once even while
+/// its calls are slow, so a slow webhook is not mistaken for a dead network.
 const PING_AFTER: Duration = Duration::from_secs(5);
-/// A connection whose peer does not answer a PING for so long is given up, with all calls on it.
+/// Time limit for the answer to a PING. After it the connection is closed, with all calls on it.
 const PING_ANSWERED_WITHIN: Duration = Duration::from_secs(7);
-/// Octets of one answer that are held while nobody reads it. All watches together must stay well below the window of the
-/// connection (5 MiB), else one that nobody reads would hold up the others.
+/// Octets of one response that are buffered until they are read. The sum for all watches must stay well below the window
+/// of the connection (5 MiB), or one unread watch would block the others.
 const WINDOW: u32 = 256 * 1024;
 
-/// Returns the client for this kubeconfig; without one, for the kubeconfig or the pod that the environment names.
+/// Returns the client for this kubeconfig, or without one for the kubeconfig or the pod that the environment names.
 ///
 /// # Errors
-/// When there is neither kubeconfig nor identity of a pod, or it is not usable.
+/// There is neither a kubeconfig nor the identity of a pod, or it is not usable.
 pub(super) async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
     let config = match kubeconfig {
         Some(path) => {
@@ -46,13 +46,13 @@ pub(super) async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> 
         }
         None => kube::Config::infer()
             .await
-            .context("there is neither a kubeconfig nor a pod's identity; give --kubeconfig or set KUBECONFIG")?,
+            .context("found neither a kubeconfig nor the identity of a pod; give --kubeconfig or set KUBECONFIG")?,
     };
     patient_client(&config, SILENCE).context("failed to set up the client of the API server")
 }
 
-/// Returns what kube's own builder makes, but for two things: HTTP/2 where the API server has it, because only HTTP/2
-/// tells a dead connection from a slow answer; and no retries, because the caller decides when to ask again.
+/// Builds the client as kube's own builder does, with two differences. It uses HTTP/2 if the API server offers it, because
+/// only HTTP/2 tells a dead connection from a slow answer. It does not retry, because the caller decides when to retry.
 fn patient_client(config: &kube::Config, silence: Duration) -> anyhow::Result<Client> {
     ensure!(
         config.proxy_url.is_none(),
@@ -60,7 +60,7 @@ fn patient_client(config: &kube::Config, silence: Duration) -> anyhow::Result<Cl
     );
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
-    // A call is several frames of HTTP/2: the last of them would wait for the acknowledgement of the first.
+    // A call is several HTTP/2 frames. With Nagle's algorithm the last one would wait for the acknowledgement of the first.
     tcp.set_nodelay(true);
     let tls = HttpsConnectorBuilder::new()
         .with_tls_config(config.rustls_client_config()?)
@@ -68,7 +68,7 @@ fn patient_client(config: &kube::Config, silence: Duration) -> anyhow::Result<Cl
     let tls = match &config.tls_server_name {
         Some(name) => {
             let name = name.clone().try_into();
-            let name = name.context("tls-server-name is not a name of a server")?;
+            let name = name.context("tls-server-name is not a valid server name")?;
             tls.with_server_name_resolver(FixedServerNameResolver::new(name))
         }
         None => tls,
@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers one request with this and holds the connection until the client closes it.
+    /// Answers one request with `answer` and keeps the connection open until the client closes it.
     fn answers(answer: &'static str) -> std::net::SocketAddr {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -116,14 +116,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_is_not_answered_is_given_up() {
+    async fn a_call_without_an_answer_times_out() {
         let half = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"items\": [";
         for answer in ["", half] {
             let server = format!("http://{}", answers(answer)).parse().unwrap();
             let config = kube::Config::new(server);
             let client = patient_client(&config, Duration::from_millis(100)).unwrap();
             let secrets = Api::<Secret>::all(client);
-            // Without a time-out of the client's this would never return.
+            // Without the client's time-out this call would never return.
             secrets.list(&ListParams::default()).await.unwrap_err();
         }
     }

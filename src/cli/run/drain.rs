@@ -1,4 +1,4 @@
-//! The time between the signal and the end of the controller, and what it is spent on.
+//! The drain: the steps between the signal and the end of the controller, and the time for each.
 
 use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
@@ -11,11 +11,11 @@ use tracing::{error, info, warn};
 
 use crate::{
     reconcile::{Context, Ending},
-    telemetry::Chain,
+    telemetry::ErrorChain,
 };
 
-/// The drain time is so many parts: five for what has begun, one to tell what was signed and not published, one for the
-/// Lease and the workers, and the last one for the health server.
+/// Number of equal parts of the drain time: five to finish the work in flight, one to report certificates that were signed
+/// and not published, one for the Lease and the workers, and one for the health server.
 const PARTS: u32 = 8;
 
 /// A drain that has begun.
@@ -25,18 +25,18 @@ pub(super) struct Drain {
     within: Duration,
 }
 
-/// What is given back and ended when the work has ended.
+/// Parts of the controller that end after the work has ended.
 pub(super) struct Leaving {
-    /// Cancelled when nothing more is signed or written for a request.
+    /// Cancelled once nothing more is signed or written for a request.
     pub(super) leave: CancellationToken,
     pub(super) membership: JoinHandle<()>,
-    /// `None` where no Events are written.
+    /// `None` if no Events are written.
     pub(super) events: Option<JoinHandle<()>>,
 }
 
 impl Drain {
-    /// Runs the work until it is told to stop, calls `told`, and gives what has begun its time to finish. Then nothing of
-    /// it runs any more.
+    /// Runs the work until `ending.stop` is cancelled, calls `told`, and gives the work its share of the drain time. When
+    /// this returns, the work has ended or was dropped.
     pub(super) async fn after(
         work: impl Future,
         ending: &Ending,
@@ -53,7 +53,7 @@ impl Drain {
             within,
         };
         told();
-        info!(within = ?within, "told to end; finishing what has begun");
+        info!(within = ?within, "draining: finishing the work in flight");
         if !ended && timeout_at(drain.part(5), &mut work).await.is_err() {
             ending.abandon.cancel();
             if timeout_at(drain.part(6), &mut work).await.is_err() {
@@ -63,8 +63,8 @@ impl Drain {
         drain
     }
 
-    /// Gives the Lease back, ends the workers and writes the Events that wait, all at once. What does not end in time is
-    /// named and left behind.
+    /// Gives the Lease back, ends the workers and writes the waiting Events, all concurrently. Logs each part that does not
+    /// end in time and abandons it.
     pub(super) async fn leave(self, leaving: Leaving, context: &Arc<Context>) {
         let Leaving {
             leave,
@@ -93,13 +93,10 @@ impl Drain {
         }
         ended(membership, "abandoned the lease; it expires");
         let waiting = context.events.waiting();
-        ended(
-            events,
-            &format!("abandoned {waiting} events that are not written"),
-        );
+        ended(events, &format!("abandoned {waiting} unwritten events"));
     }
 
-    /// When the health server is not waited for any more.
+    /// Returns when the drain time ends; the health server has until then.
     pub(super) fn end(self) -> Instant {
         self.part(PARTS)
     }
@@ -112,7 +109,7 @@ impl Drain {
 fn ended(task: Result<Result<(), JoinError>, Elapsed>, abandoned: &str) {
     match task {
         Ok(Ok(())) => {}
-        Ok(Err(broken)) => error!(error = %Chain(&broken), "a task broke"),
+        Ok(Err(broken)) => error!(error = %ErrorChain(&broken), "a task failed"),
         Err(_elapsed) => warn!("{abandoned}"),
     }
 }
@@ -133,12 +130,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_ends_is_not_abandoned_and_ends_the_drain() {
+    async fn work_that_ends_in_time_is_not_abandoned() {
         let ending = ending();
         let hour = Duration::from_secs(3600);
         let mut steps = Vec::new();
         let work = async {
-            // Once more after the signal.
+            // The work needs one more poll after the signal.
             tokio::task::yield_now().await;
             steps.push("worked");
         };

@@ -1,4 +1,4 @@
-//! A file that is written whole or not at all, and that is known to be writable before anything is signed.
+//! A file that is written atomically, and that is known to be writable before anything is signed.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,10 +9,10 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-/// A place for a certificate, beside which a file already stands that will be put there.
+/// Destination of a certificate, with a temporary file beside it.
 ///
-/// *Guarantees*: the old file or the new one is there at any moment; without [`commit`](Self::commit) the old one stays
-/// and nothing is left beside it.
+/// *Guarantees*: at any moment the path holds the complete old file or the complete new one. Without
+/// [`commit`](Self::commit) the old file stays and the temporary file is removed.
 #[derive(Debug)]
 pub(super) struct Destination {
     path: PathBuf,
@@ -22,24 +22,24 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    /// Makes the file beside.
+    /// Creates the temporary file.
     ///
     /// # Errors
-    /// Nothing could be written there; `path` is no regular file.
+    /// The folder is not writable, or `path` is not a regular file.
     pub(super) fn prepare(path: &Path) -> anyhow::Result<Self> {
-        // What a link points to is replaced, not the link.
+        // A symbolic link stays: its target is replaced.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let there = fs::metadata(&path).ok();
         if there.as_ref().is_some_and(|there| !there.is_file()) {
             bail!(
-                "{} is not a file; name one with --out, or leave --out out for stdout",
+                "{} is not a file; give a file with --out, or omit --out to write to stdout",
                 path.display()
             );
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         ensure!(
             !name.is_empty(),
-            "--out {} names no file; name one, or leave --out out for stdout",
+            "--out {} names no file; give a file, or omit --out to write to stdout",
             path.display()
         );
         let new = path.with_file_name(format!(".{name}.{}.new", process::id()));
@@ -50,7 +50,7 @@ impl Destination {
             .open(&new)
             .with_context(|| {
                 format!(
-                    "nothing was signed, for {} cannot be written; make its folder writable or give another --out",
+                    "nothing was signed, because {} cannot be written; make its folder writable or give another --out",
                     path.display()
                 )
             })?;
@@ -63,15 +63,15 @@ impl Destination {
         if let Some(there) = there {
             made.file
                 .set_permissions(there.permissions())
-                .with_context(|| format!("failed to give {} its mode", made.new.display()))?;
+                .with_context(|| format!("failed to set the mode of {}", made.new.display()))?;
         }
         Ok(made)
     }
 
-    /// Puts the text in its place; it is on the disk when this returns.
+    /// Replaces the old file with `text`. The text is on the disk when this returns.
     ///
     /// # Errors
-    /// What the operating system says; then the old file is as it was.
+    /// The operating system failed to write; then the old file is unchanged.
     pub(super) fn commit(mut self, text: &str) -> anyhow::Result<()> {
         self.put(text)
             .with_context(|| format!("failed to write {}", self.path.display()))
@@ -90,7 +90,7 @@ impl Destination {
 impl Drop for Destination {
     fn drop(&mut self) {
         if !self.committed {
-            // At worst a file stays behind that says by its name what it was.
+            // If this fails, a temporary file stays, and its name ends in `.new`.
             drop(fs::remove_file(&self.new));
         }
     }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_committed_leaves_nothing_behind() {
+    fn without_a_commit_no_file_is_left_behind() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("web.pem");
         drop(Destination::prepare(&path).unwrap());
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_goes_away_meanwhile_is_an_error() {
+    fn a_folder_that_is_removed_before_the_commit_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("inner");
         fs::create_dir(&inner).unwrap();
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_link_points_to_is_replaced_and_not_the_link() {
+    fn the_target_of_a_link_is_replaced_and_not_the_link() {
         let folder = tempfile::tempdir().unwrap();
         let (path, link) = (folder.path().join("web.pem"), folder.path().join("link"));
         fs::write(&path, "old").unwrap();
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_named() {
+    fn the_error_names_a_path_that_is_not_a_file() {
         for path in ["/", "/dev/null", "/dev"] {
             let error = Destination::prepare(Path::new(path))
                 .unwrap_err()

@@ -1,4 +1,4 @@
-//! The issuer as a file: the object that one would apply, with its certificates inside.
+//! An issuer in a file: the Kubernetes object, with its certificates inline.
 
 use std::{fs, path::Path};
 
@@ -15,7 +15,7 @@ use crate::{
     pipeline::ChainPem,
 };
 
-/// An issuer as read.
+/// Name and spec of an issuer that was read from a file.
 #[derive(Debug)]
 pub(super) struct IssuerFile {
     pub(super) name: IssuerName,
@@ -23,21 +23,21 @@ pub(super) struct IssuerFile {
 }
 
 impl IssuerFile {
-    /// Reads the file; `namespace` is that of the request, where it is given.
+    /// Reads an issuer. `namespace` is the namespace of the request, if one is given.
     ///
     /// # Errors
-    /// It cannot be read, is no issuer of ours, has fields that no issuer has, or serves another namespace.
+    /// The file cannot be read, is not an issuer of this controller, has unknown fields, or serves another namespace.
     pub(super) fn read(path: &Path, namespace: Option<&str>) -> anyhow::Result<Self> {
         fs::read_to_string(path)
-            .map_err(|error| anyhow!(error).context("failed to read it"))
+            .map_err(|error| anyhow!(error).context("failed to read the file"))
             .and_then(|text| parse(&text, namespace))
             .with_context(|| format!("the issuer {} cannot be used", path.display()))
     }
 
-    /// The certificates.
+    /// Returns the issuer's certificates.
     ///
     /// # Errors
-    /// They are elsewhere.
+    /// The file does not hold the certificates, or names several sources for them.
     pub(super) fn chain(&self) -> anyhow::Result<ChainPem> {
         let CertificateSource {
             secret_ref,
@@ -63,16 +63,17 @@ impl IssuerFile {
                 self.name
             ),
             (Some(_) | None, Some(_) | None, Some(_) | None) => bail!(
-                "{} has several certificates; leave spec.certificate.pem alone there",
+                "{} has several certificates; keep only spec.certificate.pem",
                 self.name
             ),
         }
     }
 
-    /// Whether the variables that the profile uses are known. An empty one would open or close the wrong doors.
+    /// Checks that every variable of the profile has a valid value. With an empty value the profile would allow or refuse
+    /// the wrong names.
     ///
     /// # Errors
-    /// One is not.
+    /// A value is missing, or Kubernetes would not allow it.
     pub(super) fn check_variables(
         &self,
         namespace: Option<&str>,
@@ -81,7 +82,7 @@ impl IssuerFile {
         let profile =
             serde_json::to_string(&self.spec.profile).context("failed to read the profile")?;
         let namespace = self.name.namespace.as_deref().or(namespace);
-        // The API server lets no others come into being, so profiles may rely on it.
+        // The API server accepts no other names, so profiles may rely on these rules.
         let odd = [
             ("namespace", namespace.filter(|text| !is_label(text))),
             ("name", name.filter(|text| !is_subdomain(text))),
@@ -122,7 +123,7 @@ fn parse(text: &str, namespace: Option<&str>) -> anyhow::Result<IssuerFile> {
             let own = issuer.namespace();
             let namespace = match (own.as_deref(), namespace) {
                 (Some(own), Some(other)) if own != other => bail!(
-                    "a PKCS11Issuer in {own} signs for its own namespace only; leave --namespace {other} out, or use a PKCS11ClusterIssuer"
+                    "a PKCS11Issuer in {own} signs for its own namespace only; omit --namespace {other}, or use a PKCS11ClusterIssuer"
                 ),
                 (Some(one), _) | (None, Some(one)) => one.to_owned(),
                 (None, None) => {
@@ -153,7 +154,7 @@ fn whole<K: IssuerKind>(
         .get("spec")
         .and_then(|spec| lost(spec, &read, "spec"))
     {
-        // The API server would warn and drop it; here nobody would see it.
+        // The API server would warn about the field and drop it. Without the API server nobody would notice.
         bail!("{field} is unknown; correct it or remove it");
     }
     let name = issuer.meta().name.clone().filter(|name| !name.is_empty());
@@ -166,14 +167,14 @@ fn whole<K: IssuerKind>(
     })
 }
 
-/// The path of the first field that was written and not read.
+/// Returns the path of the first field that is in the file and not in the parsed object.
 fn lost(written: &Value, read: &Value, path: &str) -> Option<String> {
     match (written, read) {
         (Value::Object(written), Value::Object(read)) => written.iter().find_map(|(key, value)| {
             let path = format!("{path}.{key}");
             match read.get(key) {
                 Some(read) => lost(value, read, &path),
-                // What says nothing is not lost.
+                // A `null` carries no information.
                 None if value.is_null() => None,
                 None => Some(path),
             }
@@ -187,7 +188,7 @@ fn lost(written: &Value, read: &Value, path: &str) -> Option<String> {
     }
 }
 
-/// A label of RFC 1123, as namespaces are.
+/// Returns whether `text` is a label of RFC 1123, as names of namespaces are.
 fn is_label(text: &str) -> bool {
     let fits = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit();
     (1..=63).contains(&text.len())
@@ -197,7 +198,7 @@ fn is_label(text: &str) -> bool {
             .all(|end| end.is_some_and(fits))
 }
 
-/// Labels with dots between them, as names of requests are.
+/// Returns whether `text` is a subdomain of RFC 1123, as names of requests are.
 fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }

@@ -1,4 +1,4 @@
-//! What became of a request: the chain or the slug on stdout, decisions and the record on stderr.
+//! The output of `sign`: the chain or the slug of a refusal on stdout, decisions and the issuance record on stderr.
 
 use std::io::{self, Write as _};
 
@@ -14,16 +14,16 @@ use crate::{
     pipeline::{Signed, now},
 };
 
-/// How to tell it.
+/// Form and context of the output.
 pub(super) struct Report<'a> {
     pub(super) format: OutputFormat,
     pub(super) subject: &'a Subject<'a>,
     pub(super) record: &'a IssuanceRecord,
-    /// Empty where no explanation was asked for.
+    /// Empty if no explanation was asked for.
     pub(super) decisions: &'a [Decision],
 }
 
-/// The JSON object; its fields are API.
+/// JSON object on stdout. Its fields are part of the public interface.
 #[derive(Serialize)]
 #[serde(
     tag = "outcome",
@@ -34,13 +34,13 @@ enum Object<'a> {
     Signed {
         /// PEM, leaf first, without the root.
         certificate: &'a str,
-        /// PEM, as the issuer's `spec.ca` says.
+        /// PEM of the CA certificate that the issuer's `spec.ca` selects.
         ca: Option<String>,
         /// Hexadecimal.
         serial: &'a str,
         not_before: jiff::Timestamp,
         not_after: jiff::Timestamp,
-        /// Of the TBSCertificate, hexadecimal, as in the issuance record.
+        /// SHA-256 of the TBSCertificate, hexadecimal, as in the issuance record.
         tbs_sha256: &'a str,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         decisions: Vec<Line>,
@@ -53,7 +53,7 @@ enum Object<'a> {
     },
 }
 
-/// One decision.
+/// One decision of the profile.
 #[derive(Serialize)]
 struct Line {
     rule: &'static str,
@@ -78,7 +78,7 @@ impl From<&Decision> for Line {
     }
 }
 
-/// Shows the decisions to people.
+/// Prints the decisions to stderr, for people.
 pub(super) fn explain(decisions: &[Decision]) {
     for Line {
         rule,
@@ -95,10 +95,10 @@ pub(super) fn explain(decisions: &[Decision]) {
 }
 
 impl Report<'_> {
-    /// Publishes a certificate: to its file or to stdout.
+    /// Writes a certificate to its file or to stdout.
     ///
     /// # Errors
-    /// It could not be written where it was wanted. One that its file did not take is on stdout.
+    /// The certificate could not be written as requested. If the file failed, the certificate goes to stdout instead.
     pub(super) fn signed(
         &self,
         signed: &Signed,
@@ -146,10 +146,10 @@ impl Report<'_> {
         }
     }
 
-    /// Tells a refusal.
+    /// Writes a refusal to stdout and to the issuance record.
     ///
     /// # Errors
-    /// stdout did not take it.
+    /// Writing to stdout failed.
     pub(super) fn refused(&self, refusal: &Refusal) -> anyhow::Result<()> {
         let reason = refusal.reason().as_str();
         note(self.record.refused(now(), self.subject, reason));

@@ -1,4 +1,4 @@
-//! One token, from its worker's start to its login, with the PIN from a file and the record of its tries in another.
+//! One token, from the start of its worker to the login. The PIN comes from one file, the PIN record is another.
 
 use std::{path::PathBuf, process, sync::Arc, time::Duration};
 
@@ -20,12 +20,12 @@ use crate::{
     signers::ConfiguredToken,
 };
 
-/// What a worker gets to start and log in, on top of the time that one call may hang.
+/// Time limit for a worker to start and log in, on top of the time that one call may hang.
 const START_WITHIN: Duration = Duration::from_secs(30);
-/// What a worker gets to end; it ends with this process in any case.
+/// Time limit for a worker to end. It ends with this process in any case.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
-/// A token whose worker runs.
+/// A token with a running worker.
 pub(super) struct Opened {
     token: ConfiguredToken,
     config: PathBuf,
@@ -38,7 +38,7 @@ impl Opened {
     /// Starts the worker of the token that the issuer names.
     ///
     /// # Errors
-    /// The configuration has no such token, or its PIN is in no file of this machine.
+    /// The configuration has no such token, or the token's PIN does not come from a file.
     pub(super) fn start(
         config: &Config,
         args: &Sign,
@@ -49,7 +49,7 @@ impl Opened {
         let Some(token) = config.token(named) else {
             let known: Vec<_> = config.tokens().map(TokenConfig::name).collect();
             bail!(
-                "{} names token {named:?}, which the configuration {} does not have; name one of: {}",
+                "{} names token {named:?}, which is not in the configuration {}; name one of: {}",
                 issuer.name,
                 args.config.display(),
                 known.join(", ")
@@ -65,7 +65,7 @@ impl Opened {
         }
         let worker = match &token.module().library {
             Library::Path { .. } => machine::worker(args.worker.as_deref())?,
-            // The sidecar has its own.
+            // The sidecar brings its own worker.
             Library::Socket(_) => PathBuf::new(),
         };
         let pin = TokenPin::new(
@@ -88,10 +88,10 @@ impl Opened {
         &self.token
     }
 
-    /// Waits for the login; a worker that ends meanwhile is started again.
+    /// Waits for the login. A worker that ends in the meantime is restarted.
     ///
     /// # Errors
-    /// The token, the PIN or the configuration must be mended first.
+    /// The token, the PIN or the configuration must be corrected first.
     pub(super) async fn logged_in(&self) -> anyhow::Result<()> {
         let name = self.token.name();
         let config = self.config.display();
@@ -109,7 +109,7 @@ impl Opened {
                 }
                 TokenState::LoginRefused { why } => return Err(self.refused(&why)),
                 TokenState::AwaitingToken { why } => bail!(
-                    "token {name:?} is not there: {why}; connect it, or correct its label, serial or module in {config}"
+                    "token {name:?} was not found: {why}; connect it, or correct its label, serial or module in {config}"
                 ),
                 TokenState::Misconfigured { why } => {
                     bail!("token {name:?} cannot be used: {why}; correct {config}")
@@ -122,7 +122,7 @@ impl Opened {
                 Ok(Ok(())) => {}
                 Ok(Err(_ended)) => bail!("the HSM worker of token {name:?} was stopped"),
                 Err(_elapsed) => bail!(
-                    "token {name:?} is not ready after {} s ({}); see whether its device, its library or another login hangs",
+                    "token {name:?} is not ready after {} s ({}); check whether its device, its library or another login hangs",
                     self.patience.as_secs(),
                     *state.borrow()
                 ),
@@ -132,7 +132,7 @@ impl Opened {
 
     /// Ends the worker.
     pub(super) async fn close(&self) {
-        // One that does not end in time ends when its socket closes, with this process.
+        // A worker that is still running after that ends with this process, when its socket closes.
         drop(timeout(END_WITHIN, self.token.token().shutdown()).await);
     }
 
@@ -146,7 +146,7 @@ impl Opened {
     }
 }
 
-/// The PIN file of a token and the record of its tries.
+/// Returns the PIN file and the PIN record of a token.
 fn pin_files(token: &TokenConfig, args: &Sign) -> anyhow::Result<(PathBuf, PathBuf)> {
     let from = match token.pin() {
         PinSource::File { path, record } => return Ok((path.clone(), record.clone())),
@@ -155,7 +155,7 @@ fn pin_files(token: &TokenConfig, args: &Sign) -> anyhow::Result<(PathBuf, PathB
         PinSource::IssuersIn(namespace) => format!("the Secrets of issuers in {namespace}"),
     };
     bail!(
-        "token {:?} takes its PIN from {from}, which only the controller reads; put the PIN into a file and give sign a configuration that has pinFile for the token, in place of what {} has",
+        "token {:?} takes its PIN from {from}, which only the controller reads; put the PIN into a file, and give `sign` a copy of {} that sets pinFile for this token instead",
         token.name(),
         args.config.display()
     )

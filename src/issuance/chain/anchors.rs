@@ -1,23 +1,23 @@
-//! The roots that an issuer is given: trust anchors, of which a whole public bundle may be there.
+//! Trust anchors: the roots given for an issuer, which may be a whole public bundle.
 
 use super::{CertificateError, ChainError, IssuerCertificate, MAX_ANCHORS, Verifies, blocks};
 use crate::issuance::{name::Name, raw};
 
-/// The roots that may stand above a chain.
+/// Roots that may be the root of a chain.
 #[derive(Default)]
 pub(super) struct Anchors {
-    /// The one that ends last first.
+    /// Those that can be a root, the one that ends last first.
     pub(super) fit: Vec<IssuerCertificate>,
-    /// Why the first of those that are not fit is not. That matters only if none that is fit will do.
+    /// Why the first of the others cannot be a root. It matters only if none of `fit` signed the chain.
     pub(super) unfit: Option<ChainError>,
 }
 
 impl Anchors {
-    /// Picks the roots that bear the name of an issuer of these certificates. The others are not looked into.
+    /// Picks the roots that have the name of an issuer of these certificates. Only the names are read of the others.
     ///
     /// # Errors
     ///
-    /// A certificate that is no root, or more roots that may be meant than can be tried.
+    /// A certificate is not a root, or too many roots have the name of an issuer.
     pub(super) fn among(
         roots_pem: &[u8],
         given: &[IssuerCertificate],

@@ -27,7 +27,7 @@ use crate::issuance::{
     scheme::{SchemeError, SignatureScheme},
 };
 
-/// Why a certificate is not fit to issue.
+/// Reason why a certificate cannot issue certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// Not a certificate.
@@ -40,18 +40,18 @@ pub enum CertificateError {
     #[error("it has extension {0} twice")]
     DuplicateExtension(ObjectIdentifier),
     /// An end-entity certificate.
-    #[error("it is no CA certificate: basicConstraints must say CA:TRUE")]
+    #[error("it is not a CA certificate: basicConstraints must say CA:TRUE")]
     NotCa,
     /// A CA that may not sign certificates.
     #[error("its keyUsage does not include keyCertSign")]
     NoKeyCertSign,
-    /// A name of no attributes; RFC 5280, section 4.1.2.6 demands one of a CA.
+    /// A subject without attributes; RFC 5280, section 4.1.2.6 requires a CA to have a subject.
     #[error("its subject is empty")]
     NoSubject,
-    /// A key we do not work with.
+    /// A key that is not supported.
     #[error("its public key is not supported")]
     Key(#[source] KeyError),
-    /// Signed in a way we cannot verify.
+    /// A signature algorithm that is not supported.
     #[error("its signature cannot be verified")]
     Scheme(#[source] SchemeError),
     /// Name constraints that cannot be enforced.
@@ -62,7 +62,7 @@ pub enum CertificateError {
     Validity,
 }
 
-/// A certificate that may sign certificates: version 3, CA:TRUE, keyCertSign, a key we know.
+/// A certificate that may sign certificates: version 3, CA:TRUE, keyCertSign, a supported key.
 #[derive(Clone, Debug)]
 pub struct IssuerCertificate {
     der: Vec<u8>,
@@ -88,7 +88,7 @@ impl IssuerCertificate {
     ///
     /// # Errors
     ///
-    /// It may not issue, or its signature cannot be verified.
+    /// The certificate may not issue certificates, or its signature cannot be verified.
     pub(super) fn parse(der: &[u8]) -> Result<Self, CertificateError> {
         let certificate = Self::anchor(der)?;
         match certificate.scheme {
@@ -97,12 +97,12 @@ impl IssuerCertificate {
         }
     }
 
-    /// Reads the certificate of a trust anchor, of which nobody needs the signature (RFC 5280, section 6.1.1 (d)): old
-    /// roots have it with SHA-1.
+    /// Reads the certificate of a trust anchor. Nobody needs its signature (RFC 5280, section 6.1.1 (d)), and old roots are
+    /// signed with SHA-1.
     ///
     /// # Errors
     ///
-    /// It may not issue.
+    /// The certificate may not issue certificates.
     pub(super) fn anchor(der: &[u8]) -> Result<Self, CertificateError> {
         let signed = Signed::parse(der)?;
         let tbs = Tbs::parse(signed.to_be_signed)?;
@@ -119,8 +119,8 @@ impl IssuerCertificate {
         if !constraints.ca {
             return Err(CertificateError::NotCa);
         }
-        // RFC 5280, section 4.2.1.3: conforming CAs MUST include it; old roots do not, and without it no
-        // usage is excluded (X.509, clause 9.2.2.3).
+        // RFC 5280, section 4.2.1.3: conforming CAs MUST include keyUsage. Old roots do not, and without it no usage is
+        // excluded (X.509, clause 9.2.2.3).
         if let Some(extension) = tbs.extension(ID_CE_KEY_USAGE)
             && !KeyUsage::from_der(extension.extn_value.as_bytes())?.key_cert_sign()
         {
@@ -131,7 +131,7 @@ impl IssuerCertificate {
             .map(|extension| SubjectKeyIdentifier::from_der(extension.extn_value.as_bytes()))
             .transpose()?
             .map(|identifier| identifier.0.as_bytes().to_vec());
-        // One that cannot be read says nothing about who signed; the signature does.
+        // An identifier that cannot be read is ignored; the signature shows who signed.
         let authority_key_id = tbs
             .extension(ID_CE_AUTHORITY_KEY_IDENTIFIER)
             .and_then(|extension| {
@@ -205,7 +205,7 @@ impl IssuerCertificate {
         self.subject.der()
     }
 
-    /// The subject for people (RFC 4514).
+    /// The subject as text (RFC 4514).
     #[must_use]
     pub fn subject_text(&self) -> String {
         self.subject.to_string()
@@ -229,7 +229,7 @@ impl IssuerCertificate {
         hash
     }
 
-    /// The same in lower-case hexadecimal.
+    /// The SHA-256 of its DER, lower-case hexadecimal.
     #[must_use]
     pub fn sha256_hex(&self) -> String {
         hex::encode(self.sha256())
@@ -253,10 +253,10 @@ impl IssuerCertificate {
         self.subject_key_id.as_deref()
     }
 
-    /// What leaves carry as authorityKeyIdentifier: the bytes of this certificate's
-    /// subjectKeyIdentifier. RFC 5280, section 4.2.1.1 demands a key identifier of every certificate;
-    /// where the CA certificate has none to match, one is derived from its key (RFC 7093, method 1), and
-    /// verifiers have nothing to compare it with.
+    /// Returns the authorityKeyIdentifier of certificates below it: the bytes of this certificate's subjectKeyIdentifier.
+    ///
+    /// RFC 5280, section 4.2.1.1 requires a key identifier in every certificate. If this certificate has none, one is
+    /// derived from its key (RFC 7093, method 1), and verifiers have nothing to compare it with.
     #[must_use]
     pub fn authority_key_id(&self) -> Vec<u8> {
         self.subject_key_id
@@ -272,8 +272,8 @@ impl IssuerCertificate {
         self.name_constraints.as_ref()
     }
 
-    /// Whether certificates below it may have this extended key usage: verifiers of more than one kind demand that
-    /// each certificate of a path has it, or none at all (CA/Browser Forum TLS BR, section 7.1.2.10.6).
+    /// Whether certificates below it may have this extended key usage. Several verifiers require each certificate of a
+    /// path to have the usage, or no extended key usage at all (CA/Browser Forum TLS BR, section 7.1.2.10.6).
     pub(super) fn allows_purpose(&self, purpose: ObjectIdentifier) -> bool {
         self.purposes.as_ref().is_none_or(|purposes| {
             purposes.contains(&purpose) || purposes.contains(&ANY_EXTENDED_KEY_USAGE)
@@ -285,8 +285,8 @@ impl IssuerCertificate {
         self.issuer.der() == self.subject.der()
     }
 
-    /// Whether its own key signed it: a root. Of the certificate of a trust anchor it is taken on trust where the
-    /// signature is of a kind that we do not verify.
+    /// Whether it is a root, signed by its own key. For a trust anchor with an unsupported signature algorithm, this is
+    /// taken on trust.
     #[must_use]
     pub const fn is_self_signed(&self) -> bool {
         self.self_signed
@@ -296,8 +296,8 @@ impl IssuerCertificate {
         self.self_signed = is_self_signed;
     }
 
-    /// Whether it says of itself what a root says: its own name as issuer, and no other key than its own made its
-    /// signature, as far as we can verify that.
+    /// Whether it is a root: it has its own name as issuer, and its own key made its signature. A signature with an
+    /// unsupported algorithm is not verified.
     pub(super) fn is_root(&self, verifies: &mut Verifies<'_>) -> bool {
         self.could_anchor(self) && (self.scheme.is_err() || verifies(self, self))
     }
@@ -320,12 +320,12 @@ impl IssuerCertificate {
         self.subject.der() == other.issuer.der()
     }
 
-    /// Whether its subject is the other's issuer as RFC 5280, section 7.1 compares names.
+    /// Whether its subject is the other's issuer, compared as RFC 5280, section 7.1 says.
     pub(super) fn could_anchor(&self, other: &Self) -> bool {
         self.subject.is_same_as(&other.issuer) == Some(true)
     }
 
-    /// Whether the key identifiers of both, where they have one, are the same (RFC 5280, section 4.2.1.1).
+    /// Whether the key identifiers match; a missing one matches any (RFC 5280, section 4.2.1.1).
     pub(super) fn may_be_authority_key_of(&self, other: &Self) -> bool {
         match (&self.subject_key_id, &other.authority_key_id) {
             (Some(own), Some(wanted)) => own == wanted,
@@ -333,7 +333,7 @@ impl IssuerCertificate {
         }
     }
 
-    /// Whether its key made the other's signature. Names are not looked at.
+    /// Whether its key made the other's signature. Names are not compared.
     pub(super) fn verifies(&self, other: &Self) -> bool {
         other.scheme.is_ok_and(|scheme| {
             let key = self.public_key.key();
@@ -342,8 +342,8 @@ impl IssuerCertificate {
     }
 }
 
-/// The last day that RFC 5280, section 4.1.2.5 gives to certificates without an expiry date lies a few
-/// hours after the last instant of `jiff`; it is taken as that instant.
+/// Converts a time. The date that RFC 5280, section 4.1.2.5 uses for certificates without an expiry date is a few hours
+/// after the last instant of `jiff`; it becomes that instant.
 fn timestamp(time: Time) -> Result<Timestamp, CertificateError> {
     let seconds =
         i64::try_from(time.to_unix_duration().as_secs()).map_err(|_| CertificateError::Validity)?;

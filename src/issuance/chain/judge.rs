@@ -1,4 +1,4 @@
-//! What the certificates of a chain allow below themselves. The root's count like the others: verifiers apply them.
+//! Judges what the certificates of a chain allow below them. The root's limits count too, because verifiers apply them.
 
 use const_oid::ObjectIdentifier;
 
@@ -12,14 +12,16 @@ use crate::issuance::{
     usage::Usage,
 };
 
-/// Comparisons of a name with a constraint: as many as Go and webpki make for one certificate.
+/// Most comparisons of a name with a constraint: as many as Go and webpki make for one certificate.
 pub(in crate::issuance) const MAX_COMPARISONS: usize = 250_000;
 
 impl IssuerChain {
-    /// Judges the subject of a certificate below this chain: not the issuing certificate's, for verifiers would take the
-    /// certificate for self-issued (RFC 5280, section 6.1); that of a CA certificate the name of no CA of the chain, for
-    /// self-issued certificates are not counted by path lengths, and verifiers could be led in a circle. Names are
-    /// compared as section 7.1 says; what cannot be compared counts as the same.
+    /// Judges the subject of a certificate below this chain.
+    ///
+    /// A leaf may not have the issuing certificate's name, because verifiers would take it for self-issued (RFC 5280,
+    /// section 6.1). A CA certificate may not have the name of any CA of the chain, because path lengths do not count
+    /// self-issued certificates and verifiers could be led in a circle. Names are compared as section 7.1 says; names
+    /// that cannot be compared count as the same.
     pub(in crate::issuance) fn check_subject(
         &self,
         subject: &Name,
@@ -32,7 +34,7 @@ impl IssuerChain {
             Some(bearer) => Err(Refusal::new(
                 RefusalReason::BadSubject,
                 format!(
-                    "the subject is the name of the CA certificate {:?}, whatever case, spaces and string types; choose another",
+                    "the subject is the name of the CA certificate {:?} (case, spaces and string types do not count); choose another",
                     bearer.subject_text()
                 ),
             )),
@@ -40,7 +42,7 @@ impl IssuerChain {
         }
     }
 
-    /// Judges what a certificate below this chain names, by the constraints of every certificate of it, the root's
+    /// Judges the names of a certificate below this chain by the constraints of every certificate of the chain, the root
     /// included.
     pub(in crate::issuance) fn check_names(
         &self,
@@ -79,7 +81,8 @@ impl IssuerChain {
         Ok(())
     }
 
-    /// Judges the purposes of a certificate below this chain, the root's included: OpenSSL and Go apply those too.
+    /// Judges the purposes of a certificate below this chain by those of every certificate of the chain. The root's purposes
+    /// are included, because OpenSSL and Go apply them too.
     pub(in crate::issuance) fn check_purposes(
         &self,
         purposes: &[ObjectIdentifier],
@@ -89,7 +92,7 @@ impl IssuerChain {
                 return Err(Refusal::new(
                     RefusalReason::CaEkuConstraint,
                     format!(
-                        "the CA certificate {:?} allows no certificates with extended key usage {}; ask for another usage",
+                        "the CA certificate {:?} does not allow certificates with extended key usage {}; ask for another usage",
                         certificate.subject_text(),
                         Usage::Extended(*purpose)
                             .word()
@@ -101,7 +104,7 @@ impl IssuerChain {
         Ok(())
     }
 
-    /// Judges whether a certificate authority may stand below this chain, with this path length of its own.
+    /// Judges whether the chain's path lengths leave room for a CA certificate with this path length.
     pub(in crate::issuance) fn check_authority(
         &self,
         path_length: Option<u8>,

@@ -1,23 +1,22 @@
-//! Which certificate of a bundle signed which: every signature is verified at most once under each key.
+//! Finds out which certificate of a bundle signed which. Every signature is verified at most once under each key.
 //!
-//! A bundle is a tenant's to write. With `n` certificates and `a` trust anchors at most `n * (n + a)` signatures are
-//! verified, less where names or key identifiers say already that a key did not sign; the anchors' own are verified
-//! apart, one each.
+//! A tenant writes the bundle, so the cost is bounded. With `n` certificates and `a` trust anchors, at most `n * (n + a)`
+//! signatures are verified, fewer if names or key identifiers already show that a key did not sign. The anchors' own
+//! signatures are verified separately, one each.
 
 use super::{IssuerCertificate, Verifies};
 
-/// The certificates of an issuer, by their places: first those that are given as its chain, then the trust anchors that
-/// may stand above them.
+/// The certificates of an issuer, by place: first those given as its chain, then the trust anchors that may be above them.
 pub(super) struct Links {
     certificates: Vec<IssuerCertificate>,
-    /// Where the anchors begin.
+    /// The place of the first anchor.
     given: usize,
-    /// For each certificate of the chain, the place of one whose key made its signature.
+    /// For each certificate of the chain, the place of a certificate whose key made its signature.
     signed_by: Vec<Option<usize>>,
 }
 
 impl Links {
-    /// Verifies what names and key identifiers leave open.
+    /// Links the certificates. Verifies the signatures that names and key identifiers do not rule out.
     pub(super) fn new(
         mut given: Vec<IssuerCertificate>,
         anchors: Vec<IssuerCertificate>,
@@ -43,7 +42,8 @@ impl Links {
         links
     }
 
-    /// A certificate whose key signed this one. First those that follow it, for most bundles are in order; itself last.
+    /// Finds a certificate whose key signed this one. Those that follow it are tried first, because most bundles are in
+    /// order; the certificate itself is tried last.
     fn find(&self, place: usize, verifies: &mut Verifies<'_>) -> Option<usize> {
         let certificate = self.certificates.get(place)?;
         let places = (place + 1..self.certificates.len()).chain(0..=place);
@@ -61,7 +61,7 @@ impl Links {
         None
     }
 
-    /// By name and key identifiers.
+    /// Whether names and key identifiers allow that the first certificate signed the second.
     fn may_have_signed(&self, signer: usize, place: usize) -> bool {
         self.is_named(signer, place)
             && self
@@ -69,8 +69,8 @@ impl Links {
                 .is_some_and(|(signer, other)| signer.may_be_authority_key_of(other))
     }
 
-    /// Whether the first certificate bears the name of the second's issuer. In a chain both are the same octets, or
-    /// verifiers do not find it (RFC 5280, section 4.1.2.6); the name of an anchor may be encoded in another way.
+    /// Whether the first certificate has the name of the second's issuer. In a chain both names must be the same octets, or
+    /// verifiers do not find the issuer (RFC 5280, section 4.1.2.6). The name of an anchor may be encoded differently.
     pub(super) fn is_named(&self, signer: usize, place: usize) -> bool {
         self.pair(signer, place).is_some_and(|(candidate, other)| {
             candidate.is_named_as_issuer_of(other)
@@ -78,7 +78,7 @@ impl Links {
         })
     }
 
-    /// Whether the first certificate's key signed the second, which is one of the chain, and its name fits.
+    /// Whether the first certificate's key signed the second, a certificate of the chain, and the names match.
     pub(super) fn signed(&self, signer: usize, place: usize) -> bool {
         let known = self.signed_by.get(place).copied().flatten();
         let known = known.and_then(|known| self.get(known));
@@ -106,7 +106,7 @@ impl Links {
         place >= self.given
     }
 
-    /// Whether both are one certificate.
+    /// Whether both places hold the same certificate.
     pub(super) fn are_same(&self, one: usize, other: usize) -> bool {
         self.pair(one, other)
             .is_some_and(|(one, other)| one.der() == other.der())

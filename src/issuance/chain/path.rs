@@ -1,10 +1,10 @@
-//! From a bundle in any order to one chain (RFC 4158): the bundle may hold cross-certificates, certificates of old and new
-//! keys of one name, and roots in the middle.
+//! Builds one chain from a bundle in any order (RFC 4158). The bundle may contain cross-certificates, certificates of
+//! old and new keys of one name, and roots in the middle.
 
 use super::{ChainError, IssuerCertificate, links::Links};
 
-/// The place of the issuing certificate: the first one given, unless it signed another of them; then the first of those
-/// that signed none. `None` where those are of several authorities, so that nobody can tell which is meant.
+/// Returns the place of the issuing certificate: the first one given, unless it signed another of them; then the first of
+/// those that signed none. Returns `None` if those belong to several authorities, because the choice is then ambiguous.
 pub(super) fn issuing(links: &Links) -> Option<usize> {
     let signed_another = |signer: usize| {
         let mut others = links.given();
@@ -21,7 +21,7 @@ pub(super) fn issuing(links: &Links) -> Option<usize> {
         .then_some(chosen)
 }
 
-/// A certificate on the way up, and the one below it that it signed.
+/// A certificate on a path upwards, and the one below it that it signed.
 struct Step {
     place: usize,
     /// The step below.
@@ -29,10 +29,12 @@ struct Step {
     length: usize,
 }
 
-/// The places of the certificates above the issuing one: the shortest way to a trust anchor; where none `is_demanded`, to
-/// any self-signed certificate; where there is none, the longest way. Of ways as long as each other, the one given first.
+/// Returns the places of the certificates above the issuing one, on the shortest path to a root.
 ///
-/// Certificates that belong to other ways, as cross-certificates do, are left out; a stranger is an error.
+/// The root is a trust anchor if `anchor_is_demanded`, otherwise any self-signed certificate. Without a root, the
+/// longest path is taken. Of paths with equal length, the one given first is taken.
+///
+/// Certificates of other paths, such as cross-certificates, are left out. A certificate of no path is an error.
 pub(super) fn above(
     links: &Links,
     issuing: usize,
@@ -67,8 +69,8 @@ pub(super) fn above(
     Ok(above)
 }
 
-/// Every certificate that can be reached from the issuing one, nearest first. Each is a step once, so that authorities
-/// that certify each other end too.
+/// Returns every certificate that can be reached from the issuing one, nearest first. Each is a step only once, so the
+/// search ends even if authorities certify each other.
 fn climb(links: &Links, issuing: usize) -> Vec<Step> {
     let mut steps = vec![Step {
         place: issuing,
@@ -78,7 +80,7 @@ fn climb(links: &Links, issuing: usize) -> Vec<Step> {
     let mut index = 0;
     while let Some(step) = steps.get(index) {
         let (lower, length) = (step.place, step.length + 1);
-        // An anchor counts before a certificate of the same key among the others, and nothing stands above it.
+        // An anchor is preferred to a given certificate with the same key, and no certificate is above it.
         let candidates = links.anchors().chain(links.given());
         for signer in candidates.filter(|_| !links.is_anchor(lower)) {
             let known = steps.iter().any(|step| links.are_same(step.place, signer));
@@ -95,7 +97,7 @@ fn climb(links: &Links, issuing: usize) -> Vec<Step> {
     steps
 }
 
-/// Where the chain ends when there is no root: as high as it goes.
+/// Returns the step at which a chain without a root ends: the highest one.
 fn highest(links: &Links, steps: &[Step]) -> Result<usize, ChainError> {
     let length = steps.last().map_or(0, |step| step.length);
     let end = steps.iter().position(|step| step.length == length);
@@ -110,7 +112,7 @@ fn highest(links: &Links, steps: &[Step]) -> Result<usize, ChainError> {
         .filter(|&signer| links.is_named(signer, place))
         .peekable();
     match lower {
-        // Its signer may be on the way already, where authorities certify each other.
+        // If authorities certify each other, its signer may already be on the path.
         Some(lower)
             if named.peek().is_some() && !named.any(|signer| links.signed(signer, place)) =>
         {
@@ -123,7 +125,7 @@ fn highest(links: &Links, steps: &[Step]) -> Result<usize, ChainError> {
     }
 }
 
-/// A certificate that no way leads to, not even one that begins at another certificate of an authority on the way.
+/// Returns a certificate that no path leads to, not even one from another certificate of an authority on a path.
 fn stranger<'a>(links: &'a Links, steps: &[Step]) -> Option<&'a IssuerCertificate> {
     let mut belonging: Vec<usize> = steps.iter().map(|step| step.place).collect();
     let mut others: Vec<usize> = links.given().collect();

@@ -1,4 +1,4 @@
-//! Chains in any order, and what makes one unfit.
+//! Chains in any order, and errors of chains that cannot be used.
 
 mod anchors;
 mod bounds;
@@ -43,7 +43,7 @@ fn a_bundle_in_any_order_becomes_one_chain() {
 }
 
 #[test]
-fn a_root_may_stand_apart_or_be_missing_or_issue_itself() {
+fn a_root_may_be_separate_or_missing_or_the_issuing_certificate() {
     let root = Authority::root("root");
     let issuing = root.subordinate("issuing");
     let apart = IssuerChain::parse(issuing.pem().as_bytes(), Some(root.pem().as_bytes())).unwrap();
@@ -56,7 +56,7 @@ fn a_root_may_stand_apart_or_be_missing_or_issue_itself() {
 }
 
 #[test]
-fn of_two_keys_of_one_name_the_one_that_signed_is_taken() {
+fn the_root_that_signed_is_used_of_two_with_one_name() {
     let old = Authority::root("root");
     let new = Authority::root("root");
     let issuing = new.subordinate("issuing");
@@ -66,7 +66,7 @@ fn of_two_keys_of_one_name_the_one_that_signed_is_taken() {
 }
 
 #[test]
-fn a_bundle_without_its_root_in_any_order_is_the_same_chain() {
+fn a_bundle_without_its_root_becomes_the_same_chain_in_any_order() {
     let root = Authority::root("root");
     let upper = root.subordinate("upper");
     let issuing = upper.subordinate("issuing");
@@ -81,7 +81,7 @@ fn a_bundle_without_its_root_in_any_order_is_the_same_chain() {
 }
 
 #[test]
-fn where_several_certificates_could_be_the_issuing_one_the_first_is_or_nobody_can_tell() {
+fn an_ambiguous_issuing_certificate_is_an_error() {
     let root = Authority::root("root");
     let one = root.subordinate("one");
     let two = root.subordinate("two");
@@ -94,7 +94,7 @@ fn where_several_certificates_could_be_the_issuing_one_the_first_is_or_nobody_ca
 }
 
 #[test]
-fn a_bundle_of_more_certificates_than_a_chain_can_need_is_not_verified_at_all() {
+fn a_bundle_with_too_many_certificates_is_refused() {
     let root = Authority::root("root");
     let mut chain = vec![root.subordinate("1")];
     for number in 2..=MAX_CERTIFICATES {
@@ -104,7 +104,7 @@ fn a_bundle_of_more_certificates_than_a_chain_can_need_is_not_verified_at_all() 
     let refused = error(&many, None);
     assert!(matches!(refused, ChainError::TooMany(17)), "{refused}");
     assert_eq!(refused.reason(), RefusalReason::IssuerInvalid);
-    // The same certificate again is no other one.
+    // A duplicate does not count.
     many.pop();
     many.push(many[0]);
     let pem = bundle(&many);
@@ -113,7 +113,7 @@ fn a_bundle_of_more_certificates_than_a_chain_can_need_is_not_verified_at_all() 
 }
 
 #[test]
-fn a_broken_chain_names_the_certificate() {
+fn the_error_of_a_broken_chain_names_the_certificate() {
     let root = Authority::root("root");
     let impostor = Authority::root("root");
     let issuing = root.subordinate("issuing");
@@ -133,7 +133,7 @@ fn a_broken_chain_names_the_certificate() {
 }
 
 #[test]
-fn a_path_length_is_not_exceeded() {
+fn a_chain_that_exceeds_a_path_length_is_an_error() {
     let root = Authority::builder("root").path_length(1).root();
     let upper = root.subordinate("upper");
     let issuing = upper.subordinate("issuing");
@@ -149,7 +149,7 @@ fn a_path_length_is_not_exceeded() {
 }
 
 #[test]
-fn only_certificates_that_may_sign_certificates_are_fit() {
+fn only_certificates_that_may_sign_certificates_are_accepted() {
     let table: [(Authority, &str); 5] = [
         (Authority::builder("a").ca(false).root(), "CA:TRUE"),
         (
@@ -175,7 +175,7 @@ fn only_certificates_that_may_sign_certificates_are_fit() {
 }
 
 #[test]
-fn other_text_is_refused_and_a_private_key_named() {
+fn other_text_is_refused_and_a_private_key_is_named() {
     let parse = |text: &str| IssuerChain::parse(text.as_bytes(), None).unwrap_err();
     assert!(matches!(parse("x"), ChainError::Pem(PemError::NoBlock)));
     assert!(
@@ -209,7 +209,7 @@ fn validity_is_judged_at_the_time_given() {
 }
 
 #[test]
-fn of_an_unfit_chain_the_certificate_that_is_unfit_is_named_wherever_it_stands() {
+fn the_error_names_the_faulty_certificate_at_any_place_of_the_chain() {
     let root = Authority::root("root");
     let old = Authority::builder("upper")
         .validity(at(0), at(1_000))

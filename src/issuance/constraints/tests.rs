@@ -1,4 +1,4 @@
-//! Each type of name against permitted and excluded subtrees.
+//! Tests each type of name against permitted and excluded subtrees.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ fn constraints(permitted: &[(u8, &[u8])], excluded: &[(u8, &[u8])]) -> NameConst
     NameConstraints::parse(&name_constraints(permitted, excluded)).unwrap()
 }
 
-/// Whether a leaf with this one name is accepted.
+/// Returns whether a leaf with only this name is accepted.
 fn accepts(constraints: &NameConstraints, tag: u8, value: &[u8]) -> bool {
     let names = SubjectAltNames::parse(&san(&[(tag, value)])).unwrap();
     let nobody = Name::parse(&[0x30, 0]).unwrap();
@@ -24,7 +24,7 @@ fn accepts_subject(constraints: &NameConstraints, subject: &[u8]) -> bool {
         .is_ok()
 }
 
-/// Type, constraint, name, then whether the constraint as permitted and as excluded accepts the name.
+/// Type, constraint and name, then whether the name is accepted if the constraint is permitted, and if it is excluded.
 type Row = (u8, &'static [u8], &'static [u8], bool, bool);
 
 const TABLE: &[Row] = &[
@@ -36,7 +36,7 @@ const TABLE: &[Row] = &[
     (DNS, b".a.example", b"b.a.example", true, false),
     (DNS, b"", b"any.example", true, false),
     (DNS, b"a.example", b"*.a.example", true, false),
-    // A wildcard that may stand for an excluded name, and for others that are not permitted.
+    // The wildcard may stand for names inside and outside the subtree.
     (DNS, b"b.a.example", b"*.a.example", false, false),
     (DNS, b"a.example", b"*.b.example", false, true),
     (URI, b"a.example", b"https://a.example/x", true, false),
@@ -51,7 +51,7 @@ const TABLE: &[Row] = &[
         false,
         true,
     ),
-    // No host to compare.
+    // These URIs have no host name that can be compared.
     (URI, b"a.example", b"urn:uuid:0", false, false),
     (URI, b"a.example", b"https://10.0.0.1/", false, false),
     (URI, b"a.example", b"https://[2001:db8::1]/", false, false),
@@ -76,12 +76,11 @@ const TABLE: &[Row] = &[
     ),
     (IP, &[0; 8], &[0; 16], false, true),
     (IP, &[0; 32], &[7; 16], true, false),
-    // Constraints of another type say nothing.
     (DNS, b"a.example", b"b.example", false, true),
 ];
 
 #[test]
-fn a_subtree_permits_or_excludes_what_it_holds() {
+fn a_subtree_permits_or_excludes_the_names_that_it_holds() {
     for (tag, constraint, name, permitted, excluded) in TABLE {
         let tree: &[(u8, &[u8])] = &[(*tag, *constraint)];
         let text = String::from_utf8_lossy(name);
@@ -107,7 +106,7 @@ fn a_type_without_a_permitted_subtree_is_not_limited() {
 }
 
 #[test]
-fn excluded_wins_over_permitted_and_one_of_several_permits() {
+fn exclusion_overrides_permission_and_one_permitted_subtree_suffices() {
     let both = constraints(
         &[(DNS, b"a.example"), (DNS, b"b.example")],
         &[(DNS, b"secret.a.example")],
@@ -119,7 +118,7 @@ fn excluded_wins_over_permitted_and_one_of_several_permits() {
 }
 
 #[test]
-fn a_subject_begins_with_the_directory_name() {
+fn a_directory_name_constraint_holds_subjects_that_begin_with_it() {
     let organisation = |text: &[u8]| name(&[&[("2.5.4.10", Tag::PrintableString, text)]]);
     let person = |o: &[u8]| {
         name(&[
@@ -139,7 +138,7 @@ fn a_subject_begins_with_the_directory_name() {
         assert_eq!(accepts_subject(&excluded, &person(o)), !held);
     }
     assert!(!accepts_subject(&permitted, &common_name("x")));
-    // A value that is not compared is neither permitted nor certainly outside.
+    // A value that cannot be compared is refused by a permitted and by an excluded subtree.
     let odd = name(&[&[("2.5.4.10", Tag::OctetString, b"My Company")]]);
     assert!(!accepts_subject(
         &constraints(&[(0xa4, &odd)], &[]),
@@ -152,7 +151,7 @@ fn a_subject_begins_with_the_directory_name() {
 }
 
 #[test]
-fn a_directory_name_among_the_alternative_names_is_judged_as_a_subject_is() {
+fn a_directory_name_among_the_alternative_names_is_checked_like_a_subject() {
     let organisation = |text: &[u8]| name(&[&[("2.5.4.10", Tag::Utf8String, text)]]);
     let tree = organisation(b"Company");
     let permitted = constraints(&[(0xa4, &tree)], &[]);
@@ -167,7 +166,7 @@ fn a_directory_name_among_the_alternative_names_is_judged_as_a_subject_is() {
 }
 
 #[test]
-fn hosts_and_addresses_in_a_subject_are_judged() {
+fn host_names_and_email_addresses_in_a_subject_are_checked() {
     let tree = constraints(&[(DNS, b"a.example"), (EMAIL, b"a.example")], &[]);
     assert!(accepts_subject(&tree, &common_name("x.a.example")));
     assert!(!accepts_subject(&tree, &common_name("bank.example")));
@@ -189,7 +188,7 @@ fn a_constraint_that_is_not_compared_forbids_its_type() {
 }
 
 #[test]
-fn what_is_no_constraint_is_refused() {
+fn malformed_constraints_are_refused() {
     let subtree = |content: &[u8]| sequence(&[&tlv(0xa0, &sequence(&[content]))]);
     let table = [
         vec![],
@@ -219,9 +218,11 @@ proptest! {
         let _subtree = NameConstraints::parse(&sequence(&[&tlv(0xa1, &sequence(&[&octets]))]));
     }
 
-    /// A name that is permitted and a wildcard over it never get past its exclusion.
     #[test]
-    fn what_is_excluded_is_not_accepted(tree in "[a-c]{1,2}(\\.[a-c]{1,2}){0,2}", below in "[a-c]{1,2}") {
+    fn an_excluded_name_is_not_accepted_even_by_wildcard(
+        tree in "[a-c]{1,2}(\\.[a-c]{1,2}){0,2}",
+        below in "[a-c]{1,2}",
+    ) {
         let excluded = constraints(&[], &[(DNS, tree.as_bytes())]);
         prop_assert!(!accepts(&excluded, DNS, tree.as_bytes()));
         let under = format!("{below}.{tree}");

@@ -1,4 +1,4 @@
-//! Hostile and odd requests, each with its slug.
+//! Tests hostile and malformed requests, each with its slug.
 
 use const_oid::db::{
     rfc5280::{ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE},
@@ -22,7 +22,7 @@ fn wrap(der: &[u8]) -> String {
     pem::encode("CERTIFICATE REQUEST", der)
 }
 
-/// The frame of a request around this, with any signature.
+/// Wraps a CertificationRequestInfo into a PEM request with this signature, valid or not.
 fn around(info: &[u8], algorithm: &[u8], signature: &[u8]) -> String {
     wrap(&sequence(&[info, algorithm, &bit_string(signature)]))
 }
@@ -145,14 +145,14 @@ fn each_malformed_request_is_refused_under_its_slug() {
     }
 }
 
-/// OIDs of few octets, all different.
+/// Returns short OIDs that are all different.
 fn distinct_oids(count: usize) -> impl Iterator<Item = String> {
     (0..count).map(|number| format!("1.2.{}.{}", number / 128, number % 128))
 }
 
-/// As many as the text of a CSR holds: comparing each with each would be ten million comparisons.
+/// The text of a CSR holds so many attributes that comparing each with every other would be ten million comparisons.
 #[test]
-fn attributes_and_extensions_are_as_many_as_the_text_holds_or_as_are_read() {
+fn a_csr_may_fill_its_text_with_attributes_but_the_number_of_extensions_is_limited() {
     let key = TestKey::each_kind()[1];
     let mut request = Request::new("leaf", key);
     for oid in distinct_oids(4_500) {
@@ -180,9 +180,9 @@ fn attributes_and_extensions_are_as_many_as_the_text_holds_or_as_are_read() {
 }
 
 #[test]
-fn attributes_in_any_order_are_verified_over_the_bytes_that_were_signed() {
+fn unsorted_attributes_are_verified_over_the_bytes_that_were_signed() {
     let key = TestKey::p256();
-    // A SET OF in DER is sorted; a decoder that sorts and encodes again would report a bad signature.
+    // DER sorts a SET OF. A decoder that sorts and encodes again would report a bad signature.
     let request = Request::new("leaf", &key)
         .attribute(CHALLENGE_PASSWORD, &[&tlv(0x0c, b"zzzz")])
         .attribute("1.2.3", &[&tlv(0x0c, b"a")]);
@@ -190,25 +190,25 @@ fn attributes_in_any_order_are_verified_over_the_bytes_that_were_signed() {
 }
 
 #[test]
-fn extensions_that_we_do_not_read_are_kept_apart() {
+fn unknown_extensions_are_kept_apart() {
     let key = TestKey::p256();
     let request = Request::new("leaf", &key).extension(oid("1.2.3.4"), &[5, 0]);
     let csr = VerifiedCsr::parse(request.pem(&key).as_bytes()).unwrap();
-    let Asked { others, .. } = csr.asked();
+    let RequestedExtensions { others, .. } = csr.asked();
     assert_eq!(others.len(), 1);
     assert_eq!(others[0].extn_id, oid("1.2.3.4"));
     let others = others.clone();
     assert_eq!(
         csr.asked(),
-        &Asked {
+        &RequestedExtensions {
             others,
-            ..Asked::default()
+            ..RequestedExtensions::default()
         }
     );
 }
 
 #[test]
-fn each_signature_that_proves_nothing_is_refused_under_its_slug() {
+fn each_invalid_signature_is_refused_under_its_slug() {
     let key = TestKey::p256();
     let rsa = TestKey::rsa();
     let info = Request::new("leaf", &key).info();
@@ -268,7 +268,7 @@ fn each_signature_that_proves_nothing_is_refused_under_its_slug() {
 }
 
 #[test]
-fn an_unfit_key_is_refused_before_its_signature_is_looked_at() {
+fn a_weak_key_is_refused_before_its_signature_is_checked() {
     let key = TestKey::p256();
     let mut request = Request::new("leaf", &key);
     let short = rsa_public_key(&[0xff; 128], &[1, 0, 1]);
@@ -281,7 +281,7 @@ fn an_unfit_key_is_refused_before_its_signature_is_looked_at() {
 }
 
 #[test]
-fn under_a_small_order_key_any_message_would_verify_and_is_refused() {
+fn a_small_order_key_is_refused_although_its_signature_would_verify() {
     // The neutral element as key and as R, and S = 0, satisfy the equation for every message.
     let mut neutral = [0; 32];
     neutral[0] = 1;

@@ -1,19 +1,19 @@
-//! RSA moduli that anybody can factor: the marks that broken generators leave.
+//! Detection of RSA moduli that anybody can factor, because a broken generator made them.
 //!
-//! The same three tests that public certificate authorities run (CA/Browser Forum TLS BR, section 6.1.1.3).
+//! Public certificate authorities run the same three tests (CA/Browser Forum TLS BR, section 6.1.1.3).
 
 use num_bigint::BigUint;
 
 use super::KeyError;
 
-/// The largest factor that trial division looks for; NIST SP 800-56B, section 6.4.2 asks for it where the
-/// maker of the key is not known.
+/// The largest factor that trial division looks for. NIST SP 800-56B, section 6.4.2 asks for trial division if
+/// the maker of the key is not known.
 const LARGEST: u32 = 751;
 
 /// The odd primes up to [`LARGEST`].
 #[expect(
     clippy::indexing_slicing,
-    reason = "the compiler evaluates it, and an index out of range would not compile"
+    reason = "evaluated at compile time; an index out of range would not compile"
 )]
 const PRIMES: [u32; 132] = {
     let mut primes = [0; 132];
@@ -33,20 +33,20 @@ const PRIMES: [u32; 132] = {
     primes
 };
 
-/// ROCA keys are recognised by their residues modulo the primes up to this one.
+/// The largest prime whose residues are tested for ROCA.
 const ROCA_LARGEST: u32 = 167;
 
 /// The base of the powers that ROCA primes are congruent to.
 const ROCA_BASE: u32 = 65_537;
 
-/// How far Fermat's method goes; twice as many steps add one bit to the gap that it bridges.
+/// Rounds of Fermat's method; four times as many rounds find factors twice as far apart.
 const FERMAT_ROUNDS: u32 = 110;
 
-/// Checks an odd modulus, big-endian.
+/// Checks an odd modulus, given big-endian.
 ///
 /// # Errors
 ///
-/// The first mark found.
+/// Returns the first weakness found.
 pub(super) fn check(modulus: &[u8]) -> Result<(), KeyError> {
     let modulus = BigUint::from_bytes_be(modulus);
     let mut roca = true;
@@ -70,8 +70,8 @@ fn remainder(number: &BigUint, divisor: u32) -> u32 {
     u32::try_from(number % divisor).unwrap_or(0)
 }
 
-/// Nemec and others, "The Return of Coppersmith's Attack" (CCS 2017): both primes, hence their product, are
-/// powers of 65537 modulo each small prime.
+/// Returns whether the residue is a power of 65537 modulo the prime. In ROCA keys, both primes and hence the modulus
+/// are such powers modulo each small prime (Nemec and others, "The Return of Coppersmith's Attack", CCS 2017).
 const fn is_power_of_roca_base(residue: u32, prime: u32) -> bool {
     let mut power = 1;
     loop {
@@ -85,7 +85,7 @@ const fn is_power_of_roca_base(residue: u32, prime: u32) -> bool {
     }
 }
 
-/// Looks for n = a² - b² = (a - b)(a + b), a from the square root of n upwards (CVE-2022-26320).
+/// Searches for n = a² - b² = (a - b)(a + b), with a from the square root of n upwards (CVE-2022-26320).
 fn has_close_factors(modulus: &BigUint) -> bool {
     let mut a = modulus.sqrt();
     if &a * &a < *modulus {
@@ -103,7 +103,7 @@ fn has_close_factors(modulus: &BigUint) -> bool {
     false
 }
 
-/// The residues of squares modulo 64, one bit each; most numbers have another, and need no square root.
+/// The residues of squares modulo 64, one bit each. Most numbers have another residue and need no square root.
 const SQUARES: u64 = {
     let mut squares = 0;
     let mut root = 0;
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::issuance::testing::TestKey;
 
-    fn judge(number: &BigUint) -> Result<(), KeyError> {
+    fn check_number(number: &BigUint) -> Result<(), KeyError> {
         check(&number.to_bytes_be())
     }
 
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_modulus_of_a_sound_generator_passes() {
+    fn a_modulus_of_a_good_generator_passes() {
         // RSAPublicKey: two headers of four octets, a zero, then 256 octets.
         let modulus = &TestKey::rsa().octets()[9..265];
         assert_eq!(check(modulus), Ok(()));
@@ -159,7 +159,7 @@ mod tests {
                 .into_iter()
                 .find(|&p| remainder(&large_prime(), p) == 0 || p == prime);
             assert_eq!(
-                judge(&(large_prime() * prime)),
+                check_number(&(large_prime() * prime)),
                 Err(KeyError::SmallFactor(smallest.unwrap()))
             );
         }
@@ -172,16 +172,16 @@ mod tests {
             &primorial * k + BigUint::from(ROCA_BASE).modpow(&BigUint::from(a), &primorial)
         };
         assert_eq!(
-            judge(&(roca(1000, 77) * roca(1234, 5))),
+            check_number(&(roca(1000, 77) * roca(1234, 5))),
             Err(KeyError::Roca)
         );
     }
 
     #[test]
-    fn factors_next_to_each_other_are_found_and_distant_ones_are_not() {
+    fn close_factors_are_found_and_distant_ones_are_not() {
         let p = large_prime();
-        assert_eq!(judge(&(&p * &p)), Err(KeyError::CloseFactors));
-        // Two primes that follow each other, as a broken generator made them.
+        assert_eq!(check_number(&(&p * &p)), Err(KeyError::CloseFactors));
+        // Numbers this close stand for the neighbouring primes that a broken generator chose.
         let near = odd_number_near(&p - (BigUint::from(1_u32) << 500));
         let distant = odd_number_near(&p - (BigUint::from(1_u32) << 600));
         assert!(has_close_factors(&(&p * near)));

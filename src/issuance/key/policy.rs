@@ -1,4 +1,4 @@
-//! Which public keys of each kind are fit.
+//! Rules for the public keys of each kind.
 
 use const_oid::{
     ObjectIdentifier,
@@ -13,10 +13,10 @@ use spki::AlgorithmIdentifierRef;
 use super::{KeyAlgorithm, KeyError, MlDsa, RSA_MAX_BITS, RSA_MIN_BITS, factors};
 use crate::issuance::raw::whole;
 
-/// Fermat's F4, the one exponent in use; smaller ones make padding errors exploitable.
+/// The Fermat number F4, the only exponent that we accept. Smaller exponents make padding errors exploitable.
 const RSA_EXPONENT: &[u8] = &[1, 0, 1];
 
-/// RFC 3279, section 2.3.1: parameters MUST be NULL.
+/// Checks an RSA key. RFC 3279, section 2.3.1: parameters MUST be NULL.
 pub(super) fn rsa(
     identifier: AlgorithmIdentifierRef<'_>,
     octets: &[u8],
@@ -61,7 +61,8 @@ fn bit_length(octets: &[u8]) -> usize {
     })
 }
 
-/// RFC 5480, section 2.1.1: a named curve; section 2.2: we take the uncompressed form only.
+/// Checks an elliptic curve key. RFC 5480, section 2.1.1 requires a named curve; of the point forms in section 2.2
+/// we accept only the uncompressed one.
 pub(super) fn elliptic(
     identifier: AlgorithmIdentifierRef<'_>,
     octets: &[u8],
@@ -82,7 +83,7 @@ pub(super) fn elliptic(
     Ok(algorithm)
 }
 
-/// RFC 9881, section 4: parameters MUST be absent, the key is as FIPS 204 encodes it.
+/// Checks an ML-DSA key. RFC 9881, section 4: parameters MUST be absent; FIPS 204 defines the encoding of the key.
 pub(super) fn ml_dsa(
     set: MlDsa,
     identifier: AlgorithmIdentifierRef<'_>,
@@ -97,7 +98,7 @@ pub(super) fn ml_dsa(
     Ok(KeyAlgorithm::MlDsa(set))
 }
 
-/// RFC 8410, section 3: parameters MUST be absent.
+/// Checks an Ed25519 key. RFC 8410, section 3: parameters MUST be absent.
 pub(super) fn ed25519(
     identifier: AlgorithmIdentifierRef<'_>,
     octets: &[u8],
@@ -120,7 +121,7 @@ pub(super) fn ed25519(
     Ok(KeyAlgorithm::Ed25519)
 }
 
-/// 2^255 - 19, little-endian; a canonical y is below it.
+/// 2^255 - 19, little-endian. A canonical y is smaller.
 pub(super) const FIELD_PRIME: [u8; 32] = {
     let mut prime = [0xff; 32];
     prime[0] = 0xed;
@@ -128,7 +129,7 @@ pub(super) const FIELD_PRIME: [u8; 32] = {
     prime
 };
 
-/// The y of every point whose order divides 8: orders 4, 1, 8, 8, 2.
+/// The y of every point whose order divides 8; the orders are 4, 1, 8, 8, 2.
 pub(super) const SMALL_ORDER: [[u8; 32]; 5] = {
     let mut one = [0; 32];
     one[0] = 1;

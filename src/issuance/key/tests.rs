@@ -1,4 +1,4 @@
-//! Each kind of key, and each way to be unfit.
+//! Tests each kind of key and each reason to refuse one.
 
 use const_oid::db::rfc5912::SECP_256_R_1;
 
@@ -19,7 +19,7 @@ fn every_supported_kind_is_recognised() {
 }
 
 #[test]
-fn each_unfit_key_is_refused_under_its_slug() {
+fn each_unacceptable_key_is_refused_under_its_slug() {
     use RefusalReason::*;
     let p256 = TestKey::p256();
     let point = p256.octets().to_vec();
@@ -134,7 +134,7 @@ fn each_unfit_key_is_refused_under_its_slug() {
 }
 
 #[test]
-fn small_order_ed25519_keys_are_weak_whatever_their_sign() {
+fn small_order_ed25519_keys_are_weak_with_either_sign() {
     for y in SMALL_ORDER {
         for sign in [0, 0x80] {
             let mut octets = y;
@@ -146,7 +146,7 @@ fn small_order_ed25519_keys_are_weak_whatever_their_sign() {
 }
 
 #[test]
-fn a_scheme_of_another_kind_of_key_never_verifies() {
+fn a_key_verifies_only_its_own_scheme_and_message() {
     let ed25519 = TestKey::ed25519();
     let signature = ed25519.sign(SignatureScheme::Ed25519, b"m");
     let key = PublicKey::parse(ed25519.spki()).unwrap();

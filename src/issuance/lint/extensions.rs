@@ -21,7 +21,7 @@ use crate::issuance::{
     constraints::NameConstraints, extensions::ID_CE_NO_REV_AVAIL, raw::duplicate_extension,
 };
 
-/// What we write ourselves.
+/// The extensions that an issuer writes itself.
 const OURS: [ObjectIdentifier; 11] = [
     ID_CE_AUTHORITY_KEY_IDENTIFIER,
     ID_CE_SUBJECT_KEY_IDENTIFIER,
@@ -49,7 +49,7 @@ fn is_http(name: &GeneralName) -> bool {
     }
 }
 
-/// The value is what our encoder makes of what it says: no default written out, no bit too many.
+/// Checks that the value is encoded as our encoder does it: without explicit defaults and superfluous bits.
 fn is_minimal<T>(linted: &Linted<'_>, oid: ObjectIdentifier) -> Result<(), String>
 where
     T: for<'d> der::Decode<'d, Error = der::Error> + der::Encode,
@@ -140,7 +140,7 @@ pub(super) const LINTS: &[Lint] = &[
             let certifies = linted.key_usage()?.contains(KeyUsages::KeyCertSign);
             ensure(
                 constraints.ca == certifies,
-                "cA and keyCertSign do not go together",
+                "cA and keyCertSign do not agree",
             )?;
             ensure(
                 constraints.ca || constraints.path_len_constraint.is_none(),
@@ -155,7 +155,7 @@ pub(super) const LINTS: &[Lint] = &[
             Some((_, purposes)) => ensure(
                 !purposes.0.is_empty()
                     && (purposes.0.len() == 1 || !purposes.0.contains(&ANY_EXTENDED_KEY_USAGE)),
-                "no purpose, or any among others",
+                "no purpose, or anyExtendedKeyUsage together with others",
             ),
             None => Ok(()),
         },
@@ -171,7 +171,7 @@ pub(super) const LINTS: &[Lint] = &[
                 .map_err(|error| error.to_string())?;
             ensure(
                 again == linted.tbs.extensions_der,
-                "an extension says that it is not critical",
+                "the default critical=FALSE is encoded",
             )
         },
     },
@@ -198,7 +198,10 @@ pub(super) const LINTS: &[Lint] = &[
                 .iter()
                 .find(|e| !OURS.contains(&e.extn_id) && !copied.contains(&e.extn_id))
             {
-                Some(stray) => Err(format!("extension {} is nobody's", stray.extn_id)),
+                Some(stray) => Err(format!(
+                    "extension {} is neither the issuer's nor copied from the CSR",
+                    stray.extn_id
+                )),
                 None => Ok(()),
             }
         },
@@ -376,7 +379,7 @@ pub(super) const LINTS: &[Lint] = &[
             ensure(
                 linted.tbs.extension(ID_CE_NO_REV_AVAIL).is_none()
                     || !(ocsp || crl || linted.is_ca()?),
-                "beside a CRL or OCSP address, or in a CA certificate",
+                "together with a CRL or OCSP address, or in a CA certificate",
             )
         },
     },

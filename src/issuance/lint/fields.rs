@@ -42,7 +42,7 @@ pub(super) const LINTS: &[Lint] = &[
                         .issuer
                         .algorithm()
                         .fits(linted.issuing().public_key().algorithm()),
-                "the algorithm inside is not the issuer's",
+                "the inner signature algorithm is not the issuer's",
             )
         },
     },

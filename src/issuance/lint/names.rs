@@ -1,4 +1,4 @@
-//! Lints on what a certificate names.
+//! Lints on the names of a certificate.
 
 use const_oid::db::rfc5280::ID_CE_SUBJECT_ALT_NAME;
 use x509_cert::ext::pkix::KeyUsages;
@@ -11,7 +11,7 @@ use crate::issuance::{
     spiffe,
 };
 
-/// The rule that the subject breaks, if it is of this kind.
+/// Fails if the subject breaks a rule of this kind.
 fn subject_breaks(linted: &Linted<'_>, kind: RefusalReason) -> Result<(), String> {
     match linted.subject()?.check() {
         Err(error) if error.reason() == kind => Err(error.to_string()),
@@ -27,7 +27,7 @@ pub(super) const LINTS: &[Lint] = &[
             let named = linted.tbs.extension(ID_CE_SUBJECT_ALT_NAME).is_some();
             ensure(
                 named || !linted.subject()?.is_empty(),
-                "neither subject nor SAN",
+                "there is neither a subject nor a SAN",
             )
         },
     },
@@ -130,7 +130,7 @@ pub(super) const LINTS: &[Lint] = &[
             ensure(
                 !linted.issuer.profile().is_spiffe()
                     || (bits.contains(KeyUsages::DigitalSignature) && !linted.is_ca()?),
-                "no digitalSignature, or a CA",
+                "no digitalSignature, or a CA certificate",
             )
         },
     },

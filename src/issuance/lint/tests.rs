@@ -1,4 +1,4 @@
-//! One certificate as it should be, spoilt once for each lint.
+//! A correct certificate, spoilt at least once for each lint.
 
 use const_oid::{
     ObjectIdentifier,
@@ -11,7 +11,7 @@ use der::Tag;
 use super::*;
 use crate::issuance::{Limits, Profile, Rules, testing::*};
 
-/// A TBSCertificate as it should be, each part to be spoilt.
+/// A correct TBSCertificate whose parts can be spoilt.
 #[derive(Clone)]
 struct Draft {
     version: Vec<u8>,
@@ -23,7 +23,7 @@ struct Draft {
     spki: Vec<u8>,
     unique_id: Vec<u8>,
     extensions: Vec<(ObjectIdentifier, bool, Vec<u8>)>,
-    /// Another extension, whole.
+    /// Another extension, already encoded.
     raw: Vec<u8>,
 }
 
@@ -83,7 +83,7 @@ impl Draft {
         self.extensions.push((kind, critical, value));
     }
 
-    /// Takes an extension out and gives its value.
+    /// Removes an extension and returns its value.
     fn remove(&mut self, kind: ObjectIdentifier) -> Vec<u8> {
         let value = self
             .extensions
@@ -110,7 +110,7 @@ fn issuer() -> Issuer {
 
 type Spoil = fn(&mut Draft);
 
-/// For each lint one way, at least, to break it.
+/// At least one way to break each lint.
 const SPOILT: &[(&str, Spoil)] = &[
     ("decodable", |d| d.subject = sequence(&[&[5, 0]])),
     ("rfc5280_version_3", |d| d.version = tlv(0xa0, &[2, 1, 1])),
@@ -299,7 +299,7 @@ fn ocsp(url: &[u8]) -> Vec<u8> {
     sequence(&[&sequence(&[&oid_der(ID_AD_OCSP), &tlv(URI, url)])])
 }
 
-/// The same for an issuer that may do little: no authority below it, one domain, one purpose, SVIDs.
+/// The same for a strict issuer: no CA below it, one domain, one purpose, only SVIDs.
 const SPOILT_FOR_STRICT: &[(&str, Spoil)] = &[
     ("rfc5280_path_length_within_ca", |d| d.make_ca(&[2, 1, 0])),
     ("cabf_extended_key_usage_within_ca", |d| {
@@ -339,7 +339,7 @@ fn strict_issuer() -> Issuer {
 }
 
 #[test]
-fn the_lints_judge_by_every_certificate_of_the_chain() {
+fn the_lints_check_against_every_certificate_of_the_chain() {
     let chain = |root: &Authority| {
         let issuing = Authority::builder("root")
             .validity(at(1_600_000_000), at(1_800_000_000))
@@ -384,7 +384,7 @@ fn the_lints_judge_by_every_certificate_of_the_chain() {
     assert!(failing(&ca.der(), &chain(&top)).is_empty());
 }
 
-/// The lints that fail.
+/// Returns the names of the lints that fail.
 fn failing(tbs: &[u8], issuer: &Issuer) -> Vec<&'static str> {
     match Linted::read(tbs, issuer) {
         Err(error) => vec![error.lint],
@@ -398,7 +398,7 @@ fn failing(tbs: &[u8], issuer: &Issuer) -> Vec<&'static str> {
 }
 
 #[test]
-fn each_lint_finds_what_breaks_its_rule() {
+fn each_lint_fails_for_a_certificate_that_breaks_its_rule() {
     let key = TestKey::p256();
     let plain = Draft::new(&key);
     let mut svid = Draft::new(&key);
@@ -420,7 +420,7 @@ fn each_lint_finds_what_breaks_its_rule() {
 }
 
 #[test]
-fn every_lint_has_a_row_above_and_a_name_of_its_own() {
+fn every_lint_has_a_row_in_a_table_and_a_unique_name() {
     let lints = || LINTS.into_iter().flatten();
     let mut names: Vec<_> = lints().map(|lint| lint.name).collect();
     for name in &names {

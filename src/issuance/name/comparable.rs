@@ -1,12 +1,12 @@
-//! Names as RFC 5280, section 7.1 compares them: case, white space, the string type and the order within an RDN are of
-//! no account.
+//! Names as RFC 5280, section 7.1 compares them: case, white space, the string type and the order within an RDN do not
+//! matter.
 
 use const_oid::ObjectIdentifier;
 use der::Tag;
 
 use super::{Attribute, Name};
 
-/// A distinguished name, folded.
+/// A distinguished name with case, white space and string types folded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Comparable(Vec<Vec<Part>>);
 
@@ -15,9 +15,9 @@ type Part = (ObjectIdentifier, Value);
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Value {
-    /// What a string type says, folded.
+    /// The folded text of a string type.
     Text(String),
-    /// A value of another type, or one that its type does not allow.
+    /// A value of another type, or octets that the string type does not allow.
     Octets(Tag, Vec<u8>),
 }
 
@@ -38,7 +38,7 @@ impl Comparable {
         self.0.len()
     }
 
-    /// Whether the first RDNs are these. `None` where that hangs on a value that is no text.
+    /// Returns whether the name begins with these RDNs, or `None` if the answer depends on a value that is not text.
     pub(super) fn begins_with(&self, start: &Self) -> Option<bool> {
         if start.len() > self.len() {
             return Some(false);
@@ -68,11 +68,11 @@ fn value(attribute: &Attribute) -> Value {
     )
 }
 
-/// The text of every string type that names were ever made of, as OpenSSL reads them too: TeletexString as Latin-1.
+/// Decodes every string type that names use or have used. Like OpenSSL, it reads TeletexString as Latin-1.
 fn text(tag: Tag, octets: &[u8]) -> Option<String> {
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "the tags of ASN.1 are open-ended; seven of them are strings for us"
+        reason = "ASN.1 tags are open-ended; seven of them count as strings here"
     )]
     match tag {
         Tag::Utf8String
@@ -92,8 +92,9 @@ fn text(tag: Tag, octets: &[u8]) -> Option<String> {
     }
 }
 
-/// Words in lower case with one space between them. By way of upper case, so that letters that differ in lower case
-/// only, such as ς and σ, are the same. Compatibility forms (NFKC) are left apart: no verifier that we know folds them.
+/// Folds a text to lower-case words with one space between them. Converts to upper case first, so that letters that
+/// differ only in lower case, such as ς and σ, become equal. Does not fold compatibility forms (NFKC): no verifier that
+/// we know of does.
 fn folded(text: &str) -> String {
     let words: Vec<_> = text.split_whitespace().collect();
     words.join(" ").to_uppercase().to_lowercase()

@@ -1,11 +1,11 @@
-//! Which names are well formed, and which are the same.
+//! Tests which names are well formed and which are the same.
 
 use super::{super::testing::*, *};
 
 const CN: &str = "2.5.4.3";
 
 #[test]
-fn names_print_last_first_and_escaped() {
+fn a_name_prints_its_last_rdn_first_and_escapes_special_characters() {
     let der = name(&[
         &[("2.5.4.6", Tag::PrintableString, b"DE")],
         &[
@@ -20,7 +20,7 @@ fn names_print_last_first_and_escaped() {
 }
 
 #[test]
-fn each_unfit_value_is_refused_under_its_slug() {
+fn each_malformed_value_is_refused_under_its_slug() {
     use RefusalReason::{BadString, BadSubject};
     let long = [b'a'; 65];
     let table: &[(&str, Tag, &[u8], RefusalReason)] = &[
@@ -47,14 +47,14 @@ fn each_unfit_value_is_refused_under_its_slug() {
 }
 
 #[test]
-fn sixty_four_characters_of_more_octets_are_a_fit_common_name() {
+fn the_length_of_a_common_name_counts_characters_not_octets() {
     let text = "ü".repeat(64);
     let der = name(&[&[(CN, Tag::Utf8String, text.as_bytes())]]);
     assert_eq!(Name::parse(&der).unwrap().check(), Ok(()));
 }
 
 #[test]
-fn case_white_space_and_string_types_are_of_no_account_to_names() {
+fn names_compare_without_case_white_space_and_string_types() {
     use der::Tag::*;
     let named = |rdns: &[&[(&str, Tag, &[u8])]]| Name::parse(&name(rdns)).unwrap();
     let cn = |tag, text: &[u8]| named(&[&[(CN, tag, text)]]);
@@ -102,11 +102,11 @@ fn case_white_space_and_string_types_are_of_no_account_to_names() {
         assert_eq!(plain.is_same_as(&different), Some(false), "{different:?}");
         assert_eq!(different.is_same_as(&plain), Some(false), "{different:?}");
     }
-    // The order within an RDN follows from the encoding, and with it from the string type.
+    // The order within an RDN depends on the encoding, and therefore on the string type.
     let one = named(&[&[(CN, Utf8String, b"a"), ("2.5.4.11", PrintableString, b"b")]]);
     let other = named(&[&[("2.5.4.11", Utf8String, b"B"), (CN, PrintableString, b"A")]]);
     assert_eq!(one.is_same_as(&other), Some(true));
-    // What is no text is the same only octet by octet.
+    // Values that are not text are the same only if their octets are equal.
     assert_eq!(
         cn(OctetString, b"a").is_same_as(&cn(OctetString, b"a")),
         Some(true)

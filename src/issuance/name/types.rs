@@ -1,28 +1,28 @@
-//! The attribute types of names that are known: their short names, bounds and string types.
+//! The attribute types that we know: their short names, bounds and string types.
 
 use const_oid::ObjectIdentifier;
 use der::Tag;
 
-/// An attribute type: its short name for printing (RFC 4514, section 3 and the X.520 names in use) and
-/// the upper bound of its value in characters (RFC 5280, appendix A.1).
-pub(super) struct Known {
+/// A known attribute type: its short name for printing (RFC 4514, section 3, and the X.520 names in use)
+/// and the upper bound of its value in characters (RFC 5280, appendix A.1).
+pub(super) struct KnownAttribute {
     oid: ObjectIdentifier,
     pub(super) short: &'static str,
     pub(super) most: usize,
 }
 
-const fn known(oid: &str, short: &'static str, most: usize) -> Known {
-    Known {
+const fn known(oid: &str, short: &'static str, most: usize) -> KnownAttribute {
+    KnownAttribute {
         oid: ObjectIdentifier::new_unwrap(oid),
         short,
         most,
     }
 }
 
-/// No upper bound in RFC 5280.
+/// RFC 5280 sets no upper bound.
 const UNBOUNDED: usize = usize::MAX;
 
-const KNOWN: &[Known] = &[
+const KNOWN: &[KnownAttribute] = &[
     known("2.5.4.3", "CN", 64),
     known("2.5.4.4", "SN", 32768),
     known("2.5.4.5", "serialNumber", 64),
@@ -41,16 +41,16 @@ const KNOWN: &[Known] = &[
     known("1.2.840.113549.1.9.1", "emailAddress", 255),
 ];
 
-pub(super) fn known_type(oid: ObjectIdentifier) -> Option<&'static Known> {
+pub(super) fn known_type(oid: ObjectIdentifier) -> Option<&'static KnownAttribute> {
     KNOWN.iter().find(|known| known.oid == oid)
 }
 
-/// The short name of an attribute type, or its OID.
+/// Returns the short name of an attribute type, or its OID if the type is unknown.
 pub(in crate::issuance) fn label(oid: ObjectIdentifier) -> String {
     known_type(oid).map_or_else(|| oid.to_string(), |known| known.short.to_owned())
 }
 
-/// The attribute type of a short name, such as `OU`, or of a dotted OID.
+/// Returns the attribute type for a short name, such as `OU`, or for a dotted OID.
 #[must_use]
 pub fn attribute_type(text: &str) -> Option<ObjectIdentifier> {
     KNOWN
@@ -60,7 +60,7 @@ pub fn attribute_type(text: &str) -> Option<ObjectIdentifier> {
         .or_else(|| ObjectIdentifier::new(text).ok())
 }
 
-/// The string type of a new value (RFC 5280, appendix A.1): UTF8String, but where the definition leaves no choice.
+/// Returns the string type for a new value (RFC 5280, appendix A.1): UTF8String unless the definition prescribes another.
 pub(super) fn string_type(oid: ObjectIdentifier) -> Tag {
     match known_type(oid).map(|known| known.short) {
         Some("C" | "serialNumber") => Tag::PrintableString,

@@ -5,10 +5,11 @@ use std::str::FromStr;
 use super::{PatternError, Template, Variables};
 use crate::issuance::san::{has_dns_labels, is_email};
 
-/// A host for checks of the local part alone.
+/// Host that completes a local part, so that its syntax can be checked alone.
 const SAMPLE_HOST: &str = "x.example";
 
-/// An e-mail address itself, or `*@host` for every mailbox of the host. The case of the host is of no account.
+/// Pattern of e-mail addresses: an address itself, or `*@host` for every mailbox of the host. The case of the host
+/// does not matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmailPattern {
     /// `None` for every local part.
@@ -17,7 +18,8 @@ pub struct EmailPattern {
 }
 
 impl EmailPattern {
-    /// Its mailbox, or its host for all of the host's; `None` where it covers nothing.
+    /// Returns the covered mailbox, or the host if the pattern covers all its mailboxes. Returns `None` if a variable
+    /// has no usable value.
     pub(in crate::issuance) fn mailboxes(&self, variables: Variables<'_>) -> Option<String> {
         let host = self.host.expand(variables, has_dns_labels)?;
         match &self.local {
@@ -29,7 +31,7 @@ impl EmailPattern {
         }
     }
 
-    /// The same for one request alone; `None` where it covers nothing of it.
+    /// Returns this pattern with its variables replaced, or `None` if a variable has no usable value.
     pub(in crate::issuance) fn bind(&self, variables: Variables<'_>) -> Option<Self> {
         let local = match &self.local {
             Some(local) => Some(local.bind(variables, is_local_part)?),
@@ -41,7 +43,7 @@ impl EmailPattern {
         })
     }
 
-    /// Whether the address is covered.
+    /// Returns whether the pattern covers the address.
     #[must_use]
     pub fn covers(&self, email: &str, variables: Variables<'_>) -> bool {
         let Some((local, host)) = email.rsplit_once('@') else {
@@ -58,7 +60,7 @@ impl EmailPattern {
             && self.local.as_ref().is_none_or(same_local)
     }
 
-    /// Whether it depends on the namespace of the request.
+    /// Returns whether the pattern depends on the namespace of the request.
     #[must_use]
     pub fn names_namespace(&self) -> bool {
         self.host.names_namespace() || self.local.as_ref().is_some_and(Template::names_namespace)

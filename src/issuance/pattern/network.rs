@@ -5,16 +5,16 @@ use std::{fmt, net::IpAddr, str::FromStr};
 use super::PatternError;
 use crate::issuance::san::mapped;
 
-/// An IP network; a lone address is the network of itself.
+/// An IP network. A single address is a network with only that address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IpNetwork {
     first: IpAddr,
-    /// Leading bits that count, at most 32 or 128.
+    /// Number of leading bits that are compared: at most 32 or 128.
     prefix: u8,
 }
 
 impl IpNetwork {
-    /// The network of an address and a mask, as a name constraint carries them.
+    /// Builds a network from an address and a mask, as a name constraint carries them.
     pub(in crate::issuance) fn of_mask(address: &[u8], mask: &[u8]) -> Result<Self, PatternError> {
         let malformed =
             || PatternError::Ip(format!("{}/{}", hex::encode(address), hex::encode(mask)));
@@ -26,7 +26,7 @@ impl IpNetwork {
         };
         let prefix: u32 = mask.iter().map(|octet| octet.leading_ones()).sum();
         let network: Self = format!("{first}/{prefix}").parse()?;
-        // Ones after a zero are no prefix.
+        // A mask with ones after a zero is not a prefix.
         if network.octets() == [address, mask].concat() {
             Ok(network)
         } else {
@@ -34,12 +34,12 @@ impl IpNetwork {
         }
     }
 
-    /// Whether all of it lies in the other one.
+    /// Returns whether the whole network lies in `outer`.
     pub(in crate::issuance) fn is_within(self, outer: &Self) -> bool {
         self.prefix >= outer.prefix && outer.contains(self.first)
     }
 
-    /// Whether the address lies in it; never for an address of the other family.
+    /// Returns whether the address lies in the network. An address of the other family never does.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.first, address) {
@@ -59,7 +59,7 @@ impl IpNetwork {
         }
     }
 
-    /// Address and mask, as a name constraint carries them (RFC 5280, section 4.2.1.10).
+    /// Returns address and mask, as a name constraint carries them (RFC 5280, section 4.2.1.10).
     #[must_use]
     pub fn octets(&self) -> Vec<u8> {
         match self.first {

@@ -1,21 +1,21 @@
-//! Text with variables.
+//! Texts with variables.
 
 use std::{borrow::Cow, fmt};
 
 use super::PatternError;
 
-/// What the variables stand for: of the request, its namespace and its name.
+/// Values of the variables: namespace and name of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variables<'a> {
-    /// `{{namespace}}`; `None` where the request belongs to none, and then a pattern that has it covers nothing.
+    /// `{{namespace}}`. `None` if the request belongs to no namespace; a pattern with this variable then covers nothing.
     pub namespace: Option<&'a str>,
     /// `{{name}}`.
     pub name: &'a str,
 }
 
-/// A variable that a template may have.
+/// A set of variables that a template may use.
 pub trait Variable: Copy + PartialEq {
-    /// The variable of this name.
+    /// Returns the variable of this name.
     fn named(name: &str) -> Option<Self>;
 }
 
@@ -28,7 +28,7 @@ pub enum RequestVariable {
     Name,
 }
 
-/// A text in which variables are replaced.
+/// A text whose variables are replaced for each request or pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template<V = RequestVariable> {
     parts: Vec<Part<V>>,
@@ -51,11 +51,11 @@ impl Variable for RequestVariable {
 }
 
 impl<V: Variable> Template<V> {
-    /// Reads a text.
+    /// Parses a text.
     ///
     /// # Errors
     ///
-    /// It has braces that are not one of the variables.
+    /// Fails if the text has braces that are not one of the variables.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         let unknown = || PatternError::Variable(text.to_owned());
         let mut parts = Vec::new();
@@ -74,7 +74,7 @@ impl<V: Variable> Template<V> {
         Ok(Self { parts })
     }
 
-    /// The text with each variable replaced by what it stands for.
+    /// Returns the text with each variable replaced by its value.
     #[must_use]
     pub fn replace<'a>(&self, value: impl Fn(V) -> &'a str) -> String {
         let mut text = String::new();
@@ -87,14 +87,14 @@ impl<V: Variable> Template<V> {
         text
     }
 
-    /// The text as it might become, for checks of syntax before there is a request.
+    /// Returns the text with sample values, so that its syntax can be checked before there is a request.
     #[must_use]
     pub fn sample(&self) -> String {
         self.replace(|_| "x")
     }
 }
 
-/// The template as it is written.
+/// Prints the template as it was written.
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts.iter().try_for_each(|part| {
@@ -108,7 +108,7 @@ impl fmt::Display for Template {
 }
 
 impl Template {
-    /// The text for one request; `None` where a variable has no value, or one that `fits` rejects.
+    /// Returns the text for one request, or `None` if a variable has no value or has one that `fits` rejects.
     #[must_use]
     pub fn expand(
         &self,
@@ -134,8 +134,8 @@ impl Template {
         Some(Cow::Owned(expanded))
     }
 
-    /// The same for one request alone: without variables, so that nothing is replaced for each name that it is compared
-    /// with. `None` as with [`expand`](Self::expand).
+    /// Returns this template with its variables replaced for one request, so that comparing it with many names replaces
+    /// them only once. Returns `None` in the same cases as [`expand`](Self::expand).
     pub(super) fn bind(
         &self,
         variables: Variables<'_>,
@@ -147,7 +147,7 @@ impl Template {
         })
     }
 
-    /// Whether it has `{{namespace}}`.
+    /// Returns whether the template has `{{namespace}}`.
     #[must_use]
     pub fn names_namespace(&self) -> bool {
         self.parts

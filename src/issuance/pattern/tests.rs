@@ -1,4 +1,4 @@
-//! What each kind of pattern covers, and which texts are none.
+//! Tests what each kind of pattern covers, and which texts are not patterns.
 
 use super::*;
 use crate::issuance::testing::HERE;
@@ -8,7 +8,7 @@ fn dns(text: &str) -> DnsPattern {
 }
 
 #[test]
-fn a_dns_pattern_covers_itself_or_what_is_below() {
+fn a_dns_pattern_covers_its_own_name_or_the_names_below() {
     let table = [
         ("a.example", "a.example", true),
         ("a.example", "A.Example", true),
@@ -74,7 +74,7 @@ fn a_network_contains_addresses_of_its_family_only() {
 }
 
 #[test]
-fn an_open_uri_covers_no_way_around() {
+fn an_open_uri_pattern_covers_only_plain_paths_below_it() {
     let pattern: UriPattern = "spiffe://td/ns/{{namespace}}/*".parse().unwrap();
     let table = [
         ("spiffe://td/ns/shop/sa/a", true),
@@ -105,7 +105,7 @@ fn an_email_pattern_covers_a_mailbox_or_all_of_a_host() {
 }
 
 #[test]
-fn what_is_no_pattern_is_not_read_as_one() {
+fn malformed_patterns_are_rejected() {
     for text in [
         "",
         "*.",

@@ -5,26 +5,26 @@ use std::{fmt, str::FromStr};
 use super::{PatternError, Template, Variables};
 use crate::issuance::san::{DnsSyntax, is_dns, is_uri};
 
-/// A URI itself, or the beginning of URIs, written with `/*` at its end; compared octet by octet.
+/// Pattern of URIs: a URI itself, or a beginning of URIs, written with `/*` at its end. Compared octet by octet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UriPattern {
     text: Template,
-    /// Whether anything may follow.
+    /// Whether other characters may follow.
     open: bool,
 }
 
-/// What of a host's URIs a pattern covers.
+/// How many of a host's URIs a pattern covers.
 pub(in crate::issuance) enum OfHost {
-    /// Nothing at all, for a variable has no value.
+    /// No URIs, because a variable has no usable value.
     Nothing,
-    /// Some of them: those with one path, or below it.
+    /// Some of the URIs: those with one path, or with paths below it.
     Some,
-    /// All of this host's, whatever their path.
+    /// All URIs of this host, with any path.
     All(String),
 }
 
 impl UriPattern {
-    /// What it covers of the host that it names.
+    /// Returns how many URIs of its host the pattern covers.
     pub(in crate::issuance) fn host(&self, variables: Variables<'_>) -> OfHost {
         let Some(text) = self.text.expand(variables, is_segment) else {
             return OfHost::Nothing;
@@ -36,7 +36,7 @@ impl UriPattern {
         host.map_or(OfHost::Some, |host| OfHost::All(host.to_owned()))
     }
 
-    /// The same for one request alone; `None` where it covers nothing of it.
+    /// Returns this pattern with its variables replaced, or `None` if a variable has no usable value.
     pub(in crate::issuance) fn bind(&self, variables: Variables<'_>) -> Option<Self> {
         Some(Self {
             text: self.text.bind(variables, is_segment)?,
@@ -44,8 +44,9 @@ impl UriPattern {
         })
     }
 
-    /// Whether the URI is covered. One with a dot segment or a percent sign is covered by no open pattern,
-    /// for who normalises it may read another path. So is one whose variable would be more than one path segment.
+    /// Returns whether the pattern covers the URI. An open pattern covers no URI with a dot segment or a percent sign
+    /// in the open part, because a reader that normalises it may see another path. A pattern covers nothing if the
+    /// value of a variable is not exactly one path segment.
     #[must_use]
     pub fn covers(&self, uri: &str, variables: Variables<'_>) -> bool {
         let Some(text) = self.text.expand(variables, is_segment) else {
@@ -64,14 +65,15 @@ impl UriPattern {
         }
     }
 
-    /// Whether it depends on the namespace of the request.
+    /// Returns whether the pattern depends on the namespace of the request.
     #[must_use]
     pub fn names_namespace(&self) -> bool {
         self.text.names_namespace()
     }
 }
 
-/// Unreserved characters (RFC 3986, section 2.3) that no reader of the URI takes for structure.
+/// Returns whether the value is one path segment of unreserved characters (RFC 3986, section 2.3), which no reader of
+/// the URI takes for structure.
 fn is_segment(value: &str) -> bool {
     let is_unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     !matches!(value, "" | "." | "..") && value.bytes().all(is_unreserved)
@@ -93,7 +95,7 @@ impl FromStr for UriPattern {
         };
         let pattern = Template::parse(start)?;
         let sample = pattern.sample();
-        // With a host there must be a slash after it, else the star would reach into the host.
+        // A host must be followed by a slash; otherwise the star would match part of the host.
         let reaches_host = open
             && sample
                 .split_once("://")

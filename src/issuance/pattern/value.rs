@@ -4,17 +4,17 @@ use std::str::FromStr;
 
 use super::{PatternError, Template, Variables};
 
-/// A value itself, or with a star at its end every value that begins so. Compared character by character: what verifiers
-/// and people read is what was written.
+/// Pattern of attribute values: a value itself or, with a star at the end, every value with this beginning. Compared
+/// character by character, without folding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValuePattern {
     text: Template,
-    /// Whether anything may follow.
+    /// Whether other characters may follow.
     open: bool,
 }
 
 impl ValuePattern {
-    /// Whether the value is covered.
+    /// Returns whether the pattern covers the value.
     #[must_use]
     pub fn covers(&self, value: &str, variables: Variables<'_>) -> bool {
         let text = self.text.expand(variables, |text| !text.is_empty());
@@ -22,7 +22,7 @@ impl ValuePattern {
             .is_some_and(|rest| self.open || rest.is_empty())
     }
 
-    /// Whether it depends on the namespace of the request.
+    /// Returns whether the pattern depends on the namespace of the request.
     #[must_use]
     pub fn names_namespace(&self) -> bool {
         self.text.names_namespace()

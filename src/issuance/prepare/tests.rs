@@ -1,4 +1,4 @@
-//! Windows of validity, strangers, sizes, seals, and the property that holds for all.
+//! Validity windows, subjects with a key or name of the chain, sizes, seals, and a property of all requests.
 
 use const_oid::db::rfc5280::{ID_CE_EXT_KEY_USAGE, ID_CE_NAME_CONSTRAINTS, ID_KP_CLIENT_AUTH};
 use futures::executor::block_on;
@@ -53,7 +53,7 @@ fn refusal(
     }
 }
 
-/// An explanation tells the very refusal, and none where there is none.
+/// Asserts that the explanation has the refusal of `admit` as its first one, or none if `admit` refuses nothing.
 fn assert_explained(
     profile: &Profile,
     csr: &VerifiedCsr,
@@ -67,7 +67,7 @@ fn assert_explained(
     assert_eq!(first, admitted.as_ref().err(), "{decisions:?}");
 }
 
-/// A request that passes with every authority here.
+/// Makes a request that every authority in these tests admits.
 fn leaf(key: &TestKey) -> Request {
     Request::new("leaf", key).names(&[(DNS, b"a.example")])
 }
@@ -90,7 +90,7 @@ fn every_kind_of_leaf_under_every_kind_of_issuer_is_sealed_and_carries_the_bytes
                     .windows(part.len())
                     .any(|window| window == part)
             };
-            assert!(contains(&tbs), "what was linted is what was sealed");
+            assert!(contains(&tbs), "the sealed bytes are not the linted ones");
             assert!(contains(&request.subject));
             assert!(contains(&request.spki));
             assert!(contains(&san(&[(DNS, b"a.example")])));
@@ -132,7 +132,7 @@ fn backdating_moves_the_window_and_keeps_its_length() {
 }
 
 #[test]
-fn the_window_never_leaves_that_of_the_issuing_certificate() {
+fn the_window_stays_within_that_of_the_issuing_certificate() {
     let day = SignedDuration::from_hours(24);
     let key = TestKey::p256();
     let young = Authority::builder("root")
@@ -161,7 +161,7 @@ fn the_window_never_leaves_that_of_the_issuing_certificate() {
 }
 
 #[test]
-fn a_clamped_window_ends_with_the_issuing_certificate_but_never_below_the_floor() {
+fn a_clamped_window_ends_with_the_issuing_certificate_but_is_never_below_the_floor() {
     let key = TestKey::p256();
     let csr = VerifiedCsr::parse(leaf(&key).pem(&key).as_bytes()).unwrap();
     let hour = SignedDuration::from_hours(1);
@@ -189,7 +189,7 @@ fn a_clamped_window_ends_with_the_issuing_certificate_but_never_below_the_floor(
 }
 
 #[test]
-fn nothing_is_prepared_while_the_issuer_is_out_of_its_time() {
+fn nothing_is_prepared_under_an_expired_issuer() {
     let expired = Authority::builder("root").validity(at(0), at(1_000)).root();
     let key = TestKey::p256();
     let error = prepare(&leaf(&key), &key, &expired, &DEFAULT).unwrap_err();
@@ -201,7 +201,7 @@ fn nothing_is_prepared_while_the_issuer_is_out_of_its_time() {
 }
 
 #[test]
-fn a_leaf_is_a_stranger_to_its_issuer() {
+fn a_leaf_has_neither_the_key_nor_the_name_of_its_issuer() {
     let root = Authority::root("root");
     let key = TestKey::p256();
     assert_eq!(
@@ -215,7 +215,7 @@ fn a_leaf_is_a_stranger_to_its_issuer() {
 }
 
 #[test]
-fn what_the_chain_forbids_is_refused_before_anything_is_signed() {
+fn a_request_that_the_chain_forbids_is_refused_before_anything_is_signed() {
     let key = TestKey::p256();
     let constrained = Authority::builder("root")
         .extension(
@@ -245,7 +245,7 @@ fn what_the_chain_forbids_is_refused_before_anything_is_signed() {
 }
 
 #[test]
-fn a_certificate_that_cert_manager_could_not_read_is_too_large() {
+fn a_certificate_that_is_too_large_for_cert_manager_is_refused() {
     let root = Authority::root("root");
     let key = TestKey::p256();
     let long = format!("https://a.example/{}", "x".repeat(300));
@@ -261,7 +261,7 @@ fn leaf_with(names: &[(u8, &[u8])], key: &TestKey) -> Request {
 }
 
 #[test]
-fn a_signature_of_another_key_or_a_damaged_one_is_never_released() {
+fn a_signature_that_is_damaged_or_of_another_key_is_never_released() {
     let root = Authority::root("root");
     let other = Authority::root("root");
     let key = TestKey::p256();
@@ -287,7 +287,7 @@ fn a_signature_of_another_key_or_a_damaged_one_is_never_released() {
 }
 
 #[test]
-fn a_signer_without_answer_decides_who_acts() {
+fn the_error_of_a_signer_decides_who_has_to_act() {
     let root = Authority::root("root");
     let key = TestKey::p256();
     let prepared = prepare(&leaf(&key), &key, &root, &DEFAULT).unwrap();
@@ -298,7 +298,7 @@ fn a_signer_without_answer_decides_who_acts() {
 }
 
 #[test]
-fn the_chain_goes_with_the_leaf_and_the_root_stays_apart() {
+fn the_chain_is_published_with_the_leaf_and_the_root_separately() {
     let root = Authority::root("root");
     let issuing = root.subordinate("issuing");
     let chain =
@@ -319,7 +319,7 @@ fn the_chain_goes_with_the_leaf_and_the_root_stays_apart() {
 }
 
 #[test]
-fn the_authority_key_id_is_the_bytes_of_the_ca_or_derived_where_it_has_none() {
+fn the_authority_key_id_is_that_of_the_ca_or_derived_from_its_key() {
     let key = TestKey::p256();
     let with = Authority::root("root");
     let tbs = prepare(&leaf(&key), &key, &with, &DEFAULT).unwrap().tbs;
@@ -336,10 +336,10 @@ fn the_authority_key_id_is_the_bytes_of_the_ca_or_derived_where_it_has_none() {
 }
 
 proptest! {
-    /// Names of any text, types of any tag: what is admitted passes every lint and carries the bytes of
-    /// the CSR; what is not is a refusal, never a bug of ours.
+    /// With names of any text and types of any tag, an admitted request passes every lint and its certificate carries the
+    /// bytes of the CSR. Any failure is a refusal, never a bug.
     #[test]
-    fn whatever_is_admitted_is_prepared_with_the_bytes_of_its_csr(
+    fn an_admitted_request_is_prepared_with_the_bytes_of_its_csr(
         common in "\\PC{0,70}",
         kinds in proptest::collection::vec((0x80..0x89_u8, "[a-zA-Z0-9.*@:/ _-]{0,40}"), 0..4),
         hours in -10_i64..10_000,

@@ -1,4 +1,4 @@
-//! Lists of names: what each admits of a certificate's claims.
+//! Lists of allowed and denied names, and which claims of a certificate they cover.
 
 use const_oid::ObjectIdentifier;
 
@@ -7,7 +7,7 @@ use crate::issuance::{
     pattern::{DnsPattern, EmailPattern, IpNetwork, UriPattern, Variables},
 };
 
-/// The names allowed, by type: `None` allows every name of the type, an empty list allows none.
+/// The allowed names, by type: `None` allows every name of the type, an empty list allows none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedNames {
     /// DNS names.
@@ -18,11 +18,11 @@ pub struct AllowedNames {
     pub uri: Option<Vec<UriPattern>>,
     /// E-mail addresses.
     pub email: Option<Vec<EmailPattern>>,
-    /// Types of other names; all others are refused.
+    /// Types of `otherName`; all other types are refused.
     pub other_names: Vec<ObjectIdentifier>,
 }
 
-/// Names that are refused even where they are allowed.
+/// Names that are refused even if they are allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeniedNames {
     /// DNS names; a wildcard that may stand for one of them is refused too.
@@ -32,7 +32,7 @@ pub struct DeniedNames {
 }
 
 impl AllowedNames {
-    /// A closed list: a type that has no pattern has no name either.
+    /// Makes a closed list: a type without patterns allows no names.
     #[must_use]
     pub const fn closed(
         dns: Vec<DnsPattern>,
@@ -49,7 +49,7 @@ impl AllowedNames {
         }
     }
 
-    /// The same for one request alone: each pattern is compared with every name, and its variables are replaced once.
+    /// Replaces the variables of all patterns for one request, once and not for every name that is compared.
     pub(super) fn bind(&self, variables: Variables<'_>) -> Self {
         let Self {
             dns,
@@ -69,7 +69,7 @@ impl AllowedNames {
         }
     }
 
-    /// Whether the name is allowed: for a wildcard, every host that it stands for.
+    /// Whether the name is allowed; for a wildcard, whether every host that it stands for is allowed.
     pub(super) fn admits(&self, claim: Claim<'_>, variables: Variables<'_>) -> bool {
         match claim {
             Claim::Dns(dns) => admits(self.dns.as_deref(), |p| p.covers(dns, variables)),
@@ -77,12 +77,12 @@ impl AllowedNames {
             Claim::Uri(uri) => admits(self.uri.as_deref(), |p| p.covers(uri, variables)),
             Claim::Email(email) => admits(self.email.as_deref(), |p| p.covers(email, variables)),
             Claim::OtherName(kind) => self.other_names.contains(&kind),
-            // There is no list for these: a verifier that knows what to do with one is yet to be met.
+            // These types have no list, because no known verifier uses them.
             Claim::Directory(_) | Claim::RegisteredId(_) | Claim::Other(_) => false,
         }
     }
 
-    /// Whether what it says of the name's type depends on the namespace of the request.
+    /// Whether a pattern for this type of name depends on the namespace of the request.
     pub(super) fn names_namespace_for(&self, claim: Claim<'_>) -> bool {
         match claim {
             Claim::Dns(_) => self.dns.iter().flatten().any(DnsPattern::names_namespace),
@@ -102,7 +102,7 @@ impl AllowedNames {
 }
 
 impl DeniedNames {
-    /// The same for one request alone.
+    /// Replaces the variables of all patterns for one request.
     pub(super) fn bind(&self, variables: Variables<'_>) -> Self {
         let Self { dns, ip } = self;
         Self {
@@ -111,7 +111,7 @@ impl DeniedNames {
         }
     }
 
-    /// Whether the name is denied: for a wildcard, some host that it may stand for.
+    /// Whether the name is denied; for a wildcard, whether any host that it may stand for is denied.
     pub(super) fn touch(&self, claim: Claim<'_>, variables: Variables<'_>) -> bool {
         match claim {
             Claim::Dns(dns) => self.dns.iter().any(|p| p.touches(dns, variables)),
@@ -126,7 +126,7 @@ impl DeniedNames {
     }
 }
 
-/// A pattern that covers nothing of the request is left out.
+/// Binds the patterns to a request and leaves out those that cover nothing for it.
 fn bound<P>(patterns: &[P], bind: impl Fn(&P) -> Option<P>) -> Vec<P> {
     patterns.iter().filter_map(bind).collect()
 }

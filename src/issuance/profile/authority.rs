@@ -13,20 +13,20 @@ use crate::issuance::{
     refusal::{Refusal, RefusalReason},
 };
 
-/// CA certificates. The default gives none.
+/// Rules for CA certificates. The default allows none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaRules {
-    /// Whether they are given.
+    /// Whether CA certificates are issued.
     pub allow: bool,
-    /// How many certificate authorities may stand below; `None` for any number.
+    /// How many CAs may follow in a row below it; `None` for any number.
     pub path_length: Option<u8>,
-    /// What becomes of a request for one without a subject.
+    /// What happens to a request for a CA certificate without a subject.
     pub empty_subject: EmptySubject,
-    /// Whether an annotation of a Kubernetes CSR, which may be changed after approval, is enough to ask for one.
+    /// Whether an annotation of a Kubernetes CSR is enough to ask for a CA certificate. It may be changed after approval.
     pub by_annotation: bool,
-    /// What they may name.
+    /// The names that a CA may certify.
     pub constraints: Constraints,
-    /// Whether a CSR may narrow that.
+    /// Whether a CSR may narrow these names.
     pub constraint_mode: ConstraintMode,
 }
 
@@ -43,54 +43,54 @@ impl Default for CaRules {
     }
 }
 
-/// What becomes of a request for a CA certificate without a subject, which such a certificate must have (RFC 5280,
-/// section 4.1.2.6).
+/// What happens to a request for a CA certificate without a subject. Such a certificate must have one (RFC 5280, section
+/// 4.1.2.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EmptySubject {
-    /// It is refused.
+    /// The request is refused.
     #[default]
     Reject,
-    /// The first of its DNS names becomes the common name; where it has none, it is refused.
+    /// The first DNS name of the CSR becomes the common name; without a DNS name, the request is refused.
     FirstDnsName,
 }
 
 /// Where the name constraints of CA certificates come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConstraintMode {
-    /// From the profile and the grant alone. A CSR that asks for some is refused.
+    /// Only from the profile and the grant. A CSR that asks for name constraints is refused.
     #[default]
     Fixed,
-    /// Those of the CSR narrow them further.
+    /// From the profile and the grant, narrowed by those of the CSR.
     FromRequest,
 }
 
-/// What makes a certificate one of an authority.
+/// Path length and name constraints of a CA certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authority {
+pub struct CaExtensions {
     path_length: Option<u8>,
     constraints: Constraints,
 }
 
-impl Authority {
-    /// How many certificate authorities may stand below; `None` for any number.
+impl CaExtensions {
+    /// How many CAs may follow in a row below it; `None` for any number.
     #[must_use]
     pub const fn path_length(&self) -> Option<u8> {
         self.path_length
     }
 
-    /// The constraints it carries, if any.
+    /// Returns the value of the nameConstraints extension, if there is one.
     pub(in crate::issuance) fn name_constraints(&self) -> der::Result<Option<NameConstraints>> {
         self.constraints.encode()
     }
 }
 
 impl CaRules {
-    /// Checks that the rules agree, and narrows them to the limits.
+    /// Checks that the rules are consistent, and narrows them to the limits.
     pub(super) fn narrow(&mut self, limits: CaLimits, spiffe: bool) -> Result<(), ProfileError> {
         if self.allow && !limits.allow {
             return Err(ProfileError::new(
                 "ca.allow",
-                "the token's grant gives no CA certificates; the operator may set limits.ca.allow there",
+                "the token's grant allows no CA certificates; the operator can set limits.ca.allow in it",
             ));
         }
         if let Some(most) = limits.max_path_length {
@@ -99,19 +99,19 @@ impl CaRules {
         if self.allow && spiffe {
             return Err(ProfileError::new(
                 "ca.allow",
-                "goes not with sans.spiffe: Strict, which is for workloads",
+                "cannot be combined with sans.spiffe: Strict, which is for workloads",
             ));
         }
         Ok(())
     }
 
-    /// Judges whether the request is for a CA certificate, and gets one.
+    /// Judges whether the request asks for a CA certificate and may have one. `Ok(None)` means a leaf.
     pub(super) fn judge(
         &self,
         csr: &VerifiedCsr,
         wanted: &Wanted<'_>,
         limits: &Limits,
-    ) -> Result<Option<Authority>, Refusal> {
+    ) -> Result<Option<CaExtensions>, Refusal> {
         let asked = csr.asked();
         if asked.is_ca.is_some_and(|is_ca| is_ca != wanted.is_ca) {
             return Err(usages::mismatch("basicConstraints"));
@@ -119,7 +119,7 @@ impl CaRules {
         if !wanted.is_ca {
             return match &asked.name_constraints {
                 None => Ok(None),
-                // RFC 5280, section 4.2.1.10: only in CA certificates.
+                // RFC 5280, section 4.2.1.10: nameConstraints occur only in CA certificates.
                 Some(_) => Err(Refusal::new(
                     RefusalReason::ExtensionNotAllowed,
                     "the CSR asks for nameConstraints, which only CA certificates carry; leave them out",
@@ -135,22 +135,22 @@ impl CaRules {
         if wanted.by_annotation && !self.by_annotation {
             return Err(Refusal::new(
                 RefusalReason::CaNotAllowed,
-                "a CA certificate is asked for by an annotation alone, which may be changed after approval; add the usage \"cert sign\" to spec.usages",
+                "only an annotation asks for a CA certificate, and it may be changed after approval; add the usage \"cert sign\" to spec.usages",
             ));
         }
         if asked.path_length.is_some() && asked.path_length != self.path_length {
             return Err(Refusal::new(
                 RefusalReason::CaPathLength,
-                "the CSR asks for another path length than the issuer's profile sets; leave it out",
+                "the CSR asks for a different path length than the issuer's profile sets; leave it out",
             ));
         }
-        Ok(Some(Authority {
+        Ok(Some(CaExtensions {
             path_length: self.path_length,
             constraints: self.constraints(csr, wanted, limits)?,
         }))
     }
 
-    /// The constraints of grant, profile and CSR, each narrowed by the next.
+    /// Returns the constraints of the grant, narrowed by the profile's and then by the CSR's.
     fn constraints(
         &self,
         csr: &VerifiedCsr,
@@ -165,7 +165,7 @@ impl CaRules {
             Refusal::new(
                 RefusalReason::CaNameConstraints,
                 format!(
-                    "{whose} permits {subtree}, which lies outside of the names that the CA certificate may be given"
+                    "{whose} permits {subtree}, which is outside the names that the CA certificate may permit"
                 ),
             )
         };
@@ -192,7 +192,7 @@ impl CaRules {
             .map_err(|difference| outside("the CSR", difference))
     }
 
-    /// The subject of a CA certificate, given what becomes of the CSR's.
+    /// Returns the subject of a CA certificate: `subject`, or a replacement if that is empty.
     pub(super) fn subject(&self, csr: &VerifiedCsr, subject: Name) -> Result<Name, Refusal> {
         if !subject.is_empty() {
             return Ok(subject);
@@ -205,14 +205,14 @@ impl CaRules {
             }
         };
         let first = first.ok_or_else(|| {
-            refusal("a CA certificate must have a subject (RFC 5280, section 4.1.2.6); give one")
+            refusal("a CA certificate must have a subject (RFC 5280, section 4.1.2.6); add one")
         })?;
         let subject = Name::common_name(first).map_err(|error| refusal(&error.to_string()))?;
         subject.check().map_err(|error| {
             Refusal::new(
                 error.reason(),
                 format!(
-                    "the first DNS name cannot be the CA certificate's subject: {error}; give one"
+                    "the first DNS name cannot be the CA certificate's subject: {error}; add a subject"
                 ),
             )
         })?;

@@ -1,4 +1,4 @@
-//! Subtrees of names that a CA certificate is constrained to (RFC 5280, section 4.2.1.10).
+//! Subtrees of names that a CA certificate permits or excludes (RFC 5280, section 4.2.1.10).
 
 use std::{fmt, str::FromStr};
 
@@ -18,26 +18,26 @@ use crate::issuance::{
 /// One subtree of a type that verifiers compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Constraint {
-    /// A DNS name and every name below it; with a leading dot only those below.
+    /// A DNS name and every name below it; with a leading dot, only the names below it.
     Dns(DnsSubtree),
     /// The addresses of a network.
     Ip(IpNetwork),
-    /// A host of URIs, with a leading dot the hosts below.
+    /// The host of a URI; with a leading dot, the hosts below it.
     Uri(HostSubtree),
-    /// A mailbox, a host of mailboxes, with a leading dot the hosts below.
+    /// A mailbox, or a host and all its mailboxes; with a leading dot, the hosts below it.
     Email(EmailSubtree),
 }
 
-/// What a CA may name and what not.
+/// The names that a CA may certify, and those that it may not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Constraints {
-    /// Where a type occurs, only these names of it.
+    /// If a type of name occurs here, only these names of that type.
     pub permitted: Vec<Constraint>,
-    /// None of these names.
+    /// Names that are forbidden.
     pub excluded: Vec<Constraint>,
 }
 
-/// A subtree that is permitted by one side and lies outside of what the other permits.
+/// A subtree that the inner constraints permit and the outer ones do not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outside(pub(super) Constraint);
 
@@ -62,15 +62,15 @@ macro_rules! subtree {
 }
 
 subtree! {
-    /// A DNS name that stands for itself and every name below it, or with a leading dot for the names below it alone.
+    /// A DNS name that covers itself and every name below it; with a leading dot, only the names below it.
     DnsSubtree, PatternError::Dns, is_host
 }
 subtree! {
-    /// A host, or with a leading dot the hosts below it.
+    /// A host; with a leading dot, the hosts below it.
     HostSubtree, PatternError::Host, is_host
 }
 subtree! {
-    /// A mailbox or a host, or with a leading dot the hosts below it.
+    /// A mailbox or a host; with a leading dot, the hosts below it.
     EmailSubtree, PatternError::Email, |text| is_email(text) || is_host(text)
 }
 
@@ -82,13 +82,13 @@ fn is_host(text: &str) -> bool {
 }
 
 impl Constraint {
-    /// Whether every name of this subtree lies in the other one.
+    /// Whether `outer` contains every name of this subtree.
     fn is_within(&self, outer: &Self) -> bool {
         match (self, outer) {
             (Self::Dns(DnsSubtree(inner)), Self::Dns(DnsSubtree(outer))) => {
                 let (inner_host, outer_host) = (host(inner), host(outer));
                 let same = inner_host.eq_ignore_ascii_case(outer_host);
-                // A name without a dot stands for itself too, which one with a dot does not.
+                // Without a leading dot, a subtree contains its own name; with one, it does not.
                 (same && (inner.starts_with('.') || !outer.starts_with('.')))
                     || is_below(inner_host, outer_host)
             }
@@ -135,7 +135,8 @@ fn host(subtree: &str) -> &str {
     subtree.strip_prefix('.').unwrap_or(subtree)
 }
 
-/// Hosts as URI and e-mail constraints have them: one host, or with a leading dot those below it.
+/// Whether `outer` contains every host of `inner`, as URI and e-mail constraints read them: a subtree is one host or, with
+/// a leading dot, the hosts below it.
 fn is_host_within(inner: &str, outer: &str) -> bool {
     match outer.strip_prefix('.') {
         Some(base) => {
@@ -149,7 +150,7 @@ fn is_host_within(inner: &str, outer: &str) -> bool {
 impl TryFrom<&Subtree> for Constraint {
     type Error = PatternError;
 
-    /// A subtree that a CSR asks for, if it is of a type that every verifier compares and well formed.
+    /// Reads a subtree that a CSR asks for. It must be well formed and of a type that every verifier compares.
     fn try_from(subtree: &Subtree) -> Result<Self, PatternError> {
         match subtree {
             Subtree::Dns(dns) => dns.parse().map(Self::Dns),
@@ -177,11 +178,11 @@ impl TryFrom<&constraints::NameConstraints> for Constraints {
 }
 
 impl Constraints {
-    /// What both allow.
+    /// Returns constraints that allow only the names that both allow.
     ///
     /// # Errors
     ///
-    /// `inner` permits something that this does not permit.
+    /// `inner` permits a subtree that `self` does not permit.
     pub(super) fn narrowed_by(mut self, inner: &Self) -> Result<Self, Outside> {
         for subtree in &inner.permitted {
             let mut outer = self
@@ -208,7 +209,7 @@ impl Constraints {
         Ok(self)
     }
 
-    /// The value of the extension; `None` where nothing is constrained.
+    /// Returns the value of the extension; `None` if nothing is constrained.
     pub(super) fn encode(&self) -> der::Result<Option<NameConstraints>> {
         let subtrees = |list: &[Constraint]| -> der::Result<Option<GeneralSubtrees>> {
             let subtrees: Vec<_> = list

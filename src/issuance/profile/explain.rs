@@ -1,4 +1,4 @@
-//! Every decision of a profile about one request, for people.
+//! Explains to people every decision of a profile about one request.
 
 use const_oid::ObjectIdentifier;
 use der::flagset::FlagSet;
@@ -9,22 +9,24 @@ use crate::issuance::{claim::Role, csr::VerifiedCsr, refusal::Refusal, usage::Us
 
 /// One decision of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// The part of the profile that decides, by its name there.
+pub struct RuleDecision {
+    /// The part of the profile that decides, by its name in the profile.
     pub rule: &'static str,
     /// What it admits, or the refusal.
     pub verdict: Result<String, Refusal>,
 }
 
 impl Profile {
-    /// What each part of the profile decides. They are the decisions of [`admit`](Self::admit), in its order and by
-    /// the same code; but where `admit` ends with the first refusal, this goes on with what can still be judged.
+    /// Returns what each part of the profile decides.
+    ///
+    /// These are the decisions of [`admit`](Self::admit), made in the same order by the same code. `admit` stops at the
+    /// first refusal; this function continues with everything that can still be judged.
     #[must_use]
-    pub fn explain(&self, csr: &VerifiedCsr, wanted: &Wanted<'_>) -> Vec<Decision> {
+    pub fn explain(&self, csr: &VerifiedCsr, wanted: &Wanted<'_>) -> Vec<RuleDecision> {
         let rules = &self.rules;
         let mut decisions = Vec::new();
         let mut say = |rule, verdict: Result<String, Refusal>| {
-            decisions.push(Decision { rule, verdict });
+            decisions.push(RuleDecision { rule, verdict });
         };
         if let Err(refusal) = self.check_namespace(wanted.variables) {
             say("namespace", Err(refusal));
@@ -46,9 +48,9 @@ impl Profile {
                 .map(|authority| match authority {
                     None => "a leaf certificate".to_owned(),
                     Some(authority) => match authority.path_length() {
-                        None => "a CA certificate with any number of CAs below".to_owned(),
+                        None => "a CA certificate with any number of CAs below it".to_owned(),
                         Some(most) => {
-                            format!("a CA certificate with at most {most} CAs in a row below")
+                            format!("a CA certificate with at most {most} CAs in a row below it")
                         }
                     },
                 }),
@@ -115,9 +117,9 @@ impl Profile {
             say(
                 "usages",
                 fitted.map(|kept| match kept == usages.key {
-                    true => format!("all of the key usages, which {algorithm} keys can have"),
+                    true => format!("all of the key usages; {algorithm} keys can have them"),
                     false => format!(
-                        "of the key usages {}, which are those that {algorithm} keys can have",
+                        "only the key usages {}; {algorithm} keys cannot have the others",
                         in_words(kept, &[])
                     ),
                 }),
@@ -138,7 +140,7 @@ impl Profile {
     }
 }
 
-/// What becomes of the extensions that only the profile's list can bring into a certificate.
+/// Describes which of the CSR's other extensions are copied and which are dropped.
 fn extensions_in_words(
     csr: &VerifiedCsr,
     copied: &[ObjectIdentifier],
@@ -186,7 +188,7 @@ mod tests {
     fn lines(rules: Rules, request: &Request, key: &TestKey, wanted: &Wanted<'_>) -> Vec<String> {
         let profile = Profile::new(rules, Limits::default()).unwrap();
         let csr = VerifiedCsr::parse(request.pem(key).as_bytes()).unwrap();
-        let line = |decision: Decision| match decision.verdict {
+        let line = |decision: RuleDecision| match decision.verdict {
             Ok(admitted) => format!("{}: {admitted}", decision.rule),
             Err(refusal) => format!("{}: {}", decision.rule, refusal.reason()),
         };
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn every_decision_about_an_admitted_request_is_told() {
+    fn every_decision_about_an_admitted_request_is_explained() {
         let key = TestKey::p256();
         let request =
             Request::new("a.example", &key).names(&[(DNS, b"a.example"), (IP, &[10, 0, 0, 1])]);
@@ -215,14 +217,14 @@ mod tests {
                 "sans: DNS name \"a.example\"",
                 "sans: IP address 10.0.0.1",
                 "sans: DNS name \"a.example\" of the subject's common name",
-                "usages: of the key usages digital signature, which are those that ECDSA P-256 keys can have",
+                "usages: only the key usages digital signature; ECDSA P-256 keys cannot have the others",
                 "validity: 2160h, the profile's default; the window begins 1m before now",
             ]
         );
     }
 
     #[test]
-    fn the_fate_of_every_extension_of_the_csr_is_told() {
+    fn the_outcome_for_every_extension_of_the_csr_is_explained() {
         let key = TestKey::p256();
         let request = || Request::new("leaf", &key).extension(oid("1.2.3"), b"a");
         let told = |rules: &Rules, request: &Request| {
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_still_be_judged_after_a_refusal_is() {
+    fn decisions_after_a_refusal_are_still_explained() {
         let key = TestKey::p256();
         let mut rules = Rules::default();
         rules.keys.p256 = false;

@@ -1,4 +1,4 @@
-//! The extensions that a profile adds.
+//! The extensions that a profile adds, and those that it copies from a CSR.
 
 use std::str::FromStr;
 
@@ -11,12 +11,12 @@ use crate::issuance::{
     san::is_uri,
 };
 
-/// What a certificate says beside its identity and its usages.
+/// Rules for the extensions other than identity and usages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtensionRules {
     /// Whether leaves carry a subject key identifier; CA certificates always do.
     pub subject_key_id: bool,
-    /// Extensions that are copied from the CSR, value and criticality.
+    /// Extensions that are copied from the CSR with their value and criticality.
     pub from_csr: Vec<ObjectIdentifier>,
     /// The policies of the certificates.
     pub policies: Vec<Policy>,
@@ -53,8 +53,8 @@ pub struct Policy {
     pub cps: Option<HttpUrl>,
 }
 
-/// An absolute URL of scheme `http`. Not `https`: who checks a certificate cannot open a connection that needs a
-/// checked certificate (RFC 5280, section 8).
+/// An absolute URL of scheme `http`. `https` is not allowed, because checking a certificate would then need a connection
+/// that itself needs a checked certificate (RFC 5280, section 8).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpUrl(String);
 
@@ -66,7 +66,7 @@ impl HttpUrl {
     }
 }
 
-/// Not such a URL.
+/// A text that is not an absolute `http` URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an http:// URL in ASCII (not https: see RFC 5280, section 8)")]
 pub struct HttpUrlError(String);
@@ -83,17 +83,17 @@ impl FromStr for HttpUrl {
     }
 }
 
-/// id-ce: the extensions of X.509 itself, whose meaning is ours to write.
+/// id-ce: the extensions of X.509 itself, which only the issuer writes.
 const ID_CE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29");
 
 impl ExtensionRules {
-    /// The extensions that a CSR asks for and the certificate will not carry as they came: those that are not listed in
-    /// `from_csr`, the ones that only the issuer writes included.
+    /// Returns the extensions of the CSR that are not copied: those that `from_csr` does not list, including those that only
+    /// the issuer writes.
     ///
     /// # Errors
     ///
-    /// One of them is critical: whoever made the CSR wants no certificate without it (RFC 5280, section 4.2 has
-    /// verifiers refuse what they do not know and is critical; a CSR asks for no less).
+    /// One of them is critical, so the requester wants no certificate without it. Verifiers must likewise refuse a
+    /// certificate with a critical extension that they do not know (RFC 5280, section 4.2).
     pub(super) fn judge(&self, csr: &VerifiedCsr) -> Result<Vec<ObjectIdentifier>, Refusal> {
         let dropped = || {
             let others = csr.asked().others.iter();
@@ -145,7 +145,7 @@ impl ExtensionRules {
         if self.no_rev_avail && !(self.crl.is_empty() && self.ocsp.is_empty()) {
             return Err(ProfileError::new(
                 "extensions.noRevAvail",
-                "goes not with crlDistributionPoints or aia.ocsp: either there is revocation or there is none",
+                "cannot be combined with crlDistributionPoints or aia.ocsp: either there is revocation or there is none",
             ));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The names of a grant as name constraints of a CA certificate, in the form that verifiers obey.
+//! Translates the names of a grant into name constraints of a CA certificate, in a form that verifiers enforce.
 
 use std::str::FromStr;
 
@@ -14,22 +14,22 @@ use crate::issuance::{
     refusal::{Refusal, RefusalReason},
 };
 
-/// A subtree that holds no name that anybody uses (RFC 6761, section 6.4). An empty excluded subtree of e-mail or URI
-/// names would say the same, and OpenSSL does not obey it.
+/// A subtree that contains no name in use (RFC 6761, section 6.4). An empty excluded subtree of e-mail or URI names would
+/// mean the same, but OpenSSL does not enforce it.
 const NOTHING: &str = "invalid";
 
 /// Every address of both families.
 const EVERY_ADDRESS: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
-/// The constraints that keep every certificate below a CA within the names that its grant allows.
+/// Returns the constraints that keep every certificate below a CA within the names that its grant allows.
 ///
-/// A type without a pattern permits nothing. `*.x` becomes the subtree `x`, which holds `x` itself too; a name alone
-/// becomes its subtree less all that is below. Of a URI pattern verifiers see the host, so one with a path cannot be said.
-/// Nor can a name alone beside one below it.
+/// A type without a pattern permits nothing. `*.x` becomes the subtree `x`, which also contains `x` itself. A single name
+/// becomes its subtree, with everything below it excluded.
 ///
 /// # Errors
 ///
-/// Patterns that no constraints can say.
+/// A pattern that name constraints cannot express: a URI pattern with a path, because verifiers compare only the host, or a
+/// single name together with a name below it.
 pub(super) fn constraints(
     names: &AllowedNames,
     variables: Variables<'_>,
@@ -40,7 +40,7 @@ pub(super) fn constraints(
         ip,
         uri,
         email,
-        // No verifier compares them.
+        // No verifier compares other names.
         other_names: _,
     } = names;
     if let Some(patterns) = dns {
@@ -152,8 +152,8 @@ impl Constraints {
         Ok(())
     }
 
-    /// Permits a host and excludes all below it. Of URIs and e-mail addresses the first would be enough (RFC 5280, section
-    /// 4.2.1.10), but Go permits what is below too.
+    /// Permits a host and excludes the hosts below it. For URIs and e-mail addresses the exclusion is redundant by RFC 5280,
+    /// section 4.2.1.10, but Go permits the hosts below too.
     fn alone<T: FromStr<Err = PatternError>>(
         &mut self,
         host: &str,
@@ -190,7 +190,7 @@ fn unsayable(what: &str) -> Refusal {
     Refusal::new(
         RefusalReason::CaNameConstraints,
         format!(
-            "the token's grant allows {what}, which no name constraints of a CA certificate can say; have the operator grant CA certificates without it"
+            "the token's grant allows {what}, which the name constraints of a CA certificate cannot express; ask the operator to grant CA certificates without it"
         ),
     )
 }
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn each_pattern_becomes_the_subtrees_that_say_it() {
+    fn each_pattern_becomes_name_constraints() {
         let [permitted, excluded] = fence(
             &["*.a.example", "b.a.example", "{{namespace}}.example"],
             &["spiffe://td/*"],
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_without_a_pattern_or_without_one_that_has_a_value_permits_nothing() {
+    fn a_type_whose_patterns_cover_nothing_permits_nothing() {
         let [permitted, excluded] = fence(&[], &["spiffe://td/{{name}}/*"], &[]).unwrap();
         let expected = [
             r#"DNS "invalid""#,
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_constraint_can_say_is_refused_by_name() {
+    fn a_pattern_that_name_constraints_cannot_express_is_refused_and_named() {
         for (dns, uri, email, named) in [
             (
                 &[][..],

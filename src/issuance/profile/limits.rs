@@ -1,4 +1,4 @@
-//! What the operator grants to an issuer. It narrows every profile.
+//! Limits that the operator's grant sets for an issuer. They narrow every profile.
 
 use const_oid::{ObjectIdentifier, db::rfc5280::ANY_EXTENDED_KEY_USAGE};
 use jiff::SignedDuration;
@@ -11,28 +11,28 @@ use crate::issuance::{
     usage::Usage,
 };
 
-/// The limits of one grant. By default, nothing but CA certificates is limited.
+/// The limits of one grant. The default forbids CA certificates and limits nothing else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest validity; `None` leaves it to the profile. Above zero.
+    /// The longest validity, above zero; `None` leaves it to the profile.
     pub max_duration: Option<SignedDuration>,
-    /// The names that certificates may claim, in SANs and subject alike; `None` for any, else
+    /// The names that certificates may claim, in SANs and in the subject; `None` for any. A list is
     /// [closed](AllowedNames::closed).
     pub names: Option<AllowedNames>,
     /// The subjects that certificates may carry; `None` for any.
     pub subject: Option<SubjectLimits>,
-    /// The usages that may be given; `None` leaves them to the profile.
+    /// The usages that certificates may have; `None` leaves them to the profile.
     pub usages: Option<Vec<Usage>>,
-    /// CA certificates.
+    /// Limits for CA certificates.
     pub ca: CaLimits,
 }
 
-/// The CA certificates that may be signed. By default none.
+/// Limits for CA certificates. The default allows none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CaLimits {
-    /// Whether they may be signed at all.
+    /// Whether CA certificates may be signed at all.
     pub allow: bool,
-    /// The most that a path length constraint may say; `None` leaves it to the profile.
+    /// The largest path length constraint; `None` leaves it to the profile.
     pub max_path_length: Option<u8>,
 }
 
@@ -47,7 +47,7 @@ impl FromIterator<(ObjectIdentifier, Vec<ValuePattern>)> for SubjectLimits {
 }
 
 impl SubjectLimits {
-    /// Judges the subject that a certificate would carry, wherever it comes from.
+    /// Judges the subject that a certificate would carry, regardless of its source.
     pub(super) fn check(&self, subject: &Name, variables: Variables<'_>) -> Result<(), Refusal> {
         for (kind, value) in subject.attributes() {
             let mut patterns = self.0.iter().filter(|(listed, _)| *listed == kind);
@@ -60,7 +60,7 @@ impl SubjectLimits {
                     format!(
                         "the token's grant does not allow the subject's {} {:?}; leave it out, or ask the operator",
                         name::label(kind),
-                        value.unwrap_or("that is no text"),
+                        value.unwrap_or("(not text)"),
                     ),
                 ));
             }

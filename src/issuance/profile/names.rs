@@ -16,7 +16,7 @@ use crate::issuance::{
     spiffe,
 };
 
-/// What a decision about names is about.
+/// Topic of a decision about names.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Topic<'a> {
     Count(usize),
@@ -25,12 +25,12 @@ pub(super) enum Topic<'a> {
     Svid,
 }
 
-/// What names are judged by.
+/// Rules and limits that names are judged by, for one request.
 pub(super) struct Judge<'a> {
     rules: &'a NameRules,
     limits: &'a Limits,
     variables: Variables<'a>,
-    /// What the lists of profile and grant are for this request.
+    /// The lists of the profile and of the grant, with their variables replaced for this request.
     allowed: AllowedNames,
     denied: DeniedNames,
     granted: Option<AllowedNames>,
@@ -59,7 +59,7 @@ impl<'a> Judge<'a> {
             .try_for_each(|(_, decision)| decision)
     }
 
-    /// Every decision with what it is about, in order; the first refusal is the one that counts.
+    /// Returns every decision with its topic, in order. The first refusal is the one that counts.
     pub(super) fn decisions<'n>(
         &'n self,
         csr: &'n VerifiedCsr,
@@ -91,7 +91,7 @@ impl<'a> Judge<'a> {
         Err(Refusal::new(
             RefusalReason::TooManySans,
             format!(
-                "the CSR has {count} subject alternative names, this issuer gives at most {}",
+                "the CSR has {count} subject alternative names, but this issuer allows at most {}",
                 self.rules.max
             ),
         ))
@@ -99,7 +99,7 @@ impl<'a> Judge<'a> {
 
     fn judge(&self, claimed: Claimed<'_>) -> Result<(), Refusal> {
         let Claimed { claim, .. } = claimed;
-        // Among the SANs it never gets here; a common name is a text until it is judged.
+        // The syntax check refuses these among the SANs; a common name is only text until it is judged here.
         if let Claim::Ip(address) = claim
             && let Some(address) = mapped(address)
         {
@@ -143,7 +143,7 @@ impl<'a> Judge<'a> {
         Err(not_allowed(whose, claimed))
     }
 
-    /// X509-SVID, section 2: exactly one URI, which is the SPIFFE ID.
+    /// Checks that the only URI is a SPIFFE ID (X509-SVID, section 2).
     fn svid(&self, names: &[GeneralName]) -> Result<(), Refusal> {
         let mut uris = names.iter().filter_map(|name| match name {
             GeneralName::Uri(uri) => Some(uri),
@@ -163,7 +163,7 @@ impl<'a> Judge<'a> {
             )),
             (None, _) | (Some(_), Some(_)) => Err(Refusal::new(
                 RefusalReason::BadSpiffeId,
-                "this issuer gives certificates with exactly one URI, a SPIFFE ID",
+                "this issuer requires exactly one URI, a SPIFFE ID",
             )),
         }
     }
@@ -184,6 +184,6 @@ impl fmt::Display for Topic<'_> {
 fn not_allowed(whose: &str, claimed: Claimed<'_>) -> Refusal {
     Refusal::new(
         RefusalReason::SanNotAllowed,
-        format!("{whose} does not allow the {claimed}; ask whoever keeps it, or leave it out"),
+        format!("{whose} does not allow the {claimed}; leave it out, or ask for it to be allowed"),
     )
 }

@@ -1,4 +1,4 @@
-//! What a profile says, each rule of a type that cannot say nonsense, and that the rules agree.
+//! The rules of a profile, and the check that they are consistent.
 
 use jiff::SignedDuration;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::issuance::{pattern::DnsPattern, san::DnsSyntax, scheme::MlDsa};
 
-/// A profile that contradicts itself, or what its issuer is granted.
+/// A profile that contradicts itself or its issuer's grant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("profile.{field}: {problem}")]
 pub struct ProfileError {
@@ -20,7 +20,7 @@ pub struct ProfileError {
 }
 
 impl ProfileError {
-    /// A field by its path, and what is wrong with it.
+    /// Makes an error from the path of a field and what is wrong with it.
     pub fn new(field: impl Into<String>, problem: impl ToString) -> Self {
         Self {
             field: field.into(),
@@ -39,28 +39,28 @@ pub struct Rules {
     pub keys: KeyRules,
     /// What the keys may be used for.
     pub usages: UsageRules,
-    /// What becomes of the CSR's subject.
+    /// What happens to the CSR's subject.
     pub subject: SubjectRules,
     /// Which subject alternative names are certified.
     pub names: NameRules,
-    /// CA certificates.
+    /// Rules for CA certificates.
     pub ca: CaRules,
-    /// What certificates say beside.
+    /// Other extensions of the certificates.
     pub extensions: ExtensionRules,
 }
 
 /// How long certificates are valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidityRules {
-    /// Where the request asks for none.
+    /// The duration if the request asks for none.
     pub default: SignedDuration,
-    /// The shortest that may be asked for.
+    /// The shortest duration that a request may ask for.
     pub min: SignedDuration,
-    /// The longest that may be asked for.
+    /// The longest duration that a request may ask for.
     pub max: SignedDuration,
-    /// By how much the window is moved into the past; a tenth of the duration at most.
+    /// How far the validity window is moved into the past; at most a tenth of the duration.
     pub backdate: SignedDuration,
-    /// What becomes of a request that goes beyond the last second of a certificate of the chain.
+    /// What happens if a certificate would outlive a certificate of the chain.
     pub beyond_ca: BeyondCa,
 }
 
@@ -76,20 +76,21 @@ impl Default for ValidityRules {
     }
 }
 
-/// What becomes of a request that goes beyond the last second of a certificate of the chain, its root included.
+/// What happens if a certificate would outlive a certificate of the chain, its root included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BeyondCa {
-    /// It is refused.
+    /// The request is refused.
     Reject,
-    /// It ends with the first of the chain's certificates to end, if at least this much is left. Without a floor, certificates
-    /// would be renewed ever faster towards the end: each after two thirds of what remains.
+    /// The certificate ends when the first certificate of the chain ends, if at least `min_remaining` is left until then.
+    /// Without this floor, certificates would be renewed ever faster towards the end, each after two thirds of the time
+    /// left.
     Clamp {
-        /// The shortest validity that is given so.
+        /// The least time that must be left.
         min_remaining: SignedDuration,
     },
 }
 
-/// Which subject keys are certified, within what the key policy accepts at all.
+/// Which subject keys are certified, of those that the key policy accepts at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRules {
     /// Bits of the shortest RSA modulus.
@@ -128,15 +129,15 @@ impl Default for KeyRules {
 /// Which subject alternative names are certified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameRules {
-    /// How many, at most.
+    /// The largest number of names.
     pub max: usize,
     /// Whether DNS names may be wildcards.
     pub wildcards: bool,
     /// Which characters DNS names may have.
     pub dns_syntax: DnsSyntax,
-    /// The names allowed.
+    /// The allowed names.
     pub allowed: AllowedNames,
-    /// Names that are refused even where they are allowed.
+    /// Names that are refused even if they are allowed.
     pub denied: DeniedNames,
     /// Whether every certificate is an X.509-SVID of one workload.
     pub spiffe: bool,
@@ -156,7 +157,7 @@ impl Default for NameRules {
 }
 
 impl Rules {
-    /// Whether the request must belong to a namespace: a rule has `{{namespace}}` where it must stand for something.
+    /// Whether a request must belong to a namespace, because a rule needs a value for `{{namespace}}`.
     pub(super) fn need_namespace(&self) -> bool {
         let subject = match &self.subject.mode {
             SubjectMode::Fixed(attributes) => {
@@ -164,7 +165,7 @@ impl Rules {
             }
             SubjectMode::Verbatim | SubjectMode::Omit => false,
         };
-        // A denial that covered nothing would let everything pass.
+        // Without a namespace, a denying pattern would cover nothing and let every name pass.
         subject
             || self
                 .names
@@ -174,7 +175,7 @@ impl Rules {
                 .any(DnsPattern::names_namespace)
     }
 
-    /// Checks that the rules agree, and narrows them to the limits.
+    /// Checks that the rules are consistent, and narrows them to the limits.
     pub(super) fn within(mut self, limits: &Limits) -> Result<Self, ProfileError> {
         self.validity.check()?;
         self.subject.check()?;
@@ -206,7 +207,7 @@ impl ValidityRules {
         let error = |field: &str, problem: &str| {
             Err(ProfileError::new(format!("validity.{field}"), problem))
         };
-        // A certificate counts in whole seconds and must end after it begins.
+        // A certificate encodes its validity in whole seconds and must end after it begins.
         if self.min < SignedDuration::from_secs(1) {
             return error("min", "must be at least 1s");
         }

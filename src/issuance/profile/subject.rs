@@ -1,4 +1,4 @@
-//! Which subjects a profile admits, or makes.
+//! Which subjects a profile admits, and which it makes itself.
 
 use std::borrow::Cow;
 
@@ -12,26 +12,26 @@ use crate::issuance::{
     refusal::{Refusal, RefusalReason},
 };
 
-/// What becomes of the CSR's subject.
+/// Rules for the subject of a certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubjectRules {
     /// Which subject the certificate carries.
     pub mode: SubjectMode,
     /// The attribute types that a CSR's subject may have; `None` for any.
     pub allowed: Option<Vec<ObjectIdentifier>>,
-    /// Whether every certificate has a subject alternative name.
+    /// Whether every certificate must have a subject alternative name.
     pub require_san: bool,
 }
 
 /// Which subject the certificate carries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SubjectMode {
-    /// The CSR's, octet by octet.
+    /// The CSR's subject, octet by octet.
     #[default]
     Verbatim,
     /// These attributes, then the CSR's common name.
     Fixed(Vec<(ObjectIdentifier, Template)>),
-    /// None.
+    /// No subject.
     Omit,
 }
 
@@ -50,7 +50,7 @@ impl SubjectRules {
             .map_err(|error| ProfileError::new("subject.fixed", error))
     }
 
-    /// The subject that the certificate carries.
+    /// Returns the subject that the certificate will carry.
     pub(super) fn judge(
         &self,
         csr: &VerifiedCsr,
@@ -67,7 +67,7 @@ impl SubjectRules {
         };
         match self.mode {
             SubjectMode::Verbatim | SubjectMode::Fixed(_) => unfit(asked)?,
-            // Nothing of it gets into the certificate. Istio's agents send an organization of no characters.
+            // No part of it gets into the certificate. Istio's agents send an empty organization.
             SubjectMode::Omit => {}
         }
         let stray = self
@@ -78,7 +78,7 @@ impl SubjectRules {
             return Err(Refusal::new(
                 RefusalReason::BadSubject,
                 format!(
-                    "this issuer gives no subjects with {}; leave the attribute out",
+                    "this issuer allows no {} in a subject; leave the attribute out",
                     label(oid)
                 ),
             ));
@@ -102,14 +102,14 @@ impl SubjectRules {
         };
         unfit(&subject)?;
         let named = csr.subject_alt_names().is_some();
-        // RFC 5280, section 4.1.2.6: where the subject is empty, the names must stand in the SAN.
+        // RFC 5280, section 4.1.2.6: if the subject is empty, the SAN must carry the names.
         if !named && (subject.is_empty() || self.require_san) {
             return Err(Refusal::new(
                 RefusalReason::NoIdentity,
                 if self.require_san {
-                    "the CSR has no subject alternative names, which this issuer demands; give one"
+                    "this issuer requires a subject alternative name, but the CSR has none; add one"
                 } else {
-                    "the certificate would have neither a subject nor subject alternative names; give one"
+                    "the certificate would have neither a subject nor subject alternative names; add one of them"
                 },
             ));
         }
@@ -117,7 +117,7 @@ impl SubjectRules {
     }
 }
 
-/// The value of a fixed attribute for one request.
+/// Returns the value of a fixed attribute for one request.
 fn fixed(
     kind: ObjectIdentifier,
     value: &Template,
@@ -129,7 +129,7 @@ fn fixed(
         Refusal::new(
             RefusalReason::BadSubject,
             format!(
-                "the request's namespace or name cannot stand in the subject's {}; give the request another name",
+                "the request's namespace or name cannot be used in the subject's {}; give the request another name",
                 label(kind)
             ),
         )

@@ -30,7 +30,7 @@ fn reason(request: &Request, key: &TestKey, wanted: &Wanted<'_>) -> RefusalReaso
 }
 
 #[test]
-fn usages_are_those_asked_less_what_the_key_cannot_do() {
+fn usages_are_the_requested_ones_that_the_key_can_have() {
     for key in TestKey::each_kind() {
         let csr = csr(&Request::new("leaf", key), key);
         let usages = words(&TLS);
@@ -57,7 +57,7 @@ fn usages_are_those_asked_less_what_the_key_cannot_do() {
 }
 
 #[test]
-fn each_request_beyond_the_profile_is_refused_under_its_slug() {
+fn each_request_outside_the_profile_is_refused_with_its_slug() {
     use RefusalReason::*;
     let key = TestKey::p256();
     let plain = || Request::new("leaf", &key);
@@ -171,7 +171,7 @@ fn each_request_beyond_the_profile_is_refused_under_its_slug() {
 }
 
 #[test]
-fn what_the_csr_asks_for_must_be_what_the_request_asks_for() {
+fn the_csr_must_ask_for_the_same_as_the_request() {
     use RefusalReason::{CsrRequestMismatch, UsageNotAllowed};
     let key = TestKey::p256();
     let tls = words(&TLS);
@@ -186,7 +186,7 @@ fn what_the_csr_asks_for_must_be_what_the_request_asks_for() {
     let admitted = [
         usage(&[0, 2]),
         extended(&[ID_KP_SERVER_AUTH, ID_KP_CLIENT_AUTH]),
-        // The order is of no account.
+        // The order does not matter.
         extended(&[ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH]),
         basic(&[]),
     ];
@@ -236,7 +236,7 @@ fn durations_have_a_default_and_whole_seconds() {
 }
 
 #[test]
-fn a_name_without_a_subject_is_identity_enough() {
+fn a_subject_alternative_name_is_enough_without_a_subject() {
     let key = TestKey::p256();
     for names in [
         (DNS, &b"*.a.example"[..]),

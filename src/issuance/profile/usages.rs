@@ -1,4 +1,4 @@
-//! Which usages a profile admits, and that the CSR asks for the same.
+//! Which usages a profile admits, and the check that the CSR asks for the same.
 
 use der::flagset::FlagSet;
 use x509_cert::ext::pkix::KeyUsages;
@@ -18,9 +18,9 @@ use crate::issuance::{
 pub struct UsageRules {
     /// The usages that may be asked for.
     pub allowed: Vec<Usage>,
-    /// Purposes without a word of cert-manager's, which only a CSR can ask for.
+    /// Purposes that cert-manager has no word for, so that only a CSR can ask for them.
     pub extra: Vec<ObjectIdentifier>,
-    /// What becomes of a usage that the kind of key cannot have.
+    /// What happens to a usage that the kind of key cannot have.
     pub incompatible: Incompatible,
 }
 
@@ -39,10 +39,10 @@ impl Default for UsageRules {
     }
 }
 
-/// What becomes of a usage that the kind of key cannot have.
+/// What happens to a usage that the kind of key cannot have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incompatible {
-    /// It is left out: cert-manager asks for key encipherment with every key.
+    /// The usage is left out, because cert-manager asks for key encipherment with every key.
     Normalize,
     /// The request is refused.
     Reject,
@@ -66,8 +66,9 @@ impl UsageRules {
         Ok(())
     }
 
-    /// Reads the words of the request; cert-manager's default where there are none. A certificate authority signs
-    /// certificates and CRLs whatever the list says, nobody else signs certificates.
+    /// Reads the usages of the request; without any, uses cert-manager's default.
+    ///
+    /// A CA may sign certificates and CRLs regardless of the profile's list. A leaf may never sign certificates.
     pub(super) fn read(&self, words: &[String], is_ca: bool) -> Result<Usages, Refusal> {
         let mut usages: Usages = if words.is_empty() {
             [Usage::DIGITAL_SIGNATURE, Usage::KEY_ENCIPHERMENT]
@@ -93,11 +94,11 @@ impl UsageRules {
     fn permit(&self, usage: Usage, word: &str, is_ca: bool) -> Result<Usage, Refusal> {
         let of_authorities = [KeyUsages::KeyCertSign, KeyUsages::CRLSign].map(Usage::Key);
         if usage == Usage::Key(KeyUsages::KeyCertSign) && !is_ca {
-            Err(self.refuse(&format!("usage {word:?} goes with isCA only")))
+            Err(self.refuse(&format!("usage {word:?} requires isCA")))
         } else if self.allowed.contains(&usage) || (is_ca && of_authorities.contains(&usage)) {
             Ok(usage)
         } else {
-            Err(self.refuse(&format!("usage {word:?} is not given by this issuer")))
+            Err(self.refuse(&format!("this issuer does not allow usage {word:?}")))
         }
     }
 
@@ -113,9 +114,10 @@ impl UsageRules {
         )
     }
 
-    /// What the CSR asks for must be what the request asks for, compared as sets. What only the CSR names
-    /// nobody has approved: approvers look at the request. The exception are purposes that no word of a
-    /// request can name; those must stand in the profile, and are added here.
+    /// Checks that the CSR asks for the same usages as the request, compared as sets.
+    ///
+    /// Approvers look at the request, so nobody has approved a usage that only the CSR names. The exception is a purpose
+    /// that no word of a request can name: the profile must list it, and it is added here.
     pub(super) fn match_csr(
         &self,
         csr: &VerifiedCsr,
@@ -134,7 +136,7 @@ impl UsageRules {
                 return Err(Refusal::new(
                     RefusalReason::UsageNotAllowed,
                     format!(
-                        "the CSR asks for extended key usage {unknown}, which this issuer does not give"
+                        "the CSR asks for extended key usage {unknown}, which this issuer does not allow"
                     ),
                 ));
             }
@@ -149,11 +151,11 @@ impl UsageRules {
                 }
             }
         }
-        // RFC 5280, section 4.2.1.12: any beside others restricts nothing, and verifiers differ over it.
+        // RFC 5280, section 4.2.1.12: "any" together with others restricts nothing, and verifiers differ over it.
         if wanted.extended.len() > 1 && wanted.extended.contains(&ANY_EXTENDED_KEY_USAGE) {
             return Err(Refusal::new(
                 RefusalReason::UsageNotAllowed,
-                "usage \"any\" is asked for beside others; ask for it alone or leave it out",
+                "usage \"any\" cannot be combined with others; ask for it alone or leave it out",
             ));
         }
         Ok(wanted)
@@ -167,7 +169,7 @@ impl UsageRules {
     ) -> Result<FlagSet<KeyUsages>, Refusal> {
         let key = csr.public_key().algorithm();
         let mut kept = wanted & key.usages();
-        // RFC 5280, section 4.2.1.3: undefined without keyAgreement.
+        // RFC 5280, section 4.2.1.3: these bits are undefined without keyAgreement.
         if !kept.contains(KeyUsages::KeyAgreement) {
             kept -= KeyUsages::EncipherOnly | KeyUsages::DecipherOnly;
         }
@@ -176,7 +178,7 @@ impl UsageRules {
             return Err(Refusal::new(
                 RefusalReason::UsageNotAllowed,
                 format!(
-                    "the {key} key cannot have every key usage that is asked for; ask for digital signature"
+                    "the {key} key cannot have all of the requested key usages; ask for digital signature"
                 ),
             ));
         }
@@ -185,10 +187,10 @@ impl UsageRules {
 }
 
 impl Limits {
-    /// Judges whether a leaf states what it may be used for, and gives an authority the purposes of its grant.
+    /// Checks that a leaf states its usages, and gives a CA certificate the purposes of the grant.
     ///
-    /// RFC 5280, sections 4.2.1.3 and 4.2.1.12: a certificate without one of the extensions is not limited by it, so that
-    /// under a grant of usages none may be missing.
+    /// A certificate without keyUsage or extKeyUsage is not limited by that extension (RFC 5280, sections 4.2.1.3 and
+    /// 4.2.1.12), so neither may be missing under a grant that limits usages.
     pub(super) fn state(&self, usages: Usages, role: Role) -> Result<Usages, Refusal> {
         let Some(granted) = &self.usages else {
             return Ok(usages);
@@ -218,7 +220,7 @@ impl Limits {
     }
 }
 
-/// The CSR and the request differ.
+/// Returns the refusal of a CSR that differs from its request.
 pub(super) fn mismatch(what: &str) -> Refusal {
     Refusal::new(
         RefusalReason::CsrRequestMismatch,

@@ -1,4 +1,4 @@
-//! `otherName`: a type and a value, whose encoding the definition of the type decides.
+//! `otherName`: a type and a value. The definition of the type determines the encoding of the value.
 
 use const_oid::ObjectIdentifier;
 use der::{Decode as _, Tag, TagNumber, Tagged as _, asn1::AnyRef};
@@ -6,7 +6,7 @@ use der::{Decode as _, Tag, TagNumber, Tagged as _, asn1::AnyRef};
 use super::SanError;
 use crate::issuance::raw::{self, whole};
 
-/// A type of other names that is a string: its name for people, and the one string type that it allows.
+/// A type of `otherName` whose value is a string: its name for people, and the only string type that it allows.
 struct Text {
     kind: ObjectIdentifier,
     name: &'static str,
@@ -21,8 +21,8 @@ const fn text(kind: &str, name: &'static str, tag: Tag) -> Text {
     }
 }
 
-/// Verifiers read these as the type that their definition says, or not at all: a string of another type is a name that
-/// some see and some do not.
+/// The known types whose value is a string. We refuse a value of another string type than the definition requires,
+/// because some verifiers read it and others ignore it.
 const TEXTS: [Text; 5] = [
     // MS-WCCE and MS-PKCA: the account that a smart card logs on.
     text(
@@ -40,7 +40,7 @@ const TEXTS: [Text; 5] = [
     text("1.3.6.1.5.5.7.8.9", "smtpUTF8Mailbox", Tag::Utf8String),
 ];
 
-/// `SEQUENCE { type-id, value [0] EXPLICIT ANY }`, its own tag replaced. Returns the type.
+/// Reads `SEQUENCE { type-id, value [0] EXPLICIT ANY }`, whose tag is replaced by that of the field. Returns the type.
 pub(super) fn read(content: &[u8]) -> Result<ObjectIdentifier, SanError> {
     let explicit = Tag::ContextSpecific {
         constructed: true,

@@ -1,4 +1,4 @@
-//! Which names of every type are well formed.
+//! Tests which names of every type are well formed.
 
 use super::{super::testing::*, *};
 
@@ -32,7 +32,7 @@ fn well_formed_names_pass() {
 }
 
 #[test]
-fn underscores_are_a_matter_of_the_syntax_chosen() {
+fn underscores_are_allowed_only_by_the_underscore_syntax() {
     let names = SubjectAltNames::parse(&san(&[(DNS, b"_http._tcp.a.example")])).unwrap();
     assert!(names.check(DnsSyntax::Strict).is_err());
     assert_eq!(names.check(DnsSyntax::Underscore), Ok(()));
@@ -55,7 +55,7 @@ fn an_other_name_is_a_type_and_one_value() {
 }
 
 #[test]
-fn an_other_name_that_is_a_text_is_of_the_string_type_of_its_definition() {
+fn a_known_other_name_has_the_string_type_of_its_definition() {
     let value = |kind: &str, tag: u8, text: &[u8]| {
         [&oid_der(oid(kind))[..], &tlv(0xa0, &tlv(tag, text))].concat()
     };
@@ -90,12 +90,12 @@ fn an_other_name_that_is_a_text_is_of_the_string_type_of_its_definition() {
             );
         }
     }
-    // Of a type that we do not know the value is not looked into.
+    // The value of an unknown type is not checked.
     assert_eq!(check(0xa0, &value("1.3.6.1.5.2.2", 0x30, b"")), Ok(()));
 }
 
 #[test]
-fn an_ipv4_address_mapped_into_ipv6_is_no_name() {
+fn an_ipv4_address_mapped_into_ipv6_is_refused() {
     let mapped = |octets: [u8; 4]| [&[0; 10][..], &[0xff, 0xff], &octets].concat();
     for octets in [[10, 0, 0, 1], [0; 4], [255; 4]] {
         let found = check(IP, &mapped(octets));
@@ -108,7 +108,7 @@ fn an_ipv4_address_mapped_into_ipv6_is_no_name() {
         let found = check(URI, uri.as_bytes());
         assert!(matches!(found, Err(SanError::Mapped(_))), "{found:?}");
     }
-    // Its neighbours, the compatible addresses of old, and the IPv4 address itself.
+    // An address just outside the mapped range, an obsolete IPv4-compatible address, and the IPv4 address itself.
     let mut below = mapped([10, 0, 0, 1]);
     below[11] = 0xfe;
     let compatible = [&[0; 12][..], &[10, 0, 0, 1]].concat();
@@ -142,7 +142,7 @@ fn a_directory_name_obeys_the_rules_of_subjects() {
 }
 
 #[test]
-fn a_registered_id_is_an_object_identifier_to_the_last_octet() {
+fn a_registered_id_is_a_complete_and_canonical_object_identifier() {
     assert_eq!(check(0x88, &[0x2a, 3]), Ok(()));
     for bad in [&[][..], &[0x2a, 0x83], &[0x2a, 0x80, 1]] {
         assert_eq!(check(0x88, bad), Err(SanError::Value("registeredID")));
@@ -150,7 +150,7 @@ fn a_registered_id_is_an_object_identifier_to_the_last_octet() {
 }
 
 #[test]
-fn malformed_names_do_not() {
+fn malformed_names_are_refused() {
     let long_label = "a".repeat(64);
     let long_name = ["a"; 128].join(".");
     for dns in [

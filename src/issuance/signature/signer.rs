@@ -1,4 +1,4 @@
-//! The one door to a private key: what goes in, what comes out, and how it fails.
+//! The only interface to a private key: its input, its output and its errors.
 
 use std::{error::Error, future::Future, pin::Pin};
 
@@ -7,8 +7,8 @@ use der::{Encode as _, Sequence, asn1::UintRef};
 use super::SignatureAlgorithm;
 use crate::issuance::Fault;
 
-/// What a [`Signer`] signs. Made only by [`PreparedCertificate`](crate::issuance::PreparedCertificate) and
-/// [`Probe`](crate::issuance::Probe), not clonable, spent by move.
+/// Input of a [`Signer`]. Only [`PreparedCertificate`](crate::issuance::PreparedCertificate) and
+/// [`Probe`](crate::issuance::Probe) create it. It cannot be cloned, and signing consumes it.
 #[derive(Debug)]
 pub struct SigningInput {
     algorithm: SignatureAlgorithm,
@@ -25,25 +25,25 @@ impl SigningInput {
         }
     }
 
-    /// How to sign.
+    /// Returns the algorithm to sign with.
     #[must_use]
     pub const fn algorithm(&self) -> SignatureAlgorithm {
         self.algorithm
     }
 
-    /// The digest for every algorithm with a [`pre_hash`](SignatureAlgorithm::pre_hash), else the
-    /// message itself.
+    /// Returns the digest if the algorithm has a [`pre_hash`](SignatureAlgorithm::pre_hash), otherwise
+    /// the message itself.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }
 }
 
-/// The octets of a signatureValue; not verified yet.
+/// The octets of a signatureValue that is not verified yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature(Vec<u8>);
 
-/// `r || s` that cannot be a signature.
+/// Error for an `r || s` that cannot be a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a raw ECDSA signature must be r || s of equal, non-zero length, got {0} octets")]
 pub struct RawSignatureError(usize);
@@ -56,8 +56,8 @@ struct EcdsaSigValue<'a> {
 }
 
 impl Signature {
-    /// Takes the octets as a certificate carries them: RSA and Ed25519 as the token gives them, ECDSA
-    /// as DER Ecdsa-Sig-Value.
+    /// Takes the octets as a certificate carries them: ECDSA as DER Ecdsa-Sig-Value, all others as the
+    /// token returns them.
     #[must_use]
     pub const fn from_octets(octets: Vec<u8>) -> Self {
         Self(octets)
@@ -67,7 +67,7 @@ impl Signature {
     ///
     /// # Errors
     ///
-    /// The length is zero or odd.
+    /// Fails if the length is zero or odd.
     pub fn from_raw_ecdsa(octets: &[u8]) -> Result<Self, RawSignatureError> {
         let error = RawSignatureError(octets.len());
         if octets.is_empty() || !octets.len().is_multiple_of(2) {
@@ -83,14 +83,14 @@ impl Signature {
         .map_err(|_| error)
     }
 
-    /// The octets.
+    /// Returns the octets.
     #[must_use]
     pub fn as_octets(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// Why a signer gave no signature.
+/// Reason why a signer gave no signature.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to sign with the issuer's key")]
 pub struct SignError {
@@ -99,7 +99,7 @@ pub struct SignError {
 }
 
 impl SignError {
-    /// A fault that will pass by itself: overload, a deadline, a token that restarts.
+    /// Builds the error for a temporary fault, such as overload, a deadline or a token that restarts.
     #[must_use]
     pub fn passing(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
@@ -108,7 +108,8 @@ impl SignError {
         }
     }
 
-    /// A fault that a person must mend: no such key, a rejected PIN, a mechanism the token lacks.
+    /// Builds the error for a fault that a person must correct, such as a missing key, a rejected PIN or a mechanism that
+    /// the token lacks.
     #[must_use]
     pub fn issuer(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
@@ -117,7 +118,7 @@ impl SignError {
         }
     }
 
-    /// Who has to act.
+    /// Returns who must act.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         if self.issuer {
@@ -128,15 +129,15 @@ impl SignError {
     }
 }
 
-/// The answer of a [`Signer`], boxed so that the trait can be an object.
+/// Future of a [`Signer`], boxed so that the trait is dyn-compatible.
 pub type Signing<'a> = Pin<Box<dyn Future<Output = Result<Signature, SignError>> + Send + 'a>>;
 
-/// Something that holds, or can reach, the issuer's private key.
+/// Object that holds the issuer's private key or can reach it.
 pub trait Signer: Send + Sync {
-    /// Signs the payload, which is already hashed where the algorithm says so (never hash it again),
-    /// and returns the octets of signatureValue: ECDSA as DER Ecdsa-Sig-Value.
+    /// Signs the payload and returns the octets of signatureValue: ECDSA as DER Ecdsa-Sig-Value.
+    /// The payload is already hashed if the algorithm has a pre-hash; do not hash it again.
     ///
-    /// May wait for a token. Dropping the future gives the answer up; the token may still sign.
-    /// The result is verified by the caller under the issuer's certificate.
+    /// May wait for a token. Dropping the future abandons the answer, but the token may still sign.
+    /// The caller verifies the result under the issuer's certificate.
     fn sign<'a>(&'a self, input: SigningInput) -> Signing<'a>;
 }

@@ -1,4 +1,4 @@
-//! Algorithm identifiers, raw signatures, payloads.
+//! Tests algorithm identifiers, raw signatures and payloads.
 
 use const_oid::db::rfc5912::ID_RSASSA_PSS;
 use der::{Decode as _, Encode as _, asn1::AnyRef};
@@ -8,7 +8,7 @@ use super::*;
 use crate::issuance::scheme::{SchemeError, pss_parameters};
 
 #[test]
-fn what_is_written_is_read_back() {
+fn each_algorithm_identifier_reads_back_the_same() {
     for algorithm in SignatureAlgorithm::ALL {
         let der = algorithm.scheme().to_der().unwrap();
         assert_eq!(SignatureScheme::parse(&der), Ok(algorithm.scheme()));
@@ -60,7 +60,7 @@ fn raw_ecdsa_becomes_minimal_positive_integers() {
 }
 
 #[test]
-fn a_payload_is_the_digest_but_for_ed25519() {
+fn a_payload_is_the_digest_or_else_the_message() {
     for &algorithm in SignatureAlgorithm::ALL {
         let input = SigningInput::new(algorithm, b"message");
         match algorithm.pre_hash() {

@@ -1,4 +1,4 @@
-//! Certificate authorities, fit and unfit.
+//! Certificate authorities, well formed and malformed.
 
 use const_oid::{
     ObjectIdentifier,
@@ -35,7 +35,7 @@ pub(in crate::issuance) struct AuthorityBuilder {
     subject_key_id: Option<Vec<u8>>,
     duplicate: bool,
     others: Vec<Vec<u8>>,
-    /// Named in the certificate, whatever it is signed with.
+    /// The algorithm that the certificate names, if it differs from the one that signs it.
     algorithm: Option<Vec<u8>>,
 }
 
@@ -59,7 +59,7 @@ impl Authority {
         Self::builder(subject).root()
     }
 
-    /// The same name and key, certified by another.
+    /// Certifies the same name and key by another authority.
     pub(in crate::issuance) fn crossed(&self, subject: &str, issuer: &Self) -> Self {
         let crossed = Self::builder(subject).key(self.key).under(issuer);
         assert_eq!(crossed.subject, self.subject);
@@ -82,7 +82,7 @@ impl Authority {
         self.key
     }
 
-    /// A chain of this certificate alone.
+    /// Returns a chain of only this certificate.
     pub(in crate::issuance) fn chain(&self) -> IssuerChain {
         IssuerChain::parse(self.pem().as_bytes(), None).unwrap()
     }
@@ -100,12 +100,12 @@ impl AuthorityBuilder {
         Self { key, ..self }
     }
 
-    /// With this subject, DER.
+    /// Sets the DER of the subject.
     pub(in crate::issuance) fn called(self, subject: Vec<u8>) -> Self {
         Self { subject, ..self }
     }
 
-    /// With another signature algorithm in it than it is signed with, DER.
+    /// Names this signature algorithm (DER) in the certificate instead of the one that signs it.
     pub(in crate::issuance) fn claiming(self, algorithm: Vec<u8>) -> Self {
         Self {
             algorithm: Some(algorithm),
@@ -113,7 +113,7 @@ impl AuthorityBuilder {
         }
     }
 
-    /// With this subject key identifier, and with this authority key identifier.
+    /// Sets the subject key identifier and the authority key identifier.
     pub(in crate::issuance) fn key_ids(self, subject: &[u8], authority: &[u8]) -> Self {
         let value = sequence(&[&tlv(0x80, authority)]);
         Self {
@@ -175,7 +175,7 @@ impl AuthorityBuilder {
         }
     }
 
-    /// With another extension.
+    /// Adds an extension.
     pub(in crate::issuance) fn extension(
         mut self,
         kind: ObjectIdentifier,

@@ -1,4 +1,4 @@
-//! A certificate for those who have to do something with one.
+//! A finished certificate for tests that need one.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ const NOW: i64 = 1_700_000_000;
 /// The tag of a dNSName.
 const DNS: u8 = 0x82;
 
-/// A certificate that the whole pipeline has made, with a key in memory.
+/// Makes a certificate with the whole pipeline and a key in memory.
 pub(crate) fn issued() -> IssuedCertificate {
     let (root, key) = (Authority::root("root"), TestKey::p256());
     let request = Request::new("leaf", &key).names(&[(DNS, b"a.example")]);
@@ -25,6 +25,6 @@ pub(crate) fn issued() -> IssuedCertificate {
     let now: Timestamp = at(NOW);
     let serial = Serial::from_random([0x5a; 16]);
     let prepared = PreparedCertificate::prepare(&params, &issuer, now, serial).unwrap();
-    // A key in memory signs at once.
+    // A key in memory signs without waiting.
     prepared.issue(root.key()).now_or_never().unwrap().unwrap()
 }

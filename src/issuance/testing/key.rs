@@ -1,4 +1,4 @@
-//! Software keys, and signers that hold them or refuse.
+//! Software keys, and a signer that always refuses.
 
 use std::sync::OnceLock;
 
@@ -22,7 +22,7 @@ use crate::issuance::{
     signature::Signing,
 };
 
-/// A software key, of which the public half is known octet by octet.
+/// A software key whose public half is available as octets.
 pub(in crate::issuance) struct TestKey {
     private: Private,
     algorithm: KeyAlgorithm,
@@ -38,7 +38,7 @@ enum Private {
 }
 
 impl TestKey {
-    /// RSA-2048; one for the whole run, for they are slow to make.
+    /// Returns an RSA-2048 key, the same for the whole run because such keys are slow to make.
     pub(in crate::issuance) fn rsa() -> &'static Self {
         static KEY: OnceLock<TestKey> = OnceLock::new();
         KEY.get_or_init(|| {
@@ -53,7 +53,7 @@ impl TestKey {
         })
     }
 
-    /// One key of each kind, the same for the whole run.
+    /// Returns one key of each kind, the same for the whole run.
     pub(in crate::issuance) fn each_kind() -> [&'static Self; 8] {
         static KEYS: OnceLock<[TestKey; 7]> = OnceLock::new();
         let [p256, p384, p521, ed25519, ml44, ml65, ml87] = KEYS.get_or_init(|| {
@@ -137,7 +137,7 @@ impl TestKey {
         }
     }
 
-    /// The same P-256 key each time.
+    /// Returns the same P-256 key in every run.
     pub(in crate::issuance) fn fixed() -> Self {
         let scalar = [0x2a; 32];
         let generator = EcdsaKeyPair::from_private_key_der(
@@ -256,7 +256,7 @@ impl Signer for TestKey {
     }
 }
 
-/// A signer that is too busy.
+/// A signer that always fails with the passing fault "overloaded".
 pub(in crate::issuance) struct Unwilling;
 
 impl Signer for Unwilling {

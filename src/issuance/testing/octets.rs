@@ -1,9 +1,9 @@
-//! Encodings written octet by octet.
+//! DER encodings written octet by octet.
 
 use const_oid::ObjectIdentifier;
 use der::{Encode as _, Tag};
 
-/// One element.
+/// Encodes one element.
 pub(in crate::issuance) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut element = vec![tag];
     match content.len() {
@@ -39,7 +39,7 @@ pub(in crate::issuance) fn oid(text: &str) -> ObjectIdentifier {
     ObjectIdentifier::new_unwrap(text)
 }
 
-/// A positive INTEGER.
+/// Encodes a positive INTEGER.
 pub(in crate::issuance) fn integer(octets: &[u8]) -> Vec<u8> {
     match octets.first() {
         Some(0x80..) => tlv(2, &[&[0], octets].concat()),
@@ -63,7 +63,7 @@ pub(in crate::issuance) fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Ve
     sequence(&[&integer(modulus), &integer(exponent)])
 }
 
-/// A Name of these RDNs, each of these attributes.
+/// Encodes a Name of these RDNs, each a list of attributes.
 pub(in crate::issuance) fn name(rdns: &[&[(&str, Tag, &[u8])]]) -> Vec<u8> {
     let rdns: Vec<_> = rdns
         .iter()
@@ -89,7 +89,7 @@ pub(in crate::issuance) const DNS: u8 = 0x82;
 pub(in crate::issuance) const URI: u8 = 0x86;
 pub(in crate::issuance) const IP: u8 = 0x87;
 
-/// The value of a SAN extension.
+/// Encodes the value of a SAN extension.
 pub(in crate::issuance) fn san(names: &[(u8, &[u8])]) -> Vec<u8> {
     let names: Vec<_> = names.iter().map(|(tag, value)| tlv(*tag, value)).collect();
     tlv(0x30, &names.concat())
@@ -108,20 +108,20 @@ pub(in crate::issuance) fn extension(
     sequence(&[&oid_der(kind), &critical, &tlv(4, value)])
 }
 
-/// The value of keyUsage with these bits.
+/// Encodes the value of keyUsage with these bits.
 pub(in crate::issuance) fn key_usage(bits: &[u8]) -> Vec<u8> {
     let octet = bits.iter().fold(0_u8, |octet, bit| octet | 0x80 >> bit);
     let unused = u8::try_from(octet.trailing_zeros()).unwrap().min(7);
     tlv(3, &[unused, octet])
 }
 
-/// The value of extKeyUsage.
+/// Encodes the value of extKeyUsage.
 pub(in crate::issuance) fn purposes(oids: &[ObjectIdentifier]) -> Vec<u8> {
     let oids: Vec<_> = oids.iter().copied().map(oid_der).collect();
     tlv(0x30, &oids.concat())
 }
 
-/// The value of nameConstraints; an empty list is left out.
+/// Encodes the value of nameConstraints, without empty lists.
 pub(in crate::issuance) fn name_constraints(
     permitted: &[(u8, &[u8])],
     excluded: &[(u8, &[u8])],

@@ -1,4 +1,4 @@
-//! Certification requests, well formed and odd, and what is wanted beside them.
+//! Certification requests, well formed and malformed, and the parameters of the object that carries them.
 
 use const_oid::{
     ObjectIdentifier,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::issuance::{Wanted, pattern::Variables, pem, scheme::SignatureScheme};
 
-/// A certification request under construction; every part can be made wrong.
+/// A certification request under construction. Tests can make any part wrong.
 pub(in crate::issuance) struct Request {
     pub(in crate::issuance) version: Vec<u8>,
     pub(in crate::issuance) subject: Vec<u8>,
@@ -23,7 +23,7 @@ pub(in crate::issuance) struct Request {
 }
 
 impl Request {
-    /// For this subject and this key, without extensions.
+    /// Starts a request for this subject and this key, without extensions.
     pub(in crate::issuance) fn new(subject: &str, key: &TestKey) -> Self {
         Self {
             version: vec![0],
@@ -91,19 +91,19 @@ impl Request {
         sequence(&[&info, &algorithm, &bit_string(&signature)])
     }
 
-    /// Signed with this key, as PEM.
+    /// Signs the request with this key and returns it as PEM.
     pub(in crate::issuance) fn pem(&self, key: &TestKey) -> String {
         pem::encode("CERTIFICATE REQUEST", &self.der(key))
     }
 }
 
-/// Where the requests of the tests lie.
+/// Namespace and name of the requests in tests.
 pub(in crate::issuance) const HERE: Variables<'static> = Variables {
     namespace: Some("shop"),
     name: "web",
 };
 
-/// What most requests want: the default usages and duration.
+/// The parameters of most requests: the default usages and duration.
 pub(in crate::issuance) const DEFAULT: Wanted<'static> = Wanted {
     variables: HERE,
     usages: &[],

@@ -1,4 +1,4 @@
-//! Who counts as live, and who does not any more.
+//! When a replica counts as live, and when it no longer does.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -21,7 +21,7 @@ fn member(name: &str, resource_version: u32) -> Member {
     }
 }
 
-/// A reader, and a clock that only the test moves.
+/// A reader with a clock that only the test moves.
 struct Reader {
     members: Members,
     start: Instant,
@@ -48,7 +48,7 @@ impl Reader {
         });
     }
 
-    /// Reads the same again and again, every four seconds.
+    /// Reads the same Leases every four seconds.
     fn goes_on_reading(&mut self, from: u64, to: u64, members: &[Member]) {
         for seconds in (from..=to).step_by(4) {
             self.reads(seconds, members);
@@ -73,7 +73,7 @@ fn a_lease_expires_when_it_was_read_unchanged_for_its_duration() {
 }
 
 #[test]
-fn a_renewal_counts_from_when_it_was_seen_by_watch_or_by_reading() {
+fn a_renewal_counts_from_when_the_watch_or_a_reading_shows_it() {
     let mut reader = Reader::new();
     reader.goes_on_reading(0, 8, &[member("a", 1)]);
     let at = reader.at(9);
@@ -87,7 +87,7 @@ fn a_renewal_counts_from_when_it_was_seen_by_watch_or_by_reading() {
 }
 
 #[test]
-fn a_watch_that_tells_an_old_version_once_more_changes_nothing() {
+fn a_watch_that_repeats_a_known_version_changes_nothing() {
     let mut reader = Reader::new();
     reader.goes_on_reading(0, 8, &[member("a", 1)]);
     let at = reader.at(11);
@@ -100,14 +100,14 @@ fn a_watch_that_tells_an_old_version_once_more_changes_nothing() {
 fn time_alone_expires_nobody() {
     let mut reader = Reader::new();
     reader.reads(0, &[member("a", 1)]);
-    // A clock that jumps, or a process that was stopped, has read nothing meanwhile.
+    // When the clock jumps or the process is suspended, nothing is read in between.
     assert_eq!(reader.live(), ["a"]);
     reader.reads(1000, &[member("a", 1)]);
     assert_eq!(reader.live(), ["a"]);
 }
 
 #[test]
-fn after_an_outage_everybody_has_time_to_renew_and_who_was_gone_before_stays_gone() {
+fn after_an_outage_live_replicas_have_time_to_renew_and_lost_ones_stay_lost() {
     let mut reader = Reader::new();
     reader.goes_on_reading(0, 12, &[member("a", 1), member("b", 1)]);
     assert!(reader.live().is_empty());
@@ -148,7 +148,7 @@ fn a_lease_is_abandoned_after_ten_durations() {
 }
 
 #[test]
-fn everybody_expires_by_the_duration_of_their_own_lease() {
+fn every_lease_expires_by_its_own_duration() {
     let mut reader = Reader::new();
     let longer = Member {
         duration: "60s".parse().unwrap(),

@@ -18,10 +18,10 @@ use crate::pins::record::{PinRecord, PinState};
 
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// Reads and writes the file.
+/// Store of PIN records in a file.
 ///
-/// *Guarantees*: one process at a time is between reading a record and settling its login; the lock goes with the
-/// process, so that a try that is found unsettled is one of a process that is gone. A file is replaced whole, and is on
+/// *Guarantees*: only one process at a time is between reading a record and settling its login. The lock ends with its
+/// process, so an unsettled try in the file is from a process that is gone. The file is replaced as a whole, and is on
 /// the disk when [`write`](super::PinStore::write) returns.
 /// *Assumptions*: the file system of the record has locks (`flock`) and atomic renames.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct FileStore {
     lock: Mutex<Option<File>>,
 }
 
-/// The file as it is written. Its owner alone can read it: with the key, eight digits are soon found.
+/// Content of the file. Only its owner can read it: with the key, a PIN of eight digits is soon found.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Content {
@@ -40,7 +40,7 @@ struct Content {
 }
 
 impl FileStore {
-    /// The store in this file, which is made when it is first needed; its folder must be there.
+    /// Creates a store in this file. The file is made when it is first needed; its folder must exist.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self {
@@ -84,7 +84,7 @@ impl FileStore {
         let content = Content { hmac_key, tokens };
         let mut text = serde_json::to_vec_pretty(&content).map_err(|error| self.bad(error))?;
         text.push(b'\n');
-        // Nobody else writes it: the lock is ours.
+        // No other process writes it, because this one holds the lock.
         let new = self.beside(".new");
         replace(&self.path, &new, &text)
             .map_err(|source| self.io("write the PIN record", &self.path, source))?;
@@ -95,16 +95,16 @@ impl FileStore {
     }
 
     pub(super) fn let_go(&self) {
-        // Closing it unlocks it.
+        // Closing the file unlocks it.
         self.held().take();
     }
 
-    /// Takes the lock, unless it is ours already; waits for whoever has it.
+    /// Takes the lock unless this process holds it already. Waits while another process holds it.
     async fn lock(&self) -> Result<(), StoreError> {
         if self.held().is_some() {
             return Ok(());
         }
-        // Not the record itself, which is replaced and not written to.
+        // The record itself cannot be locked, because it is replaced and not written to.
         let path = self.beside(".lock");
         let file = OpenOptions::new()
             .create(true)
@@ -159,8 +159,8 @@ impl FileStore {
     }
 }
 
-/// Puts a new file in the place of `path`; the old one or the new one is there at any moment, and the new one is on the
-/// disk when this returns.
+/// Replaces the file at `path`. At any moment either the old or the new file is there, and the new one is on the disk
+/// when this returns.
 fn replace(path: &Path, new: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .create(true)

@@ -1,4 +1,4 @@
-//! The Secret that keeps the PIN records of all tokens, and the key under which PINs become versions.
+//! The Secret that keeps the PIN records of all tokens, and the key that turns PINs into versions.
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, api::PostParams};
@@ -9,13 +9,13 @@ use crate::{
     pins::{record::PinRecord, source::Secrets},
 };
 
-/// Name of the Secret, in the controller's namespace. It exists before the controller starts: the controller may
-/// read and replace this one Secret and create none.
+/// Name of the Secret in the controller's namespace. The Secret must exist before the controller starts: the controller
+/// may read and replace it, but may not create Secrets.
 pub const PIN_STATE_SECRET: &str = "pkcs11-issuer-pin-state";
 
 const HMAC_KEY: &str = "hmac-key";
 
-/// Reads and writes the Secret.
+/// Store of PIN records in the Secret.
 #[derive(Clone, Debug)]
 pub struct SecretStore {
     secrets: Api<Secret>,
@@ -23,7 +23,7 @@ pub struct SecretStore {
 }
 
 impl SecretStore {
-    /// The store in the controller's namespace.
+    /// Creates the store in the controller's namespace.
     #[must_use]
     pub fn new(secrets: &Secrets, namespace: &str) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl SecretStore {
         }
     }
 
-    /// Reads the Secret, and gives it a random key the first time.
+    /// Reads the Secret, and adds a random key the first time.
     pub(super) async fn read(&self) -> Result<PinStates, StoreError> {
         let secret = self
             .secrets
@@ -60,7 +60,7 @@ impl SecretStore {
         })
     }
 
-    /// Writes one record, provided that the Secret is still as it was read.
+    /// Writes one record if the Secret is unchanged since it was read.
     pub(super) async fn write(
         &self,
         mut secret: Secret,
@@ -80,7 +80,7 @@ impl SecretStore {
         self.replace(secret).await.map(drop)
     }
 
-    /// The record of the token with this serial number.
+    /// Returns the record of the token with this serial number.
     pub(super) fn record(
         &self,
         secret: &Secret,
@@ -132,17 +132,19 @@ fn data<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
         .map(|octets| octets.0.as_slice())
 }
 
-/// A new key would make another version of every PIN, also of one that was rejected.
+/// Returns whether the Secret has any record. If so, no new key may be made: it would give every PIN another version, a
+/// rejected one included.
 fn has_records(secret: &Secret) -> bool {
     let mut keys = secret.data.iter().flat_map(|data| data.keys());
     keys.any(|key| key.starts_with(PLAIN) || key.starts_with(IN_HEX))
 }
 
-/// What the keys of records begin with.
+/// Prefixes of the keys of records.
 const PLAIN: &str = "serial.";
 const IN_HEX: &str = "serial-hex.";
 
-/// Keys of a Secret are made of `[-._a-zA-Z0-9]`; a serial number may hold anything.
+/// Returns the key of a token's record. Keys of a Secret consist of `[-._a-zA-Z0-9]`; a serial number may contain
+/// anything.
 fn record_key(serial: &str) -> String {
     let plain = !serial.is_empty()
         && serial

@@ -1,4 +1,4 @@
-//! The end of the work on requests: nothing is begun any more, and what was signed is published or named as discarded.
+//! The drain: no new work is started, and every certificate that was signed is published or recorded as discarded.
 
 use std::{sync::Arc, time::Instant};
 
@@ -15,29 +15,29 @@ use crate::{
     reconcile::{
         Context,
         backoff::until,
-        request::{Memory, Remembered as _, Request, STOPPED, full_name, part_with},
+        request::{Memory, Remembered as _, Request, STOPPED, full_name, discard_unpublished},
     },
-    telemetry::Chain,
+    telemetry::ErrorChain,
 };
 
-/// How the work is told to end.
+/// Signals that end the work on requests.
 #[derive(Clone, Debug)]
 pub struct Ending {
-    /// Nothing is begun any more; what has begun is finished.
+    /// Starts the drain: no new work is started, and work in progress is finished.
     pub stop: CancellationToken,
-    /// What has begun is abandoned; what was signed and is not published is named.
+    /// Ends the drain: work in progress is abandoned, and unpublished certificates are recorded.
     pub abandon: CancellationToken,
 }
 
-/// Finishes the looks under way, and looks at each request again for which something was signed that is not published
-/// yet, until it is published or `abandon` is cancelled. Then names what is left.
+/// Finishes the looks in progress and keeps looking at the requests with an unpublished certificate, until every certificate
+/// is published or `abandon` is cancelled. Then records the certificates that are left.
 pub(super) async fn drain<R: Request>(
     mut queue: Requests<R>,
     mut looks: Looks<R>,
     context: &Arc<Context>,
     abandon: &CancellationToken,
 ) {
-    // Who waits for a turn at a token has begun nothing.
+    // A request that waits for a turn at a token has started nothing.
     context.tokens.close_turns();
     loop {
         queue.keep_owed();
@@ -71,9 +71,9 @@ async fn account_for<R: Request>(request: Arc<Tolerant<R>>, mut memory: Memory, 
     let (kind, name) = (R::KIND.as_str(), full_name(&*request));
     warn!(
         kind,
-        name, "the certificate that was signed is not published by this process"
+        name, "a signed certificate was not published before the controller stopped"
     );
-    if let Err(failure) = part_with(&*request, &mut memory, STOPPED, context).await {
-        error!(kind, name, error = %Chain(&failure), "nobody knows whether the certificate is stored");
+    if let Err(failure) = discard_unpublished(&*request, &mut memory, STOPPED, context).await {
+        error!(kind, name, error = %ErrorChain(&failure), "failed to find out whether the certificate was published");
     }
 }

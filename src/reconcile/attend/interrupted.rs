@@ -1,15 +1,15 @@
-//! Why the API server tells no more of a kind for a moment.
+//! Reasons why a list or a watch was interrupted.
 
-/// An interruption of a list or a watch. It is begun again after a pause.
+/// Interruption of a list or a watch, which starts again after a pause.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Interrupted {
-    /// A page of the list.
+    /// A page of the list could not be read.
     #[error("failed to read a page of the list")]
     List(#[source] kube::Error),
-    /// The API server tells no version, from which to watch.
+    /// The list has no version to start the watch from.
     #[error("the API server has sent a list without a resourceVersion")]
     NoVersion,
-    /// The watch, at its beginning or later.
+    /// The watch failed, when it was opened or later.
     #[error("the watch was interrupted")]
     Watch(#[source] kube::Error),
 }

@@ -1,16 +1,16 @@
-//! What is kept of a request: no more than a decision needs.
+//! Reduces a request to the fields that a decision reads, to save memory.
 
 use crate::{
     api::tolerant::Tolerant,
     reconcile::request::{Request, is_finished},
 };
 
-/// Nothing of another issuer's requests, and of ours what is looked at.
-pub(super) fn lean<R: Request>(mut object: Tolerant<R>) -> Option<Tolerant<R>> {
+/// Drops requests for other issuers and, from ours, every field that no decision reads.
+pub(super) fn slimmed<R: Request>(mut object: Tolerant<R>) -> Option<Tolerant<R>> {
     let Ok(request) = &mut object.0 else {
         return Some(object);
     };
-    // What issuer a request names never changes.
+    // The issuer that a request names never changes.
     request.issuer()?;
     let metadata = request.meta_mut();
     metadata.labels = None;
@@ -19,7 +19,7 @@ pub(super) fn lean<R: Request>(mut object: Tolerant<R>) -> Option<Tolerant<R>> {
         annotations.retain(|name, _| R::ANNOTATIONS.contains(&name.as_str()));
     }
     if is_finished(request) {
-        request.shed();
+        request.drop_bulk();
     }
     Some(object)
 }
@@ -54,17 +54,17 @@ mod tests {
     }
 
     fn kept(object: Watched) -> Option<CertificateRequest> {
-        lean(object)?.0.ok()
+        slimmed(object)?.0.ok()
     }
 
     #[test]
-    fn a_finished_request_stays_finished_without_its_octets() {
+    fn a_finished_request_stays_finished_without_its_csr_and_certificate() {
         let by_certificate_alone = request(json!([]), "bG9uZw==");
         for object in [issued(), by_certificate_alone] {
-            let lean = kept(object).unwrap();
-            assert!(lean.spec.request.0.is_empty());
+            let slimmed = kept(object).unwrap();
+            assert!(slimmed.spec.request.0.is_empty());
             assert_eq!(
-                lean.status
+                slimmed.status
                     .as_ref()
                     .unwrap()
                     .certificate
@@ -73,7 +73,7 @@ mod tests {
                     .0,
                 b"l"
             );
-            assert!(is_finished(&lean));
+            assert!(is_finished(&slimmed));
         }
     }
 
@@ -85,9 +85,9 @@ mod tests {
     }
 
     #[test]
-    fn an_open_request_keeps_its_csr_and_loses_what_is_not_looked_at() {
-        let lean = kept(open()).unwrap();
-        assert_eq!(lean.spec.request.0, b"long");
-        assert_eq!(lean.metadata.annotations, Some(Default::default()));
+    fn an_open_request_keeps_its_csr_and_loses_unread_annotations() {
+        let slimmed = kept(open()).unwrap();
+        assert_eq!(slimmed.spec.request.0, b"long");
+        assert_eq!(slimmed.metadata.annotations, Some(Default::default()));
     }
 }

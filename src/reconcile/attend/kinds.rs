@@ -1,4 +1,4 @@
-//! Every kind of request that the operator wants answered and that this cluster has.
+//! Starts the work on every kind of request that the operator enabled and that this cluster serves.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,26 +18,27 @@ use crate::{
         request::Request,
         trust::{self, TrustBundles},
     },
-    telemetry::Chain,
+    telemetry::ErrorChain,
 };
 
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// What the operator wants answered besides CertificateRequests.
+/// Kinds of requests to answer besides CertificateRequests, and how many at a time.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted {
-    /// Kubernetes' CertificateSigningRequests.
+pub struct AnsweredKinds {
+    /// Whether to answer Kubernetes CertificateSigningRequests.
     pub signing_requests: bool,
-    /// Kubernetes' PodCertificateRequests, where the cluster has them.
+    /// Whether to answer PodCertificateRequests, if the cluster serves them.
     pub pod_certificates: bool,
-    /// How many requests of a kind are worked on at the same time.
+    /// The most looks in progress for one kind of request and one token.
     pub concurrency: u16,
 }
 
-/// Answers requests until it is told to stop, and to the end of what has begun, unless that is abandoned. `ready` is called
-/// when every request of every kind that was there at the start is known.
+/// Answers requests until `ending.stop` is cancelled, then drains until `ending.abandon` is cancelled.
+///
+/// Calls `ready` when it knows every request, of every kind, that existed at the start.
 pub async fn answer(
-    wanted: Wanted,
+    wanted: AnsweredKinds,
     mut woken: Woken,
     context: Arc<Context>,
     ready: impl FnOnce(),
@@ -45,16 +46,16 @@ pub async fn answer(
 ) {
     let stop = &ending.stop;
     let client = context.client.clone();
-    let mut shift = |kind| Shift {
+    let mut task = |kind| KindTask {
         woken: woken.take(kind),
         concurrency: wanted.concurrency,
         context: Arc::clone(&context),
         known: CancellationToken::new(),
         ending: ending.clone(),
     };
-    let requests = shift(RequestKind::CertificateRequest);
-    let signing = shift(RequestKind::CertificateSigningRequest);
-    let pods = shift(RequestKind::PodCertificateRequest);
+    let requests = task(RequestKind::CertificateRequest);
+    let signing = task(RequestKind::CertificateSigningRequest);
+    let pods = task(RequestKind::PodCertificateRequest);
     let known = future::join3(
         requests.known.clone().cancelled_owned(),
         signing.known.clone().cancelled_owned(),
@@ -68,7 +69,7 @@ pub async fn answer(
     };
     let signing = async {
         if wanted.signing_requests {
-            signing.work::<v1::CertificateSigningRequest>(every()).await;
+            signing.run::<v1::CertificateSigningRequest>(every()).await;
         } else {
             signing.known.cancel();
         }
@@ -86,10 +87,10 @@ pub async fn answer(
         };
         match served {
             Some(Served::V1) => {
-                pods.work::<v1::PodCertificateRequest>(every()).await;
+                pods.run::<v1::PodCertificateRequest>(every()).await;
             }
             Some(Served::V1Beta1) => {
-                pods.work::<v1beta1::PodCertificateRequest>(every()).await;
+                pods.run::<v1beta1::PodCertificateRequest>(every()).await;
             }
             None => pods.known.cancel(),
         }
@@ -111,15 +112,15 @@ pub async fn answer(
     };
     tokio::join!(
         sweep,
-        requests.work::<CertificateRequest>(certificate_requests(&client)),
+        requests.run::<CertificateRequest>(certificate_requests(&client)),
         signing,
         pods,
         ready
     );
 }
 
-/// What it takes to answer one kind.
-struct Shift {
+/// The work on one kind of request.
+struct KindTask {
     woken: WokenRequests,
     concurrency: u16,
     context: Arc<Context>,
@@ -128,9 +129,9 @@ struct Shift {
     ending: Ending,
 }
 
-impl Shift {
-    /// Waits for what the API server is to be asked for and until every issuer is known, then watches until the end.
-    async fn work<R: Request>(self, fields: impl Future<Output = Option<String>>) {
+impl KindTask {
+    /// Waits for `fields`, the field selector, and until every issuer is known; then attends to the requests until the end.
+    async fn run<R: Request>(self, fields: impl Future<Output = Option<String>>) {
         let Self {
             woken,
             concurrency,
@@ -140,8 +141,8 @@ impl Shift {
         } = self;
         let found = async {
             let fields = fields.await;
-            // Before every issuer is known, a request would be told that its issuer is missing. An error means that
-            // the watches have stopped, as they do with `stop`.
+            // Before every issuer is known, the status of a request would wrongly say that its issuer does not exist. An
+            // error means that the watches of issuers have stopped, as they do when `stop` is cancelled.
             let issuers = tokio::try_join!(
                 context.stored.namespaced.wait_until_ready(),
                 context.stored.cluster.wait_until_ready(),
@@ -157,13 +158,13 @@ impl Shift {
     }
 }
 
-/// Returns no field selector: every object of the kind.
+/// Returns no field selector, which selects every object of the kind.
 async fn every() -> Option<String> {
     None
 }
 
-/// Returns the field selector of the issuer's group where the CRD has selectable fields (cert-manager 1.20 and later), else
-/// none. Waits for cert-manager's CRDs.
+/// Returns a field selector for the issuer's group if the CRD has selectable fields (cert-manager 1.20 and later), else
+/// `None`. Waits for cert-manager's CRDs.
 async fn certificate_requests(client: &Client) -> Option<String> {
     let selector = format!("spec.issuerRef.group={GROUP}");
     let api = Api::<CertificateRequest>::all(client.clone());
@@ -174,18 +175,20 @@ async fn certificate_requests(client: &Client) -> Option<String> {
         {
             Ok(_) => return Some(selector),
             Err(kube::Error::Api(status)) if status.code == 400 => {
-                info!("this cert-manager cannot select requests by issuer; filtering here");
+                info!(
+                    "this version of cert-manager cannot select requests by issuer; the controller filters them itself"
+                );
                 return None;
             }
             Err(error) => {
-                warn!(error = %Chain(&error), "failed to list CertificateRequests; is cert-manager installed?");
+                warn!(error = %ErrorChain(&error), "failed to list CertificateRequests; is cert-manager installed?");
                 tokio::time::sleep(LOOK_AGAIN_AFTER).await;
             }
         }
     }
 }
 
-/// The newest version of PodCertificateRequests that the cluster serves and we know.
+/// The newest version of PodCertificateRequests that both the cluster and the controller support.
 enum Served {
     V1,
     V1Beta1,
@@ -200,11 +203,14 @@ async fn pod_certificates(client: &Client) -> Option<Served> {
             return Some(served);
         }
     }
-    warn!("this Kubernetes has no PodCertificateRequests; none is answered");
+    warn!(
+        "this Kubernetes cluster does not serve PodCertificateRequests; the controller answers none"
+    );
     None
 }
 
-/// Where trust anchors are published: the newest version of ClusterTrustBundles that the cluster serves and we know.
+/// Returns where to publish trust anchors: the newest version of ClusterTrustBundles that both the cluster and the
+/// controller support.
 pub async fn trust_bundles(client: &Client) -> Option<TrustBundles> {
     for version in ["v1", "v1beta1"] {
         let group = format!("certificates.k8s.io/{version}");
@@ -212,18 +218,20 @@ pub async fn trust_bundles(client: &Client) -> Option<TrustBundles> {
             return Some(TrustBundles::of_version(version));
         }
     }
-    warn!("this Kubernetes has no ClusterTrustBundles; none is published");
+    warn!(
+        "this Kubernetes cluster does not serve ClusterTrustBundles; the controller publishes none"
+    );
     None
 }
 
-/// Whether the API server serves a resource. Asks until it answers.
+/// Returns whether the API server serves a resource. Asks until it answers.
 async fn serves(client: &Client, version: &str, resource: &str) -> bool {
     loop {
         match client.list_api_group_resources(version).await {
             Ok(list) => return list.resources.iter().any(|one| one.name == resource),
             Err(kube::Error::Api(status)) if status.code == 404 => return false,
             Err(error) => {
-                warn!(error = %Chain(&error), version, "failed to ask what the API server serves");
+                warn!(error = %ErrorChain(&error), version, "failed to read which resources the API server serves");
                 tokio::time::sleep(LOOK_AGAIN_AFTER).await;
             }
         }

@@ -14,21 +14,21 @@ use tokio::time::{Sleep, sleep};
 use super::interrupted::Interrupted;
 use crate::reconcile::backoff::WatchPause;
 
-/// Objects that the API server is asked for at a time: each page is held whole.
+/// Objects per page. Each page is held in memory as a whole.
 const PAGE: u32 = 250;
 
-/// What comes next of a list.
+/// Next step of reading a list.
 pub(super) enum Step<K> {
-    /// The list is about to be asked for, for the first time or anew.
+    /// The first page is about to be requested, for the first time or again.
     Begins,
-    /// All pages show the objects as they were at this version.
+    /// The version of the list: all pages show the objects as of this version.
     At(String),
     Object(K),
     /// The list is complete.
     Ends,
 }
 
-/// A list that begins anew, after a pause, until it has been read to its end.
+/// A list that starts again, after a pause, until it has been read to its end.
 pub(super) struct List<K: Clone> {
     api: Api<K>,
     params: ListParams,
@@ -37,10 +37,9 @@ pub(super) struct List<K: Clone> {
 }
 
 enum State<K: Clone> {
-    /// About to begin.
     New,
     Pausing(Pin<Box<Sleep>>),
-    /// The page with this continue token is to be asked for; without one, the first.
+    /// The page with this continue token has to be requested; `None` is the first page.
     Due(Option<String>),
     Asked {
         is_first: bool,
@@ -54,7 +53,7 @@ enum State<K: Clone> {
 }
 
 impl<K: Clone + Debug + DeserializeOwned + Send + 'static> List<K> {
-    /// Of the objects that match these field selectors.
+    /// Creates a list of the objects that match these field selectors.
     pub(super) fn new(api: Api<K>, fields: Option<String>) -> Self {
         let params = ListParams {
             field_selector: fields,
@@ -69,17 +68,16 @@ impl<K: Clone + Debug + DeserializeOwned + Send + 'static> List<K> {
         }
     }
 
-    /// Begins anew after a pause, wherever it is now.
+    /// Starts the list again after a pause, whatever its state is.
     pub(super) fn begin_anew(&mut self) {
         let pause = self.pause.next().unwrap_or_default();
         self.state = State::Pausing(Box::pin(sleep(pause)));
     }
 
-    /// Waits for what comes next; for ever, when the list is over. A call that is dropped loses
-    /// nothing.
+    /// Waits for the next step, or for ever when the list has ended. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// When a page cannot be read. The list begins anew.
+    /// If a page cannot be read. The list then starts again.
     pub(super) async fn next(&mut self) -> Result<Step<K>, Interrupted> {
         loop {
             match &mut self.state {
@@ -139,12 +137,12 @@ impl<K: Clone + Debug + DeserializeOwned + Send + 'static> List<K> {
         let ObjectList {
             metadata, items, ..
         } = page;
-        let said = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let version = said(metadata.resource_version).ok_or(Interrupted::NoVersion)?;
+        let set = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let version = set(metadata.resource_version).ok_or(Interrupted::NoVersion)?;
         self.pause.reset();
         self.state = State::Page {
             objects: items.into_iter(),
-            next: said(metadata.continue_),
+            next: set(metadata.continue_),
         };
         Ok(version)
     }

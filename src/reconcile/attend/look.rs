@@ -1,4 +1,4 @@
-//! One look at a request, with the memory that is lent out for it.
+//! One look at a request. The queue lends out the request's memory for the look.
 
 use std::{sync::Arc, time::Instant};
 
@@ -11,15 +11,15 @@ use crate::{
     api::tolerant::Tolerant,
     reconcile::{
         Context,
-        request::{self, Memory, Next, Request, SUPERSEDED, full_name, part_with},
+        request::{self, Memory, Next, Request, SUPERSEDED, full_name, discard_unpublished},
     },
-    telemetry::Chain,
+    telemetry::ErrorChain,
 };
 
-/// The requests that are being looked at.
+/// The looks in progress.
 pub(super) type Looks<R> = JoinSet<Looked<R>>;
 
-/// What a look has come to.
+/// Outcome of a look.
 pub(super) struct Looked<R> {
     object: Arc<Tolerant<R>>,
     memory: Memory,
@@ -27,13 +27,13 @@ pub(super) struct Looked<R> {
 }
 
 impl<R: Request> Looked<R> {
-    /// Gives the memory back.
+    /// Reports the outcome to the queue and gives the memory back.
     pub(super) fn tell(self, queue: &mut Requests<R>) {
         queue.looked(&self.object, self.memory, self.next, Instant::now());
     }
 }
 
-/// Looks at a request until that is done, or abandoned. What was signed for it by then is in the memory.
+/// Looks at a request until the look ends or is abandoned. A certificate that was signed by then is in the memory.
 pub(super) async fn look_at<R: Request>(
     due: Due<Tolerant<R>, Memory>,
     context: Arc<Context>,
@@ -63,17 +63,17 @@ pub(super) async fn look_at<R: Request>(
     }
 }
 
-/// The last look at a request that was deleted.
+/// Looks at a deleted request for the last time.
 async fn part<R: Request>(
     object: &Tolerant<R>,
     memory: &mut Memory,
     waiting: usize,
     context: &Context,
 ) -> Next {
-    match part_with(object, memory, SUPERSEDED, context).await {
+    match discard_unpublished(object, memory, SUPERSEDED, context).await {
         Ok(()) => Next::Ended,
         Err(error) => {
-            warn!(kind = R::KIND.as_str(), name = %full_name(object), error = %Chain(&error), "will try again");
+            warn!(kind = R::KIND.as_str(), name = %full_name(object), error = %ErrorChain(&error), "will try again");
             memory.retry_call(waiting, Instant::now())
         }
     }

@@ -1,13 +1,13 @@
-//! Which objects of a list are out of date, because the watch beside it has told of them since.
+//! Finds the objects of a list that are out of date because the watch beside it has reported a change since.
 
 use std::collections::HashSet;
 
 use super::uid::Uid;
 
-/// The objects that the watch has told of since the list under way began.
+/// The objects that the watch has reported since the list in progress began.
 ///
-/// All pages of a list show the objects at one moment, which is after the list was asked for. The watch tells of each
-/// change after that moment and in order, so what it has told of an object since then is never older than the page.
+/// All pages of a list show the objects at one moment, which is after the list was requested. The watch reports each change
+/// after that moment, in order. So what it has reported of an object since then is never older than the page.
 #[derive(Debug, Default)]
 pub(super) struct Newer {
     told: HashSet<Uid>,
@@ -15,27 +15,27 @@ pub(super) struct Newer {
 }
 
 impl Newer {
-    /// A list is about to be asked for.
+    /// Notes that a list is about to be requested.
     pub(super) fn begin_list(&mut self) {
         self.told.clear();
         self.listing = true;
     }
 
-    /// The watch has told of a change or of the deletion of this object.
+    /// Notes that the watch has reported a change or the deletion of this object.
     pub(super) fn watch_told(&mut self, uid: Uid) {
         if self.listing {
             self.told.insert(uid);
         }
     }
 
-    /// Whether what the list shows of this object is the newest that is known.
+    /// Returns whether the list shows the newest known version of this object.
     pub(super) fn admits(&self, uid: &Uid) -> bool {
         !self.told.contains(uid)
     }
 
-    /// The list is over.
+    /// Notes that the list has ended.
     pub(super) fn end_list(&mut self) {
-        // With its memory.
+        // Unlike `clear`, this frees the memory.
         *self = Self::default();
     }
 }
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_watch_told_before_the_list_was_asked_for_is_in_the_list() {
+    fn a_list_includes_every_change_that_was_watched_before_it_was_requested() {
         let mut newer = Newer::default();
         newer.watch_told(uid(1));
         newer.begin_list();
@@ -61,11 +61,11 @@ mod tests {
         newer.watch_told(uid(1));
         assert!(!newer.admits(&uid(1)));
         newer.begin_list();
-        assert!(newer.admits(&uid(1)), "of the list before");
+        assert!(newer.admits(&uid(1)), "reported before the second list");
     }
 
     #[test]
-    fn nothing_is_remembered_when_no_list_is_under_way() {
+    fn nothing_is_remembered_while_no_list_is_in_progress() {
         let mut newer = Newer::default();
         newer.begin_list();
         newer.watch_told(uid(1));
@@ -74,13 +74,13 @@ mod tests {
         assert!(newer.told.is_empty());
     }
 
-    /// The versions of the objects that exist, by number.
+    /// The version of each object that exists, by the object's number.
     type Objects = BTreeMap<u8, usize>;
 
     proptest! {
-        /// Objects change before and after the moment that the list shows. Pages and watch are told in any order.
+        /// Objects change before and after the moment that the list shows. Pages and changes arrive in any order.
         #[test]
-        fn no_object_becomes_older_and_at_the_end_all_are_as_they_are(
+        fn no_object_goes_back_to_an_older_version_and_the_result_is_the_newest_state(
             before in prop::collection::vec((0..8u8, any::<bool>()), 0..20),
             after in prop::collection::vec((0..8u8, any::<bool>()), 0..20),
             pages_first in prop::collection::vec(any::<bool>(), 40),

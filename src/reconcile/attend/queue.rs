@@ -1,4 +1,4 @@
-//! The requests of one kind that may still need something: which they are, and which of them is looked at next.
+//! The queue of one kind: the requests that may still need a look, and which of them is looked at next.
 
 mod tokens;
 mod window;
@@ -12,40 +12,44 @@ use std::{
 
 use kube::Resource;
 
-use self::{tokens::Tokens, window::Window};
+use self::{tokens::DueByToken, window::Window};
 use super::uid::Uid;
 use crate::reconcile::{
     Seat,
     request::{Next, Remembered},
 };
 
-/// Each request is looked at once at a time, and whoever looks has what is remembered of it. Who is next goes by [tenant and issuer](crate::lanes), and a token that does
-/// not answer keeps the requests of no other waiting: each token has as many looks at a time as every other.
+/// Queue of requests, each with its memory.
 ///
-/// kube's own controller lets a timer that ticks by the millisecond tell of each; `docs/adr/0006` has what that costs.
+/// At most one look at a request is in progress at a time, and it borrows the request's memory. The order is fair between
+/// [tenants and issuers](crate::lanes). Every token has the same limit of looks at a time, so a token that does not answer
+/// does not delay requests for other tokens.
+///
+/// kube's own controller sends every object through a timer with millisecond ticks; `docs/adr/0006` has measurements of the
+/// cost.
 pub(in crate::reconcile) struct Queue<K, M> {
     kept: HashMap<Uid, Kept<K, M>>,
     order: Order,
     seat: Box<dyn Fn(&K) -> Seat + Send + Sync>,
-    /// Those that the list under way has not told of yet.
-    untold: Option<HashSet<Uid>>,
+    /// The requests that the list in progress has not reported yet; `None` while there is no list.
+    unlisted: Option<HashSet<Uid>>,
 }
 
-/// Whoever has [`Turn::Due`] or [`Turn::At`] is here, and nobody else.
+/// The requests with [`Turn::Due`] or [`Turn::At`], and no others.
 #[derive(Debug)]
 struct Order {
-    due: Tokens<Uid>,
+    due: DueByToken<Uid>,
     window: Window,
     later: BTreeSet<(Instant, Uid)>,
 }
 
 #[derive(Debug)]
 struct Kept<K, M> {
-    /// `None` for one that a write of ours has ended, until the watch tells so.
+    /// `None` for a tombstone: a write of ours has ended the request and the watch has not reported it yet.
     object: Option<Arc<K>>,
     /// When that write was answered.
     settled: Option<Instant>,
-    /// While it is being looked at, whoever looks has it.
+    /// Empty during a look, which has the memory.
     memory: M,
     deleted: bool,
     turn: Turn,
@@ -53,16 +57,16 @@ struct Kept<K, M> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Turn {
-    /// When something changes.
+    /// No look until something changes.
     None,
     At(Instant),
     Due,
     Looking {
-        /// Something has changed since.
+        /// Something has changed since the look began.
         again: bool,
-        /// What it failed for has changed since.
+        /// The failures were forgiven since the look began.
         forgiven: bool,
-        /// The token whose look it is.
+        /// The token whose limit the look counts against.
         token: Option<Arc<str>>,
     },
 }
@@ -72,15 +76,15 @@ enum Turn {
 pub(in crate::reconcile) struct Due<K, M> {
     pub(in crate::reconcile) object: Arc<K>,
     pub(in crate::reconcile) memory: M,
-    /// There is no such request any more.
+    /// Whether the request was deleted.
     pub(in crate::reconcile) deleted: bool,
-    /// How many others wait for another try.
+    /// How many other requests wait for a later look.
     pub(in crate::reconcile) waiting: usize,
 }
 
 impl<K: Resource, M: Remembered> Queue<K, M> {
-    /// None. At most `most_looks` of each token will be looked at at once; `seat` says whose request one is, and whose
-    /// token it needs, as of now.
+    /// Creates an empty queue. At most `most_looks` looks are in progress for each token. `seat` returns the present tenant,
+    /// issuer and token of a request.
     pub(in crate::reconcile) fn new(
         most_looks: u16,
         seat: impl Fn(&K) -> Seat + Send + Sync + 'static,
@@ -88,19 +92,19 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         Self {
             kept: HashMap::new(),
             order: Order {
-                due: Tokens::default(),
+                due: DueByToken::default(),
                 window: Window::new(most_looks),
                 later: BTreeSet::new(),
             },
             seat: Box::new(seat),
-            untold: None,
+            unlisted: None,
         }
     }
 
-    /// Takes in a request, or a newer version of one. It is due.
+    /// Takes in a new request, or a newer version of a known one, and makes it due.
     pub(in crate::reconcile) fn put(&mut self, object: K) {
         let uid = Uid::of(&object);
-        self.told(&uid);
+        self.mark_listed(&uid);
         let Self {
             kept, order, seat, ..
         } = self;
@@ -115,11 +119,11 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         kept.object = Some(Arc::new(object));
     }
 
-    /// Takes in the last version of a request. It is looked at once more if it is being looked at or something was signed
-    /// for it that is not known to be published, else it is forgotten.
+    /// Takes in the last version of a request. It is looked at once more if a look is in progress or a certificate was
+    /// signed that is not known to be published; otherwise it is forgotten.
     pub(in crate::reconcile) fn end(&mut self, object: K, now: Instant) {
         let uid = Uid::of(&object);
-        self.told(&uid);
+        self.mark_listed(&uid);
         let Some(kept) = self.kept.get(&uid) else {
             return;
         };
@@ -131,7 +135,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         }
     }
 
-    /// There is no such request any more: one that is kept is due for the last time.
+    /// Notes that a request was deleted. If it is in the queue, it becomes due for the last time.
     pub(in crate::reconcile) fn delete(&mut self, object: &K) {
         self.delete_by(&Uid::of(object));
     }
@@ -153,34 +157,34 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
             Some(Turn::At(at)) => {
                 self.order.later.remove(&(at, uid.clone()));
             }
-            // One that is due is passed over when its turn comes.
+            // A due request is skipped when its turn comes.
             Some(Turn::Due | Turn::None | Turn::Looking { .. }) | None => {}
         }
     }
 
-    fn told(&mut self, uid: &Uid) {
-        if let Some(untold) = &mut self.untold {
-            untold.remove(uid);
+    fn mark_listed(&mut self, uid: &Uid) {
+        if let Some(unlisted) = &mut self.unlisted {
+            unlisted.remove(uid);
         }
     }
 
-    /// A list of all requests begins.
+    /// Notes that a list of all requests begins.
     pub(in crate::reconcile) fn begin_list(&mut self) {
-        self.untold = Some(self.kept.keys().cloned().collect());
+        self.unlisted = Some(self.kept.keys().cloned().collect());
     }
 
-    /// The list is over. What it has not told of is deleted, and returned.
+    /// Notes that the list has ended. Requests that it did not report are treated as deleted, and returned.
     pub(in crate::reconcile) fn end_list(&mut self) -> Vec<Arc<K>> {
-        let untold = self.untold.take().unwrap_or_default();
-        let kept = untold.iter().filter_map(|uid| self.kept.get(uid));
+        let unlisted = self.unlisted.take().unwrap_or_default();
+        let kept = unlisted.iter().filter_map(|uid| self.kept.get(uid));
         let gone: Vec<_> = kept.filter_map(|kept| kept.object.clone()).collect();
-        for uid in &untold {
+        for uid in &unlisted {
             self.delete_by(uid);
         }
         gone
     }
 
-    /// This one is due, if it is kept.
+    /// Makes a request due, if it is in the queue.
     pub(in crate::reconcile) fn call(&mut self, uid: &Uid) {
         let Self {
             kept, order, seat, ..
@@ -192,7 +196,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         }
     }
 
-    /// This one is due, if it is kept, and whatever it has failed for counts no more.
+    /// Makes a request due, if it is in the queue, and forgives its failures.
     pub(in crate::reconcile) fn call_anew(&mut self, uid: &Uid) {
         if let Some(kept) = self.kept.get_mut(uid) {
             kept.memory.forgive();
@@ -203,7 +207,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         self.call(uid);
     }
 
-    /// All are due.
+    /// Makes all requests due.
     pub(in crate::reconcile) fn call_all(&mut self) {
         let Self {
             kept, order, seat, ..
@@ -215,7 +219,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         }
     }
 
-    /// Those whose time has come are due.
+    /// Makes due every request whose time has come.
     pub(in crate::reconcile) fn call_until(&mut self, now: Instant) {
         while self.next_call().is_some_and(|at| at <= now)
             && let Some((_, uid)) = self.order.later.pop_first()
@@ -224,8 +228,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         }
     }
 
-    /// Keeps only those that are being looked at, and of the others those for which something was signed that is not
-    /// known to be published.
+    /// Keeps only the requests with a look in progress or with a certificate that is not known to be published.
     pub(in crate::reconcile) fn keep_owed(&mut self) {
         let Self { kept, order, .. } = self;
         kept.retain(|_, kept| matches!(kept.turn, Turn::Looking { .. }) || kept.memory.owes());
@@ -233,24 +236,24 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         order.later.retain(|(_, uid)| kept.contains_key(uid));
     }
 
-    /// All that are kept, with what is remembered of each.
+    /// Returns every request in the queue with its memory.
     pub(in crate::reconcile) fn into_kept(self) -> impl Iterator<Item = (Arc<K>, M)> {
         let kept = self.kept.into_values();
         kept.filter_map(|kept| Some((kept.object?, kept.memory)))
     }
 
-    /// Whether none is kept.
+    /// Returns whether the queue is empty, without even a tombstone.
     #[cfg(test)]
     pub(in crate::reconcile) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
-    /// When the next one's time comes.
+    /// Returns the earliest time at which a request becomes due by itself.
     pub(in crate::reconcile) fn next_call(&self) -> Option<Instant> {
         self.order.later.first().map(|(at, _)| *at)
     }
 
-    /// Who is to be looked at now. Each has to be told of by [`looked`](Self::looked).
+    /// Returns the next request to look at now. Each must be reported back by [`looked`](Self::looked).
     pub(in crate::reconcile) fn next(&mut self) -> Option<Due<K, M>> {
         loop {
             let (uid, token) = self.order.due.next(self.order.window.size())?;
@@ -267,7 +270,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
             };
             let seat = (self.seat)(&object);
             if seat.token != token {
-                // Its issuer has another token than when it was called.
+                // The issuer's token has changed since the request became due.
                 self.order.due.ended(&token);
                 self.order.due.push(&seat, uid);
                 continue;
@@ -286,7 +289,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         }
     }
 
-    /// It has been looked at until `now`, and this is remembered of it.
+    /// Takes in the outcome of a look that ended `now`, with the request's memory.
     pub(in crate::reconcile) fn looked(&mut self, object: &K, memory: M, next: Next, now: Instant) {
         let uid = Uid::of(object);
         let Some(kept) = self.kept.get_mut(&uid) else {
@@ -333,7 +336,8 @@ impl<K, M> fmt::Debug for Queue<K, M> {
 }
 
 impl Order {
-    /// The turn of a request that is called, and whose turn was `before`.
+    /// Makes a request due, or has it looked at again after the look in progress. Returns its new turn; `before` is the old
+    /// one.
     fn call(&mut self, uid: &Uid, before: Turn, seat: impl FnOnce() -> Seat) -> Turn {
         match before {
             Turn::Due => return Turn::Due,

@@ -1,7 +1,7 @@
-//! What the API server tells of all objects of a kind: a watch from now on, and a list beside it.
+//! Reports of the API server about all objects of a kind: a list, and a watch that runs beside it from the start.
 //!
-//! kube's own watcher reads the list to its end before it begins to watch. Among many finished requests a new one would
-//! wait for that.
+//! kube's own watcher reads the list to its end before it starts the watch. With many finished requests in the list, a new
+//! request would have to wait for that.
 
 use std::fmt::Debug;
 
@@ -16,15 +16,15 @@ use super::{
     watch::{Change, Watch},
 };
 
-/// What is told of a kind, for ever.
-pub(super) struct Told<K: Clone> {
+/// Endless stream of events about the objects of a kind.
+pub(super) struct ListAndWatch<K: Clone> {
     list: List<K>,
     watch: Watch<K>,
     newer: Newer,
 }
 
-impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> Told<K> {
-    /// Of the objects that match these field selectors.
+impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> ListAndWatch<K> {
+    /// Creates a stream for the objects that match these field selectors.
     pub(super) fn new(api: &Api<K>, fields: Option<&str>) -> Self {
         let fields = fields.map(str::to_owned);
         Self {
@@ -34,12 +34,11 @@ impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> Told<K> {
         }
     }
 
-    /// Waits for what is told next. Between `Init` and `InitDone`, changes are told among the objects of the list; an
-    /// object of the list is never older than what was told of it before. A call that is dropped loses
-    /// nothing.
+    /// Waits for the next event. Between `Init` and `InitDone`, changes come between the objects of the list; an object of
+    /// the list is never older than an earlier event about it. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// When a list or the watch is interrupted. It begins again after a pause.
+    /// If the list or the watch is interrupted. It starts again after a pause.
     pub(super) async fn next(&mut self) -> Result<Event<K>, Interrupted> {
         loop {
             tokio::select! {

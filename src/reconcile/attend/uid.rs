@@ -1,8 +1,8 @@
-//! The UID of an object, small.
+//! A compact form of an object's UID.
 
 use kube::Resource;
 
-/// A UID. Those of the API server are UUIDs in lower case, which take a third of the memory of their text.
+/// UID of an object. The API server's UIDs are lower-case UUIDs; their octets take a third of the memory of the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::reconcile) enum Uid {
     Uuid([u8; 16]),
@@ -21,7 +21,7 @@ impl From<&str> for Uid {
     }
 }
 
-/// RFC 9562, section 4, in lower case alone, so that no two texts are one UUID.
+/// Parses a UUID (RFC 9562, section 4). Upper case is rejected, so that no two texts give the same UUID.
 fn uuid(text: &str) -> Option<[u8; 16]> {
     let lengths = text.split('-').map(str::len);
     if !lengths.eq([8, 4, 4, 4, 12]) || text.bytes().any(|octet| octet.is_ascii_uppercase()) {
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_texts_are_one_uid() {
+    fn two_different_texts_never_give_the_same_uid() {
         let text = "0e9e3d8a-5f0c-4b63-9a0e-2f6d1c7b8a90";
         assert!(matches!(Uid::from(text), Uid::Uuid(_)));
         for other in [

@@ -1,4 +1,4 @@
-//! A watch of all objects of a kind, kept up over interruptions.
+//! A watch of all objects of a kind that resumes after interruptions.
 
 use std::{fmt::Debug, pin::Pin};
 
@@ -14,23 +14,23 @@ use tokio::time::{Sleep, sleep};
 use super::interrupted::Interrupted;
 use crate::reconcile::backoff::WatchPause;
 
-/// The API server has forgotten what came after the version: 410 Gone.
+/// 410 Gone: the API server no longer has the changes after the requested version.
 const GONE: u16 = 410;
 
-/// What a watch tells.
+/// A report of a watch.
 pub(super) enum Change<K> {
     /// The object is new or has changed.
     Applied(K),
     Deleted(K),
-    /// What happened meanwhile cannot be told any more. The watch has stopped; a new list tells what there is.
+    /// Changes were missed for good and the watch has stopped. A new list is needed.
     Missed,
 }
 
-/// A watch, which goes on from where it was interrupted.
+/// A watch that resumes where it was interrupted.
 pub(super) struct Watch<K> {
     api: Api<K>,
     params: WatchParams,
-    /// What has happened up to this version is known.
+    /// The version up to which all changes are known.
     version: String,
     state: State<K>,
     pause: WatchPause,
@@ -44,13 +44,13 @@ enum State<K> {
     Opening(BoxFuture<'static, kube::Result<Events<K>>>),
     Open {
         events: Events<K>,
-        /// It has told something.
+        /// Whether an event has arrived since the watch was opened.
         told: bool,
     },
 }
 
 impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> Watch<K> {
-    /// Of the objects that match these field selectors, and not begun.
+    /// Creates a watch of the objects that match these field selectors. It is not started yet.
     pub(super) fn new(api: Api<K>, fields: Option<String>) -> Self {
         let params = WatchParams {
             field_selector: fields,
@@ -65,7 +65,7 @@ impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> Watch<K> {
         }
     }
 
-    /// Begins with what happened after this version, unless it has begun already.
+    /// Starts the watch with the changes after this version, unless it is already running.
     pub(super) fn begin(&mut self, version: String) {
         if matches!(self.state, State::Stopped) {
             self.version = version;
@@ -73,11 +73,10 @@ impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> Watch<K> {
         }
     }
 
-    /// Waits for the next change; for ever, when the watch has not begun or has stopped. A call that is dropped loses
-    /// nothing.
+    /// Waits for the next change, or for ever while the watch is stopped. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// When the watch is interrupted. It goes on after a pause.
+    /// If the watch is interrupted. It resumes after a pause.
     pub(super) async fn next(&mut self) -> Result<Change<K>, Interrupted> {
         loop {
             match &mut self.state {

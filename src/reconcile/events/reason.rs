@@ -2,16 +2,16 @@
 
 use crate::api::issuer::Reason;
 
-/// Why an Event is written.
+/// Reason of an Event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EventReason {
     /// A request has its certificate.
     Issued,
-    /// Only a new request can help.
+    /// The request is refused; only a new request can help.
     Refused,
     /// An approver denied the request.
     Denied,
-    /// The request's issuer is not there.
+    /// The request's issuer does not exist.
     IssuerNotFound,
     /// The request's issuer cannot sign.
     IssuerNotReady,
@@ -19,14 +19,14 @@ pub(crate) enum EventReason {
     SigningDelayed,
     /// An issuer can sign.
     Ready,
-    /// An issuer cannot, for the reason of its condition.
+    /// An issuer cannot sign, for the reason of its condition.
     NotReady(Reason),
     /// An issuer's certificate ends soon.
     CAExpiringSoon,
 }
 
 impl EventReason {
-    /// Those of requests.
+    /// The reasons of Events about requests.
     #[cfg(test)]
     pub(crate) const OF_REQUESTS: [Self; 6] = [
         Self::Issued,
@@ -37,7 +37,8 @@ impl EventReason {
         Self::SigningDelayed,
     ];
 
-    /// That of an issuer whose condition has come to this reason; what is as it should be beside `Ready` is not told.
+    /// Returns the reason of the Event about an issuer whose condition now has this reason. `None` if the condition is
+    /// as it should be, except for `Ready`.
     #[must_use]
     pub(crate) const fn of_condition(reason: Reason) -> Option<Self> {
         match reason {
@@ -77,7 +78,7 @@ impl EventReason {
         }
     }
 
-    /// The word in the Event.
+    /// Returns the word in the Event.
     #[must_use]
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -93,7 +94,7 @@ impl EventReason {
         }
     }
 
-    /// The Event's `type`: `Normal` where things go as they should.
+    /// Returns the Event's `type`: `Normal` if things go as they should.
     #[must_use]
     pub(crate) const fn type_(self) -> &'static str {
         match self {
@@ -118,13 +119,13 @@ mod tests {
     /// The page that explains the reasons of conditions.
     const CONDITIONS: &str = include_str!("../../../docs/issuers.md");
 
-    /// The rows of a page's tables of reasons: the cells of each.
+    /// Returns the rows of a page's tables of reasons, each as its cells.
     fn rows(page: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
         let rows = page.lines().filter(|line| line.starts_with("| `"));
         rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
     }
 
-    /// Every reason that there is, in the order of the enums.
+    /// Returns every reason, in the order of the enums.
     fn all() -> impl Iterator<Item = EventReason> {
         let of_issuers = Reason::ALL
             .iter()
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_to_do_about_an_issuer_is_said_in_the_words_of_its_conditions() {
+    fn events_and_conditions_of_an_issuer_say_what_to_do_in_the_same_words() {
         let same = |reason: Reason| {
             let told = EventReason::of_condition(reason)?;
             let find = |page, word| rows(page).find(|cells| cells[0].trim_matches('`') == word);
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_reasons_have_one_word() {
+    fn no_two_reasons_have_the_same_word() {
         let mut words: Vec<_> = all().map(EventReason::as_str).collect();
         words.sort_unstable();
         let count = words.len();

@@ -1,4 +1,4 @@
-//! Attends to the issuers of one kind: takes in what the watch tells, and looks at each when it is due.
+//! Attends to the issuers of one kind: takes in the events of the watch, and looks at each issuer when it is due.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -22,7 +22,7 @@ use super::{
     IssuerStatusError, READ_AGAIN_AFTER, ToldIssuers, forget, jittered,
     material::Reads,
     reconcile,
-    rounds::{Look, Next, Places, Rounds, Told},
+    rounds::{Look, AfterLook, Places, Rounds, WatchedIssuer},
 };
 use crate::{
     api::{IssuerName, issuer::IssuerKind, tolerant::Tolerant},
@@ -31,18 +31,18 @@ use crate::{
         backoff::{delay, longest_for_a_write, random, until},
     },
     signers::{ConfiguredToken, Tokens},
-    telemetry::Chain,
+    telemetry::ErrorChain,
 };
 
-/// Issuers of a kind that are looked at at the same time: each holds what it has read, and asks the API server for at most one
-/// thing at a time.
+/// How many looks at issuers of a kind run at the same time. Each look holds what it has read, and has at most one call
+/// to the API server in flight.
 const PLACES: Places = Places {
     of_all: 32,
     of_a_token: 8,
 };
 
-/// Attends to the issuers of a kind until `stop`. What has begun then is dropped: the next look, of whatever replica, does the same again. `told` is what
-/// the API server tells, `stored` holds it already.
+/// Attends to the issuers of a kind until `stop`. Looks that are in flight then are dropped: the next look, on any
+/// replica, does the same again. `told` are the events of the watch; `stored` holds them already.
 pub async fn run_issuers<K: IssuerKind>(
     (mut told, stored): (ToldIssuers<K>, Store<Tolerant<K>>),
     context: Arc<Context>,
@@ -57,7 +57,7 @@ pub async fn run_issuers<K: IssuerKind>(
     let mut failures = HashMap::new();
     let reads = Arc::new(Reads::default());
     let mut round = Instant::now() + pause(&context);
-    // The store has what a list tells of at its end.
+    // The store takes the objects of a list only at the end of the list.
     let mut listed = Vec::new();
     loop {
         for name in context.issuers.newly_awaited(K::KIND) {
@@ -76,7 +76,7 @@ pub async fn run_issuers<K: IssuerKind>(
         let awaited = || context.issuers.awaited();
         tokio::select! {
             () = stop.cancelled() => return,
-            // A look that panics has ended the process.
+            // A look cannot fail to join: a panic in it has ended the process.
             Some(Ok((uid, looked))) = looks.join_next() => {
                 let next = after(&uid, looked, &mut failures);
                 rounds.looked(&uid, next);
@@ -97,13 +97,13 @@ pub async fn run_issuers<K: IssuerKind>(
             () = until(rounds.next_call()) => rounds.call_until(Instant::now()),
             Some(event) = told.next() => match event {
                 Ok(event) => take(event, &mut rounds, &mut listed, &context),
-                Err(error) => warn!(kind = K::KIND, error = %Chain(&error), "a watch was interrupted"),
+                Err(error) => warn!(kind = K::KIND, error = %ErrorChain(&error), "a watch was interrupted"),
             },
         }
     }
 }
 
-/// From one round to the next. Several replicas must not come in step.
+/// Returns the pause from one round to the next, with jitter, so that replicas do not get in step.
 fn pause(context: &Context) -> Duration {
     jittered(
         context.settings.probe_interval.min(READ_AGAIN_AFTER),
@@ -114,7 +114,7 @@ fn pause(context: &Context) -> Duration {
 fn take<K: IssuerKind>(
     event: Event<Tolerant<K>>,
     rounds: &mut Rounds,
-    listed: &mut Vec<Told>,
+    listed: &mut Vec<WatchedIssuer>,
     context: &Context,
 ) {
     let now = Instant::now();
@@ -134,9 +134,9 @@ fn take<K: IssuerKind>(
     }
 }
 
-fn told_of<K: IssuerKind>(issuer: &Tolerant<K>) -> Told {
+fn told_of<K: IssuerKind>(issuer: &Tolerant<K>) -> WatchedIssuer {
     let spec = issuer.0.as_ref().ok().map(IssuerKind::issuer_spec);
-    Told {
+    WatchedIssuer {
         uid: issuer.uid().unwrap_or_default(),
         name: IssuerName {
             namespace: issuer.namespace(),
@@ -155,20 +155,20 @@ fn reference<K: IssuerKind>(name: &IssuerName) -> ObjectRef<Tolerant<K>> {
     }
 }
 
-/// The UIDs of those whose status this replica writes.
+/// Returns the UIDs of the issuers whose status this replica writes.
 fn owned<K: IssuerKind>(stored: &Store<Tolerant<K>>, context: &Context) -> HashSet<String> {
     let all = stored.state().into_iter().map(|issuer| told_of(&*issuer));
     let own = all.filter(|told| context.ownership.owns(Some(&told.token), &told.uid));
     own.map(|told| told.uid).collect()
 }
 
-/// One look at the issuer of this UID.
+/// Looks once at the issuer with this UID.
 async fn look_at<K: IssuerKind>(
     look: Look,
     stored: &Store<Tolerant<K>>,
     reads: &Reads,
     context: &Context,
-) -> (String, Result<Next, IssuerStatusError>) {
+) -> (String, Result<AfterLook, IssuerStatusError>) {
     let Look {
         uid,
         name,
@@ -177,41 +177,41 @@ async fn look_at<K: IssuerKind>(
     } = look;
     if deleted {
         forget(&name, context);
-        return (uid, Ok(Next::Ended));
+        return (uid, Ok(AfterLook::Ended));
     }
     let issuer = stored.get(&reference(&name));
     let Some(issuer) = issuer.filter(|issuer| issuer.meta().uid.as_ref() == Some(&uid)) else {
-        // Deleted; the watch is about to tell so.
-        return (uid, Ok(Next::Round));
+        // Deleted; the watch is about to report it.
+        return (uid, Ok(AfterLook::Round));
     };
     let again = reconcile(&issuer, since, reads, context).await;
-    let next = again.map(|again| again.map_or(Next::Round, Next::At));
+    let next = again.map(|again| again.map_or(AfterLook::Round, AfterLook::At));
     debug!(kind = K::KIND, %name, ?next, "looked at");
     (uid, next)
 }
 
-/// What comes after a look. `failures` is how often in a row each issuer's status could not be written, by UID.
+/// Returns what follows a look. `failures` counts, by UID, how often in a row an issuer's status could not be written.
 fn after(
     uid: &str,
-    looked: Result<Next, IssuerStatusError>,
+    looked: Result<AfterLook, IssuerStatusError>,
     failures: &mut HashMap<String, u32>,
-) -> Next {
+) -> AfterLook {
     match looked {
         Ok(next) => {
             failures.remove(uid);
             next
         }
         Err(error) => {
-            warn!(error = %Chain(&error), "will try again");
+            warn!(error = %ErrorChain(&error), "will try again");
             let longest = longest_for_a_write(failures.len());
             let in_a_row = failures.entry(uid.to_owned()).or_default();
             *in_a_row = in_a_row.saturating_add(1);
-            Next::At(Instant::now() + delay(*in_a_row, random(), longest))
+            AfterLook::At(Instant::now() + delay(*in_a_row, random(), longest))
         }
     }
 }
 
-/// The tokens as they were seen last.
+/// The tokens as they were last seen.
 struct Seen(BTreeMap<String, (Arc<ConfiguredToken>, BTreeMap<&'static str, u64>)>);
 
 impl Seen {
@@ -219,7 +219,7 @@ impl Seen {
         let all = tokens.all().into_iter();
         Self(
             all.map(|token| {
-                // Not the state: a token may have gone through several since.
+                // Counts of the states entered, because a token may have gone through several since.
                 let states = token.token().tally().entered;
                 (token.name().to_owned(), (token, states))
             })
@@ -227,7 +227,7 @@ impl Seen {
         )
     }
 
-    /// The names of the tokens that have changed.
+    /// Takes in the tokens as they are now. Returns the names of those that have changed.
     fn renew(&mut self, tokens: &Tokens) -> HashSet<String> {
         let now = Self::of(tokens);
         let before = std::mem::replace(&mut self.0, now.0);

@@ -1,4 +1,4 @@
-//! What the metrics tell of all issuers together: no metric has an issuer's name.
+//! Metrics of all issuers together; no metric carries an issuer's name.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,23 +12,23 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Every issuer that is known, and the metrics that are made of them.
+/// All known issuers, and the metrics that are computed from them.
 #[derive(Debug)]
 pub(super) struct Census {
     metrics: Arc<Metrics>,
     counts: Mutex<Counts>,
 }
 
-/// The issuers, and how many of them have what.
+/// The issuers, and how many there are by reason and by end of their certificates.
 #[derive(Debug, Default)]
 struct Counts {
     issuers: HashMap<IssuerName, Counted>,
     by_reason: BTreeMap<(&'static str, &'static str), usize>,
-    /// How many certificates end when, by the tokens that their keys lie on.
+    /// How many certificates end at each time, by the token that holds their keys.
     ends: BTreeMap<String, BTreeMap<Timestamp, usize>>,
 }
 
-/// What counts of one issuer.
+/// What the metrics count of one issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Counted {
     /// The reason of its `Ready` condition.
@@ -40,7 +40,7 @@ pub(super) struct Counted {
 }
 
 impl Census {
-    /// No issuers.
+    /// Creates a census without issuers.
     #[must_use]
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Self {
@@ -54,12 +54,12 @@ impl Census {
         self.change(name, Some(counted));
     }
 
-    /// The issuer is no more.
+    /// Removes a deleted issuer.
     pub(super) fn forget(&self, name: &IssuerName) {
         self.change(name, None);
     }
 
-    /// Tells what one issuer changes. What all others have is not looked at: there may be thousands.
+    /// Updates the metrics for one issuer, without going through all others: there may be thousands.
     fn change(&self, name: &IssuerName, now: Option<Counted>) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.issuers.get(name) == now.as_ref() {
@@ -71,11 +71,11 @@ impl Census {
         };
         let kind = name.kind();
         if let Some(before) = &before {
-            less(&mut counts.by_reason, &(kind, before.reason.as_str()));
+            decrement(&mut counts.by_reason, &(kind, before.reason.as_str()));
             if let Some((token, end)) = before.end()
                 && let Some(ends) = counts.ends.get_mut(token)
             {
-                less(ends, &end);
+                decrement(ends, &end);
             }
         }
         if let Some(now) = &now {
@@ -103,13 +103,13 @@ impl Census {
 }
 
 impl Counted {
-    /// The token that its key lies on, and when its certificate ends.
+    /// Returns the token that holds its key, and when its certificate ends.
     fn end(&self) -> Option<(&str, Timestamp)> {
         Some((self.token.as_deref()?, self.not_after?))
     }
 }
 
-fn less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+fn decrement<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn issuers_are_counted_by_reason_and_the_first_end_of_a_certificate_is_told() {
+    fn issuers_are_counted_by_reason_and_the_earliest_end_of_a_certificate_is_shown() {
         const VERIFIED: &str =
             r#"pkcs11_issuer_issuers{kind="PKCS11ClusterIssuer",reason="Verified"} "#;
         const ENDS: &str = r#"pkcs11_issuer_ca_not_after_timestamp_seconds{token="issuing"} "#;

@@ -1,4 +1,5 @@
-//! Establishes whether an issuer of the cluster can sign: its token, its PIN, its certificates, and then the proof.
+//! Establishes whether an issuer of the cluster can sign: checks its token, its PIN and its certificates, then proves
+//! its key.
 
 use std::{sync::Arc, time::Instant};
 
@@ -12,10 +13,10 @@ use crate::{
     },
     config::Labels,
     pins::source::PinSecret,
-    pipeline::{Claim, Earlier, NotProven, Proven, now, prove, prove::check_granted},
+    pipeline::{SigningClaim, Earlier, NotProven, Proven, now, prove, prove::check_granted},
     reconcile::Context,
     signers::ConfiguredToken,
-    telemetry::Chain,
+    telemetry::ErrorChain,
 };
 
 /// Why an issuer cannot sign.
@@ -25,7 +26,7 @@ pub(super) enum NotReady {
     #[error("the operator's configuration has no token {0:?}; name one that it has")]
     TokenUnknown(String),
     /// The token's PIN comes from its issuers.
-    #[error("token {0:?} takes its PIN from its issuers; give spec.pinSecretRef")]
+    #[error("token {0:?} takes its PIN from its issuers; set spec.pinSecretRef")]
     PinRequired(String),
     /// The token's PIN comes from elsewhere.
     #[error("token {0:?} does not take its PIN from this issuer; remove spec.pinSecretRef")]
@@ -45,7 +46,7 @@ pub(super) enum NotReady {
     /// A namespaced issuer with a selector of namespaces.
     #[error("spec.namespaceSelector is for cluster issuers; remove it")]
     SelectorNotTaken,
-    /// A selector that selects nothing sensible.
+    /// A selector that is not valid.
     #[error("spec.namespaceSelector cannot be used")]
     Selector(#[source] ParseExpressionError),
     /// The labels of the issuer's namespace, on which grants depend, cannot be read.
@@ -55,18 +56,18 @@ pub(super) enum NotReady {
     Namespace {
         /// The namespace.
         namespace: String,
-        /// Why not.
+        /// The cause.
         source: Arc<kube::Error>,
     },
-    /// No certificate.
+    /// The certificate chain is missing or cannot be read.
     #[error("no issuing certificate")]
     Material(#[source] MaterialError),
-    /// What is there does not do.
+    /// The grant, the certificates, the token or the key do not pass a check.
     #[error(transparent)]
     NotProven(#[from] Arc<NotProven>),
 }
 
-/// An issuer whose token is known and has been told where its PIN is.
+/// An issuer whose token exists and has been told where its PIN is.
 #[derive(Debug)]
 pub(super) struct Prepared {
     /// The token that it names.
@@ -74,7 +75,8 @@ pub(super) struct Prepared {
     labels: Labels,
 }
 
-/// Does what a token needs before it can start, and what needs no token. Labels of namespaces are those of `since` or later.
+/// Does everything that a token needs before it can start, and everything that needs no token. Reads the labels of
+/// namespaces as they are at `since` or later.
 ///
 /// # Errors
 /// The first thing that is missing.
@@ -93,7 +95,7 @@ pub(super) async fn prepare(
         .get(&spec.token)
         .ok_or_else(|| NotReady::TokenUnknown(spec.token.clone()))?;
     let labels = match &name.namespace {
-        // They are read at every look, so that a label that is taken away takes the grant away with the next one.
+        // They are read at every look, so that a grant ends with the next look after its label is removed.
         Some(namespace) if token.selects_namespaces() => {
             let read = reads.labels(&context.client, namespace, since).await;
             read.map_err(|source| NotReady::Namespace {
@@ -116,7 +118,7 @@ pub(super) async fn prepare(
     Ok(Prepared { token, labels })
 }
 
-/// Goes through everything else that a signature will need, as it is at `since` or later. Waits for the token no longer than a
+/// Checks everything else that a signature needs, as it is at `since` or later. Waits for the token no longer than a
 /// signature would.
 ///
 /// # Errors
@@ -134,7 +136,7 @@ pub(super) async fn establish(
     let known = earlier.map(|earlier| earlier.ready.certificates());
     let (client, namespace) = (&context.client, namespace_of(name, context));
     let chain = reads.chain(client, namespace, &spec.certificate, since, known);
-    let claim = Claim {
+    let claim = SigningClaim {
         spec,
         name,
         labels,
@@ -145,7 +147,7 @@ pub(super) async fn establish(
     Ok(proven.await?)
 }
 
-/// Where the objects lie that an issuer names.
+/// Returns the namespace of the objects that an issuer names.
 fn namespace_of<'a>(name: &'a IssuerName, context: &'a Context) -> &'a str {
     let own = name.namespace.as_deref();
     own.unwrap_or(&context.settings.cluster_resource_namespace)
@@ -181,7 +183,7 @@ fn hand_over_pin(
 }
 
 impl NotReady {
-    /// The reason of the `Ready` condition.
+    /// Returns the reason of the `Ready` condition.
     #[must_use]
     pub(super) fn reason(&self) -> Reason {
         match self {
@@ -197,7 +199,7 @@ impl NotReady {
         }
     }
 
-    /// What to do, with every cause.
+    /// Returns what to do, with every cause.
     #[must_use]
     pub(super) fn message(&self) -> String {
         match self {
@@ -209,7 +211,7 @@ impl NotReady {
             | Self::SelectorNotTaken
             | Self::Selector(_)
             | Self::Namespace { .. }
-            | Self::Material(_) => Chain(self).to_string(),
+            | Self::Material(_) => ErrorChain(self).to_string(),
         }
     }
 }

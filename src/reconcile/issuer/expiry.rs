@@ -1,4 +1,5 @@
-//! When an issuing certificate, or one above it, ends soon: early enough to renew it before a request must be refused. Pure.
+//! Decides whether an issuing certificate, or one above it, ends soon: early enough to renew it before a request must
+//! be refused. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -7,12 +8,12 @@ use crate::{
     issuance::profile::ValidityRules,
 };
 
-/// For people to renew the certificate.
-const TO_ACT: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Time for people to renew the certificate.
+const TIME_TO_RENEW: SignedDuration = SignedDuration::from_hours(30 * 24);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// What the `CAExpiringSoon` condition says.
+/// Content of the `CAExpiringSoon` condition.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Expiry {
     pub(super) soon: bool,
@@ -20,7 +21,7 @@ pub(super) struct Expiry {
 }
 
 impl Expiry {
-    /// `None` while no certificate is known.
+    /// Returns the expiry, or `None` while no certificate is known.
     pub(super) fn of(
         certificate: &CertificateStatus,
         spec: &IssuerSpec,
@@ -33,14 +34,15 @@ impl Expiry {
         };
         let left = not_after.duration_since(now);
         let life = not_after.duration_since(not_before);
-        // Requests for the longest duration are refused as soon as less than that is left. A certificate that lives
-        // hardly longer than those below it would be called old from its first day: a third of its life is enough.
-        let soon = left < (longest(spec).saturating_add(TO_ACT)).min(life / 3);
+        // Requests for the longest duration are refused as soon as less than that is left. By that rule alone, an
+        // issuing certificate that lives hardly longer than those below it would warn from its first day, so no
+        // certificate warns before the last third of its life.
+        let soon = left < (longest(spec).saturating_add(TIME_TO_RENEW)).min(life / 3);
         let message = match (soon, left.is_positive()) {
             (false, _) => format!("{what} is valid until {not_after}"),
             (true, false) => format!("{what} ended at {not_after}; give the issuer a new one"),
             (true, true) => format!(
-                "{what} ends at {not_after}, in {}; renew it, for requests that go beyond its end are refused or cut short",
+                "{what} ends at {not_after}, in {}; renew it: requests that go beyond its end are refused or cut short",
                 in_words(left)
             ),
         };
@@ -55,15 +57,16 @@ impl Expiry {
     }
 }
 
-/// The longest certificate that the profile gives, its grant left aside: that is not known while the token is away,
-/// and the condition must not change because of it.
+/// Returns the longest duration that the profile allows. It leaves the grant aside, which is not known while the token
+/// is away: the condition must not change because of that.
 fn longest(spec: &IssuerSpec) -> SignedDuration {
     ValidityRules::try_from(spec.profile.validity.clone())
         .unwrap_or_default()
         .max
 }
 
-/// Coarse, so that the text, and with it the status, changes once a day and in the last days once an hour.
+/// Returns the time left in coarse words, so that the text, and with it the status, changes once a day, and once an
+/// hour in the last days.
 fn in_words(left: SignedDuration) -> String {
     let (count, unit) = if left >= DAY * 3 {
         (left.as_hours() / 24, "days")
@@ -96,7 +99,7 @@ mod tests {
         .unwrap()
     }
 
-    /// What is said of a certificate of `days`, when so much of its life has passed.
+    /// Returns the expiry of a certificate of `days`, of whose life `passed` is over.
     fn said(days: i64, longest: &str, passed: SignedDuration) -> Expiry {
         let start: Timestamp = START.parse().unwrap();
         let certificate = CertificateStatus {
@@ -119,14 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_lives_hardly_longer_than_those_below_it_has_a_third_of_its_life() {
+    fn a_certificate_that_lives_hardly_longer_than_those_below_it_warns_in_its_last_third() {
         assert!(!said(365, "8760h", SignedDuration::ZERO).soon);
         assert!(!said(30, "8760h", DAY * 20).soon);
         assert!(said(30, "8760h", DAY * 20 + SignedDuration::from_secs(1)).soon);
     }
 
     #[test]
-    fn the_time_that_is_left_is_told_coarsely() {
+    fn the_time_left_is_given_in_coarse_words() {
         let told = |passed| said(30, "24h", passed).message;
         assert_eq!(
             told(DAY),
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_end_of_the_chain_counts() {
+    fn the_earliest_end_of_the_chain_counts() {
         let start: Timestamp = START.parse().unwrap();
         let certificate = CertificateStatus {
             not_before: Some(Time(start)),
@@ -166,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_of_a_certificate_that_is_not_known() {
+    fn there_is_no_expiry_while_no_certificate_is_known() {
         let now = START.parse().unwrap();
         assert_eq!(
             Expiry::of(&CertificateStatus::default(), &spec("24h"), now),

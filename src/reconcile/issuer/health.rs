@@ -1,4 +1,4 @@
-//! What is known of every issuer right now, and which requests wait for it.
+//! What is known of every issuer, and which requests wait for it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,23 +9,23 @@ use tokio::sync::mpsc;
 
 use crate::{api::IssuerName, audit::RequestKind, pipeline::ReadyIssuer};
 
-/// What the last look at an issuer gave.
+/// Result of the last look at an issuer.
 #[derive(Clone, Debug)]
 pub(in crate::reconcile) enum Health {
     /// It can sign.
     Ready(Arc<ReadyIssuer>),
-    /// It cannot; the reason of its `Ready` condition.
+    /// It cannot sign; the reason of its `Ready` condition.
     NotReady(&'static str),
 }
 
 /// The health of one version of an issuer.
 #[derive(Clone, Debug)]
-pub(in crate::reconcile) struct Known {
+pub(in crate::reconcile) struct KnownHealth {
     /// UID of the object that was looked at.
     pub(in crate::reconcile) uid: String,
     /// Its generation.
     pub(in crate::reconcile) generation: i64,
-    /// The finding.
+    /// What the look found.
     pub(in crate::reconcile) health: Health,
 }
 
@@ -43,7 +43,7 @@ pub struct Waiter {
 pub(in crate::reconcile) struct Call {
     /// The request.
     pub(in crate::reconcile) request: Waiter,
-    /// Its issuer is another than when its tries failed; else its turn has come.
+    /// Whether its issuer has changed since its tries failed. If not, its turn has come.
     pub(in crate::reconcile) issuer_changed: bool,
 }
 
@@ -57,9 +57,10 @@ pub struct Issuers {
 
 #[derive(Debug, Default)]
 struct Inner {
-    known: HashMap<IssuerName, Known>,
+    known: HashMap<IssuerName, KnownHealth>,
     waiting: HashMap<IssuerName, HashSet<Waiter>>,
-    /// Those of `waiting` of whom nobody has asked since somebody waits.
+    /// The issuers of `waiting` that [`Issuers::newly_awaited`] has not returned since a request began to wait for
+    /// them.
     newly_awaited: HashSet<IssuerName>,
 }
 
@@ -68,7 +69,7 @@ struct Inner {
 pub struct Woken(HashMap<RequestKind, mpsc::UnboundedReceiver<Call>>);
 
 impl Woken {
-    /// Those of one kind. Of one that never waits, or is taken already, none ever comes.
+    /// Takes the requests of one kind. For a kind that never waits, or was taken already, none ever comes.
     #[must_use]
     pub(in crate::reconcile) fn take(
         &mut self,
@@ -80,7 +81,7 @@ impl Woken {
     }
 }
 
-impl Known {
+impl KnownHealth {
     fn says_the_same_as(&self, other: &Self) -> bool {
         let same_health = match (&self.health, &other.health) {
             (Health::NotReady(before), Health::NotReady(now)) => before == now,
@@ -94,7 +95,7 @@ impl Known {
 }
 
 impl Issuers {
-    /// Nothing known yet, and the requests that are to be looked at again.
+    /// Creates an empty collection, and the channels of the requests that are to be looked at again.
     #[must_use]
     pub fn new() -> (Self, Woken) {
         let (mut issuers, mut woken) = (Self::default(), Woken::default());
@@ -110,15 +111,15 @@ impl Issuers {
         (issuers, woken)
     }
 
-    /// What brings a request back whose turn has come.
+    /// Returns a function that brings back a request whose turn has come.
     pub fn call(&self) -> impl Fn(Waiter) + Send + Sync + 'static {
         let wake = self.wake.clone();
         move |request| send(&wake, request, false)
     }
 
-    /// What is known of this issuer.
+    /// Returns what is known of this issuer.
     #[must_use]
-    pub(in crate::reconcile) fn get(&self, name: &IssuerName) -> Option<Known> {
+    pub(in crate::reconcile) fn get(&self, name: &IssuerName) -> Option<KnownHealth> {
         self.lock().known.get(name).cloned()
     }
 
@@ -132,19 +133,19 @@ impl Issuers {
         }
     }
 
-    /// Whether a request waits for this issuer.
+    /// Returns whether a request waits for this issuer.
     #[must_use]
     pub(in crate::reconcile) fn is_awaited(&self, name: &IssuerName) -> bool {
         self.lock().waiting.contains_key(name)
     }
 
-    /// The issuers that requests wait for.
+    /// Returns the issuers that requests wait for.
     #[must_use]
     pub(in crate::reconcile) fn awaited(&self) -> HashSet<IssuerName> {
         self.lock().waiting.keys().cloned().collect()
     }
 
-    /// Those of a kind that requests wait for since this was last asked.
+    /// Returns the issuers of a kind that requests have begun to wait for since the last call.
     #[must_use]
     pub(in crate::reconcile) fn newly_awaited(&self, kind: &str) -> Vec<IssuerName> {
         let mut inner = self.lock();
@@ -152,8 +153,8 @@ impl Issuers {
         inner.newly_awaited.extract_if(mine).collect()
     }
 
-    /// Takes a finding, and wakes the waiting requests if it is another than before.
-    pub(in crate::reconcile) fn set(&self, name: &IssuerName, known: Known) {
+    /// Stores the result of a look, and wakes the waiting requests if it differs from the one before.
+    pub(in crate::reconcile) fn set(&self, name: &IssuerName, known: KnownHealth) {
         let mut inner = self.lock();
         let same = inner
             .known
@@ -165,14 +166,14 @@ impl Issuers {
         }
     }
 
-    /// The issuer is no more. Its requests are looked at again, so that they say so.
+    /// Forgets a deleted issuer, and wakes its requests, so that their status says so.
     pub(in crate::reconcile) fn forget(&self, name: &IssuerName) {
         let mut inner = self.lock();
         inner.known.remove(name);
         self.wake_all(&mut inner, name);
     }
 
-    /// The request is no more: nobody waits.
+    /// Removes a deleted request from every waiting list.
     pub(in crate::reconcile) fn leave(&self, request: &Waiter) {
         self.lock().waiting.retain(|_, waiting| {
             waiting.remove(request);
@@ -180,8 +181,8 @@ impl Issuers {
         });
     }
 
-    /// Every request of this kind that is still there is about to be looked at again: who does not come back is no
-    /// more, although no watch has told so.
+    /// Removes all requests of a kind from every waiting list. To be called when every existing request of the kind is
+    /// about to be looked at again: a request that does not come back was deleted, even if no watch has reported it.
     pub(in crate::reconcile) fn forget_waiting(&self, kind: RequestKind) {
         self.lock().waiting.retain(|_, waiting| {
             waiting.retain(|request| request.kind != kind);
@@ -206,7 +207,7 @@ fn send(
     issuer_changed: bool,
 ) {
     if let Some(wake) = wake.get(&request.kind) {
-        // The receiver lives as long as the controller; after that nobody waits.
+        // The receiver lives as long as the controller; after that no request waits.
         wake.send(Call {
             request,
             issuer_changed,
@@ -233,8 +234,8 @@ mod tests {
         }
     }
 
-    fn not_ready(reason: &'static str, generation: i64) -> Known {
-        Known {
+    fn not_ready(reason: &'static str, generation: i64) -> KnownHealth {
+        KnownHealth {
             uid: "u".to_owned(),
             generation,
             health: Health::NotReady(reason),
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_no_more_waits_for_nothing() {
+    fn a_deleted_request_leaves_every_waiting_list() {
         let (issuers, mut woken) = Issuers::new();
         let mut woken = woken.take(RequestKind::CertificateRequest);
         for number in 0..10_000 {
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_an_issuer_that_is_no_more_are_looked_at_again() {
+    fn requests_of_a_deleted_issuer_are_looked_at_again() {
         let (issuers, mut woken) = Issuers::new();
         let mut woken = woken.take(RequestKind::CertificateRequest);
         issuers.set(&name(), not_ready("KeyNotFound", 1));

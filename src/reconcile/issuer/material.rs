@@ -1,5 +1,5 @@
-//! Reads what issuers name: certificate chains in Secrets and ConfigMaps, and the labels of their namespaces. By name, at
-//! every look: no watch, no cache of Secrets.
+//! Reads what issuers name: certificate chains in Secrets and ConfigMaps, and the labels of their namespaces. It reads
+//! them by name at every look, without a watch and without a cache of Secrets.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -14,17 +14,17 @@ use serde::de::DeserializeOwned;
 use crate::{
     api::issuer::{CertificateSource, ChainRef},
     config::Labels,
-    pipeline::{Chain, ChainPem, Keys, Once, Same},
+    pipeline::{ErrorChain, ChainPem, Keys, Once, Same},
     reconcile::call::{METADATA_ALONE, call},
 };
 
-/// Why there is no PEM.
+/// Why a certificate chain cannot be read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum MaterialError {
-    /// None or several sources. The API server refuses such objects where CEL validation is on.
+    /// No source, or several. The API server refuses such objects if CEL validation is on.
     #[error("spec.certificate must have exactly one of secretRef, configMapRef and pem")]
     Source,
-    /// The object is not there.
+    /// The object does not exist.
     #[error("{kind} {namespace}/{name} does not exist; create it with the certificate chain")]
     Missing {
         /// `Secret` or `ConfigMap`.
@@ -57,19 +57,19 @@ pub(super) enum MaterialError {
         namespace: String,
         /// Its name.
         name: String,
-        /// Why not.
+        /// The cause.
         source: Arc<kube::Error>,
     },
 }
 
-/// What issuers name, read once for all that are looked at together. It is kept no longer than that: there is no cache of
-/// Secrets.
+/// What issuers name, read once for all that are looked at together. It is kept no longer than that, so this is no
+/// cache of Secrets.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
     objects: Once<Object, Result<Arc<Content>, Arc<kube::Error>>>,
-    chains: Once<(Same<Content>, ChainRef), Result<Arc<Chain>, MaterialError>>,
+    chains: Once<(Same<Content>, ChainRef), Result<Arc<ErrorChain>, MaterialError>>,
     labels: Once<String, Result<Labels, Arc<kube::Error>>>,
-    /// The keys that they have on tokens.
+    /// The issuers' keys on tokens.
     pub keys: Keys,
 }
 
@@ -81,11 +81,11 @@ struct Object {
     name: String,
 }
 
-/// The data of an object; `None` where there is no such object.
+/// The data of an object; `None` if the object does not exist.
 type Content = Option<BTreeMap<String, Vec<u8>>>;
 
 impl Reads {
-    /// Forgets all of it.
+    /// Forgets everything.
     pub(super) fn clear(&self) {
         self.objects.clear();
         self.chains.clear();
@@ -109,8 +109,8 @@ impl Reads {
         self.labels.get(namespace.to_owned(), since, read).await
     }
 
-    /// Reads the chain as it is at `since` or later; `namespace` is where the objects lie that the issuer names. Certificates
-    /// that are the same as `earlier` are not looked into again.
+    /// Reads the chain as it is at `since` or later. `namespace` is the namespace of the objects that the issuer names.
+    /// Certificates that are the same as `earlier` are not parsed again.
     ///
     /// # Errors
     /// [`MaterialError`].
@@ -120,8 +120,8 @@ impl Reads {
         namespace: &str,
         source: &CertificateSource,
         since: Instant,
-        earlier: Option<&Arc<Chain>>,
-    ) -> Result<Arc<Chain>, MaterialError> {
+        earlier: Option<&Arc<ErrorChain>>,
+    ) -> Result<Arc<ErrorChain>, MaterialError> {
         let CertificateSource {
             secret_ref,
             config_map_ref,
@@ -156,10 +156,10 @@ impl Reads {
     }
 }
 
-async fn parsed(pem: ChainPem, earlier: Option<&Arc<Chain>>) -> Arc<Chain> {
+async fn parsed(pem: ChainPem, earlier: Option<&Arc<ErrorChain>>) -> Arc<ErrorChain> {
     match earlier.filter(|earlier| earlier.is_of(&pem)) {
         Some(same) => Arc::clone(same),
-        None => Arc::new(Chain::parse(pem).await),
+        None => Arc::new(ErrorChain::parse(pem).await),
     }
 }
 

@@ -1,5 +1,5 @@
-//! How often an issuer is looked at: a look reads the cluster and may ask the token, and whoever writes the issuer can
-//! call for one by every change.
+//! Limits how often an issuer is looked at. A look reads from the cluster and may ask the token, and anybody who may
+//! write the issuer can cause a look with every change.
 
 use std::{
     collections::HashMap,
@@ -9,25 +9,27 @@ use std::{
 
 use crate::api::IssuerName;
 
-/// In the long run one look in this time, whatever calls for it; or in half of `--probe-interval`, where that is less.
-const ONE_IN: Duration = Duration::from_secs(2);
-/// Looks in a row before that counts.
-const IN_A_ROW: u32 = 8;
-/// An issuer that cannot sign is looked at again after this time: what it lacks may come without notice.
+/// In the long run an issuer gets one look in this time, or in half of `--probe-interval` if that is shorter, whatever
+/// causes the looks.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How many looks may come in a row before that limit applies.
+const BURST: u32 = 8;
+/// The shortest time until an issuer that cannot sign is looked at again: what it lacks may appear without an event.
 const FIRST: Duration = Duration::from_secs(5);
-/// The longest time between two looks at it.
+/// The longest time until it is looked at again.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Issuers after which those that are no more are looked for. One that is there is looked at once a minute.
+/// Number of entries at which those of deleted issuers are removed. An existing issuer is looked at once a minute, so
+/// its entry is never old.
 const SWEEP_AT: usize = 4096;
 
-/// When each issuer was looked at, and since when it fails. An issuer that was deleted is remembered for a while: a new one
-/// of its name gets no new looks for it.
+/// When each issuer was looked at, and since when it fails. A deleted issuer is remembered for a while, so that
+/// creating it again gives it no additional looks.
 #[derive(Debug, Default)]
-pub(super) struct Pace(Mutex<HashMap<IssuerName, Looks>>);
+pub(super) struct LookPace(Mutex<HashMap<IssuerName, Looks>>);
 
 #[derive(Debug)]
 struct Looks {
-    /// When all looks in a row are there again.
+    /// When all [`BURST`] looks are available again.
     rested_at: Instant,
     failing: Option<Failing>,
 }
@@ -40,18 +42,18 @@ struct Failing {
     since: Instant,
 }
 
-impl Pace {
-    /// Takes one look at an issuer that is probed this often.
+impl LookPace {
+    /// Uses up one look at an issuer that is probed every `probe_interval`.
     ///
     /// # Errors
-    /// How long to wait for it.
+    /// How long to wait for the look.
     pub(super) fn look(
         &self,
         name: &IssuerName,
         probe_interval: Duration,
         now: Instant,
     ) -> Result<(), Duration> {
-        let one_in = ONE_IN.min(probe_interval / 2);
+        let look_every = LOOK_EVERY.min(probe_interval / 2);
         let mut all = self.lock();
         if all.len() >= SWEEP_AT {
             all.retain(|_, looks| looks.rested_at + 2 * LONGEST > now);
@@ -60,10 +62,10 @@ impl Pace {
             rested_at: now,
             failing: None,
         });
-        let rested_at = looks.rested_at.max(now) + one_in;
+        let rested_at = looks.rested_at.max(now) + look_every;
         let wait = rested_at
             .duration_since(now)
-            .saturating_sub(one_in * IN_A_ROW);
+            .saturating_sub(look_every * BURST);
         if !wait.is_zero() {
             return Err(wait);
         }
@@ -71,15 +73,16 @@ impl Pace {
         Ok(())
     }
 
-    /// The issuer can sign.
+    /// Notes that the issuer can sign.
     pub(super) fn succeeded(&self, name: &IssuerName) {
         if let Some(looks) = self.lock().get_mut(name) {
             looks.failing = None;
         }
     }
 
-    /// This version of the issuer cannot sign. Tells how long to wait before the next look: a quarter of the time for
-    /// which it has failed, so that who mends it soon is seen soon, and who never does costs little.
+    /// Notes that this version of the issuer cannot sign. Returns how long to wait before the next look: a quarter of
+    /// the time for which it has failed, so that a quick repair is seen soon, and an issuer that is never repaired
+    /// costs little.
     pub(super) fn failed(
         &self,
         name: &IssuerName,
@@ -120,32 +123,32 @@ mod tests {
         }
     }
 
-    fn look(pace: &Pace, name: &IssuerName, now: Instant) -> Result<(), Duration> {
+    fn look(pace: &LookPace, name: &IssuerName, now: Instant) -> Result<(), Duration> {
         pace.look(name, LONGEST, now)
     }
 
     #[test]
     fn an_issuer_that_changes_all_the_time_is_looked_at_every_two_seconds() {
-        let (pace, start) = (Pace::default(), Instant::now());
+        let (pace, start) = (LookPace::default(), Instant::now());
         let looks = |name: &IssuerName, from: u64, to: u64| {
             let times = (from..to).map(|tenths| start + Duration::from_millis(100 * tenths));
             times.filter(|&now| look(&pace, name, now).is_ok()).count()
         };
         assert_eq!(looks(&name("busy"), 0, 1), 1);
         assert_eq!(looks(&name("busy"), 1, 600), 7 + 29);
-        // Another issuer has looks of its own, and one that rests gets its looks back.
+        // Another issuer has its own looks, and an issuer that rests gets its looks back.
         assert_eq!(looks(&name("other"), 600, 610), 8);
         assert_eq!(looks(&name("busy"), 1200, 1210), 8);
         let wait = look(&pace, &name("busy"), start + Duration::from_secs(121));
         let wait = wait.unwrap_err();
-        assert!(wait <= ONE_IN, "{wait:?}");
+        assert!(wait <= LOOK_EVERY, "{wait:?}");
         let then = start + Duration::from_secs(121) + wait;
         assert_eq!(look(&pace, &name("busy"), then), Ok(()));
     }
 
     #[test]
     fn the_pauses_of_an_issuer_that_keeps_failing_grow_with_the_time_to_a_minute() {
-        let (pace, start) = (Pace::default(), Instant::now());
+        let (pace, start) = (LookPace::default(), Instant::now());
         let name = name("broken");
         let failed = |generation, seconds| {
             let now = start + Duration::from_secs(seconds);
@@ -157,7 +160,7 @@ mod tests {
         assert_eq!(failed(1, 60), 15);
         assert_eq!(failed(1, 200), 50);
         assert_eq!(failed(1, 3600), 60);
-        // Who edits it is told soon whether that was right.
+        // An edit is followed soon by another look.
         assert_eq!(failed(2, 3610), 5);
         assert_eq!(failed(2, 3690), 20);
         pace.succeeded(&name);
@@ -165,8 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn issuers_that_are_no_more_are_forgotten() {
-        let (pace, start) = (Pace::default(), Instant::now());
+    fn deleted_issuers_are_forgotten() {
+        let (pace, start) = (LookPace::default(), Instant::now());
         for number in 0..SWEEP_AT {
             look(&pace, &name(&number.to_string()), start).unwrap();
         }

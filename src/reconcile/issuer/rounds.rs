@@ -1,7 +1,8 @@
-//! Which issuer of one kind is looked at next. Pure.
+//! Decides which issuer of one kind is looked at next. Pure.
 //!
-//! All are looked at in rounds, and one by one when they change or their time has come. Tokens take turns, and one that does
-//! not answer keeps no more than its own places. An issuer that somebody waits for comes before the others of its token.
+//! All issuers are looked at in rounds, and each also when it changes or its time comes. Tokens take turns, and a token
+//! that does not answer occupies no more than its own places. An issuer that a request waits for comes before the
+//! others.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
@@ -11,14 +12,14 @@ use std::{
 
 use crate::api::IssuerName;
 
-/// Looks at times that lie closer together than this come together, so that they share what they read.
+/// Looks that fall due within the same interval of this length come together, so that they share what they read.
 const TOGETHER: Duration = Duration::from_secs(1);
 
-/// The issuers of one kind.
+/// Schedule of the issuers of one kind.
 #[derive(Debug)]
 pub(super) struct Rounds {
     kept: HashMap<String, Kept>,
-    /// By the names of tokens. Whoever is due is in one, and nobody else.
+    /// By the names of tokens. An issuer is in a line if and only if it is due.
     lines: BTreeMap<String, Line>,
     later: BTreeSet<(Instant, String)>,
     /// The token whose turn it was last.
@@ -28,20 +29,20 @@ pub(super) struct Rounds {
     begun: Instant,
 }
 
-/// Looks at the same time.
+/// Limits of the looks at the same time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Places {
     pub(super) of_all: usize,
     pub(super) of_a_token: usize,
 }
 
-/// An issuer as the watch tells of it.
+/// An issuer as the watch reports it.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct WatchedIssuer {
     pub(super) uid: String,
     pub(super) name: IssuerName,
     pub(super) generation: i64,
-    /// Empty where it cannot be read.
+    /// Empty if the issuer cannot be read.
     pub(super) token: String,
 }
 
@@ -50,26 +51,26 @@ pub(super) struct Told {
 pub(super) struct Look {
     pub(super) uid: String,
     pub(super) name: IssuerName,
-    /// There is no such issuer any more.
+    /// Whether the issuer has been deleted.
     pub(super) deleted: bool,
-    /// What was read before does not count.
+    /// Whatever was read before this time does not count.
     pub(super) since: Instant,
 }
 
-/// What comes after a look.
+/// What follows a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Nothing: it is not kept.
+pub(super) enum AfterLook {
+    /// Nothing: the issuer is forgotten.
     Ended,
     /// A look with the next round, or when something changes.
     Round,
-    /// A look at this time, if none comes before.
+    /// A look at this time, unless one comes before.
     At(Instant),
 }
 
 #[derive(Debug)]
 struct Kept {
-    told: Told,
+    told: WatchedIssuer,
     deleted: bool,
     since: Instant,
     turn: Turn,
@@ -81,9 +82,9 @@ enum Turn {
     At(Instant),
     Due,
     Looking {
-        /// The token whose place it has.
+        /// The token whose place it occupies.
         token: String,
-        /// Something has changed since.
+        /// Whether something has changed since the look began.
         again: bool,
     },
 }
@@ -96,7 +97,7 @@ struct Line {
 }
 
 impl Rounds {
-    /// None yet.
+    /// Creates a schedule without issuers.
     pub(super) fn new(most: Places, now: Instant) -> Self {
         Self {
             kept: HashMap::new(),
@@ -109,14 +110,14 @@ impl Rounds {
         }
     }
 
-    /// Takes in an issuer, or a newer version of one. It is due, unless nothing of its specification has changed.
-    pub(super) fn put(&mut self, told: Told, awaited: bool, now: Instant) {
+    /// Takes in an issuer, or a newer version of one. It becomes due unless its specification is unchanged.
+    pub(super) fn put(&mut self, told: WatchedIssuer, awaited: bool, now: Instant) {
         let uid = told.uid.clone();
         match self.kept.get_mut(&uid) {
             Some(kept) if kept.told.generation == told.generation => return,
             Some(kept) => {
                 if kept.turn == Turn::Due {
-                    // Perhaps in the line of another token.
+                    // The new version may name another token, and belong in its line.
                     self.lines
                         .entry(kept.told.token.clone())
                         .or_default()
@@ -138,7 +139,7 @@ impl Rounds {
         self.call(&uid, awaited, now);
     }
 
-    /// There is no such issuer any more: one that is kept is due for the last time.
+    /// Notes that an issuer was deleted. If it is kept, it becomes due for the last time.
     pub(super) fn delete(&mut self, uid: &str, now: Instant) {
         if let Some(kept) = self.kept.get_mut(uid) {
             kept.deleted = true;
@@ -146,8 +147,8 @@ impl Rounds {
         }
     }
 
-    /// Takes in all issuers that there are. What a list does not tell of is deleted.
-    pub(super) fn list(&mut self, all: Vec<Told>, awaited: &HashSet<IssuerName>, now: Instant) {
+    /// Takes in a complete list of issuers. An issuer that the list lacks counts as deleted.
+    pub(super) fn list(&mut self, all: Vec<WatchedIssuer>, awaited: &HashSet<IssuerName>, now: Instant) {
         let mut untold: HashSet<String> = self.kept.keys().cloned().collect();
         for told in all {
             untold.remove(&told.uid);
@@ -159,10 +160,10 @@ impl Rounds {
         }
     }
 
-    /// Those for which `which` holds are due; first of each token those that are `awaited`.
+    /// Makes all issuers due for which `which` holds. Those that are `awaited` come first.
     pub(super) fn call_those(
         &mut self,
-        which: impl Fn(&Told) -> bool,
+        which: impl Fn(&WatchedIssuer) -> bool,
         awaited: &HashSet<IssuerName>,
         now: Instant,
     ) {
@@ -175,17 +176,17 @@ impl Rounds {
         }
     }
 
-    /// Those whose time has come are due.
+    /// Makes all issuers due whose time has come.
     pub(super) fn call_until(&mut self, now: Instant) {
         while let Some((at, uid)) = self.later.first().cloned()
             && at <= now
         {
-            // What is read from then on counts, so that all of one time share it.
+            // What is read from that time on counts, so that all issuers due at that time share it.
             self.call(&uid, false, at);
         }
     }
 
-    /// Somebody waits for this one now: if it is due, it comes first.
+    /// Puts an issuer first if it is due, because a request waits for it.
     pub(super) fn hurry(&mut self, uid: &str) {
         if let Some(kept) = self.kept.get(uid)
             && kept.turn == Turn::Due
@@ -196,12 +197,13 @@ impl Rounds {
         }
     }
 
-    /// When the next one's time comes.
+    /// Returns when the next issuer's time comes.
     pub(super) fn next_call(&self) -> Option<Instant> {
         self.later.first().map(|(at, _)| *at)
     }
 
-    /// Who is to be looked at now. Each has to be told of by [`looked`](Self::looked).
+    /// Returns an issuer to be looked at now. The caller must report the end of each look with
+    /// [`looked`](Self::looked).
     pub(super) fn next(&mut self) -> Option<Look> {
         if self.looks >= self.most.of_all {
             return None;
@@ -230,8 +232,8 @@ impl Rounds {
         })
     }
 
-    /// It has been looked at.
-    pub(super) fn looked(&mut self, uid: &str, next: Next) {
+    /// Takes in the end of a look.
+    pub(super) fn looked(&mut self, uid: &str, next: AfterLook) {
         let Some(kept) = self.kept.get_mut(uid) else {
             return;
         };
@@ -246,12 +248,12 @@ impl Rounds {
             }
         }
         match (again, next) {
-            (true, Next::Ended | Next::Round | Next::At(_)) => self.enter(uid, false),
-            (false, Next::Ended) => {
+            (true, AfterLook::Ended | AfterLook::Round | AfterLook::At(_)) => self.enter(uid, false),
+            (false, AfterLook::Ended) => {
                 self.kept.remove(uid);
             }
-            (false, Next::Round) => {}
-            (false, Next::At(at)) => {
+            (false, AfterLook::Round) => {}
+            (false, AfterLook::At(at)) => {
                 let at = self.begun + together(at.saturating_duration_since(self.begun));
                 kept.turn = Turn::At(at);
                 self.later.insert((at, uid.to_owned()));
@@ -259,7 +261,7 @@ impl Rounds {
         }
     }
 
-    /// It is due, with what is read from `since` on.
+    /// Makes an issuer due, with what is read from `since` on.
     fn call(&mut self, uid: &str, awaited: bool, since: Instant) {
         let Some(kept) = self.kept.get_mut(uid) else {
             return;
@@ -291,7 +293,7 @@ impl Rounds {
         line.push_back(uid.to_owned());
     }
 
-    /// The token whose turn it is among those that have a free place and a line for which `has` holds.
+    /// Returns the token whose turn it is among those that have a free place and a line for which `has` holds.
     fn token_with(&self, has: impl Fn(&Line) -> bool) -> Option<String> {
         let free = |(_, line): &(&String, &Line)| line.looks < self.most.of_a_token && has(line);
         let after = (Bound::Excluded(self.last.as_str()), Bound::Unbounded);
@@ -312,7 +314,7 @@ impl Line {
     }
 }
 
-/// The next of the times at which looks come.
+/// Rounds a time up to the next one at which looks come.
 fn together(after: Duration) -> Duration {
     let whole = after.as_nanos().div_ceil(TOGETHER.as_nanos());
     TOGETHER.saturating_mul(u32::try_from(whole).unwrap_or(u32::MAX))

@@ -1,4 +1,4 @@
-//! The status that follows from what was found about an issuer, and what of it is worth telling. Pure.
+//! Computes an issuer's status from what a look found, and which of its changes deserve an Event. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -26,9 +26,9 @@ pub(super) struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// The status that it should have.
+    /// Returns the status that the issuer should have.
     pub(super) fn status(self, found: &Result<Proven, NotReady>, now: Timestamp) -> IssuerStatus {
-        // What was known stays, so that a person sees what has stopped working.
+        // What was known stays in the status, so that people see what has stopped working.
         let known = self.status.cloned().unwrap_or_default();
         let mut status = match found {
             Ok(Proven { ready, token }) => IssuerStatus {
@@ -89,7 +89,8 @@ impl Seen<'_> {
     }
 }
 
-/// Whether a status is worth a write: neither the time of the last signature alone is, nor a condition of somebody else.
+/// Returns whether a status is worth a write. A later time of the last signature alone is not, nor is somebody else's
+/// condition.
 pub(super) fn differs(before: Option<&IssuerStatus>, now: &IssuerStatus) -> bool {
     let ours = |status: &IssuerStatus| {
         let conditions = [READY, CA_EXPIRING_SOON].map(|type_| status.condition(type_).cloned());
@@ -103,8 +104,8 @@ pub(super) fn differs(before: Option<&IssuerStatus>, now: &IssuerStatus) -> bool
     before.is_none_or(|before| ours(before) != ours(now))
 }
 
-/// One Event for each condition that has become another one. A message that tells the same in other words, such as
-/// that less time is left, is none.
+/// Returns one Event for each condition whose status or reason has changed. A new message alone, such as that less time
+/// is left, gives none.
 pub(super) fn notices(before: Option<&IssuerStatus>, now: &IssuerStatus) -> Vec<Notice> {
     let changed = now.conditions.iter().filter(|condition| {
         let before = before.and_then(|before| before.condition(&condition.type_));
@@ -183,7 +184,7 @@ mod tests {
                "observedGeneration": 1, "lastTransitionTime": THEN})
     }
 
-    /// An issuer of generation 2 whose token is unknown.
+    /// Returns the status of an issuer of generation 2 whose token is unknown.
     fn lost(before: Option<&IssuerStatus>) -> IssuerStatus {
         let spec = spec();
         let seen = Seen {
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn each_transition_is_one_event_and_other_words_are_none() {
+    fn each_transition_gives_one_event_and_a_new_message_alone_none() {
         let with = |conditions: Value| status(json!({"conditions": conditions}));
         let well = with(json!([
             condition(READY, "True", "Verified", "v"),

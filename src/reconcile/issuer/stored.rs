@@ -1,4 +1,4 @@
-//! The issuers of both kinds as they are stored, from the caches.
+//! Reads the issuers of both kinds, as they are stored, from the caches.
 
 use std::time::Duration;
 
@@ -24,12 +24,12 @@ pub struct StoredIssuers {
 }
 
 impl StoredIssuers {
-    /// The issuer of this name, if there is one.
+    /// Returns the issuer of this name, if it exists.
     pub(in crate::reconcile) fn get(&self, name: &IssuerName) -> Option<Stored> {
         self.read(name, stored)
     }
 
-    /// The token that the issuer of this name names, if there is one that can be read.
+    /// Returns the token that the issuer of this name names, if the issuer exists and can be read.
     pub(in crate::reconcile) fn token(&self, name: &IssuerName) -> Option<String> {
         self.read(name, |_, spec| Some(spec?.token.clone()))?
     }
@@ -50,7 +50,7 @@ impl StoredIssuers {
     }
 }
 
-/// What a decision about a request needs of an issuer as stored.
+/// What a decision about a request needs to know of a stored issuer.
 pub(in crate::reconcile) struct Stored {
     pub(in crate::reconcile) uid: String,
     pub(in crate::reconcile) generation: i64,
@@ -69,14 +69,14 @@ fn read_from<K: IssuerKind, T>(
     Some(read(object.meta(), spec))
 }
 
-/// `spec` is `None` where the object cannot be read.
+/// `spec` is `None` if the object cannot be read.
 fn stored(meta: &ObjectMeta, spec: Option<&IssuerSpec>) -> Stored {
     Stored {
         uid: meta.uid.clone().unwrap_or_default(),
         generation: meta.generation.unwrap_or_default(),
         selector: spec.and_then(|spec| spec.namespace_selector.clone()),
         max_pending: spec.and_then(IssuerSpec::max_pending),
-        // One that cannot be read may serve them.
+        // An issuer that cannot be read may serve pods.
         serves_pods: spec.is_none_or(|spec| spec.pod_certificates.is_some()),
     }
 }

@@ -20,13 +20,13 @@ use crate::{
     signers::Tokens,
 };
 
-/// Issuers that the API server is asked for at a time: each page is held whole.
+/// How many issuers a page of a list has. Each page is held in memory as a whole.
 const PAGE: u32 = 50;
 
-/// What the API server tells of the issuers of a kind.
+/// Watch events about the issuers of a kind.
 pub type ToldIssuers<K> = BoxStream<'static, watcher::Result<watcher::Event<Tolerant<K>>>>;
 
-/// What is told of one of our kinds, and the store that has it already.
+/// Watches the issuers of a kind. Returns the events, and the store that already holds what they report.
 #[must_use]
 pub fn issuers<K: IssuerKind>(client: &Client) -> (ToldIssuers<K>, Store<Tolerant<K>>) {
     let (reader, writer) = reflector::store();
@@ -37,7 +37,7 @@ pub fn issuers<K: IssuerKind>(client: &Client) -> (ToldIssuers<K>, Store<Toleran
     (told.boxed(), reader)
 }
 
-/// Tells which tokens can be signed with, whenever that changes, until `stop`.
+/// Sends the names of the tokens that can sign, whenever they change, until `stop`.
 pub async fn tell_usable(
     tokens: &Tokens,
     usable: &watch::Sender<BTreeSet<String>>,

@@ -1,4 +1,4 @@
-//! The statuses that we wrote and that the cache may not show yet.
+//! Statuses that we wrote and that the cache may not show yet.
 
 use std::{
     collections::HashMap,
@@ -9,21 +9,21 @@ use crate::api::{IssuerName, issuer::IssuerStatus};
 
 /// Our last write to each issuer.
 ///
-/// A look that follows at once, because a token has changed, would else find the status of before it, and write and tell
-/// the same again.
+/// A look that follows at once, because a token has changed, would otherwise find the old status, and write and
+/// announce the same again.
 #[derive(Debug, Default)]
 pub(super) struct Written(Mutex<HashMap<IssuerName, Write>>);
 
 #[derive(Debug)]
 struct Write {
-    /// The `resourceVersion` of the object that the write followed on.
+    /// The `resourceVersion` that the object had before the write.
     read_at: Option<String>,
     status: IssuerStatus,
 }
 
 impl Written {
-    /// What we wrote after we had read this version: a cache that has no other has not seen it. It is forgotten once the
-    /// cache has.
+    /// Returns the status that we wrote after we had read this version. A cache that still has this version has not
+    /// seen the write. Forgets the status once the cache has another version.
     pub(super) fn since(&self, name: &IssuerName, version: Option<&str>) -> Option<IssuerStatus> {
         let mut all = self.lock();
         let write = all.get(name)?;
@@ -34,7 +34,7 @@ impl Written {
         None
     }
 
-    /// This was written to the object that was read at this version.
+    /// Remembers the status that was written to the object read at this version.
     pub(super) fn remember(
         &self,
         name: &IssuerName,
@@ -44,7 +44,7 @@ impl Written {
         self.lock().insert(name.clone(), Write { read_at, status });
     }
 
-    /// The issuer is no more.
+    /// Forgets a deleted issuer.
     pub(super) fn forget(&self, name: &IssuerName) {
         self.lock().remove(name);
     }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_counts_until_the_cache_has_another_version() {
+    fn a_written_status_counts_until_the_cache_has_another_version() {
         let name = IssuerName {
             namespace: None,
             name: "issuing".to_owned(),

@@ -1,4 +1,4 @@
-//! The one status write. Only this module knows which kind of write it is.
+//! The one status write of a request. Only this module knows which HTTP method each kind needs.
 
 use kube::{
     Client, Resource, ResourceExt as _,
@@ -21,7 +21,7 @@ use crate::{
 /// Outcome of a status write that reached the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Applied {
-    /// It is stored.
+    /// The status is stored.
     Written,
     /// The object has changed since it was read.
     Conflict,
@@ -29,17 +29,17 @@ pub(super) enum Applied {
     Gone,
 }
 
-/// The API server did not do it, and may later.
+/// Failure to write a status, which may succeed later.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to write the status of {kind} {name}")]
 pub(crate) struct ApplyError {
     pub(super) kind: String,
-    /// With its namespace, where the kind has one.
+    /// Name, with the namespace if the kind has one.
     pub(super) name: String,
     pub(super) source: Box<kube::Error>,
 }
 
-/// What is sent of an object.
+/// Body of the write.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Body<'a> {
@@ -49,7 +49,7 @@ struct Body<'a> {
     status: &'a Status,
 }
 
-/// What must still be true of it.
+/// Metadata that must still match the stored object.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Precondition<'a> {
@@ -59,7 +59,7 @@ struct Precondition<'a> {
     resource_version: Option<&'a str>,
 }
 
-/// An object's name with its namespace, where its kind has one.
+/// Returns an object's name, with its namespace if its kind has one.
 pub(in crate::reconcile) fn full_name(object: &impl Resource) -> String {
     let meta = object.meta();
     let name = meta.name.as_deref().unwrap_or_default();
@@ -69,11 +69,11 @@ pub(in crate::reconcile) fn full_name(object: &impl Resource) -> String {
     }
 }
 
-/// Stores `status`, provided that UID and resourceVersion are still those of `object`, so that at most one certificate is
-/// ever published for a request. Nothing of the object that others wrote is changed (`write` says how).
+/// Stores `status` if UID and resourceVersion are still those of `object`, so that at most one certificate is ever published
+/// for a request. Leaves everything that others wrote unchanged (see `write`).
 ///
 /// # Errors
-/// The API server, or a webhook behind it, did not answer or refused for now.
+/// The API server, or a webhook behind it, did not answer or rejected the write for now.
 pub(super) async fn apply<K: Resource<DynamicType = ()>>(
     client: &Client,
     object: &K,
@@ -91,12 +91,13 @@ pub(super) async fn apply<K: Resource<DynamicType = ()>>(
     }
 }
 
-/// Writes a status. `metadata` in the body is the precondition alone, for we do not have the rest: caches drop what no
+/// Writes a status. `metadata` in the body contains only the precondition, because the caches drop every field that no
 /// decision reads.
 ///
-/// A CertificateRequest is replaced, which is the fastest: of a custom resource the API server takes nothing but the
-/// status from such a write. Of a CertificateSigningRequest it takes labels, annotations, finalizers and owner references
-/// too. Kinds of Kubernetes are therefore patched, by server-side apply, which leaves alone whatever it does not name.
+/// A CertificateRequest is replaced, which is the fastest method: for a custom resource, the API server takes only the
+/// status from a write to the status subresource. For a CertificateSigningRequest it also takes labels, annotations,
+/// finalizers and owner references. So Kubernetes' own kinds are patched by server-side apply, which leaves unnamed fields
+/// unchanged.
 async fn write<K: Resource<DynamicType = ()>>(
     client: &Client,
     object: &K,
@@ -115,7 +116,7 @@ async fn write<K: Resource<DynamicType = ()>>(
         status,
     };
     let name = meta.name.as_deref().unwrap_or_default();
-    // The path of either scope; the typed client knows one at a time.
+    // This builds paths for both scopes; the typed client supports only one of them per type.
     let path = Call::new(K::url_path(&(), meta.namespace.as_deref()));
     let request = match status {
         Status::CertificateRequest(_) => {
@@ -132,17 +133,17 @@ async fn write<K: Resource<DynamicType = ()>>(
         }
     };
     let mut request = request.map_err(kube::Error::BuildRequest)?;
-    // Without it the answer would be longer, and nothing else.
+    // Without this header the only difference is a longer response.
     if let Ok(accept) = METADATA_ALONE.parse() {
         request.headers_mut().insert("accept", accept);
     }
     call::<IgnoredAny>(client, request).await.map(drop)
 }
 
-/// The object as it is stored now; `None` when it is gone.
+/// Reads the object as it is stored now; `None` if it is gone.
 ///
 /// # Errors
-/// It could not be read.
+/// The object could not be read.
 pub(super) async fn read_again<R: Request>(
     request: &R,
     context: &Context,

@@ -1,16 +1,16 @@
-//! The real world of a request: the API server, the token behind the pipeline, the record, the metrics.
+//! The real [`World`]: the API server, the token behind the pipeline, the issuance record and the metrics.
 
 use std::time::Instant;
 
 use super::{
     apply::{Applied, ApplyError, apply, read_again},
     decide::{Share, Time},
-    due::{Due, subject},
+    due::{DueRequest, subject},
     kind::{Request, Status},
     observe::{Observed, observe, share},
     sign::attempt,
     waiter,
-    world::{Attempt, Noted, World},
+    world::{SigningOutcome, Noted, World},
 };
 use crate::{
     api::IssuerName,
@@ -38,7 +38,7 @@ impl<R: Request> World<R> for Context {
         share(request, owed, self) == Share::Own
     }
 
-    async fn attempt(&self, due: &Due<'_, R, Self::Snapshot>) -> Attempt {
+    async fn attempt(&self, due: &DueRequest<'_, R, Self::Snapshot>) -> SigningOutcome {
         attempt(due, self).await
     }
 

@@ -1,4 +1,4 @@
-//! What to write about a request, and what to tell people: pure.
+//! Composes the status to write and the Event to emit for a request. Pure.
 
 use jiff::Timestamp;
 
@@ -15,43 +15,43 @@ use crate::{
     reconcile::events::{EventReason, Notice},
 };
 
-/// A status write, where there is a place for it, and the Event that goes with it.
+/// Status write, if the kind has a place for it, and the Event that goes with it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Conclusion {
-    /// What to write.
+    /// The status to write.
     pub answer: Answer,
-    /// What to tell.
+    /// The Event to emit.
     pub notice: Notice,
-    /// How to count it.
+    /// The result to count in the metrics.
     pub result: RequestResult,
 }
 
-/// Why a request that could be signed is not signed yet.
+/// Reason why a request that is ready to be signed is not signed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Delay {
-    /// The issuer must be mended.
-    Issuer(String),
-    /// It will pass by itself.
+    /// Somebody must fix the issuer.
+    RecordedIssuer(String),
+    /// The failure will pass by itself.
     Passing(String),
-    /// The issuer has a limit, and others come first.
+    /// The issuer has a limit, and other requests come first.
     Turn,
-    /// An invariant of ours broke.
+    /// An invariant of the controller broke.
     Bug,
 }
 
-/// What conclusions depend on besides the outcome.
+/// Facts that every conclusion depends on, besides the outcome.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known<'a, R> {
+pub(super) struct Basis<'a, R> {
     /// The request as it was read.
     pub request: &'a R,
     /// The issuer that it names.
     pub issuer: &'a IssuerName,
-    /// The time.
+    /// The present time.
     pub now: Timestamp,
 }
 
-impl<R: Request> Known<'_, R> {
-    /// An approver denied the request.
+impl<R: Request> Basis<'_, R> {
+    /// Acknowledges that an approver denied the request.
     #[must_use]
     pub(super) fn denied(&self) -> Conclusion {
         let message = format!("The {} was denied by an approver", R::kind(&()));
@@ -62,7 +62,7 @@ impl<R: Request> Known<'_, R> {
         }
     }
 
-    /// Only a new request can help.
+    /// Ends the request with a refusal: only a new request can help.
     #[must_use]
     pub(super) fn refused(&self, refusal: &Refusal) -> Conclusion {
         let message = shown(format_args!("{}: {refusal}", refusal.reason().as_str()));
@@ -75,7 +75,7 @@ impl<R: Request> Known<'_, R> {
         }
     }
 
-    /// The certificate and what of its chain goes with it in one write.
+    /// Publishes the certificate, with the published part of its chain, in one write.
     #[must_use]
     pub(super) fn issued(&self, certificate: &IssuedCertificate, publish: Publish) -> Conclusion {
         let message = shown(format_args!(
@@ -94,8 +94,8 @@ impl<R: Request> Known<'_, R> {
         }
     }
 
-    /// The issuer cannot sign yet. `None` if the status says so already, and for an issuer that is just being checked:
-    /// that takes a moment, and after a restart it is true of every issuer and so of every open request.
+    /// Says that the issuer cannot sign yet. `None` if the status already says so, and for an issuer that has not been
+    /// looked at yet: that takes only a moment, and after a restart it applies to every issuer and so to every open request.
     #[must_use]
     pub(super) fn waiting(&self, waiting: Waiting) -> Option<Conclusion> {
         let issuer = self.issuer;
@@ -113,18 +113,18 @@ impl<R: Request> Known<'_, R> {
         self.pending(event, message)
     }
 
-    /// Signing did not work out this time. `None` if the status says so already.
+    /// Says that signing failed this time. `None` if the status already says so.
     #[must_use]
     pub(super) fn delayed(&self, delay: &Delay) -> Option<Conclusion> {
         let issuer = self.issuer;
         let message = match delay {
-            Delay::Issuer(why) => format!("Waiting for {issuer} to be mended: {why}"),
+            Delay::RecordedIssuer(why) => format!("Waiting for {issuer} to be fixed: {why}"),
             Delay::Passing(why) => format!("Signing is tried again until it succeeds: {why}"),
             Delay::Turn => {
                 format!("Waiting for its turn: {issuer} signs no more than its spec allows")
             }
             Delay::Bug => format!(
-                "The controller refused to use what it made with {issuer}; see its log, and report it"
+                "An internal check failed while signing with {issuer}; see the controller's log and report this bug"
             ),
         };
         self.pending(EventReason::SigningDelayed, message)
@@ -167,8 +167,8 @@ mod tests {
     fn known<'a>(
         request: &'a CertificateRequest,
         issuer: &'a IssuerName,
-    ) -> Known<'a, CertificateRequest> {
-        Known {
+    ) -> Basis<'a, CertificateRequest> {
+        Basis {
             request,
             issuer,
             now: NOW.parse().unwrap(),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_and_told_of_a_request_is_short_whatever_the_request_says() {
+    fn conditions_and_events_of_a_request_are_short_whatever_the_request_contains() {
         let request = request(&json!({}));
         let issuer = IssuerName {
             namespace: Some("shop".to_owned()),
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_is_pending_without_failure_time_and_said_once() {
+    fn a_wait_is_reported_once_as_pending_without_failure_time() {
         let new = request(&json!({}));
         let first = known(&new, &issuer()).waiting(Waiting::Missing);
         let written = status(first.unwrap());
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_have_said_is_written_back_and_ready_is_there_once() {
+    fn conditions_of_others_are_kept_and_ready_appears_once() {
         let approved = json!({"type": "Approved", "status": "True", "reason": "policy", "message": "-", "new": 1});
         let pending = json!({"type": "Ready", "status": "False", "reason": "Pending"});
         let before = request(&json!({"conditions": [pending, approved], "later": {"field": true}}));
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_transition_stays_while_the_status_stays() {
+    fn the_transition_time_stays_while_the_status_stays() {
         let pending = request(&json!({"conditions": [{
             "type": "Ready", "status": "False", "reason": "Pending", "message": "-", "lastTransitionTime": THEN,
         }]}));

@@ -1,77 +1,78 @@
-//! What to do about a request, by what was seen of it and its issuer, what is remembered of it, and the time. No client, no
+//! Decides what to do about a request from its observed state, its issuer, its memory and the time. Uses no client and no
 //! clock.
 
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-/// What was seen, reduced to what the decision depends on.
+/// Observed facts that the decision depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// Whether `issuerRef` names one of our kinds.
+    /// Whether the request names an issuer of one of our kinds.
     pub ours: bool,
-    /// How far it has come, by its status.
+    /// Progress of the request, by its status.
     pub stage: Stage,
-    /// The issuer.
+    /// State of the issuer.
     pub issuer: IssuerFact,
-    /// How long it may wait, where there is an end.
+    /// How long the request may wait; `None` if there is no limit.
     pub max_pending: Option<Duration>,
-    /// Which replica it is for.
+    /// Which replica acts.
     pub share: Share,
 }
 
-/// How far a request has come.
+/// Progress of a request, by its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stage {
-    /// What approvers said.
+    /// The approvers' decision.
     pub approval: Approval,
-    /// Whether somebody declared it invalid.
+    /// Whether somebody declared the request invalid.
     pub invalid: bool,
-    /// What we said.
+    /// What the controller reported.
     pub progress: Progress,
-    /// Whether its status has a certificate.
+    /// Whether the status has a certificate.
     pub has_certificate: bool,
-    /// Since when it waits for us: since it is Pending, or was approved, whatever its kind stores.
+    /// Since when the request waits for the controller: since it became Pending, was approved or was created, depending on
+    /// what its kind stores.
     pub waits_since: Option<Timestamp>,
 }
 
-/// What is remembered, reduced to what the decision depends on.
+/// Remembered facts that the decision depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Recalled {
-    /// Something was signed for it that is not known to be published.
+    /// Whether a certificate was signed that is not known to be published.
     pub owed: bool,
-    /// It has ended with a write of ours.
+    /// Whether a write of ours has ended the request.
     pub settled: bool,
-    /// After a failure, when it may be tried again.
+    /// After a failure, the earliest time of the next try.
     pub not_before: Option<Instant>,
 }
 
-/// The time, by both clocks.
+/// The time on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Time {
     /// The time of day, as the API server stores it.
     pub day: Timestamp,
-    /// What pauses are measured by.
+    /// The monotonic time, for pauses.
     pub steady: Instant,
 }
 
-/// The conditions `Approved` and `Denied`.
+/// Approvers' decision: the conditions `Approved` and `Denied`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Approval {
-    /// Neither, and approval is asked for.
+    /// Neither condition is set, and approval is required.
     Awaited,
-    /// Approved, or approval is not asked for.
+    /// Approved, or approval is not required.
     Approved,
-    /// Denied, whatever else.
+    /// Denied, even if it is also approved.
     Denied,
 }
 
-/// The reason of the `Ready` condition.
+/// Reason of the `Ready` condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// No `Ready` condition, or Pending, or a reason that is not of the contract.
+    /// No `Ready` condition, or Pending, or a reason that cert-manager does not define.
     Open,
-    /// Denied has been acknowledged.
+    /// The denial is acknowledged.
     Denied,
     /// Failed.
     Failed,
@@ -79,79 +80,79 @@ pub(crate) enum Progress {
     Issued,
 }
 
-/// What is known of the issuer.
+/// State of the issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IssuerFact {
-    /// There is no such object.
+    /// The issuer does not exist.
     Missing,
-    /// It exists, and has not been looked at in its present generation.
+    /// The issuer exists, but its present generation has not been looked at yet.
     Unknown,
-    /// It cannot sign; the reason of its condition.
+    /// The issuer cannot sign, for this reason of its condition.
     NotReady(&'static str),
-    /// It can sign.
+    /// The issuer can sign.
     Ready,
 }
 
-/// Among several replicas, which one acts.
+/// Replica that acts on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Share {
-    /// This one.
+    /// This replica.
     Own,
-    /// Another, or at this moment none.
+    /// Another replica, or none at the moment.
     Others,
 }
 
-/// What to do.
+/// What to do about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// Nothing, and write nothing.
+    /// Do nothing and write nothing.
     Leave(Why),
-    /// Name what was signed for it: nothing else is due any more.
+    /// Record what became of the certificate that was signed; nothing else is due.
     Finish,
     /// Acknowledge the denial.
     Deny,
-    /// Say what is waited for.
+    /// Report what the request waits for.
     Wait(Waiting),
-    /// Nothing until then: it has failed, and is tried again.
+    /// Do nothing until this time, because a try has failed.
     HoldOff(Instant),
-    /// Say that it has waited for too long.
+    /// Report that the request has waited too long.
     Refuse,
     /// Sign and publish.
     Sign,
-    /// Publish what was signed.
+    /// Publish the certificate that was signed.
     Publish,
 }
 
-/// Why nothing is done.
+/// Reason to do nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
-    /// Another issuer's.
+    /// The request names an issuer that is not ours.
     NotOurs,
-    /// Nobody has approved it yet.
+    /// Nobody has approved the request yet.
     NotApproved,
-    /// Nothing will change it any more.
+    /// The request has ended for good.
     Finished,
-    /// A write of ours has ended it, which is not seen yet.
+    /// A write of ours has ended the request, but that is not observed yet.
     Settled,
-    /// What is due is for another replica to do.
+    /// Another replica has to act.
     NotOurShare,
 }
 
-/// What a request waits for its issuer to do.
+/// Change of the issuer that a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waiting {
-    /// The issuer to be created.
+    /// The issuer has to be created.
     Missing,
-    /// The issuer to be looked at.
+    /// The controller has to look at the issuer.
     Unknown,
-    /// The issuer to become ready.
+    /// The issuer has to become ready.
     NotReady(&'static str),
 }
 
-/// The state machine of cert-manager.md 1.11, rows 1 to 5 and 8, for the one replica that acts.
+/// Decides what this replica does about a request (docs/reference/cert-manager.md, "State machine of a request").
 #[must_use]
 pub(super) fn decide(facts: &Facts, recalled: &Recalled, time: Time) -> Decision {
-    let decision = due(facts, recalled, time);
+    let decision = decide_for_any_replica(facts, recalled, time);
     match (decision, facts.share) {
         (Decision::Leave(_) | Decision::Finish, _) | (_, Share::Own) => decision,
         (
@@ -166,7 +167,7 @@ pub(super) fn decide(facts: &Facts, recalled: &Recalled, time: Time) -> Decision
     }
 }
 
-/// Whether nothing will be done for a request of this stage any more, whatever becomes of its issuer.
+/// Returns whether a request at this stage has ended for good, whatever happens to its issuer.
 #[must_use]
 pub(super) const fn is_finished(stage: &Stage) -> bool {
     match (stage.approval, stage.progress) {
@@ -182,15 +183,15 @@ pub(super) const fn is_finished(stage: &Stage) -> bool {
     }
 }
 
-/// When a request may not wait any longer, where there is an end.
+/// Returns the time after which a request may not wait any longer; `None` if there is no limit.
 #[must_use]
 pub(super) fn deadline(facts: &Facts) -> Option<Timestamp> {
     let most = jiff::SignedDuration::try_from(facts.max_pending?).ok()?;
     facts.stage.waits_since?.checked_add(most).ok()
 }
 
-/// What is to be done, by whomever.
-fn due(facts: &Facts, recalled: &Recalled, time: Time) -> Decision {
+/// Decides what to do, regardless of which replica does it.
+fn decide_for_any_replica(facts: &Facts, recalled: &Recalled, time: Time) -> Decision {
     let Facts {
         ours,
         stage,
@@ -223,7 +224,7 @@ fn due(facts: &Facts, recalled: &Recalled, time: Time) -> Decision {
             Decision::HoldOff(until)
         }
         (false, None, IssuerFact::Ready, _) => Decision::Sign,
-        // It takes a moment, and then is known to be ready or not.
+        // The look at the issuer takes only a moment, so even an overdue request waits for it.
         (false, _, IssuerFact::Unknown, _) => Decision::Wait(Waiting::Unknown),
         (false, _, IssuerFact::Missing, false) => Decision::Wait(Waiting::Missing),
         (false, _, IssuerFact::NotReady(reason), false) => {
@@ -234,7 +235,7 @@ fn due(facts: &Facts, recalled: &Recalled, time: Time) -> Decision {
     }
 }
 
-/// Nothing, but what was signed is named.
+/// Leaves the request, or finishes it if it has a certificate that is not known to be published.
 const fn or_finish(owed: bool, why: Why) -> Decision {
     match owed {
         true => Decision::Finish,

@@ -1,25 +1,25 @@
-//! A request that is due, and what the issuance record says of it.
+//! A request that is ready to be signed, and its entry in the issuance record.
 
 use std::time::Instant;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::{conclude::Known, kind::Request};
+use super::{conclude::Basis, kind::Request};
 use crate::{
     api::IssuerName,
-    audit::{self, Issuer, Subject},
+    audit::{self, RecordedIssuer, Subject},
 };
 
-/// A request that is due, with the issuer that it names.
-pub(super) struct Due<'a, R, S> {
-    pub(super) known: &'a Known<'a, R>,
+/// Request that is ready to be signed, with the issuer that it names.
+pub(super) struct DueRequest<'a, R, S> {
+    pub(super) known: &'a Basis<'a, R>,
     pub(super) issuer: &'a S,
     pub(super) selector: Option<&'a LabelSelector>,
-    /// When it may not wait any longer.
+    /// When the request may not wait any longer.
     pub(super) end: Option<Instant>,
 }
 
-/// What the issuance record says of a request and the issuer that it names.
+/// Returns how the issuance record identifies a request and the issuer that it names.
 pub(super) fn subject<'a, R: Request>(request: &'a R, issuer: &'a IssuerName) -> Subject<'a> {
     let meta = request.meta();
     Subject {
@@ -30,7 +30,7 @@ pub(super) fn subject<'a, R: Request>(request: &'a R, issuer: &'a IssuerName) ->
             uid: meta.uid.as_deref().unwrap_or_default(),
         },
         requester: request.requester(),
-        issuer: Issuer {
+        issuer: RecordedIssuer {
             kind: issuer.kind(),
             namespace: issuer.namespace.as_deref(),
             name: &issuer.name,

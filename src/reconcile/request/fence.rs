@@ -1,4 +1,4 @@
-//! What stands between a request that is due and its issuer: who may use it.
+//! Checks whether the requester may use the issuer.
 
 use k8s_openapi::{
     api::{
@@ -13,25 +13,25 @@ use kube::{
     core::{Selector, SelectorExt as _},
 };
 
-use super::{conclude::Delay, due::Due, kind::Request};
+use super::{conclude::Delay, due::DueRequest, kind::Request};
 use crate::{
     api::IssuerName,
     issuance::{Refusal, RefusalReason},
     reconcile::Context,
-    telemetry::Chain,
+    telemetry::ErrorChain,
 };
 
-/// Why a request does not get as far as the pipeline.
+/// Reason why a request does not reach the pipeline.
 pub(super) enum Fenced {
-    /// It never will.
+    /// The requester may not use the issuer.
     Refused(Refusal),
-    /// It cannot be told now.
+    /// The check could not be made now.
     Delayed(Delay),
 }
 
-/// Asks whether the requester may use the issuer.
+/// Checks whether the requester may use the issuer.
 pub(super) async fn admitted<R: Request, S>(
-    due: &Due<'_, R, S>,
+    due: &DueRequest<'_, R, S>,
     context: &Context,
 ) -> Result<(), Fenced> {
     if let Some(reference) = due.known.request.reference() {
@@ -41,7 +41,7 @@ pub(super) async fn admitted<R: Request, S>(
         Some(selector) => {
             is_selected(
                 selector,
-                due.known.request.fenced_in(),
+                due.known.request.tenant_namespace(),
                 due.known.issuer,
                 context,
             )
@@ -51,8 +51,8 @@ pub(super) async fn admitted<R: Request, S>(
     }
 }
 
-/// Whether the issuer serves the namespace that the request belongs to. The namespace is read for every request: a
-/// cache that lags would fail one for good.
+/// Checks whether the issuer serves the request's namespace. The namespace is read for every request, because a stale cache
+/// could refuse a request for good.
 async fn is_selected(
     selector: &LabelSelector,
     namespace: Option<&str>,
@@ -63,14 +63,14 @@ async fn is_selected(
         Fenced::Refused(Refusal::new(
             RefusalReason::NamespaceUnknown,
             format!(
-                "{issuer} serves some namespaces only, and the request belongs to none; have it made by a service account"
+                "{issuer} serves only some namespaces, and the request belongs to none; create it as a service account"
             ),
         ))
     })?;
     let unknown = |why: &dyn std::error::Error| {
         Fenced::Delayed(Delay::Passing(format!(
-            "whether {issuer} serves namespace {namespace} cannot be told: {}",
-            Chain(why)
+            "failed to check whether {issuer} serves namespace {namespace}: {}",
+            ErrorChain(why)
         )))
     };
     let selector = Selector::try_from(selector.clone()).map_err(|error| unknown(&error))?;
@@ -89,7 +89,8 @@ async fn is_selected(
     )))
 }
 
-/// Whether the author of a request may use a namespaced issuer, as cert-manager asks it (cert-manager.md 1.7).
+/// Checks whether the author of a request may use a namespaced issuer, with the same review as cert-manager
+/// (docs/reference/cert-manager.md, "Kubernetes CertificateSigningRequests").
 async fn may_reference(
     reference: SubjectAccessReviewSpec,
     issuer: &IssuerName,
@@ -105,12 +106,12 @@ async fn may_reference(
         Ok(_) => Err(Fenced::Refused(Refusal::new(
             RefusalReason::ReferenceDenied,
             format!(
-                "the requester may not use {issuer}; it takes the verb reference on signers of cert-manager.io in that namespace"
+                "the requester may not use {issuer}; that takes the verb reference on signers.cert-manager.io in the issuer's namespace"
             ),
         ))),
         Err(error) => Err(Fenced::Delayed(Delay::Passing(format!(
-            "the API server does not tell whether the requester may use {issuer}: {}",
-            Chain(&error)
+            "failed to check whether the requester may use {issuer}: {}",
+            ErrorChain(&error)
         )))),
     }
 }

@@ -1,4 +1,4 @@
-//! The end of what this process knows of a request.
+//! Records what became of a certificate before its request is forgotten.
 
 use kube::ResourceExt as _;
 
@@ -9,16 +9,16 @@ use super::{
 };
 use crate::{api::tolerant::Tolerant, reconcile::Context};
 
-/// Why a certificate is discarded: the request has changed, or has got another certificate.
+/// A certificate is discarded because its request has changed or has another certificate.
 pub(in crate::reconcile) const SUPERSEDED: &str = "superseded";
-/// Why a certificate is discarded: this process ends, and could not publish it before.
+/// A certificate is discarded because this process stops before it could publish it.
 pub(in crate::reconcile) const STOPPED: &str = "stopped";
 
-/// Nothing more will be done for this request here. A certificate that was signed for it is named: as published if the API
-/// server has stored it after all and only its answer was lost, else as discarded, for the reason `why`.
+/// Records what became of the certificate that was signed for a request: published, if the API server has stored it and only
+/// its answer was lost; else discarded, for the reason `why`. This process does nothing more for the request.
 ///
 /// # Errors
-/// What is stored could not be read; the certificate stays known.
+/// The stored object could not be read; the certificate stays in the memory.
 pub(super) async fn finish<R: Request, W: World<R>>(
     request: &R,
     memory: &mut Memory,
@@ -28,11 +28,11 @@ pub(super) async fn finish<R: Request, W: World<R>>(
     let (Some(signed), Some(issuer)) = (memory.signed(), request.issuer()) else {
         return Ok(());
     };
-    // Not from the queue, which has dropped the octets.
+    // Read from the API server, because the queue has dropped the octets of the certificate.
     let stored = world.read(request).await?;
     let stored = stored.filter(|stored| stored.uid() == request.uid());
     let pem = signed.certificate.certificate_pem();
-    // Behind the chain there may be the root.
+    // The root may follow the chain.
     let published = stored
         .as_ref()
         .and_then(Request::certificate)
@@ -46,11 +46,11 @@ pub(super) async fn finish<R: Request, W: World<R>>(
     Ok(())
 }
 
-/// The same for an object that may not be one that can be read.
+/// Does the same as [`finish`] for an object that may be impossible to parse.
 ///
 /// # Errors
 /// As [`finish`].
-pub(in crate::reconcile) async fn part_with<R: Request>(
+pub(in crate::reconcile) async fn discard_unpublished<R: Request>(
     object: &Tolerant<R>,
     memory: &mut Memory,
     why: &'static str,

@@ -1,4 +1,4 @@
-//! What the kinds of requests have in common, so that all are answered in one way.
+//! The common interface of all kinds of requests.
 
 mod certificate_request;
 mod pod_certificate;
@@ -22,108 +22,111 @@ use crate::{
     api::{IssuerName, certificate_request::CertificateRequestStatus},
     audit::{RequestKind, Requester},
     issuance::{IssuedCertificate, Refusal},
-    pipeline::{Asked, PodRules, Publish},
+    pipeline::{UncheckedRequest, PodRules, Publish},
 };
 
 pub(super) use self::pod_certificate::PodCertificateStatus;
 
-/// A request for a certificate of any kind.
+/// Request for a certificate, of any kind.
 pub(crate) trait Request:
     Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
 {
-    /// Its name in metrics and in the issuance record.
+    /// The kind's name in metrics and in the issuance record.
     const KIND: RequestKind;
-    /// The annotations that are looked at; others are not kept.
+    /// The annotations that a decision reads; all others are dropped.
     const ANNOTATIONS: &'static [&'static str];
 
-    /// The issuer that it names, if that is of one of our kinds.
+    /// Returns the issuer that the request names, if it is of one of our kinds.
     fn issuer(&self) -> Option<IssuerName>;
 
-    /// How far it has come, by its status; `enforce_approval` is the operator's word on CertificateRequests.
+    /// Returns the progress of the request, by its status. `enforce_approval` is the operator's setting for
+    /// CertificateRequests.
     fn stage(&self, enforce_approval: bool) -> Stage;
 
-    /// Who created it, as the API server says.
+    /// Returns who created the request, according to the API server.
     fn requester(&self) -> Requester<'_>;
 
-    /// What its creator must be allowed before it is looked into, where there is such a thing.
+    /// Returns the permission that the requester must have before the request is processed, if the kind needs one.
     fn reference(&self) -> Option<SubjectAccessReviewSpec> {
         None
     }
 
-    /// The namespace that it belongs to where namespaces are fenced off from each other, if there is one.
-    fn fenced_in(&self) -> Option<&str>;
+    /// Returns the namespace that the request belongs to for namespace selectors, the variables of profiles and fair turns,
+    /// if there is one.
+    fn tenant_namespace(&self) -> Option<&str>;
 
-    /// Who takes turns with others: the namespace that it is fenced in, else the user who made it.
+    /// Returns the tenant for fair turns: the namespace that the request is fenced in, else the user who created it.
     fn tenant(&self) -> &str {
-        self.fenced_in()
+        self.tenant_namespace()
             .unwrap_or_else(|| self.requester().username)
     }
 
-    /// What it asks for, not looked into. `pods` is what the issuer gives pods.
+    /// Returns what the request asks for, not yet validated. `pods` are the issuer's rules for pods.
     ///
     /// # Errors
-    /// The issuer gives such requests nothing.
-    fn asked<'a>(&'a self, pods: Option<&'a PodRules>) -> Result<Asked<'a>, Refusal>;
+    /// The issuer does not serve such requests.
+    fn asked<'a>(&'a self, pods: Option<&'a PodRules>) -> Result<UncheckedRequest<'a>, Refusal>;
 
-    /// The status that says `said`, and `message` where the kind has room for it. [`Status`] tells what of it others wrote.
-    fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer;
+    /// Returns how to report `said`, with `message` if the kind has a field for it. [`Status`] tells which parts of the
+    /// status are included.
+    fn answer(&self, said: &Statement<'_>, message: &str, now: Timestamp) -> Answer;
 
-    /// The certificate that its status has, as it stands there.
+    /// Returns the octets of the certificate in the status.
     fn certificate(&self) -> Option<&[u8]>;
 
-    /// Drops the octets that a finished request is not looked at for.
-    fn shed(&mut self);
+    /// Drops octets that are not needed once the request has ended.
+    fn drop_bulk(&mut self);
 }
 
-/// What is to be said of a request.
+/// Message to report about a request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Said<'a> {
-    /// An approver denied it.
+pub(crate) enum Statement<'a> {
+    /// An approver denied the request.
     Denied,
-    /// Only a new request can help.
+    /// The request is refused; only a new request can help.
     Refused(&'a Refusal),
-    /// Here is the certificate.
+    /// The certificate is issued.
     Issued {
         /// The certificate and its chain.
         certificate: &'a IssuedCertificate,
-        /// How the issuer wants chains published.
+        /// Which part of the issuer's chain to publish.
         publish: Publish,
     },
-    /// It waits.
+    /// The request waits.
     Pending,
 }
 
-/// How a kind of request says it.
+/// How a kind of request reports a message.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
-    /// By this status.
+    /// Write this status.
     Write(Status),
-    /// Its status has no place for it: by an Event alone.
+    /// Emit an Event only, because the status has no place for the message.
     Tell,
-    /// Its status says so already.
+    /// Do nothing, because the status already says so.
     SaidBefore,
 }
 
-/// What one write says in the status of a request.
+/// Content of one status write.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Status {
-    /// The whole status of cert-manager's CertificateRequest: what others have written as it was read, and ours.
+    /// The whole status of a cert-manager CertificateRequest: the parts of others as they were read, and our own.
     CertificateRequest(CertificateRequestStatus),
     /// Our part of the status of a Kubernetes CSR.
     SigningRequest(CertificateSigningRequestStatus),
-    /// Our part of the status of a pod's request.
+    /// Our part of the status of a PodCertificateRequest.
     PodCertificate(PodCertificateStatus),
 }
 
-/// The octets of a certificate, where there are any.
+/// Returns the octets of a certificate, if there are any.
 fn octets(certificate: Option<&ByteString>) -> Option<&[u8]> {
     let octets = certificate?.0.as_slice();
     (!octets.is_empty()).then_some(octets)
 }
 
-/// Drops the octets of a certificate. That there is one is part of what was decided.
-fn shed(certificate: Option<&mut ByteString>) {
+/// Drops the octets of a certificate except the first, because decisions depend on whether there is one.
+fn drop_bulk(certificate: Option<&mut ByteString>) {
     if let Some(ByteString(octets)) = certificate {
         octets.truncate(1);
         octets.shrink_to_fit();

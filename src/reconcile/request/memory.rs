@@ -1,5 +1,5 @@
-//! What this process knows of one request besides the object: it lies in the queue beside the object and is lent out with
-//! it. Nobody else looks at the request meanwhile, so nothing of it is locked.
+//! The memory of one request. It lies in the queue beside the object and is lent out with it for a look. Only one look at a
+//! request is in progress at a time, so the memory needs no lock.
 
 use std::time::{Duration, Instant};
 
@@ -12,32 +12,33 @@ use crate::{
     },
 };
 
-/// What is remembered of a request from one look to the next. Nothing at first.
+/// State of a request that is kept from one look to the next. The default is an empty memory.
 pub(in crate::reconcile) trait Remembered: Default {
-    /// Whether something was signed for it that is not known to be published.
+    /// Returns whether a certificate was signed that is not known to be published.
     fn owes(&self) -> bool;
 
-    /// What it has failed for counts no more.
+    /// Forgets the failures.
     fn forgive(&mut self);
 }
 
-/// What is remembered of one request from one look to the next.
+/// Memory of one request, kept from one look to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    /// What was signed for it and is not known to be published. In a box: few requests have one.
+    /// The certificate that was signed and is not known to be published. It is boxed because few requests have one.
     signed: Option<Box<Signed>>,
-    /// It has ended with a write of ours, which the watch has not told of yet.
+    /// A write of ours has ended the request, but the watch has not reported it yet.
     settled: bool,
-    /// Failures in a row.
+    /// Consecutive failures.
     failures: u32,
-    /// After a failure, when it may be tried again. Our own status write brings the object back before.
+    /// After a failure, the earliest time of the next try. It is needed because our own status write, as a change, makes the
+    /// request due before that.
     not_before: Option<Instant>,
-    /// The last Event about it, where its status has no place for what is to be said.
+    /// The last Event, if the status has no place for its message.
     told: Option<Box<Notice>>,
 }
 
 impl Memory {
-    /// What a decision depends on.
+    /// Returns the part of the memory that a decision depends on.
     pub(super) fn recalled(&self) -> Recalled {
         Recalled {
             owed: self.owes(),
@@ -46,22 +47,22 @@ impl Memory {
         }
     }
 
-    /// What was signed for the request and is not known to be published.
+    /// Returns the certificate that was signed and is not known to be published.
     pub(super) fn signed(&self) -> Option<&Signed> {
         self.signed.as_deref()
     }
 
-    /// A certificate was signed.
+    /// Remembers a certificate that was signed.
     pub(super) fn owe(&mut self, signed: Signed) {
         self.signed = Some(Box::new(signed));
     }
 
-    /// What was signed is published, or named as discarded.
+    /// Forgets the certificate, because it is published or recorded as discarded.
     pub(super) fn owe_nothing(&mut self) {
         self.signed = None;
     }
 
-    /// The request has ended with a write of ours.
+    /// Notes that a write of ours has ended the request, and forgets everything else.
     pub(super) fn settle(&mut self) {
         *self = Self {
             settled: true,
@@ -69,14 +70,14 @@ impl Memory {
         };
     }
 
-    /// Notes one more failure and tells when to try again: after half a second, doubling to a minute, less up to half
-    /// of it at random.
+    /// Notes one more failure and returns the time of the next try: after half a second, doubled with each failure up to a
+    /// minute, then shortened at random by up to half.
     pub(super) fn failed(&mut self, now: Instant) -> Instant {
         self.failed_for_at_most(LONGEST, now)
     }
 
-    /// The same after a call of the API server, which is tried again every four seconds at least as long as not too
-    /// many requests are `waiting`.
+    /// Does the same after a failed call of the API server, with a longest pause of four seconds, or of up to a minute if
+    /// very many requests are `waiting`.
     pub(in crate::reconcile) fn retry_call(&mut self, waiting: usize, now: Instant) -> Next {
         Next::At(self.failed_for_at_most(longest_for_a_write(waiting), now))
     }
@@ -88,7 +89,7 @@ impl Memory {
         again
     }
 
-    /// Whether this is something new to tell; it counts as told.
+    /// Returns whether this notice differs from the last one, and remembers it.
     pub(super) fn tells(&mut self, notice: &Notice) -> bool {
         let new = self.told.as_deref() != Some(notice);
         if new {
@@ -115,7 +116,7 @@ mod tests {
     use crate::reconcile::events::EventReason;
 
     #[test]
-    fn a_request_waits_after_a_failure_until_it_is_forgiven() {
+    fn a_failed_request_waits_until_its_failures_are_forgiven() {
         let mut memory = Memory::default();
         let now = Instant::now();
         let again = memory.failed(now);
@@ -126,19 +127,19 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_failed_is_repeated_within_seconds() {
+    fn a_failed_call_is_retried_within_seconds() {
         let mut memory = Memory::default();
         for _ in 0..20 {
             let before = Instant::now();
             let Next::At(again) = memory.retry_call(0, before) else {
-                panic!("it is not repeated");
+                panic!("the call is not retried");
             };
             assert!(again - before <= Duration::from_secs(4));
         }
     }
 
     #[test]
-    fn the_same_is_told_once_and_again_after_something_else() {
+    fn a_notice_is_emitted_once_and_again_only_after_a_different_one() {
         let mut memory = Memory::default();
         let notice = |note| Notice::new(EventReason::SigningDelayed, note);
         let told = ["a", "a", "b", "a"].map(|note| memory.tells(&notice(note)));

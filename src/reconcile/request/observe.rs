@@ -1,4 +1,4 @@
-//! Reads what a decision about a request depends on, from the caches.
+//! Reads the facts for a decision about a request from the caches.
 
 use std::sync::Arc;
 
@@ -14,24 +14,24 @@ use crate::{
     pipeline::ReadyIssuer,
     reconcile::{
         Context, Seat,
-        issuer::{Health, Known, Stored},
+        issuer::{Health, Basis, Stored},
     },
 };
 
-/// A request and what was seen of its issuer, at one moment.
+/// Observation of a request and its issuer at one moment.
 #[derive(Debug)]
 pub(super) struct Observed<S> {
-    /// The issuer that it names, if that is one of our kinds.
+    /// The issuer that the request names, if it is of one of our kinds.
     pub(super) issuer: Option<IssuerName>,
     /// The snapshot to sign with, if the issuer is ready.
     pub(super) ready: Option<S>,
-    /// The namespaces that the issuer serves, where it does not serve all.
+    /// Selects the namespaces that the issuer serves; `None` for all.
     pub(super) selector: Option<LabelSelector>,
-    /// What the decision depends on.
+    /// The facts that the decision depends on.
     pub(super) facts: Facts,
 }
 
-/// Looks at a request and its issuer.
+/// Observes a request and its issuer.
 pub(super) fn observe(
     request: &impl Request,
     owed: bool,
@@ -57,13 +57,14 @@ pub(super) fn observe(
     }
 }
 
-/// Nothing will be done for this request any more, whatever becomes of its issuer.
+/// Returns whether a request has ended for good, whatever happens to its issuer.
 pub(in crate::reconcile) fn is_finished(request: &impl Request) -> bool {
     decide::is_finished(&request.stage(true))
 }
 
-/// Whether this replica acts for a request, at this moment. It does for what it has signed already, whoever may sign now,
-/// as long as its Lease holds: one signature, and the preconditions of the write see to the rest.
+/// Returns which replica acts on a request at this moment. A replica that has already signed a certificate acts as long as
+/// its Lease holds, whichever replica may sign now. That saves a second signature, and the preconditions of the status
+/// write prevent a second certificate.
 pub(super) fn share(request: &impl Request, owed: bool, context: &Context) -> Share {
     let ownership = &context.ownership;
     let own = if owed {
@@ -77,11 +78,11 @@ pub(super) fn share(request: &impl Request, owed: bool, context: &Context) -> Sh
     if own { Share::Own } else { Share::Others }
 }
 
-/// Where the request waits until it is looked at.
+/// Returns the request's place in the queue.
 pub(in crate::reconcile) fn seat<R: Request>(request: &Tolerant<R>, context: &Context) -> Seat {
     let request = request.0.as_ref().ok();
     let issuer = request.and_then(Request::issuer);
-    // A token that nobody configured is none of its own: a tenant can name as many as it likes.
+    // All tokens that are not configured count as one, because a tenant can name as many of them as it likes.
     let token = issuer
         .as_ref()
         .and_then(|issuer| context.stored.token(issuer))
@@ -104,8 +105,8 @@ fn look_at(
     context: &Context,
 ) -> (IssuerFact, Option<Arc<ReadyIssuer>>) {
     match context.issuers.get(name) {
-        // A snapshot of an earlier generation, or of another object of the same name, is never signed with.
-        Some(Known {
+        // Never sign with a snapshot of another generation, or of another object of the same name.
+        Some(Basis {
             uid,
             generation,
             health,

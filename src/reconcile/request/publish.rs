@@ -1,20 +1,20 @@
-//! Publishes what was signed.
+//! Publishes a signed certificate.
 
 use super::{
     Acted, Memory, Next, RequestError,
-    conclude::Known,
+    conclude::Basis,
     finish::{SUPERSEDED, finish},
     kind::Request,
     say::{Said, say},
     world::{Noted, World},
 };
 
-/// Writes the certificate that was signed for a request.
+/// Writes the certificate that was signed for a request to its status.
 ///
 /// # Errors
-/// The API server did not take it for now; the certificate stays known.
+/// The API server did not accept the write for now; the certificate stays in the memory.
 pub(super) async fn publish<R: Request, W: World<R>>(
-    known: &Known<'_, R>,
+    known: &Basis<'_, R>,
     memory: &mut Memory,
     world: &W,
 ) -> Result<Acted, RequestError> {
@@ -33,7 +33,7 @@ pub(super) async fn publish<R: Request, W: World<R>>(
             finish(known.request, memory, SUPERSEDED, world).await?;
             Next::OnChange
         }
-        // It stays known until this replica may write again, or the request is seen finished.
+        // The certificate stays in the memory until this replica may write again or observes that the request has ended.
         Said::NotOurs | Said::Told => Next::OnChange,
     };
     Ok(Acted::Then(next))

@@ -1,33 +1,33 @@
-//! Says something of a request: one status write, where its kind has a place for it, then one Event.
+//! Reports a conclusion: one status write, if the kind has a place for it, then one Event.
 
 use super::{
     Memory, Next, Remembered as _,
     apply::{Applied, ApplyError},
-    conclude::{Conclusion, Known},
+    conclude::{Conclusion, Basis},
     kind::{Answer, Request},
     world::{Noted, World},
 };
 use crate::issuance::Refusal;
 
-/// What came of saying it.
+/// Outcome of reporting a conclusion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Said {
-    /// It is stored.
+    /// The status is stored.
     Written,
-    /// The object has changed since it was read: a newer version is on its way to us, and decides anew.
+    /// The object has changed since it was read. The watch will report the newer version, which is then decided anew.
     Conflict,
     /// The object is gone.
     Gone,
-    /// The status has no place for it, or says so already.
+    /// Nothing was written, because the status has no place for the message or already contains it.
     Told,
-    /// Nothing was said: the request has become another replica's.
+    /// Nothing was reported, because the request now belongs to another replica's share.
     NotOurs,
 }
 
-/// Says it.
+/// Writes the status of a conclusion and emits its Event.
 ///
 /// # Errors
-/// The API server, or a webhook behind it, did not answer or refused for now.
+/// The API server, or a webhook behind it, did not answer or rejected the write for now.
 pub(super) async fn say<R: Request, W: World<R>>(
     request: &R,
     conclusion: Conclusion,
@@ -62,7 +62,7 @@ pub(super) async fn say<R: Request, W: World<R>>(
     }
 }
 
-/// Says the last thing that there is to say of a request. Once it is stored, nothing more is done.
+/// Reports a conclusion that ends the request. Once it is stored, nothing more is done.
 ///
 /// # Errors
 /// As [`say`].
@@ -81,12 +81,12 @@ pub(super) async fn say_last<R: Request, W: World<R>>(
     })
 }
 
-/// Says that only a new request can help, and notes it.
+/// Ends a request with a refusal, and notes it in the issuance record and the metrics.
 ///
 /// # Errors
 /// As [`say`].
 pub(super) async fn refuse<R: Request, W: World<R>>(
-    known: &Known<'_, R>,
+    known: &Basis<'_, R>,
     refusal: &Refusal,
     memory: &mut Memory,
     world: &W,

@@ -1,4 +1,4 @@
-//! Signs a request that is due, and says what became of it in the words of its status.
+//! Signs a request that is due, and reports in its status if that fails or has to wait.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,13 +9,13 @@ use super::{
     apply::{ApplyError, full_name},
     conclude::Delay,
     decide::Share,
-    due::{Due, subject},
+    due::{DueRequest, subject},
     fence::{Fenced, admitted},
     kind::Request,
     observe::share,
     say::{refuse, say},
     waiter,
-    world::{Attempt, World},
+    world::{SigningOutcome, World},
 };
 use crate::{
     issuance::{Fault, PrepareError},
@@ -23,43 +23,43 @@ use crate::{
     pipeline::{self, NotSigned, ReadyIssuer},
     reconcile::{Context, issuer::Waiter},
     signers::limiter::{Limited, Turn},
-    telemetry::Chain,
+    telemetry::ErrorChain,
 };
 
-/// So long a signature may take without a limit; who waits no longer for a turn is not told of it.
+/// A request that waits for its turn reports that only after this long. A signature may take as long even without a limit.
 const TELL_AFTER: Duration = Duration::from_secs(10);
 
-/// What came of signing.
-pub(super) enum Signing {
-    /// It is signed; the memory has it.
+/// Outcome of signing.
+pub(super) enum SigningStep {
+    /// The certificate is in the memory.
     Signed,
     Then(Next),
 }
 
-/// Signs, if the issuer is the requester's to use and its limit lets it; else says why not.
+/// Signs, if the requester may use the issuer and the issuer's limit allows it; else reports why not.
 ///
 /// # Errors
-/// The API server did not take what was to be said.
+/// The API server did not accept the status write.
 pub(super) async fn sign<R: Request, W: World<R>>(
-    due: &Due<'_, R, W::Snapshot>,
+    due: &DueRequest<'_, R, W::Snapshot>,
     memory: &mut Memory,
     world: &W,
-) -> Result<Signing, ApplyError> {
+) -> Result<SigningStep, ApplyError> {
     let next = match world.attempt(due).await {
-        Attempt::Signed(signed) => {
+        SigningOutcome::Signed(signed) => {
             memory.owe(signed);
-            return Ok(Signing::Signed);
+            return Ok(SigningStep::Signed);
         }
-        Attempt::Refused(refusal) => refuse(due.known, &refusal, memory, world).await?,
-        Attempt::Delayed(delay) => delayed(due, &delay, memory, world).await?,
-        Attempt::InTurn { waited } => in_turn(due, waited, memory, world).await?,
+        SigningOutcome::Refused(refusal) => refuse(due.known, &refusal, memory, world).await?,
+        SigningOutcome::Delayed(delay) => delayed(due, &delay, memory, world).await?,
+        SigningOutcome::InTurn { waited } => in_turn(due, waited, memory, world).await?,
     };
-    Ok(Signing::Then(next))
+    Ok(SigningStep::Then(next))
 }
 
-/// The request is called when its turn comes. Only one that has to wait for long is told so, and once.
+/// Leaves a request that waits for its turn; the limiter calls it back. A long wait is reported, once.
 async fn in_turn<R: Request, W: World<R>>(
-    due: &Due<'_, R, W::Snapshot>,
+    due: &DueRequest<'_, R, W::Snapshot>,
     waited: Duration,
     memory: &mut Memory,
     world: &W,
@@ -77,12 +77,12 @@ async fn in_turn<R: Request, W: World<R>>(
 }
 
 async fn delayed<R: Request, W: World<R>>(
-    due: &Due<'_, R, W::Snapshot>,
+    due: &DueRequest<'_, R, W::Snapshot>,
     delay: &Delay,
     memory: &mut Memory,
     world: &W,
 ) -> Result<Next, ApplyError> {
-    // First put on the list, then write: a change of the issuer in between is not missed.
+    // Register before the write, so that a change of the issuer in between is not missed.
     world.await_issuer(due.known.issuer, due.known.request);
     let again = memory.failed(world.time().steady);
     if let Some(conclusion) = due.known.delayed(delay) {
@@ -91,23 +91,23 @@ async fn delayed<R: Request, W: World<R>>(
     Ok(Next::At(due.end.map_or(again, |end| end.min(again))))
 }
 
-/// An attempt with the real issuer.
+/// Tries to sign with the real issuer.
 pub(super) async fn attempt<R: Request>(
-    due: &Due<'_, R, Arc<ReadyIssuer>>,
+    due: &DueRequest<'_, R, Arc<ReadyIssuer>>,
     context: &Context,
-) -> Attempt {
+) -> SigningOutcome {
     match admitted(due, context).await {
-        Err(Fenced::Refused(refusal)) => Attempt::Refused(refusal),
-        Err(Fenced::Delayed(delay)) => Attempt::Delayed(delay),
+        Err(Fenced::Refused(refusal)) => SigningOutcome::Refused(refusal),
+        Err(Fenced::Delayed(delay)) => SigningOutcome::Delayed(delay),
         Ok(()) => match turn(due, context) {
             Turn::Now(_permit) => with_permit(due, context).await,
-            Turn::Later { waited } => Attempt::InTurn { waited },
+            Turn::Later { waited } => SigningOutcome::InTurn { waited },
         },
     }
 }
 
-/// Asks the issuer's limit. The request takes turns with those of other tenants.
-fn turn<R: Request>(due: &Due<'_, R, Arc<ReadyIssuer>>, context: &Context) -> Turn<Waiter> {
+/// Asks the issuer's limit for a turn. Tenants take turns.
+fn turn<R: Request>(due: &DueRequest<'_, R, Arc<ReadyIssuer>>, context: &Context) -> Turn<Waiter> {
     let (key, request) = (&due.issuer.key, due.known.request);
     let at = Limited {
         issuer: key.issuer(),
@@ -119,12 +119,12 @@ fn turn<R: Request>(due: &Due<'_, R, Arc<ReadyIssuer>>, context: &Context) -> Tu
         .enter(at, &request.tenant().into(), waiter(request))
 }
 
-/// Signs, logs and counts.
-async fn with_permit<R: Request>(due: &Due<'_, R, Arc<ReadyIssuer>>, context: &Context) -> Attempt {
+/// Signs, logs and counts bugs.
+async fn with_permit<R: Request>(due: &DueRequest<'_, R, Arc<ReadyIssuer>>, context: &Context) -> SigningOutcome {
     let (request, name) = (due.known.request, due.known.issuer);
     let asked = match request.asked(due.issuer.pods.as_ref()) {
         Ok(asked) => asked,
-        Err(refusal) => return Attempt::Refused(refusal),
+        Err(refusal) => return SigningOutcome::Refused(refusal),
     };
     let subject = subject(request, name);
     let still_due = || share(request, false, context) == Share::Own;
@@ -140,32 +140,32 @@ async fn with_permit<R: Request>(due: &Due<'_, R, Arc<ReadyIssuer>>, context: &C
                       serial = signed.announced.serial, extensions = dropped.join(","),
                       "extensions of the CSR were dropped");
             }
-            Attempt::Signed(signed)
+            SigningOutcome::Signed(signed)
         }
-        Err(NotSigned::Refused(refusal)) => Attempt::Refused(refusal),
+        Err(NotSigned::Refused(refusal)) => SigningOutcome::Refused(refusal),
         Err(other) => {
             let delay = delay(&other, &context.metrics);
             if delay == Delay::Bug {
                 error!(kind = R::KIND.as_str(), name = %full_name(request), issuer = %name,
-                       error = %Chain(&other), "an invariant broke; nothing was published");
+                       error = %ErrorChain(&other), "an invariant broke; nothing was published");
             }
-            Attempt::Delayed(delay)
+            SigningOutcome::Delayed(delay)
         }
     }
 }
 
-/// Who has to act, and the count of what nobody but us can mend.
+/// Classifies a failure by who has to act, and counts the bugs of the controller.
 fn delay(why: &NotSigned, metrics: &Metrics) -> Delay {
     if let NotSigned::Record(error) = why {
-        // Where the record goes is the operator's business, and not for the author of a request to read.
-        error!(error = %Chain(error), "no signature without a record");
+        // The author of a request must not learn where the issuance record is stored, so the details are only logged.
+        error!(error = %ErrorChain(error), "nothing was signed, because the issuance record cannot be written");
         return Delay::Passing(why.to_string());
     }
-    let text = Chain(why).to_string();
+    let text = ErrorChain(why).to_string();
     match why.fault() {
         Fault::Issuer => Delay::Issuer(text),
         Fault::Passing => Delay::Passing(text),
-        // A refusal has been handled before; one that arrives here is a bug too.
+        // Refusals are handled by the caller, so one that arrives here is a bug too.
         Fault::Request | Fault::Bug => {
             if let NotSigned::Prepare(PrepareError::Lint(failed)) = why {
                 metrics.lint_failed(failed.lint);
@@ -182,7 +182,7 @@ mod tests {
     use crate::issuance::lint::LintError;
 
     #[test]
-    fn a_failed_lint_is_a_bug_of_ours_and_is_counted_under_its_name() {
+    fn a_failed_lint_counts_as_a_bug_and_under_its_own_name() {
         let metrics = Metrics::new("0.1.0", "unknown");
         let failed = NotSigned::Prepare(PrepareError::Lint(LintError {
             lint: "rfc5280_version_3",
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn no_random_octets_pass_by_themselves_and_count_as_no_bug() {
+    fn a_lack_of_random_octets_is_a_passing_failure_and_not_a_bug() {
         let metrics = Metrics::new("0.1.0", "unknown");
         let delay = delay(&NotSigned::Random, &metrics);
         assert_eq!(

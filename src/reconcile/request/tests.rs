@@ -1,4 +1,4 @@
-//! The life of a request, from what the watch tells to what is written, with a cluster in memory.
+//! Tests the whole life of a request, from the reports of the watch to the status writes, with a cluster in memory.
 
 mod life;
 mod world;
@@ -8,7 +8,7 @@ use super::*;
 use crate::api::certificate_request::CertificateRequest;
 use crate::reconcile::request::decide::IssuerFact;
 
-/// The writes of a whole life.
+/// Returns everything that was written during a life.
 fn writes(life: &Life) -> Vec<Write> {
     life.world.writes()
 }
@@ -45,10 +45,10 @@ fn nothing_is_written_before_approval_and_a_denial_is_acknowledged_once() {
 }
 
 #[test]
-fn what_the_watch_tells_of_the_time_before_our_write_changes_nothing() {
+fn a_late_report_of_the_watch_from_before_our_write_changes_nothing() {
     let mut life = Life::of_approved();
     life.hears();
-    // Changed before our write, and told after it.
+    // The object changes before our write, and the watch reports that after it.
     life.world.touch();
     let late = life.world.keep_back();
     life.looks();
@@ -63,7 +63,7 @@ fn what_the_watch_tells_of_the_time_before_our_write_changes_nothing() {
 }
 
 #[test]
-fn a_change_before_the_write_is_read_and_the_same_certificate_is_published() {
+fn after_a_change_before_the_write_the_object_is_read_again_and_the_same_certificate_published() {
     let mut life = Life::of_approved();
     life.world.before_store(|world| world.touch());
     life.goes_on();
@@ -71,7 +71,7 @@ fn a_change_before_the_write_is_read_and_the_same_certificate_is_published() {
 }
 
 #[test]
-fn a_denial_before_the_write_is_acknowledged_and_the_certificate_is_named() {
+fn a_denial_before_the_write_is_acknowledged_and_the_certificate_recorded_as_discarded() {
     let mut life = Life::of_approved();
     life.world
         .before_store(|world| world.decide_by_approver("Denied"));
@@ -84,7 +84,7 @@ fn a_denial_before_the_write_is_acknowledged_and_the_certificate_is_named() {
 }
 
 #[test]
-fn a_request_that_is_deleted_before_the_write_has_its_certificate_named() {
+fn a_request_that_is_deleted_before_the_write_has_its_certificate_recorded_as_discarded() {
     let mut life = Life::of_approved();
     life.world.before_store(|world| world.delete());
     life.goes_on();
@@ -93,7 +93,7 @@ fn a_request_that_is_deleted_before_the_write_has_its_certificate_named() {
 }
 
 #[test]
-fn a_write_that_fails_is_repeated_with_the_same_certificate_and_not_before_its_time() {
+fn a_failed_write_is_retried_with_the_same_certificate_and_not_before_the_retry_time() {
     let mut life = Life::of_approved();
     life.world.fail_stores(2);
     life.goes_on();
@@ -112,7 +112,7 @@ fn a_write_that_fails_is_repeated_with_the_same_certificate_and_not_before_its_t
 }
 
 #[test]
-fn what_was_stored_although_the_answer_was_lost_is_named_as_published() {
+fn a_write_that_was_stored_although_its_answer_was_lost_is_recorded_as_published() {
     let mut life = Life::of_approved();
     life.world.lose_answer();
     life.goes_on();
@@ -123,7 +123,7 @@ fn what_was_stored_although_the_answer_was_lost_is_named_as_published() {
 }
 
 #[test]
-fn an_issuer_that_is_not_ready_is_waited_for_and_that_is_said_once() {
+fn a_request_waits_for_an_issuer_that_is_not_ready_and_reports_that_once() {
     let mut life = Life::of_approved();
     life.world.issuer(IssuerFact::NotReady("KeyNotFound"));
     life.goes_on();
@@ -136,7 +136,7 @@ fn an_issuer_that_is_not_ready_is_waited_for_and_that_is_said_once() {
 }
 
 #[test]
-fn what_passes_is_tried_again_at_its_time_and_not_because_of_our_own_write() {
+fn a_passing_failure_is_retried_at_the_retry_time_and_not_because_of_our_own_write() {
     let mut life = Life::of_approved();
     life.world.delay(1);
     life.goes_on();
@@ -148,7 +148,7 @@ fn what_passes_is_tried_again_at_its_time_and_not_because_of_our_own_write() {
 }
 
 #[test]
-fn when_its_issuer_changes_a_request_is_tried_at_once() {
+fn a_request_is_retried_at_once_when_its_issuer_changes() {
     let mut life = Life::of_approved();
     life.world.delay(1);
     life.goes_on();
@@ -158,7 +158,7 @@ fn when_its_issuer_changes_a_request_is_tried_at_once() {
 }
 
 #[test]
-fn the_time_that_a_request_may_wait_is_not_begun_anew_by_a_restart() {
+fn a_restart_does_not_extend_the_time_that_a_request_may_wait() {
     let mut life = Life::of_approved();
     life.world.max_pending(Duration::from_secs(100));
     life.world.issuer(IssuerFact::NotReady("TokenUnavailable"));
@@ -174,7 +174,7 @@ fn the_time_that_a_request_may_wait_is_not_begun_anew_by_a_restart() {
 }
 
 #[test]
-fn after_its_time_a_request_is_still_tried_once_when_its_issuer_is_ready() {
+fn an_overdue_request_is_still_tried_once_when_its_issuer_is_ready() {
     let mut life = Life::of_approved();
     life.world.max_pending(Duration::from_secs(100));
     life.world.issuer(IssuerFact::NotReady("TokenUnavailable"));
@@ -189,7 +189,7 @@ fn after_its_time_a_request_is_still_tried_once_when_its_issuer_is_ready() {
 }
 
 #[test]
-fn after_its_time_a_request_waits_quietly_for_an_issuer_that_is_being_looked_at() {
+fn an_overdue_request_waits_silently_for_an_issuer_that_has_not_been_looked_at() {
     let mut life = Life::of_approved();
     life.world.max_pending(Duration::from_secs(100));
     life.world.issuer(IssuerFact::NotReady("TokenUnavailable"));
@@ -212,8 +212,7 @@ fn a_replica_writes_nothing_about_the_share_of_another() {
 }
 
 #[test]
-fn a_replica_that_loses_its_share_before_the_write_keeps_the_certificate_until_it_is_seen_finished()
-{
+fn a_replica_that_loses_its_share_before_the_write_keeps_the_certificate_until_the_request_ends() {
     let mut life = Life::of_approved();
     life.world.after_signing(|world| world.give_away());
     life.goes_on();
@@ -235,7 +234,7 @@ fn a_refusal_is_written_once() {
     assert!(life.keeps_nothing());
 }
 
-/// One that says nothing but what it names.
+/// Returns a minimal request that names an issuer, with the given approval condition.
 fn request(approval: Option<&str>, now: Timestamp) -> CertificateRequest {
     let conditions: Vec<_> = approval
         .map(|type_| serde_json::json!({"type": type_, "status": "True", "reason": "test", "message": "", "lastTransitionTime": now.to_string()}))

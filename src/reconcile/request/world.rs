@@ -1,5 +1,6 @@
-//! What a request is acted on with: the cluster, the issuer's key, and those who are told. [`Context`](crate::reconcile::Context)
-//! is the real one; tests drive the whole life of a request with one in memory.
+//! Everything outside the state machine that acting on a request needs: the clock, the cluster, the issuer's key, Events,
+//! the issuance record and metrics. [`Context`](crate::reconcile::Context) is the real world; tests run the whole life of a
+//! request in a world in memory.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use super::{
     apply::{Applied, ApplyError},
     conclude::Delay,
     decide::Time,
-    due::Due,
+    due::DueRequest,
     kind::{Request, Status},
     observe::Observed,
 };
@@ -19,23 +20,23 @@ use crate::{
     reconcile::{events::Notice, request::RequestError},
 };
 
-/// What came of an attempt to sign.
-pub(super) enum Attempt {
+/// Outcome of an attempt to sign.
+pub(super) enum SigningOutcome {
     Signed(Signed),
     Refused(Refusal),
     Delayed(Delay),
-    /// The issuer's limit lets others sign first; the request is called when its turn comes.
+    /// The issuer's limit lets other requests sign first; this one is called when its turn comes.
     InTurn {
         waited: Duration,
     },
 }
 
-/// What is noted of a request besides its status.
+/// Entry of the issuance record about a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Noted<'a> {
     /// The certificate was published.
     Published(&'a Signed),
-    /// The same, as is found out only now.
+    /// The certificate turned out to be published although the answer to the write was lost.
     FoundPublished(&'a Signed),
     /// The certificate will not be published, for this reason.
     Discarded(&'a Signed, &'static str),
@@ -43,43 +44,43 @@ pub(super) enum Noted<'a> {
     Refused(&'static str),
 }
 
-/// The world of requests of a kind.
+/// Outside world of the requests of one kind.
 pub(super) trait World<R: Request> {
-    /// An issuer as it can be signed with.
+    /// Snapshot of an issuer to sign with.
     type Snapshot;
 
     fn time(&self) -> Time;
 
-    /// Looks at a request and its issuer. `owed`: something was signed for it that is not known to be published.
+    /// Observes a request and its issuer. `owed` tells whether a certificate was signed that is not known to be published.
     fn observe(&self, request: &R, owed: bool) -> Observed<Self::Snapshot>;
 
-    /// Whether this replica acts for the request, at this moment.
+    /// Returns whether this replica acts on the request at this moment.
     fn is_own(&self, request: &R, owed: bool) -> bool;
 
-    /// Signs, if the issuer is the requester's to use and its limit lets it.
-    async fn attempt(&self, due: &Due<'_, R, Self::Snapshot>) -> Attempt;
+    /// Signs, if the requester may use the issuer and the issuer's limit allows it.
+    async fn attempt(&self, due: &DueRequest<'_, R, Self::Snapshot>) -> SigningOutcome;
 
-    /// Stores the status if nothing of the object has changed.
+    /// Stores the status if the object has not changed.
     ///
     /// # Errors
-    /// The API server, or a webhook behind it, did not answer or refused for now.
+    /// The API server, or a webhook behind it, did not answer or rejected the write for now.
     async fn store(&self, request: &R, status: &Status) -> Result<Applied, ApplyError>;
 
-    /// The object as it is stored now; `None` when it is gone.
+    /// Reads the object as it is stored now; `None` if it is gone.
     ///
     /// # Errors
-    /// It could not be read.
+    /// The object could not be read.
     async fn read(&self, request: &R) -> Result<Option<R>, RequestError>;
 
-    /// Has the request called when its issuer changes.
+    /// Registers the request to be called when its issuer changes.
     fn await_issuer(&self, issuer: &IssuerName, request: &R);
 
-    /// Counts what was written.
+    /// Counts the result of a status write.
     fn count(&self, result: RequestResult);
 
-    /// Tells people.
+    /// Emits an Event.
     fn tell(&self, request: &R, notice: Notice);
 
-    /// Notes it in the issuance record and in the metrics.
+    /// Writes an entry to the issuance record and counts it in the metrics.
     fn note(&self, request: &R, issuer: &IssuerName, noted: Noted<'_>);
 }

@@ -1,4 +1,4 @@
-//! Which trust anchors a bundle has: those of the issuer, and for a while those that it had before. Pure.
+//! Trust anchors of a bundle: those of the issuer, and for a while those that it had before. Pure.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,19 @@ use crate::issuance::pem;
 
 /// The trust anchors of one issuer by the SHA-256 of their DER in hexadecimal.
 ///
-/// An anchor that is not the issuer's any more stays for as long as a certificate that was issued under it may live.
+/// An anchor that the issuer no longer has stays for as long as a certificate issued under it may live.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Anchors(BTreeMap<String, Anchor>);
+pub(super) struct BundleAnchors(BTreeMap<String, Anchor>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Anchor {
     pem: String,
-    /// When it goes, if it is not the issuer's any more.
+    /// When it is removed, if the issuer no longer has it.
     until: Option<Timestamp>,
 }
 
-impl Anchors {
-    /// What a bundle says; what cannot be read in it is dropped.
+impl BundleAnchors {
+    /// Reads the anchors of a bundle, and drops what cannot be read.
     pub(super) fn read(bundle: &str, retiring: &BTreeMap<String, Timestamp>) -> Self {
         let mut anchors = Self::of(bundle);
         for (name, anchor) in &mut anchors.0 {
@@ -30,7 +30,7 @@ impl Anchors {
         anchors
     }
 
-    /// These certificates, all of them current.
+    /// Returns these certificates, all of them as current anchors.
     fn of(text: &str) -> Self {
         let blocks = pem::scan(text.as_bytes()).map(|read| read.blocks);
         let anchors = blocks.unwrap_or_default().into_iter().map(|block| {
@@ -43,11 +43,12 @@ impl Anchors {
         Self(anchors.collect())
     }
 
-    /// The anchors from `now` on, where `current` (PEM) are the issuer's and its certificates live for `longest` at most.
+    /// Returns the anchors from `now` on. `current` (PEM) are the issuer's anchors; its certificates live for at most
+    /// `longest`.
     pub(super) fn renewed(&self, current: &str, now: Timestamp, longest: SignedDuration) -> Self {
         let mut anchors = Self::of(current);
         for (name, before) in &self.0 {
-            // An end beyond the calendar is none that matters.
+            // An end that is too far in the future to be represented never matters.
             let until = before
                 .until
                 .unwrap_or_else(|| now.checked_add(longest).unwrap_or(Timestamp::MAX));
@@ -66,15 +67,15 @@ impl Anchors {
         self.0.is_empty()
     }
 
-    /// The bundle.
+    /// Returns the bundle in PEM.
     pub(super) fn pem(&self) -> String {
         self.0.values().map(|anchor| anchor.pem.as_str()).collect()
     }
 
-    /// Which of them go, and when.
+    /// Returns the retiring anchors, and when each is removed.
     pub(super) fn retiring(&self) -> BTreeMap<String, Timestamp> {
         let ends = self.0.iter().filter_map(|(name, anchor)| {
-            // Whole seconds, so that what is written is what is read.
+            // Whole seconds, so that a bundle reads back as it was written.
             let until = Timestamp::from_second(anchor.until?.as_second()).ok()?;
             Some((name.clone(), until))
         });
@@ -96,14 +97,14 @@ mod tests {
         pem::encode("CERTIFICATE", name.as_bytes())
     }
 
-    /// As if it had been written and read again.
-    fn stored(anchors: &Anchors) -> Anchors {
-        Anchors::read(&anchors.pem(), &anchors.retiring())
+    /// Returns the anchors as they are read after they were written.
+    fn stored(anchors: &BundleAnchors) -> BundleAnchors {
+        BundleAnchors::read(&anchors.pem(), &anchors.retiring())
     }
 
     #[test]
     fn a_new_root_is_trusted_at_once_and_the_old_one_for_as_long_as_its_certificates_live() {
-        let first = Anchors::default().renewed(&root("old"), now(), HOUR);
+        let first = BundleAnchors::default().renewed(&root("old"), now(), HOUR);
         assert_eq!(first.pem(), root("old"));
         let both = stored(&first).renewed(&root("new"), now(), HOUR);
         assert!(both.pem().contains(&root("old")) && both.pem().contains(&root("new")));
@@ -117,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_root_that_comes_back_is_not_retired() {
-        let both = Anchors::default()
+        let both = BundleAnchors::default()
             .renewed(&root("old"), now(), HOUR)
             .renewed(&root("new"), now(), HOUR);
         let back = stored(&both).renewed(&root("old"), now(), HOUR);
@@ -129,7 +130,7 @@ mod tests {
 
     #[test]
     fn without_an_issuer_every_root_retires_and_then_nothing_is_left() {
-        let first = Anchors::default().renewed(&root("old"), now(), HOUR);
+        let first = BundleAnchors::default().renewed(&root("old"), now(), HOUR);
         let orphan = stored(&first).renewed("", now(), HOUR);
         assert!(!orphan.is_empty());
         assert!(stored(&orphan).renewed("", now() + HOUR, HOUR).is_empty());
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn one_root_given_twice_is_one_anchor() {
         let twice = root("old") + &root("old");
-        let anchors = Anchors::default().renewed(&twice, now(), HOUR);
+        let anchors = BundleAnchors::default().renewed(&twice, now(), HOUR);
         assert_eq!(anchors.pem(), root("old"));
     }
 }

@@ -1,4 +1,4 @@
-//! The requests of one issuer with a limit: who may sign now, and who is next. Pure: time is an argument.
+//! The queue of one issuer with a limit: which requests may sign now, and which is next. Pure: time is an argument.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,49 +7,49 @@ use std::{
     time::Instant,
 };
 
-use super::pace::{Pace, Rate, Share};
+use super::pace::{Pace, Rate, RateShare};
 use crate::lanes::{Lane, Lanes};
 
-/// How much one issuer may sign, on all replicas together.
+/// Limit of one issuer, on all replicas together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limit {
-    /// How fast.
+    /// Signatures per second.
     pub rate: Option<Rate>,
-    /// How many at the same time.
+    /// Signatures at the same time.
     pub concurrent: Option<NonZeroU16>,
 }
 
-/// One issuer's line. Turns go round the tenants, and not by who asked first.
+/// Queue of one issuer. Tenants take turns, regardless of whose request came first.
 #[derive(Debug)]
 pub(super) struct Line<T> {
     pub(super) limit: Limit,
-    /// Replicas that share the limit.
+    /// Number of replicas that share the limit.
     pub(super) owners: u32,
-    /// Whether somebody comes back when the pace allows the next.
+    /// Whether a timer runs until the rate allows the next signature.
     pub(super) timer: bool,
     pace: Pace,
     inside: u32,
-    /// Those who wait, and some who have left.
+    /// Waiting requests, and some that have left since.
     lanes: Lanes<T>,
-    /// Since when each waits. Who is in a lane and not here has left.
+    /// When each waiting request began to wait. A request that is in a lane and not here has left.
     waiting: HashMap<T, Instant>,
-    /// Those whose turn has come and who have not begun. They are counted as if they had.
+    /// Requests that were called and have not begun. They count against the limit as if they had begun.
     called: HashSet<T>,
 }
 
-/// What comes of asking.
+/// Outcome of [`Line::enter`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     Begins,
     Waits { since: Instant },
 }
 
-/// Whose turn it is.
+/// The next event in a queue.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next<T> {
-    Turn(T),
+pub(super) enum NextTurn<T> {
+    Admission(T),
     NotBefore(Instant),
-    /// Nobody waits, or there is no place: the end of a signature brings the next.
+    /// No request waits, or as many sign as may: the end of a signature calls the next request.
     Nobody,
 }
 
@@ -67,7 +67,7 @@ impl<T: Clone + Eq + Hash> Line<T> {
         }
     }
 
-    /// Somebody wants to sign. Who was called begins; who waits already keeps the place.
+    /// Asks for a turn. A request that was called begins; a request that already waits keeps its place.
     pub(super) fn enter(&mut self, ticket: T, lane: &Lane, now: Instant) -> Entry {
         if self.called.remove(&ticket) {
             return Entry::Begins;
@@ -84,39 +84,39 @@ impl<T: Clone + Eq + Hash> Line<T> {
         Entry::Waits { since: now }
     }
 
-    /// Calls the next, if one may begin.
-    pub(super) fn next(&mut self, now: Instant) -> Next<T> {
+    /// Calls the next request if it may begin now.
+    pub(super) fn next(&mut self, now: Instant) -> NextTurn<T> {
         if self.waiting.is_empty() {
             self.lanes = Lanes::default();
-            return Next::Nobody;
+            return NextTurn::Nobody;
         }
         if !self.has_place() {
-            return Next::Nobody;
+            return NextTurn::Nobody;
         }
         if let Some(at) = self.not_before(now) {
-            return Next::NotBefore(at);
+            return NextTurn::NotBefore(at);
         }
         while let Some(ticket) = self.lanes.pop() {
             if self.waiting.remove(&ticket).is_some() {
                 self.count(now);
                 self.called.insert(ticket.clone());
-                return Next::Turn(ticket);
+                return NextTurn::Admission(ticket);
             }
         }
-        Next::Nobody
+        NextTurn::Nobody
     }
 
-    /// One that had begun has ended.
+    /// Records the end of a request that had begun.
     pub(super) fn end(&mut self) {
         self.inside = self.inside.saturating_sub(1);
     }
 
-    /// Whether this one was called and has not begun.
+    /// Returns whether this request was called and has not begun.
     pub(super) fn is_called(&self, ticket: &T) -> bool {
         self.called.contains(ticket)
     }
 
-    /// This one will not sign. What it was called for is the next one's.
+    /// Removes a request that will not sign. If it was called, its turn is free for the next request.
     pub(super) fn leave(&mut self, ticket: &T) {
         self.waiting.remove(ticket);
         if self.called.remove(ticket) {
@@ -127,13 +127,13 @@ impl<T: Clone + Eq + Hash> Line<T> {
         }
     }
 
-    /// Everybody who waits or was called, and does so no more.
+    /// Removes and returns all requests that wait or were called.
     pub(super) fn disband(&mut self) -> Vec<T> {
         let waiting = self.waiting.drain().map(|(ticket, _)| ticket);
         waiting.chain(self.called.drain()).collect()
     }
 
-    /// Whether to forget the line changes nothing.
+    /// Returns whether the queue holds no state, so that it can be dropped.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
         self.waiting.is_empty()
             && self.called.is_empty()
@@ -141,7 +141,7 @@ impl<T: Clone + Eq + Hash> Line<T> {
             && self.pace.is_idle(now)
     }
 
-    /// Who waits or was called, and matches.
+    /// Returns the matching requests among those that wait or were called.
     pub(super) fn those(&self, matches: impl Fn(&T) -> bool) -> Vec<T> {
         let all = self.waiting.keys().chain(&self.called);
         all.filter(|ticket| matches(ticket)).cloned().collect()
@@ -165,8 +165,8 @@ impl<T: Clone + Eq + Hash> Line<T> {
         }
     }
 
-    fn share(&self) -> Option<Share> {
-        self.limit.rate.map(|rate| Share::of(rate, self.owners))
+    fn share(&self) -> Option<RateShare> {
+        self.limit.rate.map(|rate| RateShare::of(rate, self.owners))
     }
 }
 
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_over_the_rate_waits_and_is_called_when_the_pace_allows() {
+    fn a_request_over_the_rate_waits_and_is_called_when_the_rate_allows() {
         let now = Instant::now();
         let mut line = line(Some((1, 2)), None);
         for number in 0..2 {
@@ -209,14 +209,14 @@ mod tests {
             Entry::Waits { since: now }
         );
         let due = now + Duration::from_secs(1);
-        assert_eq!(line.next(now), Next::NotBefore(due));
+        assert_eq!(line.next(now), NextTurn::NotBefore(due));
         assert_eq!(
             enter(&mut line, "shop", 2, due),
             Entry::Waits { since: now },
             "asking again changes nothing"
         );
-        assert_eq!(line.next(due), Next::Turn("shop/2".to_owned()));
-        assert_eq!(line.next(due), Next::Nobody);
+        assert_eq!(line.next(due), NextTurn::Admission("shop/2".to_owned()));
+        assert_eq!(line.next(due), NextTurn::Nobody);
         assert_eq!(enter(&mut line, "shop", 2, due), Entry::Begins);
     }
 
@@ -232,28 +232,28 @@ mod tests {
         let mut called = Vec::new();
         for second in 1..=4 {
             match line.next(start + Duration::from_secs(second)) {
-                Next::Turn(ticket) => called.push(ticket),
-                other @ (Next::NotBefore(_) | Next::Nobody) => panic!("{other:?}"),
+                NextTurn::Admission(ticket) => called.push(ticket),
+                other @ (NextTurn::NotBefore(_) | NextTurn::Nobody) => panic!("{other:?}"),
             }
         }
         assert_eq!(called, ["noisy/1", "quiet/0", "noisy/2", "quiet/1"]);
     }
 
     #[test]
-    fn no_more_sign_at_a_time_than_may() {
+    fn no_more_requests_sign_at_a_time_than_the_limit_allows() {
         let now = Instant::now();
         let mut line = line(None, Some(2));
         assert_eq!(enter(&mut line, "a", 0, now), Entry::Begins);
         assert_eq!(enter(&mut line, "a", 1, now), Entry::Begins);
         assert!(matches!(enter(&mut line, "a", 2, now), Entry::Waits { .. }));
-        assert_eq!(line.next(now), Next::Nobody);
+        assert_eq!(line.next(now), NextTurn::Nobody);
         line.end();
-        assert_eq!(line.next(now), Next::Turn("a/2".to_owned()));
-        assert_eq!(line.next(now), Next::Nobody, "who was called has the place");
+        assert_eq!(line.next(now), NextTurn::Admission("a/2".to_owned()));
+        assert_eq!(line.next(now), NextTurn::Nobody, "a called request counts");
     }
 
     #[test]
-    fn who_leaves_costs_the_others_nothing() {
+    fn a_request_that_leaves_delays_no_other() {
         let now = Instant::now();
         let mut line = line(Some((1, 1)), Some(1));
         enter(&mut line, "a", 0, now);
@@ -265,17 +265,17 @@ mod tests {
         }
         line.end();
         let due = now + Duration::from_secs(1);
-        assert_eq!(line.next(due), Next::Turn("a/1".to_owned()));
-        // It was called, and was deleted meanwhile: the same moment is the next one's.
+        assert_eq!(line.next(due), NextTurn::Admission("a/1".to_owned()));
+        // A called request that is deleted frees its turn for the next one, at the same moment.
         assert!(line.is_called(&"a/1".to_owned()));
         line.leave(&"a/1".to_owned());
-        assert_eq!(line.next(due), Next::Turn("a/999".to_owned()));
+        assert_eq!(line.next(due), NextTurn::Admission("a/999".to_owned()));
         line.leave(&"a/999".to_owned());
         assert!(line.is_idle(due));
     }
 
     #[test]
-    fn a_limit_that_is_lifted_calls_everybody() {
+    fn lifting_a_limit_calls_every_waiting_request() {
         let now = Instant::now();
         let mut line = line(Some((1, 1)), None);
         for number in 0..10 {
@@ -283,14 +283,14 @@ mod tests {
         }
         line.limit = Limit::default();
         let called = std::iter::from_fn(|| match line.next(now) {
-            Next::Turn(ticket) => Some(ticket),
-            Next::NotBefore(_) | Next::Nobody => None,
+            NextTurn::Admission(ticket) => Some(ticket),
+            NextTurn::NotBefore(_) | NextTurn::Nobody => None,
         });
         assert_eq!(called.count(), 9);
     }
 
     #[test]
-    fn replicas_share_the_places_and_each_has_one() {
+    fn replicas_divide_the_concurrency_and_each_gets_at_least_one() {
         let now = Instant::now();
         for (owners, places) in [(1, 4), (2, 2), (3, 1), (9, 1)] {
             let mut line = line(None, Some(4));

@@ -1,10 +1,10 @@
-//! The cluster that everything is measured on.
+//! The cluster for all benchmarks.
 
 use anyhow::Result;
 use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options};
 use rig::{Cluster, Programs};
 
-/// An audit log is a choice of the cluster, and would be part of every write.
+/// No audit log: a cluster need not have one, and it would add to the cost of every write.
 const NO_AUDIT: &str = "
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -18,7 +18,7 @@ rules: [{level: None}]
 pub async fn cluster(programs: &Programs, cert_manager: CertManagerOptions) -> Result<Cluster> {
     let plane = ControlPlane::start(Options {
         audit_policy: Some(NO_AUDIT.to_owned()),
-        // What a run leaves behind is deleted before the next one.
+        // The objects of a run are deleted before the next one, so delete them fast.
         api_server_args: vec!["--delete-collection-workers=8".to_owned()],
     });
     let plane = plane.await?;

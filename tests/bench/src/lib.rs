@@ -1,4 +1,4 @@
-//! What the benchmarks share: the cluster, how a figure is reported, and what the kernel says that a process has cost.
+//! Shared code of the benchmarks: the cluster, the report, and the resources that a process has used.
 
 mod cluster;
 mod process;

@@ -1,24 +1,24 @@
-//! What a process has cost, with the processes that it has started.
+//! Reads from the kernel what resources a process and its children have used.
 
 use std::fs;
 use std::io;
 
 use rustix::param::clock_ticks_per_second;
 
-/// Of a process and its children since each began; of one that has ended nothing is known.
+/// The resources that a process and its children have used since each started. A child that has ended is not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spent {
-    /// Seconds on a processor, to a hundredth: what user and system time add up to.
+    /// User and system CPU time in seconds, with a resolution of a hundredth.
     pub cpu_seconds: f64,
-    /// The sum of what each had resident at its peak, in MB of 10⁶ octets. Pages that they share count for each.
+    /// Sum of the peak resident memory of each process, in MB of 10⁶ octets. Shared pages count once per process.
     pub peak_megabytes: f64,
 }
 
 impl Spent {
-    /// By a process and all that it has started.
+    /// Returns the resources of a process and everything that it has started.
     ///
     /// # Errors
-    /// It has ended.
+    /// The process has ended.
     pub fn by(process: u32) -> io::Result<Self> {
         let mut sum = Self::by_one(process)?;
         for child in children(process)? {
@@ -32,10 +32,10 @@ impl Spent {
         Ok(sum)
     }
 
-    /// By a process alone.
+    /// Returns the resources of a process without its children.
     ///
     /// # Errors
-    /// It has ended.
+    /// The process has ended.
     pub fn by_one(process: u32) -> io::Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
         let status = fs::read_to_string(format!("/proc/{process}/status"))?;
@@ -51,14 +51,14 @@ impl Spent {
     }
 }
 
-/// The processes that one has started and that still run.
+/// Returns the children of a process that still run.
 ///
 /// # Errors
-/// It has ended.
+/// The process has ended.
 pub fn children(process: u32) -> io::Result<Vec<u32>> {
     let mut found = Vec::new();
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
-        // A thread that has ended meanwhile has no children.
+        // A thread that has ended in the meantime has no children.
         let listed = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
         found.extend(
             listed
@@ -69,7 +69,7 @@ pub fn children(process: u32) -> io::Result<Vec<u32>> {
     Ok(found)
 }
 
-/// utime and stime; the name before them is in parentheses and may have anything in it.
+/// Returns the sum of utime and stime. The name before them is in parentheses and may contain anything.
 fn ticks(stat: &str) -> Option<u32> {
     let (_, fields) = stat.rsplit_once(") ")?;
     let times = fields.split(' ').skip(11).take(2);
@@ -88,14 +88,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_tells_is_read() {
+    fn the_files_of_proc_are_parsed() {
         let stat = "42 (a (b) c) S 1 2 3 4 5 6 7 8 9 10 120 30 0 0 20 0 1";
         assert_eq!(ticks(stat), Some(150));
         assert_eq!(peak("VmPeak:\t 9 kB\nVmHWM:\t  2048 kB\n"), Some(2048));
     }
 
     #[test]
-    fn this_process_has_cost_something() {
+    fn this_process_has_used_some_resources() {
         let spent = Spent::by(std::process::id()).unwrap();
         assert!(spent.peak_megabytes > 0.1, "{spent:?}");
     }

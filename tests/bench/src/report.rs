@@ -1,4 +1,4 @@
-//! One form for every benchmark's figures: a table for people, and the same as JSON in `target/bench/`.
+//! The report of every benchmark: a table for people, and the same figures as JSON in `target/bench/`.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use std::thread::available_parallelism;
 use serde::Serialize;
 use serde_json::json;
 
-/// One figure.
+/// One figure of a report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     name: String,
@@ -30,7 +30,7 @@ pub struct Report {
 }
 
 impl Row {
-    /// A figure by itself.
+    /// Creates a row with a value only.
     #[must_use]
     pub fn new(name: impl Into<String>, unit: &'static str, value: f64) -> Self {
         Self {
@@ -43,14 +43,14 @@ impl Row {
         }
     }
 
-    /// With the least and the greatest of the runs that `value` is the median of.
+    /// Adds the least and the greatest of the values of which `value` is the median.
     #[must_use]
     pub fn spread(mut self, [least, greatest]: [f64; 2]) -> Self {
         self.spread = Some([rounded(least), rounded(greatest)]);
         self
     }
 
-    /// With the same figure of what it is compared with.
+    /// Adds the value to compare with, and the ratio.
     #[must_use]
     pub fn beside(mut self, other: f64) -> Self {
         self.beside = Some(rounded(other));
@@ -60,7 +60,7 @@ impl Row {
 }
 
 impl Report {
-    /// Nothing yet. The file is named after the benchmark.
+    /// Creates an empty report. Its file is named after the benchmark.
     #[must_use]
     pub fn new(bench: &'static str) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// A line for each figure; `beside` says what the middle column is.
+    /// Prints a line for each figure; `beside` is the head of the middle column.
     pub fn print(&self, beside: &str) {
         println!("{:<46} {:>10} {beside:>12} {:>7}", "", "ours", "ratio");
         for row in &self.rows {
@@ -107,7 +107,7 @@ impl Report {
     }
 }
 
-/// To a thousandth: no clock of a benchmark is better.
+/// Rounds to a thousandth: no measurement here is more precise.
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }

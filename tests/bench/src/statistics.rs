@@ -1,12 +1,12 @@
-//! Of many values the few that are told.
+//! Median, percentiles and spread of measured values.
 
-/// The middle one; of an even count the upper of the two in the middle.
+/// Returns the middle value; of an even number of values, the upper of the two in the middle.
 #[must_use]
 pub fn median(values: &[f64]) -> f64 {
     percentile(values, 50)
 }
 
-/// The value that so many of a hundred are not above; not a number where there is none.
+/// Returns the value that `hundredth` percent of the values do not exceed, or NaN if there are no values.
 #[must_use]
 pub fn percentile(values: &[f64], hundredth: usize) -> f64 {
     let mut sorted = values.to_vec();
@@ -15,7 +15,7 @@ pub fn percentile(values: &[f64], hundredth: usize) -> f64 {
     sorted.get(index).copied().unwrap_or(f64::NAN)
 }
 
-/// The least and the greatest.
+/// Returns the least and the greatest value.
 #[must_use]
 pub fn spread(values: &[f64]) -> [f64; 2] {
     [percentile(values, 0), percentile(values, 100)]
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_middle_one_and_the_spread_the_outer_two() {
+    fn the_median_is_the_middle_value_and_the_spread_is_the_extremes() {
         let values = [5.0, 1.0, 4.0, 2.0, 3.0];
         assert_eq!(median(&values), 3.0);
         assert_eq!(spread(&values), [1.0, 5.0]);
@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_leaves_so_many_below_it() {
+    fn a_percentile_has_that_share_of_values_below_it() {
         let values: Vec<f64> = (0..1000).map(f64::from).collect();
         assert_eq!(percentile(&values, 50), 500.0);
         assert_eq!(percentile(&values, 99), 990.0);

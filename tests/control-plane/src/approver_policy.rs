@@ -1,4 +1,4 @@
-//! approver-policy on a control plane.
+//! Runs approver-policy on a control plane.
 
 use std::time::Duration;
 
@@ -15,21 +15,20 @@ const SET: &str = "approver-policy";
 const ACCOUNT: &str = "cert-manager-approver-policy";
 const READY: Duration = Duration::from_secs(60);
 
-/// cert-manager's approver-policy, which approves and denies CertificateRequests by CertificateRequestPolicies, under
-/// the service account and the RBAC of its chart. Its own webhook, which checks policies as they are written, is not
-/// called. Dropping it ends it.
+/// A running approver-policy, which approves and denies CertificateRequests by CertificateRequestPolicies. It runs under the
+/// service account and the RBAC of its chart. Its webhook, which checks policies, is not called. Dropping it ends it.
 #[derive(Debug)]
 pub struct ApproverPolicy {
     process: Process,
 }
 
 impl ApproverPolicy {
-    /// Installs it with the right to approve for these signers, the chart's `approveSignerNames`, starts it, and waits
-    /// until its controllers work.
+    /// Installs approver-policy with the right to approve for these signers (the chart's `approveSignerNames`), starts it,
+    /// and waits until its controllers run.
     ///
     /// # Errors
     ///
-    /// When the program is not built, an object is refused, or it ends or does not work within a minute.
+    /// When the program is not built, an object is refused, or it ends or its controllers do not run within a minute.
     pub async fn start(plane: &ControlPlane, approve_signer_names: &[&str]) -> Result<Self> {
         let tools = Tools::of(SET)?;
         chart::install_folder(plane, &tools.share("crds")?).await?;
@@ -61,7 +60,7 @@ impl ApproverPolicy {
         .await
     }
 
-    /// The process: its log, its end.
+    /// Returns the process, for its log and its exit status.
     pub fn process(&self) -> &Process {
         &self.process
     }

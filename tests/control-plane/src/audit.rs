@@ -1,4 +1,4 @@
-//! The API server's audit log: who did what, with which result.
+//! The API server's audit log: requests, who sent them, and the responses.
 
 use std::ops::Deref;
 use std::path::Path;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What the API server records. Secrets and tokens are never recorded with their content.
+/// The audit policy. It never records the content of Secrets and tokens.
 pub(crate) const POLICY: &str = r#"
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -32,7 +32,7 @@ rules:
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEvent {
-    /// Unique per request; the stages of one request share it.
+    /// The ID of the request, which all its stages share.
     #[serde(rename = "auditID")]
     pub audit_id: String,
     /// `ResponseComplete`, `ResponseStarted` (watches) or `Panic`.
@@ -42,18 +42,18 @@ pub struct AuditEvent {
     /// Path and query.
     #[serde(rename = "requestURI")]
     pub request_uri: String,
-    /// Who asked.
+    /// The user who sent the request.
     pub user: User,
-    /// The client's own name of itself.
+    /// The `User-Agent` of the client.
     #[serde(default)]
     pub user_agent: String,
-    /// What was asked for; `None` for paths such as `/readyz`.
+    /// The object that the request is about; `None` for paths such as `/readyz`.
     pub object_ref: Option<ObjectRef>,
-    /// How it was answered; `None` while the request runs.
+    /// The response; `None` while the request runs.
     pub response_status: Option<ResponseStatus>,
-    /// Body of a write to cert-manager's, the CSR API's or our groups, or of an Event; a patch as it was sent.
+    /// Body of a write to an Event or to the groups of cert-manager, of the CSR API or of ours. A patch is as it was sent.
     pub request_object: Option<Value>,
-    /// Body of the answer to such a write.
+    /// Body of the response to such a write.
     pub response_object: Option<Value>,
     /// RFC 3339, microseconds.
     pub request_received_timestamp: String,
@@ -71,7 +71,7 @@ pub struct User {
     pub groups: Vec<String>,
 }
 
-/// What was asked for.
+/// The object that a request is about.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ObjectRef {
@@ -87,37 +87,37 @@ pub struct ObjectRef {
     pub name: String,
 }
 
-/// How it was answered.
+/// The response to a request.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResponseStatus {
-    /// HTTP status.
+    /// HTTP status code.
     pub code: u16,
-    /// Kubernetes' reason of a refusal, such as `Conflict`.
+    /// Kubernetes' reason for a refusal, such as `Conflict`.
     pub reason: Option<String>,
     /// Message of a refusal.
     pub message: Option<String>,
 }
 
 impl AuditEvent {
-    /// Whether the request could change something.
+    /// Whether the verb of the request can change something.
     pub fn is_write(&self) -> bool {
         ["create", "update", "patch", "delete", "deletecollection"].contains(&self.verb.as_str())
     }
 
-    /// HTTP status of the answer.
+    /// Returns the HTTP status of the response.
     pub fn code(&self) -> Option<u16> {
         self.response_status.as_ref().map(|status| status.code)
     }
 }
 
-/// Requests in the order of their answers. Each method narrows it down:
+/// Requests in the order of their responses. Each method keeps only some of them:
 /// `log.writes().by(controller).on("certificaterequests").subresource("status").of("payments", "web-1")`.
 #[derive(Clone, Debug, Default)]
 pub struct AuditLog(Vec<AuditEvent>);
 
 impl AuditLog {
-    /// Reads the log as it is now. A line that is still being written is left out.
+    /// Reads the log as it is now. Leaves out a line that is still being written.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
@@ -128,31 +128,32 @@ impl AuditLog {
         Ok(Self(whole.lines().map(parse).collect::<Result<_>>()?))
     }
 
-    /// The requests for which `keep` holds.
+    /// Keeps the requests for which `keep` returns true.
     #[must_use]
     pub fn filter(self, keep: impl Fn(&AuditEvent) -> bool) -> Self {
         Self(self.0.into_iter().filter(|event| keep(event)).collect())
     }
 
-    /// Requests that could change something.
+    /// Keeps the requests whose verb can change something.
     #[must_use]
     pub fn writes(self) -> Self {
         self.filter(AuditEvent::is_write)
     }
 
-    /// Requests of a user; for a service account `system:serviceaccount:<namespace>:<name>`.
+    /// Keeps the requests of a user; a service account is `system:serviceaccount:<namespace>:<name>`.
     #[must_use]
     pub fn by(self, username: &str) -> Self {
         self.filter(|event| event.user.username == username)
     }
 
-    /// Requests with a verb.
+    /// Keeps the requests with a verb.
     #[must_use]
     pub fn verb(self, verb: &str) -> Self {
         self.filter(|event| event.verb == verb)
     }
 
-    /// Requests on a resource or one of its subresources, named in the plural, with the group (`issuers.cert-manager.io`) or without.
+    /// Keeps the requests on a resource or one of its subresources. The name is plural, with the group
+    /// (`issuers.cert-manager.io`) or without.
     #[must_use]
     pub fn on(self, resource: &str) -> Self {
         let (plural, group) = resource
@@ -163,25 +164,25 @@ impl AuditLog {
         })
     }
 
-    /// Requests on a subresource; the empty name stands for the object itself.
+    /// Keeps the requests on a subresource; the empty name stands for the object itself.
     #[must_use]
     pub fn subresource(self, subresource: &str) -> Self {
         self.object(|object| object.subresource == subresource)
     }
 
-    /// Requests on one object; the namespace of a cluster-scoped object is empty.
+    /// Keeps the requests on one object; the namespace of a cluster-scoped object is empty.
     #[must_use]
     pub fn of(self, namespace: &str, name: &str) -> Self {
         self.object(|object| object.namespace == namespace && object.name == name)
     }
 
-    /// Requests that were answered with a 2xx status.
+    /// Keeps the requests whose response has a 2xx status.
     #[must_use]
     pub fn succeeded(self) -> Self {
         self.filter(|event| event.code().is_some_and(|code| (200..300).contains(&code)))
     }
 
-    /// Requests that were answered with this HTTP status, such as 403 for a missing RBAC rule.
+    /// Keeps the requests whose response has this HTTP status, such as 403 for a missing RBAC rule.
     #[must_use]
     pub fn answered(self, code: u16) -> Self {
         self.filter(|event| event.code() == Some(code))

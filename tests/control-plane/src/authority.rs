@@ -12,13 +12,13 @@ use rcgen::{
 /// id-at-organizationName, X.520.
 const ORGANIZATION: [u64; 4] = [2, 5, 4, 10];
 
-/// Certificate and private key, PEM.
+/// A certificate and its private key, PEM.
 pub(crate) struct Pair {
     pub(crate) certificate: String,
     pub(crate) key: String,
 }
 
-/// A CA with a P-256 key that lives in memory only.
+/// A CA whose P-256 key is only in memory.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
@@ -36,16 +36,16 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)
-            .context("make the control plane's CA")?;
+            .context("create the control plane's CA")?;
         Ok(Self { issuer })
     }
 
-    /// The CA certificate, PEM.
+    /// Returns the CA certificate in PEM.
     pub(crate) fn certificate(&self) -> String {
         self.issuer.pem()
     }
 
-    /// A serving certificate for 127.0.0.1 and localhost.
+    /// Issues a serving certificate for 127.0.0.1 and localhost.
     pub(crate) fn server(&self, name: &str) -> Result<Pair> {
         let mut params = CertificateParams::default();
         params.distinguished_name = named(name);
@@ -55,11 +55,11 @@ impl Authority {
         ];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(params)
-            .with_context(|| format!("make the serving certificate of {name}"))
+            .with_context(|| format!("issue the serving certificate of {name}"))
     }
 
-    /// A client certificate as kube-apiserver reads it: the common name is the user, each organization a group.
-    /// There is room for two groups, all that a service account has.
+    /// Issues a client certificate for kube-apiserver: the common name is the user, and each organization is a group. There
+    /// can be two groups, as many as a service account has.
     pub(crate) fn client(
         &self,
         user: &str,
@@ -74,14 +74,14 @@ impl Authority {
                 .push(DnType::OrganizationName, group);
         }
         if let Some(group) = second_group {
-            // rcgen keeps one value per type: the same OID under its other name makes a second one.
+            // rcgen keeps one value per type; the same OID as a custom type allows a second value.
             params
                 .distinguished_name
                 .push(DnType::CustomDnType(ORGANIZATION.to_vec()), group);
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.issue(params)
-            .with_context(|| format!("make the client certificate of {user}"))
+            .with_context(|| format!("issue the client certificate of {user}"))
     }
 
     fn issue(&self, mut params: CertificateParams) -> Result<Pair> {

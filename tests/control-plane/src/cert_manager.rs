@@ -1,4 +1,4 @@
-//! cert-manager on a control plane: its CRDs, its chart's RBAC and webhook configurations, its processes.
+//! Runs cert-manager on a control plane: its CRDs, its chart's RBAC and webhook configurations, its processes.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,31 +19,32 @@ use crate::process::{Process, Program};
 
 const READY: Duration = Duration::from_secs(60);
 
-/// The kinds by which the API server calls the webhook.
+/// The kinds that make the API server call the webhook.
 const WEBHOOKS: [&str; 2] = [
     "MutatingWebhookConfiguration",
     "ValidatingWebhookConfiguration",
 ];
 
-/// How cert-manager differs from its defaults.
+/// Options of cert-manager that differ from its defaults.
 #[derive(Clone, Debug)]
 pub struct CertManagerOptions {
-    /// Whether the approver runs and has its RBAC (default), as with the chart's `disableAutoApproval`.
+    /// Whether the approver runs and has its RBAC (default), as the chart's `disableAutoApproval` decides.
     pub approver: bool,
-    /// The chart's `approveSignerNames`: what the approver may approve. By default cert-manager's own two kinds and ours.
+    /// The chart's `approveSignerNames`: the signers for which the approver may approve, by default cert-manager's two kinds
+    /// and ours.
     pub approve_signer_names: Vec<String>,
     /// Feature gates of the controllers and the webhook, by default none.
     pub feature_gates: Vec<String>,
-    /// Whether annotated Gateways get Certificates; the Gateway API's CRDs are then installed. By default not.
+    /// Whether annotated Gateways get Certificates (default no). If so, the Gateway API's CRDs are installed.
     pub gateway_api: bool,
-    /// Protocols of their listeners besides HTTPS and TLS, by default none.
+    /// Protocols of Gateway listeners in addition to HTTPS and TLS, by default none.
     pub gateway_api_extra_protocols: Vec<String>,
-    /// Wait after the first failed request of a Certificate; by default cert-manager's one hour.
+    /// The back-off after the first failed request of a Certificate, by default cert-manager's one hour.
     pub minimum_backoff: Option<Duration>,
-    /// Objects that each controller works on at the same time, by default cert-manager's five. Its rate towards the API
-    /// server has no limit where that has priority and fairness, as ours does.
+    /// Number of objects that each controller handles concurrently, by default cert-manager's five. cert-manager does not
+    /// limit its request rate because our API server has priority and fairness.
     pub concurrent_workers: u16,
-    /// Namespace of the Secrets of ClusterIssuers, by default `cert-manager`.
+    /// The namespace of the Secrets of ClusterIssuers, by default `cert-manager`.
     pub cluster_resource_namespace: String,
 }
 
@@ -68,7 +69,7 @@ impl Default for CertManagerOptions {
     }
 }
 
-/// cert-manager's controllers and webhook, running under the service accounts of its chart. Dropping it ends them.
+/// cert-manager's controllers and webhook, which run under the service accounts of its chart. Dropping it ends them.
 #[derive(Debug)]
 pub struct CertManager {
     controller: Process,
@@ -103,17 +104,17 @@ impl CertManager {
         Ok(cert_manager)
     }
 
-    /// The process with the controllers.
+    /// Returns the process with the controllers.
     pub fn controller(&self) -> &Process {
         &self.controller
     }
 
-    /// The process with the admission webhooks.
+    /// Returns the process with the admission webhooks.
     pub fn webhook(&self) -> &Process {
         &self.webhook
     }
 
-    /// Freezes the webhook: a write of cert-manager's objects stays in flight until [`CertManager::resume_webhook`],
+    /// Freezes the webhook: a write to one of cert-manager's objects stays in flight until [`CertManager::resume_webhook`]
     /// or until the API server gives up after the webhook's timeout.
     ///
     /// # Errors
@@ -123,7 +124,7 @@ impl CertManager {
         self.webhook.signal(Signal::STOP)
     }
 
-    /// Lets a frozen webhook go on.
+    /// Resumes a frozen webhook.
     ///
     /// # Errors
     ///
@@ -132,7 +133,7 @@ impl CertManager {
         self.webhook.signal(Signal::CONT)
     }
 
-    /// Kills the webhook: each write of cert-manager's objects is refused with status 500.
+    /// Kills the webhook: the API server refuses each write to cert-manager's objects with status 500.
     pub fn stop_webhook(&self) {
         self.webhook.kill();
     }
@@ -150,7 +151,7 @@ impl CertManager {
         .await
     }
 
-    /// A dry run passes through the webhook as the real thing does.
+    /// Waits until the webhook answers, by creating an Issuer in a dry run, which passes through the webhook.
     async fn webhook_answers(&self) -> Result<()> {
         let issuer = json!({
             "apiVersion": "cert-manager.io/v1",
@@ -219,7 +220,7 @@ fn start_controller(plane: &ControlPlane, options: &CertManagerOptions) -> Resul
     Process::start("cert-manager-controller", program, plane.log_dir())
 }
 
-/// The program with what both commands need, as the service account that the chart gives them.
+/// Returns the program with the arguments that both commands need, under the service account of the chart.
 fn program(
     plane: &ControlPlane,
     options: &CertManagerOptions,
@@ -234,7 +235,7 @@ fn program(
     ]))
 }
 
-/// Applies the CRDs and waits until the API server serves them, so that no informer meets a kind that is not there.
+/// Applies the CRDs and waits until the API server serves them, so that no informer asks for a kind that does not exist.
 async fn install_crds(plane: &ControlPlane, options: &CertManagerOptions) -> Result<()> {
     chart::install_folder(plane, &plane.tools().share("crds")?).await?;
     if options.gateway_api {
@@ -243,7 +244,7 @@ async fn install_crds(plane: &ControlPlane, options: &CertManagerOptions) -> Res
     Ok(())
 }
 
-/// Renders cert-manager's own chart and keeps what its processes need, the webhook's CA put in.
+/// Renders cert-manager's chart, keeps the objects that its processes need, and sets the webhook's CA in them.
 async fn render_chart(
     plane: &ControlPlane,
     options: &CertManagerOptions,

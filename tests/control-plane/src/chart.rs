@@ -1,4 +1,4 @@
-//! Charts: what `helm template` renders, and what of it the processes of a control plane need.
+//! Renders charts with `helm template` and selects the objects that a control plane needs.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use tokio::process::Command;
 use crate::plane::ControlPlane;
 use crate::tools::Tools;
 
-/// Where everything of cert-manager's project is released.
+/// The namespace of all releases of cert-manager's project.
 pub(crate) const NAMESPACE: &str = "cert-manager";
 
-/// The kinds by which a program gets its rights; there is no kubelet for the rest of a chart.
+/// The kinds that give a program its rights. The rest of a chart needs a kubelet, which does not exist here.
 pub(crate) const RIGHTS: [&str; 5] = [
     "ClusterRole",
     "ClusterRoleBinding",
@@ -21,10 +21,10 @@ pub(crate) const RIGHTS: [&str; 5] = [
     "ServiceAccount",
 ];
 
-/// A chart and how it is installed.
+/// A chart with the name and the namespace of its release.
 #[derive(Clone, Copy, Debug)]
 pub struct Chart<'a> {
-    /// The folder of the chart, or its package.
+    /// The folder or the package of the chart.
     pub path: &'a Path,
     /// Name of the release.
     pub release: &'a str,
@@ -33,13 +33,13 @@ pub struct Chart<'a> {
 }
 
 impl Chart<'_> {
-    /// What `helm template` renders with these values.
+    /// Returns the objects that `helm template` renders with these values.
     ///
     /// # Errors
     ///
-    /// When helm is not built or refuses; the message is what it says.
+    /// When helm is not built or fails; the message is helm's.
     pub async fn render(&self, values: &Value) -> Result<Vec<Value>> {
-        let home = tempfile::tempdir().context("make a folder for helm")?;
+        let home = tempfile::tempdir().context("create a folder for helm")?;
         let file = home.path().join("values.json");
         std::fs::write(&file, values.to_string())
             .with_context(|| format!("write {}", file.display()))?;
@@ -64,14 +64,14 @@ impl Chart<'_> {
     }
 }
 
-/// Runs helm and returns its standard output. Neither the user's plug-ins nor their caches nor their cluster take part:
-/// a cluster is named by `--kubeconfig`.
+/// Runs helm and returns its standard output. It does not see the user's plug-ins, caches or cluster: to use a cluster, give
+/// `--kubeconfig`.
 ///
 /// # Errors
 ///
-/// When helm is not built or fails; the message is what it says.
+/// When helm is not built or fails; the message is helm's.
 pub async fn helm(args: &[&str]) -> Result<String> {
-    let home = tempfile::tempdir().context("make a folder for helm")?;
+    let home = tempfile::tempdir().context("create a folder for helm")?;
     let output = Command::new(Tools::locate()?.program("helm")?)
         .args(args)
         .env("HELM_CONFIG_HOME", home.path())
@@ -92,7 +92,7 @@ pub async fn helm(args: &[&str]) -> Result<String> {
     String::from_utf8(output.stdout).context("read what helm prints")
 }
 
-/// Renders a chart of cert-manager's project, released by this name into [`NAMESPACE`].
+/// Renders a chart of cert-manager's project as a release of this name in [`NAMESPACE`].
 pub(crate) async fn render(release: &str, path: &Path, values: &Value) -> Result<Vec<Value>> {
     let chart = Chart {
         path,
@@ -108,7 +108,7 @@ pub(crate) fn is_of(object: &Value, kinds: &[&str]) -> bool {
     kind.is_some_and(|kind| kinds.contains(&kind))
 }
 
-/// Applies objects, and the namespace of their release before them.
+/// Applies the namespace of the release and then the objects.
 pub(crate) async fn install(plane: &ControlPlane, mut objects: Vec<Value>) -> Result<()> {
     objects.insert(
         0,
@@ -118,7 +118,7 @@ pub(crate) async fn install(plane: &ControlPlane, mut objects: Vec<Value>) -> Re
     plane.apply(&list.to_string()).await
 }
 
-/// Applies the CRDs of a folder, or of one file, and waits until the API server serves them.
+/// Applies the CRDs of a folder or a file and waits until the API server serves them.
 pub(crate) async fn install_folder(plane: &ControlPlane, crds: &Path) -> Result<()> {
     let crds = crds.to_str().context("the path of the CRDs is not UTF-8")?;
     plane

@@ -1,4 +1,4 @@
-//! kube-controller-manager on a control plane.
+//! Runs kube-controller-manager on a control plane.
 
 use anyhow::Result;
 
@@ -6,8 +6,8 @@ use crate::component;
 use crate::plane::ControlPlane;
 use crate::process::Process;
 
-/// The controllers that have work here: for owners that are gone, finished requests, aggregated roles, namespaces that
-/// end; and where [`Kwok`](crate::Kwok) has nodes, for the taints of nodes, the pods of workloads, and what may be evicted.
+/// The controllers to run: for garbage collection, finished requests, aggregated roles and deleted namespaces; and, for the
+/// nodes of [`Kwok`](crate::Kwok), for the taints of nodes, the pods of workloads and disruption budgets.
 const CONTROLLERS: [&str; 9] = [
     "garbage-collector-controller",
     "certificatesigningrequest-cleaner-controller",
@@ -20,7 +20,7 @@ const CONTROLLERS: [&str; 9] = [
     "disruption-controller",
 ];
 
-/// A running kube-controller-manager, each controller under the service account and the role that Kubernetes gives it.
+/// A running kube-controller-manager. Each controller runs under the service account and the role that Kubernetes gives it.
 /// Dropping it ends it.
 #[derive(Debug)]
 pub struct ControllerManager {
@@ -28,7 +28,7 @@ pub struct ControllerManager {
 }
 
 impl ControllerManager {
-    /// Starts it. Kinds that are installed later are garbage collected half a minute later only.
+    /// Starts kube-controller-manager. Kinds that are installed later are garbage collected only half a minute later.
     ///
     /// # Errors
     ///
@@ -37,14 +37,14 @@ impl ControllerManager {
         let args = [
             &*format!("--controllers={}", CONTROLLERS.join(",")),
             "--use-service-account-credentials",
-            // The cleaner looks at once and then every hour: let there be something to see by then.
+            // The CSR cleaner runs at once and then every hour, so delay it until its informer has the requests.
             "--controller-start-interval=2s",
         ];
         let process = component::start(plane, "kube-controller-manager", &args)?;
         Ok(Self { process })
     }
 
-    /// The process: its log, its end, another start.
+    /// Returns the process, for its log, its exit status and a restart.
     pub fn process(&self) -> &Process {
         &self.process
     }

@@ -1,4 +1,4 @@
-//! The folder of one control plane: gone at its end, kept when a test fails, swept when the owner was killed.
+//! The folder of a control plane: removed at its end, kept when a test fails, and swept later if the owner was killed.
 
 use std::fs::File;
 use std::io::Write;
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// When this environment variable is set, no folder is removed.
+/// Environment variable that keeps all folders.
 const KEEP: &str = "CONTROL_PLANE_KEEP";
 const PREFIX: &str = "control-plane-";
-/// Locked for as long as the owner lives: the kernel lets go of it however the owner ends.
+/// A file that is locked while the owner runs. The kernel releases the lock however the owner ends.
 const LOCK: &str = "owner.lock";
 
 #[derive(Debug)]
@@ -20,19 +20,19 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// A new folder in the system's folder for temporary files. Sweeps the ones whose owners were killed.
+    /// Creates a folder in the system's folder for temporary files. Sweeps the folders whose owners were killed.
     pub(crate) fn new() -> Result<Self> {
         let parent = std::env::temp_dir();
         sweep(&parent);
         let folder = tempfile::Builder::new()
             .prefix(PREFIX)
             .tempdir_in(&parent)
-            .context("make a temporary folder")?;
-        // Locked before it has the name that a sweep looks for.
+            .context("create a temporary folder")?;
+        // Lock the file before it gets the name that a sweep looks for.
         let early = folder.path().join("owner");
         let lock = File::create(&early).context("create the lock of the folder")?;
         lock.lock().context("lock the folder")?;
-        std::fs::rename(&early, folder.path().join(LOCK)).context("name the lock of the folder")?;
+        std::fs::rename(&early, folder.path().join(LOCK)).context("rename the lock of the folder")?;
         Ok(Self {
             path: folder.keep(),
             _lock: lock,
@@ -43,7 +43,7 @@ impl Folder {
         &self.path
     }
 
-    /// Writes a file that its owner alone may read.
+    /// Writes a file that only its owner may read.
     pub(crate) fn write(&self, path: &Path, content: &str) -> Result<PathBuf> {
         File::options()
             .write(true)
@@ -60,10 +60,10 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if std::thread::panicking() || std::env::var_os(KEEP).is_some() {
-            // Without a lock no sweep takes it.
+            // A sweep skips folders without a lock.
             drop(std::fs::remove_file(self.path.join(LOCK)));
             eprintln!(
-                "the logs of the control plane stay in {}",
+                "the logs of the control plane are kept in {}",
                 self.path.display()
             );
         } else {

@@ -1,4 +1,4 @@
-//! Kubeconfig files.
+//! Writes and reads kubeconfig files.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::authority::Pair;
 
-/// A kubeconfig with everything inside, as JSON, which every reader of YAML takes.
+/// Returns a self-contained kubeconfig as JSON, which is also YAML.
 pub(crate) fn render(server: &str, ca: &str, user: &str, client: &Pair) -> String {
     let base64 = |pem: &str| Base64::encode_string(pem.as_bytes());
     json!({
@@ -32,7 +32,7 @@ pub(crate) fn render(server: &str, ca: &str, user: &str, client: &Pair) -> Strin
     .to_string()
 }
 
-/// A client that lives on the runtime that calls: it must not be used on another one.
+/// Returns a client of the calling runtime. It must not be used on another runtime.
 pub(crate) async fn client(path: &Path) -> Result<kube::Client> {
     let kubeconfig =
         Kubeconfig::read_from(path).with_context(|| format!("read {}", path.display()))?;

@@ -1,4 +1,4 @@
-//! kwok on a control plane.
+//! Runs kwok on a control plane.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use crate::tools::Tools;
 const SET: &str = "kwok";
 const READY: Duration = Duration::from_secs(60);
 
-/// A running kwok, which stands in for the kubelets: it says of every Node that it is ready and renews its Lease, and of
-/// every Pod that is placed on one that it runs; a Pod that is deleted is gone at once. It runs under the service account
-/// and the role of its own release. Dropping it ends it.
+/// A running kwok, which stands in for the kubelets: it reports every Node as ready and renews its Lease, reports every
+/// scheduled Pod as running, and removes deleted Pods at once. It runs under the service account and the role of its own
+/// release. Dropping it ends it.
 #[derive(Debug)]
 pub struct Kwok {
     process: Process,
 }
 
 impl Kwok {
-    /// Gives it its rights, starts it, and waits until it watches nodes.
+    /// Installs kwok's rights, starts it, and waits until it watches nodes.
     ///
     /// # Errors
     ///
@@ -48,14 +48,14 @@ impl Kwok {
         }
         let program = Program::new(tools.program(SET)?)
             .args(args)
-            // Else it reads a configuration of the user's.
+            // Otherwise kwok reads the user's configuration.
             .env("KWOK_WORKDIR", plane.log_dir());
         let process = Process::start(SET, program, plane.log_dir())?;
         process.line("Watch all nodes", READY).await?;
         Ok(Self { process })
     }
 
-    /// The process: its log, its end.
+    /// Returns the process, for its log and its exit status.
     pub fn process(&self) -> &Process {
         &self.process
     }

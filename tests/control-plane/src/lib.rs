@@ -1,25 +1,25 @@
-//! A real Kubernetes control plane with cert-manager on it, for tests, demo and benchmarks.
+//! Runs a real Kubernetes control plane with cert-manager, for tests, demo and benchmarks.
 //!
-//! [`ControlPlane`] runs etcd and kube-apiserver as plain processes in a folder of its own, [`CertManager`] adds
-//! cert-manager: its CRDs, its webhook configurations, the RBAC that its chart renders, and its own controllers and
-//! webhook. These are cert-manager's own packages, assembled into one program by us (`tests/tools/cert-manager`),
-//! since its release's main packages are not available as Go modules.
+//! [`ControlPlane`] runs etcd and kube-apiserver as plain processes in a folder of its own. [`CertManager`] adds
+//! cert-manager: its CRDs, its webhook configurations, the RBAC that its chart renders, its controllers and its webhook. Its
+//! program is assembled from cert-manager's own packages (`tests/tools/cert-manager`), because the main packages of its
+//! release are not available as Go modules.
 //!
-//! Nobody but the harness is an administrator: every process under test gets a kubeconfig of the identity that it
-//! has in production ([`ControlPlane::service_account`]), so a missing RBAC rule fails a test. What each one did
-//! stands in the API server's audit log ([`ControlPlane::audit_log`]).
+//! Only the harness is an administrator: every process under test gets a kubeconfig with the identity that it has in
+//! production ([`ControlPlane::service_account`]), so a missing RBAC rule fails a test. The API server's audit log has all
+//! requests of every identity ([`ControlPlane::audit_log`]).
 //!
-//! There is no kubelet, so Pods do not run. Nothing is garbage collected and a deleted namespace stays `Terminating`
-//! until [`ControllerManager`] runs. With a [`Scheduler`] and [`Kwok`] beside it, workloads get Pods, and Nodes without a
-//! machine say that they run them. [`ApproverPolicy`] and [`TrustManager`] add two more projects of cert-manager's,
-//! [`install_monitors`] two kinds of the Prometheus operator. `tests/tools/build kwok approver-policy trust-manager
-//! prometheus-operator` builds what these need.
+//! There is no kubelet, so Pods do not run. Nothing is garbage collected, and a deleted namespace stays `Terminating`,
+//! until [`ControllerManager`] runs. With a [`Scheduler`] and [`Kwok`] in addition, workloads get Pods, and simulated Nodes
+//! report them as running. [`ApproverPolicy`] and [`TrustManager`] add two other projects of cert-manager,
+//! [`install_monitors`] adds two kinds of the Prometheus operator. `tests/tools/build kwok approver-policy trust-manager
+//! prometheus-operator` builds the programs and the CRDs that these need.
 //!
-//! Starting takes seconds, so tests may share a control plane in a `static`; each then works in a namespace of its own.
+//! Starting takes seconds, so tests may share a control plane in a `static`; each test then uses a namespace of its own.
 //! A `static` is never dropped: the kernel kills its processes when the tests end, and the next control plane removes
-//! the folder. A [`kube::Client`] belongs to the runtime that made it, so each test asks for its own.
+//! the folder. A [`kube::Client`] belongs to the runtime that created it, so each test creates its own.
 //!
-//! The programs are built by `make tools` (see `tests/tools/README.md`).
+//! `make tools` builds the programs (see `tests/tools/README.md`).
 //!
 //! ```no_run
 //! use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options};
@@ -29,7 +29,7 @@
 //! let cert_manager = CertManager::start(&plane, CertManagerOptions::default()).await?;
 //! plane.apply("{apiVersion: v1, kind: Namespace, metadata: {name: payments}}").await?;
 //! let writes = plane.audit_log()?.writes().on("namespaces").by("admin");
-//! assert_eq!(writes.len(), 2); // the harness made the namespace `cert-manager` before
+//! assert_eq!(writes.len(), 2); // the harness created the namespace `cert-manager` before
 //! # Ok(())
 //! # }
 //! ```

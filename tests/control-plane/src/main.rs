@@ -1,7 +1,7 @@
-//! Runs a control plane with cert-manager until it is interrupted, to try things by hand.
+//! Runs a control plane with cert-manager until it is interrupted, for manual experiments.
 //!
-//! Prints the path of the administrator's kubeconfig on standard output as soon as all is ready. All is gone when it
-//! ends.
+//! Prints the path of the administrator's kubeconfig on standard output as soon as everything is ready. Ends all processes
+//! and removes its folder when it ends.
 
 use std::time::Instant;
 

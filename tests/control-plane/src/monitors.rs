@@ -1,4 +1,4 @@
-//! The kinds by which the Prometheus operator is told what to scrape.
+//! Installs the kinds that tell the Prometheus operator what to scrape.
 
 use anyhow::Result;
 
@@ -6,8 +6,8 @@ use crate::chart;
 use crate::plane::ControlPlane;
 use crate::tools::Tools;
 
-/// Installs the Prometheus operator's ServiceMonitor and PodMonitor, and waits until the API server serves them. The
-/// operator itself does not run.
+/// Installs the CRDs ServiceMonitor and PodMonitor of the Prometheus operator and waits until the API server serves them.
+/// The operator itself does not run.
 ///
 /// # Errors
 ///

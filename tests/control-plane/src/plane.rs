@@ -1,4 +1,4 @@
-//! etcd and kube-apiserver as plain processes.
+//! Runs etcd and kube-apiserver as plain processes.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -19,20 +19,20 @@ use crate::tools::Tools;
 
 const READY: Duration = Duration::from_secs(120);
 
-/// How a control plane differs from the usual one.
+/// Options of a control plane.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Further flags of kube-apiserver, such as `--runtime-config=…` or `--feature-gates=…`.
     pub api_server_args: Vec<String>,
-    /// The API server's audit policy, YAML; by default one that records every write with its content, which costs the
-    /// API server time and the disk space.
+    /// The API server's audit policy in YAML. The default policy records every write with its content, which takes time in
+    /// the API server and space on the disk.
     pub audit_policy: Option<String>,
 }
 
-/// A running control plane; dropping it ends its processes and removes its folder.
+/// A running control plane. Dropping it ends its processes and removes its folder.
 ///
-/// Its folder stays, and standard error says where, when it is dropped in a panic, that is when an assertion fails,
-/// and always when the environment variable `CONTROL_PLANE_KEEP` is set.
+/// The folder is kept, and its path printed on standard error, when the control plane is dropped in a panic (when an
+/// assertion fails) or when the environment variable `CONTROL_PLANE_KEEP` is set.
 #[derive(Debug)]
 pub struct ControlPlane {
     // Fields are dropped in this order: first the processes, then the folder that they write to.
@@ -50,8 +50,8 @@ impl ControlPlane {
     ///
     /// # Errors
     ///
-    /// When the programs are not built, or one of them ends or is not ready within two minutes; the message has the
-    /// end of its log.
+    /// When the programs are not built, or one of them ends or is not ready within two minutes; the message quotes the end
+    /// of its log.
     pub async fn start(options: Options) -> Result<Self> {
         retry_on_taken_port(|| Self::try_start(&options)).await
     }
@@ -63,7 +63,7 @@ impl ControlPlane {
         let [etcd_port, api_port] = free_ports()?;
         let etcd_url = format!("http://127.0.0.1:{etcd_port}");
 
-        // Nothing here has to outlive the machine, so etcd need not wait for the disk. Peers there are none: port 0.
+        // The data need not survive a crash of the machine, so etcd does not wait for the disk. There are no peers: port 0.
         let etcd = Program::new(tools.program("etcd")?).args([
             format!("--data-dir={}", folder.path().join("etcd").display()),
             format!("--listen-client-urls={etcd_url}"),
@@ -96,7 +96,7 @@ impl ControlPlane {
         Ok(plane)
     }
 
-    /// A new client with all rights, on the runtime that calls. Tests and processes under test use another identity.
+    /// Returns a new client of the calling runtime, with all rights. Processes under test use another identity.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl ControlPlane {
         self.client(&self.admin_kubeconfig()).await
     }
 
-    /// A new client with the identity that a kubeconfig of this control plane has.
+    /// Returns a new client of the calling runtime, with the identity of a kubeconfig.
     ///
     /// # Errors
     ///
@@ -114,13 +114,13 @@ impl ControlPlane {
         kubeconfig::client(kubeconfig).await
     }
 
-    /// The kubeconfig of the identity with all rights.
+    /// Returns the path of the kubeconfig with all rights.
     pub fn admin_kubeconfig(&self) -> PathBuf {
         self.kubeconfig_path("admin")
     }
 
-    /// Makes a kubeconfig whose bearer is this service account, in its two groups, as a Pod's token would make it.
-    /// The account need not exist, RBAC decides by name.
+    /// Writes a kubeconfig with the identity of this service account and its two groups, as a Pod's token would have.
+    /// The account need not exist, because RBAC decides by name.
     ///
     /// # Errors
     ///
@@ -134,7 +134,7 @@ impl ControlPlane {
         self.write_kubeconfig(&format!("{namespace}.{name}"), &pair)
     }
 
-    /// Makes a kubeconfig whose bearer is a user, perhaps in a group.
+    /// Writes a kubeconfig with the identity of a user, optionally in a group.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ impl ControlPlane {
     ///
     /// # Errors
     ///
-    /// As helm.
+    /// As [`helm`](crate::helm).
     pub async fn helm(&self, namespace: &str, args: &[&str]) -> Result<String> {
         let kubeconfig = self.admin_kubeconfig();
         let kubeconfig = kubeconfig
@@ -191,7 +191,7 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// What the API server was asked for until now. A request is recorded when its answer is complete.
+    /// Returns the requests to the API server so far. A request is logged when its response is complete.
     ///
     /// # Errors
     ///
@@ -200,17 +200,17 @@ impl ControlPlane {
         AuditLog::read(&self.folder.path().join("audit.log"))
     }
 
-    /// The API server's process, for its cost.
+    /// Returns the API server's process, to measure its resources.
     pub fn api_server(&self) -> &Process {
         &self.api_server
     }
 
-    /// etcd's process, likewise.
+    /// Returns etcd's process, to measure its resources.
     pub fn etcd(&self) -> &Process {
         &self.etcd
     }
 
-    /// Kills the API server, as when its machine loses power. etcd goes on.
+    /// Kills the API server, as when its machine loses power. etcd continues to run.
     pub fn stop_api_server(&self) {
         self.api_server.kill();
     }
@@ -228,32 +228,32 @@ impl ControlPlane {
         .await
     }
 
-    /// Where etcd serves clients, without TLS: what is written there is not admitted by the API server.
+    /// Returns the URL of etcd, without TLS. Writes to it bypass the admission by the API server.
     pub fn etcd_url(&self) -> &str {
         &self.etcd_url
     }
 
-    /// What the keys of the API server's objects begin with in etcd, without a slash at its end.
+    /// Returns the prefix of the API server's keys in etcd, without a trailing slash.
     pub fn etcd_prefix(&self) -> String {
         self.folder.path().display().to_string()
     }
 
-    /// The URL of the API server.
+    /// Returns the URL of the API server.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The CA certificate by which a client knows the API server, PEM.
+    /// Returns the CA certificate with which a client verifies the API server, in PEM.
     pub fn ca_certificate(&self) -> String {
         self.authority.certificate()
     }
 
-    /// The folder with the logs of all processes. Processes under test may write theirs there as well.
+    /// Returns the folder with the logs of all processes. Processes under test may write their logs there as well.
     pub fn log_dir(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The programs that this control plane runs.
+    /// Returns the programs that this control plane runs.
     pub fn tools(&self) -> &Tools {
         &self.tools
     }
@@ -262,7 +262,7 @@ impl ControlPlane {
         &self.folder
     }
 
-    /// A certificate for a server on 127.0.0.1, and the CA certificate to check it with.
+    /// Issues a certificate for a server on 127.0.0.1, and returns it with the CA certificate that verifies it.
     pub(crate) fn serving_certificate(&self, name: &str) -> Result<(Pair, String)> {
         Ok((self.authority.server(name)?, self.authority.certificate()))
     }
@@ -288,7 +288,7 @@ impl ControlPlane {
             .arg("--kubeconfig")
             .arg(kubeconfig)
             .args(args)
-            // Discovery is cached by host and port, and another control plane may have had this port.
+            // kubectl caches discovery by host and port, and an earlier control plane may have had this port.
             .arg("--cache-dir")
             .arg(self.folder.path().join("kubectl"))
             .stdin(Stdio::piped())
@@ -302,7 +302,7 @@ impl ControlPlane {
             .take()
             .context("open kubectl's standard input")?;
         let feed = async move {
-            // A kubectl that does not read its input closes the pipe, which is no fault.
+            // kubectl may close the pipe without reading its input; that is not an error.
             drop(stdin.write_all(input.as_bytes()).await);
         };
         let ((), output) = tokio::join!(feed, child.wait_with_output());
@@ -350,7 +350,7 @@ fn api_server_flags(
     let policy = file("audit-policy.yaml", policy)?;
     Ok(vec![
         format!("--etcd-servers={etcd_url}"),
-        // Its own, should it find another control plane's etcd where its own could not get the port.
+        // Unique, in case another control plane's etcd has taken the port of its own etcd.
         format!("--etcd-prefix={}", folder.path().display()),
         "--bind-address=127.0.0.1".to_owned(),
         "--advertise-address=127.0.0.1".to_owned(),
@@ -364,7 +364,7 @@ fn api_server_flags(
         "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
         "--endpoint-reconciler-type=none".to_owned(),
         "--authorization-mode=RBAC".to_owned(),
-        // It waits for service accounts that only kube-controller-manager makes.
+        // This plug-in waits for service accounts that only kube-controller-manager creates.
         "--disable-admission-plugins=ServiceAccount".to_owned(),
         "--allow-privileged".to_owned(),
         format!("--audit-policy-file={}", policy.display()),
@@ -372,7 +372,7 @@ fn api_server_flags(
             "--audit-log-path={}",
             folder.path().join("audit.log").display()
         ),
-        // Never rotated, so that one file has everything. In MB.
+        // In MB. So large that the log is never rotated and one file has everything.
         "--audit-log-maxsize=100000".to_owned(),
     ])
 }

@@ -1,4 +1,4 @@
-//! Waiting for a condition.
+//! Polls for a condition.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,12 @@ use anyhow::{Result, bail};
 
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Asks `probe` every 50 ms until it gives a value, and returns that.
+/// Calls `probe` every 50 ms until it returns a value, and returns that value.
 ///
 /// # Errors
 ///
-/// When the probe itself fails, which ends the wait at once, and when the time is over; the message then says
-/// `what` was waited for.
+/// When the probe itself fails, which ends the wait at once, and after the timeout, with a message that says what was
+/// waited for.
 pub async fn until<T, F: Future<Output = Result<Option<T>>>>(
     what: &str,
     timeout: Duration,
@@ -23,7 +23,7 @@ pub async fn until<T, F: Future<Output = Result<Option<T>>>>(
             return Ok(value);
         }
         if start.elapsed() > timeout {
-            bail!("waited {timeout:?} in vain for {what}");
+            bail!("waited {timeout:?} without success for {what}");
         }
         tokio::time::sleep(INTERVAL).await;
     }

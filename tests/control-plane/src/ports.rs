@@ -1,4 +1,4 @@
-//! Ports for servers that have to be told theirs.
+//! Finds free ports for servers that need a port number in advance.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 const ATTEMPTS: usize = 5;
 
-/// Ports that were free a moment ago. All are held until all are known, so they differ.
+/// Returns ports that were free a moment ago. They are all held until the last is found, so they differ.
 pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut ports = [0; N];
     let mut held = Vec::new();
@@ -18,14 +18,14 @@ pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
     Ok(ports)
 }
 
-/// Starts servers again, on other ports, when somebody took one between [`free_ports`] and the server's own bind.
+/// Starts servers, and tries again on other ports if another process took a port after [`free_ports`] returned it.
 pub(crate) async fn retry_on_taken_port<T, F: Future<Output = Result<T>>>(
     mut start: impl FnMut() -> F,
 ) -> Result<T> {
     let mut attempt = 1;
     loop {
         match start().await {
-            // As Go's servers say it, in the log that the error quotes.
+            // The message of Go's servers, in the log that the error quotes.
             Err(error)
                 if attempt < ATTEMPTS
                     && format!("{error:#}").contains("address already in use") =>

@@ -1,12 +1,12 @@
-//! Child processes that are gone when their owner is, whatever happens.
+//! Child processes that never outlive their owner.
 //!
-//! * Dropping a [`Process`] kills it, with all that it started, and waits until it is gone.
-//! * When the owner itself is killed, the kernel kills the child: it is started through util-linux's
-//!   `setpriv --pdeathsig KILL`. That signal is sent when the *thread* that started the child ends, so one thread
-//!   that lives as long as this process starts all of them. A thread of a tokio runtime may end earlier.
+//! * Dropping a [`Process`] kills it and everything that it started, and waits until it is gone.
+//! * When the owner itself is killed, the kernel kills the child, because the child is started through util-linux's
+//!   `setpriv --pdeathsig KILL`. That signal is sent when the *thread* that started the child ends, so all children are
+//!   started by one thread that lives as long as this process. A thread of a tokio runtime may end earlier.
 //!
-//! Each child leads a process group of its own, so that it does not get the Ctrl-C of the terminal and its own
-//! children can be killed with it.
+//! Each child leads its own process group, so that it does not get the terminal's Ctrl-C and its own children can be
+//! killed with it.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -22,10 +22,10 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::poll::until;
 
-/// Lines of a log that an error message quotes.
+/// Number of lines of a log that an error message quotes.
 const TAIL: usize = 30;
 
-/// What to run.
+/// A program with its arguments and environment.
 #[derive(Clone, Debug)]
 pub struct Program {
     path: PathBuf,
@@ -35,7 +35,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// A program without arguments. A bare name is looked up in `PATH`.
+    /// Names a program without arguments. A bare name is looked up in `PATH`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -59,7 +59,7 @@ impl Program {
         self
     }
 
-    /// Keeps standard output apart from the log, see [`Process::stdout`].
+    /// Keeps standard output apart from the log; see [`Process::stdout`].
     #[must_use]
     pub fn separate_stdout(mut self) -> Self {
         self.separate_stdout = true;
@@ -67,7 +67,7 @@ impl Program {
     }
 }
 
-/// A child process. It is started with the value and can be started again after its end.
+/// A child process, which can be started again after its end.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -77,7 +77,7 @@ pub struct Process {
     run: Mutex<Run>,
 }
 
-/// One run of the program, and what the files had when it began.
+/// One run of the program, with the lengths of its files when it began.
 #[derive(Debug)]
 struct Run {
     child: Child,
@@ -86,8 +86,8 @@ struct Run {
 }
 
 impl Process {
-    /// Starts a program. It writes to `folder/name.log`, and with [`Program::separate_stdout`] to `folder/name.out`;
-    /// both are appended to when they exist.
+    /// Starts a program. It appends its output to `folder/name.log`, and with [`Program::separate_stdout`] its standard
+    /// output to `folder/name.out`.
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ impl Process {
         })
     }
 
-    /// Starts the program again, with the same arguments and files. Kills it first when it runs.
+    /// Starts the program again with the same arguments and files. Kills it first if it runs.
     ///
     /// # Errors
     ///
@@ -121,17 +121,17 @@ impl Process {
         Ok(())
     }
 
-    /// The process id, which `setpriv` hands on to the program.
+    /// Returns the process id. `setpriv` executes the program in its own place, so the program has the same id.
     pub fn id(&self) -> u32 {
         self.run().child.id()
     }
 
-    /// The file that has standard error, and standard output unless it is kept apart.
+    /// Returns the path of the log: standard error, and standard output unless it is kept apart.
     pub fn log_path(&self) -> &Path {
         &self.log
     }
 
-    /// All of the log since the last start.
+    /// Returns the whole log since the last start.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl Process {
         read_from(&self.log, start)
     }
 
-    /// All of standard output since the last start.
+    /// Returns the whole standard output since the last start.
     ///
     /// # Errors
     ///
@@ -151,16 +151,16 @@ impl Process {
         read_from(&self.stdout, start)
     }
 
-    /// Waits until a whole line of the log or of standard output, since the last start, contains `text`, and returns
-    /// the first such line.
+    /// Waits until a complete line of the log or of standard output since the last start contains `text`, and returns the
+    /// first such line.
     ///
     /// # Errors
     ///
-    /// When the process ends before, or the time is over; the message has the end of the log.
+    /// When the process ends first, or after the timeout; the message quotes the end of the log.
     pub async fn line(&self, text: &str, timeout: Duration) -> Result<String> {
-        let what = format!("a line of {} with {text:?}", self.name);
+        let what = format!("a line with {text:?} in the output of {}", self.name);
         until(&what, timeout, async || {
-            // Asked before the files are read, so that what it wrote last is not missed.
+            // Check the exit status before reading the files, so that the last line is not missed.
             let ended = self.exit_status()?;
             for written in [self.log()?, self.stdout()?] {
                 let whole = written.rsplit_once('\n').map_or("", |(whole, _)| whole);
@@ -180,11 +180,11 @@ impl Process {
         .map_err(|error| anyhow!("{error:#}; {}", self.tail()))
     }
 
-    /// How the process ended, or `None` while it runs.
+    /// Returns the exit status, or `None` while the process runs.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses to tell.
+    /// When the kernel does not return the status.
     pub fn exit_status(&self) -> Result<Option<ExitStatus>> {
         self.run()
             .child
@@ -192,11 +192,11 @@ impl Process {
             .with_context(|| format!("ask for the exit status of {}", self.name))
     }
 
-    /// Fails when the process has ended; the message has the end of its log.
+    /// Fails if the process has ended; the message quotes the end of its log.
     ///
     /// # Errors
     ///
-    /// As said.
+    /// When the process has ended.
     pub fn check_running(&self) -> Result<()> {
         if let Some(status) = self.exit_status()? {
             bail!("{} ended with {status}; {}", self.name, self.tail());
@@ -204,11 +204,11 @@ impl Process {
         Ok(())
     }
 
-    /// Waits for the end of the process.
+    /// Waits until the process ends and returns its exit status.
     ///
     /// # Errors
     ///
-    /// When the time is over.
+    /// After the timeout.
     pub async fn wait(&self, timeout: Duration) -> Result<ExitStatus> {
         until(&format!("the end of {}", self.name), timeout, async || {
             self.exit_status()
@@ -217,13 +217,13 @@ impl Process {
         .map_err(|error| anyhow!("{error:#}; {}", self.tail()))
     }
 
-    /// Sends a signal to the process alone. `Signal::STOP` freezes it, `Signal::CONT` lets it go on.
+    /// Sends a signal to the process but not to its children. `Signal::STOP` freezes it, `Signal::CONT` resumes it.
     ///
     /// # Errors
     ///
     /// When the process has ended.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        // While the lock is held the child is not reaped, so the id is still its own.
+        // The child is not reaped while the lock is held, so the id still belongs to it.
         let mut run = self.run();
         if let Some(status) = run.child.try_wait()? {
             bail!(
@@ -233,30 +233,30 @@ impl Process {
         }
         let pid = Pid::from_child(&run.child);
         kill_process(pid, signal).with_context(|| format!("send {signal:?} to {}", self.name))?;
-        // A thread goes on until the kernel gets round to it.
+        // SIGSTOP takes a moment to stop every thread.
         while signal == Signal::STOP && runs(pid) {
             std::thread::yield_now();
         }
         Ok(())
     }
 
-    /// Sends SIGTERM and waits for the end.
+    /// Sends SIGTERM and waits until the process ends.
     ///
     /// # Errors
     ///
-    /// When the process has ended already, or does not end in time.
+    /// When the process has already ended, or does not end in time.
     pub async fn terminate(&self, timeout: Duration) -> Result<ExitStatus> {
         self.signal(Signal::TERM)?;
         self.wait(timeout).await
     }
 
-    /// Kills the process and what it has started, and waits until it is gone. Does nothing when it has ended.
+    /// Kills the process and everything that it has started, and waits until it is gone. Does nothing if it has ended.
     pub fn kill(&self) {
         let mut run = self.run();
         if matches!(run.child.try_wait(), Ok(None)) {
             let group = Pid::from_child(&run.child);
             if kill_process_group(group, Signal::KILL).is_ok() || run.child.kill().is_ok() {
-                // It has been killed and is not yet reaped, so this returns, and there is nothing to learn from it.
+                // The child has been killed and is not yet reaped, so this returns; its status does not matter.
                 drop(run.child.wait());
             }
         }
@@ -269,7 +269,7 @@ impl Process {
             .get(lines.len().saturating_sub(TAIL)..)
             .unwrap_or_default();
         format!(
-            "its log, {}, ends:\n{}",
+            "its log {} ends with:\n{}",
             self.log.display(),
             tail.join("\n")
         )
@@ -327,13 +327,13 @@ fn read_from(path: &Path, start: usize) -> Result<String> {
 
 type Order = (Command, mpsc::Sender<io::Result<Child>>);
 
-/// Starts the command from the one thread that ends with this process and not before.
+/// Starts the command from the one thread that lives as long as this process.
 fn spawn_from_lasting_thread(command: Command) -> io::Result<Child> {
     static STARTER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
         let (orders, inbox) = mpsc::channel::<Order>();
         std::thread::spawn(move || {
             for (mut command, reply) in inbox {
-                // Nobody waits for the reply only when the caller is gone; its child is then killed below.
+                // The send fails only if the caller is gone; kill the child then.
                 if let Err(mpsc::SendError(Ok(mut child))) = reply.send(command.spawn()) {
                     drop(child.kill());
                     drop(child.wait());
@@ -342,13 +342,13 @@ fn spawn_from_lasting_thread(command: Command) -> io::Result<Child> {
         });
         orders
     });
-    let gone = |_| io::Error::other("the thread that starts child processes is gone");
+    let gone = |_| io::Error::other("the thread that starts child processes has ended");
     let (reply, answer) = mpsc::channel();
     STARTER.send((command, reply)).map_err(|_| gone(()))?;
     answer.recv().map_err(|_| gone(()))?
 }
 
-/// Whether a thread of the process is neither stopped nor gone (proc_pid_stat(5)).
+/// Whether any thread of the process still runs, which means that it is neither stopped nor gone (proc_pid_stat(5)).
 fn runs(pid: Pid) -> bool {
     let threads = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
     threads.into_iter().flatten().flatten().any(|thread| {

@@ -1,4 +1,4 @@
-//! kube-scheduler on a control plane.
+//! Runs kube-scheduler on a control plane.
 
 use anyhow::Result;
 
@@ -6,14 +6,14 @@ use crate::component;
 use crate::plane::ControlPlane;
 use crate::process::Process;
 
-/// A running kube-scheduler, under the roles that Kubernetes gives it. Dropping it ends it.
+/// A running kube-scheduler with the roles that Kubernetes gives it. Dropping it ends it.
 #[derive(Debug)]
 pub struct Scheduler {
     process: Process,
 }
 
 impl Scheduler {
-    /// Starts it.
+    /// Starts kube-scheduler.
     ///
     /// # Errors
     ///
@@ -23,7 +23,7 @@ impl Scheduler {
         Ok(Self { process })
     }
 
-    /// The process: its log, its end.
+    /// Returns the process, for its log and its exit status.
     pub fn process(&self) -> &Process {
         &self.process
     }

@@ -1,27 +1,27 @@
-//! Where the programs are that `make tools` has built.
+//! Finds the programs that `make tools` has built.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// The folders of the programs, in order of search.
+/// The folders of the programs, in search order.
 #[derive(Clone, Debug)]
 pub struct Tools {
     folders: Vec<PathBuf>,
 }
 
 impl Tools {
-    /// Asks `tests/tools/build --print-path`, which honours `KUBEBUILDER_ASSETS` and builds nothing.
+    /// Finds the folders with `tests/tools/build --print-path`, which honours `KUBEBUILDER_ASSETS` and builds nothing.
     ///
     /// # Errors
     ///
-    /// When a tool set is not built yet; the message says how to build it.
+    /// When a tool set is not built; the message says how to build it.
     pub fn locate() -> Result<Self> {
         Self::ask(&[])
     }
 
-    /// The same for one set, `KUBEBUILDER_ASSETS` or not: for programs that are in no such folder, or that
+    /// Finds the folder of one set, regardless of `KUBEBUILDER_ASSETS`: for programs that are not in that folder, or that
     /// `make tools` does not build.
     ///
     /// # Errors
@@ -47,16 +47,16 @@ impl Tools {
         })
     }
 
-    /// The full path of a program.
+    /// Returns the full path of a program.
     ///
     /// # Errors
     ///
-    /// When no folder has it.
+    /// When no folder has the program.
     pub fn program(&self, name: &str) -> Result<PathBuf> {
         self.find(Path::new(name))
     }
 
-    /// What lies beside the programs of a set: `crds`, `chart`, `gateway-api`, `stages`, `rbac`.
+    /// Returns the path of other files of a set: `crds`, `chart`, `gateway-api`, `stages`, `rbac`.
     pub(crate) fn share(&self, name: &str) -> Result<PathBuf> {
         self.find(&Path::new("../share").join(name))
     }
@@ -69,7 +69,7 @@ impl Tools {
             .find(|path| path.exists())
         else {
             bail!(
-                "{} is in none of {:?}: run `make tools`",
+                "{} is in none of the folders {:?}; run `make tools`",
                 name.display(),
                 self.folders
             );

@@ -1,4 +1,4 @@
-//! trust-manager on a control plane.
+//! Runs trust-manager on a control plane.
 
 use std::time::Duration;
 
@@ -14,21 +14,20 @@ use crate::tools::Tools;
 const SET: &str = "trust-manager";
 const READY: Duration = Duration::from_secs(60);
 
-/// cert-manager's trust-manager, which copies CA certificates into every namespace by Bundles, under the service account
-/// and the RBAC of its chart. Its own webhook, which checks Bundles as they are written, is not called. Dropping it
-/// ends it.
+/// A running trust-manager, which copies CA certificates to every namespace as its Bundles say. It runs under the service
+/// account and the RBAC of its chart. Its webhook, which checks Bundles, is not called. Dropping it ends it.
 #[derive(Debug)]
 pub struct TrustManager {
     process: Process,
 }
 
 impl TrustManager {
-    /// Installs it for sources in this namespace, the chart's `app.trust.namespace`, starts it, and waits until its
-    /// controllers work.
+    /// Installs trust-manager for sources in this namespace (the chart's `app.trust.namespace`), starts it, and waits until
+    /// its controllers run.
     ///
     /// # Errors
     ///
-    /// When the program is not built, an object is refused, or it ends or does not work within a minute.
+    /// When the program is not built, an object is refused, or it ends or its controllers do not run within a minute.
     pub async fn start(plane: &ControlPlane, trust_namespace: &str) -> Result<Self> {
         let tools = Tools::of(SET)?;
         chart::install_folder(plane, &tools.share("crds")?).await?;
@@ -42,7 +41,7 @@ impl TrustManager {
         chart::install(plane, objects).await?;
         let certificates = plane.log_dir().join("trust-manager-webhook");
         std::fs::create_dir_all(&certificates)
-            .with_context(|| format!("make {}", certificates.display()))?;
+            .with_context(|| format!("create {}", certificates.display()))?;
         let (serving, _) = plane.serving_certificate("trust-manager-webhook")?;
         plane
             .folder()
@@ -56,7 +55,7 @@ impl TrustManager {
             let program = Program::new(tools.program(SET)?).args([
                 format!("--kubeconfig={}", kubeconfig.display()),
                 "--leader-elect=false".to_owned(),
-                // Any free port: nobody asks.
+                // Any free port, because no client needs it.
                 "--metrics-port=0".to_owned(),
                 "--readiness-probe-port=0".to_owned(),
                 format!("--trust-namespace={trust_namespace}"),
@@ -71,7 +70,7 @@ impl TrustManager {
         .await
     }
 
-    /// The process: its log, its end.
+    /// Returns the process, for its log and its exit status.
     pub fn process(&self) -> &Process {
         &self.process
     }

@@ -1,4 +1,4 @@
-//! The chain that cert-manager put into the Secret, decoded and verified by openssl.
+//! Decodes and verifies, with openssl, the chain that cert-manager wrote to the Secret.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -14,7 +14,7 @@ const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const EXTENSIONS: &str = "subjectAltName,basicConstraints,keyUsage,extendedKeyUsage";
 const FILES: [&str; 2] = ["tls.crt", "ca.crt"];
 
-/// What a TLS server and its clients are given: `tls.crt` and `ca.crt`, in a folder.
+/// The files of a TLS server and its clients, `tls.crt` and `ca.crt`, in a folder.
 #[derive(Debug)]
 pub(crate) struct Chain {
     secret: String,
@@ -22,14 +22,14 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// Reads a Secret of the namespace `default` into files.
+    /// Writes the certificates of a Secret in the namespace `default` to files.
     pub(crate) async fn read(plane: &ControlPlane, secret: &str) -> Result<Self> {
         let json = plane
             .kubectl(&["get", "secret", secret, "-n", "default", "-o", "json"])
             .await?;
         let json: Value = serde_json::from_str(&json).context("parse the Secret")?;
         let folder = plane.log_dir().join(secret);
-        std::fs::create_dir(&folder).with_context(|| format!("make {}", folder.display()))?;
+        std::fs::create_dir(&folder).with_context(|| format!("create {}", folder.display()))?;
         for file in FILES {
             let text = json.get("data").and_then(|data| data.get(file));
             let text = text.and_then(Value::as_str);
@@ -45,7 +45,7 @@ impl Chain {
         })
     }
 
-    /// What openssl says of the chain, asked as a client that trusts the root and wants this host.
+    /// Verifies the chain as a client that trusts the root and connects to this host; returns the command and its output.
     pub(crate) async fn verify(&self, host: &str) -> Result<String> {
         let args = format!(
             "verify -x509_strict -purpose sslserver -verify_hostname {host} -CAfile ca.crt -untrusted tls.crt tls.crt"
@@ -54,7 +54,7 @@ impl Chain {
         Ok(format!("\nopenssl {args}\n  {verdict}\n"))
     }
 
-    /// Every certificate of the chain as text, leaf first, root last.
+    /// Returns every certificate of the chain as text, leaf first, root last.
     pub(crate) async fn decode(&self) -> Result<String> {
         let mut text = format!("\nSecret default/{}\n", self.secret);
         for file in FILES {
@@ -83,7 +83,7 @@ impl Chain {
             .spawn()
             .context("start openssl; on Debian: apt-get install openssl")?;
         if let Some(mut stdin) = child.stdin.take() {
-            // One that does not read its input closes the pipe, which is no fault.
+            // openssl may close the pipe without reading its input; that is not an error.
             drop(stdin.write_all(input.as_bytes()).await);
         }
         let output = child.wait_with_output().await.context("wait for openssl")?;
@@ -91,7 +91,7 @@ impl Chain {
             .map(|text| String::from_utf8_lossy(&text).trim().to_owned());
         ensure!(
             output.status.success(),
-            "openssl {args}: {stdout}\n{stderr}"
+            "openssl {args} failed: {stdout}\n{stderr}"
         );
         Ok(stdout)
     }

@@ -1,10 +1,10 @@
-//! How to use what `KEEP=1` leaves running.
+//! Instructions for the control plane that `KEEP=1` leaves running.
 
 use anyhow::{Context, Result};
 
 use crate::play::Stage;
 
-/// Commands to paste into another terminal.
+/// Returns the commands to paste into another terminal.
 pub(crate) async fn instructions(stage: &Stage) -> Result<String> {
     let Stage {
         controller,
@@ -13,17 +13,17 @@ pub(crate) async fn instructions(stage: &Stage) -> Result<String> {
     } = stage;
     let plane = cluster.plane();
     let kubectl = plane.tools().program("kubectl")?;
-    let programs = kubectl.parent().context("kubectl lies in no folder")?;
+    let programs = kubectl.parent().context("the path of kubectl has no folder")?;
     Ok(format!(
         "
-Everything keeps running until Ctrl-C (or SIGTERM to process {process}). In another terminal:
+Everything keeps running until you press Ctrl-C (or send SIGTERM to process {process}). In another terminal, run:
 
 export KUBECONFIG={kubeconfig}
 export PATH={programs}:$PATH
 kubectl get p11ci,certificate,certificaterequest -A
 kubectl describe p11ci issuing
 
-Another certificate:
+To issue another certificate:
 
 kubectl apply -f - <<'YAML'
 apiVersion: cert-manager.io/v1
@@ -39,7 +39,7 @@ YAML
 kubectl wait --for=condition=Ready certificate/shop
 kubectl get secret shop-tls -o jsonpath='{{.data.tls\\.crt}}' | base64 -d | openssl x509 -noout -text
 
-The controller's log, the issuance record, the metrics:
+To see the controller's log, the issuance record and the metrics:
 
 tail -f {log}
 tail -f {record}

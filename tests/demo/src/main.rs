@@ -1,7 +1,7 @@
-//! From nothing to a certificate signed on a token and verified by openssl: `make demo`.
+//! Starts a control plane, signs a certificate on a token and verifies it with openssl: `make demo`.
 //!
-//! With the environment variable `KEEP=1` everything keeps running until Ctrl-C or SIGTERM. Whatever happens, every
-//! process that it has started is gone when it ends.
+//! With the environment variable `KEEP=1` everything keeps running until Ctrl-C or SIGTERM. However the demo ends, it ends
+//! every process that it has started.
 
 mod chain;
 mod keep;
@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::steps::say;
 
-/// What a shell reports of a program that SIGINT, SIGTERM or SIGHUP has ended: 128 and the signal's number.
+/// Exit codes of a program ended by SIGINT, SIGTERM or SIGHUP: 128 plus the number of the signal, as in a shell.
 const INTERRUPTED: u8 = 130;
 const TERMINATED: u8 = 143;
 const HUNG_UP: u8 = 129;
@@ -22,14 +22,14 @@ const HUNG_UP: u8 = 129;
 #[tokio::main]
 async fn main() -> ExitCode {
     let Ok(mut signals) = Signals::new() else {
-        eprintln!("error: this system does not let a program wait for signals");
+        eprintln!("error: cannot install handlers for SIGINT, SIGTERM and SIGHUP");
         return ExitCode::FAILURE;
     };
-    // Dropping the play, as a signal does, ends its processes.
+    // A signal drops the future of `play`, which ends its processes.
     let played = tokio::select! {
         played = play::play() => played,
         code = signals.received() => {
-            eprintln!("\nStopped. Every process of the demo is gone.");
+            eprintln!("\nStopped. All processes of the demo have ended.");
             return ExitCode::from(code);
         }
     };
@@ -61,7 +61,7 @@ impl Signals {
         })
     }
 
-    /// Waits for one of them and returns the exit code that goes with it.
+    /// Waits for a signal and returns the exit code for it.
     async fn received(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => INTERRUPTED,
@@ -74,7 +74,7 @@ impl Signals {
 fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!(
         "\nThe demo failed. {error:#}\n\n\
-         If this does not say what to do: `CONTROL_PLANE_KEEP=1 make demo` keeps the logs of every process and says where."
+         To find out more, run `CONTROL_PLANE_KEEP=1 make demo`: it keeps the logs of all processes and prints their folder."
     );
     ExitCode::FAILURE
 }

@@ -11,11 +11,11 @@ use softhsm_test_helpers::KeyKind;
 use crate::chain::Chain;
 use crate::steps::{Steps, say};
 
-/// Lines of the controller's log that a failure shows.
+/// Number of lines of the controller's log that an error quotes.
 const TAIL: usize = 12;
 const HOST: &str = "web.example";
 
-/// The Secret with the certificates that the issuer names; it holds no key.
+/// The Secret that the issuer names. It holds the CA's certificates and no key.
 const CHAIN: &str = "issuing-ca";
 
 const CERTIFICATE: &str = "
@@ -30,7 +30,7 @@ spec:
   issuerRef: {group: pkcs11-issuer.dev, kind: PKCS11ClusterIssuer, name: issuing}
 ";
 
-/// All that runs at the end of the play; dropping it ends it.
+/// Everything that runs at the end of the demo. Dropping it ends all processes.
 #[derive(Debug)]
 pub(crate) struct Stage {
     // Dropped in this order.
@@ -39,13 +39,13 @@ pub(crate) struct Stage {
     pub(crate) _authority: Authority,
 }
 
-/// Plays everything.
+/// Runs the whole demo.
 pub(crate) async fn play() -> Result<Stage> {
     let steps = Steps::begin();
     let programs = Programs::find()?;
     let authority = steps
         .step(
-            "Make a SoftHSM token with a root and an issuing key",
+            "Create a SoftHSM token with a root key and an issuing key",
             async { Authority::new(KeyKind::P256) },
         )
         .await?;
@@ -59,7 +59,7 @@ pub(crate) async fn play() -> Result<Stage> {
     let cert_manager = steps.step("Start cert-manager", cert_manager).await?;
     let cluster = Cluster::install(plane, cert_manager, &programs);
     let cluster = steps
-        .step("Install our kinds and the controller's rights", cluster)
+        .step("Install our CRDs and the controller's RBAC", cluster)
         .await?;
     let configuration = authority.configuration(&[]).to_string();
     let options = ControllerOptions::new(configuration, &programs);
@@ -73,7 +73,7 @@ pub(crate) async fn play() -> Result<Stage> {
     let issuer = create_issuer(&cluster, &authority);
     steps
         .step(
-            "Create PKCS11ClusterIssuer issuing and wait for Ready",
+            "Create PKCS11ClusterIssuer/issuing and wait until it is ready",
             issuer,
         )
         .await
@@ -81,7 +81,7 @@ pub(crate) async fn play() -> Result<Stage> {
     let certificate = create_certificate(&cluster);
     steps
         .step(
-            "Create Certificate default/web and wait for Ready",
+            "Create Certificate default/web and wait until it is ready",
             certificate,
         )
         .await
@@ -131,7 +131,7 @@ async fn create_certificate(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// When each thing happened to the certificate, as the record says it.
+/// Returns the lines of the issuance record about the certificate.
 async fn record(controller: &Controller) -> Result<String> {
     controller.records("published", "default", "web-1").await?;
     let text = |line: &Value, field: &str| -> String {
@@ -158,5 +158,5 @@ fn with_log(error: &anyhow::Error, controller: &Controller) -> anyhow::Error {
     let tail = lines
         .get(lines.len().saturating_sub(TAIL)..)
         .unwrap_or_default();
-    anyhow::anyhow!("{error:#}\nthe controller's log ends:\n{}", tail.join("\n"))
+    anyhow::anyhow!("{error:#}\nThe controller's log ends with:\n{}", tail.join("\n"))
 }

@@ -1,11 +1,11 @@
-//! One line for each step, and the time that it took.
+//! Prints one line per step, with the time that it took.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-/// Columns of what a step does; its time stands behind.
+/// Width of a step's description, in columns; its time follows.
 const WIDTH: usize = 66;
 
 /// The steps of one run.
@@ -21,7 +21,7 @@ impl Steps {
         }
     }
 
-    /// Says what it does, does it, and says how long that took.
+    /// Prints what a step does, does it, and prints how long it took.
     pub(crate) async fn step<T>(
         &self,
         what: &str,
@@ -37,14 +37,14 @@ impl Steps {
         done.with_context(|| format!("{what}: failed after {}", seconds(start.elapsed()).trim()))
     }
 
-    /// The time since the first step began.
+    /// Prints the time since the first step began.
     pub(crate) fn total(&self) -> Result<()> {
         let total = seconds(self.start.elapsed());
         say(&format!("{:WIDTH$}{total}\n", "Total"))
     }
 }
 
-/// Writes to standard output at once.
+/// Writes to standard output and flushes it.
 pub(crate) fn say(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     stdout

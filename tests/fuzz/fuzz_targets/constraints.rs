@@ -1,4 +1,4 @@
-//! The engine of name constraints: what holds is said in `checks::constraints`.
+//! Fuzzes the engine of name constraints; `checks::constraints` lists what must hold.
 #![no_main]
 
 use checks::{constraints, plant};

@@ -1,4 +1,4 @@
-//! A certification request, from its text to the sealed certificate: what holds is said in `checks::csr`.
+//! Fuzzes a certification request, from its text to the sealed certificate; `checks::csr` lists what must hold.
 #![no_main]
 
 use checks::{csr, plant};

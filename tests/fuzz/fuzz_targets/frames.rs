@@ -1,4 +1,4 @@
-//! The frames between controller and HSM worker: what holds is said in `checks::frames`.
+//! Fuzzes the frames between controller and HSM worker; `checks::frames` lists what must hold.
 #![no_main]
 
 use checks::{frames, plant};

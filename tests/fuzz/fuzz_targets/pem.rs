@@ -1,4 +1,4 @@
-//! The PEM scanner: what holds is said in `checks::pem`.
+//! Fuzzes the PEM scanner; `checks::pem` lists what must hold.
 #![no_main]
 
 use checks::{pem, plant};

@@ -1,4 +1,4 @@
-//! A certificate authority and a subject with keys that are the same in every run, so that a crash can be reproduced.
+//! A certificate authority and a subject whose keys are the same in every run, so that a crash can be reproduced.
 
 use std::{future::ready, sync::LazyLock};
 
@@ -26,7 +26,7 @@ impl Key {
         Self { pair, spki }
     }
 
-    /// `content`, the algorithm, the signature: the form of certificates and of certification requests.
+    /// Signs `content` and appends the algorithm and the signature, as in certificates and certification requests.
     pub(crate) fn sign_der(&self, content: &[u8]) -> Vec<u8> {
         let signature = self.pair.sign(content);
         sequence(&[content, &algorithm(), &bit_string(signature.as_ref())])
@@ -44,17 +44,17 @@ fn algorithm() -> Vec<u8> {
     sequence(&[&oid(ID_ED_25519)])
 }
 
-/// The key that asks for certificates.
+/// The key that requests certificates.
 pub(crate) static SUBJECT: LazyLock<Key> = LazyLock::new(|| Key::new([1; 32]));
 /// The key that issues.
 pub(crate) static ISSUER: LazyLock<Key> = LazyLock::new(|| Key::new([2; 32]));
 /// The issuer's certificate.
 pub(crate) static CHAIN: LazyLock<IssuerChain> = LazyLock::new(|| {
     let pem = pem::encode("CERTIFICATE", &root(&[]));
-    IssuerChain::parse(pem.as_bytes(), None).expect("our own root is fit")
+    IssuerChain::parse(pem.as_bytes(), None).expect("our own root can issue")
 });
 
-/// A root that ends in 2049, with further extensions.
+/// Returns a root that ends in 2049, with further extensions.
 pub(crate) fn root(others: &[u8]) -> Vec<u8> {
     let name = tlv(0x30, &rdns(&[("2.5.4.3", "root")]));
     let extensions = [
@@ -67,7 +67,7 @@ pub(crate) fn root(others: &[u8]) -> Vec<u8> {
     certificate(&name, &ISSUER.spki, &extensions.concat())
 }
 
-/// A certificate by the issuer's key.
+/// Returns a certificate signed by the issuer's key.
 pub(crate) fn certificate(subject: &[u8], spki: &[u8], extensions: &[u8]) -> Vec<u8> {
     let validity = [tlv(0x17, b"200101000000Z"), tlv(0x17, b"491231235959Z")];
     ISSUER.sign_der(&sequence(&[

@@ -1,6 +1,7 @@
-//! The engine of name constraints. An input is three pieces: subject, permitted and excluded subtrees; the rest is names.
+//! Checks the engine of name constraints. An input has three pieces, subject, permitted and excluded subtrees; the rest is
+//! names.
 //!
-//! rustls-webpki is the second opinion: an authority must not certify what its own verifiers would refuse.
+//! Compares the result with rustls-webpki, because a CA must not certify names that verifiers would refuse.
 
 mod webpki;
 
@@ -17,9 +18,9 @@ use crate::{
     piece,
 };
 
-/// Whatever constraints and names come in: the verdict on many is the verdict on each, capitals do not count, a wildcard
-/// that may stand does not hide a name that may not, fewer constraints never forbid more, and what webpki forbids is
-/// forbidden.
+/// Checks that for any constraints and names: the verdict on several names follows from the verdict on each; case does not
+/// matter; an allowed wildcard does not cover a forbidden name; fewer constraints never forbid more; and names that webpki
+/// forbids are forbidden.
 ///
 /// # Panics
 ///
@@ -30,7 +31,7 @@ pub fn check(mut input: &[u8]) {
         [] => Vec::new(),
         subtrees => tlv(tag, subtrees),
     });
-    // The octets as they are, too: what stands around the subtrees is read by the same engine.
+    // Also parse the raw octets, because the same engine reads the structure around the subtrees.
     drop(NameConstraints::parse(input));
     let read = |lists: &[&[u8]]| NameConstraints::parse(&tlv(0x30, &lists.concat())).ok();
     let Some(constraints) = read(&[&permitted, &excluded]) else {
@@ -48,44 +49,44 @@ pub fn check(mut input: &[u8]) {
             .is_ok()
     };
     let whole = constraints.check(&subject, names, Role::Leaf).is_ok();
-    // What the common name of a leaf is taken for depends on whether there is a DNS name; that of an authority is no host.
+    // The common name of a leaf counts as a host only without a DNS name; the common name of a CA never does.
     let authority = constraints.check(&subject, names, Role::Authority).is_ok();
     let parts =
         constraints.check(&subject, &[], Role::Authority).is_ok() && names.iter().all(allowed);
-    assert_eq!(authority, parts, "many names are judged one by one");
+    assert_eq!(authority, parts, "the verdict on all names must follow from the verdict on each");
     assert!(
         authority || !whole,
-        "a leaf claims all that an authority does"
+        "names that a leaf may have must be allowed for a CA"
     );
 
     for name in names {
         let upper = in_capitals(name);
-        assert_eq!(allowed(name), allowed(&upper), "{name:?} in capitals");
+        assert_eq!(allowed(name), allowed(&upper), "{name:?} in upper case must get the same verdict");
     }
     for name in names.iter().filter(|name| allowed(name)) {
         if let GeneralName::Dns(dns) = name
             && let Some(host) = dns.strip_prefix("*.")
         {
             let below = GeneralName::Dns(format!("label.{host}"));
-            assert!(allowed(&below), "{below:?} behind {dns:?}");
+            assert!(allowed(&below), "{dns:?} is allowed, so {below:?} must be allowed");
         }
     }
     if !excluded.is_empty() && whole {
         for fewer in [read(&[&permitted]), read(&[&excluded])] {
             let allows = fewer.is_none_or(|fewer| fewer.check(&subject, names, Role::Leaf).is_ok());
-            assert!(allows, "with fewer constraints as well");
+            assert!(allows, "fewer constraints must not forbid more");
         }
     }
     if whole {
         let lists = tlv(0x30, &[permitted, excluded].concat());
         assert!(
             !webpki::forbids(&lists, names),
-            "webpki forbids what we allow"
+            "webpki forbids names that we allow"
         );
     }
 }
 
-/// DNS names alone: of the others, parts may differ by their case.
+/// Returns a DNS name in upper case, and other names unchanged because their case may matter.
 fn in_capitals(name: &GeneralName) -> GeneralName {
     match name {
         GeneralName::Dns(dns) => GeneralName::Dns(dns.to_ascii_uppercase()),
@@ -99,11 +100,11 @@ fn in_capitals(name: &GeneralName) -> GeneralName {
     }
 }
 
-/// Constraints of every type beside names of every type.
+/// Returns seeds with constraints and names of every type.
 ///
 /// # Panics
 ///
-/// webpki judges none of them.
+/// A seed is not one that webpki can judge.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
     let subject = rdns(&[("2.5.4.10", "Shop"), ("2.5.4.3", "web.a.example")]);
@@ -159,7 +160,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     ] {
         seeds.push(of(&all, &bad, &names(&[name])));
     }
-    // Of the types that webpki compares, and allowed.
+    // Allowed names of the types that webpki compares.
     let hosts: [(u8, &[u8]); 3] = [(DNS, b"a.example"), (IP, &network), (IP, &network_6)];
     let holes: [(u8, &[u8]); 2] = [(DNS, b"b.a.example"), (IP, &[10, 9, 0, 0, 255, 255, 0, 0])];
     let fine = names(&[
@@ -173,8 +174,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
     seeds.push(of(&[], &holes, &fine));
     let excluded = tlv(0x30, &tlv(0xa1, &subtrees(&holes)));
     let below = GeneralName::Dns("x.b.a.example".into());
-    assert!(webpki::forbids(&excluded, &[below]), "webpki judges");
-    // A whole extension, where the names would be.
+    assert!(webpki::forbids(&excluded, &[below]), "webpki must forbid an excluded name");
+    // A whole extension in the place of the names.
     let extension = tlv(
         0x30,
         &[tlv(0xa0, &subtrees(&all)), tlv(0xa1, &subtrees(&bad))].concat(),

@@ -1,7 +1,7 @@
-//! The pipeline of a certification request: decode, admit, prepare, seal.
+//! Checks the pipeline of a certification request: decode, admit, prepare, seal.
 //!
-//! A fuzzer cannot sign, and nothing that is not signed comes further than the proof of possession. Most inputs are
-//! therefore the contents of a request, signed here. The first octet of an input says which:
+//! A fuzzer cannot sign, and an unsigned request does not get past the proof of possession. So most inputs are the contents
+//! of a request, which are signed here. The first octet of an input says which kind it is:
 //!
 //! | octet | the rest |
 //! |---|---|
@@ -53,11 +53,11 @@ const WORDS: [&str; 6] = [
 
 /// An extension that the profiles here copy: the TLS feature of RFC 7633.
 const COPIED: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.24");
-/// A type of otherName that they allow: the user principal name.
+/// A type of otherName that the profiles here allow: the user principal name.
 const PRINCIPAL: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.20.2.3");
 
-/// Whatever comes in: it is refused for a fault of the request, or what is sealed passed every lint, and its identity
-/// is octets of the request. Says whether a certificate came of it.
+/// Checks that any input is either refused as a fault of the request, or gives a certificate that passes every lint and
+/// takes its identity from octets of the request. Returns whether a certificate was issued.
 ///
 /// # Panics
 ///
@@ -89,7 +89,7 @@ pub fn check(input: &[u8]) -> bool {
     }
 }
 
-/// A request for the subject and the names that two pieces are, with the rest as further extensions.
+/// Returns a request with a subject and names from two pieces, and the rest as further extensions.
 fn request(rest: &mut &[u8]) -> Vec<u8> {
     let subject = tlv(0x30, piece(rest));
     let mut extensions = Vec::new();
@@ -141,12 +141,12 @@ fn pipeline(text: &[u8], coins: [u8; 2], octets: &[u8]) -> bool {
             ..Limits::default()
         },
     )
-    .expect("every coin gives a profile");
+    .expect("all coins give a valid profile");
     let issuer = Arc::new(Issuer::new(CHAIN.clone(), profile, None).expect("Auto always fits"));
     let Ok(params) = issuer.profile().admit(&csr, &wanted) else {
         return false;
     };
-    // 2049-06-01T00:00:00Z: one duration ends in the time of the issuer and before 2050, one in neither.
+    // 2049-06-01T00:00:00Z: one duration ends before the issuer's certificate and before 2050, one after both.
     let now = Timestamp::from_second(2_506_204_800).expect("a time");
     let prepared = match PreparedCertificate::prepare(
         &params,
@@ -166,12 +166,12 @@ fn pipeline(text: &[u8], coins: [u8; 2], octets: &[u8]) -> bool {
                 .unwrap_or_default()
         ),
     };
-    let issued = block_on(prepared.issue(&*ISSUER)).expect("what is prepared can be sealed");
+    let issued = block_on(prepared.issue(&*ISSUER)).expect("a prepared certificate can be sealed");
     compare(&issued, &csr, octets);
     true
 }
 
-/// The identity of a certificate is octets of its request: of the DER, or of the text around it where there is no other.
+/// Checks that the identity of a certificate consists of octets of its request, and of the input if that is DER.
 fn compare(issued: &IssuedCertificate, csr: &VerifiedCsr, octets: &[u8]) {
     let (rest, certificate) = X509Certificate::from_der(issued.der()).expect("a certificate");
     assert!(rest.is_empty());
@@ -179,7 +179,7 @@ fn compare(issued: &IssuedCertificate, csr: &VerifiedCsr, octets: &[u8]) {
     if let Some(names) = csr.subject_alt_names() {
         assert!(contains(issued.der(), names.der()), "the names");
     }
-    // A text has its octets in base64.
+    // A text has the octets in base64.
     if octets.first() != Some(&0x30) {
         return;
     }
@@ -191,7 +191,7 @@ fn compare(issued: &IssuedCertificate, csr: &VerifiedCsr, octets: &[u8]) {
     );
 }
 
-/// A profile chosen by eight coins.
+/// Returns a profile chosen by eight coins.
 fn rules(coins: u8) -> Rules {
     let [
         strict,
@@ -244,11 +244,11 @@ fn rules(coins: u8) -> Rules {
     rules
 }
 
-/// Requests of every kind that gives a certificate, and some that do not.
+/// Returns requests of every kind that gives a certificate, and some that do not.
 ///
 /// # Panics
 ///
-/// Too few of them give one: the fuzzer would start at the door.
+/// Too few seeds give a certificate, so the fuzzer would not start deep in the pipeline.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
     let subject = rdns(&[("2.5.4.10", "Shop"), ("2.5.4.3", "web")]);
@@ -302,7 +302,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         of(0b1001_1000, 0b1101_0001, &subject, &[], &authority),
     ];
     let issued = seeds.iter().filter(|seed| check(seed)).count();
-    assert_eq!(issued, seeds.len(), "of the seeds that are right");
+    assert_eq!(issued, seeds.len(), "every valid seed must give a certificate");
     seeds.push(of(1, 0, &subject, &names(&[(DIRECTORY, &directory)]), &[]));
     seeds.push(of(0, 0x80, &subject, &every, &authority));
     let plain = info(&tlv(0x30, &subject), &[]);

@@ -1,4 +1,4 @@
-//! Encodings, written octet by octet.
+//! Writes DER octet by octet.
 
 use const_oid::ObjectIdentifier;
 
@@ -10,7 +10,7 @@ pub(crate) const DIRECTORY: u8 = 0xa4;
 pub(crate) const URI: u8 = 0x86;
 pub(crate) const IP: u8 = 0x87;
 
-/// One element.
+/// Encodes one element.
 pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let octets = content.len().to_be_bytes();
     let octets: Vec<u8> = octets.into_iter().skip_while(|&octet| octet == 0).collect();
@@ -40,7 +40,7 @@ pub(crate) fn extension(kind: ObjectIdentifier, critical: bool, value: &[u8]) ->
     sequence(&[&oid(kind), critical, &tlv(4, value)])
 }
 
-/// The content of a Name of these attributes, each in UTF-8 and an RDN of its own.
+/// Returns the content of a Name with these attributes, each in UTF-8 and in its own RDN.
 pub(crate) fn rdns(attributes: &[(&str, &str)]) -> Vec<u8> {
     let rdn = |(kind, value): &(&str, &str)| {
         let kind = ObjectIdentifier::new_unwrap(kind);
@@ -49,7 +49,7 @@ pub(crate) fn rdns(attributes: &[(&str, &str)]) -> Vec<u8> {
     attributes.iter().flat_map(rdn).collect()
 }
 
-/// The content of GeneralNames, and with each name in a SEQUENCE of GeneralSubtrees.
+/// Returns the content of GeneralNames; [`subtrees`] returns that of GeneralSubtrees, with each name in a SEQUENCE.
 pub(crate) fn names(names: &[(u8, &[u8])]) -> Vec<u8> {
     names
         .iter()

@@ -1,7 +1,7 @@
-//! The frames between controller and HSM worker, each side hostile to the other.
+//! Checks the frames between controller and HSM worker, where each side may be hostile.
 //!
-//! The first octet of an input says whether the rest is a stream as it comes from the socket (even) or the content of
-//! one frame (odd), the second after how many octets the stream pauses.
+//! The first octet of an input says whether the rest is a stream from the socket (even) or the content of one frame (odd).
+//! The second octet says after how many octets the stream pauses.
 
 use bytes::BytesMut;
 use hsm::protocol::{
@@ -12,8 +12,8 @@ use hsm::protocol::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Whatever octets come in, in whatever portions: every decoder comes to an end, portions do not count, and what was
-/// decoded can be encoded and is decoded alike.
+/// Checks that for any octets in any portions: every decoder ends; portions do not matter; and a decoded value can be
+/// encoded and decoded to the same value.
 ///
 /// # Panics
 ///
@@ -37,17 +37,17 @@ pub fn check(input: &[u8]) {
 type Read<T> = fn(&mut Inbox) -> Result<Option<T>, FrameError>;
 type Write<T> = fn(&mut BytesMut, &T) -> Result<(), FrameError>;
 
-/// Reads a stream whole and with a pause, and writes what was read.
+/// Reads a stream both at once and with a pause, and writes the values again.
 fn both<T: Serialize + DeserializeOwned>(start: &[u8], end: &[u8], read: Read<T>, write: Write<T>) {
     let whole = frames(&[&[start, end].concat()], read, write);
     let paused = frames(&[start, end], read, write);
-    assert_eq!(whole, paused, "a pause changes what is read");
+    assert_eq!(whole, paused, "a pause must not change the values");
     let (written, _) = &whole;
     let again = frames(&[&written.concat()], read, write);
-    assert_eq!(&again.0, written, "what is written is read alike");
+    assert_eq!(&again.0, written, "an encoded value must be decoded to the same value");
 }
 
-/// Every frame of a stream, written again, and whether it ended in an error.
+/// Returns every frame of a stream, encoded again, and whether the stream ended in an error.
 fn frames<T>(portions: &[&[u8]], read: Read<T>, write: Write<T>) -> (Vec<Vec<u8>>, bool) {
     let mut inbox = Inbox::default();
     let mut written = Vec::new();
@@ -57,7 +57,7 @@ fn frames<T>(portions: &[&[u8]], read: Read<T>, write: Write<T>) -> (Vec<Vec<u8>
             match read(&mut inbox) {
                 Ok(Some(value)) => {
                     let mut out = BytesMut::new();
-                    // What was written in fewer octets than we write may not fit into a frame of ours.
+                    // Our encoding may be longer than the input's, and so may not fit into a frame.
                     if write(&mut out, &value).is_ok() {
                         written.push(out.to_vec());
                     }
@@ -70,11 +70,11 @@ fn frames<T>(portions: &[&[u8]], read: Read<T>, write: Write<T>) -> (Vec<Vec<u8>
     (written, false)
 }
 
-/// One frame of each kind of message.
+/// Returns a frame of each kind of message.
 ///
 /// # Panics
 ///
-/// A message of ours cannot be encoded.
+/// One of our messages cannot be encoded.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
     let name = || KeyName {
@@ -184,6 +184,6 @@ pub fn seeds() -> Vec<Vec<u8>> {
 
 fn framed<T>(value: &T, write: Write<T>) -> Vec<u8> {
     let mut out = BytesMut::new();
-    write(&mut out, value).expect("a message of ours fits into a frame");
+    write(&mut out, value).expect("each of our messages fits into a frame");
     out.to_vec()
 }

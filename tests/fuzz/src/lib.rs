@@ -1,7 +1,7 @@
-//! What each fuzz target checks, and the seeds that it starts from.
+//! The checks and the seeds of each fuzz target.
 //!
-//! A module has two functions: `check`, which must not panic whatever octets it is given, and `seeds`, inputs made here
-//! that lead it deep. [`plant`] writes the seeds to where the fuzzer looks for them.
+//! Each module has two functions: `check`, which must not panic for any input, and `seeds`, which returns inputs that lead
+//! it deep into the code. [`plant`] writes the seeds to the folder in which the fuzzer looks for them.
 
 #![forbid(unsafe_code)]
 
@@ -15,7 +15,7 @@ mod der;
 
 use std::{env, fs, path::Path};
 
-/// Writes the seeds into the folder that the environment variable `FUZZ_SEEDS` names, if it does.
+/// Writes the seeds to the folder that the environment variable `FUZZ_SEEDS` names, if it is set.
 ///
 /// # Panics
 ///
@@ -30,7 +30,7 @@ pub fn plant(seeds: Vec<Vec<u8>>) {
     }
 }
 
-/// Cuts the first piece off: an octet with its length, then the piece. Less may be there than the octet says.
+/// Cuts off the first piece: an octet with its length, then the piece, which may be shorter than the octet says.
 fn piece<'a>(octets: &mut &'a [u8]) -> &'a [u8] {
     let Some((&length, rest)) = octets.split_first() else {
         return &[];
@@ -40,7 +40,7 @@ fn piece<'a>(octets: &mut &'a [u8]) -> &'a [u8] {
     piece
 }
 
-/// What [`piece`] cuts off.
+/// Encodes a piece as [`piece`] cuts it off.
 fn as_piece(octets: &[u8]) -> Vec<u8> {
     let length = u8::try_from(octets.len()).expect("pieces are short");
     [&[length], octets].concat()

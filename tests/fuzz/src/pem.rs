@@ -1,18 +1,18 @@
-//! The PEM scanner.
+//! Checks the PEM scanner.
 
 use pkcs11_issuer::issuance::{
     IssuerChain, VerifiedCsr,
     pem::{encode, scan},
 };
 
-/// Whatever text comes in: what was read can be written and is then read alike, and neither line ends nor a byte order
-/// mark change what is read.
+/// Checks that for any text: the blocks can be written and read again unchanged; and neither line ends nor a byte order mark
+/// change the blocks.
 ///
 /// # Panics
 ///
 /// One of these does not hold.
 pub fn check(text: &[u8]) {
-    // Either outcome is right; only a panic would be wrong.
+    // Both outcomes are right; only a panic is wrong.
     drop(VerifiedCsr::parse(text));
     drop(IssuerChain::parse(text, Some(text)));
     let read = scan(text);
@@ -21,13 +21,13 @@ pub fn check(text: &[u8]) {
         assert_eq!(
             read,
             scan(&[b"\xef\xbb\xbf", text].concat()),
-            "a byte order mark"
+            "a byte order mark must not change the blocks"
         );
     }
     let Ok(read) = read else { return };
-    assert!(!read.blocks.is_empty(), "no block is an error");
+    assert!(!read.blocks.is_empty(), "a text without a block must be an error");
     let octets: usize = read.blocks.iter().map(|block| block.der.len()).sum();
-    assert!(octets <= text.len() / 4 * 3, "more came out than went in");
+    assert!(octets <= text.len() / 4 * 3, "the blocks must not be longer than the text");
     let Some(labels) = read
         .blocks
         .iter()
@@ -51,7 +51,7 @@ fn with_carriage_returns(text: &[u8]) -> Vec<u8> {
     lines.join(&b"\r\n"[..])
 }
 
-/// One block, two, with text around them, with headers, cut short.
+/// Returns texts with one block, with two blocks, with text around them, with headers, and cut short.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
     let csr = encode("CERTIFICATE REQUEST", &[0x30, 3, 2, 1, 0]);

@@ -1,4 +1,4 @@
-//! The listeners of health and metrics under clients that send next to nothing.
+//! Tests the listeners of health and metrics under clients that never finish their requests.
 
 use std::{fs, time::Duration};
 
@@ -12,15 +12,15 @@ use tokio::{
     time::timeout,
 };
 
-/// Clients, each with a header that never ends.
+/// Number of clients, each with a header that never ends.
 const CLIENTS: usize = 2000;
-/// Octets that each of half of them sends at once; the others send a little less than the server reads.
+/// Octets that half of the clients send at once; the others send a little less than the server reads.
 const HEADER: usize = 400 * 1000;
 const SHORT_HEADER: usize = 7 * 1024;
-/// Memory that all of them may cost.
+/// Memory that all clients together may cost.
 const MEMORY: u64 = 20 << 20;
 
-/// A controller whose API server is not there: it serves health and metrics all the same.
+/// Starts a controller without an API server; it serves health and metrics all the same.
 fn controller(folder: &std::path::Path) -> Result<Process> {
     let config = folder.join("config.yaml");
     let written = json!({
@@ -50,7 +50,7 @@ fn controller(folder: &std::path::Path) -> Result<Process> {
     Process::start("bounds", program, folder)
 }
 
-/// Octets in memory: now (`VmRSS`), or at most so far (`VmHWM`).
+/// Returns the resident memory in octets: now (`VmRSS`) or at its peak (`VmHWM`).
 fn memory(process: &Process, field: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
     let line = status.lines().find_map(|line| line.strip_prefix(field));
@@ -80,7 +80,7 @@ async fn flood(address: &str, clients: usize) -> Result<Vec<TcpStream>> {
             _ => SHORT_HEADER,
         };
         let header = format!("GET /livez HTTP/1.1\r\nX: {}", "a".repeat(length));
-        // As much as the server takes now; one that it has closed takes nothing.
+        // Send as much as the server accepts now; a closed connection accepts nothing.
         drop(
             timeout(
                 Duration::from_millis(1),
@@ -119,12 +119,12 @@ async fn two_thousand_unfinished_headers_cost_little_memory_and_probes_and_scrap
     println!("{CLIENTS} unfinished headers: {more} octets of memory");
     ensure!(more < MEMORY, "{more} octets more than {before}");
 
-    // In the end none is left, the newest neither: the server says so to each.
+    // In the end the server closes every connection, including the newest.
     until("every connection to be closed", PATIENCE, async || {
         let sockets = fs::read_dir(format!("/proc/{}/fd", controller.id()))?;
         let open = sockets.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
         let sockets = open.filter(|to| to.to_string_lossy().starts_with("socket:"));
-        // Listeners, signals and the client of the API server.
+        // The rest are listeners, signals and the client of the API server.
         Ok((sockets.count() < 16).then_some(()))
     })
     .await?;

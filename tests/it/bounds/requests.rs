@@ -1,4 +1,4 @@
-//! The requests that cost most, against the issuers that make them cost most.
+//! Tests the most expensive requests with the issuers that make them most expensive.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use serde_json::{Value, json};
 
 use super::{specs::largest_profile, within_budget};
 
-/// Alternative names that a profile may allow at most.
+/// The greatest number of alternative names that a profile may allow.
 const NAMES: usize = 1000;
 
-/// An issuer whose chain has so many certificates, each with so many subtrees of name constraints.
+/// Returns an issuer whose chain has `certificates` certificates, each with `subtrees` subtrees of name constraints.
 fn issuer(certificates: usize, subtrees: usize, profile: Value) -> Result<Arc<Issuer>> {
     let authority = |number: usize| {
         let mut params = CertificateParams::default();
@@ -59,7 +59,7 @@ fn csr(names: impl IntoIterator<Item = String>) -> Result<String> {
     Ok(params.serialize_request(&KeyPair::generate()?)?.pem()?)
 }
 
-/// All that the controller's thread does with a request before the token signs.
+/// Does everything that the controller's thread does with a request before the token signs.
 fn prepare(what: &str, pem: &str, issuer: &Arc<Issuer>) -> Result<Result<(), Refusal>> {
     let usages = ["digital signature", "server auth"].map(str::to_owned);
     let wanted = Wanted {
@@ -91,8 +91,8 @@ fn prepare(what: &str, pem: &str, issuer: &Arc<Issuer>) -> Result<Result<(), Ref
 }
 
 #[test]
-fn a_thousand_names_are_judged_by_all_patterns_and_constraints_in_time() -> Result<()> {
-    // Each name is covered by the last pattern alone, and denied by none.
+fn a_thousand_names_are_checked_against_all_patterns_and_constraints_in_time() -> Result<()> {
+    // Only the last pattern covers each name, and no pattern denies it.
     let below = |letter: char, count: usize| {
         (0..count).map(move |n| format!("*.{letter}{n}.{{{{namespace}}}}.example"))
     };
@@ -102,7 +102,7 @@ fn a_thousand_names_are_judged_by_all_patterns_and_constraints_in_time() -> Resu
         "allowed": {"dns": below('a', 199).chain([last]).collect::<Vec<_>>()},
         "denied": {"dns": below('d', 200).collect::<Vec<_>>()},
     }});
-    // As long as a certificate may be.
+    // As many names as fit into a certificate.
     let pem = csr((0..NAMES).map(|n| format!("host{n:04}.shop.example")))?;
     assert!(pem.len() > 30_000, "{}", pem.len());
     let admitting = issuer(2, 120, patterns)?;
@@ -115,7 +115,7 @@ fn a_thousand_names_are_judged_by_all_patterns_and_constraints_in_time() -> Resu
 }
 
 #[test]
-fn a_long_name_is_repeated_in_part() -> Result<()> {
+fn a_long_name_is_quoted_only_in_part() -> Result<()> {
     let issuer = issuer(1, 0, json!({}))?;
     let pem = csr(["\u{1b}".repeat(40_000)])?;
     let refused = prepare("a name of 40 kB", &pem, &issuer)?;
@@ -130,13 +130,13 @@ fn a_long_name_is_repeated_in_part() -> Result<()> {
 #[test]
 fn the_largest_requests_are_read_in_time() -> Result<()> {
     let issuer = issuer(1, 0, json!({"sans": {"max": NAMES}}))?;
-    // Names of one character, as many as fit.
+    // As many short names as fit.
     let pem = csr((0..7_000).map(|n| format!("{n:x}")))?;
     let refused = prepare("as many names as fit", &pem, &issuer)?;
     let refused = refused.err().context("admitted")?;
     assert_eq!(refused.reason().as_str(), "too-many-sans");
 
-    // A subject of as many attributes as fit.
+    // A subject with as many attributes as fit.
     let mut params = CertificateParams::new(Vec::new())?;
     for number in 0..3_000 {
         let oid = DnType::CustomDnType(vec![1, 2, 3, number]);

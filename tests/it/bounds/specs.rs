@@ -1,4 +1,4 @@
-//! The largest issuers that their schema lets through, and an issuer that nobody lets sign.
+//! Tests the largest issuers that the schema admits, and an issuer without a grant.
 
 use std::{path::Path, sync::Arc, time::Instant};
 
@@ -27,10 +27,10 @@ use serde_json::{Value, json};
 
 use super::within_budget;
 
-/// Certificates in the crafted bundle: as many as a bundle may have.
+/// Number of certificates in the crafted bundle: as many as a bundle may have.
 const CERTIFICATES: usize = 16;
 
-/// As many of each as the schema allows, within what the API server stores of an object.
+/// Returns a profile with as many entries of each kind as the schema allows, within the API server's size limit.
 pub(super) fn largest_profile() -> Value {
     let name = |number: usize| {
         format!(
@@ -65,7 +65,7 @@ fn spec(certificate: Value, profile: Value) -> Result<IssuerSpec> {
     Ok(serde_json::from_value(spec)?)
 }
 
-/// Certificates of one name throughout, without key identifiers, each signed by the next: nothing but signatures tells
+/// Returns certificates with the same name and without key identifiers, each signed by the next: only the signatures tell
 /// which signed which.
 fn crafted_bundle() -> Result<String> {
     let mut params = CertificateParams::default();
@@ -84,7 +84,7 @@ fn crafted_bundle() -> Result<String> {
     Ok(bundle.concat())
 }
 
-/// A token that is not there, which no namespace but `granted` may use.
+/// Returns a configuration with a token that does not exist, which only the namespace `granted` may use.
 fn config(folder: &Path) -> Result<Config> {
     let text = json!({
         "modules": {"m": {"path": "/nonexistent/pkcs11.so"}},
@@ -98,7 +98,7 @@ fn config(folder: &Path) -> Result<Config> {
     Ok(Config::parse(Path::new("config.yaml"), &text.to_string())?)
 }
 
-/// Has the whole look at an issuer happen on one thread, as in the controller, with what it costs that thread.
+/// Does a whole look at an issuer on one thread, as in the controller, and measures how long it blocks that thread.
 fn look(what: &str, spec: &IssuerSpec, chain: String) -> Result<Arc<NotProven>> {
     let folder = tempfile::tempdir()?;
     let config = config(folder.path())?;
@@ -153,14 +153,14 @@ fn look(what: &str, spec: &IssuerSpec, chain: String) -> Result<Arc<NotProven>> 
         token.token().shutdown().await;
         anyhow::Ok(found)
     })?;
-    found.err().context("the issuer was proved")
+    found.err().context("the issuer must not be proven")
 }
 
 #[test]
-fn the_largest_specifications_and_bundles_do_not_keep_the_controllers_thread() -> Result<()> {
+fn the_largest_specifications_and_bundles_do_not_block_the_controllers_thread() -> Result<()> {
     let bundle = crafted_bundle()?;
     let crafted = spec(json!({"pem": bundle}), json!({}))?;
-    // Whatever becomes of it, it was looked into.
+    // The result does not matter, only that the bundle was checked.
     let found = look("crafted bundle", &crafted, bundle.clone())?;
     assert_ne!(found.reason(), Reason::SpecInvalid, "{found:?}");
 
@@ -170,7 +170,7 @@ fn the_largest_specifications_and_bundles_do_not_keep_the_controllers_thread() -
     let chain = certificate.chain().into_values().collect::<String>();
     let largest = spec(json!({"pem": chain}), profile.clone())?;
     let found = look("largest profile", &largest, chain.clone())?;
-    // All of it was read, and then the token is not there.
+    // The whole profile was read before the missing token was noticed.
     assert_eq!(found.reason(), Reason::TokenMisconfigured, "{found:?}");
 
     let mut larger = profile;
@@ -187,7 +187,7 @@ fn the_largest_specifications_and_bundles_do_not_keep_the_controllers_thread() -
 }
 
 #[test]
-fn an_issuer_that_nobody_lets_sign_costs_a_question_to_the_configuration() -> Result<()> {
+fn an_issuer_without_a_grant_costs_only_a_lookup_in_the_configuration() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let config = config(folder.path())?;
     let token = config.token("t").context("no token")?;

@@ -1,5 +1,5 @@
-//! What the chart renders, before the real API server: every object is valid, and every pod passes Pod Security
-//! *restricted*, but for the one rule that paths of the host break.
+//! Tests with a real API server that every object of the chart is valid, and that every pod passes Pod Security
+//! *restricted*, except for the one rule that host paths break.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use super::{render, value_sets, workload};
 
-/// Namespaces of two levels of Pod Security, and those that the value sets name.
+/// Namespaces with two levels of Pod Security, and the namespaces that the value sets name.
 const NAMESPACES: &str = "
 apiVersion: v1
 kind: Namespace
@@ -45,7 +45,7 @@ async fn plane() -> Result<&'static ControlPlane> {
         .await
 }
 
-/// Asks the API server what it would say, with every check of fields; what it warns of is an error.
+/// Applies objects in a server-side dry run with strict validation of fields. A warning is an error.
 async fn dry_run(
     plane: &ControlPlane,
     command: &[&str],
@@ -66,7 +66,7 @@ async fn dry_run(
     plane.kubectl(&args).await
 }
 
-/// The pod of a workload, by itself, in a namespace.
+/// Returns the pod of a workload as an object of its own, in a namespace.
 async fn pod(plane: &ControlPlane, set: &str, values: &Value, namespace: &str) -> Result<String> {
     let objects = render(values).await?;
     let template = &workload(&objects)?["spec"]["template"];
@@ -97,7 +97,7 @@ async fn the_api_server_admits_every_object_of_every_value_set() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_check_of_objects_sees_an_unknown_field_and_a_wrong_value() -> Result<()> {
+async fn the_check_of_objects_detects_an_unknown_field_and_a_wrong_value() -> Result<()> {
     let plane = plane().await?;
     let values = super::value_set("softhsm", json!({}))?;
     let objects = render(&values).await?;
@@ -119,7 +119,7 @@ async fn the_check_of_objects_sees_an_unknown_field_and_a_wrong_value() -> Resul
 }
 
 #[tokio::test]
-async fn every_pod_is_restricted_but_for_the_volumes_where_paths_of_the_host_are_mounted()
+async fn every_pod_is_restricted_except_for_host_path_volumes()
 -> Result<()> {
     let plane = plane().await?;
     for set in value_sets()? {
@@ -130,7 +130,7 @@ async fn every_pod_is_restricted_but_for_the_volumes_where_paths_of_the_host_are
         }
         let refused = said
             .err()
-            .context("paths of the host are admitted")?
+            .context("host paths must not be admitted")?
             .to_string();
         let (_, broken) = refused
             .split_once("violates PodSecurity \"restricted:latest\": ")
@@ -145,12 +145,12 @@ async fn every_pod_is_restricted_but_for_the_volumes_where_paths_of_the_host_are
 }
 
 #[tokio::test]
-async fn a_privileged_container_is_valid_and_takes_a_privileged_namespace() -> Result<()> {
+async fn a_privileged_container_is_valid_and_needs_a_privileged_namespace() -> Result<()> {
     let plane = plane().await?;
     let privileged = json!({"modules": {"pcie": {"privileged": true}}});
     let values = super::value_set("device-plugin", privileged)?;
     let refused = pod(plane, "privileged", &values, "restricted").await;
-    let refused = refused.err().context("it is admitted")?.to_string();
+    let refused = refused.err().context("a restricted namespace must not admit a privileged container")?.to_string();
     assert!(
         refused.contains("privileged (container \"pkcs11-issuer\""),
         "{refused}"

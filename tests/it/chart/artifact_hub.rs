@@ -1,4 +1,4 @@
-//! What Artifact Hub is told of the chart, in annotations that no template reads, is what the chart has.
+//! Tests that the chart's annotations for Artifact Hub, which no template reads, agree with the chart.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{named, render, value_set, workload};
 use crate::examples::is_within;
 
-/// One of the annotations, which are YAML in YAML.
+/// Returns the content of an annotation, which is YAML in YAML.
 fn told(name: &str) -> Result<Vec<Value>> {
     let chart = fs::read_to_string(chart_path().join("Chart.yaml"))?;
     let chart: Value = serde_saphyr::from_str(&chart)?;
@@ -20,7 +20,7 @@ fn told(name: &str) -> Result<Vec<Value>> {
 }
 
 #[tokio::test]
-async fn artifact_hub_is_told_the_image_that_is_run() -> Result<()> {
+async fn the_artifact_hub_annotations_name_the_image_that_runs() -> Result<()> {
     let objects = render(&value_set("softhsm", json!({}))?).await?;
     let containers = &workload(&objects)?["spec"]["template"]["spec"]["containers"];
     let run = &named(containers, "pkcs11-issuer")?["image"];
@@ -31,7 +31,7 @@ async fn artifact_hub_is_told_the_image_that_is_run() -> Result<()> {
 }
 
 #[test]
-fn artifact_hub_is_told_every_kind() -> Result<()> {
+fn the_artifact_hub_annotations_list_every_kind() -> Result<()> {
     let kinds = api::crds().into_iter().map(|kind| {
         let version = kind.spec.versions.into_iter().map(|version| version.name);
         let versions: Vec<_> = version.collect();
@@ -46,7 +46,7 @@ fn artifact_hub_is_told_every_kind() -> Result<()> {
 }
 
 #[test]
-fn the_example_that_artifact_hub_shows_is_read_whole() -> Result<()> {
+fn the_artifact_hub_example_is_parsed_completely() -> Result<()> {
     let examples = told("crdsExamples")?;
     assert!(!examples.is_empty());
     for written in examples {

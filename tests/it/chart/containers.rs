@@ -1,4 +1,4 @@
-//! The containers of the pod: their arguments, images, mounts, devices and privileges.
+//! Tests the containers of the pod: their arguments, images, mounts, devices and privileges.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{named, render, value_set, value_sets, workload};
 
-/// The controller's container.
+/// Returns the controller's container.
 async fn controller(values: &Value) -> Result<Value> {
     let objects = render(values).await?;
     let containers = &workload(&objects)?["spec"]["template"]["spec"]["containers"];
@@ -69,7 +69,7 @@ fn only_config(objects: &[Value]) -> Result<&str> {
 }
 
 #[tokio::test]
-async fn a_sidecar_listens_where_the_configuration_looks_and_runs_as_the_same_user() -> Result<()> {
+async fn a_sidecar_listens_on_the_configured_socket_and_runs_as_the_same_user() -> Result<()> {
     let objects = render(&value_set("sidecar", json!({}))?).await?;
     let pod = &workload(&objects)?["spec"]["template"]["spec"];
     let sidecar = named(&pod["initContainers"], "hsm-softhsm")?;

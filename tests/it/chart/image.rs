@@ -1,7 +1,7 @@
-//! The image, and the chart's pods in containers of it: what `helm install` leaves on the API server is what runs.
+//! Tests the image, and runs the chart's pods in containers of it, exactly as `helm install` leaves them on the API server.
 //!
-//! `make test` runs this with an image into which tests/setup/docker has put the programs that cargo built, and `make
-//! image` with the one that is shipped: `TEST_IMAGE` and `TEST_SOFTHSM_IMAGE` name them.
+//! `TEST_IMAGE` and `TEST_SOFTHSM_IMAGE` name the images. `make test` uses an image into which tests/setup/docker has put
+//! the programs that cargo built; `make image` uses the image that is shipped.
 
 mod container;
 mod daemonset;
@@ -17,20 +17,20 @@ use serde_json::{Value, json};
 
 use self::container::docker;
 
-/// The most that the image may have, unpacked.
+/// The greatest allowed size of the unpacked image.
 const MOST_OCTETS: u64 = 60_000_000;
 
-/// The image under test.
+/// Returns the image under test.
 fn image() -> String {
     env::var("TEST_IMAGE").unwrap_or_else(|_| "pkcs11-issuer:test".to_owned())
 }
 
-/// The image with the worker and SoftHSM.
+/// Returns the image with the worker and SoftHSM.
 fn softhsm_image() -> String {
     env::var("TEST_SOFTHSM_IMAGE").unwrap_or_else(|_| "pkcs11-issuer-softhsm:test".to_owned())
 }
 
-/// An image as the chart's values name it.
+/// Returns an image as the chart's values name it.
 fn in_values(image: &str) -> Result<Value> {
     let (repository, tag) = image.rsplit_once(':').context("the image has no tag")?;
     Ok(json!({"repository": repository, "tag": tag}))
@@ -55,7 +55,7 @@ async fn the_image_is_below_sixty_megabytes_and_has_no_shell_and_nothing_that_ga
     let programs = ["pkcs11-issuer", "pkcs11-hsm-worker"];
     for program in programs {
         let path = format!(" usr/local/bin/{program}\n");
-        assert!(listing.contains(&path), "{program} is not there");
+        assert!(listing.contains(&path), "{program} is not in the image");
     }
     for line in listing.lines() {
         let name = line.rsplit('/').next().unwrap_or_default();
@@ -69,10 +69,10 @@ async fn the_image_is_below_sixty_megabytes_and_has_no_shell_and_nothing_that_ga
 
 #[tokio::test]
 #[ignore = "needs a Docker engine; `make test` runs it after tests/setup/docker"]
-async fn the_image_names_its_user_by_number_and_says_what_it_is() -> Result<()> {
+async fn the_image_has_a_numeric_user_and_says_what_it_is() -> Result<()> {
     let inspected = docker(&["inspect", "--format", "{{json .Config}}", &image()]).await?;
     let config: Value = serde_json::from_str(&inspected)?;
-    // By its number alone can a kubelet see that it is not root.
+    // Kubelet can see only from a numeric user that it is not root.
     assert_eq!(config["User"], "65532:65532");
     let label = |name: &str| config["Labels"][format!("org.opencontainers.image.{name}")].as_str();
     assert_eq!(label("title"), Some("pkcs11-issuer"));

@@ -1,5 +1,5 @@
-//! Installing, upgrading, rolling back and uninstalling by helm on the real API server, and the controller that issues
-//! all the while with what helm installed.
+//! Tests installing, upgrading, rolling back and uninstalling with helm on a real API server, with a controller that issues
+//! certificates at every step with what helm installed.
 
 use anyhow::{Context as _, Result, ensure};
 use rig::{Authority, Programs, chart_path};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::controller::programs;
 
-/// The chart as it was first, from which everybody upgrades.
+/// The first version of the chart, from which users upgrade.
 const FIRST: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/tests/it/chart/pkcs11-issuer-0.0.1.tgz"
@@ -43,15 +43,15 @@ impl Stage {
         })
     }
 
-    /// Has a controller, started from what is installed now, issue one certificate.
+    /// Starts a controller from what is installed now and issues one certificate.
     async fn issues(&self, name: &str) -> Result<()> {
         let pod = Pod::start(&self.release.cluster, &self.programs, name).await?;
         self.release.issues(name, &self.authority).await?;
         pod.stop().await
     }
 
-    /// The same where the first chart is installed: the program of that time wrote a status by PATCH, that of today, which
-    /// runs in its place, does so by PUT.
+    /// Issues one certificate while the first chart is installed. The program of that time wrote a status with PATCH;
+    /// today's program, which runs in its place, uses PUT and needs one more right.
     async fn issues_with_the_first_chart(&self, name: &str) -> Result<()> {
         let plane = self.release.cluster.plane();
         let account = format!("--serviceaccount={NAMESPACE}:{RELEASE}");
@@ -67,18 +67,18 @@ impl Stage {
         Ok(())
     }
 
-    /// What the record of PIN tries has, which is never nothing once a controller has logged in.
+    /// Returns the PIN record, which is never empty once a controller has logged in.
     async fn record(&self) -> Result<(Value, Value)> {
         let record = read(&self.release.cluster, "secret", RECORD).await?;
         let data = record["data"].clone();
         ensure!(
             data.as_object().is_some_and(|data| !data.is_empty()),
-            "the record is empty"
+            "the PIN record is empty"
         );
         Ok((record["metadata"]["uid"].clone(), data))
     }
 
-    /// The label that says which chart an object is of.
+    /// Returns the Deployment's label with the version of the chart.
     async fn chart_of_deployment(&self) -> Result<String> {
         let deployment = read(&self.release.cluster, "deployment", RELEASE).await?;
         let label = deployment["metadata"]["labels"]["helm.sh/chart"].as_str();
@@ -87,7 +87,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn install_upgrade_rollback_and_uninstall_keep_issuing_and_the_record_of_pin_tries()
+async fn install_upgrade_rollback_and_uninstall_keep_issuing_and_the_pin_record()
 -> Result<()> {
     let stage = Stage::start().await?;
     let release = &stage.release;
@@ -116,7 +116,7 @@ async fn install_upgrade_rollback_and_uninstall_keep_issuing_and_the_record_of_p
     stage.issues_with_the_first_chart("rolled-back").await?;
     let record = stage.record().await?;
 
-    // As helm 3 does it.
+    // Like helm 3.
     release
         .apply(&["upgrade", "--server-side=false"], chart)
         .await?;
@@ -126,9 +126,9 @@ async fn install_upgrade_rollback_and_uninstall_keep_issuing_and_the_record_of_p
     assert!(read(&release.cluster, "deployment", RELEASE).await.is_err());
     assert_eq!(stage.record().await?, record);
     let status = release.cluster.issuer_status(&issuer()).await?;
-    assert!(status.ready().is_some(), "the issuer is there");
+    assert!(status.ready().is_some(), "the issuer must survive the uninstall");
 
-    // What was left is taken over.
+    // A new installation adopts the objects that were kept.
     release.apply(&["install"], chart).await?;
     assert_eq!(stage.record().await?, record);
     stage.issues("installed-again").await

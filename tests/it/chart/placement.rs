@@ -1,5 +1,5 @@
-//! Which nodes run the pods of an installed chart: the real controllers and the real scheduler place them on nodes that
-//! have no machine, and kwok says of the pods that they run.
+//! Tests which nodes run the pods of an installed chart: the real controllers and the real scheduler place them on simulated
+//! nodes, and kwok reports the pods as running.
 
 mod cluster;
 mod node;
@@ -16,15 +16,15 @@ use self::{
     site::{LABEL, Site, ZONE},
 };
 
-/// What the value sets say of their nodes: the taint that is tolerated, and what a device plugin calls the device.
+/// The taint that the value sets tolerate, and the resource name of the device.
 const DEDICATED: &str = "hsm.example/dedicated";
 const DEVICE: &str = "vendor.example/hsm";
-/// A taint that nothing here tolerates.
+/// A taint that no pod here tolerates.
 const OTHERS: &str = "gpu.example/dedicated";
 
-/// The nodes without the label are there before those with it, so whoever has seen these has seen those.
+/// The nodes without the label are created first, so a controller that has seen the labelled nodes has seen all nodes.
 #[tokio::test]
-async fn exactly_the_labelled_nodes_run_a_pod_and_one_that_gains_or_loses_the_label_gains_or_loses_it()
+async fn exactly_the_labelled_nodes_run_a_pod_and_a_changed_label_starts_or_stops_it()
 -> Result<()> {
     let site = Site::new("pcie").await?;
     site.node("plain").create().await?;
@@ -51,7 +51,7 @@ async fn exactly_the_labelled_nodes_run_a_pod_and_one_that_gains_or_loses_the_la
 }
 
 #[tokio::test]
-async fn paths_of_the_host_take_the_level_privileged_and_the_notes_say_how() -> Result<()> {
+async fn host_paths_need_the_level_privileged_and_the_notes_say_how_to_set_it() -> Result<()> {
     let site = Site::new("levels").await?;
     site.selected_node("open").create().await?;
     site.nodes_are_ready().await?;
@@ -72,15 +72,15 @@ async fn paths_of_the_host_take_the_level_privileged_and_the_notes_say_how() -> 
         .filter(|command| command.starts_with("label namespace "))
         .collect();
     let [command] = told[..] else {
-        bail!("not one command: {notes}");
+        bail!("expected one command in the notes: {notes}");
     };
     site.kubectl(command).await?;
     site.runs_on(&["open"]).await
 }
 
-/// The DaemonSet's controller looks at labels and taints only; that there is no device is for the scheduler to see.
+/// The DaemonSet's controller checks only labels and taints; the scheduler checks the device.
 #[tokio::test]
-async fn a_labelled_node_runs_its_pod_when_a_device_plugin_has_a_device_there_and_not_before()
+async fn a_labelled_node_runs_its_pod_only_once_its_device_plugin_has_a_device()
 -> Result<()> {
     let site = Site::new("plugin").await?;
     site.selected_node("without").create().await?;
@@ -112,7 +112,7 @@ async fn a_labelled_node_runs_its_pod_when_a_device_plugin_has_a_device_there_an
 }
 
 #[tokio::test]
-async fn replicas_are_spread_over_zones_and_a_drain_takes_no_more_than_the_budget_allows()
+async fn replicas_are_spread_over_zones_and_a_drain_evicts_no_more_than_the_budget_allows()
 -> Result<()> {
     let site = Site::new("spread").await?;
     for (node, zone) in [("a-1", "a"), ("a-2", "a"), ("b-1", "b"), ("c-1", "c")] {
@@ -122,7 +122,7 @@ async fn replicas_are_spread_over_zones_and_a_drain_takes_no_more_than_the_budge
             .await?;
     }
     site.nodes_are_ready().await?;
-    // Three replicas, one zone more than another by one at most, and half of them may not be away.
+    // Three replicas with a zone skew of at most one and a disruption budget that keeps more than half of them.
     site.install("copied-library").await?;
     let zones = ["a", "b", "c"];
     site.runs_in_zones(&zones).await?;
@@ -131,14 +131,14 @@ async fn replicas_are_spread_over_zones_and_a_drain_takes_no_more_than_the_budge
     site.for_every_node("cordon").await?;
     let pods = site.pods().await?;
     let [first, second, _] = &pods[..] else {
-        bail!("not three pods: {pods:?}");
+        bail!("expected three pods: {pods:?}");
     };
     site.evict(first).await?;
     let refused = site
         .evict(second)
         .await
         .err()
-        .context("a second pod is evicted")?;
+        .context("a second pod must not be evicted")?;
     ensure!(
         refused.to_string().contains("disruption budget"),
         "{refused}"

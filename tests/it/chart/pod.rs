@@ -1,5 +1,5 @@
-//! A pod of the chart's workload as processes: arguments, environment, configuration, volumes and identity are read from
-//! what the API server has, not retyped. What a process cannot have is replaced: images, addresses, and paths of mounts.
+//! Runs a pod of the chart's workload as processes. Arguments, environment, configuration, volumes and identity come from
+//! the objects on the API server. Images, addresses and paths of mounts are replaced, because a process cannot have them.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use control_plane::{Process, Program, until};
@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{NAMESPACE, RELEASE, named, volumes::Volumes};
 
-/// Of a pod that is on no API server.
+/// The UID of a pod that is not on the API server.
 const UID: &str = "3a1ba5b4-6f4f-4a1e-9d0c-1f5ff1f1a001";
 
 /// The processes of one pod. Dropping it kills them.
@@ -23,8 +23,8 @@ pub(crate) struct Pod {
 }
 
 impl Pod {
-    /// Starts the containers of the Deployment's pod template as a kubelet does, the controller under the template's
-    /// service account, and waits until its probes succeed.
+    /// Starts the containers of the Deployment's pod template as kubelet does, the controller under the template's service
+    /// account, and waits until the controller's probes succeed.
     pub(crate) async fn start(cluster: &Cluster, programs: &Programs, name: &str) -> Result<Self> {
         let deployment = read(cluster, "deployment", RELEASE).await?;
         let spec = &deployment["spec"]["template"]["spec"];
@@ -61,7 +61,7 @@ impl Pod {
         Ok(pod)
     }
 
-    /// Ends it as the kubelet does.
+    /// Ends the pod as kubelet does.
     pub(crate) async fn stop(self) -> Result<()> {
         let status = self.process.terminate(PATIENCE).await?;
         ensure!(status.success(), "{status}");
@@ -69,7 +69,7 @@ impl Pod {
     }
 }
 
-/// A container's program, with its arguments and variables.
+/// Returns a container's program with its arguments and variables.
 fn program(
     path: &std::path::Path,
     container: &Value,
@@ -83,7 +83,7 @@ fn program(
     Ok(program)
 }
 
-/// Runs an init container by the programs of this machine. As in a container, no terminal is there to be asked.
+/// Runs an init container with the programs of this machine and, as in a container, without a terminal.
 async fn run_to_its_end(container: &Value, volumes: &Volumes, pod: &str) -> Result<()> {
     let variables = variables(container, pod, UID)?.into_iter();
     let output = Command::new("setsid")
@@ -111,13 +111,13 @@ fn texts(list_of_texts: &Value, volumes: &Volumes) -> Result<Vec<String>> {
     list(list_of_texts).map(text).collect()
 }
 
-/// The environment of a container in a pod of this name and UID.
+/// Returns the environment of a container in a pod with this name and UID.
 pub(super) fn variables(container: &Value, pod: &str, uid: &str) -> Result<Vec<(String, String)>> {
     let variable = |variable: &Value| {
         let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
             Some("metadata.name") => pod,
             Some("metadata.uid") => uid,
-            Some(other) => bail!("no pod has {other} here"),
+            Some(other) => bail!("unknown field for a variable: {other}"),
             None => variable["value"].as_str().context("no value")?,
         };
         let name = variable["name"].as_str().context("no name")?;
@@ -126,12 +126,12 @@ pub(super) fn variables(container: &Value, pod: &str, uid: &str) -> Result<Vec<(
     list(&container["env"]).map(variable).collect()
 }
 
-/// The elements of a list that may be absent.
+/// Returns the elements of a list that may be absent.
 pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// Waits until the probes of a controller's container succeed. Its log tells where it answers.
+/// Waits until the probes of a controller's container succeed. Takes the address from its log.
 pub(super) async fn probes_succeed(process: &Process, container: &Value) -> Result<()> {
     let line = process.line(r#""message":"started""#, PATIENCE).await?;
     let line: Value = serde_json::from_str(&line)?;
@@ -148,13 +148,13 @@ pub(super) async fn probes_succeed(process: &Process, container: &Value) -> Resu
     Ok(())
 }
 
-/// An object of the release namespace, as the API server has it.
+/// Returns an object in the release namespace as the API server has it.
 pub(crate) async fn read(cluster: &Cluster, kind: &str, name: &str) -> Result<Value> {
     let get = ["get", kind, name, "--namespace", NAMESPACE, "-o", "json"];
     Ok(serde_json::from_str(&cluster.plane().kubectl(&get).await?)?)
 }
 
-/// Whether a probe of this path would succeed.
+/// Whether a probe of this path succeeds.
 async fn succeeds(address: &str, path: &str) -> Result<bool> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n");

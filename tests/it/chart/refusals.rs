@@ -1,11 +1,11 @@
-//! Values that make no sense are refused with a sentence that says what to do.
+//! Tests that the chart refuses invalid values with a sentence that says what to do.
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{render, value_set};
 
-/// What helm says to these changes of a value set.
+/// Returns helm's error for these changes of a value set.
 async fn refusal(name: &str, changes: Value) -> Result<String> {
     match render(&value_set(name, changes.clone())?).await {
         Ok(_) => anyhow::bail!("{name} with {changes} is not refused"),
@@ -14,7 +14,7 @@ async fn refusal(name: &str, changes: Value) -> Result<String> {
 }
 
 #[tokio::test]
-async fn combinations_that_make_no_sense_are_refused_with_a_sentence() -> Result<()> {
+async fn invalid_combinations_are_refused_with_a_sentence() -> Result<()> {
     let token = |more: Value| json!({"tokens": {"issuing": more}});
     let module = |more: Value| json!({"modules": {"softhsm": more}});
     let image = json!({"repository": "registry.example/vendor"});
@@ -60,7 +60,7 @@ async fn combinations_that_make_no_sense_are_refused_with_a_sentence() -> Result
         ),
         (
             module(json!({"path": null, "socket": "/run/hsm.sock"})),
-            "modules.softhsm: env is for a library that this chart has loaded",
+            "modules.softhsm: env is for a library that this chart loads",
         ),
         (
             module(json!({"copy": {"image": image, "from": "/lib"}, "sidecar": {"image": image}})),
@@ -68,7 +68,7 @@ async fn combinations_that_make_no_sense_are_refused_with_a_sentence() -> Result
         ),
         (
             module(json!({"copy": {"image": image, "from": "/lib"}})),
-            "modules.softhsm: what is copied lies below /opt/hsm/softhsm/",
+            "modules.softhsm: the copied library is below /opt/hsm/softhsm/",
         ),
         (
             module(json!({"hostPaths": [{"hostPath": "/dev/hsm0", "readOnly": false}]})),
@@ -104,7 +104,7 @@ async fn combinations_that_make_no_sense_are_refused_with_a_sentence() -> Result
         ),
         (
             json!({"serviceAccount": {"create": false}}),
-            "serviceAccount: name the existing one",
+            "serviceAccount: set name to the existing account",
         ),
     ];
     for (changes, sentence) in cases {
@@ -115,7 +115,7 @@ async fn combinations_that_make_no_sense_are_refused_with_a_sentence() -> Result
 }
 
 #[tokio::test]
-async fn what_looks_like_a_pin_is_refused_wherever_it_stands() -> Result<()> {
+async fn a_value_that_looks_like_a_pin_is_refused_anywhere() -> Result<()> {
     let cases = [
         (
             json!({"tokens": {"issuing": {"pin": "1234"}}}),
@@ -144,14 +144,14 @@ async fn what_looks_like_a_pin_is_refused_wherever_it_stands() -> Result<()> {
         assert!(said.contains(sentence), "{changes}: {said}");
         assert!(
             !said.contains("1234"),
-            "what is refused is not repeated: {said}"
+            "the error must not repeat the refused value: {said}"
         );
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn misspelt_and_misshapen_values_are_refused_by_their_place() -> Result<()> {
+async fn misspelt_and_malformed_values_are_refused_with_their_path() -> Result<()> {
     let cases = [
         (json!({"replica": 3}), "'replica' not allowed"),
         (json!({"kind": "StatefulSet"}), "/kind"),

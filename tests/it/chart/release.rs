@@ -1,4 +1,4 @@
-//! A cluster on which helm does everything that is ours, and what is issued there.
+//! A cluster on which helm installs everything of ours, and checks of issuance on it.
 
 use std::{collections::BTreeMap, fs};
 
@@ -10,44 +10,44 @@ use serde_json::Value;
 use super::{NAMESPACE, RELEASE};
 use crate::controller::openssl_verifies;
 
-/// A release of the chart with the same values throughout.
+/// A release of the chart, always with the same values.
 pub(super) struct Release {
     pub(super) cluster: Cluster,
     values: String,
 }
 
 impl Release {
-    /// A cluster on which nothing is installed yet.
+    /// Starts a cluster on which the chart is not installed yet.
     pub(super) async fn prepare(values: &Value) -> Result<Self> {
         let cluster = without_approver().await?;
         let values = write(&cluster, values)?;
         Ok(Self { cluster, values })
     }
 
-    /// Makes the Secret with the PIN of a token.
+    /// Creates the Secret with the PIN of a token.
     pub(super) async fn apply_pin(&self, authority: &Authority) -> Result<()> {
         let pin = BTreeMap::from([("pin", authority.token().user_pin().to_owned())]);
         self.cluster.apply_secret(NAMESPACE, "hsm-pin", &pin).await
     }
 
-    /// `helm install` or `helm upgrade`, with a chart and the values.
+    /// Runs `helm install` or `helm upgrade` with a chart and the values.
     pub(super) async fn apply(&self, command: &[&str], chart: &str) -> Result<String> {
         let what = [RELEASE, chart, "--values", &self.values];
         self.helm(&[command, &what].concat()).await
     }
 
-    /// helm, on this cluster and in the namespace of the release.
+    /// Runs helm on this cluster in the namespace of the release.
     pub(super) async fn helm(&self, args: &[&str]) -> Result<String> {
         self.cluster.plane().helm(NAMESPACE, args).await
     }
 
-    /// Makes the issuer, once the API server serves our kinds.
+    /// Creates the issuer once the API server serves our CRDs.
     pub(super) async fn apply_issuer(&self, spec: &Value) -> Result<()> {
         kinds_are_served(&self.cluster).await?;
         self.cluster.apply_issuer(&issuer(), spec).await
     }
 
-    /// Has the controller that runs issue one certificate.
+    /// Issues one certificate with the running controller.
     pub(super) async fn issues(&self, name: &str, authority: &Authority) -> Result<()> {
         self.cluster.issuer_is_ready(&issuer()).await?;
         let requests = self.cluster.requests("default").await?;
@@ -60,12 +60,12 @@ impl Release {
     }
 }
 
-/// The cluster issuer of every release.
+/// Returns the cluster issuer of every release.
 pub(super) fn issuer() -> IssuerName {
     IssuerName::cluster("issuing")
 }
 
-/// A control plane with cert-manager, whose approver does not run, and the namespace of the release.
+/// Starts a control plane with cert-manager but without its approver, and creates the namespace of the release.
 pub(crate) async fn without_approver() -> Result<Cluster> {
     let plane = ControlPlane::start(Options::default()).await?;
     let options = CertManagerOptions {
@@ -76,7 +76,7 @@ pub(crate) async fn without_approver() -> Result<Cluster> {
     Cluster::prepare(plane, cert_manager).await
 }
 
-/// Installs the chart of this checkout and waits until the API server serves its kinds.
+/// Installs the chart of this checkout and waits until the API server serves its CRDs.
 pub(crate) async fn install(cluster: &Cluster, values: &Value) -> Result<()> {
     let (chart, values) = (chart_path(), write(cluster, values)?);
     let chart = chart.to_str().context("not UTF-8")?;
@@ -93,7 +93,7 @@ async fn kinds_are_served(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Writes values into a file, for helm.
+/// Writes values to a file for helm.
 fn write(cluster: &Cluster, values: &Value) -> Result<String> {
     let file = cluster.plane().log_dir().join("values.json");
     fs::write(&file, values.to_string())?;

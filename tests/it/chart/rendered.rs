@@ -1,4 +1,4 @@
-//! The objects that the chart renders besides the pod, without a cluster.
+//! Tests, without a cluster, the objects that the chart renders in addition to the pod.
 
 use anyhow::{Context as _, Result};
 use control_plane::helm;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{named, only, render, value_set, value_sets, workload};
 
-/// The roles' rules, each as text, for looking something up in them.
+/// Returns each rule of the roles as text.
 fn rules(objects: &[Value]) -> Vec<String> {
     let roles = objects.iter().filter(|object| {
         object["kind"]
@@ -21,7 +21,7 @@ fn rules(objects: &[Value]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn helm_lint_is_content_with_every_value_set() -> Result<()> {
+async fn helm_lint_accepts_every_value_set() -> Result<()> {
     let path = chart_path();
     let path = path.to_str().context("not UTF-8")?;
     let sets = value_sets()?;
@@ -50,7 +50,7 @@ async fn common_labels_are_on_every_object_and_in_no_selector() -> Result<()> {
 }
 
 #[tokio::test]
-async fn rights_of_what_is_off_are_left_out() -> Result<()> {
+async fn rights_of_disabled_features_are_left_out() -> Result<()> {
     let off = json!({"certificateSigningRequests": false, "events": false});
     let least = rules(&render(&value_set("softhsm", off)?).await?).concat();
     for resource in [
@@ -146,7 +146,7 @@ async fn issuers_can_be_left_out_of_edit_and_admin_or_out_of_all_roles() -> Resu
 }
 
 #[tokio::test]
-async fn secrets_can_be_read_in_the_named_namespaces_and_everywhere_only_when_told() -> Result<()> {
+async fn secrets_can_be_read_in_the_named_namespaces_and_everywhere_only_on_request() -> Result<()> {
     let readable = async |changes: Value| -> Result<Vec<String>> {
         let objects = render(&value_set("softhsm", changes)?).await?;
         let reads = |role: &&Value| role["rules"].to_string().contains(r#""secrets""#);
@@ -206,7 +206,7 @@ async fn only_a_deployment_of_several_replicas_has_a_disruption_budget() -> Resu
 }
 
 #[tokio::test]
-async fn the_kinds_are_those_of_the_code_and_stay_unless_told_otherwise() -> Result<()> {
+async fn the_crds_match_the_code_and_are_kept_by_default() -> Result<()> {
     for (changes, policy) in [
         (json!({}), json!("keep")),
         (json!({"crds": {"keep": false}}), Value::Null),
@@ -233,7 +233,7 @@ async fn the_kinds_are_those_of_the_code_and_stay_unless_told_otherwise() -> Res
     Ok(())
 }
 
-/// Whether two texts say the same: helm writes 0.0 as 0.
+/// Whether two values are equal, where numbers compare by value because helm writes 0.0 as 0.
 fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),
@@ -251,7 +251,7 @@ fn same(one: &Value, other: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn the_record_of_pin_tries_has_no_data_and_stays() -> Result<()> {
+async fn the_pin_record_has_no_data_and_is_kept() -> Result<()> {
     let objects = render(&value_set("softhsm", json!({}))?).await?;
     let record = only(&objects, "Secret")?;
     assert_eq!(record["metadata"]["name"], "pkcs11-issuer-pin-state");
@@ -267,7 +267,7 @@ async fn the_record_of_pin_tries_has_no_data_and_stays() -> Result<()> {
 }
 
 #[tokio::test]
-async fn further_objects_are_templates_written_as_objects_or_texts() -> Result<()> {
+async fn extra_objects_are_templates_written_as_objects_or_strings() -> Result<()> {
     let text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: '{{ .Release.Name }}-text'}}";
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-object"}});
     let values = value_set("softhsm", json!({"extraObjects": [text, object]}))?;

@@ -1,4 +1,4 @@
-//! The schema of the values is complete and strict, and every value is explained.
+//! Tests that the schema of the values is complete and strict.
 
 use std::fs;
 
@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result};
 use rig::chart_path;
 use serde_json::{Value, json};
 
-/// What a shape of Kubernetes' own begins its description with: the API server checks it, not this schema.
+/// The prefix of the description of a Kubernetes type, which the API server checks instead of this schema.
 const KUBERNETES: &str = "Kubernetes' own: ";
 
-/// Values that have no default, since they are not read.
+/// Values that have no default because no template reads them.
 const UNREAD: [&str; 2] = ["enabled", "global"];
 
 fn schema() -> Result<Value> {
@@ -35,7 +35,7 @@ fn every_default_is_in_the_schema_and_every_key_of_the_schema_has_a_default() ->
     Ok(())
 }
 
-/// Goes down where a key always has a default; what a user names freely has none.
+/// Compares recursively where a key always has a default; keys that the user names have none.
 fn compare(schema: &Value, part: &Value, value: &Value, at: &str, seen: &mut usize) -> Result<()> {
     *seen += 1;
     let part = resolve(schema, part);
@@ -50,7 +50,7 @@ fn compare(schema: &Value, part: &Value, value: &Value, at: &str, seen: &mut usi
             .with_context(|| format!("{at} is not in the schema"))?;
         compare(schema, part, value, &at, seen)?;
     }
-    // Of these a user gives some: Kubernetes has defaults for the rest.
+    // A user gives only some of these; Kubernetes has defaults for the rest.
     let partly = ["resources", "livenessProbe", "readinessProbe"];
     for key in properties.keys() {
         let here = format!("{at}/{key}");
@@ -63,10 +63,10 @@ fn compare(schema: &Value, part: &Value, value: &Value, at: &str, seen: &mut usi
 }
 
 #[test]
-fn every_object_of_the_schema_says_what_else_it_takes() -> Result<()> {
+fn every_object_of_the_schema_says_whether_it_takes_other_keys() -> Result<()> {
     let mut open = Vec::new();
     objects(&schema()?, "", &mut open);
-    // Quantities by their resource, for which the API server has the rules.
+    // Maps from resources to quantities, which the API server checks.
     let wanted = [
         "/$defs/resources/properties/limits",
         "/$defs/resources/properties/requests",

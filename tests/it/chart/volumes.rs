@@ -1,4 +1,4 @@
-//! The volumes of a pod as folders: what its containers mount under a path, a process finds there.
+//! Makes the volumes of a pod as folders, so that processes can use what containers mount.
 
 use std::{fs, path::Path};
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::pod::{list, read};
 
-/// The files of a volume that is made of a ConfigMap or a Secret, by name, as the API server has them.
+/// Returns the files, by name, of a volume from a ConfigMap or a Secret on the API server.
 pub(super) async fn files(
     cluster: &Cluster,
     volume: &Value,
@@ -33,11 +33,11 @@ pub(super) async fn files(
     data.iter().map(file).collect::<Result<_>>().map(Some)
 }
 
-/// Where volumes are mounted and which folder that is here. A path means the same in every container of the pod.
+/// The mount path and the folder of each volume. A path means the same in every container of the pod.
 pub(super) struct Volumes(Vec<(String, String)>);
 
 impl Volumes {
-    /// Makes a folder of every volume, with what the API server has for it.
+    /// Creates a folder for every volume, with the content that the API server has for it.
     pub(super) async fn bring(cluster: &Cluster, pod: &Value, folder: &Path) -> Result<Self> {
         let mut places = Vec::new();
         for container in list(&pod["initContainers"]).chain(list(&pod["containers"])) {
@@ -60,7 +60,7 @@ impl Volumes {
     }
 
     async fn fill(&self, cluster: &Cluster, volume: &Value, here: &Path) -> Result<()> {
-        // A process has another identity than a pod: what is projected stays empty.
+        // Projected volumes stay empty, because a process has another identity than a pod.
         if let Some(files) = files(cluster, volume).await? {
             for (name, octets) in files {
                 let octets = match volume["configMap"].is_object() {
@@ -73,12 +73,12 @@ impl Volumes {
             .iter()
             .any(|kind| volume[kind].is_object())
         {
-            bail!("there is no such volume here: {volume}");
+            bail!("unknown kind of volume: {volume}");
         }
         Ok(())
     }
 
-    /// A text that names paths in a container, with the folders that they are here.
+    /// Replaces the mount paths in a text with the folders on this machine.
     pub(super) fn here(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (path, folder) in &self.0 {

@@ -1,4 +1,4 @@
-//! `docs/examples/like-the-ca-issuer.yaml` beside cert-manager's own CA issuer: the same requests, approved for both.
+//! Compares `docs/examples/like-the-ca-issuer.yaml` with cert-manager's own CA issuer: both get the same approved requests.
 
 mod compare;
 mod shapes;
@@ -14,7 +14,7 @@ use softhsm_test_helpers::{CaCertificate, CaProfile, KeyKind};
 
 use self::shapes::{SHAPES, Shape};
 
-/// What may differ, and the words by which the example explains it.
+/// The fields that may differ, each with the words in which the example explains it.
 const EXPLAINED: [(&str, &str); 9] = [
     (
         "keyUsage",
@@ -70,7 +70,7 @@ impl Both {
     async fn start() -> Result<Self> {
         let programs = super::programs()?;
         let authority = Authority::new(KeyKind::P256)?;
-        // The rig's own issuing certificate has a path length of zero, and may not issue CA certificates.
+        // The rig's own issuing certificate has a path length of zero, so it cannot issue CA certificates.
         let key = authority
             .token()
             .generate_key("migrated-ca", &[3], KeyKind::P256)?;
@@ -100,7 +100,7 @@ impl Both {
         })
     }
 
-    /// Where the two results differ.
+    /// Returns the names of the fields in which the two certificates differ.
     async fn differences(&self, shape: &Shape) -> Result<Vec<String>> {
         let csr = (shape.csr)().context("make the CSR")?;
         let mut spec = rig::request_spec(&self.ours, &csr);
@@ -117,7 +117,7 @@ impl Both {
         self.requests.approve(&theirs).await?;
 
         let theirs = self.requests.reaches(&theirs, "Issued").await?;
-        let theirs = theirs.certificate().context("no certificate of theirs")?;
+        let theirs = theirs.certificate().context("cert-manager's CA issuer published no certificate")?;
         let decided = |status: &rig::Status| {
             let ready = status.ready();
             ready.is_some_and(|ready| ["Issued", "Failed"].contains(&ready.reason.as_str()))
@@ -134,7 +134,7 @@ impl Both {
     }
 }
 
-/// The example as it is, and the certificate where it looks for it.
+/// Creates the example's issuer unchanged, and the Secret that it names.
 async fn our_issuer(
     cluster: &Cluster,
     authority: &Authority,
@@ -183,7 +183,7 @@ async fn their_issuer(cluster: &Cluster) -> Result<String> {
 }
 
 #[tokio::test]
-async fn the_example_gives_what_the_ca_issuer_gives_but_for_what_it_explains() -> Result<()> {
+async fn the_example_matches_the_ca_issuer_except_for_the_differences_it_explains() -> Result<()> {
     let both = Both::start().await?;
     for shape in SHAPES {
         let differences = both.differences(shape).await.with_context(|| {
@@ -213,7 +213,7 @@ fn the_example_explains_each_difference_and_no_other() -> Result<()> {
         let seen = SHAPES
             .iter()
             .any(|shape| shape.differences.contains(&difference));
-        assert!(seen, "{difference} is explained, and no shape shows it");
+        assert!(seen, "{difference} is explained, but no shape has this difference");
     }
     for shape in SHAPES {
         for difference in shape.differences {

@@ -1,5 +1,5 @@
-//! Stands between the controller and the API server: sees each object directly before and after a write of the controller,
-//! can let somebody else be faster, and can hold up a list after its first page.
+//! A proxy between the controller and the API server. It sees each object directly before and after a write of the
+//! controller, can make another client write first, and can hold up a list after its first page.
 
 mod gate;
 
@@ -30,9 +30,9 @@ use self::gate::Gate;
 /// A write of the controller.
 #[derive(Clone, Debug)]
 pub(super) struct Write {
-    /// HTTP status of the answer.
+    /// HTTP status of the response.
     pub(super) code: u16,
-    /// The object directly before the write; null where there was none.
+    /// The object directly before the write, or null if there was none.
     pub(super) before: Value,
     /// The object directly after it.
     pub(super) after: Value,
@@ -44,16 +44,16 @@ impl Write {
     }
 }
 
-/// What somebody else does to an object that is as given: a merge patch; a whole object that takes its place; or null,
-/// which deletes it.
+/// An edit by another client, made from the present object: a merge patch, a whole object that replaces it, or null, which
+/// deletes it.
 pub(super) type Edit = Box<dyn FnOnce(&Value) -> Value + Send>;
 
-/// What is known of an object by its path.
+/// The edit and the writes of one object, found by its path.
 #[derive(Default)]
 struct Watched {
-    /// Comes before the next write of the controller.
+    /// The edit to make before the next write of the controller.
     edit: Option<Edit>,
-    /// Why it could not come.
+    /// Why the edit failed.
     failed: Option<String>,
     writes: Vec<Write>,
 }
@@ -61,16 +61,16 @@ struct Watched {
 #[derive(Default)]
 struct All(Mutex<HashMap<String, Watched>>, Mutex<Busy>);
 
-/// An API server that has too much to do.
+/// An API server that is overloaded.
 #[derive(Default)]
 struct Busy {
-    /// What it turns away begins so.
+    /// The prefix of the paths whose requests it refuses.
     under: String,
     left: usize,
     answers: Vec<Answer>,
 }
 
-/// What became of a patch below [`Between::be_busy`]'s path.
+/// The response to a patch under the path given to [`Between::be_busy`].
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) path: String,
@@ -89,16 +89,16 @@ impl All {
     }
 }
 
-/// The way of the controller to the API server. It lasts as long as the process.
+/// The proxy between the controller and the API server. It lasts as long as the process.
 pub(super) struct Between {
     kubeconfig: PathBuf,
     all: Arc<All>,
-    /// What every page of a list passes, the first one apart.
+    /// The gate that every page of a list passes except the first.
     pub(super) further_pages: Arc<Gate>,
 }
 
 impl Between {
-    /// Forwards to the API server what a controller with the identity of `kubeconfig` asks for.
+    /// Starts a proxy that forwards requests to the API server with the identity of `kubeconfig`.
     pub(super) fn start(plane: &ControlPlane, kubeconfig: &Path) -> Result<Self> {
         let all = Arc::new(All::default());
         let known = Arc::clone(&all);
@@ -125,7 +125,7 @@ impl Between {
                 anyhow::Ok(())
             })
         });
-        let address: SocketAddr = told.recv().context("it did not start")?;
+        let address: SocketAddr = told.recv().context("the proxy did not start")?;
         let file = plane.log_dir().join("between.kubeconfig");
         let name = "between";
         let text = json!({
@@ -142,12 +142,12 @@ impl Between {
         })
     }
 
-    /// What the controller is started with.
+    /// The kubeconfig to start the controller with.
     pub(super) fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// Looks at the writes to the object at this path from now on. The first one comes too late if there is an edit.
+    /// Records the writes to the object at this path from now on. If there is an edit, it is made before the first write.
     pub(super) fn watch(&self, path: &str, edit: Option<Edit>) {
         let watched = Watched {
             edit,
@@ -156,8 +156,8 @@ impl Between {
         self.all.lock().insert(path.to_owned(), watched);
     }
 
-    /// Turns away the first patch of each of so many objects under this path, and asks for a pause of a second: as the API
-    /// server does when more is asked of it than it works on at a time.
+    /// Refuses the first patch of each of `left` objects under this path and asks for a pause of one second, as an
+    /// overloaded API server does.
     pub(super) fn be_busy(&self, under: &str, left: usize) {
         *self.all.busy() = Busy {
             under: under.to_owned(),
@@ -166,18 +166,18 @@ impl Between {
         };
     }
 
-    /// What became of the patches since then, in the order of the answers.
+    /// Returns the responses to the patches since [`Between::be_busy`], in their order.
     pub(super) fn answers(&self) -> Vec<Answer> {
         self.all.busy().answers.clone()
     }
 
-    /// The writes to a watched object, once one has succeeded.
+    /// Waits until a write to a watched object succeeds and returns all writes so far.
     pub(super) async fn writes(&self, path: &str) -> Result<Vec<Write>> {
         self.until(path, |writes| writes.iter().any(Write::succeeded))
             .await
     }
 
-    /// The first write to a watched object, however it was answered.
+    /// Waits for the first write to a watched object and returns it, whatever its response.
     pub(super) async fn tried(&self, path: &str) -> Result<Write> {
         let writes = self.until(path, |writes| !writes.is_empty()).await?;
         writes.into_iter().next().context("nothing was written")
@@ -186,7 +186,7 @@ impl Between {
     async fn until(&self, path: &str, done: impl Fn(&[Write]) -> bool) -> Result<Vec<Write>> {
         until(&format!("a write to {path}"), PATIENCE, async || {
             let all = self.all.lock();
-            let Watched { failed, writes, .. } = all.get(path).context("it is not watched")?;
+            let Watched { failed, writes, .. } = all.get(path).context("the object is not watched")?;
             ensure!(failed.is_none(), "{failed:?}");
             Ok(done(writes).then(|| writes.clone()))
         })
@@ -201,7 +201,7 @@ async fn client(kubeconfig: &Path) -> Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// The identities with which the API server is asked.
+/// The clients with which the API server is called.
 struct Ways {
     controller: Client,
     admin: Client,
@@ -280,7 +280,7 @@ impl Ways {
         self.all.busy().answers.push(Answer { path, code, at });
     }
 
-    /// Does what somebody else does before the write. Returns the object as the write finds it.
+    /// Makes the edit that comes before the write, if there is one. Returns the object as the write finds it.
     async fn come_first(&self, path: &str) -> Result<Value> {
         let edit = self
             .all
@@ -333,7 +333,7 @@ impl Ways {
     }
 }
 
-/// The path of the object that a request writes to.
+/// Returns the path of the object that a request writes to.
 fn written(parts: &Parts, body: &Bytes) -> Option<String> {
     let path = parts.uri.path();
     if parts.method == Method::POST {

@@ -1,4 +1,4 @@
-//! Every row of the state machine of an external issuer, on the real API server.
+//! Tests every row of the state machine of an external issuer on a real API server.
 
 use anyhow::{Context as _, Result};
 use base64ct::{Base64, Encoding as _};
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::whole::{condition, judged, lasting, with_status};
 
-/// A namespace of the test's own, and its requests.
+/// Creates a namespace for one test and returns its requests.
 async fn in_namespace(namespace: &str) -> Result<(&'static Rig, Requests)> {
     let rig = shared_rig().await?;
     rig.cluster().create_namespace(namespace).await?;
@@ -22,7 +22,7 @@ fn spec(issuer: &IssuerName) -> Value {
     request_spec(issuer, &csr_for("web.example").unwrap())
 }
 
-/// Waits for a request that was made later, so that an earlier one has certainly been looked at.
+/// Creates a request and waits until it is issued, so that the controller has certainly looked at all earlier requests.
 async fn a_later_request_is_issued(requests: &Requests) -> Result<()> {
     requests.create("later", spec(&issuer())).await?;
     requests.approve("later").await?;
@@ -30,7 +30,7 @@ async fn a_later_request_is_issued(requests: &Requests) -> Result<()> {
     Ok(())
 }
 
-/// A request that nobody has judged, as it is stored.
+/// Creates a request without approval and returns it as it is stored.
 async fn made(requests: &Requests, name: &str, spec: Value) -> Result<Value> {
     requests.create(name, spec).await?;
     stored(requests, name).await
@@ -40,7 +40,7 @@ async fn stored(requests: &Requests, name: &str) -> Result<Value> {
     Ok(serde_json::to_value(requests.get(name).await?)?)
 }
 
-/// Our condition, with the time that stands in the object.
+/// Returns our condition with the transition time that the object has.
 fn ready(object: &Value, status: &str, reason: &str, message: &str) -> Value {
     let time = &condition(object, "Ready")["lastTransitionTime"];
     let created = object["metadata"]["creationTimestamp"].as_str();
@@ -75,7 +75,7 @@ async fn an_approved_request_is_issued_by_one_status_write_and_one_event() -> Re
     assert_eq!(
         (blocks(&chain), blocks(&ca)),
         (2, 1),
-        "leaf and issuing certificate, and the root apart"
+        "the chain is the leaf and the issuing certificate; the root is separate"
     );
     assert_eq!(ca, rig.authority().root().pem());
     openssl_verifies(&chain, &ca)?;
@@ -88,7 +88,7 @@ async fn an_approved_request_is_issued_by_one_status_write_and_one_event() -> Re
         "certificate": base64(&chain), "ca": base64(&ca),
     });
     assert_eq!(lasting(&after), with_status(&before, expected));
-    until("the event", PATIENCE, async || {
+    until("the Event", PATIENCE, async || {
         Ok((!event_reasons(rig, "issued", "web")?.is_empty()).then_some(()))
     })
     .await?;
@@ -267,7 +267,7 @@ async fn a_finished_request_is_left_alone() -> Result<()> {
     a_later_request_is_issued(&requests).await?;
     assert_eq!(status_writes(rig, "finished", "invalid")?, 0);
     assert_eq!(stored(&requests, "invalid").await?, invalid);
-    // A change that is none of ours brings an issued request back; it is not written again.
+    // Another client's change makes the controller look at an issued request again; it does not write to it.
     let patch = kube::api::Patch::Merge(json!({"metadata": {"labels": {"touched": "yes"}}}));
     let touched = api
         .patch("later", &kube::api::PatchParams::default(), &patch)
@@ -292,7 +292,7 @@ fn certificate_requests() -> kube::api::ApiResource {
 }
 
 #[tokio::test]
-async fn a_request_of_another_issuer_is_never_written_to() -> Result<()> {
+async fn a_request_for_another_issuer_is_never_written_to() -> Result<()> {
     let (rig, requests) = in_namespace("foreign").await?;
     let foreign = |reference: Value| {
         let mut spec = spec(&issuer());
@@ -318,9 +318,9 @@ async fn a_request_of_another_issuer_is_never_written_to() -> Result<()> {
     for (name, spec) in &cases {
         requests.create(name, spec.clone()).await?;
     }
-    // cert-manager's webhook lets nobody approve what names a kind that does not exist.
+    // cert-manager's webhook refuses approval of a request that names a kind which does not exist.
     requests.approve("theirs").await?;
-    // Nobody else answers these.
+    // No other controller answers these requests.
     let mut before = Vec::new();
     for name in ["other-kind", "no-kind"] {
         before.push((name, stored(&requests, name).await?));

@@ -1,4 +1,4 @@
-//! A rig of a test's own, whose token's library counts the calls that it gets.
+//! A rig for one test, with a PKCS#11 library that counts its calls.
 
 use anyhow::{Context as _, Result};
 use control_plane::until;
@@ -8,19 +8,19 @@ use softhsm_test_helpers::{FaultyModule, Function, KeyKind};
 
 use super::{TENANT, issuer, programs};
 
-/// A cluster with the usual issuer, and a controller whose configuration the test may change.
+/// A cluster with the usual issuer and a controller whose configuration the test may change.
 pub(super) struct Counted {
     // Dropped in this order.
     pub(super) controller: Controller,
     pub(super) cluster: Cluster,
     pub(super) configuration: Value,
-    /// Counts the calls; fails if the test says so.
+    /// The library of the token. It counts its calls and fails when the test says so.
     pub(super) library: FaultyModule,
     pub(super) authority: Authority,
 }
 
 impl Counted {
-    /// Starts everything with these flags, after `change` has been made to the configuration.
+    /// Starts everything with these flags and the configuration after `change`.
     pub(super) async fn start(args: &[&str], change: impl FnOnce(&mut Value)) -> Result<Self> {
         let authority = Authority::new(KeyKind::P256)?;
         let cluster = Cluster::start(&programs()?, Options::default().cert_manager).await?;
@@ -46,7 +46,7 @@ impl Counted {
         })
     }
 
-    /// Waits until the issuer has been looked at as it is now, and is ready.
+    /// Waits until the issuer is ready at this generation.
     pub(super) async fn is_ready_at(&self, generation: i64) -> Result<Status> {
         let name = issuer();
         let reached = self.cluster.issuer_reaches(&name, |status| {
@@ -57,12 +57,12 @@ impl Counted {
         reached.await
     }
 
-    /// Signatures that the token was asked for.
+    /// Returns the number of signatures that the token was asked for.
     pub(super) fn signatures(&self) -> Result<u64> {
         Ok(self.library.calls(Function::C_Sign)?)
     }
 
-    /// Logins that the token was asked for.
+    /// Returns the number of logins that the token was asked for.
     pub(super) fn logins(&self) -> Result<u64> {
         Ok(self.library.calls(Function::C_Login)?)
     }
@@ -73,7 +73,7 @@ impl Counted {
         self.controller.configure(&self.configuration.to_string())
     }
 
-    /// Waits until a metric without further labels than these has this value.
+    /// Waits until the metric with exactly these labels has this value.
     pub(super) async fn counts(
         &self,
         name: &str,

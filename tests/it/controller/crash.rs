@@ -1,4 +1,4 @@
-//! What is published when the controller ends at the worst moment.
+//! Tests what is published when the controller, the webhook or the API server fails at the worst moment.
 
 use anyhow::Result;
 use control_plane::Signal;
@@ -6,7 +6,7 @@ use rig::{csr_for, request_spec};
 
 use super::{issuer, own_rig, status_writes_are};
 
-/// The API server is asked for 50 at a time.
+/// The controller lists 50 requests per page.
 const MORE_THAN_A_PAGE: usize = 120;
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn a_controller_killed_between_signature_and_status_write_publishes_one_ce
         .await?;
     assert_ne!(
         first["serial"], published["serial"],
-        "the first certificate was never published"
+        "the first certificate must never be published"
     );
     Ok(())
 }
@@ -97,10 +97,10 @@ async fn a_restarted_api_server_loses_no_request() -> Result<()> {
             .create(name, request_spec(&issuer(), &csr_for("web.example")?))
             .await?;
     }
-    // What happens now, the controller learns from the list with which its watch begins anew.
+    // The controller learns of the following changes from the list with which its watch starts again.
     rig.controller().process().signal(Signal::STOP)?;
     let [deleted, before @ .., after] = names.as_slice() else {
-        unreachable!("there are {MORE_THAN_A_PAGE}");
+        unreachable!("there are {MORE_THAN_A_PAGE} names");
     };
     requests.delete(deleted).await?;
     for name in before {
@@ -121,7 +121,7 @@ async fn a_restarted_api_server_loses_no_request() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_controller_that_is_told_to_stop_finishes_and_ends_with_success() -> Result<()> {
+async fn a_controller_told_to_stop_finishes_its_requests_and_exits_with_success() -> Result<()> {
     let rig = own_rig(&[]).await?;
     let requests = rig.cluster().requests("default").await?;
     requests
@@ -133,7 +133,7 @@ async fn a_controller_that_is_told_to_stop_finishes_and_ends_with_success() -> R
         .await?;
     let ended = rig.controller().stop().await?;
     assert!(ended.success(), "{ended}");
-    // What was begun is finished: the certificate that was announced is the one that is published.
+    // The controller finishes the request that it has begun: the recorded certificate is published.
     let status = requests.status("web").await?;
     assert!(status.certificate().is_some());
     let lines = rig.controller().record_of("default", "web")?;

@@ -1,5 +1,5 @@
-//! A controller that is told to end does so within its drain time, with success: here the states that take a real API
-//! server, a real webhook and a real token. `ending.rs` beside this folder has those of a broken network.
+//! A controller that is told to stop exits with success within its drain time. These are the states that need a real API
+//! server, a real webhook and a real token; `tests/it/ending.rs` has the states of a broken network.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,11 @@ use softhsm_test_helpers::Function;
 use super::{counted::Counted, issuer};
 
 const DRAIN: Duration = Duration::from_secs(6);
-/// For a machine under load.
+/// Extra time for a machine under load.
 const MARGIN: Duration = Duration::from_secs(20);
 const BY_FORCE: &str = "ending with work left undone";
 
-/// Tells the controller to end. It does so with success, by itself and within the drain time.
+/// Tells the controller to stop and checks that it exits with success, by itself and within the drain time.
 async fn ends(case: &Counted, state: &str) -> Result<Duration> {
     let told = Instant::now();
     let status = case.controller.stop().await?;
@@ -36,7 +36,7 @@ async fn leases(case: &Counted) -> Result<Vec<Value>> {
     Ok(listed["items"].as_array().context("no items")?.clone())
 }
 
-/// The same, and its Lease is gone.
+/// Stops the controller like [`ends`] and checks that its Lease is gone.
 async fn ends_and_gives_its_lease_back(case: &Counted, state: &str) -> Result<Duration> {
     let took = ends(case, state).await?;
     let left = leases(case).await?;
@@ -52,7 +52,7 @@ async fn ask(case: &Counted, name: &str) -> Result<()> {
     requests.approve(name).await
 }
 
-/// What the record says of a request that was signed, and could not be published before the end.
+/// Checks that the issuance record says `discarded` for a certificate that was signed but not published before the end.
 async fn is_discarded(case: &Counted, name: &str) -> Result<()> {
     let signed = case.controller.records("signed", "default", name).await?;
     let discarded = case.controller.records("discarded", "default", name);
@@ -62,7 +62,7 @@ async fn is_discarded(case: &Counted, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The token's entry in the PIN record.
+/// Returns the state of the token in the PIN record.
 async fn pin_state(case: &Counted) -> Result<Value> {
     let name = "pkcs11-issuer-pin-state";
     let flags = ["get", "secret", name, "-n", rig::NAMESPACE, "-ojson"];
@@ -73,7 +73,7 @@ async fn pin_state(case: &Counted) -> Result<Value> {
     Ok(serde_json::from_slice::<Value>(&entry)?["state"].clone())
 }
 
-/// Starts the controller again and has it issue something, so that everything is well at the beginning of this state.
+/// Restarts the controller and has it issue one certificate, so that each state begins with a healthy controller.
 async fn restarted(case: &Counted, state: &str) -> Result<()> {
     case.library.rules("")?;
     case.controller.restart().await?;
@@ -83,7 +83,8 @@ async fn restarted(case: &Counted, state: &str) -> Result<()> {
     requests.reaches(&name, "Issued").await.map(drop)
 }
 
-/// The same, and a certificate is signed for a request of this name that `fail` keeps from being published.
+/// Restarts the controller like [`restarted`] and waits until it has signed a certificate that it cannot publish because of
+/// `fail`.
 async fn has_signed(
     case: &Counted,
     name: &str,
@@ -116,11 +117,11 @@ async fn a_controller_ends_within_its_drain_time_whatever_state_it_is_in() -> Re
     the_api_server_hangs_or_is_gone(&case).await
 }
 
-/// Whatever it has come to by then: a Lease that is half taken is given back too.
+/// Stops the controller at several moments after its start: it gives back its Lease even if it has just acquired it.
 async fn just_started(case: &Counted) -> Result<()> {
     for after in [10, 20, 35, 50, 80, 120, 200, 400] {
         case.controller.process().restart()?;
-        // From here on it takes signals.
+        // From here on it handles signals.
         case.controller
             .process()
             .line("\"message\":\"started\"", PATIENCE)
@@ -149,7 +150,7 @@ async fn the_webhook_hangs(case: &Counted) -> Result<()> {
     is_discarded(case, "frozen").await
 }
 
-/// Has the token hang in a signature for a request of this name.
+/// Makes the token hang in a signature for a request of this name.
 async fn hangs_in_a_signature(case: &Counted, name: &str) -> Result<()> {
     restarted(case, name).await?;
     let before = case.signatures()?;
@@ -173,7 +174,7 @@ async fn a_reload_waits_for_a_token_that_hangs(case: &mut Counted) -> Result<()>
     case.reconfigure(|all| all["tokens"]["issuing"]["sessions"] = json!(2))?;
     let process = case.controller.process();
     process
-        .line("tokens finish what they have begun", PATIENCE)
+        .line("the configuration has changed; draining tokens", PATIENCE)
         .await?;
     ends_and_gives_its_lease_back(case, "a reload is running")
         .await
@@ -193,7 +194,7 @@ async fn a_login_hangs(case: &Counted) -> Result<()> {
     assert_eq!(
         pin_state(case).await?,
         "Trying",
-        "nobody knows how it ended"
+        "the controller cannot know how the login ended"
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A backlog, a slow token and one that hangs cost the others no more than their turn.
+//! Neither a backlog, nor a slow token, nor a hung token makes other requests wait for more than their turn.
 
 use anyhow::{Context as _, Result};
 use rig::{Authority, IssuerName, Requests, csr_for, request_spec};
@@ -7,10 +7,10 @@ use softhsm_test_helpers::KeyKind;
 
 use super::{counted::Counted, issuer};
 
-/// More than are looked at at a time.
+/// More requests than the controller looks at concurrently.
 const BACKLOG: usize = 48;
 
-/// Approves so many requests of one tenant.
+/// Creates [`BACKLOG`] approved requests of one tenant.
 async fn backlog(case: &Counted) -> Result<Requests> {
     case.cluster.create_namespace("noisy").await?;
     let noisy = case.cluster.requests("noisy").await?;
@@ -24,7 +24,7 @@ async fn backlog(case: &Counted) -> Result<Requests> {
     Ok(noisy)
 }
 
-/// The namespaces of the record's lines with this event, in their order.
+/// Returns the namespaces of the issuance record's lines with this event, in order.
 fn recorded(case: &Counted, event: &str) -> Result<Vec<String>> {
     let lines = case.controller.record()?;
     let lines = lines.iter().filter(|line| line["event"] == event);
@@ -37,10 +37,10 @@ fn recorded(case: &Counted, event: &str) -> Result<Vec<String>> {
 }
 
 #[tokio::test]
-async fn a_slow_token_gives_nobody_up_and_another_tenant_waits_for_one_round() -> Result<()> {
+async fn a_slow_token_discards_no_certificate_and_another_tenant_waits_for_one_round() -> Result<()> {
     let case = Counted::start(&[], |_| {}).await?;
     case.is_ready_at(1).await?;
-    // Four sessions: the last of those that are looked at waits for more than the ten seconds of a signature.
+    // The token has four sessions, so the last request that is looked at waits longer than a signature may take (10 s).
     case.library.rules("C_Sign delay_ms=1500")?;
     let noisy = backlog(&case).await?;
     case.cluster.create_namespace("quiet").await?;
@@ -56,15 +56,15 @@ async fn a_slow_token_gives_nobody_up_and_another_tenant_waits_for_one_round() -
     assert_eq!(signed.len(), BACKLOG + 1);
     let turn = signed.iter().position(|namespace| namespace == "quiet");
     let turn = turn.context("not signed")?;
-    // Eight are with the token and one comes before in the round; some end until the request is seen.
-    assert!(turn <= before + 16, "after {turn}, {before} of them before");
+    // Eight requests are with the token, one precedes in the round, and some finish before the request is seen.
+    assert!(turn <= before + 16, "signed after {turn} others, {before} of which were signed before it was created");
     assert_eq!(recorded(&case, "signing")?.len(), BACKLOG + 1);
     assert!(recorded(&case, "discarded")?.is_empty());
     Ok(())
 }
 
 #[tokio::test]
-async fn a_token_that_hangs_keeps_no_request_for_another_token_waiting() -> Result<()> {
+async fn a_hung_token_does_not_delay_requests_for_another_token() -> Result<()> {
     let healthy = Authority::new(KeyKind::P256)?;
     let case = Counted::start(&[], |all: &mut Value| {
         let other = healthy.configuration(&[]);
@@ -82,7 +82,7 @@ async fn a_token_that_hangs_keeps_no_request_for_another_token_waiting() -> Resu
 
     case.library.rules("C_Sign hang")?;
     backlog(&case).await?;
-    // The library has as many calls as there are sessions, and keeps them.
+    // Every session has one call in the library, and none of them returns.
     let hanging = control_plane::until("the token to hang", rig::PATIENCE, async || {
         Ok((case.signatures()? >= 4).then_some(()))
     });
@@ -94,7 +94,7 @@ async fn a_token_that_hangs_keeps_no_request_for_another_token_waiting() -> Resu
     quiet.reaches("web", "Issued").await?;
     assert!(
         recorded(&case, "discarded")?.is_empty(),
-        "it waited until those of the other token were given up"
+        "the request waited until the requests for the hung token had timed out"
     );
     Ok(())
 }

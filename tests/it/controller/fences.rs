@@ -1,4 +1,4 @@
-//! Who may use a cluster issuer, on the real API server.
+//! Tests, on a real API server, which namespaces may use a cluster issuer.
 
 use anyhow::Result;
 use rig::{IssuerName, Requests, Rig, csr_for, request_spec, signing_request_spec};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::shared_rig;
 
-/// A cluster issuer for namespaces with the label `pki: internal`.
+/// Creates a cluster issuer for namespaces with the label `pki: internal`.
 async fn selective(rig: &Rig, name: &str) -> Result<IssuerName> {
     let issuer = IssuerName::cluster(name);
     let mut spec = rig.authority().issuer_spec();
@@ -45,7 +45,7 @@ async fn a_cluster_issuer_serves_the_namespaces_that_its_selector_selects() -> R
     assert!(message.starts_with("namespace-not-selected: "), "{message}");
     assert!(refused.failure_time().is_some());
 
-    // The label counts from the moment it is there.
+    // The label takes effect at once.
     namespace(rig, "fence-outside", &json!({"pki": "internal"})).await?;
     ask(&outside, "again", &issuer).await?;
     outside.reaches("again", "Issued").await?;
@@ -83,7 +83,7 @@ async fn a_kubernetes_csr_belongs_to_the_namespace_of_the_service_account_that_m
 }
 
 #[tokio::test]
-async fn a_selector_that_cannot_be_used_keeps_the_issuer_from_signing() -> Result<()> {
+async fn an_invalid_selector_keeps_the_issuer_from_signing() -> Result<()> {
     let rig = shared_rig().await?;
     let issuer = IssuerName::cluster("selective-wrongly");
     let mut spec = rig.authority().issuer_spec();

@@ -1,4 +1,4 @@
-//! What the operator's grants let an issuer sign, on the real API server.
+//! Tests, on a real API server, what the operator's grants let an issuer sign.
 
 use anyhow::{Context as _, Result};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -13,7 +13,7 @@ use super::counted::Counted;
 
 const IS_CA: &str = "experimental.cert-manager.io/request-is-ca";
 
-/// A CA certificate for the issuing key that may issue others, and the controller whose grants name it.
+/// An issuing certificate that may issue CA certificates, and a controller whose grants name it.
 struct Granted {
     case: Counted,
     certificate: CaCertificate,
@@ -47,7 +47,7 @@ async fn start() -> Result<Granted> {
     Ok(Granted { case, certificate })
 }
 
-/// An issuer that uses a certificate, with this `profile.ca`.
+/// Returns the spec of an issuer with this certificate and this `profile.ca`.
 fn spec(authority: &Authority, certificate: &CaCertificate, ca: Value) -> Value {
     let mut spec = authority.issuer_spec();
     spec["certificate"]["pem"] = json!(certificate.pem());
@@ -78,7 +78,7 @@ impl Granted {
     }
 }
 
-/// A request for a CA certificate, with the DER of a nameConstraints extension.
+/// Returns a CSR for a CA certificate, with a nameConstraints extension in hexadecimal DER.
 fn ca_csr(constraints: Option<&str>) -> Result<String> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -94,7 +94,7 @@ fn ca_csr(constraints: Option<&str>) -> Result<String> {
     Ok(params.serialize_request(&KeyPair::generate()?)?.pem()?)
 }
 
-/// What becomes of an approved request for a CA certificate: its chain, or why there is none.
+/// Creates an approved request for a CA certificate and returns its chain, or the message of its refusal.
 async fn ask(
     requests: &Requests,
     name: &str,
@@ -115,7 +115,7 @@ async fn ask(
     Ok(status.certificate().ok_or(why))
 }
 
-/// The DNS subtrees that the first certificate of a chain permits.
+/// Returns the DNS subtrees that the first certificate of a chain permits.
 fn permitted_dns(chain: &str) -> Result<Vec<String>> {
     let (_, pem) = parse_x509_pem(chain.as_bytes())?;
     let certificate = pem.parse_x509()?;
@@ -138,7 +138,7 @@ fn is_ca(chain: &str) -> Result<bool> {
 }
 
 #[tokio::test]
-async fn a_grant_by_labels_holds_as_long_as_the_namespace_has_them() -> Result<()> {
+async fn a_grant_by_labels_holds_while_the_namespace_has_them() -> Result<()> {
     let granted = granted().await?;
     let own = IssuerName::namespaced("labelled", "own");
     granted.label("labelled", json!({"tier": "test"})).await?;
@@ -153,7 +153,7 @@ async fn a_grant_by_labels_holds_as_long_as_the_namespace_has_them() -> Result<(
 }
 
 #[tokio::test]
-async fn a_granted_key_signs_under_the_certificates_of_the_grant_alone() -> Result<()> {
+async fn a_granted_key_signs_only_under_the_certificates_of_its_grant() -> Result<()> {
     let granted = granted().await?;
     let authority = &granted.case.authority;
     let key = authority.issuing().key();

@@ -1,4 +1,4 @@
-//! How an issuer is looked at: probes, conditions, and a certificate that ends soon.
+//! Tests the health of an issuer: probes, conditions, and a certificate that expires soon.
 
 use anyhow::Result;
 use control_plane::until;
@@ -9,7 +9,7 @@ use softhsm_test_helpers::CaProfile;
 use super::{counted::Counted, issuer, shared_rig};
 
 #[tokio::test]
-async fn a_key_that_has_just_proved_itself_is_not_probed_and_another_certificate_is() -> Result<()>
+async fn a_key_that_has_just_signed_is_probed_again_only_for_another_certificate() -> Result<()>
 {
     let case = Counted::start(&[], |_| {}).await?;
     case.is_ready_at(1).await?;
@@ -21,7 +21,7 @@ async fn a_key_that_has_just_proved_itself_is_not_probed_and_another_certificate
     assert_eq!(
         case.signatures()?,
         1,
-        "the look at another profile took the last proof"
+        "the changed issuer needs no new probe of the same key"
     );
     let again = case.authority.root().issue(
         case.authority.issuing().key(),
@@ -35,13 +35,13 @@ async fn a_key_that_has_just_proved_itself_is_not_probed_and_another_certificate
 }
 
 #[tokio::test]
-async fn an_issuer_that_signs_nothing_is_probed_again_and_again() -> Result<()> {
+async fn an_idle_issuer_is_probed_at_every_interval() -> Result<()> {
     let case = Counted::start(&["--probe-interval", "1s"], |_| {}).await?;
     until("further probes", PATIENCE, async || {
         Ok((case.signatures()? >= 4).then_some(()))
     })
     .await?;
-    // What is found is the same each time, and is not written again.
+    // Every probe has the same result, which is written only once.
     let writes = case.cluster.plane().audit_log()?.writes();
     let writes = writes
         .by(rig::CONTROLLER)
@@ -61,7 +61,7 @@ async fn an_issuer_that_signs_nothing_is_probed_again_and_again() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_key_that_stops_signing_is_found_out_by_a_probe() -> Result<()> {
+async fn a_probe_detects_a_key_that_stops_signing() -> Result<()> {
     let case = Counted::start(&["--probe-interval", "1s"], |_| {}).await?;
     case.is_ready_at(1).await?;
     case.library
@@ -83,7 +83,7 @@ async fn a_key_that_stops_signing_is_found_out_by_a_probe() -> Result<()> {
         1.0,
     )
     .await?;
-    // A request that comes meanwhile waits, and is signed as soon as the issuer is ready.
+    // A request that is created during the outage waits, and is signed as soon as the issuer is ready.
     let requests = case.cluster.requests("default").await?;
     requests
         .create("web", request_spec(&name, &csr_for("web.example")?))
@@ -101,7 +101,7 @@ async fn a_key_that_stops_signing_is_found_out_by_a_probe() -> Result<()> {
     .await
 }
 
-/// The Events of this reason about the cluster issuer of this name.
+/// Returns the Events with this reason about the cluster issuer of this name.
 fn events(rig: &Rig, name: &str, reason: &str) -> Result<Vec<Value>> {
     let log = rig.cluster().plane().audit_log()?.writes();
     let log = log.by(rig::CONTROLLER).on("events").succeeded();
@@ -112,7 +112,7 @@ fn events(rig: &Rig, name: &str, reason: &str) -> Result<Vec<Value>> {
 }
 
 #[tokio::test]
-async fn a_certificate_that_ends_soon_is_a_condition_an_event_and_a_metric() -> Result<()> {
+async fn a_certificate_that_expires_soon_sets_a_condition_an_event_and_a_metric() -> Result<()> {
     let rig = shared_rig().await?;
     let name = rig::IssuerName::cluster("ends-soon");
     let issued = |from, to| {
@@ -129,12 +129,12 @@ async fn a_certificate_that_ends_soon_is_a_condition_an_event_and_a_metric() -> 
         condition(status).is_some_and(|soon| soon.status == "True")
     });
     let soon = soon.await?;
-    assert_eq!(soon.ready().unwrap().status, "True", "it is but a warning");
+    assert_eq!(soon.ready().unwrap().status, "True", "a certificate that expires soon is only a warning");
     let told = condition(&soon).unwrap();
     assert_eq!(told.reason, "ExpiresSoon");
     assert_eq!(told.observed_generation, Some(1));
     assert!(told.message.contains("in 19 hours"), "{}", told.message);
-    let written = until("the event", PATIENCE, async || {
+    let written = until("the Event", PATIENCE, async || {
         Ok(events(rig, "ends-soon", "CAExpiringSoon")?.pop())
     });
     assert_eq!(written.await?["type"], "Warning");
@@ -147,7 +147,7 @@ async fn a_certificate_that_ends_soon_is_a_condition_an_event_and_a_metric() -> 
         .unwrap()
         .parse()?;
     assert_eq!(end.to_string(), not_after.as_second().to_string());
-    // Another look at it is no other transition.
+    // Another look at the issuer does not change the transition time.
     spec["ca"] = json!("Issuing");
     rig.cluster().apply_issuer(&name, &spec).await?;
     let looked_at = rig.cluster().issuer_reaches(&name, |status| {

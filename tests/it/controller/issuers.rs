@@ -1,4 +1,4 @@
-//! An issuer that cannot sign says which thing is wrong and what to do.
+//! An issuer that cannot sign says what is wrong and what to do.
 
 use anyhow::Result;
 use rig::{Authority, IssuerName, Rig, csr_for, request_spec};
@@ -7,7 +7,7 @@ use softhsm_test_helpers::{CaProfile, Kept, KeyKind};
 
 use super::{TENANT, shared_rig};
 
-/// Waits for the reason of an issuer with this spec, and returns the message.
+/// Applies an issuer with this spec, waits until it has this reason, and returns the message.
 async fn not_ready(rig: &Rig, name: &IssuerName, spec: &Value, reason: &str) -> Result<String> {
     rig.cluster().apply_issuer(name, spec).await?;
     let status = rig
@@ -48,7 +48,7 @@ async fn a_ready_issuer_shows_its_token_key_and_certificate() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_certificate_that_cannot_issue_is_named() -> Result<()> {
+async fn an_issuer_says_why_its_certificate_cannot_issue() -> Result<()> {
     let rig = shared_rig().await?;
     let authority = rig.authority();
     let key = authority.issuing().key();
@@ -131,7 +131,7 @@ async fn the_key_of_the_certificate_is_found_without_a_name() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_unknown_token_a_missing_secret_and_a_missing_root_are_named() -> Result<()> {
+async fn an_issuer_names_an_unknown_token_a_missing_secret_and_a_missing_root() -> Result<()> {
     let rig = shared_rig().await?;
     let authority = rig.authority();
     let mut spec = authority.issuer_spec();
@@ -156,7 +156,7 @@ async fn an_unknown_token_a_missing_secret_and_a_missing_root_are_named() -> Res
 }
 
 #[tokio::test]
-async fn an_issuer_without_a_grant_is_told_so_and_nothing_of_it_is_looked_at() -> Result<()> {
+async fn an_issuer_without_a_grant_says_so_before_anything_it_names_is_read() -> Result<()> {
     let rig = shared_rig().await?;
     rig.cluster()
         .create_namespace_with_issuers("stranger")

@@ -1,4 +1,4 @@
-//! Limits of issuers: requests over a limit wait, in fair turns, and none fails for it.
+//! Tests the limits of issuers: requests over a limit wait in fair turns, and none fails because of the limit.
 
 use anyhow::Result;
 use control_plane::until;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{counted::Counted, issuer, shared_rig, status_writes_are};
 
-/// A cluster issuer with these further fields of its spec, once it is ready.
+/// Creates a cluster issuer with these additional fields in its spec and waits until it is ready.
 async fn limited(rig: &Rig, name: &str, fields: Value) -> Result<IssuerName> {
     let name = IssuerName::cluster(name);
     let mut spec = rig.authority().issuer_spec();
@@ -24,7 +24,7 @@ async fn ask(requests: &Requests, issuer: &IssuerName, name: &str) -> Result<()>
     requests.approve(name).await
 }
 
-/// The namespaces of the signatures that this issuer made, in their order, and when.
+/// Returns the namespace and the time of each signature that this issuer made, in order.
 fn signed(rig: &Rig, issuer: &str) -> Result<Vec<(String, jiff::Timestamp)>> {
     let lines = rig.controller().record()?;
     let signed = lines
@@ -66,10 +66,10 @@ async fn requests_over_the_rate_wait_in_fair_turns_with_one_status_write_each() 
         .iter()
         .position(|(namespace, _)| namespace == "limits-quiet")
         .unwrap();
-    // One of the noisy ones may be inside, one may have been called, and one comes before in the round.
+    // One noisy request may be signing, one may have got its turn, and one precedes in the round.
     assert!(
         turn <= before + 5,
-        "after {turn} of the others, {before} of whom had come before"
+        "signed after {turn} others, {before} of which were signed before it was created"
     );
     let took = signed[NOISY].1.duration_since(signed[0].1);
     assert!(
@@ -83,7 +83,7 @@ async fn requests_over_the_rate_wait_in_fair_turns_with_one_status_write_each() 
 }
 
 #[tokio::test]
-async fn who_waits_long_for_a_turn_is_told_once_and_a_deleted_request_costs_no_turn() -> Result<()>
+async fn a_long_wait_for_a_turn_is_reported_once_and_a_deleted_request_uses_no_turn() -> Result<()>
 {
     const NAMESPACE: &str = "limits-long";
     let rig = shared_rig().await?;
@@ -94,7 +94,7 @@ async fn who_waits_long_for_a_turn_is_told_once_and_a_deleted_request_costs_no_t
     for number in 0..60 {
         ask(&requests, &slower, &format!("web-{number}")).await?;
     }
-    // The last is told before it is signed: there are sixty before it.
+    // The last request says that it waits before it is signed, because 59 requests precede it.
     let told = requests.reaches("web-59", "Pending").await?;
     let message = told.ready().unwrap().message;
     assert_eq!(
@@ -109,7 +109,7 @@ async fn who_waits_long_for_a_turn_is_told_once_and_a_deleted_request_costs_no_t
     status_writes_are(rig, NAMESPACE, "web-59", 2).await?;
     assert!(
         signed(rig, "slower")?.len() < 50,
-        "those that were deleted were not waited for"
+        "a deleted request must not use a turn"
     );
     Ok(())
 }
@@ -130,7 +130,7 @@ async fn no_more_signatures_at_a_time_than_the_issuer_allows() -> Result<()> {
         requests.reaches(&format!("web-{number}"), "Issued").await?;
     }
     assert_eq!(steps(&case)?, ["signing", "signed"].repeat(20));
-    // Without the limit they overlap, or this test could not fail.
+    // Without the limit the signatures overlap; otherwise this test could not fail.
     spec.as_object_mut()
         .unwrap()
         .remove("maxConcurrentSignatures");
@@ -151,7 +151,7 @@ async fn no_more_signatures_at_a_time_than_the_issuer_allows() -> Result<()> {
     .await
 }
 
-/// Beginnings and ends of signatures, in their order.
+/// Returns the events of the issuance record about signatures, in order.
 fn steps(case: &Counted) -> Result<Vec<String>> {
     let lines = case.controller.record()?;
     let events = lines.iter().filter_map(|line| line["event"].as_str());
@@ -162,7 +162,7 @@ fn steps(case: &Counted) -> Result<Vec<String>> {
 }
 
 #[tokio::test]
-async fn the_api_server_refuses_limits_that_are_none() -> Result<()> {
+async fn the_api_server_refuses_invalid_limits() -> Result<()> {
     let rig = shared_rig().await?;
     for (field, value, named) in [
         ("rateLimit", json!({"perSecond": 0}), "perSecond"),

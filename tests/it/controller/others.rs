@@ -1,5 +1,5 @@
-//! Every write of the controller changes what is ours and nothing else, whatever others have put on the object before, or
-//! put there between our read and our write.
+//! Every write of the controller changes only our fields, whatever other clients have written to the object before, or write
+//! to it between our read and our write.
 
 mod many;
 mod requests;
@@ -13,7 +13,7 @@ use self::stage::LATER;
 use super::between::{Edit, Write};
 use crate::whole::{Ours, of_others};
 
-/// What any object can have of others.
+/// Returns metadata that other clients may put on any object.
 fn metadata() -> Value {
     json!({
         "labels": {"example.com/team": "others"},
@@ -29,7 +29,7 @@ fn metadata() -> Value {
     })
 }
 
-/// The same, and a name that the API server could have made up, which only the creator of an object gives.
+/// Returns [`metadata`] with the fields that only the creator of an object sets: namespace, `name` and `generateName`.
 fn metadata_of_new(namespace: Option<&str>, name: &str) -> Value {
     let mut metadata = metadata();
     metadata["name"] = json!(name);
@@ -40,7 +40,7 @@ fn metadata_of_new(namespace: Option<&str>, name: &str) -> Value {
     metadata
 }
 
-/// A condition of somebody else, with a time as Kubernetes itself does not write it.
+/// Returns a condition of another client, with a time in a format that Kubernetes itself does not write.
 fn condition() -> Value {
     json!({
         "type": "Audited", "status": "Unknown", "reason": "Audit", "message": "",
@@ -48,12 +48,12 @@ fn condition() -> Value {
     })
 }
 
-/// A field of the status of a later version of a kind.
+/// Returns the value of a status field that only a later version of a kind has.
 fn later() -> Value {
     json!({"text": "", "list": [null, {}, 1.2345678901234567e-7], "number": i64::MAX})
 }
 
-/// Somebody labels the object, holds it, and changes what is there.
+/// Returns an edit by another client: it adds a label and a finalizer and changes an annotation.
 fn meddle(before: &Value) -> Value {
     let mut finalizers = before["metadata"]["finalizers"].clone();
     if let Some(finalizers) = finalizers.as_array_mut() {
@@ -66,7 +66,7 @@ fn meddle(before: &Value) -> Value {
     }})
 }
 
-/// The same to the status too, as far as the kind has room there.
+/// Returns [`meddle`] with an edit of the status as well, as far as the kind has such fields.
 fn meddle_with_status(before: &Value) -> Value {
     let mut conditions = before["status"]["conditions"].clone();
     if let Some(conditions) = conditions.as_array_mut() {
@@ -79,14 +79,14 @@ fn meddle_with_status(before: &Value) -> Value {
     edit
 }
 
-/// Whether somebody else writes to an object between the controller's read and its write.
+/// Whether another client writes to an object between the controller's read and its write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meanwhile {
-    /// Nobody.
+    /// No other client writes.
     Nothing,
-    /// The write is refused for it, and made anew.
+    /// The API server refuses the controller's write, and the controller makes it again.
     Noticed,
-    /// The write depends on nothing of it.
+    /// The controller's write succeeds, because it does not depend on the edit.
     Unnoticed,
 }
 
@@ -98,7 +98,7 @@ impl Meanwhile {
         }
     }
 
-    /// Checks every write, and returns the first that was stored.
+    /// Checks every write and returns the first one that was stored.
     fn check(self, writes: &[Write], ours: Ours) -> Result<Write> {
         for write in writes.iter().filter(|write| !write.before.is_null()) {
             assert_eq!(
@@ -108,7 +108,7 @@ impl Meanwhile {
             );
         }
         let first = writes.first().context("nothing was written")?;
-        // 422: a trust bundle is there although there was none.
+        // 422: the controller creates a trust bundle that exists by then.
         let refused = [409, 422].contains(&first.code);
         ensure!(
             refused == (self == Self::Noticed),

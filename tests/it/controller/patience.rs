@@ -1,4 +1,4 @@
-//! `spec.maxPending`: an end to waiting, where an issuer has one.
+//! Tests `spec.maxPending`, the longest time that a request of an issuer waits.
 
 use anyhow::Result;
 use rig::{csr_for, request_spec};
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{counted::Counted, issuer};
 
 #[tokio::test]
-async fn a_request_fails_when_the_token_does_not_sign_within_max_pending_and_else_waits()
+async fn a_request_fails_when_the_token_does_not_sign_within_max_pending_and_waits_without_it()
 -> Result<()> {
     let case = Counted::start(&[], |_| {}).await?;
     case.is_ready_at(1).await?;

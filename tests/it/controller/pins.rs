@@ -1,4 +1,4 @@
-//! A token's PIN is tried once per version, remembered across restarts, and shown nowhere.
+//! A token's PIN is tried once per version, its result is remembered across restarts, and the PIN is shown nowhere.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -24,17 +24,17 @@ struct Case {
     options: ControllerOptions,
     controller: Controller,
     cluster: Cluster,
-    /// Counts the calls to the library; no fault is asked for.
+    /// The library of the token. It counts its calls and has no faults.
     library: FaultyModule,
     authority: Authority,
     folder: tempfile::TempDir,
 }
 
-/// The operator's Secret with the PIN, in a test that has it there.
+/// The operator's Secret with the PIN, in tests that do not use a file.
 const SECRET: &str = "hsm-pin";
 
 impl Case {
-    /// With the PIN in a file.
+    /// Starts a controller with the PIN in a file.
     async fn with_pin(pin: &str) -> Result<Self> {
         Self::start(pin, |token, folder| {
             token["pinFile"] = json!(folder.join("pin"));
@@ -42,7 +42,7 @@ impl Case {
         .await
     }
 
-    /// With the PIN in a Secret.
+    /// Starts a controller with the PIN in a Secret.
     async fn with_pin_in_a_secret(pin: &str) -> Result<Self> {
         Self::start(pin, |token, _| {
             if let Some(token) = token.as_object_mut() {
@@ -83,7 +83,7 @@ impl Case {
     }
 
     fn write_pin(&self, pin: &str) -> Result<()> {
-        // As a kubelet does it: the file is never seen half written.
+        // Replaces the file atomically, as kubelet does.
         let new = self.folder.path().join("pin.new");
         fs::write(&new, pin)?;
         Ok(fs::rename(new, self.folder.path().join("pin"))?)
@@ -96,7 +96,7 @@ impl Case {
             .await
     }
 
-    /// Starts the controller again and waits until it has refused to try the PIN.
+    /// Restarts the controller and waits until it has refused to try the PIN.
     async fn refuses_after_a_restart(&self) -> Result<()> {
         self.controller.restart().await?;
         let process = self.controller.process();
@@ -113,7 +113,7 @@ impl Case {
         refused.await.map(drop)
     }
 
-    /// The token's entry in the PIN record, once it has this state.
+    /// Waits until the token's entry in the PIN record has this state, and returns the entry.
     async fn record(&self, state: &str) -> Result<Value> {
         until("the PIN record", PATIENCE, async || {
             let record = self.record_now().await?;
@@ -140,7 +140,7 @@ impl Case {
             .await
     }
 
-    /// What an operator does who has checked the PIN.
+    /// Removes the token's entry from the PIN record, as an operator does after checking the PIN.
     async fn clear_record(&self) -> Result<()> {
         self.patch_record(json!({"op": "remove"})).await
     }
@@ -169,7 +169,7 @@ impl Case {
 }
 
 #[tokio::test]
-async fn a_wrong_pin_is_tried_once_across_restarts_and_the_right_one_needs_none() -> Result<()> {
+async fn a_wrong_pin_is_tried_once_across_restarts_and_the_right_pin_needs_no_restart() -> Result<()> {
     let case = Case::with_pin("wrong").await?;
     case.refused("rejected this PIN").await?;
     assert_eq!(case.record("Rejected").await?["rejectedInARow"], 1);
@@ -185,7 +185,7 @@ async fn a_wrong_pin_is_tried_once_across_restarts_and_the_right_one_needs_none(
 }
 
 #[tokio::test]
-async fn a_secret_that_is_written_anew_is_no_second_try_of_a_rejected_pin() -> Result<()> {
+async fn a_rewritten_secret_does_not_retry_a_rejected_pin() -> Result<()> {
     let case = Case::with_pin_in_a_secret("wrong").await?;
     case.refused("rejected this PIN").await?;
     let rejected = case.record("Rejected").await?;
@@ -199,7 +199,7 @@ async fn a_secret_that_is_written_anew_is_no_second_try_of_a_rejected_pin() -> R
     ];
     case.cluster.plane().kubectl(&annotate).await?;
     case.refuses_after_a_restart().await?;
-    // Another Secret of the same name and content, with another UID.
+    // A new Secret of the same name and content, with another UID.
     let delete = ["delete", "secret", SECRET, "-n", rig::NAMESPACE];
     case.cluster.plane().kubectl(&delete).await?;
     case.write_secret("wrong").await?;
@@ -209,7 +209,7 @@ async fn a_secret_that_is_written_anew_is_no_second_try_of_a_rejected_pin() -> R
     case.write_secret(case.authority.token().user_pin()).await?;
     case.cluster.issuer_is_ready(&issuer()).await?;
     case.record("Accepted").await?;
-    // Back to what the token has rejected.
+    // Back to the PIN that the token has rejected.
     case.write_secret("wrong").await?;
     case.refuses_after_a_restart().await?;
     assert_eq!(case.library.calls(Function::C_Login)?, 2);
@@ -217,17 +217,17 @@ async fn a_secret_that_is_written_anew_is_no_second_try_of_a_rejected_pin() -> R
 }
 
 #[tokio::test]
-async fn a_crash_between_login_and_record_costs_no_second_try_of_a_wrong_pin() -> Result<()> {
+async fn a_crash_between_login_and_record_does_not_retry_a_wrong_pin() -> Result<()> {
     let case = Case::with_pin("wrong").await?;
     case.refused("rejected this PIN").await?;
     case.controller.kill();
-    // As if the controller had died before it could write what came of the login.
+    // Simulates a crash before the controller could write the result of the login.
     let mut record = case.record_now().await?;
     record["state"] = json!("Trying");
     record["rejectedInARow"] = json!(1);
     case.write_record(&record).await?;
     case.controller.restart().await?;
-    // SoftHSM shows that a PIN was rejected since the last login: this makes two.
+    // SoftHSM reports that a PIN was rejected since the last login, so the count becomes two.
     case.refused("2 logins in a row were rejected").await?;
     assert_eq!(case.library.calls(Function::C_Login)?, 1);
     Ok(())
@@ -252,7 +252,7 @@ async fn two_replicas_that_start_at_once_try_a_wrong_pin_once() -> Result<()> {
             .await?;
     }
     assert_eq!(case.record_now().await?["rejectedInARow"], 1);
-    // One for the first start, whose record was cleared, and one for the two of them.
+    // One login by the first start, whose record was cleared, and one by the two replicas together.
     assert_eq!(case.library.calls(Function::C_Login)?, 2);
     let metrics = other.metrics().await?;
     let refused = [("state", "login-refused")];
@@ -289,7 +289,7 @@ async fn the_pin_is_in_no_log_no_argument_and_no_environment() -> Result<()> {
     let pin = rig.authority().token().user_pin().as_bytes();
     let mut looked_at = 0;
     let mut look = |file: &Path| {
-        // A process may have ended meanwhile.
+        // The process may have ended in the meantime.
         if let Ok(octets) = fs::read(file) {
             looked_at += 1;
             assert!(
@@ -313,6 +313,6 @@ async fn the_pin_is_in_no_log_no_argument_and_no_environment() -> Result<()> {
             look(&process.path().join("environ"));
         }
     }
-    assert!(looked_at > 10, "only {looked_at} files were looked at");
+    assert!(looked_at > 10, "only {looked_at} files were searched");
     Ok(())
 }

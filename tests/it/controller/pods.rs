@@ -1,4 +1,4 @@
-//! Certificates and trust anchors for pods, on the real API server: PodCertificateRequests and ClusterTrustBundles.
+//! Tests PodCertificateRequests and ClusterTrustBundles on a real API server.
 
 use anyhow::{Context as _, Result};
 use base64ct::{Base64, Encoding as _};
@@ -15,14 +15,14 @@ use crate::whole::lasting;
 
 const KIND: &str = "podcertificaterequests.certificates.k8s.io";
 
-/// What somebody else has put on every request here.
+/// A finalizer of another client, on every request of these tests.
 const FINALIZER: &str = "example.com/hold";
 
 fn labels() -> Value {
     json!({"example.com/team": "others"})
 }
 
-/// A rig whose controller serves pods.
+/// Returns a rig whose controller serves pods.
 async fn rig() -> Result<&'static Rig> {
     static RIG: OnceCell<Rig> = OnceCell::const_new();
     let flags = ["--pod-certificate-requests", "--cluster-trust-bundles"];
@@ -38,7 +38,7 @@ pub(super) fn pods() -> Value {
     })
 }
 
-/// An issuer that serves pods.
+/// Creates an issuer that serves pods and waits until it is ready.
 async fn serving(rig: &Rig, name: &str) -> Result<IssuerName> {
     let issuer = IssuerName::cluster(name);
     let mut spec = rig.authority().issuer_spec();
@@ -48,14 +48,14 @@ async fn serving(rig: &Rig, name: &str) -> Result<IssuerName> {
     Ok(issuer)
 }
 
-/// The CSR of kubelet: empty but for the key.
+/// Returns a CSR like kubelet's, which has only the key.
 fn stub(key: &KeyPair) -> Result<String> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     Ok(Base64::encode_string(params.serialize_request(key)?.der()))
 }
 
-/// Makes a request as kubelet does for a pod of this namespace.
+/// Creates a request as kubelet does for a pod of this namespace.
 pub(super) async fn ask(
     rig: &Rig,
     namespace: &str,
@@ -70,7 +70,7 @@ pub(super) async fn ask(
     rig.cluster().apply(&request(metadata, signer, more)?).await
 }
 
-/// A request as kubelet makes it.
+/// Returns a request as kubelet creates it.
 pub(super) fn request(metadata: Value, signer: &str, more: Value) -> Result<Value> {
     let mut spec = json!({
         "signerName": signer,
@@ -88,7 +88,8 @@ pub(super) fn request(metadata: Value, signer: &str, more: Value) -> Result<Valu
     }))
 }
 
-/// The status, once it has a condition. The rest of the object is as [`ask`] made it.
+/// Waits until the status has a condition and returns the status. Checks that the rest of the object is as [`ask`] created
+/// it.
 async fn answered(rig: &Rig, namespace: &str, name: &str) -> Result<Value> {
     let object = until("the request to be answered", PATIENCE, async || {
         let get = ["get", KIND, "-n", namespace, name, "-o", "json"];
@@ -106,7 +107,7 @@ async fn answered(rig: &Rig, namespace: &str, name: &str) -> Result<Value> {
     Ok(object["status"].clone())
 }
 
-/// Type, reason and message of the one condition. A status without a certificate has nothing else.
+/// Returns type, reason and message of the one condition. Checks that a status without a certificate has nothing else.
 fn outcome(status: &Value) -> (&str, &str, &str) {
     let condition = &status["conditions"][0];
     let text = |field: &str| condition[field].as_str().unwrap_or_default();
@@ -173,7 +174,7 @@ async fn a_pod_gets_a_certificate_with_its_identity_in_one_status_write() -> Res
 }
 
 #[tokio::test]
-async fn an_issuer_without_pod_certificates_denies_and_so_does_one_of_another_namespace()
+async fn a_pod_is_denied_by_an_issuer_without_pod_certificates_and_by_one_in_another_namespace()
 -> Result<()> {
     let rig = rig().await?;
     let plain = super::issuer().signer_name();
@@ -209,7 +210,7 @@ async fn an_issuer_without_pod_certificates_denies_and_so_does_one_of_another_na
 }
 
 #[tokio::test]
-async fn what_the_issuer_does_not_give_is_denied_by_the_reason_of_the_api() -> Result<()> {
+async fn a_pod_request_that_the_issuer_does_not_allow_is_denied_with_the_reason_of_the_api() -> Result<()> {
     let rig = rig().await?;
     let issuer = IssuerName::cluster("pods-strict");
     let mut spec = rig.authority().issuer_spec();
@@ -267,7 +268,7 @@ async fn the_trust_anchors_are_published_under_the_signer_name_and_rotation_keep
     assert_eq!(first["spec"]["signerName"], json!(issuer.signer_name()));
     assert_eq!(first["spec"]["trustBundle"], json!(old));
 
-    // Another root above the same issuing certificate is what a re-rooted CA looks like to those who trust it.
+    // A new root above the same issuing certificate, as when a CA is re-rooted.
     let mut spec = rig.authority().issuer_spec();
     spec["podCertificates"] = pods();
     spec["ca"] = json!("Issuing");
@@ -298,7 +299,7 @@ async fn the_trust_anchors_are_published_under_the_signer_name_and_rotation_keep
 }
 
 #[tokio::test]
-async fn the_anchors_of_an_issuer_that_is_gone_retire() -> Result<()> {
+async fn the_anchors_of_a_deleted_issuer_retire() -> Result<()> {
     let rig = rig().await?;
     let issuer = serving(rig, "pods-gone").await?;
     let name = format!("{}:trust-anchors", issuer.signer_name().replace('/', ":"));

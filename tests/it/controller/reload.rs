@@ -1,4 +1,4 @@
-//! Changes of the operator's configuration are taken up while the controller runs.
+//! The running controller applies changes to the operator's configuration.
 
 use anyhow::Result;
 use rig::{Authority, IssuerName, PATIENCE, csr_for, request_spec};
@@ -9,7 +9,7 @@ use super::{TENANT, counted::Counted, issuer};
 
 const TAKEN_UP: &str = "pkcs11_issuer_config_reloads_total";
 
-/// Waits until this many changes have been taken up.
+/// Waits until the controller has applied this many changes.
 async fn taken_up(case: &Counted, times: f64) -> Result<()> {
     case.counts(TAKEN_UP, &[("result", "taken_up")], times)
         .await
@@ -55,7 +55,7 @@ async fn changed_grants_take_effect_and_cost_no_login() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_configuration_that_cannot_be_used_is_told_and_the_one_before_stays_in_force()
+async fn an_invalid_configuration_is_reported_and_the_previous_one_stays_in_force()
 -> Result<()> {
     const SUCCESSFUL: &str = "pkcs11_issuer_config_last_reload_successful";
     let mut case = Counted::start(&[], |_| {}).await?;
@@ -76,13 +76,13 @@ async fn a_configuration_that_cannot_be_used_is_told_and_the_one_before_stays_in
     assert_eq!(
         case.logins()?,
         2,
-        "one for the token of the start, one for that of two sessions"
+        "one login at the start, one after the number of sessions changed"
     );
     Ok(())
 }
 
 #[tokio::test]
-async fn a_token_comes_and_goes_and_the_others_keep_their_login() -> Result<()> {
+async fn a_token_is_added_and_removed_and_the_others_keep_their_login() -> Result<()> {
     let mut case = Counted::start(&[], |_| {}).await?;
     case.is_ready_at(1).await?;
     let second = Authority::new(KeyKind::P256)?;
@@ -139,7 +139,7 @@ async fn a_token_that_is_replaced_under_load_loses_no_request() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_reload_repeats_no_try_of_a_wrong_pin() -> Result<()> {
+async fn a_reload_does_not_retry_a_wrong_pin() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let pin = folder.path().join("pin");
     std::fs::write(&pin, "wrong")?;
@@ -151,7 +151,7 @@ async fn a_reload_repeats_no_try_of_a_wrong_pin() -> Result<()> {
     let cluster_issuers = json!([{"clusterIssuers": true, "keys": ["issuing-*"]}]);
     case.reconfigure(|all| grants(all, cluster_issuers))?;
     taken_up(&case, 1.0).await?;
-    // The worker of a token that is configured otherwise is another one; its PIN is the one that was rejected.
+    // A token whose configuration changes gets a new worker; its PIN is still the rejected one.
     case.reconfigure(|all| all["tokens"]["issuing"]["sessions"] = json!(2))?;
     taken_up(&case, 2.0).await?;
     case.reconfigure(|all| {

@@ -1,4 +1,4 @@
-//! Several replicas, each with a token of its own that holds a copy of the one issuing key.
+//! Tests several replicas, each with its own token that holds a copy of the issuing key.
 
 mod faults;
 mod forgetful;
@@ -29,13 +29,13 @@ struct Replicas {
 }
 
 impl Replicas {
-    /// Starts three, and waits until each sees the others and has signed something: from then on each knows that the
-    /// issuer is ready. What was signed for that is in the namespace `kube-public`.
+    /// Starts three replicas and waits until each sees the others and has signed a request, which shows that each knows the
+    /// issuer to be ready. These requests are in the namespace `kube-public`.
     async fn start(lease_duration: &str) -> Result<Self> {
         Self::start_through(lease_duration, |_| Ok(None)).await
     }
 
-    /// The same, with controllers that reach the API server by the kubeconfig that `way` makes.
+    /// Starts replicas like [`Replicas::start`] that reach the API server by the kubeconfig that `way` returns.
     async fn start_through(
         lease_duration: &str,
         way: impl FnOnce(&Cluster) -> Result<Option<PathBuf>>,
@@ -66,13 +66,13 @@ impl Replicas {
             cluster,
             authorities,
         };
-        // The issuer comes to three that know of one another: whose it is does not change while they start.
+        // The replicas know one another before the issuer is created, so its owner does not change while they start.
         replicas.see(3).await?;
         let spec = replicas.authorities[0].issuer_spec();
         replicas.cluster.apply_issuer(&issuer(), &spec).await?;
         replicas.cluster.issuer_is_ready(&issuer()).await?;
         let requests = replicas.cluster.requests("kube-public").await?;
-        // A third of a fair draw misses a hundred in a row less than once in 10^17 runs.
+        // With a fair share of one third, a replica gets none of 100 requests less than once in 10^17 runs.
         for number in 0..100 {
             let name = format!("warm-{number}");
             make(&requests, &name).await?;
@@ -88,7 +88,7 @@ impl Replicas {
         bail!("one of the replicas signs nothing")
     }
 
-    /// Waits until every replica that runs sees so many that can sign.
+    /// Waits until every running replica sees `count` replicas that can sign.
     async fn see(&self, count: usize) -> Result<()> {
         for controller in &self.controllers {
             sees(controller, count).await?;
@@ -101,14 +101,14 @@ impl Replicas {
         self.cluster.requests("default").await
     }
 
-    /// What the API server's audit log tells of these requests, which are issued.
+    /// Returns the story of these issued requests from the API server's audit log.
     async fn story(&self, names: &[String]) -> Result<Story> {
         Story::of(names, self.cluster.plane()).await
     }
 
-    /// Fails unless what each of these requests has now is all that was ever stored for it, as far as the API server's
-    /// audit log tells (a write whose client is killed may be stored and answered with an error), and no replica says of
-    /// it that it was discarded.
+    /// Fails if a request ever had another certificate than it has now, or if a replica recorded the present one as
+    /// discarded. Earlier certificates come from the API server's audit log, which may miss one: a write whose client is
+    /// killed may be stored but logged with an error.
     async fn one_certificate_each(&self, requests: &Requests, names: &[String]) -> Result<()> {
         let story = Story::read(self.cluster.plane())?;
         let mut discarded = BTreeSet::new();
@@ -123,23 +123,23 @@ impl Replicas {
             let told = story.0.get(name).into_iter();
             let told = told.flat_map(|told| &told.certificates);
             let others = told.filter(|told| Some(told.as_str()) != stored);
-            assert_eq!(others.count(), 0, "{name} had another certificate before");
+            assert_eq!(others.count(), 0, "{name} had a different certificate earlier");
             let pem = status.certificate().context("no certificate")?;
             let serial = serial(&pem)?;
             assert!(
                 !discarded.contains(&serial),
-                "{name}: {serial} is published"
+                "{name}: the published certificate {serial} is recorded as discarded"
             );
         }
         Ok(())
     }
 }
 
-/// Waits until a replica sees so many that can sign.
+/// Waits until a replica sees `count` replicas that can sign.
 async fn sees(controller: &Controller, count: usize) -> Result<()> {
-    let what = format!("a replica to see {count}");
+    let what = format!("a replica to see {count} replicas that can sign");
     until(&what, PATIENCE, async || {
-        // One that has just been launched does not answer yet.
+        // A replica that has just been launched does not serve metrics yet.
         let Ok(metrics) = controller.metrics().await else {
             return Ok(None);
         };
@@ -150,29 +150,29 @@ async fn sees(controller: &Controller, count: usize) -> Result<()> {
     .await
 }
 
-/// The serial number of the first certificate, as the issuance record has it.
+/// Returns the serial number of the first certificate in the format of the issuance record.
 fn serial(pem: &str) -> Result<String> {
     let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes())?;
     Ok(hex::encode(pem.parse_x509()?.raw_serial()))
 }
 
-/// How many certificates a replica has published.
+/// Returns the number of certificates that a replica has published.
 async fn issued(controller: &Controller) -> Result<usize> {
     let metrics = controller.metrics().await?;
     let labels = [("result", "issued")];
     whole(metrics.sum("pkcs11_issuer_requests_total", &labels))
 }
 
-/// A count, as it is shown.
+/// Converts the value of a metric to a count.
 fn whole(count: f64) -> Result<usize> {
     Ok(count.to_string().parse()?)
 }
 
-/// Creates a request and approves it, however often that takes.
+/// Creates a request and approves it, with as many attempts as that takes.
 async fn make(requests: &Requests, name: &str) -> Result<()> {
     let spec = request_spec(&issuer(), &csr_for("web.example")?);
     until(name, PATIENCE, async || {
-        // An answer may have been lost: what was done is seen by looking, not by trying again.
+        // A response may have been lost, so read the request to see what an earlier attempt has done.
         let approved = match requests.status(name).await {
             Ok(status) => status.condition("Approved").is_some(),
             Err(_) if requests.create(name, spec.clone()).await.is_ok() => false,
@@ -184,7 +184,7 @@ async fn make(requests: &Requests, name: &str) -> Result<()> {
     .await
 }
 
-/// Makes so many requests, some at a time.
+/// Creates and approves `count` requests, some concurrently.
 async fn make_all(requests: &Requests, prefix: &str, count: usize) -> Result<Vec<String>> {
     let names = (0..count).map(|number| format!("{prefix}-{number}"));
     let made = stream::iter(names).map(async |name| {
@@ -194,7 +194,7 @@ async fn make_all(requests: &Requests, prefix: &str, count: usize) -> Result<Vec
     made.buffer_unordered(8).try_collect().await
 }
 
-/// Waits until all of them are issued.
+/// Waits until all these requests are issued.
 async fn all_issued(requests: &Requests, names: &[String]) -> Result<()> {
     for name in names {
         let reached = requests.reaches(name, "Issued").await;
@@ -203,5 +203,5 @@ async fn all_issued(requests: &Requests, names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The lease duration where a test waits for an expiry.
+/// The lease duration, in seconds, of tests that wait for an expiry.
 const SHORT_SECONDS: i64 = 4;

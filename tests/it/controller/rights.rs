@@ -1,5 +1,5 @@
-//! The controller needs every right that the chart gives it, and no other: what it asked the API server for, as the audit
-//! log has it, against the rules. That it can do its work with them the other tests show, which all run under them.
+//! The controller needs every right that the chart gives it, and no other. This compares its requests in the API server's
+//! audit log with the chart's RBAC rules. All other tests run under the same rules and so show that they suffice.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +22,7 @@ use super::{
 const SIGNERS: &str = "signers.certificates.k8s.io";
 const BUNDLES: &str = "clustertrustbundles.certificates.k8s.io";
 
-/// One verb on one resource, in one namespace or everywhere.
+/// The right to use one verb on one resource, in one namespace or everywhere.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Right {
     verb: String,
@@ -39,8 +39,8 @@ impl Right {
         }
     }
 
-    /// Whether this answered request needed it. What the API server asks of its authorizer besides the request's own
-    /// verb is not in the audit log, so there the request is named that is refused without it.
+    /// Whether this answered request needed the right. The API server asks its authorizer for more than the verb of the
+    /// request, and the audit log does not show that; for such rights, match the request that is refused without them.
     fn is_needed_for(&self, event: &AuditEvent) -> bool {
         let Some(object) = &event.object_ref else {
             return false;
@@ -61,7 +61,7 @@ impl Right {
             ]
             .contains(&asked.as_str()),
             ("attest", SIGNERS) => asked == BUNDLES && event.is_write(),
-            // An apply that makes the object.
+            // A server-side apply that creates the object.
             ("create", BUNDLES) => asked == BUNDLES && event.code() == Some(201),
             (verb, resource) => {
                 let namespace = self.namespace.as_ref();
@@ -80,7 +80,7 @@ impl fmt::Display for Right {
     }
 }
 
-/// The rights of the roles as they are installed.
+/// Returns the rights of the installed roles.
 async fn granted(rig: &Rig) -> Result<BTreeSet<Right>> {
     let mut rights = BTreeSet::new();
     for (kind, namespace) in [
@@ -115,7 +115,7 @@ async fn granted(rig: &Rig) -> Result<BTreeSet<Right>> {
     Ok(rights)
 }
 
-/// The rights that no answered request needed until now.
+/// Returns the rights that no answered request has needed so far.
 fn unused(rig: &Rig, rights: &BTreeSet<Right>) -> Result<Vec<Right>> {
     let log = rig.cluster().plane().audit_log()?.by(CONTROLLER);
     let log = log.filter(|event| event.code().is_some_and(|code| code < 400 || code == 404));
@@ -127,20 +127,20 @@ fn unused(rig: &Rig, rights: &BTreeSet<Right>) -> Result<Vec<Right>> {
         .collect())
 }
 
-/// Stops and continues the workers of the controller.
+/// Sends a signal to the workers of the controller.
 fn signal_workers(rig: &Rig, signal: &str) -> Result<()> {
     let controller = rig.controller().process().id();
     let mut workers = String::new();
     for thread in std::fs::read_dir(format!("/proc/{controller}/task"))? {
         workers += &std::fs::read_to_string(thread?.path().join("children"))?;
     }
-    ensure!(!workers.trim().is_empty(), "there is no worker");
+    ensure!(!workers.trim().is_empty(), "the controller has no worker");
     let kill = format!("kill -{signal} {workers}");
     ensure!(Command::new("sh").args(["-c", &kill]).status()?.success());
     Ok(())
 }
 
-/// An issuer of each kind with its certificates in a Secret, and one with them in a ConfigMap.
+/// Creates issuers of each kind with their certificates in a Secret and in a ConfigMap.
 async fn issuers_with_objects(rig: &Rig) -> Result<()> {
     let chain = rig.authority().chain();
     for namespace in [NAMESPACE, TENANT] {
@@ -168,8 +168,8 @@ async fn issuers_with_objects(rig: &Rig) -> Result<()> {
     Ok(())
 }
 
-/// Requests of every kind for one issuer that only some namespaces may use, each changed by somebody while its signature
-/// is made: a write that meets the change reads the request again.
+/// Creates requests of every kind for an issuer with a namespace selector. Another client changes each request during its
+/// signature, so that the controller's write conflicts and it reads the request again.
 async fn requests_of_every_kind(rig: &Rig) -> Result<()> {
     let selective = IssuerName::cluster("selective");
     let mut spec = rig.authority().issuer_spec();
@@ -206,7 +206,7 @@ async fn requests_of_every_kind(rig: &Rig) -> Result<()> {
         ("certificatesigningrequest", "rights-csr"),
         ("podcertificaterequest", "rights-pod"),
     ] {
-        until("the request to be with the token", PATIENCE, async || {
+        until("the signature of the request to begin", PATIENCE, async || {
             let signing =
                 |line: &Value| line["event"] == "signing" && line["request"]["name"] == name;
             Ok(rig.controller().record()?.iter().any(signing).then_some(()))
@@ -219,7 +219,7 @@ async fn requests_of_every_kind(rig: &Rig) -> Result<()> {
     requests.reaches("rights-request", "Issued").await?;
     csrs.is_issued("rights-csr").await?;
 
-    // May its author use an issuer of another namespace?
+    // The controller asks whether the author of this request may use an issuer of another namespace.
     let foreign = IssuerName::namespaced(TENANT, "secret");
     let spec = signing_request_spec(&foreign, &csr_for("web.example")?);
     csrs.create("rights-foreign", spec, json!({})).await?;
@@ -231,7 +231,7 @@ async fn requests_of_every_kind(rig: &Rig) -> Result<()> {
     Ok(())
 }
 
-/// A trust bundle of an issuer that was deleted long ago: all that it has, has retired.
+/// Creates the trust bundle of an issuer that was deleted long ago: all its anchors have retired.
 async fn retired_bundle(rig: &Rig) -> Result<()> {
     let signer = "pkcs11clusterissuers.pkcs11-issuer.dev/long-gone";
     let pem = rig.authority().root().pem();
@@ -258,7 +258,7 @@ async fn every_right_that_the_chart_gives_is_used_and_none_is_missing() -> Resul
     issuers_with_objects(&rig).await?;
     requests_of_every_kind(&rig).await?;
     retired_bundle(&rig).await?;
-    // Its Lease goes with it, and at its start it looks for bundles that have retired.
+    // The controller deletes its Lease when it stops, and looks for retired bundles when it starts.
     rig.controller().stop().await?;
     rig.controller().restart().await?;
     rig.cluster().issuer_is_ready(&issuer()).await?;
@@ -283,7 +283,7 @@ async fn every_right_that_the_chart_gives_is_used_and_none_is_missing() -> Resul
         .collect();
     ensure!(refused.is_empty(), "missing: {refused:?}");
 
-    // The check itself sees what nobody uses.
+    // The check itself detects an unused right.
     let idle = Right::new("list", "secrets", None);
     let more = rights.into_iter().chain([idle.clone()]).collect();
     assert_eq!(unused(&rig, &more)?, [idle]);

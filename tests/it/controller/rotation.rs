@@ -1,4 +1,4 @@
-//! What an issuer names may change while requests are in flight: certificate, key, PIN.
+//! Certificate, key and PIN of an issuer may change while requests are in flight.
 
 use std::{
     cell::Cell,
@@ -15,7 +15,7 @@ use super::{TENANT, counted::Counted, issuer, openssl_verifies, own_rig, shared_
 
 type KeyIdentifier = Option<Vec<u8>>;
 
-/// The key identifiers of a certificate: its issuer's, and its own.
+/// Returns the authority key identifier and the subject key identifier of a certificate.
 fn identifiers(pem: &[u8]) -> Result<(KeyIdentifier, KeyIdentifier)> {
     let (_, pem) = x509_parser::pem::parse_x509_pem(pem)?;
     let certificate = pem.parse_x509()?;
@@ -31,7 +31,7 @@ fn identifiers(pem: &[u8]) -> Result<(KeyIdentifier, KeyIdentifier)> {
     Ok((authority, own))
 }
 
-/// Leaf and issuing certificate of a chain, each in PEM.
+/// Returns leaf and issuing certificate of a chain, each in PEM.
 fn parts(chain: &str) -> Result<[String; 2]> {
     const END: &str = "-----END CERTIFICATE-----\n";
     let mut parts = chain.split_inclusive(END).map(str::to_owned);
@@ -45,7 +45,7 @@ fn parts(chain: &str) -> Result<[String; 2]> {
 }
 
 #[tokio::test]
-async fn a_rotation_of_key_and_certificate_under_load_mixes_nothing() -> Result<()> {
+async fn rotating_key_and_certificate_under_load_never_mixes_old_and_new() -> Result<()> {
     const SECRET: &str = "rotating";
     let rig = own_rig(&["--probe-interval", "1s"]).await?;
     let name = IssuerName::cluster("rotating");
@@ -75,7 +75,7 @@ async fn a_rotation_of_key_and_certificate_under_load_mixes_nothing() -> Result<
     };
     let rotate = async {
         for round in 0..6_u8 {
-            // The name of the key stays in every other round, and another key has it then as well.
+            // Every other round reuses the label of the key before, so two keys have the same label.
             let label = match round % 2 {
                 0 => "issuing-ca".to_owned(),
                 _ => format!("issuing-{round}"),
@@ -89,7 +89,7 @@ async fn a_rotation_of_key_and_certificate_under_load_mixes_nothing() -> Result<
                 .self_signed(&CaProfile::named(&format!("Test root {round}")))?;
             let issuing = root.issue(&key, &CaProfile::named("Test issuing").path_length(0))?;
             spec["key"]["label"] = json!(label);
-            // Which of the two comes first makes no difference to what is issued.
+            // The order of the two changes must not matter.
             if round % 3 == 0 {
                 rig.cluster().apply_issuer(&name, &spec).await?;
                 put(&issuing, &root).await?;
@@ -122,14 +122,14 @@ async fn a_rotation_of_key_and_certificate_under_load_mixes_nothing() -> Result<
     }
     assert!(
         issuers.len() >= 4,
-        "{asked} requests, of {} issuing certificates: the load was not there",
+        "{asked} requests under {} issuing certificates: too little load for this test",
         issuers.len()
     );
     Ok(())
 }
 
 #[tokio::test]
-async fn a_changed_config_map_is_taken_up_without_a_change_of_the_issuer() -> Result<()> {
+async fn a_changed_config_map_is_used_without_a_change_to_the_issuer() -> Result<()> {
     let case = Counted::start(&["--probe-interval", "1s"], |_| {}).await?;
     let put = async |pem: String| {
         let map = json!({
@@ -199,9 +199,9 @@ async fn a_pin_secret_and_its_name_may_change_and_a_wrong_pin_is_tried_once() ->
     assert_eq!(
         case.logins()?,
         2,
-        "the wrong one and the right one, once each"
+        "one login with the wrong PIN and one with the right PIN"
     );
-    // Another issuer must agree.
+    // All issuers of a token must name the same PIN.
     let other = IssuerName::cluster("other");
     spec["pinSecretRef"]["name"] = json!("first");
     case.cluster.apply_issuer(&other, &spec).await?;
@@ -215,7 +215,7 @@ async fn a_pin_secret_and_its_name_may_change_and_a_wrong_pin_is_tried_once() ->
 }
 
 #[tokio::test]
-async fn requests_of_an_issuer_that_is_deleted_say_so_and_are_signed_when_it_comes_back()
+async fn requests_for_a_deleted_issuer_say_so_and_are_signed_when_it_returns()
 -> Result<()> {
     let rig = shared_rig().await?;
     let name = IssuerName::namespaced(TENANT, "comes-back");

@@ -1,4 +1,4 @@
-//! Kubernetes' own CertificateSigningRequests, on the real API server.
+//! Tests Kubernetes' own CertificateSigningRequests on a real API server.
 
 use anyhow::{Context as _, Result};
 use base64ct::{Base64, Encoding as _};
@@ -22,7 +22,7 @@ fn spec(issuer: &IssuerName) -> Value {
     signing_request_spec(issuer, &csr_for("web.example").unwrap())
 }
 
-/// A request that nobody has judged, with what others may have put on it, as it is stored.
+/// Creates a request without approval, with fields of other clients, and returns it as it is stored.
 async fn made(
     requests: &SigningRequests,
     name: &str,
@@ -37,7 +37,7 @@ async fn stored(requests: &SigningRequests, name: &str) -> Result<Value> {
     Ok(serde_json::to_value(requests.get(name).await?)?)
 }
 
-/// The approver's condition; the times in it are the API server's.
+/// Returns the approver's condition with the times that the API server set.
 fn approved(object: &Value) -> Value {
     let mut approved = judged("Approved");
     for time in ["lastUpdateTime", "lastTransitionTime"] {
@@ -52,9 +52,9 @@ fn status_writes(rig: &Rig, name: &str) -> Result<usize> {
     Ok(ours.of("", name).succeeded().len())
 }
 
-/// The reasons of the Events about a request, once there is one.
+/// Waits for an Event about a request and returns the reasons of all.
 async fn told(rig: &Rig, name: &str) -> Result<Vec<String>> {
-    until("an event about the request", PATIENCE, async || {
+    until("an Event about the request", PATIENCE, async || {
         let reasons = super::event_reasons(rig, "", name)?;
         Ok((!reasons.is_empty()).then_some(reasons))
     })
@@ -66,7 +66,7 @@ fn failed(status: &Status) -> (String, String) {
     (failed.reason, failed.message)
 }
 
-/// An issuer of the tenant's own.
+/// Creates a namespaced issuer of the tenant.
 async fn tenants_issuer(rig: &Rig, name: &str) -> Result<IssuerName> {
     let own = IssuerName::namespaced(TENANT, name);
     let secret = format!("{name}-ca");
@@ -99,7 +99,7 @@ async fn an_approved_kubernetes_csr_is_issued_by_one_status_write_and_one_event(
 }
 
 #[tokio::test]
-async fn nothing_is_written_to_a_kubernetes_csr_before_approval_nor_after_denial_nor_of_another_signer()
+async fn nothing_is_written_to_a_kubernetes_csr_that_is_unapproved_denied_or_for_another_signer()
 -> Result<()> {
     let (rig, requests) = of_user("csr-maker").await?;
     let mut foreign = spec(&issuer());
@@ -132,7 +132,7 @@ async fn nothing_is_written_to_a_kubernetes_csr_before_approval_nor_after_denial
 }
 
 #[tokio::test]
-async fn a_namespaced_issuer_signs_for_those_who_may_reference_it_and_fails_others() -> Result<()> {
+async fn a_namespaced_issuer_signs_for_users_who_may_reference_it_and_fails_the_others() -> Result<()> {
     let (rig, strangers) = of_user("csr-stranger").await?;
     let own = tenants_issuer(rig, "csr-own").await?;
     strangers
@@ -169,7 +169,7 @@ async fn a_namespaced_issuer_signs_for_those_who_may_reference_it_and_fails_othe
 }
 
 #[tokio::test]
-async fn annotation_and_expiration_seconds_set_the_duration_and_odd_ones_fail() -> Result<()> {
+async fn annotation_and_expiration_seconds_set_the_duration_and_invalid_values_fail() -> Result<()> {
     let (_, requests) = of_user("csr-maker").await?;
     let mut seconds = spec(&issuer());
     seconds["expirationSeconds"] = json!(7200);
@@ -225,7 +225,7 @@ async fn a_refusal_fails_with_its_slug_and_is_counted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_missing_issuer_is_told_once_and_the_csr_is_issued_when_it_comes() -> Result<()> {
+async fn a_missing_issuer_is_reported_once_and_the_csr_is_issued_when_it_appears() -> Result<()> {
     let (rig, requests) = of_user("csr-maker").await?;
     let late = IssuerName::cluster("csr-late");
     requests.create("csr-late", spec(&late), json!({})).await?;
@@ -240,7 +240,7 @@ async fn a_missing_issuer_is_told_once_and_the_csr_is_issued_when_it_comes() -> 
 }
 
 #[tokio::test]
-async fn the_root_ends_the_chain_where_the_issuer_says_so() -> Result<()> {
+async fn the_chain_ends_with_the_root_when_the_issuer_says_so() -> Result<()> {
     let (rig, requests) = of_user("csr-maker").await?;
     let rooted = IssuerName::cluster("csr-rooted");
     let mut spec_ = rig.authority().issuer_spec();

@@ -1,4 +1,4 @@
-//! A controller that cannot start says so on stderr in one line and ends with a failure.
+//! A controller that cannot start says so on stderr in one line and exits with a failure.
 
 use std::{
     fs,
@@ -70,7 +70,7 @@ fn each_mistake_in_the_configuration_is_one_error_that_names_it() -> Result<()> 
 }
 
 #[test]
-fn a_controller_without_a_cluster_says_what_to_give() -> Result<()> {
+fn a_controller_without_a_cluster_says_which_setting_is_missing() -> Result<()> {
     let (code, stderr) = run(GOOD, &[])?;
     assert_eq!(code, Some(1));
     assert!(
@@ -81,7 +81,7 @@ fn a_controller_without_a_cluster_says_what_to_give() -> Result<()> {
 }
 
 #[test]
-fn a_controller_without_its_worker_program_says_what_to_give() -> Result<()> {
+fn a_controller_without_its_worker_program_says_which_flag_to_set() -> Result<()> {
     let (code, stderr) = run(GOOD, &["--worker", "/nowhere/worker"])?;
     assert_eq!(code, Some(1));
     assert!(
@@ -96,13 +96,13 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended already.
         drop(self.0.kill());
         drop(self.0.wait());
     }
 }
 
-/// A controller whose API server takes connections and never answers.
+/// Starts a controller whose API server accepts connections and never answers.
 fn waiting_for_an_api_server(server: &TcpListener, folder: &Path) -> Result<Running> {
     let kubeconfig = json!({
         "apiVersion": "v1",
@@ -139,14 +139,14 @@ async fn the_controller_gives_up_core_dumps_and_new_privileges() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let running = waiting_for_an_api_server(&server, folder.path())?;
     let process = format!("/proc/{}", running.0.id());
-    until("a hardened controller", PATIENCE, async || {
+    until("the controller to harden itself", PATIENCE, async || {
         let status = fs::read_to_string(format!("{process}/status"))?;
         Ok(status.contains("NoNewPrivs:\t1").then_some(()))
     })
     .await?;
     let limits = fs::read_to_string(format!("{process}/limits"))?;
     let core = limits.lines().find(|line| line.starts_with("Max core"));
-    let core = core.context("no limit of core files")?;
+    let core = core.context("/proc has no limit of core files")?;
     let core: Vec<_> = core.split_whitespace().skip(4).take(2).collect();
     assert_eq!(core, ["0", "0"]);
     Ok(())

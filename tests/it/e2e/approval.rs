@@ -1,4 +1,4 @@
-//! Who approves: cert-manager's own approver where RBAC lets it, approver-policy, or a person.
+//! Approval by cert-manager's own approver if RBAC lets it, by approver-policy, or by a person.
 
 use anyhow::{Context as _, Result, ensure};
 use control_plane::until;
@@ -14,13 +14,13 @@ use super::{
 };
 
 const CERT_MANAGER: &str = "system:serviceaccount:cert-manager:cert-manager";
-/// What the webhook answers to whoever may not approve.
+/// The webhook's message to a user who may not approve.
 const REFUSED: &str = "does not have permissions to set approved/denied conditions for issuer {unapproved PKCS11Issuer pkcs11-issuer.dev}";
 
-/// The most frequent mistake with external issuers: nothing is written on the request, and the reason stands in
-/// cert-manager's log alone.
+/// The most frequent mistake with external issuers: the request gets no condition, and the reason is only in cert-manager's
+/// log.
 #[tokio::test]
-async fn without_the_right_to_approve_a_request_stays_bare_until_a_person_approves() -> Result<()> {
+async fn without_the_right_to_approve_a_request_has_no_condition_until_a_person_approves() -> Result<()> {
     let (objects, stage) = (Objects::new().await?, stage().await?);
     let issuer = IssuerName::namespaced(UNAPPROVED, UNAPPROVED);
     let spec = json!({"dnsNames": ["web.unapproved.example"]});
@@ -49,7 +49,7 @@ async fn without_the_right_to_approve_a_request_stays_bare_until_a_person_approv
     validations::all(&Issued::wait_in(&objects, UNAPPROVED, "web").await?, &[])
 }
 
-/// What approver-policy allows, and whose requests it looks at: those of cert-manager itself.
+/// A policy for certificates from the issuer `guarded`, which applies to requests that cert-manager itself creates.
 const POLICY: &str = r#"
 apiVersion: policy.cert-manager.io/v1alpha1
 kind: CertificateRequestPolicy
@@ -75,7 +75,7 @@ subjects: [{kind: ServiceAccount, name: cert-manager, namespace: cert-manager}]
 "#;
 
 #[tokio::test]
-async fn approver_policy_decides_who_gets_a_certificate_of_ours() -> Result<()> {
+async fn approver_policy_decides_who_gets_a_certificate() -> Result<()> {
     let (objects, stage) = (Objects::new().await?, stage().await?);
     stage.plane().apply(POLICY).await?;
     let issuer = IssuerName::namespaced(GUARDED, GUARDED);
@@ -98,7 +98,7 @@ async fn approver_policy_decides_who_gets_a_certificate_of_ours() -> Result<()> 
         allowed.data["status"]
     );
 
-    // cert-manager makes new requests after its back-off, so what counts stands on the Certificate.
+    // cert-manager creates new requests after its back-off, so check the Certificate instead of the request.
     let is_denied = |certificate: &DynamicObject| {
         condition(certificate, "Issuing")["reason"] == "policy.cert-manager.io"
     };
@@ -107,7 +107,7 @@ async fn approver_policy_decides_who_gets_a_certificate_of_ours() -> Result<()> 
         .await?;
     let message = condition(&denied, "Issuing")["message"]
         .as_str()
-        .context("no message")?;
+        .context("the condition has no message")?;
     ensure!(message.contains("web.other.example"), "{message}");
     let record = stage.controller().record()?;
     let signed = record.iter().filter(|line| {
@@ -116,7 +116,7 @@ async fn approver_policy_decides_who_gets_a_certificate_of_ours() -> Result<()> 
                 .as_str()
                 .is_some_and(|name| name.starts_with("denied"))
     });
-    ensure!(signed.count() == 0, "something was signed");
+    ensure!(signed.count() == 0, "a denied request was signed");
     Ok(())
 }
 
@@ -138,7 +138,7 @@ async fn a_denied_request_says_so_with_the_time_of_its_failure() -> Result<()> {
     requests.deny("denied-1").await?;
     let status = requests.reaches("denied-1", "Denied").await?;
     ensure!(status.failure_time().is_some(), "{}", status.json());
-    // cert-manager asks again after its back-off, under the same name.
+    // cert-manager creates another request after its back-off, with the same name.
     let has_failed =
         |certificate: &DynamicObject| certificate.data["status"]["lastFailureTime"].is_string();
     objects

@@ -1,4 +1,4 @@
-//! Certificates of every shape that cert-manager's conformance suite has, from an issuer of each kind.
+//! Tests Certificates of every shape in cert-manager's conformance suite, with an issuer of each kind.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::{
     validations::Validation,
 };
 
-/// One test for each row: its rule, the `spec` of a Certificate for a domain, and what must hold besides.
+/// Defines one test per row: its rule, the `spec` of a Certificate for a domain, and additional validations.
 macro_rules! rows {
     ($($rule:ident: $spec:expr, $also:expr;)*) => {$(
         #[tokio::test]
@@ -53,7 +53,7 @@ rows! {
     }, &[USAGES];
     a_label_of_63_characters: |domain| json!({"dnsNames": [format!("{}.{domain}", "a".repeat(63))]}), NOTHING;
 
-    // What cert-manager tests of its CA issuer besides.
+    // Tests that cert-manager has for its own CA issuer in addition.
     additional_output_formats: |domain| {
         json!({"dnsNames": [domain], "additionalOutputFormats": [{"type": "DER"}, {"type": "CombinedPEM"}]})
     }, NOTHING;
@@ -112,7 +112,7 @@ const OTHER_NAMES: Validation = (
         let mut values = BTreeSet::new();
         for (kind, value) in &names.other {
             ensure!(kind == UPN, "one is of type {kind}");
-            // The value stands in an explicit tag.
+            // The value has an explicit tag.
             let inner = value.get(2..).context("a value is empty")?;
             values.insert(Utf8String::from_der(inner)?.1.string());
         }
@@ -127,7 +127,7 @@ const OTHER_NAMES: Validation = (
     },
 );
 
-/// A literal subject names the most special first (RFC 4514), a certificate the most general.
+/// A literal subject has the most specific name first (RFC 4514), a certificate the most general one.
 const LITERAL_SUBJECT: Validation = (
     "the subject has these names in this sequence, each alone",
     |issued| {
@@ -136,7 +136,7 @@ const LITERAL_SUBJECT: Validation = (
         for rdn in leaf.subject().iter_rdn() {
             let attributes: Vec<_> = rdn.iter().collect();
             let [attribute] = attributes.as_slice() else {
-                anyhow::bail!("a relative name has {} attributes", attributes.len());
+                anyhow::bail!("a relative distinguished name has {} attributes", attributes.len());
             };
             found.push((
                 attribute.attr_type().to_id_string(),
@@ -154,7 +154,7 @@ const LITERAL_SUBJECT: Validation = (
             let (_, oid) = types
                 .iter()
                 .find(|(known, _)| *known == short)
-                .context("an unknown type")?;
+                .context("unknown attribute type")?;
             wanted.push(((*oid).to_owned(), value.to_owned()));
         }
         ensure!(found == wanted, "{found:?} instead of {wanted:?}");
@@ -168,11 +168,11 @@ const NO_SUBJECT: Validation = (
         let leaf = issued.leaf()?;
         ensure!(
             leaf.subject().iter_rdn().next().is_none(),
-            "it is {}",
+            "the subject is {}",
             leaf.subject()
         );
         let names = leaf.subject_alternative_name()?.context("no names")?;
-        ensure!(names.critical, "they are not critical");
+        ensure!(names.critical, "the names are not critical");
         Ok(())
     },
 );
@@ -183,7 +183,7 @@ const CERT_SIGN: Validation = ("it may sign certificates, and has a subject", |i
     ensure!(bits == BTreeSet::from([0, 2, 5]), "{bits:?}");
     ensure!(
         leaf.subject().iter_rdn().next().is_some(),
-        "it has no subject"
+        "the certificate has no subject"
     );
     Ok(())
 });

@@ -1,4 +1,4 @@
-//! What kube-controller-manager takes away.
+//! Tests the garbage collection by kube-controller-manager.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn a_deleted_certificate_takes_its_requests_with_it_and_leaves_its_secret(
         Issued::wait(&objects, &name).await?;
         ensure!(
             !objects.requests_of(&name).await?.is_empty(),
-            "there is no request"
+            "the Certificate has no request"
         );
         objects
             .delete(&objects.of(CERTIFICATE, NAMESPACE), &name)
@@ -45,9 +45,9 @@ async fn a_deleted_certificate_takes_its_requests_with_it_and_leaves_its_secret(
     Ok(())
 }
 
-/// kube-controller-manager looks at its start and then every hour, and takes what was approved more than an hour ago.
+/// kube-controller-manager cleans at its start and then every hour, and deletes requests approved more than an hour ago.
 #[tokio::test]
-async fn a_kubernetes_csr_that_we_have_signed_is_collected_after_its_hour() -> Result<()> {
+async fn a_signed_kubernetes_csr_is_garbage_collected_after_an_hour() -> Result<()> {
     let (objects, stage) = (Objects::new().await?, stage().await?);
     let requests = objects.known_of_cluster::<CertificateSigningRequest>();
     let [(_, issuer), _] = both();
@@ -90,7 +90,7 @@ async fn a_kubernetes_csr_that_we_have_signed_is_collected_after_its_hour() -> R
     };
     let process = stage.controller_manager().process();
     until("the request to be collected", PATIENCE, async || {
-        // It may have looked before it had the list of requests: then it has to start once more.
+        // It may clean before it has the list of requests; it must then start again.
         process.restart()?;
         process.line("Starting CSR cleaner", PATIENCE).await?;
         let patience = Duration::from_secs(5);
@@ -103,7 +103,7 @@ async fn a_kubernetes_csr_that_we_have_signed_is_collected_after_its_hour() -> R
     Ok(())
 }
 
-/// Nothing of ours holds a namespace: no finalizer, no request that must be answered first.
+/// Nothing of ours delays the deletion of a namespace: no finalizer, no request that must be answered first.
 #[tokio::test]
 async fn a_namespace_with_issued_and_waiting_requests_can_be_deleted() -> Result<()> {
     let (objects, stage) = (Objects::new().await?, stage().await?);

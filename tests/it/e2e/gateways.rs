@@ -1,4 +1,4 @@
-//! Gateways and ListenerSets with cert-manager's annotations.
+//! Tests Gateways and ListenerSets with cert-manager's annotations.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use super::{
 
 const API: &str = "gateway.networking.k8s.io/v1";
 
-/// A listener with a certificate of this name.
+/// Returns a listener whose certificate is in the Secret of this name.
 fn listener(name: &str, protocol: &str, port: u16, host: &str, secret: &str) -> Value {
     json!({
         "name": name,
@@ -36,8 +36,8 @@ fn gateway(name: &str, annotations: &Value, listeners: &[Value]) -> Value {
 }
 
 #[tokio::test]
-async fn a_gateway_may_say_everything_of_its_certificate() -> Result<()> {
-    let rule = "a_gateway_may_say_everything_of_its_certificate";
+async fn a_gateway_may_set_every_option_of_its_certificate() -> Result<()> {
+    let rule = "a_gateway_may_set_every_option_of_its_certificate";
     let objects = Objects::new().await?;
     for (kind, issuer) in both() {
         let (name, host) = (named(rule, kind), format!("{kind}.{}", domain(rule)));
@@ -86,12 +86,13 @@ async fn a_listener_that_the_gateway_says_to_ignore_gets_no_certificate() -> Res
         objects
             .create(gateway(&name, &annotations, &listeners))
             .await?;
-        // cert-manager looks at all listeners of a Gateway at once, so there is none of the other either by now.
+        // cert-manager handles all listeners of a Gateway at once, so a Certificate for the ignored listener would exist by
+        // now.
         validations::all(&Issued::wait(&objects, &name).await?, &[])?;
         let certificates = objects.of(CERTIFICATE, NAMESPACE);
         ensure!(
             certificates.get_opt(&ignored).await?.is_none(),
-            "there is a Certificate"
+            "cert-manager created a Certificate"
         );
     }
     Ok(())

@@ -13,7 +13,7 @@ use super::{
     validations,
 };
 
-/// The three annotations that name an issuer of ours, of either kind.
+/// Returns the three annotations that name one of our issuers, of either kind.
 pub(super) fn naming(issuer: &IssuerName) -> Value {
     let reference = issuer.reference();
     json!({
@@ -23,7 +23,7 @@ pub(super) fn naming(issuer: &IssuerName) -> Value {
     })
 }
 
-/// The first annotations, and these.
+/// Returns `annotations` with `more` added.
 pub(super) fn with(mut annotations: Value, more: Value) -> Value {
     for (key, value) in more.as_object().into_iter().flatten() {
         annotations[format!("cert-manager.io/{key}")] = value.clone();
@@ -68,8 +68,8 @@ async fn an_ingress_that_names_the_issuer_gets_a_certificate() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_ingress_may_say_everything_of_its_certificate() -> Result<()> {
-    let rule = "an_ingress_may_say_everything_of_its_certificate";
+async fn an_ingress_may_set_every_option_of_its_certificate() -> Result<()> {
+    let rule = "an_ingress_may_set_every_option_of_its_certificate";
     let objects = Objects::new().await?;
     for (kind, issuer) in both() {
         let (name, host) = (named(rule, kind), format!("{kind}.{}", domain(rule)));
@@ -108,10 +108,10 @@ async fn an_ingress_may_say_everything_of_its_certificate() -> Result<()> {
     Ok(())
 }
 
-/// The annotation `cluster-issuer` is for cert-manager's own kind alone.
+/// The annotation `cluster-issuer` works only for cert-manager's own kind.
 #[tokio::test]
-async fn an_ingress_that_calls_our_kind_a_cluster_issuer_is_told_so() -> Result<()> {
-    let rule = "an_ingress_that_calls_our_kind_a_cluster_issuer_is_told_so";
+async fn an_ingress_with_our_kind_in_the_cluster_issuer_annotation_gets_an_event() -> Result<()> {
+    let rule = "an_ingress_with_our_kind_in_the_cluster_issuer_annotation_gets_an_event";
     let objects = Objects::new().await?;
     let name = named(rule, "cluster");
     let annotations = json!({
@@ -139,7 +139,7 @@ async fn an_ingress_that_calls_our_kind_a_cluster_issuer_is_told_so() -> Result<
             .get_opt(&name)
             .await?
             .is_none(),
-        "there is a Certificate"
+        "cert-manager created a Certificate"
     );
     Ok(())
 }

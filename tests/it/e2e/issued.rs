@@ -1,4 +1,4 @@
-//! An issued Certificate, with its Secret and the certificate in it.
+//! An issued Certificate with its Secret and the X.509 certificate in it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +22,7 @@ use super::{
     objects::{CERTIFICATE, Objects},
 };
 
-/// What cert-manager has made of a Certificate.
+/// An issued Certificate and its Secret.
 pub(super) struct Issued {
     pub(super) certificate: DynamicObject,
     pub(super) secret: Secret,
@@ -38,7 +38,7 @@ pub(super) struct Names {
     pub(super) uri: BTreeSet<String>,
     pub(super) email: BTreeSet<String>,
     pub(super) other: BTreeSet<(String, Vec<u8>)>,
-    /// Names of any further type.
+    /// Number of names of other types.
     pub(super) further: usize,
 }
 
@@ -55,11 +55,11 @@ impl Issued {
             let secret = certificate.data["spec"]["secretName"].as_str();
             let secret = secret.context("the Certificate names no Secret")?;
             let secret = objects.secret(namespace, secret).await?;
-            // cert-manager may have found a reason to issue once more, for its caches are behind at times.
+            // cert-manager may have issued again in the meantime, because its caches can lag behind.
             let after = objects.of(CERTIFICATE, namespace).get(name).await?;
             if after.metadata.resource_version == certificate.metadata.resource_version {
                 return Self::new(certificate, secret)
-                    .with_context(|| format!("read what {name} has got"));
+                    .with_context(|| format!("read the certificate of {name}"));
             }
         }
     }
@@ -73,37 +73,37 @@ impl Issued {
         })
     }
 
-    /// A field of the Certificate's `spec`, `null` where it has none.
+    /// Returns a field of the Certificate's `spec`, or `null` if it is not set.
     pub(super) fn spec(&self, field: &str) -> &Value {
         &self.certificate.data["spec"][field]
     }
 
-    /// A list of texts in the Certificate's `spec`.
+    /// Returns a list of strings in the Certificate's `spec`.
     pub(super) fn texts(&self, field: &str) -> BTreeSet<String> {
         texts(self.spec(field))
     }
 
-    /// The first certificate of `tls.crt`.
+    /// Returns the first certificate of `tls.crt`.
     pub(super) fn leaf(&self) -> Result<X509Certificate<'_>> {
         Ok(self.leaf.parse_x509()?)
     }
 
-    /// `ca.crt`.
+    /// Returns the certificate in `ca.crt`.
     pub(super) fn ca(&self) -> Result<X509Certificate<'_>> {
         Ok(self.ca.parse_x509()?)
     }
 
-    /// The octets of the first certificate of `tls.crt`.
+    /// Returns the DER of the first certificate of `tls.crt`.
     pub(super) fn leaf_der(&self) -> &[u8] {
         &self.leaf.contents
     }
 
-    /// What lies in the Secret under a key.
+    /// Returns the value of a key in the Secret.
     pub(super) fn data(&self, key: &str) -> Result<Vec<u8>> {
         data(&self.secret, key)
     }
 
-    /// The octets of the SubjectPublicKeyInfo of the private key in the Secret.
+    /// Returns the DER of the SubjectPublicKeyInfo that belongs to the private key in the Secret.
     pub(super) fn public_half(&self) -> Result<Vec<u8>> {
         openssl(
             &["pkey", "-pubout", "-outform", "DER"],
@@ -111,13 +111,13 @@ impl Issued {
         )
     }
 
-    /// Has openssl verify `tls.crt` up to these trust anchors.
+    /// Verifies `tls.crt` up to these trust anchors with openssl.
     pub(super) fn verify(&self, roots: &[u8]) -> Result<()> {
         verify(&self.data("tls.crt")?, roots)
     }
 }
 
-/// Has openssl verify the first certificate of a chain up to these trust anchors.
+/// Verifies the first certificate of a chain up to these trust anchors with openssl.
 pub(super) fn verify(chain: &[u8], roots: &[u8]) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let [chain_file, roots_file] = ["chain.pem", "roots.pem"].map(|name| folder.path().join(name));
@@ -142,13 +142,13 @@ pub(super) fn verify(chain: &[u8], roots: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The names of a certificate.
+/// Returns the names of a certificate.
 pub(super) fn names(certificate: &X509Certificate<'_>) -> Result<Names> {
     let extensions = certificate.extensions().iter();
     names_in(extensions.map(|extension| extension.parsed_extension()))
 }
 
-/// The names in the extensions of a certificate or a CSR.
+/// Returns the names in the extensions of a certificate or a CSR.
 pub(super) fn names_in<'a>(
     extensions: impl Iterator<Item = &'a ParsedExtension<'a>>,
 ) -> Result<Names> {
@@ -177,7 +177,7 @@ pub(super) fn names_in<'a>(
     Ok(names)
 }
 
-/// The OIDs of extKeyUsage and the bits of keyUsage, 0 the first.
+/// Returns the OIDs of extKeyUsage and the bits of keyUsage, where bit 0 is the first.
 pub(super) fn usages(
     certificate: &X509Certificate<'_>,
 ) -> Result<(BTreeSet<String>, BTreeSet<u16>)> {
@@ -206,7 +206,7 @@ pub(super) fn usages(
     Ok((purposes, bits.collect()))
 }
 
-/// A list of texts.
+/// Returns a list of strings.
 pub(super) fn texts(list: &Value) -> BTreeSet<String> {
     let items = list.as_array().into_iter().flatten();
     items
@@ -214,7 +214,7 @@ pub(super) fn texts(list: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-/// The last certificate of a chain.
+/// Returns the last certificate of a chain.
 pub(super) fn last_pem(chain: &[u8]) -> Result<Pem> {
     let blocks: Result<Vec<_>, _> = Pem::iter_from_buffer(chain).collect();
     blocks?.pop().context("the chain has no certificate")
@@ -243,7 +243,7 @@ fn ip(octets: &[u8]) -> Result<IpAddr> {
     Ok(octets.into())
 }
 
-/// Runs openssl with this standard input; what is secret goes there alone.
+/// Runs openssl with this standard input, which is the only place for secrets.
 fn openssl(args: &[&str], input: &[u8]) -> Result<Vec<u8>> {
     let mut child = Command::new("openssl")
         .args(args)
@@ -256,7 +256,7 @@ fn openssl(args: &[&str], input: &[u8]) -> Result<Vec<u8>> {
         .stdin
         .take()
         .context("openssl has no standard input")?;
-    // It fits into the pipe, and openssl may well not read it.
+    // The input fits into the pipe, and openssl may end without reading it.
     drop(stdin.write_all(input));
     drop(stdin);
     let output = child.wait_with_output().context("wait for openssl")?;

@@ -1,5 +1,5 @@
-//! CertificateSigningRequests of Kubernetes, of every shape that cert-manager's conformance suite has, signed by an issuer
-//! of each kind.
+//! Tests Kubernetes' CertificateSigningRequests of every shape in cert-manager's conformance suite, with an issuer of each
+//! kind.
 
 use anyhow::{Context as _, Result, ensure};
 use rcgen::{
@@ -32,7 +32,7 @@ struct Row {
     usages: &'static [&'static str],
     annotations: &'static [(&'static str, &'static str)],
     expiration_seconds: Option<i32>,
-    /// What must come of annotations and `expirationSeconds`.
+    /// The expected lifetime, from annotations and `expirationSeconds`.
     seconds: i64,
 }
 
@@ -46,7 +46,7 @@ const PLAIN: Row = Row {
     seconds: 2160 * 3600,
 };
 
-/// One test for each row: its rule and what differs from [`PLAIN`].
+/// Defines one test per row: its rule and the fields that differ from [`PLAIN`].
 macro_rules! rows {
     ($($rule:ident: {$($field:ident: $value:expr),*};)*) => {$(
         #[tokio::test]
@@ -123,7 +123,7 @@ fn uri(_: &str) -> Result<Vec<SanType>> {
     Ok(vec![SanType::URI(URI.try_into()?)])
 }
 
-/// Has an issuer of each kind sign a request.
+/// Creates a request for an issuer of each kind and checks the certificates.
 async fn sign(rule: &str, row: &Row) -> Result<()> {
     let requests = stage().await?.cluster().signing_requests(rule).await?;
     let one = async |(kind, issuer): (&str, IssuerName)| {
@@ -187,7 +187,7 @@ async fn sign_by(
     check(&chain, &csr, &key, row)
 }
 
-/// What the suite checks of every one.
+/// Checks what the suite checks of every certificate.
 fn check(chain: &str, csr: &str, key: &KeyPair, row: &Row) -> Result<()> {
     let leaf = first_pem(chain.as_bytes())?;
     let leaf = leaf.parse_x509()?;
@@ -195,12 +195,12 @@ fn check(chain: &str, csr: &str, key: &KeyPair, row: &Row) -> Result<()> {
     let (_, csr) = X509CertificationRequest::from_der(&csr.contents)?;
     ensure!(
         leaf.public_key().raw == key.subject_public_key_info(),
-        "the key is another"
+        "the certificate has another key"
     );
 
     let (asked, given) = (&csr.certification_request_info.subject, leaf.subject());
     let ca = row.annotations.iter().any(|(key, _)| *key == IS_CA);
-    // A CA without a subject gets its first name as one.
+    // A CA certificate without a subject gets its first name as its subject.
     let named = asked.iter_rdn().next().is_some();
     ensure!(
         (ca && !named) || asked.as_raw() == given.as_raw(),
@@ -214,7 +214,7 @@ fn check(chain: &str, csr: &str, key: &KeyPair, row: &Row) -> Result<()> {
     let given = names(&leaf)?;
     ensure!(asked == given, "{given:?} instead of {asked:?}");
 
-    let constraints = leaf.basic_constraints()?.context("no basicConstraints")?;
+    let constraints = leaf.basic_constraints()?.context("the certificate has no basicConstraints")?;
     ensure!(
         constraints.critical && constraints.value.ca == ca,
         "{:?}",
@@ -222,7 +222,7 @@ fn check(chain: &str, csr: &str, key: &KeyPair, row: &Row) -> Result<()> {
     );
     let validity = leaf.validity();
     let seconds = validity.not_after.timestamp() - validity.not_before.timestamp();
-    ensure!(seconds == row.seconds, "it lasts {seconds} s");
+    ensure!(seconds == row.seconds, "the certificate lasts {seconds} s");
     let (purposes, bits) = usages(&leaf)?;
     for (wanted, word, bit) in [
         (true, "digital signature", 0),

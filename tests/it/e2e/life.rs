@@ -1,4 +1,4 @@
-//! What becomes of a Certificate in the course of its life.
+//! Tests a Certificate over its life: loss, change, renewal, history, deletion.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use super::{
     validations,
 };
 
-/// Does the same with an issuer of each kind at once.
+/// Runs a test with an issuer of each kind concurrently.
 async fn with_both(
     rule: &str,
     play: impl AsyncFn(Objects, String, IssuerName) -> Result<()>,
@@ -30,8 +30,8 @@ async fn with_both(
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_lost_comes_again_for_the_same_key() -> Result<()> {
-    let rule = "a_certificate_that_is_lost_comes_again_for_the_same_key";
+async fn a_lost_certificate_is_issued_again_for_the_same_key() -> Result<()> {
+    let rule = "a_lost_certificate_is_issued_again_for_the_same_key";
     with_both(rule, async |objects, name, issuer| {
         let spec = json!({"dnsNames": [domain(rule)], "privateKey": {"rotationPolicy": "Never"}});
         objects.create_certificate(&name, &issuer, spec).await?;
@@ -50,11 +50,11 @@ async fn a_certificate_that_is_lost_comes_again_for_the_same_key() -> Result<()>
         validations::all(&second, &[])?;
         ensure!(
             first.leaf_der() != second.leaf_der(),
-            "it is the same certificate"
+            "the certificate is still the same"
         );
         ensure!(
             first.public_half()? == second.public_half()?,
-            "the key is another"
+            "the key has changed"
         );
         Ok(())
     })
@@ -77,15 +77,15 @@ async fn a_new_dns_name_gets_a_new_certificate() -> Result<()> {
         validations::all(&second, &[])?;
         ensure!(
             names(&second.leaf()?)?.dns == BTreeSet::from([old, new]),
-            "a name is missing"
+            "the new name is missing"
         );
         Ok(())
     })
     .await
 }
 
-/// cert-manager takes no duration below an hour, so this one is to be renewed 58 minutes and 57 seconds before its end,
-/// which is 59 minutes away: notBefore lies a minute back.
+/// cert-manager accepts no duration below an hour. notBefore is a minute in the past, so the certificate ends in 59 minutes
+/// and is due for renewal 58 minutes and 57 seconds before its end.
 #[tokio::test]
 async fn a_certificate_is_renewed_before_it_ends_with_a_new_key() -> Result<()> {
     let rule = "a_certificate_is_renewed_before_it_ends_with_a_new_key";
@@ -99,14 +99,14 @@ async fn a_certificate_is_renewed_before_it_ends_with_a_new_key() -> Result<()> 
             revision.is_some_and(|revision| revision > 1)
         };
         objects.until(&certificates, &name, renewed).await?;
-        // So that it is not renewed any further while it is looked at.
+        // Stop further renewals while the test looks at the certificate.
         objects
             .change_certificate(&name, json!({"renewBefore": "30m"}))
             .await?;
         let second = Issued::wait(&objects, &name).await?;
         validations::all(&second, &[])?;
         let ends = |issued: &Issued| anyhow::Ok(issued.leaf()?.validity().not_after.timestamp());
-        ensure!(ends(&second)? > ends(&first)?, "it ends no later");
+        ensure!(ends(&second)? > ends(&first)?, "the new certificate does not end later");
         ensure!(
             first.public_half()? != second.public_half()?,
             "the key is the same"
@@ -143,7 +143,7 @@ async fn a_revision_history_keeps_the_newest_requests_only() -> Result<()> {
     .await
 }
 
-/// cert-manager gives the name of a deleted request to the next one; ours answers by UID.
+/// cert-manager reuses the name of a deleted request for the next one; our controller tells them apart by UID.
 #[tokio::test]
 async fn a_certificate_of_the_same_name_as_a_deleted_one_is_issued_anew() -> Result<()> {
     let rule = "a_certificate_of_the_same_name_as_a_deleted_one_is_issued_anew";
@@ -151,12 +151,12 @@ async fn a_certificate_of_the_same_name_as_a_deleted_one_is_issued_anew() -> Res
         let certificates = objects.of(CERTIFICATE, NAMESPACE);
         let mut requests = Vec::new();
         for _ in 0..2 {
-            // So that the first request stays, whatever comes after.
+            // Keep the first request, whatever comes after it.
             let spec = json!({"dnsNames": [domain(rule)], "revisionHistoryLimit": 5});
             objects.create_certificate(&name, &issuer, spec).await?;
             validations::all(&Issued::wait(&objects, &name).await?, &[])?;
             let own = objects.requests_of(&name).await?;
-            let request = own.first().context("there is no request")?;
+            let request = own.first().context("the Certificate has no request")?;
             ensure!(revision(request) == 1, "the first request is gone");
             requests.push((request.metadata.name.clone(), request.metadata.uid.clone()));
             objects.delete(&certificates, &name).await?;
@@ -170,12 +170,12 @@ async fn a_certificate_of_the_same_name_as_a_deleted_one_is_issued_anew() -> Res
             .await?;
         }
         let [first, second] = requests.as_slice() else {
-            anyhow::bail!("not two requests");
+            anyhow::bail!("expected two requests");
         };
-        ensure!(first.0 == second.0, "the name was not given again");
+        ensure!(first.0 == second.0, "the second request has another name");
         ensure!(
             first.1.as_ref().context("no UID")? != second.1.as_ref().context("no UID")?,
-            "the same UID"
+            "both requests have the same UID"
         );
         Ok(())
     })

@@ -1,4 +1,4 @@
-//! Objects of any kind, written and read with all rights, as whoever uses the cluster would.
+//! Writes and reads objects of any kind with all rights, as a user of the cluster would.
 
 use anyhow::{Context as _, Result};
 use control_plane::until;
@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 
 use super::{NAMESPACE, stage};
 
-/// cert-manager's kinds.
+/// API version and kind of cert-manager's Certificate.
 pub(super) const CERTIFICATE: (&str, &str) = ("cert-manager.io/v1", "Certificate");
 pub(super) const REQUEST: (&str, &str) = ("cert-manager.io/v1", "CertificateRequest");
 
-/// A client of the runtime that made it.
+/// A Kubernetes client. It belongs to the runtime that created it.
 pub(super) struct Objects(kube::Client);
 
 impl Objects {
@@ -26,17 +26,17 @@ impl Objects {
         Ok(Self(stage().await?.plane().admin().await?))
     }
 
-    /// The objects of a kind in a namespace.
+    /// Returns the API of a kind in a namespace.
     pub(super) fn of(&self, (api, kind): (&str, &str), namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.0.clone(), namespace, &resource(api, kind))
     }
 
-    /// The objects of a kind that are in no namespace.
+    /// Returns the API of a cluster-scoped kind.
     pub(super) fn of_cluster(&self, (api, kind): (&str, &str)) -> Api<DynamicObject> {
         Api::all_with(self.0.clone(), &resource(api, kind))
     }
 
-    /// The objects of a kind that `k8s_openapi` knows, in a namespace.
+    /// Returns the API of a kind in `k8s_openapi`, in a namespace.
     pub(super) fn known<K>(&self, namespace: &str) -> Api<K>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
@@ -44,7 +44,7 @@ impl Objects {
         Api::namespaced(self.0.clone(), namespace)
     }
 
-    /// The objects of a kind that `k8s_openapi` knows and that are in no namespace.
+    /// Returns the API of a cluster-scoped kind in `k8s_openapi`.
     pub(super) fn known_of_cluster<K>(&self) -> Api<K>
     where
         K: kube::Resource<Scope = k8s_openapi::ClusterResourceScope, DynamicType = ()>,
@@ -71,7 +71,7 @@ impl Objects {
         })
     }
 
-    /// Creates a Certificate in [`NAMESPACE`] with a Secret of its own name.
+    /// Creates a Certificate in [`NAMESPACE`], whose Secret has the same name.
     pub(super) async fn create_certificate(
         &self,
         name: &str,
@@ -92,7 +92,7 @@ impl Objects {
         Ok(())
     }
 
-    /// Waits until a Certificate is ready in its present form and no issuance is under way.
+    /// Waits until a Certificate is ready at its present generation and no issuance is in progress.
     pub(super) async fn certificate_is_ready(
         &self,
         namespace: &str,
@@ -102,14 +102,14 @@ impl Objects {
             .await
     }
 
-    /// Waits until an object is there and as wanted; the error has the object as it is instead.
+    /// Waits until an object exists and meets a condition. The error quotes the status that it has instead.
     pub(super) async fn until(
         &self,
         api: &Api<DynamicObject>,
         name: &str,
         wanted: impl Fn(&DynamicObject) -> bool,
     ) -> Result<DynamicObject> {
-        let what = format!("{name} to be as wanted");
+        let what = format!("{name} to meet the condition");
         let reached = until(&what, PATIENCE, async || {
             Ok(api.get_opt(name).await?.filter(&wanted))
         });
@@ -119,13 +119,13 @@ impl Objects {
                 Ok(Some(object)) => {
                     error.context(format!("its status is {}", object.data["status"]))
                 }
-                Ok(None) => error.context("it is not there"),
+                Ok(None) => error.context(format!("{name} does not exist")),
                 Err(_) => error,
             }),
         }
     }
 
-    /// Deletes an object and whatever it owns, in the background.
+    /// Deletes an object and, in the background, everything that it owns.
     pub(super) async fn delete(&self, api: &Api<DynamicObject>, name: &str) -> Result<()> {
         api.delete(name, &DeleteParams::background()).await?;
         Ok(())
@@ -135,7 +135,7 @@ impl Objects {
         Ok(self.known(namespace).get(name).await?)
     }
 
-    /// The CertificateRequests of a Certificate, by revision.
+    /// Returns the CertificateRequests of a Certificate in the order of their revisions.
     pub(super) async fn requests_of(&self, certificate: &str) -> Result<Vec<DynamicObject>> {
         let all = self
             .of(REQUEST, NAMESPACE)
@@ -153,7 +153,7 @@ impl Objects {
     }
 }
 
-/// A Certificate with a Secret of its own name.
+/// Returns a Certificate whose Secret has the same name.
 pub(super) fn certificate(
     namespace: &str,
     name: &str,
@@ -170,14 +170,14 @@ pub(super) fn certificate(
     })
 }
 
-/// The condition of this type, `null` where there is none.
+/// Returns the condition of this type, or `null` if there is none.
 pub(super) fn condition<'a>(object: &'a DynamicObject, type_: &str) -> &'a Value {
     let conditions = object.data["status"]["conditions"].as_array();
     let found = conditions.and_then(|all| all.iter().find(|condition| condition["type"] == type_));
     found.unwrap_or(&Value::Null)
 }
 
-/// The value of an annotation, empty where there is none.
+/// Returns the value of an annotation, or an empty string if there is none.
 pub(super) fn annotation<'a>(object: &'a DynamicObject, name: &str) -> &'a str {
     let annotations = object.metadata.annotations.as_ref();
     annotations
@@ -185,7 +185,7 @@ pub(super) fn annotation<'a>(object: &'a DynamicObject, name: &str) -> &'a str {
         .map_or("", String::as_str)
 }
 
-/// Which issuance of its Certificate a request is for.
+/// Returns the revision of its Certificate that a request is for.
 pub(super) fn revision(request: &DynamicObject) -> u64 {
     annotation(request, "cert-manager.io/certificate-revision")
         .parse()

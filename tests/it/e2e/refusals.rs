@@ -1,4 +1,4 @@
-//! What an issuer with nothing but defaults refuses, and how somebody with a Certificate sees it.
+//! Tests what an issuer with the default profile refuses, and how the owner of a Certificate sees the refusal.
 
 use anyhow::{Result, ensure};
 use kube::api::DynamicObject;
@@ -56,7 +56,7 @@ const TABLE: &[Row] = &[
     ),
 ];
 
-/// Waits until the Certificate says that its request was refused, and why, and deletes it.
+/// Creates a Certificate, waits until it says that its request was refused for this reason, and deletes it.
 async fn is_refused(
     objects: &Objects,
     issuer: &IssuerName,
@@ -82,7 +82,7 @@ fn has_failed(certificate: &DynamicObject) -> bool {
 }
 
 #[tokio::test]
-async fn the_default_profile_refuses_these_and_the_certificate_says_why() -> Result<()> {
+async fn the_default_profile_refuses_these_certificates_and_says_why() -> Result<()> {
     let objects = Objects::new().await?;
     let issuer = IssuerName::cluster(DEFAULT_PROFILE);
     let each = TABLE
@@ -92,7 +92,7 @@ async fn the_default_profile_refuses_these_and_the_certificate_says_why() -> Res
     Ok(())
 }
 
-/// The issuing certificate of this issuer ends in 30 days, and 90 are asked for.
+/// The issuing certificate of this issuer ends in 30 days, and the request asks for 90.
 #[tokio::test]
 async fn a_certificate_that_would_outlive_the_ca_is_refused_by_default() -> Result<()> {
     let (objects, stage) = (Objects::new().await?, stage().await?);
@@ -119,7 +119,7 @@ async fn a_certificate_that_would_outlive_the_ca_is_refused_by_default() -> Resu
     .await
 }
 
-/// A refusal is final for the request. cert-manager makes another one after its back-off.
+/// A refusal is final for the request. cert-manager creates another request after its back-off.
 #[tokio::test]
 async fn a_refused_certificate_is_issued_once_the_profile_allows_it() -> Result<()> {
     let rule = "a_refused_certificate_is_issued_once_the_profile_allows_it";

@@ -1,4 +1,4 @@
-//! Who may do what with our kinds: the chart's roles that become part of Kubernetes' own.
+//! Tests the chart's roles, which Kubernetes aggregates into its own view, edit and admin.
 
 use anyhow::{Result, ensure};
 use control_plane::until;
@@ -17,12 +17,12 @@ const READ: [&str; 3] = ["get", "list", "watch"];
 const WRITE: [&str; 5] = ["create", "delete", "deletecollection", "patch", "update"];
 
 #[tokio::test]
-async fn view_reads_our_kinds_and_edit_and_admin_write_them() -> Result<()> {
+async fn the_view_role_reads_our_issuers_and_edit_and_admin_write_them() -> Result<()> {
     let (objects, stage) = (Objects::new().await?, stage().await?);
     let roles = objects.known_of_cluster::<ClusterRole>();
     for (role, verb) in [("view", "list"), ("edit", "create"), ("admin", "create")] {
         until(
-            "kube-controller-manager to add our rules",
+            "kube-controller-manager to aggregate our rules",
             PATIENCE,
             async || {
                 let rules = roles.get(role).await?.rules.unwrap_or_default();
@@ -55,7 +55,7 @@ async fn view_reads_our_kinds_and_edit_and_admin_write_them() -> Result<()> {
             for verb in READ.into_iter().chain(WRITE) {
                 let wanted = role != "view" || READ.contains(&verb);
                 let what = format!("{role} may {verb} {resource}");
-                // The authorizer learns of a new binding a moment later.
+                // The authorizer sees a new binding after a moment.
                 until(&format!("{what}: {wanted}"), PATIENCE, async || {
                     let may = may(&reviews, role, verb, resource, namespace).await?;
                     Ok((may == wanted).then_some(()))
@@ -73,7 +73,7 @@ async fn view_reads_our_kinds_and_edit_and_admin_write_them() -> Result<()> {
                 namespace
             )
             .await?,
-            "the status is the controller's alone"
+            "only the controller may write the status"
         );
     }
     ensure!(checks == 48, "{checks} checks");

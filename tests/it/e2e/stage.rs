@@ -1,4 +1,4 @@
-//! The control plane that the tests share, with everything on it.
+//! The control plane that all e2e tests share, with everything that runs on it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,20 +14,20 @@ use tokio::sync::OnceCell;
 use super::{LIKE_THE_CA_ISSUER, NAMESPACE};
 use crate::controller::programs;
 
-/// Namespace of an issuer for which approver-policy decides.
+/// The namespace of an issuer whose requests approver-policy decides on.
 pub(super) const GUARDED: &str = "guarded";
-/// Namespace of an issuer for which nobody may approve but people.
+/// The namespace of an issuer whose requests only people may approve.
 pub(super) const UNAPPROVED: &str = "unapproved";
-/// The cluster issuer with nothing but defaults.
+/// The cluster issuer with the default profile.
 pub(super) const DEFAULT_PROFILE: &str = "default-profile";
-/// A protocol of listeners that cert-manager serves because it is told to.
+/// A protocol of listeners that cert-manager serves only because its flags name it.
 pub(super) const EXTRA_PROTOCOL: &str = "e2e.example/Extra";
 
 const EXAMPLE: &str = include_str!("../../../docs/examples/like-the-ca-issuer.yaml");
-/// Longer than any request: 20 years.
+/// The lifetime of the CA, which is longer than any requested lifetime: 20 years.
 const CA_HOURS: i64 = 20 * 365 * 24;
 
-/// Whoever makes Kubernetes CSRs may name the issuers of the namespace.
+/// RBAC that lets the authors of Kubernetes CSRs name the issuers of the namespace.
 const REFERENCE: &str = r"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -41,7 +41,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reference}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: rig-requesters}]
 ";
 
-/// Everything that runs.
+/// Everything that runs, in the order in which it is dropped.
 pub(super) struct Stage {
     controller_manager: ControllerManager,
     _trust_manager: TrustManager,
@@ -73,7 +73,7 @@ impl Stage {
         &self.controller_manager
     }
 
-    /// The root certificate of the issuers like the CA issuer.
+    /// Returns the root certificate of the issuers named [`LIKE_THE_CA_ISSUER`].
     pub(super) fn root(&self) -> &str {
         &self.root
     }
@@ -141,7 +141,7 @@ impl Stage {
         Ok(Self {
             _approver_policy: ApproverPolicy::start(plane, &[&guarded]).await?,
             _trust_manager: TrustManager::start(plane, rig::NAMESPACE).await?,
-            // The last, so that it knows every kind from the start.
+            // Started last, so that it knows every kind from the start.
             controller_manager: ControllerManager::start(plane)?,
             controller,
             root: root.pem(),
@@ -151,7 +151,8 @@ impl Stage {
     }
 }
 
-/// cert-manager with everything that a test needs, and an approver that may approve for named issuers of namespaces only.
+/// Returns options of cert-manager with everything that the tests need. Its approver may approve for all cluster issuers
+/// and for one namespaced issuer.
 fn cert_manager() -> CertManagerOptions {
     CertManagerOptions {
         approve_signer_names: vec![

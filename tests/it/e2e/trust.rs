@@ -1,4 +1,4 @@
-//! trust-manager distributes the root, out of the Secret that the cluster issuer names.
+//! trust-manager distributes the root from the Secret that the cluster issuer names.
 
 use anyhow::{Context as _, Result, ensure};
 use control_plane::until;
@@ -14,7 +14,7 @@ use super::{
     stage::stage,
 };
 
-/// A Bundle of these sources, for the namespace of the tests.
+/// Returns a Bundle of these sources for the namespace of the tests.
 fn bundle(name: &str, sources: Value) -> Value {
     json!({
         "apiVersion": "trust.cert-manager.io/v1alpha1",
@@ -68,7 +68,7 @@ async fn trust_manager_distributes_the_root_out_of_the_issuers_secret() -> Resul
     Ok(())
 }
 
-/// While certificates of an old root live, both roots are distributed.
+/// While certificates under an old root are valid, trust-manager distributes both roots.
 #[tokio::test]
 async fn trust_manager_distributes_an_old_root_beside_the_new_one() -> Result<()> {
     let (objects, stage) = (Objects::new().await?, stage().await?);
@@ -77,7 +77,7 @@ async fn trust_manager_distributes_an_old_root_beside_the_new_one() -> Result<()
     objects.create(bundle("both-roots", sources)).await?;
     let roots = distributed(&objects, "both-roots").await?;
     ensure!(blocks(&roots) == 2, "{roots}");
-    // A chain of each: the old issuing certificate, and the new one out of the Secret.
+    // Verify a chain under each root: the old issuing certificate, and the new one from the Secret.
     verify(
         stage.authority().issuing().pem().as_bytes(),
         roots.as_bytes(),

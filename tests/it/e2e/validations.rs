@@ -1,4 +1,4 @@
-//! What cert-manager's conformance suites check of every Certificate that was issued, in our own words.
+//! The checks that cert-manager's conformance suites make on every issued Certificate, in our own words.
 
 use std::collections::BTreeSet;
 
@@ -19,26 +19,26 @@ use super::{
     stage::stage,
 };
 
-/// One thing that must hold.
+/// A rule in words, and the function that checks it.
 pub(super) type Validation = (&'static str, fn(&Issued) -> Result<()>);
 
-/// What must hold of every Certificate.
+/// The rules for every Certificate.
 const EVERY: &[Validation] = &[
     ("the DNS names are those asked for", dns_names),
     ("the organizations are those asked for", organizations),
     (
-        "the Secret's private key is the certificate's, and of the kind asked for",
+        "the Secret's private key belongs to the certificate and is of the kind asked for",
         private_key,
     ),
-    ("basicConstraints say what isCA says", basic_constraints),
-    ("status.notAfter is the certificate's", not_after),
-    ("the Secret has its keys and no others", keys_of_secret),
+    ("basicConstraints agree with isCA", basic_constraints),
+    ("status.notAfter agrees with the certificate", not_after),
+    ("the Secret has exactly the expected keys", keys_of_secret),
     (
-        "the Secret's annotations name Certificate and issuer",
+        "the Secret's annotations name the Certificate and its issuer",
         annotations,
     ),
-    ("additional output formats hold the same", output_formats),
-    ("Ready is about the Certificate as it is now", ready),
+    ("additional output formats have the same content", output_formats),
+    ("Ready is about the Certificate's present generation", ready),
     ("the common name is the one asked for", common_name),
     ("the URIs are those asked for", uris),
     ("the e-mail addresses are those asked for", emails),
@@ -46,12 +46,12 @@ const EVERY: &[Validation] = &[
     ("the duration is the one asked for", duration),
     ("tls.crt verifies up to ca.crt", chain),
     (
-        "ca.crt is a root, and the one that issued the chain's last certificate",
+        "ca.crt is the root that issued the chain's last certificate",
         root,
     ),
 ];
 
-/// Checks everything, and names whatever does not hold.
+/// Checks all rules; the error names every rule that does not hold.
 pub(super) fn all(issued: &Issued, also: &[Validation]) -> Result<()> {
     let wrong: Vec<_> = broken(issued, also)
         .into_iter()
@@ -98,7 +98,7 @@ fn ips(issued: &Issued) -> Result<()> {
     same(&names(&issued.leaf()?)?.ip, &issued.texts("ipAddresses"))
 }
 
-/// The values of an attribute of the subject.
+/// Returns the values of an attribute of the subject.
 fn subject<'a>(leaf: &'a X509Certificate<'_>, of: &str) -> BTreeSet<&'a str> {
     let subject = leaf.subject();
     let attributes = match of {
@@ -111,7 +111,7 @@ fn subject<'a>(leaf: &'a X509Certificate<'_>, of: &str) -> BTreeSet<&'a str> {
         .collect()
 }
 
-/// The values of an attribute of `spec.literalSubject`.
+/// Returns the values of an attribute of `spec.literalSubject`.
 fn literal<'a>(issued: &'a Issued, of: &str) -> BTreeSet<&'a str> {
     let literal = issued.spec("literalSubject").as_str().unwrap_or("");
     let parts = literal.split(',').filter_map(|part| part.split_once('='));
@@ -128,7 +128,7 @@ fn organizations(issued: &Issued) -> Result<()> {
     same(&subject(&issued.leaf()?, "O"), &wanted)
 }
 
-/// Where none was asked for, an issuer may take a DNS name or an IP address of the certificate.
+/// If the Certificate has no common name, the issuer may take one of its DNS names or IP addresses.
 fn common_name(issued: &Issued) -> Result<()> {
     let leaf = issued.leaf()?;
     let found = subject(&leaf, "CN");
@@ -139,7 +139,7 @@ fn common_name(issued: &Issued) -> Result<()> {
         let own = |name: &&str| names.dns.contains(*name) || names.ip.contains(*name);
         ensure!(
             found.iter().all(own),
-            "{found:?} is none of the names {names:?}"
+            "{found:?} is not one of the names {names:?}"
         );
         return Ok(());
     }
@@ -150,28 +150,28 @@ fn private_key(issued: &Issued) -> Result<()> {
     let leaf = issued.leaf()?;
     ensure!(
         issued.public_half()? == leaf.public_key().raw,
-        "they do not match"
+        "the private key does not match the certificate"
     );
     let wanted: Oid<'_> = match issued.spec("privateKey")["algorithm"].as_str() {
         None | Some("RSA") => OID_PKCS1_RSAENCRYPTION,
         Some("ECDSA") => OID_KEY_TYPE_EC_PUBLIC_KEY,
         Some("Ed25519") => OID_SIG_ED25519,
-        Some(other) => bail!("{other:?} is asked for"),
+        Some(other) => bail!("this test does not know the key type {other:?}"),
     };
     same(&leaf.public_key().algorithm.algorithm, &wanted)
 }
 
 fn basic_constraints(issued: &Issued) -> Result<()> {
     let leaf = issued.leaf()?;
-    let constraints = leaf.basic_constraints()?.context("there are none")?;
-    ensure!(constraints.critical, "they are not critical");
+    let constraints = leaf.basic_constraints()?.context("the certificate has no basicConstraints")?;
+    ensure!(constraints.critical, "basicConstraints are not critical");
     let wanted = issued.spec("isCA").as_bool().unwrap_or(false);
     same(&constraints.value.ca, &wanted)
 }
 
 fn not_after(issued: &Issued) -> Result<()> {
     let status = &issued.certificate.data["status"]["notAfter"];
-    let status: Timestamp = status.as_str().context("there is none")?.parse()?;
+    let status: Timestamp = status.as_str().context("the status has no notAfter")?.parse()?;
     same(
         &status.as_second(),
         &issued.leaf()?.validity().not_after.timestamp(),
@@ -273,7 +273,7 @@ fn ready(issued: &Issued) -> Result<()> {
     )
 }
 
-/// The suites allow 30 seconds; our window moves into the past and keeps its length to the second.
+/// The suites allow 30 seconds of difference. Our validity begins in the past but has exactly the length asked for.
 fn duration(issued: &Issued) -> Result<()> {
     let wanted = match issued.spec("duration").as_str() {
         Some(text) => text.parse::<SignedDuration>()?,
@@ -293,23 +293,23 @@ fn root(issued: &Issued) -> Result<()> {
     let ca = issued.ca()?;
     ensure!(
         ca.subject().as_raw() == ca.issuer().as_raw(),
-        "{} issued it",
+        "ca.crt is issued by {}",
         ca.issuer()
     );
     let last = last_pem(&issued.data("tls.crt")?)?;
     let last = last.parse_x509()?;
     ensure!(
         last.issuer().as_raw() == ca.subject().as_raw(),
-        "{} issued the chain",
+        "the chain is issued by {}",
         last.issuer()
     );
     Ok(())
 }
 
-/// Without this, a validation that always holds would not be noticed.
+/// Makes sure that no validation passes on everything.
 #[tokio::test]
-async fn every_validation_sees_a_secret_that_is_another_ones() -> Result<()> {
-    let rule = "every_validation_sees_a_secret_that_is_another_ones";
+async fn every_validation_detects_the_secret_of_another_certificate() -> Result<()> {
+    let rule = "every_validation_detects_the_secret_of_another_certificate";
     let (objects, stage) = (Objects::new().await?, stage().await?);
     let [(_, issuer), _] = both();
     let specs = [
@@ -331,7 +331,7 @@ async fn every_validation_sees_a_secret_that_is_another_ones() -> Result<()> {
         objects.create_certificate(&name, &issuer, spec).await?;
         issued.push(Issued::wait(&objects, &name).await?);
     }
-    let [one, another] = <[Issued; 2]>::try_from(issued).ok().context("not two")?;
+    let [one, another] = <[Issued; 2]>::try_from(issued).ok().context("expected two Certificates")?;
     ensure!(broken(&one, &[]).is_empty() && broken(&another, &[]).is_empty());
 
     let mut secret = another.secret;

@@ -1,4 +1,4 @@
-//! What stands in place of an API server where the network or the server is broken.
+//! A stand-in for an API server behind a broken network, or for a broken API server.
 
 use std::{
     io::{Read as _, Write as _},
@@ -13,16 +13,16 @@ use control_plane::until;
 use rig::PATIENCE;
 use serde_json::json;
 
-/// How it answers.
+/// How the endpoint answers.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answers {
-    /// Nobody listens.
+    /// It refuses connections.
     Refuses,
-    /// It takes every request and says nothing.
+    /// It accepts every request and never answers.
     Nothing,
-    /// Every request gets this status.
+    /// It answers every request with this status.
     Status(u16),
-    /// Every request gets the beginning of a list, and then nothing more.
+    /// It answers every request with the beginning of a list and then hangs.
     HalfAList,
 }
 
@@ -30,7 +30,7 @@ pub(super) enum Answers {
 #[derive(Debug)]
 pub(super) struct Endpoint {
     address: SocketAddr,
-    /// The first lines of the requests that it got.
+    /// The first lines of the requests so far.
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -48,14 +48,14 @@ impl Endpoint {
         thread::spawn(move || {
             for stream in listener.incoming().filter_map(Result::ok) {
                 let asked = Arc::clone(&asked);
-                // An error means that the controller has closed the connection.
+                // On an error the controller has closed the connection.
                 thread::spawn(move || drop(serve(stream, answers, &asked)));
             }
         });
         Ok(endpoint)
     }
 
-    /// A kubeconfig for it in this folder.
+    /// Writes a kubeconfig for the endpoint to this folder.
     pub(super) fn kubeconfig(&self, folder: &Path) -> Result<PathBuf> {
         let file = folder.join("kubeconfig");
         let server = format!("http://{}", self.address);
@@ -71,14 +71,14 @@ impl Endpoint {
         Ok(file)
     }
 
-    /// Waits until it has been asked for a path that contains `part`.
+    /// Waits until there has been a request whose path contains `part`.
     pub(super) async fn is_asked(&self, part: &str) -> Result<()> {
         until(&format!("a request for {part}"), PATIENCE, async || {
             let asked = lock(&self.asked);
             Ok(asked.iter().any(|line| line.contains(part)).then_some(()))
         })
         .await
-        .with_context(|| format!("it was asked for {:?}", lock(&self.asked)))
+        .with_context(|| format!("the requests so far are {:?}", lock(&self.asked)))
     }
 }
 

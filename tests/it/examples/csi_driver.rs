@@ -1,5 +1,5 @@
-//! A pod with a volume of cert-manager's csi-driver. The driver does not run here, nor does a kubelet: the pod is applied,
-//! and the request is made as the driver makes it from the volume's attributes and the pod that the API server has.
+//! Tests a pod with a volume of cert-manager's csi-driver. Neither the driver nor kubelet runs here: the test applies the
+//! pod and creates the request as the driver does, from the volume's attributes and the pod on the API server.
 
 use anyhow::{Context as _, Result};
 use base64ct::{Base64, Encoding as _};
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::controller::openssl_verifies;
 
-/// An attribute of the driver's volume.
+/// Returns an attribute of the driver's volume.
 fn attribute(pod: &Value, name: &str) -> Result<String> {
     let volume = &pod["spec"]["volumes"][0]["csi"];
     anyhow::ensure!(volume["driver"] == "csi.cert-manager.io", "{volume}");
@@ -25,13 +25,13 @@ fn attribute(pod: &Value, name: &str) -> Result<String> {
         ("POD_UID", &pod["metadata"]["uid"]),
         ("SERVICE_ACCOUNT_NAME", &pod["spec"]["serviceAccountName"]),
     ] {
-        let text = of_pod.as_str().context("the pod is not whole")?;
+        let text = of_pod.as_str().context("the pod has no such field")?;
         value = value.replace(&format!("${{{variable}}}"), text);
     }
     Ok(value)
 }
 
-/// The request that the driver makes for a pod: RSA with 2048 bits, no subject, and the pod as its owner.
+/// Returns the request that the driver creates for a pod: RSA with 2048 bits, no subject, and the pod as its owner.
 fn request(pod: &Value) -> Result<Value> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -85,7 +85,7 @@ async fn a_pod_gets_the_certificate_that_csi_driver_asks_for() -> Result<()> {
     let status = stage
         .ask(request(&serde_json::from_str(&pod)?)?, "Issued")
         .await?;
-    // The driver renews by the first certificate of the chain, and writes both into the volume.
+    // The driver takes the time of renewal from the first certificate of the chain, and writes both files to the volume.
     let chain = status.certificate().context("no certificate")?;
     openssl_verifies(&chain, &status.ca().context("no root")?)?;
     let leaf = Leaf::of(&chain)?;

@@ -1,5 +1,5 @@
-//! Istio by istio-csr. Neither runs here: its requests are made as it makes them, and the Certificate of istiod, which
-//! cert-manager serves, as its chart has it.
+//! Tests Istio with istio-csr. Neither runs here: the tests create requests as istio-csr does, and the Certificate of
+//! istiod, which cert-manager serves, as in istio-csr's chart.
 
 use anyhow::{Context as _, Result};
 use base64ct::{Base64, Encoding as _};
@@ -16,13 +16,13 @@ use super::{
 };
 use crate::controller::openssl_verifies;
 
-/// Octet 6 of GeneralName: a URI; 2: a DNS name.
+/// Tags of GeneralName: 6 is a URI, 2 is a DNS name.
 const URI: u8 = 0x86;
 const DNS: u8 = 0x82;
 const WORKLOAD: &str = "spiffe://cluster.local/ns/shop/sa/default";
 const SERVING: &str = "cert-manager-istio-csr.istio-system.svc";
 
-/// The issuer of the example, ready.
+/// Applies the example and waits until its issuer is ready.
 async fn istio(stage: &Stage) -> Result<IssuerName> {
     stage.apply("istio.yaml").await?;
     let issuer = IssuerName::cluster("istio");
@@ -30,7 +30,7 @@ async fn istio(stage: &Stage) -> Result<IssuerName> {
     Ok(issuer)
 }
 
-/// A CSR as Istio's agents and istio-csr write it: RSA with 2048 bits, an organization of no characters, and one critical
+/// Returns a CSR like those of Istio's agents and istio-csr: RSA with 2048 bits, an empty organization, and one critical
 /// name.
 fn csr(tag: u8, name: &str) -> Result<String> {
     let mut params = CertificateParams::default();
@@ -48,7 +48,7 @@ fn csr(tag: u8, name: &str) -> Result<String> {
     Ok(params.serialize_request(&key)?.pem()?)
 }
 
-/// The request that istio-csr makes for a CSR.
+/// Returns the request that istio-csr creates for a CSR.
 fn request(
     issuer: &IssuerName,
     namespace: &str,
@@ -88,7 +88,7 @@ fn fits(status: &Status, name: &str) -> Result<()> {
     assert_eq!(
         root.subject(),
         root.issuer(),
-        "status.ca is an intermediate"
+        "status.ca must be a root"
     );
     Ok(())
 }
@@ -109,7 +109,7 @@ async fn a_workload_gets_the_certificate_that_istio_csr_asks_for() -> Result<()>
 }
 
 #[tokio::test]
-async fn istio_csr_gets_its_own_certificate_and_istiod_one_by_cert_manager() -> Result<()> {
+async fn istio_csr_gets_its_own_certificate_and_istiod_gets_one_from_cert_manager() -> Result<()> {
     let stage = stage().await?;
     let issuer = istio(stage).await?;
     let usages = json!(["server auth"]);
@@ -144,7 +144,7 @@ async fn istio_csr_gets_its_own_certificate_and_istiod_one_by_cert_manager() -> 
 }
 
 #[tokio::test]
-async fn nobody_but_istio_csr_names_workloads_and_a_default_profile_takes_no_csr_of_istio()
+async fn only_istio_csr_may_name_workloads_and_a_default_profile_refuses_the_csrs_of_istio()
 -> Result<()> {
     let stage = stage().await?;
     let istio = istio(stage).await?;

@@ -1,5 +1,5 @@
-//! SoftHSM on a laptop: the stage is that example, so its token was made by the pod's own init container, and the worker
-//! is the pod's own sidecar.
+//! Tests SoftHSM on a laptop. The stage is that example, so the pod's init container has created the token, and the worker
+//! is the pod's sidecar.
 
 use anyhow::{Context as _, Result};
 use rig::{IssuerName, NAMESPACE, PATIENCE, csr_for, request_spec};
@@ -18,7 +18,7 @@ async fn the_laptops_certificate_is_issued_by_softhsm_under_the_root_that_cert_m
 }
 
 #[tokio::test]
-async fn the_command_of_the_page_of_events_shows_ours_alone() -> Result<()> {
+async fn the_command_on_the_page_of_events_shows_only_ours() -> Result<()> {
     const PAGE: &str = include_str!("../../../docs/events.md");
     let stage = stage().await?;
     let (_, command) = PAGE.split_once("$ kubectl get events ").context("none")?;

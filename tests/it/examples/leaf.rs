@@ -1,4 +1,4 @@
-//! What the first certificate of a chain says.
+//! Reads the first certificate of a chain.
 
 use anyhow::{Context as _, Result};
 use x509_parser::{
@@ -20,7 +20,7 @@ impl Leaf {
         Ok(self.0.parse_x509()?)
     }
 
-    /// Its DNS names and URIs, and whether they are critical.
+    /// Returns the DNS names and URIs, and whether they are critical.
     pub(super) fn names(&self) -> Result<(Vec<String>, bool)> {
         let certificate = self.certificate()?;
         let extension = certificate
@@ -37,7 +37,7 @@ impl Leaf {
         Ok((names.iter().map(text).collect(), extension.critical))
     }
 
-    /// Its life in seconds.
+    /// Returns the lifetime in seconds.
     pub(super) fn seconds(&self) -> Result<i64> {
         let certificate = self.certificate()?;
         let validity = certificate.validity();

@@ -1,4 +1,4 @@
-//! The page about the examples has each of them, and each is named in a test.
+//! Tests that the page about the examples lists each example, and that a test uses each example.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{files, path};
 use crate::source::Source;
 
-/// The rows of the page's table: the file, and the tests that are named for it.
+/// Returns the rows of the page's table: the file and the tests that the row names.
 fn rows(page: &str) -> Vec<(&str, Vec<&str>)> {
     let rows = page.lines().filter(|line| line.starts_with("| [`"));
     let quoted = |line| str::split(line, '`').skip(1).step_by(2);
@@ -21,7 +21,7 @@ fn rows(page: &str) -> Vec<(&str, Vec<&str>)> {
 }
 
 #[test]
-fn every_example_is_on_the_page_with_tests_that_there_are_and_is_named_in_one() -> Result<()> {
+fn every_example_is_on_the_page_with_existing_tests_and_is_applied_by_one() -> Result<()> {
     let page = fs::read_to_string(path().join("README.md"))?;
     let rows = rows(&page);
     let listed: Vec<_> = rows.iter().map(|(file, _)| *file).collect();
@@ -38,7 +38,7 @@ fn every_example_is_on_the_page_with_tests_that_there_are_and_is_named_in_one() 
         }
         let named =
             somewhere(&format!("\"{file}\"")) || somewhere(&format!("docs/examples/{file}\""));
-        assert!(named, "{file}: no test has it applied");
+        assert!(named, "{file}: no test applies this example");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Ingress and Gateway, for which cert-manager itself makes Certificates.
+//! Tests Ingress and Gateway, for which cert-manager itself creates Certificates.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! A CertificateSigningRequest of Kubernetes' own.
+//! Tests Kubernetes' own CertificateSigningRequest.
 
 use anyhow::{Context as _, Result};
 use rig::NAMESPACE;

@@ -1,4 +1,4 @@
-//! A cluster with the example for a laptop on it: cert-manager, the chart as helm installs it, and the pod's processes.
+//! A cluster with the example for a laptop: cert-manager, the chart as helm installs it, and the pod's processes.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::{
     controller::{openssl_verifies, programs},
 };
 
-/// The namespace of those who use the examples.
+/// The namespace of the workloads in the examples.
 pub(super) const SHOP: &str = "shop";
 /// The namespace of Istio.
 pub(super) const ISTIO: &str = "istio-system";
@@ -30,7 +30,7 @@ pub(super) struct Stage {
     cluster: Cluster,
 }
 
-/// What cert-manager puts into a Secret.
+/// The files that cert-manager writes to a Secret.
 pub(super) struct Issued {
     pub(super) chain: String,
     pub(super) root: String,
@@ -44,7 +44,7 @@ impl Stage {
             "clusterissuers.cert-manager.io/*",
         ];
         let options = CertManagerOptions {
-            // Our chart gives its approver the rest.
+            // Our chart gives cert-manager's approver the right for our own signers.
             approve_signer_names: own.map(str::to_owned).to_vec(),
             gateway_api: true,
             ..CertManagerOptions::default()
@@ -54,13 +54,13 @@ impl Stage {
         for namespace in [SHOP, ISTIO] {
             cluster.create_namespace(namespace).await?;
         }
-        // With the line end that openssl writes.
+        // With a line end, as openssl writes it.
         let pin = BTreeMap::from([("pin", "6f1c0be2a94d7783e5d21c40\n".to_owned())]);
         cluster.apply_secret(NAMESPACE, "hsm-pin", &pin).await?;
         let values = objects("laptop-values.yaml")?;
         release::install(&cluster, values.first().context("no values")?).await?;
         cluster.plane().apply(&text("laptop.yaml")?).await?;
-        // A kubelet waits for the Secrets of a pod.
+        // Kubelet waits for the Secrets of a pod.
         in_secret(&cluster, NAMESPACE, "issuing-ca").await?;
         let pod = Pod::start(&cluster, &programs()?, "laptop").await?;
         cluster.issuer_is_ready(&issuer()).await?;
@@ -76,15 +76,15 @@ impl Stage {
         self.cluster.plane().apply(&text(file)?).await
     }
 
-    /// Waits until cert-manager has put a certificate for a server into a Secret, and has openssl verify it.
+    /// Waits until a Secret has a server certificate from cert-manager and verifies it with openssl.
     pub(super) async fn issued(&self, namespace: &str, secret: &str) -> Result<Issued> {
         let issued = in_secret(&self.cluster, namespace, secret).await?;
         openssl_verifies(&issued.chain, &issued.root)?;
         Ok(issued)
     }
 
-    /// Creates a CertificateRequest, as a program of others would, and waits until it has this reason. cert-manager's
-    /// approver approves it.
+    /// Creates a CertificateRequest, as another program would, and waits until it has this reason. cert-manager's approver
+    /// approves it.
     pub(super) async fn ask(&self, request: Value, reason: &str) -> Result<Status> {
         let namespace = request["metadata"]["namespace"].as_str();
         let namespace = namespace.context("no namespace")?.to_owned();
@@ -103,12 +103,12 @@ impl Stage {
     }
 }
 
-/// The issuer of the example.
+/// Returns the issuer of the example.
 pub(super) fn issuer() -> IssuerName {
     IssuerName::cluster("issuing")
 }
 
-/// Waits until there is a certificate in a Secret.
+/// Waits until a Secret has a certificate.
 pub(super) async fn in_secret(cluster: &Cluster, namespace: &str, secret: &str) -> Result<Issued> {
     until(
         &format!("a certificate in {secret}"),

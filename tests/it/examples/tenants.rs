@@ -1,4 +1,4 @@
-//! Several tokens and tenants, on SoftHSM.
+//! Tests the example with several tokens and tenants on SoftHSM.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ use crate::{
 
 const PAYMENTS: &str = "payments";
 
-/// The cluster of the example with its two tokens, and its root.
+/// The cluster of the example with its two tokens and its root.
 struct Tenants {
     _pod: Pod,
     cluster: Cluster,
     root: String,
-    /// The tokens are there for as long as one of them is held.
+    /// Held because the tokens exist only as long as this value.
     _token: TestToken,
 }
 
@@ -64,7 +64,7 @@ impl Tenants {
         })
     }
 
-    /// Has an issuer answer an approved request of a namespace.
+    /// Creates an approved request in a namespace and returns the issuer's answer.
     async fn answer(&self, issuer: &IssuerName, namespace: &str, host: &str) -> Result<Status> {
         let requests = self.cluster.requests(namespace).await?;
         let spec = request_spec(issuer, &csr_for(host)?);
@@ -77,7 +77,8 @@ impl Tenants {
         requests.until(host, answered).await
     }
 
-    /// Writes an issuer of the shop's that reaches for what is not the shop's, and waits for the reason why not.
+    /// Applies an issuer of the shop that names something that is not granted to the shop, and waits for the reason that it
+    /// is not ready.
     async fn reaches_for(&self, name: &str, spec: Value, reason: &str) -> Result<()> {
         let thief = IssuerName::namespaced(SHOP, name);
         self.cluster.apply_issuer(&thief, &spec).await?;

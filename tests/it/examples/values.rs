@@ -1,5 +1,5 @@
-//! Examples of values alone, for devices that nobody has here. `chart::admitted` and its neighbours look at each of them
-//! as at every set of values: admitted by the API server, restricted, taken by the program.
+//! Tests examples that consist only of values, for devices that do not exist here. `chart::admitted` and its neighbours test
+//! them like every value set: the API server admits them, they are restricted, and the program accepts them.
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What the chart has of the code, the kinds, and what its README has of `values.yaml`, a table of all values.
+//! The chart's CRDs, generated from the code, and the table of values in its README, generated from `values.yaml`.
 
 use std::{collections::BTreeMap, env, fs};
 
@@ -24,7 +24,7 @@ fn the_chart_has_the_generated_crds() -> Result<()> {
     }
     assert!(
         found == super::crds().into_iter().collect(),
-        "charts/pkcs11-issuer/files/crds is not what the code says: run `make generated`"
+        "charts/pkcs11-issuer/files/crds differs from the code: run `make generated`"
     );
     Ok(())
 }
@@ -45,24 +45,24 @@ fn the_readme_of_the_chart_has_a_generated_row_for_every_value() -> Result<()> {
     }
     assert!(
         fs::read_to_string(&file)? == wanted,
-        "the table of charts/pkcs11-issuer/README.md is not what values.yaml says: run `make generated`"
+        "the table in charts/pkcs11-issuer/README.md differs from values.yaml: run `make generated`"
     );
     Ok(())
 }
 
-/// A line of the table: a heading, or a value by the keys that lead to it.
+/// A line of the table: a heading, or a value with the path of its keys.
 enum Row {
     Heading(String),
     Value { path: String, text: String },
 }
 
-/// A comment that begins with two hyphens explains the key under it; a comment that stands alone is a heading.
+/// Parses the comments: one that begins with two hyphens explains the key below it, and one that stands alone is a heading.
 fn explanations(text: &str) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let mut path: Vec<(usize, &str)> = Vec::new();
     let mut comment: Option<String> = None;
     let mut alone = String::new();
-    // The comment at the top is about the file.
+    // Skip the comment at the top, which is about the file.
     let (_, body) = text.split_once("\n\n").context("no comment at the top")?;
     for line in body.lines() {
         let trimmed = line.trim_start();
@@ -132,7 +132,7 @@ fn table(values: &Value, rows: &[Row]) -> Result<String> {
                 for key in path.split('.') {
                     value = value.get(key).with_context(|| format!("no value {path}"))?;
                 }
-                ensure!(!text.contains('|'), "{path}: a bar would end the cell");
+                ensure!(!text.contains('|'), "{path}: a vertical bar would end the cell of the table");
                 table.push_str(&format!("| `{path}` | `{value}` | {text} |\n"));
             }
         }

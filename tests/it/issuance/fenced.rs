@@ -1,5 +1,5 @@
-//! A CA certificate that a grant's names and usages fence in, before the verifiers that must obey it: what is signed below
-//! it by somebody else is refused outside of the fence and accepted inside.
+//! Tests a CA certificate that is fenced by the names and usages of a grant, with verifiers that must enforce the fence:
+//! they refuse certificates below it that are outside the fence and accept those inside.
 
 mod tenant;
 mod verifiers;
@@ -18,9 +18,9 @@ use self::{
 
 const ALL: [bool; 3] = [true, true, true];
 const NONE: [bool; 3] = [false, false, false];
-/// webpki refuses every name of a type that it cannot compare and that is constrained.
+/// Accepted except by webpki, which refuses every constrained name of a type that it cannot compare.
 const NOT_WEBPKI: [bool; 3] = [true, true, false];
-/// Go and webpki take no name from a subject, so that there is nothing to be fenced.
+/// Accepted except by OpenSSL. Go and webpki take no name from a subject, so they have nothing to check.
 const NOT_OPENSSL: [bool; 3] = [false, true, true];
 
 const fn names(accepted: [bool; 3], names: &'static [(&'static str, &'static str)]) -> Case {
@@ -51,7 +51,7 @@ fn below(names: AllowedNames) -> Limits {
 }
 
 #[test]
-fn openssl_go_and_webpki_hold_what_is_below_a_ca_to_the_names_of_the_grant() {
+fn openssl_go_and_webpki_enforce_the_names_of_the_grant_below_a_ca() {
     let names_of_grant = AllowedNames::closed(
         vec![
             "*.payments.example".parse().unwrap(),
@@ -91,7 +91,7 @@ fn openssl_go_and_webpki_hold_what_is_below_a_ca_to_the_names_of_the_grant() {
         names(NONE, &[("IP", "2001:db9::1")]),
         names(NONE, &[("IP", "::ffff:10.1.2.3")]),
         names(NOT_WEBPKI, &[("URI", "spiffe://prod/ns/payments")]),
-        // Verifiers look at the host alone.
+        // Verifiers compare only the host.
         names(NOT_WEBPKI, &[("URI", "https://prod/")]),
         names(NONE, &[("URI", "spiffe://dev/ns/payments")]),
         names(NONE, &[("URI", "spiffe://a.prod/ns/payments")]),
@@ -100,7 +100,7 @@ fn openssl_go_and_webpki_hold_what_is_below_a_ca_to_the_names_of_the_grant() {
         names(NONE, &[("email", "ceo@mail.example")]),
         names(NONE, &[("email", "ceo@bank.example")]),
         names(NONE, &[("email", "ceo@a.payments.example")]),
-        // Not constrained, for no verifier would know how.
+        // Not constrained, because no verifier could check it.
         names(ALL, &[("principal", "ceo@bank.example")]),
         subject(ALL, &[("CN", "a.payments.example")]),
         subject(NOT_OPENSSL, &[("CN", "www.bank.example")]),
@@ -113,7 +113,7 @@ fn openssl_go_and_webpki_hold_what_is_below_a_ca_to_the_names_of_the_grant() {
 }
 
 #[test]
-fn below_a_ca_of_a_grant_without_names_every_name_that_can_be_constrained_is_refused() {
+fn every_constrainable_name_is_refused_below_a_ca_whose_grant_has_no_names() {
     let none = AllowedNames::closed(Vec::new(), Vec::new(), Vec::new(), Vec::new());
     Fenced::new(below(none)).judges(&[
         names(ALL, &[]),
@@ -152,7 +152,7 @@ fn addresses_of_the_family_that_a_grant_does_not_list_are_refused_too() {
 }
 
 #[test]
-fn below_a_ca_of_a_grant_for_servers_nothing_is_good_for_clients() {
+fn no_client_certificate_is_valid_below_a_ca_whose_grant_is_for_servers() {
     let limits = Limits {
         usages: Some(
             ["digital signature", "server auth"]

@@ -1,9 +1,9 @@
-//! Golden certificates, one of every shape that a profile can give, before four verifiers that are not ours: OpenSSL,
-//! rustls-webpki, pkilint and zlint.
+//! Tests golden certificates, one of every shape that a profile can give, with two independent verifiers, OpenSSL and
+//! rustls-webpki, and two independent linters, pkilint and zlint.
 //!
-//! `golden/` has them byte for byte; `UPDATE_GENERATED=1` writes them again. Keys, time and serial number are fixed, and
-//! the issuer's Ed25519 signature follows from them. What a linter finds must be listed in `exceptions` with the reason,
-//! and what is listed there must be found.
+//! `golden/` has their exact bytes; `UPDATE_GENERATED=1` writes them again. Keys, time and serial number are fixed, and the
+//! issuer's Ed25519 signature is deterministic. Every finding of a linter must be listed in `exceptions` with the reason,
+//! and every listed finding must occur.
 
 mod authority;
 mod exceptions;
@@ -22,13 +22,13 @@ use self::{
     shapes::{SHAPES, Shape},
 };
 
-/// One certificate of every shape by the Ed25519 issuer.
+/// Returns a certificate of every shape from the Ed25519 issuer.
 fn golden() -> Vec<Issued> {
     let authority = Authority::golden();
     SHAPES.iter().map(|shape| authority.issue(shape)).collect()
 }
 
-/// The plainest shape by an issuer of every kind of key, with every algorithm that it has.
+/// Returns the plainest shape from an issuer with every kind of key and every algorithm of that key.
 fn of_every_algorithm() -> Vec<Issued> {
     let issue = |(name, algorithm)| {
         let shape = Shape {
@@ -41,7 +41,7 @@ fn of_every_algorithm() -> Vec<Issued> {
 }
 
 #[test]
-fn every_golden_certificate_is_these_very_bytes() {
+fn every_golden_certificate_is_unchanged() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/issuance/golden");
     let mut expected = BTreeSet::new();
     for (issued, shape) in golden()
@@ -59,7 +59,7 @@ fn every_golden_certificate_is_these_very_bytes() {
             .unwrap_or_else(|error| panic!("{}: {error}; run `make generated`", file.display()));
         assert_eq!(
             text, golden,
-            "{}: read both with openssl x509; if the change is meant, run `make generated`",
+            "{} has changed: compare both with openssl x509; if the change is intended, run `make generated`",
             shape.name
         );
         expected.insert(file);
@@ -68,7 +68,7 @@ fn every_golden_certificate_is_these_very_bytes() {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
-    assert_eq!(found, expected, "a golden certificate of no shape");
+    assert_eq!(found, expected, "a golden certificate has no shape");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn openssl_and_webpki_accept_every_golden_certificate_and_every_algorithm() {
 }
 
 #[test]
-fn pkilint_and_zlint_find_what_is_listed_as_an_exception_and_nothing_else() {
+fn pkilint_and_zlint_find_exactly_the_listed_exceptions() {
     let mut certificates = golden();
     certificates.extend(of_every_algorithm());
     let mut wrong = Vec::new();
@@ -93,7 +93,7 @@ fn pkilint_and_zlint_find_what_is_listed_as_an_exception_and_nothing_else() {
             for finding in exception.findings() {
                 if !findings.contains(&finding) {
                     wrong.push(format!(
-                        "{linter:?} no longer finds {finding}: strike it from the list ({})",
+                        "{linter:?} no longer finds {finding}: remove it from the list ({})",
                         exception.reason
                     ));
                 }
@@ -101,7 +101,7 @@ fn pkilint_and_zlint_find_what_is_listed_as_an_exception_and_nothing_else() {
             }
         }
         let unlisted = findings.difference(&listed);
-        wrong.extend(unlisted.map(|finding| format!("{linter:?} finds {finding}")));
+        wrong.extend(unlisted.map(|finding| format!("{linter:?} has an unlisted finding: {finding}")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -1,4 +1,4 @@
-//! What the `openssl` program makes and judges.
+//! Creates and verifies certificates with the `openssl` program.
 
 use std::{fs, path::PathBuf, process::Command, sync::Arc};
 
@@ -10,7 +10,7 @@ use pkcs11_issuer::{
 };
 use serde_json::Value;
 
-/// A folder of keys and certificates made by `openssl`.
+/// A folder with keys and certificates made by `openssl`.
 pub(super) struct Openssl {
     folder: tempfile::TempDir,
 }
@@ -49,13 +49,13 @@ impl Openssl {
     pub(super) fn key(&self, name: &str, kind: &[&str]) {
         let file = format!("{name}.key");
         self.run(&[&["genpkey", "-out", "key.pem"], kind].concat());
-        // genpkey's own DER is not PKCS#8 for every kind.
+        // For some kinds of key, the DER from genpkey is not PKCS#8.
         self.run(&[
             "pkcs8", "-topk8", "-nocrypt", "-in", "key.pem", "-outform", "DER", "-out", &file,
         ]);
     }
 
-    /// A root with this key, and an issuing certificate with that key below it.
+    /// Creates a root with the key `root`, and an issuing certificate with the key `issuing` below it.
     pub(super) fn authorities(&self, root: &str, issuing: &str) {
         let constraints = "basicConstraints=critical,CA:TRUE";
         let usage = "keyUsage=critical,keyCertSign,cRLSign";
@@ -148,7 +148,7 @@ impl Openssl {
         assert_eq!(verdict.trim(), "chain.pem: OK");
     }
 
-    /// An issuer of this chain with a profile as it is written, whose grant allows CA certificates.
+    /// Returns an issuer with this chain and this profile, whose grant allows CA certificates.
     pub(super) fn issuer_with(&self, chain: &[u8], profile: Value) -> Arc<Issuer> {
         let chain = IssuerChain::parse(chain, Some(&self.read("root.pem"))).unwrap();
         let spec: ProfileSpec = serde_json::from_value(profile).unwrap();

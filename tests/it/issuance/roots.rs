@@ -1,5 +1,5 @@
-//! What OpenSSL makes of a root's own certificate: its dates and purposes count, the encoding of its name does not. We
-//! refuse before the signature what it would refuse after.
+//! Tests how OpenSSL uses a root's own certificate: it checks its dates and purposes, but not the encoding of its name. We
+//! refuse before the signature what OpenSSL would refuse afterwards.
 
 use std::{fs, process::Command, sync::Arc};
 
@@ -13,7 +13,7 @@ use super::{KEYS, openssl::Openssl, soon};
 
 const USAGE: &str = "keyUsage=critical,keyCertSign,cRLSign";
 
-/// A key for the authority, one for the leaf, and a root with this extension that ends after so many days.
+/// Creates keys for the CA and the leaf, and a root with this extension that ends after this number of days.
 fn with_root(days: &str, extension: &str) -> Openssl {
     let openssl = Openssl::new();
     openssl.key("ca", KEYS[2].1);
@@ -40,7 +40,7 @@ fn with_root(days: &str, extension: &str) -> Openssl {
     openssl
 }
 
-/// Whether OpenSSL verifies a leaf that it has signed itself, for servers and clients, for thirty days.
+/// Whether OpenSSL verifies a leaf that it has signed itself, for servers and clients and for thirty days.
 fn accepts(openssl: &Openssl, arguments: &[&str]) -> bool {
     fs::write(
         openssl.path("leaf.ext"),
@@ -78,7 +78,7 @@ fn accepts(openssl: &Openssl, arguments: &[&str]) -> bool {
         .success()
 }
 
-/// What we say to a request for these usages and so many days.
+/// Returns our refusal of a request for this usage and this number of days, if we refuse it.
 fn refused(
     issuer: &Arc<Issuer>,
     csr: &VerifiedCsr,

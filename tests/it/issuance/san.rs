@@ -1,8 +1,8 @@
-//! Alternative names of test certificates, as tables write them.
+//! Alternative names of test certificates, as the tables write them.
 
 use rcgen::{OtherNameValue, SanType};
 
-/// The name of a kind and its text, such as `("DNS", "a.example")`.
+/// Returns the alternative name for a type and a text, such as `("DNS", "a.example")`.
 pub(super) fn san(&(kind, value): &(&str, &str)) -> SanType {
     match kind {
         "DNS" => SanType::DnsName(value.try_into().unwrap()),
@@ -13,6 +13,6 @@ pub(super) fn san(&(kind, value): &(&str, &str)) -> SanType {
             vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3],
             OtherNameValue::Utf8String(value.to_owned()),
         )),
-        other => panic!("no name of type {other}"),
+        other => panic!("unknown type of name {other}"),
     }
 }

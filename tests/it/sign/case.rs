@@ -1,4 +1,4 @@
-//! A token, a configuration, an issuer and a CSR in a folder, and the program run on them.
+//! A folder with a configuration, an issuer and a CSR, a token, and runs of the program on them.
 
 use std::{
     fs,
@@ -11,17 +11,17 @@ use rig::{Authority, csr_for};
 use serde_json::{Value, json};
 use softhsm_test_helpers::{FaultyModule, Function, KeyKind};
 
-/// Everything that one run needs; a test changes what it is about.
+/// Everything that one run needs. A test changes the part that it is about.
 pub(super) struct Case {
     pub(super) authority: Authority,
-    /// Counts the calls to the token's library, and fails as told.
+    /// The token's library. It counts its calls and fails when the test says so.
     pub(super) library: FaultyModule,
     pub(super) configuration: Value,
     pub(super) issuer: Value,
     folder: tempfile::TempDir,
 }
 
-/// What a run said.
+/// The output and the exit code of a run.
 #[derive(Debug)]
 pub(super) struct Said {
     pub(super) code: Option<i32>,
@@ -30,7 +30,7 @@ pub(super) struct Said {
 }
 
 impl Case {
-    /// A cluster issuer whose certificates are inline, a CSR for `web.example`, the right PIN.
+    /// Creates a cluster issuer with inline certificates, a CSR for `web.example`, and a file with the right PIN.
     pub(super) fn new() -> Result<Self> {
         let authority = Authority::new(KeyKind::P256)?;
         let library = authority.token().with_faults()?;
@@ -61,7 +61,7 @@ impl Case {
         self.folder.path().join(name)
     }
 
-    /// Puts a file there whole: a run that was started before may be reading it.
+    /// Replaces a file atomically, because an earlier run may be reading it.
     pub(super) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<PathBuf> {
         let (path, new) = (self.path(name), self.path(&format!("new-{name}")));
         fs::write(&new, text)?;
@@ -73,17 +73,17 @@ impl Case {
         self.write("pin", pin).map(drop)
     }
 
-    /// The token in the configuration.
+    /// Returns the token in the configuration.
     pub(super) fn token(&mut self) -> &mut Value {
         &mut self.configuration["tokens"]["issuing"]
     }
 
-    /// The spec of the issuer.
+    /// Returns the spec of the issuer.
     pub(super) fn spec(&mut self) -> &mut Value {
         &mut self.issuer["spec"]
     }
 
-    /// The command on the files of this folder; a flag given again in `more` replaces the one here.
+    /// Returns the command for the files in this folder. A flag in `more` replaces the same flag here.
     pub(super) fn command(&self, more: &[&str]) -> Result<Command> {
         let config = self.write("config.yaml", self.configuration.to_string())?;
         let issuer = self.write("issuer.yaml", self.issuer.to_string())?;
@@ -107,12 +107,12 @@ impl Case {
         Said::of(self.command(more)?.output()?)
     }
 
-    /// How often a PIN was tried.
+    /// Returns how often a PIN was tried.
     pub(super) fn logins(&self) -> Result<u64> {
         Ok(self.library.calls(Function::C_Login)?)
     }
 
-    /// The names in the folder that begin so, a dot before them or not.
+    /// Returns the names in the folder that begin with `start`, with or without a leading dot.
     pub(super) fn names(&self, start: &str) -> Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(self.folder.path())? {
@@ -139,13 +139,13 @@ impl Said {
         })
     }
 
-    /// The chain on stdout of a run that signed.
+    /// Returns the chain on stdout of a run that signed.
     pub(super) fn chain(&self) -> Result<&str> {
         ensure!(self.code == Some(0), "{self:?}");
         Ok(&self.stdout)
     }
 
-    /// The one error of a run that neither signed nor refused.
+    /// Returns the one error of a run that neither signed nor refused.
     pub(super) fn error(&self) -> Result<&str> {
         ensure!(self.code == Some(1) && self.stdout.is_empty(), "{self:?}");
         let mut errors = self
@@ -157,13 +157,13 @@ impl Said {
         error.with_context(|| format!("no error: {self:?}"))
     }
 
-    /// The lines of the issuance record.
+    /// Returns the lines of the issuance record.
     pub(super) fn record(&self) -> Result<Vec<Value>> {
         let lines = self.stderr.lines().filter(|line| line.starts_with('{'));
         Ok(lines.map(serde_json::from_str).collect::<Result<_, _>>()?)
     }
 
-    /// What the issuance record says that happened, in order.
+    /// Returns the events of the issuance record, in order.
     pub(super) fn events(&self) -> Result<Vec<String>> {
         let record = self.record()?;
         Ok(record

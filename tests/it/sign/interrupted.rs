@@ -1,4 +1,4 @@
-//! A run that is interrupted ends, whatever it waits for, says so, and leaves nothing behind.
+//! An interrupted run ends whatever it waits for, says so, and leaves nothing behind.
 
 use std::{
     io::{Write as _, pipe},
@@ -14,16 +14,16 @@ use softhsm_test_helpers::Function;
 use super::case::{Case, Said};
 use crate::ending::takes_signals;
 
-/// What a pipe takes before a write blocks, as Linux makes them.
+/// Number of octets that a pipe on Linux takes before a write blocks.
 const PIPE: usize = 1 << 16;
 
-/// Sends SIGTERM and waits for the end.
+/// Sends SIGTERM and waits until the run ends.
 async fn interrupt(mut running: Child) -> Result<Said> {
     let killed = Command::new("kill")
         .args(["-TERM", &running.id().to_string()])
         .status()?;
     ensure!(killed.success(), "kill: {killed}");
-    let ended = until("the end", PATIENCE, || {
+    let ended = until("the run to end", PATIENCE, || {
         future::ready(running.try_wait().map_err(Into::into))
     })
     .await;
@@ -43,11 +43,11 @@ async fn is_called(case: &Case, function: Function, times: u64) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_run_that_is_interrupted_ends_in_every_state() -> Result<()> {
+async fn an_interrupted_run_ends_in_every_state() -> Result<()> {
     let cases = [
         ("C_Initialize hang", Function::C_Initialize, 1),
         ("C_Login hang", Function::C_Login, 1),
-        // The first is the probe's.
+        // The first signature is the probe's.
         ("C_Sign hang", Function::C_Sign, 1),
         ("C_Sign hang skip=1", Function::C_Sign, 2),
     ];
@@ -70,7 +70,7 @@ async fn a_run_that_is_interrupted_ends_in_every_state() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_run_that_waits_for_its_csr_ends_at_once() -> Result<()> {
+async fn an_interrupted_run_that_waits_for_its_csr_ends_at_once() -> Result<()> {
     let case = Case::new()?;
     let mut command = case.command(&["--csr", "-"])?;
     let (reader, writer) = pipe()?;
@@ -89,14 +89,14 @@ async fn a_run_that_waits_for_its_csr_ends_at_once() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_run_whose_certificate_nobody_takes_ends() -> Result<()> {
+async fn an_interrupted_run_ends_even_if_nobody_reads_its_output() -> Result<()> {
     let case = Case::new()?;
     let (reader, mut full) = pipe()?;
     full.write_all(&[b'\n'; PIPE])?;
     let mut command = case.command(&[])?;
     command.stdout(full).stderr(Stdio::piped());
     let running = command.spawn()?;
-    // The probe's and the certificate's; what comes after them cannot hang but for the pipe.
+    // The signatures of the probe and of the certificate. After them, only the pipe can block the run.
     is_called(&case, Function::C_Sign, 2).await?;
     let said = interrupt(running).await?;
     assert_eq!(said.code, Some(1), "{said:?}");

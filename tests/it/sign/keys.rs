@@ -1,5 +1,5 @@
-//! With which keys is signed at all: those that are kept as the operator requires, and of others nobody without a grant
-//! learns anything.
+//! Tests which keys may sign: those that are protected as the operator requires. A user without a grant learns nothing about
+//! other keys.
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ const ALWAYS_AUTHENTICATE: Kept = Kept {
     ..Kept::WELL
 };
 
-/// Has the issuer sign with another key, which the same root certifies.
+/// Makes the issuer sign with another key, which the same root certifies.
 fn issue_with(case: &mut Case, key: &TestKey) -> Result<()> {
     let profile = CaProfile::named("Test other").path_length(0);
     let issuing = case.authority.root().issue(key, &profile)?;
@@ -30,7 +30,7 @@ fn issue_with(case: &mut Case, key: &TestKey) -> Result<()> {
     Ok(())
 }
 
-/// The same with one that is made so.
+/// Returns a case whose issuer signs with a new key with this protection.
 fn with_key(kept: Kept) -> Result<Case> {
     let mut case = Case::new()?;
     let token = case.authority.token();
@@ -39,7 +39,7 @@ fn with_key(kept: Kept) -> Result<Case> {
     Ok(case)
 }
 
-/// What is said under these rules for keys; nothing where a certificate is issued.
+/// Signs under these rules for keys and returns the error, or an empty string if a certificate is issued.
 fn said_under(case: &mut Case, rules: &Value) -> Result<String> {
     case.token()["keys"] = rules.clone();
     let said = case.sign(&[])?;
@@ -50,7 +50,7 @@ fn said_under(case: &mut Case, rules: &Value) -> Result<String> {
     Ok(said.error()?.to_owned())
 }
 
-/// Every case is the rules for keys, and what is said of them; nothing where a certificate is issued.
+/// Checks cases of rules for keys with parts of the expected error. No parts mean that a certificate is issued.
 fn check(mut case: Case, cases: &[(Value, &[&str])]) -> Result<()> {
     for (rules, expected) in cases {
         let error = said_under(&mut case, rules)?;
@@ -88,12 +88,12 @@ fn a_key_that_can_be_read_in_plain_text_never_signs() -> Result<()> {
 }
 
 #[test]
-fn a_key_of_which_the_token_does_not_tell_enough_signs_only_where_the_configuration_allows_it()
+fn a_key_with_hidden_attributes_signs_only_where_the_configuration_allows_it()
 -> Result<()> {
     let case = Case::new()?;
     case.library
         .rules("C_GetAttributeValue hide=CKA_EXTRACTABLE")?;
-    let refused: &[&str] = &["the token does not tell CKA_EXTRACTABLE, which must be false"];
+    let refused: &[&str] = &["the token does not report CKA_EXTRACTABLE, which must be false"];
     let cases: [(Value, &[&str]); 3] = [
         (json!({}), refused),
         (json!({"unknown": "Allow"}), &[]),
@@ -103,7 +103,7 @@ fn a_key_of_which_the_token_does_not_tell_enough_signs_only_where_the_configurat
 }
 
 #[test]
-fn a_key_from_elsewhere_signs_by_default_and_not_where_a_local_one_is_required() -> Result<()> {
+fn an_imported_key_signs_by_default_but_not_where_a_local_key_is_required() -> Result<()> {
     let mut case = Case::new()?;
     let software = SoftwareKey::generate()?;
     let key = case
@@ -123,13 +123,13 @@ fn a_key_from_elsewhere_signs_by_default_and_not_where_a_local_one_is_required()
         ),
     ];
     check(case, &cases)?;
-    // One that the token has made.
+    // A key that the token has generated.
     let strict = json!({"neverExtractable": "Require", "local": "Require"});
     check(Case::new()?, &[(strict, &[])])
 }
 
 #[test]
-fn of_a_key_that_is_not_granted_nothing_is_told_whatever_makes_it_unfit() -> Result<()> {
+fn nothing_is_told_about_a_key_that_is_not_granted() -> Result<()> {
     let none = {
         let mut case = Case::new()?;
         case.spec()["key"] = json!({"label": "other-ca"});
@@ -157,7 +157,7 @@ fn of_a_key_that_is_not_granted_nothing_is_told_whatever_makes_it_unfit() -> Res
 }
 
 #[test]
-fn a_second_object_of_a_key_that_is_not_granted_is_not_in_the_way_of_the_one_that_is() -> Result<()>
+fn a_second_key_object_without_a_grant_does_not_hide_the_granted_one() -> Result<()>
 {
     let mut case = Case::new()?;
     let software = SoftwareKey::generate()?;

@@ -1,5 +1,5 @@
-//! What must be mended first is one error that names the thing and what to do, and costs no try of the PIN where it can
-//! be known before.
+//! Tests mistakes: each gives one error that names the mistake and what to do, and costs no try of the PIN if it can be
+//! found before.
 
 use std::process::Stdio;
 
@@ -9,7 +9,7 @@ use softhsm_test_helpers::{CaProfile, KeyKind};
 
 use super::case::{Case, Said};
 
-/// What a test changes, the flags that it gives, and parts of the error.
+/// The change that a test makes, the flags that it gives, and parts of the error.
 type Row = (
     fn(&mut Case),
     &'static [&'static str],
@@ -31,7 +31,7 @@ const BEFORE_ANY_LOGIN: &[Row] = &[
         |case| case.spec()["token"] = json!("other"),
         &[],
         &[
-            "names token \"other\", which the configuration",
+            "names token \"other\", which is not in the configuration",
             "name one of: issuing",
         ],
     ),
@@ -67,7 +67,7 @@ const BEFORE_ANY_LOGIN: &[Row] = &[
     (
         |_| (),
         &["--issuer", "gone.yaml"],
-        &["the issuer gone.yaml cannot be used", "failed to read it"],
+        &["the issuer gone.yaml cannot be used", "failed to read the file"],
     ),
     (
         |case| case.issuer["kind"] = json!("Issuer"),
@@ -87,13 +87,13 @@ const BEFORE_ANY_LOGIN: &[Row] = &[
     (
         |case| case.spec()["certificate"]["pem"] = json!("none"),
         &[],
-        &["cannot sign: the issuing certificate is not fit"],
+        &["cannot sign: the issuing certificate cannot be used"],
     ),
     (
         |case| case.spec()["profile"] = json!({"validity": {"min": "2h", "max": "1h"}}),
         &[],
         &[
-            "spec.profile is not sound",
+            "spec.profile is not valid",
             "validity.max",
             "must not be below min",
         ],
@@ -101,7 +101,7 @@ const BEFORE_ANY_LOGIN: &[Row] = &[
     (
         |case| case.spec()["profile"] = json!({"usages": {"allowed": ["servers"]}}),
         &[],
-        &["spec.profile is not sound", "servers"],
+        &["spec.profile is not valid", "servers"],
     ),
     (
         |case| case.spec()["key"] = json!({"idHex": "a"}),
@@ -147,7 +147,7 @@ const BEFORE_ANY_LOGIN: &[Row] = &[
         |_| (),
         &["--out", "gone/web.pem"],
         &[
-            "nothing was signed, for gone/web.pem cannot be written",
+            "nothing was signed, because gone/web.pem cannot be written",
             "--out",
         ],
     ),
@@ -200,7 +200,7 @@ const BEFORE_ANY_LOGIN: &[Row] = &[
 ];
 
 #[test]
-fn what_can_be_known_before_a_login_costs_none() -> Result<()> {
+fn a_mistake_that_is_found_before_the_login_costs_no_login() -> Result<()> {
     for (change, more, expected) in BEFORE_ANY_LOGIN {
         let mut case = Case::new()?;
         change(&mut case);
@@ -217,7 +217,7 @@ fn what_can_be_known_before_a_login_costs_none() -> Result<()> {
 }
 
 #[test]
-fn a_certificate_of_another_key_is_told_with_the_key_that_was_found() -> Result<()> {
+fn a_certificate_of_another_key_is_reported_with_the_key_that_was_found() -> Result<()> {
     let mut case = Case::new()?;
     case.spec()["certificate"] = json!({"pem": case.authority.root().pem()});
     let said = case.sign(&[])?;
@@ -242,7 +242,7 @@ fn an_issuer_whose_token_signs_with_another_key_is_never_used() -> Result<()> {
     let error = said.error()?;
     assert!(error.contains("the probe signature failed"), "{error}");
     assert!(
-        error.contains("name the right key or the right certificate"),
+        error.contains("configure the right key or the right certificate"),
         "{error}"
     );
     assert_eq!(said.events()?, [""; 0]);
@@ -251,7 +251,7 @@ fn an_issuer_whose_token_signs_with_another_key_is_never_used() -> Result<()> {
 }
 
 #[test]
-fn a_certificate_that_has_expired_is_no_issuer() -> Result<()> {
+fn an_expired_certificate_cannot_issue() -> Result<()> {
     let mut case = Case::new()?;
     let key = case
         .authority
@@ -273,7 +273,7 @@ fn a_certificate_that_has_expired_is_no_issuer() -> Result<()> {
 #[test]
 fn a_signature_that_does_not_verify_is_recorded_and_not_released() -> Result<()> {
     let case = Case::new()?;
-    // The first is the probe's.
+    // The first signature is the probe's.
     case.library.rules("C_Sign corrupt skip=1")?;
     let said = case.sign(&[])?;
     let error = said.error()?;
@@ -287,7 +287,7 @@ fn a_signature_that_does_not_verify_is_recorded_and_not_released() -> Result<()>
 }
 
 #[test]
-fn a_chain_that_nobody_can_read_is_recorded_as_discarded() -> Result<()> {
+fn a_chain_that_cannot_be_written_is_recorded_as_discarded() -> Result<()> {
     let case = Case::new()?;
     let full = std::fs::OpenOptions::new()
         .write(true)

@@ -1,4 +1,4 @@
-//! What a run that signs writes, and where.
+//! Tests what a run that signs writes, and where.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use super::case::{Case, Said};
 use crate::controller::openssl_verifies;
 
 #[test]
-fn a_chain_is_alone_on_stdout_and_openssl_accepts_it() -> Result<()> {
+fn stdout_has_only_the_chain_and_openssl_accepts_it() -> Result<()> {
     let case = Case::new()?;
     let said = case.sign(&[
         "--usages",
@@ -64,7 +64,7 @@ fn every_step_of_a_certificate_is_in_the_record_under_one_uid() -> Result<()> {
 }
 
 #[test]
-fn json_has_the_chain_the_root_and_what_programs_ask_for() -> Result<()> {
+fn json_output_has_the_chain_the_root_and_the_other_documented_fields() -> Result<()> {
     let case = Case::new()?;
     let said = case.sign(&["--output", "json", "--out", "web.pem", "--duration", "48h"])?;
     let object: Value = serde_json::from_str(said.chain()?)?;
@@ -83,7 +83,7 @@ fn json_has_the_chain_the_root_and_what_programs_ask_for() -> Result<()> {
 }
 
 #[test]
-fn a_file_is_replaced_whole_and_only_by_a_certificate() -> Result<()> {
+fn the_output_file_is_replaced_atomically_and_only_by_a_certificate() -> Result<()> {
     let case = Case::new()?;
     case.write("web.pem", "old")?;
     let refused = case.sign(&["--out", "web.pem", "--is-ca"])?;
@@ -147,7 +147,7 @@ struct Sidecar(Child);
 
 impl Drop for Sidecar {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended.
         drop(self.0.kill());
         drop(self.0.wait());
     }

@@ -1,4 +1,4 @@
-//! A token's PIN is tried once per version, whatever is run how often, and at most twice in a row whatever is edited.
+//! A token's PIN is tried once per version in any number of runs, and wrong PINs at most twice in a row.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use super::case::{Case, Said};
 
 const RECORD: &str = "pkcs11-issuer-pin-record.json";
 
-/// The token's entry in the record.
+/// Returns the token's entry in the PIN record.
 fn record(case: &Case) -> Result<Value> {
     let text = fs::read_to_string(case.path(RECORD)).context("read the PIN record")?;
     let record: Value = serde_json::from_str(&text)?;
@@ -22,7 +22,7 @@ fn record(case: &Case) -> Result<Value> {
 }
 
 #[test]
-fn a_wrong_pin_is_tried_once_however_often_it_is_run_and_the_right_one_after_it() -> Result<()> {
+fn a_wrong_pin_is_tried_once_in_any_number_of_runs_and_then_the_right_one() -> Result<()> {
     let case = Case::new()?;
     case.write_pin("wrong")?;
     let first = case.sign(&[])?;
@@ -43,7 +43,7 @@ fn a_wrong_pin_is_tried_once_however_often_it_is_run_and_the_right_one_after_it(
     assert_eq!(case.logins()?, 2);
     assert_eq!(record(&case)?["state"], "Accepted");
     assert_eq!(record(&case)?["rejectedInARow"], 0);
-    // Back to what the token has rejected.
+    // Back to the PIN that the token has rejected.
     case.write_pin("wrong")?;
     let back = case.sign(&[])?;
     let error = back.error()?;
@@ -56,7 +56,7 @@ fn a_wrong_pin_is_tried_once_however_often_it_is_run_and_the_right_one_after_it(
 }
 
 #[test]
-fn after_two_wrong_pins_nothing_is_tried_whatever_is_edited_until_the_record_is_removed()
+fn after_two_wrong_pins_no_edit_causes_a_login_until_the_record_is_removed()
 -> Result<()> {
     let mut case = Case::new()?;
     for pin in ["wrong", "wrong again"] {
@@ -77,7 +77,7 @@ fn after_two_wrong_pins_nothing_is_tried_whatever_is_edited_until_the_record_is_
         Ok(())
     };
     error(&case)?;
-    // Another file with a PIN, another name of the token, another issuer.
+    // Change the PIN file, the name of the token and the issuer.
     let other = case.write("other-pin", &right)?;
     case.token()["pinFile"] = json!(other);
     error(&case)?;
@@ -94,7 +94,7 @@ fn after_two_wrong_pins_nothing_is_tried_whatever_is_edited_until_the_record_is_
     Ok(())
 }
 
-/// What so many runs said that were all started before one was waited for.
+/// Starts all runs before waiting for the first, and returns their outputs.
 fn at_the_same_time(case: &Case, runs: usize) -> Result<Vec<Said>> {
     let mut running = Vec::new();
     for _ in 0..runs {
@@ -111,7 +111,7 @@ fn at_the_same_time(case: &Case, runs: usize) -> Result<Vec<Said>> {
 fn runs_at_the_same_time_try_a_wrong_pin_once() -> Result<()> {
     let case = Case::new()?;
     case.write_pin("wrong")?;
-    // Long enough for all of them to have looked at the record, were it not locked.
+    // Long enough for all runs to read the record if it were not locked.
     case.library.rules("C_Login delay_ms=1500")?;
     for said in at_the_same_time(&case, 4)? {
         said.error()?;
@@ -131,13 +131,13 @@ fn runs_at_the_same_time_with_the_right_pin_all_sign() -> Result<()> {
 }
 
 #[test]
-fn a_token_that_the_first_looks_do_not_find_is_waited_for() -> Result<()> {
+fn a_run_waits_for_a_token_that_is_not_found_at_first() -> Result<()> {
     let case = Case::new()?;
-    // Three calls a look. SoftHSM shows nothing to whoever looks while another run logs in.
+    // Three calls per look. SoftHSM shows no token while another run logs in.
     case.library.rules("C_GetSlotList nothing count=9")?;
     case.sign(&[])?.chain()?;
     assert_eq!(case.logins()?, 1);
-    // One that stays away is told.
+    // A token that stays away is an error.
     case.library.rules("C_GetSlotList nothing")?;
     let said = case.sign(&[])?;
     assert!(said.error()?.contains("is not there"), "{said:?}");
@@ -145,7 +145,7 @@ fn a_token_that_the_first_looks_do_not_find_is_waited_for() -> Result<()> {
     Ok(())
 }
 
-/// A run whose `C_Login` never returns; the next one's does.
+/// Starts a run whose `C_Login` never returns. The `C_Login` of the next run does.
 async fn hanging_in_its_login(case: &Case) -> Result<Child> {
     case.library.rules("C_Login hang count=1")?;
     let mut command = case.command(&[])?;
@@ -159,7 +159,7 @@ async fn hanging_in_its_login(case: &Case) -> Result<Child> {
 }
 
 #[tokio::test]
-async fn a_try_is_on_record_before_the_token_sees_the_pin_and_stays_when_the_run_dies() -> Result<()>
+async fn a_try_is_recorded_before_the_token_sees_the_pin_and_survives_the_run() -> Result<()>
 {
     let case = Case::new()?;
     case.write_pin("wrong")?;
@@ -169,7 +169,7 @@ async fn a_try_is_on_record_before_the_token_sees_the_pin_and_stays_when_the_run
     running.wait()?;
     assert_eq!(record(&case)?["state"], "Trying");
     case.library.rules("")?;
-    // This token tells that no PIN was rejected, so the next run may try, once.
+    // This token reports that no PIN was rejected, so the next run may try once.
     case.sign(&[])?.error()?;
     case.sign(&[])?.error()?;
     assert_eq!(case.logins()?, 2);
@@ -205,7 +205,7 @@ async fn a_run_waits_for_the_login_of_another_and_says_so() -> Result<()> {
 }
 
 #[test]
-fn the_record_may_lie_elsewhere() -> Result<()> {
+fn the_pin_record_may_be_in_another_folder() -> Result<()> {
     let mut case = Case::new()?;
     let folder = tempfile::tempdir()?;
     let elsewhere = folder.path().join("tries");
@@ -217,7 +217,7 @@ fn the_record_may_lie_elsewhere() -> Result<()> {
 }
 
 #[test]
-fn the_pin_is_in_nothing_that_is_said_or_written() -> Result<()> {
+fn the_pin_is_in_no_output_and_no_file() -> Result<()> {
     let case = Case::new()?;
     let right = case.authority.token().user_pin().to_owned();
     for pin in ["wrong-and-secret", &right] {

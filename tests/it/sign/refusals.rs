@@ -1,4 +1,4 @@
-//! What the pipeline refuses is told by its slug, and costs no signature.
+//! Tests refusals: a run prints the slug and makes no signature.
 
 use anyhow::Result;
 use rcgen::{CertificateParams, KeyPair};
@@ -8,7 +8,7 @@ use softhsm_test_helpers::Function;
 use super::case::Case;
 
 #[test]
-fn a_refusal_is_its_slug_on_stdout_and_exit_code_three() -> Result<()> {
+fn a_refusal_prints_its_slug_on_stdout_and_exits_with_code_three() -> Result<()> {
     let mut case = Case::new()?;
     case.spec()["profile"] =
         json!({"sans": {"allowed": {"dns": ["*.{{namespace}}.example", "web.example"]}}});
@@ -39,9 +39,9 @@ fn a_refusal_is_its_slug_on_stdout_and_exit_code_three() -> Result<()> {
         assert_eq!(said.record()?[0]["reason"], slug);
     }
     assert_eq!(case.names("web.pem")?, [""; 0]);
-    // The probe of each run alone.
+    // Only the probe of each run.
     assert_eq!(case.library.calls(Function::C_Sign)?, 9);
-    // The same CSR from the namespace that the name belongs to.
+    // The same CSR in the namespace that the name belongs to.
     case.sign(&["--csr", "other.csr", "--namespace", "bank"])?
         .chain()?;
     Ok(())
@@ -109,7 +109,7 @@ fn a_run_without_a_grant_reads_neither_certificate_nor_token() -> Result<()> {
 }
 
 #[test]
-fn what_a_run_says_of_a_hostile_request_is_short_and_visible() -> Result<()> {
+fn output_about_a_hostile_request_is_short_and_printable() -> Result<()> {
     let case = Case::new()?;
     let name = "\u{1b}[2J\u{7f}".repeat(9_000);
     let params = CertificateParams::new(vec![name])?;

@@ -1,4 +1,4 @@
-//! A certification authority on a token: a root key and an issuing key, and what the root signed.
+//! A certification authority on a token: a root key, an issuing key and the certificates that the root signed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,8 +11,8 @@ const TOKEN: &str = "issuing";
 /// `CKA_LABEL` of the issuing key.
 const ISSUING_KEY: &str = "issuing-ca";
 
-/// A SoftHSM token of its own with two keys of one kind. The root key signed its own certificate and the issuing one,
-/// both valid for a year; their subjects are `CN=Test root` and `CN=Test issuing`.
+/// A SoftHSM token with a root key and an issuing key of the same kind. The root key signed its own certificate and the
+/// issuing certificate, both valid for a year. Their subjects are `CN=Test root` and `CN=Test issuing`.
 #[derive(Debug)]
 pub struct Authority {
     token: TestToken,
@@ -21,11 +21,11 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes the token, the keys and the certificates.
+    /// Creates the token, the keys and the certificates.
     ///
     /// # Errors
     ///
-    /// When SoftHSM is not installed or refuses.
+    /// When SoftHSM is not installed or returns an error.
     pub fn new(kind: KeyKind) -> Result<Self> {
         let token = Store::new()?.make_token(TOKEN)?;
         let root_key = token.generate_key("root-ca", &[1], kind)?;
@@ -42,8 +42,8 @@ impl Authority {
         })
     }
 
-    /// The same certification authority once for each of several replicas: the one issuing key, on P-256, lies on a
-    /// token of each, as when HSMs are copies of one another.
+    /// Creates the same certification authority for each of several replicas: each has a token with a copy of the one P-256
+    /// issuing key, as when HSMs are copies of one another.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ impl Authority {
         let on = |token: TestToken| token.import_key(ISSUING_KEY, &[2], &key);
         let tokens = (0..count).map(|_| Ok(Store::new()?.make_token(TOKEN)?));
         let tokens = tokens.collect::<Result<Vec<_>>>()?;
-        let first = tokens.first().context("no copy is asked for")?;
+        let first = tokens.first().context("count must be at least 1")?;
         let root = first
             .generate_key("root-ca", &[1], KeyKind::P256)?
             .self_signed(&CaProfile::named("Test root"))?;
@@ -62,7 +62,7 @@ impl Authority {
             .cloned()
             .map(on)
             .collect::<Result<Vec<_>, _>>()?;
-        let first = keys.first().context("no copy is asked for")?;
+        let first = keys.first().context("count must be at least 1")?;
         let issuing = root.issue(first, &CaProfile::named("Test issuing").path_length(0))?;
         let (root, issuing) = (Arc::new(root), Arc::new(issuing));
         let authorities = tokens.into_iter().map(|token| Self {
@@ -73,22 +73,22 @@ impl Authority {
         Ok(authorities.collect())
     }
 
-    /// The token, for further keys, or to take it away.
+    /// Returns the token, to add keys to it or to take it away.
     pub fn token(&self) -> &TestToken {
         &self.token
     }
 
-    /// The root certificate, which can sign further ones.
+    /// Returns the root certificate, which can sign further certificates.
     pub fn root(&self) -> &CaCertificate {
         &self.root
     }
 
-    /// The issuing certificate, which can sign further ones.
+    /// Returns the issuing certificate, which can sign further certificates.
     pub fn issuing(&self) -> &CaCertificate {
         &self.issuing
     }
 
-    /// The operator's configuration for this token, `issuing` by name, with the PIN from its file and every key
+    /// Returns the operator's configuration for this token, which it names `issuing`. The PIN is in a file, and every key is
     /// granted to cluster issuers and to the issuers of these namespaces.
     pub fn configuration(&self, namespaces: &[&str]) -> Value {
         let mut grants = vec![json!({"clusterIssuers": true, "keys": ["*"]})];
@@ -106,18 +106,18 @@ impl Authority {
         })
     }
 
-    /// The `spec` of an issuer that signs with the issuing key and has the certificates inline.
+    /// Returns the `spec` of an issuer that signs with the issuing key and has the certificates inline.
     pub fn issuer_spec(&self) -> Value {
         self.spec(json!({"pem": self.issuing.pem(), "rootPem": self.root.pem()}))
     }
 
-    /// The `spec` of an issuer that signs with the issuing key and has the certificates in a Secret with the content of
+    /// Returns the `spec` of an issuer that signs with the issuing key and names a Secret with the content of
     /// [`Authority::chain`].
     pub fn issuer_spec_with_secret(&self, secret: &str) -> Value {
         self.spec(json!({"secretRef": {"name": secret}}))
     }
 
-    /// The issuing certificate and the root, PEM, under the keys that an issuer looks for in a Secret or ConfigMap.
+    /// Returns the issuing certificate and the root in PEM, under the keys that an issuer reads from a Secret or ConfigMap.
     pub fn chain(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([("tls.crt", self.issuing.pem()), ("ca.crt", self.root.pem())])
     }

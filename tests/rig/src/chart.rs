@@ -1,4 +1,4 @@
-//! Our chart, from which the controller has its rights here as in production.
+//! Our chart, which gives the controller the same RBAC rights as in production.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::NAMESPACE;
 
-/// Kinds by which the controller gets its rights, and the Secret that it has the right to update.
+/// The kinds that give the controller its rights, and the Secret that it may update.
 const RIGHTS: [&str; 6] = [
     "ClusterRole",
     "ClusterRoleBinding",
@@ -18,7 +18,7 @@ const RIGHTS: [&str; 6] = [
     "ServiceAccount",
 ];
 
-/// The folder of the chart.
+/// Returns the folder of the chart.
 pub fn chart_path() -> PathBuf {
     PathBuf::from(concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -26,8 +26,8 @@ pub fn chart_path() -> PathBuf {
     ))
 }
 
-/// The rights that the chart gives with these values. It demands a token, which gives no rights; who approves is the
-/// tests' business.
+/// Returns the RBAC objects that the chart renders with these values. The chart requires a token, which adds no rights; the
+/// approver's RBAC is left to the tests.
 async fn rights(values: &Value) -> Result<Vec<Value>> {
     let mut all = json!({
         "modules": {"any": {"path": "/any.so"}},
@@ -47,7 +47,7 @@ async fn rights(values: &Value) -> Result<Vec<Value>> {
     Ok(objects)
 }
 
-/// Gives the controller the rights that the chart has for these values.
+/// Applies the RBAC objects that the chart renders with these values.
 ///
 /// # Errors
 ///
@@ -56,7 +56,7 @@ pub async fn apply_rights(plane: &ControlPlane, values: &Value) -> Result<()> {
     apply(plane, &rights(values).await?).await
 }
 
-/// The same for what lies in one namespace.
+/// Does the same as [`apply_rights`] for the objects in one namespace only.
 pub(crate) async fn apply_rights_in(
     plane: &ControlPlane,
     namespace: &str,
@@ -72,7 +72,7 @@ async fn apply(plane: &ControlPlane, objects: &[Value]) -> Result<()> {
     plane.apply(&list.to_string()).await
 }
 
-/// Whether an object lies in a namespace.
+/// Whether an object is in a namespace.
 fn is_in(object: &Value, namespace: &str) -> bool {
     let metadata = object.get("metadata").unwrap_or(&Value::Null);
     text(metadata, "namespace") == Some(namespace)
@@ -82,7 +82,7 @@ fn text<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
     object.get(field).and_then(Value::as_str)
 }
 
-/// Values that add nothing to the default ones.
+/// Returns empty values, which leave the chart's defaults as they are.
 pub(crate) fn no_values() -> Value {
     Value::Object(Map::new())
 }

@@ -1,4 +1,4 @@
-//! A control plane with cert-manager, our kinds, and the identities that take part.
+//! A control plane with cert-manager, our CRDs and the identities that the tests use.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,14 +13,14 @@ use tokio::process::Command;
 use crate::chart::{apply_rights, apply_rights_in, no_values};
 use crate::{PATIENCE, Programs, Requests, SigningRequests, Status};
 
-/// The controller's namespace, in which the Secrets of cluster issuers lie.
+/// The controller's namespace, which also has the Secrets of cluster issuers.
 pub const NAMESPACE: &str = "pkcs11-issuer-system";
 /// The controller's user name, for [`control_plane::AuditLog::by`].
 pub const CONTROLLER: &str = "system:serviceaccount:pkcs11-issuer-system:pkcs11-issuer";
 
 pub(crate) const GROUP: &str = "pkcs11-issuer.dev";
 
-/// Rights of the two people in the play, of whom neither may do the other's part.
+/// The rights of the two users, requester and approver. Neither may do the other's part.
 const RBAC_OF_USERS: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -55,7 +55,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: rig-appr
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: approver}]
 "#;
 
-/// A control plane with all that the controller finds in a cluster.
+/// A control plane with everything that the controller needs in a cluster.
 #[derive(Debug)]
 pub struct Cluster {
     // Dropped in this order.
@@ -66,7 +66,7 @@ pub struct Cluster {
     approver: PathBuf,
 }
 
-/// One of our issuers.
+/// Kind, namespace and name of one of our issuers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerName {
     namespace: Option<String>,
@@ -74,7 +74,7 @@ pub struct IssuerName {
 }
 
 impl IssuerName {
-    /// A `PKCS11ClusterIssuer`.
+    /// Names a `PKCS11ClusterIssuer`.
     pub fn cluster(name: &str) -> Self {
         Self {
             namespace: None,
@@ -82,7 +82,7 @@ impl IssuerName {
         }
     }
 
-    /// A `PKCS11Issuer`.
+    /// Names a `PKCS11Issuer`.
     pub fn namespaced(namespace: &str, name: &str) -> Self {
         Self {
             namespace: Some(namespace.to_owned()),
@@ -90,7 +90,7 @@ impl IssuerName {
         }
     }
 
-    /// Its kind.
+    /// Returns the kind of the issuer.
     pub fn kind(&self) -> &'static str {
         match self.namespace {
             Some(_) => "PKCS11Issuer",
@@ -98,7 +98,7 @@ impl IssuerName {
         }
     }
 
-    /// The signer name that Kubernetes knows it by.
+    /// Returns the signer name of the issuer for Kubernetes CSRs.
     pub fn signer_name(&self) -> String {
         match &self.namespace {
             Some(namespace) => format!("pkcs11issuers.{GROUP}/{namespace}.{}", self.name),
@@ -106,7 +106,7 @@ impl IssuerName {
         }
     }
 
-    /// The `issuerRef` that names it.
+    /// Returns the `issuerRef` that names the issuer.
     pub fn reference(&self) -> Value {
         json!({"group": GROUP, "kind": self.kind(), "name": self.name})
     }
@@ -123,7 +123,7 @@ impl fmt::Display for IssuerName {
 }
 
 impl Cluster {
-    /// Starts a control plane with cert-manager and installs our part on it.
+    /// Starts a control plane with cert-manager and installs our CRDs and everybody's rights on it.
     ///
     /// # Errors
     ///
@@ -134,8 +134,8 @@ impl Cluster {
         Self::install(plane, cert_manager, programs).await
     }
 
-    /// Makes our namespace and gives the people of the play their rights, on a control plane with cert-manager. Nothing
-    /// of ours is installed.
+    /// Creates our namespace and gives the users their rights, on a control plane with cert-manager. Installs nothing else
+    /// of ours.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Installs our kinds, as the program prints them, and everybody's rights on a control plane with cert-manager.
+    /// Installs our CRDs, as the program prints them, and everybody's rights on a control plane with cert-manager.
     ///
     /// # Errors
     ///
@@ -176,22 +176,22 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// The control plane: audit log, kubectl, outages.
+    /// Returns the control plane, for its audit log, for kubectl and for outages.
     pub fn plane(&self) -> &ControlPlane {
         &self.plane
     }
 
-    /// cert-manager: its webhook can be frozen.
+    /// Returns cert-manager, whose webhook can be frozen.
     pub fn cert_manager(&self) -> &CertManager {
         &self.cert_manager
     }
 
-    /// The kubeconfig of the controller's service account.
+    /// Returns the kubeconfig of the controller's service account.
     pub fn controller_kubeconfig(&self) -> &Path {
         &self.controller
     }
 
-    /// Makes a namespace, unless it is there.
+    /// Creates a namespace unless it exists.
     ///
     /// # Errors
     ///
@@ -201,7 +201,7 @@ impl Cluster {
             .await
     }
 
-    /// Makes a namespace whose issuers may name Secrets and ConfigMaps there: `secretNamespaces` of the chart.
+    /// Creates a namespace whose issuers may name Secrets and ConfigMaps in it, as with the chart's `secretNamespaces`.
     ///
     /// # Errors
     ///
@@ -211,7 +211,7 @@ impl Cluster {
         apply_rights_in(&self.plane, name, &json!({"secretNamespaces": [name]})).await
     }
 
-    /// Writes a Secret of text.
+    /// Applies a Secret of strings.
     ///
     /// # Errors
     ///
@@ -231,7 +231,7 @@ impl Cluster {
         .await
     }
 
-    /// Writes an issuer.
+    /// Applies an issuer.
     ///
     /// # Errors
     ///
@@ -246,7 +246,7 @@ impl Cluster {
         .await
     }
 
-    /// What the controller says about an issuer.
+    /// Returns the status of an issuer.
     ///
     /// # Errors
     ///
@@ -266,7 +266,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// When it does not become ready; the message has the status that it has instead.
+    /// When it does not become ready; the message quotes its status.
     pub async fn issuer_is_ready(&self, issuer: &IssuerName) -> Result<Status> {
         self.issuer_reaches(issuer, |status| {
             status.ready().is_some_and(|ready| ready.status == "True")
@@ -274,17 +274,17 @@ impl Cluster {
         .await
     }
 
-    /// Waits until the status of an issuer is as wanted.
+    /// Waits until the status of an issuer meets a condition.
     ///
     /// # Errors
     ///
-    /// When it does not become so; the message has the status that it has instead.
+    /// When it does not; the message quotes its status.
     pub async fn issuer_reaches(
         &self,
         issuer: &IssuerName,
         wanted: impl Fn(&Status) -> bool,
     ) -> Result<Status> {
-        let what = format!("{issuer} to have the wanted status");
+        let what = format!("the status of {issuer} to meet the condition");
         let reached = until(&what, PATIENCE, async || {
             let status = self.issuer_status(issuer).await?;
             Ok(wanted(&status).then_some(status))
@@ -298,7 +298,7 @@ impl Cluster {
         }
     }
 
-    /// The CertificateRequests of a namespace, on the runtime that calls.
+    /// Returns the CertificateRequests of a namespace, with clients of the calling runtime.
     ///
     /// # Errors
     ///
@@ -309,7 +309,7 @@ impl Cluster {
         Ok(Requests::new(requester, approver, namespace))
     }
 
-    /// The Kubernetes CSRs that a user makes, on the runtime that calls: `system:serviceaccount:…` is a user too.
+    /// Returns the Kubernetes CSRs of a user, with clients of the calling runtime. `system:serviceaccount:…` is a user too.
     ///
     /// # Errors
     ///
@@ -321,7 +321,7 @@ impl Cluster {
         Ok(SigningRequests::new(requester, approver))
     }
 
-    /// Writes any object, with all rights.
+    /// Applies any object with all rights.
     ///
     /// # Errors
     ///
@@ -345,5 +345,5 @@ async fn crds(program: &Path) -> Result<String> {
         program.display(),
         String::from_utf8_lossy(&output.stderr).trim()
     );
-    String::from_utf8(output.stdout).context("read the kinds that the program prints")
+    String::from_utf8(output.stdout).context("read the CRDs that the program prints")
 }

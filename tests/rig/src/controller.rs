@@ -1,4 +1,4 @@
-//! Our program as a process, and what it tells about itself.
+//! The controller as a process: its log, issuance record, health and metrics.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -11,7 +11,7 @@ use crate::cluster::NAMESPACE;
 use crate::metrics::{self, Metrics};
 use crate::{Cluster, PATIENCE, Programs};
 
-/// How a controller is started.
+/// Options of a controller.
 #[derive(Clone, Debug)]
 pub struct ControllerOptions {
     /// The operator's configuration file, YAML or JSON; see [`crate::Authority::configuration`].
@@ -20,14 +20,14 @@ pub struct ControllerOptions {
     pub programs: Programs,
     /// Further flags of `run`, such as `--enforce-approval=false`.
     pub args: Vec<String>,
-    /// How it reaches the API server, where that is not [`Cluster::controller_kubeconfig`].
+    /// The kubeconfig to use instead of [`Cluster::controller_kubeconfig`].
     pub kubeconfig: Option<PathBuf>,
-    /// Its name: of its files, and its `--identity`. Two controllers on one cluster need two names.
+    /// The name of its files and its `--identity`. Two controllers on one cluster need two names.
     pub name: String,
 }
 
 impl ControllerOptions {
-    /// A controller with this configuration and nothing else out of the ordinary.
+    /// Returns options with this configuration and otherwise defaults.
     pub fn new(configuration: impl Into<String>, programs: &Programs) -> Self {
         Self {
             configuration: configuration.into(),
@@ -39,7 +39,7 @@ impl ControllerOptions {
     }
 }
 
-/// The controller, under the service account that its RBAC is for. Dropping it kills it and its workers.
+/// A controller that runs under the service account of its RBAC. Dropping it kills it and its workers.
 #[derive(Debug)]
 pub struct Controller {
     process: Process,
@@ -59,7 +59,7 @@ impl Controller {
         Ok(controller)
     }
 
-    /// Starts a controller and does not wait: for one that is to end by itself.
+    /// Starts a controller without waiting until it is ready, for example one that must fail to start.
     ///
     /// # Errors
     ///
@@ -97,26 +97,26 @@ impl Controller {
         })
     }
 
-    /// The process: its log, its end, signals.
+    /// Returns the process, for its log, its exit status and signals.
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// The file with the issuance record.
+    /// Returns the path of the issuance record.
     pub fn record_path(&self) -> &Path {
         &self.record
     }
 
-    /// Where `/metrics` is served in this run, host and port.
+    /// Returns host and port of `/metrics` in this run.
     ///
     /// # Errors
     ///
-    /// When the controller ends before it tells.
+    /// When the controller ends before it logs the address.
     pub async fn metrics_address(&self) -> Result<String> {
         self.address("metrics").await
     }
 
-    /// Puts another configuration in the place of the present one, as a kubelet does: it is never seen half written.
+    /// Replaces the configuration atomically, as kubelet does.
     ///
     /// # Errors
     ///
@@ -141,18 +141,18 @@ impl Controller {
         .await
     }
 
-    /// Whether `/readyz` says now that it is ready.
+    /// Whether `/readyz` says that the controller is ready now.
     ///
     /// # Errors
     ///
-    /// When it ends before it tells where `/readyz` is served.
+    /// When it ends before it logs the address of `/readyz`.
     pub async fn says_ready(&self) -> Result<bool> {
         let address = self.address("health").await?;
         let answer = metrics::get(&address, "/readyz").await;
         Ok(answer.is_ok_and(|(status, _)| status == 200))
     }
 
-    /// Sends SIGTERM and waits for the end.
+    /// Sends SIGTERM and waits until the controller exits.
     ///
     /// # Errors
     ///
@@ -161,12 +161,12 @@ impl Controller {
         self.process.terminate(PATIENCE).await
     }
 
-    /// Kills it and its workers, as when its machine loses power.
+    /// Kills the controller and its workers, as when its machine loses power.
     pub fn kill(&self) {
         self.process.kill();
     }
 
-    /// Starts it again, killing it when it runs, and waits until it is ready.
+    /// Starts the controller again and waits until it is ready. Kills it first if it runs.
     ///
     /// # Errors
     ///
@@ -176,7 +176,7 @@ impl Controller {
         self.is_ready().await
     }
 
-    /// What it counts.
+    /// Returns the metrics of the controller.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ impl Controller {
         Metrics::fetch(&self.metrics_address().await?).await
     }
 
-    /// The lines of the issuance record, of every run, oldest first. A line that is still being written is left out.
+    /// Returns the lines of the issuance record of all runs, oldest first. Leaves out a line that is still being written.
     ///
     /// # Errors
     ///
@@ -200,7 +200,7 @@ impl Controller {
         whole.lines().map(parse).collect()
     }
 
-    /// The lines of the issuance record that are about one request.
+    /// Returns the lines of the issuance record about one request.
     ///
     /// # Errors
     ///
@@ -216,7 +216,7 @@ impl Controller {
         Ok(lines)
     }
 
-    /// Waits until the issuance record has a line with this event about one request, and returns the first such line.
+    /// Waits until the issuance record has a line with this event about one request and returns the first such line.
     ///
     /// # Errors
     ///
@@ -233,7 +233,7 @@ impl Controller {
         .await
     }
 
-    /// The address of `health` or `metrics`, as the log tells it at every start.
+    /// Returns the address of `health` or `metrics`, which the controller logs at every start.
     async fn address(&self, of: &str) -> Result<String> {
         let line = self
             .process
@@ -242,7 +242,7 @@ impl Controller {
         let line: Value = serde_json::from_str(&line).context("parse the controller's log")?;
         let address = line.get(of).and_then(Value::as_str);
         Ok(address
-            .with_context(|| format!("the controller's log does not tell the address of {of}"))?
+            .with_context(|| format!("the controller's log has no address of {of}"))?
             .to_owned())
     }
 }

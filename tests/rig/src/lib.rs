@@ -1,18 +1,18 @@
-//! The controller as it runs in production, on a real control plane with a real token: for tests, demo and benchmarks.
+//! Runs the controller as in production, on a real control plane with a real token: for tests, demo and benchmarks.
 //!
-//! Four parts, each of use alone, and [`Rig`] with all of them:
+//! There are four parts, each usable alone, and [`Rig`] combines them:
 //!
-//! * [`Cluster`]: a control plane with cert-manager, our kinds and the rights that our chart gives the controller;
+//! * [`Cluster`]: a control plane with cert-manager, our CRDs and the rights that our chart gives the controller;
 //! * [`Authority`]: a token with a root and an issuing key, and the certificates that the root has signed;
-//! * [`Controller`]: our program, as the service account that the RBAC is for, never as an administrator;
-//! * [`Requests`]: CertificateRequests of one namespace, made by one identity and approved by another, and
-//!   [`SigningRequests`], which are Kubernetes' own.
+//! * [`Controller`]: our program, under its own service account, never as an administrator;
+//! * [`Requests`]: CertificateRequests of one namespace, created by one identity and approved by another; and
+//!   [`SigningRequests`], the same for Kubernetes' own CSRs.
 //!
-//! Everything is seen from outside: through the API server, the log, the issuance record and the metrics. No type of
-//! the program under test is used, so that a test cannot share its mistakes.
+//! Tests see the controller only from outside: through the API server, the log, the issuance record and the metrics. They
+//! use no type of the program under test, so that they cannot share its mistakes.
 //!
-//! A [`Rig`] may live in a `static` and be shared by tests, each in a namespace of its own; [`Requests`] belong to the
-//! runtime that made them, so each test asks for its own.
+//! Tests may share a [`Rig`] in a `static`, each in a namespace of its own. [`Requests`] belong to the runtime that created
+//! them, so each test creates its own.
 //!
 //! ```no_run
 //! use rig::{IssuerName, Options, Rig, csr_for, request_spec};
@@ -57,5 +57,5 @@ pub use status::{Condition, Status};
 
 use std::time::Duration;
 
-/// How long anything may take: far longer than it does, for a machine under load.
+/// The longest time that a test waits for anything. It is far longer than needed, for machines under load.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! What `/metrics` says at one moment.
+//! A snapshot of `/metrics`.
 
 use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,25 +9,25 @@ use tokio::net::TcpStream;
 pub struct Metrics(String);
 
 impl Metrics {
-    /// Asks a server.
+    /// Fetches `/metrics` from a server.
     pub(crate) async fn fetch(address: &str) -> Result<Self> {
         let (status, text) = get(address, "/metrics").await?;
-        ensure!(status == 200, "/metrics answers {status}: {text}");
+        ensure!(status == 200, "/metrics answered with status {status}: {text}");
         Ok(Self(text))
     }
 
-    /// What another program's `/metrics` has said.
+    /// Wraps the text of another program's `/metrics`.
     pub fn of(text: String) -> Self {
         Self(text)
     }
 
-    /// All of it.
+    /// Returns the whole text.
     pub fn text(&self) -> &str {
         &self.0
     }
 
-    /// The sum of all samples of this name, such as `pkcs11_issuer_requests_total`, that have all of these labels.
-    /// What is not there counts as zero.
+    /// Returns the sum of all samples with this name, such as `pkcs11_issuer_requests_total`, and all of these labels. The
+    /// sum of no samples is zero.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let wanted: Vec<String> = labels
             .iter()
@@ -43,12 +43,12 @@ impl Metrics {
             let has = |label: &String| labels.split(',').any(|given| given == label);
             (found == name && wanted.iter().all(has)).then(|| value.parse::<f64>().ok())?
         });
-        // Not `sum`, which makes of nothing a zero below zero.
+        // Not `sum`, which returns -0.0 for an empty iterator.
         samples.fold(0.0, |sum, value| sum + value)
     }
 }
 
-/// Status and body of a GET. HTTP/1.0, so that the answer ends with the connection and has no chunks.
+/// Sends a GET and returns status and body. Uses HTTP/1.0, so that the response ends with the connection and has no chunks.
 pub(crate) async fn get(address: &str, path: &str) -> Result<(u16, String)> {
     let asked = async {
         let mut stream = TcpStream::connect(address).await?;
@@ -63,9 +63,9 @@ pub(crate) async fn get(address: &str, path: &str) -> Result<(u16, String)> {
         .with_context(|| format!("get http://{address}{path}"))?;
     let (head, body) = answer
         .split_once("\r\n\r\n")
-        .context("the answer has no end of its head")?;
+        .context("the response has no end of its header")?;
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    Ok((status.context("the answer has no status")?, body.to_owned()))
+    Ok((status.context("the response has no status")?, body.to_owned()))
 }
 
 #[cfg(test)]

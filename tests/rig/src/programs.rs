@@ -1,15 +1,15 @@
-//! Where the programs under test are.
+//! Finds the programs under test.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use softhsm_test_helpers::program::program;
 
-/// Names the controller's file; the worker's then lies beside it.
+/// Environment variable with the path of the controller; the worker must be in the same folder.
 const VARIABLE: &str = "PKCS11_ISSUER_BIN";
 const WORKER: &str = "pkcs11-hsm-worker";
 
-/// The controller and its worker, two executable files.
+/// The executables of the controller and its worker.
 #[derive(Clone, Debug)]
 pub struct Programs {
     /// The controller, `pkcs11-issuer`.
@@ -19,12 +19,12 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// The file that the variable `PKCS11_ISSUER_BIN` names and the worker beside it; else the ones that cargo has
-    /// built in the profile of the running program, and where one is missing it is built now.
+    /// Finds the controller that the variable `PKCS11_ISSUER_BIN` names, and the worker beside it. Without the variable,
+    /// finds those that cargo built in the profile of the running program, and builds missing ones.
     ///
     /// # Errors
     ///
-    /// When one is neither there nor can be built.
+    /// When a program does not exist and cannot be built.
     pub fn find() -> Result<Self> {
         if let Some(named) = std::env::var_os(VARIABLE) {
             return Self::beside(named.into());
@@ -35,12 +35,12 @@ impl Programs {
         })
     }
 
-    /// A controller, such as the one of `CARGO_BIN_EXE_pkcs11-issuer`, and the worker beside it, which is built when
-    /// it is missing there.
+    /// Takes this controller, such as the one of `CARGO_BIN_EXE_pkcs11-issuer`, and the worker beside it. Builds the worker
+    /// if it is missing.
     ///
     /// # Errors
     ///
-    /// When the controller's path is that of no file, or the worker is neither there nor can be built.
+    /// When the controller's path is not a file, or the worker does not exist and cannot be built.
     pub fn beside(controller: PathBuf) -> Result<Self> {
         let controller = controller
             .canonicalize()

@@ -1,4 +1,4 @@
-//! CertificateRequests made by hand: created by one identity, approved or denied by another.
+//! CertificateRequests that one identity creates and another approves or denies.
 
 use anyhow::{Context, Result, bail};
 use base64ct::{Base64, Encoding};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{IssuerName, PATIENCE, Status};
 
-/// The CertificateRequests of one namespace. It belongs to the runtime that made it.
+/// The CertificateRequests of one namespace. The value belongs to the runtime that created it.
 #[derive(Clone)]
 pub struct Requests {
     namespace: String,
@@ -36,8 +36,8 @@ impl Requests {
         }
     }
 
-    /// Creates a request, as the user `requester`, and returns its UID. Nobody approves it yet, unless cert-manager's
-    /// approver runs and may.
+    /// Creates a request as the user `requester` and returns its UID. It is not approved, unless cert-manager's approver
+    /// runs and may approve it.
     ///
     /// # Errors
     ///
@@ -51,7 +51,7 @@ impl Requests {
     ///
     /// # Errors
     ///
-    /// When it is refused, or somebody else writes to it first.
+    /// When it is refused, or another client writes to it first.
     pub async fn create_approved(&self, name: &str, spec: Value) -> Result<()> {
         let mut request = self.create_object(name, spec).await?;
         add_condition(&mut request.data, "Approved")?;
@@ -88,16 +88,16 @@ impl Requests {
         Ok(())
     }
 
-    /// Approves a request, as the user `approver`.
+    /// Approves a request as the user `approver`.
     ///
     /// # Errors
     ///
-    /// When it is refused: approval is for good, as denial is.
+    /// When it is refused: neither an approval nor a denial can be changed.
     pub async fn approve(&self, name: &str) -> Result<()> {
         self.judge(name, "Approved").await
     }
 
-    /// Denies a request, as the user `approver`.
+    /// Denies a request as the user `approver`.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl Requests {
         self.judge(name, "Denied").await
     }
 
-    /// The request as it is now.
+    /// Returns the present request.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl Requests {
         Ok(self.requester.get(name).await?)
     }
 
-    /// Its status as it is now.
+    /// Returns the present status of a request.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl Requests {
     ///
     /// # Errors
     ///
-    /// When it does not; the message has the status that it has instead.
+    /// When it does not; the message quotes the present status.
     pub async fn reaches(&self, name: &str, reason: &str) -> Result<Status> {
         self.until(name, |status| {
             status.ready().is_some_and(|ready| ready.reason == reason)
@@ -137,13 +137,13 @@ impl Requests {
         .with_context(|| format!("the request is not {reason}"))
     }
 
-    /// Waits until the status is as wanted.
+    /// Waits until the status meets a condition.
     ///
     /// # Errors
     ///
-    /// When it does not become so; the message has the status that it has instead.
+    /// When it does not; the message quotes its status.
     pub async fn until(&self, name: &str, wanted: impl Fn(&Status) -> bool) -> Result<Status> {
-        let what = format!("the status of CertificateRequest {}/{name}", self.namespace);
+        let what = format!("the status of CertificateRequest {}/{name} to meet the condition", self.namespace);
         let reached = until(&what, PATIENCE, async || {
             let status = self.status(name).await?;
             Ok(wanted(&status).then_some(status))
@@ -157,7 +157,7 @@ impl Requests {
         }
     }
 
-    /// Adds a condition as cert-manager's own approver does: the whole status is written back, on the version read.
+    /// Adds a condition as cert-manager's own approver does: it writes the whole status back, with the version that it read.
     async fn judge(&self, name: &str, type_: &str) -> Result<()> {
         let what = format!("CertificateRequest {}/{name} to be {type_}", self.namespace);
         until(&what, PATIENCE, async || {
@@ -174,14 +174,14 @@ impl Requests {
     }
 }
 
-/// Judges an object by a condition.
+/// Adds an approval condition to an object.
 pub(crate) fn add_condition(object: &mut Value, type_: &str) -> Result<()> {
     let object = object.as_object_mut().context("the object has no fields")?;
     let status = object.entry("status").or_insert_with(|| json!({}));
-    let status = status.as_object_mut().context("its status has no fields")?;
+    let status = status.as_object_mut().context("the status has no fields")?;
     let conditions = status.entry("conditions").or_insert_with(|| json!([]));
     let Some(conditions) = conditions.as_array_mut() else {
-        bail!("its conditions are no list");
+        bail!("the conditions are not a list");
     };
     conditions.push(json!({
         "type": type_,
@@ -192,7 +192,7 @@ pub(crate) fn add_condition(object: &mut Value, type_: &str) -> Result<()> {
     Ok(())
 }
 
-/// The `spec` of a request for a server certificate, signed by this issuer: change it as the test needs.
+/// Returns the `spec` of a request for a server certificate from this issuer, which a test may change.
 pub fn request_spec(issuer: &IssuerName, csr: &str) -> Value {
     json!({
         "request": Base64::encode_string(csr.as_bytes()),
@@ -201,11 +201,11 @@ pub fn request_spec(issuer: &IssuerName, csr: &str) -> Value {
     })
 }
 
-/// The PEM of a CSR for this DNS name, with an empty subject and a new P-256 key.
+/// Returns the PEM of a CSR for this DNS name, with an empty subject and a new P-256 key.
 ///
 /// # Errors
 ///
-/// When the name is not one.
+/// When the name is not a valid DNS name.
 pub fn csr_for(dns_name: &str) -> Result<String> {
     let mut params = CertificateParams::new([dns_name.to_owned()])?;
     params.distinguished_name = DistinguishedName::new();

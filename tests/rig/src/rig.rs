@@ -1,4 +1,4 @@
-//! Everything at once.
+//! A cluster, a token and a controller together.
 
 use anyhow::Result;
 use control_plane::CertManagerOptions;
@@ -8,20 +8,20 @@ use softhsm_test_helpers::KeyKind;
 use crate::chart::{apply_rights, no_values};
 use crate::{Authority, Cluster, Controller, ControllerOptions, Programs};
 
-/// How a rig differs from the usual one.
+/// Options of a rig.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The programs to run; by default [`Programs::find`].
     pub programs: Option<Programs>,
-    /// Kind of the keys of root and issuing CA, by default P-256.
+    /// Kind of the root key and the issuing key, by default P-256.
     pub key_kind: KeyKind,
-    /// cert-manager's options. By default its approver does not run, so that a test decides who approves what.
+    /// cert-manager's options. By default its approver does not run, so that a test approves its requests itself.
     pub cert_manager: CertManagerOptions,
     /// Namespaces whose issuers may use the token, besides cluster issuers.
     pub namespaces: Vec<String>,
     /// Further flags of the controller.
     pub controller_args: Vec<String>,
-    /// Values of the chart: the rights that its flags need.
+    /// Values of the chart that give the rights which the controller's flags need.
     pub values: Value,
 }
 
@@ -41,7 +41,7 @@ impl Default for Options {
     }
 }
 
-/// A cluster, a token and a running controller. Dropping it ends all of it.
+/// A cluster, a token and a running controller. Dropping it ends all of them.
 #[derive(Debug)]
 pub struct Rig {
     // Dropped in this order.
@@ -51,7 +51,7 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Starts everything and waits until the controller is ready. There is no issuer yet.
+    /// Starts everything and waits until the controller is ready. It creates no issuer.
     ///
     /// # Errors
     ///
@@ -87,17 +87,17 @@ impl Rig {
         })
     }
 
-    /// The control plane with cert-manager and our kinds.
+    /// Returns the control plane with cert-manager and our CRDs.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
     }
 
-    /// The token and its certificates.
+    /// Returns the token and its certificates.
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// The running controller.
+    /// Returns the running controller.
     pub fn controller(&self) -> &Controller {
         &self.controller
     }

@@ -1,4 +1,4 @@
-//! Kubernetes CSRs made by hand: created by any identity, approved or denied by another.
+//! Kubernetes CSRs that any identity creates and another approves or denies.
 
 use anyhow::{Context, Result};
 use base64ct::{Base64, Encoding};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::requests::add_condition;
 use crate::{IssuerName, PATIENCE, Status};
 
-/// The CertificateSigningRequests of a cluster, made by one user. It belongs to the runtime that made it.
+/// The CertificateSigningRequests of one user. The value belongs to the runtime that created it.
 #[derive(Clone)]
 pub struct SigningRequests {
     requester: Api<DynamicObject>,
@@ -32,7 +32,7 @@ impl SigningRequests {
         }
     }
 
-    /// Creates a request and returns its UID. Nobody approves it yet.
+    /// Creates a request and returns its UID. It is not approved.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl SigningRequests {
         created.metadata.uid.context("a new object has no UID")
     }
 
-    /// Approves a request, as the user `approver`.
+    /// Approves a request as the user `approver`.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl SigningRequests {
         self.judge(name, "Approved").await
     }
 
-    /// Denies a request, as the user `approver`.
+    /// Denies a request as the user `approver`.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl SigningRequests {
         self.judge(name, "Denied").await
     }
 
-    /// The request as it is now.
+    /// Returns the present request.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl SigningRequests {
         Ok(self.requester.get(name).await?)
     }
 
-    /// Its status as it is now.
+    /// Returns the present status of a request.
     ///
     /// # Errors
     ///
@@ -88,23 +88,23 @@ impl SigningRequests {
         Ok(Status::of(&self.requester.get(name).await?.data))
     }
 
-    /// Waits for the certificate.
+    /// Waits for the certificate and returns it.
     ///
     /// # Errors
     ///
-    /// When there is none in time; the message has the status that it has instead.
+    /// When there is none in time; the message quotes the present status.
     pub async fn is_issued(&self, name: &str) -> Result<String> {
         let status = self.until(name, |status| status.certificate().is_some());
-        status.await?.certificate().context("no certificate")
+        status.await?.certificate().context("the request has no certificate")
     }
 
-    /// Waits until the status is as wanted.
+    /// Waits until the status meets a condition.
     ///
     /// # Errors
     ///
-    /// When it does not become so; the message has the status that it has instead.
+    /// When it does not; the message quotes its status.
     pub async fn until(&self, name: &str, wanted: impl Fn(&Status) -> bool) -> Result<Status> {
-        let what = format!("the status of CertificateSigningRequest {name}");
+        let what = format!("the status of CertificateSigningRequest {name} to meet the condition");
         let reached = until(&what, PATIENCE, async || {
             let status = self.status(name).await?;
             Ok(wanted(&status).then_some(status))
@@ -138,7 +138,7 @@ impl SigningRequests {
     }
 }
 
-/// The `spec` of a Kubernetes CSR for a server certificate, signed by this issuer: change it as the test needs.
+/// Returns the `spec` of a Kubernetes CSR for a server certificate from this issuer, which a test may change.
 pub fn signing_request_spec(issuer: &IssuerName, csr: &str) -> Value {
     json!({
         "request": Base64::encode_string(csr.as_bytes()),

@@ -1,15 +1,15 @@
-//! What stands in the status of an issuer or a request.
+//! The status of an issuer or a request.
 
 use anyhow::{Context, Result};
 use base64ct::{Base64, Encoding};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The status of an object at one moment.
+/// A snapshot of the status of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status(Value);
 
-/// One condition.
+/// One condition of a status.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
@@ -18,30 +18,30 @@ pub struct Condition {
     pub type_: String,
     /// `True`, `False` or `Unknown`.
     pub status: String,
-    /// One word.
+    /// The reason, one word for programs.
     #[serde(default)]
     pub reason: String,
-    /// For people.
+    /// The message for people.
     #[serde(default)]
     pub message: String,
-    /// `metadata.generation` of the object that it speaks of.
+    /// The `metadata.generation` that the condition is about.
     pub observed_generation: Option<i64>,
     /// RFC 3339.
     pub last_transition_time: Option<String>,
 }
 
 impl Status {
-    /// The status in an object's fields; `null` where it has none yet.
+    /// Takes the status from an object's fields; it is `null` if there is none yet.
     pub(crate) fn of(fields: &Value) -> Self {
         Self(fields.get("status").cloned().unwrap_or_default())
     }
 
-    /// All of it.
+    /// Returns the whole status.
     pub fn json(&self) -> &Value {
         &self.0
     }
 
-    /// The condition of this type; a condition that cannot be read is none.
+    /// Returns the condition of this type, if there is one that can be parsed.
     pub fn condition(&self, type_: &str) -> Option<Condition> {
         let conditions = self.0.get("conditions")?.as_array()?;
         let mut read = conditions
@@ -50,23 +50,22 @@ impl Status {
         read.find(|condition| condition.type_ == type_)
     }
 
-    /// The `Ready` condition.
+    /// Returns the `Ready` condition.
     pub fn ready(&self) -> Option<Condition> {
         self.condition("Ready")
     }
 
-    /// The chain of a request, PEM, leaf first.
-    ///
+    /// Returns the chain of a request in PEM, leaf first.
     pub fn certificate(&self) -> Option<String> {
         self.pem("certificate")
     }
 
-    /// What a request has as its CA, PEM.
+    /// Returns the CA certificate of a request in PEM.
     pub fn ca(&self) -> Option<String> {
         self.pem("ca")
     }
 
-    /// When a request failed or was denied, RFC 3339.
+    /// Returns the time at which a request failed or was denied, in RFC 3339.
     pub fn failure_time(&self) -> Option<&str> {
         self.0.get("failureTime")?.as_str()
     }
@@ -76,11 +75,11 @@ impl Status {
     }
 }
 
-/// Text in a field of type `[]byte`.
+/// Decodes the text in a field of type `[]byte`.
 pub(crate) fn decode(field: &Value) -> Result<String> {
-    let base64 = field.as_str().context("the field is no text")?;
+    let base64 = field.as_str().context("the field is not a string")?;
     let octets = Base64::decode_vec(base64)
         .ok()
         .context("the field is not base64")?;
-    String::from_utf8(octets).context("the field is not text in base64")
+    String::from_utf8(octets).context("the decoded field is not UTF-8")
 }

@@ -28,7 +28,7 @@ codes! {
     CKR_FUNCTION_REJECTED CKR_OPERATION_CANCEL_FAILED CKR_KEY_EXHAUSTED
 }
 
-/// A code by its name in the standard, or any number, such as a vendor's.
+/// Parses a code: its name in the standard, or any number, such as a vendor's.
 pub(crate) fn parse(text: &str) -> Option<CK_RV> {
     let named = CODES.iter().find(|(name, _)| *name == text);
     named

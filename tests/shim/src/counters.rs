@@ -1,4 +1,4 @@
-//! Counters in a file that every process of a test maps, so that no crash loses them.
+//! Counters in a file that every process of a test maps into memory, so that a crash does not lose them.
 
 use std::{
     fs::OpenOptions,
@@ -10,21 +10,21 @@ use std::{
 
 use memmap2::{MmapOptions, MmapRaw};
 
-/// Octets of a record: a name, padded with blanks, and two counters in the machine's byte order.
+/// Length of a record in octets: a name, padded with blanks, and two counters in the machine's byte order.
 pub(crate) const RECORD: usize = NAME + 2 * COUNTER;
 const NAME: usize = 24;
 const COUNTER: usize = 8;
 
-/// Which of a record's counters.
+/// One of the two counters of a record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Column {
-    /// Calls, or calls that a rule saw.
+    /// Calls of a function, or calls that a rule saw.
     Seen,
-    /// Calls that a rule fired on.
+    /// Those of them on which a rule fired.
     Fired,
 }
 
-/// A file of named counters.
+/// File of named counters.
 #[derive(Debug)]
 pub(crate) struct Counters {
     map: MmapRaw,
@@ -32,7 +32,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Opens the file, or makes it with every counter zero. At least one name.
+    /// Opens the file, or creates it with every counter zero. `names` must not be empty.
     pub(crate) fn open<'a>(
         path: &Path,
         names: impl ExactSizeIterator<Item = &'a str>,
@@ -47,7 +47,7 @@ impl Counters {
             .mode(0o600);
         let file = options.open(path)?;
         let length = records * RECORD;
-        // Whoever comes second sets the same length and writes the same names: no counter is touched.
+        // The second process to open the file sets the same length and writes the same names; no counter changes.
         file.set_len(length as u64)?;
         for (record, name) in names.enumerate() {
             let padded = format!("{name:NAME$.NAME$}");
@@ -57,7 +57,7 @@ impl Counters {
         Ok(Self { map, records })
     }
 
-    /// Adds one, and says what was there before. A record that is not there counts nothing.
+    /// Adds one and returns the earlier value. A record that does not exist counts nothing.
     pub(crate) fn add(&self, record: usize, column: Column) -> u64 {
         if record >= self.records {
             return 0;
@@ -65,14 +65,14 @@ impl Counters {
         let offset = record * RECORD + NAME + COUNTER * column as usize;
         // SAFETY: the record is within the mapping, whose length `open` set.
         let counter = unsafe { self.map.as_mut_ptr().add(offset) };
-        // SAFETY: a mapping starts at a page and every offset is a multiple of eight, so the counter is aligned; it
-        // lives as long as `self`, and nobody reaches it in this process but by this function.
+        // SAFETY: a mapping starts at a page and every offset is a multiple of eight, so the counter is aligned. It
+        // lives as long as `self`, and in this process only this function accesses it.
         let counter = unsafe { AtomicU64::from_ptr(counter.cast()) };
         counter.fetch_add(1, Ordering::Relaxed)
     }
 }
 
-/// The two counters of a name in the octets of a file, zero where the name is not there.
+/// Returns the two counters of a name from the octets of a file, or zeros for a name that is not in it.
 pub(crate) fn read(octets: &[u8], name: &str) -> (u64, u64) {
     let padded = format!("{name:NAME$.NAME$}");
     let (records, _) = octets.as_chunks::<RECORD>();
@@ -92,7 +92,7 @@ mod tests {
     use super::{Column, Counters, read};
 
     #[test]
-    fn no_count_is_lost_between_threads_and_openings() {
+    fn no_count_is_lost_when_several_threads_open_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("calls");
         let open = || Counters::open(&path, ["C_Login", "C_Sign"].into_iter()).unwrap();

@@ -1,4 +1,4 @@
-//! What a test asks the directory that it shares with the shim.
+//! The directory that a test shares with the shim, from the test's side.
 
 use std::{
     fs, io,
@@ -12,21 +12,21 @@ use crate::{
     rules::{Rules, RulesError},
 };
 
-/// A directory of rules and counters, from the test's side.
+/// Directory of rules and counters, from the test's side.
 #[derive(Clone, Debug)]
 pub struct Directory(PathBuf);
 
 impl Directory {
-    /// An existing directory that the program under test can write to.
+    /// Uses an existing directory that the program under test can write to.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self(path.into())
     }
 
-    /// Puts these rules in the place of all earlier ones; they count from zero. No text is no rule.
+    /// Replaces all earlier rules by these, which count from zero. An empty text has no rules.
     ///
     /// # Errors
-    /// A line is no rule, and then the earlier ones stay; or the file cannot be written.
+    /// A line is not a rule (the earlier rules then stay), or the file cannot be written.
     pub fn set_rules(&self, text: &str) -> io::Result<()> {
         let checked: Result<Rules, RulesError> = text.parse();
         checked.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
@@ -35,7 +35,7 @@ impl Directory {
         fs::rename(new, self.0.join(RULES))
     }
 
-    /// Calls of a function so far, by all processes. Before the first process it is zero.
+    /// Returns the calls of a function so far, by all processes; zero before the first process starts.
     ///
     /// # Errors
     /// The file of calls cannot be read.
@@ -43,7 +43,7 @@ impl Directory {
         self.read(function).map(|(calls, _)| calls)
     }
 
-    /// How many of them met a rule that fired.
+    /// Returns the calls of a function on which a rule fired.
     ///
     /// # Errors
     /// The file of calls cannot be read.

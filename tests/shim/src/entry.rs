@@ -1,7 +1,7 @@
-//! The functions in the function list: each asks the faults first.
+//! The functions in the function list. Each one applies the faults to its call.
 //!
 //! # Safety
-//! Of all of them: the caller keeps to PKCS#11, and then so does the wrapped library, which gets the same arguments.
+//! For all of them: the caller keeps to PKCS#11. Then the shim does too, because it passes on the same arguments.
 
 use std::{ffi::c_void, ptr, slice};
 
@@ -27,9 +27,9 @@ macro_rules! real {
     };
 }
 
-/// Defines the functions and puts them into a list. A body, where there is one, has the wrapped library's list and the
-/// change that a rule asks for; without, the call is passed on. `as … if`: such calls are counted, and met by rules, as
-/// this other function.
+/// Defines the functions and puts them into a list. An optional body uses the wrapped library's list and the change that
+/// a rule asks for; without a body the call is passed on. With `as OTHER if CONDITION`, calls that meet the condition
+/// count, and match rules, as the function `OTHER`.
 macro_rules! entries {
     (@body $real:ident $change:ident $name:ident ( $($argument:ident),* )) => {{
         let _: Option<&Change> = $change;
@@ -55,7 +55,7 @@ macro_rules! entries {
             }
         )*
 
-        /// Puts our functions in the place of the library's own, where it has them.
+        /// Replaces each function that the library has by ours.
         pub(crate) fn replace(list: &mut CK_FUNCTION_LIST) {
             $( list.$name = list.$name.map(|_| $name as _); )*
         }
@@ -74,7 +74,7 @@ entries! { real, change:
     C_GetTokenInfo(slot: CK_SLOT_ID, info: *mut CK_TOKEN_INFO) => {
         let code = real!(real.C_GetTokenInfo(slot, info));
         if let (CKR_OK, Some(Change::TokenInfo { flags, sessions })) = (code, change) {
-            // SAFETY: the library has just filled it in.
+            // SAFETY: the library has just filled in the structure.
             let info = unsafe { &mut *info };
             info.flags |= flags;
             if let Some(most) = sessions {
@@ -123,13 +123,13 @@ entries! { real, change:
     C_Sign(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_length: CK_ULONG, signature: *mut CK_BYTE, length: *mut CK_ULONG)
         as C_Sign_length if signature.is_null(), => {
         if let Some(Change::TooSmall(wanted)) = change {
-            // SAFETY: the caller's to be written to.
+            // SAFETY: the caller provides the length for writing.
             unsafe { length.write(*wanted) };
             return CKR_BUFFER_TOO_SMALL;
         }
         let code = real!(real.C_Sign(session, data, data_length, signature, length));
         if let (CKR_OK, Some(Change::Length(told))) = (code, change) {
-            // SAFETY: the library has just filled it in.
+            // SAFETY: the library has just written the length.
             unsafe { length.write(*told) };
         }
         corrupted(change, code, signature, length)
@@ -145,25 +145,25 @@ entries! { real, change:
 
 fn nothing_found(change: Option<&Change>, code: CK_RV, count: *mut CK_ULONG) -> CK_RV {
     if let (CKR_OK, Some(Change::Nothing)) = (code, change) {
-        // SAFETY: the library has just filled it in.
+        // SAFETY: the library has just written the count.
         unsafe { count.write(0) };
     }
     code
 }
 
-/// PKCS#11 3.1, section 5.7.5: an attribute that an object does not have gets no length, and the call says so; the others
-/// are filled in.
+/// Hides an attribute as PKCS#11 3.1, section 5.7.5, prescribes for one that an object does not have: its length is marked
+/// as unavailable, the call returns `CKR_ATTRIBUTE_TYPE_INVALID`, and the other attributes are filled in.
 fn hidden(
     change: Option<&Change>,
     code: CK_RV,
     template: *mut CK_ATTRIBUTE,
     count: CK_ULONG,
 ) -> CK_RV {
-    // The library leaves out others itself.
+    // The library may return this code itself, for other attributes.
     let (CKR_OK | CKR_ATTRIBUTE_TYPE_INVALID, Some(Change::Hidden(kind))) = (code, change) else {
         return code;
     };
-    // SAFETY: the caller's template has so many attributes, and the library has just filled them in.
+    // SAFETY: the caller's template has `count` attributes, and the library has just filled them in.
     let template = unsafe { slice::from_raw_parts_mut(template, count as usize) };
     let mut code = code;
     for attribute in template
@@ -183,9 +183,9 @@ fn corrupted(
     length: *const CK_ULONG,
 ) -> CK_RV {
     if let (CKR_OK, Some(Change::Corrupt)) = (code, change) {
-        // SAFETY: the library has just filled it in.
+        // SAFETY: the library has just written the length.
         let length = unsafe { length.read() };
-        // SAFETY: it filled in so many octets.
+        // SAFETY: the library has written `length` octets.
         let signature = unsafe { slice::from_raw_parts_mut(signature, length as usize) };
         if let Some(last) = signature.last_mut() {
             *last ^= 1;
@@ -194,7 +194,7 @@ fn corrupted(
     code
 }
 
-/// Another private key, found in the same session: no operation is active before `C_SignInit`.
+/// Finds another private key in the same session, in which no operation is active before `C_SignInit`.
 fn find_key(
     real: &CK_FUNCTION_LIST,
     session: CK_SESSION_HANDLE,

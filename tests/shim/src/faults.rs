@@ -1,4 +1,4 @@
-//! Which fault a call meets, and how it is brought about.
+//! Selects the fault that a call meets, and brings it about.
 
 use std::{
     env,
@@ -19,12 +19,12 @@ use crate::{
     rules::{Action, Change, Rule, Rules},
 };
 
-/// Names the directory of rules and counters.
+/// Environment variable that names the directory of rules and counters.
 pub const DIRECTORY: &str = "PKCS11_FAULT_DIRECTORY";
 pub(crate) const RULES: &str = "rules";
 pub(crate) const CALLS: &str = "calls";
 
-/// The rules of a directory and what they did.
+/// Rules of a directory, with counters of calls.
 #[derive(Debug)]
 pub(crate) struct Faults {
     directory: PathBuf,
@@ -32,16 +32,16 @@ pub(crate) struct Faults {
     current: RwLock<Arc<Current>>,
 }
 
-/// The rules as they are now.
+/// One version of the rules.
 #[derive(Debug, Default)]
 struct Current {
     version: Option<Version>,
     rules: Rules,
-    /// Of each rule. `None` without rules.
+    /// Counters of each rule. `None` without rules.
     seen: Option<Counters>,
 }
 
-/// What tells one file of rules from the next: a new file has another number, an edited one another time.
+/// Version of the file of rules: a new file has another inode, an edited one another time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Version {
     inode: u64,
@@ -62,7 +62,7 @@ impl Version {
 }
 
 impl Faults {
-    /// The directory that [`DIRECTORY`] names.
+    /// Opens the directory that [`DIRECTORY`] names.
     pub(crate) fn from_env() -> Result<Self, String> {
         let directory = env::var_os(DIRECTORY).ok_or_else(|| format!("{DIRECTORY} is not set"))?;
         let directory = PathBuf::from(directory);
@@ -76,7 +76,7 @@ impl Faults {
         })
     }
 
-    /// Counts a call and makes it, or what the first rule that fires makes of it.
+    /// Counts a call, then makes it or does what the first rule that fires says.
     pub(crate) fn around(
         &self,
         function: Function,
@@ -102,9 +102,9 @@ impl Faults {
                 thread::park();
             },
             Action::Segv => {
-                // No mapping has this address, and it is not null, which debug builds check for.
+                // No mapping has this address. It is not null, because debug builds check for null.
                 let nowhere = ptr::without_provenance_mut::<u64>(8);
-                // SAFETY: the write reaches no memory; it ends the process, which is what the rule asks for.
+                // SAFETY: the write reaches no memory; it ends the process, as the rule asks for.
                 unsafe { nowhere.write_volatile(0) };
                 process::abort()
             }
@@ -113,7 +113,7 @@ impl Faults {
         }
     }
 
-    /// The rules, read again when their file changed.
+    /// Returns the rules, read again if their file has changed.
     fn current(&self) -> Arc<Current> {
         let version = fs::metadata(self.directory.join(RULES))
             .ok()
@@ -128,7 +128,7 @@ impl Faults {
                 *current = Arc::new(loaded);
                 Arc::clone(&current)
             }
-            // A rule that is not understood must not pass for one that did not fire.
+            // A rule that cannot be parsed must not be mistaken for one that did not fire.
             Err(error) => {
                 eprintln!("pkcs11-fault-shim: {}: {error}", self.directory.display());
                 process::abort()
@@ -144,7 +144,7 @@ impl Current {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(error),
         };
-        // Of the open file: what is read is of this version even when another takes its place now.
+        // Metadata of the open file: its text has this version even if another file replaces it now.
         let version = Version::of(&file.metadata()?);
         let mut text = String::new();
         file.read_to_string(&mut text)?;
@@ -155,7 +155,7 @@ impl Current {
             nanoseconds,
             length: _,
         } = version;
-        // A file of counters a version, so that a process that still has older rules counts elsewhere.
+        // Each version has its own file of counters, so that a process with older rules counts elsewhere.
         let path = directory.join(format!("seen.{inode}.{seconds}.{nanoseconds}"));
         let names: Vec<_> = (1..=rules.len())
             .map(|place| format!("rule {place}"))

@@ -2,8 +2,8 @@
 
 macro_rules! functions {
     ($($name:ident)*) => {
-        /// A PKCS#11 function that the shim stands before. All others are the wrapped library's own. Those that end in
-        /// `_length` are calls of the function before that, without a buffer.
+        /// PKCS#11 function that the shim intercepts. All others are the wrapped library's own. Names that end in
+        /// `_length` are calls of the function without the suffix that pass no buffer.
         #[expect(non_camel_case_types, reason = "PKCS#11's names")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Function {
@@ -14,7 +14,7 @@ macro_rules! functions {
             /// Every function, in the order of the file of calls.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// Its name in the standard.
+            /// Returns its name in the standard.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self {
@@ -34,7 +34,7 @@ functions! {
 }
 
 impl Function {
-    /// The function of this name.
+    /// Returns the function with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL
@@ -43,7 +43,7 @@ impl Function {
             .find(|function| function.name() == name)
     }
 
-    /// Its place in [`Function::ALL`].
+    /// Returns its place in [`Function::ALL`].
     pub(crate) fn index(self) -> usize {
         self as usize
     }

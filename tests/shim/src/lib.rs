@@ -1,4 +1,4 @@
-//! A PKCS#11 library for tests that passes every call on to another one, or fails as told.
+//! A PKCS#11 library for tests that passes every call on to another library, or fails by rules.
 #![doc = ""]
 #![doc = include_str!("../README.md")]
 

@@ -1,4 +1,4 @@
-//! The wrapped library, and the function list that stands in its place.
+//! The wrapped library, and the function list that replaces its own.
 
 use std::{env, ffi::OsString, mem, ptr, sync::OnceLock};
 
@@ -9,7 +9,7 @@ use libloading::{Library, Symbol};
 
 use crate::{entry, faults::Faults};
 
-/// Names the library that is wrapped.
+/// Environment variable that names the wrapped library.
 pub const MODULE: &str = "PKCS11_FAULT_MODULE";
 
 /// The wrapped library's functions, ours, and the faults.
@@ -22,13 +22,14 @@ pub(crate) struct Shim {
 
 static SHIM: OnceLock<Result<Shim, String>> = OnceLock::new();
 
-/// The shim of this process. `None` before the function list was asked for, and when it could not be had.
+/// Returns the shim of this process. `None` before the application has asked for the function list, and when loading
+/// failed.
 pub(crate) fn shim() -> Option<&'static Shim> {
     SHIM.get()?.as_ref().ok()
 }
 
-/// What every PKCS#11 library exports (PKCS#11 2.40, section 5.4). `C_GetInterface` is not exported, so that every
-/// application falls back to this list.
+/// Returns our function list; every PKCS#11 library exports this function (PKCS#11 2.40, section 5.4). `C_GetInterface`
+/// is not exported, so that every application falls back to this list.
 ///
 /// # Safety
 /// `list` is null or may be written to.
@@ -39,7 +40,7 @@ pub(crate) unsafe extern "C" fn C_GetFunctionList(list: *mut *mut CK_FUNCTION_LI
     }
     match SHIM.get_or_init(load) {
         Ok(shim) => {
-            // SAFETY: not null, and the caller's to be written to. Callers may not write to the list itself.
+            // SAFETY: `list` is not null, and the caller provides it for writing. Callers may not write to the list itself.
             unsafe { list.write(ptr::from_ref(&shim.ours).cast_mut()) };
             CKR_OK
         }
@@ -67,7 +68,7 @@ fn load() -> Result<Shim, String> {
 }
 
 fn function_list(path: &OsString) -> Result<CK_FUNCTION_LIST, String> {
-    // SAFETY: a PKCS#11 library's initialisers are run by every application that uses it.
+    // SAFETY: every application that uses a PKCS#11 library runs its initialisers.
     let library = unsafe { Library::new(path) }.map_err(|error| error.to_string())?;
     type Get = unsafe extern "C" fn(*mut *mut CK_FUNCTION_LIST) -> CK_RV;
     // SAFETY: the standard fixes the function's type.
@@ -77,12 +78,12 @@ fn function_list(path: &OsString) -> Result<CK_FUNCTION_LIST, String> {
     // SAFETY: `list` may be written to.
     let code = unsafe { get(&raw mut list) };
     if code != CKR_OK || list.is_null() {
-        return Err(format!("C_GetFunctionList answered {code:#x}"));
+        return Err(format!("C_GetFunctionList returned {code:#x}"));
     }
-    // SAFETY: the library gives a list that stays as it is while it is loaded. Later versions of the standard only
-    // append to it.
+    // SAFETY: the library's list stays valid and unchanged while the library is loaded. Later versions of the standard
+    // only append to it.
     let list = unsafe { *list };
-    // Never unloaded: its functions are in use until the process ends.
+    // The library is never unloaded: its functions are in use until the process ends.
     mem::forget(library);
     Ok(list)
 }

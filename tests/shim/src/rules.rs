@@ -1,4 +1,4 @@
-//! The language of faults, see the package's README.
+//! The language of rules; see the package's README.
 
 use std::{str::FromStr, time::Duration};
 
@@ -7,24 +7,24 @@ use thiserror::Error;
 
 use crate::{Function, code};
 
-/// A list of rules; the first that fires decides.
+/// List of rules; the first that fires decides.
 #[derive(Clone, Debug, Default)]
 pub struct Rules(Vec<Rule>);
 
-/// A line that is no rule.
+/// Error in a line of rules.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("line {line} is no rule: {why}")]
+#[error("line {line} is not a rule: {why}")]
 pub struct RulesError {
-    /// Counted from one.
+    /// Number of the line, counted from one.
     pub line: usize,
-    /// What is wrong with it.
+    /// What is wrong with the line.
     pub why: String,
 }
 
-/// What happens to which calls of a function.
+/// Action of a rule, and the calls on which it fires.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
-    /// `None`: all of them.
+    /// The function that the rule names; `None` for all functions.
     function: Option<Function>,
     pub(crate) delay: Duration,
     pub(crate) action: Action,
@@ -33,12 +33,12 @@ pub(crate) struct Rule {
     count: u64,
 }
 
-/// What happens to a call.
+/// Action on a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Nothing further: the rule only delays.
+    /// The rule only delays the call.
     Pass,
-    /// It is answered; `after_call`: once the library has done it.
+    /// The call returns `code`; with `after_call`, only after the library has done it.
     Answer {
         code: CK_RV,
         after_call: bool,
@@ -47,33 +47,33 @@ pub(crate) enum Action {
     Segv,
     Abort,
     Exit(i32),
-    /// The library does it, and its answer is changed.
+    /// The library does the call, and arguments or answer are changed.
     Change(Change),
 }
 
-/// How the library's answer is changed.
+/// Change of a call's arguments or answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// `C_Sign`, `C_SignFinal`: the last bit of the signature.
+    /// `C_Sign`, `C_SignFinal`: the last bit of the signature is flipped.
     Corrupt,
-    /// `C_SignInit`: the private key of this label signs in place of the one that was asked for.
+    /// `C_SignInit`: the private key with this label signs instead of the requested one.
     WrongKey(String),
-    /// `C_FindObjects`, `C_GetSlotList`: success, and nothing found.
+    /// `C_FindObjects`, `C_GetSlotList`: the call succeeds and finds nothing.
     Nothing,
-    /// `C_GetTokenInfo`: flags added, and the limits of sessions.
+    /// `C_GetTokenInfo`: flags are added, and the session limits are replaced.
     TokenInfo {
         flags: CK_FLAGS,
         sessions: Option<CK_ULONG>,
     },
-    /// `C_GetAttributeValue`: an attribute that the token does not know.
+    /// `C_GetAttributeValue`: the token does not know this attribute.
     Hidden(CK_ATTRIBUTE_TYPE),
-    /// `C_Sign`: the signature is made, and said to be of this length.
+    /// `C_Sign`: the signature is made, and this length is returned for it.
     Length(CK_ULONG),
-    /// `C_Sign`: the library is not asked; the buffer is said to be too small, and this length to be wanted.
+    /// `C_Sign`: the library is not called; `CKR_BUFFER_TOO_SMALL` and this length are returned.
     TooSmall(CK_ULONG),
 }
 
-/// The attributes that a rule may hide, by name.
+/// Attributes that a rule may hide, by name.
 const ATTRIBUTES: &[(&str, CK_ATTRIBUTE_TYPE)] = &[
     (
         "CKA_ALWAYS_AUTHENTICATE",
@@ -102,7 +102,7 @@ impl Change {
 }
 
 impl Rules {
-    /// The rules that a call of this function meets, each with its place in the list.
+    /// Returns the rules for this function, each with its place in the list.
     pub(crate) fn about(&self, function: Function) -> impl Iterator<Item = (usize, &Rule)> {
         let about = move |rule: &Rule| rule.function.is_none_or(|named| named == function);
         self.0
@@ -117,7 +117,7 @@ impl Rules {
 }
 
 impl Rule {
-    /// Whether the rule fires on this call of those that it saw; the first is 0.
+    /// Returns whether the rule fires on the call with this number; the first call that it sees has number 0.
     pub(crate) fn fires(&self, nth: u64) -> bool {
         let Some(counted) = nth.checked_sub(self.skip) else {
             return false;
@@ -149,7 +149,7 @@ fn rule(line: &str) -> Result<Rule, String> {
     let function = match words.next() {
         Some("*") | None => None,
         Some(name) => {
-            Some(Function::named(name).ok_or_else(|| format!("no rule may name {name}"))?)
+            Some(Function::named(name).ok_or_else(|| format!("a rule cannot name {name}"))?)
         }
     };
     let mut rule = Rule {
@@ -177,9 +177,9 @@ fn rule(line: &str) -> Result<Rule, String> {
     match &mut rule.action {
         Action::Answer { after_call: at, .. } => *at = after_call,
         _ if after_call => return Err("after_call needs rv=".into()),
-        Action::Pass if rule.delay.is_zero() => return Err("it does nothing".into()),
+        Action::Pass if rule.delay.is_zero() => return Err("the rule does nothing".into()),
         Action::Change(change) if !change.suits(function) => {
-            return Err("this function has no such fault".into());
+            return Err("this action does not apply to this function".into());
         }
         Action::Pass
         | Action::Hang
@@ -205,7 +205,7 @@ fn action(name: &str, value: Option<&str>) -> Result<Action, String> {
         ("exit", Some(value)) => Action::Exit(
             value
                 .parse()
-                .map_err(|_| format!("{value} is no exit code"))?,
+                .map_err(|_| format!("{value} is not an exit code"))?,
         ),
         ("corrupt", None) => Action::Change(Change::Corrupt),
         ("wrong_key", Some(label)) => Action::Change(Change::WrongKey(label.into())),
@@ -213,17 +213,17 @@ fn action(name: &str, value: Option<&str>) -> Result<Action, String> {
         ("flags", Some(value)) => token_info(positive(value)?, None),
         ("hide", Some(value)) => {
             let hidden = ATTRIBUTES.iter().find(|(name, _)| *name == value);
-            let (_, hidden) = hidden.ok_or_else(|| format!("no rule may hide {value}"))?;
+            let (_, hidden) = hidden.ok_or_else(|| format!("a rule cannot hide {value}"))?;
             Action::Change(Change::Hidden(*hidden))
         }
         ("length", Some(value)) => Action::Change(Change::Length(octets(value)?)),
         ("too_small", Some(value)) => Action::Change(Change::TooSmall(octets(value)?)),
         ("max_sessions", Some(value)) => token_info(0, Some(positive(value)?)),
-        _ => return Err(format!("{name} is not understood")),
+        _ => return Err(format!("{name} is neither an action nor a condition")),
     })
 }
 
-/// One action a rule, but token information may have both its changes.
+/// Adds an action to a rule. A rule has one action, except that both changes of token information may be combined.
 fn add(action: &mut Action, more: Action) -> Result<(), String> {
     use Change::TokenInfo;
     match (&mut *action, more) {
@@ -238,12 +238,12 @@ fn add(action: &mut Action, more: Action) -> Result<(), String> {
             *flags |= more_flags;
             *sessions = sessions.or(more_sessions);
         }
-        _ => return Err("one action a rule".into()),
+        _ => return Err("a rule may have only one action".into()),
     }
     Ok(())
 }
 
-/// A decimal number, or a hexadecimal one after `0x`.
+/// Parses a decimal number, or a hexadecimal one after `0x`.
 pub(crate) fn number(text: &str) -> Option<u64> {
     text.strip_prefix("0x").map_or_else(
         || text.parse().ok(),
@@ -252,13 +252,13 @@ pub(crate) fn number(text: &str) -> Option<u64> {
 }
 
 fn octets(text: &str) -> Result<CK_ULONG, String> {
-    number(text).ok_or_else(|| format!("{text} is no number"))
+    number(text).ok_or_else(|| format!("{text} is not a number"))
 }
 
 fn positive(text: &str) -> Result<u64, String> {
     number(text)
         .filter(|number| *number != 0)
-        .ok_or_else(|| format!("{text} is no number above zero"))
+        .ok_or_else(|| format!("{text} is not a number above zero"))
 }
 
 #[cfg(test)]
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_choose_the_calls() {
+    fn conditions_select_the_calls_on_which_a_rule_fires() {
         assert_eq!(
             firing("C_Sign hang"),
             [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_named_or_numbered() {
+    fn a_code_is_given_by_name_or_number() {
         for (text, code) in [
             ("CKR_DEVICE_ERROR", 0x30),
             ("0x80000384", 0x8000_0384),
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn token_information_may_be_changed_in_two_ways_at_once() {
+    fn one_rule_may_change_both_flags_and_session_limit() {
         let expected = Change::TokenInfo {
             flags: 0x60000,
             sessions: Some(2),
@@ -330,14 +330,14 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_goes_before_any_action() {
+    fn a_delay_can_precede_an_action() {
         let rules: Rules = "C_Sign delay_ms=200 abort".parse().unwrap();
         assert_eq!(rules.0[0].delay, Duration::from_millis(200));
         assert_eq!(rules.0[0].action, Action::Abort);
     }
 
     #[test]
-    fn a_star_is_every_function_and_comments_are_nothing() {
+    fn a_star_means_every_function_and_comments_are_ignored() {
         let rules: Rules = "# the network is gone\n\n* rv=CKR_DEVICE_ERROR # for ever\nC_Sign hang"
             .parse()
             .unwrap();
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_rule_is_named() {
+    fn a_line_that_is_not_a_rule_is_refused_with_its_number() {
         assert_eq!(refused("C_Sign hang\nC_Sing hang").line, 2);
         for wrong in [
             "C_Sign",

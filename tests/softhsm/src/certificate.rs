@@ -1,4 +1,4 @@
-//! CA certificates whose signatures are made on a token, good ones and bad ones.
+//! CA certificates signed on a token, correct and incorrect ones.
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, IsCa, Issuer,
@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::{Error, TestKey};
 
-/// What a certificate should say. Valid from an hour ago for a year unless told otherwise.
+/// Content of a certificate. By default it is valid from an hour ago for a year.
 ///
 /// ```
 /// use softhsm_test_helpers::CaProfile;
@@ -26,7 +26,7 @@ pub struct CaProfile {
 }
 
 impl CaProfile {
-    /// A CA of this common name, which is all of its subject.
+    /// Describes a CA whose subject has only this common name.
     #[must_use]
     pub fn named(common_name: &str) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl CaProfile {
         }
     }
 
-    /// Validity, in hours from now; negative is the past.
+    /// Sets the validity, in hours from now; negative hours are in the past.
     #[must_use]
     pub fn valid_hours(self, from: i64, to: i64) -> Self {
         Self {
@@ -48,19 +48,19 @@ impl CaProfile {
         }
     }
 
-    /// Its validity ended an hour ago.
+    /// Lets the validity end an hour ago.
     #[must_use]
     pub fn expired(self) -> Self {
         self.valid_hours(-48, -1)
     }
 
-    /// Without `cA` and `keyCertSign`.
+    /// Leaves out `cA` and `keyCertSign`.
     #[must_use]
     pub fn not_a_ca(self) -> Self {
         Self { ca: false, ..self }
     }
 
-    /// `pathLenConstraint`.
+    /// Sets `pathLenConstraint`.
     #[must_use]
     pub fn path_length(self, length: u8) -> Self {
         Self {
@@ -100,7 +100,7 @@ impl CaProfile {
     }
 }
 
-/// A certificate and the key on the token that it is about.
+/// Certificate with its subject's key, which is on the token.
 #[derive(Debug)]
 pub struct CaCertificate {
     key: TestKey,
@@ -109,7 +109,7 @@ pub struct CaCertificate {
 }
 
 impl TestKey {
-    /// A certificate signed by its own key: a root.
+    /// Makes a root certificate, signed by its own key.
     ///
     /// # Errors
     /// The token refuses to sign.
@@ -125,7 +125,7 @@ impl TestKey {
 }
 
 impl CaCertificate {
-    /// A certificate for `key`, signed on the token by this one's key.
+    /// Makes a certificate for `key`, signed on the token by this certificate's key.
     ///
     /// # Errors
     /// The token refuses to sign.
@@ -142,19 +142,19 @@ impl CaCertificate {
         })
     }
 
-    /// The certificate in PEM.
+    /// Returns the certificate in PEM.
     #[must_use]
     pub fn pem(&self) -> String {
         self.certificate.pem()
     }
 
-    /// The certificate in DER.
+    /// Returns the certificate in DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         self.certificate.der()
     }
 
-    /// The key that the certificate is about.
+    /// Returns the certificate's subject key.
     #[must_use]
     pub fn key(&self) -> &TestKey {
         &self.key

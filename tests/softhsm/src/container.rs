@@ -1,8 +1,8 @@
 //! A token inside a container: as a network HSM, or beside its worker.
 //!
-//! The store is mounted into the container under its own path, so keys are still made from outside, and what serves the
-//! token can be paused, killed and started again without the token knowing. `tests/setup/docker` makes the engine and
-//! the image ready.
+//! The store is mounted into the container under its own path, so that keys can still be made from outside. The program
+//! that serves the token can be paused, killed and restarted without any effect on the token. `tests/setup/docker`
+//! prepares the engine and the image.
 
 use std::{
     collections::BTreeMap,
@@ -24,13 +24,13 @@ use tokio::{
 
 use crate::{Error, Provider, TestKey, TestToken, program::program};
 
-/// Where the image has SoftHSM's library.
+/// Path of SoftHSM's library in the image.
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
-/// Where it has the worker.
+/// Path of the worker in the image.
 const WORKER: &str = "/usr/local/bin/pkcs11-hsm-worker";
 const IMAGE: &str = "pkcs11-issuer-softhsm";
 const TAG: &str = "test";
-/// Until what is in the container answers.
+/// Time in which the program in the container must listen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const CLIENTS: [&str; 4] = [
@@ -40,7 +40,7 @@ const CLIENTS: [&str; 4] = [
     "/usr/lib/pkcs11/p11-kit-client.so",
 ];
 
-/// A running container that serves a token on a Unix socket. It is removed when this is dropped.
+/// Running container that serves a token on a Unix socket. The container is removed on drop.
 #[derive(Debug)]
 pub struct TokenContainer {
     container: ContainerAsync<GenericImage>,
@@ -48,7 +48,7 @@ pub struct TokenContainer {
 }
 
 impl TokenContainer {
-    /// A container that sees the token as a process here does.
+    /// Describes a container in which a program sees the token as a process outside does.
     fn request(token: &TestToken, program: &str) -> Result<ContainerRequest<GenericImage>, Error> {
         if token.store().provider() != Provider::SoftHsm {
             return Err(Error::NotInImage);
@@ -70,7 +70,7 @@ impl TokenContainer {
         Ok(request)
     }
 
-    /// Starts it, and waits until somebody listens on the socket.
+    /// Starts a container and waits until a program listens on the socket.
     async fn start(
         request: ContainerRequest<GenericImage>,
         socket: PathBuf,
@@ -81,13 +81,13 @@ impl TokenContainer {
         Ok(started)
     }
 
-    /// The socket, outside the container.
+    /// Returns the path of the socket outside the container.
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Stops every process of the container where it stands: calls wait, as they do for a device that does not answer.
+    /// Suspends every process of the container: calls wait, as for a device that does not answer.
     ///
     /// # Errors
     /// The engine refuses.
@@ -95,7 +95,7 @@ impl TokenContainer {
         self.container.pause().await.map_err(Error::Container)
     }
 
-    /// Lets a paused container go on.
+    /// Resumes a paused container.
     ///
     /// # Errors
     /// The engine refuses.
@@ -103,7 +103,7 @@ impl TokenContainer {
         self.container.unpause().await.map_err(Error::Container)
     }
 
-    /// Ends every process of the container, without time to say good-bye.
+    /// Kills every process of the container at once.
     ///
     /// # Errors
     /// The engine refuses.
@@ -114,10 +114,10 @@ impl TokenContainer {
             .map_err(Error::Container)
     }
 
-    /// Starts a killed container again; it answers when this returns.
+    /// Starts a killed container again and waits until it listens.
     ///
     /// # Errors
-    /// The engine refuses, or nothing answers.
+    /// The engine refuses, or no program listens.
     pub async fn restart(&self) -> Result<(), Error> {
         self.container.start().await.map_err(Error::Container)?;
         self.answers().await
@@ -136,8 +136,8 @@ impl TokenContainer {
     }
 }
 
-/// A token behind a connection that can break: `p11-kit server` over SoftHSM in a container, and `p11-kit-client.so` for
-/// the process outside, which finds it by the environment.
+/// Token behind a connection that can break: `p11-kit server` with SoftHSM in a container, and `p11-kit-client.so` for
+/// the process outside, which finds the server by a variable in its environment.
 ///
 /// ```ignore
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -161,10 +161,10 @@ pub struct NetworkHsm {
 }
 
 impl TestToken {
-    /// The token as a network HSM. Its other users do not notice.
+    /// Serves the token as a network HSM. This does not affect its other users.
     ///
     /// # Errors
-    /// There is no Docker engine, no image, no `p11-kit-client.so` (the variable `P11_KIT_CLIENT_MODULE` may name it),
+    /// There is no Docker engine, no image or no `p11-kit-client.so` (the variable `P11_KIT_CLIENT_MODULE` may name it),
     /// or the token is not SoftHSM's.
     pub async fn as_network_hsm(&self) -> Result<NetworkHsm, Error> {
         let named = env::var_os("P11_KIT_CLIENT_MODULE").map(PathBuf::from);
@@ -172,7 +172,7 @@ impl TestToken {
         let client = named.into_iter().chain(known).find(|path| path.is_file());
         let client = client.ok_or(Error::NoP11Kit)?;
         let socket = self.store().directory().join("p11-kit.socket");
-        // A killed server leaves its socket, and the next one will not take its place.
+        // A killed server leaves its socket, and the next server does not replace it.
         let script =
             "rm -f \"$0\"; exec p11-kit server --foreground --name \"$0\" --provider \"$1\" \"$2\"";
         let uri = format!("pkcs11:serial={}", self.serial());
@@ -187,7 +187,7 @@ impl TestToken {
         Ok(NetworkHsm { container, client })
     }
 
-    /// The token beside its worker, which listens on the container's socket.
+    /// Serves the token as a sidecar: a container with the token and its worker, which listens on the container's socket.
     ///
     /// ```ignore
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -205,7 +205,7 @@ impl TestToken {
     pub async fn as_sidecar(&self) -> Result<TokenContainer, Error> {
         let socket = self.store().directory().join("worker.socket");
         let path = socket.to_string_lossy();
-        // The worker of now, not of when the image was built: a test must not pass or fail by an old program.
+        // Mount the present worker over the image's: a test must not pass or fail because of an old program.
         let worker = program("pkcs11-hsm-worker", "pkcs11-hsm-worker")?;
         let request = TokenContainer::request(self, WORKER)?
             .with_mount(mount(&worker, Path::new(WORKER)).with_access_mode(AccessMode::ReadOnly))
@@ -219,26 +219,26 @@ fn mount(here: &Path, there: &Path) -> Mount {
 }
 
 impl NetworkHsm {
-    /// The library for a program under test.
+    /// Returns the library for a program under test.
     #[must_use]
     pub fn module(&self) -> &Path {
         &self.client
     }
 
-    /// What a process must have in its environment to find the token.
+    /// Returns the environment that a process needs to find the token.
     #[must_use]
     pub fn env(&self) -> BTreeMap<String, String> {
         let address = format!("unix:path={}", self.container.socket.display());
         BTreeMap::from([("P11_KIT_SERVER_ADDRESS".into(), address)])
     }
 
-    /// The container, to take the token away and give it back.
+    /// Returns the container, to pause, kill and restart it.
     #[must_use]
     pub fn container(&self) -> &TokenContainer {
         &self.container
     }
 
-    /// [`TestKey::sign_message`] over the connection, in a process of its own.
+    /// Signs as [`TestKey::sign_message`], but over the connection, in a process of its own.
     ///
     /// # Errors
     /// The connection or the token fails.

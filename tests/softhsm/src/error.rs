@@ -1,18 +1,18 @@
-//! What can go wrong around a test token.
+//! Errors of test tokens.
 
 use std::{io, path::PathBuf, process::ExitStatus};
 
 use thiserror::Error as ThisError;
 
-/// A token, key or certificate could not be made.
+/// Why an operation on a token, key or certificate failed.
 #[derive(Debug, ThisError)]
 pub enum Error {
-    /// The library is not installed.
+    /// SoftHSM's library is not installed.
     #[error(
         "SoftHSM 2 is not installed; on Debian: apt-get install softhsm2, else set SOFTHSM2_MODULE to its library"
     )]
     NotInstalled,
-    /// The library is not built.
+    /// Kryoptic's library is not built.
     #[error(
         "Kryoptic is not built: run tests/kryoptic/build, else set KRYOPTIC_MODULE to its library"
     )]
@@ -23,70 +23,70 @@ pub enum Error {
         "p11-kit-client.so is not installed: run tests/setup/docker, else set P11_KIT_CLIENT_MODULE to it"
     )]
     NoP11Kit,
-    /// Only SoftHSM is in the image.
+    /// The token is not SoftHSM's, and only SoftHSM is in the image.
     #[cfg(feature = "containers")]
     #[error("only SoftHSM's tokens can be put into a container")]
     NotInImage,
-    /// The Docker engine.
+    /// The Docker engine failed.
     #[cfg(feature = "containers")]
     #[error("failed to use a container: run tests/setup/docker")]
     Container(#[source] testcontainers::TestcontainersError),
-    /// No such token.
+    /// `TEST_TOKEN` names no provider.
     #[error("TEST_TOKEN must be softhsm or kryoptic")]
     Provider,
-    /// A file or directory.
+    /// A file or directory cannot be used.
     #[error("failed to access {path}")]
     File {
-        /// Which.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// A program of this workspace was neither found nor built.
-    #[error("failed to find or build {program}; build it by `cargo build -p {package}`")]
+    #[error("failed to find or build {program}; build it with `cargo build -p {package}`")]
     Program {
         /// Its name.
         program: String,
         /// Its package.
         package: String,
     },
-    /// Rules of faults that are none, or a directory of rules that cannot be used.
-    #[error("failed to use the rules of faults in {path}")]
+    /// The rules have an error, or their directory cannot be used.
+    #[error("failed to use the fault rules in {path}")]
     Faults {
-        /// Which.
+        /// Path of the directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The helper process.
+    /// The helper process cannot be run.
     #[error("failed to run {path}")]
     Run {
-        /// Which.
+        /// Path of the program.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The library ended the helper process.
+    /// The helper process ended without an answer, for example because the library crashed.
     #[error("the helper ended before it answered: {0}")]
     Ended(ExitStatus),
-    /// The helper answered something that is no answer.
+    /// The helper's answer cannot be read.
     #[error(
-        "the helper's answer cannot be read; rebuild it by `cargo build -p softhsm-test-helpers`"
+        "the helper's answer cannot be read; rebuild it with `cargo build -p softhsm-test-helpers`"
     )]
     Answer(#[source] serde_json::Error),
-    /// The helper refused.
+    /// The helper reported that the task failed.
     #[error("the helper failed: {0}")]
     Refused(String),
-    /// The helper did something else than it was told.
-    #[error("the helper did something else than it was told")]
+    /// The helper's report does not match its task.
+    #[error("the helper's report does not match its task")]
     OtherAnswer,
-    /// No random octets for a PIN.
+    /// The system has no random octets.
     #[error("the system has no random octets")]
     Random,
-    /// Certificate making.
+    /// A certificate cannot be made.
     #[error("failed to make a certificate")]
     Certificate(#[source] rcgen::Error),
-    /// Key encoding.
+    /// A public key or signature cannot be encoded.
     #[error("failed to encode a public key or signature")]
     Encode(#[source] der::Error),
 }

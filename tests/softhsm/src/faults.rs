@@ -1,4 +1,4 @@
-//! A token whose library fails as told.
+//! A token whose library fails by rules.
 
 use std::{
     collections::BTreeMap,
@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use crate::{Description, Error, TestKey, TestToken, program::library};
 
-/// A library that passes every call on to the token's own, or fails by rules that a test may change at any time.
-/// `tests/shim/README.md` has the language of the rules.
+/// Library that passes every call on to the token's own, or fails by rules that a test may change at any time.
+/// `tests/shim/README.md` describes the language of the rules.
 ///
 /// ```
 /// use softhsm_test_helpers::{Function, KeyKind, Store};
@@ -35,11 +35,11 @@ pub struct FaultyModule {
 }
 
 impl TestToken {
-    /// The token behind a library that fails as told; without rules it is the token's own. Each has its own rules, and
-    /// programs that use the token directly meet none.
+    /// Puts a library that fails by rules before the token; without rules it behaves like the token's own. Each such
+    /// library has its own rules, which do not affect programs that use the token directly.
     ///
     /// # Errors
-    /// The library cannot be found or built, or there is no room for its rules.
+    /// The library cannot be found or built, or the directory for its rules cannot be created.
     pub fn with_faults(&self) -> Result<FaultyModule, Error> {
         let store = self.store().directory();
         let directory = tempfile::Builder::new()
@@ -59,13 +59,13 @@ impl TestToken {
 }
 
 impl FaultyModule {
-    /// The library for a program under test.
+    /// Returns the library for a program under test.
     #[must_use]
     pub fn module(&self) -> &Path {
         &self.shim
     }
 
-    /// What a process must have in its environment to use the library and see the token.
+    /// Returns the environment that a process needs to use the library and see the token.
     #[must_use]
     pub fn env(&self) -> BTreeMap<String, String> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
@@ -75,17 +75,17 @@ impl FaultyModule {
         env
     }
 
-    /// Puts these rules in the place of all earlier ones, from the next call on. No text: nothing fails any more.
+    /// Replaces all earlier rules by these, from the next call on. With an empty text nothing fails.
     ///
     /// # Errors
-    /// A line is no rule.
+    /// A line is not a rule.
     pub fn rules(&self, rules: &str) -> Result<(), Error> {
         self.faults
             .set_rules(rules)
             .map_err(|error| self.error(error))
     }
 
-    /// Calls of a function so far, by every process that used this library.
+    /// Returns the calls of a function so far, by every process that used this library.
     ///
     /// # Errors
     /// The counts cannot be read.
@@ -95,7 +95,7 @@ impl FaultyModule {
             .map_err(|error| self.error(error))
     }
 
-    /// How many of them met a rule that fired.
+    /// Returns the calls of a function on which a rule fired.
     ///
     /// # Errors
     /// The counts cannot be read.
@@ -105,18 +105,18 @@ impl FaultyModule {
             .map_err(|error| self.error(error))
     }
 
-    /// [`TestKey::sign_message`] through this library, in a process of its own.
+    /// Signs as [`TestKey::sign_message`], but through this library, in a process of its own.
     ///
     /// # Errors
-    /// A rule forced one, or the token refuses.
+    /// A rule caused an error, or the token refuses.
     pub fn sign_message(&self, key: &TestKey, message: &[u8]) -> Result<Vec<u8>, Error> {
         key.sign_through(self.module(), &self.env(), message)
     }
 
-    /// [`TestToken::describe`] through this library.
+    /// Describes the token as [`TestToken::describe`], but through this library.
     ///
     /// # Errors
-    /// A rule forced one, or the token cannot be found.
+    /// A rule caused an error, or the token cannot be found.
     pub fn describe(&self) -> Result<Description, Error> {
         self.token.describe_through(self.module(), &self.env())
     }

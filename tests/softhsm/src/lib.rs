@@ -1,9 +1,9 @@
-//! Makes SoftHSM tokens for tests, each in a directory of its own, and takes them away and gives them back.
+//! Makes SoftHSM tokens for tests, each in a directory of its own, and can take them away and give them back.
 //!
 //! PKCS#11 tests need a token that nobody else uses, and SoftHSM finds its tokens by one environment variable of the
-//! whole process. So everything that touches a token happens in a helper process, `softhsm-token-tool`, and a test
-//! process can have as many tokens as it likes. PINs are long and random, and go to the helper by its standard
-//! input: never in an argument, never in the environment.
+//! whole process. So every operation on a token runs in a helper process, `softhsm-token-tool`, and a test process can
+//! have any number of tokens. PINs are long and random. They reach the helper on its standard input, never in an
+//! argument or the environment.
 //!
 //! ```
 //! use softhsm_test_helpers::{CaProfile, KeyKind, Store};
@@ -12,20 +12,20 @@
 //! let token = store.make_token("issuing")?;
 //! let root_key = token.generate_key("root-ca", &[1], KeyKind::P384)?;
 //! let issuing_key = token.generate_key("issuing-ca", &[2], KeyKind::P256)?;
-//! // The root key signs on the token, so the chain is a real one.
+//! // The root key signs on the token, so the chain is real.
 //! let root = root_key.self_signed(&CaProfile::named("Test root"))?;
 //! let issuing = root.issue(&issuing_key, &CaProfile::named("Test issuing").path_length(0))?;
 //! assert!(issuing.pem().starts_with("-----BEGIN CERTIFICATE-----"));
 //! # Ok::<(), softhsm_test_helpers::Error>(())
 //! ```
 //!
-//! A token can also fail as told ([`TestToken::with_faults`]), and stand in a container: as a network HSM, or beside its
-//! worker. With the feature `containers`.
+//! A token can also fail by rules ([`TestToken::with_faults`]). With the feature `containers` it can be served from a
+//! container: as a network HSM, or beside its worker.
 //!
-//! A program under test is given `token.module()` and `token.env()`, and reads its PIN from `token.pin_file()`.
+//! A program under test gets `token.module()` and `token.env()`, and reads its PIN from `token.pin_file()`.
 //!
-//! SoftHSM 2 must be installed (Debian: `apt-get install softhsm2`). The helper is looked for beside the running
-//! test and built by cargo where it is missing, see [`program`].
+//! SoftHSM 2 must be installed (Debian: `apt-get install softhsm2`). The helper is searched for beside the running test;
+//! cargo builds it if it is missing, see [`program`].
 
 mod certificate;
 #[cfg(feature = "containers")]

@@ -1,4 +1,4 @@
-//! What the helper process is told on its standard input, and what it answers on its standard output, as JSON.
+//! Orders to the helper process on its standard input and reports on its standard output, as JSON.
 
 use std::{
     collections::BTreeMap,
@@ -28,15 +28,15 @@ pub enum KeyKind {
     P521,
     /// Ed25519.
     Ed25519,
-    /// ML-DSA-44: Kryoptic alone.
+    /// ML-DSA-44; only Kryoptic has it.
     MlDsa44,
-    /// ML-DSA-65: Kryoptic alone.
+    /// ML-DSA-65; only Kryoptic has it.
     MlDsa65,
-    /// ML-DSA-87: Kryoptic alone.
+    /// ML-DSA-87; only Kryoptic has it.
     MlDsa87,
 }
 
-/// How the private half of a key pair is kept, and used.
+/// Protection of the private half of a key pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// `CKA_SENSITIVE`.
@@ -48,7 +48,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Sensitive, not extractable, one login for all signatures.
+    /// The private half is sensitive and not extractable, and one login is enough for all signatures.
     pub const WELL: Self = Self {
         sensitive: true,
         extractable: false,
@@ -56,30 +56,30 @@ impl Kept {
     };
 }
 
-/// What a token says about itself.
+/// A token's description of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
-    /// `CKF_USER_PIN_COUNT_LOW`: a wrong PIN was tried since the last right one.
+    /// `CKF_USER_PIN_COUNT_LOW`: a wrong PIN was tried since the last correct one.
     pub pin_count_low: bool,
     /// `CKF_USER_PIN_FINAL_TRY`: the next wrong PIN locks the token.
     pub pin_final_try: bool,
     /// `CKF_USER_PIN_LOCKED`.
     pub pin_locked: bool,
-    /// `ulMaxSessionCount`, where there is a limit and it is known.
+    /// `ulMaxSessionCount`, where the token reports a limit.
     pub most_sessions: Option<u64>,
 }
 
-/// One task. No `Debug`: it carries PINs.
+/// One task on a token. It has no `Debug`, because it carries PINs.
 #[derive(Serialize, Deserialize)]
 #[expect(missing_debug_implementations, reason = "it carries PINs")]
 pub struct Order {
     /// The library.
     pub module: PathBuf,
-    /// What to do.
+    /// The task.
     pub task: Task,
 }
 
-/// What to do.
+/// Tasks of the helper process.
 #[derive(Serialize, Deserialize)]
 #[expect(missing_debug_implementations, reason = "it carries PINs")]
 pub enum Task {
@@ -94,19 +94,19 @@ pub enum Task {
     },
     /// Describe a token.
     Describe {
-        /// Which.
+        /// Serial number of the token.
         serial: String,
     },
     /// Log in.
     Try {
-        /// Which token.
+        /// Serial number of the token.
         serial: String,
-        /// As the user.
+        /// The user PIN to try.
         user_pin: String,
     },
     /// Generate a key pair.
     Generate {
-        /// Which token.
+        /// Serial number of the token.
         serial: String,
         /// Its user PIN.
         user_pin: String,
@@ -114,14 +114,14 @@ pub enum Task {
         label: String,
         /// `CKA_ID` of both halves.
         id: Vec<u8>,
-        /// What kind.
+        /// Kind of the key pair.
         kind: KeyKind,
-        /// How it is kept.
+        /// Protection of the private half.
         kept: Kept,
     },
     /// Put a P-256 key pair on the token, once for each id.
     Import {
-        /// Which token.
+        /// Serial number of the token.
         serial: String,
         /// Its user PIN.
         user_pin: String,
@@ -134,9 +134,9 @@ pub enum Task {
         /// The public half, uncompressed.
         point: Vec<u8>,
     },
-    /// Sign: RSA keys hash with SHA-256 themselves, Ed25519 and ML-DSA take the message, ECDSA gets a digest.
+    /// Sign. For RSA the token hashes the message with SHA-256; Ed25519 and ML-DSA take the message, ECDSA a digest.
     Sign {
-        /// Which token.
+        /// Serial number of the token.
         serial: String,
         /// Its user PIN.
         user_pin: String,
@@ -144,21 +144,21 @@ pub enum Task {
         label: String,
         /// `CKA_ID` of the key.
         id: Vec<u8>,
-        /// What kind of key.
+        /// Kind of the key.
         kind: KeyKind,
         /// Message or digest.
         octets: Vec<u8>,
     },
 }
 
-/// What came of it.
+/// Outcome of a task.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Report {
-    /// The token's serial number.
+    /// The new token's serial number.
     Made(String),
-    /// The PIN is right.
+    /// The PIN is correct.
     LoggedIn,
-    /// What a token says about itself.
+    /// The token's description of itself.
     Described(Description),
     /// The public half of an RSA key.
     Rsa {
@@ -167,15 +167,15 @@ pub enum Report {
         /// Big-endian.
         exponent: Vec<u8>,
     },
-    /// The public half of another key, as it stands in an SPKI: an uncompressed point, or the key's own octets.
+    /// The public half of another key, as in an SPKI: an uncompressed point, or the key's own octets.
     Public(Vec<u8>),
-    /// A signature as PKCS#11 gives it.
+    /// A signature in the form of PKCS#11.
     Signed(Vec<u8>),
-    /// It did not work.
+    /// The task failed, for this reason.
     Failed(String),
 }
 
-/// Has the helper process do a task through a library.
+/// Runs the helper process for one task through a library.
 pub(crate) fn run(
     module: &Path,
     env: &BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! Finding this workspace's programs and C libraries from a test of any of its packages.
+//! Finds this workspace's programs and C libraries, from a test of any of its packages.
 
 use std::{
     env,
@@ -11,23 +11,23 @@ use crate::Error;
 
 static BUILDING: Mutex<()> = Mutex::new(());
 
-/// The program `name` of workspace package `package`.
+/// Returns the path of program `name` of workspace package `package`.
 ///
-/// It stands beside the running test's own directory when it was built with the same profile
-/// (`cargo test --workspace` builds every program); else cargo builds it, once. The variable
-/// `SOFTHSM_TEST_PROGRAMS` names a directory to look in instead.
+/// A program that was built with the same profile is in the parent of the running test's directory
+/// (`cargo test --workspace` builds every program). If it is not there, cargo builds it, once. The variable
+/// `SOFTHSM_TEST_PROGRAMS` names a directory to search instead.
 ///
 /// # Errors
-/// [`Error::Program`] when it is neither there nor can be built.
+/// [`Error::Program`] when the program is neither found nor can be built.
 pub fn program(package: &str, name: &str) -> Result<PathBuf, Error> {
     built(package, name, &["--bin", name])
 }
 
-/// The C library `name` of workspace package `package`, found as [`program`] is. It stands beside the running test
-/// itself when the test's package depends on it.
+/// Returns the path of C library `name` of workspace package `package`, searched for as in [`program`]. If the test's
+/// package depends on the library, it is in the running test's own directory.
 ///
 /// # Errors
-/// [`Error::Program`] when it is neither there nor can be built.
+/// [`Error::Program`] when the library is neither found nor can be built.
 pub(crate) fn library(package: &str, name: &str) -> Result<PathBuf, Error> {
     built(package, name, &["--lib"])
 }
@@ -50,7 +50,7 @@ fn built(package: &str, name: &str, target: &[&str]) -> Result<PathBuf, Error> {
     {
         return Ok(found);
     }
-    // Doc tests run from a temporary directory; cargo then says where it has put the file.
+    // Doc tests run from a temporary directory, but cargo's messages tell where the file is.
     let release = ancestors
         .iter()
         .any(|directory| directory.ends_with("release"));

@@ -1,4 +1,4 @@
-//! Whose tokens they are: which library, and how it is told where its tokens lie.
+//! Providers of software tokens: their libraries, and the configuration that tells them where their tokens are.
 
 use std::{
     env,
@@ -8,12 +8,12 @@ use std::{
 
 use crate::Error;
 
-/// A software token.
+/// Provider of software tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provider {
     /// SoftHSM 2: RSA, ECDSA and Ed25519. Its PINs never lock.
     SoftHsm,
-    /// Kryoptic: these and ML-DSA. The tenth wrong PIN in a row locks the token. `tests/kryoptic/build` builds it.
+    /// Kryoptic: the same and ML-DSA. The tenth wrong PIN in a row locks the token. `tests/kryoptic/build` builds it.
     Kryoptic,
 }
 
@@ -26,11 +26,11 @@ const SOFTHSM: [&str; 5] = [
 ];
 
 impl Provider {
-    /// What the variable `TEST_TOKEN` says, `softhsm` or `kryoptic`; SoftHSM where it is not set. So a whole suite runs
-    /// against another token.
+    /// Returns the provider that the variable `TEST_TOKEN` names, `softhsm` or `kryoptic`; SoftHSM if it is not set. So a
+    /// whole suite can run with another token.
     ///
     /// # Errors
-    /// [`Error::Provider`] when it says something else.
+    /// [`Error::Provider`] when the variable names another one.
     pub fn from_env() -> Result<Self, Error> {
         match env::var("TEST_TOKEN").as_deref() {
             Ok("softhsm") | Err(env::VarError::NotPresent) => Ok(Self::SoftHsm),
@@ -39,11 +39,11 @@ impl Provider {
         }
     }
 
-    /// Its library: what `SOFTHSM2_MODULE` or `KRYOPTIC_MODULE` names, else where distributions put SoftHSM's, and
-    /// where `tests/kryoptic/build` has put Kryoptic's.
+    /// Returns the provider's library: the one that `SOFTHSM2_MODULE` or `KRYOPTIC_MODULE` names, else SoftHSM's where
+    /// distributions put it, or Kryoptic's where `tests/kryoptic/build` puts it.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`].
+    /// [`Error::NotInstalled`] or [`Error::NotBuilt`].
     pub fn module(self) -> Result<PathBuf, Error> {
         let named = env::var_os(match self {
             Self::SoftHsm => "SOFTHSM2_MODULE",
@@ -61,7 +61,7 @@ impl Provider {
         })
     }
 
-    /// The variable that names its configuration.
+    /// Returns the environment variable that names the provider's configuration.
     pub(crate) fn variable(self) -> &'static str {
         match self {
             Self::SoftHsm => "SOFTHSM2_CONF",
@@ -69,7 +69,7 @@ impl Provider {
         }
     }
 
-    /// A configuration for so many tokens in a directory. SoftHSM finds all that are there by itself.
+    /// Returns a configuration for `count` tokens in a directory. SoftHSM ignores the count and finds all tokens itself.
     pub(crate) fn configuration(self, tokens: &Path, count: usize) -> String {
         match self {
             Self::SoftHsm => format!(

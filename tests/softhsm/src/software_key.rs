@@ -1,4 +1,4 @@
-//! A key pair that is made in memory, to be put on several tokens.
+//! A key pair made in memory, for import into several tokens.
 
 use std::fmt;
 
@@ -16,10 +16,10 @@ pub struct SoftwareKey {
 }
 
 impl SoftwareKey {
-    /// Makes one.
+    /// Generates a key pair.
     ///
     /// # Errors
-    /// There are no random octets.
+    /// The system has no random octets.
     pub fn generate() -> Result<Self, Error> {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING);
         let pair = pair.map_err(|_| Error::Random)?;

@@ -16,7 +16,8 @@ use crate::{
     order::{Report, Task, run},
 };
 
-/// Tokens of one provider in a directory of their own, which is removed with the last token and key of it.
+/// Tokens of one provider in a directory of their own. The directory is removed when the store and its tokens and keys are
+/// dropped.
 #[derive(Clone, Debug)]
 pub struct Store(Arc<Inner>);
 
@@ -25,23 +26,23 @@ struct Inner {
     directory: TempDir,
     provider: Provider,
     module: PathBuf,
-    /// How many tokens have been made.
+    /// Number of tokens made.
     made: Mutex<usize>,
 }
 
 impl Store {
-    /// An empty store of the provider that the variable `TEST_TOKEN` names, else SoftHSM.
+    /// Creates an empty store of the provider that the variable `TEST_TOKEN` names, else SoftHSM.
     ///
     /// # Errors
-    /// It is not installed, or the directory cannot be made.
+    /// The variable names no provider, the provider is not installed, or the directory cannot be created.
     pub fn new() -> Result<Self, Error> {
         Self::of(Provider::from_env()?)
     }
 
-    /// An empty store of this provider in the system's temporary directory.
+    /// Creates an empty store of this provider in the system's temporary directory.
     ///
     /// # Errors
-    /// It is not installed, or the directory cannot be made.
+    /// The provider is not installed, or the directory cannot be created.
     pub fn of(provider: Provider) -> Result<Self, Error> {
         let module = provider.module()?;
         let temp = env::temp_dir();
@@ -89,25 +90,25 @@ impl Store {
         ))
     }
 
-    /// Whose tokens they are.
+    /// Returns the provider of the tokens.
     #[must_use]
     pub fn provider(&self) -> Provider {
         self.0.provider
     }
 
-    /// The provider's library.
+    /// Returns the provider's library.
     #[must_use]
     pub fn module(&self) -> &Path {
         &self.0.module
     }
 
-    /// The directory of everything, for files that should go with it.
+    /// Returns the store's directory, for files that should be removed with it.
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.0.directory.path()
     }
 
-    /// What a process must have in its environment to see these tokens.
+    /// Returns the environment that a process needs to see these tokens.
     #[must_use]
     pub fn env(&self) -> BTreeMap<String, String> {
         let configuration = self.configuration().to_string_lossy().into_owned();
@@ -115,18 +116,18 @@ impl Store {
     }
 
     /// Takes every token of the store away, as if the device were unplugged. A process that has opened a Kryoptic token
-    /// keeps it, since that is one file; only processes that start later miss it.
+    /// keeps it, because the token is one open file; only processes that start later do not find it.
     ///
     /// # Errors
-    /// They are away already.
+    /// The tokens have been taken away already.
     pub fn take_away(&self) -> Result<(), Error> {
         rename(&self.tokens(), &self.away())
     }
 
-    /// Puts them back.
+    /// Gives the tokens back.
     ///
     /// # Errors
-    /// They are not away.
+    /// The tokens have not been taken away.
     pub fn give_back(&self) -> Result<(), Error> {
         rename(&self.away(), &self.tokens())
     }
@@ -173,7 +174,7 @@ fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     })
 }
 
-/// 128 random bits, so that finding it anywhere means something.
+/// Generates a PIN of 128 random bits, so that a test that finds it in some output has found the PIN and no coincidence.
 fn pin() -> Result<String, Error> {
     let mut octets = [0_u8; 16];
     aws_lc_rs::rand::fill(&mut octets).map_err(|_| Error::Random)?;

@@ -14,7 +14,7 @@ use crate::{
     order::{Kept, Report, Task, run},
 };
 
-/// A token that exists for one test.
+/// Token that exists for one test.
 #[derive(Clone)]
 pub struct TestToken {
     store: Store,
@@ -50,49 +50,49 @@ impl TestToken {
         }
     }
 
-    /// The token's label.
+    /// Returns the token's label.
     #[must_use]
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// The token's serial number.
+    /// Returns the token's serial number.
     #[must_use]
     pub fn serial(&self) -> &str {
         &self.serial
     }
 
-    /// The user PIN, for code under test that is given it in memory.
+    /// Returns the user PIN, for code under test that takes it in memory.
     #[must_use]
     pub fn user_pin(&self) -> &str {
         &self.user_pin
     }
 
-    /// A file with the user PIN and nothing else, readable by its owner alone.
+    /// Returns the path of a file with the user PIN and nothing else, which only its owner can read.
     #[must_use]
     pub fn pin_file(&self) -> &Path {
         &self.pin_file
     }
 
-    /// The provider's library.
+    /// Returns the provider's library.
     #[must_use]
     pub fn module(&self) -> &Path {
         self.store.module()
     }
 
-    /// What a process must have in its environment to see the token.
+    /// Returns the environment that a process needs to see the token.
     #[must_use]
     pub fn env(&self) -> BTreeMap<String, String> {
         self.store.env()
     }
 
-    /// The store that the token is in.
+    /// Returns the store that the token is in.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// What the token says about itself, in a process of its own.
+    /// Asks the token for its description, in a process of its own.
     ///
     /// # Errors
     /// The token cannot be found.
@@ -100,7 +100,7 @@ impl TestToken {
         self.describe_through(self.module(), &self.env())
     }
 
-    /// Tries a user PIN, in a process of its own. A wrong one costs what it costs at this token.
+    /// Tries a user PIN, in a process of its own. A wrong PIN spends one of the token's tries.
     ///
     /// # Errors
     /// The token refuses the PIN.
@@ -128,7 +128,7 @@ impl TestToken {
         Ok(description)
     }
 
-    /// Generates a key pair: private half sensitive and not extractable, for signing only.
+    /// Generates a key pair whose private half is sensitive and not extractable, for signing only.
     ///
     /// # Errors
     /// The token refuses.
@@ -136,7 +136,7 @@ impl TestToken {
         self.generate_key_kept(label, id, kind, Kept::WELL)
     }
 
-    /// The same with a private half that is kept otherwise.
+    /// Generates a key pair whose private half is protected as `kept` says.
     ///
     /// # Errors
     /// The token refuses.
@@ -177,8 +177,8 @@ impl TestToken {
         })
     }
 
-    /// Puts a key pair on the token, as a backup of an HSM would: private half sensitive and not extractable, for
-    /// signing only.
+    /// Puts a key pair on the token, as restoring an HSM's backup does. The private half is sensitive and not extractable,
+    /// for signing only.
     ///
     /// # Errors
     /// The token refuses.
@@ -193,7 +193,7 @@ impl TestToken {
         })
     }
 
-    /// Puts a key pair on the token under each of these ids, for a token that has many.
+    /// Puts a key pair on the token under each of these ids, for a token with many keys.
     ///
     /// # Errors
     /// The token refuses.
@@ -222,7 +222,7 @@ impl TestToken {
     }
 }
 
-/// A key pair on a [`TestToken`].
+/// Key pair on a [`TestToken`].
 #[derive(Clone, Debug)]
 pub struct TestKey {
     token: TestToken,
@@ -234,44 +234,44 @@ pub struct TestKey {
 }
 
 impl TestKey {
-    /// The token that it is on.
+    /// Returns the token that the key is on.
     #[must_use]
     pub fn token(&self) -> &TestToken {
         &self.token
     }
 
-    /// `CKA_LABEL`.
+    /// Returns `CKA_LABEL`.
     #[must_use]
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// `CKA_ID`.
+    /// Returns `CKA_ID`.
     #[must_use]
     pub fn id(&self) -> &[u8] {
         &self.id
     }
 
-    /// What kind of key.
+    /// Returns the kind of the key.
     #[must_use]
     pub fn kind(&self) -> KeyKind {
         self.kind
     }
 
-    /// DER `SubjectPublicKeyInfo`.
+    /// Returns the DER `SubjectPublicKeyInfo`.
     #[must_use]
     pub fn spki_der(&self) -> Vec<u8> {
         self.subject_public_key_info()
     }
 
-    /// The content of the SPKI's BIT STRING: an `RSAPublicKey`, or a point.
+    /// Returns the content of the SPKI's BIT STRING: an `RSAPublicKey`, a point, or an ML-DSA key.
     #[must_use]
     pub fn public_octets(&self) -> &[u8] {
         &self.public
     }
 
     /// Signs a message on the token: RSA PKCS#1 v1.5 or ECDSA, with SHA-256 (P-384: SHA-384, P-521: SHA-512), Ed25519,
-    /// or ML-DSA, pure and without a context (RFC 9881). The result is what X.509 carries.
+    /// or ML-DSA, pure and without a context (RFC 9881). The result has the form that X.509 uses.
     ///
     /// # Errors
     /// The token refuses.

@@ -1,4 +1,4 @@
-//! Each request and the one kind of answer that it may have.
+//! Each request with the one kind of answer that it allows.
 
 use std::sync::atomic::Ordering;
 
@@ -9,7 +9,7 @@ use crate::{
     client::{HsmError, Key},
     protocol::{
         Answer, Ask, FoundKey, KeyNumber, KeySelector, LoginAnswer, Mechanism, Pin, Stats,
-        TokenInfo, Wanted,
+        TokenInfo, KeyQuery,
     },
 };
 
@@ -33,7 +33,7 @@ impl Connection {
         selector: &KeySelector,
         deadline: Instant,
     ) -> Result<Key, HsmError> {
-        let wanted = Wanted::Selected(selector.clone());
+        let wanted = KeyQuery::Selected(selector.clone());
         let found = self.found(wanted, deadline).await?;
         Ok(Key::new(found, self.generation))
     }
@@ -83,7 +83,7 @@ impl Connection {
         Ok(stats)
     }
 
-    async fn found(&self, wanted: Wanted, deadline: Instant) -> Result<FoundKey, HsmError> {
+    async fn found(&self, wanted: KeyQuery, deadline: Instant) -> Result<FoundKey, HsmError> {
         let ask = |deadline| Ask::FindKey { wanted, deadline };
         let Answer::Key(found) = self.ask(deadline, ask).await? else {
             return Err(HsmError::WrongAnswer);
@@ -92,7 +92,7 @@ impl Connection {
     }
 
     async fn find_again(&self, key: &Key, deadline: Instant) -> Result<KeyNumber, HsmError> {
-        let wanted = Wanted::Again(key.identity().clone());
+        let wanted = KeyQuery::Again(key.identity().clone());
         let found = self.found(wanted, deadline).await?;
         if found.identity != *key.identity() {
             return Err(HsmError::KeyNotFound {

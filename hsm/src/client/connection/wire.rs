@@ -1,4 +1,5 @@
-//! What goes over the socket: requests at once or as soon as it takes them, responses to who waits for them.
+//! Reading and writing on the socket: writes requests as soon as the socket accepts them, and hands each response to
+//! the caller that waits for it.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -13,8 +14,8 @@ use zeroize::Zeroize;
 use super::{Connection, Lost, Waiting, chain, lock};
 use crate::protocol::{FrameError, FromWorker, Inbox, Request, append};
 
-/// The socket, watched for one thing. Watched for room to write, it would wake us for every request that the worker
-/// takes, and there is always room.
+/// Watches the socket for one kind of readiness. Permanent watching for room to write would wake us for every request
+/// that the worker reads, although there is nearly always room.
 #[expect(
     deprecated,
     reason = "its successor is unsafe for descriptors that may change; a stream owns one and keeps it"
@@ -23,7 +24,7 @@ pub(super) fn watched(socket: UnixStream, interest: Interest) -> io::Result<Asyn
     AsyncFd::with_interest(socket, interest)
 }
 
-/// Hands every response to who waits for it, until the connection ends.
+/// Hands every response to the caller that waits for it, until the connection ends.
 pub(super) async fn read_all(connection: Arc<Connection>, inbox: Inbox) {
     let why = read_until_end(&connection, inbox).await;
     connection.end(why);
@@ -33,14 +34,14 @@ async fn read_until_end(connection: &Connection, mut inbox: Inbox) -> Lost {
     loop {
         match inbox.frame::<FromWorker>() {
             Err(error) => return Lost::Incomprehensible(chain(&error)),
-            Ok(Some(FromWorker::Ending(ending))) => return Lost::Said(ending),
+            Ok(Some(FromWorker::ExitReason(ending))) => return Lost::Said(ending),
             Ok(Some(FromWorker::Response { id, outcome })) => {
-                // An id that nobody waits for is a worker's fault that harms nobody.
+                // An id that nobody waits for is a bug of the worker, but harmless.
                 let waiting = lock(&connection.pending).waiting.remove(&id);
                 if let Some(Waiting { reply, place, .. }) = waiting {
-                    // First the place: the next request goes out before the asker looks at the answer.
+                    // Free the place first: the next request then goes out before the caller handles the answer.
                     drop(place);
-                    // The asker may have given up.
+                    // The caller may have given up.
                     drop(reply.send(outcome));
                 }
             }
@@ -68,11 +69,11 @@ async fn read(connection: &Connection, inbox: &mut Inbox) -> io::Result<usize> {
     }
 }
 
-/// Writes what the socket did not take at once.
+/// Writes the octets that the socket did not accept at once.
 pub(super) async fn write_rest(connection: Arc<Connection>) {
     loop {
         connection.blocked.notified().await;
-        // An error is told by the write.
+        // After an error the write fails and reports it.
         room(connection.socket.get_ref()).await.ok();
         connection.write(&mut lock(&connection.outbox));
     }
@@ -85,7 +86,7 @@ async fn room(socket: &UnixStream) -> io::Result<()> {
 }
 
 impl Connection {
-    /// Sends a request behind those that are not written yet. Does not block.
+    /// Sends a request after those that are not written yet. Does not block.
     pub(super) fn send(&self, request: &Request) -> Result<(), FrameError> {
         let mut outbox = lock(&self.outbox);
         append(&mut outbox, request)?;
@@ -97,7 +98,7 @@ impl Connection {
         while !outbox.is_empty() {
             match self.socket.get_ref().write(outbox) {
                 Ok(written) => {
-                    // A PIN may have been among it.
+                    // The octets may hold a PIN.
                     if let Some(written) = outbox.get_mut(..written) {
                         written.zeroize();
                     }
@@ -108,7 +109,7 @@ impl Connection {
                     return;
                 }
                 Err(error) => {
-                    // The reader may still find last words in the socket; it ends the connection.
+                    // The reader ends the connection: the socket may still hold the worker's reason for ending.
                     tracing::debug!(%error, "failed to write to the HSM worker");
                     outbox.as_mut().zeroize();
                     outbox.clear();

@@ -1,4 +1,5 @@
-//! The same signatures by a bare PKCS#11 loop, in a process of its own: it needs SoftHSM's variable in its environment.
+//! The same signatures by a bare PKCS#11 loop, in a process of its own because SoftHSM needs a variable in the
+//! environment.
 
 use std::{
     env,
@@ -24,7 +25,7 @@ use softhsm_test_helpers::{KeyKind, TestToken};
 
 use crate::{Case, DIGEST, Failed, Library, cost, percentiles};
 
-/// Signatures per second, and the processor time that each cost in microseconds.
+/// Returns signatures per second, and the processor time per signature in microseconds.
 pub(crate) fn rate(
     token: &TestToken,
     library: &Library,
@@ -79,7 +80,8 @@ fn run_bare(
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// `Session::sign` of `cryptoki` as fast as it goes, one session per thread, the same octets as the worker gives.
+/// Signs with `cryptoki`'s `Session::sign` as fast as possible: one session per thread, with input as long as the
+/// worker's.
 pub(crate) fn run(task: &Value) -> Result<Value, Failed> {
     let text = |field: &str| {
         task.get(field)
@@ -131,7 +133,7 @@ pub(crate) fn run(task: &Value) -> Result<Value, Failed> {
         let session = module.open_ro_session(slot)?;
         let (made, start) = (Arc::clone(&made), Arc::clone(&start));
         signing.push(thread::spawn(move || {
-            // As long as DigestInfo with SHA-256.
+            // 51 octets: the length of a DigestInfo with SHA-256.
             let input = if rsa { vec![7; 51] } else { DIGEST.to_vec() };
             let mut took = Vec::new();
             start.wait();
@@ -150,7 +152,7 @@ pub(crate) fn run(task: &Value) -> Result<Value, Failed> {
                 u64::try_from(took.len()).unwrap_or_default(),
                 Ordering::Relaxed,
             );
-            // The kernel forgets a thread's time with the thread.
+            // Read inside the thread: its time is no longer available after it has ended.
             Ok::<_, Failed>((took, cost::spent_by("/proc/thread-self".as_ref())?))
         }));
     }

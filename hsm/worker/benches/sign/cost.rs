@@ -1,10 +1,10 @@
-//! What signatures cost both processes: processor time and context switches, from the kernel's own counts.
+//! Cost of signatures in both processes: processor time and context switches, from the kernel's own counts.
 
 use std::{fs, path::Path};
 
 use crate::Failed;
 
-/// Of this process and its worker, since each began.
+/// Cost of this process and of its worker, each since its start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     client: Spent,
@@ -20,7 +20,7 @@ pub(crate) struct Spent {
 
 type Part = (&'static str, &'static str, fn(&Cost) -> f64);
 
-/// The row that the bare loop is beside.
+/// The row that is compared with the bare loop.
 pub(crate) const WORKER: &str = "CPU per signature, worker and library";
 
 /// Rows of the report.
@@ -46,7 +46,7 @@ impl Cost {
         })
     }
 
-    /// For each of so many signatures made between the two.
+    /// Returns the cost per signature between two measurements.
     pub(crate) fn until(self, later: Self, signatures: f64) -> Self {
         let each = |before: Spent, after: Spent| Spent {
             nanoseconds: (after.nanoseconds - before.nanoseconds) / signatures,
@@ -59,7 +59,7 @@ impl Cost {
     }
 }
 
-/// The only process that this one has started and that still runs.
+/// Returns the only running child of this process.
 fn worker_of(own: u32) -> Result<u32, Failed> {
     let worker = bench::children(own)?.into_iter().next();
     worker.ok_or_else(|| "there is no worker".into())
@@ -78,7 +78,7 @@ fn spent(process: u32) -> Result<Spent, Failed> {
     Ok(sum)
 }
 
-/// One thread, by its directory.
+/// Reads the cost of one thread from its directory in `/proc`.
 pub(crate) fn spent_by(task: &Path) -> Result<Spent, Failed> {
     let schedule = fs::read_to_string(task.join("schedstat"))?;
     let on_processor = schedule.split_whitespace().next().ok_or("no schedstat")?;

@@ -1,8 +1,9 @@
-//! Signatures per second through `hsm::Token` beside a bare PKCS#11 loop with as many threads on the same token: `cryptoki`'s
-//! own `Session::sign`, which makes three calls. Once more with a token that takes a millisecond for each call.
+//! Compares signatures per second through `hsm::Token` with a bare PKCS#11 loop, which has as many threads on the same
+//! token and uses `cryptoki`'s `Session::sign` with its three calls. Then the same with a token that takes a millisecond
+//! for each call.
 //!
-//! Five runs of each, alternated, medians. `BENCH_SECONDS` sets the length of a run (default 2). Prints a table and
-//! writes `target/bench/hsm.json`. CPU time per signature says where the time goes, whatever else the machine does.
+//! Reports medians of five alternated runs. `BENCH_SECONDS` sets the length of a run (default 2). Prints a table and
+//! writes `target/bench/hsm.json`. CPU time per signature shows where the time goes, whatever else the machine does.
 
 mod bare;
 mod cost;
@@ -63,7 +64,7 @@ const CASES: [Case; 2] = [
 ];
 
 fn main() -> Result<(), Failed> {
-    // The bare loop needs SoftHSM's variable in its environment, so this program starts itself for it.
+    // The bare loop needs SoftHSM's variable in its environment, so this program starts itself again for it.
     if env::args().nth(1).as_deref() == Some("bare") {
         let mut task = String::new();
         std::io::stdin().read_to_string(&mut task)?;
@@ -78,7 +79,7 @@ fn main() -> Result<(), Failed> {
     let length = Duration::from_secs_f64(seconds);
     let token = Store::new()?.make_token("bench")?;
     let library = Library::of(&token);
-    // As the controller has it.
+    // The controller uses the same runtime.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -133,7 +134,7 @@ fn main() -> Result<(), Failed> {
         for (what, unit, of) in cost::PARTS {
             let each = median(&costs.iter().map(of).collect::<Vec<f64>>());
             let row = Row::new(format!("{name} {what}"), unit, each);
-            // The bare loop is what the worker would be without us.
+            // The bare loop does the same work as worker and library.
             report.push(if what == cost::WORKER {
                 row.beside(bare_cost)
             } else {
@@ -172,7 +173,7 @@ impl LoginGate for Gate {
     }
 }
 
-/// A library and what a process must have in its environment to use it.
+/// Library, with the environment that a process needs to use it.
 struct Library {
     module: PathBuf,
     env: BTreeMap<String, String>,

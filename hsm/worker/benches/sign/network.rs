@@ -1,4 +1,4 @@
-//! A token that is a millisecond away: what a signature costs there is the number of its calls.
+//! A token that takes a millisecond for each call, so that a signature costs as much as its calls.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{CASES, Case, Failed, Gate, Library, RUNS, bare, ours, ours::Release,
 
 const EVERY_CALL: &str = "* delay_ms=1";
 
-/// P-256 through `hsm::Token` beside the bare loop, runs alternated.
+/// Compares P-256 through `hsm::Token` with the bare loop, in alternated runs.
 pub(crate) async fn measure(
     report: &mut Report,
     token: &TestToken,
@@ -31,7 +31,7 @@ pub(crate) async fn measure(
         ..KeySelector::default()
     };
     let key = hsm.find_key(&selector, soon()).await?;
-    // Every session knows the key before anything is counted.
+    // Every session has looked the key up before the measurement begins.
     ours::rate(&hsm, &key, case.mechanism, &Release::AsItIs, length / 10).await?;
     module.rules(EVERY_CALL)?;
     let (mut bare, mut through) = (Vec::new(), Vec::new());
@@ -55,7 +55,7 @@ pub(crate) async fn measure(
     Ok(())
 }
 
-/// Operations begun, and calls of all functions that belong to them.
+/// Returns the number of signing operations begun, and of all calls that belong to them.
 fn signing(module: &FaultyModule) -> Result<(u64, u64), Failed> {
     let begun = module.calls(Function::C_SignInit)?;
     let more = [Function::C_Sign, Function::C_Sign_length];

@@ -10,15 +10,15 @@ use hsm::{Key, Mechanism, Token};
 
 use crate::{DIGEST, Failed, percentiles, soon};
 
-/// As many as a busy controller has.
+/// Requests in flight, as many as in a busy controller.
 const IN_FLIGHT: usize = 64;
 const MESSAGE: &[u8] = b"to be signed";
 
-/// What is done with a signature before it is released.
+/// Check of a signature before its release.
 #[derive(Clone)]
 pub(crate) enum Release {
     AsItIs,
-    /// As the controller does.
+    /// The signature is verified, as in the controller.
     Verified(Arc<UnparsedPublicKey<Vec<u8>>>),
 }
 
@@ -33,7 +33,7 @@ impl Release {
     }
 }
 
-/// Signatures per second with 64 askers.
+/// Returns signatures per second with 64 requests in flight.
 pub(crate) async fn rate(
     hsm: &Token,
     key: &Key,
@@ -64,7 +64,7 @@ pub(crate) async fn rate(
     Ok(f64::from(made) / started.elapsed().as_secs_f64())
 }
 
-/// p50 and p99 in microseconds of one asker.
+/// Returns p50 and p99 in microseconds with one request in flight.
 pub(crate) async fn latency(
     hsm: &Token,
     key: &Key,

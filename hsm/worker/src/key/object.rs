@@ -1,4 +1,4 @@
-//! Reading private keys off the token, with as much of their public half as it tells.
+//! Reads private keys from the token, with their public half where the token shows it.
 
 use cryptoki::object::{
     Attribute, AttributeType, KeyType, MlDsaParameterSetType, ObjectClass, ObjectHandle,
@@ -11,10 +11,10 @@ use super::{
     public::{bits, curve_of, is_ed25519, unwrapped, without_leading_zeros},
 };
 
-/// Private keys that one look-up reads. As many can be told apart by their public halves; more would cost a token seconds
-/// that others wait for.
+/// Most private keys that one look-up reads, to tell them apart by their public halves. More keys would keep the token
+/// busy for seconds while others wait.
 const MOST_KEYS: u16 = 500;
-/// Public objects that are read for one private key.
+/// Most public objects that are read for one private key.
 const MOST_HALVES: usize = 8;
 
 pub(super) fn find(
@@ -36,7 +36,7 @@ pub(super) fn find(
     keys.filter_map(Result::transpose).collect()
 }
 
-/// `None`: not a signing key.
+/// Reads one private key. `None`: it is not a signing key.
 fn read(search: &Search<'_>, handle: ObjectHandle) -> Result<Option<Found>, NotOne> {
     use AttributeType as T;
     let mut label = Vec::new();
@@ -50,8 +50,8 @@ fn read(search: &Search<'_>, handle: ObjectHandle) -> Result<Option<Found>, NotO
         T::Id,
         T::KeyType,
         T::Sign,
-        // In this order: what a library leaves as it is when it stops at an attribute that it does not know, reads as
-        // false, and then the key counts as not sensitive rather than as not extractable.
+        // The order matters: a library that stops at an attribute it does not know leaves the later ones untouched, and
+        // they read as false. The key then counts as not sensitive rather than as not extractable.
         T::Extractable,
         T::Sensitive,
         T::NeverExtractable,
@@ -64,7 +64,7 @@ fn read(search: &Search<'_>, handle: ObjectHandle) -> Result<Option<Found>, NotO
     for attribute in search.attributes(handle, &asked)? {
         #[expect(
             clippy::wildcard_enum_match_arm,
-            reason = "only what was asked for can come"
+            reason = "only the attributes that were asked for can be returned"
         )]
         match attribute {
             Attribute::Label(value) => label = value,
@@ -131,7 +131,7 @@ fn read(search: &Search<'_>, handle: ObjectHandle) -> Result<Option<Found>, NotO
     })))
 }
 
-/// Asked for alone: libraries older than PKCS#11 3.2 do not know the attribute.
+/// Reads the parameter set on its own, because libraries older than PKCS#11 3.2 do not know the attribute.
 fn parameter_set(search: &Search<'_>, handle: ObjectHandle) -> Result<Option<MlDsa>, NotOne> {
     let attributes = search.attributes(handle, &[AttributeType::ParameterSet])?;
     let Some(Attribute::ParameterSet(set)) = attributes.first() else {
@@ -146,7 +146,7 @@ fn parameter_set(search: &Search<'_>, handle: ObjectHandle) -> Result<Option<MlD
     Ok(known.map(|(_, set)| set))
 }
 
-/// What the public object that goes with a private key says: same id, or same label where there is no id.
+/// Reads the public half from the public object with the private key's id, or its label where it has no id.
 fn public_octets(
     search: &Search<'_>,
     label: &[u8],
@@ -164,7 +164,7 @@ fn public_octets(
         Attribute::Token(true),
         same,
     ];
-    // None where there are too many: they differ, or nobody has cleaned up here for long.
+    // Too many objects give none: they differ, or the token has not been cleaned up for a long time.
     let handles = search.objects(&template, MOST_HALVES)?;
     let mut found = Vec::new();
     for handle in handles.unwrap_or_default() {
@@ -175,7 +175,7 @@ fn public_octets(
         }
     }
     found.dedup();
-    // Two public objects that differ tell nothing.
+    // Public objects that differ do not tell which one belongs to the key.
     Ok(match found.len() {
         1 => found.pop(),
         _ => None,

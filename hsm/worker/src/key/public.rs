@@ -1,4 +1,4 @@
-//! Public halves of keys: as a certificate names them, and as tokens store them.
+//! Public halves of keys, as certificates hold them and as tokens store them.
 
 use der::{
     Decode, Encode, Sequence, Tag, Tagged,
@@ -18,7 +18,7 @@ const ML_DSA_44: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101
 const ML_DSA_65: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18");
 const ML_DSA_87: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.19");
 
-/// The public half that a certificate names.
+/// Public half of a key, from its certificate.
 pub(super) struct PublicHalf {
     pub(super) algorithm: KeyAlgorithm,
     pub(super) public: Vec<u8>,
@@ -43,8 +43,8 @@ impl PublicHalf {
             .as_bytes()
             .ok_or_else(|| bad("is not whole octets"))?;
         let unsupported = || Failure::MechanismRefused {
-            why: "the certificate's key is none of RSA, ECDSA on P-256, P-384 or P-521, Ed25519, \
-                  ML-DSA"
+            why: "the certificate's key has an unsupported type; use RSA, ECDSA on P-256, P-384 \
+                  or P-521, Ed25519 or ML-DSA"
                 .into(),
         };
         // RFC 8410, section 4, and RFC 9881, section 4: the octets of the key, not wrapped.
@@ -114,8 +114,8 @@ pub(super) fn bits(modulus: &[u8]) -> u32 {
         .saturating_sub(first)
 }
 
-/// `CKA_EC_POINT` is a DER OCTET STRING around the point; some libraries leave the wrapping out. ML-DSA's `CKA_VALUE`
-/// is the key itself. The length is known, so they are told apart by it.
+/// Returns the public key from `CKA_EC_POINT` or ML-DSA's `CKA_VALUE`. `CKA_EC_POINT` is a DER OCTET STRING around the
+/// point, but some libraries omit the wrapping; `CKA_VALUE` is the key itself. The known length tells which form it is.
 pub(super) fn unwrapped(octets: &[u8], algorithm: KeyAlgorithm) -> Option<Vec<u8>> {
     let length = match algorithm {
         KeyAlgorithm::Rsa { .. } => return None,
@@ -137,7 +137,7 @@ mod tests {
     use super::{bits, unwrapped, without_leading_zeros};
 
     #[test]
-    fn a_point_is_read_raw_and_wrapped() {
+    fn a_point_is_read_with_and_without_its_der_wrapping() {
         let mut raw = vec![4_u8; 65];
         let algorithm = KeyAlgorithm::Ec(Curve::P256);
         assert_eq!(unwrapped(&raw, algorithm), Some(raw.clone()));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_point_of_another_length_is_no_point() {
+    fn a_point_of_the_wrong_length_is_refused() {
         assert_eq!(
             unwrapped(&[4, 3, 1, 2, 3], KeyAlgorithm::Ec(Curve::P384)),
             None

@@ -1,4 +1,4 @@
-//! One look-up on a session: nothing is read after its deadline.
+//! One look-up on a session, which reads nothing after its deadline.
 
 use cryptoki::{
     error::Error,
@@ -8,19 +8,19 @@ use cryptoki::{
 use hsm::protocol::{Failure, Moment};
 
 use super::NotOne;
-use crate::watchdog::Seat;
+use crate::watchdog::WatchdogSeat;
 
-/// A session, and until when it is read from.
+/// Look-up on a session, with its deadline.
 #[derive(Debug)]
 pub(crate) struct Search<'a> {
     session: &'a Session,
-    seat: &'a Seat,
+    seat: &'a WatchdogSeat,
     deadline: Moment,
 }
 
 impl<'a> Search<'a> {
-    /// A look-up that nobody waits for after `deadline`. Its calls are made under `seat`.
-    pub(crate) fn new(session: &'a Session, seat: &'a Seat, deadline: Moment) -> Self {
+    /// Creates a look-up that nobody waits for after `deadline`. `seat` puts its calls under the watchdog.
+    pub(crate) fn new(session: &'a Session, seat: &'a WatchdogSeat, deadline: Moment) -> Self {
         Self {
             session,
             seat,
@@ -28,7 +28,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The objects that a template matches, or `None` if there are more than `most`.
+    /// Returns the objects that match a template, or `None` if there are more than `most`.
     pub(super) fn objects(
         &self,
         template: &[Attribute],
@@ -36,21 +36,21 @@ impl<'a> Search<'a> {
     ) -> Result<Option<Vec<ObjectHandle>>, NotOne> {
         self.next_call()?;
         let mut found = Vec::new();
-        // Dropped, it ends the operation, and the session can be used for another.
+        // Dropping the iterator ends the search operation, so that the session is free for the next operation.
         for object in self.session.iter_objects(template)? {
             let object = object?;
             if found.len() == most {
                 return Ok(None);
             }
             found.push(object);
-            // The iterator asks the library for ten at a time, and does not tell when.
+            // The iterator asks the library for ten objects at a time, and does not show when.
             self.next_call()?;
         }
         Ok(Some(found))
     }
 
-    /// These attributes of an object, as many as it has: all at once; one by one where a single attribute that cannot be
-    /// read would hide the others.
+    /// Returns those of the given attributes that an object has. Reads them all at once, or one by one where an attribute
+    /// that cannot be decoded would hide the others.
     pub(super) fn attributes(
         &self,
         object: ObjectHandle,
@@ -71,7 +71,7 @@ impl<'a> Search<'a> {
         Ok(attributes)
     }
 
-    /// Stands between two calls: each may take as long as a call may, all of them no longer than the deadline.
+    /// Called between two PKCS#11 calls: each may last up to the hang limit, and none begins after the deadline.
     fn next_call(&self) -> Result<(), NotOne> {
         if self.deadline.has_passed() {
             return Err(NotOne::Failure(Failure::Expired));

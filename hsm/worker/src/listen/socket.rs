@@ -1,4 +1,4 @@
-//! The listening socket: its file, who may open it, and what is left of one that was not removed.
+//! The listening socket: its file, the permissions of the file, and the replacement of a stale file.
 
 use std::{
     fs, io,
@@ -13,12 +13,12 @@ use rustix::{fs::Mode, process::umask};
 use thiserror::Error;
 use tokio::net::UnixListener;
 
-/// The socket cannot be had.
+/// Why the process cannot listen on the socket.
 #[derive(Debug, Error)]
 pub(crate) enum SocketError {
-    #[error("{path}: another process listens there")]
+    #[error("{path}: another process listens on this socket")]
     InUse { path: PathBuf },
-    #[error("{path} exists and is no socket; remove it")]
+    #[error("{path} exists and is not a socket; remove it")]
     NoSocket { path: PathBuf },
     #[error("failed to listen on {path}: {source}")]
     Bind { path: PathBuf, source: io::Error },
@@ -30,7 +30,7 @@ pub(crate) enum SocketError {
     },
 }
 
-/// A listening socket whose file is removed on drop.
+/// Listening socket whose file is removed on drop.
 #[derive(Debug)]
 pub(crate) struct Socket {
     listener: UnixListener,
@@ -38,8 +38,7 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Listens, with a file that only `owner` can open (mode 0600). A file that an ended process has left is
-    /// replaced.
+    /// Listens on a file that only `owner` can open (mode 0600). Replaces a stale file of a process that has ended.
     pub(crate) fn bind(path: &Path, owner: u32) -> Result<Self, SocketError> {
         let failed = |source| SocketError::Bind {
             path: path.into(),
@@ -83,7 +82,8 @@ impl Drop for Socket {
     }
 }
 
-/// The mode must be right from the first moment, hence by umask. Nothing else runs in this process yet.
+/// Binds the socket. The umask gives the file its mode from the first moment; no other thread, which would share the
+/// umask, runs yet.
 fn bind_private(path: &Path) -> io::Result<StdUnixListener> {
     let before = umask(Mode::from_raw_mode(0o177));
     let listener = StdUnixListener::bind(path);

@@ -1,4 +1,4 @@
-//! One worker process of the sidecar: started on its connection, and ended with it.
+//! One worker process of the sidecar, which starts and ends with its connection.
 
 use std::{
     env, io,
@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-/// For a worker whose client has gone to end by itself.
+/// Time in which a worker must end by itself after its client has gone.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Starts a worker on the connection and waits until it has ended.
@@ -40,7 +40,7 @@ pub(super) async fn serve(connection: UnixStream, module: PathBuf) {
 
 fn start(connection: UnixStream, module: &Path) -> io::Result<(Child, StdUnixStream)> {
     let connection = connection.into_std()?;
-    // The worker's threads block on it.
+    // The worker's threads use blocking reads and writes.
     connection.set_nonblocking(false)?;
     let client = connection.try_clone()?;
     let child = Command::new(env::current_exe()?)
@@ -54,12 +54,12 @@ fn start(connection: UnixStream, module: &Path) -> io::Result<(Child, StdUnixStr
     Ok((child, client))
 }
 
-/// A worker ends when its client closes. If it does not, nobody but us can end it.
+/// Waits for the worker to end, which it does when its client closes, and kills it after [`PATIENCE`].
 async fn end(mut child: Child, client: StdUnixStream) -> io::Result<ExitStatus> {
     let gone = gone(client.try_clone()?)?;
     let ended = tokio::select! {
         status = child.wait() => Some(status),
-        // The sender goes with its thread, which ends when the client has gone.
+        // The watching thread drops the sender when the client has gone.
         _ = gone => None,
     };
     let status = match ended {
@@ -72,12 +72,13 @@ async fn end(mut child: Child, client: StdUnixStream) -> io::Result<ExitStatus> 
             }
         },
     };
-    // Our copy must not keep the connection of an ended worker open. An error: it is closed already.
+    // Our copy must not keep the connection of an ended worker open. An error means that it is closed already.
     drop(client.shutdown(Shutdown::Both));
     status
 }
 
-/// Waits in a thread of its own for the hang-up alone, so that what is said on the connection wakes nobody here.
+/// Watches the connection for a hang-up in a thread of its own, which traffic on the connection does not wake. The
+/// receiver resolves when the client has gone.
 fn gone(client: StdUnixStream) -> io::Result<oneshot::Receiver<()>> {
     let (sender, receiver) = oneshot::channel();
     thread::Builder::new()

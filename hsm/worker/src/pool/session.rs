@@ -1,4 +1,4 @@
-//! One thread and its session: does a job, and when it fails, climbs the few rungs there are.
+//! One session thread: answers requests on its session, and recovers step by step when a call fails.
 
 mod ladder;
 mod tasks;
@@ -23,24 +23,24 @@ use crate::{
     answers::Counters,
     key::{Candidate, NotOne},
     requests::Requests,
-    watchdog::Seat,
+    watchdog::WatchdogSeat,
 };
 
-/// A session and what is known of keys in it.
+/// Thread with a session and the key handles in it.
 pub(super) struct SessionThread {
     shared: Arc<Shared>,
     session: Option<Session>,
     handles: HashMap<u32, Candidate>,
-    seat: Seat,
+    seat: WatchdogSeat,
 }
 
-/// Why a try gave no answer.
+/// Why an attempt gave no answer.
 enum Miss {
-    /// To be told to the client as it is.
+    /// Answered to the client unchanged.
     Failure(Failure),
-    /// A call failed: the ladder decides.
+    /// A call failed; its [`Remedy`](crate::recovery::Remedy) decides what follows.
     Token(Error),
-    /// A key that this process has shown before is not there.
+    /// The token no longer shows a key that this process has found before.
     KeyGone,
 }
 
@@ -65,12 +65,12 @@ impl From<NotOne> for Miss {
     }
 }
 
-/// As long as an answer may wait for the next: not much longer than it takes to wake its reader.
+/// Longest call whose answer may wait for the next answer: not much longer than it takes to wake the client.
 const QUICK: Duration = Duration::from_micros(200);
 
 impl SessionThread {
-    /// Without a session it opens one as soon as the token has one to spare.
-    pub(super) fn new(shared: Arc<Shared>, session: Option<Session>, seat: Seat) -> Self {
+    /// Creates a thread. Without a session it opens one as soon as the token has a free session.
+    pub(super) fn new(shared: Arc<Shared>, session: Option<Session>, seat: WatchdogSeat) -> Self {
         Self {
             shared,
             session,
@@ -89,8 +89,8 @@ impl SessionThread {
             let outcome = self.answer(&ask);
             drop(ask);
             self.shared.answers.put(id, outcome);
-            // What the client reads in one go wakes it once. An answer waits for company where that costs no time:
-            // the next signature is as quick, and the client has sent ahead.
+            // Answers that the client reads together wake it only once. An answer waits for the next one where that
+            // costs no time: signatures are quick, and the client has already sent further requests.
             let may_wait = started.elapsed() < QUICK
                 && self.session.is_some()
                 && requests.client_is_ahead(self.shared.wanted);
@@ -101,7 +101,7 @@ impl SessionThread {
     }
 
     fn answer(&mut self, ask: &Ask) -> Result<Answer, Failure> {
-        // Nobody would collect the signature.
+        // Nobody waits for the answer.
         if ask.has_expired() {
             self.count(|counters| &counters.expired);
             return Err(Failure::Expired);

@@ -1,4 +1,4 @@
-//! How many PKCS#11 calls a signature takes, and what a library may say of its length.
+//! The number of PKCS#11 calls per signature, and signature lengths that a library may claim.
 
 use std::num::NonZeroU16;
 
@@ -7,14 +7,14 @@ use softhsm_test_helpers::{FaultyModule, Function, KeyKind, Provider};
 
 use crate::fixture::{Faulty, Gate, faulty_spec, selector, soon, token, verifies};
 
-/// Calls of every function so far, those that ask for a length included.
+/// Returns the calls of every function so far, including those that ask for a length.
 fn calls(module: &FaultyModule) -> Vec<(Function, u64)> {
     let each = Function::ALL.iter();
     each.map(|function| (*function, module.calls(*function).unwrap()))
         .collect()
 }
 
-/// The calls of each function between the two.
+/// Returns the calls of each function between two counts.
 fn between(before: &[(Function, u64)], after: &[(Function, u64)]) -> Vec<(Function, u64)> {
     let pairs = before.iter().zip(after);
     pairs
@@ -64,7 +64,7 @@ async fn a_library_that_wants_a_larger_buffer_gets_the_one_it_asks_for() {
         .generate_key("ca", &[1], KeyKind::P256)
         .unwrap();
     let faulty = Faulty::new(&test_key).await;
-    // It tells a length, or none that is larger, or one that nobody can believe.
+    // The library tells a plausible length, a length that is not larger, or an absurd one.
     for (wanted, asked) in [(72, 0), (64, 1), (0, 1), (u64::MAX, 1)] {
         let rule = format!("C_Sign too_small={wanted} count=1");
         faulty.rules(&rule);
@@ -76,7 +76,7 @@ async fn a_library_that_wants_a_larger_buffer_gets_the_one_it_asks_for() {
             expected.push((Function::C_Sign_length, asked));
         }
         let mut made = between(&before, &calls(&faulty.module));
-        // A session that signs for the first time looks for the key before.
+        // A session looks the key up before its first signature.
         made.retain(|(function, _)| {
             matches!(
                 function,

@@ -1,5 +1,5 @@
-//! Signing under load while tokens go and workers die: every request ends with a signature that verifies or a typed
-//! error, and none outlasts its deadline.
+//! Signing under load while tokens disappear and workers die: every request ends, by its deadline, with a signature that
+//! verifies or a typed error.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ fn test_key(label: &str) -> TestKey {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_that_goes_and_comes_a_hundred_times_signs_after_every_return() {
+async fn a_token_that_is_taken_away_a_hundred_times_signs_after_every_return() {
     let rounds = (0..5).map(|number| {
         tokio::spawn(async move {
             let test_key = test_key(&format!("chaos-{number}"));
@@ -29,7 +29,7 @@ async fn a_token_that_goes_and_comes_a_hundred_times_signs_after_every_return() 
                 load.goes_on().await;
                 token.store().take_away().unwrap();
                 until(&hsm, |state| !ready(state)).await;
-                // Short and long absences: up to a second, when the worker is looked for most rarely.
+                // Absences of up to a second, when the pauses between two searches for the token are longest.
                 tokio::time::sleep(Duration::from_millis(50 * round)).await;
                 token.store().give_back().unwrap();
                 let returned = Instant::now();
@@ -37,7 +37,7 @@ async fn a_token_that_goes_and_comes_a_hundred_times_signs_after_every_return() 
                 times.push(returned.elapsed());
             }
             let (signed, failed) = load.ends().await;
-            assert!(failed > 0, "the load has met the faults");
+            assert!(failed > 0, "no request met a fault");
             (times, signed, failed)
         })
     });
@@ -59,7 +59,7 @@ async fn a_token_that_goes_and_comes_a_hundred_times_signs_after_every_return() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_killed_workers_cost_a_login_each_and_nothing_else() {
+async fn a_hundred_killed_workers_cost_one_login_each() {
     let rounds = (0..20).map(|number| {
         tokio::spawn(async move {
             let test_key = test_key(&format!("kills-{number}"));
@@ -70,7 +70,7 @@ async fn a_hundred_killed_workers_cost_a_login_each_and_nothing_else() {
                 let [worker] = workers(test_key.token())[..] else {
                     panic!("one worker")
                 };
-                // Stopped first, every other time: what is in flight waits.
+                // Every other worker is stopped first, so that requests in flight wait.
                 if kill % 2 == 0 {
                     signal("-STOP", worker);
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -92,7 +92,7 @@ async fn a_hundred_killed_workers_cost_a_login_each_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_was_paused_for_less_than_the_hang_limit_goes_on() {
+async fn a_worker_paused_for_less_than_the_hang_limit_keeps_running() {
     let test_key = test_key("pause");
     let (hsm, key, _gate) = served(&test_key, spec(test_key.token())).await;
     let load = Load::on(&hsm, &key, &test_key);

@@ -1,4 +1,4 @@
-//! Outages of a network HSM and of a sidecar, each a container that is paused, killed and started again.
+//! Outages of a network HSM and of a sidecar. Each is a container that is paused, killed and started again.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ fn token_and_key() -> (TestToken, TestKey) {
     (token, key)
 }
 
-/// The worker outside, the token behind a connection.
+/// Returns the configuration of a worker outside the container, with the token behind a connection.
 fn over_the_network(token: &TestToken, far: &NetworkHsm) -> TokenSpec {
     TokenSpec {
         launch: Launch::Child {
@@ -31,7 +31,7 @@ fn over_the_network(token: &TestToken, far: &NetworkHsm) -> TokenSpec {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Docker engine; `make test` runs it after tests/setup/docker"]
-async fn a_network_hsm_that_was_killed_signs_with_the_same_key_when_it_is_back() {
+async fn a_network_hsm_that_was_killed_signs_with_the_same_key_after_its_restart() {
     let (token, test_key) = token_and_key();
     let far = token.as_network_hsm().await.unwrap();
     let gate = Gate::new(token.user_pin());
@@ -59,7 +59,7 @@ async fn a_network_hsm_that_was_killed_signs_with_the_same_key_when_it_is_back()
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Docker engine; `make test` runs it after tests/setup/docker"]
-async fn a_paused_network_hsm_costs_no_more_than_the_deadline() {
+async fn a_request_to_a_paused_network_hsm_ends_at_its_deadline() {
     let (token, test_key) = token_and_key();
     let far = token.as_network_hsm().await.unwrap();
     let hsm = Token::start(over_the_network(&token, &far), Gate::new(token.user_pin()));
@@ -79,7 +79,7 @@ async fn a_paused_network_hsm_costs_no_more_than_the_deadline() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Docker engine; `make test` runs it after tests/setup/docker"]
-async fn a_sidecar_that_was_killed_signs_with_the_same_key_when_it_is_back() {
+async fn a_sidecar_that_was_killed_signs_with_the_same_key_after_its_restart() {
     let (token, test_key) = token_and_key();
     let sidecar = token.as_sidecar().await.unwrap();
     let beside = TokenSpec {
@@ -139,7 +139,7 @@ async fn a_network_hsm_that_is_paused_and_killed_under_load_signs_after_every_re
         after_pause.as_millis(),
         after_kill.as_millis()
     );
-    assert!(failed > 0, "the load has met the faults");
+    assert!(failed > 0, "no request met a fault");
     assert!(after_pause < Duration::from_secs(1), "{after_pause:?}");
     assert!(after_kill < Duration::from_secs(1), "{after_kill:?}");
     let accepted = |outcome: &LoginOutcome| *outcome == LoginOutcome::Accepted;

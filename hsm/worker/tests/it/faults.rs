@@ -1,4 +1,4 @@
-//! What the caller sees when worker, module or token fail.
+//! What the caller sees when the worker, the module or the token fails.
 
 use std::{
     path::PathBuf,
@@ -16,7 +16,7 @@ use crate::fixture::{
 const P256: Mechanism = Mechanism::Ecdsa(Hash::Sha256);
 
 #[tokio::test]
-async fn a_killed_worker_is_replaced_and_the_same_key_signs_on() {
+async fn a_killed_worker_is_replaced_and_the_same_key_signs_again() {
     let token = token("killed");
     let test_key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let hsm = served(&token);
@@ -44,7 +44,7 @@ async fn a_request_in_flight_fails_at_once_when_the_worker_is_killed() {
             })
         })
         .collect();
-    // The queue is full: the second pair of four is answered only after the first.
+    // The queue is full: two sessions work on the first two of four requests, and the other two wait.
     tokio::task::yield_now().await;
     signal("-KILL", workers(&token)[0]);
     let mut lost = 0;
@@ -61,7 +61,7 @@ async fn a_request_in_flight_fails_at_once_when_the_worker_is_killed() {
 }
 
 #[tokio::test]
-async fn a_worker_that_stands_still_is_killed_and_replaced() {
+async fn a_stopped_worker_is_killed_and_replaced() {
     let token = token("stopped");
     let test_key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let patience = TokenSpec {
@@ -71,7 +71,7 @@ async fn a_worker_that_stands_still_is_killed_and_replaced() {
     let hsm = Token::start(patience, Gate::new(token.user_pin()));
     let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
     let first = workers(&token);
-    // Its own watchdog stands still too, so only the supervisor can end it.
+    // The worker's watchdog is stopped too, so only the supervisor can end the worker.
     signal("-STOP", first[0]);
     let deadline = Instant::now() + Duration::from_millis(100);
     let error = hsm.sign(&key, P256, &[7; 32], deadline).await.unwrap_err();
@@ -83,7 +83,7 @@ async fn a_worker_that_stands_still_is_killed_and_replaced() {
 
 #[tokio::test]
 async fn a_token_that_comes_back_signs_with_the_same_key() {
-    // Kryoptic keeps open what it has opened.
+    // Not Kryoptic, which keeps an opened token open when its file is moved.
     let store = Store::of(Provider::SoftHsm).unwrap();
     let token = store.make_token("away").unwrap();
     let test_key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();

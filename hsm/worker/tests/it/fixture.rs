@@ -19,7 +19,7 @@ use hsm::{
 };
 use softhsm_test_helpers::{FaultyModule, Function, Store, TestKey, TestToken};
 
-/// Gives the PIN that it holds and notes everything.
+/// A gate that permits every login with the PIN it holds, and records the outcomes.
 #[derive(Debug)]
 pub(crate) struct Gate {
     pin: Mutex<Vec<u8>>,
@@ -88,7 +88,7 @@ pub(crate) fn spec(token: &TestToken) -> TokenSpec {
     }
 }
 
-/// Long enough for a busy machine; no test waits for it to pass.
+/// Returns a deadline that is far enough for a busy machine; no test waits until it passes.
 pub(crate) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
@@ -97,7 +97,7 @@ pub(crate) fn token(label: &str) -> TestToken {
     Store::new().unwrap().make_token(label).unwrap()
 }
 
-/// A token served with the right PIN.
+/// Starts to serve a token with the right PIN.
 pub(crate) fn served(token: &TestToken) -> Token {
     Token::start(spec(token), Gate::new(token.user_pin()))
 }
@@ -110,7 +110,7 @@ pub(crate) fn selector(key: &TestKey) -> KeySelector {
     }
 }
 
-/// Waits for a state.
+/// Waits for a state, and panics after 60 s.
 pub(crate) async fn until(token: &Token, wanted: impl FnMut(&TokenState) -> bool) -> TokenState {
     let mut state = token.state();
     let reached = tokio::time::timeout(Duration::from_secs(60), state.wait_for(wanted)).await;
@@ -137,14 +137,14 @@ pub(crate) async fn sign_by(
     hsm.sign(key, P256, digest.as_ref(), deadline).await
 }
 
-/// Whether [`sign`] gave what an independent verifier accepts.
+/// Returns whether an independent verifier accepts a signature of [`sign`].
 pub(crate) fn verifies(key: &TestKey, signature: &[u8]) -> bool {
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key.public_octets())
         .verify(MESSAGE, signature)
         .is_ok()
 }
 
-/// A token behind the fault-injecting library, a worker for it, and a key that has signed once.
+/// Token behind the fault-injecting library, with a worker and a key that has signed once.
 pub(crate) struct Faulty {
     pub(crate) module: FaultyModule,
     pub(crate) gate: Arc<Gate>,
@@ -154,7 +154,7 @@ pub(crate) struct Faulty {
 }
 
 impl Faulty {
-    /// Every fault starts from a worker that is well.
+    /// Starts a worker and makes one signature, so that every fault starts from a healthy worker.
     pub(crate) async fn new(test_key: &TestKey) -> Self {
         Self::hanging_after(test_key, Duration::from_secs(30)).await
     }
@@ -178,7 +178,7 @@ impl Faulty {
         }
     }
 
-    /// From now on the library fails so.
+    /// Makes the library fail by these rules from now on.
     pub(crate) fn rules(&self, rules: &str) {
         self.module.rules(rules).unwrap();
     }
@@ -187,7 +187,8 @@ impl Faulty {
         sign(&self.hsm, &self.key).await
     }
 
-    /// The same key signs well again, and until then every error is a passing one. Returns how long that took.
+    /// Waits until the same key signs again, and asserts that every error until then is a passing one. Returns how long
+    /// it took.
     pub(crate) async fn recovers(&self, after: &str) -> Duration {
         let started = Instant::now();
         loop {
@@ -202,13 +203,13 @@ impl Faulty {
         }
     }
 
-    /// Calls of `C_Login` by all workers so far.
+    /// Returns the calls of `C_Login` by all workers so far.
     pub(crate) fn logins(&self) -> u64 {
         self.module.calls(Function::C_Login).unwrap()
     }
 }
 
-/// A token served through the fault-injecting library.
+/// Returns the configuration of a token behind the fault-injecting library.
 pub(crate) fn faulty_spec(token: &TestToken, module: &FaultyModule) -> TokenSpec {
     TokenSpec {
         launch: Launch::Child {
@@ -224,20 +225,20 @@ pub(crate) fn ready(state: &TokenState) -> bool {
     matches!(state, TokenState::Ready { .. })
 }
 
-/// Sends a signal, named as `kill` wants it.
+/// Sends a signal, given as an option of `kill`.
 pub(crate) fn signal(name: &str, pid: i32) {
     let sent = Command::new("kill")
         .args([name, &pid.to_string()])
         .status()
         .unwrap();
     assert!(sent.success());
-    // A thread goes on until the kernel gets round to it.
+    // A thread goes on until the kernel stops it.
     while name == "-STOP" && runs(pid) {
         std::thread::yield_now();
     }
 }
 
-/// Whether a thread of the process is neither stopped nor gone (proc_pid_stat(5)).
+/// Returns whether a thread of the process is neither stopped nor ended (proc_pid_stat(5)).
 fn runs(pid: i32) -> bool {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
     threads.into_iter().flatten().flatten().any(|thread| {
@@ -247,7 +248,7 @@ fn runs(pid: i32) -> bool {
     })
 }
 
-/// The worker processes of a module environment, by process id; a sidecar's listener is none.
+/// Returns the process ids of a token's workers, without the listener of a sidecar.
 pub(crate) fn workers(token: &TestToken) -> Vec<i32> {
     let (name, value) = token.env().pop_first().unwrap();
     let variable = format!("{name}={value}\0");

@@ -1,4 +1,4 @@
-//! A worker that is not ours: whatever it says, the client names it, stays alive and gives out no answer.
+//! A worker that is not ours: whatever it sends, the client reports the fault, stays alive and returns no answer.
 
 use std::{
     io::{Read, Write},
@@ -20,11 +20,11 @@ use tempfile::TempDir;
 
 use crate::fixture::{Gate, ready, soon, until};
 
-/// Listens where a sidecar would, and treats each connection so.
+/// Listens where a sidecar would, and calls `treat` for each connection.
 fn impostor(directory: &TempDir, treat: impl Fn(Peer) + Send + 'static) -> Token {
     let path = directory.path().join("worker.sock");
     let listener = UnixListener::bind(&path).unwrap();
-    // It ends with the test process.
+    // The thread ends with the test process.
     thread::spawn(move || {
         for socket in listener.incoming() {
             treat(Peer {
@@ -48,7 +48,7 @@ fn spec(socket: &Path) -> TokenSpec {
     }
 }
 
-/// The client, seen by the impostor. The client may have gone already, hence no unwrap on writes.
+/// The client, as the impostor sees it. The client may have gone already, so failed writes are ignored.
 struct Peer {
     socket: UnixStream,
     inbox: Inbox,
@@ -59,7 +59,7 @@ impl Peer {
         drop(self.socket.write_all(octets));
     }
 
-    /// False: the client has gone.
+    /// Reads once. Returns `false` when the client has gone.
     fn read(&mut self) -> bool {
         let mut octets = [0; 4096];
         let length = self.socket.read(&mut octets).unwrap_or_default();
@@ -67,7 +67,7 @@ impl Peer {
         length > 0
     }
 
-    /// Up to the login, as a worker would.
+    /// Behaves like a worker up to the login.
     fn logs_in(&mut self) {
         while self.inbox.hello::<Hello>().unwrap().is_none() {
             assert!(self.read());
@@ -123,7 +123,7 @@ fn misconfigured(state: &TokenState) -> bool {
 }
 
 #[tokio::test]
-async fn a_server_of_another_protocol_is_named_as_such() {
+async fn a_server_of_another_protocol_is_reported_as_such() {
     let directory = tempfile::tempdir().unwrap();
     let hsm = impostor(&directory, |mut peer| {
         peer.say(b"\0\0\0\x08HTTP/1.1");
@@ -135,7 +135,7 @@ async fn a_server_of_another_protocol_is_named_as_such() {
 }
 
 #[tokio::test]
-async fn a_worker_of_another_version_is_named_with_its_version() {
+async fn a_worker_of_another_version_is_reported_with_its_version() {
     let directory = tempfile::tempdir().unwrap();
     let hsm = impostor(&directory, |mut peer| {
         let mut out = BytesMut::new();
@@ -158,7 +158,7 @@ async fn a_frame_that_is_too_long_or_cannot_be_decoded_ends_the_connection() {
         let directory = tempfile::tempdir().unwrap();
         let hsm = impostor(&directory, move |mut peer| {
             peer.logs_in();
-            // Only when something is in flight.
+            // Only while a request is in flight.
             if peer.request().is_some() {
                 peer.say(&octets);
             }
@@ -172,12 +172,12 @@ async fn a_frame_that_is_too_long_or_cannot_be_decoded_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn an_answer_to_another_question_is_given_to_nobody() {
+async fn an_answer_that_does_not_match_its_request_is_never_returned() {
     let directory = tempfile::tempdir().unwrap();
     let hsm = impostor(&directory, |mut peer| {
         peer.logs_in();
         while let Some(Request { id, ask }) = peer.request() {
-            // For somebody else, then of the wrong kind, then too short.
+            // An unknown id, then the wrong kind, then the wrong length.
             peer.answers(id.wrapping_add(7), Answer::Random(vec![0; 8]));
             let wrong = if matches!(ask, Ask::Random { len: 8, .. }) {
                 Answer::Signature(vec![0; 64])
@@ -195,7 +195,7 @@ async fn an_answer_to_another_question_is_given_to_nobody() {
 }
 
 #[tokio::test]
-async fn a_peer_that_accepts_and_hangs_up_is_tried_ever_more_slowly() {
+async fn a_peer_that_hangs_up_at_once_is_retried_and_never_becomes_ready() {
     let directory = tempfile::tempdir().unwrap();
     let hsm = impostor(&directory, drop);
     while hsm.tally().ended.get("crashed") < Some(&4) {

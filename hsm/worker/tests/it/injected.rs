@@ -1,6 +1,6 @@
-//! Every code that a token was seen to return while it signs, forced on the worker by a library between them.
+//! Every code that a token was seen to return while signing, injected by a library between worker and token.
 //!
-//! Each row asserts what the caller saw, what the pool did, how many logins it cost, and that the same key signs
+//! Each row asserts what the caller sees, what the pool does, how many logins it costs, and that the same key signs
 //! afterwards.
 
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use softhsm_test_helpers::{KeyKind, TestKey};
 
 use crate::fixture::{Faulty, P256, ready, served, sign, soon, token, until, verifies};
 
-/// The session or what it knows is stale; a new one does.
+/// The session or its handles are stale; a new session helps.
 const STALE: &[(&str, &str)] = &[
     ("C_Sign", "CKR_DEVICE_ERROR"),
     ("C_Sign", "CKR_SESSION_HANDLE_INVALID"),
@@ -28,13 +28,13 @@ const STALE: &[(&str, &str)] = &[
     ("C_Sign", "0x80000384"),
 ];
 
-/// The token is short of something.
+/// The token lacks a resource.
 const SHORT: &[(&str, &str)] = &[
     ("C_Sign", "CKR_DEVICE_MEMORY"),
     ("C_SignInit", "CKR_SESSION_COUNT"),
 ];
 
-/// The library has lost the token or itself; only a fresh process helps.
+/// The library has lost the token or is itself broken; only a fresh process helps.
 const LOST: &[(&str, &str)] = &[
     ("C_Sign", "CKR_DEVICE_REMOVED"),
     ("C_Sign", "CKR_TOKEN_NOT_PRESENT"),
@@ -48,7 +48,7 @@ const LOST: &[(&str, &str)] = &[
     ("C_Sign", "CKR_FIPS_SELF_TEST_FAILED"),
 ];
 
-/// Key, mechanism, policy or PIN: a person must act.
+/// Key, mechanism, policy or PIN is at fault: a person must act.
 const REFUSED: &[(&str, &str)] = &[
     ("C_SignInit", "CKR_KEY_FUNCTION_NOT_PERMITTED"),
     ("C_SignInit", "CKR_KEY_TYPE_INCONSISTENT"),
@@ -78,13 +78,13 @@ fn key(label: &str) -> TestKey {
         .unwrap()
 }
 
-/// Recovery times are printed for people, never asserted: the machine may be busy.
+/// Prints a recovery time. It is never asserted, because the machine may be busy.
 fn report(row: &str, took: Duration) {
     println!("{row}: signs again after {} ms", took.as_millis());
 }
 
 #[tokio::test]
-async fn a_code_that_blames_the_session_is_healed_by_a_new_session_unseen() {
+async fn after_a_session_error_a_new_session_signs_without_an_error() {
     let test_key = key("stale");
     for (function, code) in STALE {
         let row = format!("{function} rv={code}");
@@ -102,7 +102,7 @@ async fn a_code_that_blames_the_session_is_healed_by_a_new_session_unseen() {
 }
 
 #[tokio::test]
-async fn the_same_code_on_a_fresh_session_is_healed_by_a_fresh_process() {
+async fn a_session_error_on_a_fresh_session_costs_one_process_and_one_login() {
     let test_key = key("stale");
     for (function, code) in STALE {
         let row = format!("{function} rv={code}");
@@ -122,7 +122,7 @@ async fn the_same_code_on_a_fresh_session_is_healed_by_a_fresh_process() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_short_of_something_is_asked_again_later_and_not_restarted() {
+async fn a_token_that_lacks_a_resource_is_retried_later_without_a_restart() {
     let test_key = key("short");
     for (function, code) in SHORT {
         let row = format!("{function} rv={code}");
@@ -143,7 +143,7 @@ async fn a_token_that_is_short_of_something_is_asked_again_later_and_not_restart
 }
 
 #[tokio::test]
-async fn a_code_that_only_a_fresh_process_heals_costs_one_process_and_one_login() {
+async fn a_lost_token_costs_one_process_and_one_login() {
     let test_key = key("lost");
     for (function, code) in LOST {
         let row = format!("{function} rv={code}");
@@ -161,7 +161,7 @@ async fn a_code_that_only_a_fresh_process_heals_costs_one_process_and_one_login(
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_at_once_and_costs_a_session_alone() {
+async fn a_refusal_is_reported_at_once_and_costs_only_a_session() {
     let test_key = key("refused");
     for (function, code) in REFUSED {
         let row = format!("{function} rv={code}");
@@ -183,7 +183,7 @@ async fn a_refusal_is_told_at_once_and_costs_a_session_alone() {
 }
 
 #[tokio::test]
-async fn a_key_that_wants_its_pin_each_time_is_refused_with_the_reason_and_no_login_is_tried() {
+async fn a_key_that_requires_its_pin_for_every_signature_is_refused_without_another_login() {
     let faulty = Faulty::new(&key("always")).await;
     faulty.rules("C_Sign rv=CKR_USER_NOT_LOGGED_IN");
     let error = faulty.sign().await.unwrap_err();
@@ -196,9 +196,9 @@ async fn a_key_that_wants_its_pin_each_time_is_refused_with_the_reason_and_no_lo
 }
 
 #[tokio::test]
-async fn a_login_that_the_token_has_forgotten_is_made_anew_by_a_fresh_process() {
+async fn after_a_lost_login_a_fresh_process_logs_in_again() {
     let faulty = Faulty::new(&key("forgotten")).await;
-    // The session does not say that it is still the user's, so it is not the key that wants its PIN.
+    // The session does not say that the user is logged in, so the key does not require its PIN for every signature.
     faulty.rules(
         "C_Sign rv=CKR_USER_NOT_LOGGED_IN count=1\nC_GetSessionInfo rv=CKR_DEVICE_ERROR count=1",
     );
@@ -214,7 +214,7 @@ async fn a_login_that_the_token_has_forgotten_is_made_anew_by_a_fresh_process() 
 }
 
 #[tokio::test]
-async fn a_token_that_says_ok_and_shows_no_key_is_looked_for_by_a_fresh_process() {
+async fn a_fresh_process_looks_for_a_token_that_returns_ok_and_shows_no_key() {
     let faulty = Faulty::new(&key("vanished")).await;
     faulty.rules("C_SignInit rv=CKR_OBJECT_HANDLE_INVALID count=1\nC_FindObjects nothing count=8");
     let error = faulty.sign().await.unwrap_err();
@@ -226,7 +226,7 @@ async fn a_token_that_says_ok_and_shows_no_key_is_looked_for_by_a_fresh_process(
 }
 
 #[tokio::test]
-async fn a_crash_in_the_library_fails_what_was_in_flight_and_nothing_after() {
+async fn a_crash_in_the_library_fails_only_the_requests_in_flight() {
     let test_key = key("crash");
     for action in ["segv", "abort", "exit=3"] {
         let row = format!("C_Sign {action}");
@@ -293,7 +293,7 @@ async fn a_caller_waits_no_longer_than_its_deadline_and_a_late_signature_is_drop
 }
 
 #[tokio::test]
-async fn a_signature_that_the_token_got_wrong_comes_as_it_is_and_does_not_verify() {
+async fn a_wrong_signature_of_the_token_is_returned_unverified() {
     let test_key = key("wrong");
     test_key
         .token()
@@ -302,7 +302,7 @@ async fn a_signature_that_the_token_got_wrong_comes_as_it_is_and_does_not_verify
     for rule in ["C_Sign corrupt", "C_SignInit wrong_key=other"] {
         let faulty = Faulty::new(&test_key).await;
         faulty.rules(&format!("{rule} count=1"));
-        // The client cannot know; whoever releases it verifies it first.
+        // The client does not verify signatures; the caller must do so before it releases one.
         let signature = faulty.sign().await.unwrap();
         assert!(!verifies(&test_key, &signature), "{rule}");
         assert!(verifies(&test_key, &faulty.sign().await.unwrap()), "{rule}");
@@ -310,7 +310,7 @@ async fn a_signature_that_the_token_got_wrong_comes_as_it_is_and_does_not_verify
 }
 
 #[tokio::test]
-async fn a_network_that_is_gone_for_good_is_awaited_without_a_login() {
+async fn a_token_behind_a_dead_network_is_awaited_without_a_login() {
     let faulty = Faulty::new(&key("network")).await;
     faulty.rules("* rv=CKR_DEVICE_ERROR");
     faulty.sign().await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Codes forced on the worker while it looks for the token, opens sessions and logs in.
+//! Codes injected while the worker searches for the token, opens sessions and logs in.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::fixture::{
     Faulty, Gate, faulty_spec, ready, selector, sign, soon, token, until, verifies,
 };
 
-/// A worker that meets these rules from its first call on.
+/// Starts a worker to whose calls these rules apply from the first one on.
 fn starting(token: &TestToken, rules: &str) -> (FaultyModule, Arc<Gate>, Token) {
     let module = token.with_faults().unwrap();
     module.rules(rules).unwrap();
@@ -60,14 +60,14 @@ async fn a_token_that_cannot_be_reached_is_awaited_without_a_login() {
     }
 }
 
-/// As when SoftHSM's token is read while another process logs in (see `hsm/README.md`).
+/// Happens when SoftHSM's token is read while another process logs in (see `hsm/README.md`).
 #[tokio::test]
-async fn a_token_that_three_looks_do_not_find_is_waited_for_and_nobody_is_told() {
+async fn a_token_that_three_searches_do_not_find_is_not_reported_as_absent() {
     let token = token("thrice");
     let test_key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     for rule in [
         "C_Initialize rv=CKR_GENERAL_ERROR count=3",
-        // Three calls a look: the length, the list into no room, the list.
+        // Each search makes three calls: the length, the list with too small a buffer, the list.
         "C_GetSlotList nothing count=9",
         "C_GetSlotList rv=CKR_DEVICE_REMOVED count=3",
         "C_OpenSession rv=CKR_SESSION_COUNT count=3",
@@ -99,7 +99,7 @@ async fn a_library_that_cannot_work_as_we_use_it_is_a_misconfiguration() {
 }
 
 #[tokio::test]
-async fn a_library_that_crashes_while_it_loads_is_started_ever_more_slowly() {
+async fn a_library_that_crashes_while_it_loads_is_started_again() {
     let token = token("crash");
     let (module, gate, hsm) = starting(&token, "C_Initialize segv count=3");
     until(&hsm, ready).await;
@@ -109,7 +109,7 @@ async fn a_library_that_crashes_while_it_loads_is_started_ever_more_slowly() {
 }
 
 #[tokio::test]
-async fn a_library_that_hangs_while_it_loads_is_ended_by_the_watchdog() {
+async fn the_watchdog_ends_a_library_that_hangs_while_it_loads() {
     let token = token("hang");
     let (_module, gate, hsm) = starting(&token, "C_Initialize hang count=1");
     until(&hsm, ready).await;
@@ -152,7 +152,7 @@ async fn a_token_without_a_user_pin_costs_no_try() {
 }
 
 #[tokio::test]
-async fn flags_that_warn_of_the_end_keep_the_pin_from_being_tried() {
+async fn a_pin_is_not_tried_when_its_flags_say_final_try_locked_or_to_be_changed() {
     let token = token("flags");
     // CKF_USER_PIN_FINAL_TRY, _LOCKED, _TO_BE_CHANGED.
     for flag in [0x20000, 0x40000, 0x80000] {
@@ -167,7 +167,7 @@ async fn flags_that_warn_of_the_end_keep_the_pin_from_being_tried() {
 }
 
 #[tokio::test]
-async fn a_login_whose_end_is_unknown_is_recorded_as_such_before_the_next() {
+async fn a_login_with_an_unknown_outcome_is_recorded_before_the_next_one() {
     let token = token("unclear");
     for rule in [
         "rv=CKR_GENERAL_ERROR",
@@ -187,13 +187,13 @@ async fn a_login_whose_end_is_unknown_is_recorded_as_such_before_the_next() {
 #[tokio::test]
 async fn a_token_that_fails_before_it_is_given_the_pin_costs_no_try_and_is_awaited() {
     let token = token("before");
-    // On a token without keys there is one look more, whether it is still there.
+    // With a key: on a token without keys one more call checks whether the token is still present.
     token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let (module, _gate, hsm) = starting(&token, "");
     until(&hsm, ready).await;
-    // The last look is that at the flags; those before are at each slot.
-    let looks = module.calls(Function::C_GetTokenInfo).unwrap() - 1;
-    let rule = format!("C_GetTokenInfo rv=CKR_GENERAL_ERROR skip={looks} count=1");
+    // The last call reads the flags; the calls before it read each slot.
+    let earlier = module.calls(Function::C_GetTokenInfo).unwrap() - 1;
+    let rule = format!("C_GetTokenInfo rv=CKR_GENERAL_ERROR skip={earlier} count=1");
     let (module, gate, hsm) = starting(&token, &rule);
     until(&hsm, ready).await;
     let outcomes = [LoginOutcome::NotTried, LoginOutcome::Accepted];
@@ -202,7 +202,7 @@ async fn a_token_that_fails_before_it_is_given_the_pin_costs_no_try_and_is_await
 }
 
 #[tokio::test]
-async fn a_login_that_stood_already_counts_when_the_session_says_so() {
+async fn an_existing_login_is_accepted_when_the_session_confirms_it() {
     let token = token("already");
     let rule = "C_Login rv=CKR_USER_ALREADY_LOGGED_IN after_call";
     let (_module, gate, hsm) = starting(&token, rule);
@@ -219,7 +219,7 @@ async fn a_pool_short_of_sessions_serves_with_those_it_has_and_grows_back() {
         "CKR_DEVICE_MEMORY",
         "CKR_ARGUMENTS_BAD",
     ] {
-        // The anchor and one session.
+        // Only the anchor and one session can be opened.
         let (module, _gate, hsm) = starting(&token, &format!("C_OpenSession rv={code} skip=2"));
         let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
         assert!(verifies(&test_key, &sign(&hsm, &key).await.unwrap()));
@@ -233,7 +233,7 @@ async fn a_pool_short_of_sessions_serves_with_those_it_has_and_grows_back() {
 }
 
 #[tokio::test]
-async fn a_token_with_one_session_signs_on_it_and_gives_it_up_with_the_process() {
+async fn a_token_with_one_session_signs_on_it_and_discards_it_only_with_the_process() {
     let token = token("single");
     let test_key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let faulty = Faulty::new(&test_key).await;

@@ -1,4 +1,4 @@
-//! Exactly one key, or an error that lists what matched.
+//! Look-up of exactly one key, or an error that lists the keys that matched.
 
 use hsm::{Fault, Hash, HsmError, KeyAttributes, KeySelector, Mechanism, Token, TokenSpec, Uri};
 use softhsm_test_helpers::{Kept, KeyKind, SoftwareKey};
@@ -38,7 +38,7 @@ async fn a_key_is_found_by_label_by_id_and_by_its_certificates_public_key() {
     }
 }
 
-/// What a token tells of a P-256 key that it has made, sensitive and not extractable.
+/// Attributes of a P-256 key that the token has generated, sensitive and not extractable.
 const MADE_WELL: KeyAttributes = KeyAttributes {
     sensitive: Some(true),
     extractable: Some(false),
@@ -51,7 +51,7 @@ const MADE_WELL: KeyAttributes = KeyAttributes {
 };
 
 #[tokio::test]
-async fn how_a_key_is_kept_is_told_as_the_token_tells_it() {
+async fn the_attributes_of_a_key_are_those_that_the_token_reports() {
     let token = token("kept");
     let hsm = served(&token);
     let made = |id: u8, kept| token.generate_key_kept("ca", &[id], KeyKind::P256, kept);
@@ -100,7 +100,7 @@ async fn how_a_key_is_kept_is_told_as_the_token_tells_it() {
 }
 
 #[tokio::test]
-async fn what_a_token_does_not_tell_of_a_key_is_unknown_and_hides_nothing_else() {
+async fn an_attribute_that_the_token_does_not_report_is_unknown_and_hides_no_other() {
     let token = token("taciturn");
     let key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let module = token.with_faults().unwrap();
@@ -145,7 +145,7 @@ async fn what_a_token_does_not_tell_of_a_key_is_unknown_and_hides_nothing_else()
 }
 
 #[tokio::test]
-async fn a_key_that_wants_its_pin_for_every_signature_is_named_and_not_used() {
+async fn a_key_that_requires_its_pin_for_every_signature_is_refused_by_name() {
     let token = token("always");
     let kept = Kept {
         always_authenticate: true,
@@ -163,7 +163,7 @@ async fn a_key_that_wants_its_pin_for_every_signature_is_named_and_not_used() {
 }
 
 #[tokio::test]
-async fn no_key_is_an_error_for_the_issuer() {
+async fn a_missing_key_is_an_error_that_a_person_must_correct() {
     let token = token("keys");
     token.generate_key("other", &[1], KeyKind::P256).unwrap();
     let hsm = served(&token);
@@ -191,7 +191,7 @@ async fn several_keys_are_listed_with_label_and_id() {
     ids.sort_unstable();
     assert_eq!(ids, [("ca", &[1_u8][..]), ("ca", &[2])]);
     assert_eq!(error.fault(), Fault::Mend);
-    // The certificate tells them apart.
+    // The certificate's public key selects one of them.
     let certified = KeySelector {
         public_key: Some(keys[1].spki_der()),
         ..by_label("ca")
@@ -203,7 +203,7 @@ async fn several_keys_are_listed_with_label_and_id() {
 }
 
 #[tokio::test]
-async fn a_key_that_does_not_match_the_certificate_is_not_found_and_named() {
+async fn a_key_that_does_not_match_the_certificate_is_named_in_the_error() {
     let token = token("keys");
     token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let other = token.generate_key("other", &[2], KeyKind::P256).unwrap();
@@ -221,7 +221,7 @@ async fn a_key_that_does_not_match_the_certificate_is_not_found_and_named() {
 }
 
 #[tokio::test]
-async fn what_a_key_can_do_is_what_the_token_says_of_its_type() {
+async fn the_mechanisms_of_a_key_are_those_that_the_token_claims_for_its_type() {
     let token = token("mechanisms");
     let hsm = served(&token);
     let hashes = [Hash::Sha256, Hash::Sha384, Hash::Sha512];

@@ -1,4 +1,4 @@
-//! What only Kryoptic can show: ML-DSA, and a PIN that locks.
+//! Tests that only Kryoptic allows: ML-DSA, and a PIN that locks.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ fn token(label: &str) -> TestToken {
 }
 
 #[tokio::test]
-async fn an_ml_dsa_key_is_found_by_its_certificate_and_its_signature_over_the_message_verifies() {
+async fn an_ml_dsa_key_is_found_by_its_certificate_and_its_signature_verifies() {
     let token = token("pqc");
     let hsm = served(&token);
     let cases: [(KeyKind, MlDsa, &dyn VerificationAlgorithm); 3] = [
@@ -44,7 +44,7 @@ async fn an_ml_dsa_key_is_found_by_its_certificate_and_its_signature_over_the_me
 }
 
 #[tokio::test]
-async fn a_key_without_certificate_is_found_by_label_whatever_its_type() {
+async fn a_key_of_every_type_is_found_by_label_and_id() {
     let token = token("mixed");
     let hsm = served(&token);
     for (id, kind) in (1..).zip([KeyKind::P256, KeyKind::Ed25519, KeyKind::MlDsa65]) {
@@ -55,11 +55,11 @@ async fn a_key_without_certificate_is_found_by_label_whatever_its_type() {
 }
 
 #[tokio::test]
-async fn whatever_is_tried_the_worker_never_locks_the_pin() {
+async fn the_worker_never_locks_the_pin_however_often_a_login_is_retried() {
     let token = token("locks");
     let gate = Gate::new("wrong, and long enough");
     let hsm = Token::start(spec(&token), Arc::<Gate>::clone(&gate));
-    // A gate that allows everything, and a person who insists: far more than the ten tries that the token has.
+    // The gate permits everything, and a person retries more often than the ten tries that the token allows.
     for tries in 1..=15 {
         while gate.outcomes().len() < tries {
             tokio::task::yield_now().await;
@@ -76,7 +76,7 @@ async fn whatever_is_tried_the_worker_never_locks_the_pin() {
     let description = token.describe().unwrap();
     assert!(description.pin_final_try && !description.pin_locked);
 
-    // By hand, with the right PIN.
+    // A person logs in by hand with the right PIN.
     token.try_pin(token.user_pin()).unwrap();
     gate.set_pin(token.user_pin());
     hsm.retry_login();

@@ -1,4 +1,4 @@
-//! Askers that never stop while a test takes their token away.
+//! Load of signing requests that goes on while a test takes the token away.
 
 use std::{
     sync::{
@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{Gate, selector, sign_by, soon, verifies};
 
-/// What each request of the load allows itself.
+/// Deadline of each request of the load.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// By which a busy machine may be late in telling.
+/// Time by which a busy machine may report a passed deadline late.
 const SLACK: Duration = Duration::from_secs(10);
 
-/// Askers that never stop, and what they were told.
+/// Tasks that send requests without end, with counts of the outcomes.
 pub(crate) struct Load {
     stop: CancellationToken,
     signed: Arc<AtomicU64>,
@@ -46,7 +46,7 @@ impl Load {
                         Err(error) => {
                             assert_eq!(error.fault(), Fault::Passing, "{error:?}");
                             failed.fetch_add(1, Ordering::Relaxed);
-                            // As a caller would: not at once.
+                            // Like a real caller, do not retry at once.
                             tokio::time::sleep(Duration::from_millis(5)).await;
                         }
                     }
@@ -66,10 +66,10 @@ impl Load {
         self.signed.load(Ordering::Relaxed)
     }
 
-    /// The load signs again.
+    /// Waits until the load signs again.
     pub(crate) async fn goes_on(&self) {
         let before = self.signed();
-        // What was in flight at the moment of the fault may still count; the fifth is new.
+        // Four requests may have been in flight at the moment of the fault; the fifth signature is new.
         while self.signed() < before + 5 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

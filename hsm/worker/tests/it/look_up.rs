@@ -1,4 +1,4 @@
-//! What looking for a key may cost: a deadline, a bound, and nobody else's signatures.
+//! Limits of a look-up of a key: its deadline, the number of keys, and no effect on the signatures of others.
 
 use std::{
     num::NonZeroU16,
@@ -10,7 +10,7 @@ use softhsm_test_helpers::{Function, KeyKind, SoftwareKey, TestToken};
 
 use crate::fixture::{Gate, faulty_spec, selector, sign, soon, token, verifies};
 
-/// Puts so many keys of this label on the token.
+/// Puts `keys` keys with this label on the token.
 fn crowd(token: &TestToken, label: &str, keys: u16) {
     let ids = (0..keys).map(|id| id.to_be_bytes().to_vec());
     let key = SoftwareKey::generate().unwrap();
@@ -34,14 +34,14 @@ async fn a_look_up_ends_at_its_deadline_and_others_sign_meanwhile() {
     crowd(&token, "crowd", 40);
     let module = token.with_faults().unwrap();
     let spec = TokenSpec {
-        // The look-up lasts longer; each of its calls does not.
+        // The look-up lasts longer than this, but none of its calls does.
         hang_after: Duration::from_secs(1),
         sessions: NonZeroU16::new(2),
         ..faulty_spec(&token, &module)
     };
     let hsm = Token::start(spec, Gate::new(token.user_pin()));
     let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
-    // All 40 keys would take 40 times four calls, which is eight seconds.
+    // All 40 keys would take 40 times four calls of 50 ms, which is eight seconds.
     module.rules("C_GetAttributeValue delay_ms=50").unwrap();
     let looking = {
         let (hsm, deadline) = (hsm.clone(), Instant::now() + Duration::from_secs(2));
@@ -78,7 +78,7 @@ async fn an_abandoned_look_up_does_not_run_on() {
         let given_up = tokio::time::timeout(patience, abandoned).await;
         assert!(given_up.is_err(), "{given_up:?}");
     }
-    // The one session answers when the look-up has ended, and by then nothing reads any more.
+    // The only session answers after the look-up has ended, so nothing is read after this.
     hsm.random(1, soon()).await.unwrap();
     let reads = || READING.map(|function| module.calls(function).unwrap());
     let ended = reads();
@@ -103,7 +103,7 @@ async fn a_look_up_that_matches_too_many_keys_reads_none_and_says_what_to_do() {
         "more than 500 private keys on the token match; name the key by label and id, so that fewer do"
     );
     assert_eq!(module.calls(Function::C_GetAttributeValue).unwrap(), before);
-    // A key that is named is found among them, and signs.
+    // A key that label and id select is found among them, and another key still signs.
     let one_of_them = KeySelector {
         id: Some(vec![1, 0]),
         ..by_label("crowd")

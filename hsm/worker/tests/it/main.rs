@@ -1,10 +1,10 @@
-//! The worker and its client against real tokens: SoftHSM's, or with `TEST_TOKEN=kryoptic` those of Kryoptic.
+//! Tests of the worker and its client with real tokens: SoftHSM's, or Kryoptic's with `TEST_TOKEN=kryoptic`.
 
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "clippy.toml allows these in test functions; what they share may fail the same way"
+    reason = "clippy.toml allows these in test functions; shared helpers may fail the same way"
 )]
 
 mod calls;

@@ -1,4 +1,4 @@
-//! A PIN is tried once, and seen nowhere.
+//! A PIN is tried once and appears nowhere.
 
 use std::{
     collections::BTreeSet,
@@ -46,10 +46,7 @@ async fn the_pin_is_in_no_argument_and_no_environment() {
     let process = |file: &str| {
         String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/{file}")).unwrap()).into_owned()
     };
-    assert!(
-        process("cmdline").contains("serve"),
-        "the process was looked at"
-    );
+    assert!(process("cmdline").contains("serve"), "cmdline was not read");
     assert!(!process("cmdline").contains(token.user_pin()));
     let (name, value) = token.env().pop_first().unwrap();
     assert_eq!(
@@ -81,7 +78,8 @@ async fn every_transition_is_one_log_line_and_no_line_has_the_pin() {
         .with_ansi(false)
         .with_writer(move || lines.clone())
         .finish();
-    // For all tests: what another thread logs first while one thread alone has a subscriber is never logged again.
+    // Global for all tests: tracing caches that a call site is disabled, so a line that another thread without a
+    // subscriber logs first would never be logged by this one.
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let token = token("transitions");
     let gate = Gate::new("a PIN that is wrong");
@@ -110,7 +108,7 @@ async fn every_transition_is_one_log_line_and_no_line_has_the_pin() {
 }
 
 #[tokio::test]
-async fn the_worker_holds_no_descriptor_of_ours() {
+async fn the_worker_inherits_no_descriptor_of_the_client() {
     let token = token("descriptors");
     let hsm = Token::start(spec(&token), Gate::new(token.user_pin()));
     until(&hsm, |state| matches!(state, TokenState::Ready { .. })).await;
@@ -127,7 +125,7 @@ async fn the_worker_holds_no_descriptor_of_ours() {
         })
         .collect();
     assert!(foreign.is_empty(), "{foreign:?}");
-    // Whatever was made of standard input is one socket.
+    // Standard input and its duplicates are one socket.
     let sockets: BTreeSet<_> = targets
         .iter()
         .filter(|target| target.to_string_lossy().starts_with("socket"))
@@ -143,12 +141,12 @@ fn stderr_is_a_socket() -> bool {
         .is_ok_and(|target| target.to_string_lossy().starts_with("socket"))
 }
 
-/// A gate that is asked and answers when it is told to, if at all; what it is told, in order.
+/// A gate that answers only when the test lets it, and records the calls of `withdraw` and `record` in order.
 #[derive(Default)]
 struct Hesitant {
     asked: Notify,
     answer: Notify,
-    /// Told to stop with the answer, in the same moment.
+    /// The token to stop at the moment of the answer.
     stopped: Mutex<Option<Token>>,
     told: Mutex<Vec<String>>,
 }
@@ -199,7 +197,7 @@ async fn a_permit_that_is_pending_when_the_token_stops_is_withdrawn() {
 }
 
 #[tokio::test]
-async fn a_permit_that_comes_when_the_token_stops_is_recorded_as_not_tried() {
+async fn a_permit_granted_at_the_moment_of_the_stop_is_recorded_as_not_tried() {
     let token = token("pin");
     let gate = Arc::new(Hesitant::default());
     let hsm = Token::start(spec(&token), Arc::<Hesitant>::clone(&gate));

@@ -1,4 +1,4 @@
-//! A worker without our client: what it does with what it is sent.
+//! A worker without our client: its answers to correct and incorrect frames.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use hsm::{
     Hash, KeySelector, Mechanism, Pin, TokenSelector,
     protocol::{
         Answer, Ask, Failure, FromWorker, Hello, HelloReply, Inbox, KeyNumber, Moment, NoToken,
-        Request, Wanted, append, append_hello,
+        Request, KeyQuery, append, append_hello,
     },
 };
 use softhsm_test_helpers::{Function, KeyKind, TestKey, TestToken};
@@ -25,7 +25,7 @@ use crate::fixture::{selector, token, worker};
 
 const P256: Mechanism = Mechanism::Ecdsa(Hash::Sha256);
 
-/// A worker without our client, and the test's end of its socket.
+/// Worker without our client, with the test's end of its socket.
 struct Alone {
     child: Child,
     socket: UnixStream,
@@ -63,12 +63,12 @@ impl Alone {
         self.greeted();
     }
 
-    /// Greets, logs in and finds the key.
+    /// Greets, logs in and finds a key.
     fn finds(&mut self, key: &TestKey) -> KeyNumber {
         self.greet(key.token());
         let pin = Pin::new(key.token().user_pin().into());
         self.ask(Ask::Login(pin)).unwrap();
-        let wanted = Wanted::Selected(selector(key));
+        let wanted = KeyQuery::Selected(selector(key));
         let Ok(Answer::Key(found)) = self.ask(find_key(wanted)) else {
             panic!("no key")
         };
@@ -103,7 +103,7 @@ impl Alone {
         self.send(1, ask);
         match self.next() {
             FromWorker::Response { id: 1, outcome } => outcome,
-            other @ (FromWorker::Response { .. } | FromWorker::Ending(_)) => panic!("{other:?}"),
+            other @ (FromWorker::Response { .. } | FromWorker::ExitReason(_)) => panic!("{other:?}"),
         }
     }
 
@@ -126,7 +126,7 @@ fn sign(key: KeyNumber, within: Duration) -> Ask {
     }
 }
 
-fn find_key(wanted: Wanted) -> Ask {
+fn find_key(wanted: KeyQuery) -> Ask {
     Ask::FindKey {
         wanted,
         deadline: Moment::now().after(LONG),
@@ -153,7 +153,7 @@ fn hello_at(token: &TestToken, said: Moment) -> BytesMut {
 }
 
 #[test]
-fn an_expired_job_never_reaches_the_token() {
+fn an_expired_request_never_reaches_the_token() {
     let token = token("expired");
     let key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let mut alone = Alone::start(&token);
@@ -168,7 +168,7 @@ fn an_expired_job_never_reaches_the_token() {
 }
 
 #[test]
-fn a_job_ages_while_every_session_is_busy() {
+fn a_request_can_expire_while_every_session_is_busy() {
     let token = token("aging");
     let key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let faulty = token.with_faults().unwrap();
@@ -178,11 +178,11 @@ fn a_job_ages_while_every_session_is_busy() {
     alone.send(2, sign(key, LONG));
     alone.send(3, sign(key, Duration::from_millis(20)));
     let FromWorker::Response { id: 2, outcome } = alone.next() else {
-        panic!("not the first one's answer")
+        panic!("not the answer to the first request")
     };
     assert!(outcome.is_ok());
     let FromWorker::Response { id: 3, outcome } = alone.next() else {
-        panic!("not the second one's answer")
+        panic!("not the answer to the second request")
     };
     assert_eq!(outcome.unwrap_err(), Failure::Expired);
     let Ok(Answer::Stats(stats)) = alone.ask(Ask::Stats) else {
@@ -209,7 +209,7 @@ fn nothing_is_signed_before_a_login() {
     let token = token("login");
     let mut alone = Alone::start(&token);
     alone.greet(&token);
-    let wanted = Wanted::Selected(KeySelector::default());
+    let wanted = KeyQuery::Selected(KeySelector::default());
     assert_eq!(
         alone.ask(find_key(wanted)).unwrap_err(),
         Failure::NotLoggedIn
@@ -217,7 +217,7 @@ fn nothing_is_signed_before_a_login() {
 }
 
 #[test]
-fn a_client_that_sends_beyond_its_credit_is_cut_off() {
+fn a_client_that_exceeds_its_credit_ends_the_worker() {
     let token = token("credit");
     let mut alone = Alone::start(&token);
     alone.greet(&token);
@@ -251,7 +251,7 @@ fn the_end_of_the_socket_ends_the_worker() {
 }
 
 #[test]
-fn the_end_of_the_socket_ends_the_worker_although_every_session_hangs() {
+fn the_end_of_the_socket_ends_a_worker_whose_sessions_all_hang() {
     let token = token("orphan");
     let key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let faulty = token.with_faults().unwrap();
@@ -283,7 +283,7 @@ fn the_worker_gives_up_core_dumps_and_new_privileges() {
 }
 
 #[test]
-fn octets_that_are_not_the_protocol_end_the_worker_with_a_code_of_its_own() {
+fn octets_of_another_protocol_end_the_worker_with_their_own_exit_code() {
     let token = token("hostile");
     let mut alone = Alone::start(&token);
     alone.socket.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
@@ -291,7 +291,7 @@ fn octets_that_are_not_the_protocol_end_the_worker_with_a_code_of_its_own() {
 }
 
 #[test]
-fn a_client_of_another_version_is_told_which_one_this_is() {
+fn a_client_of_another_version_is_refused_with_the_reason() {
     let token = token("version");
     let mut alone = Alone::start(&token);
     let mut hello = hello(&token);
@@ -313,7 +313,7 @@ fn the_pin_is_in_no_output_of_the_worker() {
     for pin in ["a PIN that is wrong", token.user_pin()] {
         alone.ask(Ask::Login(Pin::new(pin.into()))).unwrap();
     }
-    // It ends with words of its own.
+    // The worker writes a reason before it ends.
     alone.socket.write_all(&[0xff; 8]).unwrap();
     assert_eq!(alone.child.wait().unwrap().code(), Some(73));
     let mut output = String::new();

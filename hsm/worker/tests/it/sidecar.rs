@@ -23,16 +23,20 @@ struct Sidecar {
 }
 
 impl Sidecar {
-    /// Starts it and waits until it listens.
+    /// Starts a listener and waits until it listens.
     fn start(token: &TestToken) -> Self {
         Self::started(Self::with(token, &[]))
     }
 
-    /// Waits until it listens.
+    /// Waits until the sidecar listens.
     fn started(mut sidecar: Self) -> Self {
         while fs::metadata(&sidecar.socket).is_err_and(|error| error.kind() == ErrorKind::NotFound)
         {
-            assert_eq!(sidecar.listener.try_wait().unwrap(), None, "it listens");
+            assert_eq!(
+                sidecar.listener.try_wait().unwrap(),
+                None,
+                "the listener ended"
+            );
             std::thread::yield_now();
         }
         sidecar
@@ -62,7 +66,7 @@ impl Sidecar {
 
 impl Drop for Sidecar {
     fn drop(&mut self) {
-        // It may have ended.
+        // The listener may have ended already.
         drop(self.listener.kill());
         self.listener.wait().unwrap();
     }
@@ -124,7 +128,7 @@ async fn the_listener_outlives_a_worker_that_crashes() {
 }
 
 #[tokio::test]
-async fn a_worker_that_stands_still_is_killed_by_the_listener_when_its_client_gives_up() {
+async fn the_listener_kills_a_stopped_worker_after_its_client_has_closed() {
     let token = token("sidecar");
     let _sidecar = Sidecar::start(&token);
     let test_key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
@@ -146,7 +150,7 @@ async fn a_worker_that_stands_still_is_killed_by_the_listener_when_its_client_gi
 }
 
 #[tokio::test]
-async fn a_sidecar_that_is_not_there_yet_is_awaited() {
+async fn a_sidecar_that_does_not_listen_yet_is_awaited() {
     let token = token("sidecar");
     let hsm = served(&token);
     let awaiting = |state: &TokenState| matches!(state, TokenState::AwaitingToken { .. });
@@ -158,7 +162,7 @@ async fn a_sidecar_that_is_not_there_yet_is_awaited() {
 }
 
 #[tokio::test]
-async fn a_listener_that_was_killed_leaves_no_worker_and_its_socket_is_taken_over() {
+async fn a_killed_listener_leaves_no_worker_and_the_next_one_replaces_its_socket() {
     let token = token("sidecar");
     let sidecar = Sidecar::start(&token);
     let hsm = served(&token);
@@ -168,7 +172,7 @@ async fn a_listener_that_was_killed_leaves_no_worker_and_its_socket_is_taken_ove
     until(&hsm, |state| !ready(state)).await;
     assert!(
         socket(&token).exists(),
-        "a killed listener cannot remove it"
+        "a killed listener cannot remove its socket"
     );
     let _sidecar = Sidecar::with(&token, &[]);
     until(&hsm, ready).await;
@@ -178,7 +182,7 @@ async fn a_listener_that_was_killed_leaves_no_worker_and_its_socket_is_taken_ove
 }
 
 #[tokio::test]
-async fn a_user_who_may_not_connect_is_told_so() {
+async fn a_user_without_permission_to_connect_is_told_the_reason() {
     let token = token("sidecar");
     let own = fs::metadata(token.pin_file()).map(|file| std::os::unix::fs::MetadataExt::uid(&file));
     if own.unwrap() != 0 {
@@ -201,7 +205,7 @@ async fn a_user_who_may_not_connect_is_told_so() {
 }
 
 #[test]
-fn the_socket_is_its_owners_alone_and_goes_with_the_listener() {
+fn only_its_owner_may_open_the_socket_and_the_listener_removes_it() {
     let token = token("sidecar");
     let mut sidecar = Sidecar::start(&token);
     let mode = fs::metadata(&sidecar.socket).unwrap().permissions().mode();
@@ -226,7 +230,7 @@ fn a_socket_on_which_another_process_listens_is_left_alone() {
 }
 
 #[test]
-fn a_file_that_is_no_socket_is_left_alone() {
+fn a_file_that_is_not_a_socket_is_left_alone() {
     let token = token("sidecar");
     fs::write(socket(&token), "precious").unwrap();
     refuses_to_start(&token);
@@ -234,7 +238,7 @@ fn a_file_that_is_no_socket_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_listener_that_is_told_to_stop_lets_its_workers_finish() {
+async fn a_stopping_listener_lets_its_workers_finish() {
     let token = token("sidecar");
     let mut sidecar = Sidecar::start(&token);
     let hsm = served(&token);
@@ -249,8 +253,7 @@ async fn a_listener_that_is_told_to_stop_lets_its_workers_finish() {
 }
 
 #[tokio::test]
-async fn a_listener_that_is_told_to_stop_waits_for_clients_that_stay_no_longer_than_its_drain_time()
-{
+async fn a_stopping_listener_waits_no_longer_than_its_drain_timeout() {
     let token = token("sidecar");
     let mut sidecar = Sidecar::started(Sidecar::with(&token, &["--drain-timeout", "1"]));
     let hsm = served(&token);
@@ -265,7 +268,7 @@ async fn a_listener_that_is_told_to_stop_waits_for_clients_that_stay_no_longer_t
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_a_listener_whose_clients_stay() {
+async fn a_second_signal_ends_a_listener_with_connected_clients() {
     let token = token("sidecar");
     let more = ["--drain-timeout", "3600"];
     let mut sidecar = Sidecar::started(Sidecar::with(&token, &more));
@@ -275,7 +278,11 @@ async fn a_second_signal_ends_a_listener_whose_clients_stay() {
     while sidecar.socket.exists() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(sidecar.listener.try_wait().unwrap(), None, "it waits");
+    assert_eq!(
+        sidecar.listener.try_wait().unwrap(),
+        None,
+        "the listener ended"
+    );
     signal("-INT", sidecar.pid());
     assert!(sidecar.listener.wait().unwrap().success());
 }

@@ -1,4 +1,4 @@
-//! Every mechanism's signature satisfies an independent verifier.
+//! An independent verifier accepts the signatures of every mechanism.
 
 use aws_lc_rs::{
     digest,
@@ -176,7 +176,7 @@ async fn two_hundred_signatures_in_flight_all_verify() {
 }
 
 #[tokio::test]
-async fn a_digest_of_the_wrong_length_is_our_fault_and_harms_no_session() {
+async fn a_digest_of_the_wrong_length_is_a_bug_and_discards_no_session() {
     let token = token("digest");
     let test_key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let hsm = served(&token);

@@ -1,4 +1,4 @@
-//! Many signatures leave the worker as it was.
+//! Many signatures do not make the worker grow.
 
 use std::{collections::BTreeMap, fs};
 
@@ -9,7 +9,7 @@ use crate::fixture::{selector, served, sign, soon, token, workers};
 
 const IN_FLIGHT: u32 = 8;
 const ALL: u32 = 72_000;
-/// Allocators keep what they had at the busiest moment.
+/// Tolerated growth: an allocator keeps the memory of its busiest moment.
 const GROWTH_KIB: u64 = 2048;
 
 async fn sign_often(hsm: &Token, key: &Key, times: u32) {
@@ -26,7 +26,7 @@ async fn sign_often(hsm: &Token, key: &Key, times: u32) {
     }
 }
 
-/// What a process holds.
+/// Returns the resources that a process holds.
 fn held(pid: i32) -> BTreeMap<&'static str, u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let field = |name: &str| {
@@ -43,7 +43,7 @@ fn held(pid: i32) -> BTreeMap<&'static str, u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn seventy_two_thousand_signatures_leave_the_worker_as_it_was() {
+async fn the_worker_holds_no_more_resources_after_seventy_two_thousand_signatures() {
     let token = token("soak");
     let test_key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let hsm = served(&token);

@@ -1,4 +1,4 @@
-//! What the sources may not contain.
+//! Calls that the sources must not contain.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -16,7 +16,7 @@ fn sources(directory: &Path, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// Functions of the C header that the package beside `cryptoki` names in its code.
+/// Returns the functions of the C header that the package `pkcs11-two-calls` names in its code.
 fn called_beside_cryptoki(worker: &Path) -> Vec<String> {
     let mut found = Vec::new();
     sources(&worker.parent().unwrap().join("two-calls/src"), &mut found);
@@ -45,7 +45,7 @@ fn no_call_destroys_or_changes_a_token_or_logs_out() {
         ]
     );
     sources(&worker.parent().unwrap().join("src"), &mut found);
-    assert!(found.len() > 10, "the sources were found");
+    assert!(found.len() > 10, "too few sources were found");
     let forbidden = [
         ".destroy_object(",
         ".create_object(",

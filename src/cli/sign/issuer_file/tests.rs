@@ -1,4 +1,4 @@
-//! What an issuer file may be, and what is said of one that cannot be used.
+//! Tests of issuer files: accepted forms, and the errors for files that cannot be used.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn read(text: &str, namespace: Option<&str>) -> Result<IssuerFile, String> {
 }
 
 #[test]
-fn the_namespace_is_that_of_the_object_or_of_the_flag_where_the_kind_has_one() {
+fn a_namespaced_issuer_takes_its_namespace_from_the_object_or_the_flag() {
     let namespaced = |metadata: &str| {
         format!(
             "{HEAD}PKCS11Issuer\nmetadata: {metadata}\nspec: {{token: t, certificate: {{pem: p}}}}"
@@ -38,7 +38,7 @@ fn the_namespace_is_that_of_the_object_or_of_the_flag_where_the_kind_has_one() {
         (
             "{name: ca, namespace: shop}",
             Some("bank"),
-            "signs for its own namespace only; leave --namespace bank out",
+            "signs for its own namespace only; omit --namespace bank",
         ),
         (
             "{name: ca}",
@@ -57,7 +57,7 @@ fn the_namespace_is_that_of_the_object_or_of_the_flag_where_the_kind_has_one() {
 }
 
 #[test]
-fn a_file_that_is_no_issuer_is_told_with_what_to_do() {
+fn a_file_that_is_not_an_issuer_is_rejected_with_advice() {
     let misspelt =
         cluster("{token: t, certificate: {pem: p}, profile: {sans: {alowed: {dns: [a]}}}}");
     let second = format!(
@@ -93,7 +93,7 @@ fn a_file_that_is_no_issuer_is_told_with_what_to_do() {
 }
 
 #[test]
-fn what_kubectl_shows_of_an_issuer_is_an_issuer() {
+fn the_output_of_kubectl_get_is_an_issuer_file() {
     let text = format!(
         "{HEAD}PKCS11Issuer
 metadata: {{name: ca, namespace: shop, uid: 8f0e, resourceVersion: '7', managedFields: [{{manager: kubectl}}]}}
@@ -117,7 +117,7 @@ status: {{conditions: []}}"
 }
 
 #[test]
-fn a_certificate_that_is_not_in_the_file_is_told_with_where_it_is() {
+fn the_error_for_a_certificate_outside_the_file_says_where_it_is() {
     for (certificate, expected) in [
         (
             "{secretRef: {name: tls}}",
@@ -140,7 +140,7 @@ fn a_certificate_that_is_not_in_the_file_is_told_with_where_it_is() {
 }
 
 #[test]
-fn a_variable_of_the_profile_without_a_value_is_asked_for() {
+fn a_profile_variable_without_a_valid_value_is_an_error() {
     let profile = "{sans: {allowed: {dns: ['{{namespace}}.svc', '{{name}}.example']}}}";
     let file = read(
         &cluster(&format!(

@@ -1,11 +1,11 @@
-//! Trust anchors: for finding a way a name and a key; beside, a certificate like every other.
+//! Trust anchors: a name and a key for finding a path, and otherwise certificates like all others.
 
 use const_oid::db::{rfc5280::ID_CE_BASIC_CONSTRAINTS, rfc5912::SHA_1_WITH_RSA_ENCRYPTION};
 use der::Tag;
 
 use super::*;
 
-/// The root that is found for a chain.
+/// Returns the root that is found for a chain.
 fn root_of(chain: &[&Authority], roots: &[&Authority]) -> Option<String> {
     let roots = bundle(roots);
     IssuerChain::parse(bundle(chain).as_bytes(), Some(roots.as_bytes()))
@@ -13,7 +13,7 @@ fn root_of(chain: &[&Authority], roots: &[&Authority]) -> Option<String> {
         .ca_pem(CaField::Root)
 }
 
-/// Another certificate of the same root.
+/// Makes another certificate of the same root.
 fn renewed(root: &Authority, from: i64, to: i64) -> Authority {
     Authority::builder("root")
         .key(root.key())
@@ -22,7 +22,7 @@ fn renewed(root: &Authority, from: i64, to: i64) -> Authority {
 }
 
 #[test]
-fn of_several_roots_of_one_name_and_key_the_one_that_ends_last_is_taken() {
+fn the_root_that_ends_last_is_used_of_several_with_one_name_and_key() {
     let root = Authority::root("root");
     let issuing = root.subordinate("issuing");
     let early = renewed(&root, 0, 1_000);
@@ -34,13 +34,13 @@ fn of_several_roots_of_one_name_and_key_the_one_that_ends_last_is_taken() {
         [&middle, &early, &late],
     ] {
         assert_eq!(root_of(&[&issuing], &order), Some(late.pem()));
-        // One of them in the chain changes nothing.
+        // It makes no difference if one of them is in the chain.
         assert_eq!(root_of(&[&issuing, &early], &order), Some(late.pem()));
     }
 }
 
 #[test]
-fn a_root_that_has_ended_is_found_and_its_dates_count() {
+fn an_expired_root_is_found_and_its_dates_count() {
     let root = Authority::root("root");
     let issuing = root.subordinate("issuing");
     let roots = renewed(&root, 0, 1_000).pem();
@@ -54,7 +54,7 @@ fn a_root_that_has_ended_is_found_and_its_dates_count() {
 }
 
 #[test]
-fn a_root_whose_name_is_encoded_in_another_way_is_found() {
+fn a_root_whose_name_is_encoded_differently_is_found() {
     let printable = |text: &[u8]| name(&[&[("2.5.4.3", Tag::PrintableString, text)]]);
     let root = Authority::root("The Root");
     let issuing = root.subordinate("issuing");
@@ -63,7 +63,7 @@ fn a_root_whose_name_is_encoded_in_another_way_is_found() {
         .key(root.key())
         .root();
     assert_eq!(root_of(&[&issuing], &[&other]), Some(other.pem()));
-    // In the chain itself verifiers compare octets.
+    // Within the chain, verifiers compare the octets of names.
     assert!(matches!(
         error(&[&issuing, &other], None),
         ChainError::NotInChain(_)
@@ -71,7 +71,7 @@ fn a_root_whose_name_is_encoded_in_another_way_is_found() {
 }
 
 #[test]
-fn a_root_needs_no_signature_that_anybody_can_verify() {
+fn a_root_needs_no_verifiable_signature() {
     let sha1 = sequence(&[&oid_der(SHA_1_WITH_RSA_ENCRYPTION), &[5, 0]]);
     let root = Authority::root("root");
     let issuing = root.subordinate("issuing");
@@ -84,7 +84,7 @@ fn a_root_needs_no_signature_that_anybody_can_verify() {
         error(&[&issuing, &old], None),
         ChainError::Certificate { position: 2, .. }
     ));
-    // One that can be verified must be its own.
+    // A signature that can be verified must be the root's own.
     let crossed = root.crossed("root", &Authority::root("root"));
     assert!(matches!(
         error(&[&issuing], Some(&crossed)),
@@ -93,7 +93,7 @@ fn a_root_needs_no_signature_that_anybody_can_verify() {
 }
 
 #[test]
-fn an_unfit_root_of_the_right_name_matters_only_if_no_other_will_do() {
+fn a_faulty_root_with_the_right_name_is_an_error_only_if_no_other_root_fits() {
     let root = Authority::root("root");
     let issuing = root.subordinate("issuing");
     let unfit = Authority::builder("root").key(root.key()).ca(false).root();
@@ -108,7 +108,7 @@ fn an_unfit_root_of_the_right_name_matters_only_if_no_other_will_do() {
 }
 
 #[test]
-fn of_roots_of_other_names_nothing_but_the_names_is_read() {
+fn only_the_names_are_read_of_roots_with_other_names() {
     let root = Authority::root("root");
     let issuing = root.subordinate("issuing");
     let unreadable = Authority::builder("other")

@@ -1,10 +1,10 @@
-//! What the worst bundle costs, counted in signatures that are verified.
+//! The cost of the worst bundles, in verified signatures.
 
 use std::collections::BTreeSet;
 
 use super::*;
 
-/// Builds the chain, and counts. No signature is ever verified twice under one key.
+/// Builds the chain and counts the verified signatures. Asserts that none is verified twice under one key.
 fn counted(
     chain: &[&Authority],
     roots: Option<&[&Authority]>,
@@ -29,7 +29,7 @@ fn p521() -> &'static TestKey {
     Box::leak(Box::new(TestKey::p521()))
 }
 
-/// Certificates of one subject throughout, each signed by the next, the last by itself.
+/// Makes certificates that all have the same subject, each signed by the next and the last by itself.
 fn ladder(count: usize) -> Vec<Authority> {
     let same = || {
         Authority::builder("ca")
@@ -44,12 +44,12 @@ fn ladder(count: usize) -> Vec<Authority> {
 }
 
 #[test]
-fn the_worst_bundle_costs_each_certificate_once_under_each_key() {
+fn the_worst_bundle_has_each_certificate_verified_once_under_each_key() {
     let ladder = ladder(MAX_CERTIFICATES);
     let mut order: Vec<_> = ladder.iter().collect();
     let (chain, count) = counted(&order, None);
     assert_eq!(chain.unwrap().certificates().count(), MAX_CERTIFICATES);
-    // In order, each but the last is verified under the next key at once.
+    // In order, the first key that is tried is the right one for each but the last.
     assert_eq!(count, 15 + 16);
 
     // In the worst order, the right key is the last to be tried.
@@ -58,7 +58,7 @@ fn the_worst_bundle_costs_each_certificate_once_under_each_key() {
     assert_eq!(chain.unwrap().certificates().count(), MAX_CERTIFICATES);
     assert_eq!(count, 15 * 15 + 16);
 
-    // Of strangers, every key is tried.
+    // Of unrelated certificates, every key is tried.
     let strangers = (0..MAX_CERTIFICATES).map(|_| {
         let lost = Authority::builder("ca").key(p521()).root();
         Authority::builder("ca")
@@ -74,7 +74,7 @@ fn the_worst_bundle_costs_each_certificate_once_under_each_key() {
 }
 
 #[test]
-fn key_identifiers_save_every_verification_that_must_fail() {
+fn key_identifiers_save_every_verification_that_would_fail() {
     let mut ladder: Vec<Authority> = Vec::new();
     let mut above = Authority::builder("ca").key_ids(&[0], &[0]).root();
     for number in 1..=16 {
@@ -91,7 +91,7 @@ fn key_identifiers_save_every_verification_that_must_fail() {
     order.reverse();
     assert_eq!(counted(&order, None).1, 16);
 
-    // Identifiers that differ are as good as a signature that does not verify.
+    // Different identifiers have the same effect as a signature that does not verify.
     let root = Authority::builder("root").key_ids(&[1], &[1]).root();
     let odd = Authority::builder("odd").key_ids(&[2], &[3]).under(&root);
     let (chain, count) = counted(&[&odd, &root], None);
@@ -100,7 +100,7 @@ fn key_identifiers_save_every_verification_that_must_fail() {
 }
 
 #[test]
-fn a_public_bundle_costs_the_root_that_is_meant() {
+fn only_the_matching_root_of_a_public_bundle_is_verified() {
     let root = Authority::root("root");
     let issuing = root.subordinate("issuing");
     let others: Vec<_> = (0..200)
@@ -115,7 +115,7 @@ fn a_public_bundle_costs_the_root_that_is_meant() {
 }
 
 #[test]
-fn roots_of_one_name_are_tried_up_to_a_number() {
+fn the_number_of_roots_with_one_name_is_limited() {
     let ladder = ladder(MAX_CERTIFICATES);
     let chain: Vec<_> = ladder.iter().rev().collect();
     let roots: Vec<_> = (0..=MAX_ANCHORS)
@@ -136,7 +136,7 @@ fn roots_of_one_name_are_tried_up_to_a_number() {
 }
 
 #[test]
-fn authorities_that_all_certify_each_other_cost_no_more() {
+fn authorities_that_all_certify_each_other_cost_one_verification_per_certificate() {
     let keys: Vec<_> = (0..4)
         .map(|number| Authority::root(&format!("ca {number}")))
         .collect();

@@ -1,9 +1,9 @@
-//! Cross-certificates: an authority that more than one other certifies, and old and new keys of one name.
+//! Cross-certificates: an authority that several others certify, and old and new keys of one name.
 
 use super::*;
 
-/// The chain's certificates, and its root.
-fn ways(certificates: &[&Authority], roots: Option<&Authority>) -> (String, Option<String>) {
+/// Returns the chain's certificates without the root, and its root.
+fn path_of(certificates: &[&Authority], roots: Option<&Authority>) -> (String, Option<String>) {
     let roots = roots.map(Authority::pem);
     let roots = roots.as_deref().map(str::as_bytes);
     let chain = IssuerChain::parse(bundle(certificates).as_bytes(), roots).unwrap();
@@ -11,7 +11,7 @@ fn ways(certificates: &[&Authority], roots: Option<&Authority>) -> (String, Opti
 }
 
 #[test]
-fn of_two_ways_the_one_to_the_given_root_is_taken() {
+fn the_path_to_the_given_root_is_used() {
     let old = Authority::root("old");
     let new = Authority::root("new");
     let crossed = new.crossed("new", &old);
@@ -21,39 +21,39 @@ fn of_two_ways_the_one_to_the_given_root_is_taken() {
         [&issuing, &old, &crossed, &new],
         [&old, &new, &crossed, &issuing],
     ] {
-        // Without a root of the user's choice, the shortest way.
+        // Without a given root, the shortest path is used.
         let short = (issuing.pem(), Some(new.pem()));
-        assert_eq!(ways(&order, None), short);
-        assert_eq!(ways(&order, Some(&new)), short);
+        assert_eq!(path_of(&order, None), short);
+        assert_eq!(path_of(&order, Some(&new)), short);
         let long = (bundle(&[&issuing, &crossed]), Some(old.pem()));
-        assert_eq!(ways(&order, Some(&old)), long);
+        assert_eq!(path_of(&order, Some(&old)), long);
     }
     let without_roots = [&issuing, &crossed];
     assert_eq!(
-        ways(&without_roots, None),
+        path_of(&without_roots, None),
         (bundle(&[&issuing, &crossed]), None)
     );
     let long = (bundle(&[&issuing, &crossed]), Some(old.pem()));
-    assert_eq!(ways(&without_roots, Some(&old)), long);
+    assert_eq!(path_of(&without_roots, Some(&old)), long);
 }
 
 #[test]
-fn an_issuing_certificate_that_two_authorities_gave_goes_the_way_of_the_first() {
+fn the_first_of_two_issuing_certificates_with_one_key_decides_the_path() {
     let one = Authority::root("one");
     let two = Authority::root("two");
     let by_one = one.subordinate("issuing");
     let by_two = by_one.crossed("issuing", &two);
     assert_eq!(
-        ways(&[&by_one, &by_two, &one, &two], None),
+        path_of(&[&by_one, &by_two, &one, &two], None),
         (by_one.pem(), Some(one.pem()))
     );
     assert_eq!(
-        ways(&[&by_two, &two, &by_one, &one], None),
+        path_of(&[&by_two, &two, &by_one, &one], None),
         (by_two.pem(), Some(two.pem()))
     );
-    // Root first: both could be the issuing one, and are of one authority.
+    // The roots are first: both others could be the issuing one, and they are of one authority.
     assert_eq!(
-        ways(&[&two, &one, &by_two, &by_one], None),
+        path_of(&[&two, &one, &by_two, &by_one], None),
         (by_two.pem(), Some(two.pem()))
     );
     assert!(matches!(
@@ -73,30 +73,30 @@ fn a_root_that_changes_its_key_may_come_with_all_its_certificates() {
     for (signer, crossed, other) in [(&old, &old_with_new, &new), (&new, &new_with_old, &old)] {
         let issuing = signer.subordinate("issuing");
         let given: Vec<_> = [&issuing].into_iter().chain(all).collect();
-        assert_eq!(ways(&given, None), (issuing.pem(), Some(signer.pem())));
+        assert_eq!(path_of(&given, None), (issuing.pem(), Some(signer.pem())));
         let long = (bundle(&[&issuing, crossed]), Some(other.pem()));
-        assert_eq!(ways(&given, Some(other)), long);
+        assert_eq!(path_of(&given, Some(other)), long);
     }
 }
 
 #[test]
-fn authorities_that_certify_each_other_come_to_an_end() {
+fn the_search_ends_if_authorities_certify_each_other() {
     let one = Authority::root("one");
     let two = Authority::root("two");
     let one_by_two = one.crossed("one", &two);
     let two_by_one = two.crossed("two", &one);
     let issuing = one.subordinate("issuing");
-    let (chain, root) = ways(&[&issuing, &one_by_two, &two_by_one], None);
+    let (chain, root) = path_of(&[&issuing, &one_by_two, &two_by_one], None);
     assert_eq!(root, None);
     assert!(chain.starts_with(&bundle(&[&issuing, &one_by_two])));
     assert_eq!(
-        ways(&[&issuing, &one_by_two, &two_by_one], Some(&two)),
+        path_of(&[&issuing, &one_by_two, &two_by_one], Some(&two)),
         (bundle(&[&issuing, &one_by_two]), Some(two.pem()))
     );
 }
 
 #[test]
-fn a_stranger_beside_cross_certificates_is_still_named() {
+fn an_unrelated_certificate_is_named_despite_cross_certificates() {
     let old = Authority::root("old");
     let new = Authority::root("new");
     let crossed = new.crossed("new", &old);

@@ -1,15 +1,15 @@
-//! What becomes of every kind of extension that a CSR can ask for.
+//! What happens to every kind of extension that a CSR can ask for.
 
 use const_oid::db::rfc5280::*;
 
 use super::*;
 
-/// What becomes of an extension with the default profile.
+/// Outcome for an extension with the default profile.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
-    /// The certificate says the same; the criticality is ours.
+    /// The certificate says the same; the issuer sets the criticality.
     Used,
-    /// It is left out, and told.
+    /// The extension is left out, and that is reported.
     Dropped,
     Refused(&'static str),
 }
@@ -56,7 +56,7 @@ fn fate(kind: ObjectIdentifier, critical: bool, value: &[u8]) -> Fate {
 }
 
 #[test]
-fn every_kind_of_extension_is_used_or_refused_or_dropped_and_told() {
+fn every_kind_of_extension_is_used_or_refused_or_dropped_and_reported() {
     let read: [(ObjectIdentifier, Vec<u8>); 4] = [
         (ID_CE_SUBJECT_ALT_NAME, san(&[(DNS, b"a.example")])),
         (ID_CE_KEY_USAGE, key_usage(&[0, 2])),
@@ -92,11 +92,11 @@ fn every_kind_of_extension_is_used_or_refused_or_dropped_and_told() {
         ID_CE_INHIBIT_ANY_POLICY,
         ID_CE_FRESHEST_CRL,
         ID_PE_SUBJECT_INFO_ACCESS,
-        // TLS features (RFC 7633), OCSP without checks (RFC 6960), the poison of RFC 6962.
+        // TLS features (RFC 7633), OCSP without checks (RFC 6960), the poison extension (RFC 6962).
         oid("1.3.6.1.5.5.7.1.24"),
         oid("1.3.6.1.5.5.7.48.1.5"),
         oid("1.3.6.1.4.1.11129.2.4.3"),
-        // Nobody's.
+        // An unknown extension.
         oid("1.3.6.1.4.1.32473.9"),
     ];
     for kind in written_by_the_issuer.into_iter().chain(written_by_nobody) {
@@ -110,7 +110,7 @@ fn every_kind_of_extension_is_used_or_refused_or_dropped_and_told() {
 }
 
 #[test]
-fn an_extension_that_the_profile_lists_is_copied_and_the_others_are_told() {
+fn an_extension_that_the_profile_lists_is_copied_and_the_others_are_reported() {
     let key = TestKey::each_kind()[1];
     let listed = oid("1.3.6.1.5.5.7.1.24");
     let mut rules = Rules::default();

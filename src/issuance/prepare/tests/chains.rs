@@ -1,4 +1,4 @@
-//! What every certificate of the chain says limits what is issued, the root's like the others.
+//! Every certificate of the chain, the root included, limits what is issued below it.
 
 use const_oid::db::rfc5280::ID_KP_SERVER_AUTH;
 use der::Tag;
@@ -7,7 +7,7 @@ use super::*;
 use crate::issuance::profile::CaLimits;
 use crate::issuance::{IssuerChain, chain::MAX_COMPARISONS};
 
-/// Prepares under this chain, its root in the chain and then apart: with the same outcome.
+/// Prepares under this chain, with its root in the bundle and with its root separate, and asserts the same outcome.
 fn prepare_under(
     chain: &[&Authority],
     rules: &Rules,
@@ -62,7 +62,7 @@ const CA: Wanted<'static> = Wanted {
 };
 
 #[test]
-fn what_a_root_says_limits_what_is_issued_below_it() {
+fn the_extensions_of_a_root_limit_what_is_issued_below_it() {
     let key = TestKey::p256();
     let clients = words(&["digital signature", "client auth"]);
     let servers = words(&["digital signature", "server auth"]);
@@ -112,7 +112,7 @@ fn no_certificate_outlives_any_certificate_of_its_chain() {
     let start = 1_700_000_000 - 60;
     let ends = |second| (at(0), at(second));
     let late = ends(4_000_000_000);
-    // Root, intermediate and issuing certificate: each is once the first to end.
+    // Each of root, intermediate and issuing certificate is once the first to end.
     for first in 0..3 {
         let chain = |second| {
             let validity = |place| if place == first { ends(second) } else { late };
@@ -165,7 +165,7 @@ fn no_certificate_begins_before_any_certificate_of_its_chain() {
 }
 
 #[test]
-fn a_ca_bears_the_name_of_no_ca_of_its_chain_however_it_is_written() {
+fn a_ca_cannot_have_the_name_of_a_ca_of_its_chain_in_any_spelling() {
     let key = TestKey::p256();
     let string = |tag, text: &[u8]| name(&[&[("2.5.4.3", tag, text)]]);
     let root = Authority::builder("").called(string(Tag::TeletexString, b"Great Root"));
@@ -199,13 +199,13 @@ fn a_ca_bears_the_name_of_no_ca_of_its_chain_however_it_is_written() {
         &[("2.5.4.3", Tag::Utf8String, b"Issuing")],
     ]);
     assert_eq!(ask(longer, &CA), None);
-    // A leaf is self-issued under the issuing certificate's name only.
+    // A leaf is self-issued only if it has the issuing certificate's name.
     assert_eq!(ask(common_name("ISSUING"), &DEFAULT), Some("bad-subject"));
     assert_eq!(ask(common_name("Great Root"), &DEFAULT), None);
 }
 
 #[test]
-fn names_are_compared_with_constraints_as_often_as_verifiers_do() {
+fn a_request_that_needs_more_name_comparisons_than_verifiers_make_is_refused() {
     let key = TestKey::p256();
     let subtrees = vec![(DNS, &b"x.example"[..]); MAX_COMPARISONS / 100 + 1];
     let value = name_constraints(&[], &subtrees);

@@ -1,5 +1,4 @@
-//! Hostile and odd requests, made here one by one, through the whole pipeline: each with its slug, or with
-//! octets that the certificate must carry.
+//! Hostile and odd requests, run through the whole pipeline. Each has its slug, or octets that the certificate must carry.
 
 mod extensions;
 mod keys;
@@ -13,7 +12,7 @@ use der::Tag;
 
 use super::*;
 
-/// What becomes of a request: octets of its certificate, or its slug.
+/// Expected result of a request: octets of its certificate, or its slug.
 type Expected = Result<Vec<u8>, &'static str>;
 
 #[derive(Default)]
@@ -43,7 +42,7 @@ fn wrap(der: &[u8]) -> String {
     pem::encode("CERTIFICATE REQUEST", der)
 }
 
-/// The whole pipeline with the default profile, as far as the bytes to be signed.
+/// Runs the whole pipeline with the default profile, up to the bytes to be signed.
 fn run(text: &str) -> Result<Vec<u8>, &'static str> {
     let slug = |refusal: Refusal| refusal.reason().as_str();
     let issuer = issuer(fixture());
@@ -69,7 +68,7 @@ fn encodings(corpus: &mut Corpus) {
         ("a NULL after", [&der[..], &[5, 0]].concat()),
         ("twice in one block", der.repeat(2)),
         ("a SET around", [&[0x31][..], &der[1..]].concat()),
-        ("a length of one octet more than needed", {
+        ("a length encoded with a superfluous octet", {
             let length = u8::try_from(content.len()).unwrap();
             [&[0x30, 0x82, 0, length][..], content].concat()
         }),
@@ -121,7 +120,7 @@ fn every_request_of_the_corpus_gets_its_slug_or_its_octets() {
         if !right {
             let found = found.map(hex::encode);
             let expected = expected.as_ref().map(hex::encode);
-            wrong.push(format!("{name}: {found:?} and not {expected:?}"));
+            wrong.push(format!("{name}: got {found:?}, expected {expected:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -1,4 +1,4 @@
-//! Every kind of name through every fence: the grant, the profile, the name constraints of the chain.
+//! Every kind of name against every fence: the grant, the profile, and the name constraints of the chain.
 
 use const_oid::db::rfc5280::ID_CE_NAME_CONSTRAINTS;
 use der::Tag;
@@ -6,7 +6,7 @@ use der::Tag;
 use super::*;
 use crate::issuance::{pattern::Variables, profile::AllowedNames};
 
-/// The same names as a grant's limits, as a profile's rules and as constraints of the issuing certificate.
+/// Three issuers that allow the same names: by their grant, by their profile, and by constraints of the issuing certificate.
 struct Fences {
     grant: Arc<Issuer>,
     profile: Arc<Issuer>,
@@ -70,7 +70,7 @@ impl Fences {
         }
     }
 
-    /// Which fences let a leaf pass: the grant, the profile, the chain.
+    /// Returns which fences let a leaf pass: the grant, the profile, the chain.
     fn pass(&self, subject: &[u8], names: &[(u8, &[u8])], variables: Variables<'_>) -> [bool; 3] {
         let key = TestKey::each_kind()[1];
         let mut request = Request::new("", key);
@@ -121,7 +121,7 @@ fn every_kind_of_alternative_name_is_kept_within_every_fence() {
         ("inside", DNS, b"web.shop.example", ALL),
         ("deep inside", DNS, b"a.b.shop.example", ALL),
         ("inside by case", DNS, b"WEB.Shop.Example", ALL),
-        // A constraint cannot leave out its apex.
+        // A name constraint cannot exclude its own apex.
         ("the apex", DNS, b"shop.example", [false, false, true]),
         ("outside", DNS, b"www.bank.example", NONE),
         ("outside by a suffix", DNS, b"myshop.example", NONE),
@@ -132,7 +132,7 @@ fn every_kind_of_alternative_name_is_kept_within_every_fence() {
         ("an IDN outside", DNS, b"xn--bcher-kva.example", NONE),
         ("an IDN inside", DNS, b"xn--bcher-kva.shop.example", ALL),
         ("a name without a dot", DNS, b"vault", ALL),
-        ("another without a dot", DNS, b"alice", NONE),
+        ("another name without a dot", DNS, b"alice", NONE),
         ("the namespace", DNS, b"web.shop.svc", ALL),
         ("another namespace", DNS, b"web.bank.svc", NONE),
         ("an address inside", IP, &[10, 1, 2, 3], ALL),
@@ -294,7 +294,7 @@ fn a_variable_that_does_not_fit_its_place_covers_nothing() {
 }
 
 #[test]
-fn a_namespace_that_is_not_known_covers_nothing() {
+fn a_pattern_with_an_unknown_namespace_covers_nothing() {
     let fences = Fences::new();
     let nowhere = Variables {
         namespace: None,

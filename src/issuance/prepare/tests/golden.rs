@@ -1,11 +1,11 @@
-//! Golden certificates: each is written out by the tests' own encoder.
+//! Golden certificates, written by the tests' own encoder.
 
 use const_oid::db::rfc5280::*;
 
 use super::*;
 
 #[test]
-fn a_tls_leaf_is_these_very_bytes() {
+fn a_tls_leaf_has_exactly_these_bytes() {
     let root = Authority::root("root");
     let key = TestKey::fixed();
     let usages = words(&[
@@ -56,7 +56,7 @@ fn a_tls_leaf_is_these_very_bytes() {
 }
 
 #[test]
-fn a_leaf_without_a_subject_past_2049_is_these_very_bytes() {
+fn a_leaf_without_a_subject_past_2049_has_exactly_these_bytes() {
     let root = Authority::root("root");
     let key = TestKey::rsa();
     let csr = VerifiedCsr::parse(

@@ -1,4 +1,4 @@
-//! What holds for every profile and every request.
+//! Properties of every profile and every request.
 
 use const_oid::db::rfc5280::{ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE};
 
@@ -20,7 +20,7 @@ const WORDS: [&str; 8] = [
     "client auth",
 ];
 
-/// A profile chosen by twelve coins.
+/// Makes the rules of a profile from twelve coin tosses.
 fn rules(coins: [bool; 12]) -> Rules {
     let [
         wildcards,
@@ -77,10 +77,10 @@ fn rules(coins: [bool; 12]) -> Rules {
 }
 
 proptest! {
-    /// Whatever the profile and whatever the request: it is refused, or what is prepared passes every lint, is read
-    /// alike by three decoders once signed, and carries key and names of the CSR octet by octet.
+    /// With any profile, any request is refused, or its certificate passes every lint, is read alike by three decoders once
+    /// it is signed, and carries key and names of the CSR octet by octet.
     #[test]
-    fn whatever_a_profile_admits_is_sealed_and_nothing_else_is_a_bug(
+    fn an_admitted_request_is_sealed_and_any_failure_is_a_refusal(
         coins in any::<[bool; 12]>(),
         common in "[a-zA-Z0-9. *_@-]{0,20}",
         kinds in proptest::collection::vec((0x80..0x89_u8, "[a-zA-Z0-9.*@:/_-]{0,20}"), 0..3),

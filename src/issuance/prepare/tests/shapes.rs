@@ -1,4 +1,4 @@
-//! What each rule of a profile makes of a certificate, octet by octet.
+//! The effect of each rule of a profile on a certificate, octet by octet.
 
 use const_oid::{ObjectIdentifier, db::rfc5280::*};
 use der::Tag;
@@ -9,7 +9,7 @@ use crate::issuance::{
     profile::{CaLimits, Constraint, EmptySubject, Policy, SubjectMode},
 };
 
-/// An issuer whose profile has these rules, and whose grant allows CA certificates.
+/// Makes an issuer whose profile has these rules and whose grant allows CA certificates.
 fn with(authority: &Authority, change: impl FnOnce(&mut Rules)) -> Arc<Issuer> {
     let mut rules = Rules::default();
     change(&mut rules);
@@ -53,7 +53,7 @@ fn contains(tbs: &[u8], part: &[u8]) -> bool {
     tbs.windows(part.len()).any(|window| window == part)
 }
 
-/// The extensions of a TBSCertificate from `from` on are these, in this order.
+/// Asserts that a TBSCertificate ends with these extensions, in this order.
 fn ends_with(tbs: &[u8], extensions: &[Vec<u8>]) {
     let expected = extensions.concat();
     assert_eq!(
@@ -94,7 +94,7 @@ fn a_ca_certificate_has_the_path_length_and_the_constraints_of_the_profile() {
             Constraint::Uri(".evil.example".parse().unwrap()),
             Constraint::Email("a@b.example".parse().unwrap()),
         ];
-        // Neither of these belongs into a CA certificate's way.
+        // Neither of these affects a CA certificate.
         rules.extensions.no_rev_avail = true;
         rules.extensions.subject_key_id = false;
     });
@@ -151,7 +151,7 @@ fn a_ca_certificate_needs_room_in_every_path_length_above() {
 }
 
 #[test]
-fn a_ca_certificate_is_given_where_grant_and_profile_and_csr_agree() {
+fn a_ca_certificate_is_issued_only_if_grant_and_profile_and_csr_agree() {
     use RefusalReason::*;
     let root = Authority::root("root");
     let allowing = with(&root, |rules| rules.ca.allow = true);
@@ -197,7 +197,7 @@ fn a_ca_certificate_is_given_where_grant_and_profile_and_csr_agree() {
 }
 
 #[test]
-fn what_the_issuer_publishes_stands_in_a_stable_order() {
+fn extensions_have_a_stable_order() {
     let root = Authority::root("root");
     let issuer = with(&root, |rules| {
         let rules = &mut rules.extensions;
@@ -285,7 +285,7 @@ fn a_short_lived_leaf_says_that_it_is_never_revoked() {
 }
 
 #[test]
-fn extensions_that_contradict_each_other_make_no_profile() {
+fn a_profile_with_extensions_that_contradict_each_other_is_an_error() {
     type Change = fn(&mut Rules);
     let table: [(&str, Change); 5] = [
         ("extensions.fromCSR[1]", |rules| {
@@ -318,7 +318,7 @@ fn extensions_that_contradict_each_other_make_no_profile() {
 }
 
 #[test]
-fn the_subject_is_the_csrs_or_the_profiles_or_none() {
+fn the_subject_comes_from_the_csr_or_the_profile_or_is_empty() {
     use RefusalReason::{BadSubject, NoIdentity};
     let root = Authority::root("root");
     let fixed = with(&root, |rules| {
@@ -368,7 +368,7 @@ fn the_subject_is_the_csrs_or_the_profiles_or_none() {
 }
 
 #[test]
-fn a_subject_that_is_left_out_may_break_the_rules_of_subjects() {
+fn a_subject_that_is_left_out_need_not_be_well_formed() {
     let root = Authority::root("root");
     let mut request = leaf(key());
     request.subject = name(&[&[("2.5.4.10", Tag::PrintableString, b"")]]);

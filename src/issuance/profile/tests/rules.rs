@@ -1,4 +1,4 @@
-//! What each rule changes, and rules that do not agree.
+//! The effect of each rule, and rules that contradict each other.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn within(change: impl FnOnce(&mut Rules), limits: Limits) -> Result<Profile, Pr
     Profile::new(rules, limits)
 }
 
-/// The verdict over a P-256 leaf with these names.
+/// Returns the verdict on a P-256 leaf with these names.
 fn verdict(profile: &Profile, subject: &str, names: &[(u8, &[u8])]) -> Result<(), RefusalReason> {
     let key = TestKey::each_kind()[1];
     let mut request = Request::new(subject, key);
@@ -31,7 +31,7 @@ type Change<T> = fn(&mut T);
 const NOT_ALLOWED: Result<(), RefusalReason> = Err(RefusalReason::SanNotAllowed);
 
 #[test]
-fn names_of_each_type_are_those_allowed_and_not_denied() {
+fn only_names_that_are_allowed_and_not_denied_are_admitted() {
     let profile = with(|rules| {
         rules.names.allowed = AllowedNames {
             dns: Some(vec!["*.{{namespace}}.svc".parse().unwrap()]),
@@ -87,7 +87,7 @@ fn a_common_name_that_reads_as_a_host_is_judged_as_one() {
 }
 
 #[test]
-fn a_common_name_that_reads_as_an_ipv4_address_mapped_into_ipv6_is_as_bad_as_among_the_sans() {
+fn a_common_name_that_reads_as_an_ipv4_address_mapped_into_ipv6_is_refused_as_in_a_san() {
     let profile = Profile::default();
     let bad = Err(RefusalReason::BadSan);
     assert_eq!(verdict(&profile, "::ffff:10.0.0.1", &[]), bad);
@@ -95,7 +95,7 @@ fn a_common_name_that_reads_as_an_ipv4_address_mapped_into_ipv6_is_as_bad_as_amo
 }
 
 #[test]
-fn wildcards_and_underscores_are_a_matter_of_the_profile() {
+fn the_profile_decides_on_wildcards_and_underscores() {
     let strict = with(|rules| rules.names.wildcards = false);
     assert_eq!(
         verdict(&strict, "leaf", &[(DNS, b"*.a.example")]),
@@ -125,7 +125,7 @@ fn an_svid_has_one_spiffe_id_and_can_sign() {
 }
 
 #[test]
-fn keys_are_those_of_the_profile() {
+fn only_keys_that_the_profile_lists_are_certified() {
     use RefusalReason::*;
     let of = |index: usize| TestKey::each_kind()[index];
     let hash = |key: &TestKey| {
@@ -134,7 +134,7 @@ fn keys_are_those_of_the_profile() {
     };
     let blocked = hash(of(1));
     let table: [(&TestKey, Change<KeyRules>, _); 7] = [
-        // ML-DSA is nobody's default.
+        // ML-DSA is off by default.
         (of(5), |_| {}, UnsupportedKey),
         (of(0), |keys| keys.rsa_min_bits = 3072, WeakKey),
         (
@@ -187,7 +187,7 @@ fn a_purpose_without_a_word_comes_from_the_csr_if_the_profile_lists_it() {
 }
 
 #[test]
-fn any_purpose_stands_alone() {
+fn the_usage_any_cannot_be_combined_with_others() {
     let key = TestKey::each_kind()[1];
     let csr = csr(&Request::new("leaf", key), key);
     let every = ["digital signature", "any", "server auth"].map(|word| Usage::parse(word).unwrap());
@@ -232,7 +232,7 @@ fn a_usage_that_the_key_cannot_have_is_left_out_or_refused() {
 }
 
 #[test]
-fn a_grant_narrows_the_profile_and_nothing_widens_it() {
+fn a_grant_narrows_the_profile_and_the_profile_cannot_widen_it() {
     let limits = Limits {
         max_duration: Some(SignedDuration::from_hours(24)),
         names: Some(AllowedNames::closed(
@@ -271,7 +271,7 @@ fn a_grant_narrows_the_profile_and_nothing_widens_it() {
 }
 
 #[test]
-fn rules_that_do_not_agree_name_the_field() {
+fn the_error_for_contradicting_rules_names_the_field() {
     let hours = SignedDuration::from_hours;
     let table: [(&str, Change<Rules>); 7] = [
         ("validity.min", |r| r.validity.min = SignedDuration::ZERO),

@@ -1,4 +1,4 @@
-//! The file under two stores at once, as two processes have it, and under everything that may stand in its place.
+//! Two stores on one file, as two processes have it, and files that hold no PIN record.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -21,7 +21,7 @@ fn record(state: PinState, rejected_in_a_row: u32) -> PinRecord {
 }
 
 #[tokio::test]
-async fn what_is_written_is_read_by_the_next_process_for_that_token_alone() {
+async fn the_next_process_reads_the_record_for_that_token_only() {
     let folder = tempfile::tempdir().unwrap();
     let first = store(folder.path());
     let states = first.read().await.unwrap();
@@ -37,7 +37,7 @@ async fn what_is_written_is_read_by_the_next_process_for_that_token_alone() {
 }
 
 #[tokio::test]
-async fn the_record_is_for_its_owner_alone_and_shows_no_pin() {
+async fn only_the_owner_can_read_the_files_and_they_show_no_pin() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());
     let states = store.read().await.unwrap();
@@ -54,7 +54,7 @@ async fn the_record_is_for_its_owner_alone_and_shows_no_pin() {
 }
 
 #[tokio::test]
-async fn nobody_reads_between_trying_and_what_became_of_it() {
+async fn no_other_process_reads_between_a_try_and_its_outcome() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (store(folder.path()), store(folder.path()));
     let states = first.read().await.unwrap();
@@ -72,7 +72,7 @@ async fn nobody_reads_between_trying_and_what_became_of_it() {
 }
 
 #[tokio::test]
-async fn whoever_dies_while_trying_leaves_trying_behind_and_no_lock() {
+async fn a_process_that_dies_while_trying_leaves_the_try_unsettled_and_no_lock() {
     let folder = tempfile::tempdir().unwrap();
     let first = store(folder.path());
     let states = first.read().await.unwrap();
@@ -86,7 +86,7 @@ async fn whoever_dies_while_trying_leaves_trying_behind_and_no_lock() {
 }
 
 #[tokio::test]
-async fn a_record_that_was_looked_at_and_not_used_is_free_again() {
+async fn a_record_that_is_let_go_can_be_read_by_others() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (store(folder.path()), store(folder.path()));
     first.read().await.unwrap();
@@ -96,7 +96,7 @@ async fn a_record_that_was_looked_at_and_not_used_is_free_again() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_record_is_left_as_it_is_and_stops_every_login() {
+async fn a_file_that_is_no_record_stays_unchanged_and_stops_every_login() {
     let bad_key = r#"{"hmacKey":"00","tokens":{}}"#;
     let unknown = r#"{"hmacKey":"00","tokens":{},"more":1}"#;
     let no_state = r#"{"hmacKey":"00","tokens":{"71":{"version":"v"}}}"#;
@@ -112,7 +112,7 @@ async fn a_file_that_is_no_record_is_left_as_it_is_and_stops_every_login() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_not_there_is_named_with_what_to_do() {
+async fn the_error_for_a_missing_folder_names_it_and_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let error = store(&folder.path().join("gone")).read().await.unwrap_err();
     let text = error.to_string();

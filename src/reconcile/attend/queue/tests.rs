@@ -1,4 +1,4 @@
-//! Who is looked at when, and how often.
+//! Tests which request is looked at, when, and how often.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::*;
 
 type Requests = Queue<ConfigMap, Memory>;
 
-/// Whether something is owed, and how often it has failed.
+/// Memory of a request: whether a certificate is unpublished, and how often it has failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Memory {
     owes: bool,
@@ -50,7 +50,7 @@ fn uid(object: &ConfigMap) -> &str {
     object.metadata.uid.as_deref().unwrap()
 }
 
-/// Those that are looked at next, as many as may be.
+/// Starts as many looks as the limit allows and returns the UIDs.
 fn all_due(queue: &mut Requests) -> Vec<String> {
     let mut due = Vec::new();
     while let Some(next) = queue.next() {
@@ -68,7 +68,7 @@ fn queue(uids: &[&str]) -> Requests {
 }
 
 #[test]
-fn who_came_first_is_looked_at_first_and_no_more_at_once_than_may_be() {
+fn the_first_request_is_looked_at_first_and_looks_at_a_time_are_limited() {
     let mut queue = Requests::new(2, |_| Seat::default());
     for uid in ["c", "a", "b"] {
         queue.put(object(uid));
@@ -79,11 +79,11 @@ fn who_came_first_is_looked_at_first_and_no_more_at_once_than_may_be() {
 }
 
 #[test]
-fn a_request_that_changes_while_it_is_looked_at_is_looked_at_again_as_it_is_then() {
+fn a_request_that_changes_during_a_look_is_looked_at_again_in_its_new_version() {
     let mut queue = queue(&["a"]);
     assert_eq!(all_due(&mut queue), ["a"]);
     queue.put(version("a", "2"));
-    assert!(queue.next().is_none(), "twice at once");
+    assert!(queue.next().is_none(), "a look is already in progress");
     queue.looked(&object("a"), NOTHING, Next::Ended, Instant::now());
     let next = queue.next().unwrap();
     assert_eq!(next.object.metadata.resource_version.as_deref(), Some("2"));
@@ -92,7 +92,7 @@ fn a_request_that_changes_while_it_is_looked_at_is_looked_at_again_as_it_is_then
 }
 
 #[test]
-fn a_request_that_has_ended_is_kept_no_longer() {
+fn a_request_that_has_ended_leaves_the_queue() {
     let mut queue = queue(&["a"]);
     all_due(&mut queue);
     queue.looked(&object("a"), NOTHING, Next::Ended, Instant::now());
@@ -102,7 +102,7 @@ fn a_request_that_has_ended_is_kept_no_longer() {
 }
 
 #[test]
-fn a_look_comes_at_its_time_or_with_a_change_before_and_not_twice() {
+fn a_look_happens_once_at_its_time_or_at_an_earlier_change() {
     let mut queue = queue(&["a", "b"]);
     let now = Instant::now();
     let at = now + Duration::from_secs(1);
@@ -121,18 +121,18 @@ fn a_look_comes_at_its_time_or_with_a_change_before_and_not_twice() {
 }
 
 #[test]
-fn all_are_looked_at_when_all_are_called() {
+fn call_all_is_followed_by_a_look_at_every_request() {
     let mut queue = queue(&["a", "b"]);
     all_due(&mut queue);
     queue.looked(&object("a"), NOTHING, Next::OnChange, Instant::now());
     queue.call_all();
-    assert_eq!(all_due(&mut queue), ["a"], "b is being looked at");
+    assert_eq!(all_due(&mut queue), ["a"], "a look at b is in progress");
     queue.looked(&object("b"), NOTHING, Next::OnChange, Instant::now());
     assert_eq!(all_due(&mut queue), ["b"]);
 }
 
 #[test]
-fn what_a_list_does_not_tell_of_is_looked_at_as_deleted() {
+fn a_request_that_is_missing_from_a_list_is_looked_at_as_deleted() {
     let mut queue = queue(&["a", "b"]);
     all_due(&mut queue);
     for uid in ["a", "b"] {
@@ -153,7 +153,7 @@ fn what_a_list_does_not_tell_of_is_looked_at_as_deleted() {
 }
 
 #[test]
-fn a_deleted_request_is_looked_at_once_more_after_the_look_under_way() {
+fn a_deleted_request_is_looked_at_once_more_after_the_look_in_progress() {
     let mut queue = queue(&["a"]);
     all_due(&mut queue);
     queue.delete(&object("a"));
@@ -186,7 +186,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     #[test]
-    fn none_is_looked_at_twice_at_once_and_every_change_is_followed_by_a_look(steps in steps()) {
+    fn a_request_has_one_look_at_a_time_and_every_change_is_followed_by_a_look(steps in steps()) {
         let mut queue = Requests::new(3, |_| Seat::default());
         let mut looks: Vec<Arc<ConfigMap>> = Vec::new();
         let mut unseen = HashSet::new();
@@ -228,7 +228,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_remembered_is_lent_out_for_a_look_and_comes_back() {
+fn the_memory_is_lent_out_for_a_look_and_comes_back() {
     let failed = Memory {
         owes: false,
         failures: 3,
@@ -239,7 +239,7 @@ fn what_is_remembered_is_lent_out_for_a_look_and_comes_back() {
     queue.looked(&due.object, failed, Next::OnChange, Instant::now());
     queue.put(version("a", "2"));
     let due = queue.next().unwrap();
-    assert_eq!(due.memory, failed, "it is remembered of every version");
+    assert_eq!(due.memory, failed, "a new version keeps the memory");
     queue.looked(&due.object, due.memory, Next::OnChange, Instant::now());
     queue.call_anew(&"a".into());
     let due = queue.next().unwrap();
@@ -247,11 +247,11 @@ fn what_is_remembered_is_lent_out_for_a_look_and_comes_back() {
     queue.call_anew(&"a".into());
     queue.looked(&due.object, failed, Next::OnChange, Instant::now());
     let due = queue.next().unwrap();
-    assert_eq!(due.memory, NOTHING, "forgiven while it was looked at");
+    assert_eq!(due.memory, NOTHING, "forgiven during the look");
 }
 
 #[test]
-fn what_a_write_of_ours_has_ended_is_remembered_until_the_watch_tells_so() {
+fn a_request_that_our_write_ended_stays_as_a_tombstone_until_the_watch_reports_it() {
     let settled = || {
         let mut queue = queue(&["a"]);
         all_due(&mut queue);
@@ -259,7 +259,7 @@ fn what_a_write_of_ours_has_ended_is_remembered_until_the_watch_tells_so() {
         assert_eq!(queue.kept.len(), 1);
         queue.call_all();
         queue.call(&"a".into());
-        assert!(queue.next().is_none(), "there is nothing to look at");
+        assert!(queue.next().is_none(), "a tombstone is never looked at");
         queue
     };
     let mut overtaken = settled();
@@ -280,7 +280,8 @@ fn what_a_write_of_ours_has_ended_is_remembered_until_the_watch_tells_so() {
 }
 
 #[test]
-fn a_request_that_ends_is_looked_at_once_more_only_if_something_is_owed_or_a_look_is_under_way() {
+fn an_ended_request_is_looked_at_once_more_only_if_a_certificate_is_owed_or_a_look_is_in_progress()
+{
     let mut queue = queue(&["owed", "looking", "due", "later"]);
     for (uid, memory, next) in [
         ("owed", OWED, Next::OnChange),
@@ -311,7 +312,7 @@ fn a_request_that_ends_is_looked_at_once_more_only_if_something_is_owed_or_a_loo
 }
 
 #[test]
-fn at_the_end_only_what_is_owed_is_looked_at_and_the_looks_under_way_end() {
+fn keep_owed_keeps_the_looks_in_progress_and_the_requests_that_are_owed_a_certificate() {
     let mut queue = queue(&["looking", "later", "owed later", "due", "owed"]);
     let now = Instant::now();
     let due: Vec<_> = std::iter::from_fn(|| queue.next()).collect();
@@ -329,7 +330,11 @@ fn at_the_end_only_what_is_owed_is_looked_at_and_the_looks_under_way_end() {
     queue.put(version("looking", "2"));
     queue.looked(&object("looking"), NOTHING, Next::OnChange, Instant::now());
     queue.keep_owed();
-    assert_eq!(all_due(&mut queue), [""; 0], "nothing is owed for it");
+    assert_eq!(
+        all_due(&mut queue),
+        [""; 0],
+        "it has no unpublished certificate"
+    );
     assert_eq!(queue.next_call(), None);
     for uid in ["owed", "owed later"] {
         queue.looked(&object(uid), OWED, Next::OnChange, Instant::now());
@@ -342,7 +347,7 @@ fn at_the_end_only_what_is_owed_is_looked_at_and_the_looks_under_way_end() {
 }
 
 #[test]
-fn a_request_whose_issuer_has_changed_its_token_waits_for_that_token() {
+fn a_request_whose_issuer_changes_its_token_waits_for_the_new_token() {
     use std::sync::{Arc, Mutex};
 
     let token: Arc<Mutex<Option<Arc<str>>>> = Arc::default();
@@ -356,7 +361,10 @@ fn a_request_whose_issuer_has_changed_its_token_waits_for_that_token() {
     *token.lock().unwrap() = Some("new".into());
     assert_eq!(all_due(&mut queue), ["a"]);
     queue.put(object("c"));
-    assert!(all_due(&mut queue).is_empty(), "the token has one look");
+    assert!(
+        all_due(&mut queue).is_empty(),
+        "the token allows one look at a time"
+    );
     queue.looked(&object("a"), NOTHING, Next::Ended, Instant::now());
     assert_eq!(all_due(&mut queue), ["b"]);
     queue.looked(&object("b"), NOTHING, Next::Ended, Instant::now());

@@ -1,4 +1,4 @@
-//! Who is due at each token: the tokens take turns, and each is looked at for in a bounded number of requests at a time.
+//! The due requests of each token. DueByToken take turns, and each has a limited number of looks at a time.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,9 +7,9 @@ use std::{
 
 use crate::{lanes::Lanes, reconcile::Seat};
 
-/// What is due, by token.
+/// Due items by token.
 #[derive(Debug)]
-pub(super) struct Tokens<T> {
+pub(super) struct DueByToken<T> {
     by_name: HashMap<Option<Arc<str>>, AtToken<T>>,
     order: VecDeque<Option<Arc<str>>>,
 }
@@ -20,7 +20,7 @@ struct AtToken<T> {
     looks: usize,
 }
 
-impl<T> Default for Tokens<T> {
+impl<T> Default for DueByToken<T> {
     fn default() -> Self {
         Self {
             by_name: HashMap::new(),
@@ -29,7 +29,7 @@ impl<T> Default for Tokens<T> {
     }
 }
 
-impl<T> Tokens<T> {
+impl<T> DueByToken<T> {
     pub(super) fn push(&mut self, seat: &Seat, item: T) {
         let order = &mut self.order;
         let at = self.by_name.entry(seat.token.clone()).or_insert_with(|| {
@@ -42,8 +42,8 @@ impl<T> Tokens<T> {
         at.due.push(&seat.lane, item);
     }
 
-    /// Gives out what is next, with its token, for which [`ended`](Self::ended) has to be called. At most `most_looks` of each
-    /// token are given out at a time.
+    /// Returns the next item with its token. The caller must call [`ended`](Self::ended) with that token after the look. At
+    /// most `most_looks` items of each token are out at a time.
     pub(super) fn next(&mut self, most_looks: usize) -> Option<(T, Option<Arc<str>>)> {
         for _ in 0..self.order.len() {
             let token = self.order.pop_front()?;
@@ -61,7 +61,7 @@ impl<T> Tokens<T> {
         None
     }
 
-    /// What was given out for this token has been looked at.
+    /// Notes that a look at an item of this token has ended.
     pub(super) fn ended(&mut self, token: &Option<Arc<str>>) {
         let Some(at) = self.by_name.get_mut(token) else {
             return;
@@ -73,7 +73,7 @@ impl<T> Tokens<T> {
         }
     }
 
-    /// Drops what is not to be kept.
+    /// Removes the items that `keep` rejects.
     pub(super) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
         for at in self.by_name.values_mut() {
             at.due.retain(&keep);
@@ -99,13 +99,13 @@ mod tests {
         }
     }
 
-    fn next(tokens: &mut Tokens<&'static str>) -> Option<&'static str> {
+    fn next(tokens: &mut DueByToken<&'static str>) -> Option<&'static str> {
         tokens.next(2).map(|(item, _)| item)
     }
 
     #[test]
-    fn a_token_whose_looks_do_not_end_keeps_no_other_waiting() {
-        let mut tokens = Tokens::default();
+    fn a_token_whose_looks_do_not_end_does_not_delay_other_tokens() {
+        let mut tokens = DueByToken::default();
         for _ in 0..1000 {
             tokens.push(&seat("hangs", "a"), "hangs");
         }
@@ -120,8 +120,8 @@ mod tests {
     }
 
     #[test]
-    fn a_token_without_anything_due_is_forgotten() {
-        let mut tokens = Tokens::default();
+    fn a_token_without_due_items_is_forgotten() {
+        let mut tokens = DueByToken::default();
         tokens.push(&seat("one", "a"), "first");
         tokens.push(&seat("one", "b"), "second");
         tokens.retain(|item| *item == "first");

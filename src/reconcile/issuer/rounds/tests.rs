@@ -1,4 +1,4 @@
-//! Who is looked at when, and with whom.
+//! When issuers are looked at, in which order, and what they share.
 
 use super::*;
 
@@ -7,8 +7,8 @@ const MOST: Places = Places {
     of_a_token: 2,
 };
 
-fn told(uid: &str, token: &str, generation: i64) -> Told {
-    Told {
+fn told(uid: &str, token: &str, generation: i64) -> WatchedIssuer {
+    WatchedIssuer {
         uid: uid.to_owned(),
         name: IssuerName {
             namespace: None,
@@ -19,7 +19,7 @@ fn told(uid: &str, token: &str, generation: i64) -> Told {
     }
 }
 
-/// Issuers by UID and token, all of them due.
+/// Returns a schedule of issuers by UID and token, all of them due.
 fn rounds(issuers: &[(&str, &str)], now: Instant) -> Rounds {
     let mut rounds = Rounds::new(MOST, now);
     for (uid, token) in issuers {
@@ -28,16 +28,16 @@ fn rounds(issuers: &[(&str, &str)], now: Instant) -> Rounds {
     rounds
 }
 
-/// Those that are looked at next, as many as may be.
+/// Returns the issuers that are looked at next, as many as the limits allow.
 fn next(rounds: &mut Rounds) -> Vec<String> {
     std::iter::from_fn(|| rounds.next().map(|look| look.uid)).collect()
 }
 
-/// Looks at all that are due, one after the other, and returns each with what counts for it.
+/// Looks at all issuers that are due, one after the other. Returns each with its `since`.
 fn all_due(rounds: &mut Rounds) -> Vec<(String, Instant)> {
     let one = || {
         let Look { uid, since, .. } = rounds.next()?;
-        rounds.looked(&uid, Next::Round);
+        rounds.looked(&uid, AfterLook::Round);
         Some((uid, since))
     };
     std::iter::from_fn(one).collect()
@@ -55,18 +55,18 @@ fn tokens_take_turns_and_none_has_more_than_its_places() {
     ];
     let mut rounds = rounds(&issuers, Instant::now());
     assert_eq!(next(&mut rounds), ["a1", "b1", "c1", "a2"]);
-    rounds.looked("b1", Next::Round);
+    rounds.looked("b1", AfterLook::Round);
     assert_eq!(
         next(&mut rounds),
         [""; 0],
         "both places of token a are taken"
     );
-    rounds.looked("a1", Next::Round);
+    rounds.looked("a1", AfterLook::Round);
     assert_eq!(next(&mut rounds), ["a3"]);
 }
 
 #[test]
-fn an_issuer_that_somebody_waits_for_is_looked_at_first() {
+fn an_issuer_that_a_request_waits_for_is_looked_at_first() {
     let now = Instant::now();
     let mut rounds = rounds(&[("a1", "a"), ("a2", "a"), ("a3", "a"), ("b1", "b")], now);
     rounds.hurry("a3");
@@ -81,7 +81,7 @@ fn an_issuer_that_somebody_waits_for_is_looked_at_first() {
 }
 
 #[test]
-fn an_issuer_whose_specification_is_as_before_is_not_due() {
+fn an_issuer_with_an_unchanged_specification_is_not_due() {
     let now = Instant::now();
     let mut rounds = rounds(&[("a", "t")], now);
     assert_eq!(all_due(&mut rounds).len(), 1);
@@ -99,13 +99,13 @@ fn an_issuer_that_changes_while_it_is_looked_at_is_looked_at_again_and_never_twi
     assert_eq!(next(&mut rounds), ["a"]);
     rounds.put(told("a", "u", 2), false, later);
     assert!(rounds.next().is_none());
-    rounds.looked("a", Next::Ended);
+    rounds.looked("a", AfterLook::Ended);
     assert_eq!(all_due(&mut rounds), [("a".to_owned(), later)]);
     assert!(rounds.lines.is_empty());
 }
 
 #[test]
-fn an_issuer_that_names_another_token_waits_in_the_line_of_that() {
+fn an_issuer_that_names_another_token_moves_to_the_line_of_that_token() {
     let now = Instant::now();
     let mut rounds = rounds(&[("a1", "a"), ("a2", "a"), ("a3", "a")], now);
     assert_eq!(next(&mut rounds), ["a1", "a2"]);
@@ -114,7 +114,7 @@ fn an_issuer_that_names_another_token_waits_in_the_line_of_that() {
 }
 
 #[test]
-fn what_is_due_together_shares_what_it_reads_and_a_change_shares_nothing_older() {
+fn issuers_due_together_share_what_they_read_and_a_changed_one_shares_nothing_older() {
     let start = Instant::now();
     let round = start + Duration::from_secs(60);
     let mut rounds = rounds(&[("a", "t"), ("b", "t"), ("c", "t")], start);
@@ -139,7 +139,7 @@ fn looks_at_about_the_same_time_come_together() {
     let mut rounds = rounds(&[("a", "t"), ("b", "t"), ("c", "t")], start);
     for (uid, millis) in [("a", 4100), ("b", 4900), ("c", 5001)] {
         assert!(rounds.next().is_some());
-        rounds.looked(uid, Next::At(start + Duration::from_millis(millis)));
+        rounds.looked(uid, AfterLook::At(start + Duration::from_millis(millis)));
     }
     let at = start + Duration::from_secs(5);
     assert_eq!(rounds.next_call(), Some(at));
@@ -150,25 +150,25 @@ fn looks_at_about_the_same_time_come_together() {
 }
 
 #[test]
-fn a_look_comes_once_when_a_round_comes_before_its_time() {
+fn an_issuer_is_looked_at_once_when_a_round_comes_before_its_time() {
     let start = Instant::now();
     let mut rounds = rounds(&[("a", "t")], start);
     assert!(rounds.next().is_some());
-    rounds.looked("a", Next::At(start + Duration::from_secs(5)));
+    rounds.looked("a", AfterLook::At(start + Duration::from_secs(5)));
     rounds.call_those(|_| true, &HashSet::new(), start);
     assert_eq!(rounds.next_call(), None);
     assert_eq!(all_due(&mut rounds).len(), 1);
 }
 
 #[test]
-fn a_deleted_issuer_is_looked_at_once_more_also_when_only_a_list_tells() {
+fn a_deleted_issuer_is_looked_at_once_more_even_if_only_a_list_shows_it() {
     let now = Instant::now();
     let mut rounds = rounds(&[("a", "t"), ("b", "t")], now);
     assert_eq!(all_due(&mut rounds).len(), 2);
     rounds.delete("a", now);
     let look = rounds.next().unwrap();
     assert!(look.deleted);
-    rounds.looked("a", Next::Ended);
+    rounds.looked("a", AfterLook::Ended);
     rounds.list(vec![told("c", "t", 1)], &HashSet::new(), now);
     let looks: Vec<_> = std::iter::from_fn(|| rounds.next()).collect();
     let looks: Vec<_> = looks
@@ -176,7 +176,7 @@ fn a_deleted_issuer_is_looked_at_once_more_also_when_only_a_list_tells() {
         .map(|look| (&*look.uid, look.deleted))
         .collect();
     assert_eq!(looks, [("c", false), ("b", true)]);
-    rounds.looked("b", Next::Ended);
-    rounds.looked("c", Next::Round);
+    rounds.looked("b", AfterLook::Ended);
+    rounds.looked("c", AfterLook::Round);
     assert_eq!(rounds.kept.len(), 1);
 }

@@ -1,4 +1,4 @@
-//! What is done about a request in every state, by every fact.
+//! Tests the decision for every state of a request and every fact.
 
 use super::*;
 
@@ -58,7 +58,7 @@ fn every_row_of_the_state_machine() {
     let progress = |progress| stage(Stage { progress, ..OPEN });
     let missing = IssuerFact::Missing;
     let rows = [
-        ("approved, of a ready issuer", DUE, NOTHING, Decision::Sign),
+        ("approved, issuer ready", DUE, NOTHING, Decision::Sign),
         ("signed and not published", DUE, OWED, Decision::Publish),
         (
             "foreign, even when denied",
@@ -76,7 +76,7 @@ fn every_row_of_the_state_machine() {
             Decision::Leave(Why::NotApproved),
         ),
         (
-            "not approved, whatever its issuer",
+            "not approved, and its issuer is missing",
             Facts {
                 issuer: missing,
                 ..awaited
@@ -85,14 +85,14 @@ fn every_row_of_the_state_machine() {
             Decision::Leave(Why::NotApproved),
         ),
         (
-            "signed, and not approved any more",
+            "signed, and no longer approved",
             awaited,
             OWED,
             Decision::Finish,
         ),
         ("denied", denied(Progress::Open), NOTHING, Decision::Deny),
         (
-            "denied, whatever its issuer",
+            "denied, and its issuer is missing",
             Facts {
                 issuer: missing,
                 ..denied(Progress::Open)
@@ -113,7 +113,7 @@ fn every_row_of_the_state_machine() {
             Decision::Deny,
         ),
         (
-            "a denial that was acknowledged",
+            "denied, and the denial is acknowledged",
             denied(Progress::Denied),
             NOTHING,
             Decision::Leave(Why::Finished),
@@ -125,7 +125,7 @@ fn every_row_of_the_state_machine() {
             Decision::Leave(Why::Finished),
         ),
         (
-            "issued, and something was signed here too",
+            "issued, and this replica signed a certificate too",
             progress(Progress::Issued),
             OWED,
             Decision::Finish,
@@ -155,25 +155,25 @@ fn every_row_of_the_state_machine() {
             Decision::Leave(Why::Finished),
         ),
         (
-            "of an issuer that does not exist",
+            "the issuer does not exist",
             issuer(missing),
             NOTHING,
             Decision::Wait(Waiting::Missing),
         ),
         (
-            "of an issuer that was edited and not looked at since",
+            "the issuer was edited and not looked at since",
             issuer(IssuerFact::Unknown),
             NOTHING,
             Decision::Wait(Waiting::Unknown),
         ),
         (
-            "of an issuer that is not ready",
+            "the issuer is not ready",
             issuer(IssuerFact::NotReady("KeyNotFound")),
             NOTHING,
             Decision::Wait(Waiting::NotReady("KeyNotFound")),
         ),
         (
-            "signed, whatever has become of its issuer",
+            "signed, and its issuer is missing",
             issuer(missing),
             OWED,
             Decision::Publish,
@@ -186,7 +186,7 @@ fn every_row_of_the_state_machine() {
 }
 
 #[test]
-fn after_a_write_that_has_ended_it_nothing_is_done_until_that_is_seen() {
+fn after_our_write_ended_a_request_nothing_is_done_until_the_write_is_observed() {
     let settled = Recalled {
         settled: true,
         ..NOTHING
@@ -201,7 +201,7 @@ fn after_a_write_that_has_ended_it_nothing_is_done_until_that_is_seen() {
         assert_eq!(
             decide(&facts, &settled, now),
             Decision::Leave(Why::Settled),
-            "what is seen is older than the write"
+            "the observed version is older than the write"
         );
     }
     assert_eq!(
@@ -212,7 +212,7 @@ fn after_a_write_that_has_ended_it_nothing_is_done_until_that_is_seen() {
 }
 
 #[test]
-fn after_a_failure_nothing_is_signed_or_published_before_its_time() {
+fn after_a_failure_nothing_is_signed_or_published_before_the_retry_time() {
     let now = Instant::now();
     let until = now + Duration::from_secs(1);
     let held_off = |owed| Recalled {
@@ -238,7 +238,7 @@ fn after_a_failure_nothing_is_signed_or_published_before_its_time() {
 }
 
 #[test]
-fn a_request_may_wait_from_the_time_that_is_stored_to_the_end_that_its_issuer_sets() {
+fn a_request_may_wait_from_the_stored_time_until_the_limit_that_its_issuer_sets() {
     let since = Timestamp::UNIX_EPOCH;
     let most = Duration::from_secs(60);
     let facts = |issuer| Facts {
@@ -273,7 +273,7 @@ fn a_request_may_wait_from_the_time_that_is_stored_to_the_end_that_its_issuer_se
             Decision::HoldOff(steady + Duration::from_secs(1)),
             Decision::Refuse,
         ),
-        // It is tried before it is given up, also after a restart.
+        // One try is made before the request is given up, even after a restart.
         (IssuerFact::Ready, NOTHING, Decision::Sign, Decision::Sign),
         (
             IssuerFact::Unknown,
@@ -281,7 +281,7 @@ fn a_request_may_wait_from_the_time_that_is_stored_to_the_end_that_its_issuer_se
             Decision::Wait(Waiting::Unknown),
             Decision::Wait(Waiting::Unknown),
         ),
-        // What is signed is published.
+        // A certificate that is already signed is published.
         (not_ready, OWED, Decision::Publish, Decision::Publish),
     ] {
         let facts = facts(issuer);
@@ -301,12 +301,12 @@ fn a_request_may_wait_from_the_time_that_is_stored_to_the_end_that_its_issuer_se
             ..not_told
         }),
         None,
-        "it has just come"
+        "a new request has no stored time yet"
     );
 }
 
 #[test]
-fn a_replica_does_nothing_about_anothers_share_and_sees_what_is_finished() {
+fn a_replica_leaves_the_share_of_others_alone_but_records_its_own_unpublished_certificates() {
     let others = |facts: Facts| Facts {
         share: Share::Others,
         ..facts
@@ -329,7 +329,7 @@ fn a_replica_does_nothing_about_anothers_share_and_sees_what_is_finished() {
     ] {
         assert_eq!(decide(facts, &NOTHING), Decision::Leave(why));
     }
-    // A certificate that was signed here and not published is named.
+    // A certificate that this replica signed and did not publish is recorded.
     let issued = stage(Stage {
         progress: Progress::Issued,
         ..OPEN

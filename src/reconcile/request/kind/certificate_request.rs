@@ -1,4 +1,5 @@
-//! cert-manager's CertificateRequest (cert-manager.md 1.2, 1.11).
+//! cert-manager's CertificateRequest (docs/reference/cert-manager.md, "Objects and fields" and
+//! docs/reference/cert-manager.md, "State machine of a request").
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -6,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use kube::ResourceExt as _;
 
-use super::{Answer, Request, Said, Status, octets, shed};
+use super::{Answer, Request, Statement, Status, octets, drop_bulk};
 use crate::{
     api::{
         GROUP, IssuerName,
@@ -18,7 +19,7 @@ use crate::{
     },
     audit::{RequestKind, Requester},
     issuance::{Refusal, pattern::Variables},
-    pipeline::{Asked, AskedCsr, PodRules},
+    pipeline::{UncheckedRequest, AskedCsr, PodRules},
     reconcile::request::decide::{Approval, Progress, Stage},
 };
 
@@ -61,13 +62,13 @@ impl Request for CertificateRequest {
         }
     }
 
-    fn fenced_in(&self) -> Option<&str> {
+    fn tenant_namespace(&self) -> Option<&str> {
         self.metadata.namespace.as_deref()
     }
 
-    fn asked<'a>(&'a self, _: Option<&'a PodRules>) -> Result<Asked<'a>, Refusal> {
+    fn asked<'a>(&'a self, _: Option<&'a PodRules>) -> Result<UncheckedRequest<'a>, Refusal> {
         let spec = &self.spec;
-        Ok(Asked {
+        Ok(UncheckedRequest {
             csr: AskedCsr::Pem(&spec.request.0),
             usages: &spec.usages,
             is_ca: spec.is_ca,
@@ -75,19 +76,19 @@ impl Request for CertificateRequest {
             duration: spec.duration.as_deref().map(Cow::Borrowed),
             or_less: false,
             variables: Variables {
-                namespace: self.fenced_in(),
+                namespace: self.tenant_namespace(),
                 name: self.metadata.name.as_deref().unwrap_or_default(),
             },
         })
     }
 
-    /// *Guarantees*: `failureTime` never without `Ready` (cert-manager.md 1.4); a certificate only together with
-    /// `Ready=True`, reason Issued.
-    fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer {
+    /// *Guarantees*: `failureTime` is never set without `Ready` (docs/reference/cert-manager.md, "Times and conditions"),
+    /// and a certificate only together with `Ready=True`, reason Issued.
+    fn answer(&self, said: &Statement<'_>, message: &str, now: Timestamp) -> Answer {
         let status = match said {
-            Said::Denied => self.ended(reason::DENIED, message, now),
-            Said::Refused(_) => self.ended(reason::FAILED, message, now),
-            Said::Issued {
+            Statement::Denied => self.ended(reason::DENIED, message, now),
+            Statement::Refused(_) => self.ended(reason::FAILED, message, now),
+            Statement::Issued {
                 certificate,
                 publish,
             } => CertificateRequestStatus {
@@ -97,7 +98,7 @@ impl Request for CertificateRequest {
                     .map(|pem| ByteString(pem.into_bytes())),
                 ..self.with_ready("True", reason::ISSUED, message, now)
             },
-            Said::Pending => {
+            Statement::Pending => {
                 let ready = self
                     .status
                     .as_ref()
@@ -120,15 +121,15 @@ impl Request for CertificateRequest {
         octets(self.status.as_ref()?.certificate.as_ref())
     }
 
-    fn shed(&mut self) {
+    fn drop_bulk(&mut self) {
         self.spec.request.0 = Vec::new();
         let status = self.status.as_mut();
-        shed(status.and_then(|status| status.certificate.as_mut()));
+        drop_bulk(status.and_then(|status| status.certificate.as_mut()));
     }
 }
 
 impl CertificateRequest {
-    /// The end without a certificate. The first time of failure stays.
+    /// Returns the status of a request that ends without a certificate. An existing `failureTime` is kept.
     fn ended(
         &self,
         reason: &'static str,
@@ -142,8 +143,8 @@ impl CertificateRequest {
         status
     }
 
-    /// The status as it was read, with this condition `Ready`. The time of transition stays while `status` stays, as
-    /// everywhere in Kubernetes.
+    /// Returns the status as it was read, with this `Ready` condition. As everywhere in Kubernetes, the transition time
+    /// stays while `status` stays.
     fn with_ready(
         &self,
         status: &'static str,
@@ -170,13 +171,13 @@ impl CertificateRequest {
     }
 }
 
-/// A time as Kubernetes writes it: in UTC, whole seconds.
+/// Formats a time as Kubernetes does: in UTC, in whole seconds.
 fn rfc_3339(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The issuer that a reference means, if it is of our group and one of our kinds. Group and kind must be spelled
-/// out: empty ones mean cert-manager's own (cert-manager.md 1.1).
+/// Returns the issuer that a reference names, if it is of our group and one of our kinds. Both must be spelled out, because
+/// empty values mean cert-manager's own (docs/reference/cert-manager.md, "Objects and fields").
 fn issuer_name(reference: &IssuerRef, namespace: Option<String>) -> Option<IssuerName> {
     let name = reference.name.clone();
     match (reference.group.as_str(), reference.kind.as_str()) {
@@ -192,11 +193,11 @@ fn issuer_name(reference: &IssuerRef, namespace: Option<String>) -> Option<Issue
     }
 }
 
-/// Since when our condition says that it is Pending.
+/// Returns since when the `Ready` condition has been Pending.
 fn pending_since(status: &CertificateRequestStatus) -> Option<Timestamp> {
     let ready = status.condition(condition_type::READY)?;
     let pending = ready.reason.as_deref() == Some(reason::PENDING);
-    // What others wrote there may be no time.
+    // Somebody else may have written something that is not a time.
     ready
         .last_transition_time
         .as_ref()
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn only_our_group_with_one_of_our_kinds_spelled_out_is_ours() {
+    fn an_issuer_is_ours_only_if_our_group_and_kind_are_spelled_out() {
         let shop = || Some("shop".to_owned());
         assert!(issuer_name(&reference(GROUP, "PKCS11Issuer"), shop()).is_some());
         assert!(issuer_name(&reference(GROUP, "PKCS11ClusterIssuer"), shop()).is_some());
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespaced_issuer_is_looked_for_in_the_namespace_of_the_request_only() {
+    fn a_namespaced_issuer_is_looked_up_only_in_the_namespace_of_the_request() {
         let name = issuer_name(&reference(GROUP, "PKCS11Issuer"), Some("shop".to_owned())).unwrap();
         assert_eq!(name.namespace.as_deref(), Some("shop"));
     }

@@ -1,4 +1,5 @@
-//! Kubernetes' PodCertificateRequest, which kubelet makes for a pod's projected volume (cert-manager.md 1.8).
+//! Kubernetes' PodCertificateRequest, which the kubelet creates for a pod's projected volume
+//! (docs/reference/cert-manager.md, "PodCertificateRequests").
 
 use std::borrow::Cow;
 
@@ -9,16 +10,16 @@ use k8s_openapi::{
 };
 use serde::Serialize;
 
-use super::{Answer, Request, Said, Status};
+use super::{Answer, Request, Statement, Status};
 use crate::{
     api::IssuerName,
     audit::{RequestKind, Requester},
     issuance::{IssuedCertificate, Refusal, RefusalReason, pattern::Variables, pod::Pod},
-    pipeline::{Asked, AskedCsr, PodRules},
+    pipeline::{UncheckedRequest, AskedCsr, PodRules},
     reconcile::request::decide::{Approval, Progress, Stage},
 };
 
-/// The status of a PodCertificateRequest that has ended: all of it in one write, as the API server demands.
+/// Status of a PodCertificateRequest that has ended. The API server demands all of it in one write.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PodCertificateStatus {
@@ -36,14 +37,14 @@ struct Issued {
     begin_refresh_at: Time,
 }
 
-/// The types of conditions; at most one is ever there.
+/// The condition types. A request has at most one of them.
 mod condition_type {
     pub(super) const ISSUED: &str = "Issued";
     pub(super) const DENIED: &str = "Denied";
     pub(super) const FAILED: &str = "Failed";
 }
 
-/// Says the same of each version that Kubernetes serves.
+/// Implements `Request` for one version of the API.
 macro_rules! answered {
     ($version:ident) => {
         impl Request for $version::PodCertificateRequest {
@@ -54,7 +55,7 @@ macro_rules! answered {
                 IssuerName::from_signer_name(&self.spec.signer_name)
             }
 
-            /// There is no approval: the API server vouches for the pod.
+            /// This kind has no approval, because the API server vouches for the pod.
             fn stage(&self, _: bool) -> Stage {
                 let status = self.status.as_ref();
                 let conditions = status.and_then(|status| status.conditions.as_deref());
@@ -63,12 +64,12 @@ macro_rules! answered {
                     invalid: false,
                     progress: progress(conditions.unwrap_or_default()),
                     has_certificate: self.certificate().is_some(),
-                    // It needs nobody's approval.
+                    // No approval is needed, so the wait starts when the request is created.
                     waits_since: self.metadata.creation_timestamp.as_ref().map(|made| made.0),
                 }
             }
 
-            /// The pod's node; the API server admits requests of no other. It tells no user.
+            /// Returns the pod's node. The object has no user name, and the API server admits a request only from that node.
             fn requester(&self) -> Requester<'_> {
                 Requester {
                     username: &self.spec.node_name,
@@ -76,20 +77,20 @@ macro_rules! answered {
                 }
             }
 
-            fn fenced_in(&self) -> Option<&str> {
+            fn tenant_namespace(&self) -> Option<&str> {
                 self.metadata.namespace.as_deref()
             }
 
-            fn asked<'a>(&'a self, pods: Option<&'a PodRules>) -> Result<Asked<'a>, Refusal> {
+            fn asked<'a>(&'a self, pods: Option<&'a PodRules>) -> Result<UncheckedRequest<'a>, Refusal> {
                 let spec = &self.spec;
-                let namespace = self.fenced_in().unwrap_or_default();
+                let namespace = self.tenant_namespace().unwrap_or_default();
                 let issuer = self.issuer().and_then(|issuer| issuer.namespace);
                 let annotations = spec.unverified_user_annotations.as_ref();
                 let rules = served(pods, issuer.as_deref(), namespace)?;
                 if let Some(name) = annotations.and_then(|annotations| annotations.keys().next()) {
                     return Err(Refusal::new(
                         RefusalReason::UnknownAnnotation,
-                        format!("{name:?} means nothing to this signer; leave the volume's userAnnotations out"),
+                        format!("this signer knows no annotation {name:?}; remove userAnnotations from the volume"),
                     ));
                 }
                 let names = rules.identity.names_of(Pod {
@@ -97,7 +98,7 @@ macro_rules! answered {
                     service_account: &spec.service_account_name,
                     name: &spec.pod_name,
                 })?;
-                Ok(Asked {
+                Ok(UncheckedRequest {
                     csr: AskedCsr::Key(&spec.stub_pkc_s10_request.0, names),
                     usages: &rules.usages,
                     is_ca: false,
@@ -107,13 +108,13 @@ macro_rules! answered {
                         .map(|seconds| Cow::Owned(format!("{seconds}s"))),
                     or_less: true,
                     variables: Variables {
-                        namespace: self.fenced_in(),
+                        namespace: self.tenant_namespace(),
                         name: self.metadata.name.as_deref().unwrap_or_default(),
                     },
                 })
             }
 
-            fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer {
+            fn answer(&self, said: &Statement<'_>, message: &str, now: Timestamp) -> Answer {
                 answer(said, message, now, self.metadata.generation)
             }
 
@@ -122,11 +123,11 @@ macro_rules! answered {
                 Some(chain.as_bytes()).filter(|octets| !octets.is_empty())
             }
 
-            fn shed(&mut self) {
+            fn drop_bulk(&mut self) {
                 self.spec.stub_pkc_s10_request.0 = Vec::new();
                 let status = self.status.as_mut();
                 if let Some(chain) = status.and_then(|status| status.certificate_chain.as_mut()) {
-                    // That there is one is part of what was decided.
+                    // Decisions depend on whether there is a certificate, so one octet is kept.
                     chain.truncate(1);
                     chain.shrink_to_fit();
                 }
@@ -150,7 +151,7 @@ fn progress(conditions: &[Condition]) -> Progress {
         .unwrap_or(Progress::Open)
 }
 
-/// What the issuer gives pods of this namespace.
+/// Returns the issuer's rules for pods, if it serves pods of this namespace.
 fn served<'a>(
     pods: Option<&'a PodRules>,
     issuer_namespace: Option<&str>,
@@ -165,20 +166,20 @@ fn served<'a>(
     pods.ok_or_else(|| {
         Refusal::new(
             RefusalReason::PodsNotServed,
-            "the issuer gives pods no certificates: it has no spec.podCertificates",
+            "the issuer does not issue certificates to pods: it has no spec.podCertificates",
         )
     })
 }
 
-fn answer(said: &Said<'_>, message: &str, now: Timestamp, generation: Option<i64>) -> Answer {
+fn answer(said: &Statement<'_>, message: &str, now: Timestamp, generation: Option<i64>) -> Answer {
     let (type_, reason, issued) = match said {
-        // There is no condition for either.
-        Said::Denied | Said::Pending => return Answer::Tell,
-        Said::Refused(refusal) => {
+        // The API has no condition for either.
+        Statement::Denied | Statement::Pending => return Answer::Tell,
+        Statement::Refused(refusal) => {
             let (type_, reason) = refused(refusal.reason());
             (type_, reason, None)
         }
-        Said::Issued { certificate, .. } => {
+        Statement::Issued { certificate, .. } => {
             (condition_type::ISSUED, "Issued", Some(issued(certificate)))
         }
     };
@@ -197,7 +198,7 @@ fn answer(said: &Said<'_>, message: &str, now: Timestamp, generation: Option<i64
 
 fn issued(certificate: &IssuedCertificate) -> Issued {
     let (start, end) = (certificate.not_before(), certificate.not_after());
-    // As cert-manager renews: with a third of the lifetime left.
+    // Like cert-manager, renew with a third of the lifetime left.
     let refresh = start + start.duration_until(end) * 2 / 3;
     Issued {
         certificate_chain: certificate.certificate_pem(),
@@ -211,7 +212,7 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// A refusal as the API has it: denied by the issuer's rules, or failed.
+/// Returns condition type and reason for a refusal: `Denied` for the key type and for the issuer's rules, else `Failed`.
 fn refused(reason: RefusalReason) -> (&'static str, &'static str) {
     let key = [
         RefusalReason::UnsupportedKey,
@@ -224,7 +225,7 @@ fn refused(reason: RefusalReason) -> (&'static str, &'static str) {
         RefusalReason::NamespaceNotSelected,
     ];
     if key.contains(&reason) {
-        // The one reason that the API knows.
+        // The only reason that the API defines.
         (condition_type::DENIED, "UnsupportedKeyType")
     } else if rules.contains(&reason) {
         (condition_type::DENIED, "NotServed")

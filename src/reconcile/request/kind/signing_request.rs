@@ -1,4 +1,5 @@
-//! Kubernetes' CertificateSigningRequest (cert-manager.md 1.7).
+//! Kubernetes' CertificateSigningRequest
+//! (docs/reference/cert-manager.md, "Kubernetes CertificateSigningRequests").
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -15,32 +16,32 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use super::{Answer, Request, Said, Status, octets, shed};
+use super::{Answer, Request, Statement, Status, octets, drop_bulk};
 use crate::{
     api::IssuerName,
     audit::{RequestKind, Requester},
     duration::GoDuration,
     issuance::{CaField, Refusal, RefusalReason, pattern::Variables},
-    pipeline::{Asked, AskedCsr, PodRules},
+    pipeline::{UncheckedRequest, AskedCsr, PodRules},
     reconcile::request::decide::{Approval, Progress, Stage},
 };
 
-/// A duration in Go's notation, before `spec.expirationSeconds`.
+/// Annotation with a duration in Go's notation. It takes precedence over `spec.expirationSeconds`.
 const DURATION: &str = "experimental.cert-manager.io/request-duration";
-/// `true` asks for a CA certificate.
+/// Annotation that asks for a CA certificate if it is `true`.
 const IS_CA: &str = "experimental.cert-manager.io/request-is-ca";
 
-/// The usage of a certificate authority, which nobody can change after the request was made.
+/// The usage of a certificate authority. Unlike an annotation, it cannot be changed after the request was created.
 const CERT_SIGN: &str = "cert sign";
 
-/// The types of conditions on a CertificateSigningRequest.
+/// The condition types of a CertificateSigningRequest.
 mod condition_type {
     pub(super) const APPROVED: &str = "Approved";
     pub(super) const DENIED: &str = "Denied";
     pub(super) const FAILED: &str = "Failed";
 }
 
-/// The reasons of `Failed`, as cert-manager gives them.
+/// The reasons of `Failed`, the same as cert-manager's.
 mod reason {
     pub(super) const DENIED_REFERENCE: &str = "DeniedReference";
     pub(super) const PARSE_DURATION: &str = "ErrorParseDuration";
@@ -56,7 +57,7 @@ impl Request for CertificateSigningRequest {
         IssuerName::from_signer_name(&self.spec.signer_name)
     }
 
-    /// Approval is part of the API, whatever the operator says of CertificateRequests.
+    /// Approval is part of this API, whatever the operator's setting for CertificateRequests is.
     fn stage(&self, _: bool) -> Stage {
         let status = self.status.as_ref();
         let is_true = |type_| status.is_some_and(|status| is_true(status, type_));
@@ -71,7 +72,7 @@ impl Request for CertificateSigningRequest {
             progress: if is_true(condition_type::FAILED) {
                 Progress::Failed
             } else if denied {
-                // There is nothing to acknowledge.
+                // A denial needs no acknowledgement.
                 Progress::Denied
             } else {
                 Progress::Open
@@ -109,14 +110,14 @@ impl Request for CertificateSigningRequest {
         })
     }
 
-    fn fenced_in(&self) -> Option<&str> {
+    fn tenant_namespace(&self) -> Option<&str> {
         service_account_namespace(self.spec.username.as_deref().unwrap_or_default())
     }
 
-    fn asked<'a>(&'a self, _: Option<&'a PodRules>) -> Result<Asked<'a>, Refusal> {
+    fn asked<'a>(&'a self, _: Option<&'a PodRules>) -> Result<UncheckedRequest<'a>, Refusal> {
         let spec = &self.spec;
         let usages = spec.usages.as_deref().unwrap_or_default();
-        Ok(Asked {
+        Ok(UncheckedRequest {
             csr: AskedCsr::Pem(&spec.request.0),
             usages,
             is_ca: self.annotation(IS_CA) == Some("true"),
@@ -128,18 +129,18 @@ impl Request for CertificateSigningRequest {
             },
             or_less: false,
             variables: Variables {
-                namespace: self.fenced_in(),
+                namespace: self.tenant_namespace(),
                 name: self.metadata.name.as_deref().unwrap_or_default(),
             },
         })
     }
 
-    /// What is ours alone: the approver's conditions are not in it.
-    fn answer(&self, said: &Said<'_>, message: &str, now: Timestamp) -> Answer {
+    /// The status contains only our part, without the approver's conditions.
+    fn answer(&self, said: &Statement<'_>, message: &str, now: Timestamp) -> Answer {
         let status = match said {
-            // There is no condition for either.
-            Said::Denied | Said::Pending => return Answer::Tell,
-            Said::Refused(refusal) => {
+            // The API has no condition for either.
+            Statement::Denied | Statement::Pending => return Answer::Tell,
+            Statement::Refused(refusal) => {
                 let failed = CertificateSigningRequestCondition {
                     type_: condition_type::FAILED.to_owned(),
                     status: "True".to_owned(),
@@ -153,7 +154,7 @@ impl Request for CertificateSigningRequest {
                     certificate: None,
                 }
             }
-            Said::Issued {
+            Statement::Issued {
                 certificate,
                 publish,
             } => {
@@ -174,14 +175,14 @@ impl Request for CertificateSigningRequest {
         octets(self.status.as_ref()?.certificate.as_ref())
     }
 
-    fn shed(&mut self) {
+    fn drop_bulk(&mut self) {
         self.spec.request.0 = Vec::new();
         let status = self.status.as_mut();
-        shed(status.and_then(|status| status.certificate.as_mut()));
+        drop_bulk(status.and_then(|status| status.certificate.as_mut()));
     }
 }
 
-/// What this kind has besides.
+/// Helpers that only this kind needs.
 trait Annotated {
     fn annotation(&self, name: &str) -> Option<&str>;
     fn reason(&self, refusal: &Refusal) -> &'static str;
@@ -212,7 +213,7 @@ impl Annotated for CertificateSigningRequest {
     }
 }
 
-/// When it was approved.
+/// Returns when the request was approved.
 fn approved_at(status: &CertificateSigningRequestStatus) -> Option<Timestamp> {
     let mut conditions = status.conditions.iter().flatten();
     let approved = conditions.find(|condition| condition.type_ == condition_type::APPROVED)?;
@@ -227,7 +228,7 @@ fn is_true(status: &CertificateSigningRequestStatus, type_: &str) -> bool {
     conditions.any(|condition| condition.type_ == type_ && condition.status == "True")
 }
 
-/// The namespace of the service account that a user name stands for.
+/// Returns the namespace of a service account from its user name.
 fn service_account_namespace(username: &str) -> Option<&str> {
     let (namespace, name) = username
         .strip_prefix("system:serviceaccount:")?
@@ -259,14 +260,14 @@ mod tests {
     fn refused(request: &CertificateSigningRequest, reason: RefusalReason) -> Value {
         let now = "2026-01-02T00:00:00Z".parse().unwrap();
         let refusal = Refusal::new(reason, "why");
-        match request.answer(&Said::Refused(&refusal), "slug: why", now) {
+        match request.answer(&Statement::Refused(&refusal), "slug: why", now) {
             Answer::Write(status) => serde_json::to_value(status).unwrap(),
             Answer::Tell | Answer::SaidBefore => panic!("{request:?}"),
         }
     }
 
     #[test]
-    fn the_duration_is_the_annotations_then_expiration_seconds_then_the_profiles() {
+    fn the_duration_comes_from_the_annotation_else_expiration_seconds_else_the_profile() {
         let seconds = json!({"expirationSeconds": 3333});
         let both = request(&seconds, &json!({DURATION: "896h"}));
         assert_eq!(both.asked(None).unwrap().duration.as_deref(), Some("896h"));
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_certificate_is_asked_for_by_the_word_true_alone() {
+    fn only_the_annotation_value_true_asks_for_a_ca_certificate() {
         for (value, is_ca) in [("true", true), ("True", false), ("", false)] {
             let request = request(&json!({}), &json!({IS_CA: value}));
             assert_eq!(request.asked(None).unwrap().is_ca, is_ca, "{value:?}");
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn it_belongs_to_the_namespace_of_the_service_account_that_made_it_else_to_none() {
+    fn a_request_belongs_to_the_namespace_of_its_service_account_or_to_none() {
         for (username, namespace) in [
             ("system:serviceaccount:tenant:builder", Some("tenant")),
             ("system:serviceaccount:tenant", None),
@@ -294,12 +295,12 @@ mod tests {
             ("system:serviceaccounts:tenant:x", None),
         ] {
             let request = request(&json!({"username": username}), &json!({}));
-            assert_eq!(request.fenced_in(), namespace, "{username}");
+            assert_eq!(request.tenant_namespace(), namespace, "{username}");
         }
     }
 
     #[test]
-    fn the_requester_must_be_allowed_to_reference_a_namespaced_issuer_and_only_that() {
+    fn a_namespaced_issuer_needs_permission_to_reference_it_and_a_cluster_issuer_does_not() {
         let request_ = request(&json!({"groups": ["g"], "uid": "u"}), &json!({}));
         let asked = request_.reference().unwrap();
         assert_eq!(
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_failed_with_cert_managers_reason() {
+    fn a_refusal_sets_failed_with_the_same_reason_as_cert_manager() {
         let plain = request(&json!({}), &json!({}));
         let odd = request(&json!({}), &json!({DURATION: "soon"}));
         for (request, slug, reason) in [
@@ -334,9 +335,9 @@ mod tests {
     }
 
     #[test]
-    fn waiting_is_told_and_not_written() {
+    fn a_wait_is_reported_by_an_event_only() {
         let now = "2026-01-02T00:00:00Z".parse().unwrap();
         let request = request(&json!({}), &json!({}));
-        assert_eq!(request.answer(&Said::Pending, "later", now), Answer::Tell);
+        assert_eq!(request.answer(&Statement::Pending, "later", now), Answer::Tell);
     }
 }

@@ -1,4 +1,4 @@
-//! A request in a queue, beside a cluster in memory.
+//! Runs a request through a real queue against a cluster in memory.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::{
 
 type Object = Tolerant<CertificateRequest>;
 
-/// A request's life.
+/// Life of one request.
 pub(super) struct Life {
     queue: Queue<Object, Memory>,
     pub(super) world: InMemory,
@@ -48,7 +48,7 @@ impl Life {
         Self::of(Some("Approved"))
     }
 
-    /// Takes in what the watch tells, as `attend` does.
+    /// Takes in the reports of the watch, as `attend` does.
     pub(super) fn hears(&mut self) {
         loop {
             let next = self.world.told.borrow_mut().pop_front();
@@ -64,7 +64,7 @@ impl Life {
         }
     }
 
-    /// Looks at it as often as it is due.
+    /// Looks at the request as often as it is due.
     pub(super) fn looks(&mut self) {
         while let Some(due) = self.queue.next() {
             let mut memory = due.memory;
@@ -86,7 +86,7 @@ impl Life {
         }
     }
 
-    /// Hears and looks until there is nothing more to hear.
+    /// Takes in reports and looks until there are no more reports.
     pub(super) fn goes_on(&mut self) {
         loop {
             self.hears();
@@ -97,14 +97,14 @@ impl Life {
         }
     }
 
-    /// Time passes.
+    /// Lets time pass while the process runs.
     pub(super) fn passes(&mut self, time: Duration) {
         self.is_away(time);
         self.queue.call_until(self.world.now.get().steady);
         self.goes_on();
     }
 
-    /// Time passes, and no process is there.
+    /// Lets time pass while no process runs.
     pub(super) fn is_away(&mut self, time: Duration) {
         let Time { day, steady } = self.world.now.get();
         let day = day + SignedDuration::try_from(time).unwrap();
@@ -112,13 +112,13 @@ impl Life {
         self.world.now.set(Time { day, steady });
     }
 
-    /// Its issuer has changed.
+    /// Reports a change of the request's issuer.
     pub(super) fn is_called_anew(&mut self) {
         self.queue.call_anew(&"1".into());
         self.goes_on();
     }
 
-    /// Another process, which lists what is stored.
+    /// Replaces the process by a new one, which lists the stored objects.
     pub(super) fn restarts(&mut self) {
         self.queue = queue();
         let stored = self.world.stored.borrow().clone();
@@ -128,7 +128,7 @@ impl Life {
         self.goes_on();
     }
 
-    /// When it is looked at again although nothing changes.
+    /// Returns when the request is looked at again if nothing changes.
     pub(super) fn next_call(&self) -> Option<Instant> {
         self.queue.next_call()
     }

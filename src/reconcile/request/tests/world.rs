@@ -1,4 +1,4 @@
-//! A cluster in memory that keeps one object and tells of its changes.
+//! A cluster in memory that stores one object and reports its changes.
 
 use std::{
     cell::{Cell, RefCell},
@@ -22,15 +22,15 @@ use crate::{
             apply::Applied,
             conclude::Delay,
             decide::{Facts, IssuerFact, Share, Time},
-            due::Due,
+            due::DueRequest,
             kind::Status,
             observe::Observed,
-            world::{Attempt, Noted, World},
+            world::{SigningOutcome, Noted, World},
         },
     },
 };
 
-/// What has left the process.
+/// Output of the process: a signature, a status write or an entry of the issuance record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Write {
     /// The `Ready` condition that was stored: status and reason.
@@ -42,7 +42,7 @@ pub(super) enum Write {
     Refused,
 }
 
-/// What the watch tells.
+/// Report of the watch.
 #[derive(Clone, Debug)]
 pub(super) enum Told {
     Applied(CertificateRequest),
@@ -51,7 +51,7 @@ pub(super) enum Told {
 
 type Interference = Box<dyn FnOnce(&InMemory)>;
 
-/// The cluster.
+/// Cluster in memory.
 pub(super) struct InMemory {
     pub(super) stored: RefCell<Option<CertificateRequest>>,
     version: Cell<u64>,
@@ -121,7 +121,7 @@ impl InMemory {
         self.max_pending.set(Some(most));
     }
 
-    /// So many attempts to sign do not work out.
+    /// Makes the next `attempts` attempts to sign fail.
     pub(super) fn delay(&self, attempts: u32) {
         self.delays.set(attempts);
     }
@@ -134,12 +134,12 @@ impl InMemory {
         self.own.set(false);
     }
 
-    /// So many writes are not taken.
+    /// Makes the next `count` writes fail.
     pub(super) fn fail_stores(&self, count: u32) {
         self.failing.set(count);
     }
 
-    /// The next write is stored, and nobody hears of it.
+    /// Loses the answer to the next write, which is stored.
     pub(super) fn lose_answer(&self) {
         self.loses_answer.set(true);
     }
@@ -152,7 +152,7 @@ impl InMemory {
         *self.after_signing.borrow_mut() = Some(Box::new(act));
     }
 
-    /// Somebody changes something that is not ours.
+    /// Changes the object without touching our fields.
     pub(super) fn touch(&self) {
         self.change(|_| {});
     }
@@ -174,7 +174,7 @@ impl InMemory {
         self.told.borrow_mut().extend(gone.map(Told::Deleted));
     }
 
-    /// What is to be told last is not told yet.
+    /// Takes back the latest report, to be reported later.
     pub(super) fn keep_back(&self) -> Told {
         self.told.borrow_mut().pop_back().unwrap()
     }
@@ -236,20 +236,20 @@ impl World<CertificateRequest> for InMemory {
         self.own.get()
     }
 
-    async fn attempt(&self, _: &Due<'_, CertificateRequest, ()>) -> Attempt {
+    async fn attempt(&self, _: &DueRequest<'_, CertificateRequest, ()>) -> SigningOutcome {
         self.attempts.set(self.attempts.get() + 1);
         if self.refuses.get() {
-            return Attempt::Refused(Refusal::new(RefusalReason::BadSan, "a test"));
+            return SigningOutcome::Refused(Refusal::new(RefusalReason::BadSan, "a test"));
         }
         if let Some(left) = self.delays.get().checked_sub(1) {
             self.delays.set(left);
-            return Attempt::Delayed(Delay::Passing("a test".to_owned()));
+            return SigningOutcome::Delayed(Delay::Passing("a test".to_owned()));
         }
         self.wrote(Write::Signed);
         if let Some(act) = self.after_signing.take() {
             act(self);
         }
-        Attempt::Signed(signed())
+        SigningOutcome::Signed(signed())
     }
 
     async fn store(

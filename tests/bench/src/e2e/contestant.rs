@@ -1,4 +1,4 @@
-//! Who is measured, and beside whom.
+//! The contestants and what each is compared with.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use anyhow::{Context as _, Error};
 
 use crate::write::Write;
 
-/// One way of turning approved requests into certificates.
+/// A program that turns approved requests into certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Contestant {
     /// Our controller with its worker and a SoftHSM token.
     Ours { key: Key, events: bool },
     /// cert-manager's CA issuer, its P-256 key in memory. It always writes Events.
     CertManager,
-    /// The program that signs nothing.
+    /// The limit: a program that signs nothing.
     Limit { write: Write, events: bool },
 }
 
@@ -24,10 +24,10 @@ pub(crate) enum Key {
     Rsa2048,
 }
 
-/// The fastest of the limits: what the others are beside.
+/// The fastest limit, with which the others are compared.
 const FASTEST: Write = Write::Put;
 
-/// All of them, in the order of the tables.
+/// All contestants in the order of the tables.
 pub(crate) const ALL: [Contestant; 11] = {
     use Contestant::{CertManager, Limit, Ours};
     use Key::{P256, Rsa2048};
@@ -78,7 +78,7 @@ pub(crate) const ALL: [Contestant; 11] = {
 };
 
 impl Contestant {
-    /// What it is compared with: the limit that does the same about Events.
+    /// Returns the limit to compare with: the one that writes Events if the contestant does.
     pub(crate) fn beside(self) -> Self {
         let events = match self {
             Self::Ours { events, .. } | Self::Limit { events, .. } => events,
@@ -115,6 +115,6 @@ impl std::str::FromStr for Contestant {
     fn from_str(text: &str) -> Result<Self, Error> {
         let found = ALL.into_iter().find(|known| known.to_string() == text);
         let names = || ALL.map(|known| known.to_string()).join(", ");
-        found.with_context(|| format!("there is no {text:?}; there are {}", names()))
+        found.with_context(|| format!("unknown contestant {text:?}; choose from {}", names()))
     }
 }

@@ -1,4 +1,4 @@
-//! Requests that were approved while nobody issued, drained; and a restart among what is then finished.
+//! Drains requests that were approved while no issuer ran, then restarts our controller among the finished requests.
 
 use std::time::Instant;
 
@@ -13,16 +13,16 @@ use crate::measured::Measured;
 use crate::running::{Running, at_rest, launch};
 use crate::watch::{Phase, Watch};
 
-/// Our controller, started among finished requests.
+/// Measurements of our controller, started among finished requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Restarted {
     /// Seconds from the start of the process until it says that it is ready.
     pub(crate) ready: f64,
-    /// As [`Measured::memory`], when it has become idle.
+    /// As [`Measured::memory`], once the controller is idle.
     pub(crate) memory: f64,
 }
 
-/// Makes and approves so many requests and has a contestant drain them. Nothing of them is left afterwards.
+/// Creates and approves requests, has a contestant drain them, and removes them.
 pub(crate) async fn drain(
     field: &Field,
     contestant: Contestant,
@@ -39,7 +39,7 @@ pub(crate) async fn drain(
     let started = Instant::now();
     let running = Running::start(field, contestant)?;
     let issued = watch.until(Phase::Issued, count).await;
-    let issued = issued.with_context(|| format!("{contestant} does not drain"))?;
+    let issued = issued.with_context(|| format!("{contestant} did not issue all requests"))?;
     let took: Vec<f64> = issued
         .iter()
         .map(|at| at.duration_since(started).as_secs_f64())
@@ -59,7 +59,7 @@ pub(crate) async fn drain(
     Ok((measured, restarted))
 }
 
-/// What had been counted before a contestant was started.
+/// The counters before a contestant starts.
 pub(crate) struct Before {
     plane: PlaneSpent,
     writes: Writes,
@@ -68,13 +68,14 @@ pub(crate) struct Before {
 impl Before {
     pub(crate) async fn now(field: &Field) -> Result<Self> {
         let writes = field.writes().await?;
-        // What was before, such as a thousand requests to make, shall not be part of what is measured.
+        // Do not measure the garbage of earlier work, such as creating a thousand requests.
         field.collect_garbage().await?;
         let plane = at_rest(|| field.spent(), PlaneSpent::seconds).await?;
         Ok(Self { plane, writes })
     }
 
-    /// Everything about one run; `took` is when each certificate was there, in seconds since the start.
+    /// Waits until the contestant is idle and returns the measurements of the run. `took` has, for each certificate, the
+    /// seconds from the start until it was published.
     pub(crate) async fn until_settled(
         &self,
         field: &Field,
@@ -103,7 +104,7 @@ impl Before {
     }
 }
 
-/// How many values there are.
+/// Returns the number of values.
 pub(crate) fn count_of(values: &[f64]) -> Result<f64> {
     Ok(f64::from(u32::try_from(values.len())?))
 }

@@ -1,4 +1,4 @@
-//! What everybody is measured on: one control plane with cert-manager's webhook, two tokens, and an issuer each.
+//! The environment of all contestants: one control plane with cert-manager's webhook, and two tokens with an issuer each.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use softhsm_test_helpers::KeyKind;
 
 use crate::contestant::{Contestant, Key};
 
-/// Requests that each of cert-manager's controllers works on at the same time: as many as we do by default.
+/// Number of requests that each of cert-manager's controllers handles concurrently: our default.
 const CERT_MANAGER_WORKERS: u16 = 32;
 
 const RBAC_OF_LIMIT: &str = "
@@ -34,24 +34,24 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: bench-li
 subjects: [{kind: ServiceAccount, name: limit, namespace: bench}]
 ";
 
-/// The name of the issuer, ours and cert-manager's.
+/// The name of the issuers, both ours and cert-manager's.
 const ISSUER: &str = "bench";
 
-/// The control plane and all that stands ready on it. Nobody issues yet.
+/// The control plane and everything on it except the issuers' programs.
 #[derive(Debug)]
 pub(crate) struct Field {
     pub(crate) cluster: Cluster,
     pub(crate) programs: Programs,
     /// The kubeconfig of the limit's service account.
     pub(crate) limit: PathBuf,
-    /// The chain and the root that the limit publishes, PEM.
+    /// Files with the chain and the root that the limit publishes, PEM.
     pub(crate) constant: [PathBuf; 2],
     p256: Authority,
     rsa2048: Authority,
     namespaces: AtomicU32,
 }
 
-/// Seconds of processor time that the control plane has used.
+/// CPU time that the control plane has used, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlaneSpent {
     pub(crate) api_server: f64,
@@ -59,12 +59,12 @@ pub(crate) struct PlaneSpent {
     pub(crate) webhook: f64,
 }
 
-/// Writes that the API server has answered, whatever its answer.
+/// Number of writes that the API server has answered, including refused ones.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Writes {
-    /// Of the status of requests.
+    /// Writes to the status of requests.
     pub(crate) statuses: f64,
-    /// New Events, and those that count another occurrence.
+    /// New Events and updates that count another occurrence.
     pub(crate) events: f64,
 }
 
@@ -75,7 +75,7 @@ impl PlaneSpent {
 }
 
 impl Field {
-    /// Starts everything but the issuers' programs.
+    /// Starts everything except the issuers' programs.
     pub(crate) async fn start() -> Result<Self> {
         let programs = Programs::find()?;
         let options = CertManagerOptions {
@@ -92,7 +92,7 @@ impl Field {
         let p256 = Authority::new(KeyKind::P256)?;
         let constant = ["chain.pem", "root.pem"].map(|name| plane.log_dir().join(name));
         let [chain, root] = &constant;
-        // Of the same length as what a real issuer publishes: a leaf and the issuing certificate, and the root.
+        // As long as what a real issuer publishes: a leaf with the issuing certificate, and the root.
         std::fs::write(chain, p256.issuing().pem().repeat(2))?;
         std::fs::write(root, p256.root().pem())?;
         Ok(Self {
@@ -106,7 +106,7 @@ impl Field {
         })
     }
 
-    /// A new namespace, and the requests in it.
+    /// Creates a namespace and returns its requests.
     pub(crate) async fn namespace(&self) -> Result<(String, Requests)> {
         let number = self.namespaces.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("bench-{number}");
@@ -115,7 +115,7 @@ impl Field {
         Ok((namespace, requests))
     }
 
-    /// Readies the issuer that this contestant serves, and returns the reference to it.
+    /// Prepares the issuer that this contestant serves and returns the reference to it.
     pub(crate) async fn issuer_of(&self, contestant: Contestant) -> Result<Value> {
         let key = match contestant {
             Contestant::CertManager => {
@@ -124,7 +124,7 @@ impl Field {
                 );
             }
             Contestant::Ours { key, .. } => key,
-            // The approval of a request asks for the issuer's kind, so the limit serves ours.
+            // cert-manager's webhook requires that the issuer's kind exists, so the limit serves our kind.
             Contestant::Limit { .. } => Key::P256,
         };
         let issuer = IssuerName::cluster(ISSUER);
@@ -133,7 +133,7 @@ impl Field {
         Ok(issuer.reference())
     }
 
-    /// The token with an issuing key of this kind.
+    /// Returns the token with an issuing key of this kind.
     pub(crate) fn authority(&self, key: Key) -> &Authority {
         match key {
             Key::P256 => &self.p256,
@@ -141,23 +141,23 @@ impl Field {
         }
     }
 
-    /// A client with all rights.
+    /// Returns a client with all rights.
     pub(crate) async fn admin(&self) -> Result<Client> {
         self.cluster.plane().admin().await
     }
 
-    /// Has the API server collect its garbage. Its heap is more than a gigabyte, and whether a collection falls into the
-    /// two seconds of a run matters more than who is measured.
+    /// Makes the API server collect its garbage. Its heap is larger than a gigabyte, so a collection during the two seconds
+    /// of a run would cost more than the difference between contestants.
     pub(crate) async fn collect_garbage(&self) -> Result<()> {
         let profile = self.get("/debug/pprof/heap?gc=1&debug=1").await?;
         ensure!(
             profile.starts_with("heap profile"),
-            "the API server does not let its garbage be collected"
+            "the API server did not return a heap profile, which would collect its garbage"
         );
         Ok(())
     }
 
-    /// What the control plane has used until now.
+    /// Returns the CPU time that the control plane has used so far.
     pub(crate) fn spent(&self) -> Result<PlaneSpent> {
         let plane = self.cluster.plane();
         let of = |process: &control_plane::Process| -> Result<f64> {
@@ -170,7 +170,7 @@ impl Field {
         })
     }
 
-    /// What the API server has written until now.
+    /// Returns the number of writes that the API server has answered so far.
     pub(crate) async fn writes(&self) -> Result<Writes> {
         let metrics = Metrics::of(self.get("/metrics").await?);
         let sum = |resource, subresource| {
@@ -190,14 +190,14 @@ impl Field {
         })
     }
 
-    /// What the API server says of itself at a path.
+    /// Returns the API server's response to a GET of this path.
     async fn get(&self, path: &str) -> Result<String> {
         let request = http::Request::get(path).body(Vec::new())?;
         Ok(self.admin().await?.request_text(request).await?)
     }
 }
 
-/// cert-manager's CA issuer, with its key in a Secret and so in its memory.
+/// Creates cert-manager's CA issuer, whose key is in a Secret and so in cert-manager's memory.
 async fn create_ca_issuer(cluster: &Cluster) -> Result<()> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();

@@ -1,4 +1,4 @@
-//! A closed loop: the next request is made and approved when one is issued.
+//! A closed loop: whenever a request is issued, the next one is created and approved.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::measured::Measured;
 use crate::running::Running;
 use crate::watch::{Phase, Watch};
 
-/// Keeps so many requests in flight until `count` are issued. One more, before them, is not counted.
+/// Keeps a fixed number of requests in flight until `count` are issued. One more request comes first and is not counted.
 pub(crate) async fn in_flight(
     field: &Field,
     contestant: Contestant,
@@ -49,13 +49,13 @@ pub(crate) async fn in_flight(
         tokio::select! {
             Some(done) = asked.next() => done?,
             step = watch.step() => {
-                let step = step.with_context(|| format!("{contestant} does not issue"))?;
+                let step = step.with_context(|| format!("{contestant} did not issue a request"))?;
                 match step.phase {
                     Phase::Approved => {
                         approved.insert(step.name, step.at);
                     }
                     Phase::Issued => {
-                        let since = approved.remove(&step.name).context("issued and not approved")?;
+                        let since = approved.remove(&step.name).context("a request was issued without approval")?;
                         latencies.push(step.at.duration_since(since).as_secs_f64());
                         ends.push(step.at.duration_since(begun).as_secs_f64());
                         asked.extend(names.next().map(next));
@@ -74,7 +74,7 @@ pub(crate) async fn in_flight(
         p50: percentile(&latencies, 50) * 1000.0,
         p99: percentile(&latencies, 99) * 1000.0,
         cpu: measured.cpu - idle.cpu_seconds * 1000.0 / count_of(&ends)?,
-        // The approvals are status writes too.
+        // Do not count the approvals, which are status writes too.
         statuses: measured.statuses - 1.0,
         ..measured
     })

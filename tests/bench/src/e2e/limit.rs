@@ -18,10 +18,10 @@ use serde_json::Value;
 use crate::watch::{GROUP, kind};
 use crate::write::{Constant, Write, now};
 
-/// Requests worked on at the same time: the controller's default.
+/// Number of requests handled concurrently: the controller's default.
 const CONCURRENCY: usize = 32;
 
-/// What the limit is told.
+/// Arguments of the limit.
 #[derive(Debug, Args)]
 pub(crate) struct Limit {
     #[arg(long)]
@@ -40,7 +40,7 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// Runs until it is killed. Its client is made as the controller's is, and it selects requests as the controller does.
+    /// Runs until it is killed. It builds its client and selects requests as the controller does.
     pub(crate) async fn run(self) -> Result<()> {
         let kubeconfig = Kubeconfig::read_from(&self.kubeconfig)?;
         let config =
@@ -93,7 +93,7 @@ impl Publisher {
     }
 }
 
-/// Approved and without a certificate.
+/// Whether a request is approved and has no certificate.
 fn is_due(request: &DynamicObject) -> bool {
     let status = request.data.get("status");
     let conditions = status.and_then(|status| status.get("conditions")?.as_array());
@@ -105,7 +105,7 @@ fn is_due(request: &DynamicObject) -> bool {
     approved && status.is_some_and(|status| status.get("certificate").is_none())
 }
 
-/// As long as the controller's.
+/// Returns an Event of the same length as the controller's.
 fn event(request: &DynamicObject, kind: &ApiResource) -> Event {
     let name = request.metadata.name.as_deref().unwrap_or_default();
     Event {

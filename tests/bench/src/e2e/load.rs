@@ -1,4 +1,4 @@
-//! Makes the requests of a run and removes them after it.
+//! Creates the requests of a run and removes them after it.
 
 use anyhow::{Context as _, Result};
 use base64ct::{Base64, Encoding as _};
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::watch::kind;
 
-/// Requests made at the same time.
+/// Number of requests created concurrently.
 const CONCURRENCY: usize = 32;
 
-/// Makes and approves one request, with a key of its own.
+/// Creates and approves one request with a new key.
 pub(crate) async fn ask(requests: &Requests, issuer: &Value, name: &str) -> Result<()> {
     let mut spec = json!({"issuerRef": issuer, "usages": ["digital signature", "server auth"]});
     let csr = csr_for(&format!("{name}.bench.example"))?;
@@ -27,10 +27,10 @@ pub(crate) async fn ask(requests: &Requests, issuer: &Value, name: &str) -> Resu
     requests
         .create_approved(name, spec)
         .await
-        .with_context(|| format!("make the request {name}"))
+        .with_context(|| format!("create the request {name}"))
 }
 
-/// Makes and approves so many requests.
+/// Creates and approves `count` requests.
 pub(crate) async fn fill(requests: &Requests, issuer: &Value, count: usize) -> Result<()> {
     stream::iter(0..count)
         .map(|number| async move { ask(requests, issuer, &format!("web-{number}")).await })
@@ -61,7 +61,7 @@ pub(crate) async fn clear(client: &Client, namespace: &str) -> Result<()> {
     Ok(())
 }
 
-/// What is not removed when the API server's time for one request is over is removed by the next one.
+/// Treats a timeout of the API server as success, because the next call removes the rest.
 fn removed<T>(result: kube::Result<T>) -> Result<()> {
     match result {
         Ok(_) => Ok(()),

@@ -1,8 +1,8 @@
-//! The whole way through Kubernetes, measured: `make bench-e2e`.
+//! Measures the whole path of a request through Kubernetes: `make bench-e2e`.
 //!
-//! On one control plane, in one run, CertificateRequests are drained by our controller with its worker, by cert-manager's
-//! own CA issuer, and by a program that signs nothing and writes a constant certificate: the limit that the API server
-//! sets. Prints tables and writes `target/bench/e2e.json`. What it measures is said in `measured.rs`.
+//! On one control plane, our controller with its worker, cert-manager's own CA issuer, and a program that signs nothing and
+//! writes a constant certificate each drain CertificateRequests. The last one shows the limit that the API server sets.
+//! Prints tables and writes `target/bench/e2e.json`. `measured.rs` lists the figures.
 
 mod contestant;
 mod drain;
@@ -25,7 +25,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{limit::Limit, plan::Plan};
 
-/// Measures the whole way of a request through Kubernetes.
+/// Measures the whole path of a request through Kubernetes.
 #[derive(Debug, Parser)]
 #[command(name = "bench-e2e", args_conflicts_with_subcommands = true)]
 struct Args {
@@ -37,7 +37,8 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Be the limit: write a constant certificate to every approved request. The benchmark starts itself for it.
+    /// Run as the limit: write a constant certificate to every approved request. The benchmark starts itself with this
+    /// command.
     Limit(Limit),
 }
 
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<()> {
     let Args { command, plan } = args;
     match command {
-        // One thread, as the controller has it.
+        // One thread, like the controller.
         Some(Command::Limit(limit)) => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?

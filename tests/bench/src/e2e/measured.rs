@@ -1,25 +1,25 @@
-//! What is measured of one run, and how each figure is called.
+//! The figures of one run and their names.
 
-/// One run of one contestant.
+/// The measurements of one run of one contestant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
     /// Certificates per second from the first to the last.
     pub(crate) rate: f64,
     /// Seconds from the start of the process to the first certificate.
     pub(crate) first: f64,
-    /// Milliseconds that half of the requests took: drained, from the start of the process; in flight, from approval.
+    /// Median latency in milliseconds: from the start of the process if drained, from approval if in flight.
     pub(crate) p50: f64,
-    /// Likewise, all but one in a hundred.
+    /// 99th percentile of the same latency.
     pub(crate) p99: f64,
-    /// Seconds of processor time per 1 000 requests, of the contestant's processes since they were started.
+    /// CPU seconds per 1 000 requests of the contestant's processes since their start.
     pub(crate) cpu: f64,
-    /// Likewise of the API server, in the same time.
+    /// CPU seconds per 1 000 requests of the API server in the same time.
     pub(crate) api_server: f64,
-    /// Likewise of etcd.
+    /// CPU seconds per 1 000 requests of etcd in the same time.
     pub(crate) etcd: f64,
-    /// Likewise of cert-manager's webhook.
+    /// CPU seconds per 1 000 requests of cert-manager's webhook in the same time.
     pub(crate) webhook: f64,
-    /// MB of 10⁶ octets that the contestant's processes had resident at their peaks, added up.
+    /// Sum of the peak resident memory of the contestant's processes, in MB of 10⁶ octets.
     pub(crate) memory: f64,
     /// Status writes per request.
     pub(crate) statuses: f64,
@@ -27,11 +27,11 @@ pub(crate) struct Measured {
     pub(crate) events: f64,
 }
 
-/// One figure.
+/// One figure: its names, its unit and how it is read from [`Measured`].
 pub(crate) struct Figure {
-    /// In the report.
+    /// The name in the report.
     pub(crate) name: &'static str,
-    /// At the head of a column.
+    /// The head of its column.
     pub(crate) short: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) decimals: usize,
@@ -54,7 +54,7 @@ const fn figure(
     }
 }
 
-/// The rate, which is told with its spread and its ratio.
+/// The rate, which is printed with its spread and its ratio.
 pub(crate) const RATE: Figure = figure("rate", "rate", "requests/s", 1, |run| run.rate);
 
 /// The other figures, in the order of the tables.

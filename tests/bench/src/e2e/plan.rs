@@ -1,4 +1,4 @@
-//! What is run, in which order, and how often.
+//! The scenarios, their order and their number of runs.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -14,22 +14,22 @@ use crate::in_flight::in_flight;
 use crate::measured::Measured;
 use crate::tables;
 
-/// The runs.
+/// The arguments that select the runs.
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
-    /// Runs of each; medians are told.
+    /// Runs per scenario and contestant; the tables show medians.
     #[arg(long, default_value = "5")]
     runs: NonZeroUsize,
-    /// Requests that are approved before the issuer is started; 0 for none.
+    /// Numbers of requests that are approved before the issuer starts; 0 for none.
     #[arg(long, value_delimiter = ',', default_value = "1000,10000")]
     sizes: Vec<usize>,
-    /// Requests in flight; 0 for none.
+    /// Numbers of requests in flight; 0 for none.
     #[arg(long, value_delimiter = ',', default_value = "1,8")]
     in_flight: Vec<usize>,
-    /// Requests issued in a run with so many in flight.
+    /// Requests to issue in each run with requests in flight.
     #[arg(long, default_value = "500")]
     each: NonZeroUsize,
-    /// Measure these alone.
+    /// Measure only these contestants.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Contestant>,
 }
@@ -49,12 +49,12 @@ pub(crate) struct Results {
     pub(crate) restarts: Vec<Restarted>,
 }
 
-/// Requests that the limit drains before anything is measured, so that the first one measured finds nothing cold.
+/// Requests that the limit drains before the first measurement, to warm up the control plane.
 const WARM_UP: usize = 200;
 
 impl Plan {
-    /// Runs everything on one control plane. What is done is told at once, so that an end before the last run leaves
-    /// what was measured until then.
+    /// Runs everything on one control plane. Prints results as they come, so that an early end keeps what was measured
+    /// until then.
     pub(crate) async fn run(self) -> Result<()> {
         let contestants = if self.only.is_empty() {
             ALL.to_vec()
@@ -111,7 +111,7 @@ impl Plan {
                 );
                 measured.push(now);
             }
-            // Nobody always comes first, or always after the same one's litter.
+            // Rotate the order, so that no contestant is always first or always follows the same one.
             results.runs.rotate_left(1);
         }
         results

@@ -1,4 +1,4 @@
-//! A contestant at work.
+//! A running contestant.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::field::Field;
 use crate::write::Write;
 use clap::ValueEnum as _;
 
-/// Who uses less than this between one look and the next is done.
+/// A process that uses less CPU time than this between two looks is idle.
 const IDLE_SECONDS: f64 = 0.025;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Waits until whatever this is about uses no processor time any more, and returns what it has used until then.
+/// Waits until the CPU time stops growing, and returns what has been used by then.
 pub(crate) async fn at_rest<T>(
     spent: impl Fn() -> Result<T>,
     seconds: impl Fn(&T) -> f64,
@@ -32,7 +32,7 @@ pub(crate) async fn at_rest<T>(
     }
 }
 
-/// The processes of a contestant; dropping it ends them.
+/// The processes of a contestant. Dropping it ends them.
 #[derive(Debug)]
 pub(crate) enum Running<'a> {
     Ours(Controller),
@@ -41,7 +41,7 @@ pub(crate) enum Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    /// Starts a contestant and does not wait until it is ready.
+    /// Starts a contestant without waiting until it is ready.
     pub(crate) fn start(field: &'a Field, contestant: Contestant) -> Result<Self> {
         match contestant {
             Contestant::Ours { key, events } => Ok(Self::Ours(launch(field, key, events)?)),
@@ -54,18 +54,18 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// What it has cost since it was started.
+    /// Returns the resources that the contestant has used since its start.
     pub(crate) fn spent(&self) -> Result<Spent> {
         self.process().check_running()?;
         Ok(Spent::by(self.process().id())?)
     }
 
-    /// Waits until it has nothing more to do, such as Events that are still to be written, and says what it has cost.
+    /// Waits until the contestant is idle, for example has written all Events, and returns the resources that it has used.
     pub(crate) async fn settled(&self) -> Result<Spent> {
         at_rest(|| self.spent(), |spent| spent.cpu_seconds).await
     }
 
-    /// Ends it.
+    /// Kills the contestant.
     pub(crate) fn stop(&self) {
         self.process().kill();
     }
@@ -85,7 +85,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Our controller, with the token that has a key of this kind.
+/// Launches our controller with the token that has a key of this kind.
 pub(crate) fn launch(field: &Field, key: Key, events: bool) -> Result<Controller> {
     let configuration = field.authority(key).configuration(&[]).to_string();
     let options = ControllerOptions {

@@ -1,4 +1,4 @@
-//! The figures as a table for people and as rows of the report: medians of the runs.
+//! Prints the figures as tables and converts them to rows of the report: medians of the runs.
 
 use bench::{Row, median, spread};
 
@@ -6,7 +6,7 @@ use crate::contestant::Contestant;
 use crate::measured::{FIGURES, Figure, Measured, RATE};
 use crate::plan::{Results, Scenario};
 
-/// A line for each contestant.
+/// Prints a line for each contestant.
 pub(crate) fn print(results: &Results) {
     let scenario = results.scenario.to_string();
     print!(
@@ -41,7 +41,7 @@ pub(crate) fn print(results: &Results) {
     }
 }
 
-/// Every figure of every contestant.
+/// Returns every figure of every contestant.
 pub(crate) fn rows(results: &Results) -> Vec<Row> {
     let mut rows = Vec::new();
     for (contestant, runs) in &results.runs {
@@ -63,7 +63,8 @@ pub(crate) fn rows(results: &Results) -> Vec<Row> {
     rows
 }
 
-/// The same figure of what the contestant is compared with, if that was measured and is another.
+/// Returns the same figure of the limit that the contestant is compared with, if that was measured and is not the contestant
+/// itself.
 fn beside(results: &Results, contestant: Contestant, figure: &Figure) -> Option<Vec<f64>> {
     let other = contestant.beside();
     let (_, runs) = results
@@ -73,7 +74,7 @@ fn beside(results: &Results, contestant: Contestant, figure: &Figure) -> Option<
     Some(values(runs, figure))
 }
 
-/// The median of the ratios run by run: a machine that is slower for some minutes is so for both.
+/// Returns the median of the ratios run by run. A machine that is slower for some minutes is slower for both.
 fn paired(values: &[f64], others: &[f64]) -> f64 {
     let ratios = values
         .iter()

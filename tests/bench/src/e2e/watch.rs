@@ -1,4 +1,4 @@
-//! The requests of one namespace as the benchmark sees them: when each was approved and when it was issued.
+//! Watches the requests of one namespace to see when each is approved and issued.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,16 +14,16 @@ use tokio::task::JoinHandle;
 
 /// The group of our issuers.
 pub(crate) const GROUP: &str = "pkcs11-issuer.dev";
-/// The longest that nothing may happen.
+/// The longest time without any change before the benchmark fails.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The kind CertificateRequest.
+/// Returns the kind CertificateRequest.
 pub(crate) fn kind() -> ApiResource {
     let kind = GroupVersionKind::gvk("cert-manager.io", "v1", "CertificateRequest");
     ApiResource::from_gvk(&kind)
 }
 
-/// How far a request has come.
+/// The phase of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Created,
@@ -32,7 +32,7 @@ pub(crate) enum Phase {
     Failed,
 }
 
-/// One step of one request, when the watch showed it.
+/// A change of the phase of a request, with the time at which the watch showed it.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) name: String,
@@ -40,14 +40,14 @@ pub(crate) struct Step {
     pub(crate) at: Instant,
 }
 
-/// A watch of a namespace; dropping it ends it.
+/// A watch of a namespace. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Watch {
     steps: UnboundedReceiver<Step>,
     task: JoinHandle<Result<()>>,
 }
 
-/// As much of a request as is looked at: the watch shall cost little beside what is measured.
+/// Only the fields of a request that the watch needs, so that it costs little compared with what is measured.
 type Request = Object<Unread, Status>;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -78,10 +78,10 @@ impl Watch {
         }
     }
 
-    /// The next step of any request.
+    /// Waits for the next step of any request.
     ///
     /// # Errors
-    /// None comes, the watch breaks, or a request fails.
+    /// There is no step in time, the watch breaks, or a request fails.
     pub(crate) async fn step(&mut self) -> Result<Step> {
         let step = tokio::time::timeout(PATIENCE, self.steps.recv()).await;
         let step = step.with_context(|| format!("no request has changed for {PATIENCE:?}"))?;
@@ -92,7 +92,7 @@ impl Watch {
         Ok(step)
     }
 
-    /// Waits until so many requests have reached a phase, and returns when each did.
+    /// Waits until `count` requests have reached a phase, and returns the time at which each did.
     pub(crate) async fn until(&mut self, phase: Phase, count: usize) -> Result<Vec<Instant>> {
         let mut reached = Vec::with_capacity(count);
         while reached.len() < count {

@@ -1,4 +1,4 @@
-//! The kinds of status write, as the limit makes them.
+//! The kinds of status writes that the limit can make.
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -9,18 +9,18 @@ use serde_json::{Map, Value, json};
 
 const FIELD_MANAGER: &str = "bench-limit";
 
-/// How a status is written. Each carries UID and resourceVersion as preconditions, as the controller's writes do.
+/// How a status is written. Each write has UID and resourceVersion as preconditions, like the controller's writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Write {
     /// Server-side apply, with force.
     Apply,
-    /// JSON merge patch; a list is replaced whole.
+    /// JSON merge patch, which replaces a list as a whole.
     Merge,
-    /// PUT of the whole status as read, with ours in it. The API server takes nothing else from the body.
+    /// PUT of the whole status as read, with our fields in it. The API server ignores the rest of the body.
     Put,
 }
 
-/// What is written to every request, in base64.
+/// The certificates to write to every request, in base64.
 #[derive(Clone, Debug)]
 pub(crate) struct Constant {
     pub(crate) certificate: String,
@@ -28,7 +28,7 @@ pub(crate) struct Constant {
 }
 
 impl Write {
-    /// The HTTP request that publishes the constant certificate on an object as it was read.
+    /// Returns the HTTP request that publishes the constant certificate on an object as it was read.
     pub(crate) fn request(
         self,
         kind: &ApiResource,
@@ -36,7 +36,7 @@ impl Write {
         constant: &Constant,
     ) -> Result<http::Request<Vec<u8>>> {
         let meta = &object.metadata;
-        let name = meta.name.clone().context("an object without a name")?;
+        let name = meta.name.clone().context("the object has no name")?;
         let request = Request::new(DynamicObject::url_path(kind, meta.namespace.as_deref()));
         let identity = json!({
             "name": name,
@@ -112,7 +112,7 @@ fn published(mut status: Map<String, Value>, constant: &Constant) -> Map<String,
     status
 }
 
-/// The time, which a status and an Event carry.
+/// Returns the time for a status or an Event.
 #[expect(clippy::disallowed_methods, reason = "the edge of this program")]
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()

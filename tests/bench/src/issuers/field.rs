@@ -1,4 +1,4 @@
-//! What the controller is started on: a control plane, tokens that are copies of one another, and issuers.
+//! The environment of the controller: a control plane, tokens that are copies of one another, and issuers.
 
 use anyhow::{Context as _, Result};
 use control_plane::CertManagerOptions;
@@ -10,12 +10,12 @@ use kube::api::{
 use rig::{Authority, Cluster, Controller, ControllerOptions, Metrics, NAMESPACE, Programs};
 use serde_json::{Value, json};
 
-/// The Secret that all issuers name.
+/// Name of the Secret that all issuers name.
 const SECRET: &str = "ca";
-/// Issuers made at the same time.
+/// Number of issuers created concurrently.
 const CONCURRENCY: usize = 32;
 
-/// Everything but the controller.
+/// Everything except the controller.
 #[derive(Debug)]
 pub(crate) struct Field {
     cluster: Cluster,
@@ -24,16 +24,16 @@ pub(crate) struct Field {
     pub(crate) count: u16,
 }
 
-/// Calls that the API server has answered.
+/// Number of calls that the API server has answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Calls {
-    /// Writes of the status of an issuer, whatever the answer.
+    /// Writes to the status of issuers, including refused ones.
     pub(crate) statuses: f64,
-    /// Of all kinds, refused with 429.
+    /// Calls of any kind that were refused with status 429.
     pub(crate) refused: f64,
-    /// New Events, and those that count another occurrence.
+    /// New Events and updates that count another occurrence.
     pub(crate) events: f64,
-    /// Secrets that were read.
+    /// Reads of Secrets.
     pub(crate) reads: f64,
 }
 
@@ -55,7 +55,7 @@ impl Field {
         })
     }
 
-    /// Makes all issuers anew: none has a status.
+    /// Deletes and creates all issuers, so that none has a status.
     pub(crate) async fn make_issuers(&self) -> Result<()> {
         let api = self.issuers().await?;
         let all = ListParams::default();
@@ -90,17 +90,17 @@ impl Field {
         }))
     }
 
-    /// All issuers, with all rights.
+    /// Returns the API of the issuers, with all rights.
     pub(crate) async fn issuers(&self) -> Result<Api<DynamicObject>> {
         Ok(Api::all_with(self.admin().await?, &kind()))
     }
 
-    /// A client with all rights.
+    /// Returns a client with all rights.
     pub(crate) async fn admin(&self) -> Result<Client> {
         self.cluster.plane().admin().await
     }
 
-    /// Starts a controller with all tokens and does not wait until it is ready.
+    /// Starts a controller with all tokens without waiting until it is ready.
     pub(crate) fn launch(&self) -> Result<Controller> {
         let options = ControllerOptions::new(self.configuration()?.to_string(), &self.programs);
         Controller::launch(&self.cluster, &options)
@@ -112,13 +112,13 @@ impl Field {
             let configuration = authority.configuration(&[]);
             let part = |path: &str| {
                 let part = configuration.pointer(path).cloned();
-                part.with_context(|| format!("a configuration without {path}"))
+                part.with_context(|| format!("the configuration has no {path}"))
             };
             let (name, module) = (token_name(number), format!("softhsm-{number}"));
             let mut token = part("/tokens/issuing")?;
             if let Some(token) = token.as_object_mut() {
                 token.insert("module".to_owned(), json!(module));
-                // All copies have one label.
+                // All copies have the same label.
                 token.remove("label");
                 token.insert("serial".to_owned(), json!(authority.token().serial()));
             }
@@ -128,7 +128,7 @@ impl Field {
         Ok(json!({"modules": modules, "tokens": tokens}))
     }
 
-    /// What the API server has answered until now.
+    /// Returns the number of calls that the API server has answered so far.
     pub(crate) async fn calls(&self) -> Result<Calls> {
         let request = http::Request::get("/metrics").body(Vec::new())?;
         let metrics = Metrics::of(self.admin().await?.request_text(request).await?);

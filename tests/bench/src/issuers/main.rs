@@ -1,7 +1,7 @@
-//! Many issuers on few tokens, measured: `make bench-issuers`.
+//! Measures many issuers on few tokens: `make bench-issuers`.
 //!
-//! On one control plane, cluster issuers name one Secret and one of several tokens. The controller is started, and what it
-//! costs until all of them are ready, and afterwards while nothing happens, is told as a table and in
+//! On one control plane, cluster issuers name one Secret and one of several tokens. The benchmark starts the controller and
+//! measures its cost until all issuers are ready, and afterwards at rest. Prints a table and writes
 //! `target/bench/issuers.json`.
 
 mod field;
@@ -17,25 +17,25 @@ use clap::Parser;
 
 use crate::{field::Field, run::Measured};
 
-/// Measures the start and the rest of a controller with many issuers.
+/// Measures a controller with many issuers at its start and at rest.
 #[derive(Debug, Parser)]
 #[command(name = "bench-issuers")]
 struct Args {
-    /// Issuers.
+    /// Number of issuers.
     #[arg(long, default_value = "1000")]
     issuers: NonZeroU16,
-    /// Tokens; each issuer names one of them.
+    /// Number of tokens; each issuer names one of them.
     #[arg(long, default_value = "4")]
     tokens: NonZeroUsize,
-    /// Seconds for which the controller is measured at rest.
+    /// Seconds to measure the controller at rest.
     #[arg(long, default_value = "120")]
     rest: NonZeroU16,
-    /// Runs; medians are told.
+    /// Number of runs; the table shows medians.
     #[arg(long, default_value = "3")]
     runs: NonZeroUsize,
 }
 
-/// A figure of a run: its name, its unit, and how it is taken from what was measured.
+/// A figure of a run: its name, its unit and how it is read from [`Measured`].
 type Figure = (&'static str, &'static str, fn(&Measured) -> f64);
 
 const FIGURES: [Figure; 11] = [

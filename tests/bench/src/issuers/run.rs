@@ -1,4 +1,4 @@
-//! One run: the start of a controller beside issuers that nobody has looked at yet, and its rest afterwards.
+//! One run: the start of a controller with issuers that have no status yet, and its rest afterwards.
 
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
@@ -8,33 +8,33 @@ use bench::Spent;
 
 use crate::{field::Field, watch::all_ready};
 
-/// The controller writes its last Events, and nothing else, in this time after the last status.
+/// Time after the last status write in which the controller writes its last Events.
 const SETTLE: Duration = Duration::from_secs(15);
 
-/// What one run has shown.
+/// The measurements of one run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
-    /// Seconds from the start of the process until every issuer's status says that it is ready.
+    /// Seconds from the start of the process until every issuer is ready.
     pub(crate) ready: f64,
-    /// Issuers whose status said before that they are not.
+    /// Number of issuers that were reported as not ready before.
     pub(crate) outages: f64,
-    /// Status writes until then, whatever the answer.
+    /// Status writes, including refused ones.
     pub(crate) statuses: f64,
-    /// Calls that the API server refused with 429.
+    /// Calls that the API server refused with status 429.
     pub(crate) refused: f64,
     /// Events written.
     pub(crate) events: f64,
     /// Secrets read until all were ready.
     pub(crate) reads: f64,
-    /// Seconds of processor time until then, of the controller and its workers.
+    /// CPU seconds of the controller and its workers until all issuers are ready.
     pub(crate) cpu: f64,
-    /// Secrets read in a minute while nothing happens.
+    /// Secrets read per minute at rest.
     pub(crate) reads_at_rest: f64,
-    /// Hundredths of a core that controller and workers use while nothing happens.
+    /// CPU usage of the controller and its workers at rest, in percent of a core.
     pub(crate) cpu_at_rest: f64,
-    /// The peak of the controller's memory, MB.
+    /// Peak memory of the controller in MB.
     pub(crate) controller: f64,
-    /// The same, and the peaks of its workers.
+    /// Sum of the peak memory of the controller and its workers in MB.
     pub(crate) memory: f64,
 }
 

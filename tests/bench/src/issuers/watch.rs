@@ -1,4 +1,4 @@
-//! The issuers as the benchmark sees them: which are ready, and which were called out of order before.
+//! Watches the issuers to see which are ready and which were reported as not ready before.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -11,10 +11,10 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::Value;
 use tokio::time::timeout;
 
-/// The longest that nothing may happen.
+/// The longest time without any change before the benchmark fails.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Waits until so many issuers are ready. Returns how many of them were called not ready at any time before.
+/// Waits until `count` issuers are ready. Returns how many of them were reported as not ready before.
 pub(crate) async fn all_ready(issuers: Api<DynamicObject>, count: u16) -> Result<f64> {
     let mut seen = HashMap::<String, Seen>::new();
     let mut events = pin!(
@@ -45,7 +45,7 @@ struct Seen {
     was_not: bool,
 }
 
-/// The status of the condition `Ready`.
+/// Returns the status of the condition `Ready`.
 fn ready(issuer: &Value) -> Option<&str> {
     let conditions = issuer.pointer("/status/conditions")?.as_array()?;
     let is_ready =

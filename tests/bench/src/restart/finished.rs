@@ -1,4 +1,4 @@
-//! Copies of a request, written straight into etcd: a hundred thousand that the API server admits would take minutes.
+//! Writes copies of a request directly to etcd, because creating a hundred thousand through the API server takes minutes.
 
 use anyhow::{Context as _, Result, ensure};
 use base64ct::{Base64, Encoding as _};
@@ -6,10 +6,10 @@ use control_plane::ControlPlane;
 use kube::{Client, Config};
 use serde_json::{Value, json};
 
-/// Copies in one transaction; etcd takes 128.
+/// Number of copies in one transaction; etcd accepts 128.
 const AT_ONCE: u32 = 100;
 
-/// Writes so many copies of a CertificateRequest, each with a name and a UID of its own.
+/// Writes copies of a CertificateRequest, each with its own name and UID.
 pub(crate) async fn multiply(
     plane: &ControlPlane,
     namespace: &str,

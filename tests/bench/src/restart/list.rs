@@ -1,4 +1,4 @@
-//! A client that reads the list as the controller does, and discards it.
+//! A client that reads the list as the controller does and discards it.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use control_plane::ControlPlane;
 use serde::Deserialize;
 
-/// As much of a page as it takes to ask for the next one.
+/// The fields of a page that are needed to ask for the next one.
 #[derive(Debug, Deserialize)]
 struct Page {
     metadata: Metadata,
@@ -18,7 +18,7 @@ struct Metadata {
     next: String,
 }
 
-/// Reads all pages, of as many requests as the controller asks for, and returns the seconds that it took.
+/// Reads all pages, with the controller's page size, and returns the seconds that it took.
 pub(crate) async fn read(plane: &ControlPlane) -> Result<f64> {
     let client = plane.admin().await?;
     let began = Instant::now();

@@ -1,6 +1,6 @@
-//! A start among many finished requests, measured: `make bench-restart`.
+//! Measures a start among many finished requests: `make bench-restart`.
 //!
-//! The finished requests are copies of one that was issued, written straight into etcd. Prints a table and writes
+//! The finished requests are copies of an issued request, written directly to etcd. Prints a table and writes
 //! `target/bench/restart.json`.
 
 mod finished;
@@ -20,10 +20,10 @@ use rig::{Authority, Cluster, Controller, IssuerName, Programs, csr_for, request
 #[derive(Debug, Parser)]
 #[command(name = "bench-restart")]
 struct Args {
-    /// Starts; medians are told.
+    /// Number of starts; the table shows medians.
     #[arg(long, default_value = "3")]
     runs: NonZeroUsize,
-    /// Finished requests.
+    /// Number of finished requests.
     #[arg(long, default_value = "100000")]
     finished: u32,
 }
@@ -54,7 +54,7 @@ async fn run(args: &Args) -> Result<()> {
     let cluster = bench::cluster(&programs, options).await?;
     cluster.cert_manager().controller().kill();
     let [first, ..] = authorities.as_slice() else {
-        anyhow::bail!("there is no token");
+        anyhow::bail!("there must be a token");
     };
     let replica = start::launch(&cluster, &programs, first, "first")?;
     prepare(&cluster, first, &replica, args.finished).await?;
@@ -64,7 +64,7 @@ async fn run(args: &Args) -> Result<()> {
     for run in 1..=args.runs.get() {
         lists.push(list::read(cluster.plane()).await?);
         let start = start::measure(&cluster, &programs, first, run).await?;
-        eprintln!("run {run}: {start:?}, a client that reads the list {lists:?}");
+        eprintln!("run {run}: {start:?}; seconds of a client that only reads the list: {lists:?}");
         starts.push(start);
     }
     let all = |of: fn(&start::Start) -> f64| starts.iter().map(of).collect::<Vec<_>>();
@@ -110,7 +110,7 @@ async fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Has one request issued, and writes so many copies of it.
+/// Issues one request and writes copies of it.
 async fn prepare(
     cluster: &Cluster,
     authority: &Authority,

@@ -1,4 +1,4 @@
-//! One start among finished requests.
+//! Measures one start among finished requests.
 
 use std::time::{Duration, Instant};
 
@@ -10,26 +10,26 @@ use rig::{
 
 use crate::issuer;
 
-/// How long after the start of the process the request is approved that comes meanwhile.
+/// Time from the start of the process to the approval of the request that comes during the start.
 const MEANWHILE: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// What was measured.
+/// The measurements of one start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start {
     /// Seconds from the start of the process until it says that it is ready.
     pub(crate) ready: f64,
-    /// Seconds from the approval of a request, half a second after the start, until it is issued.
+    /// Seconds from the approval of a request, half a second after the start of the process, until it is issued.
     pub(crate) approved_meanwhile: f64,
-    /// Seconds from the start until a request is issued that was approved before and is the last one of the list.
+    /// Seconds from the start of the process until the last request in the list, approved before, is issued.
     pub(crate) approved_before: f64,
-    /// MB of 10⁶ octets that were resident at the peak.
+    /// Peak resident memory of the controller in MB of 10⁶ octets.
     pub(crate) controller_megabytes: f64,
-    /// Likewise.
+    /// Peak resident memory of the worker in MB of 10⁶ octets.
     pub(crate) worker_megabytes: f64,
 }
 
-/// Starts a controller and ends it.
+/// Starts a controller, measures it and ends it.
 pub(crate) async fn measure(
     cluster: &Cluster,
     programs: &Programs,
@@ -73,7 +73,7 @@ pub(crate) async fn measure(
     })
 }
 
-/// Waits until a controller says that it is ready, however long it reads the list.
+/// Waits until a controller says that it is ready, without a timeout for reading the list.
 pub(crate) async fn is_ready(controller: &Controller) -> Result<()> {
     while !controller.says_ready().await? {
         controller.process().check_running()?;
@@ -82,7 +82,7 @@ pub(crate) async fn is_ready(controller: &Controller) -> Result<()> {
     Ok(())
 }
 
-/// Waits until a request is issued and returns the seconds since then.
+/// Waits until a request is issued and returns the seconds since `then`.
 pub(crate) async fn issued_after(requests: &Requests, name: &str, then: Instant) -> Result<f64> {
     loop {
         if requests.status(name).await?.certificate().is_some() {
@@ -92,7 +92,7 @@ pub(crate) async fn issued_after(requests: &Requests, name: &str, then: Instant)
     }
 }
 
-/// A controller of this name, which is its identity.
+/// Launches a controller with this name, which is also its identity.
 pub(crate) fn launch(
     cluster: &Cluster,
     programs: &Programs,

@@ -1,4 +1,4 @@
-//! A rolling update of two replicas, among finished requests and beside a steady load.
+//! Measures a rolling update of two replicas among finished requests and under a steady load.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -14,9 +14,9 @@ use crate::{
     start::{is_ready, issued_after, launch},
 };
 
-/// Twenty a second.
+/// Interval of the load: twenty requests per second.
 const EVERY: Duration = Duration::from_millis(50);
-/// The load before and after the update.
+/// Time of load before and after the update.
 const AROUND: Duration = Duration::from_secs(3);
 
 /// Returns the seconds from approval to certificate of all requests of the load.
@@ -27,7 +27,7 @@ pub(crate) async fn measure(
 ) -> Result<Vec<(&'static str, Vec<f64>)>> {
     let updated = AtomicBool::new(false);
     let [a, b, c, d] = authorities else {
-        anyhow::bail!("there are not four tokens");
+        anyhow::bail!("there must be four tokens");
     };
     let start = async |authority, name| {
         let replica = launch(cluster, programs, authority, name)?;
@@ -35,7 +35,7 @@ pub(crate) async fn measure(
         anyhow::Ok(replica)
     };
     let mut replicas = vec![start(a, "old-a").await?, start(b, "old-b").await?];
-    // As a Deployment with maxSurge 1 does: the next one is ready, then an old one is told to stop.
+    // Like a Deployment with maxSurge 1: start a new replica, wait until it is ready, then stop an old one.
     let update = async {
         tokio::time::sleep(AROUND).await;
         for (authority, name) in [(c, "new-a"), (d, "new-b")] {
@@ -50,7 +50,7 @@ pub(crate) async fn measure(
     Ok(vec![("rolling update", took)])
 }
 
-/// Makes a request at a time, until `over`.
+/// Creates one request per interval until `over`, and returns the seconds from approval to certificate of each.
 async fn load(cluster: &Cluster, over: &AtomicBool) -> Result<Vec<f64>> {
     let requests = cluster.requests("default").await?;
     let spec = request_spec(&issuer(), &csr_for("web.example")?);

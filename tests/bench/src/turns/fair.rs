@@ -1,4 +1,4 @@
-//! What others cost a request.
+//! Measures how much other requests delay a request.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use bench::{Row, median, percentile};
 
 use crate::stage::{Stage, first, other};
 
-/// Requests that are measured alone.
+/// Number of requests that are measured alone.
 const ALONE: usize = 200;
-/// Long enough for the watchdog to end the worker of the token that hangs, several times.
+/// Long enough for the watchdog to end the worker of the hung token several times.
 const HANGS: Duration = Duration::from_secs(60);
 
 /// Measures requests alone, beside a backlog of another tenant, and beside another token that hangs.
@@ -26,13 +26,13 @@ pub(crate) async fn measure(backlog: usize, hanging: usize) -> Result<Vec<Row>> 
     stage.records("published", "noisy", 1).await?;
     let beside_backlog = stage
         .one_by_one("quiet", &first, |done| {
-            // To read the whole record takes a while.
+            // Reading the whole record takes a while, so do it rarely.
             Ok(done % 20 != 0 || stage.recorded("published", "noisy")?.len() < backlog)
         })
         .await?;
     ensure!(
         stage.recorded("discarded", "noisy")?.is_empty(),
-        "some were given up"
+        "requests of the backlog were discarded"
     );
 
     stage.library.rules("C_Sign hang")?;

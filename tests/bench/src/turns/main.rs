@@ -1,7 +1,7 @@
-//! Whose turn it is, measured: `make bench-fair` and `make bench-slow`.
+//! Measures the fairness of turns: `make bench-fair` and `make bench-slow`.
 //!
-//! On a control plane of its own: what a backlog of another tenant, or another token that hangs, costs a request; and how
-//! much of a slow token is used.
+//! On its own control plane, measures how much a backlog of another tenant, or another token that hangs, delays a request;
+//! and how well a slow token is used.
 
 mod fair;
 mod slow;
@@ -13,7 +13,7 @@ use anyhow::Result;
 use bench::Report;
 use clap::{Parser, Subcommand};
 
-/// Measures whose turn it is.
+/// Measures the fairness of turns.
 #[derive(Debug, Parser)]
 #[command(name = "bench-turns")]
 struct Args {
@@ -23,16 +23,16 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// One request at a time, beside a backlog of another tenant and beside another token that hangs.
+    /// Measure one request at a time, beside a backlog of another tenant and beside another token that hangs.
     Fair {
-        /// Approved requests of the other tenant.
+        /// Number of approved requests of the other tenant.
         #[arg(long, default_value = "10000")]
         backlog: NonZeroUsize,
-        /// Approved requests that wait for the token that hangs.
+        /// Number of approved requests that wait for the token that hangs.
         #[arg(long, default_value = "1000")]
         hanging: NonZeroUsize,
     },
-    /// A token that takes 0.3 s, and one that takes 2 s, for each signature.
+    /// Measure a token that takes 0.3 s for each signature, and one that takes 2 s.
     Slow,
 }
 

@@ -1,16 +1,16 @@
-//! How much of a slow token is used.
+//! Measures how well a slow token is used.
 
 use anyhow::{Context as _, Result};
 use bench::Row;
 
 use crate::stage::{Stage, first};
 
-/// Sessions of a token, as a configuration that says nothing has them.
+/// The default number of sessions of a token.
 const SESSIONS: f64 = 4.0;
-/// Milliseconds for each signature, and how many are wanted.
+/// Milliseconds per signature, and number of requests.
 const CASES: [(u32, u16); 2] = [(300, 400), (2000, 150)];
 
-/// Drains a backlog at each speed; what is told is the rate beside that of the token itself.
+/// Drains a backlog at each speed and returns the rate, compared with the rate of the token itself.
 pub(crate) async fn measure() -> Result<Vec<Row>> {
     let stage = Stage::start().await?;
     let mut rows = Vec::new();
@@ -24,7 +24,7 @@ pub(crate) async fn measure() -> Result<Vec<Row>> {
         let (begun, ended) = begun
             .first()
             .zip(ended.last())
-            .context("nothing recorded")?;
+            .context("the issuance record has no lines")?;
         let seconds = ended.duration_since(*begun).as_secs_f64();
         let rate = f64::from(count) / seconds;
         let own = SESSIONS * 1000.0 / f64::from(delay);

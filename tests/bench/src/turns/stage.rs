@@ -1,4 +1,4 @@
-//! A control plane, a token whose library does as it is told, another one, and a controller with both.
+//! A control plane, a token with a library that can be slow or hang, a second token, and a controller with both.
 
 use std::time::Duration;
 
@@ -12,33 +12,33 @@ use rig::{
 use serde_json::{Value, json};
 use softhsm_test_helpers::{FaultyModule, KeyKind};
 
-/// Calls at the same time when a backlog is made.
+/// Number of concurrent calls that create a backlog.
 const CONCURRENCY: usize = 16;
-/// For the largest backlog on the slowest machine.
+/// Timeout for the largest backlog on the slowest machine.
 const DRAINED_WITHIN: Duration = Duration::from_secs(1800);
 
-/// Everything that runs.
+/// Everything that runs in the benchmark.
 pub(crate) struct Stage {
     // Dropped in this order.
     pub(crate) controller: Controller,
     pub(crate) cluster: Cluster,
-    /// Of the first token.
+    /// The library of the first token.
     pub(crate) library: FaultyModule,
     _tokens: [Authority; 2],
 }
 
-/// The issuer whose key the first token has.
+/// Returns the issuer whose key is on the first token.
 pub(crate) fn first() -> IssuerName {
     IssuerName::cluster("first")
 }
 
-/// The issuer whose key the other token has.
+/// Returns the issuer whose key is on the other token.
 pub(crate) fn other() -> IssuerName {
     IssuerName::cluster("other")
 }
 
 impl Stage {
-    /// Starts everything; both issuers are ready.
+    /// Starts everything and waits until both issuers are ready.
     pub(crate) async fn start() -> Result<Self> {
         let programs = Programs::find()?;
         let options = CertManagerOptions {
@@ -82,7 +82,7 @@ impl Stage {
         })
     }
 
-    /// Makes so many requests in this namespace, and approves them when all are there.
+    /// Creates requests in this namespace and approves them when all exist.
     pub(crate) async fn backlog(
         &self,
         namespace: &str,
@@ -100,8 +100,8 @@ impl Stage {
         many(count, async |number| requests.approve(&each(number)).await).await
     }
 
-    /// Has one request issued at a time while `more` says so, and returns the milliseconds from the approval to the
-    /// publication of each, as the issuance record has it.
+    /// Issues one request at a time while `more` returns true. Returns the milliseconds from approval to publication of
+    /// each, according to the issuance record.
     pub(crate) async fn one_by_one(
         &self,
         namespace: &str,
@@ -135,14 +135,14 @@ impl Stage {
             .collect()
     }
 
-    /// The times of the record's lines with this event about requests of this namespace, in their order.
+    /// Returns the times of the issuance record's lines with this event about requests of this namespace, in order.
     pub(crate) fn recorded(&self, event: &str, namespace: &str) -> Result<Vec<Timestamp>> {
         let record = self.controller.record()?;
         let lines = record.iter().filter(|line| is(line, event, namespace));
         lines.map(time).collect()
     }
 
-    /// Waits until the record has so many lines with this event about requests of this namespace.
+    /// Waits until the issuance record has `count` lines with this event about requests of this namespace.
     pub(crate) async fn records(&self, event: &str, namespace: &str, count: usize) -> Result<()> {
         let what = format!("{count} records of {event:?} in {namespace}");
         until(&what, DRAINED_WITHIN, async || {
@@ -156,7 +156,7 @@ impl Stage {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the record has the time of day, by the same clock"
+    reason = "the issuance record has times of the same clock"
 )]
 fn now() -> Timestamp {
     Timestamp::now()

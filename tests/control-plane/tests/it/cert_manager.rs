@@ -1,4 +1,4 @@
-//! cert-manager on the control plane.
+//! Tests cert-manager on the control plane.
 
 use base64ct::{Base64, Encoding};
 use kube::api::{Api, DynamicObject, GroupVersionKind, PostParams};
@@ -54,7 +54,7 @@ async fn wait_for_leaf(plane: &ControlPlane) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_leaf_is_issued_and_the_audit_log_tells_who_wrote_what() -> Result<()> {
+async fn a_leaf_is_issued_and_the_audit_log_shows_who_wrote_what() -> Result<()> {
     let plane = start().await?;
     let cert_manager = CertManager::start(&plane, CertManagerOptions::default()).await?;
     plane.apply(LEAF).await?;
@@ -76,7 +76,7 @@ async fn a_leaf_is_issued_and_the_audit_log_tells_who_wrote_what() -> Result<()>
                 .and_then(|body| body.pointer("/status/certificate"))
                 .is_some()
     });
-    assert_eq!(published.len(), 1, "one write has the certificate");
+    assert_eq!(published.len(), 1, "exactly one write has the certificate");
     assert_eq!(published.by(CONTROLLER).len(), 1);
 
     let secrets = log
@@ -93,7 +93,7 @@ async fn a_leaf_is_issued_and_the_audit_log_tells_who_wrote_what() -> Result<()>
             .all(|event| event.request_object.is_none() && event.response_object.is_none())
     );
 
-    // The chart's own RBAC is enough for all objects. (The controllers also ask for a path that RBAC never grants.)
+    // The chart's RBAC covers all objects. (The controllers also ask for a path that RBAC never grants.)
     for account in ["cert-manager", "cert-manager-webhook"] {
         let user = format!("system:serviceaccount:cert-manager:{account}");
         let refused = log
@@ -178,7 +178,7 @@ async fn without_the_approver_nothing_is_approved() -> Result<()> {
         "--as",
         CONTROLLER,
     ];
-    // kubectl answers "no" with an error.
+    // kubectl exits with an error for the answer "no".
     assert!(plane.kubectl(&may).await.is_err());
     let conditions = "jsonpath={.status.conditions[*].type}";
     let request = [
@@ -190,7 +190,7 @@ async fn without_the_approver_nothing_is_approved() -> Result<()> {
         conditions,
     ];
     assert!(!plane.kubectl(&request).await?.contains("Approved"));
-    // Whoever may approve can do so, and issuance goes on.
+    // Another client approves, and issuance continues.
     let approved = r#"{"status":{"conditions":[{"type":"Approved","status":"True","reason":"Test","message":"by hand"}]}}"#;
     let patch = [
         "patch",
@@ -233,7 +233,7 @@ async fn a_write_waits_for_a_frozen_webhook_and_fails_without_one() -> Result<()
         let (issuers, issuer) = (issuers.clone(), issuer("in-flight"));
         async move { issuers.create(&PostParams::default(), &issuer).await }
     });
-    // Frozen, it cannot answer however long this waits; the API server waits for ten seconds and more.
+    // The frozen webhook does not answer, and the API server waits for it longer than ten seconds.
     tokio::time::timeout(Duration::from_millis(500), &mut in_flight)
         .await
         .unwrap_err();

@@ -1,4 +1,4 @@
-//! etcd and kube-apiserver.
+//! Tests etcd and kube-apiserver.
 
 use super::*;
 
@@ -23,7 +23,7 @@ async fn two_control_planes_at_once_share_nothing() -> Result<()> {
     other.apply(NAMESPACE).await
 }
 
-/// What a `static` that tests share, and a spawned task, ask for. That it compiles is the test.
+/// Compiles only if a control plane can be in a shared `static` and can be started from a spawned task.
 #[test]
 fn a_control_plane_can_be_shared_and_started_from_any_task() {
     fn shared<T: Send + Sync>() {}
@@ -42,7 +42,7 @@ async fn objects_outlast_the_api_server() -> Result<()> {
     assert!(plane.kubectl(&["get", "namespaces"]).await.is_err());
     plane.start_api_server().await?;
     plane.kubectl(&["get", "namespace", "payments"]).await?;
-    // One log from before and after.
+    // The one log has the requests from before and after the restart.
     assert_eq!(
         plane
             .audit_log()?
@@ -56,7 +56,7 @@ async fn objects_outlast_the_api_server() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_identity_has_the_groups_of_its_account_and_no_right_that_nobody_gave_it() -> Result<()>
+async fn an_identity_has_the_groups_of_its_account_and_only_the_rights_it_was_given() -> Result<()>
 {
     let plane = start().await?;
     plane.apply(NAMESPACE).await?;
@@ -127,7 +127,7 @@ async fn an_api_server_that_cannot_start_says_why() {
     assert!(error.contains("unknown flag: --no-such-flag"), "{error}");
 }
 
-/// The owner is this package's own program.
+/// The owner in this test is this package's own program.
 #[tokio::test]
 async fn a_killed_owner_leaves_no_process_behind_and_its_folder_is_swept() -> Result<()> {
     let logs = tempfile::tempdir()?;
@@ -140,7 +140,7 @@ async fn a_killed_owner_leaves_no_process_behind_and_its_folder_is_swept() -> Re
     assert_eq!(
         processes_of(folder)?.len(),
         4,
-        "etcd, kube-apiserver and cert-manager's two"
+        "etcd, kube-apiserver and two processes of cert-manager"
     );
 
     owner.signal(Signal::KILL)?;
@@ -150,8 +150,8 @@ async fn a_killed_owner_leaves_no_process_behind_and_its_folder_is_swept() -> Re
     })
     .await?;
 
-    assert!(folder.exists(), "nobody could remove it");
+    assert!(folder.exists(), "a killed owner cannot remove its folder");
     drop(start().await?);
-    assert!(!folder.exists(), "the next control plane sweeps it");
+    assert!(!folder.exists(), "the next control plane must sweep the folder");
     Ok(())
 }

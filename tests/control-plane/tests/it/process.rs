@@ -1,4 +1,4 @@
-//! Single processes.
+//! Tests single processes.
 
 use super::*;
 
@@ -56,7 +56,7 @@ async fn a_program_that_ends_early_is_reported_with_the_end_of_its_log() -> Resu
 }
 
 #[tokio::test]
-async fn a_program_can_end_in_its_own_way_when_it_is_asked_to() -> Result<()> {
+async fn a_program_can_handle_sigterm_and_choose_its_exit_code() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done";
     let process = Process::start("polite", shell(script), folder.path())?;
@@ -79,7 +79,7 @@ async fn a_dropped_process_takes_its_own_children_with_it_even_when_it_is_frozen
     let parent = process.id();
     drop(process);
     assert!(!Path::new(&format!("/proc/{parent}")).exists());
-    // It was killed with its parent; whoever has inherited it may not have reaped it yet.
+    // The child was killed with its parent, but its new parent may not have reaped it yet.
     until("the child to be gone", PATIENCE, async || {
         let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
         Ok((stat.is_empty() || stat.contains(") Z ")).then_some(()))

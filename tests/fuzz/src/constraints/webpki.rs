@@ -1,5 +1,5 @@
-//! What rustls-webpki says of the same constraints and names. It judges DNS names and IP addresses; where others are
-//! constrained, it refuses whatever is of their type.
+//! The verdict of rustls-webpki on the same constraints and names. It compares DNS names and IP addresses, and refuses every
+//! name of another constrained type.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -19,8 +19,8 @@ use crate::{
 /// 2030-01-01T00:00:00Z.
 const NOW: Duration = Duration::from_secs(1_893_456_000);
 
-/// Whether a certificate with the DNS names and the IP addresses among these is refused for its names below a root with
-/// these constraints, where one without names is not.
+/// Whether webpki refuses a certificate below a root with these constraints because of its DNS names and IP addresses, while
+/// it accepts one without names.
 pub(super) fn forbids(constraints: &[u8], all: &[GeneralName]) -> bool {
     let compared: Vec<(u8, Vec<u8>)> = all.iter().filter_map(octets).collect();
     let compared: Vec<(u8, &[u8])> = compared

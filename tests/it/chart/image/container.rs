@@ -1,4 +1,4 @@
-//! Containers of a Docker engine, by its own client.
+//! Runs containers with the client of a Docker engine.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use control_plane::{Process, Program};
 use rig::PATIENCE;
 use tokio::process::Command;
 
-/// What the client prints.
+/// Runs the client and returns its output.
 pub(super) async fn docker(args: &[&str]) -> Result<String> {
     let run = Command::new("docker")
         .args(args)
@@ -28,14 +28,16 @@ pub(super) async fn docker(args: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// A container with its client in the foreground, which has its output and hands signals on. Dropping it removes it.
+/// A container with its client in the foreground, which prints the container's output and forwards signals. Dropping it
+/// removes the container.
 pub(super) struct Container {
     name: String,
     client: Process,
 }
 
 impl Container {
-    /// Starts it: options, image and arguments of `docker run`. Its log is `folder/name.log`, its output `name.out`.
+    /// Starts a container with these options, image and arguments of `docker run`. Its log is `folder/name.log`, its output
+    /// `name.out`.
     pub(super) fn start(name: &str, args: &[String], folder: &Path) -> Result<Self> {
         let program = Program::new("docker")
             .args(["run", "--rm", "--pull=never", "--name", name])
@@ -47,33 +49,33 @@ impl Container {
         })
     }
 
-    /// The client's process: its output and its end are the container's.
+    /// Returns the client's process, whose output and exit status are the container's.
     pub(super) fn client(&self) -> &Process {
         &self.client
     }
 
-    /// Waits for its end, and fails unless it is a good one.
+    /// Waits until the container ends, and fails unless it ends with success.
     pub(super) async fn succeeds(&self) -> Result<()> {
         let status = self.client.wait(PATIENCE).await?;
         ensure!(status.success(), "{}: {}", self.name, self.client.log()?);
         Ok(())
     }
 
-    /// Sends SIGTERM, and fails unless it ends well.
+    /// Sends SIGTERM, and fails unless the container ends with success.
     pub(super) async fn stop(&self) -> Result<()> {
         let status = self.client.terminate(PATIENCE).await?;
         ensure!(status.success(), "{}: {}", self.name, self.client.log()?);
         Ok(())
     }
 
-    /// Kills every process in it, as when its machine loses power.
+    /// Kills every process in the container, as when its machine loses power.
     pub(super) async fn kill(&self) -> Result<()> {
         docker(&["kill", &self.name]).await?;
         self.client.wait(PATIENCE).await?;
         Ok(())
     }
 
-    /// What the kernel says of its first process: the lines of /proc/<pid>/status.
+    /// Returns the lines of /proc/<pid>/status for its first process.
     pub(super) async fn kernel_status(&self) -> Result<BTreeMap<String, String>> {
         let status = self.of_kernel("status").await?;
         let fields = status.lines().filter_map(|line| line.split_once(":\t"));
@@ -82,7 +84,7 @@ impl Container {
             .collect())
     }
 
-    /// What its root is mounted with: the options of /proc/<pid>/mounts.
+    /// Returns the mount options of its root from /proc/<pid>/mounts.
     pub(super) async fn root_options(&self) -> Result<String> {
         let mounts = self.of_kernel("mounts").await?;
         let mut fields = mounts.lines().map(|line| line.split(' '));
@@ -90,7 +92,7 @@ impl Container {
         Ok(root.context("no root")?.to_owned())
     }
 
-    /// A file of /proc about its first process.
+    /// Returns a file of /proc about its first process.
     async fn of_kernel(&self, file: &str) -> Result<String> {
         let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &self.name]).await?;
         Ok(fs::read_to_string(format!("/proc/{}/{file}", pid.trim()))?)
@@ -101,7 +103,7 @@ impl Drop for Container {
     fn drop(&mut self) {
         let mut remove = BlockingCommand::new("docker");
         remove.args(["rm", "--force", &self.name]);
-        // One that has ended is gone already.
+        // A container that has ended is already removed.
         drop(remove.stdout(Stdio::null()).stderr(Stdio::null()).status());
     }
 }

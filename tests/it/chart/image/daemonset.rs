@@ -1,4 +1,4 @@
-//! Three pods of a DaemonSet in containers, each with the token of its node.
+//! Runs three pods of a DaemonSet in containers, each with the token of its node.
 
 use std::{fs, path::Path};
 
@@ -20,11 +20,11 @@ use crate::chart::{
     value_set,
 };
 
-/// Where a node has the token of its HSM, and the configuration and the PIN for it.
+/// The folders on a node with the token of its HSM, and with the token's configuration and PIN.
 const TOKENS: &str = "/var/lib/softhsm";
 const ETC: &str = "/etc/hsm";
 
-/// The value set of an HSM in the nodes, with SoftHSM as that.
+/// Returns the value set for HSMs in the nodes, with SoftHSM as the HSM.
 fn values() -> Result<Value> {
     let folder = "/opt/hsm/pcie";
     value_set(
@@ -46,7 +46,7 @@ fn values() -> Result<Value> {
     )
 }
 
-/// What a node has of its HSM.
+/// Creates the folders of a node's HSM.
 async fn node(authority: &Authority, etc: &Path) -> Result<Storage> {
     let token = authority.token();
     let tokens = token.store().directory().join("tokens");
@@ -64,7 +64,7 @@ async fn node(authority: &Authority, etc: &Path) -> Result<Storage> {
     ]))
 }
 
-/// Has so many certificates issued, asked for at the same time.
+/// Issues `count` certificates, requested concurrently.
 async fn issue(requests: &Requests, prefix: &str, count: usize) -> Result<()> {
     let names = (0..count).map(|number| format!("{prefix}-{number}"));
     let issued = stream::iter(names).map(async |name| {
@@ -76,7 +76,7 @@ async fn issue(requests: &Requests, prefix: &str, count: usize) -> Result<()> {
     issued.buffer_unordered(count).try_collect().await
 }
 
-/// How many certificates a pod has published, by its issuance record.
+/// Returns the number of certificates that a pod has published according to its issuance record.
 fn published(pod: &RunningPod) -> Result<usize> {
     let record = pod.controller().client().stdout()?;
     let published = record
@@ -87,10 +87,10 @@ fn published(pod: &RunningPod) -> Result<usize> {
 
 #[tokio::test]
 #[ignore = "needs a Docker engine; `make test` runs it after tests/setup/docker"]
-async fn three_pods_of_the_daemon_set_share_the_work_and_two_take_over_that_of_a_lost_one()
+async fn three_pods_of_the_daemon_set_share_the_work_and_two_take_over_from_a_lost_one()
 -> Result<()> {
     let release = Release::prepare(&values()?).await?;
-    // For the paths of the host.
+    // Host paths need this level.
     let privileged = "pod-security.kubernetes.io/enforce=privileged";
     let plane = release.cluster.plane();
     plane
@@ -111,8 +111,8 @@ async fn three_pods_of_the_daemon_set_share_the_work_and_two_take_over_that_of_a
     release.cluster.issuer_is_ready(&issuer()).await?;
 
     let requests = release.cluster.requests("default").await?;
-    // A third of a fair draw misses a hundred in a row less than once in 10^17 runs. Some are made before a pod knows that
-    // the issuer is ready.
+    // With a fair share of one third, a pod gets none of 100 requests less than once in 10^17 runs. But some requests are
+    // created before a pod knows that the issuer is ready.
     let mut rounds = 0;
     while pods
         .iter()
@@ -129,7 +129,7 @@ async fn three_pods_of_the_daemon_set_share_the_work_and_two_take_over_that_of_a
     lost.controller().kill().await?;
     let had = pods.iter().map(published).collect::<Result<Vec<_>>>()?;
     issue(&requests, "after", 60).await?;
-    // The line about a certificate is written after it is published.
+    // The issuance record has the line about a certificate only after its publication.
     until("both others to take over", PATIENCE, async || {
         let have = pods.iter().map(published).collect::<Result<Vec<_>>>()?;
         let more = have.iter().zip(&had).all(|(have, had)| have > had);

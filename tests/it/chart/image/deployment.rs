@@ -1,4 +1,4 @@
-//! A Deployment's pod in containers: by default with a copied library, and with the worker in a sidecar.
+//! Runs a Deployment's pod in containers: with a copied library (the default), and with the worker in a sidecar.
 
 use std::fs;
 
@@ -16,11 +16,11 @@ use super::{
 };
 use crate::chart::{NAMESPACE, release::Release, value_set};
 
-/// Where the containers have the tokens, and the claim that they are in.
+/// The path of the tokens in the containers, and the claim that has them.
 const TOKENS: &str = "/var/lib/softhsm";
 const CLAIM: &str = "tokens";
 
-/// SoftHSM's own configuration of the token, for a container.
+/// Returns SoftHSM's configuration of the token for a container.
 fn softhsm_conf(authority: &Authority) -> Result<String> {
     let token = authority.token();
     let conf = token.env().remove("SOFTHSM2_CONF").context("no SoftHSM")?;
@@ -29,7 +29,7 @@ fn softhsm_conf(authority: &Authority) -> Result<String> {
     Ok(fs::read_to_string(conf)?.replace(tokens, TOKENS))
 }
 
-/// Installs the chart in a namespace of Pod Security level *restricted* and starts a pod of its Deployment.
+/// Installs the chart in a namespace with Pod Security level *restricted* and starts a pod of its Deployment.
 async fn installed(authority: &Authority, values: &Value) -> Result<(Release, RunningPod)> {
     let release = Release::prepare(values).await?;
     let restricted = "pod-security.kubernetes.io/enforce=restricted";
@@ -46,7 +46,7 @@ async fn installed(authority: &Authority, values: &Value) -> Result<(Release, Ru
     Ok((release, pod))
 }
 
-/// Fails unless the kernel gives the container no more than the chart's defaults say.
+/// Fails if the kernel gives the container more privileges than the chart's defaults.
 async fn is_restricted(container: &Container) -> Result<()> {
     let status = container.kernel_status().await?;
     for (field, wanted) in [
@@ -110,7 +110,7 @@ async fn the_worker_signs_from_a_sidecar_with_an_image_of_its_own() -> Result<()
             "image": in_values(&image())?,
             "modules": {"softhsm": {"sidecar": {"image": in_values(&softhsm_image())?}}},
             "extraObjects": [config_map(&authority)?],
-            // There is no operator of Prometheus here.
+            // The Prometheus operator is not installed here.
             "metrics": {"podMonitor": {"enabled": false}},
         }),
     )?;
@@ -120,7 +120,7 @@ async fn the_worker_signs_from_a_sidecar_with_an_image_of_its_own() -> Result<()
     release.apply_issuer(&issuer).await?;
     release.issues("web", &authority).await?;
     let [sidecar] = pod.sidecars() else {
-        anyhow::bail!("not one sidecar");
+        anyhow::bail!("expected one sidecar");
     };
     for container in [pod.controller(), sidecar] {
         is_restricted(container).await?;
@@ -129,7 +129,7 @@ async fn the_worker_signs_from_a_sidecar_with_an_image_of_its_own() -> Result<()
     sidecar.stop().await
 }
 
-/// What the value set `sidecar` finds SoftHSM's configuration in.
+/// Returns the ConfigMap with SoftHSM's configuration that the value set `sidecar` names.
 fn config_map(authority: &Authority) -> Result<Value> {
     Ok(json!({
         "apiVersion": "v1",

@@ -1,8 +1,8 @@
-//! One pod of the chart's in containers, as a kubelet runs it: images, arguments, environment, volumes, identity and
-//! privileges are those of a Pod on the API server, whose template is the one that helm has installed.
+//! Runs one pod of the chart in containers, as kubelet does: images, arguments, environment, volumes, identity and
+//! privileges are those of a Pod on the API server with the template that helm has installed.
 //!
-//! What differs from a node: the containers share this machine's network, where the API server is, so that the addresses
-//! of health and metrics are others; nobody starts a container again.
+//! Unlike on a node, the containers share this machine's network, where the API server is, so the addresses of health and
+//! metrics differ; and containers are not restarted.
 
 use anyhow::{Context as _, Result};
 use rig::Cluster;
@@ -20,13 +20,14 @@ use crate::chart::{
 
 /// The running containers of one pod. Dropping it ends them.
 pub(super) struct RunningPod {
-    // Dropped in this order, which is that of a kubelet.
+    // Dropped in this order, which is kubelet's.
     controller: Container,
     sidecars: Vec<Container>,
 }
 
 impl RunningPod {
-    /// Makes a Pod of the template of a Deployment or DaemonSet, runs its containers, and waits until the probes succeed.
+    /// Creates a Pod from the template of a Deployment or DaemonSet, runs its containers, and waits until the probes
+    /// succeed.
     pub(super) async fn start(
         cluster: &Cluster,
         kind: &str,
@@ -39,7 +40,7 @@ impl RunningPod {
         let start = |container: &Value| {
             let args = arguments(cluster, &pod, container, &volumes)?;
             let called = container["name"].as_str().context("no name")?;
-            // As a kubelet calls them.
+            // Names of containers as kubelet gives them.
             let uid = pod["metadata"]["uid"].as_str().context("no UID")?;
             Container::start(&format!("k8s_{called}_{name}_{uid}"), &args, folder)
         };
@@ -62,18 +63,18 @@ impl RunningPod {
         })
     }
 
-    /// The container of the controller.
+    /// Returns the container of the controller.
     pub(super) fn controller(&self) -> &Container {
         &self.controller
     }
 
-    /// The containers that started before it and stay.
+    /// Returns the sidecars, which started before the controller.
     pub(super) fn sidecars(&self) -> &[Container] {
         &self.sidecars
     }
 }
 
-/// Makes a Pod of a workload's template and returns it as the API server has it, defaults and UID included.
+/// Creates a Pod from a workload's template and returns it as the API server has it, with defaults and UID.
 async fn make(cluster: &Cluster, kind: &str, name: &str) -> Result<Value> {
     let workload = read(cluster, kind, RELEASE).await?;
     let template = &workload["spec"]["template"];
@@ -85,7 +86,7 @@ async fn make(cluster: &Cluster, kind: &str, name: &str) -> Result<Value> {
     read(cluster, "pod", name).await
 }
 
-/// Options, image and arguments of `docker run` for one container.
+/// Returns the options, the image and the arguments of `docker run` for one container.
 fn arguments(
     cluster: &Cluster,
     pod: &Value,

@@ -1,10 +1,10 @@
-//! What a container may, as a kubelet reads it from a pod and Docker takes it.
+//! Translates the security contexts of a pod to options of Docker.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Map, Value};
 
-/// Options of `docker run` for the security contexts of a pod and one of its containers. What is not known here is an
-/// error, so that nothing the chart renders is left out.
+/// Returns the options of `docker run` for the security contexts of a pod and one of its containers. An unknown field is an
+/// error, so that nothing that the chart renders is ignored.
 pub(super) fn privileges(pod: &Value, container: &Value) -> Result<Vec<String>> {
     let mut context = fields(&pod["spec"]["securityContext"]);
     context.extend(fields(&container["securityContext"]));
@@ -15,7 +15,7 @@ pub(super) fn privileges(pod: &Value, container: &Value) -> Result<Vec<String>> 
     )];
     for (field, value) in context {
         match (field.as_str(), &value) {
-            // The user is a number above, and a kubelet would look at it.
+            // Checked here, as kubelet checks the numeric user.
             ("runAsNonRoot", Value::Bool(true)) => ensure!(!options.contains(&"--user=0:0".into())),
             ("fsGroup", group) => options.push(format!("--group-add={group}")),
             ("supplementalGroups", Value::Array(groups)) => {
@@ -26,11 +26,11 @@ pub(super) fn privileges(pod: &Value, container: &Value) -> Result<Vec<String>> 
                 options.push("--security-opt=no-new-privileges".to_owned());
             }
             ("capabilities", capabilities) => options.extend(dropped(capabilities)?),
-            // Docker's own profile, which it uses unless told otherwise.
+            // Docker uses its own profile by default.
             ("seccompProfile", profile) => {
                 ensure!(profile["type"] == "RuntimeDefault", "{profile}");
             }
-            _ => bail!("not known here: {field}: {value}"),
+            _ => bail!("unknown field in the security context: {field}: {value}"),
         }
     }
     if let Some(memory) = container["resources"]["limits"]["memory"].as_str() {
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_containers_context_counts_more_than_its_pods_and_what_is_not_known_is_an_error() {
+    fn a_containers_context_overrides_its_pods_and_an_unknown_field_is_an_error() {
         let pod = json!({"spec": {"securityContext": {
             "runAsUser": 1, "runAsGroup": 2, "fsGroup": 3, "runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"},
         }}});

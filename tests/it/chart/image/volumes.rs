@@ -1,4 +1,4 @@
-//! The volumes of a pod as folders of this machine, and a pod's identity.
+//! Makes the volumes of a pod, including its identity, as folders on this machine.
 
 use std::{
     collections::BTreeMap,
@@ -14,14 +14,14 @@ use serde_json::Value;
 use super::{container::docker, softhsm_image};
 use crate::chart::{NAMESPACE, pod::list, volumes::files};
 
-/// What outlives a pod: folders by the claim, or the path of the node, that a volume names.
+/// Folders that outlive a pod, by the claim or the host path that a volume names.
 pub(super) type Storage = BTreeMap<String, PathBuf>;
 
-/// The volumes of one pod.
+/// The volumes of one pod by name.
 pub(super) struct Volumes(BTreeMap<String, PathBuf>);
 
 impl Volumes {
-    /// Makes them in a folder, from what the API server has.
+    /// Creates the volumes in a folder, with the content that the API server has for them.
     pub(super) async fn make(
         cluster: &Cluster,
         pod: &Value,
@@ -49,7 +49,7 @@ impl Volumes {
                 make_identity(cluster, pod, &volume["projected"], &here).await?;
                 here
             } else {
-                bail!("not known here: {volume}")
+                bail!("unknown kind of volume: {volume}")
             };
             folders.insert(name.to_owned(), here);
         }
@@ -57,13 +57,13 @@ impl Volumes {
         Ok(Self(folders))
     }
 
-    /// Options of `docker run` for the mounts of a container.
+    /// Returns the options of `docker run` for the mounts of a container.
     pub(super) fn mounts(&self, container: &Value) -> Result<Vec<String>> {
         let mut options = Vec::new();
         for mount in list(&container["volumeMounts"]) {
             let name = mount["name"].as_str().context("no name")?;
             let folder = self.0.get(name).with_context(|| format!("no {name}"))?;
-            ensure!(mount["subPath"].is_null(), "not known here: {mount}");
+            ensure!(mount["subPath"].is_null(), "subPath is not supported: {mount}");
             let path = mount["mountPath"].as_str().context("no path")?;
             options.push(option(folder, path, mount["readOnly"] == true));
         }
@@ -86,7 +86,7 @@ fn stored(storage: &Storage, name: &str) -> Result<PathBuf> {
     Ok(folder.clone())
 }
 
-/// The identity of a pod as a kubelet projects it: a token for this very Pod, the API server's CA certificate, and the
+/// Writes the identity of a pod as kubelet projects it: a token bound to this Pod, the API server's CA certificate, and the
 /// namespace.
 async fn make_identity(
     cluster: &Cluster,
@@ -124,8 +124,8 @@ async fn make_identity(
     Ok(())
 }
 
-/// Gives a folder to the group of the pods, as a kubelet does with a claim (`fsGroup`), and an operator with what lies on
-/// a node. Only root may, so it is done in a container.
+/// Gives a folder to the group of the pods, as kubelet does with a claim (`fsGroup`) and an operator does with files on a
+/// node. Only root may do this, so it is done in a container.
 pub(super) async fn give_to_pods(folder: &Path) -> Result<()> {
     let mount = option(folder, "/folder", false);
     let script = "chgrp -R 65532 /folder && chmod -R g+rwX /folder";

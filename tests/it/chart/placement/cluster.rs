@@ -1,10 +1,10 @@
-//! The cluster that the tests of placement share.
+//! The cluster that the placement tests share.
 
 use anyhow::Result;
 use control_plane::{ControlPlane, ControllerManager, Kwok, Options, Scheduler, install_monitors};
 use tokio::sync::OnceCell;
 
-/// What runs: it ends with the tests.
+/// The processes of the cluster, which end with the tests.
 pub(super) struct Cluster {
     pub(super) plane: ControlPlane,
     _controller_manager: ControllerManager,
@@ -18,7 +18,7 @@ pub(super) async fn cluster() -> Result<&'static Cluster> {
         .get_or_try_init(async || {
             let plane = ControlPlane::start(Options::default()).await?;
             install_monitors(&plane).await?;
-            // A value set lets Secrets be read there.
+            // A value set names this namespace in `secretNamespaces`.
             plane
                 .apply("{apiVersion: v1, kind: Namespace, metadata: {name: payments}}")
                 .await?;

@@ -1,4 +1,4 @@
-//! A node without a machine, as a kubelet registers one.
+//! A simulated node, registered as kubelet does.
 
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Node;
@@ -28,14 +28,14 @@ impl NewNode {
         self
     }
 
-    /// For pods that tolerate it only.
+    /// Adds a taint that keeps other pods away.
     pub(super) fn tainted(mut self, key: &str) -> Self {
         let taint = json!({"key": key, "effect": "NoSchedule"});
         self.object["spec"]["taints"] = json!([taint]);
         self
     }
 
-    /// With one device of a device plugin.
+    /// Adds one device of a device plugin.
     pub(super) fn having(mut self, device: &str) -> Self {
         for field in ["capacity", "allocatable"] {
             self.object["status"][field][device] = json!("1");

@@ -1,4 +1,4 @@
-//! A pod, as far as its place matters.
+//! The placement of a pod.
 
 use std::fmt;
 
@@ -17,13 +17,13 @@ impl Placed {
         self.0.spec.as_ref()?.node_name.as_deref()
     }
 
-    /// The node on which it is ready.
+    /// Returns the node on which the pod is ready.
     pub(super) fn ready_on(&self) -> Option<&str> {
         let ready = self.condition("Ready")?.status == "True";
         self.node().filter(|_| ready)
     }
 
-    /// Why the scheduler finds no node for it.
+    /// Returns the scheduler's reason for not finding a node.
     pub(super) fn unschedulable(&self) -> Option<&str> {
         let placed = self.condition("PodScheduled")?;
         let none = placed.reason.as_deref() == Some("Unschedulable");

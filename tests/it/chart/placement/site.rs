@@ -1,4 +1,4 @@
-//! A test's own nodes, namespace and release on a cluster that the tests share.
+//! The nodes, the namespace and the release of one test on the shared cluster.
 
 use std::{collections::BTreeMap, fs};
 
@@ -20,14 +20,14 @@ use serde_json::json;
 use super::{cluster::cluster, node::NewNode, placed::Placed};
 use crate::chart::value_set;
 
-/// What the nodes are selected by; each test has a value of its own in place of the value sets' `true`.
+/// The label that selects nodes. Each test uses its own value instead of `true` in the value sets.
 pub(super) const LABEL: &str = "hsm.example/present";
-/// What all nodes of a test have in common.
+/// The label that all nodes of a test have.
 const SITE: &str = "example.com/site";
-/// Where a node is.
+/// The label with the zone of a node.
 pub(super) const ZONE: &str = "topology.kubernetes.io/zone";
 
-/// One test's part of it: namespace, release and the nodes' label all have its name.
+/// One test's part of the cluster. Namespace, release and the value of the nodes' label all have its name.
 pub(super) struct Site {
     plane: &'static ControlPlane,
     client: Client,
@@ -47,27 +47,27 @@ impl Site {
         Ok(site)
     }
 
-    /// The name of the namespace.
+    /// Returns the name of the namespace.
     pub(super) fn name(&self) -> &str {
         self.name
     }
 
-    /// The full name of a node, since nodes are in no namespace.
+    /// Returns the full name of a node, which is unique because nodes have no namespace.
     pub(super) fn named(&self, node: &str) -> String {
         format!("{}-{node}", self.name)
     }
 
-    /// A node that the release does not select, to be created.
+    /// Describes a node that the release does not select.
     pub(super) fn node(&self, name: &str) -> NewNode {
         NewNode::new(self.client.clone(), &self.named(name)).labelled(SITE, self.name)
     }
 
-    /// One that it selects.
+    /// Describes a node that the release selects.
     pub(super) fn selected_node(&self, name: &str) -> NewNode {
         self.node(name).labelled(LABEL, self.name)
     }
 
-    /// Waits until no node of the test is kept from pods for not being ready.
+    /// Waits until all nodes of the test are ready and have no taint for not being ready.
     pub(super) async fn nodes_are_ready(&self) -> Result<()> {
         until("the nodes to be ready", PATIENCE, async || {
             let mut nodes = self.nodes().await?.into_iter();
@@ -94,7 +94,7 @@ impl Site {
         format!("{SITE}={}", self.name)
     }
 
-    /// `helm install` of a value set; the kinds, which only one release of a cluster can own, are left out.
+    /// Runs `helm install` with a value set, without the CRDs, which only one release in a cluster can own.
     pub(super) async fn install(&self, set: &str) -> Result<String> {
         let here = json!({"crds": {"enabled": false}, "nodeSelector": {LABEL: self.name}});
         let values = value_set(set, here)?;
@@ -109,28 +109,28 @@ impl Site {
         self.plane.helm(self.name, &install).await
     }
 
-    /// Runs kubectl with these arguments, none of which has a space.
+    /// Runs kubectl with these arguments, which are separated by spaces.
     pub(super) async fn kubectl(&self, args: &str) -> Result<()> {
         let args: Vec<_> = args.split_whitespace().collect();
         self.plane.kubectl(&args).await?;
         Ok(())
     }
 
-    /// `kubectl cordon` and the like, of all nodes of the test.
+    /// Runs a kubectl command such as `cordon` for all nodes of the test.
     pub(super) async fn for_every_node(&self, command: &str) -> Result<()> {
         let of_test = self.of_test();
         self.kubectl(&format!("{command} --selector={of_test}"))
             .await
     }
 
-    /// The pods of the release, by name.
+    /// Returns the pods of the release in the order of their names.
     pub(super) async fn pods(&self) -> Result<Vec<Placed>> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), self.name);
         let pods = pods.list(&ListParams::default()).await?;
         Ok(pods.items.into_iter().map(Placed).collect())
     }
 
-    /// Waits until the DaemonSet has a pod that is ready on each of these nodes and on no other, and means it so.
+    /// Waits until the DaemonSet has a ready pod on each of these nodes and on no other, and its status agrees.
     pub(super) async fn runs_on(&self, nodes: &[&str]) -> Result<()> {
         let sets: Api<DaemonSet> = Api::namespaced(self.client.clone(), self.name);
         let name = format!("{}-pkcs11-issuer", self.name);
@@ -157,7 +157,7 @@ impl Site {
         .await
     }
 
-    /// Waits until there is one pod that is ready in each of these zones, and no other.
+    /// Waits until there is one ready pod in each of these zones, and no other pod.
     pub(super) async fn runs_in_zones(&self, zones: &[&str]) -> Result<()> {
         let mut zone_of = BTreeMap::new();
         for node in self.nodes().await? {
@@ -175,7 +175,7 @@ impl Site {
         .await
     }
 
-    /// Waits for the pods to be as they should; an error tells how they are.
+    /// Waits until the pods meet a condition; an error lists the present pods.
     async fn placed(&self, what: &str, as_wanted: impl AsyncFn() -> Result<bool>) -> Result<()> {
         let placed = until(what, PATIENCE, async || {
             Ok(as_wanted().await?.then_some(()))
@@ -187,24 +187,24 @@ impl Site {
         }
     }
 
-    /// Waits for an event with this reason, and returns its message.
+    /// Waits for an Event with this reason and returns its message.
     pub(super) async fn event(&self, reason: &str) -> Result<String> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), self.name);
         let with_reason = ListParams::default().fields(&format!("reason={reason}"));
-        until(&format!("an event {reason}"), PATIENCE, async || {
+        until(&format!("an Event {reason}"), PATIENCE, async || {
             let events = events.list(&with_reason).await?;
             Ok(events.items.into_iter().find_map(|event| event.message))
         })
         .await
     }
 
-    /// Waits until so many pods may be evicted.
+    /// Waits until the disruption budget allows `count` evictions.
     pub(super) async fn may_evict(&self, count: i32) -> Result<()> {
         let budgets: Api<PodDisruptionBudget> = Api::namespaced(self.client.clone(), self.name);
-        until(&format!("{count} to be evictable"), PATIENCE, async || {
+        until(&format!("the budget to allow {count} evictions"), PATIENCE, async || {
             let budgets = budgets.list(&ListParams::default()).await?;
             let [budget] = &budgets.items[..] else {
-                anyhow::bail!("not one budget");
+                anyhow::bail!("expected one disruption budget");
             };
             let status = budget.status.as_ref();
             let right = status.is_some_and(|status| status.disruptions_allowed == Some(count));
@@ -213,12 +213,12 @@ impl Site {
         .await
     }
 
-    /// Asks for a pod to be evicted, as `kubectl drain` does.
+    /// Evicts a pod, as `kubectl drain` does.
     pub(super) async fn evict(&self, pod: &Placed) -> Result<()> {
         let kubeconfig = Kubeconfig::read_from(self.plane.admin_kubeconfig())?;
         let mut config =
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        // Else it asks for five minutes where a budget says no.
+        // By default the client retries for five minutes when a budget refuses.
         config.default_retry = false;
         let pods: Api<Pod> = Api::namespaced(Client::try_from(config)?, self.name);
         let name = pod
@@ -226,7 +226,7 @@ impl Site {
             .metadata
             .name
             .as_deref()
-            .context("a pod without a name")?;
+            .context("the pod has no name")?;
         let status = pods.evict(name, &EvictParams::default()).await?;
         ensure!(status.is_success(), "{status:?}");
         Ok(())

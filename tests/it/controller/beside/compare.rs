@@ -1,4 +1,4 @@
-//! Two certificates for one request, field by field.
+//! Compares two certificates for one request field by field.
 
 use anyhow::{Context as _, Result};
 use x509_parser::{
@@ -12,8 +12,8 @@ use x509_parser::{
     prelude::X509Certificate,
 };
 
-/// Names of what differs, in the order of the certificate's fields. What must differ is checked against the issuers:
-/// each certificate names the key of its own. Serial numbers and the start of validity are each issuer's own.
+/// Returns the names of the fields that differ, in the order of the certificate's fields. The authority key identifiers must
+/// differ, so each is checked against its own issuer. Serial numbers and the start of validity are not compared.
 pub(super) fn differences(
     ours: &str,
     our_ca: &str,
@@ -78,7 +78,7 @@ fn lifetime(certificate: &X509Certificate<'_>) -> i64 {
     validity.not_after.timestamp() - validity.not_before.timestamp()
 }
 
-/// Criticality and value.
+/// Returns the criticality and the value of an extension.
 fn extension<'a>(
     certificate: &'a X509Certificate<'_>,
     oid: &Oid<'_>,
@@ -102,12 +102,12 @@ fn names_its_issuer(
         ParsedExtension::SubjectKeyIdentifier(subject),
     ) = (authority.parsed_extension(), subject.parsed_extension())
     else {
-        anyhow::bail!("an identifier cannot be read");
+        anyhow::bail!("a key identifier cannot be read");
     };
     Ok(authority.key_identifier.as_ref() == Some(subject))
 }
 
-/// As RFC 5280 names it, or the number.
+/// Returns the name of an extension as in RFC 5280, or else its OID.
 fn name(oid: &Oid<'_>) -> String {
     let known = [
         (OID_X509_EXT_KEY_USAGE, "keyUsage"),

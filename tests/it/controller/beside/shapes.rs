@@ -1,4 +1,4 @@
-//! The requests that both issuers get, and where their answers differ.
+//! The requests that both issuers get, and the fields in which their certificates differ.
 
 use anyhow::Result;
 use rcgen::{
@@ -17,7 +17,7 @@ pub(super) struct Shape {
     pub(super) differences: &'static [&'static str],
 }
 
-/// A leaf of theirs has no subject key identifier.
+/// A leaf of cert-manager's CA issuer has no subject key identifier.
 const OF_EVERY_LEAF: &[&str] = &["subjectKeyIdentifier"];
 
 pub(super) const SHAPES: &[Shape] = &[
@@ -221,7 +221,7 @@ pub(super) const SHAPES: &[Shape] = &[
     },
 ];
 
-/// A CSR for `web.example` with an empty subject, changed.
+/// Returns a CSR for `web.example` with an empty subject, after `change`.
 fn csr(
     algorithm: &'static SignatureAlgorithm,
     change: fn(&mut CertificateParams) -> Result<()>,

@@ -1,4 +1,4 @@
-//! A gate, open at first.
+//! A gate that requests wait at while it is closed. It is open at first.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,19 +14,19 @@ pub(in crate::controller) struct Gate {
 }
 
 impl Gate {
-    /// Nobody passes any more.
+    /// Closes the gate: every caller of `pass` waits from now on.
     pub(in crate::controller) fn close(&self) {
         self.closed.send_replace(true);
     }
 
-    /// Whoever waits passes, and whoever comes.
+    /// Opens the gate: all waiting and all later callers pass.
     pub(in crate::controller) fn open(&self) {
         self.closed.send_replace(false);
     }
 
-    /// Waits until somebody waits.
+    /// Waits until a request waits at the gate.
     pub(in crate::controller) async fn is_waited_at(&self) -> Result<()> {
-        until("somebody at the gate", PATIENCE, async || {
+        until("a request to wait at the gate", PATIENCE, async || {
             Ok((self.waiting.load(Ordering::SeqCst) > 0).then_some(()))
         })
         .await
@@ -35,7 +35,7 @@ impl Gate {
     pub(super) async fn pass(&self) {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let mut closed = self.closed.subscribe();
-        // The gate outlives whoever waits at it.
+        // The sender lives as long as the gate, so this cannot fail.
         closed.wait_for(|closed| !closed).await.ok();
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }

@@ -1,4 +1,4 @@
-//! Many issuers that name one Secret, a token that takes its time to start, and an API server that has too much to do.
+//! Tests many issuers that name one Secret, with a token that is slow to start and an API server that is overloaded.
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,11 @@ use softhsm_test_helpers::{Function, KeyKind};
 use crate::controller::{between::Between, programs};
 
 const MANY: usize = 30;
-/// Status writes that are turned away.
+/// Number of status writes that the API server refuses.
 const TURNED_AWAY: usize = 10;
 const SECRET: &str = "many-ca";
 const KIND: &str = "/apis/pkcs11-issuer.dev/v1alpha1/pkcs11clusterissuers/";
-/// The shortest time between two rounds at this `--probe-interval`: a quarter may be jitter.
+/// The shortest time between two rounds at this `--probe-interval`: up to a quarter of it is jitter.
 const INTERVAL: &str = "2s";
 const ROUND: Duration = Duration::from_millis(1500);
 
@@ -26,7 +26,7 @@ fn name(number: usize) -> IssuerName {
     IssuerName::cluster(&format!("many-{number}"))
 }
 
-/// The controller's calls of the API server.
+/// Returns the controller's calls of the API server.
 fn log(cluster: &Cluster) -> Result<AuditLog> {
     Ok(cluster.plane().audit_log()?.by(CONTROLLER))
 }
@@ -37,7 +37,7 @@ fn reads(cluster: &Cluster) -> Result<usize> {
 }
 
 #[tokio::test]
-async fn many_issuers_are_ready_soon_with_one_write_each_and_read_what_they_share_once_a_round()
+async fn many_issuers_become_ready_with_one_write_each_and_read_a_shared_secret_once_a_round()
 -> Result<()> {
     let authority = Authority::new(KeyKind::P256)?;
     let cluster = Cluster::start(&programs()?, Options::default().cert_manager).await?;
@@ -57,7 +57,7 @@ async fn many_issuers_are_ready_soon_with_one_write_each_and_read_what_they_shar
     let between = Between::start(cluster.plane(), cluster.controller_kubeconfig())?;
     between.be_busy(KIND, TURNED_AWAY);
     let library = authority.token().with_faults()?;
-    // Time enough for every issuer to be looked at before the token can be used.
+    // The token becomes usable only after the controller has looked at every issuer.
     library.rules("C_Login delay_ms=3000 count=1")?;
     let mut configuration = authority.configuration(&[]);
     configuration["modules"]["softhsm"] = json!({"path": library.module(), "env": library.env()});
@@ -71,7 +71,7 @@ async fn many_issuers_are_ready_soon_with_one_write_each_and_read_what_they_shar
         cluster.issuer_is_ready(&name(number)).await?;
     }
 
-    // Each was written once, and nobody was told of an outage.
+    // The controller wrote each status once and reported no outage.
     let kind = "pkcs11clusterissuers.pkcs11-issuer.dev";
     let writes = log(&cluster)?.writes().on(kind).subresource("status");
     let said: Vec<_> = writes
@@ -81,7 +81,7 @@ async fn many_issuers_are_ready_soon_with_one_write_each_and_read_what_they_shar
         .collect();
     assert_eq!(said, vec![json!("Verified"); MANY]);
 
-    // Whoever was turned away came back once, after the pause that was asked for and no long one.
+    // Each refused write was retried once, after the requested pause and not much later.
     let answers = between.answers();
     let refused = answers.iter().filter(|answer| answer.code == 429);
     assert_eq!(refused.clone().count(), TURNED_AWAY);
@@ -96,7 +96,7 @@ async fn many_issuers_are_ready_soon_with_one_write_each_and_read_what_they_shar
         assert!(pause < Duration::from_secs(5), "{pause:?}");
     }
 
-    // At rest, each round reads the Secret once and has the key prove itself once, for all of them.
+    // At rest, each round reads the Secret once and probes the key once for all issuers.
     let signatures = || library.calls(Function::C_Sign);
     let (start, read, signed) = (Instant::now(), reads(&cluster)?, signatures()?);
     until("three more rounds", PATIENCE, async || {

@@ -1,4 +1,4 @@
-//! Requests of every kind, with every answer that is written into their status.
+//! Tests requests of every kind, with every answer that the controller writes to their status.
 
 use anyhow::{Context as _, Result};
 use control_plane::until;
@@ -19,13 +19,13 @@ use crate::{
     whole::{Ours, condition},
 };
 
-/// What is written as an answer, and how a request gets it.
+/// An answer of the controller and the request that gets it.
 struct Row {
-    /// The answer, and the beginning of the request's name.
+    /// The answer, which is also the prefix of the request's name.
     answer: &'static str,
-    /// How the request differs from one that is issued.
+    /// The change that makes a valid request get this answer.
     change: fn(&mut Value),
-    /// What an approver says of it.
+    /// The approver's decision.
     judged: &'static str,
     ours: Ours,
 }
@@ -121,7 +121,7 @@ const POD_REQUESTS: [Row; 2] = [
     },
 ];
 
-/// Every row, alone and while somebody meddles.
+/// Returns every row for every kind of concurrent edit.
 fn cases(rows: &'static [Row]) -> impl Iterator<Item = (String, &'static Row, Meanwhile)> {
     let both = [("alone", Meanwhile::Nothing), ("met", Meanwhile::Noticed)];
     rows.iter().flat_map(move |row| {
@@ -133,7 +133,7 @@ fn cases(rows: &'static [Row]) -> impl Iterator<Item = (String, &'static Row, Me
 }
 
 #[tokio::test]
-async fn an_answer_to_a_certificate_request_changes_nothing_of_others() -> Result<()> {
+async fn answering_a_certificate_request_keeps_the_fields_of_others() -> Result<()> {
     let stage = stage().await?;
     let requests = stage.cluster.requests(HERE).await?;
     for (name, row, meanwhile) in cases(&CERTIFICATE_REQUESTS) {
@@ -159,7 +159,7 @@ async fn an_answer_to_a_certificate_request_changes_nothing_of_others() -> Resul
 }
 
 #[tokio::test]
-async fn an_answer_to_a_kubernetes_csr_changes_nothing_of_others() -> Result<()> {
+async fn answering_a_kubernetes_csr_keeps_the_fields_of_others() -> Result<()> {
     let stage = stage().await?;
     let requests = stage.cluster.signing_requests("others-maker").await?;
     for (name, row, meanwhile) in cases(&SIGNING_REQUESTS) {
@@ -184,7 +184,7 @@ async fn an_answer_to_a_kubernetes_csr_changes_nothing_of_others() -> Result<()>
 }
 
 #[tokio::test]
-async fn an_answer_to_a_pod_changes_nothing_of_others() -> Result<()> {
+async fn answering_a_pod_keeps_the_fields_of_others() -> Result<()> {
     let stage = stage().await?;
     for (name, row, meanwhile) in cases(&POD_REQUESTS) {
         let metadata = metadata_of_new(Some(HERE), &name);
@@ -201,7 +201,7 @@ async fn an_answer_to_a_pod_changes_nothing_of_others() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_request_that_takes_the_place_of_another_gets_nothing_of_it() -> Result<()> {
+async fn a_request_that_replaces_another_does_not_get_its_certificate() -> Result<()> {
     let stage = stage().await?;
     let requests = stage.cluster.signing_requests("others-replacer").await?;
     let name = "replaced";
@@ -230,7 +230,7 @@ async fn a_request_that_takes_the_place_of_another_gets_nothing_of_it() -> Resul
 }
 
 #[tokio::test]
-async fn a_request_that_is_deleted_meanwhile_is_not_made_again() -> Result<()> {
+async fn a_request_that_is_deleted_before_publication_is_not_created_again() -> Result<()> {
     let stage = stage().await?;
     let requests = stage.cluster.signing_requests("others-deleter").await?;
     let name = "deleted";
@@ -258,7 +258,7 @@ fn watch(stage: &Stage, path: &str, meanwhile: Meanwhile, meddle: fn(&Value) -> 
     stage.between.watch(path, meanwhile.edit(meddle));
 }
 
-/// The object after the write, of which nothing else is changed.
+/// Waits for the write, checks that it changed only our fields, and returns the object after it.
 async fn checked(stage: &Stage, path: &str, row: &Row, meanwhile: Meanwhile) -> Result<Value> {
     let writes = stage.between.writes(path).await?;
     let write = meanwhile.check(&writes, row.ours);

@@ -11,11 +11,11 @@ use tokio::sync::OnceCell;
 use super::{condition, later, meddle, metadata};
 use crate::controller::{between::Between, issuer, programs};
 
-/// The namespace of every request and of the issuers that have one.
+/// The namespace of every request and of every namespaced issuer.
 pub(super) const HERE: &str = "others";
-/// The field that the later version of a kind has in its status, and in the key of an issuer.
+/// The field that a later version of a kind has in its status, and in `status.key` of an issuer.
 pub(super) const LATER: &str = "later";
-/// The PIN record.
+/// Path of the PIN record.
 pub(super) const PIN_STATE: &str =
     "/api/v1/namespaces/pkcs11-issuer-system/secrets/pkcs11-issuer-pin-state";
 
@@ -27,7 +27,7 @@ pub(super) struct Stage {
     pub(super) authority: Authority,
 }
 
-/// One for all, each test with objects of its own.
+/// Returns the stage that all tests share, each with objects of its own.
 pub(super) async fn stage() -> Result<&'static Stage> {
     static STAGE: OnceCell<Stage> = OnceCell::const_new();
     STAGE.get_or_try_init(Stage::start).await
@@ -87,14 +87,14 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Changes an object with all rights.
+    /// Patches an object with all rights.
     pub(super) async fn patch(&self, kind: &str, name: &str, patch: &Value) -> Result<()> {
         let patch = patch.to_string();
         let flags = ["--type=merge", "-p", &patch];
         self.kubectl(&["patch", kind, name], &flags).await.map(drop)
     }
 
-    /// Puts a condition of somebody else into the status of an object, and the field [`LATER`] where its kind has it.
+    /// Adds another client's condition to the status of an object, and the field [`LATER`] if its kind has it.
     pub(super) async fn audit(&self, kind: &str, name: &str) -> Result<()> {
         let what = format!("{kind} {name} to be of a later version");
         until(&what, PATIENCE, async || {
@@ -130,7 +130,7 @@ impl Stage {
     }
 }
 
-/// Gives the status of a custom kind the field [`LATER`], of any form. The API server knows of it a moment later.
+/// Adds the field [`LATER`], of any type, to the status of a CRD. The API server serves it a moment later.
 async fn make_later(cluster: &Cluster, kind: &str) -> Result<()> {
     let plane = cluster.plane();
     let get = ["get", "crd", kind, "-o", "json"];

@@ -1,4 +1,4 @@
-//! What the controller writes to again and again: issuers, its Lease, the PIN record and trust bundles.
+//! Tests the objects that the controller writes repeatedly: issuers, its Lease, the PIN record and trust bundles.
 
 use anyhow::{Context as _, Result};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
@@ -44,20 +44,20 @@ const BUNDLE: Ours = Ours {
     ],
     conditions: &[],
 };
-/// One that somebody else has made under our signer name.
+/// A trust bundle that another client created under our signer name.
 const ADOPTED_BUNDLE: Ours = Ours {
     fields: &[
         "/spec/trustBundle",
         "/metadata/annotations/pkcs11-issuer.dev~1retiring",
         "/metadata/labels/app.kubernetes.io~1managed-by",
-        // The field that is ours now was his who made it.
+        // The other client owned this field before; now the controller does.
         "/metadata/managedFields",
     ],
     conditions: &[],
 };
 
 #[tokio::test]
-async fn the_status_of_an_issuer_changes_nothing_of_others() -> Result<()> {
+async fn writing_the_status_of_an_issuer_keeps_the_fields_of_others() -> Result<()> {
     let stage = stage().await?;
     for (name, meanwhile) in [("alone", Meanwhile::Nothing), ("met", Meanwhile::Unnoticed)] {
         let plural = "pkcs11clusterissuers";
@@ -68,7 +68,7 @@ async fn the_status_of_an_issuer_changes_nothing_of_others() -> Result<()> {
     Ok(())
 }
 
-/// An issuer that is ready loses its certificate and gets it back: a status write for each.
+/// Removes the certificate of a ready issuer and restores it, which causes one status write each.
 async fn is_written_to(
     stage: &Stage,
     issuer: &IssuerName,
@@ -112,7 +112,7 @@ async fn is_written_to(
 }
 
 #[tokio::test]
-async fn the_renewal_of_a_lease_changes_nothing_of_others() -> Result<()> {
+async fn renewing_a_lease_keeps_the_fields_of_others() -> Result<()> {
     let stage = stage().await?;
     let name = "pkcs11-issuer-pkcs11-issuer";
     let path = format!("/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{name}");
@@ -130,7 +130,7 @@ async fn the_renewal_of_a_lease_changes_nothing_of_others() -> Result<()> {
         &patch,
     ];
     stage.cluster.plane().kubectl(&words).await?;
-    // The renewal that meets the change.
+    // Skip the renewal that conflicts with this change.
     stage.between.watch(&path, None);
     stage.between.writes(&path).await?;
 
@@ -145,7 +145,7 @@ async fn the_renewal_of_a_lease_changes_nothing_of_others() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_record_of_a_pin_changes_nothing_of_others() -> Result<()> {
+async fn writing_the_pin_record_keeps_the_fields_of_others() -> Result<()> {
     let stage = stage().await?;
     let writes = stage.between.writes(PIN_STATE).await?;
     let write = Meanwhile::Noticed.check(&writes, RECORD)?;
@@ -159,8 +159,8 @@ async fn a_record_of_a_pin_changes_nothing_of_others() -> Result<()> {
     Ok(())
 }
 
-/// A cluster issuer that serves pods; its trust anchor is the root or the issuing certificate. `hours` changes it, so that
-/// it is looked at.
+/// Applies a cluster issuer that serves pods, with the root or the issuing certificate as its trust anchor. Another value of
+/// `hours` changes the issuer, so that the controller looks at it.
 async fn serves_pods(stage: &Stage, name: &str, rooted: bool, hours: u8) -> Result<()> {
     let mut spec = stage.authority.issuer_spec();
     spec["podCertificates"] = pods();
@@ -173,7 +173,7 @@ async fn serves_pods(stage: &Stage, name: &str, rooted: bool, hours: u8) -> Resu
     stage.cluster.apply_issuer(&issuer, &spec).await
 }
 
-/// The path of its trust bundle, and the bundle's name.
+/// Returns the path and the name of the trust bundle of a cluster issuer.
 fn bundle(name: &str) -> (String, String) {
     let signer = IssuerName::cluster(name).signer_name();
     let bundle = format!("{}:trust-anchors", signer.replace('/', ":"));
@@ -182,7 +182,7 @@ fn bundle(name: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn new_trust_anchors_change_nothing_of_others() -> Result<()> {
+async fn publishing_trust_anchors_keeps_the_fields_of_others() -> Result<()> {
     let stage = stage().await?;
     let issuer = "anchors";
     let (path, name) = bundle(issuer);
@@ -207,7 +207,7 @@ async fn new_trust_anchors_change_nothing_of_others() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_trust_bundle_that_somebody_makes_first_keeps_his_anchors() -> Result<()> {
+async fn a_trust_bundle_that_somebody_else_creates_first_keeps_its_anchors() -> Result<()> {
     let stage = stage().await?;
     let issuer = "anchors-of-others";
     let (path, name) = bundle(issuer);

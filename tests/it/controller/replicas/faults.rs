@@ -1,4 +1,4 @@
-//! Replicas, the API server and the webhook fail under load: nothing is lost, and nothing is published twice.
+//! Makes replicas, the API server and the webhook fail under load: no request is lost, and none is published twice.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use rig::{Controller, PATIENCE, Requests, csr_for, request_spec};
 use super::{Replicas, SHORT_SECONDS, all_issued, make, make_all, sees, story};
 use crate::controller::issuer;
 
-/// Requests that are on their way while something fails.
+/// Number of requests in flight during a fault.
 const REQUESTS: usize = 60;
-/// How long after a fault everything is done: a lease duration and five seconds.
+/// The longest time from the end of a fault until every request is issued: a lease duration and five seconds.
 const DONE_WITHIN: SignedDuration = SignedDuration::from_secs(SHORT_SECONDS + 5);
 
-/// Makes requests while `fault` takes its course, and checks what became of them: all are issued, within
-/// [`DONE_WITHIN`] of the fault's end or of their own approval.
+/// Creates requests while `fault` runs and checks that all are issued within [`DONE_WITHIN`] of the end of the fault or of
+/// their own approval, whichever is later.
 async fn through(
     replicas: &Replicas,
     requests: &Requests,
@@ -27,7 +27,7 @@ async fn through(
     Ok(())
 }
 
-/// The same with another limit. Returns the names of the requests.
+/// Does the same as [`through`] with another limit. Returns the names of the requests.
 pub(super) async fn through_within(
     done_within: SignedDuration,
     replicas: &Replicas,
@@ -46,8 +46,8 @@ pub(super) async fn through_within(
     for name in &names {
         let ready = requests.status(name).await?.ready();
         let since = ready.and_then(|ready| ready.last_transition_time);
-        let since: Timestamp = since.context("since when is it issued?")?.parse()?;
-        // What is stored when the API server is killed may be missing in its log. It was not late.
+        let since: Timestamp = since.context("the condition Ready has no transition time")?.parse()?;
+        // A write that was stored when the API server was killed may be missing in its log, but it was not late.
         if since > over {
             late.push(name.clone());
         }
@@ -82,7 +82,7 @@ async fn no_request_is_lost_and_none_gets_two_certificates_whatever_fails() -> R
     through(&replicas, &requests, "kill", kill)
         .await
         .context("a replica is killed")?;
-    // Its Lease has expired, and nobody waits for it any more.
+    // Its Lease has expired, so the other replicas no longer count it.
     sees(b, 2).await?;
     sees(c, 2).await?;
     a.restart().await?;
@@ -127,14 +127,14 @@ async fn no_request_is_lost_and_none_gets_two_certificates_whatever_fails() -> R
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_was_stopped_with_a_certificate_in_hand_discards_it_when_another_has_published()
+async fn a_replica_stopped_before_publication_discards_its_certificate_when_another_has_published()
 -> Result<()> {
     let replicas = Replicas::start(&format!("{SHORT_SECONDS}s")).await?;
     let requests = replicas.requests().await?;
     let webhook = replicas.cluster.cert_manager();
     let spec = request_spec(&issuer(), &csr_for("web.example")?);
     requests.create("held", spec).await?;
-    // Whoever signs finds that nothing can be written, and waits with the certificate in hand.
+    // The replica that signs cannot publish, and keeps the certificate until it can.
     for controller in &replicas.controllers {
         controller.process().signal(Signal::STOP)?;
     }
@@ -143,7 +143,7 @@ async fn a_replica_that_was_stopped_with_a_certificate_in_hand_discards_it_when_
     for controller in &replicas.controllers {
         controller.process().signal(Signal::CONT)?;
     }
-    let (first, others) = until("somebody to sign", PATIENCE, async || {
+    let (first, others) = until("a replica to sign", PATIENCE, async || {
         let mut all = replicas.controllers.iter();
         let signed = all.position(|controller| has_signed(controller, "held"));
         Ok(signed.map(|index| {
@@ -163,7 +163,7 @@ async fn a_replica_that_was_stopped_with_a_certificate_in_hand_discards_it_when_
     assert_eq!(discarded["reason"], "superseded");
     let held = ["held".to_owned()];
     replicas.one_certificate_each(&requests, &held).await?;
-    // And it takes part again.
+    // The replica signs requests again.
     replicas.see(3).await?;
     make(&requests, "after").await?;
     requests.reaches("after", "Issued").await?;

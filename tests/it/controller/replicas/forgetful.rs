@@ -1,4 +1,4 @@
-//! A load balancer that forgets its connections: they stay open, and nothing comes through them any more.
+//! A load balancer that forgets its connections: they stay open but carry no more data.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use rig::Cluster;
 use serde_json::{Value, json};
 
-/// The way of controllers to the API server. It lasts as long as the process.
+/// A load balancer between the controllers and the API server. It lasts as long as the process.
 pub(super) struct Forgetful {
     address: SocketAddr,
     known: Arc<Known>,
@@ -23,9 +23,9 @@ pub(super) struct Forgetful {
 
 #[derive(Default)]
 struct Known {
-    /// How often it has forgotten.
+    /// How often the load balancer has forgotten its connections.
     epoch: AtomicUsize,
-    /// Connections since then.
+    /// Number of connections since then.
     joined: AtomicUsize,
 }
 
@@ -40,14 +40,14 @@ impl Forgetful {
         let now = Arc::clone(&known);
         thread::spawn(move || {
             for client in listener.incoming().filter_map(Result::ok) {
-                // An error closes the connection: the API server is not there.
+                // An error closes the connection; the API server is down.
                 drop(join(&client, &server, &now));
             }
         });
         Ok(Self { address, known })
     }
 
-    /// A kubeconfig with the identity of the controller.
+    /// Writes a kubeconfig with the identity of the controller and the address of the load balancer.
     pub(super) fn kubeconfig(&self, cluster: &Cluster) -> Result<PathBuf> {
         let text = std::fs::read_to_string(cluster.controller_kubeconfig())?;
         let mut kubeconfig: Value = serde_json::from_str(&text)?;
@@ -58,8 +58,8 @@ impl Forgetful {
         Ok(file)
     }
 
-    /// Nothing comes through the connections of now any more, in neither direction. New ones are as good as ever. Returns
-    /// how many were made since it forgot last.
+    /// Stops forwarding on all present connections, in both directions; new connections work. Returns the number of
+    /// connections since the last call.
     pub(super) fn forget(&self) -> usize {
         self.known.epoch.fetch_add(1, Ordering::SeqCst);
         self.known.joined.swap(0, Ordering::SeqCst)
@@ -81,7 +81,7 @@ fn join(client: &TcpStream, server: &str, known: &Arc<Known>) -> io::Result<()> 
     Ok(())
 }
 
-/// Passes octets and the end on as long as the connection is known. An error on one side ends both, as the end does.
+/// Forwards data and the end of the stream while the connection is known. An error on one side closes both.
 fn pass(mut from: TcpStream, mut to: TcpStream, known: impl Fn() -> bool) {
     let mut octets = [0; 16 * 1024];
     loop {

@@ -1,4 +1,4 @@
-//! Every request has one replica that signs it, and its share moves at once when that is told.
+//! Every request belongs to the share of one replica, and a share moves at once when its replica gives it up.
 
 use anyhow::Result;
 use control_plane::{AuditLog, until};
@@ -7,8 +7,8 @@ use rig::PATIENCE;
 use super::{Replicas, all_issued, issued, make_all, sees};
 
 const REQUESTS: usize = 2000;
-/// A replica's share of a fair draw has the mean n/3 and the deviation √(n · 1/3 · 2/3) = 21.08. Six of those to either
-/// side: one run in eighty million fails by chance.
+/// A replica's share of a fair draw has the mean n/3 and the standard deviation √(n · 1/3 · 2/3) = 21.08. This range is six
+/// standard deviations to either side, so one run in eighty million fails by chance.
 const SHARE: std::ops::RangeInclusive<usize> = 667 - 127..=667 + 127;
 
 fn issuer_writes(log: AuditLog) -> usize {
@@ -51,15 +51,15 @@ async fn three_replicas_sign_two_thousand_requests_about_evenly_with_one_status_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_goes_and_a_replica_that_is_told_to_stop_hand_over_at_once() -> Result<()> {
-    // Nothing in this test can wait for so long a Lease to expire.
+async fn a_failed_token_and_a_stopping_replica_hand_over_at_once() -> Result<()> {
+    // The Lease lasts longer than this test waits, so no share can move by an expiry.
     let replicas = Replicas::start("5m").await?;
     let requests = replicas.requests().await?;
     let [a, b, c] = replicas.controllers.as_slice() else {
         panic!("three replicas");
     };
 
-    // Of three that prove the issuer, one writes its status.
+    // All three replicas probe the issuer, and one of them writes its status.
     assert_eq!(issuer_writes(replicas.cluster.plane().audit_log()?), 1);
 
     replicas.authorities[0].token().store().take_away()?;

@@ -1,15 +1,15 @@
-//! The network forgets every connection at once and tells nobody.
+//! Tests a network that drops every connection at once without telling either side.
 
 use anyhow::Result;
 use jiff::SignedDuration;
 
 use super::{Replicas, faults::through_within, forgetful::Forgetful, story};
 
-/// How long after that everything is done.
+/// The longest time from the fault until every request is issued.
 const NOTICED_WITHIN: SignedDuration = SignedDuration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_fall_silent_are_given_up_within_20_s_and_nothing_is_lost_or_published_twice()
+async fn silent_connections_are_dropped_within_20_s_and_nothing_is_lost_or_published_twice()
 -> Result<()> {
     let mut network = None;
     let replicas = Replicas::start_through("15s", |cluster| {
@@ -17,9 +17,9 @@ async fn connections_that_fall_silent_are_given_up_within_20_s_and_nothing_is_lo
         network.kubeconfig(cluster).map(Some)
     })
     .await?;
-    let network = network.as_ref().expect("it is started with them");
+    let network = network.as_ref().expect("the network starts with the replicas");
     let requests = replicas.requests().await?;
-    // Watches, reads and writes of all three are under way.
+    // All three replicas have watches, reads and writes in flight.
     let forget = async {
         assert!(network.forget() >= replicas.controllers.len());
         story::time(replicas.cluster.plane()).await

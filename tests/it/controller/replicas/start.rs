@@ -1,4 +1,4 @@
-//! A replica that starts among finished requests.
+//! Tests a replica that starts among many finished requests.
 
 use std::path::Path;
 
@@ -10,11 +10,11 @@ use serde_json::Value;
 use super::{all_issued, issued, make, make_all, sees, whole};
 use crate::controller::{between::Between, issuer, programs};
 
-/// More than the controller reads in one page of a list.
+/// More requests than the controller reads in one page of a list.
 const FINISHED: usize = 260;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_takes_no_share_before_it_knows_the_list_and_answers_new_requests_where_nobody_else_can()
+async fn a_replica_without_the_whole_list_takes_no_share_and_answers_new_requests_only_when_alone()
 -> Result<()> {
     let programs = programs()?;
     let authorities = Authority::copies(2)?;
@@ -35,7 +35,7 @@ async fn a_replica_takes_no_share_before_it_knows_the_list_and_answers_new_reque
         requests.create(name, spec.clone()).await?;
     }
 
-    // The list of the new replica shows it approved and not issued.
+    // The new replica's list shows this request as approved and not issued.
     old.process().signal(Signal::STOP)?;
     requests.approve("shared-and-last").await?;
     let between = Between::start(cluster.plane(), cluster.controller_kubeconfig())?;
@@ -61,14 +61,14 @@ async fn a_replica_takes_no_share_before_it_knows_the_list_and_answers_new_reque
     requests.approve("wait-for-approval").await?;
     requests.reaches("wait-for-approval", "Issued").await?;
     assert_eq!(issued(&new).await?, 2);
-    assert!(!new.says_ready().await?, "it does not know the list");
+    assert!(!new.says_ready().await?, "a replica without the whole list must not be ready");
     assert_eq!(tokens_in_lease(&cluster, "new").await?, "");
 
     between.further_pages.open();
     new.is_ready().await?;
     sees(&new, 1).await?;
     assert_eq!(tokens_in_lease(&cluster, "new").await?, "issuing");
-    // The pages that were held show both as they were before.
+    // The pages that were held up show both requests in their earlier state.
     for (name, steps) in [("shared-and-last", 0), ("wait-for-approval", 1)] {
         let lines = new.record_of("default", name)?;
         let signed = lines.iter().filter(|line| line["event"] == "signed");
@@ -92,13 +92,13 @@ fn launch(
     Controller::launch(cluster, &options)
 }
 
-/// The tokens that the Lease of a replica lists.
+/// Returns the tokens that the Lease of a replica lists.
 async fn tokens_in_lease(cluster: &Cluster, identity: &str) -> Result<String> {
     let words = ["get", "leases", "-n", NAMESPACE, "-o", "json"];
     let leases: Value = serde_json::from_str(&cluster.plane().kubectl(&words).await?)?;
     let mut leases = leases["items"].as_array().into_iter().flatten();
     let lease = leases.find(|lease| lease["spec"]["holderIdentity"] == identity);
-    let annotations = &lease.context("it has no Lease")?["metadata"]["annotations"];
+    let annotations = &lease.context("the replica has no Lease")?["metadata"]["annotations"];
     let tokens = annotations["pkcs11-issuer.dev/tokens"].as_str();
-    Ok(tokens.context("it lists no tokens")?.to_owned())
+    Ok(tokens.context("the Lease lists no tokens")?.to_owned())
 }

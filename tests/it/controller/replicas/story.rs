@@ -1,4 +1,4 @@
-//! What the API server's audit log tells of requests, from outside of every controller.
+//! The history of requests from the API server's audit log, independent of any controller.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,28 +8,28 @@ use jiff::Timestamp;
 use rig::PATIENCE;
 use serde_json::Value;
 
-/// Every request of the namespace `default`, by name.
+/// The history of every request in the namespace `default`, by name.
 pub(super) struct Story(pub(super) BTreeMap<String, Told>);
 
-/// One request.
+/// The history of one request.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     /// When its approval was stored.
     pub(super) approved: Option<Timestamp>,
-    /// When a certificate was stored, first.
+    /// When a certificate was first stored.
     pub(super) published: Option<Timestamp>,
-    /// The certificates that were ever stored.
+    /// All certificates that were ever stored.
     pub(super) certificates: BTreeSet<String>,
-    /// Status writes of the controllers that were stored.
+    /// Number of the controllers' status writes that were stored.
     pub(super) writes: usize,
-    /// Status writes of the controllers that came too late: the API server refused them.
+    /// Number of the controllers' status writes that the API server refused with a conflict.
     pub(super) conflicts: usize,
 }
 
 impl Story {
-    /// Waits until the log tells of a certificate for each: a write is recorded a moment after it can be seen.
+    /// Waits until the log has a certificate for each request: the log has a write a moment after it is visible.
     pub(super) async fn of(names: &[String], plane: &ControlPlane) -> Result<Self> {
-        until("the audit log to tell of all", PATIENCE, async || {
+        until("the audit log to have a certificate for every request", PATIENCE, async || {
             let story = Self::read(plane)?;
             let told = |name: &String| story.0.get(name)?.published;
             Ok(names
@@ -40,7 +40,7 @@ impl Story {
         .await
     }
 
-    /// The log as it is now.
+    /// Reads the log as it is now.
     pub(super) fn read(plane: &ControlPlane) -> Result<Self> {
         let mut told = BTreeMap::<String, Told>::new();
         let log = plane.audit_log()?.writes();
@@ -70,7 +70,7 @@ impl Told {
         if !ours {
             self.approved.get_or_insert(at);
         }
-        // The controllers ask for an answer without the object; what a write stored is what was sent.
+        // The controllers ask for a response without the object, so take what they sent as what was stored.
         let sent = event.request_object.as_ref();
         let certificate = sent.and_then(|object| object.pointer("/status/certificate"));
         if let Some(certificate) = certificate.and_then(Value::as_str) {
@@ -81,7 +81,7 @@ impl Told {
     }
 }
 
-/// The API server's clock: when it answered what was asked of it just now.
+/// Returns the time of the API server's clock: the time at which it answered a request made now.
 pub(super) async fn time(plane: &ControlPlane) -> Result<Timestamp> {
     let asked = || -> Result<Vec<Timestamp>> {
         let log = plane.audit_log()?.by("admin").verb("get");
@@ -91,7 +91,7 @@ pub(super) async fn time(plane: &ControlPlane) -> Result<Timestamp> {
     };
     let before = asked()?.len();
     plane.kubectl(&["get", "namespace", "default"]).await?;
-    until("the audit log to tell the time", PATIENCE, async || {
+    until("the audit log to have the request for the time", PATIENCE, async || {
         Ok(asked()?.get(before).copied())
     })
     .await

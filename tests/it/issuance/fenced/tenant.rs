@@ -1,4 +1,4 @@
-//! A CA certificate of ours that belongs to a tenant, and what the tenant signs below it.
+//! A CA certificate that we issued to a tenant, and the certificates that the tenant signs below it.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -21,10 +21,10 @@ use super::{
     verifiers::{NAMES, Purpose, verdicts},
 };
 
-/// A root, and a CA certificate of ours below it.
+/// A root and a CA certificate that we issued below it.
 pub(super) struct Fenced {
     folder: tempfile::TempDir,
-    /// Signs below that CA certificate.
+    /// The signer below that CA certificate.
     sub: Signed<'static, KeyPair>,
     leaf_key: KeyPair,
 }
@@ -42,9 +42,9 @@ pub(super) fn named(subject: &[(&str, &str)]) -> CertificateParams {
     for (kind, value) in subject {
         let kind = match *kind {
             "CN" => DnType::CommonName,
-            // PKCS#9, emailAddress. OpenSSL takes nothing but an IA5String for one.
+            // PKCS#9, emailAddress. OpenSSL accepts only an IA5String for it.
             "email" => DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]),
-            other => panic!("no attribute {other}"),
+            other => panic!("unknown attribute {other}"),
         };
         let value = if kind == DnType::CommonName {
             DnValue::Utf8String((*value).to_owned())
@@ -109,14 +109,14 @@ impl Fenced {
         self.folder.path()
     }
 
-    /// Signs what the sub-CA's owner likes.
+    /// Signs a leaf below the CA certificate, with any content.
     pub(super) fn leaf(&self, name: &str, params: CertificateParams) {
         let leaf = params.signed_by(&self.leaf_key, &self.sub).unwrap();
         let file = self.folder().join(format!("{name}.leaf"));
         fs::write(file, leaf.der()).unwrap();
     }
 
-    /// Which verifiers accept each of these leaves is as it should be.
+    /// Checks which verifiers accept each of these leaves.
     pub(super) fn judges(&self, cases: &[Case]) {
         for (number, case) in cases.iter().enumerate() {
             let mut params = named(case.subject);
@@ -141,6 +141,6 @@ impl Fenced {
 pub(super) struct Case {
     pub(super) subject: &'static [(&'static str, &'static str)],
     pub(super) names: &'static [(&'static str, &'static str)],
-    /// By OpenSSL, Go and webpki.
+    /// Whether OpenSSL, Go and webpki accept it.
     pub(super) accepted: [bool; 3],
 }

@@ -1,4 +1,4 @@
-//! Three verifiers that obey name constraints, each in its own way: the `openssl` program, Go's `crypto/x509`, and
+//! Three verifiers that implement name constraints, each in its own way: the `openssl` program, Go's `crypto/x509` and
 //! rustls-webpki.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
@@ -9,7 +9,7 @@ use webpki::{
     anchor_from_trusted_cert,
 };
 
-/// What the certificate shall be good for.
+/// The purpose to verify a certificate for.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
     Any,
@@ -17,12 +17,12 @@ pub(super) enum Purpose {
     Client,
 }
 
-/// What each verifier says of each leaf, by the leaf's name: `Err` with its words.
+/// The verdict of each verifier on each leaf, by the name of the leaf. `Err` has the verifier's message.
 pub(super) type Verdicts = BTreeMap<String, [Result<(), String>; 3]>;
 
 pub(super) const NAMES: [&str; 3] = ["OpenSSL", "Go", "webpki"];
 
-/// Judges every `NAME.leaf` of a folder that has `root` and `sub`, each as `.der` and `.pem`.
+/// Verifies every `NAME.leaf` in a folder that has `root` and `sub`, each as `.der` and `.pem`.
 pub(super) fn verdicts(folder: &Path, purpose: Purpose) -> Verdicts {
     let mut by_go = go(folder, purpose);
     let mut leaves: Vec<_> = fs::read_dir(folder)
@@ -33,7 +33,7 @@ pub(super) fn verdicts(folder: &Path, purpose: Purpose) -> Verdicts {
     leaves.sort();
     let judge = |leaf: &Path| {
         let file = leaf.file_name().unwrap().to_str().unwrap();
-        let by_go = by_go.remove(file).expect("Go judged every leaf");
+        let by_go = by_go.remove(file).expect("Go has a verdict on every leaf");
         let name = file.strip_suffix(".leaf").unwrap().to_owned();
         let each = [
             openssl(folder, leaf, purpose),
@@ -66,7 +66,7 @@ fn openssl(folder: &Path, leaf: &Path, purpose: Purpose) -> Result<(), String> {
     output.status.success().then_some(()).ok_or(words)
 }
 
-/// All at once, for the program is compiled each time.
+/// Verifies all leaves in one run, because the program is compiled each time.
 fn go(folder: &Path, purpose: Purpose) -> BTreeMap<String, Result<(), String>> {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/issuance/fenced/verify.go");
     let output = Command::new("go")

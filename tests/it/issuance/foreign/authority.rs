@@ -21,7 +21,7 @@ use super::{
     Shape,
 };
 
-/// Issuers by their names, and what they sign with.
+/// The issuers by name, with their signature algorithms.
 pub(super) const ALGORITHMS: &[(&str, SignatureAlgorithm)] = &[
     ("by-rsa-pkcs1-sha256", SignatureAlgorithm::RsaPkcs1Sha256),
     ("by-rsa-pkcs1-sha384", SignatureAlgorithm::RsaPkcs1Sha384),
@@ -37,21 +37,21 @@ pub(super) const ALGORITHMS: &[(&str, SignatureAlgorithm)] = &[
     ("by-ml-dsa-87", SignatureAlgorithm::MlDsa87),
 ];
 
-/// A certificate and what stands above it.
+/// An issued certificate with the certificates above it.
 pub(super) struct Issued {
     pub(super) name: &'static str,
     pub(super) der: Vec<u8>,
-    /// From the issuing certificate upwards, without the root.
+    /// The certificates from the issuing certificate upwards, without the root.
     pub(super) above: Vec<Vec<u8>>,
     pub(super) root: Vec<u8>,
     pub(super) is_ca: bool,
-    /// A second at which all are valid.
+    /// A time, in seconds since 1970, at which all certificates are valid.
     pub(super) now: i64,
-    /// Whether its own key or its issuer's is an ML-DSA key.
+    /// Whether its own key or its issuer's key is an ML-DSA key.
     pub(super) has_ml_dsa: bool,
 }
 
-/// An issuing certificate with its key below a root.
+/// An issuing certificate below a root, with its key.
 pub(super) struct Authority {
     key: SoftwareKey,
     algorithm: Option<SignatureAlgorithm>,
@@ -61,7 +61,7 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    /// With the key that is the same each time.
+    /// Returns the authority whose key is the same in every run.
     pub(super) fn golden() -> Self {
         Self::new(&fixed("Ed25519", 2), None)
     }
@@ -101,7 +101,7 @@ impl Authority {
         }
     }
 
-    /// The authority that a CA certificate of ours makes of its subject.
+    /// Returns the authority of a CA certificate that we issued.
     pub(super) fn below(issued: &Issued) -> Self {
         let mut above = vec![issued.der.clone()];
         above.extend(issued.above.iter().cloned());
@@ -166,7 +166,7 @@ impl Authority {
     }
 }
 
-/// What makes a CA certificate the same each time.
+/// Returns parameters that make a CA certificate the same in every run.
 fn authority(name: &str, number: u8) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -184,7 +184,7 @@ fn authority(name: &str, number: u8) -> CertificateParams {
     params
 }
 
-/// A key: the same each time for P-256 and Ed25519, of the others another each time.
+/// Returns a key of this kind. P-256 and Ed25519 keys are the same in every run; other keys are not.
 fn fixed(kind: &str, number: u8) -> KeyPair {
     let algorithm = match kind {
         "RSA-2048" => &rcgen::PKCS_RSA_SHA256,
@@ -193,7 +193,7 @@ fn fixed(kind: &str, number: u8) -> KeyPair {
         "ML-DSA-44" => &rcgen::PKCS_ML_DSA_44,
         "ML-DSA-65" => &rcgen::PKCS_ML_DSA_65,
         "ML-DSA-87" => &rcgen::PKCS_ML_DSA_87,
-        // PKCS#8 as RFC 5958 and RFC 5915 have it, around 32 octets.
+        // PKCS#8 (RFC 5958 and RFC 5915) around 32 octets.
         "P-256" => {
             return from_octets(
                 &[
@@ -214,7 +214,7 @@ fn fixed(kind: &str, number: u8) -> KeyPair {
                 &rcgen::PKCS_ED25519,
             );
         }
-        other => panic!("no key of kind {other}"),
+        other => panic!("unknown kind of key {other}"),
     };
     KeyPair::generate_for(algorithm).unwrap()
 }
@@ -233,7 +233,7 @@ fn request(shape: &Shape) -> String {
             "O" => DnType::OrganizationName,
             "OU" => DnType::OrganizationalUnitName,
             "CN" => DnType::CommonName,
-            other => panic!("no attribute {other}"),
+            other => panic!("unknown attribute {other}"),
         };
         // RFC 5280, appendix A.1: countryName is a PrintableString.
         let value = if kind == DnType::CountryName {

@@ -1,8 +1,8 @@
-//! What the linters find in certificates that are as they should be, each with the reason.
+//! The accepted findings of the linters, each with the reason.
 
 use super::linters::{Finding, Linter};
 
-/// Findings of one kind that stay.
+/// Accepted findings of one kind.
 pub(super) struct Exception {
     pub(super) linter: Linter,
     code: &'static str,
@@ -37,19 +37,19 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         linter: Linter::Pkilint,
         code: "pkix.invalid_uri_syntax",
         shapes: &["a-spiffe-workload"],
-        reason: "pkilint knows no scheme spiffe; the URI is one by RFC 3986",
+        reason: "pkilint does not know the scheme spiffe; the URI is valid by RFC 3986",
     },
     Exception {
         linter: Linter::Pkilint,
         code: "pkix.certificate_skid_end_entity_missing",
         shapes: &["without-a-key-identifier"],
-        reason: "the profile leaves it out; RFC 5280, 4.2.1.2 only says SHOULD",
+        reason: "the profile leaves out the subject key identifier, which RFC 5280, 4.2.1.2 only recommends (SHOULD)",
     },
     Exception {
         linter: Linter::Zlint,
         code: "w_ext_subject_key_identifier_missing_sub_cert",
         shapes: &["without-a-key-identifier"],
-        reason: "the same",
+        reason: "the profile leaves out the subject key identifier, as above",
     },
     Exception {
         linter: Linter::Pkilint,

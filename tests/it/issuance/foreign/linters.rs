@@ -1,9 +1,9 @@
-//! Linters of single certificates: pkilint and zlint, as `tests/tools/build` builds them.
+//! Runs linters of single certificates: pkilint and zlint, as `tests/tools/build` builds them.
 //!
-//! Both also know the rules of the CA/Browser Forum for certificates that browsers shall trust. A private issuer need not
-//! obey them, and what they demand (a public domain, policies, revocation) a cluster does not have: every shape is judged
-//! by the rules of X.509 alone. Of pkilint those are `lint_pkix_cert`, and `lint_pkix_signer_signee_cert_chain` for what a
-//! certificate says of its issuer; of zlint the [`SOURCES`].
+//! Both also have the rules of the CA/Browser Forum for publicly trusted certificates. A private issuer need not obey these,
+//! and a cluster does not have what they demand (a public domain, policies, revocation). So only the rules of X.509 apply:
+//! in pkilint `lint_pkix_cert`, and `lint_pkix_signer_signee_cert_chain` for the relation of a certificate to its issuer; in
+//! zlint the lints of [`SOURCES`].
 
 use std::{
     collections::BTreeSet,
@@ -18,13 +18,13 @@ use tempfile::TempDir;
 
 use super::Issued;
 
-/// The sources of zlint's lints that are applied: the RFCs, and Community, which holds what no document says.
+/// The sources of the zlint lints that apply: the RFCs, and Community for lints that no document requires.
 const SOURCES: &str = "RFC3279,RFC5280,RFC5480,RFC5891,RFC8813,Community";
 
-/// Results of zlint that are no findings.
+/// Results of zlint that are not findings.
 const QUIET: [&str; 3] = ["pass", "NA", "NE"];
 
-/// One thing that a linter finds.
+/// A finding of a linter.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Finding {
     pub(super) code: String,
@@ -53,7 +53,7 @@ impl Linter {
         }
     }
 
-    /// Everything it finds; `None` where it is not built.
+    /// Returns all findings of the linter, or `None` if it is not built.
     pub(super) fn run(self, certificates: &[Issued]) -> Option<BTreeSet<Finding>> {
         let program = self.program()?;
         let folder = tempfile::tempdir().unwrap();
@@ -85,7 +85,7 @@ impl Linter {
     }
 }
 
-/// Runs a linter and reads its lines of JSON.
+/// Runs a linter and parses its lines of JSON.
 fn lines(command: &mut Command) -> Vec<Value> {
     let output = command.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -102,7 +102,7 @@ fn write(folder: &TempDir, name: &str, der: &[u8]) -> PathBuf {
     file
 }
 
-/// `[file, code]` for each finding.
+/// Runs pkilint, which prints `[file, code]` for each finding.
 fn pkilint(program: &Path, folder: &TempDir, certificates: &[Issued]) -> BTreeSet<Finding> {
     let mut command = Command::new(program);
     for issued in certificates {
@@ -116,11 +116,11 @@ fn pkilint(program: &Path, folder: &TempDir, certificates: &[Issued]) -> BTreeSe
     };
     let mut lines = lines(&mut command);
     let last = lines.pop().unwrap();
-    assert_eq!(last, certificates.len(), "how many were looked at");
+    assert_eq!(last, certificates.len(), "certificates that were checked");
     lines.into_iter().map(finding).collect()
 }
 
-/// One object for each certificate, in their order.
+/// Runs zlint, which prints one object for each certificate, in order.
 fn zlint(program: &Path, folder: &TempDir, certificates: &[Issued]) -> BTreeSet<Finding> {
     let mut command = Command::new(program);
     command.args(["-includeSources", SOURCES]);
@@ -128,7 +128,7 @@ fn zlint(program: &Path, folder: &TempDir, certificates: &[Issued]) -> BTreeSet<
         command.arg(write(folder, issued.name, &issued.der));
     }
     let lines = lines(&mut command);
-    assert_eq!(lines.len(), certificates.len(), "how many were looked at");
+    assert_eq!(lines.len(), certificates.len(), "certificates that were checked");
     let mut findings = BTreeSet::new();
     for (report, issued) in lines.iter().zip(certificates) {
         let report = report.get("lints").unwrap_or(report).as_object().unwrap();

@@ -1,4 +1,4 @@
-//! The shapes of certificates: a profile as it is written, and a request that brings out what it does.
+//! The shapes of certificates: a profile in JSON, and a request that shows its effect.
 
 use serde_json::{Value, json};
 
@@ -12,11 +12,11 @@ const TLS: &[&str] = &[
     "client auth",
 ];
 
-/// What makes one certificate.
+/// A profile and a request that make one certificate.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
     pub(super) name: &'static str,
-    /// `spec.profile`.
+    /// The profile, as in `spec.profile`.
     pub(super) profile: fn() -> Value,
     /// The kind of the subject's key.
     pub(super) key: &'static str,
@@ -24,7 +24,7 @@ pub(super) struct Shape {
     pub(super) subject: &'static [(&'static str, &'static str)],
     /// Alternative names by type.
     pub(super) names: &'static [(&'static str, &'static str)],
-    /// An extension that the CSR asks for: identifier and value.
+    /// An extension in the CSR: identifier and value.
     pub(super) extension: Option<(&'static [u64], &'static [u8])>,
     pub(super) usages: &'static [&'static str],
     pub(super) is_ca: bool,
@@ -33,7 +33,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// The plainest.
+    /// The plainest shape.
     pub(super) const LEAF: Self = Self {
         name: "leaf",
         profile: || json!({}),
@@ -55,7 +55,7 @@ impl Shape {
         ..Self::LEAF
     };
 
-    /// Whether its subject's key is the same each time: those that cannot be written in a line are made anew.
+    /// Whether the subject's key is the same in every run: RSA and ML-DSA keys are generated.
     pub(super) fn is_fixed(&self) -> bool {
         matches!(self.key, "P-256" | "Ed25519")
     }
@@ -197,7 +197,7 @@ pub(super) const SHAPES: &[Shape] = &[
         hours: Some(400_000),
         ..Shape::LEAF
     },
-    // 2049-12-31T00:00:00Z: the times are of two types.
+    // 2049-12-31T00:00:00Z: notBefore and notAfter have different types.
     Shape {
         name: "past-2049",
         now: 2_524_521_600,

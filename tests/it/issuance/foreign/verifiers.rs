@@ -1,4 +1,4 @@
-//! Verifiers of chains: the `openssl` program, and rustls-webpki, which most Rust programs verify with.
+//! Verifiers of chains: the `openssl` program, and rustls-webpki, which most Rust programs use.
 
 use std::{fs, time::Duration};
 
@@ -11,10 +11,10 @@ use webpki::{
 
 use super::{super::openssl::Openssl, Authority, Issued, Shape};
 
-/// OpenSSL since 3.5 verifies ML-DSA.
+/// The first version of OpenSSL that verifies ML-DSA.
 const WITH_ML_DSA: (u32, u32) = (3, 5);
 
-/// In its strict mode, at a time when all is valid.
+/// Verifies a chain with OpenSSL in its strict mode, at a time at which all certificates are valid.
 pub(super) fn openssl(issued: &Issued) {
     let openssl = Openssl::new();
     if issued.has_ml_dsa && version(&openssl) < WITH_ML_DSA {
@@ -44,7 +44,7 @@ pub(super) fn openssl(issued: &Issued) {
     assert_eq!(verdict.trim(), "leaf.pem: OK", "{}", issued.name);
 }
 
-/// `OpenSSL 3.0.22 …`
+/// Parses the version from text such as `OpenSSL 3.0.22 …`.
 fn version(openssl: &Openssl) -> (u32, u32) {
     let text = openssl.run(&["version"]);
     let mut numbers = text
@@ -56,7 +56,7 @@ fn version(openssl: &Openssl) -> (u32, u32) {
     (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
-/// Any purpose: what a certificate is for is not asked here.
+/// Accepts any purpose, because purposes are not tested here.
 struct AnyPurpose;
 
 impl ExtendedKeyUsageValidator for AnyPurpose {
@@ -65,7 +65,7 @@ impl ExtendedKeyUsageValidator for AnyPurpose {
     }
 }
 
-/// webpki takes no CA certificate for an end entity: one is judged by a leaf below it.
+/// Verifies a chain with webpki. It accepts no CA certificate as an end entity, so verify a leaf below it instead.
 pub(super) fn webpki(issued: &Issued) {
     let leaf;
     let issued = if issued.is_ca {

@@ -1,4 +1,4 @@
-//! The rig itself: every part of it does what its documentation says.
+//! Tests that every part of the rig does what its documentation says.
 
 use anyhow::Result;
 use control_plane::AuditEvent;
@@ -66,10 +66,10 @@ async fn a_request_is_issued_once_approved_and_denied_when_denied_and_a_restart_
     let ended = rig.controller().stop().await?;
     assert!(ended.success(), "{ended}");
 
-    // It ended only after its last Event was written.
+    // The controller exits only after it has written its last Event.
     let log = rig.cluster().plane().audit_log()?.by(CONTROLLER);
-    // 429: while it readies its cache of a new kind, the API server tells who watches it to come back.
-    // 404: it looks whether it has a Lease from before.
+    // 429: the API server tells watches of a new kind to come back until its cache is ready.
+    // 404: the controller checks whether it has a Lease from an earlier run.
     let looks = |event: &AuditEvent| {
         let lease = event
             .object_ref
@@ -84,7 +84,7 @@ async fn a_request_is_issued_once_approved_and_denied_when_denied_and_a_restart_
     assert_eq!(
         log.clone().on("events").verb("create").len(),
         5,
-        "issuers and requests"
+        "one Event per issuer and request"
     );
     let status = log.writes().on("certificaterequests").subresource("status");
     assert_eq!(status.of("payments", "cluster").len(), 1);

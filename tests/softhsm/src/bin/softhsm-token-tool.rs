@@ -167,7 +167,7 @@ fn log_in(module: &Pkcs11, serial: &str, user_pin: String) -> Result<Session, St
     Ok(session)
 }
 
-/// What the public and the private half of every key pair has.
+/// Returns the attributes that the public and the private half of every key pair have.
 fn halves(label: &str, id: &[u8], kept: Kept) -> (Vec<Attribute>, Vec<Attribute>) {
     let both = [
         Attribute::Token(true),
@@ -232,7 +232,7 @@ fn generate(
         KeyKind::P384 => ec(&mut public, "1.3.132.0.34")?,
         KeyKind::P521 => ec(&mut public, "1.3.132.0.35")?,
         KeyKind::Ed25519 => {
-            // SoftHSM wants the curve's name as a PrintableString.
+            // SoftHSM requires the curve's name as a PrintableString.
             public.push(Attribute::EcParams(b"\x13\x0cedwards25519".to_vec()));
             Mechanism::EccEdwardsKeyPairGen
         }
@@ -258,7 +258,7 @@ fn generate(
             modulus: modulus.clone(),
             exponent: exponent.clone(),
         }),
-        // PKCS#11 3.2, section 6.3.5: Edwards points are raw octets. SoftHSM wraps them as others.
+        // PKCS#11 3.2, section 6.3.5: Edwards points are raw octets. SoftHSM wraps them like other points.
         [Attribute::EcPoint(point)] if kind == KeyKind::Ed25519 && point.len() == 32 => {
             Ok(Report::Public(point.clone()))
         }
@@ -267,7 +267,9 @@ fn generate(
             Ok(Report::Public(point.as_bytes().to_vec()))
         }
         [Attribute::Value(octets)] => Ok(Report::Public(octets.clone())),
-        other => Err(format!("the public key has other attributes: {other:?}")),
+        other => Err(format!(
+            "the public key has unexpected attributes: {other:?}"
+        )),
     }
 }
 

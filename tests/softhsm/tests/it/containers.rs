@@ -1,4 +1,4 @@
-//! A token in a container, and what an outage of it is.
+//! A token in a container, and outages of the container.
 
 use std::{
     io::Write,
@@ -34,19 +34,19 @@ fn signs(hsm: &NetworkHsm, key: &TestKey) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Docker engine; `make test` runs it after tests/setup/docker"]
-async fn a_network_hsm_signs_until_it_is_killed_and_again_when_it_is_back() {
+async fn a_killed_network_hsm_signs_again_after_its_restart() {
     let (token, key) = token_and_key();
     let hsm = token.as_network_hsm().await.unwrap();
     assert!(signs(&hsm, &key));
     hsm.container().kill().await.unwrap();
     assert!(!signs(&hsm, &key));
-    // The token itself has not gone.
+    // The token itself is still available.
     assert!(key.sign_message(MESSAGE).is_ok());
     hsm.container().restart().await.unwrap();
     assert!(signs(&hsm, &key));
 }
 
-/// A helper process that signs over the connection.
+/// Starts a helper process that signs over the connection.
 fn signing(hsm: &NetworkHsm, token: &TestToken, key: &TestKey) -> Child {
     let mut child = Command::new(program("softhsm-test-helpers", "softhsm-token-tool").unwrap())
         .env_clear()
@@ -78,7 +78,7 @@ async fn a_paused_network_hsm_keeps_its_callers_waiting() {
     let hsm = token.as_network_hsm().await.unwrap();
     hsm.container().pause().await.unwrap();
     let mut waiting = signing(&hsm, &token, &key);
-    // Nothing in the container runs, so no answer can come however long this looks.
+    // No process in the container runs, so no answer can come, however late this check is.
     assert_eq!(waiting.try_wait().unwrap(), None);
     hsm.container().unpause().await.unwrap();
     let output = waiting.wait_with_output().unwrap();
@@ -87,7 +87,7 @@ async fn a_paused_network_hsm_keeps_its_callers_waiting() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Docker engine; `make test` runs it after tests/setup/docker"]
-async fn a_sidecar_listens_also_after_it_was_killed() {
+async fn a_killed_sidecar_listens_again_after_its_restart() {
     let (token, _key) = token_and_key();
     let sidecar = token.as_sidecar().await.unwrap();
     sidecar.kill().await.unwrap();

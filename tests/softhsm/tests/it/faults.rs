@@ -1,4 +1,4 @@
-//! Each kind of rule does what `tests/shim/README.md` says.
+//! Tests that each kind of rule acts as `tests/shim/README.md` describes.
 
 use std::{
     fs,
@@ -30,7 +30,7 @@ fn verifies(key: &TestKey, signature: &[u8]) -> bool {
         .is_ok()
 }
 
-/// What the helper process says, which makes its PKCS#11 calls one after the other.
+/// Returns the error of the helper process, which makes its PKCS#11 calls one after the other.
 fn refusal(faulty: &FaultyModule, key: &TestKey) -> String {
     let error = faulty.sign_message(key, MESSAGE).unwrap_err();
     let Error::Refused(why) = error else {
@@ -49,7 +49,7 @@ fn ended(faulty: &FaultyModule, key: &TestKey, rules: &str) -> ExitStatus {
 }
 
 #[test]
-fn without_rules_the_library_is_the_tokens_own() {
+fn without_rules_the_library_behaves_like_the_tokens_own() {
     let (faulty, key) = broken();
     assert_eq!(faulty.calls(Function::C_Login).unwrap(), 0);
     let signature = faulty.sign_message(&key, MESSAGE).unwrap();
@@ -66,7 +66,7 @@ fn without_rules_the_library_is_the_tokens_own() {
 }
 
 #[test]
-fn a_code_is_what_the_caller_gets() {
+fn the_caller_gets_the_code_of_the_rule() {
     let (faulty, key) = broken();
     for (rules, expected) in [
         ("C_Sign rv=CKR_DEVICE_ERROR", "Pkcs11(DeviceError, Sign)"),
@@ -88,9 +88,9 @@ fn a_code_is_what_the_caller_gets() {
 }
 
 #[test]
-fn a_code_after_the_call_leaves_the_call_done() {
+fn with_after_call_the_library_does_the_call_before_the_code_is_returned() {
     let (faulty, key) = broken();
-    // The code is success, so only what follows tells whether the library was initialised.
+    // The code is success, so only the next call shows whether the library was initialised.
     faulty.rules("C_Initialize rv=CKR_OK").unwrap();
     assert_eq!(
         refusal(&faulty, &key),
@@ -115,7 +115,7 @@ fn a_rule_counts_calls_of_all_processes() {
 }
 
 #[test]
-fn new_rules_count_from_zero_also_when_they_are_the_same() {
+fn new_rules_count_from_zero_even_if_their_text_is_the_same() {
     let (faulty, key) = broken();
     for _ in 0..2 {
         faulty.rules("C_Sign rv=CKR_GENERAL_ERROR count=1").unwrap();
@@ -165,12 +165,12 @@ fn a_hung_call_does_not_return() {
     child.stdin.take().unwrap().write_all(&order).unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     let asleep = || {
-        // proc(5): the state follows the name, which stands in parentheses.
+        // proc(5): the state follows the name in parentheses.
         let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
         stat.contains(") S ")
     };
     while faulty.faults(Function::C_Login).unwrap() == 0 || !asleep() {
-        assert!(Instant::now() < deadline, "it never hung");
+        assert!(Instant::now() < deadline, "the call never hung");
         thread::yield_now();
     }
     assert_eq!(child.try_wait().unwrap(), None);
@@ -180,7 +180,7 @@ fn a_hung_call_does_not_return() {
 }
 
 #[test]
-fn a_delayed_call_is_made_late() {
+fn a_delayed_call_returns_after_the_delay() {
     let (faulty, key) = broken();
     faulty.rules("C_Sign delay_ms=300").unwrap();
     let start = Instant::now();
@@ -199,7 +199,7 @@ fn a_corrupt_signature_does_not_verify() {
 }
 
 #[test]
-fn a_wrong_keys_signature_verifies_under_that_key() {
+fn with_wrong_key_the_signature_verifies_with_the_other_key() {
     let (faulty, key) = broken();
     let other = key
         .token()
@@ -212,7 +212,7 @@ fn a_wrong_keys_signature_verifies_under_that_key() {
 }
 
 #[test]
-fn a_token_can_show_nothing() {
+fn a_rule_can_hide_all_keys_and_all_tokens() {
     let (faulty, key) = broken();
     faulty.rules("C_FindObjects nothing").unwrap();
     assert_eq!(refusal(&faulty, &key), "0 keys match");
@@ -225,7 +225,7 @@ fn a_token_can_show_nothing() {
 }
 
 #[test]
-fn a_token_can_say_that_its_pin_is_locked_and_its_sessions_few() {
+fn a_rule_can_change_pin_flags_and_the_session_limit() {
     let (faulty, key) = broken();
     let truth = key.token().describe().unwrap();
     assert!(!truth.pin_locked && !truth.pin_final_try && truth.most_sessions.is_none());
@@ -238,7 +238,7 @@ fn a_token_can_say_that_its_pin_is_locked_and_its_sessions_few() {
 }
 
 #[test]
-fn a_line_that_is_no_rule_is_refused_and_the_old_rules_stay() {
+fn a_line_that_is_not_a_rule_is_refused_and_the_old_rules_stay() {
     let (faulty, key) = broken();
     faulty.rules("C_Sign rv=CKR_GENERAL_ERROR").unwrap();
     assert!(faulty.rules("C_Sign rv=CKR_NO_SUCH_CODE").is_err());

@@ -1,4 +1,4 @@
-//! What only Kryoptic can show: ML-DSA and a PIN that locks.
+//! Tests that only Kryoptic allows: ML-DSA and a PIN that locks.
 
 use aws_lc_rs::signature::{
     ED25519, ML_DSA_44, ML_DSA_65, ML_DSA_87, UnparsedPublicKey, VerificationAlgorithm,
@@ -15,7 +15,7 @@ fn token() -> TestToken {
 }
 
 #[test]
-fn ml_dsa_signatures_verify_by_another_library() {
+fn another_library_verifies_ml_dsa_signatures() {
     let token = token();
     let kinds: [(KeyKind, &dyn VerificationAlgorithm, &str); 3] = [
         (KeyKind::MlDsa44, &ML_DSA_44, "2.16.840.1.101.3.4.3.17"),
@@ -48,7 +48,7 @@ fn an_ed25519_signature_verifies() {
 }
 
 #[test]
-fn the_tenth_wrong_pin_locks_the_token_for_the_right_one_too() {
+fn after_the_tenth_wrong_pin_the_token_refuses_even_the_correct_one() {
     let token = token();
     let key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let try_wrong = || {
@@ -75,7 +75,7 @@ fn the_tenth_wrong_pin_locks_the_token_for_the_right_one_too() {
 }
 
 #[test]
-fn a_right_pin_gives_all_tries_back() {
+fn a_correct_pin_restores_all_tries() {
     let token = token();
     for _ in 0..9 {
         assert!(token.try_pin("wrong, and long enough").is_err());
@@ -85,7 +85,7 @@ fn a_right_pin_gives_all_tries_back() {
 }
 
 #[test]
-fn one_store_has_several_tokens() {
+fn one_store_can_have_several_tokens() {
     let store = Store::of(Provider::Kryoptic).unwrap();
     let (one, other) = (
         store.make_token("one").unwrap(),
@@ -101,7 +101,7 @@ fn one_store_has_several_tokens() {
 }
 
 #[test]
-fn its_library_fails_as_told_too() {
+fn fault_rules_apply_to_kryoptic_too() {
     let token = token();
     let key = token.generate_key("ca", &[1], KeyKind::MlDsa44).unwrap();
     let faulty = token.with_faults().unwrap();

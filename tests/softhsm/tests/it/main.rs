@@ -1,10 +1,10 @@
-//! The helpers keep their promises.
+//! Tests of the test helpers.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "clippy.toml allows these in test functions; what they share may fail the same way"
+    reason = "clippy.toml allows these in test functions; shared helpers may fail the same way"
 )]
 
 #[cfg(feature = "containers")]
@@ -32,7 +32,7 @@ fn verified_by_openssl(directory: &Path, root: &str, certificate: &str) -> bool 
 }
 
 #[test]
-fn a_chain_whose_root_signed_on_the_token_satisfies_openssl() {
+fn openssl_accepts_a_chain_whose_root_signed_on_the_token() {
     let softhsm = Store::new().unwrap();
     let token = softhsm.make_token("chain").unwrap();
     let root_key = token.generate_key("root", &[1], KeyKind::P384).unwrap();
@@ -56,7 +56,7 @@ fn a_chain_whose_root_signed_on_the_token_satisfies_openssl() {
 }
 
 #[test]
-fn one_key_pair_on_two_tokens_signs_for_one_certificate() {
+fn a_key_pair_on_two_tokens_signs_for_the_same_certificate() {
     let key = SoftwareKey::generate().unwrap();
     let tokens = [(); 2].map(|()| Store::new().unwrap().make_token("backup").unwrap());
     let keys = tokens
@@ -65,7 +65,7 @@ fn one_key_pair_on_two_tokens_signs_for_one_certificate() {
     assert_eq!(keys[0].spki_der(), keys[1].spki_der());
     let root = keys[0].self_signed(&CaProfile::named("Test root")).unwrap();
     let again = keys[1].self_signed(&CaProfile::named("Test root")).unwrap();
-    // The one token's root for what the other one's signed.
+    // The root was signed on one token, and the leaf on the other.
     let leaf = tokens[1].generate_key("leaf", &[2], KeyKind::P256).unwrap();
     let leaf = again
         .issue(&leaf, &CaProfile::named("Test issuing"))
@@ -92,7 +92,7 @@ fn an_rsa_root_signs_on_the_token_too() {
 }
 
 #[test]
-fn an_expired_certificate_is_expired() {
+fn openssl_refuses_an_expired_certificate() {
     let softhsm = Store::new().unwrap();
     let token = softhsm.make_token("chain").unwrap();
     let key = token.generate_key("root", &[1], KeyKind::P256).unwrap();
@@ -108,7 +108,7 @@ fn an_expired_certificate_is_expired() {
 }
 
 #[test]
-fn one_process_has_several_tokens_and_each_its_own_keys() {
+fn one_process_can_have_several_tokens_with_their_own_keys() {
     let (first, second) = (Store::new().unwrap(), Store::new().unwrap());
     let one = first
         .make_token("token")
@@ -138,7 +138,7 @@ fn a_token_that_was_taken_away_cannot_sign_until_it_is_given_back() {
 }
 
 #[test]
-fn the_pin_file_is_for_its_owner_alone() {
+fn only_its_owner_can_read_the_pin_file() {
     let softhsm = Store::new().unwrap();
     let token = softhsm.make_token("token").unwrap();
     assert_eq!(

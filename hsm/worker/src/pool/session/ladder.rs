@@ -1,4 +1,4 @@
-//! What is done after a failed call: the session given up, a new one, the key found again, and then the end.
+//! Recovery after a failed call: discard the session, open a new one, look the key up again, and finally end the process.
 
 use std::{sync::atomic::Ordering, thread, time::Duration};
 
@@ -6,7 +6,7 @@ use cryptoki::{
     error::{Error, RvError},
     session::{Session, SessionState},
 };
-use hsm::protocol::{Answer, Ask, Ending, Failure, KeyNumber, TokenCode};
+use hsm::protocol::{Answer, Ask, ExitReason, Failure, KeyNumber, TokenCode};
 
 use super::{Miss, SessionThread};
 use crate::recovery::{Remedy, code, remedy};
@@ -15,7 +15,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 impl SessionThread {
-    /// The ladder after a first failure: new session, key found again, once more; then the process ends.
+    /// Recovers from a first failure: a new session, the key looked up again, and one more attempt. If that fails too,
+    /// the process ends, unless the remedy is to wait or a person must act.
     pub(super) fn again(&mut self, ask: &Ask, first: Miss) -> Result<Answer, Failure> {
         self.step_up(first)?;
         if ask.has_expired() {
@@ -24,8 +25,8 @@ impl SessionThread {
         match self.attempt(ask) {
             Ok(answer) => Ok(answer),
             Err(Miss::Failure(failure)) => Err(failure),
-            // The same trouble on a fresh session is not the session's.
-            Err(Miss::KeyGone) => self.shared.answers.end(Ending::KeyVanished),
+            // A failure that repeats on a fresh session is not caused by the session.
+            Err(Miss::KeyGone) => self.shared.answers.end(ExitReason::KeyVanished),
             Err(Miss::Token(error)) => match remedy(&error) {
                 Remedy::Retry | Remedy::FindKeyAgain | Remedy::Exit => self.end(&error),
                 Remedy::Wait => {
@@ -40,7 +41,7 @@ impl SessionThread {
         }
     }
 
-    /// Gets a fresh session where another try makes sense.
+    /// Opens a fresh session, unless another attempt makes no sense.
     fn step_up(&mut self, miss: Miss) -> Result<(), Failure> {
         let error = match miss {
             Miss::Failure(failure) => return Err(failure),
@@ -73,8 +74,9 @@ impl SessionThread {
         }
     }
 
-    /// `CKR_USER_NOT_LOGGED_IN` on a session that *is* the user's is how a key says that it wants its PIN each time.
-    pub(super) fn told_apart(&mut self, error: Error, number: KeyNumber) -> Miss {
+    /// Distinguishes a lost login from a key that requires its PIN for every signature: for such a key the token returns
+    /// `CKR_USER_NOT_LOGGED_IN` on a session that *is* logged in.
+    pub(super) fn distinguish(&mut self, error: Error, number: KeyNumber) -> Miss {
         let Error::Pkcs11(RvError::UserNotLoggedIn, _) = error else {
             return Miss::Token(error);
         };
@@ -97,10 +99,10 @@ impl SessionThread {
     /// Closes the session and forgets its handles.
     pub(super) fn discard(&mut self, why: &TokenCode) {
         if !self.shared.anchored {
-            // It was the only one: the login has gone with it.
-            self.shared.answers.end(Ending::TokenLost(why.clone()));
+            // The only session ends, and the login with it.
+            self.shared.answers.end(ExitReason::TokenLost(why.clone()));
         }
-        eprintln!("pkcs11-hsm-worker: gave up a session: {why}");
+        eprintln!("pkcs11-hsm-worker: discarded a session: {why}");
         self.shared
             .answers
             .counters
@@ -113,7 +115,7 @@ impl SessionThread {
         }
     }
 
-    /// A fresh session for another try.
+    /// Opens a fresh session for another attempt.
     fn reopen(&mut self) -> Result<(), Failure> {
         self.open().map_err(|error| match remedy(&error) {
             Remedy::Wait => Failure::TokenFailed(code(&error)),
@@ -123,12 +125,14 @@ impl SessionThread {
         })
     }
 
-    /// The pool shrinks while the token has no session to spare, and grows back.
+    /// Opens a session, waiting until the token has a free one. So the pool shrinks while the token is full, and then
+    /// grows back.
     pub(super) fn reopen_patiently(&mut self) {
         let mut pause = FIRST_PAUSE;
         while self.session.is_none() {
             if let Err(error) = self.open() {
-                // As long as one session works, the pool does. Some libraries have codes of their own for "full".
+                // The pool works as long as one session does, whatever the code: some libraries have codes of their own
+                // for "full".
                 let others = self.shared.open.load(Ordering::Relaxed) > 0;
                 if remedy(&error) != Remedy::Wait && !others {
                     self.end(&error);
@@ -147,6 +151,6 @@ impl SessionThread {
     }
 
     fn end(&self, error: &Error) -> ! {
-        self.shared.answers.end(Ending::TokenLost(code(error)))
+        self.shared.answers.end(ExitReason::TokenLost(code(error)))
     }
 }

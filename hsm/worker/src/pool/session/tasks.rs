@@ -1,9 +1,9 @@
-//! What a session thread can be asked for.
+//! The requests that a session thread answers with its session.
 
 use std::sync::atomic::Ordering;
 
 use hsm::protocol::{
-    Answer, Failure, FoundKey, KeyNumber, LoginAnswer, Mechanism, Moment, TokenCode, Wanted,
+    Answer, Failure, FoundKey, KeyNumber, LoginAnswer, Mechanism, Moment, TokenCode, KeyQuery,
 };
 
 use super::{Miss, SessionThread};
@@ -15,10 +15,10 @@ use crate::{
 
 impl SessionThread {
     pub(super) fn log_in(&self, pin: &hsm::Pin) -> Result<Answer, Miss> {
-        // The client asks one at a time. Should it not: the second would be a second try.
+        // The client tries one login at a time. If it does not, a second request must not become a second try of the PIN.
         if self.shared.logged_in.swap(true, Ordering::AcqRel) {
             return Err(Failure::BadRequest {
-                why: "a login stands or is being tried".into(),
+                why: "the user is logged in already, or a login is being tried".into(),
             }
             .into());
         }
@@ -32,7 +32,7 @@ impl SessionThread {
             .seat
             .during(|| login::log_in(&self.shared.token, session, pin));
         if answer == LoginAnswer::Accepted {
-            // None counts only while the token is there: it may have gone since the login.
+            // "No keys" counts only if the token is still present: it may have disappeared since the login.
             let had_keys = self.seat.during(|| match key::any(session) {
                 Ok(false) => self.shared.token.describe().is_err(),
                 Ok(true) | Err(_) => true,
@@ -44,15 +44,15 @@ impl SessionThread {
         Ok(Answer::Login(answer))
     }
 
-    pub(super) fn find_key(&mut self, wanted: &Wanted, deadline: Moment) -> Result<Answer, Miss> {
+    pub(super) fn find_key(&mut self, wanted: &KeyQuery, deadline: Moment) -> Result<Answer, Miss> {
         let session = self.session()?;
         let search = Search::new(session, &self.seat, deadline);
         let found = self.seat.during(|| match wanted {
-            Wanted::Selected(selector) => key::select(&search, selector),
-            Wanted::Again(identity) => key::find_again(&search, identity),
+            KeyQuery::Selected(selector) => key::select(&search, selector),
+            KeyQuery::Again(identity) => key::find_again(&search, identity),
         });
         if let Err(NotOne::Failure(Failure::KeyNotFound { .. })) = &found {
-            // "Not found" is no evidence: a library that has lost its token shows nothing, and says CKR_OK.
+            // "Not found" proves nothing: a library that has lost its token returns CKR_OK and shows no objects.
             if self.shared.had_keys.load(Ordering::Acquire)
                 && !self.seat.during(|| key::any(session))?
             {
@@ -61,7 +61,7 @@ impl SessionThread {
         }
         let key = found?;
         let too_many = || Failure::BadRequest {
-            why: "more keys than numbers".into(),
+            why: "this connection has found too many keys".into(),
         };
         let number = self.shared.number(&key.identity).ok_or_else(too_many)?;
         self.handles.insert(number.0, key.clone());
@@ -101,11 +101,11 @@ impl SessionThread {
                 self.discard(&why);
                 Err(Failure::TokenFailed(why).into())
             }
-            Err(NotSigned::Token(error)) => Err(self.told_apart(error, number)),
+            Err(NotSigned::Token(error)) => Err(self.distinguish(error, number)),
         }
     }
 
-    /// The handle of a numbered key in this process, found when this session first needs it.
+    /// Returns the key with this number and its handle, which it looks up when this session first needs it.
     fn key(&mut self, number: KeyNumber, deadline: Moment) -> Result<&Candidate, Miss> {
         if !self.handles.contains_key(&number.0) {
             let unknown = || Failure::BadRequest {
@@ -114,7 +114,7 @@ impl SessionThread {
             let identity = self.shared.identity(number).ok_or_else(unknown)?;
             let search = Search::new(self.session()?, &self.seat, deadline);
             let found = match self.seat.during(|| key::find_again(&search, &identity)) {
-                // It was shown before.
+                // The token has shown the key before.
                 Err(NotOne::Failure(Failure::KeyNotFound { .. })) => return Err(Miss::KeyGone),
                 found => found?,
             };

@@ -76,14 +76,14 @@ pub(super) fn extensions(corpus: &mut Corpus) {
             "duplicate-extension",
         ),
         (
-            "a critical one that nobody knows",
+            "an unknown critical extension",
             plain()
                 .critical_extension(oid("1.3.6.1.4.1.32473.9"), &[5, 0])
                 .pem(key()),
             "extension-not-allowed",
         ),
         (
-            "two unknown ones",
+            "an unknown extension twice",
             plain()
                 .extension(oid("1.2.3"), b"a")
                 .extension(oid("1.2.3"), b"b")
@@ -121,7 +121,7 @@ pub(super) fn extensions(corpus: &mut Corpus) {
             with(ID_CE_CRL_DISTRIBUTION_POINTS, b"rubbish"),
         ),
     ] {
-        // Usages are ours to write, whatever else the CSR says.
+        // The issuer writes keyUsage, regardless of the CSR's other extensions.
         corpus.add(name, pem, Ok(our_usage.clone()));
     }
 }

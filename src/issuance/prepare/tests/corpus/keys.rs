@@ -90,7 +90,7 @@ pub(super) fn keys(corpus: &mut Corpus) {
             "unsupported-key",
         ),
         (
-            "a curve by its parameters",
+            "a curve given by its parameters",
             spki(ID_EC_PUBLIC_KEY, Some(sequence(&[&[2, 1, 1]])), point),
             "invalid-key",
         ),

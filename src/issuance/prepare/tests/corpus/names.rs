@@ -196,5 +196,5 @@ pub(super) fn names(corpus: &mut Corpus) {
     }
     let nobody = Request::new("", key()).names(&[(DNS, b"a.b")]).pem(key());
     let critical = extension(ID_CE_SUBJECT_ALT_NAME, true, &san(&[(DNS, b"a.b")]));
-    corpus.add("no subject but a name", nobody, Ok(critical));
+    corpus.add("a name without a subject", nobody, Ok(critical));
 }

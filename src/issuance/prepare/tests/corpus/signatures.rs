@@ -1,4 +1,4 @@
-//! Signatures that prove nothing.
+//! Signatures that do not prove possession of the key.
 
 use const_oid::db::rfc5912::ECDSA_WITH_SHA_256;
 
@@ -85,7 +85,7 @@ pub(super) fn signatures(corpus: &mut Corpus) {
             "unsupported-signature-algorithm",
         ),
         (
-            "a hash as algorithm",
+            "a hash algorithm instead of a signature algorithm",
             "2.16.840.1.101.3.4.2.1",
             &[],
             "unsupported-signature-algorithm",
@@ -98,7 +98,7 @@ pub(super) fn signatures(corpus: &mut Corpus) {
         ),
         ("Ed25519 for an EC key", "1.3.101.112", &[], "bad-signature"),
         (
-            "another hash than was used",
+            "a different hash than the one used",
             "1.2.840.10045.4.3.3",
             &[],
             "bad-signature",

@@ -29,7 +29,7 @@ pub(super) fn subjects(corpus: &mut Corpus) {
         ("overlong UTF-8", utf8("2.5.4.3", b"\xc0\xaf"), "bad-string"),
         ("a NUL", utf8("2.5.4.3", b"a\0b"), "bad-string"),
         ("a line feed", utf8("2.5.4.3", b"a\nb"), "bad-string"),
-        ("a tabulator", utf8("2.5.4.3", b"a\tb"), "bad-string"),
+        ("a tab", utf8("2.5.4.3", b"a\tb"), "bad-string"),
         ("DEL", utf8("2.5.4.3", b"a\x7fb"), "bad-string"),
         (
             "a C1 control",
@@ -105,7 +105,7 @@ pub(super) fn subjects(corpus: &mut Corpus) {
                 &[("2.5.4.11", Tag::Utf8String, b"a")],
             ]),
         ),
-        ("an attribute nobody knows", utf8("1.2.3.4", b"a")),
+        ("an unknown attribute", utf8("1.2.3.4", b"a")),
         ("an IA5String", of(Tag::Ia5String, b"a@b")),
         ("emoji", utf8("2.5.4.3", "🔑".as_bytes())),
         ("the CA's name and more", common_name("ROOT 2")),

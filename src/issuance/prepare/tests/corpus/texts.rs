@@ -1,4 +1,4 @@
-//! Texts around a request.
+//! PEM and the text around it.
 
 use super::*;
 
@@ -17,9 +17,9 @@ pub(super) fn texts(corpus: &mut Corpus) {
             format!("Certificate Request:\n    Data:\n{good}"),
         ),
         ("empty lines after", format!("{good}\n\n \n")),
-        ("blanks at the ends of lines", good.replace('\n', " \t\n")),
+        ("trailing blanks", good.replace('\n', " \t\n")),
         ("one line of base64", framed(&body)),
-        ("no line end at the end", good.trim_end().to_owned()),
+        ("no line break at the end", good.trim_end().to_owned()),
         ("the older label", relabelled("NEW CERTIFICATE REQUEST")),
     ] {
         corpus.add(name, text, Ok(key().spki().to_vec()));
@@ -73,7 +73,7 @@ pub(super) fn texts(corpus: &mut Corpus) {
     }
     for (name, text) in [
         ("the same request twice", good.repeat(2)),
-        ("a certificate behind", good.clone() + &fixture().pem()),
+        ("a certificate after", good.clone() + &fixture().pem()),
         ("a certificate before", fixture().pem() + &good),
     ] {
         corpus.refused(name, text, "multiple-pem-blocks");
