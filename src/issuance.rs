@@ -54,7 +54,7 @@ pub use issuer::{Issuer, IssuerError};
 pub use key::{IssuerPublicKey, KeyAlgorithm, PublicKey};
 pub use prepare::{IssueError, IssuedCertificate, PrepareError, PreparedCertificate};
 pub use probe::{Probe, ProbeError};
-pub use profile::{CertificateParams, RuleDecision, Limits, Profile, ProfileError, Rules, Wanted};
+pub use profile::{CertificateParams, Limits, Profile, ProfileError, RuleDecision, Rules, Wanted};
 pub use refusal::{Refusal, RefusalReason};
 pub use reread::RereadError;
 pub use scheme::MlDsa;

@@ -21,14 +21,14 @@ use crate::{
     signers::{GrantedKey, limiter::Limit},
 };
 
-use self::key::Wanted;
+use self::key::KeyTarget;
 pub use self::{
     keys::Keys,
     not_proven::NotProven,
     once::{Once, Same},
     proof::Proof,
-    prove::{Chain, ChainPem, SigningClaim, Earlier, Proven, prove},
-    sign::{Announced, UncheckedRequest, AskedCsr, NotSigned, Signed, sign},
+    prove::{ParsedChain, ChainPem, Earlier, Proven, SigningClaim, prove},
+    sign::{Announced, AskedCsr, NotSigned, Signed, UncheckedRequest, sign},
 };
 
 /// Consistent snapshot of an issuer whose token has proved that it signs for the issuer's certificate.
@@ -37,9 +37,9 @@ pub struct ReadyIssuer {
     /// Certificate, profile and algorithm.
     pub issuer: Arc<issuance::Issuer>,
     /// The certificates that its chain was parsed from.
-    certificates: Arc<Chain>,
+    certificates: Arc<ParsedChain>,
     /// The key that its specification selects.
-    wanted: Arc<Wanted>,
+    wanted: Arc<KeyTarget>,
     /// The key that signs.
     pub key: GrantedKey,
     /// Which part of its chain is published with a certificate.
@@ -57,7 +57,7 @@ pub struct ReadyIssuer {
 impl ReadyIssuer {
     /// Returns the certificates that the chain was parsed from.
     #[must_use]
-    pub const fn certificates(&self) -> &Arc<Chain> {
+    pub const fn certificates(&self) -> &Arc<ParsedChain> {
         &self.certificates
     }
 

@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use self::seat::Seat;
 pub use self::{
-    attend::{Ending, AnsweredKinds, answer, trust_bundles},
+    attend::{AnsweredKinds, Ending, answer, trust_bundles},
     events::Events,
     issuer::{
         Issuers, Notes, StoredIssuers, ToldIssuers, Waiter, Woken, issuers, run_issuers,

@@ -21,7 +21,7 @@ use hyper::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use self::connections::{Responder, ConnectionLimits};
+use self::connections::{ConnectionLimits, Responder};
 use crate::metrics::Metrics;
 
 /// ConnectionLimits for the expected clients, a kubelet and a few scrapers. Each needs a connection for some milliseconds.

@@ -23,7 +23,7 @@ pub use self::{
     frame::{FrameError, Inbox, MAX_FRAME, append, append_hello},
     key::{
         Curve, FoundKey, Hash, KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, KeyNumber,
-        KeySelector, Mechanism, MlDsa, KeyQuery,
+        KeyQuery, KeySelector, Mechanism, MlDsa,
     },
     moment::Moment,
     pin::Pin,

@@ -26,12 +26,12 @@ use crate::{
     audit::IssuanceRecord,
     config::Config,
     metrics::Metrics,
-    ownership::{Ownership, OwnPod, Replica},
+    ownership::{OwnPod, Ownership, Replica},
     pins::source::Secrets,
     pipeline::now,
     reconcile::{
-        Context, Ending, Events, Issuers, Notes, Settings, StoredIssuers, AnsweredKinds, answer, issuers,
-        run_issuers, tell_usable, trust_bundles,
+        AnsweredKinds, Context, Ending, Events, Issuers, Notes, Settings, StoredIssuers, answer,
+        issuers, run_issuers, tell_usable, trust_bundles,
     },
     server::{Readiness, Server},
     signers::{

@@ -22,12 +22,15 @@ use super::{machine, signals::Signals, version};
 use crate::{
     api::issuer::Reason,
     args::{OutputFormat, Sign},
-    audit::{IssuanceRecord, Issuer, Request, RequestKind, Requester, Subject},
+    audit::{IssuanceRecord, RecordedIssuer, RecordedRequest, RequestKind, Requester, Subject},
     config::{Config, Labels},
-    issuance::{RuleDecision, Fault, Refusal, pattern::Variables},
+    issuance::{Fault, Refusal, RuleDecision, pattern::Variables},
     message::shown,
     metrics::Metrics,
-    pipeline::{self, UncheckedRequest, AskedCsr, ErrorChain, SigningClaim, Keys, NotProven, NotSigned, Signed, now},
+    pipeline::{
+        self, AskedCsr, ParsedChain, Keys, NotProven, NotSigned, Signed, SigningClaim,
+        UncheckedRequest, now,
+    },
     telemetry::{self, LogFormat},
 };
 
@@ -54,7 +57,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
             .map_err(|why| unfit(&file, &why))?;
     }
     file.check_variables(args.namespace.as_deref(), args.name.as_deref())?;
-    let chain = Arc::new(ErrorChain::new(file.chain()?));
+    let chain = Arc::new(ParsedChain::new(file.chain()?));
     pipeline::prove::check(&file.spec, &chain, now()).map_err(|why| unfit(&file, &why))?;
     let csr = read_csr(&args.csr)?;
     let stop = signals.drain_within(END_WITHIN);
@@ -137,7 +140,7 @@ struct Order<'a> {
 async fn issue(
     order: &Order<'_>,
     file: &IssuerFile,
-    chain: &Arc<ErrorChain>,
+    chain: &Arc<ParsedChain>,
     token: &Opened,
     metrics: &Arc<Metrics>,
     record: &IssuanceRecord,
@@ -225,7 +228,7 @@ struct Named {
 impl Named {
     fn subject<'a>(&'a self, file: &'a IssuerFile, namespace: Option<&'a str>) -> Subject<'a> {
         Subject {
-            request: Request {
+            request: RecordedRequest {
                 kind: RequestKind::File,
                 namespace: file.name.namespace.as_deref().or(namespace),
                 name: &self.name,
@@ -235,7 +238,7 @@ impl Named {
                 username: &self.username,
                 groups: &[],
             },
-            issuer: Issuer {
+            issuer: RecordedIssuer {
                 kind: file.name.kind(),
                 namespace: file.name.namespace.as_deref(),
                 name: &file.name.name,

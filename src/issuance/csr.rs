@@ -21,7 +21,7 @@ use super::{
     key::PublicKey,
     name::Name,
     pem::{self, PemError},
-    raw::{RequestInfo, Signed, duplicate, duplicate_extension},
+    raw::{RequestInfo, SignedFrame, duplicate, duplicate_extension},
     refusal::{Refusal, RefusalReason},
     san::SubjectAltNames,
     scheme::{SchemeError, SignatureScheme},
@@ -107,7 +107,7 @@ impl VerifiedCsr {
     }
 
     fn from_der(der: &[u8]) -> Result<Self, Refusal> {
-        let signed = Signed::parse(der).map_err(not_der)?;
+        let signed = SignedFrame::parse(der).map_err(not_der)?;
         let info = RequestInfo::parse(signed.to_be_signed).map_err(not_der)?;
         if info.version != [0] {
             return Err(Refusal::new(
@@ -219,7 +219,7 @@ fn requested_extensions(info: &RequestInfo<'_>) -> Result<Vec<Extension>, Refusa
     }
 }
 
-fn prove_possession(key: &PublicKey, signed: &Signed<'_>) -> Result<(), Refusal> {
+fn prove_possession(key: &PublicKey, signed: &SignedFrame<'_>) -> Result<(), Refusal> {
     let scheme = SignatureScheme::parse(signed.algorithm).map_err(|error| {
         let reason = match error {
             SchemeError::Encoding => RefusalReason::BadDer,

@@ -18,7 +18,7 @@ mod types;
 pub use types::attribute_type;
 pub(super) use types::label;
 
-use types::{Known, known_type, string_type};
+use types::{KnownAttribute, known_type, string_type};
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 const EMAIL_ADDRESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
@@ -259,7 +259,7 @@ impl std::fmt::Display for Name {
 }
 
 impl Attribute {
-    fn known(&self) -> Option<&'static Known> {
+    fn known(&self) -> Option<&'static KnownAttribute> {
         known_type(self.oid)
     }
 

@@ -30,9 +30,9 @@ mod subject;
 mod usages;
 
 pub use allowed::{AllowedNames, DeniedNames};
-pub use authority::{Authority, CaRules, ConstraintMode, EmptySubject};
+pub use authority::{CaExtensions, CaRules, ConstraintMode, EmptySubject};
 pub use constraint::{Constraint, Constraints, DnsSubtree, EmailSubtree, HostSubtree};
-pub use explain::Decision;
+pub use explain::RuleDecision;
 pub use extensions::{ExtensionRules, HttpUrl, HttpUrlError, Policy};
 pub use limits::{CaLimits, Limits, SubjectLimits};
 pub use rules::{BeyondCa, KeyRules, NameRules, ProfileError, Rules, ValidityRules};
@@ -66,7 +66,7 @@ pub struct Profile {
 pub struct CertificateParams<'a> {
     csr: &'a VerifiedCsr,
     subject: Name,
-    authority: Option<Authority>,
+    authority: Option<CaExtensions>,
     key_usage: FlagSet<KeyUsages>,
     extended_key_usage: Vec<ObjectIdentifier>,
     duration: SignedDuration,
@@ -89,7 +89,7 @@ impl<'a> CertificateParams<'a> {
 
     /// Path length and name constraints of a CA certificate; `None` for a leaf.
     #[must_use]
-    pub const fn authority(&self) -> Option<&Authority> {
+    pub const fn authority(&self) -> Option<&CaExtensions> {
         self.authority.as_ref()
     }
 

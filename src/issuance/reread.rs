@@ -3,7 +3,7 @@
 use const_oid::ObjectIdentifier;
 use x509_parser::{extensions::ParsedExtension, prelude::FromDer as _};
 
-use super::raw::{Signed, Tbs};
+use super::raw::{SignedFrame, Tbs};
 
 /// The two parsers read a certificate differently: a bug in our code or in one of the parsers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +17,7 @@ pub struct RereadError(String);
 /// Returns the first difference.
 pub(super) fn compare(der: &[u8], copied: &[ObjectIdentifier]) -> Result<(), RereadError> {
     let unreadable = |error: &dyn std::fmt::Display| RereadError(error.to_string());
-    let signed = Signed::parse(der).map_err(|error| unreadable(&error))?;
+    let signed = SignedFrame::parse(der).map_err(|error| unreadable(&error))?;
     let ours = Tbs::parse(signed.to_be_signed).map_err(|error| unreadable(&error))?;
     let (rest, certificate) = x509_parser::certificate::X509Certificate::from_der(der)
         .map_err(|error| unreadable(&error))?;

@@ -156,7 +156,11 @@ mod tests {
     #[test]
     fn a_pin_in_a_uri_is_refused_and_not_repeated() {
         let error = wanted(None, None, Some("pkcs11:object=ca?pin-value=8642")).unwrap_err();
-        assert!(!crate::telemetry::ParsedChain(&error).to_string().contains("8642"));
+        assert!(
+            !crate::telemetry::ErrorChain(&error)
+                .to_string()
+                .contains("8642")
+        );
     }
 
     #[test]

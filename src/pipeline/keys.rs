@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use jiff::Timestamp;
 
 use super::{
-    SigningClaim, Earlier, NotProven, Proof,
+    Earlier, NotProven, Proof, SigningClaim,
     key::KeyTarget,
     once::{Once, Same},
 };
@@ -114,7 +114,12 @@ impl Keys {
     }
 }
 
-fn not_found(why: NoKey, token: &str, wanted: &KeyTarget, issuing: &IssuerCertificate) -> NotProven {
+fn not_found(
+    why: NoKey,
+    token: &str,
+    wanted: &KeyTarget,
+    issuing: &IssuerCertificate,
+) -> NotProven {
     let token = token.to_owned();
     match why {
         NoKey::Token(source) => NotProven::Token {

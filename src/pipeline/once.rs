@@ -62,7 +62,9 @@ impl<Q: Eq + Hash, A: Clone> Once<Q, A> {
         let answer = {
             let mut all = self.lock();
             let begun = Instant::now();
-            let asked = all.entry(question).or_insert_with(|| UncheckedRequest::new(begun));
+            let asked = all
+                .entry(question)
+                .or_insert_with(|| UncheckedRequest::new(begun));
             if asked.begun < since {
                 *asked = UncheckedRequest::new(begun);
             }

@@ -8,7 +8,7 @@ use std::{
 use hsm::{TokenInfo, TokenState};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Keys, NotProven, PodRules, Publish, ReadyIssuer, aside::aside, key::Wanted};
+use super::{Keys, NotProven, PodRules, Publish, ReadyIssuer, aside::aside, key::KeyTarget};
 use crate::{
     api::{
         IssuerName, bounds,
@@ -260,7 +260,7 @@ fn limit(spec: &IssuerSpec) -> Limit {
 #[derive(Debug)]
 pub struct Checked {
     chain: Arc<IssuerChain>,
-    wanted: Arc<Wanted>,
+    wanted: Arc<KeyTarget>,
     rules: Rules,
     pods: Option<PodRules>,
 }
@@ -288,7 +288,7 @@ pub fn check(
         return Err(NotProven::RootMissing(needs_root));
     }
     let wanted =
-        Wanted::new(spec.key.as_ref(), chain.issuing().spki_der()).map_err(NotProven::KeySpec)?;
+        KeyTarget::new(spec.key.as_ref(), chain.issuing().spki_der()).map_err(NotProven::KeySpec)?;
     let rules: Rules = spec
         .profile
         .clone()

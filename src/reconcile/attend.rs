@@ -99,7 +99,9 @@ fn take<R: Request>(event: Event<Tolerant<R>>, queue: &mut Requests<R>, context:
             queue.begin_list();
         }
         Event::InitApply(object) | Event::Apply(object) => {
-            let Some(object) = slimmed(object) else { return };
+            let Some(object) = slimmed(object) else {
+                return;
+            };
             match object.0.as_ref().is_ok_and(is_finished) {
                 true => queue.end(object, Instant::now()),
                 false => queue.put(object),

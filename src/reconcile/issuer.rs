@@ -41,7 +41,7 @@ use self::{
     written::Written,
 };
 pub(super) use self::{
-    health::{Call, Health, Known},
+    health::{Call, Health, KnownHealth},
     stored::Stored,
 };
 use super::{Context, backoff::random, call::call, events::Notice, trust};
@@ -184,7 +184,7 @@ async fn look<K: IssuerKind>(
     };
     context.issuers.set(
         &name,
-        Known {
+        KnownHealth {
             uid: uid.clone(),
             generation,
             health,
@@ -211,12 +211,12 @@ async fn look<K: IssuerKind>(
 
 /// Returns what an earlier look proved. It counts for the probe interval less the largest jitter.
 fn earlier<'a>(
-    before: Option<&'a Known>,
+    before: Option<&'a KnownHealth>,
     generation: i64,
     context: &Context,
 ) -> Option<Earlier<'a>> {
     match before {
-        Some(Known {
+        Some(KnownHealth {
             health: Health::Ready(ready),
             generation: of,
             ..
@@ -225,7 +225,7 @@ fn earlier<'a>(
             of_this_spec: *of == generation,
             counts_for: context.settings.probe_interval - context.settings.probe_interval / JITTER,
         }),
-        Some(Known {
+        Some(KnownHealth {
             health: Health::NotReady(_),
             ..
         })

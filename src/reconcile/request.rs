@@ -23,9 +23,9 @@ use tracing::{debug, warn};
 
 use self::{
     apply::ApplyError,
-    conclude::Known,
+    conclude::Basis,
     decide::{Decision, Why, deadline, decide},
-    due::Due,
+    due::DueRequest,
     finish::finish,
     publish::publish,
     say::{refuse, say, say_last},
@@ -163,7 +163,7 @@ async fn act<R: Request, W: World<R>>(
     };
     let time = world.time();
     let end = deadline(&seen.facts).map(|end| time.steady + time_left(time.day, end));
-    let known = Known {
+    let known = Basis {
         request,
         issuer: name,
         now: time.day,
@@ -203,7 +203,7 @@ async fn act<R: Request, W: World<R>>(
         }
         (Decision::Sign, Some(issuer)) => {
             let selector = seen.selector.as_ref();
-            let due = Due {
+            let due = DueRequest {
                 known: &known,
                 issuer: &issuer,
                 selector,

@@ -47,13 +47,16 @@ fn documents(comment: &str) -> Vec<(&str, &str)> {
 fn broken(from: &Source, document: &str, after: &str) -> Option<String> {
     let folder = Path::new(ROOT).join(&from.path);
     let beside = folder.parent()?.join(document);
-    let text = fs::read_to_string(Path::new(ROOT).join(document))
-        .or_else(|_| fs::read_to_string(beside));
+    let text =
+        fs::read_to_string(Path::new(ROOT).join(document)).or_else(|_| fs::read_to_string(beside));
     let Ok(text) = text else {
         return Some("no such file".to_owned());
     };
     let after = after.trim_start_matches(['`', ')']);
-    if after.trim_start().starts_with(|letter: char| letter.is_ascii_digit()) {
+    if after
+        .trim_start()
+        .starts_with(|letter: char| letter.is_ascii_digit())
+    {
         return Some("cite a section by its heading".to_owned());
     }
     let section = after.strip_prefix(", \"")?.split('"').next()?;
@@ -93,7 +96,10 @@ fn every_decision_that_a_comment_cites_is_recorded() {
         for (number, comment) in comments(&source.text) {
             for (at, _) in comment.match_indices("ADR ") {
                 let digits = comment[at + 4..].chars().take_while(char::is_ascii_digit);
-                let record = digits.collect::<String>().parse::<u16>().unwrap_or_default();
+                let record = digits
+                    .collect::<String>()
+                    .parse::<u16>()
+                    .unwrap_or_default();
                 let named = format!("{record:04}-");
                 if !records.iter().any(|file| file.starts_with(&named)) {
                     wrong.push(format!("{}:{number}: ADR {record}", source.path));

@@ -35,9 +35,8 @@ fn declared(source: &Source) -> Vec<String> {
             TokenTree::Group(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => None,
         };
         let is_type = |index| {
-            word(index).is_some_and(|word| {
-                ["struct", "enum", "trait", "type"].contains(&word.as_str())
-            })
+            word(index)
+                .is_some_and(|word| ["struct", "enum", "trait", "type"].contains(&word.as_str()))
         };
         if word(0).as_deref() == Some("pub") {
             // `pub struct Name` or `pub(…) struct Name`.
@@ -66,7 +65,10 @@ fn a_public_type_name_means_one_thing() {
         }
     }
     assert!(places.len() > 200, "{} types", places.len());
-    let twice: Vec<_> = places.iter().filter(|(_, places)| places.len() > 1).collect();
+    let twice: Vec<_> = places
+        .iter()
+        .filter(|(_, places)| places.len() > 1)
+        .collect();
     for (name, reason) in EXCEPTIONS {
         let needed = twice.iter().any(|(twice, _)| twice == name);
         assert!(needed, "{name} needs no exception: {reason}");

@@ -27,8 +27,8 @@ use tokio::{
 
 use super::{error::HsmError, key::Generation};
 use crate::protocol::{
-    Answer, Ask, ExitReason, Failure, FrameError, Hello, HelloReply, Inbox, MAX_FRAME, Moment, NoToken,
-    Request, TokenInfo, TokenSelector, append_hello,
+    Answer, Ask, ExitReason, Failure, FrameError, Hello, HelloReply, Inbox, MAX_FRAME, Moment,
+    NoToken, Request, TokenInfo, TokenSelector, append_hello,
 };
 
 /// Why the greeting failed.

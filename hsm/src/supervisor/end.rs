@@ -111,7 +111,9 @@ impl WorkerEnd {
             | Self::LoginNotTried { .. } => Cause::Absent,
             // The token had worked and then disappeared, so the back-off begins again. A token that has not signed
             // since its login may be broken for good, and each restart costs a login.
-            Self::Said(ExitReason::TokenLost(_) | ExitReason::KeyVanished) if had_signed => Cause::Lost,
+            Self::Said(ExitReason::TokenLost(_) | ExitReason::KeyVanished) if had_signed => {
+                Cause::Lost
+            }
             Self::Said(_)
             | Self::Stopped
             | Self::NotStarted { .. }
@@ -213,7 +215,10 @@ mod tests {
 
     #[test]
     fn a_hang_counts_as_a_failure_even_after_a_signature() {
-        assert_eq!(WorkerEnd::Said(ExitReason::Hung).cause(true), Cause::Failure);
+        assert_eq!(
+            WorkerEnd::Said(ExitReason::Hung).cause(true),
+            Cause::Failure
+        );
     }
 
     #[test]

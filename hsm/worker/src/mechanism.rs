@@ -27,11 +27,11 @@ pub(crate) enum NotSigned {
     },
 }
 
-impl From<pkcs11_two_calls::NotSigned> for NotSigned {
-    fn from(why: pkcs11_two_calls::NotSigned) -> Self {
+impl From<pkcs11_two_calls::CallError> for NotSigned {
+    fn from(why: pkcs11_two_calls::CallError) -> Self {
         match why {
-            pkcs11_two_calls::NotSigned::Call(error) => Self::Token(error),
-            pkcs11_two_calls::NotSigned::Overlong { told, room: _ } => {
+            pkcs11_two_calls::CallError::Call(error) => Self::Token(error),
+            pkcs11_two_calls::CallError::Overlong { told, room: _ } => {
                 Self::Malformed { octets: told }
             }
         }

@@ -9,7 +9,7 @@ use super::{destination::Destination, progress};
 use crate::{
     args::OutputFormat,
     audit::{IssuanceRecord, Subject, note},
-    issuance::{Decision, Refusal},
+    issuance::{RuleDecision, Refusal},
     message::shown,
     pipeline::{Signed, now},
 };
@@ -20,7 +20,7 @@ pub(super) struct Report<'a> {
     pub(super) subject: &'a Subject<'a>,
     pub(super) record: &'a IssuanceRecord,
     /// Empty if no explanation was asked for.
-    pub(super) decisions: &'a [Decision],
+    pub(super) decisions: &'a [RuleDecision],
 }
 
 /// JSON object on stdout. Its fields are part of the public interface.
@@ -63,8 +63,8 @@ struct Line {
     message: String,
 }
 
-impl From<&Decision> for Line {
-    fn from(Decision { rule, verdict }: &Decision) -> Self {
+impl From<&RuleDecision> for Line {
+    fn from(RuleDecision { rule, verdict }: &RuleDecision) -> Self {
         let refusal = verdict.as_ref().err();
         Self {
             rule,
@@ -79,7 +79,7 @@ impl From<&Decision> for Line {
 }
 
 /// Prints the decisions to stderr, for people.
-pub(super) fn explain(decisions: &[Decision]) {
+pub(super) fn explain(decisions: &[RuleDecision]) {
     for Line {
         rule,
         reason,

@@ -23,7 +23,7 @@ use crate::issuance::{
     key::{IssuerPublicKey, KeyError, PublicKey},
     name::Name,
     pem,
-    raw::{Signed, Tbs, duplicate_extension},
+    raw::{SignedFrame, Tbs, duplicate_extension},
     scheme::{SchemeError, SignatureScheme},
 };
 
@@ -104,7 +104,7 @@ impl IssuerCertificate {
     ///
     /// The certificate may not issue certificates.
     pub(super) fn anchor(der: &[u8]) -> Result<Self, CertificateError> {
-        let signed = Signed::parse(der)?;
+        let signed = SignedFrame::parse(der)?;
         let tbs = Tbs::parse(signed.to_be_signed)?;
         if tbs.version != 2 {
             return Err(CertificateError::Version);

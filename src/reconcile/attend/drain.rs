@@ -15,7 +15,7 @@ use crate::{
     reconcile::{
         Context,
         backoff::until,
-        request::{Memory, Remembered as _, Request, STOPPED, full_name, discard_unpublished},
+        request::{Memory, Remembered as _, Request, STOPPED, discard_unpublished, full_name},
     },
     telemetry::ErrorChain,
 };

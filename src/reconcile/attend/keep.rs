@@ -64,7 +64,8 @@ mod tests {
             let slimmed = kept(object).unwrap();
             assert!(slimmed.spec.request.0.is_empty());
             assert_eq!(
-                slimmed.status
+                slimmed
+                    .status
                     .as_ref()
                     .unwrap()
                     .certificate

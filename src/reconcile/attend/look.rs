@@ -11,7 +11,7 @@ use crate::{
     api::tolerant::Tolerant,
     reconcile::{
         Context,
-        request::{self, Memory, Next, Request, SUPERSEDED, full_name, discard_unpublished},
+        request::{self, Memory, Next, Request, SUPERSEDED, discard_unpublished, full_name},
     },
     telemetry::ErrorChain,
 };

@@ -22,7 +22,7 @@ use super::{
     IssuerStatusError, READ_AGAIN_AFTER, ToldIssuers, forget, jittered,
     material::Reads,
     reconcile,
-    rounds::{Look, AfterLook, Places, Rounds, WatchedIssuer},
+    rounds::{AfterLook, Look, Places, Rounds, WatchedIssuer},
 };
 use crate::{
     api::{IssuerName, issuer::IssuerKind, tolerant::Tolerant},

@@ -13,7 +13,7 @@ use crate::{
     },
     config::Labels,
     pins::source::PinSecret,
-    pipeline::{SigningClaim, Earlier, NotProven, Proven, now, prove, prove::check_granted},
+    pipeline::{Earlier, NotProven, Proven, SigningClaim, now, prove, prove::check_granted},
     reconcile::Context,
     signers::ConfiguredToken,
     telemetry::ErrorChain,

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     api::issuer::{CertificateSource, ChainRef},
     config::Labels,
-    pipeline::{ErrorChain, ChainPem, Keys, Once, Same},
+    pipeline::{ChainPem, ParsedChain, Keys, Once, Same},
     reconcile::call::{METADATA_ALONE, call},
 };
 
@@ -67,7 +67,7 @@ pub(super) enum MaterialError {
 #[derive(Debug, Default)]
 pub(super) struct Reads {
     objects: Once<Object, Result<Arc<Content>, Arc<kube::Error>>>,
-    chains: Once<(Same<Content>, ChainRef), Result<Arc<ErrorChain>, MaterialError>>,
+    chains: Once<(Same<Content>, ChainRef), Result<Arc<ParsedChain>, MaterialError>>,
     labels: Once<String, Result<Labels, Arc<kube::Error>>>,
     /// The issuers' keys on tokens.
     pub keys: Keys,
@@ -120,8 +120,8 @@ impl Reads {
         namespace: &str,
         source: &CertificateSource,
         since: Instant,
-        earlier: Option<&Arc<ErrorChain>>,
-    ) -> Result<Arc<ErrorChain>, MaterialError> {
+        earlier: Option<&Arc<ParsedChain>>,
+    ) -> Result<Arc<ParsedChain>, MaterialError> {
         let CertificateSource {
             secret_ref,
             config_map_ref,
@@ -156,10 +156,10 @@ impl Reads {
     }
 }
 
-async fn parsed(pem: ChainPem, earlier: Option<&Arc<ErrorChain>>) -> Arc<ErrorChain> {
+async fn parsed(pem: ChainPem, earlier: Option<&Arc<ParsedChain>>) -> Arc<ParsedChain> {
     match earlier.filter(|earlier| earlier.is_of(&pem)) {
         Some(same) => Arc::clone(same),
-        None => Arc::new(ErrorChain::parse(pem).await),
+        None => Arc::new(ParsedChain::parse(pem).await),
     }
 }
 

@@ -148,7 +148,12 @@ impl Rounds {
     }
 
     /// Takes in a complete list of issuers. An issuer that the list lacks counts as deleted.
-    pub(super) fn list(&mut self, all: Vec<WatchedIssuer>, awaited: &HashSet<IssuerName>, now: Instant) {
+    pub(super) fn list(
+        &mut self,
+        all: Vec<WatchedIssuer>,
+        awaited: &HashSet<IssuerName>,
+        now: Instant,
+    ) {
         let mut untold: HashSet<String> = self.kept.keys().cloned().collect();
         for told in all {
             untold.remove(&told.uid);
@@ -248,7 +253,9 @@ impl Rounds {
             }
         }
         match (again, next) {
-            (true, AfterLook::Ended | AfterLook::Round | AfterLook::At(_)) => self.enter(uid, false),
+            (true, AfterLook::Ended | AfterLook::Round | AfterLook::At(_)) => {
+                self.enter(uid, false)
+            }
             (false, AfterLook::Ended) => {
                 self.kept.remove(uid);
             }

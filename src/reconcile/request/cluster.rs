@@ -10,7 +10,7 @@ use super::{
     observe::{Observed, observe, share},
     sign::attempt,
     waiter,
-    world::{SigningOutcome, Noted, World},
+    world::{Noted, SigningOutcome, World},
 };
 use crate::{
     api::IssuerName,

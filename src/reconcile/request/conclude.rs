@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     decide::Waiting,
-    kind::{Answer, Request, Said},
+    kind::{Answer, Request, Statement},
 };
 use crate::{
     api::IssuerName,
@@ -30,7 +30,7 @@ pub(super) struct Conclusion {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Delay {
     /// Somebody must fix the issuer.
-    RecordedIssuer(String),
+    Issuer(String),
     /// The failure will pass by itself.
     Passing(String),
     /// The issuer has a limit, and other requests come first.
@@ -56,7 +56,7 @@ impl<R: Request> Basis<'_, R> {
     pub(super) fn denied(&self) -> Conclusion {
         let message = format!("The {} was denied by an approver", R::kind(&()));
         Conclusion {
-            answer: self.request.answer(&Said::Denied, &message, self.now),
+            answer: self.request.answer(&Statement::Denied, &message, self.now),
             notice: Notice::new(EventReason::Denied, message),
             result: RequestResult::Denied,
         }
@@ -69,7 +69,7 @@ impl<R: Request> Basis<'_, R> {
         Conclusion {
             answer: self
                 .request
-                .answer(&Said::Refused(refusal), &message, self.now),
+                .answer(&Statement::Refused(refusal), &message, self.now),
             notice: Notice::new(EventReason::Refused, message),
             result: RequestResult::Failed,
         }
@@ -83,7 +83,7 @@ impl<R: Request> Basis<'_, R> {
             self.issuer,
             certificate.serial_hex()
         ));
-        let said = Said::Issued {
+        let said = Statement::Issued {
             certificate,
             publish,
         };
@@ -118,7 +118,7 @@ impl<R: Request> Basis<'_, R> {
     pub(super) fn delayed(&self, delay: &Delay) -> Option<Conclusion> {
         let issuer = self.issuer;
         let message = match delay {
-            Delay::RecordedIssuer(why) => format!("Waiting for {issuer} to be fixed: {why}"),
+            Delay::Issuer(why) => format!("Waiting for {issuer} to be fixed: {why}"),
             Delay::Passing(why) => format!("Signing is tried again until it succeeds: {why}"),
             Delay::Turn => {
                 format!("Waiting for its turn: {issuer} signs no more than its spec allows")
@@ -132,7 +132,7 @@ impl<R: Request> Basis<'_, R> {
 
     fn pending(&self, event: EventReason, message: String) -> Option<Conclusion> {
         let message = shown(message);
-        let answer = self.request.answer(&Said::Pending, &message, self.now);
+        let answer = self.request.answer(&Statement::Pending, &message, self.now);
         (answer != Answer::SaidBefore).then(|| Conclusion {
             answer,
             notice: Notice::new(event, message),

@@ -23,7 +23,7 @@ pub(super) struct DueRequest<'a, R, S> {
 pub(super) fn subject<'a, R: Request>(request: &'a R, issuer: &'a IssuerName) -> Subject<'a> {
     let meta = request.meta();
     Subject {
-        request: audit::Request {
+        request: audit::RecordedRequest {
             kind: R::KIND,
             namespace: meta.namespace.as_deref(),
             name: meta.name.as_deref().unwrap_or_default(),

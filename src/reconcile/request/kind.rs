@@ -22,7 +22,7 @@ use crate::{
     api::{IssuerName, certificate_request::CertificateRequestStatus},
     audit::{RequestKind, Requester},
     issuance::{IssuedCertificate, Refusal},
-    pipeline::{UncheckedRequest, PodRules, Publish},
+    pipeline::{PodRules, Publish, UncheckedRequest},
 };
 
 pub(super) use self::pod_certificate::PodCertificateStatus;

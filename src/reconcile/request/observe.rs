@@ -14,7 +14,7 @@ use crate::{
     pipeline::ReadyIssuer,
     reconcile::{
         Context, Seat,
-        issuer::{Health, Basis, Stored},
+        issuer::{KnownHealth, Health, Stored},
     },
 };
 
@@ -106,7 +106,7 @@ fn look_at(
 ) -> (IssuerFact, Option<Arc<ReadyIssuer>>) {
     match context.issuers.get(name) {
         // Never sign with a snapshot of another generation, or of another object of the same name.
-        Some(Basis {
+        Some(KnownHealth {
             uid,
             generation,
             health,

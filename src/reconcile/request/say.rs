@@ -3,7 +3,7 @@
 use super::{
     Memory, Next, Remembered as _,
     apply::{Applied, ApplyError},
-    conclude::{Conclusion, Basis},
+    conclude::{Basis, Conclusion},
     kind::{Answer, Request},
     world::{Noted, World},
 };

@@ -22,7 +22,7 @@ use crate::{
     metrics::Metrics,
     pipeline::{self, NotSigned, ReadyIssuer},
     reconcile::{Context, issuer::Waiter},
-    signers::limiter::{Limited, Turn},
+    signers::limiter::{Admission, Limited},
     telemetry::ErrorChain,
 };
 
@@ -100,14 +100,14 @@ pub(super) async fn attempt<R: Request>(
         Err(Fenced::Refused(refusal)) => SigningOutcome::Refused(refusal),
         Err(Fenced::Delayed(delay)) => SigningOutcome::Delayed(delay),
         Ok(()) => match turn(due, context) {
-            Turn::Now(_permit) => with_permit(due, context).await,
-            Turn::Later { waited } => SigningOutcome::InTurn { waited },
+            Admission::Now(_permit) => with_permit(due, context).await,
+            Admission::Later { waited } => SigningOutcome::InTurn { waited },
         },
     }
 }
 
 /// Asks the issuer's limit for a turn. Tenants take turns.
-fn turn<R: Request>(due: &DueRequest<'_, R, Arc<ReadyIssuer>>, context: &Context) -> Turn<Waiter> {
+fn turn<R: Request>(due: &DueRequest<'_, R, Arc<ReadyIssuer>>, context: &Context) -> Admission<Waiter> {
     let (key, request) = (&due.issuer.key, due.known.request);
     let at = Limited {
         issuer: key.issuer(),
@@ -120,7 +120,10 @@ fn turn<R: Request>(due: &DueRequest<'_, R, Arc<ReadyIssuer>>, context: &Context
 }
 
 /// Signs, logs and counts bugs.
-async fn with_permit<R: Request>(due: &DueRequest<'_, R, Arc<ReadyIssuer>>, context: &Context) -> SigningOutcome {
+async fn with_permit<R: Request>(
+    due: &DueRequest<'_, R, Arc<ReadyIssuer>>,
+    context: &Context,
+) -> SigningOutcome {
     let (request, name) = (due.known.request, due.known.issuer);
     let asked = match request.asked(due.issuer.pods.as_ref()) {
         Ok(asked) => asked,

@@ -16,7 +16,7 @@ use pkcs11_issuer::{
         source::PinOrigin,
         store::{FileStore, PinStore},
     },
-    pipeline::{Chain, ChainPem, Claim, Keys, NotProven, prove},
+    pipeline::{ParsedChain, ChainPem, SigningClaim, Keys, NotProven, prove},
     signers::ConfiguredToken,
 };
 use rcgen::{
@@ -126,18 +126,18 @@ fn look(what: &str, spec: &IssuerSpec, chain: String) -> Result<Arc<NotProven>> 
         let labels = Labels::new();
         let now = Timestamp::from_second(1_800_000_000)?;
         let before = super::thread_time();
-        drop(prove::check(spec, &Chain::new(pem.clone()), now));
+        drop(prove::check(spec, &ParsedChain::new(pem.clone()), now));
         println!(
             "{what}: {:?} of the other thread",
             super::thread_time() - before
         );
         let (keys, since) = (Keys::default(), Instant::now());
         let looking = async {
-            let claim = Claim {
+            let claim = SigningClaim {
                 spec,
                 name: &name,
                 labels: &labels,
-                chain: &Arc::new(Chain::parse(pem).await),
+                chain: &Arc::new(ParsedChain::parse(pem).await),
                 token: &token,
             };
             prove(claim, None, &keys, since, &metrics, now).await

@@ -8,8 +8,8 @@ use super::Connection;
 use crate::{
     client::{HsmError, Key},
     protocol::{
-        Answer, Ask, FoundKey, KeyNumber, KeySelector, LoginAnswer, Mechanism, Pin, Stats,
-        TokenInfo, KeyQuery,
+        Answer, Ask, FoundKey, KeyNumber, KeyQuery, KeySelector, LoginAnswer, Mechanism, Pin,
+        Stats, TokenInfo,
     },
 };
 

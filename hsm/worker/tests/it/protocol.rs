@@ -15,8 +15,8 @@ use bytes::BytesMut;
 use hsm::{
     Hash, KeySelector, Mechanism, Pin, TokenSelector,
     protocol::{
-        Answer, Ask, Failure, FromWorker, Hello, HelloReply, Inbox, KeyNumber, Moment, NoToken,
-        Request, KeyQuery, append, append_hello,
+        Answer, Ask, Failure, FromWorker, Hello, HelloReply, Inbox, KeyNumber, KeyQuery, Moment,
+        NoToken, Request, append, append_hello,
     },
 };
 use softhsm_test_helpers::{Function, KeyKind, TestKey, TestToken};
@@ -103,7 +103,9 @@ impl Alone {
         self.send(1, ask);
         match self.next() {
             FromWorker::Response { id: 1, outcome } => outcome,
-            other @ (FromWorker::Response { .. } | FromWorker::ExitReason(_)) => panic!("{other:?}"),
+            other @ (FromWorker::Response { .. } | FromWorker::ExitReason(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use kube::ResourceExt as _;
 
-use super::{Answer, Request, Statement, Status, octets, drop_bulk};
+use super::{Answer, Request, Statement, Status, drop_bulk, octets};
 use crate::{
     api::{
         GROUP, IssuerName,
@@ -19,7 +19,7 @@ use crate::{
     },
     audit::{RequestKind, Requester},
     issuance::{Refusal, pattern::Variables},
-    pipeline::{UncheckedRequest, AskedCsr, PodRules},
+    pipeline::{AskedCsr, PodRules, UncheckedRequest},
     reconcile::request::decide::{Approval, Progress, Stage},
 };
 

@@ -15,7 +15,7 @@ use crate::{
     api::IssuerName,
     audit::{RequestKind, Requester},
     issuance::{IssuedCertificate, Refusal, RefusalReason, pattern::Variables, pod::Pod},
-    pipeline::{UncheckedRequest, AskedCsr, PodRules},
+    pipeline::{AskedCsr, PodRules, UncheckedRequest},
     reconcile::request::decide::{Approval, Progress, Stage},
 };
 

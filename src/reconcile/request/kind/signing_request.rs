@@ -16,13 +16,13 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use super::{Answer, Request, Statement, Status, octets, drop_bulk};
+use super::{Answer, Request, Statement, Status, drop_bulk, octets};
 use crate::{
     api::IssuerName,
     audit::{RequestKind, Requester},
     duration::GoDuration,
     issuance::{CaField, Refusal, RefusalReason, pattern::Variables},
-    pipeline::{UncheckedRequest, AskedCsr, PodRules},
+    pipeline::{AskedCsr, PodRules, UncheckedRequest},
     reconcile::request::decide::{Approval, Progress, Stage},
 };
 
@@ -338,6 +338,9 @@ mod tests {
     fn a_wait_is_reported_by_an_event_only() {
         let now = "2026-01-02T00:00:00Z".parse().unwrap();
         let request = request(&json!({}), &json!({}));
-        assert_eq!(request.answer(&Statement::Pending, "later", now), Answer::Tell);
+        assert_eq!(
+            request.answer(&Statement::Pending, "later", now),
+            Answer::Tell
+        );
     }
 }

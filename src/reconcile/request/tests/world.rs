@@ -25,7 +25,7 @@ use crate::{
             due::DueRequest,
             kind::Status,
             observe::Observed,
-            world::{SigningOutcome, Noted, World},
+            world::{Noted, SigningOutcome, World},
         },
     },
 };

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use hsm::protocol::{
-    Answer, Failure, FoundKey, KeyNumber, LoginAnswer, Mechanism, Moment, TokenCode, KeyQuery,
+    Answer, Failure, FoundKey, KeyNumber, KeyQuery, LoginAnswer, Mechanism, Moment, TokenCode,
 };
 
 use super::{Miss, SessionThread};
