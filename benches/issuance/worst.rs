@@ -200,7 +200,11 @@ fn request(pair: &EcdsaKeyPair, subject: &[u8], attributes: &[u8]) -> Result<Str
         &sequence(&[&info, &scheme, &signature]),
     );
     if text.len() > CSR || VerifiedCsr::parse(text.as_bytes()).is_err() {
-        return Err(format!("the CSR is too large or is not accepted: {} octets", text.len()).into());
+        return Err(format!(
+            "the CSR is too large or is not accepted: {} octets",
+            text.len()
+        )
+        .into());
     }
     Ok(text)
 }

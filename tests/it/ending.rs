@@ -126,7 +126,10 @@ pub(crate) async fn takes_signals(process: u32) -> Result<()> {
         if is_it && caught {
             return Ok(());
         }
-        ensure!(start.elapsed() < PATIENCE, "the process never handles signals");
+        ensure!(
+            start.elapsed() < PATIENCE,
+            "the process never handles signals"
+        );
         tokio::task::yield_now().await;
     }
 }

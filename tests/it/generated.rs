@@ -44,5 +44,8 @@ fn the_generated_crds_match_the_code() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert_eq!(found, expected, "crds/ has a file for which there is no kind");
+    assert_eq!(
+        found, expected,
+        "crds/ has a file for which there is no kind"
+    );
 }

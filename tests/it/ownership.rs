@@ -79,11 +79,18 @@ impl Running {
 
     /// Waits until the number of a token's objects that this replica owns meets a condition.
     async fn owns(&self, token: &str, wanted: impl Fn(usize) -> bool) -> Result<()> {
-        until("the replica to have the expected share", PATIENCE, async || {
-            Ok(wanted(self.owned(token)).then_some(()))
-        })
+        until(
+            "the replica to have the expected share",
+            PATIENCE,
+            async || Ok(wanted(self.owned(token)).then_some(())),
+        )
         .await
-        .with_context(|| format!("the replica owns {} of {OBJECTS} objects", self.owned(token)))
+        .with_context(|| {
+            format!(
+                "the replica owns {} of {OBJECTS} objects",
+                self.owned(token)
+            )
+        })
     }
 
     fn owned(&self, token: &str) -> usize {
@@ -194,7 +201,11 @@ async fn the_share_of_a_replica_that_crashed_moves_when_its_lease_expires_and_ba
     b.owns("issuing", some_but_not_all).await?;
     a.owns("issuing", some_but_not_all).await?;
     let spec = lease(&plane, "b").await?.spec.context("no spec")?;
-    assert_eq!(spec.lease_transitions, Some(1), "the new process took over the Lease");
+    assert_eq!(
+        spec.lease_transitions,
+        Some(1),
+        "the new process took over the Lease"
+    );
     Ok(())
 }
 
@@ -309,7 +320,8 @@ async fn a_lease_that_somebody_deletes_or_edits_is_written_again() -> Result<()>
 }
 
 #[tokio::test]
-async fn an_abandoned_lease_is_deleted_and_a_lease_of_another_program_is_left_alone() -> Result<()> {
+async fn an_abandoned_lease_is_deleted_and_a_lease_of_another_program_is_left_alone() -> Result<()>
+{
     let plane = plane().await?;
     let lease = |name: &str, annotations: serde_json::Value| {
         serde_json::json!({

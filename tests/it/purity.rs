@@ -122,7 +122,10 @@ fn every_file_that_claims_to_be_pure_is_checked_and_every_entry_exists() {
         .map(|source| &source.path)
         .filter(|path| !is_pure(path))
         .collect();
-    assert!(stray.is_empty(), "these files claim to be pure and are not in PURE: {stray:?}");
+    assert!(
+        stray.is_empty(),
+        "these files claim to be pure and are not in PURE: {stray:?}"
+    );
     let gone = PURE
         .iter()
         .filter(|pure| !sources.iter().any(|source| source.path.starts_with(**pure)));

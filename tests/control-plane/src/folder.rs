@@ -32,7 +32,8 @@ impl Folder {
         let early = folder.path().join("owner");
         let lock = File::create(&early).context("create the lock of the folder")?;
         lock.lock().context("lock the folder")?;
-        std::fs::rename(&early, folder.path().join(LOCK)).context("rename the lock of the folder")?;
+        std::fs::rename(&early, folder.path().join(LOCK))
+            .context("rename the lock of the folder")?;
         Ok(Self {
             path: folder.keep(),
             _lock: lock,

@@ -13,7 +13,9 @@ pub(crate) async fn instructions(stage: &Stage) -> Result<String> {
     } = stage;
     let plane = cluster.plane();
     let kubectl = plane.tools().program("kubectl")?;
-    let programs = kubectl.parent().context("the path of kubectl has no folder")?;
+    let programs = kubectl
+        .parent()
+        .context("the path of kubectl has no folder")?;
     Ok(format!(
         "
 Everything keeps running until you press Ctrl-C (or send SIGTERM to process {process}). In another terminal, run:

@@ -158,5 +158,8 @@ fn with_log(error: &anyhow::Error, controller: &Controller) -> anyhow::Error {
     let tail = lines
         .get(lines.len().saturating_sub(TAIL)..)
         .unwrap_or_default();
-    anyhow::anyhow!("{error:#}\nThe controller's log ends with:\n{}", tail.join("\n"))
+    anyhow::anyhow!(
+        "{error:#}\nThe controller's log ends with:\n{}",
+        tail.join("\n")
+    )
 }

@@ -119,8 +119,7 @@ async fn the_check_of_objects_detects_an_unknown_field_and_a_wrong_value() -> Re
 }
 
 #[tokio::test]
-async fn every_pod_is_restricted_except_for_host_path_volumes()
--> Result<()> {
+async fn every_pod_is_restricted_except_for_host_path_volumes() -> Result<()> {
     let plane = plane().await?;
     for set in value_sets()? {
         let said = pod(plane, &set.name, &set.values, "restricted").await;
@@ -150,7 +149,10 @@ async fn a_privileged_container_is_valid_and_needs_a_privileged_namespace() -> R
     let privileged = json!({"modules": {"pcie": {"privileged": true}}});
     let values = super::value_set("device-plugin", privileged)?;
     let refused = pod(plane, "privileged", &values, "restricted").await;
-    let refused = refused.err().context("a restricted namespace must not admit a privileged container")?.to_string();
+    let refused = refused
+        .err()
+        .context("a restricted namespace must not admit a privileged container")?
+        .to_string();
     assert!(
         refused.contains("privileged (container \"pkcs11-issuer\""),
         "{refused}"

@@ -87,8 +87,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn install_upgrade_rollback_and_uninstall_keep_issuing_and_the_pin_record()
--> Result<()> {
+async fn install_upgrade_rollback_and_uninstall_keep_issuing_and_the_pin_record() -> Result<()> {
     let stage = Stage::start().await?;
     let release = &stage.release;
     let chart = chart_path();
@@ -126,7 +125,10 @@ async fn install_upgrade_rollback_and_uninstall_keep_issuing_and_the_pin_record(
     assert!(read(&release.cluster, "deployment", RELEASE).await.is_err());
     assert_eq!(stage.record().await?, record);
     let status = release.cluster.issuer_status(&issuer()).await?;
-    assert!(status.ready().is_some(), "the issuer must survive the uninstall");
+    assert!(
+        status.ready().is_some(),
+        "the issuer must survive the uninstall"
+    );
 
     // A new installation adopts the objects that were kept.
     release.apply(&["install"], chart).await?;

@@ -24,8 +24,8 @@ const OTHERS: &str = "gpu.example/dedicated";
 
 /// The nodes without the label are created first, so a controller that has seen the labelled nodes has seen all nodes.
 #[tokio::test]
-async fn exactly_the_labelled_nodes_run_a_pod_and_a_changed_label_starts_or_stops_it()
--> Result<()> {
+async fn exactly_the_labelled_nodes_run_a_pod_and_a_changed_label_starts_or_stops_it() -> Result<()>
+{
     let site = Site::new("pcie").await?;
     site.node("plain").create().await?;
     site.selected_node("taken").tainted(OTHERS).create().await?;
@@ -80,8 +80,7 @@ async fn host_paths_need_the_level_privileged_and_the_notes_say_how_to_set_it() 
 
 /// The DaemonSet's controller checks only labels and taints; the scheduler checks the device.
 #[tokio::test]
-async fn a_labelled_node_runs_its_pod_only_once_its_device_plugin_has_a_device()
--> Result<()> {
+async fn a_labelled_node_runs_its_pod_only_once_its_device_plugin_has_a_device() -> Result<()> {
     let site = Site::new("plugin").await?;
     site.selected_node("without").create().await?;
     site.selected_node("with").having(DEVICE).create().await?;

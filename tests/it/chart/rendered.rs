@@ -146,7 +146,8 @@ async fn issuers_can_be_left_out_of_edit_and_admin_or_out_of_all_roles() -> Resu
 }
 
 #[tokio::test]
-async fn secrets_can_be_read_in_the_named_namespaces_and_everywhere_only_on_request() -> Result<()> {
+async fn secrets_can_be_read_in_the_named_namespaces_and_everywhere_only_on_request() -> Result<()>
+{
     let readable = async |changes: Value| -> Result<Vec<String>> {
         let objects = render(&value_set("softhsm", changes)?).await?;
         let reads = |role: &&Value| role["rules"].to_string().contains(r#""secrets""#);

@@ -117,7 +117,9 @@ impl Both {
         self.requests.approve(&theirs).await?;
 
         let theirs = self.requests.reaches(&theirs, "Issued").await?;
-        let theirs = theirs.certificate().context("cert-manager's CA issuer published no certificate")?;
+        let theirs = theirs
+            .certificate()
+            .context("cert-manager's CA issuer published no certificate")?;
         let decided = |status: &rig::Status| {
             let ready = status.ready();
             ready.is_some_and(|ready| ["Issued", "Failed"].contains(&ready.reason.as_str()))
@@ -213,7 +215,10 @@ fn the_example_explains_each_difference_and_no_other() -> Result<()> {
         let seen = SHAPES
             .iter()
             .any(|shape| shape.differences.contains(&difference));
-        assert!(seen, "{difference} is explained, but no shape has this difference");
+        assert!(
+            seen,
+            "{difference} is explained, but no shape has this difference"
+        );
     }
     for shape in SHAPES {
         for difference in shape.differences {

@@ -186,7 +186,8 @@ impl Between {
     async fn until(&self, path: &str, done: impl Fn(&[Write]) -> bool) -> Result<Vec<Write>> {
         until(&format!("a write to {path}"), PATIENCE, async || {
             let all = self.all.lock();
-            let Watched { failed, writes, .. } = all.get(path).context("the object is not watched")?;
+            let Watched { failed, writes, .. } =
+                all.get(path).context("the object is not watched")?;
             ensure!(failed.is_none(), "{failed:?}");
             Ok(done(writes).then(|| writes.clone()))
         })

@@ -37,7 +37,8 @@ fn recorded(case: &Counted, event: &str) -> Result<Vec<String>> {
 }
 
 #[tokio::test]
-async fn a_slow_token_discards_no_certificate_and_another_tenant_waits_for_one_round() -> Result<()> {
+async fn a_slow_token_discards_no_certificate_and_another_tenant_waits_for_one_round() -> Result<()>
+{
     let case = Counted::start(&[], |_| {}).await?;
     case.is_ready_at(1).await?;
     // The token has four sessions, so the last request that is looked at waits longer than a signature may take (10 s).
@@ -57,7 +58,10 @@ async fn a_slow_token_discards_no_certificate_and_another_tenant_waits_for_one_r
     let turn = signed.iter().position(|namespace| namespace == "quiet");
     let turn = turn.context("not signed")?;
     // Eight requests are with the token, one precedes in the round, and some finish before the request is seen.
-    assert!(turn <= before + 16, "signed after {turn} others, {before} of which were signed before it was created");
+    assert!(
+        turn <= before + 16,
+        "signed after {turn} others, {before} of which were signed before it was created"
+    );
     assert_eq!(recorded(&case, "signing")?.len(), BACKLOG + 1);
     assert!(recorded(&case, "discarded")?.is_empty());
     Ok(())

@@ -9,8 +9,7 @@ use softhsm_test_helpers::CaProfile;
 use super::{counted::Counted, issuer, shared_rig};
 
 #[tokio::test]
-async fn a_key_that_has_just_signed_is_probed_again_only_for_another_certificate() -> Result<()>
-{
+async fn a_key_that_has_just_signed_is_probed_again_only_for_another_certificate() -> Result<()> {
     let case = Counted::start(&[], |_| {}).await?;
     case.is_ready_at(1).await?;
     assert_eq!(case.signatures()?, 1);
@@ -129,7 +128,11 @@ async fn a_certificate_that_expires_soon_sets_a_condition_an_event_and_a_metric(
         condition(status).is_some_and(|soon| soon.status == "True")
     });
     let soon = soon.await?;
-    assert_eq!(soon.ready().unwrap().status, "True", "a certificate that expires soon is only a warning");
+    assert_eq!(
+        soon.ready().unwrap().status,
+        "True",
+        "a certificate that expires soon is only a warning"
+    );
     let told = condition(&soon).unwrap();
     assert_eq!(told.reason, "ExpiresSoon");
     assert_eq!(told.observed_generation, Some(1));

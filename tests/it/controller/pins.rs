@@ -169,7 +169,8 @@ impl Case {
 }
 
 #[tokio::test]
-async fn a_wrong_pin_is_tried_once_across_restarts_and_the_right_pin_needs_no_restart() -> Result<()> {
+async fn a_wrong_pin_is_tried_once_across_restarts_and_the_right_pin_needs_no_restart() -> Result<()>
+{
     let case = Case::with_pin("wrong").await?;
     case.refused("rejected this PIN").await?;
     assert_eq!(case.record("Rejected").await?["rejectedInARow"], 1);

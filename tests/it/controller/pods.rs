@@ -210,7 +210,8 @@ async fn a_pod_is_denied_by_an_issuer_without_pod_certificates_and_by_one_in_ano
 }
 
 #[tokio::test]
-async fn a_pod_request_that_the_issuer_does_not_allow_is_denied_with_the_reason_of_the_api() -> Result<()> {
+async fn a_pod_request_that_the_issuer_does_not_allow_is_denied_with_the_reason_of_the_api()
+-> Result<()> {
     let rig = rig().await?;
     let issuer = IssuerName::cluster("pods-strict");
     let mut spec = rig.authority().issuer_spec();

@@ -55,8 +55,7 @@ async fn changed_grants_take_effect_and_cost_no_login() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_invalid_configuration_is_reported_and_the_previous_one_stays_in_force()
--> Result<()> {
+async fn an_invalid_configuration_is_reported_and_the_previous_one_stays_in_force() -> Result<()> {
     const SUCCESSFUL: &str = "pkcs11_issuer_config_last_reload_successful";
     let mut case = Counted::start(&[], |_| {}).await?;
     case.is_ready_at(1).await?;

@@ -123,7 +123,11 @@ impl Replicas {
             let told = story.0.get(name).into_iter();
             let told = told.flat_map(|told| &told.certificates);
             let others = told.filter(|told| Some(told.as_str()) != stored);
-            assert_eq!(others.count(), 0, "{name} had a different certificate earlier");
+            assert_eq!(
+                others.count(),
+                0,
+                "{name} had a different certificate earlier"
+            );
             let pem = status.certificate().context("no certificate")?;
             let serial = serial(&pem)?;
             assert!(

@@ -206,11 +206,15 @@ async fn requests_of_every_kind(rig: &Rig) -> Result<()> {
         ("certificatesigningrequest", "rights-csr"),
         ("podcertificaterequest", "rights-pod"),
     ] {
-        until("the signature of the request to begin", PATIENCE, async || {
-            let signing =
-                |line: &Value| line["event"] == "signing" && line["request"]["name"] == name;
-            Ok(rig.controller().record()?.iter().any(signing).then_some(()))
-        })
+        until(
+            "the signature of the request to begin",
+            PATIENCE,
+            async || {
+                let signing =
+                    |line: &Value| line["event"] == "signing" && line["request"]["name"] == name;
+                Ok(rig.controller().record()?.iter().any(signing).then_some(()))
+            },
+        )
         .await?;
         let label = ["label", "--namespace", "default", kind, name, "touched=yes"];
         rig.cluster().plane().kubectl(&label).await?;

@@ -215,8 +215,7 @@ async fn a_pin_secret_and_its_name_may_change_and_a_wrong_pin_is_tried_once() ->
 }
 
 #[tokio::test]
-async fn requests_for_a_deleted_issuer_say_so_and_are_signed_when_it_returns()
--> Result<()> {
+async fn requests_for_a_deleted_issuer_say_so_and_are_signed_when_it_returns() -> Result<()> {
     let rig = shared_rig().await?;
     let name = IssuerName::namespaced(TENANT, "comes-back");
     let mut spec = rig.authority().issuer_spec();

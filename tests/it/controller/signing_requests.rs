@@ -132,7 +132,8 @@ async fn nothing_is_written_to_a_kubernetes_csr_that_is_unapproved_denied_or_for
 }
 
 #[tokio::test]
-async fn a_namespaced_issuer_signs_for_users_who_may_reference_it_and_fails_the_others() -> Result<()> {
+async fn a_namespaced_issuer_signs_for_users_who_may_reference_it_and_fails_the_others()
+-> Result<()> {
     let (rig, strangers) = of_user("csr-stranger").await?;
     let own = tenants_issuer(rig, "csr-own").await?;
     strangers
@@ -169,7 +170,8 @@ async fn a_namespaced_issuer_signs_for_users_who_may_reference_it_and_fails_the_
 }
 
 #[tokio::test]
-async fn annotation_and_expiration_seconds_set_the_duration_and_invalid_values_fail() -> Result<()> {
+async fn annotation_and_expiration_seconds_set_the_duration_and_invalid_values_fail() -> Result<()>
+{
     let (_, requests) = of_user("csr-maker").await?;
     let mut seconds = spec(&issuer());
     seconds["expirationSeconds"] = json!(7200);

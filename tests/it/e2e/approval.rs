@@ -20,7 +20,8 @@ const REFUSED: &str = "does not have permissions to set approved/denied conditio
 /// The most frequent mistake with external issuers: the request gets no condition, and the reason is only in cert-manager's
 /// log.
 #[tokio::test]
-async fn without_the_right_to_approve_a_request_has_no_condition_until_a_person_approves() -> Result<()> {
+async fn without_the_right_to_approve_a_request_has_no_condition_until_a_person_approves()
+-> Result<()> {
     let (objects, stage) = (Objects::new().await?, stage().await?);
     let issuer = IssuerName::namespaced(UNAPPROVED, UNAPPROVED);
     let spec = json!({"dnsNames": ["web.unapproved.example"]});

@@ -136,7 +136,10 @@ const LITERAL_SUBJECT: Validation = (
         for rdn in leaf.subject().iter_rdn() {
             let attributes: Vec<_> = rdn.iter().collect();
             let [attribute] = attributes.as_slice() else {
-                anyhow::bail!("a relative distinguished name has {} attributes", attributes.len());
+                anyhow::bail!(
+                    "a relative distinguished name has {} attributes",
+                    attributes.len()
+                );
             };
             found.push((
                 attribute.attr_type().to_id_string(),

@@ -214,7 +214,9 @@ fn check(chain: &str, csr: &str, key: &KeyPair, row: &Row) -> Result<()> {
     let given = names(&leaf)?;
     ensure!(asked == given, "{given:?} instead of {asked:?}");
 
-    let constraints = leaf.basic_constraints()?.context("the certificate has no basicConstraints")?;
+    let constraints = leaf
+        .basic_constraints()?
+        .context("the certificate has no basicConstraints")?;
     ensure!(
         constraints.critical && constraints.value.ca == ca,
         "{:?}",

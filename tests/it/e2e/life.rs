@@ -106,7 +106,10 @@ async fn a_certificate_is_renewed_before_it_ends_with_a_new_key() -> Result<()> 
         let second = Issued::wait(&objects, &name).await?;
         validations::all(&second, &[])?;
         let ends = |issued: &Issued| anyhow::Ok(issued.leaf()?.validity().not_after.timestamp());
-        ensure!(ends(&second)? > ends(&first)?, "the new certificate does not end later");
+        ensure!(
+            ends(&second)? > ends(&first)?,
+            "the new certificate does not end later"
+        );
         ensure!(
             first.public_half()? != second.public_half()?,
             "the key is the same"

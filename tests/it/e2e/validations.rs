@@ -37,7 +37,10 @@ const EVERY: &[Validation] = &[
         "the Secret's annotations name the Certificate and its issuer",
         annotations,
     ),
-    ("additional output formats have the same content", output_formats),
+    (
+        "additional output formats have the same content",
+        output_formats,
+    ),
     ("Ready is about the Certificate's present generation", ready),
     ("the common name is the one asked for", common_name),
     ("the URIs are those asked for", uris),
@@ -163,7 +166,9 @@ fn private_key(issued: &Issued) -> Result<()> {
 
 fn basic_constraints(issued: &Issued) -> Result<()> {
     let leaf = issued.leaf()?;
-    let constraints = leaf.basic_constraints()?.context("the certificate has no basicConstraints")?;
+    let constraints = leaf
+        .basic_constraints()?
+        .context("the certificate has no basicConstraints")?;
     ensure!(constraints.critical, "basicConstraints are not critical");
     let wanted = issued.spec("isCA").as_bool().unwrap_or(false);
     same(&constraints.value.ca, &wanted)
@@ -171,7 +176,10 @@ fn basic_constraints(issued: &Issued) -> Result<()> {
 
 fn not_after(issued: &Issued) -> Result<()> {
     let status = &issued.certificate.data["status"]["notAfter"];
-    let status: Timestamp = status.as_str().context("the status has no notAfter")?.parse()?;
+    let status: Timestamp = status
+        .as_str()
+        .context("the status has no notAfter")?
+        .parse()?;
     same(
         &status.as_second(),
         &issued.leaf()?.validity().not_after.timestamp(),
@@ -331,7 +339,9 @@ async fn every_validation_detects_the_secret_of_another_certificate() -> Result<
         objects.create_certificate(&name, &issuer, spec).await?;
         issued.push(Issued::wait(&objects, &name).await?);
     }
-    let [one, another] = <[Issued; 2]>::try_from(issued).ok().context("expected two Certificates")?;
+    let [one, another] = <[Issued; 2]>::try_from(issued)
+        .ok()
+        .context("expected two Certificates")?;
     ensure!(broken(&one, &[]).is_empty() && broken(&another, &[]).is_empty());
 
     let mut secret = another.secret;

@@ -85,11 +85,7 @@ fn fits(status: &Status, name: &str) -> Result<()> {
     assert_eq!(leaf.seconds()?, 3600);
     let root = Leaf::of(&root)?;
     let root = root.certificate()?;
-    assert_eq!(
-        root.subject(),
-        root.issuer(),
-        "status.ca must be a root"
-    );
+    assert_eq!(root.subject(), root.issuer(), "status.ca must be a root");
     Ok(())
 }
 

@@ -132,7 +132,10 @@ fn table(values: &Value, rows: &[Row]) -> Result<String> {
                 for key in path.split('.') {
                     value = value.get(key).with_context(|| format!("no value {path}"))?;
                 }
-                ensure!(!text.contains('|'), "{path}: a vertical bar would end the cell of the table");
+                ensure!(
+                    !text.contains('|'),
+                    "{path}: a vertical bar would end the cell of the table"
+                );
                 table.push_str(&format!("| `{path}` | `{value}` | {text} |\n"));
             }
         }

@@ -101,7 +101,9 @@ fn pkilint_and_zlint_find_exactly_the_listed_exceptions() {
             }
         }
         let unlisted = findings.difference(&listed);
-        wrong.extend(unlisted.map(|finding| format!("{linter:?} has an unlisted finding: {finding}")));
+        wrong.extend(
+            unlisted.map(|finding| format!("{linter:?} has an unlisted finding: {finding}")),
+        );
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -78,7 +78,9 @@ impl SoftwareKey {
                     | SignatureAlgorithm::Ed25519
                     | SignatureAlgorithm::MlDsa44
                     | SignatureAlgorithm::MlDsa65
-                    | SignatureAlgorithm::MlDsa87 => panic!("an RSA key cannot sign with {algorithm}"),
+                    | SignatureAlgorithm::MlDsa87 => {
+                        panic!("an RSA key cannot sign with {algorithm}")
+                    }
                 };
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign_digest(padding, &digest(), &mut signature)

@@ -88,8 +88,7 @@ fn a_key_that_can_be_read_in_plain_text_never_signs() -> Result<()> {
 }
 
 #[test]
-fn a_key_with_hidden_attributes_signs_only_where_the_configuration_allows_it()
--> Result<()> {
+fn a_key_with_hidden_attributes_signs_only_where_the_configuration_allows_it() -> Result<()> {
     let case = Case::new()?;
     case.library
         .rules("C_GetAttributeValue hide=CKA_EXTRACTABLE")?;
@@ -157,8 +156,7 @@ fn nothing_is_told_about_a_key_that_is_not_granted() -> Result<()> {
 }
 
 #[test]
-fn a_second_key_object_without_a_grant_does_not_hide_the_granted_one() -> Result<()>
-{
+fn a_second_key_object_without_a_grant_does_not_hide_the_granted_one() -> Result<()> {
     let mut case = Case::new()?;
     let software = SoftwareKey::generate()?;
     let token = case.authority.token();

@@ -67,7 +67,10 @@ const BEFORE_ANY_LOGIN: &[Row] = &[
     (
         |_| (),
         &["--issuer", "gone.yaml"],
-        &["the issuer gone.yaml cannot be used", "failed to read the file"],
+        &[
+            "the issuer gone.yaml cannot be used",
+            "failed to read the file",
+        ],
     ),
     (
         |case| case.issuer["kind"] = json!("Issuer"),

@@ -56,8 +56,7 @@ fn a_wrong_pin_is_tried_once_in_any_number_of_runs_and_then_the_right_one() -> R
 }
 
 #[test]
-fn after_two_wrong_pins_no_edit_causes_a_login_until_the_record_is_removed()
--> Result<()> {
+fn after_two_wrong_pins_no_edit_causes_a_login_until_the_record_is_removed() -> Result<()> {
     let mut case = Case::new()?;
     for pin in ["wrong", "wrong again"] {
         case.write_pin(pin)?;
@@ -159,8 +158,7 @@ async fn hanging_in_its_login(case: &Case) -> Result<Child> {
 }
 
 #[tokio::test]
-async fn a_try_is_recorded_before_the_token_sees_the_pin_and_survives_the_run() -> Result<()>
-{
+async fn a_try_is_recorded_before_the_token_sees_the_pin_and_survives_the_run() -> Result<()> {
     let case = Case::new()?;
     case.write_pin("wrong")?;
     let mut running = hanging_in_its_login(&case).await?;

@@ -12,7 +12,10 @@ impl Metrics {
     /// Fetches `/metrics` from a server.
     pub(crate) async fn fetch(address: &str) -> Result<Self> {
         let (status, text) = get(address, "/metrics").await?;
-        ensure!(status == 200, "/metrics answered with status {status}: {text}");
+        ensure!(
+            status == 200,
+            "/metrics answered with status {status}: {text}"
+        );
         Ok(Self(text))
     }
 
@@ -65,7 +68,10 @@ pub(crate) async fn get(address: &str, path: &str) -> Result<(u16, String)> {
         .split_once("\r\n\r\n")
         .context("the response has no end of its header")?;
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    Ok((status.context("the response has no status")?, body.to_owned()))
+    Ok((
+        status.context("the response has no status")?,
+        body.to_owned(),
+    ))
 }
 
 #[cfg(test)]

@@ -143,7 +143,10 @@ impl Requests {
     ///
     /// When it does not; the message quotes its status.
     pub async fn until(&self, name: &str, wanted: impl Fn(&Status) -> bool) -> Result<Status> {
-        let what = format!("the status of CertificateRequest {}/{name} to meet the condition", self.namespace);
+        let what = format!(
+            "the status of CertificateRequest {}/{name} to meet the condition",
+            self.namespace
+        );
         let reached = until(&what, PATIENCE, async || {
             let status = self.status(name).await?;
             Ok(wanted(&status).then_some(status))

@@ -95,7 +95,10 @@ impl SigningRequests {
     /// When there is none in time; the message quotes the present status.
     pub async fn is_issued(&self, name: &str) -> Result<String> {
         let status = self.until(name, |status| status.certificate().is_some());
-        status.await?.certificate().context("the request has no certificate")
+        status
+            .await?
+            .certificate()
+            .context("the request has no certificate")
     }
 
     /// Waits until the status meets a condition.

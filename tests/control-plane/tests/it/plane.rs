@@ -152,6 +152,9 @@ async fn a_killed_owner_leaves_no_process_behind_and_its_folder_is_swept() -> Re
 
     assert!(folder.exists(), "a killed owner cannot remove its folder");
     drop(start().await?);
-    assert!(!folder.exists(), "the next control plane must sweep the folder");
+    assert!(
+        !folder.exists(),
+        "the next control plane must sweep the folder"
+    );
     Ok(())
 }

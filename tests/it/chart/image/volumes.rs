@@ -63,7 +63,10 @@ impl Volumes {
         for mount in list(&container["volumeMounts"]) {
             let name = mount["name"].as_str().context("no name")?;
             let folder = self.0.get(name).with_context(|| format!("no {name}"))?;
-            ensure!(mount["subPath"].is_null(), "subPath is not supported: {mount}");
+            ensure!(
+                mount["subPath"].is_null(),
+                "subPath is not supported: {mount}"
+            );
             let path = mount["mountPath"].as_str().context("no path")?;
             options.push(option(folder, path, mount["readOnly"] == true));
         }

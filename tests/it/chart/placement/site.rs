@@ -201,15 +201,19 @@ impl Site {
     /// Waits until the disruption budget allows `count` evictions.
     pub(super) async fn may_evict(&self, count: i32) -> Result<()> {
         let budgets: Api<PodDisruptionBudget> = Api::namespaced(self.client.clone(), self.name);
-        until(&format!("the budget to allow {count} evictions"), PATIENCE, async || {
-            let budgets = budgets.list(&ListParams::default()).await?;
-            let [budget] = &budgets.items[..] else {
-                anyhow::bail!("expected one disruption budget");
-            };
-            let status = budget.status.as_ref();
-            let right = status.is_some_and(|status| status.disruptions_allowed == Some(count));
-            Ok(right.then_some(()))
-        })
+        until(
+            &format!("the budget to allow {count} evictions"),
+            PATIENCE,
+            async || {
+                let budgets = budgets.list(&ListParams::default()).await?;
+                let [budget] = &budgets.items[..] else {
+                    anyhow::bail!("expected one disruption budget");
+                };
+                let status = budget.status.as_ref();
+                let right = status.is_some_and(|status| status.disruptions_allowed == Some(count));
+                Ok(right.then_some(()))
+            },
+        )
         .await
     }
 

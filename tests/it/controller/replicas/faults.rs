@@ -46,7 +46,9 @@ pub(super) async fn through_within(
     for name in &names {
         let ready = requests.status(name).await?.ready();
         let since = ready.and_then(|ready| ready.last_transition_time);
-        let since: Timestamp = since.context("the condition Ready has no transition time")?.parse()?;
+        let since: Timestamp = since
+            .context("the condition Ready has no transition time")?
+            .parse()?;
         // A write that was stored when the API server was killed may be missing in its log, but it was not late.
         if since > over {
             late.push(name.clone());

@@ -17,7 +17,9 @@ async fn silent_connections_are_dropped_within_20_s_and_nothing_is_lost_or_publi
         network.kubeconfig(cluster).map(Some)
     })
     .await?;
-    let network = network.as_ref().expect("the network starts with the replicas");
+    let network = network
+        .as_ref()
+        .expect("the network starts with the replicas");
     let requests = replicas.requests().await?;
     // All three replicas have watches, reads and writes in flight.
     let forget = async {

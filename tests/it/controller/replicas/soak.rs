@@ -104,8 +104,7 @@ fn given(name: &str) -> Result<Option<u64>> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes half an hour; run it with: make soak"]
-async fn faults_in_any_order_lose_no_request_and_give_none_two_certificates()
--> Result<()> {
+async fn faults_in_any_order_lose_no_request_and_give_none_two_certificates() -> Result<()> {
     let faults = given("SOAK_FAULTS")?.map_or(Ok(3), usize::try_from)?;
     let seed = given("SOAK_SEED")?.unwrap_or_else(|| fastrand::u64(..));
     println!("{faults} faults; to repeat this run, set SOAK_SEED={seed}");

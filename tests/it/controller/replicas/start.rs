@@ -61,7 +61,10 @@ async fn a_replica_without_the_whole_list_takes_no_share_and_answers_new_request
     requests.approve("wait-for-approval").await?;
     requests.reaches("wait-for-approval", "Issued").await?;
     assert_eq!(issued(&new).await?, 2);
-    assert!(!new.says_ready().await?, "a replica without the whole list must not be ready");
+    assert!(
+        !new.says_ready().await?,
+        "a replica without the whole list must not be ready"
+    );
     assert_eq!(tokens_in_lease(&cluster, "new").await?, "");
 
     between.further_pages.open();

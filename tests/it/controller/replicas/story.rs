@@ -29,14 +29,18 @@ pub(super) struct Told {
 impl Story {
     /// Waits until the log has a certificate for each request: the log has a write a moment after it is visible.
     pub(super) async fn of(names: &[String], plane: &ControlPlane) -> Result<Self> {
-        until("the audit log to have a certificate for every request", PATIENCE, async || {
-            let story = Self::read(plane)?;
-            let told = |name: &String| story.0.get(name)?.published;
-            Ok(names
-                .iter()
-                .all(|name| told(name).is_some())
-                .then_some(story))
-        })
+        until(
+            "the audit log to have a certificate for every request",
+            PATIENCE,
+            async || {
+                let story = Self::read(plane)?;
+                let told = |name: &String| story.0.get(name)?.published;
+                Ok(names
+                    .iter()
+                    .all(|name| told(name).is_some())
+                    .then_some(story))
+            },
+        )
         .await
     }
 
@@ -91,8 +95,10 @@ pub(super) async fn time(plane: &ControlPlane) -> Result<Timestamp> {
     };
     let before = asked()?.len();
     plane.kubectl(&["get", "namespace", "default"]).await?;
-    until("the audit log to have the request for the time", PATIENCE, async || {
-        Ok(asked()?.get(before).copied())
-    })
+    until(
+        "the audit log to have the request for the time",
+        PATIENCE,
+        async || Ok(asked()?.get(before).copied()),
+    )
     .await
 }

@@ -128,7 +128,11 @@ fn zlint(program: &Path, folder: &TempDir, certificates: &[Issued]) -> BTreeSet<
         command.arg(write(folder, issued.name, &issued.der));
     }
     let lines = lines(&mut command);
-    assert_eq!(lines.len(), certificates.len(), "certificates that were checked");
+    assert_eq!(
+        lines.len(),
+        certificates.len(),
+        "certificates that were checked"
+    );
     let mut findings = BTreeSet::new();
     for (report, issued) in lines.iter().zip(certificates) {
         let report = report.get("lints").unwrap_or(report).as_object().unwrap();
