@@ -27,7 +27,7 @@ pub use self::{
     not_proven::NotProven,
     once::{Once, Same},
     proof::Proof,
-    prove::{ParsedChain, ChainPem, Earlier, Proven, SigningClaim, prove},
+    prove::{ChainPem, Earlier, ParsedChain, Proven, SigningClaim, prove},
     sign::{Announced, AskedCsr, NotSigned, Signed, UncheckedRequest, sign},
 };
 

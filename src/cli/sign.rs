@@ -28,7 +28,7 @@ use crate::{
     message::shown,
     metrics::Metrics,
     pipeline::{
-        self, AskedCsr, ParsedChain, Keys, NotProven, NotSigned, Signed, SigningClaim,
+        self, AskedCsr, Keys, NotProven, NotSigned, ParsedChain, Signed, SigningClaim,
         UncheckedRequest, now,
     },
     telemetry::{self, LogFormat},

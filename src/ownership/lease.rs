@@ -227,7 +227,7 @@ impl OwnPod {
     fn owner_reference(&self) -> OwnerReference {
         OwnerReference {
             api_version: "v1".to_owned(),
-            kind: "OwnPod".to_owned(),
+            kind: "Pod".to_owned(),
             name: self.name.clone(),
             uid: self.uid.clone(),
             controller: None,
@@ -283,7 +283,7 @@ mod tests {
         let owners = lease().metadata.owner_references.unwrap();
         assert_eq!(
             (owners[0].kind.as_str(), owners[0].uid.as_str()),
-            ("OwnPod", "p")
+            ("Pod", "p")
         );
     }
 

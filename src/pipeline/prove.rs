@@ -287,8 +287,8 @@ pub fn check(
     if let Some(needs_root) = needs_root.filter(|_| !chain.has_root()) {
         return Err(NotProven::RootMissing(needs_root));
     }
-    let wanted =
-        KeyTarget::new(spec.key.as_ref(), chain.issuing().spki_der()).map_err(NotProven::KeySpec)?;
+    let wanted = KeyTarget::new(spec.key.as_ref(), chain.issuing().spki_der())
+        .map_err(NotProven::KeySpec)?;
     let rules: Rules = spec
         .profile
         .clone()

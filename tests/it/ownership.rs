@@ -142,7 +142,7 @@ async fn a_lease_says_who_holds_it_for_how_long_and_with_which_tokens() -> Resul
         "issuing,payments"
     );
     let owner = &lease.owner_references()[0];
-    assert_eq!((owner.kind.as_str(), owner.name.as_str()), ("OwnPod", "a"));
+    assert_eq!((owner.kind.as_str(), owner.name.as_str()), ("Pod", "a"));
     let spec = lease.spec.context("no spec")?;
     assert_eq!(spec.holder_identity.as_deref(), Some("a"));
     assert_eq!(spec.lease_duration_seconds, Some(3));

@@ -9,7 +9,7 @@ use super::{destination::Destination, progress};
 use crate::{
     args::OutputFormat,
     audit::{IssuanceRecord, Subject, note},
-    issuance::{RuleDecision, Refusal},
+    issuance::{Refusal, RuleDecision},
     message::shown,
     pipeline::{Signed, now},
 };

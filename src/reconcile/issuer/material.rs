@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     api::issuer::{CertificateSource, ChainRef},
     config::Labels,
-    pipeline::{ChainPem, ParsedChain, Keys, Once, Same},
+    pipeline::{ChainPem, Keys, Once, ParsedChain, Same},
     reconcile::call::{METADATA_ALONE, call},
 };
 

@@ -254,7 +254,7 @@ impl Rounds {
         }
         match (again, next) {
             (true, AfterLook::Ended | AfterLook::Round | AfterLook::At(_)) => {
-                self.enter(uid, false)
+                self.enter(uid, false);
             }
             (false, AfterLook::Ended) => {
                 self.kept.remove(uid);

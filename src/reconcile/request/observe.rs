@@ -14,7 +14,7 @@ use crate::{
     pipeline::ReadyIssuer,
     reconcile::{
         Context, Seat,
-        issuer::{KnownHealth, Health, Stored},
+        issuer::{Health, KnownHealth, Stored},
     },
 };
 

@@ -107,7 +107,10 @@ pub(super) async fn attempt<R: Request>(
 }
 
 /// Asks the issuer's limit for a turn. Tenants take turns.
-fn turn<R: Request>(due: &DueRequest<'_, R, Arc<ReadyIssuer>>, context: &Context) -> Admission<Waiter> {
+fn turn<R: Request>(
+    due: &DueRequest<'_, R, Arc<ReadyIssuer>>,
+    context: &Context,
+) -> Admission<Waiter> {
     let (key, request) = (&due.issuer.key, due.known.request);
     let at = Limited {
         issuer: key.issuer(),

@@ -14,7 +14,7 @@ rules: [{level: None}]
 /// Starts a control plane with cert-manager and installs what the controller needs.
 ///
 /// # Errors
-/// When a program cannot be started, or the API server does not take what is installed.
+/// When a program cannot be started, or the API server refuses an object.
 pub async fn cluster(programs: &Programs, cert_manager: CertManagerOptions) -> Result<Cluster> {
     let plane = ControlPlane::start(Options {
         audit_policy: Some(NO_AUDIT.to_owned()),

@@ -61,7 +61,7 @@ pub struct AuditEvent {
     pub stage_timestamp: String,
 }
 
-/// Who asked.
+/// The user who sent a request.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct User {

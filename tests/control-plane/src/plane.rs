@@ -148,7 +148,7 @@ impl ControlPlane {
     ///
     /// # Errors
     ///
-    /// When kubectl fails; the message is what it says.
+    /// When kubectl fails; the message is kubectl's.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
         self.run_kubectl(&self.admin_kubeconfig(), args, "").await
     }
@@ -157,7 +157,7 @@ impl ControlPlane {
     ///
     /// # Errors
     ///
-    /// When kubectl fails; the message is what it says.
+    /// When kubectl fails; the message is kubectl's.
     pub async fn kubectl_as(&self, kubeconfig: &Path, args: &[&str]) -> Result<String> {
         self.run_kubectl(kubeconfig, args, "").await
     }
@@ -180,7 +180,7 @@ impl ControlPlane {
     ///
     /// # Errors
     ///
-    /// When kubectl fails; the message is what it says.
+    /// When kubectl fails; the message is kubectl's.
     pub async fn apply(&self, manifests: &str) -> Result<()> {
         self.run_kubectl(
             &self.admin_kubeconfig(),

@@ -53,7 +53,10 @@ pub fn check(mut input: &[u8]) {
     let authority = constraints.check(&subject, names, Role::Authority).is_ok();
     let parts =
         constraints.check(&subject, &[], Role::Authority).is_ok() && names.iter().all(allowed);
-    assert_eq!(authority, parts, "the verdict on all names must follow from the verdict on each");
+    assert_eq!(
+        authority, parts,
+        "the verdict on all names must follow from the verdict on each"
+    );
     assert!(
         authority || !whole,
         "names that a leaf may have must be allowed for a CA"
@@ -61,14 +64,21 @@ pub fn check(mut input: &[u8]) {
 
     for name in names {
         let upper = in_capitals(name);
-        assert_eq!(allowed(name), allowed(&upper), "{name:?} in upper case must get the same verdict");
+        assert_eq!(
+            allowed(name),
+            allowed(&upper),
+            "{name:?} in upper case must get the same verdict"
+        );
     }
     for name in names.iter().filter(|name| allowed(name)) {
         if let GeneralName::Dns(dns) = name
             && let Some(host) = dns.strip_prefix("*.")
         {
             let below = GeneralName::Dns(format!("label.{host}"));
-            assert!(allowed(&below), "{dns:?} is allowed, so {below:?} must be allowed");
+            assert!(
+                allowed(&below),
+                "{dns:?} is allowed, so {below:?} must be allowed"
+            );
         }
     }
     if !excluded.is_empty() && whole {
@@ -104,7 +114,7 @@ fn in_capitals(name: &GeneralName) -> GeneralName {
 ///
 /// # Panics
 ///
-/// A seed is not one that webpki can judge.
+/// webpki does not judge the seeds.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
     let subject = rdns(&[("2.5.4.10", "Shop"), ("2.5.4.3", "web.a.example")]);
@@ -174,7 +184,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
     seeds.push(of(&[], &holes, &fine));
     let excluded = tlv(0x30, &tlv(0xa1, &subtrees(&holes)));
     let below = GeneralName::Dns("x.b.a.example".into());
-    assert!(webpki::forbids(&excluded, &[below]), "webpki must forbid an excluded name");
+    assert!(
+        webpki::forbids(&excluded, &[below]),
+        "webpki must forbid an excluded name"
+    );
     // A whole extension in the place of the names.
     let extension = tlv(
         0x30,

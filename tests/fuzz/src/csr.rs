@@ -302,7 +302,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
         of(0b1001_1000, 0b1101_0001, &subject, &[], &authority),
     ];
     let issued = seeds.iter().filter(|seed| check(seed)).count();
-    assert_eq!(issued, seeds.len(), "every valid seed must give a certificate");
+    assert_eq!(
+        issued,
+        seeds.len(),
+        "every valid seed must give a certificate"
+    );
     seeds.push(of(1, 0, &subject, &names(&[(DIRECTORY, &directory)]), &[]));
     seeds.push(of(0, 0x80, &subject, &every, &authority));
     let plain = info(&tlv(0x30, &subject), &[]);

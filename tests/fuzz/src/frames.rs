@@ -44,7 +44,10 @@ fn both<T: Serialize + DeserializeOwned>(start: &[u8], end: &[u8], read: Read<T>
     assert_eq!(whole, paused, "a pause must not change the values");
     let (written, _) = &whole;
     let again = frames(&[&written.concat()], read, write);
-    assert_eq!(&again.0, written, "an encoded value must be decoded to the same value");
+    assert_eq!(
+        &again.0, written,
+        "an encoded value must be decoded to the same value"
+    );
 }
 
 /// Returns every frame of a stream, encoded again, and whether the stream ended in an error.

@@ -25,9 +25,15 @@ pub fn check(text: &[u8]) {
         );
     }
     let Ok(read) = read else { return };
-    assert!(!read.blocks.is_empty(), "a text without a block must be an error");
+    assert!(
+        !read.blocks.is_empty(),
+        "a text without a block must be an error"
+    );
     let octets: usize = read.blocks.iter().map(|block| block.der.len()).sum();
-    assert!(octets <= text.len() / 4 * 3, "the blocks must not be longer than the text");
+    assert!(
+        octets <= text.len() / 4 * 3,
+        "the blocks must not be longer than the text"
+    );
     let Some(labels) = read
         .blocks
         .iter()

@@ -66,7 +66,7 @@ fn meddle(before: &Value) -> Value {
     }})
 }
 
-/// Returns [`meddle`] with an edit of the status as well, as far as the kind has such fields.
+/// Returns [`meddle`] with an edit of the status as well, for fields that the kind has.
 fn meddle_with_status(before: &Value) -> Value {
     let mut conditions = before["status"]["conditions"].clone();
     if let Some(conditions) = conditions.as_array_mut() {

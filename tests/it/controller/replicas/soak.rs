@@ -1,4 +1,4 @@
-//! Faults of every kind in any order, for as long as one likes: `make soak`.
+//! Injects faults of every kind in random order, for as long as you like: `make soak`.
 
 use std::{env, time::Duration};
 
@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Replicas, SHORT_SECONDS, all_issued, make};
 
-/// Longer than a Lease lives: the others take over, and give back.
+/// Longer than a Lease lasts, so that the other replicas take over and give back.
 const OUTAGE: Duration = Duration::from_secs(SHORT_SECONDS.unsigned_abs() + 2);
-/// The next request is made so long after the one before was.
+/// The time from one request to the next.
 const PACE: Duration = Duration::from_millis(100);
 
-/// What fails.
+/// A fault to inject.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Killed(usize),
@@ -33,7 +33,7 @@ enum Fault {
     WebhookSilent,
 }
 
-/// So many faults, each with a pause after it, in an order that the seed decides.
+/// Returns this many faults, each with the pause that follows it, in an order that depends on the seed alone.
 fn plan(faults: usize, seed: u64) -> Result<Vec<(Fault, Duration)>> {
     let replica = || 0..3_usize;
     let fault = prop_oneof![
@@ -58,7 +58,7 @@ fn plan(faults: usize, seed: u64) -> Result<Vec<(Fault, Duration)>> {
 }
 
 impl Fault {
-    /// Breaks it, and mends it again.
+    /// Injects the fault and ends it.
     async fn happens(self, replicas: &Replicas) -> Result<()> {
         let plane = replicas.cluster.plane();
         let cert_manager = replicas.cluster.cert_manager();
@@ -109,7 +109,7 @@ impl Fault {
     }
 }
 
-/// A number from the environment.
+/// Returns a number from the environment.
 fn given(name: &str) -> Result<Option<u64>> {
     let text = env::var(name).ok();
     let number = text.map(|text| text.parse().with_context(|| format!("{name}={text}")));
@@ -154,6 +154,6 @@ async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certif
     all_issued(&requests, &names).await?;
     println!("{} requests, all issued", names.len());
     replicas.one_certificate_each(&requests, &names).await?;
-    // And all three take part again.
+    // All three replicas sign again.
     replicas.see(3).await
 }
