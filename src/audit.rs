@@ -36,7 +36,7 @@ pub struct Subject<'a> {
     pub request: RecordedRequest<'a>,
     /// Author of the request, according to the API server.
     pub requester: Requester<'a>,
-    /// RecordedIssuer that the request names.
+    /// Issuer that the request names.
     pub issuer: RecordedIssuer<'a>,
 }
 

@@ -19,8 +19,8 @@ pub use self::{
     attend::{AnsweredKinds, Ending, answer, trust_bundles},
     events::Events,
     issuer::{
-        Issuers, Notes, StoredIssuers, ToldIssuers, Waiter, Woken, issuers, run_issuers,
-        tell_usable,
+        Issuers, Notes, StoredIssuers, ToldIssuers, Waiter, Woken, issuers, publish_usable_tokens,
+        run_issuers,
     },
     trust::TrustBundles,
 };

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use self::connections::{ConnectionLimits, Responder};
 use crate::metrics::Metrics;
 
-/// ConnectionLimits for the expected clients, a kubelet and a few scrapers. Each needs a connection for some milliseconds.
+/// Limits for the expected clients, a kubelet and a few scrapers. Each needs a connection for some milliseconds.
 const LIMITS: ConnectionLimits = ConnectionLimits {
     connections: 64,
     header: 8 * 1024,

@@ -31,7 +31,7 @@ use crate::{
     pipeline::now,
     reconcile::{
         AnsweredKinds, Context, Ending, Events, Issuers, Notes, Settings, StoredIssuers, answer,
-        issuers, run_issuers, tell_usable, trust_bundles,
+        issuers, publish_usable_tokens, run_issuers, trust_bundles,
     },
     server::{Readiness, Server},
     signers::{
@@ -216,7 +216,7 @@ async fn control(
     };
     let share = async {
         known.cancelled().await;
-        tell_usable(&context.tokens, &usable, stop).await;
+        publish_usable_tokens(&context.tokens, &usable, stop).await;
     };
     let share = async {
         tokio::select! { biased; () = stop.cancelled() => {}, () = share => {} }

@@ -30,7 +30,7 @@ pub use self::{
     attend::run_issuers,
     health::{Issuers, Waiter, Woken},
     stored::StoredIssuers,
-    watch::{ToldIssuers, issuers, tell_usable},
+    watch::{ToldIssuers, issuers, publish_usable_tokens},
 };
 use self::{
     census::{Census, Counted},

@@ -157,7 +157,7 @@ async fn act<R: Request, W: World<R>>(
     memory: &mut Memory,
     world: &W,
 ) -> Result<Acted, RequestError> {
-    let seen = world.observe(request, memory.owes());
+    let seen = world.observe(request, memory.has_unpublished());
     let Some(name) = &seen.issuer else {
         return Ok(Acted::Then(Next::OnChange));
     };
@@ -215,7 +215,7 @@ async fn act<R: Request, W: World<R>>(
             }
         }
         (Decision::Publish, _) => return publish(&known, memory, world).await,
-        // SigningStep needs a snapshot of the issuer.
+        // Signing needs a snapshot of the issuer.
         (Decision::Sign, None) => Next::OnChange,
     };
     Ok(Acted::Then(next))

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 /// Pause after a connection could not be accepted, for instance because the process has no file descriptor left.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// ConnectionLimits for the clients of one listener.
+/// Limits for the clients of one listener.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConnectionLimits {
     /// Connections that are open at the same time.

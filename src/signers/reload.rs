@@ -37,7 +37,7 @@ pub async fn follow(
         match read.and_then(|text| Config::parse(file, &text)) {
             Ok(config) => {
                 let change = tokio::select! {
-                    change = tokens.take_up(&config) => change,
+                    change = tokens.apply_config(&config) => change,
                     // The shutdown waits for the tokens that are stopping, too.
                     () = stop.cancelled() => return,
                 };

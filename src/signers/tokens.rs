@@ -129,7 +129,7 @@ impl Tokens {
     /// have ended: a new name may refer to the same token, and the controller logs in to a token only once.
     ///
     /// Calls must not overlap.
-    pub async fn take_up(&self, config: &Config) -> ConfigChange {
+    pub async fn apply_config(&self, config: &Config) -> ConfigChange {
         let mut change = ConfigChange::default();
         let mut kept = BTreeMap::new();
         let mut ended = Vec::new();

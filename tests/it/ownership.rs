@@ -9,7 +9,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, ResourceExt as _};
 use pkcs11_issuer::{
     metrics::Metrics,
-    ownership::{Ownership, OwnPod, Replica},
+    ownership::{OwnPod, Ownership, Replica},
 };
 use rig::{CONTROLLER, NAMESPACE, PATIENCE, apply_rights};
 use serde_json::json;

@@ -40,7 +40,7 @@ pub(super) async fn drain<R: Request>(
     // A request that waits for a turn at a token has started nothing.
     context.tokens.close_turns();
     loop {
-        queue.keep_owed();
+        queue.retain_unpublished();
         while let Some(due) = queue.next() {
             looks.spawn(look_at(due, Arc::clone(context), abandon.clone()));
         }
@@ -63,7 +63,9 @@ pub(super) async fn drain<R: Request>(
             () = until(queue.next_call()) => queue.call_until(Instant::now()),
         }
     }
-    let left = queue.into_kept().filter(|(_, memory)| memory.owes());
+    let left = queue
+        .into_kept()
+        .filter(|(_, memory)| memory.has_unpublished());
     join_all(left.map(|(request, memory)| account_for(request, memory, context))).await;
 }
 

@@ -128,7 +128,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
             return;
         };
         self.order.window.reported(kept.settled, now);
-        if kept.memory.owes() || matches!(kept.turn, Turn::Looking { .. }) {
+        if kept.memory.has_unpublished() || matches!(kept.turn, Turn::Looking { .. }) {
             self.put(object);
         } else {
             self.forget(&uid);
@@ -229,9 +229,11 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
     }
 
     /// Keeps only the requests with a look in progress or with a certificate that is not known to be published.
-    pub(in crate::reconcile) fn keep_owed(&mut self) {
+    pub(in crate::reconcile) fn retain_unpublished(&mut self) {
         let Self { kept, order, .. } = self;
-        kept.retain(|_, kept| matches!(kept.turn, Turn::Looking { .. }) || kept.memory.owes());
+        kept.retain(|_, kept| {
+            matches!(kept.turn, Turn::Looking { .. }) || kept.memory.has_unpublished()
+        });
         order.due.retain(|uid| kept.contains_key(uid));
         order.later.retain(|(_, uid)| kept.contains_key(uid));
     }

@@ -38,7 +38,7 @@ pub fn issuers<K: IssuerKind>(client: &Client) -> (ToldIssuers<K>, Store<Toleran
 }
 
 /// Sends the names of the tokens that can sign, whenever they change, until `stop`.
-pub async fn tell_usable(
+pub async fn publish_usable_tokens(
     tokens: &Tokens,
     usable: &watch::Sender<BTreeSet<String>>,
     stop: &CancellationToken,

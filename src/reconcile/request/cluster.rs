@@ -30,12 +30,12 @@ impl<R: Request> World<R> for Context {
         }
     }
 
-    fn observe(&self, request: &R, owed: bool) -> Observed<Self::Snapshot> {
-        observe(request, owed, self)
+    fn observe(&self, request: &R, unpublished: bool) -> Observed<Self::Snapshot> {
+        observe(request, unpublished, self)
     }
 
-    fn is_own(&self, request: &R, owed: bool) -> bool {
-        share(request, owed, self) == Share::Own
+    fn is_own(&self, request: &R, unpublished: bool) -> bool {
+        share(request, unpublished, self) == Share::Own
     }
 
     async fn attempt(&self, due: &DueRequest<'_, R, Self::Snapshot>) -> SigningOutcome {

@@ -40,7 +40,7 @@ pub(crate) struct Stage {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Recalled {
     /// Whether a certificate was signed that is not known to be published.
-    pub owed: bool,
+    pub unpublished: bool,
     /// Whether a write of ours has ended the request.
     pub settled: bool,
     /// After a failure, the earliest time of the next try.
@@ -200,7 +200,7 @@ fn decide_for_any_replica(facts: &Facts, recalled: &Recalled, time: Time) -> Dec
         share: _,
     } = facts;
     let Recalled {
-        owed,
+        unpublished,
         settled,
         not_before,
     } = *recalled;
@@ -208,17 +208,17 @@ fn decide_for_any_replica(facts: &Facts, recalled: &Recalled, time: Time) -> Dec
         return Decision::Leave(Why::NotOurs);
     }
     if is_finished(stage) {
-        return or_finish(owed, Why::Finished);
+        return or_finish(unpublished, Why::Finished);
     }
     match (stage.approval, stage.progress) {
         (_, Progress::Open) if settled => return Decision::Leave(Why::Settled),
         (Approval::Denied, _) => return Decision::Deny,
-        (Approval::Awaited, _) => return or_finish(owed, Why::NotApproved),
+        (Approval::Awaited, _) => return or_finish(unpublished, Why::NotApproved),
         (Approval::Approved, _) => {}
     }
     let held_off = not_before.filter(|until| *until > time.steady);
     let overdue = deadline(facts).is_some_and(|end| end <= time.day);
-    match (owed, held_off, issuer, overdue) {
+    match (unpublished, held_off, issuer, overdue) {
         (true, None, _, _) => Decision::Publish,
         (true, Some(until), _, _) | (false, Some(until), IssuerFact::Ready, false) => {
             Decision::HoldOff(until)
@@ -236,8 +236,8 @@ fn decide_for_any_replica(facts: &Facts, recalled: &Recalled, time: Time) -> Dec
 }
 
 /// Leaves the request, or finishes it if it has a certificate that is not known to be published.
-const fn or_finish(owed: bool, why: Why) -> Decision {
-    match owed {
+const fn or_finish(unpublished: bool, why: Why) -> Decision {
+    match unpublished {
         true => Decision::Finish,
         false => Decision::Leave(why),
     }

@@ -42,7 +42,7 @@ pub(super) async fn finish<R: Request, W: World<R>>(
         false => Noted::Discarded(signed, why),
     };
     world.note(request, &issuer, noted);
-    memory.owe_nothing();
+    memory.clear_unpublished();
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::{
 /// State of a request that is kept from one look to the next. The default is an empty memory.
 pub(in crate::reconcile) trait Remembered: Default {
     /// Returns whether a certificate was signed that is not known to be published.
-    fn owes(&self) -> bool;
+    fn has_unpublished(&self) -> bool;
 
     /// Forgets the failures.
     fn forgive(&mut self);
@@ -41,7 +41,7 @@ impl Memory {
     /// Returns the part of the memory that a decision depends on.
     pub(super) fn recalled(&self) -> Recalled {
         Recalled {
-            owed: self.owes(),
+            unpublished: self.has_unpublished(),
             settled: self.settled,
             not_before: self.not_before,
         }
@@ -53,12 +53,12 @@ impl Memory {
     }
 
     /// Remembers a certificate that was signed.
-    pub(super) fn owe(&mut self, signed: Signed) {
+    pub(super) fn keep_unpublished(&mut self, signed: Signed) {
         self.signed = Some(Box::new(signed));
     }
 
     /// Forgets the certificate, because it is published or recorded as discarded.
-    pub(super) fn owe_nothing(&mut self) {
+    pub(super) fn clear_unpublished(&mut self) {
         self.signed = None;
     }
 
@@ -100,7 +100,7 @@ impl Memory {
 }
 
 impl Remembered for Memory {
-    fn owes(&self) -> bool {
+    fn has_unpublished(&self) -> bool {
         self.signed.is_some()
     }
 

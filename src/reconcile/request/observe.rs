@@ -34,7 +34,7 @@ pub(super) struct Observed<S> {
 /// Observes a request and its issuer.
 pub(super) fn observe(
     request: &impl Request,
-    owed: bool,
+    unpublished: bool,
     context: &Context,
 ) -> Observed<Arc<ReadyIssuer>> {
     let issuer = request.issuer();
@@ -49,7 +49,7 @@ pub(super) fn observe(
             stage: request.stage(context.settings.enforce_approval),
             issuer: fact,
             max_pending: stored.as_ref().and_then(|stored| stored.max_pending),
-            share: share(request, owed, context),
+            share: share(request, unpublished, context),
         },
         issuer,
         ready,
@@ -65,9 +65,9 @@ pub(in crate::reconcile) fn is_finished(request: &impl Request) -> bool {
 /// Returns which replica acts on a request at this moment. A replica that has already signed a certificate acts as long as
 /// its Lease holds, whichever replica may sign now. That saves a second signature, and the preconditions of the status
 /// write prevent a second certificate.
-pub(super) fn share(request: &impl Request, owed: bool, context: &Context) -> Share {
+pub(super) fn share(request: &impl Request, unpublished: bool, context: &Context) -> Share {
     let ownership = &context.ownership;
-    let own = if owed {
+    let own = if unpublished {
         ownership.holds()
     } else {
         let issuer = request.issuer();

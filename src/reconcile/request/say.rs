@@ -39,7 +39,7 @@ pub(super) async fn say<R: Request, W: World<R>>(
         notice,
         result,
     } = conclusion;
-    if !world.is_own(request, memory.owes()) {
+    if !world.is_own(request, memory.has_unpublished()) {
         return Ok(Said::NotOurs);
     }
     match answer {

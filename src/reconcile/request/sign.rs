@@ -47,7 +47,7 @@ pub(super) async fn sign<R: Request, W: World<R>>(
 ) -> Result<SigningStep, ApplyError> {
     let next = match world.attempt(due).await {
         SigningOutcome::Signed(signed) => {
-            memory.owe(signed);
+            memory.keep_unpublished(signed);
             return Ok(SigningStep::Signed);
         }
         SigningOutcome::Refused(refusal) => refuse(due.known, &refusal, memory, world).await?,

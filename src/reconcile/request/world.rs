@@ -51,11 +51,11 @@ pub(super) trait World<R: Request> {
 
     fn time(&self) -> Time;
 
-    /// Observes a request and its issuer. `owed` tells whether a certificate was signed that is not known to be published.
-    fn observe(&self, request: &R, owed: bool) -> Observed<Self::Snapshot>;
+    /// Observes a request and its issuer. `unpublished` tells whether a certificate was signed that is not known to be published.
+    fn observe(&self, request: &R, unpublished: bool) -> Observed<Self::Snapshot>;
 
     /// Returns whether this replica acts on the request at this moment.
-    fn is_own(&self, request: &R, owed: bool) -> bool;
+    fn is_own(&self, request: &R, unpublished: bool) -> bool;
 
     /// Signs, if the requester may use the issuer and the issuer's limit allows it.
     async fn attempt(&self, due: &DueRequest<'_, R, Self::Snapshot>) -> SigningOutcome;

@@ -16,7 +16,7 @@ use pkcs11_issuer::{
         source::PinOrigin,
         store::{FileStore, PinStore},
     },
-    pipeline::{ParsedChain, ChainPem, SigningClaim, Keys, NotProven, prove},
+    pipeline::{ChainPem, Keys, NotProven, ParsedChain, SigningClaim, prove},
     signers::ConfiguredToken,
 };
 use rcgen::{

@@ -12,22 +12,22 @@ type Requests = Queue<ConfigMap, Memory>;
 /// Memory of a request: whether a certificate is unpublished, and how often it has failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Memory {
-    owes: bool,
+    has_unpublished: bool,
     failures: u8,
 }
 
 const NOTHING: Memory = Memory {
-    owes: false,
+    has_unpublished: false,
     failures: 0,
 };
-const OWED: Memory = Memory {
-    owes: true,
+const UNPUBLISHED: Memory = Memory {
+    has_unpublished: true,
     failures: 0,
 };
 
 impl Remembered for Memory {
-    fn owes(&self) -> bool {
-        self.owes
+    fn has_unpublished(&self) -> bool {
+        self.has_unpublished
     }
 
     fn forgive(&mut self) {
@@ -230,7 +230,7 @@ proptest! {
 #[test]
 fn the_memory_is_lent_out_for_a_look_and_comes_back() {
     let failed = Memory {
-        owes: false,
+        has_unpublished: false,
         failures: 3,
     };
     let mut queue = queue(&["a"]);
@@ -255,7 +255,7 @@ fn a_request_that_our_write_ended_stays_as_a_tombstone_until_the_watch_reports_i
     let settled = || {
         let mut queue = queue(&["a"]);
         all_due(&mut queue);
-        queue.looked(&object("a"), OWED, Next::Settled, Instant::now());
+        queue.looked(&object("a"), UNPUBLISHED, Next::Settled, Instant::now());
         assert_eq!(queue.kept.len(), 1);
         queue.call_all();
         queue.call(&"a".into());
@@ -264,7 +264,7 @@ fn a_request_that_our_write_ended_stays_as_a_tombstone_until_the_watch_reports_i
     };
     let mut overtaken = settled();
     overtaken.put(version("a", "2"));
-    assert_eq!(overtaken.next().map(|due| due.memory), Some(OWED));
+    assert_eq!(overtaken.next().map(|due| due.memory), Some(UNPUBLISHED));
     let mut ended = queue(&["a"]);
     all_due(&mut ended);
     ended.looked(&object("a"), NOTHING, Next::Settled, Instant::now());
@@ -282,9 +282,9 @@ fn a_request_that_our_write_ended_stays_as_a_tombstone_until_the_watch_reports_i
 #[test]
 fn an_ended_request_is_looked_at_once_more_only_if_a_certificate_is_owed_or_a_look_is_in_progress()
 {
-    let mut queue = queue(&["owed", "looking", "due", "later"]);
+    let mut queue = queue(&["unpublished", "looking", "due", "later"]);
     for (uid, memory, next) in [
-        ("owed", OWED, Next::OnChange),
+        ("unpublished", UNPUBLISHED, Next::OnChange),
         ("later", NOTHING, Next::At(Instant::now())),
     ] {
         queue.call(&uid.into());
@@ -302,10 +302,10 @@ fn an_ended_request_is_looked_at_once_more_only_if_a_certificate_is_owed_or_a_lo
         .next()
         .is_some_and(|due| uid(&due.object) != "looking")
     {}
-    for uid in ["owed", "looking", "due", "later", "unknown"] {
+    for uid in ["unpublished", "looking", "due", "later", "unknown"] {
         queue.end(version(uid, "2"), Instant::now());
     }
-    assert_eq!(all_due(&mut queue), ["owed"]);
+    assert_eq!(all_due(&mut queue), ["unpublished"]);
     queue.looked(&object("looking"), NOTHING, Next::OnChange, Instant::now());
     assert_eq!(all_due(&mut queue), ["looking"]);
     assert_eq!(queue.next_call(), None);
@@ -313,34 +313,50 @@ fn an_ended_request_is_looked_at_once_more_only_if_a_certificate_is_owed_or_a_lo
 
 #[test]
 fn keep_owed_keeps_the_looks_in_progress_and_the_requests_that_are_owed_a_certificate() {
-    let mut queue = queue(&["looking", "later", "owed later", "due", "owed"]);
+    let mut queue = queue(&[
+        "looking",
+        "later",
+        "unpublished later",
+        "due",
+        "unpublished",
+    ]);
     let now = Instant::now();
     let due: Vec<_> = std::iter::from_fn(|| queue.next()).collect();
     assert_eq!(due.len(), 5);
     queue.looked(&object("later"), NOTHING, Next::At(now), Instant::now());
-    queue.looked(&object("owed later"), OWED, Next::At(now), Instant::now());
+    queue.looked(
+        &object("unpublished later"),
+        UNPUBLISHED,
+        Next::At(now),
+        Instant::now(),
+    );
     queue.looked(&object("due"), NOTHING, Next::OnChange, Instant::now());
-    queue.looked(&object("owed"), OWED, Next::OnChange, Instant::now());
+    queue.looked(
+        &object("unpublished"),
+        UNPUBLISHED,
+        Next::OnChange,
+        Instant::now(),
+    );
     queue.call_all();
-    queue.keep_owed();
+    queue.retain_unpublished();
     queue.call_until(now);
     let mut left = all_due(&mut queue);
     left.sort_unstable();
-    assert_eq!(left, ["owed", "owed later"]);
+    assert_eq!(left, ["unpublished", "unpublished later"]);
     queue.put(version("looking", "2"));
     queue.looked(&object("looking"), NOTHING, Next::OnChange, Instant::now());
-    queue.keep_owed();
+    queue.retain_unpublished();
     assert_eq!(
         all_due(&mut queue),
         [""; 0],
         "it has no unpublished certificate"
     );
     assert_eq!(queue.next_call(), None);
-    for uid in ["owed", "owed later"] {
-        queue.looked(&object(uid), OWED, Next::OnChange, Instant::now());
+    for uid in ["unpublished", "unpublished later"] {
+        queue.looked(&object(uid), UNPUBLISHED, Next::OnChange, Instant::now());
     }
     let left = queue.into_kept().map(|(object, memory)| {
-        assert_eq!(memory, OWED);
+        assert_eq!(memory, UNPUBLISHED);
         uid(&object).to_owned()
     });
     assert_eq!(left.count(), 2);

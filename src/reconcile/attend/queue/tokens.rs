@@ -1,4 +1,4 @@
-//! The due requests of each token. DueByToken take turns, and each has a limited number of looks at a time.
+//! The due requests of each token. Tokens take turns, and each has a limited number of looks at a time.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -17,12 +17,12 @@ const OPEN: Stage = Stage {
     waits_since: None,
 };
 const NOTHING: Recalled = Recalled {
-    owed: false,
+    unpublished: false,
     settled: false,
     not_before: None,
 };
-const OWED: Recalled = Recalled {
-    owed: true,
+const UNPUBLISHED: Recalled = Recalled {
+    unpublished: true,
     ..NOTHING
 };
 
@@ -59,7 +59,12 @@ fn every_row_of_the_state_machine() {
     let missing = IssuerFact::Missing;
     let rows = [
         ("approved, issuer ready", DUE, NOTHING, Decision::Sign),
-        ("signed and not published", DUE, OWED, Decision::Publish),
+        (
+            "signed and not published",
+            DUE,
+            UNPUBLISHED,
+            Decision::Publish,
+        ),
         (
             "foreign, even when denied",
             Facts {
@@ -87,7 +92,7 @@ fn every_row_of_the_state_machine() {
         (
             "signed, and no longer approved",
             awaited,
-            OWED,
+            UNPUBLISHED,
             Decision::Finish,
         ),
         ("denied", denied(Progress::Open), NOTHING, Decision::Deny),
@@ -127,7 +132,7 @@ fn every_row_of_the_state_machine() {
         (
             "issued, and this replica signed a certificate too",
             progress(Progress::Issued),
-            OWED,
+            UNPUBLISHED,
             Decision::Finish,
         ),
         (
@@ -175,7 +180,7 @@ fn every_row_of_the_state_machine() {
         (
             "signed, and its issuer is missing",
             issuer(missing),
-            OWED,
+            UNPUBLISHED,
             Decision::Publish,
         ),
     ];
@@ -215,17 +220,17 @@ fn after_our_write_ended_a_request_nothing_is_done_until_the_write_is_observed()
 fn after_a_failure_nothing_is_signed_or_published_before_the_retry_time() {
     let now = Instant::now();
     let until = now + Duration::from_secs(1);
-    let held_off = |owed| Recalled {
-        owed,
+    let held_off = |unpublished| Recalled {
+        unpublished,
         not_before: Some(until),
         ..NOTHING
     };
-    for owed in [false, true] {
-        let decide = |facts: &Facts, now| decide(facts, &held_off(owed), at(now));
+    for unpublished in [false, true] {
+        let decide = |facts: &Facts, now| decide(facts, &held_off(unpublished), at(now));
         assert_eq!(decide(&DUE, now), Decision::HoldOff(until));
         assert_eq!(
             decide(&DUE, until),
-            if owed {
+            if unpublished {
                 Decision::Publish
             } else {
                 Decision::Sign
@@ -282,7 +287,7 @@ fn a_request_may_wait_from_the_stored_time_until_the_limit_that_its_issuer_sets(
             Decision::Wait(Waiting::Unknown),
         ),
         // A certificate that is already signed is published.
-        (not_ready, OWED, Decision::Publish, Decision::Publish),
+        (not_ready, UNPUBLISHED, Decision::Publish, Decision::Publish),
     ] {
         let facts = facts(issuer);
         assert_eq!(deadline(&facts), Some(at(60).day));
@@ -315,7 +320,7 @@ fn a_replica_leaves_the_share_of_others_alone_but_records_its_own_unpublished_ce
     for facts in [DUE, denied(Progress::Open), issuer(IssuerFact::Missing)] {
         assert_eq!(decide(facts, &NOTHING), Decision::Leave(Why::NotOurShare));
     }
-    assert_eq!(decide(DUE, &OWED), Decision::Leave(Why::NotOurShare));
+    assert_eq!(decide(DUE, &UNPUBLISHED), Decision::Leave(Why::NotOurShare));
     for (facts, why) in [
         (Facts { ours: false, ..DUE }, Why::NotOurs),
         (stage(approval(Approval::Awaited)), Why::NotApproved),
@@ -334,5 +339,5 @@ fn a_replica_leaves_the_share_of_others_alone_but_records_its_own_unpublished_ce
         progress: Progress::Issued,
         ..OPEN
     });
-    assert_eq!(decide(issued, &OWED), Decision::Finish);
+    assert_eq!(decide(issued, &UNPUBLISHED), Decision::Finish);
 }

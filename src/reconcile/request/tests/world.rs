@@ -215,9 +215,9 @@ impl World<CertificateRequest> for InMemory {
         self.now.get()
     }
 
-    fn observe(&self, request: &CertificateRequest, owed: bool) -> Observed<()> {
+    fn observe(&self, request: &CertificateRequest, unpublished: bool) -> Observed<()> {
         let issuer = self.issuer.get();
-        let own = self.is_own(request, owed);
+        let own = self.is_own(request, unpublished);
         Observed {
             issuer: request.issuer(),
             ready: (issuer == IssuerFact::Ready).then_some(()),
