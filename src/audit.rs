@@ -5,8 +5,9 @@
 use std::{
     fmt,
     io::{self, Write},
-    sync::{Mutex, PoisonError},
 };
+
+use parking_lot::Mutex;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -251,7 +252,7 @@ impl IssuanceRecord {
             certificate,
             reason,
         };
-        let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sink = self.sink.lock();
         sink.write(&line).map_err(|source| RecordError {
             event,
             sink: self.name,

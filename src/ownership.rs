@@ -16,9 +16,11 @@ mod view;
 use std::{
     collections::{BTreeSet, HashSet},
     num::NonZeroUsize,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Instant,
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use kube::{Api, Client};
@@ -209,7 +211,7 @@ impl Ownership {
     }
 
     fn lock(&self) -> MutexGuard<'_, View> {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+        self.view.lock()
     }
 }
 

@@ -4,11 +4,9 @@ pub mod record;
 pub mod source;
 pub mod store;
 
-use std::{
-    fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt, time::Duration};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use hsm::{
     BoxFuture, LoginGate, LoginOutcome, LoginPermit, LoginRefused, TokenInfo, answered_within,
@@ -153,7 +151,7 @@ impl TokenPin {
     }
 
     fn unused(&self) -> MutexGuard<'_, Option<PinRecord>> {
-        self.unused.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unused.lock()
     }
 
     async fn settle(

@@ -12,11 +12,13 @@ mod turns;
 use std::{
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use hsm::{HsmError, KeyName, KeySelector, Launch, Token, TokenSpec, TokenState};
 use tokio::task::JoinHandle;
@@ -115,10 +117,7 @@ impl ConfiguredToken {
             token, counting, ..
         } = &*self.running;
         token.shutdown().await;
-        let counting = counting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let counting = counting.lock().take();
         if let Some(counting) = counting {
             // The task ends with the token. Wait for its last update, or it would restore the metrics removed below.
             drop(counting.await);
@@ -266,7 +265,7 @@ impl Running {
             | TokenState::Misconfigured { .. }
             | TokenState::Stopped => false,
         };
-        let mut starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut starting = self.starting.lock();
         *starting = starts.then(|| starting.unwrap_or(now));
         *starting
     }

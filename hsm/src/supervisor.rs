@@ -13,9 +13,11 @@ use std::{
     collections::BTreeMap,
     num::NonZeroU16,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use tokio::{
     sync::{Notify, watch},
@@ -137,10 +139,7 @@ impl Token {
     /// Returns counts of all events since [`Token::start`], for metrics; [`Self::state`] shows only the latest state.
     #[must_use]
     pub fn tally(&self) -> Tally {
-        self.tally
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.tally.lock().clone()
     }
 
     /// Finds exactly one private key. The worker stops reading at the deadline, even if the future is dropped earlier.

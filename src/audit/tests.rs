@@ -17,17 +17,17 @@ struct State {
 
 impl Paper {
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().octets.clone()).unwrap()
+        String::from_utf8(self.0.lock().octets.clone()).unwrap()
     }
 
     fn room(&self, room: Option<usize>) {
-        self.0.lock().unwrap().room = room;
+        self.0.lock().room = room;
     }
 }
 
 impl Write for Paper {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.0.lock();
         let taken = state
             .room
             .map_or(octets.len(), |room| room.min(octets.len()));
@@ -40,7 +40,7 @@ impl Write for Paper {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.0.lock();
         let buffered = std::mem::take(&mut state.buffered);
         state.octets.extend(buffered);
         Ok(())

@@ -483,7 +483,7 @@ fn an_error_about_pins_and_grants_names_its_place_and_field() {
         ),
         (
             "    pinFile: /p\n    grants: [{clusterIssuers: true, keys: [a], limits: {names: {dns: ['a.*']}}}]",
-            "config.yaml:7:71: tokens.t.grants[0].limits.names.dns[0]: \"a.*\" is not a DNS name",
+            "config.yaml:7:71: tokens.t.grants[0].limits.names.dns[0]: \"a.*\" is not a pattern of DNS names",
         ),
         (
             "    pinFile: /p\n    grants: [{clusterIssuers: true, keys: [a], limits: {names: {ip: [10.0.0.1/8]}}}]",

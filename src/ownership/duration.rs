@@ -18,7 +18,7 @@ pub struct LeaseDuration {
 pub enum LeaseDurationError {
     /// The text is not a duration.
     #[error(transparent)]
-    LeaseError(#[from] DurationError),
+    Unreadable(#[from] DurationError),
     /// The API stores whole seconds. Below 3 s a busy API server would make a replica look lost; above 5 minutes the
     /// share of a lost node would wait too long.
     #[error("a lease duration must be whole seconds from {SHORTEST}s to {LONGEST}s")]
@@ -108,7 +108,7 @@ mod tests {
         }
         assert!(matches!(
             "15".parse::<LeaseDuration>(),
-            Err(LeaseDurationError::LeaseError(_))
+            Err(LeaseDurationError::Unreadable(_))
         ));
     }
 

@@ -47,7 +47,7 @@ pub(super) struct Tenure {
 
 /// Why a Lease with our label is not the Lease of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum LeaseError {
+pub(super) enum UnreadableLease {
     #[error("it has no name, UID or resourceVersion")]
     Metadata,
     #[error("its leaseDurationSeconds is missing or out of range")]
@@ -57,7 +57,7 @@ pub(super) enum LeaseError {
 }
 
 impl Member {
-    pub(super) fn read(lease: &Lease) -> Result<Self, LeaseError> {
+    pub(super) fn read(lease: &Lease) -> Result<Self, UnreadableLease> {
         let seconds = lease
             .spec
             .as_ref()
@@ -65,13 +65,17 @@ impl Member {
         let annotations = lease.metadata.annotations.as_ref();
         let tokens = annotations
             .and_then(|annotations| annotations.get(TOKENS))
-            .ok_or(LeaseError::Tokens)?;
+            .ok_or(UnreadableLease::Tokens)?;
         Ok(Self {
-            name: lease.metadata.name.clone().ok_or(LeaseError::Metadata)?,
-            version: Version::of(lease).ok_or(LeaseError::Metadata)?,
+            name: lease
+                .metadata
+                .name
+                .clone()
+                .ok_or(UnreadableLease::Metadata)?,
+            version: Version::of(lease).ok_or(UnreadableLease::Metadata)?,
             duration: seconds
                 .and_then(LeaseDuration::from_seconds)
-                .ok_or(LeaseError::Duration)?,
+                .ok_or(UnreadableLease::Duration)?,
             tokens: tokens
                 .split(',')
                 .filter(|token| !token.is_empty())
@@ -291,22 +295,25 @@ mod tests {
     fn a_foreign_lease_with_our_label_is_no_member() {
         let mut without_tokens = lease();
         without_tokens.metadata.annotations = None;
-        assert_eq!(Member::read(&without_tokens), Err(LeaseError::Tokens));
+        assert_eq!(Member::read(&without_tokens), Err(UnreadableLease::Tokens));
         for seconds in [None, Some(0), Some(-1), Some(301), Some(i32::MAX)] {
             let mut other = lease();
             other.spec.as_mut().unwrap().lease_duration_seconds = seconds;
             assert_eq!(
                 Member::read(&other),
-                Err(LeaseError::Duration),
+                Err(UnreadableLease::Duration),
                 "{seconds:?}"
             );
         }
         let mut without_spec = lease();
         without_spec.spec = None;
-        assert_eq!(Member::read(&without_spec), Err(LeaseError::Duration));
+        assert_eq!(Member::read(&without_spec), Err(UnreadableLease::Duration));
         let mut without_version = lease();
         without_version.metadata.resource_version = None;
-        assert_eq!(Member::read(&without_version), Err(LeaseError::Metadata));
+        assert_eq!(
+            Member::read(&without_version),
+            Err(UnreadableLease::Metadata)
+        );
     }
 
     #[test]

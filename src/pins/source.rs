@@ -1,11 +1,8 @@
 //! Where a token's PIN comes from.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use hsm::Pin;
 use k8s_openapi::api::core::v1::Secret;
@@ -76,7 +73,7 @@ impl Named {
     }
 
     fn lock(&self) -> MutexGuard<'_, Names> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

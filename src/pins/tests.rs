@@ -61,7 +61,7 @@ impl Stored {
             }
             let mut body = vec![0; length];
             reader.read_exact(&mut body)?;
-            let mut secret = self.secret.lock().unwrap();
+            let mut secret = self.secret.lock();
             if put {
                 let version = |secret: &Value| -> u64 {
                     let version = secret["metadata"]["resourceVersion"].as_str();
@@ -83,7 +83,7 @@ impl Stored {
     }
 
     fn record(&self) -> Option<PinRecord> {
-        let secret = self.secret.lock().unwrap();
+        let secret = self.secret.lock();
         let entry = secret["data"]["serial.1"].as_str()?;
         serde_json::from_slice(&Base64::decode_vec(entry).unwrap()).ok()
     }

@@ -4,9 +4,11 @@ use std::{
     collections::HashMap,
     hash::{Hash, Hasher},
     ptr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Instant,
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use tokio::sync::OnceCell;
 
@@ -80,7 +82,7 @@ impl<Q: Eq + Hash, A: Clone> Once<Q, A> {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Q, UncheckedRequest<A>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,9 +1,8 @@
 //! Remembers when a signature of an issuer's key last verified under the issuer's certificate.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
 
@@ -46,7 +45,7 @@ impl Proof {
     }
 
     fn lock(&self) -> MutexGuard<'_, Moment> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

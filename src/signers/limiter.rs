@@ -7,9 +7,11 @@ use std::{
     collections::HashMap,
     fmt,
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use tokio::time::sleep_until;
 
@@ -159,7 +161,7 @@ impl<T: Ticket> Limiter<T> {
 
 impl<T: Ticket> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Line<T>>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.lock()
     }
 
     /// Calls every request whose turn has come, and starts a timer for the next one.

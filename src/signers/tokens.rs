@@ -3,9 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Instant,
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use futures::future::join_all;
 use hsm::TokenState;
@@ -196,7 +198,7 @@ impl Tokens {
     }
 
     fn ending(&self) -> MutexGuard<'_, Vec<Arc<ConfiguredToken>>> {
-        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ending.lock()
     }
 
     fn add(&self, config: &TokenConfig) {

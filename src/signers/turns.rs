@@ -3,10 +3,9 @@
 //! Requests wait here, in [`Lanes`] of tenant and issuer. They do not wait in the worker, which knows neither: the worker
 //! gets no more requests at a time than the credit that it granted. Waiting holds no resources and has no deadline.
 
-use std::{
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{mem, sync::Arc};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
 
@@ -80,7 +79,7 @@ impl Turns {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -17,11 +17,11 @@ const FORMS: &[&str] = &["src/api", "hsm/src/protocol"];
 const EXCEPTIONS: &[(&str, &str)] = &[
     (
         "Fault",
-        "who has to act: the worker's client says it of a call, issuance of a request",
+        "both answer who has to act: of a call to the worker, and of a request",
     ),
     (
-        "Issuer",
-        "the trait bound of a request's issuer reference and the issuing side of a certificate never meet in one file",
+        "Token",
+        "both are one token: as the worker has it in its slot, and as the controller reaches it",
     ),
 ];
 

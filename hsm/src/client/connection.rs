@@ -8,11 +8,13 @@ use std::{
     io,
     num::NonZeroU16,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use bytes::BytesMut;
 use rustix::net::{Shutdown, shutdown};
@@ -291,5 +293,5 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 /// Locks a mutex, poisoned or not: no code here can leave the value behind it half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }

@@ -3,9 +3,11 @@
 use std::{
     convert::Infallible,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use tokio::{
     net::UnixStream,
@@ -259,7 +261,7 @@ impl Supervision {
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tally.lock()
     }
 
     /// Waits for `wanted`, unless the connection ends or the supervisor is told to stop.

@@ -33,7 +33,7 @@ type Sign = unsafe extern "C" fn(
 const MOST_OCTETS: usize = 65_536;
 
 /// Makes signatures with a PKCS#11 library.
-pub struct Signer {
+pub struct TwoCallSigner {
     /// `None` where these may not be the functions that `cryptoki` calls. Then `cryptoki` signs, in three calls.
     functions: Option<Functions>,
     /// Keeps the library loaded, so that the functions stay valid.
@@ -47,9 +47,9 @@ struct Functions {
     sign: Sign,
 }
 
-impl fmt::Debug for Signer {
+impl fmt::Debug for TwoCallSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer")
+        f.debug_struct("TwoCallSigner")
             .field("calls", &if self.functions.is_some() { 2 } else { 3 })
             .finish_non_exhaustive()
     }
@@ -80,7 +80,7 @@ enum Answer {
     },
 }
 
-impl Signer {
+impl TwoCallSigner {
     /// Loads a library for `cryptoki` and for signing. Does not initialise it.
     ///
     /// # Errors
@@ -141,7 +141,7 @@ impl Functions {
         ptr::fn_addr_eq(self.init, other.init) && ptr::fn_addr_eq(self.sign, other.sign)
     }
 
-    /// As [`Signer::sign`].
+    /// As [`TwoCallSigner::sign`].
     fn sign(
         self,
         session: &Session,

@@ -4,13 +4,12 @@ use std::{
     io::{self, Write},
     mem,
     os::unix::net::UnixStream,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
     thread,
     time::Duration,
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use bytes::BytesMut;
 use hsm::protocol::{Answer, ExitReason, Failure, FromWorker, HelloReply, append, append_hello};
@@ -142,7 +141,7 @@ impl Answers {
 
     /// Locks the output, poisoned or not: no code here leaves it half-changed, and a panic ends the process anyway.
     fn lock(&self) -> MutexGuard<'_, Out> {
-        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+        self.out.lock()
     }
 }
 

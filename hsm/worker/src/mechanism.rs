@@ -13,11 +13,11 @@ use cryptoki::{
 };
 use der::{Encode, Sequence, asn1::UintRef};
 use hsm::protocol::{Curve, Failure, Hash, KeyAlgorithm, Mechanism};
-use pkcs11_two_calls::Signer;
+use pkcs11_two_calls::TwoCallSigner;
 
 /// Why there is no signature.
 #[derive(Debug)]
-pub(crate) enum NotSigned {
+pub(crate) enum SignFailure {
     /// A call failed.
     Token(Error),
     /// The token returned `CKR_OK` and octets that cannot be a signature by this key.
@@ -27,7 +27,7 @@ pub(crate) enum NotSigned {
     },
 }
 
-impl From<pkcs11_two_calls::CallError> for NotSigned {
+impl From<pkcs11_two_calls::CallError> for SignFailure {
     fn from(why: pkcs11_two_calls::CallError) -> Self {
         match why {
             pkcs11_two_calls::CallError::Call(error) => Self::Token(error),
@@ -116,17 +116,17 @@ fn digest_info_prefix(hash: Hash) -> &'static [u8] {
 
 /// Makes one signature on this session. Blocks the thread for as long as the token takes.
 pub(crate) fn sign(
-    signer: &Signer,
+    signer: &TwoCallSigner,
     session: &Session,
     key: ObjectHandle,
     algorithm: KeyAlgorithm,
     mechanism: Mechanism,
     input: &Input,
-) -> Result<Vec<u8>, NotSigned> {
+) -> Result<Vec<u8>, SignFailure> {
     let mechanism = match mechanism {
         Mechanism::RsaPkcs1(_) => Pkcs11Mechanism::RsaPkcs,
         Mechanism::RsaPss(hash) => {
-            Pkcs11Mechanism::RsaPkcsPss(pss(hash).map_err(NotSigned::Token)?)
+            Pkcs11Mechanism::RsaPkcsPss(pss(hash).map_err(SignFailure::Token)?)
         }
         Mechanism::Ecdsa(_) => Pkcs11Mechanism::Ecdsa,
         Mechanism::Ed25519 => {
@@ -137,9 +137,9 @@ pub(crate) fn sign(
             Pkcs11Mechanism::MlDsa(SignAdditionalContext::new(HedgeType::Preferred, None))
         }
     };
-    let octets = signature_octets(algorithm).map_err(NotSigned::Token)?;
+    let octets = signature_octets(algorithm).map_err(SignFailure::Token)?;
     let raw = signer.sign(session, &mechanism, key, &input.0, octets)?;
-    let malformed = NotSigned::Malformed {
+    let malformed = SignFailure::Malformed {
         octets: raw.len().try_into().unwrap_or(u64::MAX),
     };
     match algorithm {

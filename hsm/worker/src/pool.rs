@@ -5,11 +5,13 @@ mod session;
 use std::{
     num::NonZeroU16,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU16, Ordering},
     },
     thread,
 };
+
+use parking_lot::Mutex;
 
 use cryptoki::session::Session;
 use hsm::protocol::{HelloReply, KeyIdentity, KeyNumber, NoToken};
@@ -97,7 +99,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Returns the key's number on this connection; a key always has the same number.
     fn number(&self, identity: &KeyIdentity) -> Option<KeyNumber> {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.keys.lock();
         let place = keys
             .iter()
             .position(|known| known == identity)
@@ -110,7 +112,7 @@ impl Shared {
     }
 
     fn identity(&self, number: KeyNumber) -> Option<KeyIdentity> {
-        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys.lock();
         keys.get(usize::try_from(number.0).ok()?).cloned()
     }
 

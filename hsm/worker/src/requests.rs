@@ -3,10 +3,12 @@
 use std::{
     collections::VecDeque,
     os::unix::net::UnixStream,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use hsm::protocol::{ExitReason, Hello, HelloReply, Inbox, NoToken, Request};
 use rustix::{
@@ -110,10 +112,7 @@ impl Requests {
                 arrived.inbox = Some(inbox);
             } else {
                 arrived.idle += 1;
-                arrived = self
-                    .to_do
-                    .wait(arrived)
-                    .unwrap_or_else(PoisonError::into_inner);
+                self.to_do.wait(&mut arrived);
                 arrived.idle -= 1;
             }
         }
@@ -155,7 +154,7 @@ impl Requests {
 
     /// Locks the requests, poisoned or not: no code here leaves them half-changed, and a panic ends the process anyway.
     fn lock(&self) -> MutexGuard<'_, Arrived> {
-        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
+        self.arrived.lock()
     }
 }
 

@@ -12,7 +12,7 @@ use cryptoki::{
 use hsm::protocol::{
     Curve, Hash, KeyAlgorithm, Mechanism, NoToken, PinFlags, TokenInfo, TokenSelector,
 };
-use pkcs11_two_calls::Signer;
+use pkcs11_two_calls::TwoCallSigner;
 
 use crate::recovery::{Remedy, code, remedy};
 
@@ -22,7 +22,7 @@ pub(crate) struct Token {
     module: Pkcs11,
     slot: Slot,
     /// Makes signatures with the same library.
-    pub(crate) signer: Signer,
+    pub(crate) signer: TwoCallSigner,
     /// The token's description from when it was found.
     pub(crate) info: TokenInfo,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Token {
 impl Token {
     /// Loads and initialises the module, once per process, and looks through its slots.
     pub(crate) fn find(module: &Path, selector: &TokenSelector) -> Result<Self, NoToken> {
-        let (module, signer) = Signer::load(module).map_err(|error| NoToken::Module {
+        let (module, signer) = TwoCallSigner::load(module).map_err(|error| NoToken::Module {
             why: error.to_string(),
         })?;
         module

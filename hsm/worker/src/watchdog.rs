@@ -2,12 +2,14 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use hsm::protocol::ExitReason;
 
@@ -57,11 +59,7 @@ impl Watchdog {
     /// Registers one more thread.
     pub(crate) fn seat(&self) -> WatchdogSeat {
         let since = Arc::new(AtomicU64::new(0));
-        self.0
-            .seats
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::clone(&since));
+        self.0.seats.lock().push(Arc::clone(&since));
         WatchdogSeat {
             started: self.0.started,
             since,
@@ -75,7 +73,7 @@ const LONGEST_TICK: Duration = Duration::from_secs(1);
 impl Inner {
     fn longest_call(&self) -> Duration {
         let now = milliseconds(self.started.elapsed());
-        let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let seats = self.seats.lock();
         let calls = seats
             .iter()
             .map(|since| since.load(Ordering::Relaxed))

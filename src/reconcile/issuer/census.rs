@@ -2,8 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
+
+use parking_lot::Mutex;
 
 use jiff::Timestamp;
 
@@ -61,7 +63,7 @@ impl Census {
 
     /// Updates the metrics for one issuer, without going through all others: there may be thousands.
     fn change(&self, name: &IssuerName, now: Option<Counted>) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock();
         if counts.issuers.get(name) == now.as_ref() {
             return;
         }

@@ -3,9 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::api::IssuerName;
 
@@ -108,7 +109,7 @@ impl LookPace {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IssuerName, Looks>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

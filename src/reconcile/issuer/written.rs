@@ -1,9 +1,8 @@
 //! Statuses that we wrote and that the cache may not show yet.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashMap;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::api::{IssuerName, issuer::IssuerStatus};
 
@@ -50,7 +49,7 @@ impl Written {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IssuerName, Write>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -7,9 +7,11 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process, ptr,
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     thread,
 };
+
+use parking_lot::RwLock;
 
 use cryptoki_sys::CK_RV;
 
@@ -118,13 +120,13 @@ impl Faults {
         let version = fs::metadata(self.directory.join(RULES))
             .ok()
             .map(|metadata| Version::of(&metadata));
-        let known = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        let known = Arc::clone(&self.current.read());
         if known.version == version {
             return known;
         }
         match Current::load(&self.directory) {
             Ok(loaded) => {
-                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+                let mut current = self.current.write();
                 *current = Arc::new(loaded);
                 Arc::clone(&current)
             }

@@ -4,8 +4,9 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, PoisonError},
 };
+
+use parking_lot::Mutex;
 
 use crate::Error;
 
@@ -43,7 +44,7 @@ fn built(package: &str, name: &str, target: &[&str]) -> Result<PathBuf, Error> {
     // target/debug/deps/it-0123 or target/debug/pkcs11-issuer
     let running = env::current_exe().map_err(|_| missing())?;
     let ancestors: Vec<_> = running.ancestors().skip(1).take(2).collect();
-    let _one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _one_at_a_time = BUILDING.lock();
     if let Some(found) = ancestors
         .iter()
         .find_map(|directory| existing(directory, name))

@@ -6,8 +6,10 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
+
+use parking_lot::Mutex;
 
 use tempfile::TempDir;
 
@@ -69,7 +71,7 @@ impl Store {
     /// The helper cannot be found or the library refuses.
     pub fn make_token(&self, label: &str) -> Result<TestToken, Error> {
         let (so_pin, user_pin) = (pin()?, pin()?);
-        let mut made = self.0.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.0.made.lock();
         self.configure(*made + 1)?;
         let task = Task::Make {
             label: label.into(),

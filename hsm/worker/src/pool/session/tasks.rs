@@ -10,7 +10,7 @@ use super::{Miss, SessionThread};
 use crate::{
     key::{self, Candidate, NotOne, Search},
     login,
-    mechanism::{self, Input, NotSigned},
+    mechanism::{self, Input, SignFailure},
 };
 
 impl SessionThread {
@@ -93,7 +93,7 @@ impl SessionThread {
             .during(|| mechanism::sign(signer, session, handle, algorithm, mechanism, &input));
         match signed {
             Ok(signature) => Ok(Answer::Signature(signature)),
-            Err(NotSigned::Malformed { octets }) => {
+            Err(SignFailure::Malformed { octets }) => {
                 let why = TokenCode {
                     function: "C_Sign".into(),
                     code: format!("CKR_OK with {octets} octets"),
@@ -101,7 +101,7 @@ impl SessionThread {
                 self.discard(&why);
                 Err(Failure::TokenFailed(why).into())
             }
-            Err(NotSigned::Token(error)) => Err(self.distinguish(error, number)),
+            Err(SignFailure::Token(error)) => Err(self.distinguish(error, number)),
         }
     }
 
