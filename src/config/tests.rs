@@ -495,7 +495,7 @@ fn an_error_about_pins_and_grants_names_its_place_and_field() {
         ),
         (
             "    pinFile: /p\n    grants: [{clusterIssuers: true, keys: [a], limits: {subject: {O: ['*a']}}}]",
-            "config.yaml:7:71: tokens.t.grants[0].limits.subject.O[0]: \"*a\" is not a value",
+            "config.yaml:7:71: tokens.t.grants[0].limits.subject.O[0]: \"*a\" is empty or has",
         ),
         (
             "    pinFile: /p\n    grants: [{clusterIssuers: true, keys: [a], limits: {usages: [server]}}]",
