@@ -47,7 +47,7 @@ test: tools ## run every test
 
 # Injects FAULTS faults one after another, in an order that SEED decides.
 .PHONY: soak
-soak: tools ## inject faults in random order under load, for half an hour: make soak FAULTS=74 SEED=1
+soak: tools ## inject faults in random order under load, for ten minutes: make soak FAULTS=74 SEED=1
 	SOAK_FAULTS=$(or $(FAULTS),74) $(if $(SEED),SOAK_SEED=$(SEED)) \
 		cargo test --workspace --locked --test it -- --ignored --nocapture ::soak::
 

@@ -174,7 +174,7 @@ impl IssuanceRecord {
     /// Records that the TBSCertificate is about to go to the token.
     ///
     /// # Errors
-    /// The line is not on the sink: then the token must not be asked for a signature.
+    /// The line is not on the sink: the caller must then not ask the token for a signature.
     pub fn signing(
         &self,
         now: Timestamp,

@@ -4,8 +4,8 @@
 //! PEM ─► VerifiedCsr ─► CertificateParams ─► PreparedCertificate ─(Signer)─► IssuedCertificate
 //! ```
 //!
-//! Each step yields a type with private fields and one constructor. A value of that type proves that
-//! the step was done.
+//! Each step yields a type with private fields, which only that step constructs. A value of that type proves that the
+//! step was done.
 //!
 //! # Guarantees
 //!
@@ -15,8 +15,8 @@
 //!   bytes that were linted are the bytes that are signed and sealed.
 //! * [`PreparedCertificate::issue`] returns a certificate only if its signature verifies under the
 //!   issuing certificate's public key and a second parser reads the same values as ours.
-//! * Identity is copied, never re-encoded: subject, subject public key and subject alternative names
-//!   are the bytes of the CSR.
+//! * Identity is copied, never encoded again: the subject public key and the subject alternative names are the bytes of
+//!   the CSR. So is the subject, unless the profile replaces it. For a pod, the issuer makes the names.
 
 pub mod chain;
 pub mod claim;

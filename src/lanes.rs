@@ -10,7 +10,7 @@ use std::{
 /// Tenant and issuer that an item belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lane {
-    /// A namespace, or the user who created a Kubernetes CSR without a service account.
+    /// A namespace. For a Kubernetes CSR whose author is not a service account, the author's user name.
     pub(crate) tenant: Arc<str>,
     /// The issuer's name, which is unique among all issuers.
     pub(crate) issuer: Arc<str>,

@@ -61,8 +61,8 @@ pub struct OwnPod {
     pub uid: String,
 }
 
-/// View of the live replicas, this one included, and of what this replica owns. It owns nothing until its Lease is
-/// stored and all others have been read.
+/// View of the live replicas, this one included, and of the objects that this replica owns. It owns none until its
+/// Lease is stored and the Leases of all others have been read.
 #[derive(Debug)]
 pub struct Ownership {
     duration: LeaseDuration,
@@ -121,7 +121,7 @@ impl Ownership {
 
     /// Returns whether this replica acts for the object with this UID: its Lease holds, and it wins among the live
     /// replicas that list the token. If no replica lists the token, or `token` is `None`, it must win among all live
-    /// replicas. Ask right before acting, because a process that was suspended meanwhile finds out only here.
+    /// replicas. Ask right before acting, because the Lease may have run out while the process was suspended.
     #[must_use]
     pub fn owns(&self, token: Option<&str>, uid: &str) -> bool {
         self.read(|view| view.owns(token, uid, Instant::now()))
@@ -180,8 +180,8 @@ impl Ownership {
         }
     }
 
-    /// Takes in the outcome of a renewal, and logs it if the Lease was gained or lost.
-    fn lost_race(&self, renewal: LeaseRenewal) {
+    /// Counts the outcome of a renewal. If this replica has gained or lost its Lease, publishes and logs it.
+    fn record_renewal(&self, renewal: LeaseRenewal) {
         self.metrics.lease_renewed(renewal);
         let holds = self.holds();
         self.metrics.lease_held(holds);

@@ -134,7 +134,7 @@ impl TokenPin {
         }
     }
 
-    /// Records that the try for a permit that was never given did not happen.
+    /// Records a permit that was never given as untried.
     async fn take_back(&self, token: &TokenInfo, unused: &PinRecord) -> Result<(), StoreError> {
         let states = self.store.read().await?;
         match self.store.record(&states, &token.serial)? {
@@ -174,7 +174,8 @@ impl TokenPin {
             LoginOutcome::Accepted => record.accepted(),
             LoginOutcome::Rejected { .. } => record.rejected(),
             LoginOutcome::NotTried => record.untried(),
-            // The state stays Trying: the next login settles it by the token's flags.
+            // The state stays Trying. The next request for a permit counts it as rejected, unless the token's flags
+            // show that no wrong PIN was tried.
             LoginOutcome::Unknown => return Ok(()),
         };
         self.store.write(states, &token.serial, &settled).await

@@ -47,7 +47,7 @@ pub struct ConfiguredToken {
     running: Arc<Running>,
 }
 
-/// Identity of one token under one configuration. Each change of the configuration gives the token a new version.
+/// Identity of one token under one configuration. Each change of the token's configuration gives it a new version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenVersion(u64);
 
@@ -65,8 +65,8 @@ struct Running {
     pin: Arc<TokenPin>,
     turns: Arc<Turns>,
     counting: Mutex<Option<JoinHandle<()>>>,
-    /// When the worker began to start or restart; `None` while it is ready, or while it waits for something else, such as
-    /// a PIN or the token itself.
+    /// When the worker was first seen starting or restarting; `None` in every other state, also while the worker waits for
+    /// a PIN or for the token itself.
     starting: Mutex<Option<Instant>>,
 }
 
@@ -153,8 +153,8 @@ impl ConfiguredToken {
         }
     }
 
-    /// Returns the time until which callers wait for a starting worker: as long as a signature would wait. Until then the
-    /// token is not reported as unusable. `None` if no worker is starting, or if that time has passed.
+    /// Returns the time until which callers wait for a starting worker. They wait as long as a signature would wait. Until
+    /// that time the token is not reported as unusable. `None` if no worker is starting, or if the time has passed.
     #[must_use]
     pub fn starts_until(&self) -> Option<Instant> {
         let now = Instant::now();
@@ -247,7 +247,7 @@ impl ConfiguredToken {
         };
         match found {
             Ok(key) if granted(&key.name()) => Ok(key),
-            // Grants look at the label and id only, so keys with the same label and id are all granted or all not.
+            // Grants look at the label and id only, so keys with the same label and id are all granted or all not granted.
             Ok(_) | Err(Narrowed::One(_)) => Err(find::none()),
             Err(Narrowed::Failed(failure)) => Err(failure),
         }
@@ -293,8 +293,8 @@ fn counts(token: &Token) -> TokenCounts {
     }
 }
 
-/// Returns who must act on an error of a token. A broken rule of our own protocol is passing: the worker ends, and a new
-/// one replaces it.
+/// Returns who must act on an error of a token. A violation of our own protocol counts as passing, because the worker ends
+/// and a new worker replaces it.
 #[must_use]
 pub fn fault(error: &HsmError) -> Fault {
     match error.fault() {

@@ -22,7 +22,7 @@ pub enum LogFormat {
 /// the object, and formatting these spans costs a tenth of the processor time of a certificate.
 const KUBE_SPANS: &str = "kube_runtime=warn";
 
-/// Starts logging to stderr; stdout belongs to the issuance record.
+/// Starts logging to stderr, because stdout has the issuance record of the controller or the result of `sign`.
 ///
 /// `filter` has the syntax of `RUST_LOG`, such as `info` or `info,pkcs11_issuer=debug`. Lines of the controller runtime
 /// below `warn` appear only if the filter names it: `kube_runtime=debug`.
@@ -79,7 +79,7 @@ impl fmt::Display for ErrorChain<'_> {
     }
 }
 
-/// The text of a [`ErrorChain`] before it is shortened and escaped.
+/// The text of an [`ErrorChain`] before it is shortened and escaped.
 struct Whole<'a>(&'a (dyn Error + 'a));
 
 impl fmt::Display for Whole<'_> {

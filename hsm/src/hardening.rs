@@ -4,11 +4,11 @@ use std::io;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
-/// Disables core dumps, inspection by other processes of the same user, and new privileges by `execve`. Children inherit
-/// the first and the last.
+/// Disables core dumps, inspection by other processes of the same user, and new privileges by `execve`. Children
+/// inherit the limit on core dumps and the ban on new privileges.
 ///
-/// To be called before there is a second thread: an existing thread could still gain privileges. Afterwards the files in
-/// `/proc/self` belong to root. A process of another user, this process included, can then not read those that only
+/// To be called before there is a second thread: an existing thread could still gain privileges. Afterwards the files
+/// in `/proc/self` belong to root. Unless it runs as root, not even this process can then read the files that only
 /// their owner may read, such as `environ`.
 ///
 /// # Errors

@@ -44,7 +44,7 @@ pub struct TokenSpec {
     pub name: String,
     /// How the worker is started.
     pub launch: Launch,
-    /// The token of the module to serve.
+    /// The token to serve, among the tokens of the module.
     pub token: TokenSelector,
     /// Number of sessions to sign on. With `None` it is four, or one less than the token's limit if that is smaller.
     pub sessions: Option<NonZeroU16>,

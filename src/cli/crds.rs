@@ -5,7 +5,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 /// Returns the definitions as one stream of YAML documents, each of which starts with `---`.
 ///
 /// # Errors
-/// A definition has no form in YAML. No derived definition does this.
+/// A definition cannot be written as YAML. This never happens to a derived definition.
 pub fn crds(definitions: &[CustomResourceDefinition]) -> Result<String, serde_saphyr::ser::Error> {
     let documents = definitions.iter().map(|definition| {
         let text = serde_saphyr::to_string(definition)?;

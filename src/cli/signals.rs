@@ -22,7 +22,7 @@ const TELL_WITHIN: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Signals {
     stop: CancellationToken,
-    /// Time limit for the end of the process; unset until it has begun something worth finishing.
+    /// Time limit for the end of the process; unset until the process has begun work that a drain should finish.
     within: Arc<OnceLock<Duration>>,
 }
 

@@ -20,7 +20,7 @@ use crate::duration::GoDuration;
 const MAX_SESSIONS: u16 = 256;
 const DEFAULT_HANG_AFTER: GoDuration = GoDuration::from_secs(30);
 const MIN_HANG_AFTER: Duration = Duration::from_secs(1);
-/// Longest `hangAfter`. The PIN record takes a longer login for the login of a lost holder (`crate::pins`).
+/// Longest `hangAfter`. During a longer login other replicas would take its holder for lost (`crate::pins`).
 pub const MAX_HANG_AFTER: Duration = Duration::from_secs(60);
 const MAX_REJECTED_LOGINS: u8 = 2;
 /// File name of the PIN record, beside the PIN file. It does not depend on the PIN file's name, so that another PIN file in

@@ -103,7 +103,7 @@ pub enum Problem {
     /// No token is configured.
     #[error("no token is configured: add one, or no issuer can ever be ready")]
     NoTokens,
-    /// A name that cannot be a metric label and the value of an issuer's field.
+    /// A name that cannot be both a metric label and the value of an issuer's field.
     #[error(
         "{0:?} is not a name: use at most 63 of a-z, 0-9 and `-`, the first and last a letter or digit"
     )]
@@ -149,7 +149,7 @@ pub enum Problem {
     /// A number of sessions outside the allowed range.
     #[error("{0} sessions: write 1 to 256, or omit the field for up to 4, as the token allows")]
     Sessions(u16),
-    /// A limit that ends each call at once, or that exceeds the longest login that the PIN record allows for.
+    /// A limit that would end each call at once, or that exceeds the longest login that the PIN record allows for.
     #[error(
         "hangAfter is {0}: write 1s to 60s, or omit the field for 30s; other replicas take a longer login for the login of a lost replica"
     )]

@@ -27,11 +27,12 @@ pub use certificate::{CertificateError, IssuerCertificate};
 /// Largest PEM text that is read, in octets: cert-manager's own limit for a bundle.
 const MAX_PEM: usize = 330_000;
 
-/// Most certificates of a chain that are read. Any may have signed any other, and only verifying a signature tells.
+/// Most certificates that are read for one chain. Each may have signed any other, and only verifying the signatures
+/// shows which one did.
 const MAX_CERTIFICATES: usize = 16;
 
-/// Most roots with the name of an issuer in the chain that are read. Any of them may have signed any certificate of the
-/// chain. Only the size of the text limits the number of roots with other names.
+/// Most roots that are read, of those with the name of an issuer in the chain. Any of them may have signed any
+/// certificate of the chain. Only the size of the text limits the number of roots with other names.
 const MAX_ANCHORS: usize = 16;
 
 /// Which certificates of the chain `status.ca` carries.
@@ -89,7 +90,7 @@ pub enum ChainError {
         /// The name of its issuer.
         issuer: String,
     },
-    /// More certificates than one chain with its cross-certificates can have.
+    /// Too many certificates for one chain and its cross-certificates.
     #[error(
         "the issuer's chain has {0} certificates, but at most {MAX_CERTIFICATES} are read; remove those that are not between the issuing certificate and its root"
     )]
@@ -150,7 +151,7 @@ pub enum ChainError {
 }
 
 impl ChainError {
-    /// Returns the slug: the chain is invalid, or only expired or not yet valid.
+    /// Returns the reason: the chain is invalid, or it is only expired or not yet valid.
     #[must_use]
     pub const fn reason(&self) -> RefusalReason {
         match self {
@@ -182,8 +183,8 @@ impl ChainError {
 ///
 /// # Guarantees
 ///
-/// * Each certificate is signed by the next one, by name and by signature.
-/// * Each has CA:TRUE and keyCertSign, and no path length constraint is exceeded.
+/// * Each certificate names the next one as its issuer, and the key of the next one made its signature.
+/// * Each has CA:TRUE, and keyCertSign if it has keyUsage. No path length constraint is exceeded.
 ///
 /// # Caveats
 ///
@@ -201,10 +202,10 @@ impl IssuerChain {
     ///
     /// The issuing certificate is the first one, unless that one signed another; then it is the one that signed none.
     ///
-    /// The roots are trust anchors. For finding the path, each is a name and a key (RFC 5280, section 6.1.1 (d)); of
-    /// several with the same name and key, the one that ends last is used. The other fields of its certificate limit
-    /// what is issued, like those of every certificate of the chain, because verifiers apply them. Roots that are not
-    /// needed are ignored; only their names are read.
+    /// The roots are trust anchors. Only the name and the key of a root count when the path is found (RFC 5280, section
+    /// 6.1.1 (d)). If several roots have the same name and key, the one that ends last is used. The other fields of a
+    /// root limit what is issued, like those of every certificate of the chain, because verifiers apply them. Roots
+    /// that are not needed are ignored; only their names are read.
     ///
     /// # Errors
     ///
@@ -281,7 +282,7 @@ impl IssuerChain {
         std::iter::once(&self.issuing).chain(&self.above)
     }
 
-    /// Returns the certificate that ends first, the lowest of several. No issued certificate outlives it.
+    /// Returns the certificate that ends first; if several do, the lowest one. No issued certificate outlives it.
     #[must_use]
     pub fn first_to_end(&self) -> &IssuerCertificate {
         let first = |one, other| match IssuerCertificate::not_after(other) {

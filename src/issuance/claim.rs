@@ -70,8 +70,8 @@ impl Role {
 /// Returns the claims of the alternative names, then those of the subject.
 ///
 /// RFC 5280, section 4.2.1.10: an `emailAddress` of a subject is an e-mail name. Verifiers that do not follow RFC 9525
-/// read the common name of a leaf as a host. We claim a common name with a dot always, and one without a dot if there
-/// is no dNSName.
+/// read the common name of a leaf as a host. An IP address or a host with a dot in a common name is always a claim. A
+/// host without a dot is a claim only if there is no dNSName.
 pub fn claims<'a>(
     subject: &'a Name,
     names: &'a [GeneralName],

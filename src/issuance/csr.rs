@@ -1,4 +1,4 @@
-//! Certification requests (RFC 2986): from untrusted text to a request with proof of possession.
+//! Certification requests (RFC 2986): from untrusted text to a CSR with proof of possession.
 
 use const_oid::{
     ObjectIdentifier,
@@ -88,12 +88,12 @@ impl VerifiedCsr {
         Self::from_der(&request_block(pem)?)
     }
 
-    /// Reads only the key from the DER of a CSR and verifies proof of possession as [`parse`](Self::parse) does. The
-    /// result has the given names, an empty subject and no other extensions, whatever the CSR asks for.
+    /// Reads and checks the DER of a CSR as [`parse`](Self::parse) does, but keeps only the key. The result has the
+    /// given names, an empty subject and no other extensions, whatever the CSR asks for.
     ///
     /// # Errors
     ///
-    /// Fails in the same cases as [`parse`](Self::parse).
+    /// Fails in the same cases as [`parse`](Self::parse), except those that concern the PEM text.
     pub fn with_names(der: &[u8], names: SubjectAltNames) -> Result<Self, Refusal> {
         let Self { public_key, .. } = Self::from_der(der)?;
         Ok(Self {
@@ -130,7 +130,7 @@ impl VerifiedCsr {
         })
     }
 
-    /// Returns the subject. The certificate will carry the same bytes.
+    /// Returns the subject. The certificate will carry the same bytes, unless the profile replaces the subject.
     #[must_use]
     pub const fn subject(&self) -> &Name {
         &self.subject

@@ -1,8 +1,8 @@
-//! Public keys: which we accept, and how signatures are verified under them.
+//! Public keys: which of them we accept, and how signatures are verified under them.
 //!
-//! The cryptographic library accepts hybrid and compressed points, the exponent 3 and small-order
-//! Ed25519 keys, under which any signature verifies. The policy here rejects them. It runs before
-//! any signature is checked, so that a short key is reported as a short key.
+//! The cryptographic library accepts hybrid and compressed points, the exponent 3 and small-order Ed25519 keys, for
+//! which anybody can forge signatures. The policy here rejects them. It runs before any signature is checked, so that a
+//! short key is reported as short and not as a wrong signature.
 
 use aws_lc_rs::{digest, signature as lc};
 use const_oid::{
@@ -111,7 +111,7 @@ pub enum KeyError {
     /// A curve that we do not certify.
     #[error("elliptic curve {0} is not supported; use P-256, P-384 or P-521")]
     Curve(ObjectIdentifier),
-    /// A compressed or hybrid point, or one of the wrong size.
+    /// A compressed or hybrid point, or one of the wrong size. Also a key of any kind whose BIT STRING has unused bits.
     #[error("the elliptic curve point must be uncompressed (04 || x || y)")]
     PointForm,
     /// A point that is not on the curve, or a key that the cryptographic library refuses for another reason.
@@ -142,7 +142,7 @@ pub enum KeyError {
         "the two factors of the RSA modulus are so close to each other that it can be factored; make a new key"
     )]
     CloseFactors,
-    /// A point of small order, under which any signature verifies.
+    /// A point of small order. Anybody can forge signatures that verify under it.
     #[error("the Ed25519 key has a small order: any signature would verify under it")]
     SmallOrder,
 }
@@ -241,8 +241,8 @@ impl PublicKey {
         hash.as_ref().iter().copied().take(20).collect()
     }
 
-    /// Verifies a signature over `message`, which this function hashes. ECDSA signatures are DER
-    /// Ecdsa-Sig-Value (RFC 3279, section 2.2.3).
+    /// Verifies a signature over `message`, which the caller does not hash. ECDSA signatures are DER Ecdsa-Sig-Value
+    /// (RFC 3279, section 2.2.3).
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! Our own lints on a certificate that is about to be signed. Each has a name, a citation and a check.
 //!
-//! They look at the encoded certificate with a signature of zeros, read back by a decoder that had no part in writing
-//! it. The request was admitted before, so a lint that fails is a bug in this program. The certificate is then not
-//! signed.
+//! A lint looks at the encoded TBS, read back by a parser that had no part in writing it. Two other decoders first read
+//! the certificate with a signature of zeros, and must agree with that parser. The request was admitted before, so a
+//! lint that fails is a bug in this program. The certificate is then not signed.
 
 use std::fmt;
 
@@ -168,7 +168,8 @@ pub(super) fn run(tbs_der: &[u8], issuer: &Issuer) -> Result<(), LintError> {
     })
 }
 
-/// Checks that `x509-cert` and `x509-parser` read the certificate, with a signature of zeros, as we do.
+/// Checks that two other decoders can read the certificate with a signature of zeros. `x509-cert` must read the same
+/// public key as we do, and `x509-parser` the same value of every part.
 fn other_decoders(tbs_der: &[u8], algorithm: &[u8], issuer: &Issuer) -> Result<(), String> {
     let read = || -> der::Result<(Vec<u8>, bool)> {
         let der = tbs::certificate(tbs_der, algorithm, &[0; 64])?;

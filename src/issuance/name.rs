@@ -178,7 +178,7 @@ impl Name {
         &self.der
     }
 
-    /// Returns whether the name has no attributes.
+    /// Returns whether the name has no RDNs.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.rdns.is_empty()

@@ -1,7 +1,7 @@
 //! Patterns of names, for issuers' profiles and grants.
 //!
-//! Patterns are deliberately simple: without expressions and without a star in the middle, a reader sees at
-//! once what a pattern covers. `{{namespace}}` and `{{name}}` stand for those of the request.
+//! Patterns are deliberately simple. They have no expressions and no star in the middle, so a reader sees at once what
+//! a pattern covers. `{{namespace}}` and `{{name}}` stand for the namespace and the name of the request.
 
 use std::str::FromStr;
 
@@ -107,8 +107,8 @@ impl DnsPattern {
         })
     }
 
-    /// Returns whether the pattern covers every host that this name stands for. A name with a wildcard stands for the
-    /// hosts below the label of its last star.
+    /// Returns whether the pattern covers every host that this name stands for. A name with a wildcard is read widely: as
+    /// every host below the labels that follow the label of its last star, for `*.a.example` every host below `a.example`.
     #[must_use]
     pub fn covers(&self, dns: &str, variables: Variables<'_>) -> bool {
         let Some(base) = self.name.expand(variables, has_dns_labels) else {
@@ -149,7 +149,7 @@ impl DnsPattern {
         };
         match (self.kind, below_wildcard(dns)) {
             (DnsKind::Exact, Some(host)) => host.is_empty() || is_below(&base, host),
-            // A wildcard that is one whole label stands for exactly one label; the names below `base` are deeper.
+            // A wildcard that is one whole label stands for exactly one label; the names below `base` have more labels.
             (DnsKind::Below, Some(host)) => {
                 dns.strip_prefix("*.") != Some(host) && (host.is_empty() || is_below(&base, host))
             }

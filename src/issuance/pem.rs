@@ -1,7 +1,7 @@
 //! A PEM scanner for untrusted text (RFC 7468), and an encoder for our output.
 //!
-//! We do not use a library to decode, because the available libraries either accept bytes after the DER
-//! value or refuse a second newline at the end of a file, such as a shell adds.
+//! We do not use a library to decode, because the available libraries either accept bytes after the DER value or refuse
+//! a second newline at the end of a file, which a shell may add.
 
 use base64ct::{Base64, Encoding as _};
 

@@ -1,4 +1,4 @@
-//! The identity of a pod: names that the issuer builds from its namespace, service account and pod name.
+//! The identity of a pod: names that the issuer builds from the pod's namespace, service account and name.
 
 use super::{
     pattern::{PatternError, Template, Variable},
@@ -62,7 +62,7 @@ impl PodIdentity {
     ///
     /// # Errors
     ///
-    /// Fails if there is no template, if one has other variables, or if one gives a malformed name.
+    /// Fails if there is no template, if a template has an unknown variable, or if it gives a malformed name.
     pub fn parse(uris: &[String], dns_names: &[String]) -> Result<Self, PodIdentityError> {
         let parse = |texts: &[String]| -> Result<Vec<_>, _> {
             texts.iter().map(|text| Template::parse(text)).collect()

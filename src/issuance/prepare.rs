@@ -1,4 +1,4 @@
-//! Turns admitted parameters into bytes to be signed, and those with their signature into a sealed certificate.
+//! Turns admitted parameters into the bytes to be signed, and these bytes and their signature into a certificate.
 
 use std::sync::Arc;
 
@@ -24,7 +24,8 @@ use super::{
     tbs::{self, Parts},
 };
 
-/// Largest PEM of one certificate that cert-manager reads, in octets. A larger one would fail only after the token signed.
+/// Largest PEM of one certificate that cert-manager reads, in octets. Without this check, cert-manager would reject a
+/// larger one only after the token has signed it.
 const MAX_PEM: usize = 36_500;
 
 /// Reason why no certificate was prepared.
@@ -88,7 +89,7 @@ impl IssueError {
 ///
 /// # Guarantees
 ///
-/// Issuing consumes it: it asks for one signature and becomes at most one certificate.
+/// Issuing consumes the prepared certificate. It asks for one signature and gives at most one certificate.
 ///
 /// ```compile_fail,E0382
 /// # use pkcs11_issuer::issuance::{PreparedCertificate, Signer};
@@ -199,7 +200,8 @@ impl PreparedCertificate {
     ///
     /// # Errors
     ///
-    /// The signer returns no signature, or one that does not verify under the issuing certificate's public key.
+    /// The signer returns no signature, or one that does not verify under the issuing certificate's public key, or this
+    /// program has a bug.
     pub async fn issue(self, signer: &dyn Signer) -> Result<IssuedCertificate, IssueError> {
         let input = SigningInput::new(self.issuer.algorithm(), &self.tbs);
         let signature = signer.sign(input).await.map_err(IssueError::Sign)?;
@@ -258,7 +260,7 @@ impl PreparedCertificate {
     }
 }
 
-/// Refuses a subject that has the key or the name of a CA of the chain.
+/// Refuses the key of any CA of the chain, and a subject that `check_subject` of the chain refuses.
 fn check_strangers(params: &CertificateParams<'_>, issuer: &Issuer) -> Result<(), Refusal> {
     let csr = params.csr();
     for certificate in issuer.chain().certificates() {

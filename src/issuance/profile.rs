@@ -103,7 +103,7 @@ impl<'a> CertificateParams<'a> {
         &self.dropped_extensions
     }
 
-    /// The bits of keyUsage that the key can have; empty means no extension.
+    /// The requested bits of keyUsage that the key can have; empty means no extension.
     #[must_use]
     pub const fn key_usage(&self) -> FlagSet<KeyUsages> {
         self.key_usage
@@ -280,7 +280,8 @@ impl KeyRules {
 }
 
 impl ValidityRules {
-    /// Limits backdating to a tenth of the duration, so that a short certificate is not mostly in the past.
+    /// Limits backdating to a tenth of the duration, so that the window of a short-lived certificate is not mostly in
+    /// the past.
     fn backdate_of(&self, duration: SignedDuration) -> SignedDuration {
         self.backdate.min(duration / 10)
     }

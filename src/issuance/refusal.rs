@@ -13,7 +13,7 @@ macro_rules! reasons {
         }
 
         impl RefusalReason {
-            /// Every reason, in the order in which the pipeline checks for them.
+            /// Every reason, roughly in the order in which the pipeline checks for them.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// Returns the slug: lower-case words joined by hyphens. It never changes.

@@ -1,4 +1,4 @@
-//! Comparison of a certificate as our parser reads it with the reading of a parser that shares no code with ours.
+//! Compares how two parsers read a certificate: ours, and one that shares no code with ours.
 
 use const_oid::ObjectIdentifier;
 use x509_parser::{extensions::ParsedExtension, prelude::FromDer as _};

@@ -128,7 +128,7 @@ impl Membership {
                 LeaseRenewal::Failed
             }
         };
-        self.ownership.lost_race(renewal);
+        self.ownership.record_renewal(renewal);
     }
 
     async fn look(&mut self) -> Result<Reading, LeaseError> {
@@ -200,7 +200,7 @@ impl Membership {
         for (name, version) in abandoned {
             match self.leases.delete(&name, version).await {
                 Ok(()) => info!(name, "deleted an abandoned lease"),
-                // Renewed in the meantime, or another replica was first.
+                // The Lease was renewed in the meantime, or another replica has deleted it.
                 Err(failure) => debug!(error = %ErrorChain(&failure), "a lease was not deleted"),
             }
         }

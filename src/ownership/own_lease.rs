@@ -47,8 +47,8 @@ pub(super) struct OwnLease {
     draft: Draft,
     leases: Leases,
     tenure: Option<Tenure>,
-    /// Time that this process wrote, or tried to write, as acquire time when it last set out to take the Lease. It
-    /// identifies a write whose answer never came.
+    /// The acquire time in the last write by which this process took the Lease or tried to take it. It identifies such
+    /// a write if its answer never came.
     acquiring: Option<Timestamp>,
     /// Whether another process with this identity has taken the Lease from this one.
     taken_over: bool,
@@ -67,7 +67,7 @@ impl OwnLease {
 
     /// Renews the Lease with these tokens in it, or creates it if there is none. When this process starts, it takes
     /// over an existing Lease of its name, left by a process that crashed. After another process has taken the Lease
-    /// from it, it takes the Lease back only when that is no longer `live`.
+    /// from this one, this one takes it back only when the Lease is no longer `live`.
     pub(super) async fn renew(
         &mut self,
         tokens: &BTreeSet<String>,
@@ -84,7 +84,7 @@ impl OwnLease {
         self.acquiring = Some(now);
         let tenure = match (found, &self.tenure) {
             (None, _) => self.create(tokens, now).await?,
-            // Somebody has edited it, or the answer to a renewal of ours was lost.
+            // Somebody has edited the Lease, or the answer to a renewal of ours was lost.
             (Some(lease), Some(tenure)) if tenure.is_of(&lease) => {
                 self.take(tenure.clone().at(&lease), tokens, now).await?
             }
@@ -110,8 +110,8 @@ impl OwnLease {
         self.draft.name == name
     }
 
-    /// Deletes the Lease if it belongs to this process, even by a write whose answer never came. Returns whether it
-    /// did.
+    /// Deletes the Lease if it belongs to this process, also if the answer to the write that took it never came.
+    /// Returns whether the Lease was deleted.
     pub(super) async fn give_back(&mut self) -> Result<bool, LeaseError> {
         let name = &self.draft.name;
         let tenure = self.tenure.take();
@@ -123,7 +123,7 @@ impl OwnLease {
         if let Some(tenure) = tenure {
             match self.leases.delete(name, tenure.version).await {
                 Ok(()) => return Ok(true),
-                // The answer to a write was lost, or somebody has edited it.
+                // The answer to a write was lost, or somebody has edited the Lease.
                 Err(LeaseError::Api { source, .. }) if is_another(&source) => {}
                 Err(other) => return Err(other),
             }

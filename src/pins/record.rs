@@ -38,7 +38,7 @@ pub enum PinState {
     Accepted,
     /// The token rejected the PIN.
     Rejected,
-    /// The worker ended before it called `C_Login`.
+    /// `C_Login` was not called, or the token did not evaluate the PIN.
     Untried,
 }
 
@@ -155,7 +155,7 @@ impl PinRecord {
         }
     }
 
-    /// Returns the record after the worker ended without having called `C_Login`.
+    /// Returns the record after a permit that cost no try.
     #[must_use]
     pub fn untried(self) -> Self {
         Self {

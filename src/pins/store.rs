@@ -89,7 +89,7 @@ pub enum StoreError {
         /// The cause.
         source: io::Error,
     },
-    /// The key is missing, without which no PIN can be compared with the rejected ones.
+    /// The HMAC key is missing. Without it no PIN can be compared with the rejected ones.
     #[error(
         "Secret {namespace}/{PIN_STATE_SECRET} has records of PIN tries but no hmac-key of {HMAC_KEY_OCTETS} octets, so that no PIN can be compared with them; check the PIN and the token, then remove all data of the Secret"
     )]
@@ -168,7 +168,7 @@ impl PinStore {
         }
     }
 
-    /// Lets other processes read: no login follows on what this one has read.
+    /// Lets other processes read, because no login follows from the records that this process has read.
     pub fn let_go(&self) {
         match self {
             Self::Secret(_) => {}

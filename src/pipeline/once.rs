@@ -19,7 +19,7 @@ use tokio::sync::OnceCell;
 /// *Assumption*: the question contains everything that the answer depends on, except the state of the outside world at that
 /// moment. An earlier answer that a question depends on is part of it as [`Same`].
 #[derive(Debug)]
-pub struct Once<Q, A>(Mutex<HashMap<Q, UncheckedRequest<A>>>);
+pub struct Once<Q, A>(Mutex<HashMap<Q, SharedAnswer<A>>>);
 
 /// Value that is compared by its address: it equals only itself.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl<T> Hash for Same<T> {
 }
 
 #[derive(Debug)]
-struct UncheckedRequest<A> {
+struct SharedAnswer<A> {
     begun: Instant,
     answer: Arc<OnceCell<A>>,
 }
@@ -66,9 +66,9 @@ impl<Q: Eq + Hash, A: Clone> Once<Q, A> {
             let begun = Instant::now();
             let asked = all
                 .entry(question)
-                .or_insert_with(|| UncheckedRequest::new(begun));
+                .or_insert_with(|| SharedAnswer::new(begun));
             if asked.begun < since {
-                *asked = UncheckedRequest::new(begun);
+                *asked = SharedAnswer::new(begun);
             }
             Arc::clone(&asked.answer)
         };
@@ -81,12 +81,12 @@ impl<Q: Eq + Hash, A: Clone> Once<Q, A> {
         drop(all);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Q, UncheckedRequest<A>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Q, SharedAnswer<A>>> {
         self.0.lock()
     }
 }
 
-impl<A> UncheckedRequest<A> {
+impl<A> SharedAnswer<A> {
     fn new(begun: Instant) -> Self {
         Self {
             begun,

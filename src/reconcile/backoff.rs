@@ -11,10 +11,10 @@ use tokio::time::sleep_until;
 const FIRST: Duration = Duration::from_millis(500);
 /// The longest pause between two tries of anything.
 pub(super) const LONGEST: Duration = Duration::from_secs(60);
-/// The longest pause between two tries of a status write. It is short because a certificate that is already signed waits
-/// only for the API server, or a webhook behind it, to come back.
+/// The longest pause between two tries of a status write, unless very many requests wait. It is short because a certificate
+/// that is already signed waits only for the API server, or a webhook behind it, to come back.
 const LONGEST_FOR_A_WRITE: Duration = Duration::from_secs(4);
-/// Limits retries to about a hundred per second, however many requests wait for the API server.
+/// Limits retries to about a hundred per second while up to 6000 requests wait for the API server.
 const PAUSE_BETWEEN_WRITES: Duration = Duration::from_millis(10);
 
 /// Returns a random octet for jitter. If the operating system has no random octets, the only effect is that there is no
@@ -42,7 +42,7 @@ pub(super) async fn until(at: Option<Instant>) {
     }
 }
 
-/// Pauses of an interrupted watch before it starts again.
+/// Pauses of an interrupted list or watch before it starts again.
 #[derive(Debug, Default)]
 pub(super) struct WatchPause {
     interrupted: u32,

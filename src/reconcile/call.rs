@@ -15,7 +15,7 @@ use super::backoff::random;
 /// Asks for metadata only in the response, which saves about 5 % per request.
 pub(super) const METADATA_ALONE: &str =
     "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
-/// The most that all pauses of one call may add up to.
+/// The most that all pauses of one call, without jitter, may add up to.
 const LONGEST_TOTAL: Duration = Duration::from_secs(10);
 /// The shortest pause, even if the API server asks for a shorter one.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -29,7 +29,7 @@ const DEFAULT: Duration = Duration::from_secs(1);
 /// meanwhile, so the controller as a whole slows down.
 ///
 /// # Errors
-/// As [`Client::request`]. 429, if all pauses together would exceed ten seconds.
+/// As [`Client::request`]. 429, if all pauses together, without jitter, would exceed ten seconds.
 pub(super) async fn call<T: DeserializeOwned>(
     client: &Client,
     request: Request<Vec<u8>>,

@@ -42,7 +42,7 @@ pub struct Events {
 }
 
 impl Notice {
-    /// Creates a notice. The note is cut as [`shown`] does, because the API server refuses longer ones.
+    /// Creates a notice. [`shown`] shortens the note, because the API server refuses longer notes.
     #[must_use]
     pub(super) fn new(reason: EventReason, note: impl fmt::Display) -> Self {
         let note = shown(note);
@@ -162,7 +162,7 @@ fn event(notice: Notice, regarding: ObjectReference, at: Timestamp, instance: &s
 }
 
 /// Returns the prefix of the name of an Event about the object. The API server refuses a prefix that ends with a dot
-/// (1.37) and one of more than 253 characters, which an object's name alone may have.
+/// (1.37) or has more than 253 characters. An object's name alone may have 253.
 fn name_prefix(object: &str) -> String {
     format!("{}-", object.get(..MAX_NAME_PREFIX).unwrap_or(object))
 }

@@ -58,7 +58,7 @@ use crate::{
 
 /// The longest time between two readings of Secrets, ConfigMaps and PINs, however rarely the token signs a probe.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// Jitter shortens a pause by at most one part in this many.
+/// Jitter shortens a pause by at most `1 / JITTER` of the pause.
 const JITTER: u32 = 4;
 
 /// Memory of every issuer from one look to the next.
@@ -159,8 +159,8 @@ async fn look<K: IssuerKind>(
     let found = match prepare(seen.spec, &name, since, reads, context).await {
         Ok(prepared) => {
             if let Some(until) = prepared.token.starts_until() {
-                // The token is starting, which takes a moment, and its end is reported. A start is not reported as an
-                // outage.
+                // The token is starting, which takes a moment. The change of its state at the end of the start makes the
+                // issuer due. A start is not reported as an outage.
                 return Ok(Some(until));
             }
             let before = context.issuers.get(&name).filter(|known| known.uid == uid);
@@ -209,7 +209,7 @@ async fn look<K: IssuerKind>(
     Ok(again)
 }
 
-/// Returns what an earlier look proved. It counts for the probe interval less the largest jitter.
+/// Returns the proof of an earlier look. The proof counts for the probe interval less the largest jitter.
 fn earlier<'a>(
     before: Option<&'a KnownHealth>,
     generation: i64,
@@ -244,7 +244,7 @@ fn counted(
         reason: found
             .as_ref()
             .map_or_else(NotReady::reason, |_| Reason::Verified),
-        // Names of configured tokens are a closed set; names that issuers write are not.
+        // Only names of configured tokens become values of a metric label: issuers can name any number of other tokens.
         token: context
             .tokens
             .get(&seen.spec.token)
@@ -275,13 +275,13 @@ async fn write<K: IssuerKind>(
         issuer: name.clone(),
         source: Box::new(source),
     };
-    // Works for either kind; the typed client knows one scope at a time.
+    // This builds paths for both scopes; the typed client supports only one of them per type.
     let request = Request::new(K::url_path(&(), name.namespace.as_deref()))
         .patch_subresource("status", &name.name, &params, &Patch::Apply(body))
         .map_err(|error| failed(kube::Error::BuildRequest(error)))?;
     match call::<IgnoredAny>(&context.client, request).await {
         Ok(_) => Ok(()),
-        // Deleted, or replaced by another object of its name: there is no status to write.
+        // The issuer was deleted, or another object of the same name replaced it: there is no status to write.
         Err(kube::Error::Api(error)) if error.code == 404 || error.code == 409 => Ok(()),
         Err(source) => Err(failed(source)),
     }

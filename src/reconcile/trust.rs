@@ -28,7 +28,7 @@ use crate::{
 /// Label that marks our bundles, with the value [`MANAGER`].
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const MANAGER: &str = "pkcs11-issuer";
-/// Annotation with the retiring anchors and when each is removed: JSON, by the SHA-256 of their DER.
+/// Annotation with the retiring anchors: JSON that maps the SHA-256 of an anchor's DER to the time of its removal.
 const RETIRING: &str = "pkcs11-issuer.dev/retiring";
 /// How often bundles of deleted issuers are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! Removes keys that an issuer has no grant for from the errors of a key look-up. Pure.
+//! Reduces the errors of a key look-up to the keys that the issuer may use. Pure.
 
 use hsm::{HsmError, KeyName};
 
@@ -21,7 +21,7 @@ pub enum NoKey {
 /// A failed key look-up, reduced to the keys that the issuer may use.
 #[derive(Debug)]
 pub(super) enum Narrowed {
-    /// Several keys match and the issuer may use exactly this one, so it is the right one.
+    /// Several keys match and the issuer may use exactly this one, so the issuer gets it.
     One(KeyName),
     /// The failure as it would be if the token held granted keys only.
     Failed(HsmError),
@@ -69,7 +69,7 @@ pub(super) fn narrowed(failure: HsmError, granted: impl Fn(&KeyName) -> bool) ->
     })
 }
 
-/// Returns the error for a key that the issuer may not use: no such key.
+/// Returns the error for a key that the issuer may not use. It says that the key does not exist.
 pub(super) const fn none() -> HsmError {
     HsmError::KeyNotFound {
         differing: Vec::new(),

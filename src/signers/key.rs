@@ -88,7 +88,7 @@ impl GrantedKey {
         octets.try_into().map_err(|_| HsmError::WrongAnswer)
     }
 
-    /// Waits for a turn at the token. The requests of all tenants compete for it; the empty tenant is the controller
+    /// Waits for a turn at the token. The requests of all tenants compete for it; the empty tenant stands for the controller
     /// itself. The wait has no deadline.
     ///
     /// *Guarantees*: tenants take turns in rotation, and so do the issuers of one tenant.

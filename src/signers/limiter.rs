@@ -29,12 +29,12 @@ pub type Owners = Box<dyn Fn(&str) -> u32 + Send + Sync>;
 
 /// The queues of all issuers that have a limit. `T` names a request.
 ///
-/// *Guarantees*: the rate and the concurrency of an issuer's requests stay within this replica's share of the issuer's
+/// *Guarantees*: the rate and the concurrency of an issuer's requests stay within this replica's part of the issuer's
 /// limit, and tenants take turns. A waiting request is called once, by `wake`, and need not ask again before that.
 pub struct Limiter<T: Ticket>(Arc<Shared<T>>);
 
 struct Shared<T: Ticket> {
-    /// The lock is held for look-ups only, never across an await.
+    /// The lock is never held across an await.
     lines: Mutex<HashMap<Arc<str>, Line<T>>>,
     owners: Owners,
     wake: Box<dyn Fn(T) + Send + Sync>,
@@ -63,7 +63,7 @@ pub struct Permit<T: Ticket> {
 pub struct Limited<'a> {
     /// Name of the issuer, unique among all issuers.
     pub issuer: &'a Arc<str>,
-    /// The token that it signs with.
+    /// Name of the token that it signs with.
     pub token: &'a str,
     /// Limit of the issuer, on all replicas together.
     pub limit: Limit,

@@ -50,8 +50,8 @@ impl fmt::Display for Broken {
 /// Returns the rules that a key with these attributes breaks, in a fixed order; empty if the key is protected.
 ///
 /// PKCS#11 3.1, section 4.9: a key with `CKA_SENSITIVE` false can be read in plain text, and a key with `CKA_EXTRACTABLE`
-/// true can leave the token wrapped by any key that its user has. No setting allows `CKA_SENSITIVE` false. A token must
-/// always report the attributes that the operator requires by name.
+/// true can leave the token, wrapped by any key that its user has. No setting allows `CKA_SENSITIVE` false. If the operator
+/// requires `CKA_NEVER_EXTRACTABLE` or `CKA_LOCAL`, the token must report it, even with `unknown_allowed`.
 #[must_use]
 pub fn broken(attributes: &KeyAttributes, rules: KeyProtection) -> Vec<Broken> {
     let KeyProtection {

@@ -128,7 +128,7 @@ impl Tokens {
 
     /// Applies a new configuration. A token keeps its worker and its login if at most the rules for its use changed. Every
     /// other token is drained, stopped and started with the new configuration. No token starts before all stopped tokens
-    /// have ended: a new name may refer to the same token, and the controller logs in to a token only once.
+    /// have ended: a new name may refer to the same token, and the controller has only one login to a token at a time.
     ///
     /// Calls must not overlap.
     pub async fn apply_config(&self, config: &Config) -> ConfigChange {

@@ -1,7 +1,8 @@
 //! Fair turns at a token: a tenant with many requests does not delay the others.
 //!
-//! Requests wait here, in [`Lanes`] of tenant and issuer. They do not wait in the worker, which knows neither: the worker
-//! gets no more requests at a time than the credit that it granted. Waiting holds no resources and has no deadline.
+//! Requests wait here, in [`Lanes`] of tenant and issuer. They do not wait in the worker, because the worker knows neither
+//! tenants nor issuers. The worker gets no more requests at a time than the credit that it granted. Waiting holds no
+//! resources and has no deadline.
 
 use std::{mem, sync::Arc};
 
@@ -84,7 +85,8 @@ impl Turns {
 }
 
 impl State {
-    /// Returns the next waiting request. `None` means that no request may have the place, and gives it back.
+    /// Returns the next waiting request for a taken place. If no request waits or the place is one too many, gives the place
+    /// back and returns `None`.
     fn next(&mut self, places: usize) -> Option<oneshot::Sender<Turn>> {
         let next = if self.taken <= places {
             self.waiting.pop()

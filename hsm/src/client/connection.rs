@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use bytes::BytesMut;
 use rustix::net::{Shutdown, shutdown};
@@ -156,7 +156,7 @@ impl Connection {
                 });
                 let reader = tokio::spawn(wire::read_all(Arc::clone(&connection), inbox));
                 let writer = tokio::spawn(wire::write_rest(Arc::clone(&connection)));
-                lock(&connection.tasks).extend([reader.abort_handle(), writer.abort_handle()]);
+                connection.tasks.lock().extend([reader.abort_handle(), writer.abort_handle()]);
                 Ok(Greeting::Found { connection, token })
             }
         }
@@ -173,14 +173,14 @@ impl Connection {
         reason.unwrap_or(Lost::Closed)
     }
 
-    /// Returns whether a signature was made: the token was present and logged in, and had the key.
+    /// Returns whether this worker has made a signature. If so, the token was present and logged in, and had the key.
     pub(crate) fn has_signed(&self) -> bool {
         self.signed.load(Ordering::Relaxed)
     }
 
     /// Returns whether a request is still unanswered `grace` after its deadline: the worker's own watchdog has failed.
     pub(crate) fn overdue(&self, now: Instant, grace: Duration) -> bool {
-        lock(&self.pending)
+        self.pending.lock()
             .waiting
             .values()
             .any(|waiting| waiting.deadline + grace < now)
@@ -199,7 +199,7 @@ impl Connection {
 
     /// Closes the socket; unanswered requests fail.
     pub(crate) fn close(&self) {
-        for task in lock(&self.tasks).drain(..) {
+        for task in self.tasks.lock().drain(..) {
             task.abort();
         }
         // An error means that it is closed already.
@@ -216,7 +216,7 @@ impl Connection {
             first
         });
         self.credit.close();
-        let mut pending = lock(&self.pending);
+        let mut pending = self.pending.lock();
         pending.closed = true;
         // Dropping the reply channels notifies the callers.
         pending.waiting.clear();
@@ -237,7 +237,7 @@ impl Connection {
         let left = deadline.saturating_duration_since(Instant::now());
         let (reply, answer) = oneshot::channel();
         let id = {
-            let mut pending = lock(&self.pending);
+            let mut pending = self.pending.lock();
             if pending.closed {
                 drop(pending);
                 return Err(self.lost_error());
@@ -256,7 +256,7 @@ impl Connection {
         };
         let ask = make(Moment::now().after(left));
         if let Err(too_long) = self.send(&Request { id, ask }) {
-            lock(&self.pending).waiting.remove(&id);
+            self.pending.lock().waiting.remove(&id);
             return Err(HsmError::BadRequest {
                 why: too_long.to_string(),
             });
@@ -291,7 +291,3 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     line
 }
 
-/// Locks a mutex, poisoned or not: no code here can leave the value behind it half-changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
-}

@@ -74,7 +74,7 @@ impl Key {
     }
 
     /// Returns the mechanisms that the token claims for the key; empty where it does not tell. Some tokens claim too few
-    /// (a proxy hides mechanisms that it does not know): the proof is a signature that verifies.
+    /// (a proxy hides mechanisms that it does not know): only a signature that verifies is proof.
     #[must_use]
     pub fn mechanisms(&self) -> &[Mechanism] {
         &self.0.mechanisms

@@ -189,7 +189,7 @@ pub struct FoundKey {
 /// Key that [`Ask::FindKey`](super::Ask::FindKey) looks for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum KeyQuery {
-    /// The one key that a user described.
+    /// The one key that a selector describes.
     Selected(KeySelector),
     /// The same key that was found before.
     Again(KeyIdentity),

@@ -47,7 +47,8 @@ impl Moment {
     }
 }
 
-/// An hour, because a peer that shares the clock may have been stopped right after its greeting.
+/// Longest time from a greeting to its check. It is an hour, because a peer that shares the clock may have been stopped
+/// right after its greeting.
 const LONGEST_GREETING: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
@@ -67,7 +68,7 @@ mod tests {
 
     #[test]
     fn the_moment_of_another_clock_is_not_recent() {
-        // Not the real clock, which begins at boot: on a machine that is up for less than an hour no time is an hour old.
+        // The real clock begins at boot: on a machine that is up for less than an hour, no time would be an hour old.
         let now = Moment(0).after(HOUR * 2);
         assert!(now.is_recent_at(now));
         assert!(!now.after(HOUR).is_recent_at(now));

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Selector of a token, by label or serial number. Never by slot: some modules change slot ids with every start.
+/// Selector of a token, by label or serial number. A slot never selects a token, because some modules change slot ids
+/// with every start.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TokenSelector {
     /// The token's label, padding removed.

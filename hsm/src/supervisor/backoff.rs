@@ -16,9 +16,10 @@ pub(super) enum Cause {
 const FIRST: Duration = Duration::from_millis(100);
 const ABSENT_MOST: Duration = Duration::from_secs(1);
 const FAILURE_MOST: Duration = Duration::from_secs(30);
-/// Absences in a row that are not reported. The fourth search for the token, which reports, comes after pauses of 0.5 to
-/// 0.7 s plus the duration of the searches. A login of another process at this moment can cause one absence: SoftHSM
-/// writes its token at each login, and a process that reads the half-written file sees no token.
+/// Absences in a row that are not reported. The loss of a token that had signed counts as the first. Otherwise the
+/// fourth search for the token is the first one whose result is reported: it comes after pauses of 0.5 to 0.7 s plus
+/// the duration of the searches. A login of another process at this moment can cause one absence: SoftHSM writes its
+/// token at each login, and a process that reads the half-written file sees no token.
 const UNREPORTED_ABSENCES: u32 = 3;
 /// A worker that lived this long is not in a crash loop.
 const STABLE_AFTER: Duration = Duration::from_secs(60);

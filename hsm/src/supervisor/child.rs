@@ -91,7 +91,8 @@ impl Child {
     }
 }
 
-/// Spawns the command, then drops it together with its end of the socket, which only the child may keep.
+/// Spawns the command, then drops it and thereby our copy of the child's end of the socket, which only the child may
+/// keep.
 fn spawn(mut command: Command) -> io::Result<(StdChild, OwnedFd)> {
     let mut child = command.spawn()?;
     match i32::try_from(child.id())

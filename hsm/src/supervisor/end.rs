@@ -127,8 +127,8 @@ impl WorkerEnd {
         }
     }
 
-    /// Returns the token's state until the next worker. `borne`: an absence of the token is not reported yet, because
-    /// the next worker may find it; requests for a signature wait for that.
+    /// Returns the token's state until the next worker. `borne`: whether an absence of the token is not reported yet.
+    /// Requests for a signature then wait for the next worker, which may find the token.
     pub(super) fn state(&self, token: &TokenSelector, borne: bool) -> TokenState {
         let why = match self {
             Self::NoToken(why @ (NoToken::Absent { .. } | NoToken::Several { .. })) => {

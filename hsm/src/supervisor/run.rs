@@ -91,7 +91,7 @@ impl Supervision {
         let token = &self.spec.name;
         info!(token, worker = %process, "started the HSM worker");
         let (end, had_signed) = self.converse(socket, generation).await;
-        // A request that comes from now on waits for the next worker.
+        // A request that comes from now on waits for the next worker or fails, as the state says.
         self.view.send_replace(View {
             state: end.state(&self.spec.token, borne),
             connection: None,

@@ -29,12 +29,13 @@ type Sign = unsafe extern "C" fn(
     *mut CK_ULONG,
 ) -> CK_RV;
 
-/// Size of the largest buffer for a library to which the known size is too small.
+/// Size in octets of the largest buffer that a library gets if it finds the known size too small.
 const MOST_OCTETS: usize = 65_536;
 
 /// Makes signatures with a PKCS#11 library.
 pub struct TwoCallSigner {
-    /// `None` where these may not be the functions that `cryptoki` calls. Then `cryptoki` signs, in three calls.
+    /// `None` if they may differ from the functions that `cryptoki` calls. Then `cryptoki` itself signs, in three
+    /// calls.
     functions: Option<Functions>,
     /// Keeps the library loaded, so that the functions stay valid.
     _library: cryptoki_sys::Pkcs11,
@@ -71,10 +72,10 @@ pub enum CallError {
     },
 }
 
-/// Outcome of a `C_Sign` that did not fail.
+/// Outcome of a `C_Sign` that succeeded or asks for a larger buffer.
 enum Answer {
     Signed(Vec<u8>),
-    /// `CKR_BUFFER_TOO_SMALL`, with the length that the library left behind.
+    /// `CKR_BUFFER_TOO_SMALL`, with the length that the library returned.
     TooSmall {
         told: CK_ULONG,
     },
@@ -88,8 +89,8 @@ impl TwoCallSigner {
     pub fn load(module: &Path) -> Result<(Pkcs11, Self), Error> {
         let pkcs11 = Pkcs11::new(module)?;
         // The loader returns the library that it has already loaded. If the file was replaced in between, it loads a
-        // copy; the copy is not initialised, and the first signature fails with that error.
-        // SAFETY: the library's initialisers have run for `cryptoki`, which calls the same function.
+        // copy; the copy is not initialised, so the first signature fails.
+        // SAFETY: `cryptoki` has just loaded the library by the same function, so the library's initialisers have run.
         let library =
             unsafe { cryptoki_sys::Pkcs11::new(module) }.map_err(Error::LibraryLoading)?;
         let first = Functions::of(&library)?;
@@ -104,9 +105,9 @@ impl TwoCallSigner {
     /// Signs with a session of the [`Pkcs11`] that [`Self::load`] returned. `octets` is the length of such signatures.
     /// Blocks for as long as the token takes.
     ///
-    /// A library that returns `CKR_BUFFER_TOO_SMALL` leaves the operation active (PKCS#11 3.1, section 5.13.2) and tells
-    /// the length it needs: then a third call signs. If it tells no larger length, a third call asks for the length and a
-    /// fourth signs.
+    /// A library that returns `CKR_BUFFER_TOO_SMALL` leaves the operation active (PKCS#11 3.1, section 5.13.2) and
+    /// returns the length that it needs: then a third call signs. If the returned length is not larger, a third call
+    /// asks for the length and a fourth signs.
     ///
     /// # Errors
     /// A call fails, or the library claims to have written more than there was room for.

@@ -139,7 +139,7 @@ impl Answers {
         signal_hook::low_level::exit(code)
     }
 
-    /// Locks the output, poisoned or not: no code here leaves it half-changed, and a panic ends the process anyway.
+    /// Locks the output. No code here leaves it half-changed, and a panic ends the process.
     fn lock(&self) -> MutexGuard<'_, Out> {
         self.out.lock()
     }

@@ -13,7 +13,7 @@ pub(crate) fn start(socket: UnixStream) -> io::Result<()> {
         .name("hangup".into())
         .spawn(move || {
             loop {
-                // Hang-up and error are always reported, also unasked.
+                // The kernel reports a hang-up and an error even if they are not requested.
                 let mut watched = [PollFd::new(&socket, PollFlags::RDHUP)];
                 match poll(&mut watched, None) {
                     Ok(0) | Err(Errno::INTR) => {}

@@ -80,7 +80,7 @@ pub(crate) fn select(search: &Search<'_>, selector: &KeySelector) -> Result<Cand
     only(matching, differing)
 }
 
-/// Finds the same key that was found before.
+/// Finds a key again that was found before.
 pub(crate) fn find_again(search: &Search<'_>, identity: &KeyIdentity) -> Result<Candidate, NotOne> {
     let found = find(search, Some(&identity.label), Some(&identity.id))?;
     let same = found

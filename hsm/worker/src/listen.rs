@@ -1,4 +1,5 @@
-//! The sidecar: accepts connections on a Unix socket and starts a worker process for each, which inherits it.
+//! The sidecar: accepts connections on a Unix socket and starts a worker process for each, which inherits the
+//! connection.
 //!
 //! This process never loads the PKCS#11 library, so no fault of the library can end it.
 
@@ -124,7 +125,8 @@ fn refusal(connection: &UnixStream, rules: &ListenRules, workers: usize) -> Opti
     }
 }
 
-/// Tells the client why, after its greeting, before which it would not read.
+/// Tells the client why it is refused. Waits for the client's greeting first, because the client reads nothing before
+/// it has sent that.
 async fn refuse(mut connection: UnixStream, why: String) -> io::Result<()> {
     let mut greeting = BytesMut::with_capacity(4096);
     if connection.read_buf(&mut greeting).await? == 0 {

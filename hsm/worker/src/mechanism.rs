@@ -1,4 +1,5 @@
-//! Signs a digest with the simplest mechanism, which every token has, and returns signature octets as X.509 uses them.
+//! Signs with the simplest mechanism for each type of key (a digest with RSA and ECDSA, else the message), and returns
+//! signature octets as X.509 uses them.
 
 use cryptoki::{
     error::Error,

@@ -1,4 +1,4 @@
-//! The session pool: threads with one session and their own key handles each, which take the next request when free.
+//! The session pool: each thread has one session and its own key handles, and takes the next request when it is free.
 
 mod session;
 
@@ -67,7 +67,8 @@ pub(crate) fn open(token: &Token, wanted: Option<NonZeroU16>) -> Result<Sessions
     })
 }
 
-/// Returns the number of sessions besides the anchor. Zero: the token has one session, which must be both.
+/// Returns the number of sessions besides the anchor. Zero means that the token has only one session, which must then
+/// sign.
 fn size(wanted: Option<NonZeroU16>, limit: Option<u64>) -> u16 {
     let besides_anchor = limit.map_or(u16::MAX, |limit| {
         u16::try_from(limit.saturating_sub(1)).unwrap_or(u16::MAX)

@@ -3,8 +3,8 @@
 use cryptoki::error::{Error, RvError};
 use hsm::protocol::TokenCode;
 
-/// What to do after a failed call. In every case the session is discarded first, because an operation may still be active
-/// in it.
+/// What to do after a failed call. Unless the process ends, the session is discarded first, because an operation may
+/// still be active in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Remedy {
     /// Try once more on a new session.

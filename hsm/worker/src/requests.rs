@@ -152,7 +152,7 @@ impl Requests {
         }
     }
 
-    /// Locks the requests, poisoned or not: no code here leaves them half-changed, and a panic ends the process anyway.
+    /// Locks the requests. No code here leaves them half-changed, and a panic ends the process.
     fn lock(&self) -> MutexGuard<'_, Arrived> {
         self.arrived.lock()
     }

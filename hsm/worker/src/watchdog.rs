@@ -49,7 +49,8 @@ impl Watchdog {
                     if watched.longest_call() > hang_after {
                         answers.end(ExitReason::Hung);
                     }
-                    // An answer may still wait for the next one, from a call that now hangs on a token that was quick.
+                    // An answer may still wait to be written together with the next one, whose call now hangs although
+                    // earlier calls were quick.
                     answers.flush();
                 }
             })?;

@@ -1,4 +1,4 @@
-//! One token, from the start of its worker to the login. The PIN comes from one file, the PIN record is another.
+//! One token, from the start of its worker to the login. The PIN is in one file and the PIN record in another.
 
 use std::{path::PathBuf, process, sync::Arc, time::Duration};
 

@@ -6,14 +6,14 @@ use crate::issuance::{name::Name, raw};
 /// Roots that may be the root of a chain.
 #[derive(Default)]
 pub(super) struct Anchors {
-    /// Those that can be a root, the one that ends last first.
+    /// The roots that can be used, sorted by their end, the latest first.
     pub(super) fit: Vec<IssuerCertificate>,
-    /// Why the first of the others cannot be a root. It matters only if none of `fit` signed the chain.
+    /// Why the first of the roots that cannot be used is unfit. This matters only if none of `fit` signed the chain.
     pub(super) unfit: Option<ChainError>,
 }
 
 impl Anchors {
-    /// Picks the roots that have the name of an issuer of these certificates. Only the names are read of the others.
+    /// Picks the roots that have the name of an issuer of these certificates. Of the other roots, reads only the names.
     ///
     /// # Errors
     ///

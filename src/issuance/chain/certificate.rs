@@ -62,7 +62,7 @@ pub enum CertificateError {
     Validity,
 }
 
-/// A certificate that may sign certificates: version 3, CA:TRUE, keyCertSign, a supported key.
+/// A certificate that may sign certificates: version 3, CA:TRUE, keyCertSign if it has keyUsage, a supported key.
 #[derive(Clone, Debug)]
 pub struct IssuerCertificate {
     der: Vec<u8>,
@@ -97,8 +97,8 @@ impl IssuerCertificate {
         }
     }
 
-    /// Reads the certificate of a trust anchor. Nobody needs its signature (RFC 5280, section 6.1.1 (d)), and old roots are
-    /// signed with SHA-1.
+    /// Reads the certificate of a trust anchor. Its signature need not be of a supported algorithm: verifiers do not
+    /// use it (RFC 5280, section 6.1.1 (d)), and old roots are signed with SHA-1.
     ///
     /// # Errors
     ///
@@ -119,8 +119,8 @@ impl IssuerCertificate {
         if !constraints.ca {
             return Err(CertificateError::NotCa);
         }
-        // RFC 5280, section 4.2.1.3: conforming CAs MUST include keyUsage. Old roots do not, and without it no usage is
-        // excluded (X.509, clause 9.2.2.3).
+        // RFC 5280, section 4.2.1.3: conforming CAs MUST include keyUsage. Old roots have none, and a certificate
+        // without keyUsage excludes no usage (X.509, clause 9.2.2.3).
         if let Some(extension) = tbs.extension(ID_CE_KEY_USAGE)
             && !KeyUsage::from_der(extension.extn_value.as_bytes())?.key_cert_sign()
         {
@@ -286,7 +286,7 @@ impl IssuerCertificate {
     }
 
     /// Whether it is a root, signed by its own key. For a trust anchor with an unsupported signature algorithm, this is
-    /// taken on trust.
+    /// assumed and not verified.
     #[must_use]
     pub const fn is_self_signed(&self) -> bool {
         self.self_signed

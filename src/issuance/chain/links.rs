@@ -1,4 +1,5 @@
-//! Finds out which certificate of a bundle signed which. Every signature is verified at most once under each key.
+//! Finds for each certificate of a bundle the certificate that signed it. Every signature is verified at most once
+//! under each key.
 //!
 //! A tenant writes the bundle, so the cost is bounded. With `n` certificates and `a` trust anchors, at most `n * (n + a)`
 //! signatures are verified, fewer if names or key identifiers already show that a key did not sign. The anchors' own
@@ -61,7 +62,7 @@ impl Links {
         None
     }
 
-    /// Whether names and key identifiers allow that the first certificate signed the second.
+    /// Whether the first certificate may have signed the second, as far as names and key identifiers show.
     fn may_have_signed(&self, signer: usize, place: usize) -> bool {
         self.is_named(signer, place)
             && self
@@ -78,7 +79,8 @@ impl Links {
         })
     }
 
-    /// Whether the first certificate's key signed the second, a certificate of the chain, and the names match.
+    /// Whether the first certificate's key signed the second, and names and key identifiers match. The second must be a
+    /// certificate of the chain.
     pub(super) fn signed(&self, signer: usize, place: usize) -> bool {
         let known = self.signed_by.get(place).copied().flatten();
         let known = known.and_then(|known| self.get(known));

@@ -24,7 +24,7 @@ pub(super) fn issuing(links: &Links) -> Option<usize> {
 /// A certificate on a path upwards, and the one below it that it signed.
 struct Step {
     place: usize,
-    /// The step below.
+    /// The index of the step below.
     below: Option<usize>,
     length: usize,
 }
@@ -34,7 +34,7 @@ struct Step {
 /// The root is a trust anchor if `anchor_is_demanded`, otherwise any self-signed certificate. Without a root, the
 /// longest path is taken. Of paths with equal length, the one given first is taken.
 ///
-/// Certificates of other paths, such as cross-certificates, are left out. A certificate of no path is an error.
+/// Certificates of other paths, such as cross-certificates, are left out. A certificate that is on no path is an error.
 pub(super) fn above(
     links: &Links,
     issuing: usize,
@@ -69,8 +69,8 @@ pub(super) fn above(
     Ok(above)
 }
 
-/// Returns every certificate that can be reached from the issuing one, nearest first. Each is a step only once, so the
-/// search ends even if authorities certify each other.
+/// Returns every certificate that can be reached from the issuing one, nearest first. Each certificate becomes a step
+/// only once, so the search ends even if authorities certify each other.
 fn climb(links: &Links, issuing: usize) -> Vec<Step> {
     let mut steps = vec![Step {
         place: issuing,
@@ -80,7 +80,7 @@ fn climb(links: &Links, issuing: usize) -> Vec<Step> {
     let mut index = 0;
     while let Some(step) = steps.get(index) {
         let (lower, length) = (step.place, step.length + 1);
-        // An anchor is preferred to a given certificate with the same key, and no certificate is above it.
+        // An anchor is preferred to a given certificate with the same key, and no certificate is above an anchor.
         let candidates = links.anchors().chain(links.given());
         for signer in candidates.filter(|_| !links.is_anchor(lower)) {
             let known = steps.iter().any(|step| links.are_same(step.place, signer));
@@ -112,7 +112,7 @@ fn highest(links: &Links, steps: &[Step]) -> Result<usize, ChainError> {
         .filter(|&signer| links.is_named(signer, place))
         .peekable();
     match lower {
-        // If authorities certify each other, its signer may already be on the path.
+        // If authorities certify each other, the signer of the highest certificate may already be on the path.
         Some(lower)
             if named.peek().is_some() && !named.any(|signer| links.signed(signer, place)) =>
         {
@@ -125,7 +125,8 @@ fn highest(links: &Links, steps: &[Step]) -> Result<usize, ChainError> {
     }
 }
 
-/// Returns a certificate that no path leads to, not even one from another certificate of an authority on a path.
+/// Returns a certificate that does not belong to the chain. A certificate belongs to it if it is a step, or if it
+/// signed or is a twin of a certificate that belongs to it.
 fn stranger<'a>(links: &'a Links, steps: &[Step]) -> Option<&'a IssuerCertificate> {
     let mut belonging: Vec<usize> = steps.iter().map(|step| step.place).collect();
     let mut others: Vec<usize> = links.given().collect();

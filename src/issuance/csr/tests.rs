@@ -150,7 +150,7 @@ fn distinct_oids(count: usize) -> impl Iterator<Item = String> {
     (0..count).map(|number| format!("1.2.{}.{}", number / 128, number % 128))
 }
 
-/// The text of a CSR holds so many attributes that comparing each with every other would be ten million comparisons.
+/// A CSR can hold so many attributes that comparing each with every other would take ten million comparisons.
 #[test]
 fn a_csr_may_fill_its_text_with_attributes_but_the_number_of_extensions_is_limited() {
     let key = TestKey::each_kind()[1];

@@ -49,7 +49,7 @@ fn is_http(name: &GeneralName) -> bool {
     }
 }
 
-/// Checks that the value is encoded as our encoder does it: without explicit defaults and superfluous bits.
+/// Checks that the value is encoded as our encoder encodes it: without explicit defaults or superfluous bits.
 fn is_minimal<T>(linted: &Linted<'_>, oid: ObjectIdentifier) -> Result<(), String>
 where
     T: for<'d> der::Decode<'d, Error = der::Error> + der::Encode,

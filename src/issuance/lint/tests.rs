@@ -299,7 +299,7 @@ fn ocsp(url: &[u8]) -> Vec<u8> {
     sequence(&[&sequence(&[&oid_der(ID_AD_OCSP), &tlv(URI, url)])])
 }
 
-/// The same for a strict issuer: no CA below it, one domain, one purpose, only SVIDs.
+/// Ways to break the lints that need a strict issuer: no CA below it, one domain, one purpose, only SVIDs.
 const SPOILT_FOR_STRICT: &[(&str, Spoil)] = &[
     ("rfc5280_path_length_within_ca", |d| d.make_ca(&[2, 1, 0])),
     ("cabf_extended_key_usage_within_ca", |d| {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::{PatternError, Template, Variables};
 use crate::issuance::san::{has_dns_labels, is_email};
 
-/// Host that completes a local part, so that its syntax can be checked alone.
+/// Host that completes a local part to an address, so that the syntax of the local part can be checked.
 const SAMPLE_HOST: &str = "x.example";
 
 /// Pattern of e-mail addresses: an address itself, or `*@host` for every mailbox of the host. The case of the host

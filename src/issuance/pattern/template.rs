@@ -19,7 +19,7 @@ pub trait Variable: Copy + PartialEq {
     fn named(name: &str) -> Option<Self>;
 }
 
-/// A variable of profiles.
+/// A variable in the patterns and templates of profiles and grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestVariable {
     /// `{{namespace}}`.
@@ -108,7 +108,7 @@ impl fmt::Display for Template {
 }
 
 impl Template {
-    /// Returns the text for one request, or `None` if a variable has no value or has one that `fits` rejects.
+    /// Returns the text for one request, or `None` if a variable has no value or a value that `fits` rejects.
     #[must_use]
     pub fn expand(
         &self,

@@ -5,11 +5,12 @@ use std::{fmt, str::FromStr};
 use super::{PatternError, Template, Variables};
 use crate::issuance::san::{DnsSyntax, is_dns, is_uri};
 
-/// Pattern of URIs: a URI itself, or a beginning of URIs, written with `/*` at its end. Compared octet by octet.
+/// Pattern of URIs: a URI itself or, with `/*` at the end, every longer URI with this beginning. Compared octet by
+/// octet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UriPattern {
     text: Template,
-    /// Whether other characters may follow.
+    /// Whether at least one other character must follow; otherwise none may.
     open: bool,
 }
 
@@ -45,7 +46,7 @@ impl UriPattern {
     }
 
     /// Returns whether the pattern covers the URI. An open pattern covers no URI with a dot segment or a percent sign
-    /// in the open part, because a reader that normalises it may see another path. A pattern covers nothing if the
+    /// in the open part, because a reader that normalises the URI may see another path. A pattern covers nothing if the
     /// value of a variable is not exactly one path segment.
     #[must_use]
     pub fn covers(&self, uri: &str, variables: Variables<'_>) -> bool {
@@ -72,8 +73,8 @@ impl UriPattern {
     }
 }
 
-/// Returns whether the value is one path segment of unreserved characters (RFC 3986, section 2.3), which no reader of
-/// the URI takes for structure.
+/// Returns whether the value is one path segment of unreserved characters (RFC 3986, section 2.3). No reader of the URI
+/// takes these for delimiters.
 fn is_segment(value: &str) -> bool {
     let is_unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     !matches!(value, "" | "." | "..") && value.bytes().all(is_unreserved)

@@ -53,7 +53,7 @@ fn refusal(
     }
 }
 
-/// Asserts that the explanation has the refusal of `admit` as its first one, or none if `admit` refuses nothing.
+/// Asserts that the first refusal of the explanation is that of `admit`, or that neither refuses anything.
 fn assert_explained(
     profile: &Profile,
     csr: &VerifiedCsr,
@@ -336,8 +336,8 @@ fn the_authority_key_id_is_that_of_the_ca_or_derived_from_its_key() {
 }
 
 proptest! {
-    /// With names of any text and types of any tag, an admitted request passes every lint and its certificate carries the
-    /// bytes of the CSR. Any failure is a refusal, never a bug.
+    /// With any common name, and with alternative names of any tag and any text, an admitted request passes every lint
+    /// and its certificate carries the bytes of the CSR. Any failure is a refusal, never a bug.
     #[test]
     fn an_admitted_request_is_prepared_with_the_bytes_of_its_csr(
         common in "\\PC{0,70}",

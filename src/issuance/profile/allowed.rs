@@ -49,7 +49,7 @@ impl AllowedNames {
         }
     }
 
-    /// Replaces the variables of all patterns for one request, once and not for every name that is compared.
+    /// Replaces the variables of all patterns for one request, so that they are not replaced again for every name.
     pub(super) fn bind(&self, variables: Variables<'_>) -> Self {
         let Self {
             dns,

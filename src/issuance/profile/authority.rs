@@ -18,11 +18,12 @@ use crate::issuance::{
 pub struct CaRules {
     /// Whether CA certificates are issued.
     pub allow: bool,
-    /// How many CAs may follow in a row below it; `None` for any number.
+    /// How many CAs may follow in a row below an issued CA; `None` for any number.
     pub path_length: Option<u8>,
     /// What happens to a request for a CA certificate without a subject.
     pub empty_subject: EmptySubject,
-    /// Whether an annotation of a Kubernetes CSR is enough to ask for a CA certificate. It may be changed after approval.
+    /// Whether an annotation of a Kubernetes CSR is enough to ask for a CA certificate. The annotation may be changed
+    /// after approval.
     pub by_annotation: bool,
     /// The names that a CA may certify.
     pub constraints: Constraints,
@@ -43,8 +44,8 @@ impl Default for CaRules {
     }
 }
 
-/// What happens to a request for a CA certificate without a subject. Such a certificate must have one (RFC 5280, section
-/// 4.1.2.6).
+/// What happens to a request for a CA certificate without a subject. RFC 5280, section 4.1.2.6 requires a CA
+/// certificate to have a subject.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EmptySubject {
     /// The request is refused.
@@ -72,7 +73,7 @@ pub struct CaExtensions {
 }
 
 impl CaExtensions {
-    /// How many CAs may follow in a row below it; `None` for any number.
+    /// How many CAs may follow in a row below this CA; `None` for any number.
     #[must_use]
     pub const fn path_length(&self) -> Option<u8> {
         self.path_length
@@ -192,7 +193,7 @@ impl CaRules {
             .map_err(|difference| outside("the CSR", difference))
     }
 
-    /// Returns the subject of a CA certificate: `subject`, or a replacement if that is empty.
+    /// Returns the subject of a CA certificate: `subject`, or a replacement if `subject` is empty.
     pub(super) fn subject(&self, csr: &VerifiedCsr, subject: Name) -> Result<Name, Refusal> {
         if !subject.is_empty() {
             return Ok(subject);

@@ -31,7 +31,7 @@ pub enum Constraint {
 /// The names that a CA may certify, and those that it may not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Constraints {
-    /// If a type of name occurs here, only these names of that type.
+    /// If a type of name occurs here, only these names of that type are permitted.
     pub permitted: Vec<Constraint>,
     /// Names that are forbidden.
     pub excluded: Vec<Constraint>,
@@ -178,7 +178,7 @@ impl TryFrom<&constraints::NameConstraints> for Constraints {
 }
 
 impl Constraints {
-    /// Returns constraints that allow only the names that both allow.
+    /// Returns constraints that allow only the names that both `self` and `inner` allow.
     ///
     /// # Errors
     ///

@@ -11,7 +11,7 @@ use crate::issuance::{
     san::is_uri,
 };
 
-/// Rules for the extensions other than identity and usages.
+/// Rules for the extensions other than those of identity and usages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtensionRules {
     /// Whether leaves carry a subject key identifier; CA certificates always do.
@@ -26,7 +26,7 @@ pub struct ExtensionRules {
     pub ocsp: Vec<HttpUrl>,
     /// Where the CRL is published.
     pub crl: Vec<HttpUrl>,
-    /// Whether leaves say that they are never revoked (RFC 9608).
+    /// Whether leaves say that no revocation information about them is available (RFC 9608).
     pub no_rev_avail: bool,
 }
 

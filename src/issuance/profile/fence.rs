@@ -40,7 +40,7 @@ pub(super) fn constraints(
         ip,
         uri,
         email,
-        // No verifier compares other names.
+        // No verifier compares an `otherName` with name constraints.
         other_names: _,
     } = names;
     if let Some(patterns) = dns {

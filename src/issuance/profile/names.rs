@@ -99,7 +99,8 @@ impl<'a> Judge<'a> {
 
     fn judge(&self, claimed: Claimed<'_>) -> Result<(), Refusal> {
         let Claimed { claim, .. } = claimed;
-        // The syntax check refuses these among the SANs; a common name is only text until it is judged here.
+        // The syntax check refuses an IPv4 address mapped into IPv6 only among the SANs; it does not look at common
+        // names.
         if let Claim::Ip(address) = claim
             && let Some(address) = mapped(address)
         {

@@ -81,9 +81,9 @@ impl Default for ValidityRules {
 pub enum BeyondCa {
     /// The request is refused.
     Reject,
-    /// The certificate ends when the first certificate of the chain ends, if at least `min_remaining` is left until then.
-    /// Without this floor, certificates would be renewed ever faster towards the end, each after two thirds of the time
-    /// left.
+    /// The certificate ends when the first certificate of the chain ends, if at least `min_remaining` is left until
+    /// then. Without this minimum, certificates would be renewed more and more often towards the end, because each is
+    /// renewed after two thirds of its duration.
     Clamp {
         /// The least time that must be left.
         min_remaining: SignedDuration,

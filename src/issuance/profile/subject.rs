@@ -29,7 +29,7 @@ pub enum SubjectMode {
     /// The CSR's subject, octet by octet.
     #[default]
     Verbatim,
-    /// These attributes, then the CSR's common name.
+    /// These attributes, then the CSR's common names.
     Fixed(Vec<(ObjectIdentifier, Template)>),
     /// No subject.
     Omit,
@@ -67,7 +67,8 @@ impl SubjectRules {
         };
         match self.mode {
             SubjectMode::Verbatim | SubjectMode::Fixed(_) => unfit(asked)?,
-            // No part of it gets into the certificate. Istio's agents send an empty organization.
+            // No part of the CSR's subject gets into the certificate, so it may be malformed. Istio's agents send an
+            // empty organization.
             SubjectMode::Omit => {}
         }
         let stray = self

@@ -59,7 +59,7 @@ impl Authority {
         Self::builder(subject).root()
     }
 
-    /// Certifies the same name and key by another authority.
+    /// Makes another authority certify the same name and key.
     pub(in crate::issuance) fn crossed(&self, subject: &str, issuer: &Self) -> Self {
         let crossed = Self::builder(subject).key(self.key).under(issuer);
         assert_eq!(crossed.subject, self.subject);

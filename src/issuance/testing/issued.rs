@@ -1,4 +1,4 @@
-//! A finished certificate for tests that need one.
+//! An issued certificate for tests outside this module.
 
 use std::sync::Arc;
 

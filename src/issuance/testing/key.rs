@@ -1,4 +1,4 @@
-//! Software keys, and a signer that always refuses.
+//! Software keys, and a signer that always fails.
 
 use std::sync::OnceLock;
 

@@ -37,7 +37,7 @@ pub(super) async fn drain<R: Request>(
     context: &Arc<Context>,
     abandon: &CancellationToken,
 ) {
-    // A request that waits for a turn at a token has started nothing.
+    // A request that waits for a turn at a token has not begun to sign, so it does not have to be finished.
     context.tokens.close_turns();
     loop {
         queue.retain_unpublished();

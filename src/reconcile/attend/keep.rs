@@ -5,7 +5,7 @@ use crate::{
     reconcile::request::{Request, is_finished},
 };
 
-/// Drops requests for other issuers and, from ours, every field that no decision reads.
+/// Removes every field that no decision reads. Returns `None` for a request to an issuer that is not ours.
 pub(super) fn slimmed<R: Request>(mut object: Tolerant<R>) -> Option<Tolerant<R>> {
     let Ok(request) = &mut object.0 else {
         return Some(object);

@@ -23,7 +23,7 @@ use crate::{
 
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Kinds of requests to answer besides CertificateRequests, and how many at a time.
+/// Kinds of requests to answer besides CertificateRequests, and the limit of looks at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct AnsweredKinds {
     /// Whether to answer Kubernetes CertificateSigningRequests.

@@ -1,4 +1,4 @@
-//! Finds the objects of a list that are out of date because the watch beside it has reported a change since.
+//! Finds the objects of a list that the watch beside it has reported since the list began.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,8 @@ use super::uid::Uid;
 /// The objects that the watch has reported since the list in progress began.
 ///
 /// All pages of a list show the objects at one moment, which is after the list was requested. The watch reports each change
-/// after that moment, in order. So what it has reported of an object since then is never older than the page.
+/// after that moment, in order. So the list is not needed for an object that the watch has reported since the request: the
+/// report is at least as new as the page, or a newer report follows.
 #[derive(Debug, Default)]
 pub(super) struct Newer {
     told: HashSet<Uid>,
@@ -28,7 +29,7 @@ impl Newer {
         }
     }
 
-    /// Returns whether the list shows the newest known version of this object.
+    /// Returns whether the watch has not reported this object since the list in progress began.
     pub(super) fn admits(&self, uid: &Uid) -> bool {
         !self.told.contains(uid)
     }

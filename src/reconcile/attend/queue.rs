@@ -22,8 +22,8 @@ use crate::reconcile::{
 /// Queue of requests, each with its memory.
 ///
 /// At most one look at a request is in progress at a time, and it borrows the request's memory. The order is fair between
-/// [tenants and issuers](crate::lanes). Every token has the same limit of looks at a time, so a token that does not answer
-/// does not delay requests for other tokens.
+/// [tenants and issuers](crate::lanes). The limit of looks at a time applies to each token separately, so a token that does
+/// not answer does not delay requests for other tokens.
 ///
 /// kube's own controller sends every object through a timer with millisecond ticks; `docs/adr/0006` has measurements of the
 /// cost.
@@ -35,7 +35,7 @@ pub(in crate::reconcile) struct Queue<K, M> {
     unlisted: Option<HashSet<Uid>>,
 }
 
-/// The requests with [`Turn::Due`] or [`Turn::At`], and no others.
+/// The requests with [`Turn::Due`] or [`Turn::At`]. `due` may also have requests that were forgotten since.
 #[derive(Debug)]
 struct Order {
     due: DueByToken<Uid>,
@@ -47,9 +47,9 @@ struct Order {
 struct Kept<K, M> {
     /// `None` for a tombstone: a write of ours has ended the request and the watch has not reported it yet.
     object: Option<Arc<K>>,
-    /// When that write was answered.
+    /// When the API server answered the write of ours that ended the request.
     settled: Option<Instant>,
-    /// Empty during a look, which has the memory.
+    /// Empty during a look, because the look borrows the memory.
     memory: M,
     deleted: bool,
     turn: Turn,
@@ -119,8 +119,8 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         kept.object = Some(Arc::new(object));
     }
 
-    /// Takes in the last version of a request. It is looked at once more if a look is in progress or a certificate was
-    /// signed that is not known to be published; otherwise it is forgotten.
+    /// Takes in the last version of a request. The request is looked at once more if a look is in progress or a signed
+    /// certificate is not known to be published; otherwise it is forgotten.
     pub(in crate::reconcile) fn end(&mut self, object: K, now: Instant) {
         let uid = Uid::of(&object);
         self.mark_listed(&uid);
@@ -157,7 +157,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
             Some(Turn::At(at)) => {
                 self.order.later.remove(&(at, uid.clone()));
             }
-            // A due request is skipped when its turn comes.
+            // A due request stays in `order`; `next` skips it.
             Some(Turn::Due | Turn::None | Turn::Looking { .. }) | None => {}
         }
     }
@@ -338,8 +338,8 @@ impl<K, M> fmt::Debug for Queue<K, M> {
 }
 
 impl Order {
-    /// Makes a request due, or has it looked at again after the look in progress. Returns its new turn; `before` is the old
-    /// one.
+    /// Makes a request due, or has it looked at again after the look in progress. `before` is the request's turn so far;
+    /// returns its new turn.
     fn call(&mut self, uid: &Uid, before: Turn, seat: impl FnOnce() -> Seat) -> Turn {
         match before {
             Turn::Due => return Turn::Due,

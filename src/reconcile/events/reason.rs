@@ -37,8 +37,8 @@ impl EventReason {
         Self::SigningDelayed,
     ];
 
-    /// Returns the reason of the Event about an issuer whose condition now has this reason. `None` if the condition is
-    /// as it should be, except for `Ready`.
+    /// Returns the reason of the Event about an issuer whose condition now has this reason. `None` for
+    /// [`Reason::NotExpiringSoon`], which gives no Event.
     #[must_use]
     pub(crate) const fn of_condition(reason: Reason) -> Option<Self> {
         match reason {

@@ -42,7 +42,7 @@ const PLACES: Places = Places {
 };
 
 /// Attends to the issuers of a kind until `stop`. Looks that are in flight then are dropped: the next look, on any
-/// replica, does the same again. `told` are the events of the watch; `stored` holds them already.
+/// replica, does the same again. `told` are the events of the watch; `stored` is updated before each of them.
 pub async fn run_issuers<K: IssuerKind>(
     (mut told, stored): (ToldIssuers<K>, Store<Tolerant<K>>),
     context: Arc<Context>,
@@ -219,7 +219,7 @@ impl Seen {
         let all = tokens.all().into_iter();
         Self(
             all.map(|token| {
-                // Counts of the states entered, because a token may have gone through several since.
+                // How often the token entered each state, because it may enter several between two calls of `renew`.
                 let states = token.token().tally().entered;
                 (token.name().to_owned(), (token, states))
             })

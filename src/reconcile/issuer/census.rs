@@ -30,7 +30,7 @@ struct Counts {
     ends: BTreeMap<String, BTreeMap<Timestamp, usize>>,
 }
 
-/// What the metrics count of one issuer.
+/// The facts about one issuer that the metrics count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Counted {
     /// The reason of its `Ready` condition.

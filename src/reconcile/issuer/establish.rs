@@ -31,7 +31,7 @@ pub(super) enum NotReady {
     /// The token's PIN comes from elsewhere.
     #[error("token {0:?} does not take its PIN from this issuer; remove spec.pinSecretRef")]
     PinNotTaken(String),
-    /// A token has one PIN.
+    /// Another issuer of the token names a different PIN Secret, but a token has one PIN.
     #[error(
         "another issuer of token {token:?} takes the PIN from Secret {namespace}/{name}; name the same one"
     )]
@@ -67,7 +67,7 @@ pub(super) enum NotReady {
     NotProven(#[from] Arc<NotProven>),
 }
 
-/// An issuer whose token exists and has been told where its PIN is.
+/// An issuer whose token is configured. If the issuer names a PIN Secret, the token knows the Secret.
 #[derive(Debug)]
 pub(super) struct Prepared {
     /// The token that it names.
@@ -75,7 +75,7 @@ pub(super) struct Prepared {
     labels: Labels,
 }
 
-/// Does everything that a token needs before it can start, and everything that needs no token. Reads the labels of
+/// Makes the checks that need no started token, and tells the token which PIN Secret the issuer names. Reads the labels of
 /// namespaces as they are at `since` or later.
 ///
 /// # Errors
@@ -95,7 +95,7 @@ pub(super) async fn prepare(
         .get(&spec.token)
         .ok_or_else(|| NotReady::TokenUnknown(spec.token.clone()))?;
     let labels = match &name.namespace {
-        // They are read at every look, so that a grant ends with the next look after its label is removed.
+        // Labels are read at every look, so that a grant ends with the next look after the removal of its label.
         Some(namespace) if token.selects_namespaces() => {
             let read = reads.labels(&context.client, namespace, since).await;
             read.map_err(|source| NotReady::Namespace {
@@ -199,7 +199,7 @@ impl NotReady {
         }
     }
 
-    /// Returns what to do, with every cause.
+    /// Returns the message of the `Ready` condition: what to do, with every cause.
     #[must_use]
     pub(super) fn message(&self) -> String {
         match self {

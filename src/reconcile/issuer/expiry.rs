@@ -1,5 +1,5 @@
-//! Decides whether an issuing certificate, or one above it, ends soon: early enough to renew it before a request must
-//! be refused. Pure.
+//! Decides whether an issuing certificate, or a certificate above it, ends soon. "Soon" leaves enough time to renew the
+//! certificate before a request must be refused. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -34,9 +34,9 @@ impl Expiry {
         };
         let left = not_after.duration_since(now);
         let life = not_after.duration_since(not_before);
-        // Requests for the longest duration are refused as soon as less than that is left. By that rule alone, an
-        // issuing certificate that lives hardly longer than those below it would warn from its first day, so no
-        // certificate warns before the last third of its life.
+        // A request for the longest duration is refused as soon as less than that duration is left. By that rule alone,
+        // an issuing certificate that lives hardly longer than the certificates below it would be reported from its
+        // first day. So no certificate is reported before the last third of its life.
         let soon = left < (longest(spec).saturating_add(TIME_TO_RENEW)).min(life / 3);
         let message = match (soon, left.is_positive()) {
             (false, _) => format!("{what} is valid until {not_after}"),
@@ -57,8 +57,8 @@ impl Expiry {
     }
 }
 
-/// Returns the longest duration that the profile allows. It leaves the grant aside, which is not known while the token
-/// is away: the condition must not change because of that.
+/// Returns the longest duration that the profile allows. The limits of the grant do not count: they are unknown while the
+/// token is unavailable, and the condition must not change because of that.
 fn longest(spec: &IssuerSpec) -> SignedDuration {
     ValidityRules::try_from(spec.profile.validity.clone())
         .unwrap_or_default()
@@ -99,7 +99,7 @@ mod tests {
         .unwrap()
     }
 
-    /// Returns the expiry of a certificate of `days`, of whose life `passed` is over.
+    /// Returns the expiry of a certificate that is valid for `days` days, when `passed` of that time is over.
     fn said(days: i64, longest: &str, passed: SignedDuration) -> Expiry {
         let start: Timestamp = START.parse().unwrap();
         let certificate = CertificateStatus {

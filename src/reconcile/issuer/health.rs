@@ -52,7 +52,7 @@ pub(in crate::reconcile) struct Call {
 /// All issuers, and the requests that wait for one.
 #[derive(Debug, Default)]
 pub struct Issuers {
-    /// Held for look-ups only, never across an await.
+    /// The lock is never held across an await.
     inner: Mutex<Inner>,
     wake: HashMap<RequestKind, mpsc::UnboundedSender<Call>>,
 }
@@ -71,7 +71,7 @@ struct Inner {
 pub struct Woken(HashMap<RequestKind, mpsc::UnboundedReceiver<Call>>);
 
 impl Woken {
-    /// Takes the requests of one kind. For a kind that never waits, or was taken already, none ever comes.
+    /// Takes the receiver of the requests of one kind. If it was taken already, returns a receiver that gets no request.
     #[must_use]
     pub(in crate::reconcile) fn take(
         &mut self,
@@ -113,7 +113,7 @@ impl Issuers {
         (issuers, woken)
     }
 
-    /// Returns a function that brings back a request whose turn has come.
+    /// Returns a function that wakes a request whose turn has come.
     pub fn call(&self) -> impl Fn(Waiter) + Send + Sync + 'static {
         let wake = self.wake.clone();
         move |request| send(&wake, request, false)
@@ -168,7 +168,7 @@ impl Issuers {
         }
     }
 
-    /// Forgets a deleted issuer, and wakes its requests, so that their status says so.
+    /// Forgets a deleted issuer, and wakes its requests, so that their status says that the issuer does not exist.
     pub(in crate::reconcile) fn forget(&self, name: &IssuerName) {
         let mut inner = self.lock();
         inner.known.remove(name);

@@ -1,5 +1,5 @@
-//! Reads what issuers name: certificate chains in Secrets and ConfigMaps, and the labels of their namespaces. It reads
-//! them by name at every look, without a watch and without a cache of Secrets.
+//! Reads the objects that issuers depend on: certificate chains in Secrets and ConfigMaps, and the labels of the issuers'
+//! namespaces. It reads them by name at every look, without a watch and without a cache of Secrets.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -62,8 +62,8 @@ pub(super) enum MaterialError {
     },
 }
 
-/// What issuers name, read once for all that are looked at together. It is kept no longer than that, so this is no
-/// cache of Secrets.
+/// The objects that issuers depend on, read once for all issuers that are looked at together. They are forgotten when no
+/// look is in progress, so this is no cache of Secrets.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
     objects: Once<Object, Result<Arc<Content>, Arc<kube::Error>>>,

@@ -19,8 +19,8 @@ const BURST: u32 = 8;
 const FIRST: Duration = Duration::from_secs(5);
 /// The longest time until it is looked at again.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Number of entries at which those of deleted issuers are removed. An existing issuer is looked at once a minute, so
-/// its entry is never old.
+/// Number of entries at which the entries of deleted issuers are removed. An existing issuer is looked at once a minute,
+/// so its entry is never old.
 const SWEEP_AT: usize = 4096;
 
 /// When each issuer was looked at, and since when it fails. A deleted issuer is remembered for a while, so that

@@ -53,7 +53,7 @@ pub(super) struct Look {
     pub(super) name: IssuerName,
     /// Whether the issuer has been deleted.
     pub(super) deleted: bool,
-    /// Whatever was read before this time does not count.
+    /// Objects that were read before this time must be read again.
     pub(super) since: Instant,
 }
 
@@ -117,7 +117,7 @@ impl Rounds {
             Some(kept) if kept.told.generation == told.generation => return,
             Some(kept) => {
                 if kept.turn == Turn::Due {
-                    // The new version may name another token, and belong in its line.
+                    // The new version may name another token; the issuer then belongs in the line of that token.
                     self.lines
                         .entry(kept.told.token.clone())
                         .or_default()
@@ -165,7 +165,7 @@ impl Rounds {
         }
     }
 
-    /// Makes all issuers due for which `which` holds. Those that are `awaited` come first.
+    /// Makes all issuers due that `which` selects. Issuers that are `awaited` come first.
     pub(super) fn call_those(
         &mut self,
         which: impl Fn(&WatchedIssuer) -> bool,
@@ -186,7 +186,7 @@ impl Rounds {
         while let Some((at, uid)) = self.later.first().cloned()
             && at <= now
         {
-            // What is read from that time on counts, so that all issuers due at that time share it.
+            // The look uses objects that were read at that time or later, so that all issuers due at that time share them.
             self.call(&uid, false, at);
         }
     }
@@ -268,7 +268,7 @@ impl Rounds {
         }
     }
 
-    /// Makes an issuer due, with what is read from `since` on.
+    /// Makes an issuer due. Its look uses objects that were read at `since` or later.
     fn call(&mut self, uid: &str, awaited: bool, since: Instant) {
         let Some(kept) = self.kept.get_mut(uid) else {
             return;
@@ -321,7 +321,7 @@ impl Line {
     }
 }
 
-/// Rounds a time up to the next one at which looks come.
+/// Rounds a duration up to a multiple of `TOGETHER`.
 fn together(after: Duration) -> Duration {
     let whole = after.as_nanos().div_ceil(TOGETHER.as_nanos());
     TOGETHER.saturating_mul(u32::try_from(whole).unwrap_or(u32::MAX))

@@ -1,4 +1,4 @@
-//! Computes an issuer's status from what a look found, and which of its changes deserve an Event. Pure.
+//! Computes an issuer's status from the result of a look, and selects the changes that get an Event. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -104,8 +104,8 @@ pub(super) fn differs(before: Option<&IssuerStatus>, now: &IssuerStatus) -> bool
     before.is_none_or(|before| ours(before) != ours(now))
 }
 
-/// Returns one Event for each condition whose status or reason has changed. A new message alone, such as that less time
-/// is left, gives none.
+/// Returns one Event for each condition whose status or reason has changed. A new message alone, such as a
+/// shorter time left, gives none.
 pub(super) fn notices(before: Option<&IssuerStatus>, now: &IssuerStatus) -> Vec<Notice> {
     let changed = now.conditions.iter().filter(|condition| {
         let before = before.and_then(|before| before.condition(&condition.type_));

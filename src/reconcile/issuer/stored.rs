@@ -50,7 +50,7 @@ impl StoredIssuers {
     }
 }
 
-/// What a decision about a request needs to know of a stored issuer.
+/// The facts about a stored issuer that a decision about a request or a trust bundle depends on.
 pub(in crate::reconcile) struct Stored {
     pub(in crate::reconcile) uid: String,
     pub(in crate::reconcile) generation: i64,

@@ -26,7 +26,8 @@ const PAGE: u32 = 50;
 /// Watch events about the issuers of a kind.
 pub type ToldIssuers<K> = BoxStream<'static, watcher::Result<watcher::Event<Tolerant<K>>>>;
 
-/// Watches the issuers of a kind. Returns the events, and the store that already holds what they report.
+/// Watches the issuers of a kind. Returns the events, and a store that is updated before each event. The store takes the
+/// objects of a list only at the end of the list.
 #[must_use]
 pub fn issuers<K: IssuerKind>(client: &Client) -> (ToldIssuers<K>, Store<Tolerant<K>>) {
     let (reader, writer) = reflector::store();

@@ -9,7 +9,7 @@ use crate::api::{IssuerName, issuer::IssuerStatus};
 /// Our last write to each issuer.
 ///
 /// A look that follows at once, because a token has changed, would otherwise find the old status, and write and
-/// announce the same again.
+/// announce the same status again.
 #[derive(Debug, Default)]
 pub(super) struct Written(Mutex<HashMap<IssuerName, Write>>);
 

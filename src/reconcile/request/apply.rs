@@ -1,4 +1,4 @@
-//! The one status write of a request. Only this module knows which HTTP method each kind needs.
+//! Writes the status of a request. Only this module knows which HTTP method each kind needs.
 
 use kube::{
     Client, Resource, ResourceExt as _,

@@ -94,8 +94,8 @@ impl<R: Request> Basis<'_, R> {
         }
     }
 
-    /// Says that the issuer cannot sign yet. `None` if the status already says so, and for an issuer that has not been
-    /// looked at yet: that takes only a moment, and after a restart it applies to every issuer and so to every open request.
+    /// Says that the issuer cannot sign yet. `None` if the status already says so. Also `None` if the issuer has not been
+    /// looked at yet: the look comes in a moment, and after a restart every open request would get such a status.
     #[must_use]
     pub(super) fn waiting(&self, waiting: Waiting) -> Option<Conclusion> {
         let issuer = self.issuer;

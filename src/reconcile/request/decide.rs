@@ -67,7 +67,7 @@ pub(crate) enum Approval {
     Denied,
 }
 
-/// Reason of the `Ready` condition.
+/// Progress that the conditions report: for a CertificateRequest, the reason of `Ready`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// No `Ready` condition, or Pending, or a reason that cert-manager does not define.

@@ -11,11 +11,11 @@ use crate::{api::tolerant::Tolerant, reconcile::Context};
 
 /// A certificate is discarded because its request has changed or has another certificate.
 pub(in crate::reconcile) const SUPERSEDED: &str = "superseded";
-/// A certificate is discarded because this process stops before it could publish it.
+/// A certificate is discarded because this process stops before it has published the certificate.
 pub(in crate::reconcile) const STOPPED: &str = "stopped";
 
 /// Records what became of the certificate that was signed for a request: published, if the API server has stored it and only
-/// its answer was lost; else discarded, for the reason `why`. This process does nothing more for the request.
+/// its answer was lost; else discarded, for the reason `why`. Then forgets the certificate.
 ///
 /// # Errors
 /// The stored object could not be read; the certificate stays in the memory.
@@ -46,7 +46,7 @@ pub(super) async fn finish<R: Request, W: World<R>>(
     Ok(())
 }
 
-/// Does the same as [`finish`] for an object that may be impossible to parse.
+/// Does the same as [`finish`], but does nothing for an object that cannot be parsed.
 ///
 /// # Errors
 /// As [`finish`].

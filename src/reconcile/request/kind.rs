@@ -51,11 +51,11 @@ pub(crate) trait Request:
         None
     }
 
-    /// Returns the namespace that the request belongs to for namespace selectors, the variables of profiles and fair turns,
-    /// if there is one.
+    /// Returns the namespace that the request belongs to, if there is one. Namespace selectors, the variables of profiles
+    /// and fair turns use it.
     fn tenant_namespace(&self) -> Option<&str>;
 
-    /// Returns the tenant for fair turns: the namespace that the request is fenced in, else the user who created it.
+    /// Returns the tenant for fair turns: the namespace that the request belongs to, else the user who created it.
     fn tenant(&self) -> &str {
         self.tenant_namespace()
             .unwrap_or_else(|| self.requester().username)

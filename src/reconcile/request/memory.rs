@@ -30,8 +30,8 @@ pub(crate) struct Memory {
     settled: bool,
     /// Consecutive failures.
     failures: u32,
-    /// After a failure, the earliest time of the next try. It is needed because our own status write, as a change, makes the
-    /// request due before that.
+    /// After a failure, the earliest time of the next try. It is needed because our own status write is a change that makes
+    /// the request due earlier.
     not_before: Option<Instant>,
     /// The last Event, if the status has no place for its message.
     told: Option<Box<Notice>>,

@@ -14,7 +14,8 @@ use crate::issuance::Refusal;
 pub(super) enum Said {
     /// The status is stored.
     Written,
-    /// The object has changed since it was read. The watch will report the newer version, which is then decided anew.
+    /// The object has changed since it was read. The watch will report the newer version, and the request is then looked at
+    /// again.
     Conflict,
     /// The object is gone.
     Gone,

@@ -40,7 +40,7 @@ pub(super) enum Noted<'a> {
     FoundPublished(&'a Signed),
     /// The certificate will not be published, for this reason.
     Discarded(&'a Signed, &'static str),
-    /// The request failed, for this reason.
+    /// The request was refused, for this reason.
     Refused(&'static str),
 }
 
@@ -51,7 +51,8 @@ pub(super) trait World<R: Request> {
 
     fn time(&self) -> Time;
 
-    /// Observes a request and its issuer. `unpublished` tells whether a certificate was signed that is not known to be published.
+    /// Observes a request and its issuer. `unpublished` tells whether a certificate was signed that is not known to be
+    /// published.
     fn observe(&self, request: &R, unpublished: bool) -> Observed<Self::Snapshot>;
 
     /// Returns whether this replica acts on the request at this moment.

@@ -16,12 +16,12 @@ pub(super) struct BundleAnchors(BTreeMap<String, Anchor>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Anchor {
     pem: String,
-    /// When it is removed, if the issuer no longer has it.
+    /// When the anchor is removed; `None` while the issuer has it.
     until: Option<Timestamp>,
 }
 
 impl BundleAnchors {
-    /// Reads the anchors of a bundle, and drops what cannot be read.
+    /// Reads the anchors of a bundle. A bundle that cannot be parsed has none.
     pub(super) fn read(bundle: &str, retiring: &BTreeMap<String, Timestamp>) -> Self {
         let mut anchors = Self::of(bundle);
         for (name, anchor) in &mut anchors.0 {
@@ -48,7 +48,7 @@ impl BundleAnchors {
     pub(super) fn renewed(&self, current: &str, now: Timestamp, longest: SignedDuration) -> Self {
         let mut anchors = Self::of(current);
         for (name, before) in &self.0 {
-            // An end that is too far in the future to be represented never matters.
+            // An end that cannot be represented is so far in the future that the latest time stands for it.
             let until = before
                 .until
                 .unwrap_or_else(|| now.checked_add(longest).unwrap_or(Timestamp::MAX));

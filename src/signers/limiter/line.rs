@@ -31,7 +31,7 @@ pub(super) struct Line<T> {
     inside: u32,
     /// Waiting requests, and some that have left since.
     lanes: Lanes<T>,
-    /// When each waiting request began to wait. A request that is in a lane and not here has left.
+    /// When each waiting request began to wait. A request that is in a lane but not in this map has left.
     waiting: HashMap<T, Instant>,
     /// Requests that were called and have not begun. They count against the limit as if they had begun.
     called: HashSet<T>,
@@ -49,7 +49,8 @@ pub(super) enum Entry {
 pub(super) enum NextTurn<T> {
     Admission(T),
     NotBefore(Instant),
-    /// No request waits, or as many sign as may: the end of a signature calls the next request.
+    /// No request waits, or the limit of concurrent signatures is reached. In the second case, the end of a signature calls
+    /// the next request.
     Nobody,
 }
 

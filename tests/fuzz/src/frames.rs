@@ -5,9 +5,9 @@
 
 use bytes::BytesMut;
 use hsm::protocol::{
-    Answer, Ask, Ending, Failure, FoundKey, FrameError, FromWorker, Hello, HelloReply, Inbox,
-    KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, KeyNumber, KeySelector, LoginAnswer,
-    Mechanism, Moment, NoToken, Pin, Request, Stats, TokenCode, TokenSelector, Wanted, append,
+    Answer, Ask, ExitReason, Failure, FoundKey, FrameError, FromWorker, Hello, HelloReply, Inbox,
+    KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, KeyNumber, KeyQuery, KeySelector,
+    LoginAnswer, Mechanism, Moment, NoToken, Pin, Request, Stats, TokenCode, TokenSelector, append,
     append_hello,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -101,12 +101,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let asks = [
         Ask::Login(Pin::new(b"1234".to_vec())),
         Ask::Describe,
-        find_key(Wanted::Selected(KeySelector {
+        find_key(KeyQuery::Selected(KeySelector {
             label: Some("issuing".into()),
             id: Some(vec![1]),
             public_key: None,
         })),
-        find_key(Wanted::Again(identity())),
+        find_key(KeyQuery::Again(identity())),
         Ask::Sign {
             key: KeyNumber(1),
             mechanism: Mechanism::Ed25519,
@@ -158,7 +158,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         HelloReply::NotFound(NoToken::Absent {
             seen: vec!["other".into()],
         }),
-        HelloReply::Ended(Ending::Hung),
+        HelloReply::Ended(ExitReason::Hung),
     ];
     let mut frames = vec![framed(&hello, append_hello)];
     frames.extend(replies.iter().map(|reply| framed(reply, append_hello)));
@@ -173,7 +173,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
             .map(|(id, outcome)| framed(&FromWorker::Response { id, outcome }, append)),
     );
     frames.push(framed(
-        &FromWorker::Ending(Ending::TokenLost(code())),
+        &FromWorker::ExitReason(ExitReason::TokenLost(code())),
         append,
     ));
     let stream = frames.concat();

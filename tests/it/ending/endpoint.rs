@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use anyhow::{Context as _, Result};
 use control_plane::until;
@@ -76,11 +76,11 @@ impl Endpoint {
     /// Waits until there has been a request whose path contains `part`.
     pub(super) async fn is_asked(&self, part: &str) -> Result<()> {
         until(&format!("a request for {part}"), PATIENCE, async || {
-            let asked = lock(&self.asked);
+            let asked = self.asked.lock();
             Ok(asked.iter().any(|line| line.contains(part)).then_some(()))
         })
         .await
-        .with_context(|| format!("the requests so far are {:?}", lock(&self.asked)))
+        .with_context(|| format!("the requests so far are {:?}", self.asked.lock()))
     }
 }
 
@@ -116,6 +116,3 @@ fn serve(mut stream: TcpStream, answers: Answers, asked: &Mutex<Vec<String>>) ->
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
-}

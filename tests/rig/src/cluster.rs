@@ -5,13 +5,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options, until};
+use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::chart::{apply_rights, apply_rights_in, no_values};
-use crate::{PATIENCE, Programs, Requests, SigningRequests, Status};
+use crate::{Programs, Requests, SigningRequests, Status};
 
 /// The controller's namespace, which also has the Secrets of cluster issuers.
 pub const NAMESPACE: &str = "pkcs11-issuer-system";
@@ -285,17 +285,7 @@ impl Cluster {
         wanted: impl Fn(&Status) -> bool,
     ) -> Result<Status> {
         let what = format!("the status of {issuer} to meet the condition");
-        let reached = until(&what, PATIENCE, async || {
-            let status = self.issuer_status(issuer).await?;
-            Ok(wanted(&status).then_some(status))
-        });
-        match reached.await {
-            Ok(status) => Ok(status),
-            Err(error) => Err(match self.issuer_status(issuer).await {
-                Ok(status) => error.context(format!("its status is {}", status.json())),
-                Err(_) => error,
-            }),
-        }
+        Status::until(&what, async || self.issuer_status(issuer).await, wanted).await
     }
 
     /// Returns the CertificateRequests of a namespace, with clients of the calling runtime.

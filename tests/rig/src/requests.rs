@@ -147,17 +147,7 @@ impl Requests {
             "the status of CertificateRequest {}/{name} to meet the condition",
             self.namespace
         );
-        let reached = until(&what, PATIENCE, async || {
-            let status = self.status(name).await?;
-            Ok(wanted(&status).then_some(status))
-        });
-        match reached.await {
-            Ok(status) => Ok(status),
-            Err(error) => Err(match self.status(name).await {
-                Ok(status) => error.context(format!("its status is {}", status.json())),
-                Err(_) => error,
-            }),
-        }
+        Status::until(&what, async || self.status(name).await, wanted).await
     }
 
     /// Adds a condition as cert-manager's own approver does: it writes the whole status back, with the version that it read.

@@ -108,17 +108,7 @@ impl SigningRequests {
     /// When it does not; the message quotes its status.
     pub async fn until(&self, name: &str, wanted: impl Fn(&Status) -> bool) -> Result<Status> {
         let what = format!("the status of CertificateSigningRequest {name} to meet the condition");
-        let reached = until(&what, PATIENCE, async || {
-            let status = self.status(name).await?;
-            Ok(wanted(&status).then_some(status))
-        });
-        match reached.await {
-            Ok(status) => Ok(status),
-            Err(error) => Err(match self.status(name).await {
-                Ok(status) => error.context(format!("its status is {}", status.json())),
-                Err(_) => error,
-            }),
-        }
+        Status::until(&what, async || self.status(name).await, wanted).await
     }
 
     async fn judge(&self, name: &str, type_: &str) -> Result<()> {

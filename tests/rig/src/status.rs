@@ -2,8 +2,11 @@
 
 use anyhow::{Context, Result};
 use base64ct::{Base64, Encoding};
+use control_plane::until;
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::PATIENCE;
 
 /// A snapshot of the status of an object.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +34,29 @@ pub struct Condition {
 }
 
 impl Status {
+    /// Reads a status until it meets a condition.
+    ///
+    /// # Errors
+    ///
+    /// When it does not in time; the message quotes the status.
+    pub(crate) async fn until(
+        what: &str,
+        read: impl AsyncFn() -> Result<Self>,
+        wanted: impl Fn(&Self) -> bool,
+    ) -> Result<Self> {
+        let reached = until(what, PATIENCE, async || {
+            let status = read().await?;
+            Ok(wanted(&status).then_some(status))
+        });
+        match reached.await {
+            Ok(status) => Ok(status),
+            Err(error) => Err(match read().await {
+                Ok(status) => error.context(format!("its status is {}", status.json())),
+                Err(_) => error,
+            }),
+        }
+    }
+
     /// Takes the status from an object's fields; it is `null` if there is none yet.
     pub(crate) fn of(fields: &Value) -> Self {
         Self(fields.get("status").cloned().unwrap_or_default())

@@ -11,11 +11,11 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{Interest, unix::AsyncFd};
 use zeroize::Zeroize;
 
-use super::{Connection, Lost, Waiting, chain, lock};
+use super::{Connection, Lost, Waiting, chain};
 use crate::protocol::{FrameError, FromWorker, Inbox, Request, append};
 
-/// Watches the socket for one kind of readiness. Permanent watching for room to write would wake us for every request
-/// that the worker reads, although there is nearly always room.
+/// Watches the socket for one kind of readiness. If writability were watched all the time, every request that the
+/// worker reads would wake this process, although the socket nearly always has room.
 #[expect(
     deprecated,
     reason = "its successor is unsafe for descriptors that may change; a stream owns one and keeps it"
@@ -37,7 +37,7 @@ async fn read_until_end(connection: &Connection, mut inbox: Inbox) -> Lost {
             Ok(Some(FromWorker::ExitReason(ending))) => return Lost::Said(ending),
             Ok(Some(FromWorker::Response { id, outcome })) => {
                 // An id that nobody waits for is a bug of the worker, but harmless.
-                let waiting = lock(&connection.pending).waiting.remove(&id);
+                let waiting = connection.pending.lock().waiting.remove(&id);
                 if let Some(Waiting { reply, place, .. }) = waiting {
                     // Free the place first: the next request then goes out before the caller handles the answer.
                     drop(place);
@@ -75,7 +75,7 @@ pub(super) async fn write_rest(connection: Arc<Connection>) {
         connection.blocked.notified().await;
         // After an error the write fails and reports it.
         room(connection.socket.get_ref()).await.ok();
-        connection.write(&mut lock(&connection.outbox));
+        connection.write(&mut connection.outbox.lock());
     }
 }
 
@@ -88,7 +88,7 @@ async fn room(socket: &UnixStream) -> io::Result<()> {
 impl Connection {
     /// Sends a request after those that are not written yet. Does not block.
     pub(super) fn send(&self, request: &Request) -> Result<(), FrameError> {
-        let mut outbox = lock(&self.outbox);
+        let mut outbox = self.outbox.lock();
         append(&mut outbox, request)?;
         self.write(&mut outbox);
         Ok(())

@@ -1,6 +1,6 @@
 //! Compares signatures per second through `hsm::Token` with a bare PKCS#11 loop, which has as many threads on the same
-//! token and uses `cryptoki`'s `Session::sign` with its three calls. Then the same with a token that takes a millisecond
-//! for each call.
+//! token and uses `cryptoki`'s `Session::sign` with its three calls. Then compares both on a token that takes a
+//! millisecond for each call.
 //!
 //! Reports medians of five alternated runs. `BENCH_SECONDS` sets the length of a run (default 2). Prints a table and
 //! writes `target/bench/hsm.json`. CPU time per signature shows where the time goes, whatever else the machine does.

@@ -164,7 +164,7 @@ fn public_octets(
         Attribute::Token(true),
         same,
     ];
-    // Too many objects give none: they differ, or the token has not been cleaned up for a long time.
+    // If there are too many objects, none is read: they differ, or the token has not been cleaned up for a long time.
     let handles = search.objects(&template, MOST_HALVES)?;
     let mut found = Vec::new();
     for handle in handles.unwrap_or_default() {

@@ -43,7 +43,7 @@ impl<'a> Search<'a> {
                 return Ok(None);
             }
             found.push(object);
-            // The iterator asks the library for ten objects at a time, and does not show when.
+            // The iterator asks the library for ten objects at a time, and does not show when it calls the library.
             self.next_call()?;
         }
         Ok(Some(found))
@@ -71,7 +71,8 @@ impl<'a> Search<'a> {
         Ok(attributes)
     }
 
-    /// Called between two PKCS#11 calls: each may last up to the hang limit, and none begins after the deadline.
+    /// To be called before each PKCS#11 call: every call may last up to the hang limit, and none begins after the
+    /// deadline.
     fn next_call(&self) -> Result<(), NotOne> {
         if self.deadline.has_passed() {
             return Err(NotOne::Failure(Failure::Expired));

@@ -36,7 +36,7 @@ pub(super) struct SessionThread {
 
 /// Why an attempt gave no answer.
 enum Miss {
-    /// Answered to the client unchanged.
+    /// The client gets this failure unchanged.
     Failure(Failure),
     /// A call failed; its [`Remedy`](crate::recovery::Remedy) decides what follows.
     Token(Error),

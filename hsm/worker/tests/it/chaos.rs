@@ -29,7 +29,7 @@ async fn a_token_that_is_taken_away_a_hundred_times_signs_after_every_return() {
                 load.goes_on().await;
                 token.store().take_away().unwrap();
                 until(&hsm, |state| !ready(state)).await;
-                // Absences of up to a second, when the pauses between two searches for the token are longest.
+                // The token is away for up to a second, which is also the longest pause between two searches for it.
                 tokio::time::sleep(Duration::from_millis(50 * round)).await;
                 token.store().give_back().unwrap();
                 let returned = Instant::now();

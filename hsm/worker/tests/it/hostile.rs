@@ -158,7 +158,7 @@ async fn a_frame_that_is_too_long_or_cannot_be_decoded_ends_the_connection() {
         let directory = tempfile::tempdir().unwrap();
         let hsm = impostor(&directory, move |mut peer| {
             peer.logs_in();
-            // Only while a request is in flight.
+            // The octets come only while a request is in flight.
             if peer.request().is_some() {
                 peer.say(&octets);
             }

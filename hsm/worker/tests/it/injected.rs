@@ -83,21 +83,40 @@ fn report(row: &str, took: Duration) {
     println!("{row}: signs again after {} ms", took.as_millis());
 }
 
+/// Returns a healthy worker whose library fails the next `count` calls of `function` with `code`, and the name of this row.
+async fn failing(test_key: &TestKey, function: &str, code: &str, count: u8) -> (Faulty, String) {
+    let row = format!("{function} rv={code}");
+    let faulty = Faulty::new(test_key).await;
+    faulty.rules(&format!("{row} count={count}"));
+    (faulty, row)
+}
+
+/// Asserts that the fault cost one session, and neither the process nor the login.
+async fn cost_a_session(faulty: &Faulty, row: &str) {
+    let stats = faulty.hsm.stats(soon()).await.unwrap();
+    assert_eq!(stats.sessions_discarded, 1, "{row}");
+    assert_eq!(faulty.hsm.tally().starts, 1, "{row}");
+    assert_eq!(faulty.logins(), 1, "{row}");
+}
+
+/// Asserts that the fault cost one process, which ended for this reason, and one more login.
+fn cost_a_process(faulty: &Faulty, reason: &str, row: &str) {
+    let tally = faulty.hsm.tally();
+    assert_eq!(tally.starts, 2, "{row}");
+    assert_eq!(tally.ended.get(reason), Some(&1), "{row}: {tally:?}");
+    assert_eq!(faulty.logins(), 2, "{row}");
+}
+
 #[tokio::test]
 async fn after_a_session_error_a_new_session_signs_without_an_error() {
     let test_key = key("stale");
     for (function, code) in STALE {
-        let row = format!("{function} rv={code}");
-        let faulty = Faulty::new(&test_key).await;
-        faulty.rules(&format!("{row} count=1"));
+        let (faulty, row) = failing(&test_key, function, code, 1).await;
         let started = Instant::now();
         let signature = faulty.sign().await.unwrap();
         assert!(verifies(&test_key, &signature), "{row}");
         report(&row, started.elapsed());
-        let stats = faulty.hsm.stats(soon()).await.unwrap();
-        assert_eq!(stats.sessions_discarded, 1, "{row}");
-        assert_eq!(faulty.hsm.tally().starts, 1, "{row}");
-        assert_eq!(faulty.logins(), 1, "{row}");
+        cost_a_session(&faulty, &row).await;
     }
 }
 
@@ -105,19 +124,14 @@ async fn after_a_session_error_a_new_session_signs_without_an_error() {
 async fn a_session_error_on_a_fresh_session_costs_one_process_and_one_login() {
     let test_key = key("stale");
     for (function, code) in STALE {
-        let row = format!("{function} rv={code}");
-        let faulty = Faulty::new(&test_key).await;
-        faulty.rules(&format!("{row} count=2"));
+        let (faulty, row) = failing(&test_key, function, code, 2).await;
         let error = faulty.sign().await.unwrap_err();
         assert!(
             matches!(error, HsmError::WorkerLost { .. }),
             "{row}: {error:?}"
         );
         report(&row, faulty.recovers(&row).await);
-        let tally = faulty.hsm.tally();
-        assert_eq!(tally.starts, 2, "{row}");
-        assert_eq!(tally.ended.get("token-lost"), Some(&1), "{row}: {tally:?}");
-        assert_eq!(faulty.logins(), 2, "{row}");
+        cost_a_process(&faulty, "token-lost", &row);
     }
 }
 
@@ -125,9 +139,7 @@ async fn a_session_error_on_a_fresh_session_costs_one_process_and_one_login() {
 async fn a_token_that_lacks_a_resource_is_retried_later_without_a_restart() {
     let test_key = key("short");
     for (function, code) in SHORT {
-        let row = format!("{function} rv={code}");
-        let faulty = Faulty::new(&test_key).await;
-        faulty.rules(&format!("{row} count=1"));
+        let (faulty, row) = failing(&test_key, function, code, 1).await;
         let error = faulty.sign().await.unwrap_err();
         assert!(
             matches!(error, HsmError::TokenFailed(_)),
@@ -135,10 +147,7 @@ async fn a_token_that_lacks_a_resource_is_retried_later_without_a_restart() {
         );
         assert_eq!(error.fault(), Fault::Passing, "{row}");
         report(&row, faulty.recovers(&row).await);
-        let stats = faulty.hsm.stats(soon()).await.unwrap();
-        assert_eq!(stats.sessions_discarded, 1, "{row}");
-        assert_eq!(faulty.hsm.tally().starts, 1, "{row}");
-        assert_eq!(faulty.logins(), 1, "{row}");
+        cost_a_session(&faulty, &row).await;
     }
 }
 
@@ -146,17 +155,12 @@ async fn a_token_that_lacks_a_resource_is_retried_later_without_a_restart() {
 async fn a_lost_token_costs_one_process_and_one_login() {
     let test_key = key("lost");
     for (function, code) in LOST {
-        let row = format!("{function} rv={code}");
-        let faulty = Faulty::new(&test_key).await;
-        faulty.rules(&format!("{row} count=1"));
+        let (faulty, row) = failing(&test_key, function, code, 1).await;
         let error = faulty.sign().await.unwrap_err();
         assert!(error.to_string().contains(code), "{row}: {error}");
         assert_eq!(error.fault(), Fault::Passing, "{row}");
         report(&row, faulty.recovers(&row).await);
-        let tally = faulty.hsm.tally();
-        assert_eq!(tally.starts, 2, "{row}");
-        assert_eq!(tally.ended.get("token-lost"), Some(&1), "{row}: {tally:?}");
-        assert_eq!(faulty.logins(), 2, "{row}");
+        cost_a_process(&faulty, "token-lost", &row);
     }
 }
 
@@ -164,9 +168,7 @@ async fn a_lost_token_costs_one_process_and_one_login() {
 async fn a_refusal_is_reported_at_once_and_costs_only_a_session() {
     let test_key = key("refused");
     for (function, code) in REFUSED {
-        let row = format!("{function} rv={code}");
-        let faulty = Faulty::new(&test_key).await;
-        faulty.rules(&format!("{row} count=1"));
+        let (faulty, row) = failing(&test_key, function, code, 1).await;
         let error = faulty.sign().await.unwrap_err();
         assert!(
             matches!(error, HsmError::TokenRefused(_)),
@@ -175,10 +177,7 @@ async fn a_refusal_is_reported_at_once_and_costs_only_a_session() {
         assert!(error.to_string().contains(code), "{row}: {error}");
         assert_eq!(error.fault(), Fault::Mend, "{row}");
         report(&row, faulty.recovers(&row).await);
-        let stats = faulty.hsm.stats(soon()).await.unwrap();
-        assert_eq!(stats.sessions_discarded, 1, "{row}");
-        assert_eq!(faulty.hsm.tally().starts, 1, "{row}");
-        assert_eq!(faulty.logins(), 1, "{row}");
+        cost_a_session(&faulty, &row).await;
     }
 }
 
@@ -208,9 +207,7 @@ async fn after_a_lost_login_a_fresh_process_logs_in_again() {
         "a forgotten login",
         faulty.recovers("a forgotten login").await,
     );
-    let tally = faulty.hsm.tally();
-    assert_eq!(tally.ended.get("token-lost"), Some(&1), "{tally:?}");
-    assert_eq!(faulty.logins(), 2);
+    cost_a_process(&faulty, "token-lost", "a forgotten login");
 }
 
 #[tokio::test]
@@ -238,9 +235,7 @@ async fn a_crash_in_the_library_fails_only_the_requests_in_flight() {
             "{row}: {error:?}"
         );
         report(&row, faulty.recovers(&row).await);
-        let tally = faulty.hsm.tally();
-        assert_eq!(tally.ended.get("crashed"), Some(&1), "{row}: {tally:?}");
-        assert_eq!(faulty.logins(), 2, "{row}");
+        cost_a_process(&faulty, "crashed", &row);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::fixture::{
     Faulty, Gate, faulty_spec, ready, selector, sign, soon, token, until, verifies,
 };
 
-/// Starts a worker to whose calls these rules apply from the first one on.
+/// Starts a worker. The rules apply from its first call on.
 fn starting(token: &TestToken, rules: &str) -> (FaultyModule, Arc<Gate>, Token) {
     let module = token.with_faults().unwrap();
     module.rules(rules).unwrap();
@@ -187,7 +187,7 @@ async fn a_login_with_an_unknown_outcome_is_recorded_before_the_next_one() {
 #[tokio::test]
 async fn a_token_that_fails_before_it_is_given_the_pin_costs_no_try_and_is_awaited() {
     let token = token("before");
-    // With a key: on a token without keys one more call checks whether the token is still present.
+    // The token has a key, because on a token without keys one more call checks whether the token is still present.
     token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let (module, _gate, hsm) = starting(&token, "");
     until(&hsm, ready).await;

@@ -78,8 +78,8 @@ async fn every_transition_is_one_log_line_and_no_line_has_the_pin() {
         .with_ansi(false)
         .with_writer(move || lines.clone())
         .finish();
-    // Global for all tests: tracing caches that a call site is disabled, so a line that another thread without a
-    // subscriber logs first would never be logged by this one.
+    // The subscriber is global, because tracing caches that a call site is disabled: if a thread without a subscriber
+    // reached a call site first, this test would never see the line from it.
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let token = token("transitions");
     let gate = Gate::new("a PIN that is wrong");

@@ -51,7 +51,7 @@ fn the_first_of_two_issuing_certificates_with_one_key_decides_the_path() {
         path_of(&[&by_two, &two, &by_one, &one], None),
         (by_two.pem(), Some(two.pem()))
     );
-    // The roots are first: both others could be the issuing one, and they are of one authority.
+    // The roots are first. Both other certificates could be the issuing one, and both belong to one authority.
     assert_eq!(
         path_of(&[&two, &one, &by_two, &by_one], None),
         (by_two.pem(), Some(two.pem()))

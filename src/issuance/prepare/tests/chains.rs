@@ -7,7 +7,8 @@ use super::*;
 use crate::issuance::profile::CaLimits;
 use crate::issuance::{IssuerChain, chain::MAX_COMPARISONS};
 
-/// Prepares under this chain, with its root in the bundle and with its root separate, and asserts the same outcome.
+/// Prepares a certificate under this chain twice, once with the root in the bundle and once with the root separate, and
+/// asserts that both outcomes are the same.
 fn prepare_under(
     chain: &[&Authority],
     rules: &Rules,
@@ -112,7 +113,7 @@ fn no_certificate_outlives_any_certificate_of_its_chain() {
     let start = 1_700_000_000 - 60;
     let ends = |second| (at(0), at(second));
     let late = ends(4_000_000_000);
-    // Each of root, intermediate and issuing certificate is once the first to end.
+    // The root, the intermediate and the issuing certificate are each the first to end once.
     for first in 0..3 {
         let chain = |second| {
             let validity = |place| if place == first { ends(second) } else { late };

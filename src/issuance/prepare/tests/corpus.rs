@@ -1,4 +1,5 @@
-//! Hostile and odd requests, run through the whole pipeline. Each has its slug, or octets that the certificate must carry.
+//! Hostile and odd requests, run through the pipeline up to the bytes to be signed. Each has its slug, or octets that
+//! the certificate must carry.
 
 mod extensions;
 mod keys;
@@ -42,7 +43,7 @@ fn wrap(der: &[u8]) -> String {
     pem::encode("CERTIFICATE REQUEST", der)
 }
 
-/// Runs the whole pipeline with the default profile, up to the bytes to be signed.
+/// Runs the pipeline up to the bytes to be signed, with the default profile, which here also allows ML-DSA keys.
 fn run(text: &str) -> Result<Vec<u8>, &'static str> {
     let slug = |refusal: Refusal| refusal.reason().as_str();
     let issuer = issuer(fixture());

@@ -121,7 +121,7 @@ fn every_kind_of_alternative_name_is_kept_within_every_fence() {
         ("inside", DNS, b"web.shop.example", ALL),
         ("deep inside", DNS, b"a.b.shop.example", ALL),
         ("inside by case", DNS, b"WEB.Shop.Example", ALL),
-        // A name constraint cannot exclude its own apex.
+        // The name constraint `shop.example` also permits `shop.example` itself.
         ("the apex", DNS, b"shop.example", [false, false, true]),
         ("outside", DNS, b"www.bank.example", NONE),
         ("outside by a suffix", DNS, b"myshop.example", NONE),

@@ -77,8 +77,8 @@ fn rules(coins: [bool; 12]) -> Rules {
 }
 
 proptest! {
-    /// With any profile, any request is refused, or its certificate passes every lint, is read alike by three decoders once
-    /// it is signed, and carries key and names of the CSR octet by octet.
+    /// With any profile, a request is refused or sealed. A sealed certificate passes every lint, three decoders read it
+    /// alike, and it carries the key and the names of the CSR octet by octet.
     #[test]
     fn an_admitted_request_is_sealed_and_any_failure_is_a_refusal(
         coins in any::<[bool; 12]>(),

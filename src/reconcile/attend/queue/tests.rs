@@ -9,7 +9,7 @@ use super::*;
 
 type Requests = Queue<ConfigMap, Memory>;
 
-/// Memory of a request: whether a certificate is unpublished, and how often it has failed.
+/// Memory of a request: whether a certificate is unpublished, and how often the request has failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Memory {
     has_unpublished: bool,
@@ -312,7 +312,7 @@ fn an_ended_request_is_looked_at_once_more_only_if_a_certificate_is_owed_or_a_lo
 }
 
 #[test]
-fn keep_owed_keeps_the_looks_in_progress_and_the_requests_that_are_owed_a_certificate() {
+fn a_drain_keeps_the_looks_in_progress_and_the_requests_with_an_unpublished_certificate() {
     let mut queue = queue(&[
         "looking",
         "later",

@@ -43,7 +43,7 @@ impl<T> DueByToken<T> {
     }
 
     /// Returns the next item with its token. The caller must call [`ended`](Self::ended) with that token after the look. At
-    /// most `most_looks` items of each token are out at a time.
+    /// most `most_looks` items of each token are looked at at a time.
     pub(super) fn next(&mut self, most_looks: usize) -> Option<(T, Option<Arc<str>>)> {
         for _ in 0..self.order.len() {
             let token = self.order.pop_front()?;

@@ -1,26 +1,26 @@
-//! The number of requests of one token that are looked at at once, adapted to what the API server bears.
+//! The limit of looks in progress for each token, adapted to the load that the API server bears.
 
 use std::time::{Duration, Instant};
 
-/// How long after the answer to a write the watch may report that write.
+/// A write is late if the watch reports it more than this long after the answer to it.
 const LATEST: Duration = Duration::from_millis(25);
 /// The window at the start.
 const FIRST: usize = 8;
-/// The window never becomes smaller.
+/// The window never becomes smaller than this, unless `most` is smaller.
 const LEAST: usize = 4;
 
 /// A window over the looks at one token, like TCP's congestion window over segments (RFC 5681, section 3.1).
 ///
-/// An API server that is busy with our writes reports changes late long before it refuses anything, and what it reports
-/// late is another tenant's new request. Our own writes come back through the same watch and show the delay. The window
-/// grows with every write that comes back in time; one that comes back late takes a quarter of it away.
+/// An API server that is busy with our writes reports changes late, long before it refuses a write. It then also reports the
+/// new requests of other tenants late. Our own writes come back through the same watch and show the delay. The window grows
+/// while writes come back in time. A write that comes back late shrinks it by a quarter.
 #[derive(Debug)]
 pub(super) struct Window {
     size: usize,
     most: usize,
     /// Writes in time since the window last grew.
     in_time: usize,
-    /// Writes before this moment were made with a larger window.
+    /// When the window last shrank. Earlier writes were made with a larger window, so they do not shrink it again.
     shrunk: Option<Instant>,
 }
 
@@ -41,8 +41,8 @@ impl Window {
         self.size
     }
 
-    /// Takes in that the watch has reported, at `now`, a write that was answered at `written`; `None` when the answer is
-    /// still to come.
+    /// Records that the watch has reported the end of a request at `now`. `written` is when the API server answered our
+    /// write; `None` if that answer is still to come, or if the write is not ours. `None` counts as in time.
     pub(super) fn reported(&mut self, written: Option<Instant>, now: Instant) {
         let late = written.filter(|written| now.duration_since(*written) > LATEST);
         match (late, self.shrunk) {
@@ -54,7 +54,8 @@ impl Window {
             }
             (None, shrunk) => {
                 self.in_time += 1;
-                // Until the first late write the window doubles with each round of writes, then it grows by one.
+                // Until the first late write, every write grows the window by one, so it doubles while a full window of
+                // writes comes back. After that, a full window of writes grows it by one.
                 if shrunk.is_none() || self.in_time >= self.size {
                     self.size = (self.size + 1).min(self.most);
                     self.in_time = 0;

@@ -1,4 +1,4 @@
-//! When issuers are looked at, in which order, and what they share.
+//! Tests when issuers are looked at, in which order, and which reads they share.
 
 use super::*;
 

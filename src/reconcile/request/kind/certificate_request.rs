@@ -82,8 +82,8 @@ impl Request for CertificateRequest {
         })
     }
 
-    /// *Guarantees*: `failureTime` is never set without `Ready` (docs/reference/cert-manager.md, "Times and conditions"),
-    /// and a certificate only together with `Ready=True`, reason Issued.
+    /// *Guarantees*: `failureTime` is never set without `Ready` (docs/reference/cert-manager.md, "Times and conditions").
+    /// A certificate is set only together with `Ready=True`, reason Issued.
     fn answer(&self, said: &Statement<'_>, message: &str, now: Timestamp) -> Answer {
         let status = match said {
             Statement::Denied => self.ended(reason::DENIED, message, now),
@@ -177,7 +177,7 @@ fn rfc_3339(time: Timestamp) -> String {
 }
 
 /// Returns the issuer that a reference names, if it is of our group and one of our kinds. Both must be spelled out, because
-/// empty values mean cert-manager's own (docs/reference/cert-manager.md, "Objects and fields").
+/// empty values mean cert-manager's own issuers (docs/reference/cert-manager.md, "Objects and fields").
 fn issuer_name(reference: &IssuerRef, namespace: Option<String>) -> Option<IssuerName> {
     let name = reference.name.clone();
     match (reference.group.as_str(), reference.kind.as_str()) {

@@ -173,7 +173,7 @@ fn served<'a>(
 
 fn answer(said: &Statement<'_>, message: &str, now: Timestamp, generation: Option<i64>) -> Answer {
     let (type_, reason, issued) = match said {
-        // The API has no condition for either.
+        // This kind has no approver who could deny a request, and the API has no condition for a request that waits.
         Statement::Denied | Statement::Pending => return Answer::Tell,
         Statement::Refused(refusal) => {
             let (type_, reason) = refused(refusal.reason());
@@ -212,7 +212,7 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// Returns condition type and reason for a refusal: `Denied` for the key type and for the issuer's rules, else `Failed`.
+/// Returns the condition type and reason for a refusal: `Denied` for the key type and for the issuer's rules, else `Failed`.
 fn refused(reason: RefusalReason) -> (&'static str, &'static str) {
     let key = [
         RefusalReason::UnsupportedKey,

@@ -138,7 +138,7 @@ impl Request for CertificateSigningRequest {
     /// The status contains only our part, without the approver's conditions.
     fn answer(&self, said: &Statement<'_>, message: &str, now: Timestamp) -> Answer {
         let status = match said {
-            // The API has no condition for either.
+            // A denial is already in the approver's condition, and the API has no condition for a request that waits.
             Statement::Denied | Statement::Pending => return Answer::Tell,
             Statement::Refused(refusal) => {
                 let failed = CertificateSigningRequestCondition {

@@ -117,7 +117,7 @@ fn given(name: &str) -> Result<Option<u64>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "half an hour: make soak"]
+#[ignore = "takes ten minutes: make soak"]
 async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certificates()
 -> Result<()> {
     let faults = given("SOAK_FAULTS")?.map_or(Ok(3), usize::try_from)?;
