@@ -156,7 +156,10 @@ impl Connection {
                 });
                 let reader = tokio::spawn(wire::read_all(Arc::clone(&connection), inbox));
                 let writer = tokio::spawn(wire::write_rest(Arc::clone(&connection)));
-                connection.tasks.lock().extend([reader.abort_handle(), writer.abort_handle()]);
+                connection
+                    .tasks
+                    .lock()
+                    .extend([reader.abort_handle(), writer.abort_handle()]);
                 Ok(Greeting::Found { connection, token })
             }
         }
@@ -180,7 +183,8 @@ impl Connection {
 
     /// Returns whether a request is still unanswered `grace` after its deadline: the worker's own watchdog has failed.
     pub(crate) fn overdue(&self, now: Instant, grace: Duration) -> bool {
-        self.pending.lock()
+        self.pending
+            .lock()
             .waiting
             .values()
             .any(|waiting| waiting.deadline + grace < now)
@@ -290,4 +294,3 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     }
     line
 }
-

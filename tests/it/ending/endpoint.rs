@@ -108,11 +108,12 @@ fn serve(mut stream: TcpStream, answers: Answers, asked: &Mutex<Vec<String>>) ->
             }
         };
         stream.write_all(answer.as_bytes())?;
-        lock(asked).push(text.lines().next().unwrap_or_default().to_owned());
+        asked
+            .lock()
+            .push(text.lines().next().unwrap_or_default().to_owned());
         if matches!(answers, Answers::Status(_)) {
             return Ok(());
         }
         head.clear();
     }
 }
-
