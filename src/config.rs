@@ -16,7 +16,7 @@ use std::{
 };
 
 pub use self::{
-    check::MAX_HANG_AFTER,
+    check::{MAX_HANG_AFTER, PIN_RECORD},
     error::{ConfigError, Problem},
     grant::{Grant, IssuerScope, Labels},
     keys::KeyProtection,

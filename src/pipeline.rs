@@ -28,7 +28,7 @@ pub use self::{
     once::{Once, Same},
     proof::Proof,
     prove::{ChainPem, Earlier, ParsedChain, Proven, SigningClaim, prove},
-    sign::{Announced, AskedCsr, NotSigned, Signed, UncheckedRequest, sign},
+    sign::{Announced, AskedCsr, NotSigned, Signed, UncheckedRequest, prepare_only, sign},
 };
 
 /// Consistent snapshot of an issuer whose token has proved that it signs for the issuer's certificate.

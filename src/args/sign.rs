@@ -7,7 +7,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 /// Flags of `sign`.
 #[derive(Debug, ClapArgs)]
 pub struct Sign {
-    /// The operator's configuration: modules, tokens and grants. The PIN comes from the token's pinFile.
+    /// The operator's configuration: modules, tokens and grants. The PIN comes from the token's pinFile or from --pin-file.
     #[arg(long, value_name = "FILE", env = "PKCS11_ISSUER_CONFIG")]
     pub config: PathBuf,
 
@@ -47,9 +47,18 @@ pub struct Sign {
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub output: OutputFormat,
 
-    /// Show every decision of the issuer's profile, on stderr or, with --output json, in the object.
+    /// Check the request and sign nothing: stdout says whether a certificate would be issued.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Show every decision of the issuer's profile, on stderr or, with --output json, in the object. Implies --dry-run.
     #[arg(long)]
     pub explain: bool,
+
+    /// The token's PIN is in this file, whatever source the configuration names. Its record of tries is beside it, unless the
+    /// configuration names a pinFile.
+    #[arg(long, value_name = "FILE")]
+    pub pin_file: Option<PathBuf>,
 
     /// The HSM worker program [default: pkcs11-hsm-worker beside this program].
     #[arg(long, value_name = "PATH", env = "PKCS11_ISSUER_WORKER")]
@@ -77,10 +86,13 @@ Examples:
       --usages 'digital signature,server auth' --duration 2160h --out web.pem
   Why a request is refused:
     pkcs11-issuer sign --config config.yaml --issuer issuer.yaml --csr web.csr --explain
+  With the configuration of a controller, whose PIN is in a Secret:
+    pkcs11-issuer sign --config config.yaml --issuer issuer.yaml --csr web.csr --pin-file pin
   For a program:
     pkcs11-issuer sign --config config.yaml --issuer issuer.yaml --csr - --output json < web.csr
 
-Exit codes: 0 signed, 3 refused (stdout begins with the slug, see docs/refusals.md), 1 anything else.
+Exit codes: 0 signed (with --dry-run or --explain: would be signed), 3 refused (stdout begins with the slug, see
+docs/refusals.md), 1 anything else.
 
 stdout has the chain, leaf first, without the root. stderr has progress and the issuance record, a JSON line for each
 step. A rejected PIN is not tried again: its tries are recorded beside the pinFile, or in the token's pinRecord.";

@@ -24,7 +24,7 @@ use crate::{
     args::{OutputFormat, Sign},
     audit::{IssuanceRecord, RecordedIssuer, RecordedRequest, RequestKind, Requester, Subject},
     config::{Config, Labels},
-    issuance::{Fault, Refusal, RuleDecision, pattern::Variables},
+    issuance::{Fault, PreparedCertificate, Refusal, RuleDecision, pattern::Variables},
     message::shown,
     metrics::Metrics,
     pipeline::{
@@ -61,7 +61,9 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     pipeline::prove::check(&file.spec, &chain, now()).map_err(|why| unfit(&file, &why))?;
     let csr = read_csr(&args.csr)?;
     let stop = signals.drain_within(END_WITHIN);
-    let destination = args.out.as_deref().map(Destination::prepare).transpose()?;
+    let dry_run = args.dry_run || args.explain;
+    let out = args.out.as_deref().filter(|_| !dry_run);
+    let destination = out.map(Destination::prepare).transpose()?;
     let user = machine::user().context("failed to find out the user of this process")?;
     let request = Named {
         uid: uuid()?,
@@ -90,6 +92,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let order = Order {
         asked,
         subject,
+        dry_run,
         explain: args.explain.then_some(args.output),
     };
     let judged = async {
@@ -109,11 +112,18 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
         decisions: &decisions,
     };
     match outcome {
-        Ok(signed) => {
+        Ok(Outcome::Signed(signed)) => {
             report.signed(&signed, destination)?;
             Ok(ExitCode::SUCCESS)
         }
+        Ok(Outcome::Admitted(prepared)) => {
+            report.admitted(&prepared)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Err(refusal) => {
+            if !dry_run {
+                report.record_refusal(&refusal);
+            }
             report.refused(&refusal)?;
             Ok(ExitCode::from(REFUSED))
         }
@@ -127,13 +137,22 @@ const INTERRUPTED: i32 = 1;
 /// Time limit for an interrupted run to end its worker and to report the interruption.
 const END_WITHIN: Duration = Duration::from_secs(6);
 
-/// A certificate or a refusal, and the profile's decisions if an explanation was asked for.
-type Judged = (Result<Signed, Refusal>, Vec<RuleDecision>);
+/// What became of a request that is not refused.
+enum Outcome {
+    Signed(Signed),
+    /// A dry run: the certificate that would be signed.
+    Admitted(PreparedCertificate),
+}
 
-/// A request to sign, and the form in which its decisions are explained.
+/// An outcome or a refusal, and the profile's decisions if an explanation was asked for.
+type Judged = (Result<Outcome, Refusal>, Vec<RuleDecision>);
+
+/// A request to sign or to check, and the form in which its decisions are explained.
 struct Order<'a> {
     asked: UncheckedRequest<'a>,
     subject: Subject<'a>,
+    /// Nothing is signed.
+    dry_run: bool,
     explain: Option<OutputFormat>,
 }
 
@@ -148,6 +167,7 @@ async fn issue(
     let Order {
         asked,
         subject,
+        dry_run,
         explain,
     } = order;
     let claim = SigningClaim {
@@ -175,8 +195,15 @@ async fn issue(
     if *explain == Some(OutputFormat::Text) {
         report::explain(&decisions);
     }
-    match pipeline::sign(asked, &"".into(), subject, &proven.ready, record, &|| true).await {
-        Ok(signed) => Ok((Ok(signed), decisions)),
+    let outcome = if *dry_run {
+        pipeline::prepare_only(asked, &proven.ready).map(Outcome::Admitted)
+    } else {
+        pipeline::sign(asked, &"".into(), subject, &proven.ready, record, &|| true)
+            .await
+            .map(Outcome::Signed)
+    };
+    match outcome {
+        Ok(outcome) => Ok((Ok(outcome), decisions)),
         Err(NotSigned::Refused(refusal)) => Ok((Err(refusal), decisions)),
         Err(other) => {
             let what_to_do = match other.fault() {

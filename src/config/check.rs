@@ -25,7 +25,7 @@ pub const MAX_HANG_AFTER: Duration = Duration::from_secs(60);
 const MAX_REJECTED_LOGINS: u8 = 2;
 /// File name of the PIN record, beside the PIN file. It does not depend on the PIN file's name, so that another PIN file in
 /// the same folder does not evade the record.
-const PIN_RECORD: &str = "pkcs11-issuer-pin-record.json";
+pub(crate) const PIN_RECORD: &str = "pkcs11-issuer-pin-record.json";
 
 impl TryFrom<RawConfig> for Config {
     type Error = Wrong;

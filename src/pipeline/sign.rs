@@ -210,6 +210,20 @@ pub async fn sign(
     }
 }
 
+/// Checks a request as [`sign`] does, and prepares its certificate with a serial number of the operating system. Asks the token
+/// for nothing and records nothing.
+///
+/// # Errors
+/// As [`sign`], as far as nothing is signed.
+pub fn prepare_only(
+    asked: &UncheckedRequest<'_>,
+    ready: &ReadyIssuer,
+) -> Result<PreparedCertificate, NotSigned> {
+    let csr = asked.csr.verify().map_err(NotSigned::Refused)?;
+    let params = admit(asked, &csr, ready)?;
+    prepare(&params, serial_of_os()?, ready)
+}
+
 fn slug(error: &IssueError) -> &'static str {
     match error {
         IssueError::Sign(_) => "not-signed",
@@ -220,14 +234,18 @@ fn slug(error: &IssueError) -> &'static str {
 }
 
 async fn serial(ready: &ReadyIssuer) -> Result<Serial, NotSigned> {
-    let octets = match ready.serial {
-        SerialSource::Os => {
-            let mut octets = [0; 16];
-            aws_lc_rs::rand::fill(&mut octets).map_err(|_| NotSigned::Random)?;
-            octets
+    match ready.serial {
+        SerialSource::Os => serial_of_os(),
+        SerialSource::Hsm => {
+            let octets = ready.key.random().await.map_err(NotSigned::Serial)?;
+            Ok(Serial::from_random(octets))
         }
-        SerialSource::Hsm => ready.key.random().await.map_err(NotSigned::Serial)?,
-    };
+    }
+}
+
+fn serial_of_os() -> Result<Serial, NotSigned> {
+    let mut octets = [0; 16];
+    aws_lc_rs::rand::fill(&mut octets).map_err(|_| NotSigned::Random)?;
     Ok(Serial::from_random(octets))
 }
 

@@ -9,7 +9,7 @@ use super::{destination::Destination, progress};
 use crate::{
     args::OutputFormat,
     audit::{IssuanceRecord, Subject, note},
-    issuance::{Refusal, RuleDecision},
+    issuance::{PreparedCertificate, Refusal, RuleDecision},
     message::shown,
     pipeline::{Signed, now},
 };
@@ -42,6 +42,13 @@ enum Object<'a> {
         not_after: jiff::Timestamp,
         /// SHA-256 of the TBSCertificate, hexadecimal, as in the issuance record.
         tbs_sha256: &'a str,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        decisions: Vec<Line>,
+    },
+    /// Of a dry run: the request would be signed.
+    Admitted {
+        not_before: jiff::Timestamp,
+        not_after: jiff::Timestamp,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         decisions: Vec<Line>,
     },
@@ -146,13 +153,36 @@ impl Report<'_> {
         }
     }
 
-    /// Writes a refusal to stdout and to the issuance record.
+    /// Writes to stdout that a certificate would be signed.
+    ///
+    /// # Errors
+    /// Writing to stdout failed.
+    pub(super) fn admitted(&self, prepared: &PreparedCertificate) -> anyhow::Result<()> {
+        let (not_before, not_after) = (prepared.not_before(), prepared.not_after());
+        match self.format {
+            OutputFormat::Text => print(&format!(
+                "admitted: a certificate valid from {not_before} to {not_after} would be signed; nothing was signed\n"
+            )),
+            OutputFormat::Json => print_object(&Object::Admitted {
+                not_before,
+                not_after,
+                decisions: self.lines(),
+            }),
+        }
+    }
+
+    /// Writes a refusal to the issuance record.
+    pub(super) fn record_refusal(&self, refusal: &Refusal) {
+        let reason = refusal.reason().as_str();
+        note(self.record.refused(now(), self.subject, reason));
+    }
+
+    /// Writes a refusal to stdout.
     ///
     /// # Errors
     /// Writing to stdout failed.
     pub(super) fn refused(&self, refusal: &Refusal) -> anyhow::Result<()> {
         let reason = refusal.reason().as_str();
-        note(self.record.refused(now(), self.subject, reason));
         match self.format {
             OutputFormat::Text => print(&format!("{reason} {refusal}\n")),
             OutputFormat::Json => print_object(&Object::Refused {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process, sync::Arc, time::Duration};
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context as _, anyhow, bail};
 use hsm::TokenState;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -10,7 +10,7 @@ use super::{issuer_file::IssuerFile, progress};
 use crate::{
     args::Sign,
     cli::machine,
-    config::{Config, Library, PinSource, TokenConfig},
+    config::{Config, Library, PIN_RECORD, PinSource, TokenConfig},
     metrics::Metrics,
     pins::{
         TokenPin,
@@ -56,7 +56,7 @@ impl Opened {
             );
         };
         let (pin_file, pin_record) = pin_files(token, args)?;
-        if issuer.spec.pin_secret_ref.is_some() {
+        if issuer.spec.pin_secret_ref.is_some() && args.pin_file.is_none() {
             bail!(
                 "token {named:?} takes its PIN from {}; remove spec.pinSecretRef from {}",
                 pin_file.display(),
@@ -146,17 +146,28 @@ impl Opened {
     }
 }
 
-/// Returns the PIN file and the PIN record of a token.
+/// Returns the PIN file and the PIN record of a token. A PIN file on the command line does not evade the record of a
+/// configured one.
 fn pin_files(token: &TokenConfig, args: &Sign) -> anyhow::Result<(PathBuf, PathBuf)> {
-    let from = match token.pin() {
-        PinSource::File { path, record } => return Ok((path.clone(), record.clone())),
-        PinSource::Secret { name, .. } => format!("Secret {name}"),
-        PinSource::ClusterIssuers => "the Secrets of cluster issuers".to_owned(),
-        PinSource::IssuersIn(namespace) => format!("the Secrets of issuers in {namespace}"),
+    let given = args.pin_file.as_ref();
+    let given = given.map(std::path::absolute).transpose();
+    let given = given.context("--pin-file is not a path")?;
+    let from = match (token.pin(), given) {
+        (PinSource::File { path, record }, given) => {
+            return Ok((given.unwrap_or_else(|| path.clone()), record.clone()));
+        }
+        (_, Some(given)) => {
+            let record = given.with_file_name(PIN_RECORD);
+            return Ok((given, record));
+        }
+        (PinSource::Secret { name, .. }, None) => format!("Secret {name}"),
+        (PinSource::ClusterIssuers, None) => "the Secrets of cluster issuers".to_owned(),
+        (PinSource::IssuersIn(namespace), None) => {
+            format!("the Secrets of issuers in {namespace}")
+        }
     };
     bail!(
-        "token {:?} takes its PIN from {from}, which only the controller reads; put the PIN into a file, and give `sign` a copy of {} that sets pinFile for this token instead",
-        token.name(),
-        args.config.display()
+        "token {:?} takes its PIN from {from}, which only the controller reads; put the PIN into a file and name it with --pin-file",
+        token.name()
     )
 }

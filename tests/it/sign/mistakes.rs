@@ -45,7 +45,7 @@ const BEFORE_ANY_LOGIN: &[Row] = &[
             );
         },
         &[],
-        &["takes its PIN from Secret hsm", "pinFile"],
+        &["takes its PIN from Secret hsm", "--pin-file"],
     ),
     (
         |case| {
@@ -56,7 +56,7 @@ const BEFORE_ANY_LOGIN: &[Row] = &[
         &[],
         &[
             "takes its PIN from the Secrets of cluster issuers",
-            "pinFile",
+            "--pin-file",
         ],
     ),
     (

@@ -215,6 +215,40 @@ fn the_pin_record_may_be_in_another_folder() -> Result<()> {
 }
 
 #[test]
+fn a_pin_file_on_the_command_line_replaces_a_secret() -> Result<()> {
+    for source in [
+        json!({"pinSecretRef": {"name": "hsm", "key": "pin"}}),
+        json!({"pinFrom": {"clusterIssuers": true}}),
+    ] {
+        let mut case = Case::new()?;
+        let token = case.token().as_object_mut().context("no token")?;
+        token.remove("pinFile");
+        token.extend(source.as_object().context("no source")?.clone());
+        case.spec()["pinSecretRef"] = json!({"name": "hsm", "key": "pin"});
+        case.sign(&["--pin-file", "pin"])?.chain()?;
+        assert_eq!(record(&case)?["state"], "Accepted", "{source}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pin_file_on_the_command_line_does_not_evade_the_record_of_the_configured_one() -> Result<()> {
+    let case = Case::new()?;
+    let folder = tempfile::tempdir()?;
+    let elsewhere = folder.path().join("pin");
+    fs::write(&elsewhere, "wrong")?;
+    let elsewhere = elsewhere.to_str().context("not UTF-8")?;
+    for _ in 0..3 {
+        let said = case.sign(&["--pin-file", elsewhere])?;
+        assert!(said.error()?.contains(elsewhere), "{said:?}");
+    }
+    assert_eq!(case.logins()?, 1);
+    assert_eq!(record(&case)?["state"], "Rejected");
+    case.sign(&[])?.chain()?;
+    Ok(())
+}
+
+#[test]
 fn the_pin_is_in_no_output_and_no_file() -> Result<()> {
     let case = Case::new()?;
     let right = case.authority.token().user_pin().to_owned();

@@ -65,10 +65,10 @@ fn a_refusal_as_json_has_its_reason_and_message() -> Result<()> {
 }
 
 #[test]
-fn an_explanation_shows_every_decision_and_leaves_stdout_alone() -> Result<()> {
+fn an_explanation_shows_every_decision_and_signs_nothing() -> Result<()> {
     let case = Case::new()?;
     let said = case.sign(&["--explain"])?;
-    assert!(said.chain()?.starts_with("-----BEGIN CERTIFICATE"));
+    assert!(said.chain()?.starts_with("admitted: "), "{said:?}");
     let refused = case.sign(&["--explain", "--is-ca", "--duration", "1s"])?;
     assert!(refused.stdout.starts_with("ca-not-allowed "), "{refused:?}");
     for (said, line) in [
@@ -91,6 +91,38 @@ fn an_explanation_shows_every_decision_and_leaves_stdout_alone() -> Result<()> {
     assert_eq!(decisions[1]["rule"], "ca");
     assert_eq!(decisions[1]["reason"], "ca-not-allowed");
     assert!(!said.stderr.contains("profile refuses"), "{said:?}");
+    Ok(())
+}
+
+#[test]
+fn a_dry_run_has_the_outcome_of_a_run_and_neither_signature_nor_file_nor_record() -> Result<()> {
+    let case = Case::new()?;
+    // The probe is the only signature.
+    for more in [
+        &["--dry-run"][..],
+        &["--explain"],
+        &["--dry-run", "--out", "web.pem"],
+    ] {
+        let before = case.library.calls(Function::C_Sign)?;
+        let said = case.sign(more)?;
+        assert!(said.chain()?.starts_with("admitted: "), "{said:?}");
+        assert_eq!(
+            case.library.calls(Function::C_Sign)? - before,
+            1,
+            "{more:?}"
+        );
+        assert_eq!(said.record()?, [Value::Null; 0], "{more:?}");
+        assert_eq!(case.names("web.pem")?, [""; 0], "{more:?}");
+    }
+    let said = case.sign(&["--dry-run", "--output", "json"])?;
+    let object: Value = serde_json::from_str(said.chain()?)?;
+    let fields: Vec<_> = object.as_object().unwrap().keys().collect();
+    assert_eq!(object["outcome"], "admitted");
+    assert_eq!(fields, ["notAfter", "notBefore", "outcome"]);
+    let refused = case.sign(&["--dry-run", "--is-ca"])?;
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    assert!(refused.stdout.starts_with("ca-not-allowed "), "{refused:?}");
+    assert_eq!(refused.record()?, [Value::Null; 0]);
     Ok(())
 }
 
