@@ -3,7 +3,7 @@
 //! Patterns are deliberately simple. They have no expressions and no star in the middle, so a reader sees at once what
 //! a pattern covers. `{{namespace}}` and `{{name}}` stand for the namespace and the name of the request.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use super::san::{DnsSyntax, has_dns_labels, is_dns};
 
@@ -179,6 +179,17 @@ pub(super) fn is_below(name: &str, base: &str) -> bool {
             .checked_sub(base.len())
             .and_then(|at| name.get(..at))
             .is_some_and(|labels| labels.len() > 1 && labels.ends_with('.'))
+}
+
+impl fmt::Display for DnsPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name } = self;
+        match kind {
+            DnsKind::Any => f.write_str("*"),
+            DnsKind::Exact => name.fmt(f),
+            DnsKind::Below => write!(f, "*.{name}"),
+        }
+    }
 }
 
 impl FromStr for DnsPattern {

@@ -1,6 +1,6 @@
 //! Patterns of e-mail addresses.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use super::{PatternError, Template, Variables};
 use crate::issuance::san::{has_dns_labels, is_email};
@@ -69,6 +69,15 @@ impl EmailPattern {
 
 fn is_local_part(text: &str) -> bool {
     is_email(&format!("{text}@{SAMPLE_HOST}"))
+}
+
+impl fmt::Display for EmailPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.local {
+            None => write!(f, "*@{}", self.host),
+            Some(local) => write!(f, "{local}@{}", self.host),
+        }
+    }
 }
 
 impl FromStr for EmailPattern {

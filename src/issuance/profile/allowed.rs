@@ -1,11 +1,19 @@
 //! Lists of allowed and denied names, and which claims of a certificate they cover.
 
+use std::fmt;
+
 use const_oid::ObjectIdentifier;
 
-use crate::issuance::{
-    claim::Claim,
-    pattern::{DnsPattern, EmailPattern, IpNetwork, UriPattern, Variables},
+use crate::{
+    issuance::{
+        claim::Claim,
+        pattern::{DnsPattern, EmailPattern, IpNetwork, UriPattern, Variables},
+    },
+    message::first_of,
 };
+
+/// A refusal lists so many patterns and counts the others.
+const LISTED: usize = 8;
 
 /// The allowed names, by type: `None` allows every name of the type, an empty list allows none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,6 +90,20 @@ impl AllowedNames {
         }
     }
 
+    /// Returns the allowed names of the claim's type as a person reads them, and how many there are beyond the first few.
+    pub(super) fn of_type(&self, claim: Claim<'_>) -> String {
+        match claim {
+            Claim::Dns(_) => listed("DNS names", self.dns.as_deref()),
+            Claim::Ip(_) => listed("IP addresses", self.ip.as_deref()),
+            Claim::Uri(_) => listed("URIs", self.uri.as_deref()),
+            Claim::Email(_) => listed("e-mail addresses", self.email.as_deref()),
+            Claim::OtherName(_) => listed("types of otherName", Some(&self.other_names)),
+            Claim::Directory(_) | Claim::RegisteredId(_) | Claim::Other(_) => {
+                "no names of this type".to_owned()
+            }
+        }
+    }
+
     /// Whether a pattern for this type of name depends on the namespace of the request.
     pub(super) fn names_namespace_for(&self, claim: Claim<'_>) -> bool {
         match claim {
@@ -123,6 +145,14 @@ impl DeniedNames {
             | Claim::RegisteredId(_)
             | Claim::Other(_) => false,
         }
+    }
+}
+
+fn listed<P: fmt::Display>(names: &str, patterns: Option<&[P]>) -> String {
+    match patterns {
+        None => format!("all {names}"),
+        Some([]) => format!("no {names}"),
+        Some(patterns) => format!("the {names} {}", first_of(LISTED, patterns)),
     }
 }
 

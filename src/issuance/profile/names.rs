@@ -110,8 +110,15 @@ impl<'a> Judge<'a> {
             ));
         }
         let wildcard = matches!(claim, Claim::Dns(dns) if dns.contains('*'));
-        if (wildcard && !self.rules.wildcards) || self.denied.touch(claim, self.variables) {
-            return Err(not_allowed("this issuer", claimed));
+        if wildcard && !self.rules.wildcards {
+            return Err(not_allowed("this issuer", claimed, "it allows no wildcards"));
+        }
+        if self.denied.touch(claim, self.variables) {
+            return Err(not_allowed(
+                "this issuer",
+                claimed,
+                "it denies this name",
+            ));
         }
         self.within(&self.allowed, &self.rules.allowed, "this issuer", claimed)?;
         match (&self.granted, &self.limits.names) {
@@ -141,7 +148,7 @@ impl<'a> Judge<'a> {
                 ),
             ));
         }
-        Err(not_allowed(whose, claimed))
+        Err(not_allowed(whose, claimed, &format!("it allows {}", allowed.of_type(claimed.claim))))
     }
 
     /// Checks that the only URI is a SPIFFE ID (X509-SVID, section 2).
@@ -182,9 +189,12 @@ impl fmt::Display for Topic<'_> {
     }
 }
 
-fn not_allowed(whose: &str, claimed: Claimed<'_>) -> Refusal {
+/// Returns the refusal of a name, with what is allowed instead.
+fn not_allowed(whose: &str, claimed: Claimed<'_>, allowed: &str) -> Refusal {
     Refusal::new(
         RefusalReason::SanNotAllowed,
-        format!("{whose} does not allow the {claimed}; leave it out, or ask for it to be allowed"),
+        format!(
+            "{whose} does not allow the {claimed}: {allowed}; leave it out, or ask for it to be allowed"
+        ),
     )
 }

@@ -13,17 +13,19 @@ fn within(change: impl FnOnce(&mut Rules), limits: Limits) -> Result<Profile, Pr
     Profile::new(rules, limits)
 }
 
-/// Returns the verdict on a P-256 leaf with these names.
+/// Returns the reason for which a P-256 leaf with these names is refused.
 fn verdict(profile: &Profile, subject: &str, names: &[(u8, &[u8])]) -> Result<(), RefusalReason> {
+    judged(profile, subject, names).map_err(|refusal| refusal.reason())
+}
+
+/// Returns the verdict on a P-256 leaf with these names.
+fn judged(profile: &Profile, subject: &str, names: &[(u8, &[u8])]) -> Result<(), Refusal> {
     let key = TestKey::each_kind()[1];
     let mut request = Request::new(subject, key);
     if !names.is_empty() {
         request = request.names(names);
     }
-    profile
-        .admit(&csr(&request, key), &DEFAULT)
-        .map(|_| ())
-        .map_err(|refusal| refusal.reason())
+    profile.admit(&csr(&request, key), &DEFAULT).map(drop)
 }
 
 type Change<T> = fn(&mut T);
@@ -69,6 +71,46 @@ fn only_names_that_are_allowed_and_not_denied_are_admitted() {
             expected,
             "{name:?}"
         );
+    }
+}
+
+#[test]
+fn a_refused_name_says_what_is_allowed_instead() {
+    let profile = with(|rules| {
+        rules.names.wildcards = false;
+        rules.names.allowed.dns = Some(vec![
+            "*.{{namespace}}.svc".parse().unwrap(),
+            "db.example".parse().unwrap(),
+        ]);
+        rules.names.allowed.ip = Some(vec!["10.0.0.0/8".parse().unwrap()]);
+        rules.names.allowed.uri = Some(Vec::new());
+        rules.names.allowed.email = Some(vec!["*@shop.example".parse().unwrap()]);
+        rules.names.denied.dns = vec!["admin.shop.svc".parse().unwrap()];
+    });
+    let table: [(u8, &[u8], &str); 6] = [
+        (
+            DNS,
+            b"web.example",
+            ": it allows the DNS names *.shop.svc, db.example; leave it out",
+        ),
+        (
+            IP,
+            &[11, 0, 0, 1],
+            ": it allows the IP addresses 10.0.0.0/8;",
+        ),
+        (URI, b"spiffe://td/a", ": it allows no URIs;"),
+        (
+            EMAIL,
+            b"a@b.example",
+            ": it allows the e-mail addresses *@shop.example;",
+        ),
+        (DNS, b"*.shop.svc", ": it allows no wildcards;"),
+        (DNS, b"admin.shop.svc", ": it denies this name;"),
+    ];
+    for (tag, name, expected) in table {
+        let refusal = judged(&profile, "a person", &[(tag, name)]).unwrap_err();
+        let text = refusal.to_string();
+        assert!(text.contains(expected), "{text}");
     }
 }
 
