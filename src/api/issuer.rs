@@ -48,6 +48,11 @@ pub use self::{
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
     printcolumn(name = "Token", type_ = "string", json_path = ".spec.token"),
     printcolumn(name = "Key", type_ = "string", json_path = ".status.key.algorithm"),
     printcolumn(
@@ -59,6 +64,12 @@ pub use self::{
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
     )
 )]
 #[serde(transparent)]
@@ -80,6 +91,11 @@ pub struct PKCS11IssuerSpec(pub IssuerSpec);
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
     printcolumn(name = "Token", type_ = "string", json_path = ".spec.token"),
     printcolumn(name = "Key", type_ = "string", json_path = ".status.key.algorithm"),
     printcolumn(
@@ -91,6 +107,12 @@ pub struct PKCS11IssuerSpec(pub IssuerSpec);
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
     )
 )]
 #[serde(transparent)]

@@ -18,6 +18,13 @@ async fn not_ready(rig: &Rig, name: &IssuerName, spec: &Value, reason: &str) -> 
         .await?;
     let ready = status.ready().unwrap();
     assert_eq!(ready.status, "False");
+    let plane = rig.cluster().plane();
+    let get = [&["get"][..], &name.selected()].concat();
+    let table = plane.kubectl(&get).await?;
+    assert!(table.contains(reason), "{table}");
+    let wide = [&get[..], &["--output", "wide"]].concat();
+    let wide = plane.kubectl(&wide).await?;
+    assert!(wide.contains(&ready.message), "{wide}");
     Ok(ready.message)
 }
 

@@ -90,6 +90,12 @@ impl IssuerName {
         }
     }
 
+    /// Returns the arguments after `kubectl get` that select this issuer.
+    pub fn selected(&self) -> [&str; 4] {
+        let namespace = self.namespace.as_deref().unwrap_or("default");
+        [self.kind(), &self.name, "--namespace", namespace]
+    }
+
     /// Returns the kind of the issuer.
     pub fn kind(&self) -> &'static str {
         match self.namespace {
