@@ -85,21 +85,21 @@ pub struct Run {
           default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
     pub events: bool,
 
-    /// Address of /livez and /readyz.
+    /// Address of /livez and /readyz. [::] is every address of IPv6 and IPv4; without IPv6, of IPv4.
     #[arg(
         long,
         value_name = "ADDRESS",
         env = "PKCS11_ISSUER_HEALTH_ADDRESS",
-        default_value = "0.0.0.0:8081"
+        default_value = "[::]:8081"
     )]
     pub health_address: SocketAddr,
 
-    /// Address of /metrics.
+    /// Address of /metrics, as for --health-address.
     #[arg(
         long,
         value_name = "ADDRESS",
         env = "PKCS11_ISSUER_METRICS_ADDRESS",
-        default_value = "0.0.0.0:9402"
+        default_value = "[::]:9402"
     )]
     pub metrics_address: SocketAddr,
 

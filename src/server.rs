@@ -4,7 +4,7 @@ mod connections;
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -32,6 +32,9 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
     life: Duration::from_secs(60),
     drain: Duration::from_millis(500),
 };
+
+/// `EAFNOSUPPORT` of Linux: the kernel was started without IPv6.
+const NO_IPV6: i32 = 97;
 
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -131,14 +134,21 @@ impl Server {
     }
 }
 
+/// Listens on an address. `[::]` also accepts IPv4, and stands for `0.0.0.0` on a machine without IPv6.
 async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ServerError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| ServerError::Bind {
-            address,
-            flag,
-            source,
-        })
+    let bound = match TcpListener::bind(address).await {
+        Err(error)
+            if address.ip() == Ipv6Addr::UNSPECIFIED && error.raw_os_error() == Some(NO_IPV6) =>
+        {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    };
+    bound.map_err(|source| ServerError::Bind {
+        address,
+        flag,
+        source,
+    })
 }
 
 /// Answers of one listener.
@@ -243,6 +253,21 @@ mod tests {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer
+    }
+
+    #[tokio::test]
+    async fn the_unspecified_ipv6_address_serves_both_families() {
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let listener = listen(any, "health-address").await.unwrap();
+        let bound = listener.local_addr().unwrap();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, bound.port()))
+            .await
+            .unwrap();
+        if bound.is_ipv6() {
+            TcpStream::connect((Ipv6Addr::LOCALHOST, bound.port()))
+                .await
+                .unwrap();
+        }
     }
 
     #[tokio::test]
