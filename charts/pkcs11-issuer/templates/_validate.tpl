@@ -54,6 +54,14 @@
 {{- if eq (not $token.label) (not $token.serial) }}
 {{- fail (printf "%s: give label or serial, one of them" $at) }}
 {{- end }}
+{{- if hasKey $token "pin" }}
+{{- fail (printf "%s: no PIN goes into values; put it into a Secret and name that by pinSecretRef: {name: …, key: …}" $at) }}
+{{- end }}
+{{- range $index, $grant := $token.grants }}
+{{- if not (or $grant.keys $grant.keyIds) }}
+{{- fail (printf "%s.grants[%d] names no key: give keys (globs on CKA_LABEL, [\"*\"] for all) or keyIds (CKA_ID in hexadecimal)" $at $index) }}
+{{- end }}
+{{- end }}
 {{- if ne 1 (len (compact (list (ternary "1" "" (hasKey $token "pinSecretRef")) (ternary "1" "" (hasKey $token "pinFile")) (ternary "1" "" (hasKey $token "pinFrom"))))) }}
 {{- fail (printf "%s: say where the PIN is, by one of pinSecretRef, pinFile and pinFrom" $at) }}
 {{- end }}

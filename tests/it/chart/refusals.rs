@@ -51,6 +51,16 @@ async fn invalid_combinations_are_refused_with_a_sentence() -> Result<()> {
             "which the controller may not read; add it to secretNamespaces",
         ),
         (
+            token(json!({"pin": "1234"})),
+            "tokens.issuing: no PIN goes into values; put it into a Secret and name that by pinSecretRef",
+        ),
+        (
+            token(
+                json!({"grants": [{"keys": ["a"], "clusterIssuers": true}, {"clusterIssuers": true}]}),
+            ),
+            "tokens.issuing.grants[1] names no key: give keys",
+        ),
+        (
             module(json!({"path": null})),
             "modules.softhsm: give the path of the PKCS#11 library",
         ),
@@ -171,6 +181,10 @@ async fn misspelt_and_malformed_values_are_refused_with_their_path() -> Result<(
         (json!({"secretNamespaces": ["pay*"]}), "/secretNamespaces/0"),
         (json!({"log": {"format": "xml"}}), "/log/format"),
         (json!({"concurrency": 0}), "/concurrency"),
+        (json!({"leaseDuration": "1s"}), "/leaseDuration"),
+        (json!({"leaseDuration": "301s"}), "/leaseDuration"),
+        (json!({"leaseDuration": "5m1s"}), "/leaseDuration"),
+        (json!({"leaseDuration": "3500ms"}), "/leaseDuration"),
     ];
     for (changes, place) in cases {
         let said = refusal("softhsm", changes.clone()).await?;
