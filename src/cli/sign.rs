@@ -34,8 +34,9 @@ use crate::{
     telemetry::{self, LogFormat},
 };
 
-/// Default log filter, without RUST_LOG. Errors are printed once, at the end; `pins` warns about a wait for another login.
-const LOG: &str = "error,pkcs11_issuer::pins=warn";
+/// Default log filter, without RUST_LOG. Errors are printed once, at the end, and so is the state of the token; `pins` warns
+/// about a wait for another login.
+const LOG: &str = "error,hsm=off,pkcs11_issuer::pins=warn";
 /// Largest CSR that is read. It exceeds the pipeline's own limit, so that the pipeline makes the refusal.
 const MAX_CSR: u64 = 1 << 20;
 

@@ -290,7 +290,12 @@ async fn write<K: IssuerKind>(
 /// Writes one log line and one Event for each transition.
 fn tell<K: IssuerKind>(issuer: &K, name: &IssuerName, notices: Vec<Notice>, context: &Context) {
     for notice in notices {
-        info!(issuer = %name, reason = notice.reason().as_str(), message = notice.note(), "a condition has changed");
+        let (reason, message) = (notice.reason().as_str(), notice.note());
+        if notice.reason().is_warning() {
+            warn!(issuer = %name, reason, message, "a condition has changed");
+        } else {
+            info!(issuer = %name, reason, message, "a condition has changed");
+        }
         context
             .events
             .publish(notice, issuer.object_ref(&()), now());

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant as TokioInstant, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{
     LoginGate, LoginOutcome, LoginPermit, Tally, TokenSpec, TokenState, View,
@@ -252,12 +252,28 @@ impl Supervision {
         self.state.send_if_modified(|shown| {
             let changed = *shown != state;
             if changed {
-                info!(token = self.spec.name, from = shown.name(), to = state.name(), state = %state, "token");
+                self.log_transition(shown, &state);
                 self.tally().entered(&state);
                 *shown = state;
             }
             changed
         });
+    }
+
+    /// Logs a transition at the level of what it means: an error if a person must act, a warning if the token cannot sign.
+    fn log_transition(&self, from: &TokenState, state: &TokenState) {
+        let (token, from, to) = (&self.spec.name, from.name(), state.name());
+        match state {
+            TokenState::LoginRefused { .. } | TokenState::Misconfigured { .. } => {
+                error!(token, from, to, %state, "token");
+            }
+            TokenState::AwaitingToken { .. } | TokenState::Restarting { .. } => {
+                warn!(token, from, to, %state, "token");
+            }
+            TokenState::Starting | TokenState::Ready { .. } | TokenState::Stopped => {
+                info!(token, from, to, %state, "token");
+            }
+        }
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {

@@ -94,18 +94,27 @@ impl EventReason {
         }
     }
 
-    /// Returns the Event's `type`: `Normal` if things go as they should.
+    /// Returns whether things do not go as they should.
     #[must_use]
-    pub(crate) const fn type_(self) -> &'static str {
+    pub(crate) const fn is_warning(self) -> bool {
         match self {
-            Self::Issued | Self::Ready => "Normal",
+            Self::Issued | Self::Ready => false,
             Self::Refused
             | Self::Denied
             | Self::IssuerNotFound
             | Self::IssuerNotReady
             | Self::SigningDelayed
             | Self::NotReady(_)
-            | Self::CAExpiringSoon => "Warning",
+            | Self::CAExpiringSoon => true,
+        }
+    }
+
+    /// Returns the Event's `type`.
+    #[must_use]
+    pub(crate) const fn type_(self) -> &'static str {
+        match self.is_warning() {
+            true => "Warning",
+            false => "Normal",
         }
     }
 }

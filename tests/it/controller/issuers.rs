@@ -1,7 +1,8 @@
 //! An issuer that cannot sign says what is wrong and what to do.
 
 use anyhow::Result;
-use rig::{Authority, IssuerName, Rig, csr_for, request_spec};
+use control_plane::until;
+use rig::{Authority, IssuerName, PATIENCE, Rig, csr_for, request_spec};
 use serde_json::{Value, json};
 use softhsm_test_helpers::{CaProfile, Kept, KeyKind};
 
@@ -18,6 +19,14 @@ async fn not_ready(rig: &Rig, name: &IssuerName, spec: &Value, reason: &str) -> 
         .await?;
     let ready = status.ready().unwrap();
     assert_eq!(ready.status, "False");
+    let parts = ["\"WARN\"", &name.to_string(), reason];
+    until("a warning in the log", PATIENCE, async || {
+        let log = rig.controller().process().log()?;
+        let mut lines = log.lines();
+        let warned = lines.any(|line| parts.iter().all(|part| line.contains(part)));
+        Ok(warned.then_some(()))
+    })
+    .await?;
     let plane = rig.cluster().plane();
     let get = [&["get"][..], &name.selected()].concat();
     let table = plane.kubectl(&get).await?;

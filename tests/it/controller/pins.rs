@@ -174,6 +174,9 @@ async fn a_wrong_pin_is_tried_once_across_restarts_and_the_right_pin_needs_no_re
     let case = Case::with_pin("wrong").await?;
     case.refused("rejected this PIN").await?;
     assert_eq!(case.record("Rejected").await?["rejectedInARow"], 1);
+    let log = case.controller.process().log()?;
+    let is_error = |line: &str| line.contains("\"ERROR\"") && line.contains("login-refused");
+    assert!(log.lines().any(is_error), "a person must act: {log}");
     case.controller.restart().await?;
     case.refused("rejected this PIN").await?;
     assert_eq!(case.record_now().await?["rejectedInARow"], 1);
