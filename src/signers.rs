@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 
 use hsm::{HsmError, KeyName, KeySelector, Launch, Token, TokenSpec, TokenState};
 use tokio::task::JoinHandle;
+use tracing::info;
 
 use self::{find::Narrowed, protection::Unprotected, turns::Turns};
 pub use self::{
@@ -248,7 +249,13 @@ impl ConfiguredToken {
         match found {
             Ok(key) if granted(&key.name()) => Ok(key),
             // Grants look at the label and id only, so keys with the same label and id are all granted or all not granted.
-            Ok(_) | Err(Narrowed::One(_)) => Err(find::none()),
+            Ok(key) => {
+                // The issuer's status must not tell its author that the key exists; the operator's log may.
+                info!(token = self.config.name(), key = %key.name(), %owner,
+                    "the key exists, but no grant of the token covers it for this issuer");
+                Err(find::none())
+            }
+            Err(Narrowed::One(_)) => Err(find::none()),
             Err(Narrowed::Failed(failure)) => Err(failure),
         }
     }

@@ -1,6 +1,6 @@
 //! Grants: which issuers may sign with which keys of a token, and within which limits. Pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde_saphyr::{Location, Spanned};
 
@@ -25,6 +25,15 @@ pub enum IssuerScope<'a> {
         /// Labels of that namespace; empty if they are unknown, so that no selector matches.
         labels: &'a Labels,
     },
+}
+
+impl fmt::Display for IssuerScope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cluster => f.write_str("cluster issuers"),
+            Self::Namespace { name, labels: _ } => write!(f, "issuers in namespace {name}"),
+        }
+    }
 }
 
 /// A set of keys of one token, the issuers that may use them, and the limits for their certificates.

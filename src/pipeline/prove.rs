@@ -113,10 +113,7 @@ pub fn check_granted(
     }
     Err(NotProven::NotGranted {
         token: token.name().to_owned(),
-        scope: match scope {
-            IssuerScope::Cluster => "cluster issuers".to_owned(),
-            IssuerScope::Namespace { name, .. } => format!("issuers in namespace {name}"),
-        },
+        scope: scope.to_string(),
     })
 }
 

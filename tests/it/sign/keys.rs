@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use softhsm_test_helpers::{CaProfile, Kept, KeyKind, SoftwareKey, TestKey};
 
-use super::case::Case;
+use super::case::{Case, Said};
 
 const EXTRACTABLE: Kept = Kept {
     extractable: true,
@@ -151,6 +151,22 @@ fn nothing_is_told_about_a_key_that_is_not_granted() -> Result<()> {
             Some(0) => assert_eq!(kept, Kept::WELL),
             _ => assert!(said.error()?.contains("\"other-ca\" (id 09)"), "{said:?}"),
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_log_tells_the_operator_about_a_key_that_is_not_granted() -> Result<()> {
+    let mut case = with_key(Kept::WELL)?;
+    case.token()["grants"] = json!([{"clusterIssuers": true, "keys": ["issuing-ca"]}]);
+    let output = case.command(&[])?.env("RUST_LOG", "info").output()?;
+    let said = Said::of(output)?;
+    for part in [
+        "no grant of the token covers it",
+        "other-ca",
+        "cluster issuers",
+    ] {
+        assert!(said.stderr.contains(part), "{part}: {said:?}");
     }
     Ok(())
 }
