@@ -114,7 +114,12 @@ impl TokenPin {
                 max_rejected: self.max_rejected,
             };
             match decide(record.as_ref(), token.pin, attempt) {
-                Verdict::Refuse(why) => return Err(refused(why)),
+                Verdict::Refuse(why) => {
+                    let how = self.store.how_to_clear(&token.serial);
+                    return Err(LoginRefused {
+                        why: format!("{why} (the PIN comes from {}{how})", self.origin),
+                    });
+                }
                 Verdict::WaitFor(other) => {
                     info!(serial = %token.serial, holder = %other, "waiting for another replica's login");
                     tokio::time::sleep(LOOK_AGAIN_AFTER).await;

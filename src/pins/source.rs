@@ -31,6 +31,25 @@ pub enum PinOrigin {
     Issuers(Secrets, Named),
 }
 
+impl fmt::Display for PinOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Secret(
+                _,
+                PinSecret {
+                    namespace,
+                    name,
+                    key,
+                },
+            ) => {
+                write!(f, "{key} of Secret {namespace}/{name}")
+            }
+            Self::Issuers(..) => f.write_str("the Secret that the token's issuers name"),
+        }
+    }
+}
+
 /// The PIN Secrets that the issuers of one token name. A token has one PIN, so they must agree.
 #[derive(Debug, Default)]
 pub struct Named(Mutex<Names>);

@@ -125,6 +125,15 @@ impl PinStore {
         }
     }
 
+    /// Returns the end of a sentence that says how the operator clears the record of one token. It is empty for a file,
+    /// because the command line, which uses it, says so itself.
+    pub fn how_to_clear(&self, serial: &str) -> String {
+        match self {
+            Self::Secret(store) => format!("; to clear its record: {}", store.clearing(serial)),
+            Self::File(_) => String::new(),
+        }
+    }
+
     /// Writes one record. A Secret is written only if it is unchanged since it was read. A file survives a loss of
     /// power as soon as this returns.
     ///

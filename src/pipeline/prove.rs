@@ -14,7 +14,7 @@ use crate::{
         IssuerName, bounds,
         issuer::{CaField, IssuerSpec, PodCertificatesSpec, RateLimit},
     },
-    config::{IssuerScope, Labels, TokenConfig},
+    config::{Labels, TokenConfig},
     issuance::{ChainError, Issuer, IssuerChain, Limits, Profile, Rules, profile::CaLimits},
     metrics::Metrics,
     signers::{

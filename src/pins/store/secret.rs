@@ -80,6 +80,14 @@ impl SecretStore {
         self.replace(secret).await.map(drop)
     }
 
+    /// Returns the command that removes the record of one token and leaves the others.
+    pub(super) fn clearing(&self, serial: &str) -> String {
+        let (namespace, key) = (&self.namespace, record_key(serial));
+        format!(
+            r#"kubectl patch secret {PIN_STATE_SECRET} --namespace {namespace} --type=json --patch '[{{"op": "remove", "path": "/data/{key}"}}]'"#
+        )
+    }
+
     /// Returns the record of the token with this serial number.
     pub(super) fn record(
         &self,

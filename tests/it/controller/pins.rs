@@ -103,14 +103,16 @@ impl Case {
         process.line("rejected this PIN", PATIENCE).await.map(drop)
     }
 
-    async fn refused(&self, because: &str) -> Result<()> {
+    /// Waits until the issuer says that no PIN is tried, and returns its message.
+    async fn refused(&self, because: &str) -> Result<String> {
         let issuer = issuer();
         let refused = self.cluster.issuer_reaches(&issuer, |status| {
             status.ready().is_some_and(|ready| {
                 ready.reason == "LoginRefused" && ready.message.contains(because)
             })
         });
-        refused.await.map(drop)
+        let ready = refused.await?.ready();
+        Ok(ready.context("no condition")?.message)
     }
 
     /// Waits until the token's entry in the PIN record has this state, and returns the entry.
@@ -273,10 +275,17 @@ async fn after_two_wrong_pins_nothing_is_tried_until_the_operator_clears_the_rec
     case.refused("2 logins in a row were rejected").await?;
     case.write_pin(case.authority.token().user_pin())?;
     case.controller.restart().await?;
-    case.refused("2 logins in a row were rejected").await?;
+    let message = case.refused("2 logins in a row were rejected").await?;
     assert_eq!(case.record_now().await?["rejectedInARow"], 2);
     assert_eq!(case.library.calls(Function::C_Login)?, 2);
-    case.clear_record().await?;
+    let source = case.folder.path().join("pin").display().to_string();
+    assert!(message.contains(&source), "{message}");
+    // The command of the message, as a shell reads it.
+    let (_, command) = message.split_once("kubectl ").context("no command")?;
+    let (words, patch) = command.split_once(" '").context("no patch")?;
+    let (patch, _) = patch.split_once('\'').context("no end of the patch")?;
+    let command: Vec<_> = words.split(' ').chain([patch]).collect();
+    case.cluster.plane().kubectl(&command).await?;
     case.cluster.issuer_is_ready(&issuer()).await?;
     Ok(())
 }
