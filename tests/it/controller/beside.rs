@@ -18,7 +18,7 @@ use self::shapes::{SHAPES, Shape};
 const EXPLAINED: [(&str, &str); 9] = [
     (
         "keyUsage",
-        "Key usages are those that the kind of key can have",
+        "Key usages are limited to those that the type of key can have",
     ),
     (
         "subjectKeyIdentifier",
@@ -28,7 +28,7 @@ const EXPLAINED: [(&str, &str); 9] = [
         "refused: usage-not-allowed",
         "extended key usages that only the CSR names are refused",
     ),
-    ("refused: usage-not-allowed", "The usage any stands alone"),
+    ("refused: usage-not-allowed", "The usage any must stand alone"),
     (
         "refused: extension-not-allowed",
         "Name constraints of a CSR are honoured for CA certificates",
@@ -37,10 +37,10 @@ const EXPLAINED: [(&str, &str); 9] = [
         "subject",
         "A CA certificate without a subject gets its first DNS name as common name",
     ),
-    ("subjectAltName", "its names are then not critical"),
+    ("subjectAltName", "so its names are not critical"),
     (
         "lifetime",
-        "A certificate ends with the issuing certificate at the latest",
+        "A certificate ends no later than the issuing certificate",
     ),
     (
         "refused: bad-san",
