@@ -28,7 +28,10 @@ const EXPLAINED: [(&str, &str); 9] = [
         "refused: usage-not-allowed",
         "extended key usages that only the CSR names are refused",
     ),
-    ("refused: usage-not-allowed", "The usage any must stand alone"),
+    (
+        "refused: usage-not-allowed",
+        "The usage any must stand alone",
+    ),
     (
         "refused: extension-not-allowed",
         "Name constraints of a CSR are honoured for CA certificates",
@@ -44,7 +47,7 @@ const EXPLAINED: [(&str, &str); 9] = [
     ),
     (
         "refused: bad-san",
-        "Weak keys, malformed names and what the chain's own constraints forbid are refused",
+        "Weak keys, malformed names, and names or usages that the chain's own constraints forbid are refused",
     ),
 ];
 
