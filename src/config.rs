@@ -15,8 +15,9 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use self::check::PIN_RECORD;
 pub use self::{
-    check::{MAX_HANG_AFTER, PIN_RECORD},
+    check::MAX_HANG_AFTER,
     error::{ConfigError, Problem},
     grant::{Grant, IssuerScope, Labels},
     keys::KeyProtection,

@@ -91,8 +91,8 @@ Examples:
   For a program:
     pkcs11-issuer sign --config config.yaml --issuer issuer.yaml --csr - --output json < web.csr
 
-Exit codes: 0 signed (with --dry-run or --explain: would be signed), 3 refused (stdout begins with the slug, see
-docs/refusals.md), 1 anything else.
+Exit codes: 0 signed, 3 refused (stdout begins with the slug, see docs/refusals.md), 1 anything else. With --dry-run or
+--explain, 0 means that the request would be signed.
 
 stdout has the chain, leaf first, without the root. stderr has progress and the issuance record, a JSON line for each
 step. A rejected PIN is not tried again: its tries are recorded beside the pinFile, or in the token's pinRecord.";

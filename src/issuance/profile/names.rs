@@ -111,14 +111,14 @@ impl<'a> Judge<'a> {
         }
         let wildcard = matches!(claim, Claim::Dns(dns) if dns.contains('*'));
         if wildcard && !self.rules.wildcards {
-            return Err(not_allowed("this issuer", claimed, "it allows no wildcards"));
-        }
-        if self.denied.touch(claim, self.variables) {
             return Err(not_allowed(
                 "this issuer",
                 claimed,
-                "it denies this name",
+                "it allows no wildcards",
             ));
+        }
+        if self.denied.touch(claim, self.variables) {
+            return Err(not_allowed("this issuer", claimed, "it denies this name"));
         }
         self.within(&self.allowed, &self.rules.allowed, "this issuer", claimed)?;
         match (&self.granted, &self.limits.names) {
@@ -148,7 +148,11 @@ impl<'a> Judge<'a> {
                 ),
             ));
         }
-        Err(not_allowed(whose, claimed, &format!("it allows {}", allowed.of_type(claimed.claim))))
+        Err(not_allowed(
+            whose,
+            claimed,
+            &format!("it allows {}", allowed.of_type(claimed.claim)),
+        ))
     }
 
     /// Checks that the only URI is a SPIFFE ID (X509-SVID, section 2).

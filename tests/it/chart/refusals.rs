@@ -129,7 +129,7 @@ async fn a_value_that_looks_like_a_pin_is_refused_anywhere() -> Result<()> {
     let cases = [
         (
             json!({"tokens": {"issuing": {"pin": "1234"}}}),
-            "'pin' not allowed",
+            "no PIN goes into values; put it into a Secret",
         ),
         (
             json!({"tokens": {"issuing": {"pinSecretRef": {"value": "1234"}}}}),

@@ -191,7 +191,7 @@ const BEFORE_ANY_LOGIN: &[Row] = &[
     (
         |case| case.token()["label"] = json!("other"),
         &[],
-        &["token \"issuing\" is not there", "correct its label"],
+        &["token \"issuing\" was not found", "correct its label"],
     ),
     (
         |case| case.configuration["modules"]["softhsm"]["path"] = json!("/gone.so"),

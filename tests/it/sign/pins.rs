@@ -139,7 +139,7 @@ fn a_run_waits_for_a_token_that_is_not_found_at_first() -> Result<()> {
     // A token that stays away is an error.
     case.library.rules("C_GetSlotList nothing")?;
     let said = case.sign(&[])?;
-    assert!(said.error()?.contains("is not there"), "{said:?}");
+    assert!(said.error()?.contains("was not found"), "{said:?}");
     assert_eq!(case.logins()?, 1);
     Ok(())
 }
