@@ -85,7 +85,7 @@ pub struct Run {
           default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
     pub events: bool,
 
-    /// Address of /livez and /readyz. [::] is every address of IPv6 and IPv4; without IPv6, of IPv4.
+    /// Address of /livez and /readyz. By default every address, of IPv6 and IPv4.
     #[arg(
         long,
         value_name = "ADDRESS",
