@@ -20,7 +20,7 @@ use std::{
     time::Instant,
 };
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use jiff::Timestamp;
 use kube::{Api, Client};
@@ -156,12 +156,12 @@ impl Ownership {
     }
 
     fn read<T>(&self, look: impl FnOnce(&View) -> T) -> T {
-        look(&self.lock())
+        look(&self.view.lock())
     }
 
     /// Changes the view, and notifies listeners if objects may now belong to another replica.
     fn update(&self, change: impl FnOnce(&mut View)) {
-        let mut view = self.lock();
+        let mut view = self.view.lock();
         let held = view.holds(Instant::now());
         let before = shares(&view);
         change(&mut view);
@@ -208,10 +208,6 @@ impl Ownership {
             let listing = after.iter().filter(|(_, tokens)| tokens.contains(token));
             self.metrics.token_replicas(token, listing.count());
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, View> {
-        self.view.lock()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use hsm::Pin;
 use k8s_openapi::api::core::v1::Secret;
@@ -35,14 +35,12 @@ impl fmt::Display for PinOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
-            Self::Secret(
-                _,
-                PinSecret {
+            Self::Secret(_, secret) => {
+                let PinSecret {
                     namespace,
                     name,
                     key,
-                },
-            ) => {
+                } = secret;
                 write!(f, "{key} of Secret {namespace}/{name}")
             }
             Self::Issuers(..) => f.write_str("the Secret that the token's issuers name"),
@@ -68,7 +66,7 @@ impl Named {
     /// # Errors
     /// The Secret that another issuer names.
     pub(super) fn name(&self, issuer: &str, secret: &PinSecret) -> Result<(), PinSecret> {
-        let mut names = self.lock();
+        let mut names = self.0.lock();
         names.by_issuer.insert(issuer.to_owned(), secret.clone());
         match &names.current {
             Some(current) if current == secret => Ok(()),
@@ -84,15 +82,11 @@ impl Named {
 
     /// Forgets an issuer that is deleted or uses another token.
     pub(super) fn forget(&self, issuer: &str) {
-        self.lock().by_issuer.remove(issuer);
+        self.0.lock().by_issuer.remove(issuer);
     }
 
     fn current(&self) -> Option<PinSecret> {
-        self.lock().current.clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Names> {
-        self.0.lock()
+        self.0.lock().current.clone()
     }
 }
 

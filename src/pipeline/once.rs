@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use tokio::sync::OnceCell;
 
@@ -62,7 +62,7 @@ impl<Q: Eq + Hash, A: Clone> Once<Q, A> {
     /// meanwhile, another waiting caller asks.
     pub async fn get(&self, question: Q, since: Instant, ask: impl Future<Output = A>) -> A {
         let answer = {
-            let mut all = self.lock();
+            let mut all = self.0.lock();
             let begun = Instant::now();
             let asked = all
                 .entry(question)
@@ -77,12 +77,8 @@ impl<Q: Eq + Hash, A: Clone> Once<Q, A> {
 
     /// Forgets all answers.
     pub fn clear(&self) {
-        let all = std::mem::take(&mut *self.lock());
+        let all = std::mem::take(&mut *self.0.lock());
         drop(all);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Q, SharedAnswer<A>>> {
-        self.0.lock()
     }
 }
 

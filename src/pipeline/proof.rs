@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use jiff::Timestamp;
 
@@ -29,23 +29,19 @@ impl Proof {
 
     /// Notes that another signature has just been verified.
     pub fn renew(&self, now: Timestamp) {
-        *self.lock() = Moment::new(now);
+        *self.0.lock() = Moment::new(now);
     }
 
     /// Returns when the last signature was verified.
     #[must_use]
     pub fn at(&self) -> Timestamp {
-        self.lock().at
+        self.0.lock().at
     }
 
     /// Returns whether the last signature was verified less than `age` ago.
     #[must_use]
     pub fn is_younger_than(&self, age: Duration) -> bool {
-        self.lock().since.elapsed() < age
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Moment> {
-        self.0.lock()
+        self.0.lock().since.elapsed() < age
     }
 }
 

@@ -88,7 +88,7 @@ impl<T: Ticket> Limiter<T> {
             token,
             limit,
         } = at;
-        let mut lines = self.0.lock();
+        let mut lines = self.0.lines.lock();
         if limit == Limit::default() && !lines.contains_key(issuer) {
             return Admission::Now(Permit { place: None });
         }
@@ -115,13 +115,17 @@ impl<T: Ticket> Limiter<T> {
     /// Returns whether this request was called and has not begun.
     #[must_use]
     pub fn is_called(&self, ticket: &T) -> bool {
-        self.0.lock().values().any(|line| line.is_called(ticket))
+        self.0
+            .lines
+            .lock()
+            .values()
+            .any(|line| line.is_called(ticket))
     }
 
     /// Returns whether no issuer has a queue.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.0.lock().is_empty()
+        self.0.lines.lock().is_empty()
     }
 
     /// Removes a request that will not sign.
@@ -139,9 +143,9 @@ impl<T: Ticket> Limiter<T> {
     }
 
     fn at_each_line(&self, act: impl Fn(&mut Line<T>)) {
-        let issuers: Vec<_> = self.0.lock().keys().cloned().collect();
+        let issuers: Vec<_> = self.0.lines.lock().keys().cloned().collect();
         for issuer in issuers {
-            let mut lines = self.0.lock();
+            let mut lines = self.0.lines.lock();
             if let Some(line) = lines.get_mut(&issuer) {
                 act(line);
             }
@@ -151,7 +155,7 @@ impl<T: Ticket> Limiter<T> {
 
     /// Removes the queue of a deleted issuer and calls all its requests, which then find the issuer missing.
     pub fn forget(&self, issuer: &str) {
-        if let Some(mut line) = self.0.lock().remove(issuer) {
+        if let Some(mut line) = self.0.lines.lock().remove(issuer) {
             line.disband()
                 .into_iter()
                 .for_each(|ticket| (self.0.wake)(ticket));
@@ -160,10 +164,6 @@ impl<T: Ticket> Limiter<T> {
 }
 
 impl<T: Ticket> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Line<T>>> {
-        self.lines.lock()
-    }
-
     /// Calls every request whose turn has come, and starts a timer for the next one.
     fn call_next(
         self: &Arc<Self>,
@@ -194,7 +194,7 @@ impl<T: Ticket> Shared<T> {
 
     async fn call_at(self: Arc<Self>, at: Instant, issuer: Arc<str>) {
         sleep_until(at.into()).await;
-        let mut lines = self.lock();
+        let mut lines = self.lines.lock();
         if let Some(line) = lines.get_mut(&issuer) {
             line.timer = false;
         }
@@ -205,7 +205,7 @@ impl<T: Ticket> Shared<T> {
 impl<T: Ticket> Drop for Permit<T> {
     fn drop(&mut self) {
         if let Some((shared, issuer)) = &self.place {
-            let mut lines = shared.lock();
+            let mut lines = shared.lines.lock();
             if let Some(line) = lines.get_mut(issuer) {
                 line.end();
             }

@@ -6,7 +6,7 @@
 
 use std::{mem, sync::Arc};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use tokio::sync::oneshot;
 
@@ -37,7 +37,7 @@ impl Turns {
     /// Waits for one of `places` turns; `None` after [`Turns::close`].
     pub(super) async fn take(self: &Arc<Self>, lane: &Lane, places: usize) -> Option<Turn> {
         let turn = {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             if state.closed {
                 return None;
             }
@@ -55,7 +55,7 @@ impl Turns {
 
     /// Gives no more turns and ends the wait of all waiting requests. Turns already given stay valid.
     pub(super) fn close(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.closed = true;
         let waiting = mem::take(&mut state.waiting);
         drop(state);
@@ -65,7 +65,7 @@ impl Turns {
     /// Passes a taken place to the next request that still waits, or gives it back.
     fn pass_on(self: &Arc<Self>, places: usize) {
         loop {
-            let next = self.lock().next(places);
+            let next = self.state.lock().next(places);
             let Some(next) = next else { return };
             let turn = Turn {
                 turns: Arc::clone(self),
@@ -77,10 +77,6 @@ impl Turns {
                 Err(turn) => mem::forget(turn),
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
     }
 }
 
@@ -159,7 +155,7 @@ mod tests {
         drop(first);
         assert!(matches!(poll!(&mut third), Poll::Ready(Some(_))));
         drop(second);
-        assert_eq!(turns.lock().taken, 0);
+        assert_eq!(turns.state.lock().taken, 0);
     }
 
     #[tokio::test]

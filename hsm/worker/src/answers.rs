@@ -61,7 +61,7 @@ impl Answers {
         if let HelloReply::Found { credit, .. } = reply {
             self.granted.store(u32::from(*credit), Ordering::SeqCst);
         }
-        let mut out = self.lock();
+        let mut out = self.out.lock();
         append_hello(&mut out.buffer, reply).map_err(io::Error::other)?;
         out.greeted = true;
         self.write(out)
@@ -82,14 +82,14 @@ impl Answers {
         // Before the write: the client may use the place as soon as it has read the answer.
         self.unanswered.fetch_sub(1, Ordering::SeqCst);
         let response = FromWorker::Response { id, outcome };
-        if let Err(error) = append(&mut self.lock().buffer, &response) {
+        if let Err(error) = append(&mut self.out.lock().buffer, &response) {
             failed(&error);
         }
     }
 
     /// Writes every appended answer. Ends the process when the client is gone.
     pub(crate) fn flush(&self) {
-        if let Err(error) = self.write(self.lock()) {
+        if let Err(error) = self.write(self.out.lock()) {
             failed(&error);
         }
     }
@@ -106,7 +106,7 @@ impl Answers {
             drop(out);
             (&self.socket).write_all(&batch)?;
             batch.clear();
-            out = self.lock();
+            out = self.out.lock();
             out.spare = batch;
         }
         out.writing = false;
@@ -119,7 +119,7 @@ impl Answers {
         eprintln!("pkcs11-hsm-worker: {ending}");
         let code = ending.exit_code();
         for _ in 0..LAST_TRIES {
-            let mut out = self.lock();
+            let mut out = self.out.lock();
             if out.writing {
                 drop(out);
                 thread::sleep(Duration::from_millis(1));
@@ -137,11 +137,6 @@ impl Answers {
             break;
         }
         signal_hook::low_level::exit(code)
-    }
-
-    /// Locks the output. No code here leaves it half-changed, and a panic ends the process.
-    fn lock(&self) -> MutexGuard<'_, Out> {
-        self.out.lock()
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 use hsm::protocol::{ExitReason, Hello, HelloReply, Inbox, NoToken, Request};
 use rustix::{
@@ -81,7 +81,7 @@ impl Requests {
     /// breaks the protocol.
     pub(crate) fn next(&self) -> Request {
         let mut lingers_until = None;
-        let mut arrived = self.lock();
+        let mut arrived = self.arrived.lock();
         loop {
             if arrived.requests.is_empty() {
                 self.take_up(&mut arrived);
@@ -98,17 +98,17 @@ impl Requests {
                 drop(arrived);
                 self.answers.flush();
                 lingers_until = Some(Instant::now() + LINGER);
-                arrived = self.lock();
+                arrived = self.arrived.lock();
                 continue;
             };
             if Instant::now() < until {
                 drop(arrived);
                 thread::yield_now();
-                arrived = self.lock();
+                arrived = self.arrived.lock();
             } else if let Some(mut inbox) = arrived.inbox.take() {
                 drop(arrived);
                 receive(&self.socket, &mut inbox, RecvFlags::empty());
-                arrived = self.lock();
+                arrived = self.arrived.lock();
                 arrived.inbox = Some(inbox);
             } else {
                 arrived.idle += 1;
@@ -121,7 +121,7 @@ impl Requests {
     /// Returns whether at least as many requests wait as there are sessions. Then the client keeps the sessions busy, and
     /// may get several answers at a time.
     pub(crate) fn client_is_ahead(&self, sessions: u16) -> bool {
-        let mut arrived = self.lock();
+        let mut arrived = self.arrived.lock();
         if arrived.requests.len() < usize::from(sessions) {
             self.take_up(&mut arrived);
         }
@@ -150,11 +150,6 @@ impl Requests {
                 }),
             }
         }
-    }
-
-    /// Locks the requests. No code here leaves them half-changed, and a panic ends the process.
-    fn lock(&self) -> MutexGuard<'_, Arrived> {
-        self.arrived.lock()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use tokio::sync::mpsc;
 
@@ -122,12 +122,12 @@ impl Issuers {
     /// Returns what is known of this issuer.
     #[must_use]
     pub(in crate::reconcile) fn get(&self, name: &IssuerName) -> Option<KnownHealth> {
-        self.lock().known.get(name).cloned()
+        self.inner.lock().known.get(name).cloned()
     }
 
     /// Notes that a request waits; it is looked at again when the issuer's health changes.
     pub(in crate::reconcile) fn wait(&self, name: &IssuerName, request: Waiter) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let waiting = inner.waiting.entry(name.clone()).or_default();
         waiting.insert(request);
         if waiting.len() == 1 {
@@ -138,26 +138,26 @@ impl Issuers {
     /// Returns whether a request waits for this issuer.
     #[must_use]
     pub(in crate::reconcile) fn is_awaited(&self, name: &IssuerName) -> bool {
-        self.lock().waiting.contains_key(name)
+        self.inner.lock().waiting.contains_key(name)
     }
 
     /// Returns the issuers that requests wait for.
     #[must_use]
     pub(in crate::reconcile) fn awaited(&self) -> HashSet<IssuerName> {
-        self.lock().waiting.keys().cloned().collect()
+        self.inner.lock().waiting.keys().cloned().collect()
     }
 
     /// Returns the issuers of a kind that requests have begun to wait for since the last call.
     #[must_use]
     pub(in crate::reconcile) fn newly_awaited(&self, kind: &str) -> Vec<IssuerName> {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let mine = |name: &IssuerName| name.kind() == kind;
         inner.newly_awaited.extract_if(mine).collect()
     }
 
     /// Stores the result of a look, and wakes the waiting requests if it differs from the one before.
     pub(in crate::reconcile) fn set(&self, name: &IssuerName, known: KnownHealth) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let same = inner
             .known
             .get(name)
@@ -170,14 +170,14 @@ impl Issuers {
 
     /// Forgets a deleted issuer, and wakes its requests, so that their status says that the issuer does not exist.
     pub(in crate::reconcile) fn forget(&self, name: &IssuerName) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.known.remove(name);
         self.wake_all(&mut inner, name);
     }
 
     /// Removes a deleted request from every waiting list.
     pub(in crate::reconcile) fn leave(&self, request: &Waiter) {
-        self.lock().waiting.retain(|_, waiting| {
+        self.inner.lock().waiting.retain(|_, waiting| {
             waiting.remove(request);
             !waiting.is_empty()
         });
@@ -186,7 +186,7 @@ impl Issuers {
     /// Removes all requests of a kind from every waiting list. To be called when every existing request of the kind is
     /// about to be looked at again: a request that does not come back was deleted, even if no watch has reported it.
     pub(in crate::reconcile) fn forget_waiting(&self, kind: RequestKind) {
-        self.lock().waiting.retain(|_, waiting| {
+        self.inner.lock().waiting.retain(|_, waiting| {
             waiting.retain(|request| request.kind != kind);
             !waiting.is_empty()
         });
@@ -196,10 +196,6 @@ impl Issuers {
         for request in inner.waiting.remove(name).into_iter().flatten() {
             send(&self.wake, request, true);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock()
     }
 }
 
@@ -288,14 +284,14 @@ mod tests {
             issuers.wait(&name(), waiter.clone());
             issuers.leave(&waiter);
         }
-        assert!(issuers.lock().waiting.is_empty());
+        assert!(issuers.inner.lock().waiting.is_empty());
         issuers.wait(&name(), waiter());
         issuers.forget_waiting(RequestKind::CertificateSigningRequest);
         issuers.set(&name(), not_ready("KeyNotFound", 1));
         assert_eq!(woken.try_recv().unwrap().request, waiter());
         issuers.wait(&name(), waiter());
         issuers.forget_waiting(RequestKind::CertificateRequest);
-        assert!(issuers.lock().waiting.is_empty());
+        assert!(issuers.inner.lock().waiting.is_empty());
     }
 
     #[test]

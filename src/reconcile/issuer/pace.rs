@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::api::IssuerName;
 
@@ -55,7 +55,7 @@ impl LookPace {
         now: Instant,
     ) -> Result<(), Duration> {
         let look_every = LOOK_EVERY.min(probe_interval / 2);
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         if all.len() >= SWEEP_AT {
             all.retain(|_, looks| looks.rested_at + 2 * LONGEST > now);
         }
@@ -76,7 +76,7 @@ impl LookPace {
 
     /// Notes that the issuer can sign.
     pub(super) fn succeeded(&self, name: &IssuerName) {
-        if let Some(looks) = self.lock().get_mut(name) {
+        if let Some(looks) = self.0.lock().get_mut(name) {
             looks.failing = None;
         }
     }
@@ -91,7 +91,7 @@ impl LookPace {
         generation: i64,
         now: Instant,
     ) -> Duration {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         let Some(looks) = all.get_mut(name) else {
             return FIRST;
         };
@@ -106,10 +106,6 @@ impl LookPace {
             });
         }
         (now.duration_since(since) / 4).clamp(FIRST, LONGEST)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IssuerName, Looks>> {
-        self.0.lock()
     }
 }
 
@@ -175,6 +171,6 @@ mod tests {
             look(&pace, &name(&number.to_string()), start).unwrap();
         }
         look(&pace, &name("new"), start + Duration::from_secs(600)).unwrap();
-        assert_eq!(pace.lock().len(), 1);
+        assert_eq!(pace.0.lock().len(), 1);
     }
 }

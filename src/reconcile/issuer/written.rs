@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::api::{IssuerName, issuer::IssuerStatus};
 
@@ -24,7 +24,7 @@ impl Written {
     /// Returns the status that we wrote after we had read this version. A cache that still has this version has not
     /// seen the write. Forgets the status once the cache has another version.
     pub(super) fn since(&self, name: &IssuerName, version: Option<&str>) -> Option<IssuerStatus> {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         let write = all.get(name)?;
         if write.read_at.is_some() && write.read_at.as_deref() == version {
             return Some(write.status.clone());
@@ -40,16 +40,14 @@ impl Written {
         read_at: Option<String>,
         status: IssuerStatus,
     ) {
-        self.lock().insert(name.clone(), Write { read_at, status });
+        self.0
+            .lock()
+            .insert(name.clone(), Write { read_at, status });
     }
 
     /// Forgets a deleted issuer.
     pub(super) fn forget(&self, name: &IssuerName) {
-        self.lock().remove(name);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IssuerName, Write>> {
-        self.0.lock()
+        self.0.lock().remove(name);
     }
 }
 
@@ -68,7 +66,7 @@ mod tests {
         written.remember(&name, Some("1".to_owned()), IssuerStatus::default());
         assert!(written.since(&name, Some("1")).is_some());
         assert_eq!(written.since(&name, Some("2")), None);
-        assert!(written.lock().is_empty());
+        assert!(written.0.lock().is_empty());
         written.remember(&name, Some("1".to_owned()), IssuerStatus::default());
         written.forget(&name);
         assert_eq!(written.since(&name, Some("1")), None);

@@ -82,10 +82,6 @@ pub(super) struct Answer {
 }
 
 impl All {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Watched>> {
-        self.0.lock()
-    }
-
     fn busy(&self) -> MutexGuard<'_, Busy> {
         self.1.lock()
     }
@@ -155,7 +151,7 @@ impl Between {
             edit,
             ..Watched::default()
         };
-        self.all.lock().insert(path.to_owned(), watched);
+        self.all.0.lock().insert(path.to_owned(), watched);
     }
 
     /// Refuses the first patch of each of `left` objects under this path and asks for a pause of one second, as an
@@ -187,7 +183,7 @@ impl Between {
 
     async fn until(&self, path: &str, done: impl Fn(&[Write]) -> bool) -> Result<Vec<Write>> {
         until(&format!("a write to {path}"), PATIENCE, async || {
-            let all = self.all.lock();
+            let all = self.all.0.lock();
             let Watched { failed, writes, .. } =
                 all.get(path).context("the object is not watched")?;
             ensure!(failed.is_none(), "{failed:?}");
@@ -230,13 +226,13 @@ impl Ways {
             self.further_pages.pass().await;
         }
         let body = to_bytes(body, usize::MAX).await?;
-        let path = written(&parts, &body).filter(|path| self.all.lock().contains_key(path));
+        let path = written(&parts, &body).filter(|path| self.all.0.lock().contains_key(path));
         let before = match &path {
             Some(path) => match self.come_first(path).await {
                 Ok(before) => before,
                 Err(error) => {
                     let failed = Some(format!("{error:#}"));
-                    self.all.lock().entry(path.clone()).or_default().failed = failed;
+                    self.all.0.lock().entry(path.clone()).or_default().failed = failed;
                     return Err(error);
                 }
             },
@@ -271,7 +267,7 @@ impl Ways {
                 before,
                 after: self.get(&path).await?,
             };
-            let mut all = self.all.lock();
+            let mut all = self.all.0.lock();
             all.entry(path).or_default().writes.push(write);
         }
         response.headers_mut().remove(header::TRANSFER_ENCODING);
@@ -287,6 +283,7 @@ impl Ways {
     async fn come_first(&self, path: &str) -> Result<Value> {
         let edit = self
             .all
+            .0
             .lock()
             .get_mut(path)
             .and_then(|one| one.edit.take());
