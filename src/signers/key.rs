@@ -101,11 +101,11 @@ impl GrantedKey {
             issuer: Arc::clone(&self.issuer),
         };
         // Without a worker there is no credit. Let a few callers wait in `Token`, which knows the state of the worker.
-        let places = self
+        let credit = self
             .token
             .credit()
             .map_or(WAITING_FOR_A_WORKER, usize::from);
-        match self.turns.take(&lane, places).await {
+        match self.turns.take(&lane, credit).await {
             Some(turn) => Ok(KeyTurn {
                 key: self,
                 _turn: turn,
@@ -119,7 +119,7 @@ impl GrantedKey {
 
 /// A key with a turn at its token.
 ///
-/// *Guarantees*: a signature succeeds or fails within ten seconds of the call.
+/// *Guarantees*: a signature succeeds or fails within ten seconds of the call. On a slow token, a session is free at the call.
 #[derive(Debug)]
 pub struct KeyTurn<'a> {
     key: &'a GrantedKey,
@@ -142,10 +142,14 @@ impl Signer for KeyTurn<'_> {
         Box::pin(async move {
             let started = Instant::now();
             let signed = self.ask(&input).await;
+            let elapsed = started.elapsed();
+            if signed.is_ok() {
+                self.key.turns.signed_in(elapsed);
+            }
             self.key.metrics.signed(
                 &self.key.token_name,
                 outcome(signed.as_ref().err()),
-                started.elapsed(),
+                elapsed,
             );
             signed.map(Signature::from_octets).map_err(|error| {
                 if fault(&error) == Fault::Issuer {

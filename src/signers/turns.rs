@@ -3,14 +3,21 @@
 //! Requests wait here, in [`Lanes`] of tenant and issuer. They do not wait in the worker, because the worker knows neither
 //! tenants nor issuers. The worker gets no more requests at a time than the credit that it granted. Waiting holds no
 //! resources and has no deadline.
+//!
+//! The credit is two requests per session, so that a session that is done finds the next request there. A slow token gains
+//! nothing from that, and a request that waits there for seconds uses up its time limit. So a slow token gets one request
+//! per session: a turn then means that a session takes the request at once.
 
-use std::{mem, sync::Arc};
+use std::{mem, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
 use tokio::sync::oneshot;
 
 use crate::lanes::{Lane, Lanes};
+
+/// A token is slow if its last signature took longer than this.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Turns at one token, and the queue for them.
 #[derive(Debug, Default)]
@@ -22,6 +29,9 @@ pub(super) struct Turns {
 #[derive(Debug, Default)]
 struct State {
     taken: usize,
+    /// The worker's credit, as of the last call of [`Turns::take`].
+    credit: usize,
+    slow: bool,
     waiting: Lanes<oneshot::Sender<Turn>>,
     closed: bool,
 }
@@ -30,12 +40,11 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Turn {
     turns: Arc<Turns>,
-    places: usize,
 }
 
 impl Turns {
-    /// Waits for one of `places` turns; `None` after [`Turns::close`].
-    pub(super) async fn take(self: &Arc<Self>, lane: &Lane, places: usize) -> Option<Turn> {
+    /// Waits for a turn at a worker that grants `credit`; `None` after [`Turns::close`].
+    pub(super) async fn take(self: &Arc<Self>, lane: &Lane, credit: usize) -> Option<Turn> {
         let turn = {
             let mut state = self.state.lock();
             if state.closed {
@@ -43,14 +52,20 @@ impl Turns {
             }
             let (sender, turn) = oneshot::channel();
             state.waiting.push(lane, sender);
-            let free = places.saturating_sub(state.taken);
+            state.credit = credit;
+            let free = state.places().saturating_sub(state.taken);
             state.taken += free;
             drop(state);
             // `pass_on` gives a place back if no request waits for it.
-            (0..free).for_each(|_| self.pass_on(places));
+            (0..free).for_each(|_| self.pass_on());
             turn
         };
         turn.await.ok()
+    }
+
+    /// Records how long the token took for a signature.
+    pub(super) fn signed_in(&self, elapsed: Duration) {
+        self.state.lock().slow = elapsed > SLOW;
     }
 
     /// Gives no more turns and ends the wait of all waiting requests. Turns already given stay valid.
@@ -63,13 +78,12 @@ impl Turns {
     }
 
     /// Passes a taken place to the next request that still waits, or gives it back.
-    fn pass_on(self: &Arc<Self>, places: usize) {
+    fn pass_on(self: &Arc<Self>) {
         loop {
-            let next = self.state.lock().next(places);
+            let next = self.state.lock().next();
             let Some(next) = next else { return };
             let turn = Turn {
                 turns: Arc::clone(self),
-                places,
             };
             match next.send(turn) {
                 Ok(()) => return,
@@ -81,10 +95,18 @@ impl Turns {
 }
 
 impl State {
+    fn places(&self) -> usize {
+        if self.slow {
+            self.credit.div_ceil(2)
+        } else {
+            self.credit
+        }
+    }
+
     /// Returns the next waiting request for a taken place. If no request waits or the place is one too many, gives the place
     /// back and returns `None`.
-    fn next(&mut self, places: usize) -> Option<oneshot::Sender<Turn>> {
-        let next = if self.taken <= places {
+    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+        let next = if self.taken <= self.places() {
             self.waiting.pop()
         } else {
             None
@@ -98,7 +120,7 @@ impl State {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.turns.pass_on(self.places);
+        self.turns.pass_on();
     }
 }
 
@@ -156,6 +178,27 @@ mod tests {
         assert!(matches!(poll!(&mut third), Poll::Ready(Some(_))));
         drop(second);
         assert_eq!(turns.state.lock().taken, 0);
+    }
+
+    #[tokio::test]
+    async fn no_request_waits_in_the_worker_of_a_slow_token() {
+        let turns = Arc::new(Turns::default());
+        let tenant = lane("a");
+        turns.signed_in(Duration::from_secs(2));
+        let mut held = vec![
+            turns.take(&tenant, 4).await.unwrap(),
+            turns.take(&tenant, 4).await.unwrap(),
+        ];
+        let mut third = pin!(turns.take(&tenant, 4));
+        assert!(poll!(&mut third).is_pending());
+        held.pop();
+        assert!(matches!(poll!(&mut third), Poll::Ready(Some(_))));
+
+        turns.signed_in(Duration::from_millis(20));
+        for _ in 0..3 {
+            held.push(turns.take(&tenant, 4).now_or_never().unwrap().unwrap());
+        }
+        assert!(turns.take(&tenant, 4).now_or_never().is_none());
     }
 
     #[tokio::test]
