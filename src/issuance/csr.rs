@@ -1,5 +1,7 @@
 //! Certification requests (RFC 2986): from untrusted text to a CSR with proof of possession.
 
+use std::iter;
+
 use const_oid::{
     ObjectIdentifier,
     db::{
@@ -296,15 +298,12 @@ fn not_der(error: der::Error) -> Refusal {
 }
 
 /// Returns the text of an error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 #[cfg(test)]

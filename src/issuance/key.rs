@@ -111,9 +111,12 @@ pub enum KeyError {
     /// A curve that we do not certify.
     #[error("elliptic curve {0} is not supported; use P-256, P-384 or P-521")]
     Curve(ObjectIdentifier),
-    /// A compressed or hybrid point, or one of the wrong size. Also a key of any kind whose BIT STRING has unused bits.
+    /// A compressed or hybrid point, or one of the wrong size.
     #[error("the elliptic curve point must be uncompressed (04 || x || y)")]
     PointForm,
+    /// A BIT STRING whose length is not a multiple of eight bits.
+    #[error("the BIT STRING of the public key must have no unused bits")]
+    UnusedBits,
     /// A point that is not on the curve, or a key that the cryptographic library refuses for another reason.
     #[error("the public key is not a valid {0} key")]
     Invalid(KeyAlgorithm),
@@ -143,7 +146,7 @@ pub enum KeyError {
     )]
     CloseFactors,
     /// A point of small order. Anybody can forge signatures that verify under it.
-    #[error("the Ed25519 key has a small order: any signature would verify under it")]
+    #[error("the Ed25519 key has a small order: anybody can make signatures that verify under it")]
     SmallOrder,
 }
 
@@ -155,6 +158,7 @@ impl KeyError {
             Self::Encoding(_)
             | Self::Parameters(_)
             | Self::PointForm
+            | Self::UnusedBits
             | Self::Invalid(_)
             | Self::Modulus => RefusalReason::InvalidKey,
             Self::Algorithm(_) | Self::Curve(_) => RefusalReason::UnsupportedKey,
@@ -199,7 +203,7 @@ impl PublicKey {
             })
         })
         .map_err(KeyError::Encoding)?;
-        let octets = octets.as_bytes().ok_or(KeyError::PointForm)?;
+        let octets = octets.as_bytes().ok_or(KeyError::UnusedBits)?;
         let algorithm = match identifier.oid {
             RSA_ENCRYPTION => policy::rsa(identifier, octets)?,
             ID_EC_PUBLIC_KEY => policy::elliptic(identifier, octets)?,

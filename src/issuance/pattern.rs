@@ -24,10 +24,13 @@ pub use value::ValuePattern;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// Braces that are not one of the variables.
-    #[error(
-        "{0:?} has braces that are not a variable; the only variables are {{{{namespace}}}} and {{{{name}}}}"
-    )]
-    Variable(String),
+    #[error("{text:?} has braces that are not a variable; the variables here are {known}")]
+    Variable {
+        /// The text.
+        text: String,
+        /// The variables that exist, as they are written.
+        known: String,
+    },
     /// Not a DNS name.
     #[error(
         "{0:?} is not a pattern of DNS names: write a DNS name, *. followed by a DNS name, or * for every DNS name"

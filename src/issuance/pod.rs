@@ -47,14 +47,11 @@ pub enum PodIdentityError {
 }
 
 impl Variable for PodVariable {
-    fn named(name: &str) -> Option<Self> {
-        match name {
-            "namespace" => Some(Self::Namespace),
-            "serviceAccount" => Some(Self::ServiceAccount),
-            "pod" => Some(Self::Pod),
-            _ => None,
-        }
-    }
+    const NAMED: &'static [(&'static str, Self)] = &[
+        ("namespace", Self::Namespace),
+        ("serviceAccount", Self::ServiceAccount),
+        ("pod", Self::Pod),
+    ];
 }
 
 impl PodIdentity {
@@ -162,5 +159,14 @@ mod tests {
         ] {
             assert!(identity(uris, dns_names).is_err(), "{uris:?} {dns_names:?}");
         }
+    }
+    #[test]
+    fn an_unknown_variable_is_refused_with_the_ones_that_exist() {
+        let error = identity(&["spiffe://example.org/{{name}}"], &[]).unwrap_err();
+        let text = crate::issuance::csr::chain(&error);
+        assert!(
+            text.ends_with("the variables here are {{namespace}}, {{serviceAccount}}, {{pod}}"),
+            "{text}"
+        );
     }
 }

@@ -5,7 +5,7 @@ mod wire;
 
 use std::{
     collections::HashMap,
-    io,
+    io, iter,
     num::NonZeroU16,
     sync::{
         Arc,
@@ -284,13 +284,10 @@ impl Connection {
 }
 
 /// Returns the error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

@@ -14,9 +14,9 @@ pub struct Variables<'a> {
 }
 
 /// A set of variables that a template may use.
-pub trait Variable: Copy + PartialEq {
-    /// Returns the variable of this name.
-    fn named(name: &str) -> Option<Self>;
+pub trait Variable: Copy + PartialEq + 'static {
+    /// Every variable with its name, as it is written between braces.
+    const NAMED: &'static [(&'static str, Self)];
 }
 
 /// A variable in the patterns and templates of profiles and grants.
@@ -41,13 +41,20 @@ enum Part<V> {
 }
 
 impl Variable for RequestVariable {
-    fn named(name: &str) -> Option<Self> {
-        match name {
-            "namespace" => Some(Self::Namespace),
-            "name" => Some(Self::Name),
-            _ => None,
-        }
-    }
+    const NAMED: &'static [(&'static str, Self)] =
+        &[("namespace", Self::Namespace), ("name", Self::Name)];
+}
+
+/// Returns the variable of a name.
+fn named<V: Variable>(name: &str) -> Option<V> {
+    let found = V::NAMED.iter().find(|(one, _)| *one == name);
+    found.map(|(_, variable)| *variable)
+}
+
+/// Returns the variables as they are written in a template, separated by commas.
+fn names<V: Variable>() -> String {
+    let braced = V::NAMED.iter().map(|(name, _)| format!("{{{{{name}}}}}"));
+    braced.collect::<Vec<_>>().join(", ")
 }
 
 impl<V: Variable> Template<V> {
@@ -57,13 +64,16 @@ impl<V: Variable> Template<V> {
     ///
     /// Fails if the text has braces that are not one of the variables.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        let unknown = || PatternError::Variable(text.to_owned());
+        let unknown = || PatternError::Variable {
+            text: text.to_owned(),
+            known: names::<V>(),
+        };
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
             let (variable, after) = after.split_once("}}").ok_or_else(unknown)?;
             parts.push(Part::Text(before.to_owned()));
-            parts.push(Part::Variable(V::named(variable).ok_or_else(unknown)?));
+            parts.push(Part::Variable(named(variable).ok_or_else(unknown)?));
             rest = after;
         }
         parts.push(Part::Text(rest.to_owned()));
