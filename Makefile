@@ -64,7 +64,7 @@ image-reproducible: setup ## build the programs of the image again in another fo
 .PHONY: ci
 ci: setup ## run all checks that must pass before a merge
 	@$(MAKE) --no-print-directory lint doc deny
-	@$(MAKE) --no-print-directory fuzz T=20
+	@$(MAKE) --no-print-directory fuzz T=5
 	@$(MAKE) --no-print-directory test
 
 .PHONY: fuzz
