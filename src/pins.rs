@@ -117,7 +117,11 @@ impl TokenPin {
                 Verdict::Refuse(why) => {
                     let how = self.store.how_to_clear(&token.serial);
                     return Err(LoginRefused {
-                        why: format!("{why} (the PIN comes from {}{how})", self.origin),
+                        why: format!(
+                            "{why} (the PIN comes from {}{how}){}",
+                            self.origin,
+                            token.pin.other_reason()
+                        ),
                     });
                 }
                 Verdict::WaitFor(other) => {

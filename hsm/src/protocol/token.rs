@@ -65,7 +65,7 @@ pub struct TokenInfo {
 /// The token's flags about its user PIN. Tokens set them late or never, so they are a hint and not a count of tries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PinFlags {
-    /// `CKF_USER_PIN_INITIALIZED`.
+    /// `CKF_USER_PIN_INITIALIZED`. Some tokens that take a PIN leave it out.
     pub initialized: bool,
     /// `CKF_USER_PIN_COUNT_LOW`: a wrong PIN was given since the last login.
     pub count_low: bool,
@@ -75,6 +75,20 @@ pub struct PinFlags {
     pub locked: bool,
     /// `CKF_USER_PIN_TO_BE_CHANGED`.
     pub to_be_changed: bool,
-    /// `CKF_PROTECTED_AUTHENTICATION_PATH`: the PIN is entered at the device.
+    /// `CKF_PROTECTED_AUTHENTICATION_PATH`: the PIN can be entered at a pad of the device. Some of these tokens take it
+    /// from the application too.
     pub protected_path: bool,
+}
+
+impl PinFlags {
+    /// Returns the end of a sentence about a refused login: what else may be the reason. Empty for a token without a pad of
+    /// its own.
+    #[must_use]
+    pub const fn other_reason(self) -> &'static str {
+        if self.protected_path {
+            "; the token has a pad of its own (CKF_PROTECTED_AUTHENTICATION_PATH): if it takes its PIN only there, it cannot be used here"
+        } else {
+            ""
+        }
+    }
 }

@@ -222,7 +222,10 @@ impl Supervision {
                 warn!(token = self.spec.name, %code, locked, "the token rejected the PIN");
                 (
                     LoginOutcome::Rejected { locked },
-                    Ok(Tried::Refused(code.to_string())),
+                    Ok(Tried::Refused(format!(
+                        "{code}{}",
+                        token.pin.other_reason()
+                    ))),
                 )
             }
             Ok(LoginAnswer::NotTried { why }) => (LoginOutcome::NotTried, Ok(Tried::Not(why))),

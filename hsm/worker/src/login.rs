@@ -28,16 +28,20 @@ pub(crate) fn log_in(token: &Token, session: &Session, pin: &Pin) -> LoginAnswer
     }
 }
 
-/// Returns why no PIN may be tried under these flags, if so. `CKF_USER_PIN_COUNT_LOW` does not forbid a try: it stays set
-/// from the first mistake until the next login, so refusing would make the first mistake final.
+/// Returns why no PIN may be tried under these flags, if so.
+///
+/// `CKF_USER_PIN_COUNT_LOW` does not forbid a try: it stays set from the first mistake until the next login, so refusing
+/// would make the first mistake final. Neither does the absence of `CKF_USER_PIN_INITIALIZED` nor
+/// `CKF_PROTECTED_AUTHENTICATION_PATH`: both only inform (PKCS#11 2.40, section 4.4), and tokens that accept a PIN are known
+/// to set them like this. `C_Login` tells.
 fn forbidden(flags: PinFlags) -> Option<&'static str> {
     let PinFlags {
-        initialized,
+        initialized: _,
         count_low: _,
         final_try,
         locked,
         to_be_changed,
-        protected_path,
+        protected_path: _,
     } = flags;
     if locked {
         Some("the user PIN is locked; have the security officer reset it")
@@ -45,10 +49,6 @@ fn forbidden(flags: PinFlags) -> Option<&'static str> {
         Some("one try is left before the user PIN locks; log in by hand with the right PIN first")
     } else if to_be_changed {
         Some("the token requires a change of its user PIN; have its owner change it")
-    } else if !initialized {
-        Some("the token has no user PIN; have the security officer set one")
-    } else if protected_path {
-        Some("the PIN of this token is entered at the device, which is not supported")
     } else {
         None
     }
@@ -91,6 +91,14 @@ fn refused(token: &Token, session: &Session, error: Error) -> LoginAnswer {
             locked: false,
             code: code(&error),
         },
+        // A token that takes its PIN only at its own pad refuses the argument (PKCS#11 2.40, section 5.6, C_Login). The
+        // try counts, because not every such token says so without counting it.
+        RvError::ArgumentsBad | RvError::FunctionCanceled | RvError::Cancel if has_pad(token) => {
+            LoginAnswer::Rejected {
+                locked: false,
+                code: code(&error),
+            }
+        }
         RvError::UserPinNotInitialized => LoginAnswer::NotTried {
             why: code(&error).to_string(),
         },
@@ -99,6 +107,10 @@ fn refused(token: &Token, session: &Session, error: Error) -> LoginAnswer {
         RvError::UserAlreadyLoggedIn => logged_in(session),
         _ => LoginAnswer::Unclear(code(&error)),
     }
+}
+
+fn has_pad(token: &Token) -> bool {
+    token.describe().is_ok_and(|info| info.pin.protected_path)
 }
 
 #[cfg(test)]
@@ -140,17 +152,20 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_that_is_locked_unset_or_to_be_changed_is_not_tried() {
+    fn flags_that_only_inform_do_not_forbid_a_login() {
+        let informing = PinFlags {
+            initialized: false,
+            protected_path: true,
+            ..GOOD
+        };
+        assert_eq!(forbidden(informing), None);
+    }
+
+    #[test]
+    fn a_pin_that_is_locked_or_to_be_changed_is_not_tried() {
         assert!(
             forbidden(PinFlags {
                 locked: true,
-                ..GOOD
-            })
-            .is_some()
-        );
-        assert!(
-            forbidden(PinFlags {
-                initialized: false,
                 ..GOOD
             })
             .is_some()

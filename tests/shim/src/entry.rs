@@ -3,18 +3,18 @@
 //! # Safety
 //! For all of them: the caller keeps to PKCS#11. Then the shim does too, because it passes on the same arguments.
 
-use std::{ffi::c_void, ptr, slice};
+use std::{ffi::c_void, iter, ptr, slice};
 
 use cryptoki_sys::{
     CK_ATTRIBUTE, CK_BBOOL, CK_BYTE, CK_FLAGS, CK_FUNCTION_LIST, CK_INFO, CK_MECHANISM,
     CK_MECHANISM_INFO, CK_MECHANISM_TYPE, CK_NOTIFY, CK_OBJECT_CLASS, CK_OBJECT_HANDLE, CK_RV,
     CK_SESSION_HANDLE, CK_SESSION_INFO, CK_SLOT_ID, CK_SLOT_INFO, CK_TOKEN_INFO, CK_ULONG,
-    CK_UNAVAILABLE_INFORMATION, CK_USER_TYPE, CK_UTF8CHAR, CKA_CLASS, CKA_LABEL, CKO_PRIVATE_KEY,
+    CK_UNAVAILABLE_INFORMATION, CK_USER_TYPE, CK_UTF8CHAR, CKA_CLASS, CKA_LABEL, CKF_RW_SESSION, CKO_PRIVATE_KEY,
     CKR_ATTRIBUTE_TYPE_INVALID, CKR_BUFFER_TOO_SMALL, CKR_CRYPTOKI_NOT_INITIALIZED,
-    CKR_FUNCTION_NOT_SUPPORTED, CKR_KEY_HANDLE_INVALID, CKR_OK,
+    CKR_FUNCTION_NOT_SUPPORTED, CKR_KEY_HANDLE_INVALID, CKR_OK, CKS_RO_PUBLIC_SESSION, CKS_RW_PUBLIC_SESSION,
 };
 
-use crate::{Function, library::shim, rules::Change};
+use crate::{Function, library::shim, rules::{Change, TokenChange}};
 
 /// Calls the wrapped library's function.
 macro_rules! real {
@@ -28,7 +28,7 @@ macro_rules! real {
 }
 
 /// Defines the functions and puts them into a list. An optional body uses the wrapped library's list and the change that
-/// a rule asks for; without a body the call is passed on. With `as OTHER if CONDITION`, calls that meet the condition
+/// a rule asks for; without a body the call is passed on. `about DETAIL` is what conditions on arguments compare. With `as OTHER if CONDITION`, calls that meet the condition
 /// count, and match rules, as the function `OTHER`.
 macro_rules! entries {
     (@body $real:ident $change:ident $name:ident ( $($argument:ident),* )) => {{
@@ -38,9 +38,11 @@ macro_rules! entries {
     (@body $real:ident $change:ident $name:ident ( $($argument:ident),* ) $body:expr) => {
         $body
     };
+    (@detail) => { None };
+    (@detail $detail:expr) => { $detail };
     (@named $name:ident) => { Function::$name };
     (@named $name:ident $other:ident $query:expr) => { if $query { Function::$other } else { Function::$name } };
-    ($real:ident, $change:ident: $( $name:ident($($argument:ident: $kind:ty),*) $(as $other:ident if $query:expr,)? $(=> $body:expr)? ; )*) => {
+    ($real:ident, $change:ident: $( $name:ident($($argument:ident: $kind:ty),*) $(about $detail:expr,)? $(as $other:ident if $query:expr,)? $(=> $body:expr)? ; )*) => {
         $(
             #[expect(non_snake_case, reason = "PKCS#11's names")]
             unsafe extern "C" fn $name($($argument: $kind),*) -> CK_RV {
@@ -49,7 +51,8 @@ macro_rules! entries {
                 };
                 let $real = &shim.real;
                 let function = entries!(@named $name $($other $query)?);
-                shim.faults.around(function, |$change| {
+                let detail: Option<CK_ULONG> = entries!(@detail $($detail)?);
+                shim.faults.around(function, detail, |$change| {
                     entries!(@body $real $change $name($($argument),*) $($body)?)
                 })
             }
@@ -70,30 +73,49 @@ entries! { real, change:
         let code = real!(real.C_GetSlotList(present, list, count));
         nothing_found(change, code, count)
     };
-    C_GetSlotInfo(slot: CK_SLOT_ID, info: *mut CK_SLOT_INFO);
+    C_GetSlotInfo(slot: CK_SLOT_ID, info: *mut CK_SLOT_INFO) => {
+        let code = real!(real.C_GetSlotInfo(slot, info));
+        if let (CKR_OK, Some(Change::SlotDescription(text))) = (code, change) {
+            // SAFETY: the library has just filled in the structure.
+            padded(&mut unsafe { &mut *info }.slotDescription, text);
+        }
+        code
+    };
     C_GetTokenInfo(slot: CK_SLOT_ID, info: *mut CK_TOKEN_INFO) => {
         let code = real!(real.C_GetTokenInfo(slot, info));
-        if let (CKR_OK, Some(Change::TokenInfo { flags, sessions })) = (code, change) {
+        if let (CKR_OK, Some(Change::Token(change))) = (code, change) {
             // SAFETY: the library has just filled in the structure.
-            let info = unsafe { &mut *info };
-            info.flags |= flags;
-            if let Some(most) = sessions {
-                info.ulMaxSessionCount = *most;
-                info.ulMaxRwSessionCount = *most;
-            }
+            described(unsafe { &mut *info }, change);
         }
         code
     };
     C_GetMechanismList(slot: CK_SLOT_ID, list: *mut CK_MECHANISM_TYPE, count: *mut CK_ULONG);
-    C_GetMechanismInfo(slot: CK_SLOT_ID, mechanism: CK_MECHANISM_TYPE, info: *mut CK_MECHANISM_INFO);
-    C_OpenSession(slot: CK_SLOT_ID, flags: CK_FLAGS, application: *mut c_void, notify: CK_NOTIFY, session: *mut CK_SESSION_HANDLE);
+    C_GetMechanismInfo(slot: CK_SLOT_ID, mechanism: CK_MECHANISM_TYPE, info: *mut CK_MECHANISM_INFO)
+        about Some(mechanism),;
+    C_OpenSession(slot: CK_SLOT_ID, flags: CK_FLAGS, application: *mut c_void, notify: CK_NOTIFY, session: *mut CK_SESSION_HANDLE)
+        about Some(flags),;
     C_CloseSession(session: CK_SESSION_HANDLE);
     C_CloseAllSessions(slot: CK_SLOT_ID);
-    C_GetSessionInfo(session: CK_SESSION_HANDLE, info: *mut CK_SESSION_INFO);
+    C_GetSessionInfo(session: CK_SESSION_HANDLE, info: *mut CK_SESSION_INFO) => {
+        let code = real!(real.C_GetSessionInfo(session, info));
+        if let (CKR_OK, Some(Change::Public)) = (code, change) {
+            // SAFETY: the library has just filled in the structure.
+            let info = unsafe { &mut *info };
+            info.state = match info.flags & CKF_RW_SESSION {
+                0 => CKS_RO_PUBLIC_SESSION,
+                _ => CKS_RW_PUBLIC_SESSION,
+            };
+        }
+        code
+    };
     C_Login(session: CK_SESSION_HANDLE, user: CK_USER_TYPE, pin: *mut CK_UTF8CHAR, length: CK_ULONG);
     C_Logout(session: CK_SESSION_HANDLE);
     C_GetAttributeValue(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG) => {
         let code = real!(real.C_GetAttributeValue(session, object, template, count));
+        let change = change.filter(|change| {
+            let of_private_keys = matches!(change, Change::Hidden { of_private_keys: true, .. });
+            !of_private_keys || is_private_key(real, session, object)
+        });
         hidden(change, code, template, count)
     };
     C_FindObjectsInit(session: CK_SESSION_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG);
@@ -102,21 +124,16 @@ entries! { real, change:
         nothing_found(change, code, count)
     };
     C_FindObjectsFinal(session: CK_SESSION_HANDLE);
-    C_SignInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) => {
-        let key = match change {
-            Some(Change::WrongKey(label)) => match find_key(real, session, label) {
+    C_SignInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE)
+        // SAFETY: the caller provides a mechanism, or null.
+        about unsafe { mechanism.as_ref() }.map(|mechanism| mechanism.mechanism), => {
+        let key = if let Some(Change::WrongKey(label)) = change {
+            match find_key(real, session, label) {
                 Ok(other) => other,
                 Err(code) => return code,
-            },
-            Some(
-                Change::Corrupt
-                | Change::Nothing
-                | Change::TokenInfo { .. }
-                | Change::Hidden(_)
-                | Change::Length(_)
-                | Change::TooSmall(_),
-            )
-            | None => key,
+            }
+        } else {
+            key
         };
         real!(real.C_SignInit(session, mechanism, key))
     };
@@ -151,7 +168,54 @@ fn nothing_found(change: Option<&Change>, code: CK_RV, count: *mut CK_ULONG) -> 
     code
 }
 
-/// Hides an attribute as PKCS#11 3.1, section 5.7.5, prescribes for one that an object does not have: its length is marked
+/// Replaces parts of a token's description.
+fn described(info: &mut CK_TOKEN_INFO, change: &TokenChange) {
+    let TokenChange {
+        clear,
+        set,
+        sessions,
+        label,
+        serial,
+        model,
+    } = change;
+    info.flags = info.flags & !clear | set;
+    if let Some(most) = sessions {
+        info.ulMaxSessionCount = *most;
+        info.ulMaxRwSessionCount = *most;
+    }
+    if let Some(label) = label {
+        padded(&mut info.label, label);
+    }
+    if let Some(serial) = serial {
+        padded(&mut info.serialNumber, serial);
+    }
+    if let Some(model) = model {
+        padded(&mut info.model, model);
+    }
+}
+
+/// Writes a text into a field, padded with blanks.
+fn padded(field: &mut [CK_UTF8CHAR], text: &[u8]) {
+    let text = text.iter().chain(iter::repeat(&b' '));
+    field.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
+}
+
+fn is_private_key(
+    real: &CK_FUNCTION_LIST,
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+) -> bool {
+    let mut class: CK_OBJECT_CLASS = 0;
+    let mut asked = CK_ATTRIBUTE {
+        type_: CKA_CLASS,
+        pValue: ptr::from_mut(&mut class).cast(),
+        ulValueLen: size_of_val(&class) as CK_ULONG,
+    };
+    let code = real!(real.C_GetAttributeValue(session, object, &raw mut asked, 1));
+    code == CKR_OK && class == CKO_PRIVATE_KEY
+}
+
+/// Hides attributes as PKCS#11 3.1, section 5.7.5, prescribes for those that an object does not have: their length is marked
 /// as unavailable, the call returns `CKR_ATTRIBUTE_TYPE_INVALID`, and the other attributes are filled in.
 fn hidden(
     change: Option<&Change>,
@@ -160,7 +224,9 @@ fn hidden(
     count: CK_ULONG,
 ) -> CK_RV {
     // The library may return this code itself, for other attributes.
-    let (CKR_OK | CKR_ATTRIBUTE_TYPE_INVALID, Some(Change::Hidden(kind))) = (code, change) else {
+    let (CKR_OK | CKR_ATTRIBUTE_TYPE_INVALID, Some(Change::Hidden { attributes, .. })) =
+        (code, change)
+    else {
         return code;
     };
     // SAFETY: the caller's template has `count` attributes, and the library has just filled them in.
@@ -168,7 +234,7 @@ fn hidden(
     let mut code = code;
     for attribute in template
         .iter_mut()
-        .filter(|attribute| attribute.type_ == *kind)
+        .filter(|attribute| attributes.contains(&attribute.type_))
     {
         attribute.ulValueLen = CK_UNAVAILABLE_INFORMATION;
         code = CKR_ATTRIBUTE_TYPE_INVALID;

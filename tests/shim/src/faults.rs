@@ -13,7 +13,7 @@ use std::{
 
 use parking_lot::RwLock;
 
-use cryptoki_sys::CK_RV;
+use cryptoki_sys::{CK_RV, CK_ULONG};
 
 use crate::{
     Function,
@@ -78,15 +78,17 @@ impl Faults {
         })
     }
 
-    /// Counts a call, then makes it or does what the first rule that fires says.
+    /// Counts a call, then makes it or does what the first rule that fires says. `detail`: the mechanism or the flags in
+    /// its arguments.
     pub(crate) fn around(
         &self,
         function: Function,
+        detail: Option<CK_ULONG>,
         call: impl FnOnce(Option<&Change>) -> CK_RV,
     ) -> CK_RV {
         self.calls.add(function.index(), Column::Seen);
         let current = self.current();
-        let Some(rule) = current.firing(function) else {
+        let Some(rule) = current.firing(function, detail) else {
             return call(None);
         };
         self.calls.add(function.index(), Column::Fired);
@@ -174,9 +176,9 @@ impl Current {
         })
     }
 
-    fn firing(&self, function: Function) -> Option<&Rule> {
+    fn firing(&self, function: Function, detail: Option<CK_ULONG>) -> Option<&Rule> {
         let seen = self.seen.as_ref()?;
-        let mut about = self.rules.about(function);
+        let mut about = self.rules.about(function, detail);
         about
             .find(|(place, rule)| {
                 let fires = rule.fires(seen.add(*place, Column::Seen));

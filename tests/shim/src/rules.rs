@@ -1,10 +1,13 @@
 //! The language of rules; see the package's README.
 
+mod change;
+
 use std::{str::FromStr, time::Duration};
 
-use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_FLAGS, CK_RV, CK_ULONG};
+use cryptoki_sys::{CK_MECHANISM_TYPE, CK_RV, CK_ULONG, CKF_RW_SESSION};
 use thiserror::Error;
 
+pub(crate) use self::change::{Change, TokenChange};
 use crate::{Function, code};
 
 /// List of rules; the first that fires decides.
@@ -26,11 +29,43 @@ pub struct RulesError {
 pub(crate) struct Rule {
     /// The function that the rule names; `None` for all functions.
     function: Option<Function>,
+    /// The calls of the function that the rule sees.
+    only: Only,
     pub(crate) delay: Duration,
     pub(crate) action: Action,
     skip: u64,
     every: u64,
     count: u64,
+}
+
+/// Condition on the arguments of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Only {
+    All,
+    /// `C_SignInit`, `C_GetMechanismInfo`: calls with this mechanism.
+    Mechanism(CK_MECHANISM_TYPE),
+    /// `C_OpenSession`: calls that ask for a read-only session.
+    ReadOnly,
+}
+
+impl Only {
+    fn suits(self, function: Option<Function>) -> bool {
+        use Function as F;
+        match self {
+            Self::All => true,
+            Self::Mechanism(_) => matches!(function, Some(F::C_SignInit | F::C_GetMechanismInfo)),
+            Self::ReadOnly => function == Some(F::C_OpenSession),
+        }
+    }
+
+    /// `detail`: the mechanism of a call, or the flags of a session.
+    fn holds(self, detail: Option<CK_ULONG>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Mechanism(mechanism) => detail == Some(mechanism),
+            Self::ReadOnly => detail.is_some_and(|flags| flags & CKF_RW_SESSION == 0),
+        }
+    }
 }
 
 /// Action on a call.
@@ -51,60 +86,17 @@ pub(crate) enum Action {
     Change(Change),
 }
 
-/// Change of a call's arguments or answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// `C_Sign`, `C_SignFinal`: the last bit of the signature is flipped.
-    Corrupt,
-    /// `C_SignInit`: the private key with this label signs instead of the requested one.
-    WrongKey(String),
-    /// `C_FindObjects`, `C_GetSlotList`: the call succeeds and finds nothing.
-    Nothing,
-    /// `C_GetTokenInfo`: flags are added, and the session limits are replaced.
-    TokenInfo {
-        flags: CK_FLAGS,
-        sessions: Option<CK_ULONG>,
-    },
-    /// `C_GetAttributeValue`: the token does not know this attribute.
-    Hidden(CK_ATTRIBUTE_TYPE),
-    /// `C_Sign`: the signature is made, and this length is returned for it.
-    Length(CK_ULONG),
-    /// `C_Sign`: the library is not called; `CKR_BUFFER_TOO_SMALL` and this length are returned.
-    TooSmall(CK_ULONG),
-}
-
-/// Attributes that a rule may hide, by name.
-const ATTRIBUTES: &[(&str, CK_ATTRIBUTE_TYPE)] = &[
-    (
-        "CKA_ALWAYS_AUTHENTICATE",
-        cryptoki_sys::CKA_ALWAYS_AUTHENTICATE,
-    ),
-    ("CKA_ALWAYS_SENSITIVE", cryptoki_sys::CKA_ALWAYS_SENSITIVE),
-    ("CKA_EXTRACTABLE", cryptoki_sys::CKA_EXTRACTABLE),
-    ("CKA_LOCAL", cryptoki_sys::CKA_LOCAL),
-    ("CKA_NEVER_EXTRACTABLE", cryptoki_sys::CKA_NEVER_EXTRACTABLE),
-    ("CKA_SENSITIVE", cryptoki_sys::CKA_SENSITIVE),
-    ("CKA_SIGN", cryptoki_sys::CKA_SIGN),
-];
-
-impl Change {
-    fn suits(&self, function: Option<Function>) -> bool {
-        use Function as F;
-        match self {
-            Self::Corrupt => matches!(function, Some(F::C_Sign | F::C_SignFinal)),
-            Self::WrongKey(_) => function == Some(F::C_SignInit),
-            Self::Nothing => matches!(function, Some(F::C_FindObjects | F::C_GetSlotList)),
-            Self::Length(_) | Self::TooSmall(_) => function == Some(F::C_Sign),
-            Self::TokenInfo { .. } => function == Some(F::C_GetTokenInfo),
-            Self::Hidden(_) => function == Some(F::C_GetAttributeValue),
-        }
-    }
-}
-
 impl Rules {
-    /// Returns the rules for this function, each with its place in the list.
-    pub(crate) fn about(&self, function: Function) -> impl Iterator<Item = (usize, &Rule)> {
-        let about = move |rule: &Rule| rule.function.is_none_or(|named| named == function);
+    /// Returns the rules for a call of this function, each with its place in the list. `detail`: the mechanism or the
+    /// flags in its arguments.
+    pub(crate) fn about(
+        &self,
+        function: Function,
+        detail: Option<CK_ULONG>,
+    ) -> impl Iterator<Item = (usize, &Rule)> {
+        let about = move |rule: &Rule| {
+            rule.function.is_none_or(|named| named == function) && rule.only.holds(detail)
+        };
         self.0
             .iter()
             .enumerate()
@@ -154,6 +146,7 @@ fn rule(line: &str) -> Result<Rule, String> {
     };
     let mut rule = Rule {
         function,
+        only: Only::All,
         delay: Duration::ZERO,
         action: Action::Pass,
         skip: 0,
@@ -171,12 +164,17 @@ fn rule(line: &str) -> Result<Rule, String> {
             ("every", Some(value)) => rule.every = positive(value)?,
             ("count", Some(value)) => rule.count = positive(value)?,
             ("after_call", None) => after_call = true,
+            ("mechanism", Some(name)) => rule.only = Only::Mechanism(change::mechanism(name)?),
+            ("read_only", None) => rule.only = Only::ReadOnly,
             _ => add(&mut rule.action, action(name, value)?)?,
         }
     }
     match &mut rule.action {
         Action::Answer { after_call: at, .. } => *at = after_call,
         _ if after_call => return Err("after_call needs rv=".into()),
+        _ if !rule.only.suits(function) => {
+            return Err("this condition does not apply to this function".into());
+        }
         Action::Pass if rule.delay.is_zero() => return Err("the rule does nothing".into()),
         Action::Change(change) if !change.suits(function) => {
             return Err("this action does not apply to this function".into());
@@ -192,7 +190,7 @@ fn rule(line: &str) -> Result<Rule, String> {
 }
 
 fn action(name: &str, value: Option<&str>) -> Result<Action, String> {
-    let token_info = |flags, sessions| Action::Change(Change::TokenInfo { flags, sessions });
+    let token = |change| Action::Change(Change::Token(change));
     Ok(match (name, value) {
         ("rv", Some(value)) => Action::Answer {
             code: code::parse(value).ok_or_else(|| format!("there is no code {value}"))?,
@@ -210,33 +208,50 @@ fn action(name: &str, value: Option<&str>) -> Result<Action, String> {
         ("corrupt", None) => Action::Change(Change::Corrupt),
         ("wrong_key", Some(label)) => Action::Change(Change::WrongKey(label.into())),
         ("nothing", None) => Action::Change(Change::Nothing),
-        ("flags", Some(value)) => token_info(positive(value)?, None),
-        ("hide", Some(value)) => {
-            let hidden = ATTRIBUTES.iter().find(|(name, _)| *name == value);
-            let (_, hidden) = hidden.ok_or_else(|| format!("a rule cannot hide {value}"))?;
-            Action::Change(Change::Hidden(*hidden))
+        ("public", None) => Action::Change(Change::Public),
+        ("flags", Some(value)) => token(TokenChange {
+            set: positive(value)?,
+            ..TokenChange::default()
+        }),
+        ("clear", Some(value)) => token(TokenChange {
+            clear: positive(value)?,
+            ..TokenChange::default()
+        }),
+        ("label", Some(value)) => token(TokenChange {
+            label: Some(change::text(value, 32)?),
+            ..TokenChange::default()
+        }),
+        ("serial", Some(value)) => token(TokenChange {
+            serial: Some(change::text(value, 16)?),
+            ..TokenChange::default()
+        }),
+        ("model", Some(value)) => token(TokenChange {
+            model: Some(change::text(value, 16)?),
+            ..TokenChange::default()
+        }),
+        ("description", Some(value)) => {
+            Action::Change(Change::SlotDescription(change::text(value, 64)?))
         }
+        ("hide" | "hide_private", Some(value)) => Action::Change(Change::Hidden {
+            attributes: change::attributes(value)?,
+            of_private_keys: name == "hide_private",
+        }),
         ("length", Some(value)) => Action::Change(Change::Length(octets(value)?)),
         ("too_small", Some(value)) => Action::Change(Change::TooSmall(octets(value)?)),
-        ("max_sessions", Some(value)) => token_info(0, Some(positive(value)?)),
+        ("max_sessions", Some(value)) => token(TokenChange {
+            sessions: Some(positive(value)?),
+            ..TokenChange::default()
+        }),
         _ => return Err(format!("{name} is neither an action nor a condition")),
     })
 }
 
-/// Adds an action to a rule. A rule has one action, except that both changes of token information may be combined.
+/// Adds an action to a rule. A rule has one action, except that changes of token information may be combined.
 fn add(action: &mut Action, more: Action) -> Result<(), String> {
-    use Change::TokenInfo;
     match (&mut *action, more) {
         (Action::Pass, more) => *action = more,
-        (
-            Action::Change(TokenInfo { flags, sessions }),
-            Action::Change(TokenInfo {
-                flags: more_flags,
-                sessions: more_sessions,
-            }),
-        ) => {
-            *flags |= more_flags;
-            *sessions = sessions.or(more_sessions);
+        (Action::Change(Change::Token(change)), Action::Change(Change::Token(more))) => {
+            change.join(more);
         }
         _ => return Err("a rule may have only one action".into()),
     }
@@ -262,117 +277,4 @@ fn positive(text: &str) -> Result<u64, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::{Action, Change, Rules, RulesError};
-    use crate::Function;
-
-    fn firing(line: &str) -> Vec<u64> {
-        let rules: Rules = line.parse().unwrap();
-        let (_, rule) = rules.about(Function::C_Sign).next().unwrap();
-        (0..12).filter(|nth| rule.fires(*nth)).collect()
-    }
-
-    fn action(line: &str) -> Action {
-        line.parse::<Rules>().unwrap().0[0].action.clone()
-    }
-
-    fn refused(text: &str) -> RulesError {
-        text.parse::<Rules>().unwrap_err()
-    }
-
-    #[test]
-    fn conditions_select_the_calls_on_which_a_rule_fires() {
-        assert_eq!(
-            firing("C_Sign hang"),
-            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
-        );
-        assert_eq!(firing("C_Sign hang count=2"), [0, 1]);
-        assert_eq!(firing("C_Sign hang every=4"), [3, 7, 11]);
-        assert_eq!(firing("C_Sign hang every=3 count=2"), [2, 5]);
-        assert_eq!(firing("C_Sign hang skip=5 every=3 count=2"), [7, 10]);
-    }
-
-    #[test]
-    fn a_code_is_given_by_name_or_number() {
-        for (text, code) in [
-            ("CKR_DEVICE_ERROR", 0x30),
-            ("0x80000384", 0x8000_0384),
-            ("5", 5),
-        ] {
-            let after_call = false;
-            assert_eq!(
-                action(&format!("C_Sign rv={text}")),
-                Action::Answer { code, after_call }
-            );
-        }
-        let after_call = true;
-        assert_eq!(
-            action("C_Sign after_call rv=5"),
-            Action::Answer {
-                code: 5,
-                after_call
-            }
-        );
-    }
-
-    #[test]
-    fn one_rule_may_change_both_flags_and_session_limit() {
-        let expected = Change::TokenInfo {
-            flags: 0x60000,
-            sessions: Some(2),
-        };
-        assert_eq!(
-            action("C_GetTokenInfo flags=0x40000 max_sessions=2 flags=0x20000"),
-            Action::Change(expected)
-        );
-    }
-
-    #[test]
-    fn a_delay_can_precede_an_action() {
-        let rules: Rules = "C_Sign delay_ms=200 abort".parse().unwrap();
-        assert_eq!(rules.0[0].delay, Duration::from_millis(200));
-        assert_eq!(rules.0[0].action, Action::Abort);
-    }
-
-    #[test]
-    fn a_star_means_every_function_and_comments_are_ignored() {
-        let rules: Rules = "# the network is gone\n\n* rv=CKR_DEVICE_ERROR # for ever\nC_Sign hang"
-            .parse()
-            .unwrap();
-        assert_eq!(rules.about(Function::C_Login).count(), 1);
-        let places: Vec<_> = rules
-            .about(Function::C_Sign)
-            .map(|(place, _)| place)
-            .collect();
-        assert_eq!(places, [0, 1]);
-    }
-
-    #[test]
-    fn a_line_that_is_not_a_rule_is_refused_with_its_number() {
-        assert_eq!(refused("C_Sign hang\nC_Sing hang").line, 2);
-        for wrong in [
-            "C_Sign",
-            "C_Sign hung",
-            "C_Sign hang=1",
-            "C_Sign rv=CKR_NOTHING",
-            "C_Sign rv",
-            "C_Sign hang abort",
-            "C_Sign every=0 hang",
-            "C_Sign after_call",
-            "C_Sign hang after_call",
-            "C_Login corrupt",
-            "* corrupt",
-            "C_SignFinal length=1",
-            "C_Sign too_small",
-            "C_Sign wrong_key=ca",
-            "C_Sign_length corrupt",
-            "C_Encrypt hang",
-            "C_Sign hide=CKA_SENSITIVE",
-            "C_GetAttributeValue hide=CKA_NOTHING",
-        ] {
-            refused(wrong);
-        }
-    }
-}
+mod tests;

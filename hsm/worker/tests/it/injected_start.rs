@@ -10,7 +10,7 @@ use crate::fixture::{
 };
 
 /// Starts a worker. The rules apply from its first call on.
-fn starting(token: &TestToken, rules: &str) -> (FaultyModule, Arc<Gate>, Token) {
+pub(crate) fn starting(token: &TestToken, rules: &str) -> (FaultyModule, Arc<Gate>, Token) {
     let module = token.with_faults().unwrap();
     module.rules(rules).unwrap();
     let gate = Gate::new(token.user_pin());
@@ -30,7 +30,7 @@ fn misconfigured(state: &TokenState) -> bool {
     matches!(state, TokenState::Misconfigured { .. })
 }
 
-fn refused(state: &TokenState) -> bool {
+pub(crate) fn refused(state: &TokenState) -> bool {
     matches!(state, TokenState::LoginRefused { .. })
 }
 

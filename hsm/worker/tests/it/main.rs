@@ -21,6 +21,7 @@ mod load;
 mod look_up;
 mod pin;
 mod protocol;
+mod quirks;
 mod sidecar;
 mod signing;
 mod soak;
