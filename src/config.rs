@@ -82,6 +82,8 @@ pub enum TokenSelector {
 /// Source of a token's PIN.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum PinSource {
+    /// There is none: the token's keys sign without a login.
+    None,
     /// The operator provides the PIN in a file.
     File {
         /// The file.
@@ -290,7 +292,7 @@ impl PinSource {
             (Self::ClusterIssuers, IssuerScope::Namespace { .. })
             | (Self::IssuersIn(_), IssuerScope::Cluster)
             | (
-                Self::File { .. } | Self::Secret { .. },
+                Self::None | Self::File { .. } | Self::Secret { .. },
                 IssuerScope::Cluster | IssuerScope::Namespace { .. },
             ) => false,
         }

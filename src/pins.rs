@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 
 use self::{
     record::{LoginAttempt, PinRecord, Verdict, decide},
-    source::{PinOrigin, PinSecret},
+    source::{PinError, PinOrigin, PinSecret},
     store::{PinStore, StoreError},
 };
 use crate::{config::MAX_HANG_AFTER, telemetry::ErrorChain};
@@ -63,7 +63,7 @@ impl TokenPin {
     pub fn name_secret(&self, issuer: &str, secret: &PinSecret) -> Result<(), PinSecret> {
         match &self.origin {
             PinOrigin::Issuers(_, named) => named.name(issuer, secret),
-            PinOrigin::File(_) | PinOrigin::Secret(..) => Ok(()),
+            PinOrigin::File(_) | PinOrigin::Secret(..) | PinOrigin::None => Ok(()),
         }
     }
 
@@ -71,11 +71,14 @@ impl TokenPin {
     pub fn forget_issuer(&self, issuer: &str) {
         match &self.origin {
             PinOrigin::Issuers(_, named) => named.forget(issuer),
-            PinOrigin::File(_) | PinOrigin::Secret(..) => {}
+            PinOrigin::File(_) | PinOrigin::Secret(..) | PinOrigin::None => {}
         }
     }
 
     async fn ask(&self, token: &TokenInfo) -> Result<LoginPermit, LoginRefused> {
+        if matches!(self.origin, PinOrigin::None) {
+            return Err(refused(PinError::NotConfigured));
+        }
         let asked = self.ask_store(token).await;
         if asked.is_err() {
             self.store.let_go();
@@ -201,6 +204,10 @@ impl fmt::Debug for TokenPin {
 }
 
 impl LoginGate for TokenPin {
+    fn has_pin(&self) -> bool {
+        self.origin.is_known()
+    }
+
     fn permit<'a>(
         &'a self,
         token: &'a TokenInfo,

@@ -189,7 +189,8 @@ impl ConfiguredToken {
         self.running.pin.name_secret(issuer, secret)
     }
 
-    /// Finds the one key that matches `selector`. A grant must let `owner` use it with the issuing certificate that has
+    /// Finds the one key that matches `selector`. A token that requires no login is searched without one first; the login
+    /// follows only if no granted key is found. A grant must let `owner` use it with the issuing certificate that has
     /// this SHA-256, and the key must be protected as the operator requires. `issuer` is the name under which the issuer
     /// queues for the token.
     ///
@@ -203,7 +204,17 @@ impl ConfiguredToken {
         certificate: &[u8; 32],
         metrics: &Arc<Metrics>,
     ) -> Result<GrantedKey, NoKey> {
-        let key = self.find_granted_key(owner, selector).await?;
+        let deadline = Instant::now() + SIGN_WITHIN;
+        let token = &self.running.token;
+        let was_public = token.is_public(deadline).await?;
+        let key = match self.find_granted_key(owner, selector).await {
+            Err(HsmError::KeyNotFound { .. } | HsmError::NotLoggedIn)
+                if was_public && token.log_in(deadline).await? =>
+            {
+                self.find_granted_key(owner, selector).await?
+            }
+            found => found?,
+        };
         let name = key.name();
         let limits = self
             .config

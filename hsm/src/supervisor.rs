@@ -4,6 +4,7 @@ mod backoff;
 mod child;
 mod end;
 mod gate;
+mod on_demand;
 mod process;
 mod run;
 mod state;
@@ -20,7 +21,7 @@ use std::{
 use parking_lot::Mutex;
 
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, mpsc, watch},
     time::timeout_at,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -84,6 +85,7 @@ pub struct Token {
     state: watch::Receiver<TokenState>,
     tally: Arc<Mutex<Tally>>,
     retry: Arc<Notify>,
+    logins: mpsc::UnboundedSender<on_demand::LoginCaller>,
     stop: CancellationToken,
     _stop_on_drop: Arc<DropGuard>,
 }
@@ -109,6 +111,7 @@ impl Token {
         let (state, state_reader) = watch::channel(TokenState::Starting);
         let tally = Arc::new(Mutex::new(Tally::default()));
         let retry = Arc::new(Notify::new());
+        let (logins, wanted_logins) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
         let supervision = run::Supervision {
             spec,
@@ -117,6 +120,7 @@ impl Token {
             state,
             tally: Arc::clone(&tally),
             retry: Arc::clone(&retry),
+            on_demand: on_demand::OnDemand::new(wanted_logins),
             stop: stop.clone(),
         };
         tokio::spawn(supervision.run());
@@ -125,6 +129,7 @@ impl Token {
             state: state_reader,
             tally,
             retry,
+            logins,
             _stop_on_drop: Arc::new(stop.clone().drop_guard()),
             stop,
         }
@@ -167,7 +172,8 @@ impl Token {
     ///
     /// # Errors
     /// [`HsmError::WorkerLost`] when the worker ended during the request; [`HsmError::KeyNotFound`] when a restarted
-    /// worker no longer shows the same key.
+    /// worker no longer shows the same key; [`HsmError::NotLoggedIn`] when the token shows the key without a login, but
+    /// does not sign with it: see [`Token::log_in`].
     pub async fn sign(
         &self,
         key: &Key,
@@ -179,6 +185,29 @@ impl Token {
             .await?
             .sign(key, mechanism, payload, deadline.into())
             .await
+    }
+
+    /// Waits for a worker, and returns whether it serves without a login so far, because the token requires none. What it
+    /// does not find may appear after [`Token::log_in`].
+    ///
+    /// # Errors
+    /// Every error of a token without a worker.
+    pub async fn is_public(&self, deadline: Instant) -> Result<bool, HsmError> {
+        Ok(!self.connection(deadline).await?.is_logged_in())
+    }
+
+    /// Logs in to a token that requires no login, with a permit of the [`LoginGate`], because something was not found
+    /// without a login. Returns whether the worker is logged in now; `false` if there is no PIN.
+    ///
+    /// The worker goes on serving, whatever comes of the login. A worker that replaces it logs in by itself.
+    ///
+    /// # Errors
+    /// [`HsmError::LoginRefused`] by the gate or the token, and every passing error.
+    pub async fn log_in(&self, deadline: Instant) -> Result<bool, HsmError> {
+        if self.connection(deadline).await?.is_logged_in() {
+            return Ok(true);
+        }
+        on_demand::log_in(&self.logins, deadline).await
     }
 
     /// Returns octets of the token's random number generator, at most 1024.

@@ -242,8 +242,8 @@ fn pin_source(
                 }
             },
         ),
-        (None, None, None)
-        | (Some(_), Some(_), _)
+        (None, None, None) => Ok(PinSource::None),
+        (Some(_), Some(_), _)
         | (Some(_), _, Some(_))
         | (_, Some(_), Some(_)) => Err(Wrong::new("", Location::UNKNOWN, Problem::PinSource)),
     }
@@ -285,7 +285,7 @@ fn token_grants(raw: Option<Vec<Spanned<RawGrant>>>, pin: &PinSource) -> Result<
 /// Returns the only issuers that the token's keys can be granted to; `None` if the operator provides the PIN.
 fn owner(pin: &PinSource) -> Option<Grantee> {
     match pin {
-        PinSource::File { .. } | PinSource::Secret { .. } => None,
+        PinSource::None | PinSource::File { .. } | PinSource::Secret { .. } => None,
         PinSource::ClusterIssuers => Some(Grantee::ClusterIssuers),
         PinSource::IssuersIn(namespace) => Some(Grantee::Namespaces {
             names: Some(vec![namespace.clone()]),

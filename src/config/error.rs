@@ -130,8 +130,10 @@ pub enum Problem {
         "this is the same token as {0:?}: a token has one PIN and one counter of tries, so configure it once"
     )]
     SameToken(String),
-    /// No PIN or more than one.
-    #[error("a token has exactly one of `pinFile`, `pinSecretRef` and `pinFrom`")]
+    /// More than one PIN.
+    #[error(
+        "a token has at most one of `pinFile`, `pinSecretRef` and `pinFrom`; without any, only keys that sign without a login can be used"
+    )]
     PinSource,
     /// A PIN record without a PIN file.
     #[error(

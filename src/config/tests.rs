@@ -258,6 +258,15 @@ fn the_pin_record_is_beside_the_pin_file_or_at_pin_record() {
 }
 
 #[test]
+fn a_token_without_a_pin_belongs_to_the_operator() {
+    let config = with("").unwrap();
+    let token = config.token("t").unwrap();
+    assert_eq!(token.pin(), &PinSource::None);
+    assert!(token.serves(IssuerScope::Cluster));
+    assert!(!token.pin().is_from(IssuerScope::Cluster));
+}
+
+#[test]
 fn a_token_whose_pin_a_namespace_provides_belongs_to_that_namespace() {
     let payments = good().token("payments").unwrap().clone();
     assert!(payments.pin().is_from(within("payments")));
@@ -398,12 +407,8 @@ fn an_error_about_modules_and_tokens_names_its_place_and_field() {
 fn an_error_about_pins_and_grants_names_its_place_and_field() {
     for (lines, expected) in [
         (
-            "",
-            "config.yaml:4:5: tokens.t: a token has exactly one of `pinFile`",
-        ),
-        (
             "    pinFile: /p\n    pinFrom: {clusterIssuers: true}",
-            "config.yaml:4:5: tokens.t: a token has exactly one of `pinFile`",
+            "config.yaml:4:5: tokens.t: a token has at most one of `pinFile`",
         ),
         (
             "    pinFile: p",

@@ -29,6 +29,8 @@ pub enum PinOrigin {
     Secret(Secrets, PinSecret),
     /// The Secret that the token's issuers name.
     Issuers(Secrets, Named),
+    /// None: the token is used without a login.
+    None,
 }
 
 impl fmt::Display for PinOrigin {
@@ -44,6 +46,7 @@ impl fmt::Display for PinOrigin {
                 write!(f, "{key} of Secret {namespace}/{name}")
             }
             Self::Issuers(..) => f.write_str("the Secret that the token's issuers name"),
+            Self::None => f.write_str("nowhere"),
         }
     }
 }
@@ -136,11 +139,26 @@ pub enum PinError {
     /// No issuer has named a Secret yet.
     #[error("no issuer of the token names a PIN yet; set spec.pinSecretRef of one")]
     NoIssuer,
+    /// The configuration gives no PIN, and the token does not work without one.
+    #[error(
+        "the token requires a login (CKF_LOGIN_REQUIRED), and its configuration gives no PIN; add pinFile, pinSecretRef or pinFrom"
+    )]
+    NotConfigured,
 }
 
 const MAX_PIN_OCTETS: usize = 255;
 
 impl PinOrigin {
+    /// Returns whether there is a place to read a PIN from.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        match self {
+            Self::File(_) | Self::Secret(..) => true,
+            Self::Issuers(_, named) => named.current().is_some(),
+            Self::None => false,
+        }
+    }
+
     /// Reads the PIN as it is now, without one line end after it. Reads a file synchronously, which does not block for
     /// long because the file is small.
     ///
@@ -160,6 +178,7 @@ impl PinOrigin {
                 let at = named.current().ok_or(PinError::NoIssuer)?;
                 secrets.read(&at).await
             }
+            Self::None => Err(PinError::NotConfigured),
         }
     }
 }

@@ -116,6 +116,7 @@ impl Case {
                 manufacturer: "it".to_owned(),
                 model: "it".to_owned(),
                 firmware: "1.0".to_owned(),
+                login_required: true,
                 pin: PinFlags::default(),
                 max_sessions: None,
             },

@@ -172,6 +172,7 @@ mod tests {
             manufacturer: String::new(),
             model: String::new(),
             firmware: String::new(),
+            login_required: true,
             pin: hsm::PinFlags::default(),
             max_sessions: None,
         };

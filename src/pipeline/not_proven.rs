@@ -146,7 +146,7 @@ fn token_reason(error: &HsmError) -> Reason {
         | HsmError::WorkerLost { .. }
         | HsmError::Unavailable { .. }
         | HsmError::TokenFailed(_) => Reason::TokenUnavailable,
-        HsmError::LoginRefused { .. } => Reason::LoginRefused,
+        HsmError::LoginRefused { .. } | HsmError::NotLoggedIn => Reason::LoginRefused,
         HsmError::Misconfigured { .. } => Reason::TokenMisconfigured,
         HsmError::KeyNotFound { differing } if differing.is_empty() => Reason::KeyNotFound,
         HsmError::KeyNotFound { .. } => Reason::KeyMismatch,

@@ -59,6 +59,7 @@ pub(super) fn narrowed(failure: HsmError, granted: impl Fn(&KeyName) -> bool) ->
         | HsmError::TimedOut
         | HsmError::WorkerLost { .. }
         | HsmError::Unavailable { .. }
+        | HsmError::NotLoggedIn
         | HsmError::TokenFailed(_)
         | HsmError::LoginRefused { .. }
         | HsmError::Misconfigured { .. }

@@ -131,9 +131,15 @@ impl KeyTurn<'_> {
         let key = self.key;
         let mechanism = mechanism(input.algorithm());
         let deadline = Instant::now() + SIGN_WITHIN;
-        key.token
-            .sign(&key.key, mechanism, input.payload(), deadline)
-            .await
+        let sign = || {
+            key.token
+                .sign(&key.key, mechanism, input.payload(), deadline)
+        };
+        match sign().await {
+            // The token shows the key without a login, and does not sign with it.
+            Err(HsmError::NotLoggedIn) if key.token.log_in(deadline).await? => sign().await,
+            signed => signed,
+        }
     }
 }
 

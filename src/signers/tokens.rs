@@ -241,6 +241,7 @@ impl Starter {
                     key: key.clone(),
                 },
             ),
+            PinSource::None => PinOrigin::None,
             PinSource::ClusterIssuers | PinSource::IssuersIn(_) => {
                 PinOrigin::Issuers(self.secrets.clone(), Named::default())
             }

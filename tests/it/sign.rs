@@ -7,3 +7,4 @@ mod mistakes;
 mod output;
 mod pins;
 mod refusals;
+mod without_login;

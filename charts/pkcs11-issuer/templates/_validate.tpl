@@ -62,8 +62,8 @@
 {{- fail (printf "%s.grants[%d] names no key: give keys (globs on CKA_LABEL, [\"*\"] for all) or keyIds (CKA_ID in hexadecimal)" $at $index) }}
 {{- end }}
 {{- end }}
-{{- if ne 1 (len (compact (list (ternary "1" "" (hasKey $token "pinSecretRef")) (ternary "1" "" (hasKey $token "pinFile")) (ternary "1" "" (hasKey $token "pinFrom"))))) }}
-{{- fail (printf "%s: say where the PIN is, by one of pinSecretRef, pinFile and pinFrom" $at) }}
+{{- if lt 1 (len (compact (list (ternary "1" "" (hasKey $token "pinSecretRef")) (ternary "1" "" (hasKey $token "pinFile")) (ternary "1" "" (hasKey $token "pinFrom"))))) }}
+{{- fail (printf "%s: give at most one of pinSecretRef, pinFile and pinFrom" $at) }}
 {{- end }}
 {{- with $token.pinFrom }}
 {{- if eq (not .namespace) (not .clusterIssuers) }}

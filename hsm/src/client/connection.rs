@@ -87,6 +87,7 @@ pub(crate) struct Connection {
     pending: Mutex<Pending>,
     lost: watch::Sender<Option<Lost>>,
     signed: AtomicBool,
+    logged_in: AtomicBool,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -152,6 +153,7 @@ impl Connection {
                     pending: Mutex::default(),
                     lost: watch::Sender::new(None),
                     signed: AtomicBool::new(false),
+                    logged_in: AtomicBool::new(false),
                     tasks: Mutex::default(),
                 });
                 let reader = tokio::spawn(wire::read_all(Arc::clone(&connection), inbox));
@@ -179,6 +181,11 @@ impl Connection {
     /// Returns whether this worker has made a signature. If so, the token was present and logged in, and had the key.
     pub(crate) fn has_signed(&self) -> bool {
         self.signed.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a login was accepted on this connection.
+    pub(crate) fn is_logged_in(&self) -> bool {
+        self.logged_in.load(Ordering::Acquire)
     }
 
     /// Returns whether a request is still unanswered `grace` after its deadline: the worker's own watchdog has failed.

@@ -36,6 +36,9 @@ pub enum HsmError {
         /// The state of the token.
         why: String,
     },
+    /// The token requires a login, for everything or for this, and there has been none.
+    #[error("the token requires a login for this, and there has been none")]
+    NotLoggedIn,
     /// A PKCS#11 function failed in a way that may pass.
     #[error("the token failed: {0}")]
     TokenFailed(TokenCode),
@@ -110,6 +113,7 @@ impl HsmError {
             | Self::TimedOut
             | Self::WorkerLost { .. }
             | Self::Unavailable { .. }
+            | Self::NotLoggedIn
             | Self::TokenFailed(_) => Fault::Passing,
             Self::LoginRefused { .. }
             | Self::Misconfigured { .. }
@@ -129,10 +133,7 @@ impl From<Failure> for HsmError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Expired => Self::TimedOut,
-            // The supervisor hands out a connection only after the login.
-            Failure::NotLoggedIn => Self::Unavailable {
-                why: "no login yet".into(),
-            },
+            Failure::NotLoggedIn => Self::NotLoggedIn,
             Failure::KeyNotFound { differing } => Self::KeyNotFound { differing },
             Failure::TooManyKeys { most } => Self::TooManyKeys { most },
             Failure::SeveralKeys(matching) => Self::SeveralKeys { matching },

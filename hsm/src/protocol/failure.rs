@@ -27,7 +27,7 @@ pub enum Failure {
     /// The deadline passed: the token was not called, its answer came too late and was dropped, or the search for a key
     /// had not ended.
     Expired,
-    /// No login has been accepted on this connection yet.
+    /// No login has been accepted on this connection yet, and the token requires one, for everything or for this.
     NotLoggedIn,
     /// No key matches. `differing` are keys with the given label and id and a different public key.
     KeyNotFound {

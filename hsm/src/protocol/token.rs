@@ -56,6 +56,8 @@ pub struct TokenInfo {
     pub model: String,
     /// Firmware version, `major.minor`.
     pub firmware: String,
+    /// `CKF_LOGIN_REQUIRED`. Without it at least some keys sign without a login.
+    pub login_required: bool,
     /// State of the user PIN.
     pub pin: PinFlags,
     /// Number of sessions that one application may hold, where the token has a limit.

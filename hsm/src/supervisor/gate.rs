@@ -16,6 +16,11 @@ pub type BoxFuture<'a, T> = Pinned<Box<dyn Future<Output = T> + Send + 'a>>;
 /// does anything else. If its process ends before it can record, the next [`permit`](Self::permit) finds a permit
 /// without an outcome; the gate must count that permit as tried.
 pub trait LoginGate: Send + Sync + 'static {
+    /// Returns whether there is a PIN to ask for. Without one, a token that requires no login is used without it.
+    fn has_pin(&self) -> bool {
+        true
+    }
+
     /// Grants or refuses one try, given the token's present flags. May wait without a limit. When the worker ends or the
     /// token is told to stop, the future is dropped and [`withdraw`](Self::withdraw) follows.
     fn permit<'a>(

@@ -21,6 +21,7 @@ use super::{
     LoginGate, LoginOutcome, LoginPermit, Tally, TokenSpec, TokenState, View,
     backoff::Backoff,
     end::WorkerEnd,
+    on_demand::OnDemand,
     process::{Process, Started},
 };
 use crate::{
@@ -48,6 +49,7 @@ pub(super) struct Supervision {
     pub(super) state: watch::Sender<TokenState>,
     pub(super) tally: Arc<Mutex<Tally>>,
     pub(super) retry: Arc<Notify>,
+    pub(super) on_demand: OnDemand,
     pub(super) stop: CancellationToken,
 }
 
@@ -130,14 +132,29 @@ impl Supervision {
         (end, false)
     }
 
-    /// Logs in, publishes the connection and watches it.
+    /// Logs in if the token requires it, publishes the connection and watches it.
     async fn serve(
         &self,
         connection: &Arc<Connection>,
         token: TokenInfo,
     ) -> Result<Infallible, WorkerEnd> {
-        let info = self.log_in(connection, token).await?;
-        self.show(TokenState::Ready { info }, Some(Arc::clone(connection)));
+        let info = match token.login_required {
+            true => self.log_in(connection, token).await?,
+            false => self.log_in_as_before(connection, token).await?,
+        };
+        let state = TokenState::Ready { info: info.clone() };
+        self.show(state, Some(Arc::clone(connection)));
+        let served = async {
+            let end = self.watch_and_drain(connection).await;
+            connection.close();
+            end
+        };
+        let (end, ()) = tokio::join!(served, self.answer_wanted_logins(connection, &info));
+        end
+    }
+
+    /// Watches the worker. When told to stop, lets the requests in flight finish.
+    async fn watch_and_drain(&self, connection: &Connection) -> Result<Infallible, WorkerEnd> {
         let end = self.watch(connection).await;
         if matches!(end, Err(WorkerEnd::Stopped)) {
             // No new request gets a connection. The state changes only when the worker has ended.
@@ -170,24 +187,7 @@ impl Supervision {
         mut token: TokenInfo,
     ) -> Result<TokenInfo, WorkerEnd> {
         loop {
-            let asked = self.unless_over(connection, self.gate.permit(&token));
-            let permit = match asked.await {
-                Ok(permit) => permit,
-                Err(end) => {
-                    self.gate.withdraw(&token).await;
-                    return Err(end);
-                }
-            };
-            let tried = match permit {
-                Err(refused) => Tried::Refused(refused.why),
-                // After a stop nobody needs the login, and it might hang.
-                Ok(LoginPermit { version, .. }) if self.stop.is_cancelled() => {
-                    let outcome = LoginOutcome::NotTried;
-                    self.gate.record(&token, &version, outcome).await;
-                    return Err(WorkerEnd::Stopped);
-                }
-                Ok(permit) => self.try_login(connection, &token, permit).await?,
-            };
+            let tried = self.ask_and_try(connection, &token).await?;
             let (Tried::Refused(why) | Tried::Not(why)) = &tried else {
                 return Ok(token);
             };
@@ -202,6 +202,32 @@ impl Supervision {
                 Ok(token) => token,
                 Err(error) => return Err(unanswered(connection, error).await),
             };
+        }
+    }
+
+    /// Asks the gate for one permit, and uses it.
+    pub(super) async fn ask_and_try(
+        &self,
+        connection: &Connection,
+        token: &TokenInfo,
+    ) -> Result<Tried, WorkerEnd> {
+        let asked = self.unless_over(connection, self.gate.permit(token));
+        let permit = match asked.await {
+            Ok(permit) => permit,
+            Err(end) => {
+                self.gate.withdraw(token).await;
+                return Err(end);
+            }
+        };
+        match permit {
+            Err(refused) => Ok(Tried::Refused(refused.why)),
+            // After a stop nobody needs the login, and it might hang.
+            Ok(LoginPermit { version, .. }) if self.stop.is_cancelled() => {
+                let outcome = LoginOutcome::NotTried;
+                self.gate.record(token, &version, outcome).await;
+                Err(WorkerEnd::Stopped)
+            }
+            Ok(permit) => self.try_login(connection, token, permit).await,
         }
     }
 
@@ -284,7 +310,7 @@ impl Supervision {
     }
 
     /// Waits for `wanted`, unless the connection ends or the supervisor is told to stop.
-    async fn unless_over<T>(
+    pub(super) async fn unless_over<T>(
         &self,
         connection: &Connection,
         wanted: impl Future<Output = T>,
@@ -298,7 +324,7 @@ impl Supervision {
 }
 
 /// Outcome of one request for a login.
-enum Tried {
+pub(super) enum Tried {
     Accepted,
     /// The gate or the token refused; another PIN may be accepted.
     Refused(String),
@@ -315,7 +341,7 @@ fn ended(lost: Lost) -> WorkerEnd {
 }
 
 /// Returns why a request of the supervisor had no answer: the worker ended or hung, or the token failed.
-async fn unanswered(connection: &Connection, error: HsmError) -> WorkerEnd {
+pub(super) async fn unanswered(connection: &Connection, error: HsmError) -> WorkerEnd {
     match error {
         HsmError::WorkerLost { .. } => ended(connection.lost().await),
         HsmError::TimedOut | HsmError::Overloaded => WorkerEnd::Unresponsive,
@@ -323,6 +349,7 @@ async fn unanswered(connection: &Connection, error: HsmError) -> WorkerEnd {
             why: error.to_string(),
         },
         HsmError::Unavailable { .. }
+        | HsmError::NotLoggedIn
         | HsmError::TokenFailed(_)
         | HsmError::LoginRefused { .. }
         | HsmError::Misconfigured { .. }

@@ -23,7 +23,7 @@ pub(crate) fn log_in(token: &Token, session: &Session, pin: &Pin) -> LoginAnswer
     let raw = RawAuthPin::new(Box::new(pin.expose().to_vec()));
     let login = session.login_with_raw(UserType::User, &raw);
     match login {
-        Ok(()) => logged_in(session),
+        Ok(()) => logged_in(token, session),
         Err(error) => refused(token, session, error),
     }
 }
@@ -54,20 +54,37 @@ fn forbidden(flags: PinFlags) -> Option<&'static str> {
     }
 }
 
-/// Checks the session's state, because some libraries return `CKR_OK` without a login.
-fn logged_in(session: &Session) -> LoginAnswer {
+/// Checks the session's state, because some libraries return `CKR_OK` without a login. A token without
+/// `CKF_LOGIN_REQUIRED` may have no other state than the public one.
+fn logged_in(token: &Token, session: &Session) -> LoginAnswer {
     match session.get_session_info().map(|info| info.session_state()) {
         Ok(SessionState::RoUser | SessionState::RwUser) => LoginAnswer::Accepted,
+        Ok(_) if !token.info.login_required => LoginAnswer::Accepted,
         Ok(SessionState::RoPublic | SessionState::RwPublic | SessionState::RwSecurityOfficer) => {
             LoginAnswer::NotTried {
                 why: "C_Login returned CKR_OK, but the session is not logged in as the user".into(),
             }
         }
+        // The library does not tell the state, so its return code is all there is.
+        Err(error) if is_missing(&error) => LoginAnswer::Accepted,
         Err(error) => LoginAnswer::Unclear(code(&error)),
     }
 }
 
+/// Returns whether the library lacks the function.
+fn is_missing(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Pkcs11(RvError::FunctionNotSupported, _) | Error::NullFunctionPointer
+    )
+}
+
 fn refused(token: &Token, session: &Session, error: Error) -> LoginAnswer {
+    if is_missing(&error) {
+        return LoginAnswer::NotTried {
+            why: format!("the token has no login: {}", code(&error)),
+        };
+    }
     let Error::Pkcs11(value, _) = error else {
         return LoginAnswer::Unclear(code(&error));
     };
@@ -104,7 +121,7 @@ fn refused(token: &Token, session: &Session, error: Error) -> LoginAnswer {
         },
         // Logins are tried one at a time, so no other thread of this process can have logged in: the library has kept an
         // earlier login.
-        RvError::UserAlreadyLoggedIn => logged_in(session),
+        RvError::UserAlreadyLoggedIn => logged_in(token, session),
         _ => LoginAnswer::Unclear(code(&error)),
     }
 }

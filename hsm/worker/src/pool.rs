@@ -92,7 +92,7 @@ pub(crate) struct Shared {
     /// Whether the login survives when a session is discarded.
     anchored: bool,
     logged_in: AtomicBool,
-    /// Whether the token showed any private key after the login.
+    /// Whether the token showed any private key.
     had_keys: AtomicBool,
     keys: Mutex<Vec<KeyIdentity>>,
 }
@@ -119,6 +119,11 @@ impl Shared {
 
     fn is_logged_in(&self) -> bool {
         self.logged_in.load(Ordering::Acquire)
+    }
+
+    /// Returns whether keys may be looked for: after the login, or without one if the token does not require it.
+    fn is_open(&self) -> bool {
+        self.is_logged_in() || !self.token.info.login_required
     }
 }
 

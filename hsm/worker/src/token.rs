@@ -155,6 +155,7 @@ fn described(info: &Pkcs11TokenInfo) -> TokenInfo {
         manufacturer: trimmed(info.manufacturer_id()),
         model: trimmed(info.model()),
         firmware: info.firmware_version().to_string(),
+        login_required: info.login_required(),
         pin: PinFlags {
             initialized: info.user_pin_initialized(),
             count_low: info.user_pin_count_low(),

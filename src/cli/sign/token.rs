@@ -25,12 +25,18 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 /// Time limit for a worker to end. It ends with this process in any case.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
+/// The file with the PIN, and the file of its record.
+struct PinFiles {
+    file: PathBuf,
+    record: PathBuf,
+}
+
 /// A token with a running worker.
 pub(super) struct Opened {
     token: ConfiguredToken,
     config: PathBuf,
-    pin_file: PathBuf,
-    pin_record: PathBuf,
+    /// PIN file and PIN record; `None` for a token that is used without a login.
+    pin: Option<PinFiles>,
     patience: Duration,
 }
 
@@ -55,11 +61,14 @@ impl Opened {
                 known.join(", ")
             );
         };
-        let (pin_file, pin_record) = pin_files(token, args)?;
+        let pin = pin_files(token, args)?;
         if issuer.spec.pin_secret_ref.is_some() && args.pin_file.is_none() {
             bail!(
                 "token {named:?} takes its PIN from {}; remove spec.pinSecretRef from {}",
-                pin_file.display(),
+                pin.as_ref().map_or_else(
+                    || "nowhere".to_owned(),
+                    |pin| pin.file.display().to_string()
+                ),
                 issuer.name
             );
         }
@@ -68,18 +77,22 @@ impl Opened {
             // The sidecar brings its own worker.
             Library::Socket(_) => PathBuf::new(),
         };
-        let pin = TokenPin::new(
-            PinStore::File(FileStore::new(pin_record.clone())),
-            PinOrigin::File(pin_file.clone()),
+        let (record, origin) = match &pin {
+            Some(PinFiles { file, record }) => (record.clone(), PinOrigin::File(file.clone())),
+            // Without a PIN, nothing is tried and nothing recorded.
+            None => (args.config.with_file_name(PIN_RECORD), PinOrigin::None),
+        };
+        let gate = TokenPin::new(
+            PinStore::File(FileStore::new(record)),
+            origin,
             format!("{}/{}", machine::host_name()?, process::id()),
             u32::from(token.max_rejected_logins().get()),
         );
         progress(format_args!("starting the HSM worker of token {named:?}"));
         Ok(Self {
-            token: ConfiguredToken::start(token, &worker, pin, metrics),
+            token: ConfiguredToken::start(token, &worker, gate, metrics),
             config: args.config.clone(),
-            pin_file,
-            pin_record,
+            pin,
             patience: token.hang_after() + START_WITHIN,
         })
     }
@@ -101,8 +114,12 @@ impl Opened {
             let now = state.borrow_and_update().clone();
             match now {
                 TokenState::Ready { info } => {
+                    let done = match info.login_required {
+                        true => "logged in to",
+                        false => "found",
+                    };
                     progress(format_args!(
-                        "logged in to token {name:?}: {} {}, serial {}",
+                        "{done} token {name:?}: {} {}, serial {}",
                         info.manufacturer, info.model, info.serial
                     ));
                     return Ok(());
@@ -137,29 +154,39 @@ impl Opened {
     }
 
     fn refused(&self, why: &str) -> anyhow::Error {
-        anyhow!(
-            "no login to token {:?}: {why}; correct the PIN in {}, which is tried once; to clear the record of its tries, remove {}",
-            self.token.name(),
-            self.pin_file.display(),
-            self.pin_record.display(),
-        )
+        let name = self.token.name();
+        match &self.pin {
+            Some(PinFiles { file, record }) => anyhow!(
+                "no login to token {name:?}: {why}; correct the PIN in {}, which is tried once; to clear the record of its tries, remove {}",
+                file.display(),
+                record.display(),
+            ),
+            None => anyhow!("no login to token {name:?}: {why}"),
+        }
     }
 }
 
-/// Returns the PIN file and the PIN record of a token. A PIN file on the command line does not evade the record of a
+/// Returns the PIN file and the PIN record of a token, if it has a PIN. A PIN file on the command line does not evade the record of a
 /// configured one.
-fn pin_files(token: &TokenConfig, args: &Sign) -> anyhow::Result<(PathBuf, PathBuf)> {
+fn pin_files(token: &TokenConfig, args: &Sign) -> anyhow::Result<Option<PinFiles>> {
     let given = args.pin_file.as_ref();
     let given = given.map(std::path::absolute).transpose();
     let given = given.context("--pin-file is not a path")?;
     let from = match (token.pin(), given) {
         (PinSource::File { path, record }, given) => {
-            return Ok((given.unwrap_or_else(|| path.clone()), record.clone()));
+            return Ok(Some(PinFiles {
+                file: given.unwrap_or_else(|| path.clone()),
+                record: record.clone(),
+            }));
         }
         (_, Some(given)) => {
             let record = given.with_file_name(PIN_RECORD);
-            return Ok((given, record));
+            return Ok(Some(PinFiles {
+                file: given,
+                record,
+            }));
         }
+        (PinSource::None, None) => return Ok(None),
         (PinSource::Secret { name, .. }, None) => format!("Secret {name}"),
         (PinSource::ClusterIssuers, None) => "the Secrets of cluster issuers".to_owned(),
         (PinSource::IssuersIn(namespace), None) => {

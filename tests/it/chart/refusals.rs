@@ -34,11 +34,7 @@ async fn invalid_combinations_are_refused_with_a_sentence() -> Result<()> {
         ),
         (
             token(json!({"pinFile": "/pin"})),
-            "tokens.issuing: say where the PIN is",
-        ),
-        (
-            token(json!({"pinSecretRef": null})),
-            "tokens.issuing: say where the PIN is",
+            "tokens.issuing: give at most one of pinSecretRef, pinFile and pinFrom",
         ),
         (
             token(

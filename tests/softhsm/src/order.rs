@@ -45,6 +45,8 @@ pub struct Kept {
     pub extractable: bool,
     /// `CKA_ALWAYS_AUTHENTICATE`.
     pub always_authenticate: bool,
+    /// `CKA_PRIVATE`: the key is seen and used only after a login.
+    pub private: bool,
 }
 
 impl Kept {
@@ -53,6 +55,13 @@ impl Kept {
         sensitive: true,
         extractable: false,
         always_authenticate: false,
+        private: true,
+    };
+
+    /// As [`Self::WELL`], and usable without a login, as the module-protected keys of an nShield.
+    pub const WITHOUT_LOGIN: Self = Self {
+        private: false,
+        ..Self::WELL
     };
 }
 

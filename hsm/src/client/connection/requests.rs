@@ -18,6 +18,9 @@ impl Connection {
         let Answer::Login(answer) = self.ask(deadline, |_| Ask::Login(pin)).await? else {
             return Err(HsmError::WrongAnswer);
         };
+        if answer == LoginAnswer::Accepted {
+            self.logged_in.store(true, Ordering::Release);
+        }
         Ok(answer)
     }
 

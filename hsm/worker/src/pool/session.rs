@@ -133,7 +133,7 @@ impl SessionThread {
             )),
             Ask::Stats => Ok(Answer::Stats(self.stats())),
             Ask::FindKey { .. } | Ask::Sign { .. } | Ask::Random { .. }
-                if !self.shared.is_logged_in() =>
+                if !self.shared.is_open() =>
             {
                 Err(Failure::NotLoggedIn.into())
             }

@@ -23,6 +23,7 @@ use softhsm_test_helpers::{FaultyModule, Function, Store, TestKey, TestToken};
 #[derive(Debug)]
 pub(crate) struct Gate {
     pin: Mutex<Vec<u8>>,
+    has_pin: bool,
     pub(crate) outcomes: Mutex<Vec<LoginOutcome>>,
 }
 
@@ -30,6 +31,16 @@ impl Gate {
     pub(crate) fn new(pin: &str) -> Arc<Self> {
         Arc::new(Self {
             pin: Mutex::new(pin.into()),
+            has_pin: true,
+            outcomes: Mutex::default(),
+        })
+    }
+
+    /// A gate of a token that is configured without a PIN.
+    pub(crate) fn without_pin() -> Arc<Self> {
+        Arc::new(Self {
+            pin: Mutex::default(),
+            has_pin: false,
             outcomes: Mutex::default(),
         })
     }
@@ -44,6 +55,10 @@ impl Gate {
 }
 
 impl LoginGate for Gate {
+    fn has_pin(&self) -> bool {
+        self.has_pin
+    }
+
     fn permit<'a>(&'a self, _: &'a TokenInfo) -> BoxFuture<'a, Result<LoginPermit, LoginRefused>> {
         let pin = Pin::new(self.pin.lock().unwrap().clone());
         Box::pin(async move {

@@ -107,6 +107,7 @@ fn found() -> HelloReply {
             manufacturer: String::new(),
             model: String::new(),
             firmware: "1.0".into(),
+            login_required: true,
             pin: PinFlags {
                 initialized: true,
                 ..PinFlags::default()

@@ -178,7 +178,7 @@ fn halves(label: &str, id: &[u8], kept: Kept) -> (Vec<Attribute>, Vec<Attribute>
     public.extend([Attribute::Private(false), Attribute::Verify(true)]);
     let mut private = both.to_vec();
     private.extend([
-        Attribute::Private(true),
+        Attribute::Private(kept.private),
         Attribute::Sensitive(kept.sensitive),
         Attribute::Extractable(kept.extractable),
         Attribute::Sign(true),

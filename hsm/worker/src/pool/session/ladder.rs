@@ -56,6 +56,13 @@ impl SessionThread {
             Miss::Token(error) => error,
         };
         let why = code(&error);
+        if let Error::Pkcs11(RvError::UserNotLoggedIn, _) = error
+            && !self.shared.is_logged_in()
+        {
+            // The token does not require a login for everything, but for this.
+            self.discard(&why);
+            return Err(Failure::NotLoggedIn);
+        }
         match remedy(&error) {
             Remedy::Exit => self.end(&error),
             // Any error between SignInit and Sign may leave an operation active in the session.
@@ -80,6 +87,9 @@ impl SessionThread {
         let Error::Pkcs11(RvError::UserNotLoggedIn, _) = error else {
             return Miss::Token(error);
         };
+        if !self.shared.is_logged_in() {
+            return Miss::Token(error);
+        }
         let state = self
             .session()
             .and_then(Session::get_session_info)

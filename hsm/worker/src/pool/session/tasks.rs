@@ -60,6 +60,7 @@ impl SessionThread {
             }
         }
         let key = found?;
+        self.shared.had_keys.store(true, Ordering::Release);
         let too_many = || Failure::BadRequest {
             why: "this connection has found too many keys".into(),
         };

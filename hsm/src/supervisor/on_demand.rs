@@ -1,0 +1,132 @@
+//! Logins to a token that requires none, made only when something is not found without a login.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    time::{Instant as TokioInstant, timeout_at},
+};
+use tracing::info;
+
+use super::{
+    TokenState,
+    end::WorkerEnd,
+    run::{Supervision, Tried, answered_within, unanswered},
+};
+use crate::{
+    client::{Connection, HsmError},
+    protocol::TokenInfo,
+};
+
+/// A caller that waits for a login.
+pub(super) type LoginCaller = oneshot::Sender<Result<bool, HsmError>>;
+
+/// Logins that callers want, and whether one was accepted before.
+#[derive(Debug)]
+pub(super) struct OnDemand {
+    wanted: Mutex<mpsc::UnboundedReceiver<LoginCaller>>,
+    /// Whether an earlier worker was logged in: keys that need the login may be in use.
+    needed: AtomicBool,
+}
+
+impl OnDemand {
+    pub(super) fn new(wanted: mpsc::UnboundedReceiver<LoginCaller>) -> Self {
+        Self {
+            wanted: Mutex::new(wanted),
+            needed: AtomicBool::new(false),
+        }
+    }
+}
+
+/// Asks the supervisor for a login, and waits for it until the deadline.
+pub(super) async fn log_in(
+    logins: &mpsc::UnboundedSender<LoginCaller>,
+    deadline: Instant,
+) -> Result<bool, HsmError> {
+    let stopped = || HsmError::Unavailable {
+        why: TokenState::Stopped.to_string(),
+    };
+    let (wanted, answer) = oneshot::channel();
+    logins.send(wanted).map_err(|_| stopped())?;
+    match timeout_at(deadline.into(), answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_dropped)) => Err(HsmError::Unavailable {
+            why: "the HSM worker ended during the login".into(),
+        }),
+        Err(_elapsed) => Err(HsmError::TimedOut),
+    }
+}
+
+impl Supervision {
+    /// Logs in if an earlier worker was logged in, so that its keys can be used again. If the login is refused, the keys
+    /// that need none can still be used.
+    pub(super) async fn log_in_as_before(
+        &self,
+        connection: &Connection,
+        token: TokenInfo,
+    ) -> Result<TokenInfo, WorkerEnd> {
+        if self.on_demand.needed.load(Ordering::Relaxed) {
+            drop(self.log_in_once(connection, &token).await?);
+        }
+        Ok(token)
+    }
+
+    /// Answers every caller that wants a login, until the connection ends or the supervisor is told to stop.
+    pub(super) async fn answer_wanted_logins(&self, connection: &Connection, token: &TokenInfo) {
+        let mut wanted = self.on_demand.wanted.lock().await;
+        loop {
+            let Ok(Some(caller)) = self.unless_over(connection, wanted.recv()).await else {
+                return;
+            };
+            // Nobody waits any more.
+            if caller.is_closed() {
+                continue;
+            }
+            // An error means that the worker ends, which the watch of the connection reports. Dropping the caller tells it.
+            if let Ok(answer) = self.log_in_once(connection, token).await {
+                drop(caller.send(answer));
+            }
+        }
+    }
+
+    /// Logs in with one permit, unless that was done. Returns whether the worker is logged in, or why the login was
+    /// refused.
+    async fn log_in_once(
+        &self,
+        connection: &Connection,
+        token: &TokenInfo,
+    ) -> Result<Result<bool, HsmError>, WorkerEnd> {
+        if connection.is_logged_in() {
+            return Ok(Ok(true));
+        }
+        if !self.gate.has_pin() {
+            return Ok(Ok(false));
+        }
+        // The flags may have changed since the greeting.
+        let deadline = TokioInstant::now() + answered_within(self.spec.hang_after);
+        let now = match connection.describe(deadline).await {
+            Ok(now) => now,
+            Err(error) => return Err(unanswered(connection, error).await),
+        };
+        info!(
+            token = self.spec.name,
+            serial = token.serial,
+            "the token requires no login; logging in, because something was not found without it"
+        );
+        match self.ask_and_try(connection, &now).await {
+            Ok(Tried::Accepted) => {
+                self.on_demand.needed.store(true, Ordering::Relaxed);
+                Ok(Ok(true))
+            }
+            // A token that serves without a login goes on serving after a login with an unknown outcome, which the gate
+            // counts as rejected.
+            Ok(Tried::Refused(why) | Tried::Not(why)) | Err(WorkerEnd::LoginUnclear { why }) => {
+                Ok(Err(HsmError::LoginRefused { why }))
+            }
+            Err(end) => Err(end),
+        }
+    }
+}
