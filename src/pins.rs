@@ -1,10 +1,11 @@
 //! The PIN belongs to the token: it has one owner, and tries of a PIN are remembered across restarts and replicas.
 
+pub mod place;
 pub mod record;
 pub mod source;
 pub mod store;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use self::{
+    place::{Place, Reported},
     record::{LoginAttempt, PinRecord, Verdict, decide},
     source::{PinError, PinOrigin, PinSecret},
     store::{PinStore, StoreError},
@@ -39,6 +41,8 @@ pub struct TokenPin {
     origin: PinOrigin,
     holder: String,
     max_rejected: u32,
+    /// Configured name of the token, and the tokens beside it.
+    beside: Option<(String, Arc<Reported>)>,
     /// Record that was written, or may have been, for a permit that was never given, so that no login followed.
     unused: Mutex<Option<PinRecord>>,
 }
@@ -52,7 +56,25 @@ impl TokenPin {
             origin,
             holder,
             max_rejected,
+            beside: None,
             unused: Mutex::default(),
+        }
+    }
+
+    /// Returns the gate of the token with this configured name among others, some of which may report the same of
+    /// themselves.
+    #[must_use]
+    pub fn beside(self, name: &str, reported: &Arc<Reported>) -> Self {
+        Self {
+            beside: Some((name.to_owned(), Arc::clone(reported))),
+            ..self
+        }
+    }
+
+    fn place(&self, token: &TokenInfo) -> Place {
+        match &self.beside {
+            Some((name, reported)) => reported.place(name, token),
+            None => Place::of(token),
         }
     }
 
@@ -95,7 +117,8 @@ impl TokenPin {
                 Err(StoreError::Conflict) => continue,
                 Err(other) => return Err(refused(other)),
             };
-            let record = self.store.record(&states, &token.serial).map_err(refused)?;
+            let place = self.place(token);
+            let record = self.store.record(&states, &place).map_err(refused)?;
             let unused = self.unused().clone();
             let record = record.map(|record| match Some(&record) == unused.as_ref() {
                 true => record.untried(),
@@ -118,7 +141,7 @@ impl TokenPin {
             };
             match decide(record.as_ref(), token.pin, attempt) {
                 Verdict::Refuse(why) => {
-                    let how = self.store.how_to_clear(&token.serial);
+                    let how = self.store.how_to_clear(&states, &place);
                     return Err(LoginRefused {
                         why: format!(
                             "{why} (the PIN comes from {}{how}){}",
@@ -133,7 +156,7 @@ impl TokenPin {
                 }
                 Verdict::Try(trying) => {
                     *self.unused() = Some(trying.clone());
-                    match self.store.write(states, &token.serial, &trying).await {
+                    match self.store.write(states, &place, &trying).await {
                         Ok(()) => {
                             *self.unused() = None;
                             return Ok(LoginPermit { pin, version });
@@ -149,11 +172,10 @@ impl TokenPin {
     /// Records a permit that was never given as untried.
     async fn take_back(&self, token: &TokenInfo, unused: &PinRecord) -> Result<(), StoreError> {
         let states = self.store.read().await?;
-        match self.store.record(&states, &token.serial)? {
+        let place = self.place(token);
+        match self.store.record(&states, &place)? {
             Some(record) if record == *unused => {
-                self.store
-                    .write(states, &token.serial, &record.untried())
-                    .await
+                self.store.write(states, &place, &record.untried()).await
             }
             Some(_) | None => {
                 self.store.let_go();
@@ -173,9 +195,10 @@ impl TokenPin {
         outcome: LoginOutcome,
     ) -> Result<(), StoreError> {
         let states = self.store.read().await?;
+        let place = self.place(token);
         let ours = self
             .store
-            .record(&states, &token.serial)?
+            .record(&states, &place)?
             .filter(|record| record.holder == self.holder && record.version == version);
         let Some(record) = ours else {
             warn!(serial = %token.serial, "somebody changed the PIN record during a login");
@@ -190,7 +213,7 @@ impl TokenPin {
             // show that no wrong PIN was tried.
             LoginOutcome::Unknown => return Ok(()),
         };
-        self.store.write(states, &token.serial, &settled).await
+        self.store.write(states, &place, &settled).await
     }
 }
 

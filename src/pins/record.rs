@@ -3,6 +3,9 @@
 //! Pure. The record outlives the process, so that a controller that restarts, or several that start at once, use up no
 //! more tries of a token's PIN counter than a single one would (docs/adr/0002-pin-and-its-record.md).
 
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest::{SHA256, digest};
 use hsm::PinFlags;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +30,9 @@ pub struct PinRecord {
     pub rejected_versions: Vec<String>,
     /// The replica that wrote this.
     pub holder: String,
+    /// Hash of the other records that this one continues; see [`continued`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<String>,
 }
 
 /// Outcome of the last try of a PIN.
@@ -98,6 +104,62 @@ pub enum Refused {
     TooManyRejected(u32),
 }
 
+/// Returns the record of a token from the one under its own key and the `others` that count for it: of an earlier version,
+/// or under an earlier name. They count once, and again when somebody has changed them since, such as a replica of an
+/// earlier version during an upgrade.
+///
+/// Rejected versions are joined, and the larger number of rejected logins counts. So neither an upgrade nor a new name buys
+/// a new try.
+#[must_use]
+pub fn continued(
+    own: Option<PinRecord>,
+    others: &BTreeMap<String, PinRecord>,
+) -> Option<PinRecord> {
+    let seen = hash(others);
+    if own.as_ref().is_some_and(|own| own.continues == seen) {
+        return own;
+    }
+    let mut rest: Vec<&PinRecord> = others.values().collect();
+    let base = match own {
+        Some(own) => own,
+        None if rest.is_empty() => return None,
+        None => {
+            // Another replica may be in the middle of that login: it is waited for.
+            let trying = |record: &&PinRecord| record.state == PinState::Trying;
+            let place = rest.iter().position(trying).unwrap_or_default();
+            rest.swap_remove(place).clone()
+        }
+    };
+    let joined = rest.into_iter().fold(base, PinRecord::joined);
+    Some(PinRecord {
+        continues: seen,
+        ..joined
+    })
+}
+
+/// `None` without records.
+fn hash(records: &BTreeMap<String, PinRecord>) -> Option<String> {
+    if records.is_empty() {
+        return None;
+    }
+    let mut told = Vec::new();
+    for (key, record) in records {
+        let PinRecord {
+            version,
+            state,
+            rejected_in_a_row,
+            rejected_versions,
+            holder,
+            continues,
+        } = record;
+        let record = format!(
+            "{key:?} {version:?} {state:?} {rejected_in_a_row} {rejected_versions:?} {holder:?} {continues:?}\n"
+        );
+        told.extend(record.into_bytes());
+    }
+    Some(hex::encode(digest(&SHA256, &told)))
+}
+
 /// Decides whether a PIN may be tried, by the record and by the token's own flags (`CK_TOKEN_INFO.flags`).
 #[must_use]
 pub fn decide(record: Option<&PinRecord>, flags: PinFlags, attempt: LoginAttempt<'_>) -> Verdict {
@@ -141,6 +203,7 @@ pub fn decide(record: Option<&PinRecord>, flags: PinFlags, attempt: LoginAttempt
         rejected_in_a_row,
         rejected_versions,
         holder: attempt.holder.to_owned(),
+        continues: record.and_then(|record| record.continues.clone()),
     })
 }
 
@@ -151,6 +214,22 @@ impl PinRecord {
         Self {
             state: PinState::Accepted,
             rejected_in_a_row: 0,
+            ..self
+        }
+    }
+
+    /// Adds the rejections of another record. A try without an outcome counts as rejected.
+    fn joined(mut self, other: &Self) -> Self {
+        let unsettled = u32::from(other.state == PinState::Trying);
+        let in_a_row = other.rejected_in_a_row.saturating_add(unsettled);
+        let mut versions = other.rejected_versions.clone();
+        versions.retain(|version| !self.rejected_versions.contains(version));
+        versions.append(&mut self.rejected_versions);
+        let forgotten = versions.len().saturating_sub(REJECTED_KEPT);
+        versions.drain(..forgotten);
+        Self {
+            rejected_in_a_row: self.rejected_in_a_row.max(in_a_row),
+            rejected_versions: versions,
             ..self
         }
     }
@@ -181,201 +260,4 @@ impl PinRecord {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn attempt(version: &str) -> LoginAttempt<'_> {
-        LoginAttempt {
-            version,
-            holder: "a",
-            holder_is_gone: false,
-            count_low_is_reliable: false,
-            max_rejected: 2,
-        }
-    }
-
-    /// A record that lists its version as rejected if its state is `Rejected`, and no other version.
-    fn record(version: &str, state: PinState, rejected_in_a_row: u32) -> PinRecord {
-        let rejected = (state == PinState::Rejected).then(|| version.to_owned());
-        PinRecord {
-            version: version.to_owned(),
-            state,
-            rejected_in_a_row,
-            rejected_versions: rejected.into_iter().collect(),
-            holder: "a".to_owned(),
-        }
-    }
-
-    fn tried(verdict: Verdict) -> PinRecord {
-        match verdict {
-            Verdict::Try(record) => record,
-            Verdict::WaitFor(_) | Verdict::Refuse(_) => panic!("expected a try, got {verdict:?}"),
-        }
-    }
-
-    #[test]
-    fn a_token_without_a_record_is_tried() {
-        let trying = tried(decide(None, PinFlags::default(), attempt("1")));
-        assert_eq!(trying, record("1", PinState::Trying, 0));
-    }
-
-    #[test]
-    fn an_accepted_version_is_tried_again_after_a_restart() {
-        let known = record("1", PinState::Accepted, 0);
-        assert_eq!(
-            tried(decide(Some(&known), PinFlags::default(), attempt("1"))).rejected_in_a_row,
-            0
-        );
-    }
-
-    #[test]
-    fn a_rejected_version_is_never_tried_again() {
-        let known = record("1", PinState::Rejected, 1);
-        let verdict = decide(Some(&known), PinFlags::default(), attempt("1"));
-        assert_eq!(verdict, Verdict::Refuse(Refused::VersionRejected));
-    }
-
-    #[test]
-    fn a_new_version_is_tried_after_one_rejection_and_refused_after_two() {
-        let once = record("1", PinState::Rejected, 1);
-        assert_eq!(
-            tried(decide(Some(&once), PinFlags::default(), attempt("2"))).rejected_in_a_row,
-            1
-        );
-        let twice = record("2", PinState::Rejected, 2);
-        let verdict = decide(Some(&twice), PinFlags::default(), attempt("3"));
-        assert_eq!(verdict, Verdict::Refuse(Refused::TooManyRejected(2)));
-    }
-
-    #[test]
-    fn a_login_that_was_accepted_clears_the_count() {
-        let trying = record("2", PinState::Trying, 1);
-        assert_eq!(
-            trying.clone().accepted(),
-            record("2", PinState::Accepted, 0)
-        );
-        assert_eq!(trying.rejected(), record("2", PinState::Rejected, 2));
-    }
-
-    #[test]
-    fn changing_back_to_a_rejected_pin_does_not_try_it_again() {
-        let once = tried(decide(None, PinFlags::default(), attempt("wrong"))).rejected();
-        let right = tried(decide(Some(&once), PinFlags::default(), attempt("right")));
-        let well = right.accepted();
-        assert_eq!(well.rejected_versions, ["wrong"]);
-        assert_eq!(
-            decide(Some(&well), PinFlags::default(), attempt("wrong")),
-            Verdict::Refuse(Refused::VersionRejected)
-        );
-        let again = tried(decide(Some(&well), PinFlags::default(), attempt("right")));
-        let expected = PinRecord {
-            rejected_versions: vec!["wrong".to_owned()],
-            ..record("right", PinState::Trying, 0)
-        };
-        assert_eq!(again, expected);
-        // Neither a crash nor a login that was not tried makes the record forget.
-        for state in [again.clone(), again.untried()] {
-            assert_eq!(
-                decide(Some(&state), PinFlags::default(), attempt("wrong")),
-                Verdict::Refuse(Refused::VersionRejected)
-            );
-        }
-    }
-
-    #[test]
-    fn a_record_keeps_the_latest_rejected_versions_each_once_up_to_a_limit() {
-        let mut known = record("right", PinState::Accepted, 0);
-        for number in 0..100 {
-            for _ in 0..2 {
-                let trying = PinRecord {
-                    version: number.to_string(),
-                    ..known.clone()
-                };
-                known = trying.rejected();
-            }
-        }
-        let latest: Vec<_> = (100 - REJECTED_KEPT..100).map(|n| n.to_string()).collect();
-        assert_eq!(known.rejected_versions, latest);
-    }
-
-    #[test]
-    fn a_crash_between_login_and_record_counts_as_rejected_where_the_token_cannot_tell() {
-        let crashed = record("1", PinState::Trying, 0);
-        assert_eq!(
-            tried(decide(Some(&crashed), PinFlags::default(), attempt("1"))).rejected_in_a_row,
-            1
-        );
-        let crashed_again = record("1", PinState::Trying, 1);
-        let verdict = decide(Some(&crashed_again), PinFlags::default(), attempt("1"));
-        assert_eq!(verdict, Verdict::Refuse(Refused::TooManyRejected(2)));
-    }
-
-    #[test]
-    fn a_crash_costs_nothing_if_a_reliable_token_shows_no_wrong_pin() {
-        let counted = LoginAttempt {
-            count_low_is_reliable: true,
-            ..attempt("1")
-        };
-        let crashed = record("1", PinState::Trying, 1);
-        assert_eq!(
-            tried(decide(Some(&crashed), PinFlags::default(), counted)).rejected_in_a_row,
-            1
-        );
-        let low = PinFlags {
-            count_low: true,
-            ..PinFlags::default()
-        };
-        assert_eq!(
-            decide(Some(&crashed), low, counted),
-            Verdict::Refuse(Refused::TooManyRejected(2))
-        );
-    }
-
-    #[test]
-    fn another_replica_that_is_trying_is_waited_for_until_it_is_gone() {
-        let other = PinRecord {
-            holder: "b".to_owned(),
-            ..record("1", PinState::Trying, 0)
-        };
-        let verdict = decide(Some(&other), PinFlags::default(), attempt("1"));
-        assert_eq!(verdict, Verdict::WaitFor("b".to_owned()));
-        let gone = LoginAttempt {
-            holder_is_gone: true,
-            ..attempt("1")
-        };
-        assert_eq!(
-            tried(decide(Some(&other), PinFlags::default(), gone)).holder,
-            "a"
-        );
-    }
-
-    #[test]
-    fn a_locked_or_nearly_locked_token_is_never_tried() {
-        let cases = [
-            (
-                PinFlags {
-                    locked: true,
-                    ..PinFlags::default()
-                },
-                Refused::Locked,
-            ),
-            (
-                PinFlags {
-                    final_try: true,
-                    ..PinFlags::default()
-                },
-                Refused::FinalTry,
-            ),
-            (
-                PinFlags {
-                    to_be_changed: true,
-                    ..PinFlags::default()
-                },
-                Refused::ToBeChanged,
-            ),
-        ];
-        for (flags, why) in cases {
-            assert_eq!(decide(None, flags, attempt("1")), Verdict::Refuse(why));
-        }
-    }
-}
+mod tests;

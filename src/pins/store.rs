@@ -12,7 +12,10 @@ pub use self::{
     file::FileStore,
     secret::{PIN_STATE_SECRET, SecretStore},
 };
-use super::record::PinRecord;
+use super::{
+    place::Place,
+    record::{PinRecord, continued},
+};
 
 const HMAC_KEY_OCTETS: usize = 32;
 
@@ -34,7 +37,7 @@ pub struct PinStates {
 enum Kept {
     /// Writing back succeeds only if nobody wrote in between.
     Secret(Box<Secret>),
-    /// Records by the token's serial number; the lock keeps others from writing in between.
+    /// Records by their keys; the lock keeps others from writing in between.
     File {
         hmac_key: String,
         tokens: BTreeMap<String, PinRecord>,
@@ -127,10 +130,14 @@ impl PinStore {
 
     /// Returns the end of a sentence that says how the operator clears the record of one token. It is empty for a file,
     /// because the command line, which uses it, says so itself.
-    pub fn how_to_clear(&self, serial: &str) -> String {
-        match self {
-            Self::Secret(store) => format!("; to clear its record: {}", store.clearing(serial)),
-            Self::File(_) => String::new(),
+    pub fn how_to_clear(&self, states: &PinStates, place: &Place) -> String {
+        match (self, &states.kept) {
+            (Self::Secret(store), Kept::Secret(secret)) => store
+                .clearing(secret, place)
+                .map_or_else(String::new, |command| {
+                    format!("; to clear its record: {command}")
+                }),
+            (Self::Secret(_) | Self::File(_), Kept::Secret(_) | Kept::File { .. }) => String::new(),
         }
     }
 
@@ -142,15 +149,15 @@ impl PinStore {
     pub async fn write(
         &self,
         states: PinStates,
-        serial: &str,
+        place: &Place,
         record: &PinRecord,
     ) -> Result<(), StoreError> {
         match (self, states.kept) {
             (Self::Secret(store), Kept::Secret(secret)) => {
-                store.write(*secret, serial, record).await
+                store.write(*secret, place.own(), record).await
             }
             (Self::File(store), Kept::File { hmac_key, tokens }) => {
-                store.write(hmac_key, tokens, serial, record)
+                store.write(hmac_key, tokens, place.own(), record)
             }
             // The states were read from the other kind of store.
             (Self::Secret(_), Kept::File { .. }) | (Self::File(_), Kept::Secret(_)) => {
@@ -159,22 +166,28 @@ impl PinStore {
         }
     }
 
-    /// Returns the record of the token with this serial number.
+    /// Returns the record of the token at this place, with everything that other records say of it.
     ///
     /// # Errors
-    /// [`StoreError::BadRecord`] if the record cannot be parsed.
+    /// [`StoreError::BadRecord`] if one of the records cannot be parsed.
     pub fn record(
         &self,
         states: &PinStates,
-        serial: &str,
+        place: &Place,
     ) -> Result<Option<PinRecord>, StoreError> {
-        match (self, &states.kept) {
-            (Self::Secret(store), Kept::Secret(secret)) => store.record(secret, serial),
+        let mut records = match (self, &states.kept) {
+            (Self::Secret(store), Kept::Secret(secret)) => store.records(secret, place)?,
             (Self::Secret(_) | Self::File(_), Kept::File { tokens, .. }) => {
-                Ok(tokens.get(serial).cloned())
+                let counts = |key: &str| key == place.own() || place.relates(key, place.serial());
+                let tokens = tokens.iter().filter(|(key, _)| counts(key));
+                tokens
+                    .map(|(key, record)| (key.clone(), record.clone()))
+                    .collect()
             }
-            (Self::File(_), Kept::Secret(_)) => Err(StoreError::Conflict),
-        }
+            (Self::File(_), Kept::Secret(_)) => return Err(StoreError::Conflict),
+        };
+        let own = records.remove(place.own());
+        Ok(continued(own, &records))
     }
 
     /// Lets other processes read, because no login follows from the records that this process has read.

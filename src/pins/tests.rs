@@ -83,9 +83,26 @@ impl Stored {
     }
 
     fn record(&self) -> Option<PinRecord> {
+        self.records().pop().map(|(_, record)| record)
+    }
+
+    /// Returns every record with its key.
+    fn records(&self) -> Vec<(String, PinRecord)> {
         let secret = self.secret.lock();
-        let entry = secret["data"]["serial.1"].as_str()?;
-        serde_json::from_slice(&Base64::decode_vec(entry).unwrap()).ok()
+        let data = secret["data"].as_object().unwrap();
+        let records = data.iter().filter(|(key, _)| *key != "hmac-key");
+        records
+            .map(|(key, entry)| {
+                let entry = Base64::decode_vec(entry.as_str().unwrap()).unwrap();
+                (key.clone(), serde_json::from_slice(&entry).unwrap())
+            })
+            .collect()
+    }
+
+    /// Puts a record under a key.
+    fn put(&self, key: &str, record: &PinRecord) {
+        let entry = Base64::encode_string(&serde_json::to_vec(record).unwrap());
+        self.secret.lock()["data"][key] = json!(entry);
     }
 }
 
@@ -93,22 +110,40 @@ struct Case {
     stored: Arc<Stored>,
     pin: TokenPin,
     token: TokenInfo,
-    _folder: tempfile::TempDir,
+    address: SocketAddr,
+    folder: tempfile::TempDir,
+}
+
+/// Returns a gate with the store at this address and the PIN in this folder.
+fn gate(address: SocketAddr, folder: &std::path::Path) -> TokenPin {
+    let server = format!("http://{address}").parse().unwrap();
+    let client = kube::Client::try_from(kube::Config::new(server)).unwrap();
+    let store = PinStore::Secret(Box::new(SecretStore::new(&Secrets(client), "here")));
+    let origin = PinOrigin::File(folder.join("pin"));
+    TokenPin::new(store, origin, "me".to_owned(), 2)
 }
 
 impl Case {
+    /// Returns the gate of the token with this configured name.
+    fn named(&self, name: &str, reported: &Arc<Reported>) -> TokenPin {
+        gate(self.address, self.folder.path()).beside(name, reported)
+    }
+
+    /// Tries the PIN under this name, and the token rejects it.
+    async fn is_rejected(&self, pin: &TokenPin) {
+        let permit = pin.permit(&self.token).await.unwrap();
+        let outcome = LoginOutcome::Rejected { locked: false };
+        pin.record(&self.token, &permit.version, outcome).await;
+    }
+
     fn new() -> Self {
         let (stored, address) = Stored::start();
-        let server = format!("http://{address}").parse().unwrap();
-        let client = kube::Client::try_from(kube::Config::new(server)).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("pin");
-        std::fs::write(&file, "1234").unwrap();
-        let store = SecretStore::new(&Secrets(client), "here");
-        let store = PinStore::Secret(Box::new(store));
+        std::fs::write(folder.path().join("pin"), "1234").unwrap();
         Self {
             stored,
-            pin: TokenPin::new(store, PinOrigin::File(file), "me".to_owned(), 2),
+            pin: gate(address, folder.path()),
+            address,
             // A kind of token that does not report failed tries.
             token: TokenInfo {
                 label: "it".to_owned(),
@@ -120,7 +155,7 @@ impl Case {
                 pin: PinFlags::default(),
                 max_sessions: None,
             },
-            _folder: folder,
+            folder: folder,
         }
     }
 
@@ -198,4 +233,85 @@ fn no_login_that_the_configuration_allows_outlasts_the_time_after_which_its_hold
         let error = hang_after(longer).unwrap_err();
         assert!(error.contains("write 1s to 60s"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_record_of_an_earlier_version_buys_no_new_try() {
+    let case = Case::new();
+    case.is_rejected(&case.pin).await;
+    let (key, record) = case.stored.records().pop().unwrap();
+    assert!(key.starts_with("token.1."), "{key}");
+    // As an earlier version has it: by the serial number alone.
+    case.stored.secret.lock()["data"]
+        .as_object_mut()
+        .unwrap()
+        .remove(&key);
+    case.stored.put("serial.1", &record);
+    let refused = case.pin.permit(&case.token).await.unwrap_err();
+    assert!(refused.why.contains("rejected this PIN"), "{refused}");
+    assert!(
+        refused
+            .why
+            .contains(r#"--patch '[{"op": "remove", "path": "/data/serial.1"}]'"#),
+        "{refused}"
+    );
+    // Another PIN is the second and last try, and the record moves.
+    std::fs::write(case.folder.path().join("pin"), "5678").unwrap();
+    case.is_rejected(&case.pin).await;
+    let refused = case.pin.permit(&case.token).await.unwrap_err();
+    assert!(refused.why.contains("2 logins in a row"), "{refused}");
+    assert!(
+        refused
+            .why
+            .contains(r#"--patch '[{"op": "remove", "path": "/data/serial.1"}, {"op": "remove", "path": "/data/token.1."#),
+        "{refused}"
+    );
+    assert_eq!(case.stored.records().len(), 2);
+}
+
+/// Module and path are no part of a gate; the name is only where another token reports the same.
+#[tokio::test]
+async fn a_new_name_buys_no_new_try_alone_or_beside_a_token_that_reports_the_same() {
+    for neighbour in [None, Some("backup")] {
+        let case = Case::new();
+        let reported = Arc::new(Reported::default());
+        if let Some(name) = neighbour {
+            reported.place(name, &case.token);
+        }
+        case.is_rejected(&case.named("issuing", &reported)).await;
+        reported.forget("issuing");
+        let renamed = case.named("renamed", &reported);
+        let refused = renamed.permit(&case.token).await.unwrap_err();
+        assert!(refused.why.contains("rejected this PIN"), "{refused}");
+        // The neighbour is gone, too.
+        reported.forget("renamed");
+        reported.forget("backup");
+        let alone = case.named("issuing", &reported);
+        let refused = alone.permit(&case.token).await.unwrap_err();
+        assert!(refused.why.contains("rejected this PIN"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_rejected_pin_of_one_token_costs_no_try_of_another_with_the_same_serial_number() {
+    let case = Case::new();
+    let reported = Arc::new(Reported::default());
+    let other = TokenInfo {
+        label: "other".to_owned(),
+        ..case.token.clone()
+    };
+    let backup = case.token.clone();
+    case.named("backup", &reported).place(&backup);
+    let one = case.named("issuing", &reported);
+    case.is_rejected(&one).await;
+    // Another label, or, where all that is reported is the same, another name.
+    for (name, token) in [("other", &other), ("backup", &backup)] {
+        let pin = case.named(name, &reported);
+        let permit = pin.permit(token).await.unwrap();
+        pin.record(token, &permit.version, LoginOutcome::Accepted)
+            .await;
+    }
+    let refused = one.permit(&case.token).await.unwrap_err();
+    assert!(refused.why.contains("rejected this PIN"), "{refused}");
+    assert_eq!(case.stored.records().len(), 3);
 }

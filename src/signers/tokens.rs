@@ -20,6 +20,7 @@ use crate::{
     metrics::Metrics,
     pins::{
         TokenPin,
+        place::Reported,
         source::{Named, PinOrigin, PinSecret, Secrets},
         store::{PinStore, SecretStore},
     },
@@ -46,6 +47,8 @@ struct Starter {
     /// Name of this replica in the PIN record.
     holder: String,
     metrics: Arc<Metrics>,
+    /// What the tokens report of themselves, for the PIN record.
+    reported: Arc<Reported>,
 }
 
 /// Changes that a new configuration made, by token name.
@@ -83,6 +86,7 @@ impl Tokens {
                 namespace: namespace.to_owned(),
                 holder: holder.to_owned(),
                 metrics: Arc::clone(metrics),
+                reported: Arc::default(),
             },
         };
         config.tokens().for_each(|config| tokens.add(config));
@@ -158,6 +162,9 @@ impl Tokens {
         self.ending().extend(ended.iter().map(Arc::clone));
         join_all(ended.iter().map(|token| token.stop(&self.starter.metrics))).await;
         self.ending().clear();
+        for token in &ended {
+            self.starter.reported.forget(token.name());
+        }
         for token in config.tokens() {
             if self.get(token.name()).is_none() {
                 change.started.insert(token.name().to_owned());
@@ -226,7 +233,8 @@ impl Starter {
             self.origin(config.pin()),
             self.holder.clone(),
             u32::from(config.max_rejected_logins().get()),
-        );
+        )
+        .beside(config.name(), &self.reported);
         ConfiguredToken::start(config, &self.worker, pin, &self.metrics)
     }
 

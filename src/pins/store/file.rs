@@ -36,7 +36,7 @@ pub struct FileStore {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Content {
     hmac_key: String,
-    /// By serial number.
+    /// By key; earlier versions used the serial number.
     tokens: BTreeMap<String, PinRecord>,
 }
 
@@ -78,10 +78,10 @@ impl FileStore {
         &self,
         hmac_key: String,
         mut tokens: BTreeMap<String, PinRecord>,
-        serial: &str,
+        key: &str,
         record: &PinRecord,
     ) -> Result<(), StoreError> {
-        tokens.insert(serial.to_owned(), record.clone());
+        tokens.insert(key.to_owned(), record.clone());
         let content = Content { hmac_key, tokens };
         let mut text = serde_json::to_vec_pretty(&content).map_err(|error| self.bad(error))?;
         text.push(b'\n');

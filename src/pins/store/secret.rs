@@ -1,12 +1,18 @@
 //! The Secret that keeps the PIN records of all tokens, and the key that turns PINs into versions.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, api::PostParams};
 
 use super::{HMAC_KEY_OCTETS, Kept, PinStates, StoreError, hmac_key, random_key};
 use crate::{
     api::FIELD_MANAGER,
-    pins::{record::PinRecord, source::Secrets},
+    pins::{
+        place::{PREFIX, Place},
+        record::PinRecord,
+        source::Secrets,
+    },
 };
 
 /// Name of the Secret in the controller's namespace. The Secret must exist before the controller starts: the controller
@@ -64,45 +70,51 @@ impl SecretStore {
     pub(super) async fn write(
         &self,
         mut secret: Secret,
-        serial: &str,
+        key: &str,
         record: &PinRecord,
     ) -> Result<(), StoreError> {
-        let key = record_key(serial);
         let text = serde_json::to_vec(record).map_err(|source| StoreError::BadRecord {
-            key: key.clone(),
+            key: key.to_owned(),
             namespace: self.namespace.clone(),
             source,
         })?;
         secret
             .data
             .get_or_insert_default()
-            .insert(key, ByteString(text));
+            .insert(key.to_owned(), ByteString(text));
         self.replace(secret).await.map(drop)
     }
 
-    /// Returns the command that removes the record of one token and leaves the others.
-    pub(super) fn clearing(&self, serial: &str) -> String {
-        let (namespace, key) = (&self.namespace, record_key(serial));
-        format!(
-            r#"kubectl patch secret {PIN_STATE_SECRET} --namespace {namespace} --type=json --patch '[{{"op": "remove", "path": "/data/{key}"}}]'"#
-        )
+    /// Returns the command that removes the records that count for one token and leaves the others; `None` if there are
+    /// none.
+    pub(super) fn clearing(&self, secret: &Secret, place: &Place) -> Option<String> {
+        let removals: Vec<_> = counting(secret, place)
+            .map(|(key, _)| format!(r#"{{"op": "remove", "path": "/data/{key}"}}"#))
+            .collect();
+        let (namespace, removals) = (&self.namespace, removals.join(", "));
+        (!removals.is_empty()).then(|| {
+            format!(
+                "kubectl patch secret {PIN_STATE_SECRET} --namespace {namespace} --type=json --patch '[{removals}]'"
+            )
+        })
     }
 
-    /// Returns the record of the token with this serial number.
-    pub(super) fn record(
+    /// Returns the records that count for the token at this place, by their keys.
+    pub(super) fn records(
         &self,
         secret: &Secret,
-        serial: &str,
-    ) -> Result<Option<PinRecord>, StoreError> {
-        let key = record_key(serial);
-        data(secret, &key)
-            .map(serde_json::from_slice)
-            .transpose()
-            .map_err(|source| StoreError::BadRecord {
-                key,
-                namespace: self.namespace.clone(),
-                source,
-            })
+        place: &Place,
+    ) -> Result<BTreeMap<String, PinRecord>, StoreError> {
+        let read = counting(secret, place).map(|(key, value)| {
+            let record =
+                serde_json::from_slice(&value.0).map_err(|source| StoreError::BadRecord {
+                    key: key.clone(),
+                    namespace: self.namespace.clone(),
+                    source,
+                })?;
+            Ok((key.clone(), record))
+        });
+        read.collect()
     }
 
     async fn replace(&self, secret: Secret) -> Result<Secret, StoreError> {
@@ -140,20 +152,34 @@ fn data<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
         .map(|octets| octets.0.as_slice())
 }
 
+/// Returns the entries that are records of the token at this place.
+fn counting<'a>(
+    secret: &'a Secret,
+    place: &'a Place,
+) -> impl Iterator<Item = (&'a String, &'a ByteString)> {
+    let by_serial = key_by_serial(place.serial());
+    let data = secret.data.iter().flatten();
+    data.filter(move |(key, _)| *key == place.own() || place.relates(key, &by_serial))
+}
+
 /// Returns whether the Secret has any record. If so, no new key may be made: it would give every PIN another version, a
 /// rejected one included.
 fn has_records(secret: &Secret) -> bool {
     let mut keys = secret.data.iter().flat_map(|data| data.keys());
-    keys.any(|key| key.starts_with(PLAIN) || key.starts_with(IN_HEX))
+    keys.any(|key| {
+        [PREFIX, PLAIN, IN_HEX]
+            .iter()
+            .any(|prefix| key.starts_with(prefix))
+    })
 }
 
-/// Prefixes of the keys of records.
+/// Prefixes of the keys of records of versions that kept them by serial number alone.
 const PLAIN: &str = "serial.";
 const IN_HEX: &str = "serial-hex.";
 
-/// Returns the key of a token's record. Keys of a Secret consist of `[-._a-zA-Z0-9]`; a serial number may contain
+/// Returns the key under which earlier versions kept a token's record. Keys of a Secret consist of `[-._a-zA-Z0-9]`; a serial number may contain
 /// anything.
-fn record_key(serial: &str) -> String {
+fn key_by_serial(serial: &str) -> String {
     let plain = !serial.is_empty()
         && serial
             .chars()
@@ -173,7 +199,7 @@ mod tests {
     fn two_serial_numbers_never_share_a_record() {
         let serials = ["", "a", "A b", "a/b", "61", "serial", "é", "a b"];
         let keys: std::collections::BTreeSet<_> =
-            serials.iter().map(|serial| record_key(serial)).collect();
+            serials.iter().map(|serial| key_by_serial(serial)).collect();
         assert_eq!(keys.len(), serials.len());
     }
 
@@ -185,15 +211,16 @@ mod tests {
         };
         assert!(!has_records(&Secret::default()));
         assert!(!has_records(&with(HMAC_KEY)));
-        assert!(has_records(&with(&record_key("1404389111"))));
-        assert!(has_records(&with(&record_key("x y"))));
+        assert!(has_records(&with(&key_by_serial("1404389111"))));
+        assert!(has_records(&with(&key_by_serial("x y"))));
+        assert!(has_records(&with("token.1.0123")));
     }
 
     #[test]
     fn a_record_key_is_a_legal_key_of_a_secret() {
         for serial in ["1404389111", "x y", "ü", ""] {
             let legal = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-            assert!(record_key(serial).chars().all(legal), "{serial}");
+            assert!(key_by_serial(serial).chars().all(legal), "{serial}");
         }
     }
 }

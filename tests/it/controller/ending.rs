@@ -67,8 +67,11 @@ async fn pin_state(case: &Counted) -> Result<Value> {
     let name = "pkcs11-issuer-pin-state";
     let flags = ["get", "secret", name, "-n", rig::NAMESPACE, "-ojson"];
     let secret: Value = serde_json::from_str(&case.cluster.plane().kubectl(&flags).await?)?;
-    let key = format!("serial.{}", case.authority.token().serial());
-    let entry = secret["data"][key].as_str().unwrap_or_default();
+    let prefix = format!("token.{}.", case.authority.token().serial());
+    let data = secret["data"].as_object().into_iter().flatten();
+    let mut records = data.filter(|(key, _)| key.starts_with(&prefix));
+    let entry = records.next().and_then(|(_, entry)| entry.as_str());
+    let entry = entry.unwrap_or_default();
     let entry = Base64::decode_vec(entry).ok().context("base64")?;
     Ok(serde_json::from_slice::<Value>(&entry)?["state"].clone())
 }

@@ -125,15 +125,26 @@ impl Case {
     }
 
     async fn record_now(&self) -> Result<Value> {
-        let mut command = vec!["get"];
-        command.extend(STATE);
-        let secret: Value = serde_json::from_str(&self.cluster.plane().kubectl(&command).await?)?;
-        match secret["data"][self.key()].as_str() {
-            Some(entry) => Ok(serde_json::from_slice(
-                &Base64::decode_vec(entry).ok().context("base64")?,
+        match self.entry().await? {
+            Some((_, entry)) => Ok(serde_json::from_slice(
+                &Base64::decode_vec(&entry).ok().context("base64")?,
             )?),
             None => Ok(Value::Null),
         }
+    }
+
+    /// Returns the token's entry in the PIN record, with its key.
+    async fn entry(&self) -> Result<Option<(String, String)>> {
+        let mut command = vec!["get"];
+        command.extend(STATE);
+        let mut secret: Value =
+            serde_json::from_str(&self.cluster.plane().kubectl(&command).await?)?;
+        let data: BTreeMap<String, String> = match secret["data"].take() {
+            Value::Null => BTreeMap::new(),
+            data => serde_json::from_value(data)?,
+        };
+        let prefix = format!("token.{}.", self.authority.token().serial());
+        Ok(data.into_iter().find(|(key, _)| key.starts_with(&prefix)))
     }
 
     async fn write_record(&self, record: &Value) -> Result<()> {
@@ -148,7 +159,8 @@ impl Case {
     }
 
     async fn patch_record(&self, mut operation: Value) -> Result<()> {
-        operation["path"] = json!(format!("/data/{}", self.key()));
+        let (key, _) = self.entry().await?.context("the token has a record")?;
+        operation["path"] = json!(format!("/data/{key}"));
         let patch = json!([operation]).to_string();
         let [kind, name, flag, namespace, _] = STATE;
         let command = [
@@ -163,10 +175,6 @@ impl Case {
         ];
         self.cluster.plane().kubectl(&command).await?;
         Ok(())
-    }
-
-    fn key(&self) -> String {
-        format!("serial.{}", self.authority.token().serial())
     }
 }
 

@@ -4,10 +4,26 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use futures::{FutureExt as _, future::join};
 
+use hsm::TokenInfo;
+
 use super::{super::PinStore, *};
+use crate::pins::place::Place;
 
 fn store(folder: &Path) -> PinStore {
     PinStore::File(FileStore::new(folder.join("record.json")))
+}
+
+fn place(serial: &str) -> Place {
+    Place::of(&TokenInfo {
+        label: "it".to_owned(),
+        serial: serial.to_owned(),
+        manufacturer: "it".to_owned(),
+        model: "it".to_owned(),
+        firmware: "1.0".to_owned(),
+        login_required: true,
+        pin: hsm::PinFlags::default(),
+        max_sessions: None,
+    })
 }
 
 fn record(state: PinState, rejected_in_a_row: u32) -> PinRecord {
@@ -17,6 +33,7 @@ fn record(state: PinState, rejected_in_a_row: u32) -> PinRecord {
         rejected_in_a_row,
         rejected_versions: vec!["older".to_owned()],
         holder: "a".to_owned(),
+        continues: None,
     }
 }
 
@@ -27,11 +44,11 @@ async fn the_next_process_reads_the_record_for_that_token_only() {
     let states = first.read().await.unwrap();
     let version = states.version_of(b"1234");
     let rejected = record(PinState::Rejected, 1);
-    first.write(states, "71", &rejected).await.unwrap();
+    first.write(states, &place("71"), &rejected).await.unwrap();
     let next = store(folder.path());
     let states = next.read().await.unwrap();
-    assert_eq!(next.record(&states, "71").unwrap(), Some(rejected));
-    assert_eq!(next.record(&states, "72").unwrap(), None);
+    assert_eq!(next.record(&states, &place("71")).unwrap(), Some(rejected));
+    assert_eq!(next.record(&states, &place("72")).unwrap(), None);
     assert_eq!(states.version_of(b"1234"), version);
     assert_ne!(states.version_of(b"1235"), version);
 }
@@ -43,7 +60,7 @@ async fn only_the_owner_can_read_the_files_and_they_show_no_pin() {
     let states = store.read().await.unwrap();
     let mut trying = record(PinState::Trying, 0);
     trying.version = states.version_of(b"86421357");
-    store.write(states, "71", &trying).await.unwrap();
+    store.write(states, &place("71"), &trying).await.unwrap();
     for entry in fs::read_dir(folder.path()).unwrap() {
         let path = entry.unwrap().path();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
@@ -59,15 +76,15 @@ async fn no_other_process_reads_between_a_try_and_its_outcome() {
     let (first, second) = (store(folder.path()), store(folder.path()));
     let states = first.read().await.unwrap();
     let trying = record(PinState::Trying, 0);
-    first.write(states, "71", &trying).await.unwrap();
+    first.write(states, &place("71"), &trying).await.unwrap();
     assert!(second.read().now_or_never().is_none());
     let settle = async {
         let states = first.read().await.unwrap();
         let accepted = trying.accepted();
-        first.write(states, "71", &accepted).await.unwrap();
+        first.write(states, &place("71"), &accepted).await.unwrap();
     };
     let ((), states) = join(settle, second.read()).await;
-    let found = second.record(&states.unwrap(), "71").unwrap().unwrap();
+    let found = second.record(&states.unwrap(), &place("71")).unwrap().unwrap();
     assert_eq!(found.state, PinState::Accepted);
 }
 
@@ -77,12 +94,12 @@ async fn a_process_that_dies_while_trying_leaves_the_try_unsettled_and_no_lock()
     let first = store(folder.path());
     let states = first.read().await.unwrap();
     let trying = record(PinState::Trying, 1);
-    first.write(states, "71", &trying).await.unwrap();
+    first.write(states, &place("71"), &trying).await.unwrap();
     drop(first);
     let next = store(folder.path());
     let states = next.read().await.unwrap();
     assert!(next.is_exclusive());
-    assert_eq!(next.record(&states, "71").unwrap(), Some(trying));
+    assert_eq!(next.record(&states, &place("71")).unwrap(), Some(trying));
 }
 
 #[tokio::test]

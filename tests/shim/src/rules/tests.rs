@@ -86,7 +86,7 @@ fn a_star_means_every_function_and_comments_are_ignored() {
         .unwrap();
     assert_eq!(rules.about(Function::C_Login, None).count(), 1);
     let places: Vec<_> = rules
-        .about(Function::C_Sign)
+        .about(Function::C_Sign, None)
         .map(|(place, _)| place)
         .collect();
     assert_eq!(places, [0, 1]);
