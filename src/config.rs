@@ -42,8 +42,8 @@ pub struct Module {
     pub library: Library,
 }
 
-/// Location of a PKCS#11 library.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// Location of a PKCS#11 library. One library with two environments counts as two: some libraries find their device by it.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Library {
     /// A file that the controller's own worker loads.
     Path {
@@ -77,6 +77,11 @@ pub enum TokenSelector {
     Label(String),
     /// By CK_TOKEN_INFO.serialNumber, without the padding.
     Serial(String),
+    /// By CK_SLOT_INFO.slotDescription, without the padding: the last resort, for tokens that neither label nor serial number
+    /// tell apart.
+    SlotDescription(String),
+    /// By the slot's id: the very last resort, because some libraries change the ids of their slots.
+    SlotId(u64),
 }
 
 /// Source of a token's PIN.
@@ -157,14 +162,6 @@ impl Config {
     /// Returns all tokens, sorted by name.
     pub fn tokens(&self) -> impl Iterator<Item = &TokenConfig> {
         self.tokens.values()
-    }
-}
-
-impl Library {
-    fn place(&self) -> &Path {
-        match self {
-            Self::Path { path, .. } | Self::Socket(path) => path,
-        }
     }
 }
 

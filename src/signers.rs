@@ -335,8 +335,16 @@ fn spec(config: &TokenConfig, worker: &Path) -> TokenSpec {
             },
         },
         token: match config.selector() {
-            TokenSelector::Label(label) => hsm::TokenSelector::Label(label.clone()),
-            TokenSelector::Serial(serial) => hsm::TokenSelector::Serial(serial.clone()),
+            TokenSelector::Label(label) => hsm::TokenSelector::by_label(label),
+            TokenSelector::Serial(serial) => hsm::TokenSelector::by_serial(serial),
+            TokenSelector::SlotDescription(text) => hsm::TokenSelector {
+                slot_description: Some(text.clone()),
+                ..hsm::TokenSelector::default()
+            },
+            TokenSelector::SlotId(id) => hsm::TokenSelector {
+                slot_id: Some(*id),
+                ..hsm::TokenSelector::default()
+            },
         },
         sessions: config.sessions(),
         hang_after: config.hang_after(),

@@ -23,7 +23,7 @@ pub use client::{Fault, HsmError, Key};
 pub use hardening::harden;
 pub use protocol::{
     Curve, Hash, KeyAlgorithm, KeyAttributes, KeyName, KeySelector, Mechanism, MlDsa, Pin,
-    PinFlags, TokenInfo, TokenSelector,
+    PinFlags, Slot, TokenInfo, TokenSelector,
 };
 pub use signals::EndSignals;
 pub use supervisor::{

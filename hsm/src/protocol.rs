@@ -27,7 +27,7 @@ pub use self::{
     },
     moment::Moment,
     pin::Pin,
-    token::{PinFlags, TokenInfo, TokenSelector},
+    token::{PinFlags, Slot, TokenInfo, TokenSelector},
 };
 
 /// Version of the protocol; raised with every change that an older peer would misread.

@@ -11,14 +11,14 @@ use crate::protocol::{KeySelector, TokenSelector};
 
 /// PKCS#11 URI that names a private key, its token, or both.
 ///
-/// *Guarantees*: every attribute in the URI is honoured. An attribute that cannot be honoured (a slot, a library path, a
-/// PIN, an unknown name) is refused and never ignored, because ignoring it could select another key.
+/// *Guarantees*: every attribute in the URI is honoured. An attribute that cannot be honoured (a library path, a PIN, an
+/// unknown name) is refused and never ignored, because ignoring it could select another key.
 ///
 /// ```
 /// use hsm::{TokenSelector, Uri};
 ///
 /// let uri: Uri = "pkcs11:token=issuing;object=CA%201;id=%A1%B2;type=private".parse()?;
-/// assert_eq!(uri.token(), Some(TokenSelector::Label("issuing".into())));
+/// assert_eq!(uri.token(), Some(TokenSelector::by_label("issuing")));
 /// assert_eq!(uri.key().label.as_deref(), Some("CA 1"));
 /// assert_eq!(uri.key().id, Some(vec![0xa1, 0xb2]));
 /// assert!("pkcs11:token=issuing?pin-value=1234".parse::<Uri>().is_err());
@@ -26,8 +26,7 @@ use crate::protocol::{KeySelector, TokenSelector};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Uri {
-    token: Option<String>,
-    serial: Option<String>,
+    token: TokenSelector,
     object: Option<String>,
     id: Option<Vec<u8>>,
 }
@@ -64,6 +63,9 @@ pub enum UriError {
     /// The value of a text attribute is not UTF-8.
     #[error("the value of attribute {0:?} is not UTF-8")]
     NotText(String),
+    /// The id of a slot is not a decimal number.
+    #[error("the value of attribute {0:?} is not a number")]
+    NotANumber(String),
     /// The value is empty, which is most likely a mistake.
     #[error("the value of attribute {0:?} is empty")]
     NoValue(String),
@@ -76,15 +78,7 @@ impl Uri {
     /// Returns the selector of the token, if the URI names one.
     #[must_use]
     pub fn token(&self) -> Option<TokenSelector> {
-        match (&self.token, &self.serial) {
-            (None, None) => None,
-            (Some(label), None) => Some(TokenSelector::Label(label.clone())),
-            (None, Some(serial)) => Some(TokenSelector::Serial(serial.clone())),
-            (Some(label), Some(serial)) => Some(TokenSelector::Both {
-                label: label.clone(),
-                serial: serial.clone(),
-            }),
-        }
+        (self.token != TokenSelector::default()).then(|| self.token.clone())
     }
 
     /// Returns the selector of the private key. Without label and id only the public key, which the caller adds, selects
@@ -103,8 +97,10 @@ impl Uri {
             return Err(UriError::NotAnAttribute(attribute.into()));
         };
         match name {
-            "token" => once(&mut self.token, name, text(name, value)?),
-            "serial" => once(&mut self.serial, name, text(name, value)?),
+            "token" => once(&mut self.token.label, name, text(name, value)?),
+            "serial" => once(&mut self.token.serial, name, text(name, value)?),
+            "slot-description" => once(&mut self.token.slot_description, name, text(name, value)?),
+            "slot-id" => once(&mut self.token.slot_id, name, number(name, value)?),
             "object" => once(&mut self.object, name, text(name, value)?),
             "id" => once(&mut self.id, name, octets(name, value)?),
             _ => Err(refusal(name)),
@@ -150,22 +146,21 @@ impl FromStr for Uri {
 /// Writes the attributes in the order that RFC 7512, section 2.3, recommends.
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            token,
-            serial,
-            object,
-            id,
-        } = self;
+        let Self { token, object, id } = self;
+        let slot_id = token.slot_id.map(|id| id.to_string());
+        let octets = |text: &'_ Option<String>| text.clone().map(String::into_bytes);
         let parts = [
-            ("token", token.as_deref().map(str::as_bytes)),
-            ("serial", serial.as_deref().map(str::as_bytes)),
-            ("object", object.as_deref().map(str::as_bytes)),
-            ("id", id.as_deref()),
+            ("token", octets(&token.label)),
+            ("serial", octets(&token.serial)),
+            ("slot-description", octets(&token.slot_description)),
+            ("slot-id", octets(&slot_id)),
+            ("object", octets(object)),
+            ("id", id.clone()),
         ];
         let mut separator = "pkcs11:";
         for (name, value) in parts {
             if let Some(value) = value {
-                write!(f, "{separator}{name}={}", encode(value))?;
+                write!(f, "{separator}{name}={}", encode(&value))?;
                 separator = ";";
             }
         }
@@ -192,6 +187,17 @@ fn text(name: &str, value: &str) -> Result<String, UriError> {
     String::from_utf8(octets(name, value)?).map_err(|_| UriError::NotText(name.into()))
 }
 
+/// RFC 7512, section 2.3: a decimal number without sign.
+fn number(name: &str, value: &str) -> Result<u64, UriError> {
+    let text = text(name, value)?;
+    if text.bytes().all(|octet| octet.is_ascii_digit())
+        && let Ok(number) = text.parse()
+    {
+        return Ok(number);
+    }
+    Err(UriError::NotANumber(name.into()))
+}
+
 fn refusal(name: &str) -> UriError {
     let why = match name {
         "pin-value" => "a URI must not hold a PIN; give the token its PIN by file or Secret",
@@ -201,10 +207,9 @@ fn refusal(name: &str) -> UriError {
         | "library-description"
         | "library-manufacturer"
         | "library-version" => "the operator's configuration names the library",
-        "slot-id" | "slot-description" | "slot-manufacturer" => {
-            "slots change with every start; name the token by label or serial number"
+        "manufacturer" | "model" | "slot-manufacturer" => {
+            "name the token by label or serial number"
         }
-        "manufacturer" | "model" => "name the token by label or serial number",
         _ => return UriError::Unknown(name.into()),
     };
     UriError::Refused {

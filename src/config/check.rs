@@ -46,16 +46,13 @@ impl TryFrom<RawConfig> for Config {
             return Err(Wrong::new("tokens", Location::UNKNOWN, Problem::NoTokens));
         }
         let mut tokens = BTreeMap::new();
-        let mut seen: BTreeMap<(PathBuf, TokenSelector), String> = BTreeMap::new();
+        let mut seen: BTreeMap<(Library, TokenSelector), String> = BTreeMap::new();
         for (name, raw) in raw_tokens {
             let place = |wrong: Wrong| wrong.within(format_args!("tokens.{name}"), raw.referenced);
             named(&name).map_err(place)?;
             let token = token(&name, raw.value, &modules).map_err(place)?;
             let known_as = seen.insert(
-                (
-                    token.module.library.place().to_owned(),
-                    token.selector.clone(),
-                ),
+                (token.module.library.clone(), token.selector.clone()),
                 name.clone(),
             );
             if let Some(other) = known_as {
@@ -112,6 +109,8 @@ fn token(
         module,
         label,
         serial,
+        slot_description,
+        slot_id,
         pin_file,
         pin_record,
         pin_secret_ref,
@@ -142,7 +141,7 @@ fn token(
     Ok(TokenConfig {
         name: name.to_owned(),
         module,
-        selector: selector(label, serial)?,
+        selector: selector(label, serial, slot_description, slot_id)?,
         sessions: sessions
             .map(|count| {
                 checked("sessions", count, |count| {
@@ -177,28 +176,42 @@ fn token(
 fn selector(
     label: Option<Spanned<String>>,
     serial: Option<Spanned<String>>,
+    slot_description: Option<Spanned<String>>,
+    slot_id: Option<Spanned<u64>>,
 ) -> Result<TokenSelector, Wrong> {
-    // PKCS#11 3.1, 3.2: both are padded with blanks to a fixed length, so a value that ends in a blank never matches.
+    // PKCS#11 3.1, 3.2: texts are padded with blanks to a fixed length, so a value that ends in a blank never matches.
     let fits =
         |text: &str, length: usize| (1..=length).contains(&text.len()) && !text.ends_with(' ');
-    match (label, serial) {
-        (Some(label), None) => checked("label", label, |label| {
+    match (label, serial, slot_description, slot_id) {
+        (Some(label), None, None, None) => checked("label", label, |label| {
             if fits(&label, 32) {
                 Ok(TokenSelector::Label(label))
             } else {
                 Err(Problem::Label)
             }
         }),
-        (None, Some(serial)) => checked("serial", serial, |serial| {
+        (None, Some(serial), None, None) => checked("serial", serial, |serial| {
             if fits(&serial, 16) {
                 Ok(TokenSelector::Serial(serial))
             } else {
                 Err(Problem::Serial)
             }
         }),
-        (Some(_), Some(_)) | (None, None) => {
-            Err(Wrong::new("", Location::UNKNOWN, Problem::TokenSelector))
-        }
+        (None, None, Some(text), None) => checked("slotDescription", text, |text| {
+            if fits(&text, 64) {
+                Ok(TokenSelector::SlotDescription(text))
+            } else {
+                Err(Problem::SlotDescription)
+            }
+        }),
+        (None, None, None, Some(id)) => Ok(TokenSelector::SlotId(id.value)),
+        (None, None, None, None)
+        | (Some(_), Some(_), ..)
+        | (Some(_), _, Some(_), _)
+        | (Some(_), .., Some(_))
+        | (_, Some(_), Some(_), _)
+        | (_, Some(_), _, Some(_))
+        | (.., Some(_), Some(_)) => Err(Wrong::new("", Location::UNKNOWN, Problem::TokenSelector)),
     }
 }
 
@@ -243,9 +256,9 @@ fn pin_source(
             },
         ),
         (None, None, None) => Ok(PinSource::None),
-        (Some(_), Some(_), _)
-        | (Some(_), _, Some(_))
-        | (_, Some(_), Some(_)) => Err(Wrong::new("", Location::UNKNOWN, Problem::PinSource)),
+        (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
+            Err(Wrong::new("", Location::UNKNOWN, Problem::PinSource))
+        }
     }
 }
 

@@ -116,8 +116,10 @@ pub enum Problem {
         /// Known modules, for people.
         known: String,
     },
-    /// Neither or both of `label` and `serial` are given.
-    #[error("a token has exactly one of `label` and `serial`")]
+    /// None or several of the selectors are given.
+    #[error(
+        "a token has exactly one of `label`, `serial` and, as a last resort, `slotDescription` and `slotId`"
+    )]
     TokenSelector,
     /// A label that no token can have.
     #[error("a token's label has 1 to 32 octets and no blank at its end (PKCS#11, CK_TOKEN_INFO)")]
@@ -125,6 +127,11 @@ pub enum Problem {
     /// A serial that no token can have.
     #[error("a token's serial has 1 to 16 octets and no blank at its end (PKCS#11, CK_TOKEN_INFO)")]
     Serial,
+    /// A description that no slot can have.
+    #[error(
+        "a slot's description has 1 to 64 octets and no blank at its end (PKCS#11, CK_SLOT_INFO)"
+    )]
+    SlotDescription,
     /// One token under two names.
     #[error(
         "this is the same token as {0:?}: a token has one PIN and one counter of tries, so configure it once"

@@ -34,6 +34,8 @@ pub(super) struct RawToken {
     pub(super) module: Spanned<String>,
     pub(super) label: Option<Spanned<String>>,
     pub(super) serial: Option<Spanned<String>>,
+    pub(super) slot_description: Option<Spanned<String>>,
+    pub(super) slot_id: Option<Spanned<u64>>,
     pub(super) pin_file: Option<Spanned<PathBuf>>,
     pub(super) pin_record: Option<Spanned<PathBuf>>,
     pub(super) pin_secret_ref: Option<RawSecretRef>,

@@ -257,6 +257,49 @@ fn the_pin_record_is_beside_the_pin_file_or_at_pin_record() {
     }
 }
 
+/// Returns the selector of a token with these fields.
+fn selected(fields: &str) -> Result<TokenSelector, String> {
+    let text = format!(
+        "modules: {{a: {{path: /a}}}}\ntokens: {{t: {{module: a, {fields}, pinFile: /p}}}}"
+    );
+    let config = Config::parse(Path::new("config.yaml"), &text);
+    let config = config.map_err(|error| error.to_string())?;
+    Ok(config.token("t").unwrap().selector().clone())
+}
+
+#[test]
+fn a_token_is_selected_by_exactly_one_criterion_and_its_slot_is_one() {
+    assert_eq!(
+        selected("slotDescription: A reader"),
+        Ok(TokenSelector::SlotDescription("A reader".into()))
+    );
+    assert_eq!(selected("slotId: 0"), Ok(TokenSelector::SlotId(0)));
+    let given = ["label: l", "serial: s", "slotDescription: d", "slotId: 1"];
+    for (place, one) in given.iter().enumerate() {
+        for other in &given[place + 1..] {
+            let error = selected(&format!("{one}, {other}")).unwrap_err();
+            assert!(error.contains("exactly one of `label`"), "{error}");
+        }
+    }
+    let error = selected("slotDescription: 'x '").unwrap_err();
+    assert!(error.contains("1 to 64 octets"), "{error}");
+}
+
+/// Some libraries find their device by a variable, and devices may have the same label.
+#[test]
+fn one_library_with_two_environments_has_two_tokens() {
+    let two = |env: &str, other: &str| {
+        let text = format!(
+            "modules: {{a: {{path: /a, env: {{DEVICE: {env}}}}}, b: {{path: /a, env: {{DEVICE: {other}}}}}}}\n\
+             tokens: {{t: {{module: a, label: t}}, u: {{module: b, label: t}}}}"
+        );
+        Config::parse(Path::new("config.yaml"), &text).map_err(|error| error.to_string())
+    };
+    assert_eq!(two("x", "y").unwrap().tokens().count(), 2);
+    let error = two("x", "x").unwrap_err();
+    assert!(error.contains("this is the same token as \"t\""), "{error}");
+}
+
 #[test]
 fn a_token_without_a_pin_belongs_to_the_operator() {
     let config = with("").unwrap();
@@ -383,7 +426,7 @@ fn an_error_about_modules_and_tokens_names_its_place_and_field() {
         ),
         (
             "modules: {a: {path: /a}}\ntokens: {t: {module: a, pinFile: /p}}",
-            "config.yaml:2:13: tokens.t: a token has exactly one of `label` and `serial`",
+            "config.yaml:2:13: tokens.t: a token has exactly one of `label`, `serial` and, as a last resort, `slotDescription` and `slotId`",
         ),
         (
             "modules: {a: {path: /a}}\ntokens: {t: {module: a, serial: '12345678901234567', pinFile: /p}}",

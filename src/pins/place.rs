@@ -83,6 +83,7 @@ fn key(token: &TokenInfo) -> String {
         manufacturer,
         model,
         firmware: _,
+        slot: _,
         login_required: _,
         pin: _,
         max_sessions: _,

@@ -151,6 +151,7 @@ impl Case {
                 manufacturer: "it".to_owned(),
                 model: "it".to_owned(),
                 firmware: "1.0".to_owned(),
+                slot: hsm::Slot::default(),
                 login_required: true,
                 pin: PinFlags::default(),
                 max_sessions: None,

@@ -95,16 +95,8 @@ impl KeyTarget {
 
     /// Checks that the key was found on the token that the URI names, if there is a URI that names one.
     pub(super) fn check_token(&self, found: &TokenInfo) -> Result<(), KeySpecError> {
-        let named = match &self.token {
-            None => true,
-            Some(TokenSelector::Label(label)) => *label == found.label,
-            Some(TokenSelector::Serial(serial)) => *serial == found.serial,
-            Some(TokenSelector::Both { label, serial }) => {
-                *label == found.label && *serial == found.serial
-            }
-        };
         match &self.token {
-            Some(other) if !named => Err(KeySpecError::OtherToken(other.clone())),
+            Some(other) if !other.matches(found) => Err(KeySpecError::OtherToken(other.clone())),
             Some(_) | None => Ok(()),
         }
     }
@@ -172,6 +164,7 @@ mod tests {
             manufacturer: String::new(),
             model: String::new(),
             firmware: String::new(),
+            slot: hsm::Slot::default(),
             login_required: true,
             pin: hsm::PinFlags::default(),
             max_sessions: None,

@@ -1,10 +1,10 @@
 //! Reasons why there is no answer, as types that the other side can act on.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::KeyName;
+use super::{KeyName, Slot};
 
 /// Return code, other than `CKR_OK`, of a PKCS#11 function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,10 +99,12 @@ pub enum NoToken {
         /// Labels of the tokens that the module shows, and slots that failed.
         seen: Vec<String>,
     },
-    /// Several tokens match; use the serial number.
+    /// Several tokens match; use the serial number, or the slot if the serial numbers are equal.
     Several {
         /// Their serial numbers.
         serials: Vec<String>,
+        /// Their slots, in the same order.
+        slots: Vec<Slot>,
     },
     /// The token was found, but no session can be opened on it.
     Sessions(TokenCode),
@@ -124,11 +126,23 @@ impl fmt::Display for NoToken {
             Self::Absent { seen } => {
                 write!(f, "no such token; the module shows {}", seen.join(", "))
             }
-            Self::Several { serials } => write!(
-                f,
-                "several such tokens; select one by its serial number: {}",
-                serials.join(", ")
-            ),
+            Self::Several { serials, .. }
+                if serials.iter().collect::<BTreeSet<_>>().len() == serials.len() =>
+            {
+                write!(
+                    f,
+                    "several such tokens; select one by its serial number: {}",
+                    serials.join(", ")
+                )
+            }
+            Self::Several { slots, .. } => {
+                let slots: Vec<_> = slots.iter().map(Slot::to_string).collect();
+                write!(
+                    f,
+                    "several such tokens with equal serial numbers; select one by slotDescription or slotId: {}",
+                    slots.join(", ")
+                )
+            }
             Self::Refused { why } => write!(f, "the HSM worker refused to serve: {why}"),
         }
     }

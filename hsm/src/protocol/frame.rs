@@ -174,7 +174,7 @@ mod tests {
     fn hello() -> Hello {
         Hello {
             said: Moment::now(),
-            token: TokenSelector::Label("issuing".into()),
+            token: TokenSelector::by_label("issuing"),
             sessions: None,
             hang_after_ms: 30_000,
         }

@@ -4,42 +4,92 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Selector of a token, by label or serial number. A slot never selects a token, because some modules change slot ids
-/// with every start.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum TokenSelector {
+/// Selector of a token. Every part that is given must match; without any part every token does.
+///
+/// The slot is the last resort, for tokens that neither label nor serial number tell apart: some modules change the ids of
+/// their slots with every start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TokenSelector {
     /// The token's label, padding removed.
-    Label(String),
+    pub label: Option<String>,
     /// The token's serial number, padding removed.
-    Serial(String),
-    /// Both must match.
-    Both {
-        /// As [`Self::Label`].
-        label: String,
-        /// As [`Self::Serial`].
-        serial: String,
-    },
+    pub serial: Option<String>,
+    /// The description of the token's slot, padding removed.
+    pub slot_description: Option<String>,
+    /// The id of the token's slot.
+    pub slot_id: Option<u64>,
 }
 
 impl TokenSelector {
+    /// Returns the selector of tokens with this label.
+    #[must_use]
+    pub fn by_label(label: &str) -> Self {
+        Self {
+            label: Some(label.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// Returns the selector of tokens with this serial number.
+    #[must_use]
+    pub fn by_serial(serial: &str) -> Self {
+        Self {
+            serial: Some(serial.to_owned()),
+            ..Self::default()
+        }
+    }
+
     /// Returns whether a token's description matches.
     #[must_use]
     pub fn matches(&self, token: &TokenInfo) -> bool {
-        match self {
-            Self::Label(label) => token.label == *label,
-            Self::Serial(serial) => token.serial == *serial,
-            Self::Both { label, serial } => token.label == *label && token.serial == *serial,
-        }
+        let Self {
+            label,
+            serial,
+            slot_description,
+            slot_id,
+        } = self;
+        label.as_ref().is_none_or(|label| *label == token.label)
+            && serial.as_ref().is_none_or(|serial| *serial == token.serial)
+            && slot_description
+                .as_ref()
+                .is_none_or(|text| *text == token.slot.description)
+            && slot_id.is_none_or(|id| id == token.slot.id)
     }
 }
 
 impl fmt::Display for TokenSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Label(label) => write!(f, "label {label:?}"),
-            Self::Serial(serial) => write!(f, "serial {serial:?}"),
-            Self::Both { label, serial } => write!(f, "label {label:?} and serial {serial:?}"),
-        }
+        let Self {
+            label,
+            serial,
+            slot_description,
+            slot_id,
+        } = self;
+        let texts = [
+            ("label", label),
+            ("serial", serial),
+            ("slot description", slot_description),
+        ];
+        let texts = texts
+            .into_iter()
+            .filter_map(|(name, text)| Some(format!("{name} {:?}", text.as_ref()?)));
+        let id = slot_id.map(|id| format!("slot id {id}"));
+        f.write_str(&texts.chain(id).collect::<Vec<_>>().join(" and "))
+    }
+}
+
+/// Slot of a token, padding removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Its id, as the module gives it out in this process.
+    pub id: u64,
+    /// Its description; empty if the module gives none.
+    pub description: String,
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "slot {} ({:?})", self.id, self.description)
     }
 }
 
@@ -54,6 +104,8 @@ pub struct TokenInfo {
     pub manufacturer: String,
     /// Model of the device.
     pub model: String,
+    /// The slot that the token is in.
+    pub slot: Slot,
     /// Firmware version, `major.minor`.
     pub firmware: String,
     /// `CKF_LOGIN_REQUIRED`. Without it at least some keys sign without a login.

@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn an_absent_token_is_awaited_and_a_wrong_module_is_a_misconfiguration() {
-        let token = TokenSelector::Label("issuing".into());
+        let token = TokenSelector::by_label("issuing");
         let absent = WorkerEnd::NoToken(NoToken::Absent { seen: Vec::new() });
         assert_eq!(absent.state(&token, true).name(), "restarting");
         assert_eq!(absent.state(&token, false).name(), "awaiting-token");

@@ -14,9 +14,25 @@ fn a_token_with_label_and_serial_number_is_selected_by_both() {
     let uri: Uri = "PKCS11:serial=0a1b;token=issuing".parse().unwrap();
     assert_eq!(
         uri.token(),
-        Some(TokenSelector::Both {
-            label: "issuing".into(),
-            serial: "0a1b".into()
+        Some(TokenSelector {
+            label: Some("issuing".into()),
+            serial: Some("0a1b".into()),
+            ..TokenSelector::default()
+        })
+    );
+}
+
+#[test]
+fn a_token_may_be_selected_by_its_slot() {
+    let uri: Uri = "pkcs11:slot-description=A%20reader;slot-id=17"
+        .parse()
+        .unwrap();
+    assert_eq!(
+        uri.token(),
+        Some(TokenSelector {
+            slot_description: Some("A reader".into()),
+            slot_id: Some(17),
+            ..TokenSelector::default()
         })
     );
 }
@@ -35,14 +51,13 @@ fn a_pin_is_refused_and_not_repeated_in_the_error() {
 }
 
 #[test]
-fn attributes_that_name_a_library_a_slot_or_a_pin_file_are_refused() {
+fn attributes_that_name_a_library_or_a_pin_file_are_refused() {
     for uri in [
         "pkcs11:object=ca?module-path=/evil.so",
         "pkcs11:module-path=/evil.so;object=ca",
         "pkcs11:object=ca?module-name=evil",
         "pkcs11:object=ca?pin-source=file:/pin",
-        "pkcs11:object=ca;slot-id=0",
-        "pkcs11:object=ca;slot-description=x",
+        "pkcs11:object=ca;slot-manufacturer=x",
         "pkcs11:object=ca;manufacturer=x",
         "pkcs11:object=ca;model=x",
         "pkcs11:object=ca;library-version=1",
@@ -76,6 +91,13 @@ fn every_malformed_uri_has_its_own_error() {
         ("pkcs11:object=ü", UriError::Encoding(name("object"))),
         ("pkcs11:object=a/b", UriError::Encoding(name("object"))),
         ("pkcs11:object=%ff", UriError::NotText(name("object"))),
+        ("pkcs11:slot-id=-1", UriError::NotANumber(name("slot-id"))),
+        ("pkcs11:slot-id=+1", UriError::NotANumber(name("slot-id"))),
+        ("pkcs11:slot-id=x", UriError::NotANumber(name("slot-id"))),
+        (
+            "pkcs11:slot-id=18446744073709551616",
+            UriError::NotANumber(name("slot-id")),
+        ),
         ("pkcs11:Object=a", UriError::Unknown(name("Object"))),
         ("pkcs11:object=a;x-new=1", UriError::Unknown(name("x-new"))),
         ("pkcs11:object=a?", UriError::Unknown(name(""))),
@@ -87,13 +109,15 @@ fn every_malformed_uri_has_its_own_error() {
 fn uri() -> impl Strategy<Value = Uri> {
     let text = || proptest::option::of(".{1,12}");
     let id = proptest::option::of(proptest::collection::vec(any::<u8>(), 1..12));
-    (text(), text(), text(), id)
-        .prop_map(|(token, serial, object, id)| Uri {
-            token,
-            serial,
-            object,
-            id,
-        })
+    let token = (text(), text(), text(), any::<Option<u64>>());
+    let token = token.prop_map(|(label, serial, slot_description, slot_id)| TokenSelector {
+        label,
+        serial,
+        slot_description,
+        slot_id,
+    });
+    (token, text(), id)
+        .prop_map(|(token, object, id)| Uri { token, object, id })
         .prop_filter("names something", |uri| *uri != Uri::default())
 }
 

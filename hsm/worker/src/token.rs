@@ -7,10 +7,10 @@ use cryptoki::{
     error::{Error, RvError},
     mechanism::{MechanismInfo, MechanismType},
     session::Session,
-    slot::{Limit, Slot, TokenInfo as Pkcs11TokenInfo},
+    slot::{Limit, Slot as Pkcs11Slot, TokenInfo as Pkcs11TokenInfo},
 };
 use hsm::protocol::{
-    Curve, Hash, KeyAlgorithm, Mechanism, NoToken, PinFlags, TokenInfo, TokenSelector,
+    Curve, Hash, KeyAlgorithm, Mechanism, NoToken, PinFlags, Slot, TokenInfo, TokenSelector,
 };
 use pkcs11_two_calls::TwoCallSigner;
 
@@ -20,7 +20,7 @@ use crate::recovery::{Remedy, code, remedy};
 #[derive(Debug)]
 pub(crate) struct Token {
     module: Pkcs11,
-    slot: Slot,
+    slot: Pkcs11Slot,
     /// Makes signatures with the same library.
     pub(crate) signer: TwoCallSigner,
     /// The token's description from when it was found.
@@ -51,9 +51,19 @@ impl Token {
                     seen.push(format!("{:?} in an error state", trimmed(info.label())));
                 }
                 Ok(info) => {
-                    let info = described(&info);
+                    // A slot without a description is only not found by it.
+                    let slot_info = module.get_slot_info(slot);
+                    let told = Slot {
+                        id: slot.id(),
+                        description: slot_info
+                            .map(|info| trimmed(info.slot_description()))
+                            .unwrap_or_default(),
+                    };
+                    let info = described(&info, told);
                     if selector.matches(&info) {
                         matching.push((slot, info));
+                    } else if info.label.is_empty() {
+                        seen.push(format!("a token without a label in {}", info.slot));
                     } else {
                         seen.push(format!("{:?}", info.label));
                     }
@@ -72,17 +82,20 @@ impl Token {
                 info,
             });
         }
-        let others = matching.into_iter().map(|(_, other)| other.serial);
-        Err(NoToken::Several {
-            serials: others.chain([info.serial]).take(MOST_NAMED).collect(),
-        })
+        let others = matching.into_iter().map(|(_, other)| other);
+        let (serials, slots) = others
+            .chain([info])
+            .take(MOST_NAMED)
+            .map(|token| (token.serial, token.slot))
+            .unzip();
+        Err(NoToken::Several { serials, slots })
     }
 
     /// Returns the token's present description.
     pub(crate) fn describe(&self) -> Result<TokenInfo, Error> {
         self.module
             .get_token_info(self.slot)
-            .map(|info| described(&info))
+            .map(|info| described(&info, self.info.slot.clone()))
     }
 
     /// Returns the mechanisms that the token claims for keys of this type. An empty list is no reason not to try.
@@ -148,12 +161,13 @@ fn fits(algorithm: KeyAlgorithm, info: &MechanismInfo) -> bool {
 
 const MOST_NAMED: usize = 32;
 
-fn described(info: &Pkcs11TokenInfo) -> TokenInfo {
+fn described(info: &Pkcs11TokenInfo, slot: Slot) -> TokenInfo {
     TokenInfo {
         label: trimmed(info.label()),
         serial: trimmed(info.serial_number()),
         manufacturer: trimmed(info.manufacturer_id()),
         model: trimmed(info.model()),
+        slot,
         firmware: info.firmware_version().to_string(),
         login_required: info.login_required(),
         pin: PinFlags {
@@ -171,7 +185,8 @@ fn described(info: &Pkcs11TokenInfo) -> TokenInfo {
     }
 }
 
-/// Removes padding: the standard pads with blanks, and some modules with NUL.
+/// Removes padding: the standard pads with blanks. Some modules end a text with NUL instead, whatever follows it.
 fn trimmed(text: &str) -> String {
-    text.trim_matches([' ', '\0']).to_owned()
+    let text = text.split('\0').next().unwrap_or_default();
+    text.trim_end_matches(' ').to_owned()
 }

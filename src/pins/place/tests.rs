@@ -11,6 +11,7 @@ fn token(label: &str, serial: &str) -> TokenInfo {
         manufacturer: "it".to_owned(),
         model: "it".to_owned(),
         firmware: "1.0".to_owned(),
+        slot: hsm::Slot::default(),
         login_required: true,
         pin: hsm::PinFlags::default(),
         max_sessions: None,

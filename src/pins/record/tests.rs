@@ -234,9 +234,17 @@ fn other_records_count_once_and_again_after_a_change() {
         decide(known.as_ref(), PinFlags::default(), attempt("wrong")),
         Verdict::Refuse(Refused::VersionRejected)
     );
-    let right = tried(decide(known.as_ref(), PinFlags::default(), attempt("right"))).accepted();
+    let right = tried(decide(
+        known.as_ref(),
+        PinFlags::default(),
+        attempt("right"),
+    ))
+    .accepted();
     assert_eq!(continued(Some(right.clone()), &others), Some(right.clone()));
-    assert_eq!((right.rejected_in_a_row, right.rejected_versions.len()), (0, 1));
+    assert_eq!(
+        (right.rejected_in_a_row, right.rejected_versions.len()),
+        (0, 1)
+    );
     // A replica of the earlier version tries on.
     let later = kept(&[("serial.1", &record("other", PinState::Rejected, 2))]);
     let known = continued(Some(right), &later).unwrap();

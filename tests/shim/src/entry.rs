@@ -9,12 +9,17 @@ use cryptoki_sys::{
     CK_ATTRIBUTE, CK_BBOOL, CK_BYTE, CK_FLAGS, CK_FUNCTION_LIST, CK_INFO, CK_MECHANISM,
     CK_MECHANISM_INFO, CK_MECHANISM_TYPE, CK_NOTIFY, CK_OBJECT_CLASS, CK_OBJECT_HANDLE, CK_RV,
     CK_SESSION_HANDLE, CK_SESSION_INFO, CK_SLOT_ID, CK_SLOT_INFO, CK_TOKEN_INFO, CK_ULONG,
-    CK_UNAVAILABLE_INFORMATION, CK_USER_TYPE, CK_UTF8CHAR, CKA_CLASS, CKA_LABEL, CKF_RW_SESSION, CKO_PRIVATE_KEY,
-    CKR_ATTRIBUTE_TYPE_INVALID, CKR_BUFFER_TOO_SMALL, CKR_CRYPTOKI_NOT_INITIALIZED,
-    CKR_FUNCTION_NOT_SUPPORTED, CKR_KEY_HANDLE_INVALID, CKR_OK, CKS_RO_PUBLIC_SESSION, CKS_RW_PUBLIC_SESSION,
+    CK_UNAVAILABLE_INFORMATION, CK_USER_TYPE, CK_UTF8CHAR, CKA_CLASS, CKA_LABEL, CKF_RW_SESSION,
+    CKO_PRIVATE_KEY, CKR_ATTRIBUTE_TYPE_INVALID, CKR_BUFFER_TOO_SMALL,
+    CKR_CRYPTOKI_NOT_INITIALIZED, CKR_FUNCTION_NOT_SUPPORTED, CKR_KEY_HANDLE_INVALID, CKR_OK,
+    CKS_RO_PUBLIC_SESSION, CKS_RW_PUBLIC_SESSION,
 };
 
-use crate::{Function, library::shim, rules::{Change, TokenChange}};
+use crate::{
+    Function,
+    library::shim,
+    rules::{Change, TokenChange},
+};
 
 /// Calls the wrapped library's function.
 macro_rules! real {
@@ -197,7 +202,10 @@ fn described(info: &mut CK_TOKEN_INFO, change: &TokenChange) {
 /// Writes a text into a field, padded with blanks.
 fn padded(field: &mut [CK_UTF8CHAR], text: &[u8]) {
     let text = text.iter().chain(iter::repeat(&b' '));
-    field.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
+    field
+        .iter_mut()
+        .zip(text)
+        .for_each(|(to, from)| *to = *from);
 }
 
 fn is_private_key(

@@ -196,7 +196,7 @@ fn spec(token: &TestToken, library: &Library, sessions: u16) -> TokenSpec {
             module: library.module.clone(),
             env: library.env.clone(),
         },
-        token: TokenSelector::Serial(token.serial().into()),
+        token: TokenSelector::by_serial(token.serial()),
         sessions: NonZeroU16::new(sessions),
         hang_after: Duration::from_secs(30),
     }

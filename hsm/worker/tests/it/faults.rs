@@ -147,7 +147,7 @@ async fn an_unknown_token_is_awaited_and_no_pin_is_tried() {
     let gate = Gate::new(token.user_pin());
     let hsm = Token::start(
         TokenSpec {
-            token: TokenSelector::Label("unknown".into()),
+            token: TokenSelector::by_label("unknown"),
             ..spec(&token)
         },
         Arc::<Gate>::clone(&gate),

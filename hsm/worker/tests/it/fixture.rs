@@ -97,7 +97,7 @@ pub(crate) fn spec(token: &TestToken) -> TokenSpec {
             module: token.module().into(),
             env: token.env(),
         },
-        token: TokenSelector::Serial(token.serial().into()),
+        token: TokenSelector::by_serial(token.serial()),
         sessions: NonZeroU16::new(2),
         hang_after: Duration::from_secs(30),
     }

@@ -42,7 +42,7 @@ fn spec(socket: &Path) -> TokenSpec {
         launch: Launch::Sidecar {
             socket: socket.into(),
         },
-        token: TokenSelector::Label("issuing".into()),
+        token: TokenSelector::by_label("issuing"),
         sessions: None,
         hang_after: Duration::from_secs(30),
     }
@@ -107,6 +107,7 @@ fn found() -> HelloReply {
             manufacturer: String::new(),
             model: String::new(),
             firmware: "1.0".into(),
+            slot: hsm::Slot::default(),
             login_required: true,
             pin: PinFlags {
                 initialized: true,

@@ -145,7 +145,7 @@ fn hello_at(token: &TestToken, said: Moment) -> BytesMut {
         &mut out,
         &Hello {
             said,
-            token: TokenSelector::Serial(token.serial().into()),
+            token: TokenSelector::by_serial(token.serial()),
             sessions: NonZeroU16::new(1),
             hang_after_ms: 30_000,
         },

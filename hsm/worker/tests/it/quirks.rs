@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU16, sync::Arc};
 
-use hsm::{Fault, HsmError, LoginOutcome, Token, TokenSpec};
+use hsm::{Fault, HsmError, LoginOutcome, Token, TokenSelector, TokenSpec, TokenState};
 use softhsm_test_helpers::{FaultyModule, Function, Kept, KeyKind, TestKey, TestToken};
 
 use crate::{
@@ -127,7 +127,10 @@ async fn a_refused_login_leaves_the_keys_that_need_none_in_use() {
     let token = token("refusing");
     let (open, _) = open_and_closed(&token);
     for (code, outcome) in [
-        ("CKR_PIN_INCORRECT", LoginOutcome::Rejected { locked: false }),
+        (
+            "CKR_PIN_INCORRECT",
+            LoginOutcome::Rejected { locked: false },
+        ),
         ("CKR_USER_PIN_NOT_INITIALIZED", LoginOutcome::NotTried),
         ("CKR_FUNCTION_NOT_SUPPORTED", LoginOutcome::NotTried),
         ("CKR_GENERAL_ERROR", LoginOutcome::Unknown),
@@ -137,7 +140,11 @@ async fn a_refused_login_leaves_the_keys_that_need_none_in_use() {
         assert!(error.to_string().contains(code), "{error}");
         assert_eq!(error.fault(), Fault::Mend, "{code}");
         signs(&hsm, &open).await;
-        assert_eq!((gate.outcomes(), logins(&module)), (vec![outcome], 1), "{code}");
+        assert_eq!(
+            (gate.outcomes(), logins(&module)),
+            (vec![outcome], 1),
+            "{code}"
+        );
         assert_eq!(hsm.tally().starts, 1, "{code}");
     }
 }
@@ -173,4 +180,81 @@ async fn without_a_pin_a_token_that_requires_no_login_is_used_without_it() {
     let error = hsm.find_key(&selector(&closed), soon()).await.unwrap_err();
     assert!(matches!(error, HsmError::KeyNotFound { .. }), "{error:?}");
     assert_eq!((gate.outcomes(), logins(&module)), (vec![], 0));
+}
+
+/// Starts a worker that serves the token that the selector finds behind the rules.
+fn selecting(token: &TestToken, rules: &str, selector: TokenSelector) -> (FaultyModule, Token) {
+    let module = token.with_faults().unwrap();
+    module.rules(rules).unwrap();
+    let spec = TokenSpec {
+        token: selector,
+        ..faulty_spec(token, &module)
+    };
+    let hsm = Token::start(spec, Gate::new(token.user_pin()));
+    (module, hsm)
+}
+
+#[tokio::test]
+async fn a_label_is_found_however_it_is_padded_and_whatever_characters_it_has() {
+    let token = token("padded");
+    for (reported, label) in [
+        ("signing", "signing"),
+        ("signing%00", "signing"),
+        ("signing%00%00garbage", "signing"),
+        ("%20signing", " signing"),
+        ("signing%20key", "signing key"),
+        ("Z\u{fc}rich-\u{1f512}", "Z\u{fc}rich-\u{1f512}"),
+    ] {
+        let rules = format!("C_GetTokenInfo label={reported}");
+        let (_module, hsm) = selecting(&token, &rules, TokenSelector::by_label(label));
+        let TokenState::Ready { info } = until(&hsm, ready).await else {
+            panic!("{reported}")
+        };
+        assert_eq!(info.label, label, "{reported}");
+    }
+}
+
+#[tokio::test]
+async fn tokens_without_labels_and_of_one_serial_number_are_told_apart_by_their_slots() {
+    let store = softhsm_test_helpers::Store::new().unwrap();
+    let tokens = ["one", "two"].map(|label| store.make_token(label).unwrap());
+    let keys = [&tokens[0], &tokens[1]]
+        .map(|token| token.generate_key("ca", &[1], KeyKind::P256).unwrap());
+    let alike = "C_GetTokenInfo label= serial=0000000000000000";
+    let misconfigured = |state: &TokenState| matches!(state, TokenState::Misconfigured { .. });
+    let (_module, hsm) = selecting(
+        &tokens[0],
+        alike,
+        TokenSelector::by_serial("0000000000000000"),
+    );
+    let state = until(&hsm, misconfigured).await.to_string();
+    assert!(
+        state.contains("select one by slotDescription or slotId: slot "),
+        "{state}"
+    );
+    let (_module, hsm) = selecting(&tokens[0], alike, TokenSelector::by_label("one"));
+    let absent = |state: &TokenState| matches!(state, TokenState::AwaitingToken { .. });
+    let absent = until(&hsm, absent).await.to_string();
+    assert!(
+        absent.contains("a token without a label in slot "),
+        "{absent}"
+    );
+    for (token, key) in tokens.iter().zip(&keys) {
+        let (_module, hsm) = selecting(token, "", TokenSelector::by_serial(token.serial()));
+        let TokenState::Ready { info } = until(&hsm, ready).await else {
+            panic!("ready")
+        };
+        let by_id = TokenSelector {
+            slot_id: Some(info.slot.id),
+            ..TokenSelector::default()
+        };
+        let by_description = TokenSelector {
+            slot_description: Some(info.slot.description.clone()),
+            ..TokenSelector::default()
+        };
+        for selector in [by_id, by_description] {
+            let (_module, hsm) = selecting(token, alike, selector);
+            signs(&hsm, key).await;
+        }
+    }
 }

@@ -20,6 +20,7 @@ fn place(serial: &str) -> Place {
         manufacturer: "it".to_owned(),
         model: "it".to_owned(),
         firmware: "1.0".to_owned(),
+        slot: hsm::Slot::default(),
         login_required: true,
         pin: hsm::PinFlags::default(),
         max_sessions: None,
@@ -84,7 +85,10 @@ async fn no_other_process_reads_between_a_try_and_its_outcome() {
         first.write(states, &place("71"), &accepted).await.unwrap();
     };
     let ((), states) = join(settle, second.read()).await;
-    let found = second.record(&states.unwrap(), &place("71")).unwrap().unwrap();
+    let found = second
+        .record(&states.unwrap(), &place("71"))
+        .unwrap()
+        .unwrap();
     assert_eq!(found.state, PinState::Accepted);
 }
 

@@ -134,8 +134,14 @@ fn a_rule_may_be_about_one_mechanism_or_about_read_only_sessions() {
         let about = rules.about(function, Some(detail));
         about.map(|(place, _)| place).collect::<Vec<_>>()
     };
-    assert_eq!(places(Function::C_SignInit, cryptoki_sys::CKM_ECDSA), [0, 2]);
-    assert_eq!(places(Function::C_SignInit, cryptoki_sys::CKM_RSA_PKCS), [2]);
+    assert_eq!(
+        places(Function::C_SignInit, cryptoki_sys::CKM_ECDSA),
+        [0, 2]
+    );
+    assert_eq!(
+        places(Function::C_SignInit, cryptoki_sys::CKM_RSA_PKCS),
+        [2]
+    );
     // CKF_SERIAL_SESSION alone, and with CKF_RW_SESSION.
     assert_eq!(places(Function::C_OpenSession, 4), [1]);
     assert_eq!(places(Function::C_OpenSession, 6), [0_usize; 0]);
