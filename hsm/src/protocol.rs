@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     failure::{ExitReason, Failure, LoginAnswer, NoToken, TokenCode},
-    frame::{FrameError, Inbox, MAX_FRAME, append, append_hello},
+    frame::{FrameError, Inbox, MAX_FRAME, MAX_MESSAGE, append, append_hello},
     key::{
         Curve, FoundKey, Hash, KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, KeyNumber,
         KeyQuery, KeySelector, Mechanism, MlDsa,
@@ -95,7 +95,7 @@ pub enum Ask {
         mechanism: Mechanism,
         /// Time after which nobody wants the signature.
         deadline: Moment,
-        /// The digest, or for [`Mechanism::Ed25519`] and [`Mechanism::MlDsa`] the message.
+        /// The digest or, as the mechanism says, the message.
         payload: Vec<u8>,
     },
     /// Return octets of the token's random number generator.

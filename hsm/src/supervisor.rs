@@ -35,7 +35,7 @@ pub use self::{
 };
 use crate::{
     client::{Connection, HsmError, Key},
-    protocol::{KeySelector, Mechanism, Stats, TokenSelector},
+    protocol::{KeySelector, MAX_MESSAGE, Mechanism, Stats, TokenSelector},
 };
 
 /// Configuration of one token and of its worker.
@@ -163,8 +163,54 @@ impl Token {
             .await
     }
 
-    /// Signs a payload. The payload is the digest by the mechanism's hash; for [`Mechanism::Ed25519`] and
-    /// [`Mechanism::MlDsa`] it is the message, at most 60 000 octets. The result is the content of an X.509 signature:
+    /// Signs a message of at most [`MAX_MESSAGE`] octets. The token gets the digest where `mechanism` takes one, and the
+    /// message itself where the token only offers to hash it (in FIPS mode, for example), or refuses the digest. `digest` is
+    /// that of the mechanism's hash, or empty if it has none. Otherwise as [`Token::sign`].
+    ///
+    /// # Errors
+    /// As [`Token::sign`]; [`HsmError::MechanismRefused`] also for a message that is too long for a token that hashes.
+    pub async fn sign_message(
+        &self,
+        key: &Key,
+        mechanism: Mechanism,
+        digest: &[u8],
+        message: &[u8],
+        deadline: Instant,
+    ) -> Result<Vec<u8>, HsmError> {
+        let whole = |mechanism| async move {
+            if message.len() > MAX_MESSAGE {
+                return Err(HsmError::MechanismRefused {
+                    why: format!(
+                        "{} takes at most {MAX_MESSAGE} octets, and the message has {}",
+                        Mechanism::name(mechanism),
+                        message.len()
+                    ),
+                });
+            }
+            self.sign(key, mechanism, message, deadline).await
+        };
+        let Some(of_message) = mechanism.in_token() else {
+            return whole(mechanism).await;
+        };
+        if key.wants_message(mechanism, of_message) {
+            return whole(of_message).await;
+        }
+        match self.sign(key, mechanism, digest, deadline).await {
+            Err(refused @ HsmError::MechanismRefused { .. }) => match whole(of_message).await {
+                Ok(signature) => {
+                    key.has_refused_a_digest();
+                    Ok(signature)
+                }
+                // The first refusal names the mechanism that every token should have.
+                Err(HsmError::MechanismRefused { .. }) => Err(refused),
+                Err(other) => Err(other),
+            },
+            signed => signed,
+        }
+    }
+
+    /// Signs a payload. The payload is the digest by the mechanism's hash or, for mechanisms that take it, the message, at
+    /// most [`MAX_MESSAGE`] octets. The result is the content of an X.509 signature:
     /// ECDSA as DER `ECDSA-Sig-Value`.
     ///
     /// Waits, until the deadline, for a worker that is being restarted. Cancelling the future drops the signature but

@@ -132,8 +132,9 @@ impl KeyTurn<'_> {
         let mechanism = mechanism(input.algorithm());
         let deadline = Instant::now() + SIGN_WITHIN;
         let sign = || {
+            let (digest, message) = (input.payload(), input.message());
             key.token
-                .sign(&key.key, mechanism, input.payload(), deadline)
+                .sign_message(&key.key, mechanism, digest, message, deadline)
         };
         match sign().await {
             // The token shows the key without a login, and does not sign with it.

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use crate::protocol::{
@@ -27,6 +27,8 @@ struct Inner {
     identity: KeyIdentity,
     attributes: KeyAttributes,
     mechanisms: Vec<Mechanism>,
+    /// Whether the token has refused to sign a digest with this key.
+    refuses_digests: AtomicBool,
     /// Generation in the upper half, number in the lower.
     place: AtomicU64,
 }
@@ -43,6 +45,7 @@ impl Key {
             identity,
             attributes,
             mechanisms,
+            refuses_digests: AtomicBool::new(false),
             place: AtomicU64::new(place(generation, number)),
         }))
     }
@@ -78,6 +81,17 @@ impl Key {
     #[must_use]
     pub fn mechanisms(&self) -> &[Mechanism] {
         &self.0.mechanisms
+    }
+
+    /// Returns whether the token is to hash the message itself: it offers that and does not offer to sign a digest, or it has
+    /// refused a digest.
+    pub(crate) fn wants_message(&self, of_digest: Mechanism, of_message: Mechanism) -> bool {
+        self.0.refuses_digests.load(Ordering::Relaxed)
+            || self.0.mechanisms.contains(&of_message) && !self.0.mechanisms.contains(&of_digest)
+    }
+
+    pub(crate) fn has_refused_a_digest(&self) {
+        self.0.refuses_digests.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn identity(&self) -> &KeyIdentity {

@@ -11,6 +11,9 @@ use super::VERSION;
 /// Length of the longest frame in octets, not counting its length field.
 pub const MAX_FRAME: usize = 64 * 1024;
 
+/// Most octets of a message that a token signs as a whole; leaves room for the rest of the frame.
+pub const MAX_MESSAGE: usize = 60_000;
+
 const MAGIC: [u8; 4] = *b"P11W";
 
 /// Why a frame cannot be read or written.

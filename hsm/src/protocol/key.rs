@@ -218,7 +218,8 @@ impl Hash {
     }
 }
 
-/// How to sign. The payload is the digest by the named hash; the worker adds `DigestInfo` and DER.
+/// How to sign. The payload is the digest by the named hash, unless a variant says otherwise; the worker adds `DigestInfo`
+/// and DER.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Mechanism {
     /// RSASSA-PKCS1-v1_5 (RFC 8017, section 8.2).
@@ -227,8 +228,52 @@ pub enum Mechanism {
     RsaPss(Hash),
     /// ECDSA; the signature is a DER `ECDSA-Sig-Value` (RFC 3279, section 2.2.3).
     Ecdsa(Hash),
+    /// As [`Self::RsaPkcs1`], but the token hashes: the payload is the whole message.
+    RsaPkcs1InToken(Hash),
+    /// As [`Self::RsaPss`], but the token hashes: the payload is the whole message.
+    RsaPssInToken(Hash),
+    /// As [`Self::Ecdsa`], but the token hashes: the payload is the whole message.
+    EcdsaInToken(Hash),
     /// Ed25519 (RFC 8032, pure). The payload is the whole message.
     Ed25519,
     /// ML-DSA (RFC 9881: pure, with an empty context). The payload is the whole message.
     MlDsa,
+}
+
+impl Mechanism {
+    /// Returns the mechanism that makes the same signature from the whole message, if this one takes a digest.
+    #[must_use]
+    pub const fn in_token(self) -> Option<Self> {
+        match self {
+            Self::RsaPkcs1(hash) => Some(Self::RsaPkcs1InToken(hash)),
+            Self::RsaPss(hash) => Some(Self::RsaPssInToken(hash)),
+            Self::Ecdsa(hash) => Some(Self::EcdsaInToken(hash)),
+            Self::RsaPkcs1InToken(_)
+            | Self::RsaPssInToken(_)
+            | Self::EcdsaInToken(_)
+            | Self::Ed25519
+            | Self::MlDsa => None,
+        }
+    }
+
+    /// Returns the name of the PKCS#11 mechanism.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RsaPkcs1(_) => "CKM_RSA_PKCS",
+            Self::RsaPss(_) => "CKM_RSA_PKCS_PSS",
+            Self::Ecdsa(_) => "CKM_ECDSA",
+            Self::RsaPkcs1InToken(Hash::Sha256) => "CKM_SHA256_RSA_PKCS",
+            Self::RsaPkcs1InToken(Hash::Sha384) => "CKM_SHA384_RSA_PKCS",
+            Self::RsaPkcs1InToken(Hash::Sha512) => "CKM_SHA512_RSA_PKCS",
+            Self::RsaPssInToken(Hash::Sha256) => "CKM_SHA256_RSA_PKCS_PSS",
+            Self::RsaPssInToken(Hash::Sha384) => "CKM_SHA384_RSA_PKCS_PSS",
+            Self::RsaPssInToken(Hash::Sha512) => "CKM_SHA512_RSA_PKCS_PSS",
+            Self::EcdsaInToken(Hash::Sha256) => "CKM_ECDSA_SHA256",
+            Self::EcdsaInToken(Hash::Sha384) => "CKM_ECDSA_SHA384",
+            Self::EcdsaInToken(Hash::Sha512) => "CKM_ECDSA_SHA512",
+            Self::Ed25519 => "CKM_EDDSA",
+            Self::MlDsa => "CKM_ML_DSA",
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! Signs with the simplest mechanism for each type of key (a digest with RSA and ECDSA, else the message), and returns
-//! signature octets as X.509 uses them.
+//! Signs with the mechanism that the client asks for (RSA and ECDSA over a digest, or over the message where the token
+//! hashes), and returns signature octets as X.509 uses them.
 
 use cryptoki::{
     error::Error,
@@ -66,7 +66,12 @@ impl Input {
                     digest.iter().copied().take(curve.field_octets()).collect(),
                 ))
             }
-            (KeyAlgorithm::Ed25519, Mechanism::Ed25519)
+            (
+                KeyAlgorithm::Rsa { .. },
+                Mechanism::RsaPkcs1InToken(_) | Mechanism::RsaPssInToken(_),
+            )
+            | (KeyAlgorithm::Ec(_), Mechanism::EcdsaInToken(_))
+            | (KeyAlgorithm::Ed25519, Mechanism::Ed25519)
             | (KeyAlgorithm::MlDsa(_), Mechanism::MlDsa) => Ok(Self(payload.to_vec())),
             (
                 KeyAlgorithm::Rsa { .. }
@@ -76,6 +81,9 @@ impl Input {
                 Mechanism::RsaPkcs1(_)
                 | Mechanism::RsaPss(_)
                 | Mechanism::Ecdsa(_)
+                | Mechanism::RsaPkcs1InToken(_)
+                | Mechanism::RsaPssInToken(_)
+                | Mechanism::EcdsaInToken(_)
                 | Mechanism::Ed25519
                 | Mechanism::MlDsa,
             ) => Err(Failure::MechanismRefused {
@@ -130,6 +138,20 @@ pub(crate) fn sign(
             Pkcs11Mechanism::RsaPkcsPss(pss(hash).map_err(SignFailure::Token)?)
         }
         Mechanism::Ecdsa(_) => Pkcs11Mechanism::Ecdsa,
+        Mechanism::RsaPkcs1InToken(Hash::Sha256) => Pkcs11Mechanism::Sha256RsaPkcs,
+        Mechanism::RsaPkcs1InToken(Hash::Sha384) => Pkcs11Mechanism::Sha384RsaPkcs,
+        Mechanism::RsaPkcs1InToken(Hash::Sha512) => Pkcs11Mechanism::Sha512RsaPkcs,
+        Mechanism::RsaPssInToken(hash) => {
+            let parameters = pss(hash).map_err(SignFailure::Token)?;
+            match hash {
+                Hash::Sha256 => Pkcs11Mechanism::Sha256RsaPkcsPss(parameters),
+                Hash::Sha384 => Pkcs11Mechanism::Sha384RsaPkcsPss(parameters),
+                Hash::Sha512 => Pkcs11Mechanism::Sha512RsaPkcsPss(parameters),
+            }
+        }
+        Mechanism::EcdsaInToken(Hash::Sha256) => Pkcs11Mechanism::EcdsaSha256,
+        Mechanism::EcdsaInToken(Hash::Sha384) => Pkcs11Mechanism::EcdsaSha384,
+        Mechanism::EcdsaInToken(Hash::Sha512) => Pkcs11Mechanism::EcdsaSha512,
         Mechanism::Ed25519 => {
             Pkcs11Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519))
         }

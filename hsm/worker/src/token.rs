@@ -1,17 +1,16 @@
-//! The one token of this process: search by label or serial number, description, and new sessions.
+//! The one token of this process: search by label, serial number or slot, description, and new sessions.
+
+mod offer;
 
 use std::path::Path;
 
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
     error::{Error, RvError},
-    mechanism::{MechanismInfo, MechanismType},
     session::Session,
     slot::{Limit, Slot as Pkcs11Slot, TokenInfo as Pkcs11TokenInfo},
 };
-use hsm::protocol::{
-    Curve, Hash, KeyAlgorithm, Mechanism, NoToken, PinFlags, Slot, TokenInfo, TokenSelector,
-};
+use hsm::protocol::{NoToken, PinFlags, Slot, TokenInfo, TokenSelector};
 use pkcs11_two_calls::TwoCallSigner;
 
 use crate::recovery::{Remedy, code, remedy};
@@ -98,27 +97,6 @@ impl Token {
             .map(|info| described(&info, self.info.slot.clone()))
     }
 
-    /// Returns the mechanisms that the token claims for keys of this type. An empty list is no reason not to try.
-    pub(crate) fn mechanisms(&self, algorithm: KeyAlgorithm) -> Vec<Mechanism> {
-        let hashes = [Hash::Sha256, Hash::Sha384, Hash::Sha512];
-        let each = |mechanism: fn(Hash) -> Mechanism| hashes.map(mechanism).to_vec();
-        let candidates = match algorithm {
-            KeyAlgorithm::Rsa { .. } => vec![
-                (MechanismType::RSA_PKCS, each(Mechanism::RsaPkcs1)),
-                (MechanismType::RSA_PKCS_PSS, each(Mechanism::RsaPss)),
-            ],
-            KeyAlgorithm::Ec(_) => vec![(MechanismType::ECDSA, each(Mechanism::Ecdsa))],
-            KeyAlgorithm::Ed25519 => vec![(MechanismType::EDDSA, vec![Mechanism::Ed25519])],
-            KeyAlgorithm::MlDsa(_) => vec![(MechanismType::ML_DSA, vec![Mechanism::MlDsa])],
-        };
-        let offered = candidates.into_iter().filter(|(kind, _)| {
-            self.module
-                .get_mechanism_info(self.slot, *kind)
-                .is_ok_and(|info| info.sign() && fits(algorithm, &info))
-        });
-        offered.flat_map(|(_, mechanisms)| mechanisms).collect()
-    }
-
     /// Opens a new session: read-only, which is enough for signing, or read-write if the module has only that kind.
     pub(crate) fn open(&self) -> Result<Session, Error> {
         match self.module.open_ro_session(self.slot) {
@@ -142,21 +120,6 @@ fn refused(error: &Error) -> NoToken {
             NoToken::Initialize(code)
         }
     }
-}
-
-/// Returns whether a mechanism covers the size of a key. The standard defines the unit (bits) only for RSA and ECDSA, and
-/// some libraries leave the sizes zero.
-fn fits(algorithm: KeyAlgorithm, info: &MechanismInfo) -> bool {
-    let bits = match algorithm {
-        KeyAlgorithm::Rsa { bits } => bits,
-        KeyAlgorithm::Ec(Curve::P256) => 256,
-        KeyAlgorithm::Ec(Curve::P384) => 384,
-        KeyAlgorithm::Ec(Curve::P521) => 521,
-        KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa(_) => return true,
-    };
-    info.max_key_size() == 0
-        || usize::try_from(bits)
-            .is_ok_and(|bits| (info.min_key_size()..=info.max_key_size()).contains(&bits))
 }
 
 const MOST_NAMED: usize = 32;

@@ -12,16 +12,17 @@ use crate::issuance::Fault;
 #[derive(Debug)]
 pub struct SigningInput {
     algorithm: SignatureAlgorithm,
-    payload: Vec<u8>,
+    message: Vec<u8>,
+    /// `None` if the algorithm signs the message itself.
+    digest: Option<Vec<u8>>,
 }
 
 impl SigningInput {
     pub(in crate::issuance) fn new(algorithm: SignatureAlgorithm, message: &[u8]) -> Self {
         Self {
             algorithm,
-            payload: algorithm
-                .pre_hash()
-                .map_or_else(|| message.to_vec(), |hash| hash.digest(message)),
+            message: message.to_vec(),
+            digest: algorithm.pre_hash().map(|hash| hash.digest(message)),
         }
     }
 
@@ -35,7 +36,13 @@ impl SigningInput {
     /// the message itself.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        &self.payload
+        self.digest.as_deref().unwrap_or(&self.message)
+    }
+
+    /// Returns the message, for a token that hashes it itself.
+    #[must_use]
+    pub fn message(&self) -> &[u8] {
+        &self.message
     }
 }
 

@@ -2,6 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use cryptoki::{
+    context::Function,
+    error::{Error, RvError},
+};
 use hsm::protocol::{
     Answer, Failure, FoundKey, KeyNumber, KeyQuery, LoginAnswer, Mechanism, Moment, TokenCode,
 };
@@ -11,6 +15,7 @@ use crate::{
     key::{self, Candidate, NotOne, Search},
     login,
     mechanism::{self, Input, SignFailure},
+    recovery::code,
 };
 
 impl SessionThread {
@@ -102,6 +107,16 @@ impl SessionThread {
                 self.discard(&why);
                 Err(Failure::TokenFailed(why).into())
             }
+            Err(SignFailure::Token(error)) if refuses_the_mechanism(&error) => {
+                let offer = self.seat.during(|| self.shared.token.offer(algorithm));
+                let why = format!("{}: {}; {offer}", mechanism.name(), code(&error));
+                // A `C_SignInit` that fails begins no operation. An only session is kept, or every such signature would
+                // end the process.
+                if self.shared.anchored {
+                    self.discard(&code(&error));
+                }
+                Err(Failure::MechanismRefused { why }.into())
+            }
             Err(SignFailure::Token(error)) => Err(self.distinguish(error, number)),
         }
     }
@@ -123,4 +138,15 @@ impl SessionThread {
         }
         self.handles.get(&number.0).ok_or(Miss::KeyGone)
     }
+}
+
+/// Returns whether the token refuses the mechanism, so that another one may do.
+fn refuses_the_mechanism(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Pkcs11(
+            RvError::MechanismInvalid | RvError::MechanismParamInvalid | RvError::ActionProhibited,
+            Function::SignInit
+        )
+    )
 }
