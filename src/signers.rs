@@ -208,9 +208,9 @@ impl ConfiguredToken {
         let token = &self.running.token;
         let was_public = token.is_public(deadline).await?;
         let key = match self.find_granted_key(owner, selector).await {
-            Err(HsmError::KeyNotFound { .. } | HsmError::NotLoggedIn)
-                if was_public && token.log_in(deadline).await? =>
-            {
+            Err(
+                HsmError::KeyNotFound { .. } | HsmError::KeysHidden { .. } | HsmError::NotLoggedIn,
+            ) if was_public && token.log_in(deadline).await? => {
                 self.find_granted_key(owner, selector).await?
             }
             found => found?,

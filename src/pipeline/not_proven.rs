@@ -149,9 +149,12 @@ fn token_reason(error: &HsmError) -> Reason {
         HsmError::LoginRefused { .. } | HsmError::NotLoggedIn => Reason::LoginRefused,
         HsmError::Misconfigured { .. } => Reason::TokenMisconfigured,
         HsmError::KeyNotFound { differing } if differing.is_empty() => Reason::KeyNotFound,
+        HsmError::KeysHidden { .. } => Reason::KeyNotFound,
         HsmError::KeyNotFound { .. } => Reason::KeyMismatch,
         HsmError::SeveralKeys { .. } | HsmError::TooManyKeys { .. } => Reason::KeyAmbiguous,
-        HsmError::AlwaysAuthenticate(_) | HsmError::KeyType(_) => Reason::KeyUnusable,
+        HsmError::AlwaysAuthenticate(_) | HsmError::KeyType(_) | HsmError::KeyUntold(_) => {
+            Reason::KeyUnusable
+        }
         HsmError::MechanismRefused { .. } | HsmError::TokenRefused(_) => Reason::TokenRefused,
         HsmError::BadRequest { .. } | HsmError::WrongAnswer => Reason::Internal,
     }
@@ -163,6 +166,8 @@ fn listed(error: &HsmError) -> String {
         ("; these have another public key: ", differing)
     } else if let HsmError::SeveralKeys { matching } = error {
         ("; name one of them by label and idHex: ", matching)
+    } else if let HsmError::KeysHidden { hidden } = error {
+        ("; these do not show theirs: ", hidden)
     } else {
         return String::new();
     };

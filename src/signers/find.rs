@@ -50,11 +50,20 @@ pub(super) fn narrowed(failure: HsmError, granted: impl Fn(&KeyName) -> bool) ->
                 }
             }
         }
-        HsmError::AlwaysAuthenticate(key) | HsmError::KeyType(key) if !granted(&key) => none(),
+        HsmError::KeysHidden { hidden } => match only_granted(hidden) {
+            hidden if hidden.is_empty() => none(),
+            hidden => HsmError::KeysHidden { hidden },
+        },
+        HsmError::AlwaysAuthenticate(key) | HsmError::KeyType(key) | HsmError::KeyUntold(key)
+            if !granted(&key) =>
+        {
+            none()
+        }
         // `TooManyKeys` names no key: it says only that more keys match than the worker reads.
         other @ (HsmError::TooManyKeys { .. }
         | HsmError::AlwaysAuthenticate(_)
         | HsmError::KeyType(_)
+        | HsmError::KeyUntold(_)
         | HsmError::Overloaded
         | HsmError::TimedOut
         | HsmError::WorkerLost { .. }

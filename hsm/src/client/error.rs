@@ -84,6 +84,19 @@ pub enum HsmError {
         "key {0} has an unsupported type; use RSA, ECDSA on P-256, P-384 or P-521, Ed25519 or ML-DSA"
     )]
     KeyType(KeyName),
+    /// The token tells neither the type nor the public key of this key.
+    #[error(
+        "the token tells neither the type nor the public key of key {0}; store its public key on the token, under the same CKA_ID"
+    )]
+    KeyUntold(KeyName),
+    /// No key shows the wanted public key, and these keys do not show theirs.
+    #[error(
+        "no private key on the token shows the certificate's public key, and {} do not show theirs; name the key by label or id", .hidden.len()
+    )]
+    KeysHidden {
+        /// At most 32 of them.
+        hidden: Vec<KeyName>,
+    },
     /// The key or the token cannot sign with this mechanism.
     #[error("the key cannot sign with this mechanism: {why}")]
     MechanismRefused {
@@ -122,6 +135,8 @@ impl HsmError {
             | Self::TooManyKeys { .. }
             | Self::AlwaysAuthenticate(_)
             | Self::KeyType(_)
+            | Self::KeyUntold(_)
+            | Self::KeysHidden { .. }
             | Self::MechanismRefused { .. }
             | Self::TokenRefused(_) => Fault::Mend,
             Self::BadRequest { .. } | Self::WrongAnswer => Fault::Bug,
@@ -139,6 +154,8 @@ impl From<Failure> for HsmError {
             Failure::SeveralKeys(matching) => Self::SeveralKeys { matching },
             Failure::AlwaysAuthenticate(key) => Self::AlwaysAuthenticate(key),
             Failure::KeyType(key) => Self::KeyType(key),
+            Failure::KeyUntold(key) => Self::KeyUntold(key),
+            Failure::KeysHidden(hidden) => Self::KeysHidden { hidden },
             Failure::MechanismRefused { why } => Self::MechanismRefused { why },
             Failure::TokenFailed(code) => Self::TokenFailed(code),
             Failure::TokenRefused(code) => Self::TokenRefused(code),

@@ -358,6 +358,8 @@ pub(super) async fn unanswered(connection: &Connection, error: HsmError) -> Work
         | HsmError::TooManyKeys { .. }
         | HsmError::AlwaysAuthenticate(_)
         | HsmError::KeyType(_)
+        | HsmError::KeyUntold(_)
+        | HsmError::KeysHidden { .. }
         | HsmError::MechanismRefused { .. }
         | HsmError::TokenRefused(_) => WorkerEnd::LoginUnclear {
             why: error.to_string(),

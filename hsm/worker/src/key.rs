@@ -3,6 +3,7 @@
 mod object;
 mod public;
 mod search;
+mod told;
 
 use cryptoki::{
     error::Error,
@@ -55,7 +56,8 @@ pub(crate) fn select(search: &Search<'_>, selector: &KeySelector) -> Result<Cand
     let mut matching = Vec::new();
     let mut hidden = Vec::new();
     let mut differing = Vec::new();
-    for found in find(search, label, id.as_deref())? {
+    let expected = wanted.as_ref().map(|wanted| wanted.algorithm);
+    for found in find(search, label, id.as_deref(), expected)? {
         match (&wanted, found) {
             (None, found) => matching.push(found),
             (Some(wanted), Found::Usable(key)) if key.identity.algorithm == wanted.algorithm => {
@@ -70,10 +72,14 @@ pub(crate) fn select(search: &Search<'_>, selector: &KeySelector) -> Result<Cand
     }
     // A token may have no public objects. Then label or id must be enough, and a probe signature shows whether the key is
     // the right one.
-    if matching.is_empty() && (label.is_some() || id.is_some()) {
+    let named = label.is_some() || id.is_some();
+    if matching.is_empty() && named {
         matching = hidden;
+    } else if matching.is_empty() && !hidden.is_empty() {
+        let names = hidden.iter().map(Found::name).take(MOST_NAMED).collect();
+        return Err(NotOne::Failure(Failure::KeysHidden(names)));
     }
-    if matching.is_empty() && label.is_none() && id.is_none() {
+    if matching.is_empty() && !named {
         // Without label and id every other key of the token is in the list, which helps nobody.
         differing.clear();
     }
@@ -82,7 +88,8 @@ pub(crate) fn select(search: &Search<'_>, selector: &KeySelector) -> Result<Cand
 
 /// Finds a key again that was found before.
 pub(crate) fn find_again(search: &Search<'_>, identity: &KeyIdentity) -> Result<Candidate, NotOne> {
-    let found = find(search, Some(&identity.label), Some(&identity.id))?;
+    let expected = Some(identity.algorithm);
+    let found = find(search, Some(&identity.label), Some(&identity.id), expected)?;
     let same = found
         .into_iter()
         .filter(|found| matches!(found, Found::Usable(key) if key.identity == *identity));
@@ -104,14 +111,17 @@ pub(crate) fn any(session: &Session) -> Result<bool, Error> {
 
 enum Found {
     Usable(Candidate),
+    /// Its type cannot sign certificates here.
     Unusable(KeyName),
+    /// The token tells neither its type and size nor its public half.
+    Untold(KeyName),
 }
 
 impl Found {
     fn name(&self) -> KeyName {
         match self {
             Self::Usable(key) => key.identity.name(),
-            Self::Unusable(name) => name.clone(),
+            Self::Unusable(name) | Self::Untold(name) => name.clone(),
         }
     }
 }
@@ -132,6 +142,7 @@ fn only(mut matching: Vec<Found>, mut differing: Vec<KeyName>) -> Result<Candida
     }
     match last {
         Found::Unusable(name) => Err(NotOne::Failure(Failure::KeyType(name))),
+        Found::Untold(name) => Err(NotOne::Failure(Failure::KeyUntold(name))),
         Found::Usable(key) if key.attributes.always_authenticate == Some(true) => Err(
             NotOne::Failure(Failure::AlwaysAuthenticate(key.identity.name())),
         ),

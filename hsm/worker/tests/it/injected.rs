@@ -53,8 +53,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("C_SignInit", "CKR_KEY_FUNCTION_NOT_PERMITTED"),
     ("C_SignInit", "CKR_KEY_TYPE_INCONSISTENT"),
     ("C_SignInit", "CKR_KEY_SIZE_RANGE"),
-    ("C_SignInit", "CKR_MECHANISM_INVALID"),
-    ("C_SignInit", "CKR_MECHANISM_PARAM_INVALID"),
     ("C_SignInit", "CKR_CURVE_NOT_SUPPORTED"),
     ("C_SignInit", "CKR_FUNCTION_NOT_SUPPORTED"),
     ("C_Sign", "CKR_ACTION_PROHIBITED"),

@@ -19,6 +19,7 @@ mod keys;
 mod kryoptic;
 mod load;
 mod look_up;
+mod mechanisms;
 mod pin;
 mod protocol;
 mod quirks;
