@@ -13,12 +13,15 @@ use cryptoki::{
     mechanism::Mechanism,
     object::ObjectHandle,
     session::Session,
+    slot::{Slot, TokenInfo},
 };
 use cryptoki_sys::{
-    CK_BYTE, CK_FUNCTION_LIST, CK_MECHANISM, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_ULONG,
+    CK_BYTE, CK_FUNCTION_LIST, CK_MECHANISM, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE,
+    CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CKF_CLOCK_ON_TOKEN,
 };
 use thiserror::Error as ThisError;
 
+type Describe = unsafe extern "C" fn(CK_SLOT_ID, *mut CK_TOKEN_INFO) -> CK_RV;
 type SignInit =
     unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE) -> CK_RV;
 type Sign = unsafe extern "C" fn(
@@ -32,7 +35,7 @@ type Sign = unsafe extern "C" fn(
 /// Size in octets of the largest buffer that a library gets if it finds the known size too small.
 const MOST_OCTETS: usize = 65_536;
 
-/// Makes signatures with a PKCS#11 library.
+/// Makes signatures with a PKCS#11 library, and describes its tokens.
 pub struct TwoCallSigner {
     /// `None` if they may differ from the functions that `cryptoki` calls. Then `cryptoki` itself signs, in three
     /// calls.
@@ -41,9 +44,10 @@ pub struct TwoCallSigner {
     _library: cryptoki_sys::Pkcs11,
 }
 
-/// The two functions that make a signature.
+/// The two functions that make a signature, and the one that describes a token.
 #[derive(Clone, Copy)]
 struct Functions {
+    describe: Option<Describe>,
     init: SignInit,
     sign: Sign,
 }
@@ -102,6 +106,26 @@ impl TwoCallSigner {
         Ok((pkcs11, signer))
     }
 
+    /// Describes the token in a slot of `module`, which is the [`Pkcs11`] that [`Self::load`] returned. Does not read the
+    /// token's clock if `cryptoki` cannot: opencryptoki gives its time in another form than the standard's.
+    ///
+    /// # Errors
+    /// The call fails, or the library does not tell the same functions twice and its description cannot be read.
+    pub fn token_info(&self, module: &Pkcs11, slot: Slot) -> Result<TokenInfo, Error> {
+        let error = match module.get_token_info(slot) {
+            Err(error @ (Error::ParseInt(_) | Error::Utf8(_))) => error,
+            read => return read,
+        };
+        let describe = self.functions.and_then(|functions| functions.describe);
+        let mut info = CK_TOKEN_INFO::default();
+        let slot = CK_SLOT_ID::try_from(slot.id())?;
+        // SAFETY: `info` may be written to, and a library refuses a slot that it does not have.
+        let code = unsafe { describe.ok_or(error)?(slot, &raw mut info) };
+        Rv::from(code).into_result(Function::GetTokenInfo)?;
+        info.flags &= !CKF_CLOCK_ON_TOKEN;
+        TokenInfo::try_from(info)
+    }
+
     /// Signs with a session of the [`Pkcs11`] that [`Self::load`] returned. `octets` is the length of such signatures.
     /// Blocks for as long as the token takes.
     ///
@@ -131,6 +155,7 @@ impl Functions {
     fn of(library: &cryptoki_sys::Pkcs11) -> Result<Self, Error> {
         let list = functions(library)?;
         Ok(Self {
+            describe: list.C_GetTokenInfo,
             init: list.C_SignInit.ok_or(Error::NullFunctionPointer)?,
             sign: list.C_Sign.ok_or(Error::NullFunctionPointer)?,
         })

@@ -42,7 +42,7 @@ impl Token {
         let mut matching = Vec::new();
         for slot in slots {
             // Slot by slot, so that one broken reader does not hide the other tokens.
-            match module.get_token_info(slot) {
+            match signer.token_info(&module, slot) {
                 Err(error) => seen.push(format!("slot {}: {}", slot.id(), code(&error))),
                 Ok(info) if !info.token_initialized() => {}
                 // PKCS#11 2.40, table 6: the token failed a self-test and does not work until it is reset.
@@ -92,8 +92,8 @@ impl Token {
 
     /// Returns the token's present description.
     pub(crate) fn describe(&self) -> Result<TokenInfo, Error> {
-        self.module
-            .get_token_info(self.slot)
+        self.signer
+            .token_info(&self.module, self.slot)
             .map(|info| described(&info, self.info.slot.clone()))
     }
 

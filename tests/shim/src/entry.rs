@@ -9,10 +9,10 @@ use cryptoki_sys::{
     CK_ATTRIBUTE, CK_BBOOL, CK_BYTE, CK_FLAGS, CK_FUNCTION_LIST, CK_INFO, CK_MECHANISM,
     CK_MECHANISM_INFO, CK_MECHANISM_TYPE, CK_NOTIFY, CK_OBJECT_CLASS, CK_OBJECT_HANDLE, CK_RV,
     CK_SESSION_HANDLE, CK_SESSION_INFO, CK_SLOT_ID, CK_SLOT_INFO, CK_TOKEN_INFO, CK_ULONG,
-    CK_UNAVAILABLE_INFORMATION, CK_USER_TYPE, CK_UTF8CHAR, CKA_CLASS, CKA_LABEL, CKF_RW_SESSION,
-    CKO_PRIVATE_KEY, CKR_ATTRIBUTE_TYPE_INVALID, CKR_BUFFER_TOO_SMALL,
-    CKR_CRYPTOKI_NOT_INITIALIZED, CKR_FUNCTION_NOT_SUPPORTED, CKR_KEY_HANDLE_INVALID, CKR_OK,
-    CKS_RO_PUBLIC_SESSION, CKS_RW_PUBLIC_SESSION,
+    CK_UNAVAILABLE_INFORMATION, CK_USER_TYPE, CK_UTF8CHAR, CKA_CLASS, CKA_LABEL,
+    CKF_CLOCK_ON_TOKEN, CKF_RW_SESSION, CKO_PRIVATE_KEY, CKR_ATTRIBUTE_TYPE_INVALID,
+    CKR_BUFFER_TOO_SMALL, CKR_CRYPTOKI_NOT_INITIALIZED, CKR_FUNCTION_NOT_SUPPORTED,
+    CKR_KEY_HANDLE_INVALID, CKR_OK, CKS_RO_PUBLIC_SESSION, CKS_RW_PUBLIC_SESSION,
 };
 
 use crate::{
@@ -182,6 +182,7 @@ fn described(info: &mut CK_TOKEN_INFO, change: &TokenChange) {
         label,
         serial,
         model,
+        clock,
     } = change;
     info.flags = info.flags & !clear | set;
     if let Some(most) = sessions {
@@ -196,6 +197,10 @@ fn described(info: &mut CK_TOKEN_INFO, change: &TokenChange) {
     }
     if let Some(model) = model {
         padded(&mut info.model, model);
+    }
+    if let Some(clock) = clock {
+        info.flags |= CKF_CLOCK_ON_TOKEN;
+        padded(&mut info.utcTime, clock);
     }
 }
 

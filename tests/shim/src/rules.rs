@@ -229,6 +229,10 @@ fn action(name: &str, value: Option<&str>) -> Result<Action, String> {
             model: Some(change::text(value, 16)?),
             ..TokenChange::default()
         }),
+        ("clock", Some(value)) => token(TokenChange {
+            clock: Some(change::text(value, 16)?),
+            ..TokenChange::default()
+        }),
         ("description", Some(value)) => {
             Action::Change(Change::SlotDescription(change::text(value, 64)?))
         }

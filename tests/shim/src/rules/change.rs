@@ -40,6 +40,8 @@ pub(crate) struct TokenChange {
     pub(crate) label: Option<Vec<u8>>,
     pub(crate) serial: Option<Vec<u8>>,
     pub(crate) model: Option<Vec<u8>>,
+    /// Also sets `CKF_CLOCK_ON_TOKEN`.
+    pub(crate) clock: Option<Vec<u8>>,
 }
 
 impl TokenChange {
@@ -52,6 +54,7 @@ impl TokenChange {
             label,
             serial,
             model,
+            clock,
         } = more;
         self.clear |= clear;
         self.set |= set;
@@ -59,6 +62,7 @@ impl TokenChange {
         self.label = self.label.take().or(label);
         self.serial = self.serial.take().or(serial);
         self.model = self.model.take().or(model);
+        self.clock = self.clock.take().or(clock);
     }
 }
 

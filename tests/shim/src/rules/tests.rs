@@ -63,6 +63,7 @@ fn one_rule_may_change_all_parts_of_token_information() {
         label: Some(b"a\0b".to_vec()),
         serial: Some(Vec::new()),
         model: Some(b"a model".to_vec()),
+        clock: None,
     };
     assert_eq!(
         action(
