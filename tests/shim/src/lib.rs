@@ -4,6 +4,7 @@
 
 mod code;
 mod counters;
+mod devices;
 mod directory;
 mod entry;
 mod faults;
@@ -11,6 +12,7 @@ mod function;
 mod library;
 mod rules;
 
+pub use self::devices::{DEVICES, Device};
 pub use self::{
     directory::Directory,
     faults::DIRECTORY,

@@ -52,4 +52,4 @@ pub use self::{
     store::Store,
     token::{TestKey, TestToken},
 };
-pub use pkcs11_fault_shim::Function;
+pub use pkcs11_fault_shim::{DEVICES, Device, Function};

@@ -10,6 +10,7 @@
 mod calls;
 mod chaos;
 mod containers;
+mod devices;
 mod faults;
 mod fixture;
 mod hostile;
