@@ -18,6 +18,7 @@ mod injected;
 mod injected_start;
 mod keys;
 mod kryoptic;
+mod libraries;
 mod load;
 mod look_up;
 mod mechanisms;
