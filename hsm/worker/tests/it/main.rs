@@ -18,6 +18,7 @@ mod injected_start;
 mod keys;
 mod kryoptic;
 mod load;
+mod log;
 mod look_up;
 mod pin;
 mod protocol;
