@@ -63,7 +63,7 @@ impl TokenPin {
     pub fn name_secret(&self, issuer: &str, secret: &PinSecret) -> Result<(), PinSecret> {
         match &self.origin {
             PinOrigin::Issuers(_, named) => named.name(issuer, secret),
-            PinOrigin::File(_) | PinOrigin::Secret(..) => Ok(()),
+            PinOrigin::File(_) | PinOrigin::Once { .. } | PinOrigin::Secret(..) => Ok(()),
         }
     }
 
@@ -71,7 +71,7 @@ impl TokenPin {
     pub fn forget_issuer(&self, issuer: &str) {
         match &self.origin {
             PinOrigin::Issuers(_, named) => named.forget(issuer),
-            PinOrigin::File(_) | PinOrigin::Secret(..) => {}
+            PinOrigin::File(_) | PinOrigin::Once { .. } | PinOrigin::Secret(..) => {}
         }
     }
 

@@ -1,6 +1,11 @@
 //! One token, from the start of its worker to the login. The PIN is in one file and the PIN record in another.
 
-use std::{path::PathBuf, process, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow, bail};
 use hsm::TokenState;
@@ -29,19 +34,20 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Opened {
     token: ConfiguredToken,
     config: PathBuf,
-    pin_file: PathBuf,
+    pin_file: String,
     pin_record: PathBuf,
     patience: Duration,
 }
 
 impl Opened {
-    /// Starts the worker of the token that the issuer names.
+    /// Starts the worker of the token that the issuer names. `pin` is the PIN of the command line.
     ///
     /// # Errors
     /// The configuration has no such token, or the token's PIN does not come from a file.
     pub(super) fn start(
         config: &Config,
         args: &Sign,
+        pin: Option<PinOrigin>,
         issuer: &IssuerFile,
         metrics: &Arc<Metrics>,
     ) -> anyhow::Result<Self> {
@@ -55,11 +61,11 @@ impl Opened {
                 known.join(", ")
             );
         };
-        let (pin_file, pin_record) = pin_files(token, args)?;
+        let (pin, pin_record) = pin_and_record(token, args, pin)?;
+        let pin_file = pin.to_string();
         if issuer.spec.pin_secret_ref.is_some() && args.pin_file.is_none() {
             bail!(
-                "token {named:?} takes its PIN from {}; remove spec.pinSecretRef from {}",
-                pin_file.display(),
+                "token {named:?} takes its PIN from {pin}; remove spec.pinSecretRef from {}",
                 issuer.name
             );
         }
@@ -70,7 +76,7 @@ impl Opened {
         };
         let pin = TokenPin::new(
             PinStore::File(FileStore::new(pin_record.clone())),
-            PinOrigin::File(pin_file.clone()),
+            pin,
             format!("{}/{}", machine::host_name()?, process::id()),
             u32::from(token.max_rejected_logins().get()),
         );
@@ -140,25 +146,49 @@ impl Opened {
         anyhow!(
             "no login to token {:?}: {why}; correct the PIN in {}, which is tried once; to clear the record of its tries, remove {}",
             self.token.name(),
-            self.pin_file.display(),
+            self.pin_file,
             self.pin_record.display(),
         )
     }
 }
 
-/// Returns the PIN file and the PIN record of a token. A PIN file on the command line does not evade the record of a
-/// configured one.
-fn pin_files(token: &TokenConfig, args: &Sign) -> anyhow::Result<(PathBuf, PathBuf)> {
-    let given = args.pin_file.as_ref();
-    let given = given.map(std::path::absolute).transpose();
-    let given = given.context("--pin-file is not a path")?;
+/// Returns the PIN of `--pin-file`. What is no regular file is read now.
+///
+/// # Errors
+/// It cannot be read, or it is no PIN.
+pub(super) fn given_pin(path: &Path) -> anyhow::Result<PinOrigin> {
+    let path = std::path::absolute(path).context("--pin-file is not a path")?;
+    Ok(PinOrigin::given(path)?)
+}
+
+/// Returns the PIN and the PIN record of a token. A PIN of the command line does not evade the record of a configured
+/// one.
+fn pin_and_record(
+    token: &TokenConfig,
+    args: &Sign,
+    given: Option<PinOrigin>,
+) -> anyhow::Result<(PinOrigin, PathBuf)> {
+    let asked = args.pin_record.as_ref().map(std::path::absolute);
+    let asked = asked.transpose().context("--pin-record is not a path")?;
     let from = match (token.pin(), given) {
+        (PinSource::File { record, .. }, _) if asked.is_some() => bail!(
+            "the configuration keeps the record of token {:?} in {}; remove --pin-record",
+            token.name(),
+            record.display()
+        ),
         (PinSource::File { path, record }, given) => {
-            return Ok((given.unwrap_or_else(|| path.clone()), record.clone()));
+            let pin = given.unwrap_or_else(|| PinOrigin::File(path.clone()));
+            return Ok((pin, record.clone()));
         }
-        (_, Some(given)) => {
-            let record = given.with_file_name(PIN_RECORD);
-            return Ok((given, record));
+        (_, Some(pin)) => {
+            let record = match (asked, &pin) {
+                (Some(asked), _) => asked,
+                (None, PinOrigin::File(path)) => path.with_file_name(PIN_RECORD),
+                (None, _) => bail!(
+                    "no record of the tries of the PIN can be kept beside {pin}; name a file for it with --pin-record"
+                ),
+            };
+            return Ok((pin, record));
         }
         (PinSource::Secret { name, .. }, None) => format!("Secret {name}"),
         (PinSource::ClusterIssuers, None) => "the Secrets of cluster issuers".to_owned(),
