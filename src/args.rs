@@ -13,6 +13,8 @@ use crate::{duration::GoDuration, ownership::LeaseDuration, telemetry::LogFormat
 const DEFAULT_NAMESPACE: &str = "pkcs11-issuer-system";
 const PROBE_INTERVALS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+const UNDECIDED_AFTER: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(9999 * 3600);
 const DRAIN_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// External issuer for cert-manager whose CA keys never leave an HSM.
@@ -63,6 +65,11 @@ pub struct Run {
     #[arg(long, env = "PKCS11_ISSUER_ENFORCE_APPROVAL", value_name = "BOOL", action = ArgAction::Set,
           default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
     pub enforce_approval: bool,
+
+    /// Write an Event about a request that nobody has approved or denied for this long, from 1s to 9999h. By default there is no such
+    /// Event, because people may take hours; the metrics have the number of such requests in any case.
+    #[arg(long, value_name = "DURATION", env = "PKCS11_ISSUER_UNDECIDED_AFTER", value_parser = undecided_after)]
+    pub undecided_after: Option<Duration>,
 
     /// Answer the CertificateSigningRequests of Kubernetes, too.
     #[arg(long, env = "PKCS11_ISSUER_CERTIFICATE_SIGNING_REQUESTS", value_name = "BOOL", action = ArgAction::Set,
@@ -169,6 +176,10 @@ pub struct Run {
 
 fn probe_interval(text: &str) -> Result<Duration, String> {
     duration(text, PROBE_INTERVALS, "1s to 24h")
+}
+
+fn undecided_after(text: &str) -> Result<Duration, String> {
+    duration(text, UNDECIDED_AFTER, "1s to 9999h")
 }
 
 fn drain_timeout(text: &str) -> Result<Duration, String> {
@@ -298,6 +309,13 @@ mod tests {
             ];
             assert!(Args::try_parse_from(arguments).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn no_event_about_a_request_without_a_decision_is_written_by_default() {
+        assert_eq!(run(&[]).undecided_after, None);
+        let four = run(&["--undecided-after", "4h"]);
+        assert_eq!(four.undecided_after, Some(Duration::from_secs(4 * 3600)));
     }
 
     #[test]

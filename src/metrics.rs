@@ -11,8 +11,8 @@ use prometheus_client::{
 };
 
 use self::labels::{
-    BugLabels, EndLabels, IssuerLabels, LintLabels, ReasonLabels, ReloadLabels, RenewalLabels,
-    RequestLabels, SignLabels, TokenLabel, TokenLabels,
+    BugLabels, EndLabels, IssuerLabels, KindLabel, LintLabels, ReasonLabels, ReloadLabels,
+    RenewalLabels, RequestLabels, SignLabels, TokenLabel, TokenLabels,
 };
 pub use self::labels::{LeaseRenewal, RequestResult, SignOutcome};
 use crate::audit::RequestKind;
@@ -23,6 +23,8 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     refusals: Family<ReasonLabels, Counter>,
+    undecided: Family<KindLabel, Gauge>,
+    undecided_oldest: Family<KindLabel, Gauge>,
     sign_seconds: Family<SignLabels, Histogram, fn() -> Histogram>,
     events_dropped: Counter,
     bugs: Family<BugLabels, Counter>,
@@ -74,6 +76,18 @@ impl Metrics {
             "refusals",
             "Requests that were refused for good, by slug",
             refusals.clone(),
+        );
+        let undecided = Family::default();
+        registry.register(
+            "undecided_requests",
+            "Requests that nobody has approved or denied yet; every replica counts all of them",
+            undecided.clone(),
+        );
+        let undecided_oldest = Family::default();
+        registry.register(
+            "undecided_requests_oldest_timestamp_seconds",
+            "When the oldest request that nobody has approved or denied was created",
+            undecided_oldest.clone(),
         );
         let histogram: fn() -> Histogram = || Histogram::new(SIGN_BUCKETS);
         let sign_seconds = Family::new_with_constructor(histogram);
@@ -167,6 +181,8 @@ impl Metrics {
             registry,
             requests,
             refusals,
+            undecided,
+            undecided_oldest,
             sign_seconds,
             events_dropped,
             bugs,
@@ -195,6 +211,14 @@ impl Metrics {
     /// Counts a refusal, for the reason that the slug names.
     pub fn refused(&self, reason: &'static str) {
         self.refusals.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Sets how many requests of a kind nobody has approved or denied, and when the oldest of them was created, in seconds
+    /// since 1970.
+    pub fn undecided(&self, kind: RequestKind, count: usize, oldest: Option<i64>) {
+        let labels = KindLabel { kind };
+        self.undecided.get_or_create(&labels).set(gauge(count));
+        set_or_remove(&self.undecided_oldest, &labels, oldest);
     }
 
     /// Records a call of a token for a signature; `token` is its name in the operator's configuration.
@@ -346,6 +370,36 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_runbook_lists_every_metric_and_no_other() {
+        const PAGE: &str = include_str!("../docs/runbook.md");
+        let calls = include_str!("metrics.rs").split(".register(").skip(1);
+        let name = |call: &str| call.split('"').nth(1).map(str::to_owned);
+        let mut registered: Vec<_> = calls.filter_map(name).collect();
+        // What this test itself has in quotes.
+        registered.truncate(registered.len() - 1);
+        let (_, listed) = PAGE.split_once("## All metrics").unwrap();
+        let rows = listed.lines().filter_map(|row| row.strip_prefix("| `"));
+        let names = rows.filter_map(|row| row.split(['{', '`']).next());
+        let mut listed: Vec<_> = names.map(without_suffix).collect();
+        registered.sort();
+        listed.sort();
+        assert_eq!(listed, registered);
+        // Alerts name only metrics that exist.
+        let words = PAGE.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        for word in words.filter(|word| word.starts_with("pkcs11_issuer_")) {
+            assert!(registered.contains(&without_suffix(word)), "{word}");
+        }
+    }
+
+    /// Returns the name with which a metric is registered.
+    fn without_suffix(name: &str) -> String {
+        let name = name.trim_start_matches("pkcs11_issuer_");
+        name.trim_end_matches("_total")
+            .trim_end_matches("_info")
+            .to_owned()
+    }
 
     #[test]
     fn each_call_updates_the_metric_with_its_labels() {

@@ -85,7 +85,10 @@ impl TokenPin {
     pub fn name_secret(&self, issuer: &str, secret: &PinSecret) -> Result<(), PinSecret> {
         match &self.origin {
             PinOrigin::Issuers(_, named) => named.name(issuer, secret),
-            PinOrigin::File(_) | PinOrigin::Secret(..) | PinOrigin::None => Ok(()),
+            PinOrigin::File(_)
+            | PinOrigin::Once { .. }
+            | PinOrigin::Secret(..)
+            | PinOrigin::None => Ok(()),
         }
     }
 
@@ -93,7 +96,10 @@ impl TokenPin {
     pub fn forget_issuer(&self, issuer: &str) {
         match &self.origin {
             PinOrigin::Issuers(_, named) => named.forget(issuer),
-            PinOrigin::File(_) | PinOrigin::Secret(..) | PinOrigin::None => {}
+            PinOrigin::File(_)
+            | PinOrigin::Once { .. }
+            | PinOrigin::Secret(..)
+            | PinOrigin::None => {}
         }
     }
 

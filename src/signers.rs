@@ -291,11 +291,19 @@ impl Running {
 
 /// Keeps the metrics of a token up to date until it is stopped.
 async fn count(name: String, token: Token, metrics: Arc<Metrics>) {
-    let mut state = token.state();
+    let (mut state, mut tallies) = (token.state(), token.tallies());
     loop {
         let stopped = *state.borrow_and_update() == TokenState::Stopped;
+        tallies.mark_unchanged();
         metrics.token(&name, &counts(&token));
-        if stopped || state.changed().await.is_err() {
+        if stopped {
+            return;
+        }
+        let changed = tokio::select! {
+            changed = state.changed() => changed,
+            changed = tallies.changed() => changed,
+        };
+        if changed.is_err() {
             return;
         }
     }

@@ -14,6 +14,7 @@
 
 pub mod client;
 mod hardening;
+mod lines;
 pub mod protocol;
 mod signals;
 pub mod supervisor;
@@ -21,6 +22,7 @@ mod uri;
 
 pub use client::{Fault, HsmError, Key};
 pub use hardening::harden;
+pub use lines::WorkerLines;
 pub use protocol::{
     Curve, Hash, KeyAlgorithm, KeyAttributes, KeyName, KeySelector, Mechanism, MlDsa, Pin,
     PinFlags, Slot, TokenInfo, TokenSelector,

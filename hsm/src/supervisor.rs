@@ -4,21 +4,22 @@ mod backoff;
 mod child;
 mod end;
 mod gate;
+mod journal;
 mod on_demand;
 mod process;
+mod repeats;
 mod run;
 mod state;
 mod tally;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     num::NonZeroU16,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
-
-use parking_lot::Mutex;
 
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -72,6 +73,16 @@ pub enum Launch {
     },
 }
 
+impl fmt::Display for Launch {
+    /// Writes the path of the library or of the socket.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Child { module, .. } => module.display().fmt(f),
+            Self::Sidecar { socket } => write!(f, "socket {}", socket.display()),
+        }
+    }
+}
+
 /// A token with its own worker, which is restarted when it ends.
 ///
 /// Clones share the worker. The worker is stopped when the last clone is dropped.
@@ -83,7 +94,7 @@ pub enum Launch {
 pub struct Token {
     view: watch::Receiver<View>,
     state: watch::Receiver<TokenState>,
-    tally: Arc<Mutex<Tally>>,
+    tally: watch::Receiver<Tally>,
     retry: Arc<Notify>,
     logins: mpsc::UnboundedSender<on_demand::LoginCaller>,
     stop: CancellationToken,
@@ -109,7 +120,7 @@ impl Token {
             connection: None,
         });
         let (state, state_reader) = watch::channel(TokenState::Starting);
-        let tally = Arc::new(Mutex::new(Tally::default()));
+        let (tally, tally_reader) = watch::channel(Tally::default());
         let retry = Arc::new(Notify::new());
         let (logins, wanted_logins) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
@@ -118,7 +129,7 @@ impl Token {
             gate,
             view,
             state,
-            tally: Arc::clone(&tally),
+            tally,
             retry: Arc::clone(&retry),
             on_demand: on_demand::OnDemand::new(wanted_logins),
             stop: stop.clone(),
@@ -127,7 +138,7 @@ impl Token {
         Self {
             view: view_reader,
             state: state_reader,
-            tally,
+            tally: tally_reader,
             retry,
             logins,
             _stop_on_drop: Arc::new(stop.clone().drop_guard()),
@@ -144,7 +155,14 @@ impl Token {
     /// Returns counts of all events since [`Token::start`], for metrics; [`Self::state`] shows only the latest state.
     #[must_use]
     pub fn tally(&self) -> Tally {
-        self.tally.lock().clone()
+        self.tally.borrow().clone()
+    }
+
+    /// Returns a receiver that follows the counts. It also reports what does not change the state, such as the end of one
+    /// more worker while the token is away.
+    #[must_use]
+    pub fn tallies(&self) -> watch::Receiver<Tally> {
+        self.tally.clone()
     }
 
     /// Finds exactly one private key. The worker stops reading at the deadline, even if the future is dropped earlier.

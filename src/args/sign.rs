@@ -56,9 +56,13 @@ pub struct Sign {
     pub explain: bool,
 
     /// The token's PIN is in this file, whatever source the configuration names. Its record of tries is beside it, unless the
-    /// configuration names a pinFile.
+    /// configuration names a pinFile. /dev/fd/N reads it from a descriptor, so that it is in no file.
     #[arg(long, value_name = "FILE")]
     pub pin_file: Option<PathBuf>,
+
+    /// The record of the tries of the PIN of --pin-file, if the configuration names no pinFile.
+    #[arg(long, value_name = "FILE", requires = "pin_file")]
+    pub pin_record: Option<PathBuf>,
 
     /// The HSM worker program [default: pkcs11-hsm-worker beside this program].
     #[arg(long, value_name = "PATH", env = "PKCS11_ISSUER_WORKER")]
@@ -88,6 +92,9 @@ Examples:
     pkcs11-issuer sign --config config.yaml --issuer issuer.yaml --csr web.csr --explain
   With the configuration of a controller, whose PIN is in a Secret:
     pkcs11-issuer sign --config config.yaml --issuer issuer.yaml --csr web.csr --pin-file pin
+  With a PIN that a program prints, and that is in no file:
+    pkcs11-issuer sign --config config.yaml --issuer issuer.yaml --csr web.csr \\
+      --pin-file <(pass show hsm) --pin-record tries.json
   For a program:
     pkcs11-issuer sign --config config.yaml --issuer issuer.yaml --csr - --output json < web.csr
 

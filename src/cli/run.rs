@@ -182,6 +182,7 @@ async fn control(
             cluster_resource_namespace: namespace,
             probe_interval: args.probe_interval,
             enforce_approval: args.enforce_approval,
+            undecided_after: args.undecided_after,
         },
         tokens,
         ownership: Arc::clone(&ownership),

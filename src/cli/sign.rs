@@ -17,7 +17,12 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 
-use self::{destination::Destination, issuer_file::IssuerFile, report::Report, token::Opened};
+use self::{
+    destination::Destination,
+    issuer_file::IssuerFile,
+    report::Report,
+    token::{Opened, given_pin},
+};
 use super::{machine, signals::Signals, version};
 use crate::{
     api::issuer::Reason,
@@ -35,8 +40,8 @@ use crate::{
 };
 
 /// Default log filter, without RUST_LOG. Errors are printed once, at the end, and so is the state of the token; `pins` warns
-/// about a wait for another login.
-const LOG: &str = "error,hsm=off,pkcs11_issuer::pins=warn";
+/// about a wait for another login. The lines of the worker and its library are shown as they come.
+const LOG: &str = "error,hsm=off,pkcs11_hsm_worker=info,pkcs11_issuer::pins=warn";
 /// Largest CSR that is read. It exceeds the pipeline's own limit, so that the pipeline makes the refusal.
 const MAX_CSR: u64 = 1 << 20;
 
@@ -61,6 +66,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let chain = Arc::new(ParsedChain::new(file.chain()?));
     pipeline::prove::check(&file.spec, &chain, now()).map_err(|why| unfit(&file, &why))?;
     let csr = read_csr(&args.csr)?;
+    let pin = args.pin_file.as_deref().map(given_pin).transpose()?;
     let stop = signals.drain_within(END_WITHIN);
     let dry_run = args.dry_run || args.explain;
     let out = args.out.as_deref().filter(|_| !dry_run);
@@ -88,7 +94,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
         },
     };
     let metrics = Arc::new(Metrics::new(version::VERSION, version::COMMIT));
-    let token = Opened::start(&config, &args, &file, &metrics)?;
+    let token = Opened::start(&config, &args, pin, &file, &metrics)?;
     let record = IssuanceRecord::stderr();
     let order = Order {
         asked,

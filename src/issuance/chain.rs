@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_lc_rs::digest;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Fault,
@@ -302,6 +302,19 @@ impl IssuerChain {
         self.above.iter().fold(&self.issuing, last)
     }
 
+    /// Returns the times at which the answer of [`check_at`](Self::check_at) may change: the first second of each
+    /// certificate, and the end of its last one.
+    pub fn turning_points(&self) -> impl Iterator<Item = Timestamp> {
+        self.certificates().flat_map(|certificate| {
+            [
+                Some(certificate.not_before()),
+                just_after(certificate.not_after()),
+            ]
+            .into_iter()
+            .flatten()
+        })
+    }
+
     /// Whether the chain ends in a self-signed root.
     #[must_use]
     pub fn has_root(&self) -> bool {
@@ -350,6 +363,11 @@ impl IssuerChain {
         }
         Ok(())
     }
+}
+
+/// Returns a time right after the last second of a certificate; `None` after the end of time.
+fn just_after(not_after: Timestamp) -> Option<Timestamp> {
+    not_after.checked_add(SignedDuration::from_millis(1)).ok()
 }
 
 /// A function that tells whether the key of the first certificate made the signature of the second.

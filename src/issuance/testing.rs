@@ -6,6 +6,7 @@ mod key;
 mod octets;
 mod request;
 
+pub(crate) use authority::chain_valid;
 pub(super) use authority::{Authority, at, bundle};
 pub(crate) use issued::issued;
 pub(super) use key::{TestKey, Unwilling};

@@ -1,6 +1,6 @@
 //! Where a token's PIN comes from.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, io::Read as _, path::PathBuf};
 
 use parking_lot::Mutex;
 
@@ -25,6 +25,13 @@ pub struct PinSecret {
 pub enum PinOrigin {
     /// The operator's file.
     File(PathBuf),
+    /// A pipe or a descriptor of this process, which was read once.
+    Once {
+        /// What was read.
+        pin: Pin,
+        /// Its path.
+        path: PathBuf,
+    },
     /// The operator's Secret.
     Secret(Secrets, PinSecret),
     /// The Secret that the token's issuers name.
@@ -36,7 +43,7 @@ pub enum PinOrigin {
 impl fmt::Display for PinOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => path.display().fmt(f),
+            Self::File(path) | Self::Once { path, .. } => path.display().fmt(f),
             Self::Secret(_, secret) => {
                 let PinSecret {
                     namespace,
@@ -147,16 +154,40 @@ pub enum PinError {
 }
 
 const MAX_PIN_OCTETS: usize = 255;
+/// How much of a pipe or device is read. The buffer never grows, so no copy of the PIN is left behind.
+const MOST_READ_ONCE: usize = 1024;
 
 impl PinOrigin {
     /// Returns whether there is a place to read a PIN from.
     #[must_use]
     pub fn is_known(&self) -> bool {
         match self {
-            Self::File(_) | Self::Secret(..) => true,
+            Self::File(_) | Self::Once { .. } | Self::Secret(..) => true,
             Self::Issuers(_, named) => named.current().is_some(),
             Self::None => false,
         }
+    }
+
+    /// Returns the origin for a path of the command line. What is no regular file, such as `/dev/fd/3` or a named pipe, can be
+    /// read only once, so it is read now, which blocks until its writer closes it.
+    ///
+    /// # Errors
+    /// [`PinError::File`], [`PinError::Length`].
+    pub fn given(path: PathBuf) -> Result<Self, PinError> {
+        // Reading a path that does not exist fails later, with the path.
+        if std::fs::metadata(&path).map_or(true, |found| found.is_file()) {
+            return Ok(Self::File(path));
+        }
+        let mut read = Zeroizing::new(Vec::with_capacity(MOST_READ_ONCE));
+        let limit = u64::try_from(MOST_READ_ONCE).unwrap_or(u64::MAX);
+        std::fs::File::open(&path)
+            .and_then(|file| file.take(limit).read_to_end(&mut read))
+            .map_err(|source| PinError::File {
+                path: path.clone(),
+                source,
+            })?;
+        let pin = checked(read, || path.display().to_string())?;
+        Ok(Self::Once { pin, path })
     }
 
     /// Reads the PIN as it is now, without one line end after it. Reads a file synchronously, which does not block for
@@ -173,6 +204,7 @@ impl PinOrigin {
                 })?;
                 checked(Zeroizing::new(read), || path.display().to_string())
             }
+            Self::Once { pin, .. } => Ok(pin.clone()),
             Self::Secret(secrets, at) => secrets.read(at).await,
             Self::Issuers(secrets, named) => {
                 let at = named.current().ok_or(PinError::NoIssuer)?;

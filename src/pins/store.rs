@@ -49,7 +49,7 @@ enum Kept {
 pub enum StoreError {
     /// The Secret does not exist; the controller may not create it.
     #[error(
-        "Secret {namespace}/{PIN_STATE_SECRET} does not exist; create it empty, as the chart does"
+        "Secret {namespace}/{PIN_STATE_SECRET} does not exist, so no PIN is tried; create it empty: kubectl create secret generic {PIN_STATE_SECRET} --namespace {namespace}"
     )]
     Missing {
         /// The controller's namespace.

@@ -156,7 +156,7 @@ impl Case {
                 pin: PinFlags::default(),
                 max_sessions: None,
             },
-            folder: folder,
+            folder,
         }
     }
 

@@ -64,6 +64,12 @@ impl ParsedChain {
         self.pem == *pem
     }
 
+    /// Returns the chain, whether or not it is valid at any time; `None` if it cannot be used.
+    #[must_use]
+    pub fn chain(&self) -> Option<&Arc<IssuerChain>> {
+        self.parsed.as_ref().ok()
+    }
+
     fn is_same_as(self: &Arc<Self>, other: &Arc<Self>) -> bool {
         Arc::ptr_eq(self, other) || self.is_of(&other.pem)
     }

@@ -10,6 +10,7 @@ mod newer;
 pub(super) mod queue;
 mod told;
 mod uid;
+mod undecided;
 mod watch;
 
 use std::{sync::Arc, time::Instant};
@@ -30,12 +31,13 @@ use self::{
     queue::Queue,
     told::ListAndWatch,
     uid::Uid,
+    undecided::Undecided,
 };
 use super::{
     Context,
     backoff::until,
     issuer::Call,
-    request::{Memory, Request, is_finished, seat, waiter},
+    request::{Memory, Request, is_finished, seat, undecided_since, waiter},
 };
 use crate::{api::tolerant::Tolerant, telemetry::ErrorChain};
 
@@ -64,6 +66,7 @@ pub(super) async fn attend<R: Request>(
         let context = Arc::clone(&context);
         move |request| seat(request, &context)
     });
+    let mut undecided = Undecided::new(R::KIND, Arc::clone(&context.metrics));
     let mut looks = Looks::new();
     loop {
         while let Some(due) = queue.next() {
@@ -81,7 +84,7 @@ pub(super) async fn attend<R: Request>(
                     if matches!(event, Event::InitDone) {
                         known.cancel();
                     }
-                    take(event, &mut queue, &context);
+                    take(event, &mut queue, &mut undecided, &context);
                 }
                 Err(error) => warn!(kind = R::KIND.as_str(), error = %ErrorChain(&error), "a watch was interrupted"),
             },
@@ -90,7 +93,12 @@ pub(super) async fn attend<R: Request>(
     drain(queue, looks, &context, &ending.abandon).await;
 }
 
-fn take<R: Request>(event: Event<Tolerant<R>>, queue: &mut Requests<R>, context: &Context) {
+fn take<R: Request>(
+    event: Event<Tolerant<R>>,
+    queue: &mut Requests<R>,
+    undecided: &mut Undecided,
+    context: &Context,
+) {
     match event {
         Event::Init => {
             // The list reports every request that still waits.
@@ -102,17 +110,22 @@ fn take<R: Request>(event: Event<Tolerant<R>>, queue: &mut Requests<R>, context:
             let Some(object) = slimmed(object) else {
                 return;
             };
-            match object.0.as_ref().is_ok_and(is_finished) {
+            let request = object.0.as_ref().ok();
+            let since = request.and_then(|request| undecided_since(request, context));
+            undecided.put(&Uid::of(&object), since);
+            match request.is_some_and(is_finished) {
                 true => queue.end(object, Instant::now()),
                 false => queue.put(object),
             }
         }
         Event::InitDone => {
             for gone in queue.end_list() {
+                undecided.put(&Uid::of(&*gone), None);
                 leave(&gone, context);
             }
         }
         Event::Delete(object) => {
+            undecided.put(&Uid::of(&object), None);
             leave(&object, context);
             queue.delete(&object);
         }

@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use kube::{
     ResourceExt as _,
     api::{Patch, PatchParams, Request},
@@ -34,7 +35,8 @@ pub use self::{
 };
 use self::{
     census::{Census, Counted},
-    establish::{NotReady, establish, prepare},
+    establish::{Found, NotReady, establish, prepare},
+    expiry::next_change,
     material::Reads,
     pace::LookPace,
     status::{Seen, differs, notices},
@@ -48,7 +50,7 @@ use super::{Context, backoff::random, call::call, events::Notice, trust};
 use crate::{
     api::{
         FIELD_MANAGER, GROUP, IssuerName,
-        issuer::{IssuerKind, IssuerStatus, Reason},
+        issuer::{IssuerKind, IssuerSpec, IssuerStatus, Reason},
         tolerant::Tolerant,
     },
     metrics::Metrics,
@@ -167,9 +169,9 @@ async fn look<K: IssuerKind>(
             let earlier = earlier(before.as_ref(), generation, context);
             establish(&prepared, seen.spec, &name, earlier, since, reads, context).await
         }
-        Err(why) => Err(why),
+        Err(why) => why.into(),
     };
-    let again = if found.is_ok() {
+    let retry = if found.proven.is_ok() {
         context.notes.pace.succeeded(&name);
         None
     } else {
@@ -177,8 +179,13 @@ async fn look<K: IssuerKind>(
         let pause = context.notes.pace.failed(&name, &uid, generation, now);
         Some(now + jittered(pause, random()))
     };
-    let status = seen.status(&found, now());
-    let health = match &found {
+    let time = now();
+    let status = seen.status(&found, time);
+    let again = match (retry, due(&found, &status, seen.spec, time)) {
+        (Some(retry), Some(due)) => Some(retry.min(due)),
+        (one, other) => one.or(other),
+    };
+    let health = match &found.proven {
         Ok(Proven { ready, .. }) => Health::Ready(Arc::clone(ready)),
         Err(why) => Health::NotReady(why.reason().as_str()),
     };
@@ -193,12 +200,12 @@ async fn look<K: IssuerKind>(
     context
         .notes
         .census
-        .count(&name, counted(&seen, &found, &status, context));
+        .count(&name, counted(&seen, &found.proven, &status, context));
     // Every replica proves issuers on its own tokens; only the owner writes the result.
     if !context.ownership.owns(Some(&seen.spec.token), &uid) {
         return Ok(again);
     }
-    if let Ok(Proven { ready, .. }) = &found {
+    if let Ok(Proven { ready, .. }) = &found.proven {
         trust::publish(ready, &name, context).await;
     }
     if differs(seen.status, &status) {
@@ -233,6 +240,15 @@ fn earlier<'a>(
     }
 }
 
+/// Returns when the clock next changes what is said of the certificates, if that may come before the next round.
+fn due(found: &Found, status: &IssuerStatus, spec: &IssuerSpec, now: Timestamp) -> Option<Instant> {
+    let chain = found.chain.as_deref();
+    let change = next_change(chain, status.certificate.as_ref(), spec, now)?;
+    let left = Duration::try_from(change.duration_since(now)).ok()?;
+    // Later changes are left to later rounds: the clock may be set until then.
+    (left <= 2 * READ_AGAIN_AFTER).then(|| Instant::now() + left)
+}
+
 fn counted(
     seen: &Seen<'_>,
     found: &Result<Proven, NotReady>,
@@ -249,7 +265,11 @@ fn counted(
             .tokens
             .get(&seen.spec.token)
             .map(|token| token.name().to_owned()),
-        not_after: certificate.and_then(|known| Some(known.not_after.as_ref()?.0)),
+        // A certificate counts once its issuer has proved a key on the token. Otherwise anybody who may write issuers could
+        // let the metric of any token show any time.
+        not_after: certificate
+            .filter(|_| status.key.is_some())
+            .and_then(expiry::first_end),
     }
 }
 

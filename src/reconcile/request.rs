@@ -28,7 +28,7 @@ use self::{
     due::DueRequest,
     finish::finish,
     publish::publish,
-    say::{refuse, say, say_last},
+    say::{refuse, say, say_last, say_undecided},
     sign::{SigningStep, sign},
     world::World,
 };
@@ -37,7 +37,7 @@ pub(super) use self::{
     finish::{STOPPED, SUPERSEDED, discard_unpublished},
     kind::Request,
     memory::{Memory, Remembered},
-    observe::{is_finished, seat},
+    observe::{is_finished, seat, undecided_since},
 };
 use super::{Context, issuer::Waiter};
 use crate::{api::tolerant::Tolerant, issuance::Refusal, telemetry::ErrorChain};
@@ -173,7 +173,8 @@ async fn act<R: Request, W: World<R>>(
             debug!(kind = R::KIND.as_str(), name = %full_name(request), ?why, "nothing to do");
             match why {
                 Why::Finished => Next::Ended,
-                Why::NotOurs | Why::NotApproved | Why::Settled | Why::NotOurShare => Next::OnChange,
+                Why::NotApproved => say_undecided(request, memory, world),
+                Why::NotOurs | Why::Settled | Why::NotOurShare => Next::OnChange,
             }
         }
         (Decision::Finish, _) => {

@@ -5,6 +5,7 @@ mod istio;
 mod laptop;
 mod leaf;
 mod page;
+mod readme;
 mod shims;
 mod signing_request;
 mod stage;

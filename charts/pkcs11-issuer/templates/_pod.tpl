@@ -26,6 +26,9 @@
 {{- if not .Values.events }}
 - --events=false
 {{- end }}
+{{- with .Values.undecidedAfter }}
+- --undecided-after={{ . }}
+{{- end }}
 - --drain-timeout={{ div (mul 2 (int .Values.terminationGracePeriodSeconds)) 3 }}s
 - --concurrency={{ int .Values.concurrency }}
 {{- with .Values.probeInterval }}
@@ -239,6 +242,7 @@ spec:
     - --socket=/run/hsm/{{ $name }}/worker.sock
     # Longer than the controller's, and shorter than the kubelet's.
     - --drain-timeout={{ div (mul 5 (int $.Values.terminationGracePeriodSeconds)) 6 }}
+    - --log-format={{ $.Values.log.format }}
   {{- with $module.env }}
   env:
     {{- range $variable, $value := . }}

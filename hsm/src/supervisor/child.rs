@@ -14,7 +14,11 @@ use std::{
 };
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::{net::UnixStream, sync::oneshot, time::timeout};
+use tokio::{
+    net::{UnixStream, unix::pipe::Receiver},
+    sync::oneshot,
+    time::timeout,
+};
 
 /// A running worker process.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts a worker whose standard input is the other end of the returned socket.
+    /// Starts a worker whose standard input is the other end of the returned socket. The pipe has its standard error.
     ///
     /// The kernel sends the parent-death signal when the *thread* that started the child ends, and a runtime's threads
     /// may end at any time. So each child has a thread that starts it and then waits for it.
@@ -34,8 +38,9 @@ impl Child {
         program: &Path,
         module: &Path,
         env: &BTreeMap<String, String>,
-    ) -> io::Result<(Self, UnixStream)> {
+    ) -> io::Result<(Self, UnixStream, Receiver)> {
         let (ours, theirs) = StdUnixStream::pair()?;
+        let (lines, stderr) = io::pipe()?;
         ours.set_nonblocking(true)?;
         let mut command = Command::new(program);
         command.arg("serve").arg("--module").arg(module);
@@ -44,7 +49,7 @@ impl Child {
         command
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::from(stderr))
             // A Ctrl-C at a terminal must reach only this process, which drains before it ends the worker.
             .process_group(0);
         let (started, start) = oneshot::channel();
@@ -63,7 +68,12 @@ impl Child {
                 }
             })?;
         let (pid, handle) = start.await.map_err(io::Error::other)??;
-        Ok((Self { pid, handle, ended }, UnixStream::from_std(ours)?))
+        let lines = Receiver::from_owned_fd(lines.into())?;
+        Ok((
+            Self { pid, handle, ended },
+            UnixStream::from_std(ours)?,
+            lines,
+        ))
     }
 
     /// Returns the process id, for logs.
@@ -91,8 +101,8 @@ impl Child {
     }
 }
 
-/// Spawns the command, then drops it and thereby our copy of the child's end of the socket, which only the child may
-/// keep.
+/// Spawns the command, then drops it and thereby our copies of the child's ends of the socket and the pipe, which only the
+/// child may keep.
 fn spawn(mut command: Command) -> io::Result<(StdChild, OwnedFd)> {
     let mut child = command.spawn()?;
     match i32::try_from(child.id())

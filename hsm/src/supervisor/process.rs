@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use tokio::net::UnixStream;
+use tokio::net::{UnixStream, unix::pipe::Receiver};
 
 use super::{Launch, child::Child, end::WorkerEnd};
 
@@ -19,6 +19,8 @@ pub(super) enum Process {
 pub(super) struct Started {
     pub(super) process: Process,
     pub(super) socket: UnixStream,
+    /// What a child writes to standard error. A sidecar's worker writes to its container's own log.
+    pub(super) stderr: Option<Receiver>,
 }
 
 impl Process {
@@ -30,9 +32,10 @@ impl Process {
                 module,
                 env,
             } => match Child::start(program, module, env).await {
-                Ok((child, socket)) => Ok(Started {
+                Ok((child, socket, stderr)) => Ok(Started {
                     process: Self::Child(child),
                     socket,
+                    stderr: Some(stderr),
                 }),
                 Err(error) => Err(WorkerEnd::NotStarted {
                     why: format!("failed to start {}: {error}", program.display()),
@@ -42,6 +45,7 @@ impl Process {
                 Ok(socket) => Ok(Started {
                     process: Self::Sidecar(path.clone()),
                     socket,
+                    stderr: None,
                 }),
                 Err(error) => Err(WorkerEnd::Unreachable {
                     why: format!(

@@ -7,20 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::{Mutex, MutexGuard};
-
 use tokio::{
     net::UnixStream,
     sync::{Notify, watch},
     time::{Instant as TokioInstant, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use super::{
     LoginGate, LoginOutcome, LoginPermit, Tally, TokenSpec, TokenState, View,
     backoff::Backoff,
     end::WorkerEnd,
+    journal::{self, Journal},
     on_demand::OnDemand,
     process::{Process, Started},
 };
@@ -47,7 +46,7 @@ pub(super) struct Supervision {
     pub(super) gate: Arc<dyn LoginGate>,
     pub(super) view: watch::Sender<View>,
     pub(super) state: watch::Sender<TokenState>,
-    pub(super) tally: Arc<Mutex<Tally>>,
+    pub(super) tally: watch::Sender<Tally>,
     pub(super) retry: Arc<Notify>,
     pub(super) on_demand: OnDemand,
     pub(super) stop: CancellationToken,
@@ -57,13 +56,16 @@ impl Supervision {
     /// Starts workers until told to stop.
     pub(super) async fn run(self) {
         let mut backoff = Backoff::default();
+        let mut journal = Journal::new(&self.spec);
         let mut generation = 0_u32;
         while !self.stop.is_cancelled() {
             generation = generation.wrapping_add(1);
             let started = Instant::now();
             let borne = backoff.bears_an_absence();
-            let (end, had_signed) = self.one_worker(Generation(generation), borne).await;
-            self.tally().ended(&end);
+            let (end, had_signed) = self
+                .one_worker(Generation(generation), borne, &mut journal)
+                .await;
+            self.tally.send_modify(|tally| tally.ended(&end));
             if end == WorkerEnd::Stopped {
                 break;
             }
@@ -80,32 +82,53 @@ impl Supervision {
 
     /// Runs one worker from start to end. Returns why it ended and whether it had made a signature. `borne`: see
     /// [`WorkerEnd::state`].
-    async fn one_worker(&self, generation: Generation, borne: bool) -> (WorkerEnd, bool) {
+    async fn one_worker(
+        &self,
+        generation: Generation,
+        borne: bool,
+        journal: &mut Journal<'_>,
+    ) -> (WorkerEnd, bool) {
         let started = tokio::select! {
             started = Process::start(&self.spec.launch) => started,
             () = self.stop.cancelled() => return (WorkerEnd::Stopped, false),
         };
-        let Started { process, socket } = match started {
+        let Started {
+            process,
+            socket,
+            stderr,
+        } = match started {
             Ok(started) => started,
-            Err(end) => return (end, false),
+            Err(end) => {
+                journal.not_started(&end);
+                return (end, false);
+            }
         };
-        self.tally().started();
-        let token = &self.spec.name;
-        info!(token, worker = %process, "started the HSM worker");
-        let (end, had_signed) = self.converse(socket, generation).await;
+        self.tally.send_modify(Tally::started);
+        let worker = process.to_string();
+        journal.started(&worker);
+        let lines = stderr.map(|lines| journal::follow(lines, &self.spec.name, &worker));
+        let served = || journal.served(&worker);
+        let (end, had_signed) = self.converse(socket, generation, served).await;
         // A request that comes from now on waits for the next worker or fails, as the state says.
         self.view.send_replace(View {
             state: end.state(&self.spec.token, borne),
             connection: None,
         });
-        let worker = process.to_string();
         let status = process.end(PATIENCE).await;
-        info!(token, worker, status, why = %end, "the HSM worker ended");
+        if let Some(lines) = lines {
+            lines.end().await;
+        }
+        journal.ended(&end, &worker, &status);
         (end.with_status(status), had_signed)
     }
 
     /// Holds the whole conversation on one socket, which is closed when this returns.
-    async fn converse(&self, socket: UnixStream, generation: Generation) -> (WorkerEnd, bool) {
+    async fn converse(
+        &self,
+        socket: UnixStream,
+        generation: Generation,
+        served: impl FnOnce(),
+    ) -> (WorkerEnd, bool) {
         let TokenSpec {
             token,
             sessions,
@@ -124,7 +147,7 @@ impl Supervision {
             Ok(Ok(Greeting::NotFound(why))) => WorkerEnd::NoToken(why),
             Ok(Ok(Greeting::Ended(ending))) => WorkerEnd::Said(ending),
             Ok(Ok(Greeting::Found { connection, token })) => {
-                let Err(end) = self.serve(&connection, token).await;
+                let Err(end) = self.serve(&connection, token, served).await;
                 connection.close();
                 return (end, connection.has_signed());
             }
@@ -137,19 +160,21 @@ impl Supervision {
         &self,
         connection: &Arc<Connection>,
         token: TokenInfo,
+        served: impl FnOnce(),
     ) -> Result<Infallible, WorkerEnd> {
         let info = match token.login_required {
             true => self.log_in(connection, token).await?,
             false => self.log_in_as_before(connection, token).await?,
         };
+        served();
         let state = TokenState::Ready { info: info.clone() };
         self.show(state, Some(Arc::clone(connection)));
-        let served = async {
+        let watched = async {
             let end = self.watch_and_drain(connection).await;
             connection.close();
             end
         };
-        let (end, ()) = tokio::join!(served, self.answer_wanted_logins(connection, &info));
+        let (end, ()) = tokio::join!(watched, self.answer_wanted_logins(connection, &info));
         end
     }
 
@@ -272,7 +297,8 @@ impl Supervision {
         result
     }
 
-    /// Publishes a state, with one log line and one count per transition.
+    /// Publishes a state, with one count per transition, and one log line if the state has another name or a person must
+    /// read its new reason.
     fn show(&self, state: TokenState, connection: Option<Arc<Connection>>) {
         self.view.send_replace(View {
             state: state.clone(),
@@ -281,32 +307,12 @@ impl Supervision {
         self.state.send_if_modified(|shown| {
             let changed = *shown != state;
             if changed {
-                self.log_transition(shown, &state);
-                self.tally().entered(&state);
+                journal::transition(&self.spec, shown, &state);
+                self.tally.send_modify(|tally| tally.entered(&state));
                 *shown = state;
             }
             changed
         });
-    }
-
-    /// Logs a transition at the level of what it means: an error if a person must act, a warning if the token cannot sign.
-    fn log_transition(&self, from: &TokenState, state: &TokenState) {
-        let (token, from, to) = (&self.spec.name, from.name(), state.name());
-        match state {
-            TokenState::LoginRefused { .. } | TokenState::Misconfigured { .. } => {
-                error!(token, from, to, %state, "token");
-            }
-            TokenState::AwaitingToken { .. } | TokenState::Restarting { .. } => {
-                warn!(token, from, to, %state, "token");
-            }
-            TokenState::Starting | TokenState::Ready { .. } | TokenState::Stopped => {
-                info!(token, from, to, %state, "token");
-            }
-        }
-    }
-
-    fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock()
     }
 
     /// Waits for `wanted`, unless the connection ends or the supervisor is told to stop.

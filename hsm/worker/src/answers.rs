@@ -14,6 +14,8 @@ use parking_lot::{Mutex, MutexGuard};
 use bytes::BytesMut;
 use hsm::protocol::{Answer, ExitReason, Failure, FromWorker, HelloReply, append, append_hello};
 
+use crate::say::say;
+
 /// Counters behind [`hsm::protocol::Stats`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -116,7 +118,7 @@ impl Answers {
     /// Ends the process and tells the client why, if no other thread holds the socket for long. Runs no code of the
     /// library, in which a call may be stuck.
     pub(crate) fn end(&self, ending: ExitReason) -> ! {
-        eprintln!("pkcs11-hsm-worker: {ending}");
+        say(format_args!("{ending}"));
         let code = ending.exit_code();
         for _ in 0..LAST_TRIES {
             let mut out = self.out.lock();
@@ -141,7 +143,7 @@ impl Answers {
 }
 
 fn failed(error: &dyn std::error::Error) -> ! {
-    eprintln!("pkcs11-hsm-worker: failed to answer: {error}");
+    say(format_args!("failed to answer: {error}"));
     signal_hook::low_level::exit(0)
 }
 

@@ -7,6 +7,8 @@ use rustix::{
     io::Errno,
 };
 
+use crate::say::say;
+
 /// Starts the thread. It sleeps until the socket's other end is closed; octets that arrive do not wake it.
 pub(crate) fn start(socket: UnixStream) -> io::Result<()> {
     thread::Builder::new()
@@ -19,7 +21,7 @@ pub(crate) fn start(socket: UnixStream) -> io::Result<()> {
                     Ok(0) | Err(Errno::INTR) => {}
                     Ok(_) => signal_hook::low_level::exit(0),
                     Err(error) => {
-                        eprintln!("pkcs11-hsm-worker: failed to watch the client: {error}");
+                        say(format_args!("failed to watch the client: {error}"));
                         signal_hook::low_level::exit(1);
                     }
                 }

@@ -22,6 +22,7 @@ use tokio::{
     task::JoinSet,
     time::{Duration, sleep, timeout},
 };
+use tracing::{info, warn};
 
 use self::socket::Socket;
 
@@ -59,15 +60,16 @@ pub(crate) fn listen(
         let mut signals = EndSignals::take()?;
         let mut workers = JoinSet::new();
         let socket = Socket::bind(path, allow_uid.unwrap_or(own)).map_err(io::Error::other)?;
-        eprintln!("pkcs11-hsm-worker: listening on {}", path.display());
+        info!(socket = %path.display(), "listening");
         tokio::select! {
             () = signals.next() => {}
             never = accept(socket.listener(), &rules, &mut workers) => match never? {},
         }
         drop(socket);
-        eprintln!(
-            "pkcs11-hsm-worker: stopping; {} workers go on until their clients close",
-            workers.len()
+        let workers_left = workers.len();
+        info!(
+            workers_left,
+            "stopping; workers go on until their clients close"
         );
         tokio::select! {
             () = signals.next() => {}
@@ -91,7 +93,7 @@ async fn accept(
                 Ok((connection, _)) => connection,
                 Err(error) => {
                     // Too few descriptors, or the client has already gone: neither is a reason to end.
-                    eprintln!("pkcs11-hsm-worker: failed to accept: {error}");
+                    warn!(%error, "failed to accept a connection");
                     sleep(Duration::from_millis(100)).await;
                     continue;
                 }
@@ -103,7 +105,7 @@ async fn accept(
                 workers.spawn(worker::serve(connection, rules.module.clone()));
             }
             Some(why) => {
-                eprintln!("pkcs11-hsm-worker: refused a connection: {why}");
+                warn!(why, "refused a connection");
                 tokio::spawn(timeout(GREETING, refuse(connection, why)));
             }
         }

@@ -14,13 +14,16 @@ mod mechanism;
 mod pool;
 mod recovery;
 mod requests;
+mod say;
 mod serve;
 mod token;
 mod watchdog;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+
+use self::say::say;
 
 /// Serves one PKCS#11 token to pkcs11-issuer.
 #[derive(Debug, Parser)]
@@ -49,14 +52,37 @@ enum Command {
         /// then are ended. A second signal ends them at once.
         #[arg(long, value_name = "SECONDS", default_value_t = 25)]
         drain_timeout: u32,
+        /// Format of the log lines on standard error.
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        log_format: LogFormat,
     },
+}
+
+/// Format of the log lines of a listener, its workers' lines included.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// One JSON object per line, for machines.
+    Json,
+    /// One line of text, for people.
+    Text,
+}
+
+impl LogFormat {
+    /// Starts logging to standard error.
+    fn start(self) {
+        let lines = tracing_subscriber::fmt().with_writer(io::stderr);
+        match self {
+            Self::Json => lines.json().flatten_event(true).init(),
+            Self::Text => lines.with_ansi(false).init(),
+        }
+    }
 }
 
 fn main() -> ExitCode {
     let command = Command::parse();
     // A panic ends the process: with a dead session thread it would still look alive.
     std::panic::set_hook(Box::new(|panic| {
-        eprintln!("pkcs11-hsm-worker: {panic}");
+        say(format_args!("{panic}"));
         signal_hook::low_level::exit(101);
     }));
     let result = match command {
@@ -66,7 +92,9 @@ fn main() -> ExitCode {
             socket,
             allow_uid,
             drain_timeout,
+            log_format,
         } => {
+            log_format.start();
             let drain = Duration::from_secs(drain_timeout.into());
             listen::listen(&socket, module, allow_uid, drain)
         }
@@ -74,7 +102,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("pkcs11-hsm-worker: {error}");
+            say(format_args!("{error}"));
             ExitCode::FAILURE
         }
     }

@@ -17,6 +17,7 @@ use cryptoki::session::Session;
 use hsm::protocol::{HelloReply, KeyIdentity, KeyNumber, NoToken};
 
 use self::session::SessionThread;
+use crate::say::say;
 use crate::{
     answers::Answers, recovery::code, requests::Requests, token::Token, watchdog::Watchdog,
 };
@@ -43,11 +44,11 @@ pub(crate) fn open(token: &Token, wanted: Option<NonZeroU16>) -> Result<Sessions
             Ok(session) => signing.push(session),
             // Other users of the token hold the rest. The code does not matter, because at least one session works.
             Err(error) => {
-                eprintln!(
-                    "pkcs11-hsm-worker: {} of {size} sessions: {}",
+                say(format_args!(
+                    "{} of {size} sessions: {}",
                     signing.len(),
                     code(&error)
-                );
+                ));
                 break;
             }
         }

@@ -18,6 +18,7 @@ use rustix::{
 use zeroize::Zeroize;
 
 use crate::answers::Answers;
+use crate::say::say;
 
 /// The reading half of the socket, shared by the session threads.
 #[derive(Debug)]
@@ -166,7 +167,7 @@ fn receive(socket: &UnixStream, inbox: &mut Inbox, flags: RecvFlags) {
         }
         Err(Errno::INTR | Errno::AGAIN) => {}
         Err(error) => {
-            eprintln!("pkcs11-hsm-worker: failed to read from the client: {error}");
+            say(format_args!("failed to read from the client: {error}"));
             signal_hook::low_level::exit(0);
         }
     }

@@ -10,7 +10,10 @@ use std::{
 
 use hsm::protocol::{Hello, HelloReply};
 
-use crate::{answers::Answers, hangup, pool, requests::Requests, token::Token, watchdog::Watchdog};
+use crate::{
+    answers::Answers, hangup, pool, requests::Requests, say::set_token, token::Token,
+    watchdog::Watchdog,
+};
 
 /// Serves until the client closes the socket; the `hangup` thread then ends the process. Returns only when no token was
 /// found or on an error.
@@ -25,6 +28,7 @@ pub(crate) fn serve(module: &Path) -> io::Result<()> {
         sessions,
         hang_after_ms,
     } = hello;
+    set_token(&token);
     let watchdog = Watchdog::start(
         Duration::from_millis(hang_after_ms.into()),
         Arc::clone(&answers),

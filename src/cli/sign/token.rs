@@ -1,6 +1,11 @@
 //! One token, from the start of its worker to the login. The PIN is in one file and the PIN record in another.
 
-use std::{path::PathBuf, process, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow, bail};
 use hsm::TokenState;
@@ -25,29 +30,24 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 /// Time limit for a worker to end. It ends with this process in any case.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
-/// The file with the PIN, and the file of its record.
-struct PinFiles {
-    file: PathBuf,
-    record: PathBuf,
-}
-
 /// A token with a running worker.
 pub(super) struct Opened {
     token: ConfiguredToken,
     config: PathBuf,
-    /// PIN file and PIN record; `None` for a token that is used without a login.
-    pin: Option<PinFiles>,
+    /// PIN and PIN record; `None` for a token that is used without a login.
+    pin: Option<(String, PathBuf)>,
     patience: Duration,
 }
 
 impl Opened {
-    /// Starts the worker of the token that the issuer names.
+    /// Starts the worker of the token that the issuer names. `pin` is the PIN of the command line.
     ///
     /// # Errors
     /// The configuration has no such token, or the token's PIN does not come from a file.
     pub(super) fn start(
         config: &Config,
         args: &Sign,
+        pin: Option<PinOrigin>,
         issuer: &IssuerFile,
         metrics: &Arc<Metrics>,
     ) -> anyhow::Result<Self> {
@@ -61,14 +61,10 @@ impl Opened {
                 known.join(", ")
             );
         };
-        let pin = pin_files(token, args)?;
+        let (origin, record) = pin_and_record(token, args, pin)?;
         if issuer.spec.pin_secret_ref.is_some() && args.pin_file.is_none() {
             bail!(
-                "token {named:?} takes its PIN from {}; remove spec.pinSecretRef from {}",
-                pin.as_ref().map_or_else(
-                    || "nowhere".to_owned(),
-                    |pin| pin.file.display().to_string()
-                ),
+                "token {named:?} takes its PIN from {origin}; remove spec.pinSecretRef from {}",
                 issuer.name
             );
         }
@@ -77,11 +73,8 @@ impl Opened {
             // The sidecar brings its own worker.
             Library::Socket(_) => PathBuf::new(),
         };
-        let (record, origin) = match &pin {
-            Some(PinFiles { file, record }) => (record.clone(), PinOrigin::File(file.clone())),
-            // Without a PIN, nothing is tried and nothing recorded.
-            None => (args.config.with_file_name(PIN_RECORD), PinOrigin::None),
-        };
+        let has_pin = !matches!(origin, PinOrigin::None);
+        let pin = has_pin.then(|| (origin.to_string(), record.clone()));
         let gate = TokenPin::new(
             PinStore::File(FileStore::new(record)),
             origin,
@@ -156,9 +149,8 @@ impl Opened {
     fn refused(&self, why: &str) -> anyhow::Error {
         let name = self.token.name();
         match &self.pin {
-            Some(PinFiles { file, record }) => anyhow!(
-                "no login to token {name:?}: {why}; correct the PIN in {}, which is tried once; to clear the record of its tries, remove {}",
-                file.display(),
+            Some((pin, record)) => anyhow!(
+                "no login to token {name:?}: {why}; correct the PIN in {pin}, which is tried once; to clear the record of its tries, remove {}",
                 record.display(),
             ),
             None => anyhow!("no login to token {name:?}: {why}"),
@@ -166,27 +158,47 @@ impl Opened {
     }
 }
 
-/// Returns the PIN file and the PIN record of a token, if it has a PIN. A PIN file on the command line does not evade the record of a
-/// configured one.
-fn pin_files(token: &TokenConfig, args: &Sign) -> anyhow::Result<Option<PinFiles>> {
-    let given = args.pin_file.as_ref();
-    let given = given.map(std::path::absolute).transpose();
-    let given = given.context("--pin-file is not a path")?;
+/// Returns the PIN of `--pin-file`. What is no regular file is read now.
+///
+/// # Errors
+/// It cannot be read, or it is no PIN.
+pub(super) fn given_pin(path: &Path) -> anyhow::Result<PinOrigin> {
+    let path = std::path::absolute(path).context("--pin-file is not a path")?;
+    Ok(PinOrigin::given(path)?)
+}
+
+/// Returns the PIN and the PIN record of a token. A PIN of the command line does not evade the record of a configured
+/// one. Without a PIN, nothing is tried and nothing recorded.
+fn pin_and_record(
+    token: &TokenConfig,
+    args: &Sign,
+    given: Option<PinOrigin>,
+) -> anyhow::Result<(PinOrigin, PathBuf)> {
+    let asked = args.pin_record.as_ref().map(std::path::absolute);
+    let asked = asked.transpose().context("--pin-record is not a path")?;
     let from = match (token.pin(), given) {
+        (PinSource::File { record, .. }, _) if asked.is_some() => bail!(
+            "the configuration keeps the record of token {:?} in {}; remove --pin-record",
+            token.name(),
+            record.display()
+        ),
         (PinSource::File { path, record }, given) => {
-            return Ok(Some(PinFiles {
-                file: given.unwrap_or_else(|| path.clone()),
-                record: record.clone(),
-            }));
+            let pin = given.unwrap_or_else(|| PinOrigin::File(path.clone()));
+            return Ok((pin, record.clone()));
         }
-        (_, Some(given)) => {
-            let record = given.with_file_name(PIN_RECORD);
-            return Ok(Some(PinFiles {
-                file: given,
-                record,
-            }));
+        (_, Some(pin)) => {
+            let record = match (asked, &pin) {
+                (Some(asked), _) => asked,
+                (None, PinOrigin::File(path)) => path.with_file_name(PIN_RECORD),
+                (None, _) => bail!(
+                    "no record of the tries of the PIN can be kept beside {pin}; name a file for it with --pin-record"
+                ),
+            };
+            return Ok((pin, record));
         }
-        (PinSource::None, None) => return Ok(None),
+        (PinSource::None, None) => {
+            return Ok((PinOrigin::None, args.config.with_file_name(PIN_RECORD)));
+        }
         (PinSource::Secret { name, .. }, None) => format!("Secret {name}"),
         (PinSource::ClusterIssuers, None) => "the Secrets of cluster issuers".to_owned(),
         (PinSource::IssuersIn(namespace), None) => {

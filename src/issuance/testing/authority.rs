@@ -88,6 +88,17 @@ impl Authority {
     }
 }
 
+/// First and last second of a certificate.
+type Validity = (Timestamp, Timestamp);
+
+/// Returns the chain of an issuing certificate and a root with these validities.
+pub(crate) fn chain_valid(issuing: Validity, root: Validity) -> IssuerChain {
+    let root = Authority::builder("root").validity(root.0, root.1).root();
+    let issuing = Authority::builder("issuing").validity(issuing.0, issuing.1);
+    let pem = bundle(&[&issuing.under(&root), &root]);
+    IssuerChain::parse(pem.as_bytes(), None).unwrap()
+}
+
 pub(in crate::issuance) fn bundle(authorities: &[&Authority]) -> String {
     authorities
         .iter()

@@ -17,6 +17,8 @@ pub(crate) enum EventReason {
     IssuerNotReady,
     /// The request could not be signed this time.
     SigningDelayed,
+    /// Nobody has approved or denied the request.
+    Undecided,
     /// An issuer can sign.
     Ready,
     /// An issuer cannot sign, for the reason of its condition.
@@ -28,13 +30,14 @@ pub(crate) enum EventReason {
 impl EventReason {
     /// The reasons of Events about requests.
     #[cfg(test)]
-    pub(crate) const OF_REQUESTS: [Self; 6] = [
+    pub(crate) const OF_REQUESTS: [Self; 7] = [
         Self::Issued,
         Self::Refused,
         Self::Denied,
         Self::IssuerNotFound,
         Self::IssuerNotReady,
         Self::SigningDelayed,
+        Self::Undecided,
     ];
 
     /// Returns the reason of the Event about an issuer whose condition now has this reason. `None` for
@@ -88,6 +91,7 @@ impl EventReason {
             Self::IssuerNotFound => "IssuerNotFound",
             Self::IssuerNotReady => "IssuerNotReady",
             Self::SigningDelayed => "SigningDelayed",
+            Self::Undecided => "Undecided",
             Self::Ready => "Ready",
             Self::NotReady(reason) => reason.as_str(),
             Self::CAExpiringSoon => "CAExpiringSoon",
@@ -104,6 +108,7 @@ impl EventReason {
             | Self::IssuerNotFound
             | Self::IssuerNotReady
             | Self::SigningDelayed
+            | Self::Undecided
             | Self::NotReady(_)
             | Self::CAExpiringSoon => true,
         }

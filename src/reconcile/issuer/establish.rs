@@ -12,6 +12,7 @@ use crate::{
         issuer::{IssuerSpec, Reason},
     },
     config::Labels,
+    issuance::IssuerChain,
     pins::source::PinSecret,
     pipeline::{Earlier, NotProven, Proven, SigningClaim, now, prove, prove::check_granted},
     reconcile::Context,
@@ -118,11 +119,27 @@ pub(super) async fn prepare(
     Ok(Prepared { token, labels })
 }
 
+/// Result of a look.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The certificates as they are stored now; `None` if they were not read or cannot be used.
+    pub chain: Option<Arc<IssuerChain>>,
+    /// Whether the issuer can sign, or the first thing that is missing.
+    pub proven: Result<Proven, NotReady>,
+}
+
+impl From<NotReady> for Found {
+    /// Nothing of the issuer's certificates was read.
+    fn from(why: NotReady) -> Self {
+        Self {
+            chain: None,
+            proven: Err(why),
+        }
+    }
+}
+
 /// Checks everything else that a signature needs, as it is at `since` or later. Waits for the token no longer than a
 /// signature would.
-///
-/// # Errors
-/// The first thing that is missing.
 pub(super) async fn establish(
     prepared: &Prepared,
     spec: &IssuerSpec,
@@ -131,20 +148,27 @@ pub(super) async fn establish(
     since: Instant,
     reads: &Reads,
     context: &Context,
-) -> Result<Proven, NotReady> {
+) -> Found {
     let Prepared { token, labels } = prepared;
     let known = earlier.map(|earlier| earlier.ready.certificates());
     let (client, namespace) = (&context.client, namespace_of(name, context));
     let chain = reads.chain(client, namespace, &spec.certificate, since, known);
+    let chain = match chain.await {
+        Ok(chain) => chain,
+        Err(why) => return NotReady::Material(why).into(),
+    };
     let claim = SigningClaim {
         spec,
         name,
         labels,
-        chain: &chain.await.map_err(NotReady::Material)?,
+        chain: &chain,
         token,
     };
     let proven = prove(claim, earlier, &reads.keys, since, &context.metrics, now());
-    Ok(proven.await?)
+    Found {
+        proven: proven.await.map_err(NotReady::from),
+        chain: chain.chain().cloned(),
+    }
 }
 
 /// Returns the namespace of the objects that an issuer names.

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::issuer::{CertificateStatus, IssuerSpec, Reason},
-    issuance::profile::ValidityRules,
+    issuance::{IssuerChain, profile::ValidityRules},
 };
 
 /// Time for people to renew the certificate.
@@ -27,17 +27,13 @@ impl Expiry {
         spec: &IssuerSpec,
         now: Timestamp,
     ) -> Option<Self> {
-        let not_before = certificate.not_before.as_ref()?.0;
-        let (what, not_after) = match (&certificate.chain_not_after, &certificate.not_after) {
-            (Some(first), _) => ("A certificate above the issuing certificate", first.0),
-            (None, own) => ("The issuing certificate", own.as_ref()?.0),
+        let not_after = first_end(certificate)?;
+        let what = match certificate.chain_not_after {
+            Some(_) => "A certificate above the issuing certificate",
+            None => "The issuing certificate",
         };
         let left = not_after.duration_since(now);
-        let life = not_after.duration_since(not_before);
-        // A request for the longest duration is refused as soon as less than that duration is left. By that rule alone,
-        // an issuing certificate that lives hardly longer than the certificates below it would be reported from its
-        // first day. So no certificate is reported before the last third of its life.
-        let soon = left < (longest(spec).saturating_add(TIME_TO_RENEW)).min(life / 3);
+        let soon = left < notice(certificate, spec)?;
         let message = match (soon, left.is_positive()) {
             (false, _) => format!("{what} is valid until {not_after}"),
             (true, false) => format!("{what} ended at {not_after}; give the issuer a new one"),
@@ -55,6 +51,40 @@ impl Expiry {
             false => Reason::NotExpiringSoon,
         }
     }
+}
+
+/// Returns when the first certificate of the chain ends. Nothing issued below it is valid any longer.
+pub(super) fn first_end(certificate: &CertificateStatus) -> Option<Timestamp> {
+    let chain = certificate.chain_not_after.as_ref();
+    chain.or(certificate.not_after.as_ref()).map(|time| time.0)
+}
+
+/// Returns how long before the end the warning begins.
+fn notice(certificate: &CertificateStatus, spec: &IssuerSpec) -> Option<SignedDuration> {
+    let not_after = first_end(certificate)?;
+    let life = not_after.duration_since(certificate.not_before.as_ref()?.0);
+    // A request for the longest duration is refused as soon as less than that duration is left. By that rule alone,
+    // an issuing certificate that lives hardly longer than the certificates below it would be reported from its
+    // first day. So no certificate is reported before the last third of its life.
+    Some((longest(spec).saturating_add(TIME_TO_RENEW)).min(life / 3))
+}
+
+/// Returns the first time after `now` at which the clock alone changes what is said of an issuer: a certificate of its
+/// chain begins or ends, or the warning begins. `chain` is `None` if the certificates were not read.
+pub(super) fn next_change(
+    chain: Option<&IssuerChain>,
+    certificate: Option<&CertificateStatus>,
+    spec: &IssuerSpec,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let warning = certificate.and_then(|known| {
+        let not_after = first_end(known)?;
+        // The warning begins when less than this time is left.
+        let notice = notice(known, spec)?.checked_sub(SignedDuration::from_millis(1))?;
+        not_after.checked_sub(notice).ok()
+    });
+    let points = chain.into_iter().flat_map(IssuerChain::turning_points);
+    points.chain(warning).filter(|point| *point > now).min()
 }
 
 /// Returns the longest duration that the profile allows. The limits of the grant do not count: they are unknown while the
@@ -87,6 +117,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::issuance::testing::chain_valid;
 
     const START: &str = "2026-01-01T00:00:00Z";
 
@@ -166,6 +197,42 @@ mod tests {
             "{}",
             said(25).message
         );
+    }
+
+    #[test]
+    fn the_status_changes_by_the_clock_at_each_begin_and_end_in_the_chain_and_when_the_warning_begins()
+     {
+        let start: Timestamp = START.parse().unwrap();
+        let day = |days: i32| start + DAY * days;
+        let after = |time: Timestamp| time + SignedDuration::from_millis(1);
+        let spec = spec("24h");
+        let chain = chain_valid((day(1), day(100)), (day(0), day(90)));
+        let certificate = CertificateStatus {
+            not_before: Some(Time(day(1))),
+            not_after: Some(Time(day(100))),
+            chain_not_after: Some(Time(day(90))),
+            ..CertificateStatus::default()
+        };
+        let mut changes = Vec::new();
+        let mut now = start - DAY;
+        while let Some(next) = next_change(Some(&chain), Some(&certificate), &spec, now) {
+            changes.push(next);
+            now = next;
+        }
+        // A third of the 89 days from its own begin to the end of the root.
+        let warning = day(90) - DAY * 89 / 3;
+        let ends = [after(day(90)), after(day(100))];
+        assert_eq!(changes, [day(0), day(1), after(warning), ends[0], ends[1]]);
+        let soon = |at| Expiry::of(&certificate, &spec, at).unwrap().soon;
+        assert!(!soon(warning) && soon(after(warning)));
+        for end in ends {
+            let before = end - SignedDuration::from_millis(1);
+            assert!(chain.check_at(before).is_ok() == (before == day(90)));
+            assert!(chain.check_at(end).is_err());
+        }
+        // While the certificates cannot be read, the warning still comes at its time.
+        let unread = next_change(None, Some(&certificate), &spec, start);
+        assert_eq!(unread, Some(after(warning)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{establish::NotReady, expiry::Expiry};
+use super::{establish::Found, expiry::Expiry};
 use crate::{
     api::issuer::{
         CertificateStatus, IssuerSpec, IssuerStatus, KeyStatus, Reason, TokenStatus,
@@ -27,10 +27,12 @@ pub(super) struct Seen<'a> {
 
 impl Seen<'_> {
     /// Returns the status that the issuer should have.
-    pub(super) fn status(self, found: &Result<Proven, NotReady>, now: Timestamp) -> IssuerStatus {
-        // What was known stays in the status, so that people see what has stopped working.
+    pub(super) fn status(self, found: &Found, now: Timestamp) -> IssuerStatus {
+        // What was known stays in the status, so that people see what has stopped working. Certificates that are loaded
+        // replace those that were known, even if the issuer cannot sign with them.
         let known = self.status.cloned().unwrap_or_default();
-        let mut status = match found {
+        let Found { chain, proven } = found;
+        let mut status = match proven {
             Ok(Proven { ready, token }) => IssuerStatus {
                 conditions: Vec::new(),
                 token: token.as_ref().map(token_status),
@@ -40,16 +42,20 @@ impl Seen<'_> {
             },
             Err(_) => IssuerStatus {
                 conditions: Vec::new(),
+                certificate: match chain {
+                    Some(loaded) => Some(certificate_status(loaded)),
+                    None => known.certificate,
+                },
                 ..known
             },
         };
-        let (reason, message) = match found {
+        let (reason, message) = match proven {
             Ok(_) => (Reason::Verified, VERIFIED.to_owned()),
             Err(why) => (why.reason(), why.message()),
         };
         status
             .conditions
-            .push(self.condition(READY, found.is_ok(), reason, message, now));
+            .push(self.condition(READY, proven.is_ok(), reason, message, now));
         let certificate = status.certificate.as_ref();
         if let Some(expiry) = certificate.and_then(|known| Expiry::of(known, self.spec, now)) {
             let reason = expiry.reason();
@@ -164,9 +170,14 @@ fn certificate_status(chain: &IssuerChain) -> CertificateStatus {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::{
+        issuance::testing::chain_valid, pipeline::NotProven, reconcile::issuer::establish::NotReady,
+    };
 
     const THEN: &str = "2026-01-01T00:00:00Z";
     const NOW: &str = "2026-06-01T00:00:00Z";
@@ -192,7 +203,7 @@ mod tests {
             generation: Some(2),
             status: before,
         };
-        let found = Err(NotReady::TokenUnknown("nowhere".to_owned()));
+        let found = NotReady::TokenUnknown("nowhere".to_owned()).into();
         seen.status(&found, NOW.parse().unwrap())
     }
 
@@ -234,6 +245,37 @@ mod tests {
             ("True", "ExpiresSoon")
         );
         assert_eq!(expiring.observed_generation, Some(2));
+    }
+
+    #[test]
+    fn certificates_that_are_loaded_are_shown_even_if_the_issuer_cannot_sign_with_them() {
+        let spec = spec();
+        let before = status(json!({
+            "key": {"algorithm": "P-256"},
+            "certificate": {"notBefore": "2025-06-30T00:00:00Z", "notAfter": "2036-06-30T00:00:00Z"},
+        }));
+        let loaded = ("2025-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+        let loaded = (loaded.0.parse().unwrap(), loaded.1.parse().unwrap());
+        let seen = Seen {
+            spec: &spec,
+            generation: Some(2),
+            status: Some(&before),
+        };
+        let found = Found {
+            chain: Some(Arc::new(chain_valid(loaded, loaded))),
+            proven: Err(NotReady::NotProven(Arc::new(NotProven::Random))),
+        };
+        let after = seen.status(&found, NOW.parse().unwrap());
+        let certificate = after.certificate.clone().unwrap();
+        assert_eq!(certificate, certificate_status(&found.chain.unwrap()));
+        assert_eq!(certificate.not_after, Some(Time(loaded.1)));
+        assert_eq!(after.key, before.key);
+        let expiring = after.condition(CA_EXPIRING_SOON).unwrap();
+        assert!(
+            expiring.message.contains("ended at 2026-02-01"),
+            "{}",
+            expiring.message
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The real [`World`]: the API server, the token behind the pipeline, the issuance record and the metrics.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     apply::{Applied, ApplyError, apply, read_again},
@@ -28,6 +28,10 @@ impl<R: Request> World<R> for Context {
             day: now(),
             steady: Instant::now(),
         }
+    }
+
+    fn undecided_after(&self) -> Option<Duration> {
+        self.settings.undecided_after
     }
 
     fn observe(&self, request: &R, unpublished: bool) -> Observed<Self::Snapshot> {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{
-    decide::{self, Facts, IssuerFact, Share},
+    decide::{self, Approval, Facts, IssuerFact, Share},
     kind::Request,
 };
 use crate::{
@@ -60,6 +61,17 @@ pub(super) fn observe(
 /// Returns whether a request has ended for good, whatever happens to its issuer.
 pub(in crate::reconcile) fn is_finished(request: &impl Request) -> bool {
     decide::is_finished(&request.stage(true))
+}
+
+/// Returns since when a request waits for the decision of an approver; `None` if it does not.
+pub(in crate::reconcile) fn undecided_since(
+    request: &impl Request,
+    context: &Context,
+) -> Option<Timestamp> {
+    let stage = request.stage(context.settings.enforce_approval);
+    let undecided = stage.approval == Approval::Awaited && !decide::is_finished(&stage);
+    let created = request.meta().creation_timestamp.as_ref();
+    undecided.then(|| created.map_or(Timestamp::UNIX_EPOCH, |created| created.0))
 }
 
 /// Returns which replica acts on a request at this moment. A replica that has already signed a certificate acts as long as

@@ -1,5 +1,7 @@
 //! Reports a conclusion: one status write, if the kind has a place for it, then one Event.
 
+use std::time::Duration;
+
 use super::{
     Memory, Next, Remembered as _,
     apply::{Applied, ApplyError},
@@ -7,7 +9,14 @@ use super::{
     kind::{Answer, Request},
     world::{Noted, World},
 };
-use crate::issuance::Refusal;
+use crate::{
+    issuance::Refusal,
+    reconcile::events::{EventReason, Notice},
+};
+
+/// Note of the Event about a request without a decision.
+const UNDECIDED: &str = "Nobody has approved or denied this request; approve it, or check that an approver runs and may \
+    approve requests for this issuer";
 
 /// Outcome of reporting a conclusion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +89,29 @@ pub(super) async fn say_last<R: Request, W: World<R>>(
         }
         Said::Conflict | Said::Gone | Said::Told | Said::NotOurs => Next::OnChange,
     })
+}
+
+/// Emits an Event about a request that nobody has approved or denied for as long as the operator allows; before that, has
+/// the request looked at again at that time.
+pub(super) fn say_undecided<R: Request, W: World<R>>(
+    request: &R,
+    memory: &mut Memory,
+    world: &W,
+) -> Next {
+    let created = request.meta().creation_timestamp.as_ref();
+    let (Some(after), Some(created)) = (world.undecided_after(), created) else {
+        return Next::OnChange;
+    };
+    let time = world.time();
+    let waited = Duration::try_from(time.day.duration_since(created.0)).unwrap_or_default();
+    if waited < after {
+        return Next::At(time.steady + (after - waited));
+    }
+    let notice = Notice::new(EventReason::Undecided, UNDECIDED);
+    if world.is_own(request, memory.has_unpublished()) && memory.tells(&notice) {
+        world.tell(request, notice);
+    }
+    Next::OnChange
 }
 
 /// Ends a request with a refusal, and notes it in the issuance record and the metrics.

@@ -6,6 +6,7 @@ mod world;
 use self::{life::Life, world::Write};
 use super::*;
 use crate::api::certificate_request::CertificateRequest;
+use crate::reconcile::events::EventReason;
 use crate::reconcile::request::decide::IssuerFact;
 
 /// Returns everything that was written during a life.
@@ -42,6 +43,37 @@ fn nothing_is_written_before_approval_and_a_denial_is_acknowledged_once() {
     life.world.touch();
     life.goes_on();
     assert_eq!(writes(&life), [DENIED]);
+}
+
+#[test]
+fn a_request_without_a_decision_gets_one_event_when_its_time_is_over_and_only_if_the_operator_wants_it()
+ {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let mut unwanted = Life::of_new();
+    unwanted.goes_on();
+    assert_eq!(unwanted.next_call(), None);
+    let mut life = Life::of_new();
+    life.world.undecided_after(2 * HOUR);
+    life.goes_on();
+    life.passes(HOUR);
+    assert_eq!(*life.world.events.borrow(), []);
+    life.passes(HOUR);
+    life.passes(HOUR);
+    life.world.touch();
+    life.goes_on();
+    assert_eq!(*life.world.events.borrow(), [EventReason::Undecided]);
+    assert_eq!(life.next_call(), None);
+    assert_eq!(writes(&life), []);
+    let mut others = Life::of_new();
+    others.world.undecided_after(HOUR);
+    others.world.give_away();
+    others.passes(HOUR);
+    assert_eq!(*others.world.events.borrow(), []);
+    let mut decided = Life::of_approved();
+    decided.world.undecided_after(HOUR);
+    decided.goes_on();
+    decided.passes(HOUR);
+    assert_eq!(*decided.world.events.borrow(), [EventReason::Issued]);
 }
 
 #[test]
@@ -243,7 +275,7 @@ fn request(approval: Option<&str>, now: Timestamp) -> CertificateRequest {
     serde_json::from_value(serde_json::json!({
         "apiVersion": "cert-manager.io/v1",
         "kind": "CertificateRequest",
-        "metadata": {"name": "web", "namespace": "shop", "uid": "1", "resourceVersion": "1"},
+        "metadata": {"name": "web", "namespace": "shop", "uid": "1", "resourceVersion": "1", "creationTimestamp": now.to_string()},
         "spec": {"request": "", "issuerRef": {"group": "pkcs11-issuer.dev", "kind": "PKCS11ClusterIssuer", "name": "issuing"}},
         "status": {"conditions": conditions},
     }))

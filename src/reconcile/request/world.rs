@@ -51,6 +51,9 @@ pub(super) trait World<R: Request> {
 
     fn time(&self) -> Time;
 
+    /// Returns after how long an Event is emitted about a request that nobody has approved or denied; `None` for never.
+    fn undecided_after(&self) -> Option<Duration>;
+
     /// Observes a request and its issuer. `unpublished` tells whether a certificate was signed that is not known to be
     /// published.
     fn observe(&self, request: &R, unpublished: bool) -> Observed<Self::Snapshot>;

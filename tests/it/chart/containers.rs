@@ -82,7 +82,8 @@ async fn a_sidecar_listens_on_the_configured_socket_and_runs_as_the_same_user() 
             "listen",
             "--module=/usr/lib/softhsm/libsofthsm2.so",
             format!("--socket={socket}"),
-            "--drain-timeout=25"
+            "--drain-timeout=25",
+            "--log-format=json"
         ])
     );
     let config: Value = serde_saphyr::from_str(only_config(&objects)?)?;

@@ -181,6 +181,10 @@ async fn misspelt_and_malformed_values_are_refused_with_their_path() -> Result<(
         (json!({"leaseDuration": "301s"}), "/leaseDuration"),
         (json!({"leaseDuration": "5m1s"}), "/leaseDuration"),
         (json!({"leaseDuration": "3500ms"}), "/leaseDuration"),
+        (json!({"probeInterval": "0s"}), "/probeInterval"),
+        (json!({"probeInterval": "25h"}), "/probeInterval"),
+        (json!({"undecidedAfter": "0s"}), "/undecidedAfter"),
+        (json!({"undecidedAfter": "4 hours"}), "/undecidedAfter"),
     ];
     for (changes, place) in cases {
         let said = refusal("softhsm", changes.clone()).await?;

@@ -168,6 +168,11 @@ async fn nothing_is_written_before_approval() -> Result<()> {
         assert_eq!(event_reasons(rig, "unapproved", name)?, [""; 0]);
         assert_eq!(stored(&requests, name).await?, before);
     }
+    // Only the metrics show them. Other tests on this cluster also have such requests.
+    let metrics = rig.controller().metrics().await?;
+    let shown = |name| metrics.sum(name, &[("kind", "CertificateRequest")]);
+    assert!(shown("pkcs11_issuer_undecided_requests") >= 2.0);
+    assert!(shown("pkcs11_issuer_undecided_requests_oldest_timestamp_seconds") > 1.7e9);
     Ok(())
 }
 

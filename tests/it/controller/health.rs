@@ -1,6 +1,6 @@
 //! Tests the health of an issuer: probes, conditions, and a certificate that expires soon.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use control_plane::until;
 use rig::{PATIENCE, Rig, csr_for, request_spec};
 use serde_json::{Value, json};
@@ -110,12 +110,28 @@ fn events(rig: &Rig, name: &str, reason: &str) -> Result<Vec<Value>> {
         .collect())
 }
 
+/// Returns the end of the issuing certificate that a status shows.
+fn not_after(status: &rig::Status) -> Result<jiff::Timestamp> {
+    let shown = status.json()["certificate"]["notAfter"].as_str();
+    Ok(shown.context("no certificate")?.parse()?)
+}
+
+/// Returns the earliest end of a certificate that the metrics show for the token, in seconds since 1970.
+async fn shown_end(rig: &Rig) -> Result<String> {
+    let seconds = rig.controller().metrics().await?.sum(
+        "pkcs11_issuer_ca_not_after_timestamp_seconds",
+        &[("token", "issuing")],
+    );
+    Ok(seconds.to_string())
+}
+
 #[tokio::test]
 async fn a_certificate_that_expires_soon_sets_a_condition_an_event_and_a_metric() -> Result<()> {
     let rig = shared_rig().await?;
     let name = rig::IssuerName::cluster("ends-soon");
+    let root = rig.authority().root();
     let issued = |from, to| {
-        rig.authority().root().issue(
+        root.issue(
             rig.authority().issuing().key(),
             &CaProfile::named("Test issuing").valid_hours(from, to),
         )
@@ -141,15 +157,10 @@ async fn a_certificate_that_expires_soon_sets_a_condition_an_event_and_a_metric(
         Ok(events(rig, "ends-soon", "CAExpiringSoon")?.pop())
     });
     assert_eq!(written.await?["type"], "Warning");
-    let end = rig.controller().metrics().await?.sum(
-        "pkcs11_issuer_ca_not_after_timestamp_seconds",
-        &[("token", "issuing")],
+    assert_eq!(
+        shown_end(rig).await?,
+        not_after(&soon)?.as_second().to_string()
     );
-    let not_after: jiff::Timestamp = soon.json()["certificate"]["notAfter"]
-        .as_str()
-        .unwrap()
-        .parse()?;
-    assert_eq!(end.to_string(), not_after.as_second().to_string());
     // Another look at the issuer does not change the transition time.
     spec["ca"] = json!("Issuing");
     rig.cluster().apply_issuer(&name, &spec).await?;
@@ -164,5 +175,36 @@ async fn a_certificate_that_expires_soon_sets_a_condition_an_event_and_a_metric(
     });
     renewed.await?;
     assert_eq!(events(rig, "ends-soon", "CAExpiringSoon")?.len(), 1);
+    // The issuer is looked at when its certificate ends, not with the next round, which may be a minute away.
+    let ends = CaProfile::named("Test issuing").ends_in_seconds(6);
+    let ends = root.issue(rig.authority().issuing().key(), &ends)?;
+    spec["certificate"]["pem"] = json!(ends.pem());
+    rig.cluster().apply_issuer(&name, &spec).await?;
+    let ended = rig.cluster().issuer_reaches(&name, |status| {
+        status
+            .ready()
+            .is_some_and(|ready| ready.reason == "CertificateExpired")
+    });
+    let ended = ended.await?;
+    let told: jiff::Timestamp = ended
+        .ready()
+        .and_then(|ready| ready.last_transition_time)
+        .unwrap()
+        .parse()?;
+    let late = told.duration_since(not_after(&ended)?);
+    assert!(!late.is_negative() && late.as_secs() < 15, "{late}");
+    // Status and metric show what is loaded, although the issuer cannot sign with it.
+    let expired = issued(-80, -30)?;
+    spec["certificate"]["pem"] = json!(expired.pem());
+    rig.cluster().apply_issuer(&name, &spec).await?;
+    let shown = rig.cluster().issuer_reaches(&name, |status| {
+        not_after(status).ok() < not_after(&ended).ok()
+    });
+    let shown = shown.await?;
+    assert_eq!(shown.ready().unwrap().reason, "CertificateExpired");
+    assert_eq!(
+        shown_end(rig).await?,
+        not_after(&shown)?.as_second().to_string()
+    );
     Ok(())
 }

@@ -139,10 +139,8 @@ impl Case {
         command.extend(STATE);
         let mut secret: Value =
             serde_json::from_str(&self.cluster.plane().kubectl(&command).await?)?;
-        let data: BTreeMap<String, String> = match secret["data"].take() {
-            Value::Null => BTreeMap::new(),
-            data => serde_json::from_value(data)?,
-        };
+        let data: Option<BTreeMap<String, String>> = serde_json::from_value(secret["data"].take())?;
+        let data = data.unwrap_or_default();
         let prefix = format!("token.{}.", self.authority.token().serial());
         Ok(data.into_iter().find(|(key, _)| key.starts_with(&prefix)))
     }

@@ -1,7 +1,5 @@
 //! A cluster with the example for a laptop: cert-manager, the chart as helm installs it, and the pod's processes.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context as _, Result};
 use base64ct::{Base64, Encoding as _};
 use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options, until};
@@ -13,9 +11,9 @@ use rig::{Cluster, IssuerName, NAMESPACE, PATIENCE, Status};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use super::{objects, text};
+use super::{readme::Walk, text};
 use crate::{
-    chart::{pod::Pod, release},
+    chart::pod::Pod,
     controller::{openssl_verifies, programs},
 };
 
@@ -28,6 +26,8 @@ pub(super) const ISTIO: &str = "istio-system";
 pub(super) struct Stage {
     _pod: Pod,
     cluster: Cluster,
+    /// What the last command of README.md prints about the certificate.
+    pub(super) shown: String,
 }
 
 /// The files that cert-manager writes to a Secret.
@@ -54,17 +54,18 @@ impl Stage {
         for namespace in [SHOP, ISTIO] {
             cluster.create_namespace(namespace).await?;
         }
-        // With a line end, as openssl writes it.
-        let pin = BTreeMap::from([("pin", "6f1c0be2a94d7783e5d21c40\n".to_owned())]);
-        cluster.apply_secret(NAMESPACE, "hsm-pin", &pin).await?;
-        let values = objects("laptop-values.yaml")?;
-        release::install(&cluster, values.first().context("no values")?).await?;
-        cluster.plane().apply(&text("laptop.yaml")?).await?;
+        let walk = Walk::read()?;
+        walk.install(&cluster).await?;
         // Kubelet waits for the Secrets of a pod.
         in_secret(&cluster, NAMESPACE, "issuing-ca").await?;
         let pod = Pod::start(&cluster, &programs()?, "laptop").await?;
         cluster.issuer_is_ready(&issuer()).await?;
-        Ok(Self { _pod: pod, cluster })
+        let shown = walk.result(&cluster).await?;
+        Ok(Self {
+            _pod: pod,
+            cluster,
+            shown,
+        })
     }
 
     pub(super) fn cluster(&self) -> &Cluster {

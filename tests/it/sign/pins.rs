@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     process::{Child, Stdio},
 };
 
@@ -233,6 +234,57 @@ fn a_pin_file_on_the_command_line_replaces_a_secret() -> Result<()> {
         case.sign(&["--pin-file", "pin"])?.chain()?;
         assert_eq!(record(&case)?["state"], "Accepted", "{source}");
     }
+    Ok(())
+}
+
+/// Signs with a PIN that comes through a pipe.
+fn sign_with_piped(case: &Case, pin: &str, more: &[&str]) -> Result<Said> {
+    let arguments = [&["--pin-file", "/dev/fd/0"], more].concat();
+    let mut running = case
+        .command(&arguments)?
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut pipe = running.stdin.take().context("no pipe")?;
+    pipe.write_all(pin.as_bytes())?;
+    drop(pipe);
+    Said::of(running.wait_with_output()?)
+}
+
+#[test]
+fn a_pin_from_a_descriptor_needs_a_record_and_is_tried_once_when_wrong() -> Result<()> {
+    let mut case = Case::new()?;
+    let right = case.authority.token().user_pin().to_owned();
+    // A configured record counts for every source of the PIN.
+    sign_with_piped(&case, &format!("{right}\n"), &[])?.chain()?;
+    assert_eq!(record(&case)?["state"], "Accepted");
+    let said = sign_with_piped(&case, &right, &["--pin-record", "tries"])?;
+    assert!(said.error()?.contains("remove --pin-record"), "{said:?}");
+    let token = case.token().as_object_mut().context("no token")?;
+    token.remove("pinFile");
+    token.insert(
+        "pinSecretRef".to_owned(),
+        json!({"name": "hsm", "key": "pin"}),
+    );
+    let said = sign_with_piped(&case, &right, &[])?;
+    assert!(
+        said.error()?
+            .contains("name a file for it with --pin-record"),
+        "{said:?}"
+    );
+    let before = case.logins()?;
+    for _ in 0..2 {
+        let said = sign_with_piped(&case, "wrong", &["--pin-record", "tries"])?;
+        for part in ["/dev/fd/0", "tries"] {
+            assert!(said.error()?.contains(part), "{said:?}");
+        }
+    }
+    assert_eq!(case.logins()?, before + 1);
+    sign_with_piped(&case, &right, &["--pin-record", "tries"])?.chain()?;
+    assert!(fs::read_to_string(case.path("tries"))?.contains("Accepted"));
+    let said = sign_with_piped(&case, "", &["--pin-record", "tries"])?;
+    assert!(said.error()?.contains("/dev/fd/0 has 0 octets"), "{said:?}");
     Ok(())
 }
 

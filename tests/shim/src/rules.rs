@@ -45,7 +45,7 @@ enum Only {
     /// `C_SignInit`, `C_GetMechanismInfo`: calls with this mechanism.
     Mechanism(CK_MECHANISM_TYPE),
     /// `C_OpenSession`: calls that ask for a read-only session.
-    ReadOnly,
+    Reading,
 }
 
 impl Only {
@@ -54,7 +54,7 @@ impl Only {
         match self {
             Self::All => true,
             Self::Mechanism(_) => matches!(function, Some(F::C_SignInit | F::C_GetMechanismInfo)),
-            Self::ReadOnly => function == Some(F::C_OpenSession),
+            Self::Reading => function == Some(F::C_OpenSession),
         }
     }
 
@@ -63,7 +63,7 @@ impl Only {
         match self {
             Self::All => true,
             Self::Mechanism(mechanism) => detail == Some(mechanism),
-            Self::ReadOnly => detail.is_some_and(|flags| flags & CKF_RW_SESSION == 0),
+            Self::Reading => detail.is_some_and(|flags| flags & CKF_RW_SESSION == 0),
         }
     }
 }
@@ -165,7 +165,7 @@ fn rule(line: &str) -> Result<Rule, String> {
             ("count", Some(value)) => rule.count = positive(value)?,
             ("after_call", None) => after_call = true,
             ("mechanism", Some(name)) => rule.only = Only::Mechanism(change::mechanism(name)?),
-            ("read_only", None) => rule.only = Only::ReadOnly,
+            ("read_only", None) => rule.only = Only::Reading,
             _ => add(&mut rule.action, action(name, value)?)?,
         }
     }

@@ -19,8 +19,8 @@ use crate::{Error, TestKey};
 #[derive(Clone, Debug)]
 pub struct CaProfile {
     common_name: String,
-    valid_from_hours: i64,
-    valid_to_hours: i64,
+    valid_from: Duration,
+    valid_to: Duration,
     ca: bool,
     path_length: Option<u8>,
 }
@@ -31,8 +31,8 @@ impl CaProfile {
     pub fn named(common_name: &str) -> Self {
         Self {
             common_name: common_name.into(),
-            valid_from_hours: -1,
-            valid_to_hours: 365 * 24,
+            valid_from: Duration::hours(-1),
+            valid_to: Duration::hours(365 * 24),
             ca: true,
             path_length: None,
         }
@@ -42,8 +42,17 @@ impl CaProfile {
     #[must_use]
     pub fn valid_hours(self, from: i64, to: i64) -> Self {
         Self {
-            valid_from_hours: from,
-            valid_to_hours: to,
+            valid_from: Duration::hours(from),
+            valid_to: Duration::hours(to),
+            ..self
+        }
+    }
+
+    /// Lets the validity end in this many seconds.
+    #[must_use]
+    pub fn ends_in_seconds(self, seconds: i64) -> Self {
+        Self {
+            valid_to: Duration::seconds(seconds),
             ..self
         }
     }
@@ -72,15 +81,15 @@ impl CaProfile {
     fn params(&self) -> CertificateParams {
         let Self {
             common_name,
-            valid_from_hours,
-            valid_to_hours,
+            valid_from,
+            valid_to,
             ca,
             path_length,
         } = self;
         let now = OffsetDateTime::now_utc();
         let mut params = CertificateParams::default();
-        params.not_before = now + Duration::hours(*valid_from_hours);
-        params.not_after = now + Duration::hours(*valid_to_hours);
+        params.not_before = now + *valid_from;
+        params.not_after = now + *valid_to;
         params.distinguished_name = DistinguishedName::new();
         params
             .distinguished_name

@@ -12,6 +12,7 @@ use std::{
 use rustix::{fs::Mode, process::umask};
 use thiserror::Error;
 use tokio::net::UnixListener;
+use tracing::warn;
 
 /// Why the process cannot listen on the socket.
 #[derive(Debug, Error)]
@@ -74,10 +75,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_file(&self.path) {
-            eprintln!(
-                "pkcs11-hsm-worker: failed to remove {}: {error}",
-                self.path.display()
-            );
+            warn!(socket = %self.path.display(), %error, "failed to remove the socket");
         }
     }
 }

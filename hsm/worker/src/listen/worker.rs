@@ -7,51 +7,65 @@ use std::{
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use hsm::WorkerLines;
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::{
-    net::UnixStream,
+    net::{UnixStream, unix::pipe::Receiver},
     process::{Child, Command},
     sync::oneshot,
     time::timeout,
 };
+use tracing::{debug, info, warn};
 
 /// Time in which a worker must end by itself after its client has gone.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A worker that ended well within this time did not serve the token.
+const BRIEF: Duration = Duration::from_secs(5);
 
 /// Starts a worker on the connection and waits until it has ended.
 pub(super) async fn serve(connection: UnixStream, module: PathBuf) {
-    let (child, client) = match start(connection, &module) {
+    let (child, client, stderr) = match start(connection, &module) {
         Ok(started) => started,
         Err(error) => {
-            eprintln!("pkcs11-hsm-worker: failed to start a worker: {error}");
+            warn!(%error, "failed to start a worker");
             return;
         }
     };
-    let pid = child.id().unwrap_or_default();
-    eprintln!("pkcs11-hsm-worker: started worker {pid}");
-    match end(child, client).await {
-        Ok(status) => eprintln!("pkcs11-hsm-worker: worker {pid} ended: {status}"),
-        Err(error) => eprintln!("pkcs11-hsm-worker: worker {pid}: {error}"),
+    let worker = child.id().unwrap_or_default();
+    debug!(worker, "started a worker");
+    let started = Instant::now();
+    let lines = WorkerLines::follow(stderr, move |line| info!(worker, line, "the worker wrote"));
+    let ended = end(child, client).await;
+    lines.end().await;
+    match ended {
+        // A worker that finds no token ends at once, and its client starts another one every second.
+        Ok(status) if status.success() && started.elapsed() < BRIEF => {
+            debug!(worker, %status, "a worker ended");
+        }
+        Ok(status) => info!(worker, %status, "a worker ended"),
+        Err(error) => warn!(worker, %error, "failed to wait for a worker"),
     }
 }
 
-fn start(connection: UnixStream, module: &Path) -> io::Result<(Child, StdUnixStream)> {
+fn start(connection: UnixStream, module: &Path) -> io::Result<(Child, StdUnixStream, Receiver)> {
     let connection = connection.into_std()?;
     // The worker's threads use blocking reads and writes.
     connection.set_nonblocking(false)?;
     let client = connection.try_clone()?;
+    let (lines, stderr) = io::pipe()?;
     let child = Command::new(env::current_exe()?)
         .arg("serve")
         .arg("--module")
         .arg(module)
         .stdin(Stdio::from(OwnedFd::from(connection)))
         .stdout(Stdio::null())
+        .stderr(Stdio::from(stderr))
         .kill_on_drop(true)
         .spawn()?;
-    Ok((child, client))
+    Ok((child, client, Receiver::from_owned_fd(lines.into())?))
 }
 
 /// Waits for the worker to end, which it does when its client closes, and kills it after [`PATIENCE`].

@@ -20,6 +20,7 @@ mod keys;
 mod kryoptic;
 mod libraries;
 mod load;
+mod log;
 mod look_up;
 mod mechanisms;
 mod pin;

@@ -6,13 +6,15 @@ use std::{
     os::unix::{fs::PermissionsExt, net::UnixListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hsm::{Fault, Hash, Launch, Mechanism, Token, TokenSpec, TokenState};
 use softhsm_test_helpers::{KeyKind, TestToken};
 
-use crate::fixture::{Gate, ready, selector, signal, soon, spec, token, until, worker, workers};
+use crate::fixture::{
+    Gate, ready, selector, sign, signal, soon, spec, token, until, worker, workers,
+};
 
 const P256: Mechanism = Mechanism::Ecdsa(Hash::Sha256);
 
@@ -43,20 +45,12 @@ impl Sidecar {
     }
 
     fn with(token: &TestToken, arguments: &[&str]) -> Self {
-        let socket = socket(token);
-        let listener = Command::new(worker())
-            .arg("listen")
-            .arg("--module")
-            .arg(token.module())
-            .arg("--socket")
-            .arg(&socket)
-            .args(arguments)
-            .env_clear()
-            .envs(token.env())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { listener, socket }
+        let mut listener = listener(token, token.module());
+        listener.args(arguments).envs(token.env());
+        Self {
+            listener: listener.spawn().unwrap(),
+            socket: socket(token),
+        }
     }
 
     fn pid(&self) -> i32 {
@@ -70,6 +64,19 @@ impl Drop for Sidecar {
         drop(self.listener.kill());
         self.listener.wait().unwrap();
     }
+}
+
+/// Returns the command of a listener without further arguments and with an empty environment.
+fn listener(token: &TestToken, module: &Path) -> Command {
+    let mut listener = Command::new(worker());
+    listener
+        .args(["listen", "--module"])
+        .arg(module)
+        .arg("--socket")
+        .arg(socket(token))
+        .env_clear()
+        .stdin(Stdio::null());
+    listener
 }
 
 fn socket(token: &TestToken) -> PathBuf {
@@ -112,6 +119,60 @@ async fn the_worker_loads_the_library_and_the_listener_never_does() {
 }
 
 #[tokio::test]
+async fn a_listener_logs_json_with_the_lines_of_its_workers_and_of_the_library() {
+    let token = token("json");
+    let test_key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
+    let library = token.with_faults().unwrap();
+    let log = token.store().directory().join("log");
+    let listener = listener(&token, library.module())
+        .args(["--log-format", "json"])
+        .envs(library.env())
+        .stderr(fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let _sidecar = Sidecar::started(Sidecar {
+        listener,
+        socket: socket(&token),
+    });
+    let hsm = served(&token);
+    let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
+    // The library says on standard error that there is no such key.
+    library
+        .rules("C_SignInit wrong_key=nobody count=1")
+        .unwrap();
+    sign(&hsm, &key).await.unwrap();
+    // The worker says that it has discarded a session.
+    library
+        .rules("C_Sign rv=CKR_SESSION_HANDLE_INVALID count=1")
+        .unwrap();
+    sign(&hsm, &key).await.unwrap();
+    let from_worker = |text: &str| {
+        let lines = fs::read_to_string(&log).unwrap();
+        let whole = lines.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let parsed = whole.lines().map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(line["level"].is_string(), "{line}");
+            line
+        });
+        parsed
+            .filter(|line| line["worker"].is_u64() && line["message"] == "the worker wrote")
+            .filter_map(|line| line["line"].as_str().map(str::to_owned))
+            .find(|line| line.contains(text))
+    };
+    let waited = Instant::now();
+    while from_worker("nobody").is_none() || from_worker("discarded a session").is_none() {
+        assert!(waited.elapsed() < Duration::from_secs(60));
+        tokio::task::yield_now().await;
+    }
+    let serial = format!("serial {:?}", token.serial());
+    assert!(
+        from_worker("discarded a session")
+            .unwrap()
+            .contains(&serial)
+    );
+}
+
+#[tokio::test]
 async fn the_listener_outlives_a_worker_that_crashes() {
     let token = token("sidecar");
     let mut sidecar = Sidecar::start(&token);
@@ -140,7 +201,7 @@ async fn the_listener_kills_a_stopped_worker_after_its_client_has_closed() {
     let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
     let first = workers(&token);
     signal("-STOP", first[0]);
-    let deadline = std::time::Instant::now() + Duration::from_millis(100);
+    let deadline = Instant::now() + Duration::from_millis(100);
     hsm.sign(&key, P256, &[7; 32], deadline).await.unwrap_err();
     until(&hsm, |state| !ready(state)).await;
     hsm.sign(&key, P256, &[7; 32], soon()).await.unwrap();

@@ -16,7 +16,7 @@ use crate::{
     metrics::RequestResult,
     pipeline::{Announced, Publish, Signed},
     reconcile::{
-        events::Notice,
+        events::{EventReason, Notice},
         request::{
             ApplyError, Request, RequestError,
             apply::Applied,
@@ -61,6 +61,8 @@ pub(super) struct InMemory {
     issuer: Cell<IssuerFact>,
     own: Cell<bool>,
     max_pending: Cell<Option<Duration>>,
+    undecided_after: Cell<Option<Duration>>,
+    pub(super) events: RefCell<Vec<EventReason>>,
     attempts: Cell<u32>,
     delays: Cell<u32>,
     refuses: Cell<bool>,
@@ -82,6 +84,8 @@ impl InMemory {
             issuer: Cell::new(IssuerFact::Ready),
             own: Cell::new(true),
             max_pending: Cell::default(),
+            undecided_after: Cell::default(),
+            events: RefCell::default(),
             attempts: Cell::default(),
             delays: Cell::default(),
             refuses: Cell::default(),
@@ -119,6 +123,10 @@ impl InMemory {
 
     pub(super) fn max_pending(&self, most: Duration) {
         self.max_pending.set(Some(most));
+    }
+
+    pub(super) fn undecided_after(&self, time: Duration) {
+        self.undecided_after.set(Some(time));
     }
 
     /// Makes the next `attempts` attempts to sign fail.
@@ -215,6 +223,10 @@ impl World<CertificateRequest> for InMemory {
         self.now.get()
     }
 
+    fn undecided_after(&self) -> Option<Duration> {
+        self.undecided_after.get()
+    }
+
     fn observe(&self, request: &CertificateRequest, unpublished: bool) -> Observed<()> {
         let issuer = self.issuer.get();
         let own = self.is_own(request, unpublished);
@@ -294,7 +306,9 @@ impl World<CertificateRequest> for InMemory {
 
     fn count(&self, _: RequestResult) {}
 
-    fn tell(&self, _: &CertificateRequest, _: Notice) {}
+    fn tell(&self, _: &CertificateRequest, notice: Notice) {
+        self.events.borrow_mut().push(notice.reason());
+    }
 
     fn note(&self, _: &CertificateRequest, _: &IssuerName, noted: Noted<'_>) {
         self.wrote(match noted {

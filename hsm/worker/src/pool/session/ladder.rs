@@ -10,6 +10,7 @@ use hsm::protocol::{Answer, Ask, ExitReason, Failure, KeyNumber, TokenCode};
 
 use super::{Miss, SessionThread};
 use crate::recovery::{Remedy, code, remedy};
+use crate::say::say;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -112,7 +113,7 @@ impl SessionThread {
             // The only session ends, and the login with it.
             self.shared.answers.end(ExitReason::TokenLost(why.clone()));
         }
-        eprintln!("pkcs11-hsm-worker: discarded a session: {why}");
+        say(format_args!("discarded a session: {why}"));
         self.shared
             .answers
             .counters
