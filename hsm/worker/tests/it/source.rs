@@ -40,6 +40,7 @@ fn no_call_destroys_or_changes_a_token_or_logs_out() {
         [
             "C_GetFunctionList",
             "C_GetInterface",
+            "C_GetTokenInfo",
             "C_Sign",
             "C_SignInit"
         ]
