@@ -8,6 +8,7 @@ use crate::{
     issuance::{
         claim::Claim,
         pattern::{DnsPattern, EmailPattern, IpNetwork, UriPattern, Variables},
+        san::is_email,
     },
     message::first_of,
 };
@@ -83,7 +84,10 @@ impl AllowedNames {
             Claim::Dns(dns) => admits(self.dns.as_deref(), |p| p.covers(dns, variables)),
             Claim::Ip(address) => admits(self.ip.as_deref(), |p| p.contains(address)),
             Claim::Uri(uri) => admits(self.uri.as_deref(), |p| p.covers(uri, variables)),
-            Claim::Email(email) => admits(self.email.as_deref(), |p| p.covers(email, variables)),
+            // The syntax check does not look at subjects, so an `emailAddress` may be anything.
+            Claim::Email(email) => admits(self.email.as_deref(), |p| {
+                is_email(email) && p.covers(email, variables)
+            }),
             Claim::OtherName(kind) => self.other_names.contains(&kind),
             // These types have no list, because no known verifier uses them.
             Claim::Directory(_) | Claim::RegisteredId(_) | Claim::Other(_) => false,
