@@ -12,9 +12,11 @@ use super::{
 };
 
 mod comparable;
-
+mod strings;
 mod types;
 
+pub(super) use comparable::text;
+pub use strings::Strings;
 pub use types::attribute_type;
 pub(super) use types::label;
 
@@ -52,6 +54,28 @@ pub enum NameError {
         "the value of {0} must be a PrintableString or UTF8String (IA5String for DC and emailAddress), with only characters that its string type allows and without control characters"
     )]
     String(String),
+    /// A value that the string type of its attribute cannot hold.
+    #[error(
+        "the value of {attribute} has characters that a {right} cannot hold, and {attribute} must be one"
+    )]
+    CannotHold {
+        /// The attribute's short name.
+        attribute: String,
+        /// The string type.
+        right: Tag,
+    },
+    /// Another string type than the attribute's definition has.
+    #[error(
+        "the value of {attribute} is a {found}; it must be a {right}, and this issuer does not change it"
+    )]
+    WrongType {
+        /// The attribute's short name.
+        attribute: String,
+        /// The string type, or another type.
+        found: Tag,
+        /// The string type of the definition.
+        right: Tag,
+    },
 }
 
 impl NameError {
@@ -62,7 +86,9 @@ impl NameError {
             Self::EmptyRdn | Self::EmptyValue(_) | Self::TooLong { .. } | Self::Country => {
                 RefusalReason::BadSubject
             }
-            Self::String(_) => RefusalReason::BadString,
+            Self::String(_) | Self::CannotHold { .. } | Self::WrongType { .. } => {
+                RefusalReason::BadString
+            }
         }
     }
 }

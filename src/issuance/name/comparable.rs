@@ -69,7 +69,7 @@ fn value(attribute: &Attribute) -> Value {
 }
 
 /// Decodes every string type that names use or have used. Like OpenSSL, it reads TeletexString as Latin-1.
-fn text(tag: Tag, octets: &[u8]) -> Option<String> {
+pub(in crate::issuance) fn text(tag: Tag, octets: &[u8]) -> Option<String> {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "ASN.1 tags are open-ended; seven of them count as strings here"

@@ -34,7 +34,11 @@ const KNOWN: &[KnownAttribute] = &[
     known("2.5.4.11", "OU", 64),
     known("2.5.4.12", "title", 64),
     known("2.5.4.17", "postalCode", UNBOUNDED),
+    known("2.5.4.41", "name", 32768),
     known("2.5.4.42", "GN", 32768),
+    known("2.5.4.43", "initials", 32768),
+    known("2.5.4.44", "generationQualifier", 32768),
+    known("2.5.4.46", "dnQualifier", UNBOUNDED),
     known("2.5.4.65", "pseudonym", 128),
     known("0.9.2342.19200300.100.1.1", "UID", UNBOUNDED),
     known("0.9.2342.19200300.100.1.25", "DC", UNBOUNDED),
@@ -63,8 +67,17 @@ pub fn attribute_type(text: &str) -> Option<ObjectIdentifier> {
 /// Returns the string type for a new value (RFC 5280, appendix A.1): UTF8String unless the definition prescribes another.
 pub(super) fn string_type(oid: ObjectIdentifier) -> Tag {
     match known_type(oid).map(|known| known.short) {
-        Some("C" | "serialNumber") => Tag::PrintableString,
+        Some("C" | "serialNumber" | "dnQualifier") => Tag::PrintableString,
         Some("DC" | "emailAddress") => Tag::Ia5String,
         Some(_) | None => Tag::Utf8String,
     }
+}
+
+/// Whether a value of this type may have this string type. A DirectoryString may be a PrintableString or a UTF8String; its
+/// other forms are not for new certificates (RFC 5280, section 4.1.2.4). An unknown type may have any.
+pub(super) fn may_have(oid: ObjectIdentifier, tag: Tag) -> bool {
+    let right = string_type(oid);
+    tag == right
+        || known_type(oid).is_none()
+        || (right == Tag::Utf8String && tag == Tag::PrintableString)
 }
