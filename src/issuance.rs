@@ -48,7 +48,7 @@ pub mod probe;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use chain::{CaField, ChainError, IssuerCertificate, IssuerChain};
+pub use chain::{Bundle, CaField, ChainError, IssuerCertificate, IssuerChain};
 pub use csr::VerifiedCsr;
 pub use issuer::{Issuer, IssuerError};
 pub use key::{IssuerPublicKey, KeyAlgorithm, PublicKey};

@@ -243,6 +243,16 @@ impl Name {
         self.begins_with(other)
     }
 
+    /// Describes the first attribute that is encoded in another way than in another encoding of the same name.
+    pub(super) fn difference(&self, other: &Self) -> String {
+        let ours = self.rdns.iter().flatten();
+        let mut pairs = ours.zip(other.rdns.iter().flatten());
+        match pairs.find(|(one, other)| one != other) {
+            Some((one, other)) => format!("{} against {}", one.encoding(), other.encoding()),
+            None => "the attributes are grouped in another way".to_owned(),
+        }
+    }
+
     fn comparable(&self) -> &Comparable {
         self.comparable.get_or_init(|| Comparable::of(self))
     }
@@ -291,6 +301,15 @@ impl Attribute {
 
     fn label(&self) -> String {
         label(self.oid)
+    }
+
+    /// Returns the type, the string type and the text or octets, for people.
+    fn encoding(&self) -> String {
+        let (label, tag) = (self.label(), self.tag);
+        match text(tag, &self.value) {
+            Some(text) => format!("{label} as {tag} {text:?}"),
+            None => format!("{label} as {tag} #{}", hex::encode(&self.value)),
+        }
     }
 
     fn to_der(&self) -> der::Result<Vec<u8>> {

@@ -225,15 +225,24 @@ impl AuthorityBuilder {
                 .to_der()
                 .unwrap()
         };
+        // DER leaves out the default version, 0. Only version 3 (2) has extensions.
+        let version = match self.version {
+            0 => Vec::new(),
+            later => tlv(0xa0, &integer(&[later])),
+        };
+        let extensions = match self.version {
+            0 | 1 => Vec::new(),
+            _ => tlv(0xa3, &tlv(0x30, &extensions.concat())),
+        };
         let tbs = sequence(&[
-            &tlv(0xa0, &integer(&[self.version])),
+            &version,
             &integer(&[1, 2, 3]),
             &algorithm,
             issuer,
             &sequence(&[&time(self.validity.0), &time(self.validity.1)]),
             &self.subject,
             self.key.spki(),
-            &tlv(0xa3, &tlv(0x30, &extensions.concat())),
+            &extensions,
         ]);
         let signature = key.sign(scheme, &tbs);
         let der = sequence(&[&tbs, &algorithm, &bit_string(&signature)]);
