@@ -249,7 +249,7 @@ fn counted(
             .tokens
             .get(&seen.spec.token)
             .map(|token| token.name().to_owned()),
-        not_after: certificate.and_then(|known| Some(known.not_after.as_ref()?.0)),
+        not_after: certificate.and_then(expiry::first_end),
     }
 }
 

@@ -28,9 +28,10 @@ impl Expiry {
         now: Timestamp,
     ) -> Option<Self> {
         let not_before = certificate.not_before.as_ref()?.0;
-        let (what, not_after) = match (&certificate.chain_not_after, &certificate.not_after) {
-            (Some(first), _) => ("A certificate above the issuing certificate", first.0),
-            (None, own) => ("The issuing certificate", own.as_ref()?.0),
+        let not_after = first_end(certificate)?;
+        let what = match certificate.chain_not_after {
+            Some(_) => "A certificate above the issuing certificate",
+            None => "The issuing certificate",
         };
         let left = not_after.duration_since(now);
         let life = not_after.duration_since(not_before);
@@ -55,6 +56,12 @@ impl Expiry {
             false => Reason::NotExpiringSoon,
         }
     }
+}
+
+/// Returns when the first certificate of the chain ends. Nothing issued below it is valid any longer.
+pub(super) fn first_end(certificate: &CertificateStatus) -> Option<Timestamp> {
+    let chain = certificate.chain_not_after.as_ref();
+    chain.or(certificate.not_after.as_ref()).map(|time| time.0)
 }
 
 /// Returns the longest duration that the profile allows. The limits of the grant do not count: they are unknown while the
@@ -156,6 +163,7 @@ mod tests {
             chain_not_after: Some(Time(start + DAY * 30)),
             ..CertificateStatus::default()
         };
+        assert_eq!(first_end(&certificate), Some(start + DAY * 30));
         let said = |days| Expiry::of(&certificate, &spec("24h"), start + DAY * days).unwrap();
         assert!(!said(1).soon);
         assert!(said(25).soon);
