@@ -26,6 +26,7 @@ mod extensions;
 pub mod issuer;
 pub mod key;
 pub mod name;
+pub mod oid;
 pub mod pattern;
 pub mod pem;
 pub mod pod;

@@ -170,7 +170,7 @@ impl IssuerChain {
         let mut below = 0;
         for certificate in self.certificates() {
             if let Some(allowed) = certificate.path_length()
-                && below > usize::from(allowed)
+                && below > allowed
             {
                 return Err(ChainError::PathLength {
                     subject: certificate.subject_text(),

@@ -2,25 +2,20 @@
 
 use std::iter;
 
-use const_oid::{
-    ObjectIdentifier,
-    db::rfc5280::{
-        ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS,
-        ID_CE_SUBJECT_ALT_NAME,
-    },
+use const_oid::db::rfc5280::{
+    ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS,
+    ID_CE_SUBJECT_ALT_NAME,
 };
-use der::{Decode, flagset::FlagSet};
-use x509_cert::ext::{
-    Extension,
-    pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages},
-};
+use der::{Decode as _, flagset::FlagSet};
+use x509_cert::ext::pkix::{KeyUsage, KeyUsages};
 
 use super::{
     constraints::NameConstraints,
     key::PublicKey,
     name::Name,
+    oid::Oid,
     pem::{self, PemError},
-    raw::{RequestInfo, SignedFrame},
+    raw::{BasicConstraints, Extension, RequestInfo, SignedFrame},
     refusal::{Refusal, RefusalReason},
     san::SubjectAltNames,
     scheme::{SchemeError, SignatureScheme},
@@ -58,9 +53,9 @@ pub struct VerifiedCsr {
 pub(super) struct RequestedExtensions {
     pub(super) subject_alt_names: Option<SubjectAltNames>,
     pub(super) key_usage: Option<FlagSet<KeyUsages>>,
-    pub(super) extended_key_usage: Option<Vec<ObjectIdentifier>>,
+    pub(super) extended_key_usage: Option<Vec<Oid>>,
     pub(super) is_ca: Option<bool>,
-    pub(super) path_length: Option<u8>,
+    pub(super) path_length: Option<usize>,
     pub(super) name_constraints: Option<NameConstraints>,
     /// Every other extension, unchanged.
     pub(super) others: Vec<Extension>,
@@ -202,25 +197,24 @@ impl RequestedExtensions {
         let mut asked = Self::default();
         for extension in extensions {
             let value = extension.extn_value.as_bytes();
-            match extension.extn_id {
-                ID_CE_SUBJECT_ALT_NAME => {
+            match extension.extn_id.small() {
+                Some(ID_CE_SUBJECT_ALT_NAME) => {
                     let names = SubjectAltNames::parse(value)
                         .map_err(|error| Refusal::new(RefusalReason::BadSan, chain(&error)))?;
                     asked.subject_alt_names = Some(names);
                 }
-                ID_CE_KEY_USAGE => {
-                    asked.key_usage = Some(payload::<KeyUsage>("keyUsage", value)?.0);
+                Some(ID_CE_KEY_USAGE) => {
+                    asked.key_usage = Some(payload("keyUsage", value, KeyUsage::from_der)?.0);
                 }
-                ID_CE_EXT_KEY_USAGE => {
-                    asked.extended_key_usage =
-                        Some(payload::<ExtendedKeyUsage>("extKeyUsage", value)?.0);
+                Some(ID_CE_EXT_KEY_USAGE) => {
+                    asked.extended_key_usage = Some(payload("extKeyUsage", value, Vec::from_der)?);
                 }
-                ID_CE_BASIC_CONSTRAINTS => {
-                    let constraints = payload::<BasicConstraints>("basicConstraints", value)?;
+                Some(ID_CE_BASIC_CONSTRAINTS) => {
+                    let constraints = payload("basicConstraints", value, BasicConstraints::parse)?;
                     asked.is_ca = Some(constraints.ca);
-                    asked.path_length = constraints.path_len_constraint;
+                    asked.path_length = constraints.path_length;
                 }
-                ID_CE_NAME_CONSTRAINTS => {
+                Some(ID_CE_NAME_CONSTRAINTS) => {
                     let constraints = NameConstraints::parse(value).map_err(|error| {
                         Refusal::new(
                             RefusalReason::BadDer,
@@ -236,11 +230,12 @@ impl RequestedExtensions {
     }
 }
 
-fn payload<'a, T: Decode<'a, Error = der::Error>>(
+fn payload<'a, T>(
     name: &str,
     value: &'a [u8],
+    read: impl FnOnce(&'a [u8]) -> der::Result<T>,
 ) -> Result<T, Refusal> {
-    T::from_der(value).map_err(|error| {
+    read(value).map_err(|error| {
         Refusal::new(
             RefusalReason::BadDer,
             format!("the CSR's {name} extension is not well encoded: {error}"),

@@ -2,11 +2,11 @@
 
 use std::{fmt::Write as _, sync::OnceLock};
 
-use const_oid::ObjectIdentifier;
 use der::{Decode as _, Encode as _, Reader as _, Tag, Tagged as _, asn1::AnyRef};
 
 use self::comparable::Comparable;
 use super::{
+    oid::Oid,
     raw::{tlv, whole},
     refusal::RefusalReason,
 };
@@ -22,9 +22,9 @@ pub(super) use types::label;
 
 use types::{KnownAttribute, known_type, string_type};
 
-const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-const EMAIL_ADDRESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
-const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
+const COMMON_NAME: Oid = Oid::new_unwrap("2.5.4.3");
+const EMAIL_ADDRESS: Oid = Oid::new_unwrap("1.2.840.113549.1.9.1");
+const COUNTRY: Oid = Oid::new_unwrap("2.5.4.6");
 
 /// Rule that a name breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -113,7 +113,7 @@ impl Eq for Name {}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Attribute {
-    oid: ObjectIdentifier,
+    oid: Oid,
     tag: Tag,
     value: Vec<u8>,
 }
@@ -135,7 +135,7 @@ impl Name {
                         let mut attributes = Vec::new();
                         while !reader.is_finished() {
                             attributes.push(reader.sequence(|reader| {
-                                let oid = ObjectIdentifier::decode(reader)?;
+                                let oid = Oid::decode(reader)?;
                                 let value = AnyRef::decode(reader)?;
                                 Ok::<_, der::Error>(Attribute {
                                     oid,
@@ -159,7 +159,7 @@ impl Name {
 
     /// Builds a name from these attributes, one RDN each, followed by the unchanged common names of another name.
     pub(super) fn of(
-        attributes: &[(ObjectIdentifier, String)],
+        attributes: &[(Oid, String)],
         common_names_of: Option<&Self>,
     ) -> der::Result<Self> {
         let made = attributes.iter().map(|(oid, value)| Attribute {
@@ -186,7 +186,7 @@ impl Name {
 
     /// Returns every attribute in order: its type, and its value if that is text of a string type that RFC 5280 allows
     /// for new subjects.
-    pub(super) fn attributes(&self) -> impl Iterator<Item = (ObjectIdentifier, Option<&str>)> {
+    pub(super) fn attributes(&self) -> impl Iterator<Item = (Oid, Option<&str>)> {
         self.rdns
             .iter()
             .flatten()
@@ -194,7 +194,7 @@ impl Name {
     }
 
     /// Returns the types of the attributes in order.
-    pub(super) fn types(&self) -> impl Iterator<Item = ObjectIdentifier> {
+    pub(super) fn types(&self) -> impl Iterator<Item = Oid> {
         self.rdns.iter().flatten().map(|attribute| attribute.oid)
     }
 
@@ -220,7 +220,7 @@ impl Name {
         self.texts(EMAIL_ADDRESS)
     }
 
-    fn texts(&self, oid: ObjectIdentifier) -> impl Iterator<Item = &str> {
+    fn texts(&self, oid: Oid) -> impl Iterator<Item = &str> {
         self.rdns
             .iter()
             .flatten()

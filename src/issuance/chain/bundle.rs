@@ -142,7 +142,7 @@ fn longest(
                 && certificate.not_after() >= end
                 && certificate
                     .path_length()
-                    .is_none_or(|most| authorities <= usize::from(most))
+                    .is_none_or(|most| authorities <= most)
         })
     })
 }

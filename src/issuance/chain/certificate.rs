@@ -1,19 +1,14 @@
 //! One certificate of an issuer.
 
 use aws_lc_rs::digest;
-use const_oid::{
-    ObjectIdentifier,
-    db::rfc5280::{
-        ANY_EXTENDED_KEY_USAGE, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS,
-        ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS, ID_CE_SUBJECT_KEY_IDENTIFIER,
-    },
+use const_oid::db::rfc5280::{
+    ANY_EXTENDED_KEY_USAGE, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS,
+    ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS, ID_CE_SUBJECT_KEY_IDENTIFIER,
 };
 use der::Decode as _;
 use jiff::Timestamp;
 use x509_cert::{
-    ext::pkix::{
-        AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier,
-    },
+    ext::pkix::{AuthorityKeyIdentifier, KeyUsage, SubjectKeyIdentifier},
     time::Time,
 };
 
@@ -21,8 +16,9 @@ use crate::issuance::{
     constraints::{ConstraintsError, NameConstraints},
     key::{IssuerPublicKey, KeyError, PublicKey},
     name::Name,
+    oid::Oid,
     pem,
-    raw::{SignedFrame, Tbs, duplicate_extension},
+    raw::{BasicConstraints, SignedFrame, Tbs, duplicate_extension},
     scheme::{SchemeError, SignatureScheme},
 };
 
@@ -37,7 +33,7 @@ pub enum CertificateError {
     Version,
     /// The same extension twice.
     #[error("it has extension {0} twice")]
-    DuplicateExtension(ObjectIdentifier),
+    DuplicateExtension(Oid),
     /// An end-entity certificate.
     #[error("it is not a CA certificate: basicConstraints must say CA:TRUE")]
     NotCa,
@@ -75,12 +71,12 @@ pub struct IssuerCertificate {
     not_before: Timestamp,
     not_after: Timestamp,
     public_key: IssuerPublicKey,
-    path_length: Option<u8>,
+    path_length: Option<usize>,
     version_3: bool,
     subject_key_id: Option<Vec<u8>>,
     authority_key_id: Option<Vec<u8>>,
     name_constraints: Option<NameConstraints>,
-    purposes: Option<Vec<ObjectIdentifier>>,
+    purposes: Option<Vec<Oid>>,
     self_signed: bool,
 }
 
@@ -117,11 +113,11 @@ impl IssuerCertificate {
         }
         let path_length = match tbs.extension(ID_CE_BASIC_CONSTRAINTS) {
             Some(extension) => {
-                let constraints = BasicConstraints::from_der(extension.extn_value.as_bytes())?;
+                let constraints = BasicConstraints::parse(extension.extn_value.as_bytes())?;
                 if !constraints.ca {
                     return Err(CertificateError::NotCa);
                 }
-                constraints.path_len_constraint
+                constraints.path_length
             }
             None if version_3 => return Err(CertificateError::NotCa),
             None => None,
@@ -153,9 +149,8 @@ impl IssuerCertificate {
             .map_err(CertificateError::NameConstraints)?;
         let purposes = tbs
             .extension(ID_CE_EXT_KEY_USAGE)
-            .map(|extension| ExtendedKeyUsage::from_der(extension.extn_value.as_bytes()))
-            .transpose()?
-            .map(|purposes| purposes.0);
+            .map(|extension| Vec::<Oid>::from_der(extension.extn_value.as_bytes()))
+            .transpose()?;
         let subject = Name::parse(tbs.subject)?;
         if subject.is_empty() {
             return Err(CertificateError::NoSubject);
@@ -272,7 +267,7 @@ impl IssuerCertificate {
             .unwrap_or_else(|| self.public_key.key().key_identifier())
     }
 
-    pub(super) const fn path_length(&self) -> Option<u8> {
+    pub(super) const fn path_length(&self) -> Option<usize> {
         self.path_length
     }
 
@@ -282,9 +277,9 @@ impl IssuerCertificate {
 
     /// Whether certificates below it may have this extended key usage. Several verifiers require each certificate of a
     /// path to have the usage, or no extended key usage at all (CA/Browser Forum TLS BR, section 7.1.2.10.6).
-    pub(super) fn allows_purpose(&self, purpose: ObjectIdentifier) -> bool {
+    pub(super) fn allows_purpose(&self, purpose: Oid) -> bool {
         self.purposes.as_ref().is_none_or(|purposes| {
-            purposes.contains(&purpose) || purposes.contains(&ANY_EXTENDED_KEY_USAGE)
+            purposes.contains(&purpose) || purposes.contains(&Oid::of(ANY_EXTENDED_KEY_USAGE))
         })
     }
 

@@ -97,7 +97,7 @@ pub enum ChainError {
         /// The certificate with the constraint.
         subject: String,
         /// Its pathLenConstraint.
-        allowed: u8,
+        allowed: usize,
         /// How many certificate authorities are below it.
         present: usize,
     },

@@ -3,6 +3,7 @@
 mod anchors;
 mod bounds;
 mod crossed;
+mod numbers;
 mod twins;
 
 use super::*;

@@ -3,14 +3,14 @@
 //! Nothing that an attribute asks for is dropped without a word. Attributes that only inform, such as a challenge password
 //! or the client's version, are ignored.
 
-use const_oid::{ObjectIdentifier, db::rfc5912::ID_EXTENSION_REQ};
+use const_oid::db::rfc5912::ID_EXTENSION_REQ;
 use der::{Decode as _, Tag, Tagged as _, asn1::AnyRef};
-use x509_cert::ext::Extension;
 
 use super::not_der;
 use crate::issuance::{
     name,
-    raw::{Attribute, RequestInfo, duplicate, duplicate_extension, whole},
+    oid::Oid,
+    raw::{Attribute, Extension, RequestInfo, duplicate, duplicate_extension, whole},
     refusal::{Refusal, RefusalReason},
 };
 
@@ -20,14 +20,13 @@ pub(super) const MAX_EXTENSIONS: usize = 100;
 
 /// Microsoft's extension request (MS-WCCE, section 2.2.2.7.7.4, szOID_CERT_EXTENSIONS): the same list of extensions as in
 /// the extensionRequest of RFC 2985.
-const MICROSOFT_EXTENSIONS: ObjectIdentifier =
-    ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.2.1.14");
+const MICROSOFT_EXTENSIONS: Oid = Oid::new_unwrap("1.3.6.1.4.1.311.2.1.14");
 
 /// A name and a value for Microsoft's CA (MS-WCCE, section 2.2.2.7.10, szOID_ENROLLMENT_NAME_VALUE_PAIR).
-const NAME_VALUE_PAIR: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.13.2.1");
+const NAME_VALUE_PAIR: Oid = Oid::new_unwrap("1.3.6.1.4.1.311.13.2.1");
 
 /// Microsoft's arc. Its clients repeat attributes of one type instead of giving one attribute several values.
-const MICROSOFT: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311");
+const MICROSOFT: Oid = Oid::new_unwrap("1.3.6.1.4.1.311");
 
 /// Names of pairs that only say where the request was made: the domain controller, and the client's machine.
 const INFORMATIVE: [&str; 3] = ["cdc", "rmd", "ccm"];
@@ -35,8 +34,7 @@ const INFORMATIVE: [&str; 3] = ["cdc", "rmd", "ccm"];
 /// Returns the extensions that the attributes ask for. Several extension requests, or several values of one, ask for all
 /// of their extensions; one that occurs twice with the same value counts once.
 pub(super) fn requested_extensions(info: &RequestInfo<'_>) -> Result<Vec<Extension>, Refusal> {
-    let single =
-        |oid: &ObjectIdentifier| !is_extension_request(*oid) && !oid.starts_with(MICROSOFT);
+    let single = |oid: &Oid| !is_extension_request(*oid) && !oid.starts_with(MICROSOFT);
     let types = info.attributes.iter().map(|attribute| attribute.oid);
     if let Some(oid) = duplicate(types.filter(single)) {
         return Err(Refusal::new(
@@ -64,7 +62,7 @@ pub(super) fn requested_extensions(info: &RequestInfo<'_>) -> Result<Vec<Extensi
     }
 }
 
-fn is_extension_request(oid: ObjectIdentifier) -> bool {
+fn is_extension_request(oid: Oid) -> bool {
     oid == ID_EXTENSION_REQ || oid == MICROSOFT_EXTENSIONS
 }
 

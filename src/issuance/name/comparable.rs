@@ -1,17 +1,17 @@
 //! Names as RFC 5280, section 7.1 compares them: case, white space, the string type and the order within an RDN do not
 //! matter.
 
-use const_oid::ObjectIdentifier;
 use der::Tag;
 
 use super::{Attribute, Name};
+use crate::issuance::oid::Oid;
 
 /// A distinguished name with case, white space and string types folded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Comparable(Vec<Vec<Part>>);
 
 /// One attribute: its type and its value.
-type Part = (ObjectIdentifier, Value);
+type Part = (Oid, Value);
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Value {

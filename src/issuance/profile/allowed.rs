@@ -1,8 +1,7 @@
 //! Lists of allowed and denied names, and which claims of a certificate they cover.
 
+use crate::issuance::oid::Oid;
 use std::fmt;
-
-use const_oid::ObjectIdentifier;
 
 use crate::{
     issuance::{
@@ -28,7 +27,7 @@ pub struct AllowedNames {
     /// E-mail addresses.
     pub email: Option<Vec<EmailPattern>>,
     /// Types of `otherName`; all other types are refused.
-    pub other_names: Vec<ObjectIdentifier>,
+    pub other_names: Vec<Oid>,
 }
 
 /// Names that are refused even if they are allowed.

@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 
-use const_oid::ObjectIdentifier;
-
 use super::ProfileError;
 use crate::issuance::{
     csr::VerifiedCsr,
     name::{Name, NameError, Strings, label},
+    oid::Oid,
     pattern::{Template, Variables},
     refusal::{Refusal, RefusalReason},
 };
@@ -20,7 +19,7 @@ pub struct SubjectRules {
     /// What happens to attributes of the CSR's subject with a wrong string type.
     pub strings: Strings,
     /// The attribute types that a CSR's subject may have; `None` for any.
-    pub allowed: Option<Vec<ObjectIdentifier>>,
+    pub allowed: Option<Vec<Oid>>,
     /// Whether every certificate must have a subject alternative name.
     pub require_san: bool,
 }
@@ -32,7 +31,7 @@ pub enum SubjectMode {
     #[default]
     Verbatim,
     /// These attributes, then the CSR's common names.
-    Fixed(Vec<(ObjectIdentifier, Template)>),
+    Fixed(Vec<(Oid, Template)>),
     /// No subject.
     Omit,
 }
@@ -122,11 +121,7 @@ impl SubjectRules {
 }
 
 /// Returns the value of a fixed attribute for one request.
-fn fixed(
-    kind: ObjectIdentifier,
-    value: &Template,
-    variables: Variables<'_>,
-) -> Result<String, Refusal> {
+fn fixed(kind: Oid, value: &Template, variables: Variables<'_>) -> Result<String, Refusal> {
     let fits = |text: &str| !text.is_empty() && !text.chars().any(char::is_control);
     let value = value.expand(variables, fits);
     value.map(Cow::into_owned).ok_or_else(|| {

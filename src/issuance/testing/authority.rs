@@ -1,18 +1,15 @@
 //! Certificate authorities, well formed and malformed.
 
-use const_oid::{
-    ObjectIdentifier,
-    db::rfc5280::{
-        ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE,
-        ID_CE_SUBJECT_KEY_IDENTIFIER,
-    },
+use const_oid::db::rfc5280::{
+    ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE,
+    ID_CE_SUBJECT_KEY_IDENTIFIER,
 };
 use der::{DateTime, Encode as _};
 use jiff::Timestamp;
 use x509_cert::time::Time;
 
 use super::{TestKey, bit_string, common_name, extension, integer, key_usage, sequence, tlv};
-use crate::issuance::{IssuerChain, pem};
+use crate::issuance::{IssuerChain, oid::Oid, pem};
 
 pub(in crate::issuance) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -178,7 +175,7 @@ impl AuthorityBuilder {
     /// Adds an extension.
     pub(in crate::issuance) fn extension(
         mut self,
-        kind: ObjectIdentifier,
+        kind: impl Into<Oid>,
         critical: bool,
         value: &[u8],
     ) -> Self {

@@ -132,6 +132,16 @@ pub(super) fn subjects(corpus: &mut Corpus) {
         request.subject.clone_from(&subject);
         corpus.add(label, request.pem(key()), Ok(subject));
     }
+    for large in LARGE {
+        let mut request = plain();
+        request.subject = name(&[&[(large, Tag::Utf8String, b"a")]]);
+        let expected = request.subject.clone();
+        corpus.add(
+            format!("an attribute {large} of the subject"),
+            request.pem(key()),
+            Ok(expected),
+        );
+    }
     strings(corpus);
 }
 
