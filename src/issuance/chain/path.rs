@@ -1,6 +1,8 @@
 //! Finds paths in a bundle in any order (RFC 4158). The bundle may contain cross-certificates, certificates of old and new
 //! keys of one name, and roots in the middle.
 
+use std::collections::BTreeSet;
+
 use super::{ChainError, IssuerCertificate, Verifies, links::Links};
 
 /// Returns the place of the issuing certificate: the first one given, unless it signed another of them; then the first of
@@ -115,15 +117,16 @@ fn climb(
         length: 0,
         authorities: counts(issuing),
     }];
+    let mut known = BTreeSet::from_iter(links.get(issuing).map(IssuerCertificate::der));
     let mut index = 0;
     while let Some(step) = steps.get(index) {
         let (lower, length, authorities) = (step.place, step.length + 1, step.authorities);
         for &signer in links.signers(lower) {
-            let known = steps.iter().any(|step| links.are_same(step.place, signer));
-            let fits = links
-                .get(signer)
-                .is_some_and(|signer| may_follow(signer, authorities));
-            if !known && fits {
+            let fits = links.get(signer).is_some_and(|it| {
+                // An anchor may also be among the given certificates.
+                !known.contains(it.der()) && may_follow(it, authorities) && known.insert(it.der())
+            });
+            if fits {
                 steps.push(Step {
                     place: signer,
                     below: Some(index),

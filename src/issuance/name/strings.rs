@@ -119,6 +119,9 @@ mod tests {
     const DC: &str = "0.9.2342.19200300.100.1.25";
     const MAIL: &str = "1.2.840.113549.1.9.1";
 
+    /// Type, string type and octets, then the right string type and the octets with it.
+    type Row = (&'static str, Tag, &'static [u8], Tag, &'static [u8]);
+
     fn of(kind: &str, tag: Tag, value: &[u8]) -> Name {
         Name::parse(&name(&[&[(kind, tag, value)]])).unwrap()
     }
@@ -129,7 +132,7 @@ mod tests {
             BmpString, Ia5String, NumericString, PrintableString, TeletexString, Utf8String,
             VisibleString,
         };
-        let table: &[(&str, Tag, &[u8], Tag, &[u8])] = &[
+        let table: &[Row] = &[
             (C, Utf8String, b"DE", PrintableString, b"DE"),
             (C, Ia5String, b"DE", PrintableString, b"DE"),
             (SERIAL, Utf8String, b"4711", PrintableString, b"4711"),

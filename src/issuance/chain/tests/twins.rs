@@ -27,10 +27,11 @@ fn used(bundle: &Bundle, second: i64) -> String {
 }
 
 fn ended(bundle: &Bundle, second: i64) -> String {
-    match bundle.at(at(second)).unwrap_err() {
-        ChainError::Expired { subject, .. } => subject,
-        other => panic!("{other}"),
-    }
+    let why = bundle.at(at(second)).unwrap_err();
+    let ChainError::Expired { subject, .. } = why else {
+        panic!("{why}");
+    };
+    subject
 }
 
 /// Returns every order of these certificates.
