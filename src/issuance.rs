@@ -26,6 +26,7 @@ mod extensions;
 pub mod issuer;
 pub mod key;
 pub mod name;
+pub mod oid;
 pub mod pattern;
 pub mod pem;
 pub mod pod;
@@ -48,7 +49,7 @@ pub mod probe;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use chain::{CaField, ChainError, IssuerCertificate, IssuerChain};
+pub use chain::{Bundle, CaField, ChainError, IssuerCertificate, IssuerChain};
 pub use csr::VerifiedCsr;
 pub use issuer::{Issuer, IssuerError};
 pub use key::{IssuerPublicKey, KeyAlgorithm, PublicKey};

@@ -137,7 +137,7 @@ impl Metrics {
         let ca_not_after = Family::default();
         registry.register(
             "ca_not_after_timestamp_seconds",
-            "When the first issuing certificate with a key on the token expires",
+            "When the first certificate of any chain of issuers with a key on the token expires",
             ca_not_after.clone(),
         );
         let config_reloads = Family::default();
@@ -299,7 +299,8 @@ impl Metrics {
         set_or_remove(&self.issuers, &IssuerLabels { kind, reason }, count);
     }
 
-    /// Sets when the first issuing certificate of a token expires, in seconds since 1970; `None` removes the metric.
+    /// Sets when the first certificate of the chains of a token's issuers expires, in seconds since 1970; `None` removes the
+    /// metric.
     /// `token` is its name in the operator's configuration.
     pub fn ca_not_after(&self, token: &str, seconds: Option<i64>) {
         let labels = TokenLabel {

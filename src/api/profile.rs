@@ -12,7 +12,7 @@ mod subject;
 
 pub use authority::{CaSpec, ConstraintMode, ConstraintsSpec, EmptySubject, SubtreesSpec};
 pub use extensions::{AiaSpec, ExtensionsSpec, PolicySpec, Ski};
-pub use subject::{SubjectMode, SubjectSpec};
+pub use subject::{Strings, SubjectMode, SubjectSpec};
 
 /// A duration in Go's notation, without a sign.
 const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$";

@@ -2,7 +2,6 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use const_oid::ObjectIdentifier;
 use serde_saphyr::Spanned;
 
 use super::{
@@ -15,6 +14,7 @@ use crate::{
     issuance::{
         Limits,
         name::attribute_type,
+        oid::Oid,
         pattern::ValuePattern,
         profile::{AllowedNames, CaLimits},
         usage::Usage,
@@ -87,7 +87,7 @@ fn pattern<T: FromStr<Err: Display>>(text: String) -> Result<T, Problem> {
 /// Parses the patterns for one attribute of subjects.
 fn attribute(
     (kind, values): (String, Spanned<Vec<Spanned<String>>>),
-) -> Result<(ObjectIdentifier, Vec<ValuePattern>), Wrong> {
+) -> Result<(Oid, Vec<ValuePattern>), Wrong> {
     let field = format!("subject.{kind}");
     match attribute_type(&kind) {
         Some(kind) => Ok((kind, each(&field, values.value, pattern)?)),
@@ -104,7 +104,8 @@ fn attribute(
 fn granted_usages(list: Spanned<Vec<Spanned<String>>>) -> Result<Vec<Usage>, Wrong> {
     let usage = |word: String| match Usage::parse(&word) {
         Some(usage) => Ok(usage),
-        None => ObjectIdentifier::new(&word)
+        None => word
+            .parse()
             .map(Usage::Extended)
             .map_err(|_| Problem::Usage(word)),
     };

@@ -5,9 +5,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use const_oid::ObjectIdentifier;
-
-use super::{name::Name, san::GeneralName};
+use super::{name::Name, oid::Oid, san::GeneralName};
 
 /// A name that a certificate claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +21,9 @@ pub enum Claim<'a> {
     /// A distinguished name.
     Directory(&'a Name),
     /// An `otherName` of this type.
-    OtherName(ObjectIdentifier),
+    OtherName(Oid),
     /// A `registeredID`.
-    RegisteredId(ObjectIdentifier),
+    RegisteredId(Oid),
     /// Another type, by its name in RFC 5280: `x400Address` or `ediPartyName`.
     Other(&'static str),
 }

@@ -2,39 +2,29 @@
 
 use std::iter;
 
-use const_oid::{
-    ObjectIdentifier,
-    db::{
-        rfc5280::{
-            ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS,
-            ID_CE_SUBJECT_ALT_NAME,
-        },
-        rfc5912::ID_EXTENSION_REQ,
-    },
+use const_oid::db::rfc5280::{
+    ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS,
+    ID_CE_SUBJECT_ALT_NAME,
 };
-use der::{Decode, flagset::FlagSet};
-use x509_cert::ext::{
-    Extension,
-    pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages},
-};
+use der::{Decode as _, flagset::FlagSet};
+use x509_cert::ext::pkix::{KeyUsage, KeyUsages};
 
 use super::{
     constraints::NameConstraints,
     key::PublicKey,
     name::Name,
+    oid::Oid,
     pem::{self, PemError},
-    raw::{RequestInfo, SignedFrame, duplicate, duplicate_extension},
+    raw::{BasicConstraints, Extension, RequestInfo, SignedFrame},
     refusal::{Refusal, RefusalReason},
     san::SubjectAltNames,
     scheme::{SchemeError, SignatureScheme},
 };
 
+mod attributes;
+
 /// Most octets of PEM text that we read. A CSR with a hundred long names has about a tenth of this.
 const MAX_PEM: usize = 64 * 1024;
-
-/// Most extensions that one CSR may ask for, so that a list of dropped extensions stays readable. Certificates have
-/// about ten.
-const MAX_EXTENSIONS: usize = 100;
 
 /// The PEM labels of a CSR: that of RFC 7468, section 7, and that of older generators.
 const LABELS: [&[u8]; 2] = [b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST"];
@@ -43,7 +33,7 @@ const LABELS: [&[u8]; 2] = [b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST"];
 ///
 /// # Guarantees
 ///
-/// * The CSR is strict DER without trailing octets. Each attribute and extension occurs at most once.
+/// * The CSR is strict DER without trailing octets. It asks for each extension at most once.
 /// * The key passed the key policy, and the signature verifies over the original bytes of
 ///   certificationRequestInfo.
 ///
@@ -63,9 +53,9 @@ pub struct VerifiedCsr {
 pub(super) struct RequestedExtensions {
     pub(super) subject_alt_names: Option<SubjectAltNames>,
     pub(super) key_usage: Option<FlagSet<KeyUsages>>,
-    pub(super) extended_key_usage: Option<Vec<ObjectIdentifier>>,
+    pub(super) extended_key_usage: Option<Vec<Oid>>,
     pub(super) is_ca: Option<bool>,
-    pub(super) path_length: Option<u8>,
+    pub(super) path_length: Option<usize>,
     pub(super) name_constraints: Option<NameConstraints>,
     /// Every other extension, unchanged.
     pub(super) others: Vec<Extension>,
@@ -117,7 +107,7 @@ impl VerifiedCsr {
                 "the CSR's version must be 0 (v1); make it with a current tool",
             ));
         }
-        let extensions = requested_extensions(&info)?;
+        let extensions = attributes::requested_extensions(&info)?;
         let public_key = PublicKey::parse(info.spki).map_err(|error| {
             Refusal::new(
                 error.reason(),
@@ -184,43 +174,6 @@ fn request_block(text: &[u8]) -> Result<Vec<u8>, Refusal> {
     Ok(block.der)
 }
 
-/// Returns the extensions of the extensionRequest attribute (RFC 2985, section 5.4.2). Ignores other attributes, such
-/// as a challenge password.
-fn requested_extensions(info: &RequestInfo<'_>) -> Result<Vec<Extension>, Refusal> {
-    if let Some(oid) = duplicate(info.attributes.iter().map(|attribute| attribute.oid)) {
-        return Err(Refusal::new(
-            RefusalReason::DuplicateAttribute,
-            format!("the CSR has attribute {oid} twice"),
-        ));
-    }
-    let Some(attribute) = info.attributes.iter().find(|a| a.oid == ID_EXTENSION_REQ) else {
-        return Ok(Vec::new());
-    };
-    let [value] = attribute.values.as_slice() else {
-        return Err(Refusal::new(
-            RefusalReason::BadDer,
-            "the CSR's extensionRequest attribute must have exactly one value",
-        ));
-    };
-    let extensions = Vec::<Extension>::from_der(value).map_err(not_der)?;
-    if extensions.len() > MAX_EXTENSIONS {
-        return Err(Refusal::new(
-            RefusalReason::TooLarge,
-            format!(
-                "the CSR asks for {} extensions; at most {MAX_EXTENSIONS} are allowed; leave out those that the certificate does not need",
-                extensions.len()
-            ),
-        ));
-    }
-    match duplicate_extension(&extensions) {
-        Some(oid) => Err(Refusal::new(
-            RefusalReason::DuplicateExtension,
-            format!("the CSR asks for extension {oid} twice"),
-        )),
-        None => Ok(extensions),
-    }
-}
-
 fn prove_possession(key: &PublicKey, signed: &SignedFrame<'_>) -> Result<(), Refusal> {
     let scheme = SignatureScheme::parse(signed.algorithm).map_err(|error| {
         let reason = match error {
@@ -244,25 +197,24 @@ impl RequestedExtensions {
         let mut asked = Self::default();
         for extension in extensions {
             let value = extension.extn_value.as_bytes();
-            match extension.extn_id {
-                ID_CE_SUBJECT_ALT_NAME => {
+            match extension.extn_id.small() {
+                Some(ID_CE_SUBJECT_ALT_NAME) => {
                     let names = SubjectAltNames::parse(value)
                         .map_err(|error| Refusal::new(RefusalReason::BadSan, chain(&error)))?;
                     asked.subject_alt_names = Some(names);
                 }
-                ID_CE_KEY_USAGE => {
-                    asked.key_usage = Some(payload::<KeyUsage>("keyUsage", value)?.0);
+                Some(ID_CE_KEY_USAGE) => {
+                    asked.key_usage = Some(payload("keyUsage", value, KeyUsage::from_der)?.0);
                 }
-                ID_CE_EXT_KEY_USAGE => {
-                    asked.extended_key_usage =
-                        Some(payload::<ExtendedKeyUsage>("extKeyUsage", value)?.0);
+                Some(ID_CE_EXT_KEY_USAGE) => {
+                    asked.extended_key_usage = Some(payload("extKeyUsage", value, Vec::from_der)?);
                 }
-                ID_CE_BASIC_CONSTRAINTS => {
-                    let constraints = payload::<BasicConstraints>("basicConstraints", value)?;
+                Some(ID_CE_BASIC_CONSTRAINTS) => {
+                    let constraints = payload("basicConstraints", value, BasicConstraints::parse)?;
                     asked.is_ca = Some(constraints.ca);
-                    asked.path_length = constraints.path_len_constraint;
+                    asked.path_length = constraints.path_length;
                 }
-                ID_CE_NAME_CONSTRAINTS => {
+                Some(ID_CE_NAME_CONSTRAINTS) => {
                     let constraints = NameConstraints::parse(value).map_err(|error| {
                         Refusal::new(
                             RefusalReason::BadDer,
@@ -278,11 +230,12 @@ impl RequestedExtensions {
     }
 }
 
-fn payload<'a, T: Decode<'a, Error = der::Error>>(
+fn payload<'a, T>(
     name: &str,
     value: &'a [u8],
+    read: impl FnOnce(&'a [u8]) -> der::Result<T>,
 ) -> Result<T, Refusal> {
-    T::from_der(value).map_err(|error| {
+    read(value).map_err(|error| {
         Refusal::new(
             RefusalReason::BadDer,
             format!("the CSR's {name} extension is not well encoded: {error}"),

@@ -10,24 +10,22 @@ use const_oid::{
     },
 };
 use der::{
-    Any, Encode,
+    Any, Encode, Sequence,
     asn1::{Ia5String, Null, OctetString},
 };
-use x509_cert::ext::{
-    Extension,
-    pkix::{
-        AccessDescription, AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, BasicConstraints,
-        CertificatePolicies, CrlDistributionPoints, ExtendedKeyUsage, KeyUsage,
-        SubjectKeyIdentifier,
-        certpolicy::{PolicyInformation, PolicyQualifierInfo},
-        crl::dp::DistributionPoint,
-        name::{DistributionPointName, GeneralName},
-    },
+use x509_cert::ext::pkix::{
+    AccessDescription, AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, BasicConstraints,
+    CrlDistributionPoints, KeyUsage, SubjectKeyIdentifier,
+    certpolicy::PolicyQualifierInfo,
+    crl::dp::DistributionPoint,
+    name::{DistributionPointName, GeneralName},
 };
 
 use super::{
     chain::IssuerCertificate,
+    oid::Oid,
     profile::{CertificateParams, ExtensionRules, HttpUrl},
+    raw::Extension,
 };
 
 const CRITICAL: bool = true;
@@ -35,6 +33,14 @@ const NOT_CRITICAL: bool = false;
 
 /// noRevAvail (RFC 9608, section 2).
 pub(super) const ID_CE_NO_REV_AVAIL: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.56");
+
+/// A certificate policy (RFC 5280, section 4.2.1.4), with an identifier of any size.
+#[derive(Sequence)]
+pub(super) struct PolicyInformation {
+    pub(super) policy_identifier: Oid,
+    #[asn1(optional = "true")]
+    pub(super) policy_qualifiers: Option<Vec<PolicyQualifierInfo>>,
+}
 
 /// Builds the extensions of a certificate.
 pub(super) fn write(
@@ -86,13 +92,13 @@ pub(super) fn write(
         extensions.push(extension(
             ID_CE_EXT_KEY_USAGE,
             NOT_CRITICAL,
-            &ExtendedKeyUsage(params.extended_key_usage().to_vec()),
+            &params.extended_key_usage().to_vec(),
         )?);
     }
     // 4.2.1.6: MUST be critical if the subject is empty, SHOULD NOT be otherwise. Carries the bytes of the CSR.
     if let Some(names) = csr.subject_alt_names() {
         extensions.push(Extension {
-            extn_id: ID_CE_SUBJECT_ALT_NAME,
+            extn_id: Oid::of(ID_CE_SUBJECT_ALT_NAME),
             critical: params.subject().is_empty(),
             extn_value: OctetString::new(names.der())?,
         });
@@ -137,11 +143,11 @@ fn publication(rules: &ExtensionRules, extensions: &mut Vec<Extension>) -> der::
                     policy_qualifiers: qualifier.map(|qualifier| vec![qualifier]),
                 })
             })
-            .collect::<der::Result<_>>()?;
+            .collect::<der::Result<Vec<_>>>()?;
         extensions.push(extension(
             ID_CE_CERTIFICATE_POLICIES,
             NOT_CRITICAL,
-            &CertificatePolicies(policies),
+            &policies,
         )?);
     }
     // 4.2.1.13: SHOULD be non-critical. Every URL holds the same CRL, hence one distribution point.
@@ -194,7 +200,7 @@ fn cps(url: &HttpUrl) -> der::Result<PolicyQualifierInfo> {
 
 fn extension(oid: ObjectIdentifier, critical: bool, value: &impl Encode) -> der::Result<Extension> {
     Ok(Extension {
-        extn_id: oid,
+        extn_id: Oid::of(oid),
         critical,
         extn_value: OctetString::new(value.to_der()?)?,
     })

@@ -12,12 +12,13 @@ use const_oid::{
         rfc8410::ID_ED_25519,
     },
 };
-use der::{Decode as _, Reader as _, asn1::BitStringRef, flagset::FlagSet};
+use der::{Decode as _, Reader as _, Tag, asn1::BitStringRef, flagset::FlagSet};
 use spki::AlgorithmIdentifierRef;
 use x509_cert::ext::pkix::KeyUsages;
 
 use super::{
-    raw::whole,
+    oid::Oid,
+    raw::{self, tlv, whole},
     refusal::RefusalReason,
     scheme::{Hash, MlDsa, SignatureScheme},
 };
@@ -107,10 +108,10 @@ pub enum KeyError {
     #[error(
         "public key algorithm {0} is not supported; use RSA, ECDSA on P-256, P-384 or P-521, Ed25519, or ML-DSA"
     )]
-    Algorithm(ObjectIdentifier),
+    Algorithm(Oid),
     /// A curve that we do not certify.
     #[error("elliptic curve {0} is not supported; use P-256, P-384 or P-521")]
-    Curve(ObjectIdentifier),
+    Curve(Oid),
     /// A compressed or hybrid point, or one of the wrong size.
     #[error("the elliptic curve point must be uncompressed (04 || x || y)")]
     PointForm,
@@ -198,11 +199,15 @@ impl PublicKey {
     pub fn parse(spki: &[u8]) -> Result<Self, KeyError> {
         let (identifier, octets) = whole(spki, |reader| {
             reader.sequence(|reader| {
-                let identifier = AlgorithmIdentifierRef::decode(reader)?;
+                let identifier = tlv(reader, Tag::Sequence)?;
                 Ok::<_, der::Error>((identifier, BitStringRef::decode(reader)?))
             })
         })
         .map_err(KeyError::Encoding)?;
+        let identifier = AlgorithmIdentifierRef::from_der(identifier).map_err(|error| {
+            // An identifier with a large arc is none of ours.
+            raw::algorithm(identifier).map_or(KeyError::Encoding(error), KeyError::Algorithm)
+        })?;
         let octets = octets.as_bytes().ok_or(KeyError::UnusedBits)?;
         let algorithm = match identifier.oid {
             RSA_ENCRYPTION => policy::rsa(identifier, octets)?,
@@ -210,7 +215,7 @@ impl PublicKey {
             ID_ED_25519 => policy::ed25519(identifier, octets)?,
             other => match MlDsa::ALL.into_iter().find(|set| set.oid() == other) {
                 Some(set) => policy::ml_dsa(set, identifier, octets)?,
-                None => return Err(KeyError::Algorithm(other)),
+                None => return Err(KeyError::Algorithm(other.into())),
             },
         };
         let key = Self {

@@ -2,27 +2,29 @@
 
 use std::{fmt::Write as _, sync::OnceLock};
 
-use const_oid::ObjectIdentifier;
 use der::{Decode as _, Encode as _, Reader as _, Tag, Tagged as _, asn1::AnyRef};
 
 use self::comparable::Comparable;
 use super::{
+    oid::Oid,
     raw::{tlv, whole},
     refusal::RefusalReason,
 };
 
 mod comparable;
-
+mod strings;
 mod types;
 
+pub(super) use comparable::text;
+pub use strings::Strings;
 pub use types::attribute_type;
 pub(super) use types::label;
 
 use types::{KnownAttribute, known_type, string_type};
 
-const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-const EMAIL_ADDRESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
-const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
+const COMMON_NAME: Oid = Oid::new_unwrap("2.5.4.3");
+const EMAIL_ADDRESS: Oid = Oid::new_unwrap("1.2.840.113549.1.9.1");
+const COUNTRY: Oid = Oid::new_unwrap("2.5.4.6");
 
 /// Rule that a name breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +54,28 @@ pub enum NameError {
         "the value of {0} must be a PrintableString or UTF8String (IA5String for DC and emailAddress), with only characters that its string type allows and without control characters"
     )]
     String(String),
+    /// A value that the string type of its attribute cannot hold.
+    #[error(
+        "the value of {attribute} has characters that a {right} cannot hold, and {attribute} must be one"
+    )]
+    CannotHold {
+        /// The attribute's short name.
+        attribute: String,
+        /// The string type.
+        right: Tag,
+    },
+    /// Another string type than the attribute's definition has.
+    #[error(
+        "the value of {attribute} is a {found}; it must be a {right}, and this issuer does not change it"
+    )]
+    WrongType {
+        /// The attribute's short name.
+        attribute: String,
+        /// The string type, or another type.
+        found: Tag,
+        /// The string type of the definition.
+        right: Tag,
+    },
 }
 
 impl NameError {
@@ -62,7 +86,9 @@ impl NameError {
             Self::EmptyRdn | Self::EmptyValue(_) | Self::TooLong { .. } | Self::Country => {
                 RefusalReason::BadSubject
             }
-            Self::String(_) => RefusalReason::BadString,
+            Self::String(_) | Self::CannotHold { .. } | Self::WrongType { .. } => {
+                RefusalReason::BadString
+            }
         }
     }
 }
@@ -87,7 +113,7 @@ impl Eq for Name {}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Attribute {
-    oid: ObjectIdentifier,
+    oid: Oid,
     tag: Tag,
     value: Vec<u8>,
 }
@@ -109,7 +135,7 @@ impl Name {
                         let mut attributes = Vec::new();
                         while !reader.is_finished() {
                             attributes.push(reader.sequence(|reader| {
-                                let oid = ObjectIdentifier::decode(reader)?;
+                                let oid = Oid::decode(reader)?;
                                 let value = AnyRef::decode(reader)?;
                                 Ok::<_, der::Error>(Attribute {
                                     oid,
@@ -133,7 +159,7 @@ impl Name {
 
     /// Builds a name from these attributes, one RDN each, followed by the unchanged common names of another name.
     pub(super) fn of(
-        attributes: &[(ObjectIdentifier, String)],
+        attributes: &[(Oid, String)],
         common_names_of: Option<&Self>,
     ) -> der::Result<Self> {
         let made = attributes.iter().map(|(oid, value)| Attribute {
@@ -160,7 +186,7 @@ impl Name {
 
     /// Returns every attribute in order: its type, and its value if that is text of a string type that RFC 5280 allows
     /// for new subjects.
-    pub(super) fn attributes(&self) -> impl Iterator<Item = (ObjectIdentifier, Option<&str>)> {
+    pub(super) fn attributes(&self) -> impl Iterator<Item = (Oid, Option<&str>)> {
         self.rdns
             .iter()
             .flatten()
@@ -168,7 +194,7 @@ impl Name {
     }
 
     /// Returns the types of the attributes in order.
-    pub(super) fn types(&self) -> impl Iterator<Item = ObjectIdentifier> {
+    pub(super) fn types(&self) -> impl Iterator<Item = Oid> {
         self.rdns.iter().flatten().map(|attribute| attribute.oid)
     }
 
@@ -194,7 +220,7 @@ impl Name {
         self.texts(EMAIL_ADDRESS)
     }
 
-    fn texts(&self, oid: ObjectIdentifier) -> impl Iterator<Item = &str> {
+    fn texts(&self, oid: Oid) -> impl Iterator<Item = &str> {
         self.rdns
             .iter()
             .flatten()
@@ -215,6 +241,16 @@ impl Name {
             return Some(false);
         }
         self.begins_with(other)
+    }
+
+    /// Describes the first attribute that is encoded in another way than in another encoding of the same name.
+    pub(super) fn difference(&self, other: &Self) -> String {
+        let ours = self.rdns.iter().flatten();
+        let mut pairs = ours.zip(other.rdns.iter().flatten());
+        match pairs.find(|(one, other)| one != other) {
+            Some((one, other)) => format!("{} against {}", one.encoding(), other.encoding()),
+            None => "the attributes are grouped in another way".to_owned(),
+        }
     }
 
     fn comparable(&self) -> &Comparable {
@@ -265,6 +301,15 @@ impl Attribute {
 
     fn label(&self) -> String {
         label(self.oid)
+    }
+
+    /// Returns the type, the string type and the text or octets, for people.
+    fn encoding(&self) -> String {
+        let (label, tag) = (self.label(), self.tag);
+        match text(tag, &self.value) {
+            Some(text) => format!("{label} as {tag} {text:?}"),
+            None => format!("{label} as {tag} #{}", hex::encode(&self.value)),
+        }
     }
 
     fn to_der(&self) -> der::Result<Vec<u8>> {

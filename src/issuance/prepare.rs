@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use const_oid::ObjectIdentifier;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -14,6 +13,7 @@ use super::{
     issuer::Issuer,
     key::BadSignature,
     lint::{self, LintError},
+    oid::Oid,
     pem,
     profile::{BeyondCa, CertificateParams},
     refusal::{Refusal, RefusalReason},
@@ -106,7 +106,7 @@ pub struct PreparedCertificate {
     serial: Serial,
     not_before: Timestamp,
     not_after: Timestamp,
-    dropped_extensions: Vec<ObjectIdentifier>,
+    dropped_extensions: Vec<Oid>,
 }
 
 impl PreparedCertificate {
@@ -192,7 +192,7 @@ impl PreparedCertificate {
 
     /// The extensions that the CSR asks for and the certificate does not carry.
     #[must_use]
-    pub fn dropped_extensions(&self) -> &[ObjectIdentifier] {
+    pub fn dropped_extensions(&self) -> &[Oid] {
         &self.dropped_extensions
     }
 

@@ -1,7 +1,6 @@
 //! What an issuer may issue: the profile, and the contents of one certificate that it admits.
 
 use aws_lc_rs::digest;
-use const_oid::ObjectIdentifier;
 use der::flagset::FlagSet;
 use jiff::SignedDuration;
 use x509_cert::ext::pkix::KeyUsages;
@@ -11,6 +10,7 @@ use super::{
     csr::VerifiedCsr,
     key::{KeyAlgorithm, PublicKey},
     name::Name,
+    oid::Oid,
     pattern::Variables,
     refusal::{Refusal, RefusalReason},
     san::DnsSyntax,
@@ -68,12 +68,12 @@ pub struct CertificateParams<'a> {
     subject: Name,
     authority: Option<CaExtensions>,
     key_usage: FlagSet<KeyUsages>,
-    extended_key_usage: Vec<ObjectIdentifier>,
+    extended_key_usage: Vec<Oid>,
     duration: SignedDuration,
     backdate: SignedDuration,
     beyond_ca: BeyondCa,
     extensions: &'a ExtensionRules,
-    dropped_extensions: Vec<ObjectIdentifier>,
+    dropped_extensions: Vec<Oid>,
 }
 
 impl<'a> CertificateParams<'a> {
@@ -99,7 +99,7 @@ impl<'a> CertificateParams<'a> {
 
     /// The extensions that the CSR asks for and the certificate will not carry, in the CSR's order. None is critical.
     #[must_use]
-    pub fn dropped_extensions(&self) -> &[ObjectIdentifier] {
+    pub fn dropped_extensions(&self) -> &[Oid] {
         &self.dropped_extensions
     }
 
@@ -111,7 +111,7 @@ impl<'a> CertificateParams<'a> {
 
     /// The purposes of extKeyUsage; empty means no extension.
     #[must_use]
-    pub fn extended_key_usage(&self) -> &[ObjectIdentifier] {
+    pub fn extended_key_usage(&self) -> &[Oid] {
         &self.extended_key_usage
     }
 
@@ -158,7 +158,7 @@ impl Profile {
     }
 
     /// The extensions that are copied from CSRs.
-    pub(super) fn copied_extensions(&self) -> &[ObjectIdentifier] {
+    pub(super) fn copied_extensions(&self) -> &[Oid] {
         &self.rules.extensions.from_csr
     }
 

@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 
 use const_oid::ObjectIdentifier;
 use der::{
-    Decode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _,
-    asn1::{AnyRef, BitStringRef, IntRef},
+    Decode as _, Reader as _, Sequence, SliceReader, Tag, TagNumber, Tagged as _,
+    asn1::{AnyRef, BitStringRef, IntRef, OctetString, UintRef},
 };
-use x509_cert::{ext::Extension, time::Time};
+use x509_cert::time::Time;
+
+use super::oid::Oid;
 
 /// Runs `read` over all of `bytes`. Fails if octets are left over.
 pub(super) fn whole<'a, T>(
@@ -76,7 +78,7 @@ pub(super) struct RequestInfo<'a> {
 
 /// An attribute of a CSR: its type and its values, each with its header.
 pub(super) struct Attribute<'a> {
-    pub(super) oid: ObjectIdentifier,
+    pub(super) oid: Oid,
     pub(super) values: Vec<&'a [u8]>,
 }
 
@@ -107,7 +109,7 @@ impl<'a> RequestInfo<'a> {
 
 fn attribute<'a>(reader: &mut SliceReader<'a>) -> der::Result<Attribute<'a>> {
     reader.sequence(|reader| {
-        let oid = ObjectIdentifier::decode(reader)?;
+        let oid = Oid::decode(reader)?;
         let set = AnyRef::from_der(tlv(reader, Tag::Set)?)?.value();
         let values = whole(set, |reader| {
             let mut values = Vec::new();
@@ -186,6 +188,60 @@ impl<'a> Tbs<'a> {
     }
 }
 
+/// An extension (RFC 5280, section 4.1), with an identifier of any size.
+#[derive(Clone, Debug, PartialEq, Eq, Sequence)]
+pub(super) struct Extension {
+    pub(super) extn_id: Oid,
+    #[asn1(default = "Default::default")]
+    pub(super) critical: bool,
+    pub(super) extn_value: OctetString,
+}
+
+/// The value of basicConstraints (RFC 5280, section 4.2.1.9).
+pub(super) struct BasicConstraints {
+    pub(super) ca: bool,
+    /// RFC 5280 does not bound the path length. A larger number than this type holds means the same as its greatest one.
+    pub(super) path_length: Option<usize>,
+}
+
+#[derive(Sequence)]
+struct RawBasicConstraints<'a> {
+    #[asn1(default = "Default::default")]
+    ca: bool,
+    #[asn1(optional = "true")]
+    path_length: Option<UintRef<'a>>,
+}
+
+impl BasicConstraints {
+    pub(super) fn parse(der: &[u8]) -> der::Result<Self> {
+        let RawBasicConstraints { ca, path_length } = RawBasicConstraints::from_der(der)?;
+        let number = |octets: &[u8]| {
+            let mut octets = octets.iter();
+            octets.try_fold(0_usize, |number, &octet| {
+                number.checked_mul(256)?.checked_add(usize::from(octet))
+            })
+        };
+        Ok(Self {
+            ca,
+            path_length: path_length.map(|length| number(length.as_bytes()).unwrap_or(usize::MAX)),
+        })
+    }
+}
+
+/// Returns the identifier of a well-formed AlgorithmIdentifier.
+pub(super) fn algorithm(der: &[u8]) -> Option<Oid> {
+    let read = whole(der, |reader| {
+        reader.sequence(|reader| {
+            let oid = Oid::decode(reader)?;
+            if !reader.is_finished() {
+                AnyRef::decode(reader)?;
+            }
+            Ok::<_, der::Error>(oid)
+        })
+    });
+    read.ok()
+}
+
 fn optional<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> der::Result<Option<&'a [u8]>> {
     if !reader.is_finished() && Tag::peek(reader)? == tag {
         return reader.tlv_bytes().map(Some);
@@ -194,14 +250,12 @@ fn optional<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> der::Result<Option<&'
 }
 
 /// Returns the first extension that occurs twice, which RFC 5280, section 4.2 forbids.
-pub(super) fn duplicate_extension(extensions: &[Extension]) -> Option<ObjectIdentifier> {
+pub(super) fn duplicate_extension(extensions: &[Extension]) -> Option<Oid> {
     duplicate(extensions.iter().map(|extension| extension.extn_id))
 }
 
 /// Returns the first type that occurs a second time. Takes time O(n log n), because the list may come from a tenant.
-pub(super) fn duplicate(
-    types: impl IntoIterator<Item = ObjectIdentifier>,
-) -> Option<ObjectIdentifier> {
+pub(super) fn duplicate(types: impl IntoIterator<Item = Oid>) -> Option<Oid> {
     let mut seen = BTreeSet::new();
     types.into_iter().find(|oid| !seen.insert(*oid))
 }

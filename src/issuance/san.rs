@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use const_oid::ObjectIdentifier;
 use der::{Decode as _, Encode as _, Reader as _, Tag, TagNumber, Tagged as _, asn1::AnyRef};
 
 use super::{
     name::{Name, NameError},
+    oid::Oid,
     raw::whole,
 };
 
@@ -75,11 +75,11 @@ pub enum GeneralName {
     /// `rfc822Name`.
     Email(String),
     /// `otherName` of this type.
-    OtherName(ObjectIdentifier),
+    OtherName(Oid),
     /// `directoryName`.
     Directory(Name),
     /// `registeredID`.
-    RegisteredId(ObjectIdentifier),
+    RegisteredId(Oid),
     /// Another type, by its name in RFC 5280: `x400Address` or `ediPartyName`.
     Other(&'static str),
 }
@@ -252,17 +252,9 @@ fn general_name(element: AnyRef<'_>) -> Result<GeneralName, SanError> {
 }
 
 /// Decodes the content of an OBJECT IDENTIFIER whose tag is replaced by that of the field.
-fn registered_id(content: &[u8]) -> Result<ObjectIdentifier, SanError> {
+fn registered_id(content: &[u8]) -> Result<Oid, SanError> {
     let error = SanError::Value("registeredID");
-    // X.690, section 8.19.2: no component begins with a padding octet. The decoder does not check this.
-    let padded = content.first() == Some(&0x80)
-        || content
-            .windows(2)
-            .any(|pair| matches!(pair, [before, 0x80] if before & 0x80 == 0));
-    match ObjectIdentifier::from_bytes(content) {
-        Ok(oid) if !padded => Ok(oid),
-        Ok(_) | Err(_) => Err(error),
-    }
+    Oid::from_bytes(content).ok_or(error)
 }
 
 fn ascii(kind: &'static str, octets: &[u8]) -> Result<String, SanError> {

@@ -19,6 +19,8 @@ use der::{
 };
 use spki::AlgorithmIdentifierRef;
 
+use super::{oid::Oid, raw};
+
 /// The parameter sets of ML-DSA (FIPS 204, section 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MlDsa {
@@ -97,12 +99,12 @@ pub enum SchemeError {
     #[error(
         "signature algorithm {0} uses a broken or short hash; sign with SHA-256, SHA-384 or SHA-512"
     )]
-    Weak(ObjectIdentifier),
+    Weak(Oid),
     /// An unknown algorithm, or one with parameters that we do not support.
     #[error(
         "signature algorithm {0} or its parameters are not supported; use RSA (PKCS#1 or PSS with salt as long as the hash), ECDSA with SHA-256, SHA-384 or SHA-512, Ed25519, or ML-DSA"
     )]
-    Unsupported(ObjectIdentifier),
+    Unsupported(Oid),
 }
 
 impl SignatureScheme {
@@ -112,8 +114,7 @@ impl SignatureScheme {
     ///
     /// Fails if the identifier is malformed, or if its algorithm is weak or not supported.
     pub fn parse(der: &[u8]) -> Result<Self, SchemeError> {
-        let identifier =
-            AlgorithmIdentifierRef::from_der(der).map_err(|_| SchemeError::Encoding)?;
+        let identifier = AlgorithmIdentifierRef::from_der(der).map_err(|_| unknown(der))?;
         let oid = identifier.oid;
         let (scheme, fits) = match oid {
             SHA_256_WITH_RSA_ENCRYPTION => {
@@ -132,17 +133,17 @@ impl SignatureScheme {
             // RFC 8410, section 3: parameters MUST be absent.
             ID_ED_25519 => (Self::Ed25519, identifier.parameters.is_none()),
             ID_RSASSA_PSS => return pss_hash(identifier).map(Self::RsaPss),
-            weak if WEAK.contains(&weak) => return Err(SchemeError::Weak(weak)),
+            weak if WEAK.contains(&weak) => return Err(SchemeError::Weak(weak.into())),
             // RFC 9881, section 3: parameters MUST be absent.
             other => match MlDsa::ALL.into_iter().find(|set| set.oid() == other) {
                 Some(set) => (Self::MlDsa(set), identifier.parameters.is_none()),
-                None => return Err(SchemeError::Unsupported(other)),
+                None => return Err(SchemeError::Unsupported(other.into())),
             },
         };
         if fits {
             Ok(scheme)
         } else {
-            Err(SchemeError::Unsupported(oid))
+            Err(SchemeError::Unsupported(oid.into()))
         }
     }
 
@@ -226,10 +227,15 @@ pub(super) fn pss_parameters(
     .to_der()
 }
 
+/// Returns why an AlgorithmIdentifier is not one of ours: it is malformed, or its identifier has a large arc.
+fn unknown(der: &[u8]) -> SchemeError {
+    raw::algorithm(der).map_or(SchemeError::Encoding, SchemeError::Unsupported)
+}
+
 /// Finds the hash of RSASSA-PSS parameters. RFC 4055, section 2.1: the parameters of a hash identifier may be NULL or
 /// absent. Parameters that differ from our own encoding in any other way are not supported.
 fn pss_hash(identifier: AlgorithmIdentifierRef<'_>) -> Result<Hash, SchemeError> {
-    let unsupported = SchemeError::Unsupported(identifier.oid);
+    let unsupported = SchemeError::Unsupported(identifier.oid.into());
     let given = identifier
         .parameters
         .and_then(|parameters| parameters.to_der().ok())

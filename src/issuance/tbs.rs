@@ -10,7 +10,9 @@ use der::{
     asn1::{AnyRef, BitStringRef, ContextSpecific, UintRef},
 };
 use jiff::Timestamp;
-use x509_cert::{ext::Extension, time::Time};
+use x509_cert::time::Time;
+
+use super::raw::Extension;
 
 /// The parts of a TBSCertificate. Byte strings are whole DER elements.
 pub(super) struct Parts<'a> {

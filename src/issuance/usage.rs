@@ -1,20 +1,19 @@
 //! Key usages and extended key usages, and cert-manager's words for them.
 
-use const_oid::{
-    ObjectIdentifier,
-    db::rfc5280::{
-        ANY_EXTENDED_KEY_USAGE, ID_KP_CLIENT_AUTH, ID_KP_CODE_SIGNING, ID_KP_EMAIL_PROTECTION,
-        ID_KP_OCSP_SIGNING, ID_KP_SERVER_AUTH, ID_KP_TIME_STAMPING,
-    },
+use const_oid::db::rfc5280::{
+    ANY_EXTENDED_KEY_USAGE, ID_KP_CLIENT_AUTH, ID_KP_CODE_SIGNING, ID_KP_EMAIL_PROTECTION,
+    ID_KP_OCSP_SIGNING, ID_KP_SERVER_AUTH, ID_KP_TIME_STAMPING,
 };
 use der::flagset::FlagSet;
 use x509_cert::ext::pkix::KeyUsages;
 
-const IPSEC_END_SYSTEM: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.5");
-const IPSEC_TUNNEL: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.6");
-const IPSEC_USER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.7");
-const MICROSOFT_SGC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.10.3.3");
-const NETSCAPE_SGC: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.113730.4.1");
+use super::oid::Oid;
+
+const IPSEC_END_SYSTEM: Oid = Oid::new_unwrap("1.3.6.1.5.5.7.3.5");
+const IPSEC_TUNNEL: Oid = Oid::new_unwrap("1.3.6.1.5.5.7.3.6");
+const IPSEC_USER: Oid = Oid::new_unwrap("1.3.6.1.5.5.7.3.7");
+const MICROSOFT_SGC: Oid = Oid::new_unwrap("1.3.6.1.4.1.311.10.3.3");
+const NETSCAPE_SGC: Oid = Oid::new_unwrap("2.16.840.1.113730.4.1");
 
 /// One usage of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +21,7 @@ pub enum Usage {
     /// A bit of keyUsage (RFC 5280, section 4.2.1.3).
     Key(KeyUsages),
     /// A purpose of extKeyUsage (RFC 5280, section 4.2.1.12).
-    Extended(ObjectIdentifier),
+    Extended(Oid),
 }
 
 impl Usage {
@@ -31,9 +30,9 @@ impl Usage {
     /// `key encipherment`.
     pub const KEY_ENCIPHERMENT: Self = Self::Key(KeyUsages::KeyEncipherment);
     /// `server auth`.
-    pub const SERVER_AUTH: Self = Self::Extended(ID_KP_SERVER_AUTH);
+    pub const SERVER_AUTH: Self = Self::Extended(Oid::of(ID_KP_SERVER_AUTH));
     /// `client auth`.
-    pub const CLIENT_AUTH: Self = Self::Extended(ID_KP_CLIENT_AUTH);
+    pub const CLIENT_AUTH: Self = Self::Extended(Oid::of(ID_KP_CLIENT_AUTH));
 
     /// Parses a word of `spec.usages` of a CertificateRequest or a Kubernetes CSR.
     #[must_use]
@@ -66,17 +65,23 @@ const WORDS: &[(&str, Usage)] = &[
     ("crl sign", Usage::Key(KeyUsages::CRLSign)),
     ("encipher only", Usage::Key(KeyUsages::EncipherOnly)),
     ("decipher only", Usage::Key(KeyUsages::DecipherOnly)),
-    ("any", Usage::Extended(ANY_EXTENDED_KEY_USAGE)),
+    ("any", Usage::Extended(Oid::of(ANY_EXTENDED_KEY_USAGE))),
     ("server auth", Usage::SERVER_AUTH),
     ("client auth", Usage::CLIENT_AUTH),
-    ("code signing", Usage::Extended(ID_KP_CODE_SIGNING)),
-    ("email protection", Usage::Extended(ID_KP_EMAIL_PROTECTION)),
-    ("s/mime", Usage::Extended(ID_KP_EMAIL_PROTECTION)),
+    ("code signing", Usage::Extended(Oid::of(ID_KP_CODE_SIGNING))),
+    (
+        "email protection",
+        Usage::Extended(Oid::of(ID_KP_EMAIL_PROTECTION)),
+    ),
+    ("s/mime", Usage::Extended(Oid::of(ID_KP_EMAIL_PROTECTION))),
     ("ipsec end system", Usage::Extended(IPSEC_END_SYSTEM)),
     ("ipsec tunnel", Usage::Extended(IPSEC_TUNNEL)),
     ("ipsec user", Usage::Extended(IPSEC_USER)),
-    ("timestamping", Usage::Extended(ID_KP_TIME_STAMPING)),
-    ("ocsp signing", Usage::Extended(ID_KP_OCSP_SIGNING)),
+    (
+        "timestamping",
+        Usage::Extended(Oid::of(ID_KP_TIME_STAMPING)),
+    ),
+    ("ocsp signing", Usage::Extended(Oid::of(ID_KP_OCSP_SIGNING))),
     ("microsoft sgc", Usage::Extended(MICROSOFT_SGC)),
     ("netscape sgc", Usage::Extended(NETSCAPE_SGC)),
 ];
@@ -87,7 +92,7 @@ pub struct Usages {
     /// The bits of keyUsage.
     pub key: FlagSet<KeyUsages>,
     /// The purposes of extKeyUsage.
-    pub extended: Vec<ObjectIdentifier>,
+    pub extended: Vec<Oid>,
 }
 
 impl FromIterator<Usage> for Usages {

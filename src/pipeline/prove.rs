@@ -7,6 +7,7 @@ use std::{
 
 use hsm::{TokenInfo, TokenState};
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 
 use super::{Keys, NotProven, PodRules, Publish, ReadyIssuer, aside::aside, key::KeyTarget};
 use crate::{
@@ -15,7 +16,9 @@ use crate::{
         issuer::{CaField, IssuerSpec, PodCertificatesSpec, RateLimit},
     },
     config::{Labels, TokenConfig},
-    issuance::{ChainError, Issuer, IssuerChain, Limits, Profile, Rules, profile::CaLimits},
+    issuance::{
+        Bundle, ChainError, Issuer, IssuerChain, Limits, Profile, Rules, profile::CaLimits,
+    },
     metrics::Metrics,
     signers::{
         ConfiguredToken,
@@ -39,17 +42,27 @@ pub struct ChainPem {
 #[derive(Debug)]
 pub struct ParsedChain {
     pem: ChainPem,
-    parsed: Result<Arc<IssuerChain>, Arc<ChainError>>,
+    parsed: Result<Parsed, Arc<ChainError>>,
+}
+
+#[derive(Debug)]
+struct Parsed {
+    bundle: Bundle,
+    /// The chain that was used last, so that the issuers that share these certificates also share their chain.
+    last: Mutex<Arc<IssuerChain>>,
 }
 
 impl ParsedChain {
     /// Parses the certificates, or keeps the reason why they cannot be used. Costs processor time.
     #[must_use]
     pub fn new(pem: ChainPem) -> Self {
-        let parsed = IssuerChain::parse(&pem.chain, pem.root.as_deref());
+        let parsed = Bundle::parse(&pem.chain, pem.root.as_deref()).map(|bundle| Parsed {
+            last: Mutex::new(Arc::new(bundle.longest().clone())),
+            bundle,
+        });
         Self {
             pem,
-            parsed: parsed.map(Arc::new).map_err(Arc::new),
+            parsed: parsed.map_err(Arc::new),
         }
     }
 
@@ -74,12 +87,18 @@ impl ParsedChain {
         Arc::ptr_eq(self, other) || self.is_of(&other.pem)
     }
 
-    /// Returns the chain if it can be used and is valid at the time `now`.
+    /// Returns a chain that is valid at the time `now`.
     fn at(&self, now: Timestamp) -> Result<Arc<IssuerChain>, NotProven> {
-        let chain = self.parsed.clone().map_err(NotProven::Certificate)?;
-        let valid = chain.check_at(now);
-        valid.map_err(|why| NotProven::Certificate(Arc::new(why)))?;
-        Ok(chain)
+        let parsed = self.parsed.as_ref();
+        let Parsed { bundle, last } =
+            parsed.map_err(|why| NotProven::Certificate(Arc::clone(why)))?;
+        let valid = bundle.at(now);
+        let chain = valid.map_err(|why| NotProven::Certificate(Arc::new(why)))?;
+        let mut last = last.lock();
+        if !last.is_same_as(&chain) {
+            *last = Arc::new(chain);
+        }
+        Ok(Arc::clone(&last))
     }
 }
 
@@ -180,7 +199,10 @@ pub async fn prove(
     let key = keys
         .find(claim, &wanted, chain.issuing(), since, metrics)
         .await?;
-    let kept = same.filter(|earlier| earlier.ready.key.limits() == key.limits());
+    let kept = same.filter(|earlier| {
+        earlier.ready.key.limits() == key.limits()
+            && earlier.ready.issuer.chain().is_same_as(&chain)
+    });
     let (issuer, pods) = match kept {
         Some(Earlier { ready, .. }) => (Arc::clone(&ready.issuer), ready.pods.clone()),
         None => {

@@ -161,11 +161,14 @@ fn the_rules_cover_every_part_of_the_checkout() {
 }
 
 #[test]
-fn every_test_that_the_architecture_names_exists() {
-    let page =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/architecture.md"))
-            .unwrap();
-    let named = page
+fn every_test_that_the_documents_name_exists() {
+    let pages: String = ["architecture.md", "reference/x509.md"]
+        .map(|page| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/");
+            std::fs::read_to_string(folder.to_owned() + page).unwrap()
+        })
+        .concat();
+    let named = pages
         .split('`')
         .skip(1)
         .step_by(2)

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::each;
 use crate::issuance::{
-    name,
+    name::{self, Strings as Rule},
     pattern::Template,
     profile::{ProfileError, SubjectMode as Mode, SubjectRules},
 };
@@ -17,9 +17,13 @@ use crate::issuance::{
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SubjectSpec {
-    /// Verbatim copies the CSR's subject. Fixed builds the subject from `fixed` and the CSR's common name. Omit always
+    /// Verbatim takes the CSR's subject. Fixed builds the subject from `fixed` and the CSR's common name. Omit always
     /// leaves it empty. Default: Verbatim.
     pub mode: SubjectMode,
+    /// What happens to an attribute of the CSR's subject whose string type RFC 5280 does not allow for it, such as a
+    /// country that is a UTF8String. Reencode keeps the text and writes it with the right type; a text that the right
+    /// type cannot hold is refused. Verbatim keeps the octets. Refuse refuses the request. Default: Reencode.
+    pub strings: Strings,
     /// Attributes that a CSR's subject may have; others are refused. Default: any.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 100)))]
@@ -44,13 +48,25 @@ pub struct SubjectSpec {
 /// Treatment of the CSR's subject.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum SubjectMode {
-    /// The subject is copied.
+    /// The subject is that of the CSR.
     #[default]
     Verbatim,
     /// The subject has the issuer's attributes and the CSR's common name.
     Fixed,
     /// The subject is empty.
     Omit,
+}
+
+/// What happens to attributes with a wrong string type.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum Strings {
+    /// The text stays, and the type becomes the right one.
+    #[default]
+    Reencode,
+    /// The octets stay.
+    Verbatim,
+    /// The request is refused.
+    Refuse,
 }
 
 /// Attributes that come first, from the widest to the narrowest.
@@ -62,6 +78,7 @@ impl TryFrom<SubjectSpec> for SubjectRules {
     fn try_from(spec: SubjectSpec) -> Result<Self, ProfileError> {
         let SubjectSpec {
             mode,
+            strings,
             allowed_attributes,
             fixed,
             require_san,
@@ -103,6 +120,11 @@ impl TryFrom<SubjectSpec> for SubjectRules {
                 SubjectMode::Verbatim => Mode::Verbatim,
                 SubjectMode::Fixed => Mode::Fixed(attributes),
                 SubjectMode::Omit => Mode::Omit,
+            },
+            strings: match strings {
+                Strings::Reencode => Rule::Reencode,
+                Strings::Verbatim => Rule::Verbatim,
+                Strings::Refuse => Rule::Refuse,
             },
             allowed: allowed_attributes
                 .map(|texts| each("subject.allowedAttributes", &texts, attribute))

@@ -1,29 +1,24 @@
 //! One certificate of an issuer.
 
 use aws_lc_rs::digest;
-use const_oid::{
-    ObjectIdentifier,
-    db::rfc5280::{
-        ANY_EXTENDED_KEY_USAGE, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS,
-        ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS, ID_CE_SUBJECT_KEY_IDENTIFIER,
-    },
+use const_oid::db::rfc5280::{
+    ANY_EXTENDED_KEY_USAGE, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS,
+    ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS, ID_CE_SUBJECT_KEY_IDENTIFIER,
 };
 use der::Decode as _;
 use jiff::Timestamp;
 use x509_cert::{
-    ext::pkix::{
-        AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier,
-    },
+    ext::pkix::{AuthorityKeyIdentifier, KeyUsage, SubjectKeyIdentifier},
     time::Time,
 };
 
-use super::Verifies;
 use crate::issuance::{
     constraints::{ConstraintsError, NameConstraints},
     key::{IssuerPublicKey, KeyError, PublicKey},
     name::Name,
+    oid::Oid,
     pem,
-    raw::{SignedFrame, Tbs, duplicate_extension},
+    raw::{BasicConstraints, SignedFrame, Tbs, duplicate_extension},
     scheme::{SchemeError, SignatureScheme},
 };
 
@@ -33,12 +28,12 @@ pub enum CertificateError {
     /// Not a certificate.
     #[error("it is not the DER encoding of an X.509 certificate")]
     Encoding(#[from] der::Error),
-    /// Version 1 or 2, without extensions.
-    #[error("it must be of version 3")]
+    /// Version 1 or 2, without extensions, and not a root.
+    #[error("it must be of version 3; only a root above it may be older")]
     Version,
     /// The same extension twice.
     #[error("it has extension {0} twice")]
-    DuplicateExtension(ObjectIdentifier),
+    DuplicateExtension(Oid),
     /// An end-entity certificate.
     #[error("it is not a CA certificate: basicConstraints must say CA:TRUE")]
     NotCa,
@@ -62,7 +57,8 @@ pub enum CertificateError {
     Validity,
 }
 
-/// A certificate that may sign certificates: version 3, CA:TRUE, keyCertSign if it has keyUsage, a supported key.
+/// A certificate that may sign certificates: CA:TRUE unless it is of an older version than 3, keyCertSign if it has
+/// keyUsage, a supported key.
 #[derive(Clone, Debug)]
 pub struct IssuerCertificate {
     der: Vec<u8>,
@@ -75,11 +71,12 @@ pub struct IssuerCertificate {
     not_before: Timestamp,
     not_after: Timestamp,
     public_key: IssuerPublicKey,
-    path_length: Option<u8>,
+    path_length: Option<usize>,
+    version_3: bool,
     subject_key_id: Option<Vec<u8>>,
     authority_key_id: Option<Vec<u8>>,
     name_constraints: Option<NameConstraints>,
-    purposes: Option<Vec<ObjectIdentifier>>,
+    purposes: Option<Vec<Oid>>,
     self_signed: bool,
 }
 
@@ -88,17 +85,21 @@ impl IssuerCertificate {
     ///
     /// # Errors
     ///
-    /// The certificate may not issue certificates, or its signature cannot be verified.
+    /// The certificate may not issue certificates, or its signature cannot be verified. A certificate that has its own name
+    /// as issuer may be the root, so its signature and its version do not matter.
     pub(super) fn parse(der: &[u8]) -> Result<Self, CertificateError> {
         let certificate = Self::anchor(der)?;
         match certificate.scheme {
-            Ok(_) => Ok(certificate),
+            _ if certificate.could_anchor(&certificate) => Ok(certificate),
+            Ok(_) if certificate.has_version_3() => Ok(certificate),
+            Ok(_) => Err(CertificateError::Version),
             Err(error) => Err(CertificateError::Scheme(error)),
         }
     }
 
     /// Reads the certificate of a trust anchor. Its signature need not be of a supported algorithm: verifiers do not
-    /// use it (RFC 5280, section 6.1.1 (d)), and old roots are signed with SHA-1.
+    /// use it (RFC 5280, section 6.1.1 (d)), and old roots are signed with SHA-1. Roots of version 1 or 2 have no
+    /// extensions, and may issue certificates without basicConstraints.
     ///
     /// # Errors
     ///
@@ -106,19 +107,21 @@ impl IssuerCertificate {
     pub(super) fn anchor(der: &[u8]) -> Result<Self, CertificateError> {
         let signed = SignedFrame::parse(der)?;
         let tbs = Tbs::parse(signed.to_be_signed)?;
-        if tbs.version != 2 {
-            return Err(CertificateError::Version);
-        }
+        let version_3 = tbs.version == 2;
         if let Some(oid) = duplicate_extension(&tbs.extensions) {
             return Err(CertificateError::DuplicateExtension(oid));
         }
-        let constraints = match tbs.extension(ID_CE_BASIC_CONSTRAINTS) {
-            Some(extension) => BasicConstraints::from_der(extension.extn_value.as_bytes())?,
-            None => return Err(CertificateError::NotCa),
+        let path_length = match tbs.extension(ID_CE_BASIC_CONSTRAINTS) {
+            Some(extension) => {
+                let constraints = BasicConstraints::parse(extension.extn_value.as_bytes())?;
+                if !constraints.ca {
+                    return Err(CertificateError::NotCa);
+                }
+                constraints.path_length
+            }
+            None if version_3 => return Err(CertificateError::NotCa),
+            None => None,
         };
-        if !constraints.ca {
-            return Err(CertificateError::NotCa);
-        }
         // RFC 5280, section 4.2.1.3: conforming CAs MUST include keyUsage. Old roots have none, and a certificate
         // without keyUsage excludes no usage (X.509, clause 9.2.2.3).
         if let Some(extension) = tbs.extension(ID_CE_KEY_USAGE)
@@ -146,9 +149,8 @@ impl IssuerCertificate {
             .map_err(CertificateError::NameConstraints)?;
         let purposes = tbs
             .extension(ID_CE_EXT_KEY_USAGE)
-            .map(|extension| ExtendedKeyUsage::from_der(extension.extn_value.as_bytes()))
-            .transpose()?
-            .map(|purposes| purposes.0);
+            .map(|extension| Vec::<Oid>::from_der(extension.extn_value.as_bytes()))
+            .transpose()?;
         let subject = Name::parse(tbs.subject)?;
         if subject.is_empty() {
             return Err(CertificateError::NoSubject);
@@ -166,7 +168,8 @@ impl IssuerCertificate {
             public_key: IssuerPublicKey::new(
                 PublicKey::parse(tbs.spki).map_err(CertificateError::Key)?,
             ),
-            path_length: constraints.path_len_constraint,
+            path_length,
+            version_3,
             subject_key_id,
             authority_key_id,
             name_constraints,
@@ -264,7 +267,7 @@ impl IssuerCertificate {
             .unwrap_or_else(|| self.public_key.key().key_identifier())
     }
 
-    pub(super) const fn path_length(&self) -> Option<u8> {
+    pub(super) const fn path_length(&self) -> Option<usize> {
         self.path_length
     }
 
@@ -274,9 +277,9 @@ impl IssuerCertificate {
 
     /// Whether certificates below it may have this extended key usage. Several verifiers require each certificate of a
     /// path to have the usage, or no extended key usage at all (CA/Browser Forum TLS BR, section 7.1.2.10.6).
-    pub(super) fn allows_purpose(&self, purpose: ObjectIdentifier) -> bool {
+    pub(super) fn allows_purpose(&self, purpose: Oid) -> bool {
         self.purposes.as_ref().is_none_or(|purposes| {
-            purposes.contains(&purpose) || purposes.contains(&ANY_EXTENDED_KEY_USAGE)
+            purposes.contains(&purpose) || purposes.contains(&Oid::of(ANY_EXTENDED_KEY_USAGE))
         })
     }
 
@@ -296,10 +299,14 @@ impl IssuerCertificate {
         self.self_signed = is_self_signed;
     }
 
-    /// Whether it is a root: it has its own name as issuer, and its own key made its signature. A signature with an
-    /// unsupported algorithm is not verified.
-    pub(super) fn is_root(&self, verifies: &mut Verifies<'_>) -> bool {
-        self.could_anchor(self) && (self.scheme.is_err() || verifies(self, self))
+    /// Whether its version is 3, so that it can have extensions.
+    pub(super) const fn has_version_3(&self) -> bool {
+        self.version_3
+    }
+
+    /// Whether it looks like a root whose signature cannot be verified, because its algorithm is not supported.
+    pub(super) fn may_be_old_root(&self) -> bool {
+        self.scheme.is_err() && self.could_anchor(self) && self.may_be_authority_key_of(self)
     }
 
     pub(super) const fn subject(&self) -> &Name {

@@ -1,12 +1,11 @@
 //! Judges what the certificates of a chain allow below them. The root's limits count too, because verifiers apply them.
 
-use const_oid::ObjectIdentifier;
-
 use super::{IssuerCertificate, IssuerChain};
 use crate::issuance::{
     claim::Role,
     constraints::NameConstraints,
     name::Name,
+    oid::Oid,
     refusal::{Refusal, RefusalReason},
     san::GeneralName,
     usage::Usage,
@@ -83,10 +82,7 @@ impl IssuerChain {
 
     /// Judges the purposes of a certificate below this chain by those of every certificate of the chain. The root's purposes
     /// are included, because OpenSSL and Go apply them too.
-    pub(in crate::issuance) fn check_purposes(
-        &self,
-        purposes: &[ObjectIdentifier],
-    ) -> Result<(), Refusal> {
+    pub(in crate::issuance) fn check_purposes(&self, purposes: &[Oid]) -> Result<(), Refusal> {
         for certificate in self.certificates() {
             if let Some(purpose) = purposes.iter().find(|&&p| !certificate.allows_purpose(p)) {
                 return Err(Refusal::new(
@@ -111,7 +107,7 @@ impl IssuerChain {
     ) -> Result<(), Refusal> {
         let mut below = 1;
         for certificate in self.certificates() {
-            if let Some(allowed) = certificate.path_length().map(usize::from) {
+            if let Some(allowed) = certificate.path_length() {
                 let most = allowed.checked_sub(below);
                 if most.is_none() || path_length.is_some_and(|wanted| most < Some(wanted.into())) {
                     return Err(Refusal::new(

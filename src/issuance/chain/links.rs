@@ -2,18 +2,23 @@
 //! under each key.
 //!
 //! A tenant writes the bundle, so the cost is bounded. With `n` certificates and `a` trust anchors, at most `n * (n + a)`
-//! signatures are verified, fewer if names or key identifiers already show that a key did not sign. The anchors' own
-//! signatures are verified separately, one each.
+//! signatures are verified, fewer if names or key identifiers already show that a key did not sign.
+
+use std::{cmp::Reverse, sync::Arc};
 
 use super::{IssuerCertificate, Verifies};
 
 /// The certificates of an issuer, by place: first those given as its chain, then the trust anchors that may be above them.
+#[derive(Debug)]
 pub(super) struct Links {
-    certificates: Vec<IssuerCertificate>,
+    certificates: Vec<Arc<IssuerCertificate>>,
     /// The place of the first anchor.
     given: usize,
     /// For each certificate of the chain, the place of a certificate whose key made its signature.
     signed_by: Vec<Option<usize>>,
+    /// For each certificate of the chain, the places of those that signed it, itself excepted: the anchors first,
+    /// and of each kind those that end last.
+    signers: Vec<Vec<usize>>,
 }
 
 impl Links {
@@ -26,17 +31,31 @@ impl Links {
         let count = given.len();
         given.extend(anchors);
         let mut links = Self {
-            certificates: given,
+            certificates: given.into_iter().map(Arc::new).collect(),
             given: count,
             signed_by: Vec::with_capacity(count),
+            signers: Vec::with_capacity(count),
         };
         for place in 0..count {
             let found = links.find(place, verifies);
             links.signed_by.push(found);
         }
         for place in 0..count {
-            let is_self_signed = links.signed(place, place);
-            if let Some(certificate) = links.certificates.get_mut(place) {
+            let mut signers: Vec<_> = links
+                .anchors()
+                .chain(links.given())
+                .filter(|&signer| links.signed(signer, place) && !links.are_same(signer, place))
+                .collect();
+            signers.sort_by_key(|&signer| {
+                let end = links.get(signer).map(IssuerCertificate::not_after);
+                (!links.is_anchor(signer), Reverse(end))
+            });
+            links.signers.push(signers);
+            let is_self_signed = links.signed(place, place)
+                || links
+                    .get(place)
+                    .is_some_and(IssuerCertificate::may_be_old_root);
+            if let Some(certificate) = links.certificates.get_mut(place).and_then(Arc::get_mut) {
                 certificate.set_self_signed(is_self_signed);
             }
         }
@@ -46,11 +65,11 @@ impl Links {
     /// Finds a certificate whose key signed this one. Those that follow it are tried first, because most bundles are in
     /// order; the certificate itself is tried last.
     fn find(&self, place: usize, verifies: &mut Verifies<'_>) -> Option<usize> {
-        let certificate = self.certificates.get(place)?;
+        let certificate = self.get(place)?;
         let places = (place + 1..self.certificates.len()).chain(0..=place);
         let mut tried: Vec<&[u8]> = Vec::new();
         for signer in places {
-            let candidate = self.certificates.get(signer)?;
+            let candidate = self.get(signer)?;
             let key = candidate.spki_der();
             if self.may_have_signed(signer, place) && !tried.contains(&key) {
                 if verifies(candidate, certificate) {
@@ -90,8 +109,27 @@ impl Links {
             && self.may_have_signed(signer, place)
     }
 
+    /// The places of the certificates that signed this one, without itself. No certificate is above an anchor.
+    pub(super) fn signers(&self, place: usize) -> &[usize] {
+        self.signers.get(place).map_or(&[], Vec::as_slice)
+    }
+
     pub(super) fn get(&self, place: usize) -> Option<&IssuerCertificate> {
-        self.certificates.get(place)
+        self.certificates.get(place).map(Arc::as_ref)
+    }
+
+    pub(super) fn share(&self, place: usize) -> Option<Arc<IssuerCertificate>> {
+        self.certificates.get(place).cloned()
+    }
+
+    /// Every certificate, anchors included.
+    pub(super) fn all(&self) -> impl Iterator<Item = &IssuerCertificate> {
+        self.certificates.iter().map(Arc::as_ref)
+    }
+
+    /// Every place, anchors included.
+    pub(super) const fn everywhere(&self) -> std::ops::Range<usize> {
+        0..self.certificates.len()
     }
 
     /// The places of the chain's certificates.
@@ -100,12 +138,17 @@ impl Links {
     }
 
     /// The places of the anchors.
-    pub(super) fn anchors(&self) -> std::ops::Range<usize> {
+    fn anchors(&self) -> std::ops::Range<usize> {
         self.given..self.certificates.len()
     }
 
-    pub(super) const fn is_anchor(&self, place: usize) -> bool {
+    const fn is_anchor(&self, place: usize) -> bool {
         place >= self.given
+    }
+
+    /// Whether the certificate is an anchor, or the same as one.
+    pub(super) fn is_anchored(&self, place: usize) -> bool {
+        self.anchors().any(|anchor| self.are_same(anchor, place))
     }
 
     /// Whether both places hold the same certificate.

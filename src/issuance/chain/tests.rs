@@ -3,9 +3,11 @@
 mod anchors;
 mod bounds;
 mod crossed;
+mod numbers;
+mod twins;
 
 use super::*;
-use crate::issuance::testing::*;
+use crate::issuance::{pem::PemError, refusal::RefusalReason, testing::*};
 
 fn error(certificates: &[&Authority], roots: Option<&Authority>) -> ChainError {
     let roots = roots.map(Authority::pem);
@@ -150,7 +152,7 @@ fn a_chain_that_exceeds_a_path_length_is_an_error() {
 
 #[test]
 fn only_certificates_that_may_sign_certificates_are_accepted() {
-    let table: [(Authority, &str); 5] = [
+    let table: [(Authority, &str); 6] = [
         (Authority::builder("a").ca(false).root(), "CA:TRUE"),
         (
             Authority::builder("a").without_basic_constraints().root(),
@@ -161,6 +163,7 @@ fn only_certificates_that_may_sign_certificates_are_accepted() {
             "keyCertSign",
         ),
         (Authority::builder("a").version(0).root(), "version 3"),
+        (Authority::builder("a").version(1).root(), "version 3"),
         (
             Authority::builder("a").duplicate_extension().root(),
             "twice",

@@ -200,13 +200,147 @@ fn malformed_constraints_are_refused() {
             &tlv(0xa0, &sequence(&[&tlv(DNS, b"a")])),
         ]),
         subtree(&[]),
-        subtree(&[tlv(DNS, b"a"), tlv(0x80, &[1])].concat()),
-        subtree(&tlv(DNS, b"\xff")),
-        subtree(&tlv(IP, &[0; 4])),
         subtree(&tlv(0x89, &[])),
+        subtree(&tlv(12, b"a")),
     ];
     for der in table {
         assert!(NameConstraints::parse(&der).is_err(), "{der:02x?}");
+    }
+}
+
+/// A name of each type that some form below is a constraint on.
+const NAMES: &[(u8, &[u8])] = &[
+    (EMAIL, b"x@a.example"),
+    (DNS, b"a.example"),
+    (URI, b"https://a.example/"),
+    (IP, &[10, 0, 0, 1]),
+    (IP, &[0x20; 16]),
+];
+
+/// Constraints in forms that RFC 5280, section 4.2.1.10 does not have, as CAs have written them.
+const UNREADABLE: &[(u8, &[u8])] = &[
+    (EMAIL, b"@a.example"),
+    (EMAIL, b"@.a.example"),
+    (EMAIL, b"x@"),
+    (EMAIL, b"x@.a.example"),
+    (EMAIL, b"*@a.example"),
+    (EMAIL, b"*.a.example"),
+    (EMAIL, b"x@*.a.example"),
+    (EMAIL, b"a.example."),
+    (EMAIL, b"mailto:x@a.example"),
+    (EMAIL, b"x@[10.0.0.1]"),
+    (EMAIL, b"."),
+    (EMAIL, b""),
+    (EMAIL, "x@b\u{fc}cher.example".as_bytes()),
+    (EMAIL, b"x@\xff.example"),
+    (DNS, b"*.a.example"),
+    (DNS, b"*"),
+    (DNS, b"."),
+    (DNS, b"..a.example"),
+    (DNS, b"a.example."),
+    (DNS, b"a example"),
+    (DNS, b"https://a.example"),
+    (DNS, b"a.example:443"),
+    (DNS, "b\u{fc}cher.example".as_bytes()),
+    (DNS, b"\xff"),
+    (URI, b"https://a.example"),
+    (URI, b"a.example:443"),
+    (URI, b"a.example/"),
+    (URI, b"*.a.example"),
+    (URI, b"x@a.example"),
+    (URI, b"10.0.0.1"),
+    (URI, b"[2001:db8::1]"),
+    (URI, b"."),
+    (URI, b""),
+    (URI, b"\xff"),
+    (IP, &[]),
+    (IP, &[10, 0, 0, 1]),
+    (IP, &[0; 16]),
+    (IP, &[0; 20]),
+    (IP, b"10.0.0.0/8"),
+    (IP, &[10, 0, 0, 0, 255, 0, 255, 0]),
+    (IP, &[10, 0, 0, 0, 0, 0, 0, 255]),
+    (IP, &[10, 0, 0, 0, 0b1010_0000, 0, 0, 0]),
+];
+
+#[test]
+fn a_constraint_that_cannot_be_read_permits_nothing_and_excludes_every_name_of_its_type() {
+    for (tag, constraint) in UNREADABLE {
+        let tree: &[(u8, &[u8])] = &[(*tag, *constraint)];
+        let (permitted, excluded) = (constraints(tree, &[]), constraints(&[], tree));
+        for (kind, name) in NAMES {
+            let of_another_type = kind != tag;
+            let what = String::from_utf8_lossy(constraint);
+            assert_eq!(accepts(&permitted, *kind, name), of_another_type, "{what}");
+            assert_eq!(accepts(&excluded, *kind, name), of_another_type, "{what}");
+        }
+    }
+    let names = SubjectAltNames::parse(&san(&[(EMAIL, b"x@a.example")])).unwrap();
+    let nobody = Name::parse(&[0x30, 0]).unwrap();
+    let refused = constraints(&[], &[(EMAIL, b"@b.example")])
+        .check(&nobody, names.names(), Role::Leaf)
+        .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "e-mail address \"x@a.example\" is excluded, like every name of its type, by a subtree that cannot be read in the \
+         name constraints"
+    );
+}
+
+#[test]
+fn a_readable_subtree_permits_its_names_beside_an_unreadable_one() {
+    let both = constraints(&[(EMAIL, b"@b.example"), (EMAIL, b"a.example")], &[]);
+    assert!(accepts(&both, EMAIL, b"x@a.example"));
+    assert!(!accepts(&both, EMAIL, b"x@b.example"));
+}
+
+#[test]
+fn a_directory_name_that_cannot_be_read_and_a_subtree_with_a_distance_count_as_unreadable() {
+    let subtrees = |tag, content: &[u8]| {
+        NameConstraints::parse(&sequence(&[&tlv(tag, &sequence(&[content]))])).unwrap()
+    };
+    for tag in [0xa0, 0xa1] {
+        let directory = subtrees(tag, &tlv(0xa4, &[0x0c, 1, b'a']));
+        assert!(!accepts_subject(&directory, &common_name("x")));
+        assert!(accepts(&directory, DNS, b"a.example"));
+        // A minimum of 1, and a maximum of 3.
+        for distance in [tlv(0x80, &[1]), tlv(0x81, &[3])] {
+            let distant = subtrees(tag, &[tlv(DNS, b"a.example"), distance].concat());
+            assert!(!accepts(&distant, DNS, b"a.example"));
+            assert!(!accepts(&distant, DNS, b"b.a.example"));
+            assert!(accepts(&distant, IP, &[10, 0, 0, 1]));
+        }
+    }
+}
+
+#[test]
+fn an_ipv4_address_and_its_form_mapped_into_ipv6_are_excluded_by_each_others_networks() {
+    let mapped = |start: &[u8]| [&[0; 10][..], &[0xff, 0xff], start].concat();
+    let address = mapped(&[10, 0, 0, 1]);
+    let ipv4: &[u8] = &[10, 0, 0, 0, 255, 0, 0, 0];
+    let within_mapped = [mapped(&[10, 0, 0, 0]), vec![0xff; 13], vec![0; 3]].concat();
+    let everything: &[u8] = &[0; 32];
+    for (network, name, permitted, excluded) in [
+        (ipv4, &[10, 0, 0, 1][..], true, false),
+        (ipv4, &address, false, false),
+        (ipv4, &mapped(&[11, 0, 0, 1]), false, true),
+        (&within_mapped, &[10, 0, 0, 1], false, false),
+        (&within_mapped, &[11, 0, 0, 1], false, true),
+        (&within_mapped, &address, true, false),
+        (everything, &[10, 0, 0, 1], false, true),
+    ] {
+        let tree: &[(u8, &[u8])] = &[(IP, network)];
+        let what = format!("{network:?} {name:?}");
+        assert_eq!(
+            accepts(&constraints(tree, &[]), IP, name),
+            permitted,
+            "{what}"
+        );
+        assert_eq!(
+            accepts(&constraints(&[], tree), IP, name),
+            excluded,
+            "{what}"
+        );
     }
 }
 

@@ -1,18 +1,30 @@
 //! Tests hostile and malformed requests, each with its slug.
 
 use const_oid::db::{
-    rfc5280::{ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE},
+    rfc5280::{ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME},
     rfc5912::{ECDSA_WITH_SHA_256, ID_SHA_256, SHA_1_WITH_RSA_ENCRYPTION},
 };
 use proptest::prelude::*;
 
-use super::*;
+use super::{attributes::MAX_EXTENSIONS, *};
 use crate::issuance::{
     scheme::{Hash, SignatureScheme},
     testing::*,
 };
 
 const CHALLENGE_PASSWORD: &str = "1.2.840.113549.1.9.7";
+/// Microsoft's extension request, and its pairs of name and value.
+const MICROSOFT: &str = "1.3.6.1.4.1.311.2.1.14";
+const PAIR: &str = "1.3.6.1.4.1.311.13.2.1";
+
+/// Encodes a pair of BMPStrings.
+fn pair(name: &str, value: &str) -> Vec<u8> {
+    let text = |text: &str| {
+        let octets: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        tlv(0x1e, &octets)
+    };
+    sequence(&[&text(name), &text(value)])
+}
 
 fn reason(pem: &str) -> RefusalReason {
     VerifiedCsr::parse(pem.as_bytes()).unwrap_err().reason()
@@ -85,6 +97,7 @@ fn each_malformed_request_is_refused_under_its_slug() {
     let mut no_name = request();
     no_name.subject = vec![0x30, 2, 5, 0];
     let usage = key_usage(&[0]);
+    let asking = |bits: &[u8]| sequence(&[&extension(ID_CE_KEY_USAGE, false, &key_usage(bits))]);
     let table = [
         ("version 1", second_version, RefusalReason::BadCsrVersion),
         ("subject of a NULL", no_name, RefusalReason::BadDer),
@@ -94,18 +107,6 @@ fn each_malformed_request_is_refused_under_its_slug() {
                 .attribute(CHALLENGE_PASSWORD, &[&tlv(0x0c, b"a")])
                 .attribute(CHALLENGE_PASSWORD, &[&tlv(0x0c, b"b")]),
             RefusalReason::DuplicateAttribute,
-        ),
-        (
-            "two extension requests",
-            request()
-                .attribute("1.2.840.113549.1.9.14", &[&sequence(&[])])
-                .extension(ID_CE_KEY_USAGE, &usage),
-            RefusalReason::DuplicateAttribute,
-        ),
-        (
-            "an extension request of two values",
-            request().attribute("1.2.840.113549.1.9.14", &[&sequence(&[]), &sequence(&[])]),
-            RefusalReason::BadDer,
         ),
         (
             "an extension request of none",
@@ -118,6 +119,40 @@ fn each_malformed_request_is_refused_under_its_slug() {
                 .extension(ID_CE_KEY_USAGE, &usage)
                 .extension(ID_CE_KEY_USAGE, &usage),
             RefusalReason::DuplicateExtension,
+        ),
+        (
+            "an extension in two requests with different values",
+            request()
+                .attribute("1.2.840.113549.1.9.14", &[&asking(&[2])])
+                .extension(ID_CE_KEY_USAGE, &usage),
+            RefusalReason::DuplicateExtension,
+        ),
+        (
+            "Microsoft's extension request of none",
+            request().attribute(MICROSOFT, &[]),
+            RefusalReason::BadDer,
+        ),
+        (
+            "Microsoft's extension request of something else",
+            request().attribute(MICROSOFT, &[&[5, 0]]),
+            RefusalReason::BadDer,
+        ),
+        (
+            "a template for Microsoft's CA",
+            request().attribute(PAIR, &[&pair("CertificateTemplate", "WebServer")]),
+            RefusalReason::ExtensionNotAllowed,
+        ),
+        (
+            "names for Microsoft's CA, in the second of two attributes",
+            request()
+                .attribute(PAIR, &[&pair("rmd", "laptop.corp.example")])
+                .attribute(PAIR, &[&pair("SAN", "dns=www.bank.example")]),
+            RefusalReason::ExtensionNotAllowed,
+        ),
+        (
+            "a pair of three",
+            request().attribute(PAIR, &[&sequence(&[&[5, 0], &[5, 0], &[5, 0]])]),
+            RefusalReason::BadDer,
         ),
         (
             "keyUsage that is no BIT STRING",
@@ -143,6 +178,91 @@ fn each_malformed_request_is_refused_under_its_slug() {
     for (name, request, expected) in table {
         assert_eq!(reason(&request.pem(&key)), expected, "{name}");
     }
+}
+
+#[test]
+fn extension_requests_of_every_form_ask_for_all_of_their_extensions() {
+    let key = TestKey::p256();
+    let names = extension(ID_CE_SUBJECT_ALT_NAME, false, &san(&[(DNS, b"a.example")]));
+    let usage = extension(ID_CE_KEY_USAGE, false, &key_usage(&[0]));
+    let (first, second) = (sequence(&[&names]), sequence(&[&usage]));
+    let both = sequence(&[&names, &usage]);
+    let standard = "1.2.840.113549.1.9.14";
+    let request = || Request::new("leaf", &key);
+    let expected = {
+        let request = request().attribute(standard, &[&both]);
+        VerifiedCsr::parse(request.pem(&key).as_bytes()).unwrap()
+    };
+    assert_eq!(expected.subject_alt_names().unwrap().names().len(), 1);
+    assert!(expected.asked().key_usage.is_some());
+    for (what, request) in [
+        (
+            "Microsoft's alone",
+            request().attribute(MICROSOFT, &[&both]),
+        ),
+        (
+            "two values",
+            request().attribute(standard, &[&first, &second]),
+        ),
+        (
+            "two of Microsoft's",
+            request()
+                .attribute(MICROSOFT, &[&first])
+                .attribute(MICROSOFT, &[&second]),
+        ),
+        (
+            "two",
+            request()
+                .attribute(standard, &[&first])
+                .attribute(standard, &[&second]),
+        ),
+        (
+            "one of each",
+            request()
+                .attribute(standard, &[&first])
+                .attribute(MICROSOFT, &[&second]),
+        ),
+        (
+            "both in both",
+            request()
+                .attribute(MICROSOFT, &[&both])
+                .attribute(standard, &[&both]),
+        ),
+        (
+            "an empty one beside",
+            request()
+                .attribute(standard, &[&sequence(&[])])
+                .attribute(MICROSOFT, &[&both]),
+        ),
+        // As certreq writes them: OS version, client information, name of the cryptographic provider.
+        (
+            "attributes that inform",
+            request()
+                .attribute("1.3.6.1.4.1.311.13.2.3", &[&tlv(0x16, b"10.0.26100.2")])
+                .attribute("1.3.6.1.4.1.311.21.20", &[&sequence(&[&integer(&[5])])])
+                .attribute("1.3.6.1.4.1.311.13.2.2", &[&sequence(&[&integer(&[1])])])
+                .attribute(
+                    PAIR,
+                    &[&pair("CCM", "laptop"), &pair("cdc", "dc1.corp.example")],
+                )
+                .attribute(standard, &[&both]),
+        ),
+    ] {
+        let csr = VerifiedCsr::parse(request.pem(&key).as_bytes()).unwrap();
+        assert_eq!(csr.asked(), expected.asked(), "{what}");
+    }
+}
+
+#[test]
+fn a_request_to_the_ca_of_another_vendor_is_refused_by_what_it_asks_for() {
+    let key = TestKey::p256();
+    let request = Request::new("leaf", &key).attribute(PAIR, &[&pair("SAN", "dns=a.example")]);
+    let refusal = VerifiedCsr::parse(request.pem(&key).as_bytes()).unwrap_err();
+    let text = refusal.to_string();
+    assert!(
+        text.contains(r#""SAN" with the value "dns=a.example""#),
+        "{text}"
+    );
 }
 
 /// Returns short OIDs that are all different.

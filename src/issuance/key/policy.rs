@@ -1,9 +1,6 @@
 //! Rules for the public keys of each kind.
 
-use const_oid::{
-    ObjectIdentifier,
-    db::rfc5912::{SECP_256_R_1, SECP_384_R_1, SECP_521_R_1},
-};
+use const_oid::db::rfc5912::{SECP_256_R_1, SECP_384_R_1, SECP_521_R_1};
 use der::{
     Decode as _, Reader as _,
     asn1::{AnyRef, UintRef},
@@ -11,7 +8,7 @@ use der::{
 use spki::AlgorithmIdentifierRef;
 
 use super::{KeyAlgorithm, KeyError, MlDsa, RSA_MAX_BITS, RSA_MIN_BITS, factors};
-use crate::issuance::raw::whole;
+use crate::issuance::{oid::Oid, raw::whole};
 
 /// The Fermat number F4, the only exponent that we accept. Smaller exponents make padding errors exploitable.
 const RSA_EXPONENT: &[u8] = &[1, 0, 1];
@@ -69,13 +66,13 @@ pub(super) fn elliptic(
 ) -> Result<KeyAlgorithm, KeyError> {
     let curve = identifier
         .parameters
-        .and_then(|parameters| ObjectIdentifier::try_from(parameters).ok())
+        .and_then(|parameters| parameters.decode_as::<Oid>().ok())
         .ok_or(KeyError::Parameters(identifier.oid))?;
-    let (algorithm, length) = match curve {
-        SECP_256_R_1 => (KeyAlgorithm::EcdsaP256, 65),
-        SECP_384_R_1 => (KeyAlgorithm::EcdsaP384, 97),
-        SECP_521_R_1 => (KeyAlgorithm::EcdsaP521, 133),
-        other => return Err(KeyError::Curve(other)),
+    let (algorithm, length) = match curve.small() {
+        Some(SECP_256_R_1) => (KeyAlgorithm::EcdsaP256, 65),
+        Some(SECP_384_R_1) => (KeyAlgorithm::EcdsaP384, 97),
+        Some(SECP_521_R_1) => (KeyAlgorithm::EcdsaP521, 133),
+        Some(_) | None => return Err(KeyError::Curve(curve)),
     };
     if octets.first() != Some(&4) || octets.len() != length {
         return Err(KeyError::PointForm);

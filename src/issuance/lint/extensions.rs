@@ -11,14 +11,17 @@ use const_oid::{
 };
 use der::Encode as _;
 use x509_cert::ext::pkix::{
-    AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, CertificatePolicies, CrlDistributionPoints,
-    ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectKeyIdentifier,
+    AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, CrlDistributionPoints, KeyUsage, KeyUsages,
+    SubjectKeyIdentifier,
     name::{DistributionPointName, GeneralName},
 };
 
 use super::{Lint, Linted, ensure};
 use crate::issuance::{
-    constraints::NameConstraints, extensions::ID_CE_NO_REV_AVAIL, raw::duplicate_extension,
+    constraints::NameConstraints,
+    extensions::{ID_CE_NO_REV_AVAIL, PolicyInformation},
+    oid::Oid,
+    raw::duplicate_extension,
 };
 
 /// The extensions that an issuer writes itself.
@@ -151,10 +154,11 @@ pub(super) const LINTS: &[Lint] = &[
     Lint {
         name: "rfc5280_extended_key_usage_names_purposes",
         citation: "RFC 5280, section 4.2.1.12",
-        check: |linted| match linted.extension::<ExtendedKeyUsage>(ID_CE_EXT_KEY_USAGE)? {
+        check: |linted| match linted.extension::<Vec<Oid>>(ID_CE_EXT_KEY_USAGE)? {
             Some((_, purposes)) => ensure(
-                !purposes.0.is_empty()
-                    && (purposes.0.len() == 1 || !purposes.0.contains(&ANY_EXTENDED_KEY_USAGE)),
+                !purposes.is_empty()
+                    && (purposes.len() == 1
+                        || !purposes.contains(&Oid::of(ANY_EXTENDED_KEY_USAGE))),
                 "no purpose, or anyExtendedKeyUsage together with others",
             ),
             None => Ok(()),
@@ -192,12 +196,9 @@ pub(super) const LINTS: &[Lint] = &[
         citation: "the profile's extensions.fromCSR",
         check: |linted| {
             let copied = linted.issuer.profile().copied_extensions();
-            match linted
-                .tbs
-                .extensions
-                .iter()
-                .find(|e| !OURS.contains(&e.extn_id) && !copied.contains(&e.extn_id))
-            {
+            match linted.tbs.extensions.iter().find(|e| {
+                !OURS.iter().any(|ours| e.extn_id == *ours) && !copied.contains(&e.extn_id)
+            }) {
                 Some(stray) => Err(format!(
                     "extension {} is neither the issuer's nor copied from the CSR",
                     stray.extn_id
@@ -292,19 +293,18 @@ pub(super) const LINTS: &[Lint] = &[
         name: "rfc5280_policies_distinct_and_not_critical",
         citation: "RFC 5280, section 4.2.1.4",
         check: |linted| {
-            let found = linted.extension::<CertificatePolicies>(ID_CE_CERTIFICATE_POLICIES)?;
+            let found = linted.extension::<Vec<PolicyInformation>>(ID_CE_CERTIFICATE_POLICIES)?;
             let Some((critical, policies)) = found else {
                 return Ok(());
             };
-            let repeated = policies.0.iter().enumerate().any(|(index, policy)| {
+            let repeated = policies.iter().enumerate().any(|(index, policy)| {
                 policies
-                    .0
                     .iter()
                     .skip(index + 1)
                     .any(|later| later.policy_identifier == policy.policy_identifier)
             });
             ensure(
-                !critical && !repeated && !policies.0.is_empty(),
+                !critical && !repeated && !policies.is_empty(),
                 "critical, empty, or a policy occurs twice",
             )
         },

@@ -202,7 +202,7 @@ const SPOILT: &[(&str, Spoil)] = &[
         d.remove(ID_CE_BASIC_CONSTRAINTS);
     }),
     ("rfc5280_extended_key_usage_names_purposes", |d| {
-        d.set(ID_CE_EXT_KEY_USAGE, false, purposes(&[]));
+        d.set(ID_CE_EXT_KEY_USAGE, false, tlv(0x30, &[]));
     }),
     ("rfc5280_extended_key_usage_names_purposes", |d| {
         d.set(

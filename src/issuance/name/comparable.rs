@@ -1,17 +1,17 @@
 //! Names as RFC 5280, section 7.1 compares them: case, white space, the string type and the order within an RDN do not
 //! matter.
 
-use const_oid::ObjectIdentifier;
 use der::Tag;
 
 use super::{Attribute, Name};
+use crate::issuance::oid::Oid;
 
 /// A distinguished name with case, white space and string types folded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Comparable(Vec<Vec<Part>>);
 
 /// One attribute: its type and its value.
-type Part = (ObjectIdentifier, Value);
+type Part = (Oid, Value);
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Value {
@@ -69,7 +69,7 @@ fn value(attribute: &Attribute) -> Value {
 }
 
 /// Decodes every string type that names use or have used. Like OpenSSL, it reads TeletexString as Latin-1.
-fn text(tag: Tag, octets: &[u8]) -> Option<String> {
+pub(in crate::issuance) fn text(tag: Tag, octets: &[u8]) -> Option<String> {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "ASN.1 tags are open-ended; seven of them count as strings here"

@@ -1,13 +1,13 @@
 //! Lists of allowed and denied names, and which claims of a certificate they cover.
 
+use crate::issuance::oid::Oid;
 use std::fmt;
-
-use const_oid::ObjectIdentifier;
 
 use crate::{
     issuance::{
         claim::Claim,
         pattern::{DnsPattern, EmailPattern, IpNetwork, UriPattern, Variables},
+        san::is_email,
     },
     message::first_of,
 };
@@ -27,7 +27,7 @@ pub struct AllowedNames {
     /// E-mail addresses.
     pub email: Option<Vec<EmailPattern>>,
     /// Types of `otherName`; all other types are refused.
-    pub other_names: Vec<ObjectIdentifier>,
+    pub other_names: Vec<Oid>,
 }
 
 /// Names that are refused even if they are allowed.
@@ -83,7 +83,10 @@ impl AllowedNames {
             Claim::Dns(dns) => admits(self.dns.as_deref(), |p| p.covers(dns, variables)),
             Claim::Ip(address) => admits(self.ip.as_deref(), |p| p.contains(address)),
             Claim::Uri(uri) => admits(self.uri.as_deref(), |p| p.covers(uri, variables)),
-            Claim::Email(email) => admits(self.email.as_deref(), |p| p.covers(email, variables)),
+            // The syntax check does not look at subjects, so an `emailAddress` may be anything.
+            Claim::Email(email) => admits(self.email.as_deref(), |p| {
+                is_email(email) && p.covers(email, variables)
+            }),
             Claim::OtherName(kind) => self.other_names.contains(&kind),
             // These types have no list, because no known verifier uses them.
             Claim::Directory(_) | Claim::RegisteredId(_) | Claim::Other(_) => false,

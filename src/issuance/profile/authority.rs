@@ -139,7 +139,7 @@ impl CaRules {
                 "only an annotation asks for a CA certificate, and it may be changed after approval; add the usage \"cert sign\" to spec.usages",
             ));
         }
-        if asked.path_length.is_some() && asked.path_length != self.path_length {
+        if asked.path_length.is_some() && asked.path_length != self.path_length.map(usize::from) {
             return Err(Refusal::new(
                 RefusalReason::CaPathLength,
                 "the CSR asks for a different path length than the issuer's profile sets; leave it out",

@@ -158,7 +158,7 @@ impl TryFrom<&Subtree> for Constraint {
             Subtree::Email(email) => email.parse().map(Self::Email),
             Subtree::Ip(address, mask) => IpNetwork::of_mask(address, mask).map(Self::Ip),
             Subtree::Directory(name) => Err(PatternError::Host(name.to_string())),
-            Subtree::Other(kind) => Err(PatternError::Host(format!("name of type {kind}"))),
+            Subtree::Other(kind) | Subtree::Unreadable(kind) => Err(PatternError::Subtree(*kind)),
         }
     }
 }

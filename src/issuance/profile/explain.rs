@@ -1,11 +1,10 @@
 //! Explains to people every decision of a profile about one request.
 
-use const_oid::ObjectIdentifier;
 use der::flagset::FlagSet;
 use x509_cert::ext::pkix::KeyUsages;
 
 use super::{Profile, SubjectMode, Wanted, check_svid_usages, names};
-use crate::issuance::{claim::Role, csr::VerifiedCsr, refusal::Refusal, usage::Usage};
+use crate::issuance::{claim::Role, csr::VerifiedCsr, oid::Oid, refusal::Refusal, usage::Usage};
 
 /// One decision of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,12 +140,8 @@ impl Profile {
 }
 
 /// Describes which of the CSR's other extensions are copied and which are dropped.
-fn extensions_in_words(
-    csr: &VerifiedCsr,
-    copied: &[ObjectIdentifier],
-    dropped: &[ObjectIdentifier],
-) -> String {
-    let listed = |oids: &[ObjectIdentifier]| {
+fn extensions_in_words(csr: &VerifiedCsr, copied: &[Oid], dropped: &[Oid]) -> String {
+    let listed = |oids: &[Oid]| {
         let oids: Vec<_> = oids.iter().map(ToString::to_string).collect();
         oids.join(", ")
     };
@@ -163,7 +158,7 @@ fn extensions_in_words(
     }
 }
 
-fn in_words(key: FlagSet<KeyUsages>, purposes: &[ObjectIdentifier]) -> String {
+fn in_words(key: FlagSet<KeyUsages>, purposes: &[Oid]) -> String {
     let bits = key.into_iter().map(Usage::Key);
     let purposes = purposes.iter().copied().map(Usage::Extended);
     let words: Vec<_> = bits
@@ -244,12 +239,12 @@ mod tests {
             told(&rules, &critical),
             ["extensions: extension-not-allowed"]
         );
-        rules.extensions.from_csr = vec![oid("1.2.4"), oid("1.2.5")];
+        rules.extensions.from_csr = vec![large_oid("1.2.4"), large_oid("1.2.5")];
         assert_eq!(
             told(&rules, &critical),
             ["extensions: 1.2.4 as in the CSR; 1.2.3 dropped"]
         );
-        rules.extensions.from_csr.push(oid("1.2.3"));
+        rules.extensions.from_csr.push(large_oid("1.2.3"));
         assert_eq!(
             told(&rules, &critical),
             ["extensions: 1.2.3, 1.2.4 as in the CSR"]

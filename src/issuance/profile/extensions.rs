@@ -2,11 +2,12 @@
 
 use std::str::FromStr;
 
-use const_oid::{ObjectIdentifier, db::rfc5280::ID_PE_AUTHORITY_INFO_ACCESS};
+use const_oid::db::rfc5280::ID_PE_AUTHORITY_INFO_ACCESS;
 
 use super::ProfileError;
 use crate::issuance::{
     csr::VerifiedCsr,
+    oid::Oid,
     refusal::{Refusal, RefusalReason},
     san::is_uri,
 };
@@ -17,7 +18,7 @@ pub struct ExtensionRules {
     /// Whether leaves carry a subject key identifier; CA certificates always do.
     pub subject_key_id: bool,
     /// Extensions that are copied from the CSR with their value and criticality.
-    pub from_csr: Vec<ObjectIdentifier>,
+    pub from_csr: Vec<Oid>,
     /// The policies of the certificates.
     pub policies: Vec<Policy>,
     /// Where the issuing certificate is published.
@@ -48,7 +49,7 @@ impl Default for ExtensionRules {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Its identifier.
-    pub oid: ObjectIdentifier,
+    pub oid: Oid,
     /// Where its certification practice statement is published.
     pub cps: Option<HttpUrl>,
 }
@@ -84,7 +85,7 @@ impl FromStr for HttpUrl {
 }
 
 /// id-ce: the extensions of X.509 itself, which only the issuer writes.
-const ID_CE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29");
+const ID_CE: Oid = Oid::new_unwrap("2.5.29");
 
 impl ExtensionRules {
     /// Returns the extensions of the CSR that are not copied: those that `from_csr` does not list, including those that only
@@ -94,7 +95,7 @@ impl ExtensionRules {
     ///
     /// One of them is critical, so the requester wants no certificate without it. Verifiers must likewise refuse a
     /// certificate with a critical extension that they do not know (RFC 5280, section 4.2).
-    pub(super) fn judge(&self, csr: &VerifiedCsr) -> Result<Vec<ObjectIdentifier>, Refusal> {
+    pub(super) fn judge(&self, csr: &VerifiedCsr) -> Result<Vec<Oid>, Refusal> {
         let dropped = || {
             let others = csr.asked().others.iter();
             others.filter(|extension| !self.from_csr.contains(&extension.extn_id))
@@ -113,7 +114,7 @@ impl ExtensionRules {
 
     pub(super) fn check(&self) -> Result<(), ProfileError> {
         for (index, oid) in self.from_csr.iter().enumerate() {
-            if oid.parent() == Some(ID_CE) || *oid == ID_PE_AUTHORITY_INFO_ACCESS {
+            if oid.starts_with(ID_CE) || *oid == ID_PE_AUTHORITY_INFO_ACCESS {
                 return Err(ProfileError::new(
                     format!("extensions.fromCSR[{index}]"),
                     format!("{oid} is an extension that only the issuer writes"),

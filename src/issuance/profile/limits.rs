@@ -1,11 +1,12 @@
 //! Limits that the operator's grant sets for an issuer. They narrow every profile.
 
-use const_oid::{ObjectIdentifier, db::rfc5280::ANY_EXTENDED_KEY_USAGE};
+use const_oid::db::rfc5280::ANY_EXTENDED_KEY_USAGE;
 use jiff::SignedDuration;
 
 use super::AllowedNames;
 use crate::issuance::{
     name::{self, Name},
+    oid::Oid,
     pattern::{ValuePattern, Variables},
     refusal::{Refusal, RefusalReason},
     usage::Usage,
@@ -38,10 +39,10 @@ pub struct CaLimits {
 
 /// The attributes that a subject may have, each with patterns of its values. Any other attribute is refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SubjectLimits(Vec<(ObjectIdentifier, Vec<ValuePattern>)>);
+pub struct SubjectLimits(Vec<(Oid, Vec<ValuePattern>)>);
 
-impl FromIterator<(ObjectIdentifier, Vec<ValuePattern>)> for SubjectLimits {
-    fn from_iter<I: IntoIterator<Item = (ObjectIdentifier, Vec<ValuePattern>)>>(list: I) -> Self {
+impl FromIterator<(Oid, Vec<ValuePattern>)> for SubjectLimits {
+    fn from_iter<I: IntoIterator<Item = (Oid, Vec<ValuePattern>)>>(list: I) -> Self {
         Self(list.into_iter().collect())
     }
 }
@@ -71,13 +72,13 @@ impl SubjectLimits {
 
 impl Limits {
     /// The purposes of extKeyUsage that are granted; `None` for any purpose.
-    pub(super) fn purposes(&self) -> Option<Vec<ObjectIdentifier>> {
+    pub(super) fn purposes(&self) -> Option<Vec<Oid>> {
         let usages = self.usages.as_ref()?;
         let purpose = |usage: &Usage| match usage {
             Usage::Extended(purpose) => Some(*purpose),
             Usage::Key(_) => None,
         };
         let purposes: Vec<_> = usages.iter().filter_map(purpose).collect();
-        (!purposes.contains(&ANY_EXTENDED_KEY_USAGE)).then_some(purposes)
+        (!purposes.contains(&Oid::of(ANY_EXTENDED_KEY_USAGE))).then_some(purposes)
     }
 }

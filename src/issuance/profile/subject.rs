@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 
-use const_oid::ObjectIdentifier;
-
 use super::ProfileError;
 use crate::issuance::{
     csr::VerifiedCsr,
-    name::{Name, label},
+    name::{Name, NameError, Strings, label},
+    oid::Oid,
     pattern::{Template, Variables},
     refusal::{Refusal, RefusalReason},
 };
@@ -17,8 +16,10 @@ use crate::issuance::{
 pub struct SubjectRules {
     /// Which subject the certificate carries.
     pub mode: SubjectMode,
+    /// What happens to attributes of the CSR's subject with a wrong string type.
+    pub strings: Strings,
     /// The attribute types that a CSR's subject may have; `None` for any.
-    pub allowed: Option<Vec<ObjectIdentifier>>,
+    pub allowed: Option<Vec<Oid>>,
     /// Whether every certificate must have a subject alternative name.
     pub require_san: bool,
 }
@@ -26,11 +27,11 @@ pub struct SubjectRules {
 /// Which subject the certificate carries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SubjectMode {
-    /// The CSR's subject, octet by octet.
+    /// The CSR's subject.
     #[default]
     Verbatim,
     /// These attributes, then the CSR's common names.
-    Fixed(Vec<(ObjectIdentifier, Template)>),
+    Fixed(Vec<(Oid, Template)>),
     /// No subject.
     Omit,
 }
@@ -56,21 +57,22 @@ impl SubjectRules {
         csr: &VerifiedCsr,
         variables: Variables<'_>,
     ) -> Result<Name, Refusal> {
-        let asked = csr.subject();
-        let unfit = |name: &Name| {
-            name.check().map_err(|error| {
-                Refusal::new(
-                    error.reason(),
-                    format!("the CSR's subject is refused: {error}"),
-                )
-            })
+        let unfit = |error: NameError| {
+            Refusal::new(
+                error.reason(),
+                format!("the CSR's subject is refused: {error}"),
+            )
         };
-        match self.mode {
-            SubjectMode::Verbatim | SubjectMode::Fixed(_) => unfit(asked)?,
+        let asked = match self.mode {
+            SubjectMode::Verbatim | SubjectMode::Fixed(_) => {
+                let asked = csr.subject().with_strings(self.strings).map_err(unfit)?;
+                asked.check().map_err(unfit)?;
+                asked
+            }
             // No part of the CSR's subject gets into the certificate, so it may be malformed. Istio's agents send an
             // empty organization.
-            SubjectMode::Omit => {}
-        }
+            SubjectMode::Omit => csr.subject().clone(),
+        };
         let stray = self
             .allowed
             .as_ref()
@@ -85,13 +87,13 @@ impl SubjectRules {
             ));
         }
         let subject = match &self.mode {
-            SubjectMode::Verbatim => asked.clone(),
+            SubjectMode::Verbatim => asked,
             SubjectMode::Fixed(attributes) => {
                 let attributes: Vec<_> = attributes
                     .iter()
                     .map(|(oid, value)| Ok((*oid, fixed(*oid, value, variables)?)))
                     .collect::<Result<_, Refusal>>()?;
-                Name::of(&attributes, Some(asked)).map_err(|error| {
+                Name::of(&attributes, Some(&asked)).map_err(|error| {
                     Refusal::new(
                         RefusalReason::BadSubject,
                         format!("the issuer's fixed subject cannot be encoded: {error}"),
@@ -101,7 +103,7 @@ impl SubjectRules {
             SubjectMode::Omit => Name::of(&[], None)
                 .map_err(|error| Refusal::new(RefusalReason::BadSubject, error.to_string()))?,
         };
-        unfit(&subject)?;
+        subject.check().map_err(unfit)?;
         let named = csr.subject_alt_names().is_some();
         // RFC 5280, section 4.1.2.6: if the subject is empty, the SAN must carry the names.
         if !named && (subject.is_empty() || self.require_san) {
@@ -119,11 +121,7 @@ impl SubjectRules {
 }
 
 /// Returns the value of a fixed attribute for one request.
-fn fixed(
-    kind: ObjectIdentifier,
-    value: &Template,
-    variables: Variables<'_>,
-) -> Result<String, Refusal> {
+fn fixed(kind: Oid, value: &Template, variables: Variables<'_>) -> Result<String, Refusal> {
     let fits = |text: &str| !text.is_empty() && !text.chars().any(char::is_control);
     let value = value.expand(variables, fits);
     value.map(Cow::into_owned).ok_or_else(|| {

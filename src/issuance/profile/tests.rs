@@ -177,7 +177,7 @@ fn the_csr_must_ask_for_the_same_as_the_request() {
     let tls = words(&TLS);
     let usage =
         |bits: &[u8]| Request::new("leaf", &key).extension(ID_CE_KEY_USAGE, &key_usage(bits));
-    let extended = |oids: &[ObjectIdentifier]| {
+    let extended = |oids: &[const_oid::ObjectIdentifier]| {
         Request::new("leaf", &key).extension(ID_CE_EXT_KEY_USAGE, &purposes(oids))
     };
     let basic = |content: &[u8]| {

@@ -3,12 +3,13 @@
 use der::flagset::FlagSet;
 use x509_cert::ext::pkix::KeyUsages;
 
-use const_oid::{ObjectIdentifier, db::rfc5280::ANY_EXTENDED_KEY_USAGE};
+use const_oid::db::rfc5280::ANY_EXTENDED_KEY_USAGE;
 
 use super::{Limits, ProfileError};
 use crate::issuance::{
     claim::Role,
     csr::VerifiedCsr,
+    oid::Oid,
     refusal::{Refusal, RefusalReason},
     usage::{Usage, Usages},
 };
@@ -19,7 +20,7 @@ pub struct UsageRules {
     /// The usages that may be asked for.
     pub allowed: Vec<Usage>,
     /// Purposes that cert-manager has no word for, so that only a CSR can ask for them.
-    pub extra: Vec<ObjectIdentifier>,
+    pub extra: Vec<Oid>,
     /// What happens to a usage that the kind of key cannot have.
     pub incompatible: Incompatible,
 }
@@ -152,7 +153,7 @@ impl UsageRules {
             }
         }
         // RFC 5280, section 4.2.1.12: "any" together with others restricts nothing, and verifiers differ over it.
-        if wanted.extended.len() > 1 && wanted.extended.contains(&ANY_EXTENDED_KEY_USAGE) {
+        if wanted.extended.len() > 1 && wanted.extended.contains(&Oid::of(ANY_EXTENDED_KEY_USAGE)) {
             return Err(Refusal::new(
                 RefusalReason::UsageNotAllowed,
                 "usage \"any\" cannot be combined with others; ask for it alone or leave it out",

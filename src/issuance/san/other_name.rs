@@ -1,21 +1,23 @@
 //! `otherName`: a type and a value. The definition of the type determines the encoding of the value.
 
-use const_oid::ObjectIdentifier;
 use der::{Decode as _, Tag, TagNumber, Tagged as _, asn1::AnyRef};
 
 use super::SanError;
-use crate::issuance::raw::{self, whole};
+use crate::issuance::{
+    oid::Oid,
+    raw::{self, whole},
+};
 
 /// A type of `otherName` whose value is a string: its name for people, and the only string type that it allows.
 struct Text {
-    kind: ObjectIdentifier,
+    kind: Oid,
     name: &'static str,
     tag: Tag,
 }
 
 const fn text(kind: &str, name: &'static str, tag: Tag) -> Text {
     Text {
-        kind: ObjectIdentifier::new_unwrap(kind),
+        kind: Oid::new_unwrap(kind),
         name,
         tag,
     }
@@ -41,13 +43,13 @@ const TEXTS: [Text; 5] = [
 ];
 
 /// Reads `SEQUENCE { type-id, value [0] EXPLICIT ANY }`, whose tag is replaced by that of the field. Returns the type.
-pub(super) fn read(content: &[u8]) -> Result<ObjectIdentifier, SanError> {
+pub(super) fn read(content: &[u8]) -> Result<Oid, SanError> {
     let explicit = Tag::ContextSpecific {
         constructed: true,
         number: TagNumber(0),
     };
     let (kind, value) = whole(content, |reader| {
-        let kind = ObjectIdentifier::decode(reader)?;
+        let kind = Oid::decode(reader)?;
         let value = AnyRef::from_der(raw::tlv(reader, explicit)?)?.value();
         Ok((kind, AnyRef::from_der(value)?))
     })

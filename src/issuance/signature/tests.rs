@@ -44,7 +44,7 @@ fn pss_parameters_without_null_are_read_and_other_salts_are_not() {
     *salted.last_mut().unwrap() = 20;
     assert_eq!(
         SignatureScheme::parse(&identifier(&salted)),
-        Err(SchemeError::Unsupported(ID_RSASSA_PSS))
+        Err(SchemeError::Unsupported(ID_RSASSA_PSS.into()))
     );
 }
 

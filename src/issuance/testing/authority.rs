@@ -1,18 +1,15 @@
 //! Certificate authorities, well formed and malformed.
 
-use const_oid::{
-    ObjectIdentifier,
-    db::rfc5280::{
-        ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE,
-        ID_CE_SUBJECT_KEY_IDENTIFIER,
-    },
+use const_oid::db::rfc5280::{
+    ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE,
+    ID_CE_SUBJECT_KEY_IDENTIFIER,
 };
 use der::{DateTime, Encode as _};
 use jiff::Timestamp;
 use x509_cert::time::Time;
 
 use super::{TestKey, bit_string, common_name, extension, integer, key_usage, sequence, tlv};
-use crate::issuance::{IssuerChain, pem};
+use crate::issuance::{IssuerChain, oid::Oid, pem};
 
 pub(in crate::issuance) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -189,7 +186,7 @@ impl AuthorityBuilder {
     /// Adds an extension.
     pub(in crate::issuance) fn extension(
         mut self,
-        kind: ObjectIdentifier,
+        kind: impl Into<Oid>,
         critical: bool,
         value: &[u8],
     ) -> Self {
@@ -236,15 +233,24 @@ impl AuthorityBuilder {
                 .to_der()
                 .unwrap()
         };
+        // DER leaves out the default version, 0. Only version 3 (2) has extensions.
+        let version = match self.version {
+            0 => Vec::new(),
+            later => tlv(0xa0, &integer(&[later])),
+        };
+        let extensions = match self.version {
+            0 | 1 => Vec::new(),
+            _ => tlv(0xa3, &tlv(0x30, &extensions.concat())),
+        };
         let tbs = sequence(&[
-            &tlv(0xa0, &integer(&[self.version])),
+            &version,
             &integer(&[1, 2, 3]),
             &algorithm,
             issuer,
             &sequence(&[&time(self.validity.0), &time(self.validity.1)]),
             &self.subject,
             self.key.spki(),
-            &tlv(0xa3, &tlv(0x30, &extensions.concat())),
+            &extensions,
         ]);
         let signature = key.sign(scheme, &tbs);
         let der = sequence(&[&tbs, &algorithm, &bit_string(&signature)]);

@@ -3,6 +3,8 @@
 use const_oid::ObjectIdentifier;
 use der::{Encode as _, Tag};
 
+use crate::issuance::oid::Oid;
+
 /// Encodes one element.
 pub(in crate::issuance) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut element = vec![tag];
@@ -31,12 +33,17 @@ pub(in crate::issuance) fn bit_string(octets: &[u8]) -> Vec<u8> {
     tlv(3, &[&[0], octets].concat())
 }
 
-pub(in crate::issuance) fn oid_der(oid: ObjectIdentifier) -> Vec<u8> {
-    tlv(6, oid.as_bytes())
+pub(in crate::issuance) fn oid_der(oid: impl Into<Oid>) -> Vec<u8> {
+    tlv(6, oid.into().as_bytes())
 }
 
 pub(in crate::issuance) fn oid(text: &str) -> ObjectIdentifier {
     ObjectIdentifier::new_unwrap(text)
+}
+
+/// Returns an identifier whose arcs may be of any size.
+pub(in crate::issuance) fn large_oid(text: &str) -> Oid {
+    text.parse().unwrap()
 }
 
 /// Encodes a positive INTEGER.
@@ -71,7 +78,10 @@ pub(in crate::issuance) fn name(rdns: &[&[(&str, Tag, &[u8])]]) -> Vec<u8> {
             let attributes: Vec<_> = attributes
                 .iter()
                 .map(|(kind, tag, value)| {
-                    sequence(&[&oid_der(oid(kind)), &tlv(tag.to_der().unwrap()[0], value)])
+                    sequence(&[
+                        &oid_der(large_oid(kind)),
+                        &tlv(tag.to_der().unwrap()[0], value),
+                    ])
                 })
                 .collect();
             tlv(0x31, &attributes.concat())
@@ -96,7 +106,7 @@ pub(in crate::issuance) fn san(names: &[(u8, &[u8])]) -> Vec<u8> {
 }
 
 pub(in crate::issuance) fn extension(
-    kind: ObjectIdentifier,
+    kind: impl Into<Oid>,
     critical: bool,
     value: &[u8],
 ) -> Vec<u8> {
@@ -116,7 +126,7 @@ pub(in crate::issuance) fn key_usage(bits: &[u8]) -> Vec<u8> {
 }
 
 /// Encodes the value of extKeyUsage.
-pub(in crate::issuance) fn purposes(oids: &[ObjectIdentifier]) -> Vec<u8> {
+pub(in crate::issuance) fn purposes(oids: &[impl Into<Oid> + Copy]) -> Vec<u8> {
     let oids: Vec<_> = oids.iter().copied().map(oid_der).collect();
     tlv(0x30, &oids.concat())
 }

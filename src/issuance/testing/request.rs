@@ -1,15 +1,12 @@
 //! Certification requests, well formed and malformed, and the parameters of the object that carries them.
 
-use const_oid::{
-    ObjectIdentifier,
-    db::{rfc5280::ID_CE_SUBJECT_ALT_NAME, rfc5912::ID_EXTENSION_REQ},
-};
+use const_oid::db::{rfc5280::ID_CE_SUBJECT_ALT_NAME, rfc5912::ID_EXTENSION_REQ};
 use jiff::SignedDuration;
 
 use super::{
-    TestKey, bit_string, common_name, extension, name, oid, oid_der, san, sequence, set, tlv,
+    TestKey, bit_string, common_name, extension, large_oid, name, oid_der, san, sequence, set, tlv,
 };
-use crate::issuance::{Wanted, pattern::Variables, pem, scheme::SignatureScheme};
+use crate::issuance::{Wanted, oid::Oid, pattern::Variables, pem, scheme::SignatureScheme};
 
 /// A certification request under construction. Tests can make any part wrong.
 pub(in crate::issuance) struct Request {
@@ -40,14 +37,14 @@ impl Request {
         }
     }
 
-    pub(in crate::issuance) fn extension(mut self, kind: ObjectIdentifier, value: &[u8]) -> Self {
+    pub(in crate::issuance) fn extension(mut self, kind: impl Into<Oid>, value: &[u8]) -> Self {
         self.extensions.push(extension(kind, false, value));
         self
     }
 
     pub(in crate::issuance) fn critical_extension(
         mut self,
-        kind: ObjectIdentifier,
+        kind: impl Into<Oid>,
         value: &[u8],
     ) -> Self {
         self.extensions.push(extension(kind, true, value));
@@ -60,7 +57,7 @@ impl Request {
 
     pub(in crate::issuance) fn attribute(mut self, kind: &str, values: &[&[u8]]) -> Self {
         self.attributes
-            .push(sequence(&[&oid_der(oid(kind)), &set(values)]));
+            .push(sequence(&[&oid_der(large_oid(kind)), &set(values)]));
         self
     }
 

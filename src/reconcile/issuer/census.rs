@@ -37,7 +37,7 @@ pub(super) struct Counted {
     pub reason: Reason,
     /// The token that it names, if the operator's configuration has it.
     pub token: Option<String>,
-    /// When its issuing certificate ends, if that is known.
+    /// When the first certificate of its chain ends, if that is known.
     pub not_after: Option<Timestamp>,
 }
 
@@ -105,7 +105,7 @@ impl Census {
 }
 
 impl Counted {
-    /// Returns the token that holds its key, and when its certificate ends.
+    /// Returns the token that holds its key, and when its chain ends.
     fn end(&self) -> Option<(&str, Timestamp)> {
         Some((self.token.as_deref()?, self.not_after?))
     }

@@ -187,6 +187,7 @@ mod tests {
             chain_not_after: Some(Time(start + DAY * 30)),
             ..CertificateStatus::default()
         };
+        assert_eq!(first_end(&certificate), Some(start + DAY * 30));
         let said = |days| Expiry::of(&certificate, &spec("24h"), start + DAY * days).unwrap();
         assert!(!said(1).soon);
         assert!(said(25).soon);

@@ -1,7 +1,8 @@
 //! Checks the PEM scanner.
 
+use jiff::Timestamp;
 use pkcs11_issuer::issuance::{
-    IssuerChain, VerifiedCsr,
+    Bundle, VerifiedCsr,
     pem::{encode, scan},
 };
 
@@ -14,7 +15,7 @@ use pkcs11_issuer::issuance::{
 pub fn check(text: &[u8]) {
     // Both outcomes are right; only a panic is wrong.
     drop(VerifiedCsr::parse(text));
-    drop(IssuerChain::parse(text, Some(text)));
+    drop(Bundle::parse(text, Some(text)).map(|bundle| bundle.at(Timestamp::UNIX_EPOCH)));
     let read = scan(text);
     assert_eq!(read, scan(&with_carriage_returns(text)), "CRLF");
     if !text.starts_with(b"\xef\xbb\xbf") {

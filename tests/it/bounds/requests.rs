@@ -149,3 +149,37 @@ fn the_largest_requests_are_read_in_time() -> Result<()> {
     assert_eq!(refused.reason().as_str(), "too-large");
     Ok(())
 }
+
+/// The roots that Debian trusts, some of them signed with SHA-1 or named in old string types.
+const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+#[test]
+fn the_roots_of_a_whole_system_beside_the_right_one_are_within_the_budget() -> Result<()> {
+    let system = std::fs::read_to_string(SYSTEM).with_context(|| {
+        format!("{SYSTEM} is missing; on Debian: apt-get install ca-certificates")
+    })?;
+    assert!(system.matches("BEGIN CERTIFICATE").count() > 100);
+    let root_key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "The root");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let root = params.self_signed(&root_key)?;
+    let mut below = params.clone();
+    below
+        .distinguished_name
+        .push(DnType::CommonName, "The issuing CA");
+    let signer = rcgen::Issuer::from_params(&params, &root_key);
+    let issuing = below.signed_by(&KeyPair::generate()?, &signer)?;
+    for roots in [system.clone() + &root.pem(), root.pem() + &system] {
+        let chain = within_budget("the roots of a whole system", || {
+            IssuerChain::parse(issuing.pem().as_bytes(), Some(roots.as_bytes()))
+        })?;
+        let expected = [&issuing, &root].map(|it| it.der().to_vec());
+        let found: Vec<_> = chain.certificates().map(|it| it.der().to_vec()).collect();
+        assert_eq!(found, expected);
+    }
+    Ok(())
+}

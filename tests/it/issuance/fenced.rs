@@ -6,10 +6,12 @@ mod verifiers;
 
 use pkcs11_issuer::issuance::{
     Limits,
-    profile::{AllowedNames, CaLimits},
+    profile::{AllowedNames, CaLimits, Constraint},
     usage::Usage,
 };
 use rcgen::ExtendedKeyUsagePurpose;
+
+use super::san;
 
 use self::{
     tenant::{Case, Fenced, named},
@@ -149,6 +151,52 @@ fn addresses_of_the_family_that_a_grant_does_not_list_are_refused_too() {
         names(ALL, &[("IP", "2001:db8::1")]),
         names(NONE, &[("IP", "10.1.2.3")]),
     ]);
+}
+
+/// Addresses in which 10.1.2.3 is embedded (RFC 4291, 6052, 3056, 2765): an address that a verifier takes for 10.1.2.3
+/// must be judged as 10.1.2.3, and no other one needs to be.
+#[test]
+fn of_all_embeddings_only_the_mapped_one_is_taken_for_the_ipv4_address_and_only_by_go() {
+    let any = || Limits {
+        ca: CaLimits {
+            allow: true,
+            max_path_length: None,
+        },
+        ..Limits::default()
+    };
+    let excluded = vec![Constraint::Ip("10.0.0.0/8".parse().unwrap())];
+    let (free, fenced) = (Fenced::new(any()), Fenced::excluding(excluded, any()));
+    let embeddings = [
+        // The address, whether each verifier takes it for 10.1.2.3, whether each refuses it below a CA that excludes 10/8.
+        ("10.1.2.3", ALL, ALL),
+        ("::ffff:10.1.2.3", [false, true, false], NONE),
+        ("::10.1.2.3", NONE, NONE),
+        ("64:ff9b::10.1.2.3", NONE, NONE),
+        ("2002:a01:203::", NONE, NONE),
+        ("::ffff:0:10.1.2.3", NONE, NONE),
+    ];
+    for ca in [&free, &fenced] {
+        for (number, (address, ..)) in embeddings.iter().enumerate() {
+            let mut params = named(&[("CN", "A person")]);
+            params.subject_alt_names = vec![san::san(&("IP", address))];
+            ca.leaf(&number.to_string(), params);
+        }
+    }
+    let named = verdicts(free.folder(), Purpose::Address);
+    let below = verdicts(fenced.folder(), Purpose::Any);
+    for (number, (address, taken, refused)) in embeddings.iter().enumerate() {
+        let (named, below) = (&named[&number.to_string()], &below[&number.to_string()]);
+        assert_eq!(
+            named.each_ref().map(Result::is_ok),
+            *taken,
+            "{address}: {named:?}"
+        );
+        assert_eq!(
+            below.each_ref().map(Result::is_err),
+            *refused,
+            "{address}: {below:?}"
+        );
+    }
 }
 
 #[test]

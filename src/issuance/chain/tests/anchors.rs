@@ -64,10 +64,15 @@ fn a_root_whose_name_is_encoded_differently_is_found() {
         .root();
     assert_eq!(root_of(&[&issuing], &[&other]), Some(other.pem()));
     // Within the chain, verifiers compare the octets of names.
-    assert!(matches!(
-        error(&[&issuing, &other], None),
-        ChainError::NotInChain(_)
-    ));
+    let refused = error(&[&issuing, &other], None);
+    assert!(matches!(refused, ChainError::EncodedDifferently { .. }));
+    assert_eq!(refused.reason(), RefusalReason::IssuerInvalid);
+    assert_eq!(
+        refused.to_string(),
+        "\"CN=issuing\" was signed by \"CN=\\\\ the  ROOT\", but names its issuer in another encoding, and verifiers compare \
+         octets: CN as UTF8String \"The Root\" against CN as PrintableString \" the  ROOT\"; have one of both certificates \
+         issued again"
+    );
 }
 
 #[test]
@@ -80,16 +85,13 @@ fn a_root_needs_no_verifiable_signature() {
         .claiming(sha1)
         .root();
     assert_eq!(root_of(&[&issuing], &[&old]), Some(old.pem()));
-    assert!(matches!(
-        error(&[&issuing, &old], None),
-        ChainError::Certificate { position: 2, .. }
-    ));
-    // A signature that can be verified must be the root's own.
+    // Without roots of its own, the chain may end with it.
+    let chain = IssuerChain::parse(bundle(&[&issuing, &old]).as_bytes(), None).unwrap();
+    assert_eq!(chain.ca_pem(CaField::Root), Some(old.pem()));
+    assert_eq!(chain.intermediates_pem(), issuing.pem());
+    // The anchor is a name and a key, whoever made its signature.
     let crossed = root.crossed("root", &Authority::root("root"));
-    assert!(matches!(
-        error(&[&issuing], Some(&crossed)),
-        ChainError::NotRoot(subject) if subject == "CN=root"
-    ));
+    assert_eq!(root_of(&[&issuing], &[&crossed]), Some(crossed.pem()));
 }
 
 #[test]
@@ -105,6 +107,55 @@ fn a_faulty_root_with_the_right_name_is_an_error_only_if_no_other_root_fits() {
             source: CertificateError::NotCa
         }
     ));
+}
+
+#[test]
+fn a_root_of_version_1_has_no_extensions_and_limits_nothing() {
+    let root = Authority::root("root");
+    let issuing = root.subordinate("issuing");
+    for version in [0, 1] {
+        let old = Authority::builder("root")
+            .key(root.key())
+            .version(version)
+            .root();
+        assert_eq!(root_of(&[&issuing], &[&old]), Some(old.pem()));
+        let together = bundle(&[&issuing, &old]);
+        let chain = IssuerChain::parse(together.as_bytes(), None).unwrap();
+        assert_eq!(chain.ca_pem(CaField::Root), Some(old.pem()));
+        // Only a root may be so old.
+        let upper = Authority::builder("upper").version(version).under(&root);
+        let below = upper.subordinate("issuing");
+        for roots in [None, Some(&root)] {
+            assert!(matches!(
+                error(&[&below, &upper, &root], roots),
+                ChainError::Certificate {
+                    position: 2,
+                    source: CertificateError::Version
+                }
+            ));
+        }
+    }
+}
+
+#[test]
+fn roots_that_the_path_does_not_need_may_be_anything() {
+    let root = Authority::root("root");
+    let issuing = root.subordinate("issuing");
+    let sha1 = sequence(&[&oid_der(SHA_1_WITH_RSA_ENCRYPTION), &[5, 0]]);
+    let weak = Authority::builder("weak").claiming(sha1).root();
+    let old = Authority::builder("old").version(0).root();
+    let crossed = Authority::root("crossed").crossed("crossed", &weak);
+    let unreadable = pem::encode("CERTIFICATE", &[0x30, 0]);
+    let others = [weak.pem(), old.pem(), crossed.pem(), unreadable].concat();
+    for roots in [others.clone() + &root.pem(), root.pem() + &others] {
+        let chain = IssuerChain::parse(issuing.pem().as_bytes(), Some(roots.as_bytes())).unwrap();
+        // Only the chosen anchor is published.
+        assert_eq!(chain.ca_pem(CaField::Root), Some(root.pem()));
+        assert_eq!(
+            chain.ca_pem(CaField::Bundle),
+            Some(bundle(&[&issuing, &root]))
+        );
+    }
 }
 
 #[test]

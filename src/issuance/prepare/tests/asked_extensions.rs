@@ -3,6 +3,7 @@
 use const_oid::db::rfc5280::*;
 
 use super::*;
+use crate::issuance::oid::Oid;
 
 /// Outcome for an extension with the default profile.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +39,8 @@ fn prepared(
     }
 }
 
-fn fate(kind: ObjectIdentifier, critical: bool, value: &[u8]) -> Fate {
+fn fate(kind: impl Into<Oid>, critical: bool, value: &[u8]) -> Fate {
+    let kind = kind.into();
     let key = TestKey::each_kind()[1];
     let request = Request::new("leaf", key);
     let request = match critical {
@@ -48,7 +50,7 @@ fn fate(kind: ObjectIdentifier, critical: bool, value: &[u8]) -> Fate {
     match prepared(&request, key, Rules::default()) {
         Ok(prepared) if prepared.dropped_extensions() == [kind] => Fate::Dropped,
         Ok(prepared) => {
-            assert_eq!(prepared.dropped_extensions(), []);
+            assert!(prepared.dropped_extensions().is_empty());
             Fate::Used
         }
         Err(refusal) => Fate::Refused(refusal.reason().as_str()),
@@ -57,7 +59,7 @@ fn fate(kind: ObjectIdentifier, critical: bool, value: &[u8]) -> Fate {
 
 #[test]
 fn every_kind_of_extension_is_used_or_refused_or_dropped_and_reported() {
-    let read: [(ObjectIdentifier, Vec<u8>); 4] = [
+    let read: [(const_oid::ObjectIdentifier, Vec<u8>); 4] = [
         (ID_CE_SUBJECT_ALT_NAME, san(&[(DNS, b"a.example")])),
         (ID_CE_KEY_USAGE, key_usage(&[0, 2])),
         (ID_CE_EXT_KEY_USAGE, purposes(&[ID_KP_SERVER_AUTH])),
@@ -99,7 +101,9 @@ fn every_kind_of_extension_is_used_or_refused_or_dropped_and_reported() {
         // An unknown extension.
         oid("1.3.6.1.4.1.32473.9"),
     ];
-    for kind in written_by_the_issuer.into_iter().chain(written_by_nobody) {
+    let large = ["2.25.329800735698586629295641978511506172918", "2.999.1"].map(large_oid);
+    let small = written_by_the_issuer.into_iter().chain(written_by_nobody);
+    for kind in small.map(Oid::of).chain(large) {
         assert_eq!(fate(kind, false, &[5, 0]), Fate::Dropped, "{kind}");
         assert_eq!(
             fate(kind, true, &[5, 0]),
@@ -110,14 +114,32 @@ fn every_kind_of_extension_is_used_or_refused_or_dropped_and_reported() {
 }
 
 #[test]
+fn an_extension_with_a_large_identifier_is_copied_like_any_other() {
+    let key = TestKey::each_kind()[1];
+    let listed = large_oid("2.25.329800735698586629295641978511506172918");
+    let mut rules = Rules::default();
+    rules.extensions.from_csr = vec![listed];
+    let request = Request::new("leaf", key).extension(listed, &[0x30, 0]);
+    let copied = prepared(&request, key, rules).unwrap();
+    assert!(copied.dropped_extensions().is_empty());
+    let octets = extension(listed, false, &[0x30, 0]);
+    assert!(
+        copied
+            .tbs
+            .windows(octets.len())
+            .any(|window| window == octets)
+    );
+}
+
+#[test]
 fn an_extension_that_the_profile_lists_is_copied_and_the_others_are_reported() {
     let key = TestKey::each_kind()[1];
     let listed = oid("1.3.6.1.5.5.7.1.24");
     let mut rules = Rules::default();
-    rules.extensions.from_csr = vec![listed];
+    rules.extensions.from_csr = vec![listed.into()];
     let request = || Request::new("leaf", key).critical_extension(listed, &[0x30, 0]);
     let copied = prepared(&request(), key, rules.clone()).unwrap();
-    assert_eq!(copied.dropped_extensions(), []);
+    assert!(copied.dropped_extensions().is_empty());
     let octets = extension(listed, true, &[0x30, 0]);
     assert!(
         copied

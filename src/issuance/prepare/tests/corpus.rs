@@ -31,6 +31,14 @@ impl Corpus {
     }
 }
 
+/// Identifiers with arcs of 2^32 and more, as UUIDs give them, and with a second arc above 47.
+const LARGE: [&str; 4] = [
+    "2.25.329800735698586629295641978511506172918",
+    "2.999.1",
+    "1.3.6.1.4.1.32473.4294967296",
+    "1.3.6.1.4.1.32473.340282366920938463463374607431768211456",
+];
+
 fn key() -> &'static TestKey {
     TestKey::each_kind()[1]
 }

@@ -246,6 +246,25 @@ fn every_name_in_a_subject_is_kept_within_every_fence() {
         ("1.2.840.113549.1.9.1", "a@shop.example", dns, ALL),
         ("1.2.840.113549.1.9.1", "ceo@bank.example", dns, NONE),
         ("1.2.840.113549.1.9.1", "no mailbox", dns, NONE),
+        (
+            "1.2.840.113549.1.9.1",
+            "ceo@bank.example@shop.example",
+            dns,
+            NONE,
+        ),
+        (
+            "1.2.840.113549.1.9.1",
+            "ceo@bank.example,a@shop.example",
+            dns,
+            NONE,
+        ),
+        (
+            "1.2.840.113549.1.9.1",
+            "<ceo@bank.example> a@shop.example",
+            dns,
+            NONE,
+        ),
+        ("1.2.840.113549.1.9.1", "@shop.example", dns, NONE),
     ];
     for (kind, text, names, expected) in table {
         let tag = if *kind == "2.5.4.3" {

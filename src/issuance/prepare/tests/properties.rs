@@ -41,10 +41,10 @@ fn rules(coins: [bool; 12]) -> Rules {
     if underscores {
         rules.names.dns_syntax = DnsSyntax::Underscore;
     }
-    rules.names.allowed.other_names = vec![oid("1.2.3")];
+    rules.names.allowed.other_names = vec![large_oid("1.2.3")];
     if fixed {
         let unit = crate::issuance::pattern::Template::parse("{{namespace}}").unwrap();
-        rules.subject.mode = SubjectMode::Fixed(vec![(oid("2.5.4.11"), unit)]);
+        rules.subject.mode = SubjectMode::Fixed(vec![(large_oid("2.5.4.11"), unit)]);
     } else if omit {
         rules.subject.mode = SubjectMode::Omit;
     }
@@ -54,15 +54,15 @@ fn rules(coins: [bool; 12]) -> Rules {
         rules.ca.constraints.permitted = vec![Constraint::Dns("a.example".parse().unwrap())];
     }
     rules.usages.allowed = WORDS.map(|word| Usage::parse(word).unwrap()).to_vec();
-    rules.usages.extra = vec![oid("1.2.4")];
+    rules.usages.extra = vec![large_oid("1.2.4")];
     if reject {
         rules.usages.incompatible = Incompatible::Reject;
     }
-    rules.extensions.from_csr = vec![oid("1.2.5"), oid("1.3.6.1.5.5.7.1.11")];
+    rules.extensions.from_csr = vec![large_oid("1.2.5"), large_oid("1.3.6.1.5.5.7.1.11")];
     rules.extensions.subject_key_id = !without_key_id;
     if published {
         rules.extensions.policies = vec![Policy {
-            oid: oid("1.2.6"),
+            oid: large_oid("1.2.6"),
             cps: Some("http://a.example/".parse().unwrap()),
         }];
         rules.extensions.ca_issuers = vec!["http://a.example/a".parse().unwrap()];

@@ -203,18 +203,18 @@ fn extensions_have_a_stable_order() {
         let rules = &mut rules.extensions;
         rules.policies = vec![
             Policy {
-                oid: oid("1.2.3"),
+                oid: large_oid("1.2.3"),
                 cps: Some("http://ca.example/cps".parse().unwrap()),
             },
             Policy {
-                oid: oid("1.2.4"),
+                oid: large_oid("1.2.4"),
                 cps: None,
             },
         ];
         rules.crl = vec!["http://ca.example/a.crl".parse().unwrap()];
         rules.ca_issuers = vec!["http://ca.example/a.cer".parse().unwrap()];
         rules.ocsp = vec!["http://ocsp.example/".parse().unwrap()];
-        rules.from_csr = vec![oid("1.3.6.1.5.5.7.1.24"), oid("1.2.5")];
+        rules.from_csr = vec![large_oid("1.3.6.1.5.5.7.1.24"), large_oid("1.2.5")];
     });
     let feature = [0x30, 3, 2, 1, 5];
     let request = leaf(key())
@@ -289,21 +289,21 @@ fn a_profile_with_extensions_that_contradict_each_other_is_an_error() {
     type Change = fn(&mut Rules);
     let table: [(&str, Change); 5] = [
         ("extensions.fromCSR[1]", |rules| {
-            rules.extensions.from_csr = vec![oid("1.2.3"); 2];
+            rules.extensions.from_csr = vec![large_oid("1.2.3"); 2];
         }),
         ("extensions.noRevAvail", |rules| {
             rules.extensions.no_rev_avail = true;
             rules.extensions.ocsp = vec!["http://a/".parse().unwrap()];
         }),
         ("extensions.fromCSR[0]", |rules| {
-            rules.extensions.from_csr = vec![ID_CE_BASIC_CONSTRAINTS];
+            rules.extensions.from_csr = vec![ID_CE_BASIC_CONSTRAINTS.into()];
         }),
         ("extensions.fromCSR[0]", |rules| {
-            rules.extensions.from_csr = vec![ID_PE_AUTHORITY_INFO_ACCESS];
+            rules.extensions.from_csr = vec![ID_PE_AUTHORITY_INFO_ACCESS.into()];
         }),
         ("extensions.policies[1]", |rules| {
             let policy = Policy {
-                oid: oid("1.2.3"),
+                oid: large_oid("1.2.3"),
                 cps: None,
             };
             rules.extensions.policies = vec![policy.clone(), policy];
@@ -328,7 +328,7 @@ fn the_subject_comes_from_the_csr_or_the_profile_or_is_empty() {
                 ("2.5.4.10", "Shop"),
                 ("2.5.4.11", "{{namespace}}"),
             ]
-            .map(|(kind, value)| (oid(kind), Template::parse(value).unwrap()))
+            .map(|(kind, value)| (large_oid(kind), Template::parse(value).unwrap()))
             .to_vec(),
         );
     });
@@ -358,7 +358,7 @@ fn the_subject_comes_from_the_csr_or_the_profile_or_is_empty() {
         Err(NoIdentity)
     );
     let common_names_only = with(&root, |rules| {
-        rules.subject.allowed = Some(vec![oid("2.5.4.3")]);
+        rules.subject.allowed = Some(vec![large_oid("2.5.4.3")]);
     });
     assert_eq!(
         try_tbs(&common_names_only, &request, &DEFAULT),

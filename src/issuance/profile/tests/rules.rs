@@ -40,7 +40,7 @@ fn only_names_that_are_allowed_and_not_denied_are_admitted() {
             ip: Some(vec!["10.0.0.0/8".parse().unwrap()]),
             uri: Some(vec!["spiffe://td/ns/{{namespace}}/*".parse().unwrap()]),
             email: Some(vec!["*@shop.example".parse().unwrap()]),
-            other_names: vec![oid("1.2.3")],
+            other_names: vec![large_oid("1.2.3")],
         };
         rules.names.denied = DeniedNames {
             dns: vec!["admin.shop.svc".parse().unwrap()],
@@ -214,7 +214,7 @@ fn a_purpose_without_a_word_comes_from_the_csr_if_the_profile_lists_it() {
     );
     let usages = words(&["digital signature", "client auth"]);
     let csr = csr(&request, key);
-    let profile = with(|rules| rules.usages.extra = vec![smart_card]);
+    let profile = with(|rules| rules.usages.extra = vec![smart_card.into()]);
     assert_eq!(
         profile
             .admit(&csr, &wanting(&usages))

@@ -8,7 +8,7 @@ use pkcs11_issuer::issuance::{
     Issuer, IssuerChain, Limits, PreparedCertificate, Profile, Serial, VerifiedCsr, Wanted,
     pattern::Variables,
     pem,
-    profile::{CaRules, Rules},
+    profile::{CaRules, Constraint, Constraints, Rules},
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, IsCa,
@@ -58,12 +58,21 @@ pub(super) fn named(subject: &[(&str, &str)]) -> CertificateParams {
 
 impl Fenced {
     pub(super) fn new(limits: Limits) -> Self {
+        Self::excluding(Vec::new(), limits)
+    }
+
+    /// Makes a CA certificate whose profile excludes these names.
+    pub(super) fn excluding(excluded: Vec<Constraint>, limits: Limits) -> Self {
         let root_key = KeyPair::generate().unwrap();
         let root = authority("Root").self_signed(&root_key).unwrap();
         let chain = IssuerChain::parse(root.pem().as_bytes(), None).unwrap();
         let rules = Rules {
             ca: CaRules {
                 allow: true,
+                constraints: Constraints {
+                    permitted: Vec::new(),
+                    excluded,
+                },
                 ..CaRules::default()
             },
             ..Rules::default()

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::{
     ALL_VERIFICATION_ALGS, EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage,
     anchor_from_trusted_cert,
@@ -15,7 +15,12 @@ pub(super) enum Purpose {
     Any,
     Server,
     Client,
+    /// Whether the certificate names [`ADDRESS`].
+    Address,
 }
+
+/// The address that [`Purpose::Address`] asks for.
+pub(super) const ADDRESS: &str = "10.1.2.3";
 
 /// The verdict of each verifier on each leaf, by the name of the leaf. `Err` has the verifier's message.
 pub(super) type Verdicts = BTreeMap<String, [Result<(), String>; 3]>;
@@ -54,6 +59,7 @@ fn openssl(folder: &Path, leaf: &Path, purpose: Purpose) -> Result<(), String> {
         Purpose::Any => &[],
         Purpose::Server => &["-purpose", "sslserver"],
         Purpose::Client => &["-purpose", "sslclient"],
+        Purpose::Address => &["-verify_ip", ADDRESS],
     };
     let output = Command::new("openssl")
         .args(["verify", "-CAfile", "root.pem", "-untrusted", "sub.pem"])
@@ -76,6 +82,7 @@ fn go(folder: &Path, purpose: Purpose) -> BTreeMap<String, Result<(), String>> {
             Purpose::Any => "any",
             Purpose::Server => "server",
             Purpose::Client => "client",
+            Purpose::Address => ADDRESS,
         })
         .output()
         .expect("go is installed");
@@ -95,7 +102,7 @@ fn go(folder: &Path, purpose: Purpose) -> BTreeMap<String, Result<(), String>> {
 impl ExtendedKeyUsageValidator for Purpose {
     fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
         match self {
-            Self::Any => Ok(()),
+            Self::Any | Self::Address => Ok(()),
             Self::Server => KeyUsage::server_auth().validate(purposes),
             Self::Client => KeyUsage::client_auth().validate(purposes),
         }
@@ -119,7 +126,14 @@ fn rust(folder: &Path, leaf: &Path, purpose: Purpose) -> Result<(), String> {
                 None,
                 None,
             )
-            .map(|_| ())
+            .map(|_| ())?;
+        match purpose {
+            Purpose::Address => {
+                let address = ServerName::try_from(ADDRESS).unwrap();
+                certificate.verify_is_valid_for_subject_name(&address)
+            }
+            Purpose::Any | Purpose::Server | Purpose::Client => Ok(()),
+        }
     });
     verdict.map_err(|error| error.to_string())
 }

@@ -1,6 +1,6 @@
 // Verifies every *.leaf of a folder, in DER, below root.der by way of sub.der: for each a line "file: verdict".
 //
-// The second argument is the purpose: any, server or client.
+// The second argument is the purpose: any, server, client, or an IP address that the leaf must name.
 package main
 
 import (
@@ -25,15 +25,20 @@ func read(file string) *x509.Certificate {
 
 func main() {
 	folder := os.Args[1]
-	purpose := map[string]x509.ExtKeyUsage{
+	purpose, known := map[string]x509.ExtKeyUsage{
 		"any":    x509.ExtKeyUsageAny,
 		"server": x509.ExtKeyUsageServerAuth,
 		"client": x509.ExtKeyUsageClientAuth,
 	}[os.Args[2]]
+	address := ""
+	if !known {
+		address, purpose = os.Args[2], x509.ExtKeyUsageAny
+	}
 	options := x509.VerifyOptions{
 		Roots:         x509.NewCertPool(),
 		Intermediates: x509.NewCertPool(),
 		KeyUsages:     []x509.ExtKeyUsage{purpose},
+		DNSName:       address,
 	}
 	options.Roots.AddCert(read(filepath.Join(folder, "root.der")))
 	options.Intermediates.AddCert(read(filepath.Join(folder, "sub.der")))

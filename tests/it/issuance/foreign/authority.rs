@@ -228,18 +228,28 @@ fn request(shape: &Shape) -> String {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     for (kind, value) in shape.subject {
-        let kind = match *kind {
+        // RFC 5280, appendix A.1: countryName is a PrintableString. Some shapes ask for another type than the right one.
+        let (kind, string_type) = match kind.split_once(" as ") {
+            Some((kind, string_type)) => (kind, string_type),
+            None if *kind == "C" => (*kind, "PrintableString"),
+            None => (*kind, "UTF8String"),
+        };
+        let kind = match kind {
             "C" => DnType::CountryName,
             "O" => DnType::OrganizationName,
             "OU" => DnType::OrganizationalUnitName,
             "CN" => DnType::CommonName,
+            "serialNumber" => DnType::CustomDnType(vec![2, 5, 4, 5]),
+            "DC" => DnType::CustomDnType(vec![0, 9, 2342, 19_200_300, 100, 1, 25]),
+            "emailAddress" => DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]),
             other => panic!("unknown attribute {other}"),
         };
-        // RFC 5280, appendix A.1: countryName is a PrintableString.
-        let value = if kind == DnType::CountryName {
-            DnValue::PrintableString((*value).try_into().unwrap())
-        } else {
-            DnValue::Utf8String((*value).to_owned())
+        let value = match string_type {
+            "PrintableString" => DnValue::PrintableString((*value).try_into().unwrap()),
+            "UTF8String" => DnValue::Utf8String((*value).to_owned()),
+            "IA5String" => DnValue::Ia5String((*value).try_into().unwrap()),
+            "BMPString" => DnValue::BmpString((*value).try_into().unwrap()),
+            other => panic!("unknown type of string {other}"),
         };
         params.distinguished_name.push(kind, value);
     }

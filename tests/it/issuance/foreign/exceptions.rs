@@ -19,7 +19,40 @@ impl Exception {
     }
 }
 
+/// A shape that a linter cannot read.
+pub(super) struct Unreadable {
+    pub(super) linter: Linter,
+    pub(super) shape: &'static str,
+    pub(super) reason: &'static str,
+}
+
+pub(super) const UNREADABLE: &[Unreadable] = &[Unreadable {
+    linter: Linter::Pkilint,
+    shape: "an-extension-with-a-large-arc",
+    reason: "the decoder of pkilint 0.13.3 knows no second arc above 39, which X.660 allows below the first arc 2",
+}];
+
 pub(super) const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        linter: Linter::Pkilint,
+        code: "itu.invalid_asn1_syntax",
+        shapes: &["strings-as-in-the-csr"],
+        reason: "the profile keeps the CSR's octets, and the CSR has a country that is no PrintableString, and an \
+                 organisation that is an IA5String",
+    },
+    Exception {
+        linter: Linter::Zlint,
+        code: "e_subject_dn_country_not_printable_string",
+        shapes: &["strings-as-in-the-csr"],
+        reason: "the profile keeps the CSR's octets, as above",
+    },
+    Exception {
+        linter: Linter::Pkilint,
+        code: "pkix.name_domain_components_invalid_domain_name",
+        shapes: &["strings-of-the-right-types"],
+        reason: "the CSR has a single domain component, which is no domain name; which attributes a subject has is left to \
+                 the requester and `subject.allowedAttributes`",
+    },
     Exception {
         linter: Linter::Pkilint,
         code: "pkix.invalid_domain_name_syntax",

@@ -54,7 +54,7 @@ impl Linter {
     }
 
     /// Returns all findings of the linter, or `None` if it is not built.
-    pub(super) fn run(self, certificates: &[Issued]) -> Option<BTreeSet<Finding>> {
+    pub(super) fn run(self, certificates: &[&Issued]) -> Option<BTreeSet<Finding>> {
         let program = self.program()?;
         let folder = tempfile::tempdir().unwrap();
         let findings = match self {
@@ -62,6 +62,19 @@ impl Linter {
             Self::Zlint => zlint(&program, &folder, certificates),
         };
         Some(findings)
+    }
+
+    /// Returns whether the linter can read the certificate at all.
+    pub(super) fn reads(self, issued: &Issued) -> bool {
+        let program = self.program().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(program);
+        if self == Self::Pkilint {
+            let issuer = issued.above.first().unwrap();
+            command.arg(write(&folder, "issuer", issuer));
+        }
+        command.arg(write(&folder, issued.name, &issued.der));
+        command.output().unwrap().status.success()
     }
 
     fn program(self) -> Option<PathBuf> {
@@ -103,7 +116,7 @@ fn write(folder: &TempDir, name: &str, der: &[u8]) -> PathBuf {
 }
 
 /// Runs pkilint, which prints `[file, code]` for each finding.
-fn pkilint(program: &Path, folder: &TempDir, certificates: &[Issued]) -> BTreeSet<Finding> {
+fn pkilint(program: &Path, folder: &TempDir, certificates: &[&Issued]) -> BTreeSet<Finding> {
     let mut command = Command::new(program);
     for issued in certificates {
         let issuer = issued.above.first().unwrap();
@@ -121,7 +134,7 @@ fn pkilint(program: &Path, folder: &TempDir, certificates: &[Issued]) -> BTreeSe
 }
 
 /// Runs zlint, which prints one object for each certificate, in order.
-fn zlint(program: &Path, folder: &TempDir, certificates: &[Issued]) -> BTreeSet<Finding> {
+fn zlint(program: &Path, folder: &TempDir, certificates: &[&Issued]) -> BTreeSet<Finding> {
     let mut command = Command::new(program);
     command.args(["-includeSources", SOURCES]);
     for issued in certificates {

@@ -61,6 +61,17 @@ impl Shape {
     }
 }
 
+/// Attributes in string types that RFC 5280, appendix A.1 does not have for them, as several libraries write them.
+const WRONG_STRINGS: &[(&str, &str)] = &[
+    ("C as UTF8String", "DE"),
+    ("DC as UTF8String", "example"),
+    ("O as IA5String", "Shop"),
+    ("OU as BMPString", "Verkauf"),
+    ("serialNumber as UTF8String", "4711"),
+    ("CN as IA5String", "web"),
+    ("emailAddress as UTF8String", "web@a.example"),
+];
+
 pub(super) const SHAPES: &[Shape] = &[
     Shape::LEAF,
     Shape {
@@ -129,6 +140,22 @@ pub(super) const SHAPES: &[Shape] = &[
         ..Shape::LEAF
     },
     Shape {
+        name: "strings-of-the-right-types",
+        subject: WRONG_STRINGS,
+        names: &[("DNS", "a.example"), ("email", "web@a.example")],
+        ..Shape::LEAF
+    },
+    Shape {
+        name: "strings-as-in-the-csr",
+        profile: || json!({"subject": {"strings": "Verbatim"}}),
+        subject: &[
+            ("C as UTF8String", "DE"),
+            ("O as IA5String", "Shop"),
+            ("CN", "web"),
+        ],
+        ..Shape::LEAF
+    },
+    Shape {
         name: "a-fixed-subject",
         profile: || json!({"subject": {"mode": "Fixed", "fixed": {"C": ["DE"], "O": ["Shop"], "OU": ["{{namespace}}", "{{name}}"]}}}),
         ..Shape::LEAF
@@ -172,6 +199,12 @@ pub(super) const SHAPES: &[Shape] = &[
         profile: || json!({"extensions": {"fromCSR": ["1.3.6.1.5.5.7.1.24"]}}),
         // RFC 7633: status_request.
         extension: Some((&[1, 3, 6, 1, 5, 5, 7, 1, 24], &[0x30, 3, 2, 1, 5])),
+        ..Shape::LEAF
+    },
+    Shape {
+        name: "an-extension-with-a-large-arc",
+        profile: || json!({"extensions": {"fromCSR": ["2.999.1"]}}),
+        extension: Some((&[2, 999, 1], &[5, 0])),
         ..Shape::LEAF
     },
     Shape {

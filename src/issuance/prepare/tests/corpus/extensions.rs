@@ -93,6 +93,53 @@ pub(super) fn extensions(corpus: &mut Corpus) {
     ] {
         corpus.refused(name, pem, slug);
     }
+    for large in LARGE {
+        let kind = large_oid(large);
+        corpus.refused(
+            format!("a critical extension {large}"),
+            plain().critical_extension(kind, &[5, 0]).pem(key()),
+            "extension-not-allowed",
+        );
+        corpus.refused(
+            format!("the purpose {large}"),
+            plain()
+                .extension(ID_CE_EXT_KEY_USAGE, &purposes(&[kind]))
+                .pem(key()),
+            "usage-not-allowed",
+        );
+        let named = sequence(&[&oid_der(kind), &[5, 0]]);
+        let mut request = plain();
+        request.algorithm = Some(named.clone());
+        let unsupported = "unsupported-signature-algorithm";
+        corpus.refused(
+            format!("the algorithm {large}"),
+            request.pem(key()),
+            unsupported,
+        );
+        let mut request = plain();
+        request.spki = sequence(&[&named, &bit_string(b"key")]);
+        corpus.refused(
+            format!("a key of type {large}"),
+            request.pem(key()),
+            "unsupported-key",
+        );
+        let mut request = plain();
+        let curve = sequence(&[&oid_der(oid("1.2.840.10045.2.1")), &oid_der(kind)]);
+        request.spki = sequence(&[&curve, &bit_string(b"key")]);
+        corpus.refused(
+            format!("the curve {large}"),
+            request.pem(key()),
+            "unsupported-key",
+        );
+    }
+    corpus.refused(
+        "a path length above every bound",
+        with(
+            ID_CE_BASIC_CONSTRAINTS,
+            &sequence(&[&[1, 1, 0xff], &integer(&[1; 30])]),
+        ),
+        "csr-request-mismatch",
+    );
     let our_usage = extension(ID_CE_KEY_USAGE, true, &[3, 2, 7, 0x80]);
     for (name, pem) in [
         ("the usages asked for", usages(&[0, 2])),
@@ -123,5 +170,13 @@ pub(super) fn extensions(corpus: &mut Corpus) {
     ] {
         // The issuer writes keyUsage, regardless of the CSR's other extensions.
         corpus.add(name, pem, Ok(our_usage.clone()));
+    }
+    for large in LARGE {
+        let unknown = plain().extension(large_oid(large), &[5, 0]);
+        let name = format!("an extension {large}");
+        corpus.add(name, unknown.pem(key()), Ok(our_usage.clone()));
+        let attribute = plain().attribute(large, &[&[5, 0]]);
+        let name = format!("an attribute {large}");
+        corpus.add(name, attribute.pem(key()), Ok(our_usage.clone()));
     }
 }

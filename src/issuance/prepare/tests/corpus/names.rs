@@ -154,6 +154,20 @@ pub(super) fn names(corpus: &mut Corpus) {
             "san-not-allowed",
         );
     }
+    for large in LARGE {
+        let kind = large_oid(large);
+        let other = [&oid_der(kind)[..], &tlv(0xa0, &tlv(0x0c, b"a"))].concat();
+        for (what, tag, value) in [
+            ("an otherName of type", 0xa0, &other[..]),
+            ("the registeredID", 0x88, kind.as_bytes()),
+        ] {
+            corpus.refused(
+                format!("{what} {large}"),
+                plain().names(&[(tag, value)]).pem(key()),
+                "san-not-allowed",
+            );
+        }
+    }
     corpus.refused(
         "a SAN of no names",
         plain().names(&[]).pem(key()),

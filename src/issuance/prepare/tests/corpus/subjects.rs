@@ -57,11 +57,30 @@ pub(super) fn subjects(corpus: &mut Corpus) {
             "bad-string",
         ),
         (
-            "a TeletexString",
-            of(Tag::TeletexString, b"a"),
+            "Latin-1 in a TeletexString",
+            of(Tag::TeletexString, b"\xfc"),
             "bad-string",
         ),
-        ("a BMPString", of(Tag::BmpString, b"\0a"), "bad-string"),
+        (
+            "half a character in a BMPString",
+            of(Tag::BmpString, b"\0a\0"),
+            "bad-string",
+        ),
+        (
+            "a country that a PrintableString cannot hold",
+            utf8("2.5.4.6", "\u{dc}S".as_bytes()),
+            "bad-string",
+        ),
+        (
+            "an emailAddress that an IA5String cannot hold",
+            utf8("1.2.840.113549.1.9.1", "\u{fc}@a.example".as_bytes()),
+            "bad-string",
+        ),
+        (
+            "an emailAddress in a PrintableString, which has no at sign",
+            name(&[&[("1.2.840.113549.1.9.1", Tag::PrintableString, b"a@a.example")]]),
+            "bad-string",
+        ),
         ("an INTEGER", of(Tag::Integer, &[1]), "bad-string"),
         ("a SEQUENCE", of(Tag::Sequence, &[]), "bad-string"),
         (
@@ -106,7 +125,6 @@ pub(super) fn subjects(corpus: &mut Corpus) {
             ]),
         ),
         ("an unknown attribute", utf8("1.2.3.4", b"a")),
-        ("an IA5String", of(Tag::Ia5String, b"a@b")),
         ("emoji", utf8("2.5.4.3", "🔑".as_bytes())),
         ("the CA's name and more", common_name("ROOT 2")),
     ] {
@@ -114,4 +132,88 @@ pub(super) fn subjects(corpus: &mut Corpus) {
         request.subject.clone_from(&subject);
         corpus.add(label, request.pem(key()), Ok(subject));
     }
+    for large in LARGE {
+        let mut request = plain();
+        request.subject = name(&[&[(large, Tag::Utf8String, b"a")]]);
+        let expected = request.subject.clone();
+        corpus.add(
+            format!("an attribute {large} of the subject"),
+            request.pem(key()),
+            Ok(expected),
+        );
+    }
+    strings(corpus);
+}
+
+/// Subjects whose string types RFC 5280, appendix A.1 does not have.
+fn strings(corpus: &mut Corpus) {
+    let of = |kind: &str, tag: Tag, text: &[u8]| name(&[&[(kind, tag, text)]]);
+    for (label, kind, tag, text, right) in [
+        (
+            "a country",
+            "2.5.4.6",
+            Tag::Utf8String,
+            &b"DE"[..],
+            Tag::PrintableString,
+        ),
+        (
+            "a serial number",
+            "2.5.4.5",
+            Tag::Utf8String,
+            b"4711",
+            Tag::PrintableString,
+        ),
+        (
+            "a domain component",
+            "0.9.2342.19200300.100.1.25",
+            Tag::Utf8String,
+            b"a",
+            Tag::Ia5String,
+        ),
+        (
+            "an emailAddress",
+            "1.2.840.113549.1.9.1",
+            Tag::Utf8String,
+            b"a@a.example",
+            Tag::Ia5String,
+        ),
+        (
+            "a common name",
+            "2.5.4.3",
+            Tag::Ia5String,
+            b"a@b",
+            Tag::Utf8String,
+        ),
+        (
+            "an organisation",
+            "2.5.4.10",
+            Tag::Ia5String,
+            b"a",
+            Tag::Utf8String,
+        ),
+        (
+            "a unit",
+            "2.5.4.11",
+            Tag::TeletexString,
+            b"a",
+            Tag::Utf8String,
+        ),
+    ] {
+        let mut request = plain();
+        request.subject = of(kind, tag, text);
+        let expected = of(kind, right, text);
+        corpus.add(
+            format!("{label} as {tag}"),
+            request.pem(key()),
+            Ok(expected),
+        );
+    }
+    let mut request = plain();
+    request.subject = of("2.5.4.3", Tag::BmpString, b"\0a\x20\xac");
+    let expected = of("2.5.4.3", Tag::Utf8String, "a\u{20ac}".as_bytes());
+    corpus.add(
+        "a common name as BMPString",
+        request.pem(key()),
+        Ok(expected),
+    );
 }
