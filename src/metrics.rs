@@ -11,8 +11,8 @@ use prometheus_client::{
 };
 
 use self::labels::{
-    BugLabels, EndLabels, IssuerLabels, LintLabels, ReasonLabels, ReloadLabels, RenewalLabels,
-    RequestLabels, SignLabels, TokenLabel, TokenLabels,
+    BugLabels, EndLabels, IssuerLabels, KindLabel, LintLabels, ReasonLabels, ReloadLabels,
+    RenewalLabels, RequestLabels, SignLabels, TokenLabel, TokenLabels,
 };
 pub use self::labels::{LeaseRenewal, RequestResult, SignOutcome};
 use crate::audit::RequestKind;
@@ -38,6 +38,8 @@ pub struct Metrics {
     token_replicas: Family<TokenLabel, Gauge>,
     lease_held: Gauge,
     lease_renewals: Family<RenewalLabels, Counter>,
+    watch_failures: Family<KindLabel, Counter>,
+    clashes: Counter,
 }
 
 /// Counts of a token's states and worker ends since the start, by names that the HSM client keeps stable.
@@ -163,6 +165,18 @@ impl Metrics {
             "Renewals of this replica's Lease, by result",
             lease_renewals.clone(),
         );
+        let watch_failures = Family::default();
+        registry.register(
+            "watch_failures",
+            "Lists and watches of a kind that failed and were tried again: alert if it grows for minutes",
+            watch_failures.clone(),
+        );
+        let clashes = Counter::default();
+        registry.register(
+            "clashes",
+            "How often another installation was found to answer an issuer, too: alert on any",
+            clashes.clone(),
+        );
         Self {
             registry,
             requests,
@@ -182,6 +196,8 @@ impl Metrics {
             token_replicas,
             lease_held,
             lease_renewals,
+            watch_failures,
+            clashes,
         }
     }
 
@@ -309,6 +325,16 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts a list or a watch of a kind that failed.
+    pub fn watch_failed(&self, kind: &'static str) {
+        self.watch_failures.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// Counts an issuer that another installation answers, too.
+    pub fn clashed(&self) {
+        self.clashes.inc();
+    }
+
     /// Returns all metrics as OpenMetrics text.
     ///
     /// # Errors
@@ -360,6 +386,8 @@ mod tests {
         metrics.token_replicas("issuing", 2);
         metrics.lease_held(true);
         metrics.lease_renewed(LeaseRenewal::Failed);
+        metrics.watch_failed("CertificateRequest");
+        metrics.clashed();
         let text = metrics.encode().unwrap();
         for line in [
             r#"pkcs11_issuer_build_info{version="0.1.0",commit="unknown"} 1"#,
@@ -372,6 +400,8 @@ mod tests {
             r#"pkcs11_issuer_token_replicas{token="issuing"} 2"#,
             r#"pkcs11_issuer_lease_held 1"#,
             r#"pkcs11_issuer_lease_renewals_total{result="failed"} 1"#,
+            r#"pkcs11_issuer_watch_failures_total{kind="CertificateRequest"} 1"#,
+            r#"pkcs11_issuer_clashes_total 1"#,
             r#"pkcs11_issuer_bugs_total{bug="signature-does-not-verify"} 1"#,
         ] {
             assert!(

@@ -277,7 +277,7 @@ impl LoginGate for TokenPin {
     }
 }
 
-fn refused(why: impl std::error::Error) -> LoginRefused {
+fn refused(why: impl std::error::Error + 'static) -> LoginRefused {
     LoginRefused {
         why: ErrorChain(&why).to_string(),
     }

@@ -17,11 +17,10 @@ use std::{sync::Arc, time::Instant};
 use kube::{Api, runtime::watcher::Event};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 pub use self::{
     drain::Ending,
-    kinds::{AnsweredKinds, answer, trust_bundles},
+    kinds::{AnsweredKinds, CertificateRequests, answer, trust_bundles},
 };
 use self::{
     drain::drain,
@@ -36,8 +35,9 @@ use super::{
     backoff::until,
     issuer::Call,
     request::{Memory, Request, is_finished, seat, waiter},
+    trouble::Trouble,
 };
-use crate::{api::tolerant::Tolerant, telemetry::ErrorChain};
+use crate::api::tolerant::Tolerant;
 
 /// Receiver of requests whose issuer has changed or whose turn has come.
 pub(super) type WokenRequests = mpsc::UnboundedReceiver<Call>;
@@ -65,6 +65,7 @@ pub(super) async fn attend<R: Request>(
         move |request| seat(request, &context)
     });
     let mut looks = Looks::new();
+    let mut trouble = Trouble::of(R::KIND.as_str(), &context.metrics);
     loop {
         while let Some(due) = queue.next() {
             looks.spawn(look_at(due, Arc::clone(&context), ending.abandon.clone()));
@@ -83,7 +84,7 @@ pub(super) async fn attend<R: Request>(
                     }
                     take(event, &mut queue, &context);
                 }
-                Err(error) => warn!(kind = R::KIND.as_str(), error = %ErrorChain(&error), "a watch was interrupted"),
+                Err(error) => trouble.report(&error),
             },
         }
     }

@@ -27,6 +27,7 @@
 - --class={{ . }}
 {{- end }}
 - --enforce-approval={{ .Values.enforceApproval }}
+- --certificate-requests={{ .Values.certificateRequests }}
 - --certificate-signing-requests={{ .Values.certificateSigningRequests }}
 - --pod-certificate-requests={{ .Values.podCertificateRequests }}
 - --cluster-trust-bundles={{ .Values.clusterTrustBundles }}
@@ -118,13 +119,13 @@ spec:
   {{- with .Values.runtimeClassName }}
   runtimeClassName: {{ . }}
   {{- end }}
-  securityContext:
   {{- $context := deepCopy .Values.podSecurityContext }}
   {{- if .Values.openshift }}
   {{- /* The SCC restricted-v2 sets user and fsGroup to values of the namespace, and refuses all others. */}}
   {{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" }}
   {{- end }}
-    {{- toYaml .Values.podSecurityContext | nindent 4 }}
+  securityContext:
+    {{- toYaml $context | nindent 4 }}
   nodeSelector:
     {{- toYaml (merge (deepCopy .Values.nodeSelector) (dict "kubernetes.io/os" "linux")) | nindent 4 }}
   {{- with .Values.affinity }}

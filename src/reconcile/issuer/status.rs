@@ -23,6 +23,8 @@ pub(super) struct Seen<'a> {
     pub(super) spec: &'a IssuerSpec,
     pub(super) generation: Option<i64>,
     pub(super) status: Option<&'a IssuerStatus>,
+    /// Namespace of this installation of the controller.
+    pub(super) installation: &'a str,
 }
 
 impl Seen<'_> {
@@ -32,6 +34,8 @@ impl Seen<'_> {
         let known = self.status.cloned().unwrap_or_default();
         let mut status = match found {
             Ok(Proven { ready, token }) => IssuerStatus {
+                observed_generation: self.generation,
+                installation: Some(self.installation.to_owned()),
                 conditions: Vec::new(),
                 token: token.as_ref().map(token_status),
                 key: Some(key_status(ready.key.key())),
@@ -39,6 +43,8 @@ impl Seen<'_> {
                 last_signature: Some(Time(ready.proof.at())),
             },
             Err(_) => IssuerStatus {
+                observed_generation: self.generation,
+                installation: Some(self.installation.to_owned()),
                 conditions: Vec::new(),
                 ..known
             },
@@ -163,15 +169,17 @@ fn certificate_status(chain: &IssuerChain) -> CertificateStatus {
 }
 
 #[cfg(test)]
+mod kstatus;
+#[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
 
     const THEN: &str = "2026-01-01T00:00:00Z";
-    const NOW: &str = "2026-06-01T00:00:00Z";
+    pub(super) const NOW: &str = "2026-06-01T00:00:00Z";
 
-    fn spec() -> IssuerSpec {
+    pub(super) fn spec() -> IssuerSpec {
         serde_json::from_value(json!({"token": "nowhere", "certificate": {"pem": "-"}})).unwrap()
     }
 
@@ -191,6 +199,7 @@ mod tests {
             spec: &spec,
             generation: Some(2),
             status: before,
+            installation: "ours",
         };
         let found = Err(NotReady::TokenUnknown("nowhere".to_owned()));
         seen.status(&found, NOW.parse().unwrap())
