@@ -9,7 +9,7 @@ mod selector;
 pub mod tolerant;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 use kube::CustomResourceExt;
 
@@ -30,9 +30,19 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         let schema = version.schema.as_mut();
         if let Some(schema) = schema.and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             drop_formats_of_rust(schema);
+            default_status(schema);
         }
     }
     crds
+}
+
+/// Gives a new issuer a status with a generation that it never has. Tools that wait for objects (kstatus in Flux and Helm)
+/// take an object without `status.observedGeneration` for finished, and would not wait for the first look.
+fn default_status(schema: &mut JSONSchemaProps) {
+    let properties = schema.properties.as_mut();
+    if let Some(status) = properties.and_then(|all| all.get_mut("status")) {
+        status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
+    }
 }
 
 /// Formats that the derive writes and the API server does not know. It would warn about each when the CRDs are applied.

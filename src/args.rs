@@ -4,7 +4,7 @@ mod sign;
 
 use std::{net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub use self::sign::{OutputFormat, Sign};
 use crate::{duration::GoDuration, ownership::LeaseDuration, telemetry::LogFormat};
@@ -61,6 +61,10 @@ pub struct Run {
     )]
     pub cluster_resource_namespace: Option<String>,
 
+    /// Answer only issuers whose spec.class is this. Give every installation in a cluster a class of its own, except one.
+    #[arg(long, value_name = "CLASS", env = "PKCS11_ISSUER_CLASS", default_value = "", value_parser = class)]
+    pub class: String,
+
     /// Sign only approved requests. `false` signs every request that names one of this controller's issuers.
     #[arg(long, env = "PKCS11_ISSUER_ENFORCE_APPROVAL", value_name = "BOOL", action = ArgAction::Set,
           default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
@@ -70,6 +74,12 @@ pub struct Run {
     /// Event, because people may take hours; the metrics have the number of such requests in any case.
     #[arg(long, value_name = "DURATION", env = "PKCS11_ISSUER_UNDECIDED_AFTER", value_parser = undecided_after)]
     pub undecided_after: Option<Duration>,
+
+    /// Answer cert-manager's CertificateRequests. `auto` answers them from the moment that the cluster has the kind, and is
+    /// ready without it.
+    #[arg(long, env = "PKCS11_ISSUER_CERTIFICATE_REQUESTS", value_name = "WHEN",
+          default_value = "auto", default_missing_value = "true", num_args = 0..=1)]
+    pub certificate_requests: Answering,
 
     /// Answer the CertificateSigningRequests of Kubernetes, too.
     #[arg(long, env = "PKCS11_ISSUER_CERTIFICATE_SIGNING_REQUESTS", value_name = "BOOL", action = ArgAction::Set,
@@ -172,6 +182,28 @@ pub struct Run {
     /// Filter of the log lines, in the syntax of RUST_LOG [default: RUST_LOG, else info].
     #[arg(long, value_name = "FILTER", env = "PKCS11_ISSUER_LOG_LEVEL")]
     pub log_level: Option<String>,
+}
+
+/// Whether to answer a kind of request that the cluster may not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Answering {
+    /// If the cluster has it.
+    Auto,
+    /// In any case; the controller is not ready without it.
+    True,
+    /// Not at all.
+    False,
+}
+
+fn class(text: &str) -> Result<String, String> {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let allowed = text.chars().all(|c| is_inner(c) || c == '-');
+    let ends = !text.starts_with('-') && !text.ends_with('-');
+    if text.len() <= 63 && allowed && ends {
+        Ok(text.to_owned())
+    } else {
+        Err("write a DNS label: a-z, 0-9 and inner hyphens, at most 63 characters".to_owned())
+    }
 }
 
 fn probe_interval(text: &str) -> Result<Duration, String> {
@@ -333,6 +365,29 @@ mod tests {
                 wrong,
             ];
             assert!(Args::try_parse_from(arguments).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn certificate_requests_are_answered_if_the_cluster_has_them() {
+        assert_eq!(run(&[]).certificate_requests, Answering::Auto);
+        for (given, expected) in [
+            ("--certificate-requests", Answering::True),
+            ("--certificate-requests=true", Answering::True),
+            ("--certificate-requests=false", Answering::False),
+            ("--certificate-requests=auto", Answering::Auto),
+        ] {
+            assert_eq!(run(&[given]).certificate_requests, expected);
+        }
+    }
+
+    #[test]
+    fn a_class_is_a_dns_label_and_empty_by_default() {
+        assert_eq!(run(&[]).class, "");
+        assert_eq!(run(&["--class", "team-2"]).class, "team-2");
+        let too_long = "a".repeat(64);
+        for wrong in ["Team", "-a", "a-", "a.b", &too_long] {
+            assert!(class(wrong).is_err(), "{wrong}");
         }
     }
 

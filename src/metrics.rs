@@ -12,7 +12,7 @@ use prometheus_client::{
 
 use self::labels::{
     BugLabels, EndLabels, IssuerLabels, KindLabel, LintLabels, ReasonLabels, ReloadLabels,
-    RenewalLabels, RequestLabels, SignLabels, TokenLabel, TokenLabels,
+    RenewalLabels, RequestLabels, SignLabels, TokenLabel, TokenLabels, WatchLabel,
 };
 pub use self::labels::{LeaseRenewal, RequestResult, SignOutcome};
 use crate::audit::RequestKind;
@@ -40,6 +40,8 @@ pub struct Metrics {
     token_replicas: Family<TokenLabel, Gauge>,
     lease_held: Gauge,
     lease_renewals: Family<RenewalLabels, Counter>,
+    watch_failures: Family<WatchLabel, Counter>,
+    clashes: Counter,
 }
 
 /// Counts of a token's states and worker ends since the start, by names that the HSM client keeps stable.
@@ -177,6 +179,18 @@ impl Metrics {
             "Renewals of this replica's Lease, by result",
             lease_renewals.clone(),
         );
+        let watch_failures = Family::default();
+        registry.register(
+            "watch_failures",
+            "Lists and watches of a kind that failed and were tried again: alert if it grows for minutes",
+            watch_failures.clone(),
+        );
+        let clashes = Counter::default();
+        registry.register(
+            "clashes",
+            "How often another installation was found to answer an issuer, too: alert on any",
+            clashes.clone(),
+        );
         Self {
             registry,
             requests,
@@ -198,6 +212,8 @@ impl Metrics {
             token_replicas,
             lease_held,
             lease_renewals,
+            watch_failures,
+            clashes,
         }
     }
 
@@ -334,6 +350,18 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts a list or a watch of a kind that failed.
+    pub fn watch_failed(&self, kind: &'static str) {
+        self.watch_failures
+            .get_or_create(&WatchLabel { kind })
+            .inc();
+    }
+
+    /// Counts an issuer that another installation answers, too.
+    pub fn clashed(&self) {
+        self.clashes.inc();
+    }
+
     /// Returns all metrics as OpenMetrics text.
     ///
     /// # Errors
@@ -415,6 +443,8 @@ mod tests {
         metrics.token_replicas("issuing", 2);
         metrics.lease_held(true);
         metrics.lease_renewed(LeaseRenewal::Failed);
+        metrics.watch_failed("CertificateRequest");
+        metrics.clashed();
         let text = metrics.encode().unwrap();
         for line in [
             r#"pkcs11_issuer_build_info{version="0.1.0",commit="unknown"} 1"#,
@@ -427,6 +457,8 @@ mod tests {
             r#"pkcs11_issuer_token_replicas{token="issuing"} 2"#,
             r#"pkcs11_issuer_lease_held 1"#,
             r#"pkcs11_issuer_lease_renewals_total{result="failed"} 1"#,
+            r#"pkcs11_issuer_watch_failures_total{kind="CertificateRequest"} 1"#,
+            r#"pkcs11_issuer_clashes_total 1"#,
             r#"pkcs11_issuer_bugs_total{bug="signature-does-not-verify"} 1"#,
         ] {
             assert!(

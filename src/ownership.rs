@@ -36,7 +36,10 @@ use self::{
     own_lease::{Leases, OwnLease},
     view::View,
 };
-use crate::metrics::{LeaseRenewal, Metrics};
+use crate::{
+    metrics::{LeaseRenewal, Metrics},
+    telemetry::LastSaid,
+};
 
 /// Identity of this replica, and its settings as a member.
 #[derive(Clone, Debug)]
@@ -115,6 +118,7 @@ impl Ownership {
             usable,
             clock,
             unreadable: HashSet::new(),
+            said: LastSaid::default(),
         };
         (ownership, membership)
     }

@@ -283,7 +283,7 @@ impl LoginGate for TokenPin {
     }
 }
 
-fn refused(why: impl std::error::Error) -> LoginRefused {
+fn refused(why: impl std::error::Error + 'static) -> LoginRefused {
     LoginRefused {
         why: ErrorChain(&why).to_string(),
     }

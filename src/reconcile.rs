@@ -10,13 +10,14 @@ mod events;
 mod issuer;
 mod request;
 mod seat;
+mod trouble;
 mod trust;
 
 use std::{sync::Arc, time::Duration};
 
 use self::seat::Seat;
 pub use self::{
-    attend::{AnsweredKinds, Ending, answer, trust_bundles},
+    attend::{AnsweredKinds, CertificateRequests, Ending, answer, trust_bundles},
     events::Events,
     issuer::{
         Issuers, Notes, StoredIssuers, ToldIssuers, Waiter, Woken, issuers, publish_usable_tokens,

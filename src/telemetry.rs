@@ -1,6 +1,10 @@
 //! Structured logs on stderr, and errors printed with their causes.
 
-use std::{error::Error, fmt, io};
+use std::{
+    error::Error,
+    fmt, io,
+    time::{Duration, Instant},
+};
 
 use tracing_subscriber::{
     EnvFilter, Layer as _, fmt as log, layer::SubscriberExt as _, registry,
@@ -18,14 +22,17 @@ pub enum LogFormat {
     Text,
 }
 
-/// Directive that hides the spans which `kube_runtime` opens around every look at an object. The controller's own lines name
-/// the object, and formatting these spans costs a tenth of the processor time of a certificate.
-const KUBE_SPANS: &str = "kube_runtime=warn";
+/// How long a trouble that lasts is not logged again.
+const SAY_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Directive that hides the lines of `kube_runtime`. It dumps each failure of a watch, which the controller reports in one
+/// line of its own, and formatting its spans costs a tenth of the processor time of a certificate.
+const KUBE_RUNTIME: &str = "kube_runtime=off";
 
 /// Starts logging to stderr, because stdout has the issuance record of the controller or the result of `sign`.
 ///
 /// `filter` has the syntax of `RUST_LOG`, such as `info` or `info,pkcs11_issuer=debug`. Lines of the controller runtime
-/// below `warn` appear only if the filter names it: `kube_runtime=debug`.
+/// appear only if the filter names it: `kube_runtime=debug`.
 ///
 /// # Errors
 /// The filter is malformed, or logging was started before.
@@ -44,9 +51,11 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
 
 /// Parses the filter. It comes after the default directive: of two directives for one target, the later counts.
 fn parsed(filter: &str) -> Result<EnvFilter, TelemetryError> {
-    EnvFilter::try_new(format!("{KUBE_SPANS},{filter}")).map_err(|source| TelemetryError::Filter {
-        filter: filter.to_owned(),
-        source,
+    EnvFilter::try_new(format!("{KUBE_RUNTIME},{filter}")).map_err(|source| {
+        TelemetryError::Filter {
+            filter: filter.to_owned(),
+            source,
+        }
     })
 }
 
@@ -66,12 +75,35 @@ pub enum TelemetryError {
     AlreadyStarted(#[source] tracing_subscriber::util::TryInitError),
 }
 
+/// The last text of a trouble that lasts, and when it was logged.
+#[derive(Debug, Default)]
+pub struct LastSaid(Option<(String, Instant)>);
+
+impl LastSaid {
+    /// Returns whether a text is to be said: it is another one than the last, or a minute has passed.
+    #[must_use]
+    pub fn is_news(&mut self, text: &str, now: Instant) -> bool {
+        let known = self.0.as_ref().is_some_and(|(said, at)| {
+            said == text && now.saturating_duration_since(*at) < SAY_AGAIN_AFTER
+        });
+        if !known {
+            self.0 = Some((text.to_owned(), now));
+        }
+        !known
+    }
+
+    /// Forgets the text, because what it said has ended.
+    pub fn clear(&mut self) {
+        self.0 = None;
+    }
+}
+
 /// An error with its causes on one line, outermost first: `failed to sign: worker ended: hang limit reached`.
 ///
-/// A cause is omitted if the text before it already ends with it, because some libraries repeat their causes. The text is
-/// passed through [`shown`].
+/// Some libraries repeat a cause at the end of the text before it; it is written once. An answer of the API server is its
+/// message alone. The text is passed through [`shown`].
 #[derive(Clone, Copy, Debug)]
-pub struct ErrorChain<'a>(pub &'a (dyn Error + 'a));
+pub struct ErrorChain<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for ErrorChain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -80,24 +112,28 @@ impl fmt::Display for ErrorChain<'_> {
 }
 
 /// The text of an [`ErrorChain`] before it is shortened and escaped.
-struct Whole<'a>(&'a (dyn Error + 'a));
+struct Whole<'a>(&'a (dyn Error + 'static));
 
 impl fmt::Display for Whole<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut last = self.0.to_string();
-        f.write_str(&last)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
+        let mut next = Some(self.0);
+        let mut between = "";
+        while let Some(error) = next {
             if let Some(answer) = api_server_answer(error) {
                 // This error and its causes repeat the answer in several forms; write it once.
-                return write!(f, ": {answer}");
+                return write!(f, "{between}{answer}");
             }
+            next = error.source();
             let text = error.to_string();
-            if !last.ends_with(&text) {
-                write!(f, ": {text}")?;
-                last = text;
+            let own = match next.map(ToString::to_string) {
+                Some(cause) => text.strip_suffix(&cause).unwrap_or(&text),
+                None => &text,
+            };
+            let own = own.trim_end().trim_end_matches(':');
+            if !own.is_empty() {
+                write!(f, "{between}{own}")?;
+                between = ": ";
             }
-            cause = error.source();
         }
         Ok(())
     }
@@ -165,9 +201,9 @@ mod tests {
             let parsed = parsed(filter).unwrap().to_string();
             parsed.split(',').any(|part| part == directive)
         };
-        assert!(has("debug", "debug") && has("debug", "kube_runtime=warn"));
+        assert!(has("debug", "debug") && has("debug", "kube_runtime=off"));
         assert!(has("info,kube_runtime=debug", "kube_runtime=debug"));
-        assert!(!has("info,kube_runtime=debug", "kube_runtime=warn"));
+        assert!(!has("info,kube_runtime=debug", "kube_runtime=off"));
     }
 
     #[test]
@@ -176,5 +212,17 @@ mod tests {
             start(LogFormat::Text, "pkcs11_issuer=loud"),
             Err(TelemetryError::Filter { .. })
         ));
+    }
+
+    #[test]
+    fn the_same_cause_is_said_once_a_minute_and_another_cause_at_once() {
+        let (mut said, start) = (LastSaid::default(), Instant::now());
+        let mut is_news =
+            |text: &str, seconds| said.is_news(text, start + Duration::from_secs(seconds));
+        assert!(is_news("a", 0));
+        assert!(!is_news("a", 30));
+        assert!(is_news("b", 31));
+        assert!(!is_news("b", 90));
+        assert!(is_news("b", 91));
     }
 }

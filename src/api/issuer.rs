@@ -121,7 +121,20 @@ pub struct PKCS11ClusterIssuerSpec(pub IssuerSpec);
 /// Specification of an issuer.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new(
+        "(has(self.class) ? self.class : '') == (has(oldSelf.class) ? oldSelf.class : '')"
+    ).message("class never changes; create another issuer")
+)]
 pub struct IssuerSpec {
+    /// Class of the controller that answers this issuer, its `--class`. Controllers of other classes leave the issuer and its
+    /// requests alone. It never changes. Default: the controllers without a class.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(
+        length(max = 63),
+        regex(pattern = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")
+    )]
+    pub class: String,
     /// Name of a token in the operator's configuration, never a path or a slot.
     #[schemars(length(min = 1, max = 253))]
     pub token: String,
@@ -317,6 +330,9 @@ impl From<CaField> for issuance::CaField {
         }
     }
 }
+
+/// Annotation of an issuer that asks for a look now. Every new value asks once.
+pub const LOOK_ANNOTATION: &str = "pkcs11-issuer.dev/look";
 
 /// Types of conditions on issuers.
 pub mod condition_type {

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
-    args::Run,
+    args::{Answering, Run},
     audit::IssuanceRecord,
     config::Config,
     metrics::Metrics,
@@ -30,8 +30,8 @@ use crate::{
     pins::source::Secrets,
     pipeline::now,
     reconcile::{
-        AnsweredKinds, Context, Ending, Events, Issuers, Notes, Settings, StoredIssuers, answer,
-        issuers, publish_usable_tokens, run_issuers, trust_bundles,
+        AnsweredKinds, CertificateRequests, Context, Ending, Events, Issuers, Notes, Settings,
+        StoredIssuers, answer, issuers, publish_usable_tokens, run_issuers, trust_bundles,
     },
     server::{Readiness, Server},
     signers::{
@@ -156,7 +156,7 @@ async fn control(
     let (known, woken) = Issuers::new();
     let trust = async {
         match args.cluster_trust_bundles {
-            true => trust_bundles(&client).await,
+            true => trust_bundles(&client, &metrics).await,
             false => None,
         }
     };
@@ -179,7 +179,7 @@ async fn control(
     let context = Arc::new(Context {
         client: client.clone(),
         settings: Settings {
-            cluster_resource_namespace: namespace,
+            cluster_resource_namespace: namespace.clone(),
             probe_interval: args.probe_interval,
             enforce_approval: args.enforce_approval,
             undecided_after: args.undecided_after,
@@ -189,6 +189,8 @@ async fn control(
         stored: StoredIssuers {
             namespaced: namespaced.1.clone(),
             cluster: cluster.1.clone(),
+            installation: namespace,
+            class: args.class.clone(),
         },
         issuers: known,
         notes: Notes::new(Arc::clone(&metrics)),
@@ -199,6 +201,11 @@ async fn control(
         metrics,
     });
     let wanted = AnsweredKinds {
+        certificate_requests: match args.certificate_requests {
+            Answering::Auto => CertificateRequests::OnceServed,
+            Answering::True => CertificateRequests::Always,
+            Answering::False => CertificateRequests::Never,
+        },
         signing_requests: args.certificate_signing_requests,
         pod_certificates: args.pod_certificate_requests,
         concurrency: u16::try_from(args.concurrency.get()).unwrap_or(u16::MAX),

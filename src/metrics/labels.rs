@@ -96,6 +96,11 @@ pub(super) struct IssuerLabels {
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+pub(super) struct WatchLabel {
+    pub(super) kind: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
 pub(super) struct ReloadLabels {
     pub(super) result: &'static str,
 }

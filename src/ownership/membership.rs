@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, future};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::runtime::{
@@ -23,7 +23,10 @@ use super::{
     members::Reading,
     own_lease::{LeaseError, Leases, OwnLease, selector},
 };
-use crate::{metrics::LeaseRenewal, telemetry::ErrorChain};
+use crate::{
+    metrics::LeaseRenewal,
+    telemetry::{ErrorChain, LastSaid},
+};
 
 /// This replica's membership, which the caller must [`run`](Self::run).
 #[expect(missing_debug_implementations, reason = "kube's client has none")]
@@ -37,6 +40,8 @@ pub struct Membership {
     pub(super) clock: fn() -> Timestamp,
     /// UIDs of Leases that were already logged as unreadable.
     pub(super) unreadable: HashSet<String>,
+    /// The last failure of a renewal.
+    pub(super) said: LastSaid,
 }
 
 impl Membership {
@@ -44,7 +49,10 @@ impl Membership {
     /// once. Does not wait for a call that is in flight at that time.
     pub async fn run(mut self, leave: CancellationToken) {
         let config = watcher::Config::default().labels(&selector());
-        let mut events = std::pin::pin!(watcher(self.leases.api.clone(), config).default_backoff());
+        // An `Init` comes before each list, also before a list that fails, and would begin the back-off anew.
+        let events = watcher(self.leases.api.clone(), config)
+            .filter(|event| future::ready(!matches!(event, Ok(Event::Init))));
+        let mut events = std::pin::pin!(events.default_backoff());
         let mut beat_at = Instant::now();
         loop {
             if beat_at <= Instant::now() {
@@ -116,14 +124,24 @@ impl Membership {
         }
     }
 
-    fn told(&self, outcome: &Result<(), LeaseError>) {
+    fn told(&mut self, outcome: &Result<(), LeaseError>) {
         let renewal = match outcome {
-            Ok(()) => LeaseRenewal::Renewed,
+            Ok(()) => {
+                self.said.clear();
+                LeaseRenewal::Renewed
+            }
             Err(failure) => {
-                if matches!(failure, LeaseError::TakenOver { .. }) {
-                    error!(error = %ErrorChain(failure), "another process has taken the lease; signing nothing");
-                } else {
-                    warn!(error = %ErrorChain(failure), "failed to renew the lease");
+                // A renewal is tried every few seconds.
+                let text = ErrorChain(failure).to_string();
+                let is_news = self.said.is_news(&text, Instant::now());
+                let taken_over = matches!(failure, LeaseError::TakenOver { .. });
+                match (is_news, taken_over) {
+                    (false, _) => {}
+                    (true, true) => error!(
+                        error = text,
+                        "another process has taken the lease; signing nothing"
+                    ),
+                    (true, false) => warn!(error = text, "failed to renew the lease"),
                 }
                 LeaseRenewal::Failed
             }

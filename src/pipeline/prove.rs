@@ -79,8 +79,9 @@ impl ParsedChain {
 
     /// Returns the chain, whether or not it is valid at any time; `None` if it cannot be used.
     #[must_use]
-    pub fn chain(&self) -> Option<&Arc<IssuerChain>> {
-        self.parsed.as_ref().ok()
+    pub fn chain(&self) -> Option<Arc<IssuerChain>> {
+        let parsed = self.parsed.as_ref().ok()?;
+        Some(Arc::clone(&parsed.last.lock()))
     }
 
     fn is_same_as(self: &Arc<Self>, other: &Arc<Self>) -> bool {

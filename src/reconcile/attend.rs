@@ -18,11 +18,10 @@ use std::{sync::Arc, time::Instant};
 use kube::{Api, runtime::watcher::Event};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 pub use self::{
     drain::Ending,
-    kinds::{AnsweredKinds, answer, trust_bundles},
+    kinds::{AnsweredKinds, CertificateRequests, answer, trust_bundles},
 };
 use self::{
     drain::drain,
@@ -38,8 +37,9 @@ use super::{
     backoff::until,
     issuer::Call,
     request::{Memory, Request, is_finished, seat, undecided_since, waiter},
+    trouble::Trouble,
 };
-use crate::{api::tolerant::Tolerant, telemetry::ErrorChain};
+use crate::api::tolerant::Tolerant;
 
 /// Receiver of requests whose issuer has changed or whose turn has come.
 pub(super) type WokenRequests = mpsc::UnboundedReceiver<Call>;
@@ -68,6 +68,7 @@ pub(super) async fn attend<R: Request>(
     });
     let mut undecided = Undecided::new(R::KIND, Arc::clone(&context.metrics));
     let mut looks = Looks::new();
+    let mut trouble = Trouble::of(R::KIND.as_str(), &context.metrics);
     loop {
         while let Some(due) = queue.next() {
             looks.spawn(look_at(due, Arc::clone(&context), ending.abandon.clone()));
@@ -86,7 +87,7 @@ pub(super) async fn attend<R: Request>(
                     }
                     take(event, &mut queue, &mut undecided, &context);
                 }
-                Err(error) => warn!(kind = R::KIND.as_str(), error = %ErrorChain(&error), "a watch was interrupted"),
+                Err(error) => trouble.report(&error),
             },
         }
     }

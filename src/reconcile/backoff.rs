@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kube::runtime::utils::Backoff;
 use tokio::time::sleep_until;
 
 const FIRST: Duration = Duration::from_millis(500);
@@ -43,23 +42,51 @@ pub(super) async fn until(at: Option<Instant>) {
 }
 
 /// Pauses of an interrupted list or watch before it starts again.
-#[derive(Debug, Default)]
+///
+/// An interruption passes by itself, so the pauses stay short. A missing right or kind is there again when a person has acted,
+/// so the pauses grow with the time for which it has been missing: a quick repair is seen soon.
+#[derive(Debug)]
 pub(super) struct WatchPause {
+    longest: Duration,
     interrupted: u32,
+    refused_since: Option<Instant>,
 }
 
-impl Iterator for WatchPause {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        self.interrupted = self.interrupted.saturating_add(1);
-        Some(delay(self.interrupted, random(), LONGEST_FOR_A_WRITE))
+impl WatchPause {
+    /// Creates pauses of at most four seconds, or of at most a minute while a right or the kind is missing.
+    pub(super) const fn new() -> Self {
+        Self::up_to(LONGEST)
     }
-}
 
-impl Backoff for WatchPause {
-    fn reset(&mut self) {
+    /// Creates pauses of at most four seconds, whatever is missing.
+    pub(super) const fn short() -> Self {
+        Self::up_to(LONGEST_FOR_A_WRITE)
+    }
+
+    const fn up_to(longest: Duration) -> Self {
+        Self {
+            longest,
+            interrupted: 0,
+            refused_since: None,
+        }
+    }
+
+    /// Returns the pause after a failure. `refused`: a right or the kind is missing.
+    pub(super) fn after(&mut self, refused: bool, now: Instant) -> Duration {
+        self.interrupted = self.interrupted.saturating_add(1);
+        if !refused {
+            self.refused_since = None;
+            return delay(self.interrupted, random(), LONGEST_FOR_A_WRITE);
+        }
+        let since = *self.refused_since.get_or_insert(now);
+        let quarter = now.saturating_duration_since(since) / 4;
+        shortened(quarter.clamp(FIRST, self.longest), random())
+    }
+
+    /// Notes that the list or the watch works.
+    pub(super) const fn reset(&mut self) {
         self.interrupted = 0;
+        self.refused_since = None;
     }
 }
 
@@ -67,7 +94,11 @@ impl Backoff for WatchPause {
 /// shortened at random by up to half.
 pub(super) fn delay(in_a_row: u32, random: u8, longest: Duration) -> Duration {
     let doublings = in_a_row.saturating_sub(1).min(16);
-    let full = FIRST.saturating_mul(1 << doublings).min(longest);
+    shortened(FIRST.saturating_mul(1 << doublings).min(longest), random)
+}
+
+/// Shortens a pause at random by up to half.
+fn shortened(full: Duration, random: u8) -> Duration {
     full - full.mul_f64(f64::from(random) / 512.0)
 }
 
@@ -96,10 +127,28 @@ mod tests {
 
     #[test]
     fn an_interrupted_watch_starts_again_within_seconds() {
-        let mut pause = WatchPause::default();
-        assert!(pause.next().unwrap() <= FIRST);
-        assert!((0..20).all(|_| pause.next().unwrap() <= Duration::from_secs(4)));
+        let (mut pause, now) = (WatchPause::new(), Instant::now());
+        assert!(pause.after(false, now) <= FIRST);
+        assert!((0..20).all(|_| pause.after(false, now) <= Duration::from_secs(4)));
         pause.reset();
-        assert!(pause.next().unwrap() <= FIRST);
+        assert!(pause.after(false, now) <= FIRST);
+    }
+
+    #[test]
+    fn a_refused_watch_is_tried_again_after_a_quarter_of_the_time_and_at_least_once_a_minute() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut pause = WatchPause::new();
+        assert!(pause.after(true, at(0)) <= FIRST);
+        for (seconds, longest) in [(1, 500), (16, 4000), (100, 25_000), (3600, 60_000)] {
+            let pause = pause.after(true, at(seconds)).as_millis();
+            assert!(pause <= longest && pause > longest / 2 - 1, "{pause}");
+        }
+        // The API server could not be reached meanwhile.
+        assert!(pause.after(false, at(3660)) <= Duration::from_secs(4));
+        assert!(pause.after(true, at(3664)) <= FIRST);
+        let mut short = WatchPause::short();
+        assert!(short.after(true, at(0)) <= FIRST);
+        assert!(short.after(true, at(3600)) <= Duration::from_secs(4));
     }
 }

@@ -2,6 +2,7 @@
 
 mod attend;
 mod census;
+mod claims;
 mod establish;
 mod expiry;
 mod health;
@@ -35,6 +36,7 @@ pub use self::{
 };
 use self::{
     census::{Census, Counted},
+    claims::{Claims, WhoAnswers},
     establish::{Found, NotReady, establish, prepare},
     expiry::next_change,
     material::Reads,
@@ -72,6 +74,8 @@ pub struct Notes {
     pace: LookPace,
     /// What the metrics show of each issuer.
     census: Census,
+    /// Which installation of the controller answers each issuer.
+    claims: Claims,
 }
 
 impl Notes {
@@ -82,12 +86,14 @@ impl Notes {
             written: Written::default(),
             pace: LookPace::default(),
             census: Census::new(metrics),
+            claims: Claims::default(),
         }
     }
 
     fn forget(&self, name: &IssuerName) {
         self.written.forget(name);
         self.census.forget(name);
+        self.claims.forget(name);
     }
 }
 
@@ -122,7 +128,11 @@ async fn reconcile<K: IssuerKind>(
 
 /// Forgets a deleted issuer, unless an issuer of this name exists again.
 fn forget(name: &IssuerName, context: &Context) {
-    if context.stored.get(name).is_some() {
+    if context
+        .stored
+        .get(name)
+        .is_some_and(|stored| stored.is_ours)
+    {
         return;
     }
     context.issuers.forget(name);
@@ -157,6 +167,7 @@ async fn look<K: IssuerKind>(
         spec: issuer.issuer_spec(),
         generation: issuer.meta().generation,
         status: written.as_ref().or_else(|| issuer.issuer_status()),
+        installation: &context.settings.cluster_resource_namespace,
     };
     let found = match prepare(seen.spec, &name, since, reads, context).await {
         Ok(prepared) => {
@@ -205,6 +216,9 @@ async fn look<K: IssuerKind>(
     if !context.ownership.owns(Some(&seen.spec.token), &uid) {
         return Ok(again);
     }
+    if !answers(&seen, &name, &uid, context) {
+        return Ok(again);
+    }
     if let Ok(Proven { ready, .. }) = &found.proven {
         trust::publish(ready, &name, context).await;
     }
@@ -214,6 +228,37 @@ async fn look<K: IssuerKind>(
         context.notes.written.remember(&name, version, status);
     }
     Ok(again)
+}
+
+/// Returns whether this installation of the controller answers the issuer, and reports another one that does.
+fn answers(seen: &Seen<'_>, name: &IssuerName, uid: &str, context: &Context) -> bool {
+    let named = seen
+        .status
+        .and_then(|status| status.installation.as_deref());
+    let verdict = context
+        .notes
+        .claims
+        .judge(name, uid, named, seen.installation, Instant::now());
+    let other = named.unwrap_or_default();
+    match verdict {
+        WhoAnswers::Ours => true,
+        WhoAnswers::TakeOver => {
+            info!(issuer = %name, other, "took over an issuer that another installation has answered before");
+            true
+        }
+        WhoAnswers::Reclaim => {
+            context.metrics.clashed();
+            warn!(issuer = %name, other, "the installation in another namespace answers this issuer, too; give it a --class of its own");
+            true
+        }
+        WhoAnswers::Yield { is_news } => {
+            if is_news {
+                context.metrics.clashed();
+                warn!(issuer = %name, other, "left an issuer to the installation in another namespace, which answered it first; give this installation a --class of its own");
+            }
+            false
+        }
+    }
 }
 
 /// Returns the proof of an earlier look. The proof counts for the probe interval less the largest jitter.

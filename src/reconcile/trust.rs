@@ -132,10 +132,10 @@ async fn sweep_once(bundles: &TrustBundles, context: &Context) -> Result<(), Tru
                     .ownership
                     .owns(None, &bundle.uid().unwrap_or_default()) => {}
             Some(issuer)
-                if !context
+                if context
                     .stored
                     .get(&issuer)
-                    .is_some_and(|stored| stored.serves_pods) =>
+                    .is_none_or(|stored| stored.is_ours && !stored.serves_pods) =>
             {
                 renew(bundles, signer, Some(&bundle), "", LONGEST, context).await?;
             }

@@ -6,6 +6,7 @@ mod artifact_hub;
 mod containers;
 mod image;
 mod lifecycle;
+mod openshift;
 mod placement;
 pub(crate) mod pod;
 mod refusals;

@@ -3,6 +3,7 @@
 mod approval;
 mod beside;
 mod between;
+mod clusters;
 mod contract;
 mod counted;
 mod crash;

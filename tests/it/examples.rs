@@ -1,5 +1,6 @@
 //! Tests the examples of `docs/examples/`: each is parsed completely and valid, and each is applied to a real API server.
 
+mod argo_cd;
 mod csi_driver;
 mod istio;
 mod laptop;

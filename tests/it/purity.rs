@@ -52,6 +52,7 @@ const PURE: &[&str] = &[
     "src/reconcile/attend/queue.rs",
     "src/reconcile/attend/queue/",
     "src/reconcile/attend/uid.rs",
+    "src/reconcile/issuer/claims.rs",
     "src/reconcile/issuer/expiry.rs",
     "src/reconcile/issuer/rounds.rs",
     "src/reconcile/issuer/rounds/",

@@ -19,7 +19,15 @@
 - run
 - --config=/etc/pkcs11-issuer/config.yaml
 - --cluster-resource-namespace={{ .Release.Namespace }}
+{{- if ne .Values.listenAddress "::" }}
+- --health-address={{ .Values.listenAddress }}:8081
+- --metrics-address={{ .Values.listenAddress }}:9402
+{{- end }}
+{{- with .Values.class }}
+- --class={{ . }}
+{{- end }}
 - --enforce-approval={{ .Values.enforceApproval }}
+- --certificate-requests={{ .Values.certificateRequests }}
 - --certificate-signing-requests={{ .Values.certificateSigningRequests }}
 - --pod-certificate-requests={{ .Values.podCertificateRequests }}
 - --cluster-trust-bundles={{ .Values.clusterTrustBundles }}
@@ -114,8 +122,13 @@ spec:
   {{- with .Values.runtimeClassName }}
   runtimeClassName: {{ . }}
   {{- end }}
+  {{- $context := deepCopy .Values.podSecurityContext }}
+  {{- if .Values.openshift }}
+  {{- /* The SCC restricted-v2 sets user and fsGroup to values of the namespace, and refuses all others. */}}
+  {{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" }}
+  {{- end }}
   securityContext:
-    {{- toYaml .Values.podSecurityContext | nindent 4 }}
+    {{- toYaml $context | nindent 4 }}
   nodeSelector:
     {{- toYaml (merge (deepCopy .Values.nodeSelector) (dict "kubernetes.io/os" "linux")) | nindent 4 }}
   {{- with .Values.affinity }}

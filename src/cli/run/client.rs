@@ -1,6 +1,10 @@
 //! The client of the API server. Every call times out, and a silent connection is closed within seconds.
 
-use std::{path::Path, time::Duration};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
@@ -16,6 +20,7 @@ use kube::{
 };
 use tower::{ServiceBuilder, timeout::TimeoutLayer};
 use tower_http::timeout::ResponseBodyTimeoutLayer;
+use tracing::info;
 
 /// Time limit for the start of a response and for each pause within it. The API server itself answers within a minute
 /// (`--request-timeout`), and sends every watch a bookmark about once a minute.
@@ -36,19 +41,56 @@ const WINDOW: u32 = 256 * 1024;
 /// # Errors
 /// There is neither a kubeconfig nor the identity of a pod, or it is not usable.
 pub(super) async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
-    let config = match kubeconfig {
+    let mut config = match kubeconfig {
         Some(path) => {
             let kubeconfig = Kubeconfig::read_from(path)
                 .with_context(|| format!("failed to read the kubeconfig {}", path.display()))?;
-            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                .await
-                .with_context(|| format!("the kubeconfig {} is not usable", path.display()))?
+            let authority = authority_file(&kubeconfig);
+            let mut config =
+                kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                    .await
+                    .with_context(|| format!("the kubeconfig {} is not usable", path.display()))?;
+            // kube reads this file again once a minute, as it does with the file in a pod.
+            config.root_cert_file = authority;
+            config
         }
         None => kube::Config::infer()
             .await
             .context("found neither a kubeconfig nor the identity of a pod; give --kubeconfig or set KUBECONFIG")?,
     };
+    let of_environment = ["HTTPS_PROXY", "https_proxy"].map(|name| env::var(name).ok());
+    if ignore_proxy(&mut config, &of_environment) {
+        info!("HTTPS_PROXY is not used: the API server is called directly");
+    }
     patient_client(&config, SILENCE).context("failed to set up the client of the API server")
+}
+
+/// Returns the file with the CA certificates of the API server, if the kubeconfig names one.
+fn authority_file(kubeconfig: &Kubeconfig) -> Option<PathBuf> {
+    let current = kubeconfig.current_context.as_ref()?;
+    let mut contexts = kubeconfig.contexts.iter();
+    let context = contexts
+        .find(|one| one.name == *current)?
+        .context
+        .as_ref()?;
+    let mut clusters = kubeconfig.clusters.iter();
+    let cluster = clusters.find(|one| one.name == context.cluster)?;
+    let cluster = cluster.cluster.as_ref()?;
+    // The data, if given, take precedence over the file.
+    match cluster.certificate_authority_data {
+        Some(_) => None,
+        None => cluster.certificate_authority.as_ref().map(PathBuf::from),
+    }
+}
+
+/// Removes a proxy that only the environment names, from which kube takes it. In a pod that variable is usually meant for
+/// other programs, such as a vendor's library. Returns whether there was one.
+fn ignore_proxy(config: &mut kube::Config, of_environment: &[Option<String>]) -> bool {
+    let is_named = |proxy: &http::Uri| {
+        let mut named = of_environment.iter().flatten();
+        named.any(|named| named.parse().is_ok_and(|named: http::Uri| named == *proxy))
+    };
+    config.proxy_url.take_if(|proxy| is_named(proxy)).is_some()
 }
 
 /// Builds the client as kube's own builder does, with two differences. It uses HTTP/2 if the API server offers it, because
@@ -98,6 +140,7 @@ mod tests {
 
     use k8s_openapi::api::core::v1::Secret;
     use kube::{Api, api::ListParams};
+    use serde_json::json;
 
     use super::*;
 
@@ -113,6 +156,39 @@ mod tests {
             drop(stream.read_to_end(&mut Vec::new()));
         });
         address
+    }
+
+    #[test]
+    fn the_file_with_the_ca_certificates_is_followed_unless_the_kubeconfig_contains_them() {
+        let file = |cluster: serde_json::Value| {
+            let text = json!({
+                "current-context": "c",
+                "contexts": [{"name": "b"}, {"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                "clusters": [{"name": "b"}, {"name": "c", "cluster": cluster}],
+            });
+            authority_file(&Kubeconfig::from_yaml(&text.to_string()).unwrap())
+        };
+        let named = json!({"server": "https://a", "certificate-authority": "/ca.crt"});
+        assert_eq!(file(named.clone()), Some(PathBuf::from("/ca.crt")));
+        let mut both = named;
+        both["certificate-authority-data"] = json!("YQ==");
+        assert_eq!(file(both), None);
+        assert_eq!(file(json!({"server": "https://a"})), None);
+    }
+
+    #[test]
+    fn a_proxy_of_the_environment_is_ignored_and_one_of_the_kubeconfig_is_refused() {
+        let mut config = kube::Config::new("https://a".parse().unwrap());
+        let proxy = "http://proxy:3128";
+        config.proxy_url = Some(proxy.parse().unwrap());
+        assert!(!ignore_proxy(
+            &mut config,
+            &[None, Some("http://b".to_owned())]
+        ));
+        let refused = patient_client(&config, SILENCE).err().unwrap();
+        assert!(refused.to_string().contains("proxy-url"), "{refused}");
+        assert!(ignore_proxy(&mut config, &[None, Some(proxy.to_owned())]));
+        assert_eq!(config.proxy_url, None);
     }
 
     #[tokio::test]

@@ -1,10 +1,14 @@
 //! Starts the work on every kind of request that the operator enabled and that this cluster serves.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::future;
 use k8s_openapi::api::certificates::{v1, v1beta1};
 use kube::{Api, Client, api::ListParams};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -12,26 +16,42 @@ use super::{WokenRequests, attend, drain::Ending};
 use crate::{
     api::{GROUP, certificate_request::CertificateRequest},
     audit::RequestKind,
+    metrics::Metrics,
     reconcile::{
         Context,
+        backoff::WatchPause,
         issuer::Woken,
         request::Request,
+        trouble::{Trouble, is_refusal},
         trust::{self, TrustBundles},
     },
-    telemetry::ErrorChain,
 };
 
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How often to ask whether the cluster serves a kind now.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(4);
 
-/// Kinds of requests to answer besides CertificateRequests, and the limit of looks at a time.
+/// Kinds of requests to answer, and the limit of looks at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct AnsweredKinds {
+    /// Whether to answer cert-manager's CertificateRequests.
+    pub certificate_requests: CertificateRequests,
     /// Whether to answer Kubernetes CertificateSigningRequests.
     pub signing_requests: bool,
     /// Whether to answer PodCertificateRequests, if the cluster serves them.
     pub pod_certificates: bool,
     /// The most looks in progress for one kind of request and one token.
     pub concurrency: u16,
+}
+
+/// Whether to answer cert-manager's CertificateRequests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateRequests {
+    /// From the moment that the cluster has the kind. The controller is ready without it.
+    OnceServed,
+    /// The controller is not ready before the cluster has the kind.
+    Always,
+    /// Not at all.
+    Never,
 }
 
 /// Answers requests until `ending.stop` is cancelled, then drains until `ending.abandon` is cancelled.
@@ -67,6 +87,15 @@ pub async fn answer(
             () = stop.cancelled() => {}
         }
     };
+    let requests = async {
+        let optional = match wanted.certificate_requests {
+            CertificateRequests::Never => return requests.known.cancel(),
+            CertificateRequests::OnceServed => Some(requests.known.clone()),
+            CertificateRequests::Always => None,
+        };
+        let fields = certificate_requests(&client, optional, &context.metrics);
+        requests.run::<CertificateRequest>(fields).await;
+    };
     let signing = async {
         if wanted.signing_requests {
             signing.run::<v1::CertificateSigningRequest>(every()).await;
@@ -75,24 +104,16 @@ pub async fn answer(
         }
     };
     let pods = async {
-        let served = async {
-            match wanted.pod_certificates {
-                true => pod_certificates(&client).await,
-                false => None,
-            }
-        };
+        if !wanted.pod_certificates {
+            return pods.known.cancel();
+        }
         let served = tokio::select! {
-            served = served => served,
-            () = stop.cancelled() => None,
+            served = pod_certificates(&client, &pods.known, &context.metrics) => served,
+            () = stop.cancelled() => return,
         };
         match served {
-            Some(Served::V1) => {
-                pods.run::<v1::PodCertificateRequest>(every()).await;
-            }
-            Some(Served::V1Beta1) => {
-                pods.run::<v1beta1::PodCertificateRequest>(every()).await;
-            }
-            None => pods.known.cancel(),
+            Served::V1 => pods.run::<v1::PodCertificateRequest>(every()).await,
+            Served::V1Beta1 => pods.run::<v1beta1::PodCertificateRequest>(every()).await,
         }
     };
     let sweep = async {
@@ -110,13 +131,7 @@ pub async fn answer(
             () = stop.cancelled() => {}
         }
     };
-    tokio::join!(
-        sweep,
-        requests.run::<CertificateRequest>(certificate_requests(&client)),
-        signing,
-        pods,
-        ready
-    );
+    tokio::join!(sweep, requests, signing, pods, ready);
 }
 
 /// The work on one kind of request.
@@ -164,25 +179,38 @@ async fn every() -> Option<String> {
 }
 
 /// Returns a field selector for the issuer's group if the CRD has selectable fields (cert-manager 1.20 and later), else
-/// `None`. Waits for cert-manager's CRDs.
-async fn certificate_requests(client: &Client) -> Option<String> {
+/// `None`. Waits for cert-manager's CRDs. Cancels `optional` if the cluster does not have them yet.
+async fn certificate_requests(
+    client: &Client,
+    optional: Option<CancellationToken>,
+    metrics: &Arc<Metrics>,
+) -> Option<String> {
     let selector = format!("spec.issuerRef.group={GROUP}");
     let api = Api::<CertificateRequest>::all(client.clone());
+    let one = ListParams::default().fields(&selector).limit(1);
+    let mut pause = WatchPause::new();
+    let mut trouble = Trouble::of(RequestKind::CertificateRequest.as_str(), metrics);
     loop {
-        match api
-            .list(&ListParams::default().fields(&selector).limit(1))
-            .await
-        {
-            Ok(_) => return Some(selector),
-            Err(kube::Error::Api(status)) if status.code == 400 => {
+        match (api.list(&one).await, &optional) {
+            (Ok(_), _) => return Some(selector),
+            (Err(kube::Error::Api(status)), _) if status.code == 400 => {
                 info!(
                     "this version of cert-manager cannot select requests by issuer; the controller filters them itself"
                 );
                 return None;
             }
-            Err(error) => {
-                warn!(error = %ErrorChain(&error), "failed to list CertificateRequests; is cert-manager installed?");
-                tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+            (Err(kube::Error::Api(status)), Some(known)) if status.code == 404 => {
+                if !known.is_cancelled() {
+                    info!(
+                        "this cluster has no CertificateRequests; they are answered from the moment that cert-manager is installed"
+                    );
+                    known.cancel();
+                }
+                sleep(LOOK_AGAIN_AFTER).await;
+            }
+            (Err(error), _) => {
+                trouble.report(&error);
+                sleep(pause.after(is_refusal(&error), Instant::now())).await;
             }
         }
     }
@@ -194,27 +222,39 @@ enum Served {
     V1Beta1,
 }
 
-async fn pod_certificates(client: &Client) -> Option<Served> {
-    for (version, served) in [
-        ("certificates.k8s.io/v1", Served::V1),
-        ("certificates.k8s.io/v1beta1", Served::V1Beta1),
-    ] {
-        if serves(client, version, "podcertificaterequests").await {
-            return Some(served);
+/// Waits until the cluster serves PodCertificateRequests. Cancels `known` if it does not serve them yet.
+async fn pod_certificates(
+    client: &Client,
+    known: &CancellationToken,
+    metrics: &Arc<Metrics>,
+) -> Served {
+    let mut trouble = Trouble::of(RequestKind::PodCertificateRequest.as_str(), metrics);
+    loop {
+        for (version, served) in [
+            ("certificates.k8s.io/v1", Served::V1),
+            ("certificates.k8s.io/v1beta1", Served::V1Beta1),
+        ] {
+            if serves(client, version, "podcertificaterequests", &mut trouble).await {
+                return served;
+            }
         }
+        if !known.is_cancelled() {
+            warn!(
+                "this Kubernetes cluster does not serve PodCertificateRequests; they are answered from the moment that it does"
+            );
+            known.cancel();
+        }
+        sleep(LOOK_AGAIN_AFTER).await;
     }
-    warn!(
-        "this Kubernetes cluster does not serve PodCertificateRequests; the controller answers none"
-    );
-    None
 }
 
 /// Returns where to publish trust anchors: the newest version of ClusterTrustBundles that both the cluster and the
 /// controller support.
-pub async fn trust_bundles(client: &Client) -> Option<TrustBundles> {
+pub async fn trust_bundles(client: &Client, metrics: &Arc<Metrics>) -> Option<TrustBundles> {
+    let mut trouble = Trouble::of("ClusterTrustBundle", metrics);
     for version in ["v1", "v1beta1"] {
         let group = format!("certificates.k8s.io/{version}");
-        if serves(client, &group, "clustertrustbundles").await {
+        if serves(client, &group, "clustertrustbundles", &mut trouble).await {
             return Some(TrustBundles::of_version(version));
         }
     }
@@ -225,14 +265,15 @@ pub async fn trust_bundles(client: &Client) -> Option<TrustBundles> {
 }
 
 /// Returns whether the API server serves a resource. Asks until it answers.
-async fn serves(client: &Client, version: &str, resource: &str) -> bool {
+async fn serves(client: &Client, version: &str, resource: &str, trouble: &mut Trouble) -> bool {
+    let mut pause = WatchPause::new();
     loop {
         match client.list_api_group_resources(version).await {
             Ok(list) => return list.resources.iter().any(|one| one.name == resource),
             Err(kube::Error::Api(status)) if status.code == 404 => return false,
             Err(error) => {
-                warn!(error = %ErrorChain(&error), version, "failed to read which resources the API server serves");
-                tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                trouble.report(&error);
+                sleep(pause.after(is_refusal(&error), Instant::now())).await;
             }
         }
     }

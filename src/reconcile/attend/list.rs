@@ -1,18 +1,17 @@
 //! A list of all objects of a kind, read page by page.
 
-use std::{fmt::Debug, pin::Pin, vec};
+use std::{fmt::Debug, pin::Pin, time::Instant, vec};
 
 use futures::{FutureExt as _, future, future::BoxFuture};
 use kube::{
     Api,
     api::{ListParams, ObjectList},
-    runtime::utils::Backoff as _,
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{Sleep, sleep};
 
 use super::interrupted::Interrupted;
-use crate::reconcile::backoff::WatchPause;
+use crate::reconcile::{backoff::WatchPause, trouble::is_refusal};
 
 /// Objects per page. Each page is held in memory as a whole.
 const PAGE: u32 = 250;
@@ -64,13 +63,17 @@ impl<K: Clone + Debug + DeserializeOwned + Send + 'static> List<K> {
             api,
             params,
             state: State::New,
-            pause: WatchPause::default(),
+            pause: WatchPause::new(),
         }
     }
 
     /// Starts the list again after a pause, whatever its state is.
     pub(super) fn begin_anew(&mut self) {
-        let pause = self.pause.next().unwrap_or_default();
+        self.rest(false);
+    }
+
+    fn rest(&mut self, refused: bool) {
+        let pause = self.pause.after(refused, Instant::now());
         self.state = State::Pausing(Box::pin(sleep(pause)));
     }
 
@@ -101,7 +104,7 @@ impl<K: Clone + Debug + DeserializeOwned + Send + 'static> List<K> {
                         Ok(version) if is_first => return Ok(Step::At(version)),
                         Ok(_) => {}
                         Err(interrupted) => {
-                            self.begin_anew();
+                            self.rest(is_refusal(&interrupted));
                             return Err(interrupted);
                         }
                     }

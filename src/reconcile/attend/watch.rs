@@ -1,21 +1,21 @@
 //! A watch of all objects of a kind that resumes after interruptions.
 
-use std::{fmt::Debug, pin::Pin};
+use std::{fmt::Debug, pin::Pin, time::Instant};
 
 use futures::{FutureExt as _, StreamExt as _, future, future::BoxFuture, stream::BoxStream};
 use kube::{
     Api, Resource, ResourceExt as _,
     api::{WatchEvent, WatchParams},
-    runtime::utils::Backoff as _,
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{Sleep, sleep};
 
 use super::interrupted::Interrupted;
-use crate::reconcile::backoff::WatchPause;
+use crate::reconcile::{backoff::WatchPause, trouble::is_refusal};
 
-/// 410 Gone: the API server no longer has the changes after the requested version.
-const GONE: u16 = 410;
+/// 410 Gone: the API server no longer has the changes after the requested version. 404 Not Found: it no longer has the kind,
+/// and its version means nothing for a kind that is installed again.
+const GONE: [u16; 2] = [410, 404];
 
 /// A report of a watch.
 pub(super) enum Change<K> {
@@ -61,7 +61,7 @@ impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> Watch<K> {
             params,
             version: String::new(),
             state: State::Stopped,
-            pause: WatchPause::default(),
+            pause: WatchPause::new(),
         }
     }
 
@@ -104,7 +104,7 @@ impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> Watch<K> {
                     Some(Err(error)) => return self.interrupted(error),
                     // The API server ends every watch after some minutes.
                     None if *told => self.open(),
-                    None => self.rest(),
+                    None => self.rest(false),
                 },
             }
         }
@@ -135,12 +135,13 @@ impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> Watch<K> {
             self.state = State::Stopped;
             return Ok(Change::Missed);
         }
-        self.rest();
-        Err(Interrupted::Watch(error))
+        let interrupted = Interrupted::Watch(error);
+        self.rest(is_refusal(&interrupted));
+        Err(interrupted)
     }
 
-    fn rest(&mut self) {
-        let pause = self.pause.next().unwrap_or_default();
+    fn rest(&mut self, refused: bool) {
+        let pause = self.pause.after(refused, Instant::now());
         self.state = State::Pausing(Box::pin(sleep(pause)));
     }
 
@@ -157,5 +158,5 @@ impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> Watch<K> {
 }
 
 fn is_gone(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == GONE)
+    matches!(error, kube::Error::Api(status) if GONE.contains(&status.code))
 }

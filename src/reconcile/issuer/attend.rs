@@ -25,10 +25,15 @@ use super::{
     rounds::{AfterLook, Look, Places, Rounds, WatchedIssuer},
 };
 use crate::{
-    api::{IssuerName, issuer::IssuerKind, tolerant::Tolerant},
+    api::{
+        IssuerName,
+        issuer::{IssuerKind, LOOK_ANNOTATION},
+        tolerant::Tolerant,
+    },
     reconcile::{
         Context,
         backoff::{delay, longest_for_a_write, random, until},
+        trouble::Trouble,
     },
     signers::{ConfiguredToken, Tokens},
     telemetry::ErrorChain,
@@ -55,6 +60,7 @@ pub async fn run_issuers<K: IssuerKind>(
     let mut rounds = Rounds::new(PLACES, Instant::now());
     let mut looks = JoinSet::new();
     let mut failures = HashMap::new();
+    let mut trouble = Trouble::of(K::KIND, &context.metrics);
     let reads = Arc::new(Reads::default());
     let mut round = Instant::now() + pause(&context);
     // The store takes the objects of a list only at the end of the list.
@@ -97,7 +103,7 @@ pub async fn run_issuers<K: IssuerKind>(
             () = until(rounds.next_call()) => rounds.call_until(Instant::now()),
             Some(event) = told.next() => match event {
                 Ok(event) => take(event, &mut rounds, &mut listed, &context),
-                Err(error) => warn!(kind = K::KIND, error = %ErrorChain(&error), "a watch was interrupted"),
+                Err(error) => trouble.report(&error),
             },
         }
     }
@@ -120,22 +126,35 @@ fn take<K: IssuerKind>(
     let now = Instant::now();
     match event {
         Event::Init => listed.clear(),
-        Event::InitApply(issuer) => listed.push(told_of(&issuer)),
+        Event::InitApply(issuer) | Event::Apply(issuer) if !is_ours(&issuer, context) => {
+            debug!(kind = K::KIND, name = %issuer.name_any(), "ignored an issuer of another class");
+        }
+        Event::InitApply(issuer) => listed.push(told_of(&issuer, context)),
         Event::InitDone => {
             let all = std::mem::take(listed);
             rounds.list(all, &context.issuers.awaited(), now);
         }
         Event::Apply(issuer) => {
-            let told = told_of(&issuer);
+            let told = told_of(&issuer, context);
             let awaited = context.issuers.is_awaited(&told.name);
+            if awaited && !told.is_elsewhere && rounds.is_elsewhere(&told.uid) {
+                context.issuers.wake(&told.name);
+            }
             rounds.put(told, awaited, now);
         }
         Event::Delete(issuer) => rounds.delete(&issuer.uid().unwrap_or_default(), now),
     }
 }
 
-fn told_of<K: IssuerKind>(issuer: &Tolerant<K>) -> WatchedIssuer {
+fn is_ours<K: IssuerKind>(issuer: &Tolerant<K>, context: &Context) -> bool {
     let spec = issuer.0.as_ref().ok().map(IssuerKind::issuer_spec);
+    context.stored.answers(spec)
+}
+
+fn told_of<K: IssuerKind>(issuer: &Tolerant<K>, context: &Context) -> WatchedIssuer {
+    let readable = issuer.0.as_ref().ok();
+    let spec = readable.map(IssuerKind::issuer_spec);
+    let status = readable.and_then(IssuerKind::issuer_status);
     WatchedIssuer {
         uid: issuer.uid().unwrap_or_default(),
         name: IssuerName {
@@ -144,6 +163,8 @@ fn told_of<K: IssuerKind>(issuer: &Tolerant<K>) -> WatchedIssuer {
         },
         generation: issuer.meta().generation.unwrap_or_default(),
         token: spec.map(|spec| spec.token.clone()).unwrap_or_default(),
+        is_elsewhere: context.stored.is_elsewhere(status),
+        asked: issuer.annotations().get(LOOK_ANNOTATION).cloned(),
     }
 }
 
@@ -157,8 +178,11 @@ fn reference<K: IssuerKind>(name: &IssuerName) -> ObjectRef<Tolerant<K>> {
 
 /// Returns the UIDs of the issuers whose status this replica writes.
 fn owned<K: IssuerKind>(stored: &Store<Tolerant<K>>, context: &Context) -> HashSet<String> {
-    let all = stored.state().into_iter().map(|issuer| told_of(&*issuer));
-    let own = all.filter(|told| context.ownership.owns(Some(&told.token), &told.uid));
+    let all = stored.state().into_iter();
+    let ours = all.filter(|issuer| is_ours(&**issuer, context));
+    let own = ours
+        .map(|issuer| told_of(&*issuer, context))
+        .filter(|told| context.ownership.owns(Some(&told.token), &told.uid));
     own.map(|told| told.uid).collect()
 }
 

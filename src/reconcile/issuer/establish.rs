@@ -167,7 +167,7 @@ pub(super) async fn establish(
     let proven = prove(claim, earlier, &reads.keys, since, &context.metrics, now());
     Found {
         proven: proven.await.map_err(NotReady::from),
-        chain: chain.chain().cloned(),
+        chain: chain.chain(),
     }
 }
 

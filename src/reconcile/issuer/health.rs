@@ -175,6 +175,11 @@ impl Issuers {
         self.wake_all(&mut inner, name);
     }
 
+    /// Wakes the requests that wait for an issuer.
+    pub(in crate::reconcile) fn wake(&self, name: &IssuerName) {
+        self.wake_all(&mut self.inner.lock(), name);
+    }
+
     /// Removes a deleted request from every waiting list.
     pub(in crate::reconcile) fn leave(&self, request: &Waiter) {
         self.inner.lock().waiting.retain(|_, waiting| {

@@ -15,6 +15,9 @@ use crate::api::IssuerName;
 /// Looks that fall due within the same interval of this length come together, so that they share what they read.
 const TOGETHER: Duration = Duration::from_secs(1);
 
+/// The shortest time between two looks at an issuer that its annotation asks for.
+const ASKED_EVERY: Duration = Duration::from_secs(5);
+
 /// Schedule of the issuers of one kind.
 #[derive(Debug)]
 pub(super) struct Rounds {
@@ -22,6 +25,8 @@ pub(super) struct Rounds {
     /// By the names of tokens. An issuer is in a line if and only if it is due.
     lines: BTreeMap<String, Line>,
     later: BTreeSet<(Instant, String)>,
+    /// Looks that annotations ask for and that came too soon after the last.
+    asked: BTreeSet<(Instant, String)>,
     /// The token whose turn it was last.
     last: String,
     looks: usize,
@@ -44,6 +49,10 @@ pub(super) struct WatchedIssuer {
     pub(super) generation: i64,
     /// Empty if the issuer cannot be read.
     pub(super) token: String,
+    /// Value of the annotation that asks for a look.
+    pub(super) asked: Option<String>,
+    /// Whether its status names another installation of the controller.
+    pub(super) is_elsewhere: bool,
 }
 
 /// An issuer to be looked at.
@@ -73,6 +82,8 @@ struct Kept {
     told: WatchedIssuer,
     deleted: bool,
     since: Instant,
+    /// When the last look that the annotation asked for became due, or will.
+    asked_at: Option<Instant>,
     turn: Turn,
 }
 
@@ -103,6 +114,7 @@ impl Rounds {
             kept: HashMap::new(),
             lines: BTreeMap::new(),
             later: BTreeSet::new(),
+            asked: BTreeSet::new(),
             last: String::new(),
             looks: 0,
             most,
@@ -110,11 +122,22 @@ impl Rounds {
         }
     }
 
-    /// Takes in an issuer, or a newer version of one. It becomes due unless its specification is unchanged.
+    /// Takes in an issuer, or a newer version of one. It becomes due if its specification has changed, its annotation asks for
+    /// a look, or another installation has taken it over.
     pub(super) fn put(&mut self, told: WatchedIssuer, awaited: bool, now: Instant) {
         let uid = told.uid.clone();
         match self.kept.get_mut(&uid) {
-            Some(kept) if kept.told.generation == told.generation => return,
+            Some(kept) if kept.told.generation == told.generation => {
+                let asks = told.asked.is_some() && told.asked != kept.told.asked;
+                let is_taken = told.is_elsewhere && !kept.told.is_elsewhere;
+                kept.told = told;
+                if is_taken {
+                    self.call(&uid, awaited, now);
+                } else if asks {
+                    self.ask(&uid, awaited, now);
+                }
+                return;
+            }
             Some(kept) => {
                 if kept.turn == Turn::Due {
                     // The new version may name another token; the issuer then belongs in the line of that token.
@@ -131,12 +154,35 @@ impl Rounds {
                     told,
                     deleted: false,
                     since: now,
+                    asked_at: None,
                     turn: Turn::None,
                 };
                 self.kept.insert(uid.clone(), kept);
             }
         }
         self.call(&uid, awaited, now);
+    }
+
+    /// Returns whether the status of an issuer named another installation when the issuer was last taken in.
+    pub(super) fn is_elsewhere(&self, uid: &str) -> bool {
+        self.kept
+            .get(uid)
+            .is_some_and(|kept| kept.told.is_elsewhere)
+    }
+
+    /// Makes an issuer due because its annotation asks for a look, or as soon as the last such look is long enough ago.
+    fn ask(&mut self, uid: &str, awaited: bool, now: Instant) {
+        let Some(kept) = self.kept.get_mut(uid) else {
+            return;
+        };
+        let at = kept.asked_at.map_or(now, |last| last + ASKED_EVERY);
+        if at <= now {
+            kept.asked_at = Some(now);
+            self.call(uid, awaited, now);
+        } else if kept.asked_at.is_some_and(|last| last <= now) {
+            kept.asked_at = Some(at);
+            self.asked.insert((at, uid.to_owned()));
+        }
     }
 
     /// Notes that an issuer was deleted. If it is kept, it becomes due for the last time.
@@ -189,6 +235,11 @@ impl Rounds {
             // The look uses objects that were read at that time or later, so that all issuers due at that time share them.
             self.call(&uid, false, at);
         }
+        while self.asked.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((at, uid)) = self.asked.pop_first()
+        {
+            self.call(&uid, false, at);
+        }
     }
 
     /// Puts an issuer first if it is due, because a request waits for it.
@@ -204,7 +255,8 @@ impl Rounds {
 
     /// Returns when the next issuer's time comes.
     pub(super) fn next_call(&self) -> Option<Instant> {
-        self.later.first().map(|(at, _)| *at)
+        let times = [self.later.first(), self.asked.first()];
+        times.into_iter().flatten().map(|(at, _)| *at).min()
     }
 
     /// Returns an issuer to be looked at now. The caller must report the end of each look with

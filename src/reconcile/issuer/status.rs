@@ -23,6 +23,8 @@ pub(super) struct Seen<'a> {
     pub(super) spec: &'a IssuerSpec,
     pub(super) generation: Option<i64>,
     pub(super) status: Option<&'a IssuerStatus>,
+    /// Namespace of this installation of the controller.
+    pub(super) installation: &'a str,
 }
 
 impl Seen<'_> {
@@ -34,6 +36,8 @@ impl Seen<'_> {
         let Found { chain, proven } = found;
         let mut status = match proven {
             Ok(Proven { ready, token }) => IssuerStatus {
+                observed_generation: self.generation,
+                installation: Some(self.installation.to_owned()),
                 conditions: Vec::new(),
                 token: token.as_ref().map(token_status),
                 key: Some(key_status(ready.key.key())),
@@ -41,6 +45,8 @@ impl Seen<'_> {
                 last_signature: Some(Time(ready.proof.at())),
             },
             Err(_) => IssuerStatus {
+                observed_generation: self.generation,
+                installation: Some(self.installation.to_owned()),
                 conditions: Vec::new(),
                 certificate: match chain {
                     Some(loaded) => Some(certificate_status(loaded)),
@@ -169,6 +175,8 @@ fn certificate_status(chain: &IssuerChain) -> CertificateStatus {
 }
 
 #[cfg(test)]
+mod kstatus;
+#[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
@@ -180,9 +188,9 @@ mod tests {
     };
 
     const THEN: &str = "2026-01-01T00:00:00Z";
-    const NOW: &str = "2026-06-01T00:00:00Z";
+    pub(super) const NOW: &str = "2026-06-01T00:00:00Z";
 
-    fn spec() -> IssuerSpec {
+    pub(super) fn spec() -> IssuerSpec {
         serde_json::from_value(json!({"token": "nowhere", "certificate": {"pem": "-"}})).unwrap()
     }
 
@@ -202,6 +210,7 @@ mod tests {
             spec: &spec,
             generation: Some(2),
             status: before,
+            installation: "ours",
         };
         let found = NotReady::TokenUnknown("nowhere".to_owned()).into();
         seen.status(&found, NOW.parse().unwrap())
@@ -260,6 +269,7 @@ mod tests {
             spec: &spec,
             generation: Some(2),
             status: Some(&before),
+            installation: "ours",
         };
         let found = Found {
             chain: Some(Arc::new(chain_valid(loaded, loaded))),

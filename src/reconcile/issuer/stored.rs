@@ -10,7 +10,7 @@ use kube::{
 
 use crate::api::{
     IssuerName,
-    issuer::{IssuerKind, IssuerSpec, PKCS11ClusterIssuer, PKCS11Issuer},
+    issuer::{IssuerKind, IssuerSpec, IssuerStatus, PKCS11ClusterIssuer, PKCS11Issuer},
     tolerant::Tolerant,
 };
 
@@ -21,23 +21,42 @@ pub struct StoredIssuers {
     pub namespaced: Store<Tolerant<PKCS11Issuer>>,
     /// `PKCS11ClusterIssuer`.
     pub cluster: Store<Tolerant<PKCS11ClusterIssuer>>,
+    /// Namespace of this installation of the controller.
+    pub installation: String,
+    /// Class of the issuers that this controller answers.
+    pub class: String,
 }
 
 impl StoredIssuers {
     /// Returns the issuer of this name, if it exists.
     pub(in crate::reconcile) fn get(&self, name: &IssuerName) -> Option<Stored> {
-        self.read(name, stored)
+        self.read(name, |meta, spec, status| Stored {
+            is_ours: self.answers(spec),
+            is_elsewhere: self.is_elsewhere(status),
+            ..stored(meta, spec)
+        })
+    }
+
+    /// Returns whether a status names another installation of the controller.
+    pub(super) fn is_elsewhere(&self, status: Option<&IssuerStatus>) -> bool {
+        let named = status.and_then(|status| status.installation.as_ref());
+        named.is_some_and(|named| *named != self.installation)
+    }
+
+    /// Returns whether this controller answers an issuer. `spec` is `None` if the issuer cannot be read.
+    pub(super) fn answers(&self, spec: Option<&IssuerSpec>) -> bool {
+        spec.is_none_or(|spec| spec.class == self.class)
     }
 
     /// Returns the token that the issuer of this name names, if the issuer exists and can be read.
     pub(in crate::reconcile) fn token(&self, name: &IssuerName) -> Option<String> {
-        self.read(name, |_, spec| Some(spec?.token.clone()))?
+        self.read(name, |_, spec, _| Some(spec?.token.clone()))?
     }
 
     fn read<T>(
         &self,
         name: &IssuerName,
-        read: impl FnOnce(&ObjectMeta, Option<&IssuerSpec>) -> T,
+        read: impl FnOnce(&ObjectMeta, Option<&IssuerSpec>, Option<&IssuerStatus>) -> T,
     ) -> Option<T> {
         let object = &name.name;
         match &name.namespace {
@@ -52,6 +71,10 @@ impl StoredIssuers {
 
 /// The facts about a stored issuer that a decision about a request or a trust bundle depends on.
 pub(in crate::reconcile) struct Stored {
+    /// Whether this controller answers it, by its class.
+    pub(in crate::reconcile) is_ours: bool,
+    /// Whether its status names another installation of the controller.
+    pub(in crate::reconcile) is_elsewhere: bool,
     pub(in crate::reconcile) uid: String,
     pub(in crate::reconcile) generation: i64,
     pub(in crate::reconcile) selector: Option<LabelSelector>,
@@ -62,16 +85,20 @@ pub(in crate::reconcile) struct Stored {
 fn read_from<K: IssuerKind, T>(
     store: &Store<Tolerant<K>>,
     name: &ObjectRef<Tolerant<K>>,
-    read: impl FnOnce(&ObjectMeta, Option<&IssuerSpec>) -> T,
+    read: impl FnOnce(&ObjectMeta, Option<&IssuerSpec>, Option<&IssuerStatus>) -> T,
 ) -> Option<T> {
     let object = store.get(name)?;
-    let spec = object.0.as_ref().ok().map(IssuerKind::issuer_spec);
-    Some(read(object.meta(), spec))
+    let readable = object.0.as_ref().ok();
+    let spec = readable.map(IssuerKind::issuer_spec);
+    let status = readable.and_then(IssuerKind::issuer_status);
+    Some(read(object.meta(), spec, status))
 }
 
 /// `spec` is `None` if the object cannot be read.
 fn stored(meta: &ObjectMeta, spec: Option<&IssuerSpec>) -> Stored {
     Stored {
+        is_ours: true,
+        is_elsewhere: false,
         uid: meta.uid.clone().unwrap_or_default(),
         generation: meta.generation.unwrap_or_default(),
         selector: spec.and_then(|spec| spec.namespace_selector.clone()),

@@ -1,8 +1,14 @@
 //! The watches of issuers and tokens.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
 
-use futures::{StreamExt as _, stream::BoxStream};
+use futures::{
+    Stream, StreamExt as _,
+    stream::{self, BoxStream},
+};
 use kube::{
     Api, Client,
     runtime::{
@@ -11,12 +17,15 @@ use kube::{
         watcher,
     },
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{issuer::IssuerKind, tolerant::Tolerant},
-    reconcile::backoff::WatchPause,
+    reconcile::{
+        backoff::WatchPause,
+        trouble::{is_missing, is_refusal},
+    },
     signers::Tokens,
 };
 
@@ -32,10 +41,73 @@ pub type ToldIssuers<K> = BoxStream<'static, watcher::Result<watcher::Event<Tole
 pub fn issuers<K: IssuerKind>(client: &Client) -> (ToldIssuers<K>, Store<Tolerant<K>>) {
     let (reader, writer) = reflector::store();
     let pages = watcher::Config::default().page_size(PAGE);
-    let told = watcher(Api::<Tolerant<K>>::all(client.clone()), pages)
-        .backoff(WatchPause::default())
-        .reflect(writer);
-    (told.boxed(), reader)
+    let api = Api::<Tolerant<K>>::all(client.clone());
+    let told = move || watcher(api.clone(), pages.clone()).boxed();
+    (paced(told).reflect(writer).boxed(), reader)
+}
+
+/// Follows a watch, pauses after each failure, and begins a new watch when the kind is missing.
+///
+/// kube's own back-off begins anew with the `Init` that comes before each list, also before a list that fails; so a list that
+/// always fails would never be tried less often. The pauses stay short, also while a right or the kind is missing: without
+/// issuers, the controller can do nothing else.
+fn paced<T: Send + 'static>(
+    begin: impl Fn() -> BoxStream<'static, watcher::Result<watcher::Event<T>>> + Send,
+) -> impl Stream<Item = watcher::Result<watcher::Event<T>>> + Send {
+    let paced = Paced {
+        told: begin(),
+        begin,
+        pause: WatchPause::short(),
+        wait: None,
+        is_listed: false,
+        untold: VecDeque::new(),
+    };
+    stream::unfold(paced, async |mut paced| Some((paced.next().await?, paced)))
+}
+
+struct Paced<T, B> {
+    begin: B,
+    told: BoxStream<'static, watcher::Result<watcher::Event<T>>>,
+    pause: WatchPause,
+    /// How long to wait before the watch goes on.
+    wait: Option<Duration>,
+    /// Whether objects may be known from a list.
+    is_listed: bool,
+    untold: VecDeque<watcher::Event<T>>,
+}
+
+impl<T, B> Paced<T, B>
+where
+    B: Fn() -> BoxStream<'static, watcher::Result<watcher::Event<T>>>,
+{
+    async fn next(&mut self) -> Option<watcher::Result<watcher::Event<T>>> {
+        if let Some(event) = self.untold.pop_front() {
+            return Some(Ok(event));
+        }
+        if let Some(wait) = self.wait.take() {
+            sleep(wait).await;
+        }
+        let event = self.told.next().await?;
+        match &event {
+            Ok(watcher::Event::Init) => {}
+            Ok(event) => {
+                self.is_listed |= matches!(event, watcher::Event::InitDone);
+                self.pause.reset();
+            }
+            Err(error) => {
+                self.wait = Some(self.pause.after(is_refusal(error), Instant::now()));
+                if is_missing(error) {
+                    // A kind that the cluster does not have has no objects. The watch may have missed their deletion.
+                    self.told = (self.begin)();
+                    if std::mem::take(&mut self.is_listed) {
+                        let none = [watcher::Event::Init, watcher::Event::InitDone];
+                        self.untold.extend(none);
+                    }
+                }
+            }
+        }
+        Some(event)
+    }
 }
 
 /// Sends the names of the tokens that can sign, whenever they change, until `stop`.
@@ -56,5 +128,55 @@ pub async fn publish_usable_tokens(
             Ok(()) = changes.changed() => {}
             () = stop.cancelled() => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    type Told = watcher::Result<watcher::Event<u8>>;
+
+    fn missing() -> Told {
+        let status = Status {
+            code: 404,
+            ..Status::default()
+        };
+        Err(watcher::Error::WatchStartFailed(kube::Error::Api(
+            status.boxed(),
+        )))
+    }
+
+    #[tokio::test]
+    async fn the_objects_of_a_kind_that_is_missing_are_gone_until_it_is_listed_again() {
+        use watcher::Event::{Init, InitApply, InitDone};
+        let watches = [
+            vec![Ok(Init), Ok(InitApply(1)), Ok(InitDone), missing()],
+            vec![Ok(Init), missing()],
+            vec![Ok(Init), Ok(InitApply(2)), Ok(InitDone)],
+        ];
+        let watches = Mutex::new(watches.into_iter());
+        let begin = move || stream::iter(watches.lock().next().unwrap()).boxed();
+        let told: Vec<_> = paced(begin)
+            .map(|told| told.map_err(|_| "missing"))
+            .collect()
+            .await;
+        let expected = [
+            Ok(Init),
+            Ok(InitApply(1)),
+            Ok(InitDone),
+            Err("missing"),
+            Ok(Init),
+            Ok(InitDone),
+            Ok(Init),
+            Err("missing"),
+            Ok(Init),
+            Ok(InitApply(2)),
+            Ok(InitDone),
+        ];
+        assert_eq!(format!("{told:?}"), format!("{expected:?}"));
     }
 }

@@ -104,7 +104,7 @@ impl<R: Request> Basis<'_, R> {
                 EventReason::IssuerNotFound,
                 format!("Waiting for {issuer} to be created"),
             ),
-            Waiting::Unknown => return None,
+            Waiting::Elsewhere | Waiting::Unknown => return None,
             Waiting::NotReady(reason) => (
                 EventReason::IssuerNotReady,
                 format!("Waiting for {issuer} to become ready; its status says {reason}"),

@@ -85,6 +85,8 @@ pub(crate) enum Progress {
 pub(super) enum IssuerFact {
     /// The issuer does not exist.
     Missing,
+    /// Another installation of the controller answers the issuer.
+    Elsewhere,
     /// The issuer exists, but its present generation has not been looked at yet.
     Unknown,
     /// The issuer cannot sign, for this reason of its condition.
@@ -143,6 +145,8 @@ pub(super) enum Why {
 pub(super) enum Waiting {
     /// The issuer has to be created.
     Missing,
+    /// This installation of the controller has to become the one that answers the issuer.
+    Elsewhere,
     /// The controller has to look at the issuer.
     Unknown,
     /// The issuer has to become ready.
@@ -210,6 +214,9 @@ fn decide_for_any_replica(facts: &Facts, recalled: &Recalled, time: Time) -> Dec
     if is_finished(stage) {
         return or_finish(unpublished, Why::Finished);
     }
+    if *issuer == IssuerFact::Elsewhere && !unpublished {
+        return Decision::Wait(Waiting::Elsewhere);
+    }
     match (stage.approval, stage.progress) {
         (_, Progress::Open) if settled => return Decision::Leave(Why::Settled),
         (Approval::Denied, _) => return Decision::Deny,
@@ -226,6 +233,7 @@ fn decide_for_any_replica(facts: &Facts, recalled: &Recalled, time: Time) -> Dec
         (false, None, IssuerFact::Ready, _) => Decision::Sign,
         // The look at the issuer takes only a moment, so even an overdue request waits for it.
         (false, _, IssuerFact::Unknown, _) => Decision::Wait(Waiting::Unknown),
+        (false, _, IssuerFact::Elsewhere, _) => Decision::Wait(Waiting::Elsewhere),
         (false, _, IssuerFact::Missing, false) => Decision::Wait(Waiting::Missing),
         (false, _, IssuerFact::NotReady(reason), false) => {
             Decision::Wait(Waiting::NotReady(reason))

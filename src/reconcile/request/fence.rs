@@ -67,7 +67,7 @@ async fn is_selected(
             ),
         ))
     })?;
-    let unknown = |why: &dyn std::error::Error| {
+    let unknown = |why: &(dyn std::error::Error + 'static)| {
         Fenced::Delayed(Delay::Passing(format!(
             "failed to check whether {issuer} serves namespace {namespace}: {}",
             ErrorChain(why)

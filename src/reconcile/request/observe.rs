@@ -41,6 +41,9 @@ pub(super) fn observe(
     let issuer = request.issuer();
     let stored = issuer.as_ref().and_then(|name| context.stored.get(name));
     let (fact, ready) = match (&issuer, &stored) {
+        (Some(_), Some(stored)) if !stored.is_ours || stored.is_elsewhere => {
+            (IssuerFact::Elsewhere, None)
+        }
         (Some(name), Some(stored)) => look_at(name, stored, context),
         (Some(_) | None, _) => (IssuerFact::Missing, None),
     };

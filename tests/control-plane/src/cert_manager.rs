@@ -235,9 +235,18 @@ fn program(
     ]))
 }
 
+/// Installs cert-manager's CRDs without its processes: requests are stored, and nobody approves or completes them.
+///
+/// # Errors
+///
+/// When an object is refused.
+pub async fn install_cert_manager_kinds(plane: &ControlPlane) -> Result<()> {
+    chart::install_folder(plane, &plane.tools().share("crds")?).await
+}
+
 /// Applies the CRDs and waits until the API server serves them, so that no informer asks for a kind that does not exist.
 async fn install_crds(plane: &ControlPlane, options: &CertManagerOptions) -> Result<()> {
-    chart::install_folder(plane, &plane.tools().share("crds")?).await?;
+    install_cert_manager_kinds(plane).await?;
     if options.gateway_api {
         chart::install_folder(plane, &plane.tools().share("gateway-api")?).await?;
     }

@@ -55,7 +55,7 @@ mod trust_manager;
 
 pub use approver_policy::ApproverPolicy;
 pub use audit::{AuditEvent, AuditLog, ObjectRef, ResponseStatus, User};
-pub use cert_manager::{CertManager, CertManagerOptions};
+pub use cert_manager::{CertManager, CertManagerOptions, install_cert_manager_kinds};
 pub use chart::{Chart, helm};
 pub use controller_manager::ControllerManager;
 pub use kwok::Kwok;

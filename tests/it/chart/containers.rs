@@ -4,7 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
-use pkcs11_issuer::{args::Args, config::Config};
+use pkcs11_issuer::{
+    args::{Args, Command},
+    config::Config,
+};
 use serde_json::{Value, json};
 
 use super::{named, render, value_set, value_sets, workload};
@@ -38,6 +41,23 @@ async fn the_program_takes_the_arguments_and_the_configuration_of_every_value_se
             .keys()
             .collect();
         assert_eq!(configured, wanted, "{}", set.name);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_listeners_have_the_addresses_of_the_value() -> Result<()> {
+    for (listen, address) in [("::", "[::]"), ("0.0.0.0", "0.0.0.0")] {
+        let values = value_set("softhsm", json!({"listenAddress": listen}))?;
+        let container = controller(&values).await?;
+        let args = container["args"].as_array().context("no arguments")?;
+        let args = args.iter().filter_map(Value::as_str);
+        let args = Args::try_parse_from(std::iter::once("pkcs11-issuer").chain(args))?;
+        let Command::Run(run) = args.command else {
+            anyhow::bail!("run was expected");
+        };
+        assert_eq!(run.health_address.to_string(), format!("{address}:8081"));
+        assert_eq!(run.metrics_address.to_string(), format!("{address}:9402"));
     }
     Ok(())
 }

@@ -177,6 +177,11 @@ async fn misspelt_and_malformed_values_are_refused_with_their_path() -> Result<(
         (json!({"secretNamespaces": ["pay*"]}), "/secretNamespaces/0"),
         (json!({"log": {"format": "xml"}}), "/log/format"),
         (json!({"concurrency": 0}), "/concurrency"),
+        (
+            json!({"certificateRequests": "sometimes"}),
+            "/certificateRequests",
+        ),
+        (json!({"listenAddress": "127.0.0.1"}), "/listenAddress"),
         (json!({"leaseDuration": "1s"}), "/leaseDuration"),
         (json!({"leaseDuration": "301s"}), "/leaseDuration"),
         (json!({"leaseDuration": "5m1s"}), "/leaseDuration"),

@@ -51,14 +51,24 @@ async fn common_labels_are_on_every_object_and_in_no_selector() -> Result<()> {
 
 #[tokio::test]
 async fn rights_of_disabled_features_are_left_out() -> Result<()> {
-    let off = json!({"certificateSigningRequests": false, "events": false});
+    let off = json!({
+        "certificateRequests": false,
+        "certificateSigningRequests": false,
+        "events": false,
+    });
     let least = rules(&render(&value_set("softhsm", off)?).await?).concat();
     for resource in [
+        "cert-manager.io",
         "certificates.k8s.io",
         "subjectaccessreviews",
         "events.k8s.io",
     ] {
         assert!(!least.contains(resource), "{resource}: {least}");
+    }
+    for certificate_requests in [json!("auto"), json!(true)] {
+        let on = json!({"certificateRequests": certificate_requests});
+        let some = rules(&render(&value_set("softhsm", on)?).await?).concat();
+        assert!(some.contains("cert-manager.io"), "{some}");
     }
     let pods = json!({"podCertificateRequests": true, "clusterTrustBundles": true});
     let most = rules(&render(&value_set("softhsm", pods)?).await?).concat();

@@ -19,10 +19,10 @@ async fn a_controller_killed_between_signature_and_status_write_publishes_one_ce
         .await?;
     requests.approve("web").await?;
     // The status write hangs in cert-manager's webhook.
-    rig.cluster().cert_manager().pause_webhook()?;
+    rig.cluster().cert_manager()?.pause_webhook()?;
     let signed = rig.controller().records("signed", "default", "web").await;
     rig.controller().kill();
-    rig.cluster().cert_manager().resume_webhook()?;
+    rig.cluster().cert_manager()?.resume_webhook()?;
     let first = signed?;
     rig.controller().restart().await?;
     let status = requests.reaches("web", "Issued").await?;
@@ -47,9 +47,9 @@ async fn an_outage_of_the_webhook_costs_no_second_signature() -> Result<()> {
         .create("web", request_spec(&issuer(), &csr_for("web.example")?))
         .await?;
     requests.approve("web").await?;
-    rig.cluster().cert_manager().stop_webhook();
+    rig.cluster().cert_manager()?.stop_webhook();
     rig.controller().records("signed", "default", "web").await?;
-    rig.cluster().cert_manager().start_webhook().await?;
+    rig.cluster().cert_manager()?.start_webhook().await?;
     requests.reaches("web", "Issued").await?;
     rig.controller()
         .records("published", "default", "web")
@@ -73,7 +73,7 @@ async fn a_certificate_for_a_request_that_is_deleted_before_it_is_published_is_r
         .await?;
     rig.controller().process().signal(Signal::STOP)?;
     requests.approve("web").await?;
-    rig.cluster().cert_manager().stop_webhook();
+    rig.cluster().cert_manager()?.stop_webhook();
     rig.controller().process().signal(Signal::CONT)?;
     let signed = rig.controller().records("signed", "default", "web").await?;
     requests.delete("web").await?;

@@ -96,7 +96,7 @@ async fn has_signed(
     restarted(case, name).await?;
     case.controller.process().signal(Signal::STOP)?;
     ask(case, name).await?;
-    fail(case.cluster.cert_manager())?;
+    fail(case.cluster.cert_manager()?)?;
     case.controller.process().signal(Signal::CONT)?;
     let signed = case.controller.records("signed", "default", name);
     signed.await.map(drop)
@@ -142,14 +142,14 @@ async fn the_webhook_is_down(case: &Counted) -> Result<()> {
     };
     has_signed(case, "down", fail).await?;
     ends_and_gives_its_lease_back(case, "the webhook is down").await?;
-    case.cluster.cert_manager().start_webhook().await?;
+    case.cluster.cert_manager()?.start_webhook().await?;
     is_discarded(case, "down").await
 }
 
 async fn the_webhook_hangs(case: &Counted) -> Result<()> {
     has_signed(case, "frozen", CertManager::pause_webhook).await?;
     ends_and_gives_its_lease_back(case, "the webhook hangs").await?;
-    case.cluster.cert_manager().resume_webhook()?;
+    case.cluster.cert_manager()?.resume_webhook()?;
     is_discarded(case, "frozen").await
 }
 

@@ -28,7 +28,7 @@ async fn without_the_right_to_approve_a_request_has_no_condition_until_a_person_
     objects
         .create(certificate(UNAPPROVED, "web", &issuer, spec))
         .await?;
-    let log = stage.cluster().cert_manager().controller();
+    let log = stage.cluster().cert_manager()?.controller();
     let line = log.line(REFUSED, PATIENCE).await?;
     ensure!(line.contains(CERT_MANAGER), "{line}");
 

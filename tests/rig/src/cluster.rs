@@ -1,4 +1,4 @@
-//! A control plane with cert-manager, our CRDs and the identities that the tests use.
+//! A control plane, usually with cert-manager, our CRDs and the identities that the tests use.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -59,7 +59,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: approver}]
 #[derive(Debug)]
 pub struct Cluster {
     // Dropped in this order.
-    cert_manager: CertManager,
+    cert_manager: Option<CertManager>,
     plane: ControlPlane,
     controller: PathBuf,
     requester: PathBuf,
@@ -140,18 +140,30 @@ impl Cluster {
         Self::install(plane, cert_manager, programs).await
     }
 
-    /// Creates our namespace and gives the users their rights, on a control plane with cert-manager. Installs nothing else
-    /// of ours.
+    /// Starts a control plane without cert-manager and its kinds, and installs our CRDs and everybody's rights on it.
+    ///
+    /// # Errors
+    ///
+    /// When a part does not start or an object is refused.
+    pub async fn start_without_cert_manager(programs: &Programs) -> Result<Self> {
+        let plane = ControlPlane::start(Options::default()).await?;
+        Self::install(plane, None, programs).await
+    }
+
+    /// Creates our namespace and gives the users their rights. Installs nothing else of ours.
     ///
     /// # Errors
     ///
     /// When an object is refused.
-    pub async fn prepare(plane: ControlPlane, cert_manager: CertManager) -> Result<Self> {
+    pub async fn prepare(
+        plane: ControlPlane,
+        cert_manager: impl Into<Option<CertManager>>,
+    ) -> Result<Self> {
         let cluster = Self {
             controller: plane.service_account(NAMESPACE, "pkcs11-issuer")?,
             requester: plane.user("requester", None)?,
             approver: plane.user("approver", None)?,
-            cert_manager,
+            cert_manager: cert_manager.into(),
             plane,
         };
         cluster.create_namespace(NAMESPACE).await?;
@@ -159,27 +171,47 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Installs our CRDs, as the program prints them, and everybody's rights on a control plane with cert-manager.
+    /// Installs our CRDs, as the program prints them, and everybody's rights.
     ///
     /// # Errors
     ///
     /// When an object is refused.
     pub async fn install(
         plane: ControlPlane,
-        cert_manager: CertManager,
+        cert_manager: impl Into<Option<CertManager>>,
         programs: &Programs,
     ) -> Result<Self> {
         let cluster = Self::prepare(plane, cert_manager).await?;
-        cluster
-            .plane
-            .apply(&crds(&programs.controller).await?)
-            .await?;
+        cluster.install_kinds(programs).await?;
         apply_rights(&cluster.plane, &no_values()).await?;
-        let wait = "wait --for=condition=Established --timeout=60s crd";
-        let kinds = ["pkcs11issuers", "pkcs11clusterissuers"].map(|kind| format!("{kind}.{GROUP}"));
-        let words = wait.split(' ').chain(kinds.iter().map(String::as_str));
-        cluster.plane.kubectl(&words.collect::<Vec<_>>()).await?;
         Ok(cluster)
+    }
+
+    /// Installs our CRDs, as the program prints them, and waits until the API server serves them.
+    ///
+    /// # Errors
+    ///
+    /// When an object is refused.
+    pub async fn install_kinds(&self, programs: &Programs) -> Result<()> {
+        self.plane.apply(&crds(&programs.controller).await?).await?;
+        let wait = "wait --for=condition=Established --timeout=60s crd";
+        let kinds = kinds();
+        let words = wait.split(' ').chain(kinds.iter().map(String::as_str));
+        self.plane.kubectl(&words.collect::<Vec<_>>()).await?;
+        Ok(())
+    }
+
+    /// Removes our CRDs, and with them all issuers.
+    ///
+    /// # Errors
+    ///
+    /// When they do not exist.
+    pub async fn remove_kinds(&self) -> Result<()> {
+        let kinds = kinds();
+        let words = ["delete", "crd"].into_iter();
+        let words = words.chain(kinds.iter().map(String::as_str));
+        self.plane.kubectl(&words.collect::<Vec<_>>()).await?;
+        Ok(())
     }
 
     /// Returns the control plane, for its audit log, for kubectl and for outages.
@@ -188,8 +220,13 @@ impl Cluster {
     }
 
     /// Returns cert-manager, whose webhook can be frozen.
-    pub fn cert_manager(&self) -> &CertManager {
-        &self.cert_manager
+    ///
+    /// # Errors
+    ///
+    /// When the cluster was started without it.
+    pub fn cert_manager(&self) -> Result<&CertManager> {
+        let cert_manager = self.cert_manager.as_ref();
+        cert_manager.context("the cluster has no cert-manager")
     }
 
     /// Returns the kubeconfig of the controller's service account.
@@ -325,6 +362,10 @@ impl Cluster {
     pub async fn apply(&self, object: &Value) -> Result<()> {
         self.plane.apply(&object.to_string()).await
     }
+}
+
+fn kinds() -> [String; 2] {
+    ["pkcs11issuers", "pkcs11clusterissuers"].map(|kind| format!("{kind}.{GROUP}"))
 }
 
 async fn crds(program: &Path) -> Result<String> {

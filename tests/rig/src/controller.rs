@@ -22,6 +22,8 @@ pub struct ControllerOptions {
     pub args: Vec<String>,
     /// The kubeconfig to use instead of [`Cluster::controller_kubeconfig`].
     pub kubeconfig: Option<PathBuf>,
+    /// The namespace of its own objects and of those that cluster issuers name.
+    pub namespace: String,
     /// The name of its files and its `--identity`. Two controllers on one cluster need two names.
     pub name: String,
 }
@@ -34,6 +36,7 @@ impl ControllerOptions {
             programs: programs.clone(),
             args: Vec::new(),
             kubeconfig: None,
+            namespace: NAMESPACE.to_owned(),
             name: "pkcs11-issuer".to_owned(),
         }
     }
@@ -70,6 +73,7 @@ impl Controller {
             programs,
             args,
             kubeconfig,
+            namespace,
             name,
         } = options;
         let kubeconfig = kubeconfig
@@ -83,7 +87,7 @@ impl Controller {
             .args(["run".into(), "--config".into(), file.clone()])
             .args(["--kubeconfig".into(), kubeconfig.to_owned()])
             .args(["--worker".into(), programs.worker.clone()])
-            .args(["--cluster-resource-namespace", NAMESPACE])
+            .args(["--cluster-resource-namespace", namespace])
             .args(["--identity", name])
             .args(["--health-address", "127.0.0.1:0"])
             .args(["--metrics-address", "127.0.0.1:0"])

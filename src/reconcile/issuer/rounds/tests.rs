@@ -16,6 +16,16 @@ fn told(uid: &str, token: &str, generation: i64) -> WatchedIssuer {
         },
         generation,
         token: token.to_owned(),
+        asked: None,
+        is_elsewhere: false,
+    }
+}
+
+/// Returns an issuer whose annotation has this value.
+fn asking(uid: &str, value: &str) -> WatchedIssuer {
+    WatchedIssuer {
+        asked: Some(value.to_owned()),
+        ..told(uid, "t", 1)
     }
 }
 
@@ -179,4 +189,59 @@ fn a_deleted_issuer_is_looked_at_once_more_even_if_only_a_list_shows_it() {
     rounds.looked("b", AfterLook::Ended);
     rounds.looked("c", AfterLook::Round);
     assert_eq!(rounds.kept.len(), 1);
+}
+
+#[test]
+fn a_new_value_of_the_annotation_asks_for_a_look_at_most_once_in_five_seconds() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let mut rounds = rounds(&[("a", "t")], start);
+    assert_eq!(all_due(&mut rounds).len(), 1);
+    rounds.put(asking("a", "1"), false, at(1));
+    assert_eq!(all_due(&mut rounds), [("a".to_owned(), at(1))]);
+    // The same value, in a status write, and the removal of the annotation ask for nothing.
+    rounds.put(asking("a", "1"), false, at(2));
+    rounds.put(told("a", "t", 1), false, at(2));
+    assert!(rounds.next().is_none());
+    for (second, value) in [(2, "2"), (3, "3"), (4, "4")] {
+        rounds.put(asking("a", value), false, at(second));
+        assert!(rounds.next().is_none(), "{value}");
+    }
+    assert_eq!(rounds.next_call(), Some(at(6)));
+    rounds.call_until(at(6));
+    assert_eq!(all_due(&mut rounds), [("a".to_owned(), at(6))]);
+    assert_eq!(rounds.next_call(), None);
+    rounds.put(asking("a", "5"), false, at(11));
+    assert_eq!(all_due(&mut rounds), [("a".to_owned(), at(11))]);
+}
+
+#[test]
+fn the_annotation_of_a_deleted_issuer_asks_for_nothing() {
+    let start = Instant::now();
+    let mut rounds = rounds(&[("a", "t")], start);
+    assert_eq!(all_due(&mut rounds).len(), 1);
+    for value in ["1", "2"] {
+        rounds.put(asking("a", value), false, start);
+    }
+    rounds.delete("a", start);
+    assert!(rounds.next().unwrap().deleted);
+    rounds.looked("a", AfterLook::Ended);
+    rounds.call_until(start + ASKED_EVERY);
+    assert!(rounds.next().is_none());
+}
+
+#[test]
+fn an_issuer_that_another_installation_takes_over_is_due() {
+    let now = Instant::now();
+    let mut rounds = rounds(&[("a", "t")], now);
+    assert_eq!(all_due(&mut rounds).len(), 1);
+    let taken = WatchedIssuer {
+        is_elsewhere: true,
+        ..told("a", "t", 1)
+    };
+    rounds.put(taken.clone(), false, now);
+    assert_eq!(all_due(&mut rounds).len(), 1);
+    rounds.put(taken, false, now);
+    rounds.put(told("a", "t", 1), false, now);
+    assert!(rounds.next().is_none());
 }

@@ -95,6 +95,35 @@ fn every_row_of_the_state_machine() {
             UNPUBLISHED,
             Decision::Finish,
         ),
+        (
+            "answered by another installation, even when denied",
+            Facts {
+                issuer: IssuerFact::Elsewhere,
+                ..denied(Progress::Open)
+            },
+            NOTHING,
+            Decision::Wait(Waiting::Elsewhere),
+        ),
+        (
+            "overdue at another installation",
+            Facts {
+                issuer: IssuerFact::Elsewhere,
+                max_pending: Some(Duration::from_secs(1)),
+                stage: Stage {
+                    waits_since: Some(Timestamp::MIN),
+                    ..OPEN
+                },
+                ..DUE
+            },
+            NOTHING,
+            Decision::Wait(Waiting::Elsewhere),
+        ),
+        (
+            "signed here, and now answered by another installation",
+            issuer(IssuerFact::Elsewhere),
+            UNPUBLISHED,
+            Decision::Publish,
+        ),
         ("denied", denied(Progress::Open), NOTHING, Decision::Deny),
         (
             "denied, and its issuer is missing",

@@ -87,7 +87,7 @@ impl Field {
         let plane = cluster.plane();
         plane.apply(RBAC_OF_LIMIT).await?;
         create_ca_issuer(&cluster).await?;
-        cluster.cert_manager().controller().kill();
+        cluster.cert_manager()?.controller().kill();
 
         let p256 = Authority::new(KeyKind::P256)?;
         let constant = ["chain.pem", "root.pem"].map(|name| plane.log_dir().join(name));
@@ -166,7 +166,7 @@ impl Field {
         Ok(PlaneSpent {
             api_server: of(plane.api_server())?,
             etcd: of(plane.etcd())?,
-            webhook: of(self.cluster.cert_manager().webhook())?,
+            webhook: of(self.cluster.cert_manager()?.webhook())?,
         })
     }
 

@@ -46,7 +46,7 @@ impl<'a> Running<'a> {
         match contestant {
             Contestant::Ours { key, events } => Ok(Self::Ours(launch(field, key, events)?)),
             Contestant::CertManager => {
-                let process = field.cluster.cert_manager().controller();
+                let process = field.cluster.cert_manager()?.controller();
                 process.restart()?;
                 Ok(Self::CertManager(process))
             }

@@ -41,7 +41,7 @@ impl Field {
     pub(crate) async fn start(count: u16, tokens: usize) -> Result<Self> {
         let programs = Programs::find()?;
         let cluster = bench::cluster(&programs, CertManagerOptions::default()).await?;
-        cluster.cert_manager().controller().kill();
+        cluster.cert_manager()?.controller().kill();
         let tokens = Authority::copies(tokens)?;
         let first = tokens.first().context("no token")?;
         cluster

@@ -52,7 +52,7 @@ async fn run(args: &Args) -> Result<()> {
         ..CertManagerOptions::default()
     };
     let cluster = bench::cluster(&programs, options).await?;
-    cluster.cert_manager().controller().kill();
+    cluster.cert_manager()?.controller().kill();
     let [first, ..] = authorities.as_slice() else {
         anyhow::bail!("there must be a token");
     };

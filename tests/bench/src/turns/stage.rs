@@ -46,7 +46,7 @@ impl Stage {
             ..CertManagerOptions::default()
         };
         let cluster = bench::cluster(&programs, options).await?;
-        cluster.cert_manager().controller().kill();
+        cluster.cert_manager()?.controller().kill();
         let tokens = [
             Authority::new(KeyKind::P256)?,
             Authority::new(KeyKind::P256)?,

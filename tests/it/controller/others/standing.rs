@@ -16,6 +16,8 @@ use crate::{
 
 const ISSUER: Ours = Ours {
     fields: &[
+        "/status/observedGeneration",
+        "/status/installation",
         "/status/token",
         "/status/certificate",
         "/status/lastSignature",

@@ -72,7 +72,7 @@ async fn no_request_is_lost_and_none_gets_two_certificates_whatever_fails() -> R
     let replicas = Replicas::start(&format!("{SHORT_SECONDS}s")).await?;
     let requests = replicas.requests().await?;
     let plane = replicas.cluster.plane();
-    let webhook = replicas.cluster.cert_manager();
+    let webhook = replicas.cluster.cert_manager()?;
     let [a, b, c] = replicas.controllers.as_slice() else {
         panic!("three replicas");
     };
@@ -133,7 +133,7 @@ async fn a_replica_stopped_before_publication_discards_its_certificate_when_anot
 -> Result<()> {
     let replicas = Replicas::start(&format!("{SHORT_SECONDS}s")).await?;
     let requests = replicas.requests().await?;
-    let webhook = replicas.cluster.cert_manager();
+    let webhook = replicas.cluster.cert_manager()?;
     let spec = request_spec(&issuer(), &csr_for("web.example")?);
     requests.create("held", spec).await?;
     // The replica that signs cannot publish, and keeps the certificate until it can.

@@ -61,7 +61,7 @@ impl Fault {
     /// Injects the fault and ends it.
     async fn happens(self, replicas: &Replicas) -> Result<()> {
         let plane = replicas.cluster.plane();
-        let cert_manager = replicas.cluster.cert_manager();
+        let cert_manager = replicas.cluster.cert_manager()?;
         let stopped = async |process: &control_plane::Process| {
             process.signal(Signal::STOP)?;
             sleep(OUTAGE).await;
