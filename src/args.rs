@@ -252,7 +252,9 @@ mod tests {
             .chain(arguments);
         match Args::try_parse_from(all).unwrap().command {
             Command::Run(run) => *run,
-            Command::Sign(_) | Command::Audit(_) | Command::Crds | Command::Version => panic!("run was asked for"),
+            Command::Sign(_) | Command::Audit(_) | Command::Crds | Command::Version => {
+                panic!("run was asked for")
+            }
         }
     }
 

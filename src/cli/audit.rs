@@ -89,7 +89,10 @@ fn print(report: &LogReport) -> io::Result<()> {
         )?;
     }
     for RunReport { run, first, .. } in report.runs.iter().filter(|run| run.first > 0) {
-        writeln!(out, "run {run}: the lines before {first} are in none of the files")?;
+        writeln!(
+            out,
+            "run {run}: the lines before {first} are in none of the files"
+        )?;
     }
     if report.foreign > 0 {
         writeln!(out, "{} other lines were skipped", report.foreign)?;
