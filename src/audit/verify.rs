@@ -20,6 +20,9 @@ use super::{
     tree::{Frontier, TreeHash},
 };
 
+/// Every line of a log begins like this.
+const BEGINNING: &[u8] = b"{\"time\":\"";
+
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -181,7 +184,7 @@ impl Verifier {
     }
 
     fn take(&mut self, octets: &[u8], place: Position, in_file: &mut HashSet<String>) {
-        let Ok(head) = serde_json::from_slice::<Head<'_>>(octets) else {
+        let Some((octets, head)) = parsed(octets) else {
             self.foreign += u64::from(!octets.is_empty());
             return;
         };
@@ -215,6 +218,19 @@ impl Verifier {
             (Some(_), Some(_)) | (None, None) => self.foreign += 1,
         }
     }
+}
+
+/// Parses a line. If a process was killed while it wrote, its last line has no end, and the first line of the next run follows
+/// in the same line of the file: then that one is returned.
+fn parsed(octets: &[u8]) -> Option<(&[u8], Head<'_>)> {
+    if let Ok(head) = serde_json::from_slice(octets) {
+        return Some((octets, head));
+    }
+    let starts = octets
+        .windows(BEGINNING.len())
+        .rposition(|window| window == BEGINNING)?;
+    let rest = octets.get(starts..)?;
+    serde_json::from_slice(rest).ok().map(|head| (rest, head))
 }
 
 fn checkpoint(text: &str, frontier: Vec<String>) -> Result<(Checkpoint, Frontier), &'static str> {

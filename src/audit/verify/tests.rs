@@ -232,6 +232,20 @@ fn a_line_that_the_sink_cut_short_at_any_octet_is_chained_over() {
 }
 
 #[test]
+fn a_run_that_begins_after_a_torn_line_is_found_whole() {
+    let (killed, next) = (lines(), lines());
+    for room in 0..killed[7].len() {
+        let mut file = killed[..7].to_vec();
+        file.push(killed[7][..room].to_owned() + &next[0]);
+        file.extend_from_slice(&next[1..]);
+        let report = verify(&[&file]);
+        assert_eq!(report.faults, [], "{room}");
+        let proven: Vec<_> = report.runs.iter().map(|run| run.lines.agreeing).collect();
+        assert!(proven.contains(&12), "{room}: {proven:?}");
+    }
+}
+
+#[test]
 fn lines_of_others_are_counted_and_change_nothing() {
     let mut lines = lines();
     lines.insert(3, "2026-11-22T22:00:00Z  INFO started".to_owned());
