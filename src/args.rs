@@ -1,12 +1,16 @@
 //! The command line: every flag, its environment variable and its default.
 
+mod audit;
 mod sign;
 
 use std::{net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-pub use self::sign::{OutputFormat, Sign};
+pub use self::{
+    audit::{Audit, Verify},
+    sign::{OutputFormat, Sign},
+};
 use crate::{duration::GoDuration, ownership::LeaseDuration, telemetry::LogFormat};
 
 /// Cluster resource namespace, if neither the flag nor the pod sets one.
@@ -35,6 +39,9 @@ pub enum Command {
     /// Sign one CSR with the token, without Kubernetes, by the same rules as the controller.
     #[command(after_help = sign::EXAMPLES)]
     Sign(Box<Sign>),
+    /// Work with issuance logs.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Print the CustomResourceDefinitions as YAML, for `kubectl apply -f -`.
     Crds,
     /// Print the version, the commit and the kind of this build.
@@ -288,7 +295,9 @@ mod tests {
             .chain(arguments);
         match Args::try_parse_from(all).unwrap().command {
             Command::Run(run) => *run,
-            Command::Sign(_) | Command::Crds | Command::Version => panic!("run was asked for"),
+            Command::Sign(_) | Command::Audit(_) | Command::Crds | Command::Version => {
+                panic!("run was asked for")
+            }
         }
     }
 

@@ -1,126 +1,70 @@
-//! The issuance record: one JSON line for each step of a certificate, written before anything can depend on the step.
+//! The issuance log: one JSON line for each step of a certificate, written before anything can depend on the step.
+//!
+//! The lines of one run of a process are the leaves of a Merkle tree (RFC 9162, section 2.1). A checkpoint line now and then
+//! gives the root of the tree, so that [`verify`] finds a line that was changed, removed, repeated or moved.
 //!
 //! It is not the audit log of the API server, which the code always calls by its full name.
+
+mod checkpoint;
+mod line;
+mod tree;
+pub mod verify;
 
 use std::{
     fmt,
     io::{self, Write},
 };
 
-use parking_lot::Mutex;
-
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use parking_lot::Mutex;
+use serde::Serialize;
 use tracing::error;
 
+pub use self::line::{
+    Certificate, RecordedIssuer, RecordedRequest, RequestKind, Requester, Subject,
+};
+use self::{
+    checkpoint::Checkpoint,
+    line::{Event, Line, RequestEvent},
+    tree::{Frontier, TreeHash},
+};
 use crate::telemetry::ErrorChain;
 
-/// Writer of the issuance record.
+/// Writer of the issuance log.
 ///
 /// *Guarantees:* a complete line is written and flushed before the call returns. Lines of concurrent callers do not mix. A
-/// line that a failed write cut short is ended before the next line begins.
+/// line that a failed write cut short is ended before the next line begins, and the next line says so.
 /// *Caveat:* a call blocks the thread while the sink blocks.
 pub struct IssuanceRecord {
     name: &'static str,
-    sink: Mutex<Sink>,
+    log: Mutex<Log>,
 }
 
-struct Sink {
+/// Name of one run of a process, by which its lines are told from those of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    origin: String,
+    id: String,
+    program: Program,
+}
+
+/// The program that writes a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Program {
+    /// Its version.
+    pub version: &'static str,
+    /// The commit that it was built from.
+    pub commit: &'static str,
+}
+
+struct Log {
     writer: Box<dyn Write + Send>,
-    torn: bool,
-}
-
-/// The request, its author and its issuer: the part that every line has.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Subject<'a> {
-    /// The request.
-    pub request: RecordedRequest<'a>,
-    /// Author of the request, according to the API server.
-    pub requester: Requester<'a>,
-    /// Issuer that the request names.
-    pub issuer: RecordedIssuer<'a>,
-}
-
-/// A request for a certificate.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct RecordedRequest<'a> {
-    /// Kind of the request.
-    pub kind: RequestKind,
-    /// Namespace of the request, if the kind has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<&'a str>,
-    /// Name of the request. A later request may have the same name.
-    pub name: &'a str,
-    /// UID of the request. No other request ever has the same UID.
-    pub uid: &'a str,
-}
-
-/// Kind of a request.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
-pub enum RequestKind {
-    /// cert-manager.io/v1.
-    CertificateRequest,
-    /// certificates.k8s.io/v1.
-    CertificateSigningRequest,
-    /// certificates.k8s.io, for a pod.
-    PodCertificateRequest,
-    /// A CSR in a file, which `pkcs11-issuer sign` signs; it gets a random UID for the run.
-    File,
-}
-
-impl RequestKind {
-    /// Returns the name of the kind.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CertificateRequest => "CertificateRequest",
-            Self::CertificateSigningRequest => "CertificateSigningRequest",
-            Self::PodCertificateRequest => "PodCertificateRequest",
-            Self::File => "File",
-        }
-    }
-}
-
-/// The author of a request.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Requester<'a> {
-    /// Name of the user; for requests made from a Certificate, cert-manager's own service account.
-    pub username: &'a str,
-    /// Groups of the user.
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    pub groups: &'a [String],
-}
-
-/// An issuer object.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct RecordedIssuer<'a> {
-    /// `PKCS11Issuer` or `PKCS11ClusterIssuer`.
-    pub kind: &'a str,
-    /// Namespace of the issuer, if the kind has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<&'a str>,
-    /// Name of the issuer.
-    pub name: &'a str,
-}
-
-/// A certificate that was signed or is about to be signed.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Certificate<'a> {
-    /// Name of the token in the operator's configuration.
-    pub token: &'a str,
-    /// CKA_ID of the key.
-    #[serde(serialize_with = "hexadecimal")]
-    pub key_id: &'a [u8],
-    /// Content octets of the serial number, hexadecimal.
-    pub serial: &'a str,
-    /// SHA-256 of the DER of the TBSCertificate, hexadecimal.
-    pub tbs_sha256: &'a str,
-    /// When the certificate expires.
-    pub not_after: Timestamp,
-    /// OIDs of the extensions that the CSR asks for and the certificate does not carry; omitted if there are none.
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    pub dropped_extensions: &'a [String],
+    run: Run,
+    frontier: Frontier,
+    /// Number of leaves under the last checkpoint.
+    checked: u64,
+    /// The leaf to write first, because the last write failed.
+    torn: Option<Vec<u8>>,
 }
 
 /// Error of a line that the sink did not accept.
@@ -135,40 +79,91 @@ pub struct RecordError {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct CheckpointLine<'a> {
     time: Timestamp,
+    run: &'a str,
     event: &'static str,
-    #[serde(flatten)]
-    subject: &'a Subject<'a>,
-    #[serde(flatten)]
-    certificate: Option<&'a Certificate<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
+    checkpoint: String,
+    frontier: Vec<String>,
+}
+
+impl Run {
+    /// Returns the name of a new run: the cluster, the replica and 64 random bits.
+    ///
+    /// # Errors
+    /// The operating system returned no random octets.
+    pub fn new(cluster: &str, replica: &str, program: Program) -> io::Result<Self> {
+        let mut octets = [0; 8];
+        aws_lc_rs::rand::fill(&mut octets)
+            .map_err(|_| io::Error::other("no random octets for the name of the log"))?;
+        let id = hex::encode(octets);
+        Ok(Self {
+            origin: format!("{cluster}/{replica}/{id}"),
+            id,
+            program,
+        })
+    }
 }
 
 impl IssuanceRecord {
-    /// Returns the record on stdout, which the controller uses.
+    /// Returns the log on stdout, which the controller uses.
     #[must_use]
-    pub fn stdout() -> Self {
-        Self::to("stdout", io::stdout())
+    pub fn stdout(run: Run) -> Self {
+        Self::to("stdout", io::stdout(), run)
     }
 
-    /// Returns the record on stderr, which `sign` uses because its stdout carries the certificate.
+    /// Returns the log on stderr, which `sign` uses because its stdout carries the certificate.
     #[must_use]
-    pub fn stderr() -> Self {
-        Self::to("stderr", io::stderr())
+    pub fn stderr(run: Run) -> Self {
+        Self::to("stderr", io::stderr(), run)
     }
 
-    /// Returns the record on any other sink. Errors call the sink by this name.
+    /// Returns the log on any other sink. Errors call the sink by this name.
     #[must_use]
-    pub fn to(name: &'static str, writer: impl Write + Send + 'static) -> Self {
+    pub fn to(name: &'static str, writer: impl Write + Send + 'static, run: Run) -> Self {
         Self {
             name,
-            sink: Mutex::new(Sink {
+            log: Mutex::new(Log {
                 writer: Box::new(writer),
-                torn: false,
+                run,
+                frontier: Frontier::default(),
+                checked: 0,
+                torn: None,
             }),
         }
+    }
+
+    /// Records that the process has started. Every other line does the same first, if it is the first one.
+    ///
+    /// # Errors
+    /// The line is not on the sink.
+    pub fn started(&self, now: Timestamp) -> Result<(), RecordError> {
+        let written = self.log.lock().begin(now);
+        written.map_err(|source| self.failed("started", source))
+    }
+
+    /// Records that the process stops, with a last checkpoint. A log without lines stays empty.
+    ///
+    /// # Errors
+    /// The lines are not on the sink.
+    pub fn stopped(&self, now: Timestamp) -> Result<(), RecordError> {
+        let mut log = self.log.lock();
+        let written = match log.frontier.size() {
+            0 => Ok(()),
+            _ => log.append(now, Event::Stopped),
+        };
+        drop(log);
+        written.map_err(|source| self.failed("stopped", source))?;
+        self.checkpoint(now)
+    }
+
+    /// Writes a checkpoint, if there are leaves that none covers.
+    ///
+    /// # Errors
+    /// The line is not on the sink. The next call tries again.
+    pub fn checkpoint(&self, now: Timestamp) -> Result<(), RecordError> {
+        let written = self.log.lock().checkpoint(now);
+        written.map_err(|source| self.failed("checkpoint", source))
     }
 
     /// Records that the TBSCertificate is about to go to the token.
@@ -240,45 +235,122 @@ impl IssuanceRecord {
     fn write(
         &self,
         event: &'static str,
-        time: Timestamp,
+        now: Timestamp,
         subject: &Subject<'_>,
         certificate: Option<&Certificate<'_>>,
         reason: Option<&'static str>,
     ) -> Result<(), RecordError> {
-        let line = Line {
-            time,
+        let said = Event::Request(RequestEvent {
             event,
             subject,
             certificate,
             reason,
-        };
-        let mut sink = self.sink.lock();
-        sink.write(&line).map_err(|source| RecordError {
+        });
+        let written = self.log.lock().append(now, said);
+        written.map_err(|source| self.failed(event, source))
+    }
+
+    fn failed(&self, event: &'static str, source: io::Error) -> RecordError {
+        RecordError {
             event,
             sink: self.name,
             source,
-        })
+        }
     }
 }
 
-impl Sink {
-    fn write(&mut self, line: &Line<'_>) -> io::Result<()> {
-        let mut octets = Vec::with_capacity(512);
-        if self.torn {
-            octets.push(b'\n');
+impl Log {
+    fn begin(&mut self, time: Timestamp) -> io::Result<()> {
+        self.mend()?;
+        if self.frontier.size() > 0 {
+            return Ok(());
         }
-        serde_json::to_writer(&mut octets, line)?;
-        octets.push(b'\n');
-        self.torn = true;
-        self.writer.write_all(&octets)?;
-        self.writer.flush()?;
-        self.torn = false;
+        let Run {
+            origin, program, ..
+        } = self.run.clone();
+        self.push(
+            time,
+            Event::Started {
+                origin: &origin,
+                program,
+            },
+        )
+    }
+
+    fn append(&mut self, time: Timestamp, event: Event<'_>) -> io::Result<()> {
+        self.begin(time)?;
+        self.push(time, event)
+    }
+
+    fn push(&mut self, time: Timestamp, event: Event<'_>) -> io::Result<()> {
+        let leaf = self.leaf(time, event)?;
+        self.put(time, &leaf)?;
+        self.frontier.push(TreeHash::of_leaf(&leaf));
         Ok(())
     }
-}
 
-fn hexadecimal<S: Serializer>(octets: &impl AsRef<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&hex::encode(octets))
+    fn checkpoint(&mut self, time: Timestamp) -> io::Result<()> {
+        self.mend()?;
+        let size = self.frontier.size();
+        if size == self.checked {
+            return Ok(());
+        }
+        let checkpoint = Checkpoint {
+            origin: self.run.origin.clone(),
+            size,
+            root: self.frontier.root(),
+        };
+        let line = serde_json::to_vec(&CheckpointLine {
+            time,
+            run: &self.run.id,
+            event: "checkpoint",
+            checkpoint: checkpoint.text(),
+            frontier: self
+                .frontier
+                .subtrees()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        })?;
+        self.put(time, &line)?;
+        self.checked = size;
+        Ok(())
+    }
+
+    /// Writes the leaf that says that the last line may be incomplete, if it may be.
+    fn mend(&mut self) -> io::Result<()> {
+        let Some(leaf) = self.torn.clone() else {
+            return Ok(());
+        };
+        self.flushed(&[b"\n", &leaf, b"\n"])?;
+        self.torn = None;
+        self.frontier.push(TreeHash::of_leaf(&leaf));
+        Ok(())
+    }
+
+    fn leaf(&self, time: Timestamp, event: Event<'_>) -> io::Result<Vec<u8>> {
+        let line = Line {
+            time,
+            run: &self.run.id,
+            seq: self.frontier.size(),
+            event,
+        };
+        Ok(serde_json::to_vec(&line)?)
+    }
+
+    fn put(&mut self, time: Timestamp, line: &[u8]) -> io::Result<()> {
+        let written = self.flushed(&[line, b"\n"]);
+        if written.is_err() {
+            let lost = TreeHash::of_leaf(line);
+            self.torn = Some(self.leaf(time, Event::Torn { lost })?);
+        }
+        written
+    }
+
+    fn flushed(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        self.writer.write_all(&parts.concat())?;
+        self.writer.flush()
+    }
 }
 
 impl fmt::Debug for IssuanceRecord {

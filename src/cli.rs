@@ -1,5 +1,6 @@
 //! The sub-commands, one file each.
 
+mod audit;
 mod crds;
 mod machine;
 mod run;
@@ -7,4 +8,4 @@ mod sign;
 mod signals;
 mod version;
 
-pub use self::{crds::crds, run::run, sign::sign, version::version};
+pub use self::{audit::audit_verify, crds::crds, run::run, sign::sign, version::version};

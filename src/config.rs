@@ -31,6 +31,7 @@ use crate::issuance::Limits;
 #[derive(Clone, Debug)]
 pub struct Config {
     tokens: BTreeMap<String, TokenConfig>,
+    cluster: String,
 }
 
 /// A PKCS#11 library that a worker loads.
@@ -109,7 +110,16 @@ pub enum PinSource {
     IssuersIn(String),
 }
 
+/// Name of the cluster in the issuance log, if the configuration has none.
+const UNNAMED_CLUSTER: &str = "unnamed";
+
 impl Config {
+    /// Name of the cluster, by which its issuance logs are told from those of others.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
     /// Reads and checks the file.
     ///
     /// # Errors

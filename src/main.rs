@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Parser as _;
 use pkcs11_issuer::{
-    args::{Args, Command},
+    args::{Args, Audit, Command},
     cli,
     telemetry::ErrorChain,
 };
@@ -55,6 +55,7 @@ fn execute(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Run(run) => block_on(cli::run(*run))?,
         Command::Sign(sign) => return block_on(cli::sign(*sign)),
+        Command::Audit(Audit::Verify(verify)) => return cli::audit_verify(&verify),
         Command::Crds => print!("{}", cli::crds(&pkcs11_issuer::api::crds())?),
         Command::Version => print!("{}", cli::version()),
     }

@@ -6,7 +6,7 @@ use super::*;
 
 /// A sink that clones share, and that can be made to fail.
 #[derive(Clone, Default)]
-struct Paper(Arc<Mutex<State>>);
+pub(super) struct Paper(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -16,11 +16,11 @@ struct State {
 }
 
 impl Paper {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8(self.0.lock().octets.clone()).unwrap()
     }
 
-    fn room(&self, room: Option<usize>) {
+    pub(super) fn room(&self, room: Option<usize>) {
         self.0.lock().room = room;
     }
 }
@@ -45,6 +45,21 @@ impl Write for Paper {
         state.octets.extend(buffered);
         Ok(())
     }
+}
+
+fn log() -> Run {
+    Run {
+        origin: "prod/replica-0/00ff".to_owned(),
+        id: "00ff".to_owned(),
+        program: Program {
+            version: "1.2.3",
+            commit: "abc",
+        },
+    }
+}
+
+fn record(paper: &Paper) -> IssuanceRecord {
+    IssuanceRecord::to("paper", paper.clone(), log())
 }
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -76,6 +91,8 @@ fn certificate() -> Certificate<'static> {
         serial: "01ff",
         tbs_sha256: "1111111111111111111111111111111111111111111111111111111111111111",
         not_after: "2026-11-22T22:00:00Z".parse().unwrap(),
+        csr_sha256: "2222222222222222222222222222222222222222222222222222222222222222",
+        certificate: None,
         dropped_extensions: &[],
     }
 }
@@ -88,36 +105,76 @@ const SUBJECT: &str = concat!(
 const CERTIFICATE: &str = concat!(
     r#""token":"issuing","keyId":"a1b2","serial":"01ff","#,
     r#""tbsSha256":"1111111111111111111111111111111111111111111111111111111111111111","#,
-    r#""notAfter":"2026-11-22T22:00:00Z""#,
+    r#""notAfter":"2026-11-22T22:00:00Z","#,
+    r#""csrSha256":"2222222222222222222222222222222222222222222222222222222222222222""#,
 );
 
 #[test]
 fn every_step_of_a_certificate_is_one_line() {
     let paper = Paper::default();
-    let record = IssuanceRecord::to("paper", paper.clone());
+    let record = record(&paper);
     let groups = ["system:authenticated".to_owned()];
     let (subject, certificate) = (subject(&groups), certificate());
     record.signing(NOW, &subject, &certificate).unwrap();
-    record.signed(NOW, &subject, &certificate).unwrap();
+    let signed = Certificate {
+        certificate: Some(&[0x30, 0]),
+        ..certificate
+    };
+    record.signed(NOW, &subject, &signed).unwrap();
     record.published(NOW, &subject, &certificate).unwrap();
     record
         .discarded(NOW, &subject, &certificate, "already-issued")
         .unwrap();
     record.refused(NOW, &subject, "key-too-small").unwrap();
-    let line = |event: &str, rest: &str| {
-        format!(r#"{{"time":"1970-01-01T00:00:00Z","event":"{event}",{SUBJECT}{rest}}}"#)
+    record.stopped(NOW).unwrap();
+    let line = |seq: u64, event: &str, rest: &str| {
+        format!(
+            r#"{{"time":"1970-01-01T00:00:00Z","run":"00ff","seq":{seq},"event":"{event}"{rest}}}"#
+        )
     };
     let expected = [
-        line("signing", &format!(",{CERTIFICATE}")),
-        line("signed", &format!(",{CERTIFICATE}")),
-        line("published", &format!(",{CERTIFICATE}")),
         line(
-            "discarded",
-            &format!(r#",{CERTIFICATE},"reason":"already-issued""#),
+            0,
+            "started",
+            r#","origin":"prod/replica-0/00ff","version":"1.2.3","commit":"abc""#,
         ),
-        line("refused", r#","reason":"key-too-small""#),
+        line(1, "signing", &format!(",{SUBJECT},{CERTIFICATE}")),
+        line(
+            2,
+            "signed",
+            &format!(r#",{SUBJECT},{CERTIFICATE},"certificate":"MAA=""#),
+        ),
+        line(3, "published", &format!(",{SUBJECT},{CERTIFICATE}")),
+        line(
+            4,
+            "discarded",
+            &format!(r#",{SUBJECT},{CERTIFICATE},"reason":"already-issued""#),
+        ),
+        line(
+            5,
+            "refused",
+            &format!(r#",{SUBJECT},"reason":"key-too-small""#),
+        ),
+        line(6, "stopped", ""),
     ];
-    assert_eq!(paper.text().lines().collect::<Vec<_>>(), expected);
+    let text = paper.text();
+    let lines: Vec<_> = text.lines().collect();
+    let (checkpoint, leaves) = lines.split_last().unwrap();
+    assert_eq!(leaves, expected);
+    let mut frontier = Frontier::default();
+    leaves
+        .iter()
+        .for_each(|leaf| frontier.push(TreeHash::of_leaf(leaf.as_bytes())));
+    let [four, two, one] = frontier.subtrees() else {
+        panic!("seven leaves have three subtrees");
+    };
+    let root = frontier.root();
+    assert_eq!(
+        *checkpoint,
+        format!(
+            r#"{{"time":"1970-01-01T00:00:00Z","run":"00ff","event":"checkpoint","checkpoint":"prod/replica-0/00ff\n7\n{root}\n","frontier":["{four}","{two}","{one}"]}}"#
+        )
+    );
 }
 
 #[test]
@@ -128,7 +185,7 @@ fn the_line_lists_the_dropped_extensions() {
         dropped_extensions: &dropped,
         ..certificate()
     };
-    IssuanceRecord::to("paper", paper.clone())
+    record(&paper)
         .signing(NOW, &subject(&[]), &certificate)
         .unwrap();
     let ending =
@@ -145,16 +202,14 @@ fn a_line_break_in_a_name_does_not_break_the_line() {
     let paper = Paper::default();
     let mut subject = subject(&[]);
     subject.requester.username = "mallory\n{\"event\":\"published\"}";
-    IssuanceRecord::to("paper", paper.clone())
-        .refused(NOW, &subject, "denied")
-        .unwrap();
-    assert_eq!(paper.text().lines().count(), 1);
+    record(&paper).refused(NOW, &subject, "denied").unwrap();
+    assert_eq!(paper.text().lines().count(), 2);
 }
 
 #[test]
 fn a_line_is_on_the_sink_when_the_call_returns() {
     let paper = Paper::default();
-    let record = IssuanceRecord::to("paper", io::BufWriter::new(paper.clone()));
+    let record = IssuanceRecord::to("paper", io::BufWriter::new(paper.clone()), log());
     record.signing(NOW, &subject(&[]), &certificate()).unwrap();
     assert!(paper.text().ends_with("}\n"));
 }
@@ -162,7 +217,7 @@ fn a_line_is_on_the_sink_when_the_call_returns() {
 #[test]
 fn a_full_sink_is_an_error_for_the_caller() {
     let paper = Paper::default();
-    let record = IssuanceRecord::to("paper", paper.clone());
+    let record = record(&paper);
     paper.room(Some(10));
     let error = record
         .signing(NOW, &subject(&[]), &certificate())
@@ -178,7 +233,7 @@ fn a_full_sink_is_an_error_for_the_caller() {
 #[test]
 fn a_line_cut_short_is_ended_before_the_next_begins() {
     let paper = Paper::default();
-    let record = IssuanceRecord::to("paper", paper.clone());
+    let record = record(&paper);
     paper.room(Some(10));
     record
         .signing(NOW, &subject(&[]), &certificate())

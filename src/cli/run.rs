@@ -3,7 +3,7 @@
 mod client;
 mod drain;
 
-use std::{collections::BTreeSet, env, fs, path::Path, sync::Arc};
+use std::{collections::BTreeSet, env, fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use kube::Client;
@@ -18,12 +18,12 @@ use self::{
 use super::{
     machine::{host_name, worker},
     signals::Signals,
-    version::{COMMIT, VERSION},
+    version::{COMMIT, PROGRAM, VERSION},
 };
 use crate::{
     api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
     args::{Answering, Run},
-    audit::IssuanceRecord,
+    audit::{self, IssuanceRecord, note},
     config::Config,
     metrics::Metrics,
     ownership::{OwnPod, Ownership, Replica},
@@ -48,6 +48,9 @@ const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/names
 /// Environment variables through which a pod template passes the pod's name and UID, by `fieldRef`.
 const POD_NAME: &str = "POD_NAME";
 const POD_UID: &str = "POD_UID";
+
+/// Time between checkpoints of the issuance log, while lines are written.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
 /// Exit code after a signal, even if the drain did not finish.
 const ENDED: i32 = 0;
@@ -99,8 +102,13 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         duration: args.lease_duration,
     };
     let stop = signals.drain_within(args.drain_timeout);
+    let record = IssuanceRecord::stdout(audit::Run::new(
+        config.cluster(),
+        &replica.identity,
+        PROGRAM,
+    )?);
     let drain = control(
-        &args, &config, text, &worker, client, replica, metrics, readiness, stop,
+        &args, &config, text, &worker, client, replica, metrics, readiness, record, stop,
     )
     .await;
     serving.cancel();
@@ -125,6 +133,7 @@ async fn control(
     replica: Replica,
     metrics: Arc<Metrics>,
     readiness: Readiness,
+    record: IssuanceRecord,
     stop: CancellationToken,
 ) -> Drain {
     let Replica {
@@ -176,6 +185,7 @@ async fn control(
     let owners: Owners =
         Box::new(move |token| u32::try_from(shared.share(token).get()).unwrap_or(u32::MAX));
     let limiter = Limiter::new(owners, known.call());
+    note(record.started(now()));
     let context = Arc::new(Context {
         client: client.clone(),
         settings: Settings {
@@ -197,7 +207,7 @@ async fn control(
         limiter,
         trust,
         events,
-        record: IssuanceRecord::stdout(),
+        record,
         metrics,
     });
     let wanted = AnsweredKinds {
@@ -229,8 +239,18 @@ async fn control(
     let share = async {
         tokio::select! { biased; () = stop.cancelled() => {}, () = share => {} }
     };
+    let checkpoints = async {
+        loop {
+            tokio::time::sleep(CHECKPOINT_EVERY).await;
+            note(context.record.checkpoint(now()));
+        }
+    };
+    let checkpoints = async {
+        tokio::select! { () = stop.cancelled() => {}, () = checkpoints => {} }
+    };
     let work = async {
         tokio::join!(
+            checkpoints,
             answer(
                 wanted,
                 woken,
@@ -260,6 +280,7 @@ async fn control(
         events: events_task,
     };
     drain.leave(leaving, &context).await;
+    note(context.record.stopped(now()));
     drain
 }
 

@@ -27,7 +27,9 @@ use super::{machine, signals::Signals, version};
 use crate::{
     api::issuer::Reason,
     args::{OutputFormat, Sign},
-    audit::{IssuanceRecord, RecordedIssuer, RecordedRequest, RequestKind, Requester, Subject},
+    audit::{
+        IssuanceRecord, RecordedIssuer, RecordedRequest, RequestKind, Requester, Run, Subject, note,
+    },
     config::{Config, Labels},
     issuance::{Fault, PreparedCertificate, Refusal, RuleDecision, pattern::Variables},
     message::shown,
@@ -95,7 +97,8 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     };
     let metrics = Arc::new(Metrics::new(version::VERSION, version::COMMIT));
     let token = Opened::start(&config, &args, pin, &file, &metrics)?;
-    let record = IssuanceRecord::stderr();
+    let host = machine::host_name().unwrap_or_else(|_| "host".to_owned());
+    let record = IssuanceRecord::stderr(Run::new(config.cluster(), &host, version::PROGRAM)?);
     let order = Order {
         asked,
         subject,
@@ -118,6 +121,18 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
         record: &record,
         decisions: &decisions,
     };
+    let ended = conclude(outcome, &report, destination, dry_run);
+    note(record.stopped(now()));
+    ended
+}
+
+/// Writes the outcome to its places.
+fn conclude(
+    outcome: Result<Outcome, Refusal>,
+    report: &Report<'_>,
+    destination: Option<Destination>,
+    dry_run: bool,
+) -> anyhow::Result<ExitCode> {
     match outcome {
         Ok(Outcome::Signed(signed)) => {
             report.signed(&signed, destination)?;

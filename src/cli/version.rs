@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::audit::Program;
+
 /// Version of the package.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -9,6 +11,12 @@ pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(super) const COMMIT: &str = match option_env!("PKCS11_ISSUER_COMMIT") {
     Some(commit) if !commit.is_empty() => commit,
     Some(_) | None => "unknown",
+};
+
+/// This program, as the issuance log names it.
+pub(super) const PROGRAM: Program = Program {
+    version: VERSION,
+    commit: COMMIT,
 };
 
 /// Returns version, commit and kind of this build, one per line.

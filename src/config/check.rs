@@ -10,10 +10,10 @@ use std::{
 use serde_saphyr::{Location, Spanned};
 
 use super::{
-    Config, Grant, Library, Module, PinSource, TokenConfig, TokenSelector,
+    Config, Grant, Library, Module, PinSource, TokenConfig, TokenSelector, UNNAMED_CLUSTER,
     error::{Problem, Wrong},
     grant::{Grantee, Labels, is_name, namespace_name},
-    raw::{RawConfig, RawGrant, RawModule, RawPinFrom, RawSecretRef, RawToken},
+    raw::{RawAudit, RawConfig, RawGrant, RawModule, RawPinFrom, RawSecretRef, RawToken},
 };
 use crate::duration::GoDuration;
 
@@ -34,7 +34,14 @@ impl TryFrom<RawConfig> for Config {
         let RawConfig {
             modules: raw_modules,
             tokens: raw_tokens,
+            audit: RawAudit { cluster },
         } = raw;
+        let cluster = cluster.map(|cluster| {
+            named(&cluster.value)
+                .map_err(|wrong| wrong.within("audit.cluster", cluster.referenced))?;
+            Ok(cluster.value)
+        });
+        let cluster = cluster.transpose()?;
         let mut modules = BTreeMap::new();
         for (name, raw) in raw_modules {
             let place = |wrong: Wrong| wrong.within(format_args!("modules.{name}"), raw.referenced);
@@ -64,7 +71,10 @@ impl TryFrom<RawConfig> for Config {
             }
             tokens.insert(name, token);
         }
-        Ok(Self { tokens })
+        Ok(Self {
+            tokens,
+            cluster: cluster.unwrap_or_else(|| UNNAMED_CLUSTER.to_owned()),
+        })
     }
 }
 

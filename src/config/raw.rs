@@ -15,6 +15,15 @@ pub(super) struct RawConfig {
     pub(super) modules: BTreeMap<String, Spanned<RawModule>>,
     #[serde(default)]
     pub(super) tokens: BTreeMap<String, Spanned<RawToken>>,
+    #[serde(default)]
+    pub(super) audit: RawAudit,
+}
+
+/// The issuance log.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAudit {
+    pub(super) cluster: Option<Spanned<String>>,
 }
 
 /// A PKCS#11 library, or the socket of a worker that has loaded a library.

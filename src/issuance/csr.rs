@@ -2,6 +2,7 @@
 
 use std::iter;
 
+use aws_lc_rs::digest;
 use const_oid::db::rfc5280::{
     ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS,
     ID_CE_SUBJECT_ALT_NAME,
@@ -42,6 +43,7 @@ const LABELS: [&[u8]; 2] = [b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST"];
 /// This type does not check what the CSR asks for; [`Profile::admit`](super::Profile::admit) does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedCsr {
+    sha256: String,
     subject: Name,
     public_key: PublicKey,
     asked: RequestedExtensions,
@@ -87,8 +89,11 @@ impl VerifiedCsr {
     ///
     /// Fails in the same cases as [`parse`](Self::parse), except those that concern the PEM text.
     pub fn with_names(der: &[u8], names: SubjectAltNames) -> Result<Self, Refusal> {
-        let Self { public_key, .. } = Self::from_der(der)?;
+        let Self {
+            public_key, sha256, ..
+        } = Self::from_der(der)?;
         Ok(Self {
+            sha256,
             subject: Name::of(&[], None).map_err(not_der)?,
             public_key,
             asked: RequestedExtensions {
@@ -116,10 +121,17 @@ impl VerifiedCsr {
         })?;
         prove_possession(&public_key, &signed)?;
         Ok(Self {
+            sha256: hex::encode(digest::digest(&digest::SHA256, der)),
             subject: Name::parse(info.subject).map_err(not_der)?,
             public_key,
             asked: RequestedExtensions::parse(&extensions)?,
         })
+    }
+
+    /// The SHA-256 hash of the CSR's DER, lower-case hexadecimal, for the issuance record.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// Returns the subject. The certificate will carry the same bytes, unless the profile replaces the subject.

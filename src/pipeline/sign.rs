@@ -77,6 +77,8 @@ pub struct Announced {
     pub token: Arc<str>,
     /// The `CKA_ID` of the key.
     pub key_id: Vec<u8>,
+    /// SHA-256 of the CSR, hexadecimal.
+    pub csr_sha256: String,
     /// The serial number, hexadecimal.
     pub serial: String,
     /// SHA-256 of the TBSCertificate, hexadecimal.
@@ -180,6 +182,7 @@ pub async fn sign(
     let announced = Announced {
         token: Arc::clone(ready.key.token_name()),
         key_id: ready.key.id().to_vec(),
+        csr_sha256: csr.sha256().to_owned(),
         serial: prepared.serial_hex(),
         tbs_sha256: prepared.tbs_sha256(),
         not_after: prepared.not_after(),
@@ -196,6 +199,10 @@ pub async fn sign(
     match prepared.issue(&turn).await {
         Ok(certificate) => {
             ready.proof.renew(now());
+            let line = Certificate {
+                certificate: Some(certificate.der()),
+                ..line
+            };
             note(record.signed(now(), subject, &line));
             Ok(Signed {
                 certificate: Arc::new(certificate),
@@ -299,6 +306,8 @@ impl Announced {
             serial: &self.serial,
             tbs_sha256: &self.tbs_sha256,
             not_after: self.not_after,
+            csr_sha256: &self.csr_sha256,
+            certificate: None,
             dropped_extensions: &self.dropped_extensions,
         }
     }

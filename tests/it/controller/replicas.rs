@@ -8,7 +8,10 @@ mod soak;
 mod start;
 mod story;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use anyhow::{Context as _, Result, bail};
 use control_plane::{CertManagerOptions, until};
@@ -106,16 +109,27 @@ impl Replicas {
         Story::of(names, self.cluster.plane()).await
     }
 
-    /// Fails if a request ever had another certificate than it has now, or if a replica recorded the present one as
-    /// discarded. Earlier certificates come from the API server's audit log, which may miss one: a write whose client is
+    /// Fails if a request ever had another certificate than it has now, if the replicas recorded the present one as discarded,
+    /// or not as signed exactly once, or if a record does not verify. Earlier certificates come from the API server's audit log, which may miss one: a write whose client is
     /// killed may be stored but logged with an error.
     async fn one_certificate_each(&self, requests: &Requests, names: &[String]) -> Result<()> {
         let story = Story::read(self.cluster.plane())?;
         let mut discarded = BTreeSet::new();
+        let mut signed = BTreeMap::<String, usize>::new();
         for controller in &self.controllers {
-            let lines = controller.record()?;
-            let lines = lines.iter().filter(|line| line["event"] == "discarded");
-            discarded.extend(lines.filter_map(|line| Some(line["serial"].as_str()?.to_owned())));
+            controller.verified_record()?;
+            for line in controller.record()? {
+                match line["event"].as_str() {
+                    Some("discarded") => {
+                        discarded.extend(line["serial"].as_str().map(str::to_owned));
+                    }
+                    Some("signed") => {
+                        let certificate = line["certificate"].as_str().context("no certificate")?;
+                        *signed.entry(certificate.to_owned()).or_default() += 1;
+                    }
+                    _ => {}
+                }
+            }
         }
         for name in names {
             let status = requests.status(name).await?;
@@ -130,6 +144,16 @@ impl Replicas {
             );
             let pem = status.certificate().context("no certificate")?;
             let serial = serial(&pem)?;
+            let base64: String = pem
+                .lines()
+                .skip(1)
+                .take_while(|line| !line.starts_with('-'))
+                .collect();
+            assert_eq!(
+                signed.get(&base64),
+                Some(&1),
+                "{name}: the published certificate {serial} is not recorded as signed once"
+            );
             assert!(
                 !discarded.contains(&serial),
                 "{name}: the published certificate {serial} is recorded as discarded"

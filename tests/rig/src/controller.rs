@@ -1,9 +1,9 @@
 //! The controller as a process: its log, issuance record, health and metrics.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use control_plane::{Process, Program, until};
 use serde_json::Value;
 
@@ -46,6 +46,7 @@ impl ControllerOptions {
 #[derive(Debug)]
 pub struct Controller {
     process: Process,
+    program: PathBuf,
     configuration: PathBuf,
     record: PathBuf,
 }
@@ -96,6 +97,7 @@ impl Controller {
             .separate_stdout();
         Ok(Self {
             process: Process::start(name, program, folder)?,
+            program: programs.controller.clone(),
             configuration: file,
             record: folder.join(format!("{name}.out")),
         })
@@ -202,6 +204,26 @@ impl Controller {
             serde_json::from_str(line).with_context(|| format!("parse the record's line {line}"))
         };
         whole.lines().map(parse).collect()
+    }
+
+    /// Verifies the issuance record with `audit verify` and returns what that prints.
+    ///
+    /// # Errors
+    ///
+    /// When the record has a fault; the message names it.
+    pub fn verified_record(&self) -> Result<String> {
+        let verify = Command::new(&self.program)
+            .args(["audit", "verify"])
+            .arg(&self.record)
+            .output()
+            .context("run audit verify")?;
+        let told = String::from_utf8_lossy(&verify.stdout).into_owned();
+        ensure!(
+            verify.status.success(),
+            "audit verify: {told}{}",
+            String::from_utf8_lossy(&verify.stderr)
+        );
+        Ok(told)
     }
 
     /// Returns the lines of the issuance record about one request.

@@ -346,6 +346,7 @@ fn signed() -> Signed {
     let certificate = issued();
     Signed {
         announced: Arc::new(Announced {
+            csr_sha256: String::new(),
             token: "issuing".into(),
             key_id: vec![1],
             serial: certificate.serial_hex(),

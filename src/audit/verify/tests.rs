@@ -1,0 +1,256 @@
+//! Tests of what a verification finds in logs that were changed.
+
+use std::io;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::audit::{
+    IssuanceRecord, Program, RecordedIssuer, RecordedRequest, RequestKind, Requester, Run, Subject,
+    tests::Paper,
+};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+const PROGRAM: Program = Program {
+    version: "1.2.3",
+    commit: "abc",
+};
+
+fn refuse(record: &IssuanceRecord, name: &str) -> bool {
+    let subject = Subject {
+        request: RecordedRequest {
+            kind: RequestKind::CertificateRequest,
+            namespace: Some("shop"),
+            name,
+            uid: "8f0e",
+        },
+        requester: Requester {
+            username: "system:serviceaccount:cert-manager:cert-manager",
+            groups: &[],
+        },
+        issuer: RecordedIssuer {
+            kind: "PKCS11ClusterIssuer",
+            namespace: None,
+            name: "issuing",
+        },
+    };
+    record.refused(NOW, &subject, "denied").is_ok()
+}
+
+/// Lines of a log of ten requests, with a checkpoint after each four, and the last one at the end.
+fn lines() -> Vec<String> {
+    let paper = Paper::default();
+    let record = IssuanceRecord::to(
+        "paper",
+        paper.clone(),
+        Run::new("prod", "replica-0", PROGRAM).unwrap(),
+    );
+    for number in 1..=10 {
+        assert!(refuse(&record, &format!("web-{number}")));
+        if number % 4 == 0 {
+            record.checkpoint(NOW).unwrap();
+        }
+    }
+    record.stopped(NOW).unwrap();
+    paper.text().lines().map(str::to_owned).collect()
+}
+
+fn verify(files: &[&[String]]) -> LogReport {
+    let mut verifier = Verifier::default();
+    for (number, lines) in files.iter().enumerate() {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        verifier
+            .read(&format!("{number}.log"), io::Cursor::new(text), |_| ())
+            .unwrap();
+    }
+    verifier.finish()
+}
+
+fn only(report: &LogReport) -> &RunReport {
+    match report.runs.as_slice() {
+        [run] => run,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_log_agrees_with_its_checkpoints_in_files_of_any_order() {
+    let lines = lines();
+    let whole = verify(&[&lines]);
+    assert_eq!(whole.faults, []);
+    assert_eq!(
+        only(&whole).lines,
+        Verified {
+            agreeing: 12,
+            unproven: 0
+        }
+    );
+    assert!(only(&whole).stopped);
+    for at in 0..lines.len() {
+        let (first, second) = lines.split_at(at);
+        let split = verify(&[second, first]);
+        assert_eq!(split.faults, [], "{at}");
+        assert_eq!(split.runs, whole.runs, "{at}");
+    }
+}
+
+#[test]
+fn every_flipped_bit_under_a_checkpoint_is_found() {
+    let lines = lines();
+    for at in 0..lines.len() {
+        let places = (0..lines[at].len()).step_by(7);
+        for place in places {
+            let mut changed = lines.clone();
+            let mut octets = changed[at].clone().into_bytes();
+            octets[place] ^= 1;
+            changed[at] = String::from_utf8(octets).unwrap();
+            let report = verify(&[&changed]);
+            // A checkpoint that no longer looks like one leaves lines to the next one, or without proof.
+            let proven: u64 = report.runs.iter().map(|run| run.lines.agreeing).sum();
+            let lost_checkpoint = report.foreign == 1 && lines[at].contains("\"checkpoint\"");
+            let harmless = changed[at].contains("\"checkpoint\":\"") && proven == 12;
+            let lacks_beginning = at == 0 && report.runs.iter().any(|run| run.first > 0);
+            assert!(
+                !report.faults.is_empty() || lost_checkpoint || harmless || lacks_beginning,
+                "line {at}, octet {place}: {}",
+                changed[at]
+            );
+        }
+    }
+}
+
+#[test]
+fn every_removed_repeated_or_moved_line_is_found() {
+    let lines = lines();
+    let is_leaf = |line: &String| !line.contains("\"checkpoint\"");
+    for at in 0..lines.len() - 1 {
+        if !is_leaf(&lines[at]) {
+            continue;
+        }
+        let mut removed = lines.clone();
+        removed.remove(at);
+        let report = verify(&[&removed]);
+        let found = |fault: &LogFault| matches!(fault, LogFault::Missing { .. });
+        match at {
+            0 => assert_eq!(only(&report).first, 1),
+            _ => assert!(report.faults.iter().any(found), "removed {at}"),
+        }
+
+        let mut repeated = lines.clone();
+        repeated.insert(at, lines[at].clone());
+        let report = verify(&[&repeated]);
+        let found = |fault: &LogFault| matches!(fault, LogFault::Repeated { .. });
+        assert!(report.faults.iter().any(found), "repeated {at}");
+
+        if is_leaf(&lines[at + 1]) {
+            let mut moved = lines.clone();
+            moved.swap(at, at + 1);
+            let report = verify(&[&moved]);
+            let found = |fault: &LogFault| matches!(fault, LogFault::OutOfOrder { .. });
+            assert!(report.faults.iter().any(found), "moved {at}");
+        }
+    }
+}
+
+#[test]
+fn a_fault_is_found_at_its_place() {
+    let mut lines = lines();
+    lines[2] = lines[2].replace("web-2", "web-9");
+    let report = verify(&[&lines]);
+    let place = |line| Position {
+        file: "0.log".into(),
+        line,
+    };
+    assert_eq!(
+        report.faults,
+        [LogFault::Changed {
+            run: only(&report).run.clone(),
+            first: 0,
+            last: 4,
+            from: place(1),
+            checkpoint: place(6),
+        }]
+    );
+    assert_eq!(
+        only(&report).lines,
+        Verified {
+            agreeing: 7,
+            unproven: 5
+        }
+    );
+}
+
+#[test]
+fn what_lies_beyond_the_last_checkpoint_is_not_called_proven() {
+    let lines = lines();
+    let report = verify(&[&lines[..8]]);
+    assert_eq!(report.faults, []);
+    assert_eq!(
+        only(&report).lines,
+        Verified {
+            agreeing: 5,
+            unproven: 2
+        }
+    );
+    assert!(!only(&report).stopped);
+}
+
+#[test]
+fn a_log_without_its_beginning_is_verified_from_its_first_checkpoint_on() {
+    let lines = lines();
+    let report = verify(&[&lines[3..]]);
+    assert_eq!(report.faults, []);
+    assert_eq!(
+        only(&report).lines,
+        Verified {
+            agreeing: 7,
+            unproven: 2
+        }
+    );
+    assert_eq!((&only(&report).origin, only(&report).first), (&None, 3));
+}
+
+#[test]
+fn a_line_that_the_sink_cut_short_at_any_octet_is_chained_over() {
+    for room in 0..400 {
+        let paper = Paper::default();
+        let run = Run::new("prod", "replica-0", PROGRAM).unwrap();
+        let record = IssuanceRecord::to("paper", paper.clone(), run);
+        assert!(refuse(&record, "web-1"));
+        paper.room(Some(room));
+        let refused = !refuse(&record, "web-2");
+        paper.room(None);
+        assert!(refuse(&record, "web-3"));
+        record.stopped(NOW).unwrap();
+        let lines: Vec<_> = paper.text().lines().map(str::to_owned).collect();
+        let report = verify(&[&lines]);
+        assert_eq!(report.faults, [], "{room}");
+        assert_eq!(only(&report).lines.unproven, 0, "{room}");
+        let torn = lines.iter().any(|line| line.contains("\"event\":\"torn\""));
+        assert_eq!(torn, refused, "{room}");
+    }
+}
+
+#[test]
+fn a_run_that_begins_after_a_torn_line_is_found_whole() {
+    let (killed, next) = (lines(), lines());
+    for room in 0..killed[7].len() {
+        let mut file = killed[..7].to_vec();
+        file.push(killed[7][..room].to_owned() + &next[0]);
+        file.extend_from_slice(&next[1..]);
+        let report = verify(&[&file]);
+        assert_eq!(report.faults, [], "{room}");
+        let proven: Vec<_> = report.runs.iter().map(|run| run.lines.agreeing).collect();
+        assert!(proven.contains(&12), "{room}: {proven:?}");
+    }
+}
+
+#[test]
+fn lines_of_others_are_counted_and_change_nothing() {
+    let mut lines = lines();
+    lines.insert(3, "2026-11-22T22:00:00Z  INFO started".to_owned());
+    lines.insert(5, "{\"level\":\"INFO\"}".to_owned());
+    let report = verify(&[&lines]);
+    assert_eq!(report.faults, []);
+    assert_eq!(report.foreign, 2);
+}
