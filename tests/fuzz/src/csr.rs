@@ -205,21 +205,23 @@ fn rules(coins: u8) -> Rules {
     ] = [0, 1, 2, 3, 4, 5, 6, 7].map(|bit| coins >> bit & 1 == 1);
     let mut rules = Rules::default();
     rules.usages.allowed = WORDS.into_iter().filter_map(Usage::parse).collect();
-    rules.usages.extra = vec![PRINCIPAL];
-    rules.extensions.from_csr = vec![COPIED];
+    rules.usages.extra = vec![PRINCIPAL.into()];
+    rules.extensions.from_csr = vec![COPIED.into()];
     rules.extensions.no_rev_avail = never_revoked;
     if strict {
         rules.usages.incompatible = Incompatible::Reject;
     } else {
         rules.names.dns_syntax = DnsSyntax::Underscore;
-        rules.names.allowed.other_names = vec![PRINCIPAL];
+        rules.names.allowed.other_names = vec![PRINCIPAL.into()];
     }
     if omit {
         rules.subject.mode = SubjectMode::Omit;
     } else if fixed {
         let unit = Template::parse("{{namespace}}").expect("a template");
-        rules.subject.mode =
-            SubjectMode::Fixed(vec![(ObjectIdentifier::new_unwrap("2.5.4.11"), unit)]);
+        rules.subject.mode = SubjectMode::Fixed(vec![(
+            ObjectIdentifier::new_unwrap("2.5.4.11").into(),
+            unit,
+        )]);
     }
     rules.names.spiffe = spiffe && !ca;
     if ca {
@@ -230,7 +232,7 @@ fn rules(coins: u8) -> Rules {
     if published && !never_revoked {
         let url = || "http://a.example/a".parse().expect("a URL");
         rules.extensions.policies = vec![Policy {
-            oid: COPIED,
+            oid: COPIED.into(),
             cps: Some(url()),
         }];
         rules.extensions.ca_issuers = vec![url()];
