@@ -25,7 +25,7 @@ pub use self::line::{
 };
 use self::{
     checkpoint::Checkpoint,
-    line::{Event, Line, RequestEvent},
+    line::{Event, LogLine, RequestEvent},
     tree::{Frontier, TreeHash},
 };
 use crate::telemetry::ErrorChain;
@@ -42,7 +42,7 @@ pub struct IssuanceRecord {
 
 /// Name of one run of a process, by which its lines are told from those of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct LogRun {
     origin: String,
     id: String,
     program: Program,
@@ -59,7 +59,7 @@ pub struct Program {
 
 struct Log {
     writer: Box<dyn Write + Send>,
-    run: Run,
+    run: LogRun,
     frontier: Frontier,
     /// Number of leaves under the last checkpoint.
     checked: u64,
@@ -87,7 +87,7 @@ struct CheckpointLine<'a> {
     frontier: Vec<String>,
 }
 
-impl Run {
+impl LogRun {
     /// Returns the name of a new run: the cluster, the replica and 64 random bits.
     ///
     /// # Errors
@@ -108,19 +108,19 @@ impl Run {
 impl IssuanceRecord {
     /// Returns the log on stdout, which the controller uses.
     #[must_use]
-    pub fn stdout(run: Run) -> Self {
+    pub fn stdout(run: LogRun) -> Self {
         Self::to("stdout", io::stdout(), run)
     }
 
     /// Returns the log on stderr, which `sign` uses because its stdout carries the certificate.
     #[must_use]
-    pub fn stderr(run: Run) -> Self {
+    pub fn stderr(run: LogRun) -> Self {
         Self::to("stderr", io::stderr(), run)
     }
 
     /// Returns the log on any other sink. Errors call the sink by this name.
     #[must_use]
-    pub fn to(name: &'static str, writer: impl Write + Send + 'static, run: Run) -> Self {
+    pub fn to(name: &'static str, writer: impl Write + Send + 'static, run: LogRun) -> Self {
         Self {
             name,
             log: Mutex::new(Log {
@@ -265,7 +265,7 @@ impl Log {
         if self.frontier.size() > 0 {
             return Ok(());
         }
-        let Run {
+        let LogRun {
             origin, program, ..
         } = self.run.clone();
         self.push(
@@ -329,7 +329,7 @@ impl Log {
     }
 
     fn leaf(&self, time: Timestamp, event: Event<'_>) -> io::Result<Vec<u8>> {
-        let line = Line {
+        let line = LogLine {
             time,
             run: &self.run.id,
             seq: self.frontier.size(),

@@ -106,7 +106,7 @@ pub struct Certificate<'a> {
 
 /// A line that is a leaf of the log's tree.
 #[derive(Serialize)]
-pub(super) struct Line<'a> {
+pub(super) struct LogLine<'a> {
     pub(super) time: Timestamp,
     pub(super) run: &'a str,
     pub(super) seq: u64,

@@ -47,8 +47,8 @@ impl Write for Paper {
     }
 }
 
-fn log() -> Run {
-    Run {
+fn log() -> LogRun {
+    LogRun {
         origin: "prod/replica-0/00ff".to_owned(),
         id: "00ff".to_owned(),
         program: Program {

@@ -102,7 +102,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         duration: args.lease_duration,
     };
     let stop = signals.drain_within(args.drain_timeout);
-    let record = IssuanceRecord::stdout(audit::Run::new(
+    let record = IssuanceRecord::stdout(audit::LogRun::new(
         config.cluster(),
         &replica.identity,
         PROGRAM,

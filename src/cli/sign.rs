@@ -28,7 +28,8 @@ use crate::{
     api::issuer::Reason,
     args::{OutputFormat, Sign},
     audit::{
-        IssuanceRecord, RecordedIssuer, RecordedRequest, RequestKind, Requester, Run, Subject, note,
+        IssuanceRecord, LogRun, RecordedIssuer, RecordedRequest, RequestKind, Requester, Subject,
+        note,
     },
     config::{Config, Labels},
     issuance::{Fault, PreparedCertificate, Refusal, RuleDecision, pattern::Variables},
@@ -98,7 +99,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new(version::VERSION, version::COMMIT));
     let token = Opened::start(&config, &args, pin, &file, &metrics)?;
     let host = machine::host_name().unwrap_or_else(|_| "host".to_owned());
-    let record = IssuanceRecord::stderr(Run::new(config.cluster(), &host, version::PROGRAM)?);
+    let record = IssuanceRecord::stderr(LogRun::new(config.cluster(), &host, version::PROGRAM)?);
     let order = Order {
         asked,
         subject,
@@ -114,14 +115,15 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
         () = stop.cancelled() => Err(anyhow!("interrupted by a signal; no certificate was released")),
     };
     token.close().await;
-    let (outcome, decisions) = judged?;
-    let report = Report {
-        format: args.output,
-        subject: &order.subject,
-        record: &record,
-        decisions: &decisions,
-    };
-    let ended = conclude(outcome, &report, destination, dry_run);
+    let ended = judged.and_then(|(outcome, decisions)| {
+        let report = Report {
+            format: args.output,
+            subject: &order.subject,
+            record: &record,
+            decisions: &decisions,
+        };
+        conclude(outcome, &report, destination, dry_run)
+    });
     note(record.stopped(now()));
     ended
 }

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::audit::{
-    IssuanceRecord, Program, RecordedIssuer, RecordedRequest, RequestKind, Requester, Run, Subject,
-    tests::Paper,
+    IssuanceRecord, LogRun, Program, RecordedIssuer, RecordedRequest, RequestKind, Requester,
+    Subject, tests::Paper,
 };
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -43,7 +43,7 @@ fn lines() -> Vec<String> {
     let record = IssuanceRecord::to(
         "paper",
         paper.clone(),
-        Run::new("prod", "replica-0", PROGRAM).unwrap(),
+        LogRun::new("prod", "replica-0", PROGRAM).unwrap(),
     );
     for number in 1..=10 {
         assert!(refuse(&record, &format!("web-{number}")));
@@ -214,7 +214,7 @@ fn a_log_without_its_beginning_is_verified_from_its_first_checkpoint_on() {
 fn a_line_that_the_sink_cut_short_at_any_octet_is_chained_over() {
     for room in 0..400 {
         let paper = Paper::default();
-        let run = Run::new("prod", "replica-0", PROGRAM).unwrap();
+        let run = LogRun::new("prod", "replica-0", PROGRAM).unwrap();
         let record = IssuanceRecord::to("paper", paper.clone(), run);
         assert!(refuse(&record, "web-1"));
         paper.room(Some(room));

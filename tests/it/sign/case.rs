@@ -157,10 +157,18 @@ impl Said {
         error.with_context(|| format!("no error: {self:?}"))
     }
 
-    /// Returns the lines of the issuance record.
+    /// Returns the lines of the issuance record about the request: those between the first and the last two, which frame it.
     pub(super) fn record(&self) -> Result<Vec<Value>> {
         let lines = self.stderr.lines().filter(|line| line.starts_with('{'));
-        Ok(lines.map(serde_json::from_str).collect::<Result<_, _>>()?)
+        let mut lines: Vec<Value> = lines.map(serde_json::from_str).collect::<Result<_, _>>()?;
+        if lines.is_empty() {
+            return Ok(lines);
+        }
+        let end = lines.split_off(lines.len().saturating_sub(2));
+        let frame = [lines.remove(0)].into_iter().chain(end);
+        let frame: Vec<_> = frame.map(|line| line["event"].clone()).collect();
+        ensure!(frame == ["started", "stopped", "checkpoint"], "{self:?}");
+        Ok(lines)
     }
 
     /// Returns the events of the issuance record, in order.

@@ -64,6 +64,39 @@ fn every_step_of_a_certificate_is_in_the_record_under_one_uid() -> Result<()> {
 }
 
 #[test]
+fn audit_verify_tells_the_record_of_a_run_from_one_that_was_changed() -> Result<()> {
+    let case = Case::new()?;
+    let said = case.sign(&["--namespace", "shop", "--name", "web"])?;
+    let verify = |record: &str| -> Result<(Option<i32>, String)> {
+        let file = case.write("record.log", record)?;
+        let verify = Command::new(env!("CARGO_BIN_EXE_pkcs11-issuer"))
+            .args(["audit", "verify"])
+            .arg(file)
+            .output()?;
+        Ok((verify.status.code(), String::from_utf8(verify.stdout)?))
+    };
+    let (code, told) = verify(&said.stderr)?;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        told.contains("5 lines agree with their checkpoints"),
+        "{told}"
+    );
+    assert!(told.ends_with("no fault was found\n"), "{told}");
+
+    let (code, told) = verify(&said.stderr.replace("\"web\"", "\"wed\""))?;
+    assert_eq!(code, Some(3), "{told}");
+    assert!(
+        told.contains("one of the lines 0 to 4 of the log"),
+        "{told}"
+    );
+    assert!(told.ends_with("1 fault was found\n"), "{told}");
+
+    let (code, told) = verify("no record")?;
+    assert_eq!((code, told.as_str()), (Some(1), ""));
+    Ok(())
+}
+
+#[test]
 fn json_output_has_the_chain_the_root_and_the_other_documented_fields() -> Result<()> {
     let case = Case::new()?;
     let said = case.sign(&["--output", "json", "--out", "web.pem", "--duration", "48h"])?;
