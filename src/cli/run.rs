@@ -2,6 +2,7 @@
 
 mod client;
 mod drain;
+mod proxy;
 
 use std::{collections::BTreeSet, env, fs, path::Path, sync::Arc, time::Duration};
 

@@ -1,12 +1,11 @@
 //! The client of the API server. Every call times out, and a silent connection is closed within seconds.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::{
@@ -21,6 +20,8 @@ use kube::{
 use tower::{ServiceBuilder, timeout::TimeoutLayer};
 use tower_http::timeout::ResponseBodyTimeoutLayer;
 use tracing::info;
+
+use super::proxy::Proxy;
 
 /// Time limit for the start of a response and for each pause within it. The API server itself answers within a minute
 /// (`--request-timeout`), and sends every watch a bookmark about once a minute.
@@ -41,7 +42,7 @@ const WINDOW: u32 = 256 * 1024;
 /// # Errors
 /// There is neither a kubeconfig nor the identity of a pod, or it is not usable.
 pub(super) async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
-    let mut config = match kubeconfig {
+    let config = match kubeconfig {
         Some(path) => {
             let kubeconfig = Kubeconfig::read_from(path)
                 .with_context(|| format!("failed to read the kubeconfig {}", path.display()))?;
@@ -58,10 +59,6 @@ pub(super) async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> 
             .await
             .context("found neither a kubeconfig nor the identity of a pod; give --kubeconfig or set KUBECONFIG")?,
     };
-    let of_environment = ["HTTPS_PROXY", "https_proxy"].map(|name| env::var(name).ok());
-    if ignore_proxy(&mut config, &of_environment) {
-        info!("HTTPS_PROXY is not used: the API server is called directly");
-    }
     patient_client(&config, SILENCE).context("failed to set up the client of the API server")
 }
 
@@ -83,23 +80,13 @@ fn authority_file(kubeconfig: &Kubeconfig) -> Option<PathBuf> {
     }
 }
 
-/// Removes a proxy that only the environment names, from which kube takes it. In a pod that variable is usually meant for
-/// other programs, such as a vendor's library. Returns whether there was one.
-fn ignore_proxy(config: &mut kube::Config, of_environment: &[Option<String>]) -> bool {
-    let is_named = |proxy: &http::Uri| {
-        let mut named = of_environment.iter().flatten();
-        named.any(|named| named.parse().is_ok_and(|named: http::Uri| named == *proxy))
-    };
-    config.proxy_url.take_if(|proxy| is_named(proxy)).is_some()
-}
-
 /// Builds the client as kube's own builder does, with two differences. It uses HTTP/2 if the API server offers it, because
 /// only HTTP/2 tells a dead connection from a slow answer. It does not retry, because the caller decides when to retry.
 fn patient_client(config: &kube::Config, silence: Duration) -> anyhow::Result<Client> {
-    ensure!(
-        config.proxy_url.is_none(),
-        "the API server cannot be reached through an HTTP proxy; remove proxy-url from the kubeconfig"
-    );
+    let proxy = Proxy::of(config)?;
+    if let Some(proxy) = &proxy {
+        info!(proxy = proxy.place(), "the API server is called through a proxy");
+    }
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     // A call is several HTTP/2 frames. With Nagle's algorithm the last one would wait for the acknowledgement of the first.
@@ -115,7 +102,7 @@ fn patient_client(config: &kube::Config, silence: Duration) -> anyhow::Result<Cl
         }
         None => tls,
     };
-    let mut connector = TimeoutConnector::new(tls.enable_all_versions().wrap_connector(tcp));
+    let mut connector = TimeoutConnector::new(tls.enable_all_versions().wrap_connector(Proxy::connector(proxy, tcp)));
     connector.set_connect_timeout(Some(CONNECT_WITHIN));
     let http: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -176,19 +163,44 @@ mod tests {
         assert_eq!(file(json!({"server": "https://a"})), None);
     }
 
-    #[test]
-    fn a_proxy_of_the_environment_is_ignored_and_one_of_the_kubeconfig_is_refused() {
-        let mut config = kube::Config::new("https://a".parse().unwrap());
-        let proxy = "http://proxy:3128";
-        config.proxy_url = Some(proxy.parse().unwrap());
-        assert!(!ignore_proxy(
-            &mut config,
-            &[None, Some("http://b".to_owned())]
-        ));
-        let refused = patient_client(&config, SILENCE).err().unwrap();
-        assert!(refused.to_string().contains("proxy-url"), "{refused}");
-        assert!(ignore_proxy(&mut config, &[None, Some(proxy.to_owned())]));
-        assert_eq!(config.proxy_url, None);
+    #[tokio::test]
+    async fn the_api_server_is_called_through_the_proxy_of_the_kubeconfig() {
+        let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = proxy.local_addr().unwrap();
+        let asked = std::thread::spawn(move || {
+            let (mut stream, _) = proxy.accept().unwrap();
+            let list = r#"{"kind": "SecretList", "apiVersion": "v1", "metadata": {}, "items": []}"#;
+            let length = list.len();
+            [
+                "HTTP/1.1 200 Connection established\r\n\r\n".to_owned(),
+                format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{list}"),
+            ]
+            .map(|answer| {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut octet = [0];
+                    stream.read_exact(&mut octet).unwrap();
+                    head.extend(octet);
+                }
+                stream.write_all(answer.as_bytes()).unwrap();
+                String::from_utf8(head).unwrap()
+            })
+        });
+        let mut config = kube::Config::new("http://api.example:6443".parse().unwrap());
+        config.proxy_url = Some(format!("http://user:secret@{address}").parse().unwrap());
+        let client = patient_client(&config, SILENCE).unwrap();
+        let secrets = Api::<Secret>::all(client);
+        let list = secrets.list(&ListParams::default()).await.unwrap();
+        assert_eq!(list.items, []);
+        let [connect, get] = asked.join().unwrap();
+        assert!(
+            connect.starts_with("CONNECT api.example:6443 HTTP/1.1\r\n"),
+            "{connect}"
+        );
+        // The credentials are for the proxy alone.
+        assert!(connect.to_lowercase().contains("proxy-authorization: basic dxnlcjpzzwnyzxq="));
+        assert!(get.starts_with("GET /api/v1/secrets"), "{get}");
+        assert!(!get.to_lowercase().contains("proxy-authorization"));
     }
 
     #[tokio::test]

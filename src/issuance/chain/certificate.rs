@@ -1,9 +1,15 @@
 //! One certificate of an issuer.
 
 use aws_lc_rs::digest;
-use const_oid::db::rfc5280::{
-    ANY_EXTENDED_KEY_USAGE, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS,
-    ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS, ID_CE_SUBJECT_KEY_IDENTIFIER,
+use const_oid::{
+    ObjectIdentifier,
+    db::rfc5280::{
+        ANY_EXTENDED_KEY_USAGE, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS,
+        ID_CE_CERTIFICATE_POLICIES, ID_CE_CRL_DISTRIBUTION_POINTS, ID_CE_EXT_KEY_USAGE,
+        ID_CE_INHIBIT_ANY_POLICY, ID_CE_ISSUER_ALT_NAME, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS,
+        ID_CE_POLICY_CONSTRAINTS, ID_CE_POLICY_MAPPINGS, ID_CE_SUBJECT_ALT_NAME,
+        ID_CE_SUBJECT_KEY_IDENTIFIER,
+    },
 };
 use der::Decode as _;
 use jiff::Timestamp;
@@ -22,6 +28,23 @@ use crate::issuance::{
     scheme::{SchemeError, SignatureScheme},
 };
 
+/// Extensions that RFC 5280 defines and allows to be critical, or that verifiers process if they are.
+const KNOWN_CRITICAL: [ObjectIdentifier; 13] = [
+    ID_CE_AUTHORITY_KEY_IDENTIFIER,
+    ID_CE_BASIC_CONSTRAINTS,
+    ID_CE_CERTIFICATE_POLICIES,
+    ID_CE_CRL_DISTRIBUTION_POINTS,
+    ID_CE_EXT_KEY_USAGE,
+    ID_CE_INHIBIT_ANY_POLICY,
+    ID_CE_ISSUER_ALT_NAME,
+    ID_CE_KEY_USAGE,
+    ID_CE_NAME_CONSTRAINTS,
+    ID_CE_POLICY_CONSTRAINTS,
+    ID_CE_POLICY_MAPPINGS,
+    ID_CE_SUBJECT_ALT_NAME,
+    ID_CE_SUBJECT_KEY_IDENTIFIER,
+];
+
 /// Reason why a certificate cannot issue certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
@@ -34,6 +57,11 @@ pub enum CertificateError {
     /// The same extension twice.
     #[error("it has extension {0} twice")]
     DuplicateExtension(Oid),
+    /// A critical extension that no verifier knows (RFC 5280, section 4.2).
+    #[error(
+        "its extension {0} is critical and not one of RFC 5280, so verifiers refuse every certificate below it"
+    )]
+    UnknownCritical(Oid),
     /// An end-entity certificate.
     #[error("it is not a CA certificate: basicConstraints must say CA:TRUE")]
     NotCa,
@@ -77,6 +105,7 @@ pub struct IssuerCertificate {
     authority_key_id: Option<Vec<u8>>,
     name_constraints: Option<NameConstraints>,
     purposes: Option<Vec<Oid>>,
+    unknown_critical: Option<Oid>,
     self_signed: bool,
 }
 
@@ -89,6 +118,11 @@ impl IssuerCertificate {
     /// as issuer may be the root, so its signature and its version do not matter.
     pub(super) fn parse(der: &[u8]) -> Result<Self, CertificateError> {
         let certificate = Self::anchor(der)?;
+        if let Some(oid) = certificate.unknown_critical
+            && !certificate.could_anchor(&certificate)
+        {
+            return Err(CertificateError::UnknownCritical(oid));
+        }
         match certificate.scheme {
             _ if certificate.could_anchor(&certificate) => Ok(certificate),
             Ok(_) if certificate.has_version_3() => Ok(certificate),
@@ -151,6 +185,12 @@ impl IssuerCertificate {
             .extension(ID_CE_EXT_KEY_USAGE)
             .map(|extension| Vec::<Oid>::from_der(extension.extn_value.as_bytes()))
             .transpose()?;
+        let mut extensions = tbs.extensions.iter();
+        let unknown_critical = extensions.find(|extension| {
+            let known = KNOWN_CRITICAL.map(Oid::from);
+            extension.critical && !known.contains(&extension.extn_id)
+        });
+        let unknown_critical = unknown_critical.map(|extension| extension.extn_id);
         let subject = Name::parse(tbs.subject)?;
         if subject.is_empty() {
             return Err(CertificateError::NoSubject);
@@ -174,6 +214,7 @@ impl IssuerCertificate {
             authority_key_id,
             name_constraints,
             purposes,
+            unknown_critical,
             self_signed: false,
         })
     }

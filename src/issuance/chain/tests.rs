@@ -2,6 +2,7 @@
 
 mod anchors;
 mod bounds;
+mod critical;
 mod crossed;
 mod numbers;
 mod twins;
