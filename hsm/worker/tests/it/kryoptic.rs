@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use aws_lc_rs::signature::{
-    ML_DSA_44, ML_DSA_65, ML_DSA_87, UnparsedPublicKey, VerificationAlgorithm,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ML_DSA_44, ML_DSA_65, ML_DSA_87, UnparsedPublicKey, VerificationAlgorithm,
 };
-use hsm::{KeyAlgorithm, KeySelector, LoginOutcome, Mechanism, MlDsa, Token, TokenState};
+use hsm::{Hash, KeyAlgorithm, KeySelector, LoginOutcome, Mechanism, MlDsa, Token, TokenState};
 use softhsm_test_helpers::{KeyKind, Provider, Store, TestToken};
 
-use crate::fixture::{Gate, ready, selector, served, soon, spec, until};
+use crate::{
+    fixture::{Gate, ready, selector, served, soon, spec, until},
+    injected_start::starting,
+    mechanisms::sign_message,
+};
 
 const MESSAGE: &[u8] = b"to be signed";
 
@@ -40,6 +44,31 @@ async fn an_ml_dsa_key_is_found_by_its_certificate_and_its_signature_verifies() 
         UnparsedPublicKey::new(verifier, test_key.public_octets())
             .verify(MESSAGE, &signature.unwrap())
             .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_refuses_to_sign_digests_with_ecdsa_gets_the_message() {
+    let token = token("hashing");
+    let cases: [(KeyKind, Hash, &dyn VerificationAlgorithm); 2] = [
+        (KeyKind::P256, Hash::Sha256, &ECDSA_P256_SHA256_ASN1),
+        (KeyKind::P384, Hash::Sha384, &ECDSA_P384_SHA384_ASN1),
+    ];
+    let fips = "C_GetMechanismInfo mechanism=CKM_ECDSA rv=CKR_MECHANISM_INVALID\n\
+                C_SignInit mechanism=CKM_ECDSA rv=CKR_MECHANISM_INVALID";
+    let lying = "C_SignInit mechanism=CKM_ECDSA rv=CKR_MECHANISM_INVALID";
+    for (id, (kind, hash, verifier)) in (1..).zip(cases) {
+        let test_key = token.generate_key("ca", &[id], kind).unwrap();
+        for rules in [fips, lying] {
+            let (_module, _gate, hsm) = starting(&token, rules);
+            let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
+            let digest = Mechanism::Ecdsa(hash);
+            assert_eq!(key.mechanisms().contains(&digest), rules == lying);
+            let signature = sign_message(&hsm, &key, digest, hash, MESSAGE).await;
+            UnparsedPublicKey::new(verifier, test_key.public_octets())
+                .verify(MESSAGE, &signature.unwrap())
+                .unwrap();
+        }
     }
 }
 

@@ -38,7 +38,7 @@ fn digest_of(hash: Hash, message: &[u8]) -> Vec<u8> {
     digest::digest(algorithm, message).as_ref().to_vec()
 }
 
-async fn sign_message(
+pub(crate) async fn sign_message(
     hsm: &Token,
     key: &Key,
     mechanism: Mechanism,
