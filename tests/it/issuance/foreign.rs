@@ -1,5 +1,5 @@
-//! Tests golden certificates, one of every shape that a profile can give, with two independent verifiers, OpenSSL and
-//! rustls-webpki, and two independent linters, pkilint and zlint.
+//! Tests golden certificates, one of every shape that a profile can give, with three independent verifiers, OpenSSL, Go
+//! and rustls-webpki, and two independent linters, pkilint and zlint.
 //!
 //! `golden/` has their exact bytes; `UPDATE_GENERATED=1` writes them again. Keys, time and serial number are fixed, and the
 //! issuer's Ed25519 signature is deterministic. Every finding of a linter must be listed in `exceptions` with the reason,
@@ -11,13 +11,13 @@ mod linters;
 mod shapes;
 mod verifiers;
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::{BTreeMap, BTreeSet}, fs, path::Path};
 
 use pkcs11_issuer::issuance::pem;
 
 use self::{
     authority::{ALGORITHMS, Authority, Issued},
-    exceptions::{EXCEPTIONS, UNREADABLE},
+    exceptions::{EXCEPTIONS, NOT_IN_GO, UNREADABLE},
     linters::Linter,
     shapes::{SHAPES, Shape},
 };
@@ -77,6 +77,18 @@ fn openssl_and_webpki_accept_every_golden_certificate_and_every_algorithm() {
         verifiers::openssl(issued);
         verifiers::webpki(issued);
     }
+}
+
+#[test]
+fn go_accepts_every_golden_certificate_and_every_algorithm_but_the_listed_ones() {
+    let mut certificates = golden();
+    certificates.extend(of_every_algorithm());
+    let refused = verifiers::go(&certificates);
+    let listed: BTreeMap<String, String> = NOT_IN_GO
+        .iter()
+        .map(|(name, words, _)| ((*name).to_owned(), (*words).to_owned()))
+        .collect();
+    assert_eq!(refused, listed);
 }
 
 #[test]

@@ -32,6 +32,9 @@ pub(super) const UNREADABLE: &[Unreadable] = &[Unreadable {
     reason: "the decoder of pkilint 0.13.3 knows no second arc above 39, which X.660 allows below the first arc 2",
 }];
 
+/// Shapes that Go does not verify: name, error, and reason.
+pub(super) const NOT_IN_GO: &[(&str, &str, &str)] = &[];
+
 pub(super) const EXCEPTIONS: &[Exception] = &[
     Exception {
         linter: Linter::Pkilint,

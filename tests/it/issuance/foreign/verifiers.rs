@@ -1,6 +1,6 @@
-//! Verifiers of chains: the `openssl` program, and rustls-webpki, which most Rust programs use.
+//! Verifiers of chains: the `openssl` program, Go's `crypto/x509`, and rustls-webpki, which most Rust programs use.
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeMap, fs, process::Command, time::Duration};
 
 use pkcs11_issuer::issuance::pem;
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -54,6 +54,34 @@ fn version(openssl: &Openssl) -> (u32, u32) {
         .split('.')
         .map(|number| number.parse().unwrap());
     (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+/// Verifies all chains with Go in one run, because the program is compiled each time. Returns the error of each chain that Go
+/// does not accept, by the name of its shape.
+pub(super) fn go(all: &[Issued]) -> BTreeMap<String, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("go");
+    command
+        .args(["run", "tests/it/issuance/foreign/verify.go"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    for issued in all {
+        let chain = [&issued.der].into_iter().chain(&issued.above).chain([&issued.root]);
+        let chain: String = chain.map(|der| pem::encode("CERTIFICATE", der)).collect();
+        let file = folder.path().join(issued.name);
+        fs::write(file.with_extension("time"), issued.now.to_string()).unwrap();
+        fs::write(&file, chain).unwrap();
+        command.arg(file);
+    }
+    let output = command.output().expect("go is installed");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), all.len());
+    let verdicts = text.lines().map(|line| line.split_once(": ").unwrap());
+    verdicts
+        .filter(|(_, verdict)| *verdict != "OK")
+        .map(|(name, verdict)| (name.to_owned(), verdict.to_owned()))
+        .collect()
 }
 
 /// Accepts any purpose, because purposes are not tested here.
