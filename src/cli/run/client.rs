@@ -85,7 +85,10 @@ fn authority_file(kubeconfig: &Kubeconfig) -> Option<PathBuf> {
 fn patient_client(config: &kube::Config, silence: Duration) -> anyhow::Result<Client> {
     let proxy = Proxy::of(config)?;
     if let Some(proxy) = &proxy {
-        info!(proxy = proxy.place(), "the API server is called through a proxy");
+        info!(
+            proxy = proxy.place(),
+            "the API server is called through a proxy"
+        );
     }
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
@@ -102,7 +105,10 @@ fn patient_client(config: &kube::Config, silence: Duration) -> anyhow::Result<Cl
         }
         None => tls,
     };
-    let mut connector = TimeoutConnector::new(tls.enable_all_versions().wrap_connector(Proxy::connector(proxy, tcp)));
+    let mut connector = TimeoutConnector::new(
+        tls.enable_all_versions()
+            .wrap_connector(Proxy::connector(proxy, tcp)),
+    );
     connector.set_connect_timeout(Some(CONNECT_WITHIN));
     let http: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -198,7 +204,11 @@ mod tests {
             "{connect}"
         );
         // The credentials are for the proxy alone.
-        assert!(connect.to_lowercase().contains("proxy-authorization: basic dxnlcjpzzwnyzxq="));
+        assert!(
+            connect
+                .to_lowercase()
+                .contains("proxy-authorization: basic dxnlcjpzzwnyzxq=")
+        );
         assert!(get.starts_with("GET /api/v1/secrets"), "{get}");
         assert!(!get.to_lowercase().contains("proxy-authorization"));
     }

@@ -140,7 +140,13 @@ mod tests {
             ("https://[::1]:6443", None, PROXY, "", None),
             ("https://localhost:6443", None, PROXY, "", None),
             (SERVER, Some("http://own:8080"), "", "", Some("own:8080")),
-            (SERVER, Some("http://own:8080"), PROXY, "*", Some("own:8080")),
+            (
+                SERVER,
+                Some("http://own:8080"),
+                PROXY,
+                "*",
+                Some("own:8080"),
+            ),
         ] {
             let what = format!("{server} {kubeconfig:?} {https} {no}");
             let expected = expected.map(str::to_owned);

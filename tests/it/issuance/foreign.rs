@@ -11,7 +11,11 @@ mod linters;
 mod shapes;
 mod verifiers;
 
-use std::{collections::{BTreeMap, BTreeSet}, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use pkcs11_issuer::issuance::pem;
 

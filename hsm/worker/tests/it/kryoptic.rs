@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ML_DSA_44, ML_DSA_65, ML_DSA_87, UnparsedPublicKey, VerificationAlgorithm,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ML_DSA_44, ML_DSA_65, ML_DSA_87,
+    UnparsedPublicKey, VerificationAlgorithm,
 };
 use hsm::{Hash, KeyAlgorithm, KeySelector, LoginOutcome, Mechanism, MlDsa, Token, TokenState};
 use softhsm_test_helpers::{KeyKind, Provider, Store, TestToken};

@@ -1,15 +1,13 @@
 //! Tokens that refuse to sign a digest, and private keys that leave out what the public key has.
 
-use aws_lc_rs::{
-    digest,
-    signature::{self, UnparsedPublicKey, VerificationAlgorithm},
-};
+use aws_lc_rs::signature::{self, UnparsedPublicKey};
 use hsm::{Fault, Hash, HsmError, Key, KeySelector, Mechanism, Token};
 use softhsm_test_helpers::{Function, KeyKind, TestKey};
 
 use crate::{
     fixture::{selector, sign, soon, token, verifies},
     injected_start::starting,
+    signing::{RSA, digest_of},
 };
 
 const MESSAGE: &[u8] = b"to be signed";
@@ -29,15 +27,6 @@ const SILENT: &str = "C_GetMechanismInfo rv=CKR_FUNCTION_NOT_SUPPORTED
 C_SignInit mechanism=CKM_RSA_PKCS rv=CKR_MECHANISM_INVALID
 C_SignInit mechanism=CKM_RSA_PKCS_PSS rv=CKR_MECHANISM_INVALID";
 
-fn digest_of(hash: Hash, message: &[u8]) -> Vec<u8> {
-    let algorithm = match hash {
-        Hash::Sha256 => &digest::SHA256,
-        Hash::Sha384 => &digest::SHA384,
-        Hash::Sha512 => &digest::SHA512,
-    };
-    digest::digest(algorithm, message).as_ref().to_vec()
-}
-
 pub(crate) async fn sign_message(
     hsm: &Token,
     key: &Key,
@@ -49,39 +38,6 @@ pub(crate) async fn sign_message(
     hsm.sign_message(key, mechanism, &digest, message, soon())
         .await
 }
-
-const RSA: [(Mechanism, Hash, &dyn VerificationAlgorithm); 6] = [
-    (
-        Mechanism::RsaPkcs1(Hash::Sha256),
-        Hash::Sha256,
-        &signature::RSA_PKCS1_2048_8192_SHA256,
-    ),
-    (
-        Mechanism::RsaPkcs1(Hash::Sha384),
-        Hash::Sha384,
-        &signature::RSA_PKCS1_2048_8192_SHA384,
-    ),
-    (
-        Mechanism::RsaPkcs1(Hash::Sha512),
-        Hash::Sha512,
-        &signature::RSA_PKCS1_2048_8192_SHA512,
-    ),
-    (
-        Mechanism::RsaPss(Hash::Sha256),
-        Hash::Sha256,
-        &signature::RSA_PSS_2048_8192_SHA256,
-    ),
-    (
-        Mechanism::RsaPss(Hash::Sha384),
-        Hash::Sha384,
-        &signature::RSA_PSS_2048_8192_SHA384,
-    ),
-    (
-        Mechanism::RsaPss(Hash::Sha512),
-        Hash::Sha512,
-        &signature::RSA_PSS_2048_8192_SHA512,
-    ),
-];
 
 #[tokio::test]
 async fn a_token_that_refuses_digests_gets_the_message() {

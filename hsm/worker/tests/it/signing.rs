@@ -11,13 +11,13 @@ use crate::fixture::{selector, served, soon, token};
 
 const MESSAGE: &[u8] = b"to be signed";
 
-fn digest_of(hash: Hash) -> Vec<u8> {
+pub(crate) fn digest_of(hash: Hash, message: &[u8]) -> Vec<u8> {
     let algorithm = match hash {
         Hash::Sha256 => &digest::SHA256,
         Hash::Sha384 => &digest::SHA384,
         Hash::Sha512 => &digest::SHA512,
     };
-    digest::digest(algorithm, MESSAGE).as_ref().to_vec()
+    digest::digest(algorithm, message).as_ref().to_vec()
 }
 
 fn verifies(
@@ -42,7 +42,7 @@ async fn sign_and_verify(
     assert_eq!(key.algorithm(), expected);
     for (mechanism, hash, verifier) in cases {
         let signature = hsm
-            .sign(&key, *mechanism, &digest_of(*hash), soon())
+            .sign(&key, *mechanism, &digest_of(*hash, MESSAGE), soon())
             .await
             .unwrap();
         assert!(verifies(&test_key, *verifier, &signature), "{mechanism:?}");
@@ -50,7 +50,8 @@ async fn sign_and_verify(
     hsm.shutdown().await;
 }
 
-const RSA: [(Mechanism, Hash, &dyn VerificationAlgorithm); 6] = [
+/// Every mechanism of RSA keys that signs a digest.
+pub(crate) const RSA: [(Mechanism, Hash, &dyn VerificationAlgorithm); 6] = [
     (
         Mechanism::RsaPkcs1(Hash::Sha256),
         Hash::Sha256,
@@ -160,7 +161,7 @@ async fn two_hundred_signatures_in_flight_all_verify() {
             let (hsm, key) = (hsm.clone(), key.clone());
             let mechanism = Mechanism::Ecdsa(Hash::Sha256);
             tokio::spawn(async move {
-                hsm.sign(&key, mechanism, &digest_of(Hash::Sha256), soon())
+                hsm.sign(&key, mechanism, &digest_of(Hash::Sha256, MESSAGE), soon())
                     .await
             })
         })

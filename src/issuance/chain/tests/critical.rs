@@ -33,6 +33,10 @@ fn an_unknown_critical_extension_below_the_root_makes_a_chain_unusable() {
         ("issuing", private, false, true),
         ("issuing", ID_CE_CERTIFICATE_POLICIES, true, true),
     ] {
-        assert_eq!(is_usable(place, kind, critical), usable, "{place} {kind} {critical}");
+        assert_eq!(
+            is_usable(place, kind, critical),
+            usable,
+            "{place} {kind} {critical}"
+        );
     }
 }

@@ -65,7 +65,10 @@ pub(super) fn go(all: &[Issued]) -> BTreeMap<String, String> {
         .args(["run", "tests/it/issuance/foreign/verify.go"])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     for issued in all {
-        let chain = [&issued.der].into_iter().chain(&issued.above).chain([&issued.root]);
+        let chain = [&issued.der]
+            .into_iter()
+            .chain(&issued.above)
+            .chain([&issued.root]);
         let chain: String = chain.map(|der| pem::encode("CERTIFICATE", der)).collect();
         let file = folder.path().join(issued.name);
         fs::write(file.with_extension("time"), issued.now.to_string()).unwrap();

@@ -1,0 +1,396 @@
+//! The flags of `run`, each with its environment variable and its default.
+
+use std::{net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Args as ClapArgs, ValueEnum};
+
+use crate::{duration::GoDuration, ownership::LeaseDuration, telemetry::LogFormat};
+
+/// Cluster resource namespace, if neither the flag nor the pod sets one.
+const DEFAULT_NAMESPACE: &str = "pkcs11-issuer-system";
+const PROBE_INTERVALS: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+const UNDECIDED_AFTER: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(9999 * 3600);
+const DRAIN_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+
+/// Flags of the controller. The configuration file says what the controller may use.
+#[derive(Debug, ClapArgs)]
+pub struct Run {
+    /// The operator's configuration: modules, tokens and grants.
+    #[arg(long, value_name = "FILE", env = "PKCS11_ISSUER_CONFIG")]
+    pub config: PathBuf,
+
+    /// The kubeconfig to use [default: KUBECONFIG, else the pod's own identity].
+    #[arg(long, value_name = "FILE", env = "PKCS11_ISSUER_KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Namespace of the Secrets and ConfigMaps of cluster issuers, and of this controller's own objects
+    /// [default: the pod's namespace, else pkcs11-issuer-system].
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "PKCS11_ISSUER_CLUSTER_RESOURCE_NAMESPACE"
+    )]
+    pub cluster_resource_namespace: Option<String>,
+
+    /// Answer only issuers whose spec.class is this. Give every installation in a cluster a class of its own, except one.
+    #[arg(long, value_name = "CLASS", env = "PKCS11_ISSUER_CLASS", default_value = "", value_parser = class)]
+    pub class: String,
+
+    /// Sign only approved requests. `false` signs every request that names one of this controller's issuers.
+    #[arg(long, env = "PKCS11_ISSUER_ENFORCE_APPROVAL", value_name = "BOOL", action = ArgAction::Set,
+          default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
+    pub enforce_approval: bool,
+
+    /// Write an Event about a request that nobody has approved or denied for this long, from 1s to 9999h. By default there is no such
+    /// Event, because people may take hours; the metrics have the number of such requests in any case.
+    #[arg(long, value_name = "DURATION", env = "PKCS11_ISSUER_UNDECIDED_AFTER", value_parser = undecided_after)]
+    pub undecided_after: Option<Duration>,
+
+    /// Answer cert-manager's CertificateRequests. `auto` answers them from the moment that the cluster has the kind, and is
+    /// ready without it.
+    #[arg(long, env = "PKCS11_ISSUER_CERTIFICATE_REQUESTS", value_name = "WHEN",
+          default_value = "auto", default_missing_value = "true", num_args = 0..=1)]
+    pub certificate_requests: Answering,
+
+    /// Answer the CertificateSigningRequests of Kubernetes, too.
+    #[arg(long, env = "PKCS11_ISSUER_CERTIFICATE_SIGNING_REQUESTS", value_name = "BOOL", action = ArgAction::Set,
+          default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
+    pub certificate_signing_requests: bool,
+
+    /// Answer the PodCertificateRequests of issuers with spec.podCertificates, if this Kubernetes has them (1.36).
+    #[arg(long, env = "PKCS11_ISSUER_POD_CERTIFICATE_REQUESTS", value_name = "BOOL", action = ArgAction::Set,
+          default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
+    pub pod_certificate_requests: bool,
+
+    /// Publish the trust anchors of issuers with spec.podCertificates as ClusterTrustBundles, if this Kubernetes has
+    /// them (1.33).
+    #[arg(long, env = "PKCS11_ISSUER_CLUSTER_TRUST_BUNDLES", value_name = "BOOL", action = ArgAction::Set,
+          default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
+    pub cluster_trust_bundles: bool,
+
+    /// Write Events, for people. No decision depends on them, and each costs the API server as much as a status write.
+    #[arg(long, env = "PKCS11_ISSUER_EVENTS", value_name = "BOOL", action = ArgAction::Set,
+          default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
+    pub events: bool,
+
+    /// Address of /livez and /readyz. By default every address, of IPv6 and IPv4.
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "PKCS11_ISSUER_HEALTH_ADDRESS",
+        default_value = "[::]:8081"
+    )]
+    pub health_address: SocketAddr,
+
+    /// Address of /metrics, as for --health-address.
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "PKCS11_ISSUER_METRICS_ADDRESS",
+        default_value = "[::]:9402"
+    )]
+    pub metrics_address: SocketAddr,
+
+    /// The HSM worker program [default: pkcs11-hsm-worker beside this program].
+    #[arg(long, value_name = "PATH", env = "PKCS11_ISSUER_WORKER")]
+    pub worker: Option<PathBuf>,
+
+    /// Name of this replica, unique among all replicas [default: POD_NAME, else the host name].
+    #[arg(long, value_name = "NAME", env = "PKCS11_ISSUER_IDENTITY")]
+    pub identity: Option<String>,
+
+    /// How long this replica's Lease is valid after its last renewal: whole seconds, 3s to 5m. The share of a lost replica
+    /// moves to the others after this time.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PKCS11_ISSUER_LEASE_DURATION",
+        default_value = "15s"
+    )]
+    pub lease_duration: LeaseDuration,
+
+    /// How long the process may take to end after SIGTERM or SIGINT, from 1s to 1h. In the first five eighths it finishes
+    /// the requests in flight, in the rest it gives the Lease back. Then the process ends, even if something hangs. A second
+    /// signal ends it at once.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PKCS11_ISSUER_DRAIN_TIMEOUT",
+        default_value = "20s",
+        value_parser = drain_timeout
+    )]
+    pub drain_timeout: Duration,
+
+    /// How many requests are processed at the same time.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PKCS11_ISSUER_CONCURRENCY",
+        default_value = "32"
+    )]
+    pub concurrency: NonZeroUsize,
+
+    /// How long a verified signature proves an issuer's key, from 1s to 24h. After that the token signs a probe, unless it
+    /// has signed certificates in the meantime. Secrets, ConfigMaps and PINs are read once a minute in any case.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PKCS11_ISSUER_PROBE_INTERVAL",
+        default_value = "60s",
+        value_parser = probe_interval
+    )]
+    pub probe_interval: Duration,
+
+    /// Format of the log lines on stderr.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "PKCS11_ISSUER_LOG_FORMAT",
+        default_value = "json"
+    )]
+    pub log_format: LogFormat,
+
+    /// Filter of the log lines, in the syntax of RUST_LOG [default: RUST_LOG, else info].
+    #[arg(long, value_name = "FILTER", env = "PKCS11_ISSUER_LOG_LEVEL")]
+    pub log_level: Option<String>,
+}
+
+/// Whether to answer a kind of request that the cluster may not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Answering {
+    /// If the cluster has it.
+    Auto,
+    /// In any case; the controller is not ready without it.
+    True,
+    /// Not at all.
+    False,
+}
+
+fn class(text: &str) -> Result<String, String> {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let allowed = text.chars().all(|c| is_inner(c) || c == '-');
+    let ends = !text.starts_with('-') && !text.ends_with('-');
+    if text.len() <= 63 && allowed && ends {
+        Ok(text.to_owned())
+    } else {
+        Err("write a DNS label: a-z, 0-9 and inner hyphens, at most 63 characters".to_owned())
+    }
+}
+
+fn probe_interval(text: &str) -> Result<Duration, String> {
+    duration(text, PROBE_INTERVALS, "1s to 24h")
+}
+
+fn undecided_after(text: &str) -> Result<Duration, String> {
+    duration(text, UNDECIDED_AFTER, "1s to 9999h")
+}
+
+fn drain_timeout(text: &str) -> Result<Duration, String> {
+    duration(text, DRAIN_TIMEOUTS, "1s to 1h")
+}
+
+fn duration(text: &str, range: RangeInclusive<Duration>, told: &str) -> Result<Duration, String> {
+    let duration: GoDuration = text.parse().map_err(|error| format!("{error}"))?;
+    duration
+        .unsigned()
+        .filter(|duration| range.contains(duration))
+        .ok_or_else(|| format!("write a duration from {told}"))
+}
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  In a pod, with its own identity:
+    pkcs11-issuer run --config /etc/pkcs11-issuer/config.yaml
+  On a workstation, with readable logs:
+    pkcs11-issuer run --config config.yaml --kubeconfig ~/.kube/config --log-format text
+  Without an approver in the cluster:
+    pkcs11-issuer run --config config.yaml --enforce-approval=false
+
+The file names PKCS#11 libraries and tokens:
+  modules:
+    softhsm: {path: /usr/lib/softhsm/libsofthsm2.so}
+  tokens:
+    issuing: {module: softhsm, label: issuing, pinFile: /run/secrets/hsm/pin}";
+
+impl Run {
+    /// Returns the cluster resource namespace: the flag, else the pod's own namespace, else `pkcs11-issuer-system`.
+    ///
+    /// `pod_namespace` is the text of the service account's `namespace` file, if there is one.
+    #[must_use]
+    pub fn cluster_resource_namespace(&self, pod_namespace: Option<&str>) -> String {
+        let pod = pod_namespace
+            .map(str::trim)
+            .filter(|namespace| !namespace.is_empty());
+        self.cluster_resource_namespace
+            .as_deref()
+            .or(pod)
+            .unwrap_or(DEFAULT_NAMESPACE)
+            .to_owned()
+    }
+
+    /// Returns the log filter: the flag, else `rust_log` (the variable RUST_LOG), else `info`.
+    #[must_use]
+    pub fn log_filter(&self, rust_log: Option<&str>) -> String {
+        self.log_level
+            .as_deref()
+            .or(rust_log)
+            .unwrap_or("info")
+            .to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn run(arguments: &[&str]) -> Run {
+        let all = ["pkcs11-issuer", "run", "--config", "config.yaml"]
+            .iter()
+            .chain(arguments);
+        match Args::try_parse_from(all).unwrap().command {
+            Command::Run(run) => *run,
+            Command::Sign(_) | Command::Audit(_) | Command::Crds | Command::Version => {
+                panic!("run was asked for")
+            }
+        }
+    }
+
+    #[test]
+    fn every_flag_of_run_has_an_environment_variable_of_its_name() {
+        let command = Args::command();
+        let run = command.find_subcommand("run").unwrap();
+        for flag in run
+            .get_arguments()
+            .filter(|flag| flag.get_id() != "help" && flag.get_id() != "version")
+        {
+            let expected = format!(
+                "PKCS11_ISSUER_{}",
+                flag.get_long().unwrap().to_uppercase().replace('-', "_")
+            );
+            assert_eq!(
+                flag.get_env().and_then(|name| name.to_str()),
+                Some(expected.as_str())
+            );
+        }
+    }
+
+    #[test]
+    fn approval_is_enforced_by_default() {
+        assert!(run(&[]).enforce_approval);
+        assert!(run(&["--enforce-approval"]).enforce_approval);
+        assert!(run(&["--enforce-approval=true"]).enforce_approval);
+        assert!(!run(&["--enforce-approval=false"]).enforce_approval);
+        assert!(!run(&["--enforce-approval", "false"]).enforce_approval);
+    }
+
+    #[test]
+    fn the_probe_interval_is_one_minute_by_default() {
+        assert_eq!(run(&[]).probe_interval, Duration::from_secs(60));
+        let often = run(&["--probe-interval", "1s"]);
+        assert_eq!(often.probe_interval, Duration::from_secs(1));
+        for wrong in ["0s", "-1s", "25h", "60"] {
+            let arguments = [
+                "pkcs11-issuer",
+                "run",
+                "--config",
+                "c",
+                "--probe-interval",
+                wrong,
+            ];
+            assert!(Args::try_parse_from(arguments).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn no_event_about_a_request_without_a_decision_is_written_by_default() {
+        assert_eq!(run(&[]).undecided_after, None);
+        let four = run(&["--undecided-after", "4h"]);
+        assert_eq!(four.undecided_after, Some(Duration::from_secs(4 * 3600)));
+    }
+
+    #[test]
+    fn the_drain_timeout_is_twenty_seconds_by_default() {
+        assert_eq!(run(&[]).drain_timeout, Duration::from_secs(20));
+        let soon = run(&["--drain-timeout", "1500ms"]);
+        assert_eq!(soon.drain_timeout, Duration::from_millis(1500));
+        for wrong in ["0s", "-1s", "999ms", "61m", "20"] {
+            let arguments = [
+                "pkcs11-issuer",
+                "run",
+                "--config",
+                "c",
+                "--drain-timeout",
+                wrong,
+            ];
+            assert!(Args::try_parse_from(arguments).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn certificate_requests_are_answered_if_the_cluster_has_them() {
+        assert_eq!(run(&[]).certificate_requests, Answering::Auto);
+        for (given, expected) in [
+            ("--certificate-requests", Answering::True),
+            ("--certificate-requests=true", Answering::True),
+            ("--certificate-requests=false", Answering::False),
+            ("--certificate-requests=auto", Answering::Auto),
+        ] {
+            assert_eq!(run(&[given]).certificate_requests, expected);
+        }
+    }
+
+    #[test]
+    fn a_class_is_a_dns_label_and_empty_by_default() {
+        assert_eq!(run(&[]).class, "");
+        assert_eq!(run(&["--class", "team-2"]).class, "team-2");
+        let too_long = "a".repeat(64);
+        for wrong in ["Team", "-a", "a-", "a.b", &too_long] {
+            assert!(class(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn events_are_written_by_default() {
+        assert!(run(&[]).events);
+        assert!(run(&["--events"]).events);
+        assert!(!run(&["--events=false"]).events);
+    }
+
+    #[test]
+    fn run_needs_a_configuration() {
+        let error = Args::try_parse_from(["pkcs11-issuer", "run"]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MissingRequiredArgument);
+    }
+
+    #[test]
+    fn the_namespace_is_the_flag_else_the_pods_else_a_default() {
+        assert_eq!(
+            run(&["--cluster-resource-namespace", "hsm"]).cluster_resource_namespace(Some("pod\n")),
+            "hsm"
+        );
+        assert_eq!(run(&[]).cluster_resource_namespace(Some("pod\n")), "pod");
+        assert_eq!(
+            run(&[]).cluster_resource_namespace(Some("")),
+            "pkcs11-issuer-system"
+        );
+        assert_eq!(
+            run(&[]).cluster_resource_namespace(None),
+            "pkcs11-issuer-system"
+        );
+    }
+
+    #[test]
+    fn the_log_filter_is_the_flag_else_rust_log_else_info() {
+        assert_eq!(
+            run(&["--log-level", "debug"]).log_filter(Some("warn")),
+            "debug"
+        );
+        assert_eq!(run(&[]).log_filter(Some("warn")), "warn");
+        assert_eq!(run(&[]).log_filter(None), "info");
+    }
+}
