@@ -44,6 +44,7 @@ Examples:
   pkcs11-issuer run --config /etc/pkcs11-issuer/config.yaml
   pkcs11-issuer crds | kubectl apply -f -
   pkcs11-issuer sign --config config.yaml --issuer issuer.yaml --csr web.csr --out web.pem
+  pkcs11-issuer audit verify replica.log
 
 Every flag of `run` can also be given as PKCS11_ISSUER_ and its name in capitals, with _ for -.";
 

@@ -4,11 +4,14 @@ mod client;
 mod drain;
 mod proxy;
 
-use std::{collections::BTreeSet, env, fs, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, env, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use kube::Client;
-use tokio::{sync::watch as state, time::timeout_at};
+use tokio::{
+    sync::watch as state,
+    time::{sleep, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -24,7 +27,7 @@ use super::{
 use crate::{
     api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
     args::{Answering, Run},
-    audit::{self, IssuanceRecord, note},
+    audit::{IssuanceRecord, LogRun, note},
     config::Config,
     metrics::Metrics,
     ownership::{OwnPod, Ownership, Replica},
@@ -103,15 +106,19 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         duration: args.lease_duration,
     };
     let stop = signals.drain_within(args.drain_timeout);
-    let record = IssuanceRecord::stdout(audit::LogRun::new(
-        config.cluster(),
-        &replica.identity,
-        PROGRAM,
-    )?);
-    let drain = control(
-        &args, &config, text, &worker, client, replica, metrics, readiness, record, stop,
-    )
-    .await;
+    let run = LogRun::new(config.cluster(), &replica.identity, PROGRAM)?;
+    let process = Process {
+        args,
+        config,
+        config_text: text,
+        worker,
+        client,
+        replica,
+        metrics,
+        readiness,
+        record: IssuanceRecord::stdout(run),
+    };
+    let drain = process.control(stop).await;
     serving.cancel();
     if let Ok(Err(broken)) = timeout_at(drain.end(), served).await {
         error!(error = %ErrorChain(&broken), "the health server failed");
@@ -120,98 +127,149 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs everything between the first watch and the last drained request.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "called once; each argument is a part of the process that `run` has started"
-)]
-async fn control(
-    args: &Run,
-    config: &Config,
+/// The parts of the process that exist before the first watch.
+struct Process {
+    args: Run,
+    config: Config,
     config_text: String,
-    worker: &Path,
+    worker: PathBuf,
     client: Client,
     replica: Replica,
     metrics: Arc<Metrics>,
     readiness: Readiness,
     record: IssuanceRecord,
-    stop: CancellationToken,
-) -> Drain {
-    let Replica {
-        namespace,
-        identity,
-        ..
-    } = replica.clone();
-    let ending = Ending {
-        stop,
-        abandon: CancellationToken::new(),
-    };
-    let stop = &ending.stop;
-    let tokens = Tokens::start(
-        config,
-        worker,
-        &Secrets(client.clone()),
-        &namespace,
-        &identity,
-        &metrics,
-    );
-    // The replica's Lease lists no token until the replica can act on every request.
-    let (usable, seen) = state::channel(BTreeSet::new());
-    let (ownership, membership) =
-        Ownership::new(client.clone(), replica, seen, now, Arc::clone(&metrics));
-    let leave = CancellationToken::new();
-    let membership = tokio::spawn(membership.run(leave.clone()));
-    let namespaced = issuers::<PKCS11Issuer>(&client);
-    let cluster = issuers::<PKCS11ClusterIssuer>(&client);
-    let (known, woken) = Issuers::new();
-    let trust = async {
-        match args.cluster_trust_bundles {
-            true => trust_bundles(&client, &metrics).await,
+}
+
+impl Process {
+    /// Runs everything between the first watch and the last drained request.
+    async fn control(self, stop: CancellationToken) -> Drain {
+        let Self {
+            args,
+            config,
+            config_text,
+            worker,
+            client,
+            replica,
+            metrics,
+            readiness,
+            record,
+        } = self;
+        note(record.started(now()));
+        let Replica {
+            namespace,
+            identity,
+            ..
+        } = replica.clone();
+        let ending = Ending {
+            stop,
+            abandon: CancellationToken::new(),
+        };
+        let stop = &ending.stop;
+        let tokens = Tokens::start(
+            &config,
+            &worker,
+            &Secrets(client.clone()),
+            &namespace,
+            &identity,
+            &metrics,
+        );
+        // The replica's Lease lists no token until the replica can act on every request.
+        let (usable, seen) = state::channel(BTreeSet::new());
+        let (ownership, membership) =
+            Ownership::new(client.clone(), replica, seen, now, Arc::clone(&metrics));
+        let leave = CancellationToken::new();
+        let membership = tokio::spawn(membership.run(leave.clone()));
+        let namespaced = issuers::<PKCS11Issuer>(&client);
+        let cluster = issuers::<PKCS11ClusterIssuer>(&client);
+        let (known, woken) = Issuers::new();
+        let trust = match args.cluster_trust_bundles {
+            true => {
+                stop.run_until_cancelled(trust_bundles(&client, &metrics))
+                    .await
+            }
             false => None,
-        }
-    };
-    let trust = tokio::select! {
-        trust = trust => trust,
-        () = stop.cancelled() => None,
-    };
-    let (events, events_task) = if args.events {
-        let metrics = Arc::clone(&metrics);
-        let (events, task) = Events::start(client.clone(), identity, metrics, leave.clone());
-        (events, Some(task))
-    } else {
-        (Events::none(Arc::clone(&metrics)), None)
-    };
-    // Replicas that share a token share the limits of its issuers.
-    let shared = Arc::clone(&ownership);
-    let owners: Owners =
-        Box::new(move |token| u32::try_from(shared.share(token).get()).unwrap_or(u32::MAX));
-    let limiter = Limiter::new(owners, known.call());
-    note(record.started(now()));
-    let context = Arc::new(Context {
-        client: client.clone(),
-        settings: Settings {
-            cluster_resource_namespace: namespace.clone(),
-            probe_interval: args.probe_interval,
-            enforce_approval: args.enforce_approval,
-            undecided_after: args.undecided_after,
-        },
-        tokens,
-        ownership: Arc::clone(&ownership),
-        stored: StoredIssuers {
-            namespaced: namespaced.1.clone(),
-            cluster: cluster.1.clone(),
-            installation: namespace,
-            class: args.class.clone(),
-        },
-        issuers: known,
-        notes: Notes::new(Arc::clone(&metrics)),
-        limiter,
-        trust,
-        events,
-        record,
-        metrics,
-    });
-    let wanted = AnsweredKinds {
+        };
+        let (events, events_task) = if args.events {
+            let metrics = Arc::clone(&metrics);
+            let (events, task) = Events::start(client.clone(), identity, metrics, leave.clone());
+            (events, Some(task))
+        } else {
+            (Events::none(Arc::clone(&metrics)), None)
+        };
+        let limiter = Limiter::new(owners(&ownership), known.call());
+        let context = Arc::new(Context {
+            client: client.clone(),
+            settings: Settings {
+                cluster_resource_namespace: namespace.clone(),
+                probe_interval: args.probe_interval,
+                enforce_approval: args.enforce_approval,
+                undecided_after: args.undecided_after,
+            },
+            tokens,
+            ownership: Arc::clone(&ownership),
+            stored: StoredIssuers {
+                namespaced: namespaced.1.clone(),
+                cluster: cluster.1.clone(),
+                installation: namespace,
+                class: args.class.clone(),
+            },
+            issuers: known,
+            notes: Notes::new(Arc::clone(&metrics)),
+            limiter,
+            trust: trust.flatten(),
+            events,
+            record,
+            metrics,
+        });
+        let known = CancellationToken::new();
+        let ready = async {
+            known.cancelled().await;
+            show_readiness(ownership.held(), &readiness).await;
+        };
+        let share = async {
+            known.cancelled().await;
+            publish_usable_tokens(&context.tokens, &usable, stop).await;
+        };
+        let work = async {
+            tokio::join!(
+                stop.run_until_cancelled(write_checkpoints(&context.record)),
+                stop.run_until_cancelled(ready),
+                stop.run_until_cancelled(share),
+                answer(
+                    answered(&args),
+                    woken,
+                    Arc::clone(&context),
+                    || known.cancel(),
+                    ending.clone()
+                ),
+                run_issuers(namespaced, Arc::clone(&context), stop),
+                run_issuers(cluster, Arc::clone(&context), stop),
+                reload::follow(
+                    &args.config,
+                    config_text,
+                    &context.tokens,
+                    &context.metrics,
+                    stop
+                ),
+            )
+        };
+        let told = || readiness.set(false);
+        let drain = Drain::after(work, &ending, args.drain_timeout, told).await;
+        // Give the Lease back only now, when nothing more is published: the other replicas take over at once.
+        let leaving = Leaving {
+            leave,
+            membership,
+            events: events_task,
+        };
+        drain.leave(leaving, &context).await;
+        note(context.record.stopped(now()));
+        drain
+    }
+}
+
+/// Returns the kinds of requests to answer.
+fn answered(args: &Run) -> AnsweredKinds {
+    AnsweredKinds {
         certificate_requests: match args.certificate_requests {
             Answering::Auto => CertificateRequests::OnceServed,
             Answering::True => CertificateRequests::Always,
@@ -220,69 +278,28 @@ async fn control(
         signing_requests: args.certificate_signing_requests,
         pod_certificates: args.pod_certificate_requests,
         concurrency: u16::try_from(args.concurrency.get()).unwrap_or(u16::MAX),
-    };
-    let known = CancellationToken::new();
-    let ready = async {
-        known.cancelled().await;
-        let mut held = ownership.held();
-        while let Ok(now) = held.wait_for(|held| *held != readiness.get()).await {
-            readiness.set(*now);
-            info!(ready = *now, "readiness");
-        }
-    };
-    let ready = async {
-        tokio::select! { biased; () = stop.cancelled() => {}, () = ready => {} }
-    };
-    let share = async {
-        known.cancelled().await;
-        publish_usable_tokens(&context.tokens, &usable, stop).await;
-    };
-    let share = async {
-        tokio::select! { biased; () = stop.cancelled() => {}, () = share => {} }
-    };
-    let checkpoints = async {
-        loop {
-            tokio::time::sleep(CHECKPOINT_EVERY).await;
-            note(context.record.checkpoint(now()));
-        }
-    };
-    let checkpoints = async {
-        tokio::select! { () = stop.cancelled() => {}, () = checkpoints => {} }
-    };
-    let work = async {
-        tokio::join!(
-            checkpoints,
-            answer(
-                wanted,
-                woken,
-                Arc::clone(&context),
-                || known.cancel(),
-                ending.clone()
-            ),
-            ready,
-            share,
-            run_issuers(namespaced, Arc::clone(&context), stop),
-            run_issuers(cluster, Arc::clone(&context), stop),
-            reload::follow(
-                &args.config,
-                config_text,
-                &context.tokens,
-                &context.metrics,
-                stop
-            ),
-        )
-    };
-    let told = || readiness.set(false);
-    let drain = Drain::after(work, &ending, args.drain_timeout, told).await;
-    // Give the Lease back only now, when nothing more is published: the other replicas take over at once.
-    let leaving = Leaving {
-        leave,
-        membership,
-        events: events_task,
-    };
-    drain.leave(leaving, &context).await;
-    note(context.record.stopped(now()));
-    drain
+    }
+}
+
+/// Returns the number of replicas that share a token, and with it the limits of its issuers.
+fn owners(ownership: &Arc<Ownership>) -> Owners {
+    let ownership = Arc::clone(ownership);
+    Box::new(move |token| u32::try_from(ownership.share(token).get()).unwrap_or(u32::MAX))
+}
+
+/// Is ready while the replica's Lease is held.
+async fn show_readiness(mut held: state::Receiver<bool>, readiness: &Readiness) {
+    while let Ok(now) = held.wait_for(|held| *held != readiness.get()).await {
+        readiness.set(*now);
+        info!(ready = *now, "readiness");
+    }
+}
+
+async fn write_checkpoints(record: &IssuanceRecord) {
+    loop {
+        sleep(CHECKPOINT_EVERY).await;
+        note(record.checkpoint(now()));
+    }
 }
 
 /// Returns the pod of this process, if its template passes name and UID and the Leases are in the pod's namespace: an

@@ -82,9 +82,8 @@ pub async fn answer(
         pods.known.clone().cancelled_owned(),
     );
     let ready = async {
-        tokio::select! {
-            _ = known => ready(),
-            () = stop.cancelled() => {}
+        if stop.run_until_cancelled(known).await.is_some() {
+            ready();
         }
     };
     let requests = async {
@@ -107,30 +106,19 @@ pub async fn answer(
         if !wanted.pod_certificates {
             return pods.known.cancel();
         }
-        let served = tokio::select! {
-            served = pod_certificates(&client, &pods.known, &context.metrics) => served,
-            () = stop.cancelled() => return,
-        };
-        match served {
-            Served::V1 => pods.run::<v1::PodCertificateRequest>(every()).await,
-            Served::V1Beta1 => pods.run::<v1beta1::PodCertificateRequest>(every()).await,
+        let served = pod_certificates(&client, &pods.known, &context.metrics);
+        match stop.run_until_cancelled(served).await {
+            Some(Served::V1) => pods.run::<v1::PodCertificateRequest>(every()).await,
+            Some(Served::V1Beta1) => pods.run::<v1beta1::PodCertificateRequest>(every()).await,
+            None => {}
         }
     };
     let sweep = async {
-        let known = tokio::try_join!(
-            context.stored.namespaced.wait_until_ready(),
-            context.stored.cluster.wait_until_ready(),
-        );
-        if known.is_ok() {
+        if context.stored.are_known().await {
             trust::sweep(&context, stop).await;
         }
     };
-    let sweep = async {
-        tokio::select! {
-            () = sweep => {}
-            () = stop.cancelled() => {}
-        }
-    };
+    let sweep = stop.run_until_cancelled(sweep);
     tokio::join!(sweep, requests, signing, pods, ready);
 }
 
@@ -156,20 +144,13 @@ impl KindTask {
         } = self;
         let found = async {
             let fields = fields.await;
-            // Before every issuer is known, the status of a request would wrongly say that its issuer does not exist. An
-            // error means that the watches of issuers have stopped, as they do when `stop` is cancelled.
-            let issuers = tokio::try_join!(
-                context.stored.namespaced.wait_until_ready(),
-                context.stored.cluster.wait_until_ready(),
-            );
-            issuers.ok().map(|_| fields)
+            // Before every issuer is known, the status of a request would wrongly say that its issuer does not exist.
+            context.stored.are_known().await.then_some(fields)
         };
-        let fields = tokio::select! {
-            Some(fields) = found => fields,
-            () = ending.stop.cancelled() => return,
-            else => return,
-        };
-        attend::<R>(fields, woken, concurrency, context, known, ending).await;
+        let found = ending.stop.run_until_cancelled(found).await;
+        if let Some(fields) = found.flatten() {
+            attend::<R>(fields, woken, concurrency, context, known, ending).await;
+        }
     }
 }
 

@@ -28,6 +28,16 @@ pub struct StoredIssuers {
 }
 
 impl StoredIssuers {
+    /// Waits until every issuer that exists is known. Returns `false` if the watches have stopped, as they do when the
+    /// controller stops.
+    pub(in crate::reconcile) async fn are_known(&self) -> bool {
+        let both = tokio::try_join!(
+            self.namespaced.wait_until_ready(),
+            self.cluster.wait_until_ready(),
+        );
+        both.is_ok()
+    }
+
     /// Returns the issuer of this name, if it exists.
     pub(in crate::reconcile) fn get(&self, name: &IssuerName) -> Option<Stored> {
         self.read(name, |meta, spec, status| Stored {
