@@ -107,7 +107,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     };
     let stop = signals.drain_within(args.drain_timeout);
     let run = LogRun::new(config.cluster(), &replica.identity, PROGRAM)?;
-    let process = Process {
+    let controller = Controller {
         args,
         config,
         config_text: text,
@@ -118,7 +118,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         readiness,
         record: IssuanceRecord::stdout(run),
     };
-    let drain = process.control(stop).await;
+    let drain = controller.run(stop).await;
     serving.cancel();
     if let Ok(Err(broken)) = timeout_at(drain.end(), served).await {
         error!(error = %ErrorChain(&broken), "the health server failed");
@@ -127,8 +127,8 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The parts of the process that exist before the first watch.
-struct Process {
+/// The controller, with everything that exists before its first watch.
+struct Controller {
     args: Run,
     config: Config,
     config_text: String,
@@ -140,9 +140,9 @@ struct Process {
     record: IssuanceRecord,
 }
 
-impl Process {
+impl Controller {
     /// Runs everything between the first watch and the last drained request.
-    async fn control(self, stop: CancellationToken) -> Drain {
+    async fn run(self, stop: CancellationToken) -> Drain {
         let Self {
             args,
             config,
