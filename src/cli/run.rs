@@ -196,7 +196,7 @@ impl Controller {
         } else {
             (Events::none(Arc::clone(&metrics)), None)
         };
-        let limiter = Limiter::new(owners(&ownership), known.call());
+        let limiter = Limiter::new(owners(&ownership), known.waker());
         let context = Arc::new(Context {
             client: client.clone(),
             settings: Settings {

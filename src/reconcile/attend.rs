@@ -35,14 +35,14 @@ use self::{
 use super::{
     Context,
     backoff::until,
-    issuer::Call,
+    issuer::Wake,
     request::{Memory, Request, is_finished, seat, undecided_since, waiter},
     trouble::Trouble,
 };
 use crate::api::tolerant::Tolerant;
 
 /// Receiver of requests whose issuer has changed or whose turn has come.
-pub(super) type WokenRequests = mpsc::UnboundedReceiver<Call>;
+pub(super) type WokenRequests = mpsc::UnboundedReceiver<Wake>;
 
 /// The requests of one kind, each with its memory.
 type Requests<R> = Queue<Tolerant<R>, Memory>;
@@ -77,9 +77,9 @@ pub(super) async fn attend<R: Request>(
             () = ending.stop.cancelled() => break,
             // `Err` is not handled: a look that panics ends the process.
             Some(Ok(looked)) = looks.join_next() => looked.tell(&mut queue),
-            Some(call) = woken.recv() => wake(&call, &mut queue),
-            Ok(()) = shares.changed() => queue.call_all(),
-            () = until(queue.next_call()) => queue.call_until(Instant::now()),
+            Some(woken) = woken.recv() => wake(&woken, &mut queue),
+            Ok(()) = shares.changed() => queue.wake_all(),
+            () = until(queue.next_wake()) => queue.wake_due(Instant::now()),
             event = told.next() => match event {
                 Ok(event) => {
                     if matches!(event, Event::InitDone) {
@@ -142,10 +142,10 @@ fn leave<R: Request>(object: &Tolerant<R>, context: &Context) {
     }
 }
 
-fn wake<R: Request>(call: &Call, queue: &mut Requests<R>) {
-    let uid = Uid::from(call.request.uid.as_str());
-    match call.issuer_changed {
-        true => queue.call_anew(&uid),
-        false => queue.call(&uid),
+fn wake<R: Request>(wake: &Wake, queue: &mut Requests<R>) {
+    let uid = Uid::from(wake.request.uid.as_str());
+    match wake.issuer_changed {
+        true => queue.wake_anew(&uid),
+        false => queue.wake(&uid),
     }
 }

@@ -45,7 +45,7 @@ use self::{
     written::Written,
 };
 pub(super) use self::{
-    health::{Call, Health, KnownHealth},
+    health::{Wake, Health, KnownHealth},
     stored::Stored,
 };
 use super::{Context, backoff::random, call::call, events::Notice, trust};

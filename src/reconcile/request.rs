@@ -73,7 +73,7 @@ pub(super) enum RequestError {
     },
 }
 
-/// Returns the handle by which a request is called back when its issuer changes or its turn comes.
+/// Returns the handle by which a request is woken when its issuer changes or its turn comes.
 pub(super) fn waiter<R: Request>(request: &R) -> Waiter {
     Waiter {
         kind: R::KIND,
@@ -108,7 +108,7 @@ pub(super) async fn look<R: Request>(
     }
     acted.unwrap_or_else(|error| {
         warn!(kind = R::KIND.as_str(), name = %full_name(object), error = %ErrorChain(&error), "will try again");
-        memory.retry_call(waiting, Instant::now())
+        memory.retry_at(waiting, Instant::now())
     })
 }
 
@@ -118,7 +118,7 @@ fn granted_turn<R: Request>(request: &R, context: &Context) -> Option<Waiter> {
         return None;
     }
     let request = waiter(request);
-    context.limiter.is_called(&request).then_some(request)
+    context.limiter.is_woken(&request).then_some(request)
 }
 
 /// Acts on a request. If the object changed before its certificate was published, reads it and decides again. The same

@@ -30,7 +30,7 @@ pub type Owners = Box<dyn Fn(&str) -> u32 + Send + Sync>;
 /// The queues of all issuers that have a limit. `T` names a request.
 ///
 /// *Guarantees*: the rate and the concurrency of an issuer's requests stay within this replica's part of the issuer's
-/// limit, and tenants take turns. A waiting request is called once, by `wake`, and need not ask again before that.
+/// limit, and tenants take turns. A waiting request is woken once, by `wake`, and need not ask again before that.
 pub struct Limiter<T: Ticket>(Arc<Shared<T>>);
 
 struct Shared<T: Ticket> {
@@ -45,14 +45,14 @@ struct Shared<T: Ticket> {
 pub enum Admission<T: Ticket> {
     /// The request may sign while it holds the permit.
     Now(Permit<T>),
-    /// The request is called when its turn comes.
+    /// The request is woken when its turn comes.
     Later {
         /// How long the request has waited.
         waited: Duration,
     },
 }
 
-/// Permission to sign with an issuer; dropping it calls the next request.
+/// Permission to sign with an issuer; dropping it wakes the next request.
 pub struct Permit<T: Ticket> {
     /// `None` if the issuer has no limit.
     place: Option<(Arc<Shared<T>>, Arc<str>)>,
@@ -108,18 +108,18 @@ impl<T: Ticket> Limiter<T> {
                 waited: now.duration_since(since),
             },
         };
-        self.0.call_next(lines, issuer);
+        self.0.wake_next(lines, issuer);
         turn
     }
 
-    /// Returns whether this request was called and has not begun.
+    /// Returns whether this request was woken and has not begun.
     #[must_use]
-    pub fn is_called(&self, ticket: &T) -> bool {
+    pub fn is_woken(&self, ticket: &T) -> bool {
         self.0
             .lines
             .lock()
             .values()
-            .any(|line| line.is_called(ticket))
+            .any(|line| line.is_woken(ticket))
     }
 
     /// Returns whether no issuer has a queue.
@@ -149,11 +149,11 @@ impl<T: Ticket> Limiter<T> {
             if let Some(line) = lines.get_mut(&issuer) {
                 act(line);
             }
-            self.0.call_next(lines, &issuer);
+            self.0.wake_next(lines, &issuer);
         }
     }
 
-    /// Removes the queue of a deleted issuer and calls all its requests, which then find the issuer missing.
+    /// Removes the queue of a deleted issuer and wakes all its requests, which then find the issuer missing.
     pub fn forget(&self, issuer: &str) {
         if let Some(mut line) = self.0.lines.lock().remove(issuer) {
             line.disband()
@@ -165,7 +165,7 @@ impl<T: Ticket> Limiter<T> {
 
 impl<T: Ticket> Shared<T> {
     /// Calls every request whose turn has come, and starts a timer for the next one.
-    fn call_next(
+    fn wake_next(
         self: &Arc<Self>,
         mut lines: MutexGuard<'_, HashMap<Arc<str>, Line<T>>>,
         issuer: &Arc<str>,
@@ -180,7 +180,7 @@ impl<T: Ticket> Shared<T> {
                 NextTurn::NotBefore(at) => {
                     if !line.timer {
                         line.timer = true;
-                        tokio::spawn(Arc::clone(self).call_at(at, Arc::clone(issuer)));
+                        tokio::spawn(Arc::clone(self).wake_at(at, Arc::clone(issuer)));
                     }
                     return;
                 }
@@ -192,13 +192,13 @@ impl<T: Ticket> Shared<T> {
         }
     }
 
-    async fn call_at(self: Arc<Self>, at: Instant, issuer: Arc<str>) {
+    async fn wake_at(self: Arc<Self>, at: Instant, issuer: Arc<str>) {
         sleep_until(at.into()).await;
         let mut lines = self.lines.lock();
         if let Some(line) = lines.get_mut(&issuer) {
             line.timer = false;
         }
-        self.call_next(lines, &issuer);
+        self.wake_next(lines, &issuer);
     }
 }
 
@@ -209,7 +209,7 @@ impl<T: Ticket> Drop for Permit<T> {
             if let Some(line) = lines.get_mut(issuer) {
                 line.end();
             }
-            shared.call_next(lines, issuer);
+            shared.wake_next(lines, issuer);
         }
     }
 }
@@ -236,19 +236,19 @@ mod tests {
 
     struct Case {
         limiter: Limiter<String>,
-        called: mpsc::UnboundedReceiver<String>,
+        woken: mpsc::UnboundedReceiver<String>,
         issuer: Arc<str>,
         limit: Limit,
     }
 
     impl Case {
         fn new(per_second: u32, burst: u32, concurrent: u16) -> Self {
-            let (wake, called) = mpsc::unbounded_channel();
+            let (wake, woken) = mpsc::unbounded_channel();
             Self {
                 limiter: Limiter::new(Box::new(|_| 1), move |ticket| {
                     wake.send(ticket).unwrap();
                 }),
-                called,
+                woken,
                 issuer: "issuing".into(),
                 limit: Limit {
                     rate: Some(Rate {
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_request_is_called_once_and_a_quiet_namespace_is_not_behind_a_noisy_one() {
+    async fn every_request_is_woken_once_and_a_quiet_namespace_is_not_behind_a_noisy_one() {
         let mut case = Case::new(200, 1, 2);
         let first = case.enter("noisy", 0);
         assert!(first.is_some());
@@ -287,15 +287,15 @@ mod tests {
         }
         drop(first);
         let mut order = Vec::new();
-        let mut calls: BTreeMap<String, usize> = BTreeMap::new();
-        while calls.len() < 102 {
-            let ticket = case.called.recv().await.unwrap();
+        let mut wakes: BTreeMap<String, usize> = BTreeMap::new();
+        while wakes.len() < 102 {
+            let ticket = case.woken.recv().await.unwrap();
             let (namespace, number) = ticket.split_once('/').unwrap();
             drop(case.enter(namespace, number.parse().unwrap()).unwrap());
             order.push(namespace.to_owned());
-            *calls.entry(ticket).or_default() += 1;
+            *wakes.entry(ticket).or_default() += 1;
         }
-        assert!(calls.values().all(|times| *times == 1), "{calls:?}");
+        assert!(wakes.values().all(|times| *times == 1), "{wakes:?}");
         let last = order.iter().rposition(|lane| lane == "quiet").unwrap();
         assert!(last < 6, "{order:?}");
     }
@@ -306,11 +306,11 @@ mod tests {
         let first = case.enter("a", 0).unwrap();
         assert!(case.enter("a", 1).is_none() && case.enter("a", 2).is_none());
         drop(first);
-        let called = case.called.recv().await.unwrap();
-        assert_eq!(called, "a/1");
-        assert!(case.limiter.is_called(&called));
-        case.limiter.leave(&called);
-        assert_eq!(case.called.recv().await.unwrap(), "a/2");
+        let woken = case.woken.recv().await.unwrap();
+        assert_eq!(woken, "a/1");
+        assert!(case.limiter.is_woken(&woken));
+        case.limiter.leave(&woken);
+        assert_eq!(case.woken.recv().await.unwrap(), "a/2");
         case.limiter.leave_all(|_| true);
         assert!(case.enter("a", 3).is_some());
     }
@@ -321,7 +321,7 @@ mod tests {
         let held = case.enter("a", 0);
         assert!(case.enter("a", 1).is_none());
         case.limiter.forget(&case.issuer);
-        assert_eq!(case.called.recv().await.unwrap(), "a/1");
+        assert_eq!(case.woken.recv().await.unwrap(), "a/1");
         assert!(case.limiter.is_idle());
         case.limit = Limit::default();
         assert!(case.enter("a", 2).is_some() && case.limiter.is_idle());

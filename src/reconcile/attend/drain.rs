@@ -44,7 +44,7 @@ pub(super) async fn drain<R: Request>(
         while let Some(due) = queue.next() {
             looks.spawn(look_at(due, Arc::clone(context), abandon.clone()));
         }
-        if looks.is_empty() && queue.next_call().is_none() {
+        if looks.is_empty() && queue.next_wake().is_none() {
             break;
         }
         tokio::select! {
@@ -60,7 +60,7 @@ pub(super) async fn drain<R: Request>(
                 break;
             }
             Some(Ok(looked)) = looks.join_next() => looked.tell(&mut queue),
-            () = until(queue.next_call()) => queue.call_until(Instant::now()),
+            () = until(queue.next_wake()) => queue.wake_due(Instant::now()),
         }
     }
     let left = queue

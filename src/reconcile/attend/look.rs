@@ -74,7 +74,7 @@ async fn part<R: Request>(
         Ok(()) => Next::Ended,
         Err(error) => {
             warn!(kind = R::KIND.as_str(), name = %full_name(object), error = %ErrorChain(&error), "will try again");
-            memory.retry_call(waiting, Instant::now())
+            memory.retry_at(waiting, Instant::now())
         }
     }
 }

@@ -115,7 +115,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
             deleted: false,
             turn: Turn::None,
         });
-        kept.turn = order.call(&uid, kept.turn.clone(), || seat(&object));
+        kept.turn = order.wake(&uid, kept.turn.clone(), || seat(&object));
         kept.object = Some(Arc::new(object));
     }
 
@@ -146,7 +146,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         };
         kept.deleted = true;
         if kept.object.is_some() || matches!(kept.turn, Turn::Looking { .. }) {
-            self.call(uid);
+            self.wake(uid);
         } else {
             self.forget(uid);
         }
@@ -185,46 +185,46 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
     }
 
     /// Makes a request due, if it is in the queue.
-    pub(in crate::reconcile) fn call(&mut self, uid: &Uid) {
+    pub(in crate::reconcile) fn wake(&mut self, uid: &Uid) {
         let Self {
             kept, order, seat, ..
         } = self;
         if let Some(kept) = kept.get_mut(uid)
             && let Some(object) = &kept.object
         {
-            kept.turn = order.call(uid, kept.turn.clone(), || seat(object));
+            kept.turn = order.wake(uid, kept.turn.clone(), || seat(object));
         }
     }
 
     /// Makes a request due, if it is in the queue, and forgives its failures.
-    pub(in crate::reconcile) fn call_anew(&mut self, uid: &Uid) {
+    pub(in crate::reconcile) fn wake_anew(&mut self, uid: &Uid) {
         if let Some(kept) = self.kept.get_mut(uid) {
             kept.memory.forgive();
             if let Turn::Looking { forgiven, .. } = &mut kept.turn {
                 *forgiven = true;
             }
         }
-        self.call(uid);
+        self.wake(uid);
     }
 
     /// Makes all requests due.
-    pub(in crate::reconcile) fn call_all(&mut self) {
+    pub(in crate::reconcile) fn wake_all(&mut self) {
         let Self {
             kept, order, seat, ..
         } = self;
         for (uid, kept) in kept {
             if let Some(object) = &kept.object {
-                kept.turn = order.call(uid, kept.turn.clone(), || seat(object));
+                kept.turn = order.wake(uid, kept.turn.clone(), || seat(object));
             }
         }
     }
 
     /// Makes due every request whose time has come.
-    pub(in crate::reconcile) fn call_until(&mut self, now: Instant) {
-        while self.next_call().is_some_and(|at| at <= now)
+    pub(in crate::reconcile) fn wake_due(&mut self, now: Instant) {
+        while self.next_wake().is_some_and(|at| at <= now)
             && let Some((_, uid)) = self.order.later.pop_first()
         {
-            self.call(&uid);
+            self.wake(&uid);
         }
     }
 
@@ -251,7 +251,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
     }
 
     /// Returns the earliest time at which a request becomes due by itself.
-    pub(in crate::reconcile) fn next_call(&self) -> Option<Instant> {
+    pub(in crate::reconcile) fn next_wake(&self) -> Option<Instant> {
         self.order.later.first().map(|(at, _)| *at)
     }
 
@@ -311,7 +311,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
             kept.memory.forgive();
         }
         match (again, next) {
-            (true, Next::Ended | Next::Settled | Next::OnChange | Next::At(_)) => self.call(&uid),
+            (true, Next::Ended | Next::Settled | Next::OnChange | Next::At(_)) => self.wake(&uid),
             (false, Next::Ended) => {
                 self.kept.remove(&uid);
             }
@@ -340,7 +340,7 @@ impl<K, M> fmt::Debug for Queue<K, M> {
 impl Order {
     /// Makes a request due, or has it looked at again after the look in progress. `before` is the request's turn so far;
     /// returns its new turn.
-    fn call(&mut self, uid: &Uid, before: Turn, seat: impl FnOnce() -> Seat) -> Turn {
+    fn wake(&mut self, uid: &Uid, before: Turn, seat: impl FnOnce() -> Seat) -> Turn {
         match before {
             Turn::Due => return Turn::Due,
             Turn::Looking {

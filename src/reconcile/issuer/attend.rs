@@ -88,19 +88,19 @@ pub async fn run_issuers<K: IssuerKind>(
                 rounds.looked(&uid, next);
             }
             () = sleep_until(round.into()) => {
-                rounds.call_those(|_| true, &awaited(), Instant::now());
+                rounds.wake_those(|_| true, &awaited(), Instant::now());
                 round = Instant::now() + pause(&context);
             }
             Ok(()) = changes.changed() => {
                 let changed = tokens.renew(&context.tokens);
-                rounds.call_those(|issuer| changed.contains(&issuer.token), &awaited(), Instant::now());
+                rounds.wake_those(|issuer| changed.contains(&issuer.token), &awaited(), Instant::now());
             }
             Ok(()) = shares.changed() => {
                 let before = std::mem::take(&mut own);
                 own = owned(&stored, &context);
-                rounds.call_those(|issuer| own.contains(&issuer.uid) && !before.contains(&issuer.uid), &awaited(), Instant::now());
+                rounds.wake_those(|issuer| own.contains(&issuer.uid) && !before.contains(&issuer.uid), &awaited(), Instant::now());
             }
-            () = until(rounds.next_call()) => rounds.call_until(Instant::now()),
+            () = until(rounds.next_wake()) => rounds.wake_due(Instant::now()),
             Some(event) = told.next() => match event {
                 Ok(event) => take(event, &mut rounds, &mut listed, &context),
                 Err(error) => trouble.report(&error),

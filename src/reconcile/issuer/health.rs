@@ -42,7 +42,7 @@ pub struct Waiter {
 
 /// A request to look at again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::reconcile) struct Call {
+pub(in crate::reconcile) struct Wake {
     /// The request.
     pub(in crate::reconcile) request: Waiter,
     /// Whether its issuer has changed since its tries failed. If not, its turn has come.
@@ -54,7 +54,7 @@ pub(in crate::reconcile) struct Call {
 pub struct Issuers {
     /// The lock is never held across an await.
     inner: Mutex<Inner>,
-    wake: HashMap<RequestKind, mpsc::UnboundedSender<Call>>,
+    wake: HashMap<RequestKind, mpsc::UnboundedSender<Wake>>,
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ struct Inner {
 
 /// The requests that are to be looked at again, by their kind.
 #[derive(Debug, Default)]
-pub struct Woken(HashMap<RequestKind, mpsc::UnboundedReceiver<Call>>);
+pub struct Woken(HashMap<RequestKind, mpsc::UnboundedReceiver<Wake>>);
 
 impl Woken {
     /// Takes the receiver of the requests of one kind. If it was taken already, returns a receiver that gets no request.
@@ -76,7 +76,7 @@ impl Woken {
     pub(in crate::reconcile) fn take(
         &mut self,
         kind: RequestKind,
-    ) -> mpsc::UnboundedReceiver<Call> {
+    ) -> mpsc::UnboundedReceiver<Wake> {
         self.0
             .remove(&kind)
             .unwrap_or_else(|| mpsc::unbounded_channel().1)
@@ -114,7 +114,7 @@ impl Issuers {
     }
 
     /// Returns a function that wakes a request whose turn has come.
-    pub fn call(&self) -> impl Fn(Waiter) + Send + Sync + 'static {
+    pub fn waker(&self) -> impl Fn(Waiter) + Send + Sync + 'static {
         let wake = self.wake.clone();
         move |request| send(&wake, request, false)
     }
@@ -205,13 +205,13 @@ impl Issuers {
 }
 
 fn send(
-    wake: &HashMap<RequestKind, mpsc::UnboundedSender<Call>>,
+    wake: &HashMap<RequestKind, mpsc::UnboundedSender<Wake>>,
     request: Waiter,
     issuer_changed: bool,
 ) {
     if let Some(wake) = wake.get(&request.kind) {
         // The receiver lives as long as the controller; after that no request waits.
-        wake.send(Call {
+        wake.send(Wake {
             request,
             issuer_changed,
         })

@@ -132,7 +132,7 @@ impl Rounds {
                 let is_taken = told.is_elsewhere && !kept.told.is_elsewhere;
                 kept.told = told;
                 if is_taken {
-                    self.call(&uid, awaited, now);
+                    self.wake(&uid, awaited, now);
                 } else if asks {
                     self.ask(&uid, awaited, now);
                 }
@@ -160,7 +160,7 @@ impl Rounds {
                 self.kept.insert(uid.clone(), kept);
             }
         }
-        self.call(&uid, awaited, now);
+        self.wake(&uid, awaited, now);
     }
 
     /// Returns whether the status of an issuer named another installation when the issuer was last taken in.
@@ -178,7 +178,7 @@ impl Rounds {
         let at = kept.asked_at.map_or(now, |last| last + ASKED_EVERY);
         if at <= now {
             kept.asked_at = Some(now);
-            self.call(uid, awaited, now);
+            self.wake(uid, awaited, now);
         } else if kept.asked_at.is_some_and(|last| last <= now) {
             kept.asked_at = Some(at);
             self.asked.insert((at, uid.to_owned()));
@@ -189,7 +189,7 @@ impl Rounds {
     pub(super) fn delete(&mut self, uid: &str, now: Instant) {
         if let Some(kept) = self.kept.get_mut(uid) {
             kept.deleted = true;
-            self.call(uid, false, now);
+            self.wake(uid, false, now);
         }
     }
 
@@ -212,33 +212,33 @@ impl Rounds {
     }
 
     /// Makes all issuers due that `which` selects. Issuers that are `awaited` come first.
-    pub(super) fn call_those(
+    pub(super) fn wake_those(
         &mut self,
         which: impl Fn(&WatchedIssuer) -> bool,
         awaited: &HashSet<IssuerName>,
         now: Instant,
     ) {
-        let called = self.kept.values().filter(|kept| which(&kept.told));
-        let called: Vec<_> = called
+        let woken = self.kept.values().filter(|kept| which(&kept.told));
+        let woken: Vec<_> = woken
             .map(|kept| (kept.told.uid.clone(), awaited.contains(&kept.told.name)))
             .collect();
-        for (uid, awaited) in called {
-            self.call(&uid, awaited, now);
+        for (uid, awaited) in woken {
+            self.wake(&uid, awaited, now);
         }
     }
 
     /// Makes all issuers due whose time has come.
-    pub(super) fn call_until(&mut self, now: Instant) {
+    pub(super) fn wake_due(&mut self, now: Instant) {
         while let Some((at, uid)) = self.later.first().cloned()
             && at <= now
         {
             // The look uses objects that were read at that time or later, so that all issuers due at that time share them.
-            self.call(&uid, false, at);
+            self.wake(&uid, false, at);
         }
         while self.asked.first().is_some_and(|(at, _)| *at <= now)
             && let Some((at, uid)) = self.asked.pop_first()
         {
-            self.call(&uid, false, at);
+            self.wake(&uid, false, at);
         }
     }
 
@@ -254,7 +254,7 @@ impl Rounds {
     }
 
     /// Returns when the next issuer's time comes.
-    pub(super) fn next_call(&self) -> Option<Instant> {
+    pub(super) fn next_wake(&self) -> Option<Instant> {
         let times = [self.later.first(), self.asked.first()];
         times.into_iter().flatten().map(|(at, _)| *at).min()
     }
@@ -321,7 +321,7 @@ impl Rounds {
     }
 
     /// Makes an issuer due. Its look uses objects that were read at `since` or later.
-    fn call(&mut self, uid: &str, awaited: bool, since: Instant) {
+    fn wake(&mut self, uid: &str, awaited: bool, since: Instant) {
         let Some(kept) = self.kept.get_mut(uid) else {
             return;
         };

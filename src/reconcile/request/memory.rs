@@ -78,7 +78,7 @@ impl Memory {
 
     /// Does the same after a failed call of the API server, with a longest pause of four seconds, or of up to a minute if
     /// very many requests are `waiting`.
-    pub(in crate::reconcile) fn retry_call(&mut self, waiting: usize, now: Instant) -> Next {
+    pub(in crate::reconcile) fn retry_at(&mut self, waiting: usize, now: Instant) -> Next {
         Next::At(self.failed_for_at_most(longest_for_a_write(waiting), now))
     }
 
@@ -131,8 +131,8 @@ mod tests {
         let mut memory = Memory::default();
         for _ in 0..20 {
             let before = Instant::now();
-            let Next::At(again) = memory.retry_call(0, before) else {
-                panic!("the call is not retried");
+            let Next::At(again) = memory.retry_at(0, before) else {
+                panic!("the look is not repeated");
             };
             assert!(again - before <= Duration::from_secs(4));
         }

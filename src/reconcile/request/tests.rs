@@ -51,7 +51,7 @@ fn a_request_without_a_decision_gets_one_event_when_its_time_is_over_and_only_if
     const HOUR: Duration = Duration::from_secs(3600);
     let mut unwanted = Life::of_new();
     unwanted.goes_on();
-    assert_eq!(unwanted.next_call(), None);
+    assert_eq!(unwanted.next_wake(), None);
     let mut life = Life::of_new();
     life.world.undecided_after(2 * HOUR);
     life.goes_on();
@@ -62,7 +62,7 @@ fn a_request_without_a_decision_gets_one_event_when_its_time_is_over_and_only_if
     life.world.touch();
     life.goes_on();
     assert_eq!(*life.world.events.borrow(), [EventReason::Undecided]);
-    assert_eq!(life.next_call(), None);
+    assert_eq!(life.next_wake(), None);
     assert_eq!(writes(&life), []);
     let mut others = Life::of_new();
     others.world.undecided_after(HOUR);
@@ -163,7 +163,7 @@ fn a_request_waits_for_an_issuer_that_is_not_ready_and_reports_that_once() {
     life.goes_on();
     assert_eq!(writes(&life), [PENDING]);
     life.world.issuer(IssuerFact::Ready);
-    life.is_called_anew();
+    life.is_woken_anew();
     assert_eq!(writes(&life)[1..], [SIGNED, ISSUED, Write::Published]);
 }
 
@@ -184,7 +184,7 @@ fn a_request_is_retried_at_once_when_its_issuer_changes() {
     let mut life = Life::of_approved();
     life.world.delay(1);
     life.goes_on();
-    life.is_called_anew();
+    life.is_woken_anew();
     assert_eq!(life.world.attempts(), 2);
     assert_eq!(life.world.count(ISSUED), 1);
 }
@@ -229,7 +229,7 @@ fn an_overdue_request_waits_silently_for_an_issuer_that_has_not_been_looked_at()
     life.world.issuer(IssuerFact::Unknown);
     life.is_away(Duration::from_secs(200));
     life.restarts();
-    assert_eq!(life.next_call(), None);
+    assert_eq!(life.next_wake(), None);
     assert_eq!(writes(&life), [PENDING]);
 }
 

@@ -33,8 +33,8 @@ pub(super) struct Line<T> {
     lanes: Lanes<T>,
     /// When each waiting request began to wait. A request that is in a lane but not in this map has left.
     waiting: HashMap<T, Instant>,
-    /// Requests that were called and have not begun. They count against the limit as if they had begun.
-    called: HashSet<T>,
+    /// Requests that were woken and have not begun. They count against the limit as if they had begun.
+    woken: HashSet<T>,
 }
 
 /// Outcome of [`Line::enter`].
@@ -49,7 +49,7 @@ pub(super) enum Entry {
 pub(super) enum NextTurn<T> {
     Admission(T),
     NotBefore(Instant),
-    /// No request waits, or the limit of concurrent signatures is reached. In the second case, the end of a signature calls
+    /// No request waits, or the limit of concurrent signatures is reached. In the second case, the end of a signature wakes
     /// the next request.
     Nobody,
 }
@@ -64,13 +64,13 @@ impl<T: Clone + Eq + Hash> Line<T> {
             inside: 0,
             lanes: Lanes::default(),
             waiting: HashMap::new(),
-            called: HashSet::new(),
+            woken: HashSet::new(),
         }
     }
 
-    /// Asks for a turn. A request that was called begins; a request that already waits keeps its place.
+    /// Asks for a turn. A request that was woken begins; a request that already waits keeps its place.
     pub(super) fn enter(&mut self, ticket: T, lane: &Lane, now: Instant) -> Entry {
-        if self.called.remove(&ticket) {
+        if self.woken.remove(&ticket) {
             return Entry::Begins;
         }
         if let Some(since) = self.waiting.get(&ticket) {
@@ -100,7 +100,7 @@ impl<T: Clone + Eq + Hash> Line<T> {
         while let Some(ticket) = self.lanes.pop() {
             if self.waiting.remove(&ticket).is_some() {
                 self.count(now);
-                self.called.insert(ticket.clone());
+                self.woken.insert(ticket.clone());
                 return NextTurn::Admission(ticket);
             }
         }
@@ -112,15 +112,15 @@ impl<T: Clone + Eq + Hash> Line<T> {
         self.inside = self.inside.saturating_sub(1);
     }
 
-    /// Returns whether this request was called and has not begun.
-    pub(super) fn is_called(&self, ticket: &T) -> bool {
-        self.called.contains(ticket)
+    /// Returns whether this request was woken and has not begun.
+    pub(super) fn is_woken(&self, ticket: &T) -> bool {
+        self.woken.contains(ticket)
     }
 
-    /// Removes a request that will not sign. If it was called, its turn is free for the next request.
+    /// Removes a request that will not sign. If it was woken, its turn is free for the next request.
     pub(super) fn leave(&mut self, ticket: &T) {
         self.waiting.remove(ticket);
-        if self.called.remove(ticket) {
+        if self.woken.remove(ticket) {
             self.end();
             if let Some(share) = self.share() {
                 self.pace.give_back(share);
@@ -128,23 +128,23 @@ impl<T: Clone + Eq + Hash> Line<T> {
         }
     }
 
-    /// Removes and returns all requests that wait or were called.
+    /// Removes and returns all requests that wait or were woken.
     pub(super) fn disband(&mut self) -> Vec<T> {
         let waiting = self.waiting.drain().map(|(ticket, _)| ticket);
-        waiting.chain(self.called.drain()).collect()
+        waiting.chain(self.woken.drain()).collect()
     }
 
     /// Returns whether the queue holds no state, so that it can be dropped.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
         self.waiting.is_empty()
-            && self.called.is_empty()
+            && self.woken.is_empty()
             && self.inside == 0
             && self.pace.is_idle(now)
     }
 
-    /// Returns the matching requests among those that wait or were called.
+    /// Returns the matching requests among those that wait or were woken.
     pub(super) fn those(&self, matches: impl Fn(&T) -> bool) -> Vec<T> {
-        let all = self.waiting.keys().chain(&self.called);
+        let all = self.waiting.keys().chain(&self.woken);
         all.filter(|ticket| matches(ticket)).cloned().collect()
     }
 
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_over_the_rate_waits_and_is_called_when_the_rate_allows() {
+    fn a_request_over_the_rate_waits_and_is_woken_when_the_rate_allows() {
         let now = Instant::now();
         let mut line = line(Some((1, 2)), None);
         for number in 0..2 {
@@ -230,14 +230,14 @@ mod tests {
         }
         enter(&mut line, "quiet", 0, start);
         enter(&mut line, "quiet", 1, start);
-        let mut called = Vec::new();
+        let mut woken = Vec::new();
         for second in 1..=4 {
             match line.next(start + Duration::from_secs(second)) {
-                NextTurn::Admission(ticket) => called.push(ticket),
+                NextTurn::Admission(ticket) => woken.push(ticket),
                 other @ (NextTurn::NotBefore(_) | NextTurn::Nobody) => panic!("{other:?}"),
             }
         }
-        assert_eq!(called, ["noisy/1", "quiet/0", "noisy/2", "quiet/1"]);
+        assert_eq!(woken, ["noisy/1", "quiet/0", "noisy/2", "quiet/1"]);
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(line.next(now), NextTurn::Nobody);
         line.end();
         assert_eq!(line.next(now), NextTurn::Admission("a/2".to_owned()));
-        assert_eq!(line.next(now), NextTurn::Nobody, "a called request counts");
+        assert_eq!(line.next(now), NextTurn::Nobody, "a woken request counts");
     }
 
     #[test]
@@ -267,8 +267,8 @@ mod tests {
         line.end();
         let due = now + Duration::from_secs(1);
         assert_eq!(line.next(due), NextTurn::Admission("a/1".to_owned()));
-        // A called request that is deleted frees its turn for the next one, at the same moment.
-        assert!(line.is_called(&"a/1".to_owned()));
+        // A woken request that is deleted frees its turn for the next one, at the same moment.
+        assert!(line.is_woken(&"a/1".to_owned()));
         line.leave(&"a/1".to_owned());
         assert_eq!(line.next(due), NextTurn::Admission("a/999".to_owned()));
         line.leave(&"a/999".to_owned());
@@ -283,11 +283,11 @@ mod tests {
             enter(&mut line, "a", number, now);
         }
         line.limit = Limit::default();
-        let called = std::iter::from_fn(|| match line.next(now) {
+        let woken = std::iter::from_fn(|| match line.next(now) {
             NextTurn::Admission(ticket) => Some(ticket),
             NextTurn::NotBefore(_) | NextTurn::Nobody => None,
         });
-        assert_eq!(called.count(), 9);
+        assert_eq!(woken.count(), 9);
     }
 
     #[test]

@@ -97,7 +97,7 @@ fn a_request_that_has_ended_leaves_the_queue() {
     all_due(&mut queue);
     queue.looked(&object("a"), NOTHING, Next::Ended, Instant::now());
     assert!(queue.kept.is_empty());
-    queue.call(&"a".into());
+    queue.wake(&"a".into());
     assert!(queue.next().is_none());
 }
 
@@ -109,23 +109,23 @@ fn a_look_happens_once_at_its_time_or_at_an_earlier_change() {
     all_due(&mut queue);
     queue.looked(&object("a"), NOTHING, Next::At(at), Instant::now());
     queue.looked(&object("b"), NOTHING, Next::At(at), Instant::now());
-    queue.call_until(now);
+    queue.wake_due(now);
     assert!(queue.next().is_none());
-    queue.call(&"b".into());
+    queue.wake(&"b".into());
     assert_eq!(all_due(&mut queue), ["b"]);
     queue.looked(&object("b"), NOTHING, Next::OnChange, Instant::now());
-    assert_eq!(queue.next_call(), Some(at));
-    queue.call_until(at);
+    assert_eq!(queue.next_wake(), Some(at));
+    queue.wake_due(at);
     assert_eq!(all_due(&mut queue), ["a"]);
-    assert_eq!(queue.next_call(), None);
+    assert_eq!(queue.next_wake(), None);
 }
 
 #[test]
-fn call_all_is_followed_by_a_look_at_every_request() {
+fn wake_all_is_followed_by_a_look_at_every_request() {
     let mut queue = queue(&["a", "b"]);
     all_due(&mut queue);
     queue.looked(&object("a"), NOTHING, Next::OnChange, Instant::now());
-    queue.call_all();
+    queue.wake_all();
     assert_eq!(all_due(&mut queue), ["a"], "a look at b is in progress");
     queue.looked(&object("b"), NOTHING, Next::OnChange, Instant::now());
     assert_eq!(all_due(&mut queue), ["b"]);
@@ -168,7 +168,7 @@ fn a_deleted_request_is_looked_at_once_more_after_the_look_in_progress() {
 enum Step {
     Put(u8),
     Delete(u8),
-    Call(u8),
+    Wake(u8),
     Look,
     Looked(usize, bool),
 }
@@ -177,7 +177,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         (0..4u8).prop_map(Step::Put),
         (0..4u8).prop_map(Step::Delete),
-        (0..4u8).prop_map(Step::Call),
+        (0..4u8).prop_map(Step::Wake),
         Just(Step::Look),
         (any::<usize>(), any::<bool>()).prop_map(|(which, ended)| Step::Looked(which, ended)),
     ];
@@ -197,7 +197,7 @@ proptest! {
                     unseen.insert(which.to_string());
                 }
                 Step::Delete(which) => queue.delete(&object(&which.to_string())),
-                Step::Call(which) => queue.call(&which.to_string().as_str().into()),
+                Step::Wake(which) => queue.wake(&which.to_string().as_str().into()),
                 Step::Look => {
                     if let Some(due) = queue.next() {
                         unseen.remove(uid(&due.object));
@@ -213,7 +213,7 @@ proptest! {
             }
             prop_assert!(looks.len() <= 3);
         }
-        queue.call_all();
+        queue.wake_all();
         loop {
             while let Some(due) = queue.next() {
                 unseen.remove(uid(&due.object));
@@ -241,10 +241,10 @@ fn the_memory_is_lent_out_for_a_look_and_comes_back() {
     let due = queue.next().unwrap();
     assert_eq!(due.memory, failed, "a new version keeps the memory");
     queue.looked(&due.object, due.memory, Next::OnChange, Instant::now());
-    queue.call_anew(&"a".into());
+    queue.wake_anew(&"a".into());
     let due = queue.next().unwrap();
     assert_eq!(due.memory, NOTHING);
-    queue.call_anew(&"a".into());
+    queue.wake_anew(&"a".into());
     queue.looked(&due.object, failed, Next::OnChange, Instant::now());
     let due = queue.next().unwrap();
     assert_eq!(due.memory, NOTHING, "forgiven during the look");
@@ -257,8 +257,8 @@ fn a_request_that_our_write_ended_stays_as_a_tombstone_until_the_watch_reports_i
         all_due(&mut queue);
         queue.looked(&object("a"), UNPUBLISHED, Next::Settled, Instant::now());
         assert_eq!(queue.kept.len(), 1);
-        queue.call_all();
-        queue.call(&"a".into());
+        queue.wake_all();
+        queue.wake(&"a".into());
         assert!(queue.next().is_none(), "a tombstone is never looked at");
         queue
     };
@@ -287,7 +287,7 @@ fn an_ended_request_is_looked_at_once_more_only_if_a_certificate_is_owed_or_a_lo
         ("unpublished", UNPUBLISHED, Next::OnChange),
         ("later", NOTHING, Next::At(Instant::now())),
     ] {
-        queue.call(&uid.into());
+        queue.wake(&uid.into());
         while let Some(due) = queue.next() {
             if self::uid(&due.object) == uid {
                 queue.looked(&due.object, memory, next, Instant::now());
@@ -296,8 +296,8 @@ fn an_ended_request_is_looked_at_once_more_only_if_a_certificate_is_owed_or_a_lo
             queue.looked(&due.object, NOTHING, Next::OnChange, Instant::now());
         }
     }
-    queue.call(&"due".into());
-    queue.call(&"looking".into());
+    queue.wake(&"due".into());
+    queue.wake(&"looking".into());
     while queue
         .next()
         .is_some_and(|due| uid(&due.object) != "looking")
@@ -308,7 +308,7 @@ fn an_ended_request_is_looked_at_once_more_only_if_a_certificate_is_owed_or_a_lo
     assert_eq!(all_due(&mut queue), ["unpublished"]);
     queue.looked(&object("looking"), NOTHING, Next::OnChange, Instant::now());
     assert_eq!(all_due(&mut queue), ["looking"]);
-    assert_eq!(queue.next_call(), None);
+    assert_eq!(queue.next_wake(), None);
 }
 
 #[test]
@@ -337,9 +337,9 @@ fn a_drain_keeps_the_looks_in_progress_and_the_requests_with_an_unpublished_cert
         Next::OnChange,
         Instant::now(),
     );
-    queue.call_all();
+    queue.wake_all();
     queue.retain_unpublished();
-    queue.call_until(now);
+    queue.wake_due(now);
     let mut left = all_due(&mut queue);
     left.sort_unstable();
     assert_eq!(left, ["unpublished", "unpublished later"]);
@@ -351,7 +351,7 @@ fn a_drain_keeps_the_looks_in_progress_and_the_requests_with_an_unpublished_cert
         [""; 0],
         "it has no unpublished certificate"
     );
-    assert_eq!(queue.next_call(), None);
+    assert_eq!(queue.next_wake(), None);
     for uid in ["unpublished", "unpublished later"] {
         queue.looked(&object(uid), UNPUBLISHED, Next::OnChange, Instant::now());
     }

@@ -86,7 +86,7 @@ fn an_issuer_that_a_request_waits_for_is_looked_at_first() {
     };
     assert_eq!(order(&mut rounds), ["a3", "a4", "b1", "a1", "a2"]);
     let awaited = HashSet::from([told("a2", "a", 1).name]);
-    rounds.call_those(|_| true, &awaited, now);
+    rounds.wake_those(|_| true, &awaited, now);
     assert_eq!(order(&mut rounds).first().map(String::as_str), Some("a2"));
 }
 
@@ -133,7 +133,7 @@ fn issuers_due_together_share_what_they_read_and_a_changed_one_shares_nothing_ol
             .iter()
             .all(|(_, since)| *since == start)
     );
-    rounds.call_those(|_| true, &HashSet::new(), round);
+    rounds.wake_those(|_| true, &HashSet::new(), round);
     let changed = round + TOGETHER;
     rounds.put(told("b", "t", 2), false, changed);
     let since: HashMap<_, _> = all_due(&mut rounds).into_iter().collect();
@@ -152,11 +152,11 @@ fn looks_at_about_the_same_time_come_together() {
         rounds.looked(uid, AfterLook::At(start + Duration::from_millis(millis)));
     }
     let at = start + Duration::from_secs(5);
-    assert_eq!(rounds.next_call(), Some(at));
-    rounds.call_until(at + Duration::from_millis(300));
+    assert_eq!(rounds.next_wake(), Some(at));
+    rounds.wake_due(at + Duration::from_millis(300));
     let due = all_due(&mut rounds);
     assert_eq!(due, [("a".to_owned(), at), ("b".to_owned(), at)]);
-    assert_eq!(rounds.next_call(), Some(start + Duration::from_secs(6)));
+    assert_eq!(rounds.next_wake(), Some(start + Duration::from_secs(6)));
 }
 
 #[test]
@@ -165,8 +165,8 @@ fn an_issuer_is_looked_at_once_when_a_round_comes_before_its_time() {
     let mut rounds = rounds(&[("a", "t")], start);
     assert!(rounds.next().is_some());
     rounds.looked("a", AfterLook::At(start + Duration::from_secs(5)));
-    rounds.call_those(|_| true, &HashSet::new(), start);
-    assert_eq!(rounds.next_call(), None);
+    rounds.wake_those(|_| true, &HashSet::new(), start);
+    assert_eq!(rounds.next_wake(), None);
     assert_eq!(all_due(&mut rounds).len(), 1);
 }
 
@@ -207,10 +207,10 @@ fn a_new_value_of_the_annotation_asks_for_a_look_at_most_once_in_five_seconds() 
         rounds.put(asking("a", value), false, at(second));
         assert!(rounds.next().is_none(), "{value}");
     }
-    assert_eq!(rounds.next_call(), Some(at(6)));
-    rounds.call_until(at(6));
+    assert_eq!(rounds.next_wake(), Some(at(6)));
+    rounds.wake_due(at(6));
     assert_eq!(all_due(&mut rounds), [("a".to_owned(), at(6))]);
-    assert_eq!(rounds.next_call(), None);
+    assert_eq!(rounds.next_wake(), None);
     rounds.put(asking("a", "5"), false, at(11));
     assert_eq!(all_due(&mut rounds), [("a".to_owned(), at(11))]);
 }
@@ -226,7 +226,7 @@ fn the_annotation_of_a_deleted_issuer_asks_for_nothing() {
     rounds.delete("a", start);
     assert!(rounds.next().unwrap().deleted);
     rounds.looked("a", AfterLook::Ended);
-    rounds.call_until(start + ASKED_EVERY);
+    rounds.wake_due(start + ASKED_EVERY);
     assert!(rounds.next().is_none());
 }
 

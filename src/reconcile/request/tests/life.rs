@@ -81,7 +81,7 @@ impl Life {
                 block_on(act_until_settled(request, &mut memory, &self.world))
             };
             let now = self.world.now.get().steady;
-            let next = next.unwrap_or_else(|_| memory.retry_call(due.waiting, now));
+            let next = next.unwrap_or_else(|_| memory.retry_at(due.waiting, now));
             self.queue.looked(&due.object, memory, next, now);
         }
     }
@@ -100,7 +100,7 @@ impl Life {
     /// Lets time pass while the process runs.
     pub(super) fn passes(&mut self, time: Duration) {
         self.is_away(time);
-        self.queue.call_until(self.world.now.get().steady);
+        self.queue.wake_due(self.world.now.get().steady);
         self.goes_on();
     }
 
@@ -113,8 +113,8 @@ impl Life {
     }
 
     /// Reports a change of the request's issuer.
-    pub(super) fn is_called_anew(&mut self) {
-        self.queue.call_anew(&"1".into());
+    pub(super) fn is_woken_anew(&mut self) {
+        self.queue.wake_anew(&"1".into());
         self.goes_on();
     }
 
@@ -129,8 +129,8 @@ impl Life {
     }
 
     /// Returns when the request is looked at again if nothing changes.
-    pub(super) fn next_call(&self) -> Option<Instant> {
-        self.queue.next_call()
+    pub(super) fn next_wake(&self) -> Option<Instant> {
+        self.queue.next_wake()
     }
 
     pub(super) fn keeps_nothing(&self) -> bool {
