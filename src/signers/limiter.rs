@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_called_request_that_leaves_passes_its_turn_to_the_next() {
+    async fn a_woken_request_that_leaves_passes_its_turn_to_the_next() {
         let mut case = Case::new(1000, 1000, 1);
         let first = case.enter("a", 0).unwrap();
         assert!(case.enter("a", 1).is_none() && case.enter("a", 2).is_none());
