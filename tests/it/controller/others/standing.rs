@@ -36,7 +36,7 @@ const LEASE: Ours = Ours {
     conditions: &[],
 };
 const RECORD: Ours = Ours {
-    fields: &["/data/hmac-key", "/data/serial*"],
+    fields: &["/data/hmac-key", "/data/token.*"],
     conditions: &[],
 };
 const BUNDLE: Ours = Ours {
@@ -155,7 +155,7 @@ async fn writing_the_pin_record_keeps_the_fields_of_others() -> Result<()> {
     let last = writes.last().context("no write")?.after["data"].clone();
     let records = last.as_object().context("no data")?;
     assert!(
-        records.keys().any(|key| key.starts_with("serial")),
+        records.keys().any(|key| key.starts_with("token.")),
         "{records:?}"
     );
     Ok(())
