@@ -15,6 +15,9 @@ endif
 # The commit that `pkcs11-issuer version` prints; a build without git prints "unknown".
 export PKCS11_ISSUER_COMMIT := $(shell git describe --always --dirty --exclude='*' --abbrev=12 2>/dev/null)
 
+# Many tests wait for a control plane, so three at a time on two processors are faster than two.
+export RUST_TEST_THREADS ?= 3
+
 release := cargo build --release --locked --package pkcs11-issuer --package pkcs11-hsm-worker
 
 .PHONY: help

@@ -45,7 +45,7 @@ use self::{
     written::Written,
 };
 pub(super) use self::{
-    health::{Wake, Health, KnownHealth},
+    health::{Health, KnownHealth, Wake},
     stored::Stored,
 };
 use super::{Context, backoff::random, call::call, events::Notice, trust};
@@ -99,10 +99,21 @@ impl Notes {
 
 /// Failure to write an issuer's status.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to write the status of {issuer}")]
+#[error("failed to write the status of {issuer}{}", cure(source))]
 pub(super) struct IssuerStatusError {
     issuer: IssuerName,
     source: Box<kube::Error>,
+}
+
+/// Returns what to do about an error, if that is known. A status with a field that the CRD lacks cannot be written by
+/// server-side apply.
+fn cure(error: &kube::Error) -> &'static str {
+    if let kube::Error::Api(status) = error
+        && status.message.contains("field not declared in schema")
+    {
+        return " (the CRDs are older than this controller: apply those of its version, which `pkcs11-issuer crds` prints)";
+    }
+    ""
 }
 
 /// Looks at one issuer, and at the objects it names as they are at `since` or later. Returns when to look again if that
@@ -370,6 +381,27 @@ fn tell<K: IssuerKind>(issuer: &K, name: &IssuerName, notices: Vec<Notice>, cont
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_error_of_a_status_that_an_older_crd_refuses_says_what_to_do() {
+        let refused = |message: &str| IssuerStatusError {
+            issuer: IssuerName {
+                namespace: None,
+                name: "issuing".to_owned(),
+            },
+            source: Box::new(kube::Error::Api(Box::new(
+                kube::core::Status::failure(message, "InternalError").with_code(500),
+            ))),
+        };
+        let old = refused(
+            "failed to create typed patch object: .status.class: field not declared in schema",
+        );
+        assert!(
+            old.to_string()
+                .ends_with("which `pkcs11-issuer crds` prints)")
+        );
+        assert!(!refused("etcd is away").to_string().contains("CRDs"));
+    }
 
     #[test]
     fn jitter_takes_a_quarter_of_a_pause_at_most() {

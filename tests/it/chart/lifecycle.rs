@@ -50,10 +50,14 @@ impl Stage {
         pod.stop().await
     }
 
-    /// Issues one certificate while the first chart is installed. The program of that time wrote a status with PATCH;
-    /// today's program, which runs in its place, uses PUT and needs one more right.
+    /// Issues one certificate while the first chart is installed. The program of that time wrote a status with PATCH, and
+    /// fewer fields; today's program, which runs in its place, uses PUT, and needs one more right and today's CRDs.
     async fn issues_with_the_first_chart(&self, name: &str) -> Result<()> {
         let plane = self.release.cluster.plane();
+        let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
+        let apply = "apply --server-side --force-conflicts --field-manager=helm --filename";
+        let apply = apply.split(' ').chain([crds]);
+        plane.kubectl(&apply.collect::<Vec<_>>()).await?;
         let account = format!("--serviceaccount={NAMESPACE}:{RELEASE}");
         let role = "create clusterrole puts --verb=update --resource=certificaterequests.cert-manager.io/status";
         plane.kubectl(&role.split(' ').collect::<Vec<_>>()).await?;

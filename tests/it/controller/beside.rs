@@ -15,7 +15,7 @@ use softhsm_test_helpers::{CaCertificate, CaProfile, KeyKind};
 use self::shapes::{SHAPES, Shape};
 
 /// The fields that may differ, each with the words in which the example explains it.
-const EXPLAINED: [(&str, &str); 9] = [
+const EXPLAINED: [(&str, &str); 10] = [
     (
         "keyUsage",
         "Key usages are limited to those that the type of key can have",
@@ -39,6 +39,10 @@ const EXPLAINED: [(&str, &str); 9] = [
     (
         "subject",
         "A CA certificate without a subject gets its first DNS name as common name",
+    ),
+    (
+        "subject",
+        "Attributes of a subject get the string types of RFC 5280",
     ),
     ("subjectAltName", "so its names are not critical"),
     (

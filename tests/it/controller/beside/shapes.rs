@@ -134,7 +134,7 @@ pub(super) const SHAPES: &[Shape] = &[
             })
         },
         spec: || json!({}),
-        differences: OF_EVERY_LEAF,
+        differences: &["subject", "subjectKeyIdentifier"],
     },
     Shape {
         name: "a-common-name-alone",
