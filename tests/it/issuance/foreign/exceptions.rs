@@ -33,7 +33,13 @@ pub(super) const UNREADABLE: &[Unreadable] = &[Unreadable {
 }];
 
 /// Shapes that Go does not verify: name, error, and reason.
-pub(super) const NOT_IN_GO: &[(&str, &str, &str)] = &[];
+pub(super) const NOT_IN_GO: &[(&str, &str, &str)] = &[
+    ("by-ml-dsa-44", UNKNOWN_AUTHORITY, NO_ML_DSA),
+    ("by-ml-dsa-65", UNKNOWN_AUTHORITY, NO_ML_DSA),
+    ("by-ml-dsa-87", UNKNOWN_AUTHORITY, NO_ML_DSA),
+];
+const UNKNOWN_AUTHORITY: &str = "x509: certificate signed by unknown authority";
+const NO_ML_DSA: &str = "crypto/x509 of Go 1.26 verifies no ML-DSA signature";
 
 pub(super) const EXCEPTIONS: &[Exception] = &[
     Exception {
