@@ -11,6 +11,7 @@ mod repeats;
 mod run;
 mod state;
 mod tally;
+mod wanted;
 
 use std::{
     collections::BTreeMap,
@@ -96,7 +97,7 @@ pub struct Token {
     state: watch::Receiver<TokenState>,
     tally: watch::Receiver<Tally>,
     retry: Arc<Notify>,
-    logins: mpsc::UnboundedSender<on_demand::LoginCaller>,
+    logins: mpsc::UnboundedSender<wanted::LoginCaller>,
     stop: CancellationToken,
     _stop_on_drop: Arc<DropGuard>,
 }
@@ -131,7 +132,7 @@ impl Token {
             state,
             tally,
             retry: Arc::clone(&retry),
-            on_demand: on_demand::OnDemand::new(wanted_logins),
+            on_demand: wanted::OnDemand::new(wanted_logins),
             stop: stop.clone(),
         };
         tokio::spawn(supervision.run());
@@ -271,7 +272,7 @@ impl Token {
         if self.connection(deadline).await?.is_logged_in() {
             return Ok(true);
         }
-        on_demand::log_in(&self.logins, deadline).await
+        wanted::log_in(&self.logins, deadline).await
     }
 
     /// Returns octets of the token's random number generator, at most 1024.

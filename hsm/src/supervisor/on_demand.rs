@@ -1,18 +1,11 @@
 //! Logins to a token that requires none, made only when something is not found without a login.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
-};
+use std::sync::atomic::Ordering;
 
-use tokio::{
-    sync::{Mutex, mpsc, oneshot},
-    time::{Instant as TokioInstant, timeout_at},
-};
+use tokio::time::Instant as TokioInstant;
 use tracing::info;
 
 use super::{
-    TokenState,
     end::WorkerEnd,
     run::{Supervision, Tried, answered_within, unanswered},
 };
@@ -20,45 +13,6 @@ use crate::{
     client::{Connection, HsmError},
     protocol::TokenInfo,
 };
-
-/// A caller that waits for a login.
-pub(super) type LoginCaller = oneshot::Sender<Result<bool, HsmError>>;
-
-/// Logins that callers want, and whether one was accepted before.
-#[derive(Debug)]
-pub(super) struct OnDemand {
-    wanted: Mutex<mpsc::UnboundedReceiver<LoginCaller>>,
-    /// Whether an earlier worker was logged in: keys that need the login may be in use.
-    needed: AtomicBool,
-}
-
-impl OnDemand {
-    pub(super) fn new(wanted: mpsc::UnboundedReceiver<LoginCaller>) -> Self {
-        Self {
-            wanted: Mutex::new(wanted),
-            needed: AtomicBool::new(false),
-        }
-    }
-}
-
-/// Asks the supervisor for a login, and waits for it until the deadline.
-pub(super) async fn log_in(
-    logins: &mpsc::UnboundedSender<LoginCaller>,
-    deadline: Instant,
-) -> Result<bool, HsmError> {
-    let stopped = || HsmError::Unavailable {
-        why: TokenState::Stopped.to_string(),
-    };
-    let (wanted, answer) = oneshot::channel();
-    logins.send(wanted).map_err(|_| stopped())?;
-    match timeout_at(deadline.into(), answer).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_dropped)) => Err(HsmError::Unavailable {
-            why: "the HSM worker ended during the login".into(),
-        }),
-        Err(_elapsed) => Err(HsmError::TimedOut),
-    }
-}
 
 impl Supervision {
     /// Logs in if an earlier worker was logged in, so that its keys can be used again. If the login is refused, the keys

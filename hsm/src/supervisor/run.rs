@@ -20,8 +20,8 @@ use super::{
     backoff::Backoff,
     end::WorkerEnd,
     journal::{self, Journal},
-    on_demand::OnDemand,
     process::{Process, Started},
+    wanted::OnDemand,
 };
 use crate::{
     client::{Connection, Generation, GreetError, Greeting, HsmError, Lost, chain},
