@@ -25,7 +25,7 @@ impl OnDemand {
     pub(super) fn new(wanted: mpsc::UnboundedReceiver<LoginCaller>) -> Self {
         Self {
             wanted: Mutex::new(wanted),
-            pub(super) needed: AtomicBool::new(false),
+            needed: AtomicBool::new(false),
         }
     }
 }
