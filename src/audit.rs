@@ -1,4 +1,4 @@
-//! The issuance log: one JSON line for each step of a certificate, written before anything can depend on the step.
+//! The issuance record: one JSON line for each step of a certificate, written before anything can depend on the step.
 //!
 //! The lines of one run of a process are the leaves of a Merkle tree (RFC 9162, section 2.1). A checkpoint line now and then
 //! gives the root of the tree, so that [`verify`] finds a line that was changed, removed, repeated or moved.
@@ -30,7 +30,7 @@ use self::{
 };
 use crate::telemetry::ErrorChain;
 
-/// Writer of the issuance log.
+/// Writer of the issuance record.
 ///
 /// *Guarantees:* a complete line is written and flushed before the call returns. Lines of concurrent callers do not mix. A
 /// line that a failed write cut short is ended before the next line begins, and the next line says so.
@@ -106,19 +106,19 @@ impl LogRun {
 }
 
 impl IssuanceRecord {
-    /// Returns the log on stdout, which the controller uses.
+    /// Returns the record on stdout, which the controller uses.
     #[must_use]
     pub fn stdout(run: LogRun) -> Self {
         Self::to("stdout", io::stdout(), run)
     }
 
-    /// Returns the log on stderr, which `sign` uses because its stdout carries the certificate.
+    /// Returns the record on stderr, which `sign` uses because its stdout carries the certificate.
     #[must_use]
     pub fn stderr(run: LogRun) -> Self {
         Self::to("stderr", io::stderr(), run)
     }
 
-    /// Returns the log on any other sink. Errors call the sink by this name.
+    /// Returns the record on any other sink. Errors call the sink by this name.
     #[must_use]
     pub fn to(name: &'static str, writer: impl Write + Send + 'static, run: LogRun) -> Self {
         Self {
@@ -142,7 +142,7 @@ impl IssuanceRecord {
         written.map_err(|source| self.failed("started", source))
     }
 
-    /// Records that the process stops, with a last checkpoint. A log without lines stays empty.
+    /// Records that the process stops, with a last checkpoint. A record without lines stays empty.
     ///
     /// # Errors
     /// The lines are not on the sink.

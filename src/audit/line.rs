@@ -1,4 +1,4 @@
-//! The content of the lines of the issuance log.
+//! The content of the lines of the issuance record.
 
 use base64ct::{Base64, Encoding as _};
 use jiff::Timestamp;

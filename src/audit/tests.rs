@@ -62,9 +62,9 @@ fn record(paper: &Paper) -> IssuanceRecord {
     IssuanceRecord::to("paper", paper.clone(), log())
 }
 
-const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-fn subject(groups: &[String]) -> Subject<'_> {
+pub(super) fn subject(groups: &[String]) -> Subject<'_> {
     Subject {
         request: RecordedRequest {
             kind: RequestKind::CertificateRequest,

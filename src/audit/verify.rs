@@ -1,4 +1,4 @@
-//! Verification of issuance logs: which lines agree with the checkpoints, and where others were changed, removed, repeated or
+//! Verification of issuance records: which lines agree with the checkpoints, and where others were changed, removed, repeated or
 //! moved.
 
 mod run;
@@ -211,7 +211,7 @@ impl Verifier {
             (None, Some(text)) => {
                 run.checkpoints.push(LoggedCheckpoint {
                     hash: TreeHash::of_leaf(octets),
-                    parsed: checkpoint(&text, head.frontier.unwrap_or_default()),
+                    frontier: checkpoint(&text, head.frontier.unwrap_or_default()),
                     place,
                 });
             }
@@ -233,7 +233,8 @@ fn parsed(octets: &[u8]) -> Option<(&[u8], Head<'_>)> {
     serde_json::from_slice(rest).ok().map(|head| (rest, head))
 }
 
-fn checkpoint(text: &str, frontier: Vec<String>) -> Result<(Checkpoint, Frontier), &'static str> {
+/// Returns the frontier of a checkpoint that agrees with it.
+fn checkpoint(text: &str, frontier: Vec<String>) -> Result<Frontier, &'static str> {
     let checkpoint = Checkpoint::parse(text).ok_or("its text cannot be parsed")?;
     let subtrees: Option<Vec<_>> = frontier.iter().map(|hash| TreeHash::parse(hash)).collect();
     let frontier = subtrees
@@ -242,7 +243,7 @@ fn checkpoint(text: &str, frontier: Vec<String>) -> Result<(Checkpoint, Frontier
     if frontier.root() != checkpoint.root {
         return Err("its frontier has another root");
     }
-    Ok((checkpoint, frontier))
+    Ok(frontier)
 }
 
 #[cfg(test)]

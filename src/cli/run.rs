@@ -53,7 +53,7 @@ const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/names
 const POD_NAME: &str = "POD_NAME";
 const POD_UID: &str = "POD_UID";
 
-/// Time between checkpoints of the issuance log, while lines are written.
+/// Time between checkpoints of the issuance record, while lines are written.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
 /// Exit code after a signal, even if the drain did not finish.

@@ -127,4 +127,4 @@ impl Reported {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

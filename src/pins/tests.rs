@@ -11,10 +11,9 @@ use std::{
 };
 
 use base64ct::{Base64, Encoding as _};
-use hsm::PinFlags;
 use serde_json::{Value, json};
 
-use super::{record::PinState, source::Secrets, store::SecretStore, *};
+use super::{place::tests::token, record::PinState, source::Secrets, store::SecretStore, *};
 use crate::config::Config;
 
 /// An API server with one Secret, which may leave writes unanswered.
@@ -145,17 +144,7 @@ impl Case {
             pin: gate(address, folder.path()),
             address,
             // A kind of token that does not report failed tries.
-            token: TokenInfo {
-                label: "it".to_owned(),
-                serial: "1".to_owned(),
-                manufacturer: "it".to_owned(),
-                model: "it".to_owned(),
-                firmware: "1.0".to_owned(),
-                slot: hsm::Slot::default(),
-                login_required: true,
-                pin: PinFlags::default(),
-                max_sessions: None,
-            },
+            token: token("it", "1"),
             folder,
         }
     }

@@ -3,10 +3,7 @@
 use std::collections::HashSet;
 
 use super::{LogFault, Position};
-use crate::audit::{
-    checkpoint::Checkpoint,
-    tree::{Frontier, TreeHash},
-};
+use crate::audit::tree::{Frontier, TreeHash};
 
 /// Lines of one run, in the order in which they were read.
 #[derive(Debug, Default)]
@@ -33,7 +30,7 @@ pub(super) struct Leaf {
 pub(super) struct LoggedCheckpoint {
     /// Hash of the line, as if it were a leaf.
     pub(super) hash: TreeHash,
-    pub(super) parsed: Result<(Checkpoint, Frontier), &'static str>,
+    pub(super) frontier: Result<Frontier, &'static str>,
     pub(super) place: Position,
 }
 
@@ -127,9 +124,12 @@ fn readable(
     faults: &mut Vec<LogFault>,
 ) -> Vec<(Frontier, Position)> {
     let mut readable = Vec::with_capacity(checkpoints.len());
-    for LoggedCheckpoint { parsed, place, .. } in checkpoints {
-        match parsed {
-            Ok((_, frontier)) => readable.push((frontier, place)),
+    for LoggedCheckpoint {
+        frontier, place, ..
+    } in checkpoints
+    {
+        match frontier {
+            Ok(frontier) => readable.push((frontier, place)),
             Err(why) => faults.push(LogFault::Checkpoint {
                 run: run.to_owned(),
                 place,

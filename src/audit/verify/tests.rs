@@ -2,38 +2,20 @@
 
 use std::io;
 
-use jiff::Timestamp;
-
 use super::*;
 use crate::audit::{
-    IssuanceRecord, LogRun, Program, RecordedIssuer, RecordedRequest, RequestKind, Requester,
-    Subject, tests::Paper,
+    IssuanceRecord, LogRun, Program,
+    tests::{NOW, Paper, subject},
 };
 
-const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 const PROGRAM: Program = Program {
     version: "1.2.3",
     commit: "abc",
 };
 
 fn refuse(record: &IssuanceRecord, name: &str) -> bool {
-    let subject = Subject {
-        request: RecordedRequest {
-            kind: RequestKind::CertificateRequest,
-            namespace: Some("shop"),
-            name,
-            uid: "8f0e",
-        },
-        requester: Requester {
-            username: "system:serviceaccount:cert-manager:cert-manager",
-            groups: &[],
-        },
-        issuer: RecordedIssuer {
-            kind: "PKCS11ClusterIssuer",
-            namespace: None,
-            name: "issuing",
-        },
-    };
+    let mut subject = subject(&[]);
+    subject.request.name = name;
     record.refused(NOW, &subject, "denied").is_ok()
 }
 

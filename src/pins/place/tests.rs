@@ -4,7 +4,8 @@ use super::*;
 
 const BY_SERIAL: &str = "serial.0000";
 
-fn token(label: &str, serial: &str) -> TokenInfo {
+/// Returns what a token with this label and serial number reports.
+pub(in crate::pins) fn token(label: &str, serial: &str) -> TokenInfo {
     TokenInfo {
         label: label.to_owned(),
         serial: serial.to_owned(),

@@ -4,27 +4,15 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use futures::{FutureExt as _, future::join};
 
-use hsm::TokenInfo;
-
 use super::{super::PinStore, *};
-use crate::pins::place::Place;
+use crate::pins::place::{Place, tests::token};
 
 fn store(folder: &Path) -> PinStore {
     PinStore::File(FileStore::new(folder.join("record.json")))
 }
 
 fn place(serial: &str) -> Place {
-    Place::of(&TokenInfo {
-        label: "it".to_owned(),
-        serial: serial.to_owned(),
-        manufacturer: "it".to_owned(),
-        model: "it".to_owned(),
-        firmware: "1.0".to_owned(),
-        slot: hsm::Slot::default(),
-        login_required: true,
-        pin: hsm::PinFlags::default(),
-        max_sessions: None,
-    })
+    Place::of(&token("it", serial))
 }
 
 fn record(state: PinState, rejected_in_a_row: u32) -> PinRecord {
