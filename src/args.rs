@@ -30,7 +30,7 @@ pub enum Command {
     /// Sign one CSR with the token, without Kubernetes, by the same rules as the controller.
     #[command(after_help = sign::EXAMPLES)]
     Sign(Box<Sign>),
-    /// Work with issuance records.
+    /// Work with issuance logs.
     #[command(subcommand)]
     Audit(Audit),
     /// Print the CustomResourceDefinitions as YAML, for `kubectl apply -f -`.

@@ -1,4 +1,4 @@
-//! The issuance record: one JSON line for each step of a certificate, written before anything can depend on the step.
+//! The issuance log: one JSON line for each step of a certificate, written before anything can depend on the step.
 //!
 //! The lines of one run of a process are the leaves of a Merkle tree (RFC 9162, section 2.1). A checkpoint line now and then
 //! gives the root of the tree, so that [`verify`] finds a line that was changed, removed, repeated or moved.
@@ -20,9 +20,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tracing::error;
 
-pub use self::line::{
-    Certificate, RecordedIssuer, RecordedRequest, RequestKind, Requester, Subject,
-};
+pub use self::line::{Certificate, LoggedIssuer, LoggedRequest, RequestKind, Requester, Subject};
 use self::{
     checkpoint::Checkpoint,
     line::{Event, LogLine, RequestEvent},
@@ -30,12 +28,12 @@ use self::{
 };
 use crate::telemetry::ErrorChain;
 
-/// Writer of the issuance record.
+/// Writer of the issuance log.
 ///
 /// *Guarantees:* a complete line is written and flushed before the call returns. Lines of concurrent callers do not mix. A
 /// line that a failed write cut short is ended before the next line begins, and the next line says so.
 /// *Caveat:* a call blocks the thread while the sink blocks.
-pub struct IssuanceRecord {
+pub struct IssuanceLog {
     name: &'static str,
     log: Mutex<Log>,
 }
@@ -70,9 +68,9 @@ struct Log {
 /// Error of a line that the sink did not accept.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "failed to write {event:?} to the issuance record: nothing is signed until {sink} accepts lines again"
+    "failed to write {event:?} to the issuance log: nothing is signed until {sink} accepts lines again"
 )]
-pub struct RecordError {
+pub struct LogError {
     event: &'static str,
     sink: &'static str,
     source: io::Error,
@@ -105,20 +103,20 @@ impl LogRun {
     }
 }
 
-impl IssuanceRecord {
-    /// Returns the record on stdout, which the controller uses.
+impl IssuanceLog {
+    /// Returns the log on stdout, which the controller uses.
     #[must_use]
     pub fn stdout(run: LogRun) -> Self {
         Self::to("stdout", io::stdout(), run)
     }
 
-    /// Returns the record on stderr, which `sign` uses because its stdout carries the certificate.
+    /// Returns the log on stderr, which `sign` uses because its stdout carries the certificate.
     #[must_use]
     pub fn stderr(run: LogRun) -> Self {
         Self::to("stderr", io::stderr(), run)
     }
 
-    /// Returns the record on any other sink. Errors call the sink by this name.
+    /// Returns the log on any other sink. Errors call the sink by this name.
     #[must_use]
     pub fn to(name: &'static str, writer: impl Write + Send + 'static, run: LogRun) -> Self {
         Self {
@@ -137,16 +135,16 @@ impl IssuanceRecord {
     ///
     /// # Errors
     /// The line is not on the sink.
-    pub fn started(&self, now: Timestamp) -> Result<(), RecordError> {
+    pub fn started(&self, now: Timestamp) -> Result<(), LogError> {
         let written = self.log.lock().begin(now);
         written.map_err(|source| self.failed("started", source))
     }
 
-    /// Records that the process stops, with a last checkpoint. A record without lines stays empty.
+    /// Records that the process stops, with a last checkpoint. A log without lines stays empty.
     ///
     /// # Errors
     /// The lines are not on the sink.
-    pub fn stopped(&self, now: Timestamp) -> Result<(), RecordError> {
+    pub fn stopped(&self, now: Timestamp) -> Result<(), LogError> {
         let mut log = self.log.lock();
         let written = match log.frontier.size() {
             0 => Ok(()),
@@ -161,7 +159,7 @@ impl IssuanceRecord {
     ///
     /// # Errors
     /// The line is not on the sink. The next call tries again.
-    pub fn checkpoint(&self, now: Timestamp) -> Result<(), RecordError> {
+    pub fn checkpoint(&self, now: Timestamp) -> Result<(), LogError> {
         let written = self.log.lock().checkpoint(now);
         written.map_err(|source| self.failed("checkpoint", source))
     }
@@ -175,7 +173,7 @@ impl IssuanceRecord {
         now: Timestamp,
         subject: &Subject<'_>,
         certificate: &Certificate<'_>,
-    ) -> Result<(), RecordError> {
+    ) -> Result<(), LogError> {
         self.write("signing", now, subject, Some(certificate), None)
     }
 
@@ -188,7 +186,7 @@ impl IssuanceRecord {
         now: Timestamp,
         subject: &Subject<'_>,
         certificate: &Certificate<'_>,
-    ) -> Result<(), RecordError> {
+    ) -> Result<(), LogError> {
         self.write("signed", now, subject, Some(certificate), None)
     }
 
@@ -201,7 +199,7 @@ impl IssuanceRecord {
         now: Timestamp,
         subject: &Subject<'_>,
         certificate: &Certificate<'_>,
-    ) -> Result<(), RecordError> {
+    ) -> Result<(), LogError> {
         self.write("published", now, subject, Some(certificate), None)
     }
 
@@ -215,7 +213,7 @@ impl IssuanceRecord {
         subject: &Subject<'_>,
         certificate: &Certificate<'_>,
         reason: &'static str,
-    ) -> Result<(), RecordError> {
+    ) -> Result<(), LogError> {
         self.write("discarded", now, subject, Some(certificate), Some(reason))
     }
 
@@ -228,7 +226,7 @@ impl IssuanceRecord {
         now: Timestamp,
         subject: &Subject<'_>,
         reason: &'static str,
-    ) -> Result<(), RecordError> {
+    ) -> Result<(), LogError> {
         self.write("refused", now, subject, None, Some(reason))
     }
 
@@ -239,7 +237,7 @@ impl IssuanceRecord {
         subject: &Subject<'_>,
         certificate: Option<&Certificate<'_>>,
         reason: Option<&'static str>,
-    ) -> Result<(), RecordError> {
+    ) -> Result<(), LogError> {
         let said = Event::Request(RequestEvent {
             event,
             subject,
@@ -250,8 +248,8 @@ impl IssuanceRecord {
         written.map_err(|source| self.failed(event, source))
     }
 
-    fn failed(&self, event: &'static str, source: io::Error) -> RecordError {
-        RecordError {
+    fn failed(&self, event: &'static str, source: io::Error) -> LogError {
+        LogError {
             event,
             sink: self.name,
             source,
@@ -353,16 +351,16 @@ impl Log {
     }
 }
 
-impl fmt::Debug for IssuanceRecord {
+impl fmt::Debug for IssuanceLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IssuanceRecord").finish_non_exhaustive()
+        f.debug_struct("IssuanceLog").finish_non_exhaustive()
     }
 }
 
 /// Logs an error if a line was not written. For lines that no later step depends on.
-pub fn note(written: Result<(), RecordError>) {
+pub fn note(written: Result<(), LogError>) {
     if let Err(error) = written {
-        error!(error = %ErrorChain(&error), "the issuance record lacks a line");
+        error!(error = %ErrorChain(&error), "the issuance log lacks a line");
     }
 }
 

@@ -110,11 +110,11 @@ pub enum PinSource {
     IssuersIn(String),
 }
 
-/// Name of the cluster in the issuance record, if the configuration has none.
+/// Name of the cluster in the issuance log, if the configuration has none.
 const UNNAMED_CLUSTER: &str = "unnamed";
 
 impl Config {
-    /// Name of the cluster, by which its issuance records are told from those of others.
+    /// Name of the cluster, by which its issuance logs are told from those of others.
     #[must_use]
     pub fn cluster(&self) -> &str {
         &self.cluster

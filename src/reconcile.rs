@@ -28,7 +28,7 @@ pub use self::{
 use kube::Client;
 
 use crate::{
-    audit::IssuanceRecord,
+    audit::IssuanceLog,
     metrics::Metrics,
     ownership::Ownership,
     signers::{Tokens, limiter::Limiter},
@@ -57,8 +57,8 @@ pub struct Context {
     pub trust: Option<TrustBundles>,
     /// Writer of Kubernetes Events.
     pub events: Events,
-    /// The issuance record.
-    pub record: IssuanceRecord,
+    /// The issuance log.
+    pub log: IssuanceLog,
     /// The Prometheus metrics.
     pub metrics: Arc<Metrics>,
 }

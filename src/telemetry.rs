@@ -29,7 +29,7 @@ const SAY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// line of its own, and formatting its spans costs a tenth of the processor time of a certificate.
 const KUBE_RUNTIME: &str = "kube_runtime=off";
 
-/// Starts logging to stderr, because stdout has the issuance record of the controller or the result of `sign`.
+/// Starts logging to stderr, because stdout has the issuance log of the controller or the result of `sign`.
 ///
 /// `filter` has the syntax of `RUST_LOG`, such as `info` or `info,pkcs11_issuer=debug`. Lines of the controller runtime
 /// appear only if the filter names it: `kube_runtime=debug`.

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand};
 
-/// What to do with issuance records.
+/// What to do with issuance logs.
 #[derive(Debug, Subcommand)]
 pub enum Audit {
-    /// Verify issuance records: find lines that were changed, removed, repeated or moved.
+    /// Verify issuance logs: find lines that were changed, removed, repeated or moved.
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(Verify),
 }

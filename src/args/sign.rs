@@ -101,7 +101,7 @@ Examples:
 Exit codes: 0 signed, 3 refused (stdout begins with the slug, see docs/refusals.md), 1 anything else. With --dry-run or
 --explain, 0 means that the request would be signed.
 
-stdout has the chain, leaf first, without the root. stderr has progress and the issuance record, a JSON line for each
+stdout has the chain, leaf first, without the root. stderr has progress and the issuance log, a JSON line for each
 step. A rejected PIN is not tried again: its tries are recorded beside the pinFile, or in the token's pinRecord.";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The content of the lines of the issuance record.
+//! The content of the lines of the issuance log.
 
 use base64ct::{Base64, Encoding as _};
 use jiff::Timestamp;
@@ -10,16 +10,16 @@ use super::{Program, tree::TreeHash};
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Subject<'a> {
     /// The request.
-    pub request: RecordedRequest<'a>,
+    pub request: LoggedRequest<'a>,
     /// Author of the request, according to the API server.
     pub requester: Requester<'a>,
     /// Issuer that the request names.
-    pub issuer: RecordedIssuer<'a>,
+    pub issuer: LoggedIssuer<'a>,
 }
 
 /// A request for a certificate.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct RecordedRequest<'a> {
+pub struct LoggedRequest<'a> {
     /// Kind of the request.
     pub kind: RequestKind,
     /// Namespace of the request, if the kind has one.
@@ -69,7 +69,7 @@ pub struct Requester<'a> {
 
 /// An issuer object.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct RecordedIssuer<'a> {
+pub struct LoggedIssuer<'a> {
     /// `PKCS11Issuer` or `PKCS11ClusterIssuer`.
     pub kind: &'a str,
     /// Namespace of the issuer, if the kind has one.

@@ -1,4 +1,4 @@
-//! Tests of the exact lines of the issuance record, and of sinks that fail.
+//! Tests of the exact lines of the issuance log, and of sinks that fail.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ impl Write for Paper {
     }
 }
 
-fn log() -> LogRun {
+fn log_run() -> LogRun {
     LogRun {
         origin: "prod/replica-0/00ff".to_owned(),
         id: "00ff".to_owned(),
@@ -58,15 +58,15 @@ fn log() -> LogRun {
     }
 }
 
-fn record(paper: &Paper) -> IssuanceRecord {
-    IssuanceRecord::to("paper", paper.clone(), log())
+fn log(paper: &Paper) -> IssuanceLog {
+    IssuanceLog::to("paper", paper.clone(), log_run())
 }
 
 pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 pub(super) fn subject(groups: &[String]) -> Subject<'_> {
     Subject {
-        request: RecordedRequest {
+        request: LoggedRequest {
             kind: RequestKind::CertificateRequest,
             namespace: Some("shop"),
             name: "web-1",
@@ -76,7 +76,7 @@ pub(super) fn subject(groups: &[String]) -> Subject<'_> {
             username: "system:serviceaccount:cert-manager:cert-manager",
             groups,
         },
-        issuer: RecordedIssuer {
+        issuer: LoggedIssuer {
             kind: "PKCS11ClusterIssuer",
             namespace: None,
             name: "issuing",
@@ -112,21 +112,20 @@ const CERTIFICATE: &str = concat!(
 #[test]
 fn every_step_of_a_certificate_is_one_line() {
     let paper = Paper::default();
-    let record = record(&paper);
+    let log = log(&paper);
     let groups = ["system:authenticated".to_owned()];
     let (subject, certificate) = (subject(&groups), certificate());
-    record.signing(NOW, &subject, &certificate).unwrap();
+    log.signing(NOW, &subject, &certificate).unwrap();
     let signed = Certificate {
         certificate: Some(&[0x30, 0]),
         ..certificate
     };
-    record.signed(NOW, &subject, &signed).unwrap();
-    record.published(NOW, &subject, &certificate).unwrap();
-    record
-        .discarded(NOW, &subject, &certificate, "already-issued")
+    log.signed(NOW, &subject, &signed).unwrap();
+    log.published(NOW, &subject, &certificate).unwrap();
+    log.discarded(NOW, &subject, &certificate, "already-issued")
         .unwrap();
-    record.refused(NOW, &subject, "key-too-small").unwrap();
-    record.stopped(NOW).unwrap();
+    log.refused(NOW, &subject, "key-too-small").unwrap();
+    log.stopped(NOW).unwrap();
     let line = |seq: u64, event: &str, rest: &str| {
         format!(
             r#"{{"time":"1970-01-01T00:00:00Z","run":"00ff","seq":{seq},"event":"{event}"{rest}}}"#
@@ -185,7 +184,7 @@ fn the_line_lists_the_dropped_extensions() {
         dropped_extensions: &dropped,
         ..certificate()
     };
-    record(&paper)
+    log(&paper)
         .signing(NOW, &subject(&[]), &certificate)
         .unwrap();
     let ending =
@@ -202,30 +201,28 @@ fn a_line_break_in_a_name_does_not_break_the_line() {
     let paper = Paper::default();
     let mut subject = subject(&[]);
     subject.requester.username = "mallory\n{\"event\":\"published\"}";
-    record(&paper).refused(NOW, &subject, "denied").unwrap();
+    log(&paper).refused(NOW, &subject, "denied").unwrap();
     assert_eq!(paper.text().lines().count(), 2);
 }
 
 #[test]
 fn a_line_is_on_the_sink_when_the_call_returns() {
     let paper = Paper::default();
-    let record = IssuanceRecord::to("paper", io::BufWriter::new(paper.clone()), log());
-    record.signing(NOW, &subject(&[]), &certificate()).unwrap();
+    let log = IssuanceLog::to("paper", io::BufWriter::new(paper.clone()), log_run());
+    log.signing(NOW, &subject(&[]), &certificate()).unwrap();
     assert!(paper.text().ends_with("}\n"));
 }
 
 #[test]
 fn a_full_sink_is_an_error_for_the_caller() {
     let paper = Paper::default();
-    let record = record(&paper);
+    let log = log(&paper);
     paper.room(Some(10));
-    let error = record
-        .signing(NOW, &subject(&[]), &certificate())
-        .unwrap_err();
+    let error = log.signing(NOW, &subject(&[]), &certificate()).unwrap_err();
     assert!(
         error
             .to_string()
-            .starts_with("failed to write \"signing\" to the issuance record"),
+            .starts_with("failed to write \"signing\" to the issuance log"),
         "{error}"
     );
 }
@@ -233,13 +230,11 @@ fn a_full_sink_is_an_error_for_the_caller() {
 #[test]
 fn a_line_cut_short_is_ended_before_the_next_begins() {
     let paper = Paper::default();
-    let record = record(&paper);
+    let log = log(&paper);
     paper.room(Some(10));
-    record
-        .signing(NOW, &subject(&[]), &certificate())
-        .unwrap_err();
+    log.signing(NOW, &subject(&[]), &certificate()).unwrap_err();
     paper.room(None);
-    record.refused(NOW, &subject(&[]), "denied").unwrap();
+    log.refused(NOW, &subject(&[]), "denied").unwrap();
     let text = paper.text();
     let last = text.lines().last().unwrap();
     assert!(

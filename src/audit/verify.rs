@@ -1,4 +1,4 @@
-//! Verification of issuance records: which lines agree with the checkpoints, and where others were changed, removed, repeated or
+//! Verification of issuance logs: which lines agree with the checkpoints, and where others were changed, removed, repeated or
 //! moved.
 
 mod run;

@@ -1,4 +1,4 @@
-//! `pkcs11-issuer audit`: verifies issuance records.
+//! `pkcs11-issuer audit`: verifies issuance logs.
 
 use std::{
     fs::File,
@@ -41,7 +41,7 @@ pub fn audit_verify(args: &Verify) -> anyhow::Result<ExitCode> {
     let report = verifier.finish();
     anyhow::ensure!(
         !report.runs.is_empty(),
-        "no line of an issuance record was found; give the standard output of a controller"
+        "no line of an issuance log was found; give the standard output of a controller"
     );
     print(&report).context("failed to write to stdout")?;
     Ok(match report.faults.is_empty() {

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
     args::{Answering, Run},
-    audit::{IssuanceRecord, LogRun, note},
+    audit::{IssuanceLog, LogRun, note},
     config::Config,
     metrics::Metrics,
     ownership::{OwnPod, Ownership, Replica},
@@ -53,7 +53,7 @@ const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/names
 const POD_NAME: &str = "POD_NAME";
 const POD_UID: &str = "POD_UID";
 
-/// Time between checkpoints of the issuance record, while lines are written.
+/// Time between checkpoints of the issuance log, while lines are written.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
 /// Exit code after a signal, even if the drain did not finish.
@@ -116,7 +116,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         replica,
         metrics,
         readiness,
-        record: IssuanceRecord::stdout(run),
+        log: IssuanceLog::stdout(run),
     };
     let drain = controller.run(stop).await;
     serving.cancel();
@@ -137,7 +137,7 @@ struct Controller {
     replica: Replica,
     metrics: Arc<Metrics>,
     readiness: Readiness,
-    record: IssuanceRecord,
+    log: IssuanceLog,
 }
 
 impl Controller {
@@ -152,9 +152,9 @@ impl Controller {
             replica,
             metrics,
             readiness,
-            record,
+            log,
         } = self;
-        note(record.started(now()));
+        note(log.started(now()));
         let Replica {
             namespace,
             identity,
@@ -218,7 +218,7 @@ impl Controller {
             limiter,
             trust: trust.flatten(),
             events,
-            record,
+            log,
             metrics,
         });
         let known = CancellationToken::new();
@@ -232,7 +232,7 @@ impl Controller {
         };
         let work = async {
             tokio::join!(
-                stop.run_until_cancelled(write_checkpoints(&context.record)),
+                stop.run_until_cancelled(write_checkpoints(&context.log)),
                 stop.run_until_cancelled(ready),
                 stop.run_until_cancelled(share),
                 answer(
@@ -262,7 +262,7 @@ impl Controller {
             events: events_task,
         };
         drain.leave(leaving, &context).await;
-        note(context.record.stopped(now()));
+        note(context.log.stopped(now()));
         drain
     }
 }
@@ -295,10 +295,10 @@ async fn show_readiness(mut held: state::Receiver<bool>, readiness: &Readiness) 
     }
 }
 
-async fn write_checkpoints(record: &IssuanceRecord) {
+async fn write_checkpoints(log: &IssuanceLog) {
     loop {
         sleep(CHECKPOINT_EVERY).await;
-        note(record.checkpoint(now()));
+        note(log.checkpoint(now()));
     }
 }
 

@@ -28,8 +28,7 @@ use crate::{
     api::issuer::Reason,
     args::{OutputFormat, Sign},
     audit::{
-        IssuanceRecord, LogRun, RecordedIssuer, RecordedRequest, RequestKind, Requester, Subject,
-        note,
+        IssuanceLog, LogRun, LoggedIssuer, LoggedRequest, RequestKind, Requester, Subject, note,
     },
     config::{Config, Labels},
     issuance::{Fault, PreparedCertificate, Refusal, RuleDecision, pattern::Variables},
@@ -99,7 +98,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new(version::VERSION, version::COMMIT));
     let token = Opened::start(&config, &args, pin, &file, &metrics)?;
     let host = machine::host_name().unwrap_or_else(|_| "host".to_owned());
-    let record = IssuanceRecord::stderr(LogRun::new(config.cluster(), &host, version::PROGRAM)?);
+    let log = IssuanceLog::stderr(LogRun::new(config.cluster(), &host, version::PROGRAM)?);
     let order = Order {
         asked,
         subject,
@@ -108,7 +107,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     };
     let judged = async {
         token.logged_in().await?;
-        issue(&order, &file, &chain, &token, &metrics, &record).await
+        issue(&order, &file, &chain, &token, &metrics, &log).await
     };
     let judged = tokio::select! {
         judged = judged => judged,
@@ -119,12 +118,12 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
         let report = Report {
             format: args.output,
             subject: &order.subject,
-            record: &record,
+            log: &log,
             decisions: &decisions,
         };
         conclude(outcome, &report, destination, dry_run)
     });
-    note(record.stopped(now()));
+    note(log.stopped(now()));
     ended
 }
 
@@ -146,7 +145,7 @@ fn conclude(
         }
         Err(refusal) => {
             if !dry_run {
-                report.record_refusal(&refusal);
+                report.log_refusal(&refusal);
             }
             report.refused(&refusal)?;
             Ok(ExitCode::from(REFUSED))
@@ -186,7 +185,7 @@ async fn issue(
     chain: &Arc<ParsedChain>,
     token: &Opened,
     metrics: &Arc<Metrics>,
-    record: &IssuanceRecord,
+    log: &IssuanceLog,
 ) -> anyhow::Result<Judged> {
     let Order {
         asked,
@@ -222,7 +221,7 @@ async fn issue(
     let outcome = if *dry_run {
         pipeline::prepare_only(asked, &proven.ready).map(Outcome::Admitted)
     } else {
-        pipeline::sign(asked, &"".into(), subject, &proven.ready, record, &|| true)
+        pipeline::sign(asked, &"".into(), subject, &proven.ready, log, &|| true)
             .await
             .map(Outcome::Signed)
     };
@@ -269,7 +268,7 @@ fn unfit(file: &IssuerFile, why: &NotProven) -> anyhow::Error {
     anyhow!("{} cannot sign: {}{what_to_do}", file.name, why.message())
 }
 
-/// Fields of the issuance record for a request that is not a Kubernetes object.
+/// Fields of the issuance log for a request that is not a Kubernetes object.
 struct Named {
     uid: String,
     name: String,
@@ -279,7 +278,7 @@ struct Named {
 impl Named {
     fn subject<'a>(&'a self, file: &'a IssuerFile, namespace: Option<&'a str>) -> Subject<'a> {
         Subject {
-            request: RecordedRequest {
+            request: LoggedRequest {
                 kind: RequestKind::File,
                 namespace: file.name.namespace.as_deref().or(namespace),
                 name: &self.name,
@@ -289,7 +288,7 @@ impl Named {
                 username: &self.username,
                 groups: &[],
             },
-            issuer: RecordedIssuer {
+            issuer: LoggedIssuer {
                 kind: file.name.kind(),
                 namespace: file.name.namespace.as_deref(),
                 name: &file.name.name,

@@ -13,7 +13,7 @@ pub(super) const COMMIT: &str = match option_env!("PKCS11_ISSUER_COMMIT") {
     Some(_) | None => "unknown",
 };
 
-/// This program, as the issuance record names it.
+/// This program, as the issuance log names it.
 pub(super) const PROGRAM: Program = Program {
     version: VERSION,
     commit: COMMIT,

@@ -19,7 +19,7 @@ pub(super) struct RawConfig {
     pub(super) audit: RawAudit,
 }
 
-/// The issuance record.
+/// The issuance log.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAudit {

@@ -128,7 +128,7 @@ impl VerifiedCsr {
         })
     }
 
-    /// The SHA-256 hash of the CSR's DER, lower-case hexadecimal, for the issuance record.
+    /// The SHA-256 hash of the CSR's DER, lower-case hexadecimal, for the issuance log.
     #[must_use]
     pub fn sha256(&self) -> &str {
         &self.sha256

@@ -166,7 +166,7 @@ impl PreparedCertificate {
         Ok(prepared)
     }
 
-    /// The SHA-256 hash of the TBSCertificate, lower-case hexadecimal, for the issuance record.
+    /// The SHA-256 hash of the TBSCertificate, lower-case hexadecimal, for the issuance log.
     #[must_use]
     pub fn tbs_sha256(&self) -> String {
         hex::encode(digest::digest(&digest::SHA256, &self.tbs))

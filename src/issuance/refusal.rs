@@ -1,4 +1,4 @@
-//! Reasons to refuse a request: a closed list of slugs, the same in condition, Event, metric and issuance record.
+//! Reasons to refuse a request: a closed list of slugs, the same in condition, Event, metric and issuance log.
 
 use super::Fault;
 use crate::message::shown;

@@ -1,4 +1,4 @@
-//! Turns a request that is due into a verified certificate: the issuance core, the issuance record and one signature.
+//! Turns a request that is due into a verified certificate: the issuance core, the issuance log and one signature.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Publish, ReadyIssuer, now};
 use crate::{
     api::profile::SerialSource,
-    audit::{Certificate, IssuanceRecord, RecordError, Subject, note},
+    audit::{Certificate, IssuanceLog, LogError, Subject, note},
     duration::GoDuration,
     issuance::{
         CertificateParams, Fault, IssueError, IssuedCertificate, PrepareError, PreparedCertificate,
@@ -59,18 +59,18 @@ impl AskedCsr<'_> {
     }
 }
 
-/// Signed certificate with its entry in the issuance record.
+/// Signed certificate with its entry in the issuance log.
 #[derive(Clone, Debug)]
 pub struct Signed {
     /// The certificate.
     pub certificate: Arc<IssuedCertificate>,
     /// Which part of the issuer's chain is published with it.
     pub publish: Publish,
-    /// The entry in the issuance record from before the signature.
+    /// The entry in the issuance log from before the signature.
     pub announced: Arc<Announced>,
 }
 
-/// Entry of the issuance record about a certificate, made before it is signed.
+/// Entry of the issuance log about a certificate, made before it is signed.
 #[derive(Debug)]
 pub struct Announced {
     /// The token that signs, by its name in the configuration.
@@ -110,9 +110,9 @@ pub enum NotSigned {
     /// The certificate could not be prepared. Never a refusal.
     #[error(transparent)]
     Prepare(PrepareError),
-    /// The issuance record could not be written, so nothing was signed.
-    #[error("the issuance record cannot be written")]
-    Record(#[source] RecordError),
+    /// The issuance log could not be written, so nothing was signed.
+    #[error("the issuance log cannot be written")]
+    Log(#[source] LogError),
     /// The token did not sign, or the signature was not released.
     #[error(transparent)]
     Issue(IssueError),
@@ -125,7 +125,7 @@ impl NotSigned {
         match self {
             Self::Refused(refusal) => refusal.fault(),
             Self::Turn(error) | Self::Serial(error) => fault(error),
-            Self::NoLongerDue | Self::Random | Self::Record(_) => Fault::Passing,
+            Self::NoLongerDue | Self::Random | Self::Log(_) => Fault::Passing,
             Self::Prepare(error) => error.fault(),
             Self::Issue(error) => error.fault(),
         }
@@ -149,7 +149,7 @@ impl<'a> UncheckedRequest<'a> {
 }
 
 impl Signed {
-    /// Returns the certificate's entry in the issuance record.
+    /// Returns the certificate's entry in the issuance log.
     #[must_use]
     pub fn line(&self) -> Certificate<'_> {
         self.announced.line()
@@ -157,18 +157,18 @@ impl Signed {
 }
 
 /// Checks a request, waits for the tenant's turn at the token and, if the request is `still_due` then, has the token sign
-/// once. `subject` names the request and the issuer in the issuance record.
+/// once. `subject` names the request and the issuer in the issuance log.
 ///
 /// A request that waits has only been checked. Its certificate is prepared and recorded when its turn comes.
 ///
 /// # Errors
-/// [`NotSigned`]. A certificate that was already announced in the issuance record is then recorded as discarded.
+/// [`NotSigned`]. A certificate that was already announced in the issuance log is then recorded as discarded.
 pub async fn sign(
     asked: &UncheckedRequest<'_>,
     tenant: &Arc<str>,
     subject: &Subject<'_>,
     ready: &Arc<ReadyIssuer>,
-    record: &IssuanceRecord,
+    log: &IssuanceLog,
     still_due: &(dyn Fn() -> bool + Sync),
 ) -> Result<Signed, NotSigned> {
     let csr = asked.csr.verify().map_err(NotSigned::Refused)?;
@@ -193,9 +193,7 @@ pub async fn sign(
             .collect(),
     };
     let line = announced.line();
-    record
-        .signing(now(), subject, &line)
-        .map_err(NotSigned::Record)?;
+    log.signing(now(), subject, &line).map_err(NotSigned::Log)?;
     match prepared.issue(&turn).await {
         Ok(certificate) => {
             ready.proof.renew(now());
@@ -203,7 +201,7 @@ pub async fn sign(
                 certificate: Some(certificate.der()),
                 ..line
             };
-            note(record.signed(now(), subject, &line));
+            note(log.signed(now(), subject, &line));
             Ok(Signed {
                 certificate: Arc::new(certificate),
                 publish: ready.publish,
@@ -211,7 +209,7 @@ pub async fn sign(
             })
         }
         Err(error) => {
-            note(record.discarded(now(), subject, &line, slug(&error)));
+            note(log.discarded(now(), subject, &line, slug(&error)));
             Err(NotSigned::Issue(error))
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 
 use super::*;
 use crate::audit::{
-    IssuanceRecord, LogRun, Program,
+    IssuanceLog, LogRun, Program,
     tests::{NOW, Paper, subject},
 };
 
@@ -13,27 +13,27 @@ const PROGRAM: Program = Program {
     commit: "abc",
 };
 
-fn refuse(record: &IssuanceRecord, name: &str) -> bool {
+fn refuse(log: &IssuanceLog, name: &str) -> bool {
     let mut subject = subject(&[]);
     subject.request.name = name;
-    record.refused(NOW, &subject, "denied").is_ok()
+    log.refused(NOW, &subject, "denied").is_ok()
 }
 
 /// Lines of a log of ten requests, with a checkpoint after each four, and the last one at the end.
 fn lines() -> Vec<String> {
     let paper = Paper::default();
-    let record = IssuanceRecord::to(
+    let log = IssuanceLog::to(
         "paper",
         paper.clone(),
         LogRun::new("prod", "replica-0", PROGRAM).unwrap(),
     );
     for number in 1..=10 {
-        assert!(refuse(&record, &format!("web-{number}")));
+        assert!(refuse(&log, &format!("web-{number}")));
         if number % 4 == 0 {
-            record.checkpoint(NOW).unwrap();
+            log.checkpoint(NOW).unwrap();
         }
     }
-    record.stopped(NOW).unwrap();
+    log.stopped(NOW).unwrap();
     paper.text().lines().map(str::to_owned).collect()
 }
 
@@ -197,13 +197,13 @@ fn a_line_that_the_sink_cut_short_at_any_octet_is_chained_over() {
     for room in 0..400 {
         let paper = Paper::default();
         let run = LogRun::new("prod", "replica-0", PROGRAM).unwrap();
-        let record = IssuanceRecord::to("paper", paper.clone(), run);
-        assert!(refuse(&record, "web-1"));
+        let log = IssuanceLog::to("paper", paper.clone(), run);
+        assert!(refuse(&log, "web-1"));
         paper.room(Some(room));
-        let refused = !refuse(&record, "web-2");
+        let refused = !refuse(&log, "web-2");
         paper.room(None);
-        assert!(refuse(&record, "web-3"));
-        record.stopped(NOW).unwrap();
+        assert!(refuse(&log, "web-3"));
+        log.stopped(NOW).unwrap();
         let lines: Vec<_> = paper.text().lines().map(str::to_owned).collect();
         let report = verify(&[&lines]);
         assert_eq!(report.faults, [], "{room}");

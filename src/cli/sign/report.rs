@@ -1,4 +1,4 @@
-//! The output of `sign`: the chain or the slug of a refusal on stdout, decisions and the issuance record on stderr.
+//! The output of `sign`: the chain or the slug of a refusal on stdout, decisions and the issuance log on stderr.
 
 use std::io::{self, Write as _};
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{destination::Destination, progress};
 use crate::{
     args::OutputFormat,
-    audit::{IssuanceRecord, Subject, note},
+    audit::{IssuanceLog, Subject, note},
     issuance::{PreparedCertificate, Refusal, RuleDecision},
     message::shown,
     pipeline::{Signed, now},
@@ -18,7 +18,7 @@ use crate::{
 pub(super) struct Report<'a> {
     pub(super) format: OutputFormat,
     pub(super) subject: &'a Subject<'a>,
-    pub(super) record: &'a IssuanceRecord,
+    pub(super) log: &'a IssuanceLog,
     /// Empty if no explanation was asked for.
     pub(super) decisions: &'a [RuleDecision],
 }
@@ -40,7 +40,7 @@ enum Object<'a> {
         serial: &'a str,
         not_before: jiff::Timestamp,
         not_after: jiff::Timestamp,
-        /// SHA-256 of the TBSCertificate, hexadecimal, as in the issuance record.
+        /// SHA-256 of the TBSCertificate, hexadecimal, as in the issuance log.
         tbs_sha256: &'a str,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         decisions: Vec<Line>,
@@ -133,11 +133,11 @@ impl Report<'_> {
         let line = signed.line();
         if printed.is_err() && !matches!(filed, Ok(true)) {
             note(
-                self.record
+                self.log
                     .discarded(now(), self.subject, &line, "not-written"),
             );
         } else {
-            note(self.record.published(now(), self.subject, &line));
+            note(self.log.published(now(), self.subject, &line));
         }
         match (filed, printed) {
             (Ok(_), Ok(())) => Ok(()),
@@ -171,10 +171,10 @@ impl Report<'_> {
         }
     }
 
-    /// Writes a refusal to the issuance record.
-    pub(super) fn record_refusal(&self, refusal: &Refusal) {
+    /// Writes a refusal to the issuance log.
+    pub(super) fn log_refusal(&self, refusal: &Refusal) {
         let reason = refusal.reason().as_str();
-        note(self.record.refused(now(), self.subject, reason));
+        note(self.log.refused(now(), self.subject, reason));
     }
 
     /// Writes a refusal to stdout.

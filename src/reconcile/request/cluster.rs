@@ -1,4 +1,4 @@
-//! The real [`World`]: the API server, the token behind the pipeline, the issuance record and the metrics.
+//! The real [`World`]: the API server, the token behind the pipeline, the issuance log and the metrics.
 
 use std::time::{Duration, Instant};
 
@@ -67,13 +67,13 @@ impl<R: Request> World<R> for Context {
     }
 
     fn note(&self, request: &R, issuer: &IssuerName, noted: Noted<'_>) {
-        let (record, subject) = (&self.record, subject(request, issuer));
+        let (log, subject) = (&self.log, subject(request, issuer));
         note(match noted {
             Noted::Published(signed) | Noted::FoundPublished(signed) => {
-                record.published(now(), &subject, &signed.line())
+                log.published(now(), &subject, &signed.line())
             }
-            Noted::Discarded(signed, why) => record.discarded(now(), &subject, &signed.line(), why),
-            Noted::Refused(reason) => record.refused(now(), &subject, reason),
+            Noted::Discarded(signed, why) => log.discarded(now(), &subject, &signed.line(), why),
+            Noted::Refused(reason) => log.refused(now(), &subject, reason),
         });
         match noted {
             Noted::Published(_) => {}

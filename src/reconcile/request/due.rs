@@ -1,4 +1,4 @@
-//! A request that is ready to be signed, and its entry in the issuance record.
+//! A request that is ready to be signed, and its entry in the issuance log.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use super::{conclude::Basis, kind::Request};
 use crate::{
     api::IssuerName,
-    audit::{self, RecordedIssuer, Subject},
+    audit::{self, LoggedIssuer, Subject},
 };
 
 /// Request that is ready to be signed, with the issuer that it names.
@@ -19,18 +19,18 @@ pub(super) struct DueRequest<'a, R, S> {
     pub(super) end: Option<Instant>,
 }
 
-/// Returns how the issuance record identifies a request and the issuer that it names.
+/// Returns how the issuance log identifies a request and the issuer that it names.
 pub(super) fn subject<'a, R: Request>(request: &'a R, issuer: &'a IssuerName) -> Subject<'a> {
     let meta = request.meta();
     Subject {
-        request: audit::RecordedRequest {
+        request: audit::LoggedRequest {
             kind: R::KIND,
             namespace: meta.namespace.as_deref(),
             name: meta.name.as_deref().unwrap_or_default(),
             uid: meta.uid.as_deref().unwrap_or_default(),
         },
         requester: request.requester(),
-        issuer: RecordedIssuer {
+        issuer: LoggedIssuer {
             kind: issuer.kind(),
             namespace: issuer.namespace.as_deref(),
             name: &issuer.name,

@@ -31,7 +31,7 @@ pub(super) use self::pod_certificate::PodCertificateStatus;
 pub(crate) trait Request:
     Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
 {
-    /// The kind's name in metrics and in the issuance record.
+    /// The kind's name in metrics and in the issuance log.
     const KIND: RequestKind;
     /// The annotations that a decision reads; all others are dropped.
     const ANNOTATIONS: &'static [&'static str];

@@ -114,7 +114,7 @@ pub(super) fn say_undecided<R: Request, W: World<R>>(
     Next::OnChange
 }
 
-/// Ends a request with a refusal, and notes it in the issuance record and the metrics.
+/// Ends a request with a refusal, and notes it in the issuance log and the metrics.
 ///
 /// # Errors
 /// As [`say`].

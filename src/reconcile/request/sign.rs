@@ -135,8 +135,8 @@ async fn with_permit<R: Request>(
     let subject = subject(request, name);
     let still_due = || share(request, false, context) == Share::Own;
     let tenant = request.tenant().into();
-    let record = &context.record;
-    match pipeline::sign(&asked, &tenant, &subject, due.issuer, record, &still_due).await {
+    let log = &context.log;
+    match pipeline::sign(&asked, &tenant, &subject, due.issuer, log, &still_due).await {
         Ok(signed) => {
             info!(kind = R::KIND.as_str(), name = %full_name(request), issuer = %name,
                   serial = signed.announced.serial, "signed");
@@ -162,9 +162,9 @@ async fn with_permit<R: Request>(
 
 /// Classifies a failure by who has to act, and counts the bugs of the controller.
 fn delay(why: &NotSigned, metrics: &Metrics) -> Delay {
-    if let NotSigned::Record(error) = why {
-        // The author of a request must not learn where the issuance record is stored, so the details are only logged.
-        error!(error = %ErrorChain(error), "nothing was signed, because the issuance record cannot be written");
+    if let NotSigned::Log(error) = why {
+        // The author of a request must not learn where the issuance log is stored, so the details are only logged.
+        error!(error = %ErrorChain(error), "nothing was signed, because the issuance log cannot be written");
         return Delay::Passing(why.to_string());
     }
     let text = ErrorChain(why).to_string();

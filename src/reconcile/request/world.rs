@@ -1,5 +1,5 @@
 //! Everything outside the state machine that acting on a request needs: the clock, the cluster, the issuer's key, Events,
-//! the issuance record and metrics. [`Context`](crate::reconcile::Context) is the real world; tests run the whole life of a
+//! the issuance log and metrics. [`Context`](crate::reconcile::Context) is the real world; tests run the whole life of a
 //! request in a world in memory.
 
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(super) enum SigningOutcome {
     },
 }
 
-/// Entry of the issuance record about a request.
+/// Entry of the issuance log about a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Noted<'a> {
     /// The certificate was published.
@@ -85,6 +85,6 @@ pub(super) trait World<R: Request> {
     /// Emits an Event.
     fn tell(&self, request: &R, notice: Notice);
 
-    /// Writes an entry to the issuance record and counts it in the metrics.
+    /// Writes an entry to the issuance log and counts it in the metrics.
     fn note(&self, request: &R, issuer: &IssuerName, noted: Noted<'_>);
 }

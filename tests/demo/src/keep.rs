@@ -41,17 +41,17 @@ YAML
 kubectl wait --for=condition=Ready certificate/shop
 kubectl get secret shop-tls -o jsonpath='{{.data.tls\\.crt}}' | base64 -d | openssl x509 -noout -text
 
-To see the controller's log, the issuance record and the metrics:
+To see the controller's log, the issuance log and the metrics:
 
 tail -f {log}
-tail -f {record}
+tail -f {log}
 curl http://{metrics}/metrics
 ",
         process = std::process::id(),
         kubeconfig = plane.admin_kubeconfig().display(),
         programs = programs.display(),
         log = controller.process().log_path().display(),
-        record = controller.record_path().display(),
+        log = controller.issuance_log_path().display(),
         metrics = controller.metrics_address().await?,
     ))
 }

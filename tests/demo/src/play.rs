@@ -131,14 +131,14 @@ async fn create_certificate(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Returns the lines of the issuance record about the certificate.
+/// Returns the lines of the issuance log about the certificate.
 async fn record(controller: &Controller) -> Result<String> {
-    controller.records("published", "default", "web-1").await?;
+    controller.logged("published", "default", "web-1").await?;
     let text = |line: &Value, field: &str| -> String {
         let value = line.get(field).and_then(Value::as_str);
         value.unwrap_or_default().to_owned()
     };
-    let lines = controller.record_of("default", "web-1")?;
+    let lines = controller.lines_of("default", "web-1")?;
     let lines = lines.iter().map(|line| {
         format!(
             "  {:30}  {:9}  serial {}, key {} on token {}\n",
@@ -149,7 +149,7 @@ async fn record(controller: &Controller) -> Result<String> {
             text(line, "token"),
         )
     });
-    Ok(format!("\nIssuance record\n{}", lines.collect::<String>()))
+    Ok(format!("\nIssuance log\n{}", lines.collect::<String>()))
 }
 
 fn with_log(error: &anyhow::Error, controller: &Controller) -> anyhow::Error {

@@ -79,7 +79,7 @@ async fn an_approved_request_is_issued_by_one_status_write_and_one_event() -> Re
     );
     assert_eq!(ca, rig.authority().root().pem());
     openssl_verifies(&chain, &ca)?;
-    let signing = rig.controller().records("signing", "issued", "web").await?;
+    let signing = rig.controller().logged("signing", "issued", "web").await?;
     let serial = signing["serial"].as_str().context("no serial")?;
     let message = format!("Signed by {}, serial {serial}", issuer());
     let after = stored(&requests, "web").await?;
@@ -102,15 +102,15 @@ async fn an_approved_request_is_issued_by_one_status_write_and_one_event() -> Re
 }
 
 #[tokio::test]
-async fn the_issuance_record_has_each_step_of_a_request() -> Result<()> {
+async fn the_issuance_log_has_each_step_of_a_request() -> Result<()> {
     let (rig, requests) = in_namespace("record").await?;
     let uid = requests.create("web", spec(&issuer())).await?;
     requests.approve("web").await?;
     requests.reaches("web", "Issued").await?;
     rig.controller()
-        .records("published", "record", "web")
+        .logged("published", "record", "web")
         .await?;
-    let lines = rig.controller().record_of("record", "web")?;
+    let lines = rig.controller().lines_of("record", "web")?;
     let events: Vec<_> = lines
         .iter()
         .map(|line| line["event"].as_str().unwrap())
@@ -191,7 +191,7 @@ async fn a_denial_is_acknowledged_once_with_its_time_and_without_a_signature() -
     a_later_request_is_issued(&requests).await?;
     assert_eq!(status_writes(rig, "denied", "web")?, 1);
     assert_eq!(
-        rig.controller().record_of("denied", "web")?,
+        rig.controller().lines_of("denied", "web")?,
         [Value::Null; 0]
     );
     Ok(())
@@ -247,7 +247,7 @@ async fn a_request_that_no_profile_admits_fails_with_its_slug_and_time_in_one_wr
         let expected = json!({"conditions": [judged("Approved"), ready], "failureTime": time});
         assert_eq!(lasting(&after), with_status(&before, expected), "{name}");
         status_writes_are(rig, "refused", name, 1).await?;
-        rig.controller().records("refused", "refused", name).await?;
+        rig.controller().logged("refused", "refused", name).await?;
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ async fn a_controller_killed_between_signature_and_status_write_publishes_one_ce
     requests.approve("web").await?;
     // The status write hangs in cert-manager's webhook.
     rig.cluster().cert_manager()?.pause_webhook()?;
-    let signed = rig.controller().records("signed", "default", "web").await;
+    let signed = rig.controller().logged("signed", "default", "web").await;
     rig.controller().kill();
     rig.cluster().cert_manager()?.resume_webhook()?;
     let first = signed?;
@@ -30,7 +30,7 @@ async fn a_controller_killed_between_signature_and_status_write_publishes_one_ce
     status_writes_are(&rig, "default", "web", 1).await?;
     let published = rig
         .controller()
-        .records("published", "default", "web")
+        .logged("published", "default", "web")
         .await?;
     assert_ne!(
         first["serial"], published["serial"],
@@ -48,13 +48,13 @@ async fn an_outage_of_the_webhook_costs_no_second_signature() -> Result<()> {
         .await?;
     requests.approve("web").await?;
     rig.cluster().cert_manager()?.stop_webhook();
-    rig.controller().records("signed", "default", "web").await?;
+    rig.controller().logged("signed", "default", "web").await?;
     rig.cluster().cert_manager()?.start_webhook().await?;
     requests.reaches("web", "Issued").await?;
     rig.controller()
-        .records("published", "default", "web")
+        .logged("published", "default", "web")
         .await?;
-    let lines = rig.controller().record_of("default", "web")?;
+    let lines = rig.controller().lines_of("default", "web")?;
     let events: Vec<_> = lines
         .iter()
         .map(|line| line["event"].as_str().unwrap())
@@ -75,11 +75,11 @@ async fn a_certificate_for_a_request_that_is_deleted_before_it_is_published_is_r
     requests.approve("web").await?;
     rig.cluster().cert_manager()?.stop_webhook();
     rig.controller().process().signal(Signal::CONT)?;
-    let signed = rig.controller().records("signed", "default", "web").await?;
+    let signed = rig.controller().logged("signed", "default", "web").await?;
     requests.delete("web").await?;
     let discarded = rig
         .controller()
-        .records("discarded", "default", "web")
+        .logged("discarded", "default", "web")
         .await?;
     assert_eq!(discarded["serial"], signed["serial"]);
     Ok(())
@@ -116,7 +116,7 @@ async fn a_restarted_api_server_loses_no_request() -> Result<()> {
     for name in [&before[0], after] {
         status_writes_are(&rig, "default", name, 1).await?;
     }
-    assert!(rig.controller().record_of("default", deleted)?.is_empty());
+    assert!(rig.controller().lines_of("default", deleted)?.is_empty());
     Ok(())
 }
 
@@ -128,15 +128,13 @@ async fn a_controller_told_to_stop_finishes_its_requests_and_exits_with_success(
         .create("web", request_spec(&issuer(), &csr_for("web.example")?))
         .await?;
     requests.approve("web").await?;
-    rig.controller()
-        .records("signing", "default", "web")
-        .await?;
+    rig.controller().logged("signing", "default", "web").await?;
     let ended = rig.controller().stop().await?;
     assert!(ended.success(), "{ended}");
     // The controller finishes the request that it has begun: the recorded certificate is published.
     let status = requests.status("web").await?;
     assert!(status.certificate().is_some());
-    let lines = rig.controller().record_of("default", "web")?;
+    let lines = rig.controller().lines_of("default", "web")?;
     assert_eq!(lines.last().unwrap()["event"], "published");
     Ok(())
 }

@@ -52,10 +52,10 @@ async fn ask(case: &Counted, name: &str) -> Result<()> {
     requests.approve(name).await
 }
 
-/// Checks that the issuance record says `discarded` for a certificate that was signed but not published before the end.
+/// Checks that the issuance log says `discarded` for a certificate that was signed but not published before the end.
 async fn is_discarded(case: &Counted, name: &str) -> Result<()> {
-    let signed = case.controller.records("signed", "default", name).await?;
-    let discarded = case.controller.records("discarded", "default", name);
+    let signed = case.controller.logged("signed", "default", name).await?;
+    let discarded = case.controller.logged("discarded", "default", name);
     let discarded = discarded.await?;
     assert_eq!(discarded["serial"], signed["serial"], "{name}");
     assert_eq!(discarded["reason"], "stopped", "{name}");
@@ -98,7 +98,7 @@ async fn has_signed(
     ask(case, name).await?;
     fail(case.cluster.cert_manager()?)?;
     case.controller.process().signal(Signal::CONT)?;
-    let signed = case.controller.records("signed", "default", name);
+    let signed = case.controller.logged("signed", "default", name);
     signed.await.map(drop)
 }
 

@@ -24,9 +24,9 @@ async fn backlog(case: &Counted) -> Result<Requests> {
     Ok(noisy)
 }
 
-/// Returns the namespaces of the issuance record's lines with this event, in order.
+/// Returns the namespaces of the issuance log's lines with this event, in order.
 fn recorded(case: &Counted, event: &str) -> Result<Vec<String>> {
-    let lines = case.controller.record()?;
+    let lines = case.controller.issuance_log()?;
     let lines = lines.iter().filter(|line| line["event"] == event);
     lines
         .map(|line| {

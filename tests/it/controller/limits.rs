@@ -26,7 +26,7 @@ async fn ask(requests: &Requests, issuer: &IssuerName, name: &str) -> Result<()>
 
 /// Returns the namespace and the time of each signature that this issuer made, in order.
 fn signed(rig: &Rig, issuer: &str) -> Result<Vec<(String, jiff::Timestamp)>> {
-    let lines = rig.controller().record()?;
+    let lines = rig.controller().issuance_log()?;
     let signed = lines
         .iter()
         .filter(|line| line["event"] == "signed" && line["issuer"]["name"] == issuer);
@@ -151,9 +151,9 @@ async fn no_more_signatures_at_a_time_than_the_issuer_allows() -> Result<()> {
     .await
 }
 
-/// Returns the events of the issuance record about signatures, in order.
+/// Returns the events of the issuance log about signatures, in order.
 fn steps(case: &Counted) -> Result<Vec<String>> {
-    let lines = case.controller.record()?;
+    let lines = case.controller.issuance_log()?;
     let events = lines.iter().filter_map(|line| line["event"].as_str());
     Ok(events
         .filter(|event| ["signing", "signed", "discarded"].contains(event))

@@ -117,8 +117,8 @@ impl Replicas {
         let mut discarded = BTreeSet::new();
         let mut signed = BTreeMap::<String, usize>::new();
         for controller in &self.controllers {
-            controller.verified_record()?;
-            for line in controller.record()? {
+            controller.verified_issuance_log()?;
+            for line in controller.issuance_log()? {
                 match line["event"].as_str() {
                     Some("discarded") => {
                         discarded.extend(line["serial"].as_str().map(str::to_owned));
@@ -178,7 +178,7 @@ async fn sees(controller: &Controller, count: usize) -> Result<()> {
     .await
 }
 
-/// Returns the serial number of the first certificate in the format of the issuance record.
+/// Returns the serial number of the first certificate in the format of the issuance log.
 fn serial(pem: &str) -> Result<String> {
     let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes())?;
     Ok(hex::encode(pem.parse_x509()?.raw_serial()))

@@ -212,7 +212,12 @@ async fn requests_of_every_kind(rig: &Rig) -> Result<()> {
             async || {
                 let signing =
                     |line: &Value| line["event"] == "signing" && line["request"]["name"] == name;
-                Ok(rig.controller().record()?.iter().any(signing).then_some(()))
+                Ok(rig
+                    .controller()
+                    .issuance_log()?
+                    .iter()
+                    .any(signing)
+                    .then_some(()))
             },
         )
         .await?;

@@ -110,7 +110,7 @@ async fn approver_policy_decides_who_gets_a_certificate() -> Result<()> {
         .as_str()
         .context("the condition has no message")?;
     ensure!(message.contains("web.other.example"), "{message}");
-    let record = stage.controller().record()?;
+    let record = stage.controller().issuance_log()?;
     let signed = record.iter().filter(|line| {
         line["request"]["namespace"] == GUARDED
             && line["request"]["name"]

@@ -157,8 +157,8 @@ impl Said {
         error.with_context(|| format!("no error: {self:?}"))
     }
 
-    /// Returns the lines of the issuance record about the request: those between the first and the last two, which frame it.
-    pub(super) fn record(&self) -> Result<Vec<Value>> {
+    /// Returns the lines of the issuance log about the request: those between the first and the last two, which frame it.
+    pub(super) fn issuance_log(&self) -> Result<Vec<Value>> {
         let lines = self.stderr.lines().filter(|line| line.starts_with('{'));
         let mut lines: Vec<Value> = lines.map(serde_json::from_str).collect::<Result<_, _>>()?;
         if lines.is_empty() {
@@ -171,10 +171,10 @@ impl Said {
         Ok(lines)
     }
 
-    /// Returns the events of the issuance record, in order.
+    /// Returns the events of the issuance log, in order.
     pub(super) fn events(&self) -> Result<Vec<String>> {
-        let record = self.record()?;
-        Ok(record
+        let log = self.issuance_log()?;
+        Ok(log
             .iter()
             .filter_map(|line| Some(line["event"].as_str()?.to_owned()))
             .collect())

@@ -285,7 +285,7 @@ fn a_signature_that_does_not_verify_is_recorded_and_not_released() -> Result<()>
         "{error}"
     );
     assert_eq!(said.events()?, ["signing", "discarded"]);
-    assert_eq!(said.record()?[1]["reason"], "signature-wrong");
+    assert_eq!(said.issuance_log()?[1]["reason"], "signature-wrong");
     Ok(())
 }
 

@@ -40,17 +40,17 @@ fn stdout_has_only_the_chain_and_openssl_accepts_it() -> Result<()> {
 }
 
 #[test]
-fn every_step_of_a_certificate_is_in_the_record_under_one_uid() -> Result<()> {
+fn every_step_of_a_certificate_is_in_the_issuance_log_under_one_uid() -> Result<()> {
     let case = Case::new()?;
     let said = case.sign(&["--namespace", "shop", "--name", "web"])?;
     said.chain()?;
     assert_eq!(said.events()?, ["signing", "signed", "published"]);
-    let record = said.record()?;
-    for line in &record {
+    let log = said.issuance_log()?;
+    for line in &log {
         assert_eq!(line["request"]["kind"], "File");
         assert_eq!(line["request"]["namespace"], "shop");
         assert_eq!(line["request"]["name"], "web");
-        assert_eq!(line["request"]["uid"], record[0]["request"]["uid"]);
+        assert_eq!(line["request"]["uid"], log[0]["request"]["uid"]);
         assert_eq!(line["issuer"]["name"], "issuing");
         assert!(
             line["requester"]["username"]
@@ -58,17 +58,17 @@ fn every_step_of_a_certificate_is_in_the_record_under_one_uid() -> Result<()> {
                 .is_some_and(|user| user.starts_with("uid="))
         );
     }
-    let again = case.sign(&[])?.record()?;
-    assert_ne!(again[0]["request"]["uid"], record[0]["request"]["uid"]);
+    let again = case.sign(&[])?.issuance_log()?;
+    assert_ne!(again[0]["request"]["uid"], log[0]["request"]["uid"]);
     Ok(())
 }
 
 #[test]
-fn audit_verify_tells_the_record_of_a_run_from_one_that_was_changed() -> Result<()> {
+fn audit_verify_tells_the_log_of_a_run_from_one_that_was_changed() -> Result<()> {
     let case = Case::new()?;
     let said = case.sign(&["--namespace", "shop", "--name", "web"])?;
-    let verify = |record: &str| -> Result<(Option<i32>, String)> {
-        let file = case.write("record.log", record)?;
+    let verify = |log: &str| -> Result<(Option<i32>, String)> {
+        let file = case.write("issuance.log", log)?;
         let verify = Command::new(env!("CARGO_BIN_EXE_pkcs11-issuer"))
             .args(["audit", "verify"])
             .arg(file)
@@ -91,7 +91,7 @@ fn audit_verify_tells_the_record_of_a_run_from_one_that_was_changed() -> Result<
     );
     assert!(told.ends_with("1 fault was found\n"), "{told}");
 
-    let (code, told) = verify("no record")?;
+    let (code, told) = verify("no log")?;
     assert_eq!((code, told.as_str()), (Some(1), ""));
     Ok(())
 }
@@ -106,10 +106,10 @@ fn json_output_has_the_chain_the_root_and_the_other_documented_fields() -> Resul
     assert_eq!(object["ca"], case.authority.root().pem().as_str());
     openssl_verifies(chain, object["ca"].as_str().context("ca")?)?;
     assert_eq!(fs::read_to_string(case.path("web.pem"))?, chain);
-    let record = said.record()?;
-    assert_eq!(object["serial"], record[0]["serial"]);
-    assert_eq!(object["tbsSha256"], record[0]["tbsSha256"]);
-    assert_eq!(object["notAfter"], record[0]["notAfter"]);
+    let log = said.issuance_log()?;
+    assert_eq!(object["serial"], log[0]["serial"]);
+    assert_eq!(object["tbsSha256"], log[0]["tbsSha256"]);
+    assert_eq!(object["notAfter"], log[0]["notAfter"]);
     assert!(object["notBefore"].is_string());
     assert_eq!(object["decisions"], Value::Null);
     Ok(())
@@ -171,7 +171,7 @@ fn a_tenant_signs_with_what_the_configuration_grants_it_and_within_its_limits() 
     case.write("web.csr", rig::csr_for("a.shop.example")?)?;
     let said = case.sign(&[])?;
     said.chain()?;
-    assert_eq!(said.record()?[0]["request"]["namespace"], "shop");
+    assert_eq!(said.issuance_log()?[0]["request"]["namespace"], "shop");
     Ok(())
 }
 

@@ -36,7 +36,7 @@ fn a_refusal_prints_its_slug_on_stdout_and_exits_with_code_three() -> Result<()>
         assert_eq!(said.stdout.split(' ').next(), Some(slug), "{said:?}");
         assert_eq!(said.stdout.lines().count(), 1, "{said:?}");
         assert_eq!(said.events()?, ["refused"]);
-        assert_eq!(said.record()?[0]["reason"], slug);
+        assert_eq!(said.issuance_log()?[0]["reason"], slug);
     }
     assert_eq!(case.names("web.pem")?, [""; 0]);
     // Only the probe of each run.
@@ -95,7 +95,7 @@ fn an_explanation_shows_every_decision_and_signs_nothing() -> Result<()> {
 }
 
 #[test]
-fn a_dry_run_has_the_outcome_of_a_run_and_neither_signature_nor_file_nor_record() -> Result<()> {
+fn a_dry_run_has_the_outcome_of_a_run_and_neither_signature_nor_file_nor_log() -> Result<()> {
     let case = Case::new()?;
     // The probe is the only signature.
     for more in [
@@ -111,7 +111,7 @@ fn a_dry_run_has_the_outcome_of_a_run_and_neither_signature_nor_file_nor_record(
             1,
             "{more:?}"
         );
-        assert_eq!(said.record()?, [Value::Null; 0], "{more:?}");
+        assert_eq!(said.issuance_log()?, [Value::Null; 0], "{more:?}");
         assert_eq!(case.names("web.pem")?, [""; 0], "{more:?}");
     }
     let said = case.sign(&["--dry-run", "--output", "json"])?;
@@ -122,7 +122,7 @@ fn a_dry_run_has_the_outcome_of_a_run_and_neither_signature_nor_file_nor_record(
     let refused = case.sign(&["--dry-run", "--is-ca"])?;
     assert_eq!(refused.code, Some(3), "{refused:?}");
     assert!(refused.stdout.starts_with("ca-not-allowed "), "{refused:?}");
-    assert_eq!(refused.record()?, [Value::Null; 0]);
+    assert_eq!(refused.issuance_log()?, [Value::Null; 0]);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The controller as a process: its log, issuance record, health and metrics.
+//! The controller as a process: its log, issuance log, health and metrics.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -48,7 +48,7 @@ pub struct Controller {
     process: Process,
     program: PathBuf,
     configuration: PathBuf,
-    record: PathBuf,
+    issuance_log: PathBuf,
 }
 
 impl Controller {
@@ -99,7 +99,7 @@ impl Controller {
             process: Process::start(name, program, folder)?,
             program: programs.controller.clone(),
             configuration: file,
-            record: folder.join(format!("{name}.out")),
+            issuance_log: folder.join(format!("{name}.out")),
         })
     }
 
@@ -108,9 +108,9 @@ impl Controller {
         &self.process
     }
 
-    /// Returns the path of the issuance record.
-    pub fn record_path(&self) -> &Path {
-        &self.record
+    /// Returns the path of the issuance log.
+    pub fn issuance_log_path(&self) -> &Path {
+        &self.issuance_log
     }
 
     /// Returns host and port of `/metrics` in this run.
@@ -191,30 +191,29 @@ impl Controller {
         Metrics::fetch(&self.metrics_address().await?).await
     }
 
-    /// Returns the lines of the issuance record of all runs, oldest first. Leaves out a line that is still being written.
+    /// Returns the lines of the issuance log of all runs, oldest first. Leaves out a line that is still being written.
     ///
     /// # Errors
     ///
     /// When the file cannot be read, or a line is not JSON.
-    pub fn record(&self) -> Result<Vec<Value>> {
-        let text = std::fs::read_to_string(&self.record)
-            .with_context(|| format!("read {}", self.record.display()))?;
+    pub fn issuance_log(&self) -> Result<Vec<Value>> {
+        let text = std::fs::read_to_string(&self.issuance_log)
+            .with_context(|| format!("read {}", self.issuance_log.display()))?;
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let parse = |line| {
-            serde_json::from_str(line).with_context(|| format!("parse the record's line {line}"))
-        };
+        let parse =
+            |line| serde_json::from_str(line).with_context(|| format!("parse the line {line}"));
         whole.lines().map(parse).collect()
     }
 
-    /// Verifies the issuance record with `audit verify` and returns what that prints.
+    /// Verifies the issuance log with `audit verify` and returns what that prints.
     ///
     /// # Errors
     ///
-    /// When the record has a fault; the message names it.
-    pub fn verified_record(&self) -> Result<String> {
+    /// When the log has a fault; the message names it.
+    pub fn verified_issuance_log(&self) -> Result<String> {
         let verify = Command::new(&self.program)
             .args(["audit", "verify"])
-            .arg(&self.record)
+            .arg(&self.issuance_log)
             .output()
             .context("run audit verify")?;
         let told = String::from_utf8_lossy(&verify.stdout).into_owned();
@@ -226,31 +225,31 @@ impl Controller {
         Ok(told)
     }
 
-    /// Returns the lines of the issuance record about one request.
+    /// Returns the lines of the issuance log about one request.
     ///
     /// # Errors
     ///
-    /// As [`Controller::record`].
-    pub fn record_of(&self, namespace: &str, name: &str) -> Result<Vec<Value>> {
+    /// As [`Controller::issuance_log`].
+    pub fn lines_of(&self, namespace: &str, name: &str) -> Result<Vec<Value>> {
         let is = |line: &Value, field: &str, value: &str| {
             line.pointer(field).and_then(Value::as_str) == Some(value)
         };
-        let mut lines = self.record()?;
+        let mut lines = self.issuance_log()?;
         lines.retain(|line| {
             is(line, "/request/namespace", namespace) && is(line, "/request/name", name)
         });
         Ok(lines)
     }
 
-    /// Waits until the issuance record has a line with this event about one request and returns the first such line.
+    /// Waits until the issuance log has a line with this event about one request and returns the first such line.
     ///
     /// # Errors
     ///
     /// When there is none in time, or the process ends.
-    pub async fn records(&self, event: &str, namespace: &str, name: &str) -> Result<Value> {
-        let what = format!("the record of {namespace}/{name} to say {event:?}");
+    pub async fn logged(&self, event: &str, namespace: &str, name: &str) -> Result<Value> {
+        let what = format!("the issuance log of {namespace}/{name} to say {event:?}");
         until(&what, PATIENCE, async || {
-            let lines = self.record_of(namespace, name)?;
+            let lines = self.lines_of(namespace, name)?;
             let mut found = lines
                 .into_iter()
                 .filter(|line| line.get("event").and_then(Value::as_str) == Some(event));

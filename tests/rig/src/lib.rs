@@ -8,7 +8,7 @@
 //! * [`Requests`]: CertificateRequests of one namespace, created by one identity and approved by another; and
 //!   [`SigningRequests`], the same for Kubernetes' own CSRs.
 //!
-//! Tests see the controller only from outside: through the API server, the log, the issuance record and the metrics. They
+//! Tests see the controller only from outside: through the API server, the log, the issuance log and the metrics. They
 //! use no type of the program under test, so that they cannot share its mistakes.
 //!
 //! Tests may share a [`Rig`] in a `static`, each in a namespace of its own. [`Requests`] belong to the runtime that created
@@ -28,7 +28,7 @@
 //! requests.approve("web").await?;
 //! let issued = requests.reaches("web", "Issued").await?;
 //! assert!(issued.certificate().is_some());
-//! assert_eq!(rig.controller().record_of("default", "web")?.len(), 3); // signing, signed, published
+//! assert_eq!(rig.controller().lines_of("default", "web")?.len(), 3); // signing, signed, published
 //! # Ok(())
 //! # }
 //! ```

@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// Output of the process: a signature, a status write or an entry of the issuance record.
+/// Output of the process: a signature, a status write or an entry of the issuance log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Write {
     /// The `Ready` condition that was stored: status and reason.

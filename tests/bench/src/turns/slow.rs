@@ -24,7 +24,7 @@ pub(crate) async fn measure() -> Result<Vec<Row>> {
         let (begun, ended) = begun
             .first()
             .zip(ended.last())
-            .context("the issuance record has no lines")?;
+            .context("the issuance log has no lines")?;
         let seconds = ended.duration_since(*begun).as_secs_f64();
         let rate = f64::from(count) / seconds;
         let own = SESSIONS * 1000.0 / f64::from(delay);

@@ -101,7 +101,7 @@ impl Stage {
     }
 
     /// Issues one request at a time while `more` returns true. Returns the milliseconds from approval to publication of
-    /// each, according to the issuance record.
+    /// each, according to the issuance log.
     pub(crate) async fn one_by_one(
         &self,
         namespace: &str,
@@ -121,7 +121,7 @@ impl Stage {
             approved.push((name, before));
         }
         self.records("published", namespace, approved.len()).await?;
-        let record = self.controller.record()?;
+        let record = self.controller.issuance_log()?;
         approved
             .into_iter()
             .map(|(name, approved)| {
@@ -135,14 +135,14 @@ impl Stage {
             .collect()
     }
 
-    /// Returns the times of the issuance record's lines with this event about requests of this namespace, in order.
+    /// Returns the times of the issuance log's lines with this event about requests of this namespace, in order.
     pub(crate) fn recorded(&self, event: &str, namespace: &str) -> Result<Vec<Timestamp>> {
-        let record = self.controller.record()?;
+        let record = self.controller.issuance_log()?;
         let lines = record.iter().filter(|line| is(line, event, namespace));
         lines.map(time).collect()
     }
 
-    /// Waits until the issuance record has `count` lines with this event about requests of this namespace.
+    /// Waits until the issuance log has `count` lines with this event about requests of this namespace.
     pub(crate) async fn records(&self, event: &str, namespace: &str, count: usize) -> Result<()> {
         let what = format!("{count} records of {event:?} in {namespace}");
         until(&what, DRAINED_WITHIN, async || {
@@ -156,7 +156,7 @@ impl Stage {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the issuance record has times of the same clock"
+    reason = "the issuance log has times of the same clock"
 )]
 fn now() -> Timestamp {
     Timestamp::now()

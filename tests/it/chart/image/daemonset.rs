@@ -76,7 +76,7 @@ async fn issue(requests: &Requests, prefix: &str, count: usize) -> Result<()> {
     issued.buffer_unordered(count).try_collect().await
 }
 
-/// Returns the number of certificates that a pod has published according to its issuance record.
+/// Returns the number of certificates that a pod has published according to its issuance log.
 fn published(pod: &RunningPod) -> Result<usize> {
     let record = pod.controller().client().stdout()?;
     let published = record
@@ -129,7 +129,7 @@ async fn three_pods_of_the_daemon_set_share_the_work_and_two_take_over_from_a_lo
     lost.controller().kill().await?;
     let had = pods.iter().map(published).collect::<Result<Vec<_>>>()?;
     issue(&requests, "after", 60).await?;
-    // The issuance record has the line about a certificate only after its publication.
+    // The issuance log has the line about a certificate only after its publication.
     until("both others to take over", PATIENCE, async || {
         let have = pods.iter().map(published).collect::<Result<Vec<_>>>()?;
         let more = have.iter().zip(&had).all(|(have, had)| have > had);

@@ -243,7 +243,7 @@ async fn a_request_that_is_deleted_before_publication_is_not_created_again() -> 
     let refused = stage.between.tried(&path).await?;
     assert_eq!((refused.code, &refused.after), (404, &Value::Null));
     until("the certificate to be discarded", PATIENCE, async || {
-        let record = stage.controller.record()?;
+        let record = stage.controller.issuance_log()?;
         let told = |line: &Value| line["event"] == "discarded" && line["request"]["name"] == name;
         Ok(record.iter().any(told).then_some(()))
     })

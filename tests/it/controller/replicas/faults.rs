@@ -161,7 +161,7 @@ async fn a_replica_stopped_before_publication_discards_its_certificate_when_anot
     webhook.start_webhook().await?;
     requests.reaches("held", "Issued").await?;
     first.process().signal(Signal::CONT)?;
-    let discarded = first.records("discarded", "default", "held").await?;
+    let discarded = first.logged("discarded", "default", "held").await?;
     assert_eq!(discarded["reason"], "superseded");
     let held = ["held".to_owned()];
     replicas.one_certificate_each(&requests, &held).await?;
@@ -173,6 +173,6 @@ async fn a_replica_stopped_before_publication_discards_its_certificate_when_anot
 }
 
 fn has_signed(controller: &Controller, name: &str) -> bool {
-    let lines = controller.record_of("default", name).unwrap_or_default();
+    let lines = controller.lines_of("default", name).unwrap_or_default();
     lines.iter().any(|line| line["event"] == "signed")
 }

@@ -73,7 +73,7 @@ async fn a_replica_without_the_whole_list_takes_no_share_and_answers_new_request
     assert_eq!(tokens_in_lease(&cluster, "new").await?, "issuing");
     // The pages that were held up show both requests in their earlier state.
     for (name, steps) in [("shared-and-last", 0), ("wait-for-approval", 1)] {
-        let lines = new.record_of("default", name)?;
+        let lines = new.lines_of("default", name)?;
         let signed = lines.iter().filter(|line| line["event"] == "signed");
         assert_eq!(signed.count(), steps, "{name}: {lines:?}");
     }

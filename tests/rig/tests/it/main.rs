@@ -48,9 +48,9 @@ async fn a_request_is_issued_once_approved_and_denied_when_denied_and_a_restart_
             Some(rig.authority().root().pem().replace('\r', ""))
         );
         rig.controller()
-            .records("published", "payments", name)
+            .logged("published", "payments", name)
             .await?;
-        assert_eq!(rig.controller().record_of("payments", name)?.len(), 3);
+        assert_eq!(rig.controller().lines_of("payments", name)?.len(), 3);
     }
     let status = requests.reaches("denied", "Denied").await?;
     assert!(status.failure_time().is_some());
@@ -90,7 +90,7 @@ async fn a_request_is_issued_once_approved_and_denied_when_denied_and_a_restart_
     assert_eq!(status.of("payments", "cluster").len(), 1);
 
     rig.controller().restart().await?;
-    assert_eq!(rig.controller().record_of("payments", "cluster")?.len(), 3);
+    assert_eq!(rig.controller().lines_of("payments", "cluster")?.len(), 3);
     requests.delete("cluster").await?;
     assert!(requests.get("cluster").await.is_err());
     Ok(())
