@@ -36,8 +36,8 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     crds
 }
 
-/// Gives a new issuer a status with a generation that it never has. Tools that wait for objects (kstatus in Flux and Helm)
-/// take an object without `status.observedGeneration` for finished, and would not wait for the first look.
+/// Sets the default of an issuer's `status.observedGeneration` to -1, which is never its generation. Without the field,
+/// tools that wait for objects (kstatus in Flux and Helm) would take an issuer for finished before its first look.
 fn default_status(schema: &mut JSONSchemaProps) {
     let properties = schema.properties.as_mut();
     if let Some(status) = properties.and_then(|all| all.get_mut("status")) {

@@ -1,4 +1,4 @@
-//! The command line: the sub-commands. The flags of each are in a file of its own.
+//! The command line and its sub-commands. The flags of each sub-command are in their own file.
 
 mod audit;
 mod run;

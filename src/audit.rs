@@ -38,7 +38,7 @@ pub struct IssuanceLog {
     log: Mutex<Log>,
 }
 
-/// Name of one run of a process, by which its lines are told from those of others.
+/// Name of one run of a process. Every line carries it, so that lines of several runs can be told apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRun {
     origin: String,
@@ -131,7 +131,7 @@ impl IssuanceLog {
         }
     }
 
-    /// Records that the process has started. Every other line does the same first, if it is the first one.
+    /// Records that the process has started. If another line comes first, its method records the start before that line.
     ///
     /// # Errors
     /// The line is not on the sink.
@@ -155,7 +155,7 @@ impl IssuanceLog {
         self.checkpoint(now)
     }
 
-    /// Writes a checkpoint, if there are leaves that none covers.
+    /// Writes a checkpoint, unless the last one covers all leaves.
     ///
     /// # Errors
     /// The line is not on the sink. The next call tries again.
@@ -315,7 +315,7 @@ impl Log {
         Ok(())
     }
 
-    /// Writes the leaf that says that the last line may be incomplete, if it may be.
+    /// Writes the pending *torn* leaf, if the last write failed.
     fn mend(&mut self) -> io::Result<()> {
         let Some(leaf) = self.torn.clone() else {
             return Ok(());

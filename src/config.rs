@@ -43,7 +43,7 @@ pub struct Module {
     pub library: Library,
 }
 
-/// Location of a PKCS#11 library. One library with two environments counts as two: some libraries find their device by it.
+/// Location of a PKCS#11 library. One library with two environments counts as two, which may use two devices.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Library {
     /// A file that the controller's own worker loads.
@@ -78,8 +78,8 @@ pub enum TokenSelector {
     Label(String),
     /// By CK_TOKEN_INFO.serialNumber, without the padding.
     Serial(String),
-    /// By CK_SLOT_INFO.slotDescription, without the padding: the last resort, for tokens that neither label nor serial number
-    /// tell apart.
+    /// By CK_SLOT_INFO.slotDescription, without the padding: the last resort, for tokens that neither label nor serial
+    /// number tells apart.
     SlotDescription(String),
     /// By the slot's id: the very last resort, because some libraries change the ids of their slots.
     SlotId(u64),
@@ -88,7 +88,7 @@ pub enum TokenSelector {
 /// Source of a token's PIN.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum PinSource {
-    /// There is none: the token's keys sign without a login.
+    /// No PIN: the token's keys sign without a login.
     None,
     /// The operator provides the PIN in a file.
     File {
@@ -227,7 +227,7 @@ impl TokenConfig {
     /// Returns whether a worker that was started with the configuration `other` also fits this one. It does if at most
     /// the rules for keys and the grants differ, which the worker does not know.
     #[must_use]
-    pub fn has_the_worker_of(&self, other: &Self) -> bool {
+    pub fn fits_the_worker_of(&self, other: &Self) -> bool {
         let Self {
             name,
             module,

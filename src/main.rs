@@ -13,8 +13,8 @@ use pkcs11_issuer::{
     telemetry::ErrorChain,
 };
 
-/// After a start with 1 000 issuers, glibc's allocator cannot return a third of the heap: blocks that live on lie between freed
-/// ones.
+/// mimalloc, because glibc's allocator cannot return a third of the heap after a start with 1 000 issuers: live blocks lie
+/// between the freed ones.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

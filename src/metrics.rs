@@ -139,7 +139,7 @@ impl Metrics {
         let ca_not_after = Family::default();
         registry.register(
             "ca_not_after_timestamp_seconds",
-            "When the first certificate of any chain of issuers with a key on the token expires",
+            "Earliest expiry of a certificate in the chains of issuers with a key on the token",
             ca_not_after.clone(),
         );
         let config_reloads = Family::default();
@@ -182,7 +182,7 @@ impl Metrics {
         let watch_failures = Family::default();
         registry.register(
             "watch_failures",
-            "Lists and watches of a kind that failed and were tried again: alert if it grows for minutes",
+            "Failed lists and watches of a kind, each tried again: alert if it grows for minutes",
             watch_failures.clone(),
         );
         let clashes = Counter::default();
@@ -315,9 +315,8 @@ impl Metrics {
         set_or_remove(&self.issuers, &IssuerLabels { kind, reason }, count);
     }
 
-    /// Sets when the first certificate of the chains of a token's issuers expires, in seconds since 1970; `None` removes the
-    /// metric.
-    /// `token` is its name in the operator's configuration.
+    /// Sets the earliest expiry of a certificate in the chains of a token's issuers, in seconds since 1970; `None` removes
+    /// the metric. `token` is its name in the operator's configuration.
     pub fn ca_not_after(&self, token: &str, seconds: Option<i64>) {
         let labels = TokenLabel {
             token: token.to_owned(),
@@ -350,7 +349,7 @@ impl Metrics {
             .inc();
     }
 
-    /// Counts a list or a watch of a kind that failed.
+    /// Counts a failed list or watch of a kind.
     pub fn watch_failed(&self, kind: &'static str) {
         self.watch_failures
             .get_or_create(&WatchLabel { kind })

@@ -38,7 +38,7 @@ use self::{
 };
 use crate::{
     metrics::{LeaseRenewal, Metrics},
-    telemetry::LastSaid,
+    telemetry::RepeatFilter,
 };
 
 /// Identity of this replica, and its settings as a member.
@@ -118,7 +118,7 @@ impl Ownership {
             usable,
             clock,
             unreadable: HashSet::new(),
-            said: LastSaid::default(),
+            said: RepeatFilter::default(),
         };
         (ownership, membership)
     }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use self::{
-    place::{Place, Reported},
+    place::{RecordKeys, ReportedIdentities},
     record::{LoginAttempt, PinRecord, Verdict, decide},
     source::{PinError, PinOrigin, PinSecret},
     store::{PinStore, StoreError},
@@ -28,7 +28,7 @@ use crate::{config::MAX_HANG_AFTER, telemetry::ErrorChain};
 /// different values of `hangAfter` while the configuration changes, so the largest allowed value counts.
 const HOLDER_GONE_AFTER: Duration = answered_within(MAX_HANG_AFTER).saturating_add(TIME_TO_RECORD);
 const TIME_TO_RECORD: Duration = Duration::from_secs(28);
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Gate that lets a worker log in to one token, no more often than the PIN record allows.
 ///
@@ -41,8 +41,8 @@ pub struct TokenPin {
     origin: PinOrigin,
     holder: String,
     max_rejected: u32,
-    /// Configured name of the token, and the tokens beside it.
-    beside: Option<(String, Arc<Reported>)>,
+    /// Configured name of the token, and what all tokens of this process report of themselves.
+    beside: Option<(String, Arc<ReportedIdentities>)>,
     /// Record that was written, or may have been, for a permit that was never given, so that no login followed.
     unused: Mutex<Option<PinRecord>>,
 }
@@ -61,20 +61,20 @@ impl TokenPin {
         }
     }
 
-    /// Returns the gate of the token with this configured name among others, some of which may report the same of
+    /// Returns the gate of the token with this configured name. `reported` shows which other tokens report the same of
     /// themselves.
     #[must_use]
-    pub fn beside(self, name: &str, reported: &Arc<Reported>) -> Self {
+    pub fn beside(self, name: &str, reported: &Arc<ReportedIdentities>) -> Self {
         Self {
             beside: Some((name.to_owned(), Arc::clone(reported))),
             ..self
         }
     }
 
-    fn place(&self, token: &TokenInfo) -> Place {
+    fn place(&self, token: &TokenInfo) -> RecordKeys {
         match &self.beside {
             Some((name, reported)) => reported.place(name, token),
-            None => Place::of(token),
+            None => RecordKeys::of(token),
         }
     }
 
@@ -158,7 +158,7 @@ impl TokenPin {
                 }
                 Verdict::WaitFor(other) => {
                     info!(serial = %token.serial, holder = %other, "waiting for another replica's login");
-                    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                    tokio::time::sleep(READ_AGAIN_AFTER).await;
                 }
                 Verdict::Try(trying) => {
                     *self.unused() = Some(trying.clone());
@@ -276,7 +276,7 @@ impl LoginGate for TokenPin {
             while let Err(failure) = self.settle(token, version, outcome).await {
                 if !matches!(failure, StoreError::Conflict) {
                     error!(serial = %token.serial, error = %ErrorChain(&failure), "failed to record a login");
-                    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                    tokio::time::sleep(READ_AGAIN_AFTER).await;
                 }
             }
         })

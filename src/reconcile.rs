@@ -72,6 +72,6 @@ pub struct Settings {
     pub probe_interval: Duration,
     /// Whether a request must be approved before it is signed.
     pub enforce_approval: bool,
-    /// After how long an Event is emitted about a request that nobody has approved or denied; `None` for never.
+    /// How long a request may await approval or denial before an Event reports it; `None` if no Event does.
     pub undecided_after: Option<Duration>,
 }

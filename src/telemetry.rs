@@ -22,11 +22,11 @@ pub enum LogFormat {
     Text,
 }
 
-/// How long a trouble that lasts is not logged again.
+/// Time after which a failure that lasts is logged again.
 const SAY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// Directive that hides the lines of `kube_runtime`. It dumps each failure of a watch, which the controller reports in one
-/// line of its own, and formatting its spans costs a tenth of the processor time of a certificate.
+/// Directive that hides the lines of `kube_runtime`. That crate dumps each failure of a watch, which the controller reports
+/// in one line of its own. Formatting its spans costs a tenth of the processor time of a certificate.
 const KUBE_RUNTIME: &str = "kube_runtime=off";
 
 /// Starts logging to stderr, because stdout has the issuance log of the controller or the result of `sign`.
@@ -75,12 +75,12 @@ pub enum TelemetryError {
     AlreadyStarted(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// The last text of a trouble that lasts, and when it was logged.
+/// Text of a failure that lasts, and when it was last logged.
 #[derive(Debug, Default)]
-pub struct LastSaid(Option<(String, Instant)>);
+pub struct RepeatFilter(Option<(String, Instant)>);
 
-impl LastSaid {
-    /// Returns whether a text is to be said: it is another one than the last, or a minute has passed.
+impl RepeatFilter {
+    /// Returns whether to log a text: it differs from the last one, or a minute has passed.
     #[must_use]
     pub fn is_news(&mut self, text: &str, now: Instant) -> bool {
         let known = self.0.as_ref().is_some_and(|(said, at)| {
@@ -92,7 +92,7 @@ impl LastSaid {
         !known
     }
 
-    /// Forgets the text, because what it said has ended.
+    /// Forgets the text, because the failure has ended.
     pub fn clear(&mut self) {
         self.0 = None;
     }
@@ -100,8 +100,8 @@ impl LastSaid {
 
 /// An error with its causes on one line, outermost first: `failed to sign: worker ended: hang limit reached`.
 ///
-/// Some libraries repeat a cause at the end of the text before it; it is written once. An answer of the API server is its
-/// message alone. The text is passed through [`shown`].
+/// Some libraries repeat a cause at the end of the text before it; the cause is written once. Of an error response of the
+/// API server, only the message is written. The text is passed through [`shown`].
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorChain<'a>(pub &'a (dyn Error + 'static));
 
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_same_cause_is_said_once_a_minute_and_another_cause_at_once() {
-        let (mut said, start) = (LastSaid::default(), Instant::now());
+        let (mut said, start) = (RepeatFilter::default(), Instant::now());
         let mut is_news =
             |text: &str, seconds| said.is_news(text, start + Duration::from_secs(seconds));
         assert!(is_news("a", 0));

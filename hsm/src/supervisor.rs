@@ -217,7 +217,7 @@ impl Token {
         match self.sign(key, mechanism, digest, deadline).await {
             Err(refused @ HsmError::MechanismRefused { .. }) => match whole(of_message).await {
                 Ok(signature) => {
-                    key.has_refused_a_digest();
+                    key.note_refused_digest();
                     Ok(signature)
                 }
                 // The first refusal names the mechanism that every token should have.

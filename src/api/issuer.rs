@@ -127,8 +127,8 @@ pub struct PKCS11ClusterIssuerSpec(pub IssuerSpec);
     ).message("class never changes; create another issuer")
 )]
 pub struct IssuerSpec {
-    /// Class of the controller that answers this issuer, its `--class`. Controllers of other classes leave the issuer and its
-    /// requests alone. It never changes. Default: the controllers without a class.
+    /// Class of the controller that answers this issuer: the value of the controller's flag `--class`. Controllers of other
+    /// classes ignore the issuer and its requests. The class cannot change. Default: the controllers without a class.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(
         length(max = 63),
@@ -331,7 +331,7 @@ impl From<CaField> for issuance::CaField {
     }
 }
 
-/// Annotation of an issuer that asks for a look now. Every new value asks once.
+/// Annotation that makes an issuer due for a look. Each new value asks for one look.
 pub const LOOK_ANNOTATION: &str = "pkcs11-issuer.dev/look";
 
 /// Types of conditions on issuers.

@@ -15,8 +15,8 @@ pub enum Audit {
 /// Flags of `audit verify`.
 #[derive(Debug, ClapArgs)]
 pub struct Verify {
-    /// Files with the output of controllers, in any order; - reads stdin. Lines of others between those of the log are counted
-    /// and skipped.
+    /// Files with the output of controllers, in any order; - reads stdin. Lines that are not of an issuance record are
+    /// counted and skipped.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 }
@@ -27,7 +27,7 @@ Examples:
   kubectl -n pkcs11-issuer-system logs pod/pkcs11-issuer-7d9c > replica.log
   pkcs11-issuer audit verify replica.log
 
-  # All logs that were collected, of any number of replicas and runs:
+  # All collected logs, from any number of replicas and runs:
   pkcs11-issuer audit verify logs/*
 
 Exit code: 0 if the logs agree with their checkpoints, 3 if something is missing or was changed, 1 for every other failure.";

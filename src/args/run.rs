@@ -34,7 +34,7 @@ pub struct Run {
     )]
     pub cluster_resource_namespace: Option<String>,
 
-    /// Answer only issuers whose spec.class is this. Give every installation in a cluster a class of its own, except one.
+    /// Answer only issuers with this spec.class. Each installation in a cluster needs its own class; one may leave it empty.
     #[arg(long, value_name = "CLASS", env = "PKCS11_ISSUER_CLASS", default_value = "", value_parser = class)]
     pub class: String,
 
@@ -43,13 +43,13 @@ pub struct Run {
           default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
     pub enforce_approval: bool,
 
-    /// Write an Event about a request that nobody has approved or denied for this long, from 1s to 9999h. By default there is no such
-    /// Event, because people may take hours; the metrics have the number of such requests in any case.
+    /// Write an Event about a request that nobody has approved or denied for this long, from 1s to 9999h. By default, no
+    /// such Event is written, because people may take hours. The metrics count undecided requests in any case.
     #[arg(long, value_name = "DURATION", env = "PKCS11_ISSUER_UNDECIDED_AFTER", value_parser = undecided_after)]
     pub undecided_after: Option<Duration>,
 
-    /// Answer cert-manager's CertificateRequests. `auto` answers them from the moment that the cluster has the kind, and is
-    /// ready without it.
+    /// Answer cert-manager's CertificateRequests. With `auto`, the controller answers them as soon as the cluster has the
+    /// kind, and is ready without it.
     #[arg(long, env = "PKCS11_ISSUER_CERTIFICATE_REQUESTS", value_name = "WHEN",
           default_value = "auto", default_missing_value = "true", num_args = 0..=1)]
     pub certificate_requests: Answering,
@@ -75,7 +75,7 @@ pub struct Run {
           default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
     pub events: bool,
 
-    /// Address of /livez and /readyz. By default every address, of IPv6 and IPv4.
+    /// Address of /livez and /readyz. The default listens on all IPv6 and IPv4 addresses.
     #[arg(
         long,
         value_name = "ADDRESS",

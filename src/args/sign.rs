@@ -55,12 +55,12 @@ pub struct Sign {
     #[arg(long)]
     pub explain: bool,
 
-    /// The token's PIN is in this file, whatever source the configuration names. Its record of tries is beside it, unless the
-    /// configuration names a pinFile. /dev/fd/N reads it from a descriptor, so that it is in no file.
+    /// File with the token's PIN, which replaces the source in the configuration. The PIN record is beside this file, unless
+    /// the configuration names a pinFile. /dev/fd/N reads the PIN from a descriptor, so that no file contains it.
     #[arg(long, value_name = "FILE")]
     pub pin_file: Option<PathBuf>,
 
-    /// The record of the tries of the PIN of --pin-file, if the configuration names no pinFile.
+    /// File of the PIN record for --pin-file, if the configuration names no pinFile.
     #[arg(long, value_name = "FILE", requires = "pin_file")]
     pub pin_record: Option<PathBuf>,
 
@@ -92,7 +92,7 @@ Examples:
     pkcs11-issuer sign --config config.yaml --issuer issuer.yaml --csr web.csr --explain
   With the configuration of a controller, whose PIN is in a Secret:
     pkcs11-issuer sign --config config.yaml --issuer issuer.yaml --csr web.csr --pin-file pin
-  With a PIN that a program prints, and that is in no file:
+  With a PIN that a program prints and no file contains:
     pkcs11-issuer sign --config config.yaml --issuer issuer.yaml --csr web.csr \\
       --pin-file <(pass show hsm) --pin-record tries.json
   For a program:

@@ -9,12 +9,12 @@ pub(super) struct Checkpoint {
     pub(super) origin: String,
     /// Number of leaves.
     pub(super) size: u64,
-    /// Root of the tree over them.
+    /// Root of the tree over the leaves.
     pub(super) root: TreeHash,
 }
 
 impl Checkpoint {
-    /// Returns the text that is signed: origin, size and root, each on a line.
+    /// Returns the text of the checkpoint: origin, size and root, each on a line.
     pub(super) fn text(&self) -> String {
         let Self { origin, size, root } = self;
         format!("{origin}\n{size}\n{root}\n")
@@ -29,7 +29,7 @@ impl Checkpoint {
             size: size.parse().ok()?,
             root: TreeHash::parse(root)?,
         };
-        // Another spelling of a number would be another text under a signature.
+        // Signatures of checkpoints cover the text, so a number must have only one spelling.
         (!origin.is_empty() && parsed.text() == text).then_some(parsed)
     }
 }

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Program, tree::TreeHash};
 
-/// The request, its author and its issuer: the part that every line has.
+/// The request, its author and its issuer: the part that every line about a request has.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Subject<'a> {
     /// The request.
@@ -114,7 +114,7 @@ pub(super) struct LogLine<'a> {
     pub(super) event: Event<'a>,
 }
 
-/// What a line says.
+/// Event that a line records.
 #[derive(Clone, Copy, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(super) enum Event<'a> {
@@ -126,13 +126,13 @@ pub(super) enum Event<'a> {
     },
     /// The last line of a run that was not killed.
     Stopped,
-    /// The sink refused the last line, or a part of it. That line, if it is on the sink as a whole, has this hash.
+    /// The sink refused the last line or a part of it. `lost` is the hash of that line, in case all of it is on the sink.
     Torn { lost: TreeHash },
     #[serde(untagged)]
     Request(RequestEvent<'a>),
 }
 
-/// What happened to a request.
+/// Event of a request.
 #[derive(Clone, Copy, Serialize)]
 pub(super) struct RequestEvent<'a> {
     pub(super) event: &'static str,

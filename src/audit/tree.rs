@@ -10,8 +10,8 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct TreeHash([u8; 32]);
 
-/// The roots of the complete subtrees that cover all leaves, the largest first: one for each bit that is set in the number of
-/// leaves. Enough to add a leaf and to know the root of the tree.
+/// The roots of the complete subtrees that cover all leaves, the largest first: one for each bit that is set in the number
+/// of leaves. They suffice to add a leaf and to compute the root of the tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Frontier {
     size: u64,
@@ -36,7 +36,7 @@ impl TreeHash {
         Self::from_digest(context.finish().as_ref())
     }
 
-    /// `octets` must be a SHA-256 digest; its length is fixed by the algorithm.
+    /// Returns the hash for `octets`, which must be a SHA-256 digest: the algorithm fixes its length.
     fn from_digest(octets: &[u8]) -> Self {
         let mut hash = [0; 32];
         for (to, from) in hash.iter_mut().zip(octets) {
@@ -90,7 +90,7 @@ impl Frontier {
     /// Adds a leaf at the end.
     pub(super) fn push(&mut self, leaf: TreeHash) {
         let mut hash = leaf;
-        // A subtree of every size whose bit is set in the old number of leaves, up to the first clear bit, becomes complete.
+        // Each trailing 1 bit of the old size is a subtree as large as the new one on its right: join the two.
         for _ in 0..self.size.trailing_ones() {
             if let Some(left) = self.subtrees.pop() {
                 hash = TreeHash::of_node(&left, &hash);

@@ -35,7 +35,7 @@ pub struct Position {
 /// A fault that was found in a log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogFault {
-    /// Lines lack between two that are there.
+    /// Lines are missing before a line that is there.
     #[error("run {run}: lines {first} to {last} of the log are missing before {before}")]
     Missing {
         /// The run.
@@ -48,7 +48,7 @@ pub enum LogFault {
         before: Position,
     },
     /// Two lines have the same sequence number.
-    #[error("run {run}: line {seq} of the log is there twice: {first} and {second}")]
+    #[error("run {run}: line {seq} of the log occurs twice: at {first} and {second}")]
     Repeated {
         /// The run.
         run: String,
@@ -59,7 +59,7 @@ pub enum LogFault {
         /// Where it is used again.
         second: Position,
     },
-    /// A line stands before one that was written earlier.
+    /// A line stands after one that was written later.
     #[error("run {run}: line {seq} of the log is out of order at {place}")]
     OutOfOrder {
         /// The run.
@@ -69,24 +69,24 @@ pub enum LogFault {
         /// Where the line is.
         place: Position,
     },
-    /// The lines before a checkpoint have another root.
+    /// The lines that a checkpoint covers have another root than it states.
     #[error(
-        "run {run}: one of the lines {first} to {last} of the log, from {from}, was changed: the checkpoint at {checkpoint} has another root"
+        "run {run}: one of the lines {first} to {last} of the log, which begin at {from}, was changed: the checkpoint at {checkpoint} has another root"
     )]
     Changed {
         /// The run.
         run: String,
-        /// Sequence number of the first line under the checkpoint and none before it.
+        /// Sequence number of the first line that this checkpoint covers and no earlier checkpoint does.
         first: u64,
-        /// Sequence number of the last line under the checkpoint.
+        /// Sequence number of the last line that the checkpoint covers.
         last: u64,
-        /// Where the first of them is.
+        /// Where the first of these lines is.
         from: Position,
         /// Where the checkpoint is.
         checkpoint: Position,
     },
     /// A checkpoint that contradicts itself.
-    #[error("run {run}: the checkpoint at {place} is not one: {why}")]
+    #[error("run {run}: the checkpoint at {place} is invalid: {why}")]
     Checkpoint {
         /// The run.
         run: String,
@@ -97,11 +97,11 @@ pub enum LogFault {
     },
 }
 
-/// Reads logs of any number of runs and replicas, in any order of files, and verifies them.
+/// Verifier of logs from any number of runs and replicas, whose files may come in any order.
 #[derive(Debug, Default)]
 pub struct Verifier {
     runs: BTreeMap<String, RunLines>,
-    /// Lines that are not of a log, such as messages of the program.
+    /// Number of lines that are not of a log, such as messages of the program.
     foreign: u64,
 }
 
@@ -112,11 +112,11 @@ pub struct LogReport {
     pub runs: Vec<RunReport>,
     /// Number of lines that are not of a log.
     pub foreign: u64,
-    /// What is wrong, by run and place.
+    /// What is wrong, run by run.
     pub faults: Vec<LogFault>,
 }
 
-/// What this needs to know of a line; the rest is under its hash.
+/// Fields of a line that the verification reads. The hash of the line covers the others.
 #[derive(Deserialize)]
 struct Head<'a> {
     #[serde(borrow)]
@@ -168,7 +168,7 @@ impl Verifier {
         Ok(())
     }
 
-    /// Returns what the files prove.
+    /// Returns the report on all files that were read.
     #[must_use]
     pub fn finish(self) -> LogReport {
         let mut faults = Vec::new();
@@ -220,8 +220,8 @@ impl Verifier {
     }
 }
 
-/// Parses a line. If a process was killed while it wrote, its last line has no end, and the first line of the next run follows
-/// in the same line of the file: then that one is returned.
+/// Parses a line of a file. If a process was killed while it wrote, the first line of the next run follows the incomplete
+/// line without a line break. In that case, returns the first line of the next run.
 fn parsed(octets: &[u8]) -> Option<(&[u8], Head<'_>)> {
     if let Ok(head) = serde_json::from_slice(octets) {
         return Some((octets, head));
@@ -233,13 +233,13 @@ fn parsed(octets: &[u8]) -> Option<(&[u8], Head<'_>)> {
     serde_json::from_slice(rest).ok().map(|head| (rest, head))
 }
 
-/// Returns the frontier of a checkpoint that agrees with it.
+/// Returns the frontier of a checkpoint, or what is wrong with the checkpoint.
 fn checkpoint(text: &str, frontier: Vec<String>) -> Result<Frontier, &'static str> {
     let checkpoint = Checkpoint::parse(text).ok_or("its text cannot be parsed")?;
     let subtrees: Option<Vec<_>> = frontier.iter().map(|hash| TreeHash::parse(hash)).collect();
     let frontier = subtrees
         .and_then(|subtrees| Frontier::from_parts(checkpoint.size, subtrees))
-        .ok_or("its frontier is not that of a tree of its size")?;
+        .ok_or("its frontier does not fit its size")?;
     if frontier.root() != checkpoint.root {
         return Err("its frontier has another root");
     }

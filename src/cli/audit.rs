@@ -19,7 +19,7 @@ const FAULTY: u8 = 3;
 /// Progress is shown each time this many octets have been read.
 const STEP: u64 = 64 << 20;
 
-/// Verifies logs and prints what they prove.
+/// Verifies logs and prints the result.
 ///
 /// # Errors
 /// A file could not be read, or stdout could not be written.
@@ -80,7 +80,7 @@ fn print(report: &LogReport) -> io::Result<()> {
         let end = if *stopped {
             "stopped"
         } else {
-            "no end: it runs, was killed, or its last lines are missing"
+            "no end: the process still runs, was killed, or its last lines are missing"
         };
         writeln!(out, "run {run} ({name}); {end}")?;
         writeln!(

@@ -281,13 +281,13 @@ fn answered(args: &Run) -> AnsweredKinds {
     }
 }
 
-/// Returns the number of replicas that share a token, and with it the limits of its issuers.
+/// Returns a function that counts the replicas of a token. They share the limits of its issuers.
 fn owners(ownership: &Arc<Ownership>) -> Owners {
     let ownership = Arc::clone(ownership);
     Box::new(move |token| u32::try_from(ownership.share(token).get()).unwrap_or(u32::MAX))
 }
 
-/// Is ready while the replica's Lease is held.
+/// Keeps the controller ready while its Lease is held.
 async fn show_readiness(mut held: state::Receiver<bool>, readiness: &Readiness) {
     while let Ok(now) = held.wait_for(|held| *held != readiness.get()).await {
         readiness.set(*now);

@@ -41,8 +41,8 @@ use crate::{
     telemetry::{self, LogFormat},
 };
 
-/// Default log filter, without RUST_LOG. Errors are printed once, at the end, and so is the state of the token; `pins` warns
-/// about a wait for another login. The lines of the worker and its library are shown as they come.
+/// Default log filter, without RUST_LOG. `hsm` is off, because `sign` itself prints the state of the token, and errors at
+/// the end. `pins` warns about a wait for another login. Lines of the worker and its library are shown as they come.
 const LOG: &str = "error,hsm=off,pkcs11_hsm_worker=info,pkcs11_issuer::pins=warn";
 /// Largest CSR that is read. It exceeds the pipeline's own limit, so that the pipeline makes the refusal.
 const MAX_CSR: u64 = 1 << 20;
@@ -127,7 +127,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     ended
 }
 
-/// Writes the outcome to its places.
+/// Writes the outcome to stdout, the destination and the issuance record.
 fn conclude(
     outcome: Result<Outcome, Refusal>,
     report: &Report<'_>,
@@ -160,7 +160,7 @@ const INTERRUPTED: i32 = 1;
 /// Time limit for an interrupted run to end its worker and to report the interruption.
 const END_WITHIN: Duration = Duration::from_secs(6);
 
-/// What became of a request that is not refused.
+/// Outcome of a request that is not refused.
 enum Outcome {
     Signed(Signed),
     /// A dry run: the certificate that would be signed.
@@ -174,7 +174,7 @@ type Judged = (Result<Outcome, Refusal>, Vec<RuleDecision>);
 struct Order<'a> {
     asked: UncheckedRequest<'a>,
     subject: Subject<'a>,
-    /// Nothing is signed.
+    /// Whether to check the request and sign nothing.
     dry_run: bool,
     explain: Option<OutputFormat>,
 }

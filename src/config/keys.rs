@@ -140,7 +140,7 @@ mod tests {
         ] {
             let now = with(lines).unwrap();
             assert_ne!(now, before, "{lines}");
-            assert_eq!(now.has_the_worker_of(&before), same, "{lines}");
+            assert_eq!(now.fits_the_worker_of(&before), same, "{lines}");
         }
     }
 }

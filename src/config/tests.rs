@@ -268,7 +268,7 @@ fn selected(fields: &str) -> Result<TokenSelector, String> {
 }
 
 #[test]
-fn a_token_is_selected_by_exactly_one_criterion_and_its_slot_is_one() {
+fn a_token_is_selected_by_exactly_one_criterion_which_may_be_its_slot() {
     assert_eq!(
         selected("slotDescription: A reader"),
         Ok(TokenSelector::SlotDescription("A reader".into()))
@@ -285,7 +285,7 @@ fn a_token_is_selected_by_exactly_one_criterion_and_its_slot_is_one() {
     assert!(error.contains("1 to 64 octets"), "{error}");
 }
 
-/// Some libraries find their device by a variable, and devices may have the same label.
+/// Some libraries find their device by an environment variable, and devices may have the same label.
 #[test]
 fn one_library_with_two_environments_has_two_tokens() {
     let two = |env: &str, other: &str| {

@@ -64,7 +64,7 @@ pub struct IssuerChain {
 }
 
 impl IssuerChain {
-    /// Builds the chain from PEM text as [`Bundle`] does, by the path that stays valid longest.
+    /// Reads PEM text as [`Bundle`] does, and returns the path that stays valid longest.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl IssuerChain {
         Bundle::parse(certificates_pem, roots_pem).map(|bundle| bundle.longest().clone())
     }
 
-    /// Whether both have the same certificates.
+    /// Returns whether both chains have the same certificates.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
         let ours = self.certificates().map(IssuerCertificate::der);
@@ -137,7 +137,7 @@ impl IssuerChain {
     }
 
     /// Returns the times at which the answer of [`check_at`](Self::check_at) may change: the first second of each
-    /// certificate, and the end of its last one.
+    /// certificate, and the time right after its last second.
     pub fn turning_points(&self) -> impl Iterator<Item = Timestamp> {
         self.certificates().flat_map(|certificate| {
             [
@@ -199,7 +199,7 @@ impl IssuerChain {
     }
 }
 
-/// Returns a time right after the last second of a certificate; `None` after the end of time.
+/// Returns a time right after the last second of a certificate; `None` if a timestamp cannot hold it.
 fn just_after(not_after: Timestamp) -> Option<Timestamp> {
     not_after.checked_add(SignedDuration::from_millis(1)).ok()
 }

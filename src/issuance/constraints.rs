@@ -49,8 +49,8 @@ impl NameConstraints {
     ///
     /// # Errors
     ///
-    /// Fails if the value is malformed. A subtree in a form that RFC 5280 does not have is no error: it permits nothing or
-    /// excludes every name of its type.
+    /// Fails if the value is malformed. A subtree in a form that RFC 5280 does not define is not an error: it permits
+    /// nothing or excludes every name of its type.
     pub fn parse(der: &[u8]) -> Result<Self, ConstraintsError> {
         let mut lists = [Vec::new(), Vec::new()];
         let elements = elements(der)?;
@@ -120,7 +120,7 @@ impl NameConstraints {
         match excluding {
             Some(Subtree::Unreadable(_)) => {
                 return forbidden(
-                    "excluded, like every name of its type, by a subtree that cannot be read in",
+                    "excluded, like every name of its type, by an unreadable subtree of",
                 );
             }
             Some(_) => return forbidden("excluded by"),
@@ -167,7 +167,7 @@ fn subtrees(octets: &[u8]) -> Result<Vec<Subtree>, ConstraintsError> {
             let parts = contents(subtree.value())?;
             let (base, distances) = parts.split_first().ok_or(ConstraintsError::Empty)?;
             let read = Subtree::parse(*base)?;
-            // Minimum must be 0, which DER leaves out, and maximum absent.
+            // Minimum must be 0, which DER omits, and maximum must be absent.
             Ok(match distances {
                 [] => read,
                 [_, ..] => Subtree::Unreadable(read.kind()),

@@ -134,7 +134,7 @@ impl VerifiedCsr {
         &self.sha256
     }
 
-    /// Returns the subject. The certificate will carry the same bytes, unless the profile replaces the subject.
+    /// Returns the subject. The certificate carries the same bytes, unless the profile replaces or re-encodes them.
     #[must_use]
     pub const fn subject(&self) -> &Name {
         &self.subject

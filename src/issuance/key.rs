@@ -205,7 +205,7 @@ impl PublicKey {
         })
         .map_err(KeyError::Encoding)?;
         let identifier = AlgorithmIdentifierRef::from_der(identifier).map_err(|error| {
-            // An identifier with a large arc is none of ours.
+            // No algorithm that we support has an identifier with a large arc.
             raw::algorithm(identifier).map_or(KeyError::Encoding(error), KeyError::Algorithm)
         })?;
         let octets = octets.as_bytes().ok_or(KeyError::UnusedBits)?;

@@ -170,8 +170,8 @@ pub(super) fn run(tbs_der: &[u8], issuer: &Issuer) -> Result<(), LintError> {
 }
 
 /// Checks that two other decoders can read the certificate with a signature of zeros. `x509-cert` must read the same
-/// public key as we do, and `x509-parser` the same value of every part. `x509-cert` knows no identifiers with large arcs, so
-/// it does not read a certificate that has one.
+/// public key as we do, and `x509-parser` the same value of every part. `x509-cert` cannot read identifiers with large arcs,
+/// so it is not asked about a certificate that has one as the type of an extension or of an attribute in a name.
 fn other_decoders(tbs_der: &[u8], algorithm: &[u8], issuer: &Issuer) -> Result<(), String> {
     let read = || -> der::Result<(Vec<u8>, bool)> {
         let der = tbs::certificate(tbs_der, algorithm, &[0; 64])?;
@@ -194,7 +194,7 @@ fn other_decoders(tbs_der: &[u8], algorithm: &[u8], issuer: &Issuer) -> Result<(
     }
 }
 
-/// Whether an extension or an attribute of a name has a type with a large arc.
+/// Returns whether an extension or an attribute of a name has a type with a large arc.
 fn has_large_arcs(tbs: &Tbs<'_>) -> der::Result<bool> {
     let (issuer, subject) = (Name::parse(tbs.issuer)?, Name::parse(tbs.subject)?);
     let extensions = tbs.extensions.iter().map(|extension| extension.extn_id);

@@ -56,7 +56,7 @@ pub enum NameError {
     String(String),
     /// A value that the string type of its attribute cannot hold.
     #[error(
-        "the value of {attribute} has characters that a {right} cannot hold, and {attribute} must be one"
+        "{attribute} must have the type {right}, which cannot hold all characters of its value"
     )]
     CannotHold {
         /// The attribute's short name.
@@ -64,14 +64,14 @@ pub enum NameError {
         /// The string type.
         right: Tag,
     },
-    /// Another string type than the attribute's definition has.
+    /// A type other than that of the attribute's definition.
     #[error(
-        "the value of {attribute} is a {found}; it must be a {right}, and this issuer does not change it"
+        "{attribute} has the type {found}, but must have the type {right}, and this issuer does not change types"
     )]
     WrongType {
         /// The attribute's short name.
         attribute: String,
-        /// The string type, or another type.
+        /// The type of the value.
         found: Tag,
         /// The string type of the definition.
         right: Tag,
@@ -243,7 +243,7 @@ impl Name {
         self.begins_with(other)
     }
 
-    /// Describes the first attribute that is encoded in another way than in another encoding of the same name.
+    /// Describes the first attribute that `other`, another encoding of the same name, encodes differently.
     pub(super) fn difference(&self, other: &Self) -> String {
         let ours = self.rdns.iter().flatten();
         let mut pairs = ours.zip(other.rdns.iter().flatten());

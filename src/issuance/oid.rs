@@ -1,7 +1,7 @@
 //! Object identifiers with arcs of any size.
 //!
-//! X.660 does not bound the arcs of an identifier, and every UUID is one below `2.25`. The identifiers of `const_oid` have
-//! arcs below 2^32, and below 40 in the second place. They are enough for algorithms and for our own constants.
+//! X.660 does not bound the arcs of an identifier, and every UUID is an arc below `2.25`. In the identifiers of `const_oid`,
+//! each arc is below 2^32 and the second arc below 40. They are enough for algorithms and for our own constants.
 
 use std::{fmt, str::FromStr};
 
@@ -68,12 +68,12 @@ impl Oid {
         self.octets.get(..self.length).unwrap_or_default()
     }
 
-    /// Returns the identifier as one with small arcs, if it is one.
+    /// Converts to an identifier with small arcs; `None` if an arc is large.
     pub(super) fn small(&self) -> Option<ObjectIdentifier> {
         ObjectIdentifier::from_bytes(self.as_bytes()).ok()
     }
 
-    /// Whether the identifier is below this one, or the same.
+    /// Returns whether this identifier is `above` or below it.
     pub(super) fn starts_with(&self, above: Self) -> bool {
         self.as_bytes().starts_with(above.as_bytes())
     }
@@ -114,7 +114,7 @@ impl EncodeValue for Oid {
     }
 }
 
-/// A natural number of any size, to the base 128, the least digit first.
+/// A natural number of any size in base 128, the least significant digit first.
 #[derive(Default)]
 struct Natural(Vec<u8>);
 
@@ -125,7 +125,7 @@ impl Natural {
         push(&mut self.0, 128, carry);
     }
 
-    /// Subtracts a number below 128, if the result is not negative.
+    /// Subtracts a number below 128. The result must not be negative.
     fn subtract(&mut self, number: u8) {
         let mut borrow = number;
         for digit in &mut self.0 {
@@ -152,7 +152,7 @@ impl Natural {
     }
 }
 
-/// Multiplies a number to this base by `factor` and adds `summand`. Returns what is left over.
+/// Multiplies a number in this base by `factor` and adds `summand`, without growing the number. Returns the carry.
 fn advance(digits: &mut [u8], base: u16, factor: u16, summand: u16) -> u16 {
     let mut carry = summand;
     for digit in digits {
@@ -163,7 +163,7 @@ fn advance(digits: &mut [u8], base: u16, factor: u16, summand: u16) -> u16 {
     carry
 }
 
-/// Adds the digits of a number above the others.
+/// Appends the digits of a number as the most significant ones.
 fn push(digits: &mut Vec<u8>, base: u16, mut number: u16) {
     while number > 0 {
         digits.push(u8::try_from(number % base).unwrap_or_default());
@@ -237,7 +237,7 @@ fn natural(text: &str) -> Option<Natural> {
     let fits = !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_digit())
         && (text == "0" || !text.starts_with('0'))
-        // Every octet of an arc has at least two decimal digits.
+        // The seven bits of an octet are worth less than three decimal digits.
         && text.len() <= 3 * MAX_OCTETS;
     let mut number = Natural::default();
     for byte in text.bytes().filter(|_| fits) {
@@ -315,7 +315,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_read_is_printed_and_parsed_as_the_same(octets in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn printing_and_parsing_an_identifier_gives_the_same(octets in proptest::collection::vec(any::<u8>(), 0..40)) {
             if let Some(oid) = Oid::from_bytes(&octets) {
                 prop_assert_eq!(oid.to_string().parse(), Ok(oid));
                 prop_assert_eq!(Oid::from_der(&oid.to_der().unwrap()), Ok(oid));

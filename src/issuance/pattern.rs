@@ -57,7 +57,7 @@ pub enum PatternError {
     Host(String),
     /// Not a name constraint that verifiers compare, by the tag number of its type in GeneralName.
     #[error(
-        "a subtree of names of type [{0}] has a form that RFC 5280, section 4.2.1.10 does not have, or is of a type that verifiers do not compare"
+        "a subtree of names of type [{0}] has a form that RFC 5280, section 4.2.1.10 does not define, or is of a type that verifiers do not compare"
     )]
     Subtree(u32),
     /// Not an e-mail address.

@@ -200,7 +200,7 @@ pub(super) struct Extension {
 /// The value of basicConstraints (RFC 5280, section 4.2.1.9).
 pub(super) struct BasicConstraints {
     pub(super) ca: bool,
-    /// RFC 5280 does not bound the path length. A larger number than this type holds means the same as its greatest one.
+    /// RFC 5280 does not bound the path length. A number that this type cannot hold is read as `usize::MAX`.
     pub(super) path_length: Option<usize>,
 }
 

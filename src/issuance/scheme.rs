@@ -227,7 +227,7 @@ pub(super) fn pss_parameters(
     .to_der()
 }
 
-/// Returns why an AlgorithmIdentifier is not one of ours: it is malformed, or its identifier has a large arc.
+/// Returns why an AlgorithmIdentifier cannot be used: it is malformed, or its identifier has a large arc.
 fn unknown(der: &[u8]) -> SchemeError {
     raw::algorithm(der).map_or(SchemeError::Encoding, SchemeError::Unsupported)
 }

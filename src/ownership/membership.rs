@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     metrics::LeaseRenewal,
-    telemetry::{ErrorChain, LastSaid},
+    telemetry::{ErrorChain, RepeatFilter},
 };
 
 /// This replica's membership, which the caller must [`run`](Self::run).
@@ -41,7 +41,7 @@ pub struct Membership {
     /// UIDs of Leases that were already logged as unreadable.
     pub(super) unreadable: HashSet<String>,
     /// The last failure of a renewal.
-    pub(super) said: LastSaid,
+    pub(super) said: RepeatFilter,
 }
 
 impl Membership {
@@ -49,7 +49,7 @@ impl Membership {
     /// once. Does not wait for a call that is in flight at that time.
     pub async fn run(mut self, leave: CancellationToken) {
         let config = watcher::Config::default().labels(&selector());
-        // An `Init` comes before each list, also before a list that fails, and would begin the back-off anew.
+        // An `Init` comes before each list, also before a list that fails, and would reset the back-off.
         let events = watcher(self.leases.api.clone(), config)
             .filter(|event| future::ready(!matches!(event, Ok(Event::Init))));
         let mut events = std::pin::pin!(events.default_backoff());
@@ -131,7 +131,7 @@ impl Membership {
                 LeaseRenewal::Renewed
             }
             Err(failure) => {
-                // A renewal is tried every few seconds.
+                // Renewals are tried every few seconds, so a failure is logged only if it is news.
                 let text = ErrorChain(failure).to_string();
                 let is_news = self.said.is_news(&text, Instant::now());
                 let taken_over = matches!(failure, LeaseError::TakenOver { .. });

@@ -1,7 +1,7 @@
-//! Where the record of one token is kept, and which other records count for it. Pure, except for [`Reported`].
+//! Where the record of one token is kept, and which other records count for it. Pure, except for [`ReportedIdentities`].
 //!
-//! A token is what it reports of itself: manufacturer, model, serial number and label. Neither module nor path nor slot
-//! belong to it, nor the configured name, so that renaming any of them buys no new try of a PIN.
+//! The identity of a token is what it reports of itself: manufacturer, model, serial number and label. Module, path, slot
+//! and configured name are not part of it, so that changing any of them buys no new try of a PIN.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,17 +16,17 @@ const HASH_OCTETS: usize = 16;
 
 /// Keys of the records that count for one token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct RecordKeys {
     own: String,
-    /// The key by what the token reports alone.
+    /// The key made only of what the token reports.
     plain: String,
     /// The serial number, by which earlier versions kept the record.
     serial: String,
-    /// Names of configured tokens with records of their own, although they report the same.
+    /// Names of the other configured tokens that report the same. Each has its own record.
     others: BTreeSet<String>,
 }
 
-impl Place {
+impl RecordKeys {
     /// Returns the place of a token that reports this.
     #[must_use]
     pub fn of(token: &TokenInfo) -> Self {
@@ -61,8 +61,8 @@ impl Place {
         &self.serial
     }
 
-    /// Returns whether a record under this key counts for the token, besides its own: that of an earlier version, and those
-    /// under names that are no longer configured. `by_serial` is the key that earlier versions used.
+    /// Returns whether the record under this key counts for the token besides its own record. Those of earlier versions do,
+    /// under `by_serial`, and so do those without a name or with a name that is not in `others`.
     pub(super) fn relates(&self, key: &str, by_serial: &str) -> bool {
         let named = key
             .strip_prefix(self.plain.as_str())
@@ -74,8 +74,8 @@ impl Place {
     }
 }
 
-/// Returns the key of what a token reports. The serial number is in it for people, as far as the keys of a Secret
-/// (`[-._a-zA-Z0-9]+`) can show it; the hash tells tokens apart.
+/// Returns the key for what a token reports. It shows people the serial number, as far as the keys of a Secret
+/// (`[-._a-zA-Z0-9]+`) allow; its hash tells tokens apart.
 fn key(token: &TokenInfo) -> String {
     let TokenInfo {
         label,
@@ -104,12 +104,12 @@ fn key(token: &TokenInfo) -> String {
 
 /// What the configured tokens of this process report of themselves.
 #[derive(Debug, Default)]
-pub struct Reported(Mutex<BTreeMap<String, String>>);
+pub struct ReportedIdentities(Mutex<BTreeMap<String, String>>);
 
-impl Reported {
+impl ReportedIdentities {
     /// Notes what the token with this name reports, and returns the place of its record.
-    pub(super) fn place(&self, name: &str, token: &TokenInfo) -> Place {
-        let place = Place::of(token);
+    pub(super) fn place(&self, name: &str, token: &TokenInfo) -> RecordKeys {
+        let place = RecordKeys::of(token);
         let mut reported = self.0.lock();
         reported.insert(name.to_owned(), place.plain.clone());
         let same = reported

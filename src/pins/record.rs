@@ -104,9 +104,9 @@ pub enum Refused {
     TooManyRejected(u32),
 }
 
-/// Returns the record of a token from the one under its own key and the `others` that count for it: of an earlier version,
-/// or under an earlier name. They count once, and again when somebody has changed them since, such as a replica of an
-/// earlier version during an upgrade.
+/// Returns the record of a token: the one under its own key, joined with the `others` that count for it, which an earlier
+/// version wrote or which have an earlier name. The others count once, and again if somebody changes them, such as a replica
+/// of an earlier version during an upgrade.
 ///
 /// Rejected versions are joined, and the larger number of rejected logins counts. So neither an upgrade nor a new name buys
 /// a new try.
@@ -124,7 +124,7 @@ pub fn continued(
         Some(own) => own,
         None if rest.is_empty() => return None,
         None => {
-            // Another replica may be in the middle of that login: it is waited for.
+            // Another replica may be in the middle of a login; the base must show it, so that `decide` waits for it.
             let trying = |record: &&PinRecord| record.state == PinState::Trying;
             let place = rest.iter().position(trying).unwrap_or_default();
             rest.swap_remove(place).clone()
@@ -137,7 +137,7 @@ pub fn continued(
     })
 }
 
-/// `None` without records.
+/// Returns the hash of the records; `None` if there are none.
 fn hash(records: &BTreeMap<String, PinRecord>) -> Option<String> {
     if records.is_empty() {
         return None;

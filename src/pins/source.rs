@@ -36,7 +36,7 @@ pub enum PinOrigin {
     Secret(Secrets, PinSecret),
     /// The Secret that the token's issuers name.
     Issuers(Secrets, Named),
-    /// None: the token is used without a login.
+    /// No PIN: the token is used without a login.
     None,
 }
 
@@ -168,13 +168,13 @@ impl PinOrigin {
         }
     }
 
-    /// Returns the origin for a path of the command line. What is no regular file, such as `/dev/fd/3` or a named pipe, can be
-    /// read only once, so it is read now, which blocks until its writer closes it.
+    /// Returns the origin for a path of the command line. A path that is not a regular file, such as `/dev/fd/3` or a named
+    /// pipe, can be read only once, so it is read now, which blocks until its writer closes it.
     ///
     /// # Errors
     /// [`PinError::File`], [`PinError::Length`].
     pub fn given(path: PathBuf) -> Result<Self, PinError> {
-        // Reading a path that does not exist fails later, with the path.
+        // If the path does not exist, reading it fails later, with an error that names it.
         if std::fs::metadata(&path).map_or(true, |found| found.is_file()) {
             return Ok(Self::File(path));
         }

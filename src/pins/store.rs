@@ -13,7 +13,7 @@ pub use self::{
     secret::{PIN_STATE_SECRET, SecretStore},
 };
 use super::{
-    place::Place,
+    place::RecordKeys,
     record::{PinRecord, continued},
 };
 
@@ -129,13 +129,13 @@ impl PinStore {
     }
 
     /// Returns the end of a sentence that says how the operator clears the record of one token. It is empty for a file,
-    /// because the command line, which uses it, says so itself.
-    pub fn how_to_clear(&self, states: &PinStates, place: &Place) -> String {
+    /// because `sign`, which uses files, prints this itself.
+    pub fn how_to_clear(&self, states: &PinStates, place: &RecordKeys) -> String {
         match (self, &states.kept) {
             (Self::Secret(store), Kept::Secret(secret)) => store
                 .clearing(secret, place)
                 .map_or_else(String::new, |command| {
-                    format!("; to clear its record: {command}")
+                    format!("; to clear the PIN record: {command}")
                 }),
             (Self::Secret(_) | Self::File(_), Kept::Secret(_) | Kept::File { .. }) => String::new(),
         }
@@ -149,7 +149,7 @@ impl PinStore {
     pub async fn write(
         &self,
         states: PinStates,
-        place: &Place,
+        place: &RecordKeys,
         record: &PinRecord,
     ) -> Result<(), StoreError> {
         match (self, states.kept) {
@@ -166,14 +166,14 @@ impl PinStore {
         }
     }
 
-    /// Returns the record of the token at this place, with everything that other records say of it.
+    /// Returns the record of the token at this place, joined with the other records that count for it.
     ///
     /// # Errors
     /// [`StoreError::BadRecord`] if one of the records cannot be parsed.
     pub fn record(
         &self,
         states: &PinStates,
-        place: &Place,
+        place: &RecordKeys,
     ) -> Result<Option<PinRecord>, StoreError> {
         let mut records = match (self, &states.kept) {
             (Self::Secret(store), Kept::Secret(secret)) => store.records(secret, place)?,

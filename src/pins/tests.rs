@@ -124,11 +124,11 @@ fn gate(address: SocketAddr, folder: &std::path::Path) -> TokenPin {
 
 impl Case {
     /// Returns the gate of the token with this configured name.
-    fn named(&self, name: &str, reported: &Arc<Reported>) -> TokenPin {
+    fn named(&self, name: &str, reported: &Arc<ReportedIdentities>) -> TokenPin {
         gate(self.address, self.folder.path()).beside(name, reported)
     }
 
-    /// Tries the PIN under this name, and the token rejects it.
+    /// Tries the PIN through this gate, and the token rejects it.
     async fn is_rejected(&self, pin: &TokenPin) {
         let permit = pin.permit(&self.token).await.unwrap();
         let outcome = LoginOutcome::Rejected { locked: false };
@@ -231,7 +231,7 @@ async fn a_record_of_an_earlier_version_buys_no_new_try() {
     case.is_rejected(&case.pin).await;
     let (key, record) = case.stored.records().pop().unwrap();
     assert!(key.starts_with("token.1."), "{key}");
-    // As an earlier version has it: by the serial number alone.
+    // As an earlier version kept it: by the serial number alone.
     case.stored.secret.lock()["data"]
         .as_object_mut()
         .unwrap()
@@ -245,7 +245,7 @@ async fn a_record_of_an_earlier_version_buys_no_new_try() {
             .contains(r#"--patch '[{"op": "remove", "path": "/data/serial.1"}]'"#),
         "{refused}"
     );
-    // Another PIN is the second and last try, and the record moves.
+    // Another PIN is the second and last try, which is recorded under the new key.
     std::fs::write(case.folder.path().join("pin"), "5678").unwrap();
     case.is_rejected(&case.pin).await;
     let refused = case.pin.permit(&case.token).await.unwrap_err();
@@ -259,12 +259,12 @@ async fn a_record_of_an_earlier_version_buys_no_new_try() {
     assert_eq!(case.stored.records().len(), 2);
 }
 
-/// Module and path are no part of a gate; the name is only where another token reports the same.
+/// Module and path are not part of a gate. The name is, but only if another token reports the same.
 #[tokio::test]
 async fn a_new_name_buys_no_new_try_alone_or_beside_a_token_that_reports_the_same() {
     for neighbour in [None, Some("backup")] {
         let case = Case::new();
-        let reported = Arc::new(Reported::default());
+        let reported = Arc::new(ReportedIdentities::default());
         if let Some(name) = neighbour {
             reported.place(name, &case.token);
         }
@@ -285,7 +285,7 @@ async fn a_new_name_buys_no_new_try_alone_or_beside_a_token_that_reports_the_sam
 #[tokio::test]
 async fn a_rejected_pin_of_one_token_costs_no_try_of_another_with_the_same_serial_number() {
     let case = Case::new();
-    let reported = Arc::new(Reported::default());
+    let reported = Arc::new(ReportedIdentities::default());
     let other = TokenInfo {
         label: "other".to_owned(),
         ..case.token.clone()
@@ -294,7 +294,7 @@ async fn a_rejected_pin_of_one_token_costs_no_try_of_another_with_the_same_seria
     case.named("backup", &reported).place(&backup);
     let one = case.named("issuing", &reported);
     case.is_rejected(&one).await;
-    // Another label, or, where all that is reported is the same, another name.
+    // Another label or, if the tokens report the same, another name.
     for (name, token) in [("other", &other), ("backup", &backup)] {
         let pin = case.named(name, &reported);
         let permit = pin.permit(token).await.unwrap();

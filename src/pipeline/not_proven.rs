@@ -152,7 +152,7 @@ fn token_reason(error: &HsmError) -> Reason {
         HsmError::KeysHidden { .. } => Reason::KeyNotFound,
         HsmError::KeyNotFound { .. } => Reason::KeyMismatch,
         HsmError::SeveralKeys { .. } | HsmError::TooManyKeys { .. } => Reason::KeyAmbiguous,
-        HsmError::AlwaysAuthenticate(_) | HsmError::KeyType(_) | HsmError::KeyUntold(_) => {
+        HsmError::AlwaysAuthenticate(_) | HsmError::KeyType(_) | HsmError::KeyTypeUnknown(_) => {
             Reason::KeyUnusable
         }
         HsmError::MechanismRefused { .. } | HsmError::TokenRefused(_) => Reason::TokenRefused,
@@ -167,7 +167,7 @@ fn listed(error: &HsmError) -> String {
     } else if let HsmError::SeveralKeys { matching } = error {
         ("; name one of them by label and idHex: ", matching)
     } else if let HsmError::KeysHidden { hidden } = error {
-        ("; these do not show theirs: ", hidden)
+        ("; these show no public key: ", hidden)
     } else {
         return String::new();
     };

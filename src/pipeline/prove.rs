@@ -77,7 +77,7 @@ impl ParsedChain {
         self.pem == *pem
     }
 
-    /// Returns the chain, whether or not it is valid at any time; `None` if it cannot be used.
+    /// Returns the chain that was used last, whether or not it is valid now; `None` if the certificates cannot be used.
     #[must_use]
     pub fn chain(&self) -> Option<Arc<IssuerChain>> {
         let parsed = self.parsed.as_ref().ok()?;

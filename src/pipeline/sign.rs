@@ -215,11 +215,11 @@ pub async fn sign(
     }
 }
 
-/// Checks a request as [`sign`] does, and prepares its certificate with a serial number of the operating system. Asks the token
-/// for nothing and records nothing.
+/// Checks a request as [`sign`] does and prepares its certificate, with a serial number from the operating system. Does not
+/// use the token and records nothing.
 ///
 /// # Errors
-/// As [`sign`], as far as nothing is signed.
+/// As [`sign`], except for errors of the token and the issuance record.
 pub fn prepare_only(
     asked: &UncheckedRequest<'_>,
     ready: &ReadyIssuer,

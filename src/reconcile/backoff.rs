@@ -43,8 +43,8 @@ pub(super) async fn until(at: Option<Instant>) {
 
 /// Pauses of an interrupted list or watch before it starts again.
 ///
-/// An interruption passes by itself, so the pauses stay short. A missing right or kind is there again when a person has acted,
-/// so the pauses grow with the time for which it has been missing: a quick repair is seen soon.
+/// An interruption passes by itself, so the pauses stay short. A missing right or kind stays missing until a person acts, so
+/// the pauses grow with the time for which it has been missing: a quick repair is noticed soon.
 #[derive(Debug)]
 pub(super) struct WatchPause {
     longest: Duration,
@@ -58,7 +58,7 @@ impl WatchPause {
         Self::up_to(LONGEST)
     }
 
-    /// Creates pauses of at most four seconds, whatever is missing.
+    /// Creates pauses of at most four seconds, even while a right or the kind is missing.
     pub(super) const fn short() -> Self {
         Self::up_to(LONGEST_FOR_A_WRITE)
     }
@@ -71,7 +71,7 @@ impl WatchPause {
         }
     }
 
-    /// Returns the pause after a failure. `refused`: a right or the kind is missing.
+    /// Returns the pause after a failure. `refused` tells whether a right or the kind is missing.
     pub(super) fn after(&mut self, refused: bool, now: Instant) -> Duration {
         self.interrupted = self.interrupted.saturating_add(1);
         if !refused {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_watch_is_tried_again_after_a_quarter_of_the_time_and_at_least_once_a_minute() {
+    fn a_refused_watch_is_tried_again_after_a_quarter_of_its_outage_and_at_least_once_a_minute() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut pause = WatchPause::new();
@@ -144,7 +144,7 @@ mod tests {
             let pause = pause.after(true, at(seconds)).as_millis();
             assert!(pause <= longest && pause > longest / 2 - 1, "{pause}");
         }
-        // The API server could not be reached meanwhile.
+        // The API server was unreachable for a moment.
         assert!(pause.after(false, at(3660)) <= Duration::from_secs(4));
         assert!(pause.after(true, at(3664)) <= FIRST);
         let mut short = WatchPause::short();

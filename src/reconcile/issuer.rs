@@ -105,8 +105,8 @@ pub(super) struct IssuerStatusError {
     source: Box<kube::Error>,
 }
 
-/// Returns what to do about an error, if that is known. A status with a field that the CRD lacks cannot be written by
-/// server-side apply.
+/// Returns what to do about an error, or nothing if that is unknown. Server-side apply refuses a status with a field that
+/// the CRD lacks.
 fn cure(error: &kube::Error) -> &'static str {
     if let kube::Error::Api(status) = error
         && status.message.contains("field not declared in schema")
@@ -241,7 +241,7 @@ async fn look<K: IssuerKind>(
     Ok(again)
 }
 
-/// Returns whether this installation of the controller answers the issuer, and reports another one that does.
+/// Returns whether this installation answers the issuer, and reports another installation that also does.
 fn answers(seen: &Seen<'_>, name: &IssuerName, uid: &str, context: &Context) -> bool {
     let named = seen
         .status
@@ -254,18 +254,18 @@ fn answers(seen: &Seen<'_>, name: &IssuerName, uid: &str, context: &Context) -> 
     match verdict {
         WhoAnswers::Ours => true,
         WhoAnswers::TakeOver => {
-            info!(issuer = %name, other, "took over an issuer that another installation has answered before");
+            info!(issuer = %name, other, "took over an issuer from an installation in another namespace");
             true
         }
         WhoAnswers::Reclaim => {
             context.metrics.clashed();
-            warn!(issuer = %name, other, "the installation in another namespace answers this issuer, too; give it a --class of its own");
+            warn!(issuer = %name, other, "an installation in another namespace also answers this issuer; give that installation a --class of its own");
             true
         }
         WhoAnswers::Yield { is_news } => {
             if is_news {
                 context.metrics.clashed();
-                warn!(issuer = %name, other, "left an issuer to the installation in another namespace, which answered it first; give this installation a --class of its own");
+                warn!(issuer = %name, other, "left an issuer to an installation in another namespace, which also answers it; give this installation a --class of its own");
             }
             false
         }
@@ -296,12 +296,12 @@ fn earlier<'a>(
     }
 }
 
-/// Returns when the clock next changes what is said of the certificates, if that may come before the next round.
+/// Returns when the status next changes by the passing of time alone, if that may be before the next round.
 fn due(found: &Found, status: &IssuerStatus, spec: &IssuerSpec, now: Timestamp) -> Option<Instant> {
     let chain = found.chain.as_deref();
     let change = next_change(chain, status.certificate.as_ref(), spec, now)?;
     let left = Duration::try_from(change.duration_since(now)).ok()?;
-    // Later changes are left to later rounds: the clock may be set until then.
+    // Later rounds handle later changes, because the clock may be adjusted before then.
     (left <= 2 * READ_AGAIN_AFTER).then(|| Instant::now() + left)
 }
 
@@ -321,8 +321,8 @@ fn counted(
             .tokens
             .get(&seen.spec.token)
             .map(|token| token.name().to_owned()),
-        // A certificate counts once its issuer has proved a key on the token. Otherwise anybody who may write issuers could
-        // let the metric of any token show any time.
+        // A certificate counts only after its issuer has proved a key on the token. Otherwise anybody who may write issuers
+        // could make the metric of any token show any time.
         not_after: certificate
             .filter(|_| status.key.is_some())
             .and_then(expiry::first_end),

@@ -6,27 +6,27 @@ use tracing::warn;
 
 use crate::{
     metrics::Metrics,
-    telemetry::{ErrorChain, LastSaid},
+    telemetry::{ErrorChain, RepeatFilter},
 };
 
 /// HTTP statuses by which the API server says that a right or a kind is missing.
 const REFUSALS: [u16; 2] = [403, 404];
 
-/// Troubles of the list and the watch of one kind.
+/// Reporter of failures of the list and the watch of one kind.
 #[derive(Debug)]
 pub(super) struct Trouble {
     kind: &'static str,
     metrics: Arc<Metrics>,
-    said: LastSaid,
+    said: RepeatFilter,
 }
 
 impl Trouble {
-    /// Creates a report for a kind without troubles.
+    /// Creates the reporter of a kind, before any failure.
     pub(super) fn of(kind: &'static str, metrics: &Arc<Metrics>) -> Self {
         Self {
             kind,
             metrics: Arc::clone(metrics),
-            said: LastSaid::default(),
+            said: RepeatFilter::default(),
         }
     }
 
@@ -46,7 +46,7 @@ impl Trouble {
 
 /// Returns whether the API server has refused a list or a watch, because a right or the kind is missing. That lasts until
 /// a person acts.
-pub(super) fn is_refusal(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn is_right_or_kind_missing(error: &(dyn Error + 'static)) -> bool {
     answered(error).is_some_and(|status| REFUSALS.contains(&status))
 }
 
@@ -84,10 +84,12 @@ mod tests {
 
     #[test]
     fn a_missing_right_and_a_missing_kind_are_refusals_wherever_they_are_in_the_chain() {
-        assert!(is_refusal(&failed(403)));
-        assert!(is_refusal(&failed(404)));
-        assert!(!is_refusal(&failed(500)));
-        assert!(!is_refusal(&watcher::Error::NoResourceVersion));
+        assert!(is_right_or_kind_missing(&failed(403)));
+        assert!(is_right_or_kind_missing(&failed(404)));
+        assert!(!is_right_or_kind_missing(&failed(500)));
+        assert!(!is_right_or_kind_missing(
+            &watcher::Error::NoResourceVersion
+        ));
     }
 
     #[test]

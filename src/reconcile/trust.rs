@@ -103,7 +103,7 @@ pub(super) async fn publish(issuer: &ReadyIssuer, name: &IssuerName, context: &C
 }
 
 /// Retires the anchors of issuers that are deleted or no longer serve pods, and deletes bundles that have no anchor
-/// left, until `stop`. Wake it when every issuer is known.
+/// left, until `stop`. Call it when every issuer is known.
 pub(super) async fn sweep(context: &Context, stop: &CancellationToken) {
     let Some(bundles) = &context.trust else {
         return;

@@ -54,7 +54,9 @@ pub(super) fn narrowed(failure: HsmError, granted: impl Fn(&KeyName) -> bool) ->
             hidden if hidden.is_empty() => none(),
             hidden => HsmError::KeysHidden { hidden },
         },
-        HsmError::AlwaysAuthenticate(key) | HsmError::KeyType(key) | HsmError::KeyUntold(key)
+        HsmError::AlwaysAuthenticate(key)
+        | HsmError::KeyType(key)
+        | HsmError::KeyTypeUnknown(key)
             if !granted(&key) =>
         {
             none()
@@ -63,7 +65,7 @@ pub(super) fn narrowed(failure: HsmError, granted: impl Fn(&KeyName) -> bool) ->
         other @ (HsmError::TooManyKeys { .. }
         | HsmError::AlwaysAuthenticate(_)
         | HsmError::KeyType(_)
-        | HsmError::KeyUntold(_)
+        | HsmError::KeyTypeUnknown(_)
         | HsmError::Overloaded
         | HsmError::TimedOut
         | HsmError::WorkerLost { .. }

@@ -119,7 +119,7 @@ impl GrantedKey {
 
 /// A key with a turn at its token.
 ///
-/// *Guarantees*: a signature succeeds or fails within ten seconds of the call. On a slow token, a session is free at the call.
+/// *Guarantees*: a signature succeeds or fails within ten seconds of the call. On a slow token, a session takes it at once.
 #[derive(Debug)]
 pub struct KeyTurn<'a> {
     key: &'a GrantedKey,
@@ -137,7 +137,7 @@ impl KeyTurn<'_> {
                 .sign_message(&key.key, mechanism, digest, message, deadline)
         };
         match sign().await {
-            // The token shows the key without a login, and does not sign with it.
+            // The token shows the key without a login but does not sign with it.
             Err(HsmError::NotLoggedIn) if key.token.log_in(deadline).await? => sign().await,
             signed => signed,
         }

@@ -164,7 +164,7 @@ impl<T: Ticket> Limiter<T> {
 }
 
 impl<T: Ticket> Shared<T> {
-    /// Calls every request whose turn has come, and starts a timer for the next one.
+    /// Wakes every request whose turn has come, and starts a timer for the next one.
     fn wake_next(
         self: &Arc<Self>,
         mut lines: MutexGuard<'_, HashMap<Arc<str>, Line<T>>>,
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_issuer_without_a_limit_has_no_queue_and_a_deleted_issuer_calls_its_requests() {
+    async fn an_issuer_without_a_limit_has_no_queue_and_a_deleted_issuer_wakes_its_requests() {
         let mut case = Case::new(1, 1, 1);
         let held = case.enter("a", 0);
         assert!(case.enter("a", 1).is_none());

@@ -20,7 +20,7 @@ use crate::{
     metrics::Metrics,
     pins::{
         TokenPin,
-        place::Reported,
+        place::ReportedIdentities,
         source::{Named, PinOrigin, PinSecret, Secrets},
         store::{PinStore, SecretStore},
     },
@@ -48,7 +48,7 @@ struct Starter {
     holder: String,
     metrics: Arc<Metrics>,
     /// What the tokens report of themselves, for the PIN record.
-    reported: Arc<Reported>,
+    reported: Arc<ReportedIdentities>,
 }
 
 /// Changes that a new configuration made, by token name.
@@ -145,7 +145,7 @@ impl Tokens {
                 Some(now) if *now == token.config => {
                     kept.insert(name, token);
                 }
-                Some(now) if now.has_the_worker_of(&token.config) => {
+                Some(now) if now.fits_the_worker_of(&token.config) => {
                     change.regranted.insert(name.clone());
                     kept.insert(name, Arc::new(token.granted_by(now)));
                 }

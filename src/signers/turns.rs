@@ -4,9 +4,9 @@
 //! tenants nor issuers. The worker gets no more requests at a time than the credit that it granted. Waiting holds no
 //! resources and has no deadline.
 //!
-//! The credit is two requests per session, so that a session that is done finds the next request there. A slow token gains
-//! nothing from that, and a request that waits there for seconds uses up its time limit. So a slow token gets one request
-//! per session: a turn then means that a session takes the request at once.
+//! The credit is two requests per session, so that a session that is done finds its next request in the worker. A slow token
+//! gains nothing from that, and a request that waits in the worker for seconds uses up its time limit. So a slow token gets
+//! one request per session: a turn then means that a session takes the request at once.
 
 use std::{mem, sync::Arc, time::Duration};
 

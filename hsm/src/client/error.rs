@@ -88,7 +88,7 @@ pub enum HsmError {
     #[error(
         "the token tells neither the type nor the public key of key {0}; store its public key on the token, under the same CKA_ID"
     )]
-    KeyUntold(KeyName),
+    KeyTypeUnknown(KeyName),
     /// No key shows the wanted public key, and these keys do not show theirs.
     #[error(
         "no private key on the token shows the certificate's public key, and {} do not show theirs; name the key by label or id", .hidden.len()
@@ -135,7 +135,7 @@ impl HsmError {
             | Self::TooManyKeys { .. }
             | Self::AlwaysAuthenticate(_)
             | Self::KeyType(_)
-            | Self::KeyUntold(_)
+            | Self::KeyTypeUnknown(_)
             | Self::KeysHidden { .. }
             | Self::MechanismRefused { .. }
             | Self::TokenRefused(_) => Fault::Mend,
@@ -154,7 +154,7 @@ impl From<Failure> for HsmError {
             Failure::SeveralKeys(matching) => Self::SeveralKeys { matching },
             Failure::AlwaysAuthenticate(key) => Self::AlwaysAuthenticate(key),
             Failure::KeyType(key) => Self::KeyType(key),
-            Failure::KeyUntold(key) => Self::KeyUntold(key),
+            Failure::KeyTypeUnknown(key) => Self::KeyTypeUnknown(key),
             Failure::KeysHidden(hidden) => Self::KeysHidden { hidden },
             Failure::MechanismRefused { why } => Self::MechanismRefused { why },
             Failure::TokenFailed(code) => Self::TokenFailed(code),

@@ -90,7 +90,7 @@ impl Key {
             || self.0.mechanisms.contains(&of_message) && !self.0.mechanisms.contains(&of_digest)
     }
 
-    pub(crate) fn has_refused_a_digest(&self) {
+    pub(crate) fn note_refused_digest(&self) {
         self.0.refuses_digests.store(true, Ordering::Relaxed);
     }
 

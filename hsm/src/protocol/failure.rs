@@ -46,7 +46,7 @@ pub enum Failure {
     /// Keys of this type cannot sign certificates here.
     KeyType(KeyName),
     /// The token tells neither type nor public half of the key, and the request does not either.
-    KeyUntold(KeyName),
+    KeyTypeUnknown(KeyName),
     /// No key shows the wanted public half, and these keys do not show theirs; the list is cut at 32.
     KeysHidden(Vec<KeyName>),
     /// The key or the token cannot sign with this mechanism.

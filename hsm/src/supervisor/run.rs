@@ -364,7 +364,7 @@ pub(super) async fn unanswered(connection: &Connection, error: HsmError) -> Work
         | HsmError::TooManyKeys { .. }
         | HsmError::AlwaysAuthenticate(_)
         | HsmError::KeyType(_)
-        | HsmError::KeyUntold(_)
+        | HsmError::KeyTypeUnknown(_)
         | HsmError::KeysHidden { .. }
         | HsmError::MechanismRefused { .. }
         | HsmError::TokenRefused(_) => WorkerEnd::LoginUnclear {

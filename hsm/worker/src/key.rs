@@ -142,7 +142,7 @@ fn only(mut matching: Vec<Found>, mut differing: Vec<KeyName>) -> Result<Candida
     }
     match last {
         Found::Unusable(name) => Err(NotOne::Failure(Failure::KeyType(name))),
-        Found::Untold(name) => Err(NotOne::Failure(Failure::KeyUntold(name))),
+        Found::Untold(name) => Err(NotOne::Failure(Failure::KeyTypeUnknown(name))),
         Found::Usable(key) if key.attributes.always_authenticate == Some(true) => Err(
             NotOne::Failure(Failure::AlwaysAuthenticate(key.identity.name())),
         ),

@@ -1,4 +1,4 @@
-//! The lines of one run, and what its checkpoints say of them.
+//! The lines of one run, compared with its checkpoints.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ pub(super) struct RunLines {
     pub(super) lost: HashSet<TreeHash>,
     pub(super) checkpoints: Vec<LoggedCheckpoint>,
     leaves: Vec<Leaf>,
-    /// Sequence number of the line before, in the same file.
+    /// Sequence number of the previous line in the same file.
     last: Option<u64>,
     out_of_order: Vec<Leaf>,
 }
@@ -34,7 +34,7 @@ pub(super) struct LoggedCheckpoint {
     pub(super) place: Position,
 }
 
-/// What is known of one run.
+/// Result of the verification of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunReport {
     /// Name of the run.
@@ -45,21 +45,21 @@ pub struct RunReport {
     pub first: u64,
     /// Whether the run's last line is there.
     pub stopped: bool,
-    /// The lines that are there.
+    /// How many lines are there, and how many of them are proven.
     pub lines: Verified,
 }
 
-/// Numbers of lines.
+/// Numbers of lines with and without proof.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Lines that agree with a checkpoint.
     pub agreeing: u64,
-    /// Lines under no checkpoint, or under one that they contradict.
+    /// Lines that no checkpoint covers, or whose checkpoint cannot confirm them.
     pub unproven: u64,
 }
 
 impl RunLines {
-    /// Begins another file, which may have been written before the last one.
+    /// Begins another file, which may be older than the last one.
     pub(super) fn begin_file(&mut self) {
         self.last = None;
     }
@@ -99,7 +99,7 @@ impl RunLines {
     }
 }
 
-/// Returns the leaves by their numbers, each once.
+/// Returns the leaves in the order of their numbers, each number once.
 fn unique(run: &str, mut leaves: Vec<Leaf>, faults: &mut Vec<LogFault>) -> Vec<Leaf> {
     leaves.sort_by_key(|leaf| leaf.seq);
     let mut unique: Vec<Leaf> = Vec::with_capacity(leaves.len());
@@ -117,7 +117,7 @@ fn unique(run: &str, mut leaves: Vec<Leaf>, faults: &mut Vec<LogFault>) -> Vec<L
     unique
 }
 
-/// Returns the checkpoints by their sizes.
+/// Returns the valid checkpoints in the order of their sizes.
 fn readable(
     run: &str,
     checkpoints: Vec<LoggedCheckpoint>,
@@ -189,7 +189,7 @@ fn compare(
     verified
 }
 
-/// Reports the numbers that lack from `from` on, up to the size of a checkpoint if there is one; returns whether none does.
+/// Reports the numbers missing from `from` on, up to the size of a checkpoint if there is one. Returns whether none is.
 fn gaps(
     run: &str,
     from: Option<u64>,

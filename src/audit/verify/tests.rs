@@ -19,7 +19,7 @@ fn refuse(log: &IssuanceLog, name: &str) -> bool {
     log.refused(NOW, &subject, "denied").is_ok()
 }
 
-/// Lines of a log of ten requests, with a checkpoint after each four, and the last one at the end.
+/// Lines of a log of ten requests, with a checkpoint after every fourth and one at the end.
 fn lines() -> Vec<String> {
     let paper = Paper::default();
     let log = IssuanceLog::to(
@@ -87,7 +87,7 @@ fn every_flipped_bit_under_a_checkpoint_is_found() {
             octets[place] ^= 1;
             changed[at] = String::from_utf8(octets).unwrap();
             let report = verify(&[&changed]);
-            // A checkpoint that no longer looks like one leaves lines to the next one, or without proof.
+            // If a checkpoint is no longer recognized, the next one covers its lines, or none does.
             let proven: u64 = report.runs.iter().map(|run| run.lines.agreeing).sum();
             let lost_checkpoint = report.foreign == 1 && lines[at].contains("\"checkpoint\"");
             let harmless = changed[at].contains("\"checkpoint\":\"") && proven == 12;
@@ -163,7 +163,7 @@ fn a_fault_is_found_at_its_place() {
 }
 
 #[test]
-fn what_lies_beyond_the_last_checkpoint_is_not_called_proven() {
+fn lines_after_the_last_checkpoint_are_unproven() {
     let lines = lines();
     let report = verify(&[&lines[..8]]);
     assert_eq!(report.faults, []);
@@ -193,7 +193,7 @@ fn a_log_without_its_beginning_is_verified_from_its_first_checkpoint_on() {
 }
 
 #[test]
-fn a_line_that_the_sink_cut_short_at_any_octet_is_chained_over() {
+fn a_log_verifies_after_the_sink_cut_a_line_short_at_any_octet() {
     for room in 0..400 {
         let paper = Paper::default();
         let run = LogRun::new("prod", "replica-0", PROGRAM).unwrap();
@@ -228,7 +228,7 @@ fn a_run_that_begins_after_a_torn_line_is_found_whole() {
 }
 
 #[test]
-fn lines_of_others_are_counted_and_change_nothing() {
+fn foreign_lines_are_counted_and_change_nothing() {
     let mut lines = lines();
     lines.insert(3, "2026-11-22T22:00:00Z  INFO started".to_owned());
     lines.insert(5, "{\"level\":\"INFO\"}".to_owned());

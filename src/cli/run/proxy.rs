@@ -14,7 +14,7 @@ use hyper_util::{
 use tokio::net::TcpStream;
 use tower::{BoxError, ServiceExt as _, util::BoxCloneSyncService};
 
-/// Opens connections to the API server, through the proxy if there is one.
+/// Service that opens connections to the API server, through the proxy if there is one.
 pub(super) type Connector = BoxCloneSyncService<Uri, TokioIo<TcpStream>, BoxError>;
 
 /// A proxy that connects to the API server by HTTP CONNECT (RFC 9110, section 9.3.6).
@@ -26,11 +26,11 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// Returns the proxy to the API server: that of the kubeconfig, else that of HTTPS_PROXY or ALL_PROXY. As with other
-    /// clients of Kubernetes, a proxy of the environment does not apply to the hosts of NO_PROXY and to this machine itself.
+    /// Returns the proxy to the API server: the one in the kubeconfig, else the one in HTTPS_PROXY or ALL_PROXY. As with
+    /// other clients of Kubernetes, the latter applies neither to the hosts in NO_PROXY nor to this machine.
     ///
     /// # Errors
-    /// The proxy has another scheme than http.
+    /// The proxy's scheme is not http.
     pub(super) fn of(config: &kube::Config) -> anyhow::Result<Option<Self>> {
         let named = ["HTTPS_PROXY", "https_proxy"].map(|name| env::var(name).ok());
         let environment = Matcher::from_env();
@@ -42,7 +42,7 @@ impl Proxy {
         )
     }
 
-    /// kube puts both the proxy of the kubeconfig and that of the environment into `configured`.
+    /// Chooses the proxy. kube sets `configured` to the proxy of the kubeconfig, else to that of the environment.
     fn choose(
         server: &Uri,
         configured: Option<&Uri>,
@@ -85,7 +85,7 @@ impl Proxy {
         }
     }
 
-    /// Returns what opens connections with `tcp`, through `proxy` if there is one.
+    /// Returns a connector that uses `tcp`, through `proxy` if there is one.
     pub(super) fn connector(proxy: Option<Self>, tcp: HttpConnector) -> Connector {
         let Some(Self { address, auth }) = proxy else {
             return BoxCloneSyncService::new(tcp.map_err(Into::into));

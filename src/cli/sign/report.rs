@@ -45,7 +45,7 @@ enum Object<'a> {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         decisions: Vec<Line>,
     },
-    /// Of a dry run: the request would be signed.
+    /// Result of a dry run: the request would be signed.
     Admitted {
         not_before: jiff::Timestamp,
         not_after: jiff::Timestamp,

@@ -1,4 +1,4 @@
-//! One token, from the start of its worker to the login. The PIN is in one file and the PIN record in another.
+//! One token, from the start of its worker to the login. The PIN comes from a file or a pipe; the PIN record is a file.
 
 use std::{
     path::{Path, PathBuf},
@@ -34,16 +34,16 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Opened {
     token: ConfiguredToken,
     config: PathBuf,
-    /// PIN and PIN record; `None` for a token that is used without a login.
+    /// Where the PIN and the PIN record are; `None` for a token that is used without a login.
     pin: Option<(String, PathBuf)>,
     patience: Duration,
 }
 
 impl Opened {
-    /// Starts the worker of the token that the issuer names. `pin` is the PIN of the command line.
+    /// Starts the worker of the token that the issuer names. `pin` is the PIN of `--pin-file`.
     ///
     /// # Errors
-    /// The configuration has no such token, or the token's PIN does not come from a file.
+    /// The configuration has no such token, or its PIN or PIN record cannot be used here.
     pub(super) fn start(
         config: &Config,
         args: &Sign,
@@ -158,17 +158,17 @@ impl Opened {
     }
 }
 
-/// Returns the PIN of `--pin-file`. What is no regular file is read now.
+/// Returns the PIN of `--pin-file`. Reads it at once if the path is not a regular file, such as a pipe.
 ///
 /// # Errors
-/// It cannot be read, or it is no PIN.
+/// The path cannot be read, or its content is not a PIN.
 pub(super) fn given_pin(path: &Path) -> anyhow::Result<PinOrigin> {
     let path = std::path::absolute(path).context("--pin-file is not a path")?;
     Ok(PinOrigin::given(path)?)
 }
 
-/// Returns the PIN and the PIN record of a token. A PIN of the command line does not evade the record of a configured
-/// one. Without a PIN, nothing is tried and nothing recorded.
+/// Returns the PIN and the PIN record of a token. If the configuration names a pinFile, its record also counts for a PIN of
+/// the command line. Without a PIN, nothing is tried and nothing recorded.
 fn pin_and_record(
     token: &TokenConfig,
     args: &Sign,
@@ -178,7 +178,7 @@ fn pin_and_record(
     let asked = asked.transpose().context("--pin-record is not a path")?;
     let from = match (token.pin(), given) {
         (PinSource::File { record, .. }, _) if asked.is_some() => bail!(
-            "the configuration keeps the record of token {:?} in {}; remove --pin-record",
+            "the configuration keeps the PIN record of token {:?} in {}; remove --pin-record",
             token.name(),
             record.display()
         ),
@@ -191,7 +191,7 @@ fn pin_and_record(
                 (Some(asked), _) => asked,
                 (None, PinOrigin::File(path)) => path.with_file_name(PIN_RECORD),
                 (None, _) => bail!(
-                    "no record of the tries of the PIN can be kept beside {pin}; name a file for it with --pin-record"
+                    "no PIN record can be kept beside {pin}; name a file for it with --pin-record"
                 ),
             };
             return Ok((pin, record));

@@ -8,12 +8,12 @@ use crate::issuance::{name::Name, raw};
 pub(super) struct Anchors {
     /// The roots that can be used, in the order given.
     pub(super) fit: Vec<IssuerCertificate>,
-    /// Why the first of the roots that cannot be used is unfit. This matters only if no path ends in one of `fit`.
+    /// Why the first unusable root is unusable. This matters only if no path ends in one of `fit`.
     pub(super) unfit: Option<ChainError>,
 }
 
 impl Anchors {
-    /// Picks the roots that have the name of an issuer of these certificates. Of the other roots, reads only the names. The
+    /// Picks the roots that have the name of an issuer of these certificates, and reads only the names of the others. The
     /// signature of a root is never verified, because the anchor is its name and its key (RFC 5280, section 6.1.1 (d)).
     ///
     /// # Errors

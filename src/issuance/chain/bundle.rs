@@ -77,7 +77,7 @@ impl Bundle {
         let longest = match longest(&links, issuing, goal, |_| true) {
             Some(path) => chain(&links, &path)?,
             None => {
-                // Only the path lengths are in the way.
+                // A path exists, but it exceeds a path length.
                 let path = path::shortest(&links, issuing, goal, |_, _| true);
                 let chain = chain(&links, &path.unwrap_or_default())?;
                 chain.check_path_lengths()?;
@@ -122,7 +122,7 @@ impl Bundle {
     }
 }
 
-/// Returns the path that stays valid longest, of those that only have certificates that `is_usable` accepts.
+/// Returns the path that stays valid longest, of those whose certificates `is_usable` accepts.
 fn longest(
     links: &Links,
     issuing: usize,

@@ -52,7 +52,7 @@ pub enum CertificateError {
     #[error("it is not the DER encoding of an X.509 certificate")]
     Encoding(#[from] der::Error),
     /// Version 1 or 2, without extensions, and not a root.
-    #[error("it must be of version 3; only a root above it may be older")]
+    #[error("it must have version 3; only a root may have an earlier version")]
     Version,
     /// The same extension twice.
     #[error("it has extension {0} twice")]
@@ -85,8 +85,8 @@ pub enum CertificateError {
     Validity,
 }
 
-/// A certificate that may sign certificates: CA:TRUE unless it is of an older version than 3, keyCertSign if it has
-/// keyUsage, a supported key.
+/// A certificate that may sign certificates. It has CA:TRUE unless its version is below 3, keyCertSign if it has keyUsage,
+/// and a supported key.
 #[derive(Clone, Debug)]
 pub struct IssuerCertificate {
     der: Vec<u8>,
@@ -114,8 +114,8 @@ impl IssuerCertificate {
     ///
     /// # Errors
     ///
-    /// The certificate may not issue certificates, or its signature cannot be verified. A certificate that has its own name
-    /// as issuer may be the root, so its signature and its version do not matter.
+    /// The certificate is not allowed to issue certificates, or its signature cannot be verified. One that names itself as
+    /// its issuer may be the root, so its signature, its version and its critical extensions do not matter.
     pub(super) fn parse(der: &[u8]) -> Result<Self, CertificateError> {
         let certificate = Self::anchor(der)?;
         if let Some(oid) = certificate.unknown_critical
@@ -133,7 +133,7 @@ impl IssuerCertificate {
 
     /// Reads the certificate of a trust anchor. Its signature need not be of a supported algorithm: verifiers do not
     /// use it (RFC 5280, section 6.1.1 (d)), and old roots are signed with SHA-1. Roots of version 1 or 2 have no
-    /// extensions, and may issue certificates without basicConstraints.
+    /// extensions, so they need no basicConstraints.
     ///
     /// # Errors
     ///

@@ -49,14 +49,14 @@ pub enum ChainError {
     },
     /// A certificate signed another, but its subject and the other's issuer are the same name in two encodings.
     #[error(
-        "{subject:?} was signed by {issuer:?}, but names its issuer in another encoding, and verifiers compare octets: {how}; have one of both certificates issued again"
+        "{subject:?} was signed by {issuer:?}, but names its issuer in another encoding, and verifiers compare octets: {how}; have one of the two certificates issued again"
     )]
     EncodedDifferently {
         /// The certificate that was signed.
         subject: String,
         /// The subject of the certificate that signed it.
         issuer: String,
-        /// The first attribute that differs: as the one names its issuer, and as the other is named.
+        /// The first attribute that differs, in both encodings.
         how: String,
     },
     /// Too many certificates for one chain and its cross-certificates.

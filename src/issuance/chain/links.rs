@@ -16,8 +16,8 @@ pub(super) struct Links {
     given: usize,
     /// For each certificate of the chain, the place of a certificate whose key made its signature.
     signed_by: Vec<Option<usize>>,
-    /// For each certificate of the chain, the places of those that signed it, itself excepted: the anchors first,
-    /// and of each kind those that end last.
+    /// For each certificate of the chain, the places of the other certificates that signed it: the anchors first, and in
+    /// each group those that end last.
     signers: Vec<Vec<usize>>,
 }
 
@@ -109,7 +109,7 @@ impl Links {
             && self.may_have_signed(signer, place)
     }
 
-    /// The places of the certificates that signed this one, without itself. No certificate is above an anchor.
+    /// The places of the other certificates that signed this one. No certificate is above an anchor.
     pub(super) fn signers(&self, place: usize) -> &[usize] {
         self.signers.get(place).map_or(&[], Vec::as_slice)
     }

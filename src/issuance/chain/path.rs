@@ -30,7 +30,7 @@ pub(super) enum Goal {
     Anchor,
     /// At a self-signed certificate.
     SelfSigned,
-    /// At a certificate that no other one of the bundle signed, because the bundle has no root.
+    /// At a certificate that no other certificate of the bundle signed, because the bundle has no root.
     Top,
     /// Anywhere, because the bundle has no root, and its authorities certify each other.
     Anywhere,
@@ -70,7 +70,7 @@ struct Step {
 /// Returns the places of the shortest path from the issuing certificate to the goal or, if the bundle has no root, those
 /// of the longest path. Of paths with equal length, the one whose certificates end last is taken, then the one given first.
 ///
-/// `may_follow` decides about each certificate, and is told how many authorities are below it.
+/// `may_follow` decides whether a path may use a certificate, given the number of authorities below it.
 pub(super) fn shortest(
     links: &Links,
     issuing: usize,
@@ -205,7 +205,7 @@ fn stranger<'a>(links: &'a Links, steps: &[Step]) -> Option<&'a IssuerCertificat
     }
 }
 
-/// Finds the certificate that is missing from a path only because its name is encoded in another way.
+/// Returns the error of a certificate that is missing from a path only because its name is encoded differently.
 pub(super) fn misnamed(
     links: &Links,
     issuing: usize,

@@ -26,8 +26,8 @@ pub(in crate::issuance) enum Subtree {
     Directory(Name),
     /// A type of name that is not compared, by its tag number.
     Other(u32),
-    /// A constraint on this type, by its tag number, in a form that RFC 5280 does not have. Verifiers read such forms
-    /// differently or not at all, so it permits no name of its type, and excludes every one (section 6.1.4 (g)).
+    /// A constraint on this type, by its tag number, in a form that RFC 5280 does not define. Verifiers read such forms
+    /// differently or not at all, so it permits no name of its type, or excludes every one (section 6.1.4 (g)).
     Unreadable(u32),
 }
 
@@ -188,7 +188,7 @@ fn holds_ip(address: &[u8], mask: &[u8], name: IpAddr) -> Holds {
         IpAddr::V6(name) => within(&name.octets()),
     };
     let other_form = match name {
-        // Every wider network of IPv6 holds all mapped addresses, and does not mean IPv4 by it.
+        // A wider IPv6 network holds all mapped addresses, but is not meant as a constraint on IPv4.
         IpAddr::V4(name) => {
             let only_mapped = mask.get(..12).is_some_and(|start| start == [0xff; 12]);
             only_mapped && within(&name.to_ipv6_mapped().octets())
@@ -223,8 +223,8 @@ fn is_host_subtree(text: &str) -> bool {
     !host.starts_with('*') && is_dns(host, DnsSyntax::Underscore)
 }
 
-/// Returns whether the text is a mailbox, a host or, with a leading dot, the hosts below it. A local part of a star means every
-/// mailbox to those who write it, and one mailbox to verifiers.
+/// Returns whether the text is a mailbox, a host or, with a leading dot, the hosts below it. The local
+/// part `*` means every mailbox to its author, and one mailbox to verifiers.
 fn is_email_subtree(text: &str) -> bool {
     match text.rsplit_once('@') {
         Some((local, host)) => {
@@ -235,7 +235,7 @@ fn is_email_subtree(text: &str) -> bool {
     }
 }
 
-/// Returns address and mask of a network: of 4 or of 16 octets each, the mask a prefix (RFC 4632, section 3.1).
+/// Returns the address and the mask of a network, each of 4 or 16 octets. The mask must be a prefix (RFC 4632, section 3.1).
 fn network(octets: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let (address, mask) = octets.split_at_checked(octets.len() / 2)?;
     let mut rest = mask.iter().skip_while(|octet| **octet == 0xff);

@@ -208,7 +208,7 @@ fn malformed_constraints_are_refused() {
     }
 }
 
-/// A name of each type that some form below is a constraint on.
+/// Names of each type that the forms below constrain.
 const NAMES: &[(u8, &[u8])] = &[
     (EMAIL, b"x@a.example"),
     (DNS, b"a.example"),
@@ -217,7 +217,7 @@ const NAMES: &[(u8, &[u8])] = &[
     (IP, &[0x20; 16]),
 ];
 
-/// Constraints in forms that RFC 5280, section 4.2.1.10 does not have, as CAs have written them.
+/// Constraints in forms that RFC 5280, section 4.2.1.10 does not define, as CAs have written them.
 const UNREADABLE: &[(u8, &[u8])] = &[
     (EMAIL, b"@a.example"),
     (EMAIL, b"@.a.example"),
@@ -282,8 +282,8 @@ fn a_constraint_that_cannot_be_read_permits_nothing_and_excludes_every_name_of_i
         .unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "e-mail address \"x@a.example\" is excluded, like every name of its type, by a subtree that cannot be read in the \
-         name constraints"
+        "e-mail address \"x@a.example\" is excluded, like every name of its type, by an unreadable subtree of the name \
+         constraints"
     );
 }
 

@@ -1,6 +1,6 @@
 //! The attributes of a CSR: which of them ask for something.
 //!
-//! Nothing that an attribute asks for is dropped without a word. Attributes that only inform, such as a challenge password
+//! Nothing that an attribute asks for is dropped silently. Attributes that only inform, such as a challenge password
 //! or the client's version, are ignored.
 
 use const_oid::db::rfc5912::ID_EXTENSION_REQ;
@@ -32,7 +32,7 @@ const MICROSOFT: Oid = Oid::new_unwrap("1.3.6.1.4.1.311");
 const INFORMATIVE: [&str; 3] = ["cdc", "rmd", "ccm"];
 
 /// Returns the extensions that the attributes ask for. Several extension requests, or several values of one, ask for all
-/// of their extensions; one that occurs twice with the same value counts once.
+/// of their extensions; an extension that occurs in two of them with the same value counts once.
 pub(super) fn requested_extensions(info: &RequestInfo<'_>) -> Result<Vec<Extension>, Refusal> {
     let single = |oid: &Oid| !is_extension_request(*oid) && !oid.starts_with(MICROSOFT);
     let types = info.attributes.iter().map(|attribute| attribute.oid);
@@ -96,8 +96,8 @@ fn read_extensions(
     Ok(())
 }
 
-/// Refuses a pair that asks for something: a template, names, or a validity. An approver has not seen it, and the request
-/// and the extensions of the CSR have a place for it.
+/// Refuses a pair that asks for something: a template, names, or a validity. An approver does not see the pair; what it asks
+/// for belongs in the request or in an extension of the CSR.
 fn check_pair(pair: &[u8]) -> Result<(), Refusal> {
     let text = |value: AnyRef<'_>| name::text(value.tag(), value.value());
     let read = AnyRef::from_der(pair)

@@ -109,7 +109,7 @@ fn each_malformed_request_is_refused_under_its_slug() {
             RefusalReason::DuplicateAttribute,
         ),
         (
-            "an extension request of none",
+            "an extension request without a value",
             request().attribute("1.2.840.113549.1.9.14", &[]),
             RefusalReason::BadDer,
         ),
@@ -128,7 +128,7 @@ fn each_malformed_request_is_refused_under_its_slug() {
             RefusalReason::DuplicateExtension,
         ),
         (
-            "Microsoft's extension request of none",
+            "Microsoft's extension request without a value",
             request().attribute(MICROSOFT, &[]),
             RefusalReason::BadDer,
         ),
@@ -150,7 +150,7 @@ fn each_malformed_request_is_refused_under_its_slug() {
             RefusalReason::ExtensionNotAllowed,
         ),
         (
-            "a pair of three",
+            "a pair of three values",
             request().attribute(PAIR, &[&sequence(&[&[5, 0], &[5, 0], &[5, 0]])]),
             RefusalReason::BadDer,
         ),
@@ -229,7 +229,7 @@ fn extension_requests_of_every_form_ask_for_all_of_their_extensions() {
                 .attribute(standard, &[&both]),
         ),
         (
-            "an empty one beside",
+            "an empty one and one of Microsoft's",
             request()
                 .attribute(standard, &[&sequence(&[])])
                 .attribute(MICROSOFT, &[&both]),
@@ -254,7 +254,7 @@ fn extension_requests_of_every_form_ask_for_all_of_their_extensions() {
 }
 
 #[test]
-fn a_request_to_the_ca_of_another_vendor_is_refused_by_what_it_asks_for() {
+fn the_refusal_of_an_attribute_for_microsofts_ca_says_what_it_asks_for() {
     let key = TestKey::p256();
     let request = Request::new("leaf", &key).attribute(PAIR, &[&pair("SAN", "dns=a.example")]);
     let refusal = VerifiedCsr::parse(request.pem(&key).as_bytes()).unwrap_err();

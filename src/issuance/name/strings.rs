@@ -9,7 +9,7 @@ use super::{
     types::{may_have, string_type},
 };
 
-/// What happens to an attribute of a CSR's subject with another string type than its definition has.
+/// Rule for an attribute of a CSR's subject whose string type is not that of its definition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strings {
     /// The certificate has the same text with the right type.
@@ -22,7 +22,7 @@ pub enum Strings {
 }
 
 impl Name {
-    /// Returns the name with the right string types. Attributes that have the right type already keep their octets.
+    /// Applies the rule to the name. Attributes that already have the right string type keep their octets.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Name {
     }
 }
 
-/// Returns the DER of an RDN. One that has been changed is sorted again (X.690, clause 11.6).
+/// Returns the DER of an RDN with the right string types. A changed RDN is sorted again (X.690, clause 11.6).
 fn reencoded(rdn: &[Attribute]) -> Result<Vec<u8>, NameError> {
     let unencodable = || NameError::String(rdn.first().map(Attribute::label).unwrap_or_default());
     let mut attributes = Vec::with_capacity(rdn.len());
@@ -95,7 +95,7 @@ impl Attribute {
         }
     }
 
-    /// Returns the text of a string of any type. Writers of TeletexString disagree about the characters outside ASCII.
+    /// Returns the text of a string if it is unambiguous. Writers of TeletexString disagree about characters outside ASCII.
     fn unambiguous_text(&self) -> Option<String> {
         let ascii_only = matches!(
             self.tag,
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_type_keeps_its_octets_under_every_rule() {
+    fn a_value_of_the_right_type_keeps_its_octets_under_every_rule() {
         for given in [
             of(C, Tag::PrintableString, b"DE"),
             of(CN, Tag::Utf8String, b"x"),

@@ -74,8 +74,8 @@ pub(super) fn string_type(oid: Oid) -> Tag {
     }
 }
 
-/// Whether a value of this type may have this string type. A DirectoryString may be a PrintableString or a UTF8String; its
-/// other forms are not for new certificates (RFC 5280, section 4.1.2.4). An unknown type may have any.
+/// Returns whether an attribute of this type may have this string type. A DirectoryString may be a PrintableString or a
+/// UTF8String; its other forms are not for new certificates (RFC 5280, section 4.1.2.4). An unknown type may have any.
 pub(super) fn may_have(oid: Oid, tag: Tag) -> bool {
     let right = string_type(oid);
     tag == right

@@ -12,7 +12,7 @@ use crate::{
     message::first_of,
 };
 
-/// A refusal lists so many patterns and counts the others.
+/// Most patterns that a refusal lists. It only counts the others.
 const LISTED: usize = 8;
 
 /// The allowed names, by type: `None` allows every name of the type, an empty list allows none.
@@ -93,7 +93,7 @@ impl AllowedNames {
         }
     }
 
-    /// Returns the allowed names of the claim's type as a person reads them, and how many there are beyond the first few.
+    /// Describes the allowed names of the claim's type to people: the first few, and how many more there are.
     pub(super) fn of_type(&self, claim: Claim<'_>) -> String {
         match claim {
             Claim::Dns(_) => listed("DNS names", self.dns.as_deref()),

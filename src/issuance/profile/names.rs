@@ -193,7 +193,7 @@ impl fmt::Display for Topic<'_> {
     }
 }
 
-/// Returns the refusal of a name, with what is allowed instead.
+/// Returns the refusal of a name, which says what is allowed instead.
 fn not_allowed(whose: &str, claimed: Claimed<'_>, allowed: &str) -> Refusal {
     Refusal::new(
         RefusalReason::SanNotAllowed,

@@ -16,7 +16,7 @@ use crate::issuance::{
 pub struct SubjectRules {
     /// Which subject the certificate carries.
     pub mode: SubjectMode,
-    /// What happens to attributes of the CSR's subject with a wrong string type.
+    /// Rule for attributes of the CSR's subject with a wrong string type.
     pub strings: Strings,
     /// The attribute types that a CSR's subject may have; `None` for any.
     pub allowed: Option<Vec<Oid>>,

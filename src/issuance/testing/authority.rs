@@ -233,7 +233,7 @@ impl AuthorityBuilder {
                 .to_der()
                 .unwrap()
         };
-        // DER leaves out the default version, 0. Only version 3 (2) has extensions.
+        // DER omits the default, version 1 (0). Only version 3 (2) has extensions.
         let version = match self.version {
             0 => Vec::new(),
             later => tlv(0xa0, &integer(&[later])),

@@ -33,7 +33,7 @@ fn every_part_that_a_token_reports_tells_it_apart_and_nothing_else_does() {
             model: "other".to_owned(),
             ..one.clone()
         },
-        // The same octets, divided otherwise.
+        // The same octets, split differently.
         token("0a", "000"),
     ];
     let keys: BTreeSet<_> = others.iter().chain([&one]).map(key).collect();
@@ -48,12 +48,12 @@ fn every_part_that_a_token_reports_tells_it_apart_and_nothing_else_does() {
         max_sessions: Some(1),
         ..one.clone()
     };
-    assert_eq!(Place::of(&later), Place::of(&one));
+    assert_eq!(RecordKeys::of(&later), RecordKeys::of(&one));
 }
 
 #[test]
 fn a_key_is_legal_in_a_secret_and_shows_the_serial_number() {
-    let reported = Reported::default();
+    let reported = ReportedIdentities::default();
     for serial in ["1404389111", "x y", "\u{fc}", ""] {
         reported.place("b", &token("a", serial));
         let place = reported.place("a", &token("a", serial));
@@ -66,9 +66,9 @@ fn a_key_is_legal_in_a_secret_and_shows_the_serial_number() {
 
 #[test]
 fn only_tokens_that_report_the_same_have_their_names_in_the_place() {
-    let reported = Reported::default();
+    let reported = ReportedIdentities::default();
     let alone = reported.place("a", &token("same", "0000"));
-    assert_eq!(alone, Place::of(&token("same", "0000")));
+    assert_eq!(alone, RecordKeys::of(&token("same", "0000")));
     reported.place("c", &token("other", "0000"));
     let beside = reported.place("b", &token("same", "0000"));
     assert_eq!(beside.own, format!("{}.b", alone.plain));
@@ -82,11 +82,11 @@ fn only_tokens_that_report_the_same_have_their_names_in_the_place() {
 
 #[test]
 fn records_of_earlier_versions_and_of_earlier_names_count_and_those_of_other_tokens_do_not() {
-    let reported = Reported::default();
+    let reported = ReportedIdentities::default();
     reported.place("b", &token("same", "0000"));
     let named = reported.place("a", &token("same", "0000"));
     let plain = named.plain.clone();
-    let relates = |place: &Place, key: &str| place.relates(key, BY_SERIAL);
+    let relates = |place: &RecordKeys, key: &str| place.relates(key, BY_SERIAL);
     assert!(relates(&named, BY_SERIAL));
     assert!(relates(&named, &plain));
     assert!(relates(&named, &format!("{plain}.old-name")));
@@ -94,7 +94,7 @@ fn records_of_earlier_versions_and_of_earlier_names_count_and_those_of_other_tok
     assert!(!relates(&named, &format!("{plain}.b")), "configured");
     assert!(!relates(&named, "serial.1"));
     assert!(!relates(&named, "hmac-key"));
-    let alone = Place::of(&token("same", "0000"));
+    let alone = RecordKeys::of(&token("same", "0000"));
     assert!(relates(&alone, BY_SERIAL));
     assert!(!relates(&alone, &plain), "its own");
     assert!(relates(&alone, &format!("{plain}.b")));

@@ -245,7 +245,7 @@ fn other_records_count_once_and_again_after_a_change() {
         (right.rejected_in_a_row, right.rejected_versions.len()),
         (0, 1)
     );
-    // A replica of the earlier version tries on.
+    // A replica of the earlier version tries again.
     let later = kept(&[("serial.1", &record("other", PinState::Rejected, 2))]);
     let known = continued(Some(right), &later).unwrap();
     assert_eq!(known.rejected_in_a_row, 2);
@@ -265,7 +265,7 @@ fn other_records_count_once_and_again_after_a_change() {
 }
 
 #[test]
-fn a_login_that_another_record_has_not_settled_is_waited_for_or_counts() {
+fn an_unsettled_login_of_another_record_is_waited_for_or_counts_as_rejected() {
     let other = PinRecord {
         holder: "b".to_owned(),
         ..record("1", PinState::Trying, 1)

@@ -17,7 +17,7 @@ use tracing::warn;
 use super::{HMAC_KEY_OCTETS, Kept, PinStates, StoreError, random_key};
 use crate::pins::record::{PinRecord, PinState};
 
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Store of PIN records in a file.
 ///
@@ -123,7 +123,7 @@ impl FileStore {
                         warn!(lock = %path.display(), "waiting for the login of another process");
                         told = true;
                     }
-                    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                    tokio::time::sleep(READ_AGAIN_AFTER).await;
                 }
                 Err(TryLockError::Error(source)) => {
                     return Err(self.io("lock the PIN record", &path, source));

@@ -9,7 +9,7 @@ use super::{HMAC_KEY_OCTETS, Kept, PinStates, StoreError, hmac_key, random_key};
 use crate::{
     api::FIELD_MANAGER,
     pins::{
-        place::{PREFIX, Place},
+        place::{PREFIX, RecordKeys},
         record::PinRecord,
         source::Secrets,
     },
@@ -85,9 +85,8 @@ impl SecretStore {
         self.replace(secret).await.map(drop)
     }
 
-    /// Returns the command that removes the records that count for one token and leaves the others; `None` if there are
-    /// none.
-    pub(super) fn clearing(&self, secret: &Secret, place: &Place) -> Option<String> {
+    /// Returns the command that removes only the records that count for one token; `None` if no record does.
+    pub(super) fn clearing(&self, secret: &Secret, place: &RecordKeys) -> Option<String> {
         let removals: Vec<_> = counting(secret, place)
             .map(|(key, _)| format!(r#"{{"op": "remove", "path": "/data/{key}"}}"#))
             .collect();
@@ -103,7 +102,7 @@ impl SecretStore {
     pub(super) fn records(
         &self,
         secret: &Secret,
-        place: &Place,
+        place: &RecordKeys,
     ) -> Result<BTreeMap<String, PinRecord>, StoreError> {
         let read = counting(secret, place).map(|(key, value)| {
             let record =
@@ -152,10 +151,10 @@ fn data<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
         .map(|octets| octets.0.as_slice())
 }
 
-/// Returns the entries that are records of the token at this place.
+/// Returns the entries whose records count for the token at this place.
 fn counting<'a>(
     secret: &'a Secret,
-    place: &'a Place,
+    place: &'a RecordKeys,
 ) -> impl Iterator<Item = (&'a String, &'a ByteString)> {
     let by_serial = key_by_serial(place.serial());
     let data = secret.data.iter().flatten();
@@ -173,12 +172,12 @@ fn has_records(secret: &Secret) -> bool {
     })
 }
 
-/// Prefixes of the keys of records of versions that kept them by serial number alone.
+/// Prefixes of the keys under which earlier versions kept records, by serial number alone.
 const PLAIN: &str = "serial.";
 const IN_HEX: &str = "serial-hex.";
 
-/// Returns the key under which earlier versions kept a token's record. Keys of a Secret consist of `[-._a-zA-Z0-9]`; a serial number may contain
-/// anything.
+/// Returns the key under which earlier versions kept a token's record. Keys of a Secret consist of `[-._a-zA-Z0-9]`; a
+/// serial number may contain anything.
 fn key_by_serial(serial: &str) -> String {
     let plain = !serial.is_empty()
         && serial

@@ -22,18 +22,18 @@ use crate::{
         backoff::WatchPause,
         issuer::Woken,
         request::Request,
-        trouble::{Trouble, is_refusal},
+        trouble::{Trouble, is_right_or_kind_missing},
         trust::{self, TrustBundles},
     },
 };
 
-/// How often to ask whether the cluster serves a kind now.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(4);
+/// Pause before asking again whether the cluster serves a missing kind.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(4);
 
-/// Kinds of requests to answer, and the limit of looks at a time.
+/// Kinds of requests to answer, and how many looks may be in progress.
 #[derive(Clone, Copy, Debug)]
 pub struct AnsweredKinds {
-    /// Whether to answer cert-manager's CertificateRequests.
+    /// When to answer cert-manager's CertificateRequests.
     pub certificate_requests: CertificateRequests,
     /// Whether to answer Kubernetes CertificateSigningRequests.
     pub signing_requests: bool,
@@ -43,14 +43,14 @@ pub struct AnsweredKinds {
     pub concurrency: u16,
 }
 
-/// Whether to answer cert-manager's CertificateRequests.
+/// Policy on cert-manager's CertificateRequests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateRequests {
-    /// From the moment that the cluster has the kind. The controller is ready without it.
+    /// Answers them as soon as the cluster serves the kind. The controller is ready without it.
     OnceServed,
-    /// The controller is not ready before the cluster has the kind.
+    /// Answers them. The controller is not ready before the cluster serves the kind.
     Always,
-    /// Not at all.
+    /// Does not answer them.
     Never,
 }
 
@@ -160,7 +160,7 @@ async fn every() -> Option<String> {
 }
 
 /// Returns a field selector for the issuer's group if the CRD has selectable fields (cert-manager 1.20 and later), else
-/// `None`. Waits for cert-manager's CRDs. Cancels `optional` if the cluster does not have them yet.
+/// `None`. Waits for cert-manager's CRDs; if they are missing, cancels `optional`, so that readiness does not wait for them.
 async fn certificate_requests(
     client: &Client,
     optional: Option<CancellationToken>,
@@ -183,15 +183,15 @@ async fn certificate_requests(
             (Err(kube::Error::Api(status)), Some(known)) if status.code == 404 => {
                 if !known.is_cancelled() {
                     info!(
-                        "this cluster has no CertificateRequests; they are answered from the moment that cert-manager is installed"
+                        "this cluster does not serve CertificateRequests yet; the controller answers them once cert-manager is installed"
                     );
                     known.cancel();
                 }
-                sleep(LOOK_AGAIN_AFTER).await;
+                sleep(ASK_AGAIN_AFTER).await;
             }
             (Err(error), _) => {
                 trouble.report(&error);
-                sleep(pause.after(is_refusal(&error), Instant::now())).await;
+                sleep(pause.after(is_right_or_kind_missing(&error), Instant::now())).await;
             }
         }
     }
@@ -203,7 +203,7 @@ enum Served {
     V1Beta1,
 }
 
-/// Waits until the cluster serves PodCertificateRequests. Cancels `known` if it does not serve them yet.
+/// Waits until the cluster serves PodCertificateRequests; until then, cancels `known`, so that readiness does not wait.
 async fn pod_certificates(
     client: &Client,
     known: &CancellationToken,
@@ -221,11 +221,11 @@ async fn pod_certificates(
         }
         if !known.is_cancelled() {
             warn!(
-                "this Kubernetes cluster does not serve PodCertificateRequests; they are answered from the moment that it does"
+                "this Kubernetes cluster does not serve PodCertificateRequests yet; the controller answers them once it does"
             );
             known.cancel();
         }
-        sleep(LOOK_AGAIN_AFTER).await;
+        sleep(ASK_AGAIN_AFTER).await;
     }
 }
 
@@ -254,7 +254,7 @@ async fn serves(client: &Client, version: &str, resource: &str, trouble: &mut Tr
             Err(kube::Error::Api(status)) if status.code == 404 => return false,
             Err(error) => {
                 trouble.report(&error);
-                sleep(pause.after(is_refusal(&error), Instant::now())).await;
+                sleep(pause.after(is_right_or_kind_missing(&error), Instant::now())).await;
             }
         }
     }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Sleep, sleep};
 
 use super::interrupted::Interrupted;
-use crate::reconcile::{backoff::WatchPause, trouble::is_refusal};
+use crate::reconcile::{backoff::WatchPause, trouble::is_right_or_kind_missing};
 
 /// Objects per page. Each page is held in memory as a whole.
 const PAGE: u32 = 250;
@@ -104,7 +104,7 @@ impl<K: Clone + Debug + DeserializeOwned + Send + 'static> List<K> {
                         Ok(version) if is_first => return Ok(Step::At(version)),
                         Ok(_) => {}
                         Err(interrupted) => {
-                            self.rest(is_refusal(&interrupted));
+                            self.rest(is_right_or_kind_missing(&interrupted));
                             return Err(interrupted);
                         }
                     }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::uid::Uid;
 use crate::{audit::RequestKind, metrics::Metrics};
 
-/// The requests of one kind without a decision of an approver, by age. Updates the metrics.
+/// The undecided requests of one kind, by age. Every change updates the metrics.
 #[derive(Debug)]
 pub(super) struct Undecided {
     kind: RequestKind,
@@ -20,7 +20,7 @@ pub(super) struct Undecided {
 }
 
 impl Undecided {
-    /// Starts with no request.
+    /// Creates an empty set, and shows it in the metrics.
     pub(super) fn new(kind: RequestKind, metrics: Arc<Metrics>) -> Self {
         let undecided = Self {
             kind,
@@ -32,7 +32,7 @@ impl Undecided {
         undecided
     }
 
-    /// Takes in a request as it is now. `since` is the time of its creation, or `None` if it awaits no decision or is gone.
+    /// Records a request. `since` is the time of its creation, or `None` if it awaits no decision or is deleted.
     pub(super) fn put(&mut self, uid: &Uid, since: Option<Timestamp>) {
         let before = match since {
             Some(since) => self.created.insert(uid.clone(), since),

@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Sleep, sleep};
 
 use super::interrupted::Interrupted;
-use crate::reconcile::{backoff::WatchPause, trouble::is_refusal};
+use crate::reconcile::{backoff::WatchPause, trouble::is_right_or_kind_missing};
 
 /// 410 Gone: the API server no longer has the changes after the requested version. 404 Not Found: it no longer has the kind,
-/// and its version means nothing for a kind that is installed again.
+/// and the known version means nothing once the kind is installed again.
 const GONE: [u16; 2] = [410, 404];
 
 /// A report of a watch.
@@ -136,7 +136,7 @@ impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> Watch<K> {
             return Ok(Change::Missed);
         }
         let interrupted = Interrupted::Watch(error);
-        self.rest(is_refusal(&interrupted));
+        self.rest(is_right_or_kind_missing(&interrupted));
         Err(interrupted)
     }
 

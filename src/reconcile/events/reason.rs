@@ -98,7 +98,7 @@ impl EventReason {
         }
     }
 
-    /// Returns whether things do not go as they should.
+    /// Returns whether the Event reports a problem.
     #[must_use]
     pub(crate) const fn is_warning(self) -> bool {
         match self {

@@ -37,7 +37,7 @@ pub(super) struct Counted {
     pub reason: Reason,
     /// The token that it names, if the operator's configuration has it.
     pub token: Option<String>,
-    /// When the first certificate of its chain ends, if that is known.
+    /// The earliest end of a certificate of its chain, if that is known.
     pub not_after: Option<Timestamp>,
 }
 

@@ -1,8 +1,8 @@
-//! Finds another installation of the controller that answers the same issuers, and decides which of the two goes on. Pure.
+//! Detects another installation that answers the same issuers, and decides which of the two keeps them. Pure.
 //!
-//! An installation writes its namespace into the status of each issuer that it answers. A name alone does not tell whether
-//! that installation still runs. So an installation that begins takes over what another one has answered; an installation
-//! that runs notices that, takes the issuer back, and the one that began gives way.
+//! An installation writes its namespace into the status of each issuer that it answers. The name alone does not tell whether
+//! that installation still runs. So an installation that starts takes over the issuers that name another one. If the other
+//! one still runs, it notices the take-over and reclaims the issuers, and the one that started yields.
 
 use std::{
     collections::HashMap,
@@ -13,15 +13,15 @@ use parking_lot::Mutex;
 
 use crate::api::IssuerName;
 
-/// An installation that still runs answers a take-over within this time: it looks at every issuer once a minute.
+/// A running installation reclaims an issuer within this time of a take-over: it looks at every issuer once a minute.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(300);
-/// An installation that has given way tries again after this time, because the other one may be gone.
+/// An installation that has yielded tries a take-over again after this time, because the other one may be gone.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(3600);
-/// How often an installation takes an issuer back in a row before the names decide: two installations that begin at the same
-/// time both believe that they were first.
+/// How often an installation reclaims an issuer in a row before the order of the names decides: two installations that start
+/// at the same time both believe that they were first.
 const MOST_RECLAIMS: u32 = 2;
 
-/// What this process knows of who answers each issuer.
+/// This process's record of which installation answers each issuer.
 #[derive(Debug, Default)]
 pub(super) struct Claims(Mutex<HashMap<IssuerName, Claim>>);
 
@@ -34,32 +34,32 @@ struct Claim {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Held {
-    /// This installation was first, and has taken the issuer back this often.
+    /// This installation was first, and has reclaimed the issuer this many times.
     Reclaimed(u32),
-    /// Another installation had answered the issuer before.
+    /// This installation has taken the issuer over from another one.
     TakenOver,
-    /// Another installation answers the issuer.
+    /// This installation has left the issuer to another one.
     Yielded,
 }
 
-/// Who answers an issuer from now on.
+/// Verdict on which installation answers an issuer from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WhoAnswers {
-    /// This installation, and no other has answered it meanwhile.
+    /// This installation; the status names no other.
     Ours,
-    /// This installation, in the place of another one that may be gone.
+    /// This installation, in place of another one that may be gone.
     TakeOver,
-    /// This installation, which was first; another one runs.
+    /// This installation, which was first, although another one also answers the issuer.
     Reclaim,
-    /// The other installation, which was first; `is_news` if this was not known before.
+    /// The other installation, which was first or whose name comes first.
     Yield {
-        /// Whether this was not known before.
+        /// Whether this process learns it only now.
         is_news: bool,
     },
 }
 
 impl Claims {
-    /// Decides who answers an issuer whose status has the name `named`; `own` is the name of this installation.
+    /// Decides who answers an issuer whose status names the installation `named`; `own` is the name of this installation.
     pub(super) fn judge(
         &self,
         issuer: &IssuerName,
@@ -126,7 +126,7 @@ mod tests {
         }
     }
 
-    /// Two installations that look in turns at one status, which has the name of the one that wrote last.
+    /// Two installations that take turns looking at one status, which names the last writer.
     struct Pair {
         start: Instant,
         claims: [(&'static str, Claims); 2],
@@ -144,7 +144,7 @@ mod tests {
             }
         }
 
-        /// Lets one of them look, with what it sees, and write if it answers the issuer.
+        /// Lets one of them look at a status that names `seen`, and write its name if it answers the issuer.
         fn sees(&mut self, who: usize, seen: Option<String>, seconds: u64) -> WhoAnswers {
             let (own, claims) = &self.claims[who];
             let now = self.start + Duration::from_secs(seconds);
@@ -187,7 +187,7 @@ mod tests {
         let mut pair = Pair::new(Some("gone"));
         assert_eq!(pair.looks(0, 0), WhoAnswers::TakeOver);
         assert_eq!(pair.looks(0, 400), WhoAnswers::Ours);
-        // From now on it is the first.
+        // From now on, `a` counts as first.
         assert_eq!(pair.looks(1, 500), WhoAnswers::TakeOver);
         assert_eq!(pair.looks(0, 560), WhoAnswers::Reclaim);
         assert_eq!(pair.looks(1, 620), WhoAnswers::Yield { is_news: true });

@@ -129,7 +129,7 @@ pub(super) struct Found {
 }
 
 impl From<NotReady> for Found {
-    /// Nothing of the issuer's certificates was read.
+    /// Builds the result of a look that found no usable certificates.
     fn from(why: NotReady) -> Self {
         Self {
             chain: None,

@@ -53,7 +53,7 @@ impl Expiry {
     }
 }
 
-/// Returns when the first certificate of the chain ends. Nothing issued below it is valid any longer.
+/// Returns the earliest end of a certificate of the chain. After it, nothing issued below that certificate is valid.
 pub(super) fn first_end(certificate: &CertificateStatus) -> Option<Timestamp> {
     let chain = certificate.chain_not_after.as_ref();
     chain.or(certificate.not_after.as_ref()).map(|time| time.0)
@@ -69,7 +69,7 @@ fn notice(certificate: &CertificateStatus, spec: &IssuerSpec) -> Option<SignedDu
     Some((longest(spec).saturating_add(TIME_TO_RENEW)).min(life / 3))
 }
 
-/// Returns the first time after `now` at which the clock alone changes what is said of an issuer: a certificate of its
+/// Returns the first time after `now` at which an issuer's status changes by the passing of time alone: a certificate of its
 /// chain begins or ends, or the warning begins. `chain` is `None` if the certificates were not read.
 pub(super) fn next_change(
     chain: Option<&IssuerChain>,
@@ -201,8 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_changes_by_the_clock_at_each_begin_and_end_in_the_chain_and_when_the_warning_begins()
-     {
+    fn the_status_changes_at_each_start_and_end_in_the_chain_and_when_the_warning_begins() {
         let start: Timestamp = START.parse().unwrap();
         let day = |days: i32| start + DAY * days;
         let after = |time: Timestamp| time + SignedDuration::from_millis(1);
@@ -220,7 +219,7 @@ mod tests {
             changes.push(next);
             now = next;
         }
-        // A third of the 89 days from its own begin to the end of the root.
+        // A third of the 89 days from the start of the issuing certificate to the end of the root.
         let warning = day(90) - DAY * 89 / 3;
         let ends = [after(day(90)), after(day(100))];
         assert_eq!(changes, [day(0), day(1), after(warning), ends[0], ends[1]]);
@@ -231,7 +230,7 @@ mod tests {
             assert!(chain.check_at(before).is_ok() == (before == day(90)));
             assert!(chain.check_at(end).is_err());
         }
-        // While the certificates cannot be read, the warning still comes at its time.
+        // While the certificates cannot be read, the warning still begins on time.
         let unread = next_change(None, Some(&certificate), &spec, start);
         assert_eq!(unread, Some(after(warning)));
     }

@@ -15,7 +15,7 @@ use crate::api::IssuerName;
 /// Looks that fall due within the same interval of this length come together, so that they share what they read.
 const TOGETHER: Duration = Duration::from_secs(1);
 
-/// The shortest time between two looks at an issuer that its annotation asks for.
+/// The shortest time between two looks that the annotation of an issuer asks for.
 const ASKED_EVERY: Duration = Duration::from_secs(5);
 
 /// Schedule of the issuers of one kind.
@@ -25,7 +25,7 @@ pub(super) struct Rounds {
     /// By the names of tokens. An issuer is in a line if and only if it is due.
     lines: BTreeMap<String, Line>,
     later: BTreeSet<(Instant, String)>,
-    /// Looks that annotations ask for and that came too soon after the last.
+    /// Looks that annotations asked for too soon after the last such look, with the times at which they become due.
     asked: BTreeSet<(Instant, String)>,
     /// The token whose turn it was last.
     last: String,
@@ -122,8 +122,8 @@ impl Rounds {
         }
     }
 
-    /// Takes in an issuer, or a newer version of one. It becomes due if its specification has changed, its annotation asks for
-    /// a look, or another installation has taken it over.
+    /// Takes in an issuer, or a newer version of one. It becomes due if it is new, its specification has changed, its
+    /// annotation asks for a look, or another installation has taken it over.
     pub(super) fn put(&mut self, told: WatchedIssuer, awaited: bool, now: Instant) {
         let uid = told.uid.clone();
         match self.kept.get_mut(&uid) {
@@ -163,14 +163,14 @@ impl Rounds {
         self.wake(&uid, awaited, now);
     }
 
-    /// Returns whether the status of an issuer named another installation when the issuer was last taken in.
+    /// Returns whether the last known status of an issuer names another installation.
     pub(super) fn is_elsewhere(&self, uid: &str) -> bool {
         self.kept
             .get(uid)
             .is_some_and(|kept| kept.told.is_elsewhere)
     }
 
-    /// Makes an issuer due because its annotation asks for a look, or as soon as the last such look is long enough ago.
+    /// Makes an issuer due because its annotation asks for a look: now or, if the last such look was too recent, later.
     fn ask(&mut self, uid: &str, awaited: bool, now: Instant) {
         let Some(kept) = self.kept.get_mut(uid) else {
             return;

@@ -30,8 +30,8 @@ pub(super) struct Seen<'a> {
 impl Seen<'_> {
     /// Returns the status that the issuer should have.
     pub(super) fn status(self, found: &Found, now: Timestamp) -> IssuerStatus {
-        // What was known stays in the status, so that people see what has stopped working. Certificates that are loaded
-        // replace those that were known, even if the issuer cannot sign with them.
+        // Earlier findings stay in the status, so that people see what has stopped working. Loaded certificates replace the
+        // earlier ones, even if the issuer cannot sign with them.
         let known = self.status.cloned().unwrap_or_default();
         let Found { chain, proven } = found;
         let mut status = match proven {

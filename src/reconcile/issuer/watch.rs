@@ -24,7 +24,7 @@ use crate::{
     api::{issuer::IssuerKind, tolerant::Tolerant},
     reconcile::{
         backoff::WatchPause,
-        trouble::{is_missing, is_refusal},
+        trouble::{is_missing, is_right_or_kind_missing},
     },
     signers::Tokens,
 };
@@ -48,9 +48,9 @@ pub fn issuers<K: IssuerKind>(client: &Client) -> (ToldIssuers<K>, Store<Toleran
 
 /// Follows a watch, pauses after each failure, and begins a new watch when the kind is missing.
 ///
-/// kube's own back-off begins anew with the `Init` that comes before each list, also before a list that fails; so a list that
-/// always fails would never be tried less often. The pauses stay short, also while a right or the kind is missing: without
-/// issuers, the controller can do nothing else.
+/// kube's own back-off restarts at the `Init` before each list, even if that list fails, so it would never slow down for a
+/// list that always fails. The pauses stay short even while a right or the kind is missing, because the controller can do
+/// nothing without issuers.
 fn paced<T: Send + 'static>(
     begin: impl Fn() -> BoxStream<'static, watcher::Result<watcher::Event<T>>> + Send,
 ) -> impl Stream<Item = watcher::Result<watcher::Event<T>>> + Send {
@@ -71,7 +71,7 @@ struct Paced<T, B> {
     pause: WatchPause,
     /// How long to wait before the watch goes on.
     wait: Option<Duration>,
-    /// Whether objects may be known from a list.
+    /// Whether a list has been completed, so that objects may be known.
     is_listed: bool,
     untold: VecDeque<watcher::Event<T>>,
 }
@@ -95,9 +95,12 @@ where
                 self.pause.reset();
             }
             Err(error) => {
-                self.wait = Some(self.pause.after(is_refusal(error), Instant::now()));
+                self.wait = Some(
+                    self.pause
+                        .after(is_right_or_kind_missing(error), Instant::now()),
+                );
                 if is_missing(error) {
-                    // A kind that the cluster does not have has no objects. The watch may have missed their deletion.
+                    // A missing kind has no objects. The watch may have missed their deletion.
                     self.told = (self.begin)();
                     if std::mem::take(&mut self.is_listed) {
                         let none = [watcher::Event::Init, watcher::Event::InitDone];

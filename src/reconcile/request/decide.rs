@@ -145,7 +145,7 @@ pub(super) enum Why {
 pub(super) enum Waiting {
     /// The issuer has to be created.
     Missing,
-    /// This installation of the controller has to become the one that answers the issuer.
+    /// This installation of the controller has to take over the issuer.
     Elsewhere,
     /// The controller has to look at the issuer.
     Unknown,

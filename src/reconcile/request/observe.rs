@@ -66,7 +66,7 @@ pub(in crate::reconcile) fn is_finished(request: &impl Request) -> bool {
     decide::is_finished(&request.stage(true))
 }
 
-/// Returns since when a request waits for the decision of an approver; `None` if it does not.
+/// Returns when a request began to wait for an approver's decision; `None` if it does not wait for one.
 pub(in crate::reconcile) fn undecided_since(
     request: &impl Request,
     context: &Context,

@@ -14,7 +14,7 @@ use crate::{
     reconcile::events::{EventReason, Notice},
 };
 
-/// Note of the Event about a request without a decision.
+/// Note of the Event about an undecided request.
 const UNDECIDED: &str = "Nobody has approved or denied this request; approve it, or check that an approver runs and may \
     approve requests for this issuer";
 
@@ -91,8 +91,8 @@ pub(super) async fn say_last<R: Request, W: World<R>>(
     })
 }
 
-/// Emits an Event about a request that nobody has approved or denied for as long as the operator allows; before that, has
-/// the request looked at again at that time.
+/// Emits an Event about a request that nobody has approved or denied within the time that the operator allows. Before that,
+/// schedules a look for the end of that time.
 pub(super) fn say_undecided<R: Request, W: World<R>>(
     request: &R,
     memory: &mut Memory,

@@ -46,8 +46,7 @@ fn nothing_is_written_before_approval_and_a_denial_is_acknowledged_once() {
 }
 
 #[test]
-fn a_request_without_a_decision_gets_one_event_when_its_time_is_over_and_only_if_the_operator_wants_it()
- {
+fn an_undecided_request_gets_one_event_after_the_time_that_the_operator_sets() {
     const HOUR: Duration = Duration::from_secs(3600);
     let mut unwanted = Life::of_new();
     unwanted.goes_on();

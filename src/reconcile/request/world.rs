@@ -51,7 +51,7 @@ pub(super) trait World<R: Request> {
 
     fn time(&self) -> Time;
 
-    /// Returns after how long an Event is emitted about a request that nobody has approved or denied; `None` for never.
+    /// Returns how long a request may await approval or denial before an Event reports it; `None` if no Event does.
     fn undecided_after(&self) -> Option<Duration>;
 
     /// Observes a request and its issuer. `unpublished` tells whether a certificate was signed that is not known to be

@@ -85,7 +85,7 @@ impl<T: Clone + Eq + Hash> Line<T> {
         Entry::Waits { since: now }
     }
 
-    /// Calls the next request if it may begin now.
+    /// Returns the next request to wake, if it may begin now.
     pub(super) fn next(&mut self, now: Instant) -> NextTurn<T> {
         if self.waiting.is_empty() {
             self.lanes = Lanes::default();
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn lifting_a_limit_calls_every_waiting_request() {
+    fn lifting_a_limit_wakes_every_waiting_request() {
         let now = Instant::now();
         let mut line = line(Some((1, 1)), None);
         for number in 0..10 {

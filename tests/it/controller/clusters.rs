@@ -225,7 +225,7 @@ async fn a_second_installation_gives_way(case: &Case) -> Result<()> {
     case.cluster.create_namespace(SECOND).await?;
     let second = second(case, "second", &[]).await?;
     for (controller, said) in [
-        (&case.controller, "answers this issuer, too"),
+        (&case.controller, "also answers this issuer"),
         (&second, "left an issuer to"),
     ] {
         let line = controller.process().line(said, PATIENCE).await?;

@@ -115,7 +115,7 @@ async fn a_key_that_can_leave_the_token_never_makes_an_issuer_ready() -> Result<
     let authority = rig.authority();
     let kept = Kept {
         extractable: true,
-        ..Kept::WELL
+        ..Kept::PROTECTED
     };
     let token = authority.token();
     let key = token.generate_key_kept("extractable-ca", &[7], KeyKind::P256, kept)?;

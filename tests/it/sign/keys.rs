@@ -9,15 +9,15 @@ use super::case::{Case, Said};
 
 const EXTRACTABLE: Kept = Kept {
     extractable: true,
-    ..Kept::WELL
+    ..Kept::PROTECTED
 };
 const PLAIN: Kept = Kept {
     sensitive: false,
-    ..Kept::WELL
+    ..Kept::PROTECTED
 };
 const ALWAYS_AUTHENTICATE: Kept = Kept {
     always_authenticate: true,
-    ..Kept::WELL
+    ..Kept::PROTECTED
 };
 
 /// Makes the issuer sign with another key, which the same root certifies.
@@ -140,7 +140,7 @@ fn nothing_is_told_about_a_key_that_is_not_granted() -> Result<()> {
         none.contains("no private key on the token matches"),
         "{none}"
     );
-    for kept in [Kept::WELL, EXTRACTABLE, PLAIN, ALWAYS_AUTHENTICATE] {
+    for kept in [Kept::PROTECTED, EXTRACTABLE, PLAIN, ALWAYS_AUTHENTICATE] {
         let mut case = with_key(kept)?;
         case.token()["grants"] = json!([{"clusterIssuers": true, "keys": ["issuing-ca"]}]);
         let said = case.sign(&[])?;
@@ -148,7 +148,7 @@ fn nothing_is_told_about_a_key_that_is_not_granted() -> Result<()> {
         case.token()["grants"] = json!([{"clusterIssuers": true, "keys": ["other-ca"]}]);
         let said = case.sign(&[])?;
         match said.code {
-            Some(0) => assert_eq!(kept, Kept::WELL),
+            Some(0) => assert_eq!(kept, Kept::PROTECTED),
             _ => assert!(said.error()?.contains("\"other-ca\" (id 09)"), "{said:?}"),
         }
     }
@@ -157,7 +157,7 @@ fn nothing_is_told_about_a_key_that_is_not_granted() -> Result<()> {
 
 #[test]
 fn the_log_tells_the_operator_about_a_key_that_is_not_granted() -> Result<()> {
-    let mut case = with_key(Kept::WELL)?;
+    let mut case = with_key(Kept::PROTECTED)?;
     case.token()["grants"] = json!([{"clusterIssuers": true, "keys": ["issuing-ca"]}]);
     let output = case.command(&[])?.env("RUST_LOG", "info").output()?;
     let said = Said::of(output)?;

@@ -58,7 +58,7 @@ C_SignInit mechanism=CKM_RSA_PKCS_PSS rv=CKR_MECHANISM_INVALID",
     },
     // Attributes and functions that the standard leaves to the vendor.
     Device {
-        name: "taciturn",
+        name: "sparse",
         rules: "C_GetAttributeValue hide_private=CKA_MODULUS,CKA_EC_PARAMS
 C_GetMechanismInfo rv=CKR_FUNCTION_NOT_SUPPORTED
 C_GetSessionInfo rv=CKR_FUNCTION_NOT_SUPPORTED

@@ -51,17 +51,17 @@ pub struct Kept {
 
 impl Kept {
     /// The private half is sensitive and not extractable, and one login is enough for all signatures.
-    pub const WELL: Self = Self {
+    pub const PROTECTED: Self = Self {
         sensitive: true,
         extractable: false,
         always_authenticate: false,
         private: true,
     };
 
-    /// As [`Self::WELL`], and usable without a login, as the module-protected keys of an nShield.
+    /// As [`Self::PROTECTED`], and usable without a login, as the module-protected keys of an nShield.
     pub const WITHOUT_LOGIN: Self = Self {
         private: false,
-        ..Self::WELL
+        ..Self::PROTECTED
     };
 }
 

@@ -133,7 +133,7 @@ impl TestToken {
     /// # Errors
     /// The token refuses.
     pub fn generate_key(&self, label: &str, id: &[u8], kind: KeyKind) -> Result<TestKey, Error> {
-        self.generate_key_kept(label, id, kind, Kept::WELL)
+        self.generate_key_kept(label, id, kind, Kept::PROTECTED)
     }
 
     /// Generates a key pair whose private half is protected as `kept` says.

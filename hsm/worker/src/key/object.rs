@@ -5,7 +5,7 @@ use hsm::protocol::{Failure, KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName};
 
 use super::{
     Candidate, Found, NotOne, Search,
-    told::{self, Kind, Told},
+    told::{self, KeyValues, Kind},
 };
 
 /// Most private keys that one look-up reads, to tell them apart by their public halves. More keys would keep the token
@@ -44,7 +44,7 @@ fn read(
     use AttributeType as T;
     let mut label = Vec::new();
     let mut id = Vec::new();
-    let mut told = Told::default();
+    let mut told = KeyValues::default();
     let mut attributes = KeyAttributes::default();
     let asked = [
         T::Label,

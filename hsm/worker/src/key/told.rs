@@ -19,7 +19,7 @@ const MOST_HALVES: usize = 8;
 
 /// Attributes of an object that tell its type and size.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Told {
+pub(super) struct KeyValues {
     pub(super) key_type: Option<KeyType>,
     /// `CKA_MODULUS`, perhaps with leading zeros.
     pub(super) modulus: Option<Vec<u8>>,
@@ -36,7 +36,7 @@ pub(super) enum Kind {
     Untold,
 }
 
-impl Told {
+impl KeyValues {
     /// Returns the modulus without leading zeros, which has at least one octet.
     pub(super) fn modulus(&self) -> Option<Vec<u8>> {
         let modulus = without_leading_zeros(self.modulus.clone()?);
@@ -135,7 +135,7 @@ pub(super) fn public_octets(
     };
     let mut found = Vec::new();
     for handle in halves(search, same)? {
-        found.extend(octets(search, handle, algorithm, &Told::default())?);
+        found.extend(octets(search, handle, algorithm, &KeyValues::default())?);
     }
     found.dedup();
     Ok(only(found))
@@ -166,7 +166,7 @@ fn octets(
     search: &Search<'_>,
     handle: ObjectHandle,
     algorithm: KeyAlgorithm,
-    told: &Told,
+    told: &KeyValues,
 ) -> Result<Option<Vec<u8>>, NotOne> {
     let attribute = match algorithm {
         KeyAlgorithm::Rsa { .. } => return Ok(told.modulus()),

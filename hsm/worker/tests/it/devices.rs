@@ -113,7 +113,7 @@ fn verifies(key: &TestKey, algorithm: &'static dyn VerificationAlgorithm, octets
 async fn every_device_signs_with_every_kind_of_key_and_after_a_crash_and_logs_in_only_if_it_must() {
     let token = token("devices");
     let (private, open) = (
-        keys(&token, 1, Kept::WELL),
+        keys(&token, 1, Kept::PROTECTED),
         keys(&token, 11, Kept::WITHOUT_LOGIN),
     );
     for device in DEVICES {
@@ -153,11 +153,11 @@ async fn every_device_signs_with_every_kind_of_key_and_after_a_crash_and_logs_in
 #[tokio::test]
 async fn a_token_without_a_random_generator_says_so() {
     let token = token("random");
-    let taciturn = DEVICES
+    let sparse = DEVICES
         .iter()
-        .find(|device| device.name == "taciturn")
+        .find(|device| device.name == "sparse")
         .unwrap();
-    let served = Served::start(*taciturn, &token);
+    let served = Served::start(*sparse, &token);
     let error = served.hsm.random(20, soon()).await.unwrap_err();
     let expected = "the token refuses: C_GenerateRandom returned CKR_FUNCTION_NOT_SUPPORTED";
     assert_eq!(error.to_string(), expected);

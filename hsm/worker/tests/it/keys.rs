@@ -57,15 +57,15 @@ async fn the_attributes_of_a_key_are_those_that_the_token_reports() {
     let made = |id: u8, kept| token.generate_key_kept("ca", &[id], KeyKind::P256, kept);
     let extractable = Kept {
         extractable: true,
-        ..Kept::WELL
+        ..Kept::PROTECTED
     };
     let plain = Kept {
         sensitive: false,
-        ..Kept::WELL
+        ..Kept::PROTECTED
     };
     let imported = SoftwareKey::generate().unwrap();
     let cases = [
-        (made(1, Kept::WELL), MADE_WELL),
+        (made(1, Kept::PROTECTED), MADE_WELL),
         (
             made(2, extractable),
             KeyAttributes {
@@ -101,7 +101,7 @@ async fn the_attributes_of_a_key_are_those_that_the_token_reports() {
 
 #[tokio::test]
 async fn an_attribute_that_the_token_does_not_report_is_unknown_and_hides_no_other() {
-    let token = token("taciturn");
+    let token = token("sparse");
     let key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let module = token.with_faults().unwrap();
     let hsm = Token::start(faulty_spec(&token, &module), Gate::new(token.user_pin()));
@@ -149,7 +149,7 @@ async fn a_key_that_requires_its_pin_for_every_signature_is_refused_by_name() {
     let token = token("always");
     let kept = Kept {
         always_authenticate: true,
-        ..Kept::WELL
+        ..Kept::PROTECTED
     };
     let key = token.generate_key_kept("ca", &[1], KeyKind::P256, kept);
     let error = served(&token)

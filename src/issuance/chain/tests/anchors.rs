@@ -70,7 +70,7 @@ fn a_root_whose_name_is_encoded_differently_is_found() {
     assert_eq!(
         refused.to_string(),
         "\"CN=issuing\" was signed by \"CN=\\\\ the  ROOT\", but names its issuer in another encoding, and verifiers compare \
-         octets: CN as UTF8String \"The Root\" against CN as PrintableString \" the  ROOT\"; have one of both certificates \
+         octets: CN as UTF8String \"The Root\" against CN as PrintableString \" the  ROOT\"; have one of the two certificates \
          issued again"
     );
 }
@@ -85,11 +85,11 @@ fn a_root_needs_no_verifiable_signature() {
         .claiming(sha1)
         .root();
     assert_eq!(root_of(&[&issuing], &[&old]), Some(old.pem()));
-    // Without roots of its own, the chain may end with it.
+    // If no roots are given, the chain may end with it.
     let chain = IssuerChain::parse(bundle(&[&issuing, &old]).as_bytes(), None).unwrap();
     assert_eq!(chain.ca_pem(CaField::Root), Some(old.pem()));
     assert_eq!(chain.intermediates_pem(), issuing.pem());
-    // The anchor is a name and a key, whoever made its signature.
+    // The anchor is a name and a key. Its signature does not matter.
     let crossed = root.crossed("root", &Authority::root("root"));
     assert_eq!(root_of(&[&issuing], &[&crossed]), Some(crossed.pem()));
 }
@@ -122,7 +122,7 @@ fn a_root_of_version_1_has_no_extensions_and_limits_nothing() {
         let together = bundle(&[&issuing, &old]);
         let chain = IssuerChain::parse(together.as_bytes(), None).unwrap();
         assert_eq!(chain.ca_pem(CaField::Root), Some(old.pem()));
-        // Only a root may be so old.
+        // Only a root may have such a version.
         let upper = Authority::builder("upper").version(version).under(&root);
         let below = upper.subordinate("issuing");
         for roots in [None, Some(&root)] {

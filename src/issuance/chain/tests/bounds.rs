@@ -110,7 +110,7 @@ fn only_the_matching_root_of_a_public_bundle_is_verified() {
     roots.push(&root);
     let (chain, count) = counted(&[&issuing], Some(&roots));
     assert_eq!(chain.unwrap().ca_pem(CaField::Root), Some(root.pem()));
-    // Only the issuing certificate's signature.
+    // Only the issuing certificate's signature is verified.
     assert_eq!(count, 1);
 }
 

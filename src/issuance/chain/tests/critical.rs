@@ -6,7 +6,7 @@ use super::*;
 
 const PRIVATE: &str = "1.3.6.1.4.1.32473.1";
 
-/// Returns whether a chain can be used whose root, intermediate or issuing certificate has an extension.
+/// Returns whether a chain is usable if its certificate at `place` has this extension.
 fn is_usable(place: &str, kind: const_oid::ObjectIdentifier, critical: bool) -> bool {
     let build = |name: &str| {
         let authority = Authority::builder(name);

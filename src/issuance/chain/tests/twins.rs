@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Makes another certificate of an authority, valid from and to these seconds.
+/// Makes another certificate of an authority, with this first and last second.
 fn again(name: &str, of: &Authority, issuer: Option<&Authority>, from: i64, to: i64) -> Authority {
     let builder = Authority::builder(name)
         .key(of.key())
@@ -91,7 +91,7 @@ fn a_twin_takes_over_when_the_other_one_ends() {
 
 #[test]
 fn a_longer_path_takes_over_when_the_shorter_one_ends() {
-    // As of 2021: the root certified by an older one, whose own certificate ends first.
+    // As with DST Root CA X3 in 2021: an older root certifies the new root, but its own certificate ends earlier.
     let old = Authority::builder("old").validity(at(0), at(1_000)).root();
     let new = Authority::builder("new").validity(at(0), at(9_000)).root();
     let crossed = again("new", &new, Some(&old), 0, 5_000);
@@ -139,7 +139,7 @@ fn an_expired_issuing_certificate_is_replaced_by_its_twin() {
 }
 
 #[test]
-fn a_path_whose_lengths_are_exceeded_is_left_for_another() {
+fn a_path_that_exceeds_a_path_length_is_passed_over_for_another() {
     let root = Authority::root("root");
     let upper = root.subordinate("upper");
     let issuing = upper.subordinate("issuing");
@@ -154,7 +154,7 @@ fn a_path_whose_lengths_are_exceeded_is_left_for_another() {
 }
 
 #[test]
-fn the_first_end_of_the_path_is_that_of_any_certificate() {
+fn a_path_ends_with_the_first_of_its_certificates_to_end() {
     let root = Authority::builder("root").validity(at(0), at(3_000)).root();
     let upper = Authority::builder("upper")
         .validity(at(0), at(2_000))

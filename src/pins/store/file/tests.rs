@@ -5,14 +5,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use futures::{FutureExt as _, future::join};
 
 use super::{super::PinStore, *};
-use crate::pins::place::{Place, tests::token};
+use crate::pins::place::{RecordKeys, tests::token};
 
 fn store(folder: &Path) -> PinStore {
     PinStore::File(FileStore::new(folder.join("record.json")))
 }
 
-fn place(serial: &str) -> Place {
-    Place::of(&token("it", serial))
+fn place(serial: &str) -> RecordKeys {
+    RecordKeys::of(&token("it", serial))
 }
 
 fn record(state: PinState, rejected_in_a_row: u32) -> PinRecord {

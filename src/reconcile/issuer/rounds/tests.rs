@@ -199,7 +199,7 @@ fn a_new_value_of_the_annotation_asks_for_a_look_at_most_once_in_five_seconds() 
     assert_eq!(all_due(&mut rounds).len(), 1);
     rounds.put(asking("a", "1"), false, at(1));
     assert_eq!(all_due(&mut rounds), [("a".to_owned(), at(1))]);
-    // The same value, in a status write, and the removal of the annotation ask for nothing.
+    // Neither the same value, as after a status write, nor the removal of the annotation asks for a look.
     rounds.put(asking("a", "1"), false, at(2));
     rounds.put(told("a", "t", 1), false, at(2));
     assert!(rounds.next().is_none());

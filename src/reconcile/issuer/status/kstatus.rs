@@ -10,7 +10,7 @@ use super::{
 };
 use crate::api::{self, issuer::IssuerStatus};
 
-/// Status of an object by kstatus.
+/// Status of an object according to kstatus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Computed {
     InProgress,

@@ -199,7 +199,7 @@ fn import(
     scalar: &[u8],
     point: &[u8],
 ) -> Result<(), String> {
-    let (mut public, mut private) = halves(label, id, Kept::WELL);
+    let (mut public, mut private) = halves(label, id, Kept::PROTECTED);
     let wrapped = OctetStringRef::new(point).and_then(|point| point.to_der());
     let wrapped = wrapped.map_err(|error| error.to_string())?;
     for (half, class) in [

@@ -51,7 +51,7 @@ async fn sign_often(served: &Served, test_key: &TestKey, times: u32) -> u32 {
 async fn every_device_makes_ten_thousand_signatures_through_crashes_and_losses_without_a_needless_login()
  {
     let token = token("soak");
-    let private = keys(&token, 1, Kept::WELL).swap_remove(2);
+    let private = keys(&token, 1, Kept::PROTECTED).swap_remove(2);
     let open = keys(&token, 11, Kept::WITHOUT_LOGIN).swap_remove(2);
     let awaiting = |state: &TokenState| matches!(state, TokenState::AwaitingToken { .. });
     for device in DEVICES {

@@ -145,7 +145,7 @@ pub(super) fn subjects(corpus: &mut Corpus) {
     strings(corpus);
 }
 
-/// Subjects whose string types RFC 5280, appendix A.1 does not have.
+/// Subjects with string types that RFC 5280, appendix A.1 does not allow.
 fn strings(corpus: &mut Corpus) {
     let of = |kind: &str, tag: Tag, text: &[u8]| name(&[&[(kind, tag, text)]]);
     for (label, kind, tag, text, right) in [
