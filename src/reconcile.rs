@@ -10,6 +10,7 @@ mod events;
 mod issuer;
 mod request;
 mod seat;
+mod served;
 mod trouble;
 mod trust;
 
@@ -17,7 +18,7 @@ use std::{sync::Arc, time::Duration};
 
 use self::seat::Seat;
 pub use self::{
-    attend::{AnsweredKinds, CertificateRequests, Ending, answer, trust_bundles},
+    attend::{AnsweredKinds, CertificateRequests, Ending, answer},
     events::Events,
     issuer::{
         Issuers, Notes, StoredIssuers, ToldIssuers, Waiter, Woken, issuers, publish_usable_tokens,

@@ -35,7 +35,7 @@ use crate::{
     pipeline::now,
     reconcile::{
         AnsweredKinds, CertificateRequests, Context, Ending, Events, Issuers, Notes, Settings,
-        StoredIssuers, answer, issuers, publish_usable_tokens, run_issuers, trust_bundles,
+        StoredIssuers, TrustBundles, answer, issuers, publish_usable_tokens, run_issuers,
     },
     server::{Readiness, Server},
     signers::{
@@ -184,7 +184,7 @@ impl Controller {
         let (known, woken) = Issuers::new();
         let trust = match args.cluster_trust_bundles {
             true => {
-                stop.run_until_cancelled(trust_bundles(&client, &metrics))
+                stop.run_until_cancelled(TrustBundles::find(&client, &metrics))
                     .await
             }
             false => None,
@@ -216,7 +216,7 @@ impl Controller {
             issuers: known,
             notes: Notes::new(Arc::clone(&metrics)),
             limiter,
-            trust: trust.flatten(),
+            trust,
             events,
             log,
             metrics,

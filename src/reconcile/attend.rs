@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     drain::Ending,
-    kinds::{AnsweredKinds, CertificateRequests, answer, trust_bundles},
+    kinds::{AnsweredKinds, CertificateRequests, answer},
 };
 use self::{
     drain::drain,

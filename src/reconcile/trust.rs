@@ -2,6 +2,7 @@
 //! then gets its certificate and its trust anchors from projected volumes alone.
 
 mod anchors;
+mod discovery;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::anchors::BundleAnchors;
-use super::Context;
+pub use self::discovery::TrustBundles;
+use super::{Context, trouble::is_missing};
 use crate::{
     api::{FIELD_MANAGER, IssuerName},
     issuance::CaField,
@@ -44,36 +46,11 @@ pub(super) struct TrustError {
     source: kube::Error,
 }
 
-/// The kind ClusterTrustBundle, in a cluster that has it.
-#[derive(Clone, Debug)]
-pub struct TrustBundles {
-    kind: ApiResource,
-}
-
-impl TrustBundles {
-    /// Returns the kind in this version of `certificates.k8s.io`.
-    #[must_use]
-    pub fn of_version(version: &str) -> Self {
-        Self {
-            kind: ApiResource {
-                group: "certificates.k8s.io".to_owned(),
-                version: version.to_owned(),
-                api_version: format!("certificates.k8s.io/{version}"),
-                kind: "ClusterTrustBundle".to_owned(),
-                plural: "clustertrustbundles".to_owned(),
-            },
-        }
-    }
-
-    fn api(&self, context: &Context) -> Api<DynamicObject> {
-        Api::all_with(context.client.clone(), &self.kind)
-    }
-}
-
 /// Publishes the anchors of an issuer if it serves pods. A failure is logged, and the next look at the issuer tries
 /// again.
 pub(super) async fn publish(issuer: &ReadyIssuer, name: &IssuerName, context: &Context) {
-    let (Some(bundles), Some(_)) = (&context.trust, &issuer.pods) else {
+    let kind = context.trust.as_ref().and_then(TrustBundles::kind);
+    let (Some(kind), Some(_)) = (kind, &issuer.pods) else {
         return;
     };
     let chain = issuer.issuer.chain();
@@ -85,17 +62,9 @@ pub(super) async fn publish(issuer: &ReadyIssuer, name: &IssuerName, context: &C
     let signer = name.signer_name();
     let done = async {
         let bundle = bundle_name(&signer);
-        let before = bundles.api(context).get_opt(&bundle).await;
+        let before = api(&kind, context).get_opt(&bundle).await;
         let before = before.map_err(|source| failed("read", &bundle, source))?;
-        renew(
-            bundles,
-            &signer,
-            before.as_ref(),
-            &current,
-            longest,
-            context,
-        )
-        .await
+        renew(&kind, &signer, before.as_ref(), &current, longest, context).await
     };
     if let Err(error) = done.await {
         warn!(issuer = %name, error = %ErrorChain(&error), "failed to publish trust anchors");
@@ -109,9 +78,19 @@ pub(super) async fn sweep(context: &Context, stop: &CancellationToken) {
         return;
     };
     loop {
-        if let Err(error) = sweep_once(bundles, context).await {
-            warn!(error = %ErrorChain(&error), "failed to sweep trust bundles");
-        }
+        let swept = async {
+            let Some(kind) = bundles.kind() else {
+                bundles.discover(&context.client, &context.metrics).await;
+                return;
+            };
+            if let Err(error) = sweep_once(&kind, context).await {
+                warn!(error = %ErrorChain(&error), "failed to sweep trust bundles");
+                if is_missing(&error) {
+                    bundles.discover(&context.client, &context.metrics).await;
+                }
+            }
+        };
+        stop.run_until_cancelled(swept).await;
         tokio::select! {
             () = tokio::time::sleep(SWEEP_EVERY) => {}
             () = stop.cancelled() => return,
@@ -119,9 +98,9 @@ pub(super) async fn sweep(context: &Context, stop: &CancellationToken) {
     }
 }
 
-async fn sweep_once(bundles: &TrustBundles, context: &Context) -> Result<(), TrustError> {
+async fn sweep_once(kind: &ApiResource, context: &Context) -> Result<(), TrustError> {
     let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
-    let list = bundles.api(context).list(&ours).await;
+    let list = api(kind, context).list(&ours).await;
     for bundle in list.map_err(|source| failed("list", "", source))? {
         let signer = bundle.data.pointer("/spec/signerName");
         let signer = signer.and_then(|name| name.as_str()).unwrap_or_default();
@@ -137,7 +116,7 @@ async fn sweep_once(bundles: &TrustBundles, context: &Context) -> Result<(), Tru
                     .get(&issuer)
                     .is_none_or(|stored| stored.is_ours && !stored.serves_pods) =>
             {
-                renew(bundles, signer, Some(&bundle), "", LONGEST, context).await?;
+                renew(kind, signer, Some(&bundle), "", LONGEST, context).await?;
             }
             Some(_) | None => {}
         }
@@ -145,9 +124,13 @@ async fn sweep_once(bundles: &TrustBundles, context: &Context) -> Result<(), Tru
     Ok(())
 }
 
+fn api(kind: &ApiResource, context: &Context) -> Api<DynamicObject> {
+    Api::all_with(context.client.clone(), kind)
+}
+
 /// Brings one bundle up to date. Writes only if something has changed.
 async fn renew(
-    bundles: &TrustBundles,
+    kind: &ApiResource,
     signer: &str,
     before: Option<&DynamicObject>,
     current: &str,
@@ -167,7 +150,7 @@ async fn renew(
             uid: None,
         };
         let params = DeleteParams::default().preconditions(preconditions);
-        let deleted = bundles.api(context).delete(&name, &params).await;
+        let deleted = api(kind, context).delete(&name, &params).await;
         deleted.map_err(|source| failed("delete", &name, source))?;
         info!(
             bundle = name,
@@ -176,8 +159,8 @@ async fn renew(
         return Ok(());
     }
     let body = json!({
-        "apiVersion": bundles.kind.api_version,
-        "kind": bundles.kind.kind,
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
         "metadata": {
             "name": name,
             "resourceVersion": resource_version,
@@ -189,8 +172,7 @@ async fn renew(
     // A bundle that was created in the meantime is not overwritten: the API server changes no existing bundle without a
     // resourceVersion.
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    let written = bundles
-        .api(context)
+    let written = api(kind, context)
         .patch(&name, &params, &Patch::Apply(body))
         .await;
     match written {

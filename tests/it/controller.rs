@@ -23,6 +23,7 @@ mod replicas;
 mod rights;
 mod rotation;
 mod signing_requests;
+mod soak;
 mod start;
 
 use std::{path::Path, process::Command};

@@ -22,8 +22,9 @@ use crate::{
         backoff::WatchPause,
         issuer::Woken,
         request::Request,
+        served::serves,
         trouble::{Trouble, is_right_or_kind_missing},
-        trust::{self, TrustBundles},
+        trust,
     },
 };
 
@@ -226,36 +227,5 @@ async fn pod_certificates(
             known.cancel();
         }
         sleep(ASK_AGAIN_AFTER).await;
-    }
-}
-
-/// Returns where to publish trust anchors: the newest version of ClusterTrustBundles that both the cluster and the
-/// controller support.
-pub async fn trust_bundles(client: &Client, metrics: &Arc<Metrics>) -> Option<TrustBundles> {
-    let mut trouble = Trouble::of("ClusterTrustBundle", metrics);
-    for version in ["v1", "v1beta1"] {
-        let group = format!("certificates.k8s.io/{version}");
-        if serves(client, &group, "clustertrustbundles", &mut trouble).await {
-            return Some(TrustBundles::of_version(version));
-        }
-    }
-    warn!(
-        "this Kubernetes cluster does not serve ClusterTrustBundles; the controller publishes none"
-    );
-    None
-}
-
-/// Returns whether the API server serves a resource. Asks until it answers.
-async fn serves(client: &Client, version: &str, resource: &str, trouble: &mut Trouble) -> bool {
-    let mut pause = WatchPause::new();
-    loop {
-        match client.list_api_group_resources(version).await {
-            Ok(list) => return list.resources.iter().any(|one| one.name == resource),
-            Err(kube::Error::Api(status)) if status.code == 404 => return false,
-            Err(error) => {
-                trouble.report(&error);
-                sleep(pause.after(is_right_or_kind_missing(&error), Instant::now())).await;
-            }
-        }
     }
 }

@@ -221,8 +221,17 @@ impl ControlPlane {
     ///
     /// As [`ControlPlane::start`].
     pub async fn start_api_server(&self) -> Result<()> {
+        self.start_api_server_with(&[]).await
+    }
+
+    /// Starts the API server again, like [`ControlPlane::start_api_server`], with further flags for this run only.
+    ///
+    /// # Errors
+    ///
+    /// As [`ControlPlane::start`].
+    pub async fn start_api_server_with(&self, more: &[&str]) -> Result<()> {
         retry_on_taken_port(async || {
-            self.api_server.restart()?;
+            self.api_server.restart_with(more)?;
             self.ready().await
         })
         .await

@@ -118,8 +118,18 @@ impl Process {
     ///
     /// As [`Process::start`].
     pub fn restart(&self) -> Result<()> {
+        self.restart_with(&[])
+    }
+
+    /// Starts the program again, with further arguments for this run only. Kills it first if it runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Process::start`].
+    pub fn restart_with(&self, more: &[&str]) -> Result<()> {
         self.kill();
-        *self.run() = Run::start(&self.name, &self.program, &self.log, &self.stdout)?;
+        let program = self.program.clone().args(more.iter().copied());
+        *self.run() = Run::start(&self.name, &program, &self.log, &self.stdout)?;
         Ok(())
     }
 
