@@ -1,4 +1,4 @@
-//! What a worker and its library write to standard error, line by line.
+//! Lines that a worker and its library write to standard error.
 
 use std::{io, time::Duration};
 
@@ -11,16 +11,16 @@ use tokio::{
 
 /// Longest line, in octets. The rest of a longer line counts as further lines.
 const LONGEST: u64 = 4096;
-/// How long the last lines of an ended worker are waited for. A process that the library has started may keep the pipe
-/// open for ever.
+/// Longest wait for the last lines of an ended worker. A process that the library has started may keep the pipe open for
+/// ever.
 const LAST_LINES_WITHIN: Duration = Duration::from_millis(100);
 
-/// The lines of one worker, which a task reads until the pipe closes.
+/// Task that reads the lines of one worker until the pipe closes.
 #[derive(Debug)]
 pub struct WorkerLines(JoinHandle<()>);
 
 impl WorkerLines {
-    /// Hands every line to `log`, without its end and without blanks after it. Leaves out empty lines. Octets that are not
+    /// Hands every line to `log`, without white space at its end. Leaves out empty lines. Octets that are not
     /// UTF-8 are replaced.
     ///
     /// # Panics
@@ -33,7 +33,7 @@ impl WorkerLines {
         }))
     }
 
-    /// Waits until the last lines of a worker that has ended are handed on, or for a tenth of a second.
+    /// Waits for the last lines of an ended worker, at most for a tenth of a second.
     pub async fn end(self) {
         drop(timeout(LAST_LINES_WITHIN, self.0).await);
     }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_line_without_an_end_or_of_other_octets_or_of_any_length_is_handed_on() {
+    async fn a_line_without_an_end_or_not_in_utf_8_or_of_any_length_is_handed_on() {
         let (reader, mut writer) = io::pipe().unwrap();
         let (sender, lines) = mpsc::channel();
         let reader = Receiver::from_owned_fd(reader.into()).unwrap();

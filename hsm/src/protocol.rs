@@ -95,7 +95,7 @@ pub enum Ask {
         mechanism: Mechanism,
         /// Time after which nobody wants the signature.
         deadline: Moment,
-        /// The digest or, as the mechanism says, the message.
+        /// The digest or the message, as the mechanism says.
         payload: Vec<u8>,
     },
     /// Return octets of the token's random number generator.

@@ -159,8 +159,8 @@ impl Token {
         self.tally.borrow().clone()
     }
 
-    /// Returns a receiver that follows the counts. It also reports what does not change the state, such as the end of one
-    /// more worker while the token is away.
+    /// Returns a receiver that follows the counts. They also change when the state does not, for example when one
+    /// more worker ends while the token is away.
     #[must_use]
     pub fn tallies(&self) -> watch::Receiver<Tally> {
         self.tally.clone()
@@ -182,9 +182,9 @@ impl Token {
             .await
     }
 
-    /// Signs a message of at most [`MAX_MESSAGE`] octets. The token gets the digest where `mechanism` takes one, and the
-    /// message itself where the token only offers to hash it (in FIPS mode, for example), or refuses the digest. `digest` is
-    /// that of the mechanism's hash, or empty if it has none. Otherwise as [`Token::sign`].
+    /// Signs a message of at most [`MAX_MESSAGE`] octets. The token gets the digest if `mechanism` takes one, else the
+    /// message. It also gets the message if it only offers to hash it (in FIPS mode, for example) or refuses the digest.
+    /// `digest` is by the mechanism's hash, or empty if the mechanism has none. Otherwise as [`Token::sign`].
     ///
     /// # Errors
     /// As [`Token::sign`]; [`HsmError::MechanismRefused`] also for a message that is too long for a token that hashes.
@@ -252,8 +252,8 @@ impl Token {
             .await
     }
 
-    /// Waits for a worker, and returns whether it serves without a login so far, because the token requires none. What it
-    /// does not find may appear after [`Token::log_in`].
+    /// Waits for a worker, and returns whether it has not logged in so far, because the token requires no login. Keys that
+    /// it does not find may appear after [`Token::log_in`].
     ///
     /// # Errors
     /// Every error of a token without a worker.
@@ -261,10 +261,10 @@ impl Token {
         Ok(!self.connection(deadline).await?.is_logged_in())
     }
 
-    /// Logs in to a token that requires no login, with a permit of the [`LoginGate`], because something was not found
-    /// without a login. Returns whether the worker is logged in now; `false` if there is no PIN.
+    /// Logs in to a token that requires no login, with a permit of the [`LoginGate`], because a key was not found
+    /// or did not sign without a login. Returns whether the worker is logged in now; `false` if there is no PIN.
     ///
-    /// The worker goes on serving, whatever comes of the login. A worker that replaces it logs in by itself.
+    /// If the login is refused, the worker goes on serving. If it is accepted, later workers log in by themselves.
     ///
     /// # Errors
     /// [`HsmError::LoginRefused`] by the gate or the token, and every passing error.

@@ -253,7 +253,7 @@ spec:
     - listen
     - --module={{ $module.path }}
     - --socket=/run/hsm/{{ $name }}/worker.sock
-    # Longer than the controller's, and shorter than the kubelet's.
+    # Longer than the controller's drain time, and shorter than the pod's grace period.
     - --drain-timeout={{ div (mul 5 (int $.Values.terminationGracePeriodSeconds)) 6 }}
     - --log-format={{ $.Values.log.format }}
   {{- with $module.env }}

@@ -52,7 +52,7 @@
 {{- fail (printf "%s: module %s is not in modules, which has: %s" $at $token.module (keys $.Values.modules | sortAlpha | join ", " | default "nothing")) }}
 {{- end }}
 {{- if ne 1 (len (compact (list (ternary "1" "" (hasKey $token "label")) (ternary "1" "" (hasKey $token "serial")) (ternary "1" "" (hasKey $token "slotDescription")) (ternary "1" "" (hasKey $token "slotId"))))) }}
-{{- fail (printf "%s: give label or serial, one of them (or, as a last resort, slotDescription or slotId)" $at) }}
+{{- fail (printf "%s: give label or serial, not both (as a last resort, slotDescription or slotId instead)" $at) }}
 {{- end }}
 {{- if hasKey $token "pin" }}
 {{- fail (printf "%s: no PIN goes into values; put it into a Secret and name that by pinSecretRef: {name: …, key: …}" $at) }}

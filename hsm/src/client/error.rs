@@ -36,8 +36,8 @@ pub enum HsmError {
         /// The state of the token.
         why: String,
     },
-    /// The token requires a login, for everything or for this, and there has been none.
-    #[error("the token requires a login for this, and there has been none")]
+    /// The token requires a login, at least for this request, and none has been accepted.
+    #[error("the token requires a login for this request, and none has been accepted")]
     NotLoggedIn,
     /// A PKCS#11 function failed in a way that may pass.
     #[error("the token failed: {0}")]
@@ -84,14 +84,14 @@ pub enum HsmError {
         "key {0} has an unsupported type; use RSA, ECDSA on P-256, P-384 or P-521, Ed25519 or ML-DSA"
     )]
     KeyType(KeyName),
-    /// The token tells neither the type nor the public key of this key.
+    /// The token tells neither the type and size nor the public key of this key.
     #[error(
-        "the token tells neither the type nor the public key of key {0}; store its public key on the token, under the same CKA_ID"
+        "the token tells neither the type and size nor the public key of key {0}; store its public key on the token, under the same CKA_ID"
     )]
     KeyTypeUnknown(KeyName),
-    /// No key shows the wanted public key, and these keys do not show theirs.
+    /// No key shows the wanted public key, and these keys show none.
     #[error(
-        "no private key on the token shows the certificate's public key, and {} do not show theirs; name the key by label or id", .hidden.len()
+        "no private key on the token shows the certificate's public key, and {} show no public key at all; name the key by label or id", .hidden.len()
     )]
     KeysHidden {
         /// At most 32 of them.

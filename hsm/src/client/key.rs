@@ -83,7 +83,7 @@ impl Key {
         &self.0.mechanisms
     }
 
-    /// Returns whether the token is to hash the message itself: it offers that and does not offer to sign a digest, or it has
+    /// Returns whether the token must get the message: it offers to hash it and does not offer to sign a digest, or it has
     /// refused a digest.
     pub(crate) fn wants_message(&self, of_digest: Mechanism, of_message: Mechanism) -> bool {
         self.0.refuses_digests.load(Ordering::Relaxed)

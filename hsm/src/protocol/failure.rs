@@ -27,7 +27,7 @@ pub enum Failure {
     /// The deadline passed: the token was not called, its answer came too late and was dropped, or the search for a key
     /// had not ended.
     Expired,
-    /// No login has been accepted on this connection yet, and the token requires one, for everything or for this.
+    /// The token requires a login, at least for this request, and none has been accepted on this connection yet.
     NotLoggedIn,
     /// No key matches. `differing` are keys with the given label and id and a different public key.
     KeyNotFound {
@@ -45,9 +45,9 @@ pub enum Failure {
     AlwaysAuthenticate(KeyName),
     /// Keys of this type cannot sign certificates here.
     KeyType(KeyName),
-    /// The token tells neither type nor public half of the key, and the request does not either.
+    /// The token tells neither the type and size nor the public half of the key, and neither does the request.
     KeyTypeUnknown(KeyName),
-    /// No key shows the wanted public half, and these keys do not show theirs; the list is cut at 32.
+    /// No key shows the wanted public half, and these keys show none. Names at most 32.
     KeysHidden(Vec<KeyName>),
     /// The key or the token cannot sign with this mechanism.
     MechanismRefused {

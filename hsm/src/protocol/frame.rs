@@ -11,7 +11,7 @@ use super::VERSION;
 /// Length of the longest frame in octets, not counting its length field.
 pub const MAX_FRAME: usize = 64 * 1024;
 
-/// Most octets of a message that a token signs as a whole; leaves room for the rest of the frame.
+/// Longest message, in octets, that a token gets whole. Leaves room for the rest of the frame.
 pub const MAX_MESSAGE: usize = 60_000;
 
 const MAGIC: [u8; 4] = *b"P11W";

@@ -218,8 +218,8 @@ impl Hash {
     }
 }
 
-/// How to sign. The payload is the digest by the named hash, unless a variant says otherwise; the worker adds `DigestInfo`
-/// and DER.
+/// Mechanism of a signature. The payload is the digest by the named hash, unless a variant says otherwise;
+/// the worker adds `DigestInfo` and DER.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Mechanism {
     /// RSASSA-PKCS1-v1_5 (RFC 8017, section 8.2).

@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Selector of a token. Every part that is given must match; without any part every token does.
+/// Selector of a token. All given parts must match; a selector without parts matches every token.
 ///
-/// The slot is the last resort, for tokens that neither label nor serial number tell apart: some modules change the ids of
-/// their slots with every start.
+/// The slot is the last resort, for tokens that label and serial number do not tell apart: some modules change the ids of
+/// their slots at every start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TokenSelector {
     /// The token's label, padding removed.
@@ -78,12 +78,12 @@ impl fmt::Display for TokenSelector {
     }
 }
 
-/// Slot of a token, padding removed.
+/// Slot of a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slot {
-    /// Its id, as the module gives it out in this process.
+    /// Its id, as the module assigns it in this process.
     pub id: u64,
-    /// Its description; empty if the module gives none.
+    /// Its description, padding removed; empty if the module gives none.
     pub description: String,
 }
 
@@ -119,7 +119,7 @@ pub struct TokenInfo {
 /// The token's flags about its user PIN. Tokens set them late or never, so they are a hint and not a count of tries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PinFlags {
-    /// `CKF_USER_PIN_INITIALIZED`. Some tokens that take a PIN leave it out.
+    /// `CKF_USER_PIN_INITIALIZED`. Some tokens that take a PIN do not set it.
     pub initialized: bool,
     /// `CKF_USER_PIN_COUNT_LOW`: a wrong PIN was given since the last login.
     pub count_low: bool,
@@ -135,12 +135,11 @@ pub struct PinFlags {
 }
 
 impl PinFlags {
-    /// Returns the end of a sentence about a refused login: what else may be the reason. Empty for a token without a pad of
-    /// its own.
+    /// Returns another possible reason for a refused login, to append to a message. Empty for a token without a PIN pad.
     #[must_use]
     pub const fn other_reason(self) -> &'static str {
         if self.protected_path {
-            "; the token has a pad of its own (CKF_PROTECTED_AUTHENTICATION_PATH): if it takes its PIN only there, it cannot be used here"
+            "; the token has a PIN pad (CKF_PROTECTED_AUTHENTICATION_PATH): if it takes its PIN only there, it cannot be used here"
         } else {
             ""
         }

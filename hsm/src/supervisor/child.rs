@@ -30,7 +30,7 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts a worker whose standard input is the other end of the returned socket. The pipe has its standard error.
+    /// Starts a worker whose standard input is the other end of the returned socket. The pipe carries its standard error.
     ///
     /// The kernel sends the parent-death signal when the *thread* that started the child ends, and a runtime's threads
     /// may end at any time. So each child has a thread that starts it and then waits for it.

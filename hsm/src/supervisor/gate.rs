@@ -16,7 +16,7 @@ pub type BoxFuture<'a, T> = Pinned<Box<dyn Future<Output = T> + Send + 'a>>;
 /// does anything else. If its process ends before it can record, the next [`permit`](Self::permit) finds a permit
 /// without an outcome; the gate must count that permit as tried.
 pub trait LoginGate: Send + Sync + 'static {
-    /// Returns whether there is a PIN to ask for. Without one, a token that requires no login is used without it.
+    /// Returns whether there is a PIN. Without a PIN, a token that requires no login is used without a login.
     fn has_pin(&self) -> bool {
         true
     }

@@ -20,7 +20,7 @@ pub(super) struct Journal<'a> {
 }
 
 impl<'a> Journal<'a> {
-    /// Begins the lines about a token.
+    /// Returns the journal of a token without any worker so far.
     pub(super) fn new(spec: &'a TokenSpec) -> Self {
         Self {
             token: &spec.name,
@@ -29,14 +29,14 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// A worker was started.
+    /// Logs the start of a worker, unless it is a further try after an end.
     pub(super) fn started(&self, worker: &str) {
         if !self.repeats.are_expected() {
             info!(token = self.token, worker, "started the HSM worker");
         }
     }
 
-    /// A worker has logged in.
+    /// Notes that a worker serves the token, and logs it after an end.
     pub(super) fn served(&mut self, worker: &str) {
         if self.repeats.are_expected() {
             info!(
@@ -47,7 +47,7 @@ impl<'a> Journal<'a> {
         self.repeats.served();
     }
 
-    /// A worker ended.
+    /// Logs the end of a worker.
     pub(super) fn ended(&mut self, end: &WorkerEnd, worker: &str, status: &str) {
         let token = self.token;
         match self.mention(end) {
@@ -57,7 +57,7 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// No worker could be started.
+    /// Logs that no worker could be started.
     pub(super) fn not_started(&mut self, end: &WorkerEnd) {
         let token = self.token;
         match self.mention(end) {
@@ -89,7 +89,7 @@ pub(super) fn follow(stderr: Receiver, token: &str, worker: &str) -> WorkerLines
     })
 }
 
-/// Logs a transition at the level of what it means: an error if a person must act, a warning if the token cannot sign.
+/// Logs a transition: as an error if a person must act, as a warning if the token cannot sign, else as information.
 pub(super) fn transition(spec: &TokenSpec, from: &TokenState, state: &TokenState) {
     let (token, module) = (&spec.name, &spec.launch);
     let (from, to) = (from.name(), state.name());
@@ -97,7 +97,7 @@ pub(super) fn transition(spec: &TokenSpec, from: &TokenState, state: &TokenState
         TokenState::LoginRefused { .. } | TokenState::Misconfigured { .. } => {
             error!(token, from, to, %module, %state, "token");
         }
-        // Only the reason is another one, which the end of the worker tells.
+        // Only the reason has changed, and the line about the worker's end tells it.
         TokenState::AwaitingToken { .. } | TokenState::Restarting { .. } if from == to => {}
         TokenState::AwaitingToken { .. } | TokenState::Restarting { .. } => {
             warn!(token, from, to, %module, %state, "token");

@@ -1,4 +1,4 @@
-//! Logins to a token that requires none, made only when something is not found without a login.
+//! Logins to a token that requires none, made only when a key is not found or does not sign without a login.
 
 use std::sync::atomic::Ordering;
 
@@ -16,7 +16,7 @@ use crate::{
 
 impl Supervision {
     /// Logs in if an earlier worker was logged in, so that its keys can be used again. If the login is refused, the keys
-    /// that need none can still be used.
+    /// that need no login can still be used.
     pub(super) async fn log_in_as_before(
         &self,
         connection: &Connection,
@@ -35,18 +35,18 @@ impl Supervision {
             let Ok(Some(caller)) = self.unless_over(connection, wanted.recv()).await else {
                 return;
             };
-            // Nobody waits any more.
+            // The caller no longer waits.
             if caller.is_closed() {
                 continue;
             }
-            // An error means that the worker ends, which the watch of the connection reports. Dropping the caller tells it.
+            // An error means that the worker ends, which the watch of the connection reports. The caller's channel closes.
             if let Ok(answer) = self.log_in_once(connection, token).await {
                 drop(caller.send(answer));
             }
         }
     }
 
-    /// Logs in with one permit, unless that was done. Returns whether the worker is logged in, or why the login was
+    /// Logs in with one permit, unless the worker is logged in. Returns whether it is logged in now, or why the login was
     /// refused.
     async fn log_in_once(
         &self,
@@ -68,7 +68,7 @@ impl Supervision {
         info!(
             token = self.spec.name,
             serial = token.serial,
-            "the token requires no login; logging in, because something was not found without it"
+            "the token requires no login; logging in, because some of its keys need one"
         );
         match self.ask_and_try(connection, &now).await {
             Ok(Tried::Accepted) => {

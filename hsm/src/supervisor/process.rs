@@ -19,7 +19,7 @@ pub(super) enum Process {
 pub(super) struct Started {
     pub(super) process: Process,
     pub(super) socket: UnixStream,
-    /// What a child writes to standard error. A sidecar's worker writes to its container's own log.
+    /// Standard error of a child. A sidecar's worker writes to the log of its container.
     pub(super) stderr: Option<Receiver>,
 }
 

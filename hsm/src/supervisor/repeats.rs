@@ -11,7 +11,7 @@ const SUMMARY_EVERY: Duration = Duration::from_secs(60);
 /// How many different texts of one kind of failure are logged before the next summary. Some texts differ every time.
 const TEXTS: usize = 8;
 
-/// The workers that ended one after the other for the same kind of reason, without having served the token.
+/// Ends of successive workers for the same kind of reason. Only the first of these workers may have served the token.
 #[derive(Debug, Default)]
 pub(super) struct Repeats(Option<Run>);
 
@@ -30,19 +30,19 @@ struct Run {
 pub(super) enum Mention {
     /// The end itself.
     InFull,
-    /// Nothing: the same was logged before.
+    /// Nothing: the text was logged before, or too many texts were.
     None,
     /// How many workers have ended in the same way, and since when.
     Summary {
         /// Number of workers.
         ends: u64,
-        /// Since the first of them.
+        /// Time since the first of them ended.
         lasting: Duration,
     },
 }
 
 impl Repeats {
-    /// Returns whether the last worker failed to serve, so that the start of the next one is not worth a line.
+    /// Returns whether the last worker has ended or did not start, so that the start of the next one is not worth a line.
     pub(super) const fn are_expected(&self) -> bool {
         self.0.is_some()
     }
@@ -52,7 +52,7 @@ impl Repeats {
         self.0 = None;
     }
 
-    /// Takes in the end of a worker that did not serve the token. `name` is the kind of reason, and `why` its text.
+    /// Takes in the end of a worker, or its failure to start. `name` is the kind of reason, and `why` its text.
     pub(super) fn failed(&mut self, name: &'static str, why: &str, now: Instant) -> Mention {
         let Some(run) = self.0.as_mut().filter(|run| run.name == name) else {
             self.0 = Some(Run {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn another_reason_and_a_token_that_was_served_begin_anew() {
+    fn another_reason_or_a_failure_after_service_is_logged_in_full() {
         let (mut repeats, now) = (Repeats::default(), Instant::now());
         assert_eq!(repeats.failed("no-token", "a", now), Mention::InFull);
         assert_eq!(repeats.failed("unreachable", "a", now), Mention::InFull);

@@ -297,8 +297,8 @@ impl Supervision {
         result
     }
 
-    /// Publishes a state, with one count per transition, and one log line if the state has another name or a person must
-    /// read its new reason.
+    /// Publishes a state and counts the transition. Logs it if the state has another name or a person must read the new
+    /// reason.
     fn show(&self, state: TokenState, connection: Option<Arc<Connection>>) {
         self.view.send_replace(View {
             state: state.clone(),

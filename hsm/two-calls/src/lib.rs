@@ -106,8 +106,8 @@ impl TwoCallSigner {
         Ok((pkcs11, signer))
     }
 
-    /// Describes the token in a slot of `module`, which is the [`Pkcs11`] that [`Self::load`] returned. Does not read the
-    /// token's clock if `cryptoki` cannot: opencryptoki gives its time in another form than the standard's.
+    /// Describes the token in a slot of `module`, which is the [`Pkcs11`] that [`Self::load`] returned. Leaves out the
+    /// token's time if `cryptoki` cannot read it: opencryptoki's is not in the standard's format.
     ///
     /// # Errors
     /// The call fails, or the library does not tell the same functions twice and its description cannot be read.

@@ -31,9 +31,9 @@ pub(crate) fn log_in(token: &Token, session: &Session, pin: &Pin) -> LoginAnswer
 /// Returns why no PIN may be tried under these flags, if so.
 ///
 /// `CKF_USER_PIN_COUNT_LOW` does not forbid a try: it stays set from the first mistake until the next login, so refusing
-/// would make the first mistake final. Neither does the absence of `CKF_USER_PIN_INITIALIZED` nor
-/// `CKF_PROTECTED_AUTHENTICATION_PATH`: both only inform (PKCS#11 2.40, section 4.4), and tokens that accept a PIN are known
-/// to set them like this. `C_Login` tells.
+/// would make the first mistake final. Nor does a missing `CKF_USER_PIN_INITIALIZED` or a set
+/// `CKF_PROTECTED_AUTHENTICATION_PATH` forbid one: both only inform (PKCS#11 2.40, section 4.4), and some tokens that accept
+/// a PIN report them like this. `C_Login` tells.
 fn forbidden(flags: PinFlags) -> Option<&'static str> {
     let PinFlags {
         initialized: _,
@@ -55,7 +55,7 @@ fn forbidden(flags: PinFlags) -> Option<&'static str> {
 }
 
 /// Checks the session's state, because some libraries return `CKR_OK` without a login. A token without
-/// `CKF_LOGIN_REQUIRED` may have no other state than the public one.
+/// `CKF_LOGIN_REQUIRED` may stay in the public state.
 fn logged_in(token: &Token, session: &Session) -> LoginAnswer {
     match session.get_session_info().map(|info| info.session_state()) {
         Ok(SessionState::RoUser | SessionState::RwUser) => LoginAnswer::Accepted,
@@ -109,7 +109,7 @@ fn refused(token: &Token, session: &Session, error: Error) -> LoginAnswer {
             code: code(&error),
         },
         // A token that takes its PIN only at its own pad refuses the argument (PKCS#11 2.40, section 5.6, C_Login). The
-        // try counts, because not every such token says so without counting it.
+        // try is recorded as rejected, because some of these tokens may count it.
         RvError::ArgumentsBad | RvError::FunctionCanceled | RvError::Cancel if has_pad(token) => {
             LoginAnswer::Rejected {
                 locked: false,

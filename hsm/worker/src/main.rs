@@ -58,7 +58,7 @@ enum Command {
     },
 }
 
-/// Format of the log lines of a listener, its workers' lines included.
+/// Format of the log lines of a listener and its workers.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormat {
     /// One JSON object per line, for machines.

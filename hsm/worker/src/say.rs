@@ -11,12 +11,12 @@ use tracing::{dispatcher, error};
 /// The token that this process serves.
 static TOKEN: OnceLock<String> = OnceLock::new();
 
-/// Sets the token that later lines are about. Only the first call counts.
+/// Sets the token that later lines name. Only the first call counts.
 pub(crate) fn set_token(token: &impl ToString) {
     drop(TOKEN.set(token.to_string()));
 }
 
-/// Writes one line to standard error. Unlike `eprintln!`, it does not panic when nobody reads any more: the lines of a
+/// Writes one line to standard error. Unlike `eprintln!`, it does not panic when the reader is gone: the lines of a
 /// worker go through a pipe to the process that started it, which may have ended.
 pub(crate) fn say(line: fmt::Arguments<'_>) {
     if dispatcher::has_been_set() {

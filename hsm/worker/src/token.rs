@@ -50,7 +50,7 @@ impl Token {
                     seen.push(format!("{:?} in an error state", trimmed(info.label())));
                 }
                 Ok(info) => {
-                    // A slot without a description is only not found by it.
+                    // A slot whose description cannot be read can still be selected by other means.
                     let slot_info = module.get_slot_info(slot);
                     let told = Slot {
                         id: slot.id(),
@@ -148,7 +148,7 @@ fn described(info: &Pkcs11TokenInfo, slot: Slot) -> TokenInfo {
     }
 }
 
-/// Removes padding: the standard pads with blanks. Some modules end a text with NUL instead, whatever follows it.
+/// Removes padding. The standard pads with blanks; some modules end the text with NUL, which other octets may follow.
 fn trimmed(text: &str) -> String {
     let text = text.split('\0').next().unwrap_or_default();
     text.trim_end_matches(' ').to_owned()

@@ -46,7 +46,7 @@ async fn the_program_takes_the_arguments_and_the_configuration_of_every_value_se
 }
 
 #[tokio::test]
-async fn the_listeners_have_the_addresses_of_the_value() -> Result<()> {
+async fn health_and_metrics_listen_at_the_configured_address() -> Result<()> {
     for (listen, address) in [("::", "[::]"), ("0.0.0.0", "0.0.0.0")] {
         let values = value_set("softhsm", json!({"listenAddress": listen}))?;
         let container = controller(&values).await?;

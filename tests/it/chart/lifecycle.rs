@@ -50,8 +50,8 @@ impl Stage {
         pod.stop().await
     }
 
-    /// Issues one certificate while the first chart is installed. The program of that time wrote a status with PATCH, and
-    /// fewer fields; today's program, which runs in its place, uses PUT, and needs one more right and today's CRDs.
+    /// Issues one certificate while the first chart is installed. The program of that chart wrote fewer fields of a
+    /// status, with PATCH. Today's program runs in its place: it uses PUT, and needs one more right and today's CRDs.
     async fn issues_with_the_first_chart(&self, name: &str) -> Result<()> {
         let plane = self.release.cluster.plane();
         let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");

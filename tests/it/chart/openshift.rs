@@ -17,10 +17,10 @@ const VOLUMES: [&str; 8] = [
     "secret",
 ];
 
-/// Returns what the SCC refuses in a pod: a user or an `fsGroup`, because both must be in a range that each namespace has for
-/// itself (`runAsUser: MustRunAsRange`, `fsGroup: MustRunAs`), privileges, capabilities except `NET_BIND_SERVICE`, seccomp
-/// profiles except `RuntimeDefault`, namespaces and ports of the host, and other kinds of volumes. The SCC itself adds the
-/// user, the group, the drop of all capabilities and the profile where they are missing.
+/// Returns what the SCC refuses in a pod: a user or an `fsGroup`, because both must be in the namespace's own
+/// range (`runAsUser: MustRunAsRange`, `fsGroup: MustRunAs`), SELinux options, privileges, capabilities except
+/// `NET_BIND_SERVICE`, seccomp profiles except `RuntimeDefault`, host namespaces and ports, and other kinds of volumes. The
+/// SCC itself adds the user, the group, the drop of all capabilities and the profile where they are missing.
 fn refused(pod: &Value) -> Vec<String> {
     let mut refused = wrong(&pod["securityContext"]);
     for container in list(&pod["initContainers"]).chain(list(&pod["containers"])) {

@@ -1,5 +1,5 @@
-//! A cluster that lacks a kind or a right for a while. The controller is ready without cert-manager, and uses without a restart
-//! what comes later or comes back.
+//! Tests a cluster that lacks a kind or a right for a while. The controller is ready without cert-manager. It needs no
+//! restart to use kinds and rights that come later or come back.
 
 use std::{fs, time::Duration};
 
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{issuer, programs};
 
-/// How soon the controller uses what has come back, with a margin for a machine under load.
+/// Longest time until the controller reacts to a change, with a margin for a machine under load.
 const BACK_WITHIN: Duration = Duration::from_secs(15);
 /// The namespace of a second installation.
 const SECOND: &str = "second";
@@ -76,7 +76,7 @@ impl Case {
         .await
     }
 
-    /// Installs or upgrades a chart with the cluster issuer alone. Helm waits for the issuer by kstatus.
+    /// Installs or upgrades a chart with only the cluster issuer. Helm waits for the issuer by the rules of kstatus.
     async fn helm_installs_the_issuer(&self, timeout: &str) -> Result<()> {
         let chart = self.cluster.plane().log_dir().join("issuer-chart");
         fs::create_dir_all(chart.join("templates"))?;
@@ -170,8 +170,8 @@ async fn our_kinds_come_back(case: &Case) -> Result<()> {
     case.issues_a_kubernetes_csr("kinds-back").await
 }
 
-/// A value of the annotation asks for a look: the issuer is ready soon after its Secret exists.
-async fn looks_are_asked_for(case: &Case) -> Result<()> {
+/// The annotation asks for a look: the issuer soon reports that its Secret is gone, before the next round.
+async fn an_annotation_asks_for_a_look(case: &Case) -> Result<()> {
     let name = IssuerName::cluster("asked");
     let spec = case.authority.issuer_spec_with_secret("asked-ca");
     case.cluster.apply_issuer(&name, &spec).await?;
@@ -288,7 +288,7 @@ async fn kinds_and_rights_that_come_or_come_back_are_used_without_a_restart() ->
     our_kinds_come_back(&case).await?;
     a_second_installation_gives_way(&case).await?;
     classes_divide_the_issuers(&case).await?;
-    looks_are_asked_for(&case).await?;
+    an_annotation_asks_for_a_look(&case).await?;
 
     let deleted = Instant::now();
     let delete = ["delete", "pkcs11clusterissuer", "--all"];

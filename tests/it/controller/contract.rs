@@ -168,7 +168,7 @@ async fn nothing_is_written_before_approval() -> Result<()> {
         assert_eq!(event_reasons(rig, "unapproved", name)?, [""; 0]);
         assert_eq!(stored(&requests, name).await?, before);
     }
-    // Only the metrics show them. Other tests on this cluster also have such requests.
+    // Only the metrics show undecided requests. Other tests on this cluster have some, too.
     let metrics = rig.controller().metrics().await?;
     let shown = |name| metrics.sum(name, &[("kind", "CertificateRequest")]);
     assert!(shown("pkcs11_issuer_undecided_requests") >= 2.0);

@@ -193,7 +193,7 @@ async fn a_certificate_that_expires_soon_sets_a_condition_an_event_and_a_metric(
         .parse()?;
     let late = told.duration_since(not_after(&ended)?);
     assert!(!late.is_negative() && late.as_secs() < 15, "{late}");
-    // Status and metric show what is loaded, although the issuer cannot sign with it.
+    // Status and metric show the loaded certificate, although the issuer cannot sign with it.
     let expired = issued(-80, -30)?;
     spec["certificate"]["pem"] = json!(expired.pem());
     rig.cluster().apply_issuer(&name, &spec).await?;

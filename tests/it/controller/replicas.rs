@@ -109,9 +109,9 @@ impl Replicas {
         Story::of(names, self.cluster.plane()).await
     }
 
-    /// Fails if a request ever had another certificate than it has now, if the replicas recorded the present one as discarded,
-    /// or not as signed exactly once, or if a record does not verify. Earlier certificates come from the API server's audit log, which may miss one: a write whose client is
-    /// killed may be stored but logged with an error.
+    /// Fails if a request ever had another certificate than now, if the issuance logs name the present one as discarded or
+    /// not exactly once as signed, or if one of the logs does not verify. Earlier certificates come from the API server's
+    /// audit log, which may miss one: a write whose client is killed may be stored but logged with an error.
     async fn one_certificate_each(&self, requests: &Requests, names: &[String]) -> Result<()> {
         let story = Story::read(self.cluster.plane())?;
         let mut discarded = BTreeSet::new();
@@ -152,7 +152,7 @@ impl Replicas {
             assert_eq!(
                 signed.get(&base64),
                 Some(&1),
-                "{name}: the published certificate {serial} is not recorded as signed once"
+                "{name}: the published certificate {serial} is not recorded as signed exactly once"
             );
             assert!(
                 !discarded.contains(&serial),

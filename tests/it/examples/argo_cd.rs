@@ -1,4 +1,4 @@
-//! Runs the health check for Argo CD, as the documentation has it, with Lua.
+//! Runs the documentation's health check for Argo CD with Lua.
 
 use std::process::Command;
 
@@ -25,7 +25,7 @@ fn lua(value: &Value) -> String {
     }
 }
 
-/// Returns status and message of an object by the health check of the page.
+/// Returns the status and the message that the page's health check gives for an object.
 fn health(object: &Value) -> Result<String> {
     let (_, check) = PAGE.split_once("```lua\n").context("no health check")?;
     let (check, _) = check.split_once("```").context("no end of the check")?;

@@ -14,11 +14,11 @@ const NAMED: [&str; 2] = ["charts", "docs"];
 
 /// The commands of the page.
 pub(super) struct Walk {
-    /// What needs a registry, an engine or a cluster of its own. Not replayed.
+    /// Commands that need a registry, a container engine or a cluster of their own. They are not replayed.
     pub(super) elsewhere: Vec<String>,
-    /// What installs chart, issuer and Certificate.
+    /// Commands that install the chart, the issuer and the Certificate.
     install: Vec<String>,
-    /// What waits for the certificate and shows it.
+    /// Commands that wait for the certificate and show it.
     result: Vec<String>,
     folder: TempDir,
 }

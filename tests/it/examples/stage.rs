@@ -26,7 +26,7 @@ pub(super) const ISTIO: &str = "istio-system";
 pub(super) struct Stage {
     _pod: Pod,
     cluster: Cluster,
-    /// What the last command of README.md prints about the certificate.
+    /// Output of the last command of README.md, which is about the certificate.
     pub(super) shown: String,
 }
 

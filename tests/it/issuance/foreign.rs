@@ -1,5 +1,5 @@
-//! Tests golden certificates, one of every shape that a profile can give, with three independent verifiers, OpenSSL, Go
-//! and rustls-webpki, and two independent linters, pkilint and zlint.
+//! Tests golden certificates, one of every shape that a profile can give, with three independent verifiers (OpenSSL,
+//! Go and rustls-webpki) and two independent linters (pkilint and zlint).
 //!
 //! `golden/` has their exact bytes; `UPDATE_GENERATED=1` writes them again. Keys, time and serial number are fixed, and the
 //! issuer's Ed25519 signature is deterministic. Every finding of a linter must be listed in `exceptions` with the reason,

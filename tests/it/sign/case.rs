@@ -157,7 +157,7 @@ impl Said {
         error.with_context(|| format!("no error: {self:?}"))
     }
 
-    /// Returns the lines of the issuance log about the request: those between the first and the last two, which frame it.
+    /// Returns the lines of the issuance log about the request: all but *started*, *stopped* and the last checkpoint.
     pub(super) fn issuance_log(&self) -> Result<Vec<Value>> {
         let lines = self.stderr.lines().filter(|line| line.starts_with('{'));
         let mut lines: Vec<Value> = lines.map(serde_json::from_str).collect::<Result<_, _>>()?;

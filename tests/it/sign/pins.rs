@@ -256,7 +256,7 @@ fn sign_with_piped(case: &Case, pin: &str, more: &[&str]) -> Result<Said> {
 fn a_pin_from_a_descriptor_needs_a_record_and_is_tried_once_when_wrong() -> Result<()> {
     let mut case = Case::new()?;
     let right = case.authority.token().user_pin().to_owned();
-    // A configured record counts for every source of the PIN.
+    // A configured PIN record is used for every source of the PIN.
     sign_with_piped(&case, &format!("{right}\n"), &[])?.chain()?;
     assert_eq!(record(&case)?["state"], "Accepted");
     let said = sign_with_piped(&case, &right, &["--pin-record", "tries"])?;

@@ -1,4 +1,4 @@
-//! Tokens that require no login: searched without one first, and used without a PIN.
+//! Tests tokens that require no login: they are searched without a login first, and used without a PIN.
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
@@ -80,7 +80,7 @@ fn a_key_without_a_grant_looks_like_a_missing_key_even_if_the_login_is_refused()
     let mut case = open()?;
     case.token()["grants"] = json!([{"clusterIssuers": true, "keys": ["issuing-ca"]}]);
     case.write_pin("wrong")?;
-    // The one try. Later runs find it on record.
+    // This is the only try. Later runs find it in the PIN record.
     case.sign(&[])?.error()?;
     let ungranted = case.sign(&[])?;
     case.spec()["key"] = json!({"label": "no-such-key"});

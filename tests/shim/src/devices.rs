@@ -50,7 +50,7 @@ C_SignInit mechanism=CKM_RSA_PKCS rv=CKR_MECHANISM_INVALID
 C_SignInit mechanism=CKM_RSA_PKCS_PSS rv=CKR_MECHANISM_INVALID",
         logs_in: true,
     },
-    // opencryptoki: a clock in another form than the standard's.
+    // opencryptoki: a time that is not in the standard's format.
     Device {
         name: "opencryptoki",
         rules: "C_GetTokenInfo clock=19:38:39%00%00%00%00%00%00%00%00",

@@ -29,7 +29,7 @@ pub struct RulesError {
 pub(crate) struct Rule {
     /// The function that the rule names; `None` for all functions.
     function: Option<Function>,
-    /// The calls of the function that the rule sees.
+    /// The calls of the function that the rule applies to.
     only: Only,
     pub(crate) delay: Duration,
     pub(crate) action: Action,

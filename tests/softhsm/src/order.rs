@@ -58,7 +58,7 @@ impl Kept {
         private: true,
     };
 
-    /// As [`Self::PROTECTED`], and usable without a login, as the module-protected keys of an nShield.
+    /// As [`Self::PROTECTED`], but usable without a login, like the module-protected keys of an nShield.
     pub const WITHOUT_LOGIN: Self = Self {
         private: false,
         ..Self::PROTECTED

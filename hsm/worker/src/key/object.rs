@@ -12,7 +12,7 @@ use super::{
 /// busy for seconds while others wait.
 const MOST_KEYS: u16 = 500;
 
-/// Finds private keys. `expected` is the type and size of a key about which the token tells neither.
+/// Finds private keys. `expected` is the type and size to assume for a key if the token does not tell them.
 pub(super) fn find(
     search: &Search<'_>,
     label: Option<&[u8]>,
@@ -97,7 +97,7 @@ fn read(
             let public = told::public_octets(search, &label, &id, algorithm)?;
             (algorithm, public)
         }
-        // Vendors may leave the values of the public key out of the private one.
+        // Vendors may leave the values of the public key out of the private key.
         Kind::Untold => match told.public_half(search, &id)? {
             Some((algorithm, public)) => (algorithm, Some(public)),
             None => match expected.filter(|expected| told.may_be(*expected)) {

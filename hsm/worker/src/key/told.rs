@@ -1,7 +1,7 @@
 //! Type, size and public half of a private key, as far as the token tells.
 //!
-//! Values of the public key may come from the public object of the same id, and nothing else may: anyone who can open a
-//! session may create public objects. A probe proves that the values are right.
+//! Only values of the public key are taken from a public object, because anyone who can open a session may create public
+//! objects. A probe proves that the values are right.
 
 use cryptoki::object::{
     Attribute, AttributeType, KeyType, MlDsaParameterSetType, ObjectClass, ObjectHandle,
@@ -37,13 +37,13 @@ pub(super) enum Kind {
 }
 
 impl KeyValues {
-    /// Returns the modulus without leading zeros, which has at least one octet.
+    /// Returns the modulus without leading zeros, or `None` if nothing is left.
     pub(super) fn modulus(&self) -> Option<Vec<u8>> {
         let modulus = without_leading_zeros(self.modulus.clone()?);
         (!modulus.is_empty()).then_some(modulus)
     }
 
-    /// Returns the type and size of the object that told this.
+    /// Returns the type and size of the object with these attributes.
     pub(super) fn kind(&self, search: &Search<'_>, handle: ObjectHandle) -> Result<Kind, NotOne> {
         let supported =
             |algorithm: Option<KeyAlgorithm>| algorithm.map_or(Kind::Unsupported, Kind::Known);
@@ -71,7 +71,7 @@ impl KeyValues {
         })
     }
 
-    /// Returns whether a key about which the token told only this may be of this type.
+    /// Returns whether a key with these attributes may be of this type.
     pub(super) fn may_be(&self, algorithm: KeyAlgorithm) -> bool {
         let key_type = match algorithm {
             KeyAlgorithm::Rsa { .. } => KeyType::RSA,
@@ -82,8 +82,8 @@ impl KeyValues {
         self.key_type.is_none_or(|told| told == key_type)
     }
 
-    /// Returns type and public half of the private key that told this, from the public object with its id. `None` if there
-    /// is none, or if public objects differ.
+    /// Returns the type and public half of the private key with these attributes, from the public object with its id.
+    /// `None` if there is no such object, or if several differ.
     pub(super) fn public_half(
         &self,
         search: &Search<'_>,
@@ -141,7 +141,7 @@ pub(super) fn public_octets(
     Ok(only(found))
 }
 
-/// Public objects that differ do not tell which one belongs to the key.
+/// Returns the only element, because public objects that differ do not tell which one belongs to the key.
 fn only<T>(mut found: Vec<T>) -> Option<T> {
     match found.len() {
         1 => found.pop(),
@@ -181,8 +181,8 @@ fn octets(
     Ok(None)
 }
 
-/// Reads the parameter set on its own, because libraries older than PKCS#11 3.2 do not know the attribute. `Some(None)`: it
-/// is none that is known here.
+/// Reads the parameter set on its own, because libraries older than PKCS#11 3.2 do not know the attribute. `Some(None)`:
+/// this program does not know the set.
 fn parameter_set(
     search: &Search<'_>,
     handle: ObjectHandle,

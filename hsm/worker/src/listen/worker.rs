@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 
 /// Time in which a worker must end by itself after its client has gone.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A worker that ended well within this time did not serve the token.
+/// A worker that ends successfully within this time most likely did not serve the token.
 const BRIEF: Duration = Duration::from_secs(5);
 
 /// Starts a worker on the connection and waits until it has ended.

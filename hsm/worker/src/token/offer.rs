@@ -8,10 +8,10 @@ use hsm::protocol::{Curve, Hash, KeyAlgorithm, Mechanism};
 use super::Token;
 
 impl Token {
-    /// Returns the mechanisms that the token claims for keys of this type. Those that hash in the token are listed only where
-    /// the token does not claim to sign digests. An empty list is no reason not to try.
+    /// Returns the mechanisms that the token claims for keys of this type. Those that hash in the token are listed only
+    /// where the token does not claim to sign digests. An empty list is no reason not to try.
     pub(crate) fn mechanisms(&self, algorithm: KeyAlgorithm) -> Vec<Mechanism> {
-        // Mechanisms that differ only in the hash of the digest are one to the token.
+        // Mechanisms that differ only in the hash of the digest are one mechanism to the token.
         let mut asked = BTreeMap::new();
         let mut claimed = |mechanisms: Vec<Mechanism>| {
             let claimed = mechanisms.into_iter().filter(|mechanism| {
@@ -60,7 +60,7 @@ impl Token {
     }
 }
 
-/// Returns the mechanisms of a type of key that sign a digest or, where there are no such, a message.
+/// Returns the mechanisms of a type of key that sign a digest or, if it has none, a message.
 fn families(algorithm: KeyAlgorithm) -> Vec<Vec<Mechanism>> {
     let each = |mechanism: fn(Hash) -> Mechanism| {
         [Hash::Sha256, Hash::Sha384, Hash::Sha512]

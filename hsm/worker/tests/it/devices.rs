@@ -44,7 +44,7 @@ impl Served {
         }
     }
 
-    /// Adds faults to the rules of the device. A fault is looked for first.
+    /// Puts faults before the rules of the device, so that they match first.
     fn faults(&self, rules: &str) {
         let rules = format!("{rules}\n{}", self.device.rules);
         self.module.rules(&rules).unwrap();
@@ -70,7 +70,7 @@ impl Served {
     }
 }
 
-/// Kinds of keys, with an algorithm of each.
+/// Kinds of keys, with a mechanism and a verifier of each.
 const KINDS: [(KeyKind, Mechanism, &dyn VerificationAlgorithm); 4] = [
     (
         KeyKind::Rsa2048,

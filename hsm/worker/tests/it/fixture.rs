@@ -36,7 +36,7 @@ impl Gate {
         })
     }
 
-    /// A gate of a token that is configured without a PIN.
+    /// Returns the gate of a token that is configured without a PIN.
     pub(crate) fn without_pin() -> Arc<Self> {
         Arc::new(Self {
             pin: Mutex::default(),

@@ -1,7 +1,7 @@
 //! Libraries of Debian that stand between an application and a device: p11-kit's proxy, and tpm2-pkcs11 over a software TPM.
 //!
-//! opensc has no token without a card and its reader. opencryptoki needs its daemon, started by root, and keeps its tokens in
-//! system folders. Both are left out here; `hsm/README.md` says what was tried by hand.
+//! opensc has no token without a card and its reader. opencryptoki needs its daemon, started by root, and keeps its tokens
+//! in system folders. Both are left out here; `hsm/README.md` says what was tried by hand.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use crate::fixture::{Gate, selector, sign, soon, spec, token, verifies, worker};
 
 const PIN: &str = "86421357";
 
-/// Returns the path of an installed file, or `None` and a loud word about what was not tested.
+/// Returns the path of an installed file. If it is missing, panics in CI; elsewhere prints what is not tested.
 fn installed(what: &str, paths: &[&str]) -> Option<PathBuf> {
     let found = paths.iter().map(PathBuf::from).find(|path| path.exists());
     if found.is_none() {
@@ -45,7 +45,7 @@ async fn a_token_behind_the_proxy_of_p11_kit_signs() {
     let token = token("proxied");
     let test_key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let mut env = token.env();
-    // The proxy also loads the library of TPMs where it is installed, which would make its store in the present folder.
+    // The proxy also loads the library of TPMs where it is installed, which would create its store in the current folder.
     let store = token.store().directory().display().to_string();
     env.insert("TPM2_PKCS11_STORE".into(), store);
     let spec = TokenSpec {
@@ -127,7 +127,7 @@ impl SoftwareTpm {
         ])
     }
 
-    /// Runs a program on the TPM. There is no resource manager, so what it has left in the TPM is flushed.
+    /// Runs a program on the TPM. There is no resource manager, so this flushes what the program left in the TPM.
     fn run(&self, program: &str, arguments: &[&str]) -> Vec<u8> {
         let run = |program: &str, arguments: &[&str]| {
             let mut command = Command::new(program);

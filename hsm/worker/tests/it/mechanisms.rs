@@ -43,7 +43,7 @@ pub(crate) async fn sign_message(
 async fn a_token_that_refuses_digests_gets_the_message() {
     let token = token("hashing");
     let test_key = token.generate_key("ca", &[1], KeyKind::Rsa2048).unwrap();
-    // A refusal that was not announced costs one session for each key that is looked up, not for each signature.
+    // An unannounced refusal costs one session per key that is looked up, not one per signature.
     for (rules, discarded) in [("", 0), (FIPS, 0), (LYING, 1), (SILENT, 1)] {
         let (module, _gate, hsm) = starting(&token, rules);
         let key = hsm.find_key(&selector(&test_key), soon()).await.unwrap();
@@ -63,7 +63,7 @@ async fn a_token_that_refuses_digests_gets_the_message() {
 }
 
 #[tokio::test]
-async fn what_a_token_offers_instead_of_digests_is_told() {
+async fn a_key_lists_the_hashing_mechanisms_if_the_token_signs_no_digests() {
     let token = token("offering");
     let test_key = token.generate_key("ca", &[1], KeyKind::Rsa2048).unwrap();
     let (_module, _gate, hsm) = starting(&token, FIPS);
@@ -106,7 +106,7 @@ async fn a_refusal_names_the_mechanism_and_what_the_token_offers() {
     }
 }
 
-/// The whole message is in one frame of the protocol.
+/// The whole message must fit into one frame of the protocol.
 #[tokio::test]
 async fn a_message_that_the_token_hashes_has_at_most_sixty_thousand_octets() {
     let token = token("long");
@@ -152,7 +152,7 @@ async fn what_a_private_key_leaves_out_is_taken_from_its_public_object_or_its_ce
             "C_GetAttributeValue hide_private=CKA_MODULUS,CKA_EC_PARAMS,CKA_KEY_TYPE",
             true,
         ),
-        // No public objects, either.
+        // The public objects do not show them, either.
         (
             "C_GetAttributeValue hide=CKA_MODULUS,CKA_EC_PARAMS,CKA_EC_POINT",
             false,

@@ -46,7 +46,7 @@ async fn a_token_that_takes_its_pin_only_at_its_pad_is_refused_in_one_sentence_a
         assert_eq!(
             state.to_string(),
             format!(
-                "no login: C_Login returned {code}; the token has a pad of its own \
+                "no login: C_Login returned {code}; the token has a PIN pad \
                  (CKF_PROTECTED_AUTHENTICATION_PATH): if it takes its PIN only there, it cannot be used here"
             )
         );
@@ -150,7 +150,7 @@ async fn a_refused_login_leaves_the_keys_that_need_none_in_use() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_shown_without_a_login_and_does_not_sign_wants_one() {
+async fn a_key_that_is_shown_but_does_not_sign_without_a_login_needs_one() {
     let token = token("shown");
     let (open, _) = open_and_closed(&token);
     let rules = format!("{OPEN}\nC_SignInit rv=CKR_USER_NOT_LOGGED_IN count=1");
@@ -164,7 +164,7 @@ async fn a_key_that_is_shown_without_a_login_and_does_not_sign_wants_one() {
 }
 
 #[tokio::test]
-async fn without_a_pin_a_token_that_requires_no_login_is_used_without_it() {
+async fn a_token_that_requires_no_login_is_used_without_a_pin() {
     let token = token("none");
     let (open, closed) = open_and_closed(&token);
     let module = token.with_faults().unwrap();
@@ -182,7 +182,7 @@ async fn without_a_pin_a_token_that_requires_no_login_is_used_without_it() {
     assert_eq!((gate.outcomes(), logins(&module)), (vec![], 0));
 }
 
-/// Starts a worker that serves the token that the selector finds behind the rules.
+/// Starts a worker behind these rules, for the token that the selector finds.
 fn selecting(token: &TestToken, rules: &str, selector: TokenSelector) -> (FaultyModule, Token) {
     let module = token.with_faults().unwrap();
     module.rules(rules).unwrap();

@@ -2,8 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// A write is late if the watch reports it more than this long after the answer to it.
+/// A write is late if the watch reports it more than this long after the answer to it, while several tenants have requests.
 const LATEST: Duration = Duration::from_millis(25);
+/// The same while one tenant alone has requests. An API server that reports this late works to its full capacity.
+const LATEST_ALONE: Duration = Duration::from_millis(100);
+/// How long after a change of the tenant several tenants are expected to have requests.
+const SHARED_FOR: Duration = Duration::from_secs(60);
 /// The window at the start.
 const FIRST: usize = 8;
 /// The window never becomes smaller than this, unless `most` is smaller.
@@ -13,7 +17,8 @@ const LEAST: usize = 4;
 ///
 /// An API server that is busy with our writes reports changes late, long before it refuses a write. It then also reports the
 /// new requests of other tenants late. Our own writes come back through the same watch and show the delay. The window grows
-/// while writes come back in time. A write that comes back late shrinks it by a quarter.
+/// while writes come back in time. A write that comes back late shrinks it by a quarter. What is late depends on whether
+/// other tenants could notice the delay.
 #[derive(Debug)]
 pub(super) struct Window {
     size: usize,
@@ -22,6 +27,8 @@ pub(super) struct Window {
     in_time: usize,
     /// When the window last shrank. Earlier writes were made with a larger window, so they do not shrink it again.
     shrunk: Option<Instant>,
+    /// When looks last turned from one tenant to another.
+    shared: Option<Instant>,
 }
 
 impl Window {
@@ -33,7 +40,13 @@ impl Window {
             most,
             in_time: 0,
             shrunk: None,
+            shared: None,
         }
+    }
+
+    /// Records that looks have turned from one tenant to another by `now`.
+    pub(super) fn turned(&mut self, now: Instant) {
+        self.shared = Some(now);
     }
 
     /// Returns how many looks there may be at once.
@@ -44,7 +57,12 @@ impl Window {
     /// Records that the watch has reported the end of a request at `now`. `written` is when the API server answered our
     /// write; `None` if that answer is still to come, or if the write is not ours. `None` counts as in time.
     pub(super) fn reported(&mut self, written: Option<Instant>, now: Instant) {
-        let late = written.filter(|written| now.duration_since(*written) > LATEST);
+        let is_shared = |at| now.duration_since(at) <= SHARED_FOR;
+        let latest = match self.shared.is_some_and(is_shared) {
+            true => LATEST,
+            false => LATEST_ALONE,
+        };
+        let late = written.filter(|written| now.duration_since(*written) > latest);
         match (late, self.shrunk) {
             (Some(written), Some(shrunk)) if written < shrunk => {}
             (Some(_), _) => {
@@ -69,7 +87,7 @@ impl Window {
 mod tests {
     use super::*;
 
-    const LATE: Duration = Duration::from_millis(100);
+    const LATE: Duration = Duration::from_millis(200);
 
     fn grown(most: u16, writes: u16) -> Window {
         let mut window = Window::new(most);
@@ -98,6 +116,21 @@ mod tests {
         let later = written + 2 * LATE;
         window.reported(Some(later), later + LATE);
         assert_eq!(window.size(), 18);
+    }
+
+    #[test]
+    fn a_write_is_late_sooner_while_several_tenants_have_requests() {
+        let between = Duration::from_millis(60);
+        let mut window = grown(32, 1000);
+        let mut now = Instant::now();
+        window.reported(Some(now), now + between);
+        assert_eq!(window.size(), 32);
+        window.turned(now);
+        window.reported(Some(now), now + between);
+        assert_eq!(window.size(), 24);
+        now += SHARED_FOR + between;
+        window.reported(Some(now), now + between);
+        assert_eq!(window.size(), 24);
     }
 
     #[test]

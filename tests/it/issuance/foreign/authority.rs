@@ -228,7 +228,7 @@ fn request(shape: &Shape) -> String {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     for (kind, value) in shape.subject {
-        // RFC 5280, appendix A.1: countryName is a PrintableString. Some shapes ask for another type than the right one.
+        // RFC 5280, appendix A.1: countryName is a PrintableString. Some shapes ask for a wrong type.
         let (kind, string_type) = match kind.split_once(" as ") {
             Some((kind, string_type)) => (kind, string_type),
             None if *kind == "C" => (*kind, "PrintableString"),

@@ -29,7 +29,7 @@ pub(super) struct Unreadable {
 pub(super) const UNREADABLE: &[Unreadable] = &[Unreadable {
     linter: Linter::Pkilint,
     shape: "an-extension-with-a-large-arc",
-    reason: "the decoder of pkilint 0.13.3 knows no second arc above 39, which X.660 allows below the first arc 2",
+    reason: "the decoder of pkilint 0.13.3 fails on a second arc above 39, which X.660 allows below the first arc 2",
 }];
 
 /// Shapes that Go does not verify: name, error, and reason.
@@ -39,15 +39,15 @@ pub(super) const NOT_IN_GO: &[(&str, &str, &str)] = &[
     ("by-ml-dsa-87", UNKNOWN_AUTHORITY, NO_ML_DSA),
 ];
 const UNKNOWN_AUTHORITY: &str = "x509: certificate signed by unknown authority";
-const NO_ML_DSA: &str = "crypto/x509 of Go 1.26 verifies no ML-DSA signature";
+const NO_ML_DSA: &str = "crypto/x509 of Go 1.26 cannot verify ML-DSA signatures";
 
 pub(super) const EXCEPTIONS: &[Exception] = &[
     Exception {
         linter: Linter::Pkilint,
         code: "itu.invalid_asn1_syntax",
         shapes: &["strings-as-in-the-csr"],
-        reason: "the profile keeps the CSR's octets, and the CSR has a country that is no PrintableString, and an \
-                 organisation that is an IA5String",
+        reason: "the profile keeps the CSR's octets, and the CSR's country is not a PrintableString, and its \
+                 organisation is an IA5String",
     },
     Exception {
         linter: Linter::Zlint,
@@ -59,8 +59,8 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         linter: Linter::Pkilint,
         code: "pkix.name_domain_components_invalid_domain_name",
         shapes: &["strings-of-the-right-types"],
-        reason: "the CSR has a single domain component, which is no domain name; which attributes a subject has is left to \
-                 the requester and `subject.allowedAttributes`",
+        reason: "the CSR has a single domain component, which is not a domain name; the attributes of a subject are \
+                 left to the requester and `subject.allowedAttributes`",
     },
     Exception {
         linter: Linter::Pkilint,

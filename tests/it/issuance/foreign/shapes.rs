@@ -61,7 +61,7 @@ impl Shape {
     }
 }
 
-/// Attributes in string types that RFC 5280, appendix A.1 does not have for them, as several libraries write them.
+/// Attributes in string types that RFC 5280, section 4.1.2.4 or appendix A.1, forbids, as several libraries write them.
 const WRONG_STRINGS: &[(&str, &str)] = &[
     ("C as UTF8String", "DE"),
     ("DC as UTF8String", "example"),

@@ -22,7 +22,7 @@ pub(crate) enum Change {
     /// `C_GetAttributeValue`: the token does not know these attributes.
     Hidden {
         attributes: Vec<CK_ATTRIBUTE_TYPE>,
-        /// Public objects and certificates keep them.
+        /// Whether only private keys lose them.
         of_private_keys: bool,
     },
     /// `C_Sign`: the signature is made, and this length is returned for it.

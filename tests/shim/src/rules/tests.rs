@@ -1,4 +1,4 @@
-//! The language of rules.
+//! Tests of the language of rules.
 
 use std::time::Duration;
 

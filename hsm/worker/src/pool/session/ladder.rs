@@ -60,7 +60,7 @@ impl SessionThread {
         if let Error::Pkcs11(RvError::UserNotLoggedIn, _) = error
             && !self.shared.is_logged_in()
         {
-            // The token does not require a login for everything, but for this.
+            // The token requires a login for this request, but not for all.
             self.discard(&why);
             return Err(Failure::NotLoggedIn);
         }

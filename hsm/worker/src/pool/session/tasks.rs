@@ -110,8 +110,8 @@ impl SessionThread {
             Err(SignFailure::Token(error)) if refuses_the_mechanism(&error) => {
                 let offer = self.seat.during(|| self.shared.token.offer(algorithm));
                 let why = format!("{}: {}; {offer}", mechanism.name(), code(&error));
-                // A `C_SignInit` that fails begins no operation. An only session is kept, or every such signature would
-                // end the process.
+                // A failed `C_SignInit` begins no operation. The only session is kept, because discarding it would end
+                // the process at every such signature.
                 if self.shared.anchored {
                     self.discard(&code(&error));
                 }
