@@ -12,8 +12,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
 };
 use rig::{
-    Authority, Cluster, Controller, ControllerOptions, IssuerName, NAMESPACE, apply_rights, csr_for,
-    request_spec,
+    Authority, Cluster, Controller, ControllerOptions, IssuerName, NAMESPACE, apply_rights,
+    csr_for, request_spec,
 };
 use serde_json::json;
 use softhsm_test_helpers::KeyKind;
@@ -125,7 +125,9 @@ async fn new_credentials_and_kinds_of_the_cluster_are_used_without_a_restart() -
         .map(str::to_owned)
         .to_vec();
     let controller = Controller::start(&cluster, &options).await?;
-    cluster.apply_issuer(&issuer(), &authority.issuer_spec()).await?;
+    cluster
+        .apply_issuer(&issuer(), &authority.issuer_spec())
+        .await?;
     let pods_issuer = IssuerName::cluster("pods");
     let mut spec = authority.issuer_spec();
     spec["podCertificates"] = pods();
@@ -138,7 +140,10 @@ async fn new_credentials_and_kinds_of_the_cluster_are_used_without_a_restart() -
     let serve = format!("--runtime-config={}", bundles(true));
     plane.start_api_server_with(&[&serve]).await?;
     issues(&cluster, "after-the-ca").await?;
-    let bundle = format!("{}:trust-anchors", pods_issuer.signer_name().replace('/', ":"));
+    let bundle = format!(
+        "{}:trust-anchors",
+        pods_issuer.signer_name().replace('/', ":")
+    );
     until("the trust anchors", RECOVERED_WITHIN, async || {
         let get = ["get", "clustertrustbundle", bundle.as_str()];
         Ok(plane.kubectl(&get).await.ok())
