@@ -15,7 +15,7 @@ pub enum Audit {
 /// Flags of `audit verify`.
 #[derive(Debug, ClapArgs)]
 pub struct Verify {
-    /// Files with the output of controllers, in any order; - reads stdin. Lines that are not of an issuance record are
+    /// Files with the output of controllers, in any order; - reads stdin. Lines that are not of an issuance log are
     /// counted and skipped.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,

@@ -127,7 +127,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     ended
 }
 
-/// Writes the outcome to stdout, the destination and the issuance record.
+/// Writes the outcome to stdout, the destination and the issuance log.
 fn conclude(
     outcome: Result<Outcome, Refusal>,
     report: &Report<'_>,

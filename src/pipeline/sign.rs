@@ -219,7 +219,7 @@ pub async fn sign(
 /// use the token and records nothing.
 ///
 /// # Errors
-/// As [`sign`], except for errors of the token and the issuance record.
+/// As [`sign`], except for errors of the token and the issuance log.
 pub fn prepare_only(
     asked: &UncheckedRequest<'_>,
     ready: &ReadyIssuer,
