@@ -44,14 +44,14 @@ kubectl get secret shop-tls -o jsonpath='{{.data.tls\\.crt}}' | base64 -d | open
 To see the controller's log, the issuance log and the metrics:
 
 tail -f {log}
-tail -f {log}
+tail -f {issuance_log}
 curl http://{metrics}/metrics
 ",
         process = std::process::id(),
         kubeconfig = plane.admin_kubeconfig().display(),
         programs = programs.display(),
         log = controller.process().log_path().display(),
-        log = controller.issuance_log_path().display(),
+        issuance_log = controller.issuance_log_path().display(),
         metrics = controller.metrics_address().await?,
     ))
 }
