@@ -34,6 +34,9 @@ pub enum Error {
     /// `TEST_TOKEN` names no provider.
     #[error("TEST_TOKEN must be softhsm or kryoptic")]
     Provider,
+    /// `TEST_DEVICE` names no device.
+    #[error("TEST_DEVICE must be the name of one of the shim's devices")]
+    Device,
     /// A file or directory cannot be used.
     #[error("failed to access {path}")]
     File {

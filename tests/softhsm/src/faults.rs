@@ -2,11 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    env, io,
     path::{Path, PathBuf},
 };
 
-use pkcs11_fault_shim::{DIRECTORY, Directory, Function, MODULE};
+use pkcs11_fault_shim::{DEVICES, DIRECTORY, Device, Directory, Function, MODULE};
 use tempfile::TempDir;
 
 use crate::{Description, Error, TestKey, TestToken, program::library};
@@ -127,4 +127,17 @@ impl FaultyModule {
             source,
         }
     }
+}
+
+/// Returns the device that the variable `TEST_DEVICE` names; `None` if it is not set. So parts of a suite can run with that
+/// device.
+///
+/// # Errors
+/// [`Error::Device`] when no device has this name.
+pub fn device_from_env() -> Result<Option<&'static Device>, Error> {
+    let Some(name) = env::var_os("TEST_DEVICE") else {
+        return Ok(None);
+    };
+    let found = DEVICES.iter().find(|device| name == device.name);
+    found.map(Some).ok_or(Error::Device)
 }

@@ -45,7 +45,7 @@ pub use self::container::{NetworkHsm, TokenContainer};
 pub use self::{
     certificate::{CaCertificate, CaProfile},
     error::Error,
-    faults::FaultyModule,
+    faults::{FaultyModule, device_from_env},
     order::{Description, Kept, KeyKind},
     provider::Provider,
     software_key::SoftwareKey,

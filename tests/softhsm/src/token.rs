@@ -11,6 +11,7 @@ use rcgen::{PublicKeyData, SignatureAlgorithm, SigningKey};
 
 use crate::{
     Description, Error, KeyKind, SoftwareKey, Store,
+    faults::device_from_env,
     order::{Kept, Report, Task, run},
 };
 
@@ -133,7 +134,11 @@ impl TestToken {
     /// # Errors
     /// The token refuses.
     pub fn generate_key(&self, label: &str, id: &[u8], kind: KeyKind) -> Result<TestKey, Error> {
-        self.generate_key_kept(label, id, kind, Kept::PROTECTED)
+        let kept = match device_from_env()? {
+            Some(device) if !device.logs_in => Kept::WITHOUT_LOGIN,
+            Some(_) | None => Kept::PROTECTED,
+        };
+        self.generate_key_kept(label, id, kind, kept)
     }
 
     /// Generates a key pair whose private half is protected as `kept` says.

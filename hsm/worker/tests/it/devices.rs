@@ -1,6 +1,7 @@
 //! The devices of the shim: each signs with every kind of key, survives a crash and a loss, and costs no needless login.
 
 mod soak;
+mod suites;
 
 use std::sync::Arc;
 

@@ -17,7 +17,7 @@ use hsm::{
     LoginPermit, LoginRefused, Mechanism, Pin, Token, TokenInfo, TokenSelector, TokenSpec,
     TokenState,
 };
-use softhsm_test_helpers::{FaultyModule, Function, Store, TestKey, TestToken};
+use softhsm_test_helpers::{FaultyModule, Function, Store, TestKey, TestToken, device_from_env};
 
 /// A gate that permits every login with the PIN it holds, and records the outcomes.
 #[derive(Debug)]
@@ -89,7 +89,23 @@ pub(crate) fn worker() -> PathBuf {
     env!("CARGO_BIN_EXE_pkcs11-hsm-worker").into()
 }
 
+/// Returns the configuration of a token: behind the rules of the device that the variable `TEST_DEVICE` names, so that whole
+/// parts of this suite can run with that device, or else of the token itself.
 pub(crate) fn spec(token: &TestToken) -> TokenSpec {
+    let Some(device) = device_from_env().unwrap() else {
+        return plain_spec(token);
+    };
+    // The worker reads the rules whenever it starts, until the end of the test.
+    let module = Box::leak(Box::new(token.with_faults().unwrap()));
+    module.rules(device.rules).unwrap();
+    TokenSpec {
+        // Devices may share a serial number.
+        token: TokenSelector::by_label(token.label()),
+        ..faulty_spec(token, module)
+    }
+}
+
+fn plain_spec(token: &TestToken) -> TokenSpec {
     TokenSpec {
         name: token.label().into(),
         launch: Launch::Child {
@@ -232,7 +248,7 @@ pub(crate) fn faulty_spec(token: &TestToken, module: &FaultyModule) -> TokenSpec
             module: module.module().into(),
             env: module.env(),
         },
-        ..spec(token)
+        ..plain_spec(token)
     }
 }
 

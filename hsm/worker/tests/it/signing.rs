@@ -42,7 +42,13 @@ async fn sign_and_verify(
     assert_eq!(key.algorithm(), expected);
     for (mechanism, hash, verifier) in cases {
         let signature = hsm
-            .sign(&key, *mechanism, &digest_of(*hash, MESSAGE), soon())
+            .sign_message(
+                &key,
+                *mechanism,
+                &digest_of(*hash, MESSAGE),
+                MESSAGE,
+                soon(),
+            )
             .await
             .unwrap();
         assert!(verifies(&test_key, *verifier, &signature), "{mechanism:?}");
