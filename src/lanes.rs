@@ -106,6 +106,13 @@ impl<T> Lanes<T> {
             .turn(|issuers| issuers.turn(VecDeque::pop_front))
     }
 
+    /// Returns the number of waiting items.
+    pub(crate) fn len(&self) -> usize {
+        let issuers = self.tenants.members.values();
+        let lanes = issuers.flat_map(|issuers| issuers.members.values());
+        lanes.map(VecDeque::len).sum()
+    }
+
     /// Returns whether no item waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.tenants.is_empty()
@@ -138,6 +145,14 @@ mod tests {
 
     fn all(mut lanes: Lanes<String>) -> Vec<String> {
         std::iter::from_fn(|| lanes.pop()).collect()
+    }
+
+    #[test]
+    fn the_length_counts_the_items_of_every_lane() {
+        let mut lanes = lanes(&[("a", "x", 2), ("a", "y", 1), ("b", "x", 3)]);
+        assert_eq!(lanes.len(), 6);
+        lanes.pop();
+        assert_eq!(lanes.len(), 5);
     }
 
     #[test]

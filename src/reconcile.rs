@@ -16,6 +16,7 @@ mod trust;
 
 use std::{sync::Arc, time::Duration};
 
+pub use self::request::BUG;
 use self::seat::Seat;
 pub use self::{
     attend::{AnsweredKinds, CertificateRequests, Ending, answer},
@@ -29,8 +30,9 @@ pub use self::{
 use kube::Client;
 
 use crate::{
+    api::IssuerName,
     audit::IssuanceLog,
-    metrics::Metrics,
+    metrics::{IssuerId, Metrics},
     ownership::Ownership,
     signers::{Tokens, limiter::Limiter},
 };
@@ -62,6 +64,15 @@ pub struct Context {
     pub log: IssuanceLog,
     /// The Prometheus metrics.
     pub metrics: Arc<Metrics>,
+}
+
+/// Returns an issuer's name for the labels of metrics.
+fn issuer_id(name: &IssuerName) -> IssuerId<'_> {
+    IssuerId {
+        kind: name.kind(),
+        namespace: name.namespace.as_deref(),
+        name: &name.name,
+    }
 }
 
 /// Settings that the operator chose.

@@ -3,6 +3,7 @@
 mod find;
 mod key;
 pub mod limiter;
+mod measured;
 mod mechanism;
 pub mod protection;
 pub mod reload;
@@ -24,7 +25,12 @@ use hsm::{HsmError, KeyName, KeySelector, Launch, Token, TokenSpec, TokenState};
 use tokio::task::JoinHandle;
 use tracing::info;
 
-use self::{find::Narrowed, protection::Unprotected, turns::Turns};
+use self::{
+    find::Narrowed,
+    measured::{count, counts, measured},
+    protection::Unprotected,
+    turns::Turns,
+};
 pub use self::{
     find::NoKey,
     key::{GrantedKey, KeyTurn},
@@ -33,7 +39,7 @@ pub use self::{
 use crate::{
     config::{IssuerScope, Library, TokenConfig, TokenSelector},
     issuance::Fault,
-    metrics::{Metrics, TokenCounts},
+    metrics::{Metrics, TokenFunction},
     pins::{TokenPin, source::PinSecret},
 };
 
@@ -85,9 +91,11 @@ impl ConfiguredToken {
     ) -> Self {
         let pin = Arc::new(pin);
         let token = Token::start(spec(config, worker), Arc::<TokenPin>::clone(&pin));
+        let turns = Arc::<Turns>::default();
         let counting = tokio::spawn(count(
             config.name().to_owned(),
             token.clone(),
+            Arc::clone(&turns),
             Arc::clone(metrics),
         ));
         Self {
@@ -96,7 +104,7 @@ impl ConfiguredToken {
             running: Arc::new(Running {
                 token,
                 pin,
-                turns: Arc::default(),
+                turns,
                 counting: Mutex::new(Some(counting)),
                 starting: Mutex::new(Some(Instant::now())),
             }),
@@ -207,11 +215,27 @@ impl ConfiguredToken {
         let deadline = Instant::now() + SIGN_WITHIN;
         let token = &self.running.token;
         let was_public = token.is_public(deadline).await?;
-        let key = match self.find_granted_key(owner, selector).await {
+        let find = || {
+            measured(
+                metrics,
+                self.name(),
+                TokenFunction::FindKey,
+                self.find_granted_key(owner, selector),
+            )
+        };
+        let key = match find().await {
             Err(
                 HsmError::KeyNotFound { .. } | HsmError::KeysHidden { .. } | HsmError::NotLoggedIn,
-            ) if was_public && token.log_in(deadline).await? => {
-                self.find_granted_key(owner, selector).await?
+            ) if was_public
+                && measured(
+                    metrics,
+                    self.name(),
+                    TokenFunction::Login,
+                    token.log_in(deadline),
+                )
+                .await? =>
+            {
+                find().await?
             }
             found => found?,
         };
@@ -286,36 +310,6 @@ impl Running {
         let mut starting = self.starting.lock();
         *starting = starts.then(|| starting.unwrap_or(now));
         *starting
-    }
-}
-
-/// Keeps the metrics of a token up to date until it is stopped.
-async fn count(name: String, token: Token, metrics: Arc<Metrics>) {
-    let (mut state, mut tallies) = (token.state(), token.tallies());
-    loop {
-        let stopped = *state.borrow_and_update() == TokenState::Stopped;
-        tallies.mark_unchanged();
-        metrics.token(&name, &counts(&token));
-        if stopped {
-            return;
-        }
-        let changed = tokio::select! {
-            changed = state.changed() => changed,
-            changed = tallies.changed() => changed,
-        };
-        if changed.is_err() {
-            return;
-        }
-    }
-}
-
-fn counts(token: &Token) -> TokenCounts {
-    let state = token.state().borrow().name();
-    let tally = token.tally();
-    TokenCounts {
-        state,
-        entered: tally.entered,
-        ended: tally.ended,
     }
 }
 

@@ -7,6 +7,7 @@
 //! A peer cannot make the reader allocate much: a frame holds at most [`MAX_FRAME`] octets, and no list or string is
 //! longer than the frame that carries it.
 
+mod code;
 mod failure;
 mod frame;
 mod key;

@@ -308,6 +308,15 @@ impl Token {
             .map(|connection| connection.granted())
     }
 
+    /// Returns how many requests the worker has not answered, or `None` without a connection.
+    #[must_use]
+    pub fn in_flight(&self) -> Option<usize> {
+        let view = self.view.borrow();
+        view.connection
+            .as_ref()
+            .map(|connection| connection.in_flight())
+    }
+
     /// Asks the gate again after a refused login, and ends a pause before the next start. To be called when the PIN or
     /// the gate's decision may have changed.
     pub fn retry_login(&self) {

@@ -12,6 +12,8 @@ const PROBE_INTERVALS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 const UNDECIDED_AFTER: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(9999 * 3600);
+/// The most issuers with metrics of their own. Each has at most seven series.
+const MOST_ISSUER_METRICS: usize = 1000;
 const DRAIN_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// Flags of the controller. The configuration file says what the controller may use.
@@ -92,6 +94,17 @@ pub struct Run {
         default_value = "[::]:9402"
     )]
     pub metrics_address: SocketAddr,
+
+    /// How many issuers get metrics of their own, 0 to 1000, with their names as labels. The first ones that are seen get
+    /// them; requests of the others are counted together.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PKCS11_ISSUER_ISSUER_METRICS",
+        default_value = "0",
+        value_parser = issuer_metrics
+    )]
+    pub issuer_metrics: usize,
 
     /// The HSM worker program [default: pkcs11-hsm-worker beside this program].
     #[arg(long, value_name = "PATH", env = "PKCS11_ISSUER_WORKER")]
@@ -177,6 +190,12 @@ fn class(text: &str) -> Result<String, String> {
     } else {
         Err("write a DNS label: a-z, 0-9 and inner hyphens, at most 63 characters".to_owned())
     }
+}
+
+fn issuer_metrics(text: &str) -> Result<usize, String> {
+    let most = text.parse().ok();
+    most.filter(|most| *most <= MOST_ISSUER_METRICS)
+        .ok_or_else(|| format!("write a number from 0 to {MOST_ISSUER_METRICS}"))
 }
 
 fn probe_interval(text: &str) -> Result<Duration, String> {
@@ -286,6 +305,18 @@ mod tests {
         assert!(run(&["--enforce-approval=true"]).enforce_approval);
         assert!(!run(&["--enforce-approval=false"]).enforce_approval);
         assert!(!run(&["--enforce-approval", "false"]).enforce_approval);
+    }
+
+    #[test]
+    fn issuers_get_metrics_of_their_own_only_on_demand_and_at_most_a_thousand() {
+        assert_eq!(run(&[]).issuer_metrics, 0);
+        assert_eq!(run(&["--issuer-metrics", "1000"]).issuer_metrics, 1000);
+        for wrong in ["1001", "-1", "many"] {
+            let wrong = format!("--issuer-metrics={wrong}");
+            let all = ["pkcs11-issuer", "run", "--config", "config.yaml", &wrong];
+            let error = Args::try_parse_from(all).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ValueValidation);
+        }
     }
 
     #[test]

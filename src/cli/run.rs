@@ -2,6 +2,7 @@
 
 mod client;
 mod drain;
+mod measured;
 mod proxy;
 
 use std::{collections::BTreeSet, env, fs, path::PathBuf, sync::Arc, time::Duration};
@@ -29,12 +30,13 @@ use crate::{
     args::{Answering, Run},
     audit::{IssuanceLog, LogRun, note},
     config::Config,
+    issuance::lint,
     metrics::Metrics,
     ownership::{OwnPod, Ownership, Replica},
     pins::source::Secrets,
     pipeline::now,
     reconcile::{
-        AnsweredKinds, CertificateRequests, Context, Ending, Events, Issuers, Notes, Settings,
+        AnsweredKinds, BUG, CertificateRequests, Context, Ending, Events, Issuers, Notes, Settings,
         StoredIssuers, TrustBundles, answer, issuers, publish_usable_tokens, run_issuers,
     },
     server::{Readiness, Server},
@@ -79,10 +81,13 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         .map_or_else(|| host_name().context("give --identity"), Ok)?;
     let pod_namespace = fs::read_to_string(POD_NAMESPACE).ok();
     let namespace = args.cluster_resource_namespace(pod_namespace.as_deref());
-    let metrics = Arc::new(Metrics::new(VERSION, COMMIT));
+    let metrics = Arc::new(Metrics::with_issuers(VERSION, COMMIT, args.issuer_metrics));
+    let lints = lint::LINTS.iter().copied().flatten();
+    let lints: Vec<_> = lints.map(|lint| lint.name).collect();
+    metrics.expect_failures(&[BUG], &lints);
     let readiness = Readiness::default();
     let server = Server::bind(args.health_address, args.metrics_address).await?;
-    let client = client(args.kubeconfig.as_deref()).await?;
+    let client = client(args.kubeconfig.as_deref(), &metrics).await?;
     let (health, measured) = server
         .addresses()
         .context("failed to read the addresses of the server")?;

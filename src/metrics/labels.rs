@@ -6,144 +6,155 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEn
 
 use crate::audit::RequestKind;
 
-/// Result of one status write of a request.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum RequestResult {
-    /// The certificate is published.
-    Issued,
-    /// The request failed for good; only a new request can succeed.
-    Failed,
-    /// An approver denied the request.
-    Denied,
-    /// The request waits.
-    Pending,
-    /// A certificate was signed and is not published.
-    Discarded,
-}
+/// Defines the values of a label: an enumeration with a word for each value.
+macro_rules! label_values {
+    ($(#[$about:meta])* $name:ident { $($(#[$each:meta])* $value:ident = $word:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub enum $name { $($(#[$each])* $value,)+ }
 
-/// Outcome of one call to a token.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum SignOutcome {
-    /// The token made a signature that verifies.
-    Signed,
-    /// The token or its worker reported an error.
-    Failed,
-    /// The token did not answer before the deadline.
-    TimedOut,
-    /// The queue was full, so the call never began.
-    Overloaded,
-    /// The token made a signature that does not verify.
-    Unverified,
-}
+        impl $name {
+            /// Every value.
+            pub const ALL: &[Self] = &[$(Self::$value),+];
 
-/// Outcome of one renewal of this replica's Lease.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum LeaseRenewal {
-    /// The renewal is stored, and the Leases of the other replicas were read.
-    Renewed,
-    /// One of these two steps failed.
-    Failed,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-pub(super) struct RequestLabels {
-    pub(super) kind: RequestKind,
-    pub(super) result: RequestResult,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-pub(super) struct KindLabel {
-    pub(super) kind: RequestKind,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-pub(super) struct ReasonLabels {
-    pub(super) reason: &'static str,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-pub(super) struct SignLabels {
-    pub(super) token: String,
-    pub(super) outcome: SignOutcome,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-pub(super) struct BugLabels {
-    pub(super) bug: &'static str,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-pub(super) struct LintLabels {
-    pub(super) lint: &'static str,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-pub(super) struct TokenLabels {
-    pub(super) token: String,
-    pub(super) state: &'static str,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-pub(super) struct EndLabels {
-    pub(super) token: String,
-    pub(super) reason: &'static str,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-pub(super) struct IssuerLabels {
-    pub(super) kind: &'static str,
-    pub(super) reason: &'static str,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-pub(super) struct WatchLabel {
-    pub(super) kind: &'static str,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-pub(super) struct ReloadLabels {
-    pub(super) result: &'static str,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-pub(super) struct TokenLabel {
-    pub(super) token: String,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-pub(super) struct RenewalLabels {
-    pub(super) result: LeaseRenewal,
-}
-
-impl LeaseRenewal {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Renewed => "renewed",
-            Self::Failed => "failed",
+            const fn label(self) -> &'static str {
+                match self { $(Self::$value => $word,)+ }
+            }
         }
+
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+                self.label().encode(encoder)
+            }
+        }
+    };
+}
+
+label_values! {
+    /// Result of one status write of a request.
+    RequestResult {
+        /// The certificate is published.
+        Issued = "issued",
+        /// The request failed for good; only a new request can succeed.
+        Failed = "failed",
+        /// An approver denied the request.
+        Denied = "denied",
+        /// The request waits.
+        Pending = "pending",
+        /// A certificate was signed and is not published.
+        Discarded = "discarded",
     }
 }
 
-impl RequestResult {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Issued => "issued",
-            Self::Failed => "failed",
-            Self::Denied => "denied",
-            Self::Pending => "pending",
-            Self::Discarded => "discarded",
-        }
+label_values! {
+    /// Reason why an approved request is not answered yet.
+    WaitReason {
+        /// It is due and no look at it has begun.
+        Queue = "queue",
+        /// A look is in progress: it waits for the token, the API server or both.
+        InProgress = "in-progress",
+        /// Its issuer does not exist.
+        IssuerMissing = "issuer-missing",
+        /// Its issuer is not ready.
+        IssuerNotReady = "issuer-not-ready",
+        /// Its issuer has not been looked at yet, or another installation answers it.
+        IssuerUnknown = "issuer-unknown",
+        /// Its issuer's limit lets others sign first.
+        Limit = "limit",
+        /// Signing failed, and somebody must correct the issuer.
+        IssuerFailed = "issuer-failed",
+        /// Signing failed, and is tried again.
+        Retry = "retry",
+        /// The API server did not accept a write, which is tried again.
+        Write = "write",
+        /// A bug of the controller.
+        Bug = "bug",
     }
 }
 
-impl SignOutcome {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Signed => "signed",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Overloaded => "overloaded",
-            Self::Unverified => "unverified",
+label_values! {
+    /// TimedStage on the way from a due request to its stored status.
+    TimedStage {
+        /// From due until the look at it begins.
+        Queue = "queue",
+        /// Until it may use the token.
+        Turn = "turn",
+        /// The signature.
+        Token = "token",
+        /// The status write.
+        Write = "write",
+    }
+}
+
+label_values! {
+    /// Outcome of one call to a token.
+    SignOutcome {
+        /// The token made a signature that verifies.
+        Signed = "signed",
+        /// The token or its worker reported an error.
+        Failed = "failed",
+        /// The token did not answer before the deadline.
+        TimedOut = "timed_out",
+        /// The queue was full, so the call never began.
+        Overloaded = "overloaded",
+        /// The token made a signature that does not verify.
+        Unverified = "unverified",
+    }
+}
+
+label_values! {
+    /// Function of a token.
+    TokenFunction {
+        /// A signature.
+        Sign = "sign",
+        /// A search for a key.
+        FindKey = "find-key",
+        /// Random octets.
+        Random = "random",
+        /// A login on demand.
+        Login = "login",
+    }
+}
+
+label_values! {
+    /// Outcome of one renewal of this replica's Lease.
+    LeaseRenewal {
+        /// The renewal is stored, and the Leases of the other replicas were read.
+        Renewed = "renewed",
+        /// One of these two steps failed.
+        Failed = "failed",
+    }
+}
+
+label_values! {
+    /// Verb of a call of the API server.
+    ApiVerb {
+        /// Reads one object or a list.
+        Get = "get",
+        /// Begins a watch.
+        Watch = "watch",
+        /// Creates an object.
+        Post = "post",
+        /// Replaces an object.
+        Put = "put",
+        /// Changes an object.
+        Patch = "patch",
+        /// Deletes an object.
+        Delete = "delete",
+        /// Any other method.
+        Other = "other",
+    }
+}
+
+/// HTTP status of a call, or `None` without a response.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct ApiCode(pub(super) Option<u16>);
+
+impl EncodeLabelValue for ApiCode {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match self.0 {
+            Some(code) => code.encode(encoder),
+            None => "error".encode(encoder),
         }
     }
 }
@@ -154,20 +165,57 @@ impl EncodeLabelValue for RequestKind {
     }
 }
 
-impl EncodeLabelValue for RequestResult {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        self.label().encode(encoder)
-    }
+/// Defines a set of labels.
+macro_rules! label_set {
+    ($name:ident { $($label:ident: $type:ty),+ $(,)? }) => {
+        #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+        pub(super) struct $name { $(pub(super) $label: $type),+ }
+    };
 }
 
-impl EncodeLabelValue for SignOutcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        self.label().encode(encoder)
-    }
-}
+label_set!(RequestLabels { kind: RequestKind, issuer_kind: &'static str, result: RequestResult });
+label_set!(ReasonLabels { kind: RequestKind, issuer_kind: &'static str, reason: &'static str });
+label_set!(KindLabel { kind: RequestKind });
+label_set!(WaitLabels {
+    kind: RequestKind,
+    reason: WaitReason
+});
+label_set!(StageLabel { stage: TimedStage });
+label_set!(BugLabels { bug: &'static str });
+label_set!(LintLabels { lint: &'static str });
 
-impl EncodeLabelValue for LeaseRenewal {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        self.label().encode(encoder)
-    }
-}
+label_set!(TokenLabel { token: String });
+label_set!(SignLabels {
+    token: String,
+    outcome: SignOutcome
+});
+label_set!(CallLabels {
+    token: String,
+    function: TokenFunction
+});
+label_set!(CodeLabels { token: String, code: &'static str });
+label_set!(TokenLabels { token: String, state: &'static str });
+label_set!(EndLabels { token: String, reason: &'static str });
+label_set!(LoginLabels { token: String, outcome: &'static str });
+label_set!(PinLabels { token: String, flag: &'static str });
+label_set!(SessionLabels { token: String, state: &'static str });
+
+label_set!(IssuerLabels { kind: &'static str, reason: &'static str });
+label_set!(OneIssuerLabels { issuer_kind: &'static str, issuer_namespace: String, issuer: String });
+label_set!(IssuerResultLabels {
+    issuer_kind: &'static str,
+    issuer_namespace: String,
+    issuer: String,
+    result: RequestResult,
+});
+
+label_set!(WatchLabel { kind: &'static str });
+label_set!(ReloadLabels { result: &'static str });
+label_set!(RenewalLabels {
+    result: LeaseRenewal
+});
+label_set!(ApiLabels {
+    verb: ApiVerb,
+    code: ApiCode
+});
+label_set!(VerbLabel { verb: ApiVerb });

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{
     Earlier, NotProven, Proof, SigningClaim,
     key::KeyTarget,
+    now,
     once::{Once, Same},
 };
 use crate::{
@@ -144,8 +145,9 @@ async fn probe(issuer: &Issuer, key: &GrantedKey) -> Result<(), NotProven> {
     let own = Arc::from("");
     let turn = key.turn(&own).await;
     let turn = turn.map_err(|why| NotProven::Probe(ProbeError::Sign(SignError::passing(why))))?;
-    Probe::new(issuer.algorithm(), random)
+    let proved = Probe::new(issuer.algorithm(), random)
         .prove(&turn, issuer.chain().issuing().public_key())
-        .await
-        .map_err(NotProven::Probe)
+        .await;
+    turn.verified(!matches!(proved, Err(ProbeError::KeyMismatch(_))), now());
+    proved.map_err(NotProven::Probe)
 }

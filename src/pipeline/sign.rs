@@ -194,7 +194,9 @@ pub async fn sign(
     };
     let line = announced.line();
     log.signing(now(), subject, &line).map_err(NotSigned::Log)?;
-    match prepared.issue(&turn).await {
+    let issued = prepared.issue(&turn).await;
+    turn.verified(!matches!(issued, Err(IssueError::Unverified(_))), now());
+    match issued {
         Ok(certificate) => {
             ready.proof.renew(now());
             let line = Certificate {

@@ -11,6 +11,7 @@ pub(super) mod queue;
 mod told;
 mod uid;
 mod undecided;
+mod waiting;
 mod watch;
 
 use std::{sync::Arc, time::Instant};
@@ -31,12 +32,13 @@ use self::{
     told::ListAndWatch,
     uid::Uid,
     undecided::Undecided,
+    waiting::WaitingRequests,
 };
 use super::{
     Context,
     backoff::until,
     issuer::Wake,
-    request::{Memory, Request, is_finished, seat, undecided_since, waiter},
+    request::{Memory, Request, is_finished, seat, undecided_since, waiter, waits_since},
     trouble::Trouble,
 };
 use crate::api::tolerant::Tolerant;
@@ -66,17 +68,27 @@ pub(super) async fn attend<R: Request>(
         let context = Arc::clone(&context);
         move |request| seat(request, &context)
     });
-    let mut undecided = Undecided::new(R::KIND, Arc::clone(&context.metrics));
+    let mut counted = Counted {
+        undecided: Undecided::new(R::KIND, Arc::clone(&context.metrics)),
+        waiting: WaitingRequests::new(R::KIND, Arc::clone(&context.metrics)),
+    };
     let mut looks = Looks::new();
     let mut trouble = Trouble::of(R::KIND.as_str(), &context.metrics);
     loop {
         while let Some(due) = queue.next() {
+            let request = due.object.0.as_ref().ok();
+            let since = request.and_then(|request| waits_since(request, &context));
+            let uid = Uid::of(&*due.object);
+            counted.waiting.begun(&uid, since, Instant::now());
             looks.spawn(look_at(due, Arc::clone(&context), ending.abandon.clone()));
         }
         tokio::select! {
             () = ending.stop.cancelled() => break,
             // `Err` is not handled: a look that panics ends the process.
-            Some(Ok(looked)) = looks.join_next() => looked.tell(&mut queue),
+            Some(Ok(looked)) = looks.join_next() => {
+                looked.count(&mut counted.waiting);
+                looked.tell(&mut queue);
+            }
             Some(woken) = woken.recv() => wake(&woken, &mut queue),
             Ok(()) = shares.changed() => queue.wake_all(),
             () = until(queue.next_wake()) => queue.wake_due(Instant::now()),
@@ -85,7 +97,7 @@ pub(super) async fn attend<R: Request>(
                     if matches!(event, Event::InitDone) {
                         known.cancel();
                     }
-                    take(event, &mut queue, &mut undecided, &context);
+                    take(event, &mut queue, &mut counted, &context);
                 }
                 Err(error) => trouble.report(&error),
             },
@@ -94,10 +106,23 @@ pub(super) async fn attend<R: Request>(
     drain(queue, looks, &context, &ending.abandon).await;
 }
 
+/// The requests of one kind that the metrics count.
+struct Counted {
+    undecided: Undecided,
+    waiting: WaitingRequests,
+}
+
+impl Counted {
+    fn forget(&mut self, uid: &Uid) {
+        self.undecided.put(uid, None);
+        self.waiting.forget(uid);
+    }
+}
+
 fn take<R: Request>(
     event: Event<Tolerant<R>>,
     queue: &mut Requests<R>,
-    undecided: &mut Undecided,
+    counted: &mut Counted,
     context: &Context,
 ) {
     match event {
@@ -111,22 +136,26 @@ fn take<R: Request>(
             let Some(object) = slimmed(object) else {
                 return;
             };
-            let request = object.0.as_ref().ok();
+            let (request, uid, now) = (object.0.as_ref().ok(), Uid::of(&object), Instant::now());
             let since = request.and_then(|request| undecided_since(request, context));
-            undecided.put(&Uid::of(&object), since);
+            counted.undecided.put(&uid, since);
+            match request.and_then(|request| waits_since(request, context)) {
+                Some(since) => counted.waiting.due(&uid, since, now),
+                None => counted.waiting.forget(&uid),
+            }
             match request.is_some_and(is_finished) {
-                true => queue.end(object, Instant::now()),
+                true => queue.end(object, now),
                 false => queue.put(object),
             }
         }
         Event::InitDone => {
             for gone in queue.end_list() {
-                undecided.put(&Uid::of(&*gone), None);
+                counted.forget(&Uid::of(&*gone));
                 leave(&gone, context);
             }
         }
         Event::Delete(object) => {
-            undecided.put(&Uid::of(&object), None);
+            counted.forget(&Uid::of(&object));
             leave(&object, context);
             queue.delete(&object);
         }

@@ -326,6 +326,9 @@ fn counted(
         not_after: certificate
             .filter(|_| status.key.is_some())
             .and_then(expiry::first_end),
+        too_short: certificate
+            .filter(|_| status.key.is_some())
+            .is_some_and(|known| expiry::is_too_short(known, seen.spec, now())),
     }
 }
 

@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use tracing::{debug, warn};
 
+pub use self::sign::BUG;
 use self::{
     apply::ApplyError,
     conclude::Basis,
@@ -37,7 +38,7 @@ pub(super) use self::{
     finish::{STOPPED, SUPERSEDED, discard_unpublished},
     kind::Request,
     memory::{Memory, Remembered},
-    observe::{is_finished, seat, undecided_since},
+    observe::{is_finished, seat, undecided_since, waits_since},
 };
 use super::{Context, issuer::Waiter};
 use crate::{api::tolerant::Tolerant, issuance::Refusal, telemetry::ErrorChain};
@@ -168,7 +169,19 @@ async fn act<R: Request, W: World<R>>(
         issuer: name,
         now: time.day,
     };
-    let next = match (decide(&seen.facts, &memory.recalled(), time), seen.ready) {
+    let decision = decide(&seen.facts, &memory.recalled(), time);
+    match decision {
+        // The request still waits for what it waited for when the try failed.
+        Decision::HoldOff(_) => {}
+        Decision::Wait(waiting) => memory.wait_for(Some(waiting.reason())),
+        Decision::Leave(_)
+        | Decision::Finish
+        | Decision::Deny
+        | Decision::Refuse
+        | Decision::Sign
+        | Decision::Publish => memory.wait_for(None),
+    }
+    let next = match (decision, seen.ready) {
         (Decision::Leave(why), _) => {
             debug!(kind = R::KIND.as_str(), name = %full_name(request), ?why, "nothing to do");
             match why {

@@ -1,18 +1,24 @@
 //! A granted key on a token, and the [`Signer`] that a request gets for its turn at that token.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hsm::{HsmError, Key, Token};
+use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use super::{
     SIGN_WITHIN, fault,
+    measured::measured,
     mechanism::mechanism,
     turns::{Turn, Turns},
 };
 use crate::{
     issuance::{Fault, Limits, SignError, Signature, Signer, SigningInput},
     lanes::Lane,
-    metrics::{Metrics, SignOutcome},
+    metrics::{Metrics, SignOutcome, TimedStage, TokenFunction},
 };
 
 /// Number of turns at a token while it has no worker.
@@ -84,8 +90,17 @@ impl GrantedKey {
     /// As [`Token::random`]; [`HsmError::WrongAnswer`] if the token returns another number of octets.
     pub async fn random<const N: usize>(&self) -> Result<[u8; N], HsmError> {
         let len = u16::try_from(N).map_err(|_| HsmError::WrongAnswer)?;
-        let octets = self.token.random(len, Instant::now() + SIGN_WITHIN).await?;
+        let octets = self.token.random(len, Instant::now() + SIGN_WITHIN);
+        let octets = self.measured(TokenFunction::Random, octets).await?;
         octets.try_into().map_err(|_| HsmError::WrongAnswer)
+    }
+
+    async fn measured<T>(
+        &self,
+        function: TokenFunction,
+        call: impl Future<Output = Result<T, HsmError>>,
+    ) -> Result<T, HsmError> {
+        measured(&self.metrics, &self.token_name, function, call).await
     }
 
     /// Waits for a turn at the token. The requests of all tenants compete for it; the empty tenant stands for the controller
@@ -105,9 +120,13 @@ impl GrantedKey {
             .token
             .credit()
             .map_or(WAITING_FOR_A_WORKER, usize::from);
-        match self.turns.take(&lane, credit).await {
+        let began = Instant::now();
+        let turn = self.turns.take(&lane, credit).await;
+        self.metrics.stage(TimedStage::Turn, began.elapsed());
+        match turn {
             Some(turn) => Ok(KeyTurn {
                 key: self,
+                unverified: Mutex::default(),
                 _turn: turn,
             }),
             None => Err(HsmError::Unavailable {
@@ -123,22 +142,46 @@ impl GrantedKey {
 #[derive(Debug)]
 pub struct KeyTurn<'a> {
     key: &'a GrantedKey,
+    /// How long the token took for a signature that [`KeyTurn::verified`] has not counted yet.
+    unverified: Mutex<Option<Duration>>,
     _turn: Turn,
 }
 
 impl KeyTurn<'_> {
+    /// Counts the signature of this turn, if the token made one, by whether it verifies. `now` is the time of day.
+    pub fn verified(&self, verifies: bool, now: Timestamp) {
+        let Some(took) = self.unverified.lock().take() else {
+            return;
+        };
+        let (metrics, token) = (&self.key.metrics, &self.key.token_name);
+        if verifies {
+            metrics.signed(token, SignOutcome::Signed, took);
+            metrics.last_signature(token, now.as_second());
+        } else {
+            metrics.signed(token, SignOutcome::Unverified, took);
+        }
+    }
+
     async fn ask(&self, input: &SigningInput) -> Result<Vec<u8>, HsmError> {
         let key = self.key;
         let mechanism = mechanism(input.algorithm());
         let deadline = Instant::now() + SIGN_WITHIN;
         let sign = || {
             let (digest, message) = (input.payload(), input.message());
-            key.token
-                .sign_message(&key.key, mechanism, digest, message, deadline)
+            let signature = key
+                .token
+                .sign_message(&key.key, mechanism, digest, message, deadline);
+            key.measured(TokenFunction::Sign, signature)
         };
         match sign().await {
             // The token shows the key without a login but does not sign with it.
-            Err(HsmError::NotLoggedIn) if key.token.log_in(deadline).await? => sign().await,
+            Err(HsmError::NotLoggedIn)
+                if key
+                    .measured(TokenFunction::Login, key.token.log_in(deadline))
+                    .await? =>
+            {
+                sign().await
+            }
             signed => signed,
         }
     }
@@ -150,14 +193,16 @@ impl Signer for KeyTurn<'_> {
             let started = Instant::now();
             let signed = self.ask(&input).await;
             let elapsed = started.elapsed();
-            if signed.is_ok() {
-                self.key.turns.signed_in(elapsed);
+            match &signed {
+                Ok(_) => {
+                    self.key.turns.signed_in(elapsed);
+                    *self.unverified.lock() = Some(elapsed);
+                }
+                Err(error) => {
+                    let (metrics, token) = (&self.key.metrics, &self.key.token_name);
+                    metrics.signed(token, outcome(error), elapsed);
+                }
             }
-            self.key.metrics.signed(
-                &self.key.token_name,
-                outcome(signed.as_ref().err()),
-                elapsed,
-            );
             signed.map(Signature::from_octets).map_err(|error| {
                 if fault(&error) == Fault::Issuer {
                     SignError::issuer(error)
@@ -169,11 +214,12 @@ impl Signer for KeyTurn<'_> {
     }
 }
 
-fn outcome(error: Option<&HsmError>) -> SignOutcome {
-    match error {
-        None => SignOutcome::Signed,
-        Some(HsmError::TimedOut) => SignOutcome::TimedOut,
-        Some(HsmError::Overloaded) => SignOutcome::Overloaded,
-        Some(_) => SignOutcome::Failed,
+fn outcome(error: &HsmError) -> SignOutcome {
+    if matches!(error, HsmError::TimedOut) {
+        SignOutcome::TimedOut
+    } else if matches!(error, HsmError::Overloaded) {
+        SignOutcome::Overloaded
+    } else {
+        SignOutcome::Failed
     }
 }

@@ -68,6 +68,11 @@ impl Turns {
         self.state.lock().slow = elapsed > SLOW;
     }
 
+    /// Returns how many requests wait for a turn.
+    pub(super) fn queued(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
     /// Gives no more turns and ends the wait of all waiting requests. Turns already given stay valid.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();

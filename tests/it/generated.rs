@@ -1,6 +1,7 @@
 //! Tests that the generated files in the checkout agree with the code. `make generated` writes them again.
 
 mod chart;
+mod metrics;
 
 use std::{collections::BTreeSet, env, fs, io, path::Path, slice};
 

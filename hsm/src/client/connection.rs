@@ -202,6 +202,11 @@ impl Connection {
         self.granted
     }
 
+    /// Returns the number of requests that the worker has not answered.
+    pub(crate) fn in_flight(&self) -> usize {
+        usize::from(self.granted).saturating_sub(self.credit.available_permits())
+    }
+
     /// Waits until every request is answered.
     pub(crate) async fn drained(&self) {
         // A closed semaphore means that the connection and every request on it have ended.

@@ -267,6 +267,7 @@ impl Supervision {
         let LoginPermit { pin, version } = permit;
         let deadline = TokioInstant::now() + answered_within(self.spec.hang_after);
         let answer = connection.login(pin, deadline).await;
+        self.tally.send_modify(|tally| tally.login(token, &answer));
         let (outcome, result) = match answer {
             Ok(LoginAnswer::Accepted) => (LoginOutcome::Accepted, Ok(Tried::Accepted)),
             Ok(LoginAnswer::Rejected { locked, code }) => {

@@ -39,6 +39,17 @@ pub enum TokenState {
 }
 
 impl TokenState {
+    /// Every [`Self::name`].
+    pub const NAMES: [&'static str; 7] = [
+        "starting",
+        "awaiting-token",
+        "login-refused",
+        "ready",
+        "misconfigured",
+        "restarting",
+        "stopped",
+    ];
+
     /// Returns the name of the state, for metrics and logs.
     #[must_use]
     pub const fn name(&self) -> &'static str {

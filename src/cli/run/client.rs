@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,7 +22,8 @@ use tower::{ServiceBuilder, timeout::TimeoutLayer};
 use tower_http::timeout::ResponseBodyTimeoutLayer;
 use tracing::info;
 
-use super::proxy::Proxy;
+use super::{measured::MeasuredLayer, proxy::Proxy};
+use crate::metrics::Metrics;
 
 /// Time limit for the start of a response and for each pause within it. The API server itself answers within a minute
 /// (`--request-timeout`), and sends every watch a bookmark about once a minute.
@@ -41,7 +43,10 @@ const WINDOW: u32 = 256 * 1024;
 ///
 /// # Errors
 /// There is neither a kubeconfig nor the identity of a pod, or it is not usable.
-pub(super) async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
+pub(super) async fn client(
+    kubeconfig: Option<&Path>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Client> {
     let config = match kubeconfig {
         Some(path) => {
             let kubeconfig = Kubeconfig::read_from(path)
@@ -59,7 +64,8 @@ pub(super) async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> 
             .await
             .context("found neither a kubeconfig nor the identity of a pod; give --kubeconfig or set KUBECONFIG")?,
     };
-    patient_client(&config, SILENCE).context("failed to set up the client of the API server")
+    patient_client(&config, SILENCE, metrics)
+        .context("failed to set up the client of the API server")
 }
 
 /// Returns the file with the CA certificates of the API server, if the kubeconfig names one.
@@ -82,7 +88,11 @@ fn authority_file(kubeconfig: &Kubeconfig) -> Option<PathBuf> {
 
 /// Builds the client as kube's own builder does, with two differences. It uses HTTP/2 if the API server offers it, because
 /// only HTTP/2 tells a dead connection from a slow answer. It does not retry, because the caller decides when to retry.
-fn patient_client(config: &kube::Config, silence: Duration) -> anyhow::Result<Client> {
+fn patient_client(
+    config: &kube::Config,
+    silence: Duration,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Client> {
     let proxy = Proxy::of(config)?;
     if let Some(proxy) = &proxy {
         info!(
@@ -121,6 +131,7 @@ fn patient_client(config: &kube::Config, silence: Duration) -> anyhow::Result<Cl
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
+        .layer(MeasuredLayer::new(metrics))
         .layer(TimeoutLayer::new(silence))
         .layer(ResponseBodyTimeoutLayer::new(silence))
         .service(http);
@@ -136,6 +147,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn metrics() -> Arc<Metrics> {
+        Arc::new(Metrics::new("0.1.0", "unknown"))
+    }
 
     /// Answers one request with `answer` and keeps the connection open until the client closes it.
     fn answers(answer: &'static str) -> std::net::SocketAddr {
@@ -194,7 +209,7 @@ mod tests {
         });
         let mut config = kube::Config::new("http://api.example:6443".parse().unwrap());
         config.proxy_url = Some(format!("http://user:secret@{address}").parse().unwrap());
-        let client = patient_client(&config, SILENCE).unwrap();
+        let client = patient_client(&config, SILENCE, &metrics()).unwrap();
         let secrets = Api::<Secret>::all(client);
         let list = secrets.list(&ListParams::default()).await.unwrap();
         assert_eq!(list.items, []);
@@ -219,10 +234,16 @@ mod tests {
         for answer in ["", half] {
             let server = format!("http://{}", answers(answer)).parse().unwrap();
             let config = kube::Config::new(server);
-            let client = patient_client(&config, Duration::from_millis(100)).unwrap();
+            let metrics = metrics();
+            let client = patient_client(&config, Duration::from_millis(100), &metrics).unwrap();
             let secrets = Api::<Secret>::all(client);
             // Without the client's time-out this call would never return.
             secrets.list(&ListParams::default()).await.unwrap_err();
+            let code = if answer.is_empty() { "error" } else { "200" };
+            let counted =
+                format!("pkcs11_issuer_api_requests_total{{verb=\"get\",code=\"{code}\"}} 1");
+            let text = metrics.encode().unwrap();
+            assert!(text.lines().any(|line| line == counted), "{text}");
         }
     }
 }

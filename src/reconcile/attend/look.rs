@@ -2,16 +2,20 @@
 
 use std::{sync::Arc, time::Instant};
 
+use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Requests, queue::Due};
+use super::{Requests, queue::Due, uid::Uid, waiting::WaitingRequests};
 use crate::{
     api::tolerant::Tolerant,
+    metrics::WaitReason,
     reconcile::{
         Context,
-        request::{self, Memory, Next, Request, SUPERSEDED, discard_unpublished, full_name},
+        request::{
+            self, Memory, Next, Request, SUPERSEDED, discard_unpublished, full_name, waits_since,
+        },
     },
     telemetry::ErrorChain,
 };
@@ -24,9 +28,16 @@ pub(super) struct Looked<R> {
     object: Arc<Tolerant<R>>,
     memory: Memory,
     next: Next,
+    /// What the request waits for, and since when it has been approved.
+    waits: Option<(WaitReason, Timestamp)>,
 }
 
 impl<R: Request> Looked<R> {
+    /// Counts the request by what it waits for now.
+    pub(super) fn count(&self, waiting: &mut WaitingRequests) {
+        waiting.looked(&Uid::of(&*self.object), self.waits, Instant::now());
+    }
+
     /// Reports the outcome to the queue and gives the memory back.
     pub(super) fn tell(self, queue: &mut Requests<R>) {
         queue.looked(&self.object, self.memory, self.next, Instant::now());
@@ -56,7 +67,10 @@ pub(super) async fn look_at<R: Request>(
         () = abandon.cancelled() => Next::OnChange,
     };
     debug!(kind = R::KIND.as_str(), name = %full_name(&*object), ?next, "looked at");
+    let request = object.0.as_ref().ok().filter(|_| !deleted);
+    let since = request.and_then(|request| waits_since(request, &context));
     Looked {
+        waits: memory.waits_for().zip(since),
         object,
         memory,
         next,

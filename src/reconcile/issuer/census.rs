@@ -1,4 +1,4 @@
-//! Metrics of all issuers together; no metric carries an issuer's name.
+//! Metrics of issuers: of all of them together and, if the operator wants that, of single ones.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,7 +11,8 @@ use jiff::Timestamp;
 
 use crate::{
     api::{IssuerName, issuer::Reason},
-    metrics::Metrics,
+    metrics::{IssuerHealth, Metrics},
+    reconcile::issuer_id,
 };
 
 /// All known issuers, and the metrics that are computed from them.
@@ -28,6 +29,8 @@ struct Counts {
     by_reason: BTreeMap<(&'static str, &'static str), usize>,
     /// How many certificates end at each time, by the token that holds their keys.
     ends: BTreeMap<String, BTreeMap<Timestamp, usize>>,
+    /// How many issuers have a chain that is too short, by the token that holds their keys.
+    too_short: BTreeMap<String, usize>,
 }
 
 /// The facts about one issuer that the metrics count.
@@ -39,6 +42,8 @@ pub(super) struct Counted {
     pub token: Option<String>,
     /// The earliest end of a certificate of its chain, if that is known.
     pub not_after: Option<Timestamp>,
+    /// Whether its chain ends before a certificate of its default duration would.
+    pub too_short: bool,
 }
 
 impl Census {
@@ -72,12 +77,22 @@ impl Census {
             None => counts.issuers.remove(name),
         };
         let kind = name.kind();
+        self.metrics.issuer(
+            issuer_id(name),
+            now.as_ref().map(|now| IssuerHealth {
+                ready: now.reason == Reason::Verified,
+                not_after: now.not_after.map(Timestamp::as_second),
+            }),
+        );
         if let Some(before) = &before {
             decrement(&mut counts.by_reason, &(kind, before.reason.as_str()));
             if let Some((token, end)) = before.end()
                 && let Some(ends) = counts.ends.get_mut(token)
             {
                 decrement(ends, &end);
+            }
+            if let Some(token) = before.short_on() {
+                decrement(&mut counts.too_short, &token.to_owned());
             }
         }
         if let Some(now) = &now {
@@ -89,6 +104,9 @@ impl Census {
                 let ends = counts.ends.entry(token.to_owned()).or_default();
                 *ends.entry(end).or_default() += 1;
             }
+            if let Some(token) = now.short_on() {
+                *counts.too_short.entry(token.to_owned()).or_default() += 1;
+            }
         }
         for counted in before.iter().chain(&now) {
             let count = counts.by_reason.get(&(kind, counted.reason.as_str()));
@@ -98,6 +116,9 @@ impl Census {
                 let first = counts.ends.get(token).and_then(|ends| ends.keys().next());
                 self.metrics
                     .ca_not_after(token, first.map(|end| end.as_second()));
+                let short = first.map(|_| counts.too_short.get(token).copied().unwrap_or_default());
+                let short = short.and_then(|count| i64::try_from(count).ok());
+                self.metrics.ca_too_short(token, short);
             }
         }
         counts.ends.retain(|_, ends| !ends.is_empty());
@@ -105,6 +126,12 @@ impl Census {
 }
 
 impl Counted {
+    /// Returns the token that holds its key, if its chain is too short.
+    fn short_on(&self) -> Option<&str> {
+        let (token, _) = self.end()?;
+        self.too_short.then_some(token)
+    }
+
     /// Returns the token that holds its key, and when its chain ends.
     fn end(&self) -> Option<(&str, Timestamp)> {
         Some((self.token.as_deref()?, self.not_after?))
@@ -136,6 +163,7 @@ mod tests {
             reason,
             token: Some("issuing".to_owned()),
             not_after: Some(Timestamp::from_second(ends).unwrap()),
+            too_short: ends < 2000,
         }
     }
 
@@ -155,9 +183,12 @@ mod tests {
         census.count(&name("b"), counted(Reason::Verified, 1000));
         assert!(has(&metrics, &format!("{VERIFIED}2")));
         assert!(has(&metrics, &format!("{ENDS}1000")));
+        const SHORT: &str = r#"pkcs11_issuer_ca_too_short_issuers{token="issuing"} "#;
+        assert!(has(&metrics, &format!("{SHORT}1")));
         census.count(&name("a"), counted(Reason::KeyNotFound, 2000));
         census.forget(&name("b"));
         assert!(has(&metrics, &format!("{ENDS}2000")));
+        assert!(has(&metrics, &format!("{SHORT}0")));
         let text = metrics.encode().unwrap();
         assert!(text.contains(r#"reason="KeyNotFound"} 1"#), "{text}");
         assert!(!text.contains("Verified\"}"), "{text}");

@@ -59,6 +59,18 @@ pub(super) fn first_end(certificate: &CertificateStatus) -> Option<Timestamp> {
     chain.or(certificate.not_after.as_ref()).map(|time| time.0)
 }
 
+/// Returns whether the chain ends before a certificate of the profile's default duration would, if it were issued `now`.
+pub(super) fn is_too_short(
+    certificate: &CertificateStatus,
+    spec: &IssuerSpec,
+    now: Timestamp,
+) -> bool {
+    let usual = ValidityRules::try_from(spec.profile.validity.clone())
+        .unwrap_or_default()
+        .default;
+    first_end(certificate).is_some_and(|end| end.duration_since(now) < usual)
+}
+
 /// Returns how long before the end the warning begins.
 fn notice(certificate: &CertificateStatus, spec: &IssuerSpec) -> Option<SignedDuration> {
     let not_after = first_end(certificate)?;

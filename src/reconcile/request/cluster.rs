@@ -7,7 +7,7 @@ use super::{
     decide::{Share, Time},
     due::{DueRequest, subject},
     kind::{Request, Status},
-    observe::{Observed, observe, share},
+    observe::{Observed, approved_at, observe, share},
     sign::attempt,
     waiter,
     world::{Noted, SigningOutcome, World},
@@ -15,9 +15,9 @@ use super::{
 use crate::{
     api::IssuerName,
     audit::note,
-    metrics::RequestResult,
+    metrics::{RequestResult, TimedStage},
     pipeline::{ReadyIssuer, now},
-    reconcile::{Context, events::Notice, request::RequestError},
+    reconcile::{Context, events::Notice, issuer_id, request::RequestError},
 };
 
 impl<R: Request> World<R> for Context {
@@ -47,7 +47,10 @@ impl<R: Request> World<R> for Context {
     }
 
     async fn store(&self, request: &R, status: &Status) -> Result<Applied, ApplyError> {
-        apply(&self.client, request, status).await
+        let began = Instant::now();
+        let applied = apply(&self.client, request, status).await;
+        self.metrics.stage(TimedStage::Write, began.elapsed());
+        applied
     }
 
     async fn read(&self, request: &R) -> Result<Option<R>, RequestError> {
@@ -58,8 +61,10 @@ impl<R: Request> World<R> for Context {
         self.issuers.wait(issuer, waiter(request));
     }
 
-    fn count(&self, result: RequestResult) {
-        self.metrics.request(R::KIND, result);
+    fn count(&self, request: &R, result: RequestResult) {
+        if let Some(issuer) = request.issuer() {
+            self.metrics.request(R::KIND, issuer_id(&issuer), result);
+        }
     }
 
     fn tell(&self, request: &R, notice: Notice) {
@@ -75,11 +80,16 @@ impl<R: Request> World<R> for Context {
             Noted::Discarded(signed, why) => log.discarded(now(), &subject, &signed.line(), why),
             Noted::Refused(reason) => log.refused(now(), &subject, reason),
         });
+        let (metrics, issuer) = (&self.metrics, issuer_id(issuer));
+        if let Noted::Published(_) | Noted::FoundPublished(_) = noted {
+            let took = now().duration_since(approved_at(request));
+            metrics.published_after(R::KIND, Duration::try_from(took).unwrap_or_default());
+        }
         match noted {
             Noted::Published(_) => {}
-            Noted::FoundPublished(_) => self.metrics.request(R::KIND, RequestResult::Issued),
-            Noted::Discarded(..) => self.metrics.request(R::KIND, RequestResult::Discarded),
-            Noted::Refused(reason) => self.metrics.refused(reason),
+            Noted::FoundPublished(_) => metrics.request(R::KIND, issuer, RequestResult::Issued),
+            Noted::Discarded(..) => metrics.request(R::KIND, issuer, RequestResult::Discarded),
+            Noted::Refused(reason) => metrics.refused(R::KIND, issuer, reason),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     api::IssuerName,
     issuance::{IssuedCertificate, Refusal},
     message::shown,
-    metrics::RequestResult,
+    metrics::{RequestResult, WaitReason},
     pipeline::Publish,
     reconcile::events::{EventReason, Notice},
 };
@@ -37,6 +37,18 @@ pub(super) enum Delay {
     Turn,
     /// An invariant of the controller broke.
     Bug,
+}
+
+impl Delay {
+    /// Returns the reason for the metrics.
+    pub(super) const fn reason(&self) -> WaitReason {
+        match self {
+            Self::Issuer(_) => WaitReason::IssuerFailed,
+            Self::Passing(_) => WaitReason::Retry,
+            Self::Turn => WaitReason::Limit,
+            Self::Bug => WaitReason::Bug,
+        }
+    }
 }
 
 /// Facts that every conclusion depends on, besides the outcome.

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::metrics::WaitReason;
+
 /// Observed facts that the decision depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
@@ -151,6 +153,17 @@ pub(super) enum Waiting {
     Unknown,
     /// The issuer has to become ready.
     NotReady(&'static str),
+}
+
+impl Waiting {
+    /// Returns the reason for the metrics.
+    pub(super) const fn reason(self) -> WaitReason {
+        match self {
+            Self::Missing => WaitReason::IssuerMissing,
+            Self::Elsewhere | Self::Unknown => WaitReason::IssuerUnknown,
+            Self::NotReady(_) => WaitReason::IssuerNotReady,
+        }
+    }
 }
 
 /// Decides what this replica does about a request (docs/reference/cert-manager.md, "State machine of a request").

@@ -43,6 +43,9 @@ pub(crate) trait Request:
     /// CertificateRequests.
     fn stage(&self, enforce_approval: bool) -> Stage;
 
+    /// Returns when the request was approved, if its status tells.
+    fn approved_at(&self) -> Option<Timestamp>;
+
     /// Returns who created the request, according to the API server.
     fn requester(&self) -> Requester<'_>;
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Next, decide::Recalled};
 use crate::{
+    metrics::WaitReason,
     pipeline::Signed,
     reconcile::{
         backoff::{LONGEST, delay, longest_for_a_write, random},
@@ -33,6 +34,8 @@ pub(crate) struct Memory {
     /// After a failure, the earliest time of the next try. It is needed because our own status write is a change that makes
     /// the request due earlier.
     not_before: Option<Instant>,
+    /// What the request waits for since the last look, for the metrics.
+    waits_for: Option<WaitReason>,
     /// The last Event, if the status has no place for its message.
     told: Option<Box<Notice>>,
 }
@@ -45,6 +48,16 @@ impl Memory {
             settled: self.settled,
             not_before: self.not_before,
         }
+    }
+
+    /// Returns what the request waits for; `None` if nothing is left to do or another replica does it.
+    pub(in crate::reconcile) fn waits_for(&self) -> Option<WaitReason> {
+        self.waits_for
+    }
+
+    /// Notes what the request waits for.
+    pub(super) fn wait_for(&mut self, reason: Option<WaitReason>) {
+        self.waits_for = reason;
     }
 
     /// Returns the certificate that was signed and is not known to be published.
@@ -79,6 +92,7 @@ impl Memory {
     /// Does the same after a failed call of the API server, with a longest pause of four seconds, or of up to a minute if
     /// very many requests are `waiting`.
     pub(in crate::reconcile) fn retry_at(&mut self, waiting: usize, now: Instant) -> Next {
+        self.waits_for = Some(WaitReason::Write);
         Next::At(self.failed_for_at_most(longest_for_a_write(waiting), now))
     }
 

@@ -77,6 +77,24 @@ pub(in crate::reconcile) fn undecided_since(
     undecided.then(|| created.map_or(Timestamp::UNIX_EPOCH, |created| created.0))
 }
 
+/// Returns since when a request has waited for the controller: since it was approved or, if it needs no approval, since it was
+/// created. `None` if it does not wait.
+pub(in crate::reconcile) fn waits_since(
+    request: &impl Request,
+    context: &Context,
+) -> Option<Timestamp> {
+    let stage = request.stage(context.settings.enforce_approval);
+    let waits = stage.approval != Approval::Awaited && !decide::is_finished(&stage);
+    waits.then(|| approved_at(request))
+}
+
+/// Returns when a request was approved; if that is not known, when it was created.
+pub(super) fn approved_at(request: &impl Request) -> Timestamp {
+    let created = request.meta().creation_timestamp.as_ref();
+    let created = created.map_or(Timestamp::UNIX_EPOCH, |created| created.0);
+    request.approved_at().unwrap_or(created)
+}
+
 /// Returns which replica acts on a request at this moment. A replica that has already signed a certificate acts as long as
 /// its Lease holds, whichever replica may sign now. That saves a second signature, and the preconditions of the status
 /// write prevent a second certificate.

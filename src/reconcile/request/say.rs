@@ -55,7 +55,7 @@ pub(super) async fn say<R: Request, W: World<R>>(
     match answer {
         Answer::Write(status) => match world.store(request, &status).await? {
             Applied::Written => {
-                world.count(result);
+                world.count(request, result);
                 world.tell(request, notice);
                 Ok(Said::Written)
             }

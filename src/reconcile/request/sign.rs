@@ -29,6 +29,9 @@ use crate::{
 /// A request that waits for its turn reports that only after this long. A signature may take as long even without a limit.
 const TELL_AFTER: Duration = Duration::from_secs(10);
 
+/// Name of the one bug that is counted: an invariant of issuance that broke.
+pub const BUG: &str = "issuance";
+
 /// Outcome of signing.
 pub(super) enum SigningStep {
     /// The certificate is in the memory.
@@ -64,6 +67,7 @@ async fn in_turn<R: Request, W: World<R>>(
     memory: &mut Memory,
     world: &W,
 ) -> Result<Next, ApplyError> {
+    memory.wait_for(Some(Delay::Turn.reason()));
     if let Some(rest) = TELL_AFTER
         .checked_sub(waited)
         .filter(|rest| !rest.is_zero())
@@ -84,6 +88,7 @@ async fn delayed<R: Request, W: World<R>>(
 ) -> Result<Next, ApplyError> {
     // Register before the write, so that a change of the issuer in between is not missed.
     world.await_issuer(due.known.issuer, due.known.request);
+    memory.wait_for(Some(delay.reason()));
     let again = memory.failed(world.time().steady);
     if let Some(conclusion) = due.known.delayed(delay) {
         say(due.known.request, conclusion, memory, world).await?;
@@ -176,7 +181,7 @@ fn delay(why: &NotSigned, metrics: &Metrics) -> Delay {
             if let NotSigned::Prepare(PrepareError::Lint(failed)) = why {
                 metrics.lint_failed(failed.lint);
             }
-            metrics.bug("issuance");
+            metrics.bug(BUG);
             Delay::Bug
         }
     }

@@ -80,7 +80,7 @@ pub(super) trait World<R: Request> {
     fn await_issuer(&self, issuer: &IssuerName, request: &R);
 
     /// Counts the result of a status write.
-    fn count(&self, result: RequestResult);
+    fn count(&self, request: &R, result: RequestResult);
 
     /// Emits an Event.
     fn tell(&self, request: &R, notice: Notice);

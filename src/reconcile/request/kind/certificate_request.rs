@@ -55,6 +55,13 @@ impl Request for CertificateRequest {
         }
     }
 
+    fn approved_at(&self) -> Option<Timestamp> {
+        let status = self.status.as_ref()?;
+        let approved = status.condition(condition_type::APPROVED)?;
+        // Somebody else may have written something that is not a time.
+        approved.last_transition_time.as_ref()?.parse().ok()
+    }
+
     fn requester(&self) -> Requester<'_> {
         Requester {
             username: self.spec.username.as_deref().unwrap_or_default(),

@@ -69,6 +69,10 @@ macro_rules! answered {
                 }
             }
 
+            fn approved_at(&self) -> Option<Timestamp> {
+                None
+            }
+
             /// Returns the pod's node. The object has no user name, and the API server admits a request only from that node.
             fn requester(&self) -> Requester<'_> {
                 Requester {

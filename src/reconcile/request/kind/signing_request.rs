@@ -82,6 +82,10 @@ impl Request for CertificateSigningRequest {
         }
     }
 
+    fn approved_at(&self) -> Option<Timestamp> {
+        self.status.as_ref().and_then(approved_at)
+    }
+
     fn requester(&self) -> Requester<'_> {
         Requester {
             username: self.spec.username.as_deref().unwrap_or_default(),

@@ -304,7 +304,7 @@ impl World<CertificateRequest> for InMemory {
 
     fn await_issuer(&self, _: &IssuerName, _: &CertificateRequest) {}
 
-    fn count(&self, _: RequestResult) {}
+    fn count(&self, _: &CertificateRequest, _: RequestResult) {}
 
     fn tell(&self, _: &CertificateRequest, notice: Notice) {
         self.events.borrow_mut().push(notice.reason());

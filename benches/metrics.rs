@@ -1,0 +1,87 @@
+//! Measures what the metrics cost per certificate, in microseconds of one core: every call of `Metrics` on the way of one
+//! request, with 100 issuers that have metrics of their own.
+//!
+//! Takes the median of five runs of `BENCH_ROUNDS` rounds (default 100 000), prints a table and writes
+//! `target/bench/metrics.json`.
+
+use std::{
+    env,
+    time::{Duration, Instant},
+};
+
+use bench::{Report, Row, median, spread};
+use pkcs11_issuer::{
+    audit::RequestKind,
+    metrics::{
+        ApiVerb, IssuerId, Metrics, RequestResult, SignOutcome, TimedStage, TokenFunction,
+        WaitReason,
+    },
+};
+
+/// The goal, in microseconds.
+const MOST: f64 = 5.0;
+const RUNS: usize = 5;
+
+/// Makes the calls for one certificate. A request changes its reason to wait three times, and each change shows two counts.
+fn certificate(metrics: &Metrics, issuer: IssuerId<'_>, round: i64) {
+    let kind = RequestKind::CertificateRequest;
+    let took = Duration::from_micros(700);
+    let counts = [
+        (WaitReason::Queue, 1),
+        (WaitReason::Queue, 0),
+        (WaitReason::InProgress, 1),
+        (WaitReason::InProgress, 0),
+    ];
+    for (reason, count) in counts {
+        metrics.waiting(kind, reason, count, (count > 0).then_some(round));
+    }
+    metrics.undecided(kind, 0, None);
+    metrics.stage(TimedStage::Queue, took);
+    metrics.stage(TimedStage::Turn, took);
+    metrics.token_called("issuing", TokenFunction::Sign, took);
+    metrics.signed("issuing", SignOutcome::Signed, took);
+    metrics.last_signature("issuing", round);
+    metrics.api_called(ApiVerb::Put, Some(200), took);
+    metrics.clock_offset(0.1);
+    metrics.stage(TimedStage::Write, took);
+    metrics.request(kind, issuer, RequestResult::Issued);
+    metrics.published_after(kind, took);
+    // The Event.
+    metrics.api_called(ApiVerb::Post, Some(201), took);
+    metrics.clock_offset(0.1);
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let rounds: u32 = match env::var("BENCH_ROUNDS") {
+        Ok(rounds) => rounds.parse()?,
+        Err(_) => 100_000,
+    };
+    let names: Vec<_> = (0..100).map(|number| format!("issuer-{number}")).collect();
+    let mut runs = Vec::new();
+    for _ in 0..RUNS {
+        let metrics = Metrics::with_issuers("0", "0", names.len());
+        let started = Instant::now();
+        for (round, name) in (0..rounds).zip(names.iter().cycle()) {
+            let issuer = IssuerId {
+                kind: "PKCS11Issuer",
+                namespace: Some("shop"),
+                name,
+            };
+            certificate(&metrics, issuer, i64::from(round));
+        }
+        runs.push(started.elapsed().as_secs_f64() * 1e6 / f64::from(rounds));
+    }
+    let cost = median(&runs);
+    let mut report = Report::new("metrics");
+    let row = Row::new("metrics per certificate", "µs", cost).spread(spread(&runs));
+    report.push(row);
+    report.print("");
+    report.write()?;
+    if cost > MOST {
+        return Err(format!(
+            "the metrics cost {cost:.1} µs per certificate, and may cost {MOST} µs"
+        )
+        .into());
+    }
+    Ok(())
+}
