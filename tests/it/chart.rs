@@ -55,7 +55,7 @@ fn value_sets() -> Result<Vec<ValueSet>> {
 }
 
 /// Returns one value set with changes.
-fn value_set(name: &str, changes: Value) -> Result<Value> {
+pub(crate) fn value_set(name: &str, changes: Value) -> Result<Value> {
     let found = value_sets()?.into_iter().find(|set| set.name == name);
     let mut values = found
         .with_context(|| format!("no value set {name}"))?

@@ -2,7 +2,7 @@
 
 mod approval;
 mod beside;
-mod between;
+pub(crate) mod between;
 mod clusters;
 mod contract;
 mod counted;
@@ -71,7 +71,7 @@ async fn shared_rig() -> Result<&'static Rig> {
 }
 
 /// The cluster issuer of every rig.
-fn issuer() -> IssuerName {
+pub(crate) fn issuer() -> IssuerName {
     IssuerName::cluster("issuing")
 }
 

@@ -29,6 +29,8 @@ mod layers;
 #[cfg(test)]
 mod linkage;
 #[cfg(test)]
+mod monitoring;
+#[cfg(test)]
 mod ownership;
 mod purity;
 #[cfg(test)]

@@ -34,6 +34,9 @@
 {{- if not .Values.events }}
 - --events=false
 {{- end }}
+{{- with .Values.metrics.issuers }}
+- --issuer-metrics={{ int . }}
+{{- end }}
 {{- with .Values.undecidedAfter }}
 - --undecided-after={{ . }}
 {{- end }}

@@ -12,7 +12,7 @@
 //! There is no kubelet, so Pods do not run. Nothing is garbage collected, and a deleted namespace stays `Terminating`,
 //! until [`ControllerManager`] runs. With a [`Scheduler`] and [`Kwok`] in addition, workloads get Pods, and simulated Nodes
 //! report them as running. [`ApproverPolicy`] and [`TrustManager`] add two other projects of cert-manager,
-//! [`install_monitors`] adds two kinds of the Prometheus operator. `tests/tools/build kwok approver-policy trust-manager
+//! [`install_monitors`] adds three kinds of the Prometheus operator. `tests/tools/build kwok approver-policy trust-manager
 //! prometheus-operator` builds the programs and the CRDs that these need.
 //!
 //! Starting takes seconds, so tests may share a control plane in a `static`; each test then uses a namespace of its own.

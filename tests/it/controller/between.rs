@@ -1,6 +1,7 @@
 //! A proxy between the controller and the API server. It sees each object directly before and after a write of the
 //! controller, can make another client write first, and can hold up a list after its first page.
 
+mod fault;
 mod gate;
 
 use std::{
@@ -27,7 +28,7 @@ use kube::{Client, config::KubeConfigOptions};
 use rig::PATIENCE;
 use serde_json::{Value, json};
 
-use self::gate::Gate;
+use self::{fault::Fault, gate::Gate};
 
 /// A write of the controller.
 #[derive(Clone, Debug)]
@@ -88,20 +89,24 @@ impl All {
 }
 
 /// The proxy between the controller and the API server. It lasts as long as the process.
-pub(super) struct Between {
+pub(crate) struct Between {
     kubeconfig: PathBuf,
     all: Arc<All>,
     /// The gate that every page of a list passes except the first.
     pub(super) further_pages: Arc<Gate>,
+    /// Faults of the API server and its clock.
+    pub(crate) fault: Arc<Fault>,
 }
 
 impl Between {
     /// Starts a proxy that forwards requests to the API server with the identity of `kubeconfig`.
-    pub(super) fn start(plane: &ControlPlane, kubeconfig: &Path) -> Result<Self> {
+    pub(crate) fn start(plane: &ControlPlane, kubeconfig: &Path) -> Result<Self> {
         let all = Arc::new(All::default());
         let known = Arc::clone(&all);
         let further_pages = Arc::new(Gate::default());
         let gate = Arc::clone(&further_pages);
+        let fault = Arc::new(Fault::default());
+        let faulty = Arc::clone(&fault);
         let paths = [kubeconfig.to_owned(), plane.admin_kubeconfig()];
         let (tell, told) = mpsc::channel();
         thread::spawn(move || {
@@ -115,6 +120,7 @@ impl Between {
                     admin: client(&admin).await?,
                     all: known,
                     further_pages: gate,
+                    fault: faulty,
                 });
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
                 tell.send(listener.local_addr()?)?;
@@ -137,11 +143,12 @@ impl Between {
             kubeconfig: file,
             all,
             further_pages,
+            fault,
         })
     }
 
     /// The kubeconfig to start the controller with.
-    pub(super) fn kubeconfig(&self) -> &Path {
+    pub(crate) fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
@@ -206,6 +213,7 @@ struct Ways {
     admin: Client,
     all: Arc<All>,
     further_pages: Arc<Gate>,
+    fault: Arc<Fault>,
 }
 
 async fn forward(State(ways): State<Arc<Ways>>, request: Request) -> Response {
@@ -217,6 +225,9 @@ async fn forward(State(ways): State<Arc<Ways>>, request: Request) -> Response {
 
 impl Ways {
     async fn forward(&self, request: Request) -> Result<Response> {
+        if let Some(code) = self.fault.code() {
+            return Ok((code, "the API server has a fault").into_response());
+        }
         let (mut parts, body) = request.into_parts();
         if parts
             .uri
@@ -271,7 +282,9 @@ impl Ways {
             all.entry(path).or_default().writes.push(write);
         }
         response.headers_mut().remove(header::TRANSFER_ENCODING);
-        Ok(response.map(Body::new))
+        self.fault.shift(response.headers_mut())?;
+        let body = |body| self.fault.cut(Body::new(body));
+        Ok(response.map(body))
     }
 
     fn answered(&self, path: String, code: u16) {

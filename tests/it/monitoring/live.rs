@@ -1,0 +1,148 @@
+//! Makes faults in a running controller, and sees with a real Prometheus that the alert of each fires and, when the fault is
+//! mended, clears.
+
+mod faults;
+mod stage;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use control_plane::until;
+use rig::PATIENCE;
+use tokio::time::sleep;
+
+use self::stage::Stage;
+use super::{dashboard, runbooks};
+
+/// The rules wait and look back this many times less than in the chart. The thresholds are those of the chart.
+const FACTOR: u32 = 30;
+
+/// The longest time that an alert may take.
+const WITHIN: Duration = Duration::from_secs(240);
+
+/// Metrics of the issuance log. They exist when its sinks and checkpoints are measured.
+const OF_THE_LOG: &str = "pkcs11_issuer_log_";
+
+/// Waits until every query of the dashboard returns data.
+async fn every_panel_has_data(stage: &Stage) -> Result<()> {
+    for query in dashboard::queries()? {
+        if query.expr.contains(OF_THE_LOG) {
+            continue;
+        }
+        let what = format!("data for the panel {}: {}", query.panel, query.expr);
+        until(&what, PATIENCE, async || {
+            let samples = stage.prometheus.query(&query.expr).await?;
+            let is_number = |sample: &serde_json::Value| {
+                let value = sample["value"][1].as_str();
+                value.is_some_and(|value| value.parse::<f64>().is_ok_and(|value| !value.is_nan()))
+            };
+            Ok(samples.iter().any(is_number).then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Runs every query of the runbooks.
+async fn the_queries_of_the_runbooks_run(stage: &Stage) -> Result<()> {
+    for (page, text) in runbooks::pages()? {
+        for query in runbooks::queries(&text) {
+            let ran = stage.prometheus.query(&query).await;
+            ran.with_context(|| format!("docs/runbooks/{page}.md"))?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn alerts_fire_and_clear_and_every_panel_of_the_dashboard_has_data() -> Result<()> {
+    let mut stage = Stage::start(FACTOR).await?;
+    // Growth of a counter is seen only from its first sample on.
+    stage.issues("first").await?;
+    sleep(Duration::from_secs(3)).await;
+    stage.issues("second").await?;
+    every_panel_has_data(&stage).await?;
+    the_queries_of_the_runbooks_run(&stage).await?;
+    stage.prometheus.clear(faults::ALL, WITHIN).await?;
+    let sample = [
+        faults::CA_ENDS,
+        faults::CONFIGURATION_REFUSED,
+        faults::TOKEN_DOWN,
+    ];
+    for fault in sample {
+        stage.make(fault).await?;
+        stage.prometheus.fire(fault.alerts(), WITHIN).await?;
+        stage.mend(fault).await?;
+        stage.prometheus.clear(fault.alerts(), WITHIN).await?;
+    }
+    stage.issues("last").await
+}
+
+mod soak {
+    //! All faults, one after the other.
+
+    use std::{collections::BTreeSet, env, fs};
+
+    use super::*;
+    use crate::monitoring::drawing::{Drawn, draw, lines};
+
+    /// Fewer times than in the shorter test: a list that fails is tried less and less often, and some alerts count the tries.
+    const FACTOR: u32 = 12;
+
+    /// The longest range of a rule is an hour, and an alert may take twice as long to clear.
+    const AT_THE_END: Duration = Duration::from_secs(2 * 3600 / 12);
+
+    #[tokio::test]
+    #[ignore = "takes minutes; `make soak` runs it"]
+    async fn every_alert_fires_in_its_fault_and_clears_when_it_is_mended() -> Result<()> {
+        let known = faults::ALL.iter().chain(faults::NOT_MADE).copied();
+        let known: BTreeSet<&str> = known.collect();
+        for alert in crate::monitoring::alerts()? {
+            let name = alert
+                .name
+                .trim_start_matches(crate::monitoring::alerts::PREFIX);
+            ensure!(known.contains(name), "no fault for {name}");
+        }
+        let mut stage = Stage::start(FACTOR).await?;
+        stage.issues("first").await?;
+        stage.prometheus.clear(faults::ALL, WITHIN).await?;
+        for fault in faults::FAULTS {
+            println!("{fault:?}");
+            stage.make(*fault).await?;
+            let fired = stage.prometheus.fire(fault.alerts(), WITHIN).await;
+            fired.with_context(|| format!("{fault:?}"))?;
+            stage.mend(*fault).await?;
+            if !fault.is_remembered_for_an_hour() {
+                let cleared = stage.prometheus.clear(fault.alerts(), WITHIN).await;
+                cleared.with_context(|| format!("{fault:?}"))?;
+            }
+        }
+        stage.prometheus.clear(faults::ALL, AT_THE_END).await?;
+        stage.issues("last").await?;
+        match env::var_os("DRAW_DASHBOARD") {
+            Some(file) => Ok(fs::write(file, picture(&stage).await?)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Draws what the dashboard shows of this run.
+    async fn picture(stage: &Stage) -> Result<String> {
+        let mut drawn: Vec<Drawn> = Vec::new();
+        for query in dashboard::queries()? {
+            if query.expr.contains(OF_THE_LOG) {
+                continue;
+            }
+            let history = stage.prometheus.history(&query.expr, 10).await?;
+            let lines = lines(&history, &query.legend);
+            match drawn.last_mut().filter(|panel| panel.title == query.panel) {
+                Some(panel) => panel.lines.extend(lines),
+                None => drawn.push(Drawn {
+                    title: query.panel,
+                    unit: query.unit,
+                    lines,
+                }),
+            }
+        }
+        Ok(draw(&drawn))
+    }
+}

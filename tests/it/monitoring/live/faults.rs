@@ -1,0 +1,121 @@
+//! The faults that the live tests make, and the alerts that they set off.
+
+/// A fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The file of the operator's configuration cannot be used.
+    ConfigurationRefused,
+    /// An issuer's certificate ends tomorrow.
+    CaEnds,
+    /// An issuer names a token that is not configured.
+    IssuerWithoutToken,
+    /// A request was approved an hour ago and its issuer does not exist.
+    WaitingRequest,
+    /// A requester asks for CA certificates again and again.
+    Refusals,
+    /// The device of the token is gone.
+    TokenDown,
+    /// The PIN is wrong.
+    WrongPin,
+    /// The library of the token crashes at every signature.
+    CrashingLibrary,
+    /// The token makes a signature that does not verify.
+    WrongSignature,
+    /// The clocks of the controller and of the API server differ.
+    Clock,
+    /// The API server answers every call with an error.
+    ApiServer,
+    /// A second installation answers the same issuers.
+    SecondInstallation,
+}
+
+pub(super) use Fault::{
+    CaEnds as CA_ENDS, ConfigurationRefused as CONFIGURATION_REFUSED, TokenDown as TOKEN_DOWN,
+};
+
+/// Every fault.
+pub(super) const FAULTS: &[Fault] = &[
+    Fault::ConfigurationRefused,
+    Fault::CaEnds,
+    Fault::IssuerWithoutToken,
+    Fault::WaitingRequest,
+    Fault::Refusals,
+    Fault::Clock,
+    Fault::TokenDown,
+    Fault::WrongPin,
+    Fault::CrashingLibrary,
+    Fault::WrongSignature,
+    Fault::ApiServer,
+    Fault::SecondInstallation,
+];
+
+/// Every alert that a fault of this list sets off.
+pub(super) const ALL: &[&str] = &[
+    "ConfigurationRefused",
+    "CaEndsSoon",
+    "CaTooShort",
+    "IssuersNotReady",
+    "RequestsWaiting",
+    "RefusalRate",
+    "ClockOff",
+    "TokenDown",
+    "ShareWithoutOwner",
+    "PinBlocked",
+    "WorkerRestarting",
+    "VerificationFailed",
+    "Bug",
+    "ApiErrors",
+    "LeaseLost",
+    "NoReplicaReady",
+    "WatchFailing",
+    "Clash",
+];
+
+/// Alerts whose fault is not made here; promtool tests their rules.
+pub(super) const NOT_MADE: &[&str] = &[
+    // The age of a request is its time of creation, which only the API server sets, and it must be an hour old.
+    "RequestsUndecided",
+    // A bug in the controller, which cannot be made from outside.
+    "LintFailed",
+    // The metrics of the issuance log come with its sinks and its signed checkpoints.
+    "LogFailing",
+    "CheckpointLate",
+    "LogLinesDropped",
+];
+
+impl Fault {
+    /// Returns whether an alert looks back an hour, so that it clears long after the fault was mended.
+    pub(super) fn is_remembered_for_an_hour(self) -> bool {
+        matches!(self, Self::WrongSignature | Self::SecondInstallation)
+    }
+
+    /// Returns the alerts that the fault sets off.
+    pub(super) fn alerts(self) -> &'static [&'static str] {
+        match self {
+            Self::ConfigurationRefused => &["ConfigurationRefused"],
+            Self::CaEnds => &["CaEndsSoon", "CaTooShort"],
+            Self::IssuerWithoutToken => &["IssuersNotReady"],
+            Self::WaitingRequest => &["RequestsWaiting"],
+            Self::Refusals => &["RefusalRate"],
+            Self::TokenDown => &["TokenDown", "ShareWithoutOwner"],
+            Self::WrongPin => &["PinBlocked"],
+            Self::CrashingLibrary => &["WorkerRestarting"],
+            Self::WrongSignature => &["VerificationFailed", "Bug"],
+            Self::Clock => &["ClockOff"],
+            Self::ApiServer => &["ApiErrors", "LeaseLost", "NoReplicaReady", "WatchFailing"],
+            Self::SecondInstallation => &["Clash"],
+        }
+    }
+}
+
+#[test]
+fn every_alert_of_the_faults_is_listed_once() {
+    let mut made: Vec<_> = FAULTS
+        .iter()
+        .flat_map(|fault| fault.alerts().iter().copied())
+        .collect();
+    let mut all = ALL.to_vec();
+    made.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(made, all);
+}

@@ -1,0 +1,263 @@
+//! A controller behind a proxy to the API server, with a token whose library fails by rules, and a Prometheus that scrapes it.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use control_plane::CertManagerOptions;
+use jiff::SignedDuration;
+use rig::{
+    Authority, Cluster, Controller, ControllerOptions, IssuerName, Programs, Requests, csr_for,
+    request_spec,
+};
+use serde_json::{Value, json};
+use softhsm_test_helpers::{CaProfile, FaultyModule, KeyKind};
+use tokio::time::sleep;
+
+use super::{super::prometheus::Prometheus, faults::Fault};
+use crate::controller::{between::Between, issuer, programs};
+
+/// Namespace of the requests.
+const HERE: &str = "default";
+/// Namespace of the second installation.
+const SECOND: &str = "second-installation";
+
+/// Everything that runs.
+pub(super) struct Stage {
+    // Dropped in this order.
+    pub(super) prometheus: Prometheus,
+    second: Option<Controller>,
+    controller: Controller,
+    between: Between,
+    cluster: Cluster,
+    library: FaultyModule,
+    authority: Authority,
+    programs: Programs,
+    configuration: Value,
+    /// Folder with the PIN.
+    folder: tempfile::TempDir,
+    requests: Requests,
+}
+
+impl Stage {
+    /// Starts everything, with one issuer that is ready.
+    pub(super) async fn start(factor: u32) -> Result<Self> {
+        let programs = programs()?;
+        let authority = Authority::new(KeyKind::P256)?;
+        let cert_manager = CertManagerOptions {
+            approver: false,
+            ..CertManagerOptions::default()
+        };
+        let cluster = Cluster::start(&programs, cert_manager).await?;
+        cluster
+            .apply_issuer(&issuer(), &authority.issuer_spec())
+            .await?;
+        let folder = tempfile::tempdir()?;
+        let pin = folder.path().join("pin");
+        fs::write(&pin, authority.token().user_pin())?;
+        let library = authority.token().with_faults()?;
+        let mut configuration = authority.configuration(&[]);
+        configuration["modules"]["softhsm"] =
+            json!({"path": library.module(), "env": library.env()});
+        configuration["tokens"]["issuing"]["pinFile"] = json!(pin);
+        let between = Between::start(cluster.plane(), cluster.controller_kubeconfig())?;
+        let options = ControllerOptions {
+            args: [
+                "--probe-interval=2s",
+                "--lease-duration=5s",
+                "--issuer-metrics=10",
+            ]
+            .map(str::to_owned)
+            .into(),
+            kubeconfig: Some(between.kubeconfig().to_owned()),
+            ..ControllerOptions::new(configuration.to_string(), &programs)
+        };
+        let controller = Controller::start(&cluster, &options).await?;
+        let target = controller.metrics_address().await?;
+        let prometheus = Prometheus::start(cluster.plane().log_dir(), &target, factor).await?;
+        let requests = cluster.requests(HERE).await?;
+        cluster.issuer_is_ready(&issuer()).await?;
+        Ok(Self {
+            prometheus,
+            second: None,
+            controller,
+            between,
+            cluster,
+            library,
+            authority,
+            programs,
+            configuration,
+            folder,
+            requests,
+        })
+    }
+
+    /// Has a certificate issued.
+    pub(super) async fn issues(&self, name: &str) -> Result<()> {
+        self.ask(name, &issuer(), |_| {}).await?;
+        self.requests.reaches(name, "Issued").await.map(drop)
+    }
+
+    /// Creates and approves a request whose specification `change` may change.
+    async fn ask(
+        &self,
+        name: &str,
+        issuer: &IssuerName,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<()> {
+        let mut spec = request_spec(issuer, &csr_for("web.example")?);
+        change(&mut spec);
+        self.requests.create_approved(name, spec).await
+    }
+
+    fn pin_file(&self) -> PathBuf {
+        self.folder.path().join("pin")
+    }
+
+    fn configure(&self, change: impl FnOnce(&mut Value)) -> Result<()> {
+        let mut configuration = self.configuration.clone();
+        change(&mut configuration);
+        self.controller.configure(&configuration.to_string())
+    }
+
+    /// Creates an issuer whose specification `change` may change.
+    async fn issuer(&self, name: &str, change: impl FnOnce(&mut Value)) -> Result<()> {
+        let mut spec = self.authority.issuer_spec();
+        change(&mut spec);
+        let name = IssuerName::cluster(name);
+        self.cluster.apply_issuer(&name, &spec).await
+    }
+
+    async fn delete_issuer(&self, name: &str) -> Result<()> {
+        let delete = ["delete", "pkcs11clusterissuer", name];
+        self.cluster.plane().kubectl(&delete).await.map(drop)
+    }
+
+    /// Makes a fault.
+    pub(super) async fn make(&mut self, fault: Fault) -> Result<()> {
+        match fault {
+            Fault::ConfigurationRefused => {
+                self.controller.configure("tokens: {issuing: {module: no}}")
+            }
+            Fault::CaEnds => {
+                let tomorrow = CaProfile::named("Test issuing").valid_hours(-80, 20);
+                let key = self.authority.issuing().key();
+                let pem = self.authority.root().issue(key, &tomorrow)?.pem();
+                self.issuer("ends", |spec| spec["certificate"]["pem"] = json!(pem))
+                    .await
+            }
+            Fault::IssuerWithoutToken => {
+                self.issuer("tokenless", |spec| spec["token"] = json!("unknown"))
+                    .await
+            }
+            Fault::WaitingRequest => self.wait_for_an_hour("waiting").await,
+            Fault::Refusals => {
+                // Only growth of a counter is seen, so the first refusal comes long before the others.
+                self.refused(0).await?;
+                sleep(Duration::from_secs(3)).await;
+                for number in 1..12 {
+                    self.refused(number).await?;
+                }
+                Ok(())
+            }
+            Fault::TokenDown => Ok(self.library.rules("* rv=CKR_DEVICE_REMOVED")?),
+            Fault::WrongPin => {
+                fs::write(self.pin_file(), "98765432")?;
+                // Another number of sessions needs another worker, and with it a login.
+                self.configure(|all| all["tokens"]["issuing"]["sessions"] = json!(3))
+            }
+            Fault::CrashingLibrary => Ok(self.library.rules("C_Sign abort")?),
+            Fault::WrongSignature => self.have_a_wrong_signature().await,
+            Fault::Clock => {
+                self.between.fault.be_ahead(SignedDuration::from_mins(2));
+                Ok(())
+            }
+            Fault::ApiServer => self.between.fault.refuse(Some(503)),
+            Fault::SecondInstallation => {
+                self.cluster.create_namespace(SECOND).await?;
+                let options = ControllerOptions {
+                    kubeconfig: Some(self.cluster.plane().admin_kubeconfig()),
+                    namespace: SECOND.to_owned(),
+                    name: "second".to_owned(),
+                    ..ControllerOptions::new(self.configuration.to_string(), &self.programs)
+                };
+                self.second = Some(Controller::start(&self.cluster, &options).await?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Mends a fault.
+    pub(super) async fn mend(&mut self, fault: Fault) -> Result<()> {
+        match fault {
+            Fault::ConfigurationRefused => self.configure(|_| {}),
+            Fault::CaEnds => self.delete_issuer("ends").await,
+            Fault::IssuerWithoutToken => self.delete_issuer("tokenless").await,
+            Fault::WaitingRequest => self.requests.delete("waiting").await,
+            Fault::Refusals => Ok(()),
+            Fault::TokenDown | Fault::CrashingLibrary => Ok(self.library.rules("")?),
+            Fault::WrongPin => {
+                fs::write(self.pin_file(), self.authority.token().user_pin())?;
+                Ok(())
+            }
+            Fault::WrongSignature => {
+                self.library.rules("")?;
+                self.requests.reaches("wrong-0", "Issued").await.map(drop)
+            }
+            Fault::Clock => {
+                self.between.fault.be_ahead(SignedDuration::ZERO);
+                Ok(())
+            }
+            Fault::ApiServer => self.between.fault.refuse(None),
+            Fault::SecondInstallation => {
+                let second = self.second.take().context("no second installation")?;
+                second.stop().await.map(drop)
+            }
+        }
+    }
+
+    /// Lets the token make wrong signatures until one was for a request: the first may be that of a probe, after which the
+    /// issuer is not ready.
+    async fn have_a_wrong_signature(&self) -> Result<()> {
+        for number in 0..20 {
+            self.library.rules("")?;
+            self.cluster.issuer_is_ready(&issuer()).await?;
+            self.library.rules("C_Sign corrupt")?;
+            self.ask(&format!("wrong-{number}"), &issuer(), |_| {})
+                .await?;
+            sleep(Duration::from_secs(1)).await;
+            let metrics = self.controller.metrics().await?;
+            if metrics.sum("pkcs11_issuer_bugs_total", &[]) > 0.0 {
+                return Ok(());
+            }
+        }
+        bail!("no request was signed while the token was wrong")
+    }
+
+    async fn refused(&self, number: usize) -> Result<()> {
+        let name = format!("refused-{number}");
+        self.ask(&name, &issuer(), |spec| spec["isCA"] = json!(true))
+            .await?;
+        self.requests.reaches(&name, "Failed").await.map(drop)
+    }
+
+    /// Creates a request to an issuer that does not exist, approved an hour ago.
+    async fn wait_for_an_hour(&self, name: &str) -> Result<()> {
+        let nobody = IssuerName::cluster("nobody");
+        let spec = request_spec(&nobody, &csr_for("web.example")?);
+        self.requests.create(name, spec).await?;
+        let created = self.requests.get(name).await?.metadata.creation_timestamp;
+        let then = created.context("not created")?.0 - SignedDuration::from_hours(1);
+        let condition = json!({
+            "type": "Approved", "status": "True", "reason": "test", "message": "approved by the test",
+            "lastTransitionTime": then.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        });
+        let patch = json!({"status": {"conditions": [condition]}}).to_string();
+        let patch = ["--subresource=status", "--type=merge", "-p", &patch];
+        let words = [
+            &["patch", "certificaterequest", name, "-n", HERE][..],
+            &patch,
+        ]
+        .concat();
+        self.cluster.plane().kubectl(&words).await.map(drop)
+    }
+}
