@@ -106,6 +106,15 @@ impl<T> Lanes<T> {
             .turn(|issuers| issuers.turn(VecDeque::pop_front))
     }
 
+    /// Returns how many items wait.
+    pub(crate) fn count(&self) -> usize {
+        let issuers = self.tenants.members.values();
+        issuers
+            .flat_map(|issuers| issuers.members.values())
+            .map(VecDeque::len)
+            .sum()
+    }
+
     /// Returns whether no item waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.tenants.is_empty()
@@ -180,7 +189,9 @@ mod tests {
     #[test]
     fn removing_items_does_not_reorder_the_others() {
         let mut lanes = lanes(&[("a", "x", 2), ("b", "x", 2), ("c", "x", 1)]);
+        assert_eq!(lanes.count(), 5);
         lanes.retain(|item| !item.starts_with('a') && item != "b/x/0");
+        assert_eq!(lanes.count(), 2);
         assert_eq!(all(lanes), ["b/x/1", "c/x/0"]);
     }
 }

@@ -1,8 +1,9 @@
 //! Metrics of the controller. Labels come from closed sets, never from an error's text or an object's name.
 
 mod labels;
+mod values;
 
-use std::{collections::BTreeMap, fmt, sync::atomic::Ordering, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use prometheus_client::{
     encoding::text,
@@ -15,6 +16,7 @@ use self::labels::{
     RenewalLabels, RequestLabels, SignLabels, TokenLabel, TokenLabels, WatchLabel,
 };
 pub use self::labels::{LeaseRenewal, RequestResult, SignOutcome};
+use self::values::{gauge, set, set_or_remove};
 use crate::audit::RequestKind;
 
 /// All metrics of the process; cheap to share behind an `Arc`.
@@ -42,6 +44,7 @@ pub struct Metrics {
     lease_renewals: Family<RenewalLabels, Counter>,
     watch_failures: Family<WatchLabel, Counter>,
     clashes: Counter,
+    spans_dropped: Counter,
 }
 
 /// Counts of a token's states and worker ends since the start, by names that the HSM client keeps stable.
@@ -191,6 +194,12 @@ impl Metrics {
             "How often another installation was found to answer an issuer, too: alert on any",
             clashes.clone(),
         );
+        let spans_dropped = Counter::default();
+        registry.register(
+            "spans_dropped",
+            "Spans that the collector did not take, or that had no place in the queue for it",
+            spans_dropped.clone(),
+        );
         Self {
             registry,
             requests,
@@ -214,6 +223,7 @@ impl Metrics {
             lease_renewals,
             watch_failures,
             clashes,
+            spans_dropped,
         }
     }
 
@@ -361,6 +371,12 @@ impl Metrics {
         self.clashes.inc();
     }
 
+    /// Counts spans that were dropped.
+    pub fn spans_dropped(&self, count: usize) {
+        self.spans_dropped
+            .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
     /// Returns all metrics as OpenMetrics text.
     ///
     /// # Errors
@@ -369,29 +385,6 @@ impl Metrics {
         let mut buffer = String::new();
         text::encode(&mut buffer, &self.registry)?;
         Ok(buffer)
-    }
-}
-
-fn gauge(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// Sets a counter to a count that is kept elsewhere and only grows.
-fn set(counter: &Counter, count: u64) {
-    counter.inner().store(count, Ordering::Relaxed);
-}
-
-fn set_or_remove<L>(gauges: &Family<L, Gauge>, labels: &L, value: Option<i64>)
-where
-    L: Clone + std::hash::Hash + Eq,
-{
-    match value {
-        Some(value) => {
-            gauges.get_or_create(labels).set(value);
-        }
-        None => {
-            gauges.remove(labels);
-        }
     }
 }
 

@@ -6,6 +6,7 @@ pub mod limiter;
 mod mechanism;
 pub mod protection;
 pub mod reload;
+mod report;
 mod tokens;
 mod turns;
 
@@ -28,6 +29,7 @@ use self::{find::Narrowed, protection::Unprotected, turns::Turns};
 pub use self::{
     find::NoKey,
     key::{GrantedKey, KeyTurn},
+    report::TokenReport,
     tokens::{ConfigChange, Tokens},
 };
 use crate::{

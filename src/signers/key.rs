@@ -13,6 +13,7 @@ use crate::{
     issuance::{Fault, Limits, SignError, Signature, Signer, SigningInput},
     lanes::Lane,
     metrics::{Metrics, SignOutcome},
+    trace::{self, WorkStage},
 };
 
 /// Number of turns at a token while it has no worker.
@@ -148,7 +149,7 @@ impl Signer for KeyTurn<'_> {
     fn sign(&self, input: SigningInput) -> hsm::BoxFuture<'_, Result<Signature, SignError>> {
         Box::pin(async move {
             let started = Instant::now();
-            let signed = self.ask(&input).await;
+            let signed = trace::stage(WorkStage::Token, self.ask(&input)).await;
             let elapsed = started.elapsed();
             if signed.is_ok() {
                 self.key.turns.signed_in(elapsed);
