@@ -106,11 +106,13 @@ impl<T> Lanes<T> {
             .turn(|issuers| issuers.turn(VecDeque::pop_front))
     }
 
-    /// Returns the number of waiting items.
-    pub(crate) fn len(&self) -> usize {
+    /// Returns how many items wait.
+    pub(crate) fn count(&self) -> usize {
         let issuers = self.tenants.members.values();
-        let lanes = issuers.flat_map(|issuers| issuers.members.values());
-        lanes.map(VecDeque::len).sum()
+        issuers
+            .flat_map(|issuers| issuers.members.values())
+            .map(VecDeque::len)
+            .sum()
     }
 
     /// Returns whether no item waits.
@@ -150,9 +152,9 @@ mod tests {
     #[test]
     fn the_length_counts_the_items_of_every_lane() {
         let mut lanes = lanes(&[("a", "x", 2), ("a", "y", 1), ("b", "x", 3)]);
-        assert_eq!(lanes.len(), 6);
+        assert_eq!(lanes.count(), 6);
         lanes.pop();
-        assert_eq!(lanes.len(), 5);
+        assert_eq!(lanes.count(), 5);
     }
 
     #[test]
@@ -195,7 +197,9 @@ mod tests {
     #[test]
     fn removing_items_does_not_reorder_the_others() {
         let mut lanes = lanes(&[("a", "x", 2), ("b", "x", 2), ("c", "x", 1)]);
+        assert_eq!(lanes.count(), 5);
         lanes.retain(|item| !item.starts_with('a') && item != "b/x/0");
+        assert_eq!(lanes.count(), 2);
         assert_eq!(all(lanes), ["b/x/1", "c/x/0"]);
     }
 }

@@ -18,6 +18,7 @@ pub mod message;
 pub mod metrics;
 pub mod server;
 pub mod telemetry;
+pub mod trace;
 
 pub mod args;
 pub mod cli;

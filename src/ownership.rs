@@ -11,6 +11,7 @@ mod members;
 mod membership;
 mod own_lease;
 mod rendezvous;
+mod state;
 mod view;
 
 use std::{
@@ -30,6 +31,7 @@ use tracing::{info, warn};
 pub use self::{
     duration::{LeaseDuration, LeaseDurationError},
     membership::Membership,
+    state::ReplicaState,
 };
 use self::{
     lease::Draft,

@@ -21,7 +21,10 @@ use self::{
     source::{PinError, PinOrigin, PinSecret},
     store::{PinStore, StoreError},
 };
-use crate::{config::MAX_HANG_AFTER, telemetry::ErrorChain};
+use crate::{
+    config::MAX_HANG_AFTER,
+    telemetry::{ErrorChain, RepeatFilter},
+};
 
 /// How long another replica's unsettled try may stay unchanged, by this replica's own clock, before its holder counts
 /// as gone. Covers the slowest login that a configuration allows, and the time to record it. Replicas may have
@@ -116,6 +119,7 @@ impl TokenPin {
 
     async fn ask_store(&self, token: &TokenInfo) -> Result<LoginPermit, LoginRefused> {
         let mut unchanged: Option<(Option<String>, Instant)> = None;
+        let mut waiting = RepeatFilter::default();
         loop {
             let states = match self.store.read().await {
                 Ok(states) => states,
@@ -157,7 +161,10 @@ impl TokenPin {
                     });
                 }
                 Verdict::WaitFor(other) => {
-                    info!(serial = %token.serial, holder = %other, "waiting for another replica's login");
+                    let holder = other.to_string();
+                    if waiting.is_news(&holder, Instant::now()) {
+                        info!(token_serial = %token.serial, holder, "waiting for another replica's login");
+                    }
                     tokio::time::sleep(READ_AGAIN_AFTER).await;
                 }
                 Verdict::Try(trying) => {
@@ -207,7 +214,7 @@ impl TokenPin {
             .record(&states, &place)?
             .filter(|record| record.holder == self.holder && record.version == version);
         let Some(record) = ours else {
-            warn!(serial = %token.serial, "somebody changed the PIN record during a login");
+            warn!(token_serial = %token.serial, "somebody changed the PIN record during a login");
             self.store.let_go();
             return Ok(());
         };
@@ -256,7 +263,7 @@ impl LoginGate for TokenPin {
                     Ok(()) => *self.unused() = None,
                     Err(StoreError::Conflict) => {}
                     Err(failure) => {
-                        warn!(serial = %token.serial, error = %ErrorChain(&failure),
+                        warn!(token_serial = %token.serial, error = %ErrorChain(&failure),
                               "failed to record that a login was not tried");
                         return;
                     }
@@ -275,7 +282,7 @@ impl LoginGate for TokenPin {
         Box::pin(async move {
             while let Err(failure) = self.settle(token, version, outcome).await {
                 if !matches!(failure, StoreError::Conflict) {
-                    error!(serial = %token.serial, error = %ErrorChain(&failure), "failed to record a login");
+                    error!(token_serial = %token.serial, error = %ErrorChain(&failure), "failed to record a login");
                     tokio::time::sleep(READ_AGAIN_AFTER).await;
                 }
             }

@@ -8,9 +8,11 @@ mod backoff;
 mod call;
 mod events;
 mod issuer;
+mod listed;
 mod request;
 mod seat;
 mod served;
+mod state;
 mod trouble;
 mod trust;
 
@@ -19,12 +21,16 @@ use std::{sync::Arc, time::Duration};
 pub use self::request::BUG;
 use self::seat::Seat;
 pub use self::{
-    attend::{AnsweredKinds, CertificateRequests, Ending, answer},
+    attend::{
+        AnsweredKinds, AskedQueues, CertificateRequests, Ending, QueueOfKind, Queues, answer,
+    },
     events::Events,
     issuer::{
         Issuers, Notes, StoredIssuers, ToldIssuers, Waiter, Woken, issuers, publish_usable_tokens,
         run_issuers,
     },
+    listed::Listed,
+    state::{About, State},
     trust::TrustBundles,
 };
 use kube::Client;
@@ -35,6 +41,7 @@ use crate::{
     metrics::{IssuerId, Metrics},
     ownership::Ownership,
     signers::{Tokens, limiter::Limiter},
+    trace::Spans,
 };
 
 /// State that every look shares.
@@ -64,6 +71,8 @@ pub struct Context {
     pub log: IssuanceLog,
     /// The Prometheus metrics.
     pub metrics: Arc<Metrics>,
+    /// Where the spans of requests go.
+    pub spans: Spans,
 }
 
 /// Returns an issuer's name for the labels of metrics.

@@ -1,6 +1,7 @@
 //! `/livez`, `/readyz` and `/metrics` over HTTP.
 
 mod connections;
+mod debug;
 
 use std::{
     io,
@@ -12,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -22,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::connections::{ConnectionLimits, Responder};
+pub use self::debug::{DebugServer, StateSource};
 use crate::metrics::Metrics;
 
 /// Limits for the expected clients, a kubelet and a few scrapers. Each needs a connection for some milliseconds.
@@ -160,7 +163,7 @@ struct Routes {
 
 impl Routes {
     fn answer(self) -> Responder {
-        Arc::new(move |request| self.answer_to(request))
+        Arc::new(move |request| std::future::ready(self.answer_to(request)).boxed())
     }
 
     fn answer_to<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
@@ -178,15 +181,19 @@ impl Routes {
         if [Method::GET, Method::HEAD].contains(request.method()) {
             return answer;
         }
-        let mut refusal = text(
-            StatusCode::METHOD_NOT_ALLOWED,
-            PLAIN_TEXT,
-            "only GET and HEAD\n",
-        );
-        let allowed = HeaderValue::from_static("GET, HEAD");
-        refusal.headers_mut().insert(ALLOW, allowed);
-        refusal
+        not_allowed()
     }
+}
+
+fn not_allowed() -> Response<Full<Bytes>> {
+    let mut refusal = text(
+        StatusCode::METHOD_NOT_ALLOWED,
+        PLAIN_TEXT,
+        "only GET and HEAD\n",
+    );
+    let allowed = HeaderValue::from_static("GET, HEAD");
+    refusal.headers_mut().insert(ALLOW, allowed);
+    refusal
 }
 
 fn text(

@@ -7,6 +7,7 @@ mod measured;
 mod mechanism;
 pub mod protection;
 pub mod reload;
+mod report;
 mod tokens;
 mod turns;
 
@@ -34,6 +35,7 @@ use self::{
 pub use self::{
     find::NoKey,
     key::{GrantedKey, KeyTurn},
+    report::TokenReport,
     tokens::{ConfigChange, Tokens},
 };
 use crate::{

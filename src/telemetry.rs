@@ -1,5 +1,7 @@
 //! Structured logs on stderr, and errors printed with their causes.
 
+mod last_errors;
+
 use std::{
     error::Error,
     fmt, io,
@@ -7,10 +9,15 @@ use std::{
 };
 
 use tracing_subscriber::{
-    EnvFilter, Layer as _, fmt as log, layer::SubscriberExt as _, registry,
+    EnvFilter, Layer as _,
+    filter::{LevelFilter, Targets},
+    fmt as log,
+    layer::SubscriberExt as _,
+    registry,
     util::SubscriberInitExt as _,
 };
 
+pub use self::last_errors::{LastErrors, LoggedLine};
 use crate::message::shown;
 
 /// Format of log lines.
@@ -32,11 +39,15 @@ const KUBE_RUNTIME: &str = "kube_runtime=off";
 /// Starts logging to stderr, because stdout has the issuance log of the controller or the result of `sign`.
 ///
 /// `filter` has the syntax of `RUST_LOG`, such as `info` or `info,pkcs11_issuer=debug`. Lines of the controller runtime
-/// appear only if the filter names it: `kube_runtime=debug`.
+/// appear only if the filter names it: `kube_runtime=debug`. `errors` keeps the last warnings and errors of our own code.
 ///
 /// # Errors
 /// The filter is malformed, or logging was started before.
-pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
+pub fn start(
+    format: LogFormat,
+    filter: &str,
+    errors: Option<LastErrors>,
+) -> Result<(), TelemetryError> {
     let filter = parsed(filter)?;
     let lines = log::layer().with_writer(io::stderr);
     let lines = match format {
@@ -45,8 +56,15 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     };
     registry()
         .with(lines.with_filter(filter))
+        .with(errors.map(|errors| errors.with_filter(own_warnings())))
         .try_init()
         .map_err(TelemetryError::AlreadyStarted)
+}
+
+fn own_warnings() -> Targets {
+    Targets::new()
+        .with_target("pkcs11_issuer", LevelFilter::WARN)
+        .with_target("hsm", LevelFilter::WARN)
 }
 
 /// Parses the filter. It comes after the default directive: of two directives for one target, the later counts.
@@ -209,7 +227,7 @@ mod tests {
     #[test]
     fn a_malformed_filter_is_refused() {
         assert!(matches!(
-            start(LogFormat::Text, "pkcs11_issuer=loud"),
+            start(LogFormat::Text, "pkcs11_issuer=loud", None),
             Err(TelemetryError::Filter { .. })
         ));
     }

@@ -1,6 +1,8 @@
 //! `pkcs11-issuer run`: runs the controller, from its flags to its last drained request.
 
 mod client;
+mod collector;
+mod debug;
 mod drain;
 mod measured;
 mod proxy;
@@ -11,13 +13,15 @@ use anyhow::Context as _;
 use kube::Client;
 use tokio::{
     sync::watch as state,
-    time::{sleep, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use self::{
     client::client,
+    collector::collector,
+    debug::Debug,
     drain::{Drain, Leaving},
 };
 use super::{
@@ -36,16 +40,18 @@ use crate::{
     pins::source::Secrets,
     pipeline::now,
     reconcile::{
-        AnsweredKinds, BUG, CertificateRequests, Context, Ending, Events, Issuers, Notes, Settings,
-        StoredIssuers, TrustBundles, answer, issuers, publish_usable_tokens, run_issuers,
+        About, AnsweredKinds, BUG, CertificateRequests, Context, Ending, Events, Issuers, Notes,
+        Queues, Settings, StoredIssuers, TrustBundles, answer, issuers, publish_usable_tokens,
+        run_issuers,
     },
-    server::{Readiness, Server},
+    server::{DebugServer, Readiness, Server},
     signers::{
         Tokens,
         limiter::{Limiter, Owners},
         reload,
     },
-    telemetry::{self, ErrorChain},
+    telemetry::{self, ErrorChain, LastErrors},
+    trace::Spans,
 };
 
 /// File in which a pod finds its namespace.
@@ -58,6 +64,9 @@ const POD_UID: &str = "POD_UID";
 /// Time between checkpoints of the issuance log, while lines are written.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
+/// How long the collector may take for the last spans, after everything else has ended.
+const LAST_SPANS_WITHIN: Duration = Duration::from_secs(3);
+
 /// Exit code after a signal, even if the drain did not finish.
 const ENDED: i32 = 0;
 
@@ -67,9 +76,11 @@ const ENDED: i32 = 0;
 /// The configuration, the kubeconfig, an address or the logging is unusable, or the worker program is missing.
 pub async fn run(args: Run) -> anyhow::Result<()> {
     let signals = Signals::take(ENDED).context("failed to wait for signals")?;
+    let errors = LastErrors::new(now);
     telemetry::start(
         args.log_format,
         &args.log_filter(env::var("RUST_LOG").ok().as_deref()),
+        args.debug_address.map(|_| errors.clone()),
     )?;
     let text = Config::read(&args.config)?;
     let config = Config::parse(&args.config, &text)?;
@@ -87,10 +98,30 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     metrics.expect_failures(&[BUG], &lints);
     let readiness = Readiness::default();
     let server = Server::bind(args.health_address, args.metrics_address).await?;
+    let debug = match args.debug_address {
+        Some(address) => Some(Debug {
+            server: DebugServer::bind(address).await?,
+            errors,
+        }),
+        None => None,
+    };
     let client = client(args.kubeconfig.as_deref(), &metrics).await?;
+    let collector = collector(
+        args.otlp_endpoint.as_deref(),
+        |name| env::var(name).ok(),
+        &identity,
+        VERSION,
+    )?;
+    let endpoint = collector.as_ref().map(|one| one.endpoint.clone());
+    let spans = match collector {
+        Some(collector) => Spans::start(collector, &metrics)?,
+        None => Spans::default(),
+    };
     let (health, measured) = server
         .addresses()
         .context("failed to read the addresses of the server")?;
+    let shown = debug.as_ref().map(|debug| debug.server.address());
+    let shown = shown.transpose()?.map(|address| address.to_string());
     info!(
         version = VERSION,
         commit = COMMIT,
@@ -99,6 +130,8 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         tokens = config.tokens().count(),
         health = %health,
         metrics = %measured,
+        debug = shown,
+        traces = endpoint,
         "started"
     );
     let serving = CancellationToken::new();
@@ -122,8 +155,15 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         metrics,
         readiness,
         log: IssuanceLog::stdout(run),
+        spans: spans.clone(),
+        debug,
+        serving: serving.clone(),
     };
     let drain = controller.run(stop).await;
+    let last = drain.end().min(Instant::now() + LAST_SPANS_WITHIN);
+    if timeout_at(last, spans.end()).await.is_err() {
+        warn!("abandoned the last spans; the collector does not take them");
+    }
     serving.cancel();
     if let Ok(Err(broken)) = timeout_at(drain.end(), served).await {
         error!(error = %ErrorChain(&broken), "the health server failed");
@@ -143,6 +183,10 @@ struct Controller {
     metrics: Arc<Metrics>,
     readiness: Readiness,
     log: IssuanceLog,
+    spans: Spans,
+    debug: Option<Debug>,
+    /// Cancelled when the servers of health, metrics and state must end.
+    serving: CancellationToken,
 }
 
 impl Controller {
@@ -158,6 +202,9 @@ impl Controller {
             metrics,
             readiness,
             log,
+            spans,
+            debug,
+            serving,
         } = self;
         note(log.started(now()));
         let Replica {
@@ -187,6 +234,15 @@ impl Controller {
         let namespaced = issuers::<PKCS11Issuer>(&client);
         let cluster = issuers::<PKCS11ClusterIssuer>(&client);
         let (known, woken) = Issuers::new();
+        let (queues, asked) = Queues::new();
+        let about = About {
+            replica: identity.clone(),
+            namespace: namespace.clone(),
+            class: args.class.clone(),
+            version: VERSION,
+            commit: COMMIT,
+            started: now(),
+        };
         let trust = match args.cluster_trust_bundles {
             true => {
                 stop.run_until_cancelled(TrustBundles::find(&client, &metrics))
@@ -225,7 +281,12 @@ impl Controller {
             events,
             log,
             metrics,
+            spans,
         });
+        if let Some(debug) = debug {
+            let (context, readiness) = (Arc::clone(&context), readiness.clone());
+            tokio::spawn(debug.serve(context, queues, about, readiness, serving));
+        }
         let known = CancellationToken::new();
         let ready = async {
             known.cancelled().await;
@@ -243,6 +304,7 @@ impl Controller {
                 answer(
                     answered(&args),
                     woken,
+                    asked,
                     Arc::clone(&context),
                     || known.cancel(),
                     ending.clone()

@@ -54,7 +54,7 @@ const MAX_CSR: u64 = 1 << 20;
 pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let signals = Signals::take(INTERRUPTED).context("failed to wait for signals")?;
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| LOG.to_owned());
-    telemetry::start(LogFormat::Text, &filter)?;
+    telemetry::start(LogFormat::Text, &filter, None)?;
     // Checks that need no token come first.
     let config = Config::load(&args.config)?;
     let file = IssuerFile::read(&args.issuer, args.namespace.as_deref())?;

@@ -31,6 +31,7 @@ pub(super) struct ClusterMetrics {
     api_requests: Family<ApiLabels, Counter>,
     api_seconds: Histograms<VerbLabel>,
     clock_offset: Gauge<f64, AtomicU64>,
+    spans_dropped: Counter,
 }
 
 impl ClusterMetrics {
@@ -85,6 +86,12 @@ impl ClusterMetrics {
                 &[],
                 "How far this machine's clock is ahead of the API server's, exact to a second; negative if it is behind",
                 Gauge::default(),
+            ),
+            spans_dropped: set.add(
+                "spans_dropped",
+                &[],
+                "Spans that the collector did not take, or that had no place in the queue for it",
+                Counter::default(),
             ),
         };
         metrics.config_last_reload_successful.set(1);
@@ -144,5 +151,11 @@ impl Metrics {
     /// Sets by how many seconds this machine's clock is ahead of the API server's.
     pub fn clock_offset(&self, seconds: f64) {
         self.cluster.clock_offset.set(seconds);
+    }
+
+    /// Counts spans that were dropped.
+    pub fn spans_dropped(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.cluster.spans_dropped.inc_by(count);
     }
 }

@@ -72,6 +72,11 @@ impl View {
         self.members.next_expiry(&self.name)
     }
 
+    /// Returns whether this replica's own Lease has this name.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.name == name
+    }
+
     /// Returns whether this replica owns the object with this UID, which needs this token.
     pub(super) fn owns(&self, token: Option<&str>, uid: &str, now: Instant) -> bool {
         let replicas = self.replicas();

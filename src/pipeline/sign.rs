@@ -16,6 +16,7 @@ use crate::{
         san::SubjectAltNames,
     },
     signers::fault,
+    trace::{self, WorkStage},
 };
 
 /// Content of a request from any source, not validated.
@@ -173,7 +174,8 @@ pub async fn sign(
 ) -> Result<Signed, NotSigned> {
     let csr = asked.csr.verify().map_err(NotSigned::Refused)?;
     let params = admit(asked, &csr, ready)?;
-    let turn = ready.key.turn(tenant).await.map_err(NotSigned::Turn)?;
+    let turn = trace::stage(WorkStage::Turn, ready.key.turn(tenant));
+    let turn = turn.await.map_err(NotSigned::Turn)?;
     if !still_due() {
         return Err(NotSigned::NoLongerDue);
     }
@@ -244,7 +246,8 @@ async fn serial(ready: &ReadyIssuer) -> Result<Serial, NotSigned> {
     match ready.serial {
         SerialSource::Os => serial_of_os(),
         SerialSource::Hsm => {
-            let octets = ready.key.random().await.map_err(NotSigned::Serial)?;
+            let octets = trace::stage(WorkStage::Serial, ready.key.random());
+            let octets = octets.await.map_err(NotSigned::Serial)?;
             Ok(Serial::from_random(octets))
         }
     }

@@ -1,5 +1,6 @@
 //! Attends to the requests of one kind: follows their changes and looks at each when it is due.
 
+mod asked;
 mod drain;
 mod interrupted;
 mod keep;
@@ -9,6 +10,7 @@ mod look;
 mod newer;
 pub(super) mod queue;
 mod told;
+mod traced;
 mod uid;
 mod undecided;
 mod waiting;
@@ -20,11 +22,8 @@ use kube::{Api, runtime::watcher::Event};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use self::{
-    drain::Ending,
-    kinds::{AnsweredKinds, CertificateRequests, answer},
-};
 use self::{
+    asked::Asked,
     drain::drain,
     keep::slimmed,
     look::{Looks, look_at},
@@ -33,6 +32,11 @@ use self::{
     uid::Uid,
     undecided::Undecided,
     waiting::WaitingRequests,
+};
+pub use self::{
+    asked::{AskedQueues, QueueOfKind, Queues},
+    drain::Ending,
+    kinds::{AnsweredKinds, CertificateRequests, answer},
 };
 use super::{
     Context,
@@ -52,10 +56,12 @@ type Requests<R> = Queue<Tolerant<R>, Memory>;
 /// Looks at the requests of one kind until `ending.stop` is cancelled, and then [drains](drain()).
 ///
 /// `fields` is the field selector of the list and the watch. `woken` receives the requests to look at again. `most` limits
-/// the looks in progress for each token. `known` is cancelled when the first list has been read to its end.
+/// the looks in progress for each token. `asked` receives questions for the state of the queue. `known` is cancelled when the
+/// first list has been read to its end.
 pub(super) async fn attend<R: Request>(
     fields: Option<String>,
     mut woken: WokenRequests,
+    mut asked: Asked,
     most: u16,
     context: Arc<Context>,
     known: CancellationToken,
@@ -64,10 +70,11 @@ pub(super) async fn attend<R: Request>(
     let api = Api::<Tolerant<R>>::all(context.client.clone());
     let mut told = ListAndWatch::new(&api, fields.as_deref());
     let mut shares = context.ownership.changes();
-    let mut queue = Queue::new(most, {
+    let seat = {
         let context = Arc::clone(&context);
-        move |request| seat(request, &context)
-    });
+        move |request: &Tolerant<R>| seat(request, &context)
+    };
+    let mut queue = Queue::new(most, seat, Instant::now);
     let mut counted = Counted {
         undecided: Undecided::new(R::KIND, Arc::clone(&context.metrics)),
         waiting: WaitingRequests::new(R::KIND, Arc::clone(&context.metrics)),
@@ -90,6 +97,8 @@ pub(super) async fn attend<R: Request>(
                 looked.tell(&mut queue);
             }
             Some(woken) = woken.recv() => wake(&woken, &mut queue),
+            // Nobody waits for the answer any more if it cannot be sent.
+            Some(asks) = asked.recv() => drop(asks.send(queue.state(Instant::now()))),
             Ok(()) = shares.changed() => queue.wake_all(),
             () = until(queue.next_wake()) => queue.wake_due(Instant::now()),
             event = told.next() => match event {

@@ -3,7 +3,7 @@
 
 mod reason;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -16,7 +16,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub(super) use self::reason::EventReason;
-use crate::{api::FIELD_MANAGER, message::shown, metrics::Metrics, telemetry::ErrorChain};
+use crate::{
+    api::FIELD_MANAGER,
+    message::shown,
+    metrics::Metrics,
+    telemetry::{ErrorChain, RepeatFilter},
+};
 
 /// The `reportingController` of our Events.
 const CONTROLLER: &str = "pkcs11-issuer.dev/pkcs11-issuer";
@@ -75,6 +80,7 @@ impl Events {
         let (queue, mut waiting) = mpsc::channel(QUEUE);
         let counted = Arc::clone(&metrics);
         let task = tokio::spawn(async move {
+            let mut said = RepeatFilter::default();
             let mut next = async || {
                 tokio::select! {
                     next = waiting.recv() => next,
@@ -94,7 +100,10 @@ impl Events {
                 };
                 if let Err(error) = api.create(&params, &event).await {
                     counted.event_dropped();
-                    warn!(error = %ErrorChain(&error), "failed to write an event");
+                    let error = ErrorChain(&error).to_string();
+                    if said.is_news(&error, Instant::now()) {
+                        warn!(error, "failed to write events; they are counted");
+                    }
                 }
             }
         });

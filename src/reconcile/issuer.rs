@@ -9,6 +9,7 @@ mod health;
 mod material;
 mod pace;
 mod rounds;
+mod state;
 mod status;
 mod stored;
 mod watch;
@@ -46,6 +47,7 @@ use self::{
 };
 pub(super) use self::{
     health::{Health, KnownHealth, Wake},
+    state::{IssuerState, issuer_states},
     stored::Stored,
 };
 use super::{Context, backoff::random, call::call, events::Notice, trust};
@@ -369,11 +371,11 @@ async fn write<K: IssuerKind>(
 /// Writes one log line and one Event for each transition.
 fn tell<K: IssuerKind>(issuer: &K, name: &IssuerName, notices: Vec<Notice>, context: &Context) {
     for notice in notices {
-        let (reason, message) = (notice.reason().as_str(), notice.note());
+        let (reason, why) = (notice.reason().as_str(), notice.note());
         if notice.reason().is_warning() {
-            warn!(issuer = %name, reason, message, "a condition has changed");
+            warn!(issuer = %name, reason, why, "a condition has changed");
         } else {
-            info!(issuer = %name, reason, message, "a condition has changed");
+            info!(issuer = %name, reason, why, "a condition has changed");
         }
         context
             .events

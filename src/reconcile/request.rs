@@ -8,6 +8,7 @@ mod due;
 mod fence;
 mod finish;
 mod kind;
+mod log;
 mod memory;
 mod observe;
 mod publish;
@@ -19,7 +20,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use tracing::{debug, warn};
 
 pub use self::sign::BUG;
 use self::{
@@ -37,11 +37,12 @@ pub(super) use self::{
     apply::full_name,
     finish::{STOPPED, SUPERSEDED, discard_unpublished},
     kind::Request,
-    memory::{Memory, Remembered},
+    log::{kind_of, log_request},
+    memory::{Memory, Remembered, WorkedOn},
     observe::{is_finished, seat, undecided_since, waits_since},
 };
 use super::{Context, issuer::Waiter};
-use crate::{api::tolerant::Tolerant, issuance::Refusal, telemetry::ErrorChain};
+use crate::{api::tolerant::Tolerant, issuance::Refusal, telemetry::ErrorChain, trace};
 
 /// Next step after a look at a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +97,8 @@ pub(super) async fn look<R: Request>(
     let request = match &object.0 {
         Ok(request) => request,
         Err(invalid) => {
-            warn!(kind = R::KIND.as_str(), name = %full_name(object), error = %ErrorChain(invalid),
-                  "ignored a request that cannot be parsed");
+            log_request!(warn, object, error = %ErrorChain(invalid),
+                         "ignored a request that cannot be parsed");
             return Next::OnChange;
         }
     };
@@ -108,7 +109,7 @@ pub(super) async fn look<R: Request>(
         context.limiter.leave(&granted);
     }
     acted.unwrap_or_else(|error| {
-        warn!(kind = R::KIND.as_str(), name = %full_name(object), error = %ErrorChain(&error), "will try again");
+        log_request!(warn, object, error = %ErrorChain(&error), "will try again");
         memory.retry_at(waiting, Instant::now())
     })
 }
@@ -183,7 +184,8 @@ async fn act<R: Request, W: World<R>>(
     }
     let next = match (decision, seen.ready) {
         (Decision::Leave(why), _) => {
-            debug!(kind = R::KIND.as_str(), name = %full_name(request), ?why, "nothing to do");
+            log_request!(debug, request, ?why, "nothing to do");
+            trace::idle();
             match why {
                 Why::Finished => Next::Ended,
                 Why::NotApproved => say_undecided(request, memory, world),

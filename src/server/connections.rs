@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{FutureExt as _, future::BoxFuture};
 use http_body_util::Full;
 use hyper::{
     Request, Response,
@@ -47,7 +48,8 @@ pub(super) struct ConnectionLimits {
 }
 
 /// Function that answers a request without reading its body. It must not block.
-pub(super) type Responder = Arc<dyn Fn(&Request<Incoming>) -> Response<Full<Bytes>> + Send + Sync>;
+pub(super) type Responder =
+    Arc<dyn Fn(&Request<Incoming>) -> BoxFuture<'static, Response<Full<Bytes>>> + Send + Sync>;
 
 /// Answers until `stop` is cancelled, then ends within the time of [`ConnectionLimits::drain`].
 pub(super) async fn serve(
@@ -137,7 +139,7 @@ async fn attend(
 ) {
     let service = service_fn(move |request| {
         has_asked.store(true, Ordering::Relaxed);
-        std::future::ready(Ok::<_, Infallible>(answer(&request)))
+        answer(&request).map(Ok::<_, Infallible>)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -177,7 +179,8 @@ mod tests {
     async fn start(limits: ConnectionLimits) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let answer: Responder = Arc::new(|_| Response::new(Full::from("well\n")));
+        let answer: Responder =
+            Arc::new(|_| std::future::ready(Response::new(Full::from("well\n"))).boxed());
         tokio::spawn(serve(listener, answer, limits, CancellationToken::new()));
         address
     }

@@ -19,6 +19,7 @@ use crate::{
     issuance::{Fault, Limits, SignError, Signature, Signer, SigningInput},
     lanes::Lane,
     metrics::{Metrics, SignOutcome, TimedStage, TokenFunction},
+    trace::{self, WorkStage},
 };
 
 /// Number of turns at a token while it has no worker.
@@ -191,7 +192,7 @@ impl Signer for KeyTurn<'_> {
     fn sign(&self, input: SigningInput) -> hsm::BoxFuture<'_, Result<Signature, SignError>> {
         Box::pin(async move {
             let started = Instant::now();
-            let signed = self.ask(&input).await;
+            let signed = trace::stage(WorkStage::Token, self.ask(&input)).await;
             let elapsed = started.elapsed();
             match &signed {
                 Ok(_) => {

@@ -13,6 +13,7 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 
+use serde::Serialize;
 use tokio::time::sleep_until;
 
 use self::line::{Entry, Line, NextTurn};
@@ -69,6 +70,22 @@ pub struct Limited<'a> {
     pub limit: Limit,
 }
 
+/// State of one issuer's limit, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitState {
+    /// Name of the issuer.
+    issuer: String,
+    /// How many replicas share the limit.
+    replicas: u32,
+    /// Requests that sign, or that were woken to sign.
+    inside: u32,
+    /// Requests that wait.
+    waiting: usize,
+    /// In how many milliseconds the rate allows the next signature.
+    next_in_milliseconds: Option<u128>,
+}
+
 impl<T: Ticket> Limiter<T> {
     /// Creates a limiter without queues. `wake` is called with each request whose turn has come, under a lock: it must not
     /// block or call the limiter.
@@ -122,6 +139,18 @@ impl<T: Ticket> Limiter<T> {
             .any(|line| line.is_woken(ticket))
     }
 
+    /// Returns the state of every issuer that has a queue, by name.
+    #[must_use]
+    pub fn states(&self, now: Instant) -> Vec<LimitState> {
+        let lines = self.0.lines.lock();
+        let mut states: Vec<_> = lines
+            .iter()
+            .map(|(issuer, line)| line.state(issuer, now))
+            .collect();
+        states.sort_by(|one, other| one.issuer.cmp(&other.issuer));
+        states
+    }
+
     /// Returns whether no issuer has a queue.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -159,6 +188,20 @@ impl<T: Ticket> Limiter<T> {
             line.disband()
                 .into_iter()
                 .for_each(|ticket| (self.0.wake)(ticket));
+        }
+    }
+}
+
+impl<T: Ticket> Line<T> {
+    fn state(&self, issuer: &str, now: Instant) -> LimitState {
+        LimitState {
+            issuer: issuer.to_owned(),
+            replicas: self.owners,
+            inside: self.inside(),
+            waiting: self.waiting(),
+            next_in_milliseconds: self
+                .not_before(now)
+                .map(|at| at.saturating_duration_since(now).as_millis()),
         }
     }
 }

@@ -11,6 +11,7 @@
 use std::{mem, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use serde::Serialize;
 
 use tokio::sync::oneshot;
 
@@ -42,7 +43,32 @@ pub(super) struct Turn {
     turns: Arc<Turns>,
 }
 
+/// State of the turns at one token, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TurnsReport {
+    /// Requests that use the token.
+    taken: usize,
+    /// The worker's credit, as of the last wait for a turn.
+    credit: usize,
+    /// Whether the last signature took longer than a second.
+    is_slow: bool,
+    /// Requests that wait for a turn.
+    waiting: usize,
+}
+
 impl Turns {
+    /// Returns the state.
+    pub(super) fn report(&self) -> TurnsReport {
+        let state = self.state.lock();
+        TurnsReport {
+            taken: state.taken,
+            credit: state.credit,
+            is_slow: state.slow,
+            waiting: state.waiting.count(),
+        }
+    }
+
     /// Waits for a turn at a worker that grants `credit`; `None` after [`Turns::close`].
     pub(super) async fn take(self: &Arc<Self>, lane: &Lane, credit: usize) -> Option<Turn> {
         let turn = {
@@ -70,7 +96,7 @@ impl Turns {
 
     /// Returns how many requests wait for a turn.
     pub(super) fn queued(&self) -> usize {
-        self.state.lock().waiting.len()
+        self.state.lock().waiting.count()
     }
 
     /// Gives no more turns and ends the wait of all waiting requests. Turns already given stay valid.

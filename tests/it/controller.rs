@@ -22,6 +22,7 @@ mod reload;
 mod replicas;
 mod rights;
 mod rotation;
+mod seen;
 mod signing_requests;
 mod soak;
 mod start;
@@ -49,12 +50,20 @@ async fn own_rig(controller_args: &[&str]) -> Result<Rig> {
 
 /// Starts a rig for one test alone. `values` are the values of the chart that give the rights which the flags need.
 async fn own_rig_with(controller_args: &[&str], values: Value) -> Result<Rig> {
-    let rig = Rig::start(Options {
-        programs: Some(programs()?),
-        namespaces: vec![TENANT.to_owned()],
+    own_rig_of(Options {
         controller_args: controller_args.iter().map(|&arg| arg.to_owned()).collect(),
         values,
         ..Options::default()
+    })
+    .await
+}
+
+/// Starts a rig for one test alone, with these options besides those of every rig.
+async fn own_rig_of(options: Options) -> Result<Rig> {
+    let rig = Rig::start(Options {
+        programs: Some(programs()?),
+        namespaces: vec![TENANT.to_owned()],
+        ..options
     })
     .await?;
     rig.cluster()

@@ -67,6 +67,7 @@ const PURE: &[&str] = &[
     "src/signers/find.rs",
     "src/signers/limiter/",
     "src/signers/protection.rs",
+    "src/trace/spans.rs",
 ];
 
 fn is_pure(path: &str) -> bool {

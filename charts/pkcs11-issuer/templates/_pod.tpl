@@ -48,6 +48,12 @@
 {{- with .Values.leaseDuration }}
 - --lease-duration={{ . }}
 {{- end }}
+{{- with .Values.debugPort }}
+- --debug-address=127.0.0.1:{{ int . }}
+{{- end }}
+{{- with .Values.traces.endpoint }}
+- {{ printf "--otlp-endpoint=%s" . | quote }}
+{{- end }}
 - --log-format={{ .Values.log.format }}
 - {{ printf "--log-level=%s" .Values.log.level | quote }}
 {{- with .Values.extraArgs }}

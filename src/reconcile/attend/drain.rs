@@ -4,20 +4,22 @@ use std::{sync::Arc, time::Instant};
 
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::{
     Requests,
     look::{Looks, look_at},
+    traced::TracedBegin,
 };
 use crate::{
     api::tolerant::Tolerant,
     reconcile::{
         Context,
         backoff::until,
-        request::{Memory, Remembered as _, Request, STOPPED, discard_unpublished, full_name},
+        request::{Memory, Remembered as _, Request, STOPPED, discard_unpublished, log_request},
     },
     telemetry::ErrorChain,
+    trace::recorded,
 };
 
 /// Signals that end the work on requests.
@@ -70,12 +72,17 @@ pub(super) async fn drain<R: Request>(
 }
 
 async fn account_for<R: Request>(request: Arc<Tolerant<R>>, mut memory: Memory, context: &Context) {
-    let (kind, name) = (R::KIND.as_str(), full_name(&*request));
-    warn!(
-        kind,
-        name, "a signed certificate was not published before the controller stopped"
+    log_request!(
+        warn,
+        &*request,
+        "a signed certificate was not published before the controller stopped"
     );
-    if let Err(failure) = discard_unpublished(&*request, &mut memory, STOPPED, context).await {
-        error!(kind, name, error = %ErrorChain(&failure), "failed to find out whether the certificate was published");
+    let begin = TracedBegin::of(&memory, Instant::now());
+    let discard = discard_unpublished(&*request, &mut memory, STOPPED, context);
+    let (discarded, record) = recorded(context.spans.are_wanted(), discard).await;
+    begin.end(&request, &mut memory, record, context);
+    if let Err(failure) = discarded {
+        log_request!(error, &*request, error = %ErrorChain(&failure),
+                     "failed to find out whether the certificate was published");
     }
 }

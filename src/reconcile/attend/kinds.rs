@@ -12,7 +12,12 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{WokenRequests, attend, drain::Ending};
+use super::{
+    WokenRequests,
+    asked::{Asked, AskedQueues},
+    attend,
+    drain::Ending,
+};
 use crate::{
     api::{GROUP, certificate_request::CertificateRequest},
     audit::RequestKind,
@@ -61,6 +66,7 @@ pub enum CertificateRequests {
 pub async fn answer(
     wanted: AnsweredKinds,
     mut woken: Woken,
+    mut asked: AskedQueues,
     context: Arc<Context>,
     ready: impl FnOnce(),
     ending: Ending,
@@ -69,6 +75,7 @@ pub async fn answer(
     let client = context.client.clone();
     let mut task = |kind| KindTask {
         woken: woken.take(kind),
+        asked: asked.take(kind),
         concurrency: wanted.concurrency,
         context: Arc::clone(&context),
         known: CancellationToken::new(),
@@ -126,6 +133,7 @@ pub async fn answer(
 /// The work on one kind of request.
 struct KindTask {
     woken: WokenRequests,
+    asked: Asked,
     concurrency: u16,
     context: Arc<Context>,
     /// Cancelled when every request is known.
@@ -138,6 +146,7 @@ impl KindTask {
     async fn run<R: Request>(self, fields: impl Future<Output = Option<String>>) {
         let Self {
             woken,
+            asked,
             concurrency,
             context,
             known,
@@ -150,7 +159,7 @@ impl KindTask {
         };
         let found = ending.stop.run_until_cancelled(found).await;
         if let Some(fields) = found.flatten() {
-            attend::<R>(fields, woken, concurrency, context, known, ending).await;
+            attend::<R>(fields, woken, asked, concurrency, context, known, ending).await;
         }
     }
 }

@@ -5,19 +5,19 @@ use std::{sync::Arc, time::Instant};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
 
-use super::{Requests, queue::Due, uid::Uid, waiting::WaitingRequests};
+use super::{Requests, queue::Due, traced::TracedBegin, uid::Uid, waiting::WaitingRequests};
 use crate::{
     api::tolerant::Tolerant,
     metrics::WaitReason,
     reconcile::{
         Context,
         request::{
-            self, Memory, Next, Request, SUPERSEDED, discard_unpublished, full_name, waits_since,
+            self, Memory, Next, Request, SUPERSEDED, discard_unpublished, log_request, waits_since,
         },
     },
     telemetry::ErrorChain,
+    trace::recorded,
 };
 
 /// The looks in progress.
@@ -55,18 +55,24 @@ pub(super) async fn look_at<R: Request>(
         mut memory,
         deleted,
         waiting,
+        since,
     } = due;
+    let begin = TracedBegin::of(&memory, since);
     let look = async {
         match deleted {
             true => part(&object, &mut memory, waiting, &context).await,
             false => request::look(&object, &mut memory, waiting, &context).await,
         }
     };
-    let next = tokio::select! {
-        next = look => next,
-        () = abandon.cancelled() => Next::OnChange,
+    let look = async {
+        tokio::select! {
+            next = look => next,
+            () = abandon.cancelled() => Next::OnChange,
+        }
     };
-    debug!(kind = R::KIND.as_str(), name = %full_name(&*object), ?next, "looked at");
+    let (next, record) = recorded(context.spans.are_wanted(), look).await;
+    begin.end(&object, &mut memory, record, &context);
+    log_request!(debug, &*object, ?next, "looked at");
     let request = object.0.as_ref().ok().filter(|_| !deleted);
     let since = request.and_then(|request| waits_since(request, &context));
     Looked {
@@ -87,7 +93,7 @@ async fn part<R: Request>(
     match discard_unpublished(object, memory, SUPERSEDED, context).await {
         Ok(()) => Next::Ended,
         Err(error) => {
-            warn!(kind = R::KIND.as_str(), name = %full_name(object), error = %ErrorChain(&error), "will try again");
+            log_request!(warn, object, error = %ErrorChain(&error), "will try again");
             memory.retry_at(waiting, Instant::now())
         }
     }

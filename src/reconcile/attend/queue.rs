@@ -1,5 +1,6 @@
 //! The queue of one kind: the requests that may still need a look, and which of them is looked at next.
 
+mod state;
 mod tokens;
 mod window;
 
@@ -12,6 +13,7 @@ use std::{
 
 use kube::Resource;
 
+pub(in crate::reconcile) use self::state::QueueState;
 use self::{tokens::DueByToken, window::Window};
 use super::uid::Uid;
 use crate::reconcile::{
@@ -31,6 +33,7 @@ pub(in crate::reconcile) struct Queue<K, M> {
     kept: HashMap<Uid, Kept<K, M>>,
     order: Order,
     seat: Box<dyn Fn(&K) -> Seat + Send + Sync>,
+    clock: fn() -> Instant,
     /// The requests that the list in progress has not reported yet; `None` while there is no list.
     unlisted: Option<HashSet<Uid>>,
 }
@@ -63,7 +66,9 @@ enum Turn {
     /// No look until something changes.
     None,
     At(Instant),
-    Due,
+    Due {
+        since: Instant,
+    },
     Looking {
         /// Something has changed since the look began.
         again: bool,
@@ -83,14 +88,17 @@ pub(in crate::reconcile) struct Due<K, M> {
     pub(in crate::reconcile) deleted: bool,
     /// How many other requests wait for a later look.
     pub(in crate::reconcile) waiting: usize,
+    /// Since when the request has been due.
+    pub(in crate::reconcile) since: Instant,
 }
 
 impl<K: Resource, M: Remembered> Queue<K, M> {
     /// Creates an empty queue. At most `most_looks` looks are in progress for each token. `seat` returns the present tenant,
-    /// issuer and token of a request.
+    /// issuer and token of a request, and `clock` the present time.
     pub(in crate::reconcile) fn new(
         most_looks: u16,
         seat: impl Fn(&K) -> Seat + Send + Sync + 'static,
+        clock: fn() -> Instant,
     ) -> Self {
         Self {
             kept: HashMap::new(),
@@ -102,6 +110,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
                 later: BTreeSet::new(),
             },
             seat: Box::new(seat),
+            clock,
             unlisted: None,
         }
     }
@@ -110,6 +119,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
     pub(in crate::reconcile) fn put(&mut self, object: K) {
         let uid = Uid::of(&object);
         self.mark_listed(&uid);
+        let now = (self.clock)();
         let Self {
             kept, order, seat, ..
         } = self;
@@ -120,7 +130,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
             deleted: false,
             turn: Turn::None,
         });
-        kept.turn = order.wake(&uid, kept.turn.clone(), || seat(&object));
+        kept.turn = order.wake(&uid, kept.turn.clone(), now, || seat(&object));
         kept.object = Some(Arc::new(object));
     }
 
@@ -166,7 +176,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
                 self.order.later.remove(&(at, uid.clone()));
             }
             // A due request stays in `order`; `next` skips it.
-            Some(Turn::Due | Turn::None | Turn::Looking { .. }) | None => {}
+            Some(Turn::Due { .. } | Turn::None | Turn::Looking { .. }) | None => {}
         }
     }
 
@@ -194,13 +204,14 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
 
     /// Makes a request due, if it is in the queue.
     pub(in crate::reconcile) fn wake(&mut self, uid: &Uid) {
+        let now = (self.clock)();
         let Self {
             kept, order, seat, ..
         } = self;
         if let Some(kept) = kept.get_mut(uid)
             && let Some(object) = &kept.object
         {
-            kept.turn = order.wake(uid, kept.turn.clone(), || seat(object));
+            kept.turn = order.wake(uid, kept.turn.clone(), now, || seat(object));
         }
     }
 
@@ -217,12 +228,13 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
 
     /// Makes all requests due.
     pub(in crate::reconcile) fn wake_all(&mut self) {
+        let now = (self.clock)();
         let Self {
             kept, order, seat, ..
         } = self;
         for (uid, kept) in kept {
             if let Some(object) = &kept.object {
-                kept.turn = order.wake(uid, kept.turn.clone(), || seat(object));
+                kept.turn = order.wake(uid, kept.turn.clone(), now, || seat(object));
             }
         }
     }
@@ -267,13 +279,13 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
     pub(in crate::reconcile) fn next(&mut self) -> Option<Due<K, M>> {
         loop {
             let (uid, token) = self.order.due.next(self.order.window.size())?;
-            let due = self
-                .kept
-                .get_mut(&uid)
-                .filter(|kept| kept.turn == Turn::Due);
-            let Some((kept, object)) = due.and_then(|kept| {
+            let due = self.kept.get_mut(&uid);
+            let Some((kept, object, since)) = due.and_then(|kept| {
+                let Turn::Due { since } = kept.turn else {
+                    return None;
+                };
                 let object = kept.object.clone()?;
-                Some((kept, object))
+                Some((kept, object, since))
             }) else {
                 self.order.due.ended(&token);
                 continue;
@@ -298,6 +310,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
                 memory: std::mem::take(&mut kept.memory),
                 deleted: kept.deleted,
                 waiting: self.order.later.len(),
+                since,
             });
         }
     }
@@ -351,9 +364,9 @@ impl<K, M> fmt::Debug for Queue<K, M> {
 impl Order {
     /// Makes a request due, or has it looked at again after the look in progress. `before` is the request's turn so far;
     /// returns its new turn.
-    fn wake(&mut self, uid: &Uid, before: Turn, seat: impl FnOnce() -> Seat) -> Turn {
+    fn wake(&mut self, uid: &Uid, before: Turn, now: Instant, seat: impl FnOnce() -> Seat) -> Turn {
         match before {
-            Turn::Due => return Turn::Due,
+            Turn::Due { since } => return Turn::Due { since },
             Turn::Looking {
                 again: _,
                 forgiven,
@@ -371,7 +384,7 @@ impl Order {
             }
         }
         self.due.push(&seat(), uid.clone());
-        Turn::Due
+        Turn::Due { since: now }
     }
 }
 

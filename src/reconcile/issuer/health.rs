@@ -141,6 +141,13 @@ impl Issuers {
         self.inner.lock().waiting.contains_key(name)
     }
 
+    /// Returns how many requests wait for this issuer.
+    #[must_use]
+    pub(in crate::reconcile) fn waiting(&self, name: &IssuerName) -> usize {
+        let inner = self.inner.lock();
+        inner.waiting.get(name).map_or(0, HashSet::len)
+    }
+
     /// Returns the issuers that requests wait for.
     #[must_use]
     pub(in crate::reconcile) fn awaited(&self) -> HashSet<IssuerName> {

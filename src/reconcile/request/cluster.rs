@@ -7,6 +7,7 @@ use super::{
     decide::{Share, Time},
     due::{DueRequest, subject},
     kind::{Request, Status},
+    log::log_request,
     observe::{Observed, approved_at, observe, share},
     sign::attempt,
     waiter,
@@ -16,8 +17,14 @@ use crate::{
     api::IssuerName,
     audit::note,
     metrics::{RequestResult, TimedStage},
-    pipeline::{ReadyIssuer, now},
-    reconcile::{Context, events::Notice, issuer_id, request::RequestError},
+    pipeline::{ReadyIssuer, Signed, now},
+    reconcile::{
+        Context,
+        events::{EventReason, Notice},
+        issuer_id,
+        request::RequestError,
+    },
+    trace::{self, Outcome, TracedCertificate, WorkStage},
 };
 
 impl<R: Request> World<R> for Context {
@@ -48,7 +55,7 @@ impl<R: Request> World<R> for Context {
 
     async fn store(&self, request: &R, status: &Status) -> Result<Applied, ApplyError> {
         let began = Instant::now();
-        let applied = apply(&self.client, request, status).await;
+        let applied = trace::stage(WorkStage::Write, apply(&self.client, request, status)).await;
         self.metrics.stage(TimedStage::Write, began.elapsed());
         applied
     }
@@ -65,9 +72,13 @@ impl<R: Request> World<R> for Context {
         if let Some(issuer) = request.issuer() {
             self.metrics.request(R::KIND, issuer_id(&issuer), result);
         }
+        if result == RequestResult::Denied {
+            trace::ended(|| Outcome::Denied);
+        }
     }
 
     fn tell(&self, request: &R, notice: Notice) {
+        log_notice(request, &notice);
         self.events.publish(notice, request.object_ref(&()), now());
     }
 
@@ -80,16 +91,64 @@ impl<R: Request> World<R> for Context {
             Noted::Discarded(signed, why) => log.discarded(now(), &subject, &signed.line(), why),
             Noted::Refused(reason) => log.refused(now(), &subject, reason),
         });
-        let (metrics, issuer) = (&self.metrics, issuer_id(issuer));
+        let (metrics, id) = (&self.metrics, issuer_id(issuer));
         if let Noted::Published(_) | Noted::FoundPublished(_) = noted {
             let took = now().duration_since(approved_at(request));
             metrics.published_after(R::KIND, Duration::try_from(took).unwrap_or_default());
         }
         match noted {
             Noted::Published(_) => {}
-            Noted::FoundPublished(_) => metrics.request(R::KIND, issuer, RequestResult::Issued),
-            Noted::Discarded(..) => metrics.request(R::KIND, issuer, RequestResult::Discarded),
-            Noted::Refused(reason) => metrics.refused(R::KIND, issuer, reason),
+            Noted::FoundPublished(_) => metrics.request(R::KIND, id, RequestResult::Issued),
+            Noted::Discarded(..) => metrics.request(R::KIND, id, RequestResult::Discarded),
+            Noted::Refused(reason) => metrics.refused(R::KIND, id, reason),
         }
+        log_end(request, issuer, noted);
+        trace::ended(|| match noted {
+            Noted::Published(signed) | Noted::FoundPublished(signed) => {
+                Outcome::Issued(traced(signed))
+            }
+            Noted::Discarded(signed, why) => Outcome::Discarded(traced(signed), why),
+            Noted::Refused(reason) => Outcome::Refused(reason),
+        });
+    }
+}
+
+/// Logs how a request or its certificate ended: one line.
+fn log_end<R: Request>(request: &R, issuer: &IssuerName, noted: Noted<'_>) {
+    match noted {
+        Noted::Published(signed) | Noted::FoundPublished(signed) => {
+            let dropped = &signed.announced.dropped_extensions;
+            let dropped = (!dropped.is_empty()).then(|| dropped.join(","));
+            log_request!(info, request, %issuer, serial = signed.announced.serial,
+                         token = &*signed.announced.token, dropped_extensions = dropped, "issued");
+        }
+        Noted::Discarded(signed, slug) => {
+            log_request!(info, request, %issuer, serial = signed.announced.serial,
+                         token = &*signed.announced.token, slug, "discarded");
+        }
+        Noted::Refused(slug) => log_request!(info, request, %issuer, slug, "refused"),
+    }
+}
+
+/// Logs what the status or the Event of a request says now, unless `log_end` says it.
+fn log_notice<R: Request>(request: &R, notice: &Notice) {
+    let (reason, why) = (notice.reason().as_str(), notice.note());
+    match notice.reason() {
+        EventReason::Issued | EventReason::Refused => {}
+        EventReason::Denied => log_request!(info, request, reason, "denied"),
+        EventReason::SigningDelayed => log_request!(warn, request, reason, why, "waiting"),
+        EventReason::IssuerNotFound
+        | EventReason::IssuerNotReady
+        | EventReason::Undecided
+        | EventReason::Ready
+        | EventReason::NotReady(_)
+        | EventReason::CAExpiringSoon => log_request!(info, request, reason, why, "waiting"),
+    }
+}
+
+fn traced(signed: &Signed) -> TracedCertificate {
+    TracedCertificate {
+        serial: signed.announced.serial.clone(),
+        token: signed.announced.token.clone(),
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     issuance::{Refusal, RefusalReason},
     reconcile::Context,
     telemetry::ErrorChain,
+    trace::{self, WorkStage},
 };
 
 /// Reason why a request does not reach the pipeline.
@@ -74,8 +75,8 @@ async fn is_selected(
         )))
     };
     let selector = Selector::try_from(selector.clone()).map_err(|error| unknown(&error))?;
-    let read = Api::<Namespace>::all(context.client.clone())
-        .get_metadata(namespace)
+    let namespaces = Api::<Namespace>::all(context.client.clone());
+    let read = trace::stage(WorkStage::Check, namespaces.get_metadata(namespace))
         .await
         .map_err(|error| unknown(&error))?;
     if selector.matches(read.labels()) {
@@ -101,7 +102,8 @@ async fn may_reference(
         ..SubjectAccessReview::default()
     };
     let reviews = Api::<SubjectAccessReview>::all(context.client.clone());
-    match reviews.create(&PostParams::default(), &review).await {
+    let params = PostParams::default();
+    match trace::stage(WorkStage::Check, reviews.create(&params, &review)).await {
         Ok(answer) if answer.status.as_ref().is_some_and(|status| status.allowed) => Ok(()),
         Ok(_) => Err(Fenced::Refused(Refusal::new(
             RefusalReason::ReferenceDenied,

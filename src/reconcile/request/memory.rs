@@ -38,6 +38,17 @@ pub(crate) struct Memory {
     waits_for: Option<WaitReason>,
     /// The last Event, if the status has no place for its message.
     told: Option<Box<Notice>>,
+    /// Since when the request is worked on, if traces are on. It is boxed because most requests wait for an approver.
+    worked_on: Option<Box<WorkedOn>>,
+}
+
+/// Times of a request that is worked on, for its trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::reconcile) struct WorkedOn {
+    /// When the watch first reported that there was something to do.
+    pub(in crate::reconcile) since: Instant,
+    /// Until when the trace has the stages.
+    pub(in crate::reconcile) until: Instant,
 }
 
 impl Memory {
@@ -58,6 +69,16 @@ impl Memory {
     /// Notes what the request waits for.
     pub(super) fn wait_for(&mut self, reason: Option<WaitReason>) {
         self.waits_for = reason;
+    }
+
+    /// Returns the times of a request that is worked on.
+    pub(in crate::reconcile) fn worked_on(&self) -> Option<WorkedOn> {
+        self.worked_on.as_deref().copied()
+    }
+
+    /// Remembers the times of a request that is worked on; `None` if nothing is left to do.
+    pub(in crate::reconcile) fn work_on(&mut self, times: Option<WorkedOn>) {
+        self.worked_on = times.map(Box::new);
     }
 
     /// Returns the certificate that was signed and is not known to be published.

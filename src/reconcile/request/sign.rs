@@ -2,16 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tracing::{error, info};
+use tracing::error;
 
 use super::{
     Memory, Next,
-    apply::{ApplyError, full_name},
+    apply::ApplyError,
     conclude::Delay,
     decide::Share,
     due::{DueRequest, subject},
     fence::{Fenced, admitted},
     kind::Request,
+    log::log_request,
     observe::share,
     say::{refuse, say},
     waiter,
@@ -143,22 +144,15 @@ async fn with_permit<R: Request>(
     let log = &context.log;
     match pipeline::sign(&asked, &tenant, &subject, due.issuer, log, &still_due).await {
         Ok(signed) => {
-            info!(kind = R::KIND.as_str(), name = %full_name(request), issuer = %name,
-                  serial = signed.announced.serial, "signed");
-            let dropped = &signed.announced.dropped_extensions;
-            if !dropped.is_empty() {
-                info!(kind = R::KIND.as_str(), name = %full_name(request), issuer = %name,
-                      serial = signed.announced.serial, extensions = dropped.join(","),
-                      "extensions of the CSR were dropped");
-            }
+            log_request!(debug, request, issuer = %name, serial = signed.announced.serial, "signed");
             SigningOutcome::Signed(signed)
         }
         Err(NotSigned::Refused(refusal)) => SigningOutcome::Refused(refusal),
         Err(other) => {
             let delay = delay(&other, &context.metrics);
             if delay == Delay::Bug {
-                error!(kind = R::KIND.as_str(), name = %full_name(request), issuer = %name,
-                       error = %ErrorChain(&other), "an invariant broke; nothing was published");
+                log_request!(error, request, issuer = %name, error = %ErrorChain(&other),
+                             "an invariant broke; nothing was published");
             }
             SigningOutcome::Delayed(delay)
         }

@@ -134,6 +134,16 @@ impl<T: Clone + Eq + Hash> Line<T> {
         waiting.chain(self.woken.drain()).collect()
     }
 
+    /// Returns how many requests sign, or were woken to sign.
+    pub(super) fn inside(&self) -> u32 {
+        self.inside
+    }
+
+    /// Returns how many requests wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Returns whether the queue holds no state, so that it can be dropped.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
         self.waiting.is_empty()
@@ -155,7 +165,8 @@ impl<T: Clone + Eq + Hash> Line<T> {
             .is_none_or(|most| self.inside < (u32::from(most.get()) / owners).max(1))
     }
 
-    fn not_before(&self, now: Instant) -> Option<Instant> {
+    /// Returns when the rate allows the next signature, if that is after `now`.
+    pub(super) fn not_before(&self, now: Instant) -> Option<Instant> {
         self.pace.not_before(self.share()?, now)
     }
 

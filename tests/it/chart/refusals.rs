@@ -189,6 +189,11 @@ async fn misspelt_and_malformed_values_are_refused_with_their_path() -> Result<(
         (json!({"probeInterval": "0s"}), "/probeInterval"),
         (json!({"probeInterval": "25h"}), "/probeInterval"),
         (json!({"undecidedAfter": "0s"}), "/undecidedAfter"),
+        (json!({"debugPort": 0}), "/debugPort"),
+        (
+            json!({"traces": {"endpoint": "collector:4318"}}),
+            "/traces/endpoint",
+        ),
         (json!({"undecidedAfter": "4 hours"}), "/undecidedAfter"),
     ];
     for (changes, place) in cases {

@@ -1,24 +1,156 @@
-//! A cluster without an approver.
+//! A cluster without an approver. Its requests are followed by all means that show what the controller does.
 
-use anyhow::Result;
-use rig::{csr_for, request_spec};
+use anyhow::{Context as _, Result};
+use control_plane::until;
+use rig::{PATIENCE, csr_for, request_spec};
+use serde_json::{Value, json};
 
-use super::{issuer, own_rig};
+use super::{
+    issuer,
+    seen::{Seen, tree},
+};
+
+const INTERNAL: u8 = 1;
+const CLIENT: u8 = 3;
+
+fn stage(name: &str, kind: u8, uid: &str, request: &str) -> Value {
+    json!({
+        "name": name, "kind": kind, "status": {},
+        "attributes": {"request": request, "uid": uid},
+    })
+}
+
+/// The story of an issued request is the same in its spans, in the log and in the issuance log.
+async fn tells_of_an_issued_request(seen: &Seen, uid: &str) -> Result<()> {
+    let published = seen
+        .rig
+        .controller()
+        .logged("published", "default", "web")
+        .await?;
+    let serial = published["serial"].as_str().context("no serial number")?;
+    let (request, name) = ("default/web", "PKCS11ClusterIssuer issuing");
+    let expected = json!({
+        "name": "request", "kind": INTERNAL, "status": {},
+        "attributes": {
+            "request": request, "uid": uid, "kind": "CertificateRequest", "issuer": name,
+            "token": "issuing", "serial": serial, "outcome": "issued",
+        },
+        "stages": [
+            stage("queue", INTERNAL, uid, request),
+            stage("turn", INTERNAL, uid, request),
+            stage("token", CLIENT, uid, request),
+            stage("write", CLIENT, uid, request),
+        ],
+    });
+    assert_eq!(tree(&seen.spans(uid).await?)?, expected);
+    let sender = json!({
+        "service.name": "pkcs11-issuer", "service.instance.id": "pkcs11-issuer",
+        "service.version": env!("CARGO_PKG_VERSION"), "k8s.cluster.name": "test",
+        "telemetry.sdk.name": "opentelemetry", "telemetry.sdk.language": "rust",
+    });
+    assert_eq!(seen.sender()?, sender);
+    let line = json!({
+        "level": "INFO", "message": "issued", "kind": "CertificateRequest", "request": request, "uid": uid,
+        "issuer": name, "serial": serial, "token": "issuing",
+    });
+    assert_eq!(seen.logged(uid)?, [line]);
+    let log = seen.rig.controller().lines_of("default", "web")?;
+    let steps: Vec<_> = log
+        .iter()
+        .map(|line| (&line["event"], &line["request"]["uid"], &line["serial"]))
+        .collect();
+    let step = |event: &'static str| (json!(event), json!(uid), json!(serial));
+    let expected = ["signing", "signed", "published"].map(step);
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(event, uid, serial)| (event, uid, serial))
+        .collect();
+    assert_eq!(steps, expected);
+    Ok(())
+}
+
+/// The whole state of a controller with one token, one issuer and no work.
+async fn shows_its_state(seen: &Seen) -> Result<()> {
+    let token = seen.rig.authority().token();
+    let queue = |kind: &str| {
+        json!({
+            "kind": kind,
+            "queue": {
+                "requests": 0, "tombstones": 0, "unpublished": 0, "due": 0, "longestDueSeconds": 0, "looks": 0, "later": 0,
+                "nextDueSeconds": null, "window": "number", "isListing": false, "tokens": {"count": 0, "shown": []},
+            },
+        })
+    };
+    let expected = json!({
+        "time": "text",
+        "process": {
+            "replica": "pkcs11-issuer", "namespace": "pkcs11-issuer-system", "class": "", "version": "text",
+            "commit": "text", "started": "text",
+        },
+        "ready": true,
+        "leaseHeld": true,
+        "replicas": {"count": 1, "shown": [
+            {"lease": "pkcs11-issuer-pkcs11-issuer", "isOwn": true, "tokens": ["issuing"]},
+        ]},
+        "tokens": {"count": 1, "shown": [{
+            "name": "issuing", "state": "ready", "why": "ready",
+            "token": {
+                "label": token.label(), "serial": token.serial(), "model": "SoftHSM v2", "firmware": "text",
+                "pinCountLow": false, "pinFinalTry": false, "pinLocked": false,
+            },
+            "replicas": 1,
+            "turns": {"taken": 0, "credit": "number", "isSlow": false, "waiting": 0},
+            "starts": 1, "entered": {"ready": 1, "starting": 1}, "ended": {}, "lastEnd": null,
+        }]},
+        "issuers": {"count": 1, "shown": [{
+            "ready": true, "issuer": "PKCS11ClusterIssuer issuing", "uid": "text", "generation": 1, "token": "issuing",
+            "isOurs": true, "isOwn": true, "reason": null, "message": "text", "waiting": 0,
+        }]},
+        "limits": {"count": 0, "shown": []},
+        "queues": [
+            queue("CertificateRequest"),
+            queue("CertificateSigningRequest"),
+            {"kind": "PodCertificateRequest", "queue": null},
+        ],
+        "eventsWaiting": 0,
+        "lastErrors": {"count": 0, "shown": []},
+    });
+    // The watch has to report the end of the request first, and the Event has to be written.
+    let state = until("the controller to be idle", PATIENCE, async || {
+        let state = seen.state().await?;
+        let busy = [
+            &state["queues"][0]["queue"]["tombstones"],
+            &state["eventsWaiting"],
+        ];
+        Ok((busy == [&json!(0); 2]).then_some(state))
+    });
+    assert_eq!(state.await?, expected);
+    Ok(())
+}
 
 #[tokio::test]
-async fn approval_can_be_turned_off_and_a_denial_still_counts() -> Result<()> {
-    let rig = own_rig(&["--enforce-approval=false"]).await?;
+async fn approval_can_be_turned_off_and_a_denial_still_counts_as_spans_log_and_state_tell()
+-> Result<()> {
+    let seen = Seen::start(&["--enforce-approval=false"]).await?;
+    let rig = &seen.rig;
     let requests = rig.cluster().requests("default").await?;
-    requests
+    let uid = requests
         .create("web", request_spec(&issuer(), &csr_for("web.example")?))
         .await?;
     requests.reaches("web", "Issued").await?;
+    tells_of_an_issued_request(&seen, &uid).await?;
+    shows_its_state(&seen).await?;
     rig.controller().kill();
-    requests
+    let uid = requests
         .create("denied", request_spec(&issuer(), &csr_for("web.example")?))
         .await?;
     requests.deny("denied").await?;
     rig.controller().restart().await?;
     requests.reaches("denied", "Denied").await?;
+    seen.tells_no_secret().await?;
+    // The last spans are sent before the process ends.
+    assert!(rig.controller().stop().await?.success());
+    let denied = seen.spans(&uid).await?;
+    assert_eq!(tree(&denied)?["attributes"]["outcome"], "denied");
     Ok(())
 }

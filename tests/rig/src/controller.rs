@@ -20,6 +20,8 @@ pub struct ControllerOptions {
     pub programs: Programs,
     /// Further flags of `run`, such as `--enforce-approval=false`.
     pub args: Vec<String>,
+    /// Further environment variables.
+    pub env: Vec<(String, String)>,
     /// The kubeconfig to use instead of [`Cluster::controller_kubeconfig`].
     pub kubeconfig: Option<PathBuf>,
     /// The namespace of its own objects and of those that cluster issuers name.
@@ -35,6 +37,7 @@ impl ControllerOptions {
             configuration: configuration.into(),
             programs: programs.clone(),
             args: Vec::new(),
+            env: Vec::new(),
             kubeconfig: None,
             namespace: NAMESPACE.to_owned(),
             name: "pkcs11-issuer".to_owned(),
@@ -73,6 +76,7 @@ impl Controller {
             configuration,
             programs,
             args,
+            env,
             kubeconfig,
             namespace,
             name,
@@ -95,6 +99,9 @@ impl Controller {
             .args(["--log-format", "json"])
             .args(args.clone())
             .separate_stdout();
+        let program = env
+            .iter()
+            .fold(program, |program, (name, value)| program.env(name, value));
         Ok(Self {
             process: Process::start(name, program, folder)?,
             program: programs.controller.clone(),
@@ -132,6 +139,18 @@ impl Controller {
         std::fs::write(&new, configuration)
             .and_then(|()| std::fs::rename(&new, &self.configuration))
             .with_context(|| format!("write {}", self.configuration.display()))
+    }
+
+    /// Returns `/debug/state` of a controller with `--debug-address`.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub async fn state(&self) -> Result<Value> {
+        let address = self.address("debug").await?;
+        let (status, text) = metrics::get(&address, "/debug/state").await?;
+        ensure!(status == 200, "/debug/state: {status} {text}");
+        serde_json::from_str(&text).context("parse /debug/state")
     }
 
     /// Waits until `/readyz` says that it is ready.

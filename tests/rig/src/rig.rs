@@ -21,6 +21,8 @@ pub struct Options {
     pub namespaces: Vec<String>,
     /// Further flags of the controller.
     pub controller_args: Vec<String>,
+    /// Further environment variables of the controller.
+    pub controller_env: Vec<(String, String)>,
     /// Values of the chart that give the rights which the controller's flags need.
     pub values: Value,
 }
@@ -36,6 +38,7 @@ impl Default for Options {
             },
             namespaces: Vec::new(),
             controller_args: Vec::new(),
+            controller_env: Vec::new(),
             values: no_values(),
         }
     }
@@ -63,6 +66,7 @@ impl Rig {
             cert_manager,
             namespaces,
             controller_args,
+            controller_env,
             values,
         } = options;
         let programs = programs.map_or_else(Programs::find, Ok)?;
@@ -78,6 +82,7 @@ impl Rig {
         let configuration = authority.configuration(&granted).to_string();
         let controller = ControllerOptions {
             args: controller_args,
+            env: controller_env,
             ..ControllerOptions::new(configuration, &programs)
         };
         Ok(Self {

@@ -60,7 +60,7 @@ fn all_due(queue: &mut Requests) -> Vec<String> {
 }
 
 fn queue(uids: &[&str]) -> Requests {
-    let mut queue = Requests::new(10, |_| Seat::default());
+    let mut queue = Requests::new(10, |_| Seat::default(), Instant::now);
     for uid in uids {
         queue.put(object(uid));
     }
@@ -69,7 +69,7 @@ fn queue(uids: &[&str]) -> Requests {
 
 #[test]
 fn the_first_request_is_looked_at_first_and_looks_at_a_time_are_limited() {
-    let mut queue = Requests::new(2, |_| Seat::default());
+    let mut queue = Requests::new(2, |_| Seat::default(), Instant::now);
     for uid in ["c", "a", "b"] {
         queue.put(object(uid));
     }
@@ -187,7 +187,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #[test]
     fn a_request_has_one_look_at_a_time_and_every_change_is_followed_by_a_look(steps in steps()) {
-        let mut queue = Requests::new(3, |_| Seat::default());
+        let mut queue = Requests::new(3, |_| Seat::default(), Instant::now);
         let mut looks: Vec<Arc<ConfigMap>> = Vec::new();
         let mut unseen = HashSet::new();
         for (number, step) in steps.into_iter().enumerate() {
@@ -368,10 +368,14 @@ fn a_request_whose_issuer_changes_its_token_waits_for_the_new_token() {
 
     let token: Arc<Mutex<Option<Arc<str>>>> = Arc::default();
     let now = Arc::clone(&token);
-    let mut queue: Requests = Queue::new(1, move |_| Seat {
-        token: now.lock().unwrap().clone(),
-        ..Seat::default()
-    });
+    let mut queue: Requests = Queue::new(
+        1,
+        move |_| Seat {
+            token: now.lock().unwrap().clone(),
+            ..Seat::default()
+        },
+        Instant::now,
+    );
     queue.put(object("a"));
     queue.put(object("b"));
     *token.lock().unwrap() = Some("new".into());
@@ -385,4 +389,29 @@ fn a_request_whose_issuer_changes_its_token_waits_for_the_new_token() {
     assert_eq!(all_due(&mut queue), ["b"]);
     queue.looked(&object("b"), NOTHING, Next::Ended, Instant::now());
     assert_eq!(all_due(&mut queue), ["c"]);
+}
+
+#[test]
+fn the_state_counts_requests_by_their_turn_and_the_time_that_the_first_has_been_due() {
+    let start = Instant::now();
+    let mut queue = queue(&["a", "b", "c", "d"]);
+    let due = [
+        queue.next().unwrap(),
+        queue.next().unwrap(),
+        queue.next().unwrap(),
+    ];
+    let [first, second, third] = due;
+    assert!(first.since >= start && third.since >= first.since);
+    let at = Instant::now() + Duration::from_secs(30);
+    queue.looked(&first.object, Memory::default(), Next::At(at), start);
+    queue.looked(&second.object, Memory::default(), Next::Settled, start);
+    queue.begin_list();
+    let later = start + Duration::from_secs(20);
+    let state = serde_json::to_value(queue.state(later)).unwrap();
+    let expected = serde_json::json!({
+        "requests": 3, "tombstones": 1, "unpublished": 0, "due": 1, "longestDueSeconds": 19, "looks": 1, "later": 1,
+        "nextDueSeconds": 10, "window": 8, "isListing": true,
+        "tokens": {"count": 1, "shown": [{"token": null, "due": 1, "looks": 1}]},
+    });
+    assert_eq!(state, expected);
 }

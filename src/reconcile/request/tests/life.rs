@@ -139,5 +139,5 @@ impl Life {
 }
 
 fn queue() -> Queue<Object, Memory> {
-    Queue::new(4, |_| Seat::default())
+    Queue::new(4, |_| Seat::default(), Instant::now)
 }
