@@ -162,7 +162,7 @@ impl TokenPin {
                 }
                 Verdict::WaitFor(other) => {
                     let holder = other.to_string();
-                    if waiting.is_news(&holder, Instant::now()) {
+                    if waiting.is_news(&holder, Instant::now().into_std()) {
                         info!(token_serial = %token.serial, holder, "waiting for another replica's login");
                     }
                     tokio::time::sleep(READ_AGAIN_AFTER).await;
