@@ -1,8 +1,9 @@
 //! Metrics of the controller. Labels come from closed sets, never from an error's text or an object's name.
 
 mod labels;
+mod log;
 
-use std::{collections::BTreeMap, fmt, sync::atomic::Ordering, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use prometheus_client::{
     encoding::text,
@@ -15,6 +16,7 @@ use self::labels::{
     RenewalLabels, RequestLabels, SignLabels, TokenLabel, TokenLabels, WatchLabel,
 };
 pub use self::labels::{LeaseRenewal, RequestResult, SignOutcome};
+use self::log::{LogMetrics, set};
 use crate::audit::RequestKind;
 
 /// All metrics of the process; cheap to share behind an `Arc`.
@@ -42,6 +44,7 @@ pub struct Metrics {
     lease_renewals: Family<RenewalLabels, Counter>,
     watch_failures: Family<WatchLabel, Counter>,
     clashes: Counter,
+    log: LogMetrics,
 }
 
 /// Counts of a token's states and worker ends since the start, by names that the HSM client keeps stable.
@@ -192,6 +195,7 @@ impl Metrics {
             clashes.clone(),
         );
         Self {
+            log: LogMetrics::register(&mut registry),
             registry,
             requests,
             refusals,
@@ -366,6 +370,7 @@ impl Metrics {
     /// # Errors
     /// Writing to a `String` cannot fail.
     pub fn encode(&self) -> Result<String, fmt::Error> {
+        self.log.update();
         let mut buffer = String::new();
         text::encode(&mut buffer, &self.registry)?;
         Ok(buffer)
@@ -374,11 +379,6 @@ impl Metrics {
 
 fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// Sets a counter to a count that is kept elsewhere and only grows.
-fn set(counter: &Counter, count: u64) {
-    counter.inner().store(count, Ordering::Relaxed);
 }
 
 fn set_or_remove<L>(gauges: &Family<L, Gauge>, labels: &L, value: Option<i64>)

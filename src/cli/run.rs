@@ -2,22 +2,21 @@
 
 mod client;
 mod drain;
+mod issuance_log;
 mod proxy;
 
-use std::{collections::BTreeSet, env, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, env, fs, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use kube::Client;
-use tokio::{
-    sync::watch as state,
-    time::{sleep, timeout_at},
-};
+use tokio::{sync::watch as state, time::timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use self::{
     client::client,
     drain::{Drain, Leaving},
+    issuance_log::{applied, in_force, report_trouble, write_checkpoints},
 };
 use super::{
     machine::{host_name, worker},
@@ -27,7 +26,7 @@ use super::{
 use crate::{
     api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
     args::{Answering, Run},
-    audit::{IssuanceLog, LogRun, note},
+    audit::{IssuanceLog, LogRun},
     config::Config,
     metrics::Metrics,
     ownership::{OwnPod, Ownership, Replica},
@@ -43,7 +42,7 @@ use crate::{
         limiter::{Limiter, Owners},
         reload,
     },
-    telemetry::{self, ErrorChain},
+    telemetry::{self, ErrorChain, Unread},
 };
 
 /// File in which a pod finds its namespace.
@@ -52,9 +51,6 @@ const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/names
 /// Environment variables through which a pod template passes the pod's name and UID, by `fieldRef`.
 const POD_NAME: &str = "POD_NAME";
 const POD_UID: &str = "POD_UID";
-
-/// Time between checkpoints of the issuance log, while lines are written.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
 /// Exit code after a signal, even if the drain did not finish.
 const ENDED: i32 = 0;
@@ -68,6 +64,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     telemetry::start(
         args.log_format,
         &args.log_filter(env::var("RUST_LOG").ok().as_deref()),
+        Unread::Drop,
     )?;
     let text = Config::read(&args.config)?;
     let config = Config::parse(&args.config, &text)?;
@@ -107,6 +104,9 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     };
     let stop = signals.drain_within(args.drain_timeout);
     let run = LogRun::new(config.cluster(), &replica.identity, PROGRAM)?;
+    let sinks = config.log().of_replica(&replica.identity);
+    let log = IssuanceLog::start(&sinks, run, now)?;
+    metrics.count_log(&log);
     let controller = Controller {
         args,
         config,
@@ -116,7 +116,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         replica,
         metrics,
         readiness,
-        log: IssuanceLog::stdout(run),
+        log,
     };
     let drain = controller.run(stop).await;
     serving.cancel();
@@ -154,7 +154,8 @@ impl Controller {
             readiness,
             log,
         } = self;
-        note(log.started(now()));
+        log.started();
+        log.configuration(&in_force(&config));
         let Replica {
             namespace,
             identity,
@@ -172,6 +173,7 @@ impl Controller {
             &namespace,
             &identity,
             &metrics,
+            &log,
         );
         // The replica's Lease lists no token until the replica can act on every request.
         let (usable, seen) = state::channel(BTreeSet::new());
@@ -230,9 +232,11 @@ impl Controller {
             known.cancelled().await;
             publish_usable_tokens(&context.tokens, &usable, stop).await;
         };
+        let taken_up = |changed: &Config| applied(changed, &config, &context.log);
         let work = async {
             tokio::join!(
                 stop.run_until_cancelled(write_checkpoints(&context.log)),
+                stop.run_until_cancelled(report_trouble(&context.log)),
                 stop.run_until_cancelled(ready),
                 stop.run_until_cancelled(share),
                 answer(
@@ -249,6 +253,7 @@ impl Controller {
                     config_text,
                     &context.tokens,
                     &context.metrics,
+                    &taken_up,
                     stop
                 ),
             )
@@ -262,7 +267,10 @@ impl Controller {
             events: events_task,
         };
         drain.leave(leaving, &context).await;
-        note(context.log.stopped(now()));
+        context.log.stopped();
+        if let Err(error) = context.log.close(drain.left_for_the_log()).await {
+            error!(error = %ErrorChain(&error), "the last lines of the issuance log are missing");
+        }
         drain
     }
 }
@@ -292,13 +300,6 @@ async fn show_readiness(mut held: state::Receiver<bool>, readiness: &Readiness) 
     while let Ok(now) = held.wait_for(|held| *held != readiness.get()).await {
         readiness.set(*now);
         info!(ready = *now, "readiness");
-    }
-}
-
-async fn write_checkpoints(log: &IssuanceLog) {
-    loop {
-        sleep(CHECKPOINT_EVERY).await;
-        note(log.checkpoint(now()));
     }
 }
 

@@ -35,7 +35,7 @@ use self::{
 pub(super) use self::{
     apply::full_name,
     finish::{STOPPED, SUPERSEDED, discard_unpublished},
-    kind::Request,
+    kind::{CERTIFICATE, Request},
     memory::{Memory, Remembered},
     observe::{is_finished, seat, undecided_since},
 };
@@ -207,6 +207,7 @@ async fn act<R: Request, W: World<R>>(
             let due = DueRequest {
                 known: &known,
                 issuer: &issuer,
+                version: seen.version.as_ref(),
                 selector,
                 end,
             };

@@ -13,17 +13,18 @@ const MODULES: &[(&str, &[&str])] = &[
     ("issuance", &["duration", "message"]),
     ("api", &["duration", "issuance"]),
     ("config", &["duration", "issuance"]),
-    ("audit", &["telemetry"]),
-    ("metrics", &["audit"]),
+    ("audit", &["config"]),
+    ("metrics", &["audit", "telemetry"]),
     ("server", &["metrics"]),
     ("ownership", &["api", "duration", "metrics", "telemetry"]),
     ("args", &["duration", "ownership", "telemetry"]),
-    ("pins", &["api", "config", "duration", "telemetry"]),
+    ("pins", &["api", "audit", "config", "duration", "telemetry"]),
     ("lanes", &[]),
     (
         "signers",
         &[
             "api",
+            "audit",
             "config",
             "duration",
             "issuance",
@@ -124,6 +125,7 @@ const CRATES: &[(&str, &[&str])] = &[
     (
         "tokio",
         &[
+            "audit",
             "cli",
             "main",
             "ownership",

@@ -268,8 +268,12 @@ impl Supervision {
         let deadline = TokioInstant::now() + answered_within(self.spec.hang_after);
         let answer = connection.login(pin, deadline).await;
         let (outcome, result) = match answer {
-            Ok(LoginAnswer::Accepted) => (LoginOutcome::Accepted, Ok(Tried::Accepted)),
+            Ok(LoginAnswer::Accepted) => {
+                self.gate.answered(None);
+                (LoginOutcome::Accepted, Ok(Tried::Accepted))
+            }
             Ok(LoginAnswer::Rejected { locked, code }) => {
+                self.gate.answered(Some(&code));
                 warn!(token = self.spec.name, %code, locked, "the token rejected the PIN");
                 (
                     LoginOutcome::Rejected { locked },

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     apply::{Applied, ApplyError, apply, read_again},
     decide::{Share, Time},
-    due::{DueRequest, subject},
+    due::{DueRequest, IssuerVersion, subject},
     kind::{Request, Status},
     observe::{Observed, observe, share},
     sign::attempt,
@@ -14,9 +14,8 @@ use super::{
 };
 use crate::{
     api::IssuerName,
-    audit::note,
     metrics::RequestResult,
-    pipeline::{ReadyIssuer, now},
+    pipeline::{ReadyIssuer, Signed, now},
     reconcile::{Context, events::Notice, request::RequestError},
 };
 
@@ -66,20 +65,32 @@ impl<R: Request> World<R> for Context {
         self.events.publish(notice, request.object_ref(&()), now());
     }
 
-    fn note(&self, request: &R, issuer: &IssuerName, noted: Noted<'_>) {
-        let (log, subject) = (&self.log, subject(request, issuer));
-        note(match noted {
+    fn can_note(&self) -> bool {
+        self.log.has_room()
+    }
+
+    async fn is_logged(&self, signed: &Signed) -> bool {
+        self.log.accepted(signed.logged).await.is_ok()
+    }
+
+    fn note(&self, noted: Noted<'_, R>) {
+        match noted {
             Noted::Published(signed) | Noted::FoundPublished(signed) => {
-                log.published(now(), &subject, &signed.line())
+                self.log.published(&signed.announced.entry);
             }
-            Noted::Discarded(signed, why) => log.discarded(now(), &subject, &signed.line(), why),
-            Noted::Refused(reason) => log.refused(now(), &subject, reason),
-        });
+            Noted::Discarded(signed, why) => self.log.discarded(&signed.announced.entry, why),
+            Noted::Refused(request, issuer, reason) => {
+                let version = self.stored.get(issuer).as_ref().map(IssuerVersion::from);
+                let subject = subject(request, issuer, version.as_ref());
+                let csr = request.csr_sha256();
+                self.log.refused(&subject, csr.as_deref(), reason);
+            }
+        }
         match noted {
             Noted::Published(_) => {}
             Noted::FoundPublished(_) => self.metrics.request(R::KIND, RequestResult::Issued),
             Noted::Discarded(..) => self.metrics.request(R::KIND, RequestResult::Discarded),
-            Noted::Refused(reason) => self.metrics.refused(reason),
+            Noted::Refused(.., reason) => self.metrics.refused(reason),
         }
     }
 }

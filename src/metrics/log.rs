@@ -1,0 +1,89 @@
+//! Metrics of the issuance log and of the log on stderr, read when they are asked for.
+
+use std::sync::{OnceLock, atomic::Ordering};
+
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
+
+use super::Metrics;
+use crate::{
+    audit::{IssuanceLog, LogCounts},
+    telemetry,
+};
+
+/// Metrics of both logs.
+#[derive(Debug)]
+pub(super) struct LogMetrics {
+    /// The issuance log, once it is open.
+    of: OnceLock<IssuanceLog>,
+    lines: Counter,
+    waiting: Gauge,
+    failing: Gauge,
+    dropped: Counter,
+}
+
+impl Metrics {
+    /// Shows the numbers of this log from now on.
+    pub fn count_log(&self, log: &IssuanceLog) {
+        self.log.of.get_or_init(|| log.clone());
+    }
+}
+
+impl LogMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let lines = Counter::default();
+        registry.register(
+            "log_lines",
+            "Lines of the issuance log that every sink has accepted",
+            lines.clone(),
+        );
+        let waiting = Gauge::default();
+        registry.register(
+            "log_waiting_lines",
+            "Lines of the issuance log that a sink has not accepted yet",
+            waiting.clone(),
+        );
+        let failing = Gauge::default();
+        registry.register(
+            "log_failing",
+            "1 while a sink of the issuance log accepts no lines; nothing is signed, unless the operator chose so: alert on 1",
+            failing.clone(),
+        );
+        let dropped = Counter::default();
+        registry.register(
+            "log_dropped_lines",
+            "Lines of the log on stderr that were dropped because nobody reads it",
+            dropped.clone(),
+        );
+        Self {
+            of: OnceLock::new(),
+            lines,
+            waiting,
+            failing,
+            dropped,
+        }
+    }
+
+    /// Takes the present numbers.
+    pub(super) fn update(&self) {
+        set(&self.dropped, telemetry::dropped_lines());
+        let Some(log) = self.of.get() else {
+            return;
+        };
+        let LogCounts {
+            lines,
+            waiting,
+            failing,
+        } = log.counts();
+        set(&self.lines, lines);
+        self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.failing.set(i64::from(failing));
+    }
+}
+
+/// Sets a counter to a count that is kept elsewhere and only grows.
+pub(super) fn set(counter: &Counter, count: u64) {
+    counter.inner().store(count, Ordering::Relaxed);
+}
