@@ -2,7 +2,8 @@
 //! signed, and from the signature to the sealed certificate. Also counts Rust's allocations and their octets; allocations of
 //! AWS-LC in C are not counted.
 //!
-//! Also measures the worst inputs within the bounds, in milliseconds (`issuance/worst.rs`).
+//! Also measures the lines of the issuance log (`issuance/log.rs`), and the worst inputs within the bounds, in milliseconds
+//! (`issuance/worst.rs`).
 //!
 //! Takes medians of `BENCH_ROUNDS` rounds (default 2000), prints a table and writes `target/bench/issuance.json`.
 
@@ -23,6 +24,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose, SignatureAlgorithm,
 };
 
+#[path = "issuance/log.rs"]
+mod log;
 #[path = "issuance/worst.rs"]
 mod worst;
 
@@ -95,6 +98,7 @@ fn main() -> Result<(), Failed> {
         }
     }
     worst::measure(&mut report)?;
+    log::measure(&mut report)?;
     report.write()?;
     Ok(())
 }

@@ -3,42 +3,81 @@
 //! The lines of one run of a process are the leaves of a Merkle tree (RFC 9162, section 2.1). A checkpoint line now and then
 //! gives the root of the tree, so that [`verify`] finds a line that was changed, removed, repeated or moved.
 //!
+//! Every sink has a thread of its own. Callers append lines to a bounded queue and never block; a signature waits until
+//! every sink has accepted its *signing* line.
+//!
 //! It is not the audit log of the API server, which the code always calls by its full name.
 
+mod backlog;
 mod checkpoint;
+mod composer;
+mod events;
+mod fields;
 mod line;
+mod sink;
 mod tree;
+mod trouble;
 pub mod verify;
 
 use std::{
     fmt,
+    fs::File,
     io::{self, Write},
+    os::fd::AsFd as _,
+    sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
-use parking_lot::Mutex;
 use serde::Serialize;
-use tracing::error;
+use tokio::time::timeout;
 
-pub use self::line::{Certificate, LoggedIssuer, LoggedRequest, RequestKind, Requester, Subject};
 use self::{
-    checkpoint::Checkpoint,
-    line::{Event, LogLine, RequestEvent},
-    tree::{Frontier, TreeHash},
+    backlog::{Backlog, Need},
+    composer::Composer,
+    fields::Fields,
+    sink::{Sink, Stream, file::RotatedFile},
 };
-use crate::telemetry::ErrorChain;
+pub use self::{
+    composer::TreeHead,
+    events::Configuration,
+    line::{
+        Approval, Certificate, Entry, LoggedIssuer, LoggedRequest, LoggedToken, RequestKind,
+        Requester, Subject,
+    },
+    sink::file::OpenError,
+    trouble::{LogCounts, LogError, StartError, Trouble},
+};
+use crate::config::{LogSettings, OnFailure};
 
-/// Writer of the issuance log.
+/// Time for the sinks to accept a line that somebody waits for. After so long without progress, a sink counts as stalled.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Source of the present time.
+pub type Clock = fn() -> Timestamp;
+
+/// Writer of the issuance log. Clones write the same log.
 ///
-/// *Guarantees:* a complete line is written and flushed before the call returns. Lines of concurrent callers do not mix. A
-/// line that a failed write cut short is ended before the next line begins, and the next line says so.
-/// *Caveat:* a call blocks the thread while the sink blocks.
-pub struct IssuanceLog {
-    name: &'static str,
-    log: Mutex<Log>,
+/// *Guarantees:* no call blocks the thread. Lines of concurrent callers do not mix. Every line that was appended reaches
+/// every sink, in order, however often a write fails meanwhile.
+#[derive(Clone)]
+pub struct IssuanceLog(Arc<Inner>);
+
+struct Inner {
+    backlog: Arc<Backlog>,
+    clock: Clock,
+    manner: Manner,
 }
 
-/// Name of one run of a process. Every line carries it, so that lines of several runs can be told apart.
+/// How to treat sinks that accept no lines.
+#[derive(Clone, Copy, Debug)]
+struct Manner {
+    on_failure: OnFailure,
+    /// After so long without progress, a sink counts as stalled.
+    patience: Duration,
+}
+
+/// Name of one run of a process, by which its lines are told from those of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRun {
     origin: String,
@@ -55,35 +94,10 @@ pub struct Program {
     pub commit: &'static str,
 }
 
-struct Log {
-    writer: Box<dyn Write + Send>,
-    run: LogRun,
-    frontier: Frontier,
-    /// Number of leaves under the last checkpoint.
-    checked: u64,
-    /// The leaf to write first, because the last write failed.
-    torn: Option<Vec<u8>>,
-}
-
-/// Error of a line that the sink did not accept.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "failed to write {event:?} to the issuance log: nothing is signed until {sink} accepts lines again"
-)]
-pub struct LogError {
-    event: &'static str,
-    sink: &'static str,
-    source: io::Error,
-}
-
-#[derive(Serialize)]
-struct CheckpointLine<'a> {
-    time: Timestamp,
-    run: &'a str,
-    event: &'static str,
-    checkpoint: String,
-    frontier: Vec<String>,
-}
+/// Place of a line in the log, by which its caller waits for the sinks. `None` if the line was dropped, as the operator
+/// allows with `onFailure: Sign`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogPosition(Option<u64>);
 
 impl LogRun {
     /// Returns the name of a new run: the cluster, the replica and 64 random bits.
@@ -104,263 +118,206 @@ impl LogRun {
 }
 
 impl IssuanceLog {
-    /// Returns the log on stdout, which the controller uses.
-    #[must_use]
-    pub fn stdout(run: LogRun) -> Self {
-        Self::to("stdout", io::stdout(), run)
+    /// Returns the log on the sinks that the operator chose.
+    ///
+    /// # Errors
+    /// A sink cannot be opened, or its thread cannot be started.
+    pub fn start(settings: &LogSettings, run: LogRun, clock: Clock) -> Result<Self, StartError> {
+        let mut sinks: Vec<(String, Box<dyn Sink>)> = Vec::new();
+        let mut found = Vec::new();
+        if let Some(file) = &settings.file {
+            let (sink, torn) = RotatedFile::open(file.clone(), &run.id, clock)?;
+            found.extend(torn.map(|torn| ("torn", torn)));
+            sinks.push((file.path.display().to_string(), Box::new(sink)));
+        }
+        let started = || {
+            if settings.stdout {
+                let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+                sinks.push(("stdout".to_owned(), Box::new(Stream::new(stdout))));
+            }
+            let manner = Manner {
+                on_failure: settings.on_failure,
+                patience: PATIENCE,
+            };
+            Self::of(sinks, found, run, manner, clock)
+        };
+        started().map_err(StartError::Sink)
     }
 
     /// Returns the log on stderr, which `sign` uses because its stdout carries the certificate.
-    #[must_use]
-    pub fn stderr(run: LogRun) -> Self {
-        Self::to("stderr", io::stderr(), run)
-    }
-
-    /// Returns the log on any other sink. Errors call the sink by this name.
-    #[must_use]
-    pub fn to(name: &'static str, writer: impl Write + Send + 'static, run: LogRun) -> Self {
-        Self {
-            name,
-            log: Mutex::new(Log {
-                writer: Box::new(writer),
-                run,
-                frontier: Frontier::default(),
-                checked: 0,
-                torn: None,
-            }),
-        }
-    }
-
-    /// Records that the process has started. If another line comes first, its method records the start before that line.
     ///
     /// # Errors
-    /// The line is not on the sink.
-    pub fn started(&self, now: Timestamp) -> Result<(), LogError> {
-        let written = self.log.lock().begin(now);
-        written.map_err(|source| self.failed("started", source))
+    /// The operating system refused a thread.
+    pub fn stderr(run: LogRun, clock: Clock) -> io::Result<Self> {
+        Self::to("stderr", io::stderr(), run, clock)
     }
 
-    /// Records that the process stops, with a last checkpoint. A log without lines stays empty.
+    /// Returns the log on any other stream. Errors call it by this name.
     ///
     /// # Errors
-    /// The lines are not on the sink.
-    pub fn stopped(&self, now: Timestamp) -> Result<(), LogError> {
-        let mut log = self.log.lock();
-        let written = match log.frontier.size() {
-            0 => Ok(()),
-            _ => log.append(now, Event::Stopped),
+    /// The operating system refused a thread.
+    pub fn to(
+        name: &str,
+        writer: impl Write + Send + 'static,
+        run: LogRun,
+        clock: Clock,
+    ) -> io::Result<Self> {
+        let sink: Box<dyn Sink> = Box::new(Stream::new(writer));
+        let sinks = vec![(name.to_owned(), sink)];
+        let manner = Manner {
+            on_failure: OnFailure::Wait,
+            patience: PATIENCE,
         };
-        drop(log);
-        written.map_err(|source| self.failed("stopped", source))?;
-        self.checkpoint(now)
+        Self::of(sinks, Vec::new(), run, manner, clock)
     }
 
-    /// Writes a checkpoint, unless the last one covers all leaves.
-    ///
-    /// # Errors
-    /// The line is not on the sink. The next call tries again.
-    pub fn checkpoint(&self, now: Timestamp) -> Result<(), LogError> {
-        let written = self.log.lock().checkpoint(now);
-        written.map_err(|source| self.failed("checkpoint", source))
-    }
-
-    /// Records that the TBSCertificate is about to go to the token.
-    ///
-    /// # Errors
-    /// The line is not on the sink: the caller must then not ask the token for a signature.
-    pub fn signing(
-        &self,
-        now: Timestamp,
-        subject: &Subject<'_>,
-        certificate: &Certificate<'_>,
-    ) -> Result<(), LogError> {
-        self.write("signing", now, subject, Some(certificate), None)
-    }
-
-    /// Records that the token signed and that the signature verifies.
-    ///
-    /// # Errors
-    /// The line is not on the sink; the certificate exists nevertheless.
-    pub fn signed(
-        &self,
-        now: Timestamp,
-        subject: &Subject<'_>,
-        certificate: &Certificate<'_>,
-    ) -> Result<(), LogError> {
-        self.write("signed", now, subject, Some(certificate), None)
-    }
-
-    /// Records that the certificate is in the request's status.
-    ///
-    /// # Errors
-    /// The line is not on the sink; the certificate is published nevertheless.
-    pub fn published(
-        &self,
-        now: Timestamp,
-        subject: &Subject<'_>,
-        certificate: &Certificate<'_>,
-    ) -> Result<(), LogError> {
-        self.write("published", now, subject, Some(certificate), None)
-    }
-
-    /// Records that a certificate with a *signing* line will never be published, for the reason that the slug names.
-    ///
-    /// # Errors
-    /// The line is not on the sink; the certificate is not published in this case either.
-    pub fn discarded(
-        &self,
-        now: Timestamp,
-        subject: &Subject<'_>,
-        certificate: &Certificate<'_>,
-        reason: &'static str,
-    ) -> Result<(), LogError> {
-        self.write("discarded", now, subject, Some(certificate), Some(reason))
-    }
-
-    /// Records that the request is refused for good, for the reason that the slug names.
-    ///
-    /// # Errors
-    /// The line is not on the sink; the request is refused nevertheless.
-    pub fn refused(
-        &self,
-        now: Timestamp,
-        subject: &Subject<'_>,
-        reason: &'static str,
-    ) -> Result<(), LogError> {
-        self.write("refused", now, subject, None, Some(reason))
-    }
-
-    fn write(
-        &self,
-        event: &'static str,
-        now: Timestamp,
-        subject: &Subject<'_>,
-        certificate: Option<&Certificate<'_>>,
-        reason: Option<&'static str>,
-    ) -> Result<(), LogError> {
-        let said = Event::Request(RequestEvent {
-            event,
-            subject,
-            certificate,
-            reason,
-        });
-        let written = self.log.lock().append(now, said);
-        written.map_err(|source| self.failed(event, source))
-    }
-
-    fn failed(&self, event: &'static str, source: io::Error) -> LogError {
-        LogError {
-            event,
-            sink: self.name,
-            source,
+    fn of(
+        sinks: Vec<(String, Box<dyn Sink>)>,
+        found: Vec<(&'static str, Fields)>,
+        run: LogRun,
+        manner: Manner,
+        clock: Clock,
+    ) -> io::Result<Self> {
+        let names = sinks.iter().map(|(name, _)| name.clone());
+        let composer = Composer::new(run);
+        let backlog = Arc::new(Backlog::new(composer, names, found, manner.patience));
+        let log = Self(Arc::new(Inner {
+            backlog: Arc::clone(&backlog),
+            clock,
+            manner,
+        }));
+        for (number, (_, sink)) in sinks.into_iter().enumerate() {
+            sink::spawn(sink, number, Arc::clone(&backlog))?;
         }
+        Ok(log)
+    }
+
+    /// Logs that the process has started. Every other line does the same first, if it is the first one.
+    pub fn started(&self) {
+        self.0.backlog.begin((self.0.clock)());
+    }
+
+    /// Logs that the process stops, with a last checkpoint without a signature. A log without lines stays empty.
+    pub fn stopped(&self) {
+        self.stopping();
+        self.checkpoint();
+    }
+
+    /// Logs that the process stops. A checkpoint should follow. A log without lines stays empty.
+    pub fn stopping(&self) {
+        if self.0.backlog.size() > 0 {
+            self.append(Need::Always, "stopped", &[]);
+        }
+    }
+
+    /// Has the sinks end when they have accepted every line, and waits until they have ended or `within` is over.
+    ///
+    /// # Errors
+    /// Lines are missing on a sink.
+    pub async fn close(&self, within: Duration) -> Result<(), LogError> {
+        let ended = timeout(within, self.0.backlog.ended()).await;
+        ended.map_err(|_elapsed| self.present_trouble())
+    }
+
+    /// Writes a checkpoint without a signature, unless the last one covers all leaves.
+    pub fn checkpoint(&self) {
+        if let Some(head) = self.unchecked() {
+            self.write_checkpoint(&head, &head.text());
+        }
+    }
+
+    /// Returns the state of the log, to be signed, unless the last checkpoint covers all leaves.
+    #[must_use]
+    pub fn unchecked(&self) -> Option<TreeHead> {
+        self.0.backlog.unchecked((self.0.clock)())
+    }
+
+    /// Writes a checkpoint. Lines that were appended meanwhile stand before it and are not under it.
+    pub fn write_checkpoint(&self, head: &TreeHead, text: &str) {
+        let time = (self.0.clock)();
+        self.0.backlog.checkpoint(time, head, text);
+    }
+
+    /// Returns the name of the run.
+    #[must_use]
+    pub fn run(&self) -> String {
+        self.0.backlog.run()
+    }
+
+    /// Waits until every sink has accepted a line.
+    ///
+    /// # Errors
+    /// They have not for five seconds. Never if the operator chose to sign without a log.
+    pub async fn accepted(&self, LogPosition(position): LogPosition) -> Result<(), LogError> {
+        let (OnFailure::Wait, Some(position)) = (self.0.manner.on_failure, position) else {
+            return Ok(());
+        };
+        let accepted = timeout(self.0.manner.patience, self.0.backlog.accepted(position)).await;
+        accepted.map_err(|_elapsed| self.present_trouble())
+    }
+
+    /// Returns an error if nothing may be signed at present, because a sink accepts no lines.
+    ///
+    /// # Errors
+    /// As said. Never if the operator chose to sign without a log.
+    pub fn check(&self) -> Result<(), LogError> {
+        match (self.0.manner.on_failure, self.trouble()) {
+            (OnFailure::Wait, Some(error)) => Err(error),
+            (OnFailure::Wait, None) | (OnFailure::Sign, _) => Ok(()),
+        }
+    }
+
+    /// Returns why a sink accepts no lines at present, whatever the operator chose to do about it.
+    #[must_use]
+    pub fn trouble(&self) -> Option<LogError> {
+        let trouble = self.0.backlog.trouble();
+        trouble.map(|(sink, trouble)| LogError { sink, trouble })
+    }
+
+    /// Returns whether a line about a refusal is kept. If not, the refusal has to wait.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.0.manner.on_failure == OnFailure::Sign || self.0.backlog.has_room()
+    }
+
+    /// Returns the numbers for the metrics.
+    #[must_use]
+    pub fn counts(&self) -> LogCounts {
+        self.0.backlog.counts()
+    }
+
+    fn append(&self, need: Need, event: &str, parts: &[&Fields]) -> LogPosition {
+        let time = (self.0.clock)();
+        LogPosition(self.0.backlog.append(need, time, event, parts))
+    }
+
+    /// Returns whether to keep a line about a certificate in any case. Their number is bounded by the signatures in flight,
+    /// unless signatures do not wait for the log.
+    fn essential(&self) -> Need {
+        match self.0.manner.on_failure {
+            OnFailure::Wait => Need::Always,
+            OnFailure::Sign => Need::IfRoom,
+        }
+    }
+
+    /// Returns why a line was not accepted in time.
+    fn present_trouble(&self) -> LogError {
+        self.trouble().unwrap_or_else(|| LogError {
+            sink: "a sink".to_owned(),
+            trouble: Trouble::Stalled,
+        })
     }
 }
 
-impl Log {
-    fn begin(&mut self, time: Timestamp) -> io::Result<()> {
-        self.mend()?;
-        if self.frontier.size() > 0 {
-            return Ok(());
-        }
-        let LogRun {
-            origin, program, ..
-        } = self.run.clone();
-        self.push(
-            time,
-            Event::Started {
-                origin: &origin,
-                program,
-            },
-        )
-    }
-
-    fn append(&mut self, time: Timestamp, event: Event<'_>) -> io::Result<()> {
-        self.begin(time)?;
-        self.push(time, event)
-    }
-
-    fn push(&mut self, time: Timestamp, event: Event<'_>) -> io::Result<()> {
-        let leaf = self.leaf(time, event)?;
-        self.put(time, &leaf)?;
-        self.frontier.push(TreeHash::of_leaf(&leaf));
-        Ok(())
-    }
-
-    fn checkpoint(&mut self, time: Timestamp) -> io::Result<()> {
-        self.mend()?;
-        let size = self.frontier.size();
-        if size == self.checked {
-            return Ok(());
-        }
-        let checkpoint = Checkpoint {
-            origin: self.run.origin.clone(),
-            size,
-            root: self.frontier.root(),
-        };
-        let line = serde_json::to_vec(&CheckpointLine {
-            time,
-            run: &self.run.id,
-            event: "checkpoint",
-            checkpoint: checkpoint.text(),
-            frontier: self
-                .frontier
-                .subtrees()
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-        })?;
-        self.put(time, &line)?;
-        self.checked = size;
-        Ok(())
-    }
-
-    /// Writes the pending *torn* leaf, if the last write failed.
-    fn mend(&mut self) -> io::Result<()> {
-        let Some(leaf) = self.torn.clone() else {
-            return Ok(());
-        };
-        self.flushed(&[b"\n", &leaf, b"\n"])?;
-        self.torn = None;
-        self.frontier.push(TreeHash::of_leaf(&leaf));
-        Ok(())
-    }
-
-    fn leaf(&self, time: Timestamp, event: Event<'_>) -> io::Result<Vec<u8>> {
-        let line = LogLine {
-            time,
-            run: &self.run.id,
-            seq: self.frontier.size(),
-            event,
-        };
-        Ok(serde_json::to_vec(&line)?)
-    }
-
-    fn put(&mut self, time: Timestamp, line: &[u8]) -> io::Result<()> {
-        let written = self.flushed(&[line, b"\n"]);
-        if written.is_err() {
-            let lost = TreeHash::of_leaf(line);
-            self.torn = Some(self.leaf(time, Event::Torn { lost })?);
-        }
-        written
-    }
-
-    fn flushed(&mut self, parts: &[&[u8]]) -> io::Result<()> {
-        self.writer.write_all(&parts.concat())?;
-        self.writer.flush()
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.backlog.abandon();
     }
 }
 
 impl fmt::Debug for IssuanceLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IssuanceLog").finish_non_exhaustive()
-    }
-}
-
-/// Logs an error if a line was not written. For lines that no later step depends on.
-pub fn note(written: Result<(), LogError>) {
-    if let Err(error) = written {
-        error!(error = %ErrorChain(&error), "the issuance log lacks a line");
     }
 }
 

@@ -5,6 +5,7 @@ mod error;
 mod grant;
 mod keys;
 mod limits;
+mod log;
 mod raw;
 
 use std::{
@@ -21,9 +22,9 @@ pub use self::{
     error::{ConfigError, Problem},
     grant::{Grant, IssuerScope, Labels},
     keys::KeyProtection,
+    log::{FileSink, Fsync, LogSettings, OnFailure},
 };
 use self::{error::Wrong, raw::RawConfig};
-use crate::issuance::Limits;
 
 /// Checked configuration of the operator: every token has a module, a PIN source and a grant.
 ///
@@ -32,6 +33,9 @@ use crate::issuance::Limits;
 pub struct Config {
     tokens: BTreeMap<String, TokenConfig>,
     cluster: String,
+    log: LogSettings,
+    /// SHA-256 of the text, hexadecimal.
+    sha256: String,
 }
 
 /// A PKCS#11 library that a worker loads.
@@ -120,6 +124,24 @@ impl Config {
         &self.cluster
     }
 
+    /// Returns the sinks of the issuance log, and what happens if one accepts no lines.
+    #[must_use]
+    pub const fn log(&self) -> &LogSettings {
+        &self.log
+    }
+
+    /// Returns the SHA-256 of the configuration's text, hexadecimal.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Returns the number of grants of all tokens.
+    #[must_use]
+    pub fn grants(&self) -> usize {
+        self.tokens.values().map(|token| token.grants.len()).sum()
+    }
+
     /// Reads and checks the file.
     ///
     /// # Errors
@@ -145,11 +167,13 @@ impl Config {
     /// # Errors
     /// As [`Config::load`], except for reading the file.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
-        let raw: RawConfig = serde_saphyr::from_str(text).map_err(|error| ConfigError::Parse {
+        let malformed = |error| ConfigError::Parse {
             file: file.to_owned(),
             text: error::one_line(text, &error),
-        })?;
-        Self::try_from(raw).map_err(
+        };
+        let raw: RawConfig = serde_saphyr::from_str(text).map_err(malformed)?;
+        let values: serde_json::Value = serde_saphyr::from_str(text).map_err(malformed)?;
+        let mut config = Self::try_from(raw).map_err(
             |Wrong {
                  field,
                  location,
@@ -160,7 +184,16 @@ impl Config {
                 field,
                 problem,
             },
-        )
+        )?;
+        config.sha256 = sha256(text.as_bytes());
+        for (name, token) in &mut config.tokens {
+            let written = values.pointer(&format!("/tokens/{name}/grants"));
+            let written = written.and_then(serde_json::Value::as_array);
+            for (grant, value) in token.grants.iter_mut().zip(written.into_iter().flatten()) {
+                grant.identify(sha256(value.to_string().as_bytes()));
+            }
+        }
+        Ok(config)
     }
 
     /// Returns the token with that name.
@@ -270,22 +303,19 @@ impl TokenConfig {
             .any(|grant| grant.covers(owner, key_label, key_id))
     }
 
-    /// Returns the limits for an issuer that signs with that key and the issuing certificate with this SHA-256. The first
-    /// grant that covers issuer, key and certificate decides; `None` without such a grant.
+    /// Returns the grant for an issuer that signs with that key and the issuing certificate with this SHA-256: the first
+    /// that covers issuer, key and certificate; `None` without such a grant.
     #[must_use]
-    pub fn limits(
+    pub fn grant(
         &self,
         owner: IssuerScope<'_>,
         key_label: &str,
         key_id: &[u8],
         certificate: &[u8; 32],
-    ) -> Option<&Limits> {
-        self.grants
-            .iter()
-            .find(|grant| {
-                grant.covers(owner, key_label, key_id) && grant.allows_certificate(certificate)
-            })
-            .map(Grant::limits)
+    ) -> Option<&Grant> {
+        self.grants.iter().find(|grant| {
+            grant.covers(owner, key_label, key_id) && grant.allows_certificate(certificate)
+        })
     }
 }
 
@@ -304,6 +334,14 @@ impl PinSource {
             ) => false,
         }
     }
+}
+
+/// Returns the SHA-256 of octets, hexadecimal.
+fn sha256(octets: &[u8]) -> String {
+    hex::encode(aws_lc_rs::digest::digest(
+        &aws_lc_rs::digest::SHA256,
+        octets,
+    ))
 }
 
 #[cfg(test)]

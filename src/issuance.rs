@@ -21,6 +21,7 @@
 pub mod chain;
 pub mod claim;
 pub mod constraints;
+pub mod contents;
 pub mod csr;
 mod extensions;
 pub mod issuer;
@@ -50,6 +51,7 @@ pub mod probe;
 pub(crate) mod testing;
 
 pub use chain::{Bundle, CaField, ChainError, IssuerCertificate, IssuerChain};
+pub use contents::Contents;
 pub use csr::VerifiedCsr;
 pub use issuer::{Issuer, IssuerError};
 pub use key::{IssuerPublicKey, KeyAlgorithm, PublicKey};

@@ -3,6 +3,8 @@
 use std::{
     panic,
     process::{self, ExitCode},
+    thread,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -10,13 +12,19 @@ use clap::Parser as _;
 use pkcs11_issuer::{
     args::{Args, Audit, Command},
     cli,
-    telemetry::ErrorChain,
+    telemetry::{self, ErrorChain},
 };
 
 /// mimalloc, because glibc's allocator cannot return a third of the heap after a start with 1 000 issuers: live blocks lie
 /// between the freed ones.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Time for the last lines on stderr.
+const TELL_WITHIN: Duration = Duration::from_millis(100);
+
+/// Exit code after a panic.
+const PANICKED: i32 = 101;
 
 fn main() -> ExitCode {
     end_on_panic();
@@ -32,7 +40,9 @@ fn main() -> ExitCode {
             };
         }
     };
-    execute(args).unwrap_or_else(|error| {
+    let executed = execute(args);
+    telemetry::flush(TELL_WITHIN);
+    executed.unwrap_or_else(|error| {
         eprintln!("error: {}", ErrorChain(error.as_ref()));
         ExitCode::FAILURE
     })
@@ -44,8 +54,13 @@ fn main() -> ExitCode {
 fn end_on_panic() {
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
+        // Nobody may read stderr.
+        thread::spawn(|| {
+            thread::sleep(TELL_WITHIN);
+            process::exit(PANICKED);
+        });
         tell(panic);
-        process::exit(101);
+        process::exit(PANICKED);
     }));
 }
 

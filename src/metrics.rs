@@ -4,6 +4,7 @@
 mod cluster;
 mod issuers;
 mod labels;
+mod log;
 mod per_issuer;
 mod requests;
 mod set;
@@ -18,7 +19,7 @@ use prometheus_client::{
 };
 
 use self::{
-    cluster::ClusterMetrics, issuers::IssuerMetrics, per_issuer::PerIssuer,
+    cluster::ClusterMetrics, issuers::IssuerMetrics, log::LogMetrics, per_issuer::PerIssuer,
     requests::RequestMetrics, set::MetricSet, tokens::TokenMetrics,
 };
 pub use self::{
@@ -40,6 +41,7 @@ pub struct Metrics {
     issuers: IssuerMetrics,
     per_issuer: PerIssuer,
     cluster: ClusterMetrics,
+    log: LogMetrics,
 }
 
 impl Metrics {
@@ -59,11 +61,13 @@ impl Metrics {
         let issuers = IssuerMetrics::register(&mut set);
         let per_issuer = PerIssuer::register(&mut set, most_issuers);
         let cluster = ClusterMetrics::register(&mut set);
+        let log = LogMetrics::register(&mut set);
         let MetricSet {
             registry,
             descriptions,
         } = set;
         Self {
+            log: LogMetrics::register(&mut registry),
             registry,
             descriptions,
             requests,
@@ -71,6 +75,7 @@ impl Metrics {
             issuers,
             per_issuer,
             cluster,
+            log,
         }
     }
 
@@ -85,6 +90,7 @@ impl Metrics {
     /// # Errors
     /// Writing to a `String` cannot fail.
     pub fn encode(&self) -> Result<String, fmt::Error> {
+        self.log.update();
         let mut buffer = String::new();
         text::encode(&mut buffer, &self.registry)?;
         Ok(buffer)

@@ -10,7 +10,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use parking_lot::{Mutex, MutexGuard};
 
 use hsm::{
-    BoxFuture, LoginGate, LoginOutcome, LoginPermit, LoginRefused, TokenInfo, answered_within,
+    BoxFuture, LoginGate, LoginOutcome, LoginPermit, LoginRefused, TokenCode, TokenInfo,
+    answered_within,
 };
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -22,6 +23,7 @@ use self::{
     store::{PinStore, StoreError},
 };
 use crate::{
+    audit::IssuanceLog,
     config::MAX_HANG_AFTER,
     telemetry::{ErrorChain, RepeatFilter},
 };
@@ -48,6 +50,8 @@ pub struct TokenPin {
     beside: Option<(String, Arc<ReportedIdentities>)>,
     /// Record that was written, or may have been, for a permit that was never given, so that no login followed.
     unused: Mutex<Option<PinRecord>>,
+    /// Where logins are logged, and under which name of the token.
+    log: Option<(IssuanceLog, String)>,
 }
 
 impl TokenPin {
@@ -61,6 +65,7 @@ impl TokenPin {
             max_rejected,
             beside: None,
             unused: Mutex::default(),
+            log: None,
         }
     }
 
@@ -70,6 +75,15 @@ impl TokenPin {
     pub fn beside(self, name: &str, reported: &Arc<ReportedIdentities>) -> Self {
         Self {
             beside: Some((name.to_owned(), Arc::clone(reported))),
+            ..self
+        }
+    }
+
+    /// Returns the gate that logs the logins to the token with this configured name.
+    #[must_use]
+    pub fn logging(self, log: &IssuanceLog, name: &str) -> Self {
+        Self {
+            log: Some((log.clone(), name.to_owned())),
             ..self
         }
     }
@@ -249,6 +263,12 @@ impl LoginGate for TokenPin {
         token: &'a TokenInfo,
     ) -> BoxFuture<'a, Result<LoginPermit, LoginRefused>> {
         Box::pin(self.ask(token))
+    }
+
+    fn answered(&self, rejected: Option<&TokenCode>) {
+        if let Some((log, token)) = &self.log {
+            log.login(token, rejected.map(|code| code.code.as_str()));
+        }
     }
 
     /// If the record cannot be written, only this process knows that there was no try. Another process counts it as a

@@ -3,6 +3,7 @@
 //!
 //! [`prove()`] proves that an issuer can sign; [`sign()`] signs one request with it.
 
+mod announced;
 mod aside;
 pub mod key;
 mod keys;
@@ -23,12 +24,13 @@ use crate::{
 
 use self::key::KeyTarget;
 pub use self::{
+    announced::Announced,
     keys::Keys,
     not_proven::NotProven,
     once::{Once, Same},
     proof::Proof,
     prove::{ChainPem, Earlier, ParsedChain, Proven, SigningClaim, prove},
-    sign::{Announced, AskedCsr, NotSigned, Signed, UncheckedRequest, prepare_only, sign},
+    sign::{AskedCsr, NotSigned, Signed, UncheckedRequest, prepare_only, sign},
 };
 
 /// Consistent snapshot of an issuer whose token has proved that it signs for the issuer's certificate.
@@ -52,6 +54,8 @@ pub struct ReadyIssuer {
     pub limit: Limit,
     /// When its key was last proved.
     pub proof: Arc<Proof>,
+    /// SHA-256 of the JSON of its profile with every default, hexadecimal.
+    pub profile_sha256: Arc<str>,
 }
 
 impl ReadyIssuer {

@@ -242,9 +242,9 @@ impl ConfiguredToken {
             found => found?,
         };
         let name = key.name();
-        let limits = self
+        let grant = self
             .config
-            .limits(owner, &name.label, &name.id, certificate)
+            .grant(owner, &name.label, &name.id, certificate)
             .ok_or_else(|| NoKey::Certificate(name.to_string()))?;
         let broken = protection::broken(&key.attributes(), self.config.key_rules());
         if !broken.is_empty() {
@@ -256,7 +256,8 @@ impl ConfiguredToken {
             issuer: issuer.into(),
             turns: Arc::clone(&self.running.turns),
             id: name.id,
-            limits: limits.clone(),
+            limits: grant.limits().clone(),
+            grant_sha256: grant.sha256().map(Into::into),
             key,
             metrics: Arc::clone(metrics),
         })

@@ -1,6 +1,7 @@
 //! Structured logs on stderr, and errors printed with their causes.
 
 mod last_errors;
+mod lossy;
 
 use std::{
     error::Error,
@@ -11,13 +12,15 @@ use std::{
 use tracing_subscriber::{
     EnvFilter, Layer as _,
     filter::{LevelFilter, Targets},
-    fmt as log,
+    fmt::{self as log, writer::BoxMakeWriter},
     layer::SubscriberExt as _,
     registry,
     util::SubscriberInitExt as _,
 };
 
 pub use self::last_errors::{LastErrors, LoggedLine};
+use self::lossy::Lossy;
+pub use self::lossy::{dropped_lines, flush};
 use crate::message::shown;
 
 /// Format of log lines.
@@ -36,20 +39,37 @@ const SAY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// in one line of its own. Formatting its spans costs a tenth of the processor time of a certificate.
 const KUBE_RUNTIME: &str = "kube_runtime=off";
 
+/// What happens to log lines while nobody reads stderr.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unread {
+    /// The program waits, as commands of a person do.
+    Wait,
+    /// Lines are dropped and counted.
+    Drop,
+}
+
 /// Starts logging to stderr, because stdout has the issuance log of the controller or the result of `sign`.
 ///
 /// `filter` has the syntax of `RUST_LOG`, such as `info` or `info,pkcs11_issuer=debug`. Lines of the controller runtime
 /// appear only if the filter names it: `kube_runtime=debug`. `errors` keeps the last warnings and errors of our own code.
 ///
 /// # Errors
-/// The filter is malformed, or logging was started before.
+/// The filter is malformed, logging was started before, or the operating system refused a thread.
 pub fn start(
     format: LogFormat,
     filter: &str,
+    unread: Unread,
     errors: Option<LastErrors>,
 ) -> Result<(), TelemetryError> {
     let filter = parsed(filter)?;
-    let lines = log::layer().with_writer(io::stderr);
+    let writer = match unread {
+        Unread::Wait => BoxMakeWriter::new(io::stderr),
+        Unread::Drop => {
+            let lossy = Lossy::start(io::stderr()).map_err(TelemetryError::Thread)?;
+            BoxMakeWriter::new(lossy)
+        }
+    };
+    let lines = log::layer().with_writer(writer);
     let lines = match format {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
         LogFormat::Text => lines.with_ansi(false).boxed(),
@@ -88,6 +108,9 @@ pub enum TelemetryError {
         /// Error of the parser.
         source: tracing_subscriber::filter::ParseError,
     },
+    /// There is no thread for the log.
+    #[error("failed to start the thread of the log")]
+    Thread(#[source] io::Error),
     /// Logging was started before.
     #[error("failed to start logging")]
     AlreadyStarted(#[source] tracing_subscriber::util::TryInitError),
@@ -227,7 +250,7 @@ mod tests {
     #[test]
     fn a_malformed_filter_is_refused() {
         assert!(matches!(
-            start(LogFormat::Text, "pkcs11_issuer=loud", None),
+            start(LogFormat::Text, "pkcs11_issuer=loud", Unread::Wait, None),
             Err(TelemetryError::Filter { .. })
         ));
     }

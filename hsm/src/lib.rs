@@ -25,7 +25,7 @@ pub use hardening::harden;
 pub use lines::WorkerLines;
 pub use protocol::{
     Curve, Hash, KeyAlgorithm, KeyAttributes, KeyName, KeySelector, Mechanism, MlDsa, Pin,
-    PinFlags, Slot, TokenInfo, TokenSelector,
+    PinFlags, Slot, TokenCode, TokenInfo, TokenSelector,
 };
 pub use signals::EndSignals;
 pub use supervisor::{

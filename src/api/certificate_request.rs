@@ -36,6 +36,8 @@ pub struct CertificateRequestSpec {
     pub issuer_ref: IssuerRef,
     /// Creator of the object, set by cert-manager's webhook.
     pub username: Option<String>,
+    /// UID of the creator, set by cert-manager's webhook.
+    pub uid: Option<String>,
     /// Groups of the creator, set by cert-manager's webhook.
     pub groups: Option<Vec<String>>,
 }

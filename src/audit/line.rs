@@ -1,18 +1,20 @@
-//! The content of the lines of the issuance log.
+//! The content of the lines of the issuance log. `docs/reference/audit.md` has a row for each field.
 
 use base64ct::{Base64, Encoding as _};
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::{Program, tree::TreeHash};
+use super::fields::Fields;
 
-/// The request, its author and its issuer: the part that every line about a request has.
-#[derive(Clone, Copy, Debug, Serialize)]
+/// The request, who asked, who approved, and the issuer: the part that every line about a request has.
+#[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// The request.
     pub request: LoggedRequest<'a>,
     /// Author of the request, according to the API server.
     pub requester: Requester<'a>,
+    /// The approval, if the request has one.
+    pub approval: Option<Approval<'a>>,
     /// Issuer that the request names.
     pub issuer: LoggedIssuer<'a>,
 }
@@ -29,6 +31,9 @@ pub struct LoggedRequest<'a> {
     pub name: &'a str,
     /// UID of the request. No other request ever has the same UID.
     pub uid: &'a str,
+    /// Name of the Certificate that the request was made for, from its owner references.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<&'a str>,
 }
 
 /// Kind of a request.
@@ -62,13 +67,28 @@ impl RequestKind {
 pub struct Requester<'a> {
     /// Name of the user; for requests made from a Certificate, cert-manager's own service account.
     pub username: &'a str,
+    /// UID of the user, if the API server knows one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<&'a str>,
     /// Groups of the user.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub groups: &'a [String],
 }
 
+/// The condition `Approved` of a request.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Approval<'a> {
+    /// Its reason, which names the approver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a str>,
+    /// Its message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<&'a str>,
+}
+
 /// An issuer object.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LoggedIssuer<'a> {
     /// `PKCS11Issuer` or `PKCS11ClusterIssuer`.
     pub kind: &'a str,
@@ -77,77 +97,116 @@ pub struct LoggedIssuer<'a> {
     pub namespace: Option<&'a str>,
     /// Name of the issuer.
     pub name: &'a str,
+    /// UID of the issuer, if the object exists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<&'a str>,
+    /// Generation of the specification that was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+    /// SHA-256 of the JSON of the profile with every default, hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile_sha256: Option<&'a str>,
+    /// SHA-256 of the JSON of the grant, hexadecimal; none if the token's configuration has no list of grants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_sha256: Option<&'a str>,
+}
+
+/// The token that signs.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LoggedToken<'a> {
+    /// Name of the token in the operator's configuration.
+    pub name: &'a str,
+    /// CK_TOKEN_INFO.label, without the padding.
+    pub label: &'a str,
+    /// CK_TOKEN_INFO.serialNumber, without the padding.
+    pub serial: &'a str,
 }
 
 /// A certificate that was signed or is about to be signed.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug)]
 pub struct Certificate<'a> {
-    /// Name of the token in the operator's configuration.
-    pub token: &'a str,
-    /// CKA_ID of the key.
-    #[serde(serialize_with = "hexadecimal")]
-    pub key_id: &'a [u8],
-    /// Content octets of the serial number, hexadecimal.
-    pub serial: &'a str,
-    /// SHA-256 of the DER of the TBSCertificate, hexadecimal.
-    pub tbs_sha256: &'a str,
-    /// When the certificate expires.
-    pub not_after: Timestamp,
     /// SHA-256 of the DER of the CSR, hexadecimal.
     pub csr_sha256: &'a str,
-    /// The certificate in DER, written as base64; only in *signed*.
-    #[serde(serialize_with = "base64", skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<&'a [u8]>,
-    /// OIDs of the extensions that the CSR asks for and the certificate does not carry; omitted if there are none.
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    pub dropped_extensions: &'a [String],
+    /// The token that signs.
+    pub token: LoggedToken<'a>,
+    /// CKA_ID of the key.
+    pub key_id: &'a [u8],
+    /// SHA-256 of the DER of the issuing certificate, hexadecimal.
+    pub issuer_certificate_sha256: &'a str,
+    /// Content octets of the serial number, hexadecimal.
+    pub serial: &'a str,
+    /// The subject, as RFC 4514 writes it.
+    pub subject: &'a str,
+    /// The subject alternative names: `DNS:`, `IP:`, `URI:`, `email:` or `other:`, then the name.
+    pub names: &'a [String],
+    /// The usages in cert-manager's words, or OIDs.
+    pub usages: &'a [String],
+    /// Whether it is the certificate of a CA.
+    pub ca: bool,
+    /// First second of validity.
+    pub not_before: Timestamp,
+    /// Last second of validity.
+    pub not_after: Timestamp,
+    /// SHA-256 of the DER of the TBSCertificate, hexadecimal.
+    pub tbs_sha256: &'a str,
 }
 
-/// A line that is a leaf of the log's tree.
-#[derive(Serialize)]
-pub(super) struct LogLine<'a> {
-    pub(super) time: Timestamp,
-    pub(super) run: &'a str,
-    pub(super) seq: u64,
-    #[serde(flatten)]
-    pub(super) event: Event<'a>,
+/// What every line about a certificate says, from *signing* to *published*.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry(pub(super) Fields);
+
+impl Entry {
+    /// Collects what the lines will say.
+    #[must_use]
+    pub fn new(subject: &Subject<'_>, certificate: &Certificate<'_>) -> Self {
+        let Certificate {
+            csr_sha256,
+            token,
+            key_id,
+            issuer_certificate_sha256,
+            serial,
+            subject: name,
+            names,
+            usages,
+            ca,
+            not_before,
+            not_after,
+            tbs_sha256,
+        } = certificate;
+        Self(
+            of_subject(subject, Some(csr_sha256))
+                .with("token", token)
+                .with_plain("keyId", &hex::encode(key_id))
+                .with_plain("issuerCertificateSha256", issuer_certificate_sha256)
+                .with_plain("serial", serial)
+                .with("subject", name)
+                .with("names", names)
+                .with("usages", usages)
+                .with("ca", ca)
+                .with("notBefore", not_before)
+                .with("notAfter", not_after)
+                .with_plain("tbsSha256", tbs_sha256),
+        )
+    }
 }
 
-/// Event that a line records.
-#[derive(Clone, Copy, Serialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-pub(super) enum Event<'a> {
-    /// The first line of a run.
-    Started {
-        origin: &'a str,
-        #[serde(flatten)]
-        program: Program,
-    },
-    /// The last line of a run that was not killed.
-    Stopped,
-    /// The sink refused the last line or a part of it. `lost` is the hash of that line, in case all of it is on the sink.
-    Torn { lost: TreeHash },
-    #[serde(untagged)]
-    Request(RequestEvent<'a>),
+/// Returns what every line about a request says.
+pub(super) fn of_subject(subject: &Subject<'_>, csr_sha256: Option<&str>) -> Fields {
+    let Subject {
+        request,
+        requester,
+        approval,
+        issuer,
+    } = subject;
+    Fields::default()
+        .with("request", request)
+        .with("requester", requester)
+        .with_some("approval", *approval)
+        .with("issuer", issuer)
+        .with_some("csrSha256", csr_sha256)
 }
 
-/// Event of a request.
-#[derive(Clone, Copy, Serialize)]
-pub(super) struct RequestEvent<'a> {
-    pub(super) event: &'static str,
-    #[serde(flatten)]
-    pub(super) subject: &'a Subject<'a>,
-    #[serde(flatten)]
-    pub(super) certificate: Option<&'a Certificate<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reason: Option<&'static str>,
-}
-
-fn hexadecimal<S: Serializer>(octets: &impl AsRef<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&hex::encode(octets))
-}
-
-fn base64<S: Serializer>(octets: &Option<&[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&Base64::encode_string(octets.unwrap_or_default()))
+/// Returns the certificate itself.
+pub(super) fn of_certificate(der: &[u8]) -> Fields {
+    Fields::default().with_plain("certificate", &Base64::encode_string(der))
 }

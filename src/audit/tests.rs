@@ -1,68 +1,121 @@
 //! Tests of the exact lines of the issuance log, and of sinks that fail.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use super::*;
+use futures::FutureExt as _;
+use parking_lot::{Condvar, Mutex};
+use serde_json::{Value, json};
 
-/// A sink that clones share, and that can be made to fail.
+use super::{
+    tree::{Frontier, TreeHash},
+    *,
+};
+use crate::config::FileSink;
+
+/// A stream that clones share, and that can be made to fail or to block.
 #[derive(Clone, Default)]
-pub(super) struct Paper(Arc<Mutex<State>>);
+pub(super) struct Paper(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Default)]
 struct State {
     octets: Vec<u8>,
-    buffered: Vec<u8>,
     room: Option<usize>,
+    blocked: bool,
 }
 
 impl Paper {
     pub(super) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().octets.clone()).unwrap()
+        String::from_utf8(self.0.0.lock().octets.clone()).unwrap()
     }
 
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.text().lines().map(str::to_owned).collect()
+    }
+
+    /// Lets only so many octets be written.
     pub(super) fn room(&self, room: Option<usize>) {
-        self.0.lock().room = room;
+        self.0.0.lock().room = room;
+    }
+
+    /// Makes writes block, as a pipe does that nobody reads.
+    pub(super) fn block(&self, blocked: bool) {
+        self.0.0.lock().blocked = blocked;
+        self.0.1.notify_all();
     }
 }
 
 impl Write for Paper {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let mut state = self.0.lock();
-        let taken = state
-            .room
-            .map_or(octets.len(), |room| room.min(octets.len()));
+        let (state, unblocked) = &*self.0;
+        let mut state = state.lock();
+        while state.blocked {
+            unblocked.wait(&mut state);
+        }
+        let room = state.room.unwrap_or(usize::MAX);
+        let taken = room.min(octets.len());
         if taken == 0 {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
         state.room = state.room.map(|room| room - taken);
-        state.buffered.extend_from_slice(&octets[..taken]);
+        state.octets.extend_from_slice(&octets[..taken]);
         Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let mut state = self.0.lock();
-        let buffered = std::mem::take(&mut state.buffered);
-        state.octets.extend(buffered);
         Ok(())
     }
 }
 
-fn log_run() -> LogRun {
+pub(super) const PROGRAM: Program = Program {
+    version: "1.2.3",
+    commit: "abc",
+};
+
+pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+pub(super) fn clock() -> Timestamp {
+    NOW
+}
+
+/// How long callers of a log under test wait for its sinks.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+fn run() -> LogRun {
     LogRun {
         origin: "prod/replica-0/00ff".to_owned(),
         id: "00ff".to_owned(),
-        program: Program {
-            version: "1.2.3",
-            commit: "abc",
-        },
+        program: PROGRAM,
     }
 }
 
-fn log(paper: &Paper) -> IssuanceLog {
-    IssuanceLog::to("paper", paper.clone(), log_run())
+/// Returns a log on a paper.
+pub(super) fn log_on(paper: &Paper) -> IssuanceLog {
+    IssuanceLog::to("paper", paper.clone(), run(), clock).unwrap()
 }
 
-pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+/// Returns a log on papers, whose callers lose patience soon.
+fn impatient(papers: &[&Paper], on_failure: OnFailure) -> IssuanceLog {
+    let sinks = papers.iter().map(|paper| {
+        let sink: Box<dyn Sink> = Box::new(Stream::new((*paper).clone()));
+        ("paper".to_owned(), sink)
+    });
+    let settings = Manner {
+        on_failure,
+        patience: PATIENCE,
+    };
+    IssuanceLog::of(sinks.collect(), Vec::new(), run(), settings, clock).unwrap()
+}
+
+/// Waits until every sink has ended.
+pub(super) fn closed(log: &IssuanceLog) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime
+        .block_on(log.close(Duration::from_secs(60)))
+        .unwrap();
+}
 
 pub(super) fn subject(groups: &[String]) -> Subject<'_> {
     Subject {
@@ -71,174 +124,420 @@ pub(super) fn subject(groups: &[String]) -> Subject<'_> {
             namespace: Some("shop"),
             name: "web-1",
             uid: "8f0e",
+            certificate: Some("web"),
         },
         requester: Requester {
             username: "system:serviceaccount:cert-manager:cert-manager",
+            uid: Some("77aa"),
             groups,
         },
+        approval: Some(Approval {
+            reason: Some("cert-manager.io"),
+            message: Some("approved"),
+        }),
         issuer: LoggedIssuer {
             kind: "PKCS11ClusterIssuer",
             namespace: None,
             name: "issuing",
+            uid: Some("1234"),
+            generation: Some(3),
+            profile_sha256: Some("55"),
+            grant_sha256: Some("66"),
         },
     }
 }
 
-fn certificate() -> Certificate<'static> {
-    Certificate {
-        token: "issuing",
-        key_id: &[0xa1, 0xb2],
-        serial: "01ff",
-        tbs_sha256: "1111111111111111111111111111111111111111111111111111111111111111",
-        not_after: "2026-11-22T22:00:00Z".parse().unwrap(),
-        csr_sha256: "2222222222222222222222222222222222222222222222222222222222222222",
-        certificate: None,
-        dropped_extensions: &[],
-    }
+pub(super) fn entry(groups: &[String], names: &[String]) -> Entry {
+    Entry::new(
+        &subject(groups),
+        &Certificate {
+            csr_sha256: "22",
+            token: LoggedToken {
+                name: "issuing",
+                label: "Token",
+                serial: "0001",
+            },
+            key_id: &[0xa1, 0xb2],
+            issuer_certificate_sha256: "33",
+            serial: "01ff",
+            subject: "CN=web",
+            names,
+            usages: &["server auth".to_owned()],
+            ca: false,
+            not_before: NOW,
+            not_after: "2026-11-22T22:00:00Z".parse().unwrap(),
+            tbs_sha256: "11",
+        },
+    )
 }
 
-const SUBJECT: &str = concat!(
-    r#""request":{"kind":"CertificateRequest","namespace":"shop","name":"web-1","uid":"8f0e"},"#,
-    r#""requester":{"username":"system:serviceaccount:cert-manager:cert-manager","groups":["system:authenticated"]},"#,
-    r#""issuer":{"kind":"PKCS11ClusterIssuer","name":"issuing"}"#,
+pub(super) const SUBJECT: &str = concat!(
+    r#""request":{"kind":"CertificateRequest","namespace":"shop","name":"web-1","uid":"8f0e","certificate":"web"},"#,
+    r#""requester":{"username":"system:serviceaccount:cert-manager:cert-manager","uid":"77aa","groups":["system:authenticated"]},"#,
+    r#""approval":{"reason":"cert-manager.io","message":"approved"},"#,
+    r#""issuer":{"kind":"PKCS11ClusterIssuer","name":"issuing","uid":"1234","generation":3,"profileSha256":"55","grantSha256":"66"},"#,
+    r#""csrSha256":"22""#,
 );
 const CERTIFICATE: &str = concat!(
-    r#""token":"issuing","keyId":"a1b2","serial":"01ff","#,
-    r#""tbsSha256":"1111111111111111111111111111111111111111111111111111111111111111","#,
-    r#""notAfter":"2026-11-22T22:00:00Z","#,
-    r#""csrSha256":"2222222222222222222222222222222222222222222222222222222222222222""#,
+    r#""token":{"name":"issuing","label":"Token","serial":"0001"},"keyId":"a1b2","issuerCertificateSha256":"33","#,
+    r#""serial":"01ff","subject":"CN=web","names":["DNS:web.example"],"usages":["server auth"],"ca":false,"#,
+    r#""notBefore":"1970-01-01T00:00:00Z","notAfter":"2026-11-22T22:00:00Z","tbsSha256":"11""#,
 );
+
+/// Writes one line of every event.
+pub(super) fn every_event(log: &IssuanceLog) {
+    let groups = ["system:authenticated".to_owned()];
+    let entry = entry(&groups, &["DNS:web.example".to_owned()]);
+    log.started();
+    log.configuration(&Configuration {
+        sha256: "77".to_owned(),
+        tokens: 1,
+        grants: 2,
+    });
+    log.login("issuing", None);
+    log.login("issuing", Some("CKR_PIN_INCORRECT"));
+    log.issuer(&subject(&groups).issuer, true, "Verified");
+    log.issuer(&subject(&groups).issuer, false, "KeyNotFound");
+    log.signing(&entry, &["2.5.29.14".to_owned()]).unwrap();
+    log.signed(&entry, &[0x30, 0]);
+    log.published(&entry);
+    log.discarded(&entry, "superseded");
+    log.refused(&subject(&groups), Some("22"), "key-too-small");
+    log.heads(&["a note"]);
+    log.stopped();
+}
 
 #[test]
 fn every_step_of_a_certificate_is_one_line() {
     let paper = Paper::default();
-    let log = log(&paper);
-    let groups = ["system:authenticated".to_owned()];
-    let (subject, certificate) = (subject(&groups), certificate());
-    log.signing(NOW, &subject, &certificate).unwrap();
-    let signed = Certificate {
-        certificate: Some(&[0x30, 0]),
-        ..certificate
-    };
-    log.signed(NOW, &subject, &signed).unwrap();
-    log.published(NOW, &subject, &certificate).unwrap();
-    log.discarded(NOW, &subject, &certificate, "already-issued")
-        .unwrap();
-    log.refused(NOW, &subject, "key-too-small").unwrap();
-    log.stopped(NOW).unwrap();
+    let log = log_on(&paper);
+    every_event(&log);
+    closed(&log);
     let line = |seq: u64, event: &str, rest: &str| {
         format!(
             r#"{{"time":"1970-01-01T00:00:00Z","run":"00ff","seq":{seq},"event":"{event}"{rest}}}"#
         )
     };
-    let expected = [
-        line(
-            0,
+    let issuer = r#""issuer":{"kind":"PKCS11ClusterIssuer","name":"issuing","uid":"1234","generation":3,"profileSha256":"55","grantSha256":"66"}"#;
+    let whole = format!(",{SUBJECT},{CERTIFICATE}");
+    let expected: Vec<_> = [
+        (
             "started",
-            r#","origin":"prod/replica-0/00ff","version":"1.2.3","commit":"abc""#,
+            r#","origin":"prod/replica-0/00ff","version":"1.2.3","commit":"abc""#.to_owned(),
         ),
-        line(1, "signing", &format!(",{SUBJECT},{CERTIFICATE}")),
-        line(
-            2,
-            "signed",
-            &format!(r#",{SUBJECT},{CERTIFICATE},"certificate":"MAA=""#),
+        (
+            "configuration",
+            r#","sha256":"77","tokens":1,"grants":2"#.to_owned(),
         ),
-        line(3, "published", &format!(",{SUBJECT},{CERTIFICATE}")),
-        line(
-            4,
-            "discarded",
-            &format!(r#",{SUBJECT},{CERTIFICATE},"reason":"already-issued""#),
+        (
+            "login",
+            r#","token":"issuing","outcome":"accepted""#.to_owned(),
         ),
-        line(
-            5,
-            "refused",
-            &format!(r#",{SUBJECT},"reason":"key-too-small""#),
+        (
+            "login",
+            r#","token":"issuing","outcome":"rejected","code":"CKR_PIN_INCORRECT""#.to_owned(),
         ),
-        line(6, "stopped", ""),
-    ];
-    let text = paper.text();
-    let lines: Vec<_> = text.lines().collect();
+        ("issuer-ready", format!(r#",{issuer},"reason":"Verified""#)),
+        (
+            "issuer-not-ready",
+            format!(r#",{issuer},"reason":"KeyNotFound""#),
+        ),
+        (
+            "dropped-extension",
+            format!(r#"{whole},"extensions":["2.5.29.14"]"#),
+        ),
+        ("signing", whole.clone()),
+        ("signed", format!(r#"{whole},"certificate":"MAA=""#)),
+        ("published", whole.clone()),
+        ("discarded", format!(r#"{whole},"reason":"superseded""#)),
+        ("refused", format!(r#",{SUBJECT},"reason":"key-too-small""#)),
+        ("heads", r#","heads":["a note"]"#.to_owned()),
+        ("stopped", String::new()),
+    ]
+    .into_iter()
+    .zip(0..)
+    .map(|((event, rest), seq)| line(seq, event, &rest))
+    .collect();
+    let lines = paper.lines();
     let (checkpoint, leaves) = lines.split_last().unwrap();
     assert_eq!(leaves, expected);
     let mut frontier = Frontier::default();
     leaves
         .iter()
         .for_each(|leaf| frontier.push(TreeHash::of_leaf(leaf.as_bytes())));
-    let [four, two, one] = frontier.subtrees() else {
-        panic!("seven leaves have three subtrees");
+    let [eight, four, two] = frontier.subtrees() else {
+        panic!("fourteen leaves have three subtrees");
     };
     let root = frontier.root();
     assert_eq!(
         *checkpoint,
         format!(
-            r#"{{"time":"1970-01-01T00:00:00Z","run":"00ff","event":"checkpoint","checkpoint":"prod/replica-0/00ff\n7\n{root}\n","frontier":["{four}","{two}","{one}"]}}"#
+            r#"{{"time":"1970-01-01T00:00:00Z","run":"00ff","event":"checkpoint","checkpoint":"prod/replica-0/00ff\n14\n{root}\n","frontier":["{eight}","{four}","{two}"]}}"#
         )
     );
 }
 
 #[test]
-fn the_line_lists_the_dropped_extensions() {
+fn the_page_has_a_row_for_every_field_and_event_of_a_real_line_and_no_other() {
+    const PAGE: &str = include_str!("../../docs/reference/audit.md");
     let paper = Paper::default();
-    let dropped = ["2.5.29.14".to_owned(), "1.3.6.1.4.1.32473.9".to_owned()];
-    let certificate = Certificate {
-        dropped_extensions: &dropped,
-        ..certificate()
+    let log = log_on(&paper);
+    every_event(&log);
+    let long: Vec<_> = (0..9000)
+        .map(|number| format!("DNS:{number}.example"))
+        .collect();
+    log.published(&entry(&[], &long));
+    let namespaced = LoggedIssuer {
+        namespace: Some("shop"),
+        ..subject(&[]).issuer
     };
-    log(&paper)
-        .signing(NOW, &subject(&[]), &certificate)
-        .unwrap();
-    let ending =
-        format!(r#"{CERTIFICATE},"droppedExtensions":["2.5.29.14","1.3.6.1.4.1.32473.9"]}}"#);
-    assert!(
-        paper.text().trim_end().ends_with(&ending),
-        "{}",
-        paper.text()
-    );
+    log.issuer(&namespaced, true, "Verified");
+    log.stopped();
+    closed(&log);
+    // These are in `torn` and `dropped-lines`, which other tests make.
+    let mut fields =
+        std::collections::BTreeSet::from(["lost", "octets", "lines"].map(str::to_owned));
+    let mut events = std::collections::BTreeSet::from(["torn", "dropped-lines"].map(str::to_owned));
+    for line in paper.lines() {
+        let line: Value = serde_json::from_str(&line).unwrap();
+        collect(&line, "", &mut fields);
+        events.insert(line["event"].as_str().unwrap().to_owned());
+    }
+    let rows = |from: &str| -> std::collections::BTreeSet<String> {
+        let (_, table) = PAGE.split_once(from).unwrap();
+        let rows = table
+            .lines()
+            .skip(1)
+            .skip_while(|row| !row.starts_with('|'));
+        let rows = rows.take_while(|row| row.starts_with('|'));
+        let first = rows.filter_map(|row| row.split('|').nth(1).map(str::to_owned));
+        let names = first.flat_map(|cell| {
+            let quoted = cell.split('`').skip(1).step_by(2).map(str::to_owned);
+            quoted.collect::<Vec<_>>()
+        });
+        names.collect()
+    };
+    assert_eq!(rows("### Events"), events);
+    assert_eq!(rows("### Fields"), fields);
+}
+
+/// Collects the names of the fields of an object, with those of the objects in it.
+fn collect(value: &Value, before: &str, fields: &mut std::collections::BTreeSet<String>) {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let name = format!("{before}{name}");
+        match value {
+            // A long field is replaced by an object of its own, which the text describes.
+            Value::Object(object) if object.contains_key("octets") => {}
+            Value::Object(_) => {
+                collect(value, &format!("{name}."), fields);
+                continue;
+            }
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => {}
+        }
+        fields.insert(name);
+    }
 }
 
 #[test]
 fn a_line_break_in_a_name_does_not_break_the_line() {
     let paper = Paper::default();
+    let log = log_on(&paper);
     let mut subject = subject(&[]);
     subject.requester.username = "mallory\n{\"event\":\"published\"}";
-    log(&paper).refused(NOW, &subject, "denied").unwrap();
+    log.refused(&subject, None, "denied");
+    closed(&log);
     assert_eq!(paper.text().lines().count(), 2);
 }
 
-#[test]
-fn a_line_is_on_the_sink_when_the_call_returns() {
+#[tokio::test]
+async fn a_line_is_on_the_sink_when_the_wait_for_it_ends() {
     let paper = Paper::default();
-    let log = IssuanceLog::to("paper", io::BufWriter::new(paper.clone()), log_run());
-    log.signing(NOW, &subject(&[]), &certificate()).unwrap();
-    assert!(paper.text().ends_with("}\n"));
+    let stream = io::BufWriter::new(paper.clone());
+    let log = IssuanceLog::to("paper", stream, run(), clock).unwrap();
+    let logged = log.signing(&entry(&[], &[]), &[]).unwrap();
+    log.accepted(logged).await.unwrap();
+    let lines = paper.lines();
+    assert!(lines.last().unwrap().contains(r#""event":"signing""#));
 }
 
-#[test]
-fn a_full_sink_is_an_error_for_the_caller() {
+#[tokio::test]
+async fn a_sink_that_fails_or_blocks_stops_signatures_and_loses_nothing() {
     let paper = Paper::default();
-    let log = log(&paper);
+    let log = impatient(&[&paper], OnFailure::Wait);
+    log.started();
     paper.room(Some(10));
-    let error = log.signing(NOW, &subject(&[]), &certificate()).unwrap_err();
+    let entry = entry(&[], &[]);
+    let logged = log.signing(&entry, &[]).unwrap();
+    let error = log.accepted(logged).await.unwrap_err().to_string();
     assert!(
-        error
-            .to_string()
-            .starts_with("failed to write \"signing\" to the issuance log"),
+        error.starts_with("paper accepts no lines of the issuance log: no storage space"),
         "{error}"
     );
+    assert_eq!(log.check().unwrap_err().to_string(), error);
+    assert!(log.signing(&entry, &[]).is_err());
+    assert!(log.counts().failing);
+    log.discarded(&entry, "not-logged");
+    paper.room(None);
+    let signed = log.signed(&entry, &[]);
+    while log.accepted(signed).await.is_err() {}
+    assert_eq!(log.check(), Ok(()));
+    paper.block(true);
+    let behind = log.signed(&entry, &[]);
+    assert!(log.accepted(behind).await.is_err());
+    paper.block(false);
+    log.stopped();
+    log.close(Duration::from_secs(60)).await.unwrap();
+    let events: Vec<_> = paper
+        .lines()
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["event"].clone())
+        .collect();
+    assert_eq!(
+        json!(events),
+        json!([
+            "started",
+            "signing",
+            "discarded",
+            "signed",
+            "signed",
+            "stopped",
+            "checkpoint"
+        ])
+    );
 }
 
 #[test]
-fn a_line_cut_short_is_ended_before_the_next_begins() {
+fn no_call_waits_for_a_sink_that_nobody_reads_and_memory_is_bounded() {
     let paper = Paper::default();
-    let log = log(&paper);
-    paper.room(Some(10));
-    log.signing(NOW, &subject(&[]), &certificate()).unwrap_err();
-    paper.room(None);
-    log.refused(NOW, &subject(&[]), "denied").unwrap();
-    let text = paper.text();
-    let last = text.lines().last().unwrap();
-    assert!(
-        serde_json::from_str::<serde_json::Value>(last).is_ok(),
-        "{text}"
-    );
+    paper.block(true);
+    let log = impatient(&[&paper], OnFailure::Wait);
+    let begun = Instant::now();
+    let mut refused = 0;
+    while log.has_room() {
+        log.refused(&subject(&[]), None, "denied");
+        refused += 1;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    log.refused(&subject(&[]), None, "denied");
+    log.refused(&subject(&[]), None, "denied");
+    assert_eq!(log.counts().waiting, refused + 1);
+    assert!(log.trouble().is_some());
+    assert!(log.check().is_err());
+    paper.block(false);
+    while !log.has_room() {
+        std::thread::yield_now();
+    }
+    log.refused(&subject(&[]), None, "denied");
+    log.stopped();
+    closed(&log);
+    let lines = paper.lines();
+    let dropped = lines.iter().find(|line| line.contains("dropped-lines"));
+    assert!(dropped.unwrap().ends_with(r#""lines":2}"#), "{dropped:?}");
+    assert_eq!(u64::try_from(lines.len()).unwrap(), refused + 5);
+}
+
+#[tokio::test]
+async fn an_operator_can_choose_to_sign_without_a_log() {
+    let paper = Paper::default();
+    paper.block(true);
+    let log = impatient(&[&paper], OnFailure::Sign);
+    let entry = entry(&[], &[]);
+    let mut lines = 0;
+    while log.0.backlog.has_room() {
+        let logged = log.signing(&entry, &[]).unwrap();
+        log.accepted(logged).now_or_never().unwrap().unwrap();
+        lines += 1;
+    }
+    for _ in 0..3 {
+        assert_eq!(log.signing(&entry, &[]).unwrap(), LogPosition(None));
+    }
+    assert_eq!(log.check(), Ok(()));
+    assert!(log.counts().failing);
+    paper.block(false);
+    log.close(Duration::from_secs(60)).await.unwrap();
+    assert_eq!(paper.lines().len(), lines + 1);
+}
+
+#[test]
+fn both_sinks_must_accept_a_line() {
+    let (fast, slow) = (Paper::default(), Paper::default());
+    let log = impatient(&[&fast, &slow], OnFailure::Wait);
+    slow.block(true);
+    log.started();
+    while fast.lines().is_empty() {
+        std::thread::yield_now();
+    }
+    assert_eq!(log.counts().lines, 0);
+    slow.block(false);
+    log.stopped();
+    closed(&log);
+    assert_eq!(log.counts().lines, 3);
+    assert_eq!(fast.text(), slow.text());
+}
+
+#[test]
+fn the_first_line_of_a_file_follows_a_torn_one_and_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("issuance.log");
+    let settings = LogSettings {
+        stdout: false,
+        file: Some(FileSink {
+            path: path.clone(),
+            rotate_size: None,
+            rotate_age: None,
+            fsync: crate::config::Fsync::Always,
+        }),
+        on_failure: OnFailure::Wait,
+    };
+    let first = IssuanceLog::start(&settings, run(), clock).unwrap();
+    every_event(&first);
+    closed(&first);
+    let whole = std::fs::read(&path).unwrap();
+    let last = whole.iter().rposition(|octet| *octet == b'\n').unwrap();
+    let begin = whole[..last]
+        .iter()
+        .rposition(|octet| *octet == b'\n')
+        .unwrap()
+        + 1;
+    for length in [begin + 1, begin + 20, last - 1, last, last + 1] {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let again = IssuanceLog::start(
+            &settings,
+            LogRun::new("prod", "replica-0", PROGRAM).unwrap(),
+            clock,
+        )
+        .unwrap();
+        again.started();
+        again.stopped();
+        closed(&again);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(&text.as_bytes()[..length], &whole[..length]);
+        let new: Vec<Value> = text[begin..]
+            .lines()
+            .skip(1)
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let events: Vec<_> = new
+            .iter()
+            .map(|line| line["event"].as_str().unwrap())
+            .collect();
+        if length == last + 1 {
+            assert_eq!(events, ["started", "stopped", "checkpoint"]);
+            continue;
+        }
+        assert_eq!(
+            events,
+            ["started", "torn", "stopped", "checkpoint"],
+            "{length}"
+        );
+        assert_eq!(
+            new[1]["lost"],
+            TreeHash::of_leaf(&whole[begin..length]).to_string()
+        );
+        assert_eq!(new[1]["octets"], length - begin);
+    }
 }

@@ -4,16 +4,17 @@ mod client;
 mod collector;
 mod debug;
 mod drain;
+mod issuance_log;
 mod measured;
 mod proxy;
 
-use std::{collections::BTreeSet, env, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, env, fs, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use kube::Client;
 use tokio::{
     sync::watch as state,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -23,6 +24,7 @@ use self::{
     collector::collector,
     debug::Debug,
     drain::{Drain, Leaving},
+    issuance_log::{applied, in_force, report_trouble, write_checkpoints},
 };
 use super::{
     machine::{host_name, worker},
@@ -32,7 +34,7 @@ use super::{
 use crate::{
     api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
     args::{Answering, Run},
-    audit::{IssuanceLog, LogRun, note},
+    audit::{IssuanceLog, LogRun},
     config::Config,
     issuance::lint,
     metrics::Metrics,
@@ -50,7 +52,7 @@ use crate::{
         limiter::{Limiter, Owners},
         reload,
     },
-    telemetry::{self, ErrorChain, LastErrors},
+    telemetry::{self, ErrorChain, LastErrors, Unread},
     trace::Spans,
 };
 
@@ -60,9 +62,6 @@ const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/names
 /// Environment variables through which a pod template passes the pod's name and UID, by `fieldRef`.
 const POD_NAME: &str = "POD_NAME";
 const POD_UID: &str = "POD_UID";
-
-/// Time between checkpoints of the issuance log, while lines are written.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
 /// How long the collector may take for the last spans, after everything else has ended.
 const LAST_SPANS_WITHIN: Duration = Duration::from_secs(3);
@@ -80,6 +79,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     telemetry::start(
         args.log_format,
         &args.log_filter(env::var("RUST_LOG").ok().as_deref()),
+        Unread::Drop,
         args.debug_address.map(|_| errors.clone()),
     )?;
     let text = Config::read(&args.config)?;
@@ -145,6 +145,9 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     };
     let stop = signals.drain_within(args.drain_timeout);
     let run = LogRun::new(config.cluster(), &replica.identity, PROGRAM)?;
+    let sinks = config.log().of_replica(&replica.identity);
+    let log = IssuanceLog::start(&sinks, run, now)?;
+    metrics.count_log(&log);
     let controller = Controller {
         args,
         config,
@@ -154,7 +157,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         replica,
         metrics,
         readiness,
-        log: IssuanceLog::stdout(run),
+        log,
         spans: spans.clone(),
         debug,
         serving: serving.clone(),
@@ -206,7 +209,8 @@ impl Controller {
             debug,
             serving,
         } = self;
-        note(log.started(now()));
+        log.started();
+        log.configuration(&in_force(&config));
         let Replica {
             namespace,
             identity,
@@ -224,6 +228,7 @@ impl Controller {
             &namespace,
             &identity,
             &metrics,
+            &log,
         );
         // The replica's Lease lists no token until the replica can act on every request.
         let (usable, seen) = state::channel(BTreeSet::new());
@@ -296,9 +301,11 @@ impl Controller {
             known.cancelled().await;
             publish_usable_tokens(&context.tokens, &usable, stop).await;
         };
+        let taken_up = |changed: &Config| applied(changed, &config, &context.log);
         let work = async {
             tokio::join!(
                 stop.run_until_cancelled(write_checkpoints(&context.log)),
+                stop.run_until_cancelled(report_trouble(&context.log)),
                 stop.run_until_cancelled(ready),
                 stop.run_until_cancelled(share),
                 answer(
@@ -316,6 +323,7 @@ impl Controller {
                     config_text,
                     &context.tokens,
                     &context.metrics,
+                    &taken_up,
                     stop
                 ),
             )
@@ -329,7 +337,10 @@ impl Controller {
             events: events_task,
         };
         drain.leave(leaving, &context).await;
-        note(context.log.stopped(now()));
+        context.log.stopped();
+        if let Err(error) = context.log.close(drain.left_for_the_log()).await {
+            error!(error = %ErrorChain(&error), "the last lines of the issuance log are missing");
+        }
         drain
     }
 }
@@ -359,13 +370,6 @@ async fn show_readiness(mut held: state::Receiver<bool>, readiness: &Readiness) 
     while let Ok(now) = held.wait_for(|held| *held != readiness.get()).await {
         readiness.set(*now);
         info!(ready = *now, "readiness");
-    }
-}
-
-async fn write_checkpoints(log: &IssuanceLog) {
-    loop {
-        sleep(CHECKPOINT_EVERY).await;
-        note(log.checkpoint(now()));
     }
 }
 

@@ -27,18 +27,16 @@ use super::{machine, signals::Signals, version};
 use crate::{
     api::issuer::Reason,
     args::{OutputFormat, Sign},
-    audit::{
-        IssuanceLog, LogRun, LoggedIssuer, LoggedRequest, RequestKind, Requester, Subject, note,
-    },
+    audit::{IssuanceLog, LogRun, LoggedIssuer, LoggedRequest, RequestKind, Requester, Subject},
     config::{Config, Labels},
     issuance::{Fault, PreparedCertificate, Refusal, RuleDecision, pattern::Variables},
     message::shown,
     metrics::Metrics,
     pipeline::{
         self, AskedCsr, Keys, NotProven, NotSigned, ParsedChain, Signed, SigningClaim,
-        UncheckedRequest, now,
+        UncheckedRequest, now, sign::NOT_LOGGED,
     },
-    telemetry::{self, LogFormat},
+    telemetry::{self, LogFormat, Unread},
 };
 
 /// Default log filter, without RUST_LOG. `hsm` is off, because `sign` itself prints the state of the token, and errors at
@@ -54,7 +52,7 @@ const MAX_CSR: u64 = 1 << 20;
 pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let signals = Signals::take(INTERRUPTED).context("failed to wait for signals")?;
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| LOG.to_owned());
-    telemetry::start(LogFormat::Text, &filter, None)?;
+    telemetry::start(LogFormat::Text, &filter, Unread::Wait, None)?;
     // Checks that need no token come first.
     let config = Config::load(&args.config)?;
     let file = IssuerFile::read(&args.issuer, args.namespace.as_deref())?;
@@ -98,7 +96,8 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new(version::VERSION, version::COMMIT));
     let token = Opened::start(&config, &args, pin, &file, &metrics)?;
     let host = machine::host_name().unwrap_or_else(|_| "host".to_owned());
-    let log = IssuanceLog::stderr(LogRun::new(config.cluster(), &host, version::PROGRAM)?);
+    let run = LogRun::new(config.cluster(), &host, version::PROGRAM)?;
+    let log = IssuanceLog::stderr(run, now).context("failed to start the issuance log")?;
     let order = Order {
         asked,
         subject,
@@ -121,16 +120,21 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
             log: &log,
             decisions: &decisions,
         };
-        conclude(outcome, &report, destination, dry_run)
+        let csr = order.asked.csr.sha256();
+        conclude(outcome, &report, csr.as_deref(), destination, dry_run)
     });
-    note(log.stopped(now()));
-    ended
+    log.stopped();
+    let closed = log.close(END_WITHIN).await;
+    let code = ended?;
+    closed.context("the issuance log lacks lines")?;
+    Ok(code)
 }
 
-/// Writes the outcome to stdout, the destination and the issuance log.
+/// Writes the outcome to stdout, the destination and the issuance log. `csr` is the SHA-256 of the CSR.
 fn conclude(
     outcome: Result<Outcome, Refusal>,
     report: &Report<'_>,
+    csr: Option<&str>,
     destination: Option<Destination>,
     dry_run: bool,
 ) -> anyhow::Result<ExitCode> {
@@ -145,7 +149,7 @@ fn conclude(
         }
         Err(refusal) => {
             if !dry_run {
-                report.log_refusal(&refusal);
+                report.log_refusal(&refusal, csr);
             }
             report.refused(&refusal)?;
             Ok(ExitCode::from(REFUSED))
@@ -221,9 +225,11 @@ async fn issue(
     let outcome = if *dry_run {
         pipeline::prepare_only(asked, &proven.ready).map(Outcome::Admitted)
     } else {
-        pipeline::sign(asked, &"".into(), subject, &proven.ready, log, &|| true)
-            .await
-            .map(Outcome::Signed)
+        let signed = pipeline::sign(asked, &"".into(), subject, &proven.ready, log, &|| true).await;
+        if let Ok(signed) = &signed {
+            logged(signed, log).await?;
+        }
+        signed.map(Outcome::Signed)
     };
     match outcome {
         Ok(outcome) => Ok((Ok(outcome), decisions)),
@@ -241,6 +247,15 @@ async fn issue(
             Err(anyhow!(other).context(what_to_do))
         }
     }
+}
+
+/// Waits until the issuance log has the certificate.
+async fn logged(signed: &Signed, log: &IssuanceLog) -> anyhow::Result<()> {
+    let accepted = log.accepted(signed.logged).await;
+    accepted.map_err(|error| {
+        log.discarded(&signed.announced.entry, NOT_LOGGED);
+        anyhow!(error).context("no certificate was released; sign again")
+    })
 }
 
 /// Advice for reasons whose condition message gives none.
@@ -283,15 +298,22 @@ impl Named {
                 namespace: file.name.namespace.as_deref().or(namespace),
                 name: &self.name,
                 uid: &self.uid,
+                certificate: None,
             },
             requester: Requester {
                 username: &self.username,
+                uid: None,
                 groups: &[],
             },
+            approval: None,
             issuer: LoggedIssuer {
                 kind: file.name.kind(),
                 namespace: file.name.namespace.as_deref(),
                 name: &file.name.name,
+                uid: None,
+                generation: None,
+                profile_sha256: None,
+                grant_sha256: None,
             },
         }
     }

@@ -12,6 +12,8 @@ use tokio::{runtime::Builder, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::telemetry;
+
 /// Time limit for the last log line, because the log itself may hang.
 const TELL_WITHIN: Duration = Duration::from_millis(100);
 
@@ -74,6 +76,7 @@ impl Signals {
 fn end(why: &'static str, code: i32) {
     thread::spawn(move || {
         warn!("{why}: ending with work left undone");
+        telemetry::flush(TELL_WITHIN);
         process::exit(code);
     });
     thread::sleep(TELL_WITHIN);

@@ -10,7 +10,8 @@ use std::{
 use serde_saphyr::{Location, Spanned};
 
 use super::{
-    Config, Grant, Library, Module, PinSource, TokenConfig, TokenSelector, UNNAMED_CLUSTER,
+    Config, Grant, Library, LogSettings, Module, PinSource, TokenConfig, TokenSelector,
+    UNNAMED_CLUSTER,
     error::{Problem, Wrong},
     grant::{Grantee, Labels, is_name, namespace_name},
     raw::{RawAudit, RawConfig, RawGrant, RawModule, RawPinFrom, RawSecretRef, RawToken},
@@ -34,7 +35,12 @@ impl TryFrom<RawConfig> for Config {
         let RawConfig {
             modules: raw_modules,
             tokens: raw_tokens,
-            audit: RawAudit { cluster },
+            audit:
+                RawAudit {
+                    cluster,
+                    sinks,
+                    on_failure,
+                },
         } = raw;
         let cluster = cluster.map(|cluster| {
             named(&cluster.value)
@@ -42,6 +48,7 @@ impl TryFrom<RawConfig> for Config {
             Ok(cluster.value)
         });
         let cluster = cluster.transpose()?;
+        let log = LogSettings::checked(sinks, on_failure)?;
         let mut modules = BTreeMap::new();
         for (name, raw) in raw_modules {
             let place = |wrong: Wrong| wrong.within(format_args!("modules.{name}"), raw.referenced);
@@ -74,6 +81,8 @@ impl TryFrom<RawConfig> for Config {
         Ok(Self {
             tokens,
             cluster: cluster.unwrap_or_else(|| UNNAMED_CLUSTER.to_owned()),
+            log,
+            sha256: String::new(),
         })
     }
 }

@@ -223,6 +223,15 @@ pub enum Problem {
         "the list must have both key usages, such as \"digital signature\", and extended key usages, such as \"server auth\": a certificate without one of the extensions may be used for anything"
     )]
     HalfOfUsages,
+    /// No sink for the issuance log.
+    #[error("the issuance log has no sink: write `stdout: true`, a `file`, or both")]
+    NoSink,
+    /// A size of no or too many octets.
+    #[error("write a number of mebibytes above zero, or omit the field for no limit")]
+    RotateSize,
+    /// An age that would make very many files.
+    #[error("rotateAge is {0}: write 1m or more, or omit the field for no limit")]
+    RotateAge(GoDuration),
     /// A selector that selects every namespace.
     #[error("a selector needs at least one label: for namespaces by name, write `namespaces`")]
     NoLabels,

@@ -44,6 +44,8 @@ pub struct Grant {
     /// SHA-256 of the DER of each allowed issuing certificate; `None` allows any.
     certificates: Option<Vec<[u8; 32]>>,
     limits: Limits,
+    /// SHA-256 of the JSON of the grant as it is written, hexadecimal; `None` for the default grant.
+    sha256: Option<String>,
 }
 
 /// Issuers that a grant covers.
@@ -99,6 +101,7 @@ impl Grant {
             keys: vec![KeyPattern::Label("*".to_owned())],
             certificates: None,
             limits: Limits::default(),
+            sha256: None,
         }
     }
 
@@ -133,8 +136,21 @@ impl Grant {
             .is_none_or(|allowed| allowed.contains(sha256))
     }
 
-    pub(super) const fn limits(&self) -> &Limits {
+    /// Notes the SHA-256 of the JSON of the grant as it is written.
+    pub(super) fn identify(&mut self, sha256: String) {
+        self.sha256 = Some(sha256);
+    }
+
+    /// Returns the limits of the certificates.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Returns the SHA-256 of the JSON of the grant as it is written, hexadecimal; `None` for the default grant.
+    #[must_use]
+    pub fn sha256(&self) -> Option<&str> {
+        self.sha256.as_deref()
     }
 }
 
@@ -209,6 +225,7 @@ impl TryFrom<RawGrant> for Grant {
             keys: patterns,
             certificates,
             limits,
+            sha256: None,
         })
     }
 }
@@ -303,6 +320,7 @@ mod tests {
             keys,
             certificates: None,
             limits: Limits::default(),
+            sha256: None,
         }
     }
 
@@ -370,6 +388,7 @@ mod tests {
             keys,
             certificates: None,
             limits: Limits::default(),
+            sha256: None,
         };
         let covers = |id: &[u8]| grant.covers(IssuerScope::Cluster, "any", id);
         assert!(covers(&[0xa1, 0xb2]));

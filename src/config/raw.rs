@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use super::{Fsync, OnFailure};
 use crate::duration::GoDuration;
 
 /// The whole file.
@@ -21,9 +22,31 @@ pub(super) struct RawConfig {
 
 /// The issuance log.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawAudit {
     pub(super) cluster: Option<Spanned<String>>,
+    pub(super) sinks: Option<Spanned<RawSinks>>,
+    pub(super) on_failure: Option<OnFailure>,
+}
+
+/// The sinks of the issuance log.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSinks {
+    #[serde(default)]
+    pub(super) stdout: bool,
+    pub(super) file: Option<RawFileSink>,
+}
+
+/// A file with lines of the issuance log.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawFileSink {
+    pub(super) path: Spanned<PathBuf>,
+    pub(super) rotate_mebibytes: Option<Spanned<u64>>,
+    pub(super) rotate_age: Option<Spanned<GoDuration>>,
+    #[serde(default)]
+    pub(super) fsync: Fsync,
 }
 
 /// A PKCS#11 library, or the socket of a worker that has loaded a library.

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::issuance::{
+    Limits,
     profile::{AllowedNames, CaLimits},
     usage::Usage,
 };
@@ -114,7 +115,9 @@ fn the_first_grant_that_covers_a_key_decides() {
         Vec::new(),
     );
     assert_eq!(
-        issuing.limits(payments, "other", &[0xa1, 0xb2], &[0; 32]),
+        issuing
+            .grant(payments, "other", &[0xa1, 0xb2], &[0; 32])
+            .map(Grant::limits),
         Some(&Limits {
             max_duration: Some(SignedDuration::from_hours(2160)),
             names: Some(fence),
@@ -129,10 +132,17 @@ fn the_first_grant_that_covers_a_key_decides() {
         ..Limits::default()
     };
     assert_eq!(
-        issuing.limits(IssuerScope::Cluster, "issuing-ca", b"", &[0; 32]),
+        issuing
+            .grant(IssuerScope::Cluster, "issuing-ca", b"", &[0; 32])
+            .map(Grant::limits),
         Some(&allowing_ca)
     );
-    assert_eq!(issuing.limits(payments, "issuing-ca", b"", &[0; 32]), None);
+    assert_eq!(
+        issuing
+            .grant(payments, "issuing-ca", b"", &[0; 32])
+            .map(Grant::limits),
+        None
+    );
 }
 
 #[test]
@@ -144,7 +154,11 @@ fn a_grant_with_certificates_covers_no_other_issuing_certificate() {
     ))
     .unwrap();
     let token = config.token("t").unwrap();
-    let limits = |certificate: u8| token.limits(IssuerScope::Cluster, "a", b"", &[certificate; 32]);
+    let limits = |certificate: u8| {
+        token
+            .grant(IssuerScope::Cluster, "a", b"", &[certificate; 32])
+            .map(Grant::limits)
+    };
     assert_eq!(limits(0xab), Some(&Limits::default()));
     assert_eq!(
         limits(0xcd).and_then(|limits| limits.max_duration),
@@ -225,7 +239,9 @@ fn every_field_of_limits_is_read() {
     };
     let token = config.token("t").unwrap();
     assert_eq!(
-        token.limits(IssuerScope::Cluster, "a", b"", &[0; 32]),
+        token
+            .grant(IssuerScope::Cluster, "a", b"", &[0; 32])
+            .map(Grant::limits),
         Some(&expected)
     );
 }
@@ -235,7 +251,9 @@ fn without_grants_only_cluster_issuers_may_use_a_token_and_sign_no_ca() {
     let config = with("    pinFile: /run/pin\n").unwrap();
     let token = config.token("t").unwrap();
     assert_eq!(
-        token.limits(IssuerScope::Cluster, "any", b"", &[0; 32]),
+        token
+            .grant(IssuerScope::Cluster, "any", b"", &[0; 32])
+            .map(Grant::limits),
         Some(&Limits::default())
     );
     assert!(!Limits::default().ca.allow);

@@ -121,7 +121,7 @@ impl VerifiedCsr {
         })?;
         prove_possession(&public_key, &signed)?;
         Ok(Self {
-            sha256: hex::encode(digest::digest(&digest::SHA256, der)),
+            sha256: sha256_of_der(der),
             subject: Name::parse(info.subject).map_err(not_der)?,
             public_key,
             asked: RequestedExtensions::parse(&extensions)?,
@@ -155,6 +155,20 @@ impl VerifiedCsr {
     pub(super) const fn asked(&self) -> &RequestedExtensions {
         &self.asked
     }
+}
+
+/// Returns the SHA-256 hash of the DER of the CSR in a PEM text, lower-case hexadecimal; `None` if the text is not a CSR's.
+/// Checks nothing else, because it is for requests that are refused.
+#[must_use]
+pub fn sha256_of_pem(text: &[u8]) -> Option<String> {
+    let text = (text.len() <= MAX_PEM).then_some(text)?;
+    request_block(text).ok().map(|der| sha256_of_der(&der))
+}
+
+/// Returns the SHA-256 hash of the DER of a CSR, lower-case hexadecimal.
+#[must_use]
+pub fn sha256_of_der(der: &[u8]) -> String {
+    hex::encode(digest::digest(&digest::SHA256, der))
 }
 
 fn request_block(text: &[u8]) -> Result<Vec<u8>, Refusal> {

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_lc_rs::digest;
 use hsm::{TokenInfo, TokenState};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
@@ -227,7 +228,9 @@ pub async fn prove(
     }
     let ready = match kept {
         Some(Earlier { ready, .. })
-            if ready.key.is_same_as(&key) && Arc::ptr_eq(&ready.proof, &proof) =>
+            if ready.key.is_same_as(&key)
+                && ready.key.grant_sha256() == key.grant_sha256()
+                && Arc::ptr_eq(&ready.proof, &proof) =>
         {
             Arc::clone(ready)
         }
@@ -243,6 +246,7 @@ pub async fn prove(
             serial: spec.profile.serial.source,
             limit: limit(spec),
             proof,
+            profile_sha256: profile_sha256(spec).into(),
             pods,
         }),
     };
@@ -270,6 +274,13 @@ fn described(token: &ConfiguredToken) -> Option<TokenInfo> {
         | TokenState::Restarting { .. }
         | TokenState::Stopped => None,
     }
+}
+
+/// Returns the SHA-256 of the JSON of the profile with every default, hexadecimal.
+fn profile_sha256(spec: &IssuerSpec) -> String {
+    // A profile is made of strings, numbers and lists of them.
+    let json = serde_json::to_vec(&spec.profile).unwrap_or_default();
+    hex::encode(digest::digest(&digest::SHA256, &json))
 }
 
 fn limit(spec: &IssuerSpec) -> Limit {

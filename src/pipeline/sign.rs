@@ -3,21 +3,28 @@
 use std::{borrow::Cow, sync::Arc};
 
 use hsm::HsmError;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
-use super::{Publish, ReadyIssuer, now};
+use super::{
+    Publish, ReadyIssuer,
+    announced::{Announced, Begun},
+    now,
+};
 use crate::{
     api::profile::SerialSource,
-    audit::{Certificate, IssuanceLog, LogError, Subject, note},
+    audit::{IssuanceLog, LogError, LogPosition, Subject},
     duration::GoDuration,
     issuance::{
         CertificateParams, Fault, IssueError, IssuedCertificate, PrepareError, PreparedCertificate,
-        Refusal, RefusalReason, Serial, VerifiedCsr, Wanted, pattern::Variables,
+        Refusal, RefusalReason, Serial, VerifiedCsr, Wanted, csr, pattern::Variables,
         san::SubjectAltNames,
     },
     signers::fault,
     trace::{self, WorkStage},
 };
+
+/// Reason of *discarded*: the sinks of the log did not accept *signing* in time, so nothing was signed.
+pub(crate) const NOT_LOGGED: &str = "not-logged";
 
 /// Content of a request from any source, not validated.
 #[derive(Clone, Debug)]
@@ -48,6 +55,15 @@ pub enum AskedCsr<'a> {
 }
 
 impl AskedCsr<'_> {
+    /// Returns the SHA-256 of the DER of the CSR, hexadecimal; `None` if it cannot be read.
+    #[must_use]
+    pub fn sha256(&self) -> Option<String> {
+        match self {
+            Self::Pem(text) => csr::sha256_of_pem(text),
+            Self::Key(der, _) => Some(csr::sha256_of_der(der)),
+        }
+    }
+
     /// Parses the CSR and verifies its proof of possession.
     ///
     /// # Errors
@@ -69,25 +85,8 @@ pub struct Signed {
     pub publish: Publish,
     /// The entry in the issuance log from before the signature.
     pub announced: Arc<Announced>,
-}
-
-/// Entry of the issuance log about a certificate, made before it is signed.
-#[derive(Debug)]
-pub struct Announced {
-    /// The token that signs, by its name in the configuration.
-    pub token: Arc<str>,
-    /// The `CKA_ID` of the key.
-    pub key_id: Vec<u8>,
-    /// SHA-256 of the CSR, hexadecimal.
-    pub csr_sha256: String,
-    /// The serial number, hexadecimal.
-    pub serial: String,
-    /// SHA-256 of the TBSCertificate, hexadecimal.
-    pub tbs_sha256: String,
-    /// Last second of validity.
-    pub not_after: Timestamp,
-    /// OIDs of the extensions that the CSR asks for and the certificate does not have.
-    pub dropped_extensions: Vec<String>,
+    /// Place of the *signed* line. The certificate is published only after the sinks have accepted that line.
+    pub logged: LogPosition,
 }
 
 /// Reason why there is no certificate.
@@ -111,8 +110,8 @@ pub enum NotSigned {
     /// The certificate could not be prepared. Never a refusal.
     #[error(transparent)]
     Prepare(PrepareError),
-    /// The issuance log could not be written, so nothing was signed.
-    #[error("the issuance log cannot be written")]
+    /// A sink of the issuance log accepts no lines, so nothing was signed. The operator of the controller has to act.
+    #[error("the issuance log cannot be written; the operator of the controller has to mend it")]
     Log(#[source] LogError),
     /// The token did not sign, or the signature was not released.
     #[error(transparent)]
@@ -149,14 +148,6 @@ impl<'a> UncheckedRequest<'a> {
     }
 }
 
-impl Signed {
-    /// Returns the certificate's entry in the issuance log.
-    #[must_use]
-    pub fn line(&self) -> Certificate<'_> {
-        self.announced.line()
-    }
-}
-
 /// Checks a request, waits for the tenant's turn at the token and, if the request is `still_due` then, has the token sign
 /// once. `subject` names the request and the issuer in the issuance log.
 ///
@@ -181,39 +172,29 @@ pub async fn sign(
     }
     let serial = serial(ready).await?;
     let prepared = prepare(&params, serial, ready)?;
-    let announced = Announced {
-        token: Arc::clone(ready.key.token_name()),
-        key_id: ready.key.id().to_vec(),
-        csr_sha256: csr.sha256().to_owned(),
-        serial: prepared.serial_hex(),
-        tbs_sha256: prepared.tbs_sha256(),
-        not_after: prepared.not_after(),
-        dropped_extensions: prepared
-            .dropped_extensions()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-    };
-    let line = announced.line();
-    log.signing(now(), subject, &line).map_err(NotSigned::Log)?;
+    let announced = Announced::new(subject, &csr, &params, &prepared, ready);
+    let logged = log.signing(&announced.entry, &announced.dropped_extensions);
+    let logged = logged.map_err(NotSigned::Log)?;
+    let begun = Begun::new(log, announced);
+    if let Err(error) = log.accepted(logged).await {
+        log.discarded(&begun.ended().entry, NOT_LOGGED);
+        return Err(NotSigned::Log(error));
+    }
     let issued = prepared.issue(&turn).await;
     turn.verified(!matches!(issued, Err(IssueError::Unverified(_))), now());
+    let announced = begun.ended();
     match issued {
         Ok(certificate) => {
             ready.proof.renew(now());
-            let line = Certificate {
-                certificate: Some(certificate.der()),
-                ..line
-            };
-            note(log.signed(now(), subject, &line));
             Ok(Signed {
+                logged: log.signed(&announced.entry, certificate.der()),
                 certificate: Arc::new(certificate),
                 publish: ready.publish,
                 announced: Arc::new(announced),
             })
         }
         Err(error) => {
-            note(log.discarded(now(), subject, &line, slug(&error)));
+            log.discarded(&announced.entry, slug(&error));
             Err(NotSigned::Issue(error))
         }
     }
@@ -299,19 +280,4 @@ fn duration(text: Option<&str>) -> Result<Option<SignedDuration>, Refusal> {
                 format!("the requested duration: {error}"),
             )
         })
-}
-
-impl Announced {
-    fn line(&self) -> Certificate<'_> {
-        Certificate {
-            token: &self.token,
-            key_id: &self.key_id,
-            serial: &self.serial,
-            tbs_sha256: &self.tbs_sha256,
-            not_after: self.not_after,
-            csr_sha256: &self.csr_sha256,
-            certificate: None,
-            dropped_extensions: &self.dropped_extensions,
-        }
-    }
 }

@@ -6,6 +6,7 @@ mod claims;
 mod establish;
 mod expiry;
 mod health;
+mod logged;
 mod material;
 mod pace;
 mod rounds;
@@ -213,14 +214,14 @@ async fn look<K: IssuerKind>(
         Ok(Proven { ready, .. }) => Health::Ready(Arc::clone(ready)),
         Err(why) => Health::NotReady(why.reason().as_str()),
     };
-    context.issuers.set(
-        &name,
-        KnownHealth {
-            uid: uid.clone(),
-            generation,
-            health,
-        },
-    );
+    let known = KnownHealth {
+        uid: uid.clone(),
+        generation,
+        health,
+    };
+    if context.issuers.set(&name, known) {
+        logged::change(&name, &uid, generation, &found.proven, context);
+    }
     context
         .notes
         .census

@@ -36,7 +36,7 @@ use self::{
 pub(super) use self::{
     apply::full_name,
     finish::{STOPPED, SUPERSEDED, discard_unpublished},
-    kind::Request,
+    kind::{CERTIFICATE, Request},
     log::{kind_of, log_request},
     memory::{Memory, Remembered, WorkedOn},
     observe::{is_finished, seat, undecided_since, waits_since},
@@ -222,6 +222,7 @@ async fn act<R: Request, W: World<R>>(
             let due = DueRequest {
                 known: &known,
                 issuer: &issuer,
+                version: seen.version.as_ref(),
                 selector,
                 end,
             };

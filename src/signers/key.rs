@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hsm::{HsmError, Key, Token};
+use hsm::{HsmError, Key, Token, TokenState};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
@@ -35,6 +35,7 @@ pub struct GrantedKey {
     pub(super) id: Vec<u8>,
     pub(super) key: Key,
     pub(super) limits: Limits,
+    pub(super) grant_sha256: Option<Arc<str>>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -64,6 +65,26 @@ impl GrantedKey {
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// SHA-256 of the JSON of the grant, hexadecimal; `None` for the default grant.
+    #[must_use]
+    pub fn grant_sha256(&self) -> Option<&str> {
+        self.grant_sha256.as_deref()
+    }
+
+    /// Label and serial number of the token, as it reports them; `None` while it is not ready.
+    #[must_use]
+    pub fn token_label_and_serial(&self) -> Option<(String, String)> {
+        match &*self.token.state().borrow() {
+            TokenState::Ready { info } => Some((info.label.clone(), info.serial.clone())),
+            TokenState::Starting
+            | TokenState::AwaitingToken { .. }
+            | TokenState::LoginRefused { .. }
+            | TokenState::Misconfigured { .. }
+            | TokenState::Restarting { .. }
+            | TokenState::Stopped => None,
+        }
     }
 
     /// Returns whether both are the same key, found by the same run of the same worker.

@@ -14,12 +14,13 @@ use crate::{config::Config, metrics::Metrics, telemetry::ErrorChain};
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Polls the configuration file until `stop`, and applies each change. A file that cannot be used is logged once and
-/// changes nothing. `in_force` is the text that the tokens were started with.
+/// changes nothing. `in_force` is the text that the tokens were started with. `applied` is called with each new configuration.
 pub async fn follow(
     file: &Path,
     in_force: String,
     tokens: &Tokens,
     metrics: &Metrics,
+    applied: &(dyn Fn(&Config) + Sync),
     stop: &CancellationToken,
 ) {
     let mut seen = Ok(in_force);
@@ -42,6 +43,7 @@ pub async fn follow(
                     () = stop.cancelled() => return,
                 };
                 metrics.config_reloaded(true);
+                applied(&config);
                 info!(file = %file.display(), started = ?change.started, stopped = ?change.stopped,
                       regranted = ?change.regranted, "applied the changed configuration");
             }

@@ -16,6 +16,7 @@ use tracing::info;
 
 use super::ConfiguredToken;
 use crate::{
+    audit::IssuanceLog,
     config::{Config, PinSource, TokenConfig},
     metrics::Metrics,
     pins::{
@@ -47,6 +48,7 @@ struct Starter {
     /// Name of this replica in the PIN record.
     holder: String,
     metrics: Arc<Metrics>,
+    log: IssuanceLog,
     /// What the tokens report of themselves, for the PIN record.
     reported: Arc<ReportedIdentities>,
 }
@@ -75,6 +77,7 @@ impl Tokens {
         namespace: &str,
         holder: &str,
         metrics: &Arc<Metrics>,
+        log: &IssuanceLog,
     ) -> Self {
         let tokens = Self {
             by_name: watch::Sender::new(BTreeMap::new()),
@@ -86,6 +89,7 @@ impl Tokens {
                 namespace: namespace.to_owned(),
                 holder: holder.to_owned(),
                 metrics: Arc::clone(metrics),
+                log: log.clone(),
                 reported: Arc::default(),
             },
         };
@@ -234,7 +238,8 @@ impl Starter {
             self.holder.clone(),
             u32::from(config.max_rejected_logins().get()),
         )
-        .beside(config.name(), &self.reported);
+        .beside(config.name(), &self.reported)
+        .logging(&self.log, config.name());
         ConfiguredToken::start(config, &self.worker, pin, &self.metrics)
     }
 

@@ -2,6 +2,7 @@
 //! need no cluster; `controller/ending.rs` has those on a real one.
 
 mod endpoint;
+mod sinks;
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -13,18 +13,19 @@ const MODULES: &[(&str, &[&str])] = &[
     ("issuance", &["duration", "message"]),
     ("api", &["duration", "issuance"]),
     ("config", &["duration", "issuance"]),
-    ("audit", &["telemetry"]),
-    ("metrics", &["audit"]),
+    ("audit", &["config"]),
+    ("metrics", &["audit", "telemetry"]),
     ("trace", &["metrics", "telemetry"]),
     ("server", &["metrics"]),
     ("ownership", &["api", "duration", "metrics", "telemetry"]),
     ("args", &["duration", "ownership", "telemetry"]),
-    ("pins", &["api", "config", "duration", "telemetry"]),
+    ("pins", &["api", "audit", "config", "duration", "telemetry"]),
     ("lanes", &[]),
     (
         "signers",
         &[
             "api",
+            "audit",
             "config",
             "duration",
             "issuance",
@@ -134,6 +135,7 @@ const CRATES: &[(&str, &[&str])] = &[
     (
         "tokio",
         &[
+            "audit",
             "cli",
             "main",
             "ownership",

@@ -12,7 +12,33 @@
 {{- $_ := set $modules $name (dict "path" $module.path "env" ($module.env | default dict)) }}
 {{- end }}
 {{- end }}
-{{- toYaml (dict "modules" $modules "tokens" .Values.tokens) }}
+{{- $config := dict "modules" $modules "tokens" .Values.tokens }}
+{{- with include "pkcs11-issuer.audit" .Values.audit | fromYaml }}
+{{- $_ := set $config "audit" . }}
+{{- end }}
+{{- toYaml $config }}
+{{- end }}
+
+{{/* What differs from the defaults of the issuance log, as YAML. */}}
+{{- define "pkcs11-issuer.audit" -}}
+{{- $audit := dict }}
+{{- with .cluster }}
+{{- $_ := set $audit "cluster" . }}
+{{- end }}
+{{- if ne .onFailure "Wait" }}
+{{- $_ := set $audit "onFailure" .onFailure }}
+{{- end }}
+{{- if .file.path }}
+{{- $file := dict "path" .file.path "fsync" .file.fsync }}
+{{- with .file.rotateMebibytes }}
+{{- $_ := set $file "rotateMebibytes" (int .) }}
+{{- end }}
+{{- with .file.rotateAge }}
+{{- $_ := set $file "rotateAge" . }}
+{{- end }}
+{{- $_ := set $audit "sinks" (dict "stdout" .stdout "file" $file) }}
+{{- end }}
+{{- toYaml $audit }}
 {{- end }}
 
 {{- define "pkcs11-issuer.args" -}}
@@ -202,6 +228,9 @@ spec:
         {{- end }}
         {{- end }}
         {{- end }}
+        {{- with .Values.audit.file.path }}
+        - {name: issuance-log, mountPath: {{ dir . }}}
+        {{- end }}
         {{- with .Values.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -226,6 +255,10 @@ spec:
     - name: hsm-{{ $name }}-{{ $index }}
       hostPath: {path: {{ $path.hostPath }}, type: {{ default "" $path.type | quote }}}
     {{- end }}
+    {{- end }}
+    {{- if .Values.audit.file.path }}
+    - name: issuance-log
+      {{- toYaml .Values.audit.volume | nindent 6 }}
     {{- end }}
     {{- with .Values.extraVolumes }}
     {{- toYaml . | nindent 4 }}

@@ -6,6 +6,12 @@
 {{- include "pkcs11-issuer.validateSecrecy" . }}
 {{- include "pkcs11-issuer.validateRollout" . }}
 {{- include "pkcs11-issuer.validateRights" . }}
+{{- if and .Values.audit.file.path (not .Values.audit.volume) }}
+{{- fail "audit.file: the root file system is read-only; give audit.volume, such as a persistentVolumeClaim" }}
+{{- end }}
+{{- if not (or .Values.audit.file.path .Values.audit.stdout) }}
+{{- fail "audit: the issuance log has no sink; set audit.stdout=true or audit.file.path" }}
+{{- end }}
 {{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled }}
 {{- fail "metrics: choose serviceMonitor or podMonitor; with both every metric would be scraped twice" }}
 {{- end }}

@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin as Pinned};
 
 use thiserror::Error;
 
-use crate::protocol::{Pin, TokenInfo};
+use crate::protocol::{Pin, TokenCode, TokenInfo};
 
 /// Boxed future, which a trait object can return.
 pub type BoxFuture<'a, T> = Pinned<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -30,6 +30,10 @@ pub trait LoginGate: Send + Sync + 'static {
 
     /// Withdraws a request for a permit: nobody waits for it any more, and no login follows.
     fn withdraw<'a>(&'a self, token: &'a TokenInfo) -> BoxFuture<'a, ()>;
+
+    /// Takes note of the token's answer to a `C_Login`: the code with which it rejected the PIN, or `None` if it accepted it.
+    /// Called at most once per permit, before [`record`](Self::record).
+    fn answered(&self, _rejected: Option<&TokenCode>) {}
 
     /// Records the outcome of a permit; called once per permit. `version` is the permit's.
     fn record<'a>(

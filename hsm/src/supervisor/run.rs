@@ -269,8 +269,12 @@ impl Supervision {
         let answer = connection.login(pin, deadline).await;
         self.tally.send_modify(|tally| tally.login(token, &answer));
         let (outcome, result) = match answer {
-            Ok(LoginAnswer::Accepted) => (LoginOutcome::Accepted, Ok(Tried::Accepted)),
+            Ok(LoginAnswer::Accepted) => {
+                self.gate.answered(None);
+                (LoginOutcome::Accepted, Ok(Tried::Accepted))
+            }
             Ok(LoginAnswer::Rejected { locked, code }) => {
+                self.gate.answered(Some(&code));
                 warn!(token = self.spec.name, %code, locked, "the token rejected the PIN");
                 (
                     LoginOutcome::Rejected { locked },

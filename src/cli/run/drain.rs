@@ -96,6 +96,12 @@ impl Drain {
         ended(events, &format!("abandoned {waiting} unwritten events"));
     }
 
+    /// Returns how long the issuance log may take for its last lines: half of the last part.
+    pub(super) fn left_for_the_log(self) -> Duration {
+        let until = self.began + self.within * (2 * PARTS - 1) / (2 * PARTS);
+        until.saturating_duration_since(Instant::now())
+    }
+
     /// Returns when the drain time ends; the health server has until then.
     pub(super) fn end(self) -> Instant {
         self.part(PARTS)

@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::{destination::Destination, progress};
 use crate::{
     args::OutputFormat,
-    audit::{IssuanceLog, Subject, note},
+    audit::{IssuanceLog, Subject},
     issuance::{PreparedCertificate, Refusal, RuleDecision},
     message::shown,
-    pipeline::{Signed, now},
+    pipeline::Signed,
 };
 
 /// Form and context of the output.
@@ -130,14 +130,11 @@ impl Report<'_> {
                 decisions: self.lines(),
             }),
         };
-        let line = signed.line();
+        let entry = &signed.announced.entry;
         if printed.is_err() && !matches!(filed, Ok(true)) {
-            note(
-                self.log
-                    .discarded(now(), self.subject, &line, "not-written"),
-            );
+            self.log.discarded(entry, "not-written");
         } else {
-            note(self.log.published(now(), self.subject, &line));
+            self.log.published(entry);
         }
         match (filed, printed) {
             (Ok(_), Ok(())) => Ok(()),
@@ -171,10 +168,10 @@ impl Report<'_> {
         }
     }
 
-    /// Writes a refusal to the issuance log.
-    pub(super) fn log_refusal(&self, refusal: &Refusal) {
+    /// Writes a refusal to the issuance log. `csr` is the SHA-256 of the CSR.
+    pub(super) fn log_refusal(&self, refusal: &Refusal, csr: Option<&str>) {
         let reason = refusal.reason().as_str();
-        note(self.log.refused(now(), self.subject, reason));
+        self.log.refused(self.subject, csr, reason);
     }
 
     /// Writes a refusal to stdout.

@@ -2,7 +2,7 @@
 
 use crate::{
     api::tolerant::Tolerant,
-    reconcile::request::{Request, is_finished},
+    reconcile::request::{CERTIFICATE, Request, is_finished},
 };
 
 /// Removes every field that no decision reads. Returns `None` for a request to an issuer that is not ours.
@@ -14,11 +14,14 @@ pub(super) fn slimmed<R: Request>(mut object: Tolerant<R>) -> Option<Tolerant<R>
     request.issuer()?;
     let metadata = request.meta_mut();
     metadata.labels = None;
-    metadata.owner_references = None;
+    if let Some(owners) = &mut metadata.owner_references {
+        owners.retain(|owner| owner.kind == CERTIFICATE);
+    }
     if let Some(annotations) = &mut metadata.annotations {
         annotations.retain(|name, _| R::ANNOTATIONS.contains(&name.as_str()));
     }
     if is_finished(request) {
+        request.meta_mut().owner_references = None;
         request.drop_bulk();
     }
     Some(object)
@@ -37,7 +40,10 @@ mod tests {
         let object = json!({
             "apiVersion": "cert-manager.io/v1",
             "kind": "CertificateRequest",
-            "metadata": {"name": "web", "namespace": "shop", "annotations": {"a": "b"}},
+            "metadata": {"name": "web", "namespace": "shop", "annotations": {"a": "b"}, "ownerReferences": [
+                {"apiVersion": "v1", "kind": "Pod", "name": "web", "uid": "1"},
+                {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "name": "web", "uid": "2"},
+            ]},
             "spec": {"request": "bG9uZw==", "issuerRef": {"group": "pkcs11-issuer.dev", "kind": "PKCS11ClusterIssuer", "name": "issuing"}},
             "status": {"conditions": conditions, "certificate": certificate},
         });
@@ -63,6 +69,7 @@ mod tests {
         for object in [issued(), by_certificate_alone] {
             let slimmed = kept(object).unwrap();
             assert!(slimmed.spec.request.0.is_empty());
+            assert_eq!(slimmed.metadata.owner_references, None);
             assert_eq!(
                 slimmed
                     .status
@@ -86,9 +93,12 @@ mod tests {
     }
 
     #[test]
-    fn an_open_request_keeps_its_csr_and_loses_unread_annotations() {
+    fn an_open_request_keeps_its_csr_and_its_certificates_name_and_loses_unread_annotations() {
         let slimmed = kept(open()).unwrap();
         assert_eq!(slimmed.spec.request.0, b"long");
         assert_eq!(slimmed.metadata.annotations, Some(Default::default()));
+        let owners = slimmed.metadata.owner_references.unwrap_or_default();
+        let owners: Vec<_> = owners.iter().map(|owner| &owner.kind).collect();
+        assert_eq!(owners, [CERTIFICATE]);
     }
 }

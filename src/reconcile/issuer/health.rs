@@ -163,7 +163,9 @@ impl Issuers {
     }
 
     /// Stores the result of a look, and wakes the waiting requests if it differs from the one before.
-    pub(in crate::reconcile) fn set(&self, name: &IssuerName, known: KnownHealth) {
+    ///
+    /// Returns whether it does.
+    pub(in crate::reconcile) fn set(&self, name: &IssuerName, known: KnownHealth) -> bool {
         let mut inner = self.inner.lock();
         let same = inner
             .known
@@ -173,6 +175,7 @@ impl Issuers {
         if !same {
             self.wake_all(&mut inner, name);
         }
+        !same
     }
 
     /// Forgets a deleted issuer, and wakes its requests, so that their status says that the issuer does not exist.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     apply::{Applied, ApplyError, apply, read_again},
     decide::{Share, Time},
-    due::{DueRequest, subject},
+    due::{DueRequest, IssuerVersion, subject},
     kind::{Request, Status},
     log::log_request,
     observe::{Observed, approved_at, observe, share},
@@ -15,7 +15,6 @@ use super::{
 };
 use crate::{
     api::IssuerName,
-    audit::note,
     metrics::{RequestResult, TimedStage},
     pipeline::{ReadyIssuer, Signed, now},
     reconcile::{
@@ -82,51 +81,69 @@ impl<R: Request> World<R> for Context {
         self.events.publish(notice, request.object_ref(&()), now());
     }
 
-    fn note(&self, request: &R, issuer: &IssuerName, noted: Noted<'_>) {
-        let (log, subject) = (&self.log, subject(request, issuer));
-        note(match noted {
-            Noted::Published(signed) | Noted::FoundPublished(signed) => {
-                log.published(now(), &subject, &signed.line())
-            }
-            Noted::Discarded(signed, why) => log.discarded(now(), &subject, &signed.line(), why),
-            Noted::Refused(reason) => log.refused(now(), &subject, reason),
-        });
-        let (metrics, id) = (&self.metrics, issuer_id(issuer));
-        if let Noted::Published(_) | Noted::FoundPublished(_) = noted {
-            let took = now().duration_since(approved_at(request));
-            metrics.published_after(R::KIND, Duration::try_from(took).unwrap_or_default());
-        }
+    fn can_note(&self) -> bool {
+        self.log.has_room()
+    }
+
+    async fn is_logged(&self, signed: &Signed) -> bool {
+        self.log.accepted(signed.logged).await.is_ok()
+    }
+
+    fn note(&self, noted: Noted<'_, R>) {
         match noted {
-            Noted::Published(_) => {}
-            Noted::FoundPublished(_) => metrics.request(R::KIND, id, RequestResult::Issued),
-            Noted::Discarded(..) => metrics.request(R::KIND, id, RequestResult::Discarded),
-            Noted::Refused(reason) => metrics.refused(R::KIND, id, reason),
+            Noted::Published(_, signed) | Noted::FoundPublished(_, signed) => {
+                self.log.published(&signed.announced.entry);
+            }
+            Noted::Discarded(_, signed, why) => self.log.discarded(&signed.announced.entry, why),
+            Noted::Refused(request, issuer, reason) => {
+                let version = self.stored.get(issuer).as_ref().map(IssuerVersion::from);
+                let subject = subject(request, issuer, version.as_ref());
+                let csr = request.csr_sha256();
+                self.log.refused(&subject, csr.as_deref(), reason);
+            }
         }
-        log_end(request, issuer, noted);
+        let Some(request) = noted.request() else {
+            return;
+        };
+        if let Noted::Published(..) | Noted::FoundPublished(..) = noted {
+            let took = now().duration_since(approved_at(request));
+            let took = Duration::try_from(took).unwrap_or_default();
+            self.metrics.published_after(R::KIND, took);
+        }
+        if let Some(issuer) = request.issuer() {
+            let (metrics, id) = (&self.metrics, issuer_id(&issuer));
+            match noted {
+                Noted::Published(..) => {}
+                Noted::FoundPublished(..) => metrics.request(R::KIND, id, RequestResult::Issued),
+                Noted::Discarded(..) => metrics.request(R::KIND, id, RequestResult::Discarded),
+                Noted::Refused(.., reason) => metrics.refused(R::KIND, id, reason),
+            }
+            log_end(request, &issuer, noted);
+        }
         trace::ended(|| match noted {
-            Noted::Published(signed) | Noted::FoundPublished(signed) => {
+            Noted::Published(_, signed) | Noted::FoundPublished(_, signed) => {
                 Outcome::Issued(traced(signed))
             }
-            Noted::Discarded(signed, why) => Outcome::Discarded(traced(signed), why),
-            Noted::Refused(reason) => Outcome::Refused(reason),
+            Noted::Discarded(_, signed, why) => Outcome::Discarded(traced(signed), why),
+            Noted::Refused(.., reason) => Outcome::Refused(reason),
         });
     }
 }
 
 /// Logs how a request or its certificate ended: one line.
-fn log_end<R: Request>(request: &R, issuer: &IssuerName, noted: Noted<'_>) {
+fn log_end<R: Request>(request: &R, issuer: &IssuerName, noted: Noted<'_, R>) {
     match noted {
-        Noted::Published(signed) | Noted::FoundPublished(signed) => {
+        Noted::Published(_, signed) | Noted::FoundPublished(_, signed) => {
             let dropped = &signed.announced.dropped_extensions;
             let dropped = (!dropped.is_empty()).then(|| dropped.join(","));
             log_request!(info, request, %issuer, serial = signed.announced.serial,
                          token = &*signed.announced.token, dropped_extensions = dropped, "issued");
         }
-        Noted::Discarded(signed, slug) => {
+        Noted::Discarded(_, signed, slug) => {
             log_request!(info, request, %issuer, serial = signed.announced.serial,
                          token = &*signed.announced.token, slug, "discarded");
         }
-        Noted::Refused(slug) => log_request!(info, request, %issuer, slug, "refused"),
+        Noted::Refused(.., slug) => log_request!(info, request, %issuer, slug, "refused"),
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn finish<R: Request, W: World<R>>(
     why: &'static str,
     world: &W,
 ) -> Result<(), RequestError> {
-    let (Some(signed), Some(issuer)) = (memory.signed(), request.issuer()) else {
+    let Some(signed) = memory.signed() else {
         return Ok(());
     };
     // Read from the API server, because the queue has dropped the octets of the certificate.
@@ -38,15 +38,16 @@ pub(super) async fn finish<R: Request, W: World<R>>(
         .and_then(Request::certificate)
         .is_some_and(|octets| octets.starts_with(pem.as_bytes()));
     let noted = match published {
-        true => Noted::FoundPublished(signed),
-        false => Noted::Discarded(signed, why),
+        true => Noted::FoundPublished(request, signed),
+        false => Noted::Discarded(Some(request), signed, why),
     };
-    world.note(request, &issuer, noted);
+    world.note(noted);
     memory.clear_unpublished();
     Ok(())
 }
 
-/// Does the same as [`finish`], but does nothing for an object that cannot be parsed.
+/// Does the same as [`finish`]. The certificate of an object that can no longer be parsed is discarded, because its status
+/// cannot be read either.
 ///
 /// # Errors
 /// As [`finish`].
@@ -56,8 +57,24 @@ pub(in crate::reconcile) async fn discard_unpublished<R: Request>(
     why: &'static str,
     context: &Context,
 ) -> Result<(), RequestError> {
+    account_for(object, memory, why, context).await
+}
+
+/// Does the work of [`discard_unpublished`] in any world.
+pub(super) async fn account_for<R: Request, W: World<R>>(
+    object: &Tolerant<R>,
+    memory: &mut Memory,
+    why: &'static str,
+    world: &W,
+) -> Result<(), RequestError> {
     match &object.0 {
-        Ok(request) => finish(request, memory, why, context).await,
-        Err(_) => Ok(()),
+        Ok(request) => finish(request, memory, why, world).await,
+        Err(_) => {
+            if let Some(signed) = memory.signed() {
+                world.note(Noted::Discarded(None, signed, why));
+                memory.clear_unpublished();
+            }
+            Ok(())
+        }
     }
 }

@@ -20,12 +20,15 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::decide::Stage;
 use crate::{
     api::{IssuerName, certificate_request::CertificateRequestStatus},
-    audit::{RequestKind, Requester},
+    audit::{self, RequestKind, Requester},
     issuance::{IssuedCertificate, Refusal},
     pipeline::{PodRules, Publish, UncheckedRequest},
 };
 
 pub(super) use self::pod_certificate::PodCertificateStatus;
+
+/// cert-manager's kind that owns the requests that are made for it.
+pub(in crate::reconcile) const CERTIFICATE: &str = "Certificate";
 
 /// Request for a certificate, of any kind.
 pub(crate) trait Request:
@@ -45,6 +48,23 @@ pub(crate) trait Request:
 
     /// Returns when the request was approved, if its status tells.
     fn approved_at(&self) -> Option<Timestamp>;
+
+    /// Returns the name of the Certificate that the request was made for, according to its owner references.
+    fn certificate_name(&self) -> Option<&str> {
+        let owners = self.meta().owner_references.as_deref();
+        let owner = owners.unwrap_or_default().iter().find(|owner| {
+            owner.kind == CERTIFICATE && owner.api_version.starts_with("cert-manager.io/")
+        });
+        owner.map(|owner| owner.name.as_str())
+    }
+
+    /// Returns the approval of the request, if it has one.
+    fn approval(&self) -> Option<audit::Approval<'_>> {
+        None
+    }
+
+    /// Returns the SHA-256 of the DER of the CSR, hexadecimal; `None` if it cannot be read.
+    fn csr_sha256(&self) -> Option<String>;
 
     /// Returns who created the request, according to the API server.
     fn requester(&self) -> Requester<'_>;

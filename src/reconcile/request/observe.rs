@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{
     decide::{self, Approval, Facts, IssuerFact, Share},
+    due::IssuerVersion,
     kind::Request,
 };
 use crate::{
@@ -26,6 +27,8 @@ pub(super) struct Observed<S> {
     pub(super) issuer: Option<IssuerName>,
     /// The snapshot to sign with, if the issuer is ready.
     pub(super) ready: Option<S>,
+    /// The version of the issuer object.
+    pub(super) version: Option<IssuerVersion>,
     /// Selects the namespaces that the issuer serves; `None` for all.
     pub(super) selector: Option<LabelSelector>,
     /// The facts that the decision depends on.
@@ -57,7 +60,17 @@ pub(super) fn observe(
         },
         issuer,
         ready,
+        version: stored.as_ref().map(IssuerVersion::from),
         selector: stored.and_then(|stored| stored.selector),
+    }
+}
+
+impl From<&Stored> for IssuerVersion {
+    fn from(stored: &Stored) -> Self {
+        Self {
+            uid: stored.uid.clone(),
+            generation: stored.generation,
+        }
     }
 }
 

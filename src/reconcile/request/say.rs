@@ -114,7 +114,8 @@ pub(super) fn say_undecided<R: Request, W: World<R>>(
     Next::OnChange
 }
 
-/// Ends a request with a refusal, and notes it in the issuance log and the metrics.
+/// Ends a request with a refusal, and notes it in the issuance log and the metrics. While the log takes no lines, the refusal
+/// waits.
 ///
 /// # Errors
 /// As [`say`].
@@ -124,10 +125,13 @@ pub(super) async fn refuse<R: Request, W: World<R>>(
     memory: &mut Memory,
     world: &W,
 ) -> Result<Next, ApplyError> {
+    if !world.can_note() {
+        return Ok(Next::At(memory.failed(world.time().steady)));
+    }
     let next = say_last(known.request, known.refused(refusal), memory, world).await?;
     if next == Next::Settled {
         let reason = refusal.reason().as_str();
-        world.note(known.request, known.issuer, Noted::Refused(reason));
+        world.note(Noted::Refused(known.request, known.issuer, reason));
     }
     Ok(next)
 }

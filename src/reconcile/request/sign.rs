@@ -102,6 +102,9 @@ pub(super) async fn attempt<R: Request>(
     due: &DueRequest<'_, R, Arc<ReadyIssuer>>,
     context: &Context,
 ) -> SigningOutcome {
+    if let Err(error) = context.log.check() {
+        return SigningOutcome::Delayed(delay(&NotSigned::Log(error), &context.metrics));
+    }
     match admitted(due, context).await {
         Err(Fenced::Refused(refusal)) => SigningOutcome::Refused(refusal),
         Err(Fenced::Delayed(delay)) => SigningOutcome::Delayed(delay),
@@ -138,7 +141,7 @@ async fn with_permit<R: Request>(
         Ok(asked) => asked,
         Err(refusal) => return SigningOutcome::Refused(refusal),
     };
-    let subject = subject(request, name);
+    let subject = subject(request, name, due.version);
     let still_due = || share(request, false, context) == Share::Own;
     let tenant = request.tenant().into();
     let log = &context.log;
@@ -162,8 +165,8 @@ async fn with_permit<R: Request>(
 /// Classifies a failure by who has to act, and counts the bugs of the controller.
 fn delay(why: &NotSigned, metrics: &Metrics) -> Delay {
     if let NotSigned::Log(error) = why {
-        // The author of a request must not learn where the issuance log is stored, so the details are only logged.
-        error!(error = %ErrorChain(error), "nothing was signed, because the issuance log cannot be written");
+        // The author of a request must not learn where the issuance log is stored. The operator's log says it once a minute.
+        debug!(error = %ErrorChain(error), "nothing was signed, because the issuance log cannot be written");
         return Delay::Passing(why.to_string());
     }
     let text = ErrorChain(why).to_string();

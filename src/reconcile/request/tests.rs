@@ -124,6 +124,41 @@ fn a_request_that_is_deleted_before_the_write_has_its_certificate_recorded_as_di
 }
 
 #[test]
+fn the_certificate_of_a_request_that_becomes_unparsable_and_is_deleted_is_recorded_as_discarded() {
+    let mut life = Life::of_approved();
+    life.world.fail_stores(1);
+    life.goes_on();
+    life.world.garble_and_delete();
+    life.goes_on();
+    life.passes(Duration::from_secs(60));
+    assert_eq!(writes(&life), [SIGNED, Write::Discarded("superseded")]);
+    assert!(life.keeps_nothing());
+}
+
+#[test]
+fn a_certificate_is_published_only_after_the_log_has_it() {
+    let mut life = Life::of_approved();
+    life.world.note_lines(false);
+    life.goes_on();
+    assert_eq!(writes(&life), [SIGNED, PENDING]);
+    life.world.note_lines(true);
+    life.passes(Duration::from_secs(60));
+    assert_eq!(writes(&life), [SIGNED, PENDING, ISSUED, Write::Published]);
+}
+
+#[test]
+fn a_refusal_waits_until_the_log_takes_its_line() {
+    let mut life = Life::of_approved();
+    life.world.refuse();
+    life.world.note_lines(false);
+    life.goes_on();
+    assert_eq!(writes(&life), []);
+    life.world.note_lines(true);
+    life.passes(Duration::from_secs(60));
+    assert_eq!(writes(&life), [FAILED, Write::Refused]);
+}
+
+#[test]
 fn a_failed_write_is_retried_with_the_same_certificate_and_not_before_the_retry_time() {
     let mut life = Life::of_approved();
     life.world.fail_stores(2);

@@ -33,15 +33,27 @@ pub(super) enum SigningOutcome {
 
 /// Entry of the issuance log about a request.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Noted<'a> {
+pub(super) enum Noted<'a, R> {
     /// The certificate was published.
-    Published(&'a Signed),
+    Published(&'a R, &'a Signed),
     /// The certificate turned out to be published although the answer to the write was lost.
-    FoundPublished(&'a Signed),
-    /// The certificate will not be published, for this reason.
-    Discarded(&'a Signed, &'static str),
-    /// The request was refused, for this reason.
-    Refused(&'static str),
+    FoundPublished(&'a R, &'a Signed),
+    /// The certificate will not be published, for this reason. `None` if the request can no longer be parsed.
+    Discarded(Option<&'a R>, &'a Signed, &'static str),
+    /// The request, which names this issuer, was refused for this reason.
+    Refused(&'a R, &'a IssuerName, &'static str),
+}
+
+impl<'a, R> Noted<'a, R> {
+    /// Returns the request, if it can be parsed.
+    pub(super) const fn request(&self) -> Option<&'a R> {
+        match self {
+            Self::Published(request, _)
+            | Self::FoundPublished(request, _)
+            | Self::Refused(request, ..) => Some(request),
+            Self::Discarded(request, ..) => *request,
+        }
+    }
 }
 
 /// Outside world of the requests of one kind.
@@ -85,6 +97,13 @@ pub(super) trait World<R: Request> {
     /// Emits an Event.
     fn tell(&self, request: &R, notice: Notice);
 
+    /// Returns whether the issuance log takes the line of a refusal now.
+    fn can_note(&self) -> bool;
+
+    /// Waits until the sinks of the issuance log have accepted the *signed* line of a certificate. Returns `false` if they
+    /// have not in time.
+    async fn is_logged(&self, signed: &Signed) -> bool;
+
     /// Writes an entry to the issuance log and counts it in the metrics.
-    fn note(&self, request: &R, issuer: &IssuerName, noted: Noted<'_>);
+    fn note(&self, noted: Noted<'_, R>);
 }

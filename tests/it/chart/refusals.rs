@@ -21,6 +21,14 @@ async fn invalid_combinations_are_refused_with_a_sentence() -> Result<()> {
     let cases = [
         (json!({"tokens": null}), "tokens: name at least one token"),
         (
+            json!({"audit": {"file": {"path": "/log/issuance.log"}}}),
+            "audit.file: the root file system is read-only; give audit.volume",
+        ),
+        (
+            json!({"audit": {"stdout": false}}),
+            "audit: the issuance log has no sink; set audit.stdout=true or audit.file.path",
+        ),
+        (
             token(json!({"module": "luna"})),
             "tokens.issuing: module luna is not in modules, which has: softhsm",
         ),

@@ -121,6 +121,28 @@ async fn the_issuance_log_has_each_step_of_a_request() -> Result<()> {
         assert_eq!(line["requester"]["username"], "requester");
         assert_eq!(line["serial"], lines[0]["serial"]);
     }
+    let signing = lines[0].as_object().unwrap();
+    let fields: Vec<_> = signing.keys().map(String::as_str).collect();
+    let expected = "approval ca csrSha256 event issuer issuerCertificateSha256 keyId names notAfter notBefore request \
+        requester run seq serial subject tbsSha256 time token usages";
+    assert_eq!(fields.join(" "), expected);
+    assert_eq!(signing["token"]["name"], "issuing");
+    assert_eq!(signing["token"]["label"], "issuing");
+    assert_eq!(signing["issuer"]["name"], "issuing");
+    assert_eq!(signing["issuer"]["generation"], 1);
+    for hash in ["profileSha256", "grantSha256"] {
+        assert_eq!(
+            signing["issuer"][hash].as_str().map(str::len),
+            Some(64),
+            "{hash}"
+        );
+    }
+    let all = rig.controller().issuance_log()?;
+    let about = |event: &str| all.iter().find(|line| line["event"] == event);
+    for event in ["configuration", "login", "issuer-ready"] {
+        assert!(about(event).is_some(), "{event}");
+    }
+    assert_eq!(about("login").unwrap()["outcome"], "accepted");
     Ok(())
 }
 

@@ -10,7 +10,11 @@ pub struct Metrics(String);
 
 impl Metrics {
     /// Fetches `/metrics` from a server.
-    pub(crate) async fn fetch(address: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer with 200.
+    pub async fn fetch(address: &str) -> Result<Self> {
         let (status, text) = get(address, "/metrics").await?;
         ensure!(
             status == 200,

@@ -17,8 +17,8 @@ use crate::{
         },
         issuer::{IssuerKind as _, PKCS11ClusterIssuer, PKCS11Issuer},
     },
-    audit::{RequestKind, Requester},
-    issuance::{Refusal, pattern::Variables},
+    audit::{self, RequestKind, Requester},
+    issuance::{Refusal, csr, pattern::Variables},
     pipeline::{AskedCsr, PodRules, UncheckedRequest},
     reconcile::request::decide::{Approval, Progress, Stage},
 };
@@ -62,9 +62,24 @@ impl Request for CertificateRequest {
         approved.last_transition_time.as_ref()?.parse().ok()
     }
 
+    fn approval(&self) -> Option<audit::Approval<'_>> {
+        let status = self.status.as_ref()?;
+        let approved = status.condition(condition_type::APPROVED)?;
+        let approval = audit::Approval {
+            reason: approved.reason.as_deref(),
+            message: approved.message.as_deref(),
+        };
+        (approved.status == "True").then_some(approval)
+    }
+
+    fn csr_sha256(&self) -> Option<String> {
+        csr::sha256_of_pem(&self.spec.request.0)
+    }
+
     fn requester(&self) -> Requester<'_> {
         Requester {
             username: self.spec.username.as_deref().unwrap_or_default(),
+            uid: self.spec.uid.as_deref().filter(|uid| !uid.is_empty()),
             groups: self.spec.groups.as_deref().unwrap_or_default(),
         }
     }

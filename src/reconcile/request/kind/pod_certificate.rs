@@ -14,7 +14,7 @@ use super::{Answer, Request, Statement, Status};
 use crate::{
     api::IssuerName,
     audit::{RequestKind, Requester},
-    issuance::{IssuedCertificate, Refusal, RefusalReason, pattern::Variables, pod::Pod},
+    issuance::{IssuedCertificate, Refusal, RefusalReason, csr, pattern::Variables, pod::Pod},
     pipeline::{AskedCsr, PodRules, UncheckedRequest},
     reconcile::request::decide::{Approval, Progress, Stage},
 };
@@ -77,8 +77,13 @@ macro_rules! answered {
             fn requester(&self) -> Requester<'_> {
                 Requester {
                     username: &self.spec.node_name,
+                    uid: Some(&self.spec.node_uid),
                     groups: &[],
                 }
+            }
+
+            fn csr_sha256(&self) -> Option<String> {
+                Some(csr::sha256_of_der(&self.spec.stub_pkc_s10_request.0))
             }
 
             fn tenant_namespace(&self) -> Option<&str> {

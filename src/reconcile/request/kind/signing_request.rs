@@ -19,9 +19,9 @@ use k8s_openapi::{
 use super::{Answer, Request, Statement, Status, drop_bulk, octets};
 use crate::{
     api::IssuerName,
-    audit::{RequestKind, Requester},
+    audit::{self, RequestKind, Requester},
     duration::GoDuration,
-    issuance::{CaField, Refusal, RefusalReason, pattern::Variables},
+    issuance::{CaField, Refusal, RefusalReason, csr, pattern::Variables},
     pipeline::{AskedCsr, PodRules, UncheckedRequest},
     reconcile::request::decide::{Approval, Progress, Stage},
 };
@@ -86,9 +86,25 @@ impl Request for CertificateSigningRequest {
         self.status.as_ref().and_then(approved_at)
     }
 
+    fn approval(&self) -> Option<audit::Approval<'_>> {
+        let conditions = self.status.as_ref()?.conditions.as_deref()?;
+        let approved = conditions.iter().find(|condition| {
+            condition.type_ == condition_type::APPROVED && condition.status == "True"
+        })?;
+        Some(audit::Approval {
+            reason: approved.reason.as_deref(),
+            message: approved.message.as_deref(),
+        })
+    }
+
+    fn csr_sha256(&self) -> Option<String> {
+        csr::sha256_of_pem(&self.spec.request.0)
+    }
+
     fn requester(&self) -> Requester<'_> {
         Requester {
             username: self.spec.username.as_deref().unwrap_or_default(),
+            uid: self.spec.uid.as_deref().filter(|uid| !uid.is_empty()),
             groups: self.spec.groups.as_deref().unwrap_or_default(),
         }
     }

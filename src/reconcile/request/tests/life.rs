@@ -4,17 +4,21 @@ use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{
     request,
     world::{InMemory, Told},
 };
 use crate::{
-    api::{certificate_request::CertificateRequest, tolerant::Tolerant},
+    api::{
+        certificate_request::CertificateRequest,
+        tolerant::{Tolerant, Unreadable},
+    },
     reconcile::{
         Seat,
         attend::queue::Queue,
-        request::{Memory, act_until_settled, decide::Time, is_finished},
+        request::{Memory, act_until_settled, decide::Time, finish::account_for, is_finished},
     },
 };
 
@@ -59,6 +63,8 @@ impl Life {
                 }
                 Some(Told::Applied(object)) => self.queue.put(Tolerant(Ok(object))),
                 Some(Told::Deleted(object)) => self.queue.delete(&Tolerant(Ok(object))),
+                Some(Told::Garbled(metadata)) => self.queue.put(garbled(metadata)),
+                Some(Told::GarbledDeleted(metadata)) => self.queue.delete(&garbled(metadata)),
                 None => return,
             }
         }
@@ -68,17 +74,18 @@ impl Life {
     pub(super) fn looks(&mut self) {
         while let Some(due) = self.queue.next() {
             let mut memory = due.memory;
-            let request = due.object.0.as_ref().unwrap();
-            let next = if due.deleted {
-                block_on(super::finish(
-                    request,
+            let next = match (&due.object.0, due.deleted) {
+                (_, true) => block_on(account_for(
+                    &due.object,
                     &mut memory,
                     super::SUPERSEDED,
                     &self.world,
                 ))
-                .map(|()| super::Next::Ended)
-            } else {
-                block_on(act_until_settled(request, &mut memory, &self.world))
+                .map(|()| super::Next::Ended),
+                (Ok(request), false) => {
+                    block_on(act_until_settled(request, &mut memory, &self.world))
+                }
+                (Err(_), false) => Ok(super::Next::OnChange),
             };
             let now = self.world.now.get().steady;
             let next = next.unwrap_or_else(|_| memory.retry_at(due.waiting, now));
@@ -136,6 +143,13 @@ impl Life {
     pub(super) fn keeps_nothing(&self) -> bool {
         self.queue.is_empty()
     }
+}
+
+fn garbled(metadata: ObjectMeta) -> Object {
+    Tolerant(Err(Unreadable {
+        error: "a test".to_owned(),
+        metadata,
+    }))
 }
 
 fn queue() -> Queue<Object, Memory> {

@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use crate::{
     api::{IssuerName, certificate_request::CertificateRequest},
+    audit::LogPosition,
     issuance::{Refusal, RefusalReason, testing::issued},
     metrics::RequestResult,
     pipeline::{Announced, Publish, Signed},
@@ -47,6 +48,10 @@ pub(super) enum Write {
 pub(super) enum Told {
     Applied(CertificateRequest),
     Deleted(CertificateRequest),
+    /// The object can no longer be parsed.
+    Garbled(ObjectMeta),
+    /// An object that could no longer be parsed was deleted.
+    GarbledDeleted(ObjectMeta),
 }
 
 type Interference = Box<dyn FnOnce(&InMemory)>;
@@ -66,6 +71,8 @@ pub(super) struct InMemory {
     attempts: Cell<u32>,
     delays: Cell<u32>,
     refuses: Cell<bool>,
+    /// Whether the issuance log takes lines.
+    notes: Cell<bool>,
     failing: Cell<u32>,
     failed: Cell<u32>,
     loses_answer: Cell<bool>,
@@ -89,6 +96,7 @@ impl InMemory {
             attempts: Cell::default(),
             delays: Cell::default(),
             refuses: Cell::default(),
+            notes: Cell::new(true),
             failing: Cell::default(),
             failed: Cell::default(),
             loses_answer: Cell::default(),
@@ -138,6 +146,11 @@ impl InMemory {
         self.refuses.set(true);
     }
 
+    /// Makes the sinks of the issuance log take lines or not.
+    pub(super) fn note_lines(&self, notes: bool) {
+        self.notes.set(notes);
+    }
+
     pub(super) fn give_away(&self) {
         self.own.set(false);
     }
@@ -180,6 +193,16 @@ impl InMemory {
     pub(super) fn delete(&self) {
         let gone = self.stored.borrow_mut().take();
         self.told.borrow_mut().extend(gone.map(Told::Deleted));
+    }
+
+    /// Makes the object unparsable, then deletes it.
+    pub(super) fn garble_and_delete(&self) {
+        let metadata = self.stored.borrow_mut().take().unwrap().metadata;
+        let told = [
+            Told::Garbled(metadata.clone()),
+            Told::GarbledDeleted(metadata),
+        ];
+        self.told.borrow_mut().extend(told);
     }
 
     /// Takes back the latest report, to be reported later.
@@ -233,6 +256,7 @@ impl World<CertificateRequest> for InMemory {
         Observed {
             issuer: request.issuer(),
             ready: (issuer == IssuerFact::Ready).then_some(()),
+            version: None,
             selector: None,
             facts: Facts {
                 ours: request.issuer().is_some(),
@@ -310,12 +334,20 @@ impl World<CertificateRequest> for InMemory {
         self.events.borrow_mut().push(notice.reason());
     }
 
-    fn note(&self, _: &CertificateRequest, _: &IssuerName, noted: Noted<'_>) {
+    fn can_note(&self) -> bool {
+        self.notes.get()
+    }
+
+    async fn is_logged(&self, _: &Signed) -> bool {
+        self.notes.get()
+    }
+
+    fn note(&self, noted: Noted<'_, CertificateRequest>) {
         self.wrote(match noted {
             Noted::Published(_) => Write::Published,
             Noted::FoundPublished(_) => Write::FoundPublished,
             Noted::Discarded(_, why) => Write::Discarded(why),
-            Noted::Refused(_) => Write::Refused,
+            Noted::Refused(..) => Write::Refused,
         });
     }
 }
@@ -346,14 +378,10 @@ fn signed() -> Signed {
     let certificate = issued();
     Signed {
         announced: Arc::new(Announced {
-            csr_sha256: String::new(),
-            token: "issuing".into(),
-            key_id: vec![1],
             serial: certificate.serial_hex(),
-            tbs_sha256: String::new(),
-            not_after: Timestamp::UNIX_EPOCH,
-            dropped_extensions: Vec::new(),
+            ..Announced::default()
         }),
+        logged: LogPosition::default(),
         certificate: Arc::new(certificate),
         publish: Publish {
             ca: crate::api::issuer::CaField::Root,

@@ -1,0 +1,107 @@
+//! The lines of the log, one method for each event.
+
+use super::{
+    Entry, IssuanceLog, LogError, LogPosition, LoggedIssuer, Subject,
+    backlog::Need,
+    fields::Fields,
+    line::{of_certificate, of_subject},
+};
+
+/// Facts about the operator's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// SHA-256 of the text, hexadecimal.
+    pub sha256: String,
+    /// Number of tokens.
+    pub tokens: usize,
+    /// Number of grants of all tokens.
+    pub grants: usize,
+}
+
+impl IssuanceLog {
+    /// Logs that the TBSCertificate is about to go to the token, and before that, which extensions of the CSR it does not
+    /// have, by their OIDs. The token must not be asked for a signature before [`accepted`](Self::accepted).
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); the line is not in the log.
+    pub fn signing(&self, entry: &Entry, dropped: &[String]) -> Result<LogPosition, LogError> {
+        self.check()?;
+        let need = self.essential();
+        if !dropped.is_empty() {
+            let extensions = Fields::default().with("extensions", dropped);
+            self.append(need, "dropped-extension", &[&entry.0, &extensions]);
+        }
+        Ok(self.append(need, "signing", &[&entry.0]))
+    }
+
+    /// Logs that the token signed and that the signature verifies. The certificate must not be published before
+    /// [`accepted`](Self::accepted).
+    pub fn signed(&self, entry: &Entry, certificate: &[u8]) -> LogPosition {
+        let certificate = of_certificate(certificate);
+        self.append(self.essential(), "signed", &[&entry.0, &certificate])
+    }
+
+    /// Logs that the certificate is in the request's status.
+    pub fn published(&self, entry: &Entry) {
+        self.append(self.essential(), "published", &[&entry.0]);
+    }
+
+    /// Logs that a certificate with a *signing* line will never be published, for the reason that the slug names.
+    pub fn discarded(&self, entry: &Entry, reason: &str) {
+        let reason = Fields::default().with("reason", reason);
+        self.append(self.essential(), "discarded", &[&entry.0, &reason]);
+    }
+
+    /// Logs that the request is refused for good, for the reason that the slug names.
+    pub fn refused(&self, subject: &Subject<'_>, csr_sha256: Option<&str>, reason: &str) {
+        let subject = of_subject(subject, csr_sha256);
+        let reason = Fields::default().with("reason", reason);
+        self.append(Need::IfRoom, "refused", &[&subject, &reason]);
+    }
+
+    /// Logs a login to the token that has this name in the configuration. `rejected` is the code with which the token
+    /// rejected the PIN; `None` if it accepted the PIN.
+    pub fn login(&self, token: &str, rejected: Option<&str>) {
+        let outcome = match rejected {
+            None => "accepted",
+            Some(_) => "rejected",
+        };
+        let fields = Fields::default()
+            .with("token", token)
+            .with("outcome", outcome)
+            .with_some("code", rejected);
+        self.append(Need::IfRoom, "login", &[&fields]);
+    }
+
+    /// Logs that an issuer can or cannot sign from now on, with the reason of its condition.
+    pub fn issuer(&self, issuer: &LoggedIssuer<'_>, ready: bool, reason: &str) {
+        let fields = Fields::default()
+            .with("issuer", issuer)
+            .with("reason", reason);
+        let event = match ready {
+            true => "issuer-ready",
+            false => "issuer-not-ready",
+        };
+        self.append(Need::IfRoom, event, &[&fields]);
+    }
+
+    /// Logs which configuration is in force from now on.
+    pub fn configuration(&self, configuration: &Configuration) {
+        let Configuration {
+            sha256,
+            tokens,
+            grants,
+        } = configuration;
+        let fields = Fields::default()
+            .with("sha256", sha256)
+            .with("tokens", tokens)
+            .with("grants", grants);
+        self.append(Need::IfRoom, "configuration", &[&fields]);
+    }
+
+    /// Logs signed checkpoints of other runs.
+    pub fn heads(&self, heads: &[&str]) {
+        let heads = Fields::default().with("heads", heads);
+        self.append(Need::Always, "heads", &[&heads]);
+    }
+}

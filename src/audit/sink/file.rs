@@ -1,0 +1,250 @@
+//! A file as a sink: rotated by size and age between two lines, and locked against other processes.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, SeekFrom},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use super::{
+    Sink,
+    tail::{INTERVAL, Tail},
+};
+use crate::{
+    audit::{Clock, fields::Fields, tree::TreeHash},
+    config::{FileSink as Settings, Fsync},
+};
+
+/// Mode of a new file: its group may read it, such as a log shipper.
+const MODE: u32 = 0o640;
+
+/// More than a line: the end of a file in which its last line begins.
+const LOOK_BACK: u64 = 1 << 17;
+
+/// Why a file cannot be a sink.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to open the issuance log {}: {advice}", path.display())]
+pub struct OpenError {
+    path: PathBuf,
+    advice: &'static str,
+    source: io::Error,
+}
+
+/// A file that gives way to another one when it is too large or too old.
+pub(in crate::audit) struct RotatedFile {
+    settings: Settings,
+    run: String,
+    clock: Clock,
+    /// `None` after the last file was renamed and before the next one exists.
+    open: Option<Open>,
+    /// Number of files that this run has renamed.
+    renamed: u64,
+    /// Lines that are in no file yet.
+    staged: Vec<u8>,
+}
+
+struct Open {
+    tail: Tail<File>,
+    begun: Timestamp,
+}
+
+impl RotatedFile {
+    /// Opens the file, to write after the lines of earlier runs. Returns what to log about a torn last line: a process was
+    /// killed while it wrote that line. The next line begins on a line of its own.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or another process writes it.
+    pub(in crate::audit) fn open(
+        settings: Settings,
+        run: &str,
+        clock: Clock,
+    ) -> Result<(Self, Option<Fields>), OpenError> {
+        let failed = |advice, source| OpenError {
+            path: settings.path.clone(),
+            advice,
+            source,
+        };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let opened = options.mode(MODE).open(&settings.path);
+        let mut file = opened
+            .map_err(|error| failed("create its folder, writable for the controller", error))?;
+        file.try_lock().map_err(|error| {
+            let advice = match &error {
+                TryLockError::WouldBlock => {
+                    "another process writes it; give each replica a path of its own, with {replica}"
+                }
+                TryLockError::Error(_) => "use a file system that has locks",
+            };
+            failed(advice, error.into())
+        })?;
+        let (length, torn) =
+            last_line(&mut file).map_err(|error| failed("check the disk", error))?;
+        let begun = begun(&mut file).map_err(|error| failed("check the disk", error))?;
+        if length == 0 && settings.fsync != Fsync::Never {
+            sync_folder(&settings.path).map_err(|error| failed("check the disk", error))?;
+        }
+        let mut tail = Tail::new(file, length, settings.fsync);
+        let torn = torn.map(|torn| {
+            tail.extend(b"\n");
+            Fields::default()
+                .with("lost", &TreeHash::of_leaf(&torn))
+                .with("octets", &torn.len())
+        });
+        let begun = begun.unwrap_or_else(clock);
+        let file = Self {
+            settings,
+            run: run.to_owned(),
+            clock,
+            open: Some(Open { tail, begun }),
+            renamed: 0,
+            staged: Vec::new(),
+        };
+        Ok((file, torn))
+    }
+
+    /// Moves the staged lines to the file, and begins another file before a line for which this one is too large or too
+    /// old.
+    fn distribute(&mut self) -> io::Result<()> {
+        let staged = std::mem::take(&mut self.staged);
+        let mut rest = staged.as_slice();
+        let mut distributed = Ok(());
+        for line in staged.split_inclusive(|octet| *octet == b'\n') {
+            distributed = self.put(line);
+            if distributed.is_err() {
+                break;
+            }
+            rest = rest.get(line.len()..).unwrap_or_default();
+        }
+        self.staged = rest.to_vec();
+        distributed
+    }
+
+    fn put(&mut self, line: &[u8]) -> io::Result<()> {
+        let now = (self.clock)();
+        if let Some(open) = &mut self.open
+            && open.is_full(line, now, &self.settings)
+        {
+            open.tail.settle()?;
+            self.rename(now)?;
+            self.open = None;
+        }
+        if self.open.is_none() {
+            self.open = Some(self.create(now)?);
+        }
+        if let Some(open) = &mut self.open {
+            open.tail.extend(line);
+        }
+        Ok(())
+    }
+
+    fn rename(&mut self, now: Timestamp) -> io::Result<()> {
+        let Self {
+            settings: Settings { path, .. },
+            run,
+            renamed,
+            ..
+        } = self;
+        let mut name = path.clone().into_os_string();
+        name.push(now.strftime(".%Y%m%dT%H%M%SZ").to_string());
+        name.push(format!(".{run}.{renamed}"));
+        fs::rename(path, name)?;
+        *renamed += 1;
+        Ok(())
+    }
+
+    fn create(&self, now: Timestamp) -> io::Result<Open> {
+        let Settings { path, fsync, .. } = &self.settings;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(MODE);
+        let file = options.open(path)?;
+        let locked = file.try_lock().map_err(io::Error::from);
+        let ready = locked.and_then(|()| match fsync {
+            Fsync::Never => Ok(()),
+            Fsync::Always | Fsync::Interval => sync_folder(path),
+        });
+        if let Err(error) = ready {
+            // The next try creates it again.
+            fs::remove_file(path)?;
+            return Err(error);
+        }
+        Ok(Open {
+            tail: Tail::new(file, 0, *fsync),
+            begun: now,
+        })
+    }
+}
+
+impl Open {
+    /// Returns whether another file must begin before this line.
+    fn is_full(&self, line: &[u8], now: Timestamp, settings: &Settings) -> bool {
+        let length = self.tail.length();
+        let next = length + u64::try_from(line.len()).unwrap_or(u64::MAX);
+        let age = Duration::try_from(now.duration_since(self.begun)).unwrap_or_default();
+        let large = settings.rotate_size.is_some_and(|most| next > most.get());
+        let old = settings.rotate_age.is_some_and(|most| age >= most);
+        length > 0 && (large || old)
+    }
+}
+
+impl Sink for RotatedFile {
+    fn stage(&mut self, lines: &[u8]) {
+        self.staged.extend_from_slice(lines);
+    }
+
+    fn push(&mut self) -> io::Result<()> {
+        self.distribute()?;
+        match &mut self.open {
+            Some(Open { tail, .. }) => tail.push(Instant::now()),
+            None => Ok(()),
+        }
+    }
+
+    fn idle_after(&self) -> Option<Duration> {
+        let open = self.open.as_ref();
+        open.is_some_and(|open| open.tail.waits())
+            .then_some(INTERVAL)
+    }
+
+    fn idle(&mut self) -> io::Result<()> {
+        match &mut self.open {
+            Some(Open { tail, .. }) => tail.settle(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Makes the names in the folder of a file survive a crash of the machine.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or_else(|| Path::new("/")))?.sync_all()
+}
+
+/// Returns the length of a file, and its last line if that line has no end.
+fn last_line(file: &mut File) -> io::Result<(u64, Option<Vec<u8>>)> {
+    let length = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(LOOK_BACK)))?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end)?;
+    let begin = end.iter().rposition(|octet| *octet == b'\n');
+    let torn = end.split_off(begin.map_or(0, |begin| begin + 1));
+    Ok((length, (!torn.is_empty()).then_some(torn)))
+}
+
+/// Returns the time of the first line of a file, if there is one.
+fn begun(file: &mut File) -> io::Result<Option<Timestamp>> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut start = Vec::new();
+    file.take(64).read_to_end(&mut start)?;
+    let start = String::from_utf8_lossy(&start);
+    let time = start
+        .strip_prefix("{\"time\":\"")
+        .and_then(|rest| rest.split_once('"'));
+    Ok(time.and_then(|(time, _)| time.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests;
