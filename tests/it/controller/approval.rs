@@ -100,7 +100,7 @@ async fn shows_its_state(seen: &Seen) -> Result<()> {
             },
             "replicas": 1,
             "turns": {"taken": 0, "credit": "number", "isSlow": false, "waiting": 0},
-            "starts": 1, "entered": {"ready": 1, "starting": 1}, "ended": {}, "lastEnd": null,
+            "starts": 1, "entered": {"ready": 1}, "ended": {}, "lastEnd": null,
         }]},
         "issuers": {"count": 1, "shown": [{
             "ready": true, "issuer": "PKCS11ClusterIssuer issuing", "uid": "text", "generation": 1, "token": "issuing",

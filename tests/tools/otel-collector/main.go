@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
+	"go.opentelemetry.io/collector/service/telemetry/otelconftelemetry"
 )
 
 var lines = component.MustNewType("lines")
@@ -61,7 +62,11 @@ func factories() (otelcol.Factories, error) {
 	toFile := exporter.NewFactory(lines, func() component.Config { return &config{} },
 		exporter.WithTraces(open, component.StabilityLevelDevelopment))
 	exporters, err := otelcol.MakeFactoryMap[exporter.Factory](toFile)
-	return otelcol.Factories{Receivers: receivers, Exporters: exporters}, err
+	return otelcol.Factories{
+		Receivers: receivers,
+		Exporters: exporters,
+		Telemetry: otelconftelemetry.NewFactory(),
+	}, err
 }
 
 func main() {
