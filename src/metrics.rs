@@ -67,7 +67,6 @@ impl Metrics {
             descriptions,
         } = set;
         Self {
-            log: LogMetrics::register(&mut registry),
             registry,
             descriptions,
             requests,

@@ -8,7 +8,7 @@ mod issuance_log;
 mod measured;
 mod proxy;
 
-use std::{collections::BTreeSet, env, fs, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, env, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use kube::Client;

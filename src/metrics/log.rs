@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
-use super::{Metrics, gauge, set::MetricSet, store};
+use super::{Metrics, set::MetricSet, store};
 use crate::{
     audit::{IssuanceLog, LogCounts},
     telemetry,
@@ -71,7 +71,7 @@ impl LogMetrics {
             failing,
         } = log.counts();
         store(&self.lines, lines);
-        self.waiting.set(gauge(waiting));
+        self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         self.failing.set(i64::from(failing));
     }
 }

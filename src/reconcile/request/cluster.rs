@@ -118,7 +118,7 @@ impl<R: Request> World<R> for Context {
                 Noted::Discarded(..) => metrics.request(R::KIND, id, RequestResult::Discarded),
                 Noted::Refused(.., reason) => metrics.refused(R::KIND, id, reason),
             }
-            log_end(request, &issuer, noted);
+            log_end(request, &issuer, &noted);
         }
         trace::ended(|| match noted {
             Noted::Published(_, signed) | Noted::FoundPublished(_, signed) => {
@@ -131,7 +131,7 @@ impl<R: Request> World<R> for Context {
 }
 
 /// Logs how a request or its certificate ended: one line.
-fn log_end<R: Request>(request: &R, issuer: &IssuerName, noted: Noted<'_, R>) {
+fn log_end<R: Request>(request: &R, issuer: &IssuerName, noted: &Noted<'_, R>) {
     match noted {
         Noted::Published(_, signed) | Noted::FoundPublished(_, signed) => {
             let dropped = &signed.announced.dropped_extensions;

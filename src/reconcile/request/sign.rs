@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tracing::error;
+use tracing::debug;
 
 use super::{
     Memory, Next,

@@ -344,9 +344,9 @@ impl World<CertificateRequest> for InMemory {
 
     fn note(&self, noted: Noted<'_, CertificateRequest>) {
         self.wrote(match noted {
-            Noted::Published(_) => Write::Published,
-            Noted::FoundPublished(_) => Write::FoundPublished,
-            Noted::Discarded(_, why) => Write::Discarded(why),
+            Noted::Published(..) => Write::Published,
+            Noted::FoundPublished(..) => Write::FoundPublished,
+            Noted::Discarded(_, _, why) => Write::Discarded(why),
             Noted::Refused(..) => Write::Refused,
         });
     }
