@@ -14,6 +14,7 @@ mod composer;
 mod events;
 mod fields;
 mod line;
+pub mod note;
 mod sink;
 mod tree;
 mod trouble;
