@@ -1,5 +1,6 @@
 //! The tokens of the operator's configuration, and the keys that their grants let an issuer use.
 
+mod checkpoint_key;
 mod find;
 mod key;
 pub mod limiter;
@@ -24,12 +25,13 @@ use hsm::{HsmError, KeyName, KeySelector, Launch, Token, TokenSpec, TokenState};
 use tokio::task::JoinHandle;
 use tracing::info;
 
-use self::{find::Narrowed, protection::Unprotected, turns::Turns};
 pub use self::{
+    checkpoint_key::{CheckpointKey, CheckpointPublicKey, NoCheckpointKey},
     find::NoKey,
     key::{GrantedKey, KeyTurn},
     tokens::{ConfigChange, Tokens},
 };
+use self::{find::Narrowed, protection::Unprotected, turns::Turns};
 use crate::{
     config::{IssuerScope, Library, TokenConfig, TokenSelector},
     issuance::Fault,
@@ -204,17 +206,9 @@ impl ConfiguredToken {
         certificate: &[u8; 32],
         metrics: &Arc<Metrics>,
     ) -> Result<GrantedKey, NoKey> {
-        let deadline = Instant::now() + SIGN_WITHIN;
-        let token = &self.running.token;
-        let was_public = token.is_public(deadline).await?;
-        let key = match self.find_granted_key(owner, selector).await {
-            Err(
-                HsmError::KeyNotFound { .. } | HsmError::KeysHidden { .. } | HsmError::NotLoggedIn,
-            ) if was_public && token.log_in(deadline).await? => {
-                self.find_granted_key(owner, selector).await?
-            }
-            found => found?,
-        };
+        let key = self
+            .find_with_login(|| self.find_granted_key(owner, selector))
+            .await?;
         let name = key.name();
         let grant = self
             .config
@@ -235,6 +229,22 @@ impl ConfiguredToken {
             key,
             metrics: Arc::clone(metrics),
         })
+    }
+
+    /// Finds a key without a login first, if the token requires none, and with a login if that finds no key.
+    async fn find_with_login<F>(&self, find: impl Fn() -> F) -> Result<hsm::Key, HsmError>
+    where
+        F: Future<Output = Result<hsm::Key, HsmError>>,
+    {
+        let deadline = Instant::now() + SIGN_WITHIN;
+        let token = &self.running.token;
+        let was_public = token.is_public(deadline).await?;
+        match find().await {
+            Err(
+                HsmError::KeyNotFound { .. } | HsmError::KeysHidden { .. } | HsmError::NotLoggedIn,
+            ) if was_public && token.log_in(deadline).await? => find().await,
+            found => found,
+        }
     }
 
     /// Finds a granted key, without a check of the issuing certificate or of the key's protection.

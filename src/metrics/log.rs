@@ -22,12 +22,24 @@ pub(super) struct LogMetrics {
     waiting: Gauge,
     failing: Gauge,
     dropped: Counter,
+    last_checkpoint: Gauge,
+    checkpoint_failures: Counter,
 }
 
 impl Metrics {
     /// Shows the numbers of this log from now on.
     pub fn count_log(&self, log: &IssuanceLog) {
         self.log.of.get_or_init(|| log.clone());
+    }
+
+    /// Sets when every line of the issuance log was last under a checkpoint, in seconds since 1970.
+    pub fn log_checkpoint(&self, seconds: i64) {
+        self.log.last_checkpoint.set(seconds);
+    }
+
+    /// Counts a checkpoint of the issuance log that could not be signed or written.
+    pub fn log_checkpoint_failed(&self) {
+        self.log.checkpoint_failures.inc();
     }
 }
 
@@ -57,12 +69,26 @@ impl LogMetrics {
             "Lines of the log on stderr that were dropped because nobody reads it",
             dropped.clone(),
         );
+        let last_checkpoint = Gauge::default();
+        registry.register(
+            "log_last_checkpoint_timestamp_seconds",
+            "When a checkpoint last covered every line of the issuance log: alert if it is minutes old",
+            last_checkpoint.clone(),
+        );
+        let checkpoint_failures = Counter::default();
+        registry.register(
+            "log_checkpoint_failures",
+            "Checkpoints of the issuance log that could not be signed or written and were tried again",
+            checkpoint_failures.clone(),
+        );
         Self {
             of: OnceLock::new(),
             lines,
             waiting,
             failing,
             dropped,
+            last_checkpoint,
+            checkpoint_failures,
         }
     }
 

@@ -10,13 +10,13 @@ use super::{
     turns::{Turn, Turns},
 };
 use crate::{
-    issuance::{Fault, Limits, SignError, Signature, Signer, SigningInput},
+    issuance::{Fault, Limits, SignError, Signature, SignatureAlgorithm, Signer, SigningInput},
     lanes::Lane,
     metrics::{Metrics, SignOutcome},
 };
 
 /// Number of turns at a token while it has no worker.
-const WAITING_FOR_A_WORKER: usize = 8;
+pub(super) const WAITING_FOR_A_WORKER: usize = 8;
 
 /// A private key that a grant covers.
 #[derive(Clone, Debug)]
@@ -147,21 +147,22 @@ pub struct KeyTurn<'a> {
     _turn: Turn,
 }
 
-impl KeyTurn<'_> {
-    async fn ask(&self, input: &SigningInput) -> Result<Vec<u8>, HsmError> {
-        let key = self.key;
-        let mechanism = mechanism(input.algorithm());
-        let deadline = Instant::now() + SIGN_WITHIN;
-        let sign = || {
-            let (digest, message) = (input.payload(), input.message());
-            key.token
-                .sign_message(&key.key, mechanism, digest, message, deadline)
-        };
-        match sign().await {
-            // The token shows the key without a login but does not sign with it.
-            Err(HsmError::NotLoggedIn) if key.token.log_in(deadline).await? => sign().await,
-            signed => signed,
-        }
+/// Asks the token for a signature, and again after a login if it signs with the key only then. `payload` is the digest of
+/// `message` for an algorithm with a pre-hash, else the message itself.
+pub(super) async fn ask(
+    token: &Token,
+    key: &Key,
+    algorithm: SignatureAlgorithm,
+    payload: &[u8],
+    message: &[u8],
+) -> Result<Vec<u8>, HsmError> {
+    let mechanism = mechanism(algorithm);
+    let deadline = Instant::now() + SIGN_WITHIN;
+    let sign = || token.sign_message(key, mechanism, payload, message, deadline);
+    match sign().await {
+        // The token shows the key without a login but does not sign with it.
+        Err(HsmError::NotLoggedIn) if token.log_in(deadline).await? => sign().await,
+        signed => signed,
     }
 }
 
@@ -169,7 +170,9 @@ impl Signer for KeyTurn<'_> {
     fn sign(&self, input: SigningInput) -> hsm::BoxFuture<'_, Result<Signature, SignError>> {
         Box::pin(async move {
             let started = Instant::now();
-            let signed = self.ask(&input).await;
+            let GrantedKey { token, key, .. } = self.key;
+            let (payload, message) = (input.payload(), input.message());
+            let signed = ask(token, key, input.algorithm(), payload, message).await;
             let elapsed = started.elapsed();
             if signed.is_ok() {
                 self.key.turns.signed_in(elapsed);

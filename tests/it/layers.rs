@@ -16,7 +16,10 @@ const MODULES: &[(&str, &[&str])] = &[
     ("audit", &["config"]),
     ("metrics", &["audit", "telemetry"]),
     ("server", &["metrics"]),
-    ("ownership", &["api", "duration", "metrics", "telemetry"]),
+    (
+        "ownership",
+        &["api", "audit", "duration", "metrics", "telemetry"],
+    ),
     ("args", &["duration", "ownership", "telemetry"]),
     ("pins", &["api", "audit", "config", "duration", "telemetry"]),
     ("lanes", &[]),
@@ -31,6 +34,17 @@ const MODULES: &[(&str, &[&str])] = &[
             "lanes",
             "metrics",
             "pins",
+            "telemetry",
+        ],
+    ),
+    (
+        "checkpoints",
+        &[
+            "audit",
+            "config",
+            "metrics",
+            "ownership",
+            "signers",
             "telemetry",
         ],
     ),
@@ -72,6 +86,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "api",
             "args",
             "audit",
+            "checkpoints",
             "config",
             "duration",
             "issuance",
@@ -103,7 +118,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rcgen", &[]),
     (
         "hsm",
-        &["cli", "main", "pins", "pipeline", "reconcile", "signers"],
+        &[
+            "checkpoints",
+            "cli",
+            "main",
+            "pins",
+            "pipeline",
+            "reconcile",
+            "signers",
+        ],
     ),
     (
         "k8s_openapi",
@@ -126,6 +149,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "tokio",
         &[
             "audit",
+            "checkpoints",
             "cli",
             "main",
             "ownership",
