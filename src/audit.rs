@@ -13,7 +13,9 @@ mod checkpoint;
 mod composer;
 mod events;
 mod fields;
+mod head;
 mod line;
+pub mod note;
 mod sink;
 mod tree;
 mod trouble;
@@ -34,6 +36,7 @@ use tokio::time::timeout;
 
 use self::{
     backlog::{Backlog, Need},
+    checkpoint::replica_in_origin,
     composer::Composer,
     fields::Fields,
     sink::{Sink, Stream, file::RotatedFile},
@@ -41,6 +44,7 @@ use self::{
 pub use self::{
     composer::TreeHead,
     events::Configuration,
+    head::{KnownHeads, SignedHead},
     line::{
         Approval, Certificate, Entry, LoggedIssuer, LoggedRequest, LoggedToken, RequestKind,
         Requester, Subject,
@@ -49,6 +53,9 @@ pub use self::{
     trouble::{LogCounts, LogError, StartError, Trouble},
 };
 use crate::config::{LogSettings, OnFailure};
+
+/// Random octets in the name of a run.
+const RUN_OCTETS: usize = 8;
 
 /// Time for the sinks to accept a line that somebody waits for. After so long without progress, a sink counts as stalled.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -105,12 +112,12 @@ impl LogRun {
     /// # Errors
     /// The operating system returned no random octets.
     pub fn new(cluster: &str, replica: &str, program: Program) -> io::Result<Self> {
-        let mut octets = [0; 8];
+        let mut octets = [0; RUN_OCTETS];
         aws_lc_rs::rand::fill(&mut octets)
             .map_err(|_| io::Error::other("no random octets for the name of the log"))?;
         let id = hex::encode(octets);
         Ok(Self {
-            origin: format!("{cluster}/{replica}/{id}"),
+            origin: format!("{cluster}/{}/{id}", replica_in_origin(replica)),
             id,
             program,
         })
@@ -233,9 +240,9 @@ impl IssuanceLog {
     }
 
     /// Writes a checkpoint. Lines that were appended meanwhile stand before it and are not under it.
-    pub fn write_checkpoint(&self, head: &TreeHead, text: &str) {
+    pub fn write_checkpoint(&self, head: &TreeHead, text: &str) -> LogPosition {
         let time = (self.0.clock)();
-        self.0.backlog.checkpoint(time, head, text);
+        LogPosition(Some(self.0.backlog.checkpoint(time, head, text)))
     }
 
     /// Returns the name of the run.
@@ -322,4 +329,4 @@ impl fmt::Debug for IssuanceLog {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,9 @@
 //! The operator's configuration, the only place that names PKCS#11 libraries and tokens.
 
 mod check;
+mod checkpoint_key;
 mod error;
+mod field;
 mod grant;
 mod keys;
 mod limits;
@@ -19,6 +21,7 @@ use std::{
 pub(crate) use self::check::PIN_RECORD;
 pub use self::{
     check::MAX_HANG_AFTER,
+    checkpoint_key::Checkpoints,
     error::{ConfigError, Problem},
     grant::{Grant, IssuerScope, Labels},
     keys::KeyProtection,
@@ -36,6 +39,7 @@ pub struct Config {
     log: LogSettings,
     /// SHA-256 of the text, hexadecimal.
     sha256: String,
+    checkpoints: Option<Checkpoints>,
 }
 
 /// A PKCS#11 library that a worker loads.
@@ -140,6 +144,12 @@ impl Config {
     #[must_use]
     pub fn grants(&self) -> usize {
         self.tokens.values().map(|token| token.grants.len()).sum()
+    }
+
+    /// The key that signs the checkpoints of the issuance log; `None` leaves them without a signature.
+    #[must_use]
+    pub const fn checkpoints(&self) -> Option<&Checkpoints> {
+        self.checkpoints.as_ref()
     }
 
     /// Reads and checks the file.
@@ -301,6 +311,19 @@ impl TokenConfig {
         self.grants
             .iter()
             .any(|grant| grant.covers(owner, key_label, key_id))
+    }
+
+    /// Returns the place of the first grant that lets any issuer sign with a key of this CKA_LABEL and CKA_ID, for messages.
+    /// `None` as a part means that it is not known; only a pattern for every label then matches.
+    #[must_use]
+    pub fn grant_of(&self, key_label: Option<&str>, key_id: Option<&[u8]>) -> Option<String> {
+        let mut grants = self.grants.iter().enumerate();
+        let (index, grant) = grants.find(|(_, grant)| grant.covers_key(key_label, key_id))?;
+        let every = match grant.covers_key(None, None) {
+            true => " (every key, which is also the default)",
+            false => "",
+        };
+        Some(format!("grants[{index}]{every}"))
     }
 
     /// Returns the grant for an issuer that signs with that key and the issuing certificate with this SHA-256: the first

@@ -7,6 +7,7 @@
 pub mod issuance;
 
 pub mod api;
+pub mod checkpoints;
 pub mod ownership;
 pub mod pins;
 pub mod pipeline;

@@ -5,6 +5,7 @@
 //! live replicas that list the issuer's token ([`Ownership::owns`]). Two replicas whose views differ for a moment may
 //! both sign; the preconditions of the status write let only one certificate be published.
 
+mod archive;
 mod duration;
 mod lease;
 mod members;
@@ -28,17 +29,19 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use self::{
+    archive::Archive,
+    lease::Draft,
+    own_lease::{Leases, OwnLease},
+    view::View,
+};
 pub use self::{
     duration::{LeaseDuration, LeaseDurationError},
     membership::Membership,
     state::ReplicaState,
 };
-use self::{
-    lease::Draft,
-    own_lease::{Leases, OwnLease},
-    view::View,
-};
 use crate::{
+    audit::SignedHead,
     metrics::{LeaseRenewal, Metrics},
     telemetry::RepeatFilter,
 };
@@ -73,19 +76,31 @@ pub struct Ownership {
     duration: LeaseDuration,
     /// Held for look-ups only, never across an await.
     view: Mutex<View>,
+    /// The last checkpoints of runs that have ended, as the archive had them when it was last read.
+    archived: Mutex<Vec<SignedHead>>,
     changes: watch::Sender<()>,
     held: watch::Sender<bool>,
     metrics: Arc<Metrics>,
 }
 
+/// What a replica tells the others.
+#[derive(Debug)]
+pub struct Announcement {
+    /// The tokens that it can sign with now.
+    pub usable: watch::Receiver<BTreeSet<String>>,
+    /// The newest signed checkpoint of its issuance log, once there is one. `None` if its checkpoints are not signed: it then
+    /// keeps no checkpoints of others either.
+    pub head: Option<watch::Receiver<Option<SignedHead>>>,
+}
+
 impl Ownership {
     /// Creates the ownership of a replica that is not yet a member, and its [`Membership`], which the caller must run.
-    /// `usable` are the tokens that the replica can sign with; `clock` gives the time that the Lease shows to people.
+    /// `clock` gives the time that the Lease shows to people.
     #[must_use]
     pub fn new(
         client: Client,
         replica: Replica,
-        usable: watch::Receiver<BTreeSet<String>>,
+        told: Announcement,
         clock: fn() -> Timestamp,
         metrics: Arc<Metrics>,
     ) -> (Arc<Self>, Membership) {
@@ -95,9 +110,15 @@ impl Ownership {
             pod,
             duration,
         } = replica;
+        let answer_within = duration.answer_within();
+        let Announcement { usable, head } = told;
+        let archive = head.as_ref().map(|_| {
+            let maps = Api::namespaced(client.clone(), &namespace);
+            Archive::new(maps, answer_within, clock)
+        });
         let leases = Leases {
             api: Api::namespaced(client, &namespace),
-            answer_within: duration.answer_within(),
+            answer_within,
         };
         let draft = Draft {
             name: lease::name(&identity),
@@ -109,6 +130,7 @@ impl Ownership {
         let ownership = Arc::new(Self {
             duration,
             view: Mutex::new(View::new(draft.name.clone(), duration)),
+            archived: Mutex::default(),
             changes: watch::Sender::new(()),
             held: watch::Sender::new(false),
             metrics,
@@ -118,6 +140,8 @@ impl Ownership {
             own: OwnLease::new(draft, leases.clone()),
             leases,
             usable,
+            head: head.unwrap_or_else(|| watch::channel(None).1),
+            archive,
             clock,
             unreadable: HashSet::new(),
             said: RepeatFilter::default(),
@@ -155,6 +179,19 @@ impl Ownership {
     #[must_use]
     pub fn held(&self) -> watch::Receiver<bool> {
         self.held.subscribe()
+    }
+
+    /// Returns the newest signed checkpoints of other replicas' logs, as their Leases show them, and the last ones of runs that
+    /// have ended, if this replica signs checkpoints itself. Their signatures are not verified.
+    #[must_use]
+    pub fn heads(&self) -> Vec<SignedHead> {
+        let mut heads = self.read(|view| view.heads().cloned().collect::<Vec<_>>());
+        heads.extend(self.archived.lock().iter().cloned());
+        heads
+    }
+
+    fn archived(&self, heads: Vec<SignedHead>) {
+        *self.archived.lock() = heads;
     }
 
     fn duration(&self) -> LeaseDuration {

@@ -1,5 +1,6 @@
 //! The tokens of the operator's configuration, and the keys that their grants let an issuer use.
 
+mod checkpoint_key;
 mod find;
 mod key;
 pub mod limiter;
@@ -26,17 +27,18 @@ use hsm::{HsmError, KeyName, KeySelector, Launch, Token, TokenSpec, TokenState};
 use tokio::task::JoinHandle;
 use tracing::info;
 
+pub use self::{
+    checkpoint_key::{CheckpointKey, CheckpointPublicKey, NoCheckpointKey},
+    find::NoKey,
+    key::{GrantedKey, KeyTurn},
+    report::TokenReport,
+    tokens::{ConfigChange, Tokens},
+};
 use self::{
     find::Narrowed,
     measured::{count, counts, measured},
     protection::Unprotected,
     turns::Turns,
-};
-pub use self::{
-    find::NoKey,
-    key::{GrantedKey, KeyTurn},
-    report::TokenReport,
-    tokens::{ConfigChange, Tokens},
 };
 use crate::{
     config::{IssuerScope, Library, TokenConfig, TokenSelector},
@@ -214,33 +216,8 @@ impl ConfiguredToken {
         certificate: &[u8; 32],
         metrics: &Arc<Metrics>,
     ) -> Result<GrantedKey, NoKey> {
-        let deadline = Instant::now() + SIGN_WITHIN;
-        let token = &self.running.token;
-        let was_public = token.is_public(deadline).await?;
-        let find = || {
-            measured(
-                metrics,
-                self.name(),
-                TokenFunction::FindKey,
-                self.find_granted_key(owner, selector),
-            )
-        };
-        let key = match find().await {
-            Err(
-                HsmError::KeyNotFound { .. } | HsmError::KeysHidden { .. } | HsmError::NotLoggedIn,
-            ) if was_public
-                && measured(
-                    metrics,
-                    self.name(),
-                    TokenFunction::Login,
-                    token.log_in(deadline),
-                )
-                .await? =>
-            {
-                find().await?
-            }
-            found => found?,
-        };
+        let find = || self.find_granted_key(owner, selector);
+        let key = self.find_with_login(metrics, find).await?;
         let name = key.name();
         let grant = self
             .config
@@ -261,6 +238,31 @@ impl ConfiguredToken {
             key,
             metrics: Arc::clone(metrics),
         })
+    }
+
+    /// Finds a key without a login first, if the token requires none, and with a login if that finds no key.
+    async fn find_with_login<F>(
+        &self,
+        metrics: &Metrics,
+        find: impl Fn() -> F,
+    ) -> Result<hsm::Key, HsmError>
+    where
+        F: Future<Output = Result<hsm::Key, HsmError>>,
+    {
+        let deadline = Instant::now() + SIGN_WITHIN;
+        let token = &self.running.token;
+        let was_public = token.is_public(deadline).await?;
+        let find = || measured(metrics, self.name(), TokenFunction::FindKey, find());
+        let log_in = || {
+            let login = token.log_in(deadline);
+            measured(metrics, self.name(), TokenFunction::Login, login)
+        };
+        match find().await {
+            Err(
+                HsmError::KeyNotFound { .. } | HsmError::KeysHidden { .. } | HsmError::NotLoggedIn,
+            ) if was_public && log_in().await? => find().await,
+            found => found,
+        }
     }
 
     /// Finds a granted key, without a check of the issuing certificate or of the key's protection.

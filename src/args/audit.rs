@@ -19,6 +19,11 @@ pub struct Verify {
     /// counted and skipped.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
+
+    /// A key whose signatures of checkpoints are proof, as the controller's log shows it (`verifier_key`). Can be given several
+    /// times.
+    #[arg(long, value_name = "VKEY")]
+    pub key: Vec<String>,
 }
 
 const VERIFY_EXAMPLES: &str = "\

@@ -168,12 +168,15 @@ impl Backlog {
         state.composer.unchecked()
     }
 
-    /// Appends a checkpoint. Lines that were appended since `head` stand before it and are not under it.
-    pub(super) fn checkpoint(&self, time: Timestamp, head: &TreeHead, text: &str) {
+    /// Appends a checkpoint and returns its position. Lines that were appended since `head` stand before it and are not under
+    /// it.
+    pub(super) fn checkpoint(&self, time: Timestamp, head: &TreeHead, text: &str) -> u64 {
         let mut state = self.state.lock();
         state.extend(|composer, lines| composer.checkpoint(lines, time, head, text));
+        let end = state.end();
         drop(state);
         self.work.notify_all();
+        end
     }
 
     /// Returns the name of the run.

@@ -1,6 +1,11 @@
 //! Checkpoints: the size and the root of a log at one moment, in the form of C2SP's tlog-checkpoint.
 
-use super::tree::TreeHash;
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::{RUN_OCTETS, tree::TreeHash};
+
+/// Octets of the longest replica in an origin.
+const LONGEST_REPLICA: usize = 253;
 
 /// The first three lines of a checkpoint. Extension lines are not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +37,34 @@ impl Checkpoint {
         // Signatures of checkpoints cover the text, so a number must have only one spelling.
         (!origin.is_empty() && parsed.text() == text).then_some(parsed)
     }
+
+    /// Returns the name of the run, which ends the origin; `None` if the origin has another form.
+    pub(super) fn run(&self) -> Option<&str> {
+        let (_, run) = self.origin.rsplit_once('/')?;
+        let is_hexadecimal = |octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f');
+        (run.len() == 2 * RUN_OCTETS && run.bytes().all(is_hexadecimal)).then_some(run)
+    }
+}
+
+/// Returns the identity of a replica as an origin has it: an origin is one line without blanks, and short. A long identity is
+/// replaced by its hash.
+pub(super) fn replica_in_origin(identity: &str) -> String {
+    let mut part = String::with_capacity(identity.len());
+    for octet in identity.bytes() {
+        match octet {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
+                part.push(char::from(octet));
+            }
+            other => {
+                part.push('%');
+                part.push_str(&hex::encode_upper([other]));
+            }
+        }
+    }
+    if part.len() > LONGEST_REPLICA {
+        return hex::encode(digest(&SHA256, identity.as_bytes()));
+    }
+    part
 }
 
 #[cfg(test)]
@@ -55,6 +88,46 @@ mod tests {
             String::new(),
         ] {
             assert_eq!(Checkpoint::parse(&other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_run_ends_the_origin() {
+        let root = TreeHash::of_leaf(b"");
+        let run = |origin: &str| {
+            let text = format!("{origin}\n7\n{root}\n");
+            let parsed = Checkpoint::parse(&text).unwrap();
+            parsed.run().map(str::to_owned)
+        };
+        assert_eq!(
+            run("prod/a/00ff00ff00ff00ff").as_deref(),
+            Some("00ff00ff00ff00ff")
+        );
+        for other in ["prod", "prod/a/00ff", "prod/a/00FF00FF00FF00FF", "prod/a/"] {
+            assert_eq!(run(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn every_identity_gives_another_short_part_of_an_origin_without_blanks() {
+        let long = "ä".repeat(100);
+        let identities = [
+            "issuer-0",
+            "Issuer_0.b",
+            "",
+            "a b",
+            "a+b",
+            "a/b",
+            "a\nb",
+            "a%20b",
+            &long,
+        ];
+        let parts: std::collections::BTreeSet<_> = identities.map(replica_in_origin).into();
+        assert_eq!(parts.len(), identities.len());
+        assert!(parts.contains("Issuer_0.b") && parts.contains("a%20b"));
+        for part in parts {
+            let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-._%".contains(&octet);
+            assert!(part.len() <= 253 && part.bytes().all(plain), "{part}");
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The lines of the log, one method for each event.
 
 use super::{
-    Entry, IssuanceLog, LogError, LogPosition, LoggedIssuer, Subject,
+    Entry, IssuanceLog, LogError, LogPosition, LoggedIssuer, SignedHead, Subject,
     backlog::Need,
     fields::Fields,
     line::{of_certificate, of_subject},
 };
+
+/// Most heads in one leaf, so that it needs no continuation.
+const HEADS_PER_LEAF: usize = 40;
 
 /// Facts about the operator's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,8 +103,11 @@ impl IssuanceLog {
     }
 
     /// Logs signed checkpoints of other runs.
-    pub fn heads(&self, heads: &[&str]) {
-        let heads = Fields::default().with("heads", heads);
-        self.append(Need::Always, "heads", &[&heads]);
+    pub fn heads(&self, heads: &[SignedHead]) {
+        for some in heads.chunks(HEADS_PER_LEAF) {
+            let notes: Vec<&str> = some.iter().map(SignedHead::note).collect();
+            let notes = Fields::default().with("heads", &notes);
+            self.append(Need::Always, "heads", &[&notes]);
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::config::FileSink;
 
 /// A stream that clones share, and that can be made to fail or to block.
 #[derive(Clone, Default)]
-pub(super) struct Paper(Arc<(Mutex<State>, Condvar)>);
+pub(crate) struct Paper(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Default)]
 struct State {
@@ -24,21 +24,21 @@ struct State {
 }
 
 impl Paper {
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.0.lock().octets.clone()).unwrap()
     }
 
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.text().lines().map(str::to_owned).collect()
     }
 
     /// Lets only so many octets be written.
-    pub(super) fn room(&self, room: Option<usize>) {
+    pub(crate) fn room(&self, room: Option<usize>) {
         self.0.0.lock().room = room;
     }
 
     /// Makes writes block, as a pipe does that nobody reads.
-    pub(super) fn block(&self, blocked: bool) {
+    pub(crate) fn block(&self, blocked: bool) {
         self.0.0.lock().blocked = blocked;
         self.0.1.notify_all();
     }
@@ -107,7 +107,7 @@ fn impatient(papers: &[&Paper], on_failure: OnFailure) -> IssuanceLog {
 }
 
 /// Waits until every sink has ended.
-pub(super) fn closed(log: &IssuanceLog) {
+pub(crate) fn closed(log: &IssuanceLog) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -117,7 +117,7 @@ pub(super) fn closed(log: &IssuanceLog) {
         .unwrap();
 }
 
-pub(super) fn subject(groups: &[String]) -> Subject<'_> {
+pub(crate) fn subject(groups: &[String]) -> Subject<'_> {
     Subject {
         request: LoggedRequest {
             kind: RequestKind::CertificateRequest,
@@ -184,6 +184,13 @@ const CERTIFICATE: &str = concat!(
     r#""notBefore":"1970-01-01T00:00:00Z","notAfter":"2026-11-22T22:00:00Z","tbsSha256":"11""#,
 );
 
+/// Returns a head of another run, whose signature nobody verifies here.
+fn head() -> SignedHead {
+    let root = "bjQLnP+zepicpUTmu3gKLHiQHT+zNzh2hRGjBhevoB0=";
+    let note = format!("prod/b/00ff00ff00ff00ff\n1\n{root}\n\n\u{2014} prod AAAAAAA=\n");
+    SignedHead::parse(&note, Some(1)).unwrap()
+}
+
 /// Writes one line of every event.
 pub(super) fn every_event(log: &IssuanceLog) {
     let groups = ["system:authenticated".to_owned()];
@@ -203,7 +210,7 @@ pub(super) fn every_event(log: &IssuanceLog) {
     log.published(&entry);
     log.discarded(&entry, "superseded");
     log.refused(&subject(&groups), Some("22"), "key-too-small");
-    log.heads(&["a note"]);
+    log.heads(&[head()]);
     log.stopped();
 }
 
@@ -251,7 +258,13 @@ fn every_step_of_a_certificate_is_one_line() {
         ("published", whole.clone()),
         ("discarded", format!(r#"{whole},"reason":"superseded""#)),
         ("refused", format!(r#",{SUBJECT},"reason":"key-too-small""#)),
-        ("heads", r#","heads":["a note"]"#.to_owned()),
+        (
+            "heads",
+            format!(
+                r#","heads":[{}]"#,
+                serde_json::to_string(head().note()).unwrap()
+            ),
+        ),
         ("stopped", String::new()),
     ]
     .into_iter()

@@ -1,106 +1,45 @@
 //! Verification of issuance logs: which lines agree with the checkpoints, and where others were changed, removed, repeated or
 //! moved.
 
+mod boundary;
+mod fault;
+mod judge;
 mod run;
 
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashSet},
-    fmt,
     io::{self, BufRead},
     sync::Arc,
 };
 
 use serde::Deserialize;
 
-use self::run::{Leaf, LoggedCheckpoint, RunLines};
-pub use self::run::{RunReport, Verified};
-use super::{
-    checkpoint::Checkpoint,
-    tree::{Frontier, TreeHash},
+use self::{
+    boundary::Boundary,
+    judge::Leaf,
+    run::{LoggedCheckpoint, RunLines},
 };
+pub use self::{
+    fault::{LogFault, Position},
+    judge::{ProvenBy, Verified},
+    run::RunReport,
+};
+use super::{note::VerifierKey, tree::TreeHash};
 
 /// Every line of a log begins like this.
 const BEGINNING: &[u8] = b"{\"time\":\"";
 
-/// A line of a file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    /// The file.
-    pub file: Arc<str>,
-    /// The line, counted from 1.
-    pub line: u64,
-}
-
-/// A fault that was found in a log.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LogFault {
-    /// Lines are missing before a line that is there.
-    #[error("run {run}: lines {first} to {last} of the log are missing before {before}")]
-    Missing {
-        /// The run.
-        run: String,
-        /// Sequence number of the first missing line.
-        first: u64,
-        /// Sequence number of the last missing line.
-        last: u64,
-        /// The next line that is there.
-        before: Position,
-    },
-    /// Two lines have the same sequence number.
-    #[error("run {run}: line {seq} of the log occurs twice: at {first} and {second}")]
-    Repeated {
-        /// The run.
-        run: String,
-        /// The sequence number.
-        seq: u64,
-        /// Where the number is used first.
-        first: Position,
-        /// Where it is used again.
-        second: Position,
-    },
-    /// A line stands after one that was written later.
-    #[error("run {run}: line {seq} of the log is out of order at {place}")]
-    OutOfOrder {
-        /// The run.
-        run: String,
-        /// The sequence number.
-        seq: u64,
-        /// Where the line is.
-        place: Position,
-    },
-    /// The lines that a checkpoint covers have another root than it states.
-    #[error(
-        "run {run}: one of the lines {first} to {last} of the log, which begin at {from}, was changed: the checkpoint at {checkpoint} has another root"
-    )]
-    Changed {
-        /// The run.
-        run: String,
-        /// Sequence number of the first line that this checkpoint covers and no earlier checkpoint does.
-        first: u64,
-        /// Sequence number of the last line that the checkpoint covers.
-        last: u64,
-        /// Where the first of these lines is.
-        from: Position,
-        /// Where the checkpoint is.
-        checkpoint: Position,
-    },
-    /// A checkpoint that contradicts itself.
-    #[error("run {run}: the checkpoint at {place} is invalid: {why}")]
-    Checkpoint {
-        /// The run.
-        run: String,
-        /// Where the checkpoint is.
-        place: Position,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-}
-
 /// Verifier of logs from any number of runs and replicas, whose files may come in any order.
 #[derive(Debug, Default)]
 pub struct Verifier {
+    /// The keys that prove something. Signatures of others are ignored.
+    keys: Vec<VerifierKey>,
     runs: BTreeMap<String, RunLines>,
+    /// Signed checkpoints that logs have of other runs, by run.
+    heads: BTreeMap<String, Vec<Boundary>>,
+    /// Checkpoints of other runs that none of the keys signed.
+    unknown_heads: u64,
     /// Number of lines that are not of a log, such as messages of the program.
     foreign: u64,
 }
@@ -112,6 +51,8 @@ pub struct LogReport {
     pub runs: Vec<RunReport>,
     /// Number of lines that are not of a log.
     pub foreign: u64,
+    /// Number of checkpoints that logs have of other runs and that none of the keys signed. They prove nothing.
+    pub unknown_heads: u64,
     /// What is wrong, run by run.
     pub faults: Vec<LogFault>,
 }
@@ -129,15 +70,20 @@ struct Head<'a> {
     lost: Option<String>,
     checkpoint: Option<String>,
     frontier: Option<Vec<String>>,
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
-    }
+    #[serde(borrow)]
+    heads: Option<Vec<Cow<'a, str>>>,
 }
 
 impl Verifier {
+    /// Returns a verifier for which the signatures of these keys, and of no others, are proof.
+    #[must_use]
+    pub fn trusting(keys: impl IntoIterator<Item = VerifierKey>) -> Self {
+        Self {
+            keys: keys.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
     /// Reads one file to its end. `progress` is called with the number of octets read since the last call.
     ///
     /// # Errors
@@ -171,14 +117,33 @@ impl Verifier {
     /// Returns the report on all files that were read.
     #[must_use]
     pub fn finish(self) -> LogReport {
+        let Self {
+            keys: _,
+            runs,
+            mut heads,
+            unknown_heads,
+            foreign,
+        } = self;
         let mut faults = Vec::new();
-        let runs = self.runs.into_iter();
-        let runs = runs
-            .map(|(name, lines)| lines.verify(name, &mut faults))
-            .collect();
+        let runs = runs.into_iter().map(|(name, lines)| {
+            let heads = heads.remove(&name).unwrap_or_default();
+            lines.verify(name, heads, &mut faults)
+        });
+        let runs = runs.collect();
+        // What is left of the heads is of runs without a single line.
+        faults.extend(heads.into_iter().filter_map(|(run, heads)| {
+            let last = heads.into_iter().max_by_key(|head| head.size)?;
+            Some(LogFault::RunMissing {
+                run,
+                origin: last.origin,
+                size: last.size,
+                told: last.place,
+            })
+        }));
         LogReport {
             runs,
-            foreign: self.foreign,
+            foreign,
+            unknown_heads,
             faults,
         }
     }
@@ -188,34 +153,47 @@ impl Verifier {
             self.foreign += u64::from(!octets.is_empty());
             return;
         };
+        if head.seq.is_some() == head.checkpoint.is_some() {
+            self.foreign += 1;
+            return;
+        }
+        for note in head.heads.iter().flatten() {
+            self.head(note, &head.run, &place);
+        }
         let new_to_file = in_file.insert(head.run.clone().into_owned());
         let run = self.runs.entry(head.run.into_owned()).or_default();
         if new_to_file {
             run.begin_file();
         }
-        match (head.seq, head.checkpoint) {
-            (Some(seq), None) => {
-                if let Some(lost) = head.lost.as_deref().and_then(TreeHash::parse) {
-                    run.lost.insert(lost);
-                }
-                if head.event == "started" {
-                    run.origin = head.origin.map(Cow::into_owned);
-                }
-                run.stopped |= head.event == "stopped";
-                run.leaf(Leaf {
-                    seq,
-                    hash: TreeHash::of_leaf(octets),
-                    place,
-                });
+        if let Some(seq) = head.seq {
+            if let Some(lost) = head.lost.as_deref().and_then(TreeHash::parse) {
+                run.lost.insert(lost);
             }
-            (None, Some(text)) => {
-                run.checkpoints.push(LoggedCheckpoint {
-                    hash: TreeHash::of_leaf(octets),
-                    frontier: checkpoint(&text, head.frontier.unwrap_or_default()),
-                    place,
-                });
+            if head.event == "started" {
+                run.origin = head.origin.map(Cow::into_owned);
             }
-            (Some(_), Some(_)) | (None, None) => self.foreign += 1,
+            run.stopped |= head.event == "stopped";
+            run.leaf(Leaf {
+                seq,
+                hash: TreeHash::of_leaf(octets),
+                place,
+            });
+        } else if let Some(text) = head.checkpoint {
+            let frontier = head.frontier.unwrap_or_default();
+            run.checkpoints.push(LoggedCheckpoint {
+                hash: TreeHash::of_leaf(octets),
+                boundary: Boundary::of_line(&text, &frontier, &self.keys, place.clone()),
+                place,
+            });
+        }
+    }
+
+    /// Takes a checkpoint that the log of one run has of another.
+    fn head(&mut self, note: &str, in_run: &str, place: &Position) {
+        match Boundary::of_head(note, &self.keys, place.clone()) {
+            Some((run, head)) if run != in_run => self.heads.entry(run).or_default().push(head),
+            Some(_) => {}
+            None => self.unknown_heads += 1,
         }
     }
 }
@@ -231,19 +209,6 @@ fn parsed(octets: &[u8]) -> Option<(&[u8], Head<'_>)> {
         .rposition(|window| window == BEGINNING)?;
     let rest = octets.get(starts..)?;
     serde_json::from_slice(rest).ok().map(|head| (rest, head))
-}
-
-/// Returns the frontier of a checkpoint, or what is wrong with the checkpoint.
-fn checkpoint(text: &str, frontier: Vec<String>) -> Result<Frontier, &'static str> {
-    let checkpoint = Checkpoint::parse(text).ok_or("its text cannot be parsed")?;
-    let subtrees: Option<Vec<_>> = frontier.iter().map(|hash| TreeHash::parse(hash)).collect();
-    let frontier = subtrees
-        .and_then(|subtrees| Frontier::from_parts(checkpoint.size, subtrees))
-        .ok_or("its frontier does not fit its size")?;
-    if frontier.root() != checkpoint.root {
-        return Err("its frontier has another root");
-    }
-    Ok(frontier)
 }
 
 #[cfg(test)]

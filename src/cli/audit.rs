@@ -11,7 +11,10 @@ use anyhow::Context as _;
 
 use crate::{
     args::Verify,
-    audit::verify::{LogReport, RunReport, Verified, Verifier},
+    audit::{
+        note::VerifierKey,
+        verify::{LogReport, RunReport, Verified, Verifier},
+    },
 };
 
 /// Exit code if something is missing or was changed.
@@ -24,7 +27,11 @@ const STEP: u64 = 64 << 20;
 /// # Errors
 /// A file could not be read, or stdout could not be written.
 pub fn audit_verify(args: &Verify) -> anyhow::Result<ExitCode> {
-    let mut verifier = Verifier::default();
+    let keys = args.key.iter().map(|key| {
+        key.parse::<VerifierKey>()
+            .with_context(|| format!("--key {key}"))
+    });
+    let mut verifier = Verifier::trusting(keys.collect::<anyhow::Result<Vec<_>>>()?);
     let mut progress = Progress::default();
     for file in &args.files {
         let name = file.display().to_string();
@@ -72,7 +79,12 @@ fn print(report: &LogReport) -> io::Result<()> {
         run,
         origin,
         stopped,
-        lines: Verified { agreeing, unproven },
+        lines: Verified {
+            proven,
+            agreeing,
+            unproven,
+        },
+        proofs,
         ..
     } in &report.runs
     {
@@ -83,15 +95,29 @@ fn print(report: &LogReport) -> io::Result<()> {
             "no end: the process still runs, was killed, or its last lines are missing"
         };
         writeln!(out, "run {run} ({name}); {end}")?;
+        for proof in proofs {
+            writeln!(
+                out,
+                "  the key {} signed the checkpoint over the first {} lines",
+                proof.key, proof.size
+            )?;
+        }
         writeln!(
             out,
-            "  {agreeing} lines agree with their checkpoints, which are not signed; {unproven} lines are unproven"
+            "  {proven} lines are proven; {agreeing} more agree with checkpoints that none of the given keys signed; {unproven} lines are unproven"
         )?;
     }
     for RunReport { run, first, .. } in report.runs.iter().filter(|run| run.first > 0) {
         writeln!(
             out,
             "run {run}: the lines before {first} are in none of the files"
+        )?;
+    }
+    if report.unknown_heads > 0 {
+        writeln!(
+            out,
+            "{} checkpoints of other logs prove nothing: none of the given keys signed them",
+            report.unknown_heads
         )?;
     }
     if report.foreign > 0 {

@@ -24,7 +24,7 @@ use self::{
     collector::collector,
     debug::Debug,
     drain::{Drain, Leaving},
-    issuance_log::{applied, in_force, report_trouble, write_checkpoints},
+    issuance_log::{applied, in_force, report_trouble},
 };
 use super::{
     machine::{host_name, worker},
@@ -35,10 +35,11 @@ use crate::{
     api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
     args::{Answering, Run},
     audit::{IssuanceLog, LogRun},
+    checkpoints::{CheckpointWriter, Sources},
     config::Config,
     issuance::lint,
     metrics::Metrics,
-    ownership::{OwnPod, Ownership, Replica},
+    ownership::{Announcement, OwnPod, Ownership, Replica},
     pins::source::Secrets,
     pipeline::now,
     reconcile::{
@@ -232,8 +233,10 @@ impl Controller {
         );
         // The replica's Lease lists no token until the replica can act on every request.
         let (usable, seen) = state::channel(BTreeSet::new());
+        let (mut checkpoints, head) = CheckpointWriter::new(&config, &metrics, now);
+        let told = Announcement { usable: seen, head };
         let (ownership, membership) =
-            Ownership::new(client.clone(), replica, seen, now, Arc::clone(&metrics));
+            Ownership::new(client.clone(), replica, told, now, Arc::clone(&metrics));
         let leave = CancellationToken::new();
         let membership = tokio::spawn(membership.run(leave.clone()));
         let namespaced = issuers::<PKCS11Issuer>(&client);
@@ -302,9 +305,14 @@ impl Controller {
             publish_usable_tokens(&context.tokens, &usable, stop).await;
         };
         let taken_up = |changed: &Config| applied(changed, &config, &context.log);
+        let sources = Sources {
+            log: &context.log,
+            tokens: &context.tokens,
+            ownership: &ownership,
+        };
         let work = async {
             tokio::join!(
-                stop.run_until_cancelled(write_checkpoints(&context.log)),
+                stop.run_until_cancelled(checkpoints.run(sources)),
                 stop.run_until_cancelled(report_trouble(&context.log)),
                 stop.run_until_cancelled(ready),
                 stop.run_until_cancelled(share),
@@ -330,14 +338,15 @@ impl Controller {
         };
         let told = || readiness.set(false);
         let drain = Drain::after(work, &ending, args.drain_timeout, told).await;
-        // Give the Lease back only now, when nothing more is published: the other replicas take over at once.
+        // Nothing more is signed or published. The workers still run, for the last checkpoint.
+        checkpoints.finish(sources, drain.signed_by()).await;
+        // Give the Lease back only now: the other replicas take over at once.
         let leaving = Leaving {
             leave,
             membership,
             events: events_task,
         };
         drain.leave(leaving, &context).await;
-        context.log.stopped();
         if let Err(error) = context.log.close(drain.left_for_the_log()).await {
             error!(error = %ErrorChain(&error), "the last lines of the issuance log are missing");
         }

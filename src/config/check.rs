@@ -11,8 +11,9 @@ use serde_saphyr::{Location, Spanned};
 
 use super::{
     Config, Grant, Library, LogSettings, Module, PinSource, TokenConfig, TokenSelector,
-    UNNAMED_CLUSTER,
+    UNNAMED_CLUSTER, checkpoint_key,
     error::{Problem, Wrong},
+    field::{checked, or_default},
     grant::{Grantee, Labels, is_name, namespace_name},
     raw::{RawAudit, RawConfig, RawGrant, RawModule, RawPinFrom, RawSecretRef, RawToken},
 };
@@ -38,6 +39,7 @@ impl TryFrom<RawConfig> for Config {
             audit:
                 RawAudit {
                     cluster,
+                    checkpoints,
                     sinks,
                     on_failure,
                 },
@@ -78,7 +80,17 @@ impl TryFrom<RawConfig> for Config {
             }
             tokens.insert(name, token);
         }
+        let checkpoints = checkpoints.map(|raw| {
+            let place = raw.referenced;
+            if cluster.is_none() {
+                let problem = Problem::CheckpointsCluster;
+                return Err(Wrong::new("audit.checkpoints", place, problem));
+            }
+            checkpoint_key::checked(raw.value, &tokens)
+                .map_err(|wrong| wrong.within("audit.checkpoints", place))
+        });
         Ok(Self {
+            checkpoints: checkpoints.transpose()?,
             tokens,
             cluster: cluster.unwrap_or_else(|| UNNAMED_CLUSTER.to_owned()),
             log,
@@ -324,30 +336,6 @@ fn owner(pin: &PinSource) -> Option<Grantee> {
             labels: Labels::new(),
         }),
     }
-}
-
-/// Checks one value. The error names its field and its place.
-fn checked<T, U>(
-    field: &str,
-    value: Spanned<T>,
-    check: impl FnOnce(T) -> Result<U, Problem>,
-) -> Result<U, Wrong> {
-    check(value.value).map_err(|problem| Wrong::new(field, value.referenced, problem))
-}
-
-/// Checks one optional value, or uses the default.
-fn or_default<T, U>(
-    field: &str,
-    value: Option<Spanned<T>>,
-    default: T,
-    check: impl FnOnce(T) -> Result<U, Problem>,
-) -> Result<U, Wrong> {
-    let value = value.unwrap_or(Spanned {
-        value: default,
-        referenced: Location::UNKNOWN,
-        defined: Location::UNKNOWN,
-    });
-    checked(field, value, check)
 }
 
 fn absolute(path: PathBuf) -> Result<PathBuf, Problem> {

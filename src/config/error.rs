@@ -116,6 +116,27 @@ pub enum Problem {
         /// Known modules, for people.
         known: String,
     },
+    /// Checkpoints on a token that does not exist.
+    #[error("no token is called {0}")]
+    UnknownToken(String),
+    /// Checkpoints without a key.
+    #[error(
+        "name the key that signs checkpoints: `key` (its CKA_LABEL), `keyId` (its CKA_ID in hexadecimal) or both"
+    )]
+    CheckpointKey,
+    /// A key for checkpoints that issuers may use.
+    #[error(
+        "{0}, and issuers must not sign with it: give every grant of the token `keys` and `keyIds` that do not match this key"
+    )]
+    CheckpointKeyGranted(String),
+    /// Signed checkpoints of a cluster without a name.
+    #[error(
+        "the key that signs checkpoints is known by the cluster's name: write audit.cluster, too"
+    )]
+    CheckpointsCluster,
+    /// Too much or too little time between checkpoints.
+    #[error("every is {0}: write 1s to 1h, or omit the field for 10s")]
+    CheckpointsEvery(GoDuration),
     /// None or several of the selectors are given.
     #[error(
         "a token has exactly one of `label`, `serial` and, as a last resort, `slotDescription` and `slotId`"

@@ -122,11 +122,19 @@ impl Grant {
     /// Returns whether this grant lets issuers of that scope sign with the key that has this CKA_LABEL and CKA_ID, with any
     /// issuing certificate.
     pub(super) fn covers(&self, owner: IssuerScope<'_>, key_label: &str, key_id: &[u8]) -> bool {
-        let covered = self.keys.iter().any(|pattern| match pattern {
-            KeyPattern::Label(glob) => matches(glob, key_label),
-            KeyPattern::Id(id) => id == key_id,
-        });
-        self.covers_scope(owner) && covered
+        self.covers_scope(owner) && self.covers_key(Some(key_label), Some(key_id))
+    }
+
+    /// Returns whether a pattern of this grant matches the key with this CKA_LABEL and CKA_ID; `None` for a part that is not
+    /// known, which only a pattern for every label matches.
+    pub(super) fn covers_key(&self, key_label: Option<&str>, key_id: Option<&[u8]>) -> bool {
+        self.keys.iter().any(|pattern| match pattern {
+            KeyPattern::Label(glob) => match key_label {
+                Some(label) => matches(glob, label),
+                None => glob.bytes().all(|octet| octet == b'*'),
+            },
+            KeyPattern::Id(id) => key_id == Some(id.as_slice()),
+        })
     }
 
     /// Returns whether the grant's keys may sign with the issuing certificate that has this SHA-256.
@@ -287,9 +295,14 @@ fn label_pattern(glob: String) -> Result<KeyPattern, Problem> {
 }
 
 fn id_pattern(text: String) -> Result<KeyPattern, Problem> {
+    key_id(text).map(KeyPattern::Id)
+}
+
+/// Parses a CKA_ID in hexadecimal.
+pub(super) fn key_id(text: String) -> Result<Vec<u8>, Problem> {
     match hex::decode(&text) {
-        // Every key without an assigned CKA_ID has an empty one, so an empty pattern names no particular key.
-        Ok(id) if !id.is_empty() => Ok(KeyPattern::Id(id)),
+        // Every key without an assigned CKA_ID has an empty one, so an empty CKA_ID names no particular key.
+        Ok(id) if !id.is_empty() => Ok(id),
         Ok(_) | Err(_) => Err(Problem::KeyId(text)),
     }
 }

@@ -25,6 +25,7 @@ pub(super) struct RawConfig {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawAudit {
     pub(super) cluster: Option<Spanned<String>>,
+    pub(super) checkpoints: Option<Spanned<RawCheckpoints>>,
     pub(super) sinks: Option<Spanned<RawSinks>>,
     pub(super) on_failure: Option<OnFailure>,
 }
@@ -47,6 +48,16 @@ pub(super) struct RawFileSink {
     pub(super) rotate_age: Option<Spanned<GoDuration>>,
     #[serde(default)]
     pub(super) fsync: Fsync,
+}
+
+/// The key that signs the checkpoints of the issuance log.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawCheckpoints {
+    pub(super) token: Spanned<String>,
+    pub(super) key: Option<Spanned<String>>,
+    pub(super) key_id: Option<Spanned<String>>,
+    pub(super) every: Option<Spanned<GoDuration>>,
 }
 
 /// A PKCS#11 library, or the socket of a worker that has loaded a library.

@@ -47,7 +47,9 @@ impl Hash {
     /// Every hash.
     pub const ALL: [Self; 3] = [Self::Sha256, Self::Sha384, Self::Sha512];
 
-    pub(super) fn digest(self, message: &[u8]) -> Vec<u8> {
+    /// Returns the hash of the message.
+    #[must_use]
+    pub fn digest(self, message: &[u8]) -> Vec<u8> {
         let algorithm = match self {
             Self::Sha256 => &digest::SHA256,
             Self::Sha384 => &digest::SHA384,

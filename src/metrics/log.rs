@@ -19,12 +19,24 @@ pub(super) struct LogMetrics {
     waiting: Gauge,
     failing: Gauge,
     dropped: Counter,
+    last_checkpoint: Gauge,
+    checkpoint_failures: Counter,
 }
 
 impl Metrics {
     /// Shows the numbers of this log from now on.
     pub fn count_log(&self, log: &IssuanceLog) {
         self.log.of.get_or_init(|| log.clone());
+    }
+
+    /// Sets when every line of the issuance log was last under a checkpoint, in seconds since 1970.
+    pub fn log_checkpoint(&self, seconds: i64) {
+        self.log.last_checkpoint.set(seconds);
+    }
+
+    /// Counts a checkpoint of the issuance log that could not be signed or written.
+    pub fn log_checkpoint_failed(&self) {
+        self.log.checkpoint_failures.inc();
     }
 }
 
@@ -54,6 +66,18 @@ impl LogMetrics {
                 "log_dropped_lines",
                 &[],
                 "Lines of the log on stderr that were dropped because nobody reads it",
+                Counter::default(),
+            ),
+            last_checkpoint: set.add(
+                "log_last_checkpoint_timestamp_seconds",
+                &[],
+                "When a checkpoint last covered every line of the issuance log: alert if it is minutes old",
+                Gauge::default(),
+            ),
+            checkpoint_failures: set.add(
+                "log_checkpoint_failures",
+                &[],
+                "Checkpoints of the issuance log that could not be signed or written and were tried again",
                 Counter::default(),
             ),
         }

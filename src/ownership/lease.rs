@@ -10,6 +10,7 @@ use k8s_openapi::{
 };
 
 use super::{LeaseDuration, OwnPod};
+use crate::audit::SignedHead;
 
 /// Label that marks the Leases of replicas among those of their namespace.
 pub(super) const LABEL: &str = "pkcs11-issuer.dev/lease";
@@ -18,6 +19,10 @@ pub(super) const MEMBERSHIP: &str = "membership";
 /// Annotation with the tokens that a replica can sign with: their names in the operator's configuration, separated by
 /// commas.
 pub(super) const TOKENS: &str = "pkcs11-issuer.dev/tokens";
+/// Annotation with the newest signed checkpoint of the replica's issuance log: a C2SP signed note.
+const CHECKPOINT: &str = "pkcs11-issuer.dev/checkpoint";
+/// Annotation with the number of lines under that checkpoint that say more than the checkpoints of other replicas.
+const EVENTS: &str = "pkcs11-issuer.dev/checkpoint-events";
 
 /// A replica as its Lease describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +32,17 @@ pub(super) struct Member {
     pub(super) version: Version,
     pub(super) duration: LeaseDuration,
     pub(super) tokens: BTreeSet<String>,
+    /// The newest signed checkpoint of its issuance log.
+    pub(super) head: Option<SignedHead>,
+}
+
+/// What a replica says of itself with each renewal.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Content<'a> {
+    pub(super) tokens: &'a BTreeSet<String>,
+    pub(super) head: Option<&'a SignedHead>,
+    /// Time of the renewal, for people.
+    pub(super) now: Timestamp,
 }
 
 /// One version of one object.
@@ -81,8 +97,16 @@ impl Member {
                 .filter(|token| !token.is_empty())
                 .map(str::to_owned)
                 .collect(),
+            head: head(lease),
         })
     }
+}
+
+/// Returns the signed checkpoint in a Lease; `None` also for one that is malformed. Verifies no signature.
+pub(super) fn head(lease: &Lease) -> Option<SignedHead> {
+    let annotations = lease.metadata.annotations.as_ref()?;
+    let events = annotations.get(EVENTS)?.parse().ok()?;
+    SignedHead::parse(annotations.get(CHECKPOINT)?, Some(events))
 }
 
 impl Version {
@@ -162,23 +186,18 @@ pub(super) struct Draft {
 
 impl Draft {
     /// Returns the Lease that a process creates when it finds none.
-    pub(super) fn new_lease(&self, tokens: &BTreeSet<String>, now: Timestamp) -> Lease {
-        self.lease(tokens, now, now, 0, None)
+    pub(super) fn new_lease(&self, content: Content<'_>) -> Lease {
+        self.lease(content, content.now, 0, None)
     }
 
     /// Returns the Lease that a process writes when it renews this version or takes it over.
-    pub(super) fn renewed(
-        &self,
-        tenure: &Tenure,
-        tokens: &BTreeSet<String>,
-        now: Timestamp,
-    ) -> Lease {
+    pub(super) fn renewed(&self, tenure: &Tenure, content: Content<'_>) -> Lease {
         let Tenure {
             version,
             transitions,
             acquired,
         } = tenure;
-        self.lease(tokens, now, *acquired, *transitions, Some(version.clone()))
+        self.lease(content, *acquired, *transitions, Some(version.clone()))
     }
 
     /// Returns whether this replica took the Lease at `acquired`, compared in microseconds, which is what the API
@@ -193,8 +212,7 @@ impl Draft {
 
     fn lease(
         &self,
-        tokens: &BTreeSet<String>,
-        now: Timestamp,
+        Content { tokens, head, now }: Content<'_>,
         acquired: Timestamp,
         transitions: i32,
         version: Option<Version>,
@@ -203,6 +221,12 @@ impl Draft {
             .map(|version| (version.uid, version.resource_version))
             .unzip();
         let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+        let mut annotations = BTreeMap::from([(TOKENS.to_owned(), tokens.join(","))]);
+        if let Some(head) = head {
+            let events = head.events().unwrap_or_default().to_string();
+            annotations.insert(CHECKPOINT.to_owned(), head.note().to_owned());
+            annotations.insert(EVENTS.to_owned(), events);
+        }
         Lease {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
@@ -210,7 +234,7 @@ impl Draft {
                 uid,
                 resource_version,
                 labels: Some(BTreeMap::from([(LABEL.to_owned(), MEMBERSHIP.to_owned())])),
-                annotations: Some(BTreeMap::from([(TOKENS.to_owned(), tokens.join(","))])),
+                annotations: Some(annotations),
                 owner_references: self.pod.as_ref().map(|pod| vec![pod.owner_reference()]),
                 ..ObjectMeta::default()
             },
@@ -268,8 +292,46 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
+    fn content(tokens: &BTreeSet<String>, now: Timestamp) -> Content<'_> {
+        Content {
+            tokens,
+            head: None,
+            now,
+        }
+    }
+
     fn lease() -> Lease {
-        stored(draft().new_lease(&tokens(&["issuing", "payments"]), Timestamp::UNIX_EPOCH))
+        let tokens = tokens(&["issuing", "payments"]);
+        stored(draft().new_lease(content(&tokens, Timestamp::UNIX_EPOCH)))
+    }
+
+    fn head() -> SignedHead {
+        let root = "bjQLnP+zepicpUTmu3gKLHiQHT+zNzh2hRGjBhevoB0=";
+        let note = format!("prod/a/00ff00ff00ff00ff\n1\n{root}\n\n\u{2014} prod AAAAAAA=\n");
+        SignedHead::parse(&note, Some(1)).unwrap()
+    }
+
+    #[test]
+    fn a_lease_shows_the_newest_checkpoint_and_a_malformed_one_is_none() {
+        let (tokens, head) = (tokens(&["issuing"]), head());
+        let content = Content {
+            head: Some(&head),
+            ..content(&tokens, Timestamp::UNIX_EPOCH)
+        };
+        let shown = stored(draft().new_lease(content));
+        assert_eq!(Member::read(&shown).unwrap().head, Some(head));
+        assert_eq!(Member::read(&lease()).unwrap().head, None);
+        for (annotation, value) in [
+            (CHECKPOINT, "prod/a/00ff00ff00ff00ff\n1\n"),
+            (EVENTS, "-1"),
+            (EVENTS, ""),
+        ] {
+            let mut other = shown.clone();
+            let annotations = other.metadata.annotations.as_mut().unwrap();
+            annotations.insert(annotation.to_owned(), value.to_owned());
+            let member = Member::read(&other).unwrap();
+            assert_eq!(member.head, None, "{annotation} {value:?}");
+        }
     }
 
     #[test]
@@ -278,8 +340,9 @@ mod tests {
         assert_eq!(member.name, "pkcs11-issuer-a");
         assert_eq!(member.duration, draft().duration);
         assert_eq!(member.tokens, tokens(&["issuing", "payments"]));
-        let none = draft().new_lease(&tokens(&[]), Timestamp::UNIX_EPOCH);
-        assert_eq!(Member::read(&stored(none)).unwrap().tokens, tokens(&[]));
+        let none = tokens(&[]);
+        let empty = draft().new_lease(content(&none, Timestamp::UNIX_EPOCH));
+        assert_eq!(Member::read(&stored(empty)).unwrap().tokens, none);
     }
 
     #[test]
@@ -322,11 +385,12 @@ mod tests {
         let first = lease();
         let ours = Tenure::after(&first, now).unwrap();
         assert!(!ours.is_of(&first), "it was taken over, not kept");
-        let mut taken = stored(draft().renewed(&ours, &tokens(&[]), now));
+        let none = tokens(&[]);
+        let mut taken = stored(draft().renewed(&ours, content(&none, now)));
         taken.metadata.resource_version = Some("8".to_owned());
         assert!(ours.is_of(&taken), "an edit by others changes nothing");
         let theirs = Tenure::after(&taken, now).unwrap();
-        assert!(!ours.is_of(&stored(draft().renewed(&theirs, &tokens(&[]), now))));
+        assert!(!ours.is_of(&stored(draft().renewed(&theirs, content(&none, now)))));
         let mut made_again = taken;
         made_again.metadata.uid = Some("other".to_owned());
         assert!(!ours.is_of(&made_again));
@@ -338,7 +402,8 @@ mod tests {
         let stored_at = |lease: Lease| -> Lease {
             serde_json::from_value(serde_json::to_value(stored(lease)).unwrap()).unwrap()
         };
-        let ours = stored_at(draft().new_lease(&tokens(&[]), now));
+        let none = tokens(&[]);
+        let ours = stored_at(draft().new_lease(content(&none, now)));
         assert!(draft().has_acquired(&ours, now));
         let earlier = now - std::time::Duration::from_micros(1);
         assert!(!draft().has_acquired(&ours, earlier));
@@ -347,7 +412,8 @@ mod tests {
             ..draft()
         };
         assert!(!other.has_acquired(&ours, now));
-        let renewed = draft().renewed(&Tenure::of_new(&ours, now).unwrap(), &tokens(&[]), earlier);
+        let tenure = Tenure::of_new(&ours, now).unwrap();
+        let renewed = draft().renewed(&tenure, content(&none, earlier));
         assert!(draft().has_acquired(&stored_at(renewed), now));
         assert!(!draft().has_acquired(&Lease::default(), now));
     }

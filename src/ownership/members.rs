@@ -6,6 +6,7 @@ use super::{
     LeaseDuration,
     lease::{Member, Version},
 };
+use crate::audit::SignedHead;
 
 /// All replicas whose Leases were seen, this one included.
 ///
@@ -70,8 +71,8 @@ impl Members {
         }
     }
 
-    /// Takes in a reading of all Leases. Only here can a Lease expire.
-    pub(super) fn read(&mut self, reading: Reading) {
+    /// Takes in a reading of all Leases. Only here can a Lease expire. Returns the signed checkpoints of Leases that are gone.
+    pub(super) fn read(&mut self, reading: Reading) -> Vec<SignedHead> {
         let Reading {
             members,
             asked,
@@ -96,12 +97,23 @@ impl Members {
             };
             self.seen.insert(seen.member.name.clone(), seen);
         }
+        let gone = before.into_values();
+        gone.filter_map(|seen| seen.member.head).collect()
     }
 
     /// Returns the replicas whose Leases have not expired.
     pub(super) fn live(&self) -> impl Iterator<Item = &Member> {
         let live = self.seen.values().filter(|seen| !seen.expired);
         live.map(|seen| &seen.member)
+    }
+
+    /// Returns the signed checkpoints in all Leases but the one of this name.
+    pub(super) fn heads(&self, but: &str) -> impl Iterator<Item = &SignedHead> {
+        let others = self
+            .seen
+            .values()
+            .filter(move |seen| seen.member.name != but);
+        others.filter_map(|seen| seen.member.head.as_ref())
     }
 
     /// Returns when the next Lease other than `but` expires unless it changes. The Leases must be read again then.

@@ -19,11 +19,13 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     Ownership,
-    lease::{Member, Version},
+    archive::Archive,
+    lease::{self, Content, Member, Version},
     members::Reading,
     own_lease::{LeaseError, Leases, OwnLease, selector},
 };
 use crate::{
+    audit::SignedHead,
     metrics::LeaseRenewal,
     telemetry::{ErrorChain, RepeatFilter},
 };
@@ -36,6 +38,10 @@ pub struct Membership {
     pub(super) leases: Leases,
     /// The tokens that this replica can sign with now.
     pub(super) usable: watch::Receiver<BTreeSet<String>>,
+    /// The newest signed checkpoint of this replica's log.
+    pub(super) head: watch::Receiver<Option<SignedHead>>,
+    /// Where checkpoints of ended runs are kept; `None` if checkpoints are not signed.
+    pub(super) archive: Option<Archive>,
     /// Gives the time that the Lease shows to people.
     pub(super) clock: fn() -> Timestamp,
     /// UIDs of Leases that were already logged as unreadable.
@@ -73,6 +79,11 @@ impl Membership {
             }
         }
         self.ownership.update(|view| view.release());
+        let last = self.head.borrow().clone();
+        if let (Some(archive), Some(last)) = (&mut self.archive, last) {
+            archive.add(last);
+            archive.settle().await;
+        }
         match self.own.give_back().await {
             Ok(true) => info!("gave the lease back"),
             Ok(false) => debug!("there is no lease to give back"),
@@ -88,21 +99,28 @@ impl Membership {
         let tokens = self.usable.borrow_and_update().clone();
         self.ownership.update(|view| view.lose_all_but(&tokens));
         let live = self.ownership.read(|view| view.own_is_live());
+        let head = self.head.borrow().clone();
+        let content = Content {
+            tokens: &tokens,
+            head: head.as_ref(),
+            now: (self.clock)(),
+        };
         let sent = Instant::now();
-        let renewed = self.own.renew(&tokens, live, (self.clock)()).await;
+        let renewed = self.own.renew(content, live, self.archive.as_mut()).await;
         let reading = self.look().await;
         let taken_over = matches!(renewed, Err(LeaseError::TakenOver { .. }));
+        let mut gone = Vec::new();
         let outcome = match (renewed, reading) {
             (Ok(()), Ok(reading)) => {
                 self.ownership.update(|view| {
-                    view.members.read(reading);
+                    gone = view.members.read(reading);
                     view.hold(sent, tokens);
                 });
                 Ok(())
             }
             (Err(failure), Ok(reading)) => {
                 self.ownership.update(|view| {
-                    view.members.read(reading);
+                    gone = view.members.read(reading);
                     if taken_over {
                         view.release();
                     }
@@ -111,11 +129,16 @@ impl Membership {
             }
             (_, Err(failure)) => Err(failure),
         };
+        // Kubernetes deletes the Lease of a pod with it, and nobody else archives its checkpoint then.
+        if let Some(archive) = &mut self.archive {
+            gone.into_iter().for_each(|head| archive.add(head));
+        }
         self.told(&outcome);
         let now = Instant::now();
         let duration = self.ownership.duration();
         if outcome.is_ok() {
             self.sweep().await;
+            self.settle_archive().await;
             let next = sent + duration.renew_every();
             let expiry = self.ownership.read(|view| view.next_expiry());
             expiry.map_or(next, |expiry| expiry.min(next)).max(now)
@@ -178,6 +201,9 @@ impl Membership {
             }
             Ok(Event::Delete(lease)) => {
                 let name = lease.metadata.name.as_deref().unwrap_or_default();
+                if let (Some(archive), Some(head)) = (&mut self.archive, lease::head(&lease)) {
+                    archive.add(head);
+                }
                 if let Some(version) = Version::of(&lease) {
                     self.ownership
                         .update(|view| view.members.went(name, &version));
@@ -206,21 +232,41 @@ impl Membership {
         }
     }
 
-    /// Deletes abandoned Leases. The Lease of a pod is deleted together with its pod.
-    async fn sweep(&self) {
-        let abandoned: Vec<(String, Version)> = self.ownership.read(|view| {
+    /// Deletes abandoned Leases, once their checkpoints are archived. The Lease of a pod is deleted together with its pod.
+    async fn sweep(&mut self) {
+        let abandoned: Vec<Member> = self.ownership.read(|view| {
             let abandoned = view.members.abandoned();
             let others = abandoned.filter(|member| !self.own.is_called(&member.name));
-            others
-                .map(|member| (member.name.clone(), member.version.clone()))
-                .collect()
+            others.cloned().collect()
         });
-        for (name, version) in abandoned {
+        for Member {
+            name,
+            version,
+            head,
+            ..
+        } in abandoned
+        {
+            if let (Some(archive), Some(head)) = (&mut self.archive, head) {
+                archive.add(head);
+                self.settle_archive().await;
+                if self.archive.as_ref().is_some_and(Archive::is_waiting) {
+                    continue;
+                }
+            }
             match self.leases.delete(&name, version).await {
                 Ok(()) => info!(name, "deleted an abandoned lease"),
                 // The Lease was renewed in the meantime, or another replica has deleted it.
                 Err(failure) => debug!(error = %ErrorChain(&failure), "a lease was not deleted"),
             }
+        }
+    }
+
+    /// Archives the checkpoints that wait for it, and reads what else the archive has.
+    async fn settle_archive(&mut self) {
+        if let Some(archive) = &mut self.archive
+            && let Some(heads) = archive.settle().await
+        {
+            self.ownership.archived(heads);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Takes, renews and gives back this replica's own Lease.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -11,7 +11,10 @@ use kube::{
 
 use crate::api::FIELD_MANAGER;
 
-use super::lease::{Draft, LABEL, MEMBERSHIP, Tenure, Version};
+use super::{
+    archive::Archive,
+    lease::{self, Content, Draft, LABEL, MEMBERSHIP, Tenure, Version},
+};
 
 /// Client for the Leases of the controller's namespace, with a time limit for each call.
 #[derive(Clone)]
@@ -65,17 +68,18 @@ impl OwnLease {
         }
     }
 
-    /// Renews the Lease with these tokens in it, or creates it if there is none. When this process starts, it takes
-    /// over an existing Lease of its name, left by a process that crashed. After another process has taken the Lease
-    /// from this one, this one takes it back only when the Lease is no longer `live`.
+    /// Renews the Lease with this content, or creates it if there is none. When this process starts, it takes over an
+    /// existing Lease of its name, left by a process that crashed, and archives the checkpoint in it before. After
+    /// another process has taken the Lease from this one, this one takes it back only when the Lease is no longer `live`.
     pub(super) async fn renew(
         &mut self,
-        tokens: &BTreeSet<String>,
+        content: Content<'_>,
         live: bool,
-        now: Timestamp,
+        archive: Option<&mut Archive>,
     ) -> Result<(), LeaseError> {
+        let now = content.now;
         if let Some(tenure) = &self.tenure
-            && let Some(renewed) = self.update(tenure, tokens, now).await?
+            && let Some(renewed) = self.update(tenure, content).await?
         {
             self.tenure = Some(renewed);
             return Ok(());
@@ -83,13 +87,18 @@ impl OwnLease {
         let found = self.find().await?;
         self.acquiring = Some(now);
         let tenure = match (found, &self.tenure) {
-            (None, _) => self.create(tokens, now).await?,
+            (None, _) => self.create(content).await?,
             // Somebody has edited the Lease, or the answer to a renewal of ours was lost.
             (Some(lease), Some(tenure)) if tenure.is_of(&lease) => {
-                self.take(tenure.clone().at(&lease), tokens, now).await?
+                self.take(tenure.clone().at(&lease), content).await?
             }
             (Some(lease), None) if !(self.taken_over && live) => {
-                self.take(Tenure::after(&lease, now), tokens, now).await?
+                if let (Some(archive), Some(head)) = (archive, lease::head(&lease)) {
+                    archive.add(head);
+                    // After a failure the checkpoint waits there, and the Lease is not delayed.
+                    archive.settle().await;
+                }
+                self.take(Tenure::after(&lease, now), content).await?
             }
             (Some(_), _) => {
                 self.tenure = None;
@@ -145,12 +154,8 @@ impl OwnLease {
         self.leases.call("get", name, found).await
     }
 
-    async fn create(
-        &self,
-        tokens: &BTreeSet<String>,
-        now: Timestamp,
-    ) -> Result<Tenure, LeaseError> {
-        let lease = self.draft.new_lease(tokens, now);
+    async fn create(&self, content: Content<'_>) -> Result<Tenure, LeaseError> {
+        let lease = self.draft.new_lease(content);
         let params = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
@@ -158,17 +163,16 @@ impl OwnLease {
         let created = self.leases.api.create(&params, &lease);
         let stored = self.leases.write("create", &self.draft.name, created);
         let stored = stored.await?.ok_or_else(|| self.contended())?;
-        self.known(Tenure::of_new(&stored, now))
+        self.known(Tenure::of_new(&stored, content.now))
     }
 
     async fn take(
         &self,
         tenure: Option<Tenure>,
-        tokens: &BTreeSet<String>,
-        now: Timestamp,
+        content: Content<'_>,
     ) -> Result<Tenure, LeaseError> {
         let tenure = self.known(tenure)?;
-        let updated = self.update(&tenure, tokens, now).await?;
+        let updated = self.update(&tenure, content).await?;
         updated.ok_or_else(|| self.contended())
     }
 
@@ -176,10 +180,9 @@ impl OwnLease {
     async fn update(
         &self,
         tenure: &Tenure,
-        tokens: &BTreeSet<String>,
-        now: Timestamp,
+        content: Content<'_>,
     ) -> Result<Option<Tenure>, LeaseError> {
-        let lease = self.draft.renewed(tenure, tokens, now);
+        let lease = self.draft.renewed(tenure, content);
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let (name, patch) = (&self.draft.name, Patch::Apply(&lease));
         let updated = self.leases.api.patch(name, &params, &patch);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{LeaseDuration, members::Members, rendezvous};
+use crate::audit::SignedHead;
 
 /// The other replicas, and this one as they see it in its Lease.
 #[derive(Debug)]
@@ -91,6 +92,11 @@ impl View {
         NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN)
     }
 
+    /// Returns the newest signed checkpoints of all other replicas, live or not.
+    pub(super) fn heads(&self) -> impl Iterator<Item = &SignedHead> {
+        self.members.heads(&self.name)
+    }
+
     /// Returns all live replicas and the tokens that each lists. This replica is included while it has a Lease.
     pub(super) fn replicas(&self) -> BTreeMap<&str, &BTreeSet<String>> {
         let others = self.members.live();
@@ -148,6 +154,7 @@ mod tests {
                 },
                 duration: duration(),
                 tokens: tokens(names),
+                head: None,
             })
             .collect();
         let view = |(name, names): &(&str, &[&str])| {

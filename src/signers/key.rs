@@ -16,14 +16,14 @@ use super::{
     turns::{Turn, Turns},
 };
 use crate::{
-    issuance::{Fault, Limits, SignError, Signature, Signer, SigningInput},
+    issuance::{Fault, Limits, SignError, Signature, SignatureAlgorithm, Signer, SigningInput},
     lanes::Lane,
     metrics::{Metrics, SignOutcome, TimedStage, TokenFunction},
     trace::{self, WorkStage},
 };
 
 /// Number of turns at a token while it has no worker.
-const WAITING_FOR_A_WORKER: usize = 8;
+pub(super) const WAITING_FOR_A_WORKER: usize = 8;
 
 /// A private key that a grant covers.
 #[derive(Clone, Debug)]
@@ -117,6 +117,15 @@ impl GrantedKey {
         octets.try_into().map_err(|_| HsmError::WrongAnswer)
     }
 
+    fn measured_key(&self) -> MeasuredKey<'_> {
+        MeasuredKey {
+            token: &self.token,
+            token_name: &self.token_name,
+            key: &self.key,
+            metrics: &self.metrics,
+        }
+    }
+
     async fn measured<T>(
         &self,
         function: TokenFunction,
@@ -183,29 +192,45 @@ impl KeyTurn<'_> {
             metrics.signed(token, SignOutcome::Unverified, took);
         }
     }
+}
 
-    async fn ask(&self, input: &SigningInput) -> Result<Vec<u8>, HsmError> {
-        let key = self.key;
-        let mechanism = mechanism(input.algorithm());
-        let deadline = Instant::now() + SIGN_WITHIN;
-        let sign = || {
-            let (digest, message) = (input.payload(), input.message());
-            let signature = key
-                .token
-                .sign_message(&key.key, mechanism, digest, message, deadline);
-            key.measured(TokenFunction::Sign, signature)
-        };
-        match sign().await {
-            // The token shows the key without a login but does not sign with it.
-            Err(HsmError::NotLoggedIn)
-                if key
-                    .measured(TokenFunction::Login, key.token.log_in(deadline))
-                    .await? =>
-            {
-                sign().await
-            }
-            signed => signed,
-        }
+/// A key with its token, and where calls of the token are counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MeasuredKey<'a> {
+    pub(super) token: &'a Token,
+    pub(super) token_name: &'a str,
+    pub(super) key: &'a Key,
+    pub(super) metrics: &'a Metrics,
+}
+
+/// Asks the token for a signature, and again after a login if it signs with the key only then. `payload` is the digest of
+/// `message` for an algorithm with a pre-hash, else the message itself.
+pub(super) async fn ask(
+    key: MeasuredKey<'_>,
+    algorithm: SignatureAlgorithm,
+    payload: &[u8],
+    message: &[u8],
+) -> Result<Vec<u8>, HsmError> {
+    let MeasuredKey {
+        token,
+        token_name,
+        key,
+        metrics,
+    } = key;
+    let mechanism = mechanism(algorithm);
+    let deadline = Instant::now() + SIGN_WITHIN;
+    let sign = || {
+        let signature = token.sign_message(key, mechanism, payload, message, deadline);
+        measured(metrics, token_name, TokenFunction::Sign, signature)
+    };
+    let log_in = || {
+        let login = token.log_in(deadline);
+        measured(metrics, token_name, TokenFunction::Login, login)
+    };
+    match sign().await {
+        // The token shows the key without a login but does not sign with it.
+        Err(HsmError::NotLoggedIn) if log_in().await? => sign().await,
+        signed => signed,
     }
 }
 
@@ -213,7 +238,9 @@ impl Signer for KeyTurn<'_> {
     fn sign(&self, input: SigningInput) -> hsm::BoxFuture<'_, Result<Signature, SignError>> {
         Box::pin(async move {
             let started = Instant::now();
-            let signed = trace::stage(WorkStage::Token, self.ask(&input)).await;
+            let (payload, message) = (input.payload(), input.message());
+            let signature = ask(self.key.measured_key(), input.algorithm(), payload, message);
+            let signed = trace::stage(WorkStage::Token, signature).await;
             let elapsed = started.elapsed();
             match &signed {
                 Ok(_) => {

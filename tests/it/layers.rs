@@ -17,7 +17,10 @@ const MODULES: &[(&str, &[&str])] = &[
     ("metrics", &["audit", "telemetry"]),
     ("trace", &["metrics", "telemetry"]),
     ("server", &["metrics"]),
-    ("ownership", &["api", "duration", "metrics", "telemetry"]),
+    (
+        "ownership",
+        &["api", "audit", "duration", "metrics", "telemetry"],
+    ),
     ("args", &["duration", "ownership", "telemetry"]),
     ("pins", &["api", "audit", "config", "duration", "telemetry"]),
     ("lanes", &[]),
@@ -35,6 +38,17 @@ const MODULES: &[(&str, &[&str])] = &[
             "pins",
             "telemetry",
             "trace",
+        ],
+    ),
+    (
+        "checkpoints",
+        &[
+            "audit",
+            "config",
+            "metrics",
+            "ownership",
+            "signers",
+            "telemetry",
         ],
     ),
     (
@@ -77,6 +91,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "api",
             "args",
             "audit",
+            "checkpoints",
             "config",
             "duration",
             "issuance",
@@ -109,7 +124,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rcgen", &[]),
     (
         "hsm",
-        &["cli", "main", "pins", "pipeline", "reconcile", "signers"],
+        &[
+            "checkpoints",
+            "cli",
+            "main",
+            "pins",
+            "pipeline",
+            "reconcile",
+            "signers",
+        ],
     ),
     (
         "k8s_openapi",
@@ -136,6 +159,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "tokio",
         &[
             "audit",
+            "checkpoints",
             "cli",
             "main",
             "ownership",

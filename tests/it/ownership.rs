@@ -1,5 +1,7 @@
 //! Tests that replicas divide the work through Leases on a real API server, with the controller's own rights.
 
+mod archive;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::{Context as _, Result};
@@ -8,8 +10,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, ResourceExt as _};
 use pkcs11_issuer::{
+    audit::SignedHead,
     metrics::Metrics,
-    ownership::{OwnPod, Ownership, Replica},
+    ownership::{Announcement, OwnPod, Ownership, Replica},
 };
 use rig::{CONTROLLER, NAMESPACE, PATIENCE, apply_rights};
 use serde_json::json;
@@ -26,7 +29,9 @@ const OBJECTS: usize = 200;
 async fn plane() -> Result<ControlPlane> {
     let plane = ControlPlane::start(Options::default()).await?;
     plane.kubectl(&["create", "namespace", NAMESPACE]).await?;
-    apply_rights(&plane, &json!({})).await?;
+    let checkpoints = json!({"token": "any", "key": "audit"});
+    let values = json!({"audit": {"cluster": "prod", "checkpoints": checkpoints}});
+    apply_rights(&plane, &values).await?;
     Ok(plane)
 }
 
@@ -34,6 +39,7 @@ async fn plane() -> Result<ControlPlane> {
 struct Running {
     ownership: Arc<Ownership>,
     usable: watch::Sender<BTreeSet<String>>,
+    head: watch::Sender<Option<SignedHead>>,
     leave: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -52,6 +58,7 @@ impl Running {
     ) -> Result<Self> {
         let account = plane.service_account(NAMESPACE, "pkcs11-issuer")?;
         let (usable, seen) = watch::channel(names(tokens));
+        let (head, newest) = watch::channel(None);
         let replica = Replica {
             identity: identity.to_owned(),
             namespace: NAMESPACE.to_owned(),
@@ -64,7 +71,10 @@ impl Running {
         let (ownership, membership) = Ownership::new(
             plane.client(&account).await?,
             replica,
-            seen,
+            Announcement {
+                usable: seen,
+                head: Some(newest),
+            },
             || Timestamp::UNIX_EPOCH,
             Arc::new(Metrics::new("0.1.0", "unknown")),
         );
@@ -72,6 +82,7 @@ impl Running {
         Ok(Self {
             ownership,
             usable,
+            head,
             task: tokio::spawn(membership.run(leave.clone())),
             leave,
         })
@@ -131,7 +142,8 @@ fn some_but_not_all(owned: usize) -> bool {
 }
 
 #[tokio::test]
-async fn a_lease_says_who_holds_it_for_how_long_and_with_which_tokens() -> Result<()> {
+async fn a_lease_says_who_holds_it_for_how_long_with_which_tokens_and_the_newest_checkpoint()
+-> Result<()> {
     let plane = plane().await?;
     let a = Running::start(&plane, "a", &["issuing", "payments"]).await?;
     a.owns("issuing", |owned| owned == OBJECTS).await?;
@@ -146,7 +158,7 @@ async fn a_lease_says_who_holds_it_for_how_long_and_with_which_tokens() -> Resul
     let spec = lease.spec.context("no spec")?;
     assert_eq!(spec.holder_identity.as_deref(), Some("a"));
     assert_eq!(spec.lease_duration_seconds, Some(3));
-    Ok(())
+    archive::checkpoint_is_shown(&plane, &a).await
 }
 
 #[tokio::test]
@@ -317,38 +329,4 @@ async fn a_lease_that_somebody_deletes_or_edits_is_written_again() -> Result<()>
     .await?;
     assert_eq!(a.owned("issuing"), OBJECTS);
     Ok(())
-}
-
-#[tokio::test]
-async fn an_abandoned_lease_is_deleted_and_a_lease_of_another_program_is_left_alone() -> Result<()>
-{
-    let plane = plane().await?;
-    let lease = |name: &str, annotations: serde_json::Value| {
-        serde_json::json!({
-            "apiVersion": "coordination.k8s.io/v1",
-            "kind": "Lease",
-            "metadata": {
-                "namespace": NAMESPACE,
-                "name": name,
-                "labels": {"pkcs11-issuer.dev/lease": "membership"},
-                "annotations": annotations,
-            },
-            "spec": {"holderIdentity": name, "leaseDurationSeconds": 3},
-        })
-        .to_string()
-    };
-    let tokens = serde_json::json!({"pkcs11-issuer.dev/tokens": "issuing"});
-    plane.apply(&lease("gone", tokens)).await?;
-    plane
-        .apply(&lease("foreign", serde_json::json!({})))
-        .await?;
-    let a = Running::start(&plane, "a", &["issuing"]).await?;
-    a.owns("issuing", some_but_not_all).await?;
-    a.owns("issuing", |owned| owned == OBJECTS).await?;
-    until("the abandoned Lease to be deleted", PATIENCE, async || {
-        let names: Vec<String> = leases(&plane).await?.iter().map(Lease::name_any).collect();
-        Ok((!names.contains(&"gone".to_owned())).then_some(names))
-    })
-    .await
-    .map(|names| assert!(names.contains(&"foreign".to_owned()), "{names:?}"))
 }

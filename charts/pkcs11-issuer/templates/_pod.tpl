@@ -25,6 +25,9 @@
 {{- with .cluster }}
 {{- $_ := set $audit "cluster" . }}
 {{- end }}
+{{- with .checkpoints }}
+{{- $_ := set $audit "checkpoints" . }}
+{{- end }}
 {{- if ne .onFailure "Wait" }}
 {{- $_ := set $audit "onFailure" .onFailure }}
 {{- end }}

@@ -6,6 +6,14 @@
 {{- include "pkcs11-issuer.validateSecrecy" . }}
 {{- include "pkcs11-issuer.validateRollout" . }}
 {{- include "pkcs11-issuer.validateRights" . }}
+{{- with .Values.audit.checkpoints }}
+{{- if not (and .token (or .key .keyId)) }}
+{{- fail "audit.checkpoints: name the token and, by key (CKA_LABEL) or keyId (CKA_ID in hexadecimal), the key that signs checkpoints" }}
+{{- end }}
+{{- if not $.Values.audit.cluster }}
+{{- fail "audit.checkpoints: the key is known by the cluster's name; set audit.cluster, too" }}
+{{- end }}
+{{- end }}
 {{- if and .Values.audit.file.path (not .Values.audit.volume) }}
 {{- fail "audit.file: the root file system is read-only; give audit.volume, such as a persistentVolumeClaim" }}
 {{- end }}

@@ -70,6 +70,13 @@ impl Key {
         self.0.identity.algorithm
     }
 
+    /// Returns the public half: the RSA modulus, the elliptic curve point as the token stores it, without its OCTET STRING, or
+    /// the ML-DSA public key. `None` where the token does not show it.
+    #[must_use]
+    pub fn public(&self) -> Option<&[u8]> {
+        self.0.identity.public.as_deref()
+    }
+
     /// Returns how the token protects the key.
     #[must_use]
     pub fn attributes(&self) -> KeyAttributes {

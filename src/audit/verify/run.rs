@@ -2,8 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::{LogFault, Position};
-use crate::audit::tree::{Frontier, TreeHash};
+use super::{
+    LogFault, Position,
+    boundary::Boundary,
+    judge::{Judgement, Leaf, ProvenBy, Verified, boundaries, judge},
+};
+use crate::audit::tree::TreeHash;
 
 /// Lines of one run, in the order in which they were read.
 #[derive(Debug, Default)]
@@ -19,18 +23,11 @@ pub(super) struct RunLines {
     out_of_order: Vec<Leaf>,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Leaf {
-    pub(super) seq: u64,
-    pub(super) hash: TreeHash,
-    pub(super) place: Position,
-}
-
 #[derive(Debug)]
 pub(super) struct LoggedCheckpoint {
     /// Hash of the line, as if it were a leaf.
     pub(super) hash: TreeHash,
-    pub(super) frontier: Result<Frontier, &'static str>,
+    pub(super) boundary: Result<Boundary, &'static str>,
     pub(super) place: Position,
 }
 
@@ -47,15 +44,8 @@ pub struct RunReport {
     pub stopped: bool,
     /// How many lines are there, and how many of them are proven.
     pub lines: Verified,
-}
-
-/// Numbers of lines with and without proof.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Verified {
-    /// Lines that agree with a checkpoint.
-    pub agreeing: u64,
-    /// Lines that no checkpoint covers, or whose checkpoint cannot confirm them.
-    pub unproven: u64,
+    /// The last signed checkpoint of each key that the lines agree with.
+    pub proofs: Vec<ProvenBy>,
 }
 
 impl RunLines {
@@ -72,7 +62,13 @@ impl RunLines {
         self.leaves.push(leaf);
     }
 
-    pub(super) fn verify(mut self, run: String, faults: &mut Vec<LogFault>) -> RunReport {
+    /// Judges the lines by the checkpoints among them and by `heads`, which other runs have recorded.
+    pub(super) fn verify(
+        mut self,
+        run: String,
+        heads: Vec<Boundary>,
+        faults: &mut Vec<LogFault>,
+    ) -> RunReport {
         let is_lost = |hash: &TreeHash| self.lost.contains(hash);
         self.out_of_order.retain(|leaf| !is_lost(&leaf.hash));
         self.leaves.retain(|leaf| !is_lost(&leaf.hash));
@@ -87,14 +83,17 @@ impl RunLines {
                 }),
         );
         let leaves = unique(&run, self.leaves, faults);
-        let checkpoints = readable(&run, self.checkpoints, faults);
-        let lines = compare(&run, &leaves, &checkpoints, faults);
+        let mut found = readable(&run, self.checkpoints, faults);
+        found.extend(heads);
+        let boundaries = boundaries(&run, self.origin.as_deref(), found, faults);
+        let Judgement { lines, proofs } = judge(&run, &leaves, &boundaries, faults);
         RunReport {
             run,
             origin: self.origin,
             first: leaves.first().map_or(0, |leaf| leaf.seq),
             stopped: self.stopped,
             lines,
+            proofs,
         }
     }
 }
@@ -117,19 +116,19 @@ fn unique(run: &str, mut leaves: Vec<Leaf>, faults: &mut Vec<LogFault>) -> Vec<L
     unique
 }
 
-/// Returns the valid checkpoints in the order of their sizes.
+/// Returns the checkpoints that do not contradict themselves.
 fn readable(
     run: &str,
     checkpoints: Vec<LoggedCheckpoint>,
     faults: &mut Vec<LogFault>,
-) -> Vec<(Frontier, Position)> {
+) -> Vec<Boundary> {
     let mut readable = Vec::with_capacity(checkpoints.len());
     for LoggedCheckpoint {
-        frontier, place, ..
+        boundary, place, ..
     } in checkpoints
     {
-        match frontier {
-            Ok(frontier) => readable.push((frontier, place)),
+        match boundary {
+            Ok(boundary) => readable.push(boundary),
             Err(why) => faults.push(LogFault::Checkpoint {
                 run: run.to_owned(),
                 place,
@@ -137,79 +136,5 @@ fn readable(
             }),
         }
     }
-    readable.sort_by_key(|(frontier, _)| frontier.size());
     readable
-}
-
-fn compare(
-    run: &str,
-    leaves: &[Leaf],
-    checkpoints: &[(Frontier, Position)],
-    faults: &mut Vec<LogFault>,
-) -> Verified {
-    let mut verified = Verified::default();
-    let mut rest = leaves;
-    // Without the beginning of a log, its lines are proven from the first checkpoint on.
-    let mut known = match leaves.first() {
-        Some(first) if first.seq > 0 => None,
-        Some(_) | None => Some(Frontier::default()),
-    };
-    for (checkpoint, place) in checkpoints {
-        let (under, after) =
-            rest.split_at(rest.partition_point(|leaf| leaf.seq < checkpoint.size()));
-        rest = after;
-        let count = u64::try_from(under.len()).unwrap_or(u64::MAX);
-        let from = known.as_ref().map(Frontier::size);
-        let whole = gaps(run, from, under, Some((checkpoint.size(), place)), faults);
-        let agrees = whole
-            && known.take().is_some_and(|mut frontier| {
-                under.iter().for_each(|leaf| frontier.push(leaf.hash));
-                frontier == *checkpoint
-            });
-        if agrees {
-            verified.agreeing += count;
-        } else {
-            verified.unproven += count;
-            if let (true, Some(_), Some(first), Some(last)) =
-                (whole, from, under.first(), under.last())
-            {
-                faults.push(LogFault::Changed {
-                    run: run.to_owned(),
-                    first: first.seq,
-                    last: last.seq,
-                    from: first.place.clone(),
-                    checkpoint: place.clone(),
-                });
-            }
-        }
-        known = Some(checkpoint.clone());
-    }
-    gaps(run, known.as_ref().map(Frontier::size), rest, None, faults);
-    verified.unproven += u64::try_from(rest.len()).unwrap_or(u64::MAX);
-    verified
-}
-
-/// Reports the numbers missing from `from` on, up to the size of a checkpoint if there is one. Returns whether none is.
-fn gaps(
-    run: &str,
-    from: Option<u64>,
-    leaves: &[Leaf],
-    end: Option<(u64, &Position)>,
-    faults: &mut Vec<LogFault>,
-) -> bool {
-    let before = faults.len();
-    let mut expected = from.or_else(|| leaves.first().map(|leaf| leaf.seq));
-    let present = leaves.iter().map(|leaf| (leaf.seq, &leaf.place));
-    for (seq, place) in present.chain(end) {
-        if let Some(first) = expected.filter(|expected| *expected < seq) {
-            faults.push(LogFault::Missing {
-                run: run.to_owned(),
-                first,
-                last: seq - 1,
-                before: place.clone(),
-            });
-        }
-        expected = Some(seq + 1);
-    }
-    faults.len() == before
 }

@@ -1,5 +1,7 @@
 //! Tests of what a verification finds in logs that were changed.
 
+mod sealed;
+
 use std::io;
 
 use super::*;
@@ -60,6 +62,7 @@ fn a_log_agrees_with_its_checkpoints_in_files_of_any_order() {
     assert_eq!(
         only(&whole).lines,
         Verified {
+            proven: 0,
             agreeing: 12,
             unproven: 0
         }
@@ -153,6 +156,7 @@ fn a_fault_is_found_at_its_place() {
     assert_eq!(
         only(&report).lines,
         Verified {
+            proven: 0,
             agreeing: 7,
             unproven: 5
         }
@@ -167,6 +171,7 @@ fn lines_after_the_last_checkpoint_are_unproven() {
     assert_eq!(
         only(&report).lines,
         Verified {
+            proven: 0,
             agreeing: 5,
             unproven: 2
         }
@@ -182,6 +187,7 @@ fn a_log_without_its_beginning_is_verified_from_its_first_checkpoint_on() {
     assert_eq!(
         only(&report).lines,
         Verified {
+            proven: 0,
             agreeing: 7,
             unproven: 2
         }

@@ -14,9 +14,10 @@ use crate::{
     telemetry::ErrorChain,
 };
 
-/// Number of equal parts of the drain time: five to finish the work in flight, one to report certificates that were signed
-/// and not published, one for the Lease and the workers, and one for the health server.
-const PARTS: u32 = 8;
+/// Number of equal parts of the drain time: ten to finish the work in flight, two to report certificates that were signed
+/// and not published, one for the last checkpoint of the issuance log, one for the Lease and the workers, and two for the
+/// health server.
+const PARTS: u32 = 16;
 
 /// A drain that has begun.
 #[derive(Clone, Copy, Debug)]
@@ -54,9 +55,9 @@ impl Drain {
         };
         told();
         info!(within = ?within, "draining: finishing the work in flight");
-        if !ended && timeout_at(drain.part(5), &mut work).await.is_err() {
+        if !ended && timeout_at(drain.part(10), &mut work).await.is_err() {
             ending.abandon.cancel();
-            if timeout_at(drain.part(6), &mut work).await.is_err() {
+            if timeout_at(drain.part(12), &mut work).await.is_err() {
                 warn!("abandoned work that does not end");
             }
         }
@@ -72,7 +73,7 @@ impl Drain {
             events,
         } = leaving;
         leave.cancel();
-        let deadline = self.part(7);
+        let deadline = self.part(14);
         let events = async {
             match events {
                 Some(events) => timeout_at(deadline, events).await,
@@ -94,6 +95,11 @@ impl Drain {
         ended(membership, "abandoned the lease; it expires");
         let waiting = context.events.waiting();
         ended(events, &format!("abandoned {waiting} unwritten events"));
+    }
+
+    /// Returns the time before which the last checkpoint must be signed.
+    pub(super) fn signed_by(self) -> Instant {
+        self.part(13)
     }
 
     /// Returns how long the issuance log may take for its last lines: half of the last part.
@@ -124,7 +130,7 @@ fn ended(task: Result<Result<(), JoinError>, Elapsed>, abandoned: &str) {
 mod tests {
     use super::*;
 
-    const PART: Duration = Duration::from_millis(50);
+    const PART: Duration = Duration::from_millis(25);
 
     fn ending() -> Ending {
         let ending = Ending {
@@ -164,8 +170,8 @@ mod tests {
         };
         let drain = Drain::after(work, &ending, PART * PARTS, || told = true).await;
         assert!(told);
-        assert!(abandoned_after >= Some(PART * 5), "{abandoned_after:?}");
-        assert!(drain.began.elapsed() >= PART * 6);
+        assert!(abandoned_after >= Some(PART * 10), "{abandoned_after:?}");
+        assert!(drain.began.elapsed() >= PART * 12);
         assert_eq!(drain.end() - drain.began, PART * PARTS);
     }
 }

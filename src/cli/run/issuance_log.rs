@@ -11,19 +11,8 @@ use crate::{
     telemetry::RepeatFilter,
 };
 
-/// Time between checkpoints, while lines are written.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
-
 /// Time between looks at the state of the sinks.
 const LOOK_AT_LOG_EVERY: Duration = Duration::from_secs(1);
-
-/// Writes checkpoints while lines are written.
-pub(super) async fn write_checkpoints(log: &IssuanceLog) {
-    loop {
-        sleep(CHECKPOINT_EVERY).await;
-        log.checkpoint();
-    }
-}
 
 /// Reports once a minute that a sink of the issuance log accepts no lines, and once that all accept lines again.
 pub(super) async fn report_trouble(log: &IssuanceLog) {
@@ -53,7 +42,15 @@ pub(super) async fn report_trouble(log: &IssuanceLog) {
 /// Logs a changed configuration. What it says about the log itself counts only at a start.
 pub(super) fn applied(changed: &Config, at_start: &Config, log: &IssuanceLog) {
     log.configuration(&in_force(changed));
-    if (changed.log(), changed.cluster()) != (at_start.log(), at_start.cluster()) {
+    let audit = |config: &Config| {
+        let checkpoints = config.checkpoints().cloned();
+        (
+            config.log().clone(),
+            config.cluster().to_owned(),
+            checkpoints,
+        )
+    };
+    if audit(changed) != audit(at_start) {
         warn!("the issuance log stays as it is; restart the controller for the changes of `audit`");
     }
 }

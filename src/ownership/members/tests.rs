@@ -18,6 +18,7 @@ fn member(name: &str, resource_version: u32) -> Member {
         },
         duration: duration(),
         tokens: BTreeSet::new(),
+        head: None,
     }
 }
 

@@ -278,6 +278,57 @@ async fn the_pin_record_has_no_data_and_is_kept() -> Result<()> {
 }
 
 #[tokio::test]
+async fn signed_checkpoints_come_with_their_settings_a_map_that_is_kept_and_one_right() -> Result<()>
+{
+    let checkpoints = json!({"token": "issuing", "key": "audit", "every": "30s"});
+    let audit = json!({"cluster": "prod", "checkpoints": checkpoints});
+    let heads = "pkcs11-issuer-log-heads";
+    let may_update = |objects: &[Value]| {
+        let rules = objects.iter().filter(|object| object["kind"] == "Role");
+        let rules = rules.filter_map(|role| role["rules"].as_array()).flatten();
+        rules
+            .filter(|rule| rule["resourceNames"] == json!([heads]))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let is_heads = |object: &&Value| object["metadata"]["name"] == heads;
+
+    let without = render(&value_set("softhsm", json!({}))?).await?;
+    assert_eq!(without.iter().find(is_heads), None);
+    assert_eq!(may_update(&without), Vec::<Value>::new());
+
+    let objects = render(&value_set("softhsm", json!({"audit": audit}))?).await?;
+    let map = objects.iter().find(is_heads).context("no map")?;
+    assert_eq!(
+        (&map["kind"], &map["data"]),
+        (&json!("ConfigMap"), &Value::Null)
+    );
+    assert_eq!(
+        map["metadata"]["annotations"]["helm.sh/resource-policy"],
+        "keep"
+    );
+    assert_eq!(
+        may_update(&objects),
+        [
+            json!({"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [heads], "verbs": ["update"]})
+        ]
+    );
+    let config = objects
+        .iter()
+        .find_map(|object| object["data"]["config.yaml"].as_str())
+        .context("no configuration")?;
+    for line in [
+        "cluster: prod",
+        "key: audit",
+        "every: 30s",
+        "token: issuing",
+    ] {
+        assert!(config.contains(line), "{config}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn extra_objects_are_templates_written_as_objects_or_strings() -> Result<()> {
     let text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: '{{ .Release.Name }}-text'}}";
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-object"}});

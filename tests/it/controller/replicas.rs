@@ -2,6 +2,7 @@
 
 mod faults;
 mod forgetful;
+pub(super) mod sealed;
 mod shares;
 mod silence;
 mod soak;
@@ -17,8 +18,10 @@ use anyhow::{Context as _, Result, bail};
 use control_plane::{CertManagerOptions, until};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use rig::{
-    Authority, Cluster, Controller, ControllerOptions, PATIENCE, Requests, csr_for, request_spec,
+    Authority, Cluster, Controller, ControllerOptions, PATIENCE, Requests, apply_rights, csr_for,
+    request_spec,
 };
+use serde_json::json;
 
 use self::story::Story;
 use super::{issuer, programs};
@@ -50,10 +53,12 @@ impl Replicas {
             ..CertManagerOptions::default()
         };
         let cluster = Cluster::start(&programs, options).await?;
+        let values = json!({"audit": Authority::checkpoints()});
+        apply_rights(cluster.plane(), &values).await?;
         let kubeconfig = way(&cluster)?;
         let controllers = authorities.iter().zip(["a", "b", "c"]);
         let controllers = controllers.map(|(authority, name)| {
-            let configuration = authority.configuration(&[]).to_string();
+            let configuration = authority.configuration_with_checkpoints(&[]).to_string();
             let options = ControllerOptions {
                 name: name.to_owned(),
                 args: ["--lease-duration", lease_duration]
@@ -113,6 +118,7 @@ impl Replicas {
     /// not exactly once as signed, or if one of the logs does not verify. Earlier certificates come from the API server's
     /// audit log, which may miss one: a write whose client is killed may be stored but logged with an error.
     async fn one_certificate_each(&self, requests: &Requests, names: &[String]) -> Result<()> {
+        sealed::logs_verify_together(self).await?;
         let story = Story::read(self.cluster.plane())?;
         let mut discarded = BTreeSet::new();
         let mut signed = BTreeMap::<String, usize>::new();

@@ -10,13 +10,17 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use control_plane::{AuditEvent, until};
 use rig::{
-    CONTROLLER, IssuerName, NAMESPACE, PATIENCE, Rig, csr_for, request_spec, signing_request_spec,
+    Authority, CONTROLLER, IssuerName, NAMESPACE, PATIENCE, Rig, csr_for, request_spec,
+    signing_request_spec,
 };
 use serde_json::{Value, json};
+
+use softhsm_test_helpers::KeyKind;
 
 use super::{
     TENANT, issuer, own_rig_with,
     pods::{ask, pods},
+    replicas::sealed::verify,
 };
 
 const SIGNERS: &str = "signers.certificates.k8s.io";
@@ -259,16 +263,41 @@ async fn retired_bundle(rig: &Rig) -> Result<()> {
     rig.cluster().apply(&bundle).await
 }
 
+/// Runs the controller with checkpoints that an Ed25519 key on its token signs, until the last one is archived.
+async fn signed_checkpoints(rig: &Rig) -> Result<()> {
+    rig.authority().generate_checkpoint_key(KeyKind::Ed25519)?;
+    let configuration = rig.authority().configuration_with_checkpoints(&[TENANT]);
+    rig.controller().configure(&configuration.to_string())?;
+    rig.controller().restart().await?;
+    rig.cluster().issuer_is_ready(&issuer()).await?;
+    let key = rig.controller().verifier_key().await?;
+    rig.controller().stop().await?;
+    let (code, told) = verify(&key, &[rig.controller().issuance_log_path().to_owned()])?;
+    ensure!(code == Some(0), "{told}");
+    ensure!(
+        told.contains(&format!(
+            "the key {key} signed the checkpoint over the first"
+        )),
+        "{told}"
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn every_right_that_the_chart_gives_is_used_and_none_is_missing() -> Result<()> {
     let flags = ["--pod-certificate-requests", "--cluster-trust-bundles"];
-    let values = json!({"podCertificateRequests": true, "clusterTrustBundles": true});
+    let values = json!({
+        "podCertificateRequests": true,
+        "clusterTrustBundles": true,
+        "audit": Authority::checkpoints(),
+    });
     let rig = own_rig_with(&flags, values).await?;
     issuers_with_objects(&rig).await?;
     requests_of_every_kind(&rig).await?;
     retired_bundle(&rig).await?;
     // The controller deletes its Lease when it stops, and looks for retired bundles when it starts.
     rig.controller().stop().await?;
+    signed_checkpoints(&rig).await?;
     rig.controller().restart().await?;
     rig.cluster().issuer_is_ready(&issuer()).await?;
 

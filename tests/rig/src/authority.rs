@@ -10,6 +10,8 @@ use softhsm_test_helpers::{CaCertificate, CaProfile, KeyKind, SoftwareKey, Store
 const TOKEN: &str = "issuing";
 /// `CKA_LABEL` of the issuing key.
 const ISSUING_KEY: &str = "issuing-ca";
+/// `CKA_LABEL` and `CKA_ID` of the key that signs checkpoints of the issuance log.
+const CHECKPOINT_KEY: (&str, &[u8]) = ("audit", &[9]);
 
 /// A SoftHSM token with a root key and an issuing key of the same kind. The root key signed its own certificate and the
 /// issuing certificate, both valid for a year. Their subjects are `CN=Test root` and `CN=Test issuing`.
@@ -43,7 +45,7 @@ impl Authority {
     }
 
     /// Creates the same certification authority for each of several replicas: each has a token with a copy of the one P-256
-    /// issuing key, as when HSMs are copies of one another.
+    /// issuing key, and of the one P-256 key for checkpoints, as when HSMs are copies of one another.
     ///
     /// # Errors
     ///
@@ -53,6 +55,11 @@ impl Authority {
         let on = |token: TestToken| token.import_key(ISSUING_KEY, &[2], &key);
         let tokens = (0..count).map(|_| Ok(Store::new()?.make_token(TOKEN)?));
         let tokens = tokens.collect::<Result<Vec<_>>>()?;
+        let (label, id) = CHECKPOINT_KEY;
+        let checkpoint_key = SoftwareKey::generate()?;
+        for token in &tokens {
+            token.import_key(label, id, &checkpoint_key)?;
+        }
         let first = tokens.first().context("count must be at least 1")?;
         let root = first
             .generate_key("root-ca", &[1], KeyKind::P256)?
@@ -91,9 +98,40 @@ impl Authority {
     /// Returns the operator's configuration for this token, which it names `issuing`. The PIN is in a file, and every key is
     /// granted to cluster issuers and to the issuers of these namespaces.
     pub fn configuration(&self, namespaces: &[&str]) -> Value {
-        let mut grants = vec![json!({"clusterIssuers": true, "keys": ["*"]})];
+        self.configuration_of(namespaces, &["*"])
+    }
+
+    /// Generates the key for checkpoints on the token.
+    ///
+    /// # Errors
+    ///
+    /// When the token refuses.
+    pub fn generate_checkpoint_key(&self, kind: KeyKind) -> Result<()> {
+        let (label, id) = CHECKPOINT_KEY;
+        self.token.generate_key(label, id, kind)?;
+        Ok(())
+    }
+
+    /// Returns the same as [`Authority::configuration`], with checkpoints that are signed every second by the key for that. The
+    /// grants cover the issuing key and the root key only. The cluster is called `prod`.
+    pub fn configuration_with_checkpoints(&self, namespaces: &[&str]) -> Value {
+        let mut all = self.configuration_of(namespaces, &[ISSUING_KEY, "root-ca"]);
+        if let Some(all) = all.as_object_mut() {
+            all.insert("audit".to_owned(), Self::checkpoints());
+        }
+        all
+    }
+
+    /// Returns the value `audit` of the chart for [`Authority::configuration_with_checkpoints`].
+    pub fn checkpoints() -> Value {
+        let (label, _) = CHECKPOINT_KEY;
+        json!({"cluster": "prod", "checkpoints": {"token": TOKEN, "key": label, "every": "1s"}})
+    }
+
+    fn configuration_of(&self, namespaces: &[&str], keys: &[&str]) -> Value {
+        let mut grants = vec![json!({"clusterIssuers": true, "keys": keys})];
         if !namespaces.is_empty() {
-            grants.push(json!({"namespaces": namespaces, "keys": ["*"]}));
+            grants.push(json!({"namespaces": namespaces, "keys": keys}));
         }
         json!({
             "modules": {"softhsm": {"path": self.token.module(), "env": self.token.env()}},

@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::NAMESPACE;
 
+/// The ConfigMap that the controller may update.
+const HEADS: &str = "pkcs11-issuer-log-heads";
 /// The kinds that give the controller its rights, and the Secret that it may update.
 const RIGHTS: [&str; 6] = [
     "ClusterRole",
@@ -43,7 +45,13 @@ async fn rights(values: &Value) -> Result<Vec<Value>> {
         namespace: NAMESPACE,
     };
     let mut objects = chart.render(&all).await?;
-    objects.retain(|object| text(object, "kind").is_some_and(|kind| RIGHTS.contains(&kind)));
+    let is_heads = |object: &Value| {
+        let metadata = object.get("metadata").unwrap_or(&Value::Null);
+        text(metadata, "name") == Some(HEADS)
+    };
+    objects.retain(|object| {
+        is_heads(object) || text(object, "kind").is_some_and(|kind| RIGHTS.contains(&kind))
+    });
     Ok(objects)
 }
 

@@ -244,6 +244,18 @@ impl Controller {
         Ok(told)
     }
 
+    /// Returns the key that signs the checkpoints of this run, as the log shows it.
+    ///
+    /// # Errors
+    ///
+    /// When no checkpoint is signed in time.
+    pub async fn verifier_key(&self) -> Result<String> {
+        let line = self.process.line("\"verifier_key\":", PATIENCE).await?;
+        let line: Value = serde_json::from_str(&line).context("parse the controller's log")?;
+        let key = line.get("verifier_key").and_then(Value::as_str);
+        Ok(key.context("no verifier key")?.to_owned())
+    }
+
     /// Returns the lines of the issuance log about one request.
     ///
     /// # Errors
