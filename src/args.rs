@@ -7,7 +7,10 @@ mod sign;
 use clap::{Parser, Subcommand};
 
 pub use self::{
-    audit::{Audit, Verify},
+    audit::{
+        Audit, AuditKeys, CheckProof, Compare, Export, Logs, Prove, Show, ShowCertificate,
+        ShowFormat, Verify,
+    },
     run::{Answering, Run},
     sign::{OutputFormat, Sign},
 };

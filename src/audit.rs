@@ -10,13 +10,19 @@
 
 mod backlog;
 mod checkpoint;
+pub mod compare;
 mod composer;
 mod events;
 mod fields;
+pub mod filter;
 mod head;
+pub mod leaves;
 mod line;
 pub mod note;
+pub mod proof;
+pub mod read;
 mod sink;
+pub mod tiles;
 mod tree;
 mod trouble;
 pub mod verify;

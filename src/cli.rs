@@ -8,4 +8,4 @@ mod sign;
 mod signals;
 mod version;
 
-pub use self::{audit::audit_verify, crds::crds, run::run, sign::sign, version::version};
+pub use self::{audit::audit, crds::crds, run::run, sign::sign, version::version};

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Parser as _;
 use pkcs11_issuer::{
-    args::{Args, Audit, Command},
+    args::{Args, Command},
     cli,
     telemetry::{self, ErrorChain},
 };
@@ -70,7 +70,7 @@ fn execute(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Run(run) => block_on(cli::run(*run))?,
         Command::Sign(sign) => return block_on(cli::sign(*sign)),
-        Command::Audit(Audit::Verify(verify)) => return cli::audit_verify(&verify),
+        Command::Audit(audit) => return block_on(async { cli::audit(&audit).await }),
         Command::Crds => print!("{}", cli::crds(&pkcs11_issuer::api::crds())?),
         Command::Version => print!("{}", cli::version()),
     }

@@ -25,6 +25,14 @@ impl Checkpoint {
         format!("{origin}\n{size}\n{root}\n")
     }
 
+    /// Parses the checkpoint of a note, whether it is signed or not. The signatures are not verified.
+    pub(super) fn of_note(note: &str) -> Option<Self> {
+        match note.find("\n\n") {
+            Some(end) => Self::parse(note.get(..=end)?),
+            None => Self::parse(note),
+        }
+    }
+
     /// Parses the text of a checkpoint without signatures; `None` for any other text.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut lines = text.split('\n');

@@ -24,7 +24,7 @@ impl TreeHash {
         Self::of(&[&[0], leaf])
     }
 
-    fn of_node(left: &Self, right: &Self) -> Self {
+    pub(super) fn of_node(left: &Self, right: &Self) -> Self {
         Self::of(&[&[1], &left.0, &right.0])
     }
 
@@ -43,6 +43,11 @@ impl TreeHash {
             *to = *from;
         }
         Self(hash)
+    }
+
+    /// Returns the 32 octets.
+    pub(super) const fn octets(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// Parses base64 of 32 octets.
@@ -75,6 +80,13 @@ impl Frontier {
     /// Returns the frontier of a tree with `size` leaves, or `None` if a tree of this size has another number of subtrees.
     pub(super) fn from_parts(size: u64, subtrees: Vec<TreeHash>) -> Option<Self> {
         (u32::try_from(subtrees.len()) == Ok(size.count_ones())).then_some(Self { size, subtrees })
+    }
+
+    /// Returns the frontier of a tree with these leaves.
+    pub(super) fn of(leaves: &[TreeHash]) -> Self {
+        let mut frontier = Self::default();
+        leaves.iter().for_each(|leaf| frontier.push(*leaf));
+        frontier
     }
 
     /// Returns the number of leaves.

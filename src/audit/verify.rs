@@ -8,12 +8,9 @@ mod run;
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     io::{self, BufRead},
-    sync::Arc,
 };
-
-use serde::Deserialize;
 
 use self::{
     boundary::Boundary,
@@ -21,18 +18,27 @@ use self::{
     run::{LoggedCheckpoint, RunLines},
 };
 pub use self::{
-    fault::{LogFault, Position},
+    fault::{LogFault, LogGap},
     judge::{ProvenBy, Verified},
     run::RunReport,
 };
-use super::{note::VerifierKey, tree::TreeHash};
-
-/// Every line of a log begins like this.
-const BEGINNING: &[u8] = b"{\"time\":\"";
+pub use super::read::Position;
+use super::{
+    note::VerifierKey,
+    read::{LogFiles, parsed},
+    tree::TreeHash,
+};
 
 /// Verifier of logs from any number of runs and replicas, whose files may come in any order.
 #[derive(Debug, Default)]
 pub struct Verifier {
+    files: LogFiles,
+    lines: Lines,
+}
+
+/// The lines of all files.
+#[derive(Debug, Default)]
+struct Lines {
     /// The keys that prove something. Signatures of others are ignored.
     keys: Vec<VerifierKey>,
     runs: BTreeMap<String, RunLines>,
@@ -55,23 +61,8 @@ pub struct LogReport {
     pub unknown_heads: u64,
     /// What is wrong, run by run.
     pub faults: Vec<LogFault>,
-}
-
-/// Fields of a line that the verification reads. The hash of the line covers the others.
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow)]
-    run: Cow<'a, str>,
-    #[serde(borrow)]
-    event: Cow<'a, str>,
-    seq: Option<u64>,
-    #[serde(borrow)]
-    origin: Option<Cow<'a, str>>,
-    lost: Option<String>,
-    checkpoint: Option<String>,
-    frontier: Option<Vec<String>>,
-    #[serde(borrow)]
-    heads: Option<Vec<Cow<'a, str>>>,
+    /// Lines that are in none of the files, run by run.
+    pub gaps: Vec<LogGap>,
 }
 
 impl Verifier {
@@ -79,55 +70,39 @@ impl Verifier {
     #[must_use]
     pub fn trusting(keys: impl IntoIterator<Item = VerifierKey>) -> Self {
         Self {
-            keys: keys.into_iter().collect(),
-            ..Self::default()
+            files: LogFiles::default(),
+            lines: Lines {
+                keys: keys.into_iter().collect(),
+                ..Lines::default()
+            },
         }
     }
 
-    /// Reads one file to its end. `progress` is called with the number of octets read since the last call.
+    /// Reads one file to its end.
     ///
     /// # Errors
     /// The file could not be read.
-    pub fn read(
-        &mut self,
-        name: &str,
-        mut file: impl BufRead,
-        mut progress: impl FnMut(u64),
-    ) -> io::Result<()> {
-        let name: Arc<str> = name.into();
-        let mut octets = Vec::new();
-        let mut files: HashSet<String> = HashSet::new();
-        for line in 1.. {
-            octets.clear();
-            let read = file.read_until(b'\n', &mut octets)?;
-            if read == 0 {
-                break;
-            }
-            progress(u64::try_from(read).unwrap_or(u64::MAX));
-            let text = octets.strip_suffix(b"\n").unwrap_or(&octets);
-            let place = Position {
-                file: Arc::clone(&name),
-                line,
-            };
-            self.take(text, place, &mut files);
-        }
-        Ok(())
+    pub fn read(&mut self, name: &str, file: impl BufRead) -> io::Result<()> {
+        let Self { files, lines } = self;
+        files.read(name, file, &mut |octets, place| lines.take(octets, place))
     }
 
     /// Returns the report on all files that were read.
     #[must_use]
     pub fn finish(self) -> LogReport {
-        let Self {
+        let Self { files, mut lines } = self;
+        files.finish(&mut |octets, place| lines.take(octets, place));
+        let Lines {
             keys: _,
             runs,
             mut heads,
             unknown_heads,
             foreign,
-        } = self;
-        let mut faults = Vec::new();
+        } = lines;
+        let (mut faults, mut gaps) = (Vec::new(), Vec::new());
         let runs = runs.into_iter().map(|(name, lines)| {
             let heads = heads.remove(&name).unwrap_or_default();
-            lines.verify(name, heads, &mut faults)
+            lines.verify(name, heads, &mut faults, &mut gaps)
         });
         let runs = runs.collect();
         // What is left of the heads is of runs without a single line.
@@ -145,10 +120,13 @@ impl Verifier {
             foreign,
             unknown_heads,
             faults,
+            gaps,
         }
     }
+}
 
-    fn take(&mut self, octets: &[u8], place: Position, in_file: &mut HashSet<String>) {
+impl Lines {
+    fn take(&mut self, octets: &[u8], place: &Position) {
         let Some((octets, head)) = parsed(octets) else {
             self.foreign += u64::from(!octets.is_empty());
             return;
@@ -158,13 +136,9 @@ impl Verifier {
             return;
         }
         for note in head.heads.iter().flatten() {
-            self.head(note, &head.run, &place);
+            self.head(note, &head.run, place);
         }
-        let new_to_file = in_file.insert(head.run.clone().into_owned());
         let run = self.runs.entry(head.run.into_owned()).or_default();
-        if new_to_file {
-            run.begin_file();
-        }
         if let Some(seq) = head.seq {
             if let Some(lost) = head.lost.as_deref().and_then(TreeHash::parse) {
                 run.lost.insert(lost);
@@ -176,14 +150,14 @@ impl Verifier {
             run.leaf(Leaf {
                 seq,
                 hash: TreeHash::of_leaf(octets),
-                place,
+                place: place.clone(),
             });
         } else if let Some(text) = head.checkpoint {
             let frontier = head.frontier.unwrap_or_default();
             run.checkpoints.push(LoggedCheckpoint {
                 hash: TreeHash::of_leaf(octets),
                 boundary: Boundary::of_line(&text, &frontier, &self.keys, place.clone()),
-                place,
+                place: place.clone(),
             });
         }
     }
@@ -196,19 +170,6 @@ impl Verifier {
             None => self.unknown_heads += 1,
         }
     }
-}
-
-/// Parses a line of a file. If a process was killed while it wrote, the first line of the next run follows the incomplete
-/// line without a line break. In that case, returns the first line of the next run.
-fn parsed(octets: &[u8]) -> Option<(&[u8], Head<'_>)> {
-    if let Ok(head) = serde_json::from_slice(octets) {
-        return Some((octets, head));
-    }
-    let starts = octets
-        .windows(BEGINNING.len())
-        .rposition(|window| window == BEGINNING)?;
-    let rest = octets.get(starts..)?;
-    serde_json::from_slice(rest).ok().map(|head| (rest, head))
 }
 
 #[cfg(test)]

@@ -1,138 +1,41 @@
-//! `pkcs11-issuer audit`: verifies issuance logs.
+//! `pkcs11-issuer audit`: reads issuance logs, verifies them, and proves what they say.
 
-use std::{
-    fs::File,
-    io::{self, BufReader, IsTerminal as _, Write as _},
-    path::Path,
-    process::ExitCode,
-};
+mod certificate;
+mod compare;
+mod export;
+mod files;
+mod keys;
+mod prove;
+mod show;
+mod verify;
 
-use anyhow::Context as _;
+use std::process::ExitCode;
 
-use crate::{
-    args::Verify,
-    audit::{
-        note::VerifierKey,
-        verify::{LogReport, RunReport, Verified, Verifier},
-    },
-};
+use crate::args::Audit;
 
-/// Exit code if something is missing or was changed.
+/// Exit code if something is missing, was changed or disagrees.
 const FAULTY: u8 = 3;
-/// Progress is shown each time this many octets have been read.
-const STEP: u64 = 64 << 20;
 
-/// Verifies logs and prints the result.
+/// Runs one of the commands.
 ///
 /// # Errors
-/// A file could not be read, or stdout could not be written.
-pub fn audit_verify(args: &Verify) -> anyhow::Result<ExitCode> {
-    let keys = args.key.iter().map(|key| {
-        key.parse::<VerifierKey>()
-            .with_context(|| format!("--key {key}"))
-    });
-    let mut verifier = Verifier::trusting(keys.collect::<anyhow::Result<Vec<_>>>()?);
-    let mut progress = Progress::default();
-    for file in &args.files {
-        let name = file.display().to_string();
-        let told = |octets| progress.add(octets);
-        if file == Path::new("-") {
-            verifier.read("stdin", io::stdin().lock(), told)
-        } else {
-            File::open(file).and_then(|open| {
-                verifier.read(&name, BufReader::with_capacity(1 << 20, open), told)
-            })
-        }
-        .with_context(|| format!("failed to read {name}"))?;
+/// A file could not be read, stdout could not be written, or the command could not do what it was asked for.
+pub async fn audit(command: &Audit) -> anyhow::Result<ExitCode> {
+    match command {
+        Audit::Verify(args) => verify::verify(args),
+        Audit::Show(args) => show::show(args),
+        Audit::Certificate(args) => certificate::certificate(args),
+        Audit::Prove(args) => prove::prove(args),
+        Audit::CheckProof(args) => prove::check_proof(args),
+        Audit::Export(args) => export::export(args),
+        Audit::Compare(args) => compare::compare(args).await,
     }
-    let report = verifier.finish();
-    anyhow::ensure!(
-        !report.runs.is_empty(),
-        "no line of an issuance log was found; give the standard output of a controller"
-    );
-    print(&report).context("failed to write to stdout")?;
-    Ok(match report.faults.is_empty() {
+}
+
+/// Returns success, or the code of a finding.
+fn code(sound: bool) -> ExitCode {
+    match sound {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(FAULTY),
-    })
-}
-
-#[derive(Default)]
-struct Progress {
-    read: u64,
-    shown: u64,
-}
-
-impl Progress {
-    fn add(&mut self, octets: u64) {
-        self.read += octets;
-        if self.read - self.shown >= STEP && io::stderr().is_terminal() {
-            self.shown = self.read;
-            eprintln!("read {} MiB", self.read >> 20);
-        }
     }
-}
-
-fn print(report: &LogReport) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    for RunReport {
-        run,
-        origin,
-        stopped,
-        lines: Verified {
-            proven,
-            agreeing,
-            unproven,
-        },
-        proofs,
-        ..
-    } in &report.runs
-    {
-        let name = origin.as_deref().unwrap_or("beginning not found");
-        let end = if *stopped {
-            "stopped"
-        } else {
-            "no end: the process still runs, was killed, or its last lines are missing"
-        };
-        writeln!(out, "run {run} ({name}); {end}")?;
-        for proof in proofs {
-            writeln!(
-                out,
-                "  the key {} signed the checkpoint over the first {} lines",
-                proof.key, proof.size
-            )?;
-        }
-        writeln!(
-            out,
-            "  {proven} lines are proven; {agreeing} more agree with checkpoints that none of the given keys signed; {unproven} lines are unproven"
-        )?;
-    }
-    for RunReport { run, first, .. } in report.runs.iter().filter(|run| run.first > 0) {
-        writeln!(
-            out,
-            "run {run}: the lines before {first} are in none of the files"
-        )?;
-    }
-    if report.unknown_heads > 0 {
-        writeln!(
-            out,
-            "{} checkpoints of other logs prove nothing: none of the given keys signed them",
-            report.unknown_heads
-        )?;
-    }
-    if report.foreign > 0 {
-        writeln!(out, "{} other lines were skipped", report.foreign)?;
-    }
-    for fault in &report.faults {
-        writeln!(out, "FAULT {fault}")?;
-    }
-    writeln!(
-        out,
-        "{}",
-        match report.faults.len() {
-            0 => "no fault was found".to_owned(),
-            1 => "1 fault was found".to_owned(),
-            more => format!("{more} faults were found"),
-        }
-    )
 }

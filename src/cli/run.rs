@@ -1,6 +1,6 @@
 //! `pkcs11-issuer run`: runs the controller, from its flags to its last drained request.
 
-mod client;
+pub(super) mod client;
 mod collector;
 mod debug;
 mod drain;

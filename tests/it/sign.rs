@@ -1,6 +1,6 @@
 //! Tests `pkcs11-issuer sign` as a process with a real token: its output, its files and its exit codes.
 
-mod case;
+pub(crate) mod case;
 mod interrupted;
 mod keys;
 mod mistakes;

@@ -1,15 +1,8 @@
 //! Faults that a verification finds in logs, with their places.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
-/// A line of a file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    /// The file.
-    pub file: Arc<str>,
-    /// The line, counted from 1.
-    pub line: u64,
-}
+use super::Position;
 
 /// A fault that was found in a log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,8 +111,38 @@ pub enum LogFault {
     },
 }
 
-impl fmt::Display for Position {
+/// Lines at the beginning of a log, or between the end of one file and the beginning of another, that are in none of the files.
+/// The kubelet deletes the oldest files of a container, so this alone is no fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogGap {
+    /// The run.
+    pub run: String,
+    /// Sequence number of the first missing line.
+    pub first: u64,
+    /// Sequence number of the last missing line.
+    pub last: u64,
+    /// The line before, if there is one.
+    pub after: Option<Position>,
+    /// The line after.
+    pub before: Position,
+}
+
+impl fmt::Display for LogGap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
+        let Self {
+            run,
+            first,
+            last,
+            after,
+            before,
+        } = self;
+        write!(
+            f,
+            "run {run}: lines {first} to {last} of the log are in none of the files: "
+        )?;
+        match after {
+            Some(after) => write!(f, "between {after} and {before}"),
+            None => write!(f, "before {before}"),
+        }
     }
 }

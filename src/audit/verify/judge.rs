@@ -1,6 +1,6 @@
 //! The judgement of one run: its lines between its checkpoints.
 
-use super::{LogFault, Position, boundary::Boundary};
+use super::{LogFault, LogGap, Position, boundary::Boundary};
 use crate::audit::{
     note::VerifierKey,
     tree::{Frontier, TreeHash},
@@ -110,10 +110,11 @@ pub(super) fn judge(
     leaves: &[Leaf],
     boundaries: &[Boundary],
     faults: &mut Vec<LogFault>,
+    gaps: &mut Vec<LogGap>,
 ) -> Judgement {
     // Without the beginning of a log, its lines are proven from the first checkpoint on.
     let first = leaves.first().map_or(0, |leaf| leaf.seq);
-    gaps(run, first, leaves, boundaries.last(), faults);
+    missing(run, leaves, boundaries.last(), faults, gaps);
     let mut judgement = Judgement::default();
     let mut known = (first == 0).then(Frontier::default);
     let mut rest = leaves;
@@ -172,42 +173,46 @@ fn step(
     boundary.frontier.clone().or(agreed)
 }
 
-/// Reports the numbers that are missing from `from` on, up to the last boundary.
-fn gaps(
+/// Reports the numbers that are missing up to the last boundary: at the beginning and between two files as gaps, else as faults.
+fn missing(
     run: &str,
-    from: u64,
     leaves: &[Leaf],
     last: Option<&Boundary>,
     faults: &mut Vec<LogFault>,
+    gaps: &mut Vec<LogGap>,
 ) {
-    let mut expected = from;
-    for Leaf { seq, place, .. } in leaves {
-        if expected < *seq {
-            faults.push(LogFault::Missing {
-                run: run.to_owned(),
-                first: expected,
-                last: seq - 1,
-                before: place.clone(),
-            });
+    let (mut expected, mut after) = (0, None::<&Position>);
+    let present = leaves.iter().map(|leaf| (leaf.seq, &leaf.place, false));
+    let end = last.map(|end| (end.size, &end.place, end.of_others));
+    for (seq, place, of_others) in present.chain(end) {
+        if expected < seq {
+            let (run, first, last) = (run.to_owned(), expected, seq - 1);
+            let (before, told) = (place.clone(), place.clone());
+            if of_others {
+                faults.push(LogFault::Cut {
+                    run,
+                    first,
+                    last,
+                    told,
+                });
+            } else if after.is_some_and(|after| after.file == place.file) {
+                faults.push(LogFault::Missing {
+                    run,
+                    first,
+                    last,
+                    before,
+                });
+            } else {
+                gaps.push(LogGap {
+                    run,
+                    first,
+                    last,
+                    after: after.cloned(),
+                    before,
+                });
+            }
         }
-        expected = seq.saturating_add(1);
-    }
-    if let Some(end) = last.filter(|end| expected < end.size) {
-        let (run, first, last) = (run.to_owned(), expected, end.size - 1);
-        faults.push(match end.of_others {
-            true => LogFault::Cut {
-                run,
-                first,
-                last,
-                told: end.place.clone(),
-            },
-            false => LogFault::Missing {
-                run,
-                first,
-                last,
-                before: end.place.clone(),
-            },
-        });
+        (expected, after) = (seq.saturating_add(1), Some(place));
     }
 }
 

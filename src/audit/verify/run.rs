@@ -1,9 +1,9 @@
 //! The lines of one run, compared with its checkpoints.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
-    LogFault, Position,
+    LogFault, LogGap, Position,
     boundary::Boundary,
     judge::{Judgement, Leaf, ProvenBy, Verified, boundaries, judge},
 };
@@ -18,8 +18,8 @@ pub(super) struct RunLines {
     pub(super) lost: HashSet<TreeHash>,
     pub(super) checkpoints: Vec<LoggedCheckpoint>,
     leaves: Vec<Leaf>,
-    /// Sequence number of the previous line in the same file.
-    last: Option<u64>,
+    /// File and sequence number of the previous line.
+    last: Option<(Arc<str>, u64)>,
     out_of_order: Vec<Leaf>,
 }
 
@@ -49,16 +49,12 @@ pub struct RunReport {
 }
 
 impl RunLines {
-    /// Begins another file, which may be older than the last one.
-    pub(super) fn begin_file(&mut self) {
-        self.last = None;
-    }
-
     pub(super) fn leaf(&mut self, leaf: Leaf) {
-        if self.last.is_some_and(|last| leaf.seq < last) {
+        let last = self.last.as_ref();
+        if last.is_some_and(|(file, last)| *file == leaf.place.file && leaf.seq < *last) {
             self.out_of_order.push(leaf.clone());
         }
-        self.last = Some(leaf.seq);
+        self.last = Some((Arc::clone(&leaf.place.file), leaf.seq));
         self.leaves.push(leaf);
     }
 
@@ -68,6 +64,7 @@ impl RunLines {
         run: String,
         heads: Vec<Boundary>,
         faults: &mut Vec<LogFault>,
+        gaps: &mut Vec<LogGap>,
     ) -> RunReport {
         let is_lost = |hash: &TreeHash| self.lost.contains(hash);
         self.out_of_order.retain(|leaf| !is_lost(&leaf.hash));
@@ -86,7 +83,7 @@ impl RunLines {
         let mut found = readable(&run, self.checkpoints, faults);
         found.extend(heads);
         let boundaries = boundaries(&run, self.origin.as_deref(), found, faults);
-        let Judgement { lines, proofs } = judge(&run, &leaves, &boundaries, faults);
+        let Judgement { lines, proofs } = judge(&run, &leaves, &boundaries, faults, gaps);
         RunReport {
             run,
             origin: self.origin,

@@ -41,7 +41,7 @@ fn verify(files: &[&[String]]) -> LogReport {
     for (number, lines) in files.iter().enumerate() {
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
         verifier
-            .read(&format!("{number}.log"), io::Cursor::new(text), |_| ())
+            .read(&format!("{number}.log"), io::Cursor::new(text))
             .unwrap();
     }
     verifier.finish()
@@ -240,4 +240,34 @@ fn foreign_lines_are_counted_and_change_nothing() {
     let report = verify(&[&lines]);
     assert_eq!(report.faults, []);
     assert_eq!(report.foreign, 2);
+}
+
+#[test]
+fn lines_of_a_missing_file_are_a_gap_and_prove_nothing() {
+    let lines = lines();
+    let (first, rest) = lines.split_at(3);
+    let report = verify(&[first, &rest[2..]]);
+    assert_eq!(report.faults, []);
+    let place = |file: &str, line| Position {
+        file: file.into(),
+        line,
+    };
+    assert_eq!(
+        report.gaps,
+        [LogGap {
+            run: only(&report).run.clone(),
+            first: 3,
+            last: 4,
+            after: Some(place("0.log", 3)),
+            before: place("1.log", 2),
+        }]
+    );
+    assert_eq!(
+        only(&report).lines,
+        Verified {
+            proven: 0,
+            agreeing: 7,
+            unproven: 3
+        }
+    );
 }

@@ -43,7 +43,7 @@ const WINDOW: u32 = 256 * 1024;
 ///
 /// # Errors
 /// There is neither a kubeconfig nor the identity of a pod, or it is not usable.
-pub(super) async fn client(
+pub(in crate::cli) async fn client(
     kubeconfig: Option<&Path>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Client> {

@@ -115,11 +115,14 @@ impl Replicas {
     }
 
     /// Fails if a request ever had another certificate than now, if the issuance logs name the present one as discarded or
-    /// not exactly once as signed, or if one of the logs does not verify. Earlier certificates come from the API server's
-    /// audit log, which may miss one: a write whose client is killed may be stored but logged with an error.
+    /// not exactly once as signed, if one of the logs does not verify, or if the logs disagree with the cluster. Earlier
+    /// certificates come from the API server's audit log, which may miss one: a write whose client is killed may be stored but
+    /// logged with an error.
     async fn one_certificate_each(&self, requests: &Requests, names: &[String]) -> Result<()> {
         sealed::logs_verify_together(self).await?;
-        let story = Story::read(self.cluster.plane())?;
+        let plane = self.cluster.plane();
+        Controller::compared(&self.controllers, &plane.admin_kubeconfig())?;
+        let story = Story::read(plane)?;
         let mut discarded = BTreeSet::new();
         let mut signed = BTreeMap::<String, usize>::new();
         for controller in &self.controllers {

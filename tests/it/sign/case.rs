@@ -12,26 +12,26 @@ use serde_json::{Value, json};
 use softhsm_test_helpers::{FaultyModule, Function, KeyKind};
 
 /// Everything that one run needs. A test changes the part that it is about.
-pub(super) struct Case {
-    pub(super) authority: Authority,
+pub(crate) struct Case {
+    pub(crate) authority: Authority,
     /// The token's library. It counts its calls and fails when the test says so.
-    pub(super) library: FaultyModule,
-    pub(super) configuration: Value,
-    pub(super) issuer: Value,
+    pub(crate) library: FaultyModule,
+    pub(crate) configuration: Value,
+    pub(crate) issuer: Value,
     folder: tempfile::TempDir,
 }
 
 /// The output and the exit code of a run.
 #[derive(Debug)]
-pub(super) struct Said {
-    pub(super) code: Option<i32>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Case {
     /// Creates a cluster issuer with inline certificates, a CSR for `web.example`, and a file with the right PIN.
-    pub(super) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let authority = Authority::new(KeyKind::P256)?;
         let library = authority.token().with_faults()?;
         let folder = tempfile::tempdir()?;
@@ -57,34 +57,34 @@ impl Case {
         Ok(case)
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Replaces a file atomically, because an earlier run may be reading it.
-    pub(super) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<PathBuf> {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<PathBuf> {
         let (path, new) = (self.path(name), self.path(&format!("new-{name}")));
         fs::write(&new, text)?;
         fs::rename(new, &path)?;
         Ok(path)
     }
 
-    pub(super) fn write_pin(&self, pin: &str) -> Result<()> {
+    pub(crate) fn write_pin(&self, pin: &str) -> Result<()> {
         self.write("pin", pin).map(drop)
     }
 
     /// Returns the token in the configuration.
-    pub(super) fn token(&mut self) -> &mut Value {
+    pub(crate) fn token(&mut self) -> &mut Value {
         &mut self.configuration["tokens"]["issuing"]
     }
 
     /// Returns the spec of the issuer.
-    pub(super) fn spec(&mut self) -> &mut Value {
+    pub(crate) fn spec(&mut self) -> &mut Value {
         &mut self.issuer["spec"]
     }
 
     /// Returns the command for the files in this folder. A flag in `more` replaces the same flag here.
-    pub(super) fn command(&self, more: &[&str]) -> Result<Command> {
+    pub(crate) fn command(&self, more: &[&str]) -> Result<Command> {
         let config = self.write("config.yaml", self.configuration.to_string())?;
         let issuer = self.write("issuer.yaml", self.issuer.to_string())?;
         let csr = self.path("web.csr");
@@ -103,17 +103,17 @@ impl Case {
         Ok(command)
     }
 
-    pub(super) fn sign(&self, more: &[&str]) -> Result<Said> {
+    pub(crate) fn sign(&self, more: &[&str]) -> Result<Said> {
         Said::of(self.command(more)?.output()?)
     }
 
     /// Returns how often a PIN was tried.
-    pub(super) fn logins(&self) -> Result<u64> {
+    pub(crate) fn logins(&self) -> Result<u64> {
         Ok(self.library.calls(Function::C_Login)?)
     }
 
     /// Returns the names in the folder that begin with `start`, with or without a leading dot.
-    pub(super) fn names(&self, start: &str) -> Result<Vec<String>> {
+    pub(crate) fn names(&self, start: &str) -> Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(self.folder.path())? {
             let name = entry?.file_name().to_string_lossy().into_owned();
@@ -125,13 +125,13 @@ impl Case {
         Ok(names)
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 }
 
 impl Said {
-    pub(super) fn of(output: Output) -> Result<Self> {
+    pub(crate) fn of(output: Output) -> Result<Self> {
         Ok(Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout)?,
@@ -140,13 +140,13 @@ impl Said {
     }
 
     /// Returns the chain on stdout of a run that signed.
-    pub(super) fn chain(&self) -> Result<&str> {
+    pub(crate) fn chain(&self) -> Result<&str> {
         ensure!(self.code == Some(0), "{self:?}");
         Ok(&self.stdout)
     }
 
     /// Returns the one error of a run that neither signed nor refused.
-    pub(super) fn error(&self) -> Result<&str> {
+    pub(crate) fn error(&self) -> Result<&str> {
         ensure!(self.code == Some(1) && self.stdout.is_empty(), "{self:?}");
         let mut errors = self
             .stderr
@@ -158,7 +158,7 @@ impl Said {
     }
 
     /// Returns the lines of the issuance log about the request: all but *started*, *stopped* and the last checkpoint.
-    pub(super) fn issuance_log(&self) -> Result<Vec<Value>> {
+    pub(crate) fn issuance_log(&self) -> Result<Vec<Value>> {
         let lines = self.stderr.lines().filter(|line| line.starts_with('{'));
         let mut lines: Vec<Value> = lines.map(serde_json::from_str).collect::<Result<_, _>>()?;
         if lines.is_empty() {
@@ -172,7 +172,7 @@ impl Said {
     }
 
     /// Returns the events of the issuance log, in order.
-    pub(super) fn events(&self) -> Result<Vec<String>> {
+    pub(crate) fn events(&self) -> Result<Vec<String>> {
         let log = self.issuance_log()?;
         Ok(log
             .iter()

@@ -256,6 +256,29 @@ impl Controller {
         Ok(key.context("no verifier key")?.to_owned())
     }
 
+    /// Compares the issuance logs of all replicas of a cluster with its certificates by `audit compare`, and returns what that
+    /// prints.
+    ///
+    /// # Errors
+    ///
+    /// When they disagree; the message says about what.
+    pub fn compared(replicas: &[Self], kubeconfig: &Path) -> Result<String> {
+        let first = replicas.first().context("no replica")?;
+        let compare = Command::new(&first.program)
+            .args(["audit", "compare", "--kubeconfig"])
+            .arg(kubeconfig)
+            .args(replicas.iter().map(Self::issuance_log_path))
+            .output()
+            .context("run audit compare")?;
+        let told = String::from_utf8_lossy(&compare.stdout).into_owned();
+        ensure!(
+            compare.status.success(),
+            "audit compare: {told}{}",
+            String::from_utf8_lossy(&compare.stderr)
+        );
+        Ok(told)
+    }
+
     /// Returns the lines of the issuance log about one request.
     ///
     /// # Errors

@@ -136,7 +136,7 @@ impl Cluster {
                 (false, _) => own.as_slice(),
             };
             let name = format!("{index}.log");
-            verifier.read(&name, file, |_| ()).unwrap();
+            verifier.read(&name, file).unwrap();
         }
         verifier.finish()
     }

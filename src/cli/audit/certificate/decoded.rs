@@ -1,0 +1,146 @@
+//! A certificate, decoded for people.
+
+use std::fmt;
+
+use const_oid::{ObjectIdentifier, db::DB};
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::{GeneralName, ParsedExtension, X509Extension},
+    prelude::FromDer as _,
+};
+
+use crate::message::shown;
+
+/// The fields that an auditor looks at.
+pub(super) struct Decoded<'a>(X509Certificate<'a>);
+
+impl<'a> Decoded<'a> {
+    /// Returns `None` if it is no certificate.
+    pub(super) fn of(der: &'a [u8]) -> Option<Self> {
+        let (rest, certificate) = X509Certificate::from_der(der).ok()?;
+        rest.is_empty().then_some(Self(certificate))
+    }
+}
+
+impl fmt::Display for Decoded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tbs = &self.0.tbs_certificate;
+        let mut field =
+            |name: &str, value: &dyn fmt::Display| writeln!(f, "{:<24} {}", name, shown(value));
+        field("serial", &hex::encode(tbs.raw_serial()))?;
+        field("subject", &tbs.subject)?;
+        field("issued by", &tbs.issuer)?;
+        let times = [
+            ("not before", tbs.validity.not_before),
+            ("not after", tbs.validity.not_after),
+        ];
+        for (name, time) in times {
+            match jiff::Timestamp::from_second(time.timestamp()) {
+                Ok(time) => field(name, &time)?,
+                Err(_) => field(name, &time)?,
+            }
+        }
+        field(
+            "public key",
+            &format_args!(
+                "{}, SHA-256 {}",
+                name(&tbs.subject_pki.algorithm.algorithm.to_id_string()),
+                sha256(tbs.subject_pki.raw),
+            ),
+        )?;
+        field(
+            "signature",
+            &name(&self.0.signature_algorithm.algorithm.to_id_string()),
+        )?;
+        for extension in tbs.extensions() {
+            let critical = match extension.critical {
+                true => " (critical)",
+                false => "",
+            };
+            field(
+                &name(&extension.oid.to_id_string()),
+                &format_args!("{}{critical}", value(extension)),
+            )?;
+        }
+        field("SHA-256", &sha256(self.0.as_raw()))
+    }
+}
+
+/// Returns the value of an extension: in words if auditors ask for it, else as its octets.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every other extension is shown as its octets"
+)]
+fn value(extension: &X509Extension<'_>) -> String {
+    match extension.parsed_extension() {
+        ParsedExtension::SubjectAlternativeName(names) => {
+            let names: Vec<_> = names.general_names.iter().map(alternative).collect();
+            names.join(", ")
+        }
+        ParsedExtension::KeyUsage(usages) => usages.to_string(),
+        ParsedExtension::BasicConstraints(constraints) => {
+            match (constraints.ca, constraints.path_len_constraint) {
+                (false, _) => "no CA".to_owned(),
+                (true, None) => "CA".to_owned(),
+                (true, Some(length)) => format!("CA, path length {length}"),
+            }
+        }
+        ParsedExtension::ExtendedKeyUsage(usages) => {
+            let known = [
+                (usages.any, "any"),
+                (usages.server_auth, "server auth"),
+                (usages.client_auth, "client auth"),
+                (usages.code_signing, "code signing"),
+                (usages.email_protection, "email protection"),
+                (usages.time_stamping, "timestamping"),
+                (usages.ocsp_signing, "ocsp signing"),
+            ];
+            let known = known.into_iter().filter(|(has, _)| *has);
+            let known = known.map(|(_, word)| word.to_owned());
+            let other = usages.other.iter().map(|oid| name(&oid.to_id_string()));
+            known.chain(other).collect::<Vec<_>>().join(", ")
+        }
+        ParsedExtension::SubjectKeyIdentifier(identifier) => hex::encode(identifier.0),
+        ParsedExtension::AuthorityKeyIdentifier(identifier) => {
+            let identifier = identifier.key_identifier.as_ref();
+            identifier
+                .map(|octets| hex::encode(octets.0))
+                .unwrap_or_default()
+        }
+        _ => hex::encode(extension.value),
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the log has no words for other names"
+)]
+fn alternative(name: &GeneralName<'_>) -> String {
+    match name {
+        GeneralName::DNSName(name) => format!("DNS:{name}"),
+        GeneralName::RFC822Name(name) => format!("email:{name}"),
+        GeneralName::URI(name) => format!("URI:{name}"),
+        GeneralName::IPAddress(octets) => {
+            match (<[u8; 4]>::try_from(*octets), <[u8; 16]>::try_from(*octets)) {
+                (Ok(four), _) => format!("IP:{}", std::net::Ipv4Addr::from(four)),
+                (_, Ok(sixteen)) => format!("IP:{}", std::net::Ipv6Addr::from(sixteen)),
+                (Err(_), Err(_)) => format!("IP:{}", hex::encode(octets)),
+            }
+        }
+        other => format!("other:{other}"),
+    }
+}
+
+/// Returns the name of an OID, or its numbers.
+fn name(oid: &str) -> String {
+    let known = oid.parse::<ObjectIdentifier>().ok();
+    let known = known.and_then(|oid| DB.by_oid(&oid).map(str::to_owned));
+    known.unwrap_or_else(|| oid.to_owned())
+}
+
+fn sha256(octets: &[u8]) -> String {
+    hex::encode(aws_lc_rs::digest::digest(
+        &aws_lc_rs::digest::SHA256,
+        octets,
+    ))
+}

@@ -1,0 +1,98 @@
+//! `pkcs11-issuer audit verify`: says what logs prove.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+
+use super::{code, files::Files, keys::keys};
+use crate::{
+    args::Verify,
+    audit::verify::{LogReport, RunReport, Verified, Verifier},
+    message::shown,
+};
+
+/// Verifies logs and prints what they prove.
+///
+/// # Errors
+/// A file could not be read, or stdout could not be written.
+pub(super) fn verify(args: &Verify) -> anyhow::Result<ExitCode> {
+    let mut verifier = Verifier::trusting(keys(&args.keys)?);
+    Files::once(&args.logs.files).each_file(|name, file| verifier.read(name, file))?;
+    let report = verifier.finish();
+    anyhow::ensure!(
+        !report.runs.is_empty(),
+        "no line of an issuance log was found; give the standard output of a controller"
+    );
+    print(&report).context("failed to write to stdout")?;
+    let is_whole = report.gaps.is_empty() || !args.whole;
+    Ok(code(report.faults.is_empty() && is_whole))
+}
+
+fn print(report: &LogReport) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for RunReport {
+        run,
+        origin,
+        stopped,
+        lines: Verified {
+            proven,
+            agreeing,
+            unproven,
+        },
+        proofs,
+        ..
+    } in &report.runs
+    {
+        let name = origin.as_deref().unwrap_or("beginning not found");
+        let end = if *stopped {
+            "stopped"
+        } else {
+            "no end: the process still runs, was killed, or its last lines are missing"
+        };
+        writeln!(out, "{}", shown(format_args!("run {run} ({name}); {end}")))?;
+        for proof in proofs {
+            writeln!(
+                out,
+                "  the key {} signed the checkpoint over the first {} lines",
+                proof.key, proof.size
+            )?;
+        }
+        writeln!(
+            out,
+            "  {proven} lines are proven; {agreeing} more agree with checkpoints that none of the given keys signed; {unproven} lines are unproven"
+        )?;
+    }
+    if report.unknown_heads > 0 {
+        writeln!(
+            out,
+            "{} checkpoints of other logs prove nothing: none of the given keys signed them",
+            report.unknown_heads
+        )?;
+    }
+    if report.foreign > 0 {
+        writeln!(out, "{} other lines were skipped", report.foreign)?;
+    }
+    for gap in &report.gaps {
+        writeln!(out, "GAP {}", shown(gap))?;
+    }
+    for fault in &report.faults {
+        writeln!(out, "FAULT {}", shown(fault))?;
+    }
+    let gaps = match report.gaps.len() {
+        0 => String::new(),
+        1 => "; 1 gap: the log is not whole".to_owned(),
+        more => format!("; {more} gaps: the log is not whole"),
+    };
+    writeln!(
+        out,
+        "{}{gaps}",
+        match report.faults.len() {
+            0 => "no fault was found".to_owned(),
+            1 => "1 fault was found".to_owned(),
+            more => format!("{more} faults were found"),
+        }
+    )
+}
