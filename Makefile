@@ -41,7 +41,7 @@ demo: tools ## start a cluster, issue a certificate and verify it; KEEP=1 leaves
 .PHONY: test
 test: tools ## run every test
 	@tests/kryoptic/build
-	@tests/tools/build zlint pkilint approver-policy trust-manager kwok otel-collector prometheus-operator
+	@tests/tools/build zlint pkilint tlog approver-policy trust-manager kwok otel-collector prometheus-operator
 	cargo build --workspace --all-targets --locked
 	$(release)
 	@tests/setup/docker "$$CARGO_TARGET_DIR/release"

@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells clippy that helpers of tests may panic like the tests themselves.
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod bounds;
 #[cfg(test)]
 mod chart;

@@ -45,7 +45,9 @@ pub(super) async fn compare(args: &Compare) -> anyhow::Result<ExitCode> {
         Ok(())
     })?;
     assembler.finish(&mut |entry, _, _| logged.take(entry));
-    let client = client(args.kubeconfig.as_deref()).await?;
+    // Nobody asks a command for metrics.
+    let metrics = Arc::new(Metrics::new(VERSION, COMMIT));
+    let client = client(args.kubeconfig.as_deref(), &metrics).await?;
     let comparison = logged.compare(&stored(&client).await?);
     print(&comparison).context("failed to write to stdout")?;
     Ok(code(comparison.findings.is_empty()))

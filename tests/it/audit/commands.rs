@@ -1,0 +1,240 @@
+//! The commands on the log of a certificate that a real token signed.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::key::{AuditKey, Told, audit};
+use crate::sign::case::Case;
+
+/// The log of one certificate, and the certificate.
+struct Logged {
+    case: Case,
+    pem: String,
+    log: String,
+    serial: String,
+}
+
+impl Logged {
+    fn new() -> Result<Self> {
+        let case = Case::new()?;
+        let said = case.sign(&["--namespace", "shop", "--name", "web"])?;
+        let chain = said.chain()?;
+        let end = "-----END CERTIFICATE-----\n";
+        let (first, _) = chain.split_once(end).context("no certificate")?;
+        let serial = said.issuance_log()?[0]["serial"]
+            .as_str()
+            .context("no serial")?
+            .to_owned();
+        Ok(Self {
+            pem: format!("{first}{end}"),
+            log: said.stderr.clone(),
+            serial,
+            case,
+        })
+    }
+
+    /// Writes a file and returns its path.
+    fn file(&self, name: &str, text: impl AsRef<[u8]>) -> Result<String> {
+        Ok(self.case.write(name, text)?.display().to_string())
+    }
+}
+
+fn told(args: &[&str]) -> Result<String> {
+    let told = audit(args)?;
+    ensure!(told.code == Some(0), "{told:?}");
+    Ok(told.stdout)
+}
+
+#[test]
+fn the_story_of_a_certificate_has_its_lines_and_the_certificate_itself() -> Result<()> {
+    let logged = Logged::new()?;
+    let log = logged.file("a.log", &logged.log)?;
+    for serial in [logged.serial.clone(), logged.serial.to_uppercase()] {
+        let story = told(&["certificate", &serial, &log])?;
+        let events = ["signing", "signed", "published"];
+        let mut lines = story.lines().filter(|line| line.contains("(run "));
+        for event in events {
+            let line = lines.next().context("a line is missing")?;
+            assert!(line.contains(&format!("Z {event} ")), "{line}");
+            assert!(line.contains(&logged.serial), "{line}");
+            assert!(line.contains("a.log:"), "{line}");
+        }
+        assert_eq!(lines.next(), None);
+        assert!(story.ends_with(&logged.pem), "{story}");
+        for text in ["DNS:web.example", "shop/web", "PKCS11ClusterIssuer issuing"] {
+            assert!(story.contains(text), "{text}: {story}");
+        }
+    }
+    let unknown = audit(&["certificate", "dead", &log])?;
+    assert_eq!(
+        (unknown.code, &*unknown.stdout),
+        (Some(1), ""),
+        "{unknown:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn lines_are_shown_as_a_table_as_they_are_and_as_csv() -> Result<()> {
+    let logged = Logged::new()?;
+    let log = logged.file("a.log", &logged.log)?;
+    let show = |more: &[&str]| told(&[&["show"], more, &[&*log]].concat());
+    let table = show(&[
+        "--name",
+        "web.example",
+        "--event",
+        "signing,signed,published",
+    ])?;
+    assert!(table.starts_with("TIME "), "{table}");
+    let json = show(&["--output", "json"])?;
+    let own: Vec<&str> = logged
+        .log
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .collect();
+    let (_, own) = own.split_last().context("no line")?;
+    assert_eq!(
+        json.lines().collect::<Vec<_>>(),
+        own,
+        "all but the checkpoint"
+    );
+    let csv = show(&["--output", "csv", "--serial", &logged.serial])?;
+    let rows: Vec<_> = csv.split_terminator("\r\n").collect();
+    assert_eq!(rows.len(), 4, "{csv}");
+    let columns = rows[0].split(',').count();
+    assert_eq!(columns, 20);
+    for row in &rows[1..] {
+        assert!(row.contains(&logged.serial), "{row}");
+    }
+    assert_eq!(
+        show(&["--output", "csv", "--serial", "dead"])?
+            .lines()
+            .count(),
+        1
+    );
+    Ok(())
+}
+
+#[test]
+fn a_proof_convinces_whoever_has_the_audit_key_and_nobody_else() -> Result<()> {
+    let logged = Logged::new()?;
+    let (key, other) = (AuditKey::p256()?, AuditKey::ed25519()?);
+    let log = logged.file("a.log", key.seal(&logged.log)?)?;
+    let vkey = logged.file("audit.vkey", format!("{}\n", key.vkey()))?;
+    let pem = logged.file("own.pem", &logged.pem)?;
+    let text = told(&["prove", &logged.serial, &log])?;
+    let proof = logged.file("web.tlog-proof", &text)?;
+    let check = |more: &[&str]| audit(&[&["check-proof", &*proof], more].concat());
+    let by_file = check(&["--key-file", &vkey, "--certificate", &pem])?;
+    assert_eq!(by_file.code, Some(0), "{by_file:?}");
+    assert!(by_file.stdout.contains(&logged.serial), "{by_file:?}");
+    assert!(
+        by_file.stdout.contains("is proven by the key prod"),
+        "{by_file:?}"
+    );
+    assert_eq!(check(&["--key", &key.vkey()])?.stdout, by_file.stdout);
+
+    let refused = |told: &Told, why: &str| {
+        assert_eq!(told.code, Some(3), "{told:?}");
+        assert!(
+            told.stdout.starts_with("the proof does not hold: "),
+            "{told:?}"
+        );
+        assert!(told.stdout.contains(why), "{told:?}");
+    };
+    refused(
+        &check(&["--key", &other.vkey()])?,
+        "not signed by the audit key",
+    );
+    let root = logged.file("root.pem", logged.case.authority.root().pem())?;
+    let wrong = check(&["--key", &key.vkey(), "--certificate", &root])?;
+    refused(&wrong, "not about this certificate");
+    let extra = text.lines().nth(1).context("no line")?;
+    let changed = extra.replacen("eyJ0", "eyJ1", 1);
+    assert_ne!(changed, extra);
+    logged.file("web.tlog-proof", text.replace(extra, &changed))?;
+    assert_eq!(check(&["--key", &key.vkey()])?.code, Some(3));
+
+    let unsigned = logged.file("b.log", &logged.log)?;
+    let unsigned = audit(&["prove", &logged.serial, &unsigned])?;
+    assert_eq!(unsigned.code, Some(1), "{unsigned:?}");
+    assert!(unsigned.stderr.contains("are not signed"), "{unsigned:?}");
+    Ok(())
+}
+
+#[test]
+fn a_log_is_verified_from_stdin_and_compressed() -> Result<()> {
+    let logged = Logged::new()?;
+    let log = logged.file("a.log", &logged.log)?;
+    let gzip = Command::new("gzip").args(["--stdout", &log]).output()?;
+    ensure!(gzip.status.success(), "gzip");
+    let packed = logged.file("a.log.gz", &gzip.stdout)?;
+    let plain = told(&["verify", &log])?;
+    assert_eq!(told(&["verify", &packed])?, plain);
+    assert_eq!(told(&["verify", "--whole", &packed])?, plain);
+    let stdin = Command::new(env!("CARGO_BIN_EXE_pkcs11-issuer"))
+        .args(["audit", "verify", "-"])
+        .stdin(Stdio::from(fs::File::open(&packed)?))
+        .output()?;
+    assert_eq!(String::from_utf8(stdin.stdout)?, plain);
+    // A file that the kubelet has not finished compressing.
+    let cut = logged.file("cut.gz", &gzip.stdout[..gzip.stdout.len() - 9])?;
+    let cut = audit(&["verify", &cut])?;
+    assert_eq!(cut.code, Some(1), "{cut:?}");
+    assert!(cut.stderr.contains("cut.gz"), "{cut:?}");
+    Ok(())
+}
+
+#[test]
+fn lines_that_are_in_none_of_the_files_are_told_and_are_a_fault_if_the_whole_log_is_asked_for()
+-> Result<()> {
+    let logged = Logged::new()?;
+    let lines: Vec<&str> = logged
+        .log
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .collect();
+    let parsed: Value = serde_json::from_str(lines[0])?;
+    assert_eq!(parsed["event"], "started");
+    let first = logged.file("a.log", format!("{}\n", lines[0]))?;
+    let last = logged.file("b.log", lines[2..].join("\n"))?;
+    let without_whole = audit(&["verify", &last, &first])?;
+    assert_eq!(without_whole.code, Some(0), "{without_whole:?}");
+    assert!(
+        without_whole.stdout.contains("GAP run "),
+        "{without_whole:?}"
+    );
+    assert!(
+        without_whole
+            .stdout
+            .contains("lines 1 to 1 of the log are in none of the files")
+    );
+    let whole = audit(&["verify", "--whole", &last, &first])?;
+    assert_eq!((whole.code, whole.stdout), (Some(3), without_whole.stdout));
+    Ok(())
+}
+
+#[test]
+fn every_command_of_audit_shows_an_example() -> Result<()> {
+    for command in [
+        "verify",
+        "show",
+        "certificate",
+        "prove",
+        "check-proof",
+        "export",
+        "compare",
+    ] {
+        let help = told(&[command, "--help"])?;
+        assert!(
+            help.contains(&format!("pkcs11-issuer audit {command} ")),
+            "{help}"
+        );
+    }
+    Ok(())
+}
