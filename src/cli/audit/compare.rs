@@ -4,6 +4,7 @@ use std::{
     fmt::Debug,
     io::{self, Write as _},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::Context as _;
@@ -25,9 +26,13 @@ use crate::{
         compare::{Comparison, LoggedCertificates, StoredCertificate},
         read::Assembler,
     },
-    cli::run::client::client,
+    cli::{
+        run::client::client,
+        version::{COMMIT, VERSION},
+    },
     issuance::pem,
     message::shown,
+    metrics::Metrics,
 };
 
 /// Objects of one response of the API server.
