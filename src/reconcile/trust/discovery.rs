@@ -21,7 +21,7 @@ pub struct TrustBundles {
 
 impl TrustBundles {
     /// Finds the kind. Waits until the API server answers. Without the kind, no bundle is published until
-    /// [`TrustBundles::discover`] finds it.
+    /// the sweep of the bundles finds it.
     pub async fn find(client: &Client, metrics: &Arc<Metrics>) -> Self {
         let bundles = Self::default();
         if !bundles.discover(client, metrics).await {
