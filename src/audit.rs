@@ -52,11 +52,11 @@ pub use self::{
     events::Configuration,
     head::{KnownHeads, SignedHead},
     line::{
-        Approval, Certificate, Entry, LoggedIssuer, LoggedRequest, LoggedToken, RequestKind,
-        Requester, Subject,
+        Certificate, CertificateEntry, LoggedApproval, LoggedIssuer, LoggedRequest, LoggedToken,
+        RequestKind, Requester, Subject,
     },
     sink::file::OpenError,
-    trouble::{LogCounts, LogError, StartError, Trouble},
+    trouble::{LogCounts, LogError, SinkTrouble, StartError},
 };
 use crate::config::{LogSettings, OnFailure};
 
@@ -317,7 +317,7 @@ impl IssuanceLog {
     fn present_trouble(&self) -> LogError {
         self.trouble().unwrap_or_else(|| LogError {
             sink: "a sink".to_owned(),
-            trouble: Trouble::Stalled,
+            trouble: SinkTrouble::Stalled,
         })
     }
 }

@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use jiff::Timestamp;
 use pkcs11_issuer::{
     audit::{
-        Certificate, Entry, IssuanceLog, LogError, LogRun, LoggedIssuer, LoggedRequest,
+        Certificate, CertificateEntry, IssuanceLog, LogError, LogRun, LoggedIssuer, LoggedRequest,
         LoggedToken, Program, RequestKind, Requester, Subject,
     },
     config::{FileSink, Fsync, LogSettings, OnFailure},
@@ -129,7 +129,7 @@ async fn one(
             grant_sha256: Some(hash),
         },
     };
-    let entry = Entry::new(
+    let entry = CertificateEntry::new(
         &subject,
         &Certificate {
             csr_sha256: hash,

@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use super::{
-    LogCounts, Trouble,
+    LogCounts, SinkTrouble,
     composer::{Composer, TreeHead},
     fields::Fields,
 };
@@ -185,7 +185,7 @@ impl Backlog {
     }
 
     /// Returns why the sinks accept nothing at present, with the name of the sink; `None` if they do.
-    pub(super) fn trouble(&self) -> Option<(String, Trouble)> {
+    pub(super) fn trouble(&self) -> Option<(String, SinkTrouble)> {
         self.state.lock().trouble()
     }
 
@@ -346,17 +346,17 @@ impl State {
         self.lines.len() < ROOM
     }
 
-    fn trouble(&self) -> Option<(String, Trouble)> {
+    fn trouble(&self) -> Option<(String, SinkTrouble)> {
         let failing = self.sinks.iter().find_map(|sink| {
             let error = sink.error.clone()?;
-            Some((sink.name.clone(), Trouble::Failing(error)))
+            Some((sink.name.clone(), SinkTrouble::Failing(error)))
         });
         failing.or_else(|| {
             let slowest = self.sinks.iter().min_by_key(|sink| sink.accepted)?;
             let stalled = !self.lines.is_empty() && self.moved.elapsed() >= self.patience;
             let why = match (stalled, self.has_room()) {
-                (true, _) => Trouble::Stalled,
-                (false, false) => Trouble::Full,
+                (true, _) => SinkTrouble::Stalled,
+                (false, false) => SinkTrouble::Full,
                 (false, true) => return None,
             };
             Some((slowest.name.clone(), why))

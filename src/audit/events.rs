@@ -1,7 +1,7 @@
 //! The lines of the log, one method for each event.
 
 use super::{
-    Entry, IssuanceLog, LogError, LogPosition, LoggedIssuer, SignedHead, Subject,
+    CertificateEntry, IssuanceLog, LogError, LogPosition, LoggedIssuer, SignedHead, Subject,
     backlog::Need,
     fields::Fields,
     line::{of_certificate, of_subject},
@@ -27,7 +27,11 @@ impl IssuanceLog {
     ///
     /// # Errors
     /// As [`check`](Self::check); the line is not in the log.
-    pub fn signing(&self, entry: &Entry, dropped: &[String]) -> Result<LogPosition, LogError> {
+    pub fn signing(
+        &self,
+        entry: &CertificateEntry,
+        dropped: &[String],
+    ) -> Result<LogPosition, LogError> {
         self.check()?;
         let need = self.essential();
         if !dropped.is_empty() {
@@ -39,18 +43,18 @@ impl IssuanceLog {
 
     /// Logs that the token signed and that the signature verifies. The certificate must not be published before
     /// [`accepted`](Self::accepted).
-    pub fn signed(&self, entry: &Entry, certificate: &[u8]) -> LogPosition {
+    pub fn signed(&self, entry: &CertificateEntry, certificate: &[u8]) -> LogPosition {
         let certificate = of_certificate(certificate);
         self.append(self.essential(), "signed", &[&entry.0, &certificate])
     }
 
     /// Logs that the certificate is in the request's status.
-    pub fn published(&self, entry: &Entry) {
+    pub fn published(&self, entry: &CertificateEntry) {
         self.append(self.essential(), "published", &[&entry.0]);
     }
 
     /// Logs that a certificate with a *signing* line will never be published, for the reason that the slug names.
-    pub fn discarded(&self, entry: &Entry, reason: &str) {
+    pub fn discarded(&self, entry: &CertificateEntry, reason: &str) {
         let reason = Fields::default().with("reason", reason);
         self.append(self.essential(), "discarded", &[&entry.0, &reason]);
     }

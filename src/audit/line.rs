@@ -14,7 +14,7 @@ pub struct Subject<'a> {
     /// Author of the request, according to the API server.
     pub requester: Requester<'a>,
     /// The approval, if the request has one.
-    pub approval: Option<Approval<'a>>,
+    pub approval: Option<LoggedApproval<'a>>,
     /// Issuer that the request names.
     pub issuer: LoggedIssuer<'a>,
 }
@@ -77,7 +77,7 @@ pub struct Requester<'a> {
 
 /// The condition `Approved` of a request.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Approval<'a> {
+pub struct LoggedApproval<'a> {
     /// Its reason, which names the approver.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
@@ -153,9 +153,9 @@ pub struct Certificate<'a> {
 
 /// What every line about a certificate says, from *signing* to *published*.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Entry(pub(super) Fields);
+pub struct CertificateEntry(pub(super) Fields);
 
-impl Entry {
+impl CertificateEntry {
     /// Collects what the lines will say.
     #[must_use]
     pub fn new(subject: &Subject<'_>, certificate: &Certificate<'_>) -> Self {

@@ -131,7 +131,7 @@ pub(crate) fn subject(groups: &[String]) -> Subject<'_> {
             uid: Some("77aa"),
             groups,
         },
-        approval: Some(Approval {
+        approval: Some(LoggedApproval {
             reason: Some("cert-manager.io"),
             message: Some("approved"),
         }),
@@ -147,8 +147,8 @@ pub(crate) fn subject(groups: &[String]) -> Subject<'_> {
     }
 }
 
-pub(super) fn entry(groups: &[String], names: &[String]) -> Entry {
-    Entry::new(
+pub(super) fn entry(groups: &[String], names: &[String]) -> CertificateEntry {
+    CertificateEntry::new(
         &subject(groups),
         &Certificate {
             csr_sha256: "22",

@@ -6,7 +6,7 @@ use super::sink::file::OpenError;
 
 /// Why the sinks accept no lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum SinkTrouble {
     /// The last write failed with this error; it is repeated.
     Failing(String),
     /// No line was accepted for some seconds.
@@ -20,7 +20,7 @@ pub enum Trouble {
 #[error("{sink} accepts no lines of the issuance log: {trouble}")]
 pub struct LogError {
     pub(super) sink: String,
-    pub(super) trouble: Trouble,
+    pub(super) trouble: SinkTrouble,
 }
 
 /// Numbers for the metrics.
@@ -45,7 +45,7 @@ pub enum StartError {
     Sink(#[source] io::Error),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for SinkTrouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failing(error) => write!(

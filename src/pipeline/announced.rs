@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ReadyIssuer;
 use crate::{
-    audit::{Certificate, Entry, IssuanceLog, LoggedIssuer, LoggedToken, Subject},
+    audit::{Certificate, CertificateEntry, IssuanceLog, LoggedIssuer, LoggedToken, Subject},
     issuance::{CertificateParams, PreparedCertificate, VerifiedCsr},
 };
 
@@ -15,7 +15,7 @@ const ABANDONED: &str = "abandoned";
 #[derive(Debug, Default)]
 pub struct Announced {
     /// What every line about the certificate says.
-    pub entry: Entry,
+    pub entry: CertificateEntry,
     /// Name of the token in the operator's configuration.
     pub token: Arc<str>,
     /// The serial number, hexadecimal.
@@ -66,7 +66,7 @@ impl Announced {
         };
         let dropped = prepared.dropped_extensions().iter();
         Self {
-            entry: Entry::new(&subject, &certificate),
+            entry: CertificateEntry::new(&subject, &certificate),
             token: Arc::clone(ready.key.token_name()),
             serial,
             tbs_sha256,

@@ -59,7 +59,7 @@ pub(crate) trait Request:
     }
 
     /// Returns the approval of the request, if it has one.
-    fn approval(&self) -> Option<audit::Approval<'_>> {
+    fn approval(&self) -> Option<audit::LoggedApproval<'_>> {
         None
     }
 

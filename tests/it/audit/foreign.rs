@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 use control_plane::Tools;
 use jiff::Timestamp;
 use pkcs11_issuer::audit::{
-    Certificate, Entry, IssuanceLog, LogRun, LoggedIssuer, LoggedRequest, LoggedToken, Program,
-    RequestKind, Requester, Subject,
+    Certificate, CertificateEntry, IssuanceLog, LogRun, LoggedIssuer, LoggedRequest, LoggedToken,
+    Program, RequestKind, Requester, Subject,
 };
 use rig::PATIENCE;
 
@@ -53,7 +53,7 @@ async fn log(lines: u64) -> Result<String> {
 }
 
 /// Returns what the log says of a certificate.
-fn entry(serial: &str) -> Entry {
+fn entry(serial: &str) -> CertificateEntry {
     let subject = Subject {
         request: LoggedRequest {
             kind: RequestKind::CertificateRequest,
@@ -96,7 +96,7 @@ fn entry(serial: &str) -> Entry {
         not_after: Timestamp::UNIX_EPOCH,
         tbs_sha256: "11",
     };
-    Entry::new(&subject, &certificate)
+    CertificateEntry::new(&subject, &certificate)
 }
 
 /// Runs the verifier of others; returns what it prints, or `None` if it refuses.

@@ -205,7 +205,7 @@ fn a_log_rewritten_without_the_key_proves_nothing_and_the_logs_of_others_reveal_
             .sealed(index)
             .into_iter()
             .take(usize::try_from(told).unwrap())
-            .last()
+            .next_back()
         else {
             return;
         };

@@ -62,10 +62,10 @@ impl Request for CertificateRequest {
         approved.last_transition_time.as_ref()?.parse().ok()
     }
 
-    fn approval(&self) -> Option<audit::Approval<'_>> {
+    fn approval(&self) -> Option<audit::LoggedApproval<'_>> {
         let status = self.status.as_ref()?;
         let approved = status.condition(condition_type::APPROVED)?;
-        let approval = audit::Approval {
+        let approval = audit::LoggedApproval {
             reason: approved.reason.as_deref(),
             message: approved.message.as_deref(),
         };

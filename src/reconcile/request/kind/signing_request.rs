@@ -86,12 +86,12 @@ impl Request for CertificateSigningRequest {
         self.status.as_ref().and_then(approved_at)
     }
 
-    fn approval(&self) -> Option<audit::Approval<'_>> {
+    fn approval(&self) -> Option<audit::LoggedApproval<'_>> {
         let conditions = self.status.as_ref()?.conditions.as_deref()?;
         let approved = conditions.iter().find(|condition| {
             condition.type_ == condition_type::APPROVED && condition.status == "True"
         })?;
-        Some(audit::Approval {
+        Some(audit::LoggedApproval {
             reason: approved.reason.as_deref(),
             message: approved.message.as_deref(),
         })
