@@ -1,4 +1,4 @@
-//! Measures what the metrics cost per certificate, in microseconds of one core: every call of `Metrics` on the way of one
+//! Measures what the metrics cost per certificate, in microseconds of one core: every call of `Metrics` for one
 //! request, with 100 issuers that have metrics of their own.
 //!
 //! Takes the median of five runs of `BENCH_ROUNDS` rounds (default 100 000), prints a table and writes
@@ -22,7 +22,7 @@ use pkcs11_issuer::{
 const MOST: f64 = 5.0;
 const RUNS: usize = 5;
 
-/// Makes the calls for one certificate. A request changes its reason to wait three times, and each change shows two counts.
+/// Makes the calls for one certificate. The request enters and leaves two reasons to wait, which changes a count four times.
 fn certificate(metrics: &Metrics, issuer: IssuerId<'_>, round: i64) {
     let kind = RequestKind::CertificateRequest;
     let took = Duration::from_micros(700);

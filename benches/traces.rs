@@ -1,5 +1,5 @@
-//! Measures what the trace of one certificate costs: switched off, in nanoseconds of the look, and switched on, in microseconds
-//! of processor time of the whole process with its exporter, while a collector in another process takes every span.
+//! Measures what the trace of one certificate costs. Switched off: nanoseconds per look. Switched on: microseconds of processor
+//! time of the whole process, exporter included, while a collector in another process receives every span.
 //!
 //! Takes medians of five runs of `BENCH_CERTIFICATES` certificates (default 20000), prints a table and writes
 //! `target/bench/traces.json`.
@@ -29,7 +29,7 @@ use pkcs11_issuer::{
 type Failed = Box<dyn std::error::Error>;
 
 const RUNS: usize = 5;
-/// The stages of a certificate that a look runs; `queue` comes from before it.
+/// The stages of a certificate within a look; the stage `queue` ends before the look.
 const STAGES: [WorkStage; 3] = [WorkStage::Turn, WorkStage::Token, WorkStage::Write];
 /// Certificates between two pauses, and the length of a pause: about two thousand certificates per second.
 const BURST: usize = 20;
@@ -87,7 +87,7 @@ async fn look(hooks: bool) {
     }
 }
 
-/// Returns the microseconds of processor time per certificate, from the record of a look to the collector's answer.
+/// Returns the microseconds of processor time per certificate, from the record of its look to the collector's answer.
 fn on(certificates: usize, sink: &Sink) -> Result<f64, Failed> {
     let metrics = Arc::new(Metrics::new("0.1.0", "unknown"));
     let collector = Collector {
@@ -164,7 +164,7 @@ fn as_number(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// A collector in another process that takes every span and keeps none.
+/// A collector in another process that accepts every span and keeps none.
 struct Sink {
     address: String,
     process: Child,

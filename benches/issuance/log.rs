@@ -20,7 +20,7 @@ use super::Failed;
 const CERTIFICATES: usize = 4000;
 const IN_FLIGHT: [usize; 2] = [1, 32];
 
-/// Medians of so many measurements.
+/// Measurements per median.
 const ROUNDS: usize = 5;
 
 /// Octets of a leaf certificate with a P-256 key and three names.

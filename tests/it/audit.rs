@@ -1,4 +1,4 @@
-//! Tests `pkcs11-issuer audit` as a process, on logs of the program, and its exports with programs of others.
+//! Tests `pkcs11-issuer audit` as a process, on logs of the program, and its exports with third-party programs.
 
 mod commands;
 mod foreign;

@@ -15,8 +15,8 @@ use crate::tools::Tools;
 const SET: &str = "otel-collector";
 const READY: Duration = Duration::from_secs(60);
 
-/// A running collector with an OTLP receiver for HTTPS, which requires a client certificate and keeps all spans that it gets.
-/// Dropping it ends it.
+/// A running collector with an OTLP receiver for HTTPS, which requires a client certificate and keeps all spans it receives.
+/// Dropping it ends the process.
 #[derive(Debug)]
 pub struct OtelCollector {
     process: Process,
@@ -25,7 +25,7 @@ pub struct OtelCollector {
 }
 
 impl OtelCollector {
-    /// Starts a collector that keeps its files in `folder`, and waits until it takes spans.
+    /// Starts a collector that keeps its files in `folder`, and waits until it accepts spans.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl OtelCollector {
         fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))
     }
 
-    /// Returns what the sender of the last message says of itself, as OTLP/JSON.
+    /// Returns the resource of the last message, which describes its sender, as OTLP/JSON.
     ///
     /// # Errors
     ///

@@ -52,7 +52,7 @@ async fn log(lines: u64) -> Result<String> {
     Ok(String::from_utf8(octets)?)
 }
 
-/// Returns what the log says of a certificate.
+/// Returns what the log says about a certificate.
 fn entry(serial: &str) -> CertificateEntry {
     let subject = Subject {
         request: LoggedRequest {
@@ -99,7 +99,7 @@ fn entry(serial: &str) -> CertificateEntry {
     CertificateEntry::new(&subject, &certificate)
 }
 
-/// Runs the verifier of others; returns what it prints, or `None` if it refuses.
+/// Runs the third-party verifier; returns what it prints, or `None` if it refuses.
 fn tlog(command: &str, key: &AuditKey, path: &str) -> Result<Option<String>> {
     let output = Command::new(Tools::of("tlog")?.program("tlog")?)
         .args([command, &key.vkey(), path])

@@ -44,7 +44,7 @@ impl AuditKey {
         })
     }
 
-    /// Returns the text of the key that an auditor has.
+    /// Returns the public key as an auditor has it.
     pub(super) fn vkey(&self) -> String {
         self.public.to_string()
     }
@@ -70,7 +70,7 @@ impl AuditKey {
     }
 }
 
-/// What a run of `pkcs11-issuer audit` said.
+/// Exit code and output of a run of `pkcs11-issuer audit`.
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) code: Option<i32>,

@@ -1,4 +1,4 @@
-//! A cluster without an approver. Its requests are followed by all means that show what the controller does.
+//! A cluster without an approver. Follows its requests in the spans, the logs and the state.
 
 use anyhow::{Context as _, Result};
 use control_plane::until;

@@ -190,7 +190,7 @@ async fn nothing_is_written_before_approval() -> Result<()> {
         assert_eq!(event_reasons(rig, "unapproved", name)?, [""; 0]);
         assert_eq!(stored(&requests, name).await?, before);
     }
-    // Only the metrics show undecided requests. Other tests on this cluster have some, too.
+    // Only the metrics show undecided requests. Other tests on this cluster also leave some undecided.
     let metrics = rig.controller().metrics().await?;
     let shown = |name| metrics.sum(name, &[("kind", "CertificateRequest")]);
     assert!(shown("pkcs11_issuer_undecided_requests") >= 2.0);

@@ -103,7 +103,7 @@ impl Seen {
         Ok(state)
     }
 
-    /// Fails if anything that leaves the process for people has a certificate, a key or the PIN.
+    /// Fails if the spans, the log or the state contain a certificate, a key or the PIN.
     pub(super) async fn tells_no_secret(&self) -> Result<()> {
         let controller = self.rig.controller();
         let all = [

@@ -1,4 +1,4 @@
-//! Changes of a cluster that take minutes by their nature: `make soak`.
+//! Tests changes of a cluster that inevitably take minutes: `make soak`.
 
 use std::{
     fs,
@@ -47,7 +47,7 @@ impl Credentials {
         Ok(())
     }
 
-    /// Makes a service account that replaces any earlier one, and so ends the earlier tokens, and writes a token.
+    /// Replaces the service account, which invalidates its earlier tokens, and writes a new token.
     async fn write_token(&self, plane: &ControlPlane) -> Result<()> {
         let of = ["serviceaccount", ACCOUNT, "--namespace", NAMESPACE];
         let gone = [&["delete", "--ignore-not-found"][..], &of].concat();
@@ -134,7 +134,7 @@ async fn new_credentials_and_kinds_of_the_cluster_are_used_without_a_restart() -
     cluster.apply_issuer(&pods_issuer, &spec).await?;
     issues(&cluster, "first").await?;
 
-    // The API server gets a certificate of another CA, and serves ClusterTrustBundles.
+    // The API server now has a certificate of another CA, and serves ClusterTrustBundles.
     credentials.write_serving("second")?;
     plane.stop_api_server();
     let serve = format!("--runtime-config={}", bundles(true));
@@ -150,7 +150,7 @@ async fn new_credentials_and_kinds_of_the_cluster_are_used_without_a_restart() -
     })
     .await?;
 
-    // The API server accepts the controller's token no longer, and a new one is in its file.
+    // The API server no longer accepts the controller's token; the file has a new one.
     credentials.write_token(plane).await?;
     issues(&cluster, "after-the-token").await?;
 

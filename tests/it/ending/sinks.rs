@@ -1,4 +1,4 @@
-//! A controller whose sinks of the issuance log fail: it goes on, says so, loses no line, and ends when it is told to.
+//! A controller whose sinks of the issuance log fail: it goes on, reports the failure, loses no line, and ends on request.
 
 use std::{
     fs::{self, OpenOptions},

@@ -153,8 +153,8 @@ fn addresses_of_the_family_that_a_grant_does_not_list_are_refused_too() {
     ]);
 }
 
-/// Addresses in which 10.1.2.3 is embedded (RFC 4291, 6052, 3056, 2765). If any verifier takes an address for 10.1.2.3, the
-/// program must judge it as 10.1.2.3; other addresses need no such rule.
+/// Addresses in which 10.1.2.3 is embedded (RFC 4291, 6052, 3056, 2765). If any verifier treats an address as 10.1.2.3, so
+/// must the program; other addresses need no such rule.
 #[test]
 fn of_all_embeddings_only_the_mapped_one_is_taken_for_the_ipv4_address_and_only_by_go() {
     let any = || Limits {

@@ -28,7 +28,7 @@ const RAISED: &str = "0+0x5 1+0x30 0+0x120";
 const LOWERED: &str = "1+0x5 0+0x30 1+0x120";
 /// A counter that grows once, in minute 6.
 const COUNTED_ONCE: &str = "0+0x5 1+0x200";
-/// A counter that grows by two a minute from minute 6 to 37.
+/// A counter that grows by two a minute from minute 6 to 36.
 const COUNTED: &str = "0+0x5 0+2x30 60+0x200";
 
 pub(super) const CASES: &[Case] = &[
@@ -162,7 +162,7 @@ pub(super) const CASES: &[Case] = &[
         &[("bugs_total{instance=\"a\",bug=\"b\"}", COUNTED_ONCE)],
         [5, 10, 90],
     ),
-    // In minute 10, less than 30 days are left.
+    // After minute 10, less than 30 days are left.
     case(
         "CaEndsSoon",
         &[(
@@ -268,7 +268,7 @@ pub(super) const WELL: &[(&str, &str)] = &[
         "1+0x200",
     ),
     ("token_replicas{instance=\"a\",token=\"t\"}", "2+0x200"),
-    // The token of a node that was taken away, and its metric.
+    // The token of a removed node, whose metric remains.
     (
         "token_replicas{instance=\"a\",token=\"removed\"}",
         "0+0x200",
@@ -281,7 +281,7 @@ pub(super) const WELL: &[(&str, &str)] = &[
         "worker_ended_total{instance=\"a\",token=\"t\",reason=\"crashed\"}",
         "5+0x200",
     ),
-    // Each request waits for five minutes.
+    // The oldest request has always waited for five minutes.
     (
         "waiting_requests_oldest_timestamp_seconds{instance=\"a\",kind=\"k\",reason=\"queue\"}",
         "0+0x5 60+60x200",
@@ -323,7 +323,7 @@ pub(super) const WELL: &[(&str, &str)] = &[
     ),
     ("clashes_total{instance=\"a\"}", "0+0x200"),
     ("log_failing{instance=\"a\"}", "0+0x200"),
-    // No line, and so no checkpoint.
+    // No new line, and so no checkpoint.
     ("log_lines_total{instance=\"a\"}", "9+0x200"),
     (
         "log_last_checkpoint_timestamp_seconds{instance=\"a\"}",

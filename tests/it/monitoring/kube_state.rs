@@ -7,7 +7,7 @@ use pkcs11_issuer::api;
 use rig::chart_path;
 use serde_json::Value;
 
-/// Returns the schema of the field at a path below another schema. A list is entered by the field of its items.
+/// Returns the schema of the field at a path below another schema. In a list, a name selects a field of its items.
 fn field<'a>(schema: &'a Value, path: &Value) -> Result<&'a Value> {
     let mut schema = schema;
     for name in path.as_array().context("a path is a list")? {

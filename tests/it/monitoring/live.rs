@@ -1,5 +1,5 @@
-//! Makes faults in a running controller, and sees with a real Prometheus that the alert of each fires and, when the fault is
-//! mended, clears.
+//! Makes faults in a running controller, and checks with a real Prometheus that the alert of each fault fires, and clears once
+//! the fault is mended.
 
 mod faults;
 mod stage;
@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use self::stage::Stage;
 use super::{dashboard, runbooks};
 
-/// The rules wait and look back this many times less than in the chart. The thresholds are those of the chart.
+/// Divisor of the rules' durations: waits and look-back ranges. The thresholds are those of the chart.
 const FACTOR: u32 = 30;
 
 /// The longest time that an alert may take.
@@ -57,7 +57,7 @@ async fn the_queries_of_the_runbooks_run(stage: &Stage) -> Result<()> {
 #[tokio::test]
 async fn alerts_fire_and_clear_and_every_panel_of_the_dashboard_has_data() -> Result<()> {
     let mut stage = Stage::start(FACTOR).await?;
-    // Growth of a counter is seen only from its first sample on.
+    // Prometheus sees growth of a counter only after its first sample.
     stage.issues("first").await?;
     sleep(Duration::from_secs(3)).await;
     stage.issues("second").await?;
@@ -86,7 +86,7 @@ mod soak {
     use super::*;
     use crate::monitoring::drawing::{Drawn, draw, lines};
 
-    /// Fewer times than in the shorter test: a list that fails is tried less and less often, and some alerts count the tries.
+    /// Smaller than in the shorter test: a failing list backs off, and some alerts count its retries.
     const FACTOR: u32 = 12;
 
     /// The longest range of a rule is an hour, and an alert may take twice as long to clear.

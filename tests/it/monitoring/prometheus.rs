@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use super::{alerts::PREFIX, rules};
 
-/// Prometheus as a process. Dropping it ends it.
+/// A Prometheus process, which ends when this is dropped.
 pub(super) struct Prometheus {
     address: String,
     _process: Process,
 }
 
-/// Divides every duration of the rules: what an alert waits for, and the ranges of its query. The thresholds stay.
+/// Divides every duration of the rules: how long an alert waits, and the ranges of its query. The thresholds stay.
 fn quick(rules: &mut Value, factor: u32) -> Result<()> {
     let all = rules.pointer_mut("/groups/0/rules");
     let all = all.and_then(Value::as_array_mut).context("no rules")?;

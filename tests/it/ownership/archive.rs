@@ -1,4 +1,4 @@
-//! Tests of the checkpoints in Leases, and of the last ones of replicas that are gone.
+//! Tests the checkpoints in Leases, and the archive of last checkpoints of replicas that are gone.
 
 use std::collections::BTreeSet;
 
@@ -32,9 +32,9 @@ async fn archived(plane: &ControlPlane) -> Result<BTreeSet<(u64, u64)>> {
         .collect()
 }
 
-/// Fails unless the newest checkpoint of the replica comes into its Lease with a renewal, and another replica sees it.
+/// Fails unless a renewal writes the replica's newest checkpoint into its Lease, and another replica sees it.
 pub(super) async fn checkpoint_is_shown(plane: &ControlPlane, a: &Running) -> Result<()> {
-    // The checkpoint is written with a renewal, and with every one after it.
+    // The next renewal writes the checkpoint, and so does every later one.
     let newest = head(1, 7)?;
     a.head.send_replace(Some(newest.clone()));
     until("the checkpoint in the Lease", PATIENCE, async || {
@@ -94,7 +94,7 @@ async fn an_abandoned_lease_is_deleted_a_lease_of_another_program_is_left_alone_
     // Kubernetes deletes the Lease of a pod together with the pod.
     let delete = ["-n", NAMESPACE, "delete", "lease", "of-a-pod"];
     plane.kubectl(&delete).await?;
-    // One replica stops, after a last checkpoint that no renewal has written. Another one crashes and starts again.
+    // One replica stops before a renewal has written its last checkpoint. Another replica crashes and starts again.
     let b = Running::start(&plane, "b", &["issuing"]).await?;
     b.owns("issuing", |owned| owned > 0).await?;
     b.head.send_replace(Some(head(3, 6)?));
@@ -125,7 +125,7 @@ async fn an_abandoned_lease_is_deleted_a_lease_of_another_program_is_left_alone_
     .await
     .map(|names| assert!(names.contains(&"foreign".to_owned()), "{names:?}"))?;
 
-    // However its Lease went, the last checkpoint of a run is kept, and every replica learns of it.
+    // The last checkpoint of a run is kept however its Lease was deleted or reused, and a running replica learns of it.
     let all = BTreeSet::from([(1, 5), (2, 5), (3, 6), (4, 7)]);
     until("every checkpoint to be archived", PATIENCE, async || {
         Ok((archived(&plane).await? == all).then_some(()))

@@ -112,7 +112,7 @@ impl Authority {
         Ok(())
     }
 
-    /// Returns the same as [`Authority::configuration`], with checkpoints that are signed every second by the key for that. The
+    /// Returns the same as [`Authority::configuration`], with checkpoints that the checkpoint key signs every second. The
     /// grants cover the issuing key and the root key only. The cluster is called `prod`.
     pub fn configuration_with_checkpoints(&self, namespaces: &[&str]) -> Value {
         let mut all = self.configuration_of(namespaces, &[ISSUING_KEY, "root-ca"]);

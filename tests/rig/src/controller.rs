@@ -261,7 +261,7 @@ impl Controller {
     ///
     /// # Errors
     ///
-    /// When they disagree; the message says about what.
+    /// When they disagree; the message says how.
     pub fn compared(replicas: &[Self], kubeconfig: &Path) -> Result<String> {
         let first = replicas.first().context("no replica")?;
         let compare = Command::new(&first.program)

@@ -129,8 +129,8 @@ impl FaultyModule {
     }
 }
 
-/// Returns the device that the variable `TEST_DEVICE` names; `None` if it is not set. So parts of a suite can run with that
-/// device.
+/// Returns the device that the variable `TEST_DEVICE` names; `None` if it is not set. It lets parts of a suite run with
+/// that device.
 ///
 /// # Errors
 /// [`Error::Device`] when no device has this name.

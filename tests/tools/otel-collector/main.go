@@ -1,4 +1,4 @@
-// The OpenTelemetry Collector with its OTLP receiver, and an exporter that writes what it gets to a file: one JSON object
+// The OpenTelemetry Collector with its OTLP receiver, and an exporter that writes what it receives to a file: one JSON object
 // per request, as OTLP/JSON defines it. Takes the flags of the collector, such as --config.
 package main
 

@@ -108,7 +108,7 @@ func proof(verifier note.Verifier, file string) error {
 	return nil
 }
 
-// newPolicy demands a signature by the cluster's key, and an origin in this cluster: the key signs the logs of all its runs.
+// newPolicy demands a signature by the cluster's key, which signs the logs of all runs, and an origin in this cluster.
 func newPolicy(verifier note.Verifier, checkpoint string) (torchwood.Policy, error) {
 	origin, _, _ := strings.Cut(checkpoint, "\n")
 	if !strings.HasPrefix(origin, verifier.Name()+"/") {
@@ -139,8 +139,8 @@ func (f files) ReadEndpoint(_ context.Context, path string) ([]byte, error) {
 	return os.ReadFile(filepath.Join(string(f), path))
 }
 
-// newVerifier returns the verifier of Go's library for Ed25519, and one of ours for ECDSA with P-256 (c2sp.org/signed-note),
-// which that library does not have.
+// newVerifier returns the verifier of Go's library for Ed25519, and our own for ECDSA with P-256 (c2sp.org/signed-note), which
+// that library lacks.
 func newVerifier(vkey string) (note.Verifier, error) {
 	name, rest, _ := strings.Cut(vkey, "+")
 	id, encoded, _ := strings.Cut(rest, "+")

@@ -89,8 +89,8 @@ pub(crate) fn worker() -> PathBuf {
     env!("CARGO_BIN_EXE_pkcs11-hsm-worker").into()
 }
 
-/// Returns the configuration of a token: behind the rules of the device that the variable `TEST_DEVICE` names, so that whole
-/// parts of this suite can run with that device, or else of the token itself.
+/// Returns the configuration of a token. If the variable `TEST_DEVICE` names a device, the token is behind the rules of that
+/// device, so that whole parts of this suite can run with it.
 pub(crate) fn spec(token: &TestToken) -> TokenSpec {
     let Some(device) = device_from_env().unwrap() else {
         return plain_spec(token);

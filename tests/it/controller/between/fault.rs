@@ -10,13 +10,13 @@ use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// The present faults.
+/// The faults in force.
 pub(crate) struct Fault {
-    /// The status of every response.
+    /// Status that replaces every response, if any.
     code: Mutex<Option<StatusCode>>,
     /// How far the clock of the API server is ahead.
     ahead: Mutex<SignedDuration>,
-    /// Changes when every response that is being sent must end.
+    /// Notifies every response in flight that it must end.
     cuts: watch::Sender<()>,
 }
 
@@ -47,7 +47,7 @@ impl Fault {
         *self.code.lock()
     }
 
-    /// Changes the date of a response as the clock demands.
+    /// Shifts the date of a response to the clock of the API server.
     pub(super) fn shift(&self, headers: &mut HeaderMap) -> Result<()> {
         let ahead = *self.ahead.lock();
         if let Some(date) = headers.get_mut(header::DATE)

@@ -1,4 +1,4 @@
-//! Signed checkpoints: replicas show them in their Leases, record those of the others, and so bind each other.
+//! Signed checkpoints: each replica shows its own in its Lease and records those of the others, so a cut log is noticed.
 
 use std::{cell::RefCell, fs, path::PathBuf, process::Command};
 
@@ -93,14 +93,14 @@ pub(super) async fn replicas_bind_each_other(replicas: &Replicas) -> Result<()> 
     )
     .await?;
 
-    // The logs as they are now, because the replicas go on writing.
+    // Copies the logs, because the replicas go on writing.
     let folder = tempfile::tempdir()?;
     let copy = |controller: &Controller, name: &str| -> Result<PathBuf> {
         let path = folder.path().join(name);
         fs::copy(controller.issuance_log_path(), &path)?;
         Ok(path)
     };
-    // The log of the first replica comes last: it then has all that the others have recorded of it.
+    // Copies the log of the first replica last, so that it has every line that the others have recorded of it.
     let (of_b, of_c) = (copy(b, "b.log")?, copy(c, "c.log")?);
     let recorded = |path: &PathBuf| -> Result<String> { Ok(fs::read_to_string(path)?) };
     let told = {
@@ -157,8 +157,8 @@ pub(super) async fn replicas_bind_each_other(replicas: &Replicas) -> Result<()> 
     Ok(())
 }
 
-/// Waits until the logs of all replicas and all their runs verify together, with everything that they say of each other. A log
-/// that is read before another one may lack what that one already knows of it.
+/// Waits until the logs of all replicas and all their runs verify together, with everything that they say about each other. A
+/// log that is read early may lack lines that a log read later already records.
 pub(super) async fn logs_verify_together(replicas: &Replicas) -> Result<()> {
     let mut key = None;
     for controller in &replicas.controllers {

@@ -74,7 +74,7 @@ async fn a_failed_token_and_a_stopping_replica_hand_over_at_once() -> Result<()>
     let names = make_all(&requests, "token", 30).await?;
     all_issued(&requests, &names).await?;
     assert_eq!(issued(a).await?, before);
-    // The key for checkpoints is on the same token: they are late, and nothing waits for them.
+    // The key for checkpoints is on the same token, so checkpoints are late; nothing waits for them.
     until("a checkpoint to be late", PATIENCE, async || {
         let failures = "pkcs11_issuer_log_checkpoint_failures_total";
         let late = a.metrics().await?.sum(failures, &[]) > 0.0;

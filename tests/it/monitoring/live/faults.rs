@@ -49,7 +49,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::SecondInstallation,
 ];
 
-/// Every alert that a fault of this list sets off.
+/// Every alert that one of these faults sets off.
 pub(super) const ALL: &[&str] = &[
     "ConfigurationRefused",
     "CaEndsSoon",
@@ -73,7 +73,7 @@ pub(super) const ALL: &[&str] = &[
 
 /// Alerts whose fault is not made here; promtool tests their rules.
 pub(super) const NOT_MADE: &[&str] = &[
-    // The age of a request is its time of creation, which only the API server sets, and it must be an hour old.
+    // The request must be an hour old, and only the API server sets its time of creation.
     "RequestsUndecided",
     // A bug in the controller, which cannot be made from outside.
     "LintFailed",
@@ -84,7 +84,7 @@ pub(super) const NOT_MADE: &[&str] = &[
 ];
 
 impl Fault {
-    /// Returns whether an alert looks back an hour, so that it clears long after the fault was mended.
+    /// Returns whether an alert of this fault looks back an hour, so that it clears long after the fault is mended.
     pub(super) fn is_remembered_for_an_hour(self) -> bool {
         matches!(self, Self::WrongSignature | Self::SecondInstallation)
     }

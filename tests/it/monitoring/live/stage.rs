@@ -151,7 +151,7 @@ impl Stage {
             }
             Fault::WaitingRequest => self.wait_for_an_hour("waiting").await,
             Fault::Refusals => {
-                // Only growth of a counter is seen, so the first refusal comes long before the others.
+                // Prometheus sees growth of a counter only after its first sample, so the first refusal comes long before the others.
                 self.refused(0).await?;
                 sleep(Duration::from_secs(3)).await;
                 for number in 1..12 {
@@ -162,7 +162,7 @@ impl Stage {
             Fault::TokenDown => Ok(self.library.rules("* rv=CKR_DEVICE_REMOVED")?),
             Fault::WrongPin => {
                 fs::write(self.pin_file(), "98765432")?;
-                // Another number of sessions needs another worker, and with it a login.
+                // A change of `sessions` starts a new worker, which has to log in.
                 self.configure(|all| all["tokens"]["issuing"]["sessions"] = json!(3))
             }
             Fault::CrashingLibrary => Ok(self.library.rules("C_Sign abort")?),
@@ -215,8 +215,8 @@ impl Stage {
         }
     }
 
-    /// Lets the token make wrong signatures until one was for a request: the first may be that of a probe, after which the
-    /// issuer is not ready.
+    /// Makes the token sign wrongly until a request gets a wrong signature. A probe may get the first wrong signature, and the
+    /// issuer is then not ready.
     async fn have_a_wrong_signature(&self) -> Result<()> {
         for number in 0..20 {
             self.library.rules("")?;
