@@ -1,5 +1,5 @@
-//! Measures what the trace of one certificate costs. Switched off: nanoseconds per look. Switched on: microseconds of processor
-//! time of the whole process, exporter included, while a collector in another process receives every span.
+//! Measures what the trace of one certificate costs. Switched off: nanoseconds per look. Switched on: microseconds of
+//! processor time of the whole process, exporter included, while a collector in another process receives every span.
 //!
 //! Takes medians of five runs of `BENCH_CERTIFICATES` certificates (default 20000), prints a table and writes
 //! `target/bench/traces.json`.

@@ -20,7 +20,7 @@ fn stage(name: &str, kind: u8, uid: &str, request: &str) -> Value {
     })
 }
 
-/// The story of an issued request is the same in its spans, in the log and in the issuance log.
+/// Checks that the spans, the log and the issuance log tell the same story of an issued request.
 async fn tells_of_an_issued_request(seen: &Seen, uid: &str) -> Result<()> {
     let published = seen
         .rig

@@ -170,7 +170,7 @@ async fn our_kinds_come_back(case: &Case) -> Result<()> {
     case.issues_a_kubernetes_csr("kinds-back").await
 }
 
-/// The annotation triggers a look: the issuer soon reports that its Secret is gone, before the next round.
+/// Checks that the annotation triggers a look: the issuer reports that its Secret is gone before the next round.
 async fn an_annotation_asks_for_a_look(case: &Case) -> Result<()> {
     let name = IssuerName::cluster("asked");
     let spec = case.authority.issuer_spec_with_secret("asked-ca");

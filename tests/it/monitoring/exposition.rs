@@ -115,8 +115,8 @@ fn every_metric_is_exposed_with_exactly_the_labels_of_its_description() -> Resul
     Ok(())
 }
 
-/// Translates OpenMetrics into Prometheus' own text format, the only format that promtool reads. In it, the name of a counter
-/// includes `_total`, and an info metric is a gauge.
+/// Translates OpenMetrics into Prometheus' own text format, the only format that promtool reads. In it, the name of a
+/// counter includes `_total`, and an info metric is a gauge.
 fn prometheus_text(text: &str) -> String {
     let counters: BTreeSet<_> = text
         .lines()

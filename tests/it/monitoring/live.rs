@@ -1,5 +1,5 @@
-//! Makes faults in a running controller, and checks with a real Prometheus that the alert of each fault fires, and clears once
-//! the fault is mended.
+//! Makes faults in a running controller, and checks with a real Prometheus that the alert of each fault fires, and clears
+//! once the fault is mended.
 
 mod faults;
 mod stage;

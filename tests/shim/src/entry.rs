@@ -34,7 +34,7 @@ macro_rules! real {
 
 /// Defines the functions and puts them into a list. An optional body uses the wrapped library's list and the change that
 /// a rule asks for; without a body the call is passed on. Conditions on arguments compare the `DETAIL` of `about DETAIL`.
-/// With `as OTHER if CONDITION`, a call that meets the condition counts as a call of `OTHER` and matches the rules of `OTHER`.
+/// With `as OTHER if CONDITION`, a call that meets the condition counts as, and matches rules of, the function `OTHER`.
 macro_rules! entries {
     (@body $real:ident $change:ident $name:ident ( $($argument:ident),* )) => {{
         let _: Option<&Change> = $change;

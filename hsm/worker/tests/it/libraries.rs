@@ -45,7 +45,7 @@ async fn a_token_behind_the_proxy_of_p11_kit_signs() {
     let token = token("proxied");
     let test_key = token.generate_key("ca", &[1], KeyKind::P256).unwrap();
     let mut env = token.env();
-    // The proxy also loads the TPM library if it is installed, and that library would create its store in the current folder.
+    // The proxy also loads an installed TPM library, and that library would create its store in the current folder.
     let store = token.store().directory().display().to_string();
     env.insert("TPM2_PKCS11_STORE".into(), store);
     let spec = TokenSpec {

@@ -157,8 +157,8 @@ pub(super) async fn replicas_bind_each_other(replicas: &Replicas) -> Result<()> 
     Ok(())
 }
 
-/// Waits until the logs of all replicas and all their runs verify together, with everything that they say about each other. A
-/// log that is read early may lack lines that a log read later already records.
+/// Waits until the logs of all replicas and all their runs verify together, with everything that they say about each other.
+/// A log that is read early may lack lines that a log read later already records.
 pub(super) async fn logs_verify_together(replicas: &Replicas) -> Result<()> {
     let mut key = None;
     for controller in &replicas.controllers {

@@ -151,7 +151,7 @@ impl Stage {
             }
             Fault::WaitingRequest => self.wait_for_an_hour("waiting").await,
             Fault::Refusals => {
-                // Prometheus sees growth of a counter only after its first sample, so the first refusal comes long before the others.
+                // Prometheus sees growth only after a counter's first sample, so the first refusal comes early.
                 self.refused(0).await?;
                 sleep(Duration::from_secs(3)).await;
                 for number in 1..12 {
@@ -215,8 +215,8 @@ impl Stage {
         }
     }
 
-    /// Makes the token sign wrongly until a request gets a wrong signature. A probe may get the first wrong signature, and the
-    /// issuer is then not ready.
+    /// Makes the token sign wrongly until a request gets a wrong signature. A probe may get the first wrong signature, and
+    /// the issuer is then not ready.
     async fn have_a_wrong_signature(&self) -> Result<()> {
         for number in 0..20 {
             self.library.rules("")?;
