@@ -63,7 +63,7 @@ use crate::config::{LogSettings, OnFailure};
 /// Random octets in the name of a run.
 const RUN_OCTETS: usize = 8;
 
-/// Time for the sinks to accept a line that somebody waits for. After so long without progress, a sink counts as stalled.
+/// Time for the sinks to accept a line that somebody waits for. A sink without progress for this long counts as stalled.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Source of the present time.
@@ -86,7 +86,7 @@ struct Inner {
 #[derive(Clone, Copy, Debug)]
 struct Manner {
     on_failure: OnFailure,
-    /// After so long without progress, a sink counts as stalled.
+    /// A sink without progress for this long counts as stalled.
     patience: Duration,
 }
 
@@ -165,7 +165,7 @@ impl IssuanceLog {
         Self::to("stderr", io::stderr(), run, clock)
     }
 
-    /// Returns the log on any other stream. Errors call it by this name.
+    /// Returns the log on any other stream. Errors call the stream `name`.
     ///
     /// # Errors
     /// The operating system refused a thread.
@@ -223,7 +223,7 @@ impl IssuanceLog {
         }
     }
 
-    /// Has the sinks end when they have accepted every line, and waits until they have ended or `within` is over.
+    /// Tells the sinks to end when they have accepted every line, and waits until they have ended or `within` is over.
     ///
     /// # Errors
     /// Lines are missing on a sink.
@@ -245,7 +245,7 @@ impl IssuanceLog {
         self.0.backlog.unchecked((self.0.clock)())
     }
 
-    /// Writes a checkpoint. Lines that were appended meanwhile stand before it and are not under it.
+    /// Writes a checkpoint. It stands after the lines that were appended since `head`, but does not cover them.
     pub fn write_checkpoint(&self, head: &TreeHead, text: &str) -> LogPosition {
         let time = (self.0.clock)();
         LogPosition(Some(self.0.backlog.checkpoint(time, head, text)))
@@ -260,7 +260,7 @@ impl IssuanceLog {
     /// Waits until every sink has accepted a line.
     ///
     /// # Errors
-    /// They have not for five seconds. Never if the operator chose to sign without a log.
+    /// A sink did not accept the line within five seconds. Never if the operator chose to sign without a log.
     pub async fn accepted(&self, LogPosition(position): LogPosition) -> Result<(), LogError> {
         let (OnFailure::Wait, Some(position)) = (self.0.manner.on_failure, position) else {
             return Ok(());
@@ -272,7 +272,7 @@ impl IssuanceLog {
     /// Returns an error if nothing may be signed at present, because a sink accepts no lines.
     ///
     /// # Errors
-    /// As said. Never if the operator chose to sign without a log.
+    /// A sink accepts no lines. Never if the operator chose to sign without a log.
     pub fn check(&self) -> Result<(), LogError> {
         match (self.0.manner.on_failure, self.trouble()) {
             (OnFailure::Wait, Some(error)) => Err(error),
@@ -304,8 +304,8 @@ impl IssuanceLog {
         LogPosition(self.0.backlog.append(need, time, event, parts))
     }
 
-    /// Returns whether to keep a line about a certificate in any case. Their number is bounded by the signatures in flight,
-    /// unless signatures do not wait for the log.
+    /// Returns whether to keep a line about a certificate in any case. The signatures in flight bound the number of such
+    /// lines, unless signatures do not wait for the log.
     fn essential(&self) -> Need {
         match self.0.manner.on_failure {
             OnFailure::Wait => Need::Always,

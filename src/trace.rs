@@ -19,7 +19,7 @@ pub use self::{
 pub enum WorkStage {
     /// From the end of a look to the moment when the request is due again.
     Wait,
-    /// From the moment when the request is due to the begin of the look.
+    /// From the moment when the request is due to the start of the look.
     Queue,
     /// A question to the API server whether the requester may use the issuer.
     Check,

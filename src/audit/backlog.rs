@@ -1,4 +1,4 @@
-//! The lines between those who write them and the sinks: a bounded queue, from which every sink takes at its own pace.
+//! Bounded queue between the writers of lines and the sinks. Every sink takes lines at its own pace.
 
 use std::{
     io,
@@ -15,7 +15,7 @@ use super::{
     fields::Fields,
 };
 
-/// Octets of waiting lines from which on only lines about certificates in flight are taken.
+/// Octets of waiting lines. Beyond this limit, only lines about certificates in flight are taken.
 const ROOM: usize = 4 << 20;
 
 /// Most octets that a sink takes at once. More than one line always fits.
@@ -24,13 +24,13 @@ const BATCH: usize = 256 << 10;
 /// Whether a line may be dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
-    /// It is taken in any case. The number of such lines must be bounded by something else.
+    /// The line is always taken. The number of such lines must be bounded by something else.
     Always,
-    /// It is dropped and counted if there is no room.
+    /// The line is dropped and counted if there is no room.
     IfRoom,
 }
 
-/// How far the sinks are.
+/// Progress of the sinks.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     /// Position up to which every sink has accepted the lines.
@@ -42,7 +42,7 @@ struct Progress {
 /// When the sinks end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
-    /// They do not.
+    /// The sinks do not end.
     Never,
     /// When every line is accepted.
     WhenDone,
@@ -50,7 +50,7 @@ enum Ending {
     Now,
 }
 
-/// A moment in the life of a sink.
+/// Next task of a sink.
 pub(super) enum Task {
     /// Accept these lines.
     Lines(Vec<u8>),
@@ -86,7 +86,7 @@ struct State {
     /// What the sinks found when they were opened; it follows the first line.
     found: Vec<(&'static str, Fields)>,
     ending: Ending,
-    /// After so long without progress, a sink counts as stalled.
+    /// A sink without progress for this long counts as stalled.
     patience: Duration,
 }
 
@@ -168,8 +168,8 @@ impl Backlog {
         state.composer.unchecked()
     }
 
-    /// Appends a checkpoint and returns its position. Lines that were appended since `head` stand before it and are not under
-    /// it.
+    /// Appends a checkpoint and returns its position. It stands after the lines that were appended since `head`, but does not
+    /// cover them.
     pub(super) fn checkpoint(&self, time: Timestamp, head: &TreeHead, text: &str) -> u64 {
         let mut state = self.state.lock();
         state.extend(|composer, lines| composer.checkpoint(lines, time, head, text));
@@ -184,7 +184,7 @@ impl Backlog {
         self.state.lock().composer.run().id.clone()
     }
 
-    /// Returns why the sinks accept nothing at present, with the name of the sink; `None` if they do.
+    /// Returns why the sinks accept nothing at present, with the name of the sink; `None` if they accept lines.
     pub(super) fn trouble(&self) -> Option<(String, SinkTrouble)> {
         self.state.lock().trouble()
     }
@@ -206,14 +206,14 @@ impl Backlog {
     /// Waits until every sink has accepted everything up to a position.
     pub(super) async fn accepted(&self, position: u64) {
         let mut progress = self.progress.subscribe();
-        // The sender lives as long as this.
+        // Fails only without a sender, and `self` holds it.
         progress
             .wait_for(|progress| progress.accepted >= position)
             .await
             .ok();
     }
 
-    /// Has the sinks end when every line is accepted, and waits until they have ended.
+    /// Tells the sinks to end when every line is accepted, and waits until they have ended.
     pub(super) async fn ended(&self) {
         let sinks = {
             let mut state = self.state.lock();
@@ -228,7 +228,7 @@ impl Backlog {
             .ok();
     }
 
-    /// Has the sinks end, even if a line is not accepted.
+    /// Tells the sinks to end, even if a line is not accepted.
     pub(super) fn abandon(&self) {
         self.state.lock().ending = Ending::Now;
         self.work.notify_all();
@@ -282,7 +282,7 @@ impl Backlog {
         }
     }
 
-    /// Blocks the thread of a sink for `pause`. Returns `false`, and earlier, if the sink is to end.
+    /// Blocks the thread of a sink for `pause`. Returns early, with `false`, if the sink must end at once.
     pub(super) fn pause(&self, pause: Duration) -> bool {
         let mut state = self.state.lock();
         let until = Instant::now() + pause;
@@ -290,7 +290,7 @@ impl Backlog {
         state.ending != Ending::Now
     }
 
-    /// Notes that a sink that had failed without waiting lines works again.
+    /// Notes that a sink works again after it failed while no lines waited.
     pub(super) fn recovered(&self, sink: usize) {
         if let Some(position) = self.state.lock().sinks.get_mut(sink) {
             position.error = None;

@@ -73,14 +73,14 @@ pub enum CompareFinding {
         /// The request.
         request: String,
     },
-    /// A certificate is in the cluster, and a run that ended in order did not say that it published it.
+    /// A certificate is in the cluster, and its run wrote *stopped* but no *published* line for it.
     NotPublished {
         /// Its serial number.
         serial: String,
         /// Kind and name of the request.
         request: String,
     },
-    /// A certificate is in the cluster, and the log says that it never will be.
+    /// A certificate is in the cluster, although the log says that it was discarded.
     Discarded {
         /// Its serial number.
         serial: String,
@@ -103,11 +103,11 @@ pub struct Comparison {
     pub stored: u64,
     /// Number of certificates that the log says were signed.
     pub signed: u64,
-    /// What must not be.
+    /// Disagreements that must not occur.
     pub findings: Vec<CompareFinding>,
-    /// Certificates in the cluster of runs that were killed before they could write *published*: request and serial number.
+    /// Certificates in the cluster without *published*, from runs without *stopped*: request and serial number.
     pub interrupted: Vec<(String, String)>,
-    /// Published certificates that are not in the cluster, because their requests were deleted: request and serial number.
+    /// Published certificates that are not in the cluster, usually because the request was deleted: request and serial number.
     pub gone: Vec<(String, String)>,
     /// Serial numbers of *signed* lines without a certificate that could be read.
     pub unreadable: Vec<String>,

@@ -52,7 +52,7 @@ impl TreeHead {
     }
 }
 
-/// Value of a member that follows in continuation leaves.
+/// Stands in a line for the value of a member that follows in continuation leaves.
 #[derive(Serialize)]
 struct Replaced {
     /// SHA-256 of the member's JSON text, hexadecimal.
@@ -131,7 +131,7 @@ impl Composer {
         })
     }
 
-    /// Appends the line of a checkpoint, which is no leaf. `text` is that of the head, with signatures if there are any.
+    /// Appends the line of a checkpoint, which is not a leaf. `text` is that of the head, with signatures if there are any.
     pub(super) fn checkpoint(
         &mut self,
         out: &mut Vec<u8>,

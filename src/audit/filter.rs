@@ -1,4 +1,4 @@
-//! Which lines of a log to show. Pure.
+//! The choice of the lines of a log to show. Pure.
 
 use jiff::Timestamp;
 
@@ -19,9 +19,9 @@ pub struct EntryFilter {
     pub key: Option<String>,
     /// Part of the name of the user that made the request.
     pub requester: Option<String>,
-    /// The first time.
+    /// Earliest time, inclusive.
     pub since: Option<Timestamp>,
-    /// The time after the last one.
+    /// End of the time range, exclusive.
     pub until: Option<Timestamp>,
     /// The events; empty for all but those that belong to the log itself.
     pub events: Vec<String>,
@@ -80,8 +80,8 @@ impl EntryFilter {
     }
 }
 
-/// Returns a serial number in the form in which two are compared: hexadecimal in lower case, without colons and without zeros
-/// before it, as `openssl x509 -serial` and browsers print it in other forms.
+/// Returns a serial number in the form for comparisons: lower-case hexadecimal without colons and leading zeros.
+/// `openssl x509 -serial` and browsers print other forms.
 #[must_use]
 pub fn plain_serial(text: &str) -> String {
     let text = text.trim().to_ascii_lowercase().replace(':', "");

@@ -8,7 +8,7 @@ use super::{
     note::{NoteError, SignedNote, VerifierKey},
 };
 
-/// Octets of the longest note that is taken for a head. Longer notes come from nobody but an attacker.
+/// Octets of the longest note that is taken for a head. Only an attacker makes longer notes.
 const MAX_NOTE: usize = 1024;
 
 /// A signed checkpoint of a run.
@@ -23,7 +23,7 @@ pub struct SignedHead {
 /// The heads of other runs that a log has recorded.
 #[derive(Debug, Default)]
 pub struct KnownHeads {
-    /// By run, and by whether the signature was verified: a head that cannot be verified hides none that can.
+    /// By run, and by whether the signature was verified, so that an unverified head cannot hide a verified one.
     recorded: BTreeMap<(String, bool), Recorded>,
 }
 
@@ -34,7 +34,7 @@ struct Recorded {
 }
 
 impl TreeHead {
-    /// Returns the head with its signature; `None` if the note is not one of its text.
+    /// Returns the signed head from a note; `None` if the note has another text than this head.
     #[must_use]
     pub fn signed(&self, note: &str) -> Option<SignedHead> {
         let parsed = SignedNote::parse(note).ok()?;
@@ -45,7 +45,7 @@ impl TreeHead {
 
 impl SignedHead {
     /// Parses a signed note whose text is a checkpoint of a run. Verifies no signature. `events` is the number of leaves that
-    /// say more than the heads of others; `None` if nobody says it, because the run has ended.
+    /// say more than the heads of others; `None` for a run that has ended, for which no Lease tells it.
     #[must_use]
     pub fn parse(note: &str, events: Option<u64>) -> Option<Self> {
         if note.len() > MAX_NOTE {
@@ -78,7 +78,7 @@ impl SignedHead {
         self.size
     }
 
-    /// Returns the number of leaves that say more than the heads of others, if somebody says it.
+    /// Returns the number of leaves that say more than the heads of others, if it is known.
     #[must_use]
     pub const fn events(&self) -> Option<u64> {
         self.events
@@ -96,9 +96,9 @@ impl SignedHead {
 
 impl KnownHeads {
     /// Returns the heads that a log must record: those of other runs that have grown by events since they were recorded.
-    /// A run that has grown only by the heads of others is no news, or the logs of idle replicas would grow for ever.
+    /// Growth by the heads of others alone does not count, because the logs of idle replicas would then grow for ever.
     ///
-    /// A head of a run that has ended is recorded even if it was signed by another key, as before a change of the key. A
+    /// A head of a run that has ended is recorded even if another key signed it, because the key may have changed since. A
     /// wrong signature is never recorded.
     #[must_use]
     pub fn news(&self, seen: &[SignedHead], own_run: &str, key: &VerifierKey) -> Vec<SignedHead> {
@@ -117,7 +117,7 @@ impl KnownHeads {
         news.into_values().cloned().collect()
     }
 
-    /// Notes that these heads are recorded, and forgets the runs of which nothing is seen any more.
+    /// Notes that these heads are recorded, and forgets the runs that are no longer seen.
     pub fn learn(&mut self, recorded: &[SignedHead], seen: &[SignedHead], key: &VerifierKey) {
         for head in recorded {
             let verified = head.is_signed_by(key) == Ok(true);

@@ -35,7 +35,7 @@ pub struct Leaves {
     runs: BTreeMap<String, RunLeaves>,
 }
 
-/// What is confirmed of a run.
+/// The confirmed part of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confirmed {
     /// The run.
@@ -44,7 +44,7 @@ pub struct Confirmed {
     pub checkpoint: String,
     /// Number of leaves under it.
     pub size: u64,
-    /// Number of leaves that are there and not confirmed.
+    /// Number of leaves that are present and not confirmed.
     pub unconfirmed: u64,
 }
 
@@ -56,9 +56,9 @@ struct RunLeaves {
     /// Lines by their numbers. A line that the sink refused has the number of the one after it.
     held: BTreeMap<u64, Vec<(TreeHash, Vec<u8>)>>,
     lost: HashSet<TreeHash>,
-    /// Checkpoints that were not reached, by size.
+    /// Checkpoints that are not reached yet, by size.
     ahead: BTreeMap<u64, (TreeHash, String)>,
-    /// The lines disagree with a checkpoint: look again at the end, when all lines are there.
+    /// The lines disagree with a checkpoint. They are compared again at the end, when all files are read.
     stuck: bool,
 }
 
@@ -72,7 +72,7 @@ struct About<'a> {
 }
 
 impl ConfirmedLeaf<'_> {
-    /// Returns whether the line tells this event of the certificate with this serial number, in the form of
+    /// Returns whether the line reports this event of the certificate with this serial number, in the form of
     /// [`plain_serial`].
     #[must_use]
     pub fn is_about(&self, event: &str, serial: &str) -> bool {
@@ -80,10 +80,10 @@ impl ConfirmedLeaf<'_> {
     }
 }
 
-/// Returns whether a line tells this event of the certificate with this serial number, in the form of [`plain_serial`].
+/// Returns whether a line reports this event of the certificate with this serial number, in the form of [`plain_serial`].
 #[must_use]
 pub fn is_about(line: &[u8], event: &str, serial: &str) -> bool {
-    // Most lines are about another certificate, so they need not be parsed.
+    // Most lines are about other certificates. The search saves parsing them.
     let text = str::from_utf8(line)
         .ok()
         .filter(|text| text.contains(serial));
@@ -97,7 +97,7 @@ impl Leaves {
     /// Takes the next line of a file. Calls `give` with the leaves that it confirms.
     ///
     /// # Errors
-    /// That of `give`.
+    /// The error of `give`.
     pub fn take(
         &mut self,
         line: &[u8],
@@ -137,7 +137,7 @@ impl Leaves {
     /// Calls `give` with the leaves that are confirmed now that all files were read.
     ///
     /// # Errors
-    /// That of `give`.
+    /// The error of `give`.
     pub fn finish(
         self,
         give: &mut impl FnMut(ConfirmedLeaf<'_>) -> io::Result<()>,
@@ -157,8 +157,8 @@ impl Leaves {
 }
 
 impl RunLeaves {
-    /// Goes on to the last checkpoint that the lines agree with. Returns false if they are all there and disagree with the last
-    /// one.
+    /// Goes on to the last checkpoint that the lines agree with. Returns `false` if every line under the last checkpoint is
+    /// present and they disagree with it.
     fn advance(
         &mut self,
         name: &str,

@@ -71,7 +71,7 @@ impl<'a> SignedNote<'a> {
         self.text
     }
 
-    /// Returns those of the keys whose signatures verify. Signatures of unknown keys are ignored, so the answer may be empty:
+    /// Returns the keys whose signatures verify. Signatures of unknown keys are ignored, so the answer may be empty:
     /// then the note proves nothing.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Proofs that a line is in a log (c2sp.org/tlog-proof): the way from its hash to the root that a checkpoint signs. Pure.
+//! Proofs that a line is in a log (c2sp.org/tlog-proof): the path from its hash to the root in a signed checkpoint. Pure.
 
 use base64ct::{Base64, Encoding as _};
 
@@ -14,9 +14,9 @@ const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
 pub struct InclusionProof {
     /// Number of the line in its run.
     pub index: u64,
-    /// The line itself, so that the file needs no other one beside it.
+    /// The line itself, so that the file suffices for a verification.
     pub line: Vec<u8>,
-    /// Hashes of the subtrees beside the way from the leaf to the root.
+    /// Hashes of the subtrees beside the path from the leaf to the root.
     path: Vec<TreeHash>,
     /// The checkpoint as it stands in the log: a signed note.
     pub checkpoint: String,
@@ -68,7 +68,7 @@ impl InclusionProof {
     /// Parses the text of a file.
     ///
     /// # Errors
-    /// It is not a proof with the line that it proves.
+    /// The text is not a proof, or a part of the proof is missing or unreadable.
     pub fn parse(text: &str) -> Result<Self, ProofError> {
         let text = text.strip_prefix(FIRST_LINE);
         let text = text.and_then(|text| text.strip_prefix('\n'));
@@ -89,7 +89,7 @@ impl InclusionProof {
         let index = index
             .and_then(|digits| {
                 let index: u64 = digits.parse().ok()?;
-                // Another spelling would be another text.
+                // A number has only one spelling, so that a proof has only one text.
                 (index.to_string() == digits).then_some(index)
             })
             .ok_or(ProofError("its line \"index\" is missing or unreadable"))?;
@@ -102,10 +102,10 @@ impl InclusionProof {
         })
     }
 
-    /// Verifies that the line is in the tree of the checkpoint. Whether the checkpoint is genuine is another question.
+    /// Verifies that the line is in the tree of the checkpoint. Does not verify the checkpoint's signatures.
     ///
     /// # Errors
-    /// It is not, or the checkpoint is unreadable.
+    /// The line is not in the tree, or the checkpoint is unreadable.
     pub fn verify(&self) -> Result<(), ProofError> {
         let checkpoint = Checkpoint::of_note(&self.checkpoint)
             .ok_or(ProofError("its checkpoint is unreadable"))?;
@@ -119,7 +119,7 @@ impl InclusionProof {
     }
 }
 
-/// RFC 9162, section 2.1.3.1.
+/// Returns the path from a leaf to the root (RFC 9162, section 2.1.3.1).
 fn path(leaves: &[TreeHash], index: usize) -> Vec<TreeHash> {
     if leaves.len() < 2 {
         return Vec::new();

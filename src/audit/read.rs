@@ -25,8 +25,8 @@ pub use self::{
 /// Every line of a log begins like this.
 const BEGINNING: &[u8] = b"{\"time\":\"";
 
-/// Octets after which a container runtime splits a line. `kubectl logs` prints the parts without a line break between them, but
-/// a line of the other stream, if one was written meanwhile.
+/// Octets after which a container runtime splits a line. `kubectl logs` prints the parts without a line break between them.
+/// A line of the other stream stands between two parts if it was written meanwhile.
 const PART: usize = 16 * 1024;
 
 /// Longest line that is put together from parts.
@@ -90,7 +90,7 @@ impl fmt::Display for Position {
 }
 
 impl LogFiles {
-    /// Reads one file to its end. Calls `take` with each line, also with those that are not of a log.
+    /// Reads one file to its end. Calls `take` with each line, including lines that are not from a log.
     ///
     /// # Errors
     /// The file could not be read.

@@ -22,7 +22,7 @@ pub(super) trait Sink: Send + 'static {
     fn stage(&mut self, lines: &[u8]);
 
     /// Writes the lines that were taken. After an error, the next call goes on where this one stopped, so that no octet is
-    /// lost or there twice.
+    /// lost or written twice.
     ///
     /// # Errors
     /// Not all lines are on the sink as safely as the operator asked for.
@@ -53,7 +53,7 @@ pub(super) fn spawn(
 ) -> io::Result<()> {
     let work = move || {
         run(sink.as_mut(), number, &backlog);
-        // A file is unlocked before anybody may rely on the end.
+        // Unlocks a file before the backlog reports the end of its sink.
         drop(sink);
         backlog.end();
     };
@@ -88,14 +88,14 @@ fn run(sink: &mut dyn Sink, number: usize, backlog: &Backlog) {
     }
 }
 
-/// Repeats until it succeeds, with pauses. Returns `false` if the sink is to end before that.
+/// Repeats `act` with pauses until it succeeds. Returns `false` if the sink must end before that.
 fn until_done(number: usize, backlog: &Backlog, mut act: impl FnMut() -> io::Result<()>) -> bool {
     let mut pause = FIRST_PAUSE;
     loop {
         match act() {
             Ok(()) => return true,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // A full pipe that does not block is slow, and has not failed.
+            // A full non-blocking pipe is slow; it has not failed.
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 if !backlog.pause(FIRST_PAUSE) {
                     return false;

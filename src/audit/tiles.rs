@@ -10,7 +10,7 @@ use super::{
 /// Hashes of a full tile, and entries of a full bundle.
 const WIDTH: usize = 256;
 
-/// Makes the tiles and bundles of one run while its leaves come. Keeps one incomplete tile of each level.
+/// Makes the tiles and bundles of one run as its leaves arrive. Keeps one incomplete tile of each level.
 #[derive(Debug, Default)]
 pub struct Tiles {
     bundle: Vec<u8>,
@@ -25,7 +25,7 @@ struct Level {
     hashes: Vec<TreeHash>,
 }
 
-/// Which kind of file it is.
+/// Kind of a file.
 #[derive(Clone, Copy)]
 enum Kind {
     Entries,
@@ -82,7 +82,7 @@ impl Tiles {
     /// Calls `write` with the incomplete tiles and the incomplete bundle.
     ///
     /// # Errors
-    /// That of `write`.
+    /// The error of `write`.
     pub fn finish(self, write: &mut impl FnMut(&str, &[u8]) -> io::Result<()>) -> io::Result<()> {
         for (height, level) in self.levels.iter().enumerate() {
             let width = level.hashes.len();

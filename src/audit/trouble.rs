@@ -1,4 +1,4 @@
-//! The state of the log: why it cannot be written, and how much of it is.
+//! The state of the log: why it cannot be written, and how much of it is written.
 
 use std::{fmt, io};
 

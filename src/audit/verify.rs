@@ -42,7 +42,7 @@ struct Lines {
     /// The keys that prove something. Signatures of others are ignored.
     keys: Vec<VerifierKey>,
     runs: BTreeMap<String, RunLines>,
-    /// Signed checkpoints that logs have of other runs, by run.
+    /// Signed checkpoints of other runs that logs have recorded, by run.
     heads: BTreeMap<String, Vec<Boundary>>,
     /// Checkpoints of other runs that none of the keys signed.
     unknown_heads: u64,
@@ -105,7 +105,7 @@ impl Verifier {
             lines.verify(name, heads, &mut faults, &mut gaps)
         });
         let runs = runs.collect();
-        // What is left of the heads is of runs without a single line.
+        // The remaining heads belong to runs without a single line.
         faults.extend(heads.into_iter().filter_map(|(run, heads)| {
             let last = heads.into_iter().max_by_key(|head| head.size)?;
             Some(LogFault::RunMissing {

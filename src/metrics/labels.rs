@@ -73,7 +73,7 @@ label_values! {
 }
 
 label_values! {
-    /// TimedStage on the way from a due request to its stored status.
+    /// Stage on the way from a due request to its stored status.
     TimedStage {
         /// From due until the look at it begins.
         Queue = "queue",

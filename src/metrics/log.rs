@@ -83,7 +83,7 @@ impl LogMetrics {
         }
     }
 
-    /// Takes the present numbers.
+    /// Updates the metrics from the present state of the logs.
     pub(super) fn update(&self) {
         store(&self.dropped, telemetry::dropped_lines());
         let Some(log) = self.of.get() else {

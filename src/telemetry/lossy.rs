@@ -1,5 +1,5 @@
-//! Standard error as a place for log lines that never holds the program up: a line for which there is no room is dropped and
-//! counted.
+//! Standard error as a destination of log lines that never blocks the program: a line for which there is no room is dropped
+//! and counted.
 
 use std::{
     io::{self, Write},

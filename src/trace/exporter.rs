@@ -221,7 +221,7 @@ async fn export(
     }
 }
 
-/// Waits for a full batch, or for the first span and then as long as it may wait. Empty only at the end.
+/// Waits for a full batch, or for the first span and then as long as a span may wait. The batch is empty only at the end.
 async fn next_batch(
     waiting: &mut mpsc::Receiver<SpanData>,
     close: &CancellationToken,

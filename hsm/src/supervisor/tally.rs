@@ -23,7 +23,7 @@ pub struct Tally {
     pub logins: BTreeMap<&'static str, u64>,
     /// Errors around logins and at the ends of workers, by [`TokenCode::name`].
     pub errors: BTreeMap<&'static str, u64>,
-    /// What the token said of its PIN before the last login, and after a login that locked it.
+    /// PIN flags from before the last login, with `locked` set if that login locked the PIN.
     pub pin: Option<PinFlags>,
 }
 

@@ -1,4 +1,4 @@
-//! Tests of signed notes against notes of others: Go's checksum database and Sigstore's Rekor.
+//! Tests of signed notes against notes that others signed: Go's checksum database and Sigstore's Rekor.
 
 use aws_lc_rs::{
     rand::SystemRandom,

@@ -43,7 +43,7 @@ pub struct LogEntry {
     pub usages: Vec<String>,
     /// Whether it is a CA certificate.
     pub ca: Option<bool>,
-    /// Begin of the validity.
+    /// Start of the validity.
     pub not_before: Option<Timestamp>,
     /// End of the validity.
     pub not_after: Option<Timestamp>,

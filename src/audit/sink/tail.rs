@@ -12,15 +12,15 @@ use crate::config::Fsync;
 /// With `interval`, a line is synchronized at most this long after it was written.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
-/// With `interval`, so many octets are synchronized earlier, because they are kept in memory.
+/// With `interval`, this many octets are synchronized sooner, because they are kept in memory.
 const MOST: usize = 1 << 20;
 
-/// A file, or what stands for one in a test.
+/// A file, or its stand-in in a test.
 pub(super) trait Medium {
-    /// Writes at an offset and returns how many octets.
+    /// Writes at an offset and returns the number of octets written.
     fn write_at(&mut self, octets: &[u8], offset: u64) -> io::Result<usize>;
 
-    /// Returns when everything that was written survives a crash of the machine.
+    /// Blocks until everything that was written survives a crash of the machine.
     fn sync(&mut self) -> io::Result<()>;
 }
 
@@ -42,8 +42,8 @@ pub(super) struct Tail<M> {
     fsync: Fsync,
     /// Offset of the first octet of `held`.
     at: u64,
-    /// Octets that are not known to survive. They are kept, because a kernel whose synchronization failed may have dropped
-    /// what was written: then only another write brings it to the disk.
+    /// Octets that are not known to survive. They are kept because the kernel may drop written octets when a synchronization
+    /// fails: only another write then brings them to the disk.
     held: Vec<u8>,
     /// Number of held octets that are written.
     written: usize,
@@ -74,7 +74,7 @@ impl<M: Medium> Tail<M> {
         self.held.extend_from_slice(octets);
     }
 
-    /// Writes what is held, and synchronizes it if that is due at `now`.
+    /// Writes the held octets, and synchronizes them if that is due at `now`.
     pub(super) fn push(&mut self, now: Instant) -> io::Result<()> {
         self.write()?;
         let since = *self.since.get_or_insert(now);
@@ -85,7 +85,7 @@ impl<M: Medium> Tail<M> {
         }
     }
 
-    /// Writes what is held, and synchronizes it unless the operator does without.
+    /// Writes the held octets, and synchronizes them unless the operator chose `never`.
     pub(super) fn settle(&mut self) -> io::Result<()> {
         self.write()?;
         if self.fsync != Fsync::Never && self.waits() {
@@ -99,7 +99,7 @@ impl<M: Medium> Tail<M> {
         Ok(())
     }
 
-    /// Returns whether something is not known to survive.
+    /// Returns whether octets are held.
     pub(super) const fn waits(&self) -> bool {
         !self.held.is_empty()
     }

@@ -15,7 +15,7 @@ pub(super) struct Boundary {
     pub(super) size: u64,
     /// Root of the tree over them.
     pub(super) root: TreeHash,
-    /// From which the verification can go on, even if it does not know the lines before.
+    /// Frontier from which the verification can go on without the lines before.
     pub(super) frontier: Option<Frontier>,
     /// The key that signed it; `None` if none of the verifier's keys did.
     pub(super) key: Option<VerifierKey>,

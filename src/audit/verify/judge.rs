@@ -29,7 +29,7 @@ pub struct ProvenBy {
 pub struct Verified {
     /// Lines under a checkpoint that they agree with and that one of the keys signed.
     pub proven: u64,
-    /// Lines that agree with a checkpoint, and no key says that it is genuine.
+    /// Lines that agree with a checkpoint that none of the keys signed.
     pub agreeing: u64,
     /// Lines that no checkpoint covers, or whose checkpoint cannot confirm them.
     pub unproven: u64,
@@ -104,7 +104,7 @@ pub(super) fn boundaries(
     boundaries
 }
 
-/// Judges the lines, which are in order and unique, by the boundaries, which are, too.
+/// Judges the lines by the boundaries. Both are in order and unique.
 pub(super) fn judge(
     run: &str,
     leaves: &[Leaf],

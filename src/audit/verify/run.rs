@@ -44,7 +44,7 @@ pub struct RunReport {
     pub stopped: bool,
     /// How many lines are there, and how many of them are proven.
     pub lines: Verified,
-    /// The last signed checkpoint of each key that the lines agree with.
+    /// For each key, the last checkpoint signed by it that the lines agree with.
     pub proofs: Vec<ProvenBy>,
 }
 

@@ -125,7 +125,7 @@ where
                 Some(namespace) => format!("{kind} {namespace}/{}", object.name_any()),
                 None => format!("{kind} {}", object.name_any()),
             };
-            // What cannot be read is in no log, so it will be found.
+            // An unreadable certificate is in no log, so the comparison reports it.
             let first = pem::scan(text).ok();
             let first = first.and_then(|blocks| blocks.blocks.into_iter().next());
             all.push(StoredCertificate {

@@ -22,7 +22,7 @@ const STEP: u64 = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Files<'a> {
     paths: &'a [PathBuf],
-    /// What stdin said, if it is to be read again.
+    /// Content of stdin, if it is read more than once.
     stdin: Option<Vec<u8>>,
 }
 

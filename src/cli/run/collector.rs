@@ -18,7 +18,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// traces off. `variable` returns the value of an environment variable.
 ///
 /// # Errors
-/// The URL is not usable, or a file with certificates.
+/// The URL or a file with certificates is not usable.
 pub(super) fn collector(
     endpoint: Option<&str>,
     variable: impl Fn(&str) -> Option<String>,
@@ -71,7 +71,7 @@ fn client(
                 let of_traces = format!("OTEL_EXPORTER_OTLP_TRACES_{name}");
                 variable(&of_traces).or_else(|| variable(&format!("OTEL_EXPORTER_OTLP_{name}")))
             };
-            // kube's settings of TLS are those of the client of the API server: one library, the roots of the system or of a file.
+            // kube's TLS settings, as for the API server: the same library, with the roots of the system or of a file.
             let mut settings = kube::Config::new(uri);
             settings.root_cert_file = file("CERTIFICATE").map(PathBuf::from);
             settings.auth_info.client_certificate = file("CLIENT_CERTIFICATE");

@@ -89,7 +89,7 @@ fn verb(method: &Method, uri: &Uri) -> ApiVerb {
 }
 
 /// Returns by how many seconds the clock that shows `now` is ahead of the server's, from the `Date` of a response (RFC 9110,
-/// section 6.6.1). That time is cut to seconds, so half a second is added to it.
+/// section 6.6.1). That time is truncated to seconds, so half a second is added to it.
 fn clock_offset(headers: &HeaderMap, now: Timestamp) -> Option<f64> {
     let date = headers.get(DATE)?.to_str().ok()?;
     let date = rfc2822::parse(date).ok()?.timestamp();

@@ -23,7 +23,7 @@ pub(super) struct TracedBegin {
 }
 
 impl TracedBegin {
-    /// Notes the begin of a look at a request that has been due since `due`.
+    /// Notes the start of a look at a request that has been due since `due`.
     pub(super) fn of(memory: &Memory, due: Instant) -> Self {
         Self {
             earlier: memory.worked_on(),

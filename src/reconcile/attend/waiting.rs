@@ -48,7 +48,7 @@ impl WaitingRequests {
         waiting
     }
 
-    /// Takes in a request that is due. `since` is the time since when it has been approved.
+    /// Takes in a request that is due. `since` is the time of its approval, or of its creation if it needs none.
     pub(super) fn due(&mut self, uid: &Uid, since: Timestamp, now: Instant) {
         let before = self.requests.get(uid);
         // A change of a request during a look is taken in after the look.

@@ -164,7 +164,7 @@ impl Issuers {
 
     /// Stores the result of a look, and wakes the waiting requests if it differs from the one before.
     ///
-    /// Returns whether it does.
+    /// Returns whether it differs.
     pub(in crate::reconcile) fn set(&self, name: &IssuerName, known: KnownHealth) -> bool {
         let mut inner = self.inner.lock();
         let same = inner

@@ -47,7 +47,7 @@ pub(crate) struct Memory {
 pub(in crate::reconcile) struct WorkedOn {
     /// When the watch first reported that there was something to do.
     pub(in crate::reconcile) since: Instant,
-    /// Until when the trace has the stages.
+    /// Time up to which the trace has the stages.
     pub(in crate::reconcile) until: Instant,
 }
 

@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use super::*;
 
-/// A disk: what is written is on it only after a synchronization, and a failed one loses everything that was not.
+/// A disk that keeps only synchronized octets. A failed synchronization loses all others.
 #[derive(Clone, Default)]
 struct Disk(Rc<RefCell<State>>);
 

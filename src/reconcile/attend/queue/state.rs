@@ -16,7 +16,7 @@ pub(in crate::reconcile) struct QueueState {
     requests: usize,
     /// Requests that a write of ours has ended and whose end the watch has not reported yet.
     tombstones: usize,
-    /// Requests with a certificate that is not known to be published, looks in progress apart.
+    /// Requests with a certificate that is not known to be published, except those being looked at.
     unpublished: usize,
     /// Requests that are due.
     due: usize,
