@@ -28,7 +28,7 @@ pub fn dropped_lines() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// Waits until every log line is written, at most this long.
+/// Waits until every log line is written, at most for `within`.
 pub fn flush(within: Duration) {
     let until = Instant::now() + within;
     while WAITING.load(Ordering::Acquire) > 0 && Instant::now() < until {
@@ -36,7 +36,7 @@ pub fn flush(within: Duration) {
     }
 }
 
-/// Writer whose thread passes the lines on.
+/// Writer that queues lines for a thread, which writes them.
 #[derive(Clone, Debug)]
 pub(super) struct Lossy(SyncSender<Vec<u8>>);
 

@@ -24,7 +24,7 @@ pub(super) enum Unwrapped<'a> {
     },
 }
 
-/// Returns a line without what stands before it.
+/// Returns a line without the prefixes of `kubectl logs` and of the container runtime.
 pub(super) fn unwrapped(line: &[u8]) -> Unwrapped<'_> {
     let text = without_prefix(line);
     let Some(rest) = after_time(text) else {

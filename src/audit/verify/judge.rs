@@ -31,7 +31,7 @@ pub struct Verified {
     pub proven: u64,
     /// Lines that agree with a checkpoint that none of the keys signed.
     pub agreeing: u64,
-    /// Lines that no checkpoint covers, or whose checkpoint cannot confirm them.
+    /// Lines that no checkpoint covers, or whose checkpoint does not confirm them.
     pub unproven: u64,
 }
 
@@ -127,8 +127,8 @@ pub(super) fn judge(
     judgement
 }
 
-/// Judges the lines between the last boundary and this one. `known` is the frontier at the last one, if it is known; returns
-/// that at this one.
+/// Judges the lines between the last boundary and this one. `known` is the frontier at the last one, if it is known. Returns
+/// the frontier at this one.
 fn step(
     run: &str,
     under: &[Leaf],
@@ -138,7 +138,7 @@ fn step(
     faults: &mut Vec<LogFault>,
 ) -> Option<Frontier> {
     let lines = &mut judgement.lines;
-    // No line between the boundaries is missing.
+    // `None` if a line between the boundaries is missing.
     let whole = known.filter(|known| known.size() + count(under) == boundary.size);
     let reached = whole.map(|mut frontier| {
         under.iter().for_each(|leaf| frontier.push(leaf.hash));

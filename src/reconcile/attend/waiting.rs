@@ -26,7 +26,7 @@ pub(super) struct WaitingRequests {
 /// Why a request waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Wait {
-    /// Since when it has been approved.
+    /// Time of its approval, or of its creation if it needs none.
     since: Timestamp,
     reason: WaitReason,
     /// Since when it has been due, for a request in the queue.
@@ -63,7 +63,7 @@ impl WaitingRequests {
         self.put(uid, Some(Wait { since, reason, due }));
     }
 
-    /// Notes that a look at a request begins. `since` is the time since when it has been approved; `None` if it is not.
+    /// Notes that a look at a request begins. `since` is as for `due`; `None` if the request does not wait for the controller.
     pub(super) fn begun(&mut self, uid: &Uid, since: Option<Timestamp>, now: Instant) {
         let before = self.requests.get(uid);
         if let Some(wait) = before.filter(|wait| wait.reason == WaitReason::Queue) {
@@ -80,7 +80,7 @@ impl WaitingRequests {
         );
     }
 
-    /// Notes that a look at a request has ended. `waits` tells what it waits for now, and since when it has been approved;
+    /// Notes that a look at a request has ended. `waits` tells what it waits for now, with `since` as for `due`;
     /// `None` if this replica has nothing to do about it.
     pub(super) fn looked(
         &mut self,
