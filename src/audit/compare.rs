@@ -107,7 +107,7 @@ pub struct Comparison {
     pub findings: Vec<CompareFinding>,
     /// Certificates in the cluster without *published*, from runs without *stopped*: request and serial number.
     pub interrupted: Vec<(String, String)>,
-    /// Published certificates that are not in the cluster, usually because the request was deleted: request and serial number.
+    /// Published certificates that are not in the cluster, usually because of deleted requests: request and serial number.
     pub gone: Vec<(String, String)>,
     /// Serial numbers of *signed* lines without a certificate that could be read.
     pub unreadable: Vec<String>,

@@ -63,7 +63,7 @@ impl WaitingRequests {
         self.put(uid, Some(Wait { since, reason, due }));
     }
 
-    /// Notes that a look at a request begins. `since` is as for `due`; `None` if the request does not wait for the controller.
+    /// Notes that a look at a request begins. `since` is as for `due`; `None` if the request does not wait for us.
     pub(super) fn begun(&mut self, uid: &Uid, since: Option<Timestamp>, now: Instant) {
         let before = self.requests.get(uid);
         if let Some(wait) = before.filter(|wait| wait.reason == WaitReason::Queue) {
