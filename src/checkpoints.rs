@@ -30,8 +30,8 @@ const UNSIGNED_EVERY: Duration = Duration::from_secs(10);
 
 /// Writes the checkpoints of one log.
 ///
-/// *Guarantees*: a token that is away delays checkpoints, and nothing else waits for them. A signature is written only if it
-/// verifies under the key that is shown to people.
+/// *Guarantees*: an unavailable token delays only checkpoints; nothing else waits for them. A signature is written only if
+/// it verifies under the key that is shown to people.
 #[derive(Debug)]
 pub struct CheckpointWriter {
     signing: Option<Signing>,
@@ -51,7 +51,7 @@ pub struct Sources<'a> {
     pub ownership: &'a Ownership,
 }
 
-/// The key, and what the log knows of others.
+/// The key, and the heads that the log knows.
 #[derive(Debug)]
 struct Signing {
     config: Checkpoints,
@@ -96,8 +96,8 @@ enum CheckpointError {
 }
 
 impl CheckpointWriter {
-    /// Returns the writer, and where it shows its newest signed checkpoint; `None` if the configuration names no key. Says in
-    /// the log what a verification will prove.
+    /// Returns the writer, and where it shows its newest signed checkpoint; `None` if the configuration names no key, in
+    /// which case a message says that checkpoints are not signed.
     #[must_use]
     pub fn new(
         config: &Config,
@@ -145,7 +145,7 @@ impl CheckpointWriter {
     pub async fn finish(&mut self, sources: Sources<'_>, deadline: time::Instant) {
         let log = sources.log;
         if let Some(signing) = &mut self.signing {
-            // *stopped* is the last line of a run, so what is new of others comes before it. A failure repeats itself below.
+            // *stopped* is the last leaf of a run, so new heads of others come before it. A failure recurs below.
             let recorded = signing.record(sources);
             timeout_at(deadline, recorded).await.ok();
         }
@@ -156,7 +156,7 @@ impl CheckpointWriter {
         }
     }
 
-    /// Records what is new of others and writes a checkpoint, if one is due.
+    /// Records new heads of others, and writes a checkpoint if one is due.
     async fn round(&mut self, sources: Sources<'_>) {
         if let Some(signing) = &mut self.signing
             && let Err(failure) = signing.record(sources).await
@@ -200,7 +200,7 @@ impl CheckpointWriter {
 }
 
 impl Signing {
-    /// Records what is new of others. Needs the key, to verify it.
+    /// Records new heads of others. Needs the key to verify them.
     async fn record(
         &mut self,
         Sources {
@@ -275,7 +275,7 @@ impl Signing {
                 token: self.config.token().to_owned(),
                 source,
             })?;
-        // Another key: people are told.
+        // People are told of another key.
         self.shown &= self
             .key
             .as_ref()
@@ -286,14 +286,14 @@ impl Signing {
 }
 
 impl Heads {
-    /// Records what the log does not know yet of other runs.
+    /// Records the heads of other runs that the log does not have yet.
     fn record(&mut self, log: &IssuanceLog, seen: &[SignedHead], key: &VerifierKey) {
         let news = self.known.news(seen, &log.run(), key);
         log.heads(&news);
         self.known.learn(&news, seen, key);
     }
 
-    /// Writes a signed checkpoint, and shows it to others once it is on every sink: they would miss it otherwise.
+    /// Writes a signed checkpoint, and shows it to others only once every sink has it: they would miss it otherwise.
     async fn write(
         &self,
         log: &IssuanceLog,

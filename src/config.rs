@@ -122,7 +122,7 @@ pub enum PinSource {
 const UNNAMED_CLUSTER: &str = "unnamed";
 
 impl Config {
-    /// Name of the cluster, by which its issuance logs are told from those of others.
+    /// Returns the name of the cluster, which tells its issuance logs from those of other clusters.
     #[must_use]
     pub fn cluster(&self) -> &str {
         &self.cluster
@@ -146,7 +146,7 @@ impl Config {
         self.tokens.values().map(|token| token.grants.len()).sum()
     }
 
-    /// The key that signs the checkpoints of the issuance log; `None` leaves them without a signature.
+    /// Returns how the checkpoints of the issuance log are signed; `None` leaves them without a signature.
     #[must_use]
     pub const fn checkpoints(&self) -> Option<&Checkpoints> {
         self.checkpoints.as_ref()
@@ -314,7 +314,7 @@ impl TokenConfig {
     }
 
     /// Returns the place of the first grant that lets any issuer sign with a key of this CKA_LABEL and CKA_ID, for messages.
-    /// `None` as a part means that it is not known; only a pattern for every label then matches.
+    /// A part that is `None` is not known; only a pattern for every label then matches.
     #[must_use]
     pub fn grant_of(&self, key_label: Option<&str>, key_id: Option<&[u8]>) -> Option<String> {
         let mut grants = self.grants.iter().enumerate();

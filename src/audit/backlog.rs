@@ -15,7 +15,7 @@ use super::{
     fields::Fields,
 };
 
-/// Octets of waiting lines. Beyond this limit, only lines about certificates in flight are taken.
+/// Octets of waiting lines. Beyond this limit, only checkpoints and lines of `Need::Always` are taken.
 const ROOM: usize = 4 << 20;
 
 /// Most octets that a sink takes at once. More than one line always fits.
@@ -24,7 +24,7 @@ const BATCH: usize = 256 << 10;
 /// Whether a line may be dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
-    /// The line is always taken. The number of such lines must be bounded by something else.
+    /// The line is always taken. The caller must bound the number of such lines.
     Always,
     /// The line is dropped and counted if there is no room.
     IfRoom,
@@ -168,8 +168,8 @@ impl Backlog {
         state.composer.unchecked()
     }
 
-    /// Appends a checkpoint and returns its position. It stands after the lines that were appended since `head`, but does not
-    /// cover them.
+    /// Appends a checkpoint and returns its position. It stands after the lines that were appended since `head`, but does
+    /// not cover them.
     pub(super) fn checkpoint(&self, time: Timestamp, head: &TreeHead, text: &str) -> u64 {
         let mut state = self.state.lock();
         state.extend(|composer, lines| composer.checkpoint(lines, time, head, text));

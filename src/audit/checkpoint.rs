@@ -54,8 +54,8 @@ impl Checkpoint {
     }
 }
 
-/// Returns the identity of a replica as an origin has it: an origin is one line without blanks, and short. A long identity is
-/// replaced by its hash.
+/// Returns the identity of a replica for an origin, which is one short line without blanks: other octets are escaped with
+/// `%`, and a long identity is replaced by its hash.
 pub(super) fn replica_in_origin(identity: &str) -> String {
     let mut part = String::with_capacity(identity.len());
     for octet in identity.bytes() {

@@ -23,7 +23,7 @@ const MAX_TEXT: usize = MAX_LEAF - 512;
 pub(super) struct Composer {
     run: LogRun,
     frontier: Frontier,
-    /// Number of leaves that say more than the heads of others.
+    /// Number of lines that say more than the heads of others, without continuations.
     events: u64,
     /// Number of leaves under the last checkpoint.
     checked: u64,
@@ -34,7 +34,7 @@ pub(super) struct Composer {
 pub struct TreeHead {
     pub(super) checkpoint: Checkpoint,
     pub(super) frontier: Frontier,
-    /// Number of leaves that say more than the heads of others.
+    /// Number of lines that say more than the heads of others, without continuations.
     pub(super) events: u64,
 }
 
@@ -45,7 +45,7 @@ impl TreeHead {
         self.checkpoint.text()
     }
 
-    /// Returns the number of leaves that say more than the heads of others.
+    /// Returns the number of lines that say more than the heads of others, without continuations.
     #[must_use]
     pub const fn events(&self) -> u64 {
         self.events

@@ -22,8 +22,8 @@ pub struct Configuration {
 }
 
 impl IssuanceLog {
-    /// Logs that the TBSCertificate is about to go to the token, and before that, which extensions of the CSR it does not
-    /// have, by their OIDs. The token must not be asked for a signature before [`accepted`](Self::accepted).
+    /// Logs the OIDs of the extensions that the CSR has and the TBSCertificate lacks, then that the TBSCertificate is about
+    /// to go to the token. The token must not be asked for a signature before [`accepted`](Self::accepted).
     ///
     /// # Errors
     /// As [`check`](Self::check); the line is not in the log.

@@ -34,7 +34,7 @@ struct Recorded {
 }
 
 impl TreeHead {
-    /// Returns the signed head from a note; `None` if the note has another text than this head.
+    /// Returns the signed head from a note; `None` if it is not a signed note of this head's text.
     #[must_use]
     pub fn signed(&self, note: &str) -> Option<SignedHead> {
         let parsed = SignedNote::parse(note).ok()?;
@@ -44,8 +44,8 @@ impl TreeHead {
 }
 
 impl SignedHead {
-    /// Parses a signed note whose text is a checkpoint of a run. Verifies no signature. `events` is the number of leaves that
-    /// say more than the heads of others; `None` for a run that has ended, for which no Lease tells it.
+    /// Parses a signed note whose text is a checkpoint of a run. Verifies no signature. `events` is the number of lines that
+    /// say more than the heads of others; `None` for a run that has ended, for which the number is not known.
     #[must_use]
     pub fn parse(note: &str, events: Option<u64>) -> Option<Self> {
         if note.len() > MAX_NOTE {
@@ -78,7 +78,7 @@ impl SignedHead {
         self.size
     }
 
-    /// Returns the number of leaves that say more than the heads of others, if it is known.
+    /// Returns the number of lines that say more than the heads of others, if it is known.
     #[must_use]
     pub const fn events(&self) -> Option<u64> {
         self.events

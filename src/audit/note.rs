@@ -71,8 +71,8 @@ impl<'a> SignedNote<'a> {
         self.text
     }
 
-    /// Returns the keys whose signatures verify. Signatures of unknown keys are ignored, so the answer may be empty:
-    /// then the note proves nothing.
+    /// Returns the keys whose signatures verify. Signatures of unknown keys are ignored. If no key is returned, the note
+    /// proves nothing.
     ///
     /// # Errors
     /// [`NoteError::BadSignature`] if a signature has name and id of a known key and does not verify.

@@ -11,7 +11,7 @@ pub enum SinkTrouble {
     Failing(String),
     /// No line was accepted for some seconds.
     Stalled,
-    /// More lines wait than are kept in memory.
+    /// The backlog is full.
     Full,
 }
 

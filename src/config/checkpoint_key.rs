@@ -27,25 +27,25 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Name of the token with the key.
+    /// Returns the name of the token with the key.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// `CKA_LABEL` of the key; `None` if any.
+    /// Returns the `CKA_LABEL` of the key; `None` for any.
     #[must_use]
     pub fn label(&self) -> Option<&str> {
         self.label.as_deref()
     }
 
-    /// `CKA_ID` of the key; `None` if any.
+    /// Returns the `CKA_ID` of the key; `None` for any.
     #[must_use]
     pub fn id(&self) -> Option<&[u8]> {
         self.id.as_deref()
     }
 
-    /// Shortest time between two checkpoints.
+    /// Returns the shortest time between two checkpoints.
     #[must_use]
     pub const fn every(&self) -> Duration {
         self.every

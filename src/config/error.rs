@@ -247,10 +247,10 @@ pub enum Problem {
     /// No sink for the issuance log.
     #[error("the issuance log has no sink: write `stdout: true`, a `file`, or both")]
     NoSink,
-    /// A size of no or too many octets.
+    /// A size of zero or too many octets.
     #[error("write a number of mebibytes above zero, or omit the field for no limit")]
     RotateSize,
-    /// An age that would make very many files.
+    /// An age so short that it would make very many files.
     #[error("rotateAge is {0}: write 1m or more, or omit the field for no limit")]
     RotateAge(GoDuration),
     /// A selector that selects every namespace.

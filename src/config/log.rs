@@ -14,7 +14,7 @@ use super::{
     raw::{RawFileSink, RawSinks},
 };
 
-/// What stands for the name of the replica in the path of a file.
+/// Placeholder for the name of the replica in the path of a file.
 const REPLICA: &str = "{replica}";
 
 /// Shortest age at which a file is rotated.
@@ -66,7 +66,7 @@ pub enum OnFailure {
     /// Nothing is signed.
     #[default]
     Wait,
-    /// Certificates are signed. Lines are dropped if more wait than are kept in memory; the log counts them.
+    /// Certificates are signed. Lines are dropped while the backlog is full; the log counts them.
     Sign,
 }
 

@@ -26,13 +26,13 @@ const TRIES: usize = 5;
 
 /// The ConfigMap, and the checkpoints that are not in it yet.
 ///
-/// *Guarantees*: a write succeeds only for the version that was read, so that replicas that end at the same time lose nothing
-/// of each other. What others have stored in the ConfigMap stays.
+/// *Guarantees*: a write succeeds only for the version that was read, so that replicas that write at the same time lose none
+/// of each other's checkpoints. Entries of other programs in the ConfigMap stay.
 pub(super) struct Archive {
     api: Api<ConfigMap>,
     answer_within: Duration,
     clock: fn() -> Timestamp,
-    /// By run, so that it does not grow with time.
+    /// By run, one checkpoint each, and at most `KEPT` in all.
     waiting: BTreeMap<String, SignedHead>,
     /// Whether the ConfigMap was read since the start.
     read: bool,
@@ -73,7 +73,7 @@ impl Archive {
         }
     }
 
-    /// Takes the last checkpoint of a run that has ended; [`settle`](Self::settle) writes it.
+    /// Takes the last checkpoint of a run that has ended, unless `KEPT` wait; [`settle`](Self::settle) writes it.
     pub(super) fn add(&mut self, head: SignedHead) {
         let run = head.run().to_owned();
         let newer = |known: &SignedHead| known.size() < head.size();
@@ -82,8 +82,8 @@ impl Archive {
         }
     }
 
-    /// Writes what waits, and returns all checkpoints that are in the ConfigMap then. `None` if nothing waits and it was read
-    /// before, and after a failure, which is logged; what waits then goes on waiting.
+    /// Writes the waiting checkpoints, and returns all checkpoints in the ConfigMap. Returns `None` if none waits and the
+    /// ConfigMap was read before, or after a failure, which is logged; the checkpoints then keep waiting.
     pub(super) async fn settle(&mut self) -> Option<Vec<SignedHead>> {
         if self.read && self.waiting.is_empty() {
             return None;
@@ -158,7 +158,7 @@ fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
-/// Returns the checkpoint in an entry; `None` for an entry of somebody else.
+/// Returns the checkpoint in an entry; `None` for an entry of another program.
 fn head(key: &str, note: &str) -> Option<SignedHead> {
     let (_, run) = key.rsplit_once('.')?;
     SignedHead::parse(note, None).filter(|head| head.run() == run)
@@ -170,8 +170,8 @@ fn heads(data: &BTreeMap<String, String>) -> Vec<SignedHead> {
         .collect()
 }
 
-/// Returns the data with these checkpoints, or `None` if they are in it. The key of an entry is its time and the run, so that
-/// the keys are in the order of time.
+/// Returns the data with these checkpoints, or `None` if it has them already. The key of an entry is its time and run, so
+/// that the keys sort by time.
 fn merged<'a>(
     data: &BTreeMap<String, String>,
     new: impl Iterator<Item = &'a SignedHead>,

@@ -71,7 +71,8 @@ impl Members {
         }
     }
 
-    /// Takes in a reading of all Leases. Only here can a Lease expire. Returns the signed checkpoints of Leases that are gone.
+    /// Takes in a reading of all Leases and returns the signed checkpoints of those that are gone. Only here can a Lease
+    /// expire.
     pub(super) fn read(&mut self, reading: Reading) -> Vec<SignedHead> {
         let Reading {
             members,

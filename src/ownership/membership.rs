@@ -129,7 +129,7 @@ impl Membership {
             }
             (_, Err(failure)) => Err(failure),
         };
-        // Kubernetes deletes the Lease of a pod with it, and nobody else archives its checkpoint then.
+        // Kubernetes deletes a pod's Lease together with the pod, so the other replicas must archive its checkpoint.
         if let Some(archive) = &mut self.archive {
             gone.into_iter().for_each(|head| archive.add(head));
         }
@@ -261,7 +261,7 @@ impl Membership {
         }
     }
 
-    /// Archives the checkpoints that wait for it, and reads what else the archive has.
+    /// Archives the waiting checkpoints, and takes in all checkpoints of the archive.
     async fn settle_archive(&mut self) {
         if let Some(archive) = &mut self.archive
             && let Some(heads) = archive.settle().await

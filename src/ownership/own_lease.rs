@@ -69,7 +69,7 @@ impl OwnLease {
     }
 
     /// Renews the Lease with this content, or creates it if there is none. When this process starts, it takes over an
-    /// existing Lease of its name, left by a process that crashed, and archives the checkpoint in it before. After
+    /// existing Lease of its name, left by a process that crashed, and first archives the checkpoint in it. After
     /// another process has taken the Lease from this one, this one takes it back only when the Lease is no longer `live`.
     pub(super) async fn renew(
         &mut self,
@@ -95,7 +95,7 @@ impl OwnLease {
             (Some(lease), None) if !(self.taken_over && live) => {
                 if let (Some(archive), Some(head)) = (archive, lease::head(&lease)) {
                     archive.add(head);
-                    // After a failure the checkpoint waits there, and the Lease is not delayed.
+                    // After a failure, the checkpoint waits in the archive and the Lease is taken all the same.
                     archive.settle().await;
                 }
                 self.take(Tenure::after(&lease, now), content).await?

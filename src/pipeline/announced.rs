@@ -75,7 +75,7 @@ impl Announced {
     }
 }
 
-/// A signature that was begun. If its future is dropped, the log says that there will be no certificate.
+/// A signature in flight. If its future is dropped, the log records the certificate as discarded.
 pub(super) struct Begun<'a> {
     log: &'a IssuanceLog,
     announced: Option<Announced>,
@@ -89,7 +89,7 @@ impl<'a> Begun<'a> {
         }
     }
 
-    /// Returns the entry, because the signature has ended one way or the other.
+    /// Returns the entry. The caller logs the outcome; dropping `self` then logs nothing.
     pub(super) fn ended(mut self) -> Announced {
         self.announced.take().unwrap_or_default()
     }

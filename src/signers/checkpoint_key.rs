@@ -160,8 +160,8 @@ impl CheckpointKey {
         self.version == token.version()
     }
 
-    /// Signs the text of a checkpoint. Waits for a turn at the token like a request of the controller itself, and without one
-    /// after the controller has stopped giving turns. ECDSA signatures are DER Ecdsa-Sig-Value. The caller verifies.
+    /// Signs the text of a checkpoint. Waits for a turn at the token like a request of the controller itself. Once
+    /// the controller gives no more turns, signs without one. ECDSA signatures are DER Ecdsa-Sig-Value. The caller verifies.
     ///
     /// # Errors
     /// As [`Token::sign_message`].

@@ -203,7 +203,7 @@ pub(super) struct MeasuredKey<'a> {
     pub(super) metrics: &'a Metrics,
 }
 
-/// Asks the token for a signature, and again after a login if it signs with the key only then. `payload` is the digest of
+/// Asks the token for a signature. If the key needs a login, logs in and asks again. `payload` is the digest of
 /// `message` for an algorithm with a pre-hash, else the message itself.
 pub(super) async fn ask(
     key: MeasuredKey<'_>,

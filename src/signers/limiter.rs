@@ -82,7 +82,7 @@ pub struct LimitState {
     inside: u32,
     /// Requests that wait.
     waiting: usize,
-    /// In how many milliseconds the rate allows the next signature.
+    /// Milliseconds until the rate allows the next signature.
     next_in_milliseconds: Option<u128>,
 }
 

@@ -87,7 +87,7 @@ async fn measure_use(name: &str, token: &Token, turns: &Turns, metrics: &Metrics
     match (token.in_flight(), token.credit()) {
         (Some(in_flight), Some(credit)) => {
             now.in_flight = in_flight;
-            // The question takes a place in the worker's queue, so it never takes the last one from a signature.
+            // The query takes a place in the worker's queue. The last free place is left for a signature.
             if in_flight < usize::from(credit).saturating_sub(1)
                 && let Ok(stats) = token.stats(Instant::now() + STATS_WITHIN).await
             {

@@ -16,7 +16,7 @@ pub struct TokenReport {
     name: String,
     /// Its state, as in metrics and logs.
     state: &'static str,
-    /// The same with the reason.
+    /// The state with its reason.
     why: String,
     /// The token as it describes itself, once the worker has logged in.
     token: Option<Described>,

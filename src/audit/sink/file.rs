@@ -19,10 +19,10 @@ use crate::{
     config::{FileSink as Settings, Fsync},
 };
 
-/// Mode of a new file: its group may read it, such as a log shipper.
+/// Mode of a new file: its group, such as a log shipper's, may read it.
 const MODE: u32 = 0o640;
 
-/// More than a line: the end of a file in which its last line begins.
+/// Octets at the end of a file in which its last line begins: more than the longest line.
 const LOOK_BACK: u64 = 1 << 17;
 
 /// Why a file cannot be a sink.

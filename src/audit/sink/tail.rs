@@ -12,7 +12,7 @@ use crate::config::Fsync;
 /// With `interval`, a line is synchronized at most this long after it was written.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
-/// With `interval`, this many octets are synchronized sooner, because they are kept in memory.
+/// With `interval`, this many octets are synchronized sooner, because they stay in memory until then.
 const MOST: usize = 1 << 20;
 
 /// A file, or its stand-in in a test.
