@@ -314,7 +314,7 @@ impl TokenConfig {
     }
 
     /// Returns the place of the first grant that lets any issuer sign with a key of this CKA_LABEL and CKA_ID, for messages.
-    /// A part that is `None` is not known; only a pattern for every label then matches.
+    /// An unknown label (`None`) matches only a pattern for every label, an unknown id no pattern of an id.
     #[must_use]
     pub fn grant_of(&self, key_label: Option<&str>, key_id: Option<&[u8]>) -> Option<String> {
         let mut grants = self.grants.iter().enumerate();

@@ -23,7 +23,7 @@ pub struct EntryFilter {
     pub since: Option<Timestamp>,
     /// End of the time range, exclusive.
     pub until: Option<Timestamp>,
-    /// The events; empty for all but those that belong to the log itself.
+    /// The events; empty for all but *checkpoint*.
     pub events: Vec<String>,
 }
 
@@ -80,8 +80,8 @@ impl EntryFilter {
     }
 }
 
-/// Returns a serial number in the form for comparisons: lower-case hexadecimal without colons and leading zeros.
-/// `openssl x509 -serial` and browsers print other forms.
+/// Returns a serial number in the form for comparisons: lower-case hexadecimal without colons, `0x` and leading
+/// zeros. `openssl x509 -serial` and browsers print other forms.
 #[must_use]
 pub fn plain_serial(text: &str) -> String {
     let text = text.trim().to_ascii_lowercase().replace(':', "");

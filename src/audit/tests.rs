@@ -32,7 +32,7 @@ impl Paper {
         self.text().lines().map(str::to_owned).collect()
     }
 
-    /// Lets only so many octets be written.
+    /// Limits how many octets can be written.
     pub(crate) fn room(&self, room: Option<usize>) {
         self.0.0.lock().room = room;
     }

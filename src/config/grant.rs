@@ -125,8 +125,8 @@ impl Grant {
         self.covers_scope(owner) && self.covers_key(Some(key_label), Some(key_id))
     }
 
-    /// Returns whether a pattern of this grant matches the key with this CKA_LABEL and CKA_ID; `None` for a part that is not
-    /// known, which only a pattern for every label matches.
+    /// Returns whether a pattern of this grant matches the key with this CKA_LABEL and CKA_ID. An unknown label (`None`)
+    /// matches only a pattern for every label, an unknown id no pattern of an id.
     pub(super) fn covers_key(&self, key_label: Option<&str>, key_id: Option<&[u8]>) -> bool {
         self.keys.iter().any(|pattern| match pattern {
             KeyPattern::Label(glob) => match key_label {
