@@ -28,7 +28,7 @@ pub(super) struct Looked<R> {
     object: Arc<Tolerant<R>>,
     memory: Memory,
     next: Next,
-    /// What the request waits for, and since when it has been approved.
+    /// What the request waits for, and since when: its approval, or its creation if it needs none.
     waits: Option<(WaitReason, Timestamp)>,
 }
 
