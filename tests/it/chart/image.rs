@@ -6,6 +6,7 @@
 mod container;
 mod daemonset;
 mod deployment;
+mod families;
 mod kubelet;
 mod privileges;
 mod volumes;
