@@ -1,6 +1,6 @@
 //! The demo itself, step by step.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options};
 use rig::{
     Authority, Cluster, Controller, ControllerOptions, IssuerName, NAMESPACE, PATIENCE, Programs,
@@ -134,22 +134,26 @@ async fn create_certificate(cluster: &Cluster) -> Result<()> {
 /// Returns the lines of the issuance log about the certificate.
 async fn record(controller: &Controller) -> Result<String> {
     controller.logged("published", "default", "web-1").await?;
-    let text = |line: &Value, field: &str| -> String {
-        let value = line.get(field).and_then(Value::as_str);
-        value.unwrap_or_default().to_owned()
+    let text = |line: &Value, field: &str| -> Result<String> {
+        let value = line.pointer(field).and_then(Value::as_str);
+        let value = value.with_context(|| format!("no {field} in {line}"))?;
+        Ok(value.to_owned())
     };
     let lines = controller.lines_of("default", "web-1")?;
-    let lines = lines.iter().map(|line| {
-        format!(
-            "  {:30}  {:9}  serial {}, key {} on token {}\n",
-            text(line, "time"),
-            text(line, "event"),
-            text(line, "serial"),
-            text(line, "keyId"),
-            text(line, "token"),
-        )
-    });
-    Ok(format!("\nIssuance log\n{}", lines.collect::<String>()))
+    let lines: Result<String> = lines
+        .iter()
+        .map(|line| {
+            Ok(format!(
+                "  {:30}  {:9}  serial {}, key {} on token {}\n",
+                text(line, "/time")?,
+                text(line, "/event")?,
+                text(line, "/serial")?,
+                text(line, "/keyId")?,
+                text(line, "/token/name")?,
+            ))
+        })
+        .collect();
+    Ok(format!("\nIssuance log\n{}", lines?))
 }
 
 fn with_log(error: &anyhow::Error, controller: &Controller) -> anyhow::Error {
