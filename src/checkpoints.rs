@@ -16,12 +16,12 @@ use tracing::{info, warn};
 use crate::{
     audit::{
         IssuanceLog, KnownHeads, LogError, SignedHead, TreeHead,
-        note::{NotePublicKey, VerifierKey, VerifierKeyError, signed_note},
+        note::{VerifierKey, VerifierKeyError, signed_note},
     },
     config::{Checkpoints, Config},
     metrics::Metrics,
     ownership::Ownership,
-    signers::{CheckpointKey, CheckpointPublicKey, NoCheckpointKey, Tokens},
+    signers::{CheckpointKey, NoCheckpointKey, Tokens},
     telemetry::{ErrorChain, RepeatFilter},
 };
 
@@ -265,16 +265,13 @@ impl Signing {
         }
         let found = token.find_checkpoint_key(&self.config, &self.metrics);
         let key = found.await?;
-        let public = match key.public() {
-            CheckpointPublicKey::Ed25519(octets) => NotePublicKey::Ed25519(octets),
-            CheckpointPublicKey::P256(point) => NotePublicKey::P256(point),
-        };
-        let verifier =
-            VerifierKey::new(&self.cluster, public).map_err(|source| CheckpointError::NotAKey {
+        let verifier = VerifierKey::new(&self.cluster, key.public()).map_err(|source| {
+            CheckpointError::NotAKey {
                 key: self.config.to_string(),
                 token: self.config.token().to_owned(),
                 source,
-            })?;
+            }
+        })?;
         // People are told of another key.
         self.shown &= self
             .key

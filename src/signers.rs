@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use tracing::info;
 
 pub use self::{
-    checkpoint_key::{CheckpointKey, CheckpointPublicKey, NoCheckpointKey},
+    checkpoint_key::{CheckpointKey, NoCheckpointKey},
     find::NoKey,
     key::{GrantedKey, KeyTurn},
     report::TokenReport,

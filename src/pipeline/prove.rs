@@ -6,7 +6,7 @@ use std::{
 };
 
 use aws_lc_rs::digest;
-use hsm::{TokenInfo, TokenState};
+use hsm::TokenInfo;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
@@ -265,15 +265,7 @@ async fn check_aside(claim: SigningClaim<'_>, now: Timestamp) -> Result<Checked,
 
 /// Returns the token's description of itself, if the token is ready.
 fn described(token: &ConfiguredToken) -> Option<TokenInfo> {
-    match &*token.token().state().borrow() {
-        TokenState::Ready { info } => Some(info.clone()),
-        TokenState::Starting
-        | TokenState::AwaitingToken { .. }
-        | TokenState::LoginRefused { .. }
-        | TokenState::Misconfigured { .. }
-        | TokenState::Restarting { .. }
-        | TokenState::Stopped => None,
-    }
+    token.token().state().borrow().info().cloned()
 }
 
 /// Returns the SHA-256 of the JSON of the profile with every default, hexadecimal.

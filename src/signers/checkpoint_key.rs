@@ -10,7 +10,10 @@ use super::{
     protection::{self, Unprotected},
     turns::Turns,
 };
-use crate::{config::Checkpoints, issuance::SignatureAlgorithm, lanes::Lane, metrics::Metrics};
+use crate::{
+    audit::note::NotePublicKey, config::Checkpoints, issuance::SignatureAlgorithm, lanes::Lane,
+    metrics::Metrics,
+};
 
 /// A key that signs checkpoints. No grant covers it, so it signs nothing else.
 #[derive(Clone, Debug)]
@@ -21,16 +24,7 @@ pub struct CheckpointKey {
     metrics: Arc<Metrics>,
     turns: Arc<Turns>,
     key: Key,
-    public: CheckpointPublicKey,
-}
-
-/// The public half of a key that signs checkpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckpointPublicKey {
-    /// The 32 octets of RFC 8032.
-    Ed25519([u8; 32]),
-    /// A point on P-256, uncompressed.
-    P256([u8; 65]),
+    public: NotePublicKey,
 }
 
 /// Why checkpoints cannot be signed.
@@ -124,8 +118,8 @@ impl ConfiguredToken {
         let hidden = || NoCheckpointKey::PublicHidden(name.to_string());
         let octets = key.public().ok_or_else(hidden)?;
         let public = match key.algorithm() {
-            KeyAlgorithm::Ed25519 => octets.try_into().map(CheckpointPublicKey::Ed25519),
-            KeyAlgorithm::Ec(Curve::P256) => octets.try_into().map(CheckpointPublicKey::P256),
+            KeyAlgorithm::Ed25519 => octets.try_into().map(NotePublicKey::Ed25519),
+            KeyAlgorithm::Ec(Curve::P256) => octets.try_into().map(NotePublicKey::P256),
             algorithm @ (KeyAlgorithm::Rsa { .. }
             | KeyAlgorithm::Ec(Curve::P384 | Curve::P521)
             | KeyAlgorithm::MlDsa(_)) => {
@@ -150,7 +144,7 @@ impl ConfiguredToken {
 impl CheckpointKey {
     /// Returns the public half.
     #[must_use]
-    pub const fn public(&self) -> CheckpointPublicKey {
+    pub const fn public(&self) -> NotePublicKey {
         self.public
     }
 
@@ -174,8 +168,8 @@ impl CheckpointKey {
         let credit = credit.map_or(WAITING_FOR_A_WORKER, usize::from);
         let turn = self.turns.take(&lane, credit).await;
         let algorithm = match self.public {
-            CheckpointPublicKey::Ed25519(_) => SignatureAlgorithm::Ed25519,
-            CheckpointPublicKey::P256(_) => SignatureAlgorithm::EcdsaP256Sha256,
+            NotePublicKey::Ed25519(_) => SignatureAlgorithm::Ed25519,
+            NotePublicKey::P256(_) => SignatureAlgorithm::EcdsaP256Sha256,
         };
         let digest = algorithm
             .pre_hash()

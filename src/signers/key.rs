@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hsm::{HsmError, Key, Token, TokenState};
+use hsm::{HsmError, Key, Token};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
@@ -76,15 +76,10 @@ impl GrantedKey {
     /// Label and serial number of the token, as it reports them; `None` while it is not ready.
     #[must_use]
     pub fn token_label_and_serial(&self) -> Option<(String, String)> {
-        match &*self.token.state().borrow() {
-            TokenState::Ready { info } => Some((info.label.clone(), info.serial.clone())),
-            TokenState::Starting
-            | TokenState::AwaitingToken { .. }
-            | TokenState::LoginRefused { .. }
-            | TokenState::Misconfigured { .. }
-            | TokenState::Restarting { .. }
-            | TokenState::Stopped => None,
-        }
+        let state = self.token.state();
+        let state = state.borrow();
+        let info = state.info()?;
+        Some((info.label.clone(), info.serial.clone()))
     }
 
     /// Returns whether both are the same key, found by the same run of the same worker.

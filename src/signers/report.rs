@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroUsize};
 
-use hsm::{TokenInfo, TokenState};
+use hsm::TokenInfo;
 use serde::Serialize;
 
 use super::{ConfiguredToken, turns::TurnsReport};
@@ -57,15 +57,7 @@ impl ConfiguredToken {
             name: self.name().to_owned(),
             state: state.name(),
             why: shown(&state),
-            token: match state {
-                TokenState::Ready { info } => Some(described(&info)),
-                TokenState::Starting
-                | TokenState::AwaitingToken { .. }
-                | TokenState::LoginRefused { .. }
-                | TokenState::Misconfigured { .. }
-                | TokenState::Restarting { .. }
-                | TokenState::Stopped => None,
-            },
+            token: state.info().map(described),
             replicas,
             turns: self.running.turns.report(),
             starts: tally.starts,

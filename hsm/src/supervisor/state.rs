@@ -50,6 +50,20 @@ impl TokenState {
         "stopped",
     ];
 
+    /// Returns the token's description of itself, if the worker is logged in.
+    #[must_use]
+    pub const fn info(&self) -> Option<&TokenInfo> {
+        match self {
+            Self::Ready { info } => Some(info),
+            Self::Starting
+            | Self::AwaitingToken { .. }
+            | Self::LoginRefused { .. }
+            | Self::Misconfigured { .. }
+            | Self::Restarting { .. }
+            | Self::Stopped => None,
+        }
+    }
+
     /// Returns the name of the state, for metrics and logs.
     #[must_use]
     pub const fn name(&self) -> &'static str {

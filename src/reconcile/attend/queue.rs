@@ -43,9 +43,8 @@ pub(in crate::reconcile) struct Queue<K, M> {
 struct Order {
     due: DueByToken<Uid>,
     window: Window,
-    /// The tenant of the last look, and whether an earlier look since the last report was for another tenant.
+    /// The tenant of the last look.
     tenant: Option<Arc<str>>,
-    turned: bool,
     later: BTreeSet<(Instant, Uid)>,
 }
 
@@ -106,7 +105,6 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
                 due: DueByToken::default(),
                 window: Window::new(most_looks),
                 tenant: None,
-                turned: false,
                 later: BTreeSet::new(),
             },
             seat: Box::new(seat),
@@ -142,9 +140,6 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         let Some(kept) = self.kept.get(&uid) else {
             return;
         };
-        if std::mem::take(&mut self.order.turned) {
-            self.order.window.turned(now);
-        }
         self.order.window.reported(kept.settled, now);
         if kept.memory.has_unpublished() || matches!(kept.turn, Turn::Looking { .. }) {
             self.put(object);
@@ -297,9 +292,10 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
                 self.order.due.push(&seat, uid);
                 continue;
             }
-            let tenant = Some(seat.lane.tenant);
-            self.order.turned |= self.order.tenant.is_some() && self.order.tenant != tenant;
-            self.order.tenant = tenant;
+            let before = self.order.tenant.replace(Arc::clone(&seat.lane.tenant));
+            if before.is_some_and(|before| before != seat.lane.tenant) {
+                self.order.window.turned((self.clock)());
+            }
             kept.turn = Turn::Looking {
                 again: false,
                 forgiven: false,

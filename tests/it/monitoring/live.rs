@@ -9,7 +9,6 @@ use std::{cell::Cell, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use control_plane::until;
 use rig::PATIENCE;
-use tokio::time::sleep;
 
 use self::stage::Stage;
 use super::{dashboard, runbooks};
@@ -57,9 +56,11 @@ async fn the_queries_of_the_runbooks_run(stage: &Stage) -> Result<()> {
 #[tokio::test]
 async fn alerts_fire_and_clear_and_every_panel_of_the_dashboard_has_data() -> Result<()> {
     let mut stage = Stage::start(FACTOR).await?;
-    // Prometheus sees growth of a counter only after its first sample.
     stage.issues("first").await?;
-    sleep(Duration::from_secs(3)).await;
+    stage
+        .prometheus
+        .has_sampled("pkcs11_issuer_requests_total")
+        .await?;
     stage.issues("second").await?;
     every_panel_has_data(&stage).await?;
     the_queries_of_the_runbooks_run(&stage).await?;

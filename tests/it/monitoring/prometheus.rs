@@ -118,6 +118,15 @@ impl Prometheus {
         self.run(&range, expr)
     }
 
+    /// Waits until there is a sample of this counter. Prometheus sees growth only after the first one.
+    pub(super) async fn has_sampled(&self, counter: &str) -> Result<()> {
+        until(counter, PATIENCE, async || {
+            let samples = self.query(counter).await?;
+            Ok((!samples.is_empty()).then_some(()))
+        })
+        .await
+    }
+
     /// Returns the names of the alerts that fire, without the common prefix.
     pub(super) async fn firing(&self) -> Result<BTreeSet<String>> {
         let samples = self.query("ALERTS{alertstate=\"firing\"}").await?;

@@ -44,7 +44,7 @@ impl Window {
         }
     }
 
-    /// Records that looks have turned from one tenant to another by `now`.
+    /// Records that looks turned from one tenant to another at `now`.
     pub(super) fn turned(&mut self, now: Instant) {
         self.shared = Some(now);
     }

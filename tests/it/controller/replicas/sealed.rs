@@ -44,19 +44,17 @@ fn run_of(controller: &Controller) -> Result<String> {
     Ok(run.context("no run")?.to_owned())
 }
 
-/// Returns the size of the largest checkpoint of a run that these logs have recorded.
-fn told(run: &str, logs: &[&Controller]) -> Result<Option<u64>> {
+/// Returns the size of the largest checkpoint of a run that these lines of logs have recorded.
+fn recorded(run: &str, lines: &[Value]) -> Result<Option<u64>> {
     let mut largest = None;
-    for log in logs {
-        for line in log.issuance_log()? {
-            let heads = line["heads"].as_array().into_iter().flatten();
-            for note in heads.filter_map(Value::as_str) {
-                let mut lines = note.lines();
-                let origin = lines.next().unwrap_or_default();
-                if origin.ends_with(&format!("/{run}")) {
-                    let size = lines.next().context("no size")?.parse()?;
-                    largest = largest.max(Some(size));
-                }
+    for line in lines {
+        let heads = line["heads"].as_array().into_iter().flatten();
+        for note in heads.filter_map(Value::as_str) {
+            let mut lines = note.lines();
+            let origin = lines.next().unwrap_or_default();
+            if origin.ends_with(&format!("/{run}")) {
+                let size = lines.next().context("no size")?.parse()?;
+                largest = largest.max(Some(size));
             }
         }
     }
@@ -89,7 +87,11 @@ pub(super) async fn replicas_bind_each_other(replicas: &Replicas) -> Result<()> 
     until(
         "another replica to record the first one",
         PATIENCE,
-        async || Ok(told(&run, &[b, c])?.filter(|size| *size > 10).map(drop)),
+        async || {
+            let lines = [b.issuance_log()?, c.issuance_log()?].concat();
+            let size = recorded(&run, &lines)?;
+            Ok(size.filter(|size| *size > 10).map(drop))
+        },
     )
     .await?;
 
@@ -102,21 +104,12 @@ pub(super) async fn replicas_bind_each_other(replicas: &Replicas) -> Result<()> 
     };
     // Copies the log of the first replica last, so that it has every line that the others have recorded of it.
     let (of_b, of_c) = (copy(b, "b.log")?, copy(c, "c.log")?);
-    let recorded = |path: &PathBuf| -> Result<String> { Ok(fs::read_to_string(path)?) };
-    let told = {
-        let both = recorded(&of_b)? + &recorded(&of_c)?;
-        let sizes = both.lines().filter_map(|line| {
-            let line: Value = serde_json::from_str(line).ok()?;
-            let heads = line["heads"].as_array()?.clone();
-            let sizes = heads.iter().filter_map(|note| {
-                let mut lines = note.as_str()?.lines();
-                let of_run = lines.next()?.ends_with(&run);
-                lines.next()?.parse::<u64>().ok().filter(|_| of_run)
-            });
-            sizes.max()
-        });
-        sizes.max().context("no head")?
-    };
+    let both = fs::read_to_string(&of_b)? + &fs::read_to_string(&of_c)?;
+    // The last line of a copy may be incomplete.
+    let both = both
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let told = recorded(&run, &both.collect::<Vec<_>>())?.context("no head")?;
     let of_a = copy(a, "a.log")?;
     // What the first replica has recorded of the others may be newer than the copies of their logs.
     let only_heads = |told: &str| {

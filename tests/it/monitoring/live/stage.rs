@@ -151,9 +151,10 @@ impl Stage {
             }
             Fault::WaitingRequest => self.wait_for_an_hour("waiting").await,
             Fault::Refusals => {
-                // Prometheus sees growth only after a counter's first sample, so the first refusal comes early.
                 self.refused(0).await?;
-                sleep(Duration::from_secs(3)).await;
+                self.prometheus
+                    .has_sampled("pkcs11_issuer_refusals_total")
+                    .await?;
                 for number in 1..12 {
                     self.refused(number).await?;
                 }
