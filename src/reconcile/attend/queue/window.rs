@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// A write is late if the watch reports it more than this long after the answer to it, while several tenants have requests.
-const LATEST: Duration = Duration::from_millis(25);
+const LATEST: Duration = Duration::from_millis(15);
 /// The same while one tenant alone has requests. An API server that reports this late works to its full capacity.
 const LATEST_ALONE: Duration = Duration::from_millis(100);
 /// How long after a change of the tenant several tenants are expected to have requests.
@@ -11,7 +11,7 @@ const SHARED_FOR: Duration = Duration::from_secs(60);
 /// The window at the start.
 const FIRST: usize = 8;
 /// The window never becomes smaller than this, unless `most` is smaller.
-const LEAST: usize = 4;
+const LEAST: usize = 2;
 
 /// A window over the looks at one token, like TCP's congestion window over segments (RFC 5681, section 3.1).
 ///
@@ -66,7 +66,8 @@ impl Window {
         match (late, self.shrunk) {
             (Some(written), Some(shrunk)) if written < shrunk => {}
             (Some(_), _) => {
-                self.size = (self.size - self.size / 4).max(LEAST.min(self.most));
+                let quarter = (self.size / 4).max(1);
+                self.size = (self.size - quarter).max(LEAST.min(self.most));
                 self.in_time = 0;
                 self.shrunk = Some(now);
             }
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_window_never_closes_and_grows_slowly_after_it_has_shrunk() {
-        for (most, least) in [(32, 4), (2, 2), (1, 1)] {
+        for (most, least) in [(32, 2), (2, 2), (1, 1)] {
             let mut window = grown(most, 1000);
             let mut now = Instant::now();
             for _ in 0..100 {
