@@ -21,9 +21,9 @@ pub enum Claim<'a> {
     /// A distinguished name.
     Directory(&'a Name),
     /// An `otherName` of this type.
-    OtherName(Oid),
+    OtherName(&'a Oid),
     /// A `registeredID`.
-    RegisteredId(Oid),
+    RegisteredId(&'a Oid),
     /// Another type, by its name in RFC 5280: `x400Address` or `ediPartyName`.
     Other(&'static str),
 }
@@ -115,9 +115,9 @@ impl<'a> From<&'a GeneralName> for Claim<'a> {
             GeneralName::Ip(address) => Self::Ip(*address),
             GeneralName::Uri(uri) => Self::Uri(uri),
             GeneralName::Email(email) => Self::Email(email),
-            GeneralName::OtherName(kind) => Self::OtherName(*kind),
+            GeneralName::OtherName(kind) => Self::OtherName(kind),
             GeneralName::Directory(name) => Self::Directory(name),
-            GeneralName::RegisteredId(id) => Self::RegisteredId(*id),
+            GeneralName::RegisteredId(id) => Self::RegisteredId(id),
             GeneralName::Other(kind) => Self::Other(kind),
         }
     }

@@ -26,7 +26,7 @@ impl CertificateParams<'_> {
         let names = self.csr().subject_alt_names();
         let names = names.map_or(&[][..], SubjectAltNames::names);
         let bits = self.key_usage().into_iter().map(Usage::Key);
-        let purposes = self.extended_key_usage().iter().copied();
+        let purposes = self.extended_key_usage().iter().cloned();
         Contents {
             subject: self.subject().to_string(),
             names: names.iter().map(name).collect(),
@@ -53,7 +53,7 @@ fn name(name: &GeneralName) -> String {
 }
 
 fn usage(usage: Usage) -> String {
-    match (usage.word(), usage) {
+    match (usage.word(), &usage) {
         (Some(word), _) => word.to_owned(),
         (None, Usage::Extended(purpose)) => purpose.to_string(),
         (None, Usage::Key(bit)) => format!("{bit:?}"),

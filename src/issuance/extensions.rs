@@ -139,7 +139,7 @@ fn publication(rules: &ExtensionRules, extensions: &mut Vec<Extension>) -> der::
             .map(|policy| {
                 let qualifier = policy.cps.as_ref().map(cps).transpose()?;
                 Ok(PolicyInformation {
-                    policy_identifier: policy.oid,
+                    policy_identifier: policy.oid.clone(),
                     policy_qualifiers: qualifier.map(|qualifier| vec![qualifier]),
                 })
             })

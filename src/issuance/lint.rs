@@ -197,7 +197,7 @@ fn other_decoders(tbs_der: &[u8], algorithm: &[u8], issuer: &Issuer) -> Result<(
 /// Returns whether an extension or an attribute of a name has a type with a large arc.
 fn has_large_arcs(tbs: &Tbs<'_>) -> der::Result<bool> {
     let (issuer, subject) = (Name::parse(tbs.issuer)?, Name::parse(tbs.subject)?);
-    let extensions = tbs.extensions.iter().map(|extension| extension.extn_id);
+    let extensions = tbs.extensions.iter().map(|extension| &extension.extn_id);
     let mut types = extensions.chain(issuer.types()).chain(subject.types());
     Ok(types.any(|oid| oid.small().is_none()))
 }

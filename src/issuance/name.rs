@@ -163,8 +163,8 @@ impl Name {
         common_names_of: Option<&Self>,
     ) -> der::Result<Self> {
         let made = attributes.iter().map(|(oid, value)| Attribute {
-            oid: *oid,
-            tag: string_type(*oid),
+            oid: oid.clone(),
+            tag: string_type(oid),
             value: value.clone().into_bytes(),
         });
         let copied = common_names_of
@@ -186,16 +186,16 @@ impl Name {
 
     /// Returns every attribute in order: its type, and its value if that is text of a string type that RFC 5280 allows
     /// for new subjects.
-    pub(super) fn attributes(&self) -> impl Iterator<Item = (Oid, Option<&str>)> {
+    pub(super) fn attributes(&self) -> impl Iterator<Item = (&Oid, Option<&str>)> {
         self.rdns
             .iter()
             .flatten()
-            .map(|attribute| (attribute.oid, attribute.text()))
+            .map(|attribute| (&attribute.oid, attribute.text()))
     }
 
     /// Returns the types of the attributes in order.
-    pub(super) fn types(&self) -> impl Iterator<Item = Oid> {
-        self.rdns.iter().flatten().map(|attribute| attribute.oid)
+    pub(super) fn types(&self) -> impl Iterator<Item = &Oid> {
+        self.rdns.iter().flatten().map(|attribute| &attribute.oid)
     }
 
     /// Returns the DER as it was given.
@@ -296,11 +296,11 @@ impl std::fmt::Display for Name {
 
 impl Attribute {
     fn known(&self) -> Option<&'static KnownAttribute> {
-        known_type(self.oid)
+        known_type(&self.oid)
     }
 
     fn label(&self) -> String {
-        label(self.oid)
+        label(&self.oid)
     }
 
     /// Returns the type, the string type and the text or octets, for people.

@@ -8,35 +8,48 @@ use std::{fmt, str::FromStr};
 use const_oid::ObjectIdentifier;
 use der::{DecodeValue, EncodeValue, FixedTag, Header, Length, Reader, Tag, Writer};
 
-/// Most octets of an identifier that we read. UUIDs have 20 octets, the longest identifiers in use about 30.
-const MAX_OCTETS: usize = 63;
+/// Most octets of an identifier that is kept in place. UUIDs have 20 octets, the longest identifiers in use about 30.
+const IN_PLACE: usize = 39;
 
-/// An object identifier, as the content octets of its DER encoding.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Oid {
-    octets: [u8; MAX_OCTETS],
-    length: usize,
+/// Most octets of an arc that is printed in decimal, and most that a text may give: the work grows with the square.
+const PRINTED: usize = 63;
+
+/// An object identifier of any length, as the content octets of its DER encoding.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Oid(Content);
+
+/// The content octets. A content that fits is always `InPlace`, with zeros after its end.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Content {
+    InPlace {
+        octets: [u8; IN_PLACE],
+        length: usize,
+    },
+    Long(Box<[u8]>),
 }
 
 /// A text that is not an object identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not an object identifier: write numbers joined by dots, of which the first is 0, 1 or 2, in at most {MAX_OCTETS} octets of DER"
+    "not an object identifier: write numbers joined by dots, of which the first is 0, 1 or 2, and none has more than {DIGITS} digits"
 )]
 pub struct OidError;
+
+/// Most digits of an arc in a text. An octet holds seven bits, which are worth less than three decimal digits.
+const DIGITS: usize = 3 * PRINTED;
 
 impl Oid {
     /// Converts an identifier with small arcs.
     #[must_use]
     pub const fn of(oid: ObjectIdentifier) -> Self {
         let given = oid.as_bytes();
-        let mut octets = [0; MAX_OCTETS];
+        let mut octets = [0; IN_PLACE];
         let (start, _) = octets.split_at_mut(given.len());
         start.copy_from_slice(given);
-        Self {
+        Self(Content::InPlace {
             octets,
             length: given.len(),
-        }
+        })
     }
 
     /// Makes a constant from its text, which must have small arcs.
@@ -54,18 +67,26 @@ impl Oid {
         if padded || !content.last().is_some_and(is_last) {
             return None;
         }
-        let mut octets = [0; MAX_OCTETS];
-        octets.get_mut(..content.len())?.copy_from_slice(content);
-        Some(Self {
-            octets,
-            length: content.len(),
-        })
+        let mut octets = [0; IN_PLACE];
+        Some(Self(match octets.get_mut(..content.len()) {
+            Some(start) => {
+                start.copy_from_slice(content);
+                Content::InPlace {
+                    octets,
+                    length: content.len(),
+                }
+            }
+            None => Content::Long(content.into()),
+        }))
     }
 
     /// Returns the content octets.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        self.octets.get(..self.length).unwrap_or_default()
+        match &self.0 {
+            Content::InPlace { octets, length } => octets.get(..*length).unwrap_or_default(),
+            Content::Long(octets) => octets,
+        }
     }
 
     /// Converts to an identifier with small arcs; `None` if an arc is large.
@@ -74,7 +95,7 @@ impl Oid {
     }
 
     /// Returns whether this identifier is `above` or below it.
-    pub(super) fn starts_with(&self, above: Self) -> bool {
+    pub(super) fn starts_with(&self, above: &Self) -> bool {
         self.as_bytes().starts_with(above.as_bytes())
     }
 }
@@ -106,7 +127,7 @@ impl<'a> DecodeValue<'a> for Oid {
 
 impl EncodeValue for Oid {
     fn value_len(&self) -> der::Result<Length> {
-        Length::try_from(self.length)
+        Length::try_from(self.as_bytes().len())
     }
 
     fn encode_value(&self, writer: &mut impl Writer) -> der::Result<()> {
@@ -175,6 +196,11 @@ impl fmt::Display for Oid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let arcs = self.as_bytes().split_inclusive(|octet| octet & 0x80 == 0);
         for (index, octets) in arcs.enumerate() {
+            if octets.len() > PRINTED {
+                let dot = if index == 0 { "" } else { "." };
+                write!(f, "{dot}(number of {} octets)", octets.len())?;
+                continue;
+            }
             let digits = octets.iter().rev().map(|octet| octet & 0x7f);
             let mut arc = Natural(digits.collect());
             if index == 0 {
@@ -237,8 +263,7 @@ fn natural(text: &str) -> Option<Natural> {
     let fits = !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_digit())
         && (text == "0" || !text.starts_with('0'))
-        // The seven bits of an octet are worth less than three decimal digits.
-        && text.len() <= 3 * MAX_OCTETS;
+        && text.len() <= DIGITS;
     let mut number = Natural::default();
     for byte in text.bytes().filter(|_| fits) {
         number.multiply_add(10, u16::from(byte - b'0'));
@@ -286,7 +311,7 @@ mod tests {
         let oid = Oid::of(small);
         assert_eq!(oid, small);
         assert_eq!(oid.small(), Some(small));
-        assert_eq!("1.2.840.113549.1.9.14".parse(), Ok(oid));
+        assert_eq!("1.2.840.113549.1.9.14".parse(), Ok(oid.clone()));
         assert_eq!(oid.to_der(), small.to_der());
         assert_eq!(Oid::from_der(&small.to_der().unwrap()), Ok(oid));
     }
@@ -301,23 +326,39 @@ mod tests {
         }
         let long = format!("2.25.{}", "9".repeat(400));
         assert_eq!(long.parse::<Oid>(), Err(OidError));
-        for content in [
-            &[][..],
-            &[0x80, 1],
-            &[0x2a, 0x80, 1],
-            &[0x2a, 0x83],
-            &[1; 64],
-        ] {
+        for content in [&[][..], &[0x80, 1], &[0x2a, 0x80, 1], &[0x2a, 0x83]] {
             assert_eq!(Oid::from_bytes(content), None, "{content:?}");
         }
-        assert!(Oid::from_bytes(&[1; 63]).is_some());
+    }
+
+    #[test]
+    fn an_identifier_of_any_length_is_read_and_only_an_absurd_number_is_not_printed() {
+        for length in [IN_PLACE - 1, IN_PLACE, IN_PLACE + 1, 60_000] {
+            let content = vec![1; length];
+            let oid = Oid::from_bytes(&content).unwrap();
+            assert_eq!(oid.as_bytes(), content);
+            assert_eq!(Oid::from_der(&oid.to_der().unwrap()), Ok(oid.clone()));
+            assert_eq!(oid.to_string().parse(), Ok(oid));
+        }
+        let arc = |octets| [vec![0x81; octets - 1], vec![1]].concat();
+        let printed = Oid::from_bytes(&arc(PRINTED)).unwrap();
+        assert_eq!(printed.to_string().parse(), Ok(printed));
+        for (content, text) in [
+            (arc(60_000), "(number of 60000 octets)"),
+            (
+                [vec![0x55], arc(64), vec![3]].concat(),
+                "2.5.(number of 64 octets).3",
+            ),
+        ] {
+            assert_eq!(Oid::from_bytes(&content).unwrap().to_string(), text);
+        }
     }
 
     proptest! {
         #[test]
         fn printing_and_parsing_an_identifier_gives_the_same(octets in proptest::collection::vec(any::<u8>(), 0..40)) {
             if let Some(oid) = Oid::from_bytes(&octets) {
-                prop_assert_eq!(oid.to_string().parse(), Ok(oid));
+                prop_assert_eq!(oid.to_string().parse(), Ok(oid.clone()));
                 prop_assert_eq!(Oid::from_der(&oid.to_der().unwrap()), Ok(oid));
             }
         }

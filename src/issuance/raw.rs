@@ -250,12 +250,12 @@ fn optional<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> der::Result<Option<&'
 }
 
 /// Returns the first extension that occurs twice, which RFC 5280, section 4.2 forbids.
-pub(super) fn duplicate_extension(extensions: &[Extension]) -> Option<Oid> {
-    duplicate(extensions.iter().map(|extension| extension.extn_id))
+pub(super) fn duplicate_extension(extensions: &[Extension]) -> Option<&Oid> {
+    duplicate(extensions.iter().map(|extension| &extension.extn_id))
 }
 
 /// Returns the first type that occurs a second time. Takes time O(n log n), because the list may come from a tenant.
-pub(super) fn duplicate(types: impl IntoIterator<Item = Oid>) -> Option<Oid> {
+pub(super) fn duplicate<'a>(types: impl IntoIterator<Item = &'a Oid>) -> Option<&'a Oid> {
     let mut seen = BTreeSet::new();
     types.into_iter().find(|oid| !seen.insert(*oid))
 }

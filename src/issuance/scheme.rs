@@ -92,7 +92,7 @@ pub enum SignatureScheme {
 }
 
 /// Reason why an AlgorithmIdentifier is not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SchemeError {
     /// Not an AlgorithmIdentifier.
     #[error("the signature algorithm is not well encoded")]
@@ -241,7 +241,7 @@ fn pss_hash(identifier: AlgorithmIdentifierRef<'_>) -> Result<Hash, SchemeError>
     let given = identifier
         .parameters
         .and_then(|parameters| parameters.to_der().ok())
-        .ok_or(unsupported)?;
+        .ok_or_else(|| unsupported.clone())?;
     Hash::ALL
         .into_iter()
         .find(|&hash| {

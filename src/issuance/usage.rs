@@ -16,7 +16,7 @@ const MICROSOFT_SGC: Oid = Oid::new_unwrap("1.3.6.1.4.1.311.10.3.3");
 const NETSCAPE_SGC: Oid = Oid::new_unwrap("2.16.840.1.113730.4.1");
 
 /// One usage of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Usage {
     /// A bit of keyUsage (RFC 5280, section 4.2.1.3).
     Key(KeyUsages),
@@ -40,16 +40,16 @@ impl Usage {
         WORDS
             .iter()
             .find(|(known, _)| *known == word)
-            .map(|&(_, usage)| usage)
+            .map(|(_, usage)| usage.clone())
     }
 
     /// Returns the word for the usage: of two words, the first in the table; `None` for a purpose without a word.
     #[must_use]
-    pub fn word(self) -> Option<&'static str> {
+    pub fn word(&self) -> Option<&'static str> {
         WORDS
             .iter()
-            .find(|(_, usage)| *usage == self)
-            .map(|&(word, _)| word)
+            .find(|(_, usage)| usage == self)
+            .map(|(word, _)| *word)
     }
 }
 

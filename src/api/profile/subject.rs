@@ -113,7 +113,7 @@ impl TryFrom<SubjectSpec> for SubjectRules {
                 Template::parse(value).map_err(|error| ProfileError::new(field, error))
             };
             let values = each(&field, &values, read)?;
-            attributes.extend(values.into_iter().map(|value| (oid, value)));
+            attributes.extend(values.into_iter().map(|value| (oid.clone(), value)));
         }
         Ok(Self {
             mode: match mode {

@@ -118,10 +118,10 @@ impl IssuerCertificate {
     /// its issuer may be the root, so its signature, its version and its critical extensions do not matter.
     pub(super) fn parse(der: &[u8]) -> Result<Self, CertificateError> {
         let certificate = Self::anchor(der)?;
-        if let Some(oid) = certificate.unknown_critical
+        if let Some(oid) = &certificate.unknown_critical
             && !certificate.could_anchor(&certificate)
         {
-            return Err(CertificateError::UnknownCritical(oid));
+            return Err(CertificateError::UnknownCritical(oid.clone()));
         }
         match certificate.scheme {
             _ if certificate.could_anchor(&certificate) => Ok(certificate),
@@ -143,7 +143,7 @@ impl IssuerCertificate {
         let tbs = Tbs::parse(signed.to_be_signed)?;
         let version_3 = tbs.version == 2;
         if let Some(oid) = duplicate_extension(&tbs.extensions) {
-            return Err(CertificateError::DuplicateExtension(oid));
+            return Err(CertificateError::DuplicateExtension(oid.clone()));
         }
         let path_length = match tbs.extension(ID_CE_BASIC_CONSTRAINTS) {
             Some(extension) => {
@@ -190,7 +190,7 @@ impl IssuerCertificate {
             let known = KNOWN_CRITICAL.map(Oid::from);
             extension.critical && !known.contains(&extension.extn_id)
         });
-        let unknown_critical = unknown_critical.map(|extension| extension.extn_id);
+        let unknown_critical = unknown_critical.map(|extension| extension.extn_id.clone());
         let subject = Name::parse(tbs.subject)?;
         if subject.is_empty() {
             return Err(CertificateError::NoSubject);
@@ -318,9 +318,9 @@ impl IssuerCertificate {
 
     /// Whether certificates below it may have this extended key usage. Several verifiers require each certificate of a
     /// path to have the usage, or no extended key usage at all (CA/Browser Forum TLS BR, section 7.1.2.10.6).
-    pub(super) fn allows_purpose(&self, purpose: Oid) -> bool {
+    pub(super) fn allows_purpose(&self, purpose: &Oid) -> bool {
         self.purposes.as_ref().is_none_or(|purposes| {
-            purposes.contains(&purpose) || purposes.contains(&Oid::of(ANY_EXTENDED_KEY_USAGE))
+            purposes.contains(purpose) || purposes.contains(&Oid::of(ANY_EXTENDED_KEY_USAGE))
         })
     }
 
@@ -383,9 +383,9 @@ impl IssuerCertificate {
 
     /// Whether its key made the other's signature. Names are not compared.
     pub(super) fn verifies(&self, other: &Self) -> bool {
-        other.scheme.is_ok_and(|scheme| {
+        other.scheme.as_ref().is_ok_and(|scheme| {
             let key = self.public_key.key();
-            key.verify(scheme, &other.tbs, &other.signature).is_ok()
+            key.verify(*scheme, &other.tbs, &other.signature).is_ok()
         })
     }
 }

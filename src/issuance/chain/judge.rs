@@ -84,13 +84,16 @@ impl IssuerChain {
     /// are included, because OpenSSL and Go apply them too.
     pub(in crate::issuance) fn check_purposes(&self, purposes: &[Oid]) -> Result<(), Refusal> {
         for certificate in self.certificates() {
-            if let Some(purpose) = purposes.iter().find(|&&p| !certificate.allows_purpose(p)) {
+            if let Some(purpose) = purposes
+                .iter()
+                .find(|purpose| !certificate.allows_purpose(purpose))
+            {
                 return Err(Refusal::new(
                     RefusalReason::CaEkuConstraint,
                     format!(
                         "the CA certificate {:?} does not allow certificates with extended key usage {}; ask for another usage",
                         certificate.subject_text(),
-                        Usage::Extended(*purpose)
+                        Usage::Extended(purpose.clone())
                             .word()
                             .map_or_else(|| purpose.to_string(), |word| format!("{word:?}")),
                     ),

@@ -34,8 +34,8 @@ const INFORMATIVE: [&str; 3] = ["cdc", "rmd", "ccm"];
 /// Returns the extensions that the attributes ask for. Several extension requests, or several values of one, ask for all
 /// of their extensions; an extension that occurs in two of them with the same value counts once.
 pub(super) fn requested_extensions(info: &RequestInfo<'_>) -> Result<Vec<Extension>, Refusal> {
-    let single = |oid: &Oid| !is_extension_request(*oid) && !oid.starts_with(MICROSOFT);
-    let types = info.attributes.iter().map(|attribute| attribute.oid);
+    let single = |oid: &&Oid| !is_extension_request(oid) && !oid.starts_with(&MICROSOFT);
+    let types = info.attributes.iter().map(|attribute| &attribute.oid);
     if let Some(oid) = duplicate(types.filter(single)) {
         return Err(Refusal::new(
             RefusalReason::DuplicateAttribute,
@@ -44,7 +44,7 @@ pub(super) fn requested_extensions(info: &RequestInfo<'_>) -> Result<Vec<Extensi
     }
     let mut extensions = Vec::new();
     for attribute in &info.attributes {
-        if is_extension_request(attribute.oid) {
+        if is_extension_request(&attribute.oid) {
             read_extensions(attribute, &mut extensions)?;
         } else if attribute.oid == NAME_VALUE_PAIR {
             attribute
@@ -62,8 +62,8 @@ pub(super) fn requested_extensions(info: &RequestInfo<'_>) -> Result<Vec<Extensi
     }
 }
 
-fn is_extension_request(oid: Oid) -> bool {
-    oid == ID_EXTENSION_REQ || oid == MICROSOFT_EXTENSIONS
+fn is_extension_request(oid: &Oid) -> bool {
+    *oid == ID_EXTENSION_REQ || *oid == MICROSOFT_EXTENSIONS
 }
 
 fn read_extensions(

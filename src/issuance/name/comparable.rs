@@ -26,7 +26,7 @@ impl Comparable {
         let rdn = |attributes: &Vec<Attribute>| {
             let mut parts: Vec<Part> = attributes
                 .iter()
-                .map(|attribute| (attribute.oid, value(attribute)))
+                .map(|attribute| (attribute.oid.clone(), value(attribute)))
                 .collect();
             parts.sort();
             parts

@@ -34,7 +34,7 @@ impl Name {
             (Strings::Refuse, Some(stray)) => Err(NameError::WrongType {
                 attribute: stray.label(),
                 found: stray.tag,
-                right: string_type(stray.oid),
+                right: string_type(&stray.oid),
             }),
             (Strings::Reencode, Some(stray)) => {
                 let rdns = self.rdns.iter().map(|rdn| reencoded(rdn));
@@ -65,14 +65,14 @@ fn reencoded(rdn: &[Attribute]) -> Result<Vec<u8>, NameError> {
 
 impl Attribute {
     fn has_right_type(&self) -> bool {
-        may_have(self.oid, self.tag)
+        may_have(&self.oid, self.tag)
     }
 
     fn with_right_type(&self) -> Result<Self, NameError> {
         if self.has_right_type() {
             return Ok(self.clone());
         }
-        let (right, attribute) = (string_type(self.oid), self.label());
+        let (right, attribute) = (string_type(&self.oid), self.label());
         let text = self
             .unambiguous_text()
             .ok_or_else(|| NameError::String(attribute.clone()))?;
@@ -87,7 +87,7 @@ impl Attribute {
         };
         match holds {
             true => Ok(Self {
-                oid: self.oid,
+                oid: self.oid.clone(),
                 tag: right,
                 value: text.into_bytes(),
             }),

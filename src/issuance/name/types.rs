@@ -46,12 +46,12 @@ const KNOWN: &[KnownAttribute] = &[
     known("1.2.840.113549.1.9.1", "emailAddress", 255),
 ];
 
-pub(super) fn known_type(oid: Oid) -> Option<&'static KnownAttribute> {
-    KNOWN.iter().find(|known| known.oid == oid)
+pub(super) fn known_type(oid: &Oid) -> Option<&'static KnownAttribute> {
+    KNOWN.iter().find(|known| known.oid == *oid)
 }
 
 /// Returns the short name of an attribute type, or its OID if the type is unknown.
-pub(in crate::issuance) fn label(oid: Oid) -> String {
+pub(in crate::issuance) fn label(oid: &Oid) -> String {
     known_type(oid).map_or_else(|| oid.to_string(), |known| known.short.to_owned())
 }
 
@@ -61,12 +61,12 @@ pub fn attribute_type(text: &str) -> Option<Oid> {
     KNOWN
         .iter()
         .find(|known| known.short == text)
-        .map(|known| known.oid)
+        .map(|known| known.oid.clone())
         .or_else(|| text.parse().ok())
 }
 
 /// Returns the string type for a new value (RFC 5280, appendix A.1): UTF8String unless the definition prescribes another.
-pub(super) fn string_type(oid: Oid) -> Tag {
+pub(super) fn string_type(oid: &Oid) -> Tag {
     match known_type(oid).map(|known| known.short) {
         Some("C" | "serialNumber" | "dnQualifier") => Tag::PrintableString,
         Some("DC" | "emailAddress") => Tag::Ia5String,
@@ -76,7 +76,7 @@ pub(super) fn string_type(oid: Oid) -> Tag {
 
 /// Returns whether an attribute of this type may have this string type. A DirectoryString may be a PrintableString or a
 /// UTF8String; its other forms are not for new certificates (RFC 5280, section 4.1.2.4). An unknown type may have any.
-pub(super) fn may_have(oid: Oid, tag: Tag) -> bool {
+pub(super) fn may_have(oid: &Oid, tag: Tag) -> bool {
     let right = string_type(oid);
     tag == right
         || known_type(oid).is_none()

@@ -87,7 +87,7 @@ impl AllowedNames {
             Claim::Email(email) => admits(self.email.as_deref(), |p| {
                 is_email(email) && p.covers(email, variables)
             }),
-            Claim::OtherName(kind) => self.other_names.contains(&kind),
+            Claim::OtherName(kind) => self.other_names.contains(kind),
             // These types have no list, because no known verifier uses them.
             Claim::Directory(_) | Claim::RegisteredId(_) | Claim::Other(_) => false,
         }

@@ -145,7 +145,11 @@ fn extensions_in_words(csr: &VerifiedCsr, copied: &[Oid], dropped: &[Oid]) -> St
         let oids: Vec<_> = oids.iter().map(ToString::to_string).collect();
         oids.join(", ")
     };
-    let asked = csr.asked().others.iter().map(|extension| extension.extn_id);
+    let asked = csr
+        .asked()
+        .others
+        .iter()
+        .map(|extension| extension.extn_id.clone());
     let kept: Vec<_> = asked.filter(|oid| copied.contains(oid)).collect();
     match (kept.as_slice(), dropped) {
         (kept, []) => format!("{} as in the CSR", listed(kept)),
@@ -160,10 +164,10 @@ fn extensions_in_words(csr: &VerifiedCsr, copied: &[Oid], dropped: &[Oid]) -> St
 
 fn in_words(key: FlagSet<KeyUsages>, purposes: &[Oid]) -> String {
     let bits = key.into_iter().map(Usage::Key);
-    let purposes = purposes.iter().copied().map(Usage::Extended);
+    let purposes = purposes.iter().cloned().map(Usage::Extended);
     let words: Vec<_> = bits
         .chain(purposes)
-        .filter_map(|usage| match (usage.word(), usage) {
+        .filter_map(|usage| match (usage.word(), &usage) {
             (Some(word), _) => Some(word.to_owned()),
             (None, Usage::Extended(oid)) => Some(oid.to_string()),
             (None, Usage::Key(_)) => None,

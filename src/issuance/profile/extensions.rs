@@ -109,12 +109,14 @@ impl ExtensionRules {
                 ),
             ));
         }
-        Ok(dropped().map(|extension| extension.extn_id).collect())
+        Ok(dropped()
+            .map(|extension| extension.extn_id.clone())
+            .collect())
     }
 
     pub(super) fn check(&self) -> Result<(), ProfileError> {
         for (index, oid) in self.from_csr.iter().enumerate() {
-            if oid.starts_with(ID_CE) || *oid == ID_PE_AUTHORITY_INFO_ACCESS {
+            if oid.starts_with(&ID_CE) || *oid == ID_PE_AUTHORITY_INFO_ACCESS {
                 return Err(ProfileError::new(
                     format!("extensions.fromCSR[{index}]"),
                     format!("{oid} is an extension that only the issuer writes"),

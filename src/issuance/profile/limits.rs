@@ -51,7 +51,7 @@ impl SubjectLimits {
     /// Judges the subject that a certificate would carry, regardless of its source.
     pub(super) fn check(&self, subject: &Name, variables: Variables<'_>) -> Result<(), Refusal> {
         for (kind, value) in subject.attributes() {
-            let mut patterns = self.0.iter().filter(|(listed, _)| *listed == kind);
+            let mut patterns = self.0.iter().filter(|(listed, _)| listed == kind);
             let covered = value.is_some_and(|value| {
                 patterns.any(|(_, patterns)| patterns.iter().any(|p| p.covers(value, variables)))
             });
@@ -75,7 +75,7 @@ impl Limits {
     pub(super) fn purposes(&self) -> Option<Vec<Oid>> {
         let usages = self.usages.as_ref()?;
         let purpose = |usage: &Usage| match usage {
-            Usage::Extended(purpose) => Some(*purpose),
+            Usage::Extended(purpose) => Some(purpose.clone()),
             Usage::Key(_) => None,
         };
         let purposes: Vec<_> = usages.iter().filter_map(purpose).collect();

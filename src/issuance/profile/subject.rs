@@ -43,7 +43,7 @@ impl SubjectRules {
         };
         let samples: Vec<_> = attributes
             .iter()
-            .map(|(oid, value)| (*oid, value.sample()))
+            .map(|(oid, value)| (oid.clone(), value.sample()))
             .collect();
         Name::of(&samples, None)
             .map_err(|error| ProfileError::new("subject.fixed", error))?
@@ -91,7 +91,7 @@ impl SubjectRules {
             SubjectMode::Fixed(attributes) => {
                 let attributes: Vec<_> = attributes
                     .iter()
-                    .map(|(oid, value)| Ok((*oid, fixed(*oid, value, variables)?)))
+                    .map(|(oid, value)| Ok((oid.clone(), fixed(oid, value, variables)?)))
                     .collect::<Result<_, Refusal>>()?;
                 Name::of(&attributes, Some(&asked)).map_err(|error| {
                     Refusal::new(
@@ -121,7 +121,7 @@ impl SubjectRules {
 }
 
 /// Returns the value of a fixed attribute for one request.
-fn fixed(kind: Oid, value: &Template, variables: Variables<'_>) -> Result<String, Refusal> {
+fn fixed(kind: &Oid, value: &Template, variables: Variables<'_>) -> Result<String, Refusal> {
     let fits = |text: &str| !text.is_empty() && !text.chars().any(char::is_control);
     let value = value.expand(variables, fits);
     value.map(Cow::into_owned).ok_or_else(|| {

@@ -57,7 +57,7 @@ impl UsageRules {
         };
         self.allowed.retain(|usage| granted.contains(usage));
         self.extra
-            .retain(|&purpose| granted.contains(&Usage::Extended(purpose)));
+            .retain(|purpose| granted.contains(&Usage::Extended(purpose.clone())));
         if self.allowed.is_empty() && self.extra.is_empty() {
             return Err(ProfileError::new(
                 "usages.allowed",
@@ -74,7 +74,10 @@ impl UsageRules {
         let mut usages: Usages = if words.is_empty() {
             [Usage::DIGITAL_SIGNATURE, Usage::KEY_ENCIPHERMENT]
                 .into_iter()
-                .map(|usage| self.permit(usage, usage.word().unwrap_or_default(), is_ca))
+                .map(|usage| {
+                    let word = usage.word().unwrap_or_default();
+                    self.permit(usage, word, is_ca)
+                })
                 .collect::<Result<_, _>>()?
         } else {
             words
@@ -131,8 +134,8 @@ impl UsageRules {
         if let Some(purposes) = &asked.extended_key_usage {
             let (named, extra): (Vec<_>, Vec<_>) = purposes
                 .iter()
-                .copied()
-                .partition(|&oid| Usage::Extended(oid).word().is_some());
+                .cloned()
+                .partition(|oid| Usage::Extended(oid.clone()).word().is_some());
             if let Some(unknown) = extra.iter().find(|oid| !self.extra.contains(oid)) {
                 return Err(Refusal::new(
                     RefusalReason::UsageNotAllowed,

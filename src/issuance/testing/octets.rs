@@ -126,8 +126,8 @@ pub(in crate::issuance) fn key_usage(bits: &[u8]) -> Vec<u8> {
 }
 
 /// Encodes the value of extKeyUsage.
-pub(in crate::issuance) fn purposes(oids: &[impl Into<Oid> + Copy]) -> Vec<u8> {
-    let oids: Vec<_> = oids.iter().copied().map(oid_der).collect();
+pub(in crate::issuance) fn purposes(oids: &[impl Into<Oid> + Clone]) -> Vec<u8> {
+    let oids: Vec<_> = oids.iter().cloned().map(oid_der).collect();
     tlv(0x30, &oids.concat())
 }
 

@@ -1,5 +1,7 @@
 //! Numbers that the standards leave unbounded: arcs of identifiers, path lengths, serial numbers.
 
+use std::slice;
+
 use const_oid::db::rfc5280::{
     ANY_EXTENDED_KEY_USAGE, ID_CE_BASIC_CONSTRAINTS, ID_CE_CERTIFICATE_POLICIES,
     ID_CE_EXT_KEY_USAGE,
@@ -8,10 +10,12 @@ use der::Tag;
 
 use super::*;
 
-const LARGE: [&str; 3] = [
+const LARGE: [&str; 4] = [
     "2.25.329800735698586629295641978511506172918",
     "2.999.1",
     "1.3.6.1.4.1.32473.4294967296",
+    // 71 octets.
+    "1.3.6.1.4.1.32473.18446744073709551615.18446744073709551615.18446744073709551615.18446744073709551615.18446744073709551615.18446744073709551615.1",
 ];
 
 #[test]
@@ -19,12 +23,16 @@ fn identifiers_of_any_size_are_valid_in_ca_certificates() {
     for large in LARGE {
         let kind = large_oid(large);
         let subject = name(&[&[(large, Tag::Utf8String, b"a")]]);
-        let policy = sequence(&[&sequence(&[&oid_der(kind)])]);
+        let policy = sequence(&[&sequence(&[&oid_der(kind.clone())])]);
         let build = |name: &str| {
             Authority::builder(name)
-                .extension(kind, false, &[5, 0])
+                .extension(kind.clone(), false, &[5, 0])
                 .extension(ID_CE_CERTIFICATE_POLICIES, false, &policy)
-                .extension(ID_CE_EXT_KEY_USAGE, false, &purposes(&[kind]))
+                .extension(
+                    ID_CE_EXT_KEY_USAGE,
+                    false,
+                    &purposes(slice::from_ref(&kind)),
+                )
         };
         let root = build("root").called(subject).root();
         let issuing = build("issuing").under(&root);
@@ -33,7 +41,7 @@ fn identifiers_of_any_size_are_valid_in_ca_certificates() {
             let text = bundle(&[&issuing, &root]);
             let chain = IssuerChain::parse(text.as_bytes(), roots).unwrap();
             assert_eq!(chain.ca_pem(CaField::Root), Some(root.pem()));
-            assert!(chain.check_purposes(&[kind]).is_ok());
+            assert!(chain.check_purposes(slice::from_ref(&kind)).is_ok());
             let other = [ANY_EXTENDED_KEY_USAGE.into()];
             assert!(chain.check_purposes(&other).is_err());
         }

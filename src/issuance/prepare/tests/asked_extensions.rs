@@ -44,8 +44,8 @@ fn fate(kind: impl Into<Oid>, critical: bool, value: &[u8]) -> Fate {
     let key = TestKey::each_kind()[1];
     let request = Request::new("leaf", key);
     let request = match critical {
-        true => request.critical_extension(kind, value),
-        false => request.extension(kind, value),
+        true => request.critical_extension(kind.clone(), value),
+        false => request.extension(kind.clone(), value),
     };
     match prepared(&request, key, Rules::default()) {
         Ok(prepared) if prepared.dropped_extensions() == [kind] => Fate::Dropped,
@@ -104,9 +104,9 @@ fn every_kind_of_extension_is_used_or_refused_or_dropped_and_reported() {
     let large = ["2.25.329800735698586629295641978511506172918", "2.999.1"].map(large_oid);
     let small = written_by_the_issuer.into_iter().chain(written_by_nobody);
     for kind in small.map(Oid::of).chain(large) {
-        assert_eq!(fate(kind, false, &[5, 0]), Fate::Dropped, "{kind}");
+        assert_eq!(fate(kind.clone(), false, &[5, 0]), Fate::Dropped, "{kind}");
         assert_eq!(
-            fate(kind, true, &[5, 0]),
+            fate(kind.clone(), true, &[5, 0]),
             Fate::Refused("extension-not-allowed"),
             "{kind}"
         );
@@ -118,8 +118,8 @@ fn an_extension_with_a_large_identifier_is_copied_like_any_other() {
     let key = TestKey::each_kind()[1];
     let listed = large_oid("2.25.329800735698586629295641978511506172918");
     let mut rules = Rules::default();
-    rules.extensions.from_csr = vec![listed];
-    let request = Request::new("leaf", key).extension(listed, &[0x30, 0]);
+    rules.extensions.from_csr = vec![listed.clone()];
+    let request = Request::new("leaf", key).extension(listed.clone(), &[0x30, 0]);
     let copied = prepared(&request, key, rules).unwrap();
     assert!(copied.dropped_extensions().is_empty());
     let octets = extension(listed, false, &[0x30, 0]);

@@ -1,5 +1,7 @@
 //! Extensions.
 
+use std::slice;
+
 use super::*;
 
 pub(super) fn extensions(corpus: &mut Corpus) {
@@ -97,17 +99,17 @@ pub(super) fn extensions(corpus: &mut Corpus) {
         let kind = large_oid(large);
         corpus.refused(
             format!("a critical extension {large}"),
-            plain().critical_extension(kind, &[5, 0]).pem(key()),
+            plain().critical_extension(kind.clone(), &[5, 0]).pem(key()),
             "extension-not-allowed",
         );
         corpus.refused(
             format!("the purpose {large}"),
             plain()
-                .extension(ID_CE_EXT_KEY_USAGE, &purposes(&[kind]))
+                .extension(ID_CE_EXT_KEY_USAGE, &purposes(slice::from_ref(&kind)))
                 .pem(key()),
             "usage-not-allowed",
         );
-        let named = sequence(&[&oid_der(kind), &[5, 0]]);
+        let named = sequence(&[&oid_der(kind.clone()), &[5, 0]]);
         let mut request = plain();
         request.algorithm = Some(named.clone());
         let unsupported = "unsupported-signature-algorithm";

@@ -156,7 +156,7 @@ pub(super) fn names(corpus: &mut Corpus) {
     }
     for large in LARGE {
         let kind = large_oid(large);
-        let other = [&oid_der(kind)[..], &tlv(0xa0, &tlv(0x0c, b"a"))].concat();
+        let other = [&oid_der(kind.clone())[..], &tlv(0xa0, &tlv(0x0c, b"a"))].concat();
         for (what, tag, value) in [
             ("an otherName of type", 0xa0, &other[..]),
             ("the registeredID", 0x88, kind.as_bytes()),
