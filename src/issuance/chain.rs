@@ -19,8 +19,8 @@ mod path;
 pub(super) use judge::MAX_COMPARISONS;
 
 pub use bundle::Bundle;
-pub use certificate::{CertificateError, IssuerCertificate};
-pub use error::ChainError;
+pub use certificate::IssuerCertificate;
+pub use error::{CertificateError, ChainError};
 
 /// Largest PEM text that is read, in octets: cert-manager's own limit for a bundle.
 const MAX_PEM: usize = 330_000;

@@ -18,9 +18,10 @@ use x509_cert::{
     time::Time,
 };
 
+use super::CertificateError;
 use crate::issuance::{
-    constraints::{ConstraintsError, NameConstraints},
-    key::{IssuerPublicKey, KeyError, PublicKey},
+    constraints::NameConstraints,
+    key::{IssuerPublicKey, PublicKey},
     name::Name,
     oid::Oid,
     pem,
@@ -44,46 +45,6 @@ const KNOWN_CRITICAL: [ObjectIdentifier; 13] = [
     ID_CE_SUBJECT_ALT_NAME,
     ID_CE_SUBJECT_KEY_IDENTIFIER,
 ];
-
-/// Reason why a certificate cannot issue certificates.
-#[derive(Debug, thiserror::Error)]
-pub enum CertificateError {
-    /// Not a certificate.
-    #[error("it is not the DER encoding of an X.509 certificate")]
-    Encoding(#[from] der::Error),
-    /// Version 1 or 2, without extensions, and not a root.
-    #[error("it must have version 3; only a root may have an earlier version")]
-    Version,
-    /// The same extension twice.
-    #[error("it has extension {0} twice")]
-    DuplicateExtension(Oid),
-    /// A critical extension that no verifier knows (RFC 5280, section 4.2).
-    #[error(
-        "its extension {0} is critical and not one of RFC 5280, so verifiers refuse every certificate below it"
-    )]
-    UnknownCritical(Oid),
-    /// An end-entity certificate.
-    #[error("it is not a CA certificate: basicConstraints must say CA:TRUE")]
-    NotCa,
-    /// A CA that may not sign certificates.
-    #[error("its keyUsage does not include keyCertSign")]
-    NoKeyCertSign,
-    /// A subject without attributes; RFC 5280, section 4.1.2.6 requires a CA to have a subject.
-    #[error("its subject is empty")]
-    NoSubject,
-    /// A key that is not supported.
-    #[error("its public key is not supported")]
-    Key(#[source] KeyError),
-    /// A signature algorithm that is not supported.
-    #[error("its signature cannot be verified")]
-    Scheme(#[source] SchemeError),
-    /// Name constraints that cannot be enforced.
-    #[error("its nameConstraints extension cannot be enforced")]
-    NameConstraints(#[source] ConstraintsError),
-    /// A time out of range.
-    #[error("its validity is out of range")]
-    Validity,
-}
 
 /// A certificate that may sign certificates. It has CA:TRUE unless its version is below 3, keyCertSign if it has keyUsage,
 /// and a supported key.

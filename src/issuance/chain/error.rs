@@ -2,8 +2,51 @@
 
 use jiff::Timestamp;
 
-use super::{CertificateError, MAX_ANCHORS, MAX_CERTIFICATES, MAX_PEM};
-use crate::issuance::{Fault, pem::PemError, refusal::RefusalReason};
+use super::{MAX_ANCHORS, MAX_CERTIFICATES, MAX_PEM};
+use crate::issuance::{
+    Fault, constraints::ConstraintsError, key::KeyError, oid::Oid, pem::PemError,
+    refusal::RefusalReason, scheme::SchemeError,
+};
+
+/// Reason why a certificate cannot issue certificates.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// Not a certificate.
+    #[error("it is not the DER encoding of an X.509 certificate")]
+    Encoding(#[from] der::Error),
+    /// Version 1 or 2, without extensions, and not a root.
+    #[error("it must have version 3; only a root may have an earlier version")]
+    Version,
+    /// The same extension twice.
+    #[error("it has extension {0} twice")]
+    DuplicateExtension(Oid),
+    /// A critical extension that no verifier knows (RFC 5280, section 4.2).
+    #[error(
+        "its extension {0} is critical and not one of RFC 5280, so verifiers refuse every certificate below it"
+    )]
+    UnknownCritical(Oid),
+    /// An end-entity certificate.
+    #[error("it is not a CA certificate: basicConstraints must say CA:TRUE")]
+    NotCa,
+    /// A CA that may not sign certificates.
+    #[error("its keyUsage does not include keyCertSign")]
+    NoKeyCertSign,
+    /// A subject without attributes; RFC 5280, section 4.1.2.6 requires a CA to have a subject.
+    #[error("its subject is empty")]
+    NoSubject,
+    /// A key that is not supported.
+    #[error("its public key is not supported")]
+    Key(#[source] KeyError),
+    /// A signature algorithm that is not supported.
+    #[error("its signature cannot be verified")]
+    Scheme(#[source] SchemeError),
+    /// Name constraints that cannot be enforced.
+    #[error("its nameConstraints extension cannot be enforced")]
+    NameConstraints(#[source] ConstraintsError),
+    /// A time out of range.
+    #[error("its validity is out of range")]
+    Validity,
+}
 
 /// Reason why an issuer's certificates cannot be used. Messages name a certificate by its subject.
 #[derive(Debug, thiserror::Error)]
