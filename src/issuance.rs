@@ -11,7 +11,7 @@
 //!
 //! * Nothing here reads a clock or a random source. Time, serial and probe randomness are arguments,
 //!   so the same arguments give the same bytes.
-//! * Only [`PreparedCertificate`] and [`Probe`] request a signature, and signing consumes them. The
+//! * Only [`PreparedCertificate`], [`PreparedCrl`](crl::PreparedCrl) and [`Probe`] request a signature, and signing consumes them. The
 //!   bytes that were linted are the bytes that are signed and sealed.
 //! * [`PreparedCertificate::issue`] returns a certificate only if its signature verifies under the
 //!   issuing certificate's public key and a second parser reads the same values as ours.
@@ -22,6 +22,7 @@ pub mod chain;
 pub mod claim;
 pub mod constraints;
 pub mod contents;
+pub mod crl;
 pub mod csr;
 mod extensions;
 pub mod issuer;
@@ -50,7 +51,7 @@ pub mod probe;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use chain::{Bundle, CaField, ChainError, IssuerCertificate, IssuerChain};
+pub use chain::{Bundle, CaField, ChainError, IssuerCertificate, IssuerChain, NoCrlSign};
 pub use contents::Contents;
 pub use csr::VerifiedCsr;
 pub use issuer::{Issuer, IssuerError};

@@ -10,6 +10,7 @@
 )]
 
 mod algorithm;
+mod crl;
 mod pods;
 mod reason;
 mod source;
@@ -27,6 +28,7 @@ use crate::{duration::GoDuration, issuance};
 
 pub use self::{
     algorithm::SignatureAlgorithm,
+    crl::{CrlRef, CrlRefKind, CrlSpec, OnDelete},
     pods::PodCertificatesSpec,
     reason::Reason,
     source::{CertificateSource, ChainRef, KeyRef},
@@ -126,7 +128,10 @@ pub struct PKCS11ClusterIssuerSpec(pub IssuerSpec);
 #[x_kube(
     validation = Rule::new(
         "(has(self.class) ? self.class : '') == (has(oldSelf.class) ? oldSelf.class : '')"
-    ).message("class never changes; create another issuer")
+    ).message("class never changes; create another issuer"),
+    validation = Rule::new(
+        "!(has(self.crl) && has(self.profile) && has(self.profile.extensions) && has(self.profile.extensions.noRevAvail) && self.profile.extensions.noRevAvail)"
+    ).message("crl cannot be combined with profile.extensions.noRevAvail: either there is revocation or there is none")
 )]
 pub struct IssuerSpec {
     /// Class of the controller that answers this issuer: the value of the controller's flag `--class`. Controllers of other
@@ -195,6 +200,9 @@ pub struct IssuerSpec {
     /// Default: none; such requests are denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_certificates: Option<PodCertificatesSpec>,
+    /// CRLs of the issuer's CA. They need an operator who has enabled CRLs. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crl: Option<CrlSpec>,
     /// Certificates that the issuer issues. Default: leaf certificates for TLS servers and clients, for at most a year.
     #[serde(default)]
     pub profile: ProfileSpec,

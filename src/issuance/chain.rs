@@ -20,7 +20,7 @@ pub(super) use judge::MAX_COMPARISONS;
 
 pub use bundle::Bundle;
 pub use certificate::IssuerCertificate;
-pub use error::{CertificateError, ChainError};
+pub use error::{CertificateError, ChainError, NoCrlSign};
 
 /// Largest PEM text that is read, in octets: cert-manager's own limit for a bundle.
 const MAX_PEM: usize = 330_000;

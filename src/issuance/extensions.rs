@@ -28,8 +28,8 @@ use super::{
     raw::Extension,
 };
 
-const CRITICAL: bool = true;
-const NOT_CRITICAL: bool = false;
+pub(super) const CRITICAL: bool = true;
+pub(super) const NOT_CRITICAL: bool = false;
 
 /// noRevAvail (RFC 9608, section 2).
 pub(super) const ID_CE_NO_REV_AVAIL: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.56");
@@ -187,7 +187,7 @@ fn publication(rules: &ExtensionRules, extensions: &mut Vec<Extension>) -> der::
     Ok(())
 }
 
-fn uri(url: &HttpUrl) -> der::Result<GeneralName> {
+pub(super) fn uri(url: &HttpUrl) -> der::Result<GeneralName> {
     Ia5String::new(url.as_str()).map(GeneralName::UniformResourceIdentifier)
 }
 
@@ -198,7 +198,11 @@ fn cps(url: &HttpUrl) -> der::Result<PolicyQualifierInfo> {
     })
 }
 
-fn extension(oid: ObjectIdentifier, critical: bool, value: &impl Encode) -> der::Result<Extension> {
+pub(super) fn extension(
+    oid: ObjectIdentifier,
+    critical: bool,
+    value: &impl Encode,
+) -> der::Result<Extension> {
     Ok(Extension {
         extn_id: Oid::of(oid),
         critical,

@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    Fault, chain::IssuerChain, key::KeyAlgorithm, profile::Profile, signature::SignatureAlgorithm,
+    Fault,
+    chain::IssuerChain,
+    crl::{CaId, CrlRules, CrlRulesError, SerialNumber},
+    key::KeyAlgorithm,
+    profile::{HttpUrl, Profile},
+    signature::SignatureAlgorithm,
 };
 
 /// A signature algorithm that the issuing certificate's key does not support.
@@ -17,6 +22,22 @@ pub struct IssuerError {
 }
 
 impl IssuerError {
+    /// Checks that a key of this kind can sign with the algorithm.
+    ///
+    /// # Errors
+    ///
+    /// It cannot.
+    pub(super) const fn check(
+        algorithm: SignatureAlgorithm,
+        key: KeyAlgorithm,
+    ) -> Result<(), Self> {
+        if algorithm.fits(key) {
+            Ok(())
+        } else {
+            Err(Self { algorithm, key })
+        }
+    }
+
     /// Returns who must act.
     #[must_use]
     pub const fn fault(&self) -> Fault {
@@ -30,6 +51,7 @@ pub struct Issuer {
     chain: Arc<IssuerChain>,
     profile: Profile,
     algorithm: SignatureAlgorithm,
+    crl: Option<(CaId, CrlRules)>,
 }
 
 impl Issuer {
@@ -47,16 +69,26 @@ impl Issuer {
         let chain = chain.into();
         let key = chain.issuing().public_key();
         let algorithm = algorithm.unwrap_or_else(|| SignatureAlgorithm::auto(key));
-        if !algorithm.fits(key.algorithm()) {
-            return Err(IssuerError {
-                algorithm,
-                key: key.algorithm(),
-            });
-        }
+        IssuerError::check(algorithm, key.algorithm())?;
         Ok(Self {
             chain,
             profile,
             algorithm,
+            crl: None,
+        })
+    }
+
+    /// Adds the rules for the CRLs of the issuer's CA. Certificates then name the CRL of their shard, if the rules have a URL.
+    ///
+    /// # Errors
+    ///
+    /// The profile denies revocation, or the issuing certificate does not allow CRLs.
+    pub fn with_crl(self, rules: CrlRules) -> Result<Self, CrlRulesError> {
+        let issuing = self.chain.issuing();
+        rules.check(&self.profile, issuing)?;
+        Ok(Self {
+            crl: Some((CaId::of(issuing), rules)),
+            ..self
         })
     }
 
@@ -70,6 +102,18 @@ impl Issuer {
     #[must_use]
     pub const fn profile(&self) -> &Profile {
         &self.profile
+    }
+
+    /// Returns the rules for the CRLs of the issuer's CA.
+    #[must_use]
+    pub fn crl(&self) -> Option<&CrlRules> {
+        self.crl.as_ref().map(|(_, rules)| rules)
+    }
+
+    /// Returns the URL of the CRL that lists a certificate of this issuer if it is revoked.
+    pub(super) fn crl_url(&self, serial: &SerialNumber) -> Option<HttpUrl> {
+        let (ca, rules) = self.crl.as_ref()?;
+        rules.url_of(ca, serial)
     }
 
     /// Returns the algorithm that the issuer signs with.

@@ -174,7 +174,7 @@ pub(super) fn run(tbs_der: &[u8], issuer: &Issuer) -> Result<(), LintError> {
 /// so it is not asked about a certificate that has one as the type of an extension or of an attribute in a name.
 fn other_decoders(tbs_der: &[u8], algorithm: &[u8], issuer: &Issuer) -> Result<(), String> {
     let read = || -> der::Result<(Vec<u8>, bool)> {
-        let der = tbs::certificate(tbs_der, algorithm, &[0; 64])?;
+        let der = tbs::signed(tbs_der, algorithm, &[0; 64])?;
         if has_large_arcs(&Tbs::parse(tbs_der)?)? {
             return Ok((der, true));
         }

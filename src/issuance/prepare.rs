@@ -57,20 +57,20 @@ impl PrepareError {
     }
 }
 
-/// Reason why a prepared certificate was not issued.
+/// Reason why a prepared certificate or CRL was not issued.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
     /// The signer returned no signature.
-    #[error("failed to get the certificate signed")]
+    #[error("failed to get a signature")]
     Sign(#[source] SignError),
     /// The signature is wrong: another key, a faulty token, or a bug.
-    #[error("the signature over the certificate is wrong; it was discarded")]
+    #[error("the signature is wrong; what it signs was discarded")]
     Unverified(#[source] BadSignature),
-    /// Another parser reads the certificate differently: a bug.
-    #[error("the signed certificate is ambiguous; it was discarded")]
+    /// Another parser reads it differently: a bug.
+    #[error("what was signed is ambiguous; it was discarded")]
     Ambiguous(#[source] RereadError),
-    /// The certificate could not be encoded: a bug.
-    #[error("failed to encode the signed certificate")]
+    /// It could not be encoded: a bug.
+    #[error("failed to encode what was signed")]
     Encode(#[source] der::Error),
 }
 
@@ -222,7 +222,7 @@ impl PreparedCertificate {
                 signature.as_octets(),
             )
             .map_err(IssueError::Unverified)?;
-        let der = tbs::certificate(&self.tbs, &self.algorithm, signature.as_octets())
+        let der = tbs::signed(&self.tbs, &self.algorithm, signature.as_octets())
             .map_err(IssueError::Encode)?;
         reread::compare(&der, self.issuer.profile().copied_extensions())
             .map_err(IssueError::Ambiguous)?;
@@ -245,8 +245,8 @@ impl PreparedCertificate {
                 .algorithm()
                 .signature_length()
         ];
-        let der = tbs::certificate(&self.tbs, &self.algorithm, &signature)
-            .map_err(PrepareError::Encode)?;
+        let der =
+            tbs::signed(&self.tbs, &self.algorithm, &signature).map_err(PrepareError::Encode)?;
         let length = pem::encode("CERTIFICATE", &der).len();
         if length > MAX_PEM {
             return Err(PrepareError::Refused(Refusal::new(

@@ -162,6 +162,11 @@ impl Profile {
         &self.rules.extensions.from_csr
     }
 
+    /// Whether leaves say that they are never revoked (RFC 9608).
+    pub(super) const fn denies_revocation(&self) -> bool {
+        self.rules.extensions.no_rev_avail
+    }
+
     /// The longest validity that a request may ask for.
     #[must_use]
     pub const fn longest(&self) -> SignedDuration {

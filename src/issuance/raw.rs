@@ -10,6 +10,7 @@ use der::{
     Decode as _, Reader as _, Sequence, SliceReader, Tag, TagNumber, Tagged as _,
     asn1::{AnyRef, BitStringRef, IntRef, OctetString, UintRef},
 };
+use jiff::Timestamp;
 use x509_cert::time::Time;
 
 use super::oid::Oid;
@@ -31,7 +32,7 @@ pub(super) fn tlv<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> der::Result<&'a
     reader.tlv_bytes()
 }
 
-const fn context(number: u32, constructed: bool) -> Tag {
+pub(super) const fn context(number: u32, constructed: bool) -> Tag {
     Tag::ContextSpecific {
         constructed,
         number: TagNumber(number),
@@ -242,11 +243,22 @@ pub(super) fn algorithm(der: &[u8]) -> Option<Oid> {
     read.ok()
 }
 
-fn optional<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> der::Result<Option<&'a [u8]>> {
+/// Reads the next element if it has this tag, and returns it with its header.
+pub(super) fn optional<'a>(
+    reader: &mut SliceReader<'a>,
+    tag: Tag,
+) -> der::Result<Option<&'a [u8]>> {
     if !reader.is_finished() && Tag::peek(reader)? == tag {
         return reader.tlv_bytes().map(Some);
     }
     Ok(None)
+}
+
+/// Converts a time. `jiff` ends a few hours before the date that RFC 5280, section 4.1.2.5 uses for certificates without an
+/// expiry date; that date becomes the last instant of `jiff`. DER has no time before 1970 here.
+pub(super) fn timestamp(time: Time) -> Timestamp {
+    let seconds = i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
 }
 
 /// Returns the first extension that occurs twice, which RFC 5280, section 4.2 forbids.

@@ -7,10 +7,10 @@ use super::{
     raw::{SignedFrame, Tbs},
 };
 
-/// The two parsers read a certificate differently: a bug in our code or in one of the parsers.
+/// The two parsers read a certificate or CRL differently: a bug in our code or in one of the parsers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a second parser reads the certificate differently: {0}")]
-pub struct RereadError(String);
+#[error("a second parser reads it differently: {0}")]
+pub struct RereadError(pub(super) String);
 
 /// Compares the readings of both parsers. The values of copied extensions are compared as bytes but not parsed.
 ///

@@ -1,4 +1,4 @@
-//! Encoding of the bytes to be signed and of the certificate around them (RFC 5280, section 4.1).
+//! Encoding of the bytes to be signed and of the certificate around them (RFC 5280, section 4.1). CRLs share its parts.
 //!
 //! The structures here hold raw slices: names, keys and algorithm identifiers are copied byte for byte,
 //! never decoded and encoded again.
@@ -46,13 +46,13 @@ struct Validity {
 }
 
 #[derive(Sequence)]
-struct Certificate<'a> {
+struct Signed<'a> {
     tbs: AnyRef<'a>,
     algorithm: AnyRef<'a>,
     signature: BitStringRef<'a>,
 }
 
-const fn explicit<T>(number: u32, value: T) -> ContextSpecific<T> {
+pub(super) const fn explicit<T>(number: u32, value: T) -> ContextSpecific<T> {
     ContextSpecific {
         tag_number: TagNumber(number),
         tag_mode: TagMode::Explicit,
@@ -81,9 +81,9 @@ impl Parts<'_> {
     }
 }
 
-/// Encodes the certificate around signed bytes as DER.
-pub(super) fn certificate(tbs: &[u8], algorithm: &[u8], signature: &[u8]) -> der::Result<Vec<u8>> {
-    Certificate {
+/// Encodes the certificate or CRL around signed bytes as DER.
+pub(super) fn signed(tbs: &[u8], algorithm: &[u8], signature: &[u8]) -> der::Result<Vec<u8>> {
+    Signed {
         tbs: AnyRef::from_der(tbs)?,
         algorithm: AnyRef::from_der(algorithm)?,
         signature: BitStringRef::from_bytes(signature)?,
@@ -92,7 +92,7 @@ pub(super) fn certificate(tbs: &[u8], algorithm: &[u8], signature: &[u8]) -> der
 }
 
 /// Converts a time, in whole seconds. RFC 5280, 4.1.2.5: UTCTime through the year 2049, GeneralizedTime from 2050 on.
-fn time(timestamp: Timestamp) -> der::Result<Time> {
+pub(super) fn time(timestamp: Timestamp) -> der::Result<Time> {
     let seconds = u64::try_from(timestamp.as_second()).map_err(|_| der::ErrorKind::DateTime)?;
     DateTime::from_unix_duration(Duration::from_secs(seconds)).map(Time::from)
 }

@@ -1,6 +1,7 @@
-//! Keys, certificate authorities and certification requests for tests, encoded octet by octet so that they can be malformed.
+//! Keys, certificate authorities, certification requests and CRLs for tests, encoded octet by octet so that they can be malformed.
 
 mod authority;
+mod crl;
 mod issued;
 mod key;
 mod octets;
@@ -8,6 +9,7 @@ mod request;
 
 pub(crate) use authority::chain_valid;
 pub(super) use authority::{Authority, at, bundle};
+pub(super) use crl::{DraftCrl, DraftEntry, distribution_point};
 pub(crate) use issued::issued;
 pub(super) use key::{TestKey, Unwilling};
 pub(super) use octets::*;

@@ -7,7 +7,10 @@ use hsm::HsmError;
 use super::key::KeySpecError;
 use crate::{
     api::{bounds::OutOfBounds, issuer::Reason},
-    issuance::{ChainError, IssuerError, ProbeError, ProfileError, pod::PodIdentityError},
+    issuance::{
+        ChainError, IssuerError, ProbeError, ProfileError, crl::CrlRulesError,
+        pod::PodIdentityError,
+    },
     message::{first_of, shown},
     signers::protection::Unprotected,
     telemetry::ErrorChain,
@@ -38,6 +41,9 @@ pub enum NotProven {
     /// The profile contradicts itself or its grant.
     #[error("spec.profile is not valid")]
     Profile(#[source] ProfileError),
+    /// The rules for CRLs contradict themselves, the profile or the CA certificate.
+    #[error("spec.crl cannot be used")]
+    Crl(#[source] CrlRulesError),
     /// The key does not support the signature algorithm.
     #[error("no usable signature algorithm")]
     Algorithm(#[source] IssuerError),
@@ -106,6 +112,8 @@ impl NotProven {
             Self::CertificateNotGranted { .. } => Reason::CertificateNotGranted,
             Self::Algorithm(_) => Reason::AlgorithmUnsupported,
             Self::Profile(_) => Reason::ProfileInvalid,
+            Self::Crl(CrlRulesError::NoCrlSign(_)) => Reason::CrlSignMissing,
+            Self::Crl(_) => Reason::CrlInvalid,
             Self::RootMissing(_) => Reason::RootMissing,
             Self::Pods(_) | Self::PodsTooShort => Reason::PodCertificatesInvalid,
             Self::KeySpec(_) => Reason::KeyInvalid,

@@ -18,7 +18,8 @@ use crate::{
     },
     config::{Labels, TokenConfig},
     issuance::{
-        Bundle, ChainError, Issuer, IssuerChain, Limits, Profile, Rules, profile::CaLimits,
+        Bundle, ChainError, Issuer, IssuerChain, Limits, Profile, Rules, crl::CrlRules,
+        profile::CaLimits,
     },
     metrics::Metrics,
     signers::{
@@ -208,7 +209,9 @@ pub async fn prove(
     let (issuer, pods) = match kept {
         Some(Earlier { ready, .. }) => (Arc::clone(&ready.issuer), ready.pods.clone()),
         None => {
-            let Checked { rules, pods, .. } = match checked {
+            let Checked {
+                rules, pods, crl, ..
+            } = match checked {
                 Some(checked) => checked,
                 None => check_aside(claim, now).await?,
             };
@@ -216,6 +219,12 @@ pub async fn prove(
                 .map_err(|why| Arc::new(NotProven::Profile(why)))?;
             let issuer = Issuer::new(chain, profile, spec.signature_algorithm.explicit())
                 .map_err(|why| Arc::new(NotProven::Algorithm(why)))?;
+            let issuer = match crl {
+                Some(crl) => issuer
+                    .with_crl(crl)
+                    .map_err(|why| Arc::new(NotProven::Crl(why)))?,
+                None => issuer,
+            };
             (Arc::new(issuer), pods)
         }
     };
@@ -291,6 +300,7 @@ pub struct Checked {
     chain: Arc<IssuerChain>,
     wanted: Arc<KeyTarget>,
     rules: Rules,
+    crl: Option<CrlRules>,
     pods: Option<PodRules>,
 }
 
@@ -332,7 +342,16 @@ pub fn check(
         },
         ..Limits::default()
     };
-    Profile::new(rules.clone(), any).map_err(NotProven::Profile)?;
+    let profile = Profile::new(rules.clone(), any).map_err(NotProven::Profile)?;
+    let crl = spec
+        .crl
+        .as_ref()
+        .map(|crl| {
+            let crl = CrlRules::try_from(crl)?;
+            crl.check(&profile, chain.issuing()).map(|()| crl)
+        })
+        .transpose()
+        .map_err(NotProven::Crl)?;
     let pods = spec
         .pod_certificates
         .as_ref()
@@ -341,6 +360,7 @@ pub fn check(
         chain,
         wanted: Arc::new(wanted),
         rules,
+        crl,
         pods: pods.transpose()?,
     })
 }

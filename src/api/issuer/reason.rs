@@ -77,6 +77,10 @@ reasons! {
     KeyUnprotected,
     /// The profile contradicts itself or the grant.
     ProfileInvalid,
+    /// `spec.crl` contradicts itself or the profile.
+    CrlInvalid,
+    /// CRLs are wanted, and the CA certificate does not allow its key to sign them.
+    CrlSignMissing,
     /// `spec.podCertificates` cannot be honoured.
     PodCertificatesInvalid,
     /// `spec.namespaceSelector` cannot be honoured.

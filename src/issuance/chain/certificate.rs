@@ -13,19 +13,16 @@ use const_oid::{
 };
 use der::Decode as _;
 use jiff::Timestamp;
-use x509_cert::{
-    ext::pkix::{AuthorityKeyIdentifier, KeyUsage, SubjectKeyIdentifier},
-    time::Time,
-};
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, KeyUsage, SubjectKeyIdentifier};
 
-use super::CertificateError;
+use super::{CertificateError, NoCrlSign};
 use crate::issuance::{
     constraints::NameConstraints,
     key::{IssuerPublicKey, PublicKey},
     name::Name,
     oid::Oid,
     pem,
-    raw::{BasicConstraints, SignedFrame, Tbs, duplicate_extension},
+    raw::{BasicConstraints, SignedFrame, Tbs, duplicate_extension, timestamp},
     scheme::{SchemeError, SignatureScheme},
 };
 
@@ -62,6 +59,7 @@ pub struct IssuerCertificate {
     public_key: IssuerPublicKey,
     path_length: Option<usize>,
     version_3: bool,
+    crl_sign: bool,
     subject_key_id: Option<Vec<u8>>,
     authority_key_id: Option<Vec<u8>>,
     name_constraints: Option<NameConstraints>,
@@ -119,9 +117,11 @@ impl IssuerCertificate {
         };
         // RFC 5280, section 4.2.1.3: conforming CAs MUST include keyUsage. Old roots have none, and a certificate
         // without keyUsage excludes no usage (X.509, clause 9.2.2.3).
-        if let Some(extension) = tbs.extension(ID_CE_KEY_USAGE)
-            && !KeyUsage::from_der(extension.extn_value.as_bytes())?.key_cert_sign()
-        {
+        let key_usage = tbs
+            .extension(ID_CE_KEY_USAGE)
+            .map(|extension| KeyUsage::from_der(extension.extn_value.as_bytes()))
+            .transpose()?;
+        if key_usage.is_some_and(|usage| !usage.key_cert_sign()) {
             return Err(CertificateError::NoKeyCertSign);
         }
         let subject_key_id = tbs
@@ -164,13 +164,14 @@ impl IssuerCertificate {
             serial: tbs.serial.to_vec(),
             subject,
             issuer: Name::parse(tbs.issuer)?,
-            not_before: timestamp(tbs.not_before)?,
-            not_after: timestamp(tbs.not_after)?,
+            not_before: timestamp(tbs.not_before),
+            not_after: timestamp(tbs.not_after),
             public_key: IssuerPublicKey::new(
                 PublicKey::parse(tbs.spki).map_err(CertificateError::Key)?,
             ),
             path_length,
             version_3,
+            crl_sign: key_usage.is_none_or(|usage| usage.crl_sign()),
             subject_key_id,
             authority_key_id,
             name_constraints,
@@ -269,6 +270,18 @@ impl IssuerCertificate {
             .unwrap_or_else(|| self.public_key.key().key_identifier())
     }
 
+    /// Checks that its key may sign CRLs (RFC 5280, section 6.3.3 (f)). A certificate without keyUsage excludes no usage.
+    ///
+    /// # Errors
+    ///
+    /// keyUsage does not include cRLSign.
+    pub fn check_crl_sign(&self) -> Result<(), NoCrlSign> {
+        if self.crl_sign {
+            return Ok(());
+        }
+        Err(NoCrlSign(self.subject_text()))
+    }
+
     pub(super) const fn path_length(&self) -> Option<usize> {
         self.path_length
     }
@@ -349,12 +362,4 @@ impl IssuerCertificate {
             key.verify(*scheme, &other.tbs, &other.signature).is_ok()
         })
     }
-}
-
-/// Converts a time. The date that RFC 5280, section 4.1.2.5 uses for certificates without an expiry date is a few hours
-/// after the last instant of `jiff`; it becomes that instant.
-fn timestamp(time: Time) -> Result<Timestamp, CertificateError> {
-    let seconds =
-        i64::try_from(time.to_unix_duration().as_secs()).map_err(|_| CertificateError::Validity)?;
-    Ok(Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX))
 }

@@ -43,10 +43,14 @@ pub enum CertificateError {
     /// Name constraints that cannot be enforced.
     #[error("its nameConstraints extension cannot be enforced")]
     NameConstraints(#[source] ConstraintsError),
-    /// A time out of range.
-    #[error("its validity is out of range")]
-    Validity,
 }
+
+/// A CA certificate whose key may not sign CRLs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the keyUsage of the CA certificate {0:?} does not include cRLSign, so verifiers refuse its CRLs; have it renewed with cRLSign"
+)]
+pub struct NoCrlSign(pub(super) String);
 
 /// Reason why an issuer's certificates cannot be used. Messages name a certificate by its subject.
 #[derive(Debug, thiserror::Error)]

@@ -65,6 +65,11 @@ impl HttpUrl {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Appends a path of letters, digits, dots and slashes to a URL without query and fragment.
+    pub(in crate::issuance) fn below(&self, path: &str) -> Self {
+        Self(format!("{}/{path}", self.0.trim_end_matches('/')))
+    }
 }
 
 /// A text that is not an absolute `http` URL.

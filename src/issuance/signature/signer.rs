@@ -7,7 +7,8 @@ use der::{Encode as _, Sequence, asn1::UintRef};
 use super::SignatureAlgorithm;
 use crate::issuance::Fault;
 
-/// Input of a [`Signer`]. Only [`PreparedCertificate`](crate::issuance::PreparedCertificate) and
+/// Input of a [`Signer`]. Only [`PreparedCertificate`](crate::issuance::PreparedCertificate),
+/// [`PreparedCrl`](crate::issuance::crl::PreparedCrl) and
 /// [`Probe`](crate::issuance::Probe) create it. It cannot be cloned, and signing consumes it.
 #[derive(Debug)]
 pub struct SigningInput {

@@ -72,6 +72,8 @@ impl EventReason {
             | Reason::KeyUnusable
             | Reason::KeyUnprotected
             | Reason::ProfileInvalid
+            | Reason::CrlInvalid
+            | Reason::CrlSignMissing
             | Reason::PodCertificatesInvalid
             | Reason::NamespaceSelectorInvalid
             | Reason::NamespaceUnreadable
