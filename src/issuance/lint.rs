@@ -33,9 +33,15 @@ use super::{
 mod extensions;
 mod fields;
 mod names;
+mod publication;
 
 /// Every lint, in the order of the parts of a certificate.
-pub const LINTS: [&[Lint]; 3] = [fields::LINTS, names::LINTS, extensions::LINTS];
+pub const LINTS: [&[Lint]; 4] = [
+    fields::LINTS,
+    names::LINTS,
+    extensions::LINTS,
+    publication::LINTS,
+];
 
 /// A lint. `name` is stable and labels a metric; `citation` is the clause it enforces.
 pub struct Lint {
