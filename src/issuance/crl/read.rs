@@ -62,7 +62,7 @@ pub struct ReadCrl {
 }
 
 impl ReadCrl {
-    /// Reads the DER of one CRL.
+    /// Reads the DER of one CRL. Takes processor time in proportion to its size, so that of others belongs on another thread.
     ///
     /// # Errors
     ///

@@ -162,6 +162,7 @@ impl AuthorityBuilder {
         }
     }
 
+    /// Sets the bits of keyUsage; without a bit, the extension is left out.
     pub(in crate::issuance) fn key_usage(self, bits: &[u8]) -> Self {
         Self {
             key_usage: bits.to_vec(),
@@ -222,7 +223,9 @@ impl AuthorityBuilder {
         if self.duplicate {
             extensions.push(usage.clone());
         }
-        extensions.push(usage);
+        if !self.key_usage.is_empty() {
+            extensions.push(usage);
+        }
         if let Some(id) = &self.subject_key_id {
             extensions.push(extension(ID_CE_SUBJECT_KEY_IDENTIFIER, false, &tlv(4, id)));
         }
