@@ -37,7 +37,7 @@ use crate::{
     audit::{IssuanceLog, LogRun},
     checkpoints::{CheckpointWriter, Sources},
     config::Config,
-    issuance::lint,
+    issuance::{crl, lint},
     metrics::Metrics,
     ownership::{Announcement, OwnPod, Ownership, Replica},
     pins::source::Secrets,
@@ -95,7 +95,11 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     let namespace = args.cluster_resource_namespace(pod_namespace.as_deref());
     let metrics = Arc::new(Metrics::with_issuers(VERSION, COMMIT, args.issuer_metrics));
     let lints = lint::LINTS.iter().copied().flatten();
-    let lints: Vec<_> = lints.map(|lint| lint.name).collect();
+    let of_crls = crl::lint::LINTS.iter().copied().flatten();
+    let lints: Vec<_> = lints
+        .map(|lint| lint.name)
+        .chain(of_crls.map(|lint| lint.name))
+        .collect();
     metrics.expect_failures(&[BUG], &lints);
     let readiness = Readiness::default();
     let server = Server::bind(args.health_address, args.metrics_address).await?;

@@ -121,7 +121,8 @@ pub struct PreparedCrl {
 }
 
 impl PreparedCrl {
-    /// Makes the bytes to be signed by the key of `issuing`, sorted by serial number, and runs every lint over them.
+    /// Makes the bytes to be signed by the key of `issuing`, sorted by serial number, and runs every lint over them. Takes
+    /// processor time in proportion to the number of entries, so a long list belongs on another thread.
     ///
     /// # Errors
     ///

@@ -42,10 +42,11 @@ pub(super) struct PolicyInformation {
     pub(super) policy_qualifiers: Option<Vec<PolicyQualifierInfo>>,
 }
 
-/// Builds the extensions of a certificate.
+/// Builds the extensions of a certificate. `crl` is the URL of the CRL of its shard.
 pub(super) fn write(
     params: &CertificateParams<'_>,
     issuing: &IssuerCertificate,
+    crl: Option<&HttpUrl>,
 ) -> der::Result<Vec<Extension>> {
     let csr = params.csr();
     let rules = params.extensions();
@@ -103,7 +104,7 @@ pub(super) fn write(
             extn_value: OctetString::new(names.der())?,
         });
     }
-    publication(rules, &mut extensions)?;
+    publication(rules, crl, &mut extensions)?;
     match authority {
         // 4.2.1.10: MUST be critical, only in CA certificates.
         Some(authority) => {
@@ -130,7 +131,11 @@ pub(super) fn write(
 }
 
 /// Adds the certificate policies and the URLs of CRLs, OCSP responders and CA certificates.
-fn publication(rules: &ExtensionRules, extensions: &mut Vec<Extension>) -> der::Result<()> {
+fn publication(
+    rules: &ExtensionRules,
+    crl: Option<&HttpUrl>,
+    extensions: &mut Vec<Extension>,
+) -> der::Result<()> {
     // 4.2.1.4: non-critical. The CPS pointer is an IA5String with a URI.
     if !rules.policies.is_empty() {
         let policies = rules
@@ -150,17 +155,18 @@ fn publication(rules: &ExtensionRules, extensions: &mut Vec<Extension>) -> der::
             &policies,
         )?);
     }
-    // 4.2.1.13: SHOULD be non-critical. Every URL holds the same CRL, hence one distribution point.
-    if !rules.crl.is_empty() {
-        let names = rules.crl.iter().map(uri).collect::<der::Result<_>>()?;
+    // 4.2.1.13: SHOULD be non-critical. All URLs of a distribution point hold the same CRL. So the profile's URLs share one, and
+    // the CRL of the shard, of which the profile knows nothing, has its own.
+    let points = [crl.map_or(&[][..], std::slice::from_ref), &rules.crl]
+        .into_iter()
+        .filter(|urls| !urls.is_empty())
+        .map(distribution_point)
+        .collect::<der::Result<Vec<_>>>()?;
+    if !points.is_empty() {
         extensions.push(extension(
             ID_CE_CRL_DISTRIBUTION_POINTS,
             NOT_CRITICAL,
-            &CrlDistributionPoints(vec![DistributionPoint {
-                distribution_point: Some(DistributionPointName::FullName(names)),
-                reasons: None,
-                crl_issuer: None,
-            }]),
+            &CrlDistributionPoints(points),
         )?);
     }
     // 4.2.2.1: MUST be non-critical.
@@ -185,6 +191,15 @@ fn publication(rules: &ExtensionRules, extensions: &mut Vec<Extension>) -> der::
         )?);
     }
     Ok(())
+}
+
+fn distribution_point(urls: &[HttpUrl]) -> der::Result<DistributionPoint> {
+    let names = urls.iter().map(uri).collect::<der::Result<_>>()?;
+    Ok(DistributionPoint {
+        distribution_point: Some(DistributionPointName::FullName(names)),
+        reasons: None,
+        crl_issuer: None,
+    })
 }
 
 pub(super) fn uri(url: &HttpUrl) -> der::Result<GeneralName> {

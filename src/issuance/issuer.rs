@@ -125,7 +125,10 @@ impl Issuer {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::{super::testing::*, *};
+    use crate::issuance::{Limits, Rules, crl::Shards};
 
     #[test]
     fn an_issuer_is_refused_if_its_algorithm_does_not_fit_its_key() {
@@ -137,5 +140,25 @@ mod tests {
         );
         let error = issuer(Some(SignatureAlgorithm::RsaPssSha256)).unwrap_err();
         assert_eq!(error.fault(), Fault::Issuer);
+    }
+
+    #[test]
+    fn crls_need_a_certificate_that_allows_them_and_a_profile_that_does_not_deny_revocation() {
+        let crl =
+            || CrlRules::new(SignedDuration::from_hours(24), None, None, Shards::ONE).unwrap();
+        let issuer = |authority: &Authority, rules| {
+            let profile = Profile::new(rules, Limits::default()).unwrap();
+            Issuer::new(authority.chain(), profile, None).unwrap()
+        };
+        let root = Authority::root("root");
+        let with = issuer(&root, Rules::default()).with_crl(crl()).unwrap();
+        assert_eq!(with.crl(), Some(&crl()));
+        let mute = Authority::builder("root").key_usage(&[5]).root();
+        let error = issuer(&mute, Rules::default()).with_crl(crl()).unwrap_err();
+        assert!(matches!(error, CrlRulesError::NoCrlSign(_)), "{error}");
+        let mut rules = Rules::default();
+        rules.extensions.no_rev_avail = true;
+        let error = issuer(&root, rules).with_crl(crl()).unwrap_err();
+        assert_eq!(error, CrlRulesError::NoRevAvail);
     }
 }

@@ -9,6 +9,7 @@ use super::{
     Fault,
     chain::{CaField, ChainError},
     claim::Role,
+    crl::SerialNumber,
     extensions,
     issuer::Issuer,
     key::BadSignature,
@@ -140,6 +141,7 @@ impl PreparedCertificate {
             .to_der()
             .map_err(PrepareError::Encode)?;
         let issuing = issuer.chain().issuing();
+        let crl = issuer.crl_url(&SerialNumber::from(&serial));
         let tbs = Parts {
             serial: serial.octets(),
             algorithm: &algorithm,
@@ -148,7 +150,8 @@ impl PreparedCertificate {
             not_after,
             subject: params.subject().der(),
             spki: params.csr().public_key().spki_der(),
-            extensions: extensions::write(params, issuing).map_err(PrepareError::Encode)?,
+            extensions: extensions::write(params, issuing, crl.as_ref())
+                .map_err(PrepareError::Encode)?,
         }
         .to_der()
         .map_err(PrepareError::Encode)?;

@@ -9,7 +9,10 @@ use x509_cert::ext::pkix::{
 };
 
 use super::{Lint, ensure};
-use crate::issuance::extensions::{ID_CE_NO_REV_AVAIL, PolicyInformation};
+use crate::issuance::{
+    crl::SerialNumber,
+    extensions::{ID_CE_NO_REV_AVAIL, PolicyInformation},
+};
 
 fn is_http(name: &GeneralName) -> bool {
     match name {
@@ -65,6 +68,27 @@ pub(super) const LINTS: &[Lint] = &[
             ensure(
                 !critical && fits && !points.0.is_empty(),
                 "critical, or a point that is not an http URL",
+            )
+        },
+    },
+    Lint {
+        name: "rfc5280_crl_distribution_point_of_the_shard",
+        citation: "RFC 5280, sections 4.2.1.13 and 5.2.5; the issuer's spec.crl.url",
+        check: |linted| {
+            let serial = SerialNumber::from_octets(linted.tbs.serial);
+            let serial = serial.map_err(|error| error.to_string())?;
+            let Some(url) = linted.issuer.crl_url(&serial) else {
+                return Ok(());
+            };
+            let found = linted.extension::<CrlDistributionPoints>(ID_CE_CRL_DISTRIBUTION_POINTS)?;
+            let points = found.map_or_else(Vec::new, |(_, points)| points.0);
+            let names = match points.first().map(|point| &point.distribution_point) {
+                Some(Some(DistributionPointName::FullName(names))) => names.as_slice(),
+                Some(Some(DistributionPointName::NameRelativeToCRLIssuer(_)) | None) | None => &[],
+            };
+            ensure(
+                matches!(names, [GeneralName::UniformResourceIdentifier(name)] if name.as_str() == url.as_str()),
+                "the first distribution point is not the CRL of the certificate's shard",
             )
         },
     },

@@ -9,7 +9,11 @@ use const_oid::{
 use der::Tag;
 
 use super::*;
-use crate::issuance::{Limits, Profile, Rules, testing::*};
+use crate::issuance::{
+    Limits, Profile, Rules,
+    crl::{CaId, CrlRules},
+    testing::*,
+};
 
 /// A correct TBSCertificate whose parts can be spoilt.
 #[derive(Clone)]
@@ -338,6 +342,35 @@ fn strict_issuer() -> Issuer {
     Issuer::new(root.chain(), profile, None).unwrap()
 }
 
+/// Ways to break the lint that needs an issuer with CRLs.
+const SPOILT_WITH_CRLS: &[(&str, Spoil)] = &[
+    ("rfc5280_crl_distribution_point_of_the_shard", |d| {
+        d.remove(ID_CE_CRL_DISTRIBUTION_POINTS);
+    }),
+    ("rfc5280_crl_distribution_point_of_the_shard", |d| {
+        let other = crl(b"http://a.example/0.crl");
+        d.set(ID_CE_CRL_DISTRIBUTION_POINTS, false, other);
+    }),
+    ("rfc5280_crl_distribution_point_of_the_shard", |d| {
+        d.serial = integer(&[0x5c; 16]);
+    }),
+];
+
+/// An issuer with four shards. The serial number of a draft is in the first.
+fn issuer_with_crls() -> (Issuer, String) {
+    let issuer = issuer();
+    let url = "http://a.example".parse().unwrap();
+    let rules = CrlRules::new(
+        jiff::SignedDuration::from_hours(24),
+        None,
+        Some(url),
+        4.try_into().unwrap(),
+    );
+    let ca = CaId::of(issuer.chain().issuing());
+    let issuer = issuer.with_crl(rules.unwrap()).unwrap();
+    (issuer, format!("http://a.example/{ca}/0.crl"))
+}
+
 #[test]
 fn the_lints_check_against_every_certificate_of_the_chain() {
     let chain = |root: &Authority| {
@@ -404,9 +437,13 @@ fn each_lint_fails_for_a_certificate_that_breaks_its_rule() {
     let mut svid = Draft::new(&key);
     let names = san(&[(DNS, b"a.example"), (URI, b"spiffe://td/a")]);
     svid.set(ID_CE_SUBJECT_ALT_NAME, false, names);
+    let (with_crls, url) = issuer_with_crls();
+    let mut listed = Draft::new(&key);
+    listed.set(ID_CE_CRL_DISTRIBUTION_POINTS, false, crl(url.as_bytes()));
     for (sound, issuer, table) in [
         (plain, issuer(), SPOILT),
         (svid, strict_issuer(), SPOILT_FOR_STRICT),
+        (listed, with_crls, SPOILT_WITH_CRLS),
     ] {
         assert_eq!(run(&sound.der(), &issuer), Ok(()));
         for (index, (lint, spoil)) in table.iter().enumerate() {
@@ -424,7 +461,8 @@ fn every_lint_has_a_row_in_a_table_and_a_unique_name() {
     let lints = || LINTS.into_iter().flatten();
     let mut names: Vec<_> = lints().map(|lint| lint.name).collect();
     for name in &names {
-        let mut rows = SPOILT.iter().chain(SPOILT_FOR_STRICT);
+        let tables = [SPOILT, SPOILT_FOR_STRICT, SPOILT_WITH_CRLS];
+        let mut rows = tables.into_iter().flatten();
         assert!(rows.any(|(spoilt, _)| spoilt == name), "{name}");
     }
     names.sort_unstable();

@@ -10,6 +10,7 @@ use crate::issuance::{Limits, MlDsa, Profile, Rules, VerifiedCsr, Wanted, testin
 mod asked_extensions;
 mod chains;
 mod corpus;
+mod crls;
 mod fences;
 mod golden;
 mod properties;
