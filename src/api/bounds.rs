@@ -235,6 +235,16 @@ mod tests {
                 "spec.podCertificates.uris has 11",
             ),
             (
+                "crl",
+                json!({"children": vec![json!({"kind": "Secret", "name": "a", "key": "b"}); 65]}),
+                "spec.crl.children has 65 entries, at most 64 are read",
+            ),
+            (
+                "crl",
+                json!({"shards": 257}),
+                "spec.crl.shards is 257, at most 256 is allowed",
+            ),
+            (
                 "key",
                 json!({"uri": long(1025)}),
                 "spec.key.uri has 1025 characters",

@@ -374,3 +374,6 @@ fn pod_rules(spec: &PodCertificatesSpec, longest: SignedDuration) -> Result<PodR
         usages: spec.usages.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests;
