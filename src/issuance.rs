@@ -54,7 +54,7 @@ pub(crate) mod testing;
 pub use chain::{Bundle, CaField, ChainError, IssuerCertificate, IssuerChain, NoCrlSign};
 pub use contents::Contents;
 pub use csr::VerifiedCsr;
-pub use issuer::{Issuer, IssuerError};
+pub use issuer::Issuer;
 pub use key::{IssuerPublicKey, KeyAlgorithm, PublicKey};
 pub use prepare::{IssueError, IssuedCertificate, PrepareError, PreparedCertificate};
 pub use probe::{Probe, ProbeError};
@@ -63,7 +63,7 @@ pub use refusal::{Refusal, RefusalReason};
 pub use reread::RereadError;
 pub use scheme::MlDsa;
 pub use serial::Serial;
-pub use signature::{SignError, Signature, SignatureAlgorithm, Signer, SigningInput};
+pub use signature::{IssuerError, SignError, Signature, SignatureAlgorithm, Signer, SigningInput};
 
 /// Who must act before the request can succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

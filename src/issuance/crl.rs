@@ -13,12 +13,11 @@ use jiff::Timestamp;
 use super::{
     Fault, IssueError,
     chain::{IssuerCertificate, NoCrlSign},
-    issuer::IssuerError,
     key::IssuerPublicKey,
-    lint::LintError,
+    lint::error::LintError,
     pem,
     profile::HttpUrl,
-    signature::{Signature, SignatureAlgorithm, Signer, SigningInput},
+    signature::{IssuerError, Signature, SignatureAlgorithm, Signer, SigningInput},
     tbs,
 };
 

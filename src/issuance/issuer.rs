@@ -3,47 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    Fault,
     chain::IssuerChain,
     crl::{CaId, CrlRules, CrlRulesError, SerialNumber},
-    key::KeyAlgorithm,
     profile::{HttpUrl, Profile},
-    signature::SignatureAlgorithm,
+    signature::{IssuerError, SignatureAlgorithm},
 };
-
-/// A signature algorithm that the issuing certificate's key does not support.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "signatureAlgorithm {algorithm} does not fit the issuing certificate's {key} key; use Auto or an algorithm for that key"
-)]
-pub struct IssuerError {
-    algorithm: SignatureAlgorithm,
-    key: KeyAlgorithm,
-}
-
-impl IssuerError {
-    /// Checks that a key of this kind can sign with the algorithm.
-    ///
-    /// # Errors
-    ///
-    /// It cannot.
-    pub(super) const fn check(
-        algorithm: SignatureAlgorithm,
-        key: KeyAlgorithm,
-    ) -> Result<(), Self> {
-        if algorithm.fits(key) {
-            Ok(())
-        } else {
-            Err(Self { algorithm, key })
-        }
-    }
-
-    /// Returns who must act.
-    #[must_use]
-    pub const fn fault(&self) -> Fault {
-        Fault::Issuer
-    }
-}
 
 /// An immutable snapshot of an issuer, shared by the requests that are prepared while it is current.
 #[derive(Debug)]
@@ -128,7 +92,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::{super::testing::*, *};
-    use crate::issuance::{Limits, Rules, crl::Shards};
+    use crate::issuance::{Fault, Limits, Rules, crl::Shards};
 
     #[test]
     fn an_issuer_is_refused_if_its_algorithm_does_not_fit_its_key() {

@@ -30,10 +30,13 @@ use super::{
     tbs,
 };
 
+pub(super) mod error;
 mod extensions;
 mod fields;
 mod names;
 mod publication;
+
+pub use error::LintError;
 
 /// Every lint, in the order of the parts of a certificate.
 pub const LINTS: [&[Lint]; 4] = [
@@ -59,18 +62,6 @@ impl fmt::Debug for Lint {
             .field("citation", &self.citation)
             .finish_non_exhaustive()
     }
-}
-
-/// A lint that failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("lint {lint} ({citation}): {finding}")]
-pub struct LintError {
-    /// The lint's name.
-    pub lint: &'static str,
-    /// The clause.
-    pub citation: &'static str,
-    /// What was found, for people.
-    pub finding: String,
 }
 
 /// A certificate as a lint sees it.

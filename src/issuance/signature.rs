@@ -1,6 +1,7 @@
 //! Signature algorithms, and the only interface to a private key.
 
 use super::{
+    Fault,
     key::{IssuerPublicKey, KeyAlgorithm},
     scheme::{Hash, MlDsa, SignatureScheme},
 };
@@ -8,6 +9,40 @@ use super::{
 mod signer;
 
 pub use signer::{RawSignatureError, SignError, Signature, Signer, Signing, SigningInput};
+
+/// A signature algorithm that the issuing certificate's key does not support.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "signatureAlgorithm {algorithm} does not fit the issuing certificate's {key} key; use Auto or an algorithm for that key"
+)]
+pub struct IssuerError {
+    algorithm: SignatureAlgorithm,
+    key: KeyAlgorithm,
+}
+
+impl IssuerError {
+    /// Checks that a key of this kind can sign with the algorithm.
+    ///
+    /// # Errors
+    ///
+    /// It cannot.
+    pub(super) const fn check(
+        algorithm: SignatureAlgorithm,
+        key: KeyAlgorithm,
+    ) -> Result<(), Self> {
+        if algorithm.fits(key) {
+            Ok(())
+        } else {
+            Err(Self { algorithm, key })
+        }
+    }
+
+    /// Returns who must act.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Issuer
+    }
+}
 
 /// Signature algorithm of an issuer: a scheme bound to a kind of key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

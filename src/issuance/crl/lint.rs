@@ -15,7 +15,7 @@ use super::{
     reread,
 };
 use crate::issuance::{
-    chain::IssuerCertificate, lint::LintError, raw::Extension, signature::SignatureAlgorithm,
+    chain::IssuerCertificate, lint::error::LintError, raw::Extension, signature::SignatureAlgorithm,
 };
 
 mod entries;

@@ -41,10 +41,9 @@ impl<'a> CertList<'a> {
     pub(super) fn parse(der: &'a [u8]) -> der::Result<Self> {
         whole(der, |reader| {
             reader.sequence(|reader| {
-                let version = match Tag::peek(reader)? {
-                    Tag::Integer => Some(u8::decode(reader)?),
-                    _ => None,
-                };
+                let version = optional(reader, Tag::Integer)?
+                    .map(u8::from_der)
+                    .transpose()?;
                 let algorithm = tlv(reader, Tag::Sequence)?;
                 let issuer = tlv(reader, Tag::Sequence)?;
                 let this_update = Time::decode(reader)?;
