@@ -208,11 +208,61 @@ async fn the_api_server_refuses_an_issuer_that_contradicts_itself() -> Result<()
         (nameless, "give label, idHex or both"),
         (odd, "idHex"),
     ];
-    for (spec, text) in cases {
+    let crl = |crl: Value| {
+        let mut spec = authority.issuer_spec();
+        spec["crl"] = crl;
+        spec
+    };
+    let mut denied = crl(json!({}));
+    denied["profile"] = json!({"extensions": {"noRevAvail": true}});
+    let of_crls = [
+        (
+            crl(json!({"validity": "59m"})),
+            "validity must be 1h to 2160h",
+        ),
+        (
+            crl(json!({"validity": "2160h1s"})),
+            "validity must be 1h to 2160h",
+        ),
+        (
+            crl(json!({"validity": "1h", "refresh": "60m"})),
+            "less than validity",
+        ),
+        (crl(json!({"refresh": "59s"})), "at least 1m"),
+        (crl(json!({"shards": 2})), "several shards need a url"),
+        (
+            crl(json!({"shards": 257, "url": "http://a.example"})),
+            "spec.crl.shards",
+        ),
+        (
+            crl(json!({"parents": [{"kind": "Pod", "name": "a", "key": "b"}]})),
+            "spec.crl.parents[0].kind",
+        ),
+        (
+            denied,
+            "crl cannot be combined with profile.extensions.noRevAvail",
+        ),
+    ];
+    for (spec, text) in cases.into_iter().chain(of_crls) {
         let name = IssuerName::namespaced(TENANT, "contradiction");
         let error = rig.cluster().apply_issuer(&name, &spec).await.unwrap_err();
         assert!(format!("{error:#}").contains(text), "{error:#}");
     }
+    // The number of shards never changes while there are CRLs.
+    let name = IssuerName::cluster("shards");
+    let mut spec =
+        crl(json!({"shards": 4, "url": "http://a.example", "validity": "1h", "refresh": "59m59s"}));
+    spec["token"] = json!("nowhere");
+    rig.cluster().apply_issuer(&name, &spec).await?;
+    spec["crl"]["shards"] = json!(8);
+    let error = rig.cluster().apply_issuer(&name, &spec).await.unwrap_err();
+    assert!(
+        format!("{error:#}").contains("shards never changes"),
+        "{error:#}"
+    );
+    spec["crl"]["shards"] = json!(4);
+    spec["crl"]["validity"] = json!("2160h");
+    rig.cluster().apply_issuer(&name, &spec).await?;
     Ok(())
 }
 

@@ -8,7 +8,10 @@ use pkcs11_issuer::{
     api::profile::ProfileSpec,
     issuance::{
         Issuer, IssuerChain, Limits, PreparedCertificate, Profile, Serial, SignatureAlgorithm,
-        VerifiedCsr, Wanted, pattern::Variables, profile::CaLimits,
+        VerifiedCsr, Wanted,
+        crl::{CrlParams, PreparedCrl},
+        pattern::Variables,
+        profile::CaLimits,
     },
 };
 use rcgen::{
@@ -18,7 +21,7 @@ use rcgen::{
 
 use super::{
     super::{key::SoftwareKey, san::san},
-    Shape,
+    Shape, crls,
 };
 
 /// The issuers by name, with their signature algorithms.
@@ -119,7 +122,24 @@ impl Authority {
         }
     }
 
+    pub(super) fn chain(&self) -> IssuerChain {
+        IssuerChain::parse(self.pem.as_bytes(), None).unwrap()
+    }
+
+    pub(super) fn issue_crl(&self, params: &CrlParams<'_>) -> Vec<u8> {
+        let chain = self.chain();
+        let issuing = chain.issuing();
+        let algorithm = self.algorithm;
+        let algorithm = algorithm.unwrap_or_else(|| SignatureAlgorithm::auto(issuing.public_key()));
+        let prepared = PreparedCrl::prepare(params, issuing, algorithm).unwrap();
+        block_on(prepared.issue(&self.key)).unwrap().der().to_vec()
+    }
+
     pub(super) fn issue(&self, shape: &Shape) -> Issued {
+        self.issue_as(shape, [0x5a; 16])
+    }
+
+    pub(super) fn issue_as(&self, shape: &Shape, serial: [u8; 16]) -> Issued {
         let spec: ProfileSpec = serde_json::from_value((shape.profile)()).unwrap();
         let limits = Limits {
             ca: CaLimits {
@@ -129,8 +149,11 @@ impl Authority {
             ..Limits::default()
         };
         let profile = Profile::new(spec.try_into().unwrap(), limits).unwrap();
-        let chain = IssuerChain::parse(self.pem.as_bytes(), None).unwrap();
-        let issuer = Arc::new(Issuer::new(chain, profile, self.algorithm).unwrap());
+        let issuer = Issuer::new(self.chain(), profile, self.algorithm).unwrap();
+        let issuer = Arc::new(match shape.crl {
+            Some(shards) => issuer.with_crl(crls::rules(shards)).unwrap(),
+            None => issuer,
+        });
         let csr = VerifiedCsr::parse(request(shape).as_bytes()).unwrap();
         let usages: Vec<String> = shape.usages.iter().map(|&usage| usage.to_owned()).collect();
         let wanted = Wanted {
@@ -149,7 +172,7 @@ impl Authority {
             .unwrap_or_else(|refusal| panic!("{}: {refusal}", shape.name));
         let now = Timestamp::from_second(shape.now).unwrap();
         let prepared =
-            PreparedCertificate::prepare(&params, &issuer, now, Serial::from_random([0x5a; 16]))
+            PreparedCertificate::prepare(&params, &issuer, now, Serial::from_random(serial))
                 .unwrap_or_else(|error| panic!("{}: {error}", shape.name));
         let issued = block_on(prepared.issue(&self.key)).unwrap();
         Issued {

@@ -38,7 +38,7 @@ pub(super) const NOT_IN_GO: &[(&str, &str, &str)] = &[
     ("by-ml-dsa-65", UNKNOWN_AUTHORITY, NO_ML_DSA),
     ("by-ml-dsa-87", UNKNOWN_AUTHORITY, NO_ML_DSA),
 ];
-const UNKNOWN_AUTHORITY: &str = "x509: certificate signed by unknown authority";
+pub(super) const UNKNOWN_AUTHORITY: &str = "x509: certificate signed by unknown authority";
 const NO_ML_DSA: &str = "crypto/x509 of Go 1.26 cannot verify ML-DSA signatures";
 
 pub(super) const EXCEPTIONS: &[Exception] = &[

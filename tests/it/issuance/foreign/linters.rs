@@ -1,9 +1,9 @@
-//! Runs linters of single certificates: pkilint and zlint, as `tests/tools/build` builds them.
+//! Runs linters of single certificates and CRLs: pkilint and zlint, as `tests/tools/build` builds them.
 //!
 //! Both also have the rules of the CA/Browser Forum for publicly trusted certificates. A private issuer need not obey these,
 //! and a cluster does not have what they demand (a public domain, policies, revocation). So only the rules of X.509 apply:
-//! in pkilint `lint_pkix_cert`, and `lint_pkix_signer_signee_cert_chain` for the relation of a certificate to its issuer; in
-//! zlint the lints of [`SOURCES`].
+//! in pkilint `lint_pkix_cert`, `lint_pkix_signer_signee_cert_chain` for the relation of a certificate to its issuer, and
+//! `lint_crl`; in zlint the lints of [`SOURCES`].
 
 use std::{
     collections::BTreeSet,
@@ -23,6 +23,53 @@ const SOURCES: &str = "RFC3279,RFC5280,RFC5480,RFC5891,RFC8813,Community";
 
 /// Results of zlint that are not findings.
 const QUIET: [&str; 3] = ["pass", "NA", "NE"];
+
+/// What is linted.
+#[derive(Clone, Copy)]
+pub(super) enum Document<'a> {
+    Certificate(&'a Issued),
+    /// A CRL with its name.
+    Crl(&'a str, &'a [u8]),
+}
+
+impl Document<'_> {
+    pub(super) const fn name(&self) -> &str {
+        match self {
+            Self::Certificate(issued) => issued.name,
+            Self::Crl(name, _) => name,
+        }
+    }
+
+    /// The smallest number of lints that zlint has for it.
+    const fn lints(&self) -> usize {
+        match self {
+            Self::Certificate(_) => 100,
+            Self::Crl(..) => 10,
+        }
+    }
+
+    fn write(&self, folder: &TempDir) -> PathBuf {
+        match self {
+            Self::Certificate(issued) => write(folder, issued.name, "CERTIFICATE", &issued.der),
+            Self::Crl(name, der) => write(folder, name, "X509 CRL", der),
+        }
+    }
+
+    /// Adds the arguments of our program around pkilint.
+    fn for_pkilint(&self, folder: &TempDir, command: &mut Command) {
+        match self {
+            Self::Certificate(issued) => {
+                let issuer = issued.above.first().unwrap();
+                let name = format!("{}.issuer", issued.name);
+                command.arg(write(folder, &name, "CERTIFICATE", issuer));
+            }
+            Self::Crl(..) => {
+                command.arg("--crl");
+            }
+        }
+        command.arg(self.write(folder));
+    }
+}
 
 /// A finding of a linter.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,26 +101,27 @@ impl Linter {
     }
 
     /// Returns all findings of the linter, or `None` if it is not built.
-    pub(super) fn run(self, certificates: &[&Issued]) -> Option<BTreeSet<Finding>> {
+    pub(super) fn run(self, documents: &[Document<'_>]) -> Option<BTreeSet<Finding>> {
         let program = self.program()?;
         let folder = tempfile::tempdir().unwrap();
         let findings = match self {
-            Self::Pkilint => pkilint(&program, &folder, certificates),
-            Self::Zlint => zlint(&program, &folder, certificates),
+            Self::Pkilint => pkilint(&program, &folder, documents),
+            Self::Zlint => zlint(&program, &folder, documents),
         };
         Some(findings)
     }
 
-    /// Returns whether the linter can read the certificate at all.
-    pub(super) fn reads(self, issued: &Issued) -> bool {
+    /// Returns whether the linter can read the document at all.
+    pub(super) fn reads(self, document: &Document<'_>) -> bool {
         let program = self.program().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new(program);
-        if self == Self::Pkilint {
-            let issuer = issued.above.first().unwrap();
-            command.arg(write(&folder, "issuer", issuer));
+        match self {
+            Self::Pkilint => document.for_pkilint(&folder, &mut command),
+            Self::Zlint => {
+                command.arg(document.write(&folder));
+            }
         }
-        command.arg(write(&folder, issued.name, &issued.der));
         command.output().unwrap().status.success()
     }
 
@@ -109,19 +157,17 @@ fn lines(command: &mut Command) -> Vec<Value> {
         .collect()
 }
 
-fn write(folder: &TempDir, name: &str, der: &[u8]) -> PathBuf {
+fn write(folder: &TempDir, name: &str, label: &str, der: &[u8]) -> PathBuf {
     let file = folder.path().join(name);
-    fs::write(&file, pem::encode("CERTIFICATE", der)).unwrap();
+    fs::write(&file, pem::encode(label, der)).unwrap();
     file
 }
 
 /// Runs pkilint, which prints `[file, code]` for each finding.
-fn pkilint(program: &Path, folder: &TempDir, certificates: &[&Issued]) -> BTreeSet<Finding> {
+fn pkilint(program: &Path, folder: &TempDir, documents: &[Document<'_>]) -> BTreeSet<Finding> {
     let mut command = Command::new(program);
-    for issued in certificates {
-        let issuer = issued.above.first().unwrap();
-        command.arg(write(folder, &format!("{}.issuer", issued.name), issuer));
-        command.arg(write(folder, issued.name, &issued.der));
+    for document in documents {
+        document.for_pkilint(folder, &mut command);
     }
     let finding = |line: Value| Finding {
         shape: shape_of(&line[0]),
@@ -129,31 +175,28 @@ fn pkilint(program: &Path, folder: &TempDir, certificates: &[&Issued]) -> BTreeS
     };
     let mut lines = lines(&mut command);
     let last = lines.pop().unwrap();
-    assert_eq!(last, certificates.len(), "certificates that were checked");
+    assert_eq!(last, documents.len(), "documents that were checked");
     lines.into_iter().map(finding).collect()
 }
 
-/// Runs zlint, which prints one object for each certificate, in order.
-fn zlint(program: &Path, folder: &TempDir, certificates: &[&Issued]) -> BTreeSet<Finding> {
+/// Runs zlint, which prints one object for each document, in order.
+fn zlint(program: &Path, folder: &TempDir, documents: &[Document<'_>]) -> BTreeSet<Finding> {
     let mut command = Command::new(program);
     command.args(["-includeSources", SOURCES]);
-    for issued in certificates {
-        command.arg(write(folder, issued.name, &issued.der));
+    for document in documents {
+        command.arg(document.write(folder));
     }
     let lines = lines(&mut command);
-    assert_eq!(
-        lines.len(),
-        certificates.len(),
-        "certificates that were checked"
-    );
+    assert_eq!(lines.len(), documents.len(), "documents that were checked");
     let mut findings = BTreeSet::new();
-    for (report, issued) in lines.iter().zip(certificates) {
+    for (report, document) in lines.iter().zip(documents) {
         let report = report.get("lints").unwrap_or(report).as_object().unwrap();
-        assert!(report.len() > 100, "zlint ran {} lints", report.len());
+        let count = report.len();
+        assert!(count > document.lints(), "zlint ran {count} lints");
         for (code, verdict) in report {
             if !QUIET.contains(&verdict["result"].as_str().unwrap()) {
                 findings.insert(Finding {
-                    shape: issued.name.to_owned(),
+                    shape: document.name().to_owned(),
                     code: code.clone(),
                 });
             }

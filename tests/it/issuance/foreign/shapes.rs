@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// 2025-06-15T15:06:40Z.
-const NOW: i64 = 1_750_000_000;
+pub(super) const NOW: i64 = 1_750_000_000;
 
 const TLS: &[&str] = &[
     "digital signature",
@@ -28,6 +28,8 @@ pub(super) struct Shape {
     pub(super) extension: Option<(&'static [u64], &'static [u8])>,
     pub(super) usages: &'static [&'static str],
     pub(super) is_ca: bool,
+    /// The number of shards of the CRLs of its issuer, if it has any.
+    pub(super) crl: Option<u16>,
     pub(super) hours: Option<i64>,
     pub(super) now: i64,
 }
@@ -43,6 +45,7 @@ impl Shape {
         extension: None,
         usages: TLS,
         is_ca: false,
+        crl: None,
         hours: None,
         now: NOW,
     };
@@ -181,6 +184,17 @@ pub(super) const SHAPES: &[Shape] = &[
                 "crlDistributionPoints": ["http://ca.example/a.crl", "http://b.example/a.crl"],
             }})
         },
+        ..Shape::LEAF
+    },
+    Shape {
+        name: "in-a-shard",
+        crl: Some(4),
+        ..Shape::LEAF
+    },
+    Shape {
+        name: "in-a-crl-of-ours-and-in-others",
+        profile: || json!({"extensions": {"crlDistributionPoints": ["http://ca.example/a.crl", "http://b.example/a.crl"]}}),
+        crl: Some(1),
         ..Shape::LEAF
     },
     Shape {
