@@ -2,7 +2,7 @@
 //! signed, and from the signature to the sealed certificate. Also counts Rust's allocations and their octets; allocations of
 //! AWS-LC in C are not counted.
 //!
-//! Also measures the lines of the issuance log (`issuance/log.rs`), and the worst inputs within the bounds, in milliseconds
+//! Also measures CRLs (`issuance/crl.rs`), the lines of the issuance log (`issuance/log.rs`), and the worst inputs within the bounds, in milliseconds
 //! (`issuance/worst.rs`).
 //!
 //! Takes medians of `BENCH_ROUNDS` rounds (default 2000), prints a table and writes `target/bench/issuance.json`.
@@ -24,6 +24,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose, SignatureAlgorithm,
 };
 
+#[path = "issuance/crl.rs"]
+mod crl;
 #[path = "issuance/log.rs"]
 mod log;
 #[path = "issuance/worst.rs"]
@@ -97,6 +99,7 @@ fn main() -> Result<(), Failed> {
             report.push(Row::new(format!("{name}, {what}"), unit, value));
         }
     }
+    crl::measure(&mut report, &issuer, &ca_key)?;
     worst::measure(&mut report)?;
     log::measure(&mut report)?;
     report.write()?;

@@ -91,7 +91,7 @@ const SPOILT: &[(&str, Spoil)] = &[
         d.entries[0].serial = d.entries[1].serial.clone();
     }),
     ("x509_crl_entries_in_order_and_distinct", |d| {
-        d.entries.reverse()
+        d.entries.reverse();
     }),
     ("rfc5280_crl_entry_time_encoding", |d| {
         d.entries[0].at = tlv(0x18, b"20231114220000Z");

@@ -105,7 +105,7 @@ const REFUSED: &[(&str, Spoil)] = &[
     ("bad-version", |d| d.version = integer(&[0])),
     ("bad-issuer", |d| d.issuer = sequence(&[])),
     ("bad-issuer", |d| {
-        d.issuer = common_name(&"a".repeat(70_000))
+        d.issuer = common_name(&"a".repeat(70_000));
     }),
     ("bad-next-update", |d| d.next_update = Vec::new()),
     ("bad-next-update", |d| d.next_update = d.this_update.clone()),
