@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod constraints;
+pub mod crl;
 pub mod csr;
 pub mod frames;
 pub mod pem;
