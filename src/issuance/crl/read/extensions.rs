@@ -37,11 +37,11 @@ pub(super) struct Extensions {
 impl Extensions {
     pub(super) fn read(extensions: &[Extension]) -> Result<Self, ReadCrlError> {
         if let Some(oid) = duplicate_extension(extensions) {
-            return Err(ReadCrlError::DuplicateExtension(oid));
+            return Err(ReadCrlError::DuplicateExtension(oid.clone()));
         }
         let large = |e: &&Extension| e.extn_value.as_bytes().len() > MAX_PART;
         if let Some(large) = extensions.iter().find(large) {
-            return Err(ReadCrlError::Extension(large.extn_id));
+            return Err(ReadCrlError::Extension(large.extn_id.clone()));
         }
         // 5.2.4: its entries only change another CRL.
         if find(extensions, ID_CE_DELTA_CRL_INDICATOR).is_some() {
@@ -84,7 +84,7 @@ pub(super) fn unknown_critical(
     extensions
         .iter()
         .find(|e| e.critical && !known.iter().any(|known| e.extn_id == *known))
-        .map(|extension| extension.extn_id)
+        .map(|extension| extension.extn_id.clone())
 }
 
 /// Decodes the value of an extension, if it is there.
