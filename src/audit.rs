@@ -12,6 +12,7 @@ mod backlog;
 mod checkpoint;
 pub mod compare;
 mod composer;
+mod crl;
 mod events;
 mod fields;
 pub mod filter;
@@ -49,6 +50,7 @@ use self::{
 };
 pub use self::{
     composer::TreeHead,
+    crl::{CrlFacts, LoggedCrl},
     events::Configuration,
     head::{KnownHeads, SignedHead},
     line::{

@@ -2,6 +2,7 @@
 //! single issuers, which the operator must ask for, have names of issuers, and only up to a limit.
 
 mod cluster;
+mod crls;
 mod issuers;
 mod labels;
 mod log;
@@ -19,12 +20,14 @@ use prometheus_client::{
 };
 
 use self::{
-    cluster::ClusterMetrics, issuers::IssuerMetrics, log::LogMetrics, per_issuer::PerIssuer,
-    requests::RequestMetrics, set::MetricSet, tokens::TokenMetrics,
+    cluster::ClusterMetrics, crls::CrlMetrics, issuers::IssuerMetrics, log::LogMetrics,
+    per_issuer::PerIssuer, requests::RequestMetrics, set::MetricSet, tokens::TokenMetrics,
 };
 pub use self::{
+    crls::CrlTimes,
     labels::{
-        ApiVerb, LeaseRenewal, RequestResult, SignOutcome, TimedStage, TokenFunction, WaitReason,
+        ApiVerb, CrlAnswer, CrlFailure, LeaseRenewal, RequestResult, SignOutcome, TimedStage,
+        TokenFunction, WaitReason,
     },
     per_issuer::{IssuerHealth, IssuerId},
     set::Description,
@@ -42,6 +45,7 @@ pub struct Metrics {
     per_issuer: PerIssuer,
     cluster: ClusterMetrics,
     log: LogMetrics,
+    crls: CrlMetrics,
 }
 
 impl Metrics {
@@ -62,6 +66,7 @@ impl Metrics {
         let per_issuer = PerIssuer::register(&mut set, most_issuers);
         let cluster = ClusterMetrics::register(&mut set);
         let log = LogMetrics::register(&mut set);
+        let crls = CrlMetrics::register(&mut set);
         let MetricSet {
             registry,
             descriptions,
@@ -75,6 +80,7 @@ impl Metrics {
             per_issuer,
             cluster,
             log,
+            crls,
         }
     }
 

@@ -1,6 +1,7 @@
-//! `/livez`, `/readyz` and `/metrics` over HTTP.
+//! `/livez`, `/readyz`, `/metrics` and CRLs over HTTP.
 
 mod connections;
+mod crl;
 mod debug;
 
 use std::{
@@ -24,7 +25,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::connections::{ConnectionLimits, Responder};
-pub use self::debug::{DebugServer, StateSource};
+pub use self::{
+    crl::{CrlServer, CrlSource, NotServed, ServedCrl},
+    debug::{DebugServer, StateSource},
+};
 use crate::metrics::Metrics;
 
 /// Limits for the expected clients, a kubelet and a few scrapers. Each needs a connection for some milliseconds.

@@ -296,6 +296,9 @@ fn the_page_has_a_row_for_every_field_and_event_of_a_real_line_and_no_other() {
     let paper = Paper::default();
     let log = log_on(&paper);
     every_event(&log);
+    log.crl_signing(&crl()).unwrap();
+    log.crl_signed(&crl(), "88");
+    log.crl_discarded(&crl(), "abandoned");
     let long: Vec<_> = (0..9000)
         .map(|number| format!("DNS:{number}.example"))
         .collect();
@@ -332,6 +335,48 @@ fn the_page_has_a_row_for_every_field_and_event_of_a_real_line_and_no_other() {
     };
     assert_eq!(rows("### Events"), events);
     assert_eq!(rows("### Fields"), fields);
+}
+
+fn crl() -> LoggedCrl<'static> {
+    LoggedCrl {
+        crl: CrlFacts {
+            ca: "00112233445566778899aabbccddeeff",
+            shard: 0,
+            number: 1,
+            this_update: Timestamp::UNIX_EPOCH,
+            next_update: Timestamp::MAX,
+            entries: 0,
+        },
+        token: LoggedToken {
+            name: "issuing",
+            label: "issuing",
+            serial: "1",
+        },
+        key_id: &[1],
+        issuer_certificate_sha256: "44",
+        tbs_sha256: "55",
+    }
+}
+
+#[test]
+fn a_signing_line_of_a_crl_is_complete_and_refused_while_the_log_is_not_written() {
+    let paper = Paper::default();
+    let log = log_on(&paper);
+    log.crl_signing(&crl()).unwrap();
+    closed(&log);
+    let lines = paper.lines();
+    let line: Value = serde_json::from_str(lines.last().unwrap()).unwrap();
+    let expected = json!({
+        "time": "1970-01-01T00:00:00Z", "run": "00ff", "seq": 1, "event": "crl-signing",
+        "crl": {
+            "ca": "00112233445566778899aabbccddeeff", "shard": 0, "number": 1,
+            "thisUpdate": "1970-01-01T00:00:00Z", "nextUpdate": Timestamp::MAX.to_string(),
+            "entries": 0,
+        },
+        "token": {"name": "issuing", "label": "issuing", "serial": "1"},
+        "keyId": "01", "issuerCertificateSha256": "44", "tbsSha256": "55",
+    });
+    assert_eq!(line, expected);
 }
 
 /// Collects the names of the fields of an object, with those of the objects in it.

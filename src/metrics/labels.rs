@@ -146,6 +146,42 @@ label_values! {
     }
 }
 
+label_values! {
+    /// Outcome of a request for a CRL.
+    CrlAnswer {
+        /// The CRL.
+        Served = "served",
+        /// The client has the CRL already.
+        NotModified = "not-modified",
+        /// There is no such CRL.
+        NotFound = "not-found",
+        /// This replica has not read the stored CRLs yet.
+        NotReady = "not-ready",
+        /// The method is neither GET nor HEAD.
+        NotAllowed = "not-allowed",
+    }
+}
+
+label_values! {
+    /// Step at which a CRL could not be published.
+    CrlFailure {
+        /// The stored state could not be read or written.
+        Store = "store",
+        /// The stored state is older than a published CRL.
+        Older = "older",
+        /// No ready issuer of the CA has the key.
+        Key = "key",
+        /// The CRL could not be prepared.
+        Prepare = "prepare",
+        /// The issuance log did not accept a line.
+        Log = "log",
+        /// The token did not sign, or the signature does not verify.
+        Sign = "sign",
+        /// The copies for others could not be written.
+        Copy = "copy",
+    }
+}
+
 /// HTTP status of a call, or `None` without a response.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct ApiCode(pub(super) Option<u16>);
@@ -219,3 +255,7 @@ label_set!(ApiLabels {
     code: ApiCode
 });
 label_set!(VerbLabel { verb: ApiVerb });
+
+label_set!(CaLabel { ca: String });
+label_set!(CrlAnswerLabels { outcome: CrlAnswer });
+label_set!(CrlFailureLabels { step: CrlFailure });

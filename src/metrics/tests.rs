@@ -187,3 +187,40 @@ fn only_as_many_issuers_as_the_operator_allows_have_metrics_of_their_own() {
     );
     assert!(!two.encode().unwrap().contains("issuer=\"ca-0\""));
 }
+
+#[test]
+fn only_so_many_cas_have_metrics_and_those_without_a_crl_have_none() {
+    let metrics = Metrics::new("0.1.0", "unknown");
+    let times = CrlTimes {
+        this_update: 1,
+        next_update: 2,
+        entries: 3,
+    };
+    for number in 0..200 {
+        metrics.crl(&format!("{number:032x}"), Some(times));
+        metrics.crl_due(&format!("{number:032x}"), Some(9));
+    }
+    let text = metrics.encode().unwrap();
+    let shown = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+    for name in ["next_update", "this_update", "due_since"] {
+        let name = format!("pkcs11_issuer_crl_{name}_timestamp_seconds{{");
+        assert_eq!(shown(&name), 100);
+    }
+    assert_eq!(shown("pkcs11_issuer_crl_entries{"), 100);
+    let first = format!("ca=\"{:032x}\"", 0);
+    metrics.crl(&format!("{:032x}", 0), None);
+    metrics.crl_due(&format!("{:032x}", 0), None);
+    assert!(!metrics.encode().unwrap().contains(&first));
+    metrics.revocations_waiting(2, Some(7));
+    metrics.crl_bundles_incomplete(1);
+    metrics.crl_published();
+    has(
+        &metrics,
+        &[
+            "pkcs11_issuer_revocations_waiting 2",
+            "pkcs11_issuer_revocation_waiting_since_timestamp_seconds 7",
+            "pkcs11_issuer_crl_bundle_incomplete 1",
+            "pkcs11_issuer_crls_published_total 1",
+        ],
+    );
+}

@@ -11,8 +11,9 @@ use anyhow::{Context as _, Result, ensure};
 use pkcs11_issuer::{
     audit::RequestKind,
     metrics::{
-        ApiVerb, IssuerHealth, IssuerId, LeaseRenewal, Metrics, RequestResult, SessionCounts,
-        SignOutcome, TimedStage, TokenCounts, TokenFunction, TokenUse, WaitReason,
+        ApiVerb, CrlAnswer, CrlFailure, CrlTimes, IssuerHealth, IssuerId, LeaseRenewal, Metrics,
+        RequestResult, SessionCounts, SignOutcome, TimedStage, TokenCounts, TokenFunction,
+        TokenUse, WaitReason,
     },
 };
 
@@ -74,6 +75,15 @@ fn all() -> Metrics {
     metrics.lease_renewed(LeaseRenewal::Renewed);
     metrics.watch_failed("CertificateRequest");
     metrics.api_called(ApiVerb::Get, Some(200), second);
+    let times = CrlTimes {
+        this_update: 1,
+        next_update: 2,
+        entries: 3,
+    };
+    metrics.crl("00112233445566778899aabbccddeeff", Some(times));
+    metrics.crl_due("00112233445566778899aabbccddeeff", Some(1));
+    metrics.crl_failed(CrlFailure::Sign);
+    metrics.crl_answered(CrlAnswer::Served);
     metrics
 }
 
