@@ -1,6 +1,7 @@
 //! The command line and its sub-commands. The flags of each sub-command are in their own file.
 
 mod audit;
+mod crl;
 mod run;
 mod sign;
 
@@ -11,6 +12,7 @@ pub use self::{
         Audit, AuditKeys, CheckProof, Compare, Export, Logs, Prove, Show, ShowCertificate,
         ShowFormat, Verify,
     },
+    crl::{Crl, ImportCrl},
     run::{Answering, Run},
     sign::{OutputFormat, Sign},
 };
@@ -36,6 +38,9 @@ pub enum Command {
     /// Work with issuance logs.
     #[command(subcommand)]
     Audit(Audit),
+    /// Work with certificate revocation lists.
+    #[command(subcommand)]
+    Crl(Crl),
     /// Print the CustomResourceDefinitions as YAML, for `kubectl apply -f -`.
     Crds,
     /// Print the version, the commit and the kind of this build.

@@ -2,10 +2,11 @@
 
 mod audit;
 mod crds;
+mod crl;
 mod machine;
 mod run;
 mod sign;
 mod signals;
 mod version;
 
-pub use self::{audit::audit, crds::crds, run::run, sign::sign, version::version};
+pub use self::{audit::audit, crds::crds, crl::crl, run::run, sign::sign, version::version};

@@ -12,6 +12,7 @@ pub mod ownership;
 pub mod pins;
 pub mod pipeline;
 pub mod reconcile;
+pub mod revocation;
 pub mod signers;
 
 pub mod audit;

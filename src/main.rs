@@ -71,6 +71,7 @@ fn execute(args: Args) -> anyhow::Result<ExitCode> {
         Command::Run(run) => block_on(cli::run(*run))?,
         Command::Sign(sign) => return block_on(cli::sign(*sign)),
         Command::Audit(audit) => return block_on(async { cli::audit(&audit).await }),
+        Command::Crl(crl) => block_on(async { cli::crl(&crl).await })?,
         Command::Crds => print!("{}", cli::crds(&pkcs11_issuer::api::crds())?),
         Command::Version => print!("{}", cli::version()),
     }

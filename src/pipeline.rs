@@ -22,6 +22,7 @@ use crate::{
     signers::{GrantedKey, limiter::Limit},
 };
 
+pub(crate) use self::aside::{aside, on_thread};
 use self::key::KeyTarget;
 pub use self::{
     announced::Announced,

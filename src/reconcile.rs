@@ -40,6 +40,7 @@ use crate::{
     audit::IssuanceLog,
     metrics::{IssuerId, Metrics},
     ownership::Ownership,
+    revocation::Register,
     signers::{Tokens, limiter::Limiter},
     trace::Spans,
 };
@@ -65,6 +66,8 @@ pub struct Context {
     pub limiter: Limiter<Waiter>,
     /// Where to publish trust anchors; `None` if they are not published.
     pub trust: Option<TrustBundles>,
+    /// The register of revoked certificates.
+    pub register: Arc<Register>,
     /// Writer of Kubernetes Events.
     pub events: Events,
     /// The issuance log.

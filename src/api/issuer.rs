@@ -288,6 +288,10 @@ pub mod condition_type {
     pub const READY: &str = "Ready";
     /// A warning: the issuing certificate must be renewed.
     pub const CA_EXPIRING_SOON: &str = "CAExpiringSoon";
+    /// Every CRL of the issuer's CA is published and renewed in time.
+    pub const CRL_PUBLISHED: &str = "CRLPublished";
+    /// The bundle of CRLs has the CRL of every CA of the chain.
+    pub const CRL_BUNDLE_COMPLETE: &str = "CRLBundleComplete";
 }
 
 /// Common interface of both issuer kinds.

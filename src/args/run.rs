@@ -13,7 +13,7 @@ use clap::{ArgAction, Args as ClapArgs, ValueEnum};
 use crate::{duration::GoDuration, ownership::LeaseDuration, telemetry::LogFormat};
 
 /// Cluster resource namespace, if neither the flag nor the pod sets one.
-const DEFAULT_NAMESPACE: &str = "pkcs11-issuer-system";
+pub(super) const DEFAULT_NAMESPACE: &str = "pkcs11-issuer-system";
 const PROBE_INTERVALS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 const UNDECIDED_AFTER: RangeInclusive<Duration> =
@@ -100,6 +100,11 @@ pub struct Run {
         default_value = "[::]:9402"
     )]
     pub metrics_address: SocketAddr,
+
+    /// Address that serves CRLs over HTTP, as for --health-address, such as [::]:8082. By default this controller makes no
+    /// CRLs.
+    #[arg(long, value_name = "ADDRESS", env = "PKCS11_ISSUER_CRL_ADDRESS")]
+    pub crl_address: Option<SocketAddr>,
 
     /// How many issuers get metrics of their own, 0 to 1000, with their names as labels. The first ones that are seen get
     /// them; requests of the others are counted together.

@@ -119,7 +119,11 @@ mod tests {
             .chain(arguments);
         match Args::try_parse_from(all).unwrap().command {
             Command::Sign(sign) => *sign,
-            Command::Run(_) | Command::Audit(_) | Command::Crds | Command::Version => {
+            Command::Run(_)
+            | Command::Audit(_)
+            | Command::Crl(_)
+            | Command::Crds
+            | Command::Version => {
                 panic!("sign was asked for")
             }
         }

@@ -2,10 +2,12 @@
 
 pub(super) mod client;
 mod collector;
+mod crls;
 mod debug;
 mod drain;
 mod issuance_log;
 mod measured;
+mod pod;
 mod proxy;
 
 use std::{collections::BTreeSet, env, fs, path::PathBuf, sync::Arc, time::Duration};
@@ -25,6 +27,7 @@ use self::{
     debug::Debug,
     drain::{Drain, Leaving},
     issuance_log::{applied, in_force, report_trouble},
+    pod::{POD_NAME, pod},
 };
 use super::{
     machine::{host_name, worker},
@@ -39,7 +42,7 @@ use crate::{
     config::Config,
     issuance::{crl, lint},
     metrics::Metrics,
-    ownership::{Announcement, OwnPod, Ownership, Replica},
+    ownership::{Announcement, Ownership, Replica},
     pins::source::Secrets,
     pipeline::now,
     reconcile::{
@@ -47,7 +50,7 @@ use crate::{
         Queues, Settings, StoredIssuers, TrustBundles, answer, issuers, publish_usable_tokens,
         run_issuers,
     },
-    server::{DebugServer, Readiness, Server},
+    server::{CrlServer, DebugServer, Readiness, Server},
     signers::{
         Tokens,
         limiter::{Limiter, Owners},
@@ -59,10 +62,6 @@ use crate::{
 
 /// File in which a pod finds its namespace.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-
-/// Environment variables through which a pod template passes the pod's name and UID, by `fieldRef`.
-const POD_NAME: &str = "POD_NAME";
-const POD_UID: &str = "POD_UID";
 
 /// How long the collector may take for the last spans, after everything else has ended.
 const LAST_SPANS_WITHIN: Duration = Duration::from_secs(3);
@@ -110,6 +109,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         }),
         None => None,
     };
+    let crls = crls::bind(args.crl_address).await?;
     let client = client(args.kubeconfig.as_deref(), &metrics).await?;
     let collector = collector(
         args.otlp_endpoint.as_deref(),
@@ -127,6 +127,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         .context("failed to read the addresses of the server")?;
     let shown = debug.as_ref().map(|debug| debug.server.address());
     let shown = shown.transpose()?.map(|address| address.to_string());
+    let crls_at = crls.as_ref().map(CrlServer::address).transpose()?;
     info!(
         version = VERSION,
         commit = COMMIT,
@@ -136,6 +137,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         health = %health,
         metrics = %measured,
         debug = shown,
+        crls = crls_at.map(|address| address.to_string()),
         traces = endpoint,
         "started"
     );
@@ -165,6 +167,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         log,
         spans: spans.clone(),
         debug,
+        crls,
         serving: serving.clone(),
     };
     let drain = controller.run(stop).await;
@@ -193,6 +196,8 @@ struct Controller {
     log: IssuanceLog,
     spans: Spans,
     debug: Option<Debug>,
+    /// `None` if this controller makes no CRLs.
+    crls: Option<CrlServer>,
     /// Cancelled when the servers of health, metrics and state must end.
     serving: CancellationToken,
 }
@@ -212,6 +217,7 @@ impl Controller {
             log,
             spans,
             debug,
+            crls,
             serving,
         } = self;
         log.started();
@@ -270,6 +276,8 @@ impl Controller {
             (Events::none(Arc::clone(&metrics)), None)
         };
         let limiter = Limiter::new(owners(&ownership), known.waker());
+        let store = (client.clone(), namespace.clone());
+        let register = crls::register(crls, store, &ownership, &metrics, &log, serving.clone());
         let context = Arc::new(Context {
             client: client.clone(),
             settings: Settings {
@@ -290,6 +298,7 @@ impl Controller {
             notes: Notes::new(Arc::clone(&metrics)),
             limiter,
             trust,
+            register: Arc::clone(&register),
             events,
             log,
             metrics,
@@ -330,6 +339,7 @@ impl Controller {
                 ),
                 run_issuers(namespaced, Arc::clone(&context), stop),
                 run_issuers(cluster, Arc::clone(&context), stop),
+                register.run(stop),
                 reload::follow(
                     &args.config,
                     config_text,
@@ -384,16 +394,4 @@ async fn show_readiness(mut held: state::Receiver<bool>, readiness: &Readiness) 
         readiness.set(*now);
         info!(ready = *now, "readiness");
     }
-}
-
-/// Returns the pod of this process, if its template passes name and UID and the Leases are in the pod's namespace: an
-/// owner must be in the same namespace as the objects that it owns.
-fn pod(namespace: &str, pod_namespace: Option<&str>) -> Option<OwnPod> {
-    if pod_namespace.map(str::trim) != Some(namespace) {
-        return None;
-    }
-    Some(OwnPod {
-        name: env::var(POD_NAME).ok()?,
-        uid: env::var(POD_UID).ok()?,
-    })
 }

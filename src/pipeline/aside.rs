@@ -9,16 +9,21 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 static TURN: Semaphore = Semaphore::const_new(1);
 
 /// Runs `work` on another thread when its turn comes. Work that has begun continues even if the caller is dropped.
-pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let Ok(turn) = TURN.acquire().await else {
         // Unreachable: the semaphore is never closed.
         return future::pending().await;
     };
-    let done = spawn_blocking(move || {
+    on_thread(move || {
         let _turn = turn;
         work()
-    });
-    match done.await {
+    })
+    .await
+}
+
+/// Runs `work` on another thread at once. It must spend most of its time waiting, or wait for a turn by itself.
+pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
         Ok(result) => result,
         Err(broken) if broken.is_panic() => resume_unwind(broken.into_panic()),
         // The runtime is shutting down, and this task with it.

@@ -3,6 +3,7 @@
 mod attend;
 mod census;
 mod claims;
+mod crls;
 mod establish;
 mod expiry;
 mod health;
@@ -150,6 +151,7 @@ fn forget(name: &IssuerName, context: &Context) {
         return;
     }
     context.issuers.forget(name);
+    context.register.withdraw(name);
     context.limiter.forget(&name.to_string());
     context.notes.forget(name);
     context.tokens.forget_issuer(&name.to_string(), None);
@@ -183,7 +185,7 @@ async fn look<K: IssuerKind>(
         status: written.as_ref().or_else(|| issuer.issuer_status()),
         installation: &context.settings.cluster_resource_namespace,
     };
-    let found = match prepare(seen.spec, &name, since, reads, context).await {
+    let mut found = match prepare(seen.spec, &name, since, reads, context).await {
         Ok(prepared) => {
             if let Some(until) = prepared.token.starts_until() {
                 // The token is starting, which takes a moment. The change of its state at the end of the start makes the
@@ -196,6 +198,7 @@ async fn look<K: IssuerKind>(
         }
         Err(why) => why.into(),
     };
+    let crls = crls::offer(issuer, &name, &mut found, since, reads, context).await;
     let retry = if found.proven.is_ok() {
         context.notes.pace.succeeded(&name);
         None
@@ -205,7 +208,10 @@ async fn look<K: IssuerKind>(
         Some(now + jittered(pause, random()))
     };
     let time = now();
-    let status = seen.status(&found, time);
+    let mut status = seen.status(&found, time);
+    if let Some(crls) = crls {
+        crls.show(seen, &mut status, time);
+    }
     let again = match (retry, due(&found, &status, seen.spec, time)) {
         (Some(retry), Some(due)) => Some(retry.min(due)),
         (one, other) => one.or(other),

@@ -16,7 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use tokio::time::sleep_until;
 
-use self::line::{Entry, Line, NextTurn};
+use self::line::{Line, LineEntry, NextTurn};
 pub use self::{line::Limit, pace::Rate};
 use crate::lanes::Lane;
 
@@ -118,10 +118,10 @@ impl<T: Ticket> Limiter<T> {
             issuer: Arc::clone(issuer),
         };
         let turn = match line.enter(ticket, &lane, now) {
-            Entry::Begins => Admission::Now(Permit {
+            LineEntry::Begins => Admission::Now(Permit {
                 place: Some((Arc::clone(&self.0), Arc::clone(issuer))),
             }),
-            Entry::Waits { since } => Admission::Later {
+            LineEntry::Waits { since } => Admission::Later {
                 waited: now.duration_since(since),
             },
         };

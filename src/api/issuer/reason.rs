@@ -81,6 +81,10 @@ reasons! {
     CrlInvalid,
     /// CRLs are wanted, and the CA certificate does not allow its key to sign them.
     CrlSignMissing,
+    /// CRLs are wanted, and the operator has not enabled them.
+    CrlDisabled,
+    /// An earlier issuer of the same CA says something else about its CRLs.
+    CrlConflict,
     /// `spec.podCertificates` cannot be honoured.
     PodCertificatesInvalid,
     /// `spec.namespaceSelector` cannot be honoured.
@@ -97,6 +101,18 @@ reasons! {
     ExpiresSoon,
     /// `CAExpiringSoon` is False.
     NotExpiringSoon,
+    /// `CRLPublished` is True.
+    CrlPublished,
+    /// A CRL has not been published yet, or has ended.
+    CrlMissing,
+    /// The stored state is older than a published CRL.
+    StateOlderThanPublished,
+    /// CRLs are due and cannot be made.
+    CrlNotRenewed,
+    /// `CRLBundleComplete` is True.
+    CrlBundleComplete,
+    /// The bundle lacks a CRL.
+    CrlBundleIncomplete,
 }
 
 impl Reason {

@@ -13,6 +13,8 @@ pub struct IssuerStatus {
     pub observed_generation: Option<i64>,
     /// `Ready` is True only after a signature made by the token has verified under the issuing certificate.
     /// `CAExpiringSoon` is a warning: True when the issuing certificate, or one above it, must be renewed.
+    /// `CRLPublished` is True while every CRL of the CA is published and renewed in time, and `CRLBundleComplete` while the
+    /// bundle of CRLs has the one of every CA of the chain.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

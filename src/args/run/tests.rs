@@ -11,7 +11,11 @@ fn run(arguments: &[&str]) -> Run {
         .chain(arguments);
     match Args::try_parse_from(all).unwrap().command {
         Command::Run(run) => *run,
-        Command::Sign(_) | Command::Audit(_) | Command::Crds | Command::Version => {
+        Command::Sign(_)
+        | Command::Audit(_)
+        | Command::Crl(_)
+        | Command::Crds
+        | Command::Version => {
             panic!("run was asked for")
         }
     }

@@ -57,7 +57,7 @@ pub struct ReadCrl {
     number: Option<Vec<u8>>,
     authority_key_id: Option<Vec<u8>>,
     scope: CrlScope,
-    is_partition: bool,
+    points: Option<Vec<String>>,
     entries: Vec<Revoked>,
 }
 
@@ -95,7 +95,7 @@ impl ReadCrl {
             number,
             authority_key_id,
             scope,
-            is_partition,
+            points,
         } = Extensions::read(&extensions)?;
         let mut entries = Vec::new();
         for raw in list.entries() {
@@ -120,7 +120,7 @@ impl ReadCrl {
             number,
             authority_key_id,
             scope,
-            is_partition,
+            points,
             entries,
         })
     }
@@ -245,7 +245,13 @@ impl ReadCrl {
     /// Whether it names a distribution point, so that it may list only the certificates that name the same one.
     #[must_use]
     pub const fn is_partition(&self) -> bool {
-        self.is_partition
+        self.points.is_some()
+    }
+
+    /// The URLs of the distribution point that it names; none without one.
+    #[must_use]
+    pub fn distribution_points(&self) -> &[String] {
+        self.points.as_deref().unwrap_or_default()
     }
 
     /// The entries in the order of the CRL.

@@ -25,6 +25,8 @@ pub(crate) enum EventReason {
     NotReady(Reason),
     /// An issuer's certificate ends soon.
     CAExpiringSoon,
+    /// The CRLs of an issuer's CA need attention, for the reason of the condition.
+    Crl(Reason),
 }
 
 impl EventReason {
@@ -40,14 +42,20 @@ impl EventReason {
         Self::Undecided,
     ];
 
-    /// Returns the reason of the Event about an issuer whose condition now has this reason. `None` for
-    /// [`Reason::NotExpiringSoon`], which gives no Event.
+    /// Returns the reason of the Event about an issuer whose condition now has this reason. `None` if all is well, or if it
+    /// passes by itself.
     #[must_use]
     pub(crate) const fn of_condition(reason: Reason) -> Option<Self> {
         match reason {
             Reason::Verified => Some(Self::Ready),
             Reason::ExpiresSoon => Some(Self::CAExpiringSoon),
-            Reason::NotExpiringSoon => None,
+            Reason::NotExpiringSoon
+            | Reason::CrlPublished
+            | Reason::CrlMissing
+            | Reason::CrlBundleComplete => None,
+            Reason::StateOlderThanPublished
+            | Reason::CrlNotRenewed
+            | Reason::CrlBundleIncomplete => Some(Self::Crl(reason)),
             Reason::TokenUnknown
             | Reason::NotGranted
             | Reason::SpecInvalid
@@ -74,6 +82,8 @@ impl EventReason {
             | Reason::ProfileInvalid
             | Reason::CrlInvalid
             | Reason::CrlSignMissing
+            | Reason::CrlDisabled
+            | Reason::CrlConflict
             | Reason::PodCertificatesInvalid
             | Reason::NamespaceSelectorInvalid
             | Reason::NamespaceUnreadable
@@ -95,7 +105,7 @@ impl EventReason {
             Self::SigningDelayed => "SigningDelayed",
             Self::Undecided => "Undecided",
             Self::Ready => "Ready",
-            Self::NotReady(reason) => reason.as_str(),
+            Self::NotReady(reason) | Self::Crl(reason) => reason.as_str(),
             Self::CAExpiringSoon => "CAExpiringSoon",
         }
     }
@@ -112,7 +122,8 @@ impl EventReason {
             | Self::SigningDelayed
             | Self::Undecided
             | Self::NotReady(_)
-            | Self::CAExpiringSoon => true,
+            | Self::CAExpiringSoon
+            | Self::Crl(_) => true,
         }
     }
 
@@ -176,10 +187,10 @@ mod tests {
         let not_ready = Reason::ALL.iter().copied().filter(|reason| {
             matches!(
                 EventReason::of_condition(*reason),
-                Some(EventReason::NotReady(_))
+                Some(EventReason::NotReady(_) | EventReason::Crl(_))
             )
         });
-        assert_eq!(not_ready.filter_map(same).count(), Reason::ALL.len() - 3);
+        assert_eq!(not_ready.filter_map(same).count(), Reason::ALL.len() - 6);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::{
     pins::source::PinSecret,
     pipeline::{Earlier, NotProven, Proven, SigningClaim, now, prove, prove::check_granted},
     reconcile::Context,
+    revocation::CrlConflict,
     signers::ConfiguredToken,
     telemetry::ErrorChain,
 };
@@ -63,6 +64,14 @@ pub(super) enum NotReady {
     /// The certificate chain is missing or cannot be read.
     #[error("no issuing certificate")]
     Material(#[source] MaterialError),
+    /// The operator has not enabled CRLs.
+    #[error(
+        "spec.crl is set, but this controller makes no CRLs; the operator has to set crl.enabled in the chart (--crl-address), or remove spec.crl"
+    )]
+    CrlDisabled,
+    /// Another issuer of the same CA says something else about its CRLs.
+    #[error(transparent)]
+    CrlConflict(CrlConflict),
     /// The grant, the certificates, the token or the key do not pass a check.
     #[error(transparent)]
     NotProven(#[from] Arc<NotProven>),
@@ -107,6 +116,9 @@ pub(super) async fn prepare(
         Some(_) | None => Labels::new(),
     };
     check_granted(name, &labels, token.config()).map_err(Arc::new)?;
+    if spec.crl.is_some() && !context.register.is_enabled() {
+        return Err(NotReady::CrlDisabled);
+    }
     token.pin_may_have_changed();
     match (&spec.namespace_selector, &name.namespace) {
         (Some(_), Some(_)) => return Err(NotReady::SelectorNotTaken),
@@ -172,7 +184,7 @@ pub(super) async fn establish(
 }
 
 /// Returns the namespace of the objects that an issuer names.
-fn namespace_of<'a>(name: &'a IssuerName, context: &'a Context) -> &'a str {
+pub(super) fn namespace_of<'a>(name: &'a IssuerName, context: &'a Context) -> &'a str {
     let own = name.namespace.as_deref();
     own.unwrap_or(&context.settings.cluster_resource_namespace)
 }
@@ -219,6 +231,8 @@ impl NotReady {
             Self::Namespace { .. } => Reason::NamespaceUnreadable,
             Self::Material(MaterialError::Api { .. }) => Reason::CertificateUnreadable,
             Self::Material(_) => Reason::CertificateMissing,
+            Self::CrlDisabled => Reason::CrlDisabled,
+            Self::CrlConflict(_) => Reason::CrlConflict,
             Self::NotProven(why) => why.reason(),
         }
     }
@@ -235,6 +249,8 @@ impl NotReady {
             | Self::SelectorNotTaken
             | Self::Selector(_)
             | Self::Namespace { .. }
+            | Self::CrlDisabled
+            | Self::CrlConflict(_)
             | Self::Material(_) => ErrorChain(self).to_string(),
         }
     }

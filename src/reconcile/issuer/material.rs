@@ -25,7 +25,7 @@ pub(super) enum MaterialError {
     #[error("spec.certificate must have exactly one of secretRef, configMapRef and pem")]
     Source,
     /// The object does not exist.
-    #[error("{kind} {namespace}/{name} does not exist; create it with the certificate chain")]
+    #[error("{kind} {namespace}/{name} does not exist; create it")]
     Missing {
         /// `Secret` or `ConfigMap`.
         kind: &'static str,
@@ -35,9 +35,7 @@ pub(super) enum MaterialError {
         name: String,
     },
     /// The object lacks the key.
-    #[error(
-        "{kind} {namespace}/{name} has no key {key}; put the certificate chain there or name another key"
-    )]
+    #[error("{kind} {namespace}/{name} has no key {key}; add it or name another key")]
     NoKey {
         /// `Secret` or `ConfigMap`.
         kind: &'static str,
@@ -156,6 +154,32 @@ impl Reads {
     }
 }
 
+impl Reads {
+    /// Reads one key of an object as it is at `since` or later.
+    ///
+    /// # Errors
+    /// [`MaterialError`].
+    pub(super) async fn value(
+        &self,
+        client: &Client,
+        kind: &'static str,
+        namespace: &str,
+        name: &str,
+        key: &str,
+        since: Instant,
+    ) -> Result<Vec<u8>, MaterialError> {
+        let object = Object {
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        let content = self.objects.get(object.clone(), since, object.read(client));
+        let content = content.await.map_err(|source| object.api(source))?;
+        let data = content.as_ref().as_ref().ok_or_else(|| object.missing())?;
+        data.get(key).cloned().ok_or_else(|| object.no_key(key))
+    }
+}
+
 async fn parsed(pem: ChainPem, earlier: Option<&Arc<ParsedChain>>) -> Arc<ParsedChain> {
     match earlier.filter(|earlier| earlier.is_of(&pem)) {
         Some(same) => Arc::clone(same),
@@ -210,16 +234,20 @@ impl Object {
         at: &ChainRef,
     ) -> Result<ChainPem, MaterialError> {
         let root = data.get(&at.root_key).filter(|root| !root.is_empty());
-        let chain = data.get(&at.key).ok_or_else(|| MaterialError::NoKey {
-            kind: self.kind,
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-            key: at.key.clone(),
-        })?;
+        let chain = data.get(&at.key).ok_or_else(|| self.no_key(&at.key))?;
         Ok(ChainPem {
             chain: chain.clone(),
             root: root.cloned(),
         })
+    }
+
+    fn no_key(&self, key: &str) -> MaterialError {
+        MaterialError::NoKey {
+            kind: self.kind,
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            key: key.to_owned(),
+        }
     }
 
     fn missing(&self) -> MaterialError {

@@ -7,7 +7,7 @@ use super::{establish::Found, expiry::Expiry};
 use crate::{
     api::issuer::{
         CertificateStatus, IssuerSpec, IssuerStatus, KeyStatus, Reason, TokenStatus,
-        condition_type::{CA_EXPIRING_SOON, READY},
+        condition_type::{CA_EXPIRING_SOON, CRL_BUNDLE_COMPLETE, CRL_PUBLISHED, READY},
     },
     issuance::IssuerChain,
     message::shown,
@@ -76,7 +76,7 @@ impl Seen<'_> {
         status
     }
 
-    fn condition(
+    pub(super) fn condition(
         self,
         type_: &str,
         is_true: bool,
@@ -105,7 +105,8 @@ impl Seen<'_> {
 /// condition.
 pub(super) fn differs(before: Option<&IssuerStatus>, now: &IssuerStatus) -> bool {
     let ours = |status: &IssuerStatus| {
-        let conditions = [READY, CA_EXPIRING_SOON].map(|type_| status.condition(type_).cloned());
+        let types = [READY, CA_EXPIRING_SOON, CRL_PUBLISHED, CRL_BUNDLE_COMPLETE];
+        let conditions = types.map(|type_| status.condition(type_).cloned());
         let rest = IssuerStatus {
             last_signature: None,
             conditions: Vec::new(),

@@ -159,7 +159,8 @@ fn log_notice<R: Request>(request: &R, notice: &Notice) {
         | EventReason::Undecided
         | EventReason::Ready
         | EventReason::NotReady(_)
-        | EventReason::CAExpiringSoon => log_request!(info, request, reason, why, "waiting"),
+        | EventReason::CAExpiringSoon
+        | EventReason::Crl(_) => log_request!(info, request, reason, why, "waiting"),
     }
 }
 

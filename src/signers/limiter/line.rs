@@ -39,7 +39,7 @@ pub(super) struct Line<T> {
 
 /// Outcome of [`Line::enter`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(super) enum LineEntry {
     Begins,
     Waits { since: Instant },
 }
@@ -69,20 +69,20 @@ impl<T: Clone + Eq + Hash> Line<T> {
     }
 
     /// Asks for a turn. A request that was woken begins; a request that already waits keeps its place.
-    pub(super) fn enter(&mut self, ticket: T, lane: &Lane, now: Instant) -> Entry {
+    pub(super) fn enter(&mut self, ticket: T, lane: &Lane, now: Instant) -> LineEntry {
         if self.woken.remove(&ticket) {
-            return Entry::Begins;
+            return LineEntry::Begins;
         }
         if let Some(since) = self.waiting.get(&ticket) {
-            return Entry::Waits { since: *since };
+            return LineEntry::Waits { since: *since };
         }
         if self.waiting.is_empty() && self.has_place() && self.not_before(now).is_none() {
             self.count(now);
-            return Entry::Begins;
+            return LineEntry::Begins;
         }
         self.lanes.push(lane, ticket.clone());
         self.waiting.insert(ticket, now);
-        Entry::Waits { since: now }
+        LineEntry::Waits { since: now }
     }
 
     /// Returns the next request to wake, if it may begin now.
@@ -201,7 +201,7 @@ mod tests {
         }
     }
 
-    fn enter(line: &mut Line<String>, namespace: &str, number: usize, now: Instant) -> Entry {
+    fn enter(line: &mut Line<String>, namespace: &str, number: usize, now: Instant) -> LineEntry {
         let lane = Lane {
             tenant: namespace.into(),
             issuer: "issuing".into(),
@@ -214,22 +214,22 @@ mod tests {
         let now = Instant::now();
         let mut line = line(Some((1, 2)), None);
         for number in 0..2 {
-            assert_eq!(enter(&mut line, "shop", number, now), Entry::Begins);
+            assert_eq!(enter(&mut line, "shop", number, now), LineEntry::Begins);
         }
         assert_eq!(
             enter(&mut line, "shop", 2, now),
-            Entry::Waits { since: now }
+            LineEntry::Waits { since: now }
         );
         let due = now + Duration::from_secs(1);
         assert_eq!(line.next(now), NextTurn::NotBefore(due));
         assert_eq!(
             enter(&mut line, "shop", 2, due),
-            Entry::Waits { since: now },
+            LineEntry::Waits { since: now },
             "asking again changes nothing"
         );
         assert_eq!(line.next(due), NextTurn::Admission("shop/2".to_owned()));
         assert_eq!(line.next(due), NextTurn::Nobody);
-        assert_eq!(enter(&mut line, "shop", 2, due), Entry::Begins);
+        assert_eq!(enter(&mut line, "shop", 2, due), LineEntry::Begins);
     }
 
     #[test]
@@ -255,9 +255,12 @@ mod tests {
     fn no_more_requests_sign_at_a_time_than_the_limit_allows() {
         let now = Instant::now();
         let mut line = line(None, Some(2));
-        assert_eq!(enter(&mut line, "a", 0, now), Entry::Begins);
-        assert_eq!(enter(&mut line, "a", 1, now), Entry::Begins);
-        assert!(matches!(enter(&mut line, "a", 2, now), Entry::Waits { .. }));
+        assert_eq!(enter(&mut line, "a", 0, now), LineEntry::Begins);
+        assert_eq!(enter(&mut line, "a", 1, now), LineEntry::Begins);
+        assert!(matches!(
+            enter(&mut line, "a", 2, now),
+            LineEntry::Waits { .. }
+        ));
         assert_eq!(line.next(now), NextTurn::Nobody);
         line.end();
         assert_eq!(line.next(now), NextTurn::Admission("a/2".to_owned()));
@@ -307,7 +310,7 @@ mod tests {
         for (owners, places) in [(1, 4), (2, 2), (3, 1), (9, 1)] {
             let mut line = line(None, Some(4));
             line.owners = owners;
-            let begun = (0..9).filter(|n| enter(&mut line, "a", *n, now) == Entry::Begins);
+            let begun = (0..9).filter(|n| enter(&mut line, "a", *n, now) == LineEntry::Begins);
             assert_eq!(begun.count(), places, "{owners} owners");
         }
     }

@@ -8,7 +8,11 @@ use const_oid::{
     },
 };
 use der::{Decode, asn1::UintRef};
-use x509_cert::ext::pkix::{AuthorityKeyIdentifier, crl::IssuingDistributionPoint};
+use x509_cert::ext::pkix::{
+    AuthorityKeyIdentifier,
+    crl::IssuingDistributionPoint,
+    name::{DistributionPointName, GeneralName},
+};
 
 use super::{super::list::find, CrlScope, MAX_PART, ReadCrlError};
 use crate::issuance::{
@@ -31,7 +35,8 @@ pub(super) struct Extensions {
     pub(super) number: Option<Vec<u8>>,
     pub(super) authority_key_id: Option<Vec<u8>>,
     pub(super) scope: CrlScope,
-    pub(super) is_partition: bool,
+    /// The URLs of the distribution point; `None` without one.
+    pub(super) points: Option<Vec<String>>,
 }
 
 impl Extensions {
@@ -63,15 +68,14 @@ impl Extensions {
             value::<AuthorityKeyIdentifier>(extensions, ID_CE_AUTHORITY_KEY_IDENTIFIER)?;
         let point =
             value::<IssuingDistributionPoint>(extensions, ID_CE_ISSUING_DISTRIBUTION_POINT)?;
-        let (scope, is_partition) =
-            point.map_or(Ok((CrlScope::All, false)), |point| scope(&point))?;
+        let (scope, points) = point.map_or(Ok((CrlScope::All, None)), |point| scope(&point))?;
         Ok(Self {
             number,
             authority_key_id: identifier
                 .and_then(|identifier| identifier.key_identifier)
                 .map(|identifier| identifier.as_bytes().to_vec()),
             scope,
-            is_partition,
+            points,
         })
     }
 }
@@ -98,8 +102,10 @@ pub(super) fn value<'a, T: Decode<'a, Error = der::Error>>(
         .map_err(|_| ReadCrlError::Extension(oid.into()))
 }
 
-/// Returns which certificates a CRL is about, and whether it names a distribution point.
-fn scope(point: &IssuingDistributionPoint) -> Result<(CrlScope, bool), ReadCrlError> {
+/// Returns which certificates a CRL is about, and the URLs of its distribution point.
+fn scope(
+    point: &IssuingDistributionPoint,
+) -> Result<(CrlScope, Option<Vec<String>>), ReadCrlError> {
     if point.indirect_crl {
         return Err(ReadCrlError::Indirect);
     }
@@ -121,5 +127,19 @@ fn scope(point: &IssuingDistributionPoint) -> Result<(CrlScope, bool), ReadCrlEr
             ));
         }
     };
-    Ok((scope, point.distribution_point.is_some()))
+    Ok((scope, point.distribution_point.as_ref().map(urls)))
+}
+
+/// Returns the URLs of a distribution point. It may have none, and names of other kinds.
+fn urls(point: &DistributionPointName) -> Vec<String> {
+    let DistributionPointName::FullName(names) = point else {
+        return Vec::new();
+    };
+    let mut urls = Vec::new();
+    for name in names {
+        if let GeneralName::UniformResourceIdentifier(url) = name {
+            urls.push(url.to_string());
+        }
+    }
+    urls
 }
