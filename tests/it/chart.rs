@@ -4,6 +4,7 @@
 mod admitted;
 mod artifact_hub;
 mod containers;
+mod crls;
 mod image;
 mod lifecycle;
 mod openshift;

@@ -77,6 +77,9 @@
 {{- with .Values.leaseDuration }}
 - --lease-duration={{ . }}
 {{- end }}
+{{- if .Values.crl.enabled }}
+- {{ printf "--crl-address=%s:8082" (ternary "[::]" .Values.listenAddress (eq .Values.listenAddress "::")) | quote }}
+{{- end }}
 {{- with .Values.debugPort }}
 - --debug-address=127.0.0.1:{{ int . }}
 {{- end }}
@@ -206,6 +209,9 @@ spec:
       ports:
         - {name: health, containerPort: 8081, protocol: TCP}
         - {name: metrics, containerPort: 9402, protocol: TCP}
+        {{- if .Values.crl.enabled }}
+        - {name: crl, containerPort: 8082, protocol: TCP}
+        {{- end }}
       livenessProbe:
         httpGet: {path: /livez, port: health}
         {{- toYaml .Values.livenessProbe | nindent 8 }}

@@ -249,6 +249,45 @@ pub(super) const CASES: &[Case] = &[
         &[("watch_failures_total{instance=\"a\",kind=\"k\"}", COUNTED)],
         [5, 20, 60],
     ),
+    // The CRL is due from minute 6 to 36.
+    case(
+        "CrlLate",
+        &[(
+            "crl_due_since_timestamp_seconds{instance=\"a\",ca=\"c\"}",
+            "_x5 360+0x30 _x120",
+        )],
+        [15, 30, 45],
+    ),
+    // The CRL ends in minute 10; the next one is there in minute 37.
+    case(
+        "CrlLate",
+        &[(
+            "crl_next_update_timestamp_seconds{instance=\"a\",ca=\"c\"}",
+            "600+0x36 90000+0x120",
+        )],
+        [5, 20, 45],
+    ),
+    case(
+        "CrlPublishingFailed",
+        &[("crl_failures_total{instance=\"a\",step=\"sign\"}", COUNTED)],
+        [5, 20, 60],
+    ),
+    case(
+        "CrlBundleIncomplete",
+        &[("crl_bundle_incomplete{instance=\"a\"}", RAISED)],
+        [5, 20, 45],
+    ),
+    case(
+        "RevocationWaiting",
+        &[
+            ("revocations_waiting{instance=\"a\"}", RAISED),
+            (
+                "revocation_waiting_since_timestamp_seconds{instance=\"a\"}",
+                "0+0x5 360+0x30 0+0x120",
+            ),
+        ],
+        [8, 20, 45],
+    ),
 ];
 
 /// Series in which nothing is wrong: an idle controller with two replicas.
