@@ -7,6 +7,7 @@ mod clusters;
 mod contract;
 mod counted;
 mod crash;
+mod crls;
 mod ending;
 mod fair;
 mod fences;
@@ -76,7 +77,9 @@ async fn own_rig_of(options: Options) -> Result<Rig> {
 /// Returns the rig of all tests that do not disturb each other, each in a namespace of its own.
 async fn shared_rig() -> Result<&'static Rig> {
     static RIG: OnceCell<Rig> = OnceCell::const_new();
-    RIG.get_or_try_init(|| own_rig(&[])).await
+    let flags = ["--crl-address", "127.0.0.1:0"];
+    let values = json!({"crl": {"enabled": true}});
+    RIG.get_or_try_init(|| own_rig_with(&flags, values)).await
 }
 
 /// The cluster issuer of every rig.

@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-/// Number of clients, each with a header that never ends.
+/// Number of clients of health and metrics, and as many of CRLs, each with a header that never ends.
 const CLIENTS: usize = 2000;
 /// Octets that half of the clients send at once; the others send a little less than the server reads.
 const HEADER: usize = 400 * 1000;
@@ -46,6 +46,7 @@ fn controller(folder: &std::path::Path) -> Result<Process> {
         .args(["--identity", "bounds"])
         .args(["--health-address", "127.0.0.1:0"])
         .args(["--metrics-address", "127.0.0.1:0"])
+        .args(["--crl-address", "127.0.0.1:0"])
         .args(["--log-format", "json"]);
     Process::start("bounds", program, folder)
 }
@@ -102,6 +103,7 @@ async fn two_thousand_unfinished_headers_cost_little_memory_and_probes_and_scrap
     let line: Value = serde_json::from_str(&line)?;
     let address = |of: &str| line[of].as_str().map(str::to_owned).context("no address");
     let (health, metrics) = (address("health")?, address("metrics")?);
+    let crls = address("crls")?;
     ensure!(get(&health, "/livez").await?.starts_with("HTTP/1.1 200 "));
     ensure!(get(&metrics, "/metrics").await?.ends_with("# EOF\n"));
     let before = memory(&controller, "VmRSS")?;
@@ -110,13 +112,19 @@ async fn two_thousand_unfinished_headers_cost_little_memory_and_probes_and_scrap
     for _ in 0..4 {
         open.extend(flood(&health, CLIENTS / 8).await?);
         open.extend(flood(&metrics, CLIENTS / 8).await?);
+        open.extend(flood(&crls, CLIENTS / 4).await?);
         ensure!(get(&health, "/livez").await?.starts_with("HTTP/1.1 200 "));
         ensure!(get(&metrics, "/metrics").await?.ends_with("# EOF\n"));
+        ensure!(
+            get(&crls, "/crl/none/0.crl")
+                .await?
+                .starts_with("HTTP/1.1 404 ")
+        );
     }
-    assert_eq!(open.len(), CLIENTS);
+    assert_eq!(open.len(), 2 * CLIENTS);
     let most = memory(&controller, "VmHWM")?;
     let more = most.saturating_sub(before);
-    println!("{CLIENTS} unfinished headers: {more} octets of memory");
+    println!("{} unfinished headers: {more} octets of memory", open.len());
     ensure!(more < MEMORY, "{more} octets more than {before}");
 
     // In the end the server closes every connection, including the newest.

@@ -1,5 +1,6 @@
 //! Tests several replicas, each with its own token that holds a copy of the issuing key.
 
+mod crls;
 mod faults;
 mod forgetful;
 pub(super) mod sealed;
@@ -41,10 +42,26 @@ impl Replicas {
         Self::start_through(lease_duration, |_| Ok(None)).await
     }
 
+    /// Starts replicas like [`Replicas::start`] with these environment variables, by the number of the replica.
+    async fn start_in(
+        lease_duration: &str,
+        env: impl Fn(usize) -> Vec<(String, String)>,
+    ) -> Result<Self> {
+        Self::start_with(lease_duration, |_| Ok(None), env).await
+    }
+
     /// Starts replicas like [`Replicas::start`] that reach the API server by the kubeconfig that `way` returns.
     async fn start_through(
         lease_duration: &str,
         way: impl FnOnce(&Cluster) -> Result<Option<PathBuf>>,
+    ) -> Result<Self> {
+        Self::start_with(lease_duration, way, |_| Vec::new()).await
+    }
+
+    async fn start_with(
+        lease_duration: &str,
+        way: impl FnOnce(&Cluster) -> Result<Option<PathBuf>>,
+        env: impl Fn(usize) -> Vec<(String, String)>,
     ) -> Result<Self> {
         let programs = programs()?;
         let authorities = Authority::copies(3)?;
@@ -53,17 +70,23 @@ impl Replicas {
             ..CertManagerOptions::default()
         };
         let cluster = Cluster::start(&programs, options).await?;
-        let values = json!({"audit": Authority::checkpoints()});
+        let values = json!({"audit": Authority::checkpoints(), "crl": {"enabled": true}});
         apply_rights(cluster.plane(), &values).await?;
         let kubeconfig = way(&cluster)?;
-        let controllers = authorities.iter().zip(["a", "b", "c"]);
-        let controllers = controllers.map(|(authority, name)| {
+        let controllers = authorities.iter().zip(["a", "b", "c"]).enumerate();
+        let controllers = controllers.map(|(number, (authority, name))| {
             let configuration = authority.configuration_with_checkpoints(&[]).to_string();
             let options = ControllerOptions {
                 name: name.to_owned(),
-                args: ["--lease-duration", lease_duration]
-                    .map(str::to_owned)
-                    .into(),
+                args: [
+                    "--lease-duration",
+                    lease_duration,
+                    "--crl-address",
+                    "127.0.0.1:0",
+                ]
+                .map(str::to_owned)
+                .into(),
+                env: env(number),
                 kubeconfig: kubeconfig.clone(),
                 ..ControllerOptions::new(configuration, &programs)
             };
@@ -76,7 +99,8 @@ impl Replicas {
         };
         // The replicas know one another before the issuer is created, so its owner does not change while they start.
         replicas.see(3).await?;
-        let spec = replicas.authorities[0].issuer_spec();
+        let mut spec = replicas.authorities[0].issuer_spec();
+        spec["crl"] = json!({});
         replicas.cluster.apply_issuer(&issuer(), &spec).await?;
         replicas.cluster.issuer_is_ready(&issuer()).await?;
         let requests = replicas.cluster.requests("kube-public").await?;

@@ -263,6 +263,30 @@ async fn retired_bundle(rig: &Rig) -> Result<()> {
     rig.cluster().apply(&bundle).await
 }
 
+/// Creates an issuer with a CRL, and makes another CRL due. The second one replaces the octets of the first.
+async fn two_crls(rig: &Rig) -> Result<()> {
+    let issuer = IssuerName::cluster("with-crls");
+    let mut spec = rig.authority().issuer_spec();
+    for validity in ["168h", "24h"] {
+        spec["crl"] = json!({"validity": validity});
+        rig.cluster().apply_issuer(&issuer, &spec).await?;
+        let what = format!("a CRL that is valid for {validity}");
+        let hours: i64 = validity.trim_end_matches('h').parse()?;
+        until(&what, PATIENCE, async || {
+            let lasts = |line: &Value| {
+                let time = |of: &str| line["crl"][of].as_str()?.parse::<jiff::Timestamp>().ok();
+                let ends = time("nextUpdate")?;
+                Some(time("thisUpdate")?.duration_until(ends).as_hours())
+            };
+            let log = rig.controller().issuance_log()?;
+            let mut signed = log.iter().filter(|line| line["event"] == "crl-signed");
+            Ok(signed.any(|line| lasts(line) == Some(hours)).then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 /// Runs the controller with checkpoints that an Ed25519 key on its token signs, until the last one is archived.
 async fn signed_checkpoints(rig: &Rig) -> Result<()> {
     rig.authority().generate_checkpoint_key(KeyKind::Ed25519)?;
@@ -285,16 +309,22 @@ async fn signed_checkpoints(rig: &Rig) -> Result<()> {
 
 #[tokio::test]
 async fn every_right_that_the_chart_gives_is_used_and_none_is_missing() -> Result<()> {
-    let flags = ["--pod-certificate-requests", "--cluster-trust-bundles"];
+    let flags = [
+        "--pod-certificate-requests",
+        "--cluster-trust-bundles",
+        "--crl-address=127.0.0.1:0",
+    ];
     let values = json!({
         "podCertificateRequests": true,
         "clusterTrustBundles": true,
         "audit": Authority::checkpoints(),
+        "crl": {"enabled": true},
     });
     let rig = own_rig_with(&flags, values).await?;
     issuers_with_objects(&rig).await?;
     requests_of_every_kind(&rig).await?;
     retired_bundle(&rig).await?;
+    two_crls(&rig).await?;
     // The controller deletes its Lease when it stops, and looks for retired bundles when it starts.
     rig.controller().stop().await?;
     signed_checkpoints(&rig).await?;

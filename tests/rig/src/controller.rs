@@ -129,6 +129,15 @@ impl Controller {
         self.address("metrics").await
     }
 
+    /// Returns host and port of the CRLs in this run.
+    ///
+    /// # Errors
+    ///
+    /// When the controller ends before it logs the address, or has none.
+    pub async fn crl_address(&self) -> Result<String> {
+        self.address("crls").await
+    }
+
     /// Replaces the configuration atomically, as kubelet does.
     ///
     /// # Errors

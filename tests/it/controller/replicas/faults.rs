@@ -7,9 +7,11 @@ use control_plane::{Signal, until};
 use jiff::{SignedDuration, Timestamp};
 use rig::{Controller, PATIENCE, Requests, csr_for, request_spec};
 
-use super::{Replicas, SHORT_SECONDS, all_issued, make, make_all, sees, story};
+use super::{Replicas, SHORT_SECONDS, all_issued, crls, make, make_all, sees, story};
 use crate::controller::issuer;
 
+/// Revocations that are made during the faults, at least.
+const REVOCATIONS: u32 = 100;
 /// Number of requests in flight during a fault.
 const REQUESTS: usize = 60;
 /// The longest time from the end of a fault until every request is issued: a lease duration and five seconds.
@@ -70,6 +72,10 @@ pub(super) async fn through_within(
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_is_lost_and_none_gets_two_certificates_whatever_fails() -> Result<()> {
     let replicas = Replicas::start(&format!("{SHORT_SECONDS}s")).await?;
+    crls::chased(&replicas, REVOCATIONS, faults_one_by_one(&replicas)).await
+}
+
+async fn faults_one_by_one(replicas: &Replicas) -> Result<()> {
     let requests = replicas.requests().await?;
     let plane = replicas.cluster.plane();
     let webhook = replicas.cluster.cert_manager()?;
@@ -81,7 +87,7 @@ async fn no_request_is_lost_and_none_gets_two_certificates_whatever_fails() -> R
         a.kill();
         story::time(plane).await
     };
-    through(&replicas, &requests, "kill", kill)
+    through(replicas, &requests, "kill", kill)
         .await
         .context("a replica is killed")?;
     // Its Lease has expired, so the other replicas no longer count it.
@@ -97,7 +103,7 @@ async fn no_request_is_lost_and_none_gets_two_certificates_whatever_fails() -> R
         b.process().signal(Signal::CONT)?;
         story::time(plane).await
     };
-    through(&replicas, &requests, "stop", stop)
+    through(replicas, &requests, "stop", stop)
         .await
         .context("a replica is stopped")?;
     replicas.see(3).await?;
@@ -107,7 +113,7 @@ async fn no_request_is_lost_and_none_gets_two_certificates_whatever_fails() -> R
         plane.start_api_server().await?;
         story::time(plane).await
     };
-    through(&replicas, &requests, "api", restart)
+    through(replicas, &requests, "api", restart)
         .await
         .context("the API server restarts")?;
 
@@ -118,7 +124,7 @@ async fn no_request_is_lost_and_none_gets_two_certificates_whatever_fails() -> R
         webhook.start_webhook().await?;
         story::time(plane).await
     };
-    through(&replicas, &requests, "webhook", outage)
+    through(replicas, &requests, "webhook", outage)
         .await
         .context("the webhook is down")?;
 

@@ -1,5 +1,7 @@
 //! Injects faults of every kind in random order, for as long as you like: `make soak`.
 
+mod crls;
+
 use std::{env, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
@@ -33,10 +35,10 @@ enum Fault {
     WebhookSilent,
 }
 
-/// Returns this many faults, each with the pause that follows it, in an order that depends on the seed alone.
-fn plan(faults: usize, seed: u64) -> Result<Vec<(Fault, Duration)>> {
+/// Returns any fault.
+fn any_fault() -> impl Strategy<Value = Fault> {
     let replica = || 0..3_usize;
-    let fault = prop_oneof![
+    prop_oneof![
         replica().prop_map(Fault::Killed),
         replica().prop_map(Fault::Terminated),
         replica().prop_map(Fault::Stopped),
@@ -46,14 +48,22 @@ fn plan(faults: usize, seed: u64) -> Result<Vec<(Fault, Duration)>> {
         Just(Fault::EtcdStopped),
         Just(Fault::WebhookDown),
         Just(Fault::WebhookSilent),
-    ];
+    ]
+}
+
+/// Returns this many events, each with the pause that follows it, in an order that depends on the seed alone.
+fn planned<T: std::fmt::Debug>(
+    event: impl Strategy<Value = T>,
+    count: usize,
+    seed: u64,
+) -> Result<Vec<(T, Duration)>> {
     let pause = (0..5000_u64).prop_map(Duration::from_millis);
     let random = TestRng::from_seed(
         RngAlgorithm::ChaCha,
         &[seed; 4].map(u64::to_le_bytes).concat(),
     );
     let mut runner = TestRunner::new_with_rng(Config::default(), random);
-    let plan = prop::collection::vec((fault, pause), faults).new_tree(&mut runner);
+    let plan = prop::collection::vec((event, pause), count).new_tree(&mut runner);
     Ok(plan.map_err(anyhow::Error::msg)?.current())
 }
 
@@ -123,7 +133,7 @@ async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certif
     let faults = given("SOAK_FAULTS")?.map_or(Ok(3), usize::try_from)?;
     let seed = given("SOAK_SEED")?.unwrap_or_else(|| std::process::id().into());
     println!("{faults} faults; to have the same again: make soak SEED={seed}");
-    let plan = plan(faults, seed)?;
+    let plan = planned(any_fault(), faults, seed)?;
     let replicas = Replicas::start(&format!("{SHORT_SECONDS}s")).await?;
     let requests = replicas.requests().await?;
 
