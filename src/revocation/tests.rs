@@ -239,7 +239,7 @@ impl Replica {
 #[test]
 fn whatever_replicas_do_numbers_rise_no_entry_is_lost_and_a_number_has_one_crl() {
     let acts = proptest::collection::vec((0usize..3, 0u8..10, 0u32..12), 1..200);
-    proptest!(ProptestConfig::with_cases(48), |(acts in acts, runs in any::<bool>())| {
+    proptest!(ProptestConfig::with_cases(24), |(acts in acts, runs in any::<bool>())| {
         let mut cluster = Cluster::default();
         let mut replicas = [Replica::default(), Replica::default(), Replica::default()];
         let mut checked = 0;
