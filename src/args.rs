@@ -2,6 +2,7 @@
 
 mod audit;
 mod crl;
+mod revoke_proof;
 mod run;
 mod sign;
 
@@ -13,6 +14,7 @@ pub use self::{
         ShowFormat, Verify,
     },
     crl::{Crl, ImportCrl},
+    revoke_proof::RevokeProof,
     run::{Answering, Run},
     sign::{OutputFormat, Sign},
 };
@@ -41,6 +43,9 @@ pub enum Command {
     /// Work with certificate revocation lists.
     #[command(subcommand)]
     Crl(Crl),
+    /// Prove that you hold the key of a certificate that is to be revoked.
+    #[command(after_help = revoke_proof::EXAMPLES)]
+    RevokeProof(RevokeProof),
     /// Print the CustomResourceDefinitions as YAML, for `kubectl apply -f -`.
     Crds,
     /// Print the version, the commit and the kind of this build.

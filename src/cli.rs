@@ -4,9 +4,13 @@ mod audit;
 mod crds;
 mod crl;
 mod machine;
+mod revoke_proof;
 mod run;
 mod sign;
 mod signals;
 mod version;
 
-pub use self::{audit::audit, crds::crds, crl::crl, run::run, sign::sign, version::version};
+pub use self::{
+    audit::audit, crds::crds, crl::crl, revoke_proof::revoke_proof, run::run, sign::sign,
+    version::version,
+};

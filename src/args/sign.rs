@@ -122,6 +122,7 @@ mod tests {
             Command::Run(_)
             | Command::Audit(_)
             | Command::Crl(_)
+            | Command::RevokeProof(_)
             | Command::Crds
             | Command::Version => {
                 panic!("sign was asked for")

@@ -7,6 +7,7 @@ mod fenced;
 mod foreign;
 mod key;
 mod openssl;
+mod revoke_proof;
 mod roots;
 mod san;
 

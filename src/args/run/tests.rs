@@ -14,6 +14,7 @@ fn run(arguments: &[&str]) -> Run {
         Command::Sign(_)
         | Command::Audit(_)
         | Command::Crl(_)
+        | Command::RevokeProof(_)
         | Command::Crds
         | Command::Version => {
             panic!("run was asked for")
