@@ -1,10 +1,12 @@
 //! Kubernetes kinds as they are stored: the issuers of this project, and the parts of cert-manager's kinds that it reads.
 
 pub mod bounds;
+pub mod certificate;
 pub mod certificate_request;
 pub mod issuer;
 mod issuer_name;
 pub mod profile;
+pub mod revocation;
 mod selector;
 pub mod tolerant;
 
@@ -15,17 +17,22 @@ use kube::CustomResourceExt;
 
 pub use self::issuer_name::IssuerName;
 use issuer::{PKCS11ClusterIssuer, PKCS11Issuer};
+use revocation::CertificateRevocation;
 
-/// API group of the issuer kinds.
+/// API group of this project's kinds.
 pub const GROUP: &str = "pkcs11-issuer.dev";
 
 /// Name of the controller in `metadata.managedFields` of every object that it writes.
 pub const FIELD_MANAGER: &str = "pkcs11-issuer";
 
-/// Returns the custom resource definitions of the issuer kinds, as the API server stores them.
+/// Returns the custom resource definitions of this project's kinds, as the API server stores them.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut crds = vec![PKCS11Issuer::crd(), PKCS11ClusterIssuer::crd()];
+    let mut crds = vec![
+        PKCS11Issuer::crd(),
+        PKCS11ClusterIssuer::crd(),
+        CertificateRevocation::crd(),
+    ];
     for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
         let schema = version.schema.as_mut();
         if let Some(schema) = schema.and_then(|schema| schema.open_api_v3_schema.as_mut()) {
@@ -36,8 +43,8 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     crds
 }
 
-/// Sets the default of an issuer's `status.observedGeneration` to -1, which is never its generation. Without the field,
-/// tools that wait for objects (kstatus in Flux and Helm) would take an issuer for finished before its first look.
+/// Sets the default of `status.observedGeneration` to -1, which is never the generation of an object. Without the
+/// field, tools that wait for objects (kstatus in Flux and Helm) would take an object for finished before its first look.
 fn default_status(schema: &mut JSONSchemaProps) {
     let properties = schema.properties.as_mut();
     if let Some(status) = properties.and_then(|all| all.get_mut("status")) {

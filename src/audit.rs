@@ -22,6 +22,7 @@ mod line;
 pub mod note;
 pub mod proof;
 pub mod read;
+mod revocation;
 mod sink;
 pub mod tiles;
 mod tree;
@@ -57,6 +58,7 @@ pub use self::{
         Certificate, CertificateEntry, LoggedApproval, LoggedIssuer, LoggedRequest, LoggedToken,
         RequestKind, Requester, Subject,
     },
+    revocation::{LoggedRevocation, RevocationObject, ShowingCrl},
     sink::file::OpenError,
     trouble::{LogCounts, LogError, SinkTrouble, StartError},
 };

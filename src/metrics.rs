@@ -8,6 +8,7 @@ mod labels;
 mod log;
 mod per_issuer;
 mod requests;
+mod revocations;
 mod set;
 mod tokens;
 
@@ -21,13 +22,14 @@ use prometheus_client::{
 
 use self::{
     cluster::ClusterMetrics, crls::CrlMetrics, issuers::IssuerMetrics, log::LogMetrics,
-    per_issuer::PerIssuer, requests::RequestMetrics, set::MetricSet, tokens::TokenMetrics,
+    per_issuer::PerIssuer, requests::RequestMetrics, revocations::RevocationMetrics,
+    set::MetricSet, tokens::TokenMetrics,
 };
 pub use self::{
     crls::CrlTimes,
     labels::{
-        ApiVerb, CrlAnswer, CrlFailure, LeaseRenewal, RequestResult, SignOutcome, TimedStage,
-        TokenFunction, WaitReason,
+        ApiVerb, CrlAnswer, CrlFailure, LeaseRenewal, RequestResult, RevocationResult, SignOutcome,
+        TimedStage, TokenFunction, WaitReason,
     },
     per_issuer::{IssuerHealth, IssuerId},
     set::Description,
@@ -46,6 +48,7 @@ pub struct Metrics {
     cluster: ClusterMetrics,
     log: LogMetrics,
     crls: CrlMetrics,
+    revocations: RevocationMetrics,
 }
 
 impl Metrics {
@@ -67,6 +70,7 @@ impl Metrics {
         let cluster = ClusterMetrics::register(&mut set);
         let log = LogMetrics::register(&mut set);
         let crls = CrlMetrics::register(&mut set);
+        let revocations = RevocationMetrics::register(&mut set);
         let MetricSet {
             registry,
             descriptions,
@@ -81,6 +85,7 @@ impl Metrics {
             cluster,
             log,
             crls,
+            revocations,
         }
     }
 

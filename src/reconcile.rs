@@ -1,7 +1,7 @@
 //! The Kubernetes side of the controller: observe, decide, act.
 //!
 //! `attend` watches requests and chooses the next one to look at. `request` handles one request, from observation to status
-//! write. `issuer` looks at issuers. `trust` publishes their root certificates.
+//! write. `issuer` looks at issuers. `trust` publishes their root certificates. `revocation` answers revocations.
 
 mod attend;
 mod backoff;
@@ -10,6 +10,7 @@ mod events;
 mod issuer;
 mod listed;
 mod request;
+mod revocation;
 mod seat;
 mod served;
 mod state;
@@ -30,6 +31,7 @@ pub use self::{
         run_issuers,
     },
     listed::Listed,
+    revocation::{DeletedCertificates, run_revocations},
     state::{About, State},
     trust::TrustBundles,
 };
@@ -68,6 +70,8 @@ pub struct Context {
     pub trust: Option<TrustBundles>,
     /// The register of revoked certificates.
     pub register: Arc<Register>,
+    /// Certificates that are deleted, for issuers that revoke them.
+    pub deleted: DeletedCertificates,
     /// Writer of Kubernetes Events.
     pub events: Events,
     /// The issuance log.

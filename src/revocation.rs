@@ -246,6 +246,12 @@ impl Register {
         self.want_bundle(name, None);
     }
 
+    /// Returns the snapshots with which an issuer makes CRLs: one for each CA that it uses, such as both during a rollover.
+    #[must_use]
+    pub fn authorities(&self, name: &IssuerName) -> Vec<Arc<ReadyIssuer>> {
+        self.sponsors.lock().of(name)
+    }
+
     /// Returns the shard of a certificate.
     fn key(&self, ca: &CaId, serial: &SerialNumber) -> Result<ShardKey, RegisterError> {
         if self.store.is_none() {

@@ -234,6 +234,7 @@ impl ConfiguredToken {
             turns: Arc::clone(&self.running.turns),
             id: name.id,
             limits: grant.limits().clone(),
+            revokes_any: grant.revokes_any(),
             grant_sha256: grant.sha256().map(Into::into),
             key,
             metrics: Arc::clone(metrics),

@@ -78,6 +78,12 @@ pub struct Run {
           default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
     pub cluster_trust_bundles: bool,
 
+    /// Watch cert-manager's Certificates, and revoke the certificates of those that are deleted if their issuer says
+    /// `spec.crl.onDelete: Revoke`. Needs rights on Certificates.
+    #[arg(long, env = "PKCS11_ISSUER_REVOKE_DELETED_CERTIFICATES", value_name = "BOOL", action = ArgAction::Set,
+          default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
+    pub revoke_deleted_certificates: bool,
+
     /// Write Events, for people. No decision depends on them, and each costs the API server as much as a status write.
     #[arg(long, env = "PKCS11_ISSUER_EVENTS", value_name = "BOOL", action = ArgAction::Set,
           default_value_t = true, default_missing_value = "true", num_args = 0..=1)]

@@ -11,7 +11,8 @@ pub struct EntryFilter {
     pub serial: Option<String>,
     /// Part of a name of the certificate: of its subject or of an alternative name.
     pub name: Option<String>,
-    /// The request: its UID, its name or its namespace and name, or the name of the Certificate that owns it.
+    /// The request or revocation: its UID, its name or its namespace and name, or the name of the Certificate that owns the
+    /// request.
     pub request: Option<String>,
     /// The issuer: its name, or its namespace and name.
     pub issuer: Option<String>,
@@ -60,6 +61,10 @@ impl EntryFilter {
                         || request.name == *wanted
                         || request.path() == *wanted
                         || request.certificate.as_ref() == Some(wanted)
+                }) || entry.revocation.as_ref().is_some_and(|revocation| {
+                    revocation.uid == *wanted
+                        || revocation.name == *wanted
+                        || revocation.path() == *wanted
                 })
             })
             && holds(issuer, |wanted| {

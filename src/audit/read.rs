@@ -19,7 +19,10 @@ pub(super) use self::head::parsed;
 use self::wrapping::{OutputStream, Unwrapped, unwrapped};
 pub use self::{
     assemble::Assembler,
-    entry::{EntryApproval, EntryIssuer, EntryRequest, EntryRequester, EntryToken, LogEntry},
+    entry::{
+        EntryApproval, EntryCrl, EntryIssuer, EntryRequest, EntryRequester, EntryRevocation,
+        EntryToken, LogEntry,
+    },
 };
 
 /// Every line of a log begins like this.

@@ -210,8 +210,49 @@ pub(super) fn every_event(log: &IssuanceLog) {
     log.published(&entry);
     log.discarded(&entry, "superseded");
     log.refused(&subject(&groups), Some("22"), "key-too-small");
+    let revocation = revocation();
+    log.revoked(&revocation, "keyCompromise");
+    log.released(&revocation);
+    log.revocation_refused(&revocation, "ProofWrong");
+    let crl = ShowingCrl {
+        shard: 3,
+        number: 1_796_000_000_000,
+        this_update: Timestamp::UNIX_EPOCH,
+    };
+    log.revocation_published(&revocation, &crl);
     log.heads(&[head()]);
     log.stopped();
+}
+
+fn revocation() -> LoggedRevocation<'static> {
+    LoggedRevocation {
+        object: RevocationObject {
+            namespace: "shop",
+            name: "web-leaked",
+            uid: "9a0e",
+            by: Some("request"),
+            ca: Some("88"),
+            invalidity_date: Some(Timestamp::UNIX_EPOCH),
+        },
+        issuer: LoggedIssuer {
+            kind: "PKCS11ClusterIssuer",
+            namespace: None,
+            name: "issuing",
+            uid: None,
+            generation: None,
+            profile_sha256: None,
+            grant_sha256: None,
+        },
+        request: Some(LoggedRequest {
+            kind: RequestKind::CertificateRequest,
+            namespace: Some("shop"),
+            name: "web-1",
+            uid: "8f0e",
+            certificate: Some("web"),
+        }),
+        serial: Some("01ff"),
+        not_after: Some(Timestamp::UNIX_EPOCH),
+    }
 }
 
 #[test]
@@ -227,6 +268,8 @@ fn every_step_of_a_certificate_is_one_line() {
     };
     let issuer = r#""issuer":{"kind":"PKCS11ClusterIssuer","name":"issuing","uid":"1234","generation":3,"profileSha256":"55","grantSha256":"66"}"#;
     let whole = format!(",{SUBJECT},{CERTIFICATE}");
+    let revoked = r#","revocation":{"namespace":"shop","name":"web-leaked","uid":"9a0e","by":"request","ca":"88","invalidityDate":"1970-01-01T00:00:00Z"},"request":{"kind":"CertificateRequest","namespace":"shop","name":"web-1","uid":"8f0e","certificate":"web"},"issuer":{"kind":"PKCS11ClusterIssuer","name":"issuing"},"serial":"01ff","notAfter":"1970-01-01T00:00:00Z""#;
+    let revoked = revoked.to_owned();
     let expected: Vec<_> = [
         (
             "started",
@@ -258,6 +301,18 @@ fn every_step_of_a_certificate_is_one_line() {
         ("published", whole.clone()),
         ("discarded", format!(r#"{whole},"reason":"superseded""#)),
         ("refused", format!(r#",{SUBJECT},"reason":"key-too-small""#)),
+        ("revoked", format!(r#"{revoked},"reason":"keyCompromise""#)),
+        ("released", revoked.clone()),
+        (
+            "revocation-refused",
+            format!(r#"{revoked},"reason":"ProofWrong""#),
+        ),
+        (
+            "revocation-published",
+            format!(
+                r#"{revoked},"crl":{{"shard":3,"number":1796000000000,"thisUpdate":"1970-01-01T00:00:00Z"}}"#
+            ),
+        ),
         (
             "heads",
             format!(
@@ -278,14 +333,14 @@ fn every_step_of_a_certificate_is_one_line() {
     leaves
         .iter()
         .for_each(|leaf| frontier.push(TreeHash::of_leaf(leaf.as_bytes())));
-    let [eight, four, two] = frontier.subtrees() else {
-        panic!("fourteen leaves have three subtrees");
+    let [sixteen, two] = frontier.subtrees() else {
+        panic!("eighteen leaves have two subtrees");
     };
     let root = frontier.root();
     assert_eq!(
         *checkpoint,
         format!(
-            r#"{{"time":"1970-01-01T00:00:00Z","run":"00ff","event":"checkpoint","checkpoint":"prod/replica-0/00ff\n14\n{root}\n","frontier":["{eight}","{four}","{two}"]}}"#
+            r#"{{"time":"1970-01-01T00:00:00Z","run":"00ff","event":"checkpoint","checkpoint":"prod/replica-0/00ff\n18\n{root}\n","frontier":["{sixteen}","{two}"]}}"#
         )
     );
 }

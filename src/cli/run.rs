@@ -46,9 +46,9 @@ use crate::{
     pins::source::Secrets,
     pipeline::now,
     reconcile::{
-        About, AnsweredKinds, BUG, CertificateRequests, Context, Ending, Events, Issuers, Notes,
-        Queues, Settings, StoredIssuers, TrustBundles, answer, issuers, publish_usable_tokens,
-        run_issuers,
+        About, AnsweredKinds, BUG, CertificateRequests, Context, DeletedCertificates, Ending,
+        Events, Issuers, Notes, Queues, Settings, StoredIssuers, TrustBundles, answer, issuers,
+        publish_usable_tokens, run_issuers, run_revocations,
     },
     server::{CrlServer, DebugServer, Readiness, Server},
     signers::{
@@ -299,6 +299,7 @@ impl Controller {
             limiter,
             trust,
             register: Arc::clone(&register),
+            deleted: DeletedCertificates::new(args.revoke_deleted_certificates),
             events,
             log,
             metrics,
@@ -340,6 +341,7 @@ impl Controller {
                 run_issuers(namespaced, Arc::clone(&context), stop),
                 run_issuers(cluster, Arc::clone(&context), stop),
                 register.run(stop),
+                run_revocations(Arc::clone(&context), stop),
                 reload::follow(
                     &args.config,
                     config_text,

@@ -259,6 +259,11 @@ pub enum Problem {
     /// An empty list of certificates.
     #[error("the list is empty, so no certificate can be used: omit it to allow any")]
     NoCertificates,
+    /// `revokeAny` where it has no meaning.
+    #[error(
+        "only a grant to namespaces can have it: cluster issuers have no namespace of their own"
+    )]
+    RevokeAny,
     /// A malformed hash of a certificate.
     #[error(
         "{0:?} is not the hash of a certificate: write sha256: and the 64 hexadecimal digits that `openssl x509 -noout -fingerprint -sha256` prints"

@@ -43,6 +43,8 @@ pub struct Grant {
     keys: Vec<KeyPattern>,
     /// SHA-256 of the DER of each allowed issuing certificate; `None` allows any.
     certificates: Option<Vec<[u8; 32]>>,
+    /// Whether revocations in the issuer's namespace may name any certificate of its CA.
+    revoke_any: bool,
     limits: Limits,
     /// SHA-256 of the JSON of the grant as it is written, hexadecimal; `None` for the default grant.
     sha256: Option<String>,
@@ -100,6 +102,7 @@ impl Grant {
             grantee,
             keys: vec![KeyPattern::Label("*".to_owned())],
             certificates: None,
+            revoke_any: false,
             limits: Limits::default(),
             sha256: None,
         }
@@ -142,6 +145,13 @@ impl Grant {
         self.certificates
             .as_ref()
             .is_none_or(|allowed| allowed.contains(sha256))
+    }
+
+    /// Returns whether revocations in the namespace of a covered issuer may name any certificate of its CA, without a proof
+    /// that its key is held. Other namespaces may have certificates of that CA.
+    #[must_use]
+    pub const fn revokes_any(&self) -> bool {
+        self.revoke_any
     }
 
     /// Notes the SHA-256 of the JSON of the grant as it is written.
@@ -192,6 +202,7 @@ impl TryFrom<RawGrant> for Grant {
             keys,
             key_ids,
             certificates,
+            revoke_any,
             limits,
         } = raw;
         let grantee = match (namespaces.is_empty(), namespace_selector, cluster_issuers) {
@@ -211,6 +222,13 @@ impl TryFrom<RawGrant> for Grant {
                 return Err(Wrong::new("", Location::UNKNOWN, Problem::Grantee));
             }
         };
+        if revoke_any && grantee == Grantee::ClusterIssuers {
+            return Err(Wrong::new(
+                "revokeAny",
+                Location::UNKNOWN,
+                Problem::RevokeAny,
+            ));
+        }
         let mut patterns = each("keys", keys, label_pattern)?;
         patterns.extend(each("keyIds", key_ids, id_pattern)?);
         if patterns.is_empty() {
@@ -232,6 +250,7 @@ impl TryFrom<RawGrant> for Grant {
             grantee,
             keys: patterns,
             certificates,
+            revoke_any,
             limits,
             sha256: None,
         })
@@ -332,6 +351,7 @@ mod tests {
             grantee,
             keys,
             certificates: None,
+            revoke_any: false,
             limits: Limits::default(),
             sha256: None,
         }
@@ -400,6 +420,7 @@ mod tests {
             grantee: Grantee::ClusterIssuers,
             keys,
             certificates: None,
+            revoke_any: false,
             limits: Limits::default(),
             sha256: None,
         };

@@ -145,6 +145,8 @@ pub(super) struct RawGrant {
     pub(super) key_ids: Vec<Spanned<String>>,
     pub(super) certificates: Option<Spanned<Vec<Spanned<String>>>>,
     #[serde(default)]
+    pub(super) revoke_any: bool,
+    #[serde(default)]
     pub(super) limits: RawLimits,
 }
 

@@ -576,6 +576,10 @@ fn an_error_about_pins_and_grants_names_its_place_and_field() {
             "config.yaml:7:62: tokens.t.grants[0].certificates: the list is empty",
         ),
         (
+            "    pinFile: /p\n    grants: [{clusterIssuers: true, keys: [a], revokeAny: true}]",
+            "config.yaml:7:14: tokens.t.grants[0].revokeAny: only a grant to namespaces",
+        ),
+        (
             "    pinFile: /p\n    grants: [{clusterIssuers: true, keys: [a], certificates: [abcd]}]",
             "config.yaml:7:63: tokens.t.grants[0].certificates[0]: \"abcd\" is not the hash",
         ),

@@ -127,6 +127,18 @@ label_values! {
 }
 
 label_values! {
+    /// Result of a revocation.
+    RevocationResult {
+        /// The certificate is revoked or on hold.
+        Revoked = "revoked",
+        /// A hold has ended.
+        Released = "released",
+        /// The revocation is refused for good.
+        Refused = "refused",
+    }
+}
+
+label_values! {
     /// Verb of a call of the API server.
     ApiVerb {
         /// Reads one object or a list.
@@ -259,3 +271,6 @@ label_set!(VerbLabel { verb: ApiVerb });
 label_set!(CaLabel { ca: String });
 label_set!(CrlAnswerLabels { outcome: CrlAnswer });
 label_set!(CrlFailureLabels { step: CrlFailure });
+label_set!(RevocationLabels {
+    result: RevocationResult
+});

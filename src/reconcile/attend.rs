@@ -28,8 +28,6 @@ use self::{
     keep::slimmed,
     look::{Looks, look_at},
     queue::Queue,
-    told::ListAndWatch,
-    uid::Uid,
     undecided::Undecided,
     waiting::WaitingRequests,
 };
@@ -38,6 +36,7 @@ pub use self::{
     drain::Ending,
     kinds::{AnsweredKinds, CertificateRequests, answer},
 };
+pub(super) use self::{told::ListAndWatch, uid::Uid};
 use super::{
     Context,
     backoff::until,
@@ -164,6 +163,10 @@ fn take<R: Request>(
             }
         }
         Event::Delete(object) => {
+            let request = object.0.as_ref().ok();
+            if let Some(request) = request.and_then(Request::as_certificate_request) {
+                context.deleted.request_deleted(request, context);
+            }
             counted.forget(&Uid::of(&object));
             leave(&object, context);
             queue.delete(&object);

@@ -106,6 +106,14 @@ impl<R: Clone> Sponsors<R> {
         all
     }
 
+    /// Returns what can sign for this issuer, of each CA that it uses.
+    pub(super) fn of(&self, name: &IssuerName) -> Vec<R> {
+        let sponsors = self.by_ca.values();
+        sponsors
+            .filter_map(|sponsors| sponsors.get(name)?.ready.clone())
+            .collect()
+    }
+
     fn withdraw_all_but(&mut self, name: &IssuerName, kept: &[(CaId, Sponsor<R>)]) {
         self.by_ca.retain(|ca, sponsors| {
             if !kept.iter().any(|(kept, _)| kept == ca) {

@@ -35,6 +35,7 @@ pub struct GrantedKey {
     pub(super) id: Vec<u8>,
     pub(super) key: Key,
     pub(super) limits: Limits,
+    pub(super) revokes_any: bool,
     pub(super) grant_sha256: Option<Arc<str>>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -65,6 +66,12 @@ impl GrantedKey {
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Whether revocations in the issuer's namespace may name any certificate of its CA.
+    #[must_use]
+    pub const fn revokes_any(&self) -> bool {
+        self.revokes_any
     }
 
     /// SHA-256 of the JSON of the grant, hexadecimal; `None` for the default grant.

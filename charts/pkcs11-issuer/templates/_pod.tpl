@@ -60,6 +60,9 @@
 - --certificate-signing-requests={{ .Values.certificateSigningRequests }}
 - --pod-certificate-requests={{ .Values.podCertificateRequests }}
 - --cluster-trust-bundles={{ .Values.clusterTrustBundles }}
+{{- if and .Values.crl.enabled .Values.crl.onDelete }}
+- --revoke-deleted-certificates
+{{- end }}
 {{- if not .Values.events }}
 - --events=false
 {{- end }}

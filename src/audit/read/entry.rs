@@ -51,7 +51,11 @@ pub struct LogEntry {
     pub tbs_sha256: Option<String>,
     /// The certificate, base64 of its DER.
     pub certificate: Option<String>,
-    /// Why a certificate was discarded, or a request refused.
+    /// The revocation that it happened to.
+    pub revocation: Option<EntryRevocation>,
+    /// The CRL.
+    pub crl: Option<EntryCrl>,
+    /// Why a certificate was discarded or revoked, or a request or revocation refused.
     pub reason: Option<String>,
     /// OIDs of extensions that the CSR asks for and the certificate does not have.
     pub extensions: Vec<String>,
@@ -124,6 +128,30 @@ pub struct EntryIssuer {
     pub grant_sha256: Option<String>,
 }
 
+/// A revocation.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct EntryRevocation {
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// How it is known that its author may revoke the certificate.
+    pub by: Option<String>,
+}
+
+/// A CRL.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct EntryCrl {
+    /// Its number.
+    pub number: u64,
+    /// Its shard.
+    pub shard: u16,
+}
+
 /// A token.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(from = "WrittenToken")]
@@ -170,6 +198,14 @@ impl From<WrittenToken> for EntryToken {
 
 impl EntryRequest {
     /// Returns the name, after the namespace if there is one.
+    #[must_use]
+    pub fn path(&self) -> String {
+        path(self.namespace.as_deref(), &self.name)
+    }
+}
+
+impl EntryRevocation {
+    /// Returns the name, after the namespace.
     #[must_use]
     pub fn path(&self) -> String {
         path(self.namespace.as_deref(), &self.name)

@@ -93,6 +93,12 @@ fn print(story: &[(LogEntry, Position)], der: Option<&[u8]>) -> io::Result<()> {
         if let Some(reason) = &entry.reason {
             line.push_str(&format!(" reason {reason}"));
         }
+        if let Some(revocation) = &entry.revocation {
+            line.push_str(&format!(" revocation {}", revocation.path()));
+        }
+        if let Some(crl) = &entry.crl {
+            line.push_str(&format!(" crl {} shard {}", crl.number, crl.shard));
+        }
         if !entry.extensions.is_empty() {
             line.push_str(&format!(" extensions {}", entry.extensions.join(" ")));
         }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The columns of CSV.
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 22] = [
     "time",
     "run",
     "seq",
@@ -38,6 +38,8 @@ const COLUMNS: [&str; 20] = [
     "notAfter",
     "csrSha256",
     "reason",
+    "revocation",
+    "crlNumber",
 ];
 
 /// Prints the lines that are asked for.
@@ -105,6 +107,7 @@ fn filter(args: &Show) -> EntryFilter {
 
 fn table(out: &mut impl Write, entry: &LogEntry) -> io::Result<()> {
     let request = entry.request.as_ref().map(|request| request.path());
+    let request = request.or_else(|| Some(entry.revocation.as_ref()?.path()));
     let issuer = entry.issuer.as_ref().map(|issuer| issuer.path());
     let mut names = entry.names.join(" ");
     for part in [entry.subject.as_deref(), entry.reason.as_deref()] {
@@ -136,7 +139,7 @@ pub(super) fn time(entry: &LogEntry) -> String {
     time.unwrap_or_else(|| "-".to_owned())
 }
 
-fn cells(entry: &LogEntry) -> [Cow<'_, str>; 20] {
+fn cells(entry: &LogEntry) -> [Cow<'_, str>; 22] {
     fn text(text: Option<&String>) -> Cow<'_, str> {
         text.map(String::as_str).unwrap_or_default().into()
     }
@@ -173,11 +176,16 @@ fn cells(entry: &LogEntry) -> [Cow<'_, str>; 20] {
         any(entry.not_after),
         text(entry.csr_sha256.as_ref()),
         text(entry.reason.as_ref()),
+        any(entry
+            .revocation
+            .as_ref()
+            .map(|revocation| revocation.path())),
+        any(entry.crl.as_ref().map(|crl| crl.number)),
     ]
 }
 
 /// Writes a row of CSV (RFC 4180).
-fn row(out: &mut impl Write, cells: [Cow<'_, str>; 20]) -> io::Result<()> {
+fn row(out: &mut impl Write, cells: [Cow<'_, str>; 22]) -> io::Result<()> {
     let row = cells.map(|cell| quoted(&cell)).join(",");
     write!(out, "{row}\r\n")
 }

@@ -2,7 +2,7 @@
 
 /// Interruption of a list or a watch, which starts again after a pause.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Interrupted {
+pub(in crate::reconcile) enum Interrupted {
     /// A page of the list could not be read.
     #[error("failed to read a page of the list")]
     List(#[source] kube::Error),

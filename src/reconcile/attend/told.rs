@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Endless stream of events about the objects of a kind.
-pub(super) struct ListAndWatch<K: Clone> {
+pub(in crate::reconcile) struct ListAndWatch<K: Clone> {
     list: List<K>,
     watch: Watch<K>,
     newer: Newer,
@@ -25,7 +25,7 @@ pub(super) struct ListAndWatch<K: Clone> {
 
 impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> ListAndWatch<K> {
     /// Creates a stream for the objects that match these field selectors.
-    pub(super) fn new(api: &Api<K>, fields: Option<&str>) -> Self {
+    pub(in crate::reconcile) fn new(api: &Api<K>, fields: Option<&str>) -> Self {
         let fields = fields.map(str::to_owned);
         Self {
             list: List::new(api.clone(), fields.clone()),
@@ -34,12 +34,17 @@ impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> ListAndWat
         }
     }
 
+    /// Reads the list again, after a pause.
+    pub(in crate::reconcile) fn read_again(&mut self) {
+        self.list.begin_anew();
+    }
+
     /// Waits for the next event. Between `Init` and `InitDone`, changes come between the objects of the list; an object of
     /// the list is never older than an earlier event about it. Dropping the future loses nothing.
     ///
     /// # Errors
     /// If the list or the watch is interrupted. It starts again after a pause.
-    pub(super) async fn next(&mut self) -> Result<Event<K>, Interrupted> {
+    pub(in crate::reconcile) async fn next(&mut self) -> Result<Event<K>, Interrupted> {
         loop {
             tokio::select! {
                 biased;

@@ -10,7 +10,7 @@ pub(in crate::reconcile) enum Uid {
 }
 
 impl Uid {
-    pub(super) fn of(object: &impl Resource) -> Self {
+    pub(in crate::reconcile) fn of(object: &impl Resource) -> Self {
         object.meta().uid.as_deref().unwrap_or_default().into()
     }
 }

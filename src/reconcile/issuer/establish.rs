@@ -9,7 +9,7 @@ use super::material::{MaterialError, Reads};
 use crate::{
     api::{
         IssuerName,
-        issuer::{IssuerSpec, Reason},
+        issuer::{IssuerSpec, OnDelete, Reason},
     },
     config::Labels,
     issuance::IssuerChain,
@@ -69,6 +69,11 @@ pub(super) enum NotReady {
         "spec.crl is set, but this controller makes no CRLs; the operator has to set crl.enabled in the chart (--crl-address), or remove spec.crl"
     )]
     CrlDisabled,
+    /// The operator has not enabled the revocation of deleted Certificates.
+    #[error(
+        "spec.crl.onDelete is Revoke, but this controller does not watch Certificates; the operator has to set crl.onDelete in the chart (--revoke-deleted-certificates), or remove onDelete"
+    )]
+    OnDeleteDisabled,
     /// Another issuer of the same CA says something else about its CRLs.
     #[error(transparent)]
     CrlConflict(CrlConflict),
@@ -118,6 +123,10 @@ pub(super) async fn prepare(
     check_granted(name, &labels, token.config()).map_err(Arc::new)?;
     if spec.crl.is_some() && !context.register.is_enabled() {
         return Err(NotReady::CrlDisabled);
+    }
+    let crl = spec.crl.as_ref();
+    if crl.is_some_and(|crl| crl.on_delete == OnDelete::Revoke) && !context.deleted.is_enabled() {
+        return Err(NotReady::OnDeleteDisabled);
     }
     token.pin_may_have_changed();
     match (&spec.namespace_selector, &name.namespace) {
@@ -231,7 +240,7 @@ impl NotReady {
             Self::Namespace { .. } => Reason::NamespaceUnreadable,
             Self::Material(MaterialError::Api { .. }) => Reason::CertificateUnreadable,
             Self::Material(_) => Reason::CertificateMissing,
-            Self::CrlDisabled => Reason::CrlDisabled,
+            Self::CrlDisabled | Self::OnDeleteDisabled => Reason::CrlDisabled,
             Self::CrlConflict(_) => Reason::CrlConflict,
             Self::NotProven(why) => why.reason(),
         }
@@ -250,6 +259,7 @@ impl NotReady {
             | Self::Selector(_)
             | Self::Namespace { .. }
             | Self::CrlDisabled
+            | Self::OnDeleteDisabled
             | Self::CrlConflict(_)
             | Self::Material(_) => ErrorChain(self).to_string(),
         }

@@ -10,7 +10,7 @@ use kube::{
 
 use crate::api::{
     IssuerName,
-    issuer::{IssuerKind, IssuerSpec, IssuerStatus, PKCS11ClusterIssuer, PKCS11Issuer},
+    issuer::{IssuerKind, IssuerSpec, IssuerStatus, OnDelete, PKCS11ClusterIssuer, PKCS11Issuer},
     tolerant::Tolerant,
 };
 
@@ -90,6 +90,10 @@ pub(in crate::reconcile) struct Stored {
     pub(in crate::reconcile) selector: Option<LabelSelector>,
     pub(in crate::reconcile) max_pending: Option<Duration>,
     pub(in crate::reconcile) serves_pods: bool,
+    /// Whether it publishes CRLs.
+    pub(in crate::reconcile) publishes_crls: bool,
+    /// Whether the certificates of deleted Certificates are revoked.
+    pub(in crate::reconcile) revokes_deleted: bool,
 }
 
 fn read_from<K: IssuerKind, T>(
@@ -106,6 +110,7 @@ fn read_from<K: IssuerKind, T>(
 
 /// `spec` is `None` if the object cannot be read.
 fn stored(meta: &ObjectMeta, spec: Option<&IssuerSpec>) -> Stored {
+    let crl = spec.and_then(|spec| spec.crl.as_ref());
     Stored {
         is_ours: true,
         is_elsewhere: false,
@@ -115,5 +120,7 @@ fn stored(meta: &ObjectMeta, spec: Option<&IssuerSpec>) -> Stored {
         max_pending: spec.and_then(IssuerSpec::max_pending),
         // An issuer that cannot be read may serve pods.
         serves_pods: spec.is_none_or(|spec| spec.pod_certificates.is_some()),
+        publishes_crls: crl.is_some(),
+        revokes_deleted: crl.is_some_and(|crl| crl.on_delete == OnDelete::Revoke),
     }
 }

@@ -19,7 +19,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::decide::Stage;
 use crate::{
-    api::{IssuerName, certificate_request::CertificateRequestStatus},
+    api::{
+        IssuerName,
+        certificate_request::{CertificateRequest, CertificateRequestStatus},
+    },
     audit::{self, RequestKind, Requester},
     issuance::{IssuedCertificate, Refusal},
     pipeline::{PodRules, Publish, UncheckedRequest},
@@ -96,6 +99,11 @@ pub(crate) trait Request:
 
     /// Returns the octets of the certificate in the status.
     fn certificate(&self) -> Option<&[u8]>;
+
+    /// Returns the request itself, if it is one of cert-manager's.
+    fn as_certificate_request(&self) -> Option<&CertificateRequest> {
+        None
+    }
 
     /// Drops octets that are not needed once the request has ended.
     fn drop_bulk(&mut self);

@@ -107,7 +107,7 @@ fn lines_are_shown_as_a_table_as_they_are_and_as_csv() -> Result<()> {
     let rows: Vec<_> = csv.split_terminator("\r\n").collect();
     assert_eq!(rows.len(), 4, "{csv}");
     let columns = rows[0].split(',').count();
-    assert_eq!(columns, 20);
+    assert_eq!(columns, 22);
     for row in &rows[1..] {
         assert!(row.contains(&logged.serial), "{row}");
     }

@@ -143,6 +143,10 @@ impl Request for CertificateRequest {
         octets(self.status.as_ref()?.certificate.as_ref())
     }
 
+    fn as_certificate_request(&self) -> Option<&Self> {
+        Some(self)
+    }
+
     fn drop_bulk(&mut self) {
         self.spec.request.0 = Vec::new();
         let status = self.status.as_mut();
