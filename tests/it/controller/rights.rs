@@ -1,6 +1,8 @@
 //! The controller needs every right that the chart gives it, and no other. This compares its requests in the API server's
 //! audit log with the chart's RBAC rules. All other tests run under the same rules and so show that they suffice.
 
+mod revocations;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -313,18 +315,20 @@ async fn every_right_that_the_chart_gives_is_used_and_none_is_missing() -> Resul
         "--pod-certificate-requests",
         "--cluster-trust-bundles",
         "--crl-address=127.0.0.1:0",
+        "--revoke-deleted-certificates",
     ];
     let values = json!({
         "podCertificateRequests": true,
         "clusterTrustBundles": true,
         "audit": Authority::checkpoints(),
-        "crl": {"enabled": true},
+        "crl": {"enabled": true, "onDelete": true},
     });
     let rig = own_rig_with(&flags, values).await?;
     issuers_with_objects(&rig).await?;
     requests_of_every_kind(&rig).await?;
     retired_bundle(&rig).await?;
     two_crls(&rig).await?;
+    revocations::revocations(&rig).await?;
     // The controller deletes its Lease when it stops, and looks for retired bundles when it starts.
     rig.controller().stop().await?;
     signed_checkpoints(&rig).await?;

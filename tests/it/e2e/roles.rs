@@ -17,7 +17,7 @@ const READ: [&str; 3] = ["get", "list", "watch"];
 const WRITE: [&str; 5] = ["create", "delete", "deletecollection", "patch", "update"];
 
 #[tokio::test]
-async fn the_view_role_reads_our_issuers_and_edit_and_admin_write_them() -> Result<()> {
+async fn the_view_role_reads_our_kinds_and_edit_and_admin_write_them() -> Result<()> {
     let (objects, stage) = (Objects::new().await?, stage().await?);
     let roles = objects.known_of_cluster::<ClusterRole>();
     for (role, verb) in [("view", "list"), ("edit", "create"), ("admin", "create")] {
@@ -50,6 +50,7 @@ async fn the_view_role_reads_our_issuers_and_edit_and_admin_write_them() -> Resu
     for (resource, namespace) in [
         ("pkcs11issuers", Some(NAMESPACE)),
         ("pkcs11clusterissuers", None),
+        ("certificaterevocations", Some(NAMESPACE)),
     ] {
         for role in ["view", "edit", "admin"] {
             for verb in READ.into_iter().chain(WRITE) {
@@ -76,7 +77,7 @@ async fn the_view_role_reads_our_issuers_and_edit_and_admin_write_them() -> Resu
             "only the controller may write the status"
         );
     }
-    ensure!(checks == 48, "{checks} checks");
+    ensure!(checks == 72, "{checks} checks");
     Ok(())
 }
 

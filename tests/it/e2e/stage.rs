@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use control_plane::{
     ApproverPolicy, CertManagerOptions, ControlPlane, ControllerManager, TrustManager,
 };
-use rig::{Authority, Cluster, Controller, ControllerOptions, IssuerName};
+use rig::{Authority, Cluster, Controller, ControllerOptions, IssuerName, apply_rights};
 use serde_json::{Value, json};
 use softhsm_test_helpers::{CaProfile, KeyKind};
 use tokio::sync::OnceCell;
@@ -20,6 +20,8 @@ pub(super) const GUARDED: &str = "guarded";
 pub(super) const UNAPPROVED: &str = "unapproved";
 /// The cluster issuer with the default profile.
 pub(super) const DEFAULT_PROFILE: &str = "default-profile";
+/// The issuers, of both kinds, that publish CRLs.
+pub(super) const REVOKING: &str = "revoking";
 /// A protocol of listeners that cert-manager serves only because its flags name it.
 pub(super) const EXTRA_PROTOCOL: &str = "e2e.example/Extra";
 
@@ -93,12 +95,26 @@ impl Stage {
         for namespace in [NAMESPACE, GUARDED, UNAPPROVED] {
             cluster.create_namespace_with_issuers(namespace).await?;
         }
+        let crls = json!({"crl": {"enabled": true, "onDelete": true}});
+        apply_rights(cluster.plane(), &crls).await?;
         let mut configuration = authority.configuration(&[NAMESPACE, GUARDED, UNAPPROVED]);
         let grants = configuration["tokens"]["issuing"]["grants"].as_array_mut();
         for grant in grants.context("no grants")? {
             grant["limits"] = json!({"ca": {"allow": true}});
+            if !grant["namespaces"].is_null() {
+                grant["revokeAny"] = true.into();
+            }
         }
-        let options = ControllerOptions::new(configuration.to_string(), &programs);
+        let options = ControllerOptions {
+            args: [
+                "--crl-address",
+                "127.0.0.1:0",
+                "--revoke-deleted-certificates",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            ..ControllerOptions::new(configuration.to_string(), &programs)
+        };
         let controller = Controller::start(&cluster, &options).await?;
 
         let chain = BTreeMap::from([("tls.crt", issuing.pem()), ("ca.crt", root.pem())]);
@@ -110,12 +126,17 @@ impl Stage {
         }
         cluster.plane().apply(EXAMPLE).await?;
         cluster.plane().apply(REFERENCE).await?;
+        let mut revoking = example["spec"].clone();
+        let url = format!("http://{}/crl", controller.crl_address().await?);
+        revoking["crl"] = json!({"url": url, "onDelete": "Revoke"});
         let mut issuers = vec![IssuerName::cluster(LIKE_THE_CA_ISSUER)];
         for (issuer, spec) in [
             (
                 IssuerName::namespaced(NAMESPACE, LIKE_THE_CA_ISSUER),
                 &example["spec"],
             ),
+            (IssuerName::cluster(REVOKING), &revoking),
+            (IssuerName::namespaced(NAMESPACE, REVOKING), &revoking),
             (
                 IssuerName::cluster(DEFAULT_PROFILE),
                 &authority.issuer_spec(),
