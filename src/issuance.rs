@@ -29,6 +29,7 @@ pub mod issuer;
 pub mod key;
 pub mod name;
 pub mod oid;
+pub mod outdated;
 pub mod pattern;
 pub mod pem;
 pub mod pod;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::{
     api::{IssuerName, issuer::CaField, profile::SerialSource},
     config::{IssuerScope, Labels},
-    issuance::{self, pod::PodIdentity},
+    issuance::{self, IssuedCertificate, pod::PodIdentity},
     signers::{GrantedKey, limiter::Limit},
 };
 
@@ -86,12 +86,30 @@ pub struct PodRules {
 }
 
 /// Part of an issuer's chain that is published with a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publish {
     /// Content of `status.ca` of a CertificateRequest.
     pub ca: CaField,
+    /// Certificates of CAs that are trusted beside this one, each in PEM: of the next CA before a switch to it, and of former
+    /// ones while certificates under them may be valid. They follow in `status.ca`, unless that has nothing.
+    pub beside: Arc<[String]>,
     /// Whether to append the root to `status.certificate` of a Kubernetes CSR, which has no separate field for it.
     pub append_root: bool,
+}
+
+impl Publish {
+    /// Returns the value of `status.ca` for a certificate: the part of its own chain, then the certificates of the other
+    /// CAs. Each certificate is there once.
+    #[must_use]
+    pub fn ca_pem(&self, certificate: &IssuedCertificate) -> Option<String> {
+        let own = certificate.ca_pem(self.ca.into())?;
+        Some(self.beside.iter().fold(own, |mut all, pem| {
+            if !all.contains(&**pem) {
+                all.push_str(pem);
+            }
+            all
+        }))
+    }
 }
 
 impl IssuerName {
@@ -112,4 +130,25 @@ impl IssuerName {
 )]
 pub(crate) fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::issuance::testing::issued;
+
+    #[test]
+    fn the_certificates_of_other_cas_follow_once_and_only_where_there_is_a_ca() {
+        let certificate = issued();
+        let own = certificate.ca_pem(issuance::CaField::Root).unwrap();
+        let others = ["other\n".to_owned(), own.clone(), "other\n".to_owned()];
+        let publish = |ca| Publish {
+            ca,
+            beside: others.clone().into(),
+            append_root: false,
+        };
+        let root = publish(CaField::Root).ca_pem(&certificate);
+        assert_eq!(root, Some(own + "other\n"));
+        assert_eq!(publish(CaField::None).ca_pem(&certificate), None);
+    }
 }

@@ -9,6 +9,7 @@ mod call;
 mod events;
 mod issuer;
 mod listed;
+mod reissue;
 mod request;
 mod revocation;
 mod seat;
@@ -31,6 +32,7 @@ pub use self::{
         run_issuers,
     },
     listed::Listed,
+    reissue::run_reissues,
     revocation::{DeletedCertificates, run_revocations},
     state::{About, State},
     trust::TrustBundles,
@@ -100,6 +102,10 @@ pub struct Settings {
     pub probe_interval: Duration,
     /// Whether a request must be approved before it is signed.
     pub enforce_approval: bool,
+    /// Whether to publish the trust anchors of cluster issuers as ConfigMaps.
+    pub trust_config_maps: bool,
+    /// Whether issuers may have Certificates renewed (`spec.reissue`).
+    pub reissue: bool,
     /// How long a request may await approval or denial before an Event reports it; `None` if no Event does.
     pub undecided_after: Option<Duration>,
 }

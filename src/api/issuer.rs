@@ -11,6 +11,7 @@
 
 mod algorithm;
 mod crl;
+mod next;
 mod pods;
 mod reason;
 mod source;
@@ -29,10 +30,14 @@ use crate::{duration::GoDuration, issuance};
 pub use self::{
     algorithm::SignatureAlgorithm,
     crl::{CrlRef, CrlRefKind, CrlSpec, OnDelete},
+    next::{NextSpec, ReissueSpec, SwitchSpec},
     pods::PodCertificatesSpec,
     reason::Reason,
     source::{CertificateSource, ChainRef, KeyRef},
-    status::{CertificateStatus, IssuerStatus, KeyStatus, TokenStatus},
+    status::{
+        CertificateStatus, DueStatus, DueWhat, IssuerStatus, KeyStatus, LifetimesStatus,
+        ReissueState, ReissueStatus, RetiringStatus, RolloverState, RolloverStatus, TokenStatus,
+    },
 };
 
 /// Signs the requests of its own namespace with a key on a PKCS#11 token.
@@ -154,6 +159,16 @@ pub struct IssuerSpec {
     pub pin_secret_ref: Option<KeyRef>,
     /// The issuing certificate and its chain.
     pub certificate: CertificateSource,
+    /// Key and issuing certificate that will replace the present ones (a rollover): both are trusted first, then `next`
+    /// signs from the time of `switch`. Removing `next` before the switch goes back. After it, `next` moves into `key` and
+    /// `certificate`. Default: no rollover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextSpec>,
+    /// Renews cert-manager's Certificates of this issuer that are under an older key, or that the profile no longer allows:
+    /// the oldest first, at this pace. Needs the operator's permission (`--reissue`). Default: cert-manager renews each
+    /// Certificate when it is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reissue: Option<ReissueSpec>,
     /// Content of `status.ca` of a request, and so of `ca.crt` in the Secret. Default: Root.
     #[serde(default)]
     pub ca: CaField,
@@ -292,6 +307,8 @@ pub mod condition_type {
     pub const CRL_PUBLISHED: &str = "CRLPublished";
     /// The bundle of CRLs has the CRL of every CA of the chain.
     pub const CRL_BUNDLE_COMPLETE: &str = "CRLBundleComplete";
+    /// The issuer is on its way to another key.
+    pub const ROLLING_OVER: &str = "RollingOver";
 }
 
 /// Common interface of both issuer kinds.

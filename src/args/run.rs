@@ -83,6 +83,16 @@ pub struct Run {
     #[arg(long, env = "PKCS11_ISSUER_REVOKE_DELETED_CERTIFICATES", value_name = "BOOL", action = ArgAction::Set,
           default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
     pub revoke_deleted_certificates: bool,
+    /// Publish the trust anchors of each cluster issuer as the ConfigMap pkcs11-issuer-trust-<issuer> in this controller's
+    /// namespace, for trust-manager.
+    #[arg(long, env = "PKCS11_ISSUER_TRUST_CONFIG_MAPS", value_name = "BOOL", action = ArgAction::Set,
+          default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
+    pub trust_config_maps: bool,
+
+    /// Let issuers have cert-manager's Certificates renewed (spec.reissue).
+    #[arg(long, env = "PKCS11_ISSUER_REISSUE", value_name = "BOOL", action = ArgAction::Set,
+          default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
+    pub reissue: bool,
 
     /// Write Events, for people. No decision depends on them, and each costs the API server as much as a status write.
     #[arg(long, env = "PKCS11_ISSUER_EVENTS", value_name = "BOOL", action = ArgAction::Set,

@@ -92,6 +92,17 @@ impl IssuanceLog {
         self.append(Need::IfRoom, event, &[&fields]);
     }
 
+    /// Logs a change in the life of an issuer's CA, as the replica that writes its status has found it: a word such as
+    /// `switched-to-next`, and the CA and the SHA-256 of the issuing certificate that sign from now on, both hexadecimal.
+    pub fn ca_changed(&self, issuer: &LoggedIssuer<'_>, change: &str, ca: &str, sha256: &str) {
+        let fields = Fields::default()
+            .with("issuer", issuer)
+            .with("change", change)
+            .with("ca", ca)
+            .with("issuerCertificateSha256", sha256);
+        self.append(Need::IfRoom, "ca-changed", &[&fields]);
+    }
+
     /// Logs which configuration is in force from now on.
     pub fn configuration(&self, configuration: &Configuration) {
         let Configuration {

@@ -205,6 +205,7 @@ pub(super) fn every_event(log: &IssuanceLog) {
     log.login("issuing", Some("CKR_PIN_INCORRECT"));
     log.issuer(&subject(&groups).issuer, true, "Verified");
     log.issuer(&subject(&groups).issuer, false, "KeyNotFound");
+    log.ca_changed(&subject(&groups).issuer, "switched-to-next", "88", "99");
     log.signing(&entry, &["2.5.29.14".to_owned()]).unwrap();
     log.signed(&entry, &[0x30, 0]);
     log.published(&entry);
@@ -293,6 +294,12 @@ fn every_step_of_a_certificate_is_one_line() {
             format!(r#",{issuer},"reason":"KeyNotFound""#),
         ),
         (
+            "ca-changed",
+            format!(
+                r#",{issuer},"change":"switched-to-next","ca":"88","issuerCertificateSha256":"99""#
+            ),
+        ),
+        (
             "dropped-extension",
             format!(r#"{whole},"extensions":["2.5.29.14"]"#),
         ),
@@ -333,14 +340,13 @@ fn every_step_of_a_certificate_is_one_line() {
     leaves
         .iter()
         .for_each(|leaf| frontier.push(TreeHash::of_leaf(leaf.as_bytes())));
-    let [sixteen, two] = frontier.subtrees() else {
-        panic!("eighteen leaves have two subtrees");
-    };
-    let root = frontier.root();
+    let subtrees = frontier.subtrees().iter();
+    let subtrees: Vec<_> = subtrees.map(|tree| format!(r#""{tree}""#)).collect();
+    let (size, subtrees, root) = (leaves.len(), subtrees.join(","), frontier.root());
     assert_eq!(
         *checkpoint,
         format!(
-            r#"{{"time":"1970-01-01T00:00:00Z","run":"00ff","event":"checkpoint","checkpoint":"prod/replica-0/00ff\n18\n{root}\n","frontier":["{sixteen}","{two}"]}}"#
+            r#"{{"time":"1970-01-01T00:00:00Z","run":"00ff","event":"checkpoint","checkpoint":"prod/replica-0/00ff\n{size}\n{root}\n","frontier":[{subtrees}]}}"#
         )
     );
 }

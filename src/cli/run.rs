@@ -5,6 +5,7 @@ mod collector;
 mod crls;
 mod debug;
 mod drain;
+mod flags;
 mod issuance_log;
 mod measured;
 mod pod;
@@ -26,6 +27,7 @@ use self::{
     collector::collector,
     debug::Debug,
     drain::{Drain, Leaving},
+    flags::{answered, settings},
     issuance_log::{applied, in_force, report_trouble},
     pod::{POD_NAME, pod},
 };
@@ -36,7 +38,7 @@ use super::{
 };
 use crate::{
     api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
-    args::{Answering, Run},
+    args::Run,
     audit::{IssuanceLog, LogRun},
     checkpoints::{CheckpointWriter, Sources},
     config::Config,
@@ -46,9 +48,9 @@ use crate::{
     pins::source::Secrets,
     pipeline::now,
     reconcile::{
-        About, AnsweredKinds, BUG, CertificateRequests, Context, DeletedCertificates, Ending,
-        Events, Issuers, Notes, Queues, Settings, StoredIssuers, TrustBundles, answer, issuers,
-        publish_usable_tokens, run_issuers, run_revocations,
+        About, BUG, Context, DeletedCertificates, Ending, Events, Issuers, Notes, Queues,
+        StoredIssuers, TrustBundles, answer, issuers, publish_usable_tokens, run_issuers,
+        run_reissues, run_revocations,
     },
     server::{CrlServer, DebugServer, Readiness, Server},
     signers::{
@@ -280,12 +282,7 @@ impl Controller {
         let register = crls::register(crls, store, &ownership, &metrics, &log, serving.clone());
         let context = Arc::new(Context {
             client: client.clone(),
-            settings: Settings {
-                cluster_resource_namespace: namespace.clone(),
-                probe_interval: args.probe_interval,
-                enforce_approval: args.enforce_approval,
-                undecided_after: args.undecided_after,
-            },
+            settings: settings(&args, namespace.clone()),
             tokens,
             ownership: Arc::clone(&ownership),
             stored: StoredIssuers {
@@ -342,6 +339,7 @@ impl Controller {
                 run_issuers(cluster, Arc::clone(&context), stop),
                 register.run(stop),
                 run_revocations(Arc::clone(&context), stop),
+                stop.run_until_cancelled(run_reissues(&context)),
                 reload::follow(
                     &args.config,
                     config_text,
@@ -367,20 +365,6 @@ impl Controller {
             error!(error = %ErrorChain(&error), "the last lines of the issuance log are missing");
         }
         drain
-    }
-}
-
-/// Returns the kinds of requests to answer.
-fn answered(args: &Run) -> AnsweredKinds {
-    AnsweredKinds {
-        certificate_requests: match args.certificate_requests {
-            Answering::Auto => CertificateRequests::OnceServed,
-            Answering::True => CertificateRequests::Always,
-            Answering::False => CertificateRequests::Never,
-        },
-        signing_requests: args.certificate_signing_requests,
-        pod_certificates: args.pod_certificate_requests,
-        concurrency: u16::try_from(args.concurrency.get()).unwrap_or(u16::MAX),
     }
 }
 

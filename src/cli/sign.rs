@@ -62,9 +62,11 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
         pipeline::prove::check_granted(&file.name, &labels, token)
             .map_err(|why| unfit(&file, &why))?;
     }
+    file.check_next()?;
     file.check_variables(args.namespace.as_deref(), args.name.as_deref())?;
     let chain = Arc::new(ParsedChain::new(file.chain()?));
-    pipeline::prove::check(&file.spec, &chain, now()).map_err(|why| unfit(&file, &why))?;
+    let key = file.spec.key.as_ref();
+    pipeline::prove::check(&file.spec, key, &chain, now()).map_err(|why| unfit(&file, &why))?;
     let csr = read_csr(&args.csr)?;
     let pin = args.pin_file.as_deref().map(given_pin).transpose()?;
     let stop = signals.drain_within(END_WITHIN);
@@ -199,10 +201,12 @@ async fn issue(
     } = order;
     let claim = SigningClaim {
         spec: &file.spec,
+        key: file.spec.key.as_ref(),
         name: &file.name,
         // Without a cluster no namespace labels are known, so a grant by labels covers nothing.
         labels: &Labels::new(),
         chain,
+        beside: &Arc::default(),
         token: token.configured(),
     };
     let (keys, since) = (Keys::default(), Instant::now());

@@ -115,9 +115,9 @@ impl PresentedCertificate {
     #[must_use]
     pub fn is_issued_by(&self, ca: &IssuerCertificate) -> bool {
         self.issuer == ca.subject_der()
-            && self.scheme.is_ok_and(|scheme| {
+            && self.scheme.as_ref().is_ok_and(|scheme| {
                 let key = ca.public_key().key();
-                key.verify(scheme, &self.tbs, &self.signature).is_ok()
+                key.verify(*scheme, &self.tbs, &self.signature).is_ok()
             })
     }
 

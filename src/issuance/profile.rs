@@ -167,6 +167,11 @@ impl Profile {
         self.rules.extensions.no_rev_avail
     }
 
+    /// Returns whether a request for this key would be admitted.
+    pub(super) fn certifies(&self, key: &PublicKey) -> bool {
+        self.rules.keys.check(key).is_ok()
+    }
+
     /// The longest validity that a request may ask for.
     #[must_use]
     pub const fn longest(&self) -> SignedDuration {

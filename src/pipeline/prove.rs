@@ -14,7 +14,7 @@ use super::{Keys, NotProven, PodRules, Publish, ReadyIssuer, aside::aside, key::
 use crate::{
     api::{
         IssuerName, bounds,
-        issuer::{CaField, IssuerSpec, PodCertificatesSpec, RateLimit},
+        issuer::{CaField, IssuerSpec, KeySpec, PodCertificatesSpec, RateLimit},
     },
     config::{Labels, TokenConfig},
     issuance::{
@@ -86,7 +86,9 @@ impl ParsedChain {
         Some(Arc::clone(&parsed.last.lock()))
     }
 
-    fn is_same_as(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+    /// Returns whether both were parsed from the same PEM.
+    #[must_use]
+    pub fn is_same_as(self: &Arc<Self>, other: &Arc<Self>) -> bool {
         Arc::ptr_eq(self, other) || self.is_of(&other.pem)
     }
 
@@ -150,12 +152,16 @@ pub fn check_granted(
 pub struct SigningClaim<'a> {
     /// The specification.
     pub spec: &'a IssuerSpec,
+    /// The key that it claims: `spec.key`, or that of `spec.next`.
+    pub key: Option<&'a KeySpec>,
     /// The name.
     pub name: &'a IssuerName,
     /// The labels of its namespace, for grants with a selector.
     pub labels: &'a Labels,
     /// The certificates.
     pub chain: &'a Arc<ParsedChain>,
+    /// Certificates of CAs that are trusted beside this one, each in PEM.
+    pub beside: &'a Arc<[String]>,
     /// The token that the specification names.
     pub token: &'a ConfiguredToken,
 }
@@ -180,6 +186,7 @@ pub async fn prove(
         spec,
         name,
         chain: certificates,
+        beside,
         token,
         ..
     } = claim;
@@ -235,9 +242,15 @@ pub async fn prove(
             .check_token(token)
             .map_err(|why| Arc::new(NotProven::KeySpec(why)))?;
     }
+    let publish = Publish {
+        ca: spec.ca,
+        beside: Arc::clone(beside),
+        append_root: spec.append_root_to_kubernetes_csr,
+    };
     let ready = match kept {
         Some(Earlier { ready, .. })
-            if ready.key.is_same_as(&key)
+            if ready.publish == publish
+                && ready.key.is_same_as(&key)
                 && ready.key.grant_sha256() == key.grant_sha256()
                 && Arc::ptr_eq(&ready.proof, &proof) =>
         {
@@ -248,10 +261,7 @@ pub async fn prove(
             certificates: Arc::clone(certificates),
             wanted,
             key: key.for_issuer(&name.to_string()),
-            publish: Publish {
-                ca: spec.ca,
-                append_root: spec.append_root_to_kubernetes_csr,
-            },
+            publish,
             serial: spec.profile.serial.source,
             limit: limit(spec),
             proof,
@@ -266,8 +276,12 @@ pub async fn prove(
 }
 
 async fn check_aside(claim: SigningClaim<'_>, now: Timestamp) -> Result<Checked, Arc<NotProven>> {
-    let (spec, chain) = (claim.spec.clone(), Arc::clone(claim.chain));
-    aside(move || check(&spec, &chain, now))
+    let (spec, key, chain) = (
+        claim.spec.clone(),
+        claim.key.cloned(),
+        Arc::clone(claim.chain),
+    );
+    aside(move || check(&spec, key.as_ref(), &chain, now))
         .await
         .map_err(Arc::new)
 }
@@ -305,12 +319,13 @@ pub struct Checked {
 }
 
 /// Does the part of the proof that needs no token: checks that the issuer's certificates can be used at the time `now`, that
-/// its key can be looked for, and that its profile does not contradict itself.
+/// `key` can be looked for, and that its profile does not contradict itself.
 ///
 /// # Errors
 /// The first check that fails.
 pub fn check(
     spec: &IssuerSpec,
+    key: Option<&KeySpec>,
     certificates: &ParsedChain,
     now: Timestamp,
 ) -> Result<Checked, NotProven> {
@@ -326,8 +341,7 @@ pub fn check(
     if let Some(needs_root) = needs_root.filter(|_| !chain.has_root()) {
         return Err(NotProven::RootMissing(needs_root));
     }
-    let wanted = KeyTarget::new(spec.key.as_ref(), chain.issuing().spki_der())
-        .map_err(NotProven::KeySpec)?;
+    let wanted = KeyTarget::new(key, chain.issuing().spki_der()).map_err(NotProven::KeySpec)?;
     let rules: Rules = spec
         .profile
         .clone()

@@ -189,7 +189,7 @@ pub async fn sign(
             Ok(Signed {
                 logged: log.signed(&announced.entry, certificate.der()),
                 certificate: Arc::new(certificate),
-                publish: ready.publish,
+                publish: ready.publish.clone(),
                 announced: Arc::new(announced),
             })
         }

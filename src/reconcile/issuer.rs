@@ -1,71 +1,85 @@
 //! Looks at one issuer of either kind: finds out whether it can sign, and writes the result to its status.
 
+mod anchors;
 mod attend;
 mod census;
 mod claims;
 mod crls;
 mod establish;
 mod expiry;
+mod found_rollover;
 mod health;
 mod logged;
 mod material;
+mod not_ready;
+mod notices;
 mod pace;
+mod rollover;
 mod rounds;
+mod seen;
 mod state;
 mod status;
 mod stored;
 mod watch;
+mod write;
 mod written;
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
-use kube::{
-    ResourceExt as _,
-    api::{Patch, PatchParams, Request},
-};
-use serde::de::IgnoredAny;
-use serde_json::json;
+use kube::ResourceExt as _;
+use parking_lot::Mutex;
 use tracing::{info, warn};
 
+use self::{
+    anchors::anchors,
+    census::{Census, Counted},
+    claims::{Claims, WhoAnswers},
+    establish::{Earliers, Found, establish, prepare},
+    expiry::next_change,
+    found_rollover::FoundRollover,
+    material::Reads,
+    not_ready::NotReady,
+    notices::notices,
+    pace::LookPace,
+    rollover::next_step_at,
+    seen::Seen,
+    status::differs,
+    write::{IssuerStatusError, StatusWrite, tell, write},
+    written::Written,
+};
 pub use self::{
     attend::run_issuers,
     health::{Issuers, Waiter, Woken},
     stored::StoredIssuers,
     watch::{ToldIssuers, issuers, publish_usable_tokens},
 };
-use self::{
-    census::{Census, Counted},
-    claims::{Claims, WhoAnswers},
-    establish::{Found, NotReady, establish, prepare},
-    expiry::next_change,
-    material::Reads,
-    pace::LookPace,
-    status::{Seen, differs, notices},
-    written::Written,
-};
 pub(super) use self::{
     health::{Health, KnownHealth, Wake},
+    seen::ca_of,
     state::{IssuerState, issuer_states},
     stored::Stored,
 };
-use super::{Context, backoff::random, call::call, events::Notice, trust};
+use super::{Context, backoff::random, trust};
 use crate::{
     api::{
-        FIELD_MANAGER, GROUP, IssuerName,
-        issuer::{IssuerKind, IssuerSpec, IssuerStatus, Reason},
+        IssuerName,
+        issuer::{IssuerKind, IssuerSpec, IssuerStatus, Reason, ReissueStatus},
         tolerant::Tolerant,
     },
     metrics::Metrics,
-    pipeline::{Earlier, Proven, now},
+    pipeline::{Earlier, Proven, ReadyIssuer, now},
     telemetry::ErrorChain,
 };
 
 /// The longest time between two readings of Secrets, ConfigMaps and PINs, however rarely the token signs a probe.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// The pause after a status that somebody else changed first.
+const AFTER_CONFLICT: Duration = Duration::from_secs(1);
 /// Jitter shortens a pause by at most `1 / JITTER` of the pause.
 const JITTER: u32 = 4;
 
@@ -80,6 +94,18 @@ pub struct Notes {
     census: Census,
     /// Which installation of the controller answers each issuer.
     claims: Claims,
+    /// The next keys that are proved beside the present ones.
+    next: Mutex<HashMap<IssuerName, KnownNext>>,
+    /// Progress of re-issues, by the issuer.
+    pub(super) reissues: Mutex<HashMap<IssuerName, ReissueStatus>>,
+}
+
+/// The proof of the next key of one version of an issuer.
+#[derive(Debug)]
+struct KnownNext {
+    uid: String,
+    generation: i64,
+    ready: Arc<ReadyIssuer>,
 }
 
 impl Notes {
@@ -91,6 +117,8 @@ impl Notes {
             pace: LookPace::default(),
             census: Census::new(metrics),
             claims: Claims::default(),
+            next: Mutex::default(),
+            reissues: Mutex::default(),
         }
     }
 
@@ -98,26 +126,9 @@ impl Notes {
         self.written.forget(name);
         self.census.forget(name);
         self.claims.forget(name);
+        self.next.lock().remove(name);
+        self.reissues.lock().remove(name);
     }
-}
-
-/// Failure to write an issuer's status.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to write the status of {issuer}{}", cure(source))]
-pub(super) struct IssuerStatusError {
-    issuer: IssuerName,
-    source: Box<kube::Error>,
-}
-
-/// Returns what to do about an error, or nothing if that is unknown. Server-side apply refuses a status with a field that
-/// the CRD lacks.
-fn cure(error: &kube::Error) -> &'static str {
-    if let kube::Error::Api(status) = error
-        && status.message.contains("field not declared in schema")
-    {
-        return " (the CRDs are older than this controller: apply those of its version, which `pkcs11-issuer crds` prints)";
-    }
-    ""
 }
 
 /// Looks at one issuer, and at the objects it names as they are at `since` or later. Returns when to look again if that
@@ -179,7 +190,9 @@ async fn look<K: IssuerKind>(
     let generation = issuer.meta().generation.unwrap_or_default();
     let version = issuer.resource_version();
     let written = context.notes.written.since(&name, version.as_deref());
+    let reissue = context.notes.reissues.lock().get(&name).cloned();
     let seen = Seen {
+        reissue: reissue.as_ref(),
         spec: issuer.issuer_spec(),
         generation: issuer.meta().generation,
         status: written.as_ref().or_else(|| issuer.issuer_status()),
@@ -193,8 +206,10 @@ async fn look<K: IssuerKind>(
                 return Ok(Some(until));
             }
             let before = context.issuers.get(&name).filter(|known| known.uid == uid);
-            let earlier = earlier(before.as_ref(), generation, context);
-            establish(&prepared, seen.spec, &name, earlier, since, reads, context).await
+            let next = context.notes.next.lock().remove(&name);
+            let next = next.filter(|next| next.uid == uid);
+            let earlier = Earliers(earlier(before.as_ref(), next.as_ref(), generation, context));
+            establish(&prepared, seen, &name, &earlier, since, reads, context).await
         }
         Err(why) => why.into(),
     };
@@ -207,15 +222,14 @@ async fn look<K: IssuerKind>(
         let pause = context.notes.pace.failed(&name, &uid, generation, now);
         Some(now + jittered(pause, random()))
     };
-    let time = now();
-    let mut status = seen.status(&found, time);
-    if let Some(crls) = crls {
-        crls.show(seen, &mut status, time);
+    if let Some(other) = found.rollover.as_ref().and_then(FoundRollover::other) {
+        let known = KnownNext {
+            uid: uid.clone(),
+            generation,
+            ready: Arc::clone(&other.ready),
+        };
+        context.notes.next.lock().insert(name.clone(), known);
     }
-    let again = match (retry, due(&found, &status, seen.spec, time)) {
-        (Some(retry), Some(due)) => Some(retry.min(due)),
-        (one, other) => one.or(other),
-    };
     let health = match &found.proven {
         Ok(Proven { ready, .. }) => Health::Ready(Arc::clone(ready)),
         Err(why) => Health::NotReady(why.reason().as_str()),
@@ -228,26 +242,45 @@ async fn look<K: IssuerKind>(
     if context.issuers.set(&name, known) {
         logged::change(&name, &uid, generation, &found.proven, context);
     }
+    // Every replica proves issuers on its own tokens; only the owner writes the result.
+    let is_own = context.ownership.owns(Some(&seen.spec.token), &uid)
+        && answers(&seen, &name, &uid, context);
+    if is_own && let Some(anchors) = anchors(&found, seen) {
+        let unpublished = trust::publish(&anchors, &name, context).await;
+        if let Some(known) = &mut found.rollover {
+            known.unpublished = unpublished;
+        }
+    }
+    let time = now();
+    let mut status = seen.status(&found, time);
+    if let Some(crls) = crls {
+        crls.show(seen, &mut status, time);
+    }
+    let again = match (retry, due(&found, &status, seen.spec, time)) {
+        (Some(retry), Some(due)) => Some(retry.min(due)),
+        (one, other) => one.or(other),
+    };
     context
         .notes
         .census
         .count(&name, counted(&seen, &found.proven, &status, context));
-    // Every replica proves issuers on its own tokens; only the owner writes the result.
-    if !context.ownership.owns(Some(&seen.spec.token), &uid) {
+    if !is_own || !differs(seen.status, &status) {
         return Ok(again);
     }
-    if !answers(&seen, &name, &uid, context) {
-        return Ok(again);
+    match write(issuer, &name, &status, context).await? {
+        StatusWrite::Stored => {
+            tell(
+                issuer,
+                &name,
+                notices(seen.status, &status),
+                &status,
+                context,
+            );
+            context.notes.written.remember(&name, version, status);
+            Ok(again)
+        }
+        StatusWrite::Outdated => Ok(Some(Instant::now() + AFTER_CONFLICT)),
     }
-    if let Ok(Proven { ready, .. }) = &found.proven {
-        trust::publish(ready, &name, context).await;
-    }
-    if differs(seen.status, &status) {
-        write(issuer, &name, &status, context).await?;
-        tell(issuer, &name, notices(seen.status, &status), context);
-        context.notes.written.remember(&name, version, status);
-    }
-    Ok(again)
 }
 
 /// Returns whether this installation answers the issuer, and reports another installation that also does.
@@ -281,34 +314,35 @@ fn answers(seen: &Seen<'_>, name: &IssuerName, uid: &str, context: &Context) -> 
     }
 }
 
-/// Returns the proof of an earlier look. The proof counts for the probe interval less the largest jitter.
+/// Returns the proofs of earlier looks, of the key that signs and of the next one. Each counts for the probe interval less the
+/// largest jitter.
 fn earlier<'a>(
     before: Option<&'a KnownHealth>,
+    next: Option<&'a KnownNext>,
     generation: i64,
     context: &Context,
-) -> Option<Earlier<'a>> {
-    match before {
-        Some(KnownHealth {
-            health: Health::Ready(ready),
-            generation: of,
-            ..
-        }) => Some(Earlier {
-            ready,
-            of_this_spec: *of == generation,
-            counts_for: context.settings.probe_interval - context.settings.probe_interval / JITTER,
-        }),
-        Some(KnownHealth {
-            health: Health::NotReady(_),
-            ..
-        })
-        | None => None,
-    }
+) -> Vec<Earlier<'a>> {
+    let present = before.and_then(|known| match &known.health {
+        Health::Ready(ready) => Some((ready, known.generation)),
+        Health::NotReady(_) => None,
+    });
+    let next = next.map(|known| (&known.ready, known.generation));
+    let known = present.into_iter().chain(next);
+    let earlier = known.map(|(ready, of)| Earlier {
+        ready,
+        of_this_spec: of == generation,
+        counts_for: context.settings.probe_interval - context.settings.probe_interval / JITTER,
+    });
+    earlier.collect()
 }
 
 /// Returns when the status next changes by the passing of time alone, if that may be before the next round.
 fn due(found: &Found, status: &IssuerStatus, spec: &IssuerSpec, now: Timestamp) -> Option<Instant> {
     let chain = found.chain.as_deref();
-    let change = next_change(chain, status.certificate.as_ref(), spec, now)?;
+    let switch = spec.next.as_ref().and_then(|next| next.switch.as_ref());
+    let step = next_step_at(status.rollover.as_ref(), switch, now);
+    let change = next_change(chain, status.certificate.as_ref(), spec, now);
+    let change = change.into_iter().chain(step).min()?;
     let left = Duration::try_from(change.duration_since(now)).ok()?;
     // Later rounds handle later changes, because the clock may be adjusted before then.
     (left <= 2 * READ_AGAIN_AFTER).then(|| Instant::now() + left)
@@ -346,74 +380,9 @@ fn jittered(whole: Duration, random: u8) -> Duration {
     whole - (whole / JITTER).mul_f64(f64::from(random) / 255.0)
 }
 
-async fn write<K: IssuerKind>(
-    issuer: &K,
-    name: &IssuerName,
-    status: &IssuerStatus,
-    context: &Context,
-) -> Result<(), IssuerStatusError> {
-    let body = json!({
-        "apiVersion": format!("{GROUP}/v1alpha1"),
-        "kind": K::KIND,
-        "metadata": {"name": name.name, "namespace": name.namespace, "uid": issuer.uid()},
-        "status": status,
-    });
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    let failed = |source| IssuerStatusError {
-        issuer: name.clone(),
-        source: Box::new(source),
-    };
-    // This builds paths for both scopes; the typed client supports only one of them per type.
-    let request = Request::new(K::url_path(&(), name.namespace.as_deref()))
-        .patch_subresource("status", &name.name, &params, &Patch::Apply(body))
-        .map_err(|error| failed(kube::Error::BuildRequest(error)))?;
-    match call::<IgnoredAny>(&context.client, request).await {
-        Ok(_) => Ok(()),
-        // The issuer was deleted, or another object of the same name replaced it: there is no status to write.
-        Err(kube::Error::Api(error)) if error.code == 404 || error.code == 409 => Ok(()),
-        Err(source) => Err(failed(source)),
-    }
-}
-
-/// Writes one log line and one Event for each transition.
-fn tell<K: IssuerKind>(issuer: &K, name: &IssuerName, notices: Vec<Notice>, context: &Context) {
-    for notice in notices {
-        let (reason, why) = (notice.reason().as_str(), notice.note());
-        if notice.reason().is_warning() {
-            warn!(issuer = %name, reason, why, "a condition has changed");
-        } else {
-            info!(issuer = %name, reason, why, "a condition has changed");
-        }
-        context
-            .events
-            .publish(notice, issuer.object_ref(&()), now());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_error_of_a_status_that_an_older_crd_refuses_says_what_to_do() {
-        let refused = |message: &str| IssuerStatusError {
-            issuer: IssuerName {
-                namespace: None,
-                name: "issuing".to_owned(),
-            },
-            source: Box::new(kube::Error::Api(Box::new(
-                kube::core::Status::failure(message, "InternalError").with_code(500),
-            ))),
-        };
-        let old = refused(
-            "failed to create typed patch object: .status.class: field not declared in schema",
-        );
-        assert!(
-            old.to_string()
-                .ends_with("which `pkcs11-issuer crds` prints)")
-        );
-        assert!(!refused("etcd is away").to_string().contains("CRDs"));
-    }
 
     #[test]
     fn jitter_takes_a_quarter_of_a_pause_at_most() {

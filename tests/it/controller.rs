@@ -22,6 +22,7 @@ mod pods;
 mod reload;
 mod replicas;
 mod rights;
+mod rollover;
 mod rotation;
 mod seen;
 mod signing_requests;

@@ -11,6 +11,7 @@ mod kubernetes_csrs;
 mod life;
 mod objects;
 mod refusals;
+mod reissue;
 mod revocation;
 mod roles;
 mod stage;

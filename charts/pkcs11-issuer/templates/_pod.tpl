@@ -63,6 +63,12 @@
 {{- if and .Values.crl.enabled .Values.crl.onDelete }}
 - --revoke-deleted-certificates
 {{- end }}
+{{- if .Values.trustConfigMaps }}
+- --trust-config-maps
+{{- end }}
+{{- if .Values.reissue }}
+- --reissue
+{{- end }}
 {{- if not .Values.events }}
 - --events=false
 {{- end }}

@@ -95,10 +95,14 @@ reasons! {
     AlgorithmUnsupported,
     /// The token made no probe signature.
     ProbeFailed,
+    /// `spec.next` was removed after the switch to it.
+    RolloverUndone,
     /// An internal rule of the controller was broken.
     Internal,
     /// `CAExpiringSoon` is True.
     ExpiresSoon,
+    /// `CAExpiringSoon` is True: the chain ends before a certificate of the default duration would.
+    ShorterThanProfile,
     /// `CAExpiringSoon` is False.
     NotExpiringSoon,
     /// `CRLPublished` is True.
@@ -113,6 +117,16 @@ reasons! {
     CrlBundleComplete,
     /// The bundle lacks a CRL.
     CrlBundleIncomplete,
+    /// `RollingOver` is True: the next key is not proved, or its root not published.
+    NextNotProved,
+    /// `RollingOver` is True: both CAs are trusted, and the present key signs.
+    NextTrusted,
+    /// `RollingOver` is True: the switch is due and cannot happen.
+    SwitchDelayed,
+    /// `RollingOver` is True: the next key signs, and both CAs are trusted.
+    SwitchedToNext,
+    /// `RollingOver` is False: only the next CA is trusted.
+    RolloverComplete,
 }
 
 impl Reason {

@@ -69,6 +69,20 @@ impl IssuerFile {
         }
     }
 
+    /// Checks that one key signs, whatever the cluster knows. During a rollover the issuer's status says which key that is, and
+    /// no status is read here.
+    ///
+    /// # Errors
+    /// The issuer has a `spec.next`.
+    pub(super) fn check_next(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.spec.next.is_none(),
+            "{} has spec.next, and only a cluster knows which of its keys signs; remove spec.next, or move it into spec.key and spec.certificate",
+            self.name
+        );
+        Ok(())
+    }
+
     /// Checks that every variable of the profile has a valid value. With an empty value the profile would allow or refuse
     /// the wrong names.
     ///

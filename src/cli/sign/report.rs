@@ -122,7 +122,7 @@ impl Report<'_> {
             (OutputFormat::Text, Ok(false) | Err(_)) => print(&chain),
             (OutputFormat::Json, _) => print_object(&Object::Signed {
                 certificate: &chain,
-                ca: signed.certificate.ca_pem(signed.publish.ca.into()),
+                ca: signed.publish.ca_pem(&signed.certificate),
                 serial,
                 not_before: signed.certificate.not_before(),
                 not_after: signed.certificate.not_after(),

@@ -22,7 +22,8 @@ fn root(usages: &[KeyUsagePurpose]) -> ParsedChain {
 fn check_with(crl: Value, profile: Value, chain: &ParsedChain) -> Result<Checked, NotProven> {
     let spec = json!({"token": "t", "certificate": {"pem": "-"}, "crl": crl, "profile": profile});
     let now = Timestamp::from_second(1_700_000_000).unwrap();
-    check(&serde_json::from_value(spec).unwrap(), chain, now)
+    let spec: IssuerSpec = serde_json::from_value(spec).unwrap();
+    check(&spec, spec.key.as_ref(), chain, now)
 }
 
 #[test]

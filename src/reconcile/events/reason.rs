@@ -27,6 +27,18 @@ pub(crate) enum EventReason {
     CAExpiringSoon,
     /// The CRLs of an issuer's CA need attention, for the reason of the condition.
     Crl(Reason),
+    /// An issuer's chain ends before a certificate of the default duration would.
+    CAShorterThanProfile,
+    /// A step of a rollover, by the reason of its condition.
+    Rollover(Reason),
+    /// An issuer has a new certificate for the same key.
+    CertificateRenewed,
+    /// An issuer has another key, without a rollover.
+    KeyReplaced,
+    /// `spec.next` has become `spec.certificate`.
+    RolloverFinished,
+    /// `spec.next` was removed before the switch.
+    RolloverWithdrawn,
 }
 
 impl EventReason {
@@ -40,6 +52,15 @@ impl EventReason {
         Self::IssuerNotReady,
         Self::SigningDelayed,
         Self::Undecided,
+    ];
+
+    /// The reasons of Events about issuers that are not the reason of a condition.
+    #[cfg(test)]
+    pub(crate) const OF_ISSUERS: [Self; 4] = [
+        Self::CertificateRenewed,
+        Self::KeyReplaced,
+        Self::RolloverFinished,
+        Self::RolloverWithdrawn,
     ];
 
     /// Returns the reason of the Event about an issuer whose condition now has this reason. `None` if all is well, or if it
@@ -56,6 +77,12 @@ impl EventReason {
             Reason::StateOlderThanPublished
             | Reason::CrlNotRenewed
             | Reason::CrlBundleIncomplete => Some(Self::Crl(reason)),
+            Reason::ShorterThanProfile => Some(Self::CAShorterThanProfile),
+            Reason::NextNotProved
+            | Reason::NextTrusted
+            | Reason::SwitchDelayed
+            | Reason::SwitchedToNext
+            | Reason::RolloverComplete => Some(Self::Rollover(reason)),
             Reason::TokenUnknown
             | Reason::NotGranted
             | Reason::SpecInvalid
@@ -89,6 +116,7 @@ impl EventReason {
             | Reason::NamespaceUnreadable
             | Reason::AlgorithmUnsupported
             | Reason::ProbeFailed
+            | Reason::RolloverUndone
             | Reason::Internal => Some(Self::NotReady(reason)),
         }
     }
@@ -105,8 +133,40 @@ impl EventReason {
             Self::SigningDelayed => "SigningDelayed",
             Self::Undecided => "Undecided",
             Self::Ready => "Ready",
-            Self::NotReady(reason) | Self::Crl(reason) => reason.as_str(),
+            Self::NotReady(reason) | Self::Crl(reason) | Self::Rollover(reason) => reason.as_str(),
             Self::CAExpiringSoon => "CAExpiringSoon",
+            Self::CAShorterThanProfile => "CAShorterThanProfile",
+            Self::CertificateRenewed => "CertificateRenewed",
+            Self::KeyReplaced => "KeyReplaced",
+            Self::RolloverFinished => "RolloverFinished",
+            Self::RolloverWithdrawn => "RolloverWithdrawn",
+        }
+    }
+
+    /// Returns the word of the issuance log for a change in the life of an issuer's CA; `None` for anything else.
+    #[must_use]
+    pub(crate) const fn ca_change(self) -> Option<&'static str> {
+        match self {
+            Self::Rollover(Reason::NextTrusted) => Some("next-trusted"),
+            Self::Rollover(Reason::SwitchedToNext) => Some("switched-to-next"),
+            Self::Rollover(Reason::RolloverComplete) => Some("rollover-complete"),
+            Self::CertificateRenewed => Some("certificate-renewed"),
+            Self::KeyReplaced => Some("key-replaced"),
+            Self::RolloverFinished => Some("rollover-finished"),
+            Self::RolloverWithdrawn => Some("rollover-withdrawn"),
+            Self::Issued
+            | Self::Refused
+            | Self::Denied
+            | Self::IssuerNotFound
+            | Self::IssuerNotReady
+            | Self::SigningDelayed
+            | Self::Undecided
+            | Self::Ready
+            | Self::NotReady(_)
+            | Self::CAExpiringSoon
+            | Self::CAShorterThanProfile
+            | Self::Crl(_)
+            | Self::Rollover(_) => None,
         }
     }
 
@@ -114,7 +174,15 @@ impl EventReason {
     #[must_use]
     pub(crate) const fn is_warning(self) -> bool {
         match self {
-            Self::Issued | Self::Ready => false,
+            Self::Issued
+            | Self::Ready
+            | Self::CertificateRenewed
+            | Self::KeyReplaced
+            | Self::RolloverFinished
+            | Self::RolloverWithdrawn => false,
+            Self::Rollover(reason) => {
+                matches!(reason, Reason::NextNotProved | Reason::SwitchDelayed)
+            }
             Self::Refused
             | Self::Denied
             | Self::IssuerNotFound
@@ -123,6 +191,7 @@ impl EventReason {
             | Self::Undecided
             | Self::NotReady(_)
             | Self::CAExpiringSoon
+            | Self::CAShorterThanProfile
             | Self::Crl(_) => true,
         }
     }
@@ -158,7 +227,10 @@ mod tests {
             .iter()
             .copied()
             .filter_map(EventReason::of_condition);
-        EventReason::OF_REQUESTS.into_iter().chain(of_issuers)
+        EventReason::OF_REQUESTS
+            .into_iter()
+            .chain(of_issuers)
+            .chain(EventReason::OF_ISSUERS)
     }
 
     #[test]
@@ -190,7 +262,7 @@ mod tests {
                 Some(EventReason::NotReady(_) | EventReason::Crl(_))
             )
         });
-        assert_eq!(not_ready.filter_map(same).count(), Reason::ALL.len() - 6);
+        assert_eq!(not_ready.filter_map(same).count(), Reason::ALL.len() - 12);
     }
 
     #[test]

@@ -19,15 +19,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
-    IssuerStatusError, READ_AGAIN_AFTER, ToldIssuers, forget, jittered,
+    READ_AGAIN_AFTER, ToldIssuers, forget, jittered,
     material::Reads,
     reconcile,
     rounds::{AfterLook, Look, Places, Rounds, WatchedIssuer},
+    write::IssuerStatusError,
 };
 use crate::{
     api::{
         IssuerName,
-        issuer::{IssuerKind, LOOK_ANNOTATION},
+        issuer::{IssuerKind, IssuerStatus, LOOK_ANNOTATION},
         tolerant::Tolerant,
     },
     reconcile::{
@@ -164,6 +165,9 @@ fn told_of<K: IssuerKind>(issuer: &Tolerant<K>, context: &Context) -> WatchedIss
         generation: issuer.meta().generation.unwrap_or_default(),
         token: spec.map(|spec| spec.token.clone()).unwrap_or_default(),
         is_elsewhere: context.stored.is_elsewhere(status),
+        rollover: status
+            .and_then(IssuerStatus::rollover_step)
+            .map(|(state, ca)| (state, ca.to_owned())),
         asked: issuer.annotations().get(LOOK_ANNOTATION).cloned(),
     }
 }

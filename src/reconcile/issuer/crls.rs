@@ -1,13 +1,15 @@
 //! Tells the register which CA an issuer has proved, and shows the state of the CRLs in the issuer's status.
 
-use std::{sync::Arc, time::Instant};
+use std::{iter, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 
 use super::{
-    establish::{Found, NotReady, namespace_of},
+    establish::{Found, namespace_of},
+    found_rollover::FoundRollover,
     material::Reads,
-    status::Seen,
+    not_ready::NotReady,
+    seen::Seen,
 };
 use crate::{
     api::{
@@ -55,17 +57,22 @@ pub(super) async fn offer<K: IssuerKind>(
         return None;
     };
     let meta = issuer.meta();
+    let rollover = found.rollover.as_ref();
+    let other = rollover.and_then(FoundRollover::other);
     match &found.proven {
-        Ok(Proven { ready, .. }) => {
+        Ok(signing) => {
             let created = meta.creation_timestamp.as_ref();
-            let sponsor = Sponsor {
-                created: created.map_or(Timestamp::MAX, |created| created.0),
-                uid: meta.uid.clone().unwrap_or_default(),
-                rules: rules.clone(),
-                ready: Some(Arc::clone(ready)),
+            let sponsor = |proven: &Proven| {
+                let sponsor = Sponsor {
+                    created: created.map_or(Timestamp::MAX, |created| created.0),
+                    uid: meta.uid.clone().unwrap_or_default(),
+                    rules: rules.clone(),
+                    ready: Some(Arc::clone(&proven.ready)),
+                };
+                (CaId::of(proven.ready.issuer.chain().issuing()), sponsor)
             };
-            let ca = CaId::of(ready.issuer.chain().issuing());
-            if let Err(conflict) = register.offer(name, vec![(ca, sponsor)]) {
+            let cas = iter::once(signing).chain(other).map(sponsor).collect();
+            if let Err(conflict) = register.offer(name, cas) {
                 found.proven = Err(NotReady::CrlConflict(conflict));
                 return None;
             }
@@ -91,7 +98,15 @@ pub(super) async fn offer<K: IssuerKind>(
         };
         register.want_bundle(name, Some((ca, verified)))
     };
-    let state = register.state(&ca, &rules, now());
+    let former = rollover.and_then(FoundRollover::former);
+    let other = other.map(|proven| CaId::of(proven.ready.issuer.chain().issuing()));
+    let others = former.map(|chain| CaId::of(chain.issuing())).or(other);
+    let states = iter::once(ca).chain(others).map(|ca| {
+        let state = register.state(&ca, &rules, now());
+        (ca, state)
+    });
+    let is_well = |(_, state): &(CaId, CrlState)| matches!(state, CrlState::Published { .. });
+    let (ca, state) = states.min_by_key(is_well)?;
     Some(CrlReport { ca, state, bundle })
 }
 

@@ -3,84 +3,24 @@
 
 use std::{sync::Arc, time::Instant};
 
-use kube::core::{ParseExpressionError, Selector};
+use kube::core::Selector;
 
-use super::material::{MaterialError, Reads};
+use super::{
+    found_rollover::FoundRollover, material::Reads, not_ready::NotReady, rollover::SigningSide,
+    seen::Seen,
+};
 use crate::{
     api::{
         IssuerName,
-        issuer::{IssuerSpec, OnDelete, Reason},
+        issuer::{IssuerSpec, KeySpec, OnDelete},
     },
     config::Labels,
     issuance::IssuerChain,
     pins::source::PinSecret,
-    pipeline::{Earlier, NotProven, Proven, SigningClaim, now, prove, prove::check_granted},
+    pipeline::{Earlier, ParsedChain, Proven, SigningClaim, now, prove, prove::check_granted},
     reconcile::Context,
-    revocation::CrlConflict,
     signers::ConfiguredToken,
-    telemetry::ErrorChain,
 };
-
-/// Why an issuer cannot sign.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NotReady {
-    /// The operator has no such token.
-    #[error("the operator's configuration has no token {0:?}; name one that it has")]
-    TokenUnknown(String),
-    /// The token's PIN comes from its issuers.
-    #[error("token {0:?} takes its PIN from its issuers; set spec.pinSecretRef")]
-    PinRequired(String),
-    /// The token's PIN comes from elsewhere.
-    #[error("token {0:?} does not take its PIN from this issuer; remove spec.pinSecretRef")]
-    PinNotTaken(String),
-    /// Another issuer of the token names a different PIN Secret, but a token has one PIN.
-    #[error(
-        "another issuer of token {token:?} takes the PIN from Secret {namespace}/{name}; name the same one"
-    )]
-    PinConflict {
-        /// The token.
-        token: String,
-        /// Namespace of the other Secret.
-        namespace: String,
-        /// The other Secret.
-        name: String,
-    },
-    /// A namespaced issuer with a selector of namespaces.
-    #[error("spec.namespaceSelector is for cluster issuers; remove it")]
-    SelectorNotTaken,
-    /// A selector that is not valid.
-    #[error("spec.namespaceSelector cannot be used")]
-    Selector(#[source] ParseExpressionError),
-    /// The labels of the issuer's namespace, on which grants depend, cannot be read.
-    #[error(
-        "failed to read the labels of namespace {namespace}, on which a grant of the token depends"
-    )]
-    Namespace {
-        /// The namespace.
-        namespace: String,
-        /// The cause.
-        source: Arc<kube::Error>,
-    },
-    /// The certificate chain is missing or cannot be read.
-    #[error("no issuing certificate")]
-    Material(#[source] MaterialError),
-    /// The operator has not enabled CRLs.
-    #[error(
-        "spec.crl is set, but this controller makes no CRLs; the operator has to set crl.enabled in the chart (--crl-address), or remove spec.crl"
-    )]
-    CrlDisabled,
-    /// The operator has not enabled the revocation of deleted Certificates.
-    #[error(
-        "spec.crl.onDelete is Revoke, but this controller does not watch Certificates; the operator has to set crl.onDelete in the chart (--revoke-deleted-certificates), or remove onDelete"
-    )]
-    OnDeleteDisabled,
-    /// Another issuer of the same CA says something else about its CRLs.
-    #[error(transparent)]
-    CrlConflict(CrlConflict),
-    /// The grant, the certificates, the token or the key do not pass a check.
-    #[error(transparent)]
-    NotProven(#[from] Arc<NotProven>),
-}
 
 /// An issuer whose token is configured. If the issuer names a PIN Secret, the token knows the Secret.
 #[derive(Debug)]
@@ -142,11 +82,13 @@ pub(super) async fn prepare(
 
 /// Result of a look.
 #[derive(Debug)]
-pub(super) struct Found {
-    /// The certificates as they are stored now; `None` if they were not read or cannot be used.
+pub(in crate::reconcile) struct Found {
+    /// The certificates of the key that signs, as they are stored now; `None` if they were not read or cannot be used.
     pub chain: Option<Arc<IssuerChain>>,
     /// Whether the issuer can sign, or the first thing that is missing.
     pub proven: Result<Proven, NotReady>,
+    /// The present and the next CA; `None` if neither was looked at.
+    pub rollover: Option<FoundRollover>,
 }
 
 impl From<NotReady> for Found {
@@ -155,40 +97,100 @@ impl From<NotReady> for Found {
         Self {
             chain: None,
             proven: Err(why),
+            rollover: None,
         }
     }
 }
 
+/// The results of earlier looks, of the present and of the next key.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Earliers<'a>(pub Vec<Earlier<'a>>);
+
+impl<'a> Earliers<'a> {
+    fn certificates(&self) -> Vec<&'a Arc<ParsedChain>> {
+        let all = self.0.iter();
+        all.map(|earlier| earlier.ready.certificates()).collect()
+    }
+
+    /// Returns the result of the look that used these certificates, else the same issuing certificate.
+    fn with(&self, certificates: &Arc<ParsedChain>) -> Option<Earlier<'a>> {
+        let issuing = certificates.chain().map(|chain| chain.issuing().sha256());
+        let all = || self.0.iter().copied();
+        let same = all().find(|earlier| earlier.ready.certificates().is_same_as(certificates));
+        same.or_else(|| {
+            all().find(|earlier| Some(earlier.ready.issuer.chain().issuing().sha256()) == issuing)
+        })
+    }
+}
+
 /// Checks everything else that a signature needs, as it is at `since` or later. Waits for the token no longer than a
-/// signature would.
+/// signature would. Until `spec.next` signs, its key is proved beside the present one.
 pub(super) async fn establish(
     prepared: &Prepared,
-    spec: &IssuerSpec,
+    seen: Seen<'_>,
     name: &IssuerName,
-    earlier: Option<Earlier<'_>>,
+    earlier: &Earliers<'_>,
     since: Instant,
     reads: &Reads,
     context: &Context,
 ) -> Found {
     let Prepared { token, labels } = prepared;
-    let known = earlier.map(|earlier| earlier.ready.certificates());
+    let spec = seen.spec;
     let (client, namespace) = (&context.client, namespace_of(name, context));
-    let chain = reads.chain(client, namespace, &spec.certificate, since, known);
-    let chain = match chain.await {
-        Ok(chain) => chain,
-        Err(why) => return NotReady::Material(why).into(),
+    let known = earlier.certificates();
+    let read = async |source| {
+        let chain = reads.chain(client, namespace, source, since, &known);
+        chain.await.map_err(NotReady::Material)
     };
-    let claim = SigningClaim {
-        spec,
-        name,
-        labels,
-        chain: &chain,
-        token,
+    let present = read(&spec.certificate).await;
+    let next = match &spec.next {
+        Some(next) => Some((next, read(&next.certificate).await)),
+        None => None,
     };
-    let proven = prove(claim, earlier, &reads.keys, since, &context.metrics, now());
+    let mut rollover = FoundRollover::new(&present, next.as_ref().map(|(_, chain)| chain));
+    let side = rollover.signing(seen.status);
+    let beside = rollover.beside(seen, now()).into();
+    let prove = async |chain: Result<Arc<ParsedChain>, NotReady>, key: Option<&KeySpec>| {
+        let chain = chain?;
+        let claim = SigningClaim {
+            spec,
+            key,
+            name,
+            labels,
+            chain: &chain,
+            beside: &beside,
+            token,
+        };
+        let earlier = earlier.with(&chain);
+        let proven = prove(claim, earlier, &reads.keys, since, &context.metrics, now());
+        proven.await.map_err(NotReady::from)
+    };
+    let (chain, proven) = match (side, next) {
+        (SigningSide::Present, next) => {
+            let proven = prove(present, spec.key.as_ref()).await;
+            if let Some((next, chain)) = next
+                && !rollover.is_same_ca()
+            {
+                rollover.proven = Some(prove(chain, next.key.as_ref()).await);
+            }
+            (rollover.present.clone(), proven)
+        }
+        (SigningSide::Next, Some((next, chain))) => {
+            // The certificates of the former CA can be revoked until the last one has ended.
+            if spec.crl.is_some() && !rollover.is_same_ca() {
+                rollover.former = Some(prove(present, spec.key.as_ref()).await);
+            }
+            (rollover.next.clone(), prove(chain, next.key.as_ref()).await)
+        }
+        (SigningSide::Next, None) | (SigningSide::Undone, _) => {
+            let why = present.err().unwrap_or(NotReady::RolloverUndone);
+            (rollover.present.clone(), Err(why))
+        }
+    };
     Found {
-        proven: proven.await.map_err(NotReady::from),
-        chain: chain.chain(),
+        chain,
+        proven,
+        rollover: Some(rollover),
     }
 }
 
@@ -223,45 +225,6 @@ fn hand_over_pin(
                 namespace: other.namespace,
                 name: other.name,
             })
-        }
-    }
-}
-
-impl NotReady {
-    /// Returns the reason of the `Ready` condition.
-    #[must_use]
-    pub(super) fn reason(&self) -> Reason {
-        match self {
-            Self::TokenUnknown(_) => Reason::TokenUnknown,
-            Self::PinRequired(_) => Reason::PinRequired,
-            Self::PinNotTaken(_) => Reason::PinNotTaken,
-            Self::PinConflict { .. } => Reason::PinConflict,
-            Self::SelectorNotTaken | Self::Selector(_) => Reason::NamespaceSelectorInvalid,
-            Self::Namespace { .. } => Reason::NamespaceUnreadable,
-            Self::Material(MaterialError::Api { .. }) => Reason::CertificateUnreadable,
-            Self::Material(_) => Reason::CertificateMissing,
-            Self::CrlDisabled | Self::OnDeleteDisabled => Reason::CrlDisabled,
-            Self::CrlConflict(_) => Reason::CrlConflict,
-            Self::NotProven(why) => why.reason(),
-        }
-    }
-
-    /// Returns the message of the `Ready` condition: what to do, with every cause.
-    #[must_use]
-    pub(super) fn message(&self) -> String {
-        match self {
-            Self::NotProven(why) => why.message(),
-            Self::TokenUnknown(_)
-            | Self::PinRequired(_)
-            | Self::PinNotTaken(_)
-            | Self::PinConflict { .. }
-            | Self::SelectorNotTaken
-            | Self::Selector(_)
-            | Self::Namespace { .. }
-            | Self::CrlDisabled
-            | Self::OnDeleteDisabled
-            | Self::CrlConflict(_)
-            | Self::Material(_) => ErrorChain(self).to_string(),
         }
     }
 }

@@ -18,6 +18,7 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 pub(super) struct Expiry {
     pub(super) soon: bool,
     pub(super) message: String,
+    reason: Reason,
 }
 
 impl Expiry {
@@ -34,22 +35,34 @@ impl Expiry {
         };
         let left = not_after.duration_since(now);
         let soon = left < notice(certificate, spec)?;
-        let message = match (soon, left.is_positive()) {
-            (false, _) => format!("{what} is valid until {not_after}"),
-            (true, false) => format!("{what} ended at {not_after}; give the issuer a new one"),
-            (true, true) => format!(
+        let is_too_short = is_too_short(certificate, spec, now);
+        let message = match (soon, left.is_positive(), is_too_short) {
+            (false, _, false) => format!("{what} is valid until {not_after}"),
+            (false, _, true) => format!(
+                "{what} ends at {not_after}, in {}, before a certificate of the default duration ({:#}) would: requests without a duration are refused or cut short; renew it, or shorten spec.profile.validity.default",
+                in_words(left),
+                validity(spec).default,
+            ),
+            (true, false, _) => format!("{what} ended at {not_after}; give the issuer a new one"),
+            (true, true, _) => format!(
                 "{what} ends at {not_after}, in {}; renew it: requests that go beyond its end are refused or cut short",
                 in_words(left)
             ),
         };
-        Some(Self { soon, message })
+        let reason = match (soon, is_too_short) {
+            (true, _) => Reason::ExpiresSoon,
+            (false, true) => Reason::ShorterThanProfile,
+            (false, false) => Reason::NotExpiringSoon,
+        };
+        Some(Self {
+            soon: soon || is_too_short,
+            message,
+            reason,
+        })
     }
 
     pub(super) const fn reason(&self) -> Reason {
-        match self.soon {
-            true => Reason::ExpiresSoon,
-            false => Reason::NotExpiringSoon,
-        }
+        self.reason
     }
 }
 
@@ -65,10 +78,14 @@ pub(super) fn is_too_short(
     spec: &IssuerSpec,
     now: Timestamp,
 ) -> bool {
-    let usual = ValidityRules::try_from(spec.profile.validity.clone())
-        .unwrap_or_default()
-        .default;
-    first_end(certificate).is_some_and(|end| end.duration_since(now) < usual)
+    first_end(certificate).is_some_and(|end| end.duration_since(now) < validity(spec).default)
+}
+
+/// Returns when people have to renew the certificate: when the warning begins.
+pub(super) fn renewal_due(certificate: &CertificateStatus, spec: &IssuerSpec) -> Option<Timestamp> {
+    first_end(certificate)?
+        .checked_sub(notice(certificate, spec)?)
+        .ok()
 }
 
 /// Returns how long before the end the warning begins.
@@ -89,22 +106,29 @@ pub(super) fn next_change(
     spec: &IssuerSpec,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    let warning = certificate.and_then(|known| {
-        let not_after = first_end(known)?;
-        // The warning begins when less than this time is left.
-        let notice = notice(known, spec)?.checked_sub(SignedDuration::from_millis(1))?;
+    // Each warning begins when less than this time is left.
+    let begins = |notice: SignedDuration| {
+        let not_after = first_end(certificate?)?;
+        let notice = notice.checked_sub(SignedDuration::from_millis(1))?;
         not_after.checked_sub(notice).ok()
-    });
+    };
+    let warning = certificate.and_then(|known| begins(notice(known, spec)?));
+    // The first warning hides the other one.
+    let too_short = begins(validity(spec).default);
+    let too_short = too_short.filter(|at| warning.is_none_or(|warning| *at < warning));
     let points = chain.into_iter().flat_map(IssuerChain::turning_points);
-    points.chain(warning).filter(|point| *point > now).min()
+    let warnings = warning.into_iter().chain(too_short);
+    points.chain(warnings).filter(|point| *point > now).min()
 }
 
 /// Returns the longest duration that the profile allows. The limits of the grant do not count: they are unknown while the
 /// token is unavailable, and the condition must not change because of that.
-fn longest(spec: &IssuerSpec) -> SignedDuration {
-    ValidityRules::try_from(spec.profile.validity.clone())
-        .unwrap_or_default()
-        .max
+pub(super) fn longest(spec: &IssuerSpec) -> SignedDuration {
+    validity(spec).max
+}
+
+fn validity(spec: &IssuerSpec) -> ValidityRules {
+    ValidityRules::try_from(spec.profile.validity.clone()).unwrap_or_default()
 }
 
 /// Returns the time left in coarse words, so that the text, and with it the status, changes once a day, and once an
@@ -169,6 +193,37 @@ mod tests {
         assert!(!said(365, "8760h", SignedDuration::ZERO).soon);
         assert!(!said(30, "8760h", DAY * 20).soon);
         assert!(said(30, "8760h", DAY * 20 + SignedDuration::from_secs(1)).soon);
+    }
+
+    #[test]
+    fn a_chain_that_ends_before_a_certificate_of_the_default_duration_warns_from_the_first_day() {
+        let said = |default: &str, passed| {
+            let mut spec = spec("8760h");
+            spec.profile =
+                serde_json::from_value(json!({"validity": {"max": "8760h", "default": default}}))
+                    .unwrap();
+            let start: Timestamp = START.parse().unwrap();
+            let certificate = CertificateStatus {
+                not_before: Some(Time(start)),
+                not_after: Some(Time(start + DAY * 90)),
+                ..CertificateStatus::default()
+            };
+            let changes = next_change(None, Some(&certificate), &spec, start);
+            let expiry = Expiry::of(&certificate, &spec, start + passed).unwrap();
+            (expiry.soon, expiry.reason(), changes)
+        };
+        let second = SignedDuration::from_secs(1);
+        let begins = |days: i32| Some(START.parse::<Timestamp>().unwrap() + DAY * days);
+        let after =
+            |time: Option<Timestamp>| time.map(|time| time + SignedDuration::from_millis(1));
+        let well = (false, Reason::NotExpiringSoon, after(begins(50)));
+        assert_eq!(said("960h", DAY * 50), well);
+        let (soon, reason, _) = said("960h", DAY * 50 + second);
+        assert_eq!((soon, reason), (true, Reason::ShorterThanProfile));
+        let (soon, reason, _) = said("2400h", second);
+        assert_eq!((soon, reason), (true, Reason::ShorterThanProfile));
+        let (_, reason, _) = said("2400h", DAY * 80);
+        assert_eq!(reason, Reason::ExpiresSoon);
     }
 
     #[test]

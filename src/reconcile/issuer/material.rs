@@ -20,7 +20,7 @@ use crate::{
 
 /// Why a certificate chain cannot be read.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum MaterialError {
+pub(in crate::reconcile) enum MaterialError {
     /// No source, or several. The API server refuses such objects if CEL validation is on.
     #[error("spec.certificate must have exactly one of secretRef, configMapRef and pem")]
     Source,
@@ -108,7 +108,7 @@ impl Reads {
     }
 
     /// Reads the chain as it is at `since` or later. `namespace` is the namespace of the objects that the issuer names.
-    /// Certificates that are the same as `earlier` are not parsed again.
+    /// Certificates that are the same as one of `earlier` are not parsed again.
     ///
     /// # Errors
     /// [`MaterialError`].
@@ -118,7 +118,7 @@ impl Reads {
         namespace: &str,
         source: &CertificateSource,
         since: Instant,
-        earlier: Option<&Arc<ParsedChain>>,
+        earlier: &[&Arc<ParsedChain>],
     ) -> Result<Arc<ParsedChain>, MaterialError> {
         let CertificateSource {
             secret_ref,
@@ -180,8 +180,8 @@ impl Reads {
     }
 }
 
-async fn parsed(pem: ChainPem, earlier: Option<&Arc<ParsedChain>>) -> Arc<ParsedChain> {
-    match earlier.filter(|earlier| earlier.is_of(&pem)) {
+async fn parsed(pem: ChainPem, earlier: &[&Arc<ParsedChain>]) -> Arc<ParsedChain> {
+    match earlier.iter().find(|earlier| earlier.is_of(&pem)) {
         Some(same) => Arc::clone(same),
         None => Arc::new(ParsedChain::parse(pem).await),
     }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::api::IssuerName;
+use crate::api::{IssuerName, issuer::RolloverState};
 
 /// Looks that fall due within the same interval of this length come together, so that they share what they read.
 const TOGETHER: Duration = Duration::from_secs(1);
@@ -53,6 +53,8 @@ pub(super) struct WatchedIssuer {
     pub(super) asked: Option<String>,
     /// Whether its status names another installation of the controller.
     pub(super) is_elsewhere: bool,
+    /// How far its rollover is, according to its status, and to which CA.
+    pub(super) rollover: Option<(RolloverState, String)>,
 }
 
 /// An issuer to be looked at.
@@ -123,15 +125,16 @@ impl Rounds {
     }
 
     /// Takes in an issuer, or a newer version of one. It becomes due if it is new, its specification has changed, its
-    /// annotation asks for a look, or another installation has taken it over.
+    /// annotation asks for a look, its rollover has taken a step, or another installation has taken it over.
     pub(super) fn put(&mut self, told: WatchedIssuer, awaited: bool, now: Instant) {
         let uid = told.uid.clone();
         match self.kept.get_mut(&uid) {
             Some(kept) if kept.told.generation == told.generation => {
                 let asks = told.asked.is_some() && told.asked != kept.told.asked;
                 let is_taken = told.is_elsewhere && !kept.told.is_elsewhere;
+                let has_stepped = told.rollover != kept.told.rollover;
                 kept.told = told;
-                if is_taken {
+                if is_taken || has_stepped {
                     self.wake(&uid, awaited, now);
                 } else if asks {
                     self.ask(&uid, awaited, now);

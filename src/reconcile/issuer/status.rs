@@ -3,29 +3,26 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{establish::Found, expiry::Expiry};
+use super::{
+    establish::Found,
+    expiry::{Expiry, longest, renewal_due},
+    found_rollover::CaLife,
+    not_ready::NotReady,
+    rollover::{lifetimes, still_retiring},
+    seen::{Seen, ca_of, certificate_status, key_status, token_status},
+};
 use crate::{
     api::issuer::{
-        CertificateStatus, IssuerSpec, IssuerStatus, KeyStatus, Reason, TokenStatus,
-        condition_type::{CA_EXPIRING_SOON, CRL_BUNDLE_COMPLETE, CRL_PUBLISHED, READY},
+        DueStatus, DueWhat, IssuerSpec, IssuerStatus, LifetimesStatus, Reason, RolloverState,
+        condition_type::{
+            CA_EXPIRING_SOON, CRL_BUNDLE_COMPLETE, CRL_PUBLISHED, READY, ROLLING_OVER,
+        },
     },
     issuance::IssuerChain,
-    message::shown,
     pipeline::Proven,
-    reconcile::events::{EventReason, Notice},
 };
 
 const VERIFIED: &str = "A signature by the token verifies under the issuing certificate";
-
-/// An issuer as it was read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seen<'a> {
-    pub(super) spec: &'a IssuerSpec,
-    pub(super) generation: Option<i64>,
-    pub(super) status: Option<&'a IssuerStatus>,
-    /// Namespace of this installation of the controller.
-    pub(super) installation: &'a str,
-}
 
 impl Seen<'_> {
     /// Returns the status that the issuer should have.
@@ -33,7 +30,30 @@ impl Seen<'_> {
         // Earlier findings stay in the status, so that people see what has stopped working. Loaded certificates replace the
         // earlier ones, even if the issuer cannot sign with them.
         let known = self.status.cloned().unwrap_or_default();
-        let Found { chain, proven } = found;
+        let Found {
+            chain,
+            proven,
+            rollover,
+        } = found;
+        let CaLife {
+            rollover,
+            retiring,
+            lifetimes,
+            condition: rolling_over,
+        } = match rollover {
+            Some(found) => found.life(
+                self,
+                proven.is_ok(),
+                self.lifetimes(chain.as_deref(), proven, now),
+                now,
+            ),
+            None => CaLife {
+                rollover: known.rollover.clone(),
+                retiring: still_retiring(&known.retiring, None, now),
+                lifetimes: known.lifetimes.clone(),
+                condition: None,
+            },
+        };
         let mut status = match proven {
             Ok(Proven { ready, token }) => IssuerStatus {
                 observed_generation: self.generation,
@@ -43,6 +63,7 @@ impl Seen<'_> {
                 key: Some(key_status(ready.key.key())),
                 certificate: Some(certificate_status(ready.issuer.chain())),
                 last_signature: Some(Time(ready.proof.at())),
+                ..IssuerStatus::default()
             },
             Err(_) => IssuerStatus {
                 observed_generation: self.generation,
@@ -55,6 +76,10 @@ impl Seen<'_> {
                 ..known
             },
         };
+        status.rollover = rollover;
+        status.retiring = retiring;
+        status.lifetimes = lifetimes;
+        status.reissue = self.reissue.cloned();
         let (reason, message) = match proven {
             Ok(_) => (Reason::Verified, VERIFIED.to_owned()),
             Err(why) => (why.reason(), why.message()),
@@ -73,7 +98,42 @@ impl Seen<'_> {
                 now,
             ));
         }
+        let kept = || {
+            let before = self.status?.condition(ROLLING_OVER)?;
+            let reason = Reason::named(&before.reason)?;
+            Some((before.status == "True", reason, before.message.clone()))
+        };
+        let rolling_over = match &found.rollover {
+            Some(_) => rolling_over,
+            None => kept(),
+        };
+        if let Some((is_true, reason, message)) = rolling_over {
+            let condition = self.condition(ROLLING_OVER, is_true, reason, message, now);
+            status.conditions.push(condition);
+        }
+        status.next_due = next_due(&status, self.spec);
         status
+    }
+
+    /// Returns how long certificates of the CA that signs may live.
+    fn lifetimes(
+        self,
+        chain: Option<&IssuerChain>,
+        proven: &Result<Proven, NotReady>,
+        now: Timestamp,
+    ) -> Option<LifetimesStatus> {
+        let known = self.status.and_then(|status| status.lifetimes.as_ref());
+        let ca = ca_of(chain?);
+        match proven {
+            Ok(Proven { ready, .. }) => {
+                let longest = ready.issuer.profile().longest();
+                Some(lifetimes(known, &ca, longest, now))
+            }
+            Err(_) => match known.filter(|known| known.ca == ca) {
+                Some(known) => Some(known.clone()),
+                None => Some(lifetimes(None, &ca, longest(self.spec), now)),
+            },
+        }
     }
 
     pub(super) fn condition(
@@ -105,7 +165,13 @@ impl Seen<'_> {
 /// condition.
 pub(super) fn differs(before: Option<&IssuerStatus>, now: &IssuerStatus) -> bool {
     let ours = |status: &IssuerStatus| {
-        let types = [READY, CA_EXPIRING_SOON, CRL_PUBLISHED, CRL_BUNDLE_COMPLETE];
+        let types = [
+            READY,
+            CA_EXPIRING_SOON,
+            ROLLING_OVER,
+            CRL_PUBLISHED,
+            CRL_BUNDLE_COMPLETE,
+        ];
         let conditions = types.map(|type_| status.condition(type_).cloned());
         let rest = IssuerStatus {
             last_signature: None,
@@ -117,62 +183,30 @@ pub(super) fn differs(before: Option<&IssuerStatus>, now: &IssuerStatus) -> bool
     before.is_none_or(|before| ours(before) != ours(now))
 }
 
-/// Returns one Event for each condition whose status or reason has changed. A new message alone, such as a
-/// shorter time left, gives none.
-pub(super) fn notices(before: Option<&IssuerStatus>, now: &IssuerStatus) -> Vec<Notice> {
-    let changed = now.conditions.iter().filter(|condition| {
-        let before = before.and_then(|before| before.condition(&condition.type_));
-        before.is_none_or(|before| {
-            (&before.status, &before.reason) != (&condition.status, &condition.reason)
-        })
+/// Returns the next date in the life of the issuer's CA.
+fn next_due(status: &IssuerStatus, spec: &IssuerSpec) -> Option<DueStatus> {
+    let certificate = status.certificate.as_ref();
+    let renewal = certificate.and_then(|known| renewal_due(known, spec));
+    let renewal = renewal.map(|at| DueStatus {
+        what: DueWhat::RenewCertificate,
+        at: Time(Timestamp::from_second(at.as_second()).unwrap_or(at)),
     });
-    changed
-        .filter_map(|condition| {
-            let reason = EventReason::of_condition(Reason::named(&condition.reason)?)?;
-            Some(Notice::new(reason, condition.message.clone()))
-        })
-        .collect()
-}
-
-fn token_status(token: &hsm::TokenInfo) -> TokenStatus {
-    TokenStatus {
-        label: token.label.clone(),
-        serial: token.serial.clone(),
-        manufacturer: token.manufacturer.clone(),
-        model: token.model.clone(),
-        firmware_version: token.firmware.clone(),
-    }
-}
-
-fn key_status(key: &hsm::Key) -> KeyStatus {
-    let name = key.name();
-    let attributes = key.attributes();
-    KeyStatus {
-        algorithm: key.algorithm().to_string(),
-        label: name.label,
-        id_hex: hex::encode(name.id),
-        sensitive: attributes.sensitive,
-        extractable: attributes.extractable,
-        never_extractable: attributes.never_extractable,
-        local: attributes.local,
-    }
-}
-
-fn certificate_status(chain: &IssuerChain) -> CertificateStatus {
-    let certificate = chain.issuing();
-    let first_end = chain.first_to_end().not_after();
-    CertificateStatus {
-        subject: shown(certificate.subject_text()),
-        serial_number: shown(certificate.serial_hex()),
-        sha256: certificate.sha256_hex(),
-        not_before: Some(Time(certificate.not_before())),
-        not_after: Some(Time(certificate.not_after())),
-        chain_not_after: (first_end < certificate.not_after()).then_some(Time(first_end)),
-        subject_key_id: certificate
-            .subject_key_id()
-            .map(|octets| shown(hex::encode(octets)))
-            .unwrap_or_default(),
-    }
+    let rollover = status.rollover.as_ref().and_then(|rollover| {
+        let (what, at) = match rollover.state {
+            RolloverState::Proving | RolloverState::Trusted => {
+                let switch = spec.next.as_ref()?.switch.as_ref()?;
+                (DueWhat::Switch, switch.at.clone()?)
+            }
+            RolloverState::Switched | RolloverState::Complete => {
+                (DueWhat::EndOfRollover, rollover.complete_at.clone()?)
+            }
+        };
+        Some(DueStatus { what, at })
+    });
+    renewal
+        .into_iter()
+        .chain(rollover)
+        .min_by_key(|due| due.at.0)
 }
 
 #[cfg(test)]
@@ -185,7 +219,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        issuance::testing::chain_valid, pipeline::NotProven, reconcile::issuer::establish::NotReady,
+        issuance::testing::chain_valid, pipeline::NotProven, reconcile::issuer::not_ready::NotReady,
     };
 
     const THEN: &str = "2026-01-01T00:00:00Z";
@@ -212,6 +246,7 @@ mod tests {
             generation: Some(2),
             status: before,
             installation: "ours",
+            reissue: None,
         };
         let found = NotReady::TokenUnknown("nowhere".to_owned()).into();
         seen.status(&found, NOW.parse().unwrap())
@@ -271,10 +306,12 @@ mod tests {
             generation: Some(2),
             status: Some(&before),
             installation: "ours",
+            reissue: None,
         };
         let found = Found {
             chain: Some(Arc::new(chain_valid(loaded, loaded))),
             proven: Err(NotReady::NotProven(Arc::new(NotProven::Random))),
+            rollover: None,
         };
         let after = seen.status(&found, NOW.parse().unwrap());
         let certificate = after.certificate.clone().unwrap();
@@ -308,51 +345,5 @@ mod tests {
         assert!(!differs(Some(&both), &ours));
         let other = status(json!({"conditions": [condition(READY, "True", "Verified", "w")]}));
         assert!(differs(Some(&both), &other));
-    }
-
-    #[test]
-    fn each_transition_gives_one_event_and_a_new_message_alone_none() {
-        let with = |conditions: Value| status(json!({"conditions": conditions}));
-        let well = with(json!([
-            condition(READY, "True", "Verified", "v"),
-            condition(CA_EXPIRING_SOON, "False", "NotExpiringSoon", "n"),
-        ]));
-        let old = with(json!([
-            condition(READY, "True", "Verified", "v"),
-            condition(CA_EXPIRING_SOON, "True", "ExpiresSoon", "in 10 days"),
-        ]));
-        let older = with(json!([
-            condition(READY, "True", "Verified", "v"),
-            condition(CA_EXPIRING_SOON, "True", "ExpiresSoon", "in 9 days"),
-        ]));
-        let lost = with(json!([condition(READY, "False", "KeyNotFound", "k")]));
-        let mended = with(json!([condition(READY, "False", "KeyAmbiguous", "a")]));
-        assert_eq!(
-            notices(None, &well),
-            [Notice::new(EventReason::Ready, "v".to_owned())]
-        );
-        assert_eq!(
-            notices(Some(&well), &old),
-            [Notice::new(
-                EventReason::CAExpiringSoon,
-                "in 10 days".to_owned()
-            )]
-        );
-        assert_eq!(notices(Some(&old), &older), []);
-        assert_eq!(notices(Some(&older), &well), []);
-        assert_eq!(
-            notices(Some(&well), &lost),
-            [Notice::new(
-                EventReason::NotReady(Reason::KeyNotFound),
-                "k".to_owned()
-            )]
-        );
-        assert_eq!(
-            notices(Some(&lost), &mended),
-            [Notice::new(
-                EventReason::NotReady(Reason::KeyAmbiguous),
-                "a".to_owned()
-            )]
-        );
     }
 }

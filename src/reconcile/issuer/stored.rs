@@ -8,10 +8,15 @@ use kube::{
     runtime::reflector::{ObjectRef, Store},
 };
 
-use crate::api::{
-    IssuerName,
-    issuer::{IssuerKind, IssuerSpec, IssuerStatus, OnDelete, PKCS11ClusterIssuer, PKCS11Issuer},
-    tolerant::Tolerant,
+use crate::{
+    api::{
+        IssuerName,
+        issuer::{
+            IssuerKind, IssuerSpec, IssuerStatus, OnDelete, PKCS11ClusterIssuer, PKCS11Issuer,
+        },
+        tolerant::Tolerant,
+    },
+    reconcile::reissue::Reissuing,
 };
 
 /// Caches of both kinds.
@@ -61,6 +66,33 @@ impl StoredIssuers {
     /// Returns the token that the issuer of this name names, if the issuer exists and can be read.
     pub(in crate::reconcile) fn token(&self, name: &IssuerName) -> Option<String> {
         self.read(name, |_, spec, _| Some(spec?.token.clone()))?
+    }
+
+    /// Returns our issuers with `spec.reissue`.
+    pub(in crate::reconcile) fn with_reissue(&self) -> Vec<Reissuing> {
+        let mut all = self.of_kind(&self.cluster);
+        all.extend(self.of_kind(&self.namespaced));
+        all
+    }
+
+    fn of_kind<K: IssuerKind>(&self, store: &Store<Tolerant<K>>) -> Vec<Reissuing> {
+        let all = store.state().into_iter();
+        let reissuing = all.filter_map(|issuer| {
+            let readable = issuer.0.as_ref().ok()?;
+            let spec = readable.issuer_spec();
+            let ours = self.answers(Some(spec)) && !self.is_elsewhere(readable.issuer_status());
+            let reissue = spec.reissue.filter(|_| ours)?;
+            Some(Reissuing {
+                name: IssuerName {
+                    namespace: readable.namespace(),
+                    name: readable.name_any(),
+                },
+                uid: readable.uid().unwrap_or_default(),
+                token: spec.token.clone(),
+                per_second: reissue.per_second.get(),
+            })
+        });
+        reissuing.collect()
     }
 
     fn read<T>(

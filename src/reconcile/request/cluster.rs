@@ -160,6 +160,12 @@ fn log_notice<R: Request>(request: &R, notice: &Notice) {
         | EventReason::Ready
         | EventReason::NotReady(_)
         | EventReason::CAExpiringSoon
+        | EventReason::CAShorterThanProfile
+        | EventReason::Rollover(_)
+        | EventReason::CertificateRenewed
+        | EventReason::KeyReplaced
+        | EventReason::RolloverFinished
+        | EventReason::RolloverWithdrawn
         | EventReason::Crl(_) => log_request!(info, request, reason, why, "waiting"),
     }
 }

@@ -89,7 +89,7 @@ impl<R: Request> Basis<'_, R> {
 
     /// Publishes the certificate, with the published part of its chain, in one write.
     #[must_use]
-    pub(super) fn issued(&self, certificate: &IssuedCertificate, publish: Publish) -> Conclusion {
+    pub(super) fn issued(&self, certificate: &IssuedCertificate, publish: &Publish) -> Conclusion {
         let message = shown(format_args!(
             "Signed by {}, serial {}",
             self.issuer,

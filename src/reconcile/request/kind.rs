@@ -120,8 +120,8 @@ pub(crate) enum Statement<'a> {
     Issued {
         /// The certificate and its chain.
         certificate: &'a IssuedCertificate,
-        /// Which part of the issuer's chain to publish.
-        publish: Publish,
+        /// What to publish as its CA.
+        publish: &'a Publish,
     },
     /// The request waits.
     Pending,

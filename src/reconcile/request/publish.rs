@@ -32,7 +32,7 @@ pub(super) async fn publish<R: Request, W: World<R>>(
         }
         return Ok(Acted::Then(Next::At(again)));
     }
-    let conclusion = known.issued(&signed.certificate, signed.publish);
+    let conclusion = known.issued(&signed.certificate, &signed.publish);
     let next = match say(known.request, conclusion, memory, world).await? {
         Said::Written => {
             world.note(Noted::Published(known.request, &signed));

@@ -85,7 +85,7 @@ pub(super) enum Renewal {
 pub(super) enum RevocationStep {
     /// Nothing: another installation answers.
     Leave,
-    /// RevocationReport what the revocation waits for, and look again later.
+    /// Report what the revocation waits for, and look again later.
     Wait(AcceptedReason),
     /// Refuse the revocation for good.
     Refuse(AcceptedReason),
@@ -93,11 +93,11 @@ pub(super) enum RevocationStep {
     Renew,
     /// Store the entry.
     Store,
-    /// RevocationReport that the entry is stored.
+    /// Report that the entry is stored.
     ConfirmStored,
     /// Remove the entry.
     Release,
-    /// RevocationReport that the entry is removed.
+    /// Report that the entry is removed.
     ConfirmReleased,
 }
 

@@ -126,7 +126,12 @@ fn look(what: &str, spec: &IssuerSpec, chain: String) -> Result<Arc<NotProven>> 
         let labels = Labels::new();
         let now = Timestamp::from_second(1_800_000_000)?;
         let before = super::thread_time();
-        drop(prove::check(spec, &ParsedChain::new(pem.clone()), now));
+        drop(prove::check(
+            spec,
+            spec.key.as_ref(),
+            &ParsedChain::new(pem.clone()),
+            now,
+        ));
         println!(
             "{what}: {:?} of the other thread",
             super::thread_time() - before
@@ -135,9 +140,11 @@ fn look(what: &str, spec: &IssuerSpec, chain: String) -> Result<Arc<NotProven>> 
         let looking = async {
             let claim = SigningClaim {
                 spec,
+                key: spec.key.as_ref(),
                 name: &name,
                 labels: &labels,
                 chain: &Arc::new(ParsedChain::parse(pem).await),
+                beside: &Arc::default(),
                 token: &token,
             };
             prove(claim, None, &keys, since, &metrics, now).await

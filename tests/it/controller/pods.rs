@@ -22,11 +22,17 @@ fn labels() -> Value {
     json!({"example.com/team": "others"})
 }
 
-/// Returns a rig whose controller serves pods.
-async fn rig() -> Result<&'static Rig> {
+/// Returns a rig whose controller serves pods and publishes roots in every way.
+pub(super) async fn rig() -> Result<&'static Rig> {
     static RIG: OnceCell<Rig> = OnceCell::const_new();
-    let flags = ["--pod-certificate-requests", "--cluster-trust-bundles"];
-    let values = json!({"podCertificateRequests": true, "clusterTrustBundles": true});
+    let flags = [
+        "--pod-certificate-requests",
+        "--cluster-trust-bundles",
+        "--trust-config-maps",
+    ];
+    let values = json!({
+        "podCertificateRequests": true, "clusterTrustBundles": true, "trustConfigMaps": true,
+    });
     RIG.get_or_try_init(async || own_rig_with(&flags, values.clone()).await)
         .await
 }

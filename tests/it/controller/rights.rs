@@ -1,6 +1,7 @@
 //! The controller needs every right that the chart gives it, and no other. This compares its requests in the API server's
 //! audit log with the chart's RBAC rules. All other tests run under the same rules and so show that they suffice.
 
+mod reissued;
 mod revocations;
 
 use std::{
@@ -69,6 +70,7 @@ impl Right {
             ("attest", SIGNERS) => asked == BUNDLES && event.is_write(),
             // A server-side apply that creates the object.
             ("create", BUNDLES) => asked == BUNDLES && event.code() == Some(201),
+            ("create", "configmaps") => asked == "configmaps" && event.code() == Some(201),
             (verb, resource) => {
                 let namespace = self.namespace.as_ref();
                 event.verb == verb
@@ -262,7 +264,20 @@ async fn retired_bundle(rig: &Rig) -> Result<()> {
         },
         "spec": {"signerName": signer, "trustBundle": pem},
     });
-    rig.cluster().apply(&bundle).await
+    rig.cluster().apply(&bundle).await?;
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {
+            "namespace": NAMESPACE, "name": "pkcs11-issuer-trust-long-gone",
+            "labels": {"pkcs11-issuer.dev/trust": "roots"},
+            "annotations": {
+                "pkcs11-issuer.dev/issuer": "long-gone",
+                "pkcs11-issuer.dev/retiring": serde_json::to_string(&retiring)?,
+            },
+        },
+        "data": {"ca.crt": pem},
+    });
+    rig.cluster().apply(&map).await
 }
 
 /// Creates an issuer with a CRL, and makes another CRL due. The second one replaces the octets of the first.
@@ -316,16 +331,21 @@ async fn every_right_that_the_chart_gives_is_used_and_none_is_missing() -> Resul
         "--cluster-trust-bundles",
         "--crl-address=127.0.0.1:0",
         "--revoke-deleted-certificates",
+        "--trust-config-maps",
+        "--reissue",
     ];
     let values = json!({
         "podCertificateRequests": true,
         "clusterTrustBundles": true,
+        "trustConfigMaps": true,
+        "reissue": true,
         "audit": Authority::checkpoints(),
         "crl": {"enabled": true, "onDelete": true},
     });
     let rig = own_rig_with(&flags, values).await?;
     issuers_with_objects(&rig).await?;
     requests_of_every_kind(&rig).await?;
+    reissued::reissued(&rig).await?;
     retired_bundle(&rig).await?;
     two_crls(&rig).await?;
     revocations::revocations(&rig).await?;

@@ -110,6 +110,8 @@ impl Stage {
                 "--crl-address",
                 "127.0.0.1:0",
                 "--revoke-deleted-certificates",
+                "--trust-config-maps",
+                "--reissue",
             ]
             .map(str::to_owned)
             .to_vec(),

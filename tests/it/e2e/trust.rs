@@ -3,8 +3,9 @@
 use anyhow::{Context as _, Result, ensure};
 use control_plane::until;
 use k8s_openapi::api::core::v1::ConfigMap;
-use rig::PATIENCE;
+use rig::{IssuerName, PATIENCE};
 use serde_json::{Value, json};
+use softhsm_test_helpers::{CaProfile, KeyKind};
 
 use super::{
     NAMESPACE, both, domain,
@@ -88,4 +89,44 @@ async fn trust_manager_distributes_an_old_root_beside_the_new_one() -> Result<()
         &data.get("tls.crt").context("no tls.crt")?.0,
         roots.as_bytes(),
     )
+}
+
+/// During a rollover, the controller itself puts both roots into its ConfigMap, and trust-manager distributes them.
+#[tokio::test]
+async fn trust_manager_distributes_both_roots_of_a_rollover() -> Result<()> {
+    let (objects, stage) = (Objects::new().await?, stage().await?);
+    let issuer = IssuerName::cluster("rolling");
+    let map = json!([{"configMap": {"name": "pkcs11-issuer-trust-rolling", "key": "ca.crt"}}]);
+    let mut spec = stage.authority().issuer_spec();
+    stage.cluster().apply_issuer(&issuer, &spec).await?;
+    stage.cluster().issuer_is_ready(&issuer).await?;
+    objects.create(bundle("rolling-roots", map)).await?;
+    let first = distributed(&objects, "rolling-roots").await?;
+    ensure!(
+        first.trim() == stage.authority().root().pem().trim(),
+        "{first}"
+    );
+
+    let token = stage.authority().token();
+    let root = token
+        .generate_key("rolling-root", &[0x52], KeyKind::P256)?
+        .self_signed(&CaProfile::named("Rolling root"))?;
+    let key = token.generate_key("rolling", &[0x53], KeyKind::P256)?;
+    let issuing = root.issue(&key, &CaProfile::named("Rolling"))?;
+    let certificate = json!({"pem": issuing.pem(), "rootPem": root.pem()});
+    spec["next"] = json!({"key": {"label": "rolling"}, "certificate": certificate});
+    stage.cluster().apply_issuer(&issuer, &spec).await?;
+    let roots = until(
+        "trust-manager to distribute both roots",
+        PATIENCE,
+        async || {
+            let roots = distributed(&objects, "rolling-roots").await?;
+            Ok((blocks(&roots) == 2).then_some(roots))
+        },
+    )
+    .await?;
+    for issuing in [stage.authority().issuing().pem(), issuing.pem()] {
+        verify(issuing.as_bytes(), roots.as_bytes())?;
+    }
+    Ok(())
 }

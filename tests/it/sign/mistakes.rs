@@ -36,6 +36,11 @@ const BEFORE_ANY_LOGIN: &[Row] = &[
         ],
     ),
     (
+        |case| case.spec()["next"] = json!({"certificate": {"pem": "-"}}),
+        &[],
+        &["has spec.next", "remove spec.next, or move it"],
+    ),
+    (
         |case| {
             let token = case.token().as_object_mut().unwrap();
             token.remove("pinFile");

@@ -82,6 +82,11 @@ impl IssuerName {
         }
     }
 
+    /// Returns the name of the object.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Names a `PKCS11Issuer`.
     pub fn namespaced(namespace: &str, name: &str) -> Self {
         Self {

@@ -18,6 +18,7 @@ fn told(uid: &str, token: &str, generation: i64) -> WatchedIssuer {
         token: token.to_owned(),
         asked: None,
         is_elsewhere: false,
+        rollover: None,
     }
 }
 
@@ -244,4 +245,23 @@ fn an_issuer_that_another_installation_takes_over_is_due() {
     rounds.put(taken, false, now);
     rounds.put(told("a", "t", 1), false, now);
     assert!(rounds.next().is_none());
+}
+
+#[test]
+fn a_step_of_a_rollover_makes_an_issuer_due() {
+    let now = Instant::now();
+    let mut rounds = rounds(&[("a", "t")], now);
+    all_due(&mut rounds);
+    for (state, due) in [
+        (RolloverState::Trusted, 1),
+        (RolloverState::Trusted, 0),
+        (RolloverState::Switched, 1),
+    ] {
+        let stepped = WatchedIssuer {
+            rollover: Some((state, "ca".to_owned())),
+            ..told("a", "t", 1)
+        };
+        rounds.put(stepped, false, now);
+        assert_eq!(all_due(&mut rounds).len(), due, "{state:?}");
+    }
 }

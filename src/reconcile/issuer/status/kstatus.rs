@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    super::establish::NotReady,
-    Seen,
+    super::not_ready::NotReady,
+    super::seen::Seen,
     tests::{NOW, spec},
 };
 use crate::api::{self, issuer::IssuerStatus};
@@ -66,6 +66,7 @@ fn looked_at(generation: i64, before: &Value) -> IssuerStatus {
         generation: Some(generation),
         status: Some(&before),
         installation: "ours",
+        reissue: None,
     };
     let now: Timestamp = NOW.parse().unwrap();
     seen.status(&NotReady::TokenUnknown("nowhere".to_owned()).into(), now)

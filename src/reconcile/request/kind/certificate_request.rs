@@ -115,8 +115,8 @@ impl Request for CertificateRequest {
                 publish,
             } => CertificateRequestStatus {
                 certificate: Some(ByteString(certificate.certificate_pem().into_bytes())),
-                ca: certificate
-                    .ca_pem(publish.ca.into())
+                ca: publish
+                    .ca_pem(certificate)
                     .map(|pem| ByteString(pem.into_bytes())),
                 ..self.with_ready("True", reason::ISSUED, message, now)
             },

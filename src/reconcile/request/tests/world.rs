@@ -385,6 +385,7 @@ fn signed() -> Signed {
         certificate: Arc::new(certificate),
         publish: Publish {
             ca: crate::api::issuer::CaField::Root,
+            beside: Arc::default(),
             append_root: false,
         },
     }

@@ -5,7 +5,6 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output},
-    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -173,8 +172,7 @@ fn webpki(chain: &[u8], root: &str, crl: &[u8]) -> Result<Option<String>> {
         .map_err(|_| anyhow::anyhow!("no CRL"))?
         .with_depth(RevocationCheckDepth::EndEntity)
         .build();
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-    let now = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()));
+    let now = UnixTime::now();
     let verified = EndEntityCert::try_from(leaf).and_then(|leaf| {
         let anchors = [anchor_from_trusted_cert(&root)?];
         leaf.verify_for_usage(
