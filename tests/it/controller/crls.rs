@@ -38,7 +38,7 @@ async fn look(rig: &Rig, issuer: &IssuerName) -> Result<()> {
 }
 
 /// Verifies a CRL under a CA certificate with openssl, and returns its text.
-fn openssl_reads(der: &[u8], ca: &str) -> Result<String> {
+pub(super) fn openssl_reads(der: &[u8], ca: &str) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let (crl, ca_file) = (folder.path().join("a.crl"), folder.path().join("ca.pem"));
     std::fs::write(&crl, der)?;

@@ -1,6 +1,7 @@
 //! An issuer rolls over to a new key while clients verify every certificate against the trust that is published at that moment.
 
 mod client;
+mod crls;
 mod soak;
 
 use std::{

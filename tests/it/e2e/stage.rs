@@ -95,8 +95,12 @@ impl Stage {
         for namespace in [NAMESPACE, GUARDED, UNAPPROVED] {
             cluster.create_namespace_with_issuers(namespace).await?;
         }
-        let crls = json!({"crl": {"enabled": true, "onDelete": true}});
-        apply_rights(cluster.plane(), &crls).await?;
+        let values = json!({
+            "crl": {"enabled": true, "onDelete": true},
+            "trustConfigMaps": true,
+            "reissue": true,
+        });
+        apply_rights(cluster.plane(), &values).await?;
         let mut configuration = authority.configuration(&[NAMESPACE, GUARDED, UNAPPROVED]);
         let grants = configuration["tokens"]["issuing"]["grants"].as_array_mut();
         for grant in grants.context("no grants")? {

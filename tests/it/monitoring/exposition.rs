@@ -12,8 +12,8 @@ use pkcs11_issuer::{
     audit::RequestKind,
     metrics::{
         ApiVerb, CrlAnswer, CrlFailure, CrlTimes, IssuerHealth, IssuerId, LeaseRenewal, Metrics,
-        RequestResult, SessionCounts, SignOutcome, TimedStage, TokenCounts, TokenFunction,
-        TokenUse, WaitReason,
+        RequestResult, RevocationResult, SessionCounts, SignOutcome, TimedStage, TokenCounts,
+        TokenFunction, TokenUse, WaitReason,
     },
 };
 
@@ -84,6 +84,7 @@ fn all() -> Metrics {
     metrics.crl_due("00112233445566778899aabbccddeeff", Some(1));
     metrics.crl_failed(CrlFailure::Sign);
     metrics.crl_answered(CrlAnswer::Served);
+    metrics.revocation(RevocationResult::Revoked);
     metrics
 }
 

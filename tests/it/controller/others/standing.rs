@@ -21,6 +21,8 @@ const ISSUER: Ours = Ours {
         "/status/token",
         "/status/certificate",
         "/status/lastSignature",
+        "/status/lifetimes",
+        "/status/nextDue",
         "/status/key/algorithm",
         "/status/key/label",
         "/status/key/idHex",
