@@ -83,7 +83,7 @@ pub struct Run {
     #[arg(long, env = "PKCS11_ISSUER_REVOKE_DELETED_CERTIFICATES", value_name = "BOOL", action = ArgAction::Set,
           default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
     pub revoke_deleted_certificates: bool,
-    /// Publish the trust anchors of each cluster issuer as the ConfigMap pkcs11-issuer-trust-<issuer> in this controller's
+    /// Publish the trust anchors of each cluster issuer as the ConfigMap pkcs11-issuer-trust-ISSUER in this controller's
     /// namespace, for trust-manager.
     #[arg(long, env = "PKCS11_ISSUER_TRUST_CONFIG_MAPS", value_name = "BOOL", action = ArgAction::Set,
           default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
@@ -117,7 +117,7 @@ pub struct Run {
     )]
     pub metrics_address: SocketAddr,
 
-    /// Address that serves CRLs over HTTP, as for --health-address, such as [::]:8082. By default this controller makes no
+    /// Address that serves CRLs over HTTP, as for --health-address, such as 0.0.0.0:8082. By default this controller makes no
     /// CRLs.
     #[arg(long, value_name = "ADDRESS", env = "PKCS11_ISSUER_CRL_ADDRESS")]
     pub crl_address: Option<SocketAddr>,

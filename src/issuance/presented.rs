@@ -148,7 +148,7 @@ impl PresentedCertificate {
         self.not_after
     }
 
-    /// Returns what the certificate's key signs to prove that somebody holds it: [`CONTEXT`] and the SHA-256 of the
+    /// Returns what the certificate's key signs to prove that somebody holds it: a fixed text and the SHA-256 of the
     /// certificate's DER.
     #[must_use]
     pub fn possession_message(&self) -> Vec<u8> {

@@ -37,6 +37,6 @@ pub enum Released {
 pub(super) enum ChangeOutcome {
     Recorded(Recorded),
     Released(Released),
-    /// The shard has [`MAX_ENTRIES`] entries.
+    /// The shard has as many entries as it may have.
     Full,
 }
