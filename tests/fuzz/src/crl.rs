@@ -99,12 +99,18 @@ fn own(mut rest: &[u8]) -> bool {
     let issued = block_on(prepared.issue(&*ISSUER)).expect("the right key signs");
     let crl = ReadCrl::parse(issued.der()).expect("a CRL of ours can be read");
     crl.verify(CHAIN.issuing()).expect("the right key signed");
-    assert_eq!((crl.number(), crl.is_partition()), (Some(CrlNumber::new(7)), coin));
+    assert_eq!(
+        (crl.number(), crl.is_partition()),
+        (Some(CrlNumber::new(7)), coin)
+    );
     revoked.sort_by_key(|entry| *entry.serial());
     assert_eq!(crl.entries(), revoked);
-    let (left, other) = CertificateRevocationList::from_der(issued.der()).expect("x509-parser reads it");
+    let (left, other) =
+        CertificateRevocationList::from_der(issued.der()).expect("x509-parser reads it");
     assert!(left.is_empty());
-    let serials = other.iter_revoked_certificates().map(|entry| entry.raw_serial());
+    let serials = other
+        .iter_revoked_certificates()
+        .map(|entry| entry.raw_serial());
     assert!(serials.eq(revoked.iter().map(|entry| entry.serial().octets())));
     true
 }
@@ -112,7 +118,8 @@ fn own(mut rest: &[u8]) -> bool {
 /// Cuts off an entry that is not later than the CRL; `None` if the piece is no serial number.
 fn entry(rest: &mut &[u8]) -> Option<Revoked> {
     let serial = SerialNumber::from_octets(piece(rest)).ok();
-    let [time, reason, coin] = [(); 3].map(|()| rest.split_off_first().copied().unwrap_or_default());
+    let [time, reason, coin] =
+        [(); 3].map(|()| rest.split_off_first().copied().unwrap_or_default());
     let reasons = RevocationReason::ALL;
     let reason = reasons[usize::from(reason) % reasons.len()];
     let time = at(NOW - i64::from(time));
@@ -151,7 +158,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
         &sequence(&[&reason]),
     ]);
     let known = [
-        extension(ID_CE_AUTHORITY_KEY_IDENTIFIER, false, &sequence(&[&tlv(0x80, b"key id")])),
+        extension(
+            ID_CE_AUTHORITY_KEY_IDENTIFIER,
+            false,
+            &sequence(&[&tlv(0x80, b"key id")]),
+        ),
         extension(ID_CE_CRL_NUMBER, false, &[2, 1, 7]),
     ]
     .concat();
@@ -172,6 +183,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
     for (number, seed) in seeds.iter().enumerate() {
         assert!(check(seed), "seed {number} gives no CRL");
     }
-    let unsigned = sequence(&[&listed, &sequence(&[&crate::der::oid(ID_ED_25519)]), &bit_string(&[0])]);
+    let unsigned = sequence(&[
+        &listed,
+        &sequence(&[&crate::der::oid(ID_ED_25519)]),
+        &bit_string(&[0]),
+    ]);
     [seeds, vec![[&[0], &*unsigned].concat()]].concat()
 }
