@@ -212,15 +212,6 @@ impl Register {
         *self.known.borrow()
     }
 
-    /// Returns whether this replica acts for a CA as a whole, such as for its revocations.
-    #[must_use]
-    pub fn owns(&self, ca: &CaId) -> bool {
-        let sponsors = self.sponsors.lock().all();
-        let ready = sponsors.iter().find(|(known, ..)| known == ca);
-        let token = ready.and_then(|(_, _, ready)| Some(ready.first()?.key.token_name().clone()));
-        self.ownership.owns(token.as_deref(), &format!("crl/{ca}"))
-    }
-
     /// Notes which CAs an issuer has proved, with what it says about their CRLs.
     ///
     /// # Errors

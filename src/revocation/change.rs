@@ -107,16 +107,13 @@ impl Register {
         Err(RegisterError::Contended(*key))
     }
 
-    /// Reads a shard as it is stored now.
+    /// Reads a shard as it is stored now, or as it begins. The number of shards must be that of the issuers.
     pub(super) async fn reread(
         &self,
         store: &Store,
         key: &ShardKey,
     ) -> Result<StoredShard, RegisterError> {
-        let known = self.shelf.stored(key);
-        let known = known.as_ref().map(|known| &known.shard);
-        let stored = store.shard(key, known).await?;
-        self.shelf.store(key, stored.clone());
+        let stored = self.take_stored(store, key).await?;
         let shards = self.wanted_shards(key)?;
         let stored = stored.unwrap_or_else(|| StoredShard::new(shards));
         self.check_shards(key, &stored)?;

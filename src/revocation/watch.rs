@@ -92,7 +92,9 @@ impl Register {
                     match store.join(&key, seen, known).await {
                         Ok(stored) => self.shelf.store(&key, Some(stored)),
                         // A chunk of an older head may be deleted already.
-                        Err(_) => self.take_stored(store, &key).await?,
+                        Err(_) => {
+                            self.take_stored(store, &key).await?;
+                        }
                     }
                 }
             }
@@ -111,7 +113,7 @@ impl Register {
         let taken = async {
             let line = self.shelf.line(key);
             let _turn = line.turn.lock().await;
-            self.take_stored(store, key).await
+            self.take_stored(store, key).await.map(drop)
         };
         self.told(key, taken.await);
     }
@@ -140,17 +142,17 @@ impl Register {
         self.tell();
     }
 
-    /// Reads a shard as it is stored now.
+    /// Reads a shard as it is stored now, and keeps it.
     pub(super) async fn take_stored(
         &self,
         store: &Store,
         key: &ShardKey,
-    ) -> Result<(), RegisterStoreError> {
+    ) -> Result<Option<StoredShard>, RegisterStoreError> {
         let known = self.shelf.stored(key);
         let known = known.as_ref().map(|known| &known.shard);
         let stored = store.shard(key, known).await?;
-        self.shelf.store(key, stored);
-        Ok(())
+        self.shelf.store(key, stored.clone());
+        Ok(stored)
     }
 
     /// Serves the CRL that is stored, unless it is served already.
