@@ -37,6 +37,7 @@ mod names;
 mod publication;
 
 pub use error::LintError;
+use error::ensure;
 
 /// Every lint, in the order of the parts of a certificate.
 pub const LINTS: [&[Lint]; 4] = [
@@ -197,14 +198,6 @@ fn has_large_arcs(tbs: &Tbs<'_>) -> der::Result<bool> {
     let extensions = tbs.extensions.iter().map(|extension| &extension.extn_id);
     let mut types = extensions.chain(issuer.types()).chain(subject.types());
     Ok(types.any(|oid| oid.small().is_none()))
-}
-
-fn ensure(holds: bool, finding: &str) -> Result<(), String> {
-    if holds {
-        Ok(())
-    } else {
-        Err(finding.to_owned())
-    }
 }
 
 #[cfg(test)]

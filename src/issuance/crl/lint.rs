@@ -15,7 +15,10 @@ use super::{
     reread,
 };
 use crate::issuance::{
-    chain::IssuerCertificate, lint::error::LintError, raw::Extension, signature::SignatureAlgorithm,
+    chain::IssuerCertificate,
+    lint::error::{LintError, ensure},
+    raw::{Extension, duplicate_extension},
+    signature::SignatureAlgorithm,
 };
 
 mod entries;
@@ -90,6 +93,22 @@ fn value_of<T: for<'d> Decode<'d, Error = der::Error>>(
                 .map_err(|error| format!("extension {oid} cannot be read: {error}"))
         })
         .transpose()
+}
+
+fn at_most_once(extensions: &[Extension]) -> Result<(), String> {
+    match duplicate_extension(extensions) {
+        Some(oid) => Err(format!("extension {oid} occurs twice")),
+        None => Ok(()),
+    }
+}
+
+/// Checks that there is no extension but `ours`.
+fn only(ours: &[ObjectIdentifier], extensions: &[Extension]) -> Result<(), String> {
+    let is_ours = |extension: &Extension| ours.iter().any(|ours| extension.extn_id == *ours);
+    match extensions.iter().find(|extension| !is_ours(extension)) {
+        Some(stray) => Err(format!("extension {} is not one of ours", stray.extn_id)),
+        None => Ok(()),
+    }
 }
 
 /// Checks that the list of extensions is encoded as our encoder encodes it: without explicit defaults.
@@ -176,14 +195,6 @@ pub(super) fn run(
         }
     }
     Ok(())
-}
-
-fn ensure(holds: bool, finding: &str) -> Result<(), String> {
-    if holds {
-        Ok(())
-    } else {
-        Err(finding.to_owned())
-    }
 }
 
 #[cfg(test)]

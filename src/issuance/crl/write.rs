@@ -1,25 +1,21 @@
 //! Encoding of the CRL that is to be signed (RFC 5280, section 5.1).
 
 use const_oid::db::rfc5280::{
-    ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_CRL_NUMBER, ID_CE_CRL_REASONS, ID_CE_INVALIDITY_DATE,
-    ID_CE_ISSUING_DISTRIBUTION_POINT,
+    ID_CE_CRL_NUMBER, ID_CE_CRL_REASONS, ID_CE_INVALIDITY_DATE, ID_CE_ISSUING_DISTRIBUTION_POINT,
 };
 use der::{
     Decode as _, Encode as _, Sequence, Tag,
-    asn1::{AnyRef, ContextSpecific, GeneralizedTime, IntRef, OctetString},
+    asn1::{AnyRef, ContextSpecific, GeneralizedTime, IntRef},
 };
 use x509_cert::{
-    ext::pkix::{
-        AuthorityKeyIdentifier, CrlReason, crl::IssuingDistributionPoint,
-        name::DistributionPointName,
-    },
+    ext::pkix::{CrlReason, crl::IssuingDistributionPoint, name::DistributionPointName},
     time::Time,
 };
 
 use super::{CrlParams, RevocationReason, Revoked};
 use crate::issuance::{
     chain::IssuerCertificate,
-    extensions::{CRITICAL, NOT_CRITICAL, extension, uri},
+    extensions::{CRITICAL, NOT_CRITICAL, authority_key_id, extension, uri},
     profile::HttpUrl,
     raw::Extension,
     tbs::{explicit, time},
@@ -100,16 +96,8 @@ fn encode(revoked: &Revoked, params: &CrlParams<'_>, into: &mut Vec<u8>) -> der:
 
 fn extensions(params: &CrlParams<'_>, issuing: &IssuerCertificate) -> der::Result<Vec<Extension>> {
     let mut extensions = vec![
-        // 5.2.1: MUST be present; the key identifier of the key that signs, and not of the key that signed its certificate.
-        extension(
-            ID_CE_AUTHORITY_KEY_IDENTIFIER,
-            NOT_CRITICAL,
-            &AuthorityKeyIdentifier {
-                key_identifier: Some(OctetString::new(issuing.authority_key_id())?),
-                authority_cert_issuer: None,
-                authority_cert_serial_number: None,
-            },
-        )?,
+        // 5.2.1: of the key that signs, and not of the key that signed its certificate.
+        authority_key_id(issuing)?,
         // 5.2.3: MUST be present and non-critical.
         extension(ID_CE_CRL_NUMBER, NOT_CRITICAL, &params.number.get())?,
     ];

@@ -11,3 +11,12 @@ pub struct LintError {
     /// What was found, for people.
     pub finding: String,
 }
+
+/// Turns the answer of a check into its result.
+pub(in crate::issuance) fn ensure(holds: bool, finding: &str) -> Result<(), String> {
+    if holds {
+        Ok(())
+    } else {
+        Err(finding.to_owned())
+    }
+}
