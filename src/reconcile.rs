@@ -10,6 +10,7 @@ mod events;
 mod issuer;
 mod listed;
 mod reissue;
+mod renewal;
 mod request;
 mod revocation;
 mod seat;

@@ -10,12 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
 use k8s_openapi::{ByteString, NamespaceResourceScope};
-use kube::{
-    Api, ResourceExt as _,
-    api::{ListParams, PostParams},
-};
+use kube::{Api, ResourceExt as _, api::ListParams};
 use serde::de::DeserializeOwned;
 use tracing::{debug, info, warn};
 
@@ -25,10 +21,11 @@ use self::plan::{
 use super::{
     Context,
     issuer::{Health, KnownHealth, ca_of},
+    renewal::request_renewal,
 };
 use crate::{
     api::{
-        FIELD_MANAGER, GROUP, IssuerName,
+        GROUP, IssuerName,
         certificate::{Certificate, REVISION_ANNOTATION},
         certificate_request::{CertificateRequest, IssuerRef},
         issuer::{CaField, ReissueState, ReissueStatus},
@@ -309,20 +306,9 @@ async fn begin(
     if certificate.is_issuing() || certificate.revision() != Some(candidate.revision) {
         return Ok(false);
     }
-    let time = Timestamp::from_second(now().as_second()).unwrap_or_else(|_| now());
     let message = format!("{} has its Certificates renewed", one.name);
-    let mut renewed = certificate.clone();
-    renewed.status = Some(certificate.to_be_renewed(REASON, &message, &time.to_string()));
-    let params = PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
-    let api = api_of(&candidate.name, context);
-    match api
-        .replace_status(&candidate.name.name, &params, &renewed)
-        .await
-    {
-        Ok(_) => Ok(true),
+    match request_renewal(&certificate, REASON, &message, now(), &context.client).await {
+        Ok(()) => Ok(true),
         // Somebody has changed or deleted it meanwhile; the next plan looks at it again.
         Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Ok(false),
         Err(error) => Err(error),
@@ -334,12 +320,8 @@ async fn read(
     candidate: &OutdatedCertificate,
     context: &Context,
 ) -> kube::Result<Option<Certificate>> {
-    let read = api_of(&candidate.name, context)
-        .get_opt(&candidate.name.name)
-        .await?;
+    let CertificateName { namespace, name } = &candidate.name;
+    let api = Api::<Certificate>::namespaced(context.client.clone(), namespace);
+    let read = api.get_opt(name).await?;
     Ok(read.filter(|read| read.metadata.uid.as_ref() == Some(&candidate.uid)))
-}
-
-fn api_of(name: &CertificateName, context: &Context) -> Api<Certificate> {
-    Api::namespaced(context.client.clone(), &name.namespace)
 }

@@ -69,7 +69,7 @@ pub(super) async fn offer<K: IssuerKind>(
                     rules: rules.clone(),
                     ready: Some(Arc::clone(&proven.ready)),
                 };
-                (CaId::of(proven.ready.issuer.chain().issuing()), sponsor)
+                (ca_of(proven), sponsor)
             };
             let cas = iter::once(signing).chain(other).map(sponsor).collect();
             if let Err(conflict) = register.offer(name, cas) {
@@ -99,15 +99,20 @@ pub(super) async fn offer<K: IssuerKind>(
         register.want_bundle(name, Some((ca, verified)))
     };
     let former = rollover.and_then(FoundRollover::former);
-    let other = other.map(|proven| CaId::of(proven.ready.issuer.chain().issuing()));
-    let others = former.map(|chain| CaId::of(chain.issuing())).or(other);
-    let states = iter::once(ca).chain(others).map(|ca| {
-        let state = register.state(&ca, &rules, now());
-        (ca, state)
-    });
+    let former = former.map(|chain| CaId::of(chain.issuing()));
+    let states = iter::once(ca)
+        .chain(former.or_else(|| other.map(ca_of)))
+        .map(|ca| {
+            let state = register.state(&ca, &rules, now());
+            (ca, state)
+        });
     let is_well = |(_, state): &(CaId, CrlState)| matches!(state, CrlState::Published { .. });
     let (ca, state) = states.min_by_key(is_well)?;
     Some(CrlReport { ca, state, bundle })
+}
+
+fn ca_of(proven: &Proven) -> CaId {
+    CaId::of(proven.ready.issuer.chain().issuing())
 }
 
 async fn verified(

@@ -125,6 +125,19 @@ impl Issuers {
         self.inner.lock().known.get(name).cloned()
     }
 
+    /// Returns the health of exactly this version of an issuer. Nothing may be judged by a snapshot of another generation, or of
+    /// another object of the same name.
+    #[must_use]
+    pub(in crate::reconcile) fn health(
+        &self,
+        name: &IssuerName,
+        uid: &str,
+        generation: i64,
+    ) -> Option<Health> {
+        let known = self.get(name)?;
+        (known.uid == uid && known.generation == generation).then_some(known.health)
+    }
+
     /// Notes that a request waits; it is looked at again when the issuer's health changes.
     pub(in crate::reconcile) fn wait(&self, name: &IssuerName, request: Waiter) {
         let mut inner = self.inner.lock();

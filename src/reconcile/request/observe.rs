@@ -16,7 +16,7 @@ use crate::{
     pipeline::ReadyIssuer,
     reconcile::{
         Context, Seat,
-        issuer::{Health, KnownHealth, Stored},
+        issuer::{Health, Stored},
     },
 };
 
@@ -150,16 +150,10 @@ fn look_at(
     stored: &Stored,
     context: &Context,
 ) -> (IssuerFact, Option<Arc<ReadyIssuer>>) {
-    match context.issuers.get(name) {
-        // Never sign with a snapshot of another generation, or of another object of the same name.
-        Some(KnownHealth {
-            uid,
-            generation,
-            health,
-        }) if uid == stored.uid && generation == stored.generation => match health {
-            Health::Ready(ready) => (IssuerFact::Ready, Some(ready)),
-            Health::NotReady(reason) => (IssuerFact::NotReady(reason), None),
-        },
-        Some(_) | None => (IssuerFact::Unknown, None),
+    let issuers = &context.issuers;
+    match issuers.health(name, &stored.uid, stored.generation) {
+        Some(Health::Ready(ready)) => (IssuerFact::Ready, Some(ready)),
+        Some(Health::NotReady(reason)) => (IssuerFact::NotReady(reason), None),
+        None => (IssuerFact::Unknown, None),
     }
 }

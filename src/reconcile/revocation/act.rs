@@ -14,7 +14,7 @@ use super::{
     decide::{RevocationStep, decide},
     log::LoggedFacts,
     observe::{Sighting, deadline, observe},
-    renew::{remember, request_renewal},
+    renew::{remember, renew_before},
     write::write,
 };
 use crate::{
@@ -240,9 +240,8 @@ impl Case<'_> {
         };
         let status = self.revocation.status.as_ref();
         if status.is_some_and(|status| status.renewal.is_some()) {
-            let time = self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
             let revocation = self.revocation.name_any();
-            request_renewal(certificate, &revocation, &time, &self.context.client).await?;
+            renew_before(&revocation, certificate, self.now, &self.context.client).await?;
             renewal.requested_at = Some(Time(self.now));
         }
         let status = self.report().renewing(renewal);

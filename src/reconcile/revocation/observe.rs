@@ -21,10 +21,7 @@ use crate::{
     },
     issuance::crl,
     pipeline::ReadyIssuer,
-    reconcile::{
-        Context,
-        issuer::{Health, KnownHealth},
-    },
+    reconcile::{Context, issuer::Health},
     revocation::Entry,
 };
 
@@ -169,16 +166,10 @@ fn signatory(
     if !stored.publishes_crls {
         return (Signatory::WithoutCrl, None);
     }
-    match context.issuers.get(issuer) {
-        // As for requests: never judge by a snapshot of another generation, or of another object of the same name.
-        Some(KnownHealth {
-            uid,
-            generation,
-            health: Health::Ready(ready),
-        }) if uid == stored.uid && generation == stored.generation => {
-            (Signatory::Ready, Some(ready))
-        }
-        Some(_) | None => (Signatory::NotReady, None),
+    let issuers = &context.issuers;
+    match issuers.health(issuer, &stored.uid, stored.generation) {
+        Some(Health::Ready(ready)) => (Signatory::Ready, Some(ready)),
+        Some(Health::NotReady(_)) | None => (Signatory::NotReady, None),
     }
 }
 

@@ -1,18 +1,21 @@
 //! Replaces a certificate before it is revoked: cert-manager renews the Certificate that owns the request.
 
+use jiff::Timestamp;
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::OwnerReference};
-use kube::{Api, Client, ResourceExt as _, api::PostParams};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
 use super::{RevocationError, decide::Renewal};
 use crate::{
     api::{
-        FIELD_MANAGER,
         certificate::{Certificate, REVISION_ANNOTATION},
         certificate_request::CertificateRequest,
         revocation::{RenewalStatus, RevocationSpec},
     },
-    reconcile::request::{CERTIFICATE, Request as _},
+    reconcile::{
+        renewal::request_renewal,
+        request::{CERTIFICATE, Request as _},
+    },
 };
 
 /// Reason of the condition `Issuing`, as `kubectl describe certificate` shows it.
@@ -147,32 +150,24 @@ pub(super) async fn read_owner(
     read.map_err(|source| RevocationError::read(CERTIFICATE, &namespace, &owner.name, source))
 }
 
-/// Asks cert-manager to renew a Certificate, as `cmctl renew` does. The write is refused if somebody has changed the object
-/// meanwhile.
+/// Asks cert-manager to renew a Certificate before a revocation of this name. The write is refused if somebody has changed the
+/// object meanwhile.
 ///
 /// # Errors
 /// The status was not written.
-pub(super) async fn request_renewal(
-    certificate: &Certificate,
+pub(super) async fn renew_before(
     revocation: &str,
-    time: &str,
+    certificate: &Certificate,
+    now: Timestamp,
     client: &Client,
 ) -> Result<(), RevocationError> {
-    let name = certificate.name_any();
-    let namespace = certificate.namespace().unwrap_or_default();
     let message =
         format!("Renewed before CertificateRevocation {revocation} revokes the certificate");
-    let mut renewed = certificate.clone();
-    renewed.status = Some(certificate.to_be_renewed(REASON, &message, time));
-    let api = Api::<Certificate>::namespaced(client.clone(), &namespace);
-    let params = PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
-    let written = api.replace_status(&name, &params, &renewed).await;
-    written
-        .map(drop)
-        .map_err(|source| RevocationError::write(CERTIFICATE, &namespace, &name, source))
+    let requested = request_renewal(certificate, REASON, &message, now, client).await;
+    requested.map_err(|source| {
+        let namespace = certificate.namespace().unwrap_or_default();
+        RevocationError::write(CERTIFICATE, &namespace, &certificate.name_any(), source)
+    })
 }
 
 #[cfg(test)]
