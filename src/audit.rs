@@ -42,6 +42,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::timeout;
 
+pub(crate) use self::events::ABANDONED;
 use self::{
     backlog::{Backlog, Need},
     checkpoint::replica_in_origin,

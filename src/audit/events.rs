@@ -10,6 +10,9 @@ use super::{
 /// Most heads in one leaf, so that it needs no continuation.
 const HEADS_PER_LEAF: usize = 40;
 
+/// Reason of *discarded* and *crl-discarded*: the process no longer waits for the signature, because it stops.
+pub(crate) const ABANDONED: &str = "abandoned";
+
 /// Facts about the operator's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configuration {

@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use super::ReadyIssuer;
 use crate::{
-    audit::{Certificate, CertificateEntry, IssuanceLog, LoggedIssuer, LoggedToken, Subject},
+    audit::{Certificate, CertificateEntry, LoggedIssuer, LoggedToken, Subject},
     issuance::{CertificateParams, PreparedCertificate, VerifiedCsr},
 };
-
-/// Reason of *discarded*: the process no longer waits for the signature, because it stops.
-const ABANDONED: &str = "abandoned";
 
 /// Entry of the issuance log about a certificate, made before it is signed.
 #[derive(Debug, Default)]
@@ -71,34 +68,6 @@ impl Announced {
             serial,
             tbs_sha256,
             dropped_extensions: dropped.map(ToString::to_string).collect(),
-        }
-    }
-}
-
-/// A signature in flight. If its future is dropped, the log records the certificate as discarded.
-pub(super) struct Begun<'a> {
-    log: &'a IssuanceLog,
-    announced: Option<Announced>,
-}
-
-impl<'a> Begun<'a> {
-    pub(super) const fn new(log: &'a IssuanceLog, announced: Announced) -> Self {
-        Self {
-            log,
-            announced: Some(announced),
-        }
-    }
-
-    /// Returns the entry. The caller logs the outcome; dropping `self` then logs nothing.
-    pub(super) fn ended(mut self) -> Announced {
-        self.announced.take().unwrap_or_default()
-    }
-}
-
-impl Drop for Begun<'_> {
-    fn drop(&mut self) {
-        if let Some(announced) = &self.announced {
-            self.log.discarded(&announced.entry, ABANDONED);
         }
     }
 }

@@ -4,15 +4,12 @@ use std::{borrow::Cow, sync::Arc};
 
 use hsm::HsmError;
 use jiff::SignedDuration;
+use scopeguard::{ScopeGuard, guard};
 
-use super::{
-    Publish, ReadyIssuer,
-    announced::{Announced, Begun},
-    now,
-};
+use super::{Publish, ReadyIssuer, announced::Announced, now};
 use crate::{
     api::profile::SerialSource,
-    audit::{IssuanceLog, LogError, LogPosition, Subject},
+    audit::{ABANDONED, IssuanceLog, LogError, LogPosition, Subject},
     duration::GoDuration,
     issuance::{
         CertificateParams, Fault, IssueError, IssuedCertificate, PrepareError, PreparedCertificate,
@@ -175,14 +172,16 @@ pub async fn sign(
     let announced = Announced::new(subject, &csr, &params, &prepared, ready);
     let logged = log.signing(&announced.entry, &announced.dropped_extensions);
     let logged = logged.map_err(NotSigned::Log)?;
-    let begun = Begun::new(log, announced);
+    let begun = guard(announced, |announced| {
+        log.discarded(&announced.entry, ABANDONED);
+    });
     if let Err(error) = log.accepted(logged).await {
-        log.discarded(&begun.ended().entry, NOT_LOGGED);
+        log.discarded(&ScopeGuard::into_inner(begun).entry, NOT_LOGGED);
         return Err(NotSigned::Log(error));
     }
     let issued = prepared.issue(&turn).await;
     turn.verified(!matches!(issued, Err(IssueError::Unverified(_))), now());
-    let announced = begun.ended();
+    let announced = ScopeGuard::into_inner(begun);
     match issued {
         Ok(certificate) => {
             ready.proof.renew(now());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use scopeguard::{ScopeGuard, guard};
 use tokio::{runtime::Handle, time::timeout};
 use tracing::{info, warn};
 
@@ -15,7 +16,7 @@ use super::{
     trouble::CrlTrouble,
 };
 use crate::{
-    audit::{CrlFacts, IssuanceLog, LoggedCrl, LoggedToken},
+    audit::{ABANDONED, CrlFacts, LoggedCrl, LoggedToken},
     issuance::{
         IssueError,
         crl::{CrlParams, CrlRules, IssuedCrl, PreparedCrl},
@@ -24,9 +25,6 @@ use crate::{
     pipeline::{ReadyIssuer, aside, now, on_thread},
     telemetry::ErrorChain,
 };
-
-/// Reason of *crl-discarded*: the process no longer waits for the signature.
-const ABANDONED: &str = "abandoned";
 
 /// Everything that one CRL is made of.
 pub(super) struct Job {
@@ -145,13 +143,10 @@ impl Register {
             tbs_sha256: &prepared.tbs_sha256(),
         };
         let announced = self.log.crl_signing(&logged)?;
-        let begun = Begun {
-            log: &self.log,
-            crl: Some(logged),
-        };
+        let begun = guard(logged, |logged| self.log.crl_discarded(&logged, ABANDONED));
         self.log.accepted(announced).await?;
         let issued = draft.issue(prepared).await?;
-        let logged = begun.ended();
+        let logged = ScopeGuard::into_inner(begun);
         let signed = self.log.crl_signed(&logged, &sha256(issued.der()));
         self.log.accepted(signed).await?;
         ready.proof.renew((self.clock)());
@@ -255,27 +250,6 @@ impl Draft {
             })
         })
         .await
-    }
-}
-
-/// A signature in flight. If it does not come, the log records the CRL as discarded.
-struct Begun<'a> {
-    log: &'a IssuanceLog,
-    crl: Option<LoggedCrl<'a>>,
-}
-
-impl<'a> Begun<'a> {
-    #[expect(clippy::expect_used, reason = "the value is taken only here")]
-    fn ended(mut self) -> LoggedCrl<'a> {
-        self.crl.take().expect("it has begun")
-    }
-}
-
-impl Drop for Begun<'_> {
-    fn drop(&mut self) {
-        if let Some(crl) = &self.crl {
-            self.log.crl_discarded(crl, ABANDONED);
-        }
     }
 }
 
