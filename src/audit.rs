@@ -20,6 +20,7 @@ mod head;
 pub mod leaves;
 mod line;
 pub mod note;
+mod own_files;
 pub mod proof;
 pub mod read;
 mod revocation;
@@ -34,6 +35,7 @@ use std::{
     fs::File,
     io::{self, Write},
     os::fd::AsFd as _,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -85,6 +87,8 @@ struct Inner {
     backlog: Arc<Backlog>,
     clock: Clock,
     manner: Manner,
+    /// The file that one of the sinks writes.
+    file: Option<PathBuf>,
 }
 
 /// How to treat sinks that accept no lines.
@@ -157,7 +161,8 @@ impl IssuanceLog {
                 on_failure: settings.on_failure,
                 patience: PATIENCE,
             };
-            Self::of(sinks, found, run, manner, clock)
+            let file = settings.file.as_ref().map(|file| file.path.clone());
+            Self::of(sinks, file, found, run, manner, clock)
         };
         started().map_err(StartError::Sink)
     }
@@ -186,11 +191,12 @@ impl IssuanceLog {
             on_failure: OnFailure::Wait,
             patience: PATIENCE,
         };
-        Self::of(sinks, Vec::new(), run, manner, clock)
+        Self::of(sinks, None, Vec::new(), run, manner, clock)
     }
 
     fn of(
         sinks: Vec<(String, Box<dyn Sink>)>,
+        file: Option<PathBuf>,
         found: Vec<(&'static str, Fields)>,
         run: LogRun,
         manner: Manner,
@@ -203,6 +209,7 @@ impl IssuanceLog {
             backlog: Arc::clone(&backlog),
             clock,
             manner,
+            file,
         }));
         for (number, (_, sink)) in sinks.into_iter().enumerate() {
             sink::spawn(sink, number, Arc::clone(&backlog))?;

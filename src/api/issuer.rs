@@ -35,7 +35,7 @@ pub use self::{
     reason::Reason,
     source::{CertificateSource, ChainRef, KeyRef},
     status::{
-        CertificateStatus, DueStatus, DueWhat, IssuerStatus, KeyStatus, LifetimesStatus,
+        CertificateStatus, CrlStatus, DueStatus, DueWhat, IssuerStatus, KeyStatus, LifetimesStatus,
         ReissueState, ReissueStatus, RetiringStatus, RolloverState, RolloverStatus, TokenStatus,
     },
 };

@@ -103,7 +103,7 @@ fn impatient(papers: &[&Paper], on_failure: OnFailure) -> IssuanceLog {
         on_failure,
         patience: PATIENCE,
     };
-    IssuanceLog::of(sinks.collect(), Vec::new(), run(), settings, clock).unwrap()
+    IssuanceLog::of(sinks.collect(), None, Vec::new(), run(), settings, clock).unwrap()
 }
 
 /// Waits until every sink has ended.

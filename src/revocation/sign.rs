@@ -147,6 +147,13 @@ impl Register {
         )
     }
 
+    /// Returns the earliest thisUpdate and the earliest nextUpdate of the CRLs that this replica serves for a CA, and the number
+    /// of their entries. `None` if it serves none.
+    #[must_use]
+    pub fn served(&self, ca: &CaId) -> Option<(Timestamp, Timestamp, usize)> {
+        self.shelf.times(ca)
+    }
+
     async fn sign_when_due(&self, store: &Store) {
         let mut known = self.known.subscribe();
         if known.wait_for(|known| *known).await.is_err() {

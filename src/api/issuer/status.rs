@@ -35,6 +35,9 @@ pub struct IssuerStatus {
     /// this status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_signature: Option<Time>,
+    /// The CRLs of the CA, if the issuer has `spec.crl`. While certificates are revoked all the time, this is up to an hour old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crl: Option<CrlStatus>,
     /// What somebody has to do next, or what the controller will do, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_due: Option<DueStatus>,
@@ -89,6 +92,22 @@ pub enum DueWhat {
     Switch,
     /// The controller stops publishing the former CA, and people can move `spec.next` into `spec.certificate`.
     EndOfRollover,
+}
+
+/// The CRLs of a CA as they are served. With several shards, each time is that of the CRL with the earliest one.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CrlStatus {
+    /// The CA: the first 32 hexadecimal digits of the SHA-256 of its subject and its public key.
+    pub ca: String,
+    /// When the CRL was made.
+    pub this_update: Time,
+    /// When the controller makes the next one, unless a revocation comes first.
+    pub next_due: Time,
+    /// When verifiers stop accepting the CRL.
+    pub next_update: Time,
+    /// Number of revoked certificates in all shards.
+    pub entries: u32,
 }
 
 /// How long certificates under the present key may live.

@@ -2,7 +2,8 @@
 
 use std::{iter, sync::Arc, time::Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     establish::{Found, namespace_of},
@@ -15,7 +16,7 @@ use crate::{
     api::{
         IssuerName,
         issuer::{
-            CrlRef, CrlRefKind, CrlSpec, IssuerKind, IssuerStatus, Reason,
+            CrlRef, CrlRefKind, CrlSpec, CrlStatus, IssuerKind, IssuerStatus, Reason,
             condition_type::{CRL_BUNDLE_COMPLETE, CRL_PUBLISHED},
         },
     },
@@ -29,11 +30,16 @@ use crate::{
     telemetry::ErrorChain,
 };
 
+/// How old the CRLs in the status may be beside newer ones.
+const SHOWN_WITHIN: SignedDuration = SignedDuration::from_hours(1);
+
 /// State of an issuer's CRLs, for its status.
 #[derive(Debug)]
 pub(super) struct CrlReport {
     ca: CaId,
     state: CrlState,
+    /// The CRLs of the present CA, as they are served.
+    served: Option<CrlStatus>,
     /// `None` if the issuer wants no bundle.
     bundle: Option<BundleState>,
 }
@@ -98,6 +104,18 @@ pub(super) async fn offer<K: IssuerKind>(
         };
         register.want_bundle(name, Some((ca, verified)))
     };
+    let served = register.served(&ca);
+    let served = served.map(|(this_update, next_update, entries)| CrlStatus {
+        ca: ca.to_string(),
+        this_update: Time(this_update),
+        next_due: Time(
+            this_update
+                .saturating_add(rules.refresh())
+                .unwrap_or(next_update),
+        ),
+        next_update: Time(next_update),
+        entries: entries.try_into().unwrap_or(u32::MAX),
+    });
     let former = rollover.and_then(FoundRollover::former);
     let former = former.map(|chain| CaId::of(chain.issuing()));
     let states = iter::once(ca)
@@ -108,7 +126,28 @@ pub(super) async fn offer<K: IssuerKind>(
         });
     let is_well = |(_, state): &(CaId, CrlState)| matches!(state, CrlState::Published { .. });
     let (ca, state) = states.min_by_key(is_well)?;
-    Some(CrlReport { ca, state, bundle })
+    Some(CrlReport {
+        ca,
+        state,
+        served,
+        bundle,
+    })
+}
+
+/// Returns the CRLs to show in the status. Each change is a write, so CRLs that revocations have brought soon after those of
+/// `before` are not worth one.
+fn shown<'a>(
+    before: Option<&'a CrlStatus>,
+    served: Option<&'a CrlStatus>,
+    now: Timestamp,
+) -> Option<&'a CrlStatus> {
+    let is_recent = |before: &&CrlStatus| {
+        served.is_some_and(|served| {
+            let age = served.this_update.0.duration_since(before.this_update.0);
+            served.ca == before.ca && age < SHOWN_WITHIN && now < before.next_due.0
+        })
+    };
+    before.filter(is_recent).or(served)
 }
 
 fn ca_of(proven: &Proven) -> CaId {
@@ -153,8 +192,10 @@ async fn others(
 }
 
 impl CrlReport {
-    /// Adds the conditions about CRLs to a status.
+    /// Adds the CRLs, and the conditions about them, to a status.
     pub(super) fn show(&self, seen: Seen<'_>, status: &mut IssuerStatus, now: Timestamp) {
+        let before = seen.status.and_then(|status| status.crl.as_ref());
+        status.crl = shown(before, self.served.as_ref(), now).cloned();
         let ca = self.ca;
         let (published, reason, message) = match &self.state {
             CrlState::Published { .. } => (
@@ -191,5 +232,44 @@ impl CrlReport {
         };
         let condition = seen.condition(CRL_BUNDLE_COMPLETE, complete, reason, message, now);
         status.conditions.push(condition);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crl(ca: &str, this_update: &str) -> CrlStatus {
+        let this_update: Timestamp = this_update.parse().unwrap();
+        let after = |hours| Time(this_update + SignedDuration::from_hours(hours));
+        CrlStatus {
+            ca: ca.to_owned(),
+            this_update: Time(this_update),
+            next_due: after(24),
+            next_update: after(168),
+            entries: 1,
+        }
+    }
+
+    #[test]
+    fn crls_that_revocations_bring_are_shown_once_an_hour_and_renewed_ones_at_once() {
+        let before = crl("a", "2026-06-01T00:00:00Z");
+        let soon = crl("a", "2026-06-01T00:59:59Z");
+        let later = crl("a", "2026-06-01T01:00:00Z");
+        let of_other = crl("b", "2026-06-01T00:00:01Z");
+        let [on_time, overdue] = ["2026-06-01T23:59:59Z", "2026-06-02T00:00:00Z"]
+            .map(|now| now.parse::<Timestamp>().unwrap());
+        for (known, served, now, expected) in [
+            (None, None, on_time, None),
+            (None, Some(&soon), on_time, Some(&soon)),
+            (Some(&before), Some(&before), on_time, Some(&before)),
+            (Some(&before), Some(&soon), on_time, Some(&before)),
+            (Some(&before), Some(&soon), overdue, Some(&soon)),
+            (Some(&before), Some(&later), on_time, Some(&later)),
+            (Some(&before), Some(&of_other), on_time, Some(&of_other)),
+            (Some(&before), None, on_time, None),
+        ] {
+            assert_eq!(shown(known, served, now), expected, "{served:?} at {now}");
+        }
     }
 }

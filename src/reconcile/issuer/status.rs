@@ -76,6 +76,9 @@ impl Seen<'_> {
                 ..known
             },
         };
+        if self.spec.crl.is_none() {
+            status.crl = None;
+        }
         status.rollover = rollover;
         status.retiring = retiring;
         status.lifetimes = lifetimes;

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::{
     RevocationError, RevocationMemory,
-    claim::ClaimedCertificate,
+    claim::{ClaimedCertificate, Way},
     conclude::RevocationReport,
     decide::{RevocationStep, decide},
     log::LoggedFacts,
@@ -25,7 +25,7 @@ use crate::{
     audit::{LogPosition, LoggedRevocation},
     issuance::crl,
     metrics::RevocationResult,
-    pipeline::now,
+    pipeline::{aside, now},
     reconcile::{
         Context,
         request::{Next, full_name},
@@ -322,12 +322,15 @@ impl Case<'_> {
         let (revocation, serial) = (full_name(self.revocation), claimed.serial);
         info!(revocation, issuer = %self.issuer, serial = %serial, reason = reason.as_str(), "revoked a certificate");
         self.context.metrics.revocation(RevocationResult::Revoked);
-        write(
-            self.revocation,
-            &self.report().stored(claimed, at),
-            self.context,
-        )
-        .await
+        let in_log = match claimed.way {
+            Way::Serial => {
+                let log = self.context.log.clone();
+                aside(move || log.has_signed(&serial.to_string())).await
+            }
+            Way::Request | Way::Proof | Way::Certificate => None,
+        };
+        let status = self.report().stored(claimed, at, in_log);
+        write(self.revocation, &status, self.context).await
     }
 
     async fn not_stored(

@@ -83,16 +83,31 @@ impl RevocationReport<'_> {
         self.status((reason, why.to_owned()), published)
     }
 
-    /// Says that the entry is stored. `at` is the time of the revocation.
-    pub(super) fn stored(self, claimed: &ClaimedCertificate, at: Timestamp) -> RevocationStatus {
+    /// Says that the entry is stored. `at` is the time of the revocation, and `in_log` whether this replica's log has the
+    /// certificate, if it was asked and could be read.
+    pub(super) fn stored(
+        self,
+        claimed: &ClaimedCertificate,
+        at: Timestamp,
+        in_log: Option<bool>,
+    ) -> RevocationStatus {
         let serial = claimed.serial;
         let message = match claimed.way {
             Way::Request | Way::Proof | Way::Certificate => {
                 format!("The certificate with the serial number {serial} is revoked")
             }
-            Way::Serial => format!(
-                "The serial number {serial} is revoked; nobody has checked that it was issued, because the controller has no list of certificates"
-            ),
+            Way::Serial => {
+                let known = match in_log {
+                    Some(true) => "the issuance log has its certificate",
+                    Some(false) => {
+                        "the issuance log of this replica does not have it: another replica or an earlier log may, or the number is mistyped"
+                    }
+                    None => {
+                        "nobody has checked that it was issued, because this replica has no file with its issuance log"
+                    }
+                };
+                format!("The serial number {serial} is revoked; {known}")
+            }
         };
         let mut status = self.status(
             (AcceptedReason::Revoked, message),

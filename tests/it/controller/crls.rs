@@ -6,6 +6,7 @@ use std::{process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use control_plane::until;
+use jiff::Timestamp;
 use pkcs11_issuer::issuance::crl::{ReadCrl, RevocationReason};
 use rig::{IssuerName, NAMESPACE, PATIENCE, Rig};
 use serde_json::{Value, json};
@@ -118,6 +119,21 @@ async fn a_revocation_is_on_the_served_crl_within_ten_seconds_and_no_restart_or_
 
     look(rig, &issuer).await?;
     reaches(rig, &issuer, "CRLPublished", "CrlPublished").await?;
+    let status = rig.cluster().issuer_status(&issuer).await?;
+    let shown = &status.json()["crl"];
+    let time = |field: &str| {
+        shown[field]
+            .as_str()
+            .unwrap_or_default()
+            .parse::<Timestamp>()
+    };
+    let this_update = time("thisUpdate")?;
+    let hours = |time: Timestamp| time.duration_since(this_update).as_hours();
+    assert_eq!(shown["ca"], ca.to_string());
+    assert_eq!(
+        (hours(time("nextDue")?), hours(time("nextUpdate")?)),
+        (24, 168)
+    );
     let copy = format!("pkcs11-issuer-crl-published-{ca}-0");
     let get = [
         "get",

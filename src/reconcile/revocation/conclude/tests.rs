@@ -60,7 +60,7 @@ fn parts(status: &RevocationStatus) -> (String, Value) {
 #[test]
 fn a_revocation_is_first_stored_and_then_on_a_crl_and_at_last_ended() {
     let new = revocation(&json!({}));
-    let stored = report(&new, NOW).stored(&claimed(Way::Request), time(NOW));
+    let stored = report(&new, NOW).stored(&claimed(Way::Request), time(NOW), None);
     let facts = json!({
         "observedGeneration": 2, "ca": CA, "serialNumber": "01ff", "notAfter": END, "revokedAt": NOW,
     });
@@ -110,7 +110,7 @@ fn a_revocation_is_first_stored_and_then_on_a_crl_and_at_last_ended() {
 #[test]
 fn a_hold_ends_in_words() {
     let new = revocation(&json!({}));
-    let held = report(&new, NOW).stored(&claimed(Way::Proof), time(NOW));
+    let held = report(&new, NOW).stored(&claimed(Way::Proof), time(NOW), None);
     let held = revocation(&serde_json::to_value(held).unwrap());
     let (words, _) = parts(&report(&held, LATER).released());
     assert_eq!(words, "Accepted True Released, Published False NotRevoked");
@@ -165,16 +165,25 @@ fn a_renewal_is_in_the_status_until_the_certificate_is_revoked() {
     let again = revocation(&serde_json::to_value(&first).unwrap());
     let same = report(&again, LATER).renewing(renewal);
     assert_eq!(same, first);
-    let stored = report(&again, LATER).stored(&claimed(Way::Request), time(LATER));
+    let stored = report(&again, LATER).stored(&claimed(Way::Request), time(LATER), None);
     assert_eq!(stored.renewal, None);
 }
 
 #[test]
 fn an_unchecked_serial_number_is_said_to_be_one_and_every_message_is_short() {
     let new = revocation(&json!({}));
-    let stored = report(&new, NOW).stored(&claimed(Way::Serial), time(NOW));
-    let message = &stored.condition(ACCEPTED).unwrap().message;
-    assert!(message.contains("nobody has checked"), "{message}");
+    for (in_log, expected) in [
+        (None, "nobody has checked"),
+        (Some(true), "the issuance log has its certificate"),
+        (
+            Some(false),
+            "the issuance log of this replica does not have it",
+        ),
+    ] {
+        let stored = report(&new, NOW).stored(&claimed(Way::Serial), time(NOW), in_log);
+        let message = &stored.condition(ACCEPTED).unwrap().message;
+        assert!(message.contains(expected), "{message}");
+    }
     let long = report(&new, NOW).refused(AcceptedReason::NotOurs, &"\n".repeat(5000));
     assert!(long.condition(ACCEPTED).unwrap().message.len() <= crate::message::MAX);
 }
