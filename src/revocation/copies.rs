@@ -122,11 +122,13 @@ impl Register {
         }
         let der = served.octets.der();
         let pem = pem::encode("X509 CRL", der);
+        let name = format!("pkcs11-issuer-crl-published-{}-{}", key.ca, key.shard);
         if der.len() + pem.len() > COPY_OCTETS {
             info!(ca = %key.ca, shard = key.shard, octets = der.len(),
                   "this CRL is too large for a copy in a ConfigMap; fetch it over HTTP, or use more shards");
+            // Whoever publishes the copy must not go on with an old CRL unnoticed.
+            store.delete(&[name]).await?;
         } else {
-            let name = format!("pkcs11-issuer-crl-published-{}-{}", key.ca, key.shard);
             let set = |map: &mut ConfigMap| {
                 let binary = map.binary_data.get_or_insert_default();
                 binary.insert(DER.to_owned(), ByteString(der.to_vec()));

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, io, mem, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    RegisterError,
     asked::{AskedChange, ChangeOutcome, Recorded, Released},
     entry::{Entry, Kept, pack},
     head::{
@@ -248,18 +249,24 @@ impl Shard {
 
     /// Takes over the entries and the number of a newer CRL. An entry that is already there stays, unless it only puts the
     /// certificate on hold. Returns how many entries are new, and what to store.
+    ///
+    /// # Errors
+    /// The shard has no room for all of them, so that its next CRL would lack some.
     pub(super) fn import(
         &self,
         key: &ShardKey,
         number: u64,
         revoked: &[Revoked],
-    ) -> io::Result<(usize, Write)> {
+    ) -> Result<(usize, Write), RegisterError> {
         let mut write = self.clone().written(key)?;
         let mut added = 0;
         for some in revoked.chunks(IMPORTED_AT_ONCE) {
             let asked: Vec<_> = some.iter().copied().map(Entry::imported).collect();
             let asked: Vec<_> = asked.into_iter().map(AskedChange::Revoke).collect();
             let (outcomes, next) = write.shard.ask(key, &asked)?;
+            if outcomes.contains(&ChangeOutcome::Full) {
+                return Err(RegisterError::Full(*key));
+            }
             let is_new =
                 |outcome: &&ChangeOutcome| **outcome == ChangeOutcome::Recorded(Recorded::New);
             added += outcomes.iter().filter(is_new).count();

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::{
+    RegisterError,
     asked::{AskedChange, ChangeOutcome, Recorded, Released},
     entry::{Entry, Kept, RevocationRef, pack, unpack},
     head::{ChunkRef, ENTRIES_PER_CHUNK, RECENT, RegisterHead, ShardKey, StoredCrl, sha256},
@@ -384,6 +385,10 @@ fn a_shard_that_is_full_refuses_further_entries_and_stays_readable() {
     let again = ChangeOutcome::Recorded(Recorded::New);
     assert_eq!(outcomes, [ChangeOutcome::Full, again]);
     assert_eq!(after.count(), MAX_ENTRIES);
+    // An import that lost entries would un-revoke their certificates.
+    let more = [entry(most, RevocationReason::KeyCompromise).revoked];
+    let refused = full.import(&key(), 5, &more);
+    assert!(matches!(refused, Err(RegisterError::Full(_))));
     let head = serde_json::to_string(&after.head).unwrap();
     assert!(head.len() < 100_000, "{}", head.len());
 }

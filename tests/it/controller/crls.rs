@@ -1,5 +1,6 @@
 //! CRLs as the controller stores, signs and serves them, seen from outside.
 
+mod limits;
 pub(super) mod outside;
 
 use std::{process::Command, time::Duration};

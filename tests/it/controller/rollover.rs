@@ -32,14 +32,14 @@ struct Load {
 }
 
 /// The root and the issuing certificate of a CA whose issuing key is on the token.
-struct Ca {
+pub(super) struct Ca {
     root: CaCertificate,
-    issuing: CaCertificate,
+    pub(super) issuing: CaCertificate,
     label: String,
 }
 
 impl Ca {
-    fn new(rig: &Rig, name: &str, id: u8) -> Result<Self> {
+    pub(super) fn new(rig: &Rig, name: &str, id: u8) -> Result<Self> {
         // A program of SoftHSM may not find a token whose objects another program creates at the same moment.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,7 +57,7 @@ impl Ca {
     }
 
     /// Returns the fields of an issuer, or of its `next`, for this CA.
-    fn fields(&self) -> Value {
+    pub(super) fn fields(&self) -> Value {
         json!({
             "key": {"label": self.label},
             "certificate": {"pem": self.issuing.pem(), "rootPem": self.root.pem()},

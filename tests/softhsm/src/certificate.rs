@@ -1,8 +1,8 @@
 //! CA certificates signed on a token, correct and incorrect ones.
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, IsCa, Issuer,
-    KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams,
+    DistinguishedName, DnType, IsCa, Issuer, KeyUsagePurpose,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -149,6 +149,16 @@ impl CaCertificate {
             profile,
             certificate,
         })
+    }
+
+    /// Makes a CRL, signed on the token by this certificate's key, and returns its DER.
+    ///
+    /// # Errors
+    /// The token refuses to sign.
+    pub fn crl(&self, content: &CertificateRevocationListParams) -> Result<Vec<u8>, Error> {
+        let issuer = Issuer::from_params(&self.profile, &self.key);
+        let crl = content.signed_by(&issuer).map_err(Error::Certificate)?;
+        Ok(crl.der().to_vec())
     }
 
     /// Returns the certificate in PEM.
