@@ -50,6 +50,7 @@ pub use self::{
     sign::CrlState,
     sponsors::{CrlConflict, Sponsor},
     store::RegisterStoreError,
+    trouble::CRL_BUG,
 };
 use crate::{
     api::IssuerName,

@@ -52,6 +52,7 @@ use crate::{
         StoredIssuers, TrustBundles, answer, issuers, publish_usable_tokens, run_issuers,
         run_reissues, run_revocations,
     },
+    revocation::CRL_BUG,
     server::{CrlServer, DebugServer, Readiness, Server},
     signers::{
         Tokens,
@@ -101,7 +102,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         .map(|lint| lint.name)
         .chain(of_crls.map(|lint| lint.name))
         .collect();
-    metrics.expect_failures(&[BUG], &lints);
+    metrics.expect_failures(&[BUG, CRL_BUG], &lints);
     let readiness = Readiness::default();
     let server = Server::bind(args.health_address, args.metrics_address).await?;
     let debug = match args.debug_address {

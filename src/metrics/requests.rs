@@ -92,7 +92,7 @@ impl RequestMetrics {
             lint_failures: set.counters(
                 "lint_failures",
                 &["lint"],
-                "Certificates that were not signed because a lint of the controller failed, by lint: alert on any",
+                "Certificates and CRLs that were not signed because a lint of the controller failed, by lint: alert on any",
             ),
             events_dropped: set.add(
                 "events_dropped",
@@ -187,7 +187,7 @@ impl Metrics {
         self.requests.bugs.get_or_create(&BugLabels { bug }).inc();
     }
 
-    /// Counts a certificate that was not signed because this lint of the controller failed. This is a bug.
+    /// Counts a certificate or a CRL that was not signed because this lint of the controller failed. This is a bug.
     pub fn lint_failed(&self, lint: &'static str) {
         let failures = &self.requests.lint_failures;
         failures.get_or_create(&LintLabels { lint }).inc();

@@ -287,7 +287,7 @@ impl Register {
                 sweep
             }
             Err(trouble) => {
-                self.metrics.crl_failed(trouble.step());
+                trouble.count(&self.metrics);
                 let text = ErrorChain(&trouble).to_string();
                 self.set(&key, |task| {
                     task.running = false;

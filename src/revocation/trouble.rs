@@ -7,9 +7,12 @@ use hsm::HsmError;
 use super::{DONE_WITHIN, RegisterError, RegisterStoreError, StateOlderThanPublished};
 use crate::{
     audit::LogError,
-    issuance::{IssueError, crl::PrepareCrlError},
-    metrics::CrlFailure,
+    issuance::{Fault, IssueError, crl::PrepareCrlError},
+    metrics::{CrlFailure, Metrics},
 };
+
+/// Name of the metric's series for CRLs that break an invariant.
+pub const CRL_BUG: &str = "crl";
 
 /// Why a CRL is not published.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +59,21 @@ impl From<RegisterStoreError> for CrlTrouble {
 }
 
 impl CrlTrouble {
-    pub(super) fn step(&self) -> CrlFailure {
+    /// Counts the failure; a broken invariant under its own name, too.
+    pub(super) fn count(&self, metrics: &Metrics) {
+        metrics.crl_failed(self.step());
+        let Self::Prepare(error) = self else {
+            return;
+        };
+        if let PrepareCrlError::Lint(failed) = error {
+            metrics.lint_failed(failed.lint);
+        }
+        if error.fault() == Fault::Bug {
+            metrics.bug(CRL_BUG);
+        }
+    }
+
+    fn step(&self) -> CrlFailure {
         match self {
             Self::Register(_) | Self::Overtaken | Self::TimedOut | Self::Pack(_) => {
                 CrlFailure::Store
@@ -66,6 +83,31 @@ impl CrlTrouble {
             Self::Numbers | Self::Prepare(_) => CrlFailure::Prepare,
             Self::Log(_) => CrlFailure::Log,
             Self::Turn(_) | Self::Issue(_) => CrlFailure::Sign,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::issuance::lint::LintError;
+
+    #[test]
+    fn a_failed_lint_of_a_crl_counts_as_a_bug_and_under_its_own_name() {
+        let metrics = Metrics::new("0.1.0", "unknown");
+        let failed = PrepareCrlError::Lint(LintError {
+            lint: "rfc5280_crl_version_2",
+            citation: "RFC 5280, section 5.1.2.1",
+            finding: "version 1".to_owned(),
+        });
+        CrlTrouble::from(failed).count(&metrics);
+        CrlTrouble::Numbers.count(&metrics);
+        let text = metrics.encode().unwrap();
+        for line in [
+            r#"pkcs11_issuer_lint_failures_total{lint="rfc5280_crl_version_2"} 1"#,
+            r#"pkcs11_issuer_bugs_total{bug="crl"} 1"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }
     }
 }
