@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 pub use self::{
     audit::{
         Audit, AuditKeys, CheckProof, Compare, Export, Logs, Prove, Show, ShowCertificate,
-        ShowFormat, Verify,
+        ShowFormat, ShowKey, Verify,
     },
     crl::{Crl, ImportCrl},
     revoke_proof::RevokeProof,

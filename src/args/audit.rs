@@ -23,6 +23,9 @@ pub enum Audit {
     /// Verify a proof that a certificate is in a log.
     #[command(after_help = CHECK_PROOF_EXAMPLES)]
     CheckProof(CheckProof),
+    /// Print the audit key, from the public key that the HSM shows.
+    #[command(after_help = KEY_EXAMPLES)]
+    Key(ShowKey),
     /// Write logs as files for other tools.
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(Export),
@@ -173,6 +176,18 @@ pub struct CheckProof {
     pub proof: PathBuf,
 }
 
+/// Flags of `audit key`.
+#[derive(Debug, ClapArgs)]
+pub struct ShowKey {
+    /// Name of the key: `audit.cluster` of the controller's configuration.
+    #[arg(long, value_name = "CLUSTER")]
+    pub name: String,
+
+    /// The public key (SubjectPublicKeyInfo) in PEM or DER, as tools for HSMs export it.
+    #[arg(value_name = "PUBLIC KEY")]
+    pub file: PathBuf,
+}
+
 /// Flags of `audit export`.
 #[derive(Debug, ClapArgs)]
 pub struct Export {
@@ -243,6 +258,18 @@ Examples:
   pkcs11-issuer audit check-proof --key-file audit.vkey --certificate web.pem web.tlog-proof
 
 Exit code: 0 if the proof holds, 3 if it does not, 1 for every other failure.";
+
+const KEY_EXAMPLES: &str = "\
+Examples:
+  # Read the public key from the HSM, not from the cluster:
+  pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so --read-object --type pubkey --label audit --output-file audit.der
+  pkcs11-issuer audit key --name prod audit.der > audit.vkey
+
+  # The controller must show the same key, and its logs must be signed by it:
+  grep -F \"$(cat audit.vkey)\" controller.log
+  pkcs11-issuer audit verify --key-file audit.vkey logs/*
+
+Keep the file where the administrators of the cluster cannot change it.";
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:

@@ -1,4 +1,10 @@
 //! Bounded queue between the writers of lines and the sinks. Every sink takes lines at its own pace.
+//!
+//! Waking a thread costs more than writing a line. So a sink is woken for a line that somebody waits for, and takes with it
+//! everything that was appended meanwhile; and each caller is woken once.
+
+mod state;
+mod waiters;
 
 use std::{
     io,
@@ -6,9 +12,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use parking_lot::{Condvar, Mutex};
-use tokio::sync::watch;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tokio::{sync::watch, task::yield_now};
 
+use self::{
+    state::{Position, State, wide},
+    waiters::Waiters,
+};
 use super::{
     LogCounts, SinkTrouble,
     composer::{Composer, TreeHead},
@@ -21,6 +31,10 @@ const ROOM: usize = 4 << 20;
 /// Most octets that a sink takes at once. More than one line always fits.
 const BATCH: usize = 256 << 10;
 
+/// A sink that has just accepted lines takes more of them within this time only if somebody waits for one, or if they fill
+/// a batch.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// Whether a line may be dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
@@ -28,15 +42,6 @@ pub(super) enum Need {
     Always,
     /// The line is dropped and counted if there is no room.
     IfRoom,
-}
-
-/// Progress of the sinks.
-#[derive(Clone, Copy, Debug, Default)]
-struct Progress {
-    /// Position up to which every sink has accepted the lines.
-    accepted: u64,
-    /// Number of sinks that have ended.
-    ended: usize,
 }
 
 /// When the sinks end.
@@ -65,36 +70,8 @@ pub(super) struct Backlog {
     state: Mutex<State>,
     /// Wakes the sinks.
     work: Condvar,
-    progress: watch::Sender<Progress>,
-}
-
-struct State {
-    composer: Composer,
-    /// Lines that a sink has not accepted yet.
-    lines: Vec<u8>,
-    /// Position of the first of them.
-    start: u64,
-    sinks: Vec<Position>,
-    /// Lines that every sink has accepted.
-    accepted_lines: u64,
-    /// Lines that were appended.
-    appended_lines: u64,
-    /// When a sink last accepted a line, or the first of the waiting lines was appended.
-    moved: Instant,
-    /// Lines that were dropped since the last leaf.
-    dropped: u64,
-    /// What the sinks found when they were opened; it follows the first line.
-    found: Vec<(&'static str, Fields)>,
-    ending: Ending,
-    /// A sink without progress for this long counts as stalled.
-    patience: Duration,
-}
-
-struct Position {
-    name: String,
-    accepted: u64,
-    /// Why the sink did not accept the next lines at the last try.
-    error: Option<String>,
+    /// Number of sinks that have ended.
+    ended: watch::Sender<usize>,
 }
 
 impl Backlog {
@@ -107,6 +84,7 @@ impl Backlog {
         let sinks = sinks.into_iter().map(|name| Position {
             name,
             accepted: 0,
+            idle: false,
             error: None,
         });
         Self {
@@ -115,6 +93,7 @@ impl Backlog {
                 lines: Vec::new(),
                 start: 0,
                 sinks: sinks.collect(),
+                waiters: Waiters::default(),
                 accepted_lines: 0,
                 appended_lines: 0,
                 moved: Instant::now(),
@@ -124,14 +103,15 @@ impl Backlog {
                 patience,
             }),
             work: Condvar::new(),
-            progress: watch::Sender::default(),
+            ended: watch::Sender::default(),
         }
     }
 
     /// Appends the first line of the run, unless it is there.
     pub(super) fn begin(&self, time: Timestamp) {
-        self.state.lock().begin(time);
-        self.work.notify_all();
+        let mut state = self.state.lock();
+        state.begin(time);
+        self.announce(state);
     }
 
     /// Appends a line and returns its position; `None` if it was dropped.
@@ -151,9 +131,17 @@ impl Backlog {
         state.admit_drops(time);
         state.extend(|composer, lines| composer.line(lines, time, event, parts));
         let end = state.end();
-        drop(state);
-        self.work.notify_all();
+        self.announce(state);
         Some(end)
+    }
+
+    /// Wakes the sinks for lines that nobody waits for yet, if some have nothing else to do or there is a whole batch.
+    fn announce(&self, state: MutexGuard<'_, State>) {
+        let wake = state.lines.len() >= BATCH || state.sinks.iter().any(|sink| sink.idle);
+        drop(state);
+        if wake {
+            self.work.notify_all();
+        }
     }
 
     /// Returns the number of leaves.
@@ -174,8 +162,7 @@ impl Backlog {
         let mut state = self.state.lock();
         state.extend(|composer, lines| composer.checkpoint(lines, time, head, text));
         let end = state.end();
-        drop(state);
-        self.work.notify_all();
+        self.announce(state);
         end
     }
 
@@ -205,12 +192,19 @@ impl Backlog {
 
     /// Waits until every sink has accepted everything up to a position.
     pub(super) async fn accepted(&self, position: u64) {
-        let mut progress = self.progress.subscribe();
+        // Callers that are ready now append their lines first, and the sinks take all of them at once.
+        yield_now().await;
+        let accepted = {
+            let mut state = self.state.lock();
+            if state.accepted() >= position {
+                return;
+            }
+            let end = state.end();
+            state.waiters.add(position, end)
+        };
+        self.work.notify_all();
         // Fails only without a sender, and `self` holds it.
-        progress
-            .wait_for(|progress| progress.accepted >= position)
-            .await
-            .ok();
+        accepted.await.ok();
     }
 
     /// Tells the sinks to end when every line is accepted, and waits until they have ended.
@@ -221,11 +215,9 @@ impl Backlog {
             state.sinks.len()
         };
         self.work.notify_all();
-        let mut progress = self.progress.subscribe();
-        progress
-            .wait_for(|progress| progress.ended >= sinks)
-            .await
-            .ok();
+        let mut ended = self.ended.subscribe();
+        // Fails only without a sender, and `self` holds it.
+        ended.wait_for(|ended| *ended >= sinks).await.ok();
     }
 
     /// Tells the sinks to end, even if a line is not accepted.
@@ -237,21 +229,33 @@ impl Backlog {
     /// Returns what the sink with this number has to do next. Blocks the thread until there is something, at most for
     /// `idle`.
     pub(super) fn next(&self, sink: usize, idle: Option<Duration>) -> Task {
+        let begun = Instant::now();
+        let mut gathering = true;
         let mut state = self.state.lock();
         loop {
-            if let Some(lines) = state.batch(sink) {
-                return Task::Lines(lines);
-            }
-            if state.ending != Ending::Never {
-                return Task::End;
-            }
-            match idle {
-                None => self.work.wait(&mut state),
-                Some(idle) => {
-                    if self.work.wait_for(&mut state, idle).timed_out() {
-                        return Task::Idle;
-                    }
+            if !gathering || state.is_due(sink) {
+                if let Some(lines) = state.batch(sink) {
+                    return Task::Lines(lines);
                 }
+                if state.ending != Ending::Never {
+                    return Task::End;
+                }
+            }
+            if gathering {
+                gathering = !self.work.wait_until(&mut state, begun + GATHER).timed_out();
+                continue;
+            }
+            state.set_idle(sink, true);
+            let late = match idle {
+                None => {
+                    self.work.wait(&mut state);
+                    false
+                }
+                Some(idle) => self.work.wait_until(&mut state, begun + idle).timed_out(),
+            };
+            state.set_idle(sink, false);
+            if late {
+                return Task::Idle;
             }
         }
     }
@@ -264,15 +268,14 @@ impl Backlog {
             position.error = None;
         }
         state.moved = Instant::now();
-        let accepted = state.sinks.iter().map(|sink| sink.accepted).min();
-        let accepted = accepted.unwrap_or_default();
+        let accepted = state.accepted();
         state.forget_until(accepted);
+        let waiters = state.waiters.remove_until(accepted);
         drop(state);
-        self.progress.send_if_modified(|progress| {
-            let moved = accepted > progress.accepted;
-            progress.accepted = accepted;
-            moved
-        });
+        for waiter in waiters {
+            // It may have lost its patience.
+            waiter.send(()).ok();
+        }
     }
 
     /// Notes that a sink failed with this error.
@@ -299,97 +302,6 @@ impl Backlog {
 
     /// Notes that a sink has ended.
     pub(super) fn end(&self) {
-        self.progress.send_modify(|progress| progress.ended += 1);
+        self.ended.send_modify(|ended| *ended += 1);
     }
-}
-
-impl State {
-    fn begin(&mut self, time: Timestamp) {
-        if self.composer.size() > 0 {
-            return;
-        }
-        let run = self.composer.run().clone();
-        let started = Fields::default()
-            .with("origin", &run.origin)
-            .with("version", run.program.version)
-            .with("commit", run.program.commit);
-        self.extend(|composer, lines| composer.line(lines, time, "started", &[&started]));
-        for (event, fields) in std::mem::take(&mut self.found) {
-            self.extend(|composer, lines| composer.line(lines, time, event, &[&fields]));
-        }
-    }
-
-    /// Appends the leaf that says how many lines were dropped, if some were.
-    fn admit_drops(&mut self, time: Timestamp) {
-        if self.dropped > 0 && self.has_room() {
-            let fields = Fields::default().with("lines", &self.dropped);
-            self.dropped = 0;
-            self.extend(|composer, lines| composer.line(lines, time, "dropped-lines", &[&fields]));
-        }
-    }
-
-    fn extend(&mut self, append: impl FnOnce(&mut Composer, &mut Vec<u8>)) {
-        if self.lines.is_empty() {
-            self.moved = Instant::now();
-        }
-        let before = self.lines.len();
-        append(&mut self.composer, &mut self.lines);
-        self.appended_lines += count(self.lines.get(before..).unwrap_or_default());
-    }
-
-    /// Position after the last line.
-    fn end(&self) -> u64 {
-        self.start + wide(self.lines.len())
-    }
-
-    const fn has_room(&self) -> bool {
-        self.lines.len() < ROOM
-    }
-
-    fn trouble(&self) -> Option<(String, SinkTrouble)> {
-        let failing = self.sinks.iter().find_map(|sink| {
-            let error = sink.error.clone()?;
-            Some((sink.name.clone(), SinkTrouble::Failing(error)))
-        });
-        failing.or_else(|| {
-            let slowest = self.sinks.iter().min_by_key(|sink| sink.accepted)?;
-            let stalled = !self.lines.is_empty() && self.moved.elapsed() >= self.patience;
-            let why = match (stalled, self.has_room()) {
-                (true, _) => SinkTrouble::Stalled,
-                (false, false) => SinkTrouble::Full,
-                (false, true) => return None,
-            };
-            Some((slowest.name.clone(), why))
-        })
-    }
-
-    /// Returns whole lines that the sink has not accepted yet, if there are any.
-    fn batch(&self, sink: usize) -> Option<Vec<u8>> {
-        let accepted = self.sinks.get(sink)?.accepted;
-        let offset = usize::try_from(accepted - self.start).ok()?;
-        let lines = self.lines.get(offset..).filter(|lines| !lines.is_empty())?;
-        let most = lines.get(..BATCH).unwrap_or(lines);
-        let length = most.iter().rposition(|octet| *octet == b'\n')? + 1;
-        lines.get(..length).map(<[u8]>::to_vec)
-    }
-
-    fn forget_until(&mut self, position: u64) {
-        let octets = usize::try_from(position - self.start).unwrap_or(usize::MAX);
-        let octets = octets.min(self.lines.len());
-        self.accepted_lines += count(self.lines.get(..octets).unwrap_or_default());
-        self.lines.drain(..octets);
-        self.start = position;
-        if self.lines.is_empty() {
-            self.lines.shrink_to(BATCH);
-        }
-    }
-}
-
-/// Returns the number of lines.
-fn count(lines: &[u8]) -> u64 {
-    wide(lines.iter().filter(|octet| **octet == b'\n').count())
-}
-
-fn wide(octets: usize) -> u64 {
-    u64::try_from(octets).unwrap_or(u64::MAX)
 }

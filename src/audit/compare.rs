@@ -6,7 +6,7 @@ use std::{
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::read::LogEntry;
 
@@ -125,7 +125,10 @@ impl LoggedCertificates {
         let key = (entry.run.clone(), serial.clone(), request.uid.clone());
         match entry.event.as_str() {
             "signed" => {
-                let der = entry.certificate.as_deref().map(Base64::decode_vec);
+                let der = entry
+                    .certificate
+                    .as_deref()
+                    .map(|text| STANDARD.decode(text));
                 let Some(Ok(der)) = der else {
                     self.unreadable.insert(serial.clone());
                     return;
@@ -281,7 +284,7 @@ mod tests {
             "request": {"kind": "CertificateRequest", "namespace": "shop", "name": uid, "uid": uid},
         });
         if event == "signed" {
-            line["certificate"] = Base64::encode_string(serial.as_bytes()).into();
+            line["certificate"] = STANDARD.encode(serial.as_bytes()).into();
         }
         serde_json::from_value(line).unwrap()
     }

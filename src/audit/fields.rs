@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 /// Members of a JSON object, in order.
@@ -36,7 +37,13 @@ impl Fields {
         }
     }
 
-    /// Adds a string of characters that JSON does not escape, such as base64.
+    /// Adds octets, as a string of base64.
+    #[must_use]
+    pub(super) fn with_base64(self, name: &'static str, octets: &[u8]) -> Self {
+        self.with_plain(name, &STANDARD.encode(octets))
+    }
+
+    /// Adds a string of characters that JSON does not escape, such as hexadecimal digits.
     #[must_use]
     pub(super) fn with_plain(mut self, name: &'static str, value: &str) -> Self {
         self.push(name, |text| {

@@ -1,6 +1,5 @@
 //! The content of the lines of the issuance log. `docs/reference/audit.md` has a row for each field.
 
-use base64ct::{Base64, Encoding as _};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -208,5 +207,5 @@ pub(super) fn of_subject(subject: &Subject<'_>, csr_sha256: Option<&str>) -> Fie
 
 /// Returns the certificate itself.
 pub(super) fn of_certificate(der: &[u8]) -> Fields {
-    Fields::default().with_plain("certificate", &Base64::encode_string(der))
+    Fields::default().with_base64("certificate", der)
 }

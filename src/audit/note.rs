@@ -2,7 +2,7 @@
 
 mod key;
 
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use self::key::{KEY_ID_OCTETS, is_key_name};
 pub use self::key::{NotePublicKey, VerifierKey, VerifierKeyError};
@@ -98,7 +98,7 @@ impl<'a> SignedNote<'a> {
 impl<'a> NoteSignature<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let (name, base64) = line.strip_prefix(SIGNATURE)?.split_once(' ')?;
-        let octets = Base64::decode_vec(base64).ok()?;
+        let octets = STANDARD.decode(base64).ok()?;
         let (id, octets) = octets.split_first_chunk::<KEY_ID_OCTETS>()?;
         (is_key_name(name) && !octets.is_empty()).then(|| Self {
             name,
@@ -120,7 +120,7 @@ pub fn signed_note(text: &str, key: &VerifierKey, signature: &[u8]) -> String {
     format!(
         "{text}\n{SIGNATURE}{} {}\n",
         key.name(),
-        Base64::encode_string(&octets)
+        STANDARD.encode(&octets)
     )
 }
 

@@ -1,6 +1,6 @@
 //! Proofs that a line is in a log (c2sp.org/tlog-proof): the path from its hash to the root in a signed checkpoint. Pure.
 
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
     checkpoint::Checkpoint,
@@ -60,7 +60,7 @@ impl InclusionProof {
             path,
             checkpoint,
         } = self;
-        let line = Base64::encode_string(line);
+        let line = STANDARD.encode(line);
         let path: String = path.iter().map(|hash| format!("{hash}\n")).collect();
         format!("{FIRST_LINE}\nextra {line}\nindex {index}\n{path}\n{checkpoint}")
     }
@@ -81,7 +81,7 @@ impl InclusionProof {
         let mut lines = head.split('\n');
         let line = lines
             .next()
-            .and_then(|line| Base64::decode_vec(line.strip_prefix("extra ")?).ok())
+            .and_then(|line| STANDARD.decode(line.strip_prefix("extra ")?).ok())
             .ok_or(ProofError(
                 "its line \"extra\", with the log's line, is missing or unreadable",
             ))?;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
 
 /// SHA-256 of a leaf or of a subtree.
@@ -52,7 +52,7 @@ impl TreeHash {
 
     /// Parses base64 of 32 octets.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let octets = Base64::decode_vec(text).ok()?;
+        let octets = STANDARD.decode(text).ok()?;
         octets.try_into().ok().map(Self)
     }
 }
@@ -60,7 +60,7 @@ impl TreeHash {
 /// Prints base64.
 impl fmt::Display for TreeHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&Base64::encode_string(&self.0))
+        f.write_str(&STANDARD.encode(&self.0))
     }
 }
 

@@ -4,6 +4,7 @@ mod certificate;
 mod compare;
 mod export;
 mod files;
+mod key;
 mod keys;
 mod prove;
 mod show;
@@ -27,6 +28,7 @@ pub async fn audit(command: &Audit) -> anyhow::Result<ExitCode> {
         Audit::Certificate(args) => certificate::certificate(args),
         Audit::Prove(args) => prove::prove(args),
         Audit::CheckProof(args) => prove::check_proof(args),
+        Audit::Key(args) => key::key(args),
         Audit::Export(args) => export::export(args),
         Audit::Compare(args) => compare::compare(args).await,
     }

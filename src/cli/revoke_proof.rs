@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use self::private_key::PrivateKey;
@@ -42,7 +42,7 @@ pub fn revoke_proof(args: &RevokeProof) -> anyhow::Result<String> {
             certificate.display()
         )
     })?;
-    Ok(Base64::encode_string(&proof) + "\n")
+    Ok(STANDARD.encode(&proof) + "\n")
 }
 
 /// Reads the file of a key, or stdin.

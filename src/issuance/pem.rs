@@ -3,7 +3,7 @@
 //! We do not use a library to decode, because the available libraries either accept bytes after the DER value or refuse
 //! a second newline at the end of a file, which a shell may add.
 
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
@@ -94,7 +94,7 @@ fn body<'a>(label: &[u8], lines: &mut impl Iterator<Item = &'a [u8]>) -> Result<
                 return Err(PemError::Unterminated);
             }
             let base64 = std::str::from_utf8(&base64).map_err(|_| PemError::Base64)?;
-            return Base64::decode_vec(base64).map_err(|_| PemError::Base64);
+            return STANDARD.decode(base64).map_err(|_| PemError::Base64);
         }
         if line.starts_with(BEGIN) {
             return Err(PemError::Unterminated);
@@ -110,7 +110,7 @@ fn body<'a>(label: &[u8], lines: &mut impl Iterator<Item = &'a [u8]>) -> Result<
 /// Encodes one block with lines of 64 characters and LF, as RFC 7468, section 2 requires of generators.
 #[must_use]
 pub fn encode(label: &str, der: &[u8]) -> String {
-    let base64 = Base64::encode_string(der);
+    let base64 = STANDARD.encode(der);
     let mut text = format!("-----BEGIN {label}-----\n");
     for (index, character) in base64.chars().enumerate() {
         if index > 0 && index % 64 == 0 {

@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{place::tests::token, record::PinState, source::Secrets, store::SecretStore, *};
@@ -29,7 +29,7 @@ impl Stored {
         let stored = Arc::new(Self {
             secret: Mutex::new(json!({
                 "metadata": {"name": "pkcs11-issuer-pin-state", "resourceVersion": "1"},
-                "data": {"hmac-key": Base64::encode_string(&[7; 32])},
+                "data": {"hmac-key": STANDARD.encode(&[7; 32])},
             })),
             answers_writes: AtomicBool::new(true),
         });
@@ -92,7 +92,7 @@ impl Stored {
         let records = data.iter().filter(|(key, _)| *key != "hmac-key");
         records
             .map(|(key, entry)| {
-                let entry = Base64::decode_vec(entry.as_str().unwrap()).unwrap();
+                let entry = STANDARD.decode(entry.as_str().unwrap()).unwrap();
                 (key.clone(), serde_json::from_slice(&entry).unwrap())
             })
             .collect()
@@ -100,7 +100,7 @@ impl Stored {
 
     /// Puts a record under a key.
     fn put(&self, key: &str, record: &PinRecord) {
-        let entry = Base64::encode_string(&serde_json::to_vec(record).unwrap());
+        let entry = STANDARD.encode(&serde_json::to_vec(record).unwrap());
         self.secret.lock()["data"][key] = json!(entry);
     }
 }

@@ -28,6 +28,7 @@ mod seen;
 mod signing_requests;
 mod soak;
 mod start;
+mod stories;
 
 use std::{path::Path, process::Command};
 

@@ -6,7 +6,7 @@ use aws_lc_rs::{
     digest::{SHA256, digest},
     signature as lc,
 };
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 pub(super) const KEY_ID_OCTETS: usize = 4;
 
@@ -18,6 +18,11 @@ const ECDSA: u8 = 0x02;
 const P256_SPKI: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
     0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+
+/// The beginning of the SubjectPublicKeyInfo of an Ed25519 key (RFC 8410); the 32 octets follow.
+const ED25519_SPKI: [u8; 12] = [
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
 ];
 
 /// A public key of a kind that signs notes here.
@@ -62,6 +67,16 @@ pub enum VerifierKeyError {
 }
 
 impl NotePublicKey {
+    /// Returns the key in the DER of a SubjectPublicKeyInfo (RFC 5280, section 4.1), or `None` if it is of another kind.
+    #[must_use]
+    pub fn of_spki(der: &[u8]) -> Option<Self> {
+        if let Some(key) = der.strip_prefix(&ED25519_SPKI) {
+            return key.try_into().ok().map(Self::Ed25519);
+        }
+        let point = der.strip_prefix(&P256_SPKI)?;
+        point.try_into().ok().map(Self::P256)
+    }
+
     /// Returns the type and the encoding that a verifier key has: 32 octets, or the DER of the SubjectPublicKeyInfo.
     fn encoded(&self) -> (u8, Vec<u8>) {
         match self {
@@ -163,7 +178,7 @@ impl fmt::Display for VerifierKey {
             "{}+{}+{}",
             self.name,
             hex::encode(self.id),
-            Base64::encode_string(&typed)
+            STANDARD.encode(&typed)
         )
     }
 }
@@ -174,7 +189,9 @@ impl FromStr for VerifierKey {
     fn from_str(text: &str) -> Result<Self, VerifierKeyError> {
         let (name, rest) = text.split_once('+').ok_or(VerifierKeyError::Form)?;
         let (id, base64) = rest.split_once('+').ok_or(VerifierKeyError::Form)?;
-        let encoded = Base64::decode_vec(base64).map_err(|_| VerifierKeyError::Form)?;
+        let encoded = STANDARD
+            .decode(base64)
+            .map_err(|_| VerifierKeyError::Form)?;
         let key = Self::new(name, NotePublicKey::decode(&encoded)?)?;
         if id.len() != 2 * KEY_ID_OCTETS || id.bytes().any(|octet| !is_hexadecimal(octet)) {
             return Err(VerifierKeyError::Form);

@@ -9,6 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use memchr::memchr_iter;
 
 use super::{
     Sink,
@@ -110,17 +111,18 @@ impl RotatedFile {
     /// Moves the staged lines to the file, and begins another file before a line for which this one is too large or too
     /// old.
     fn distribute(&mut self) -> io::Result<()> {
-        let staged = std::mem::take(&mut self.staged);
-        let mut rest = staged.as_slice();
+        let mut staged = std::mem::take(&mut self.staged);
+        let mut taken = 0;
         let mut distributed = Ok(());
-        for line in staged.split_inclusive(|octet| *octet == b'\n') {
-            distributed = self.put(line);
+        for end in memchr_iter(b'\n', &staged).map(|line_break| line_break + 1) {
+            distributed = self.put(staged.get(taken..end).unwrap_or_default());
             if distributed.is_err() {
                 break;
             }
-            rest = rest.get(line.len()..).unwrap_or_default();
+            taken = end;
         }
-        self.staged = rest.to_vec();
+        staged.drain(..taken);
+        self.staged = staged;
         distributed
     }
 

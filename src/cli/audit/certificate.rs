@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use self::decoded::Decoded;
 use super::{files::Files, show::time};
@@ -61,7 +61,7 @@ pub(super) fn certificate(args: &ShowCertificate) -> anyhow::Result<ExitCode> {
         .find(|entry| is_it(entry) && entry.certificate.is_some());
     let der = signed
         .and_then(|entry| entry.certificate.as_deref())
-        .map(Base64::decode_vec)
+        .map(|text| STANDARD.decode(text))
         .transpose()
         .context("the certificate in the log is not base64; see audit verify")?;
     print(&story, der.as_deref()).context("failed to write to stdout")?;

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use aws_lc_rs::digest::{SHA256, digest};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use super::{code, files::Files, keys::keys};
@@ -168,7 +168,7 @@ fn judge(
 /// Returns whether a line is about this certificate.
 fn is_about(entry: &LogEntry, der: &[u8]) -> bool {
     if let Some(certificate) = &entry.certificate {
-        return *certificate == Base64::encode_string(der);
+        return *certificate == STANDARD.encode(der);
     }
     let tbs = X509Certificate::from_der(der).ok();
     let tbs = tbs

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 
 use crate::{
@@ -260,7 +260,9 @@ fn verify_proof(certificate: &PresentedCertificate, proof: &str) -> Result<(), O
             ),
         )
     };
-    let signature = Base64::decode_vec(proof).map_err(|_| wrong(&"the proof is not base64"))?;
+    let signature = STANDARD
+        .decode(proof)
+        .map_err(|_| wrong(&"the proof is not base64"))?;
     let proven = certificate.prove_possession(&signature);
     proven.map_err(|error: PossessionError| wrong(&ErrorChain(&error)))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use base64ct::{Base64, Encoding};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -281,10 +281,7 @@ async fn render_chart(
                 .get_mut("clientConfig")
                 .and_then(Value::as_object_mut);
             let client = client.context("a webhook of cert-manager's chart has no clientConfig")?;
-            client.insert(
-                "caBundle".to_owned(),
-                Base64::encode_string(ca.as_bytes()).into(),
-            );
+            client.insert("caBundle".to_owned(), STANDARD.encode(ca.as_bytes()).into());
         }
     }
     Ok(objects)

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use base64ct::{Base64, Encoding};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::authority::Pair;
 
 /// Returns a self-contained kubeconfig as JSON, which is also YAML.
 pub(crate) fn render(server: &str, ca: &str, user: &str, client: &Pair) -> String {
-    let base64 = |pem: &str| Base64::encode_string(pem.as_bytes());
+    let base64 = |pem: &str| STANDARD.encode(pem.as_bytes());
     json!({
         "apiVersion": "v1",
         "kind": "Config",

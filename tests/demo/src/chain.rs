@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use base64ct::{Base64, Encoding};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use control_plane::ControlPlane;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
@@ -34,7 +34,7 @@ impl Chain {
             let text = json.get("data").and_then(|data| data.get(file));
             let text = text.and_then(Value::as_str);
             let text = text.with_context(|| format!("the Secret has no {file}"))?;
-            let pem = Base64::decode_vec(text).ok();
+            let pem = STANDARD.decode(text).ok();
             let pem = pem.with_context(|| format!("{file} of the Secret is not base64"))?;
             let path = folder.join(file);
             std::fs::write(&path, pem).with_context(|| format!("write {}", path.display()))?;

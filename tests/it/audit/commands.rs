@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use pkcs11_issuer::issuance::pem;
 use serde_json::Value;
 
 use super::key::{AuditKey, Told, audit};
@@ -220,6 +221,37 @@ fn lines_that_are_in_none_of_the_files_are_told_and_are_a_fault_if_the_whole_log
 }
 
 #[test]
+fn the_audit_key_is_made_from_the_public_key_of_the_token_and_verifies_the_log() -> Result<()> {
+    let logged = Logged::new()?;
+    for key in [AuditKey::p256()?, AuditKey::ed25519()?] {
+        let der = logged.file("audit.der", key.spki())?;
+        let pem = logged.file("audit.pem", pem::encode("PUBLIC KEY", &key.spki()))?;
+        let vkey = told(&["key", "--name", "prod", &der])?;
+        assert_eq!(vkey, format!("{}\n", key.vkey()), "{}", key.name);
+        assert_eq!(told(&["key", "--name", "prod", &pem])?, vkey);
+        let vkey = logged.file("audit.vkey", vkey)?;
+        let log = logged.file("a.log", key.seal(&logged.log)?)?;
+        let verified = told(&["verify", "--key-file", &vkey, &log])?;
+        assert!(verified.contains("signed the checkpoint"), "{verified}");
+        let unnamed = audit(&["key", "--name", "prod east", &der])?;
+        assert_eq!(unnamed.code, Some(1), "{unnamed:?}");
+    }
+    let certificate = logged.file("own.pem", &logged.pem)?;
+    for (file, why) in [
+        (certificate, "is not the PEM of a public key"),
+        (
+            logged.file("short.der", [0x30, 0x2a])?,
+            "is not the public key of an audit key",
+        ),
+    ] {
+        let told = audit(&["key", "--name", "prod", &file])?;
+        assert_eq!(told.code, Some(1), "{told:?}");
+        assert!(told.stderr.contains(why), "{told:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn every_command_of_audit_shows_an_example() -> Result<()> {
     for command in [
         "verify",
@@ -227,6 +259,7 @@ fn every_command_of_audit_shows_an_example() -> Result<()> {
         "certificate",
         "prove",
         "check-proof",
+        "key",
         "export",
         "compare",
     ] {

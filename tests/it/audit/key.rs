@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 use aws_lc_rs::{
+    encoding::{AsDer, PublicKeyX509Der},
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},
 };
@@ -17,6 +18,8 @@ type Signing = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 pub(super) struct AuditKey {
     pub(super) name: &'static str,
     public: VerifierKey,
+    /// DER of the SubjectPublicKeyInfo, as the library writes it.
+    spki: Vec<u8>,
     sign: Signing,
 }
 
@@ -27,6 +30,9 @@ impl AuditKey {
         Ok(Self {
             name: "Ed25519",
             public: VerifierKey::new("prod", public)?,
+            spki: AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key())?
+                .as_ref()
+                .to_vec(),
             sign: Box::new(move |text| pair.sign(text).as_ref().to_vec()),
         })
     }
@@ -37,6 +43,9 @@ impl AuditKey {
         Ok(Self {
             name: "P-256",
             public: VerifierKey::new("prod", public)?,
+            spki: AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key())?
+                .as_ref()
+                .to_vec(),
             sign: Box::new(move |text| {
                 let signed = pair.sign(&SystemRandom::new(), text).unwrap();
                 signed.as_ref().to_vec()
@@ -47,6 +56,11 @@ impl AuditKey {
     /// Returns the public key as an auditor has it.
     pub(super) fn vkey(&self) -> String {
         self.public.to_string()
+    }
+
+    /// Returns the public key as a token shows it.
+    pub(super) fn spki(&self) -> Vec<u8> {
+        self.spki.clone()
     }
 
     /// Returns a log with its checkpoints signed. Checkpoints are no leaves, so the tree stays the same.

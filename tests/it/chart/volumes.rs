@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rig::Cluster;
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ pub(super) async fn files(
         let text = value.as_str().context("no text")?;
         let octets = match map {
             Some(_) => text.as_bytes().to_vec(),
-            None => Base64::decode_vec(text).ok().context("not base64")?,
+            None => STANDARD.decode(text).ok().context("not base64")?,
         };
         Ok((name.clone(), octets))
     };

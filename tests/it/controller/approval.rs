@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     issuer,
     seen::{Seen, tree},
+    stories,
 };
 
 const INTERNAL: u8 = 1;
@@ -139,7 +140,13 @@ async fn approval_can_be_turned_off_and_a_denial_still_counts_as_spans_log_and_s
         .await?;
     requests.reaches("web", "Issued").await?;
     tells_of_an_issued_request(&seen, &uid).await?;
+    stories::of_an_issued_request(&seen, &uid).await?;
     shows_its_state(&seen).await?;
+    let mut ca = request_spec(&issuer(), &csr_for("web.example")?);
+    ca["isCA"] = json!(true);
+    let uid = requests.create("refused", ca).await?;
+    requests.reaches("refused", "Failed").await?;
+    stories::of_a_refused_request(&seen, &uid).await?;
     rig.controller().kill();
     let uid = requests
         .create("denied", request_spec(&issuer(), &csr_for("web.example")?))

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use control_plane::{CertManager, Signal, until};
 use rig::{PATIENCE, csr_for, request_spec};
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ async fn pin_state(case: &Counted) -> Result<Value> {
     let mut records = data.filter(|(key, _)| key.starts_with(&prefix));
     let entry = records.next().and_then(|(_, entry)| entry.as_str());
     let entry = entry.unwrap_or_default();
-    let entry = Base64::decode_vec(entry).ok().context("base64")?;
+    let entry = STANDARD.decode(entry).ok().context("base64")?;
     Ok(serde_json::from_slice::<Value>(&entry)?["state"].clone())
 }
 

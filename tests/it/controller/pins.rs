@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use control_plane::{CertManagerOptions, until};
 use rig::{Authority, Cluster, Controller, ControllerOptions, PATIENCE, csr_for, request_spec};
 use serde_json::{Value, json};
@@ -127,7 +127,7 @@ impl Case {
     async fn record_now(&self) -> Result<Value> {
         match self.entry().await? {
             Some((_, entry)) => Ok(serde_json::from_slice(
-                &Base64::decode_vec(&entry).ok().context("base64")?,
+                &STANDARD.decode(&entry).ok().context("base64")?,
             )?),
             None => Ok(Value::Null),
         }
@@ -146,7 +146,7 @@ impl Case {
     }
 
     async fn write_record(&self, record: &Value) -> Result<()> {
-        let entry = Base64::encode_string(record.to_string().as_bytes());
+        let entry = STANDARD.encode(record.to_string().as_bytes());
         self.patch_record(json!({"op": "replace", "value": entry}))
             .await
     }

@@ -1,7 +1,7 @@
 //! Tests PodCertificateRequests and ClusterTrustBundles on a real API server.
 
 use anyhow::{Context as _, Result};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use control_plane::until;
 use jiff::Timestamp;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
@@ -58,7 +58,7 @@ async fn serving(rig: &Rig, name: &str) -> Result<IssuerName> {
 fn stub(key: &KeyPair) -> Result<String> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    Ok(Base64::encode_string(params.serialize_request(key)?.der()))
+    Ok(STANDARD.encode(params.serialize_request(key)?.der()))
 }
 
 /// Creates a request as kubelet does for a pod of this namespace.

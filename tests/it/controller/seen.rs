@@ -127,11 +127,13 @@ fn nanos(span: &Value, field: &str) -> u64 {
     text.parse().unwrap_or_default()
 }
 
-fn began(span: &Value) -> u64 {
+/// Returns when a span began, in nanoseconds since 1970.
+pub(super) fn began(span: &Value) -> u64 {
     nanos(span, "startTimeUnixNano")
 }
 
-fn ended(span: &Value) -> u64 {
+/// Returns when a span ended, in nanoseconds since 1970.
+pub(super) fn ended(span: &Value) -> u64 {
     nanos(span, "endTimeUnixNano")
 }
 
@@ -156,7 +158,7 @@ pub(super) fn tree(spans: &[Value]) -> Result<Value> {
 }
 
 /// Returns the attributes of a span or of a sender. All are texts.
-fn attributes(of: &Value) -> Map<String, Value> {
+pub(super) fn attributes(of: &Value) -> Map<String, Value> {
     let attributes = of["attributes"].as_array().into_iter().flatten();
     attributes
         .map(|attribute| {

@@ -1,7 +1,7 @@
 //! Tests Kubernetes' own CertificateSigningRequests on a real API server.
 
 use anyhow::{Context as _, Result};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use control_plane::until;
 use rig::{IssuerName, PATIENCE, Rig, SigningRequests, Status, csr_for, signing_request_spec};
 use serde_json::{Value, json};
@@ -88,7 +88,7 @@ async fn an_approved_kubernetes_csr_is_issued_by_one_status_write_and_one_event(
     requests.approve("csr-issued").await?;
     let chain = requests.is_issued("csr-issued").await?;
     let after = stored(&requests, "csr-issued").await?;
-    let certificate = Base64::encode_string(chain.as_bytes());
+    let certificate = STANDARD.encode(chain.as_bytes());
     let expected = json!({"conditions": [approved(&after)], "certificate": certificate});
     assert_eq!(lasting(&after), with_status(&before, expected));
     assert_eq!(chain.matches("BEGIN CERTIFICATE").count(), 2);

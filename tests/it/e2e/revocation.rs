@@ -6,7 +6,7 @@ mod tools;
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kube::api::{DynamicObject, Patch, PatchParams};
 use rig::{IssuerName, NAMESPACE as OPERATORS, csr_for};
 use serde_json::{Value, json};
@@ -283,7 +283,7 @@ async fn no_tenant_revokes_what_it_does_not_hold() -> Result<()> {
     );
     let victim = world.pem("rv-victim")?;
     // A request of the tenant, in whose status somebody has put the certificate of the victim.
-    let csr = Base64::encode_string(csr_for("tenant.example")?.as_bytes());
+    let csr = STANDARD.encode(csr_for("tenant.example")?.as_bytes());
     let request = json!({
         "apiVersion": REQUEST.0, "kind": REQUEST.1,
         "metadata": {"namespace": NAMESPACE, "name": "rv-forged"},
@@ -299,7 +299,7 @@ async fn no_tenant_revokes_what_it_does_not_hold() -> Result<()> {
         .objects
         .until(&requests, "rv-forged", is_issued)
         .await?;
-    let forged = json!({"status": {"certificate": Base64::encode_string(victim.as_bytes())}});
+    let forged = json!({"status": {"certificate": STANDARD.encode(victim.as_bytes())}});
     let params = PatchParams::default();
     requests
         .patch_status("rv-forged", &params, &Patch::Merge(forged))

@@ -2,7 +2,7 @@
 //! pod and creates the request as the driver does, from the volume's attributes and the pod on the API server.
 
 use anyhow::{Context as _, Result};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_RSA_SHA256, SanType};
 use rig::IssuerName;
 use serde_json::{Value, json};
@@ -68,7 +68,7 @@ fn request(pod: &Value) -> Result<Value> {
                 "kind": attribute(pod, "issuer-kind")?,
                 "name": attribute(pod, "issuer-name")?,
             },
-            "request": Base64::encode_string(csr.as_bytes()),
+            "request": STANDARD.encode(csr.as_bytes()),
             "usages": usages,
         },
     }))

@@ -2,7 +2,7 @@
 //! istiod, which cert-manager serves, as in istio-csr's chart.
 
 use anyhow::{Context as _, Result};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::{
     CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, KeyPair,
     PKCS_RSA_SHA256,
@@ -68,7 +68,7 @@ fn request(
             "duration": "1h0m0s",
             "isCA": false,
             "issuerRef": issuer.reference(),
-            "request": Base64::encode_string(csr.as_bytes()),
+            "request": STANDARD.encode(csr.as_bytes()),
             "usages": usages,
         },
     })

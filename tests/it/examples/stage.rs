@@ -1,7 +1,7 @@
 //! A cluster with the example for a laptop: cert-manager, the chart as helm installs it, and the pod's processes.
 
 use anyhow::{Context as _, Result};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options, until};
 use kube::{
     Api,
@@ -124,7 +124,7 @@ pub(super) async fn in_secret(cluster: &Cluster, namespace: &str, secret: &str) 
             }
             let found: Value = serde_json::from_str(&found)?;
             let pem = |key: &str| {
-                let octets = Base64::decode_vec(found["data"][key].as_str().unwrap_or_default());
+                let octets = STANDARD.decode(found["data"][key].as_str().unwrap_or_default());
                 String::from_utf8(octets.unwrap_or_default()).unwrap_or_default()
             };
             let issued = Issued {

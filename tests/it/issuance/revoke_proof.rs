@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use pkcs11_issuer::issuance::PresentedCertificate;
 
 use super::openssl::Openssl;
@@ -89,7 +89,7 @@ fn keys_of_every_kind_and_form_make_the_proof_that_the_controller_accepts() {
             let stderr = String::from_utf8_lossy(&made.stderr);
             assert!(made.status.success(), "{form}: {stderr}");
             let text = String::from_utf8(made.stdout).unwrap();
-            let proof = Base64::decode_vec(text.trim_end()).unwrap();
+            let proof = STANDARD.decode(text.trim_end()).unwrap();
             presented.prove_possession(&proof).unwrap();
         }
         // As the help says, openssl alone makes the same proof.

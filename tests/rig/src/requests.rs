@@ -1,7 +1,7 @@
 //! CertificateRequests that one identity creates and another approves or denies.
 
 use anyhow::{Context, Result, bail};
-use base64ct::{Base64, Encoding};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use control_plane::until;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, PostParams};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
@@ -188,7 +188,7 @@ pub(crate) fn add_condition(object: &mut Value, type_: &str) -> Result<()> {
 /// Returns the `spec` of a request for a server certificate from this issuer, which a test may change.
 pub fn request_spec(issuer: &IssuerName, csr: &str) -> Value {
     json!({
-        "request": Base64::encode_string(csr.as_bytes()),
+        "request": STANDARD.encode(csr.as_bytes()),
         "issuerRef": issuer.reference(),
         "usages": ["digital signature", "server auth"],
     })

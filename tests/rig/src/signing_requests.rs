@@ -1,7 +1,7 @@
 //! Kubernetes CSRs that any identity creates and another approves or denies.
 
 use anyhow::{Context, Result};
-use base64ct::{Base64, Encoding};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use control_plane::until;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use serde_json::{Value, json};
@@ -134,7 +134,7 @@ impl SigningRequests {
 /// Returns the `spec` of a Kubernetes CSR for a server certificate from this issuer, which a test may change.
 pub fn signing_request_spec(issuer: &IssuerName, csr: &str) -> Value {
     json!({
-        "request": Base64::encode_string(csr.as_bytes()),
+        "request": STANDARD.encode(csr.as_bytes()),
         "signerName": issuer.signer_name(),
         "usages": ["digital signature", "server auth"],
     })

@@ -1,7 +1,7 @@
 //! The status of an issuer or a request.
 
 use anyhow::{Context, Result};
-use base64ct::{Base64, Encoding};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use control_plane::until;
 use serde::Deserialize;
 use serde_json::Value;
@@ -104,7 +104,8 @@ impl Status {
 /// Decodes the text in a field of type `[]byte`.
 pub(crate) fn decode(field: &Value) -> Result<String> {
     let base64 = field.as_str().context("the field is not a string")?;
-    let octets = Base64::decode_vec(base64)
+    let octets = STANDARD
+        .decode(base64)
         .ok()
         .context("the field is not base64")?;
     String::from_utf8(octets).context("the decoded field is not UTF-8")

@@ -99,7 +99,7 @@ impl Leaf {
     /// Returns the proof that the key of this leaf makes for the certificate of another one.
     fn proof_for(&self, other: &Self) -> String {
         let message = other.certificate().possession_message();
-        Base64::encode_string(&self.key.sign(&message).unwrap())
+        STANDARD.encode(&self.key.sign(&message).unwrap())
     }
 }
 
@@ -112,7 +112,7 @@ fn issuer() -> IssuerName {
 
 /// Returns a request with this CSR and this certificate in its status, to the issuer of this kind and name.
 fn request(csr: &str, certificate: &str, kind: &str, name: &str) -> CertificateRequest {
-    let encode = |text: &str| Base64::encode_string(text.as_bytes());
+    let encode = |text: &str| STANDARD.encode(text.as_bytes());
     serde_json::from_value(json!({
         "apiVersion": "cert-manager.io/v1",
         "kind": "CertificateRequest",

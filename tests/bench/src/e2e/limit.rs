@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::Args;
 use futures::{TryStreamExt as _, future};
 use k8s_openapi::api::events::v1::Event;
@@ -128,5 +128,5 @@ fn event(request: &DynamicObject, kind: &ApiResource) -> Event {
 
 fn base64(file: &Path) -> Result<String> {
     let octets = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
-    Ok(Base64::encode_string(&octets))
+    Ok(STANDARD.encode(&octets))
 }

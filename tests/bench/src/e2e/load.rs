@@ -1,7 +1,7 @@
 //! Creates the requests of a run and removes them after it.
 
 use anyhow::{Context as _, Result};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::events::v1::Event;
 use kube::Client;
@@ -19,10 +19,7 @@ pub(crate) async fn ask(requests: &Requests, issuer: &Value, name: &str) -> Resu
     let mut spec = json!({"issuerRef": issuer, "usages": ["digital signature", "server auth"]});
     let csr = csr_for(&format!("{name}.bench.example"))?;
     if let Some(spec) = spec.as_object_mut() {
-        spec.insert(
-            "request".to_owned(),
-            Base64::encode_string(csr.as_bytes()).into(),
-        );
+        spec.insert("request".to_owned(), STANDARD.encode(csr.as_bytes()).into());
     }
     requests
         .create_approved(name, spec)

@@ -1,7 +1,7 @@
 //! Writes copies of a request directly to etcd, because creating a hundred thousand through the API server takes minutes.
 
 use anyhow::{Context as _, Result, ensure};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use control_plane::ControlPlane;
 use kube::{Client, Config};
 use serde_json::{Value, json};
@@ -20,11 +20,11 @@ pub(crate) async fn multiply(
     let prefix = plane.etcd_prefix();
     let key = |name: &str| {
         let key = format!("{prefix}/cert-manager.io/certificaterequests/{namespace}/{name}");
-        Base64::encode_string(key.as_bytes())
+        STANDARD.encode(key.as_bytes())
     };
     let found = ask(&etcd, "/v3/kv/range", &json!({"key": key(name)})).await?;
     let value = found.pointer("/kvs/0/value").and_then(Value::as_str);
-    let value = Base64::decode_vec(value.context("etcd does not have the request")?)?;
+    let value = STANDARD.decode(value.context("etcd does not have the request")?)?;
     let mut object: Value = serde_json::from_slice(&value)?;
     let numbers: Vec<u32> = (0..count).collect();
     for some in numbers.chunks(usize::try_from(AT_ONCE)?) {
@@ -35,7 +35,7 @@ pub(crate) async fn multiply(
             *metadata.get_mut("name").context("no name")? = json!(name);
             let uid = format!("00000000-0000-4000-8000-{number:012x}");
             *metadata.get_mut("uid").context("no UID")? = json!(uid);
-            let value = Base64::encode_string(object.to_string().as_bytes());
+            let value = STANDARD.encode(object.to_string().as_bytes());
             puts.push(json!({"requestPut": {"key": key(&name), "value": value}}));
         }
         let done = ask(&etcd, "/v3/kv/txn", &json!({"success": puts})).await?;

@@ -1,6 +1,6 @@
 //! Tests cert-manager on the control plane.
 
-use base64ct::{Base64, Encoding};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kube::api::{Api, DynamicObject, GroupVersionKind, PostParams};
 use kube::core::ApiResource;
 
@@ -133,7 +133,7 @@ async fn kubernetes_csrs_are_signed_when_their_feature_gate_is_on() -> Result<()
         "kind": "CertificateSigningRequest",
         "metadata": {"name": "csr"},
         "spec": {
-            "request": Base64::encode_string(csr.as_bytes()),
+            "request": STANDARD.encode(csr.as_bytes()),
             "signerName": "issuers.cert-manager.io/default.root",
             "usages": ["digital signature", "server auth"],
         },

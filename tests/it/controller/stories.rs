@@ -1,0 +1,195 @@
+//! The story of one request, as `audit` reads it from the issuance log, as its spans tell it, and as `grep UID` finds it in the
+//! log for people.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
+use rig::Controller;
+use serde_json::Value;
+
+use super::{
+    programs,
+    seen::{Seen, attributes, began, ended},
+};
+
+/// What every source tells of a request.
+#[derive(Debug, PartialEq, Eq)]
+struct Story {
+    request: String,
+    uid: String,
+    issuer: String,
+    serial: Option<String>,
+    token: Option<String>,
+    outcome: String,
+    /// Why the request was refused.
+    slug: Option<String>,
+}
+
+/// Reads the issuance log of a controller with a command of `audit`.
+fn audit(controller: &Controller, args: &[&str]) -> Result<String> {
+    let run = Command::new(programs()?.controller)
+        .arg("audit")
+        .args(args)
+        .arg(controller.issuance_log_path())
+        .output()
+        .context("run audit")?;
+    ensure!(run.status.success(), "{run:?}");
+    Ok(String::from_utf8(run.stdout)?)
+}
+
+/// Returns the rest of the first line that begins with a word.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut rest = text.lines().filter_map(|line| line.strip_prefix(name));
+    rest.find_map(|rest| rest.starts_with(' ').then(|| rest.trim_start()))
+}
+
+/// Reads the output of `audit certificate`. Returns the story, and the events with the numbers of their lines.
+fn of_certificate(text: &str) -> Result<(Story, Vec<(String, u64)>)> {
+    let request = field(text, "request").context("no request")?;
+    let (request, uid) = request.split_once(" (UID ").context("no UID")?;
+    let (_, request) = request.split_once(' ').context("no kind")?;
+    let key = field(text, "key").context("no key")?;
+    let (_, token) = key.split_once(" on token ").context("no token")?;
+    let mut steps = Vec::new();
+    let mut serials = Vec::new();
+    for line in text.lines().filter(|line| line.contains("  (run ")) {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let after = |word: &str| {
+            let place = words.iter().position(|found| *found == word)?;
+            words.get(place + 1).copied()
+        };
+        serials.push(after("serial").context("no serial number")?.to_owned());
+        let number = after("line").context("no number")?.trim_end_matches(',');
+        let event = words.get(1).context("no event")?;
+        steps.push(((*event).to_owned(), number.parse()?));
+    }
+    serials.dedup();
+    ensure!(serials.len() == 1, "{serials:?}");
+    let outcome = match steps.last() {
+        Some((event, _)) if event == "published" => "issued",
+        Some((event, _)) => event,
+        None => "nothing",
+    };
+    let story = Story {
+        request: request.to_owned(),
+        uid: uid.trim_end_matches(')').to_owned(),
+        issuer: field(text, "issuer").context("no issuer")?.to_owned(),
+        serial: serials.pop(),
+        token: Some(token.to_owned()),
+        outcome: outcome.to_owned(),
+        slug: None,
+    };
+    Ok((story, steps))
+}
+
+/// Reads a line of `audit show --output json`.
+fn of_refusal(line: &Value) -> Result<Story> {
+    let text = |place: &str| line.pointer(place).and_then(Value::as_str);
+    let path = |of: &str| -> Result<String> {
+        let name = text(&format!("{of}/name")).context("no name")?;
+        let namespace = text(&format!("{of}/namespace"));
+        Ok(namespace.map_or(name.to_owned(), |namespace| format!("{namespace}/{name}")))
+    };
+    Ok(Story {
+        request: path("/request")?,
+        uid: text("/request/uid").context("no UID")?.to_owned(),
+        issuer: format!(
+            "{} {}",
+            text("/issuer/kind").context("no kind")?,
+            path("/issuer")?
+        ),
+        serial: text("/serial").map(str::to_owned),
+        token: text("/token/name").map(str::to_owned),
+        outcome: text("/event").context("no event")?.to_owned(),
+        slug: text("/reason").map(str::to_owned),
+    })
+}
+
+/// Reads the fields of a span or of a line of the log, which have the same names.
+fn of_fields(fields: &Value, outcome: &str) -> Result<Story> {
+    let text = |name: &str| fields[name].as_str().map(str::to_owned);
+    Ok(Story {
+        request: text("request").context("no request")?,
+        uid: text("uid").context("no UID")?,
+        issuer: text("issuer").context("no issuer")?,
+        serial: text("serial"),
+        token: text("token"),
+        outcome: text(outcome).context("no outcome")?,
+        slug: text("slug"),
+    })
+}
+
+/// Returns what the spans tell, and what the log tells in the only line about the request.
+async fn of_spans_and_log(seen: &Seen, uid: &str) -> Result<[Story; 2]> {
+    let spans = seen.spans(uid).await?;
+    let root = spans.iter().find(|span| span["name"] == "request");
+    let root = attributes(root.context("no root span")?);
+    let lines = seen.logged(uid)?;
+    let [line] = lines.as_slice() else {
+        anyhow::bail!("not one line: {lines:?}");
+    };
+    Ok([
+        of_fields(&root.into(), "outcome")?,
+        of_fields(line, "message")?,
+    ])
+}
+
+/// Fails unless the three sources tell the same of an issued request, and one order of its stages fits all of them.
+pub(super) async fn of_an_issued_request(seen: &Seen, uid: &str) -> Result<()> {
+    let [spans, log] = of_spans_and_log(seen, uid).await?;
+    let controller = seen.rig.controller();
+    let serial = spans.serial.clone().context("no serial number")?;
+    let told = audit(controller, &["certificate", &serial])?;
+    let (issuance, steps) = of_certificate(&told)?;
+    assert_eq!(spans, issuance);
+    assert_eq!(log, issuance);
+
+    let lines = controller.issuance_log()?;
+    let mut moments = Vec::new();
+    for (event, number) in steps {
+        let line = lines.iter().find(|line| line["seq"] == number);
+        let time = line.and_then(|line| line["time"].as_str());
+        let time: Timestamp = time.context("no such line")?.parse()?;
+        moments.push((u64::try_from(time.as_nanosecond())?, event));
+    }
+    for span in seen.spans(uid).await? {
+        let name = span["name"].as_str().context("no name")?;
+        if name != "request" {
+            moments.push((began(&span), format!("{name} begins")));
+            moments.push((ended(&span), format!("{name} ends")));
+        }
+    }
+    moments.sort();
+    let order: Vec<_> = moments.iter().map(|(_, what)| what.as_str()).collect();
+    let expected = [
+        "queue begins",
+        "queue ends",
+        "turn begins",
+        "turn ends",
+        "signing",
+        "token begins",
+        "token ends",
+        "signed",
+        "write begins",
+        "write ends",
+        "published",
+    ];
+    assert_eq!(order, expected);
+    Ok(())
+}
+
+/// Fails unless the three sources tell the same of a refused request.
+pub(super) async fn of_a_refused_request(seen: &Seen, uid: &str) -> Result<()> {
+    let [spans, log] = of_spans_and_log(seen, uid).await?;
+    let show = ["show", "--output", "json", "--request", uid];
+    let told = audit(seen.rig.controller(), &show)?;
+    let mut lines = told.lines().map(serde_json::from_str::<Value>);
+    let line = lines.next().context("no line")??;
+    assert!(lines.next().is_none(), "{told}");
+    let issuance = of_refusal(&line)?;
+    assert!(issuance.slug.is_some(), "{issuance:?}");
+    assert_eq!(spans, issuance);
+    assert_eq!(log, issuance);
+    Ok(())
+}
