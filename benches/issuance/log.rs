@@ -1,6 +1,13 @@
 //! The issuance log: processor time of its lines per certificate, all threads together, and memory after a million lines.
+//! Also the time to verify a log.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    io::BufReader,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bench::{Report, Row, median};
 use futures::future::try_join_all;
@@ -8,7 +15,7 @@ use jiff::Timestamp;
 use pkcs11_issuer::{
     audit::{
         Certificate, CertificateEntry, IssuanceLog, LogError, LogRun, LoggedIssuer, LoggedRequest,
-        LoggedToken, Program, RequestKind, Requester, Subject,
+        LoggedToken, Program, RequestKind, Requester, Subject, verify::Verifier,
     },
     config::{FileSink, Fsync, LogSettings, OnFailure},
 };
@@ -49,6 +56,12 @@ pub(super) fn measure(report: &mut Report) -> Result<(), Failed> {
         );
         let name = format!("issuance log, {in_flight} in flight, CPU per certificate");
         report.push(Row::new(name, "µs", spent));
+        log.stopped();
+        runtime.block_on(log.close(Duration::from_secs(60)))?;
+        let seconds = verify(&folder.path().join(format!("{in_flight}.log")))?;
+        println!("issuance log, {in_flight} in flight: {seconds:.1} s to verify a gigabyte");
+        let name = format!("issuance log, {in_flight} in flight, verification of a gigabyte");
+        report.push(Row::new(name, "s", seconds));
     }
     let log = IssuanceLog::to("null", fs::File::create("/dev/null")?, run()?, clock)?;
     runtime.block_on(issue(&log, 334, 32))?;
@@ -61,6 +74,20 @@ pub(super) fn measure(report: &mut Report) -> Result<(), Failed> {
         report.push(Row::new(name, "MiB", resident));
     }
     Ok(())
+}
+
+/// Verifies a log as `audit verify` does, and returns the seconds that a gigabyte takes.
+fn verify(log: &Path) -> Result<f64, Failed> {
+    let octets = f64::from(u32::try_from(fs::metadata(log)?.len())?);
+    let began = Instant::now();
+    let mut verifier = Verifier::trusting([]);
+    verifier.read("log", BufReader::new(fs::File::open(log)?))?;
+    let report = verifier.finish();
+    let seconds = began.elapsed().as_secs_f64();
+    match report.faults.first() {
+        None => Ok(seconds * 1e9 / octets),
+        Some(fault) => Err(fault.to_string().into()),
+    }
 }
 
 fn run() -> Result<LogRun, Failed> {

@@ -598,8 +598,16 @@ fn both_sinks_must_accept_a_line() {
     assert_eq!(fast.text(), slow.text());
 }
 
+/// Returns the first octet of the last line with this text, and the octet after its line break.
+fn line_of(log: &[u8], text: &str) -> (usize, usize) {
+    let log = std::str::from_utf8(log).unwrap();
+    let at = log.rfind(text).unwrap();
+    let begin = log[..at].rfind('\n').map_or(0, |before| before + 1);
+    (begin, at + log[at..].find('\n').unwrap() + 1)
+}
+
 #[test]
-fn the_first_line_of_a_file_follows_a_torn_one_and_names_it() {
+fn the_first_line_of_a_file_follows_a_torn_one_and_names_it_at_whichever_octet_it_was_torn() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("issuance.log");
     let settings = LogSettings {
@@ -608,7 +616,7 @@ fn the_first_line_of_a_file_follows_a_torn_one_and_names_it() {
             path: path.clone(),
             rotate_size: None,
             rotate_age: None,
-            fsync: crate::config::Fsync::Always,
+            fsync: crate::config::Fsync::Never,
         }),
         on_failure: OnFailure::Wait,
     };
@@ -616,47 +624,55 @@ fn the_first_line_of_a_file_follows_a_torn_one_and_names_it() {
     every_event(&first);
     closed(&first);
     let whole = std::fs::read(&path).unwrap();
-    let last = whole.iter().rposition(|octet| *octet == b'\n').unwrap();
-    let begin = whole[..last]
-        .iter()
-        .rposition(|octet| *octet == b'\n')
-        .unwrap()
-        + 1;
-    for length in [begin + 1, begin + 20, last - 1, last, last + 1] {
-        std::fs::write(&path, &whole[..length]).unwrap();
-        let again = IssuanceLog::start(
-            &settings,
-            LogRun::new("prod", "replica-0", PROGRAM).unwrap(),
-            clock,
-        )
-        .unwrap();
-        again.started();
-        again.stopped();
-        closed(&again);
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(&text.as_bytes()[..length], &whole[..length]);
-        let new: Vec<Value> = text[begin..]
-            .lines()
-            .skip(1)
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        let events: Vec<_> = new
-            .iter()
-            .map(|line| line["event"].as_str().unwrap())
-            .collect();
-        if length == last + 1 {
-            assert_eq!(events, ["started", "stopped", "checkpoint"]);
-            continue;
+    for text in [
+        r#""event":"signed""#,
+        r#""event":"stopped""#,
+        r#""event":"checkpoint""#,
+    ] {
+        let (begin, end) = line_of(&whole, text);
+        for length in begin..=end {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            goes_on_after(&settings, &path, &whole[..length], begin, end);
         }
-        assert_eq!(
-            events,
-            ["started", "torn", "stopped", "checkpoint"],
-            "{length}"
-        );
-        assert_eq!(
-            new[1]["lost"],
-            TreeHash::of_leaf(&whole[begin..length]).to_string()
-        );
-        assert_eq!(new[1]["octets"], length - begin);
     }
+}
+
+/// Has another run write the file that was cut within the line from `begin` to `end`, and checks what it says of the cut.
+fn goes_on_after(
+    settings: &LogSettings,
+    path: &std::path::Path,
+    cut: &[u8],
+    begin: usize,
+    end: usize,
+) {
+    let run = LogRun::new("prod", "replica-0", PROGRAM).unwrap();
+    let again = IssuanceLog::start(settings, run, clock).unwrap();
+    again.started();
+    again.stopped();
+    closed(&again);
+    let text = std::fs::read(path).unwrap();
+    assert_eq!(&text[..cut.len()], cut);
+    let is_torn = (begin + 1..end).contains(&cut.len());
+    let new = std::str::from_utf8(&text[cut.len() + usize::from(is_torn)..]).unwrap();
+    let new: Vec<Value> = new
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let events: Vec<_> = new
+        .iter()
+        .map(|line| line["event"].as_str().unwrap())
+        .collect();
+    if is_torn {
+        assert_eq!(text[cut.len()], b'\n');
+        assert_eq!(events, ["started", "torn", "stopped", "checkpoint"]);
+        let lost = TreeHash::of_leaf(&cut[begin..]).to_string();
+        assert_eq!(new[1]["lost"], lost);
+        assert_eq!(new[1]["octets"], cut.len() - begin);
+    } else {
+        assert_eq!(events, ["started", "stopped", "checkpoint"]);
+    }
+    let mut verifier = verify::Verifier::trusting(Vec::new());
+    verifier.read("issuance.log", text.as_slice()).unwrap();
+    let report = verifier.finish();
+    assert_eq!(report.faults.len(), 0, "{} octets: {report:?}", cut.len());
 }
