@@ -25,6 +25,8 @@ pub(super) enum Fault {
     Clock,
     /// The API server answers every call with an error.
     ApiServer,
+    /// The folder of the issuance log's file is gone when the file is rotated.
+    LogWithoutFolder,
     /// A second installation answers the same issuers.
     SecondInstallation,
 }
@@ -46,6 +48,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::CrashingLibrary,
     Fault::WrongSignature,
     Fault::ApiServer,
+    Fault::LogWithoutFolder,
     Fault::SecondInstallation,
 ];
 
@@ -68,6 +71,7 @@ pub(super) const ALL: &[&str] = &[
     "LeaseLost",
     "NoReplicaReady",
     "WatchFailing",
+    "LogFailing",
     "Clash",
 ];
 
@@ -77,9 +81,9 @@ pub(super) const NOT_MADE: &[&str] = &[
     "RequestsUndecided",
     // A bug in the controller, which cannot be made from outside.
     "LintFailed",
-    // The metrics of the issuance log come with its sinks and its signed checkpoints.
-    "LogFailing",
+    // Five minutes without a checkpoint, while lines are written.
     "CheckpointLate",
+    // The log of a process in a test always has a reader.
     "LogLinesDropped",
     // The CRLs of this stage never fail: the tests of CRLs make these faults, and see the metrics.
     "CrlLate",
@@ -108,6 +112,7 @@ impl Fault {
             Self::WrongSignature => &["VerificationFailed", "Bug"],
             Self::Clock => &["ClockOff"],
             Self::ApiServer => &["ApiErrors", "LeaseLost", "NoReplicaReady", "WatchFailing"],
+            Self::LogWithoutFolder => &["LogFailing"],
             Self::SecondInstallation => &["Clash"],
         }
     }

@@ -1,9 +1,9 @@
 //! A controller behind a proxy to the API server, with a token whose library fails by rules, and a Prometheus that scrapes it.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{cell::Cell, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use control_plane::CertManagerOptions;
+use control_plane::{CertManagerOptions, until};
 use jiff::SignedDuration;
 use rig::{
     Authority, Cluster, Controller, ControllerOptions, IssuerName, Programs, Requests, csr_for,
@@ -13,13 +13,17 @@ use serde_json::{Value, json};
 use softhsm_test_helpers::{CaProfile, FaultyModule, KeyKind};
 use tokio::time::sleep;
 
-use super::{super::prometheus::Prometheus, faults::Fault};
+use super::{super::prometheus::Prometheus, WITHIN, faults::Fault};
 use crate::controller::{between::Between, issuer, programs};
 
 /// Namespace of the requests.
 const HERE: &str = "default";
 /// Namespace of the second installation.
 const SECOND: &str = "second-installation";
+/// Folder of the issuance log.
+const LOGS: &str = "logs";
+/// Name of that folder while it is away.
+const AWAY: &str = "away";
 
 /// Everything that runs.
 pub(super) struct Stage {
@@ -33,7 +37,7 @@ pub(super) struct Stage {
     authority: Authority,
     programs: Programs,
     configuration: Value,
-    /// Folder with the PIN.
+    /// Folder with the PIN, and with the folder of the issuance log.
     folder: tempfile::TempDir,
     requests: Requests,
 }
@@ -59,6 +63,10 @@ impl Stage {
         configuration["modules"]["softhsm"] =
             json!({"path": library.module(), "env": library.env()});
         configuration["tokens"]["issuing"]["pinFile"] = json!(pin);
+        fs::create_dir(folder.path().join(LOGS))?;
+        configuration["audit"]["sinks"]["file"] = json!({
+            "path": folder.path().join(LOGS).join("{replica}.log"), "rotateAge": "1m",
+        });
         let between = Between::start(cluster.plane(), cluster.controller_kubeconfig())?;
         let options = ControllerOptions {
             args: [
@@ -173,6 +181,7 @@ impl Stage {
                 Ok(())
             }
             Fault::ApiServer => self.between.fault.refuse(Some(503)),
+            Fault::LogWithoutFolder => self.have_a_rotation_fail().await,
             Fault::SecondInstallation => {
                 self.cluster.create_namespace(SECOND).await?;
                 let options = ControllerOptions {
@@ -209,6 +218,13 @@ impl Stage {
                 Ok(())
             }
             Fault::ApiServer => self.between.fault.refuse(None),
+            Fault::LogWithoutFolder => {
+                let folder = self.folder.path();
+                fs::rename(folder.join(AWAY), folder.join(LOGS))?;
+                self.requests.reaches("unlogged-0", "Issued").await?;
+                // Whatever waited for the log is signed.
+                self.issues("logged").await
+            }
             Fault::SecondInstallation => {
                 let second = self.second.take().context("no second installation")?;
                 second.stop().await.map(drop)
@@ -232,6 +248,23 @@ impl Stage {
             }
         }
         bail!("no request was signed while the token was wrong")
+    }
+
+    /// Takes the folder of the log away, and has lines written until the file is old enough for a rotation.
+    async fn have_a_rotation_fail(&self) -> Result<()> {
+        let folder = self.folder.path();
+        fs::rename(folder.join(LOGS), folder.join(AWAY))?;
+        let asked = Cell::new(0_u32);
+        until("the log to fail", WITHIN, async || {
+            let name = format!("unlogged-{}", asked.get());
+            self.ask(&name, &issuer(), |_| {}).await?;
+            asked.set(asked.get() + 1);
+            sleep(Duration::from_secs(1)).await;
+            let metrics = self.controller.metrics().await?;
+            let failing = metrics.sum("pkcs11_issuer_log_failing", &[]);
+            Ok((failing > 0.0).then_some(()))
+        })
+        .await
     }
 
     async fn refused(&self, number: usize) -> Result<()> {
