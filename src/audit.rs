@@ -10,6 +10,7 @@
 
 mod backlog;
 mod checkpoint;
+mod ceremony;
 pub mod compare;
 mod composer;
 mod crl;

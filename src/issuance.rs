@@ -11,13 +11,14 @@
 //!
 //! * Nothing here reads a clock or a random source. Time, serial and probe randomness are arguments,
 //!   so the same arguments give the same bytes.
-//! * Only [`PreparedCertificate`], [`PreparedCrl`](crl::PreparedCrl) and [`Probe`] request a signature, and signing consumes them. The
-//!   bytes that were linted are the bytes that are signed and sealed.
+//! * Only [`PreparedCertificate`], [`PreparedAuthority`], [`PreparedRequest`], [`PreparedCrl`](crl::PreparedCrl) and [`Probe`]
+//!   request a signature, and signing consumes them. The bytes that were linted are the bytes that are signed and sealed.
 //! * [`PreparedCertificate::issue`] returns a certificate only if its signature verifies under the
 //!   issuing certificate's public key and a second parser reads the same values as ours.
 //! * Identity is copied, never encoded again: the subject public key and the subject alternative names are the bytes of
 //!   the CSR. So is the subject, unless the profile replaces it. For a pod, the issuer makes the names.
 
+pub mod authority;
 pub mod chain;
 pub mod claim;
 pub mod constraints;
@@ -37,6 +38,7 @@ pub mod presented;
 pub mod profile;
 mod raw;
 pub mod refusal;
+pub mod request;
 mod reread;
 pub mod san;
 pub mod scheme;
@@ -53,6 +55,7 @@ pub mod probe;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use authority::{Authority, AuthorityError, PreparedAuthority};
 pub use chain::{Bundle, CaField, ChainError, IssuerCertificate, IssuerChain, NoCrlSign};
 pub use contents::Contents;
 pub use csr::VerifiedCsr;
@@ -63,6 +66,7 @@ pub use presented::{PossessionError, PresentedCertificate, PresentedError};
 pub use probe::{Probe, ProbeError};
 pub use profile::{CertificateParams, Limits, Profile, ProfileError, RuleDecision, Rules, Wanted};
 pub use refusal::{Refusal, RefusalReason};
+pub use request::{PreparedRequest, RequestError};
 pub use reread::RereadError;
 pub use scheme::MlDsa;
 pub use serial::Serial;

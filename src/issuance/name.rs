@@ -157,6 +157,15 @@ impl Name {
         })
     }
 
+    /// Builds a name from these attributes, one RDN each, in this order.
+    ///
+    /// # Errors
+    ///
+    /// The attributes cannot be encoded. Rules for their values are those of [`check`](Self::check).
+    pub fn from_attributes(attributes: &[(Oid, String)]) -> der::Result<Self> {
+        Self::of(attributes, None)
+    }
+
     /// Builds a name from these attributes, one RDN each, followed by the unchanged common names of another name.
     pub(super) fn of(
         attributes: &[(Oid, String)],

@@ -228,6 +228,10 @@ const MEMBERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "hsm/ceremony/src",
+        &["kube", "k8s_openapi", "hyper", "x509_cert"],
+    ),
+    (
         "hsm/worker/src",
         &["pkcs11_issuer", "kube", "k8s_openapi", "x509_cert", "hyper"],
     ),
@@ -326,10 +330,11 @@ fn every_crate_is_named_only_where_it_belongs() {
 
 /// Checks the dependencies of the packages; `linkage.rs` tests the built program.
 #[test]
-fn only_the_worker_and_the_test_helpers_depend_on_cryptoki() {
+fn only_the_worker_the_ceremony_and_the_test_helpers_depend_on_cryptoki() {
     for (manifest, expected) in [
         ("Cargo.toml", false),
         ("hsm/Cargo.toml", false),
+        ("hsm/ceremony/Cargo.toml", true),
         ("hsm/two-calls/Cargo.toml", true),
         ("hsm/worker/Cargo.toml", true),
         ("tests/bench/Cargo.toml", false),

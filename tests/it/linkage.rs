@@ -1,4 +1,5 @@
-//! The controller parses hostile input, so the shipped program must not be able to load a PKCS#11 library.
+//! The controller parses hostile input, so the shipped program must not be able to load a PKCS#11 library. Only the ceremony can
+//! write to a token.
 //!
 //! This test reads the built file, because `cargo tree` does not see the features that a build of the whole workspace
 //! unifies.
@@ -7,6 +8,10 @@ use std::{env, fs, path::PathBuf, process::Command};
 
 /// The function that every PKCS#11 library exports (PKCS#11 3.1, section 5.4), and the crate that calls it.
 const MARKS: [&str; 2] = ["C_GetFunctionList", "cryptoki"];
+
+/// Texts of our own code that writes to a token: a line of the transcript, and an error of `C_CreateObject`'s caller. The name of
+/// a function is no mark, because `cryptoki` has the names of all functions in its errors.
+const WRITES: [&str; 2] = ["key-generating", "store a certificate on the token"];
 
 /// Builds the release programs together, as they are shipped, and returns their folder.
 fn release() -> PathBuf {
@@ -20,6 +25,8 @@ fn release() -> PathBuf {
             "pkcs11-issuer",
             "--package",
             "pkcs11-hsm-worker",
+            "--package",
+            "pkcs11-ceremony",
         ])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
@@ -55,5 +62,22 @@ fn the_controller_cannot_load_a_pkcs11_library() {
             contains(&worker, mark),
             "the worker does not contain {mark}, so this test could not find it in the controller"
         );
+    }
+}
+
+#[test]
+#[ignore = "builds the release programs, which takes minutes the first time; `make test` runs it"]
+fn only_the_ceremony_can_write_to_a_token() {
+    let folder = release();
+    let program = |name: &str| fs::read(folder.join(name)).unwrap();
+    let ceremony = program("pkcs11-ceremony");
+    for mark in WRITES {
+        assert!(
+            contains(&ceremony, mark),
+            "the ceremony does not contain {mark:?}, so this test could not find it elsewhere"
+        );
+        for other in ["pkcs11-issuer", "pkcs11-hsm-worker"] {
+            assert!(!contains(&program(other), mark), "{other} contains {mark:?}");
+        }
     }
 }

@@ -129,6 +129,8 @@ entries! { real, change:
         nothing_found(change, code, count)
     };
     C_FindObjectsFinal(session: CK_SESSION_HANDLE);
+    C_GenerateKeyPair(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, public: *mut CK_ATTRIBUTE, public_count: CK_ULONG, private: *mut CK_ATTRIBUTE, private_count: CK_ULONG, public_key: *mut CK_OBJECT_HANDLE, private_key: *mut CK_OBJECT_HANDLE);
+    C_CreateObject(session: CK_SESSION_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, object: *mut CK_OBJECT_HANDLE);
     C_SignInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE)
         // SAFETY: the caller provides a mechanism, or null.
         about unsafe { mechanism.as_ref() }.map(|mechanism| mechanism.mechanism), => {

@@ -29,7 +29,7 @@ functions! {
     C_Initialize C_Finalize C_GetInfo C_GetSlotList C_GetSlotInfo C_GetTokenInfo C_GetMechanismList C_GetMechanismInfo
     C_OpenSession C_CloseSession C_CloseAllSessions C_GetSessionInfo C_Login C_Logout
     C_GetAttributeValue C_FindObjectsInit C_FindObjects C_FindObjectsFinal
-    C_SignInit C_Sign C_SignUpdate C_SignFinal C_GenerateRandom
+    C_SignInit C_Sign C_SignUpdate C_SignFinal C_GenerateRandom C_GenerateKeyPair C_CreateObject
     C_Sign_length C_SignFinal_length
 }
 

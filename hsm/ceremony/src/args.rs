@@ -1,0 +1,94 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Makes CA keys and certificates on a PKCS#11 token, exactly as several people have approved.
+#[derive(Debug, Parser)]
+#[command(name = "pkcs11-ceremony", version, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  pkcs11-ceremony plan --plan plan.yaml --approvers approvers.yaml --out ceremony
+  pkcs11-ceremony approve --plan plan.yaml --approvers approvers.yaml --out ceremony --key ~/.ssh/id_ed25519
+  pkcs11-ceremony execute --plan plan.yaml --approvers approvers.yaml --out ceremony --module libsofthsm2.so --pin-file pin
+  pkcs11-ceremony verify --plan plan.yaml --approvers approvers.yaml --out ceremony
+  pkcs11-ceremony minutes --plan plan.yaml --approvers approvers.yaml --out ceremony --format html
+
+Exit codes:
+  0  done
+  1  failed; the message says what to do
+  2  wrong usage
+  3  execute: the keys are made, and plan B waits for approvals";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print the plan that is to be approved next, with its hash in words: plan A, or plan B once the keys exist.
+    Plan(Files),
+    /// Approve that plan with an OpenSSH key. Runs ssh-keygen.
+    Approve(Approve),
+    /// Carry the plan out as far as it is approved. Run it again to go on.
+    Execute(Execute),
+    /// Verify a finished ceremony offline: approvals, certificates and transcript.
+    Verify(Files),
+    /// Print the minutes of a finished ceremony, after verifying it.
+    Minutes(Minutes),
+}
+
+/// The files of a ceremony.
+#[derive(Args, Debug)]
+pub(crate) struct Files {
+    /// The plan, YAML.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: PathBuf,
+    /// Who may approve, and how many must: YAML.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) approvers: PathBuf,
+    /// The folder for approvals, public keys, certificates and transcript.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Approve {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// Your OpenSSH private key, or the public one if an agent has the key.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Execute {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// The PKCS#11 library of the token.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) module: PathBuf,
+    /// A file with the user PIN. Without it and --pin-fd, the terminal asks.
+    #[arg(long, value_name = "FILE", conflicts_with = "pin_fd")]
+    pub(crate) pin_file: Option<PathBuf>,
+    /// An open file descriptor to read the user PIN from.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) pin_fd: Option<u32>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Minutes {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// The format.
+    #[arg(long, value_enum, default_value_t = Format::Markdown)]
+    pub(crate) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Format {
+    Markdown,
+    Html,
+}

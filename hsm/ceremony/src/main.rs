@@ -1,0 +1,81 @@
+//! Makes CA keys and certificates on a token as an approved plan says. The only program here that can write to a token.
+
+mod approvals;
+mod approve;
+mod args;
+mod ceremony;
+mod execute;
+mod hash;
+mod minutes;
+mod output;
+mod pin;
+mod plan;
+mod prepared;
+mod token;
+mod transcript;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command, Files};
+use ceremony::{Ceremony, Failure};
+use execute::Outcome;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprint!("error: {error}");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                eprint!(": {cause}");
+                source = cause.source();
+            }
+            eprintln!();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    // The PIN must reach neither a core file nor a debugger.
+    hsm::harden()?;
+    match cli.command {
+        Command::Plan(files) => read(files)?.show()?,
+        Command::Approve(approve) => read(approve.files)?.approve(&approve.key)?,
+        Command::Execute(execute) => {
+            let ceremony = read(execute.files)?;
+            let pin = || pin::read(execute.pin_file.as_deref(), execute.pin_fd);
+            match ceremony.execute(&execute.module, pin)? {
+                Outcome::Finished => println!("finished: every step of the plan is done"),
+                Outcome::WaitsForPlanB(hash) => {
+                    println!(
+                        "the keys are made; plan B waits for approvals\nSHA-256 {}\n{}",
+                        hash.hex(),
+                        hash.words()
+                    );
+                    return Ok(ExitCode::from(3));
+                }
+            }
+        }
+        Command::Verify(files) => {
+            let verified = read(files)?.verify()?;
+            println!(
+                "verified: {} lines of transcript, approvals of both plans, and every output",
+                verified.lines.len()
+            );
+        }
+        Command::Minutes(minutes) => {
+            let ceremony = read(minutes.files)?;
+            let verified = ceremony.verify()?;
+            print!("{}", ceremony.minutes(&verified, minutes.format));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(files: Files) -> Result<Ceremony, Failure> {
+    Ceremony::read(&files.plan, &files.approvers, files.out)
+}

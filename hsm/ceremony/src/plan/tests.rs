@@ -1,0 +1,47 @@
+use super::*;
+
+pub(crate) const PLAN: &str = include_str!("../../tests/it/plan.yaml");
+
+#[test]
+fn the_example_is_a_plan() {
+    let plan = Plan::parse(PLAN.as_bytes()).unwrap();
+    assert_eq!(plan.keys().count(), 4);
+    assert_eq!(plan.audit_key().unwrap().0, "audit");
+}
+
+#[test]
+fn what_the_format_does_not_know_is_refused_with_its_line() {
+    let error = |from: &str, to: &str| {
+        assert!(PLAN.contains(from), "{from}");
+        let text = PLAN.replacen(from, to, 1);
+        Plan::parse(text.as_bytes()).unwrap_err().to_string()
+    };
+    let said = error("pathLength: 1", "pathLen: 1");
+    assert!(said.contains("pathLen") && said.contains("line"), "{said}");
+    let said = error("- root:", "- renew:");
+    assert!(said.contains("renew") && said.contains("line"), "{said}");
+    for (from, to, expected) in [
+        ("tool: 0.1.0", "tool: 9.9.9", "9.9.9"),
+        ("key: root-key", "key: nothing", "names no earlier step"),
+        ("issuer: root", "issuer: root-key", "names no earlier step"),
+        ("5b02", "8b02", "serial number"),
+        ("name: issuing-key", "name: root-key", "same name"),
+        ("name: root-key", "name: Root", "characters"),
+        ("label: issuing-2026", "label: root-2026", "same key label"),
+        ("CN=Example Root", "Example Root", "is not like"),
+        ("notAfter: 2046", "notAfter: 2016", "notAfter"),
+        ("audit-key:", "keygen:", "exactly one audit-key"),
+    ] {
+        let said = error(from, to);
+        assert!(said.contains(expected), "{from}: {said}");
+    }
+}
+
+#[test]
+fn another_plan_or_another_step_gives_another_id() {
+    let plan = Plan::parse(PLAN.as_bytes()).unwrap();
+    let other = Plan::parse(format!("{PLAN}\n# changed\n").as_bytes()).unwrap();
+    assert_eq!(plan.key_id("root-key"), plan.key_id("root-key"));
+    assert_ne!(plan.key_id("root-key"), plan.key_id("issuing-key"));
+    assert_ne!(plan.key_id("root-key"), other.key_id("root-key"));
+}
