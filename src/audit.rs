@@ -9,8 +9,8 @@
 //! It is not the audit log of the API server, which the code always calls by its full name.
 
 mod backlog;
-mod checkpoint;
 mod ceremony;
+mod checkpoint;
 pub mod compare;
 mod composer;
 mod crl;

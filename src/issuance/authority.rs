@@ -98,9 +98,8 @@ impl PreparedAuthority {
     /// The contents break a lint, or could not be a CA's.
     pub fn root(authority: &Authority) -> Result<Self, AuthorityError> {
         let key_id = authority.key.key_identifier();
-        let algorithm = super::SignatureAlgorithm::auto(&super::IssuerPublicKey::new(
-            authority.key.clone(),
-        ));
+        let algorithm =
+            super::SignatureAlgorithm::auto(&super::IssuerPublicKey::new(authority.key.clone()));
         let scheme = algorithm.scheme().to_der()?;
         let tbs = encode(authority, &authority.subject, &key_id, &scheme)?;
         // A root is judged by its name and key alone, so a chain can be read before the root is signed.

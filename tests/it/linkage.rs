@@ -77,7 +77,10 @@ fn only_the_ceremony_can_write_to_a_token() {
             "the ceremony does not contain {mark:?}, so this test could not find it elsewhere"
         );
         for other in ["pkcs11-issuer", "pkcs11-hsm-worker"] {
-            assert!(!contains(&program(other), mark), "{other} contains {mark:?}");
+            assert!(
+                !contains(&program(other), mark),
+                "{other} contains {mark:?}"
+            );
         }
     }
 }

@@ -99,12 +99,16 @@ impl Token {
                 .map_err(failed("open a session that may write"))?;
             session
                 .login(UserType::User, Some(&pin()?))
-                .map_err(|error| match error {
-                    Error::Pkcs11(
-                        RvError::PinIncorrect | RvError::PinLocked | RvError::PinInvalid,
-                        _,
-                    ) => TokenError::Pin(error),
-                    other => failed("log in")(other),
+                .map_err(|error| {
+                    use RvError::{PinIncorrect, PinInvalid, PinLocked};
+                    if matches!(
+                        error,
+                        Error::Pkcs11(PinIncorrect | PinInvalid | PinLocked, _)
+                    ) {
+                        TokenError::Pin(error)
+                    } else {
+                        failed("log in")(error)
+                    }
                 })?;
             return Ok(Self {
                 session: Mutex::new(session),

@@ -123,7 +123,7 @@ impl Ceremony {
             .find(|line| line["event"] == "ceremony-continued")
             .ok_or_else(|| wrong("its last run does not say what was before it"))?;
         if continued["beforeSha256"] != Hash::of(before).hex()
-            || continued["beforeOctets"] != before.len().to_string()
+            || continued["beforeOctets"].as_str() != Some(&before.len().to_string())
         {
             return Err(wrong("the lines before its last run were changed"));
         }

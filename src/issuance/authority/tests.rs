@@ -38,7 +38,12 @@ fn a_root_and_an_intermediate_of_every_kind_of_key_are_sealed_and_form_a_chain()
             let der = block_on(prepared.issue(&Software(root_key))).unwrap();
             let issuer = issuer_of(&[&der, &root]).unwrap();
             assert!(issuer.chain().has_root());
-            assert!(PreparedAuthority::under(&below, &above).unwrap().check(&der).is_ok());
+            assert!(
+                PreparedAuthority::under(&below, &above)
+                    .unwrap()
+                    .check(&der)
+                    .is_ok()
+            );
         }
     }
 }

@@ -142,12 +142,13 @@ impl Token {
         let (public, private) = self
             .session()
             .generate_key_pair(&mechanism, &public, &private)
-            .map_err(|source| match source {
-                Error::Pkcs11(RvError::DeviceMemory, _) => TokenError::Full {
-                    label: step.label.clone(),
-                    source,
-                },
-                other => failed(&format!("make key {:?}", step.label))(other),
+            .map_err(|source| {
+                if matches!(source, Error::Pkcs11(RvError::DeviceMemory, _)) {
+                    let label = step.label.clone();
+                    TokenError::Full { label, source }
+                } else {
+                    failed(&format!("make key {:?}", step.label))(source)
+                }
             })?;
         self.read(private, public, step)
     }

@@ -15,6 +15,7 @@ use pkcs11_issuer::issuance::{
 };
 
 use super::{Halves, Token, TokenError, failed};
+use crate::plan::Algorithm;
 
 /// One key of the token.
 pub(crate) struct TokenSigner<'a> {
@@ -33,9 +34,10 @@ impl Token {
 
     /// Signs a checkpoint of the transcript: Ed25519 as 64 octets, ECDSA with SHA-256 as DER.
     pub(crate) fn sign_text(&self, key: &Halves, text: &[u8]) -> Result<Vec<u8>, TokenError> {
+        use Algorithm as A;
         let scheme = match key.facts.algorithm {
-            crate::plan::Algorithm::P256 => SignatureScheme::Ecdsa(Hash::Sha256),
-            _ => SignatureScheme::Ed25519,
+            A::P256 => SignatureScheme::Ecdsa(Hash::Sha256),
+            A::Ed25519 | A::Rsa4096 | A::P384 | A::MlDsa65 | A::MlDsa87 => SignatureScheme::Ed25519,
         };
         let digest = Hash::Sha256.digest(text);
         self.sign(key.private, scheme, text, &digest)
