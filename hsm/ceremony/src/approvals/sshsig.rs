@@ -1,7 +1,7 @@
 //! OpenSSH signatures (PROTOCOL.sshsig) by Ed25519 and P-256 keys, in software or on a security key (PROTOCOL.u2f).
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey};
-use base64ct::{Base64, Encoding as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use der::{Encode as _, Sequence, asn1::UintRef};
 
 use crate::hash::Hash;
@@ -71,7 +71,7 @@ impl SshKey {
         let (Some(kind), Some(base64)) = (words.next(), words.next()) else {
             return Err(SshError::Line);
         };
-        let octets = Base64::decode_vec(base64).map_err(|_| SshError::Line)?;
+        let octets = STANDARD.decode(base64).map_err(|_| SshError::Line)?;
         let named = Wire(&octets).string().ok_or(SshError::Line)?;
         if named != kind.as_bytes() {
             return Err(SshError::Line);
@@ -81,7 +81,7 @@ impl SshKey {
 
     /// Returns the fingerprint as ssh-keygen prints it.
     pub(crate) fn fingerprint(&self) -> String {
-        let base64 = Base64::encode_string(Hash::of(&self.0).octets());
+        let base64 = STANDARD.encode(Hash::of(&self.0).octets());
         format!("SHA256:{}", base64.trim_end_matches('='))
     }
 
@@ -153,7 +153,7 @@ pub(crate) fn verify(armoured: &str, message: &[u8]) -> Result<SshKey, SshError>
         .and_then(|rest| rest.strip_suffix(END))
         .ok_or(SshError::Form)?;
     let base64: String = body.split_whitespace().collect();
-    let octets = Base64::decode_vec(&base64).map_err(|_| SshError::Form)?;
+    let octets = STANDARD.decode(&base64).map_err(|_| SshError::Form)?;
     let blob = octets.strip_prefix(MAGIC).ok_or(SshError::Form)?;
     let mut blob = Wire(blob);
     if blob.number() != Some(1) {
