@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::{sync::watch, task::yield_now};
 
 use self::{
-    state::{Position, State, wide},
+    state::{BacklogState, SinkPosition, wide},
     waiters::Waiters,
 };
 use super::{
@@ -67,7 +67,7 @@ pub(super) enum Task {
 
 /// The waiting lines. A position is a number of octets since the beginning of the run.
 pub(super) struct Backlog {
-    state: Mutex<State>,
+    state: Mutex<BacklogState>,
     /// Wakes the sinks.
     work: Condvar,
     /// Number of sinks that have ended.
@@ -81,14 +81,14 @@ impl Backlog {
         found: Vec<(&'static str, Fields)>,
         patience: Duration,
     ) -> Self {
-        let sinks = sinks.into_iter().map(|name| Position {
+        let sinks = sinks.into_iter().map(|name| SinkPosition {
             name,
             accepted: 0,
             idle: false,
             error: None,
         });
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(BacklogState {
                 composer,
                 lines: Vec::new(),
                 start: 0,
@@ -136,7 +136,7 @@ impl Backlog {
     }
 
     /// Wakes the sinks for lines that nobody waits for yet, if some have nothing else to do or there is a whole batch.
-    fn announce(&self, state: MutexGuard<'_, State>) {
+    fn announce(&self, state: MutexGuard<'_, BacklogState>) {
         let wake = state.lines.len() >= BATCH || state.sinks.iter().any(|sink| sink.idle);
         drop(state);
         if wake {

@@ -60,7 +60,7 @@ impl TreeHash {
 /// Prints base64.
 impl fmt::Display for TreeHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&STANDARD.encode(&self.0))
+        f.write_str(&STANDARD.encode(self.0))
     }
 }
 

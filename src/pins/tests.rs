@@ -29,7 +29,7 @@ impl Stored {
         let stored = Arc::new(Self {
             secret: Mutex::new(json!({
                 "metadata": {"name": "pkcs11-issuer-pin-state", "resourceVersion": "1"},
-                "data": {"hmac-key": STANDARD.encode(&[7; 32])},
+                "data": {"hmac-key": STANDARD.encode([7; 32])},
             })),
             answers_writes: AtomicBool::new(true),
         });
@@ -100,7 +100,7 @@ impl Stored {
 
     /// Puts a record under a key.
     fn put(&self, key: &str, record: &PinRecord) {
-        let entry = STANDARD.encode(&serde_json::to_vec(record).unwrap());
+        let entry = STANDARD.encode(serde_json::to_vec(record).unwrap());
         self.secret.lock()["data"][key] = json!(entry);
     }
 }

@@ -9,13 +9,13 @@ use super::{BATCH, Ending, ROOM, waiters::Waiters};
 use crate::audit::{SinkTrouble, composer::Composer, fields::Fields};
 
 /// The lines that are not on every sink yet, and who waits for what.
-pub(super) struct State {
+pub(super) struct BacklogState {
     pub(super) composer: Composer,
     /// Lines that a sink has not accepted yet.
     pub(super) lines: Vec<u8>,
     /// Position of the first of them.
     pub(super) start: u64,
-    pub(super) sinks: Vec<Position>,
+    pub(super) sinks: Vec<SinkPosition>,
     pub(super) waiters: Waiters,
     /// Lines that every sink has accepted.
     pub(super) accepted_lines: u64,
@@ -33,7 +33,7 @@ pub(super) struct State {
 }
 
 /// How far a sink is.
-pub(super) struct Position {
+pub(super) struct SinkPosition {
     pub(super) name: String,
     pub(super) accepted: u64,
     /// Whether any line wakes the sink, and not only one that somebody waits for.
@@ -42,7 +42,7 @@ pub(super) struct Position {
     pub(super) error: Option<String>,
 }
 
-impl State {
+impl BacklogState {
     /// Appends the first line of the run, unless it is there.
     pub(super) fn begin(&mut self, time: Timestamp) {
         if self.composer.size() > 0 {

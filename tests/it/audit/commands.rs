@@ -231,8 +231,9 @@ fn the_audit_key_is_made_from_the_public_key_of_the_token_and_verifies_the_log()
         assert_eq!(told(&["key", "--name", "prod", &pem])?, vkey);
         let vkey = logged.file("audit.vkey", vkey)?;
         let log = logged.file("a.log", key.seal(&logged.log)?)?;
-        let verified = told(&["verify", "--key-file", &vkey, &log])?;
-        assert!(verified.contains("signed the checkpoint"), "{verified}");
+        let proof = logged.file("proof", told(&["prove", &logged.serial, &log])?)?;
+        let proven = told(&["check-proof", "--key-file", &vkey, &proof])?;
+        assert!(proven.contains("is proven by the key prod"), "{proven}");
         let unnamed = audit(&["key", "--name", "prod east", &der])?;
         assert_eq!(unnamed.code, Some(1), "{unnamed:?}");
     }

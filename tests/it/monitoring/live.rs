@@ -69,6 +69,7 @@ async fn alerts_fire_and_clear_and_every_panel_of_the_dashboard_has_data() -> Re
         faults::CA_ENDS,
         faults::CONFIGURATION_REFUSED,
         faults::TOKEN_DOWN,
+        faults::LOG_WITHOUT_FOLDER,
     ];
     for fault in sample {
         stage.make(fault).await?;

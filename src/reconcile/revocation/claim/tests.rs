@@ -99,7 +99,7 @@ impl Leaf {
     /// Returns the proof that the key of this leaf makes for the certificate of another one.
     fn proof_for(&self, other: &Self) -> String {
         let message = other.certificate().possession_message();
-        STANDARD.encode(&self.key.sign(&message).unwrap())
+        STANDARD.encode(self.key.sign(&message).unwrap())
     }
 }
 

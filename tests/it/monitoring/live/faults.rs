@@ -32,7 +32,8 @@ pub(super) enum Fault {
 }
 
 pub(super) use Fault::{
-    CaEnds as CA_ENDS, ConfigurationRefused as CONFIGURATION_REFUSED, TokenDown as TOKEN_DOWN,
+    CaEnds as CA_ENDS, ConfigurationRefused as CONFIGURATION_REFUSED,
+    LogWithoutFolder as LOG_WITHOUT_FOLDER, TokenDown as TOKEN_DOWN,
 };
 
 /// Every fault.
