@@ -88,6 +88,7 @@ pub struct PreparedAuthority {
     tbs: Vec<u8>,
     algorithm: Vec<u8>,
     issuer: Arc<Issuer>,
+    is_root: bool,
 }
 
 impl PreparedAuthority {
@@ -102,9 +103,8 @@ impl PreparedAuthority {
             super::SignatureAlgorithm::auto(&super::IssuerPublicKey::new(authority.key.clone()));
         let scheme = algorithm.scheme().to_der()?;
         let tbs = encode(authority, &authority.subject, &key_id, &scheme)?;
-        // A root is judged by its name and key alone, so a chain can be read before the root is signed.
-        let issuer = Arc::new(issuer_of(&[&unsigned(&tbs, &scheme)?])?);
-        Self::linted(tbs, scheme, issuer)
+        let issuer = Arc::new(issuer_of(&unsigned(&tbs, &scheme)?, true)?);
+        Self::linted(tbs, scheme, issuer, true)
     }
 
     /// Prepares a certificate that `above` signs.
@@ -119,19 +119,21 @@ impl PreparedAuthority {
         let scheme = above.algorithm().scheme().to_der()?;
         let name = Name::parse(issuing.subject_der())?;
         let tbs = encode(authority, &name, &issuing.authority_key_id(), &scheme)?;
-        Self::linted(tbs, scheme, Arc::clone(above))
+        Self::linted(tbs, scheme, Arc::clone(above), false)
     }
 
     fn linted(
         tbs: Vec<u8>,
         algorithm: Vec<u8>,
         issuer: Arc<Issuer>,
+        is_root: bool,
     ) -> Result<Self, AuthorityError> {
         lint::run(&tbs, &issuer)?;
         Ok(Self {
             tbs,
             algorithm,
             issuer,
+            is_root,
         })
     }
 
@@ -156,7 +158,7 @@ impl PreparedAuthority {
     ///
     /// The certificate could not issue certificates.
     pub fn as_issuer(&self) -> Result<Issuer, AuthorityError> {
-        issuer_of(&[&self.unsigned()?])
+        issuer_of(&self.unsigned()?, self.is_root)
     }
 
     /// The CA that signs: for a root, itself.
@@ -204,13 +206,12 @@ impl PreparedAuthority {
     }
 }
 
-/// Returns the issuer whose chain these certificates (DER) are, the issuing one first.
-fn issuer_of(certificates: &[&[u8]]) -> Result<Issuer, AuthorityError> {
-    let text: String = certificates
-        .iter()
-        .map(|der| pem::encode("CERTIFICATE", der))
-        .collect();
-    let chain = IssuerChain::parse(text.as_bytes(), None).map_err(AuthorityError::Chain)?;
+/// Returns the issuer with this certificate (DER), which need not be signed yet: a trust anchor is a name and a key, and the
+/// signature of a certificate without the one above it cannot be verified.
+fn issuer_of(der: &[u8], is_root: bool) -> Result<Issuer, AuthorityError> {
+    let text = pem::encode("CERTIFICATE", der);
+    let roots = is_root.then_some(text.as_bytes());
+    let chain = IssuerChain::parse(text.as_bytes(), roots).map_err(AuthorityError::Chain)?;
     Ok(Issuer::new(chain, Profile::default(), None)?)
 }
 

@@ -11,12 +11,14 @@ use tempfile::TempDir;
 
 pub(crate) const PLAN: &str = include_str!("plan.yaml");
 
+/// A PKCS#11 library and the environment that it needs.
+pub(crate) type Library = (PathBuf, Vec<(String, String)>);
+
 /// A ceremony and its people.
 pub(crate) struct Ceremony {
     folder: TempDir,
     pub(crate) token: TestToken,
-    module: PathBuf,
-    env: Vec<(String, String)>,
+    library: Library,
 }
 
 impl Ceremony {
@@ -54,21 +56,25 @@ impl Ceremony {
         let plan = plan.replace("SERIAL", token.serial());
         fs::write(folder.path().join("plan.yaml"), plan).unwrap();
         Self {
-            module: token.module().to_owned(),
-            env: token.env().into_iter().collect(),
+            library: (token.module().to_owned(), token.env().into_iter().collect()),
             folder,
             token,
         }
     }
 
-    /// Has the program load this library instead, with this environment.
+    /// Has the program load this library instead, with this environment. Returns what it loaded before.
     pub(crate) fn through(
         &mut self,
         module: &Path,
         env: impl IntoIterator<Item = (String, String)>,
-    ) {
-        module.clone_into(&mut self.module);
-        self.env = env.into_iter().collect();
+    ) -> Library {
+        let library = (module.to_owned(), env.into_iter().collect());
+        std::mem::replace(&mut self.library, library)
+    }
+
+    /// Has the program load the library that it loaded before.
+    pub(crate) fn restore(&mut self, library: Library) {
+        self.library = library;
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -91,7 +97,7 @@ impl Ceremony {
             .arg("--out")
             .arg(self.path("out"))
             .args(arguments)
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .envs(self.library.1.iter().map(|(name, value)| (name, value)))
             .output()
             .unwrap()
     }
@@ -113,7 +119,7 @@ impl Ceremony {
 
     /// Carries the plan out as far as it is approved.
     pub(crate) fn execute(&self) -> Output {
-        let (module, pin) = (self.module.clone(), self.token.pin_file().to_owned());
+        let (module, pin) = (self.library.0.clone(), self.token.pin_file().to_owned());
         self.run(
             "execute",
             &[
