@@ -2,6 +2,7 @@
 
 mod audit;
 mod crl;
+mod manual;
 mod revoke_proof;
 mod run;
 mod sign;
@@ -14,6 +15,7 @@ pub use self::{
         ShowFormat, ShowKey, Verify,
     },
     crl::{Crl, ImportCrl},
+    manual::{Completions, Man},
     revoke_proof::RevokeProof,
     run::{Answering, Run},
     sign::{OutputFormat, Sign},
@@ -38,17 +40,25 @@ pub enum Command {
     #[command(after_help = sign::EXAMPLES)]
     Sign(Box<Sign>),
     /// Work with issuance logs.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = AUDIT_EXAMPLES)]
     Audit(Audit),
     /// Work with certificate revocation lists.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = CRL_EXAMPLES)]
     Crl(Crl),
     /// Prove that you hold the key of a certificate that is to be revoked.
     #[command(after_help = revoke_proof::EXAMPLES)]
     RevokeProof(RevokeProof),
     /// Print the CustomResourceDefinitions as YAML, for `kubectl apply -f -`.
+    #[command(after_help = CRDS_EXAMPLES)]
     Crds,
+    /// Print a script that completes commands and flags in a shell.
+    #[command(after_help = manual::COMPLETIONS_EXAMPLES)]
+    Completions(Completions),
+    /// Write the manual pages, one for each command.
+    #[command(after_help = manual::MAN_EXAMPLES)]
+    Man(Man),
     /// Print the version, the commit and the kind of this build.
+    #[command(after_help = VERSION_EXAMPLES)]
     Version,
 }
 
@@ -60,6 +70,27 @@ Examples:
   pkcs11-issuer audit verify replica.log
 
 Every flag of `run` can also be given as PKCS11_ISSUER_ and its name in capitals, with _ for -.";
+
+const AUDIT_EXAMPLES: &str = "\
+Examples:
+  pkcs11-issuer audit verify --key-file audit.vkey logs/*
+  pkcs11-issuer audit show --name shop.example logs/*
+
+docs/reference/audit.md describes the log.";
+
+const CRL_EXAMPLES: &str = "\
+Examples:
+  pkcs11-issuer crl import --certificate ca.pem newest.crl
+
+docs/crls.md describes how CRLs are made and published.";
+
+const CRDS_EXAMPLES: &str = "\
+Examples:
+  pkcs11-issuer crds | kubectl apply -f -";
+
+const VERSION_EXAMPLES: &str = "\
+Examples:
+  pkcs11-issuer version";
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ mod audit;
 mod crds;
 mod crl;
 mod machine;
+mod man;
 mod revoke_proof;
 mod run;
 mod sign;
@@ -11,6 +12,6 @@ mod signals;
 mod version;
 
 pub use self::{
-    audit::audit, crds::crds, crl::crl, revoke_proof::revoke_proof, run::run, sign::sign,
+    audit::audit, crds::crds, crl::crl, man::man, revoke_proof::revoke_proof, run::run, sign::sign,
     version::version,
 };

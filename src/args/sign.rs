@@ -124,6 +124,8 @@ mod tests {
             | Command::Crl(_)
             | Command::RevokeProof(_)
             | Command::Crds
+            | Command::Completions(_)
+            | Command::Man(_)
             | Command::Version => {
                 panic!("sign was asked for")
             }

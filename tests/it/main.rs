@@ -23,6 +23,8 @@ mod generated;
 #[cfg(test)]
 mod glossary;
 #[cfg(test)]
+mod help;
+#[cfg(test)]
 mod house_rules;
 #[cfg(test)]
 mod issuance;

@@ -58,6 +58,16 @@ async fn the_image_is_below_sixty_megabytes_and_has_no_shell_and_nothing_that_ga
         let path = format!(" usr/local/bin/{program}\n");
         assert!(listing.contains(&path), "{program} is not in the image");
     }
+    let share = [
+        "man/man1/pkcs11-issuer-sign.1",
+        "bash-completion/completions/pkcs11-issuer",
+        "zsh/site-functions/_pkcs11-issuer",
+        "fish/vendor_completions.d/pkcs11-issuer.fish",
+    ];
+    for file in share {
+        let path = format!(" usr/local/share/{file}\n");
+        assert!(listing.contains(&path), "{file} is not in the image");
+    }
     for line in listing.lines() {
         let name = line.rsplit('/').next().unwrap_or_default();
         let is_shell = ["sh", "ash", "bash", "dash", "busybox"].contains(&name);
