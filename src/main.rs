@@ -1,7 +1,6 @@
 //! The program `pkcs11-issuer`: parses the command line, runs the command, and reports the outcome in its exit code.
 
 use std::{
-    io::{self, Write as _},
     panic,
     process::{self, ExitCode},
     thread,
@@ -75,7 +74,7 @@ fn execute(args: Args) -> anyhow::Result<ExitCode> {
         Command::Crl(crl) => block_on(async { cli::crl(&crl).await })?,
         Command::RevokeProof(args) => print!("{}", cli::revoke_proof(&args)?),
         Command::Crds => print!("{}", cli::crds(&pkcs11_issuer::api::crds())?),
-        Command::Completions(args) => io::stdout().write_all(&args.script())?,
+        Command::Completions(args) => print!("{}", args.script()),
         Command::Man(args) => cli::man(&args)?,
         Command::Version => print!("{}", cli::version()),
     }

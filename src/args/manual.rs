@@ -18,12 +18,14 @@ pub struct Completions {
 impl Completions {
     /// Writes the script that completes our commands and flags in the shell.
     #[must_use]
-    pub fn script(&self) -> Vec<u8> {
+    pub fn script(&self) -> String {
         let mut script = Vec::new();
         let mut command = Args::command();
         let name = command.get_name().to_owned();
         clap_complete::generate(self.shell, &mut command, name, &mut script);
-        script
+        // clap_complete 4.6.12 spells the program's name in two ways in bash's script, if it has a hyphen, and then completes
+        // nothing below the first word.
+        String::from_utf8_lossy(&script).replace("pkcs11__subcmd__issuer", "pkcs11__issuer")
     }
 }
 
