@@ -128,7 +128,11 @@ impl PreparedAuthority {
         issuer: Arc<Issuer>,
         is_root: bool,
     ) -> Result<Self, AuthorityError> {
-        lint::run(&tbs, &issuer)?;
+        if is_root {
+            lint::run_root(&tbs, &issuer)?;
+        } else {
+            lint::run(&tbs, &issuer)?;
+        }
         Ok(Self {
             tbs,
             algorithm,

@@ -157,8 +157,32 @@ impl<'a> Linted<'a> {
 ///
 /// The first lint that fails.
 pub(super) fn run(tbs_der: &[u8], issuer: &Issuer) -> Result<(), LintError> {
+    run_each(tbs_der, issuer, |_| true)
+}
+
+/// Runs the lints over the TBSCertificate of a root, whose `issuer` is itself. Left out are those that compare a certificate with a
+/// different one above it: the name of a root is its issuer's, and its path length limits only what is below it.
+///
+/// # Errors
+///
+/// The first lint that fails.
+pub(super) fn run_root(tbs_der: &[u8], issuer: &Issuer) -> Result<(), LintError> {
+    run_each(tbs_der, issuer, |lint| !NOT_OF_ROOTS.contains(&lint.name))
+}
+
+const NOT_OF_ROOTS: [&str; 2] = [
+    "rfc5280_subject_is_not_issuer",
+    "rfc5280_path_length_within_ca",
+];
+
+fn run_each(
+    tbs_der: &[u8],
+    issuer: &Issuer,
+    wanted: impl Fn(&Lint) -> bool,
+) -> Result<(), LintError> {
     let linted = Linted::read(tbs_der, issuer)?;
-    LINTS.into_iter().flatten().try_for_each(|lint| {
+    let lints = LINTS.into_iter().flatten();
+    lints.filter(|lint| wanted(lint)).try_for_each(|lint| {
         (lint.check)(&linted).map_err(|finding| LintError {
             lint: lint.name,
             citation: lint.citation,
