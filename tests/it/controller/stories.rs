@@ -89,7 +89,10 @@ fn of_refusal(line: &Value) -> Result<Story> {
     let path = |of: &str| -> Result<String> {
         let name = text(&format!("{of}/name")).context("no name")?;
         let namespace = text(&format!("{of}/namespace"));
-        Ok(namespace.map_or(name.to_owned(), |namespace| format!("{namespace}/{name}")))
+        Ok(namespace.map_or_else(
+            || name.to_owned(),
+            |namespace| format!("{namespace}/{name}"),
+        ))
     };
     Ok(Story {
         request: path("/request")?,

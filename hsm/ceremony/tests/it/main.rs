@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "clippy.toml allows these in test functions; shared helpers may fail the same way"
 )]
 

@@ -88,7 +88,7 @@ fn by_security_key(flags: u8, message: &[u8]) -> String {
         &string(&signature),
     ]
     .concat();
-    format!("{BEGIN}\n{}\n{END}\n", Base64::encode_string(&blob))
+    format!("{BEGIN}\n{}\n{END}\n", STANDARD.encode(&blob))
 }
 
 #[test]
