@@ -27,9 +27,11 @@ const PEOPLE: [&str; 2] = ["ada", "bob"];
 /// Runs `execute`, and kills it at the call after the first `calls`. Returns whether it came so far.
 fn killed(ceremony: &mut Ceremony, calls: usize, expected: i32) -> bool {
     let faulty = ceremony.token.with_faults().unwrap();
-    faulty
-        .rules(&format!("* exit=77 skip={calls} count=1"))
-        .unwrap();
+    let skip = match calls {
+        0 => String::new(),
+        calls => format!(" skip={calls}"),
+    };
+    faulty.rules(&format!("* exit=77{skip} count=1")).unwrap();
     let direct = ceremony.through(faulty.module(), faulty.env());
     let code = ceremony.execute().status.code();
     ceremony.restore(direct);
