@@ -118,12 +118,12 @@ fn every_command_has_examples_of_itself_and_each_of_them_is_accepted() -> Result
         for call in &calls {
             let words = std::iter::once("pkcs11-issuer").chain(call.iter().map(String::as_str));
             Args::try_parse_from(words).with_context(|| format!("{name}: {call:?}"))?;
-            ensure!(
-                call.starts_with(path),
-                "{name} shows an example of {call:?}"
-            );
             seen += 1;
         }
+        ensure!(
+            calls.iter().any(|call| call.starts_with(path)),
+            "{name} shows no example of itself: {calls:?}"
+        );
         Ok(())
     })?;
     assert!(seen > 20, "{seen}");
