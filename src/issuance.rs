@@ -66,7 +66,7 @@ pub use presented::{PossessionError, PresentedCertificate, PresentedError};
 pub use probe::{Probe, ProbeError};
 pub use profile::{CertificateParams, Limits, Profile, ProfileError, RuleDecision, Rules, Wanted};
 pub use refusal::{Refusal, RefusalReason};
-pub use request::{PreparedRequest, RequestError};
+pub use request::{CaRequestError, PreparedRequest};
 pub use reread::RereadError;
 pub use scheme::MlDsa;
 pub use serial::Serial;

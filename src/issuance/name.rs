@@ -157,20 +157,13 @@ impl Name {
         })
     }
 
-    /// Builds a name from these attributes, one RDN each, in this order.
+    /// Builds a name from these attributes, one RDN each, followed by the unchanged common names of another name. The rules
+    /// for their values are those of [`check`](Self::check).
     ///
     /// # Errors
     ///
-    /// The attributes cannot be encoded. Rules for their values are those of [`check`](Self::check).
-    pub fn from_attributes(attributes: &[(Oid, String)]) -> der::Result<Self> {
-        Self::of(attributes, None)
-    }
-
-    /// Builds a name from these attributes, one RDN each, followed by the unchanged common names of another name.
-    pub(super) fn of(
-        attributes: &[(Oid, String)],
-        common_names_of: Option<&Self>,
-    ) -> der::Result<Self> {
+    /// The attributes cannot be encoded.
+    pub fn of(attributes: &[(Oid, String)], common_names_of: Option<&Self>) -> der::Result<Self> {
         let made = attributes.iter().map(|(oid, value)| Attribute {
             oid: oid.clone(),
             tag: string_type(oid),

@@ -28,7 +28,7 @@ struct RequestInfo<'a> {
 
 /// Why a signed request was not released.
 #[derive(Debug, thiserror::Error)]
-pub enum RequestError {
+pub enum CaRequestError {
     /// It was not signed.
     #[error(transparent)]
     Issue(#[from] IssueError),
@@ -81,11 +81,11 @@ impl PreparedRequest {
     /// # Errors
     ///
     /// It differs from what was prepared, or its signature is wrong.
-    pub fn check(&self, request: &[u8]) -> Result<(), RequestError> {
+    pub fn check(&self, request: &[u8]) -> Result<(), CaRequestError> {
         let signed = SignedFrame::parse(request).map_err(IssueError::Encode)?;
         let same = self.signed(signed.signature)?;
         if same != request {
-            return Err(RequestError::Other);
+            return Err(CaRequestError::Other);
         }
         Ok(())
     }
@@ -96,13 +96,13 @@ impl PreparedRequest {
     /// # Errors
     ///
     /// The signer returns no signature, or the request does not verify.
-    pub async fn issue(self, signer: &dyn Signer) -> Result<Vec<u8>, RequestError> {
+    pub async fn issue(self, signer: &dyn Signer) -> Result<Vec<u8>, CaRequestError> {
         let input = SigningInput::new(self.algorithm, &self.info);
         let signature = signer.sign(input).await.map_err(IssueError::Sign)?;
         self.signed(signature.as_octets())
     }
 
-    fn signed(&self, signature: &[u8]) -> Result<Vec<u8>, RequestError> {
+    fn signed(&self, signature: &[u8]) -> Result<Vec<u8>, CaRequestError> {
         let algorithm = self
             .algorithm
             .scheme()
@@ -111,7 +111,7 @@ impl PreparedRequest {
         let der = tbs::signed(&self.info, &algorithm, signature).map_err(IssueError::Encode)?;
         let read = VerifiedCsr::parse(pem::encode("CERTIFICATE REQUEST", &der).as_bytes())?;
         if read.public_key() != &self.key {
-            return Err(RequestError::Other);
+            return Err(CaRequestError::Other);
         }
         Ok(der)
     }
@@ -150,6 +150,6 @@ mod tests {
     fn a_request_by_another_key_is_never_released() {
         let [key, other] = [TestKey::p256(), TestKey::p256()];
         let error = block_on(prepared(&key).issue(&Software(&other))).unwrap_err();
-        assert!(matches!(error, RequestError::Refused(_)), "{error:?}");
+        assert!(matches!(error, CaRequestError::Refused(_)), "{error:?}");
     }
 }

@@ -22,8 +22,7 @@ Examples:
 
 Exit codes:
   0  done
-  1  failed; the message says what to do
-  2  wrong usage
+  1  failed, or wrong usage; the message says what to do
   3  execute: the keys are made, and plan B waits for approvals";
 
 #[derive(Debug, Subcommand)]

@@ -18,25 +18,29 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use pkcs11_issuer::telemetry::ErrorChain;
 
 use args::{Cli, Command, Files};
 use ceremony::{Ceremony, Failure};
 use execute::Outcome;
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
-        Ok(code) => code,
-        Err(error) => {
-            eprint!("error: {error}");
-            let mut source = error.source();
-            while let Some(cause) = source {
-                eprint!(": {cause}");
-                source = cause.source();
-            }
-            eprintln!();
-            ExitCode::FAILURE
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => {
+            // If even this cannot be printed, there is no other place to report it.
+            drop(told.print());
+            // As in the controller's program, every failure is 1.
+            return match told.use_stderr() {
+                true => ExitCode::FAILURE,
+                false => ExitCode::SUCCESS,
+            };
         }
-    }
+    };
+    run(cli).unwrap_or_else(|error| {
+        eprintln!("error: {}", ErrorChain(error.as_ref()));
+        ExitCode::FAILURE
+    })
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {

@@ -1,3 +1,5 @@
+//! Roots and intermediates as they are prepared and signed.
+
 use futures::executor::block_on;
 
 use super::*;

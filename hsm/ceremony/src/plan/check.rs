@@ -283,7 +283,7 @@ fn subject(step: &str, attributes: &[String]) -> Result<Name, PlanError> {
         .zip(attributes)
         .map(|(pair, text)| pair.ok_or_else(|| wrong(format!("{text:?} is not like \"CN=Name\""))))
         .collect();
-    let name = Name::from_attributes(&parsed?).map_err(|error| wrong(error.to_string()))?;
+    let name = Name::of(&parsed?, None).map_err(|error| wrong(error.to_string()))?;
     if name.is_empty() {
         return Err(wrong("a CA needs a subject".to_owned()));
     }

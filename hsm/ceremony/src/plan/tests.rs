@@ -1,3 +1,5 @@
+//! Plans that are accepted, and those that are refused with the place of the fault.
+
 use super::*;
 
 pub(crate) const PLAN: &str = include_str!("../../tests/it/plan.yaml");

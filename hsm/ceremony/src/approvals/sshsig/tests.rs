@@ -1,3 +1,5 @@
+//! Signatures that `ssh-keygen` makes, and those that it would not make.
+
 use std::{fs, process::Command};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
