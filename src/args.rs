@@ -6,6 +6,7 @@ mod manual;
 mod revoke_proof;
 mod run;
 mod sign;
+mod token;
 
 use clap::{Parser, Subcommand};
 
@@ -19,6 +20,7 @@ pub use self::{
     revoke_proof::RevokeProof,
     run::{Answering, Run},
     sign::{OutputFormat, Sign},
+    token::{Libraries, ListTokens, OneToken, RecordFormat, TokenCommand},
 };
 
 /// External issuer for cert-manager whose CA keys never leave an HSM.
@@ -45,6 +47,9 @@ pub enum Command {
     /// Work with certificate revocation lists.
     #[command(subcommand, after_help = CRL_EXAMPLES)]
     Crl(Crl),
+    /// See the tokens of a PKCS#11 library.
+    #[command(subcommand, after_help = token::EXAMPLES)]
+    Token(TokenCommand),
     /// Prove that you hold the key of a certificate that is to be revoked.
     #[command(after_help = revoke_proof::EXAMPLES)]
     RevokeProof(RevokeProof),

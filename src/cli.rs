@@ -9,9 +9,10 @@ mod revoke_proof;
 mod run;
 mod sign;
 mod signals;
+mod token;
 mod version;
 
 pub use self::{
     audit::audit, crds::crds, crl::crl, man::man, revoke_proof::revoke_proof, run::run, sign::sign,
-    version::version,
+    token::token, version::version,
 };

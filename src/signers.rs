@@ -329,19 +329,25 @@ pub fn fault(error: &HsmError) -> Fault {
     }
 }
 
+/// Returns how the worker of a library is started; `worker` is the program, for a library that is a file.
+#[must_use]
+pub fn launch(library: &Library, worker: &Path) -> Launch {
+    match library {
+        Library::Path { path, env } => Launch::Child {
+            program: worker.to_owned(),
+            module: path.clone(),
+            env: env.clone(),
+        },
+        Library::Socket(socket) => Launch::Sidecar {
+            socket: socket.clone(),
+        },
+    }
+}
+
 fn spec(config: &TokenConfig, worker: &Path) -> TokenSpec {
     TokenSpec {
         name: config.name().to_owned(),
-        launch: match &config.module().library {
-            Library::Path { path, env } => Launch::Child {
-                program: worker.to_owned(),
-                module: path.clone(),
-                env: env.clone(),
-            },
-            Library::Socket(socket) => Launch::Sidecar {
-                socket: socket.clone(),
-            },
-        },
+        launch: launch(&config.module().library, worker),
         token: match config.selector() {
             TokenSelector::Label(label) => hsm::TokenSelector::by_label(label),
             TokenSelector::Serial(serial) => hsm::TokenSelector::by_serial(serial),

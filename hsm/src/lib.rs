@@ -25,11 +25,11 @@ pub use hardening::harden;
 pub use lines::WorkerLines;
 pub use protocol::{
     Curve, Hash, KeyAlgorithm, KeyAttributes, KeyName, KeySelector, Mechanism, MlDsa, Pin,
-    PinFlags, Slot, TokenCode, TokenInfo, TokenSelector,
+    PinFlags, SeenMechanism, SeenSlot, SeenToken, Slot, TokenCode, TokenInfo, TokenSelector,
 };
 pub use signals::EndSignals;
 pub use supervisor::{
     BoxFuture, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused, Tally, Token, TokenSpec,
-    TokenState, WorkerEnd, answered_within,
+    TokenState, WorkerEnd, answered_within, survey,
 };
 pub use uri::{Uri, UriError};

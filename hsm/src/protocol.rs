@@ -1,6 +1,6 @@
 //! The protocol between client and worker: versioned, length-delimited frames that each side treats as hostile.
 //!
-//! One socket serves one token. The client opens with [`Hello`]; the worker answers with [`HelloReply`] and the
+//! One socket serves one token, or describes all tokens of the library. The client opens with [`Hello`]; the worker answers with [`HelloReply`] and the
 //! credit, the number of requests that may be unanswered at once. After that the client sends [`Request`]s, each
 //! with an id of its own, and the worker answers them in any order.
 //!
@@ -13,6 +13,7 @@ mod frame;
 mod key;
 mod moment;
 mod pin;
+mod survey;
 mod token;
 
 use std::num::NonZeroU16;
@@ -28,19 +29,21 @@ pub use self::{
     },
     moment::Moment,
     pin::Pin,
+    survey::{MOST_MECHANISMS, MOST_TOKENS, SeenMechanism, SeenSlot, SeenToken},
     token::{PinFlags, Slot, TokenInfo, TokenSelector},
 };
 
 /// Version of the protocol; raised with every change that an older peer would misread.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// First frame of the client: the token that this connection is about.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hello {
     /// Time at which the client sent this; shows whether both sides share one clock.
     pub said: Moment,
-    /// The one token that the worker is to serve.
-    pub token: TokenSelector,
+    /// The one token that the worker is to serve. `None` asks for a description of every token; the worker answers with
+    /// [`HelloReply::Tokens`] and ends.
+    pub token: Option<TokenSelector>,
     /// Number of sessions to sign on; `None` lets the worker choose by the token's limit.
     pub sessions: Option<NonZeroU16>,
     /// A PKCS#11 call that lasts longer than this, in milliseconds, ends the worker.
@@ -58,6 +61,12 @@ pub enum HelloReply {
         sessions: u16,
         /// Number of requests that may be unanswered at once.
         credit: u16,
+    },
+    /// The description of the tokens, if [`Hello::token`] named none: so many frames with a [`SeenSlot`] each follow, and the
+    /// worker ends.
+    Tokens {
+        /// Number of slots that have a token, at most [`MOST_TOKENS`].
+        count: u16,
     },
     /// The token was not found. The worker ends.
     NotFound(NoToken),

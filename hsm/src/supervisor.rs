@@ -10,6 +10,7 @@ mod process;
 mod repeats;
 mod run;
 mod state;
+mod survey;
 mod tally;
 mod wanted;
 
@@ -33,6 +34,7 @@ pub use self::{
     gate::{BoxFuture, LoginGate, LoginOutcome, LoginPermit, LoginRefused},
     run::answered_within,
     state::TokenState,
+    survey::survey,
     tally::Tally,
 };
 use crate::{

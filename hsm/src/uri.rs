@@ -75,6 +75,15 @@ pub enum UriError {
 }
 
 impl Uri {
+    /// Returns the URI of a token, for a person to copy.
+    #[must_use]
+    pub fn of_token(token: TokenSelector) -> Self {
+        Self {
+            token,
+            ..Self::default()
+        }
+    }
+
     /// Returns the selector of the token, if the URI names one.
     #[must_use]
     pub fn token(&self) -> Option<TokenSelector> {

@@ -42,6 +42,8 @@ mod sign;
 #[cfg(test)]
 mod source;
 #[cfg(test)]
+mod token;
+#[cfg(test)]
 mod whole;
 #[cfg(test)]
 mod workflows;

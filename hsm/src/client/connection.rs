@@ -42,6 +42,8 @@ pub(crate) enum GreetError {
     Frame(#[from] FrameError),
     #[error("the HSM worker closed the connection")]
     Closed,
+    #[error("the HSM worker answered another question")]
+    AnotherQuestion,
 }
 
 /// How a connection ended.
@@ -118,7 +120,7 @@ impl Connection {
         let mut out = BytesMut::new();
         let hello = Hello {
             said: Moment::now(),
-            token,
+            token: Some(token),
             sessions,
             hang_after_ms: u32::try_from(hang_after.as_millis()).unwrap_or(u32::MAX),
         };
@@ -136,6 +138,7 @@ impl Connection {
         match reply {
             HelloReply::NotFound(why) => Ok(Greeting::NotFound(why)),
             HelloReply::Ended(ending) => Ok(Greeting::Ended(ending)),
+            HelloReply::Tokens { .. } => Err(GreetError::AnotherQuestion),
             HelloReply::Found {
                 token,
                 sessions: _,

@@ -177,7 +177,7 @@ mod tests {
     fn hello() -> Hello {
         Hello {
             said: Moment::now(),
-            token: TokenSelector::by_label("issuing"),
+            token: Some(TokenSelector::by_label("issuing")),
             sessions: None,
             hang_after_ms: 30_000,
         }

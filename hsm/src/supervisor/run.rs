@@ -38,7 +38,7 @@ pub const fn answered_within(hang_after: Duration) -> Duration {
 }
 
 /// Time in which a worker must end by itself after its socket was closed.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One token's supervising task.
 pub(super) struct Supervision {
@@ -143,6 +143,9 @@ impl Supervision {
         let end = match greeting {
             Err(_elapsed) => WorkerEnd::Unresponsive,
             Ok(Err(GreetError::Frame(error))) => WorkerEnd::Incomprehensible { why: chain(&error) },
+            Ok(Err(error @ GreetError::AnotherQuestion)) => {
+                WorkerEnd::Incomprehensible { why: chain(&error) }
+            }
             Ok(Err(GreetError::Closed | GreetError::Io(_))) => WorkerEnd::crashed(),
             Ok(Ok(Greeting::NotFound(why))) => WorkerEnd::NoToken(why),
             Ok(Ok(Greeting::Ended(ending))) => WorkerEnd::Said(ending),

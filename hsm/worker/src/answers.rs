@@ -12,7 +12,9 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 
 use bytes::BytesMut;
-use hsm::protocol::{Answer, ExitReason, Failure, FromWorker, HelloReply, append, append_hello};
+use hsm::protocol::{
+    Answer, ExitReason, Failure, FromWorker, HelloReply, SeenSlot, append, append_hello,
+};
 
 use crate::say::say;
 
@@ -66,6 +68,18 @@ impl Answers {
         let mut out = self.out.lock();
         append_hello(&mut out.buffer, reply).map_err(io::Error::other)?;
         out.greeted = true;
+        self.write(out)
+    }
+
+    /// Answers a greeting that names no token, with all of them.
+    pub(crate) fn survey(&self, seen: &[SeenSlot]) -> io::Result<()> {
+        let count = u16::try_from(seen.len()).map_err(io::Error::other)?;
+        let mut out = self.out.lock();
+        append_hello(&mut out.buffer, &HelloReply::Tokens { count }).map_err(io::Error::other)?;
+        out.greeted = true;
+        for slot in seen {
+            append(&mut out.buffer, slot).map_err(io::Error::other)?;
+        }
         self.write(out)
     }
 

@@ -1,4 +1,4 @@
-//! Serves one client: greeting, search for the token, session pool.
+//! Serves one client: greeting, search for the token, session pool; or the description of all tokens.
 
 use std::{
     io,
@@ -11,7 +11,11 @@ use std::{
 use hsm::protocol::{Hello, HelloReply};
 
 use crate::{
-    answers::Answers, hangup, pool, requests::Requests, say::set_token, token::Token,
+    answers::Answers,
+    hangup, pool,
+    requests::Requests,
+    say::set_token,
+    token::{Token, survey},
     watchdog::Watchdog,
 };
 
@@ -28,11 +32,18 @@ pub(crate) fn serve(module: &Path) -> io::Result<()> {
         sessions,
         hang_after_ms,
     } = hello;
-    set_token(&token);
     let watchdog = Watchdog::start(
         Duration::from_millis(hang_after_ms.into()),
         Arc::clone(&answers),
     )?;
+    let Some(token) = token else {
+        let seat = watchdog.seat();
+        return match seat.during(|| survey(module, &seat)) {
+            Ok(seen) => answers.survey(&seen),
+            Err(why) => answers.hello(&HelloReply::NotFound(why)),
+        };
+    };
+    set_token(&token);
     let found = watchdog.seat().during(|| {
         let token = Token::find(module, &token)?;
         let sessions = pool::open(&token, sessions)?;

@@ -1,6 +1,7 @@
 //! The one token of this process: search by label, serial number or slot, description, and new sessions.
 
 mod offer;
+mod survey;
 
 use std::path::Path;
 
@@ -12,6 +13,8 @@ use cryptoki::{
 };
 use hsm::protocol::{NoToken, PinFlags, Slot, TokenInfo, TokenSelector};
 use pkcs11_two_calls::TwoCallSigner;
+
+pub(crate) use self::survey::survey;
 
 use crate::recovery::{Remedy, code, remedy};
 
@@ -29,12 +32,7 @@ pub(crate) struct Token {
 impl Token {
     /// Loads and initialises the module, once per process, and looks through its slots.
     pub(crate) fn find(module: &Path, selector: &TokenSelector) -> Result<Self, NoToken> {
-        let (module, signer) = TwoCallSigner::load(module).map_err(|error| NoToken::Module {
-            why: error.to_string(),
-        })?;
-        module
-            .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
-            .map_err(|error| refused(&error))?;
+        let (module, signer) = load(module)?;
         let slots = module
             .get_slots_with_token()
             .map_err(|error| refused(&error))?;
@@ -50,15 +48,7 @@ impl Token {
                     seen.push(format!("{:?} in an error state", trimmed(info.label())));
                 }
                 Ok(info) => {
-                    // A slot whose description cannot be read can still be selected by other means.
-                    let slot_info = module.get_slot_info(slot);
-                    let told = Slot {
-                        id: slot.id(),
-                        description: slot_info
-                            .map(|info| trimmed(info.slot_description()))
-                            .unwrap_or_default(),
-                    };
-                    let info = described(&info, told);
+                    let info = described(&info, told(&module, slot));
                     if selector.matches(&info) {
                         matching.push((slot, info));
                     } else if info.label.is_empty() {
@@ -106,6 +96,28 @@ impl Token {
             }
             result => result,
         }
+    }
+}
+
+/// Loads and initialises the module, once per process.
+fn load(module: &Path) -> Result<(Pkcs11, TwoCallSigner), NoToken> {
+    let (module, signer) = TwoCallSigner::load(module).map_err(|error| NoToken::Module {
+        why: error.to_string(),
+    })?;
+    module
+        .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
+        .map_err(|error| refused(&error))?;
+    Ok((module, signer))
+}
+
+/// Describes a slot. One whose description cannot be read can still be selected by other means.
+fn told(module: &Pkcs11, slot: Pkcs11Slot) -> Slot {
+    let info = module.get_slot_info(slot);
+    Slot {
+        id: slot.id(),
+        description: info
+            .map(|info| trimmed(info.slot_description()))
+            .unwrap_or_default(),
     }
 }
 

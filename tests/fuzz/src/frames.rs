@@ -150,7 +150,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     ];
     let hello = Hello {
         said: Moment::now(),
-        token: TokenSelector::by_label("issuing"),
+        token: Some(TokenSelector::by_label("issuing")),
         sessions: None,
         hang_after_ms: 30_000,
     };

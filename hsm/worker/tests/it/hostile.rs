@@ -10,11 +10,13 @@ use std::{
 
 use bytes::BytesMut;
 use hsm::{
-    HsmError, Launch, PinFlags, Token, TokenInfo, TokenSelector, TokenSpec, TokenState,
+    HsmError, Launch, PinFlags, SeenSlot, Token, TokenInfo, TokenSelector, TokenSpec, TokenState,
+    WorkerEnd,
     protocol::{
-        Answer, Ask, FromWorker, Hello, HelloReply, Inbox, LoginAnswer, MAX_FRAME, Request, append,
-        append_hello,
+        Answer, Ask, FromWorker, Hello, HelloReply, Inbox, LoginAnswer, MAX_FRAME, MOST_TOKENS,
+        Request, append, append_hello,
     },
+    survey,
 };
 use tempfile::TempDir;
 
@@ -204,4 +206,49 @@ async fn a_peer_that_hangs_up_at_once_is_retried_and_never_becomes_ready() {
         tokio::task::yield_now().await;
     }
     assert_eq!(hsm.tally().entered.get("ready"), None);
+}
+
+/// Has an impostor answer the question for all tokens with these octets, and hang up.
+async fn surveyed(octets: Vec<u8>) -> Result<Vec<SeenSlot>, WorkerEnd> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("worker.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::spawn(move || {
+        let mut peer = Peer {
+            socket: listener.accept().unwrap().0,
+            inbox: Inbox::default(),
+        };
+        while peer.inbox.hello::<Hello>().unwrap().is_none() {
+            assert!(peer.read());
+        }
+        peer.say(&octets);
+    });
+    let launch = Launch::Sidecar { socket: path };
+    survey(&launch, Duration::from_secs(30)).await
+}
+
+#[tokio::test]
+async fn a_list_of_tokens_that_is_hostile_is_refused() {
+    let reply = |reply: &HelloReply| {
+        let mut out = BytesMut::new();
+        append_hello(&mut out, reply).unwrap();
+        out.to_vec()
+    };
+    let tokens = |count| reply(&HelloReply::Tokens { count });
+    assert_eq!(surveyed(tokens(0)).await, Ok(Vec::new()));
+    let too_long = u32::try_from(MAX_FRAME + 1).unwrap().to_be_bytes();
+    for octets in [
+        b"\0\0\0\x08HTTP/1.1".to_vec(),
+        reply(&found()),
+        tokens(MOST_TOKENS + 1),
+        [tokens(1), too_long.to_vec()].concat(),
+        [tokens(1), b"\0\0\0\x04\xff\xff\xff\xff".to_vec()].concat(),
+    ] {
+        let end = surveyed(octets).await.unwrap_err();
+        assert!(matches!(end, WorkerEnd::Incomprehensible { .. }), "{end:?}");
+    }
+    for fewer in [Vec::new(), tokens(2), tokens(u16::MAX)[..9].to_vec()] {
+        let end = surveyed(fewer).await.unwrap_err();
+        assert!(matches!(end, WorkerEnd::Crashed { .. }), "{end:?}");
+    }
 }

@@ -16,7 +16,7 @@ use hsm::{
     Hash, KeySelector, Mechanism, Pin, TokenSelector,
     protocol::{
         Answer, Ask, Failure, FromWorker, Hello, HelloReply, Inbox, KeyNumber, KeyQuery, Moment,
-        NoToken, Request, append, append_hello,
+        NoToken, Request, SeenSlot, append, append_hello,
     },
 };
 use softhsm_test_helpers::{Function, KeyKind, TestKey, TestToken};
@@ -145,7 +145,7 @@ fn hello_at(token: &TestToken, said: Moment) -> BytesMut {
         &mut out,
         &Hello {
             said,
-            token: TokenSelector::by_serial(token.serial()),
+            token: Some(TokenSelector::by_serial(token.serial())),
             sessions: NonZeroU16::new(1),
             hang_after_ms: 30_000,
         },
@@ -324,4 +324,39 @@ fn the_pin_is_in_no_output_of_the_worker() {
     assert!(output.contains("the client broke the protocol"), "{output}");
     assert!(!output.contains("a PIN that is wrong"), "{output}");
     assert!(!output.contains(token.user_pin()), "{output}");
+}
+
+#[test]
+fn a_client_that_names_no_token_gets_one_frame_for_each_and_the_worker_ends() {
+    let (one, other) = (token("one"), token("other"));
+    for token in [&one, &other] {
+        let mut alone = Alone::with(token.module(), token.env());
+        let mut out = hello(token);
+        out.clear();
+        let hello = Hello {
+            said: Moment::now(),
+            token: None,
+            sessions: None,
+            hang_after_ms: 30_000,
+        };
+        append_hello(&mut out, &hello).unwrap();
+        alone.socket.write_all(&out).unwrap();
+        let mut octets = Vec::new();
+        // The worker closes its end when it has answered.
+        alone.socket.read_to_end(&mut octets).unwrap();
+        alone.inbox.extend(&octets);
+        let Some(HelloReply::Tokens { count }) = alone.inbox.hello().unwrap() else {
+            panic!("no tokens");
+        };
+        let seen: Vec<SeenSlot> = (0..count)
+            .map(|_| alone.inbox.frame().unwrap().unwrap())
+            .collect();
+        let labels: Vec<_> = seen
+            .iter()
+            .filter_map(|slot| Some(slot.token.as_ref().ok()?.info.label.as_str()))
+            .collect();
+        assert!(labels.contains(&token.label()), "{labels:?}");
+        assert!(alone.inbox.frame::<SeenSlot>().unwrap().is_none());
+        assert!(alone.child.wait().unwrap().success());
+    }
 }

@@ -1,0 +1,115 @@
+//! The flags of `token`.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+
+/// What to show of the tokens of a PKCS#11 library.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// List the tokens: how each is named, and the state of its PIN.
+    #[command(after_help = LIST_EXAMPLES)]
+    List(ListTokens),
+    /// Show everything that a token says about itself without a login.
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(OneToken),
+    /// Show the mechanisms that a token claims, and which of them this program uses.
+    #[command(after_help = MECHANISMS_EXAMPLES)]
+    Mechanisms(OneToken),
+}
+
+/// Which libraries to load, and how to print what they say.
+#[derive(Debug, ClapArgs)]
+pub struct Libraries {
+    /// The PKCS#11 library.
+    #[arg(long, value_name = "PATH", required_unless_present = "config")]
+    pub module: Option<PathBuf>,
+
+    /// A variable of the library's environment, which has no others. Can be given several times.
+    #[arg(long, value_name = "NAME=VALUE", requires = "module", value_parser = variable)]
+    pub env: Vec<(String, String)>,
+
+    /// The operator's configuration, whose libraries are loaded with their environments.
+    #[arg(long, value_name = "FILE", conflicts_with = "module")]
+    pub config: Option<PathBuf>,
+
+    /// Format of stdout.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub output: RecordFormat,
+
+    /// The HSM worker program [default: pkcs11-hsm-worker beside this program].
+    #[arg(long, value_name = "PATH", env = "PKCS11_ISSUER_WORKER")]
+    pub worker: Option<PathBuf>,
+}
+
+/// Flags of `token list`.
+#[derive(Debug, ClapArgs)]
+pub struct ListTokens {
+    /// The libraries.
+    #[command(flatten)]
+    pub libraries: Libraries,
+}
+
+/// Flags of `token show` and `token mechanisms`.
+#[derive(Debug, ClapArgs)]
+pub struct OneToken {
+    /// The libraries.
+    #[command(flatten)]
+    pub libraries: Libraries,
+
+    /// The token: its PKCS#11 URI, label or serial number [default: the only one].
+    #[arg(value_name = "TOKEN")]
+    pub token: Option<String>,
+}
+
+/// Format of stdout of commands that print records. Fields of JSON and YAML keep their names and meanings.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum RecordFormat {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+    /// The same object in YAML.
+    Yaml,
+}
+
+/// Splits a variable at its first `=`.
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err("give NAME=VALUE".into()),
+    }
+}
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  pkcs11-issuer token list --config config.yaml
+  pkcs11-issuer token mechanisms --module /usr/lib/softhsm/libsofthsm2.so issuing
+
+These commands log in nowhere and spend no try of a PIN.";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  # The libraries of a configuration:
+  pkcs11-issuer token list --config config.yaml
+
+  # A library that is not configured yet:
+  pkcs11-issuer token list --module /usr/lib/softhsm/libsofthsm2.so --env SOFTHSM2_CONF=softhsm2.conf
+  pkcs11-issuer token list --module /usr/lib/libcs_pkcs11_R3.so --output json
+
+This command logs in nowhere and spends no try of a PIN.";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  pkcs11-issuer token show --config config.yaml issuing
+  pkcs11-issuer token show --config config.yaml --output yaml 'pkcs11:token=issuing;serial=8c1f'
+
+This command logs in nowhere and spends no try of a PIN.";
+
+const MECHANISMS_EXAMPLES: &str = "\
+Examples:
+  pkcs11-issuer token mechanisms --config config.yaml issuing
+  pkcs11-issuer token mechanisms --config config.yaml --output json issuing
+
+A mechanism that a token claims may still fail: only a signature is proof. This command logs in nowhere and spends no try of
+a PIN.";
