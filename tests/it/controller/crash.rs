@@ -17,9 +17,11 @@ async fn a_controller_killed_between_signature_and_status_write_publishes_one_ce
     requests
         .create("web", request_spec(&issuer(), &csr_for("web.example")?))
         .await?;
+    // The approval passes cert-manager's webhook, and the status write hangs in it.
+    rig.controller().process().signal(Signal::STOP)?;
     requests.approve("web").await?;
-    // The status write hangs in cert-manager's webhook.
     rig.cluster().cert_manager()?.pause_webhook()?;
+    rig.controller().process().signal(Signal::CONT)?;
     let signed = rig.controller().logged("signed", "default", "web").await;
     rig.controller().kill();
     rig.cluster().cert_manager()?.resume_webhook()?;

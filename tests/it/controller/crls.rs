@@ -1,7 +1,7 @@
 //! CRLs as the controller stores, signs and serves them, seen from outside.
 
-mod limits;
 pub(super) mod outside;
+mod soak;
 
 use std::{process::Command, time::Duration};
 

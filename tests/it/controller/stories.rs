@@ -4,8 +4,9 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use control_plane::until;
 use jiff::Timestamp;
-use rig::Controller;
+use rig::{Controller, PATIENCE};
 use serde_json::Value;
 
 use super::{
@@ -123,19 +124,20 @@ fn of_fields(fields: &Value, outcome: &str) -> Result<Story> {
     })
 }
 
-/// Returns what the spans tell, and what the log tells in the only line about the request.
+/// Returns what the spans tell, and what the log tells in the last line about the request.
 async fn of_spans_and_log(seen: &Seen, uid: &str) -> Result<[Story; 2]> {
     let spans = seen.spans(uid).await?;
     let root = spans.iter().find(|span| span["name"] == "request");
     let root = attributes(root.context("no root span")?);
-    let lines = seen.logged(uid)?;
-    let [line] = lines.as_slice() else {
-        anyhow::bail!("not one line: {lines:?}");
-    };
-    Ok([
-        of_fields(&root.into(), "outcome")?,
-        of_fields(line, "message")?,
-    ])
+    let root = of_fields(&root.into(), "outcome")?;
+    // The log is written beside the work, and may have lines about waits before this one.
+    let line = until("the line about the outcome", PATIENCE, async || {
+        let mut lines = seen.logged(uid)?;
+        let last = lines.pop();
+        Ok(last.filter(|line| line["message"] == root.outcome.as_str()))
+    });
+    let line = of_fields(&line.await?, "message")?;
+    Ok([root, line])
 }
 
 /// Fails unless the three sources tell the same of an issued request, and one order of its stages fits all of them.
@@ -143,8 +145,12 @@ pub(super) async fn of_an_issued_request(seen: &Seen, uid: &str) -> Result<()> {
     let [spans, log] = of_spans_and_log(seen, uid).await?;
     let controller = seen.rig.controller();
     let serial = spans.serial.clone().context("no serial number")?;
-    let told = audit(controller, &["certificate", &serial])?;
-    let (issuance, steps) = of_certificate(&told)?;
+    // Nobody waits for *published*, so it may come a little later.
+    let (issuance, steps) = until("the certificate to be published", PATIENCE, async || {
+        let told = of_certificate(&audit(controller, &["certificate", &serial])?)?;
+        Ok(Some(told).filter(|(story, _)| story.outcome == "issued"))
+    })
+    .await?;
     assert_eq!(spans, issuance);
     assert_eq!(log, issuance);
 
@@ -186,7 +192,11 @@ pub(super) async fn of_an_issued_request(seen: &Seen, uid: &str) -> Result<()> {
 pub(super) async fn of_a_refused_request(seen: &Seen, uid: &str) -> Result<()> {
     let [spans, log] = of_spans_and_log(seen, uid).await?;
     let show = ["show", "--output", "json", "--request", uid];
-    let told = audit(seen.rig.controller(), &show)?;
+    let told = until("the refusal in the log", PATIENCE, async || {
+        let told = audit(seen.rig.controller(), &show)?;
+        Ok(Some(told).filter(|told| !told.is_empty()))
+    })
+    .await?;
     let mut lines = told.lines().map(serde_json::from_str::<Value>);
     let line = lines.next().context("no line")??;
     assert!(lines.next().is_none(), "{told}");
