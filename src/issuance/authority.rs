@@ -5,24 +5,22 @@
 use std::sync::Arc;
 
 use const_oid::db::rfc5280::{
-    ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE,
-    ID_CE_SUBJECT_KEY_IDENTIFIER,
+    ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE, ID_CE_SUBJECT_KEY_IDENTIFIER,
 };
 use der::asn1::OctetString;
 use jiff::Timestamp;
-use x509_cert::ext::pkix::{
-    AuthorityKeyIdentifier, BasicConstraints, KeyUsage, KeyUsages, SubjectKeyIdentifier,
-};
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, KeyUsages, SubjectKeyIdentifier};
 
 use super::{
     Fault, IssueError, IssuerChain,
     chain::ChainError,
-    extensions::{CRITICAL, NOT_CRITICAL, extension},
+    extensions::{CRITICAL, NOT_CRITICAL, authority_key_id, extension},
     issuer::Issuer,
     key::PublicKey,
     lint::{self, LintError},
     name::Name,
     pem,
+    prepare::sealed,
     profile::Profile,
     raw::Extension,
     refusal::Refusal,
@@ -201,12 +199,7 @@ impl PreparedAuthority {
     }
 
     fn seal(&self, signature: &[u8]) -> Result<Vec<u8>, IssueError> {
-        let key = self.issuer.chain().issuing().public_key().key();
-        key.verify(self.issuer.algorithm().scheme(), &self.tbs, signature)
-            .map_err(IssueError::Unverified)?;
-        let der = tbs::signed(&self.tbs, &self.algorithm, signature).map_err(IssueError::Encode)?;
-        reread::compare(&der, &[]).map_err(IssueError::Ambiguous)?;
-        Ok(der)
+        sealed(&self.tbs, &self.algorithm, signature, &self.issuer)
     }
 }
 
@@ -246,15 +239,7 @@ fn encode(
 fn extensions(authority: &Authority, issuer_key_id: &[u8]) -> der::Result<Vec<Extension>> {
     Ok(vec![
         // RFC 5280, 4.2.1.1: in a root it MAY be left out; with it, all CA certificates have the same extensions.
-        extension(
-            ID_CE_AUTHORITY_KEY_IDENTIFIER,
-            NOT_CRITICAL,
-            &AuthorityKeyIdentifier {
-                key_identifier: Some(OctetString::new(issuer_key_id)?),
-                authority_cert_issuer: None,
-                authority_cert_serial_number: None,
-            },
-        )?,
+        authority_key_id(issuer_key_id)?,
         // 4.2.1.2: MUST be in CA certificates.
         extension(
             ID_CE_SUBJECT_KEY_IDENTIFIER,

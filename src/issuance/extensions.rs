@@ -52,7 +52,7 @@ pub(super) fn write(
     let rules = params.extensions();
     let authority = params.authority();
     let mut extensions = Vec::with_capacity(8);
-    extensions.push(authority_key_id(issuing)?);
+    extensions.push(authority_key_id(&issuing.authority_key_id())?);
     // 4.2.1.2: MUST be present in CA certificates, SHOULD be present in others. RFC 7093, section 2, method 1.
     if rules.subject_key_id || authority.is_some() {
         extensions.push(extension(
@@ -193,11 +193,11 @@ fn distribution_point(urls: &[HttpUrl]) -> der::Result<DistributionPoint> {
     })
 }
 
-/// Returns the extension that names the key of the issuing certificate, in certificates and CRLs (RFC 5280, 4.2.1.1 and 5.2.1):
+/// Returns the extension that names the key of the issuing certificate by its identifier, in certificates and CRLs (RFC 5280, 4.2.1.1 and 5.2.1):
 /// it MUST be present and non-critical, with the bytes of the issuer's own key identifier.
-pub(super) fn authority_key_id(issuing: &IssuerCertificate) -> der::Result<Extension> {
+pub(super) fn authority_key_id(key_id: &[u8]) -> der::Result<Extension> {
     let identifier = AuthorityKeyIdentifier {
-        key_identifier: Some(OctetString::new(issuing.authority_key_id())?),
+        key_identifier: Some(OctetString::new(key_id)?),
         authority_cert_issuer: None,
         authority_cert_serial_number: None,
     };

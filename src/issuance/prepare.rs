@@ -211,24 +211,9 @@ impl PreparedCertificate {
         self.seal(&signature)
     }
 
-    /// Verifies the signature and assembles the certificate. Verification catches a wrong key handle, a fault in an RSA-CRT
-    /// computation and a broken token before anything is released.
     fn seal(self, signature: &Signature) -> Result<IssuedCertificate, IssueError> {
-        self.issuer
-            .chain()
-            .issuing()
-            .public_key()
-            .key()
-            .verify(
-                self.issuer.algorithm().scheme(),
-                &self.tbs,
-                signature.as_octets(),
-            )
-            .map_err(IssueError::Unverified)?;
-        let der = tbs::signed(&self.tbs, &self.algorithm, signature.as_octets())
-            .map_err(IssueError::Encode)?;
-        reread::compare(&der, self.issuer.profile().copied_extensions())
-            .map_err(IssueError::Ambiguous)?;
+        let signature = signature.as_octets();
+        let der = sealed(&self.tbs, &self.algorithm, signature, &self.issuer)?;
         Ok(IssuedCertificate {
             der,
             issuer: self.issuer,
@@ -261,6 +246,26 @@ impl PreparedCertificate {
         }
         Ok(())
     }
+}
+
+/// Verifies the signature and assembles the certificate (DER). Verification catches a wrong key handle, a fault in an RSA-CRT
+/// computation and a broken token before anything is released. `algorithm` is the DER of the issuer's algorithm.
+///
+/// # Errors
+///
+/// The signature does not verify under the issuing certificate's public key, or two parsers read the certificate differently.
+pub(super) fn sealed(
+    tbs: &[u8],
+    algorithm: &[u8],
+    signature: &[u8],
+    issuer: &Issuer,
+) -> Result<Vec<u8>, IssueError> {
+    let key = issuer.chain().issuing().public_key().key();
+    key.verify(issuer.algorithm().scheme(), tbs, signature)
+        .map_err(IssueError::Unverified)?;
+    let der = tbs::signed(tbs, algorithm, signature).map_err(IssueError::Encode)?;
+    reread::compare(&der, issuer.profile().copied_extensions()).map_err(IssueError::Ambiguous)?;
+    Ok(der)
 }
 
 /// Refuses the key of any CA of the chain, and a subject that `check_subject` of the chain refuses.

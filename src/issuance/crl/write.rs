@@ -97,7 +97,7 @@ fn encode(revoked: &Revoked, params: &CrlParams<'_>, into: &mut Vec<u8>) -> der:
 fn extensions(params: &CrlParams<'_>, issuing: &IssuerCertificate) -> der::Result<Vec<Extension>> {
     let mut extensions = vec![
         // 5.2.1: of the key that signs, and not of the key that signed its certificate.
-        authority_key_id(issuing)?,
+        authority_key_id(&issuing.authority_key_id())?,
         // 5.2.3: MUST be present and non-critical.
         extension(ID_CE_CRL_NUMBER, NOT_CRITICAL, &params.number.get())?,
     ];
