@@ -5,7 +5,7 @@ mod error;
 mod key;
 
 pub(crate) use self::{
-    connection::{Connection, GreetError, Greeting, Lost, chain},
+    connection::{Connection, GreetError, Greeting, Lost, chain, read_frame},
     key::Generation,
 };
 pub use self::{

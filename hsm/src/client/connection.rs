@@ -108,6 +108,22 @@ struct Waiting {
     deadline: Instant,
 }
 
+/// Reads until a whole frame has arrived, which `take` decodes.
+pub(crate) async fn read_frame<T>(
+    stream: &mut UnixStream,
+    inbox: &mut Inbox,
+    take: impl Fn(&mut Inbox) -> Result<Option<T>, FrameError>,
+) -> Result<T, GreetError> {
+    loop {
+        if let Some(value) = take(inbox)? {
+            return Ok(value);
+        }
+        if stream.read_buf(inbox.buffer()).await? == 0 {
+            return Err(GreetError::Closed);
+        }
+    }
+}
+
 impl Connection {
     /// Says hello on a fresh socket and waits for the worker to load its module and find the token.
     pub(crate) async fn greet(
@@ -127,14 +143,7 @@ impl Connection {
         append_hello(&mut out, &hello)?;
         stream.write_all(&out).await?;
         let mut inbox = Inbox::default();
-        let reply = loop {
-            if let Some(reply) = inbox.hello::<HelloReply>()? {
-                break reply;
-            }
-            if stream.read_buf(inbox.buffer()).await? == 0 {
-                return Err(GreetError::Closed);
-            }
-        };
+        let reply = read_frame(&mut stream, &mut inbox, Inbox::hello::<HelloReply>).await?;
         match reply {
             HelloReply::NotFound(why) => Ok(Greeting::NotFound(why)),
             HelloReply::Ended(ending) => Ok(Greeting::Ended(ending)),

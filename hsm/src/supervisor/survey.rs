@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::UnixStream,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt as _, net::UnixStream, time::timeout};
 use tracing::info;
 
 use super::{
@@ -16,9 +12,9 @@ use super::{
     run::PATIENCE,
 };
 use crate::{
-    client::{GreetError, chain},
+    client::{GreetError, chain, read_frame},
     lines::WorkerLines,
-    protocol::{FrameError, Hello, HelloReply, Inbox, MOST_TOKENS, Moment, SeenSlot, append_hello},
+    protocol::{Hello, HelloReply, Inbox, MOST_TOKENS, Moment, SeenSlot, append_hello},
 };
 
 /// Time on top of the limit of one call in which all tokens are described.
@@ -83,7 +79,7 @@ async fn ask(mut socket: UnixStream, hang_after: Duration) -> Result<Vec<SeenSlo
     append_hello(&mut out, &hello)?;
     socket.write_all(&out).await?;
     let mut inbox = Inbox::default();
-    let reply = next(&mut socket, &mut inbox, Inbox::hello::<HelloReply>).await?;
+    let reply = read_frame(&mut socket, &mut inbox, Inbox::hello::<HelloReply>).await?;
     let count = match reply {
         HelloReply::Tokens { count } if count <= MOST_TOKENS => count,
         HelloReply::Tokens { .. } | HelloReply::Found { .. } => {
@@ -94,23 +90,7 @@ async fn ask(mut socket: UnixStream, hang_after: Duration) -> Result<Vec<SeenSlo
     };
     let mut seen = Vec::new();
     for _ in 0..count {
-        seen.push(next(&mut socket, &mut inbox, Inbox::frame::<SeenSlot>).await?);
+        seen.push(read_frame(&mut socket, &mut inbox, Inbox::frame::<SeenSlot>).await?);
     }
     Ok(seen)
-}
-
-/// Reads until a whole frame has arrived.
-async fn next<T>(
-    socket: &mut UnixStream,
-    inbox: &mut Inbox,
-    take: impl Fn(&mut Inbox) -> Result<Option<T>, FrameError>,
-) -> Result<T, GreetError> {
-    loop {
-        if let Some(value) = take(inbox)? {
-            return Ok(value);
-        }
-        if socket.read_buf(inbox.buffer()).await? == 0 {
-            return Err(GreetError::Closed);
-        }
-    }
 }
