@@ -40,6 +40,12 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| format!("failed to read {}: {error}", path.display()).into())
 }
 
+/// Returns the DER of the first PEM block of a text.
+pub(crate) fn first_block(text: &[u8]) -> Result<Vec<u8>, Failure> {
+    let block = pem::scan(text)?.blocks.into_iter().next();
+    Ok(block.ok_or("the file has no PEM block")?.der)
+}
+
 impl Ceremony {
     /// Reads plan and approvers.
     pub(crate) fn read(plan: &Path, approvers: &Path, out: PathBuf) -> Result<Self, Failure> {
@@ -62,8 +68,7 @@ impl Ceremony {
             let Some(text) = self.folder.read(&file)? else {
                 continue;
             };
-            let block = pem::scan(&text)?.blocks.into_iter().next();
-            let der = block.ok_or_else(|| format!("{file} has no PEM block"))?.der;
+            let der = first_block(&text).map_err(|error| format!("{file}: {error}"))?;
             keys.insert(name.to_owned(), PublicKey::parse(&der)?);
         }
         Ok(keys)

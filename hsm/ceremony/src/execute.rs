@@ -8,7 +8,7 @@ use pkcs11_issuer::issuance::pem;
 
 use crate::{
     approvals::Stage,
-    ceremony::{Ceremony, Failure, PLAN_B},
+    ceremony::{Ceremony, Failure, PLAN_B, first_block},
     hash::Hash,
     plan::{KeyStep, What},
     prepared::Prepared,
@@ -108,7 +108,7 @@ impl Ceremony {
             self.folder
                 .create(&file, pem::encode("PUBLIC KEY", spki).as_bytes())?;
             if step.audit {
-                let verifier = verifier_key(&self.plan, step.algorithm, &halves.facts.public)?;
+                let verifier = verifier_key(&self.plan, &halves.facts.public)?;
                 self.folder
                     .create("transcript.vkey", format!("{verifier}\n").as_bytes())?;
             }
@@ -219,8 +219,7 @@ impl Ceremony {
                 .folder
                 .read(&format!("{certificate}.pem"))?
                 .ok_or("the certificate does not exist")?;
-            let block = pem::scan(&text)?.blocks.into_iter().next();
-            let der = block.ok_or("the certificate has no PEM block")?.der;
+            let der = first_block(&text)?;
             let id = self.plan.key_id(&planned.key);
             let found = token.certificates(&id)?;
             if found == [der.clone()] {

@@ -8,6 +8,7 @@ use pkcs11_issuer::issuance::{
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::{
+    ceremony::first_block,
     hash::Hash,
     plan::{Plan, What},
 };
@@ -46,8 +47,7 @@ impl Prepared {
     /// Checks an output (PEM) that was made before: the prepared bytes and their signature.
     pub(crate) fn check(&self, text: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
         let (_, label) = self.output();
-        let block = pem::scan(text)?.blocks.into_iter().next();
-        let der = block.ok_or("the file has no PEM block")?.der;
+        let der = first_block(text)?;
         if pem::encode(label, &der).as_bytes() != text {
             return Err("the file has more than one PEM block, or another spelling".into());
         }

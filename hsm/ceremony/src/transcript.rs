@@ -20,7 +20,7 @@ use pkcs11_issuer::{
 use crate::{
     hash::Hash,
     output::Folder,
-    plan::{Algorithm, Plan},
+    plan::Plan,
     token::{Halves, Token},
 };
 
@@ -104,7 +104,7 @@ impl Transcript {
         key: &Halves,
         plan: &Plan,
     ) -> Result<(), Box<dyn std::error::Error>> {
-        let verifier = verifier_key(plan, key.facts.algorithm, &key.facts.public)?;
+        let verifier = verifier_key(plan, &key.facts.public)?;
         if let Some(head) = self.log.unchecked() {
             let text = head.text();
             let signature = token.sign_text(key, text.as_bytes())?;
@@ -128,26 +128,9 @@ impl Transcript {
 /// Returns the key that verifies the transcript.
 pub(crate) fn verifier_key(
     plan: &Plan,
-    algorithm: Algorithm,
     key: &PublicKey,
 ) -> Result<VerifierKey, Box<dyn std::error::Error>> {
-    // The key itself ends its SubjectPublicKeyInfo: 32 octets (RFC 8410), or a point of 65 (RFC 5480).
-    let key = match algorithm {
-        Algorithm::P256 => key
-            .spki_der()
-            .last_chunk()
-            .copied()
-            .map(NotePublicKey::P256),
-        Algorithm::Ed25519
-        | Algorithm::Rsa4096
-        | Algorithm::P384
-        | Algorithm::MlDsa65
-        | Algorithm::MlDsa87 => key
-            .spki_der()
-            .last_chunk()
-            .copied()
-            .map(NotePublicKey::Ed25519),
-    };
-    let key = key.ok_or("the audit key is too short")?;
+    let key = NotePublicKey::of_spki(key.spki_der());
+    let key = key.ok_or("the audit key is neither Ed25519 nor P-256")?;
     Ok(VerifierKey::new(&plan.ceremony, key)?)
 }

@@ -91,10 +91,10 @@ impl Ceremony {
             .read(FILE)?
             .ok_or_else(|| format!("{FILE} is missing"))?;
         let wrong = |why: &str| -> Failure { format!("{FILE}: {why}").into() };
-        let (audit, step) = self.plan.audit_key().ok_or("the plan has no audit key")?;
+        let (audit, _) = self.plan.audit_key().ok_or("the plan has no audit key")?;
         let keys = self.keys()?;
         let key = keys.get(audit).ok_or("the audit key is missing")?;
-        let verifier_key = verifier_key(&self.plan, step.algorithm, key)?;
+        let verifier_key = verifier_key(&self.plan, key)?;
         let last = last_run(&octets).ok_or_else(|| wrong("its last run has no beginning"))?;
         let (before, run) = octets
             .split_at_checked(last)

@@ -9,7 +9,7 @@ use pkcs11_issuer::issuance::{
 
 use super::{
     CertificateStep, KeyStep, Plan, Step, TokenName, What,
-    raw::{RawKey, RawPlan, RawStep},
+    raw::{RawKey, RawPlan, RawRoot, RawStep},
 };
 use crate::hash::Hash;
 
@@ -133,44 +133,10 @@ impl Seen {
         Ok(match raw {
             RawStep::Keygen(key) => self.key(key, false)?,
             RawStep::AuditKey(key) => self.key(key, true)?,
-            RawStep::Root(raw) => {
-                refers(earlier, &raw.name, "key", &raw.key, is_key)?;
-                let (subject, serial) = (
-                    subject(&raw.name, &raw.subject)?,
-                    self.serial(&raw.name, raw.serial)?,
-                );
-                certificate(
-                    raw.name,
-                    CertificateStep {
-                        key: raw.key,
-                        issuer: None,
-                        subject,
-                        serial,
-                        not_before: raw.not_before,
-                        not_after: raw.not_after,
-                        path_length: raw.path_length,
-                    },
-                )?
-            }
+            RawStep::Root(raw) => self.certificate(raw, None, earlier)?,
             RawStep::Intermediate(raw) => {
-                refers(earlier, &raw.name, "key", &raw.key, is_key)?;
-                refers(earlier, &raw.name, "issuer", &raw.issuer, is_certificate)?;
-                let (subject, serial) = (
-                    subject(&raw.name, &raw.subject)?,
-                    self.serial(&raw.name, raw.serial)?,
-                );
-                certificate(
-                    raw.name,
-                    CertificateStep {
-                        key: raw.key,
-                        issuer: Some(raw.issuer),
-                        subject,
-                        serial,
-                        not_before: raw.not_before,
-                        not_after: raw.not_after,
-                        path_length: raw.path_length,
-                    },
-                )?
+                let (issuer, raw) = raw.split();
+                self.certificate(raw, Some(issuer), earlier)?
             }
             RawStep::Csr(raw) => {
                 refers(earlier, &raw.name, "key", &raw.key, is_key)?;
@@ -216,6 +182,39 @@ impl Seen {
         })
     }
 
+    /// Reads the step of a certificate; `issuer` is the step of the CA above.
+    fn certificate(
+        &mut self,
+        raw: RawRoot,
+        issuer: Option<String>,
+        earlier: &[Step],
+    ) -> Result<Step, PlanError> {
+        refers(earlier, &raw.name, "key", &raw.key, is_key)?;
+        if let Some(issuer) = &issuer {
+            refers(earlier, &raw.name, "issuer", issuer, is_certificate)?;
+        }
+        let subject = subject(&raw.name, &raw.subject)?;
+        let serial = self.serial(&raw.name, raw.serial)?;
+        let whole = [raw.not_before, raw.not_after]
+            .iter()
+            .all(|time| time.subsec_nanosecond() == 0);
+        if !whole || raw.not_after <= raw.not_before {
+            return Err(PlanError::Validity(raw.name));
+        }
+        Ok(Step {
+            name: raw.name,
+            what: What::Certificate(CertificateStep {
+                key: raw.key,
+                issuer,
+                subject,
+                serial,
+                not_before: raw.not_before,
+                not_after: raw.not_after,
+                path_length: raw.path_length,
+            }),
+        })
+    }
+
     fn serial(&mut self, step: &str, text: String) -> Result<Serial, PlanError> {
         let octets: Option<[u8; 16]> = hex::decode(&text)
             .ok()
@@ -226,19 +225,6 @@ impl Seen {
             .filter(|serial| serial.hex() == text && self.serials.insert(text))
             .ok_or_else(|| PlanError::Serial(step.to_owned()))
     }
-}
-
-fn certificate(name: String, step: CertificateStep) -> Result<Step, PlanError> {
-    let whole = [step.not_before, step.not_after]
-        .iter()
-        .all(|time| time.subsec_nanosecond() == 0);
-    if !whole || step.not_after <= step.not_before {
-        return Err(PlanError::Validity(name));
-    }
-    Ok(Step {
-        name,
-        what: What::Certificate(step),
-    })
 }
 
 const fn is_key(what: &What) -> bool {

@@ -65,6 +65,22 @@ pub(super) struct RawIntermediate {
     pub(super) path_length: Option<u8>,
 }
 
+impl RawIntermediate {
+    /// Returns the step of the CA above, and what a root has, too.
+    pub(super) fn split(self) -> (String, RawRoot) {
+        let root = RawRoot {
+            name: self.name,
+            key: self.key,
+            subject: self.subject,
+            serial: self.serial,
+            not_before: self.not_before,
+            not_after: self.not_after,
+            path_length: self.path_length,
+        };
+        (self.issuer, root)
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawRequest {
