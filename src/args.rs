@@ -3,6 +3,7 @@
 mod audit;
 mod crl;
 mod manual;
+mod output;
 mod revoke_proof;
 mod run;
 mod sign;
@@ -17,10 +18,11 @@ pub use self::{
     },
     crl::{Crl, ImportCrl},
     manual::{Completions, Man},
+    output::RecordFormat,
     revoke_proof::RevokeProof,
     run::{Answering, Run},
     sign::{OutputFormat, Sign},
-    token::{Libraries, ListTokens, OneToken, RecordFormat, TokenCommand},
+    token::{Libraries, ListTokens, OneToken, TokenCommand},
 };
 
 /// External issuer for cert-manager whose CA keys never leave an HSM.

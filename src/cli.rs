@@ -5,6 +5,7 @@ mod crds;
 mod crl;
 mod machine;
 mod man;
+mod output;
 mod revoke_proof;
 mod run;
 mod sign;

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Subcommand};
+
+use super::RecordFormat;
 
 /// What to show of the tokens of a PKCS#11 library.
 #[derive(Debug, Subcommand)]
@@ -60,17 +62,6 @@ pub struct OneToken {
     /// The token: its PKCS#11 URI, label or serial number [default: the only one].
     #[arg(value_name = "TOKEN")]
     pub token: Option<String>,
-}
-
-/// Format of stdout of commands that print records. Fields of JSON and YAML keep their names and meanings.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum RecordFormat {
-    /// For people.
-    Text,
-    /// One JSON object.
-    Json,
-    /// The same object in YAML.
-    Yaml,
 }
 
 /// Splits a variable at its first `=`.

@@ -5,19 +5,17 @@ mod text;
 
 use std::{
     collections::BTreeMap,
-    io::{self, Write as _},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use hsm::{Launch, SeenSlot, Uri, survey};
-use serde::Serialize;
 
 use self::record::{MechanismRecord, TokenRecord, uri};
-use super::machine;
+use super::{machine, output::print};
 use crate::{
-    args::{Libraries, OneToken, RecordFormat, TokenCommand},
+    args::{Libraries, OneToken, TokenCommand},
     config::{Config, Library},
     message::{first_of, shown},
     signers::launch,
@@ -185,22 +183,4 @@ impl<'a> Wanted<'a> {
             Self::Name(name) => token.info.label == *name || token.info.serial == *name,
         })
     }
-}
-
-/// Writes a record to stdout.
-fn print(
-    format: RecordFormat,
-    record: &impl Serialize,
-    text: impl FnOnce() -> String,
-) -> anyhow::Result<()> {
-    let printed = match format {
-        RecordFormat::Text => text(),
-        RecordFormat::Json => serde_json::to_string_pretty(record)? + "\n",
-        RecordFormat::Yaml => serde_saphyr::to_string(record)?.trim_end().to_owned() + "\n",
-    };
-    let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(printed.as_bytes())
-        .and_then(|()| stdout.flush())
-        .context("failed to write to stdout")
 }

@@ -130,6 +130,7 @@ const MODULES: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli", "main"]),
     ("clap", &["args", "main", "telemetry"]),
+    ("comfy_table", &["cli"]),
     ("cryptoki", &[]),
     ("http_body_util", &["cli", "server"]),
     ("hyper", &["server"]),

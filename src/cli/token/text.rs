@@ -1,7 +1,7 @@
 //! What commands about tokens print for people. Texts of tokens are escaped.
 
 use super::record::{Described, MechanismRecord, PinHints, TokenRecord};
-use crate::message::shown;
+use crate::{cli::output::columns, message::shown};
 
 /// Returns a line for each token.
 pub(super) fn list(tokens: &[TokenRecord]) -> String {
@@ -114,35 +114,4 @@ const fn login(token: &Described) -> &'static str {
 
 fn sessions(most: Option<u64>) -> String {
     most.map_or_else(|| "no limit".to_owned(), |most| format!("at most {most}"))
-}
-
-/// Returns rows with aligned columns, without blanks at the ends of lines.
-fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(widths);
-        let cells: Vec<_> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [["a", "bb", "c"], ["dddd", "", "é"]].map(|row| row.map(str::to_owned));
-        assert_eq!(columns(&rows), "a     bb  c\ndddd      é\n");
-    }
 }
