@@ -28,6 +28,8 @@ pub struct ControllerOptions {
     pub namespace: String,
     /// The name of its files and its `--identity`. Two controllers on one cluster need two names.
     pub name: String,
+    /// The file with its issuance log, if that is not its standard output.
+    pub issuance_log: Option<PathBuf>,
 }
 
 impl ControllerOptions {
@@ -41,6 +43,7 @@ impl ControllerOptions {
             kubeconfig: None,
             namespace: NAMESPACE.to_owned(),
             name: "pkcs11-issuer".to_owned(),
+            issuance_log: None,
         }
     }
 }
@@ -80,6 +83,7 @@ impl Controller {
             kubeconfig,
             namespace,
             name,
+            issuance_log,
         } = options;
         let kubeconfig = kubeconfig
             .as_deref()
@@ -106,7 +110,9 @@ impl Controller {
             process: Process::start(name, program, folder)?,
             program: programs.controller.clone(),
             configuration: file,
-            issuance_log: folder.join(format!("{name}.out")),
+            issuance_log: issuance_log
+                .clone()
+                .unwrap_or_else(|| folder.join(format!("{name}.out"))),
         })
     }
 

@@ -1,6 +1,7 @@
 //! Injects faults of every kind in random order, for as long as you like: `make soak`.
 
 mod crls;
+mod log;
 
 use std::{env, time::Duration};
 
@@ -126,17 +127,9 @@ fn given(name: &str) -> Result<Option<u64>> {
     number.transpose()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes ten minutes: make soak"]
-async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certificates()
--> Result<()> {
-    let faults = given("SOAK_FAULTS")?.map_or(Ok(3), usize::try_from)?;
-    let seed = given("SOAK_SEED")?.unwrap_or_else(|| std::process::id().into());
-    println!("{faults} faults; to have the same again: make soak SEED={seed}");
-    let plan = planned(any_fault(), faults, seed)?;
-    let replicas = Replicas::start(&format!("{SHORT_SECONDS}s")).await?;
+/// Makes a request every [`PACE`] during these faults, and checks what became of each. Afterwards all replicas sign again.
+async fn under_load(replicas: &Replicas, faulty: impl Future<Output = Result<()>>) -> Result<()> {
     let requests = replicas.requests().await?;
-
     let over = CancellationToken::new();
     let steadily = async {
         let mut names = Vec::new();
@@ -149,14 +142,7 @@ async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certif
         anyhow::Ok(names)
     };
     let faulty = async {
-        for (number, (fault, pause)) in (1..).zip(plan) {
-            println!("{number} of {faults}: {fault:?}");
-            fault
-                .happens(&replicas)
-                .await
-                .with_context(|| format!("fault {number}, {fault:?}"))?;
-            sleep(pause).await;
-        }
+        faulty.await?;
         over.cancel();
         anyhow::Ok(())
     };
@@ -164,6 +150,26 @@ async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certif
     all_issued(&requests, &names).await?;
     println!("{} requests, all issued", names.len());
     replicas.one_certificate_each(&requests, &names).await?;
-    // All three replicas sign again.
     replicas.see(3).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes ten minutes: make soak"]
+async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certificates()
+-> Result<()> {
+    let faults = given("SOAK_FAULTS")?.map_or(Ok(3), usize::try_from)?;
+    let seed = given("SOAK_SEED")?.unwrap_or_else(|| std::process::id().into());
+    println!("{faults} faults; to have the same again: make soak SEED={seed}");
+    let plan = planned(any_fault(), faults, seed)?;
+    let replicas = Replicas::start(&format!("{SHORT_SECONDS}s")).await?;
+    let faulty = async {
+        for (number, (fault, pause)) in (1..).zip(plan) {
+            println!("{number} of {faults}: {fault:?}");
+            let happened = fault.happens(&replicas).await;
+            happened.with_context(|| format!("fault {number}, {fault:?}"))?;
+            sleep(pause).await;
+        }
+        anyhow::Ok(())
+    };
+    under_load(&replicas, faulty).await
 }

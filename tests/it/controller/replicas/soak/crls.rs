@@ -86,8 +86,10 @@ async fn whatever_fails_and_however_clocks_step_crl_numbers_rise_and_no_entry_is
     let env: Vec<_> = (0..3)
         .map(|replica| clocks.of(replica))
         .collect::<Result<_>>()?;
-    let replicas =
-        Replicas::start_in(&format!("{SHORT_SECONDS}s"), |replica| env[replica].clone()).await?;
+    let replicas = Replicas::start_changed(&format!("{SHORT_SECONDS}s"), |replica, options| {
+        options.env = env[replica].clone();
+    })
+    .await?;
     let faulty = async {
         for (number, (event, pause)) in (1..).zip(plan) {
             println!("{number} of {faults}: {event:?}");
