@@ -20,6 +20,9 @@ use crate::controller::{programs, readers, replicas::Replicas};
 /// How long nobody reads the streams of a replica.
 const UNREAD: Duration = Duration::from_secs(60);
 
+/// A pipe takes as many lines as a replica writes in half a minute.
+const FAILS_WITHIN: Duration = Duration::from_secs(240);
+
 /// A fault of what a replica writes its logs to.
 #[derive(Clone, Copy, Debug)]
 enum LogFault {
@@ -77,7 +80,7 @@ impl Plumbing {
 
 /// Waits until a replica says that it cannot write its log.
 async fn fails(controller: &Controller) -> Result<()> {
-    until("the log to fail", PATIENCE, async || {
+    until("the log to fail", FAILS_WITHIN, async || {
         let failing = controller
             .metrics()
             .await?
