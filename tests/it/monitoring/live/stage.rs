@@ -183,7 +183,7 @@ impl Stage {
                 Ok(())
             }
             Fault::BundleWithoutParent => {
-                let parent = json!([{"configMapRef": {"name": "nowhere", "key": "crl.pem"}}]);
+                let parent = json!([{"kind": "ConfigMap", "name": "nowhere", "key": "ca.crl"}]);
                 self.issuer("meshed", |spec| spec["crl"] = json!({"parents": parent}))
                     .await
             }
