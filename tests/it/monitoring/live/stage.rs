@@ -372,7 +372,9 @@ impl Stage {
     async fn says(&self, revocation: &str, condition: &str) -> Result<()> {
         let name = format!("certificaterevocation/{revocation}");
         let condition = format!("--for=condition={condition}");
-        let wait = ["wait", &condition, "--timeout=60s", "-n", HERE, &name];
+        // The token's worker and the CRL may each pause for a minute between two tries.
+        let within = format!("--timeout={}s", WITHIN.as_secs());
+        let wait = ["wait", &condition, &within, "-n", HERE, &name];
         self.cluster.plane().kubectl(&wait).await.map(drop)
     }
 
