@@ -6,12 +6,20 @@ use serde_json::json;
 
 use super::{AUDIT_KEY, ISSUING_KEY, TOKEN, softhsm::CONFIGURATION};
 
-/// The Namespace of the controller, and the right of cert-manager's approver to approve requests for our issuers, which the chart
-/// would bring.
+/// What the chart would bring: the Namespace of the controller, its two objects that must exist, and the right of cert-manager's
+/// approver to approve requests for our issuers.
 pub(super) const CLUSTER: &str = "\
 apiVersion: v1
 kind: Namespace
 metadata: {name: pkcs11-issuer-system}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: pkcs11-issuer-pin-state, namespace: pkcs11-issuer-system}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: pkcs11-issuer-log-heads, namespace: pkcs11-issuer-system}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -102,12 +110,17 @@ kubectl wait --for=condition=Established crd/pkcs11clusterissuers.pkcs11-issuer.
 pkcs11-issuer run --config {config} >issuance.log &
 kubectl apply -f {issuer} -f {certificate}
 kubectl wait --for=condition=Ready --timeout=1m certificate/web
+
+# Stop it, and verify its issuance log with the audit key:
+kill %1 && wait %1
+pkcs11-issuer audit verify --key-file {verifier_key} issuance.log
 ",
         root = path("ceremony/root.pem"),
         plan = path("plan.yaml"),
         approvers = path("approvers.yaml"),
         out = path("ceremony"),
         cluster = path("cluster.yaml"),
+        verifier_key = path("ceremony/transcript.vkey"),
         certificate = path("certificate.yaml"),
     )
 }
