@@ -18,8 +18,7 @@ export PKCS11_ISSUER_COMMIT := $(shell git describe --always --dirty --exclude='
 # Many tests wait for a control plane, so three at a time on two processors are faster than two.
 export RUST_TEST_THREADS ?= 3
 
-release := cargo build --release --locked --package pkcs11-issuer --package pkcs11-hsm-worker \
-	--package pkcs11-ceremony
+release := cargo build --release --locked --package pkcs11-issuer --package pkcs11-hsm-worker
 
 .PHONY: help
 help: ## list the targets

@@ -2,6 +2,7 @@
 
 mod audit;
 mod crl;
+mod dev;
 mod manual;
 mod output;
 mod revoke_proof;
@@ -17,6 +18,7 @@ pub use self::{
         ShowFormat, ShowKey, Verify,
     },
     crl::{Crl, ImportCrl},
+    dev::Dev,
     manual::{Completions, Man},
     output::RecordFormat,
     revoke_proof::RevokeProof,
@@ -55,6 +57,9 @@ pub enum Command {
     /// Prove that you hold the key of a certificate that is to be revoked.
     #[command(after_help = revoke_proof::EXAMPLES)]
     RevokeProof(RevokeProof),
+    /// Make a SoftHSM token with a CA for trying things out, and print a configuration, manifests and the next commands.
+    #[command(after_help = dev::EXAMPLES)]
+    Dev(Dev),
     /// Print the CustomResourceDefinitions as YAML, for `kubectl apply -f -`.
     #[command(after_help = CRDS_EXAMPLES)]
     Crds,

@@ -74,6 +74,7 @@ fn execute(args: Args) -> anyhow::Result<ExitCode> {
         Command::Crl(crl) => block_on(async { cli::crl(&crl).await })?,
         Command::Token(asked) => block_on(async { cli::token(&asked).await })?,
         Command::RevokeProof(args) => print!("{}", cli::revoke_proof(&args)?),
+        Command::Dev(args) => block_on(async { cli::dev(&args).await })?,
         Command::Crds => print!("{}", cli::crds(&pkcs11_issuer::api::crds())?),
         Command::Completions(args) => print!("{}", args.script()),
         Command::Man(args) => cli::man(&args)?,

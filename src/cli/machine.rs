@@ -12,21 +12,37 @@ const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 /// Belongs to the effective user of this process.
 const SELF: &str = "/proc/self";
 const WORKER: &str = "pkcs11-hsm-worker";
+const CEREMONY: &str = "pkcs11-ceremony";
 
 /// Returns the path of the worker program: `told`, else the file beside this program.
 pub(super) fn worker(told: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let path = match told {
-        Some(path) => path.to_owned(),
-        None => env::current_exe()
-            .context("failed to find the file of this program")?
-            .with_file_name(WORKER),
-    };
+    let path = beside(told, WORKER)?;
     anyhow::ensure!(
         path.is_file(),
         "there is no HSM worker program at {}; give --worker",
         path.display()
     );
     Ok(path)
+}
+
+/// Returns the path of the program of the key ceremony: `told`, else the file beside this program. The image does not have it.
+pub(super) fn ceremony(told: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let path = beside(told, CEREMONY)?;
+    anyhow::ensure!(
+        path.is_file(),
+        "there is no pkcs11-ceremony at {}; build it or take it from the release, and give --ceremony",
+        path.display()
+    );
+    Ok(path)
+}
+
+fn beside(told: Option<&Path>, name: &str) -> anyhow::Result<PathBuf> {
+    Ok(match told {
+        Some(path) => path.to_owned(),
+        None => env::current_exe()
+            .context("failed to find the file of this program")?
+            .with_file_name(name),
+    })
 }
 
 /// Returns the host name of the machine.

@@ -7,6 +7,7 @@ mod chain;
 mod keep;
 mod play;
 mod steps;
+mod token;
 
 use std::process::ExitCode;
 

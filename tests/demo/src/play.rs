@@ -2,33 +2,16 @@
 
 use anyhow::{Context as _, Result};
 use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options};
-use rig::{
-    Authority, Cluster, Controller, ControllerOptions, IssuerName, NAMESPACE, PATIENCE, Programs,
-};
+use rig::{Cluster, Controller, ControllerOptions, IssuerName, PATIENCE, Programs};
 use serde_json::Value;
-use softhsm_test_helpers::KeyKind;
 
 use crate::chain::Chain;
 use crate::steps::{Steps, say};
+use crate::token::Token;
 
 /// Number of lines of the controller's log that an error quotes.
 const TAIL: usize = 12;
 const HOST: &str = "web.example";
-
-/// The Secret that the issuer names. It holds the CA's certificates and no key.
-const CHAIN: &str = "issuing-ca";
-
-const CERTIFICATE: &str = "
-apiVersion: cert-manager.io/v1
-kind: Certificate
-metadata: {name: web, namespace: default}
-spec:
-  secretName: web-tls
-  dnsNames: [web.example]
-  privateKey: {algorithm: ECDSA, size: 256}
-  usages: [digital signature, server auth]
-  issuerRef: {group: pkcs11-issuer.dev, kind: PKCS11ClusterIssuer, name: issuing}
-";
 
 /// Everything that runs at the end of the demo. Dropping it ends all processes.
 #[derive(Debug)]
@@ -36,23 +19,23 @@ pub(crate) struct Stage {
     // Dropped in this order.
     pub(crate) controller: Controller,
     pub(crate) cluster: Cluster,
-    pub(crate) _authority: Authority,
 }
 
 /// Runs the whole demo.
 pub(crate) async fn play() -> Result<Stage> {
     let steps = Steps::begin();
     let programs = Programs::find()?;
-    let authority = steps
-        .step(
-            "Create a SoftHSM token with a root key and an issuing key",
-            async { Authority::new(KeyKind::P256) },
-        )
-        .await?;
     let plane = steps
         .step(
             "Start etcd and kube-apiserver",
             ControlPlane::start(Options::default()),
+        )
+        .await?;
+    let token = Token::make(&plane, &programs);
+    let token = steps
+        .step(
+            "Make a SoftHSM token, a root key and an issuing key by `dev`",
+            token,
         )
         .await?;
     let cert_manager = CertManager::start(&plane, CertManagerOptions::default());
@@ -61,8 +44,7 @@ pub(crate) async fn play() -> Result<Stage> {
     let cluster = steps
         .step("Install our CRDs and the controller's RBAC", cluster)
         .await?;
-    let configuration = authority.configuration(&[]).to_string();
-    let options = ControllerOptions::new(configuration, &programs);
+    let options = ControllerOptions::new(token.read("config.yaml")?, &programs);
     let controller = Controller::start(&cluster, &options);
     let controller = steps
         .step(
@@ -70,7 +52,7 @@ pub(crate) async fn play() -> Result<Stage> {
             controller,
         )
         .await?;
-    let issuer = create_issuer(&cluster, &authority);
+    let issuer = create_issuer(&cluster, &token);
     steps
         .step(
             "Create PKCS11ClusterIssuer/issuing and wait until it is ready",
@@ -78,7 +60,7 @@ pub(crate) async fn play() -> Result<Stage> {
         )
         .await
         .map_err(|error| with_log(&error, &controller))?;
-    let certificate = create_certificate(&cluster);
+    let certificate = create_certificate(&cluster, &token);
     steps
         .step(
             "Create Certificate default/web and wait until it is ready",
@@ -101,23 +83,19 @@ pub(crate) async fn play() -> Result<Stage> {
     Ok(Stage {
         controller,
         cluster,
-        _authority: authority,
     })
 }
 
-async fn create_issuer(cluster: &Cluster, authority: &Authority) -> Result<()> {
+async fn create_issuer(cluster: &Cluster, token: &Token) -> Result<()> {
+    cluster.plane().apply(&token.read("issuer.yaml")?).await?;
     let issuing = IssuerName::cluster("issuing");
-    cluster
-        .apply_secret(NAMESPACE, CHAIN, &authority.chain())
-        .await?;
-    let spec = authority.issuer_spec_with_secret(CHAIN);
-    cluster.apply_issuer(&issuing, &spec).await?;
     cluster.issuer_is_ready(&issuing).await?;
     Ok(())
 }
 
-async fn create_certificate(cluster: &Cluster) -> Result<()> {
-    cluster.plane().apply(CERTIFICATE).await?;
+async fn create_certificate(cluster: &Cluster, token: &Token) -> Result<()> {
+    let certificate = token.read("certificate.yaml")?;
+    cluster.plane().apply(&certificate).await?;
     let timeout = format!("--timeout={}s", PATIENCE.as_secs());
     let wait = [
         "wait",
