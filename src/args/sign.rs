@@ -124,6 +124,8 @@ mod tests {
             | Command::Crl(_)
             | Command::RevokeProof(_)
             | Command::Token(_)
+            | Command::Key(_)
+            | Command::Certificate(_)
             | Command::Crds
             | Command::Completions(_)
             | Command::Man(_)
