@@ -26,7 +26,7 @@ pub struct ListKeys {
     #[command(flatten)]
     pub login: LoginFlags,
 
-    /// The token: its PKCS#11 URI, label or serial number [default: the only one].
+    /// The token: its PKCS#11 URI, label or serial number [default: the only one that is initialized].
     #[arg(value_name = "TOKEN")]
     pub token: Option<String>,
 }

@@ -63,7 +63,7 @@ pub struct OneToken {
     #[command(flatten)]
     pub libraries: Libraries,
 
-    /// The token: its PKCS#11 URI, label or serial number [default: the only one].
+    /// The token: its PKCS#11 URI, label or serial number [default: the only one that is initialized].
     #[arg(value_name = "TOKEN")]
     pub token: Option<String>,
 }

@@ -88,6 +88,10 @@ fn launches(libraries: &Libraries) -> anyhow::Result<Vec<Loaded>> {
         .collect())
 }
 
+fn is_initialized(slot: &SeenSlot) -> bool {
+    slot.token.as_ref().is_ok_and(|token| token.initialized)
+}
+
 fn is_it(token: &TokenConfig, slot: &SeenSlot) -> bool {
     let seen = slot.token.as_ref();
     seen.is_ok_and(|seen| selector(token).matches(&seen.info))
@@ -100,6 +104,9 @@ pub(super) async fn one(libraries: &Libraries, token: Option<&str>) -> anyhow::R
     if let Some(name) = token {
         let wanted = Wanted::parse(name)?;
         seen.retain(|one| wanted.matches(&one.slot));
+    } else if seen.iter().any(|one| is_initialized(&one.slot)) {
+        // SoftHSM always shows one more token, which nobody has initialized.
+        seen.retain(|one| is_initialized(&one.slot));
     }
     match (seen.pop(), failed) {
         (Some(one), _) if seen.is_empty() => Ok(one),

@@ -1,4 +1,4 @@
-//! PINs for commands: where one comes from, and where its tries are recorded ([ADR 2](../../docs/adr/0002-pin-and-its-record.md)).
+//! PINs for commands: where one comes from, and where its tries are recorded (ADR 2).
 
 use std::{
     io::{self, IsTerminal as _},

@@ -188,7 +188,56 @@ fn end_entity(
             path.insert(0, subject(&der));
             path
         })
-        .map_err(|error| error.to_string()))
+        .map_err(|error| reason(&error)))
+}
+
+/// Returns why a certificate does not verify, for people.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the other errors are rare, and named well enough by webpki"
+)]
+fn reason(error: &webpki::Error) -> String {
+    let time = |time: &UnixTime| {
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        Timestamp::from_second(seconds).map_or_else(|_| "?".to_owned(), |time| time.to_string())
+    };
+    match error {
+        webpki::Error::CertExpired { not_after, .. } => {
+            format!(
+                "it, or a certificate above it, ended at {}",
+                time(not_after)
+            )
+        }
+        webpki::Error::CertNotValidYet { not_before, .. } => {
+            format!(
+                "it, or a certificate above it, begins at {}",
+                time(not_before)
+            )
+        }
+        webpki::Error::CertNotValidForName(_) => "it is not for the name of --name".to_owned(),
+        webpki::Error::CertRevoked => "a CRL lists it, or a certificate above it".to_owned(),
+        webpki::Error::CrlExpired { next_update, .. } => {
+            format!("the CRL ended at {}", time(next_update))
+        }
+        webpki::Error::UnknownRevocationStatus => "no CRL covers it".to_owned(),
+        webpki::Error::UnknownIssuer => {
+            "none of the roots and intermediates is its issuer".to_owned()
+        }
+        webpki::Error::RequiredEkuNotFoundContext(_) => {
+            "it, or a certificate above it, is not for that --purpose (extendedKeyUsage)".to_owned()
+        }
+        webpki::Error::NameConstraintViolation => {
+            "a certificate above it does not permit its names (nameConstraints)".to_owned()
+        }
+        webpki::Error::PathLenConstraintViolated => {
+            "a certificate above it does not permit so many CAs below it (pathLenConstraint)"
+                .to_owned()
+        }
+        webpki::Error::InvalidSignatureForPublicKey => {
+            "its signature, or that of a certificate above it, is wrong".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What CRLs must say.

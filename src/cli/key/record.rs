@@ -269,3 +269,64 @@ impl OnToken {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_excluded_only_by_four_attributes_that_the_token_reports() {
+        let good = KeyAttributes {
+            sensitive: Some(true),
+            extractable: Some(false),
+            never_extractable: Some(true),
+            local: Some(true),
+            ..KeyAttributes::default()
+        };
+        let cases = [
+            (good, MayHaveCopies::None),
+            (KeyAttributes::default(), MayHaveCopies::Unknown),
+            (
+                KeyAttributes {
+                    local: None,
+                    ..good
+                },
+                MayHaveCopies::Unknown,
+            ),
+            (
+                KeyAttributes {
+                    local: Some(false),
+                    ..good
+                },
+                MayHaveCopies::Possible,
+            ),
+            (
+                KeyAttributes {
+                    never_extractable: Some(false),
+                    sensitive: None,
+                    ..good
+                },
+                MayHaveCopies::Possible,
+            ),
+            (
+                KeyAttributes {
+                    extractable: Some(true),
+                    never_extractable: Some(false),
+                    ..good
+                },
+                MayHaveCopies::Extractable,
+            ),
+            (
+                KeyAttributes {
+                    sensitive: Some(false),
+                    extractable: Some(true),
+                    ..good
+                },
+                MayHaveCopies::Readable,
+            ),
+        ];
+        for (attributes, expected) in cases {
+            assert_eq!(MayHaveCopies::of(&attributes), expected, "{attributes:?}");
+        }
+    }
+}

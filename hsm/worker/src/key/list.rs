@@ -15,10 +15,12 @@ use super::{
 use crate::token::Token;
 
 /// A page ends with the object that exceeds this, so that it fits into a frame with the largest object.
-const PAGE_OCTETS: usize = 24 * 1024;
-/// Octets of an object besides its value and its names, at most.
-const OTHER_OCTETS: usize = 2048;
+const PAGE_OCTETS: usize = 32 * 1024;
+/// Octets of an object besides its value, at most: names, attributes and mechanisms.
+const OTHER_OCTETS: usize = 4096;
 const MOST_ALLOWED: usize = 64;
+/// Most characters of the name of a mechanism or a type.
+const MOST_MECHANISM_NAME: usize = 50;
 
 /// Lists private or public keys, without the first `from`.
 pub(crate) fn keys(
@@ -200,8 +202,7 @@ fn name(mut octets: Vec<u8>) -> Vec<u8> {
     octets
 }
 
-/// Names of the standard are ASCII and short.
-fn cut(mut name: String) -> String {
-    name.truncate(MOST_NAME);
-    name
+/// Cuts a name of the standard, none of which is so long.
+fn cut(name: String) -> String {
+    name.chars().take(MOST_MECHANISM_NAME).collect()
 }
