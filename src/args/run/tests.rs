@@ -16,6 +16,8 @@ fn run(arguments: &[&str]) -> Run {
         | Command::Crl(_)
         | Command::RevokeProof(_)
         | Command::Token(_)
+        | Command::Key(_)
+        | Command::Certificate(_)
         | Command::Crds
         | Command::Completions(_)
         | Command::Man(_)
