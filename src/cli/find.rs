@@ -23,7 +23,7 @@ const HANG_AFTER: Duration = Duration::from_secs(30);
 const MOST_NAMED: usize = 8;
 
 /// A slot with a token, its library, and what the configuration says about it.
-pub(super) struct Seen {
+pub(super) struct FoundToken {
     pub(super) launch: Launch,
     pub(super) hang_after: Duration,
     pub(super) slot: SeenSlot,
@@ -34,12 +34,12 @@ pub(super) struct Seen {
 /// Returns the tokens of every library, and the error of a library that cannot be used.
 pub(super) async fn look(
     libraries: &Libraries,
-) -> anyhow::Result<(Vec<Seen>, Option<anyhow::Error>)> {
+) -> anyhow::Result<(Vec<FoundToken>, Option<anyhow::Error>)> {
     let mut seen = Vec::new();
     let mut failed = None;
     for (launch, hang_after, tokens) in launches(libraries)? {
         match survey(&launch, hang_after).await {
-            Ok(slots) => seen.extend(slots.into_iter().map(|slot| Seen {
+            Ok(slots) => seen.extend(slots.into_iter().map(|slot| FoundToken {
                 configured: tokens.iter().find(|token| is_it(token, &slot)).cloned(),
                 launch: launch.clone(),
                 hang_after,
@@ -98,7 +98,7 @@ fn is_it(token: &TokenConfig, slot: &SeenSlot) -> bool {
 }
 
 /// Returns the token that the user names, or the only one.
-pub(super) async fn one(libraries: &Libraries, token: Option<&str>) -> anyhow::Result<Seen> {
+pub(super) async fn one(libraries: &Libraries, token: Option<&str>) -> anyhow::Result<FoundToken> {
     let (mut seen, failed) = look(libraries).await?;
     let names: Vec<_> = seen.iter().map(|one| shown(name(&one.slot))).collect();
     if let Some(name) = token {

@@ -11,7 +11,7 @@ use hsm::{ObjectList, SeenCertificate, SeenKey, Uri};
 
 use self::record::{KeyRecord, KeysRecord};
 use super::{
-    find::{Seen, one, uri},
+    find::{FoundToken, one, uri},
     output::print,
     session::{self, Login, progress, start_log, start_within},
 };
@@ -57,7 +57,7 @@ pub(super) struct Objects {
 }
 
 /// Reads every key and certificate of a token.
-pub(super) async fn objects(seen: &Seen, login: &LoginFlags) -> anyhow::Result<Objects> {
+pub(super) async fn objects(seen: &FoundToken, login: &LoginFlags) -> anyhow::Result<Objects> {
     let login = Login::find(seen, login)?;
     let logged_in = login.is_made();
     let token = match &seen.slot.token {

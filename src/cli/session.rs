@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    find::{Seen, uri},
+    find::{FoundToken, uri},
     pin,
     signals::Signals,
 };
@@ -157,7 +157,7 @@ impl Login {
     ///
     /// # Errors
     /// There is no such PIN, or no place for its record.
-    pub(super) fn find(seen: &Seen, flags: &LoginFlags) -> anyhow::Result<Self> {
+    pub(super) fn find(seen: &FoundToken, flags: &LoginFlags) -> anyhow::Result<Self> {
         let configured = seen.configured.as_ref();
         let name = name(seen);
         let origin = match (flags, configured.map(TokenConfig::pin)) {
@@ -207,7 +207,7 @@ impl Login {
 /// # Errors
 /// The token, the PIN or the configuration must be corrected first, or `work` failed.
 pub(super) async fn with<T>(
-    seen: &Seen,
+    seen: &FoundToken,
     login: Login,
     sessions: NonZeroU16,
     stop: &CancellationToken,
@@ -253,7 +253,7 @@ pub(super) async fn with<T>(
 }
 
 /// Returns the name of the token in the configuration, or what it calls itself.
-fn name(seen: &Seen) -> String {
+fn name(seen: &FoundToken) -> String {
     match (&seen.configured, &seen.slot.token) {
         (Some(token), _) => token.name().to_owned(),
         (None, Ok(token)) if !token.info.label.is_empty() => token.info.label.clone(),

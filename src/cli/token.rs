@@ -10,7 +10,7 @@ use anyhow::anyhow;
 
 use self::record::{MechanismRecord, TokenRecord};
 use super::{
-    find::{Seen, look, one, uri},
+    find::{FoundToken, look, one, uri},
     output::print,
     session::start_log,
 };
@@ -41,7 +41,7 @@ pub async fn token(command: &TokenCommand) -> anyhow::Result<()> {
         }
         TokenCommand::Bench(asked) => bench::bench(asked).await,
         TokenCommand::Mechanisms(asked) => {
-            let Seen { slot, .. } = one(&asked.libraries, asked.token.as_deref()).await?;
+            let FoundToken { slot, .. } = one(&asked.libraries, asked.token.as_deref()).await?;
             let token = slot.token.map_err(|code| {
                 anyhow!(
                     "the token in {} cannot be read: {code}; see to it",

@@ -3,7 +3,7 @@
 use hsm::{Hash, Mechanism, PinFlags, SeenMechanism, SeenSlot};
 use serde::Serialize;
 
-use crate::cli::find::{Seen, uri};
+use crate::cli::find::{FoundToken, uri};
 
 /// A token, or a slot whose token cannot be read.
 #[derive(Debug, Serialize)]
@@ -54,7 +54,7 @@ pub(super) struct PinHints {
 }
 
 impl TokenRecord {
-    pub(super) fn of(seen: &Seen) -> Self {
+    pub(super) fn of(seen: &FoundToken) -> Self {
         let SeenSlot { slot, token } = &seen.slot;
         Self {
             library: seen.launch.to_string(),

@@ -212,29 +212,6 @@ impl TestToken {
         self.import(label, ids.into_iter().collect(), key).map(drop)
     }
 
-    /// Puts certificates on the token, which does not read them. Everybody sees them.
-    ///
-    /// # Errors
-    /// The token refuses.
-    pub fn store_certificates(
-        &self,
-        label: &str,
-        id: &[u8],
-        values: impl IntoIterator<Item = Vec<u8>>,
-    ) -> Result<(), Error> {
-        let task = Task::Store {
-            serial: self.serial.clone(),
-            user_pin: self.user_pin.clone(),
-            label: label.into(),
-            id: id.into(),
-            values: values.into_iter().collect(),
-        };
-        let Report::Stored = run(self.module(), &self.env(), task)? else {
-            return Err(Error::OtherAnswer);
-        };
-        Ok(())
-    }
-
     fn import(&self, label: &str, ids: Vec<Vec<u8>>, key: &SoftwareKey) -> Result<Vec<u8>, Error> {
         let task = Task::Import {
             serial: self.serial.clone(),
