@@ -1,8 +1,11 @@
 //! The command line and its sub-commands. The flags of each sub-command are in their own file.
 
 mod audit;
+mod certificate;
 mod crl;
 mod dev;
+mod key;
+mod login;
 mod manual;
 mod output;
 mod revoke_proof;
@@ -17,14 +20,17 @@ pub use self::{
         Audit, AuditKeys, CheckProof, Compare, Export, Logs, Prove, Show, ShowCertificate,
         ShowFormat, ShowKey, Verify,
     },
+    certificate::{CertificateCommand, CertificatePurpose, SeeCertificates, VerifyCertificate},
     crl::{Crl, ImportCrl},
     dev::Dev,
+    key::{KeyCommand, ListKeys, OneKey},
+    login::LoginFlags,
     manual::{Completions, Man},
     output::RecordFormat,
     revoke_proof::RevokeProof,
     run::{Answering, Run},
     sign::{OutputFormat, Sign},
-    token::{Libraries, ListTokens, OneToken, TokenCommand},
+    token::{BenchToken, Libraries, ListTokens, OneToken, TokenCommand},
 };
 
 /// External issuer for cert-manager whose CA keys never leave an HSM.
@@ -54,6 +60,12 @@ pub enum Command {
     /// See the tokens of a PKCS#11 library.
     #[command(subcommand, after_help = token::EXAMPLES)]
     Token(TokenCommand),
+    /// See and verify certificates.
+    #[command(subcommand, after_help = certificate::EXAMPLES)]
+    Certificate(Box<CertificateCommand>),
+    /// See the keys of a token, with how each is protected.
+    #[command(subcommand, after_help = key::EXAMPLES)]
+    Key(KeyCommand),
     /// Prove that you hold the key of a certificate that is to be revoked.
     #[command(after_help = revoke_proof::EXAMPLES)]
     RevokeProof(RevokeProof),

@@ -1,20 +1,25 @@
 //! The sub-commands, one file each.
 
 mod audit;
+mod certificate;
 mod crds;
 mod crl;
 mod dev;
+mod find;
+mod key;
 mod machine;
 mod man;
 mod output;
+mod pin;
 mod revoke_proof;
 mod run;
+mod session;
 mod sign;
 mod signals;
 mod token;
 mod version;
 
 pub use self::{
-    audit::audit, crds::crds, crl::crl, dev::dev, man::man, revoke_proof::revoke_proof, run::run,
-    sign::sign, token::token, version::version,
+    audit::audit, certificate::certificate, crds::crds, crl::crl, dev::dev, key::key, man::man,
+    revoke_proof::revoke_proof, run::run, sign::sign, token::token, version::version,
 };

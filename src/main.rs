@@ -73,6 +73,10 @@ fn execute(args: Args) -> anyhow::Result<ExitCode> {
         Command::Audit(audit) => return block_on(async { cli::audit(&audit).await }),
         Command::Crl(crl) => block_on(async { cli::crl(&crl).await })?,
         Command::Token(asked) => block_on(async { cli::token(&asked).await })?,
+        Command::Certificate(asked) => {
+            return block_on(async { cli::certificate(&asked).await });
+        }
+        Command::Key(asked) => block_on(async { cli::key(&asked).await })?,
         Command::RevokeProof(args) => print!("{}", cli::revoke_proof(&args)?),
         Command::Dev(args) => block_on(async { cli::dev(&args).await })?,
         Command::Crds => print!("{}", cli::crds(&pkcs11_issuer::api::crds())?),

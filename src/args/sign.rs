@@ -125,6 +125,8 @@ mod tests {
             | Command::RevokeProof(_)
             | Command::Token(_)
             | Command::Dev(_)
+            | Command::Key(_)
+            | Command::Certificate(_)
             | Command::Crds
             | Command::Completions(_)
             | Command::Man(_)

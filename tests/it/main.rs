@@ -6,6 +6,8 @@ mod audit;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod certificate;
+#[cfg(test)]
 mod chart;
 mod circles;
 #[cfg(test)]
@@ -31,6 +33,8 @@ mod house_rules;
 #[cfg(test)]
 mod issuance;
 #[cfg(test)]
+mod key;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod linkage;
@@ -45,6 +49,8 @@ mod sign;
 mod source;
 #[cfg(test)]
 mod token;
+#[cfg(test)]
+mod token_bench;
 #[cfg(test)]
 mod whole;
 #[cfg(test)]

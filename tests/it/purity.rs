@@ -36,6 +36,8 @@ const PURE: &[&str] = &[
     "src/duration.rs",
     "src/lanes.rs",
     "src/message.rs",
+    "src/cli/key/owner.rs",
+    "src/cli/token/bench/choice.rs",
     "src/audit/checkpoint.rs",
     "src/audit/compare.rs",
     "src/audit/composer.rs",

@@ -17,6 +17,8 @@ fn run(arguments: &[&str]) -> Run {
         | Command::RevokeProof(_)
         | Command::Token(_)
         | Command::Dev(_)
+        | Command::Key(_)
+        | Command::Certificate(_)
         | Command::Crds
         | Command::Completions(_)
         | Command::Man(_)

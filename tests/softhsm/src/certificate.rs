@@ -6,7 +6,10 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use crate::{Error, TestKey};
+use crate::{
+    Error, TestKey, TestToken,
+    order::{Report, Task, run},
+};
 
 /// Content of a certificate. By default it is valid from an hour ago for a year.
 ///
@@ -177,5 +180,30 @@ impl CaCertificate {
     #[must_use]
     pub fn key(&self) -> &TestKey {
         &self.key
+    }
+}
+
+impl TestToken {
+    /// Puts certificates on the token, which does not read them. Everybody sees them.
+    ///
+    /// # Errors
+    /// The token refuses.
+    pub fn store_certificates(
+        &self,
+        label: &str,
+        id: &[u8],
+        values: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<(), Error> {
+        let task = Task::Store {
+            serial: self.serial().into(),
+            user_pin: self.user_pin().into(),
+            label: label.into(),
+            id: id.into(),
+            values: values.into_iter().collect(),
+        };
+        let Report::Stored = run(self.module(), &self.env(), task)? else {
+            return Err(Error::OtherAnswer);
+        };
+        Ok(())
     }
 }
