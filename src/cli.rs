@@ -3,6 +3,7 @@
 mod audit;
 mod crds;
 mod crl;
+mod kubectl;
 mod machine;
 mod man;
 mod output;
@@ -14,6 +15,6 @@ mod token;
 mod version;
 
 pub use self::{
-    audit::audit, crds::crds, crl::crl, man::man, revoke_proof::revoke_proof, run::run, sign::sign,
-    token::token, version::version,
+    audit::audit, crds::crds, crl::crl, kubectl::kubectl, man::man, revoke_proof::revoke_proof,
+    run::run, sign::sign, token::token, version::version,
 };

@@ -38,6 +38,10 @@ pub use self::{
     state::{About, State},
     trust::TrustBundles,
 };
+pub(crate) use self::{
+    events::CONTROLLER,
+    request::{Approval, Progress, Request, Stage, issuer_name},
+};
 use kube::Client;
 
 use crate::{

@@ -124,6 +124,7 @@ mod tests {
             | Command::Crl(_)
             | Command::RevokeProof(_)
             | Command::Token(_)
+            | Command::Kubectl(_)
             | Command::Crds
             | Command::Completions(_)
             | Command::Man(_)

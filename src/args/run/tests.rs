@@ -16,6 +16,7 @@ fn run(arguments: &[&str]) -> Run {
         | Command::Crl(_)
         | Command::RevokeProof(_)
         | Command::Token(_)
+        | Command::Kubectl(_)
         | Command::Crds
         | Command::Completions(_)
         | Command::Man(_)
