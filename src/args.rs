@@ -21,7 +21,8 @@ pub use self::{
     },
     crl::{Crl, ImportCrl},
     kubectl::{
-        ClusterFlags, IssuerAsked, KubectlCommand, RequestAsked, RequestsAsked, RolloverCommand,
+        ClusterFlags, IssuerAsked, KubectlCommand, REVOCATION_REASONS, ReissueAsked, RequestAsked,
+        RequestsAsked, RevokeAsked, RolloverCommand,
     },
     manual::{Completions, Man},
     output::RecordFormat,

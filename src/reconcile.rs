@@ -40,6 +40,7 @@ pub use self::{
 };
 pub(crate) use self::{
     events::CONTROLLER,
+    renewal::request_renewal,
     request::{Approval, Progress, Request, Stage, issuer_name},
 };
 use kube::Client;

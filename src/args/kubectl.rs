@@ -1,9 +1,12 @@
 //! The flags of `kubectl`, the commands of the kubectl plugin.
 
+mod change;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand};
 
+pub use self::change::{REVOCATION_REASONS, ReissueAsked, RevokeAsked};
 use super::RecordFormat;
 
 /// What to see of issuers and requests in a cluster.
@@ -21,6 +24,12 @@ pub enum KubectlCommand {
     /// Explain why a request was refused: the word of the refusal, its meaning and its page.
     #[command(after_help = WHY_REFUSED_EXAMPLES)]
     WhyRefused(RequestAsked),
+    /// Revoke a certificate: create the CertificateRevocation for it.
+    #[command(after_help = change::REVOKE_EXAMPLES)]
+    Revoke(Box<RevokeAsked>),
+    /// Have cert-manager renew the Certificates of an issuer now.
+    #[command(after_help = change::REISSUE_EXAMPLES)]
+    Reissue(ReissueAsked),
     /// See how far an issuer is on its way to another key.
     #[command(subcommand, after_help = ROLLOVER_EXAMPLES)]
     Rollover(RolloverCommand),

@@ -1,11 +1,14 @@
-//! The commands of the kubectl plugin: they read objects with the user's own rights, and say what they could not read.
+//! The commands of the kubectl plugin: they act with the user's own rights, and say what they could not read.
 
+mod change;
 mod cluster;
 mod explain;
 mod gather;
 mod pages;
 mod refused;
+mod reissue;
 mod requests;
+mod revoke;
 mod rollover;
 mod snapshot;
 mod status;
@@ -35,6 +38,8 @@ pub async fn kubectl(command: &KubectlCommand) -> anyhow::Result<ExitCode> {
         KubectlCommand::Requests(asked) => list_requests(asked).await?,
         KubectlCommand::Explain(asked) => explain_request(asked).await?,
         KubectlCommand::WhyRefused(asked) => why_refused(asked).await?,
+        KubectlCommand::Revoke(asked) => change::revoke(asked).await?,
+        KubectlCommand::Reissue(asked) => change::reissue(asked).await?,
         KubectlCommand::Rollover(RolloverCommand::Status(asked)) => show_rollover(asked).await?,
     };
     Ok(match is_yes {

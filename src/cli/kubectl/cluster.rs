@@ -97,8 +97,11 @@ impl Cluster {
     }
 }
 
-/// Returns what a failed call leaves unknown.
-fn gap<K: Resource<DynamicType = ()>>(
+/// Returns what a failed call leaves unknown or undone.
+///
+/// # Errors
+/// The API server cannot be reached or does not know the user.
+pub(super) fn gap<K: Resource<DynamicType = ()>>(
     error: kube::Error,
     verb: &'static str,
     namespace: Option<&str>,

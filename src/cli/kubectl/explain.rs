@@ -8,7 +8,7 @@ use jiff::Timestamp;
 pub(super) use self::issuer::limits;
 use super::{
     snapshot::{Read, SeenIssuer, SeenRequest, Snapshot},
-    step::{Explained, Held, Passed, Step, StepName, StepState},
+    step::{Explained, ExplainedStep, Held, Passed, StepName, StepState},
 };
 use crate::{
     api::pending::PendingCause,
@@ -74,7 +74,7 @@ pub(super) fn explain(snapshot: &Snapshot, now: Timestamp) -> Explained {
 /// The steps so far.
 #[derive(Default)]
 struct Walk {
-    steps: Vec<Step>,
+    steps: Vec<ExplainedStep>,
     held: Option<(StepName, Held)>,
 }
 
@@ -89,13 +89,13 @@ impl Walk {
                 (StepState::Holds, says)
             }
         };
-        self.steps.push(Step { step, state, says });
+        self.steps.push(ExplainedStep { step, state, says });
     }
 
     fn end(mut self, about: String, snapshot: &Snapshot) -> Explained {
         for (step, _) in STEPS {
             if !self.steps.iter().any(|taken| taken.step == step) {
-                self.steps.push(Step {
+                self.steps.push(ExplainedStep {
                     step,
                     state: match self.held {
                         Some(_) => StepState::NotReached,

@@ -52,7 +52,7 @@ pub(super) async fn of_request(cluster: &Cluster, target: &str) -> anyhow::Resul
         RequestTarget::CertificateRequest(name) => (None, request(cluster, name).await?),
         RequestTarget::Either(name) => match request(cluster, name).await? {
             Read::Missing => of_certificate(cluster, name).await?,
-            found => (None, found),
+            found @ (Read::Found(_) | Read::Unknown(_)) => (None, found),
         },
     };
     let (uid, request) = match request {

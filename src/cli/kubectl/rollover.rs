@@ -34,7 +34,7 @@ pub(super) struct RolloverRecord {
     #[serde(flatten)]
     pub(super) page: Option<ReasonPage>,
     /// The steps, in order.
-    pub(super) steps: Vec<RolloverStep>,
+    pub(super) steps: Vec<RolloverMilestone>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) retiring: Vec<RetiringStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,7 +44,7 @@ pub(super) struct RolloverRecord {
 /// A step of a rollover.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RolloverStep {
+pub(super) struct RolloverMilestone {
     pub(super) step: &'static str,
     pub(super) done: bool,
     /// When it was done or is to come, and what it depends on.
@@ -74,7 +74,7 @@ pub(super) fn of(issuer: &SeenIssuer, now: Timestamp) -> RolloverRecord {
     }
 }
 
-fn steps(issuer: &SeenIssuer, rollover: &RolloverStatus, now: Timestamp) -> Vec<RolloverStep> {
+fn steps(issuer: &SeenIssuer, rollover: &RolloverStatus, now: Timestamp) -> Vec<RolloverMilestone> {
     let (trusted, switched, complete) = match rollover.state {
         RolloverState::Proving => (false, false, false),
         RolloverState::Trusted => (true, false, false),
@@ -100,7 +100,7 @@ fn steps(issuer: &SeenIssuer, rollover: &RolloverStatus, now: Timestamp) -> Vec<
         Some(switch) if switch.now => "asked for now".to_owned(),
         Some(switch) => at(switch.at.as_ref()).unwrap_or_else(|| "no time is set".into()),
     };
-    let step = |step, done, says: Option<String>, otherwise: &str| RolloverStep {
+    let step = |step, done, says: Option<String>, otherwise: &str| RolloverMilestone {
         step,
         done,
         says: says.unwrap_or_else(|| otherwise.to_owned()),

@@ -114,6 +114,8 @@ pub(super) struct SeenRequest {
     pub(super) certificate: Option<String>,
     /// When the issued certificate ends.
     pub(super) ends: Option<Timestamp>,
+    /// Its serial number in hexadecimal.
+    pub(super) serial: Option<String>,
     /// When its status last changed, for the order of lists.
     pub(super) changed: Option<Timestamp>,
 }
@@ -170,7 +172,8 @@ impl SeenRequest {
             message: None,
             judged: None,
             certificate: request.certificate_name().map(str::to_owned),
-            ends: read.map(|read| read.not_after()),
+            ends: read.as_ref().map(PresentedCertificate::not_after),
+            serial: read.map(|read| read.serial().to_string()),
             changed: None,
         }
     }

@@ -113,7 +113,7 @@ impl Held {
 /// One line of an explanation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Step {
+pub(super) struct ExplainedStep {
     pub(super) step: StepName,
     pub(super) state: StepState,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -127,7 +127,7 @@ pub(super) struct Explained {
     /// The request, or the Certificate if it has none.
     pub(super) about: String,
     /// The steps, in order.
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<ExplainedStep>,
     /// The step that holds the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) held_by: Option<StepName>,
@@ -155,7 +155,7 @@ impl Explained {
             .steps
             .iter()
             .find(|step| step.state == StepState::Holds);
-        held.or(self.steps.last())
+        held.or_else(|| self.steps.last())
             .map_or("", |step| step.says.as_str())
     }
 }

@@ -7,7 +7,9 @@ use std::{
 
 use super::{
     refused::RefusedRecord,
+    reissue::{ReissueRecord, RenewalOutcome},
     requests::RequestsRecord,
+    revoke::RevokeRecord,
     rollover::RolloverRecord,
     snapshot::Gap,
     status::IssuerRecord,
@@ -239,6 +241,48 @@ pub(super) fn rollover(record: &RolloverRecord) -> String {
         );
     }
     text
+}
+
+/// Returns what was created, or would be.
+pub(super) fn revoked(record: &RevokeRecord) -> String {
+    let metadata = &record.object.metadata;
+    let place = metadata.namespace.as_deref().unwrap_or_default();
+    if record.dry_run {
+        let spec = serde_saphyr::to_string(&record.object.spec.0).unwrap_or_default();
+        return format!(
+            "would revoke {}\nin namespace {place}, by\n{}\n",
+            shown(&record.revokes),
+            spec.trim_end()
+        );
+    }
+    let name = metadata.name.as_deref().unwrap_or_default();
+    format!(
+        "asked to revoke {}\n\nNext:\n  kubectl get certificaterevocation -n {place} {name}\n",
+        shown(&record.revokes)
+    )
+}
+
+/// Returns what becomes of the Certificates of an issuer.
+pub(super) fn reissued(record: &ReissueRecord) -> String {
+    let renewed = match record.dry_run {
+        true => "would be renewed",
+        false => "is renewed",
+    };
+    let rows = record.certificates.iter();
+    let rows: Vec<_> = rows
+        .map(|row| {
+            let outcome = match row.outcome {
+                RenewalOutcome::Renewed => renewed.to_owned(),
+                RenewalOutcome::InProgress => "is being issued".to_owned(),
+                RenewalOutcome::NotWritten => shown(&row.error),
+            };
+            [format!("{}/{}", row.namespace, row.name), outcome]
+        })
+        .collect();
+    match rows.as_slice() {
+        [] => format!("no Certificate of {}\n", record.issuer),
+        rows => columns(rows),
+    }
 }
 
 fn token(record: &IssuerRecord) -> String {

@@ -1,8 +1,10 @@
 //! Each command of the plugin once, by users with all rights, with some and with none.
 
-use anyhow::{Context as _, Result};
-use rig::{IssuerName, csr_for, request_spec};
+use anyhow::{Context as _, Result, ensure};
+use control_plane::until;
+use rig::{IssuerName, PATIENCE, csr_for, request_spec};
 use serde_json::{Value, json};
+use softhsm_test_helpers::{CaProfile, KeyKind};
 
 use super::{SHOP, run, stage::stage};
 
@@ -37,7 +39,12 @@ async fn status_shows_what_signs_and_what_to_do() -> Result<()> {
         (&replica["live"], &replica["signs"]),
         (&json!(true), &json!(true))
     );
-    assert_eq!(ready["ends"][0]["what"], "the issuing certificate ends");
+    let ends = ready["ends"].as_array().context("no ends")?;
+    assert!(
+        ends.iter()
+            .any(|end| end["what"] == "the issuing certificate ends" && end["over"] == false),
+        "{ready:#}"
+    );
     assert_eq!(ready["unknown"], Value::Null);
     let (code, faulty) = super::json(&stage.admin(), &["status", "p11ci/no-key"])?;
     assert_eq!((code, &faulty["ready"]), (Some(3), &json!(false)));
@@ -156,6 +163,170 @@ async fn a_user_whose_rights_do_not_reach_sees_the_rest_and_which_right_is_missi
     assert!(
         errors.contains("you may not get pkcs11clusterissuers"),
         "{errors}"
+    );
+    Ok(())
+}
+
+/// Runs a command whose JSON does not matter, and returns its exit code and stderr.
+fn fails(kubeconfig: &std::path::Path, words: &[&str]) -> Result<String> {
+    let (code, shown, errors) = text(kubeconfig, words)?;
+    ensure!(
+        (code, shown.as_str()) == (Some(1), ""),
+        "{code:?} {shown} {errors}"
+    );
+    Ok(errors)
+}
+
+#[tokio::test]
+async fn rollover_status_shows_which_steps_are_done() -> Result<()> {
+    let stage = stage().await?;
+    let admin = stage.admin();
+    let (code, none) = super::json(&admin, &["rollover", "status", "issuing"])?;
+    assert_eq!((code, &none["inProgress"]), (Some(3), &json!(false)));
+    let authority = &stage.authority;
+    let next = authority
+        .token()
+        .generate_key("next", &[9], KeyKind::P256)?;
+    let certificate = authority
+        .root()
+        .issue(&next, &CaProfile::named("Test next"))?;
+    let mut spec = authority.issuer_spec();
+    spec["next"] = json!({
+        "key": {"label": "next"},
+        "certificate": {"pem": certificate.pem(), "rootPem": authority.root().pem()},
+    });
+    let moving = IssuerName::cluster("moving");
+    stage.cluster.apply_issuer(&moving, &spec).await?;
+    let trusted = stage.cluster.issuer_reaches(&moving, |status| {
+        status
+            .condition("RollingOver")
+            .is_some_and(|one| one.reason == "NextTrusted")
+    });
+    trusted.await?;
+    let (code, told) = super::json(&admin, &["rollover", "status", "moving"])?;
+    assert_eq!(
+        (code, &told["reason"]),
+        (Some(0), &json!("NextTrusted")),
+        "{told:#}"
+    );
+    let steps = told["steps"].as_array().context("no steps")?;
+    let done: Vec<_> = steps
+        .iter()
+        .map(|step| (step["step"].as_str(), step["done"].as_bool()))
+        .collect();
+    assert_eq!(done[0], (Some("trusted"), Some(true)));
+    assert_eq!(done[2], (Some("switched"), Some(false)));
+    let (_, shown, _) = text(&admin, &["rollover", "status", "moving"])?;
+    assert!(shown.contains("nobody has asked for it"), "{shown}");
+    assert!(shown.contains("the next one: CN=Test next"), "{shown}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn revoke_creates_the_revocation_after_a_dry_run_and_asks_first() -> Result<()> {
+    let stage = stage().await?;
+    let admin = stage.admin();
+    let requests = stage.cluster.requests(SHOP).await?;
+    let revoking = IssuerName::cluster("revoking");
+    let spec = request_spec(&revoking, &csr_for("web.shop.example")?);
+    requests.create_approved("leaked", spec).await?;
+    requests.reaches("leaked", "Issued").await?;
+    let words = ["revoke", "leaked", "-n", SHOP, "--reason", "KeyCompromise"];
+    let errors = fails(&admin, &words)?;
+    assert!(errors.contains("give --yes"), "{errors}");
+    let list = ["get", "certificaterevocations", "-n", SHOP, "-o", "name"];
+    let (code, tried) = super::json(&admin, &[&words[..], &["--dry-run"]].concat())?;
+    assert_eq!((code, &tried["dryRun"]), (Some(0), &json!(true)));
+    assert_eq!(
+        tried["object"]["spec"]["certificateRequestRef"]["name"],
+        "leaked"
+    );
+    assert_eq!(stage.cluster.plane().kubectl(&list).await?, "");
+    let nobody = stage.cluster.plane().user("requester", None)?;
+    let errors = fails(&nobody, &[&words[..], &["--yes"]].concat())?;
+    let word = "you may not create certificaterevocations.pkcs11-issuer.dev in namespace shop";
+    assert!(errors.contains(word), "{errors}");
+    let (code, made) = super::json(&admin, &[&words[..], &["--yes"]].concat())?;
+    assert_eq!(code, Some(0), "{made:#}");
+    let name = made["object"]["metadata"]["name"]
+        .as_str()
+        .context("no name")?;
+    assert!(name.starts_with("leaked-"), "{name}");
+    let wait = [
+        "wait",
+        "certificaterevocation",
+        name,
+        "-n",
+        SHOP,
+        "--timeout=60s",
+    ];
+    let accepted = [&wait[..], &["--for=condition=Accepted"]].concat();
+    stage.cluster.plane().kubectl(&accepted).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn reissue_has_the_chosen_certificates_renewed_and_a_dry_run_none() -> Result<()> {
+    let stage = stage().await?;
+    let admin = stage.admin();
+    for name in ["chosen", "left"] {
+        let certificate = json!({
+            "apiVersion": "cert-manager.io/v1", "kind": "Certificate",
+            "metadata": {"namespace": SHOP, "name": name, "labels": {"app": name}},
+            "spec": {
+                "secretName": name, "dnsNames": ["web.shop.example"],
+                "issuerRef": IssuerName::cluster("revoking").reference(),
+            },
+        });
+        stage.cluster.apply(&certificate).await?;
+        let requests = stage.cluster.requests(SHOP).await?;
+        let first = format!("{name}-1");
+        until(&first, PATIENCE, async || {
+            Ok(requests.get(&first).await.ok())
+        })
+        .await?;
+        requests.approve(&first).await?;
+    }
+    let kubectl = |words: &[&str]| {
+        let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
+        async move {
+            let words: Vec<_> = words.iter().map(String::as_str).collect();
+            stage.cluster.plane().kubectl(&words).await
+        }
+    };
+    let wait = [
+        "wait",
+        "certificate",
+        "chosen",
+        "left",
+        "-n",
+        SHOP,
+        "--timeout=60s",
+    ];
+    kubectl(&[&wait[..], &["--for=condition=Ready"]].concat()).await?;
+    let words = ["reissue", "revoking", "-n", SHOP, "-l", "app=chosen"];
+    let rows = json!([{"namespace": SHOP, "name": "chosen", "outcome": "renewed"}]);
+    let (code, tried) = super::json(&admin, &[&words[..], &["--dry-run"]].concat())?;
+    assert_eq!(
+        (code, &tried["certificates"]),
+        (Some(0), &rows),
+        "{tried:#}"
+    );
+    let errors = fails(&admin, &words)?;
+    assert!(errors.contains("give --yes"), "{errors}");
+    let (code, done) = super::json(&admin, &[&words[..], &["--yes"]].concat())?;
+    assert_eq!((code, &done["certificates"]), (Some(0), &rows), "{done:#}");
+    let requests = stage.cluster.requests(SHOP).await?;
+    until("the next request", PATIENCE, async || {
+        Ok(requests.get("chosen-2").await.ok())
+    })
+    .await?;
+    requests.get("left-2").await.unwrap_err();
+    let (code, none) = super::json(&admin, &["reissue", "of-shop", "-n", SHOP, "--dry-run"])?;
+    assert_eq!(
+        (code, &none["certificates"]),
+        (Some(3), &json!([])),
+        "{none:#}"
     );
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use control_plane::CertManagerOptions;
-use rig::{Authority, Cluster, Controller, ControllerOptions, IssuerName};
+use rig::{Authority, Cluster, Controller, ControllerOptions, IssuerName, apply_rights};
 use serde_json::{Value, json};
 use softhsm_test_helpers::{CaProfile, KeyKind};
 use tokio::sync::OnceCell;
@@ -35,19 +35,22 @@ impl Stage {
         for namespace in [SHOP, BARE] {
             cluster.create_namespace_with_issuers(namespace).await?;
         }
+        apply_rights(cluster.plane(), &json!({"crl": {"enabled": true}})).await?;
         let mut configuration = authority.configuration(&[SHOP]);
         let mut gone = configuration["tokens"]["issuing"].clone();
         gone["label"] = json!("gone");
         configuration["tokens"]["gone"] = gone;
         let options = ControllerOptions {
-            args: ["--lease-duration", "3s"].map(str::to_owned).to_vec(),
+            args: ["--lease-duration", "3s", "--crl-address", "127.0.0.1:0"]
+                .map(str::to_owned)
+                .to_vec(),
             ..ControllerOptions::new(configuration.to_string(), &programs)
         };
         let controller = Controller::start(&cluster, &options).await?;
         let stage = Self {
             controller,
             cluster,
-            authority: authority,
+            authority,
         };
         stage.apply_issuers().await?;
         Ok(stage)
@@ -140,6 +143,11 @@ impl Stage {
                 IssuerName::namespaced(SHOP, "of-shop"),
                 json!({}),
                 Some("Verified"),
+            ),
+            cluster(
+                "revoking",
+                json!({"crl": {"url": "http://pki.example/crl"}}),
+                "Verified",
             ),
             (
                 IssuerName::cluster("other-class"),

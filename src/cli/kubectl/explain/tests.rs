@@ -1,3 +1,5 @@
+//! Each state of a request, its issuer and the replicas names its step.
+
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -236,9 +238,9 @@ fn a_refusal_belongs_to_the_policy_and_a_wait_that_was_too_long_to_the_limit() {
             request(Some(("Failed", &message))),
             issuer(Reason::Verified, &json!({})),
         );
-        let step = match reason {
-            RefusalReason::PendingTooLong => StepName::Limit,
-            _ => StepName::Policy,
+        let step = match *reason == RefusalReason::PendingTooLong {
+            true => StepName::Limit,
+            false => StepName::Policy,
         };
         let (held, why) = explained(&snapshot, 5);
         assert_eq!((held, why), (Some(step), format!("refused: {message}")));
