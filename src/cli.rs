@@ -7,6 +7,7 @@ mod crl;
 mod dev;
 mod find;
 mod key;
+mod kubectl;
 mod machine;
 mod man;
 mod output;
@@ -20,6 +21,7 @@ mod token;
 mod version;
 
 pub use self::{
-    audit::audit, certificate::certificate, crds::crds, crl::crl, dev::dev, key::key, man::man,
-    revoke_proof::revoke_proof, run::run, sign::sign, token::token, version::version,
+    audit::audit, certificate::certificate, crds::crds, crl::crl, dev::dev, key::key,
+    kubectl::kubectl, man::man, revoke_proof::revoke_proof, run::run, sign::sign, token::token,
+    version::version,
 };

@@ -38,6 +38,11 @@ pub use self::{
     state::{About, State},
     trust::TrustBundles,
 };
+pub(crate) use self::{
+    events::CONTROLLER,
+    renewal::request_renewal,
+    request::{Approval, Progress, Request, Stage, issuer_name},
+};
 use kube::Client;
 
 use crate::{

@@ -127,6 +127,7 @@ mod tests {
             | Command::Dev(_)
             | Command::Key(_)
             | Command::Certificate(_)
+            | Command::Kubectl(_)
             | Command::Crds
             | Command::Completions(_)
             | Command::Man(_)

@@ -42,6 +42,8 @@ mod linkage;
 mod monitoring;
 #[cfg(test)]
 mod ownership;
+#[cfg(test)]
+mod plugin;
 mod purity;
 #[cfg(test)]
 mod sign;

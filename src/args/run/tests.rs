@@ -19,6 +19,7 @@ fn run(arguments: &[&str]) -> Run {
         | Command::Dev(_)
         | Command::Key(_)
         | Command::Certificate(_)
+        | Command::Kubectl(_)
         | Command::Crds
         | Command::Completions(_)
         | Command::Man(_)
