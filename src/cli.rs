@@ -3,6 +3,7 @@
 mod audit;
 mod crds;
 mod crl;
+mod issuer_file;
 mod machine;
 mod man;
 mod output;

@@ -1,7 +1,6 @@
 //! `pkcs11-issuer sign`: signs one CSR with the controller's own pipeline and a token, without Kubernetes.
 
 mod destination;
-mod issuer_file;
 mod report;
 mod token;
 
@@ -19,11 +18,10 @@ use anyhow::{Context as _, anyhow, bail};
 
 use self::{
     destination::Destination,
-    issuer_file::IssuerFile,
     report::Report,
     token::{Opened, given_pin},
 };
-use super::{machine, signals::Signals, version};
+use super::{issuer_file::IssuerFile, machine, signals::Signals, version};
 use crate::{
     api::issuer::Reason,
     args::{OutputFormat, Sign},

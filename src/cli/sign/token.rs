@@ -11,10 +11,10 @@ use anyhow::{Context as _, anyhow, bail};
 use hsm::TokenState;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{issuer_file::IssuerFile, progress};
+use super::progress;
 use crate::{
     args::Sign,
-    cli::machine,
+    cli::{issuer_file::IssuerFile, machine},
     config::{Config, Library, PIN_RECORD, PinSource, TokenConfig},
     metrics::Metrics,
     pins::{
