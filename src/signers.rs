@@ -344,22 +344,28 @@ pub fn launch(library: &Library, worker: &Path) -> Launch {
     }
 }
 
+/// Returns the criterion of the configuration as a worker applies it.
+#[must_use]
+pub fn selector(configured: &TokenSelector) -> hsm::TokenSelector {
+    match configured {
+        TokenSelector::Label(label) => hsm::TokenSelector::by_label(label),
+        TokenSelector::Serial(serial) => hsm::TokenSelector::by_serial(serial),
+        TokenSelector::SlotDescription(text) => hsm::TokenSelector {
+            slot_description: Some(text.clone()),
+            ..hsm::TokenSelector::default()
+        },
+        TokenSelector::SlotId(id) => hsm::TokenSelector {
+            slot_id: Some(*id),
+            ..hsm::TokenSelector::default()
+        },
+    }
+}
+
 fn spec(config: &TokenConfig, worker: &Path) -> TokenSpec {
     TokenSpec {
         name: config.name().to_owned(),
         launch: launch(&config.module().library, worker),
-        token: match config.selector() {
-            TokenSelector::Label(label) => hsm::TokenSelector::by_label(label),
-            TokenSelector::Serial(serial) => hsm::TokenSelector::by_serial(serial),
-            TokenSelector::SlotDescription(text) => hsm::TokenSelector {
-                slot_description: Some(text.clone()),
-                ..hsm::TokenSelector::default()
-            },
-            TokenSelector::SlotId(id) => hsm::TokenSelector {
-                slot_id: Some(*id),
-                ..hsm::TokenSelector::default()
-            },
-        },
+        token: selector(config.selector()),
         sessions: config.sessions(),
         hang_after: config.hang_after(),
     }

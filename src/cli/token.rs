@@ -1,6 +1,6 @@
 //! `pkcs11-issuer token`: what the tokens of a library say about themselves without a login.
 
-mod record;
+pub(super) mod record;
 mod text;
 
 use std::{
@@ -39,7 +39,8 @@ pub async fn token(command: &TokenCommand) -> anyhow::Result<()> {
     match command {
         TokenCommand::List(asked) => {
             let (seen, failed) = look(&asked.libraries).await?;
-            let tokens: Vec<_> = seen.iter().map(TokenRecord::of).collect();
+            let records = seen.iter().map(Seen::record);
+            let tokens: Vec<_> = records.collect();
             let text = || text::list(&tokens);
             print(
                 asked.libraries.output,
@@ -50,7 +51,7 @@ pub async fn token(command: &TokenCommand) -> anyhow::Result<()> {
         }
         TokenCommand::Show(asked) => {
             let seen = one(asked).await?;
-            let record = TokenRecord::of(&seen);
+            let record = seen.record();
             print(asked.libraries.output, &record, || text::show(&record))
         }
         TokenCommand::Mechanisms(asked) => {
@@ -79,6 +80,12 @@ pub async fn token(command: &TokenCommand) -> anyhow::Result<()> {
 struct Seen {
     library: String,
     slot: SeenSlot,
+}
+
+impl Seen {
+    fn record(&self) -> TokenRecord {
+        TokenRecord::of(&self.library, &self.slot)
+    }
 }
 
 /// Returns the tokens of every library, and the error of a library that cannot be used.

@@ -3,12 +3,10 @@
 use hsm::{Hash, Mechanism, PinFlags, SeenMechanism, SeenSlot, TokenInfo, TokenSelector, Uri};
 use serde::Serialize;
 
-use super::Seen;
-
 /// A token, or a slot whose token cannot be read.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct TokenRecord {
+pub(in crate::cli) struct TokenRecord {
     /// Path of the library, or of the socket of a sidecar.
     pub(super) library: String,
     pub(super) slot_id: u64,
@@ -54,10 +52,11 @@ pub(super) struct PinHints {
 }
 
 impl TokenRecord {
-    pub(super) fn of(seen: &Seen) -> Self {
-        let SeenSlot { slot, token } = &seen.slot;
+    /// Returns the record of a slot of a library, which is a path or a socket.
+    pub(in crate::cli) fn of(library: &str, seen: &SeenSlot) -> Self {
+        let SeenSlot { slot, token } = seen;
         Self {
-            library: seen.library.clone(),
+            library: library.to_owned(),
             slot_id: slot.id,
             slot_description: slot.description.clone(),
             error: token.as_ref().err().map(ToString::to_string),
