@@ -2,6 +2,7 @@
 
 mod audit;
 mod crl;
+mod doctor;
 mod manual;
 mod output;
 mod revoke_proof;
@@ -17,6 +18,7 @@ pub use self::{
         ShowFormat, ShowKey, Verify,
     },
     crl::{Crl, ImportCrl},
+    doctor::Doctor,
     manual::{Completions, Man},
     output::RecordFormat,
     revoke_proof::RevokeProof,
@@ -52,6 +54,9 @@ pub enum Command {
     /// See the tokens of a PKCS#11 library.
     #[command(subcommand, after_help = token::EXAMPLES)]
     Token(TokenCommand),
+    /// Look for what is wrong with an installation.
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(Box<Doctor>),
     /// Prove that you hold the key of a certificate that is to be revoked.
     #[command(after_help = revoke_proof::EXAMPLES)]
     RevokeProof(RevokeProof),

@@ -3,6 +3,7 @@
 mod audit;
 mod crds;
 mod crl;
+mod doctor;
 mod issuer_file;
 mod machine;
 mod man;
@@ -15,6 +16,6 @@ mod token;
 mod version;
 
 pub use self::{
-    audit::audit, crds::crds, crl::crl, man::man, revoke_proof::revoke_proof, run::run, sign::sign,
-    token::token, version::version,
+    audit::audit, crds::crds, crl::crl, doctor::doctor, man::man, revoke_proof::revoke_proof,
+    run::run, sign::sign, token::token, version::version,
 };

@@ -72,6 +72,7 @@ fn execute(args: Args) -> anyhow::Result<ExitCode> {
         Command::Sign(sign) => return block_on(cli::sign(*sign)),
         Command::Audit(audit) => return block_on(async { cli::audit(&audit).await }),
         Command::Crl(crl) => block_on(async { cli::crl(&crl).await })?,
+        Command::Doctor(args) => return block_on(async { cli::doctor(&args).await }),
         Command::Token(asked) => block_on(async { cli::token(&asked).await })?,
         Command::RevokeProof(args) => print!("{}", cli::revoke_proof(&args)?),
         Command::Crds => print!("{}", cli::crds(&pkcs11_issuer::api::crds())?),

@@ -13,6 +13,8 @@ mod citations;
 #[cfg(test)]
 mod controller;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod e2e;
 #[cfg(test)]
 mod ending;
