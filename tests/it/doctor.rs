@@ -1,6 +1,7 @@
 //! `pkcs11-issuer doctor` on installations that are whole, broken on purpose, or partly missing.
 
 mod broken;
+mod cluster;
 mod evidence;
 mod pins;
 mod whole;
@@ -44,7 +45,7 @@ struct Reported {
 }
 
 impl Reported {
-    fn of(mut command: Command) -> Result<Self> {
+    fn of(command: &mut Command) -> Result<Self> {
         let said = Said::of(command.args(["--output", "json"]).output()?)?;
         ensure!(said.stderr.is_empty(), "{said:?}");
         let mut report: Value = serde_json::from_str(&said.stdout)?;
@@ -56,7 +57,7 @@ impl Reported {
     }
 
     fn on(case: &Case, more: &[&str]) -> Result<Self> {
-        Self::of(command_for(case, more)?)
+        Self::of(&mut command_for(case, more)?)
     }
 
     /// Returns the first finding that needs an act.

@@ -125,6 +125,27 @@ checks! {
         DnsResolves "dns-resolves" "Correct the host in the issuer, or add it to the DNS.",
         ProxyUsable "proxy-usable" "Use a proxy with an http:// URL, and list the API server in NO_PROXY if it is reached directly.",
     }
+    Cluster "cluster" {
+        ClusterConfig "cluster-config" "Correct the kubeconfig or its context, or give another one with `--kubeconfig`.",
+        ClusterReachable "cluster-reachable" "Check the address and the proxy of the API server, and whether the credentials are still valid.",
+        ClusterVersion "cluster-version" "Upgrade Kubernetes to 1.29 or newer.",
+        ClockAgrees "clock-agrees" "Synchronise the clocks of this machine and of the API server (NTP).",
+        CrdsInstalled "crds-installed" "Install them: `pkcs11-issuer crds`, piped into `kubectl apply -f -`.",
+        CrdsCurrent "crds-current" "Install those of this version: `pkcs11-issuer crds`, piped into `kubectl apply -f -`.",
+        CertManagerInstalled "cert-manager-installed" "Install cert-manager, unless only Kubernetes' own requests are to be answered.",
+        CertManagerVersion "cert-manager-version" "Upgrade cert-manager to a version that serves cert-manager.io/v1.",
+    }
+    Installation "installation" {
+        ServiceAccountPresent "service-account-present" "Install the chart, or name the account with `--namespace` and `--service-account`.",
+        ControllerRights "controller-rights" "Install the chart's roles with the values of what runs, or add the named right.",
+        ApproverRights "approver-rights" "Install the chart with `approver.enabled`, or have another approver approve.",
+        BlanketApprover "blanket-approver" "Name signers in the approver's role, with `approveSignerNames` of cert-manager's chart.",
+        PinStatePresent "pin-state-present" "Create it empty: `kubectl create secret generic pkcs11-issuer-pin-state`, in the controller's namespace.",
+        WorkloadPresent "workload-present" "Install the chart, or name its namespace with `--namespace`.",
+        WorkloadVersion "workload-version" "Use the doctor of the version that runs, or upgrade the chart.",
+        WorkloadReady "workload-ready" "See why its pods are not ready: `kubectl describe pods`, `kubectl logs`.",
+        IssuersReady "issuers-ready" "Do what the message says; `docs/issuers.md` explains each reason.",
+    }
 }
 
 /// Where the page is.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cli::token::record::TokenRecord,
-    config::{Config, Labels, Library, TokenConfig},
+    config::{Config, Library, TokenConfig},
     metrics::Metrics,
     pipeline::ParsedChain,
     signers::launch,
@@ -34,8 +34,7 @@ impl Examination<'_> {
     /// Examines the tokens of one library after those of another. Returns what all tokens say about themselves.
     pub(super) async fn run(&self, findings: &mut Findings) -> Vec<TokenRecord> {
         if let Some(issuer) = self.issuer {
-            // Without a cluster no labels are known, so a grant by labels covers nothing.
-            let granted = granted(&issuer.given, &Labels::new(), self.config).map(drop);
+            let granted = granted(&issuer.given, self.config).map(drop);
             let told = format_args!("token {} and a grant of it", issuer.given.spec.token);
             let granted = findings.chain(&CONFIGURED, &issuer.subject, granted, told);
             if let Err(id) = granted.and(issuer.chain.as_ref().map_err(|id| *id)) {
@@ -163,7 +162,7 @@ impl Examination<'_> {
     /// Returns the issuer that names this token, with its certificates, if a grant covers it.
     fn provable(&self, token: &TokenConfig) -> Option<(&ExaminedIssuer, &Arc<ParsedChain>)> {
         let issuer = self.issuer?;
-        let granted = granted(&issuer.given, &Labels::new(), self.config).ok()?;
+        let granted = granted(&issuer.given, self.config).ok()?;
         let chain = issuer.chain.as_ref().ok()?;
         (granted.name() == token.name()).then_some((issuer, chain))
     }

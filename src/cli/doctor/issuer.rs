@@ -34,6 +34,8 @@ pub(super) const CERTIFICATE: [CheckId; 6] = [
 #[derive(Debug)]
 pub(super) struct GivenIssuer {
     pub(super) name: IssuerName,
+    /// Labels of its namespace, for grants. None are known of an issuer in a file.
+    pub(super) labels: Labels,
     pub(super) spec: IssuerSpec,
 }
 
@@ -47,28 +49,46 @@ pub(super) struct ExaminedIssuer {
     pub(super) chain: Result<Arc<ParsedChain>, CheckId>,
 }
 
+/// The certificates of an issuer, or why there are none.
+pub(super) enum Source {
+    /// They were read, or are missing.
+    Pem(Result<ChainPem, FailedCheck>),
+    /// They are where they cannot be read from here, and why.
+    Elsewhere(String),
+}
+
+/// Returns the issuer of a file and its certificates.
+pub(super) fn of_file(file: IssuerFile) -> (GivenIssuer, Source) {
+    let source = &file.spec.certificate;
+    let elsewhere = source.secret_ref.is_some() || source.config_map_ref.is_some();
+    let pem = match elsewhere && source.pem.is_none() {
+        true => Source::Elsewhere(
+            "the certificates are in the cluster, and the issuer is in a file".to_owned(),
+        ),
+        false => {
+            let pem = file.chain();
+            Source::Pem(pem.map_err(|why| FailedCheck::new(CheckId::CertificatePresent, why)))
+        }
+    };
+    let given = GivenIssuer {
+        name: file.name,
+        labels: Labels::new(),
+        spec: file.spec,
+    };
+    (given, pem)
+}
+
 impl ExaminedIssuer {
-    /// Examines an issuer from a file.
-    pub(super) fn of(findings: &mut Findings, file: IssuerFile) -> Self {
-        let subject = file.name.to_string();
-        let source = &file.spec.certificate;
-        let elsewhere = source.secret_ref.is_some() || source.config_map_ref.is_some();
-        let present = match elsewhere && source.pem.is_none() {
-            true => {
-                let why = "the certificates are in the cluster, and the issuer is in a file";
-                findings.skip(&[CheckId::CertificatePresent], &subject, why);
+    /// Examines an issuer and its certificates.
+    pub(super) fn of(findings: &mut Findings, given: GivenIssuer, pem: Source) -> Self {
+        let subject = given.name.to_string();
+        let ids = [CheckId::CertificatePresent];
+        let present = match pem {
+            Source::Elsewhere(why) => {
+                findings.skip(&ids, &subject, why);
                 Err(CheckId::CertificatePresent)
             }
-            false => {
-                let pem = file
-                    .chain()
-                    .map_err(|why| FailedCheck::new(CheckId::CertificatePresent, why));
-                findings.chain(&[CheckId::CertificatePresent], &subject, pem, "in the file")
-            }
-        };
-        let given = GivenIssuer {
-            name: file.name,
-            spec: file.spec,
+            Source::Pem(pem) => findings.chain(&ids, &subject, pem, "the certificates are there"),
         };
         let chain = present.and_then(|pem| certificate(findings, &subject, &given, pem, now()));
         if let Err(id) = chain {
@@ -92,14 +112,12 @@ pub(super) fn check_bounds(spec: &IssuerSpec) -> Result<(), FailedCheck> {
     checked.map_err(|why| FailedCheck::new(CheckId::IssuerValid, why))
 }
 
-/// Finds the token of the issuer and a grant for it. Without a cluster no labels are known, and a grant by labels covers
-/// nothing.
+/// Finds the token of the issuer and a grant for it.
 ///
 /// # Errors
 /// There is none.
 pub(super) fn granted<'a>(
     issuer: &GivenIssuer,
-    labels: &Labels,
     config: &'a Config,
 ) -> Result<&'a TokenConfig, FailedCheck> {
     let named = &issuer.spec.token;
@@ -113,7 +131,7 @@ pub(super) fn granted<'a>(
             ),
         ));
     };
-    let granted = pipeline::prove::check_granted(&issuer.name, labels, token);
+    let granted = pipeline::prove::check_granted(&issuer.name, &issuer.labels, token);
     granted.map_err(|why| FailedCheck::new(CheckId::IssuerGranted, why.message()))?;
     Ok(token)
 }

@@ -9,7 +9,6 @@ use super::{
     pin::OpenToken,
 };
 use crate::{
-    config::Labels,
     metrics::Metrics,
     pipeline::{self, Keys, NotProven, ParsedChain, SigningClaim, now},
 };
@@ -36,12 +35,12 @@ pub(super) async fn prove(
     token: &OpenToken,
     metrics: &Arc<Metrics>,
 ) {
-    let GivenIssuer { name, spec } = &issuer.given;
+    let GivenIssuer { name, labels, spec } = &issuer.given;
     let claim = SigningClaim {
         spec,
         key: spec.key.as_ref(),
         name,
-        labels: &Labels::new(),
+        labels,
         chain,
         beside: &Arc::default(),
         token: token.token(),

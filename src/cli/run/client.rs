@@ -47,15 +47,41 @@ pub(in crate::cli) async fn client(
     kubeconfig: Option<&Path>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Client> {
-    let config = match kubeconfig {
-        Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path)
+    client_of(kubeconfig, None, metrics).await
+}
+
+/// Does the same as [`client`] with a context of the kubeconfig. Without a file, a context is one of the kubeconfig that the
+/// environment names.
+///
+/// # Errors
+/// As [`client`].
+pub(in crate::cli) async fn client_of(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Client> {
+    let read = match (kubeconfig, context) {
+        (Some(path), _) => {
+            let read = Kubeconfig::read_from(path)
                 .with_context(|| format!("failed to read the kubeconfig {}", path.display()))?;
+            Some((read, path.display().to_string()))
+        }
+        (None, Some(_)) => {
+            let read = Kubeconfig::read().context("failed to read the kubeconfig")?;
+            Some((read, "of the environment".to_owned()))
+        }
+        (None, None) => None,
+    };
+    let config = match read {
+        Some((mut kubeconfig, place)) => {
+            if let Some(context) = context {
+                kubeconfig.current_context = Some(context.to_owned());
+            }
             let authority = authority_file(&kubeconfig);
             let mut config =
                 kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
                     .await
-                    .with_context(|| format!("the kubeconfig {} is not usable", path.display()))?;
+                    .with_context(|| format!("the kubeconfig {place} is not usable"))?;
             // kube reads this file again once a minute, as it does with the file in a pod.
             config.root_cert_file = authority;
             config

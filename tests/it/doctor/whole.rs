@@ -29,7 +29,7 @@ fn nothing_is_wrong_with_a_whole_installation_and_its_key_signs() -> Result<()> 
 
 #[test]
 fn without_anything_every_check_that_needs_it_is_skipped_with_a_reason() -> Result<()> {
-    let reported = Reported::of(command()?)?;
+    let reported = Reported::of(&mut command()?)?;
     assert_eq!((reported.code, reported.first()), (Some(0), None));
     for (id, why) in [
         ("config-valid", "--config was not given"),

@@ -95,7 +95,7 @@ fn a_proxy_that_cannot_be_used_is_named_and_its_password_is_not_shown() -> Resul
         command
             .args(["--only", "network"])
             .env("HTTPS_PROXY", proxy);
-        let reported = Reported::of(command)?;
+        let reported = Reported::of(&mut command)?;
         assert_eq!(reported.finding("proxy-usable")?["state"], state);
         assert!(!format!("{reported:?}").contains("secret"), "{reported:?}");
     }
