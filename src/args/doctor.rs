@@ -82,5 +82,5 @@ Examples:
 
 Exit codes: 0 no check failed, 3 a check failed, 1 doctor could not run.
 
-doctor changes nothing and spends no try of a PIN: it logs in only with a PIN that the PIN record says was accepted. Each check
-is explained in docs/doctor.md.";
+doctor changes nothing but the PIN record, and spends no try of a PIN: it logs in only with a PIN that the record says was
+accepted. Each check is explained in docs/doctor.md.";

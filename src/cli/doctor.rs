@@ -1,4 +1,4 @@
-//! `pkcs11-issuer doctor`: looks for what is wrong with an installation, and names it by a stable id. It changes nothing.
+//! `pkcs11-issuer doctor`: looks for what is wrong with an installation, and names it by a stable id.
 
 mod check;
 mod cluster;

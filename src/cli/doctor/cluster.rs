@@ -138,16 +138,15 @@ fn clock(findings: &mut Findings, date: Option<Timestamp>, received: Timestamp) 
         return;
     };
     let off = received.duration_since(date);
+    let seconds = off.as_secs();
+    let message = match seconds.is_negative() {
+        true => format!("it is {} s behind the clock of the API server", -seconds),
+        false => format!("it is {seconds} s ahead of the clock of the API server"),
+    };
     let state = match off.abs() {
         off if off > CLOCK_FAILS => CheckState::Fail,
         off if off > CLOCK_WARNS => CheckState::Warn,
         _ => CheckState::Ok,
-    };
-    let seconds = off.as_secs();
-    let message = match state {
-        CheckState::Ok => "it differs by less than 5 s from the clock of the API server".to_owned(),
-        _ if seconds < 0 => format!("it is {} s behind the clock of the API server", -seconds),
-        _ => format!("it is {seconds} s ahead of the clock of the API server"),
     };
     findings.add(id, state, "", message);
 }

@@ -122,7 +122,10 @@ impl Examination<'_> {
             TokenAccess::Public => "the token works without a login",
             TokenAccess::Accepted { .. } => "logged in with the PIN that was accepted before",
         };
-        let worker = self.worker.as_ref().map_or(PathBuf::new(), Clone::clone);
+        let worker = self
+            .worker
+            .as_ref()
+            .map_or_else(|_| PathBuf::new(), Clone::clone);
         let opened = OpenToken::open(token, &worker, access, &self.metrics).await;
         match findings.chain(&[CheckId::Login], &subject_of(token), opened, told) {
             Ok(open) => {

@@ -121,10 +121,11 @@ pub(super) async fn workload(
             format_args!("it runs {version}, and this program is {VERSION}"),
         ),
     }
-    let (state, Workload { ready, wanted, .. }) = match (found.ready, found.wanted) {
-        (0, 1..) => (CheckState::Fail, &found),
-        (ready, wanted) if ready < wanted => (CheckState::Warn, &found),
-        _ => (CheckState::Ok, &found),
+    let Workload { ready, wanted, .. } = &found;
+    let state = match (*ready, *wanted) {
+        (0, 1..) => CheckState::Fail,
+        (ready, wanted) if ready < wanted => CheckState::Warn,
+        _ => CheckState::Ok,
     };
     findings.add(
         ids[2],

@@ -65,9 +65,12 @@ pub(super) async fn prove(
 /// Returns the check of the key that failed. The specification was accepted before, so that only the grant of the key can
 /// contradict it.
 fn of_key(why: &NotProven) -> CheckId {
-    match failed(why) {
-        CheckId::SpecValid => CheckId::ProfileGranted,
-        id if KEY.contains(&id) => id,
-        _ => CheckId::KeyFound,
+    let id = failed(why);
+    if id == CheckId::SpecValid {
+        CheckId::ProfileGranted
+    } else if KEY.contains(&id) {
+        id
+    } else {
+        CheckId::KeyFound
     }
 }

@@ -141,10 +141,10 @@ pub(super) async fn controller(
             asked += 1;
             if !allowed {
                 missing += 1;
-                let state = match right.feature {
-                    // The operator may not want it.
-                    Feature::RevocationRenewals => CheckState::Warn,
-                    _ => CheckState::Fail,
+                // The operator may not want it.
+                let state = match right.feature == Feature::RevocationRenewals {
+                    true => CheckState::Warn,
+                    false => CheckState::Fail,
                 };
                 let message = format_args!(
                     "{} lacks it; it is needed {}",
