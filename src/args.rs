@@ -4,6 +4,7 @@ mod audit;
 mod certificate;
 mod crl;
 mod dev;
+mod doctor;
 mod key;
 mod kubectl;
 mod login;
@@ -26,6 +27,7 @@ pub use self::{
     certificate::{CertificateCommand, CertificatePurpose, SeeCertificates, VerifyCertificate},
     crl::{Crl, ImportCrl},
     dev::Dev,
+    doctor::Doctor,
     key::{KeyCommand, ListKeys, OneKey},
     kubectl::{
         ClusterFlags, IssuerAsked, KubectlCommand, REVOCATION_REASONS, ReissueAsked, RequestAsked,
@@ -108,6 +110,9 @@ pub enum Command {
     /// See issuers and requests in a cluster: the commands of the kubectl plugin.
     #[command(subcommand, after_help = kubectl::EXAMPLES)]
     Kubectl(KubectlCommand),
+    /// Look for what is wrong with an installation.
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(Box<Doctor>),
     /// Prove that you hold the key of a certificate that is to be revoked.
     #[command(after_help = revoke_proof::EXAMPLES)]
     RevokeProof(RevokeProof),

@@ -5,7 +5,9 @@ mod certificate;
 mod crds;
 mod crl;
 mod dev;
+mod doctor;
 mod find;
+mod issuer_file;
 mod key;
 mod kubectl;
 mod machine;
@@ -21,7 +23,7 @@ mod token;
 mod version;
 
 pub use self::{
-    audit::audit, certificate::certificate, crds::crds, crl::crl, dev::dev, key::key,
-    kubectl::kubectl, man::man, revoke_proof::revoke_proof, run::run, sign::sign, token::token,
-    version::version,
+    audit::audit, certificate::certificate, crds::crds, crl::crl, dev::dev, doctor::doctor,
+    key::key, kubectl::kubectl, man::man, revoke_proof::revoke_proof, run::run, sign::sign,
+    token::token, version::version,
 };

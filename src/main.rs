@@ -71,6 +71,7 @@ fn execute(args: Args) -> anyhow::Result<ExitCode> {
         Command::Sign(sign) => return block_on(cli::sign(*sign)),
         Command::Audit(audit) => return block_on(async { cli::audit(&audit).await }),
         Command::Crl(crl) => block_on(async { cli::crl(&crl).await })?,
+        Command::Doctor(args) => return block_on(async { cli::doctor(&args).await }),
         Command::Token(asked) => block_on(async { cli::token(&asked).await })?,
         Command::Certificate(asked) => {
             return block_on(async { cli::certificate(&asked).await });

@@ -29,8 +29,8 @@ pub use self::{
     },
     events::Events,
     issuer::{
-        Issuers, Notes, StoredIssuers, ToldIssuers, Waiter, Woken, issuers, publish_usable_tokens,
-        run_issuers,
+        Issuers, Notes, StoredIssuers, ToldIssuers, Waiter, Woken, expiry_of, issuers,
+        publish_usable_tokens, run_issuers,
     },
     listed::Listed,
     reissue::run_reissues,

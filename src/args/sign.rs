@@ -123,6 +123,7 @@ mod tests {
             | Command::Audit(_)
             | Command::Crl(_)
             | Command::RevokeProof(_)
+            | Command::Doctor(_)
             | Command::Token(_)
             | Command::Dev(_)
             | Command::Key(_)

@@ -1,7 +1,6 @@
 //! `pkcs11-issuer sign`: signs one CSR with the controller's own pipeline and a token, without Kubernetes.
 
 mod destination;
-mod issuer_file;
 mod report;
 mod token;
 
@@ -17,8 +16,9 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 
-use self::{destination::Destination, issuer_file::IssuerFile, report::Report, token::Opened};
+use self::{destination::Destination, report::Report, token::Opened};
 use super::{
+    issuer_file::IssuerFile,
     machine, pin,
     session::{INTERRUPTED, progress},
     signals::Signals,

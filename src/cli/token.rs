@@ -1,7 +1,7 @@
 //! `pkcs11-issuer token`: what the tokens of a library say about themselves without a login.
 
 mod bench;
-mod record;
+pub(super) mod record;
 mod text;
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub async fn token(command: &TokenCommand) -> anyhow::Result<()> {
     match command {
         TokenCommand::List(asked) => {
             let (seen, failed) = look(&asked.libraries).await?;
-            let tokens: Vec<_> = seen.iter().map(TokenRecord::of).collect();
+            let tokens: Vec<_> = seen.iter().map(record_of).collect();
             let text = || text::list(&tokens);
             print(
                 asked.libraries.output,
@@ -36,7 +36,7 @@ pub async fn token(command: &TokenCommand) -> anyhow::Result<()> {
         }
         TokenCommand::Show(asked) => {
             let seen = one(&asked.libraries, asked.token.as_deref()).await?;
-            let record = TokenRecord::of(&seen);
+            let record = record_of(&seen);
             print(asked.libraries.output, &record, || text::show(&record))
         }
         TokenCommand::Bench(asked) => bench::bench(asked).await,
@@ -60,4 +60,8 @@ pub async fn token(command: &TokenCommand) -> anyhow::Result<()> {
             print(asked.libraries.output, &record, text)
         }
     }
+}
+
+fn record_of(seen: &FoundToken) -> TokenRecord {
+    TokenRecord::of(&seen.launch.to_string(), &seen.slot)
 }

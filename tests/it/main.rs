@@ -16,6 +16,7 @@ mod citations;
 mod controller;
 #[cfg(test)]
 mod dev;
+mod doctor;
 #[cfg(test)]
 mod e2e;
 #[cfg(test)]

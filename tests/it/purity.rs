@@ -70,6 +70,7 @@ const PURE: &[&str] = &[
     "src/issuance/",
     "src/api.rs",
     "src/api/",
+    "src/cli/doctor/rights.rs",
     "src/ownership/duration.rs",
     "src/ownership/lease.rs",
     "src/ownership/listed.rs",

@@ -15,6 +15,7 @@ fn run(arguments: &[&str]) -> Run {
         | Command::Audit(_)
         | Command::Crl(_)
         | Command::RevokeProof(_)
+        | Command::Doctor(_)
         | Command::Token(_)
         | Command::Dev(_)
         | Command::Key(_)

@@ -4,10 +4,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::bail;
 
-use super::issuer_file::IssuerFile;
 use crate::{
     args::Sign,
     cli::{
+        issuer_file::IssuerFile,
         machine, pin,
         session::{RunningWorker, progress, start_within},
     },

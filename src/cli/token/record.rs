@@ -3,7 +3,7 @@
 use hsm::{Hash, Mechanism, PinFlags, SeenMechanism, SeenSlot};
 use serde::Serialize;
 
-use crate::cli::find::{FoundToken, uri};
+use crate::cli::find::uri;
 
 /// A token, or a slot whose token cannot be read.
 #[derive(Debug, Serialize)]
@@ -54,10 +54,11 @@ pub(super) struct PinHints {
 }
 
 impl TokenRecord {
-    pub(super) fn of(seen: &FoundToken) -> Self {
-        let SeenSlot { slot, token } = &seen.slot;
+    /// Returns the record of a slot of a library, which is a path or a socket.
+    pub(in crate::cli) fn of(library: &str, seen: &SeenSlot) -> Self {
+        let SeenSlot { slot, token } = seen;
         Self {
-            library: seen.launch.to_string(),
+            library: library.to_owned(),
             slot_id: slot.id,
             slot_description: slot.description.clone(),
             error: token.as_ref().err().map(ToString::to_string),

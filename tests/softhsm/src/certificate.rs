@@ -25,6 +25,7 @@ pub struct CaProfile {
     valid_from: Duration,
     valid_to: Duration,
     ca: bool,
+    crl_sign: bool,
     path_length: Option<u8>,
 }
 
@@ -37,6 +38,7 @@ impl CaProfile {
             valid_from: Duration::hours(-1),
             valid_to: Duration::hours(365 * 24),
             ca: true,
+            crl_sign: true,
             path_length: None,
         }
     }
@@ -72,6 +74,15 @@ impl CaProfile {
         Self { ca: false, ..self }
     }
 
+    /// Leaves out `cRLSign`.
+    #[must_use]
+    pub fn without_crl_sign(self) -> Self {
+        Self {
+            crl_sign: false,
+            ..self
+        }
+    }
+
     /// Sets `pathLenConstraint`.
     #[must_use]
     pub fn path_length(self, length: u8) -> Self {
@@ -87,6 +98,7 @@ impl CaProfile {
             valid_from,
             valid_to,
             ca,
+            crl_sign,
             path_length,
         } = self;
         let now = OffsetDateTime::now_utc();
@@ -103,7 +115,10 @@ impl CaProfile {
                 BasicConstraints::Unconstrained,
                 BasicConstraints::Constrained,
             ));
-            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+            if *crl_sign {
+                params.key_usages.push(KeyUsagePurpose::CrlSign);
+            }
         } else {
             params.is_ca = IsCa::ExplicitNoCa;
             params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
