@@ -8,7 +8,7 @@ use crate::cli::find::uri;
 /// A token, or a slot whose token cannot be read.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct TokenRecord {
+pub(in crate::cli) struct TokenRecord {
     /// Path of the library, or of the socket of a sidecar.
     pub(super) library: String,
     pub(super) slot_id: u64,
