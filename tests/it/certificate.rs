@@ -20,7 +20,7 @@ fn certificate(folder: &Path, words: &[&str]) -> Result<Said> {
     Said::of(command.args(words).stdin(Stdio::null()).output()?)
 }
 
-fn json(said: &Said) -> Result<Value> {
+fn parsed(said: &Said) -> Result<Value> {
     serde_json::from_str(&said.stdout).with_context(|| format!("{said:?}"))
 }
 
@@ -124,7 +124,7 @@ fn every_field_of_a_certificate_is_decoded() -> Result<()> {
     fs::write(at.join("both.pem"), text)?;
     let said = certificate(at, &["show", "--output", "json", "both.pem"])?;
     assert_eq!(said.code, Some(0), "{said:?}");
-    let told = json(&said)?;
+    let told = parsed(&said)?;
     let (leaf, root) = (&told["certificates"][0], &told["certificates"][1]);
     let fingerprint = |hash: &str| -> Result<String> {
         let printed = openssl(
@@ -225,7 +225,7 @@ fn certificates_on_a_token_are_shown_by_uri_without_a_login() -> Result<()> {
         }
         Said::of(command.stdin(Stdio::null()).output()?)
     };
-    let told = json(&show("pkcs11:token=shown;object=two;id=%02")?)?;
+    let told = parsed(&show("pkcs11:token=shown;object=two;id=%02")?)?;
     let subjects: Vec<_> = told["certificates"]
         .as_array()
         .into_iter()
@@ -233,7 +233,7 @@ fn certificates_on_a_token_are_shown_by_uri_without_a_login() -> Result<()> {
         .collect();
     assert_eq!(subjects.len(), 1);
     assert_eq!(subjects[0]["subject"], "CN=two");
-    let all = json(&show("pkcs11:token=shown")?)?;
+    let all = parsed(&show("pkcs11:token=shown")?)?;
     assert_eq!(all["certificates"].as_array().map(Vec::len), Some(2));
     let none = show("pkcs11:token=shown;id=%09")?;
     assert!(

@@ -5,13 +5,13 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::{certificate, json, made_by_openssl, openssl};
+use super::{certificate, made_by_openssl, openssl, parsed};
 use crate::sign::case::Case;
 
 /// Verifies, and returns the verdict with the exit code.
 fn verdict(folder: &Path, words: &[&str]) -> Result<(Option<i32>, Value)> {
     let said = certificate(folder, &[&["verify", "--output", "json"], words].concat())?;
-    Ok((said.code, json(&said)?))
+    Ok((said.code, parsed(&said)?))
 }
 
 #[test]

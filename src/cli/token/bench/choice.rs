@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn the_smallest_number_of_sessions_within_five_per_cent_of_the_best_rate_is_chosen() {
-        let cases: [(&[(u16, f64)], (u16, bool)); 4] = [
+        type Rates<'a> = &'a [(u16, f64)];
+        let cases: [(Rates<'_>, (u16, bool)); 4] = [
             (
                 &[(1, 100.0), (2, 190.0), (4, 196.0), (8, 200.0)],
                 (2, false),
