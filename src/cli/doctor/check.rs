@@ -210,7 +210,8 @@ mod tests {
             if let Some(text) = line.strip_prefix("## ") {
                 heading = text;
             }
-            if line.starts_with("| `") {
+            // Before the first heading is the table of the JSON object.
+            if line.starts_with("| `") && !heading.is_empty() {
                 let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
                 let [id, meaning, who, cure] = cells[..] else {
                     panic!("{line}")

@@ -37,8 +37,9 @@ impl Examination<'_> {
             let granted = granted(&issuer.given, self.config).map(drop);
             let told = format_args!("token {} and a grant of it", issuer.given.spec.token);
             let granted = findings.chain(&CONFIGURED, &issuer.subject, granted, told);
-            if let Err(id) = granted.and(issuer.chain.as_ref().map_err(|id| *id)) {
-                findings.skip_rest(&KEY, after(id));
+            match (&granted, &issuer.chain) {
+                (Err(id), _) | (Ok(()), Err(id)) => findings.skip_rest(&KEY, after(*id)),
+                (Ok(()), Ok(_)) => {}
             }
         }
         let mut libraries: BTreeMap<&Library, Vec<&TokenConfig>> = BTreeMap::new();
