@@ -17,7 +17,7 @@ use super::{
     cluster::{Cluster, gap},
     gather,
     reissue::{self, ReissueRecord, RenewalOutcome},
-    revoke::{self, RevokeRecord, Revoked},
+    revoke::{self, RevokeRecord, ToRevoke},
     snapshot::Read,
     text,
 };
@@ -49,16 +49,16 @@ pub(super) async fn revoke(asked: &RevokeAsked) -> anyhow::Result<bool> {
         let issuer = request.issuer.clone();
         let issuer =
             issuer.with_context(|| format!("{request} names no issuer of this controller"))?;
-        (Revoked::Request(request), issuer)
+        (ToRevoke::Request(request), issuer)
     } else {
         let issuer = asked.issuer.as_deref().context("give --issuer")?;
         let issuer = gather::issuer(&cluster, issuer).await?.name;
         match (&asked.certificate, &asked.serial) {
             (Some(file), _) => {
                 let proof = asked.proof.as_deref().map(text_of).transpose()?;
-                (Revoked::Certificate(text_of(file)?, proof), issuer)
+                (ToRevoke::Certificate(text_of(file)?, proof), issuer)
             }
-            (None, Some(serial)) => (Revoked::Serial(serial.clone()), issuer),
+            (None, Some(serial)) => (ToRevoke::Serial(serial.clone()), issuer),
             (None, None) => bail!("give a request, --certificate or --serial"),
         }
     };

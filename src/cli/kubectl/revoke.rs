@@ -18,7 +18,7 @@ use crate::{
 
 /// What is to be revoked.
 #[derive(Debug)]
-pub(super) enum Revoked<'a> {
+pub(super) enum ToRevoke<'a> {
     /// The certificate in the status of this request.
     Request(&'a SeenRequest),
     /// This certificate in PEM, with the proof for it.
@@ -44,7 +44,7 @@ pub(super) struct RevokeRecord {
 /// # Errors
 /// There is nothing to revoke, or a part is malformed.
 pub(super) fn object(
-    what: &Revoked<'_>,
+    what: &ToRevoke<'_>,
     issuer: &IssuerName,
     namespace: &str,
     reason: &str,
@@ -66,7 +66,7 @@ pub(super) fn object(
         release: false,
     };
     let (prefix, revokes) = match what {
-        Revoked::Request(request) => {
+        ToRevoke::Request(request) => {
             ensure!(
                 request.is_certificate_request(),
                 "a Kubernetes CSR cannot be named by a revocation; give its certificate with --certificate and --proof"
@@ -82,7 +82,7 @@ pub(super) fn object(
             );
             (request.name.clone(), words)
         }
-        Revoked::Certificate(pem, proof) => {
+        ToRevoke::Certificate(pem, proof) => {
             let read = PresentedCertificate::parse_pem(pem.as_bytes());
             let read = read.context("--certificate is not a certificate in PEM")?;
             spec.certificate = Some(pem.clone());
@@ -92,7 +92,7 @@ pub(super) fn object(
                 format!("the certificate with the serial number {serial}, issued by {issuer}");
             ("certificate".to_owned(), words)
         }
-        Revoked::Serial(serial) => {
+        ToRevoke::Serial(serial) => {
             let serial = serial.replace(':', "").to_lowercase();
             let words =
                 format!("the certificate with the serial number {serial}, issued by {issuer}");
@@ -125,13 +125,13 @@ mod tests {
     #[test]
     fn every_reason_of_the_command_line_is_one_of_the_kind() {
         for reason in REVOCATION_REASONS {
-            let what = Revoked::Serial("1F:2e".to_owned());
+            let what = ToRevoke::Serial("1F:2e".to_owned());
             let (made, revokes) = object(&what, &issuer(None), "pki", reason, false).unwrap();
             assert_eq!(made.spec.0.serial_number.as_deref(), Some("1f2e"));
             assert!(revokes.contains("1f2e"), "{revokes}");
         }
         object(
-            &Revoked::Serial("1".to_owned()),
+            &ToRevoke::Serial("1".to_owned()),
             &issuer(None),
             "pki",
             "Boredom",
@@ -147,7 +147,7 @@ mod tests {
             (Some("pki"), Some("pki")),
             (None, None),
         ] {
-            let what = Revoked::Serial("1f".to_owned());
+            let what = ToRevoke::Serial("1f".to_owned());
             let (made, _) = object(&what, &issuer(issuer_in), "shop", "Superseded", false).unwrap();
             assert_eq!(made.spec.0.issuer_ref.namespace.as_deref(), named);
             assert_eq!(made.metadata.generate_name.as_deref(), Some("serial-"));
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_certificate_is_refused() {
-        let what = Revoked::Certificate("key".to_owned(), None);
+        let what = ToRevoke::Certificate("key".to_owned(), None);
         let error = object(&what, &issuer(None), "shop", "Superseded", false).unwrap_err();
         assert!(error.to_string().contains("--certificate"), "{error}");
     }

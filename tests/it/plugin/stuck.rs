@@ -321,7 +321,6 @@ async fn explain_names_the_step_that_holds_a_kubernetes_csr() -> Result<()> {
     Ok(())
 }
 
-/// A Certificate of cert-manager for this issuer.
 fn certificate(name: &str, issuer: &Value) -> Value {
     json!({
         "apiVersion": "cert-manager.io/v1", "kind": "Certificate",
