@@ -61,7 +61,7 @@ const ROWS: &[Row] = &[
         name: "wrong-group",
         change: |spec| {
             spec["issuerRef"] =
-                json!({"name": "ca", "kind": "ClusterIssuer", "group": "cert-manager.io"})
+                json!({"name": "ca", "kind": "ClusterIssuer", "group": "cert-manager.io"});
         },
         next: "kubectl describe certificaterequest",
         ..by(
@@ -94,8 +94,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "of-another-namespace",
         change: |spec| {
-            spec["issuerRef"] =
-                json!({"name": "not-granted", "kind": "PKCS11Issuer", "group": "pkcs11-issuer.dev"})
+            spec["issuerRef"] = json!({"name": "not-granted", "kind": "PKCS11Issuer", "group": "pkcs11-issuer.dev"});
         },
         next: "kubectl get pkcs11clusterissuers,pkcs11issuers",
         ..by(
