@@ -225,18 +225,19 @@ impl Controller {
         Metrics::fetch(&self.metrics_address().await?).await
     }
 
-    /// Returns the lines of the issuance log of all runs, oldest first. Leaves out a line that is still being written.
+    /// Returns the lines of the issuance log of all runs, oldest first. Leaves out lines that are cut short, because they are
+    /// still being written or a run ended within them; [`Controller::verified_issuance_log`] judges those.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or a line is not JSON.
+    /// When the file cannot be read.
     pub fn issuance_log(&self) -> Result<Vec<Value>> {
         let text = std::fs::read_to_string(&self.issuance_log)
             .with_context(|| format!("read {}", self.issuance_log.display()))?;
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let parse =
-            |line| serde_json::from_str(line).with_context(|| format!("parse the line {line}"));
-        whole.lines().map(parse).collect()
+        let lines = text.lines();
+        Ok(lines
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect())
     }
 
     /// Verifies the issuance log with `audit verify` and returns what that prints.
