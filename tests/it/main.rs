@@ -9,6 +9,7 @@ mod bounds;
 mod certificate;
 #[cfg(test)]
 mod chart;
+#[cfg(test)]
 mod circles;
 #[cfg(test)]
 mod citations;
@@ -16,6 +17,7 @@ mod citations;
 mod controller;
 #[cfg(test)]
 mod dev;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod e2e;
@@ -45,6 +47,7 @@ mod monitoring;
 mod ownership;
 #[cfg(test)]
 mod plugin;
+#[cfg(test)]
 mod purity;
 #[cfg(test)]
 mod sign;

@@ -152,8 +152,9 @@ mod soak {
             lines.set(lines.get() + 1);
             stage.write_a_line(lines.get())?;
             sleep(Duration::from_secs(2)).await;
+            let firing = stage.prometheus.firing().await?;
             let mut fired = fired.borrow_mut();
-            for alert in stage.prometheus.firing().await? {
+            for alert in firing {
                 if fired.insert(alert.clone()) {
                     println!("{alert} fires");
                 }
