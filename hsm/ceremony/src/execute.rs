@@ -8,10 +8,10 @@ use pkcs11_issuer::issuance::pem;
 
 use crate::{
     approvals::Stage,
-    ceremony::{Ceremony, Failure, PLAN_B, first_block},
+    ceremony::{Ceremony, Failure, PLAN_B},
     hash::Hash,
     plan::{KeyStep, What},
-    prepared::Prepared,
+    prepared::{Prepared, first_block},
     token::{CertificateParts, Halves, Token},
     transcript::{Transcript, verifier_key},
 };
