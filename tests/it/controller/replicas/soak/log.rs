@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::{Fault, OUTAGE, SHORT_SECONDS, given, planned, under_load};
+use super::{Fault, OUTAGE, SHORT_SECONDS, one_by_one, planned, under_load};
 use crate::controller::{programs, readers, replicas::Replicas};
 
 /// How long nobody reads the streams of a replica.
@@ -156,30 +156,19 @@ impl LogFault {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes ten minutes: make soak"]
 async fn whatever_fails_every_certificate_in_the_cluster_is_in_logs_that_verify() -> Result<()> {
-    let faults = given("SOAK_FAULTS")?.map_or(Ok(3), usize::try_from)?;
-    let seed = given("SOAK_SEED")?.unwrap_or_else(|| std::process::id().into());
-    println!("{faults} faults; to have the same again: make soak SEED={seed}");
     let event = prop_oneof![
         super::any_fault().prop_map(Event::Fault),
         (0..3_usize, any_log_fault()).prop_map(|(replica, fault)| Event::Log(replica, fault)),
     ];
-    let plan = planned(event, faults, seed)?;
+    let plan = planned(event)?;
     let plumbing = Plumbing::new(&programs()?.controller)?;
     let replicas = Replicas::start_changed(&format!("{SHORT_SECONDS}s"), |_, options| {
         plumbing.connect(options);
     })
     .await?;
-    let faulty = async {
-        for (number, (event, pause)) in (1..).zip(plan) {
-            println!("{number} of {faults}: {event:?}");
-            let happened = match event {
-                Event::Fault(fault) => fault.happens(&replicas).await,
-                Event::Log(replica, fault) => fault.happens(&replicas, replica).await,
-            };
-            happened.with_context(|| format!("fault {number}, {event:?}"))?;
-            sleep(pause).await;
-        }
-        anyhow::Ok(())
-    };
+    let faulty = one_by_one(plan, async |event| match event {
+        Event::Fault(fault) => fault.happens(&replicas).await,
+        Event::Log(replica, fault) => fault.happens(&replicas, replica).await,
+    });
     under_load(&replicas, faulty).await
 }
