@@ -43,17 +43,8 @@ struct Verdict {
 /// # Errors
 /// A file cannot be read as what it should be, or the flags do not fit the certificate.
 pub(super) fn verify(asked: &VerifyCertificate) -> anyhow::Result<ExitCode> {
-    let mut given = certificates(&asked.certificate)?.into_iter();
-    let der = given.next().context("there is no certificate")?;
-    let mut intermediates: Vec<_> = given.collect();
-    for file in &asked.intermediates {
-        intermediates.extend(certificates(file)?);
-    }
-    let mut roots = Vec::new();
-    for file in &asked.roots {
-        roots.extend(certificates(file)?);
-    }
-    let record = CertificateRecord::of(&der).with_context(|| {
+    let given = Given::read(asked)?;
+    let record = CertificateRecord::of(&given.der).with_context(|| {
         format!(
             "{} has no certificate that can be read",
             asked.certificate.display()
@@ -62,8 +53,8 @@ pub(super) fn verify(asked: &VerifyCertificate) -> anyhow::Result<ExitCode> {
     let at = asked.at.unwrap_or_else(now);
     let is_ca = record.basic_constraints.as_ref().is_some_and(|it| it.ca);
     let found = match is_ca {
-        true => authority(asked, &der, &intermediates, &roots, at)?,
-        false => end_entity(asked, &der, &intermediates, &roots, at)?,
+        true => authority(asked, &given, at)?,
+        false => end_entity(asked, &given, at)?,
     };
     let verdict = Verdict {
         verified: found.is_ok(),
@@ -84,17 +75,39 @@ pub(super) fn verify(asked: &VerifyCertificate) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// The certificates of the command line, in DER.
+struct Given {
+    /// The one to verify.
+    der: Vec<u8>,
+    intermediates: Vec<Vec<u8>>,
+    roots: Vec<Vec<u8>>,
+}
+
+impl Given {
+    fn read(asked: &VerifyCertificate) -> anyhow::Result<Self> {
+        let mut first = certificates(&asked.certificate)?.into_iter();
+        let der = first.next().context("there is no certificate")?;
+        let mut intermediates: Vec<_> = first.collect();
+        for file in &asked.intermediates {
+            intermediates.extend(certificates(file)?);
+        }
+        let mut roots = Vec::new();
+        for file in &asked.roots {
+            roots.extend(certificates(file)?);
+        }
+        Ok(Self {
+            der,
+            intermediates,
+            roots,
+        })
+    }
+}
+
 /// The path of subjects, or why there is none.
 type Found = Result<Vec<String>, String>;
 
 /// Verifies the certificate of a CA as the certificate of an issuer.
-fn authority(
-    asked: &VerifyCertificate,
-    der: &[u8],
-    intermediates: &[Vec<u8>],
-    roots: &[Vec<u8>],
-    at: Timestamp,
-) -> anyhow::Result<Found> {
+fn authority(asked: &VerifyCertificate, given: &Given, at: Timestamp) -> anyhow::Result<Found> {
     if asked.purpose.is_some() || asked.name.is_some() || !asked.crls.is_empty() {
         bail!(
             "{} is the certificate of a CA, for which --purpose, --name and --crl have no meaning here; remove them",
@@ -104,10 +117,16 @@ fn authority(
     let text = |all: &mut dyn Iterator<Item = &[u8]>| -> String {
         all.map(|der| pem::encode("CERTIFICATE", der)).collect()
     };
-    let given = text(&mut std::iter::once(der).chain(intermediates.iter().map(Vec::as_slice)));
+    let Given {
+        der,
+        intermediates,
+        roots,
+    } = given;
+    let chain = std::iter::once(der).chain(intermediates);
+    let chain = text(&mut chain.map(Vec::as_slice));
     let trusted = text(&mut roots.iter().map(Vec::as_slice));
     let path =
-        Bundle::parse(given.as_bytes(), Some(trusted.as_bytes())).and_then(|bundle| bundle.at(at));
+        Bundle::parse(chain.as_bytes(), Some(trusted.as_bytes())).and_then(|bundle| bundle.at(at));
     let path = match path {
         Ok(path) => path,
         Err(why) => return Ok(Err(ErrorChain(&why).to_string())),
@@ -137,13 +156,7 @@ impl ExtendedKeyUsageValidator for Purpose {
     }
 }
 
-fn end_entity(
-    asked: &VerifyCertificate,
-    der: &[u8],
-    intermediates: &[Vec<u8>],
-    roots: &[Vec<u8>],
-    at: Timestamp,
-) -> anyhow::Result<Found> {
+fn end_entity(asked: &VerifyCertificate, given: &Given, at: Timestamp) -> anyhow::Result<Found> {
     let name = asked.name.as_deref().map(ServerName::try_from);
     let name = name
         .transpose()
@@ -151,12 +164,14 @@ fn end_entity(
     let seconds = u64::try_from(at.as_second()).context("--at must be after 1970")?;
     let at = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     let crls = crls(&asked.crls)?;
-    let der = CertificateDer::from(der);
-    let above: Vec<_> = intermediates
+    let der = CertificateDer::from(given.der.as_slice());
+    let above: Vec<_> = given
+        .intermediates
         .iter()
         .map(|der| CertificateDer::from(der.as_slice()))
         .collect();
-    let trusted: Vec<_> = roots
+    let trusted: Vec<_> = given
+        .roots
         .iter()
         .map(|der| CertificateDer::from(der.as_slice()))
         .collect();
