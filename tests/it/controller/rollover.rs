@@ -6,20 +6,19 @@ mod soak;
 
 use std::{
     cell::{Cell, RefCell},
-    pin::pin,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use control_plane::until;
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use rig::{IssuerName, PATIENCE, Rig, Status, csr_for, request_spec};
 use serde_json::{Value, json};
 use softhsm_test_helpers::{CaCertificate, CaProfile, KeyKind};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, interval, sleep};
 
-use self::client::{Issued, Published};
+use self::client::Published;
 use super::{openssl_verifies, pods};
 
 /// How much a rollover is loaded.
@@ -112,36 +111,33 @@ async fn roll(
     let all = RefCell::new(Vec::new());
     let clients = async {
         let requests = cluster.requests("default").await?;
-        let client = async |number: usize| {
-            let name = format!("{}-{number}", issuer.name());
+        let create = async |number: usize| {
             let spec = request_spec(issuer, &csr_for("web.example")?);
-            requests.create_approved(&name, spec).await?;
-            let status = requests.reaches(&name, "Issued").await?;
-            let issued = Issued::new(&status)?;
-            published.verify(&issued).await.context(name)?;
-            anyhow::Ok(issued)
+            let name = format!("{}-{number}", issuer.name());
+            requests.create_approved(&name, spec).await
         };
-        let (mut running, mut number) = (FuturesUnordered::new(), 0);
-        let pause = Duration::from_secs(1) / load.per_second;
-        let mut next = Instant::now();
-        while !done.get() {
-            running.push(client(number));
-            number += 1;
-            next += pause;
-            let mut tick = pin!(sleep_until(next));
-            loop {
-                tokio::select! {
-                    () = &mut tick => break,
-                    Some(issued) = running.next() => all.borrow_mut().push(issued?),
+        let mut issued = client::issued(rig, format!("{}-", issuer.name())).await?;
+        let (mut creating, mut created, mut answered) = (FuturesUnordered::new(), 0, 0);
+        let mut ticks = interval(Duration::from_secs(1) / load.per_second);
+        while !done.get() || answered < created {
+            tokio::select! {
+                _ = ticks.tick(), if !done.get() => {
+                    creating.push(create(created));
+                    created += 1;
                 }
+                Some(made) = creating.next() => made?,
+                Some(one) = issued.next() => {
+                    let one = one?;
+                    published.verify(&one)?;
+                    answered += 1;
+                    all.borrow_mut().push(one);
+                }
+                () = sleep(PATIENCE) => bail!("{answered} of {created} requests are answered"),
             }
-        }
-        while let Some(issued) = running.next().await {
-            all.borrow_mut().push(issued?);
         }
         anyhow::Ok(())
     };
-    let step = || tokio::time::sleep(load.step);
+    let step = || sleep(load.step);
     let steps = async {
         step().await;
         let trusted = spec(old, Some((new, Value::Null)));
@@ -166,7 +162,7 @@ async fn roll(
     let all = all.into_inner();
     // What was issued at first is still verified at the end, by clients that have only what is published now.
     for issued in &all {
-        published.verify(issued).await?;
+        published.verify(issued)?;
     }
     let by = |ca: &Ca| {
         let issuing = ca.issuing.pem();

@@ -58,7 +58,7 @@ impl Status {
     }
 
     /// Takes the status from an object's fields; it is `null` if there is none yet.
-    pub(crate) fn of(fields: &Value) -> Self {
+    pub fn of(fields: &Value) -> Self {
         Self(fields.get("status").cloned().unwrap_or_default())
     }
 

@@ -123,11 +123,11 @@ fn entry(number: u32, reason: RevocationReason) -> Result<Entry> {
     Ok(Entry {
         revoked: Revoked::new(serial(number), now(), reason, None)?,
         not_after: Some(now() + SignedDuration::from_hours(24)),
-        by: Some(RevocationRef {
-            namespace: "default".to_owned(),
-            name: format!("web-{number}"),
-            uid: number.to_string(),
-        }),
+        by: Some(RevocationRef::new(
+            "default",
+            &format!("web-{number}"),
+            &number.to_string(),
+        )),
     })
 }
 
