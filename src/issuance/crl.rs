@@ -217,6 +217,12 @@ impl IssuedCrl {
         &self.der
     }
 
+    /// The CRL, DER.
+    #[must_use]
+    pub fn into_der(self) -> Vec<u8> {
+        self.der
+    }
+
     /// The CRL, PEM.
     #[must_use]
     pub fn pem(&self) -> String {

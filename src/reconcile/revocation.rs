@@ -221,7 +221,7 @@ async fn follow(
         context,
     )
     .await?;
-    let by = entry.by.as_ref().map(|by| by.uid.as_str());
+    let by = entry.by.as_ref().map(|by| by.uid());
     if by == revocation.metadata.uid.as_deref() && written == Next::Ended {
         let shown = ShowingCrl {
             shard: crl.shard,

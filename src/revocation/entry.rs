@@ -28,15 +28,49 @@ pub struct Entry {
     pub by: Option<RevocationRef>,
 }
 
-/// The CertificateRevocation that an entry comes from.
+/// The CertificateRevocation that an entry comes from. One text, because a register keeps many.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "RefLine", into = "RefLine")]
 pub struct RevocationRef {
+    text: Box<str>,
+    namespace: usize,
+    name: usize,
+}
+
+impl RevocationRef {
+    /// Names a CertificateRevocation.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str, uid: &str) -> Self {
+        Self {
+            text: [namespace, name, uid].concat().into(),
+            namespace: namespace.len(),
+            name: name.len(),
+        }
+    }
+
     /// Its namespace.
-    pub namespace: String,
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.parts().0
+    }
+
     /// Its name.
-    pub name: String,
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.parts().1
+    }
+
     /// Its UID.
-    pub uid: String,
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        self.parts().2
+    }
+
+    fn parts(&self) -> (&str, &str, &str) {
+        let (namespace, rest) = self.text.split_at(self.namespace);
+        let (name, uid) = rest.split_at(self.name);
+        (namespace, name, uid)
+    }
 }
 
 /// An entry, and the revision of the register that it was last changed in.
@@ -77,6 +111,32 @@ struct EntryLine {
     not_after: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     by: Option<RevocationRef>,
+}
+
+/// A [`RevocationRef`] in JSON.
+#[derive(Serialize, Deserialize)]
+struct RefLine {
+    namespace: String,
+    name: String,
+    uid: String,
+}
+
+impl From<RefLine> for RevocationRef {
+    fn from(line: RefLine) -> Self {
+        Self::new(&line.namespace, &line.name, &line.uid)
+    }
+}
+
+impl From<RevocationRef> for RefLine {
+    fn from(by: RevocationRef) -> Self {
+        let (namespace, name, uid) = by.parts();
+        let (namespace, name, uid) = (namespace.to_owned(), name.to_owned(), uid.to_owned());
+        Self {
+            namespace,
+            name,
+            uid,
+        }
+    }
 }
 
 impl From<Entry> for EntryLine {

@@ -1,6 +1,6 @@
 //! Makes one CRL: compares the stored state with what is published, reserves a number, signs, stores and serves.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use jiff::Timestamp;
 use scopeguard::{ScopeGuard, guard};
@@ -19,7 +19,7 @@ use crate::{
     audit::{ABANDONED, CrlFacts, LoggedCrl, LoggedToken},
     issuance::{
         IssueError,
-        crl::{CrlParams, CrlRules, IssuedCrl, PreparedCrl},
+        crl::{CrlParams, CrlRules, IssuedCrl, PreparedCrl, Revoked},
         profile::HttpUrl,
     },
     pipeline::{ReadyIssuer, aside, now, on_thread},
@@ -60,7 +60,10 @@ impl Register {
             return Ok(false);
         }
         let now = (self.clock)();
-        let reservation = self.reserve(store, &key, &rules, now).await?;
+        let alone = self.signing.alone().await;
+        let mut reservation = self.reserve(store, &key, &rules, now).await?;
+        // They take megabytes, and are needed only until the CRL is prepared.
+        let revoked = mem::take(&mut reservation.revoked);
         // CRLs have whole seconds.
         let time = Timestamp::from_second(now.as_second()).unwrap_or(now);
         let partition = partition(&key, &rules);
@@ -69,14 +72,18 @@ impl Register {
             .map_err(|_| CrlTrouble::Numbers)?;
         let draft = Draft {
             key,
-            reservation: Arc::new(reservation),
+            reservation,
+            entries: revoked.len(),
             partition,
             time,
             next_update,
             ready,
         };
-        let issued = self.sign(&draft).await?;
-        self.publish(store, &draft, &issued).await?;
+        let prepared = draft.prepare(revoked).await?;
+        drop(alone);
+        let issued = self.sign(&draft, prepared).await?;
+        let _alone = self.signing.alone().await;
+        self.publish(store, &draft, issued).await?;
         Ok(true)
     }
 
@@ -120,8 +127,7 @@ impl Register {
     }
 
     /// Has the token sign.
-    async fn sign(&self, draft: &Draft) -> Result<IssuedCrl, CrlTrouble> {
-        let prepared = draft.prepare().await?;
+    async fn sign(&self, draft: &Draft, prepared: PreparedCrl) -> Result<IssuedCrl, CrlTrouble> {
         let ready = &draft.ready;
         let (label, serial) = ready.key.token_label_and_serial().unwrap_or_default();
         let logged = LoggedCrl {
@@ -131,7 +137,7 @@ impl Register {
                 number: draft.reservation.number.get(),
                 this_update: draft.time,
                 next_update: draft.next_update,
-                entries: draft.reservation.revoked.len(),
+                entries: draft.entries,
             },
             token: LoggedToken {
                 name: ready.key.token_name(),
@@ -158,7 +164,7 @@ impl Register {
         &self,
         store: &Store,
         draft: &Draft,
-        issued: &IssuedCrl,
+        issued: IssuedCrl,
     ) -> Result<(), CrlTrouble> {
         let Draft {
             key, reservation, ..
@@ -170,7 +176,7 @@ impl Register {
             revision: reservation.revision,
             partition: texts(&draft.partition),
             sha256: sha256(issued.der()),
-            entries: reservation.revoked.len(),
+            entries: draft.entries,
             chunks: Vec::new(),
         };
         let line = self.shelf.line(key);
@@ -190,7 +196,7 @@ impl Register {
               "published a CRL");
         let crl = |stored: &StoredShard| stored.shard.head.crl.clone();
         if let Some(crl) = self.shelf.look(key, crl) {
-            self.serve(key, crl, issued.der().to_vec());
+            self.serve(key, crl, issued.into_der());
         }
         if let Some(head) = self.shelf.stored(key).map(|stored| stored.shard.head) {
             before.retain(|chunk| head.is_dead(key, chunk));
@@ -203,7 +209,8 @@ impl Register {
 /// A CRL with a reserved number.
 struct Draft {
     key: ShardKey,
-    reservation: Arc<Reservation>,
+    reservation: Reservation,
+    entries: usize,
     partition: Vec<HttpUrl>,
     time: Timestamp,
     next_update: Timestamp,
@@ -212,17 +219,17 @@ struct Draft {
 
 impl Draft {
     /// Prepares the CRL on another thread: with 100 000 entries that takes a good part of a second.
-    async fn prepare(&self) -> Result<PreparedCrl, CrlTrouble> {
-        let (reservation, ready) = (Arc::clone(&self.reservation), Arc::clone(&self.ready));
+    async fn prepare(&self, revoked: Vec<Revoked>) -> Result<PreparedCrl, CrlTrouble> {
+        let (number, ready) = (self.reservation.number, Arc::clone(&self.ready));
         let (time, next_update) = (self.time, self.next_update);
         let partition = self.partition.clone();
         let prepared = aside(move || {
             let params = CrlParams {
-                number: reservation.number,
+                number,
                 this_update: time,
                 next_update,
                 partition: (!partition.is_empty()).then_some(&*partition),
-                revoked: &reservation.revoked,
+                revoked: &revoked,
             };
             let issuer = &ready.issuer;
             PreparedCrl::prepare(&params, issuer.chain().issuing(), issuer.algorithm())

@@ -10,7 +10,7 @@ use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, Semaphore, SemaphorePermit},
     time::{error::Elapsed, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,7 @@ pub(super) struct CrlSigning {
     wake: Notify,
     tasks: Mutex<BTreeMap<ShardKey, Task>>,
     since: Mutex<BTreeMap<CaId, Instant>>,
+    alone: Semaphore,
 }
 
 /// State of the work on one shard.
@@ -95,7 +96,15 @@ impl CrlSigning {
             wake: Notify::new(),
             tasks: Mutex::default(),
             since: Mutex::default(),
+            alone: Semaphore::new(1),
         }
+    }
+
+    /// Waits for a turn to prepare or to store a CRL. A CRL is in memory several times over meanwhile, so one is at a time;
+    /// while it waits for a token, others may begin.
+    pub(super) async fn alone(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.alone.acquire().await.ok()
     }
 
     /// Makes the shards due for a look.

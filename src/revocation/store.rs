@@ -28,8 +28,8 @@ const HEAD: &str = "head.json";
 const CONTENT: &str = "content";
 /// Time limit for one call.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// Chunks that are read or written at the same time.
-const CHUNKS_AT_ONCE: usize = 8;
+/// Chunks that are read or written at the same time. Each is in memory several times over: in base64, in JSON, in the body.
+const CHUNKS_AT_ONCE: usize = 2;
 /// Names in one page of a list.
 const PAGE: u32 = 500;
 

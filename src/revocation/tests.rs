@@ -38,11 +38,11 @@ fn entry(number: u32, reason: RevocationReason) -> Entry {
     Entry {
         revoked: Revoked::new(serial(number), at(0), reason, None).unwrap(),
         not_after: Some(at(1000)),
-        by: Some(RevocationRef {
-            namespace: "shop".to_owned(),
-            name: format!("web-{number}"),
-            uid: number.to_string(),
-        }),
+        by: Some(RevocationRef::new(
+            "shop",
+            &format!("web-{number}"),
+            &number.to_string(),
+        )),
     }
 }
 
@@ -423,11 +423,7 @@ fn a_chunk_and_a_head_with_the_longest_names_fit_into_a_config_map() {
                 entry: Entry {
                     revoked: Revoked::new(serial, at(0), reason, Some(at(0))).unwrap(),
                     not_after: Some(at(0)),
-                    by: Some(RevocationRef {
-                        namespace: text(63),
-                        name: text(253),
-                        uid: text(36),
-                    }),
+                    by: Some(RevocationRef::new(&text(63), &text(253), &text(36))),
                 },
             }
         })

@@ -200,7 +200,7 @@ impl Case<'_> {
                 let by = self.sighting.entry.as_ref().and_then(|entry| entry.by.as_ref());
                 let by = by.map_or_else(
                     || "somebody else".to_owned(),
-                    |by| format!("CertificateRevocation {}/{}", by.namespace, by.name),
+                    |by| format!("CertificateRevocation {}/{}", by.namespace(), by.name()),
                 );
                 format!("{by} put the certificate on hold; set release there")
             }
@@ -265,11 +265,11 @@ impl Case<'_> {
         let entry = Entry {
             revoked,
             not_after: Some(claimed.not_after),
-            by: Some(RevocationRef {
-                namespace: self.revocation.namespace().unwrap_or_default(),
-                name: self.revocation.name_any(),
-                uid: self.revocation.uid().unwrap_or_default(),
-            }),
+            by: Some(RevocationRef::new(
+                &self.revocation.namespace().unwrap_or_default(),
+                &self.revocation.name_any(),
+                &self.revocation.uid().unwrap_or_default(),
+            )),
         };
         match self.context.register.revoke(&claimed.ca, entry).await {
             Ok(Recorded::New) => self.stored(claimed, revoked.at(), memory).await,

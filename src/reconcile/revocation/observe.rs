@@ -197,7 +197,7 @@ fn entry_fact(
     if entry.revoked.reason() != crl::RevocationReason::CertificateHold {
         return EntryFact::Final;
     }
-    let by = entry.by.as_ref().map(|by| by.uid.as_str());
+    let by = entry.by.as_ref().map(|by| by.uid());
     EntryFact::Hold {
         may_release: reach == Reach::Any
             || (by.is_some() && by == revocation.metadata.uid.as_deref()),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// A write is late if the watch reports it more than this long after the answer to it, while several tenants have requests.
-const LATEST: Duration = Duration::from_millis(15);
+const LATEST: Duration = Duration::from_millis(10);
 /// The same while one tenant alone has requests. An API server that reports this late works to its full capacity.
 const LATEST_ALONE: Duration = Duration::from_millis(100);
 /// How long after a change of the tenant several tenants are expected to have requests.
