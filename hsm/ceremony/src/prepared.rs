@@ -3,20 +3,25 @@
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use pkcs11_issuer::issuance::{
-    Authority, Issuer, PreparedAuthority, PreparedRequest, PublicKey, pem,
+    Authority, Issuer, PreparedAuthority, PreparedRequest, PublicKey,
+    crl::{CrlParams, PreparedCrl},
+    pem,
 };
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::{
     ceremony::first_block,
     hash::Hash,
-    plan::{Plan, What},
+    plan::{CertificateStep, CrlStep, Plan, SubjectKey, What},
 };
+
+mod decoded;
+mod successor;
 
 /// What a step signs.
 pub(crate) enum Prepared {
     Certificate(PreparedAuthority),
     Request(PreparedRequest),
+    Crl(PreparedCrl),
 }
 
 /// Why a step cannot be prepared.
@@ -33,6 +38,7 @@ impl Prepared {
         match self {
             Self::Certificate(prepared) => prepared.tbs(),
             Self::Request(prepared) => prepared.info(),
+            Self::Crl(prepared) => prepared.tbs(),
         }
     }
 
@@ -41,6 +47,7 @@ impl Prepared {
         match self {
             Self::Certificate(_) => ("pem", "CERTIFICATE"),
             Self::Request(_) => ("csr.pem", "CERTIFICATE REQUEST"),
+            Self::Crl(_) => ("crl.pem", "X509 CRL"),
         }
     }
 
@@ -54,6 +61,7 @@ impl Prepared {
         match self {
             Self::Certificate(prepared) => prepared.check(&der)?,
             Self::Request(prepared) => prepared.check(&der)?,
+            Self::Crl(prepared) => prepared.check(&der)?,
         }
         Ok(der)
     }
@@ -67,43 +75,39 @@ pub(crate) fn prepare<'a>(
     let mut cas: BTreeMap<&str, Arc<Issuer>> = BTreeMap::new();
     let mut all = Vec::new();
     for step in &plan.steps {
+        let name = step.name.as_str();
         let failed = |source: Box<dyn std::error::Error>| PrepareError {
-            step: step.name.clone(),
+            step: name.to_owned(),
             source,
         };
         let key = |name: &str| {
             let found = keys.get(name).cloned();
             found.ok_or_else(|| failed(format!("its key {name:?} does not exist yet").into()))
         };
+        let signing_key = |ca: &'a str| {
+            let found = plan.signing_key(ca);
+            found.ok_or_else(|| failed(format!("the key of {ca:?} is not on the token").into()))
+        };
         let (key_name, prepared) = match &step.what {
             What::Key(_) | What::Import { .. } => continue,
+            What::Ca(ca) => {
+                cas.insert(name, Arc::clone(&ca.issuer));
+                continue;
+            }
             What::Certificate(certificate) => {
-                let authority = Authority {
-                    subject: certificate.subject.clone(),
-                    key: key(&certificate.key)?,
-                    serial: certificate.serial,
-                    not_before: certificate.not_before,
-                    not_after: certificate.not_after,
-                    path_length: certificate.path_length,
+                let public = match &certificate.key {
+                    SubjectKey::Step(name) => key(name)?,
+                    SubjectKey::Given(public) => public.clone(),
                 };
                 let above = certificate.issuer.as_deref();
-                let (signs, made) = match above {
-                    None => (
-                        certificate.key.as_str(),
-                        PreparedAuthority::root(&authority),
-                    ),
-                    Some(issuer) => {
-                        let (Some(ca), Some(above)) = (cas.get(issuer), plan.certificate(issuer))
-                        else {
-                            return Err(failed(format!("{issuer:?} is not prepared").into()));
-                        };
-                        let made = PreparedAuthority::under(&authority, ca);
-                        (above.key.as_str(), made)
-                    }
-                };
-                let made = made.map_err(|error| failed(error.into()))?;
-                let ca = made.as_issuer().map_err(|error| failed(error.into()))?;
-                cas.insert(&step.name, Arc::new(ca));
+                let made = certificate_of(certificate, public, above.and_then(|ca| cas.get(ca)));
+                let made = made.map_err(failed)?;
+                if let SubjectKey::Step(_) = &certificate.key {
+                    let ca = made.as_issuer().map_err(|error| failed(error.into()))?;
+                    cas.insert(name, Arc::new(ca));
+                }
+                // A root signs itself.
+                let signs = signing_key(above.unwrap_or(name))?;
                 (signs, Prepared::Certificate(made))
             }
             What::Request { key: name, subject } => {
@@ -111,16 +115,66 @@ pub(crate) fn prepare<'a>(
                 let made = made.map_err(|error| failed(error.into()))?;
                 (name.as_str(), Prepared::Request(made))
             }
+            What::Crl(crl) => {
+                let made = crl_of(crl, cas.get(crl.issuer.as_str())).map_err(failed)?;
+                (signing_key(&crl.issuer)?, Prepared::Crl(made))
+            }
         };
-        all.push((step.name.as_str(), key_name, prepared));
+        all.push((name, key_name, prepared));
     }
     Ok(all)
+}
+
+/// Prepares a certificate of this key. `above` is the CA that the step names.
+fn certificate_of(
+    step: &CertificateStep,
+    key: PublicKey,
+    above: Option<&Arc<Issuer>>,
+) -> Result<PreparedAuthority, Box<dyn std::error::Error>> {
+    let authority = Authority {
+        subject: step.subject.clone(),
+        key,
+        serial: step.serial,
+        not_before: step.not_before,
+        not_after: step.not_after,
+        path_length: step.path_length,
+        subject_key_id: step.subject_key_id.clone(),
+    };
+    let made = match (&step.issuer, above) {
+        (None, _) => PreparedAuthority::root(&authority)?,
+        (Some(_), Some(above)) => PreparedAuthority::under(&authority, above)?,
+        (Some(issuer), None) => return Err(format!("{issuer:?} is not prepared").into()),
+    };
+    if let Some(predecessor) = &step.predecessor {
+        successor::compare(predecessor, &made.unsigned()?)?;
+    }
+    Ok(made)
+}
+
+fn crl_of(
+    step: &CrlStep,
+    ca: Option<&Arc<Issuer>>,
+) -> Result<PreparedCrl, Box<dyn std::error::Error>> {
+    let ca = ca.ok_or_else(|| format!("{:?} is not prepared", step.issuer))?;
+    let params = CrlParams {
+        number: step.number,
+        this_update: step.this_update,
+        next_update: step.next_update,
+        partition: None,
+        revoked: &step.revoked,
+    };
+    Ok(PreparedCrl::prepare(
+        &params,
+        ca.chain().issuing(),
+        ca.algorithm(),
+    )?)
 }
 
 /// Returns the text of plan B, whose SHA-256 is what people approve.
 pub(crate) fn text(
     plan: &Plan,
     keys: &BTreeMap<String, PublicKey>,
+    attestations: &BTreeMap<String, Hash>,
     steps: &[(&str, &str, Prepared)],
 ) -> String {
     let mut text = format!(
@@ -140,14 +194,18 @@ pub(crate) fn text(
             Hash::of(key.spki_der()).hex()
         )
         .ok();
+        if let Some(hash) = attestations.get(name) {
+            writeln!(text, "  SHA-256 of the attestation {}", hash.hex()).ok();
+        }
     }
     for (name, key, prepared) in steps {
         writeln!(text, "\nstep {name}, to be signed by {key}").ok();
         match prepared {
-            Prepared::Certificate(certificate) => decoded(&mut text, certificate),
+            Prepared::Certificate(prepared) => decoded::certificate(&mut text, prepared),
             Prepared::Request(_) => {
                 text.push_str("  a request for a certificate, without attributes\n");
             }
+            Prepared::Crl(prepared) => decoded::crl(&mut text, prepared),
         }
         let bytes = prepared.bytes();
         writeln!(text, "  SHA-256 {}\n  bytes", Hash::of(bytes).hex()).ok();
@@ -156,31 +214,4 @@ pub(crate) fn text(
         }
     }
     text
-}
-
-/// Writes what a parser reads that shares no code with the one that wrote the bytes.
-fn decoded(text: &mut String, prepared: &PreparedAuthority) {
-    let Ok(unsigned) = prepared.unsigned() else {
-        return;
-    };
-    let Ok((_, certificate)) = X509Certificate::from_der(&unsigned) else {
-        return;
-    };
-    let constraints = certificate.basic_constraints().ok().flatten();
-    let limit = constraints.and_then(|found| found.value.path_len_constraint);
-    let usage = certificate.key_usage().ok().flatten();
-    writeln!(
-        text,
-        "  serial      {}\n  issuer      {}\n  subject     {}\n  not before  {}\n  not after   {}\n  algorithm   {}\n  CA          {}, path length {}\n  key usage   {}",
-        certificate.tbs_certificate.raw_serial_as_string(),
-        certificate.issuer(),
-        certificate.subject(),
-        certificate.validity().not_before,
-        certificate.validity().not_after,
-        prepared.issuer().algorithm(),
-        certificate.is_ca(),
-        limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string()),
-        usage.map_or_else(|| "none".to_owned(), |usage| usage.value.to_string()),
-    )
-    .ok();
 }

@@ -8,5 +8,7 @@
 mod crash;
 mod faults;
 mod fixture;
+mod help;
 mod keys;
+mod later;
 mod walk;
