@@ -5,6 +5,7 @@ pub mod certificate;
 pub mod certificate_request;
 pub mod issuer;
 mod issuer_name;
+pub mod pending;
 pub mod profile;
 pub mod revocation;
 mod selector;

@@ -1,14 +1,13 @@
 //! The program `pkcs11-issuer`: parses the command line, runs the command, and reports the outcome in its exit code.
 
 use std::{
-    panic,
+    env, panic,
     process::{self, ExitCode},
     thread,
     time::Duration,
 };
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use pkcs11_issuer::{
     args::{Args, Command},
     cli,
@@ -28,7 +27,7 @@ const PANICKED: i32 = 101;
 
 fn main() -> ExitCode {
     end_on_panic();
-    let args = match Args::try_parse() {
+    let args = match Args::parse_as_called(env::args_os().collect()) {
         Ok(args) => args,
         Err(told) => {
             // If even this cannot be printed, there is no other place to report it.
@@ -72,7 +71,15 @@ fn execute(args: Args) -> anyhow::Result<ExitCode> {
         Command::Sign(sign) => return block_on(cli::sign(*sign)),
         Command::Audit(audit) => return block_on(async { cli::audit(&audit).await }),
         Command::Crl(crl) => block_on(async { cli::crl(&crl).await })?,
+        Command::Doctor(args) => return block_on(async { cli::doctor(&args).await }),
         Command::Token(asked) => block_on(async { cli::token(&asked).await })?,
+        Command::Certificate(asked) => {
+            return block_on(async { cli::certificate(&asked).await });
+        }
+        Command::Key(asked) => block_on(async { cli::key(&asked).await })?,
+        Command::Kubectl(command) => {
+            return block_on(async { cli::kubectl(&command).await });
+        }
         Command::RevokeProof(args) => print!("{}", cli::revoke_proof(&args)?),
         Command::Dev(args) => block_on(async { cli::dev(&args).await })?,
         Command::Crds => print!("{}", cli::crds(&pkcs11_issuer::api::crds())?),

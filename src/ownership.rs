@@ -8,6 +8,7 @@
 mod archive;
 mod duration;
 mod lease;
+mod listed;
 mod members;
 mod membership;
 mod own_lease;
@@ -37,6 +38,7 @@ use self::{
 };
 pub use self::{
     duration::{LeaseDuration, LeaseDurationError},
+    listed::{ListedReplica, replica_selector},
     membership::Membership,
     state::ReplicaState,
 };

@@ -3,6 +3,7 @@
 pub mod place;
 pub mod record;
 pub mod source;
+pub mod standing;
 pub mod store;
 
 use std::{fmt, sync::Arc, time::Duration};

@@ -29,14 +29,19 @@ pub use self::{
     },
     events::Events,
     issuer::{
-        Issuers, Notes, StoredIssuers, ToldIssuers, Waiter, Woken, issuers, publish_usable_tokens,
-        run_issuers,
+        Issuers, Notes, StoredIssuers, ToldIssuers, Waiter, Woken, expiry_of, issuers,
+        publish_usable_tokens, run_issuers,
     },
     listed::Listed,
     reissue::run_reissues,
     revocation::{DeletedCertificates, run_revocations},
     state::{About, State},
     trust::TrustBundles,
+};
+pub(crate) use self::{
+    events::CONTROLLER,
+    renewal::request_renewal,
+    request::{Approval, Progress, Request, Stage, issuer_name},
 };
 use kube::Client;
 

@@ -31,6 +31,7 @@ pub use self::{
     checkpoint_key::{CheckpointKey, NoCheckpointKey},
     find::NoKey,
     key::{GrantedKey, KeyTurn},
+    mechanism::mechanism,
     report::TokenReport,
     tokens::{ConfigChange, Tokens},
 };
@@ -344,22 +345,28 @@ pub fn launch(library: &Library, worker: &Path) -> Launch {
     }
 }
 
+/// Returns what finds a configured token among the tokens of its library.
+#[must_use]
+pub fn selector(config: &TokenConfig) -> hsm::TokenSelector {
+    match config.selector() {
+        TokenSelector::Label(label) => hsm::TokenSelector::by_label(label),
+        TokenSelector::Serial(serial) => hsm::TokenSelector::by_serial(serial),
+        TokenSelector::SlotDescription(text) => hsm::TokenSelector {
+            slot_description: Some(text.clone()),
+            ..hsm::TokenSelector::default()
+        },
+        TokenSelector::SlotId(id) => hsm::TokenSelector {
+            slot_id: Some(*id),
+            ..hsm::TokenSelector::default()
+        },
+    }
+}
+
 fn spec(config: &TokenConfig, worker: &Path) -> TokenSpec {
     TokenSpec {
         name: config.name().to_owned(),
         launch: launch(&config.module().library, worker),
-        token: match config.selector() {
-            TokenSelector::Label(label) => hsm::TokenSelector::by_label(label),
-            TokenSelector::Serial(serial) => hsm::TokenSelector::by_serial(serial),
-            TokenSelector::SlotDescription(text) => hsm::TokenSelector {
-                slot_description: Some(text.clone()),
-                ..hsm::TokenSelector::default()
-            },
-            TokenSelector::SlotId(id) => hsm::TokenSelector {
-                slot_id: Some(*id),
-                ..hsm::TokenSelector::default()
-            },
-        },
+        token: selector(config),
         sessions: config.sessions(),
         hang_after: config.hang_after(),
     }

@@ -25,11 +25,12 @@ pub use hardening::harden;
 pub use lines::WorkerLines;
 pub use protocol::{
     Curve, Hash, KeyAlgorithm, KeyAttributes, KeyName, KeySelector, Mechanism, MlDsa, Pin,
-    PinFlags, SeenMechanism, SeenSlot, SeenToken, Slot, TokenCode, TokenInfo, TokenSelector,
+    PinFlags, SeenCertificate, SeenKey, SeenKeyKind, SeenMechanism, SeenSlot, SeenToken, Slot,
+    TokenCode, TokenInfo, TokenSelector,
 };
 pub use signals::EndSignals;
 pub use supervisor::{
-    BoxFuture, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused, Tally, Token, TokenSpec,
-    TokenState, WorkerEnd, answered_within, survey,
+    BoxFuture, Launch, LoginGate, LoginOutcome, LoginPermit, LoginRefused, ObjectList, Tally,
+    Token, TokenSpec, TokenState, WithoutLogin, WorkerEnd, answered_within, survey,
 };
 pub use uri::{Uri, UriError};

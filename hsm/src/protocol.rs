@@ -12,6 +12,7 @@ mod failure;
 mod frame;
 mod key;
 mod moment;
+mod object;
 mod pin;
 mod survey;
 mod token;
@@ -28,13 +29,17 @@ pub use self::{
         KeyQuery, KeySelector, Mechanism, MlDsa,
     },
     moment::Moment,
+    object::{
+        MOST_NAME, MOST_OBJECTS, MOST_VALUE, ObjectKind, ObjectPage, SeenCertificate, SeenKey,
+        SeenKeyKind,
+    },
     pin::Pin,
     survey::{MOST_MECHANISMS, MOST_TOKENS, SeenMechanism, SeenSlot, SeenToken},
     token::{PinFlags, Slot, TokenInfo, TokenSelector},
 };
 
 /// Version of the protocol; raised with every change that an older peer would misread.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 
 /// First frame of the client: the token that this connection is about.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -97,6 +102,15 @@ pub enum Ask {
         /// Time after which nobody wants the key and nothing more is read for it.
         deadline: Moment,
     },
+    /// List objects for people. Without a login, only those that the token shows to everybody.
+    List {
+        /// Which objects.
+        kind: ObjectKind,
+        /// Number of objects in the pages before this one.
+        from: u16,
+        /// Time after which nobody wants the list and nothing more is read for it.
+        deadline: Moment,
+    },
     /// Make one signature.
     Sign {
         /// [`FoundKey::number`] of this connection.
@@ -125,6 +139,7 @@ impl Ask {
     pub fn has_expired(&self) -> bool {
         match self {
             Self::FindKey { deadline, .. }
+            | Self::List { deadline, .. }
             | Self::Sign { deadline, .. }
             | Self::Random { deadline, .. } => deadline.has_passed(),
             Self::Login(_) | Self::Describe | Self::Stats => false,
@@ -155,6 +170,10 @@ pub enum Answer {
     Token(TokenInfo),
     /// The one key that matched.
     Key(FoundKey),
+    /// Private or public keys.
+    Keys(ObjectPage<SeenKey>),
+    /// Certificates.
+    Certificates(ObjectPage<SeenCertificate>),
     /// Signature octets in the form that X.509 uses: RSA, `EdDSA` and ML-DSA raw, ECDSA as DER `ECDSA-Sig-Value`.
     Signature(Vec<u8>),
     /// Random octets.

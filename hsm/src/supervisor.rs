@@ -5,6 +5,7 @@ mod child;
 mod end;
 mod gate;
 mod journal;
+mod list;
 mod on_demand;
 mod process;
 mod repeats;
@@ -31,7 +32,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::{
     end::WorkerEnd,
-    gate::{BoxFuture, LoginGate, LoginOutcome, LoginPermit, LoginRefused},
+    gate::{BoxFuture, LoginGate, LoginOutcome, LoginPermit, LoginRefused, WithoutLogin},
+    list::ObjectList,
     run::answered_within,
     state::TokenState,
     survey::survey,

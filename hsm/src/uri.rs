@@ -84,6 +84,16 @@ impl Uri {
         }
     }
 
+    /// Returns the URI of a private key on a token, for a person to copy.
+    #[must_use]
+    pub fn of_key(token: TokenSelector, label: Option<String>, id: Option<Vec<u8>>) -> Self {
+        Self {
+            token,
+            object: label,
+            id,
+        }
+    }
+
     /// Returns the selector of the token, if the URI names one.
     #[must_use]
     pub fn token(&self) -> Option<TokenSelector> {

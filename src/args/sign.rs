@@ -123,8 +123,12 @@ mod tests {
             | Command::Audit(_)
             | Command::Crl(_)
             | Command::RevokeProof(_)
+            | Command::Doctor(_)
             | Command::Token(_)
             | Command::Dev(_)
+            | Command::Key(_)
+            | Command::Certificate(_)
+            | Command::Kubectl(_)
             | Command::Crds
             | Command::Completions(_)
             | Command::Man(_)

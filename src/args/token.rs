@@ -1,10 +1,11 @@
 //! The flags of `token`.
 
-use std::path::PathBuf;
+use std::{num::NonZeroU16, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::RecordFormat;
+use super::{LoginFlags, RecordFormat};
+use crate::duration::GoDuration;
 
 /// What to show of the tokens of a PKCS#11 library.
 #[derive(Debug, Subcommand)]
@@ -18,13 +19,16 @@ pub enum TokenCommand {
     /// Show the mechanisms that a token claims, and which of them this program uses.
     #[command(after_help = MECHANISMS_EXAMPLES)]
     Mechanisms(OneToken),
+    /// Measure how fast a key signs, by mechanism and number of sessions.
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(Box<BenchToken>),
 }
 
 /// Which libraries to load, and how to print what they say.
 #[derive(Debug, ClapArgs)]
 pub struct Libraries {
-    /// The PKCS#11 library.
-    #[arg(long, value_name = "PATH", required_unless_present = "config")]
+    /// The PKCS#11 library. Give this or --config.
+    #[arg(long, value_name = "PATH")]
     pub module: Option<PathBuf>,
 
     /// A variable of the library's environment, which has no others. Can be given several times.
@@ -59,9 +63,52 @@ pub struct OneToken {
     #[command(flatten)]
     pub libraries: Libraries,
 
-    /// The token: its PKCS#11 URI, label or serial number [default: the only one].
+    /// The token: its PKCS#11 URI, label or serial number [default: the only one that is initialized].
     #[arg(value_name = "TOKEN")]
     pub token: Option<String>,
+}
+
+/// Flags of `token bench`.
+#[derive(Debug, ClapArgs)]
+pub struct BenchToken {
+    /// The libraries.
+    #[command(flatten)]
+    pub libraries: Libraries,
+
+    /// The login.
+    #[command(flatten)]
+    pub login: LoginFlags,
+
+    /// The key's PKCS#11 URI, as `key list` prints it. It signs random texts that can never be certificates.
+    #[arg(value_name = "URI")]
+    pub key: String,
+
+    /// Numbers of sessions to measure with, separated by commas.
+    #[arg(
+        long,
+        value_name = "NUMBERS",
+        value_delimiter = ',',
+        default_value = "1,2,4,8,16"
+    )]
+    pub sessions: Vec<NonZeroU16>,
+
+    /// How long to sign for each number of sessions and each mechanism, such as 5s: 100ms to 10m.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = measured)]
+    pub duration: Duration,
+
+    /// Also draw the rates into this file.
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+}
+
+const MEASURED: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
+
+fn measured(text: &str) -> Result<Duration, String> {
+    let duration: GoDuration = text.parse().map_err(|error| format!("{error}"))?;
+    duration
+        .unsigned()
+        .filter(|duration| MEASURED.contains(duration))
+        .ok_or_else(|| "write a duration from 100ms to 10m".to_owned())
 }
 
 /// Splits a variable at its first `=`.
@@ -77,7 +124,7 @@ Examples:
   pkcs11-issuer token list --config config.yaml
   pkcs11-issuer token mechanisms --module /usr/lib/softhsm/libsofthsm2.so issuing
 
-These commands log in nowhere and spend no try of a PIN.";
+All of these but `bench` log in nowhere and spend no try of a PIN.";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -104,3 +151,12 @@ Examples:
 
 A mechanism that a token claims may still fail: only a signature is proof. This command logs in nowhere and spends no try of
 a PIN.";
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  pkcs11-issuer token bench --config config.yaml 'pkcs11:token=issuing;object=issuing-ca;id=%02'
+  pkcs11-issuer token bench --config config.yaml --sessions 1,4,16,64 --duration 30s --svg rates.svg \\
+    'pkcs11:token=issuing;object=issuing-ca;id=%02'
+
+The last lines say which number of sessions to configure, and why. Everybody else who uses the token waits meanwhile, so
+measure while it is idle. A wrong PIN is not tried again: its tries are recorded beside the pinFile, or in --pin-record.";

@@ -263,12 +263,16 @@ impl Backlog {
     /// Notes that a sink has accepted lines of this many octets.
     pub(super) fn advance(&self, sink: usize, octets: usize) {
         let mut state = self.state.lock();
+        let before = state.accepted();
         if let Some(position) = state.sinks.get_mut(sink) {
             position.accepted += wide(octets);
             position.error = None;
         }
-        state.moved = Instant::now();
         let accepted = state.accepted();
+        if accepted > before {
+            // A sink that takes lines says nothing about the one that takes none.
+            state.moved = Instant::now();
+        }
         state.forget_until(accepted);
         let waiters = state.waiters.remove_until(accepted);
         drop(state);

@@ -620,6 +620,24 @@ fn both_sinks_must_accept_a_line() {
     assert_eq!(fast.text(), slow.text());
 }
 
+#[test]
+fn a_sink_that_takes_nothing_is_told_of_while_another_takes_every_line() {
+    let (fast, stuck) = (Paper::default(), Paper::default());
+    let log = impatient(&[&fast, &stuck], OnFailure::Wait);
+    stuck.block(true);
+    let begun = Instant::now();
+    while log.trouble().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing is told");
+        log.refused(&subject(&[]), None, "denied");
+        std::thread::sleep(PATIENCE / 10);
+    }
+    assert!(log.counts().failing);
+    assert!(!fast.lines().is_empty());
+    stuck.block(false);
+    closed(&log);
+    assert_eq!(fast.text(), stuck.text());
+}
+
 /// Returns the first octet of the last line with this text, and the octet after its line break.
 fn line_of(log: &[u8], text: &str) -> (usize, usize) {
     let log = std::str::from_utf8(log).unwrap();

@@ -2,7 +2,7 @@
 
 pub(super) mod client;
 mod collector;
-mod crls;
+pub(super) mod crls;
 mod debug;
 mod drain;
 mod flags;

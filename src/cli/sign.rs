@@ -1,7 +1,6 @@
 //! `pkcs11-issuer sign`: signs one CSR with the controller's own pipeline and a token, without Kubernetes.
 
 mod destination;
-mod issuer_file;
 mod report;
 mod token;
 
@@ -17,20 +16,20 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 
-use self::{
-    destination::Destination,
+use self::{destination::Destination, report::Report, token::Opened};
+use super::{
     issuer_file::IssuerFile,
-    report::Report,
-    token::{Opened, given_pin},
+    machine, pin,
+    session::{INTERRUPTED, progress},
+    signals::Signals,
+    version,
 };
-use super::{machine, signals::Signals, version};
 use crate::{
     api::issuer::Reason,
     args::{OutputFormat, Sign},
     audit::{IssuanceLog, LogRun, LoggedIssuer, LoggedRequest, RequestKind, Requester, Subject},
     config::{Config, Labels},
     issuance::{Fault, PreparedCertificate, Refusal, RuleDecision, pattern::Variables},
-    message::shown,
     metrics::Metrics,
     pipeline::{
         self, AskedCsr, Keys, NotProven, NotSigned, ParsedChain, Signed, SigningClaim,
@@ -68,7 +67,7 @@ pub async fn sign(args: Sign) -> anyhow::Result<ExitCode> {
     let key = file.spec.key.as_ref();
     pipeline::prove::check(&file.spec, key, &chain, now()).map_err(|why| unfit(&file, &why))?;
     let csr = read_csr(&args.csr)?;
-    let pin = args.pin_file.as_deref().map(given_pin).transpose()?;
+    let pin = args.pin_file.as_deref().map(pin::given).transpose()?;
     let stop = signals.drain_within(END_WITHIN);
     let dry_run = args.dry_run || args.explain;
     let out = args.out.as_deref().filter(|_| !dry_run);
@@ -161,8 +160,6 @@ fn conclude(
 
 /// Exit code of a refusal.
 const REFUSED: u8 = 3;
-/// Exit code after a signal, the same as after every failure.
-const INTERRUPTED: i32 = 1;
 /// Time limit for an interrupted run to end its worker and to report the interruption.
 const END_WITHIN: Duration = Duration::from_secs(6);
 
@@ -359,11 +356,6 @@ fn read_csr(path: &Path) -> anyhow::Result<Vec<u8>> {
         );
     }
     Ok(octets)
-}
-
-/// Prints one line of progress to stderr.
-fn progress(line: std::fmt::Arguments<'_>) {
-    eprintln!("{}", shown(line));
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{
     Fault,
     key::{BadSignature, IssuerPublicKey},
-    signature::{SignError, SignatureAlgorithm, Signer, SigningInput},
+    signature::{SignError, Signature, SignatureAlgorithm, Signer, SigningInput},
 };
 
 /// Prefix of every probe. Its first octet is not 0x30, so that a probe cannot be the start of a
@@ -49,6 +49,16 @@ impl Probe {
             algorithm,
             message: [CONTEXT.as_slice(), &random].concat(),
         }
+    }
+
+    /// Requests one signature and does not verify it, for measurements.
+    ///
+    /// # Errors
+    ///
+    /// There is no signature.
+    pub async fn sign(self, signer: &dyn Signer) -> Result<Signature, SignError> {
+        let input = SigningInput::new(self.algorithm, &self.message);
+        signer.sign(input).await
     }
 
     /// Requests one signature and verifies it under `key`.

@@ -25,7 +25,7 @@ pub struct PinSecret {
 pub enum PinOrigin {
     /// The operator's file.
     File(PathBuf),
-    /// A pipe or a descriptor of this process, which was read once.
+    /// A pipe or a descriptor of this process, or the terminal, which was read once.
     Once {
         /// What was read.
         pin: Pin,
@@ -154,6 +154,7 @@ pub enum PinError {
 }
 
 const MAX_PIN_OCTETS: usize = 255;
+const TERMINAL: &str = "/dev/tty";
 /// How much of a pipe or device is read. The buffer never grows, so no copy of the PIN is left behind.
 const MOST_READ_ONCE: usize = 1024;
 
@@ -187,6 +188,16 @@ impl PinOrigin {
                 source,
             })?;
         let pin = checked(read, || path.display().to_string())?;
+        Ok(Self::Once { pin, path })
+    }
+
+    /// Returns the origin for a PIN that somebody has entered on the terminal.
+    ///
+    /// # Errors
+    /// [`PinError::Length`].
+    pub fn entered(pin: String) -> Result<Self, PinError> {
+        let path = PathBuf::from(TERMINAL);
+        let pin = checked(Zeroizing::new(pin.into_bytes()), || TERMINAL.to_owned())?;
         Ok(Self::Once { pin, path })
     }
 

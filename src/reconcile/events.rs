@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The `reportingController` of our Events.
-const CONTROLLER: &str = "pkcs11-issuer.dev/pkcs11-issuer";
+pub(crate) const CONTROLLER: &str = "pkcs11-issuer.dev/pkcs11-issuer";
 /// How many Events may wait; any further one is dropped and counted.
 const QUEUE: usize = 1024;
 /// How much of the object's name goes into the Event's name. The API server itself shortens the prefix of a generated

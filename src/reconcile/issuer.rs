@@ -54,6 +54,7 @@ use self::{
 };
 pub use self::{
     attend::run_issuers,
+    expiry::expiry_of,
     health::{Issuers, Waiter, Woken},
     stored::StoredIssuers,
     watch::{ToldIssuers, issuers, publish_usable_tokens},

@@ -9,7 +9,7 @@ use crate::api::{FIELD_MANAGER, certificate::Certificate};
 ///
 /// # Errors
 /// The status was not written. That is a conflict if somebody has changed the object meanwhile.
-pub(super) async fn request_renewal(
+pub(crate) async fn request_renewal(
     certificate: &Certificate,
     reason: &str,
     message: &str,

@@ -36,10 +36,14 @@ use self::{
 pub(super) use self::{
     apply::full_name,
     finish::{STOPPED, SUPERSEDED, discard_unpublished},
-    kind::{CERTIFICATE, Request},
+    kind::CERTIFICATE,
     log::{kind_of, log_request},
     memory::{Memory, Remembered, WorkedOn},
     observe::{is_finished, seat, undecided_since, waits_since},
+};
+pub(crate) use self::{
+    decide::{Approval, Progress, Stage},
+    kind::{Request, issuer_name},
 };
 use super::{Context, issuer::Waiter};
 use crate::{api::tolerant::Tolerant, issuance::Refusal, telemetry::ErrorChain, trace};

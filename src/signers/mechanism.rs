@@ -5,7 +5,8 @@ use hsm::{Hash, Mechanism};
 use crate::issuance::SignatureAlgorithm;
 
 /// Returns the mechanism for a signature algorithm. A mechanism with a hash takes the digest, not the message.
-pub(super) fn mechanism(algorithm: SignatureAlgorithm) -> Mechanism {
+#[must_use]
+pub fn mechanism(algorithm: SignatureAlgorithm) -> Mechanism {
     match algorithm {
         SignatureAlgorithm::RsaPkcs1Sha256 => Mechanism::RsaPkcs1(Hash::Sha256),
         SignatureAlgorithm::RsaPkcs1Sha384 => Mechanism::RsaPkcs1(Hash::Sha384),

@@ -19,6 +19,7 @@ mod others;
 mod patience;
 mod pins;
 mod pods;
+pub(crate) mod readers;
 mod reload;
 mod replicas;
 mod rights;

@@ -137,7 +137,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper_rustls", &["cli"]),
     ("hyper_timeout", &["cli"]),
     ("hyper_util", &["cli", "server"]),
+    ("indicatif", &["cli"]),
+    ("plotters", &["cli"]),
     ("rcgen", &[]),
+    ("rpassword", &["cli"]),
     (
         "hsm",
         &[
@@ -213,6 +216,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("tower", &["cli"]),
     ("tower_http", &["cli"]),
+    ("webpki", &["cli"]),
 ];
 
 /// Crates that the workspace members for the HSM may not name.

@@ -6,7 +6,10 @@ mod audit;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod certificate;
+#[cfg(test)]
 mod chart;
+#[cfg(test)]
 mod circles;
 #[cfg(test)]
 mod citations;
@@ -14,6 +17,8 @@ mod citations;
 mod controller;
 #[cfg(test)]
 mod dev;
+#[cfg(test)]
+mod doctor;
 #[cfg(test)]
 mod e2e;
 #[cfg(test)]
@@ -31,6 +36,8 @@ mod house_rules;
 #[cfg(test)]
 mod issuance;
 #[cfg(test)]
+mod key;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod linkage;
@@ -38,6 +45,9 @@ mod linkage;
 mod monitoring;
 #[cfg(test)]
 mod ownership;
+#[cfg(test)]
+mod plugin;
+#[cfg(test)]
 mod purity;
 #[cfg(test)]
 mod sign;
@@ -45,6 +55,8 @@ mod sign;
 mod source;
 #[cfg(test)]
 mod token;
+#[cfg(test)]
+mod token_bench;
 #[cfg(test)]
 mod whole;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 pub(crate) mod case;
 mod interrupted;
-mod keys;
+pub(crate) mod keys;
 mod mistakes;
 mod output;
 mod pins;

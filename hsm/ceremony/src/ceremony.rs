@@ -6,14 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pkcs11_issuer::issuance::{PublicKey, pem};
+use pkcs11_issuer::issuance::PublicKey;
 
 use crate::{
     approvals::{self, Approvers, Stage},
     hash::Hash,
     output::Folder,
     plan::Plan,
-    prepared::{self, Prepared},
+    prepared::{self, Prepared, first_block},
 };
 
 /// Any error of a command.
@@ -43,12 +43,6 @@ pub(crate) struct Approved {
 /// Reads a file, and names it if that fails.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| format!("failed to read {}: {error}", path.display()).into())
-}
-
-/// Returns the DER of the first PEM block of a text.
-pub(crate) fn first_block(text: &[u8]) -> Result<Vec<u8>, Failure> {
-    let block = pem::scan(text)?.blocks.into_iter().next();
-    Ok(block.ok_or("the file has no PEM block")?.der)
 }
 
 impl Ceremony {

@@ -8,10 +8,10 @@ use pkcs11_issuer::issuance::pem;
 
 use crate::{
     approvals::Stage,
-    ceremony::{Ceremony, Failure, PLAN_B, attestation, first_block},
+    ceremony::{Ceremony, Failure, PLAN_B, attestation},
     hash::Hash,
     plan::{KeyStep, SubjectKey, What},
-    prepared::Prepared,
+    prepared::{Prepared, first_block},
     token::{CertificateParts, Halves, Token},
     transcript::{Transcript, verifier_key},
 };

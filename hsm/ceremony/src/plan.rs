@@ -15,7 +15,6 @@ use pkcs11_issuer::issuance::{
 };
 
 use check::PlanError;
-pub(crate) use given::Files;
 
 use crate::hash::Hash;
 

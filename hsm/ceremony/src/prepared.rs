@@ -9,7 +9,6 @@ use pkcs11_issuer::issuance::{
 };
 
 use crate::{
-    ceremony::first_block,
     hash::Hash,
     plan::{CertificateStep, CrlStep, Plan, SubjectKey, What},
 };
@@ -30,6 +29,12 @@ pub(crate) enum Prepared {
 pub(crate) struct PrepareError {
     step: String,
     source: Box<dyn std::error::Error>,
+}
+
+/// Returns the DER of the first PEM block of a text.
+pub(crate) fn first_block(text: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let block = pem::scan(text)?.blocks.into_iter().next();
+    Ok(block.ok_or("the file has no PEM block")?.der)
 }
 
 impl Prepared {

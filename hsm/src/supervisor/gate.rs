@@ -21,6 +21,12 @@ pub trait LoginGate: Send + Sync + 'static {
         true
     }
 
+    /// Returns whether to log in to a token that requires it before anything else. Without a login such a token shows what
+    /// everybody may see, and signs nothing.
+    fn logs_in(&self) -> bool {
+        true
+    }
+
     /// Grants or refuses one try, given the token's present flags. May wait without a limit. When the worker ends or the
     /// token is told to stop, the future is dropped and [`withdraw`](Self::withdraw) follows.
     fn permit<'a>(
@@ -75,4 +81,39 @@ pub enum LoginOutcome {
     NotTried,
     /// The worker ended or the token failed during the login; it is unknown whether a try was spent.
     Unknown,
+}
+
+/// Gate that never permits a login.
+#[derive(Clone, Copy, Debug)]
+pub struct WithoutLogin;
+
+impl LoginGate for WithoutLogin {
+    fn has_pin(&self) -> bool {
+        false
+    }
+
+    fn logs_in(&self) -> bool {
+        false
+    }
+
+    fn permit<'a>(
+        &'a self,
+        _token: &'a TokenInfo,
+    ) -> BoxFuture<'a, Result<LoginPermit, LoginRefused>> {
+        let why = "no login is to be made".to_owned();
+        Box::pin(async { Err(LoginRefused { why }) })
+    }
+
+    fn withdraw<'a>(&'a self, _token: &'a TokenInfo) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
+    fn record<'a>(
+        &'a self,
+        _token: &'a TokenInfo,
+        _version: &'a str,
+        _outcome: LoginOutcome,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
 }

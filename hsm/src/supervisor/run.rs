@@ -158,14 +158,14 @@ impl Supervision {
         (end, false)
     }
 
-    /// Logs in if the token requires it, publishes the connection and watches it.
+    /// Logs in if the token requires it and the gate wants it, publishes the connection and watches it.
     async fn serve(
         &self,
         connection: &Arc<Connection>,
         token: TokenInfo,
         served: impl FnOnce(),
     ) -> Result<Infallible, WorkerEnd> {
-        let info = match token.login_required {
+        let info = match token.login_required && self.gate.logs_in() {
             true => self.log_in(connection, token).await?,
             false => self.log_in_as_before(connection, token).await?,
         };

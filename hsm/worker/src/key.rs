@@ -1,5 +1,6 @@
 //! Look-up of exactly one private key, or an error with the keys that matched.
 
+mod list;
 mod object;
 mod public;
 mod search;
@@ -12,7 +13,10 @@ use cryptoki::{
 };
 use hsm::protocol::{Failure, KeyAttributes, KeyIdentity, KeyName, KeySelector};
 
-pub(crate) use self::search::Search;
+pub(crate) use self::{
+    list::{certificates, keys},
+    search::Search,
+};
 use self::{object::find, public::PublicHalf};
 
 /// Private key on the token, as this process sees it now.

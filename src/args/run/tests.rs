@@ -15,8 +15,12 @@ fn run(arguments: &[&str]) -> Run {
         | Command::Audit(_)
         | Command::Crl(_)
         | Command::RevokeProof(_)
+        | Command::Doctor(_)
         | Command::Token(_)
         | Command::Dev(_)
+        | Command::Key(_)
+        | Command::Certificate(_)
+        | Command::Kubectl(_)
         | Command::Crds
         | Command::Completions(_)
         | Command::Man(_)

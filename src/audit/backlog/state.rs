@@ -21,7 +21,7 @@ pub(super) struct BacklogState {
     pub(super) accepted_lines: u64,
     /// Lines that were appended.
     pub(super) appended_lines: u64,
-    /// When a sink last accepted a line, or the first of the waiting lines was appended.
+    /// When every sink had last accepted one more line, or the first of the waiting lines was appended.
     pub(super) moved: Instant,
     /// Lines that were dropped since the last leaf.
     pub(super) dropped: u64,

@@ -66,7 +66,7 @@ pub(super) fn configuration(folder: &Path, module: &Path) -> anyhow::Result<Stri
         }},
         "audit": {"cluster": "dev", "checkpoints": {"token": TOKEN, "key": AUDIT_KEY}},
     });
-    Ok(yaml(&configuration)?)
+    yaml(&configuration)
 }
 
 /// Returns the issuer with its certificates, so that `sign` needs no cluster.
@@ -81,7 +81,7 @@ pub(super) fn issuer(issuing: &str, root: &str) -> anyhow::Result<String> {
             "certificate": {"pem": issuing, "rootPem": root},
         },
     });
-    Ok(yaml(&issuer)?)
+    yaml(&issuer)
 }
 
 fn yaml(value: &serde_json::Value) -> anyhow::Result<String> {

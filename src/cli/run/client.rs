@@ -28,6 +28,8 @@ use crate::metrics::Metrics;
 /// Time limit for the start of a response and for each pause within it. The API server itself answers within a minute
 /// (`--request-timeout`), and sends every watch a bookmark about once a minute.
 const SILENCE: Duration = Duration::from_secs(90);
+/// The same for a person who waits.
+const SILENCE_TO_PEOPLE: Duration = Duration::from_secs(30);
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Silence after which the client sends an HTTP/2 PING (RFC 9113, section 6.7). The peer answers a PING at once even while
@@ -47,35 +49,56 @@ pub(in crate::cli) async fn client(
     kubeconfig: Option<&Path>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Client> {
-    let config = match kubeconfig {
-        Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path)
-                .with_context(|| format!("failed to read the kubeconfig {}", path.display()))?;
-            let authority = authority_file(&kubeconfig);
-            let mut config =
-                kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                    .await
-                    .with_context(|| format!("the kubeconfig {} is not usable", path.display()))?;
-            // kube reads this file again once a minute, as it does with the file in a pod.
-            config.root_cert_file = authority;
-            config
-        }
-        None => kube::Config::infer()
-            .await
-            .context("found neither a kubeconfig nor the identity of a pod; give --kubeconfig or set KUBECONFIG")?,
-    };
+    let config = config(kubeconfig, None).await?;
     patient_client(&config, SILENCE, metrics)
         .context("failed to set up the client of the API server")
 }
 
+/// Returns the client of a person, for this kubeconfig and this context of it.
+///
+/// # Errors
+/// There is neither a kubeconfig nor the identity of a pod, it has no such context, or it is not usable.
+pub(in crate::cli) async fn client_of_user(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Client> {
+    let config = config(kubeconfig, context).await?;
+    patient_client(&config, SILENCE_TO_PEOPLE, metrics)
+        .context("failed to set up the client of the API server")
+}
+
+async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<kube::Config> {
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
+    match (kubeconfig, context) {
+        (Some(path), _) => {
+            let kubeconfig = Kubeconfig::read_from(path)
+                .with_context(|| format!("failed to read the kubeconfig {}", path.display()))?;
+            let authority = authority_file(&kubeconfig, context);
+            let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .with_context(|| format!("the kubeconfig {} is not usable", path.display()))?;
+            // kube reads this file again once a minute, as it does with the file in a pod.
+            config.root_cert_file = authority;
+            Ok(config)
+        }
+        (None, Some(context)) => kube::Config::from_kubeconfig(&options)
+            .await
+            .with_context(|| format!("found no kubeconfig with a usable context {context}; see kubectl config get-contexts")),
+        (None, None) => kube::Config::infer()
+            .await
+            .context("found neither a kubeconfig nor the identity of a pod; give --kubeconfig or set KUBECONFIG"),
+    }
+}
+
 /// Returns the file with the CA certificates of the API server, if the kubeconfig names one.
-fn authority_file(kubeconfig: &Kubeconfig) -> Option<PathBuf> {
-    let current = kubeconfig.current_context.as_ref()?;
+fn authority_file(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<PathBuf> {
+    let current = context.or(kubeconfig.current_context.as_deref())?;
     let mut contexts = kubeconfig.contexts.iter();
-    let context = contexts
-        .find(|one| one.name == *current)?
-        .context
-        .as_ref()?;
+    let context = contexts.find(|one| one.name == current)?.context.as_ref()?;
     let mut clusters = kubeconfig.clusters.iter();
     let cluster = clusters.find(|one| one.name == context.cluster)?;
     let cluster = cluster.cluster.as_ref()?;
@@ -174,7 +197,7 @@ mod tests {
                 "contexts": [{"name": "b"}, {"name": "c", "context": {"cluster": "c", "user": "u"}}],
                 "clusters": [{"name": "b"}, {"name": "c", "cluster": cluster}],
             });
-            authority_file(&Kubeconfig::from_yaml(&text.to_string()).unwrap())
+            authority_file(&Kubeconfig::from_yaml(&text.to_string()).unwrap(), None)
         };
         let named = json!({"server": "https://a", "certificate-authority": "/ca.crt"});
         assert_eq!(file(named.clone()), Some(PathBuf::from("/ca.crt")));

@@ -63,7 +63,7 @@ pub(super) fn register(
 }
 
 /// Returns the function that reads a URL. Each read makes a connection of its own.
-fn fetch() -> FetchCrl {
+pub(in crate::cli) fn fetch() -> FetchCrl {
     let mut tcp = HttpConnector::new();
     tcp.set_connect_timeout(Some(WITHIN));
     let client = Client::builder(TokioExecutor::new())

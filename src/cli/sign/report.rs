@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use anyhow::{Context as _, anyhow};
 use serde::Serialize;
 
-use super::{destination::Destination, progress};
+use super::{super::session::progress, destination::Destination};
 use crate::{
     args::OutputFormat,
     audit::{IssuanceLog, Subject},

@@ -1,14 +1,14 @@
 //! What commands about tokens print as JSON and YAML. The names of fields stay.
 
-use hsm::{Hash, Mechanism, PinFlags, SeenMechanism, SeenSlot, TokenInfo, TokenSelector, Uri};
+use hsm::{Hash, Mechanism, PinFlags, SeenMechanism, SeenSlot};
 use serde::Serialize;
 
-use super::Seen;
+use crate::cli::find::uri;
 
 /// A token, or a slot whose token cannot be read.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct TokenRecord {
+pub(in crate::cli) struct TokenRecord {
     /// Path of the library, or of the socket of a sidecar.
     pub(super) library: String,
     pub(super) slot_id: u64,
@@ -54,10 +54,11 @@ pub(super) struct PinHints {
 }
 
 impl TokenRecord {
-    pub(super) fn of(seen: &Seen) -> Self {
-        let SeenSlot { slot, token } = &seen.slot;
+    /// Returns the record of a slot of a library, which is a path or a socket.
+    pub(in crate::cli) fn of(library: &str, seen: &SeenSlot) -> Self {
+        let SeenSlot { slot, token } = seen;
         Self {
-            library: seen.library.clone(),
+            library: library.to_owned(),
             slot_id: slot.id,
             slot_description: slot.description.clone(),
             error: token.as_ref().err().map(ToString::to_string),
@@ -133,25 +134,4 @@ fn signs_with(name: &str) -> bool {
         }
     }
     all.into_iter().any(|mechanism| mechanism.name() == name)
-}
-
-/// Returns the URI that names the token: by label and serial number or, where it has neither, by its slot.
-pub(super) fn uri(token: &TokenInfo) -> Uri {
-    let told = |text: &String| (!text.is_empty()).then(|| text.clone());
-    let (label, serial) = (told(&token.label), told(&token.serial));
-    let has_name = label.is_some() || serial.is_some();
-    Uri::of_token(TokenSelector {
-        label,
-        serial,
-        slot_description: None,
-        slot_id: (!has_name).then_some(token.slot.id),
-    })
-}
-
-/// Returns the URI of a token or, if it cannot be read, its slot.
-pub(super) fn name(slot: &SeenSlot) -> String {
-    match &slot.token {
-        Ok(token) => uri(&token.info).to_string(),
-        Err(_) => slot.slot.to_string(),
-    }
 }

@@ -50,16 +50,40 @@ impl FileStore {
         }
     }
 
+    /// Returns the records as they are now, for readers that try no PIN: it takes no lock and makes no file. `None` without
+    /// a file.
+    ///
+    /// # Errors
+    /// The file cannot be read or is not a PIN record.
+    pub fn peek(&self) -> Result<Option<PinStates>, StoreError> {
+        let content = self.content()?;
+        content.map(|content| self.states(content)).transpose()
+    }
+
     pub(super) async fn read(&self) -> Result<PinStates, StoreError> {
         self.lock().await?;
-        let Content { hmac_key, tokens } = match fs::read(&self.path) {
-            Ok(octets) => serde_json::from_slice(&octets).map_err(|error| self.bad(error))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Content {
+        let content = match self.content()? {
+            Some(content) => content,
+            None => Content {
                 hmac_key: hex::encode(random_key()?),
                 tokens: BTreeMap::new(),
             },
-            Err(source) => return Err(self.io("read the PIN record", &self.path, source)),
         };
+        self.states(content)
+    }
+
+    fn content(&self) -> Result<Option<Content>, StoreError> {
+        match fs::read(&self.path) {
+            Ok(octets) => serde_json::from_slice(&octets)
+                .map(Some)
+                .map_err(|error| self.bad(error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.io("read the PIN record", &self.path, source)),
+        }
+    }
+
+    fn states(&self, content: Content) -> Result<PinStates, StoreError> {
+        let Content { hmac_key, tokens } = content;
         let octets = hex::decode(&hmac_key)
             .ok()
             .filter(|octets| octets.len() == HMAC_KEY_OCTETS)

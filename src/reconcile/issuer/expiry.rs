@@ -3,6 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::seen::certificate_status;
 use crate::{
     api::issuer::{CertificateStatus, IssuerSpec, Reason},
     issuance::{IssuerChain, profile::ValidityRules},
@@ -64,6 +65,13 @@ impl Expiry {
     pub(super) const fn reason(&self) -> Reason {
         self.reason
     }
+}
+
+/// Returns what the `CAExpiringSoon` condition of an issuer with this chain would say at `now`, and whether it warns.
+#[must_use]
+pub fn expiry_of(chain: &IssuerChain, spec: &IssuerSpec, now: Timestamp) -> Option<(bool, String)> {
+    let Expiry { soon, message, .. } = Expiry::of(&certificate_status(chain), spec, now)?;
+    Some((soon, message))
 }
 
 /// Returns the earliest end of a certificate of the chain. After it, nothing issued below that certificate is valid.

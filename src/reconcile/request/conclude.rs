@@ -7,7 +7,7 @@ use super::{
     kind::{Answer, Request, Statement},
 };
 use crate::{
-    api::IssuerName,
+    api::{IssuerName, pending::PendingCause},
     issuance::{IssuedCertificate, Refusal},
     message::shown,
     metrics::{RequestResult, WaitReason},
@@ -110,35 +110,27 @@ impl<R: Request> Basis<'_, R> {
     /// looked at yet: the look comes in a moment, and after a restart every open request would get such a status.
     #[must_use]
     pub(super) fn waiting(&self, waiting: Waiting) -> Option<Conclusion> {
-        let issuer = self.issuer;
-        let (event, message) = match waiting {
-            Waiting::Missing => (
-                EventReason::IssuerNotFound,
-                format!("Waiting for {issuer} to be created"),
-            ),
+        let (event, cause) = match waiting {
+            Waiting::Missing => (EventReason::IssuerNotFound, PendingCause::IssuerMissing),
             Waiting::Elsewhere | Waiting::Unknown => return None,
-            Waiting::NotReady(reason) => (
-                EventReason::IssuerNotReady,
-                format!("Waiting for {issuer} to become ready; its status says {reason}"),
-            ),
+            Waiting::NotReady(reason) => {
+                (EventReason::IssuerNotReady, PendingCause::NotReady(reason))
+            }
         };
+        let message = cause.message(self.issuer);
         self.pending(event, message)
     }
 
     /// Says that signing failed this time. `None` if the status already says so.
     #[must_use]
     pub(super) fn delayed(&self, delay: &Delay) -> Option<Conclusion> {
-        let issuer = self.issuer;
-        let message = match delay {
-            Delay::Issuer(why) => format!("Waiting for {issuer} to be fixed: {why}"),
-            Delay::Passing(why) => format!("Signing is tried again until it succeeds: {why}"),
-            Delay::Turn => {
-                format!("Waiting for its turn: {issuer} signs no more than its spec allows")
-            }
-            Delay::Bug => format!(
-                "An internal check failed while signing with {issuer}; see the controller's log and report this bug"
-            ),
+        let cause = match delay {
+            Delay::Issuer(why) => PendingCause::ToBeFixed(why),
+            Delay::Passing(why) => PendingCause::TriedAgain(why),
+            Delay::Turn => PendingCause::Turn,
+            Delay::Bug => PendingCause::Bug,
         };
+        let message = cause.message(self.issuer);
         self.pending(EventReason::SigningDelayed, message)
     }
 

@@ -28,6 +28,7 @@ use crate::{
     pipeline::{PodRules, Publish, UncheckedRequest},
 };
 
+pub(crate) use self::certificate_request::issuer_name;
 pub(super) use self::pod_certificate::PodCertificateStatus;
 
 /// cert-manager's kind that owns the requests that are made for it.

@@ -51,6 +51,7 @@ mod poll;
 mod ports;
 mod process;
 mod scheduler;
+mod stored;
 mod tools;
 mod trust_manager;
 
@@ -67,5 +68,6 @@ pub use poll::until;
 pub use process::{Process, Program};
 pub use rustix::process::Signal;
 pub use scheduler::Scheduler;
+pub use stored::Stored;
 pub use tools::Tools;
 pub use trust_manager::TrustManager;

@@ -4,9 +4,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-const INTERVAL: Duration = Duration::from_millis(50);
+/// The first pause.
+const SHORTEST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_millis(500);
 
-/// Calls `probe` every 50 ms until it returns a value, and returns that value.
+/// Calls `probe` until it returns a value, and returns that value. Pauses for a twentieth of the time that it has waited,
+/// from 50 to 500 ms, so that many long waits do not keep busy what they wait for.
 ///
 /// # Errors
 ///
@@ -25,6 +28,7 @@ pub async fn until<T, F: Future<Output = Result<Option<T>>>>(
         if start.elapsed() > timeout {
             bail!("waited {timeout:?} without success for {what}");
         }
-        tokio::time::sleep(INTERVAL).await;
+        let pause = (start.elapsed() / 20).clamp(SHORTEST, LONGEST);
+        tokio::time::sleep(pause).await;
     }
 }

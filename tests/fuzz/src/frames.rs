@@ -7,8 +7,8 @@ use bytes::BytesMut;
 use hsm::protocol::{
     Answer, Ask, ExitReason, Failure, FoundKey, FrameError, FromWorker, Hello, HelloReply, Inbox,
     KeyAlgorithm, KeyAttributes, KeyIdentity, KeyName, KeyNumber, KeyQuery, KeySelector,
-    LoginAnswer, Mechanism, Moment, NoToken, Pin, Request, Stats, TokenCode, TokenSelector, append,
-    append_hello,
+    LoginAnswer, Mechanism, Moment, NoToken, ObjectKind, ObjectPage, Pin, Request, SeenCertificate,
+    SeenKey, SeenKeyKind, Stats, TokenCode, TokenSelector, append, append_hello,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -107,6 +107,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
             public_key: None,
         })),
         find_key(KeyQuery::Again(identity())),
+        Ask::List {
+            kind: ObjectKind::PublicKeys,
+            from: 3,
+            deadline: Moment::now(),
+        },
         Ask::Sign {
             key: KeyNumber(1),
             mechanism: Mechanism::Ed25519,
@@ -129,6 +134,27 @@ pub fn seeds() -> Vec<Vec<u8>> {
             identity: identity(),
             attributes: KeyAttributes::default(),
             mechanisms: vec![Mechanism::MlDsa],
+        })),
+        Ok(Answer::Keys(ObjectPage {
+            objects: vec![SeenKey {
+                label: b"issuing".to_vec(),
+                id: vec![0xa1],
+                kind: SeenKeyKind::Other("CKK_AES".into()),
+                public: None,
+                attributes: KeyAttributes::default(),
+                modifiable: Some(false),
+                allowed_mechanisms: vec!["CKM_ECDSA".into()],
+                mechanisms: vec![Mechanism::MlDsa],
+            }],
+            more: true,
+        })),
+        Ok(Answer::Certificates(ObjectPage {
+            objects: vec![SeenCertificate {
+                label: b"issuing".to_vec(),
+                id: vec![0xa1],
+                der: Some(vec![0x30, 0]),
+            }],
+            more: false,
         })),
         Ok(Answer::Signature(vec![3; 70])),
         Ok(Answer::Stats(Stats {

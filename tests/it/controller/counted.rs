@@ -2,7 +2,9 @@
 
 use anyhow::{Context as _, Result};
 use control_plane::until;
-use rig::{Authority, Cluster, Controller, ControllerOptions, Options, PATIENCE, Status};
+use rig::{
+    Authority, Cluster, Controller, ControllerOptions, Options, PATIENCE, Status, apply_rights,
+};
 use serde_json::{Value, json};
 use softhsm_test_helpers::{FaultyModule, Function, KeyKind};
 
@@ -22,9 +24,21 @@ pub(super) struct Counted {
 impl Counted {
     /// Starts everything with these flags and the configuration after `change`.
     pub(super) async fn start(args: &[&str], change: impl FnOnce(&mut Value)) -> Result<Self> {
+        Self::start_with(args, None, change).await
+    }
+
+    /// Starts everything like [`Counted::start`], with the rights that these values of the chart give.
+    pub(super) async fn start_with(
+        args: &[&str],
+        values: Option<Value>,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Self> {
         let authority = Authority::new(KeyKind::P256)?;
         let cluster = Cluster::start(&programs()?, Options::default().cert_manager).await?;
         cluster.create_namespace_with_issuers(TENANT).await?;
+        if let Some(values) = values {
+            apply_rights(cluster.plane(), &values).await?;
+        }
         cluster
             .apply_issuer(&issuer(), &authority.issuer_spec())
             .await?;

@@ -1,5 +1,6 @@
 //! CRLs as the controller stores, signs and serves them, seen from outside.
 
+mod ending;
 pub(super) mod outside;
 mod soak;
 

@@ -18,7 +18,7 @@ const MARGIN: Duration = Duration::from_secs(20);
 const BY_FORCE: &str = "ending with work left undone";
 
 /// Tells the controller to stop and checks that it exits with success, by itself and within the drain time.
-async fn ends(case: &Counted, state: &str) -> Result<Duration> {
+pub(super) async fn ends(case: &Counted, state: &str) -> Result<Duration> {
     let told = Instant::now();
     let status = case.controller.stop().await?;
     let took = told.elapsed();

@@ -42,26 +42,26 @@ impl Replicas {
         Self::start_through(lease_duration, |_| Ok(None)).await
     }
 
-    /// Starts replicas like [`Replicas::start`] with these environment variables, by the number of the replica.
-    async fn start_in(
-        lease_duration: &str,
-        env: impl Fn(usize) -> Vec<(String, String)>,
-    ) -> Result<Self> {
-        Self::start_with(lease_duration, |_| Ok(None), env).await
-    }
-
     /// Starts replicas like [`Replicas::start`] that reach the API server by the kubeconfig that `way` returns.
     async fn start_through(
         lease_duration: &str,
         way: impl FnOnce(&Cluster) -> Result<Option<PathBuf>>,
     ) -> Result<Self> {
-        Self::start_with(lease_duration, way, |_| Vec::new()).await
+        Self::start_with(lease_duration, way, |_, _| {}).await
+    }
+
+    /// Starts replicas like [`Replicas::start`], with what `change` makes of the options of each, by its number.
+    async fn start_changed(
+        lease_duration: &str,
+        change: impl Fn(usize, &mut ControllerOptions),
+    ) -> Result<Self> {
+        Self::start_with(lease_duration, |_| Ok(None), change).await
     }
 
     async fn start_with(
         lease_duration: &str,
         way: impl FnOnce(&Cluster) -> Result<Option<PathBuf>>,
-        env: impl Fn(usize) -> Vec<(String, String)>,
+        change: impl Fn(usize, &mut ControllerOptions),
     ) -> Result<Self> {
         let programs = programs()?;
         let authorities = Authority::copies(3)?;
@@ -76,7 +76,7 @@ impl Replicas {
         let controllers = authorities.iter().zip(["a", "b", "c"]).enumerate();
         let controllers = controllers.map(|(number, (authority, name))| {
             let configuration = authority.configuration_with_checkpoints(&[]).to_string();
-            let options = ControllerOptions {
+            let mut options = ControllerOptions {
                 name: name.to_owned(),
                 args: [
                     "--lease-duration",
@@ -86,10 +86,10 @@ impl Replicas {
                 ]
                 .map(str::to_owned)
                 .into(),
-                env: env(number),
                 kubeconfig: kubeconfig.clone(),
                 ..ControllerOptions::new(configuration, &programs)
             };
+            change(number, &mut options);
             Controller::launch(&cluster, &options)
         });
         let replicas = Self {

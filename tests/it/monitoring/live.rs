@@ -19,6 +19,9 @@ const FACTOR: u32 = 30;
 /// The longest time that an alert may take.
 const WITHIN: Duration = Duration::from_secs(240);
 
+/// The filter of the log that the chart sets.
+const INFO: &str = "info";
+
 /// Waits until every query of the dashboard returns data. Some show only what was issued within the last minute.
 async fn every_panel_has_data(stage: &Stage) -> Result<()> {
     let issued = Cell::new(0_u32);
@@ -55,7 +58,7 @@ async fn the_queries_of_the_runbooks_run(stage: &Stage) -> Result<()> {
 
 #[tokio::test]
 async fn alerts_fire_and_clear_and_every_panel_of_the_dashboard_has_data() -> Result<()> {
-    let mut stage = Stage::start(FACTOR).await?;
+    let mut stage = Stage::start(FACTOR, INFO).await?;
     stage.issues("first").await?;
     stage
         .prometheus
@@ -83,7 +86,9 @@ async fn alerts_fire_and_clear_and_every_panel_of_the_dashboard_has_data() -> Re
 mod soak {
     //! All faults, one after the other.
 
-    use std::{collections::BTreeSet, env, fs};
+    use std::{cell::RefCell, collections::BTreeSet, env, fs};
+
+    use tokio::time::sleep;
 
     use super::*;
     use crate::monitoring::drawing::{Drawn, draw, lines};
@@ -91,21 +96,26 @@ mod soak {
     /// Smaller than in the shorter test: a failing list backs off, and some alerts count its retries.
     const FACTOR: u32 = 12;
 
+    /// Longer than the slowest of the alerts takes: a CRL is late after 15 minutes.
+    const QUARTER: Duration = Duration::from_secs(18 * 60);
+
     /// The longest range of a rule is an hour, and an alert may take twice as long to clear.
     const AT_THE_END: Duration = Duration::from_secs(2 * 3600 / 12);
 
     #[tokio::test]
     #[ignore = "takes minutes; `make soak` runs it"]
     async fn every_alert_fires_in_its_fault_and_clears_when_it_is_mended() -> Result<()> {
-        let known = faults::ALL.iter().chain(faults::NOT_MADE).copied();
-        let known: BTreeSet<&str> = known.collect();
+        let slow = [faults::TOKEN_DOWN_FOR_LONG, faults::STDERR_UNREAD];
+        let slow = slow.iter().flat_map(|fault| fault.alerts());
+        let known = faults::ALL.iter().chain(faults::NOT_MADE).chain(slow);
+        let known: BTreeSet<&str> = known.copied().collect();
         for alert in crate::monitoring::alerts()? {
             let name = alert
                 .name
                 .trim_start_matches(crate::monitoring::alerts::PREFIX);
             ensure!(known.contains(name), "no fault for {name}");
         }
-        let mut stage = Stage::start(FACTOR).await?;
+        let mut stage = Stage::start(FACTOR, INFO).await?;
         stage.issues("first").await?;
         stage.prometheus.clear(faults::ALL, WITHIN).await?;
         for fault in faults::FAULTS {
@@ -125,6 +135,61 @@ mod soak {
             Some(file) => Ok(fs::write(file, picture(&stage).await?)?),
             None => Ok(()),
         }
+    }
+
+    #[tokio::test]
+    #[ignore = "takes half an hour; `make soak` runs it"]
+    async fn the_alerts_about_crls_and_checkpoints_fire_while_a_token_is_away_and_clear_when_it_is_back()
+    -> Result<()> {
+        let fault = faults::TOKEN_DOWN_FOR_LONG;
+        let mut stage = Stage::start(FACTOR, INFO).await?;
+        stage.make(fault).await?;
+        let fired = RefCell::new(BTreeSet::new());
+        let lines = Cell::new(0_u32);
+        let what = format!("{:?} to fire", fault.alerts());
+        until(&what, QUARTER, async || {
+            // An alert about lines that nobody has signed needs lines.
+            lines.set(lines.get() + 1);
+            stage.write_a_line(lines.get())?;
+            sleep(Duration::from_secs(2)).await;
+            let firing = stage.prometheus.firing().await?;
+            let mut fired = fired.borrow_mut();
+            for alert in firing {
+                if fired.insert(alert.clone()) {
+                    println!("{alert} fires");
+                }
+            }
+            let all = fault.alerts().iter().all(|alert| fired.contains(*alert));
+            Ok(all.then_some(()))
+        })
+        .await?;
+        stage.mend(fault).await?;
+        stage.prometheus.clear(fault.alerts(), WITHIN).await?;
+        stage.issues("last").await
+    }
+
+    #[tokio::test]
+    #[ignore = "takes minutes; `make soak` runs it"]
+    async fn the_alert_about_dropped_lines_fires_while_nobody_reads_stderr_and_clears_afterwards()
+    -> Result<()> {
+        let fault = faults::STDERR_UNREAD;
+        let mut stage = Stage::start(FACTOR, "trace").await?;
+        stage.make(fault).await?;
+        let issued = Cell::new(0_u32);
+        until("lines to be dropped", WITHIN, async || {
+            issued.set(issued.get() + 1);
+            stage.asks(&format!("web-{}", issued.get())).await?;
+            let dropped = stage
+                .prometheus
+                .query("pkcs11_issuer_log_dropped_lines_total > 0")
+                .await?;
+            Ok((!dropped.is_empty()).then_some(()))
+        })
+        .await?;
+        stage.prometheus.fire(fault.alerts(), WITHIN).await?;
+        stage.mend(fault).await?;
+        stage.prometheus.clear(fault.alerts(), WITHIN).await?;
+        stage.issues("last").await
     }
 
     /// Draws what the dashboard shows of this run.

@@ -21,7 +21,7 @@ const ALWAYS_AUTHENTICATE: Kept = Kept {
 };
 
 /// Makes the issuer sign with another key, which the same root certifies.
-pub(super) fn issue_with(case: &mut Case, key: &TestKey) -> Result<()> {
+pub(crate) fn issue_with(case: &mut Case, key: &TestKey) -> Result<()> {
     let profile = CaProfile::named("Test other").path_length(0);
     let issuing = case.authority.root().issue(key, &profile)?;
     let pem = json!({"pem": issuing.pem(), "rootPem": case.authority.root().pem()});

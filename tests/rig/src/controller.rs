@@ -28,6 +28,8 @@ pub struct ControllerOptions {
     pub namespace: String,
     /// The name of its files and its `--identity`. Two controllers on one cluster need two names.
     pub name: String,
+    /// The file with its issuance log, if that is not its standard output.
+    pub issuance_log: Option<PathBuf>,
 }
 
 impl ControllerOptions {
@@ -41,6 +43,7 @@ impl ControllerOptions {
             kubeconfig: None,
             namespace: NAMESPACE.to_owned(),
             name: "pkcs11-issuer".to_owned(),
+            issuance_log: None,
         }
     }
 }
@@ -80,6 +83,7 @@ impl Controller {
             kubeconfig,
             namespace,
             name,
+            issuance_log,
         } = options;
         let kubeconfig = kubeconfig
             .as_deref()
@@ -106,7 +110,9 @@ impl Controller {
             process: Process::start(name, program, folder)?,
             program: programs.controller.clone(),
             configuration: file,
-            issuance_log: folder.join(format!("{name}.out")),
+            issuance_log: issuance_log
+                .clone()
+                .unwrap_or_else(|| folder.join(format!("{name}.out"))),
         })
     }
 
@@ -219,18 +225,19 @@ impl Controller {
         Metrics::fetch(&self.metrics_address().await?).await
     }
 
-    /// Returns the lines of the issuance log of all runs, oldest first. Leaves out a line that is still being written.
+    /// Returns the lines of the issuance log of all runs, oldest first. Leaves out lines that are cut short, because they are
+    /// still being written or a run ended within them; [`Controller::verified_issuance_log`] judges those.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or a line is not JSON.
+    /// When the file cannot be read.
     pub fn issuance_log(&self) -> Result<Vec<Value>> {
         let text = std::fs::read_to_string(&self.issuance_log)
             .with_context(|| format!("read {}", self.issuance_log.display()))?;
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let parse =
-            |line| serde_json::from_str(line).with_context(|| format!("parse the line {line}"));
-        whole.lines().map(parse).collect()
+        let lines = text.lines();
+        Ok(lines
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect())
     }
 
     /// Verifies the issuance log with `audit verify` and returns what that prints.

@@ -6,7 +6,10 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use crate::{Error, TestKey};
+use crate::{
+    Error, TestKey, TestToken,
+    order::{Report, Task, run},
+};
 
 /// Content of a certificate. By default it is valid from an hour ago for a year.
 ///
@@ -22,6 +25,7 @@ pub struct CaProfile {
     valid_from: Duration,
     valid_to: Duration,
     ca: bool,
+    crl_sign: bool,
     path_length: Option<u8>,
 }
 
@@ -34,6 +38,7 @@ impl CaProfile {
             valid_from: Duration::hours(-1),
             valid_to: Duration::hours(365 * 24),
             ca: true,
+            crl_sign: true,
             path_length: None,
         }
     }
@@ -69,6 +74,15 @@ impl CaProfile {
         Self { ca: false, ..self }
     }
 
+    /// Leaves out `cRLSign`.
+    #[must_use]
+    pub fn without_crl_sign(self) -> Self {
+        Self {
+            crl_sign: false,
+            ..self
+        }
+    }
+
     /// Sets `pathLenConstraint`.
     #[must_use]
     pub fn path_length(self, length: u8) -> Self {
@@ -84,6 +98,7 @@ impl CaProfile {
             valid_from,
             valid_to,
             ca,
+            crl_sign,
             path_length,
         } = self;
         let now = OffsetDateTime::now_utc();
@@ -100,7 +115,10 @@ impl CaProfile {
                 BasicConstraints::Unconstrained,
                 BasicConstraints::Constrained,
             ));
-            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+            if *crl_sign {
+                params.key_usages.push(KeyUsagePurpose::CrlSign);
+            }
         } else {
             params.is_ca = IsCa::ExplicitNoCa;
             params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -177,5 +195,30 @@ impl CaCertificate {
     #[must_use]
     pub fn key(&self) -> &TestKey {
         &self.key
+    }
+}
+
+impl TestToken {
+    /// Puts certificates on the token, which does not read them. Everybody sees them.
+    ///
+    /// # Errors
+    /// The token refuses.
+    pub fn store_certificates(
+        &self,
+        label: &str,
+        id: &[u8],
+        values: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<(), Error> {
+        let task = Task::Store {
+            serial: self.serial().into(),
+            user_pin: self.user_pin().into(),
+            label: label.into(),
+            id: id.into(),
+            values: values.into_iter().collect(),
+        };
+        let Report::Stored = run(self.module(), &self.env(), task)? else {
+            return Err(Error::OtherAnswer);
+        };
+        Ok(())
     }
 }

@@ -143,6 +143,19 @@ pub enum Task {
         /// The public half, uncompressed.
         point: Vec<u8>,
     },
+    /// Put certificates on the token, all with the same label and id.
+    Store {
+        /// Serial number of the token.
+        serial: String,
+        /// Its user PIN.
+        user_pin: String,
+        /// `CKA_LABEL`.
+        label: String,
+        /// `CKA_ID`.
+        id: Vec<u8>,
+        /// `CKA_VALUE` of each.
+        values: Vec<Vec<u8>>,
+    },
     /// Sign. For RSA the token hashes the message with SHA-256; Ed25519 and ML-DSA take the message, ECDSA a digest.
     Sign {
         /// Serial number of the token.
@@ -167,6 +180,8 @@ pub enum Report {
     Made(String),
     /// The PIN is correct.
     LoggedIn,
+    /// The objects are on the token.
+    Stored,
     /// The token's description of itself.
     Described(Description),
     /// The public half of an RSA key.
@@ -220,6 +235,7 @@ pub(crate) fn run(
         Report::Failed(why) => Err(Error::Refused(why)),
         report @ (Report::Made(_)
         | Report::LoggedIn
+        | Report::Stored
         | Report::Described(_)
         | Report::Rsa { .. }
         | Report::Public(_)

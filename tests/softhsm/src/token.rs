@@ -167,6 +167,7 @@ impl TestToken {
             }
             Report::Made(_)
             | Report::LoggedIn
+            | Report::Stored
             | Report::Described(_)
             | Report::Signed(_)
             | Report::Failed(_) => {

@@ -5,7 +5,7 @@ use super::*;
 pub(crate) const PLAN: &str = include_str!("../../tests/it/plan.yaml");
 
 /// Reads a plan beside which there are no files.
-fn parsed(text: &str) -> Result<Plan, check::PlanError> {
+fn parsed(text: &str) -> Result<Plan, PlanError> {
     Plan::parse(text.as_bytes(), &|_| {
         Err(std::io::ErrorKind::NotFound.into())
     })

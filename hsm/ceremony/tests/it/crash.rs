@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ffi::OsString, fs, os::unix::process::ExitStatu
 
 use softhsm_test_helpers::{CaProfile, KeyKind};
 
-use crate::fixture::{Ceremony, openssl};
+use crate::fixture::Ceremony;
 
 /// Every kind of step, and no more, so that the walk through all calls stays short.
 const PLAN: &str = "\

@@ -8,8 +8,8 @@ use super::Connection;
 use crate::{
     client::{HsmError, Key},
     protocol::{
-        Answer, Ask, FoundKey, KeyNumber, KeyQuery, KeySelector, LoginAnswer, Mechanism, Pin,
-        Stats, TokenInfo,
+        Answer, Ask, FoundKey, KeyNumber, KeyQuery, KeySelector, LoginAnswer, Mechanism,
+        ObjectKind, ObjectPage, Pin, SeenCertificate, SeenKey, Stats, TokenInfo,
     },
 };
 
@@ -39,6 +39,39 @@ impl Connection {
         let wanted = KeyQuery::Selected(selector.clone());
         let found = self.found(wanted, deadline).await?;
         Ok(Key::new(found, self.generation))
+    }
+
+    pub(crate) async fn keys(
+        &self,
+        kind: ObjectKind,
+        from: u16,
+        deadline: Instant,
+    ) -> Result<ObjectPage<SeenKey>, HsmError> {
+        let ask = |deadline| Ask::List {
+            kind,
+            from,
+            deadline,
+        };
+        let Answer::Keys(page) = self.ask(deadline, ask).await? else {
+            return Err(HsmError::WrongAnswer);
+        };
+        Ok(page)
+    }
+
+    pub(crate) async fn certificates(
+        &self,
+        from: u16,
+        deadline: Instant,
+    ) -> Result<ObjectPage<SeenCertificate>, HsmError> {
+        let ask = |deadline| Ask::List {
+            kind: ObjectKind::Certificates,
+            from,
+            deadline,
+        };
+        let Answer::Certificates(page) = self.ask(deadline, ask).await? else {
+            return Err(HsmError::WrongAnswer);
+        };
+        Ok(page)
     }
 
     pub(crate) async fn sign(

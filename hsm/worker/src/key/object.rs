@@ -35,17 +35,28 @@ pub(super) fn find(
     keys.filter_map(Result::transpose).collect()
 }
 
-/// Reads one private key. `None`: it is not a signing key.
-fn read(
+/// What a private key tells about itself.
+#[derive(Debug, Default)]
+pub(super) struct OwnAttributes {
+    pub(super) label: Vec<u8>,
+    pub(super) id: Vec<u8>,
+    pub(super) told: KeyValues,
+    pub(super) attributes: KeyAttributes,
+}
+
+/// Reads the attributes of one private key.
+pub(super) fn own_attributes(
     search: &Search<'_>,
     handle: ObjectHandle,
-    expected: Option<KeyAlgorithm>,
-) -> Result<Option<Found>, NotOne> {
+) -> Result<OwnAttributes, NotOne> {
     use AttributeType as T;
-    let mut label = Vec::new();
-    let mut id = Vec::new();
-    let mut told = KeyValues::default();
-    let mut attributes = KeyAttributes::default();
+    let mut own = OwnAttributes::default();
+    let OwnAttributes {
+        label,
+        id,
+        told,
+        attributes,
+    } = &mut own;
     let asked = [
         T::Label,
         T::Id,
@@ -68,8 +79,8 @@ fn read(
             reason = "only the attributes that were asked for can be returned"
         )]
         match attribute {
-            Attribute::Label(value) => label = value,
-            Attribute::Id(value) => id = value,
+            Attribute::Label(value) => *label = value,
+            Attribute::Id(value) => *id = value,
             Attribute::KeyType(value) => told.key_type = Some(value),
             Attribute::Sign(value) => attributes.sign = Some(value),
             Attribute::Sensitive(value) => attributes.sensitive = Some(value),
@@ -83,6 +94,21 @@ fn read(
             _ => {}
         }
     }
+    Ok(own)
+}
+
+/// Reads one private key. `None`: it is not a signing key.
+fn read(
+    search: &Search<'_>,
+    handle: ObjectHandle,
+    expected: Option<KeyAlgorithm>,
+) -> Result<Option<Found>, NotOne> {
+    let OwnAttributes {
+        label,
+        id,
+        told,
+        mut attributes,
+    } = own_attributes(search, handle)?;
     if attributes.sign == Some(false) {
         return Ok(None);
     }

@@ -34,19 +34,8 @@ impl<'a> Search<'a> {
         template: &[Attribute],
         most: usize,
     ) -> Result<Option<Vec<ObjectHandle>>, NotOne> {
-        self.next_call()?;
-        let mut found = Vec::new();
-        // Dropping the iterator ends the search operation, so that the session is free for the next operation.
-        for object in self.session.iter_objects(template)? {
-            let object = object?;
-            if found.len() == most {
-                return Ok(None);
-            }
-            found.push(object);
-            // The iterator asks the library for ten objects at a time, and does not show when it calls the library.
-            self.next_call()?;
-        }
-        Ok(Some(found))
+        let (found, more) = self.first_objects(template, most)?;
+        Ok((!more).then_some(found))
     }
 
     /// Returns those of the given attributes that an object has. Reads them all at once, or one by one where an attribute
@@ -71,9 +60,30 @@ impl<'a> Search<'a> {
         Ok(attributes)
     }
 
+    /// Returns the first `most` objects that match a template, and whether there are more.
+    pub(super) fn first_objects(
+        &self,
+        template: &[Attribute],
+        most: usize,
+    ) -> Result<(Vec<ObjectHandle>, bool), NotOne> {
+        self.next_call()?;
+        let mut found = Vec::new();
+        // Dropping the iterator ends the search operation, so that the session is free for the next operation.
+        for object in self.session.iter_objects(template)? {
+            let object = object?;
+            if found.len() == most {
+                return Ok((found, true));
+            }
+            found.push(object);
+            // The iterator asks the library for ten objects at a time, and does not show when it calls the library.
+            self.next_call()?;
+        }
+        Ok((found, false))
+    }
+
     /// To be called before each PKCS#11 call: every call may last up to the hang limit, and none begins after the
     /// deadline.
-    fn next_call(&self) -> Result<(), NotOne> {
+    pub(super) fn next_call(&self) -> Result<(), NotOne> {
         if self.deadline.has_passed() {
             return Err(NotOne::Failure(Failure::Expired));
         }

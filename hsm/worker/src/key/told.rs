@@ -82,6 +82,26 @@ impl KeyValues {
         self.key_type.is_none_or(|told| told == key_type)
     }
 
+    /// Reads the attributes of a public object.
+    pub(super) fn of_public(search: &Search<'_>, handle: ObjectHandle) -> Result<Self, NotOne> {
+        let mut public = Self::default();
+        let asked = [
+            AttributeType::KeyType,
+            AttributeType::Modulus,
+            AttributeType::EcParams,
+        ];
+        for attribute in search.attributes(handle, &asked)? {
+            if let Attribute::KeyType(value) = attribute {
+                public.key_type = Some(value);
+            } else if let Attribute::Modulus(value) = attribute {
+                public.modulus = Some(value);
+            } else if let Attribute::EcParams(value) = attribute {
+                public.curve = Some(value);
+            }
+        }
+        Ok(public)
+    }
+
     /// Returns the type and public half of the private key with these attributes, from the public object with its id.
     /// `None` if there is no such object, or if several differ.
     pub(super) fn public_half(
@@ -94,21 +114,7 @@ impl KeyValues {
         }
         let mut found = Vec::new();
         for handle in halves(search, Attribute::Id(id.to_vec()))? {
-            let mut public = Self::default();
-            let asked = [
-                AttributeType::KeyType,
-                AttributeType::Modulus,
-                AttributeType::EcParams,
-            ];
-            for attribute in search.attributes(handle, &asked)? {
-                if let Attribute::KeyType(value) = attribute {
-                    public.key_type = Some(value);
-                } else if let Attribute::Modulus(value) = attribute {
-                    public.modulus = Some(value);
-                } else if let Attribute::EcParams(value) = attribute {
-                    public.curve = Some(value);
-                }
-            }
+            let public = Self::of_public(search, handle)?;
             if let Kind::Known(algorithm) = public.kind(search, handle)?
                 && self.may_be(algorithm)
                 && let Some(octets) = octets(search, handle, algorithm, &public)?
@@ -162,7 +168,7 @@ fn halves(search: &Search<'_>, same: Attribute) -> Result<Vec<ObjectHandle>, Not
 }
 
 /// Returns the public key in a public object.
-fn octets(
+pub(super) fn octets(
     search: &Search<'_>,
     handle: ObjectHandle,
     algorithm: KeyAlgorithm,

@@ -138,6 +138,12 @@ impl SessionThread {
                 Err(Failure::NotLoggedIn.into())
             }
             Ask::FindKey { wanted, deadline } => self.find_key(wanted, *deadline),
+            // What a token shows without a login may be listed without one.
+            Ask::List {
+                kind,
+                from,
+                deadline,
+            } => self.list(*kind, *from, *deadline),
             Ask::Sign {
                 key,
                 mechanism,

@@ -6,7 +6,9 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ML_DSA_44, ML_DSA_65, ML_DSA_87,
     UnparsedPublicKey, VerificationAlgorithm,
 };
-use hsm::{Hash, KeyAlgorithm, KeySelector, LoginOutcome, Mechanism, MlDsa, Token, TokenState};
+use hsm::{
+    Hash, KeyAlgorithm, KeySelector, LoginOutcome, Mechanism, MlDsa, SeenKeyKind, Token, TokenState,
+};
 use softhsm_test_helpers::{KeyKind, Provider, Store, TestToken};
 
 use crate::{
@@ -20,6 +22,19 @@ const MESSAGE: &[u8] = b"to be signed";
 fn token(label: &str) -> TestToken {
     let store = Store::of(Provider::Kryoptic).unwrap();
     store.make_token(label).unwrap()
+}
+
+#[tokio::test]
+async fn an_ml_dsa_key_is_listed_with_its_parameter_set_and_public_half() {
+    let token = token("pqc-list");
+    let key = token.generate_key("ca", &[1], KeyKind::MlDsa65).unwrap();
+    let hsm = served(&token);
+    let listed = hsm.keys(true, soon()).await.unwrap().objects;
+    assert_eq!(listed.len(), 1);
+    let known = SeenKeyKind::Known(KeyAlgorithm::MlDsa(MlDsa::MlDsa65));
+    assert_eq!(listed[0].kind, known);
+    assert_eq!(listed[0].public.as_deref(), Some(key.public_octets()));
+    assert_eq!(listed[0].mechanisms, [Mechanism::MlDsa]);
 }
 
 #[tokio::test]

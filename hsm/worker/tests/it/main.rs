@@ -19,6 +19,7 @@ mod injected_start;
 mod keys;
 mod kryoptic;
 mod libraries;
+mod lists;
 mod load;
 mod log;
 mod look_up;

@@ -2,14 +2,16 @@
 
 use std::fmt;
 
-use const_oid::{ObjectIdentifier, db::DB};
 use x509_parser::{
     certificate::X509Certificate,
-    extensions::{GeneralName, ParsedExtension, X509Extension},
+    extensions::{ParsedExtension, X509Extension},
     prelude::FromDer as _,
 };
 
-use crate::message::shown;
+use crate::{
+    cli::certificate::words::{alternative, oid_name, purposes, sha256},
+    message::shown,
+};
 
 /// The fields that an auditor looks at.
 pub(super) struct Decoded<'a>(X509Certificate<'a>);
@@ -44,13 +46,13 @@ impl fmt::Display for Decoded<'_> {
             "public key",
             &format_args!(
                 "{}, SHA-256 {}",
-                name(&tbs.subject_pki.algorithm.algorithm.to_id_string()),
+                oid_name(&tbs.subject_pki.algorithm.algorithm.to_id_string()),
                 sha256(tbs.subject_pki.raw),
             ),
         )?;
         field(
             "signature",
-            &name(&self.0.signature_algorithm.algorithm.to_id_string()),
+            &oid_name(&self.0.signature_algorithm.algorithm.to_id_string()),
         )?;
         for extension in tbs.extensions() {
             let critical = match extension.critical {
@@ -58,7 +60,7 @@ impl fmt::Display for Decoded<'_> {
                 false => "",
             };
             field(
-                &name(&extension.oid.to_id_string()),
+                &oid_name(&extension.oid.to_id_string()),
                 &format_args!("{}{critical}", value(extension)),
             )?;
         }
@@ -85,21 +87,7 @@ fn value(extension: &X509Extension<'_>) -> String {
                 (true, Some(length)) => format!("CA, path length {length}"),
             }
         }
-        ParsedExtension::ExtendedKeyUsage(usages) => {
-            let known = [
-                (usages.any, "any"),
-                (usages.server_auth, "server auth"),
-                (usages.client_auth, "client auth"),
-                (usages.code_signing, "code signing"),
-                (usages.email_protection, "email protection"),
-                (usages.time_stamping, "timestamping"),
-                (usages.ocsp_signing, "ocsp signing"),
-            ];
-            let known = known.into_iter().filter(|(has, _)| *has);
-            let known = known.map(|(_, word)| word.to_owned());
-            let other = usages.other.iter().map(|oid| name(&oid.to_id_string()));
-            known.chain(other).collect::<Vec<_>>().join(", ")
-        }
+        ParsedExtension::ExtendedKeyUsage(usages) => purposes(usages).join(", "),
         ParsedExtension::SubjectKeyIdentifier(identifier) => hex::encode(identifier.0),
         ParsedExtension::AuthorityKeyIdentifier(identifier) => {
             let identifier = identifier.key_identifier.as_ref();
@@ -109,38 +97,4 @@ fn value(extension: &X509Extension<'_>) -> String {
         }
         _ => hex::encode(extension.value),
     }
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the log has no words for other names"
-)]
-fn alternative(name: &GeneralName<'_>) -> String {
-    match name {
-        GeneralName::DNSName(name) => format!("DNS:{name}"),
-        GeneralName::RFC822Name(name) => format!("email:{name}"),
-        GeneralName::URI(name) => format!("URI:{name}"),
-        GeneralName::IPAddress(octets) => {
-            match (<[u8; 4]>::try_from(*octets), <[u8; 16]>::try_from(*octets)) {
-                (Ok(four), _) => format!("IP:{}", std::net::Ipv4Addr::from(four)),
-                (_, Ok(sixteen)) => format!("IP:{}", std::net::Ipv6Addr::from(sixteen)),
-                (Err(_), Err(_)) => format!("IP:{}", hex::encode(octets)),
-            }
-        }
-        other => format!("other:{other}"),
-    }
-}
-
-/// Returns the name of an OID, or its numbers.
-fn name(oid: &str) -> String {
-    let known = oid.parse::<ObjectIdentifier>().ok();
-    let known = known.and_then(|oid| DB.by_oid(&oid).map(str::to_owned));
-    known.unwrap_or_else(|| oid.to_owned())
-}
-
-fn sha256(octets: &[u8]) -> String {
-    hex::encode(aws_lc_rs::digest::digest(
-        &aws_lc_rs::digest::SHA256,
-        octets,
-    ))
 }

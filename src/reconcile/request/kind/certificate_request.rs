@@ -204,7 +204,7 @@ fn rfc_3339(time: Timestamp) -> String {
 
 /// Returns the issuer that a reference names, if it is of our group and one of our kinds. Both must be spelled out, because
 /// empty values mean cert-manager's own issuers (docs/reference/cert-manager.md, "Objects and fields").
-fn issuer_name(reference: &IssuerRef, namespace: Option<String>) -> Option<IssuerName> {
+pub(crate) fn issuer_name(reference: &IssuerRef, namespace: Option<String>) -> Option<IssuerName> {
     let name = reference.name.clone();
     match (reference.group.as_str(), reference.kind.as_str()) {
         (GROUP, PKCS11Issuer::KIND) => Some(IssuerName {

@@ -3,13 +3,15 @@
 use std::{fs, path::Path, time::Instant};
 
 use bench::Spent;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use pkcs11_issuer::issuance::crl::CaId;
 use rcgen::{
     CertificateRevocationListParams, KeyIdMethod, RevocationReason as Why, RevokedCertParams,
     SerialNumber, date_time_ymd,
 };
 
 use super::*;
-use crate::controller::rollover::Ca;
+use crate::controller::{own_rig_with, rollover::Ca};
 
 /// Entries with which a copy in a ConfigMap still exists, and with which it does not (`docs/crls.md`).
 const COPIED: [u32; 2] = [8_400, 8_900];
@@ -102,4 +104,78 @@ async fn each_way_of_publishing_holds_as_many_entries_as_its_page_says() -> Resu
         "{told}"
     );
     Ok(())
+}
+
+/// Shards of the CA that has revoked very much.
+const SHARDS: u16 = 8;
+const REVOKED: u32 = 100_000;
+/// Changes of the register at a time; one write of a head takes 64.
+const AT_ONCE: usize = 1024;
+
+/// Returns the numbers of the CRLs of every shard, and how many entries they have together.
+async fn numbers(address: &str, ca: &CaId) -> Result<(Vec<u64>, usize)> {
+    let (mut numbers, mut entries) = (Vec::new(), 0);
+    for shard in 0..SHARDS {
+        let der = fetch(address, ca, shard).await?.context("no CRL")?;
+        let crl = Published::read(&der)?;
+        numbers.push(crl.number);
+        entries += crl.serials.len();
+    }
+    Ok((numbers, entries))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: make soak"]
+async fn a_hundred_thousand_revocations_in_eight_shards_are_on_the_next_crls() -> Result<()> {
+    let values = json!({"crl": {"enabled": true}});
+    let rig = own_rig_with(&["--crl-address=127.0.0.1:0"], values).await?;
+    let address = rig.controller().crl_address().await?;
+    let ca = ca_of(&rig.authority().issuing().pem())?;
+    let mut spec = rig.authority().issuer_spec();
+    spec["crl"] = json!({"url": format!("http://{address}/crl"), "shards": SHARDS});
+    let issuer = IssuerName::cluster("revokes-much");
+    rig.cluster().apply_issuer(&issuer, &spec).await?;
+    rig.cluster().issuer_is_ready(&issuer).await?;
+
+    until("the first CRLs", PATIENCE, async || {
+        Ok(numbers(&address, &ca).await.ok())
+    })
+    .await?;
+
+    let outsider = Outsider::start(rig.cluster()).await?;
+    let revoke = |number| outsider.revoke(&ca, number, RevocationReason::Superseded);
+    let begun = Instant::now();
+    let all = stream::iter((0..REVOKED).map(revoke)).buffer_unordered(AT_ONCE);
+    all.try_collect::<()>().await?;
+    println!(
+        "{REVOKED} revocations in {:.0} s",
+        begun.elapsed().as_secs_f64()
+    );
+    let many = usize::try_from(REVOKED)?;
+    let (before, _) = until("every revocation on a CRL", PATIENCE * 4, async || {
+        let (numbers, entries) = numbers(&address, &ca).await?;
+        Ok((entries == many).then_some((numbers, entries)))
+    })
+    .await?;
+
+    // One more for each shard: four times as many as shards leave hardly one out.
+    let begun = Instant::now();
+    let more = 4 * u32::from(SHARDS);
+    let all = stream::iter((REVOKED..REVOKED + more).map(revoke)).buffer_unordered(AT_ONCE);
+    all.try_collect::<()>().await?;
+    let (after, _) = until("the next CRLs", PATIENCE * 4, async || {
+        let (numbers, entries) = numbers(&address, &ca).await?;
+        let done = entries == many + usize::try_from(more)?;
+        Ok(done.then_some((numbers, entries)))
+    })
+    .await?;
+    let changed = before.iter().zip(&after).filter(|(one, next)| one < next);
+    let memory = Spent::by_one(rig.controller().process().id())?.peak_megabytes;
+    println!(
+        "the next CRLs of {} shards after {:.1} s; {memory:.0} MB at most",
+        changed.count(),
+        begun.elapsed().as_secs_f64(),
+    );
+    rig.controller().verified_issuance_log()?;
+    outsider.stop().await
 }

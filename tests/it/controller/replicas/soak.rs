@@ -1,6 +1,7 @@
 //! Injects faults of every kind in random order, for as long as you like: `make soak`.
 
 mod crls;
+mod log;
 
 use std::{env, time::Duration};
 
@@ -51,12 +52,12 @@ fn any_fault() -> impl Strategy<Value = Fault> {
     ]
 }
 
-/// Returns this many events, each with the pause that follows it, in an order that depends on the seed alone.
-fn planned<T: std::fmt::Debug>(
-    event: impl Strategy<Value = T>,
-    count: usize,
-    seed: u64,
-) -> Result<Vec<(T, Duration)>> {
+/// Returns `SOAK_FAULTS` events (3 by default), each with the pause that follows it, in an order that depends on `SOAK_SEED`
+/// alone.
+fn planned<T: std::fmt::Debug>(event: impl Strategy<Value = T>) -> Result<Vec<(T, Duration)>> {
+    let count = given("SOAK_FAULTS")?.map_or(Ok(3), usize::try_from)?;
+    let seed = given("SOAK_SEED")?.unwrap_or_else(|| std::process::id().into());
+    println!("{count} faults; to have the same again: make soak SEED={seed}");
     let pause = (0..5000_u64).prop_map(Duration::from_millis);
     let random = TestRng::from_seed(
         RngAlgorithm::ChaCha,
@@ -65,6 +66,21 @@ fn planned<T: std::fmt::Debug>(
     let mut runner = TestRunner::new_with_rng(Config::default(), random);
     let plan = prop::collection::vec((event, pause), count).new_tree(&mut runner);
     Ok(plan.map_err(anyhow::Error::msg)?.current())
+}
+
+/// Has the events of a plan happen, one after the other.
+async fn one_by_one<T: Copy + std::fmt::Debug>(
+    plan: Vec<(T, Duration)>,
+    happens: impl AsyncFn(T) -> Result<()>,
+) -> Result<()> {
+    let count = plan.len();
+    for (number, (event, pause)) in (1..).zip(plan) {
+        println!("{number} of {count}: {event:?}");
+        let happened = happens(event).await;
+        happened.with_context(|| format!("fault {number}, {event:?}"))?;
+        sleep(pause).await;
+    }
+    Ok(())
 }
 
 impl Fault {
@@ -126,17 +142,9 @@ fn given(name: &str) -> Result<Option<u64>> {
     number.transpose()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes ten minutes: make soak"]
-async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certificates()
--> Result<()> {
-    let faults = given("SOAK_FAULTS")?.map_or(Ok(3), usize::try_from)?;
-    let seed = given("SOAK_SEED")?.unwrap_or_else(|| std::process::id().into());
-    println!("{faults} faults; to have the same again: make soak SEED={seed}");
-    let plan = planned(any_fault(), faults, seed)?;
-    let replicas = Replicas::start(&format!("{SHORT_SECONDS}s")).await?;
+/// Makes a request every [`PACE`] during these faults, and checks what became of each. Afterwards all replicas sign again.
+async fn under_load(replicas: &Replicas, faulty: impl Future<Output = Result<()>>) -> Result<()> {
     let requests = replicas.requests().await?;
-
     let over = CancellationToken::new();
     let steadily = async {
         let mut names = Vec::new();
@@ -149,14 +157,7 @@ async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certif
         anyhow::Ok(names)
     };
     let faulty = async {
-        for (number, (fault, pause)) in (1..).zip(plan) {
-            println!("{number} of {faults}: {fault:?}");
-            fault
-                .happens(&replicas)
-                .await
-                .with_context(|| format!("fault {number}, {fault:?}"))?;
-            sleep(pause).await;
-        }
+        faulty.await?;
         over.cancel();
         anyhow::Ok(())
     };
@@ -164,6 +165,15 @@ async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certif
     all_issued(&requests, &names).await?;
     println!("{} requests, all issued", names.len());
     replicas.one_certificate_each(&requests, &names).await?;
-    // All three replicas sign again.
     replicas.see(3).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes ten minutes: make soak"]
+async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certificates()
+-> Result<()> {
+    let plan = planned(any_fault())?;
+    let replicas = Replicas::start(&format!("{SHORT_SECONDS}s")).await?;
+    let faulty = one_by_one(plan, async |fault: Fault| fault.happens(&replicas).await);
+    under_load(&replicas, faulty).await
 }

@@ -11,6 +11,8 @@ pub(super) enum Fault {
     IssuerWithoutToken,
     /// A request was approved an hour ago and its issuer does not exist.
     WaitingRequest,
+    /// A request was created two hours ago, and nobody has decided on it.
+    UndecidedRequest,
     /// A requester asks for CA certificates again and again.
     Refusals,
     /// The device of the token is gone.
@@ -29,20 +31,29 @@ pub(super) enum Fault {
     LogWithoutFolder,
     /// A second installation answers the same issuers.
     SecondInstallation,
+    /// The CRL of a parent that an issuer names does not exist.
+    BundleWithoutParent,
+    /// The device of the token goes after a revocation is accepted and before it is on a CRL, and stays away.
+    TokenDownForLong,
+    /// Nobody reads stderr.
+    StderrUnread,
 }
 
 pub(super) use Fault::{
     CaEnds as CA_ENDS, ConfigurationRefused as CONFIGURATION_REFUSED,
-    LogWithoutFolder as LOG_WITHOUT_FOLDER, TokenDown as TOKEN_DOWN,
+    LogWithoutFolder as LOG_WITHOUT_FOLDER, StderrUnread as STDERR_UNREAD, TokenDown as TOKEN_DOWN,
+    TokenDownForLong as TOKEN_DOWN_FOR_LONG,
 };
 
-/// Every fault.
+/// The faults whose alerts fire within minutes, and not only with a log of everything.
 pub(super) const FAULTS: &[Fault] = &[
     Fault::ConfigurationRefused,
     Fault::CaEnds,
     Fault::IssuerWithoutToken,
     Fault::WaitingRequest,
+    Fault::UndecidedRequest,
     Fault::Refusals,
+    Fault::BundleWithoutParent,
     Fault::Clock,
     Fault::TokenDown,
     Fault::WrongPin,
@@ -53,14 +64,16 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::SecondInstallation,
 ];
 
-/// Every alert that one of these faults sets off.
+/// Every alert that one of [`FAULTS`] sets off.
 pub(super) const ALL: &[&str] = &[
     "ConfigurationRefused",
     "CaEndsSoon",
     "CaTooShort",
     "IssuersNotReady",
     "RequestsWaiting",
+    "RequestsUndecided",
     "RefusalRate",
+    "CrlBundleIncomplete",
     "ClockOff",
     "TokenDown",
     "ShareWithoutOwner",
@@ -76,22 +89,8 @@ pub(super) const ALL: &[&str] = &[
     "Clash",
 ];
 
-/// Alerts whose fault is not made here; promtool tests their rules.
-pub(super) const NOT_MADE: &[&str] = &[
-    // The request must be an hour old, and only the API server sets its time of creation.
-    "RequestsUndecided",
-    // A bug in the controller, which cannot be made from outside.
-    "LintFailed",
-    // Five minutes without a checkpoint, while lines are written.
-    "CheckpointLate",
-    // The log of a process in a test always has a reader.
-    "LogLinesDropped",
-    // The CRLs of this stage never fail: the tests of CRLs make these faults, and see the metrics.
-    "CrlLate",
-    "CrlPublishingFailed",
-    "CrlBundleIncomplete",
-    "RevocationWaiting",
-];
+/// Alerts whose fault cannot be made from outside: a bug in the controller. promtool tests their rules.
+pub(super) const NOT_MADE: &[&str] = &["LintFailed"];
 
 impl Fault {
     /// Returns whether an alert of this fault looks back an hour, so that it clears long after the fault is mended.
@@ -115,6 +114,15 @@ impl Fault {
             Self::ApiServer => &["ApiErrors", "LeaseLost", "NoReplicaReady", "WatchFailing"],
             Self::LogWithoutFolder => &["LogFailing"],
             Self::SecondInstallation => &["Clash"],
+            Self::UndecidedRequest => &["RequestsUndecided"],
+            Self::BundleWithoutParent => &["CrlBundleIncomplete"],
+            Self::TokenDownForLong => &[
+                "CheckpointLate",
+                "RevocationWaiting",
+                "CrlPublishingFailed",
+                "CrlLate",
+            ],
+            Self::StderrUnread => &["LogLinesDropped"],
         }
     }
 }

@@ -3,18 +3,18 @@
 use std::{cell::Cell, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use control_plane::{CertManagerOptions, until};
+use control_plane::{CertManagerOptions, Stored, until};
 use jiff::SignedDuration;
 use rig::{
-    Authority, Cluster, Controller, ControllerOptions, IssuerName, Programs, Requests, csr_for,
-    request_spec,
+    Authority, Cluster, Controller, ControllerOptions, IssuerName, Programs, Requests,
+    apply_rights, csr_for, request_spec,
 };
 use serde_json::{Value, json};
 use softhsm_test_helpers::{CaProfile, FaultyModule, KeyKind};
 use tokio::time::sleep;
 
 use super::{super::prometheus::Prometheus, WITHIN, faults::Fault};
-use crate::controller::{between::Between, issuer, programs};
+use crate::controller::{between::Between, issuer, programs, readers};
 
 /// Namespace of the requests.
 const HERE: &str = "default";
@@ -43,23 +43,29 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Starts everything, with one issuer that is ready.
-    pub(super) async fn start(factor: u32) -> Result<Self> {
-        let programs = programs()?;
+    /// Starts everything, with one issuer that is ready. `filter` is the filter of the log on stderr.
+    pub(super) async fn start(factor: u32, filter: &str) -> Result<Self> {
+        let mut programs = programs()?;
         let authority = Authority::new(KeyKind::P256)?;
+        authority.generate_checkpoint_key(KeyKind::P256)?;
         let cert_manager = CertManagerOptions {
             approver: false,
             ..CertManagerOptions::default()
         };
         let cluster = Cluster::start(&programs, cert_manager).await?;
-        cluster
-            .apply_issuer(&issuer(), &authority.issuer_spec())
-            .await?;
+        let values = json!({"audit": Authority::checkpoints(), "crl": {"enabled": true}});
+        apply_rights(cluster.plane(), &values).await?;
+        let mut spec = authority.issuer_spec();
+        spec["crl"] = json!({});
+        cluster.apply_issuer(&issuer(), &spec).await?;
         let folder = tempfile::tempdir()?;
+        let program = folder.path().join("controller");
+        readers::write_program(&program, &programs.controller)?;
+        programs.controller = program;
         let pin = folder.path().join("pin");
         fs::write(&pin, authority.token().user_pin())?;
         let library = authority.token().with_faults()?;
-        let mut configuration = authority.configuration(&[]);
+        let mut configuration = authority.configuration_with_checkpoints(&[]);
         configuration["modules"]["softhsm"] =
             json!({"path": library.module(), "env": library.env()});
         configuration["tokens"]["issuing"]["pinFile"] = json!(pin);
@@ -73,9 +79,11 @@ impl Stage {
                 "--probe-interval=2s",
                 "--lease-duration=5s",
                 "--issuer-metrics=10",
+                "--crl-address=127.0.0.1:0",
             ]
             .map(str::to_owned)
             .into(),
+            env: vec![("RUST_LOG".to_owned(), filter.to_owned())],
             kubeconfig: Some(between.kubeconfig().to_owned()),
             ..ControllerOptions::new(configuration.to_string(), &programs)
         };
@@ -101,8 +109,13 @@ impl Stage {
 
     /// Has a certificate issued.
     pub(super) async fn issues(&self, name: &str) -> Result<()> {
-        self.ask(name, &issuer(), |_| {}).await?;
+        self.asks(name).await?;
         self.requests.reaches(name, "Issued").await.map(drop)
+    }
+
+    /// Asks for a certificate, and does not wait for it.
+    pub(super) async fn asks(&self, name: &str) -> Result<()> {
+        self.ask(name, &issuer(), |_| {}).await
     }
 
     /// Creates and approves a request whose specification `change` may change.
@@ -158,6 +171,7 @@ impl Stage {
                     .await
             }
             Fault::WaitingRequest => self.wait_for_an_hour("waiting").await,
+            Fault::UndecidedRequest => self.be_undecided_for_hours("undecided").await,
             Fault::Refusals => {
                 self.refused(0).await?;
                 self.prometheus
@@ -168,6 +182,23 @@ impl Stage {
                 }
                 Ok(())
             }
+            Fault::BundleWithoutParent => {
+                let parent = json!([{"kind": "ConfigMap", "name": "nowhere", "key": "ca.crl"}]);
+                self.issuer("meshed", |spec| spec["crl"] = json!({"parents": parent}))
+                    .await
+            }
+            Fault::TokenDownForLong => {
+                // The next CRL is made four seconds after the one before: the token is away by then.
+                for name in ["in-time", "late"] {
+                    self.issues(name).await?;
+                }
+                self.revoke("in-time").await?;
+                self.published("in-time").await?;
+                self.revoke("late").await?;
+                self.accepted("late").await?;
+                Ok(self.library.rules("* rv=CKR_DEVICE_REMOVED")?)
+            }
+            Fault::StderrUnread => readers::stop(&self.controller),
             Fault::TokenDown => Ok(self.library.rules("* rv=CKR_DEVICE_REMOVED")?),
             Fault::WrongPin => {
                 fs::write(self.pin_file(), "98765432")?;
@@ -203,6 +234,13 @@ impl Stage {
             Fault::CaEnds => self.delete_issuer("ends").await,
             Fault::IssuerWithoutToken => self.delete_issuer("tokenless").await,
             Fault::WaitingRequest => self.requests.delete("waiting").await,
+            Fault::UndecidedRequest => self.requests.delete("undecided").await,
+            Fault::BundleWithoutParent => self.delete_issuer("meshed").await,
+            Fault::TokenDownForLong => {
+                self.library.rules("")?;
+                self.published("late").await
+            }
+            Fault::StderrUnread => readers::go_on(&self.controller),
             Fault::Refusals => Ok(()),
             Fault::TokenDown | Fault::CrashingLibrary => Ok(self.library.rules("")?),
             Fault::WrongPin => {
@@ -293,5 +331,60 @@ impl Stage {
         ]
         .concat();
         self.cluster.plane().kubectl(&words).await.map(drop)
+    }
+
+    /// Creates a request that nobody decides on, and makes it two hours old.
+    async fn be_undecided_for_hours(&self, name: &str) -> Result<()> {
+        let spec = request_spec(&issuer(), &csr_for("web.example")?);
+        self.requests.create(name, spec).await?;
+        let created = self.requests.get(name).await?.metadata.creation_timestamp;
+        let then = created.context("not created")?.0 - SignedDuration::from_hours(2);
+        let kind = "cert-manager.io/certificaterequests";
+        let stored = Stored::of(self.cluster.plane(), kind, HERE)?;
+        let mut object = stored.get(name).await?;
+        object["metadata"]["creationTimestamp"] =
+            json!(then.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        stored.put([object]).await
+    }
+
+    /// Asks for the revocation of the certificate of a request.
+    async fn revoke(&self, request: &str) -> Result<()> {
+        let revocation = json!({
+            "apiVersion": "pkcs11-issuer.dev/v1alpha1", "kind": "CertificateRevocation",
+            "metadata": {"namespace": HERE, "name": request},
+            "spec": {
+                "issuerRef": issuer().reference(), "certificateRequestRef": {"name": request},
+                "reason": "Superseded",
+            },
+        });
+        self.cluster.apply(&revocation).await
+    }
+
+    async fn accepted(&self, revocation: &str) -> Result<()> {
+        self.says(revocation, "Accepted").await
+    }
+
+    async fn published(&self, revocation: &str) -> Result<()> {
+        self.says(revocation, "Published").await
+    }
+
+    /// Waits until a condition of a revocation is true.
+    async fn says(&self, revocation: &str, condition: &str) -> Result<()> {
+        let name = format!("certificaterevocation/{revocation}");
+        let condition = format!("--for=condition={condition}");
+        // The token's worker and the CRL may each pause for a minute between two tries.
+        let within = format!("--timeout={}s", WITHIN.as_secs());
+        let wait = ["wait", &condition, &within, "-n", HERE, &name];
+        self.cluster.plane().kubectl(&wait).await.map(drop)
+    }
+
+    /// Has a line written to the issuance log, whatever the token does: the configuration is read again.
+    pub(super) fn write_a_line(&self, number: u32) -> Result<()> {
+        self.configure(|all| {
+            let keys = &mut all["tokens"]["issuing"]["grants"][0]["keys"];
+            if let Some(keys) = keys.as_array_mut() {
+                keys.push(json!(format!("unused-{number}")));
+            }
+        })
     }
 }

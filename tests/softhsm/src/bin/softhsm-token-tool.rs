@@ -10,7 +10,9 @@ use cryptoki::{
         dsa::{HedgeType, SignAdditionalContext},
         eddsa::{EddsaParams, EddsaSignatureScheme},
     },
-    object::{Attribute, AttributeType, KeyType, MlDsaParameterSetType, ObjectClass},
+    object::{
+        Attribute, AttributeType, CertificateType, KeyType, MlDsaParameterSetType, ObjectClass,
+    },
     session::{Session, UserType},
     slot::{Limit, Slot},
     types::AuthPin,
@@ -77,6 +79,30 @@ fn perform(order: Order) -> Result<Report, String> {
                 import(&session, &label, &id, &scalar, &point)?;
             }
             Ok(Report::Public(point))
+        }
+        Task::Store {
+            serial,
+            user_pin,
+            label,
+            id,
+            values,
+        } => {
+            let session = log_in(&module, &serial, user_pin)?;
+            for value in values {
+                session
+                    .create_object(&[
+                        Attribute::Class(ObjectClass::CERTIFICATE),
+                        Attribute::CertificateType(CertificateType::X_509),
+                        Attribute::Token(true),
+                        Attribute::Private(false),
+                        Attribute::Label(label.clone().into()),
+                        Attribute::Id(id.clone()),
+                        Attribute::Subject(Vec::new()),
+                        Attribute::Value(value),
+                    ])
+                    .map_err(shown)?;
+            }
+            Ok(Report::Stored)
         }
         Task::Sign {
             serial,

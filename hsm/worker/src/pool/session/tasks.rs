@@ -7,7 +7,8 @@ use cryptoki::{
     error::{Error, RvError},
 };
 use hsm::protocol::{
-    Answer, Failure, FoundKey, KeyNumber, KeyQuery, LoginAnswer, Mechanism, Moment, TokenCode,
+    Answer, Failure, FoundKey, KeyNumber, KeyQuery, LoginAnswer, Mechanism, Moment, ObjectKind,
+    TokenCode,
 };
 
 use super::{Miss, SessionThread};
@@ -80,6 +81,22 @@ impl SessionThread {
             identity: key.identity,
             attributes: key.attributes,
         }))
+    }
+
+    pub(super) fn list(
+        &self,
+        kind: ObjectKind,
+        from: u16,
+        deadline: Moment,
+    ) -> Result<Answer, Miss> {
+        let search = Search::new(self.session()?, &self.seat, deadline);
+        let token = &self.shared.token;
+        let answer = self.seat.during(|| match kind {
+            ObjectKind::PrivateKeys => key::keys(&search, token, true, from).map(Answer::Keys),
+            ObjectKind::PublicKeys => key::keys(&search, token, false, from).map(Answer::Keys),
+            ObjectKind::Certificates => key::certificates(&search, from).map(Answer::Certificates),
+        })?;
+        Ok(answer)
     }
 
     pub(super) fn sign(

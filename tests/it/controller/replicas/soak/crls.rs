@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::{Fault, SHORT_SECONDS, given, planned};
+use super::{Fault, SHORT_SECONDS, given, one_by_one, planned};
 use crate::controller::replicas::{Replicas, crls::chased};
 
 /// Revocations, unless `SOAK_REVOCATIONS` says otherwise.
@@ -72,32 +72,27 @@ enum Event {
 #[ignore = "takes ten minutes: make soak"]
 async fn whatever_fails_and_however_clocks_step_crl_numbers_rise_and_no_entry_is_lost() -> Result<()>
 {
-    let faults = given("SOAK_FAULTS")?.map_or(Ok(3), usize::try_from)?;
     let revocations = given("SOAK_REVOCATIONS")?.map_or(Ok(REVOCATIONS), u32::try_from)?;
-    let seed = given("SOAK_SEED")?.unwrap_or_else(|| std::process::id().into());
-    println!("{faults} faults; to have the same again: make soak SEED={seed}");
     let event = prop_oneof![
         super::any_fault().prop_map(Event::Fault),
         (0..3_usize, -LONGEST_STEP..LONGEST_STEP)
             .prop_map(|(replica, offset)| Event::Step(replica, offset)),
     ];
-    let plan = planned(event, faults, seed)?;
+    let plan = planned(event)?;
     let clocks = Clocks::new()?;
     let env: Vec<_> = (0..3)
         .map(|replica| clocks.of(replica))
         .collect::<Result<_>>()?;
-    let replicas =
-        Replicas::start_in(&format!("{SHORT_SECONDS}s"), |replica| env[replica].clone()).await?;
+    let replicas = Replicas::start_changed(&format!("{SHORT_SECONDS}s"), |replica, options| {
+        options.env = env[replica].clone();
+    })
+    .await?;
     let faulty = async {
-        for (number, (event, pause)) in (1..).zip(plan) {
-            println!("{number} of {faults}: {event:?}");
-            let happened = match event {
-                Event::Fault(fault) => fault.happens(&replicas).await,
-                Event::Step(replica, offset) => clocks.set(replica, offset),
-            };
-            happened.with_context(|| format!("fault {number}, {event:?}"))?;
-            sleep(pause).await;
-        }
+        one_by_one(plan, async |event| match event {
+            Event::Fault(fault) => fault.happens(&replicas).await,
+            Event::Step(replica, offset) => clocks.set(replica, offset),
+        })
+        .await?;
         for replica in 0..3 {
             clocks.set(replica, 0)?;
         }
