@@ -120,7 +120,7 @@ impl PreparedAuthority {
         let scheme = algorithm.scheme().to_der()?;
         let tbs = encode(authority, &authority.subject, &key_id, &scheme)?;
         let issuer = Arc::new(issuer_of(&unsigned(&tbs, &scheme)?, true)?);
-        Self::linted(tbs, scheme, issuer, true)
+        Self::linted(authority, tbs, scheme, issuer, true)
     }
 
     /// Prepares a certificate that `above` signs.
@@ -135,20 +135,18 @@ impl PreparedAuthority {
         let scheme = above.algorithm().scheme().to_der()?;
         let name = Name::parse(issuing.subject_der())?;
         let tbs = encode(authority, &name, &issuing.authority_key_id(), &scheme)?;
-        Self::linted(tbs, scheme, Arc::clone(above), false)
+        Self::linted(authority, tbs, scheme, Arc::clone(above), false)
     }
 
     fn linted(
+        authority: &Authority,
         tbs: Vec<u8>,
         algorithm: Vec<u8>,
         issuer: Arc<Issuer>,
         is_root: bool,
     ) -> Result<Self, AuthorityError> {
-        if is_root {
-            lint::run_root(&tbs, &issuer)?;
-        } else {
-            lint::run(&tbs, &issuer)?;
-        }
+        let key_id = authority.subject_key_id.as_deref();
+        lint::run_authority(&tbs, &issuer, key_id, is_root)?;
         Ok(Self {
             tbs,
             algorithm,

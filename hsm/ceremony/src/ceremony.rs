@@ -13,7 +13,7 @@ use crate::{
     hash::Hash,
     output::Folder,
     plan::Plan,
-    prepared::{self, Prepared, first_block},
+    prepared::{self, SigningStep, first_block},
 };
 
 /// Any error of a command.
@@ -46,18 +46,21 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 impl Ceremony {
-    /// Reads plan and approvers.
+    /// Reads plan and approvers, and prepares what can be prepared already, so that a plan with a fault is refused before
+    /// anybody approves it.
     pub(crate) fn read(plan: &Path, approvers: &Path, out: PathBuf) -> Result<Self, Failure> {
         let named = |path: &Path, error: &dyn std::fmt::Display| -> Failure {
             format!("{}: {error}", path.display()).into()
         };
-        Ok(Self {
+        let ceremony = Self {
             plan: Plan::parse(&read(plan)?, &|file| fs::read(plan.with_file_name(file)))
                 .map_err(|error| named(plan, &error))?,
             approvers: Approvers::parse(&read(approvers)?)
                 .map_err(|error| named(approvers, &error))?,
             folder: Folder(out),
-        })
+        };
+        prepared::prepare(&ceremony.plan, &ceremony.keys()?)?;
+        Ok(ceremony)
     }
 
     /// Returns the public keys that exist, by step; those of CAs that exist among them.
@@ -90,11 +93,7 @@ impl Ceremony {
     }
 
     /// Returns plan B: its steps and its text; `None` if keys or attestations are missing.
-    #[expect(
-        clippy::type_complexity,
-        reason = "the steps as `prepare` returns them, and a text"
-    )]
-    pub(crate) fn plan_b(&self) -> Result<Option<(Vec<(&str, &str, Prepared)>, String)>, Failure> {
+    pub(crate) fn plan_b(&self) -> Result<Option<(Vec<SigningStep<'_>>, String)>, Failure> {
         let keys = self.keys()?;
         let mut attestations = BTreeMap::new();
         for (name, hash) in self.attestations()? {
@@ -104,8 +103,10 @@ impl Ceremony {
         if self.plan.keys().any(|(name, _)| !keys.contains_key(name)) {
             return Ok(None);
         }
-        let steps = prepared::prepare(&self.plan, &keys)?;
-        let text = prepared::text(&self.plan, &keys, &attestations, &steps);
+        let Some(steps) = prepared::prepare(&self.plan, &keys)? else {
+            return Ok(None);
+        };
+        let text = prepared::text(&self.plan, &keys, &attestations, &steps)?;
         Ok(Some((steps, text)))
     }
 

@@ -96,12 +96,12 @@ impl Ceremony {
                 ("approvers", &approved.names()),
             ],
         )?;
-        for (name, key, prepared) in steps {
+        for step in steps {
             let (_, key) = keys
                 .iter()
-                .find(|(found, _)| *found == key)
+                .find(|(name, _)| *name == step.key)
                 .ok_or("a key is missing")?;
-            self.sign(name, key, prepared, token, transcript)?;
+            self.sign(step.name, key, step.prepared, token, transcript)?;
         }
         self.import_certificates(token, transcript)?;
         transcript.say("finished", &[("planBSha256", &hash.hex())])?;
@@ -109,7 +109,7 @@ impl Ceremony {
         Ok(Outcome::Finished)
     }
 
-    /// Makes the keys that are missing, after checking that all of them can be made.
+    /// Makes the keys that are missing, after checking that all of them can be made, and that those of existing CAs are there.
     fn make_keys<'a>(
         &'a self,
         token: &Token,
@@ -119,19 +119,6 @@ impl Ceremony {
             token.check_room_for(&self.plan.key_id(name), step)?;
         }
         let mut keys = Vec::new();
-        for (name, step) in self.plan.keys() {
-            let halves = self.key(name, step, token, transcript)?;
-            let spki = halves.facts.public.spki_der();
-            let file = format!("{name}.pub.pem");
-            self.folder
-                .create(&file, pem::encode("PUBLIC KEY", spki).as_bytes())?;
-            if step.audit {
-                let verifier = verifier_key(&self.plan, &halves.facts.public)?;
-                self.folder
-                    .create("transcript.vkey", format!("{verifier}\n").as_bytes())?;
-            }
-            keys.push((name, halves));
-        }
         for (name, ca) in self.plan.cas() {
             let halves = token.find_ca(name, ca)?;
             transcript.say(
@@ -146,6 +133,19 @@ impl Ceremony {
                     ),
                 ],
             )?;
+            keys.push((name, halves));
+        }
+        for (name, step) in self.plan.keys() {
+            let halves = self.key(name, step, token, transcript)?;
+            let spki = halves.facts.public.spki_der();
+            let file = format!("{name}.pub.pem");
+            self.folder
+                .create(&file, pem::encode("PUBLIC KEY", spki).as_bytes())?;
+            if step.audit {
+                let verifier = verifier_key(&self.plan, &halves.facts.public)?;
+                self.folder
+                    .create("transcript.vkey", format!("{verifier}\n").as_bytes())?;
+            }
             keys.push((name, halves));
         }
         Ok(keys)

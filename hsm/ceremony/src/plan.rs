@@ -115,8 +115,8 @@ pub(crate) struct CertificateStep {
     pub(crate) path_length: Option<u8>,
     /// The subject key identifier of the CA's other certificates; `None`: computed from the key.
     pub(crate) subject_key_id: Option<Vec<u8>>,
-    /// The certificate (DER) that this one succeeds, and from which it may differ in serial number, dates and signature only.
-    pub(crate) predecessor: Option<Vec<u8>>,
+    /// The CA whose certificate this one succeeds. It may differ from that in serial number, dates and signature only.
+    pub(crate) predecessor: Option<Arc<Issuer>>,
 }
 
 /// The kinds of keys that a ceremony makes.

@@ -1,10 +1,10 @@
 //! Plan B: what the token will sign, byte for byte, computed from the plan and the public keys alone.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, error::Error, fmt::Write as _, sync::Arc};
 
 use pkcs11_issuer::issuance::{
     Authority, Issuer, PreparedAuthority, PreparedRequest, PublicKey,
-    crl::{CrlParams, PreparedCrl},
+    crl::{CrlParams, PrepareCrlError, PreparedCrl},
     pem,
 };
 
@@ -23,16 +23,24 @@ pub(crate) enum Prepared {
     Crl(PreparedCrl),
 }
 
+/// A step that signs.
+pub(crate) struct SigningStep<'a> {
+    pub(crate) name: &'a str,
+    /// The step of the key that signs.
+    pub(crate) key: &'a str,
+    pub(crate) prepared: Prepared,
+}
+
 /// Why a step cannot be prepared.
 #[derive(Debug, thiserror::Error)]
 #[error("step {step:?} cannot be signed as planned")]
 pub(crate) struct PrepareError {
     step: String,
-    source: Box<dyn std::error::Error>,
+    source: Box<dyn Error>,
 }
 
 /// Returns the DER of the first PEM block of a text.
-pub(crate) fn first_block(text: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+pub(crate) fn first_block(text: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     let block = pem::scan(text)?.blocks.into_iter().next();
     Ok(block.ok_or("the file has no PEM block")?.der)
 }
@@ -57,7 +65,7 @@ impl Prepared {
     }
 
     /// Checks an output (PEM) that was made before: the prepared bytes and their signature.
-    pub(crate) fn check(&self, text: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    pub(crate) fn check(&self, text: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
         let (_, label) = self.output();
         let der = first_block(text)?;
         if pem::encode(label, &der).as_bytes() != text {
@@ -72,28 +80,26 @@ impl Prepared {
     }
 }
 
-/// Prepares every step that signs, in the plan's order: name, key step and bytes.
+/// Prepares every step that signs, in the plan's order. `None`: a key does not exist yet. Then the steps that do not need it were
+/// prepared all the same, so that their faults are found.
 pub(crate) fn prepare<'a>(
     plan: &'a Plan,
     keys: &BTreeMap<String, PublicKey>,
-) -> Result<Vec<(&'a str, &'a str, Prepared)>, PrepareError> {
+) -> Result<Option<Vec<SigningStep<'a>>>, PrepareError> {
     let mut cas: BTreeMap<&str, Arc<Issuer>> = BTreeMap::new();
     let mut all = Vec::new();
+    let mut is_whole = true;
     for step in &plan.steps {
         let name = step.name.as_str();
-        let failed = |source: Box<dyn std::error::Error>| PrepareError {
+        let failed = |source: Box<dyn Error>| PrepareError {
             step: name.to_owned(),
             source,
-        };
-        let key = |name: &str| {
-            let found = keys.get(name).cloned();
-            found.ok_or_else(|| failed(format!("its key {name:?} does not exist yet").into()))
         };
         let signing_key = |ca: &'a str| {
             let found = plan.signing_key(ca);
             found.ok_or_else(|| failed(format!("the key of {ca:?} is not on the token").into()))
         };
-        let (key_name, prepared) = match &step.what {
+        let (key, prepared) = match &step.what {
             What::Key(_) | What::Import { .. } => continue,
             What::Ca(ca) => {
                 cas.insert(name, Arc::clone(&ca.issuer));
@@ -101,66 +107,81 @@ pub(crate) fn prepare<'a>(
             }
             What::Certificate(certificate) => {
                 let public = match &certificate.key {
-                    SubjectKey::Step(name) => key(name)?,
-                    SubjectKey::Given(public) => public.clone(),
+                    SubjectKey::Step(name) => keys.get(name),
+                    SubjectKey::Given(public) => Some(public),
                 };
-                let above = certificate.issuer.as_deref();
-                let made = certificate_of(certificate, public, above.and_then(|ca| cas.get(ca)));
-                let made = made.map_err(failed)?;
+                let issuer = certificate.issuer.as_deref();
+                let above = issuer.and_then(|issuer| cas.get(issuer));
+                let (Some(public), true) = (public, above.is_some() == issuer.is_some()) else {
+                    is_whole = false;
+                    continue;
+                };
+                let made = certificate_of(certificate, public, above).map_err(failed)?;
                 if let SubjectKey::Step(_) = &certificate.key {
                     let ca = made.as_issuer().map_err(|error| failed(error.into()))?;
                     cas.insert(name, Arc::new(ca));
                 }
                 // A root signs itself.
-                let signs = signing_key(above.unwrap_or(name))?;
+                let signs = signing_key(issuer.unwrap_or(name))?;
                 (signs, Prepared::Certificate(made))
             }
-            What::Request { key: name, subject } => {
-                let made = PreparedRequest::new(subject, &key(name)?);
+            What::Request { key, subject } => {
+                let Some(public) = keys.get(key) else {
+                    is_whole = false;
+                    continue;
+                };
+                let made = PreparedRequest::new(subject, public);
                 let made = made.map_err(|error| failed(error.into()))?;
-                (name.as_str(), Prepared::Request(made))
+                (key.as_str(), Prepared::Request(made))
             }
             What::Crl(crl) => {
-                let made = crl_of(crl, cas.get(crl.issuer.as_str())).map_err(failed)?;
+                let Some(ca) = cas.get(crl.issuer.as_str()) else {
+                    is_whole = false;
+                    continue;
+                };
+                let made = crl_of(crl, ca).map_err(|error| failed(error.into()))?;
                 (signing_key(&crl.issuer)?, Prepared::Crl(made))
             }
         };
-        all.push((name, key_name, prepared));
+        all.push(SigningStep {
+            name,
+            key,
+            prepared,
+        });
     }
-    Ok(all)
+    Ok(is_whole.then_some(all))
 }
 
-/// Prepares a certificate of this key. `above` is the CA that the step names.
+/// Prepares a certificate of this key. `above` is the CA that signs; `None`: the certificate's own key.
 fn certificate_of(
     step: &CertificateStep,
-    key: PublicKey,
+    key: &PublicKey,
     above: Option<&Arc<Issuer>>,
-) -> Result<PreparedAuthority, Box<dyn std::error::Error>> {
+) -> Result<PreparedAuthority, Box<dyn Error>> {
     let authority = Authority {
         subject: step.subject.clone(),
-        key,
+        key: key.clone(),
         serial: step.serial,
         not_before: step.not_before,
         not_after: step.not_after,
         path_length: step.path_length,
         subject_key_id: step.subject_key_id.clone(),
     };
-    let made = match (&step.issuer, above) {
-        (None, _) => PreparedAuthority::root(&authority)?,
-        (Some(_), Some(above)) => PreparedAuthority::under(&authority, above)?,
-        (Some(issuer), None) => return Err(format!("{issuer:?} is not prepared").into()),
+    let made = match above {
+        None => PreparedAuthority::root(&authority)?,
+        Some(above) => PreparedAuthority::under(&authority, above)?,
     };
     if let Some(predecessor) = &step.predecessor {
-        successor::compare(predecessor, &made.unsigned()?)?;
+        let predecessor = predecessor.chain().issuing();
+        successor::compare(predecessor.der(), &made.unsigned()?)?;
+        if above.is_some_and(|above| !above.chain().issuing().verifies(predecessor)) {
+            return Err("the key of its issuer has not signed its predecessor".into());
+        }
     }
     Ok(made)
 }
 
-fn crl_of(
-    step: &CrlStep,
-    ca: Option<&Arc<Issuer>>,
-) -> Result<PreparedCrl, Box<dyn std::error::Error>> {
-    let ca = ca.ok_or_else(|| format!("{:?} is not prepared", step.issuer))?;
+fn crl_of(step: &CrlStep, ca: &Issuer) -> Result<PreparedCrl, PrepareCrlError> {
     let params = CrlParams {
         number: step.number,
         this_update: step.this_update,
@@ -168,20 +189,20 @@ fn crl_of(
         partition: None,
         revoked: &step.revoked,
     };
-    Ok(PreparedCrl::prepare(
-        &params,
-        ca.chain().issuing(),
-        ca.algorithm(),
-    )?)
+    PreparedCrl::prepare(&params, ca.chain().issuing(), ca.algorithm())
 }
 
 /// Returns the text of plan B, whose SHA-256 is what people approve.
+///
+/// # Errors
+///
+/// What was prepared cannot be read back, so that nobody could see what they approve.
 pub(crate) fn text(
     plan: &Plan,
     keys: &BTreeMap<String, PublicKey>,
     attestations: &BTreeMap<String, Hash>,
-    steps: &[(&str, &str, Prepared)],
-) -> String {
+    steps: &[SigningStep<'_>],
+) -> Result<String, PrepareError> {
     let mut text = format!(
         "pkcs11-ceremony plan B\nceremony: {}\nplan A: {}\ntoken: {} serial {}\n",
         plan.ceremony,
@@ -203,20 +224,27 @@ pub(crate) fn text(
             writeln!(text, "  SHA-256 of the attestation {}", hash.hex()).ok();
         }
     }
-    for (name, key, prepared) in steps {
+    for SigningStep {
+        name,
+        key,
+        prepared,
+    } in steps
+    {
         writeln!(text, "\nstep {name}, to be signed by {key}").ok();
         match prepared {
             Prepared::Certificate(prepared) => decoded::certificate(&mut text, prepared),
-            Prepared::Request(_) => {
-                text.push_str("  a request for a certificate, without attributes\n");
-            }
+            Prepared::Request(prepared) => decoded::request(&mut text, prepared),
             Prepared::Crl(prepared) => decoded::crl(&mut text, prepared),
         }
+        .map_err(|source| PrepareError {
+            step: (*name).to_owned(),
+            source,
+        })?;
         let bytes = prepared.bytes();
         writeln!(text, "  SHA-256 {}\n  bytes", Hash::of(bytes).hex()).ok();
         for line in bytes.chunks(32) {
             writeln!(text, "    {}", hex::encode(line)).ok();
         }
     }
-    text
+    Ok(text)
 }

@@ -10,6 +10,7 @@ use crate::{
     ceremony::{Approved, Ceremony, Failure, PLAN_B, attestation},
     hash::Hash,
     plan::What,
+    prepared::SigningStep,
     transcript::{FILE, verifier_key},
 };
 
@@ -44,7 +45,7 @@ impl Ceremony {
         approved_b.demand(Stage::B)?;
         let lines = self.transcript(&plan_b)?;
         let mut outputs = Vec::new();
-        for (name, _, prepared) in &steps {
+        for SigningStep { name, prepared, .. } in &steps {
             let file = format!("{name}.{}", prepared.output().0);
             let pem = self
                 .folder

@@ -1,5 +1,7 @@
 //! Reads a plan, and checks that its steps fit together.
 
+use pkcs11_issuer::message::shown;
+
 use super::{Plan, Step, SubjectKey, TokenName, What, given::Files, raw::RawPlan, steps::Reader};
 use crate::hash::Hash;
 
@@ -11,6 +13,10 @@ pub(crate) const TOOL: &str = env!("CARGO_PKG_VERSION");
 pub(crate) enum PlanError {
     #[error("{0}")]
     Yaml(String),
+    #[error(
+        "line {line} has the character {character:?}, which nobody sees; remove it, because people approve what they see"
+    )]
+    Invisible { line: usize, character: char },
     #[error(
         "the plan is for version {0} of pkcs11-ceremony, and this is {TOOL}; use that version, or write and approve a plan for this one"
     )]
@@ -63,6 +69,7 @@ impl Plan {
         let text = std::str::from_utf8(octets)
             .map_err(|error| PlanError::Yaml(error.to_string()))?
             .to_owned();
+        check_visible(&text)?;
         let raw: RawPlan = serde_saphyr::from_str(&text).map_err(|error| {
             let said = error.without_snippet().to_string();
             PlanError::Yaml(said.lines().next().unwrap_or_default().to_owned())
@@ -125,4 +132,18 @@ impl Plan {
             }
         }
     }
+}
+
+/// Fails if the text has a character that a terminal does not show, or that changes how others are shown.
+fn check_visible(text: &str) -> Result<(), PlanError> {
+    for (number, line) in text.split('\n').enumerate() {
+        let hidden = line
+            .chars()
+            .find(|character| shown(character) != character.to_string());
+        if let Some(character) = hidden {
+            let line = number + 1;
+            return Err(PlanError::Invisible { line, character });
+        }
+    }
+    Ok(())
 }

@@ -47,6 +47,22 @@ fn what_the_format_does_not_know_is_refused_with_its_line() {
 }
 
 #[test]
+fn a_plan_with_characters_that_nobody_sees_is_refused() {
+    // To clear the line, to turn the text around, to go back to the line's start, and to take no room.
+    for hidden in ["\u{1b}[2K", "\u{202e}", "\r", "\u{200b}"] {
+        let text = PLAN.replacen("CN=Example Root", &format!("CN={hidden}Example Root"), 1);
+        let said = parsed(&text).unwrap_err().to_string();
+        let line = 1 + PLAN
+            .split("CN=Example Root")
+            .next()
+            .unwrap()
+            .matches('\n')
+            .count();
+        assert!(said.contains(&format!("line {line} ")), "{said}");
+    }
+}
+
+#[test]
 fn another_plan_or_another_step_gives_another_id() {
     let plan = parsed(PLAN).unwrap();
     let other = parsed(&format!("{PLAN}\n# changed\n")).unwrap();

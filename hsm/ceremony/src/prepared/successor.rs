@@ -16,7 +16,9 @@ pub(super) fn compare(predecessor: &[u8], renewed: &[u8]) -> Result<(), String> 
         ("public key", old.public_key().raw == new.public_key().raw),
     ];
     if let Some((what, _)) = same.iter().find(|(_, same)| !same) {
-        return Err(format!("its {what} is not that of its predecessor"));
+        return Err(format!(
+            "its {what} is not that of its predecessor; name the CA that signed the predecessor as issuer"
+        ));
     }
     if old.tbs_certificate.raw_serial() == new.tbs_certificate.raw_serial() {
         return Err("it has the serial number of its predecessor".to_owned());

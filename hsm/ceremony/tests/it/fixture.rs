@@ -94,19 +94,6 @@ impl Ceremony {
         fs::write(self.path("plan.yaml"), plan).unwrap();
     }
 
-    /// Puts the private key of a file (PKCS#8) beside the plan on SoftHSM's token.
-    pub(crate) fn import(&self, label: &str, id: &str, file: &str) {
-        let imported = Command::new("softhsm2-util")
-            .arg("--import")
-            .arg(self.path(file))
-            .args(["--token", "ceremony", "--label", label, "--id", id])
-            .args(["--pin", self.token.user_pin()])
-            .envs(self.token.env())
-            .output()
-            .unwrap();
-        assert!(imported.status.success(), "{imported:?}");
-    }
-
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -172,6 +159,24 @@ impl Ceremony {
                 pin.to_str().unwrap(),
             ],
         )
+    }
+
+    /// Runs a script beside the plan with our program under its name, and with the library of the token in place of SoftHSM's on
+    /// Debian.
+    pub(crate) fn bash(&self, script: &str) -> Output {
+        let module = self.token.module().to_str().unwrap();
+        let script = script.replace("/usr/lib/softhsm/libsofthsm2.so", module);
+        Command::new("bash")
+            .args(["-eu", "-c"])
+            .arg(format!(
+                "pkcs11-ceremony() {{ \"$PROGRAM\" \"$@\"; }}\n{script}"
+            ))
+            .env("PROGRAM", env!("CARGO_BIN_EXE_pkcs11-ceremony"))
+            .env("HOME", self.path(""))
+            .envs(self.token.env())
+            .current_dir(self.path(""))
+            .output()
+            .unwrap()
     }
 
     /// Copies token and outputs as they are now.

@@ -58,23 +58,6 @@ steps:
     ceremony
 }
 
-/// Runs a script with our program under its name, and another library in place of SoftHSM's on Debian.
-fn bash(ceremony: &Ceremony, script: &str) -> Option<i32> {
-    let module = ceremony.token.module().to_str().unwrap();
-    let script = script.replace("/usr/lib/softhsm/libsofthsm2.so", module);
-    let status = Command::new("bash")
-        .args(["-eu", "-c"])
-        .arg(format!(
-            "pkcs11-ceremony() {{ \"$PROGRAM\" \"$@\"; }}\n{script}"
-        ))
-        .env("PROGRAM", env!("CARGO_BIN_EXE_pkcs11-ceremony"))
-        .env("HOME", ceremony.path(""))
-        .envs(ceremony.token.env())
-        .current_dir(ceremony.path(""))
-        .status();
-    status.unwrap().code()
-}
-
 #[test]
 fn the_examples_of_every_command_are_the_day_of_a_ceremony() {
     let ceremony = desk();
@@ -85,7 +68,8 @@ fn the_examples_of_every_command_are_the_day_of_a_ceremony() {
             script.contains(&format!("pkcs11-ceremony {command} ")),
             "{script}"
         );
-        assert_eq!(bash(&ceremony, &script), Some(expected), "{script}");
+        let output = ceremony.bash(&script);
+        assert_eq!(output.status.code(), Some(expected), "{script}: {output:?}");
         seen += &script;
     }
     // The first page shows nothing else.
@@ -127,5 +111,6 @@ fn bash_completes_commands_and_flags() {
         [ "${COMPREPLY[*]}" = --module ]
     "#;
     // The script of clap reads a variable that is not set in every shell.
-    assert_eq!(bash(&ceremony, &format!("set +u\n{script}")), Some(0));
+    let output = ceremony.bash(&format!("set +u\n{script}"));
+    assert!(output.status.success(), "{output:?}");
 }

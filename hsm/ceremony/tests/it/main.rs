@@ -8,6 +8,7 @@
 mod crash;
 mod faults;
 mod fixture;
+mod guide;
 mod help;
 mod keys;
 mod later;
