@@ -11,6 +11,9 @@ use crate::cluster::NAMESPACE;
 use crate::metrics::{self, Metrics};
 use crate::{Cluster, PATIENCE, Programs};
 
+/// A variable of the environment that the image sets, and its value.
+pub const IMAGE_ENV: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
+
 /// Options of a controller.
 #[derive(Clone, Debug)]
 pub struct ControllerOptions {
@@ -102,6 +105,7 @@ impl Controller {
             .args(["--metrics-address", "127.0.0.1:0"])
             .args(["--log-format", "json"])
             .args(args.clone())
+            .env(IMAGE_ENV.0, IMAGE_ENV.1)
             .separate_stdout();
         let program = env
             .iter()

@@ -47,7 +47,7 @@ mod status;
 pub use authority::Authority;
 pub use chart::{apply_rights, chart_path};
 pub use cluster::{CONTROLLER, Cluster, IssuerName, NAMESPACE};
-pub use controller::{Controller, ControllerOptions};
+pub use controller::{Controller, ControllerOptions, IMAGE_ENV};
 pub use metrics::Metrics;
 pub use programs::Programs;
 pub use requests::{Requests, csr_for, request_spec};
