@@ -24,7 +24,7 @@ async fn an_operators_day_goes_as_its_page_shows() -> Result<()> {
     };
     let _cert_manager = CertManager::start(&plane, options).await?;
     let kubeconfig = plane.admin_kubeconfig();
-    let [kubectl, helm] = ["kubectl", "helm"].map(|name| desk.path("homes").join(name));
+    let [kubectl, helm] = ["kubectl", "helm"].map(|name| desk.path(&format!("{name}-home")));
     let free = Path::new("127.0.0.1:0");
     // The certificates name the address of the CRLs, so it must be known before the controller runs.
     let crls = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
