@@ -43,7 +43,7 @@ test: tools ## run every test
 	@tests/kryoptic/build
 	@tests/tools/build zlint pkilint tlog approver-policy trust-manager kwok otel-collector prometheus-operator
 	cargo build --workspace --all-targets --locked
-	$(release)
+	$(release) --package pkcs11-ceremony
 	@tests/setup/docker "$$CARGO_TARGET_DIR/release"
 	TEST_TOKEN=kryoptic cargo test --workspace --locked --test it -- injected keys:: protocol:: sidecar:: signing::
 	cargo test --workspace --locked --no-fail-fast -- --include-ignored --skip ::soak::
@@ -56,8 +56,8 @@ soak: tools ## inject faults in random order under load, for ten minutes: make s
 
 .PHONY: image
 image: tools ## build the images and SBOMs, and test the image against a control plane
-	names=$$(docker/build) && read -r image softhsm <<<"$$names" && \
-		TEST_IMAGE=$$image TEST_SOFTHSM_IMAGE=$$softhsm \
+	names=$$(docker/build) && read -r image softhsm ceremony <<<"$$names" && \
+		TEST_IMAGE=$$image TEST_SOFTHSM_IMAGE=$$softhsm TEST_CEREMONY_IMAGE=$$ceremony \
 		cargo test --workspace --locked --test it -- --ignored chart::image::
 
 .PHONY: image-reproducible

@@ -1,8 +1,8 @@
 //! The flags of `completions` and `man`, and what both print: descriptions of the command line by the command line itself.
 
-use std::{io, path::Path, path::PathBuf};
+use std::{fs, io, path::Path, path::PathBuf};
 
-use clap::{Args as ClapArgs, CommandFactory as _};
+use clap::{Args as ClapArgs, Command, CommandFactory as _};
 use clap_complete::Shell;
 
 use super::Args;
@@ -16,16 +16,22 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// Writes the script that completes our commands and flags in the shell.
+    /// Returns the script that completes our commands and flags in the shell.
     #[must_use]
     pub fn script(&self) -> String {
+        self.script_of(Args::command())
+    }
+
+    /// Returns the script that completes the commands and flags of a program.
+    #[must_use]
+    pub fn script_of(&self, mut program: Command) -> String {
         let mut script = Vec::new();
-        let mut command = Args::command();
-        let name = command.get_name().to_owned();
-        clap_complete::generate(self.shell, &mut command, name, &mut script);
+        let name = program.get_name().to_owned();
+        clap_complete::generate(self.shell, &mut program, &name, &mut script);
         // clap_complete 4.6.12 spells the program's name in two ways in bash's script, if it has a hyphen, and then completes
         // nothing below the first word.
-        String::from_utf8_lossy(&script).replace("pkcs11__subcmd__issuer", "pkcs11__issuer")
+        let (wrong, right) = (name.replace('-', "__subcmd__"), name.replace('-', "__"));
+        String::from_utf8_lossy(&script).replace(&wrong, &right)
     }
 }
 
@@ -44,6 +50,15 @@ impl Man {
     /// A page cannot be written.
     pub fn write(folder: &Path) -> io::Result<()> {
         clap_mangen::generate_to(Args::command(), folder)
+    }
+
+    /// Writes the pages of a program into the folder, which is made if it does not exist.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or a page cannot be written.
+    pub fn pages_of(&self, program: Command) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        clap_mangen::generate_to(program, &self.folder)
     }
 }
 

@@ -45,6 +45,24 @@ pub struct Authority {
     pub not_after: Timestamp,
     /// How many CA certificates may follow below it; `None`: any number.
     pub path_length: Option<u8>,
+    /// The subject key identifier, so that all certificates of a CA have the same; `None`: computed from the key.
+    pub subject_key_id: Option<Vec<u8>>,
+}
+
+impl Authority {
+    fn key_id(&self) -> Vec<u8> {
+        let computed = || self.key.key_identifier();
+        self.subject_key_id.clone().unwrap_or_else(computed)
+    }
+}
+
+/// Returns a CA that exists as an issuer, from its certificate (DER). The certificate above it is not needed.
+///
+/// # Errors
+///
+/// The certificate could not issue certificates.
+pub fn existing(der: &[u8]) -> Result<Issuer, AuthorityError> {
+    issuer_of(der, false)
 }
 
 /// Why no CA certificate was prepared.
@@ -96,13 +114,13 @@ impl PreparedAuthority {
     ///
     /// The contents break a lint, or could not be a CA's.
     pub fn root(authority: &Authority) -> Result<Self, AuthorityError> {
-        let key_id = authority.key.key_identifier();
+        let key_id = authority.key_id();
         let algorithm =
             super::SignatureAlgorithm::auto(&super::IssuerPublicKey::new(authority.key.clone()));
         let scheme = algorithm.scheme().to_der()?;
         let tbs = encode(authority, &authority.subject, &key_id, &scheme)?;
         let issuer = Arc::new(issuer_of(&unsigned(&tbs, &scheme)?, true)?);
-        Self::linted(tbs, scheme, issuer, true)
+        Self::linted(authority, tbs, scheme, issuer, true)
     }
 
     /// Prepares a certificate that `above` signs.
@@ -117,20 +135,18 @@ impl PreparedAuthority {
         let scheme = above.algorithm().scheme().to_der()?;
         let name = Name::parse(issuing.subject_der())?;
         let tbs = encode(authority, &name, &issuing.authority_key_id(), &scheme)?;
-        Self::linted(tbs, scheme, Arc::clone(above), false)
+        Self::linted(authority, tbs, scheme, Arc::clone(above), false)
     }
 
     fn linted(
+        authority: &Authority,
         tbs: Vec<u8>,
         algorithm: Vec<u8>,
         issuer: Arc<Issuer>,
         is_root: bool,
     ) -> Result<Self, AuthorityError> {
-        if is_root {
-            lint::run_root(&tbs, &issuer)?;
-        } else {
-            lint::run(&tbs, &issuer)?;
-        }
+        let key_id = authority.subject_key_id.as_deref();
+        lint::run_authority(&tbs, &issuer, key_id, is_root)?;
         Ok(Self {
             tbs,
             algorithm,
@@ -244,7 +260,7 @@ fn extensions(authority: &Authority, issuer_key_id: &[u8]) -> der::Result<Vec<Ex
         extension(
             ID_CE_SUBJECT_KEY_IDENTIFIER,
             NOT_CRITICAL,
-            &SubjectKeyIdentifier(OctetString::new(authority.key.key_identifier())?),
+            &SubjectKeyIdentifier(OctetString::new(authority.key_id())?),
         )?,
         // 4.2.1.3: certificates and CRLs, nothing else.
         extension(

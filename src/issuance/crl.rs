@@ -17,7 +17,9 @@ use super::{
     lint::error::LintError,
     pem,
     profile::HttpUrl,
-    signature::{IssuerError, Signature, SignatureAlgorithm, Signer, SigningInput},
+    raw::SignedFrame,
+    reread::RereadError,
+    signature::{IssuerError, SignatureAlgorithm, Signer, SigningInput},
     tbs,
 };
 
@@ -161,6 +163,42 @@ impl PreparedCrl {
         })
     }
 
+    /// The DER of the TBSCertList.
+    #[must_use]
+    pub fn tbs(&self) -> &[u8] {
+        &self.tbs
+    }
+
+    /// The algorithm of the signature.
+    #[must_use]
+    pub const fn algorithm(&self) -> SignatureAlgorithm {
+        self.algorithm
+    }
+
+    /// Returns the CRL (DER) with a signature of zeros, for a reader of its contents.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be encoded.
+    pub fn unsigned(&self) -> der::Result<Vec<u8>> {
+        tbs::signed(&self.tbs, &self.algorithm_der, &[0; 64])
+    }
+
+    /// Checks a CRL that was issued from the same bytes before: the bytes, the signature and the second parser.
+    ///
+    /// # Errors
+    ///
+    /// It differs from what was prepared, or its signature is wrong.
+    pub fn check(&self, crl: &[u8]) -> Result<(), IssueError> {
+        let signed = SignedFrame::parse(crl).map_err(IssueError::Encode)?;
+        if self.sealed(signed.signature)? == crl {
+            return Ok(());
+        }
+        Err(IssueError::Ambiguous(RereadError(
+            "it is not the CRL that was prepared".to_owned(),
+        )))
+    }
+
     /// The SHA-256 hash of the TBSCertList, lower-case hexadecimal, for the issuance log.
     #[must_use]
     pub fn tbs_sha256(&self) -> String {
@@ -182,12 +220,14 @@ impl PreparedCrl {
     pub async fn issue(self, signer: &dyn Signer) -> Result<IssuedCrl, IssueError> {
         let input = SigningInput::new(self.algorithm, &self.tbs);
         let signature = signer.sign(input).await.map_err(IssueError::Sign)?;
-        self.seal(&signature)
+        Ok(IssuedCrl {
+            der: self.sealed(signature.as_octets())?,
+            number: self.number,
+        })
     }
 
-    /// Verifies the signature and assembles the CRL.
-    fn seal(self, signature: &Signature) -> Result<IssuedCrl, IssueError> {
-        let signature = signature.as_octets();
+    /// Verifies the signature and assembles the CRL (DER).
+    fn sealed(&self, signature: &[u8]) -> Result<Vec<u8>, IssueError> {
         self.key
             .key()
             .verify(self.algorithm.scheme(), &self.tbs, signature)
@@ -196,10 +236,7 @@ impl PreparedCrl {
             tbs::signed(&self.tbs, &self.algorithm_der, signature).map_err(IssueError::Encode)?;
         reread::compare_frame(&der, &self.tbs, &self.algorithm_der, signature)
             .map_err(IssueError::Ambiguous)?;
-        Ok(IssuedCrl {
-            der,
-            number: self.number,
-        })
+        Ok(der)
     }
 }
 

@@ -71,10 +71,16 @@ struct Linted<'a> {
     key: PublicKey,
     issuer: &'a Issuer,
     algorithm: Vec<u8>,
+    /// The subject key identifier of a CA that exists; `None`: the one that is computed from the key.
+    kept_key_id: Option<&'a [u8]>,
 }
 
 impl<'a> Linted<'a> {
-    fn read(tbs_der: &'a [u8], issuer: &'a Issuer) -> Result<Self, LintError> {
+    fn read(
+        tbs_der: &'a [u8],
+        issuer: &'a Issuer,
+        kept_key_id: Option<&'a [u8]>,
+    ) -> Result<Self, LintError> {
         let undecodable = |finding: String| LintError {
             lint: "decodable",
             citation: "RFC 5280, section 4.1",
@@ -93,6 +99,7 @@ impl<'a> Linted<'a> {
             key,
             issuer,
             algorithm,
+            kept_key_id,
         })
     }
 
@@ -157,17 +164,26 @@ impl<'a> Linted<'a> {
 ///
 /// The first lint that fails.
 pub(super) fn run(tbs_der: &[u8], issuer: &Issuer) -> Result<(), LintError> {
-    run_each(tbs_der, issuer, |_| true)
+    run_each(tbs_der, issuer, None, |_| true)
 }
 
-/// Runs the lints over the TBSCertificate of a root, whose `issuer` is itself. Left out are those that compare a certificate with a
-/// different one above it: the name of a root is its issuer's, and its path length limits only what is below it.
+/// Runs the lints over the TBSCertificate of a CA. `kept_key_id` is its subject key identifier if its earlier certificates have
+/// one; otherwise the identifier must be computed from the key. For a root, whose `issuer` is itself, those lints are left out that
+/// compare a certificate with a different one above it: the name of a root is its issuer's, and its path length limits only what is
+/// below it.
 ///
 /// # Errors
 ///
 /// The first lint that fails.
-pub(super) fn run_root(tbs_der: &[u8], issuer: &Issuer) -> Result<(), LintError> {
-    run_each(tbs_der, issuer, |lint| !NOT_OF_ROOTS.contains(&lint.name))
+pub(super) fn run_authority(
+    tbs_der: &[u8],
+    issuer: &Issuer,
+    kept_key_id: Option<&[u8]>,
+    is_root: bool,
+) -> Result<(), LintError> {
+    run_each(tbs_der, issuer, kept_key_id, |lint| {
+        !is_root || !NOT_OF_ROOTS.contains(&lint.name)
+    })
 }
 
 const NOT_OF_ROOTS: [&str; 2] = [
@@ -178,9 +194,10 @@ const NOT_OF_ROOTS: [&str; 2] = [
 fn run_each(
     tbs_der: &[u8],
     issuer: &Issuer,
+    kept_key_id: Option<&[u8]>,
     wanted: impl Fn(&Lint) -> bool,
 ) -> Result<(), LintError> {
-    let linted = Linted::read(tbs_der, issuer)?;
+    let linted = Linted::read(tbs_der, issuer, kept_key_id)?;
     let lints = LINTS.into_iter().flatten();
     lints.filter(|lint| wanted(lint)).try_for_each(|lint| {
         (lint.check)(&linted).map_err(|finding| LintError {

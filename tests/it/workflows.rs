@@ -73,6 +73,42 @@ fn nothing_is_pushed_or_signed_before_the_check_has_passed() -> Result<()> {
 }
 
 #[test]
+fn every_image_that_is_pushed_is_published_signed_and_attested() -> Result<()> {
+    let release = workflow("release")?;
+    let jobs = &release["jobs"];
+    let script = |job: &Value| {
+        let runs = steps(job).filter_map(|step| step["run"].as_str());
+        runs.collect::<Vec<_>>().join("\n")
+    };
+    let (build, publish) = (script(&jobs["build"]), script(&jobs["publish"]));
+    let pushed = build.lines().filter_map(|line| {
+        let image = line.trim().strip_prefix("docker push \"$REGISTRY/")?;
+        image.split(':').next()
+    });
+    let pushed: Vec<_> = pushed.collect();
+    assert_eq!(pushed.len(), 3);
+    let joined = publish.lines().find_map(|line| {
+        let names = line.trim().strip_prefix("for name in ")?;
+        names.strip_suffix("; do")
+    });
+    let joined: Vec<_> = joined.context("no images")?.split(' ').collect();
+    assert_eq!(joined, pushed);
+    for image in pushed {
+        let signs = |line: &str| {
+            line.starts_with("cosign sign ") && line.contains(&format!("\"$REGISTRY/{image}@"))
+        };
+        assert!(publish.lines().any(signs), "{image} is not signed");
+        let subject = format!("${{{{ env.REGISTRY }}}}/{image}");
+        let digest = format!("${{{{ steps.images.outputs.{image} }}}}");
+        let attests = |step: &Value| {
+            step["with"]["subject-name"] == subject && step["with"]["subject-digest"] == digest
+        };
+        assert!(steps(&jobs["publish"]).any(attests), "{image}");
+    }
+    Ok(())
+}
+
+#[test]
 fn every_action_is_pinned_by_its_commit_and_no_secret_is_named() -> Result<()> {
     let mut count = 0;
     for name in ["ci", "release"] {

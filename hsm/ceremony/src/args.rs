@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use pkcs11_issuer::args::{Completions, Man};
 
 /// Makes CA keys and certificates on a PKCS#11 token, exactly as several people have approved.
 #[derive(Debug, Parser)]
@@ -16,27 +17,75 @@ const EXAMPLES: &str = "\
 Examples:
   pkcs11-ceremony plan --plan plan.yaml --approvers approvers.yaml --out ceremony
   pkcs11-ceremony approve --plan plan.yaml --approvers approvers.yaml --out ceremony --key ~/.ssh/id_ed25519
-  pkcs11-ceremony execute --plan plan.yaml --approvers approvers.yaml --out ceremony --module libsofthsm2.so --pin-file pin
+  pkcs11-ceremony execute --plan plan.yaml --approvers approvers.yaml --out ceremony \\
+    --module /usr/lib/softhsm/libsofthsm2.so --pin-file pin
   pkcs11-ceremony verify --plan plan.yaml --approvers approvers.yaml --out ceremony
   pkcs11-ceremony minutes --plan plan.yaml --approvers approvers.yaml --out ceremony --format html
 
 Exit codes:
   0  done
   1  failed, or wrong usage; the message says what to do
-  3  execute: the keys are made, and plan B waits for approvals";
+  3  execute: the keys are made, and plan B waits for approvals or for the vendor's attestations
+
+docs/ceremony.md describes plans and the day.";
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  pkcs11-ceremony plan --plan plan.yaml --approvers approvers.yaml --out ceremony";
+
+const APPROVE_EXAMPLES: &str = "\
+Examples:
+  pkcs11-ceremony approve --plan plan.yaml --approvers approvers.yaml --out ceremony --key ~/.ssh/id_ed25519";
+
+const EXECUTE_EXAMPLES: &str = "\
+Examples:
+  pkcs11-ceremony execute --plan plan.yaml --approvers approvers.yaml --out ceremony \\
+    --module /usr/lib/softhsm/libsofthsm2.so --pin-file pin
+
+Exit code 3: the keys are made, and plan B waits for approvals or for the vendor's attestations. After any interruption, run the
+same command again.";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  pkcs11-ceremony verify --plan plan.yaml --approvers approvers.yaml --out ceremony";
+
+const MINUTES_EXAMPLES: &str = "\
+Examples:
+  pkcs11-ceremony minutes --plan plan.yaml --approvers approvers.yaml --out ceremony > minutes.md
+  pkcs11-ceremony minutes --plan plan.yaml --approvers approvers.yaml --out ceremony --format html > minutes.html";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  pkcs11-ceremony completions bash > pkcs11-ceremony.bash
+  pkcs11-ceremony completions zsh > _pkcs11-ceremony";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  pkcs11-ceremony man man1";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Print the plan that is to be approved next, with its hash in words: plan A, or plan B once the keys exist.
+    #[command(after_help = PLAN_EXAMPLES)]
     Plan(Files),
     /// Approve that plan with an OpenSSH key. Runs ssh-keygen.
+    #[command(after_help = APPROVE_EXAMPLES)]
     Approve(Approve),
     /// Carry the plan out as far as it is approved. Run it again to go on.
+    #[command(after_help = EXECUTE_EXAMPLES)]
     Execute(Execute),
     /// Verify a finished ceremony offline: approvals, certificates and transcript.
+    #[command(after_help = VERIFY_EXAMPLES)]
     Verify(Files),
     /// Print the minutes of a finished ceremony, after verifying it.
+    #[command(after_help = MINUTES_EXAMPLES)]
     Minutes(Minutes),
+    /// Print a script that completes commands and flags in a shell.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(Completions),
+    /// Write the manual pages, one for each command.
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(Man),
 }
 
 /// The files of a ceremony.

@@ -13,7 +13,7 @@ use crate::{
     hash::Hash,
     output::Folder,
     plan::Plan,
-    prepared::{self, Prepared, first_block},
+    prepared::{self, SigningStep, first_block},
 };
 
 /// Any error of a command.
@@ -21,6 +21,11 @@ pub(crate) type Failure = Box<dyn std::error::Error>;
 
 /// Name of plan B in the folder.
 pub(crate) const PLAN_B: &str = "plan-b.txt";
+
+/// Returns the name of the file in the folder with the vendor's attestation of a key.
+pub(crate) fn attestation(step: &str) -> String {
+    format!("{step}.attestation")
+}
 
 /// A ceremony.
 pub(crate) struct Ceremony {
@@ -41,20 +46,24 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 impl Ceremony {
-    /// Reads plan and approvers.
+    /// Reads plan and approvers, and prepares what can be prepared already, so that a plan with a fault is refused before
+    /// anybody approves it.
     pub(crate) fn read(plan: &Path, approvers: &Path, out: PathBuf) -> Result<Self, Failure> {
         let named = |path: &Path, error: &dyn std::fmt::Display| -> Failure {
             format!("{}: {error}", path.display()).into()
         };
-        Ok(Self {
-            plan: Plan::parse(&read(plan)?).map_err(|error| named(plan, &error))?,
+        let ceremony = Self {
+            plan: Plan::parse(&read(plan)?, &|file| fs::read(plan.with_file_name(file)))
+                .map_err(|error| named(plan, &error))?,
             approvers: Approvers::parse(&read(approvers)?)
                 .map_err(|error| named(approvers, &error))?,
             folder: Folder(out),
-        })
+        };
+        prepared::prepare(&ceremony.plan, &ceremony.keys()?)?;
+        Ok(ceremony)
     }
 
-    /// Returns the public keys that exist, by step.
+    /// Returns the public keys that exist, by step; those of CAs that exist among them.
     pub(crate) fn keys(&self) -> Result<BTreeMap<String, PublicKey>, Failure> {
         let mut keys = BTreeMap::new();
         for (name, _) in self.plan.keys() {
@@ -65,21 +74,39 @@ impl Ceremony {
             let der = first_block(&text).map_err(|error| format!("{file}: {error}"))?;
             keys.insert(name.to_owned(), PublicKey::parse(&der)?);
         }
+        for (name, ca) in self.plan.cas() {
+            let public = ca.issuer.chain().issuing().public_key();
+            keys.insert(name.to_owned(), public.key().clone());
+        }
         Ok(keys)
     }
 
-    /// Returns plan B: its steps and its text; `None` if keys are missing.
-    #[expect(
-        clippy::type_complexity,
-        reason = "the steps as `prepare` returns them, and a text"
-    )]
-    pub(crate) fn plan_b(&self) -> Result<Option<(Vec<(&str, &str, Prepared)>, String)>, Failure> {
+    /// Returns the SHA-256 of the attestations that the plan asks for, by step; `None`: the file is missing.
+    pub(crate) fn attestations(&self) -> Result<BTreeMap<&str, Option<Hash>>, Failure> {
+        let wanted = self.plan.keys().filter(|(_, key)| key.attestation);
+        wanted
+            .map(|(name, _)| {
+                let octets = self.folder.read(&attestation(name))?;
+                Ok((name, octets.map(|octets| Hash::of(&octets))))
+            })
+            .collect()
+    }
+
+    /// Returns plan B: its steps and its text; `None` if keys or attestations are missing.
+    pub(crate) fn plan_b(&self) -> Result<Option<(Vec<SigningStep<'_>>, String)>, Failure> {
         let keys = self.keys()?;
-        if keys.len() < self.plan.keys().count() {
+        let mut attestations = BTreeMap::new();
+        for (name, hash) in self.attestations()? {
+            let Some(hash) = hash else { return Ok(None) };
+            attestations.insert(name.to_owned(), hash);
+        }
+        if self.plan.keys().any(|(name, _)| !keys.contains_key(name)) {
             return Ok(None);
         }
-        let steps = prepared::prepare(&self.plan, &keys)?;
-        let text = prepared::text(&self.plan, &keys, &steps);
+        let Some(steps) = prepared::prepare(&self.plan, &keys)? else {
+            return Ok(None);
+        };
+        let text = prepared::text(&self.plan, &keys, &attestations, &steps)?;
         Ok(Some((steps, text)))
     }
 

@@ -8,9 +8,9 @@ use pkcs11_issuer::issuance::pem;
 
 use crate::{
     approvals::Stage,
-    ceremony::{Ceremony, Failure, PLAN_B},
+    ceremony::{Ceremony, Failure, PLAN_B, attestation},
     hash::Hash,
-    plan::{KeyStep, What},
+    plan::{KeyStep, SubjectKey, What},
     prepared::{Prepared, first_block},
     token::{CertificateParts, Halves, Token},
     transcript::{Transcript, verifier_key},
@@ -22,6 +22,8 @@ pub(crate) enum Outcome {
     Finished,
     /// The keys exist, and plan B with this hash waits for approvals.
     WaitsForPlanB(Hash),
+    /// The keys exist, and these files with the vendor's attestations are missing.
+    WaitsForAttestations(Vec<String>),
 }
 
 impl Ceremony {
@@ -34,6 +36,7 @@ impl Ceremony {
         let approved = self.approved(Stage::A, &self.plan.hash)?;
         approved.demand(Stage::A)?;
         let token = Token::open(module, &self.plan.token, pin)?;
+        self.folder.sweep()?;
         let transcript = Transcript::open(&self.folder, &self.plan)?;
         transcript.say(
             "plan-a-approved",
@@ -62,6 +65,21 @@ impl Ceremony {
                     .is_some_and(|(audit, _)| audit == *name)
             })
             .ok_or("the plan has no audit key")?;
+        let attestations = self.attestations()?;
+        let missing: Vec<_> = attestations
+            .iter()
+            .filter(|(_, hash)| hash.is_none())
+            .collect();
+        if !missing.is_empty() {
+            transcript.say("attestations-wait", &[])?;
+            transcript.sign(token, audit, &self.plan)?;
+            let files = missing.into_iter().map(|(name, _)| attestation(name));
+            return Ok(Outcome::WaitsForAttestations(files.collect()));
+        }
+        for (name, hash) in &attestations {
+            let hash = hash.map(|hash| hash.hex()).unwrap_or_default();
+            transcript.say("attested", &[("step", *name), ("sha256", &hash)])?;
+        }
         let (steps, text) = self.plan_b()?.ok_or("keys are missing")?;
         self.folder.create(PLAN_B, text.as_bytes())?;
         let hash = Hash::of(text.as_bytes());
@@ -78,12 +96,12 @@ impl Ceremony {
                 ("approvers", &approved.names()),
             ],
         )?;
-        for (name, key, prepared) in steps {
+        for step in steps {
             let (_, key) = keys
                 .iter()
-                .find(|(found, _)| *found == key)
+                .find(|(name, _)| *name == step.key)
                 .ok_or("a key is missing")?;
-            self.sign(name, key, prepared, token, transcript)?;
+            self.sign(step.name, key, step.prepared, token, transcript)?;
         }
         self.import_certificates(token, transcript)?;
         transcript.say("finished", &[("planBSha256", &hash.hex())])?;
@@ -91,7 +109,7 @@ impl Ceremony {
         Ok(Outcome::Finished)
     }
 
-    /// Makes the keys that are missing, after checking that all of them can be made.
+    /// Makes the keys that are missing, after checking that all of them can be made, and that those of existing CAs are there.
     fn make_keys<'a>(
         &'a self,
         token: &Token,
@@ -101,6 +119,22 @@ impl Ceremony {
             token.check_room_for(&self.plan.key_id(name), step)?;
         }
         let mut keys = Vec::new();
+        for (name, ca) in self.plan.cas() {
+            let halves = token.find_ca(name, ca)?;
+            transcript.say(
+                "ca-found",
+                &[
+                    ("step", name),
+                    ("keyId", &hex::encode(&ca.key_id)),
+                    ("attributes", &halves.facts.attributes),
+                    (
+                        "spkiSha256",
+                        &Hash::of(halves.facts.public.spki_der()).hex(),
+                    ),
+                ],
+            )?;
+            keys.push((name, halves));
+        }
         for (name, step) in self.plan.keys() {
             let halves = self.key(name, step, token, transcript)?;
             let spki = halves.facts.public.spki_der();
@@ -192,6 +226,10 @@ impl Ceremony {
         let der = match prepared {
             Prepared::Certificate(prepared) => runtime.block_on(prepared.issue(&signer))?,
             Prepared::Request(prepared) => runtime.block_on(prepared.issue(&signer))?,
+            Prepared::Crl(prepared) => {
+                let crl = runtime.block_on(prepared.issue(&signer))?;
+                crl.der().to_vec()
+            }
         };
         transcript.say(
             "signed",
@@ -220,7 +258,10 @@ impl Ceremony {
                 .read(&format!("{certificate}.pem"))?
                 .ok_or("the certificate does not exist")?;
             let der = first_block(&text)?;
-            let id = self.plan.key_id(&planned.key);
+            let SubjectKey::Step(key) = &planned.key else {
+                return Err("the key of the certificate is not on the token".into());
+            };
+            let id = self.plan.key_id(key);
             let found = token.certificates(&id)?;
             if found == [der.clone()] {
                 continue;
@@ -233,19 +274,16 @@ impl Ceremony {
                 .into());
             }
             let issuer = match &planned.issuer {
-                None => &planned.subject,
-                Some(above) => {
-                    &self
-                        .plan
-                        .certificate(above)
-                        .ok_or("the CA above is not in the plan")?
-                        .subject
-                }
+                None => planned.subject.der(),
+                Some(above) => self
+                    .plan
+                    .subject(above)
+                    .ok_or("the CA above is not in the plan")?,
             };
             let serial = [[2, 16].as_slice(), planned.serial.octets()].concat();
             let parts = CertificateParts {
                 subject: &planned.subject,
-                issuer: issuer.der(),
+                issuer,
                 serial: &serial,
             };
             transcript.say(

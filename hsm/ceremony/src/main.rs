@@ -17,7 +17,7 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use pkcs11_issuer::telemetry::ErrorChain;
 
 use args::{Cli, Command, Files};
@@ -62,6 +62,13 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                     );
                     return Ok(ExitCode::from(3));
                 }
+                Outcome::WaitsForAttestations(files) => {
+                    println!(
+                        "the keys are made; put the vendor's attestations into the folder of --out, and run the same command again: {}",
+                        files.join(", ")
+                    );
+                    return Ok(ExitCode::from(3));
+                }
             }
         }
         Command::Verify(files) => {
@@ -76,6 +83,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let verified = ceremony.verify()?;
             print!("{}", ceremony.minutes(&verified, minutes.format));
         }
+        Command::Completions(asked) => print!("{}", asked.script_of(Cli::command())),
+        Command::Man(asked) => asked.pages_of(Cli::command())?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -76,7 +76,9 @@ impl Ceremony {
             })
             .collect(),
         ));
-        parts.push(Part::Heading("Certificates and requests".into()));
+        parts.push(Part::Heading(
+            "Certificates, requests, CRLs and attestations".into(),
+        ));
         let outputs = verified.outputs.iter();
         parts.push(Part::Table(
             outputs

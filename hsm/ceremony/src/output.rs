@@ -10,6 +10,9 @@ use std::{
 #[derive(Clone, Debug)]
 pub(crate) struct Folder(pub(crate) PathBuf);
 
+/// The end of the name of a file that is being written.
+const UNFINISHED: &str = ".unfinished";
+
 /// Why a file was not written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OutputError {
@@ -36,6 +39,18 @@ impl Folder {
         }
     }
 
+    /// Removes what killed processes have left of files that they did not finish, or had just linked into place.
+    pub(crate) fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.0)? {
+            let name = entry?.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with('.') && name.ends_with(UNFINISHED) {
+                fs::remove_file(self.path(&name))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Creates a file. One with the same contents is left alone.
     pub(crate) fn create(&self, name: &str, octets: &[u8]) -> Result<(), OutputError> {
         let path = self.path(name);
@@ -54,7 +69,7 @@ impl Folder {
 /// Writes a file beside its place, and links it there: a link never replaces a file, and the contents are complete.
 fn create(folder: &Path, path: &Path, name: &str, octets: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let unfinished = folder.join(format!(".{name}.unfinished"));
+    let unfinished = folder.join(format!(".{name}{UNFINISHED}"));
     let mut file = File::create(&unfinished)?;
     file.write_all(octets)?;
     file.sync_all()?;
@@ -87,5 +102,9 @@ mod tests {
         assert_eq!(folder.read("root.pem").unwrap(), None);
         folder.create("root.pem", b"one").unwrap();
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
+        fs::hard_link(folder.path("root.pem"), folder.path(".root.pem.unfinished")).unwrap();
+        folder.sweep().unwrap();
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
+        assert_eq!(folder.read("root.pem").unwrap().unwrap(), b"one");
     }
 }

@@ -1,21 +1,34 @@
 //! Plan B: what the token will sign, byte for byte, computed from the plan and the public keys alone.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, error::Error, fmt::Write as _, sync::Arc};
 
 use pkcs11_issuer::issuance::{
-    Authority, Issuer, PreparedAuthority, PreparedRequest, PublicKey, pem,
+    Authority, Issuer, PreparedAuthority, PreparedRequest, PublicKey,
+    crl::{CrlParams, PrepareCrlError, PreparedCrl},
+    pem,
 };
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::{
     hash::Hash,
-    plan::{Plan, What},
+    plan::{CertificateStep, CrlStep, Plan, SubjectKey, What},
 };
+
+mod decoded;
+mod successor;
 
 /// What a step signs.
 pub(crate) enum Prepared {
     Certificate(PreparedAuthority),
     Request(PreparedRequest),
+    Crl(PreparedCrl),
+}
+
+/// A step that signs.
+pub(crate) struct SigningStep<'a> {
+    pub(crate) name: &'a str,
+    /// The step of the key that signs.
+    pub(crate) key: &'a str,
+    pub(crate) prepared: Prepared,
 }
 
 /// Why a step cannot be prepared.
@@ -23,11 +36,11 @@ pub(crate) enum Prepared {
 #[error("step {step:?} cannot be signed as planned")]
 pub(crate) struct PrepareError {
     step: String,
-    source: Box<dyn std::error::Error>,
+    source: Box<dyn Error>,
 }
 
 /// Returns the DER of the first PEM block of a text.
-pub(crate) fn first_block(text: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+pub(crate) fn first_block(text: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     let block = pem::scan(text)?.blocks.into_iter().next();
     Ok(block.ok_or("the file has no PEM block")?.der)
 }
@@ -38,6 +51,7 @@ impl Prepared {
         match self {
             Self::Certificate(prepared) => prepared.tbs(),
             Self::Request(prepared) => prepared.info(),
+            Self::Crl(prepared) => prepared.tbs(),
         }
     }
 
@@ -46,11 +60,12 @@ impl Prepared {
         match self {
             Self::Certificate(_) => ("pem", "CERTIFICATE"),
             Self::Request(_) => ("csr.pem", "CERTIFICATE REQUEST"),
+            Self::Crl(_) => ("crl.pem", "X509 CRL"),
         }
     }
 
     /// Checks an output (PEM) that was made before: the prepared bytes and their signature.
-    pub(crate) fn check(&self, text: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    pub(crate) fn check(&self, text: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
         let (_, label) = self.output();
         let der = first_block(text)?;
         if pem::encode(label, &der).as_bytes() != text {
@@ -59,75 +74,135 @@ impl Prepared {
         match self {
             Self::Certificate(prepared) => prepared.check(&der)?,
             Self::Request(prepared) => prepared.check(&der)?,
+            Self::Crl(prepared) => prepared.check(&der)?,
         }
         Ok(der)
     }
 }
 
-/// Prepares every step that signs, in the plan's order: name, key step and bytes.
+/// Prepares every step that signs, in the plan's order. `None`: a key does not exist yet. Then the steps that do not need it were
+/// prepared all the same, so that their faults are found.
 pub(crate) fn prepare<'a>(
     plan: &'a Plan,
     keys: &BTreeMap<String, PublicKey>,
-) -> Result<Vec<(&'a str, &'a str, Prepared)>, PrepareError> {
+) -> Result<Option<Vec<SigningStep<'a>>>, PrepareError> {
     let mut cas: BTreeMap<&str, Arc<Issuer>> = BTreeMap::new();
     let mut all = Vec::new();
+    let mut is_whole = true;
     for step in &plan.steps {
-        let failed = |source: Box<dyn std::error::Error>| PrepareError {
-            step: step.name.clone(),
+        let name = step.name.as_str();
+        let failed = |source: Box<dyn Error>| PrepareError {
+            step: name.to_owned(),
             source,
         };
-        let key = |name: &str| {
-            let found = keys.get(name).cloned();
-            found.ok_or_else(|| failed(format!("its key {name:?} does not exist yet").into()))
+        let signing_key = |ca: &'a str| {
+            let found = plan.signing_key(ca);
+            found.ok_or_else(|| failed(format!("the key of {ca:?} is not on the token").into()))
         };
-        let (key_name, prepared) = match &step.what {
+        let (key, prepared) = match &step.what {
             What::Key(_) | What::Import { .. } => continue,
+            What::Ca(ca) => {
+                cas.insert(name, Arc::clone(&ca.issuer));
+                continue;
+            }
             What::Certificate(certificate) => {
-                let authority = Authority {
-                    subject: certificate.subject.clone(),
-                    key: key(&certificate.key)?,
-                    serial: certificate.serial,
-                    not_before: certificate.not_before,
-                    not_after: certificate.not_after,
-                    path_length: certificate.path_length,
+                let public = match &certificate.key {
+                    SubjectKey::Step(name) => keys.get(name),
+                    SubjectKey::Given(public) => Some(public),
                 };
-                let above = certificate.issuer.as_deref();
-                let (signs, made) = match above {
-                    None => (
-                        certificate.key.as_str(),
-                        PreparedAuthority::root(&authority),
-                    ),
-                    Some(issuer) => {
-                        let (Some(ca), Some(above)) = (cas.get(issuer), plan.certificate(issuer))
-                        else {
-                            return Err(failed(format!("{issuer:?} is not prepared").into()));
-                        };
-                        let made = PreparedAuthority::under(&authority, ca);
-                        (above.key.as_str(), made)
-                    }
+                let issuer = certificate.issuer.as_deref();
+                let above = issuer.and_then(|issuer| cas.get(issuer));
+                let (Some(public), true) = (public, above.is_some() == issuer.is_some()) else {
+                    is_whole = false;
+                    continue;
                 };
-                let made = made.map_err(|error| failed(error.into()))?;
-                let ca = made.as_issuer().map_err(|error| failed(error.into()))?;
-                cas.insert(&step.name, Arc::new(ca));
+                let made = certificate_of(certificate, public, above).map_err(failed)?;
+                if let SubjectKey::Step(_) = &certificate.key {
+                    let ca = made.as_issuer().map_err(|error| failed(error.into()))?;
+                    cas.insert(name, Arc::new(ca));
+                }
+                // A root signs itself.
+                let signs = signing_key(issuer.unwrap_or(name))?;
                 (signs, Prepared::Certificate(made))
             }
-            What::Request { key: name, subject } => {
-                let made = PreparedRequest::new(subject, &key(name)?);
+            What::Request { key, subject } => {
+                let Some(public) = keys.get(key) else {
+                    is_whole = false;
+                    continue;
+                };
+                let made = PreparedRequest::new(subject, public);
                 let made = made.map_err(|error| failed(error.into()))?;
-                (name.as_str(), Prepared::Request(made))
+                (key.as_str(), Prepared::Request(made))
+            }
+            What::Crl(crl) => {
+                let Some(ca) = cas.get(crl.issuer.as_str()) else {
+                    is_whole = false;
+                    continue;
+                };
+                let made = crl_of(crl, ca).map_err(|error| failed(error.into()))?;
+                (signing_key(&crl.issuer)?, Prepared::Crl(made))
             }
         };
-        all.push((step.name.as_str(), key_name, prepared));
+        all.push(SigningStep {
+            name,
+            key,
+            prepared,
+        });
     }
-    Ok(all)
+    Ok(is_whole.then_some(all))
+}
+
+/// Prepares a certificate of this key. `above` is the CA that signs; `None`: the certificate's own key.
+fn certificate_of(
+    step: &CertificateStep,
+    key: &PublicKey,
+    above: Option<&Arc<Issuer>>,
+) -> Result<PreparedAuthority, Box<dyn Error>> {
+    let authority = Authority {
+        subject: step.subject.clone(),
+        key: key.clone(),
+        serial: step.serial,
+        not_before: step.not_before,
+        not_after: step.not_after,
+        path_length: step.path_length,
+        subject_key_id: step.subject_key_id.clone(),
+    };
+    let made = match above {
+        None => PreparedAuthority::root(&authority)?,
+        Some(above) => PreparedAuthority::under(&authority, above)?,
+    };
+    if let Some(predecessor) = &step.predecessor {
+        let predecessor = predecessor.chain().issuing();
+        successor::compare(predecessor.der(), &made.unsigned()?)?;
+        if above.is_some_and(|above| !above.chain().issuing().verifies(predecessor)) {
+            return Err("the key of its issuer has not signed its predecessor".into());
+        }
+    }
+    Ok(made)
+}
+
+fn crl_of(step: &CrlStep, ca: &Issuer) -> Result<PreparedCrl, PrepareCrlError> {
+    let params = CrlParams {
+        number: step.number,
+        this_update: step.this_update,
+        next_update: step.next_update,
+        partition: None,
+        revoked: &step.revoked,
+    };
+    PreparedCrl::prepare(&params, ca.chain().issuing(), ca.algorithm())
 }
 
 /// Returns the text of plan B, whose SHA-256 is what people approve.
+///
+/// # Errors
+///
+/// What was prepared cannot be read back, so that nobody could see what they approve.
 pub(crate) fn text(
     plan: &Plan,
     keys: &BTreeMap<String, PublicKey>,
-    steps: &[(&str, &str, Prepared)],
-) -> String {
+    attestations: &BTreeMap<String, Hash>,
+    steps: &[SigningStep<'_>],
+) -> Result<String, PrepareError> {
     let mut text = format!(
         "pkcs11-ceremony plan B\nceremony: {}\nplan A: {}\ntoken: {} serial {}\n",
         plan.ceremony,
@@ -145,47 +220,31 @@ pub(crate) fn text(
             Hash::of(key.spki_der()).hex()
         )
         .ok();
+        if let Some(hash) = attestations.get(name) {
+            writeln!(text, "  SHA-256 of the attestation {}", hash.hex()).ok();
+        }
     }
-    for (name, key, prepared) in steps {
+    for SigningStep {
+        name,
+        key,
+        prepared,
+    } in steps
+    {
         writeln!(text, "\nstep {name}, to be signed by {key}").ok();
         match prepared {
-            Prepared::Certificate(certificate) => decoded(&mut text, certificate),
-            Prepared::Request(_) => {
-                text.push_str("  a request for a certificate, without attributes\n");
-            }
+            Prepared::Certificate(prepared) => decoded::certificate(&mut text, prepared),
+            Prepared::Request(prepared) => decoded::request(&mut text, prepared),
+            Prepared::Crl(prepared) => decoded::crl(&mut text, prepared),
         }
+        .map_err(|source| PrepareError {
+            step: (*name).to_owned(),
+            source,
+        })?;
         let bytes = prepared.bytes();
         writeln!(text, "  SHA-256 {}\n  bytes", Hash::of(bytes).hex()).ok();
         for line in bytes.chunks(32) {
             writeln!(text, "    {}", hex::encode(line)).ok();
         }
     }
-    text
-}
-
-/// Writes what a parser reads that shares no code with the one that wrote the bytes.
-fn decoded(text: &mut String, prepared: &PreparedAuthority) {
-    let Ok(unsigned) = prepared.unsigned() else {
-        return;
-    };
-    let Ok((_, certificate)) = X509Certificate::from_der(&unsigned) else {
-        return;
-    };
-    let constraints = certificate.basic_constraints().ok().flatten();
-    let limit = constraints.and_then(|found| found.value.path_len_constraint);
-    let usage = certificate.key_usage().ok().flatten();
-    writeln!(
-        text,
-        "  serial      {}\n  issuer      {}\n  subject     {}\n  not before  {}\n  not after   {}\n  algorithm   {}\n  CA          {}, path length {}\n  key usage   {}",
-        certificate.tbs_certificate.raw_serial_as_string(),
-        certificate.issuer(),
-        certificate.subject(),
-        certificate.validity().not_before,
-        certificate.validity().not_after,
-        prepared.issuer().algorithm(),
-        certificate.is_ca(),
-        limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string()),
-        usage.map_or_else(|| "none".to_owned(), |usage| usage.value.to_string()),
-    )
-    .ok();
+    Ok(text)
 }

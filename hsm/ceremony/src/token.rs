@@ -1,6 +1,7 @@
 //! The token of the ceremony: its keys are made, read back and used here. Nothing else in this repository writes to a token.
 
 mod key;
+mod public;
 mod sign;
 
 use std::{

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use crate::{
     approvals::Stage,
-    ceremony::{Approved, Ceremony, Failure, PLAN_B},
+    ceremony::{Approved, Ceremony, Failure, PLAN_B, attestation},
     hash::Hash,
     plan::What,
+    prepared::SigningStep,
     transcript::{FILE, verifier_key},
 };
 
@@ -18,7 +19,7 @@ pub(crate) struct Verified {
     pub(crate) plan_b: Hash,
     pub(crate) approved_a: Approved,
     pub(crate) approved_b: Approved,
-    /// The outputs that were signed: name of the file and SHA-256 of its DER.
+    /// What was signed, with the SHA-256 of its DER, and attestations, with that of the file.
     pub(crate) outputs: Vec<(String, Hash)>,
     /// SHA-256 of each public key, by step.
     pub(crate) keys: BTreeMap<String, Hash>,
@@ -33,7 +34,7 @@ impl Ceremony {
         approved_a.demand(Stage::A)?;
         let (steps, text) = self
             .plan_b()?
-            .ok_or("the ceremony is not finished: public keys are missing")?;
+            .ok_or("the ceremony is not finished: public keys or attestations are missing")?;
         let plan_b = Hash::of(text.as_bytes());
         if self.folder.read(PLAN_B)?.as_deref() != Some(text.as_bytes()) {
             return Err(
@@ -44,7 +45,7 @@ impl Ceremony {
         approved_b.demand(Stage::B)?;
         let lines = self.transcript(&plan_b)?;
         let mut outputs = Vec::new();
-        for (name, _, prepared) in &steps {
+        for SigningStep { name, prepared, .. } in &steps {
             let file = format!("{name}.{}", prepared.output().0);
             let pem = self
                 .folder
@@ -60,9 +61,17 @@ impl Ceremony {
         let mut keys = BTreeMap::new();
         for (name, key) in self.keys()? {
             let hash = Hash::of(key.spki_der());
-            tells(&lines, "key-generated", &name, "spkiSha256", &hash)
-                .or_else(|_| tells(&lines, "key-adopted", &name, "spkiSha256", &hash))?;
+            let tells = |event| tells(&lines, event, &name, "spkiSha256", &hash);
+            tells("key-generated")
+                .or_else(|_| tells("key-adopted"))
+                .or_else(|_| tells("ca-found"))?;
             keys.insert(name, hash);
+        }
+        for (name, hash) in self.attestations()? {
+            let file = attestation(name);
+            let hash = hash.ok_or_else(|| format!("{file} is missing"))?;
+            tells(&lines, "attested", name, "sha256", &hash)?;
+            outputs.push((file, hash));
         }
         for step in &self.plan.steps {
             if let What::Import { certificate, .. } = &step.what {

@@ -22,6 +22,7 @@ fn authority(name: &str, key: &TestKey, path_length: Option<u8>) -> Authority {
         not_before: Timestamp::from_second(1_800_000_000).unwrap(),
         not_after: Timestamp::from_second(2_000_000_000).unwrap(),
         path_length,
+        subject_key_id: None,
     }
 }
 
@@ -75,6 +76,27 @@ fn a_ca_certificate_beyond_what_the_ca_above_allows_is_refused() {
 
     let namesake = authority("Root", &other, None);
     assert!(PreparedAuthority::under(&namesake, root.issuer()).is_err());
+}
+
+#[test]
+fn all_certificates_of_a_ca_that_exists_can_have_its_key_identifier() {
+    let key = TestKey::p256();
+    let old = Authority {
+        subject_key_id: Some(b"of old".to_vec()),
+        ..authority("Root", &key, Some(1))
+    };
+    let old = PreparedAuthority::root(&old).unwrap();
+    let root = existing(&block_on(old.issue(&Software(&key))).unwrap()).unwrap();
+    let issuing = root.chain().issuing();
+    assert!(issuing.is_self_signed());
+    assert_eq!(issuing.subject_key_id(), Some(&b"of old"[..]));
+    // The certificates below name the same identifier.
+    let below = authority("Issuing", &TestKey::p256(), Some(0));
+    let below = PreparedAuthority::under(&below, &Arc::new(root)).unwrap();
+    let der = block_on(below.issue(&Software(&key))).unwrap();
+    let below = existing(&der).unwrap();
+    assert!(!below.chain().has_root());
+    assert!(der.windows(6).any(|octets| octets == b"of old"));
 }
 
 #[test]

@@ -356,7 +356,8 @@ impl IssuerCertificate {
     }
 
     /// Whether its key made the other's signature. Names are not compared.
-    pub(super) fn verifies(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn verifies(&self, other: &Self) -> bool {
         other.scheme.as_ref().is_ok_and(|scheme| {
             let key = self.public_key.key();
             key.verify(*scheme, &other.tbs, &other.signature).is_ok()

@@ -293,6 +293,22 @@ fn a_crl_whose_signature_is_by_another_key_is_never_released() {
 }
 
 #[test]
+fn a_crl_of_other_contents_or_by_another_key_is_not_taken_for_the_prepared_one() {
+    let root = Authority::root("root");
+    let issued = |authority: &Authority, entries: &[Revoked]| {
+        let prepared = prepare(authority, &params(entries)).unwrap();
+        block_on(prepared.issue(authority.key())).unwrap()
+    };
+    let entries = [revoked(&[1], NOW, RevocationReason::Superseded)];
+    let prepared = prepare(&root, &params(&entries)).unwrap();
+    assert!(prepared.check(issued(&root, &entries).der()).is_ok());
+    assert!(prepared.check(issued(&root, &[]).der()).is_err());
+    let namesake = Authority::root("root");
+    assert!(prepared.check(issued(&namesake, &entries).der()).is_err());
+    assert!(prepared.check(&prepared.unsigned().unwrap()).is_err());
+}
+
+#[test]
 fn a_ca_without_key_usage_may_sign_crls() {
     let old = Authority::builder("old").key_usage(&[]).root();
     assert!(prepare(&old, &params(&[])).is_ok());

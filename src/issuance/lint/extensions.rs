@@ -82,10 +82,14 @@ pub(super) const LINTS: &[Lint] = &[
         check: |linted| match linted
             .extension::<SubjectKeyIdentifier>(ID_CE_SUBJECT_KEY_IDENTIFIER)?
         {
-            Some((critical, id)) => ensure(
-                !critical && id.0.as_bytes() == linted.key.key_identifier(),
-                "critical, or not that of the key",
-            ),
+            Some((critical, id)) => {
+                let computed = || linted.key.key_identifier();
+                let expected = linted.kept_key_id.map_or_else(computed, <[u8]>::to_vec);
+                ensure(
+                    !critical && id.0.as_bytes() == expected,
+                    "critical, or not that of the key",
+                )
+            }
             None => ensure(!linted.is_ca()?, "missing in a CA certificate"),
         },
     },

@@ -419,7 +419,7 @@ fn the_lints_check_against_every_certificate_of_the_chain() {
 
 /// Returns the names of the lints that fail.
 fn failing(tbs: &[u8], issuer: &Issuer) -> Vec<&'static str> {
-    match Linted::read(tbs, issuer) {
+    match Linted::read(tbs, issuer, None) {
         Err(error) => vec![error.lint],
         Ok(linted) => LINTS
             .into_iter()

@@ -1,8 +1,9 @@
 //! Tests the image, and runs the chart's pods in containers of it, exactly as `helm install` leaves them on the API server.
 //!
-//! `TEST_IMAGE` and `TEST_SOFTHSM_IMAGE` name the images. `make test` uses an image into which tests/setup/docker has put
-//! the programs that cargo built; `make image` uses the image that is shipped.
+//! `TEST_IMAGE`, `TEST_SOFTHSM_IMAGE` and `TEST_CEREMONY_IMAGE` name the images. `make test` uses images into which
+//! tests/setup/docker has put the programs that cargo built; `make image` uses those that are shipped.
 
+mod ceremony;
 mod container;
 mod daemonset;
 mod deployment;
@@ -13,7 +14,7 @@ mod volumes;
 
 use std::{env, fs, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use self::container::docker;
@@ -37,44 +38,52 @@ fn in_values(image: &str) -> Result<Value> {
     Ok(json!({"repository": repository, "tag": tag}))
 }
 
-#[tokio::test]
-#[ignore = "needs a Docker engine; `make test` runs it after tests/setup/docker"]
-async fn the_image_is_below_sixty_megabytes_and_has_no_shell_and_nothing_that_gains_privileges()
--> Result<()> {
+/// Returns the files of an image as `tar -tv` lists them. Fails if it is too large, or has a shell or anything that gains
+/// privileges.
+async fn listing(image: &str) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let archive = folder.path().join("image.tar");
     let path = archive.to_str().context("not UTF-8")?;
-    let container = docker(&["create", &image()]).await?;
+    let container = docker(&["create", image, "unused"]).await?;
     let exported = docker(&["export", "--output", path, container.trim()]).await;
     docker(&["rm", container.trim()]).await?;
     exported?;
     let octets = fs::metadata(&archive)?.len();
-    assert!(octets < MOST_OCTETS, "{octets}");
-
+    ensure!(octets < MOST_OCTETS, "{octets}");
     let listing = Command::new("tar").args(["-tvf", path]).output()?;
     let listing = String::from_utf8(listing.stdout)?;
-    let programs = ["pkcs11-issuer", "pkcs11-hsm-worker"];
-    for program in programs {
-        let path = format!(" usr/local/bin/{program}\n");
-        assert!(listing.contains(&path), "{program} is not in the image");
-    }
-    let share = [
-        "man/man1/pkcs11-issuer-sign.1",
-        "bash-completion/completions/pkcs11-issuer",
-        "zsh/site-functions/_pkcs11-issuer",
-        "fish/vendor_completions.d/pkcs11-issuer.fish",
-    ];
-    for file in share {
-        let path = format!(" usr/local/share/{file}\n");
-        assert!(listing.contains(&path), "{file} is not in the image");
-    }
     for line in listing.lines() {
         let name = line.rsplit('/').next().unwrap_or_default();
         let is_shell = ["sh", "ash", "bash", "dash", "busybox"].contains(&name);
-        assert!(!is_shell, "{line}");
+        ensure!(!is_shell, "{line}");
         let mode = line.split(' ').next().unwrap_or_default();
-        assert!(!mode.contains('s'), "{line}");
+        ensure!(!mode.contains('s'), "{line}");
     }
+    Ok(listing)
+}
+
+/// Returns whether the listing has a file of `/usr/local`.
+fn has(listing: &str, file: &str) -> bool {
+    listing.contains(&format!(" usr/local/{file}\n"))
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine; `make test` runs it after tests/setup/docker"]
+async fn the_image_is_below_sixty_megabytes_and_has_no_shell_and_nothing_that_gains_privileges()
+-> Result<()> {
+    let listing = listing(&image()).await?;
+    for file in [
+        "bin/pkcs11-issuer",
+        "bin/pkcs11-hsm-worker",
+        "share/man/man1/pkcs11-issuer-sign.1",
+        "share/bash-completion/completions/pkcs11-issuer",
+        "share/zsh/site-functions/_pkcs11-issuer",
+        "share/fish/vendor_completions.d/pkcs11-issuer.fish",
+    ] {
+        assert!(has(&listing, file), "{file} is not in the image");
+    }
+    // Nothing in the cluster can write to a token.
+    assert!(!listing.contains("pkcs11-ceremony"), "{listing}");
     Ok(())
 }
 

@@ -4,9 +4,16 @@ use super::*;
 
 pub(crate) const PLAN: &str = include_str!("../../tests/it/plan.yaml");
 
+/// Reads a plan beside which there are no files.
+fn parsed(text: &str) -> Result<Plan, PlanError> {
+    Plan::parse(text.as_bytes(), &|_| {
+        Err(std::io::ErrorKind::NotFound.into())
+    })
+}
+
 #[test]
 fn the_example_is_a_plan() {
-    let plan = Plan::parse(PLAN.as_bytes()).unwrap();
+    let plan = parsed(PLAN).unwrap();
     assert_eq!(plan.keys().count(), 4);
     assert_eq!(plan.audit_key().unwrap().0, "audit");
 }
@@ -16,12 +23,12 @@ fn what_the_format_does_not_know_is_refused_with_its_line() {
     let error = |from: &str, to: &str| {
         assert!(PLAN.contains(from), "{from}");
         let text = PLAN.replacen(from, to, 1);
-        Plan::parse(text.as_bytes()).unwrap_err().to_string()
+        parsed(&text).unwrap_err().to_string()
     };
     let said = error("pathLength: 1", "pathLen: 1");
     assert!(said.contains("pathLen") && said.contains("line"), "{said}");
-    let said = error("- root:", "- renew:");
-    assert!(said.contains("renew") && said.contains("line"), "{said}");
+    let said = error("- root:", "- bake:");
+    assert!(said.contains("bake") && said.contains("line"), "{said}");
     for (from, to, expected) in [
         ("tool: 0.1.0", "tool: 9.9.9", "9.9.9"),
         ("key: root-key", "key: nothing", "names no earlier step"),
@@ -40,9 +47,25 @@ fn what_the_format_does_not_know_is_refused_with_its_line() {
 }
 
 #[test]
+fn a_plan_with_characters_that_nobody_sees_is_refused() {
+    // To clear the line, to turn the text around, to go back to the line's start, and to take no room.
+    for hidden in ["\u{1b}[2K", "\u{202e}", "\r", "\u{200b}"] {
+        let text = PLAN.replacen("CN=Example Root", &format!("CN={hidden}Example Root"), 1);
+        let said = parsed(&text).unwrap_err().to_string();
+        let line = 1 + PLAN
+            .split("CN=Example Root")
+            .next()
+            .unwrap()
+            .matches('\n')
+            .count();
+        assert!(said.contains(&format!("line {line} ")), "{said}");
+    }
+}
+
+#[test]
 fn another_plan_or_another_step_gives_another_id() {
-    let plan = Plan::parse(PLAN.as_bytes()).unwrap();
-    let other = Plan::parse(format!("{PLAN}\n# changed\n").as_bytes()).unwrap();
+    let plan = parsed(PLAN).unwrap();
+    let other = parsed(&format!("{PLAN}\n# changed\n")).unwrap();
     assert_eq!(plan.key_id("root-key"), plan.key_id("root-key"));
     assert_ne!(plan.key_id("root-key"), plan.key_id("issuing-key"));
     assert_ne!(plan.key_id("root-key"), other.key_id("root-key"));

@@ -5,23 +5,17 @@ use cryptoki::{
     mechanism::Mechanism,
     object::{Attribute, AttributeType, MlDsaParameterSetType, ObjectClass, ObjectHandle},
 };
-use der::{
-    Decode as _, Encode as _, Sequence,
-    asn1::{AnyRef, BitString, ObjectIdentifier, OctetStringRef, UintRef},
+use der::{Encode as _, asn1::ObjectIdentifier};
+use pkcs11_issuer::{
+    issuance::{Probe, PublicKey},
+    telemetry::ErrorChain,
 };
-use pkcs11_issuer::issuance::PublicKey;
-use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfo};
 
-use super::{Token, TokenError, failed};
-use crate::plan::{Algorithm, KeyStep};
-
-const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
-const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
-const ML_DSA_65: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18");
-const ML_DSA_87: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.19");
+use super::{
+    Token, TokenError, failed,
+    public::{P256, P384, spki},
+};
+use crate::plan::{Algorithm, CaStep, KeyStep};
 
 /// A key pair on the token, whose attributes are those that were asked for.
 pub(crate) struct Halves {
@@ -32,17 +26,9 @@ pub(crate) struct Halves {
 /// What is known of a key pair.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
-    pub(crate) algorithm: Algorithm,
     pub(crate) public: PublicKey,
     /// The attributes of the private half as the token tells them.
     pub(crate) attributes: String,
-}
-
-/// RFC 8017, A.1.1.
-#[derive(Sequence)]
-struct RsaPublicKey<'a> {
-    modulus: UintRef<'a>,
-    exponent: UintRef<'a>,
 }
 
 /// The attributes of every private half, as they are asked for and must be read back. The token sets the last three itself.
@@ -62,6 +48,9 @@ const PRIVATE: [(&str, Attribute, bool); 10] = [
     ),
     ("ALWAYS_SENSITIVE", Attribute::AlwaysSensitive(true), false),
 ];
+
+/// Those without which no key of a CA is used, not even one that was made elsewhere.
+const CA: [&str; 4] = ["SENSITIVE", "not EXTRACTABLE", "SIGN", "PRIVATE"];
 
 impl Token {
     /// Refuses keys that the token cannot make, and labels that it has already, before anything is made.
@@ -120,6 +109,75 @@ impl Token {
         }
     }
 
+    /// Finds the private key of a CA that exists, and has it sign a probe, which can be no certificate. Attributes that only a key
+    /// of a ceremony must have may be missing; those that it has are in the facts.
+    pub(crate) fn find_ca(&self, step: &str, ca: &CaStep) -> Result<Halves, TokenError> {
+        let wrong = |why: String| TokenError::Key {
+            label: step.to_owned(),
+            why,
+        };
+        let template = [
+            Attribute::Class(ObjectClass::PRIVATE_KEY),
+            Attribute::Id(ca.key_id.clone()),
+        ];
+        let found = self.session().find_objects(&template);
+        let found = found.map_err(failed("look for the key of a CA"))?;
+        let [private] = found.as_slice() else {
+            return Err(wrong(format!(
+                "the token has {} private keys of CKA_ID {}; name that of the CA as keyId in a new plan",
+                found.len(),
+                hex::encode(&ca.key_id)
+            )));
+        };
+        let told = self.told(*private)?;
+        let lacks: Vec<_> = CA
+            .iter()
+            .filter(|needed| !told.contains(needed))
+            .copied()
+            .collect();
+        if !lacks.is_empty() {
+            return Err(wrong(format!(
+                "the token does not say that it is {}; it must not be used",
+                lacks.join(", ")
+            )));
+        }
+        let certificate = ca.issuer.chain().issuing();
+        let halves = Halves {
+            private: *private,
+            facts: Facts {
+                public: certificate.public_key().key().clone(),
+                attributes: told.join(", "),
+            },
+        };
+        let mut random = [0; 32];
+        aws_lc_rs::rand::fill(&mut random)
+            .map_err(|_| wrong("the operating system gave no random octets".to_owned()))?;
+        let probe = Probe::new(ca.issuer.algorithm(), random);
+        let signer = self.signer(&halves);
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.map_err(|error| wrong(error.to_string()))?;
+        match runtime.block_on(probe.prove(&signer, certificate.public_key())) {
+            Ok(()) => Ok(halves),
+            Err(error) => Err(wrong(ErrorChain(&error).to_string())),
+        }
+    }
+
+    /// Returns which of [`PRIVATE`] the token says of a private key.
+    fn told(&self, private: ObjectHandle) -> Result<Vec<&'static str>, TokenError> {
+        let asked: Vec<_> = PRIVATE
+            .iter()
+            .map(|(_, attribute, _)| attribute.attribute_type())
+            .collect();
+        let told = self
+            .session()
+            .get_attributes(private, &asked)
+            .map_err(failed("read a key back"))?;
+        let holds = PRIVATE
+            .iter()
+            .filter(|(_, attribute, _)| told.contains(attribute));
+        Ok(holds.map(|(name, _, _)| *name).collect())
+    }
+
     /// Makes the key pair of a step.
     pub(crate) fn generate(&self, id: &[u8], step: &KeyStep) -> Result<Halves, TokenError> {
         let both = [
@@ -160,19 +218,11 @@ impl Token {
         public: ObjectHandle,
         step: &KeyStep,
     ) -> Result<Halves, TokenError> {
-        let asked: Vec<_> = PRIVATE
-            .iter()
-            .map(|(_, attribute, _)| attribute.attribute_type())
-            .collect();
-        let read = || failed("read a key back");
-        let told = self
-            .session()
-            .get_attributes(private, &asked)
-            .map_err(read())?;
+        let attributes = self.told(private)?;
         let missing: Vec<_> = PRIVATE
             .iter()
-            .filter(|(_, attribute, _)| !told.contains(attribute))
             .map(|(name, _, _)| *name)
+            .filter(|name| !attributes.contains(name))
             .collect();
         if !missing.is_empty() {
             return Err(wrong(
@@ -192,17 +242,15 @@ impl Token {
         let told = self
             .session()
             .get_attributes(public, &asked)
-            .map_err(read())?;
+            .map_err(failed("read a key back"))?;
         let spki = spki(step.algorithm, &told)
             .ok_or_else(|| wrong(step, "its public half is not of the right form"))?;
         let public = PublicKey::parse(&spki).map_err(|error| wrong(step, &error.to_string()))?;
-        let names: Vec<_> = PRIVATE.iter().map(|(name, _, _)| *name).collect();
         Ok(Halves {
             private,
             facts: Facts {
-                algorithm: step.algorithm,
                 public,
-                attributes: names.join(", "),
+                attributes: attributes.join(", "),
             },
         })
     }
@@ -248,76 +296,4 @@ fn generation(algorithm: Algorithm) -> Result<(Mechanism<'static>, Vec<Attribute
         Algorithm::MlDsa65 => ml_dsa(MlDsaParameterSetType::ML_DSA_65),
         Algorithm::MlDsa87 => ml_dsa(MlDsaParameterSetType::ML_DSA_87),
     })
-}
-
-/// Returns the SubjectPublicKeyInfo (DER) of a public half.
-fn spki(algorithm: Algorithm, told: &[Attribute]) -> Option<Vec<u8>> {
-    let find = |read: fn(&Attribute) -> Option<&Vec<u8>>| told.iter().find_map(read);
-    let value = || {
-        find(|a| {
-            if let Attribute::Value(v) = a {
-                Some(v)
-            } else {
-                None
-            }
-        })
-    };
-    let point = || {
-        find(|a| {
-            if let Attribute::EcPoint(v) = a {
-                Some(v)
-            } else {
-                None
-            }
-        })
-    };
-    // An OCTET STRING around the point; some libraries leave it out.
-    let unwrapped = |length: usize| {
-        let octets = point()?;
-        if octets.len() == length {
-            return Some(octets.clone());
-        }
-        Some(
-            <&OctetStringRef>::from_der(octets)
-                .ok()?
-                .as_bytes()
-                .to_vec(),
-        )
-    };
-    let p256 = P256.to_der().ok()?;
-    let p384 = P384.to_der().ok()?;
-    let (oid, parameters, octets) = match algorithm {
-        Algorithm::Rsa4096 => {
-            let modulus = find(|a| {
-                if let Attribute::Modulus(v) = a {
-                    Some(v)
-                } else {
-                    None
-                }
-            })?;
-            let exponent = find(|a| {
-                if let Attribute::PublicExponent(v) = a {
-                    Some(v)
-                } else {
-                    None
-                }
-            })?;
-            let key = RsaPublicKey {
-                modulus: UintRef::new(modulus).ok()?,
-                exponent: UintRef::new(exponent).ok()?,
-            };
-            (RSA, Some(AnyRef::NULL), key.to_der().ok()?)
-        }
-        Algorithm::P256 => (EC, Some(AnyRef::from_der(&p256).ok()?), unwrapped(65)?),
-        Algorithm::P384 => (EC, Some(AnyRef::from_der(&p384).ok()?), unwrapped(97)?),
-        Algorithm::Ed25519 => (ED25519, None, unwrapped(32)?),
-        Algorithm::MlDsa65 => (ML_DSA_65, None, value()?.clone()),
-        Algorithm::MlDsa87 => (ML_DSA_87, None, value()?.clone()),
-    };
-    SubjectPublicKeyInfo {
-        algorithm: AlgorithmIdentifierRef { oid, parameters },
-        subject_public_key: BitString::from_bytes(&octets).ok()?,
-    }
-    .to_der()
-    .ok()
 }

@@ -9,14 +9,12 @@ use cryptoki::{
     object::ObjectHandle,
 };
 use pkcs11_issuer::issuance::{
-    SignError, Signature, Signer, SigningInput,
+    KeyAlgorithm, SignError, Signature, Signer, SigningInput,
     scheme::{Hash, SignatureScheme},
     signature::Signing,
 };
 
 use super::{Halves, Token, TokenError, failed};
-use crate::plan::Algorithm;
-
 /// One key of the token.
 pub(crate) struct TokenSigner<'a> {
     token: &'a Token,
@@ -34,10 +32,13 @@ impl Token {
 
     /// Signs a checkpoint of the transcript: Ed25519 as 64 octets, ECDSA with SHA-256 as DER.
     pub(crate) fn sign_text(&self, key: &Halves, text: &[u8]) -> Result<Vec<u8>, TokenError> {
-        use Algorithm as A;
-        let scheme = match key.facts.algorithm {
-            A::P256 => SignatureScheme::Ecdsa(Hash::Sha256),
-            A::Ed25519 | A::Rsa4096 | A::P384 | A::MlDsa65 | A::MlDsa87 => SignatureScheme::Ed25519,
+        let scheme = match key.facts.public.algorithm() {
+            KeyAlgorithm::EcdsaP256 => SignatureScheme::Ecdsa(Hash::Sha256),
+            KeyAlgorithm::Ed25519
+            | KeyAlgorithm::Rsa { .. }
+            | KeyAlgorithm::EcdsaP384
+            | KeyAlgorithm::EcdsaP521
+            | KeyAlgorithm::MlDsa(_) => SignatureScheme::Ed25519,
         };
         let digest = Hash::Sha256.digest(text);
         self.sign(key.private, scheme, text, &digest)
@@ -57,9 +58,11 @@ impl Token {
         };
         // RSA: the token hashes the message itself, so that it signs the approved bytes and not a digest of ours.
         let (mechanism, input) = match scheme {
+            SignatureScheme::RsaPkcs1(Hash::Sha256) => (Mechanism::Sha256RsaPkcs, message),
+            SignatureScheme::RsaPkcs1(Hash::Sha384) => (Mechanism::Sha384RsaPkcs, message),
             SignatureScheme::RsaPkcs1(Hash::Sha512) => (Mechanism::Sha512RsaPkcs, message),
-            SignatureScheme::RsaPkcs1(_) | SignatureScheme::RsaPss(_) => {
-                return Err(refused("RSA keys of a ceremony sign with SHA-512"));
+            SignatureScheme::RsaPss(_) => {
+                return Err(refused("RSA keys of a ceremony sign with PKCS #1 v1.5"));
             }
             SignatureScheme::Ecdsa(_) => (Mechanism::Ecdsa, payload),
             SignatureScheme::Ed25519 => (

@@ -38,7 +38,15 @@ impl Ceremony {
     }
 
     fn with(store: &Store, plan: &str) -> Self {
-        let token = store.make_token("ceremony").unwrap();
+        Self::on(store.make_token("ceremony").unwrap(), plan)
+    }
+
+    /// Returns another ceremony on the same token.
+    pub(crate) fn later(&self, plan: &str) -> Self {
+        Self::on(self.token.clone(), plan)
+    }
+
+    fn on(token: TestToken, plan: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut approvers = "threshold: 2\napprovers:\n".to_owned();
         for person in ["ada", "bob", "cyd"] {
@@ -77,6 +85,15 @@ impl Ceremony {
         self.library = library;
     }
 
+    /// Replaces words in the plan by the SHA-256 of files beside it.
+    pub(crate) fn fill_in(&self, files: &[(&str, &str)]) {
+        let mut plan = fs::read_to_string(self.path("plan.yaml")).unwrap();
+        for (word, file) in files {
+            plan = plan.replace(word, &sha256(&self.path(file)));
+        }
+        fs::write(self.path("plan.yaml"), plan).unwrap();
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -88,7 +105,14 @@ impl Ceremony {
 
     /// Runs a command with these arguments beside those that name the ceremony.
     pub(crate) fn run(&self, command: &str, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_pkcs11-ceremony"))
+        self.run_under(&["env"], command, arguments)
+    }
+
+    fn run_under(&self, wrapper: &[&str], command: &str, arguments: &[&str]) -> Output {
+        let (program, words) = wrapper.split_first().unwrap();
+        Command::new(program)
+            .args(words)
+            .arg(env!("CARGO_BIN_EXE_pkcs11-ceremony"))
             .arg(command)
             .arg("--plan")
             .arg(self.path("plan.yaml"))
@@ -119,8 +143,14 @@ impl Ceremony {
 
     /// Carries the plan out as far as it is approved.
     pub(crate) fn execute(&self) -> Output {
+        self.execute_under(&["env"])
+    }
+
+    /// Does the same, run by another program.
+    pub(crate) fn execute_under(&self, wrapper: &[&str]) -> Output {
         let (module, pin) = (self.library.0.clone(), self.token.pin_file().to_owned());
-        self.run(
+        self.run_under(
+            wrapper,
             "execute",
             &[
                 "--module",
@@ -129,6 +159,60 @@ impl Ceremony {
                 pin.to_str().unwrap(),
             ],
         )
+    }
+
+    /// Runs a script beside the plan with our program under its name, and with the library of the token in place of SoftHSM's on
+    /// Debian.
+    pub(crate) fn bash(&self, script: &str) -> Output {
+        let module = self.token.module().to_str().unwrap();
+        let script = script.replace("/usr/lib/softhsm/libsofthsm2.so", module);
+        Command::new("bash")
+            .args(["-eu", "-c"])
+            .arg(format!(
+                "pkcs11-ceremony() {{ \"$PROGRAM\" \"$@\"; }}\n{script}"
+            ))
+            .env("PROGRAM", env!("CARGO_BIN_EXE_pkcs11-ceremony"))
+            .env("HOME", self.path(""))
+            .envs(self.token.env())
+            .current_dir(self.path(""))
+            .output()
+            .unwrap()
+    }
+
+    /// Copies token and outputs as they are now.
+    pub(crate) fn snapshot(&self) -> TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        copied(&self.path("out"), &copy.path().join("out"));
+        copied(&self.tokens(), &copy.path().join("tokens"));
+        copy
+    }
+
+    /// Puts token and outputs back as they were.
+    pub(crate) fn return_to(&self, snapshot: &TempDir) {
+        copied(&snapshot.path().join("out"), &self.path("out"));
+        copied(&snapshot.path().join("tokens"), &self.tokens());
+    }
+
+    fn tokens(&self) -> PathBuf {
+        self.token.store().directory().join("tokens")
+    }
+
+    /// Makes a request of a CA elsewhere, `NAME.csr` beside the plan.
+    pub(crate) fn request(&self, name: &str) {
+        let path = |ending: &str| {
+            let path = self.path(&format!("{name}.{ending}"));
+            path.to_str().unwrap().to_owned()
+        };
+        let (key, out, subject) = (path("key"), path("csr"), format!("/O={name}/CN={name} CA"));
+        let curve = [
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+        ];
+        let files = ["-subj", &subject, "-keyout", &key, "-out", &out];
+        openssl(&[&["req", "-new"], &curve[..], &files[..]].concat());
     }
 
     /// Goes through the whole ceremony with the same people twice.
@@ -152,10 +236,25 @@ impl Ceremony {
     }
 }
 
+/// Replaces a folder by a copy of another one.
+fn copied(from: &Path, to: &Path) {
+    fs::remove_dir_all(to).ok();
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.unwrap().success());
+}
+
 /// Returns the text of an error.
 pub(crate) fn error_of(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Returns the SHA-256 of a file, hexadecimal, by another program than the one under test.
+pub(crate) fn sha256(file: &Path) -> String {
+    let output = Command::new("sha256sum").arg(file).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (hash, _) = text.split_once(' ').unwrap();
+    hash.to_owned()
 }
 
 /// Runs openssl, which must succeed.

@@ -8,5 +8,8 @@
 mod crash;
 mod faults;
 mod fixture;
+mod guide;
+mod help;
 mod keys;
+mod later;
 mod walk;
