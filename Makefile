@@ -84,7 +84,7 @@ lint: setup ## check formatting, clippy, shell scripts and workflows
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 	shellcheck tests/setup/* tests/tools/build tests/tools/pkilint/pkilint tests/kryoptic/build tests/fuzz/run .ci/run \
-		docker/build .github/release-version
+		docker/build docker/share .github/release-version
 	@tests/tools/build actionlint
 	"$$(tests/tools/build --print-path actionlint)/actionlint"
 

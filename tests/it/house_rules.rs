@@ -191,3 +191,30 @@ fn every_test_that_the_documents_name_exists() {
             .collect(),
     );
 }
+
+/// Whether the tests exist is checked above.
+#[test]
+fn every_claim_about_a_key_ceremony_names_a_test() {
+    let page = include_str!("../../docs/ceremony.md");
+    let (_, section) = page.split_once("\n| claim | test |\n|---|---|\n").unwrap();
+    let claims: Vec<_> = section
+        .lines()
+        .map_while(|line| {
+            line.strip_prefix("| ")?
+                .strip_suffix(" |")?
+                .split_once(" | ")
+        })
+        .collect();
+    assert!(claims.len() > 15, "{claims:?}");
+    let names_tests = |tests: &str| {
+        let mut words = tests.split(' ');
+        words.all(|word| word.starts_with('`') && word.ends_with('`') && word.contains('_'))
+    };
+    assert_none(
+        claims
+            .into_iter()
+            .filter(|(_, tests)| !names_tests(tests))
+            .map(|(claim, _)| claim.to_owned())
+            .collect(),
+    );
+}
