@@ -401,6 +401,18 @@ fn the_page_has_a_row_for_every_field_and_event_of_a_real_line_and_no_other() {
     assert_eq!(rows("### Fields"), fields);
 }
 
+#[test]
+fn every_line_is_read_with_all_of_its_fields() {
+    let paper = Paper::default();
+    let log = log_on(&paper);
+    every_event(&log);
+    closed(&log);
+    for line in paper.lines() {
+        let entry: Result<read::LogEntry, _> = serde_json::from_str(&line);
+        assert!(entry.is_ok_and(|entry| !entry.event.is_empty()), "{line}");
+    }
+}
+
 fn crl() -> LoggedCrl<'static> {
     LoggedCrl {
         crl: CrlFacts {

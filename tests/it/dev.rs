@@ -1,75 +1,32 @@
 //! `pkcs11-issuer dev`: the commands that it prints, and the same on the page of the quick start, are run as they are.
 
-use std::{
-    env, fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
-use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options, Tools};
+use control_plane::{CertManager, CertManagerOptions, ControlPlane, Options};
 use softhsm_test_helpers::program::program;
-use tempfile::TempDir;
+
+use crate::{
+    desk::Desk,
+    page::{Page, Step},
+};
 
 const PAGE: &str = include_str!("../../docs/quickstart.md");
 /// The first line of the printed commands that need a cluster.
 const CLUSTER: &str = "# Sign for cert-manager";
 
-/// A folder to work in.
-struct Desk(TempDir);
-
-impl Desk {
-    fn new() -> Result<Self> {
-        // The programs that `dev` looks for beside its own.
-        program("pkcs11-hsm-worker", "pkcs11-hsm-worker")?;
-        program("pkcs11-ceremony", "pkcs11-ceremony")?;
-        Ok(Self(tempfile::tempdir()?))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// Runs a script with our programs in the path.
-    fn bash(&self, script: &str, env: &[(&str, &Path)]) -> Result<Output> {
-        let ours = Path::new(env!("CARGO_BIN_EXE_pkcs11-issuer"));
-        let ours = ours.parent().context("no folder")?;
-        let mut path = format!("{}:{}", ours.display(), env::var("PATH")?);
-        if let Ok(kubectl) = Tools::locate().and_then(|tools| tools.program("kubectl")) {
-            let folder = kubectl.parent().context("no folder")?;
-            path = format!("{}:{path}", folder.display());
-        }
-        let output = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", script])
-            .current_dir(&self.0)
-            .env("PATH", path)
-            .envs(env.iter().copied())
-            .stdin(Stdio::null())
-            .output()?;
-        Ok(output)
-    }
-
-    /// Runs a script that must succeed, and returns its stdout.
-    fn ok(&self, script: &str) -> Result<String> {
-        let output = self.bash(script, &[])?;
-        ensure!(output.status.success(), "{script}: {output:?}");
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    /// Writes a program that notes its arguments and then runs `real`.
-    fn spy(&self, name: &str, real: &str) -> Result<()> {
-        fs::create_dir_all(self.path("spies"))?;
-        let file = self.path("spies").join(name);
-        let noted = self.path("arguments");
-        let script = format!(
-            "#!/bin/sh\necho \"$@\" >>{}\nexec {real} \"$@\"\n",
-            noted.display()
-        );
-        fs::write(&file, script)?;
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
-        Ok(())
-    }
+/// Writes a program that notes its arguments and then runs `real`.
+fn spy(desk: &Desk, name: &str, real: &str) -> Result<()> {
+    fs::create_dir_all(desk.path("spies"))?;
+    let file = desk.path("spies").join(name);
+    let noted = desk.path("arguments");
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >>{}\nexec {real} \"$@\"\n",
+        noted.display()
+    );
+    fs::write(&file, script)?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+    Ok(())
 }
 
 /// Returns the printed commands: those that need no cluster, and those that need one.
@@ -120,7 +77,7 @@ fn a_folder_of_somebody_else_or_of_an_interrupted_run_is_left_alone() -> Result<
         let folder = desk.path("there");
         fs::create_dir(&folder)?;
         fs::write(folder.join(file), "mine")?;
-        let output = desk.bash("pkcs11-issuer dev there", &[])?;
+        let output = desk.bash("pkcs11-issuer dev there")?;
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = String::from_utf8(output.stderr)?;
         ensure!(said.contains(expected), "{said}");
@@ -138,7 +95,7 @@ fn a_missing_program_is_named_before_anything_is_made() -> Result<()> {
         ("--module", "install SoftHSM 2"),
         ("--worker", "give --worker"),
     ] {
-        let output = desk.bash(&format!("pkcs11-issuer dev {flag} nowhere hsm"), &[])?;
+        let output = desk.bash(&format!("pkcs11-issuer dev {flag} nowhere hsm"))?;
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = String::from_utf8(output.stderr)?;
         ensure!(said.contains(expected), "{said}");
@@ -151,9 +108,9 @@ fn a_missing_program_is_named_before_anything_is_made() -> Result<()> {
 fn the_pin_is_in_no_argument_and_only_its_owner_can_read_it() -> Result<()> {
     let desk = Desk::new()?;
     let ceremony = program("pkcs11-ceremony", "pkcs11-ceremony")?;
-    desk.spy("softhsm2-util", "/usr/bin/softhsm2-util")?;
-    desk.spy("pkcs11-ceremony", &ceremony.to_string_lossy())?;
-    desk.spy("ssh-keygen", "/usr/bin/ssh-keygen")?;
+    spy(&desk, "softhsm2-util", "/usr/bin/softhsm2-util")?;
+    spy(&desk, "pkcs11-ceremony", &ceremony.to_string_lossy())?;
+    spy(&desk, "ssh-keygen", "/usr/bin/ssh-keygen")?;
     desk.ok(
         "export PATH=$PWD/spies:$PATH; pkcs11-issuer dev --ceremony spies/pkcs11-ceremony hsm",
     )?;
@@ -176,15 +133,18 @@ async fn the_commands_of_the_quick_start_issue_a_certificate_for_cert_manager() 
     let desk = Desk::new()?;
     let printed = desk.ok("pkcs11-issuer dev hsm && rm -r hsm")?;
     let (alone, cluster) = commands(&printed)?;
-    let page: Vec<_> = PAGE
-        .lines()
-        .filter_map(|line| line.strip_prefix("$ "))
-        .skip_while(|line| !line.starts_with("pkcs11-issuer dev"))
-        .collect();
+    let mut page = Page::parse(PAGE)?;
+    let built = |step: &Step<'_>| !step.command.starts_with("pkcs11-issuer dev");
+    let built = page.steps.iter().take_while(|step| built(step)).count();
+    page.steps.drain(..built);
     // The page has the commands that are printed, and others.
     let is_command = |line: &&str| !line.is_empty() && !line.starts_with('#');
     for command in alone.lines().chain(cluster.lines()).filter(is_command) {
-        ensure!(page.contains(&command), "the page lacks: {command}");
+        let mut steps = page.steps.iter();
+        ensure!(
+            steps.any(|step| step.command == command),
+            "the page lacks: {command}"
+        );
     }
     let plane = ControlPlane::start(Options::default()).await?;
     // Approval comes from the rights that `dev` prints.
@@ -193,27 +153,13 @@ async fn the_commands_of_the_quick_start_issue_a_certificate_for_cert_manager() 
         ..CertManagerOptions::default()
     };
     let _cert_manager = CertManager::start(&plane, options).await?;
-    let kubeconfig = plane.admin_kubeconfig();
+    let (kubeconfig, cache) = (plane.admin_kubeconfig(), desk.path("cache"));
     let free = Path::new("127.0.0.1:0");
     let env = [
         ("KUBECONFIG", kubeconfig.as_path()),
+        ("KUBECACHEDIR", cache.as_path()),
         ("PKCS11_ISSUER_HEALTH_ADDRESS", free),
         ("PKCS11_ISSUER_METRICS_ADDRESS", free),
     ];
-    let script = format!(
-        "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{}",
-        page.join("\n")
-    );
-    let output = tokio::task::block_in_place(|| desk.bash(&script, &env))?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{errors}");
-    for expected in [
-        "issuer=CN = Dev issuing",
-        "signed the checkpoint",
-        "no fault was found",
-    ] {
-        ensure!(said.contains(expected), "{expected}: {said}");
-    }
-    Ok(())
+    page.run(&desk, &env).await
 }

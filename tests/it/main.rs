@@ -16,6 +16,10 @@ mod citations;
 #[cfg(test)]
 mod controller;
 #[cfg(test)]
+mod day;
+#[cfg(test)]
+mod desk;
+#[cfg(test)]
 mod dev;
 #[cfg(test)]
 mod doctor;
@@ -45,6 +49,8 @@ mod linkage;
 mod monitoring;
 #[cfg(test)]
 mod ownership;
+#[cfg(test)]
+mod page;
 #[cfg(test)]
 mod plugin;
 #[cfg(test)]

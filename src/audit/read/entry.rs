@@ -41,8 +41,6 @@ pub struct LogEntry {
     pub names: Vec<String>,
     /// Usages by their names.
     pub usages: Vec<String>,
-    /// Whether it is a CA certificate.
-    pub ca: Option<bool>,
     /// Start of the validity.
     pub not_before: Option<Timestamp>,
     /// End of the validity.
@@ -57,6 +55,10 @@ pub struct LogEntry {
     pub crl: Option<EntryCrl>,
     /// Why a certificate was discarded or revoked, or a request or revocation refused.
     pub reason: Option<String>,
+    /// How a login ended.
+    pub outcome: Option<String>,
+    /// What has changed about the CA of an issuer.
+    pub change: Option<String>,
     /// OIDs of extensions that the CSR asks for and the certificate does not have.
     pub extensions: Vec<String>,
     /// Of *continuation*: the line that it belongs to.

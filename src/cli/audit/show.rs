@@ -52,7 +52,7 @@ pub(super) fn show(args: &Show) -> anyhow::Result<ExitCode> {
     match args.output {
         ShowFormat::Table => writeln!(
             out,
-            "{:<20} {:<17} {:<34} {:<32} {:<24} NAMES",
+            "{:<20} {:<20} {:<34} {:<32} {:<24} NAMES",
             "TIME", "EVENT", "SERIAL", "REQUEST", "ISSUER"
         )?,
         ShowFormat::Json => (),
@@ -110,8 +110,8 @@ fn table(out: &mut impl Write, entry: &LogEntry) -> io::Result<()> {
     let request = request.or_else(|| Some(entry.revocation.as_ref()?.path()));
     let issuer = entry.issuer.as_ref().map(|issuer| issuer.path());
     let mut names = entry.names.join(" ");
-    for part in [entry.subject.as_deref(), entry.reason.as_deref()] {
-        if let Some(part) = part.filter(|part| !part.is_empty()) {
+    for part in [&entry.subject, &entry.reason, &entry.outcome, &entry.change] {
+        if let Some(part) = part.as_deref().filter(|part| !part.is_empty()) {
             names = format!("{names} {part}");
         }
     }
@@ -120,7 +120,7 @@ fn table(out: &mut impl Write, entry: &LogEntry) -> io::Result<()> {
     }
     writeln!(
         out,
-        "{:<20} {:<17} {:<34} {:<32} {:<24} {}",
+        "{:<20} {:<20} {:<34} {:<32} {:<24} {}",
         time(entry),
         shown(&entry.event),
         shown(entry.serial.as_deref().unwrap_or("-")),

@@ -33,6 +33,9 @@ pub(super) fn verify(args: &Verify) -> anyhow::Result<ExitCode> {
 
 fn print(report: &LogReport) -> io::Result<()> {
     let mut out = io::stdout().lock();
+    // The names of runs are random. The runs of a replica are shown one after the other.
+    let mut runs: Vec<&RunReport> = report.runs.iter().collect();
+    runs.sort_by_key(|run| &run.origin);
     for RunReport {
         run,
         origin,
@@ -44,7 +47,7 @@ fn print(report: &LogReport) -> io::Result<()> {
         },
         proofs,
         ..
-    } in &report.runs
+    } in runs
     {
         let name = origin.as_deref().unwrap_or("beginning not found");
         let end = if *stopped {

@@ -230,8 +230,8 @@ pub(super) fn rollover(record: &RolloverRecord) -> String {
         );
     }
     if let Some(reissue) = &record.reissue {
-        text += &format!(
-            "re-issue: {:?}; {} of {} left, {} in progress, {} stuck {}\n",
+        let line = format!(
+            "re-issue: {:?}; {} of {} left, {} in progress, {} stuck {}",
             reissue.state,
             reissue.left,
             reissue.total,
@@ -239,6 +239,7 @@ pub(super) fn rollover(record: &RolloverRecord) -> String {
             reissue.stuck,
             shown(&reissue.message)
         );
+        text = text + line.trim_end() + "\n";
     }
     text
 }

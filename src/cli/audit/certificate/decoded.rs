@@ -4,7 +4,7 @@ use std::fmt;
 
 use x509_parser::{
     certificate::X509Certificate,
-    extensions::{ParsedExtension, X509Extension},
+    extensions::{CRLDistributionPoint, DistributionPointName, ParsedExtension, X509Extension},
     prelude::FromDer as _,
 };
 
@@ -95,6 +95,26 @@ fn value(extension: &X509Extension<'_>) -> String {
                 .map(|octets| hex::encode(octets.0))
                 .unwrap_or_default()
         }
+        ParsedExtension::CRLDistributionPoints(points) => {
+            urls(&points.points).unwrap_or_else(|| hex::encode(extension.value))
+        }
         _ => hex::encode(extension.value),
     }
+}
+
+/// Returns the names of distribution points, unless they say more than names.
+fn urls(points: &[CRLDistributionPoint<'_>]) -> Option<String> {
+    let mut all = Vec::new();
+    for point in points {
+        let CRLDistributionPoint {
+            distribution_point: Some(DistributionPointName::FullName(names)),
+            reasons: None,
+            crl_issuer: None,
+        } = point
+        else {
+            return None;
+        };
+        all.extend(names.iter().map(alternative));
+    }
+    Some(all.join(", "))
 }
