@@ -18,7 +18,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use pkcs11_issuer::telemetry::ErrorChain;
+use pkcs11_issuer::telemetry::print_error;
 
 use args::{Cli, Command, Files};
 use ceremony::{Ceremony, Failure};
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         }
     };
     run(cli).unwrap_or_else(|error| {
-        eprintln!("error: {}", ErrorChain(error.as_ref()));
+        print_error(error.as_ref());
         ExitCode::FAILURE
     })
 }
