@@ -148,7 +148,7 @@ impl Case<'_> {
         let (slug, why) = self.said()?.split_once(": ")?;
         let mut all = RefusalReason::ALL.iter().copied();
         let reason = all.find(|reason| reason.as_str() == slug)?;
-        (self.request.stage.progress == Progress::Failed).then_some((reason, why))
+        self.request.has_failed().then_some((reason, why))
     }
 }
 

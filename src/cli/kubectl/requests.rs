@@ -138,7 +138,7 @@ pub(super) fn gaps(read: &OfIssuer) -> Vec<Gap> {
 fn row(request: &SeenRequest, issuer: &SeenIssuer, read: &OfIssuer, now: Timestamp) -> RequestRow {
     let about = |event: &&super::snapshot::SeenEvent| {
         let (kind, namespace, name) = &event.about;
-        kind == request.kind && *namespace == request.namespace && *name == request.name
+        kind == request.kind.as_str() && *namespace == request.namespace && *name == request.name
     };
     let explained = explain(
         &Snapshot {
@@ -151,7 +151,7 @@ fn row(request: &SeenRequest, issuer: &SeenIssuer, read: &OfIssuer, now: Timesta
         now,
     );
     RequestRow {
-        kind: request.kind,
+        kind: request.kind.as_str(),
         namespace: request.namespace.clone(),
         name: request.name.clone(),
         state: RequestState::of(request),

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use k8s_openapi::api::{certificates::v1::CertificateSigningRequest, events::v1::Event};
+use k8s_openapi::{
+    api::{certificates::v1::CertificateSigningRequest, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
 use serde::Serialize;
 
 use crate::{
@@ -13,9 +16,10 @@ use crate::{
         certificate_request::{CertificateRequest, IssuerRef, condition_type},
         issuer::{IssuerKind, IssuerSpec, IssuerStatus, Reason, condition_type::READY},
     },
+    audit::RequestKind,
     issuance::presented::PresentedCertificate,
     ownership::ListedReplica,
-    reconcile::{CONTROLLER, Request, Stage, issuer_name},
+    reconcile::{CONTROLLER, Progress, Request, Stage, issuer_name},
 };
 
 /// Outcome of reading something.
@@ -94,10 +98,10 @@ impl fmt::Display for Gap {
     }
 }
 
-/// A request for a certificate, of either kind that this command explains.
+/// A request for a certificate, of any kind.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SeenRequest {
-    pub(super) kind: &'static str,
+    pub(super) kind: RequestKind,
     pub(super) namespace: Option<String>,
     pub(super) name: String,
     pub(super) created: Option<Timestamp>,
@@ -157,12 +161,28 @@ impl SeenRequest {
         }
     }
 
+    /// Reads a request of the kubelet for a pod, in either version of the kind.
+    pub(super) fn of_pod_request<R: Request>(
+        request: &R,
+        signer: &str,
+        conditions: Option<&[Condition]>,
+    ) -> Self {
+        // It has one condition at most.
+        let condition = conditions.and_then(<[_]>::first);
+        let ended = condition.filter(|condition| condition.type_ != "Issued");
+        Self {
+            message: ended.map(|ended| ended.message.clone()),
+            changed: condition.map(|condition| condition.last_transition_time.0),
+            ..Self::of(request, format!("signer {signer}"), request.stage(true))
+        }
+    }
+
     fn of<R: Request>(request: &R, names: String, stage: Stage) -> Self {
         let meta = request.meta();
         let certificate = request.certificate();
         let read = certificate.and_then(|pem| PresentedCertificate::parse_pem(pem).ok());
         Self {
-            kind: R::KIND.as_str(),
+            kind: R::KIND,
             namespace: meta.namespace.clone(),
             name: meta.name.clone().unwrap_or_default(),
             created: meta.creation_timestamp.as_ref().map(|time| time.0),
@@ -180,7 +200,26 @@ impl SeenRequest {
 
     /// Returns whether it is cert-manager's kind.
     pub(super) fn is_certificate_request(&self) -> bool {
-        self.namespace.is_some()
+        self.kind == RequestKind::CertificateRequest
+    }
+
+    /// Returns whether it ended without a certificate by its issuer: it failed or, for a pod, which has no approver, was denied.
+    pub(super) fn has_failed(&self) -> bool {
+        match self.stage.progress {
+            Progress::Failed => true,
+            Progress::Denied => self.kind == RequestKind::PodCertificateRequest,
+            Progress::Open | Progress::Issued => false,
+        }
+    }
+
+    /// Returns the request as our commands take it.
+    pub(super) fn target(&self) -> String {
+        let name = word(&self.name);
+        match self.kind {
+            RequestKind::CertificateSigningRequest => format!("csr/{name}"),
+            RequestKind::PodCertificateRequest => format!("pcr/{name}"),
+            RequestKind::CertificateRequest | RequestKind::File => name,
+        }
     }
 
     /// Returns the flags that select its namespace, with a leading blank.
@@ -193,8 +232,8 @@ impl SeenRequest {
 impl fmt::Display for SeenRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.namespace {
-            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind, self.name),
-            None => write!(f, "{} {}", self.kind, self.name),
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind.as_str(), self.name),
+            None => write!(f, "{} {}", self.kind.as_str(), self.name),
         }
     }
 }

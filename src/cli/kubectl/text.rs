@@ -4,7 +4,7 @@ use super::{
     refused::RefusedRecord,
     reissue::{ReissueRecord, RenewalOutcome},
     requests::RequestsRecord,
-    revoke::RevokeRecord,
+    revoke::{ReleaseRecord, RevokeRecord},
     rollover::RolloverRecord,
     snapshot::Gap,
     status::IssuerRecord,
@@ -250,6 +250,20 @@ pub(super) fn revoked(record: &RevokeRecord) -> String {
     format!(
         "asked to revoke {}\n\nNext:\n  kubectl get certificaterevocation -n {place} {name}\n",
         shown(&record.revokes)
+    )
+}
+
+/// Returns what was released, or would be.
+pub(super) fn released(record: &ReleaseRecord) -> String {
+    let releases = shown(&record.releases);
+    if record.dry_run {
+        return format!("would make valid again {releases}\n");
+    }
+    let metadata = &record.object.metadata;
+    let place = metadata.namespace.as_deref().unwrap_or_default();
+    let name = metadata.name.as_deref().unwrap_or_default();
+    format!(
+        "asked to make valid again {releases}\n\nNext:\n  kubectl get certificaterevocation -n {place} {name}\n"
     )
 }
 
