@@ -7,13 +7,15 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
-use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
 
 use crate::{args::RecordFormat, message::shown};
 
 /// Blanks between two columns.
 const GAP: u16 = 2;
+/// The first column is not wrapped if the terminal is wider than it by this.
+const REST: usize = 30;
 
 /// For heads of tables and names of fields.
 pub(super) const HEAD: Style = Style::new().bold();
@@ -59,8 +61,8 @@ fn write(mut stdout: impl Write, text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Returns rows with aligned columns. On a terminal, cells that are too wide for it are wrapped; elsewhere each row is one line.
-/// The caller escapes texts of others.
+/// Returns rows with aligned columns. On a terminal, cells that are too wide for it are wrapped, but not those of the first column
+/// while there is room for the others: it has names to copy. Elsewhere each row is one line. The caller escapes texts of others.
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let mut table = Table::new();
     table
@@ -69,6 +71,15 @@ pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     table.add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, GAP));
+    }
+    let names = rows.iter().filter_map(|row| row.first());
+    let widest = names.map(|name| name.chars().count()).max();
+    let needed = widest.unwrap_or_default() + REST;
+    let has_room = table
+        .width()
+        .is_some_and(|width| needed <= usize::from(width));
+    if let Some(first) = table.column_mut(0).filter(|_| has_room) {
+        first.set_constraint(ColumnConstraint::ContentWidth);
     }
     let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
     lines.collect()
