@@ -16,9 +16,9 @@ use kube::{
 use super::{
     cluster::{Cluster, gap},
     gather,
+    read::Read,
     reissue::{self, ReissueRecord, RenewalOutcome},
     revoke::{self, ReleaseRecord, RevokeRecord, ToRevoke},
-    snapshot::Read,
     text,
 };
 use crate::{

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 pub(super) use self::issuer::limits;
 use super::{
-    snapshot::{Read, SeenIssuer, SeenRequest, Snapshot},
+    read::Read,
+    snapshot::{SeenIssuer, SeenRequest, Snapshot},
     step::{Explained, ExplainedStep, Held, Passed, StepName, StepState},
 };
 use crate::{

@@ -13,7 +13,8 @@ use kube::{Api, api::ListParams};
 
 use super::{
     cluster::Cluster,
-    snapshot::{Gap, Read, SeenCertificate, SeenEvent, SeenIssuer, SeenRequest, Snapshot},
+    read::{Gap, Read},
+    snapshot::{SeenCertificate, SeenEvent, SeenIssuer, SeenRequest, Snapshot},
     target::{IssuerTarget, RequestTarget},
 };
 use crate::{

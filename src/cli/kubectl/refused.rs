@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::{
     pages::{RefusalPage, of_refusal},
-    snapshot::{Gap, Read, Snapshot},
+    read::{Gap, Read},
+    snapshot::Snapshot,
 };
 use crate::{issuance::RefusalReason, message::shown, reconcile::Progress};
 

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::{
     explain::explain,
     gather::OfIssuer,
-    snapshot::{Gap, Read, SeenIssuer, SeenRequest, Snapshot},
+    read::{Gap, Read},
+    snapshot::{SeenIssuer, SeenRequest, Snapshot},
     step::{StepName, between},
 };
 use crate::reconcile::{Approval, Progress};

@@ -1,12 +1,12 @@
 //! What the commands print for people. Texts of others are escaped.
 
 use super::{
+    read::Gap,
     refused::RefusedRecord,
     reissue::{ReissueRecord, RenewalOutcome},
     requests::RequestsRecord,
     revoke::{ReleaseRecord, RevokeRecord},
     rollover::RolloverRecord,
-    snapshot::Gap,
     status::IssuerRecord,
     step::{Explained, StepState},
 };

@@ -5,7 +5,8 @@ use crate::{
     api::{IssuerName, issuer::Reason, pending::PendingCause},
     cli::kubectl::{
         pages::{of_reason, of_refusal},
-        snapshot::{Read, SeenIssuer, word},
+        read::Read,
+        snapshot::{SeenIssuer, word},
         step::{Held, Passed, StepName},
     },
     issuance::RefusalReason,

@@ -8,7 +8,8 @@ use crate::{
     audit::RequestKind,
     cli::kubectl::{
         pages::page,
-        snapshot::{Read, SeenCertificate, SeenRequest, Snapshot, word},
+        read::Read,
+        snapshot::{SeenCertificate, SeenRequest, Snapshot, word},
         step::{Held, Passed, between},
     },
     reconcile::{Approval, Progress},
