@@ -100,6 +100,10 @@ deny: setup ## check licences, bans, sources and, if it can be reached, the advi
 generated: setup ## write all generated files: crds/, the chart's copy and table of values, the golden certificates
 	UPDATE_GENERATED=1 cargo test --workspace --locked --test it -- generated every_golden_certificate
 
+.PHONY: screens
+screens: setup ## record what the main commands show on a terminal: docs/screens.md and its pictures
+	UPDATE_GENERATED=1 TRYCMD=overwrite cargo test --workspace --locked --test it -- screens::the_p
+
 .PHONY: bench
 bench: setup ## measure the code without a cluster; prints tables and writes JSON to target/bench/
 	cargo bench --workspace --locked --bench '*'

@@ -10,8 +10,7 @@ use std::{
 use anyhow::Context as _;
 use pkcs11_issuer::{
     args::{Args, Command},
-    cli,
-    telemetry::{self, ErrorChain},
+    cli, telemetry,
 };
 
 /// mimalloc, because glibc's allocator cannot return a third of the heap after a start with 1 000 issuers: live blocks lie
@@ -42,7 +41,7 @@ fn main() -> ExitCode {
     let executed = execute(args);
     telemetry::flush(TELL_WITHIN);
     executed.unwrap_or_else(|error| {
-        eprintln!("error: {}", ErrorChain(error.as_ref()));
+        telemetry::print_error(error.as_ref());
         ExitCode::FAILURE
     })
 }

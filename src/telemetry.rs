@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anstyle::{AnsiColor, Style};
 use tracing_subscriber::{
     EnvFilter, Layer as _,
     filter::{LevelFilter, Targets},
@@ -150,6 +151,13 @@ impl fmt::Display for ErrorChain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&shown(Whole(self.0)))
     }
+}
+
+/// Writes the error that ends a program to stderr, with its causes. The word `error` has colour on a terminal, unless `NO_COLOR`
+/// is set, as in clap's errors about flags.
+pub fn print_error(error: &(dyn Error + 'static)) {
+    const WORD: Style = AnsiColor::Red.on_default().bold();
+    anstream::eprintln!("{WORD}error:{WORD:#} {}", ErrorChain(error));
 }
 
 /// The text of an [`ErrorChain`] before it is shortened and escaped.

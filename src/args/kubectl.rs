@@ -94,8 +94,8 @@ pub struct RequestsAsked {
 /// Flags of `kubectl explain` and `kubectl why-refused`.
 #[derive(Debug, ClapArgs)]
 pub struct RequestAsked {
-    /// The request: NAME of a CertificateRequest, else of a Certificate; or certificaterequest/NAME, certificate/NAME or, for a
-    /// Kubernetes CSR, csr/NAME. Short names (cr, cert) do too.
+    /// The request: NAME of a CertificateRequest, else of a Certificate; or certificaterequest/NAME, certificate/NAME, csr/NAME for
+    /// a Kubernetes CSR or pcr/NAME for a PodCertificateRequest. Short names (cr, cert) do too.
     #[arg(value_name = "REQUEST")]
     pub request: String,
 
@@ -130,9 +130,10 @@ Examples:
   # The newest request of a Certificate:
   kubectl pkcs11-issuer explain certificate/web -n shop
 
-  # A CertificateRequest, and a Kubernetes CSR:
+  # A CertificateRequest, a Kubernetes CSR, and the request of the kubelet for a pod:
   kubectl pkcs11-issuer explain web-1 -n shop
   kubectl pkcs11-issuer explain csr/node-7 -o json
+  kubectl pkcs11-issuer explain podcertificaterequest/req-web-0-x7k2p -n shop
 
 The exit code is 3 unless the request has its certificate, and that is valid.";
 

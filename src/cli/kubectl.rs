@@ -5,6 +5,7 @@ mod cluster;
 mod explain;
 mod gather;
 mod pages;
+mod read;
 mod refused;
 mod reissue;
 mod requests;

@@ -18,7 +18,7 @@ mod limits;
 mod others;
 mod patience;
 mod pins;
-mod pods;
+pub(crate) mod pods;
 pub(crate) mod readers;
 mod reload;
 mod replicas;

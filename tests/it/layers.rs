@@ -128,6 +128,8 @@ const MODULES: &[(&str, &[&str])] = &[
 
 /// Crates that only these modules of the root package may name.
 const CRATES: &[(&str, &[&str])] = &[
+    ("anstream", &["cli", "telemetry"]),
+    ("anstyle", &["cli", "telemetry"]),
     ("anyhow", &["cli", "main"]),
     ("clap", &["args", "main", "telemetry"]),
     ("comfy_table", &["cli"]),

@@ -56,6 +56,8 @@ mod plugin;
 #[cfg(test)]
 mod purity;
 #[cfg(test)]
+mod screens;
+#[cfg(test)]
 mod sign;
 #[cfg(test)]
 mod source;

@@ -1,6 +1,8 @@
 //! The kubectl plugin on a real cluster, with a real token and a running controller.
 
 mod commands;
+mod hold;
+mod pods;
 mod stage;
 mod stuck;
 
@@ -32,12 +34,18 @@ fn program() -> Result<&'static Path> {
     Ok(&PROGRAM.get().context("there is one")?.1)
 }
 
-/// Runs a command of the plugin with a user's kubeconfig.
-fn run(kubeconfig: &Path, words: &[&str]) -> Result<Output> {
+/// Returns a command of the plugin with a user's kubeconfig.
+fn command(kubeconfig: &Path, words: &[&str]) -> Result<Command> {
     let mut command = Command::new(program()?);
     command.env_clear().args(words);
     command.arg("--kubeconfig").arg(kubeconfig);
-    command.output().context("run the plugin")
+    Ok(command)
+}
+
+/// Runs a command of the plugin with a user's kubeconfig.
+fn run(kubeconfig: &Path, words: &[&str]) -> Result<Output> {
+    let output = command(kubeconfig, words)?.output();
+    output.context("run the plugin")
 }
 
 /// Runs a command of the plugin and returns its exit code and the JSON that it prints.

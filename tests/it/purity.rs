@@ -55,6 +55,7 @@ const PURE: &[&str] = &[
     "src/cli/kubectl/explain.rs",
     "src/cli/kubectl/explain/",
     "src/cli/kubectl/pages.rs",
+    "src/cli/kubectl/read.rs",
     "src/cli/kubectl/refused.rs",
     "src/cli/kubectl/reissue.rs",
     "src/cli/kubectl/requests.rs",

@@ -4,6 +4,8 @@
 use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result};
+use clap::CommandFactory as _;
+use pkcs11_issuer::args::Args;
 use rig::chart_path;
 use serde_json::{Value, json};
 
@@ -178,4 +180,64 @@ fn a_release_has_the_platforms_that_the_chart_names() -> Result<()> {
         .collect();
     assert_eq!(images[0]["platforms"], json!(built));
     Ok(())
+}
+
+#[test]
+fn a_released_image_has_a_manual_page_of_every_command_and_the_completions() -> Result<()> {
+    let release = workflow("release")?;
+    let runs = |job: &str| {
+        let steps = steps(&release["jobs"][job]);
+        let runs: Vec<_> = steps.filter_map(|step| step["run"].as_str()).collect();
+        runs.join("\n")
+    };
+    // What is released is what docker/build makes of docker/Dockerfile.
+    for (job, part) in [
+        ("build", "docker/build\n"),
+        (
+            "build",
+            "docker push \"$REGISTRY/pkcs11-issuer:$VERSION-$ARCH\"",
+        ),
+        ("publish", "imagetools create --tag \"$image:$VERSION\""),
+    ] {
+        assert!(runs(job).contains(part), "{job}: {part}");
+    }
+    let dockerfile = fs::read_to_string(format!("{ROOT}/docker/Dockerfile"))?;
+    let (build, image) = dockerfile.split_once("FROM ${BASE}").context("no image")?;
+    let share = "docker/share /programs/pkcs11-issuer /share";
+    assert!(build.contains(share), "{build}");
+    let copy = "COPY --from=build /share/ /usr/local/share/\n";
+    assert!(image.contains(copy), "{image}");
+    let folder = tempfile::tempdir()?;
+    let made = Command::new(format!("{ROOT}/docker/share"))
+        .arg(env!("CARGO_BIN_EXE_pkcs11-issuer"))
+        .arg(folder.path())
+        .status()?;
+    assert!(made.success());
+    for words in pages(&Args::command(), "pkcs11-issuer") {
+        let page = folder.path().join(format!("man/man1/{words}.1"));
+        let text = fs::read_to_string(&page).with_context(|| words.clone())?;
+        assert!(text.contains(".SH SYNOPSIS"), "{words}");
+    }
+    let page = fs::read_to_string(format!("{ROOT}/docs/reference/cli.md"))?;
+    for file in [
+        "bash-completion/completions/pkcs11-issuer",
+        "zsh/site-functions/_pkcs11-issuer",
+        "fish/vendor_completions.d/pkcs11-issuer.fish",
+    ] {
+        assert!(
+            fs::metadata(folder.path().join(file))?.len() > 1000,
+            "{file}"
+        );
+        assert!(page.contains(file), "{file} is not on the page");
+    }
+    Ok(())
+}
+
+/// Returns the name of the manual page of each command, groups included.
+fn pages(command: &clap::Command, name: &str) -> Vec<String> {
+    let mut all = vec![name.to_owned()];
+    for below in command.get_subcommands() {
+        all.extend(pages(below, &format!("{name}-{}", below.get_name())));
+    }
+    all
 }

@@ -17,8 +17,13 @@ mod verify;
 
 use std::process::ExitCode;
 
+<<<<<<< HEAD
 use clap::{CommandFactory as _, Parser as _};
 use pkcs11_issuer::telemetry::ErrorChain;
+=======
+use clap::Parser as _;
+use pkcs11_issuer::telemetry::print_error;
+>>>>>>> screens
 
 use args::{Cli, Command, Files};
 use ceremony::{Ceremony, Failure};
@@ -38,7 +43,7 @@ fn main() -> ExitCode {
         }
     };
     run(cli).unwrap_or_else(|error| {
-        eprintln!("error: {}", ErrorChain(error.as_ref()));
+        print_error(error.as_ref());
         ExitCode::FAILURE
     })
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs};
+use jiff::Timestamp;
 
 use super::ClusterFlags;
 
@@ -21,7 +22,7 @@ pub const REVOCATION_REASONS: [&str; 9] = [
 
 /// Flags of `kubectl revoke`.
 #[derive(Debug, ClapArgs)]
-#[command(group = ArgGroup::new("what").required(true).args(["request", "certificate", "serial"]))]
+#[command(group = ArgGroup::new("what").required(true).args(["request", "certificate", "serial", "release"]))]
 pub struct RevokeAsked {
     /// The CertificateRequest whose certificate is revoked: its NAME; or certificate/NAME for the newest one of a Certificate.
     #[arg(value_name = "REQUEST")]
@@ -40,18 +41,33 @@ pub struct RevokeAsked {
     pub serial: Option<String>,
 
     /// The issuer of the certificate or serial number: NAME, PKCS11ClusterIssuer/NAME or PKCS11Issuer/NAME.
-    #[arg(long, value_name = "ISSUER", conflicts_with = "request")]
+    #[arg(long, value_name = "ISSUER", conflicts_with_all = ["request", "release"])]
     pub issuer: Option<String>,
 
+    /// A CertificateRevocation with the reason CertificateHold that is taken back instead: its certificate is valid again.
+    #[arg(long, value_name = "REVOCATION")]
+    pub release: Option<String>,
+
     /// Why.
-    #[arg(long, value_name = "REASON", value_parser = REVOCATION_REASONS)]
-    pub reason: String,
+    #[arg(
+        long,
+        value_name = "REASON",
+        value_parser = REVOCATION_REASONS,
+        required_unless_present = "release",
+        conflicts_with = "release"
+    )]
+    pub reason: Option<String>,
+
+    /// Since when the key is known or suspected to be compromised, or the certificate invalid, such as 2026-11-29T20:00:00Z
+    /// (RFC 5280, section 5.3.2).
+    #[arg(long, value_name = "TIME", conflicts_with = "release")]
+    pub invalidity_date: Option<Timestamp>,
 
     /// Have cert-manager renew the Certificate first.
     #[arg(long, requires = "request")]
     pub renew: bool,
 
-    /// Have the API server check the revocation, and create nothing.
+    /// Have the API server check the revocation or its release, and store nothing.
     #[arg(long)]
     pub dry_run: bool,
 
@@ -101,6 +117,13 @@ Examples:
   # A certificate that no request has any more:
   kubectl pkcs11-issuer revoke --certificate web.pem --proof web.proof --issuer issuing -n shop --reason Superseded
   kubectl pkcs11-issuer revoke --serial 1f2e3d --issuer issuing -n pkcs11-issuer-system --reason KeyCompromise --yes
+
+  # Since when the key was known to others:
+  kubectl pkcs11-issuer revoke web-1 -n shop --reason KeyCompromise --invalidity-date 2026-11-29T20:00:00Z
+
+  # A hold, and its end:
+  kubectl pkcs11-issuer revoke web-1 -n shop --reason CertificateHold
+  kubectl pkcs11-issuer revoke --release web-1-x7k2p -n shop
 
 A revocation is final, except for CertificateHold. docs/revocation.md says who may revoke what.";
 

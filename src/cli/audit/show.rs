@@ -13,6 +13,7 @@ use crate::{
         filter::{EntryFilter, plain_serial},
         read::{Assembler, LogEntry},
     },
+    cli::output::{HEAD, print_text},
     message::shown,
 };
 
@@ -50,11 +51,16 @@ pub(super) fn show(args: &Show) -> anyhow::Result<ExitCode> {
     let filter = filter(args);
     let mut out = BufWriter::new(io::stdout().lock());
     match args.output {
+<<<<<<< HEAD
         ShowFormat::Table => writeln!(
             out,
             "{:<20} {:<20} {:<34} {:<32} {:<24} NAMES",
+=======
+        ShowFormat::Table => print_text(&format!(
+            "{HEAD}{:<20} {:<17} {:<34} {:<32} {:<24} NAMES{HEAD:#}\n",
+>>>>>>> screens
             "TIME", "EVENT", "SERIAL", "REQUEST", "ISSUER"
-        )?,
+        ))?,
         ShowFormat::Json => (),
         ShowFormat::Csv => row(&mut out, COLUMNS.map(Cow::Borrowed))?,
     }
@@ -118,16 +124,22 @@ fn table(out: &mut impl Write, entry: &LogEntry) -> io::Result<()> {
     if !entry.absent.is_empty() {
         names = format!("{names} (missing: {})", entry.absent.join(", "));
     }
+<<<<<<< HEAD
     writeln!(
         out,
         "{:<20} {:<20} {:<34} {:<32} {:<24} {}",
+=======
+    let line = format!(
+        "{:<20} {:<17} {:<34} {:<32} {:<24} {}",
+>>>>>>> screens
         time(entry),
         shown(&entry.event),
         shown(entry.serial.as_deref().unwrap_or("-")),
         shown(request.as_deref().unwrap_or("-")),
         shown(issuer.as_deref().unwrap_or("-")),
         shown(names.trim_start()),
-    )
+    );
+    writeln!(out, "{}", line.trim_end())
 }
 
 /// Returns when a line was written, without fractions of a second.

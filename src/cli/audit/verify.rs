@@ -1,7 +1,7 @@
 //! `pkcs11-issuer audit verify`: says what logs prove.
 
 use std::{
-    io::{self, Write as _},
+    fmt::{self, Write as _},
     process::ExitCode,
 };
 
@@ -11,6 +11,7 @@ use super::{code, files::Files, keys::keys};
 use crate::{
     args::Verify,
     audit::verify::{LogReport, RunReport, Verified, Verifier},
+    cli::output::{BAD, GOOD, WARN, print_text},
     message::shown,
 };
 
@@ -26,13 +27,13 @@ pub(super) fn verify(args: &Verify) -> anyhow::Result<ExitCode> {
         !report.runs.is_empty(),
         "no line of an issuance log was found; give the standard output of a controller"
     );
-    print(&report).context("failed to write to stdout")?;
+    print_text(&text(&report)?).context("failed to write to stdout")?;
     let is_whole = report.gaps.is_empty() || !args.whole;
     Ok(code(report.faults.is_empty() && is_whole))
 }
 
-fn print(report: &LogReport) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+fn text(report: &LogReport) -> Result<String, fmt::Error> {
+    let mut out = String::new();
     // The names of runs are random. The runs of a replica are shown one after the other.
     let mut runs: Vec<&RunReport> = report.runs.iter().collect();
     runs.sort_by_key(|run| &run.origin);
@@ -79,23 +80,21 @@ fn print(report: &LogReport) -> io::Result<()> {
         writeln!(out, "{} other lines were skipped", report.foreign)?;
     }
     for gap in &report.gaps {
-        writeln!(out, "GAP {}", shown(gap))?;
+        writeln!(out, "{WARN}GAP{WARN:#} {}", shown(gap))?;
     }
     for fault in &report.faults {
-        writeln!(out, "FAULT {}", shown(fault))?;
+        writeln!(out, "{BAD}FAULT{BAD:#} {}", shown(fault))?;
     }
     let gaps = match report.gaps.len() {
         0 => String::new(),
         1 => "; 1 gap: the log is not whole".to_owned(),
         more => format!("; {more} gaps: the log is not whole"),
     };
-    writeln!(
-        out,
-        "{}{gaps}",
-        match report.faults.len() {
-            0 => "no fault was found".to_owned(),
-            1 => "1 fault was found".to_owned(),
-            more => format!("{more} faults were found"),
-        }
-    )
+    let (style, faults) = match report.faults.len() {
+        0 => (GOOD, "no fault was found".to_owned()),
+        1 => (BAD, "1 fault was found".to_owned()),
+        more => (BAD, format!("{more} faults were found")),
+    };
+    writeln!(out, "{style}{faults}{style:#}{gaps}")?;
+    Ok(out)
 }

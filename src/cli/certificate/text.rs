@@ -1,7 +1,7 @@
 //! What commands about certificates print for people. Texts of certificates are escaped.
 
 use super::record::CertificateRecord;
-use crate::{cli::output::columns, message::shown};
+use crate::cli::output::fields;
 
 /// Returns everything about each certificate, with an empty line between two of them.
 pub(super) fn show(all: &[CertificateRecord]) -> String {
@@ -10,10 +10,10 @@ pub(super) fn show(all: &[CertificateRecord]) -> String {
 }
 
 fn one(record: &CertificateRecord) -> String {
-    let mut rows = Vec::new();
-    let mut add = |name: &str, text: String| {
+    let mut lines = Vec::new();
+    let mut add = |name: &'static str, text: String| {
         if !text.is_empty() {
-            rows.push([format!("{name}:"), shown(text)]);
+            lines.push((name, text));
         }
     };
     add("subject", record.subject.clone());
@@ -68,5 +68,5 @@ fn one(record: &CertificateRecord) -> String {
     if record.version != 3 {
         add("version", record.version.to_string());
     }
-    columns(&rows)
+    fields(lines)
 }

@@ -15,7 +15,7 @@ use webpki::{
 use super::{blocks, certificates, record::CertificateRecord};
 use crate::{
     args::{CertificatePurpose, VerifyCertificate},
-    cli::output::print,
+    cli::output::{BAD, GOOD, print},
     issuance::{Bundle, pem},
     message::shown,
     pipeline::now,
@@ -64,10 +64,14 @@ pub(super) fn verify(asked: &VerifyCertificate) -> anyhow::Result<ExitCode> {
     };
     print(asked.output, &verdict, || match &verdict.reason {
         None => {
-            let path: Vec<_> = verdict.path.iter().map(shown).collect();
-            format!("verified: {}\n", path.join(" <- "))
+            let names = verdict.path.iter().map(|subject| match subject.as_str() {
+                "" => "(no subject)".to_owned(),
+                subject => shown(subject),
+            });
+            let path: Vec<_> = names.collect();
+            format!("{GOOD}verified{GOOD:#}: {}\n", path.join(" <- "))
         }
-        Some(reason) => format!("not verified: {}\n", shown(reason)),
+        Some(reason) => format!("{BAD}not verified{BAD:#}: {}\n", shown(reason)),
     })?;
     Ok(match verdict.verified {
         true => ExitCode::SUCCESS,

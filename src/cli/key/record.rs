@@ -133,7 +133,7 @@ impl KeysRecord {
         let mut owned = BTreeSet::new();
         let private_keys = private.objects.iter().map(|key| (KeyClass::Private, key));
         let all = private_keys.chain(lonely.map(|key| (KeyClass::Public, key)));
-        let keys = all
+        let mut keys: Vec<_> = all
             .map(|(class, key)| {
                 let mut own = Vec::new();
                 for (place, certificate) in certificates.objects.iter().enumerate() {
@@ -145,6 +145,8 @@ impl KeysRecord {
                 KeyRecord::of(&token, class, key, own)
             })
             .collect();
+        // Tokens list their objects in any order.
+        keys.sort_by(|a, b| (&a.label, &a.id).cmp(&(&b.label, &b.id)));
         let others = certificates.objects.iter().enumerate();
         Self {
             token: token.to_string(),

@@ -1,11 +1,18 @@
 //! What commands about keys print for people. Texts of tokens are escaped.
 
+use std::ops::Range;
+
+use anstyle::Style;
+
 use super::record::{KeyRecord, KeysRecord, MayHaveCopies, OnToken};
-use crate::{cli::output::columns, message::shown};
+use crate::{
+    cli::output::{BAD, WARN, fields, headed, place, styled},
+    message::shown,
+};
 
 /// Returns a line for each key, and one for each certificate without a key.
 pub(super) fn list(record: &KeysRecord) -> String {
-    let mut rows = vec![["KEY", "TYPE", "COPIES", "CERTIFICATE"].map(str::to_owned)];
+    let mut rows = Vec::new();
     for key in &record.keys {
         let subjects = key.certificates.iter().map(subject).collect::<Vec<_>>();
         let first = match (key.copies, key.unusable) {
@@ -23,22 +30,33 @@ pub(super) fn list(record: &KeysRecord) -> String {
             }),
         ]);
     }
-    let mut text = columns(&rows);
+    let text = headed(["KEY", "TYPE", "COPIES", "CERTIFICATE"], rows);
+    let mut text = styled(&text, copied);
     if !record.other_certificates.is_empty() {
         let head = ["CERTIFICATE WITHOUT A KEY", "LABEL", "ID", "ENDS"];
-        let mut rows = vec![head.map(str::to_owned)];
-        rows.extend(record.other_certificates.iter().map(|one| {
+        let rows = record.other_certificates.iter().map(|one| {
             [
                 shown(subject(one)),
                 shown(&one.label),
                 one.id.clone(),
                 one.not_after.clone().unwrap_or_else(|| "-".to_owned()),
             ]
-        }));
+        });
         text += "\n";
-        text += &columns(&rows);
+        text += &headed(head, rows.collect());
     }
     text
+}
+
+/// Returns where a line says that copies may exist, with the style for it.
+fn copied(line: &str) -> Option<(Range<usize>, Style)> {
+    let all = [
+        (MayHaveCopies::Readable, BAD),
+        (MayHaveCopies::Extractable, BAD),
+        (MayHaveCopies::Possible, WARN),
+    ];
+    let mut all = all.into_iter();
+    all.find_map(|(copies, style)| Some((place(line, &[short(copies)])?, style)))
 }
 
 /// Returns everything about one key, a line for each thing.
@@ -81,11 +99,7 @@ pub(super) fn show(key: &KeyRecord) -> String {
         let text = format!("{}, ends {end}, SHA-256 {sha256}{bond}", subject(one));
         lines.push(("certificate", text));
     }
-    let rows: Vec<_> = lines
-        .into_iter()
-        .map(|(name, text)| [format!("{name}:"), shown(text)])
-        .collect();
-    columns(&rows)
+    fields(lines)
 }
 
 /// Returns each attribute with its value and what it means.

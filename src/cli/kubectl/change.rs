@@ -10,15 +10,15 @@ use std::{
 use anyhow::{Context as _, anyhow, bail, ensure};
 use kube::{
     Api,
-    api::{ListParams, PostParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
 };
 
 use super::{
     cluster::{Cluster, gap},
     gather,
+    read::Read,
     reissue::{self, ReissueRecord, RenewalOutcome},
-    revoke::{self, RevokeRecord, ToRevoke},
-    snapshot::Read,
+    revoke::{self, ReleaseRecord, RevokeRecord, ToRevoke},
     text,
 };
 use crate::{
@@ -41,6 +41,16 @@ const RENEWAL: (&str, &str) = (
 /// Revokes a certificate.
 pub(super) async fn revoke(asked: &RevokeAsked) -> anyhow::Result<bool> {
     let cluster = Cluster::connect(&asked.cluster).await?;
+    if let Some(hold) = &asked.release {
+        return release(asked, hold, &cluster).await;
+    }
+    let reason = asked.reason.as_deref().context("give --reason")?;
+    if let Some(date) = asked.invalidity_date {
+        ensure!(
+            date <= now(),
+            "--invalidity-date {date} is in the future; give since when the certificate is invalid"
+        );
+    }
     let read;
     let (what, issuer) = if let Some(target) = &asked.request {
         read = gather::of_request(&cluster, target).await?;
@@ -63,15 +73,16 @@ pub(super) async fn revoke(asked: &RevokeAsked) -> anyhow::Result<bool> {
         }
     };
     let place = cluster.namespace.as_str();
-    let (object, revokes) = revoke::object(&what, &issuer, place, &asked.reason, asked.renew)?;
+    let (date, renew) = (asked.invalidity_date, asked.renew);
+    let (object, revokes) = revoke::object(&what, &issuer, place, reason, date, renew)?;
     if !asked.dry_run {
-        let way_back = match asked.reason.as_str() {
-            "CertificateHold" => "spec.release can take it back",
+        let way_back = match reason {
+            "CertificateHold" => "--release can take it back",
             _ => "this is final",
         };
         confirm(
             asked.yes,
-            &format!("Revoke {revokes}? Reason: {}; {way_back}.", asked.reason),
+            &format!("Revoke {revokes}? Reason: {reason}; {way_back}."),
         )?;
     }
     let params = PostParams {
@@ -93,6 +104,44 @@ pub(super) async fn revoke(asked: &RevokeAsked) -> anyhow::Result<bool> {
         object,
     };
     print(asked.cluster.output, &record, || text::revoked(&record))?;
+    Ok(true)
+}
+
+/// Takes a CertificateHold back.
+async fn release(asked: &RevokeAsked, name: &str, cluster: &Cluster) -> anyhow::Result<bool> {
+    let place = cluster.namespace.as_str();
+    let api = Api::<CertificateRevocation>::namespaced(cluster.client.clone(), place);
+    let part = "the hold is not taken back";
+    let hold = match cluster.get(&api, Some(place), name, part).await? {
+        Read::Found(found) => found,
+        Read::Missing => bail!(
+            "namespace {place} has no CertificateRevocation {name}; see kubectl get certificaterevocations -A"
+        ),
+        Read::Unknown(gap) => bail!("{gap}"),
+    };
+    let releases = revoke::held(&hold)?;
+    if !asked.dry_run {
+        confirm(asked.yes, &format!("Make valid again {releases}?"))?;
+    }
+    let params = PatchParams {
+        dry_run: asked.dry_run,
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let patch = Patch::Merge(serde_json::json!({"spec": {"release": true}}));
+    let patched = api.patch(name, &params, &patch).await;
+    let object = patched.or_else(|error| {
+        Err(anyhow!(
+            "{}",
+            gap::<CertificateRevocation>(error, "patch", Some(place), part)?
+        ))
+    })?;
+    let record = ReleaseRecord {
+        releases,
+        dry_run: asked.dry_run,
+        object,
+    };
+    print(asked.cluster.output, &record, || text::released(&record))?;
     Ok(true)
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use kube::{Api, Client, Resource, api::ListParams};
 use serde::de::DeserializeOwned;
 
-use super::snapshot::{Gap, Read};
+use super::read::{Gap, Read};
 use crate::{
     args::ClusterFlags,
     cli::{

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 pub(super) use self::issuer::limits;
 use super::{
-    snapshot::{Read, SeenIssuer, SeenRequest, Snapshot},
+    read::Read,
+    snapshot::{SeenIssuer, SeenRequest, Snapshot},
     step::{Explained, ExplainedStep, Held, Passed, StepName, StepState},
 };
 use crate::{
@@ -148,7 +149,7 @@ impl Case<'_> {
         let (slug, why) = self.said()?.split_once(": ")?;
         let mut all = RefusalReason::ALL.iter().copied();
         let reason = all.find(|reason| reason.as_str() == slug)?;
-        (self.request.stage.progress == Progress::Failed).then_some((reason, why))
+        self.request.has_failed().then_some((reason, why))
     }
 }
 

@@ -2,13 +2,19 @@
 
 use anyhow::{bail, ensure};
 use k8s_openapi::api::{
-    certificates::v1::CertificateSigningRequest, coordination::v1::Lease, events::v1::Event,
+    certificates::{
+        v1::{self, CertificateSigningRequest},
+        v1beta1,
+    },
+    coordination::v1::Lease,
+    events::v1::Event,
 };
 use kube::{Api, api::ListParams};
 
 use super::{
     cluster::Cluster,
-    snapshot::{Gap, Read, SeenCertificate, SeenEvent, SeenIssuer, SeenRequest, Snapshot},
+    read::{Gap, Read},
+    snapshot::{SeenCertificate, SeenEvent, SeenIssuer, SeenRequest, Snapshot},
     target::{IssuerTarget, RequestTarget},
 };
 use crate::{
@@ -48,6 +54,7 @@ pub(super) async fn of_request(cluster: &Cluster, target: &str) -> anyhow::Resul
     let target = RequestTarget::parse(target)?;
     let (certificate, request) = match target {
         RequestTarget::SigningRequest(name) => (None, signing_request(cluster, name).await?),
+        RequestTarget::PodRequest(name) => (None, pod_request(cluster, name).await?),
         RequestTarget::Certificate(name) => of_certificate(cluster, name).await?,
         RequestTarget::CertificateRequest(name) => (None, request(cluster, name).await?),
         RequestTarget::Either(name) => match request(cluster, name).await? {
@@ -69,7 +76,9 @@ pub(super) async fn of_request(cluster: &Cluster, target: &str) -> anyhow::Resul
                 "namespace {place} has neither a CertificateRequest nor a Certificate {name}; give --namespace, or csr/{name} \
                  for a Kubernetes CSR"
             ),
-            RequestTarget::Certificate(name) | RequestTarget::CertificateRequest(name) => {
+            RequestTarget::Certificate(name)
+            | RequestTarget::CertificateRequest(name)
+            | RequestTarget::PodRequest(name) => {
                 bail!("namespace {place} has no such object {name}; give --namespace")
             }
         },
@@ -141,6 +150,30 @@ async fn signing_request(cluster: &Cluster, name: &str) -> anyhow::Result<Read<W
         let seen = SeenRequest::of_signing_request(&one);
         (one.metadata.uid, seen)
     }))
+}
+
+/// Reads one version of a pod's request.
+macro_rules! read_pod_request {
+    ($version:ident, $cluster:expr, $name:expr) => {{
+        let place = $cluster.namespace.as_str();
+        let api =
+            Api::<$version::PodCertificateRequest>::namespaced($cluster.client.clone(), place);
+        let read = $cluster.get(&api, Some(place), $name, STATE).await?;
+        read.map(|one| {
+            let status = one.status.as_ref();
+            let conditions = status.and_then(|status| status.conditions.as_deref());
+            let seen = SeenRequest::of_pod_request(&one, &one.spec.signer_name, conditions);
+            (one.metadata.uid.clone(), seen)
+        })
+    }};
+}
+
+/// Reads a pod's request, in the version that the cluster serves.
+async fn pod_request(cluster: &Cluster, name: &str) -> anyhow::Result<Read<WithUid>> {
+    Ok(match read_pod_request!(v1, cluster, name) {
+        Read::Missing => read_pod_request!(v1beta1, cluster, name),
+        read @ (Read::Found(_) | Read::Unknown(_)) => read,
+    })
 }
 
 /// Reads a Certificate and its newest request.

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::{
     pages::{RefusalPage, of_refusal},
-    snapshot::{Gap, Read, Snapshot},
+    read::{Gap, Read},
+    snapshot::Snapshot,
 };
 use crate::{issuance::RefusalReason, message::shown, reconcile::Progress};
 
@@ -42,7 +43,7 @@ pub(super) fn of(snapshot: &Snapshot) -> anyhow::Result<RefusedRecord> {
     let request =
         request.context("the Certificate has no CertificateRequest; explain it instead")?;
     let said = request.message.as_deref().unwrap_or_default();
-    let failed = request.stage.progress == Progress::Failed;
+    let failed = request.has_failed();
     let slug = said.split_once(": ").filter(|_| failed);
     let reason = slug.and_then(|(slug, _)| {
         let mut all = RefusalReason::ALL.iter().copied();
@@ -50,11 +51,13 @@ pub(super) fn of(snapshot: &Snapshot) -> anyhow::Result<RefusedRecord> {
     });
     let message = match (reason.and(slug), request.stage.progress) {
         (Some((_, why)), _) => shown(why),
-        (None, Progress::Failed) => format!(
+        (None, _) if failed => format!(
             "it failed, with a message that is not one of this controller's: {}",
             shown(said)
         ),
-        (None, Progress::Denied) => "an approver denied it; the issuer was not asked".to_owned(),
+        (None, Progress::Denied | Progress::Failed) => {
+            "an approver denied it; the issuer was not asked".to_owned()
+        }
         (None, Progress::Issued) => "it is issued".to_owned(),
         (None, Progress::Open) if request.stage.has_certificate => "it is issued".to_owned(),
         (None, Progress::Open) => "it has not been answered; explain it instead".to_owned(),

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::{
     explain::explain,
     gather::OfIssuer,
-    snapshot::{Gap, Read, SeenIssuer, SeenRequest, Snapshot},
+    read::{Gap, Read},
+    snapshot::{SeenIssuer, SeenRequest, Snapshot},
     step::{StepName, between},
 };
 use crate::reconcile::{Approval, Progress};
@@ -138,7 +139,7 @@ pub(super) fn gaps(read: &OfIssuer) -> Vec<Gap> {
 fn row(request: &SeenRequest, issuer: &SeenIssuer, read: &OfIssuer, now: Timestamp) -> RequestRow {
     let about = |event: &&super::snapshot::SeenEvent| {
         let (kind, namespace, name) = &event.about;
-        kind == request.kind && *namespace == request.namespace && *name == request.name
+        kind == request.kind.as_str() && *namespace == request.namespace && *name == request.name
     };
     let explained = explain(
         &Snapshot {
@@ -151,7 +152,7 @@ fn row(request: &SeenRequest, issuer: &SeenIssuer, read: &OfIssuer, now: Timesta
         now,
     );
     RequestRow {
-        kind: request.kind,
+        kind: request.kind.as_str(),
         namespace: request.namespace.clone(),
         name: request.name.clone(),
         state: RequestState::of(request),

@@ -1,7 +1,9 @@
 //! Makes the CertificateRevocation that a user asks for. Pure.
 
 use anyhow::{Context as _, bail, ensure};
-use kube::api::ObjectMeta;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{ResourceExt as _, api::ObjectMeta};
 use serde::Serialize;
 
 use super::snapshot::SeenRequest;
@@ -10,7 +12,7 @@ use crate::{
         IssuerName,
         revocation::{
             CertificateRevocation, CertificateRevocationSpec, RequestRef, RevocationIssuer,
-            RevocationSpec,
+            RevocationReason, RevocationSpec,
         },
     },
     issuance::PresentedCertificate,
@@ -39,6 +41,42 @@ pub(super) struct RevokeRecord {
     pub(super) object: CertificateRevocation,
 }
 
+/// What the release of a hold became, or would become.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReleaseRecord {
+    /// What is released, in words.
+    pub(super) releases: String,
+    /// Whether nothing was changed.
+    pub(super) dry_run: bool,
+    /// The object as the API server has it.
+    pub(super) object: CertificateRevocation,
+}
+
+/// Returns in words what becomes valid again if this revocation is taken back.
+///
+/// # Errors
+/// It is final, or was taken back before.
+pub(super) fn held(object: &CertificateRevocation) -> anyhow::Result<String> {
+    let (name, spec) = (object.name_any(), &object.spec.0);
+    ensure!(
+        spec.reason == RevocationReason::CertificateHold,
+        "{name} is final: its reason is {:?}, and only a CertificateHold can be taken back",
+        spec.reason
+    );
+    ensure!(!spec.release, "{name} was taken back before");
+    let status = object.status.as_ref();
+    let serial = status.and_then(|status| status.serial_number.as_deref());
+    let certificate = serial.map_or_else(
+        || "the certificate".to_owned(),
+        |serial| format!("the certificate with the serial number {serial}"),
+    );
+    let issuer = spec.issuer_ref.of(&object.namespace().unwrap_or_default());
+    Ok(format!(
+        "{certificate} that {name} has put on hold, issued by {issuer}"
+    ))
+}
+
 /// Returns the revocation, without a status, and what it revokes in words.
 ///
 /// # Errors
@@ -48,6 +86,7 @@ pub(super) fn object(
     issuer: &IssuerName,
     namespace: &str,
     reason: &str,
+    invalidity_date: Option<Timestamp>,
     renew: bool,
 ) -> anyhow::Result<(CertificateRevocation, String)> {
     let mut to = RevocationIssuer::to(issuer);
@@ -60,7 +99,7 @@ pub(super) fn object(
         proof: None,
         serial_number: None,
         reason: serde_json::from_value(reason.into()).context("--reason is unknown")?,
-        invalidity_date: None,
+        invalidity_date: invalidity_date.map(Time),
         renew,
         renew_within: None,
         release: false,
@@ -69,7 +108,8 @@ pub(super) fn object(
         ToRevoke::Request(request) => {
             ensure!(
                 request.is_certificate_request(),
-                "a Kubernetes CSR cannot be named by a revocation; give its certificate with --certificate and --proof"
+                "a revocation can name no {}; give its certificate with --certificate and --proof",
+                request.kind.as_str()
             );
             let Some(serial) = &request.serial else {
                 bail!("{request} has no certificate that could be revoked");
@@ -126,7 +166,7 @@ mod tests {
     fn every_reason_of_the_command_line_is_one_of_the_kind() {
         for reason in REVOCATION_REASONS {
             let what = ToRevoke::Serial("1F:2e".to_owned());
-            let (made, revokes) = object(&what, &issuer(None), "pki", reason, false).unwrap();
+            let (made, revokes) = object(&what, &issuer(None), "pki", reason, None, false).unwrap();
             assert_eq!(made.spec.0.serial_number.as_deref(), Some("1f2e"));
             assert!(revokes.contains("1f2e"), "{revokes}");
         }
@@ -135,6 +175,7 @@ mod tests {
             &issuer(None),
             "pki",
             "Boredom",
+            None,
             false,
         )
         .unwrap_err();
@@ -148,16 +189,40 @@ mod tests {
             (None, None),
         ] {
             let what = ToRevoke::Serial("1f".to_owned());
-            let (made, _) = object(&what, &issuer(issuer_in), "shop", "Superseded", false).unwrap();
+            let (made, _) =
+                object(&what, &issuer(issuer_in), "shop", "Superseded", None, false).unwrap();
             assert_eq!(made.spec.0.issuer_ref.namespace.as_deref(), named);
             assert_eq!(made.metadata.generate_name.as_deref(), Some("serial-"));
         }
     }
 
     #[test]
+    fn only_a_hold_that_lasts_can_be_taken_back() {
+        let revocation = |reason: &str, release: bool| {
+            let what = ToRevoke::Serial("1f".to_owned());
+            let (mut made, _) = object(&what, &issuer(None), "shop", reason, None, false).unwrap();
+            made.metadata.name = Some("web-1-abc".to_owned());
+            made.spec.0.release = release;
+            made
+        };
+        let words = held(&revocation("CertificateHold", false)).unwrap();
+        assert_eq!(
+            words,
+            "the certificate that web-1-abc has put on hold, issued by PKCS11ClusterIssuer issuing"
+        );
+        for (made, why) in [
+            (revocation("KeyCompromise", false), "final"),
+            (revocation("CertificateHold", true), "before"),
+        ] {
+            let error = held(&made).unwrap_err();
+            assert!(error.to_string().contains(why), "{error}");
+        }
+    }
+
+    #[test]
     fn a_file_that_is_no_certificate_is_refused() {
         let what = ToRevoke::Certificate("key".to_owned(), None);
-        let error = object(&what, &issuer(None), "shop", "Superseded", false).unwrap_err();
+        let error = object(&what, &issuer(None), "shop", "Superseded", None, false).unwrap_err();
         assert!(error.to_string().contains("--certificate"), "{error}");
     }
 }

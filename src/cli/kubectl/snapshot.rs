@@ -3,9 +3,12 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use k8s_openapi::api::{certificates::v1::CertificateSigningRequest, events::v1::Event};
-use serde::Serialize;
+use k8s_openapi::{
+    api::{certificates::v1::CertificateSigningRequest, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
 
+use super::read::{Gap, Read};
 use crate::{
     api::{
         IssuerName,
@@ -13,91 +16,16 @@ use crate::{
         certificate_request::{CertificateRequest, IssuerRef, condition_type},
         issuer::{IssuerKind, IssuerSpec, IssuerStatus, Reason, condition_type::READY},
     },
+    audit::RequestKind,
     issuance::presented::PresentedCertificate,
     ownership::ListedReplica,
-    reconcile::{CONTROLLER, Request, Stage, issuer_name},
+    reconcile::{CONTROLLER, Progress, Request, Stage, issuer_name},
 };
 
-/// Outcome of reading something.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Read<T> {
-    /// It exists.
-    Found(T),
-    /// It does not exist.
-    Missing,
-    /// It could not be read.
-    Unknown(Gap),
-}
-
-impl<T> Read<T> {
-    /// Returns what was found.
-    pub(super) const fn found(&self) -> Option<&T> {
-        match self {
-            Self::Found(found) => Some(found),
-            Self::Missing | Self::Unknown(_) => None,
-        }
-    }
-
-    /// Returns why it is unknown.
-    pub(super) const fn gap(&self) -> Option<&Gap> {
-        match self {
-            Self::Unknown(gap) => Some(gap),
-            Self::Found(_) | Self::Missing => None,
-        }
-    }
-
-    /// Returns the outcome with what was found turned into something else.
-    pub(super) fn map<U>(self, turn: impl FnOnce(T) -> U) -> Read<U> {
-        match self {
-            Self::Found(found) => Read::Found(turn(found)),
-            Self::Missing => Read::Missing,
-            Self::Unknown(gap) => Read::Unknown(gap),
-        }
-    }
-}
-
-/// Something that could not be read, and what is unknown therefore.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Gap {
-    /// What is unknown.
-    pub(super) part: String,
-    /// The verb of the call.
-    pub(super) verb: &'static str,
-    /// Plural and group of the objects, as in `kubectl auth can-i`.
-    pub(super) resource: String,
-    /// Their namespace; `None` for the whole cluster.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) namespace: Option<String>,
-    /// What the API server said; `None` if the user lacks the right.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) error: Option<String>,
-}
-
-impl fmt::Display for Gap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            part,
-            verb,
-            resource,
-            namespace,
-            error,
-        } = self;
-        let place = match namespace {
-            Some(namespace) => format!("in namespace {namespace}"),
-            None => "in the whole cluster".to_owned(),
-        };
-        match error {
-            None => write!(f, "{part}: you may not {verb} {resource} {place}"),
-            Some(error) => write!(f, "{part}: failed to {verb} {resource} {place}: {error}"),
-        }
-    }
-}
-
-/// A request for a certificate, of either kind that this command explains.
+/// A request for a certificate, of any kind.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SeenRequest {
-    pub(super) kind: &'static str,
+    pub(super) kind: RequestKind,
     pub(super) namespace: Option<String>,
     pub(super) name: String,
     pub(super) created: Option<Timestamp>,
@@ -157,12 +85,28 @@ impl SeenRequest {
         }
     }
 
+    /// Reads a request of the kubelet for a pod, in either version of the kind.
+    pub(super) fn of_pod_request<R: Request>(
+        request: &R,
+        signer: &str,
+        conditions: Option<&[Condition]>,
+    ) -> Self {
+        // It has one condition at most.
+        let condition = conditions.and_then(<[_]>::first);
+        let ended = condition.filter(|condition| condition.type_ != "Issued");
+        Self {
+            message: ended.map(|ended| ended.message.clone()),
+            changed: condition.map(|condition| condition.last_transition_time.0),
+            ..Self::of(request, format!("signer {signer}"), request.stage(true))
+        }
+    }
+
     fn of<R: Request>(request: &R, names: String, stage: Stage) -> Self {
         let meta = request.meta();
         let certificate = request.certificate();
         let read = certificate.and_then(|pem| PresentedCertificate::parse_pem(pem).ok());
         Self {
-            kind: R::KIND.as_str(),
+            kind: R::KIND,
             namespace: meta.namespace.clone(),
             name: meta.name.clone().unwrap_or_default(),
             created: meta.creation_timestamp.as_ref().map(|time| time.0),
@@ -180,7 +124,26 @@ impl SeenRequest {
 
     /// Returns whether it is cert-manager's kind.
     pub(super) fn is_certificate_request(&self) -> bool {
-        self.namespace.is_some()
+        self.kind == RequestKind::CertificateRequest
+    }
+
+    /// Returns whether it ended without a certificate by its issuer: it failed or, for a pod, which has no approver, was denied.
+    pub(super) fn has_failed(&self) -> bool {
+        match self.stage.progress {
+            Progress::Failed => true,
+            Progress::Denied => self.kind == RequestKind::PodCertificateRequest,
+            Progress::Open | Progress::Issued => false,
+        }
+    }
+
+    /// Returns the request as our commands take it.
+    pub(super) fn target(&self) -> String {
+        let name = word(&self.name);
+        match self.kind {
+            RequestKind::CertificateSigningRequest => format!("csr/{name}"),
+            RequestKind::PodCertificateRequest => format!("pcr/{name}"),
+            RequestKind::CertificateRequest | RequestKind::File => name,
+        }
     }
 
     /// Returns the flags that select its namespace, with a leading blank.
@@ -193,8 +156,8 @@ impl SeenRequest {
 impl fmt::Display for SeenRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.namespace {
-            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind, self.name),
-            None => write!(f, "{} {}", self.kind, self.name),
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind.as_str(), self.name),
+            None => write!(f, "{} {}", self.kind.as_str(), self.name),
         }
     }
 }

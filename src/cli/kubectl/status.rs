@@ -7,8 +7,9 @@ use super::{
     explain::limits,
     gather::OfIssuer,
     pages::{ReasonPage, of_reason},
+    read::{Gap, Read},
     requests::{RequestState, gaps},
-    snapshot::{Gap, Read, SeenIssuer},
+    snapshot::SeenIssuer,
 };
 use crate::api::issuer::{
     CertificateStatus, CrlStatus, DueWhat, KeyStatus, Reason, RolloverState, TokenStatus,

@@ -13,6 +13,8 @@ pub(super) enum RequestTarget<'a> {
     Certificate(&'a str),
     /// A Kubernetes CSR.
     SigningRequest(&'a str),
+    /// A request of the kubelet for a pod.
+    PodRequest(&'a str),
 }
 
 impl<'a> RequestTarget<'a> {
@@ -29,8 +31,11 @@ impl<'a> RequestTarget<'a> {
             "certificatesigningrequest" | "certificatesigningrequests" | "csr" => {
                 Ok(Self::SigningRequest(name))
             }
+            "podcertificaterequest" | "podcertificaterequests" | "pcr" => {
+                Ok(Self::PodRequest(name))
+            }
             _ => bail!(
-                "{kind:?} is no kind of request; give certificaterequest/NAME, certificate/NAME or csr/NAME"
+                "{kind:?} is no kind of request; give certificaterequest/NAME, certificate/NAME, csr/NAME or pcr/NAME"
             ),
         }
     }
@@ -83,6 +88,10 @@ mod tests {
             ),
             ("Certificate/web", RequestTarget::Certificate("web")),
             ("csr/web", RequestTarget::SigningRequest("web")),
+            (
+                "podcertificaterequest.certificates.k8s.io/web",
+                RequestTarget::PodRequest("web"),
+            ),
         ] {
             assert_eq!(RequestTarget::parse(text).unwrap(), expected, "{text}");
         }

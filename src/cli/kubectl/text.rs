@@ -1,25 +1,19 @@
 //! What the commands print for people. Texts of others are escaped.
 
-use std::{
-    env,
-    io::{self, IsTerminal as _},
-};
-
 use super::{
+    read::Gap,
     refused::RefusedRecord,
     reissue::{ReissueRecord, RenewalOutcome},
     requests::RequestsRecord,
-    revoke::RevokeRecord,
+    revoke::{ReleaseRecord, RevokeRecord},
     rollover::RolloverRecord,
-    snapshot::Gap,
     status::IssuerRecord,
     step::{Explained, StepState},
 };
-use crate::{cli::output::columns, message::shown};
-
-/// Bold red, for what needs attention.
-const RED: &str = "\u{1b}[1;31m";
-const PLAIN: &str = "\u{1b}[0m";
+use crate::{
+    cli::output::{BAD, columns, fields, headed, place, styled},
+    message::shown,
+};
 
 /// Returns the steps of a request.
 pub(super) fn explained(record: &Explained) -> String {
@@ -60,7 +54,7 @@ pub(super) fn refused(record: &RefusedRecord) -> String {
             ("page", page.page.clone()),
         ]);
     }
-    table(lines) + &unknown(&record.unknown)
+    fields(lines) + &unknown(&record.unknown)
 }
 
 /// Returns the requests of an issuer.
@@ -77,7 +71,7 @@ pub(super) fn requests(record: &RequestsRecord) -> String {
     let mut text = format!("{issuer}: {waiting} waiting, {failed} failed, {issued} issued\n");
     if !requests.is_empty() {
         let head = ["REQUEST", "AGE", "STATE", "HELD BY", "WHY"];
-        let mut rows = vec![head.map(str::to_owned)];
+        let mut rows = Vec::new();
         for row in requests {
             let name = match (&row.namespace, row.kind) {
                 (Some(namespace), _) => format!("{namespace}/{}", row.name),
@@ -92,7 +86,7 @@ pub(super) fn requests(record: &RequestsRecord) -> String {
                 shown(&row.why),
             ]);
         }
-        text = format!("{text}\n{}", columns(&rows));
+        text = format!("{text}\n{}", headed(head, rows));
     }
     if *more > 0 {
         text += &format!("and {more} more; give --limit\n");
@@ -160,11 +154,8 @@ pub(super) fn status(record: &IssuerRecord) -> String {
             .rollover
             .map(|state| ("rollover", format!("{state:?}"))),
     );
-    let mut text = marked(&table(lines), |line| {
-        ["NO", "NOT YET", "CAN LEAVE"]
-            .iter()
-            .any(|word| line.contains(&format!(" {word}")))
-    });
+    let words = ["NOT YET", " NONE", " NO", "CAN LEAVE THE TOKEN"];
+    let mut text = styled(&fields(lines), |line| Some((place(line, &words)?, BAD)));
     text += "\n";
     let ends = record.ends.iter();
     let ends: Vec<_> = ends
@@ -263,6 +254,20 @@ pub(super) fn revoked(record: &RevokeRecord) -> String {
     )
 }
 
+/// Returns what was released, or would be.
+pub(super) fn released(record: &ReleaseRecord) -> String {
+    let releases = shown(&record.releases);
+    if record.dry_run {
+        return format!("would make valid again {releases}\n");
+    }
+    let metadata = &record.object.metadata;
+    let place = metadata.namespace.as_deref().unwrap_or_default();
+    let name = metadata.name.as_deref().unwrap_or_default();
+    format!(
+        "asked to make valid again {releases}\n\nNext:\n  kubectl get certificaterevocation -n {place} {name}\n"
+    )
+}
+
 /// Returns what becomes of the Certificates of an issuer.
 pub(super) fn reissued(record: &ReissueRecord) -> String {
     let renewed = match record.dry_run {
@@ -325,14 +330,6 @@ fn replicas(record: &IssuerRecord) -> Option<(&'static str, String)> {
     ))
 }
 
-fn table(lines: Vec<(&str, String)>) -> String {
-    let rows = lines.into_iter();
-    let rows: Vec<_> = rows
-        .map(|(name, text)| [format!("{name}:"), shown(text)])
-        .collect();
-    columns(&rows)
-}
-
 fn next(commands: &[String]) -> String {
     match commands {
         [] => String::new(),
@@ -355,13 +352,7 @@ fn unknown(gaps: &[Gap]) -> String {
     }
 }
 
-/// Colours the lines that need attention, if stdout is a terminal and `NO_COLOR` is not set.
+/// Returns the text with the style of what needs attention on some lines.
 fn marked(text: &str, needs: impl Fn(&str) -> bool) -> String {
-    let coloured =
-        io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-    let lines = text.lines().map(|line| match coloured && needs(line) {
-        true => format!("{RED}{line}{PLAIN}\n"),
-        false => format!("{line}\n"),
-    });
-    lines.collect()
+    styled(text, |line| needs(line).then_some((0..line.len(), BAD)))
 }

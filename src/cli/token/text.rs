@@ -1,29 +1,29 @@
 //! What commands about tokens print for people. Texts of tokens are escaped.
 
 use super::record::{Described, MechanismRecord, PinHints, TokenRecord};
-use crate::{cli::output::columns, message::shown};
+use crate::{
+    cli::output::{fields, headed},
+    message::shown,
+};
 
 /// Returns a line for each token.
 pub(super) fn list(tokens: &[TokenRecord]) -> String {
-    let mut rows = vec![["TOKEN", "DEVICE", "PIN", "LIBRARY"].map(str::to_owned)];
-    for record in tokens {
-        let row = match &record.token {
-            Some(token) => [
-                token.uri.clone(),
-                shown(format_args!("{} {}", token.manufacturer, token.model)),
-                state(token).to_owned(),
-                shown(&record.library),
-            ],
-            None => [
-                format!("slot {}", record.slot_id),
-                shown(&record.slot_description),
-                shown(record.error.as_deref().unwrap_or_default()),
-                shown(&record.library),
-            ],
-        };
-        rows.push(row);
-    }
-    columns(&rows)
+    let rows = tokens.iter();
+    let rows = rows.map(|record| match &record.token {
+        Some(token) => [
+            token.uri.clone(),
+            shown(format_args!("{} {}", token.manufacturer, token.model)),
+            state(token).to_owned(),
+            shown(&record.library),
+        ],
+        None => [
+            format!("slot {}", record.slot_id),
+            shown(&record.slot_description),
+            shown(record.error.as_deref().unwrap_or_default()),
+            shown(&record.library),
+        ],
+    });
+    headed(["TOKEN", "DEVICE", "PIN", "LIBRARY"], rows.collect())
 }
 
 /// Returns everything about one token, a line for each thing.
@@ -50,19 +50,14 @@ pub(super) fn show(record: &TokenRecord) -> String {
         ),
         ("library", record.library.clone()),
     ]);
-    let rows: Vec<_> = lines
-        .into_iter()
-        .map(|(name, text)| [format!("{name}:"), shown(text)])
-        .collect();
-    columns(&rows)
+    fields(lines)
 }
 
 /// Returns a line for each mechanism.
 pub(super) fn mechanisms(all: &[MechanismRecord]) -> String {
     let head = ["MECHANISM", "KEY SIZES", "DOES", "IN HARDWARE", "USED HERE"];
-    let mut rows = vec![head.map(str::to_owned)];
     let yes = |is: bool| if is { "yes" } else { "-" }.to_owned();
-    for mechanism in all {
+    let rows = all.iter().map(|mechanism| {
         let sizes = match (mechanism.smallest_key, mechanism.largest_key) {
             (0, 0) => "-".to_owned(),
             (smallest, largest) => format!("{smallest}-{largest}"),
@@ -72,15 +67,15 @@ pub(super) fn mechanisms(all: &[MechanismRecord]) -> String {
             (false, true) => "makes keys",
             (false, false) => "-",
         };
-        rows.push([
+        [
             shown(&mechanism.name),
             sizes,
             does.to_owned(),
             yes(mechanism.hardware),
             yes(mechanism.used),
-        ]);
-    }
-    columns(&rows)
+        ]
+    });
+    headed(head, rows.collect())
 }
 
 /// Returns what the token's flags say about it and its PIN, the worst first.

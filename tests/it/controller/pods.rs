@@ -77,7 +77,7 @@ pub(super) async fn ask(
 }
 
 /// Returns a request as kubelet creates it.
-pub(super) fn request(metadata: Value, signer: &str, more: Value) -> Result<Value> {
+pub(crate) fn request(metadata: Value, signer: &str, more: Value) -> Result<Value> {
     let mut spec = json!({
         "signerName": signer,
         "podName": "web-0", "podUID": "3a1ba5b4-6f4f-4a1e-9d0c-1f5ff1f1a001",

@@ -6,7 +6,8 @@ use rig::{IssuerName, PATIENCE, csr_for, request_spec};
 use serde_json::{Value, json};
 use softhsm_test_helpers::{CaProfile, KeyKind};
 
-use super::{SHOP, run, stage::stage};
+use super::{SHOP, command, run, stage::stage};
+use crate::screens::terminal::on_terminal;
 
 fn text(kubeconfig: &std::path::Path, words: &[&str]) -> Result<(Option<i32>, String, String)> {
     let output = run(kubeconfig, words)?;
@@ -56,6 +57,13 @@ async fn status_shows_what_signs_and_what_to_do() -> Result<()> {
     assert!(shown.contains("Name the right key"), "{shown}");
     // stdout is no terminal.
     assert!(!shown.contains('\u{1b}'), "{shown}");
+    for (no_color, has_colour) in [("", true), ("1", false)] {
+        let mut command = command(&stage.admin(), &["status", "no-key"])?;
+        command.env("TERM", "xterm").env("NO_COLOR", no_color);
+        let shown = on_terminal(&mut command)?;
+        assert!(shown.contains("Name the right key"), "{shown}");
+        assert_eq!(shown.contains('\u{1b}'), has_colour, "{shown}");
+    }
     let (code, _, errors) = text(&stage.admin(), &["status", "nobody"])?;
     assert_eq!(code, Some(1));
     assert!(

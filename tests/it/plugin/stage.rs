@@ -35,15 +35,22 @@ impl Stage {
         for namespace in [SHOP, BARE] {
             cluster.create_namespace_with_issuers(namespace).await?;
         }
-        apply_rights(cluster.plane(), &json!({"crl": {"enabled": true}})).await?;
+        let values = json!({"crl": {"enabled": true}, "podCertificateRequests": true});
+        apply_rights(cluster.plane(), &values).await?;
         let mut configuration = authority.configuration(&[SHOP]);
         let mut gone = configuration["tokens"]["issuing"].clone();
         gone["label"] = json!("gone");
         configuration["tokens"]["gone"] = gone;
         let options = ControllerOptions {
-            args: ["--lease-duration", "3s", "--crl-address", "127.0.0.1:0"]
-                .map(str::to_owned)
-                .to_vec(),
+            args: [
+                "--lease-duration",
+                "3s",
+                "--crl-address",
+                "127.0.0.1:0",
+                "--pod-certificate-requests",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             ..ControllerOptions::new(configuration.to_string(), &programs)
         };
         let controller = Controller::start(&cluster, &options).await?;
@@ -147,6 +154,11 @@ impl Stage {
             cluster(
                 "revoking",
                 json!({"crl": {"url": "http://pki.example/crl"}}),
+                "Verified",
+            ),
+            cluster(
+                "for-pods",
+                json!({"podCertificates": {"dnsNames": ["{{pod}}.{{namespace}}.shop.example"]}}),
                 "Verified",
             ),
             (

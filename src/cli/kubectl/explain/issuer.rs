@@ -5,7 +5,8 @@ use crate::{
     api::{IssuerName, issuer::Reason, pending::PendingCause},
     cli::kubectl::{
         pages::{of_reason, of_refusal},
-        snapshot::{Read, SeenIssuer, word},
+        read::Read,
+        snapshot::{SeenIssuer, word},
         step::{Held, Passed, StepName},
     },
     issuance::RefusalReason,
@@ -241,16 +242,13 @@ fn refused(case: &Case<'_>, reason: RefusalReason, why: &str) -> Held {
         |page| format!("{} ({})", page.what_to_do, page.page),
     );
     let request = case.request;
-    let target = match request.is_certificate_request() {
-        true => word(&request.name),
-        false => format!("csr/{}", word(&request.name)),
-    };
     Held::new(
         format!("refused: {slug}: {}", shown(why)),
         advice,
         format!(
-            "kubectl pkcs11-issuer why-refused{} {target}",
-            request.in_namespace()
+            "kubectl pkcs11-issuer why-refused{} {}",
+            request.in_namespace(),
+            request.target()
         ),
     )
 }

@@ -5,9 +5,11 @@ use jiff::Timestamp;
 use super::Case;
 use crate::{
     api::pending::PendingCause,
+    audit::RequestKind,
     cli::kubectl::{
         pages::page,
-        snapshot::{Read, SeenCertificate, SeenRequest, Snapshot, word},
+        read::Read,
+        snapshot::{SeenCertificate, SeenRequest, Snapshot, word},
         step::{Held, Passed, between},
     },
     reconcile::{Approval, Progress},
@@ -94,6 +96,9 @@ pub(super) fn approval(case: &Case<'_>) -> Result<Passed, Held> {
     let request = case.request;
     let (name, place) = (word(&request.name), request.in_namespace());
     match request.stage.approval {
+        Approval::Approved if request.kind == RequestKind::PodCertificateRequest => Ok(
+            Passed::Done("not needed: the API server vouches for the pod".into()),
+        ),
         Approval::Approved => Ok(Passed::Done("approved".into())),
         // The controller may run without approval.
         Approval::Awaited if request.stage.progress == Progress::Issued => {
@@ -193,7 +198,7 @@ pub(super) fn result(case: &Case<'_>) -> Result<Passed, Held> {
             format!(
                 "kubectl pkcs11-issuer explain{} {}",
                 request.in_namespace(),
-                target(request)
+                request.target()
             ),
         )),
     }
@@ -236,18 +241,10 @@ fn named(request: &SeenRequest) -> String {
     issuer.map_or_else(|| request.names.clone(), ToString::to_string)
 }
 
-/// Returns the request as `explain` takes it.
-fn target(request: &SeenRequest) -> String {
-    match request.is_certificate_request() {
-        true => word(&request.name),
-        false => format!("csr/{}", word(&request.name)),
-    }
-}
-
 fn get(request: &SeenRequest) -> String {
     format!(
         "kubectl describe {}{} {}",
-        request.kind.to_lowercase(),
+        request.kind.as_str().to_lowercase(),
         request.in_namespace(),
         word(&request.name)
     )

@@ -10,7 +10,7 @@ use crate::{
         certificate_request::CertificateRequest,
         issuer::{PKCS11ClusterIssuer, Reason},
     },
-    cli::kubectl::snapshot::{Gap, SeenCertificate},
+    cli::kubectl::{read::Gap, snapshot::SeenCertificate},
     ownership::ListedReplica,
 };
 
