@@ -89,7 +89,7 @@ async fn the_image_is_below_sixty_megabytes_and_has_no_shell_and_nothing_that_ga
 
 #[tokio::test]
 #[ignore = "needs a Docker engine; `make test` runs it after tests/setup/docker"]
-async fn the_image_has_a_numeric_user_and_says_what_it_is() -> Result<()> {
+async fn the_image_has_a_numeric_user_says_what_it_is_and_sets_what_the_tests_set() -> Result<()> {
     let inspected = docker(&["inspect", "--format", "{{json .Config}}", &image()]).await?;
     let config: Value = serde_json::from_str(&inspected)?;
     // Kubelet can see only from a numeric user that it is not root.
@@ -100,6 +100,9 @@ async fn the_image_has_a_numeric_user_and_says_what_it_is() -> Result<()> {
     for name in ["description", "source", "version", "revision", "created"] {
         assert!(label(name).is_some(), "{name}");
     }
+    let (name, value) = rig::IMAGE_ENV;
+    let set = json!(format!("{name}={value}"));
+    assert!(config["Env"].as_array().is_some_and(|all| all.contains(&set)));
     let run = "run --rm --network none --read-only --cap-drop ALL";
     let image = image();
     let run: Vec<_> = run.split(' ').chain([image.as_str(), "version"]).collect();
