@@ -17,13 +17,8 @@ mod verify;
 
 use std::process::ExitCode;
 
-<<<<<<< HEAD
 use clap::{CommandFactory as _, Parser as _};
-use pkcs11_issuer::telemetry::ErrorChain;
-=======
-use clap::Parser as _;
 use pkcs11_issuer::telemetry::print_error;
->>>>>>> screens
 
 use args::{Cli, Command, Files};
 use ceremony::{Ceremony, Failure};

@@ -51,14 +51,8 @@ pub(super) fn show(args: &Show) -> anyhow::Result<ExitCode> {
     let filter = filter(args);
     let mut out = BufWriter::new(io::stdout().lock());
     match args.output {
-<<<<<<< HEAD
-        ShowFormat::Table => writeln!(
-            out,
-            "{:<20} {:<20} {:<34} {:<32} {:<24} NAMES",
-=======
         ShowFormat::Table => print_text(&format!(
-            "{HEAD}{:<20} {:<17} {:<34} {:<32} {:<24} NAMES{HEAD:#}\n",
->>>>>>> screens
+            "{HEAD}{:<20} {:<20} {:<34} {:<32} {:<24} NAMES{HEAD:#}\n",
             "TIME", "EVENT", "SERIAL", "REQUEST", "ISSUER"
         ))?,
         ShowFormat::Json => (),
@@ -124,14 +118,8 @@ fn table(out: &mut impl Write, entry: &LogEntry) -> io::Result<()> {
     if !entry.absent.is_empty() {
         names = format!("{names} (missing: {})", entry.absent.join(", "));
     }
-<<<<<<< HEAD
-    writeln!(
-        out,
-        "{:<20} {:<20} {:<34} {:<32} {:<24} {}",
-=======
     let line = format!(
-        "{:<20} {:<17} {:<34} {:<32} {:<24} {}",
->>>>>>> screens
+        "{:<20} {:<20} {:<34} {:<32} {:<24} {}",
         time(entry),
         shown(&entry.event),
         shown(entry.serial.as_deref().unwrap_or("-")),

@@ -48,7 +48,7 @@ pub(super) fn list(record: &KeysRecord) -> String {
     text
 }
 
-/// Returns where a line says that copies may exist, with the style for it.
+/// Returns where a line says that copies may exist, with the style for it. In a narrow cell, only the first words are on the line.
 fn copied(line: &str) -> Option<(Range<usize>, Style)> {
     let all = [
         (MayHaveCopies::Readable, BAD),
@@ -56,7 +56,12 @@ fn copied(line: &str) -> Option<(Range<usize>, Style)> {
         (MayHaveCopies::Possible, WARN),
     ];
     let mut all = all.into_iter();
-    all.find_map(|(copies, style)| Some((place(line, &[short(copies)])?, style)))
+    all.find_map(|(copies, style)| {
+        let words = short(copies);
+        let second_blank = words.match_indices(' ').nth(1);
+        let first = second_blank.and_then(|(end, _)| words.get(..end));
+        Some((place(line, &[words, first.unwrap_or(words)])?, style))
+    })
 }
 
 /// Returns everything about one key, a line for each thing.

@@ -102,7 +102,11 @@ async fn the_image_has_a_numeric_user_says_what_it_is_and_sets_what_the_tests_se
     }
     let (name, value) = rig::IMAGE_ENV;
     let set = json!(format!("{name}={value}"));
-    assert!(config["Env"].as_array().is_some_and(|all| all.contains(&set)));
+    assert!(
+        config["Env"]
+            .as_array()
+            .is_some_and(|all| all.contains(&set))
+    );
     let run = "run --rm --network none --read-only --cap-drop ALL";
     let image = image();
     let run: Vec<_> = run.split(' ').chain([image.as_str(), "version"]).collect();
