@@ -39,7 +39,7 @@ pub use self::{
 };
 
 /// Version of the protocol; raised with every change that an older peer would misread.
-pub const VERSION: u16 = 6;
+pub const VERSION: u16 = 7;
 
 /// First frame of the client: the token that this connection is about.
 #[derive(Clone, Debug, Serialize, Deserialize)]

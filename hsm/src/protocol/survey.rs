@@ -27,6 +27,9 @@ pub struct SeenToken {
     pub initialized: bool,
     /// `CKF_ERROR_STATE`: the token failed a self-test and does not work until it is reset.
     pub error_state: bool,
+    /// The time of the token's clock, `YYYY-MM-DDThh:mm:ssZ`, for a token that says that it has one (`CKF_CLOCK_ON_TOKEN`).
+    /// Only the digits are certain to be digits.
+    pub time: Option<String>,
     /// Its mechanisms in the order of their numbers, without those that only the vendor defines, at most
     /// [`MOST_MECHANISMS`]; or why they cannot be listed.
     pub mechanisms: Result<Vec<SeenMechanism>, TokenCode>,

@@ -78,6 +78,7 @@ checks! {
         TokenUnique "token-unique" "Name the token by its serial number, or by its slot if serial numbers are equal.",
         TokenInitialized "token-initialized" "Initialise the token, or name another one.",
         TokenSelfTest "token-self-test" "Reset the device as its manual says; ask the vendor if the self-test fails again.",
+        TokenClock "token-clock" "Set the token's clock with the vendor's tool, or correct this machine's clock.",
         TokenSessions "token-sessions" "Lower `sessions` of the token below the limit that it reports.",
     }
     Pin "pin" {

@@ -1,6 +1,7 @@
 //! Checks of a token by what it says about itself without a login.
 
 use hsm::{PinFlags, SeenSlot, SeenToken};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     check::{CheckId, CheckState, FailedCheck},
@@ -9,6 +10,7 @@ use super::{
 use crate::{
     config::{PinSource, TokenConfig},
     message::first_of,
+    pipeline::now,
     signers::selector,
 };
 
@@ -20,7 +22,8 @@ pub(super) const TOKEN: [CheckId; 4] = [
     CheckId::TokenSelfTest,
 ];
 /// Checks that read the flags and limits of the token that was found.
-pub(super) const OF_FLAGS: [CheckId; 7] = [
+pub(super) const OF_FLAGS: [CheckId; 8] = [
+    CheckId::TokenClock,
     CheckId::TokenSessions,
     CheckId::PinConfigured,
     CheckId::PinLocked,
@@ -29,6 +32,8 @@ pub(super) const OF_FLAGS: [CheckId; 7] = [
     CheckId::PinSet,
     CheckId::PinCountLow,
 ];
+/// Difference of the token's clock from this machine's that somebody should look at.
+const CLOCK_WARNS: SignedDuration = SignedDuration::from_secs(60);
 /// Most tokens that a message names.
 const MOST_NAMED: usize = 8;
 
@@ -92,6 +97,7 @@ pub(super) fn flags(
     token: &TokenConfig,
     seen: &SeenToken,
 ) -> Option<CheckId> {
+    clock(findings, subject, seen.time.as_deref());
     sessions(findings, subject, token, seen);
     let takes_no_pin = matches!(token.pin(), PinSource::None);
     if takes_no_pin && seen.info.login_required {
@@ -101,11 +107,11 @@ pub(super) fn flags(
             subject,
             "the token requires a login (CKF_LOGIN_REQUIRED), and the configuration gives no PIN",
         );
-        findings.skip_after(&OF_FLAGS[2..], subject, CheckId::PinConfigured);
+        findings.skip_after(&OF_FLAGS[3..], subject, CheckId::PinConfigured);
         return Some(CheckId::PinConfigured);
     }
     if takes_no_pin {
-        findings.skip(&OF_FLAGS[1..], subject, "the token is used without a login");
+        findings.skip(&OF_FLAGS[2..], subject, "the token is used without a login");
         return None;
     }
     findings.add(
@@ -115,6 +121,35 @@ pub(super) fn flags(
         "the configuration gives a PIN",
     );
     pin(findings, subject, seen.info.pin)
+}
+
+/// Compares the token's clock with this machine's. Nothing that we do depends on it, but the token's own log does.
+fn clock(findings: &mut Findings, subject: &str, told: Option<&str>) {
+    let Some(told) = told else {
+        findings.skip(
+            &[CheckId::TokenClock],
+            subject,
+            "the token says that it has no clock",
+        );
+        return;
+    };
+    let (state, message) = match told.parse::<Timestamp>() {
+        Ok(time) if now().duration_since(time).abs() > CLOCK_WARNS => {
+            (CheckState::Warn, format!("the token's clock says {time}"))
+        }
+        Ok(_) => (
+            CheckState::Ok,
+            format!(
+                "the token's clock is within {} s of this machine's",
+                CLOCK_WARNS.as_secs()
+            ),
+        ),
+        Err(_) => (
+            CheckState::Warn,
+            format!("the token's clock says {told}, which is no time"),
+        ),
+    };
+    findings.add(CheckId::TokenClock, state, subject, message);
 }
 
 fn sessions(findings: &mut Findings, subject: &str, token: &TokenConfig, seen: &SeenToken) {

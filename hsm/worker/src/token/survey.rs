@@ -58,6 +58,7 @@ fn token(
     Ok(SeenToken {
         initialized: info.token_initialized(),
         error_state: info.error_state(),
+        time: info.utc_time().map(|time| time.as_iso8601_string()),
         info: described(&info, told),
         mechanisms: mechanisms.map_err(|error| code(&error)),
     })

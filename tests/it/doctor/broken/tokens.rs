@@ -30,6 +30,12 @@ const ROWS: &[Row] = &[
     ("token-self-test", |case| {
         rules(case, "C_GetTokenInfo flags=0x1000000")
     }),
+    ("token-clock", |case| {
+        rules(case, "C_GetTokenInfo clock=2020010100000000")
+    }),
+    ("token-clock", |case| {
+        rules(case, "C_GetTokenInfo clock=2026130100000000")
+    }),
     ("token-sessions", |case| {
         case.token()["sessions"] = json!(8);
         rules(case, "C_GetTokenInfo max_sessions=8")
