@@ -14,13 +14,6 @@ use crate::plan::{
     raw::{RawCross, RawRenewal, RawRoot},
 };
 
-/// Serial number and validity of a certificate.
-struct Terms {
-    serial: String,
-    not_before: Timestamp,
-    not_after: Timestamp,
-}
-
 impl Reader<'_> {
     /// Reads a certificate whose contents are in the plan; `issuer` is the step of the CA above.
     pub(super) fn planned(
@@ -34,12 +27,8 @@ impl Reader<'_> {
             refers(earlier, &raw.name, "issuer", issuer, is_ca)?;
         }
         let subject = subject(&raw.name, &raw.subject)?;
-        let terms = Terms {
-            serial: raw.serial,
-            not_before: raw.not_before,
-            not_after: raw.not_after,
-        };
-        let (serial, not_before, not_after) = self.terms(&raw.name, terms)?;
+        let (not_before, not_after) = (raw.not_before, raw.not_after);
+        let serial = self.serial(&raw.name, raw.serial, not_before, not_after)?;
         Ok(Step {
             name: raw.name,
             what: What::Certificate(CertificateStep {
@@ -77,12 +66,8 @@ impl Reader<'_> {
         }
         let predecessor = ca.issuer.chain().issuing();
         let contents = given::contents(&raw.name, predecessor)?;
-        let terms = Terms {
-            serial: raw.serial,
-            not_before: raw.not_before,
-            not_after: raw.not_after,
-        };
-        let (serial, not_before, not_after) = self.terms(&raw.name, terms)?;
+        let (not_before, not_after) = (raw.not_before, raw.not_after);
+        let serial = self.serial(&raw.name, raw.serial, not_before, not_after)?;
         Ok(Step {
             name: raw.name,
             what: What::Certificate(CertificateStep {
@@ -116,12 +101,8 @@ impl Reader<'_> {
             }
             (Some(_), Some(_)) | (None, None) => return Err(PlanError::Cross(raw.name)),
         };
-        let terms = Terms {
-            serial: raw.serial,
-            not_before: raw.not_before,
-            not_after: raw.not_after,
-        };
-        let (serial, not_before, not_after) = self.terms(&raw.name, terms)?;
+        let (not_before, not_after) = (raw.not_before, raw.not_after);
+        let serial = self.serial(&raw.name, raw.serial, not_before, not_after)?;
         Ok(Step {
             name: raw.name,
             what: What::Certificate(CertificateStep {
@@ -138,16 +119,14 @@ impl Reader<'_> {
         })
     }
 
-    fn terms(
+    /// Checks the validity of a certificate, and reads its serial number.
+    fn serial(
         &mut self,
         step: &str,
-        terms: Terms,
-    ) -> Result<(Serial, Timestamp, Timestamp), PlanError> {
-        let Terms {
-            serial: text,
-            not_before,
-            not_after,
-        } = terms;
+        text: String,
+        not_before: Timestamp,
+        not_after: Timestamp,
+    ) -> Result<Serial, PlanError> {
         if !follows(not_before, not_after) {
             return Err(PlanError::Validity(step.to_owned()));
         }
@@ -156,10 +135,9 @@ impl Reader<'_> {
             .and_then(|octets| octets.try_into().ok());
         let serial = octets.map(Serial::from_random);
         // A number that the type would change is refused: what is approved is what is signed.
-        let serial = serial
+        serial
             .filter(|serial| serial.hex() == text && self.serials.insert(text))
-            .ok_or_else(|| PlanError::Serial(step.to_owned()))?;
-        Ok((serial, not_before, not_after))
+            .ok_or_else(|| PlanError::Serial(step.to_owned()))
     }
 }
 
