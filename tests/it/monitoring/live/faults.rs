@@ -23,6 +23,8 @@ pub(super) enum Fault {
     CrashingLibrary,
     /// The token makes a signature that does not verify.
     WrongSignature,
+    /// A lint of the controller takes every URL for one that is not `http`.
+    WrongLint,
     /// The clocks of the controller and of the API server differ.
     Clock,
     /// The API server answers every call with an error.
@@ -59,6 +61,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::WrongPin,
     Fault::CrashingLibrary,
     Fault::WrongSignature,
+    Fault::WrongLint,
     Fault::ApiServer,
     Fault::LogWithoutFolder,
     Fault::SecondInstallation,
@@ -81,6 +84,7 @@ pub(super) const ALL: &[&str] = &[
     "WorkerRestarting",
     "VerificationFailed",
     "Bug",
+    "LintFailed",
     "ApiErrors",
     "LeaseLost",
     "NoReplicaReady",
@@ -89,13 +93,13 @@ pub(super) const ALL: &[&str] = &[
     "Clash",
 ];
 
-/// Alerts whose fault cannot be made from outside: a bug in the controller. promtool tests their rules.
-pub(super) const NOT_MADE: &[&str] = &["LintFailed"];
-
 impl Fault {
     /// Returns whether an alert of this fault looks back an hour, so that it clears long after the fault is mended.
     pub(super) fn is_remembered_for_an_hour(self) -> bool {
-        matches!(self, Self::WrongSignature | Self::SecondInstallation)
+        matches!(
+            self,
+            Self::WrongSignature | Self::WrongLint | Self::SecondInstallation
+        )
     }
 
     /// Returns the alerts that the fault sets off.
@@ -110,6 +114,7 @@ impl Fault {
             Self::WrongPin => &["PinBlocked"],
             Self::CrashingLibrary => &["WorkerRestarting"],
             Self::WrongSignature => &["VerificationFailed", "Bug"],
+            Self::WrongLint => &["LintFailed"],
             Self::Clock => &["ClockOff"],
             Self::ApiServer => &["ApiErrors", "LeaseLost", "NoReplicaReady", "WatchFailing"],
             Self::LogWithoutFolder => &["LogFailing"],

@@ -13,13 +13,17 @@ use serde_json::{Value, json};
 use softhsm_test_helpers::{CaProfile, FaultyModule, KeyKind};
 use tokio::time::sleep;
 
-use super::{super::prometheus::Prometheus, WITHIN, faults::Fault};
+use super::{super::prometheus::Prometheus, WITHIN, bug::Bug, faults::Fault};
 use crate::controller::{between::Between, issuer, programs, readers};
 
 /// Namespace of the requests.
 const HERE: &str = "default";
 /// Namespace of the second installation.
 const SECOND: &str = "second-installation";
+/// An issuer whose certificates say where its own certificate is.
+const WITH_URL: &str = "with-url";
+/// The function by which lints recognize such a URL.
+const RECOGNIZES: &str = "pkcs11_issuer::issuance::lint::publication::is_http";
 /// Folder of the issuance log.
 const LOGS: &str = "logs";
 /// Name of that folder while it is away.
@@ -30,6 +34,7 @@ pub(super) struct Stage {
     // Dropped in this order.
     pub(super) prometheus: Prometheus,
     second: Option<Controller>,
+    bug: Option<Bug>,
     controller: Controller,
     between: Between,
     cluster: Cluster,
@@ -95,6 +100,7 @@ impl Stage {
         Ok(Self {
             prometheus,
             second: None,
+            bug: None,
             controller,
             between,
             cluster,
@@ -207,6 +213,7 @@ impl Stage {
             }
             Fault::CrashingLibrary => Ok(self.library.rules("C_Sign abort")?),
             Fault::WrongSignature => self.have_a_wrong_signature().await,
+            Fault::WrongLint => self.have_a_wrong_lint().await,
             Fault::Clock => {
                 self.between.fault.be_ahead(SignedDuration::from_mins(2));
                 Ok(())
@@ -251,6 +258,11 @@ impl Stage {
                 self.library.rules("")?;
                 self.requests.reaches("wrong-0", "Issued").await.map(drop)
             }
+            Fault::WrongLint => {
+                self.bug.take().context("no bug")?.mend()?;
+                self.requests.reaches("linted", "Issued").await?;
+                self.delete_issuer(WITH_URL).await
+            }
             Fault::Clock => {
                 self.between.fault.be_ahead(SignedDuration::ZERO);
                 Ok(())
@@ -286,6 +298,19 @@ impl Stage {
             }
         }
         bail!("no request was signed while the token was wrong")
+    }
+
+    /// Has a lint fail for the certificate of a request.
+    async fn have_a_wrong_lint(&mut self) -> Result<()> {
+        let urls = json!(["http://ca.example/ca.cer"]);
+        let profile = json!({"extensions": {"aia": {"caIssuers": urls}}});
+        self.issuer(WITH_URL, |spec| spec["profile"] = profile)
+            .await?;
+        let issuer = IssuerName::cluster(WITH_URL);
+        self.cluster.issuer_is_ready(&issuer).await?;
+        let process = self.controller.process().id();
+        self.bug = Some(Bug::returns_false(process, RECOGNIZES)?);
+        self.ask("linted", &issuer, |_| {}).await
     }
 
     /// Takes the folder of the log away, and has lines written until the file is old enough for a rotation.
