@@ -127,8 +127,8 @@ fn granted_turn<R: Request>(request: &R, context: &Context) -> Option<Waiter> {
     context.limiter.is_woken(&request).then_some(request)
 }
 
-/// Acts on a request. If the object changed before its certificate was published, reads it and decides again. The same
-/// certificate is then published if that is still due.
+/// Acts on a request. If the object changed before its certificate was published, or if what the queue keeps of it is not
+/// enough, reads it and decides again. A certificate that was signed is then published if that is still due.
 async fn act_until_settled<R: Request, W: World<R>>(
     request: &R,
     memory: &mut Memory,
@@ -136,9 +136,13 @@ async fn act_until_settled<R: Request, W: World<R>>(
 ) -> Result<Next, RequestError> {
     let mut fresh: Option<R> = None;
     loop {
-        match act(fresh.as_ref().unwrap_or(request), memory, world).await? {
+        let (seen, is_whole) = match &fresh {
+            Some(fresh) => (fresh, true),
+            None => (request, !request.lacks_csr()),
+        };
+        match act(seen, is_whole, memory, world).await? {
             Acted::Then(next) => return Ok(next),
-            Acted::Changed => {
+            Acted::ReadAgain => {
                 let read = world.read(request).await?;
                 let same = read.filter(|read| read.meta().uid == request.meta().uid);
                 if same.is_none() {
@@ -154,12 +158,13 @@ async fn act_until_settled<R: Request, W: World<R>>(
 /// Outcome of acting on a decision.
 enum Acted {
     Then(Next),
-    /// The object has changed since it was read, and its certificate is not published.
-    Changed,
+    /// The object has to be read: it has changed and its certificate is not published, or the queue has not kept its CSR.
+    ReadAgain,
 }
 
 async fn act<R: Request, W: World<R>>(
     request: &R,
+    is_whole: bool,
     memory: &mut Memory,
     world: &W,
 ) -> Result<Acted, RequestError> {
@@ -175,6 +180,9 @@ async fn act<R: Request, W: World<R>>(
         now: time.day,
     };
     let decision = decide(&seen.facts, &memory.recalled(), time);
+    if !is_whole && matches!(decision, Decision::Sign | Decision::Refuse) {
+        return Ok(Acted::ReadAgain);
+    }
     match decision {
         // The request still waits for what it waited for when the try failed.
         Decision::HoldOff(_) => {}

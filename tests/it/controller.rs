@@ -14,6 +14,7 @@ mod fences;
 mod grants;
 mod health;
 mod issuers;
+mod kept;
 mod limits;
 mod others;
 mod patience;

@@ -36,7 +36,7 @@ pub(in crate::reconcile) const CERTIFICATE: &str = "Certificate";
 
 /// Request for a certificate, of any kind.
 pub(crate) trait Request:
-    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static
 {
     /// The kind's name in metrics and in the issuance log.
     const KIND: RequestKind;
@@ -108,6 +108,12 @@ pub(crate) trait Request:
 
     /// Drops octets that are not needed once the request has ended.
     fn drop_bulk(&mut self);
+
+    /// Drops the CSR and all else in the specification that only signing or refusing needs and that may be long.
+    fn lighten(&mut self);
+
+    /// Returns whether the object has no CSR, as after [`lighten`](Self::lighten).
+    fn lacks_csr(&self) -> bool;
 }
 
 /// Message to report about a request.

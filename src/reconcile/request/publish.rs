@@ -39,7 +39,7 @@ pub(super) async fn publish<R: Request, W: World<R>>(
             memory.settle();
             Next::Settled
         }
-        Said::Conflict => return Ok(Acted::Changed),
+        Said::Conflict => return Ok(Acted::ReadAgain),
         Said::Gone => {
             finish(known.request, memory, SUPERSEDED, world).await?;
             Next::OnChange

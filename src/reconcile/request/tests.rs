@@ -1,5 +1,6 @@
 //! Tests the whole life of a request, from the reports of the watch to the status writes, with a cluster in memory.
 
+mod answers;
 mod life;
 mod world;
 
@@ -300,6 +301,42 @@ fn a_refusal_is_written_once() {
     assert!(life.keeps_nothing());
 }
 
+#[test]
+fn a_request_that_is_kept_without_its_csr_is_read_before_it_is_signed_and_not_while_it_waits() {
+    let mut life = Life::of_long();
+    life.world.issuer(IssuerFact::NotReady("TokenUnavailable"));
+    life.goes_on();
+    life.world.touch();
+    life.goes_on();
+    assert_eq!(life.world.reads(), 0);
+    life.world.issuer(IssuerFact::Ready);
+    life.is_woken_anew();
+    assert_eq!(life.world.reads(), 1);
+    assert_eq!(writes(&life), [PENDING, SIGNED, ISSUED, Write::Published]);
+    assert!(life.keeps_nothing());
+}
+
+#[test]
+fn a_request_that_is_kept_without_its_csr_is_read_before_it_is_refused() {
+    let mut life = Life::of_long();
+    life.world.max_pending(Duration::from_secs(100));
+    life.world.issuer(IssuerFact::NotReady("TokenUnavailable"));
+    life.goes_on();
+    life.passes(Duration::from_secs(100));
+    assert_eq!(writes(&life)[1..], [FAILED, Write::Refused]);
+    assert_eq!(life.world.reads(), 1);
+}
+
+#[test]
+fn a_request_without_a_csr_is_read_once_and_then_acted_on() {
+    let mut life = Life::of_long();
+    life.world.drop_csr();
+    life.world.refuse();
+    life.goes_on();
+    assert_eq!(life.world.reads(), 1);
+    assert_eq!(writes(&life), [FAILED, Write::Refused]);
+}
+
 /// Returns a minimal request that names an issuer, with the given approval condition.
 fn request(approval: Option<&str>, now: Timestamp) -> CertificateRequest {
     let conditions: Vec<_> = approval
@@ -310,7 +347,7 @@ fn request(approval: Option<&str>, now: Timestamp) -> CertificateRequest {
         "apiVersion": "cert-manager.io/v1",
         "kind": "CertificateRequest",
         "metadata": {"name": "web", "namespace": "shop", "uid": "1", "resourceVersion": "1", "creationTimestamp": now.to_string()},
-        "spec": {"request": "", "issuerRef": {"group": "pkcs11-issuer.dev", "kind": "PKCS11ClusterIssuer", "name": "issuing"}},
+        "spec": {"request": "Y3Ny", "issuerRef": {"group": "pkcs11-issuer.dev", "kind": "PKCS11ClusterIssuer", "name": "issuing"}},
         "status": {"conditions": conditions},
     }))
     .unwrap()

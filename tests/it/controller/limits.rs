@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{counted::Counted, issuer, shared_rig, status_writes_are};
 
 /// Creates a cluster issuer with these additional fields in its spec and waits until it is ready.
-async fn limited(rig: &Rig, name: &str, fields: Value) -> Result<IssuerName> {
+pub(super) async fn limited(rig: &Rig, name: &str, fields: Value) -> Result<IssuerName> {
     let name = IssuerName::cluster(name);
     let mut spec = rig.authority().issuer_spec();
     let further = fields.as_object().unwrap().clone();

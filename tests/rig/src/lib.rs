@@ -50,7 +50,7 @@ pub use cluster::{CONTROLLER, Cluster, IssuerName, NAMESPACE};
 pub use controller::{Controller, ControllerOptions, IMAGE_ENV};
 pub use metrics::Metrics;
 pub use programs::Programs;
-pub use requests::{Requests, csr_for, request_spec};
+pub use requests::{Requests, csr_for, csr_for_names, request_spec};
 pub use rig::{Options, Rig};
 pub use signing_requests::{SigningRequests, signing_request_spec};
 pub use status::{Condition, Status};

@@ -200,7 +200,16 @@ pub fn request_spec(issuer: &IssuerName, csr: &str) -> Value {
 ///
 /// When the name is not a valid DNS name.
 pub fn csr_for(dns_name: &str) -> Result<String> {
-    let mut params = CertificateParams::new([dns_name.to_owned()])?;
+    csr_for_names(vec![dns_name.to_owned()])
+}
+
+/// Does the same for several DNS names.
+///
+/// # Errors
+///
+/// When a name is not a valid DNS name.
+pub fn csr_for_names(dns_names: Vec<String>) -> Result<String> {
+    let mut params = CertificateParams::new(dns_names)?;
     params.distinguished_name = DistinguishedName::new();
     let key = KeyPair::generate()?;
     Ok(params.serialize_request(&key)?.pem()?)

@@ -152,6 +152,18 @@ impl Request for CertificateRequest {
         let status = self.status.as_mut();
         drop_bulk(status.and_then(|status| status.certificate.as_mut()));
     }
+
+    fn lighten(&mut self) {
+        let spec = &mut self.spec;
+        spec.request.0 = Vec::new();
+        spec.usages = Vec::new();
+        spec.duration = None;
+        spec.groups = None;
+    }
+
+    fn lacks_csr(&self) -> bool {
+        self.spec.request.0.is_empty()
+    }
 }
 
 impl CertificateRequest {

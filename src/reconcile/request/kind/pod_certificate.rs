@@ -141,6 +141,16 @@ macro_rules! answered {
                     chain.shrink_to_fit();
                 }
             }
+
+            fn lighten(&mut self) {
+                let spec = &mut self.spec;
+                spec.stub_pkc_s10_request.0 = Vec::new();
+                spec.unverified_user_annotations = None;
+            }
+
+            fn lacks_csr(&self) -> bool {
+                self.spec.stub_pkc_s10_request.0.is_empty()
+            }
         }
     };
 }

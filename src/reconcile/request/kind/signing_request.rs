@@ -200,6 +200,18 @@ impl Request for CertificateSigningRequest {
         let status = self.status.as_mut();
         drop_bulk(status.and_then(|status| status.certificate.as_mut()));
     }
+
+    fn lighten(&mut self) {
+        let spec = &mut self.spec;
+        spec.request.0 = Vec::new();
+        spec.usages = None;
+        spec.groups = None;
+        spec.extra = None;
+    }
+
+    fn lacks_csr(&self) -> bool {
+        self.spec.request.0.is_empty()
+    }
 }
 
 /// Helpers that only this kind needs.

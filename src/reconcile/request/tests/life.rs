@@ -18,7 +18,9 @@ use crate::{
     reconcile::{
         Seat,
         attend::queue::Queue,
-        request::{Memory, act_until_settled, decide::Time, finish::account_for, is_finished},
+        request::{
+            Memory, Request as _, act_until_settled, decide::Time, finish::account_for, is_finished,
+        },
     },
 };
 
@@ -28,6 +30,7 @@ type Object = Tolerant<CertificateRequest>;
 pub(super) struct Life {
     queue: Queue<Object, Memory>,
     pub(super) world: InMemory,
+    is_long: bool,
 }
 
 impl Life {
@@ -41,6 +44,15 @@ impl Life {
         Self {
             queue: queue(),
             world: InMemory::new(object, time),
+            is_long: false,
+        }
+    }
+
+    /// Returns the life of an approved request that is too long to be kept whole.
+    pub(super) fn of_long() -> Self {
+        Self {
+            is_long: true,
+            ..Self::of_approved()
         }
     }
 
@@ -61,7 +73,12 @@ impl Life {
                     self.queue
                         .end(Tolerant(Ok(object)), self.world.now.get().steady);
                 }
-                Some(Told::Applied(object)) => self.queue.put(Tolerant(Ok(object))),
+                Some(Told::Applied(mut object)) => {
+                    if self.is_long {
+                        object.lighten();
+                    }
+                    self.queue.put(Tolerant(Ok(object)));
+                }
                 Some(Told::Deleted(object)) => self.queue.delete(&Tolerant(Ok(object))),
                 Some(Told::Garbled(metadata)) => self.queue.put(garbled(metadata)),
                 Some(Told::GarbledDeleted(metadata)) => self.queue.delete(&garbled(metadata)),

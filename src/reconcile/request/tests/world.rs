@@ -3,19 +3,18 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
-    sync::Arc,
     time::Duration,
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
+use super::answers::{ready, signed, unreachable_server};
 use crate::{
     api::{IssuerName, certificate_request::CertificateRequest},
-    audit::LogPosition,
-    issuance::{Refusal, RefusalReason, testing::issued},
+    issuance::{Refusal, RefusalReason},
     metrics::RequestResult,
-    pipeline::{Announced, Publish, Signed},
+    pipeline::Signed,
     reconcile::{
         events::{EventReason, Notice},
         request::{
@@ -69,6 +68,7 @@ pub(super) struct InMemory {
     undecided_after: Cell<Option<Duration>>,
     pub(super) events: RefCell<Vec<EventReason>>,
     attempts: Cell<u32>,
+    reads: Cell<u32>,
     delays: Cell<u32>,
     refuses: Cell<bool>,
     /// Whether the issuance log takes lines.
@@ -94,6 +94,7 @@ impl InMemory {
             undecided_after: Cell::default(),
             events: RefCell::default(),
             attempts: Cell::default(),
+            reads: Cell::default(),
             delays: Cell::default(),
             refuses: Cell::default(),
             notes: Cell::new(true),
@@ -144,6 +145,23 @@ impl InMemory {
 
     pub(super) fn refuse(&self) {
         self.refuses.set(true);
+    }
+
+    /// Stores the request without its CSR.
+    pub(super) fn drop_csr(&self) {
+        self.change(|object| object.spec.request.0.clear());
+    }
+
+    /// Returns how often the object was read.
+    pub(super) fn reads(&self) -> u32 {
+        self.reads.get()
+    }
+
+    /// Fails if the request lacks the CSR that is stored.
+    fn has_whole(&self, request: &CertificateRequest) {
+        let stored = self.stored.borrow();
+        let csr = stored.as_ref().map(|stored| &stored.spec.request);
+        assert!(csr.is_none_or(|csr| *csr == request.spec.request));
     }
 
     /// Makes the sinks of the issuance log take lines or not.
@@ -272,7 +290,8 @@ impl World<CertificateRequest> for InMemory {
         self.own.get()
     }
 
-    async fn attempt(&self, _: &DueRequest<'_, CertificateRequest, ()>) -> SigningOutcome {
+    async fn attempt(&self, due: &DueRequest<'_, CertificateRequest, ()>) -> SigningOutcome {
+        self.has_whole(due.known.request);
         self.attempts.set(self.attempts.get() + 1);
         if self.refuses.get() {
             return SigningOutcome::Refused(Refusal::new(RefusalReason::BadSan, "a test"));
@@ -323,6 +342,7 @@ impl World<CertificateRequest> for InMemory {
         &self,
         _: &CertificateRequest,
     ) -> Result<Option<CertificateRequest>, RequestError> {
+        self.reads.set(self.reads.get() + 1);
         Ok(self.stored.borrow().clone())
     }
 
@@ -347,46 +367,10 @@ impl World<CertificateRequest> for InMemory {
             Noted::Published(..) => Write::Published,
             Noted::FoundPublished(..) => Write::FoundPublished,
             Noted::Discarded(_, _, why) => Write::Discarded(why),
-            Noted::Refused(..) => Write::Refused,
+            Noted::Refused(request, ..) => {
+                self.has_whole(request);
+                Write::Refused
+            }
         });
-    }
-}
-
-fn ready(object: &CertificateRequest) -> Write {
-    let reason = object
-        .status
-        .as_ref()
-        .and_then(|status| status.ready_reason());
-    match reason {
-        Some("Issued") => Write::Ready("True", "Issued"),
-        Some("Pending") => Write::Ready("False", "Pending"),
-        Some("Failed") => Write::Ready("False", "Failed"),
-        Some("Denied") => Write::Ready("False", "Denied"),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn unreachable_server() -> ApplyError {
-    ApplyError {
-        kind: "CertificateRequest".to_owned(),
-        name: "shop/web".to_owned(),
-        source: Box::new(kube::Error::LinesCodecMaxLineLengthExceeded),
-    }
-}
-
-fn signed() -> Signed {
-    let certificate = issued();
-    Signed {
-        announced: Arc::new(Announced {
-            serial: certificate.serial_hex(),
-            ..Announced::default()
-        }),
-        logged: LogPosition::default(),
-        certificate: Arc::new(certificate),
-        publish: Publish {
-            ca: crate::api::issuer::CaField::Root,
-            beside: Arc::default(),
-            append_root: false,
-        },
     }
 }
