@@ -17,7 +17,7 @@ use self::{
     boundary::Boundary,
     judge::Leaf,
     run::{LoggedCheckpoint, RunLines},
-    unread::{Settled, ToldTorn, Unread, settle},
+    unread::{Settled, ToldTorn, UnreadLine, settle},
 };
 pub use self::{
     fault::{LogFault, LogGap},
@@ -52,7 +52,7 @@ struct Lines {
     /// Number of lines that are not of a log, such as messages of the program.
     foreign: u64,
     /// Lines that look like those of a log and are none.
-    unread: Vec<Unread>,
+    unread: Vec<UnreadLine>,
     /// The lines *torn*.
     told: Vec<ToldTorn>,
     /// Run of the last line that is of a log.
@@ -167,7 +167,7 @@ impl Lines {
         };
         if !before.is_empty() {
             self.unread
-                .extend(Unread::of(before, place, &self.previous));
+                .extend(UnreadLine::of(before, place, &self.previous));
         }
         let Some(kind) = head.kind() else {
             self.other(octets, place);
@@ -216,7 +216,7 @@ impl Lines {
 
     /// Takes a line that is neither leaf nor checkpoint.
     fn other(&mut self, octets: &[u8], place: &Position) {
-        match Unread::of(octets, place, &self.previous) {
+        match UnreadLine::of(octets, place, &self.previous) {
             Some(unread) => self.unread.push(unread),
             None => self.foreign += u64::from(!octets.is_empty()),
         }

@@ -18,7 +18,7 @@ const LONGEST_RUN: usize = 64;
 
 /// A line that looks like one of a log.
 #[derive(Debug)]
-pub(super) struct Unread {
+pub(super) struct UnreadLine {
     /// The run that it names.
     run: Option<String>,
     /// The run of the line before, if its name occurs, too.
@@ -71,7 +71,7 @@ pub(super) struct Settled {
     pub(super) faults: Vec<LogFault>,
 }
 
-impl Unread {
+impl UnreadLine {
     /// Reads a line that is neither leaf nor checkpoint. `None` if it does not look like one of a log. `previous` is the run of
     /// the last line that is one.
     pub(super) fn of(octets: &[u8], place: &Position, previous: &str) -> Option<Self> {
@@ -107,7 +107,7 @@ fn named_run(octets: &[u8]) -> Option<String> {
 
 /// Judges lines that look like those of a log, when all files were read. `told` are the lines *torn*.
 pub(super) fn settle(
-    unread: Vec<Unread>,
+    unread: Vec<UnreadLine>,
     told: Vec<ToldTorn>,
     runs: &BTreeMap<String, RunLines>,
 ) -> Settled {
