@@ -57,6 +57,14 @@ pub struct AuditKeys {
     pub key_file: Vec<PathBuf>,
 }
 
+impl AuditKeys {
+    /// Returns whether no key is given.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.key.is_empty() && self.key_file.is_empty()
+    }
+}
+
 /// Flags of `audit verify`.
 #[derive(Debug, ClapArgs)]
 pub struct Verify {
@@ -135,9 +143,9 @@ pub enum ShowFormat {
 /// Flags of `audit certificate`.
 #[derive(Debug, ClapArgs)]
 pub struct ShowCertificate {
-    /// Serial number, hexadecimal, as openssl or a browser prints it.
-    #[arg(value_name = "SERIAL")]
-    pub serial: String,
+    /// Serial number, hexadecimal, as openssl or a browser prints it; or the UID of a request, which need not have a certificate.
+    #[arg(value_name = "SERIAL|UID")]
+    pub subject: String,
 
     /// The files.
     #[command(flatten)]
@@ -155,7 +163,11 @@ pub struct Prove {
     #[arg(long, value_name = "EVENT", default_value = "signed")]
     pub event: String,
 
-    /// The files. The run's log must be whole from its first line to the last checkpoint.
+    /// The keys. Without one, the signatures of checkpoints are not verified.
+    #[command(flatten)]
+    pub keys: AuditKeys,
+
+    /// The files. The run's log must be whole from its first line to the last signed checkpoint.
     #[command(flatten)]
     pub logs: Logs,
 }
@@ -196,7 +208,11 @@ pub struct Export {
     #[arg(long, value_name = "DIR", required = true)]
     pub tiles: PathBuf,
 
-    /// The files. Each log must be whole from its first line to the last checkpoint.
+    /// The keys. Without one, the signatures of checkpoints are not verified.
+    #[command(flatten)]
+    pub keys: AuditKeys,
+
+    /// The files. Each log must be whole from its first line to the last signed checkpoint.
     #[command(flatten)]
     pub logs: Logs,
 }
@@ -208,7 +224,11 @@ pub struct Compare {
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// The files, of all replicas.
+    /// The keys. With one, the logs are verified, too, and certificates without a proven line are named.
+    #[command(flatten)]
+    pub keys: AuditKeys,
+
+    /// The files, of all replicas. They are read after the cluster was asked.
     #[command(flatten)]
     pub logs: Logs,
 }
@@ -245,11 +265,14 @@ Examples:
   pkcs11-issuer audit certificate 4c8d5f logs/*
   pkcs11-issuer audit certificate 4C:8D:5F logs/* | openssl x509 -noout -text
 
+  # The story of a request, even if it was refused:
+  pkcs11-issuer audit certificate 8f0e0b39-5f6b-4f0c-9d40-3a1a1c1b7a35 logs/*
+
 This command verifies nothing: see audit verify.";
 
 const PROVE_EXAMPLES: &str = "\
 Examples:
-  pkcs11-issuer audit prove 4c8d5f logs/* > web.tlog-proof
+  pkcs11-issuer audit prove --key-file audit.vkey 4c8d5f logs/* > web.tlog-proof
 
 The proof has the line of the log, and the way from it to a signed checkpoint (c2sp.org/tlog-proof).";
 
@@ -273,15 +296,16 @@ Keep the file where the administrators of the cluster cannot change it.";
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
-  pkcs11-issuer audit export --tiles public logs/*
+  pkcs11-issuer audit export --tiles public --key-file audit.vkey logs/*
 
-Lines behind the last checkpoint are not written. Exit code: 0 if every run was written, 3 if the lines of a run agree with no
-checkpoint, 1 for every other failure.";
+Lines behind the last signed checkpoint are not written. Exit code: 0 if every run was written, 3 if the lines of a run agree with
+no signed checkpoint, 1 for every other failure.";
 
 const COMPARE_EXAMPLES: &str = "\
 Examples:
-  pkcs11-issuer audit compare --kubeconfig auditor.kubeconfig logs/*
+  pkcs11-issuer audit compare --kubeconfig auditor.kubeconfig --key-file audit.vkey logs/*
 
 Compares CertificateRequests, CertificateSigningRequests and PodCertificateRequests of our issuers.
-Exit code: 0 if the log has every certificate of the cluster, 3 if they disagree, 1 for every other failure.
+Exit code: 0 if the log has every certificate of the cluster, 3 if they disagree or the logs have faults, 1 for every other failure.
+A certificate that was issued after the files were copied is not in them: repeat the command with newer copies.
 A certificate that is no longer in the cluster is told and is no disagreement: requests are deleted.";

@@ -13,31 +13,35 @@ use super::read::LogEntry;
 /// SHA-256 of a certificate's DER.
 type Fingerprint = [u8; 32];
 
+/// Serial number of a certificate, and UID of the request that it was signed for.
+type Key = (String, String);
+
 /// What the log says of certificates.
 #[derive(Debug, Default)]
 pub struct LoggedCertificates {
-    signed: HashMap<Fingerprint, SignedOnce>,
-    /// Number of *published* lines by run, serial number and request.
-    published: BTreeMap<(String, String, String), PublishedLine>,
-    discarded: BTreeSet<(String, String, String)>,
+    signed: HashMap<Fingerprint, Key>,
+    steps: BTreeMap<Key, Steps>,
     stopped: BTreeSet<String>,
     /// Serial numbers of certificates whose DER is in none of the files.
     unreadable: BTreeSet<String>,
     findings: Vec<CompareFinding>,
 }
 
-#[derive(Debug)]
-struct SignedOnce {
-    run: String,
-    serial: String,
-    uid: String,
+/// The lines about one certificate.
+#[derive(Debug, Default)]
+struct Steps {
+    /// Kind and name of the request.
+    request: String,
+    signed: Vec<Leaf>,
+    published: Vec<Leaf>,
+    discarded: bool,
+    stored: bool,
 }
 
-#[derive(Debug)]
-struct PublishedLine {
-    request: String,
-    count: u64,
-    stored: bool,
+#[derive(Debug, PartialEq, Eq)]
+struct Leaf {
+    run: String,
+    seq: u64,
 }
 
 /// A certificate in the status of a request.
@@ -61,12 +65,19 @@ pub enum CompareFinding {
         /// SHA-256 of the certificate, hexadecimal.
         sha256: String,
     },
-    /// The same certificate was *signed* twice.
+    /// The same certificate was *signed* twice, or two with the same serial number for one request.
     SignedTwice {
         /// Its serial number.
         serial: String,
     },
-    /// A certificate was *published* more than once.
+    /// A certificate was *published*, and no earlier line of that run says that it was *signed*.
+    NotSignedBefore {
+        /// Its serial number.
+        serial: String,
+        /// Kind and name of the request.
+        request: String,
+    },
+    /// A certificate was *published* more than once, by one run or by several.
     PublishedTwice {
         /// Its serial number.
         serial: String,
@@ -111,20 +122,38 @@ pub struct Comparison {
     pub gone: Vec<(String, String)>,
     /// Serial numbers of *signed* lines without a certificate that could be read.
     pub unreadable: Vec<String>,
+    /// Certificates in the cluster whose *signed* line is not proven: request and serial number.
+    pub unproven: Vec<(String, String)>,
 }
 
 impl LoggedCertificates {
-    /// Takes the next entry of the log.
+    /// Takes the next entry of the log. Only leaves count.
     pub fn take(&mut self, entry: &LogEntry) {
+        let Some(seq) = entry.seq else {
+            return;
+        };
         if entry.event == "stopped" {
             self.stopped.insert(entry.run.clone());
         }
         let (Some(serial), Some(request)) = (&entry.serial, &entry.request) else {
             return;
         };
-        let key = (entry.run.clone(), serial.clone(), request.uid.clone());
-        match entry.event.as_str() {
+        let event = entry.event.as_str();
+        if !matches!(event, "signed" | "published" | "discarded") {
+            return;
+        }
+        let key = (serial.clone(), request.uid.clone());
+        let steps = self.steps.entry(key.clone()).or_insert_with(|| Steps {
+            request: format!("{} {}", request.kind, request.path()),
+            ..Steps::default()
+        });
+        let leaf = Leaf {
+            run: entry.run.clone(),
+            seq,
+        };
+        match event {
             "signed" => {
+                steps.signed.push(leaf);
                 let der = entry
                     .certificate
                     .as_deref()
@@ -133,49 +162,42 @@ impl LoggedCertificates {
                     self.unreadable.insert(serial.clone());
                     return;
                 };
-                let signed = SignedOnce {
-                    run: entry.run.clone(),
-                    serial: serial.clone(),
-                    uid: request.uid.clone(),
-                };
-                if self.signed.insert(fingerprint(&der), signed).is_some() {
+                if self.signed.insert(fingerprint(&der), key).is_some() {
                     let serial = serial.clone();
                     self.findings.push(CompareFinding::SignedTwice { serial });
                 }
             }
-            "published" => {
-                let line = self.published.entry(key).or_insert_with(|| PublishedLine {
-                    request: format!("{} {}", request.kind, request.path()),
-                    count: 0,
-                    stored: false,
-                });
-                line.count += 1;
-            }
-            "discarded" => drop(self.discarded.insert(key)),
-            _ => (),
+            "published" => steps.published.push(leaf),
+            _ => steps.discarded = true,
         }
     }
 
-    /// Compares with the certificates of a cluster.
+    /// Compares with the certificates of a cluster. `is_proven` says whether the line of a run with this number is proven.
     #[must_use]
-    pub fn compare(mut self, stored: &[StoredCertificate]) -> Comparison {
-        let mut interrupted = Vec::new();
+    pub fn compare(
+        mut self,
+        stored: &[StoredCertificate],
+        is_proven: impl Fn(&str, u64) -> bool,
+    ) -> Comparison {
+        let (mut interrupted, mut unproven) = (Vec::new(), Vec::new());
         for certificate in stored {
-            self.look_up(certificate, &mut interrupted);
+            let Some((serial, steps)) = self.look_up(certificate, &mut interrupted) else {
+                continue;
+            };
+            let mut signed = steps.signed.iter();
+            if !signed.any(|Leaf { run, seq }| is_proven(run, *seq)) {
+                unproven.push((certificate.request.clone(), serial));
+            }
         }
         let mut gone = Vec::new();
-        for ((_, serial, _), line) in self.published {
-            if line.count > 1 {
-                self.findings.push(CompareFinding::PublishedTwice {
-                    serial: serial.clone(),
-                    request: line.request.clone(),
-                });
-            }
-            if !line.stored {
-                gone.push((line.request, serial));
+        for ((serial, _), steps) in self.steps {
+            self.findings.extend(steps.disagreements(&serial));
+            if !steps.published.is_empty() && !steps.stored {
+                gone.push((steps.request, serial));
             }
         }
         self.findings.sort();
+        self.findings.dedup();
         Comparison {
             stored: count(stored.len()),
             signed: count(self.signed.len() + self.unreadable.len()),
@@ -183,50 +205,78 @@ impl LoggedCertificates {
             interrupted,
             gone,
             unreadable: self.unreadable.into_iter().collect(),
+            unproven,
         }
     }
 
+    /// Compares with one certificate. Returns its serial number and the lines about it, if it is in the log.
     fn look_up(
         &mut self,
         certificate: &StoredCertificate,
         interrupted: &mut Vec<(String, String)>,
-    ) {
+    ) -> Option<(String, &Steps)> {
         let StoredCertificate { request, uid, der } = certificate;
         let request = request.clone();
         let sha256 = fingerprint(der);
-        let Some(SignedOnce {
-            run,
-            serial,
-            uid: signed_for,
-        }) = self.signed.get(&sha256)
-        else {
+        let known = self.signed.get(&sha256);
+        let Some((key, steps)) = known.and_then(|key| Some((key, self.steps.get_mut(key)?))) else {
             self.findings.push(CompareFinding::NotInLog {
                 request,
                 sha256: hex::encode(sha256),
             });
-            return;
+            return None;
         };
-        let serial = serial.clone();
-        if signed_for != uid {
-            self.findings
-                .push(CompareFinding::OtherRequest { serial, request });
-            return;
-        }
-        let key = (run.clone(), serial, uid.clone());
-        if let Some(line) = self.published.get_mut(&key) {
-            line.stored = true;
-            return;
-        }
-        let serial = key.1.clone();
-        if self.discarded.contains(&key) {
-            self.findings
-                .push(CompareFinding::Discarded { serial, request });
-        } else if self.stopped.contains(run) {
-            self.findings
-                .push(CompareFinding::NotPublished { serial, request });
+        let (serial, signed_for) = key.clone();
+        let stopped = &self.stopped;
+        let has_stopped = || steps.signed.iter().any(|leaf| stopped.contains(&leaf.run));
+        let told = serial.clone();
+        if signed_for != *uid {
+            self.findings.push(CompareFinding::OtherRequest {
+                serial: told,
+                request,
+            });
+        } else if !steps.published.is_empty() {
+            steps.stored = true;
+        } else if steps.discarded {
+            self.findings.push(CompareFinding::Discarded {
+                serial: told,
+                request,
+            });
+        } else if has_stopped() {
+            self.findings.push(CompareFinding::NotPublished {
+                serial: told,
+                request,
+            });
         } else {
-            interrupted.push((request, serial));
+            interrupted.push((request, told));
         }
+        Some((serial, steps))
+    }
+}
+
+impl Steps {
+    /// Returns what the lines disagree on among themselves.
+    fn disagreements(&self, serial: &str) -> Vec<CompareFinding> {
+        let (serial, request) = (serial.to_owned(), self.request.clone());
+        let mut found = Vec::new();
+        if self.signed.len() > 1 {
+            let serial = serial.clone();
+            found.push(CompareFinding::SignedTwice { serial });
+        }
+        let is_signed_before = |published: &Leaf| {
+            let mut signed = self.signed.iter();
+            signed.any(|signed| signed.run == published.run && signed.seq < published.seq)
+        };
+        if !self.published.iter().all(is_signed_before) {
+            found.push(CompareFinding::NotSignedBefore {
+                serial: serial.clone(),
+                request: request.clone(),
+            });
+        }
+        if self.published.len() > 1 {
+            found.push(CompareFinding::PublishedTwice { serial, request });
+        }
+        found
     }
 }
 
@@ -238,6 +288,10 @@ impl fmt::Display for CompareFinding {
                 "{request}: its certificate (SHA-256 {sha256}) is not in the log"
             ),
             Self::SignedTwice { serial } => write!(f, "certificate {serial} was signed twice"),
+            Self::NotSignedBefore { serial, request } => write!(
+                f,
+                "{request}: certificate {serial} was published, and no line before that says that it was signed"
+            ),
             Self::PublishedTwice { serial, request } => {
                 write!(
                     f,
@@ -273,123 +327,4 @@ fn count(length: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn line(event: &str, run: &str, serial: &str, uid: &str) -> LogEntry {
-        let mut line = json!({
-            "time": "2026-11-29T22:00:00Z", "run": run, "seq": 1, "event": event, "serial": serial,
-            "request": {"kind": "CertificateRequest", "namespace": "shop", "name": uid, "uid": uid},
-        });
-        if event == "signed" {
-            line["certificate"] = STANDARD.encode(serial.as_bytes()).into();
-        }
-        serde_json::from_value(line).unwrap()
-    }
-
-    fn stored(serial: &str, uid: &str) -> StoredCertificate {
-        StoredCertificate {
-            request: format!("CertificateRequest shop/{uid}"),
-            uid: uid.to_owned(),
-            der: serial.as_bytes().to_vec(),
-        }
-    }
-
-    fn compare(lines: &[LogEntry], stored: &[StoredCertificate]) -> Comparison {
-        let mut logged = LoggedCertificates::default();
-        lines.iter().for_each(|line| logged.take(line));
-        logged.compare(stored)
-    }
-
-    fn request(uid: &str) -> String {
-        format!("CertificateRequest shop/{uid}")
-    }
-
-    #[test]
-    fn a_cluster_agrees_with_the_log_of_its_certificates() {
-        let lines = [
-            line("signed", "a", "01", "x"),
-            line("published", "a", "01", "x"),
-            line("signed", "a", "02", "y"),
-            line("published", "a", "02", "y"),
-            line("signed", "b", "03", "z"),
-        ];
-        assert_eq!(
-            compare(&lines, &[stored("01", "x"), stored("03", "z")]),
-            Comparison {
-                stored: 2,
-                signed: 3,
-                findings: Vec::new(),
-                interrupted: vec![(request("z"), "03".to_owned())],
-                gone: vec![(request("y"), "02".to_owned())],
-                unreadable: Vec::new(),
-            }
-        );
-    }
-
-    #[test]
-    fn each_disagreement_is_found() {
-        let signed = line("signed", "a", "01", "x");
-        let published = line("published", "a", "01", "x");
-        let stopped = LogEntry {
-            run: "a".to_owned(),
-            event: "stopped".to_owned(),
-            ..LogEntry::default()
-        };
-        let (serial, x) = ("01".to_owned(), request("x"));
-        for (lines, stored, expected) in [
-            (
-                vec![],
-                stored("01", "x"),
-                CompareFinding::NotInLog {
-                    request: x.clone(),
-                    sha256: hex::encode(digest(&SHA256, b"01")),
-                },
-            ),
-            (
-                vec![signed.clone(), signed.clone(), published.clone()],
-                stored("01", "x"),
-                CompareFinding::SignedTwice {
-                    serial: serial.clone(),
-                },
-            ),
-            (
-                vec![signed.clone(), published.clone(), published.clone()],
-                stored("01", "x"),
-                CompareFinding::PublishedTwice {
-                    serial: serial.clone(),
-                    request: x.clone(),
-                },
-            ),
-            (
-                vec![signed.clone(), stopped],
-                stored("01", "x"),
-                CompareFinding::NotPublished {
-                    serial: serial.clone(),
-                    request: x.clone(),
-                },
-            ),
-            (
-                vec![signed.clone(), line("discarded", "a", "01", "x")],
-                stored("01", "x"),
-                CompareFinding::Discarded {
-                    serial: serial.clone(),
-                    request: x,
-                },
-            ),
-            (
-                vec![signed, published],
-                stored("01", "y"),
-                CompareFinding::OtherRequest {
-                    serial,
-                    request: request("y"),
-                },
-            ),
-        ] {
-            let found = compare(&lines, &[stored]);
-            assert_eq!(found.findings, [expected]);
-        }
-    }
-}
+mod tests;

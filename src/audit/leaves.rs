@@ -1,21 +1,18 @@
-//! The leaves of each run in the order of the tree, as far as its checkpoints confirm them.
+//! The leaves of each run in the order of the tree, as far as its signed checkpoints confirm them.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashSet},
-    io,
-};
+use std::{borrow::Cow, collections::BTreeMap, io};
 
 use serde::Deserialize;
 
 use super::{
     checkpoint::Checkpoint,
     filter::plain_serial,
-    read::parsed,
+    note::{SignedNote, VerifierKey},
+    read::{LineKind, ParsedLine, parsed},
     tree::{Frontier, TreeHash},
 };
 
-/// A leaf that a checkpoint confirms.
+/// A leaf that a signed checkpoint confirms.
 #[derive(Clone, Copy, Debug)]
 pub struct ConfirmedLeaf<'a> {
     /// The run.
@@ -27,11 +24,14 @@ pub struct ConfirmedLeaf<'a> {
     pub(super) hash: TreeHash,
 }
 
-/// Sorts the lines of any number of runs, in any order of files, and hands out the leaves that a checkpoint confirms.
+/// Sorts the lines of any number of runs, in any order of files, and hands out the leaves that a signed checkpoint confirms.
+/// Anybody can make a checkpoint without a signature, so such checkpoints confirm nothing.
 ///
 /// Lines are kept in memory until then: those since the last checkpoint, or more if files are read out of order.
 #[derive(Debug, Default)]
 pub struct Leaves {
+    /// The keys whose signatures count; those of any key if there are none.
+    keys: Vec<VerifierKey>,
     runs: BTreeMap<String, RunLeaves>,
 }
 
@@ -40,12 +40,14 @@ pub struct Leaves {
 pub struct Confirmed {
     /// The run.
     pub run: String,
-    /// The last checkpoint that its lines agree with, as it stands in the log; empty if there is none.
+    /// The last signed checkpoint that its lines agree with, as it stands in the log; empty if there is none.
     pub checkpoint: String,
     /// Number of leaves under it.
     pub size: u64,
     /// Number of leaves that are present and not confirmed.
     pub unconfirmed: u64,
+    /// Whether the run has a checkpoint that is signed, by one of the keys if keys were given.
+    pub signed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -53,11 +55,11 @@ struct RunLeaves {
     /// The confirmed leaves.
     frontier: Frontier,
     checkpoint: String,
-    /// Lines by their numbers. A line that the sink refused has the number of the one after it.
-    held: BTreeMap<u64, Vec<(TreeHash, Vec<u8>)>>,
-    lost: HashSet<TreeHash>,
-    /// Checkpoints that are not reached yet, by size.
-    ahead: BTreeMap<u64, (TreeHash, String)>,
+    /// Lines by their numbers.
+    held: BTreeMap<u64, (TreeHash, Vec<u8>)>,
+    /// Signed checkpoints that are not reached yet, by size. Without a key, several may claim one size.
+    ahead: BTreeMap<u64, Vec<(TreeHash, String)>>,
+    signed: bool,
     /// The lines disagree with a checkpoint. They are compared again at the end, when all files are read.
     stuck: bool,
 }
@@ -65,6 +67,8 @@ struct RunLeaves {
 /// The fields by which a line is found.
 #[derive(Deserialize)]
 struct About<'a> {
+    #[serde(borrow)]
+    run: Cow<'a, str>,
     #[serde(borrow)]
     event: Cow<'a, str>,
     #[serde(borrow)]
@@ -76,24 +80,35 @@ impl ConfirmedLeaf<'_> {
     /// [`plain_serial`].
     #[must_use]
     pub fn is_about(&self, event: &str, serial: &str) -> bool {
-        is_about(self.octets, event, serial)
+        run_about(self.octets, event, serial).is_some()
     }
 }
 
-/// Returns whether a line reports this event of the certificate with this serial number, in the form of [`plain_serial`].
+/// Returns the run of a line that reports this event of the certificate with this serial number, in the form of
+/// [`plain_serial`].
 #[must_use]
-pub fn is_about(line: &[u8], event: &str, serial: &str) -> bool {
+pub fn run_about<'a>(line: &'a [u8], event: &str, serial: &str) -> Option<Cow<'a, str>> {
     // Most lines are about other certificates. The search saves parsing them.
     let text = str::from_utf8(line)
         .ok()
-        .filter(|text| text.contains(serial));
-    let about = text.and_then(|text| serde_json::from_str::<About<'_>>(text).ok());
-    about.is_some_and(|about| {
-        about.event == event && about.serial.as_deref().map(plain_serial).as_deref() == Some(serial)
-    })
+        .filter(|text| text.contains(serial))?;
+    let about: About<'_> = serde_json::from_str(text).ok()?;
+    let is_it = about.event == event
+        && about.serial.as_deref().map(plain_serial).as_deref() == Some(serial);
+    is_it.then_some(about.run)
 }
 
 impl Leaves {
+    /// Returns a reader for which only checkpoints that one of these keys signed count. Without a key, every signature counts,
+    /// and somebody has to verify it.
+    #[must_use]
+    pub fn trusting(keys: impl IntoIterator<Item = VerifierKey>) -> Self {
+        Self {
+            keys: keys.into_iter().collect(),
+            runs: BTreeMap::new(),
+        }
+    }
+
     /// Takes the next line of a file. Calls `give` with the leaves that it confirms.
     ///
     /// # Errors
@@ -103,7 +118,10 @@ impl Leaves {
         line: &[u8],
         give: &mut impl FnMut(ConfirmedLeaf<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Some((octets, head)) = parsed(line) else {
+        let Some(ParsedLine { octets, head, .. }) = parsed(line) else {
+            return Ok(());
+        };
+        let Some(kind) = head.kind() else {
             return Ok(());
         };
         if !self.runs.contains_key(&*head.run) {
@@ -112,24 +130,25 @@ impl Leaves {
         let Some(run) = self.runs.get_mut(&*head.run) else {
             return Ok(());
         };
-        run.lost
-            .extend(head.lost.as_deref().and_then(TreeHash::parse));
-        match (head.seq, head.checkpoint) {
-            (Some(seq), None) if seq >= run.frontier.size() => {
-                let leaf = (TreeHash::of_leaf(octets), octets.to_vec());
-                run.held.entry(seq).or_default().push(leaf);
+        match kind {
+            LineKind::Leaf(seq) => {
+                if seq >= run.frontier.size() {
+                    let leaf = (TreeHash::of_leaf(octets), octets.to_vec());
+                    run.held.entry(seq).or_insert(leaf);
+                }
             }
-            (None, Some(note)) => {
-                if let Some(checkpoint) = Checkpoint::of_note(&note)
-                    && checkpoint.size > run.frontier.size()
-                {
-                    run.ahead.insert(checkpoint.size, (checkpoint.root, note));
-                    if !run.stuck {
-                        run.stuck = !run.advance(&head.run, give)?;
+            LineKind::Checkpoint(note) => {
+                if let Some(checkpoint) = signed(note, &self.keys) {
+                    run.signed = true;
+                    if checkpoint.size > run.frontier.size() {
+                        let same = run.ahead.entry(checkpoint.size).or_default();
+                        same.push((checkpoint.root, note.to_owned()));
+                        if !run.stuck {
+                            run.stuck = !run.advance(&head.run, give)?;
+                        }
                     }
                 }
             }
-            (Some(_) | None, _) => (),
         }
         Ok(())
     }
@@ -150,6 +169,7 @@ impl Leaves {
                 checkpoint: run.checkpoint,
                 size: run.frontier.size(),
                 unconfirmed: u64::try_from(run.held.len()).unwrap_or(u64::MAX),
+                signed: run.signed,
             });
         }
         Ok(all)
@@ -170,13 +190,15 @@ impl RunLeaves {
         let mut frontier = self.frontier.clone();
         let mut reached = None;
         while frontier.size() < furthest {
-            let Some((hash, _)) = self.leaf(frontier.size()) else {
+            let Some((hash, _)) = self.held.get(&frontier.size()) else {
                 break;
             };
             frontier.push(*hash);
-            if let Some((root, note)) = self.ahead.get(&frontier.size())
-                && frontier.root() == *root
-            {
+            let Some(there) = self.ahead.get(&frontier.size()) else {
+                continue;
+            };
+            let root = frontier.root();
+            if let Some((_, note)) = there.iter().find(|(claimed, _)| *claimed == root) {
                 reached = Some((frontier.clone(), note.clone()));
             }
         }
@@ -185,25 +207,27 @@ impl RunLeaves {
             return Ok(!is_there);
         };
         for index in self.frontier.size()..frontier.size() {
-            if let Some((hash, octets)) = self.leaf(index) {
+            if let Some((hash, octets)) = self.held.remove(&index) {
                 give(ConfirmedLeaf {
                     run: name,
                     index,
-                    octets,
-                    hash: *hash,
+                    octets: &octets,
+                    hash,
                 })?;
             }
-            self.held.remove(&index);
         }
         self.ahead = self.ahead.split_off(&(frontier.size() + 1));
         (self.frontier, self.checkpoint) = (frontier, note);
         Ok(self.ahead.is_empty() || !is_there)
     }
+}
 
-    fn leaf(&self, index: u64) -> Option<&(TreeHash, Vec<u8>)> {
-        let mut held = self.held.get(&index)?.iter();
-        held.find(|(hash, _)| !self.lost.contains(hash))
-    }
+/// Returns a checkpoint if it is signed: by one of the keys, or by anybody if there are none.
+fn signed(note: &str, keys: &[VerifierKey]) -> Option<Checkpoint> {
+    let parsed = SignedNote::parse(note).ok()?;
+    let signers = parsed.verify(keys).ok()?;
+    (keys.is_empty() || !signers.is_empty()).then_some(())?;
+    Checkpoint::parse(parsed.text())
 }
 
 #[cfg(test)]

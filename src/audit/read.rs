@@ -15,7 +15,7 @@ use std::{
 
 use serde::de::IgnoredAny;
 
-pub(super) use self::head::parsed;
+pub(super) use self::head::{LineKind, ParsedLine, parsed};
 use self::wrapping::{OutputStream, Unwrapped, unwrapped};
 pub use self::{
     assemble::Assembler,
@@ -26,7 +26,7 @@ pub use self::{
 };
 
 /// Every line of a log begins like this.
-const BEGINNING: &[u8] = b"{\"time\":\"";
+pub(super) const BEGINNING: &[u8] = b"{\"time\":\"";
 
 /// Octets after which a container runtime splits a line. `kubectl logs` prints the parts without a line break between them.
 /// A line of the other stream stands between two parts if it was written meanwhile.
@@ -259,7 +259,8 @@ fn parts_of(text: &[u8]) -> &[u8] {
     text.get(..text.len() / PART * PART).unwrap_or(text)
 }
 
-fn is_whole(octets: &[u8]) -> bool {
+/// Returns whether octets are JSON.
+pub(super) fn is_whole(octets: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(octets).is_ok()
 }
 

@@ -727,4 +727,13 @@ fn goes_on_after(
     verifier.read("issuance.log", text.as_slice()).unwrap();
     let report = verifier.finish();
     assert_eq!(report.faults.len(), 0, "{} octets: {report:?}", cut.len());
+    // Without its line break, the last line can be read.
+    let is_cut = is_torn && cut.len() + 1 < end;
+    let torn: Vec<_> = report.torn.iter().map(|line| line.octets).collect();
+    let octets = u64::try_from(cut.len() - begin).unwrap();
+    assert_eq!(torn, if is_cut { vec![octets] } else { vec![] });
+    let named =
+        |line: &verify::TornLine| line.named_by == new[0]["run"].as_str().map(str::to_owned);
+    assert!(report.torn.iter().all(named), "{report:?}");
+    assert_eq!((report.lost.len(), report.foreign), (0, 0), "{report:?}");
 }

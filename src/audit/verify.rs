@@ -5,6 +5,7 @@ mod boundary;
 mod fault;
 mod judge;
 mod run;
+mod unread;
 
 use std::{
     borrow::Cow,
@@ -16,16 +17,18 @@ use self::{
     boundary::Boundary,
     judge::Leaf,
     run::{LoggedCheckpoint, RunLines},
+    unread::{Settled, ToldTorn, UnreadLine, settle},
 };
 pub use self::{
     fault::{LogFault, LogGap},
     judge::{ProvenBy, Verified},
     run::RunReport,
+    unread::{LostLine, TornLine},
 };
 pub use super::read::Position;
 use super::{
     note::VerifierKey,
-    read::{LogFiles, parsed},
+    read::{LineKind, LogFiles, ParsedLine, parsed},
     tree::TreeHash,
 };
 
@@ -48,6 +51,12 @@ struct Lines {
     unknown_heads: u64,
     /// Number of lines that are not of a log, such as messages of the program.
     foreign: u64,
+    /// Lines that look like those of a log and are none.
+    unread: Vec<UnreadLine>,
+    /// The lines *torn*.
+    told: Vec<ToldTorn>,
+    /// Run of the last line that is of a log.
+    previous: String,
 }
 
 /// Result of a verification.
@@ -59,7 +68,11 @@ pub struct LogReport {
     pub foreign: u64,
     /// Number of checkpoints that logs have of other runs and that none of the keys signed. They prove nothing.
     pub unknown_heads: u64,
-    /// What is wrong, run by run.
+    /// Lines without an end.
+    pub torn: Vec<TornLine>,
+    /// Lines *torn* about octets that are in none of the files, such as those of another sink.
+    pub lost: Vec<LostLine>,
+    /// What is wrong.
     pub faults: Vec<LogFault>,
     /// Lines that are in none of the files, run by run.
     pub gaps: Vec<LogGap>,
@@ -87,6 +100,11 @@ impl Verifier {
         files.read(name, file, &mut |octets, place| lines.take(octets, place))
     }
 
+    /// Takes the next line of a file. [`LogFiles`] finds the lines.
+    pub fn take(&mut self, octets: &[u8], place: &Position) {
+        self.lines.take(octets, place);
+    }
+
     /// Returns the report on all files that were read.
     #[must_use]
     pub fn finish(self) -> LogReport {
@@ -98,8 +116,17 @@ impl Verifier {
             mut heads,
             unknown_heads,
             foreign,
+            unread,
+            told,
+            previous: _,
         } = lines;
-        let (mut faults, mut gaps) = (Vec::new(), Vec::new());
+        let Settled {
+            torn,
+            lost,
+            foreign: others,
+            mut faults,
+        } = settle(unread, told, &runs);
+        let mut gaps = Vec::new();
         let runs = runs.into_iter().map(|(name, lines)| {
             let heads = heads.remove(&name).unwrap_or_default();
             lines.verify(name, heads, &mut faults, &mut gaps)
@@ -117,8 +144,10 @@ impl Verifier {
         }));
         LogReport {
             runs,
-            foreign,
+            foreign: foreign + others,
             unknown_heads,
+            torn,
+            lost,
             faults,
             gaps,
         }
@@ -127,38 +156,69 @@ impl Verifier {
 
 impl Lines {
     fn take(&mut self, octets: &[u8], place: &Position) {
-        let Some((octets, head)) = parsed(octets) else {
-            self.foreign += u64::from(!octets.is_empty());
+        let Some(ParsedLine {
+            before,
+            octets,
+            head,
+        }) = parsed(octets)
+        else {
+            self.other(octets, place);
             return;
         };
-        if head.seq.is_some() == head.checkpoint.is_some() {
-            self.foreign += 1;
+        if !before.is_empty() {
+            self.unread
+                .extend(UnreadLine::of(before, place, &self.previous));
+        }
+        let Some(kind) = head.kind() else {
+            self.other(octets, place);
             return;
+        };
+        if self.previous != head.run {
+            self.previous = head.run.clone().into_owned();
         }
-        for note in head.heads.iter().flatten() {
-            self.head(note, &head.run, place);
+        if let LineKind::Leaf(_) = kind {
+            for note in head.heads.iter().flatten() {
+                self.head(note, &head.run, place);
+            }
+            if let Some(hash) = head.lost.as_deref().and_then(TreeHash::parse) {
+                let line = LostLine {
+                    run: head.run.clone().into_owned(),
+                    place: place.clone(),
+                };
+                self.told.push(ToldTorn { hash, line });
+            }
         }
-        let run = self.runs.entry(head.run.into_owned()).or_default();
-        if let Some(seq) = head.seq {
-            if let Some(lost) = head.lost.as_deref().and_then(TreeHash::parse) {
-                run.lost.insert(lost);
+        let run = match self.runs.get_mut(&*head.run) {
+            Some(run) => run,
+            None => self.runs.entry(head.run.clone().into_owned()).or_default(),
+        };
+        let hash = TreeHash::of_leaf(octets);
+        let place = place.clone();
+        match kind {
+            LineKind::Leaf(seq) => {
+                run.stopped |= head.event == "stopped";
+                run.leaf(Leaf { seq, hash, place });
+                if head.event == "started" {
+                    run.origin = head.origin.map(Cow::into_owned);
+                }
             }
-            if head.event == "started" {
-                run.origin = head.origin.map(Cow::into_owned);
+            LineKind::Checkpoint(text) => {
+                let frontier = head.frontier.as_deref().unwrap_or_default();
+                let boundary = Boundary::of_line(text, frontier, &self.keys, place.clone());
+                run.checkpoint(LoggedCheckpoint {
+                    hash,
+                    boundary,
+                    place,
+                });
             }
-            run.stopped |= head.event == "stopped";
-            run.leaf(Leaf {
-                seq,
-                hash: TreeHash::of_leaf(octets),
-                place: place.clone(),
-            });
-        } else if let Some(text) = head.checkpoint {
-            let frontier = head.frontier.unwrap_or_default();
-            run.checkpoints.push(LoggedCheckpoint {
-                hash: TreeHash::of_leaf(octets),
-                boundary: Boundary::of_line(&text, &frontier, &self.keys, place.clone()),
-                place: place.clone(),
-            });
+        }
+    }
+
+    /// Takes a line that is neither leaf nor checkpoint.
+    fn other(&mut self, octets: &[u8], place: &Position) {
+        match UnreadLine::of(octets, place, &self.previous) {
+            Some(unread) => self.unread.push(unread),
+            None => self.foreign += u64::from(!octets.is_empty()),
         }
     }
 

@@ -117,7 +117,11 @@ impl Ceremony {
         let [run_report] = report.runs.as_slice() else {
             return Err(wrong("its last run is mixed with another"));
         };
-        if report.foreign > 0 || !report.gaps.is_empty() || run_report.first != 0 {
+        if report.foreign > 0
+            || !report.torn.is_empty()
+            || !report.gaps.is_empty()
+            || run_report.first != 0
+        {
             return Err(wrong("lines of its last run are missing or foreign"));
         }
         let proof = run_report.lines;

@@ -1,6 +1,7 @@
 //! Tests of which leaves are handed out, and in which order.
 
 use super::*;
+use crate::audit::note::{signed_note, tests::NoteSigner};
 
 /// Lines of a log with a checkpoint after each four, and one line after the last checkpoint. Each line is its number.
 fn lines() -> Vec<String> {
@@ -22,7 +23,9 @@ fn checkpoint(frontier: &Frontier) -> String {
         size: frontier.size(),
         root: frontier.root(),
     };
-    let text = serde_json::to_string(&checkpoint.text()).unwrap();
+    let (key, text) = (NoteSigner::ed25519(5), checkpoint.text());
+    let note = signed_note(&text, &key.key("prod"), &key.sign(&text));
+    let text = serde_json::to_string(&note).unwrap();
     format!(r#"{{"time":"","run":"00ff","event":"checkpoint","checkpoint":{text},"frontier":[]}}"#)
 }
 
@@ -79,23 +82,6 @@ fn a_checkpoint_may_stand_behind_lines_that_it_does_not_cover() {
 }
 
 #[test]
-fn a_line_that_the_sink_refused_is_no_leaf() {
-    let mut lines = lines();
-    let lost = lines[2].replace("refused", "signing");
-    let hash = TreeHash::of_leaf(lost.as_bytes());
-    let torn = format!(r#"{{"time":"","run":"00ff","seq":2,"event":"torn","lost":"{hash}"}}"#);
-    let mut frontier = Frontier::default();
-    for leaf in [&lines[0], &lines[1], &torn] {
-        frontier.push(TreeHash::of_leaf(leaf.as_bytes()));
-    }
-    lines.truncate(2);
-    lines.extend([lost, torn.clone(), checkpoint(&frontier)]);
-    let (given, confirmed) = read(&lines);
-    assert_eq!(given, [lines[0].clone(), lines[1].clone(), torn]);
-    assert_eq!(confirmed.size, 3);
-}
-
-#[test]
 fn no_leaf_is_confirmed_from_a_changed_line_on_or_without_the_first_line() {
     let lines = lines();
     for (at, line) in lines
@@ -122,7 +108,62 @@ fn no_leaf_is_confirmed_from_a_changed_line_on_or_without_the_first_line() {
 #[test]
 fn a_line_is_found_by_its_event_and_its_serial_number() {
     let line = br#"{"time":"","run":"00ff","seq":1,"event":"signed","serial":"01ff","names":{"sha256":""}}"#;
-    assert!(is_about(line, "signed", "1ff"));
-    assert!(!is_about(line, "published", "1ff"));
-    assert!(!is_about(line, "signed", "ff"));
+    assert_eq!(run_about(line, "signed", "1ff").as_deref(), Some("00ff"));
+    assert_eq!(run_about(line, "published", "1ff"), None);
+    assert_eq!(run_about(line, "signed", "ff"), None);
+}
+
+/// Replaces the last checkpoint by another one over the same lines.
+fn with_last(lines: &[String], change: impl Fn(&Checkpoint) -> String) -> Vec<String> {
+    let mut lines = lines.to_vec();
+    let last = lines
+        .iter_mut()
+        .rfind(|line| line.contains("\"checkpoint\""))
+        .unwrap();
+    let parsed: serde_json::Value = serde_json::from_str(last).unwrap();
+    let note = parsed["checkpoint"].as_str().unwrap();
+    let quoted = |text: &str| serde_json::to_string(text).unwrap();
+    let other = change(&Checkpoint::of_note(note).unwrap());
+    *last = last.replace(&quoted(note), &quoted(&other));
+    lines
+}
+
+#[test]
+fn a_checkpoint_without_a_signature_confirms_nothing_and_takes_nothing_away() {
+    let lines = with_last(&lines(), Checkpoint::text);
+    let (given, confirmed) = read(&lines);
+    assert_eq!(confirmed.size, 8);
+    assert!(
+        confirmed.checkpoint.contains("\u{2014} prod "),
+        "{confirmed:?}"
+    );
+    assert_eq!(given, numbered(&lines)[..8]);
+    let unsigned: Vec<_> = lines
+        .iter()
+        .filter(|line| !line.contains("prod "))
+        .collect();
+    let (given, confirmed) = read(unsigned);
+    assert_eq!((given.len(), confirmed.signed), (0, false));
+}
+
+#[test]
+fn with_keys_only_their_signatures_count() {
+    let (own, other) = (NoteSigner::ed25519(5), NoteSigner::ed25519(6));
+    let forged = with_last(&lines(), |checkpoint| {
+        let text = checkpoint.text();
+        signed_note(&text, &other.key("prod"), &other.sign(&text))
+    });
+    for (keys, size) in [
+        (vec![own.key("prod")], 8),
+        (vec![other.key("prod"), own.key("prod")], 12),
+        (vec![NoteSigner::ed25519(7).key("prod")], 0),
+        (vec![], 12),
+    ] {
+        let mut leaves = Leaves::trusting(keys);
+        for line in &forged {
+            leaves.take(line.as_bytes(), &mut |_| Ok(())).unwrap();
+        }
+        let [confirmed] = leaves.finish(&mut |_| Ok(())).unwrap().try_into().unwrap();
+        assert_eq!((confirmed.size, confirmed.signed), (size, size > 0));
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
-use super::{LogEntry, Position, last_beginning};
+use super::{LogEntry, ParsedLine, Position, parsed};
 
 /// Puts the entries of any number of runs together.
 ///
@@ -35,20 +35,26 @@ struct Missing {
 
 impl Assembler {
     /// Takes the next line of a file. Calls `told` with each entry that is complete: its content, its JSON text and its place.
+    /// Ignores lines that are neither leaves nor checkpoints, because a verification does not vouch for them.
     pub fn take(
         &mut self,
         octets: &[u8],
         place: &Position,
         told: &mut impl FnMut(&LogEntry, &[u8], &Position),
     ) {
+        let Some(ParsedLine { octets, head, .. }) = parsed(octets) else {
+            return;
+        };
+        if head.kind().is_none() {
+            return;
+        }
         if has_replaced(octets) {
             return self.unusual(octets, place, told);
         }
         match serde_json::from_slice::<LogEntry>(octets) {
             Ok(entry) if entry.event == "continuation" => self.continuation(&entry, told),
             Ok(entry) if !entry.run.is_empty() => {
-                // The line after one that was cut short is between a line and its continuation.
-                if entry.seq.is_some() && entry.event != "torn" {
+                if entry.seq.is_some() {
                     self.release(&entry.run, told);
                 }
                 told(&entry, octets, place);
@@ -73,13 +79,6 @@ impl Assembler {
         told: &mut impl FnMut(&LogEntry, &[u8], &Position),
     ) {
         let Ok(line) = serde_json::from_slice::<Value>(octets) else {
-            // The line of a process that was killed has no end; the first line of the next run follows it.
-            if let Some(rest) = last_beginning(octets)
-                .filter(|at| *at > 0)
-                .and_then(|at| octets.get(at..))
-            {
-                self.take(rest, place, told);
-            }
             return;
         };
         let missing = line.as_object().map(replaced).unwrap_or_default();

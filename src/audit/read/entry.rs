@@ -17,6 +17,10 @@ pub struct LogEntry {
     pub seq: Option<u64>,
     /// What happened.
     pub event: String,
+    /// Version of the program; only the first line of a run has it.
+    pub version: Option<String>,
+    /// The commit that the program was built from; only the first line of a run has it.
+    pub commit: Option<String>,
     /// The request that it happened to.
     pub request: Option<EntryRequest>,
     /// Author of the request.

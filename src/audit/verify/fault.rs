@@ -57,7 +57,25 @@ pub enum LogFault {
         /// Where the checkpoint is.
         checkpoint: Position,
     },
-    /// A checkpoint that contradicts itself, or one that its key or its run cannot have made.
+    /// A line that names a run and is neither one of its leaves nor one of its checkpoints: no writer makes it.
+    #[error(
+        "run {run}: the line at {place} is not of the log: it is neither a numbered line nor a checkpoint"
+    )]
+    Stray {
+        /// The run.
+        run: String,
+        /// Where the line is.
+        place: Position,
+    },
+    /// A line of a run that cannot be read, although the run has not ended there.
+    #[error("run {run}: the line at {place} cannot be read, and the run goes on behind it")]
+    Unreadable {
+        /// The run.
+        run: String,
+        /// Where the line is.
+        place: Position,
+    },
+    /// A checkpoint that contradicts itself, stands in a wrong place, or cannot be made by its key or its run.
     #[error("run {run}: the checkpoint at {place} is invalid: {why}")]
     Checkpoint {
         /// The run.

@@ -1,5 +1,7 @@
 //! The judgement of one run: its lines between its checkpoints.
 
+use std::ops::RangeInclusive;
+
 use super::{LogFault, LogGap, Position, boundary::Boundary};
 use crate::audit::{
     note::VerifierKey,
@@ -39,6 +41,8 @@ pub struct Verified {
 #[derive(Debug, Default)]
 pub(super) struct Judgement {
     pub(super) lines: Verified,
+    /// Sequence numbers of the proven lines.
+    pub(super) proven: Vec<RangeInclusive<u64>>,
     pub(super) proofs: Vec<ProvenBy>,
 }
 
@@ -150,6 +154,7 @@ fn step(
     match (&reached, &boundary.key) {
         (Some(_), Some(key)) if !changed => {
             lines.proven += count(under);
+            judgement.proven.extend(range(under));
             judgement.proofs.retain(|proof| proof.key != *key);
             judgement.proofs.push(ProvenBy {
                 key: key.clone(),
@@ -214,6 +219,11 @@ fn missing(
         }
         (expected, after) = (seq.saturating_add(1), Some(place));
     }
+}
+
+/// Returns the numbers of lines that follow one another.
+fn range(leaves: &[Leaf]) -> Option<RangeInclusive<u64>> {
+    Some(leaves.first()?.seq..=leaves.last()?.seq)
 }
 
 fn count(leaves: &[Leaf]) -> u64 {

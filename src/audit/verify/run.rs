@@ -1,6 +1,6 @@
 //! The lines of one run, compared with its checkpoints.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, ops::RangeInclusive};
 
 use super::{
     LogFault, LogGap, Position,
@@ -14,13 +14,19 @@ use crate::audit::tree::TreeHash;
 pub(super) struct RunLines {
     pub(super) origin: Option<String>,
     pub(super) stopped: bool,
-    /// Hashes of lines that the sink did not accept.
-    pub(super) lost: HashSet<TreeHash>,
-    pub(super) checkpoints: Vec<LoggedCheckpoint>,
+    checkpoints: Vec<LoggedCheckpoint>,
+    /// Sizes of the checkpoints.
+    sizes: HashSet<u64>,
     leaves: Vec<Leaf>,
-    /// File and sequence number of the previous line.
-    last: Option<(Arc<str>, u64)>,
+    /// The last line in each file so far. The last one is that of the present file.
+    ends: Vec<Position>,
+    /// Sequence number of the previous leaf in the present file.
+    last_leaf: Option<u64>,
+    /// The previous checkpoint in the present file.
+    last_checkpoint: Option<(u64, Position)>,
     out_of_order: Vec<Leaf>,
+    /// Checkpoints in wrong places.
+    misplaced: Vec<(Position, &'static str)>,
 }
 
 #[derive(Debug)]
@@ -44,52 +50,124 @@ pub struct RunReport {
     pub stopped: bool,
     /// How many lines are there, and how many of them are proven.
     pub lines: Verified,
+    /// The sequence numbers of the proven lines.
+    pub proven: Vec<RangeInclusive<u64>>,
     /// For each key, the last checkpoint signed by it that the lines agree with.
     pub proofs: Vec<ProvenBy>,
 }
 
+impl RunReport {
+    /// Returns whether the line with this number is proven.
+    #[must_use]
+    pub fn proves(&self, seq: u64) -> bool {
+        // The ranges are in order and do not overlap.
+        let next = self.proven.partition_point(|range| *range.end() < seq);
+        self.proven
+            .get(next)
+            .is_some_and(|range| range.contains(&seq))
+    }
+}
+
 impl RunLines {
+    /// Takes the next leaf.
     pub(super) fn leaf(&mut self, leaf: Leaf) {
-        let last = self.last.as_ref();
-        if last.is_some_and(|(file, last)| *file == leaf.place.file && leaf.seq < *last) {
+        self.reach(&leaf.place);
+        let covers = |(size, _): &(u64, Position)| leaf.seq < *size;
+        if self.last_leaf.is_some_and(|last| leaf.seq < last) {
             self.out_of_order.push(leaf.clone());
+        } else if let Some((_, place)) = self.last_checkpoint.take_if(|last| covers(last)) {
+            self.misplaced
+                .push((place, "it stands before a line that it covers"));
         }
-        self.last = Some((Arc::clone(&leaf.place.file), leaf.seq));
+        self.last_leaf = Some(leaf.seq);
         self.leaves.push(leaf);
+    }
+
+    /// Takes the next checkpoint.
+    pub(super) fn checkpoint(&mut self, checkpoint: LoggedCheckpoint) {
+        self.reach(&checkpoint.place);
+        if let Ok(Boundary { size, .. }) = &checkpoint.boundary {
+            let last = self.last_checkpoint.as_ref();
+            let why = if !self.sizes.insert(*size) {
+                Some("it occurs twice")
+            } else if last.is_some_and(|(last, _)| size < last) {
+                Some("it stands behind one over more lines")
+            } else {
+                None
+            };
+            let place = checkpoint.place.clone();
+            self.misplaced.extend(why.map(|why| (place.clone(), why)));
+            self.last_checkpoint = Some((*size, place));
+        }
+        self.checkpoints.push(checkpoint);
+    }
+
+    /// Notes that a line of the run is at this place.
+    fn reach(&mut self, place: &Position) {
+        match self.ends.last_mut() {
+            Some(end) if end.file == place.file => end.line = end.line.max(place.line),
+            Some(_) | None => {
+                self.ends.push(place.clone());
+                self.last_leaf = None;
+                self.last_checkpoint = None;
+            }
+        }
+    }
+
+    /// Returns whether a line of the run follows in the same file, or in the same line of the file.
+    pub(super) fn goes_on_after(&self, place: &Position) -> bool {
+        let mut ends = self.ends.iter();
+        ends.any(|end| end.file == place.file && end.line >= place.line)
+    }
+
+    /// Returns the hashes of all lines.
+    pub(super) fn hashes(&self) -> impl Iterator<Item = TreeHash> {
+        let checkpoints = self.checkpoints.iter().map(|line| line.hash);
+        self.leaves.iter().map(|leaf| leaf.hash).chain(checkpoints)
     }
 
     /// Judges the lines by the checkpoints among them and by `heads`, which other runs have recorded.
     pub(super) fn verify(
-        mut self,
+        self,
         run: String,
         heads: Vec<Boundary>,
         faults: &mut Vec<LogFault>,
         gaps: &mut Vec<LogGap>,
     ) -> RunReport {
-        let is_lost = |hash: &TreeHash| self.lost.contains(hash);
-        self.out_of_order.retain(|leaf| !is_lost(&leaf.hash));
-        self.leaves.retain(|leaf| !is_lost(&leaf.hash));
-        self.checkpoints.retain(|line| !is_lost(&line.hash));
         faults.extend(
             self.out_of_order
-                .drain(..)
+                .into_iter()
                 .map(|leaf| LogFault::OutOfOrder {
                     run: run.clone(),
                     seq: leaf.seq,
                     place: leaf.place,
                 }),
         );
+        faults.extend(
+            self.misplaced
+                .into_iter()
+                .map(|(place, why)| LogFault::Checkpoint {
+                    run: run.clone(),
+                    place,
+                    why,
+                }),
+        );
         let leaves = unique(&run, self.leaves, faults);
         let mut found = readable(&run, self.checkpoints, faults);
         found.extend(heads);
         let boundaries = boundaries(&run, self.origin.as_deref(), found, faults);
-        let Judgement { lines, proofs } = judge(&run, &leaves, &boundaries, faults, gaps);
+        let Judgement {
+            lines,
+            proven,
+            proofs,
+        } = judge(&run, &leaves, &boundaries, faults, gaps);
         RunReport {
             run,
             origin: self.origin,
             first: leaves.first().map_or(0, |leaf| leaf.seq),
             stopped: self.stopped,
             lines,
+            proven,
             proofs,
         }
     }

@@ -3,7 +3,7 @@
 mod decoded;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
     process::ExitCode,
 };
@@ -23,52 +23,65 @@ use crate::{
     message::shown,
 };
 
-/// Prints what happened to a certificate, and the certificate.
+/// Prints what happened to a certificate or a request, and the certificate.
 ///
 /// # Errors
 /// No line is about it, a file could not be read, or stdout could not be written.
 pub(super) fn certificate(args: &ShowCertificate) -> anyhow::Result<ExitCode> {
-    let serial = plain_serial(&args.serial);
+    let asked = plain_serial(&args.subject);
     let files = Files::again(&args.logs.files)?;
-    let is_it =
-        |entry: &LogEntry| entry.serial.as_deref().map(plain_serial).as_ref() == Some(&serial);
-    let mut requests = BTreeSet::new();
-    each_entry(&files, |entry, _| {
-        if let (true, Some(request)) = (is_it(entry), &entry.request) {
-            requests.insert(request.uid.clone());
+    let serial = |entry: &LogEntry| entry.serial.as_deref().map(plain_serial);
+    let uid = |entry: &LogEntry| entry.request.as_ref().map(|request| request.uid.clone());
+    let (mut requests, mut serials) = (BTreeSet::new(), BTreeSet::new());
+    let mut programs = BTreeMap::new();
+    each_leaf(&files, |entry, _| {
+        if serial(entry).as_ref() == Some(&asked) || uid(entry).as_ref() == Some(&args.subject) {
+            requests.extend(uid(entry));
+            serials.extend(serial(entry));
+        }
+        if let (Some(version), Some(commit)) = (&entry.version, &entry.commit) {
+            programs.insert(entry.run.clone(), format!("{version} ({commit})"));
         }
     })?;
     // Lines about the request may come before the first one with the serial number.
     let mut story = Vec::new();
-    each_entry(&files, |entry, place| {
-        let uid = entry.request.as_ref().map(|request| &request.uid);
-        if is_it(entry) || uid.is_some_and(|uid| requests.contains(uid)) {
+    each_leaf(&files, |entry, place| {
+        if serial(entry).is_some_and(|serial| serials.contains(&serial))
+            || uid(entry).is_some_and(|uid| requests.contains(&uid))
+        {
             story.push((entry.clone(), place.clone()));
         }
     })?;
     if story.is_empty() {
         bail!(
-            "no line is about a certificate with the serial number {}; give the logs of all replicas and of that time",
-            shown(&args.serial)
+            "no line is about a certificate with the serial number {0} or a request with the UID {0}; give the logs of all replicas and of that time",
+            shown(&args.subject)
         );
     }
     story.sort_by(|(one, _), (other, _)| {
         (one.time, &one.run, one.seq).cmp(&(other.time, &other.run, other.seq))
     });
+    // A request may have had a certificate before, which was discarded.
     let signed = story
         .iter()
         .map(|(entry, _)| entry)
-        .find(|entry| is_it(entry) && entry.certificate.is_some());
+        .rfind(|entry| entry.event == "signed" && entry.certificate.is_some());
     let der = signed
         .and_then(|entry| entry.certificate.as_deref())
         .map(|text| STANDARD.decode(text))
         .transpose()
         .context("the certificate in the log is not base64; see audit verify")?;
-    print(&story, der.as_deref()).context("failed to write to stdout")?;
+    print(&story, &programs, der.as_deref()).context("failed to write to stdout")?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn each_entry(files: &Files<'_>, mut told: impl FnMut(&LogEntry, &Position)) -> anyhow::Result<()> {
+/// Calls `told` with each line that has a number. Checkpoints are about no certificate.
+fn each_leaf(files: &Files<'_>, mut told: impl FnMut(&LogEntry, &Position)) -> anyhow::Result<()> {
+    let mut told = |entry: &LogEntry, place: &Position| {
+        if entry.seq.is_some() {
+            told(entry, place);
+        }
+    };
     let mut assembler = Assembler::default();
     files.each_line(|octets, place| {
         assembler.take(octets, place, &mut |entry, _, place| told(entry, place));
@@ -78,11 +91,22 @@ fn each_entry(files: &Files<'_>, mut told: impl FnMut(&LogEntry, &Position)) -> 
     Ok(())
 }
 
-fn print(story: &[(LogEntry, Position)], der: Option<&[u8]>) -> io::Result<()> {
+/// Prints the story. `programs` has the version and the commit of the program of each run.
+fn print(
+    story: &[(LogEntry, Position)],
+    programs: &BTreeMap<String, String>,
+    der: Option<&[u8]>,
+) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let entries = || story.iter().map(|(entry, _)| entry);
     for (field, value) in about(entries) {
         writeln!(out, "{field:<12} {}", shown(value))?;
+    }
+    let runs: BTreeSet<_> = entries().map(|entry| &entry.run).collect();
+    for run in runs {
+        let program = programs.get(run).map_or("unknown", String::as_str);
+        let program = format_args!("{program} in run {run}");
+        writeln!(out, "{:<12} {}", "program", shown(program))?;
     }
     writeln!(out)?;
     for (entry, place) in story {
@@ -145,10 +169,13 @@ fn about<'a, I: Iterator<Item = &'a LogEntry>>(
         "requester",
         first(|entry| {
             let requester = entry.requester.as_ref()?;
+            let uid = requester.uid.as_ref().map(|uid| format!("UID {uid}"));
             let groups = requester.groups.join(", ");
-            Some(match groups.as_str() {
-                "" => requester.username.clone(),
-                groups => format!("{} (groups {groups})", requester.username),
+            let groups = (!groups.is_empty()).then(|| format!("groups {groups}"));
+            let more: Vec<_> = uid.into_iter().chain(groups).collect();
+            Some(match more.as_slice() {
+                [] => requester.username.clone(),
+                more => format!("{} ({})", requester.username, more.join("; ")),
             })
         }),
     );
@@ -169,6 +196,22 @@ fn about<'a, I: Iterator<Item = &'a LogEntry>>(
         }),
     );
     add(
+        "issuer UID",
+        first(|entry| {
+            let issuer = entry.issuer.as_ref()?;
+            let generation = issuer.generation.map(|of| format!(", generation {of}"));
+            Some(issuer.uid.clone()? + &generation.unwrap_or_default())
+        }),
+    );
+    add(
+        "profile",
+        first(|entry| hash(entry.issuer.as_ref()?.profile_sha256.as_ref())),
+    );
+    add(
+        "grant",
+        first(|entry| hash(entry.issuer.as_ref()?.grant_sha256.as_ref())),
+    );
+    add(
         "key",
         first(|entry| {
             let token = entry.token.as_ref()?;
@@ -177,8 +220,22 @@ fn about<'a, I: Iterator<Item = &'a LogEntry>>(
         }),
     );
     add(
-        "CSR",
-        first(|entry| Some(format!("SHA-256 {}", entry.csr_sha256.as_ref()?))),
+        "token",
+        first(|entry| {
+            let token = entry.token.as_ref()?;
+            let (label, serial) = (token.label.as_ref()?, token.serial.as_ref()?);
+            Some(format!("label {label:?}, serial number {serial:?}"))
+        }),
     );
+    add(
+        "issued under",
+        first(|entry| hash(entry.issuer_certificate_sha256.as_ref())),
+    );
+    add("CSR", first(|entry| hash(entry.csr_sha256.as_ref())));
+    add("TBS", first(|entry| hash(entry.tbs_sha256.as_ref())));
     fields
+}
+
+fn hash(sha256: Option<&String>) -> Option<String> {
+    Some(format!("SHA-256 {}", sha256?))
 }

@@ -18,13 +18,14 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{code, files::Files};
+use super::{code, files::Files, keys::keys};
 use crate::{
     api::{GROUP, IssuerName, certificate_request::CertificateRequest},
     args::Compare,
     audit::{
         compare::{Comparison, LoggedCertificates, StoredCertificate},
         read::Assembler,
+        verify::{LogReport, Verifier},
     },
     cli::{
         run::client::client,
@@ -43,19 +44,32 @@ const PAGE: u32 = 500;
 /// # Errors
 /// A file could not be read, the cluster could not be asked, or stdout could not be written.
 pub(super) async fn compare(args: &Compare) -> anyhow::Result<ExitCode> {
+    let keys = keys(&args.keys)?;
+    // Nobody asks a command for metrics.
+    let metrics = Arc::new(Metrics::new(VERSION, COMMIT));
+    let client = client(args.kubeconfig.as_deref(), &metrics).await?;
+    // A certificate is in the log before it is in the cluster. So what is listed first is in files that are read afterwards.
+    let stored = stored(&client).await?;
+    let mut verifier = (!keys.is_empty()).then(|| Verifier::trusting(keys));
     let mut logged = LoggedCertificates::default();
     let mut assembler = Assembler::default();
     Files::once(&args.logs.files).each_line(|octets, place| {
+        if let Some(verifier) = &mut verifier {
+            verifier.take(octets, place);
+        }
         assembler.take(octets, place, &mut |entry, _, _| logged.take(entry));
         Ok(())
     })?;
     assembler.finish(&mut |entry, _, _| logged.take(entry));
-    // Nobody asks a command for metrics.
-    let metrics = Arc::new(Metrics::new(VERSION, COMMIT));
-    let client = client(args.kubeconfig.as_deref(), &metrics).await?;
-    let comparison = logged.compare(&stored(&client).await?);
-    print(&comparison).context("failed to write to stdout")?;
-    Ok(code(comparison.findings.is_empty()))
+    let report = verifier.map(Verifier::finish);
+    let is_proven = |run: &str, seq| {
+        let mut runs = report.iter().flat_map(|report| &report.runs);
+        runs.any(|report| report.run == run && report.proves(seq))
+    };
+    let comparison = logged.compare(&stored, is_proven);
+    print(&comparison, report.as_ref()).context("failed to write to stdout")?;
+    let sound = report.is_none_or(|report| report.faults.is_empty());
+    Ok(code(sound && comparison.findings.is_empty()))
 }
 
 /// Returns the certificates in the statuses of requests to our issuers.
@@ -141,7 +155,7 @@ where
     }
 }
 
-fn print(comparison: &Comparison) -> io::Result<()> {
+fn print(comparison: &Comparison, report: Option<&LogReport>) -> io::Result<()> {
     let Comparison {
         stored,
         signed,
@@ -149,6 +163,7 @@ fn print(comparison: &Comparison) -> io::Result<()> {
         interrupted,
         gone,
         unreadable,
+        unproven,
     } = comparison;
     let mut out = io::stdout().lock();
     writeln!(
@@ -176,13 +191,30 @@ fn print(comparison: &Comparison) -> io::Result<()> {
             ))
         )?;
     }
+    match report {
+        None => writeln!(
+            out,
+            "no audit key was given, so the lines of the log are taken as they are"
+        )?,
+        Some(report) => {
+            for (request, serial) in unproven {
+                let line = format_args!(
+                    "{request}: the signed line of certificate {serial} is not proven by the given keys"
+                );
+                writeln!(out, "{}", shown(line))?;
+            }
+            for fault in &report.faults {
+                writeln!(out, "FAULT {}", shown(fault))?;
+            }
+        }
+    }
     for finding in findings {
         writeln!(out, "FAULT {}", shown(finding))?;
     }
     writeln!(
         out,
         "{}",
-        match findings.len() {
+        match findings.len() + report.map_or(0, |report| report.faults.len()) {
             0 => "the log has every certificate of the cluster".to_owned(),
             1 => "1 disagreement was found".to_owned(),
             more => format!("{more} disagreements were found"),

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use super::{code, files::Files};
+use super::{code, files::Files, keys::keys};
 use crate::{
     args::Export,
     audit::{
@@ -25,6 +25,7 @@ use crate::{
 /// # Errors
 /// The folder is not empty, or a file could not be read or written.
 pub(super) fn export(args: &Export) -> anyhow::Result<ExitCode> {
+    let keys = keys(&args.keys)?;
     let folder = &args.tiles;
     fs::create_dir_all(folder)
         .and_then(|()| fs::read_dir(folder))
@@ -48,7 +49,7 @@ pub(super) fn export(args: &Export) -> anyhow::Result<ExitCode> {
         };
         tiles.push(leaf, &mut |path, octets| write(folder, run, path, octets))
     };
-    let mut leaves = Leaves::default();
+    let mut leaves = Leaves::trusting(keys);
     Files::once(&args.logs.files).each_line(|octets, _| leaves.take(octets, &mut confirmed))?;
     let all = leaves.finish(&mut confirmed)?;
     ensure!(
@@ -65,21 +66,25 @@ pub(super) fn export(args: &Export) -> anyhow::Result<ExitCode> {
         checkpoint,
         size,
         unconfirmed,
+        signed,
     } in all
     {
         let run = shown(run);
         if size == 0 {
             whole = false;
-            writeln!(
-                out,
-                "run {run}: not written, because its lines from the first one on agree with no checkpoint; see audit verify"
-            )?;
+            let why = match signed {
+                true => {
+                    "its lines from the first one on agree with no signed checkpoint; see audit verify"
+                }
+                false => "its checkpoints are not signed, or by other keys",
+            };
+            writeln!(out, "run {run}: not written, because {why}")?;
             continue;
         }
         write(folder, &run, "checkpoint", checkpoint.as_bytes())?;
         writeln!(
             out,
-            "run {run}: {size} lines written; {unconfirmed} behind the last checkpoint were not"
+            "run {run}: {size} lines written; {unconfirmed} behind the last signed checkpoint were not"
         )?;
     }
     Ok(code(whole))

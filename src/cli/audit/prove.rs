@@ -1,6 +1,7 @@
 //! `pkcs11-issuer audit prove` and `audit check-proof`: proofs that a line is in a log.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fs,
     io::{self, Read as _, Write as _},
@@ -18,7 +19,7 @@ use crate::{
     args::{CheckProof, Prove},
     audit::{
         filter::plain_serial,
-        leaves::{ConfirmedLeaf, Leaves, is_about as line_is_about},
+        leaves::{ConfirmedLeaf, Leaves, run_about},
         note::{SignedNote, VerifierKey},
         proof::{InclusionProof, LeafHashes},
         read::{Assembler, LogEntry, Position},
@@ -38,7 +39,7 @@ pub(super) fn prove(args: &Prove) -> anyhow::Result<ExitCode> {
     let serial = plain_serial(&args.serial);
     let mut hashes = BTreeMap::<String, LeafHashes>::new();
     let mut found = None;
-    let mut seen = false;
+    let mut seen = None;
     let mut confirmed = |leaf: ConfirmedLeaf<'_>| {
         if found.is_none() && leaf.is_about(&args.event, &serial) {
             found = Some((leaf.run.to_owned(), leaf.index, leaf.octets.to_vec()));
@@ -51,17 +52,28 @@ pub(super) fn prove(args: &Prove) -> anyhow::Result<ExitCode> {
         }
         Ok(())
     };
-    let mut leaves = Leaves::default();
+    let mut leaves = Leaves::trusting(keys(&args.keys)?);
     Files::once(&args.logs.files).each_line(|octets, _| {
-        seen |= line_is_about(octets, &args.event, &serial);
+        let about = || run_about(octets, &args.event, &serial);
+        seen = seen.take().or_else(|| about().map(Cow::into_owned));
         leaves.take(octets, &mut confirmed)
     })?;
     let runs = leaves.finish(&mut confirmed)?;
     let (about, event) = (shown(&args.serial), shown(&args.event));
     let Some((run, index, line)) = found else {
-        if seen {
+        if let Some(run) = seen {
+            let of_run = runs.iter().find(|confirmed| confirmed.run == run);
+            ensure!(
+                of_run.is_some_and(|confirmed| confirmed.signed),
+                "the checkpoints of run {} are not signed{}, so nothing can be proven by a key; configure audit.checkpoints",
+                shown(&run),
+                match args.keys.is_none() {
+                    true => "",
+                    false => " by one of the given keys",
+                }
+            );
             bail!(
-                "the {event} line of certificate {about} is there, but its run is not whole up to a checkpoint over it; audit verify says what is missing"
+                "the {event} line of certificate {about} is there, but its run is not whole up to a signed checkpoint over it; audit verify says what is missing"
             );
         }
         bail!("no {event} line is about a certificate with the serial number {about}");
@@ -70,10 +82,6 @@ pub(super) fn prove(args: &Prove) -> anyhow::Result<ExitCode> {
     let checkpoint = checkpoint
         .map(|confirmed| confirmed.checkpoint)
         .unwrap_or_default();
-    ensure!(
-        SignedNote::parse(&checkpoint).is_ok(),
-        "the checkpoints of run {run} are not signed, so nothing can be proven by a key; configure audit.checkpoints"
-    );
     let proof = hashes
         .remove(&run)
         .and_then(|hashes| hashes.prove(index, line, checkpoint))

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use super::{code, files::Files, keys::keys};
 use crate::{
     args::Verify,
-    audit::verify::{LogReport, RunReport, Verified, Verifier},
+    audit::verify::{LogReport, LostLine, RunReport, TornLine, Verified, Verifier},
     cli::output::{BAD, GOOD, WARN, print_text},
     message::shown,
 };
@@ -79,6 +79,15 @@ fn text(report: &LogReport) -> Result<String, fmt::Error> {
     if report.foreign > 0 {
         writeln!(out, "{} other lines were skipped", report.foreign)?;
     }
+    for line in &report.torn {
+        writeln!(out, "{}", shown(torn(line)))?;
+    }
+    for LostLine { run, place } in &report.lost {
+        let told = format_args!(
+            "run {run} found a line without an end, says {place}; that line is in none of the files"
+        );
+        writeln!(out, "{}", shown(told))?;
+    }
     for gap in &report.gaps {
         writeln!(out, "{WARN}GAP{WARN:#} {}", shown(gap))?;
     }
@@ -97,4 +106,20 @@ fn text(report: &LogReport) -> Result<String, fmt::Error> {
     };
     writeln!(out, "{style}{faults}{style:#}{gaps}")?;
     Ok(out)
+}
+
+/// Describes a line without an end.
+fn torn(line: &TornLine) -> String {
+    let TornLine {
+        run,
+        place,
+        octets,
+        named_by,
+    } = line;
+    let run = run.as_deref().unwrap_or("unknown");
+    let named = match named_by {
+        Some(by) => format!("run {by} names it by its hash"),
+        None => "no other line names it".to_owned(),
+    };
+    format!("run {run}: the line at {place} has no end after {octets} octets; {named}")
 }

@@ -6,8 +6,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use pkcs11_issuer::issuance::pem;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::key::{AuditKey, Told, audit};
 use crate::sign::case::Case;
@@ -70,6 +72,10 @@ fn the_story_of_a_certificate_has_its_lines_and_the_certificate_itself() -> Resu
         for text in ["DNS:web.example", "shop/web", "PKCS11ClusterIssuer issuing"] {
             assert!(story.contains(text), "{text}: {story}");
         }
+        every_fact_is_told(&story, &logged.log)?;
+        let uid = parsed(&logged.log, "signed")?["request"]["uid"].clone();
+        let by_uid = told(&["certificate", uid.as_str().context("no UID")?, &log])?;
+        assert_eq!(by_uid, story);
     }
     let unknown = audit(&["certificate", "dead", &log])?;
     assert_eq!(
@@ -77,6 +83,40 @@ fn the_story_of_a_certificate_has_its_lines_and_the_certificate_itself() -> Resu
         (Some(1), ""),
         "{unknown:?}"
     );
+    Ok(())
+}
+
+/// Returns the first line of a log with this event.
+fn parsed(log: &str, event: &str) -> Result<Value> {
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let mut lines = lines.filter(|line: &Value| line["event"] == event);
+    lines.next().with_context(|| format!("no {event} line"))
+}
+
+/// Fails unless the story has whatever the lines *started* and *signed* say of who, what and by what.
+fn every_fact_is_told(story: &str, log: &str) -> Result<()> {
+    let (started, signed) = (parsed(log, "started")?, parsed(log, "signed")?);
+    for (line, place) in [
+        (&started, "/version"),
+        (&started, "/commit"),
+        (&started, "/run"),
+        (&signed, "/request/uid"),
+        (&signed, "/requester/username"),
+        (&signed, "/issuer/profileSha256"),
+        (&signed, "/csrSha256"),
+        (&signed, "/token/name"),
+        (&signed, "/token/label"),
+        (&signed, "/token/serial"),
+        (&signed, "/keyId"),
+        (&signed, "/issuerCertificateSha256"),
+        (&signed, "/tbsSha256"),
+    ] {
+        let value = line.pointer(place).and_then(Value::as_str);
+        let value = value.with_context(|| format!("no {place}: {line}"))?;
+        assert!(story.contains(value), "{place} {value}: {story}");
+    }
     Ok(())
 }
 
@@ -162,9 +202,89 @@ fn a_proof_convinces_whoever_has_the_audit_key_and_nobody_else() -> Result<()> {
     assert_eq!(check(&["--key", &key.vkey()])?.code, Some(3));
 
     let unsigned = logged.file("b.log", &logged.log)?;
-    let unsigned = audit(&["prove", &logged.serial, &unsigned])?;
-    assert_eq!(unsigned.code, Some(1), "{unsigned:?}");
-    assert!(unsigned.stderr.contains("are not signed"), "{unsigned:?}");
+    let by_another = ["prove", "--key", &other.vkey(), &logged.serial, &log];
+    for unsigned in [
+        audit(&["prove", &logged.serial, &unsigned])?,
+        audit(&by_another)?,
+    ] {
+        assert_eq!(unsigned.code, Some(1), "{unsigned:?}");
+        assert!(unsigned.stderr.contains("are not signed"), "{unsigned:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_last_checkpoint_without_a_signature_hides_no_proof() -> Result<()> {
+    let logged = Logged::new()?;
+    let key = AuditKey::ed25519()?;
+    let (own, end) = ended_unsigned(&key.seal(&logged.log)?)?;
+    let log = logged.file("a.log", own + &end)?;
+    for keys in [vec![], vec!["--key".to_owned(), key.vkey()]] {
+        let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+        let proof = told(&[&["prove"], &*keys, &[&*logged.serial, &*log]].concat())?;
+        let proof = logged.file("proof", proof)?;
+        told(&["check-proof", "--key", &key.vkey(), &proof])?;
+        let folder = logged.file("name", "")? + &format!("-{}", keys.len());
+        let export = [&["export", "--tiles", &*folder], &*keys, &[&*log]].concat();
+        assert!(told(&export)?.contains("1 behind the last signed checkpoint"));
+        let checkpoint = fs::read_dir(&folder)?.next().context("no run")??.path();
+        let checkpoint = fs::read_to_string(checkpoint.join("checkpoint"))?;
+        assert!(checkpoint.contains("\u{2014} prod "), "{checkpoint}");
+    }
+    Ok(())
+}
+
+/// Returns a log, and one more line with a checkpoint over it that is not signed, as anybody can append them.
+fn ended_unsigned(log: &str) -> Result<(String, String)> {
+    let signed = parsed(log, "checkpoint")?;
+    let note = signed["checkpoint"].as_str().context("no note")?;
+    let origin = note.lines().next().context("no origin")?;
+    let size: u64 = note.lines().nth(1).context("no size")?.parse()?;
+    let leaf =
+        json!({"time": signed["time"], "run": signed["run"], "seq": size, "event": "stopped"});
+    let leaf = leaf.to_string();
+    let hash = |parts: &[&[u8]]| digest(&SHA256, &parts.concat()).as_ref().to_vec();
+    let frontier = signed["frontier"].as_array().context("no frontier")?;
+    let mut subtrees = Vec::new();
+    for subtree in frontier {
+        subtrees.push(STANDARD.decode(subtree.as_str().context("no hash")?)?);
+    }
+    // Appends a leaf to a tree by RFC 9162: as many subtrees join it as the size ends in ones.
+    let mut last = hash(&[&[0], leaf.as_bytes()]);
+    for _ in 0..size.trailing_ones() {
+        let left = subtrees.pop().context("too few subtrees")?;
+        last = hash(&[&[1], &left, &last]);
+    }
+    subtrees.push(last);
+    let joined = subtrees.iter().rev().cloned();
+    let root = joined.reduce(|right, left| hash(&[&[1], &left, &right]));
+    let root = STANDARD.encode(root.context("no root")?);
+    let checkpoint = json!({
+        "time": signed["time"], "run": signed["run"], "event": "checkpoint",
+        "checkpoint": format!("{origin}\n{}\n{root}\n", size + 1),
+        "frontier": subtrees.iter().map(|subtree| STANDARD.encode(subtree)).collect::<Vec<_>>(),
+    });
+    Ok((log.to_owned(), format!("{leaf}\n{checkpoint}\n")))
+}
+
+#[test]
+fn a_line_without_an_end_is_named_with_its_place() -> Result<()> {
+    let logged = Logged::new()?;
+    let lines: Vec<_> = logged
+        .log
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .collect();
+    let run = parsed(&logged.log, "started")?["run"].clone();
+    let run = run.as_str().context("no run")?;
+    let torn = &lines[2][..lines[2].len() - 5];
+    let log = logged.file("a.log", format!("{}\n{}\n{torn}", lines[0], lines[1]))?;
+    let verified = told(&["verify", "--whole", &log])?;
+    let expected = format!(
+        "run {run}: the line at {log}:3 has no end after {} octets; no other line names it\n",
+        torn.len()
+    );
+    assert!(verified.contains(&expected), "{verified}");
     Ok(())
 }
 

@@ -18,8 +18,15 @@ use rig::PATIENCE;
 
 use super::key::{AuditKey, audit};
 
+/// What a log has written.
 #[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl Paper {
+    pub(super) fn text(&self) -> Result<String> {
+        Ok(String::from_utf8(self.0.lock().unwrap().clone())?)
+    }
+}
 
 impl Write for Paper {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
@@ -32,15 +39,21 @@ impl Write for Paper {
     }
 }
 
-/// Returns a log of this many lines. The serial number of a line is its number.
-async fn log(lines: u64) -> Result<String> {
+/// Begins a log.
+pub(super) fn log_on(paper: &Paper) -> Result<IssuanceLog> {
     let program = Program {
         version: "1.2.3",
         commit: "abc",
     };
-    let paper = Paper::default();
     let run = LogRun::new("prod", "replica-0", program)?;
-    let log = IssuanceLog::to("paper", paper.clone(), run, || Timestamp::UNIX_EPOCH)?;
+    let clock = || Timestamp::UNIX_EPOCH;
+    Ok(IssuanceLog::to("paper", paper.clone(), run, clock)?)
+}
+
+/// Returns a log of this many lines. The serial number of a line is its number.
+async fn log(lines: u64) -> Result<String> {
+    let paper = Paper::default();
+    let log = log_on(&paper)?;
     log.started();
     for number in 1..lines {
         let signed = log.signed(&entry(&format!("{number:04x}")), &[0x30, 0]);
@@ -48,18 +61,22 @@ async fn log(lines: u64) -> Result<String> {
     }
     log.checkpoint();
     log.close(PATIENCE).await?;
-    let octets = paper.0.lock().unwrap().clone();
-    Ok(String::from_utf8(octets)?)
+    paper.text()
 }
 
 /// Returns what the log says about a certificate.
 fn entry(serial: &str) -> CertificateEntry {
+    entry_for(serial, "8f0e")
+}
+
+/// Returns what the log says about a certificate for the request with this UID.
+pub(super) fn entry_for(serial: &str, uid: &str) -> CertificateEntry {
     let subject = Subject {
         request: LoggedRequest {
             kind: RequestKind::CertificateRequest,
             namespace: Some("shop"),
             name: "web",
-            uid: "8f0e",
+            uid,
             certificate: None,
         },
         requester: Requester {

@@ -1,7 +1,7 @@
 //! A cluster without an approver. Follows its requests in the spans, the logs and the state.
 
 use anyhow::{Context as _, Result};
-use control_plane::until;
+use control_plane::{Signal, until};
 use rig::{PATIENCE, csr_for, request_spec};
 use serde_json::{Value, json};
 
@@ -135,6 +135,23 @@ async fn shows_its_state(seen: &Seen) -> Result<()> {
     Ok(())
 }
 
+/// Has a request deleted after its certificate was signed and before it could be published. Returns the UID of the request.
+async fn discarded_request(seen: &Seen) -> Result<String> {
+    let rig = &seen.rig;
+    let requests = rig.cluster().requests("default").await?;
+    rig.controller().process().signal(Signal::STOP)?;
+    let uid = requests
+        .create("deleted", request_spec(&issuer(), &csr_for("web.example")?))
+        .await?;
+    rig.cluster().cert_manager()?.stop_webhook();
+    rig.controller().process().signal(Signal::CONT)?;
+    let controller = rig.controller();
+    controller.logged("signed", "default", "deleted").await?;
+    requests.delete("deleted").await?;
+    controller.logged("discarded", "default", "deleted").await?;
+    Ok(uid)
+}
+
 #[tokio::test]
 async fn approval_can_be_turned_off_and_a_denial_still_counts_as_spans_log_and_state_tell()
 -> Result<()> {
@@ -160,6 +177,9 @@ async fn approval_can_be_turned_off_and_a_denial_still_counts_as_spans_log_and_s
     requests.deny("denied").await?;
     rig.controller().restart().await?;
     requests.reaches("denied", "Denied").await?;
+    stories::of_a_denied_request(&seen, &uid).await?;
+    let discarded = discarded_request(&seen).await?;
+    stories::of_a_discarded_request(&seen, &discarded).await?;
     seen.tells_no_secret().await?;
     // The last spans are sent before the process ends.
     assert!(rig.controller().stop().await?.success());

@@ -145,7 +145,9 @@ impl Replicas {
     async fn one_certificate_each(&self, requests: &Requests, names: &[String]) -> Result<()> {
         sealed::logs_verify_together(self).await?;
         let plane = self.cluster.plane();
-        Controller::compared(&self.controllers, &plane.admin_kubeconfig())?;
+        let told = Controller::compared(&self.controllers, &plane.admin_kubeconfig())?;
+        // Nobody deletes a request, so every published certificate is still there.
+        assert!(!told.contains("no longer in the cluster"), "{told}");
         let story = Story::read(plane)?;
         let mut discarded = BTreeSet::new();
         let mut signed = BTreeMap::<String, usize>::new();

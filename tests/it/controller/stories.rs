@@ -14,12 +14,16 @@ use super::{
     seen::{Seen, attributes, began, ended},
 };
 
+/// The events of a request in the issuance log, with the numbers of their lines.
+type Steps = Vec<(String, u64)>;
+
 /// What every source tells of a request.
 #[derive(Debug, PartialEq, Eq)]
 struct Story {
     request: String,
     uid: String,
-    issuer: String,
+    /// A denied request is answered without a look at its issuer.
+    issuer: Option<String>,
     serial: Option<String>,
     token: Option<String>,
     outcome: String,
@@ -46,21 +50,21 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Reads the output of `audit certificate`. Returns the story, and the events with the numbers of their lines.
-fn of_certificate(text: &str) -> Result<(Story, Vec<(String, u64)>)> {
+fn of_certificate(text: &str) -> Result<(Story, Steps)> {
     let request = field(text, "request").context("no request")?;
     let (request, uid) = request.split_once(" (UID ").context("no UID")?;
     let (_, request) = request.split_once(' ').context("no kind")?;
-    let key = field(text, "key").context("no key")?;
-    let (_, token) = key.split_once(" on token ").context("no token")?;
-    let mut steps = Vec::new();
-    let mut serials = Vec::new();
+    let key = field(text, "key");
+    let token = key.and_then(|key| Some(key.split_once(" on token ")?.1));
+    let (mut steps, mut serials, mut slug) = (Vec::new(), Vec::new(), None);
     for line in text.lines().filter(|line| line.contains("  (run ")) {
         let words: Vec<_> = line.split_whitespace().collect();
         let after = |word: &str| {
             let place = words.iter().position(|found| *found == word)?;
             words.get(place + 1).copied()
         };
-        serials.push(after("serial").context("no serial number")?.to_owned());
+        serials.push(after("serial").map(str::to_owned));
+        slug = after("reason").map(str::to_owned).or(slug);
         let number = after("line").context("no number")?.trim_end_matches(',');
         let event = words.get(1).context("no event")?;
         steps.push(((*event).to_owned(), number.parse()?));
@@ -75,39 +79,13 @@ fn of_certificate(text: &str) -> Result<(Story, Vec<(String, u64)>)> {
     let story = Story {
         request: request.to_owned(),
         uid: uid.trim_end_matches(')').to_owned(),
-        issuer: field(text, "issuer").context("no issuer")?.to_owned(),
-        serial: serials.pop(),
-        token: Some(token.to_owned()),
+        issuer: field(text, "issuer").map(str::to_owned),
+        serial: serials.pop().flatten(),
+        token: token.map(str::to_owned),
         outcome: outcome.to_owned(),
-        slug: None,
+        slug,
     };
     Ok((story, steps))
-}
-
-/// Reads a line of `audit show --output json`.
-fn of_refusal(line: &Value) -> Result<Story> {
-    let text = |place: &str| line.pointer(place).and_then(Value::as_str);
-    let path = |of: &str| -> Result<String> {
-        let name = text(&format!("{of}/name")).context("no name")?;
-        let namespace = text(&format!("{of}/namespace"));
-        Ok(namespace.map_or_else(
-            || name.to_owned(),
-            |namespace| format!("{namespace}/{name}"),
-        ))
-    };
-    Ok(Story {
-        request: path("/request")?,
-        uid: text("/request/uid").context("no UID")?.to_owned(),
-        issuer: format!(
-            "{} {}",
-            text("/issuer/kind").context("no kind")?,
-            path("/issuer")?
-        ),
-        serial: text("/serial").map(str::to_owned),
-        token: text("/token/name").map(str::to_owned),
-        outcome: text("/event").context("no event")?.to_owned(),
-        slug: text("/reason").map(str::to_owned),
-    })
 }
 
 /// Reads the fields of a span or of a line of the log, which have the same names.
@@ -116,7 +94,7 @@ fn of_fields(fields: &Value, outcome: &str) -> Result<Story> {
     Ok(Story {
         request: text("request").context("no request")?,
         uid: text("uid").context("no UID")?,
-        issuer: text("issuer").context("no issuer")?,
+        issuer: text("issuer"),
         serial: text("serial"),
         token: text("token"),
         outcome: text(outcome).context("no outcome")?,
@@ -153,6 +131,9 @@ pub(super) async fn of_an_issued_request(seen: &Seen, uid: &str) -> Result<()> {
     .await?;
     assert_eq!(spans, issuance);
     assert_eq!(log, issuance);
+    assert!(issuance.issuer.is_some(), "{issuance:?}");
+    let by_uid = told_of(controller, uid)?.context("no line about the request")?;
+    assert_eq!(by_uid, (issuance, steps.clone()));
 
     let lines = controller.issuance_log()?;
     let mut moments = Vec::new();
@@ -191,17 +172,16 @@ pub(super) async fn of_an_issued_request(seen: &Seen, uid: &str) -> Result<()> {
 /// Fails unless the three sources tell the same of a refused request.
 pub(super) async fn of_a_refused_request(seen: &Seen, uid: &str) -> Result<()> {
     let [spans, log] = of_spans_and_log(seen, uid).await?;
-    let show = ["show", "--output", "json", "--request", uid];
-    let told = until("the refusal in the log", PATIENCE, async || {
-        let told = audit(seen.rig.controller(), &show)?;
-        Ok(Some(told).filter(|told| !told.is_empty()))
+    let (issuance, steps) = until("the refusal in the log", PATIENCE, async || {
+        told_of(seen.rig.controller(), uid)
     })
     .await?;
-    let mut lines = told.lines().map(serde_json::from_str::<Value>);
-    let line = lines.next().context("no line")??;
-    assert!(lines.next().is_none(), "{told}");
-    let issuance = of_refusal(&line)?;
-    assert!(issuance.slug.is_some(), "{issuance:?}");
+    let events: Vec<_> = steps.iter().map(|(event, _)| event.as_str()).collect();
+    assert_eq!(events, ["refused"]);
+    assert!(
+        issuance.slug.is_some() && issuance.issuer.is_some(),
+        "{issuance:?}"
+    );
     // The root span names the issuer's token even if it was never asked.
     let spans = Story {
         token: None,
@@ -210,4 +190,41 @@ pub(super) async fn of_a_refused_request(seen: &Seen, uid: &str) -> Result<()> {
     assert_eq!(spans, issuance);
     assert_eq!(log, issuance);
     Ok(())
+}
+
+/// Fails unless the three sources tell the same of a request whose certificate was discarded.
+pub(super) async fn of_a_discarded_request(seen: &Seen, uid: &str) -> Result<()> {
+    let [spans, log] = of_spans_and_log(seen, uid).await?;
+    let told = told_of(seen.rig.controller(), uid)?;
+    let (issuance, steps) = told.context("no line about the request")?;
+    let events: Vec<_> = steps.iter().map(|(event, _)| event.as_str()).collect();
+    assert_eq!(events, ["signing", "signed", "discarded"]);
+    assert!(issuance.serial.is_some() && issuance.slug.is_some() && issuance.issuer.is_some());
+    assert_eq!(spans, issuance);
+    assert_eq!(log, issuance);
+    Ok(())
+}
+
+/// Fails unless spans and log tell the same of a denied request, and the issuance log nothing, because nobody was asked to sign.
+pub(super) async fn of_a_denied_request(seen: &Seen, uid: &str) -> Result<()> {
+    let [spans, log] = of_spans_and_log(seen, uid).await?;
+    assert_eq!(spans.outcome, "denied");
+    let of_request = |story| Story {
+        issuer: None,
+        token: None,
+        ..story
+    };
+    assert_eq!(of_request(log), of_request(spans));
+    let told = told_of(seen.rig.controller(), uid)?;
+    assert!(told.is_none(), "{told:?}");
+    Ok(())
+}
+
+/// Returns what `audit certificate` tells of the request with this UID; `None` if no line is about it.
+fn told_of(controller: &Controller, uid: &str) -> Result<Option<(Story, Steps)>> {
+    match audit(controller, &["certificate", uid]) {
+        Ok(told) => of_certificate(&told).map(Some),
+        Err(error) if error.to_string().contains("no line is about") => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -57,6 +57,7 @@ pub struct Controller {
     process: Process,
     program: PathBuf,
     configuration: PathBuf,
+    stdout: PathBuf,
     issuance_log: PathBuf,
 }
 
@@ -110,13 +111,13 @@ impl Controller {
         let program = env
             .iter()
             .fold(program, |program, (name, value)| program.env(name, value));
+        let stdout = folder.join(format!("{name}.out"));
         Ok(Self {
             process: Process::start(name, program, folder)?,
             program: programs.controller.clone(),
             configuration: file,
-            issuance_log: issuance_log
-                .clone()
-                .unwrap_or_else(|| folder.join(format!("{name}.out"))),
+            issuance_log: issuance_log.clone().unwrap_or_else(|| stdout.clone()),
+            stdout,
         })
     }
 
@@ -128,6 +129,11 @@ impl Controller {
     /// Returns the path of the issuance log.
     pub fn issuance_log_path(&self) -> &Path {
         &self.issuance_log
+    }
+
+    /// Returns the path of its standard output, of all runs.
+    pub fn stdout_path(&self) -> &Path {
+        &self.stdout
     }
 
     /// Returns host and port of `/metrics` in this run.
@@ -244,14 +250,14 @@ impl Controller {
             .collect())
     }
 
-    /// Verifies the issuance log with `audit verify` and returns what that prints.
+    /// Verifies the issuance log with `audit verify --whole` and returns what that prints.
     ///
     /// # Errors
     ///
-    /// When the log has a fault; the message names it.
+    /// When the log has a fault or a gap; the message names it.
     pub fn verified_issuance_log(&self) -> Result<String> {
         let verify = Command::new(&self.program)
-            .args(["audit", "verify"])
+            .args(["audit", "verify", "--whole"])
             .arg(&self.issuance_log)
             .output()
             .context("run audit verify")?;

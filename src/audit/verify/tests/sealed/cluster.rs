@@ -162,41 +162,46 @@ pub(super) fn joined(lines: &[String]) -> Vec<u8> {
         .collect()
 }
 
-/// Returns whether a fault, or the missing beginning of the log, includes the line of the run with this number.
+/// Returns whether the report has the beginning of a run, up to the line with this number, as a gap: the kubelet may have deleted
+/// it, so only `verify --whole` fails.
+pub(super) fn lacks_beginning(report: &LogReport, run: &str, seq: u64) -> bool {
+    let mut gaps = report.gaps.iter();
+    gaps.any(|gap| gap.run == run && (gap.first, gap.last, &gap.after) == (0, seq, &None))
+}
+
+/// Returns whether a fault includes the line of the run with this number.
 pub(super) fn names(report: &LogReport, run: &str, seq: u64) -> bool {
-    let beginning = report
-        .runs
-        .iter()
-        .any(|one| one.run == run && seq < one.first);
-    beginning
-        || report.faults.iter().any(|fault| match fault {
-            LogFault::Missing {
-                run: of,
-                first,
-                last,
-                ..
-            }
-            | LogFault::Changed {
-                run: of,
-                first,
-                last,
-                ..
-            }
-            | LogFault::Cut {
-                run: of,
-                first,
-                last,
-                ..
-            } => of == run && (*first..=*last).contains(&seq),
-            LogFault::Repeated {
-                run: of, seq: at, ..
-            }
-            | LogFault::OutOfOrder {
-                run: of, seq: at, ..
-            } => of == run && *at == seq,
-            LogFault::RunMissing { run: of, size, .. } => of == run && seq < *size,
-            LogFault::Checkpoint { .. } | LogFault::Contradiction { .. } => false,
-        })
+    report.faults.iter().any(|fault| match fault {
+        LogFault::Missing {
+            run: of,
+            first,
+            last,
+            ..
+        }
+        | LogFault::Changed {
+            run: of,
+            first,
+            last,
+            ..
+        }
+        | LogFault::Cut {
+            run: of,
+            first,
+            last,
+            ..
+        } => of == run && (*first..=*last).contains(&seq),
+        LogFault::Repeated {
+            run: of, seq: at, ..
+        }
+        | LogFault::OutOfOrder {
+            run: of, seq: at, ..
+        } => of == run && *at == seq,
+        LogFault::RunMissing { run: of, size, .. } => of == run && seq < *size,
+        LogFault::Checkpoint { .. }
+        | LogFault::Contradiction { .. }
+        | LogFault::Stray { .. }
+        | LogFault::Unreadable { .. } => false,
+    })
 }
 
 /// Calls `attack` with many clusters, and one of their logs.
