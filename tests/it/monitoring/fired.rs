@@ -55,9 +55,7 @@ pub(super) fn fires(alert: &str, minute: u32, namespace: &str) -> Result<Value> 
     let found = all.find(|Fired(name, ..)| *name == alert);
     let Fired(_, labels, value) = found.with_context(|| format!("{alert} says nothing"))?;
     let name = format!("{}{alert}", alerts::PREFIX);
-    let known = super::alerts()?
-        .into_iter()
-        .find(|known| known.name == name);
+    let known = alerts()?.into_iter().find(|known| known.name == name);
     let rule = known.with_context(|| format!("no {name}"))?.rule;
     let severity = rule["labels"]["severity"].as_str();
     let mut labels: BTreeMap<&str, &str> = labels.iter().copied().collect();

@@ -41,7 +41,7 @@ impl Stage {
         let said = self.pages.run(&self.pages.desk()?, steps).await?;
         let state = said.last().context("no command")?;
         let state: Value = serde_json::from_str(state)?;
-        ensure!(state["process"]["name"] == POD, "{state}");
+        ensure!(state["process"]["replica"] == POD, "{state}");
         let said = said.concat();
         for text in ["READY", "TokenUnavailable", "\"level\":\"WARN\""] {
             ensure!(said.contains(text), "no {text}: {said}");
