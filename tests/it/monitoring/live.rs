@@ -125,6 +125,8 @@ async fn alerts_fire_and_clear_and_every_panel_of_the_dashboard_has_data() -> Re
         faults::CA_ENDS,
         faults::CONFIGURATION_REFUSED,
         faults::TOKEN_DOWN,
+        faults::WRONG_PINS,
+        faults::NO_PIN_RECORD,
         faults::LOG_WITHOUT_FOLDER,
     ];
     let mut zeros = Zeros::new()?;

@@ -28,7 +28,7 @@ const fn expected(
 const ALL: &[Expected] = &[
     expected("NoReplicaReady", &[], &["pkcs11_issuer_lease_held"]),
     expected("ShareWithoutOwner", &[], &["awaiting-token"]),
-    expected("PinBlocked", &[], &["rejected"]),
+    expected("PinBlocked", &[], &["rejected", "login-refused"]),
     expected("VerificationFailed", &[], &["does not verify"]),
     expected("LintFailed", &[], &["rfc5280_", "an invariant broke"]),
     expected("Bug", &[], &["an invariant broke"]),

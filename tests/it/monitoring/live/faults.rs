@@ -45,8 +45,9 @@ pub(super) enum Fault {
 
 pub(super) use Fault::{
     CaEnds as CA_ENDS, ConfigurationRefused as CONFIGURATION_REFUSED,
-    LogWithoutFolder as LOG_WITHOUT_FOLDER, StderrUnread as STDERR_UNREAD, TokenDown as TOKEN_DOWN,
-    TokenDownForLong as TOKEN_DOWN_FOR_LONG,
+    LogWithoutFolder as LOG_WITHOUT_FOLDER, NoPinRecord as NO_PIN_RECORD,
+    StderrUnread as STDERR_UNREAD, TokenDown as TOKEN_DOWN,
+    TokenDownForLong as TOKEN_DOWN_FOR_LONG, WrongPins as WRONG_PINS,
 };
 
 /// The faults whose alerts fire within minutes, and not only with a log of everything.

@@ -1,14 +1,14 @@
 //! The commands of `docs/runbook.md`.
 
-use std::fs;
+use std::{fs, path::Path};
 
-use anyhow::{Context as _, Result, ensure};
-use rig::{Controller, csr_for, request_spec};
+use anyhow::{Context as _, Result, bail, ensure};
+use rig::{csr_for, request_spec};
 use serde_json::Value;
 
 use super::{
     super::pages::{POD, commands},
-    Stage,
+    LOGS, Stage,
 };
 use crate::{controller::issuer, page::Step};
 
@@ -56,7 +56,10 @@ impl Stage {
         self.requests.reaches("shop", "Issued").await?;
         let key = self.controller.verifier_key().await?;
         self.controller.stop().await?;
-        let signed = signed(&self.controller)?;
+        let desk = self.pages.desk()?;
+        let logs = desk.path("logs");
+        self.collect_logs(&logs)?;
+        let signed = signed(&logs)?;
         let text = |field: &str| {
             let text = signed[field].as_str();
             text.with_context(|| format!("no {field}: {signed}"))
@@ -68,25 +71,25 @@ impl Stage {
 
         let plane = self.cluster.plane();
         plane.apply(AUDITOR).await?;
-        let desk = self.pages.desk()?;
-        fs::copy(
-            plane.user("auditor", None)?,
-            desk.path("auditor.kubeconfig"),
-        )?;
+        let kubeconfig = plane.user("auditor", None)?;
+        fs::copy(kubeconfig, desk.path("auditor.kubeconfig"))?;
         fs::write(desk.path("audit.vkey"), format!("{key}\n"))?;
-        fs::create_dir(desk.path("logs"))?;
-        for log in [
-            self.controller.issuance_log_path(),
-            self.controller.process().log_path(),
-        ] {
-            let name = log.file_name().context("no name")?;
-            fs::copy(log, desk.path("logs").join(name))?;
-        }
-        let shows: Vec<_> = steps.iter().map(|step| step.command.clone()).collect();
+        let commands: Vec<_> = steps.iter().map(|step| step.command.clone()).collect();
         let said = self.pages.run(&desk, steps).await?;
-        for (command, said) in shows.iter().zip(said) {
-            let finds = !command.contains("audit verify") && !command.contains("audit compare");
-            ensure!(!finds || said.contains(serial), "{command}: {said}");
+        for (command, said) in commands.iter().zip(said) {
+            let shows = command.contains("audit show") || command.contains("audit certificate");
+            ensure!(!shows || said.contains(serial), "{command}: {said}");
+        }
+        Ok(())
+    }
+
+    /// Copies the log on stderr and all files of the issuance log into a new folder.
+    fn collect_logs(&self, folder: &Path) -> Result<()> {
+        fs::create_dir(folder)?;
+        fs::copy(self.controller.process().log_path(), folder.join("stderr"))?;
+        for file in fs::read_dir(self.folder.path().join(LOGS))? {
+            let file = file?;
+            fs::copy(file.path(), folder.join(file.file_name()))?;
         }
         Ok(())
     }
@@ -96,10 +99,18 @@ fn is_for_an_auditor(step: &Step<'_>) -> bool {
     step.command.starts_with("pkcs11-issuer audit ")
 }
 
-/// Returns the line of the issuance log about the last certificate with the name.
-fn signed(controller: &Controller) -> Result<Value> {
-    let lines = controller.issuance_log()?.into_iter().rev();
-    let mut lines = lines.filter(|line| line["event"] == "signed");
-    let found = lines.find(|line| line["names"].to_string().contains(NAME));
-    found.context("no certificate with the name")
+/// Returns the line of the issuance log, whose files are in a folder, about the certificate with the name.
+fn signed(logs: &Path) -> Result<Value> {
+    for file in fs::read_dir(logs)? {
+        let text = fs::read_to_string(file?.path())?;
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let is_it =
+            |line: &Value| line["event"] == "signed" && line["names"].to_string().contains(NAME);
+        if let Some(found) = lines.into_iter().find(is_it) {
+            return Ok(found);
+        }
+    }
+    bail!("no certificate with the name")
 }
