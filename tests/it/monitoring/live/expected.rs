@@ -34,7 +34,7 @@ const ALL: &[Expected] = &[
     expected("Bug", &[], &["an invariant broke"]),
     expected("LogFailing", &[], &["the issuance log is not written"]),
     expected("CrlLate", &[], &["CRLPublished"]),
-    expected("RevocationWaiting", &[], &["Accepted"]),
+    expected("RevocationWaiting", &[], &["ACCEPTED"]),
     expected("LeaseLost", &[], &["503", "failed to renew the lease"]),
     expected("TokenDown", &[], &["awaiting-token", "CKR_", "FAIL"]),
     expected("WorkerRestarting", &[], &["crashed"]),
