@@ -38,5 +38,5 @@ async fn an_operators_day_goes_as_its_page_shows() -> Result<()> {
         ("PKCS11_ISSUER_METRICS_ADDRESS", free),
         ("CRLS", Path::new(&crls)),
     ];
-    Page::parse(PAGE)?.run(&desk, &env).await
+    Page::parse(PAGE)?.run(&desk, &env).await.map(drop)
 }

@@ -161,5 +161,5 @@ async fn the_commands_of_the_quick_start_issue_a_certificate_for_cert_manager() 
         ("PKCS11_ISSUER_HEALTH_ADDRESS", free),
         ("PKCS11_ISSUER_METRICS_ADDRESS", free),
     ];
-    page.run(&desk, &env).await
+    page.run(&desk, &env).await.map(drop)
 }

@@ -5,6 +5,7 @@ mod cases;
 mod dashboard;
 mod drawing;
 mod exposition;
+mod fired;
 mod kube_state;
 mod live;
 mod prometheus;

@@ -78,8 +78,8 @@ impl<'a> Page<'a> {
         Ok(Self { steps })
     }
 
-    /// Runs the commands. Whatever they start ends with the last of them.
-    pub(crate) async fn run(&self, desk: &Desk, env: &[(&str, &Path)]) -> Result<()> {
+    /// Runs the commands, and returns what each has said. Whatever they start ends with the last of them.
+    pub(crate) async fn run(&self, desk: &Desk, env: &[(&str, &Path)]) -> Result<Vec<String>> {
         let said = desk.path(".said");
         fs::create_dir(&said)?;
         let script = said.join("script");
@@ -92,6 +92,7 @@ impl<'a> Page<'a> {
         }
         let bash = Process::start("page", bash, &said)?;
         let ended = bash.wait(PATIENCE).await;
+        let mut all = Vec::new();
         for (number, step) in self.steps.iter().enumerate() {
             let read = |kind| fs::read_to_string(file(&said, number, kind)).unwrap_or_default();
             let (text, code) = (read("said"), read("code"));
@@ -105,8 +106,9 @@ impl<'a> Page<'a> {
             if let Some(difference) = differs(&step.shown, &text) {
                 bail!("{about}the page shows something else: {difference}");
             }
+            all.push(text);
         }
-        ended.map(drop)
+        ended.map(|_| all)
     }
 
     /// Whether a command asks how the one before it ended.
@@ -200,7 +202,8 @@ $ echo $?
 
     async fn ran(commands: &str) -> Result<()> {
         let page = format!("```console\n{commands}\n```\n");
-        Page::parse(&page)?.run(&Desk::new()?, &[]).await
+        let said = Page::parse(&page)?.run(&Desk::new()?, &[]).await;
+        said.map(drop)
     }
 
     #[tokio::test]

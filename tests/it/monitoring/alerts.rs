@@ -3,11 +3,13 @@
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
+use rig::NAMESPACE;
 use serde_json::{Value, json};
 
 use super::{
     SELECTOR, alerts,
     cases::{CASES, Case, WELL},
+    fired::fires,
     rules,
 };
 use crate::chart;
@@ -50,8 +52,8 @@ fn test(
         series: all,
         minutes: [before, during, after],
     }: &Case,
-) -> Value {
-    json!({
+) -> Result<Value> {
+    Ok(json!({
         "interval": "1m",
         "input_series": all.iter().map(series).collect::<Vec<_>>(),
         "promql_expr_test": [
@@ -59,12 +61,12 @@ fn test(
             firing(alert, *during, 1),
             firing(alert, *after, 0),
         ],
-    })
+        "alert_rule_test": [fires(alert, *during, NAMESPACE)?],
+    }))
 }
 
 #[test]
-fn every_alert_fires_in_its_fault_and_clears_after_it_and_none_fires_if_all_is_well() -> Result<()>
-{
+fn every_alert_fires_with_its_texts_and_clears_and_none_fires_if_all_is_well() -> Result<()> {
     let tested: BTreeSet<_> = CASES
         .iter()
         .map(|case| format!("{PREFIX}{}", case.alert))
@@ -73,7 +75,7 @@ fn every_alert_fires_in_its_fault_and_clears_after_it_and_none_fires_if_all_is_w
     assert_eq!(tested, all, "every alert has a case");
 
     let folder = tempfile::tempdir()?;
-    let mut tests: Vec<_> = CASES.iter().map(test).collect();
+    let mut tests = CASES.iter().map(test).collect::<Result<Vec<_>>>()?;
     let quiet = (0..200).step_by(10).map(|minute| firing(".*", minute, 0));
     tests.push(json!({
         "interval": "1m",

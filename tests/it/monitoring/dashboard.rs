@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use crate::chart;
 
+/// Ends a query that shows zero where there is no data.
+pub(super) const OR_ZERO: &str = " or on () vector(0)";
+
 /// Returns the text of the dashboard.
 pub(super) fn text() -> Result<String> {
     Ok(fs::read_to_string(
@@ -53,6 +56,19 @@ pub(super) fn queries() -> Result<Vec<PanelQuery>> {
         }
     }
     Ok(queries)
+}
+
+#[test]
+fn the_picture_has_every_panel() -> Result<()> {
+    let picture = include_str!("../../../docs/dashboard.svg");
+    for panel in panels()? {
+        let unit = &panel["fieldConfig"]["defaults"]["unit"];
+        let (title, unit) = (panel["title"].as_str(), unit.as_str());
+        let (title, unit) = (title.context("no title")?, unit.context("no unit")?);
+        let heading = format!(">{title} ({unit})<");
+        ensure!(picture.contains(&heading), "draw it again: no {heading}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -91,6 +91,16 @@ impl Prometheus {
         self.run(&["query", "instant", "-o", "json"], expr)
     }
 
+    /// Returns the samples of a query that are numbers. A quantile of nothing is none.
+    pub(super) async fn numbers(&self, expr: &str) -> Result<Vec<Value>> {
+        let mut samples = self.query(expr).await?;
+        samples.retain(|sample| {
+            let value = sample["value"][1].as_str();
+            value.is_some_and(|value| value.parse::<f64>().is_ok_and(|value| !value.is_nan()))
+        });
+        Ok(samples)
+    }
+
     fn run(&self, args: &[&str], expr: &str) -> Result<Vec<Value>> {
         let asked = Command::new("promtool")
             .args(args)

@@ -4,8 +4,10 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use pkcs11_issuer::metrics::Metrics;
+use serde_json::json;
 
-use super::alerts;
+use super::{alerts, alerts::PREFIX};
+use crate::desk::Desk;
 
 /// The sections of every page, in their order.
 const SECTIONS: [&str; 4] = [
@@ -22,6 +24,13 @@ fn folder() -> PathBuf {
 fn page(name: &str) -> Result<String> {
     let file = folder().join(format!("{name}.md"));
     fs::read_to_string(&file).with_context(|| file.display().to_string())
+}
+
+/// Returns the page of an alert, whose name is given without the common prefix.
+pub(super) fn page_of(alert: &str) -> Result<String> {
+    let name = format!("{PREFIX}{alert}");
+    let found = alerts()?.into_iter().find(|known| known.name == name);
+    page(&found.with_context(|| format!("no alert {name}"))?.page)
 }
 
 /// Returns the queries of a page.
@@ -78,6 +87,43 @@ fn every_alert_has_a_severity_a_summary_a_description_and_a_page() -> Result<()>
         pages.insert(name.trim_end_matches(".md").to_owned());
     }
     assert_eq!(pages, found, "a page without an alert");
+    Ok(())
+}
+
+#[test]
+fn the_lines_that_matter_are_found_in_both_formats_of_the_log() -> Result<()> {
+    let page = fs::read_to_string(folder().join("../runbook.md"))?;
+    let commands = page
+        .lines()
+        .filter(|line| line.starts_with("$ kubectl logs "));
+    let searches: BTreeSet<_> = commands.filter_map(|line| line.split_once(" | ")).collect();
+    let [(_, search)] = searches.into_iter().collect::<Vec<_>>()[..] else {
+        anyhow::bail!("the page does not search the log once");
+    };
+    let desk = Desk::new()?;
+    // The API server does not answer, which is a WARN line.
+    let server = json!({"server": "http://127.0.0.1:1"});
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "none",
+        "clusters": [{"name": "none", "cluster": server}], "users": [{"name": "none", "user": {}}],
+        "contexts": [{"name": "none", "context": {"cluster": "none", "user": "none"}}],
+    });
+    fs::write(desk.path("kubeconfig"), kubeconfig.to_string())?;
+    fs::write(
+        desk.path("config.yaml"),
+        "modules: {m: {path: /m.so}}\ntokens: {t: {module: m, label: t, pinFile: /pin}}\n",
+    )?;
+    for format in ["json", "text"] {
+        let found = desk.ok(&format!(
+            "timeout 5 pkcs11-issuer run --log-format {format} --config config.yaml --kubeconfig kubeconfig \
+             --health-address 127.0.0.1:0 --metrics-address 127.0.0.1:0 --identity one \
+             --cluster-resource-namespace here >log 2>&1 || true\n{search} <log"
+        ))?;
+        ensure!(
+            found.contains("a list or watch has failed") && !found.contains("INFO"),
+            "{format}: {found}"
+        );
+    }
     Ok(())
 }
 

@@ -17,8 +17,10 @@ pub(super) enum Fault {
     Refusals,
     /// The device of the token is gone.
     TokenDown,
-    /// The PIN is wrong.
-    WrongPin,
+    /// Two PINs in a row are wrong.
+    WrongPins,
+    /// The Secret with the PIN record is gone.
+    NoPinRecord,
     /// The library of the token crashes at every signature.
     CrashingLibrary,
     /// The token makes a signature that does not verify.
@@ -43,8 +45,9 @@ pub(super) enum Fault {
 
 pub(super) use Fault::{
     CaEnds as CA_ENDS, ConfigurationRefused as CONFIGURATION_REFUSED,
-    LogWithoutFolder as LOG_WITHOUT_FOLDER, StderrUnread as STDERR_UNREAD, TokenDown as TOKEN_DOWN,
-    TokenDownForLong as TOKEN_DOWN_FOR_LONG,
+    LogWithoutFolder as LOG_WITHOUT_FOLDER, NoPinRecord as NO_PIN_RECORD,
+    StderrUnread as STDERR_UNREAD, TokenDown as TOKEN_DOWN,
+    TokenDownForLong as TOKEN_DOWN_FOR_LONG, WrongPins as WRONG_PINS,
 };
 
 /// The faults whose alerts fire within minutes, and not only with a log of everything.
@@ -58,7 +61,8 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::BundleWithoutParent,
     Fault::Clock,
     Fault::TokenDown,
-    Fault::WrongPin,
+    Fault::WrongPins,
+    Fault::NoPinRecord,
     Fault::CrashingLibrary,
     Fault::WrongSignature,
     Fault::WrongLint,
@@ -111,7 +115,7 @@ impl Fault {
             Self::WaitingRequest => &["RequestsWaiting"],
             Self::Refusals => &["RefusalRate"],
             Self::TokenDown => &["TokenDown", "ShareWithoutOwner"],
-            Self::WrongPin => &["PinBlocked"],
+            Self::WrongPins | Self::NoPinRecord => &["PinBlocked"],
             Self::CrashingLibrary => &["WorkerRestarting"],
             Self::WrongSignature => &["VerificationFailed", "Bug"],
             Self::WrongLint => &["LintFailed"],
@@ -140,6 +144,8 @@ fn every_alert_of_the_faults_is_listed_once() {
         .collect();
     let mut all = ALL.to_vec();
     made.sort_unstable();
+    // Two faults of the PIN set off the same alert.
+    made.dedup();
     all.sort_unstable();
     assert_eq!(made, all);
 }

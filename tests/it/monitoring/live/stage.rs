@@ -1,5 +1,8 @@
 //! A controller behind a proxy to the API server, with a token whose library fails by rules, and a Prometheus that scrapes it.
 
+mod overview;
+mod pin;
+
 use std::{cell::Cell, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
@@ -13,7 +16,7 @@ use serde_json::{Value, json};
 use softhsm_test_helpers::{CaProfile, FaultyModule, KeyKind};
 use tokio::time::sleep;
 
-use super::{super::prometheus::Prometheus, WITHIN, bug::Bug, faults::Fault};
+use super::{super::prometheus::Prometheus, WITHIN, bug::Bug, faults::Fault, pages::Pages};
 use crate::controller::{between::Between, issuer, programs, readers};
 
 /// Namespace of the requests.
@@ -33,6 +36,7 @@ const AWAY: &str = "away";
 pub(super) struct Stage {
     // Dropped in this order.
     pub(super) prometheus: Prometheus,
+    pub(super) pages: Pages,
     second: Option<Controller>,
     bug: Option<Bug>,
     controller: Controller,
@@ -85,6 +89,7 @@ impl Stage {
                 "--lease-duration=5s",
                 "--issuer-metrics=10",
                 "--crl-address=127.0.0.1:0",
+                "--debug-address=127.0.0.1:0",
             ]
             .map(str::to_owned)
             .into(),
@@ -95,10 +100,12 @@ impl Stage {
         let controller = Controller::start(&cluster, &options).await?;
         let target = controller.metrics_address().await?;
         let prometheus = Prometheus::start(cluster.plane().log_dir(), &target, factor).await?;
+        let pages = Pages::prepare(&cluster, &controller, &configuration, folder.path()).await?;
         let requests = cluster.requests(HERE).await?;
         cluster.issuer_is_ready(&issuer()).await?;
         Ok(Self {
             prometheus,
+            pages,
             second: None,
             bug: None,
             controller,
@@ -170,7 +177,12 @@ impl Stage {
                 let key = self.authority.issuing().key();
                 let pem = self.authority.root().issue(key, &tomorrow)?.pem();
                 self.issuer("ends", |spec| spec["certificate"]["pem"] = json!(pem))
-                    .await
+                    .await?;
+                let ends = IssuerName::cluster("ends");
+                self.cluster.issuer_is_ready(&ends).await?;
+                self.ask("too-long", &ends, |spec| spec["duration"] = json!("48h"))
+                    .await?;
+                self.requests.reaches("too-long", "Failed").await.map(drop)
             }
             Fault::IssuerWithoutToken => {
                 self.issuer("tokenless", |spec| spec["token"] = json!("unknown"))
@@ -206,11 +218,8 @@ impl Stage {
             }
             Fault::StderrUnread => readers::stop(&self.controller),
             Fault::TokenDown => Ok(self.library.rules("* rv=CKR_DEVICE_REMOVED")?),
-            Fault::WrongPin => {
-                fs::write(self.pin_file(), "98765432")?;
-                // A change of `sessions` starts a new worker, which has to log in.
-                self.configure(|all| all["tokens"]["issuing"]["sessions"] = json!(3))
-            }
+            Fault::WrongPins => self.have_two_wrong_pins().await,
+            Fault::NoPinRecord => self.lose_the_record().await,
             Fault::CrashingLibrary => Ok(self.library.rules("C_Sign abort")?),
             Fault::WrongSignature => self.have_a_wrong_signature().await,
             Fault::WrongLint => self.have_a_wrong_lint().await,
@@ -250,10 +259,8 @@ impl Stage {
             Fault::StderrUnread => readers::go_on(&self.controller),
             Fault::Refusals => Ok(()),
             Fault::TokenDown | Fault::CrashingLibrary => Ok(self.library.rules("")?),
-            Fault::WrongPin => {
-                fs::write(self.pin_file(), self.authority.token().user_pin())?;
-                Ok(())
-            }
+            Fault::WrongPins => self.clear_the_record().await,
+            Fault::NoPinRecord => self.create_the_record().await,
             Fault::WrongSignature => {
                 self.library.rules("")?;
                 self.requests.reaches("wrong-0", "Issued").await.map(drop)
