@@ -31,7 +31,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use self::{
-    archive::{Archive, Pace},
+    archive::{Archive, ArchivePace},
     lease::Draft,
     own_lease::{Leases, OwnLease},
     view::View,
@@ -116,7 +116,7 @@ impl Ownership {
         let Announcement { usable, head } = told;
         let archive = head.as_ref().map(|_| {
             let maps = Api::namespaced(client.clone(), &namespace);
-            let pace = Pace {
+            let pace = ArchivePace {
                 answer_within,
                 retry_after: duration.retry_after(),
                 read_every: duration.archive_read_every(),

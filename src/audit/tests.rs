@@ -361,7 +361,6 @@ fn the_page_has_a_row_for_every_field_and_event_of_a_real_line_and_no_other() {
     const PAGE: &str = include_str!("../../docs/reference/audit.md");
     let paper = Paper::default();
     let log = log_on(&paper);
-    every_event(&log);
     log.crl_signing(&crl()).unwrap();
     log.crl_signed(&crl(), "88");
     log.crl_discarded(&crl(), "abandoned");
@@ -374,7 +373,7 @@ fn the_page_has_a_row_for_every_field_and_event_of_a_real_line_and_no_other() {
         ..subject(&[]).issuer
     };
     log.issuer(&namespaced, true, "Verified");
-    log.stopped();
+    every_event(&log);
     closed(&log);
     // These are in `torn` and `dropped-lines`, which other tests make.
     let mut fields =

@@ -34,7 +34,7 @@ const TRIES: usize = 5;
 /// of each other's checkpoints. Entries of other programs in the ConfigMap stay.
 pub(super) struct Archive {
     api: Api<ConfigMap>,
-    pace: Pace,
+    pace: ArchivePace,
     clock: fn() -> Timestamp,
     /// By run, one checkpoint each, and at most `KEPT` in all.
     waiting: BTreeMap<String, SignedHead>,
@@ -48,7 +48,7 @@ pub(super) struct Archive {
 
 /// How fast the archive works.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct ArchivePace {
     /// How long one call to the API server may take.
     pub(super) answer_within: Duration,
     /// How soon a write is repeated that failed while the replica stops.
@@ -79,7 +79,7 @@ impl Archive {
     /// Returns the archive, and a receiver of the checkpoints that it knows.
     pub(super) fn new(
         api: Api<ConfigMap>,
-        pace: Pace,
+        pace: ArchivePace,
         clock: fn() -> Timestamp,
     ) -> (Self, watch::Receiver<Vec<SignedHead>>) {
         let (known, heads) = watch::channel(Vec::new());

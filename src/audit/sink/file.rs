@@ -136,13 +136,14 @@ impl RotatedFile {
     /// Begins another file. If another process has begun one at this path meanwhile, this fails until that process has ended,
     /// and then goes on after its lines.
     fn create(&self, now: Timestamp) -> io::Result<Open> {
-        let (mut open, torn) = Open::take(&self.settings, now).map_err(|error| {
-            match error.source.kind() {
-                // Of a stream, this kind means that it is slow.
-                ErrorKind::WouldBlock => io::Error::new(ErrorKind::ResourceBusy, error.advice),
-                _ => error.source,
+        let failed = |OpenError { advice, source, .. }: OpenError| {
+            // Of a stream, this kind means that it is slow.
+            match source.kind() == ErrorKind::WouldBlock {
+                true => io::Error::new(ErrorKind::ResourceBusy, advice),
+                false => source,
             }
-        })?;
+        };
+        let (mut open, torn) = Open::take(&self.settings, now).map_err(failed)?;
         if torn.is_some() {
             open.tail.extend(b"\n");
         }

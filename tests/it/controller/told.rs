@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, process::Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
@@ -74,7 +74,12 @@ fn names(certificate: &X509Certificate<'_>) -> Result<Vec<String>> {
                 let octets: [u8; 4] = (*octets).try_into()?;
                 Ok(format!("IP:{}", std::net::Ipv4Addr::from(octets)))
             }
-            other => anyhow::bail!("{other:?}"),
+            GeneralName::OtherName(..)
+            | GeneralName::X400Address(_)
+            | GeneralName::DirectoryName(_)
+            | GeneralName::EDIPartyName(_)
+            | GeneralName::RegisteredID(_)
+            | GeneralName::Invalid(..) => bail!("a name that the CSR lacks: {name:?}"),
         })
         .collect()
 }

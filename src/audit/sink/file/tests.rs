@@ -161,9 +161,10 @@ fn a_rotation_waits_for_another_process_that_has_taken_the_path_and_removes_none
             "{error}"
         );
     }
-    other.stage(b"torn");
-    other.push().unwrap();
     drop(other);
+    // It was killed within a line.
+    let path = folder.path().join("log");
+    fs::write(&path, b"theirs\ntorn").unwrap();
     sink.push().unwrap();
     let (name, text) = files(folder.path(), "log").pop().unwrap();
     assert_eq!((&*name, &*text), ("log", "theirs\ntorn\ntwo\n"));
