@@ -117,8 +117,8 @@ pub struct Program {
     pub commit: &'static str,
 }
 
-/// Place of a line in the log, by which its caller waits for the sinks. `None` if the line was dropped, as the operator
-/// allows with `onFailure: Sign`.
+/// Place of a line in the log, by which its caller waits for the sinks. `None` if the line is not in the log, because there
+/// was no room or the log has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogPosition(Option<u64>);
 
@@ -229,11 +229,10 @@ impl IssuanceLog {
         self.checkpoint();
     }
 
-    /// Logs that the process stops. A checkpoint should follow. A log without lines stays empty.
+    /// Logs that the process stops. A checkpoint should follow, and no other line does: later ones are not taken. A log without
+    /// lines stays empty.
     pub fn stopping(&self) {
-        if self.0.backlog.size() > 0 {
-            self.append(Need::Always, "stopped", &[]);
-        }
+        self.0.backlog.stop((self.0.clock)());
     }
 
     /// Tells the sinks to end when they have accepted every line, and waits until they have ended or `within` is over.
@@ -273,10 +272,13 @@ impl IssuanceLog {
     /// Waits until every sink has accepted a line.
     ///
     /// # Errors
-    /// A sink did not accept the line within five seconds. Never if the operator chose to sign without a log.
+    /// The line is not in the log, or a sink did not accept it within five seconds. Never if the operator chose to sign without
+    /// a log.
     pub async fn accepted(&self, LogPosition(position): LogPosition) -> Result<(), LogError> {
-        let (OnFailure::Wait, Some(position)) = (self.0.manner.on_failure, position) else {
-            return Ok(());
+        let position = match (self.0.manner.on_failure, position) {
+            (OnFailure::Sign, _) => return Ok(()),
+            (OnFailure::Wait, None) => return Err(self.present_trouble()),
+            (OnFailure::Wait, Some(position)) => position,
         };
         let accepted = timeout(self.0.manner.patience, self.0.backlog.accepted(position)).await;
         accepted.map_err(|_elapsed| self.present_trouble())
@@ -317,8 +319,8 @@ impl IssuanceLog {
         LogPosition(self.0.backlog.append(need, time, event, parts))
     }
 
-    /// Returns whether to keep a line about a certificate in any case. The signatures in flight bound the number of such
-    /// lines, unless signatures do not wait for the log.
+    /// Returns whether to keep a line about a certificate or a refusal in any case. The requests in flight bound the number of
+    /// such lines, unless they do not wait for the log.
     fn essential(&self) -> Need {
         match self.0.manner.on_failure {
             OnFailure::Wait => Need::Always,
@@ -326,7 +328,7 @@ impl IssuanceLog {
         }
     }
 
-    /// Returns why a line was not accepted in time.
+    /// Returns why a line was not accepted.
     fn present_trouble(&self) -> LogError {
         self.trouble().unwrap_or_else(|| LogError {
             sink: "a sink".to_owned(),

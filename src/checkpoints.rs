@@ -272,6 +272,7 @@ impl Signing {
                 source,
             }
         })?;
+        tokens.reserve(key.public());
         // People are told of another key.
         self.shown &= self
             .key

@@ -31,7 +31,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use self::{
-    archive::Archive,
+    archive::{Archive, ArchivePace},
     lease::Draft,
     own_lease::{Leases, OwnLease},
     view::View,
@@ -78,8 +78,8 @@ pub struct Ownership {
     duration: LeaseDuration,
     /// Held for look-ups only, never across an await.
     view: Mutex<View>,
-    /// The last checkpoints of runs that have ended, as the archive had them when it was last read.
-    archived: Mutex<Vec<SignedHead>>,
+    /// The last checkpoints of runs that have ended, as far as the archive knows them.
+    archived: watch::Receiver<Vec<SignedHead>>,
     changes: watch::Sender<()>,
     held: watch::Sender<bool>,
     metrics: Arc<Metrics>,
@@ -116,8 +116,14 @@ impl Ownership {
         let Announcement { usable, head } = told;
         let archive = head.as_ref().map(|_| {
             let maps = Api::namespaced(client.clone(), &namespace);
-            Archive::new(maps, answer_within, clock)
+            let pace = ArchivePace {
+                answer_within,
+                retry_after: duration.retry_after(),
+                read_every: duration.archive_read_every(),
+            };
+            Archive::new(maps, pace, clock)
         });
+        let (archive, archived) = archive.unzip();
         let leases = Leases {
             api: Api::namespaced(client, &namespace),
             answer_within,
@@ -132,7 +138,7 @@ impl Ownership {
         let ownership = Arc::new(Self {
             duration,
             view: Mutex::new(View::new(draft.name.clone(), duration)),
-            archived: Mutex::default(),
+            archived: archived.unwrap_or_else(|| watch::channel(Vec::new()).1),
             changes: watch::Sender::new(()),
             held: watch::Sender::new(false),
             metrics,
@@ -188,12 +194,8 @@ impl Ownership {
     #[must_use]
     pub fn heads(&self) -> Vec<SignedHead> {
         let mut heads = self.read(|view| view.heads().cloned().collect::<Vec<_>>());
-        heads.extend(self.archived.lock().iter().cloned());
+        heads.extend(self.archived.borrow().iter().cloned());
         heads
-    }
-
-    fn archived(&self, heads: Vec<SignedHead>) {
-        *self.archived.lock() = heads;
     }
 
     fn duration(&self) -> LeaseDuration {

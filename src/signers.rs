@@ -9,6 +9,7 @@ mod mechanism;
 pub mod protection;
 pub mod reload;
 mod report;
+mod reserved;
 mod tokens;
 mod turns;
 
@@ -33,6 +34,7 @@ pub use self::{
     key::{GrantedKey, KeyTurn},
     mechanism::mechanism,
     report::TokenReport,
+    reserved::ReservedKey,
     tokens::{ConfigChange, Tokens},
 };
 use self::{
@@ -57,6 +59,8 @@ pub struct ConfiguredToken {
     version: TokenVersion,
     config: TokenConfig,
     running: Arc<Running>,
+    /// The key that no issuer gets, whatever the grants say.
+    reserved: Arc<ReservedKey>,
 }
 
 /// Identity of one token under one configuration. Each change of the token's configuration gives it a new version.
@@ -84,6 +88,7 @@ struct Running {
 
 impl ConfiguredToken {
     /// Starts a worker for one token. Returns at once; the token becomes ready in the background, if `pin` allows the login.
+    /// No issuer gets the `reserved` key.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -92,6 +97,7 @@ impl ConfiguredToken {
         config: &TokenConfig,
         worker: &Path,
         pin: TokenPin,
+        reserved: &Arc<ReservedKey>,
         metrics: &Arc<Metrics>,
     ) -> Self {
         let pin = Arc::new(pin);
@@ -113,6 +119,7 @@ impl ConfiguredToken {
                 counting: Mutex::new(Some(counting)),
                 starting: Mutex::new(Some(Instant::now())),
             }),
+            reserved: Arc::clone(reserved),
         }
     }
 
@@ -122,6 +129,7 @@ impl ConfiguredToken {
             version: TokenVersion::new(),
             config: config.clone(),
             running: Arc::clone(&self.running),
+            reserved: Arc::clone(&self.reserved),
         }
     }
 
@@ -204,7 +212,7 @@ impl ConfiguredToken {
 
     /// Finds the one key that matches `selector`. A token that requires no login is searched without one first; the login
     /// follows only if no granted key is found. A grant must let `owner` use it with the issuing certificate that has
-    /// this SHA-256, and the key must be protected as the operator requires. `issuer` is the name under which the issuer
+    /// this SHA-256, and the key must be protected as the operator requires, and not sign checkpoints. `issuer` is the name under which the issuer
     /// queues for the token.
     ///
     /// # Errors
@@ -220,6 +228,10 @@ impl ConfiguredToken {
         let find = || self.find_granted_key(owner, selector);
         let key = self.find_with_login(metrics, find).await?;
         let name = key.name();
+        let public = selector.public_key.as_deref();
+        if public.is_some_and(|public| self.reserved.is(public, &name)) {
+            return Err(NoKey::Reserved(name.to_string()));
+        }
         let grant = self
             .config
             .grant(owner, &name.label, &name.id, certificate)

@@ -98,6 +98,7 @@ impl Backlog {
                 appended_lines: 0,
                 moved: Instant::now(),
                 dropped: 0,
+                stopped: false,
                 found,
                 ending: Ending::Never,
                 patience,
@@ -114,7 +115,7 @@ impl Backlog {
         self.announce(state);
     }
 
-    /// Appends a line and returns its position; `None` if it was dropped.
+    /// Appends a line and returns its position; `None` if it was dropped, or if the run has stopped.
     pub(super) fn append(
         &self,
         need: Need,
@@ -123,6 +124,9 @@ impl Backlog {
         parts: &[&Fields],
     ) -> Option<u64> {
         let mut state = self.state.lock();
+        if state.stopped {
+            return None;
+        }
         if need == Need::IfRoom && !state.has_room() {
             state.dropped += 1;
             return None;
@@ -135,6 +139,17 @@ impl Backlog {
         Some(end)
     }
 
+    /// Appends *stopped*, unless there is no line. It stays the last leaf.
+    pub(super) fn stop(&self, time: Timestamp) {
+        let mut state = self.state.lock();
+        if !state.stopped && state.composer.size() > 0 {
+            state.tell_drops(time);
+            state.extend(|composer, lines| composer.line(lines, time, "stopped", &[]));
+        }
+        state.stopped = true;
+        self.announce(state);
+    }
+
     /// Wakes the sinks for lines that nobody waits for yet, if some have nothing else to do or there is a whole batch.
     fn announce(&self, state: MutexGuard<'_, BacklogState>) {
         let wake = state.lines.len() >= BATCH || state.sinks.iter().any(|sink| sink.idle);
@@ -142,11 +157,6 @@ impl Backlog {
         if wake {
             self.work.notify_all();
         }
-    }
-
-    /// Returns the number of leaves.
-    pub(super) fn size(&self) -> u64 {
-        self.state.lock().composer.size()
     }
 
     /// Returns the state of the log, unless the last checkpoint covers all leaves.

@@ -62,11 +62,12 @@ impl IssuanceLog {
         self.append(self.essential(), "discarded", &[&entry.0, &reason]);
     }
 
-    /// Logs that the request is refused for good, for the reason that the slug names.
+    /// Logs that the request is refused for good, for the reason that the slug names. A refusal must not begin unless the log
+    /// [`has_room`](Self::has_room).
     pub fn refused(&self, subject: &Subject<'_>, csr_sha256: Option<&str>, reason: &str) {
         let subject = of_subject(subject, csr_sha256);
         let reason = Fields::default().with("reason", reason);
-        self.append(Need::IfRoom, "refused", &[&subject, &reason]);
+        self.append(self.essential(), "refused", &[&subject, &reason]);
     }
 
     /// Logs a login to the token that has this name in the configuration. `rejected` is the code with which the token

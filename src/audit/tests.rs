@@ -1,5 +1,7 @@
 //! Tests of the exact lines of the issuance log, and of sinks that fail.
 
+mod kept;
+
 use std::{sync::Arc, time::Instant};
 
 use futures::FutureExt as _;
@@ -359,7 +361,6 @@ fn the_page_has_a_row_for_every_field_and_event_of_a_real_line_and_no_other() {
     const PAGE: &str = include_str!("../../docs/reference/audit.md");
     let paper = Paper::default();
     let log = log_on(&paper);
-    every_event(&log);
     log.crl_signing(&crl()).unwrap();
     log.crl_signed(&crl(), "88");
     log.crl_discarded(&crl(), "abandoned");
@@ -372,7 +373,7 @@ fn the_page_has_a_row_for_every_field_and_event_of_a_real_line_and_no_other() {
         ..subject(&[]).issuer
     };
     log.issuer(&namespaced, true, "Verified");
-    log.stopped();
+    every_event(&log);
     closed(&log);
     // These are in `torn` and `dropped-lines`, which other tests make.
     let mut fields =
@@ -453,6 +454,17 @@ fn a_signing_line_of_a_crl_is_complete_and_refused_while_the_log_is_not_written(
         "keyId": "01", "issuerCertificateSha256": "44", "tbsSha256": "55",
     });
     assert_eq!(line, expected);
+    let full = Paper::default();
+    full.room(Some(0));
+    let log = impatient(&[&full], OnFailure::Wait);
+    log.started();
+    while log.check().is_ok() {
+        std::thread::yield_now();
+    }
+    assert_eq!(log.crl_signing(&crl()), Err(log.check().unwrap_err()));
+    full.room(None);
+    closed(&log);
+    assert_eq!(full.lines().len(), 1);
 }
 
 /// Collects the names of the fields of an object, with those of the objects in it.
@@ -575,8 +587,8 @@ fn no_call_waits_for_a_sink_that_nobody_reads_and_memory_is_bounded() {
         refused += 1;
     }
     assert!(begun.elapsed() < Duration::from_secs(60));
-    log.refused(&subject(&[]), None, "denied");
-    log.refused(&subject(&[]), None, "denied");
+    log.login("issuing", None);
+    log.login("issuing", None);
     assert_eq!(log.counts().waiting, refused + 1);
     assert!(log.trouble().is_some());
     assert!(log.check().is_err());

@@ -16,7 +16,7 @@ use std::{collections::BTreeSet, env, fs, path::PathBuf, sync::Arc, time::Durati
 use anyhow::Context as _;
 use kube::Client;
 use tokio::{
-    sync::watch as state,
+    sync::{oneshot, watch as state},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -251,7 +251,8 @@ impl Controller {
         let (ownership, membership) =
             Ownership::new(client.clone(), replica, told, now, Arc::clone(&metrics));
         let leave = CancellationToken::new();
-        let membership = tokio::spawn(membership.run(leave.clone()));
+        let (leave_by, told_to_leave) = oneshot::channel();
+        let membership = tokio::spawn(membership.run(told_to_leave));
         let namespaced = issuers::<PKCS11Issuer>(&client);
         let cluster = issuers::<PKCS11ClusterIssuer>(&client);
         let (known, woken) = Issuers::new();
@@ -359,6 +360,7 @@ impl Controller {
         let leaving = Leaving {
             leave,
             membership,
+            leave_by,
             events: events_task,
         };
         drain.leave(leaving, &context).await;

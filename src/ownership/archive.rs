@@ -8,6 +8,10 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, api::PostParams};
+use tokio::{
+    sync::watch,
+    time::{Instant as Deadline, sleep},
+};
 use tracing::warn;
 
 use crate::{
@@ -30,13 +34,27 @@ const TRIES: usize = 5;
 /// of each other's checkpoints. Entries of other programs in the ConfigMap stay.
 pub(super) struct Archive {
     api: Api<ConfigMap>,
-    answer_within: Duration,
+    pace: ArchivePace,
     clock: fn() -> Timestamp,
     /// By run, one checkpoint each, and at most `KEPT` in all.
     waiting: BTreeMap<String, SignedHead>,
-    /// Whether the ConfigMap was read since the start.
-    read: bool,
+    /// When the ConfigMap was last read.
+    read: Option<Instant>,
+    /// The checkpoints that were there then, and those that wait.
+    known: watch::Sender<Vec<SignedHead>>,
     said: RepeatFilter,
+    full: RepeatFilter,
+}
+
+/// How fast the archive works.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ArchivePace {
+    /// How long one call to the API server may take.
+    pub(super) answer_within: Duration,
+    /// How soon a write is repeated that failed while the replica stops.
+    pub(super) retry_after: Duration,
+    /// How often the ConfigMap is read again for what other replicas have added.
+    pub(super) read_every: Duration,
 }
 
 /// Why the ConfigMap could not be read or written.
@@ -58,42 +76,64 @@ enum ArchiveError {
 }
 
 impl Archive {
+    /// Returns the archive, and a receiver of the checkpoints that it knows.
     pub(super) fn new(
         api: Api<ConfigMap>,
-        answer_within: Duration,
+        pace: ArchivePace,
         clock: fn() -> Timestamp,
-    ) -> Self {
-        Self {
+    ) -> (Self, watch::Receiver<Vec<SignedHead>>) {
+        let (known, heads) = watch::channel(Vec::new());
+        let archive = Self {
             api,
-            answer_within,
+            pace,
             clock,
             waiting: BTreeMap::new(),
-            read: false,
+            read: None,
+            known,
             said: RepeatFilter::default(),
-        }
+            full: RepeatFilter::default(),
+        };
+        (archive, heads)
     }
 
-    /// Takes the last checkpoint of a run that has ended, unless `KEPT` wait; [`settle`](Self::settle) writes it.
+    /// Takes the last checkpoint of a run that has ended; [`settle`](Self::settle) writes it. If `KEPT` other runs wait, it
+    /// is dropped, which is logged.
     pub(super) fn add(&mut self, head: SignedHead) {
         let run = head.run().to_owned();
-        let newer = |known: &SignedHead| known.size() < head.size();
-        if self.waiting.get(&run).is_none_or(newer) && self.waiting.len() < KEPT {
-            self.waiting.insert(run, head);
+        match self.waiting.get(&run) {
+            Some(known) if known.size() >= head.size() => return,
+            None if self.waiting.len() >= KEPT => {
+                if self.full.is_news("full", Instant::now()) {
+                    warn!(
+                        run,
+                        waiting = KEPT,
+                        "too many checkpoints of ended runs wait for the cluster; some are not kept there"
+                    );
+                }
+                return;
+            }
+            Some(_) | None => {}
         }
+        let older = self.waiting.insert(run, head.clone());
+        self.known.send_modify(|heads| {
+            heads.retain(|known| Some(known) != older.as_ref());
+            heads.push(head);
+        });
     }
 
-    /// Writes the waiting checkpoints, and returns all checkpoints in the ConfigMap. Returns `None` if none waits and the
-    /// ConfigMap was read before, or after a failure, which is logged; the checkpoints then keep waiting.
-    pub(super) async fn settle(&mut self) -> Option<Vec<SignedHead>> {
-        if self.read && self.waiting.is_empty() {
-            return None;
+    /// Writes the waiting checkpoints. If none waits, only reads what other replicas have added, and that only now and then.
+    /// After a failure, which is logged, the checkpoints keep waiting.
+    pub(super) async fn settle(&mut self) {
+        let fresh = |read: Instant| read.elapsed() < self.pace.read_every;
+        if self.waiting.is_empty() && self.read.is_some_and(fresh) {
+            return;
         }
         match self.write().await {
             Ok(heads) => {
-                self.read = true;
+                self.read = Some(Instant::now());
                 self.waiting.clear();
                 self.said.clear();
-                Some(heads)
+                self.known.send_replace(heads);
             }
             Err(failure) => {
                 let text = ErrorChain(&failure).to_string();
@@ -103,14 +143,31 @@ impl Archive {
                         "the last checkpoints of ended runs are not kept in the cluster; only the logs of other replicas have them"
                     );
                 }
-                None
             }
         }
+    }
+
+    /// Writes the waiting checkpoints, and tries until it succeeds or the deadline has passed. Returns whether all are written.
+    pub(super) async fn settle_before(&mut self, deadline: Deadline) -> bool {
+        let all = async {
+            while self.is_waiting() {
+                self.settle().await;
+                if self.is_waiting() {
+                    sleep(self.pace.retry_after).await;
+                }
+            }
+        };
+        tokio::time::timeout_at(deadline, all).await.is_ok()
     }
 
     /// Returns whether a checkpoint still waits.
     pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// Returns one of the checkpoints that still wait.
+    pub(super) fn waiting(&self) -> Option<&SignedHead> {
+        self.waiting.values().next()
     }
 
     async fn write(&self) -> Result<Vec<SignedHead>, ArchiveError> {
@@ -144,7 +201,7 @@ impl Archive {
         verb: &'static str,
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, ArchiveError> {
-        match tokio::time::timeout(self.answer_within, call).await {
+        match tokio::time::timeout(self.pace.answer_within, call).await {
             Ok(answer) => answer.map_err(|source| ArchiveError::Api {
                 verb,
                 source: Box::new(source),

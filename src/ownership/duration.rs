@@ -63,6 +63,11 @@ impl LeaseDuration {
         self.whole() / 12
     }
 
+    /// Returns how often the archive of checkpoints is read again: rarely, because nothing waits for it.
+    pub(super) fn archive_read_every(self) -> Duration {
+        self.whole() * 4
+    }
+
     /// Returns how long one call to the API server may take.
     pub(super) fn answer_within(self) -> Duration {
         (self.whole() / 3).min(Duration::from_secs(10))

@@ -100,6 +100,14 @@ impl Member {
             head: head(lease),
         })
     }
+
+    /// Returns the signed checkpoint of this Lease if the Lease shows none of the same run `now`; `None` is a deleted Lease.
+    pub(super) fn head_gone(&self, now: Option<&Self>) -> Option<SignedHead> {
+        let head = self.head.as_ref()?;
+        let now = now.and_then(|now| now.head.as_ref());
+        let same = now.is_some_and(|now| now.run() == head.run());
+        (!same).then(|| head.clone())
+    }
 }
 
 /// Returns the signed checkpoint in a Lease; `None` also for one that is malformed. Verifies no signature.

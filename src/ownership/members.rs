@@ -49,13 +49,15 @@ impl Members {
         }
     }
 
-    /// Takes in one Lease that the watch reports.
-    pub(super) fn saw(&mut self, member: Member, now: Instant) {
+    /// Takes in one Lease that the watch reports. Returns the signed checkpoint that it showed, if it shows one of another run
+    /// now, or none: its process has ended, and another one has taken it.
+    pub(super) fn saw(&mut self, member: Member, now: Instant) -> Option<SignedHead> {
         match self.seen.get(&member.name) {
-            Some(known) if known.member.version == member.version => {}
+            Some(known) if known.member.version == member.version => None,
             Some(_) | None => {
                 let name = member.name.clone();
-                self.seen.insert(name, Seen::new(member, now));
+                let before = self.seen.insert(name, Seen::new(member.clone(), now))?;
+                before.member.head_gone(Some(&member))
             }
         }
     }
@@ -71,8 +73,8 @@ impl Members {
         }
     }
 
-    /// Takes in a reading of all Leases and returns the signed checkpoints of those that are gone. Only here can a Lease
-    /// expire.
+    /// Takes in a reading of all Leases and returns the signed checkpoints that they no longer show, as [`saw`](Self::saw)
+    /// does, and those of Leases that are gone. Only here can a Lease expire.
     pub(super) fn read(&mut self, reading: Reading) -> Vec<SignedHead> {
         let Reading {
             members,
@@ -84,10 +86,15 @@ impl Members {
         });
         self.last_read = Some(answered);
         let mut before = std::mem::take(&mut self.seen);
+        let mut gone = Vec::new();
         for member in members {
-            let known = before
-                .remove(&member.name)
-                .filter(|known| known.member.version == member.version);
+            let known = before.remove(&member.name);
+            gone.extend(
+                known
+                    .as_ref()
+                    .and_then(|known| known.member.head_gone(Some(&member))),
+            );
+            let known = known.filter(|known| known.member.version == member.version);
             let seen = match known {
                 Some(known) if attentive => known.unchanged(asked),
                 Some(known) => Seen {
@@ -98,8 +105,12 @@ impl Members {
             };
             self.seen.insert(seen.member.name.clone(), seen);
         }
-        let gone = before.into_values();
-        gone.filter_map(|seen| seen.member.head).collect()
+        gone.extend(
+            before
+                .into_values()
+                .filter_map(|seen| seen.member.head_gone(None)),
+        );
+        gone
     }
 
     /// Returns the replicas whose Leases have not expired.

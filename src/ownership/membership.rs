@@ -13,8 +13,10 @@ use kube::runtime::{
     WatchStreamExt as _,
     watcher::{self, Event, watcher},
 };
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant as Deadline,
+};
 use tracing::{debug, error, info, warn};
 
 use super::{
@@ -51,24 +53,26 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Takes part until `leave`, then deletes the Lease, so that the other replicas take over this replica's share at
-    /// once. Does not wait for a call that is in flight at that time.
-    pub async fn run(mut self, leave: CancellationToken) {
+    /// Takes part until `leave` says by when to have left, or is dropped. Then archives the last checkpoint and deletes the
+    /// Lease, so that the other replicas take over this replica's share at once. If the checkpoint cannot be archived, the
+    /// Lease stays, shows it, and lists no token, which also hands over the share. Does not wait for a call that is in flight
+    /// when it is told to leave.
+    pub async fn run(mut self, mut leave: oneshot::Receiver<Deadline>) {
         let config = watcher::Config::default().labels(&selector());
         // An `Init` comes before each list, also before a list that fails, and would reset the back-off.
         let events = watcher(self.leases.api.clone(), config)
             .filter(|event| future::ready(!matches!(event, Ok(Event::Init))));
         let mut events = std::pin::pin!(events.default_backoff());
         let mut beat_at = Instant::now();
-        loop {
+        let by = loop {
             if beat_at <= Instant::now() {
                 beat_at = tokio::select! {
                     next = self.beat() => next,
-                    () = leave.cancelled() => break,
+                    by = &mut leave => break by,
                 };
             }
             tokio::select! {
-                () = leave.cancelled() => break,
+                by = &mut leave => break by,
                 Ok(()) = self.usable.changed() => beat_at = Instant::now(),
                 Some(event) = events.next() => {
                     if self.take(event) {
@@ -77,12 +81,21 @@ impl Membership {
                 }
                 () = tokio::time::sleep_until(beat_at.into()) => {}
             }
-        }
+        };
+        self.leave(by.unwrap_or_else(|_| Deadline::now())).await;
+    }
+
+    async fn leave(mut self, by: Deadline) {
         self.ownership.update(|view| view.release());
         let last = self.head.borrow().clone();
         if let (Some(archive), Some(last)) = (&mut self.archive, last) {
-            archive.add(last);
-            archive.settle().await;
+            archive.add(last.clone());
+            // The other half is for the Lease.
+            let now = Deadline::now();
+            let half = now + by.saturating_duration_since(now) / 2;
+            if !archive.settle_before(half).await {
+                return self.leave_behind(&last).await;
+            }
         }
         match self.own.give_back().await {
             Ok(true) => info!("gave the lease back"),
@@ -93,13 +106,34 @@ impl Membership {
         }
     }
 
+    /// Writes the last checkpoint into the Lease, for the replicas that will delete or take it over. They archive it first.
+    async fn leave_behind(&mut self, last: &SignedHead) {
+        let content = Content {
+            tokens: &BTreeSet::new(),
+            head: Some(last),
+            now: (self.clock)(),
+        };
+        match self.own.renew_held(content).await {
+            Ok(true) => warn!("left the lease with the last checkpoint, which is not archived"),
+            Ok(false) => warn!("the last checkpoint is neither archived nor in a lease of ours"),
+            Err(failure) => {
+                warn!(error = %ErrorChain(&failure), "the last checkpoint is neither archived nor in the lease");
+            }
+        }
+    }
+
     /// Renews this replica's Lease and reads all Leases. The replica holds its Lease only when both have succeeded.
     /// Returns when to do this again.
     async fn beat(&mut self) -> Instant {
         let tokens = self.usable.borrow_and_update().clone();
         self.ownership.update(|view| view.lose_all_but(&tokens));
         let live = self.ownership.read(|view| view.own_is_live());
-        let head = self.head.borrow().clone();
+        let head = self.head.borrow().clone().or_else(|| {
+            // Until there is one, the Lease keeps a checkpoint that is not archived yet, such as that of the process from
+            // which this one took the Lease.
+            let archive = self.archive.as_ref();
+            archive.and_then(Archive::waiting).cloned()
+        });
         let content = Content {
             tokens: &tokens,
             head: head.as_ref(),
@@ -138,7 +172,9 @@ impl Membership {
         let duration = self.ownership.duration();
         if outcome.is_ok() {
             self.sweep().await;
-            self.settle_archive().await;
+            if let Some(archive) = &mut self.archive {
+                archive.settle().await;
+            }
             let next = sent + duration.renew_every();
             let expiry = self.ownership.read(|view| view.next_expiry());
             expiry.map_or(next, |expiry| expiry.min(next)).max(now)
@@ -194,8 +230,12 @@ impl Membership {
         match event {
             Ok(Event::Apply(lease) | Event::InitApply(lease)) => {
                 if let Some(member) = self.member(&lease) {
-                    let now = Instant::now();
-                    self.ownership.update(|view| view.members.saw(member, now));
+                    let mut gone = None;
+                    self.ownership
+                        .update(|view| gone = view.members.saw(member, Instant::now()));
+                    if let (Some(archive), Some(head)) = (&mut self.archive, gone) {
+                        archive.add(head);
+                    }
                 }
                 false
             }
@@ -248,8 +288,8 @@ impl Membership {
         {
             if let (Some(archive), Some(head)) = (&mut self.archive, head) {
                 archive.add(head);
-                self.settle_archive().await;
-                if self.archive.as_ref().is_some_and(Archive::is_waiting) {
+                archive.settle().await;
+                if archive.is_waiting() {
                     continue;
                 }
             }
@@ -258,15 +298,6 @@ impl Membership {
                 // The Lease was renewed in the meantime, or another replica has deleted it.
                 Err(failure) => debug!(error = %ErrorChain(&failure), "a lease was not deleted"),
             }
-        }
-    }
-
-    /// Archives the waiting checkpoints, and takes in all checkpoints of the archive.
-    async fn settle_archive(&mut self) {
-        if let Some(archive) = &mut self.archive
-            && let Some(heads) = archive.settle().await
-        {
-            self.ownership.archived(heads);
         }
     }
 }

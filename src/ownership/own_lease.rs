@@ -69,8 +69,8 @@ impl OwnLease {
     }
 
     /// Renews the Lease with this content, or creates it if there is none. When this process starts, it takes over an
-    /// existing Lease of its name, left by a process that crashed, and first archives the checkpoint in it. After
-    /// another process has taken the Lease from this one, this one takes it back only when the Lease is no longer `live`.
+    /// existing Lease of its name, left by a process that crashed, and first archives the checkpoint in it, or else keeps it
+    /// in the Lease. After another process has taken the Lease from this one, this one takes it back only when the Lease is no longer `live`.
     pub(super) async fn renew(
         &mut self,
         content: Content<'_>,
@@ -93,10 +93,14 @@ impl OwnLease {
                 self.take(tenure.clone().at(&lease), content).await?
             }
             (Some(lease), None) if !(self.taken_over && live) => {
-                if let (Some(archive), Some(head)) = (archive, lease::head(&lease)) {
-                    archive.add(head);
-                    // After a failure, the checkpoint waits in the archive and the Lease is taken all the same.
+                let mut content = content;
+                let last = lease::head(&lease);
+                if let (Some(archive), Some(last)) = (archive, &last) {
+                    archive.add(last.clone());
                     archive.settle().await;
+                    // After a failure, the Lease is taken all the same.
+                    let kept = archive.is_waiting().then_some(last);
+                    content.head = content.head.or(kept);
                 }
                 self.take(Tenure::after(&lease, now), content).await?
             }
@@ -112,6 +116,26 @@ impl OwnLease {
         self.tenure = Some(tenure);
         self.taken_over = false;
         Ok(())
+    }
+
+    /// Renews the Lease with this content if it belongs to this process; never creates it or takes it over. Returns whether
+    /// the Lease was renewed.
+    pub(super) async fn renew_held(&mut self, content: Content<'_>) -> Result<bool, LeaseError> {
+        let Some(tenure) = self.tenure.clone() else {
+            return Ok(false);
+        };
+        let renewed = match self.update(&tenure, content).await? {
+            Some(renewed) => renewed,
+            // Somebody has edited the Lease, or the answer to a renewal of ours was lost.
+            None => match self.find().await? {
+                Some(lease) if tenure.is_of(&lease) => {
+                    self.take(tenure.at(&lease), content).await?
+                }
+                Some(_) | None => return Ok(false),
+            },
+        };
+        self.tenure = Some(renewed);
+        Ok(true)
     }
 
     /// Returns whether the Lease has this name.

@@ -134,6 +134,7 @@ fn not_found(
             subject: issuing.subject_text(),
             sha256: issuing.sha256_hex(),
         },
+        NoKey::Reserved(key) => NotProven::Reserved { token, key },
         NoKey::Unprotected(source) => NotProven::Unprotected { token, source },
     }
 }

@@ -85,6 +85,16 @@ pub enum NotProven {
         /// SHA-256 of its DER, hexadecimal.
         sha256: String,
     },
+    /// The key signs the checkpoints of the issuance log.
+    #[error(
+        "token {token:?}: key {key} signs the checkpoints of the issuance log (audit.checkpoints in the operator's configuration), so nothing else may be signed with it; use another key"
+    )]
+    Reserved {
+        /// The token.
+        token: String,
+        /// The key.
+        key: String,
+    },
     /// The key is not protected as the operator requires.
     #[error("token {token:?}")]
     Unprotected {
@@ -119,6 +129,7 @@ impl NotProven {
             Self::KeySpec(_) => Reason::KeyInvalid,
             Self::Token { source, .. } => token_reason(source),
             Self::Unprotected { .. } => Reason::KeyUnprotected,
+            Self::Reserved { .. } => Reason::KeyForCheckpoints,
             Self::Probe(ProbeError::KeyMismatch(_)) => Reason::KeyMismatch,
             Self::Probe(ProbeError::Sign(_)) => Reason::ProbeFailed,
             Self::Random => Reason::Internal,

@@ -15,7 +15,8 @@ use crate::{
     metrics::Metrics,
 };
 
-/// A key that signs checkpoints. No grant covers it, so it signs nothing else.
+/// A key that signs checkpoints. It signs nothing else: no grant of its token covers it, and no issuer gets it on another
+/// token ([`ReservedKey`](super::ReservedKey)).
 #[derive(Clone, Debug)]
 pub struct CheckpointKey {
     version: TokenVersion,

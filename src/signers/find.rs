@@ -13,6 +13,9 @@ pub enum NoKey {
     /// The issuer may use the key with this name, but not with its issuing certificate.
     #[error("key {0} is granted with other issuing certificates only")]
     Certificate(String),
+    /// The key with this name signs the checkpoints of the issuance log.
+    #[error("key {0} signs the checkpoints of the issuance log")]
+    Reserved(String),
     /// The key is not protected as the operator requires.
     #[error(transparent)]
     Unprotected(Unprotected),

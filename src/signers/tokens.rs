@@ -14,9 +14,9 @@ use hsm::TokenState;
 use tokio::sync::watch;
 use tracing::info;
 
-use super::ConfiguredToken;
+use super::{ConfiguredToken, ReservedKey};
 use crate::{
-    audit::IssuanceLog,
+    audit::{IssuanceLog, note::NotePublicKey},
     config::{Config, PinSource, TokenConfig},
     metrics::Metrics,
     pins::{
@@ -51,6 +51,7 @@ struct Starter {
     log: IssuanceLog,
     /// What the tokens report of themselves, for the PIN record.
     reported: Arc<ReportedIdentities>,
+    reserved: Arc<ReservedKey>,
 }
 
 /// Changes that a new configuration made, by token name.
@@ -91,6 +92,7 @@ impl Tokens {
                 metrics: Arc::clone(metrics),
                 log: log.clone(),
                 reported: Arc::default(),
+                reserved: Arc::new(ReservedKey::new(config.checkpoints())),
             },
         };
         config.tokens().for_each(|config| tokens.add(config));
@@ -123,6 +125,13 @@ impl Tokens {
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
+    }
+
+    /// Notes the public key that signs checkpoints. Issuers with this key stop signing with the look that follows at once.
+    pub fn reserve(&self, public: NotePublicKey) {
+        if self.starter.reserved.learn(public) {
+            self.changed.send_replace(());
+        }
     }
 
     /// Withdraws the PIN Secrets that the issuer named for every token except `but`, which is the token it uses now.
@@ -240,7 +249,7 @@ impl Starter {
         )
         .beside(config.name(), &self.reported)
         .logging(&self.log, config.name());
-        ConfiguredToken::start(config, &self.worker, pin, &self.metrics)
+        ConfiguredToken::start(config, &self.worker, pin, &self.reserved, &self.metrics)
     }
 
     fn origin(&self, source: &PinSource) -> PinOrigin {

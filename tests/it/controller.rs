@@ -23,6 +23,7 @@ pub(crate) mod pods;
 pub(crate) mod readers;
 mod reload;
 mod replicas;
+mod reserved;
 mod rights;
 mod rollover;
 mod rotation;
@@ -31,6 +32,8 @@ mod signing_requests;
 mod soak;
 mod start;
 mod stories;
+mod told;
+mod unread;
 
 use std::{path::Path, process::Command};
 

@@ -18,7 +18,8 @@ mod stage;
 mod trust;
 mod validations;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rig::IssuerName;
 use serde_json::Value;
 
@@ -53,10 +54,26 @@ async fn issue(rule: &str, spec: fn(&str) -> Value, also: &[Validation]) -> Resu
         let spec = spec(&format!("{kind}.{}", domain(rule)));
         objects.create_certificate(&name, &issuer, spec).await?;
         let issued = Issued::wait(&objects, &name).await?;
+        is_logged_for(&name, issued.leaf_der()).await?;
         validations::all(&issued, also)
     };
     let [cluster, namespaced] = both();
     tokio::try_join!(one(cluster), one(namespaced))?;
+    Ok(())
+}
+
+/// Fails unless the issuance log has this certificate, as one that was signed for a request of the Certificate of this name.
+async fn is_logged_for(name: &str, leaf: &[u8]) -> Result<()> {
+    let (lines, leaf) = (
+        stage().await?.controller().issuance_log()?,
+        STANDARD.encode(leaf),
+    );
+    let line = lines
+        .iter()
+        .find(|line| line["certificate"] == leaf.as_str());
+    let line = line.with_context(|| format!("the certificate of {name} is not in the log"))?;
+    let of = &line["request"]["certificate"];
+    ensure!(line["event"] == "signed" && of == name, "{name}: {line}");
     Ok(())
 }
 

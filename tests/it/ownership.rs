@@ -2,7 +2,7 @@
 
 mod archive;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use control_plane::{ControlPlane, Options, until};
@@ -16,8 +16,11 @@ use pkcs11_issuer::{
 };
 use rig::{CONTROLLER, NAMESPACE, PATIENCE, apply_rights};
 use serde_json::json;
-use tokio::{sync::watch, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 
 use crate::whole::{Ours, of_others};
 
@@ -37,10 +40,11 @@ async fn plane() -> Result<ControlPlane> {
 
 /// A replica that runs as a task of this process, with its own client.
 struct Running {
+    identity: String,
     ownership: Arc<Ownership>,
     usable: watch::Sender<BTreeSet<String>>,
     head: watch::Sender<Option<SignedHead>>,
-    leave: CancellationToken,
+    leave: oneshot::Sender<Instant>,
     task: JoinHandle<()>,
 }
 
@@ -78,12 +82,13 @@ impl Running {
             || Timestamp::UNIX_EPOCH,
             Arc::new(Metrics::new("0.1.0", "unknown")),
         );
-        let leave = CancellationToken::new();
+        let (leave, told) = oneshot::channel();
         Ok(Self {
+            identity: identity.to_owned(),
             ownership,
             usable,
             head,
-            task: tokio::spawn(membership.run(leave.clone())),
+            task: tokio::spawn(membership.run(told)),
             leave,
         })
     }
@@ -118,8 +123,23 @@ impl Running {
     }
 
     async fn leaves(self) -> Result<()> {
-        self.leave.cancel();
-        Ok(self.task.await?)
+        self.leaves_within(PATIENCE).await
+    }
+
+    /// Ends the replica like SIGTERM. Fails if that takes longer than `within`.
+    async fn leaves_within(self, within: Duration) -> Result<()> {
+        let by = Instant::now() + within;
+        self.leave.send(by).ok().context("it has ended")?;
+        let ended = timeout_at(by, self.task).await;
+        Ok(ended.context("it does not leave in time")??)
+    }
+
+    /// Returns run and size of each checkpoint that the replica knows, of Leases and of the archive.
+    fn knows(&self) -> BTreeSet<(u64, u64)> {
+        let heads = self.ownership.heads().into_iter();
+        heads
+            .filter_map(|head| Some((u64::from_str_radix(head.run(), 16).ok()?, head.size())))
+            .collect()
     }
 }
 

@@ -75,6 +75,8 @@ reasons! {
     KeyUnusable,
     /// The key is not protected as the operator requires.
     KeyUnprotected,
+    /// The key signs the checkpoints of the issuance log.
+    KeyForCheckpoints,
     /// The profile contradicts itself or the grant.
     ProfileInvalid,
     /// `spec.crl` contradicts itself or the profile.

@@ -25,6 +25,8 @@ pub(super) struct BacklogState {
     pub(super) moved: Instant,
     /// Lines that were dropped since the last leaf.
     pub(super) dropped: u64,
+    /// Whether no leaf may follow, because the last one is *stopped*.
+    pub(super) stopped: bool,
     /// What the sinks found when they were opened; it follows the first line.
     pub(super) found: Vec<(&'static str, Fields)>,
     pub(super) ending: Ending,
@@ -45,7 +47,7 @@ pub(super) struct SinkPosition {
 impl BacklogState {
     /// Appends the first line of the run, unless it is there.
     pub(super) fn begin(&mut self, time: Timestamp) {
-        if self.composer.size() > 0 {
+        if self.composer.size() > 0 || self.stopped {
             return;
         }
         let run = self.composer.run().clone();
@@ -59,9 +61,16 @@ impl BacklogState {
         }
     }
 
-    /// Appends the leaf that says how many lines were dropped, if some were.
+    /// Appends the leaf that says how many lines were dropped, if some were and there is room.
     pub(super) fn admit_drops(&mut self, time: Timestamp) {
-        if self.dropped > 0 && self.has_room() {
+        if self.has_room() {
+            self.tell_drops(time);
+        }
+    }
+
+    /// Appends the leaf that says how many lines were dropped, if some were.
+    pub(super) fn tell_drops(&mut self, time: Timestamp) {
+        if self.dropped > 0 && !self.stopped {
             let fields = Fields::default().with("lines", &self.dropped);
             self.dropped = 0;
             self.extend(|composer, lines| composer.line(lines, time, "dropped-lines", &[&fields]));

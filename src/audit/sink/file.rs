@@ -2,8 +2,8 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read as _, Seek as _, SeekFrom},
-    os::unix::fs::OpenOptionsExt as _,
+    io::{self, ErrorKind, Read as _, Seek as _, SeekFrom},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -64,44 +64,18 @@ impl RotatedFile {
         run: &str,
         clock: Clock,
     ) -> Result<(Self, Option<Fields>), OpenError> {
-        let failed = |advice, source| OpenError {
-            path: settings.path.clone(),
-            advice,
-            source,
-        };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let opened = options.mode(MODE).open(&settings.path);
-        let mut file = opened
-            .map_err(|error| failed("create its folder, writable for the controller", error))?;
-        file.try_lock().map_err(|error| {
-            let advice = match &error {
-                TryLockError::WouldBlock => {
-                    "another process writes it; give each replica a path of its own, with {replica}"
-                }
-                TryLockError::Error(_) => "use a file system that has locks",
-            };
-            failed(advice, error.into())
-        })?;
-        let (length, torn) =
-            last_line(&mut file).map_err(|error| failed("check the disk", error))?;
-        let begun = begun(&mut file).map_err(|error| failed("check the disk", error))?;
-        if length == 0 && settings.fsync != Fsync::Never {
-            sync_folder(&settings.path).map_err(|error| failed("check the disk", error))?;
-        }
-        let mut tail = Tail::new(file, length, settings.fsync);
+        let (mut open, torn) = Open::take(&settings, clock())?;
         let torn = torn.map(|torn| {
-            tail.extend(b"\n");
+            open.tail.extend(b"\n");
             Fields::default()
                 .with("lost", &TreeHash::of_leaf(&torn))
                 .with("octets", &torn.len())
         });
-        let begun = begun.unwrap_or_else(clock);
         let file = Self {
             settings,
             run: run.to_owned(),
             clock,
-            open: Some(Open { tail, begun }),
+            open: Some(open),
             renamed: 0,
             staged: Vec::new(),
         };
@@ -159,29 +133,60 @@ impl RotatedFile {
         Ok(())
     }
 
+    /// Begins another file. If another process has begun one at this path meanwhile, this fails until that process has ended,
+    /// and then goes on after its lines.
     fn create(&self, now: Timestamp) -> io::Result<Open> {
-        let Settings { path, fsync, .. } = &self.settings;
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(MODE);
-        let file = options.open(path)?;
-        let locked = file.try_lock().map_err(io::Error::from);
-        let ready = locked.and_then(|()| match fsync {
-            Fsync::Never => Ok(()),
-            Fsync::Always | Fsync::Interval => sync_folder(path),
-        });
-        if let Err(error) = ready {
-            // The next try creates it again.
-            fs::remove_file(path)?;
-            return Err(error);
+        let failed = |OpenError { advice, source, .. }: OpenError| {
+            // Of a stream, this kind means that it is slow.
+            match source.kind() == ErrorKind::WouldBlock {
+                true => io::Error::new(ErrorKind::ResourceBusy, advice),
+                false => source,
+            }
+        };
+        let (mut open, torn) = Open::take(&self.settings, now).map_err(failed)?;
+        if torn.is_some() {
+            open.tail.extend(b"\n");
         }
-        Ok(Open {
-            tail: Tail::new(file, 0, *fsync),
-            begun: now,
-        })
+        Ok(open)
     }
 }
 
 impl Open {
+    /// Opens and locks the file, or creates it at `now`. Returns its last line, too, if that line has no end.
+    fn take(settings: &Settings, now: Timestamp) -> Result<(Self, Option<Vec<u8>>), OpenError> {
+        let Settings { path, fsync, .. } = settings;
+        let failed = |advice, source| OpenError {
+            path: path.clone(),
+            advice,
+            source,
+        };
+        let disk = |error| failed("check the disk", error);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let opened = options.mode(MODE).open(path);
+        let mut file = opened
+            .map_err(|error| failed("create its folder, writable for the controller", error))?;
+        lock(&file, path).map_err(|error| {
+            let advice = match &error {
+                TryLockError::WouldBlock => {
+                    "another process writes it; give each replica a path of its own, with {replica}"
+                }
+                TryLockError::Error(_) => "use a file system that has locks",
+            };
+            failed(advice, error.into())
+        })?;
+        let (length, torn) = last_line(&mut file).map_err(disk)?;
+        let begun = begun(&mut file).map_err(disk)?;
+        if length == 0 && *fsync != Fsync::Never {
+            sync_folder(path).map_err(disk)?;
+        }
+        let open = Self {
+            tail: Tail::new(file, length, *fsync),
+            begun: begun.unwrap_or(now),
+        };
+        Ok((open, torn))
+    }
+
     /// Returns whether another file must begin before this line.
     fn is_full(&self, line: &[u8], now: Timestamp, settings: &Settings) -> bool {
         let length = self.tail.length();
@@ -217,6 +222,22 @@ impl Sink for RotatedFile {
             Some(Open { tail, .. }) => tail.settle(),
             None => Ok(()),
         }
+    }
+}
+
+/// Locks a file that was opened at this path. A file that its former writer has renamed since counts as locked.
+fn lock(file: &File, path: &Path) -> Result<(), TryLockError> {
+    file.try_lock()?;
+    let identity = |file: fs::Metadata| (file.dev(), file.ino());
+    let ours = file.metadata().map_err(TryLockError::Error)?;
+    let there = match fs::metadata(path) {
+        Ok(there) => Some(identity(there)),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(TryLockError::Error(error)),
+    };
+    match there == Some(identity(ours)) {
+        true => Ok(()),
+        false => Err(TryLockError::WouldBlock),
     }
 }
 

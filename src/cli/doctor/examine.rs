@@ -18,7 +18,7 @@ use crate::{
     config::{Config, Library, TokenConfig},
     metrics::Metrics,
     pipeline::ParsedChain,
-    signers::launch,
+    signers::{ReservedKey, launch},
 };
 
 /// What is examined, and with what.
@@ -127,7 +127,8 @@ impl Examination<'_> {
             .worker
             .as_ref()
             .map_or_else(|_| PathBuf::new(), Clone::clone);
-        let opened = OpenToken::open(token, &worker, access, &self.metrics).await;
+        let reserved = Arc::new(ReservedKey::new(self.config.checkpoints()));
+        let opened = OpenToken::open(token, &worker, access, &reserved, &self.metrics).await;
         match findings.chain(&[CheckId::Login], &subject_of(token), opened, told) {
             Ok(open) => {
                 if let Some((issuer, chain)) = provable {

@@ -169,7 +169,7 @@ fn certificate(
 /// Returns the check that failed if an issuer cannot sign for this reason.
 pub(super) fn failed(why: &NotProven) -> CheckId {
     match why {
-        NotProven::NotGranted { .. } => CheckId::IssuerGranted,
+        NotProven::NotGranted { .. } | NotProven::Reserved { .. } => CheckId::IssuerGranted,
         NotProven::OutOfBounds(_) => CheckId::IssuerValid,
         NotProven::Certificate(why) => of_chain(why),
         NotProven::RootMissing(_) => CheckId::RootPresent,

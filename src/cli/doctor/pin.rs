@@ -25,7 +25,7 @@ use crate::{
         standing::{PinStanding, standing},
         store::{FileStore, PinStore},
     },
-    signers::ConfiguredToken,
+    signers::{ConfiguredToken, ReservedKey},
     telemetry::ErrorChain,
 };
 
@@ -128,6 +128,7 @@ impl OpenToken {
         token: &TokenConfig,
         worker: &Path,
         access: TokenAccess,
+        reserved: &Arc<ReservedKey>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, FailedCheck> {
         let failed = |why: &dyn std::fmt::Display| FailedCheck::new(CheckId::Login, why);
@@ -142,7 +143,9 @@ impl OpenToken {
             format!("{host}/{}", process::id()),
             u32::from(token.max_rejected_logins().get()),
         );
-        let session = Self(ConfiguredToken::start(token, worker, gate, metrics));
+        let session = Self(ConfiguredToken::start(
+            token, worker, gate, reserved, metrics,
+        ));
         match session.ready(token.hang_after() + START_WITHIN).await {
             Ok(()) => Ok(session),
             Err(why) => {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
+    sync::oneshot,
     task::{JoinError, JoinHandle},
     time::{Instant, error::Elapsed, timeout_at},
 };
@@ -31,6 +32,8 @@ pub(super) struct Leaving {
     /// Cancelled once nothing more is signed or written for a request.
     pub(super) leave: CancellationToken,
     pub(super) membership: JoinHandle<()>,
+    /// Tells the membership by when it must have ended.
+    pub(super) leave_by: oneshot::Sender<Instant>,
     /// `None` if no Events are written.
     pub(super) events: Option<JoinHandle<()>>,
 }
@@ -70,10 +73,13 @@ impl Drain {
         let Leaving {
             leave,
             membership,
+            leave_by,
             events,
         } = leaving;
-        leave.cancel();
         let deadline = self.part(14);
+        leave.cancel();
+        // Fails if the membership has ended, which its task reports.
+        leave_by.send(deadline).ok();
         let events = async {
             match events {
                 Some(events) => timeout_at(deadline, events).await,

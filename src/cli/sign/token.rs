@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Library, PIN_RECORD, PinSource, TokenConfig},
     metrics::Metrics,
     pins::source::PinOrigin,
-    signers::ConfiguredToken,
+    signers::{ConfiguredToken, ReservedKey},
 };
 
 /// A token with a running worker.
@@ -61,7 +61,8 @@ impl Opened {
         let pin = has_pin.then(|| (origin.to_string(), record.clone()));
         let gate = pin::gate(origin, record, token.max_rejected_logins())?;
         progress(format_args!("starting the HSM worker of token {named:?}"));
-        let token = ConfiguredToken::start(token, &worker, gate, metrics);
+        let reserved = Arc::new(ReservedKey::new(config.checkpoints()));
+        let token = ConfiguredToken::start(token, &worker, gate, &reserved, metrics);
         let started = RunningWorker {
             token: token.token().clone(),
             name: named.clone(),

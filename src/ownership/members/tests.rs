@@ -162,3 +162,40 @@ fn every_lease_expires_by_its_own_duration() {
     reader.reads(60, &both);
     assert!(reader.live().is_empty());
 }
+
+/// Returns the head of the run with this number.
+fn head(run: u64, size: u64) -> SignedHead {
+    let root = "bjQLnP+zepicpUTmu3gKLHiQHT+zNzh2hRGjBhevoB0=";
+    let note = format!("prod/a/{run:016x}\n{size}\n{root}\n\n\u{2014} prod AAAAAAA=\n");
+    SignedHead::parse(&note, Some(size)).unwrap()
+}
+
+#[test]
+fn a_checkpoint_is_given_up_when_its_lease_shows_another_run_or_none_or_is_gone() {
+    let of = |version, head| Member {
+        head,
+        ..member("a", version)
+    };
+    let (old, grown, next) = (head(1, 5), head(1, 6), head(2, 1));
+    for (now, gone) in [
+        (vec![of(2, Some(grown))], None),
+        (vec![of(2, Some(next))], Some(old.clone())),
+        (vec![of(2, None)], Some(old.clone())),
+        (vec![], Some(old.clone())),
+    ] {
+        let mut reader = Reader::new();
+        let at = reader.at(0);
+        assert_eq!(reader.members.saw(of(1, Some(old.clone())), at), None);
+        let read = reader.members.read(Reading {
+            members: now.clone(),
+            asked: at,
+            answered: at,
+        });
+        assert_eq!(read, gone.clone().into_iter().collect::<Vec<_>>());
+        if let [now] = now.as_slice() {
+            let mut watcher = Reader::new();
+            watcher.members.saw(of(1, Some(old.clone())), at);
+            assert_eq!(watcher.members.saw(now.clone(), at), gone);
+        }
+    }
+}

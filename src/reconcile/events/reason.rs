@@ -106,6 +106,7 @@ impl EventReason {
             | Reason::KeyAmbiguous
             | Reason::KeyUnusable
             | Reason::KeyUnprotected
+            | Reason::KeyForCheckpoints
             | Reason::ProfileInvalid
             | Reason::CrlInvalid
             | Reason::CrlSignMissing

@@ -118,7 +118,9 @@ fn look(what: &str, spec: &IssuerSpec, chain: String) -> Result<Arc<NotProven>> 
             2,
         );
         let token = config.token("t").context("no token")?;
-        let token = ConfiguredToken::start(token, Path::new("/nonexistent"), pin, &metrics);
+        let reserved = Arc::default();
+        let worker = Path::new("/nonexistent");
+        let token = ConfiguredToken::start(token, worker, pin, &reserved, &metrics);
         let pem = ChainPem {
             chain: chain.into_bytes(),
             root: None,

@@ -27,6 +27,16 @@ async fn not_ready(rig: &Rig, name: &IssuerName, spec: &Value, reason: &str) -> 
         Ok(warned.then_some(()))
     })
     .await?;
+    until("the issuance log to say so", PATIENCE, async || {
+        let lines = rig.controller().issuance_log()?;
+        let said = lines.iter().any(|line| {
+            line["event"] == "issuer-not-ready"
+                && line["issuer"]["name"] == name.name()
+                && line["reason"] == reason
+        });
+        Ok(said.then_some(()))
+    })
+    .await?;
     let plane = rig.cluster().plane();
     let get = [&["get"][..], &name.selected()].concat();
     let table = plane.kubectl(&get).await?;

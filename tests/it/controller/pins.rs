@@ -185,10 +185,25 @@ async fn a_wrong_pin_is_tried_once_across_restarts_and_the_right_pin_needs_no_re
     let log = case.controller.process().log()?;
     let is_error = |line: &str| line.contains("\"ERROR\"") && line.contains("login-refused");
     assert!(log.lines().any(is_error), "a person must act: {log}");
+    let logins = || -> Result<Vec<Value>> {
+        let lines = case.controller.issuance_log()?.into_iter();
+        let logins = lines.filter(|line| line["event"] == "login");
+        Ok(logins
+            .map(|line| json!([line["token"], line["outcome"], line["code"]]))
+            .collect())
+    };
+    until("the issuance log to have the login", PATIENCE, async || {
+        Ok((!logins()?.is_empty()).then_some(()))
+    })
+    .await?;
     case.controller.restart().await?;
     case.refused("rejected this PIN").await?;
     assert_eq!(case.record_now().await?["rejectedInARow"], 1);
     assert_eq!(case.library.calls(Function::C_Login)?, 1);
+    assert_eq!(
+        logins()?,
+        [json!(["issuing", "rejected", "CKR_PIN_INCORRECT"])]
+    );
     case.write_pin(case.authority.token().user_pin())?;
     case.cluster.issuer_is_ready(&issuer()).await?;
     assert_eq!(case.record("Accepted").await?["rejectedInARow"], 0);

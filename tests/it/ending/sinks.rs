@@ -85,6 +85,13 @@ async fn a_stdout_that_nobody_reads_is_reported_and_holds_up_neither_metrics_nor
     let fifo = fifo.to_str().context("not UTF-8")?;
     let script = ["sh", "-c", r#"exec "$@" > "$0""#, fifo];
     let controller = start(&script, &configuration, &endpoint, folder.path())?;
+    // An operator who configured no key for checkpoints learns what that means.
+    controller
+        .line(
+            "the checkpoints of the issuance log are not signed",
+            PATIENCE,
+        )
+        .await?;
     let before = measured(&controller, "the log to fail", failing).await?;
     let more = |metrics: &Metrics| renewals(metrics) > renewals(&before) + 1.0;
     measured(&controller, "the lease to be renewed", more).await?;

@@ -197,8 +197,21 @@ impl Controller {
     ///
     /// When it ends before it logs the address of `/readyz`.
     pub async fn says_ready(&self) -> Result<bool> {
+        self.says("/readyz").await
+    }
+
+    /// Whether `/livez` says that the controller is alive now.
+    ///
+    /// # Errors
+    ///
+    /// When it ends before it logs the address of `/livez`.
+    pub async fn says_alive(&self) -> Result<bool> {
+        self.says("/livez").await
+    }
+
+    async fn says(&self, path: &str) -> Result<bool> {
         let address = self.address("health").await?;
-        let answer = metrics::get(&address, "/readyz").await;
+        let answer = metrics::get(&address, path).await;
         Ok(answer.is_ok_and(|(status, _)| status == 200))
     }
 

@@ -1,6 +1,10 @@
 //! Tests of rotation and of locks, with real files.
 
-use std::num::NonZeroU64;
+use std::{
+    num::NonZeroU64,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use super::*;
 
@@ -134,4 +138,84 @@ fn a_folder_that_does_not_exist_is_an_error_with_advice() {
             .ends_with("create its folder, writable for the controller"),
         "{error}"
     );
+}
+
+#[test]
+fn a_rotation_waits_for_another_process_that_has_taken_the_path_and_removes_none_of_its_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path().join("log"));
+    let (mut sink, _) = RotatedFile::open(settings.clone(), "00ff", clock).unwrap();
+    sink.stage(b"one\n");
+    sink.push().unwrap();
+    sink.rename(clock()).unwrap();
+    sink.open = None;
+    let (mut other, _) = RotatedFile::open(settings, "00fe", clock).unwrap();
+    other.stage(b"theirs\n");
+    other.push().unwrap();
+    sink.stage(b"two\n");
+    for _ in 0..3 {
+        let error = sink.push().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+        assert!(
+            error.to_string().contains("another process writes it"),
+            "{error}"
+        );
+    }
+    drop(other);
+    // It was killed within a line.
+    let path = folder.path().join("log");
+    fs::write(&path, b"theirs\ntorn").unwrap();
+    sink.push().unwrap();
+    let (name, text) = files(folder.path(), "log").pop().unwrap();
+    assert_eq!((&*name, &*text), ("log", "theirs\ntorn\ntwo\n"));
+}
+
+/// Opens the file again and again, as replicas with the same path do that start while another one rotates it.
+#[test]
+fn no_line_is_lost_when_another_process_opens_the_file_while_it_is_rotated() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = Settings {
+        rotate_size: NonZeroU64::new(1),
+        fsync: Fsync::Never,
+        ..settings(folder.path().join("log"))
+    };
+    let theirs = Settings {
+        rotate_size: None,
+        ..ours.clone()
+    };
+    let over = AtomicBool::new(false);
+    let (mut sink, _) = RotatedFile::open(ours, "00ff", clock).unwrap();
+    let others = thread::scope(|scope| {
+        let intruder = scope.spawn(|| {
+            let mut taken = 0;
+            while !over.load(Ordering::Relaxed) {
+                if let Ok((mut other, _)) = RotatedFile::open(theirs.clone(), "00fe", clock) {
+                    other.stage(format!("theirs {taken}\n").as_bytes());
+                    other.push().unwrap();
+                    taken += 1;
+                }
+            }
+            taken
+        });
+        'writing: for number in 0..20_000 {
+            sink.stage(format!("ours {number}\n").as_bytes());
+            let begun = Instant::now();
+            while sink.push().is_err() {
+                if begun.elapsed() > Duration::from_secs(30) {
+                    break 'writing;
+                }
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        intruder.join().unwrap()
+    });
+    let mut found: Vec<String> = files(folder.path(), "log")
+        .iter()
+        .flat_map(|(_, text)| text.lines().map(str::to_owned))
+        .collect();
+    let mut expected: Vec<String> = (0..20_000).map(|number| format!("ours {number}")).collect();
+    expected.extend((0..others).map(|number| format!("theirs {number}")));
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert!(found == expected, "{} of {}", found.len(), expected.len());
 }

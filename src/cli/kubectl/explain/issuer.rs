@@ -49,6 +49,7 @@ pub(in crate::cli::kubectl) const fn step_of(reason: Reason) -> Option<StepName>
         Reason::NotGranted
         | Reason::CertificateNotGranted
         | Reason::KeyUnprotected
+        | Reason::KeyForCheckpoints
         | Reason::ProfileInvalid
         | Reason::NamespaceSelectorInvalid
         | Reason::NamespaceUnreadable => Some(StepName::Policy),

@@ -9,10 +9,14 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use control_plane::until;
+use jiff::{SignedDuration, Timestamp};
 use rig::{Cluster, Controller, NAMESPACE, PATIENCE};
 use serde_json::Value;
 
 use super::{Replicas, programs};
+
+/// `audit.checkpoints.every` of the rig, less what a clock may be slewed.
+const EVERY: SignedDuration = SignedDuration::from_millis(990);
 
 /// Exit code of `audit verify` if something is missing or was changed.
 const FAULTY: i32 = 3;
@@ -66,6 +70,25 @@ fn recorded(run: &str, lines: &[Value]) -> Result<Option<u64>> {
     Ok(largest)
 }
 
+/// Fails unless a replica has signed several checkpoints, and none sooner after another than the configuration says.
+fn checkpoints_are_apart(controller: &Controller) -> Result<()> {
+    let (run, lines) = (run_of(controller)?, controller.issuance_log()?);
+    let checkpoints = lines
+        .iter()
+        .filter(|line| line["event"] == "checkpoint" && line["run"] == run.as_str());
+    let times = checkpoints.map(|line| {
+        let note = line["checkpoint"].as_str().context("no note")?;
+        assert!(note.contains("\n\n\u{2014} prod "), "not signed: {note}");
+        Ok(line["time"].as_str().context("no time")?.parse()?)
+    });
+    let times: Vec<Timestamp> = times.collect::<Result<_>>()?;
+    assert!(times.len() > 2, "{times:?}");
+    let soonest = times.windows(2).map(|two| two[1].duration_since(two[0]));
+    let soonest = soonest.min().context("no pair")?;
+    assert!(soonest >= EVERY, "{soonest:#}");
+    Ok(())
+}
+
 /// Fails unless every replica shows a signed checkpoint that is in its log, all logs verify together under the one key, and a
 /// cut or missing log of one replica is found by the logs of the others.
 pub(super) async fn replicas_bind_each_other(replicas: &Replicas) -> Result<()> {
@@ -84,6 +107,7 @@ pub(super) async fn replicas_bind_each_other(replicas: &Replicas) -> Result<()> 
     })
     .await?;
     for (controller, (holder, note)) in replicas.controllers.iter().zip(&shown) {
+        checkpoints_are_apart(controller)?;
         let lines = controller.issuance_log()?;
         let written = |line: &Value| line["checkpoint"] == note.as_str();
         assert!(lines.iter().any(written), "{holder}: {note}");

@@ -52,20 +52,29 @@ fn any_fault() -> impl Strategy<Value = Fault> {
     ]
 }
 
-/// Returns `SOAK_FAULTS` events (3 by default), each with the pause that follows it, in an order that depends on `SOAK_SEED`
-/// alone.
-fn planned<T: std::fmt::Debug>(event: impl Strategy<Value = T>) -> Result<Vec<(T, Duration)>> {
+/// Returns the `first` events and then `SOAK_FAULTS` others (3 by default), each with the pause that follows it, in an order
+/// that depends on `SOAK_SEED` alone.
+fn planned<T: Clone + std::fmt::Debug>(
+    first: impl Strategy<Value = Vec<T>>,
+    event: impl Strategy<Value = T>,
+) -> Result<Vec<(T, Duration)>> {
     let count = given("SOAK_FAULTS")?.map_or(Ok(3), usize::try_from)?;
     let seed = given("SOAK_SEED")?.unwrap_or_else(|| std::process::id().into());
-    println!("{count} faults; to have the same again: make soak SEED={seed}");
+    println!("{count} random faults; to have the same again: make soak SEED={seed}");
     let pause = (0..5000_u64).prop_map(Duration::from_millis);
     let random = TestRng::from_seed(
         RngAlgorithm::ChaCha,
         &[seed; 4].map(u64::to_le_bytes).concat(),
     );
     let mut runner = TestRunner::new_with_rng(Config::default(), random);
-    let plan = prop::collection::vec((event, pause), count).new_tree(&mut runner);
-    Ok(plan.map_err(anyhow::Error::msg)?.current())
+    let more = prop::collection::vec((event, pause.clone()), count);
+    let first = first.prop_flat_map(move |first| {
+        let pauses = prop::collection::vec(pause.clone(), first.len());
+        (Just(first), pauses)
+    });
+    let plan = (first, more).new_tree(&mut runner);
+    let ((first, pauses), more) = plan.map_err(anyhow::Error::msg)?.current();
+    Ok(first.into_iter().zip(pauses).chain(more).collect())
 }
 
 /// Has the events of a plan happen, one after the other.
@@ -172,7 +181,7 @@ async fn under_load(replicas: &Replicas, faulty: impl Future<Output = Result<()>
 #[ignore = "takes ten minutes: make soak"]
 async fn whatever_fails_in_any_order_no_request_is_lost_and_none_gets_two_certificates()
 -> Result<()> {
-    let plan = planned(any_fault())?;
+    let plan = planned(Just(Vec::new()), any_fault())?;
     let replicas = Replicas::start(&format!("{SHORT_SECONDS}s")).await?;
     let faulty = one_by_one(plan, async |fault: Fault| fault.happens(&replicas).await);
     under_load(&replicas, faulty).await

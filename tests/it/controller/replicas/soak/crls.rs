@@ -78,7 +78,7 @@ async fn whatever_fails_and_however_clocks_step_crl_numbers_rise_and_no_entry_is
         (0..3_usize, -LONGEST_STEP..LONGEST_STEP)
             .prop_map(|(replica, offset)| Event::Step(replica, offset)),
     ];
-    let plan = planned(event)?;
+    let plan = planned(Just(Vec::new()), event)?;
     let clocks = Clocks::new()?;
     let env: Vec<_> = (0..3)
         .map(|replica| clocks.of(replica))

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use control_plane::{Process, Program, until};
 use proptest::prelude::*;
 use rig::{Controller, ControllerOptions, PATIENCE};
@@ -23,6 +23,9 @@ const UNREAD: Duration = Duration::from_secs(60);
 /// A pipe takes as many lines as a replica writes in half a minute.
 const FAILS_WITHIN: Duration = Duration::from_secs(240);
 
+/// How often a replica is killed until its last line can be cut.
+const TRIES: usize = 20;
+
 /// A fault of what a replica writes its logs to.
 #[derive(Clone, Copy, Debug)]
 enum LogFault {
@@ -36,13 +39,31 @@ enum LogFault {
     Torn(prop::sample::Index),
 }
 
+fn torn() -> impl Strategy<Value = LogFault> {
+    any::<prop::sample::Index>().prop_map(LogFault::Torn)
+}
+
 fn any_log_fault() -> impl Strategy<Value = LogFault> {
     prop_oneof![
         Just(LogFault::DiskFull),
         Just(LogFault::SyncFails),
         Just(LogFault::Unread),
-        any::<prop::sample::Index>().prop_map(LogFault::Torn),
+        torn(),
     ]
+}
+
+/// Returns one fault of each kind, each of any replica, in any order.
+fn one_of_each() -> impl Strategy<Value = Vec<Event>> {
+    let on_any = |fault: BoxedStrategy<LogFault>| {
+        (0..3_usize, fault).prop_map(|(replica, fault)| Event::Log(replica, fault))
+    };
+    let kinds = [
+        Just(LogFault::DiskFull).boxed(),
+        Just(LogFault::SyncFails).boxed(),
+        Just(LogFault::Unread).boxed(),
+        torn().boxed(),
+    ];
+    Vec::from(kinds.map(on_any)).prop_shuffle()
 }
 
 /// A fault of any kind.
@@ -112,21 +133,42 @@ async fn injected(controller: &Controller, call: &str, error: &str, folder: &Pat
     Ok(())
 }
 
-/// Cuts the last line of a file at an octet, unless somebody may have acted on that line: such a line is on the disk.
-fn tear(file: &Path, at: prop::sample::Index) -> Result<()> {
-    let text = fs::read(file)?;
-    let start = text
+/// Returns where the last line of a file begins, if it is whole and nobody can have acted on it. Such a line need not be on the
+/// disk.
+fn expendable(text: &[u8]) -> Option<usize> {
+    let line_break = text
         .trim_ascii_end()
         .iter()
         .rposition(|octet| *octet == b'\n');
-    let start = start.map_or(0, |end| end + 1);
+    let start = line_break.map_or(0, |end| end + 1);
     let line: Value = serde_json::from_slice(&text[start..]).unwrap_or_default();
-    if line["event"] == "published" {
-        let length = start + at.index(text.len() - start);
-        let file = fs::File::options().write(true).open(file)?;
-        file.set_len(u64::try_from(length)?)?;
+    (line["event"] == "published" && text.ends_with(b"\n")).then_some(start)
+}
+
+/// Kills a replica and cuts the last line of its file at an octet, so that a part of the line is left. Begins again if somebody
+/// may have acted on that line.
+async fn torn_at(controller: &Controller, at: prop::sample::Index) -> Result<()> {
+    let file = controller.issuance_log_path();
+    for _ in 0..TRIES {
+        until("a last line to cut", PATIENCE, async || {
+            Ok(expendable(&fs::read(file)?).map(drop))
+        })
+        .await?;
+        controller.kill();
+        let text = fs::read(file)?;
+        let start = expendable(&text);
+        if let Some(start) = start {
+            let left = start + 1 + at.index(text.len() - start - 1);
+            let file = fs::File::options().write(true).open(file)?;
+            file.set_len(u64::try_from(left)?)?;
+        }
+        sleep(OUTAGE).await;
+        controller.restart().await?;
+        if start.is_some() {
+            return Ok(());
+        }
     }
-    Ok(())
+    bail!("the last line was never one to cut")
 }
 
 impl LogFault {
@@ -143,12 +185,7 @@ impl LogFault {
                 sleep(UNREAD).await;
                 readers::go_on(controller)
             }
-            Self::Torn(at) => {
-                controller.kill();
-                tear(controller.issuance_log_path(), at)?;
-                sleep(OUTAGE).await;
-                controller.restart().await
-            }
+            Self::Torn(at) => torn_at(controller, at).await,
         }
     }
 }
@@ -160,7 +197,10 @@ async fn whatever_fails_every_certificate_in_the_cluster_is_in_logs_that_verify(
         super::any_fault().prop_map(Event::Fault),
         (0..3_usize, any_log_fault()).prop_map(|(replica, fault)| Event::Log(replica, fault)),
     ];
-    let plan = planned(event)?;
+    let plan = planned(one_of_each(), event)?;
+    let torn = plan.iter();
+    let torn = torn.filter(|(event, _)| matches!(event, Event::Log(_, LogFault::Torn(_))));
+    let torn = torn.count();
     let plumbing = Plumbing::new(&programs()?.controller)?;
     let replicas = Replicas::start_changed(&format!("{SHORT_SECONDS}s"), |_, options| {
         plumbing.connect(options);
@@ -170,5 +210,10 @@ async fn whatever_fails_every_certificate_in_the_cluster_is_in_logs_that_verify(
         Event::Fault(fault) => fault.happens(&replicas).await,
         Event::Log(replica, fault) => fault.happens(&replicas, replica).await,
     });
-    under_load(&replicas, faulty).await
+    under_load(&replicas, faulty).await?;
+    let lines = replicas.controllers.iter().map(Controller::issuance_log);
+    let lines = lines.collect::<Result<Vec<_>>>()?.concat();
+    let told = lines.iter().filter(|line| line["event"] == "torn").count();
+    assert!(told >= torn, "{told} torn lines are named of {torn}");
+    Ok(())
 }
