@@ -41,15 +41,17 @@ const READS: &[&str] = &[
 
 /// A command that mends a fault: the alert of its page, and how it begins.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Remedy(&'static str, &'static str);
+pub(super) struct MendingCommand(&'static str, &'static str);
 
 /// Removes the record of a PIN that was rejected.
-pub(super) const CLEAR_RECORD: Remedy = Remedy("PinBlocked", "kubectl patch secret ");
+pub(super) const CLEAR_RECORD: MendingCommand =
+    MendingCommand("PinBlocked", "kubectl patch secret ");
 /// Creates the PIN record.
-pub(super) const CREATE_RECORD: Remedy = Remedy("PinBlocked", "kubectl create secret ");
+pub(super) const CREATE_RECORD: MendingCommand =
+    MendingCommand("PinBlocked", "kubectl create secret ");
 
 /// Every command of a page that changes something. A fault of the live test is mended by it.
-const REMEDIES: &[Remedy] = &[CLEAR_RECORD, CREATE_RECORD];
+const REMEDIES: &[MendingCommand] = &[CLEAR_RECORD, CREATE_RECORD];
 
 /// What the commands need.
 pub(super) struct Pages {
@@ -127,8 +129,12 @@ impl Pages {
     }
 
     /// Runs a remedy as its page has it, and returns the command.
-    pub(super) async fn mend(&self, remedy: &Remedy, names: &[(&str, &str)]) -> Result<String> {
-        let Remedy(alert, beginning) = remedy;
+    pub(super) async fn mend(
+        &self,
+        remedy: &MendingCommand,
+        names: &[(&str, &str)],
+    ) -> Result<String> {
+        let MendingCommand(alert, beginning) = remedy;
         let text = runbooks::page_of(alert)?;
         let mut steps = commands(&text, names)?;
         steps.retain(|step| step.command.starts_with(beginning));
@@ -241,7 +247,7 @@ fn every_command_of_a_page_that_changes_something_is_a_remedy_of_the_live_test()
             .filter(|step| changes(step))
         {
             let command = step.command.clone();
-            let is_it = |Remedy(alert, beginning): &&Remedy| {
+            let is_it = |MendingCommand(alert, beginning): &&MendingCommand| {
                 *alert == name && command.starts_with(beginning)
             };
             let remedy = REMEDIES.iter().find(is_it);

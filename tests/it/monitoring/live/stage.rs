@@ -1,12 +1,13 @@
 //! A controller behind a proxy to the API server, with a token whose library fails by rules, and a Prometheus that scrapes it.
 
+mod old;
 mod overview;
 mod pin;
 
 use std::{cell::Cell, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use control_plane::{CertManagerOptions, Stored, until};
+use control_plane::{CertManagerOptions, until};
 use jiff::SignedDuration;
 use rig::{
     Authority, Cluster, Controller, ControllerOptions, IssuerName, Programs, Requests,
@@ -342,41 +343,6 @@ impl Stage {
         self.ask(&name, &issuer(), |spec| spec["isCA"] = json!(true))
             .await?;
         self.requests.reaches(&name, "Failed").await.map(drop)
-    }
-
-    /// Creates a request to an issuer that does not exist, approved an hour ago.
-    async fn wait_for_an_hour(&self, name: &str) -> Result<()> {
-        let nobody = IssuerName::cluster("nobody");
-        let spec = request_spec(&nobody, &csr_for("web.example")?);
-        self.requests.create(name, spec).await?;
-        let created = self.requests.get(name).await?.metadata.creation_timestamp;
-        let then = created.context("not created")?.0 - SignedDuration::from_hours(1);
-        let condition = json!({
-            "type": "Approved", "status": "True", "reason": "test", "message": "approved by the test",
-            "lastTransitionTime": then.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        });
-        let patch = json!({"status": {"conditions": [condition]}}).to_string();
-        let patch = ["--subresource=status", "--type=merge", "-p", &patch];
-        let words = [
-            &["patch", "certificaterequest", name, "-n", HERE][..],
-            &patch,
-        ]
-        .concat();
-        self.cluster.plane().kubectl(&words).await.map(drop)
-    }
-
-    /// Creates a request that nobody decides on, and makes it two hours old.
-    async fn be_undecided_for_hours(&self, name: &str) -> Result<()> {
-        let spec = request_spec(&issuer(), &csr_for("web.example")?);
-        self.requests.create(name, spec).await?;
-        let created = self.requests.get(name).await?.metadata.creation_timestamp;
-        let then = created.context("not created")?.0 - SignedDuration::from_hours(2);
-        let kind = "cert-manager.io/certificaterequests";
-        let stored = Stored::of(self.cluster.plane(), kind, HERE)?;
-        let mut object = stored.get(name).await?;
-        object["metadata"]["creationTimestamp"] =
-            json!(then.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
-        stored.put([object]).await
     }
 
     /// Asks for the revocation of the certificate of a request.
