@@ -1,8 +1,10 @@
 //! A controller behind a proxy to the API server, with a token whose library fails by rules, and a Prometheus that scrapes it.
 
+mod refused;
+
 use std::{cell::Cell, fs, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use control_plane::{CertManagerOptions, Stored, until};
 use jiff::SignedDuration;
 use rig::{
@@ -13,6 +15,7 @@ use serde_json::{Value, json};
 use softhsm_test_helpers::{CaProfile, FaultyModule, KeyKind};
 use tokio::time::sleep;
 
+use self::refused::{REFUSED, Refused};
 use super::{super::prometheus::Prometheus, WITHIN, bug::Bug, faults::Fault};
 use crate::controller::{between::Between, issuer, programs, readers};
 
@@ -179,12 +182,8 @@ impl Stage {
             Fault::WaitingRequest => self.wait_for_an_hour("waiting").await,
             Fault::UndecidedRequest => self.be_undecided_for_hours("undecided").await,
             Fault::Refusals => {
-                self.refused(0).await?;
-                self.prometheus
-                    .has_sampled("pkcs11_issuer_refusals_total")
-                    .await?;
-                for number in 1..12 {
-                    self.refused(number).await?;
+                for refused in REFUSED {
+                    self.refused(refused).await?;
                 }
                 Ok(())
             }
@@ -330,11 +329,15 @@ impl Stage {
         .await
     }
 
-    async fn refused(&self, number: usize) -> Result<()> {
-        let name = format!("refused-{number}");
-        self.ask(&name, &issuer(), |spec| spec["isCA"] = json!(true))
-            .await?;
-        self.requests.reaches(&name, "Failed").await.map(drop)
+    async fn refused(&self, (slug, change): &Refused) -> Result<()> {
+        let name = format!("refused-{slug}");
+        let mut spec = request_spec(&issuer(), &csr_for("web.example")?);
+        change(&mut spec)?;
+        self.requests.create_approved(&name, spec).await?;
+        let status = self.requests.reaches(&name, "Failed").await?;
+        let said = status.ready().context("no condition")?.message;
+        ensure!(said.starts_with(&format!("{slug}: ")), "{said}");
+        Ok(())
     }
 
     /// Creates a request to an issuer that does not exist, approved an hour ago.
