@@ -14,7 +14,7 @@ use tokio::{
     time::{error::Elapsed, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::{
     DONE_WITHIN, FetchCrl, Register,
@@ -315,7 +315,7 @@ impl Register {
             match store.sweep(&key, &head).await {
                 Ok(0) => {}
                 Ok(deleted) => {
-                    info!(ca = %key.ca, shard = key.shard, deleted, "deleted old chunks");
+                    debug!(ca = %key.ca, shard = key.shard, deleted, "deleted old chunks");
                 }
                 Err(error) => {
                     let error = ErrorChain(&error).to_string();
