@@ -5,7 +5,7 @@ use std::{
     fs,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use crate::source::Source;
@@ -14,11 +14,11 @@ use crate::source::Source;
 type Lines = BTreeMap<String, BTreeSet<String>>;
 
 /// Collects the messages of `log_request!(level, …, "message")` above debug, wherever they are.
-fn collect(tokens: TokenStream, lines: &mut Lines) {
+fn collect(tokens: TokenStream, lines: &mut Lines) -> Result<()> {
     let tokens: Vec<_> = tokens.into_iter().collect();
     for token in &tokens {
         if let TokenTree::Group(group) = token {
-            collect(group.stream(), lines);
+            collect(group.stream(), lines)?;
         }
     }
     for window in tokens.windows(3) {
@@ -37,7 +37,7 @@ fn collect(tokens: TokenStream, lines: &mut Lines) {
         let mut words = inside.iter().map(ToString::to_string);
         let level = words.find(|word| word != "seldom").unwrap_or_default();
         let Some(TokenTree::Literal(message)) = inside.last() else {
-            panic!("no message at the end: {group}");
+            bail!("no message at the end: {group}");
         };
         if level != "debug" {
             let message = message.to_string().trim_matches('"').to_owned();
@@ -45,6 +45,7 @@ fn collect(tokens: TokenStream, lines: &mut Lines) {
             levels.insert(level.to_uppercase());
         }
     }
+    Ok(())
 }
 
 /// Returns the rows of the table of lines about a request.
@@ -74,7 +75,7 @@ fn the_page_has_every_line_about_a_request_with_its_levels() -> Result<()> {
     for source in Source::below(&["src"]) {
         // The definition of the macro.
         if source.path != "src/reconcile/request/log.rs" {
-            collect(source.tokens_outside_tests(), &mut lines);
+            collect(source.tokens_outside_tests(), &mut lines)?;
         }
     }
     assert_eq!(documented()?, lines);

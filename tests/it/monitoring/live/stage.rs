@@ -1,10 +1,9 @@
 //! A controller behind a proxy to the API server, with a token whose library fails by rules, and a Prometheus that scrapes it.
 
 mod refused;
-
 use std::{cell::Cell, fs, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use control_plane::{CertManagerOptions, Stored, until};
 use jiff::SignedDuration;
 use rig::{
@@ -15,7 +14,6 @@ use serde_json::{Value, json};
 use softhsm_test_helpers::{CaProfile, FaultyModule, KeyKind};
 use tokio::time::sleep;
 
-use self::refused::{REFUSED, Refused};
 use super::{super::prometheus::Prometheus, WITHIN, bug::Bug, faults::Fault};
 use crate::controller::{between::Between, issuer, programs, readers};
 
@@ -181,12 +179,7 @@ impl Stage {
             }
             Fault::WaitingRequest => self.wait_for_an_hour("waiting").await,
             Fault::UndecidedRequest => self.be_undecided_for_hours("undecided").await,
-            Fault::Refusals => {
-                for refused in REFUSED {
-                    self.refused(refused).await?;
-                }
-                Ok(())
-            }
+            Fault::Refusals => self.have_requests_refused().await,
             Fault::BundleWithoutParent => {
                 let parent = json!([{"kind": "ConfigMap", "name": "nowhere", "key": "ca.crl"}]);
                 self.issuer("meshed", |spec| spec["crl"] = json!({"parents": parent}))
@@ -327,17 +320,6 @@ impl Stage {
             Ok((failing > 0.0).then_some(()))
         })
         .await
-    }
-
-    async fn refused(&self, (slug, change): &Refused) -> Result<()> {
-        let name = format!("refused-{slug}");
-        let mut spec = request_spec(&issuer(), &csr_for("web.example")?);
-        change(&mut spec)?;
-        self.requests.create_approved(&name, spec).await?;
-        let status = self.requests.reaches(&name, "Failed").await?;
-        let said = status.ready().context("no condition")?.message;
-        ensure!(said.starts_with(&format!("{slug}: ")), "{said}");
-        Ok(())
     }
 
     /// Creates a request to an issuer that does not exist, approved an hour ago.

@@ -1,14 +1,34 @@
 //! Requests that are refused, each for a reason of its own.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rig::{csr_for, request_spec};
 use serde_json::{Value, json};
 
-/// The slug of a refusal, and how the specification of a good request gets that fault.
-pub(super) type Refused = (&'static str, fn(&mut Value) -> Result<()>);
+use super::Stage;
+use crate::controller::issuer;
 
-pub(super) const REFUSED: &[Refused] = &[
+/// The slug of a refusal, and how the specification of a good request gets that fault.
+type Refused = (&'static str, fn(&mut Value) -> Result<()>);
+
+impl Stage {
+    /// Makes a request for each of the reasons.
+    pub(super) async fn have_requests_refused(&self) -> Result<()> {
+        for (slug, change) in REFUSED {
+            let name = format!("refused-{slug}");
+            let mut spec = request_spec(&issuer(), &csr_for("web.example")?);
+            change(&mut spec)?;
+            self.requests.create_approved(&name, spec).await?;
+            let status = self.requests.reaches(&name, "Failed").await?;
+            let said = status.ready().context("no condition")?.message;
+            ensure!(said.starts_with(&format!("{slug}: ")), "{said}");
+        }
+        Ok(())
+    }
+}
+
+const REFUSED: &[Refused] = &[
     ("ca-not-allowed", |spec| {
         spec["isCA"] = json!(true);
         Ok(())
