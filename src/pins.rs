@@ -15,7 +15,7 @@ use hsm::{
     answered_within,
 };
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use self::{
     place::{RecordKeys, ReportedIdentities},
@@ -301,9 +301,14 @@ impl LoginGate for TokenPin {
         outcome: LoginOutcome,
     ) -> BoxFuture<'a, ()> {
         Box::pin(async move {
+            let mut said = RepeatFilter::default();
             while let Err(failure) = self.settle(token, version, outcome).await {
                 if !matches!(failure, StoreError::Conflict) {
-                    error!(token_serial = %token.serial, error = %ErrorChain(&failure), "failed to record a login");
+                    let text = ErrorChain(&failure).to_string();
+                    if said.is_news(&text, Instant::now().into_std()) {
+                        warn!(token_serial = %token.serial, error = text,
+                              "failed to record a login; will try again");
+                    }
                     tokio::time::sleep(READ_AGAIN_AFTER).await;
                 }
             }

@@ -12,6 +12,7 @@ mod report;
 mod reserved;
 mod tokens;
 mod turns;
+mod ungranted;
 
 use std::{
     path::Path,
@@ -42,6 +43,7 @@ use self::{
     measured::{count, counts, measured},
     protection::Unprotected,
     turns::Turns,
+    ungranted::Ungranted,
 };
 use crate::{
     config::{IssuerScope, Library, TokenConfig, TokenSelector},
@@ -81,6 +83,7 @@ struct Running {
     pin: Arc<TokenPin>,
     turns: Arc<Turns>,
     counting: Mutex<Option<JoinHandle<()>>>,
+    ungranted: Ungranted,
     /// When the worker was first seen starting or restarting; `None` in every other state, also while the worker waits for
     /// a PIN or for the token itself.
     starting: Mutex<Option<Instant>>,
@@ -117,6 +120,7 @@ impl ConfiguredToken {
                 pin,
                 turns,
                 counting: Mutex::new(Some(counting)),
+                ungranted: Ungranted::default(),
                 starting: Mutex::new(Some(Instant::now())),
             }),
             reserved: Arc::clone(reserved),
@@ -225,7 +229,7 @@ impl ConfiguredToken {
         certificate: &[u8; 32],
         metrics: &Arc<Metrics>,
     ) -> Result<GrantedKey, NoKey> {
-        let find = || self.find_granted_key(owner, selector);
+        let find = || self.find_granted_key(owner, issuer, selector);
         let key = self.find_with_login(metrics, find).await?;
         let name = key.name();
         let public = selector.public_key.as_deref();
@@ -267,10 +271,7 @@ impl ConfiguredToken {
         let token = &self.running.token;
         let was_public = token.is_public(deadline).await?;
         let find = || measured(metrics, self.name(), TokenFunction::FindKey, find());
-        let log_in = || {
-            let login = token.log_in(deadline);
-            measured(metrics, self.name(), TokenFunction::Login, login)
-        };
+        let log_in = || token.log_in(deadline);
         match find().await {
             Err(
                 HsmError::KeyNotFound { .. } | HsmError::KeysHidden { .. } | HsmError::NotLoggedIn,
@@ -283,6 +284,7 @@ impl ConfiguredToken {
     async fn find_granted_key(
         &self,
         owner: IssuerScope<'_>,
+        issuer: &str,
         selector: &KeySelector,
     ) -> Result<hsm::Key, HsmError> {
         let granted = |name: &KeyName| self.config.may_use(owner, &name.label, &name.id);
@@ -301,12 +303,17 @@ impl ConfiguredToken {
             found => found,
         };
         match found {
-            Ok(key) if granted(&key.name()) => Ok(key),
+            Ok(key) if granted(&key.name()) => {
+                self.running.ungranted.forget(issuer);
+                Ok(key)
+            }
             // Grants look at the label and id only, so keys with the same label and id are all granted or all not granted.
             Ok(key) => {
                 // The issuer's status must not tell its author that the key exists; the operator's log may.
-                info!(token = self.config.name(), key = %key.name(), %owner,
-                    "the key exists, but no grant of the token covers it for this issuer");
+                if self.running.ungranted.is_news(issuer, &key.name()) {
+                    info!(token = self.config.name(), key = %key.name(), %owner,
+                        "the key exists, but no grant of the token covers it for this issuer");
+                }
                 Err(find::none())
             }
             Err(Narrowed::One(_)) => Err(find::none()),

@@ -2,12 +2,9 @@
 
 mod last_errors;
 mod lossy;
+mod repeats;
 
-use std::{
-    error::Error,
-    fmt, io,
-    time::{Duration, Instant},
-};
+use std::{error::Error, fmt, io};
 
 use anstyle::{AnsiColor, Style};
 use tracing_subscriber::{
@@ -21,7 +18,11 @@ use tracing_subscriber::{
 
 pub use self::last_errors::{LastErrors, LoggedLine};
 use self::lossy::Lossy;
-pub use self::lossy::{dropped_lines, flush};
+pub(crate) use self::repeats::log_seldom;
+pub use self::{
+    lossy::{dropped_lines, flush},
+    repeats::RepeatFilter,
+};
 use crate::message::shown;
 
 /// Format of log lines.
@@ -32,9 +33,6 @@ pub enum LogFormat {
     /// One line of text, for people.
     Text,
 }
-
-/// Time after which a failure that lasts is logged again.
-const SAY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Directive that hides the lines of `kube_runtime`. That crate dumps each failure of a watch, which the controller reports
 /// in one line of its own. Formatting its spans costs a tenth of the processor time of a certificate.
@@ -115,29 +113,6 @@ pub enum TelemetryError {
     /// Logging was started before.
     #[error("failed to start logging")]
     AlreadyStarted(#[source] tracing_subscriber::util::TryInitError),
-}
-
-/// Text of a failure that lasts, and when it was last logged.
-#[derive(Debug, Default)]
-pub struct RepeatFilter(Option<(String, Instant)>);
-
-impl RepeatFilter {
-    /// Returns whether to log a text: it differs from the last one, or a minute has passed.
-    #[must_use]
-    pub fn is_news(&mut self, text: &str, now: Instant) -> bool {
-        let known = self.0.as_ref().is_some_and(|(said, at)| {
-            said == text && now.saturating_duration_since(*at) < SAY_AGAIN_AFTER
-        });
-        if !known {
-            self.0 = Some((text.to_owned(), now));
-        }
-        !known
-    }
-
-    /// Forgets the text, because the failure has ended.
-    pub fn clear(&mut self) {
-        self.0 = None;
-    }
 }
 
 /// An error with its causes on one line, outermost first: `failed to sign: worker ended: hang limit reached`.
@@ -261,17 +236,5 @@ mod tests {
             start(LogFormat::Text, "pkcs11_issuer=loud", Unread::Wait, None),
             Err(TelemetryError::Filter { .. })
         ));
-    }
-
-    #[test]
-    fn the_same_cause_is_said_once_a_minute_and_another_cause_at_once() {
-        let (mut said, start) = (RepeatFilter::default(), Instant::now());
-        let mut is_news =
-            |text: &str, seconds| said.is_news(text, start + Duration::from_secs(seconds));
-        assert!(is_news("a", 0));
-        assert!(!is_news("a", 30));
-        assert!(is_news("b", 31));
-        assert!(!is_news("b", 90));
-        assert!(is_news("b", 91));
     }
 }

@@ -17,7 +17,7 @@ mod pin;
 mod survey;
 mod token;
 
-use std::num::NonZeroU16;
+use std::{collections::BTreeMap, num::NonZeroU16};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +39,7 @@ pub use self::{
 };
 
 /// Version of the protocol; raised with every change that an older peer would misread.
-pub const VERSION: u16 = 7;
+pub const VERSION: u16 = 8;
 
 /// First frame of the client: the token that this connection is about.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -183,7 +183,7 @@ pub enum Answer {
 }
 
 /// Counters of a worker since it started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
     /// Number of requests that may be unanswered at once.
     pub credit: u16,
@@ -199,4 +199,7 @@ pub struct Stats {
     pub late: u64,
     /// Sessions discarded after an error.
     pub sessions_discarded: u64,
+    /// Errors of the library that no answer names, because the worker recovered from them or explained them otherwise:
+    /// how often each code was returned, by [`TokenCode::name`].
+    pub unreported: BTreeMap<String, u64>,
 }

@@ -49,6 +49,13 @@ pub enum RequestKind {
 }
 
 impl RequestKind {
+    /// The kinds that the controller answers.
+    pub const WATCHED: [Self; 3] = [
+        Self::CertificateRequest,
+        Self::CertificateSigningRequest,
+        Self::PodCertificateRequest,
+    ];
+
     /// Returns the name of the kind.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use self::{
     client::client,
@@ -37,7 +37,7 @@ use super::{
     version::{COMMIT, PROGRAM, VERSION},
 };
 use crate::{
-    api::issuer::{PKCS11ClusterIssuer, PKCS11Issuer},
+    api::issuer::{IssuerKind as _, PKCS11ClusterIssuer, PKCS11Issuer},
     args::Run,
     audit::{IssuanceLog, LogRun},
     checkpoints::{CheckpointWriter, Sources},
@@ -103,6 +103,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         .chain(of_crls.map(|lint| lint.name))
         .collect();
     metrics.expect_failures(&[BUG, CRL_BUG], &lints);
+    metrics.expect_requests(&[PKCS11Issuer::KIND, PKCS11ClusterIssuer::KIND]);
     let readiness = Readiness::default();
     let server = Server::bind(args.health_address, args.metrics_address).await?;
     let debug = match args.debug_address {
@@ -381,6 +382,7 @@ fn owners(ownership: &Arc<Ownership>) -> Owners {
 async fn show_readiness(mut held: state::Receiver<bool>, readiness: &Readiness) {
     while let Ok(now) = held.wait_for(|held| *held != readiness.get()).await {
         readiness.set(*now);
-        info!(ready = *now, "readiness");
+        // The line about the Lease says why.
+        debug!(ready = *now, "readiness");
     }
 }

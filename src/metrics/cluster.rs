@@ -129,6 +129,12 @@ impl Metrics {
         renewals.get_or_create(&RenewalLabels { result }).inc();
     }
 
+    /// Shows the failures of a kind's lists and watches as zero, so that an alert on their growth sees the first one.
+    pub fn watches(&self, kind: &'static str) {
+        let failures = &self.cluster.watch_failures;
+        drop(failures.get_or_create(&WatchLabel { kind }));
+    }
+
     /// Counts a failed list or watch of a kind.
     pub fn watch_failed(&self, kind: &'static str) {
         let failures = &self.cluster.watch_failures;

@@ -43,7 +43,7 @@ pub struct CrlTimes {
 
 impl CrlMetrics {
     pub(super) fn register(set: &mut MetricSet) -> Self {
-        Self {
+        let metrics = Self {
             shown: Mutex::default(),
             next_update: set.gauges(
                 "crl_next_update_timestamp_seconds",
@@ -99,7 +99,12 @@ impl CrlMetrics {
                 "When the oldest of the waiting revocations was accepted; 0 if none waits",
                 Gauge::default(),
             ),
+        };
+        // An alert on the growth of a counter needs it from the start.
+        for step in CrlFailure::ALL.iter().copied() {
+            drop(metrics.failures.get_or_create(&CrlFailureLabels { step }));
         }
+        metrics
     }
 
     /// Returns the label of a CA, unless there are too many.

@@ -43,6 +43,7 @@ pub(super) struct PerIssuer {
     results: Family<IssuerResultLabels, Counter>,
     ready: Family<OneIssuerLabels, Gauge>,
     not_after: Family<OneIssuerLabels, Gauge>,
+    last_signature: Family<OneIssuerLabels, Gauge>,
 }
 
 impl PerIssuer {
@@ -65,6 +66,11 @@ impl PerIssuer {
                 "issuer_not_after_timestamp_seconds",
                 LABELS,
                 "When the first certificate of the issuer's chain expires, only with --issuer-metrics",
+            ),
+            last_signature: set.gauges(
+                "issuer_last_signature_timestamp_seconds",
+                LABELS,
+                "When this replica last verified a signature of the issuer's key, as of its last look at the issuer; probes count too; only with --issuer-metrics",
             ),
         }
     }
@@ -120,12 +126,23 @@ impl PerIssuer {
         }
     }
 
+    fn signed(&self, issuer: IssuerId<'_>, seconds: i64) {
+        if self.most == 0 {
+            return;
+        }
+        let labels = labels(issuer);
+        if self.admits(&labels) {
+            self.last_signature.get_or_create(&labels).set(seconds);
+        }
+    }
+
     fn forget(&self, labels: &OneIssuerLabels) {
         if !self.shown.lock().remove(labels) {
             return;
         }
         self.ready.remove(labels);
         self.not_after.remove(labels);
+        self.last_signature.remove(labels);
         for result in RequestResult::ALL.iter().copied() {
             self.results.remove(&IssuerResultLabels {
                 issuer_kind: labels.issuer_kind,
@@ -141,6 +158,12 @@ impl Metrics {
     /// Sets the health of one issuer; `None` removes its metrics. Does nothing unless the operator wants such metrics.
     pub fn issuer(&self, issuer: IssuerId<'_>, health: Option<IssuerHealth>) {
         self.per_issuer.health(issuer, health);
+    }
+
+    /// Sets when a signature of an issuer's key was last verified, in seconds since 1970. Does nothing unless the operator
+    /// wants such metrics.
+    pub fn issuer_signed(&self, issuer: IssuerId<'_>, seconds: i64) {
+        self.per_issuer.signed(issuer, seconds);
     }
 }
 

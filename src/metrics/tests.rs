@@ -80,6 +80,28 @@ fn each_call_updates_the_metric_with_its_labels() {
 }
 
 #[test]
+fn the_first_events_that_an_alert_counts_are_growth() {
+    let metrics = Metrics::new("0.1.0", "unknown");
+    metrics.expect_requests(&["PKCS11Issuer", "PKCS11ClusterIssuer"]);
+    metrics.expect_failures(&["issuance"], &["rfc5280_version_3"]);
+    metrics.watches("CertificateRequest");
+    has(
+        &metrics,
+        &[
+            r#"pkcs11_issuer_requests_total{kind="CertificateRequest",issuer_kind="PKCS11Issuer",result="failed"} 0"#,
+            r#"pkcs11_issuer_requests_total{kind="PodCertificateRequest",issuer_kind="PKCS11ClusterIssuer",result="issued"} 0"#,
+            r#"pkcs11_issuer_bugs_total{bug="issuance"} 0"#,
+            r#"pkcs11_issuer_lint_failures_total{lint="rfc5280_version_3"} 0"#,
+            r#"pkcs11_issuer_watch_failures_total{kind="CertificateRequest"} 0"#,
+            r#"pkcs11_issuer_crl_failures_total{step="sign"} 0"#,
+        ],
+    );
+    let text = metrics.encode().unwrap();
+    let requests = text.matches("pkcs11_issuer_requests_total{").count();
+    assert_eq!(requests, 3 * 2 * RequestResult::ALL.len());
+}
+
+#[test]
 fn a_token_is_in_one_state_at_a_time_and_every_entry_is_counted() {
     let metrics = Metrics::new("0.1.0", "unknown");
     let counts = |state| TokenCounts {
@@ -132,6 +154,16 @@ fn sessions_are_busy_or_idle_and_vanish_with_the_worker() {
             r#"pkcs11_issuer_token_sessions_discarded{token="issuing"} 1"#,
         ],
     );
+    metrics.token_use(
+        "issuing",
+        TokenUse {
+            sessions: None,
+            ..used
+        },
+    );
+    has(&metrics, &[queued]);
+    assert!(!metrics.encode().unwrap().contains("sessions{"));
+    metrics.token_use("issuing", used);
     metrics.token_unused("issuing");
     has(&metrics, &[queued]);
     assert!(!metrics.encode().unwrap().contains("sessions"));
@@ -153,6 +185,7 @@ fn only_as_many_issuers_as_the_operator_allows_have_metrics_of_their_own() {
     let none = Metrics::new("0.1.0", "unknown");
     none.request(kind, issuer("a"), RequestResult::Issued);
     none.issuer(issuer("a"), health(true));
+    none.issuer_signed(issuer("a"), 400);
     assert_eq!(count(&none), 0);
 
     let two = Metrics::with_issuers("0.1.0", "unknown", 2);
@@ -162,17 +195,19 @@ fn only_as_many_issuers_as_the_operator_allows_have_metrics_of_their_own() {
             two.request(kind, issuer(name), *result);
         }
         two.issuer(issuer(name), health(true));
+        two.issuer_signed(issuer(name), 400);
     }
-    // Two issuers with all results, health and end, and the others with all results.
+    // Two issuers with all results, health, end and last signature, and the others with all results.
     assert_eq!(
         count(&two),
-        2 * (RequestResult::ALL.len() + 2) + RequestResult::ALL.len()
+        2 * (RequestResult::ALL.len() + 3) + RequestResult::ALL.len()
     );
     has(
         &two,
         &[
             r#"pkcs11_issuer_issuer_ready{issuer_kind="PKCS11Issuer",issuer_namespace="shop",issuer="ca-1"} 1"#,
             r#"pkcs11_issuer_issuer_not_after_timestamp_seconds{issuer_kind="PKCS11Issuer",issuer_namespace="shop",issuer="ca-1"} 300"#,
+            r#"pkcs11_issuer_issuer_last_signature_timestamp_seconds{issuer_kind="PKCS11Issuer",issuer_namespace="shop",issuer="ca-1"} 400"#,
             r#"pkcs11_issuer_issuer_requests_total{issuer_kind="PKCS11Issuer",issuer_namespace="",issuer="(others)",result="issued"} 998"#,
         ],
     );

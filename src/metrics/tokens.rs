@@ -45,7 +45,7 @@ pub struct TokenUse {
     pub queued: usize,
     /// Requests that the worker has not answered.
     pub in_flight: usize,
-    /// Sessions that are open; `None` if the worker was not asked.
+    /// Sessions that are open; `None` if the worker has not told yet.
     pub sessions: Option<SessionCounts>,
 }
 
@@ -89,13 +89,13 @@ impl TokenMetrics {
             call_seconds: set.seconds(
                 "token_call_seconds",
                 &["token", "function"],
-                "Time of a call of a token, by function, whatever its outcome",
+                "Time of a call of a token, by function, whatever its outcome: sign and random from the request to the answer, find-key with everything that a search reads, login for each login that gave the token a PIN",
                 || Histogram::new(CALL),
             ),
             errors: set.counters(
                 "token_errors",
                 &["token", "code"],
-                "Errors that the token's library returned, by PKCS#11 code; a code that PKCS#11 does not define is CKR_VENDOR_DEFINED",
+                "Errors that the token's library returned, by PKCS#11 code; those that the worker recovered from are counted within seconds, unless it ends before; a code that PKCS#11 does not define is CKR_VENDOR_DEFINED",
             ),
             last_signature: set.gauges(
                 "token_last_signature_timestamp_seconds",
@@ -246,18 +246,23 @@ impl Metrics {
             }
             let discarded = i64::try_from(sessions.discarded).unwrap_or(i64::MAX);
             metrics.discarded.get_or_create(&labels).set(discarded);
+        } else {
+            self.sessions_unknown(token);
         }
     }
 
-    /// Removes the gauges of a token without a worker.
-    pub fn token_unused(&self, token: &str) {
+    fn sessions_unknown(&self, token: &str) {
         let metrics = &self.tokens;
         for state in ["busy", "idle"] {
             metrics.sessions.remove(&session(token, state));
         }
-        for gauges in [&metrics.discarded, &metrics.in_flight] {
-            gauges.remove(&of(token));
-        }
+        metrics.discarded.remove(&of(token));
+    }
+
+    /// Removes the gauges of a token without a worker.
+    pub fn token_unused(&self, token: &str) {
+        self.sessions_unknown(token);
+        self.tokens.in_flight.remove(&of(token));
     }
 
     /// Removes the metrics of a token that was removed or stopped.

@@ -36,6 +36,8 @@ const MAX_NAME_PREFIX: usize = 200;
 pub(super) struct Notice {
     reason: EventReason,
     note: String,
+    /// Whether it tells of what somebody has configured, and of no failure.
+    is_wanted: bool,
 }
 
 /// Queue of Events that never makes its caller wait.
@@ -51,7 +53,26 @@ impl Notice {
     #[must_use]
     pub(super) fn new(reason: EventReason, note: impl fmt::Display) -> Self {
         let note = shown(note);
-        Self { reason, note }
+        Self {
+            reason,
+            note,
+            is_wanted: false,
+        }
+    }
+
+    /// Returns the same notice, as one that tells of what somebody has configured.
+    #[must_use]
+    pub(super) fn wanted(self) -> Self {
+        Self {
+            is_wanted: true,
+            ..self
+        }
+    }
+
+    /// Returns whether it tells of what somebody has configured, and of no failure.
+    #[must_use]
+    pub(super) const fn is_wanted(&self) -> bool {
+        self.is_wanted
     }
 
     /// Returns the reason.
@@ -145,7 +166,7 @@ impl Events {
 }
 
 fn event(notice: Notice, regarding: ObjectReference, at: Timestamp, instance: &str) -> Event {
-    let Notice { reason, note } = notice;
+    let Notice { reason, note, .. } = notice;
     Event {
         action: Some("Sign".to_owned()),
         event_time: Some(MicroTime(at)),

@@ -65,7 +65,7 @@ pub(super) use self::{
     state::{IssuerState, issuer_states},
     stored::Stored,
 };
-use super::{Context, backoff::random, trust};
+use super::{Context, backoff::random, issuer_id, trust};
 use crate::{
     api::{
         IssuerName,
@@ -74,7 +74,7 @@ use crate::{
     },
     metrics::Metrics,
     pipeline::{Earlier, Proven, ReadyIssuer, now},
-    telemetry::ErrorChain,
+    telemetry::{ErrorChain, log_seldom},
 };
 
 /// The longest time between two readings of Secrets, ConfigMaps and PINs, however rarely the token signs a probe.
@@ -146,8 +146,9 @@ async fn reconcile<K: IssuerKind>(
     match &issuer.0 {
         Ok(issuer) => look(issuer, since, reads, context).await,
         Err(invalid) => {
-            warn!(kind = K::KIND, name = %issuer.name_any(), error = %ErrorChain(invalid),
-                  "ignoring an issuer that cannot be read");
+            let error = ErrorChain(invalid).to_string();
+            log_seldom!(warn, &error, kind = K::KIND, name = %issuer.name_any(), error,
+                         "ignoring an issuer that cannot be read");
             Ok(None)
         }
     }
@@ -265,6 +266,10 @@ async fn look<K: IssuerKind>(
         .notes
         .census
         .count(&name, counted(&seen, &found.proven, &status, context));
+    if let Ok(Proven { ready, .. }) = &found.proven {
+        let seconds = ready.proof.at().as_second();
+        context.metrics.issuer_signed(issuer_id(&name), seconds);
+    }
     if !is_own || !differs(seen.status, &status) {
         return Ok(again);
     }

@@ -13,7 +13,7 @@ use std::{
 use k8s_openapi::{ByteString, NamespaceResourceScope};
 use kube::{Api, ResourceExt as _, api::ListParams};
 use serde::de::DeserializeOwned;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use self::plan::{
     CertificateName, Judged, OutdatedCertificate, ReissuePlan, RenewalNeed, renewal_need,
@@ -32,7 +32,7 @@ use crate::{
     },
     issuance::outdated::{IssuedEarlier, Outdated},
     pipeline::{ReadyIssuer, now},
-    telemetry::ErrorChain,
+    telemetry::{ErrorChain, log_seldom},
 };
 
 /// How often the renewals go on.
@@ -152,7 +152,8 @@ async fn advance(
                 Progress::Planned(plan)
             }
             Err(error) => {
-                warn!(issuer = %one.name, error = %ErrorChain(&error), "failed to read Certificates; will try again");
+                let error = ErrorChain(&error).to_string();
+                log_seldom!(warn, &error, issuer = %one.name, error, "failed to read Certificates; will try again");
                 Progress::Failed(Instant::now() + AFTER_FAILURE)
             }
         },
@@ -286,7 +287,7 @@ async fn renew(plan: &mut ReissuePlan, one: &Reissuing, context: &Context) {
             Ok(false) => {}
             Err(error) => {
                 let why = ErrorChain(&error).to_string();
-                warn!(issuer = %one.name, certificate = ?candidate.name, error = why, "failed to begin a renewal; pausing");
+                log_seldom!(warn, &why, issuer = %one.name, certificate = ?candidate.name, error = why, "failed to begin a renewal; pausing");
                 return plan.failed(candidate, &crate::message::shown(why), Instant::now());
             }
         }

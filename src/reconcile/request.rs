@@ -101,7 +101,8 @@ pub(super) async fn look<R: Request>(
     let request = match &object.0 {
         Ok(request) => request,
         Err(invalid) => {
-            log_request!(warn, object, error = %ErrorChain(invalid),
+            let error = ErrorChain(invalid).to_string();
+            log_request!(seldom warn, &error, object, error,
                          "ignored a request that cannot be parsed");
             return Next::OnChange;
         }
@@ -113,7 +114,8 @@ pub(super) async fn look<R: Request>(
         context.limiter.leave(&granted);
     }
     acted.unwrap_or_else(|error| {
-        log_request!(warn, object, error = %ErrorChain(&error), "will try again");
+        let error = ErrorChain(&error).to_string();
+        log_request!(seldom warn, &error, object, error, "will try again");
         memory.retry_at(waiting, Instant::now())
     })
 }

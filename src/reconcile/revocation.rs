@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::{Api, ResourceExt as _};
-use tracing::warn;
 
 use self::{
     act::answer,
@@ -40,7 +39,7 @@ use crate::{
     audit::ShowingCrl,
     issuance::crl::{CaId, SerialNumber},
     pipeline::now,
-    telemetry::ErrorChain,
+    telemetry::{ErrorChain, log_seldom},
 };
 
 /// The kind's name in errors.
@@ -136,15 +135,17 @@ async fn look(
     let kept = match &kept.0 {
         Ok(kept) => kept,
         Err(invalid) => {
-            warn!(revocation = %full_name(kept), error = %ErrorChain(invalid),
-                  "ignored a revocation that cannot be parsed");
+            let error = ErrorChain(invalid).to_string();
+            log_seldom!(warn, &error, revocation = %full_name(kept), error,
+                         "ignored a revocation that cannot be parsed");
             return Next::OnChange;
         }
     };
     match act(kept, memory, context).await {
         Ok(next) => next,
         Err(error) => {
-            warn!(revocation = %full_name(kept), error = %ErrorChain(&error), "will try again");
+            let error = ErrorChain(&error).to_string();
+            log_seldom!(warn, &error, revocation = %full_name(kept), error, "will try again");
             memory.failed(Instant::now())
         }
     }

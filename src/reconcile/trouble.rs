@@ -23,6 +23,7 @@ pub(super) struct Trouble {
 impl Trouble {
     /// Creates the reporter of a kind, before any failure.
     pub(super) fn of(kind: &'static str, metrics: &Arc<Metrics>) -> Self {
+        metrics.watches(kind);
         Self {
             kind,
             metrics: Arc::clone(metrics),

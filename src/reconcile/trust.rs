@@ -16,7 +16,7 @@ use kube::{
     },
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 pub use self::discovery::TrustBundles;
 use self::{anchors::BundleAnchors, place::TrustPlace};
@@ -24,7 +24,7 @@ use super::{Context, trouble::is_missing};
 use crate::{
     api::{FIELD_MANAGER, IssuerName, issuer::RetiringStatus},
     pipeline::now,
-    telemetry::ErrorChain,
+    telemetry::{ErrorChain, log_seldom},
 };
 
 /// How often bundles of deleted issuers are looked for.
@@ -81,8 +81,9 @@ pub(super) async fn publish(
             renew(&place, before.as_ref(), anchors, context).await
         };
         if let Err(error) = done.await {
-            warn!(issuer = %name, error = %ErrorChain(&error), "failed to publish trust anchors");
-            unpublished = Some(ErrorChain(&error).to_string());
+            let error = ErrorChain(&error).to_string();
+            log_seldom!(warn, &error, issuer = %name, error, "failed to publish trust anchors");
+            unpublished = Some(error);
         }
     }
     unpublished
@@ -105,7 +106,8 @@ pub(super) async fn sweep(context: &Context, stop: &CancellationToken) {
 
 async fn sweep_all(context: &Context) {
     let told = |error: &TrustError| {
-        warn!(error = %ErrorChain(error), "failed to sweep trust bundles");
+        let error = ErrorChain(error).to_string();
+        log_seldom!(warn, &error, error, "failed to sweep trust bundles");
     };
     if context.settings.trust_config_maps
         && let Err(error) = sweep_maps(context).await

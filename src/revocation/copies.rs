@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
 use parking_lot::Mutex;
 use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
     Register,
@@ -18,7 +18,7 @@ use crate::{
     api::IssuerName,
     issuance::{crl::CaId, pem},
     metrics::CrlFailure,
-    telemetry::ErrorChain,
+    telemetry::{ErrorChain, log_seldom},
 };
 
 /// Most octets of a CRL, DER and PEM together, in a copy. A ConfigMap holds 1 MiB.
@@ -99,8 +99,9 @@ impl Register {
                     && let Err(error) = self.copy(store, &key).await
                 {
                     self.metrics.crl_failed(CrlFailure::Copy);
-                    warn!(ca = %key.ca, shard = key.shard, error = %ErrorChain(&error),
-                          "failed to write the copy of a CRL");
+                    let error = ErrorChain(&error).to_string();
+                    log_seldom!(warn, &error, ca = %key.ca, shard = key.shard, error,
+                                 "failed to write the copy of a CRL");
                 }
             }
             self.write_bundles(store).await;
@@ -173,7 +174,14 @@ impl Register {
                 Ok(false) => {}
                 Err(error) => {
                     self.metrics.crl_failed(CrlFailure::Copy);
-                    warn!(issuer, error = %ErrorChain(&error), "failed to write a bundle of CRLs");
+                    let error = ErrorChain(&error).to_string();
+                    log_seldom!(
+                        warn,
+                        &error,
+                        issuer,
+                        error,
+                        "failed to write a bundle of CRLs"
+                    );
                 }
             }
         }

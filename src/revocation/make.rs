@@ -5,7 +5,7 @@ use std::{mem, sync::Arc};
 use jiff::Timestamp;
 use scopeguard::{ScopeGuard, guard};
 use tokio::{runtime::Handle, time::timeout};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
     DONE_WITHIN, Register,
@@ -23,7 +23,7 @@ use crate::{
         profile::HttpUrl,
     },
     pipeline::{ReadyIssuer, aside, now, on_thread},
-    telemetry::ErrorChain,
+    telemetry::{ErrorChain, log_seldom},
 };
 
 /// Everything that one CRL is made of.
@@ -98,8 +98,9 @@ impl Register {
             Ok(Some(number)) => self.shelf.saw(key, number.get()),
             Ok(None) => {}
             Err(error) => {
-                warn!(ca = %key.ca, shard = key.shard, error = %ErrorChain(&error),
-                      "the published CRL cannot be compared with the stored state");
+                let error = ErrorChain(&error).to_string();
+                log_seldom!(warn, &error, ca = %key.ca, shard = key.shard, error,
+                             "the published CRL cannot be compared with the stored state");
             }
         }
     }

@@ -14,7 +14,7 @@ use tokio::{
     time::{error::Elapsed, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, error, warn};
 
 use super::{
     DONE_WITHIN, FetchCrl, Register,
@@ -27,7 +27,7 @@ use super::{
 use crate::{
     issuance::crl::{CaId, CrlRules},
     pipeline::ReadyIssuer,
-    telemetry::{ErrorChain, RepeatFilter},
+    telemetry::{ErrorChain, RepeatFilter, log_seldom},
 };
 
 /// The shortest time from the end of one CRL of a shard to the beginning of the next. Revocations in between wait and share one.
@@ -298,14 +298,14 @@ impl Register {
             Err(trouble) => {
                 trouble.count(&self.metrics);
                 let text = ErrorChain(&trouble).to_string();
+                let is_bug = trouble.is_bug();
                 self.set(&key, |task| {
                     task.running = false;
                     task.failures += 1;
                     task.not_before = Some(ended + pause(task.failures));
                     task.trouble = Some(trouble);
                     if task.said.is_news(&text, ended) {
-                        warn!(ca = %key.ca, shard = key.shard, error = text,
-                              "a CRL was not published; the present one is still served");
+                        log_trouble(&key, &text, is_bug);
                     }
                 });
                 false
@@ -315,13 +315,24 @@ impl Register {
             match store.sweep(&key, &head).await {
                 Ok(0) => {}
                 Ok(deleted) => {
-                    info!(ca = %key.ca, shard = key.shard, deleted, "deleted old chunks");
+                    debug!(ca = %key.ca, shard = key.shard, deleted, "deleted old chunks");
                 }
                 Err(error) => {
-                    warn!(error = %ErrorChain(&error), "failed to delete old chunks of a CRL");
+                    let error = ErrorChain(&error).to_string();
+                    log_seldom!(warn, &error, error, "failed to delete old chunks of a CRL");
                 }
             }
         }
+    }
+}
+
+/// Logs why a CRL was not published: as an error if an invariant broke.
+fn log_trouble(key: &ShardKey, error: &str, is_bug: bool) {
+    let (ca, shard) = (&key.ca, key.shard);
+    if is_bug {
+        error!(%ca, shard, error, "an invariant broke; a CRL was not published");
+    } else {
+        warn!(%ca, shard, error, "a CRL was not published; the present one is still served");
     }
 }
 

@@ -62,14 +62,28 @@ impl CrlTrouble {
     /// Counts the failure; a broken invariant under its own name, too.
     pub(super) fn count(&self, metrics: &Metrics) {
         metrics.crl_failed(self.step());
-        let Self::Prepare(error) = self else {
-            return;
-        };
-        if let PrepareCrlError::Lint(failed) = error {
+        if let Self::Prepare(PrepareCrlError::Lint(failed)) = self {
             metrics.lint_failed(failed.lint);
         }
-        if error.fault() == Fault::Bug {
+        if self.is_bug() {
             metrics.bug(CRL_BUG);
+        }
+    }
+
+    /// Returns whether an invariant broke.
+    pub(super) fn is_bug(&self) -> bool {
+        match self {
+            Self::Prepare(error) => error.fault() == Fault::Bug,
+            Self::Issue(error) => error.fault() == Fault::Bug,
+            Self::Register(_)
+            | Self::Older(_)
+            | Self::NotReady
+            | Self::Numbers
+            | Self::Log(_)
+            | Self::Turn(_)
+            | Self::TimedOut
+            | Self::Overtaken
+            | Self::Pack(_) => false,
         }
     }
 

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     metrics::CrlTimes,
     server::ServedCrl,
-    telemetry::{ErrorChain, RepeatFilter},
+    telemetry::{ErrorChain, RepeatFilter, log_seldom},
 };
 
 impl Register {
@@ -31,6 +31,7 @@ impl Register {
         let mut events = pin!(events);
         let mut listed = BTreeSet::new();
         let mut said = RepeatFilter::default();
+        self.metrics.watches("ConfigMap");
         while let Some(Some(event)) = stop.run_until_cancelled(events.next()).await {
             match event {
                 Ok(Event::Init) => listed = self.shelf.keys().into_iter().collect(),
@@ -134,8 +135,9 @@ impl Register {
 
     fn told(&self, key: &ShardKey, taken: Result<(), RegisterStoreError>) {
         if let Err(error) = taken {
-            warn!(ca = %key.ca, shard = key.shard, error = %ErrorChain(&error),
-                  "failed to read the stored state of a CRL");
+            let error = ErrorChain(&error).to_string();
+            log_seldom!(warn, &error, ca = %key.ca, shard = key.shard, error,
+                         "failed to read the stored state of a CRL");
             self.stale.lock().insert(*key);
         }
         self.show(&key.ca);

@@ -225,10 +225,7 @@ pub(super) async fn ask(
         let signature = token.sign_message(key, mechanism, payload, message, deadline);
         measured(metrics, token_name, TokenFunction::Sign, signature)
     };
-    let log_in = || {
-        let login = token.log_in(deadline);
-        measured(metrics, token_name, TokenFunction::Login, login)
-    };
+    let log_in = || token.log_in(deadline);
     match sign().await {
         // The token shows the key without a login but does not sign with it.
         Err(HsmError::NotLoggedIn) if log_in().await? => sign().await,

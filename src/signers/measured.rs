@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hsm::{HsmError, PinFlags, Tally, Token, TokenState};
+use hsm::{
+    HsmError, PinFlags, Tally, Token, TokenState,
+    protocol::{Stats, TokenCode},
+};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::turns::Turns;
@@ -37,14 +40,22 @@ pub(super) async fn measured<T>(
 /// Keeps the metrics of a token up to date until it is stopped.
 pub(super) async fn count(name: String, token: Token, turns: Arc<Turns>, metrics: Arc<Metrics>) {
     let (mut state, mut tallies) = (token.state(), token.tallies());
-    let mut errors = BTreeMap::new();
+    let (mut errors, mut tries) = (BTreeMap::new(), 0);
+    let mut reported = Reported::default();
     let mut ticks = interval(USE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let stopped = *state.borrow_and_update() == TokenState::Stopped;
         tallies.mark_unchanged();
         metrics.token(&name, &counts(&token));
-        count_errors(&name, token.tally().errors, &mut errors, &metrics);
+        let tally = token.tally();
+        if let Some((now, took)) = tally.tried
+            && now != tries
+        {
+            tries = now;
+            metrics.token_called(&name, TokenFunction::Login, took);
+        }
+        count_errors(&name, tally.errors, &mut errors, &metrics);
         if stopped {
             return;
         }
@@ -52,7 +63,7 @@ pub(super) async fn count(name: String, token: Token, turns: Arc<Turns>, metrics
             changed = state.changed() => changed,
             changed = tallies.changed() => changed,
             _ = ticks.tick() => {
-                measure_use(&name, &token, &turns, &metrics).await;
+                measure_use(&name, &token, &turns, &mut reported, &metrics).await;
                 Ok(())
             }
         };
@@ -69,17 +80,71 @@ fn count_errors(
     before: &mut BTreeMap<&'static str, u64>,
     metrics: &Metrics,
 ) {
-    for (code, times) in &now {
-        let known = before.get(code).copied().unwrap_or_default();
-        if *times > known {
-            metrics.token_failed(name, code, times - known);
-        }
+    for (code, times) in grown(&now, before) {
+        metrics.token_failed(name, code, times);
     }
     *before = now;
 }
 
+/// Returns by how much each count has grown, for those that have.
+fn grown(
+    now: &BTreeMap<&'static str, u64>,
+    before: &BTreeMap<&'static str, u64>,
+) -> Vec<(&'static str, u64)> {
+    let growth = now.iter().map(|(name, times)| {
+        let known = before.get(name).copied().unwrap_or_default();
+        (*name, times.saturating_sub(known))
+    });
+    growth.filter(|(_, times)| *times > 0).collect()
+}
+
+/// What a worker last told of itself. It is not asked while it has much to do.
+#[derive(Debug, Default)]
+struct Reported {
+    /// Number of the worker among those of the token.
+    worker: u64,
+    sessions: Option<SessionCounts>,
+    /// Errors of the library that no answer names, by code.
+    unreported: BTreeMap<&'static str, u64>,
+}
+
+impl Reported {
+    /// Takes in what a worker tells, and returns how many errors are new.
+    fn take_in(&mut self, worker: u64, stats: &Stats) -> Vec<(&'static str, u64)> {
+        if self.worker != worker {
+            *self = Self::default();
+        }
+        let mut unreported = BTreeMap::new();
+        for (code, times) in &stats.unreported {
+            let known: &mut u64 = unreported.entry(TokenCode::name_of(code)).or_default();
+            *known = known.saturating_add(*times);
+        }
+        let new = grown(&unreported, &self.unreported);
+        *self = Self {
+            worker,
+            sessions: Some(SessionCounts {
+                open: usize::from(stats.sessions),
+                discarded: stats.sessions_discarded,
+            }),
+            unreported,
+        };
+        new
+    }
+
+    /// Returns what the worker with this number last told of its sessions.
+    fn sessions(&self, worker: u64) -> Option<SessionCounts> {
+        self.sessions.filter(|_| self.worker == worker)
+    }
+}
+
 /// Measures how a token is used now.
-async fn measure_use(name: &str, token: &Token, turns: &Turns, metrics: &Metrics) {
+async fn measure_use(
+    name: &str,
+    token: &Token,
+    turns: &Turns,
+    reported: &mut Reported,
+    metrics: &Metrics,
+) {
     let mut now = TokenUse {
         queued: turns.queued(),
         ..TokenUse::default()
@@ -87,15 +152,17 @@ async fn measure_use(name: &str, token: &Token, turns: &Turns, metrics: &Metrics
     match (token.in_flight(), token.credit()) {
         (Some(in_flight), Some(credit)) => {
             now.in_flight = in_flight;
+            let worker = token.tally().starts;
             // The query takes a place in the worker's queue. The last free place is left for a signature.
             if in_flight < usize::from(credit).saturating_sub(1)
                 && let Ok(stats) = token.stats(Instant::now() + STATS_WITHIN).await
+                && token.tally().starts == worker
             {
-                now.sessions = Some(SessionCounts {
-                    open: usize::from(stats.sessions),
-                    discarded: stats.sessions_discarded,
-                });
+                for (code, times) in reported.take_in(worker, &stats) {
+                    metrics.token_failed(name, code, times);
+                }
             }
+            now.sessions = reported.sessions(worker);
         }
         (_, _) => metrics.token_unused(name),
     }
@@ -129,4 +196,51 @@ fn flags(pin: PinFlags) -> Vec<(&'static str, bool)> {
         ("locked", pin.locked),
         ("to-be-changed", pin.to_be_changed),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stats(sessions: u16, unreported: &[(&str, u64)]) -> Stats {
+        Stats {
+            credit: 8,
+            sessions,
+            logins: 1,
+            signatures: 0,
+            expired: 0,
+            late: 0,
+            sessions_discarded: 1,
+            unreported: unreported
+                .iter()
+                .map(|(code, times)| ((*code).to_owned(), *times))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn what_a_worker_last_told_counts_until_another_worker_serves() {
+        let mut reported = Reported::default();
+        assert_eq!(reported.sessions(1), None);
+        reported.take_in(1, &stats(4, &[]));
+        let four = SessionCounts {
+            open: 4,
+            discarded: 1,
+        };
+        assert_eq!(reported.sessions(1), Some(four));
+        assert_eq!(reported.sessions(2), None);
+    }
+
+    #[test]
+    fn an_error_is_counted_once_and_those_of_the_next_worker_from_zero() {
+        let mut reported = Reported::default();
+        let closed = "CKR_SESSION_HANDLE_INVALID";
+        let one = stats(4, &[(closed, 1)]);
+        assert_eq!(reported.take_in(1, &one), [(closed, 1)]);
+        assert_eq!(reported.take_in(1, &one), []);
+        let more = stats(4, &[(closed, 3), ("made up", 1), ("0x80000102", 1)]);
+        let new = [(closed, 2), ("CKR_VENDOR_DEFINED", 2)];
+        assert_eq!(reported.take_in(1, &more), new);
+        assert_eq!(reported.take_in(2, &one), [(closed, 1)]);
+    }
 }

@@ -134,11 +134,13 @@ impl Tokens {
         }
     }
 
-    /// Withdraws the PIN Secrets that the issuer named for every token except `but`, which is the token it uses now.
+    /// Withdraws the PIN Secrets that the issuer named for every token except `but`, which is the token it uses now, and
+    /// forgets which keys it named there.
     pub fn forget_issuer(&self, issuer: &str, but: Option<&str>) {
         for token in self.all() {
             if Some(token.name()) != but {
                 token.running.pin.forget_issuer(issuer);
+                token.running.ungranted.forget(issuer);
             }
         }
     }

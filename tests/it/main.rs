@@ -45,6 +45,7 @@ mod key;
 mod layers;
 #[cfg(test)]
 mod linkage;
+mod log_lines;
 #[cfg(test)]
 mod monitoring;
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod live;
 mod prometheus;
 mod runbooks;
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context as _, Result};
 use rig::chart_path;
@@ -33,6 +33,16 @@ struct Alert {
 fn rules() -> Result<Value> {
     let text = fs::read_to_string(chart_path().join("files/alerts.yaml"))?;
     Ok(serde_saphyr::from_str(&text.replace("SELECTOR", SELECTOR))?)
+}
+
+/// Returns the counters whose growth an alert watches.
+pub(crate) fn counters_of_alerts() -> Result<BTreeSet<String>> {
+    let text = rules()?.to_string();
+    let grown = ["increase(", "rate("].iter().flat_map(|function| {
+        let calls = text.split(function).skip(1);
+        calls.map(|rest| rest.split('{').next().unwrap_or_default().to_owned())
+    });
+    Ok(grown.collect())
 }
 
 /// Returns every alert.

@@ -118,7 +118,13 @@ impl TokenCode {
     /// but only these names are ever returned.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        let known = CODES.binary_search(&self.code.as_str()).ok();
+        Self::name_of(&self.code)
+    }
+
+    /// Returns the name of a code as [`Self::name`] does.
+    #[must_use]
+    pub fn name_of(code: &str) -> &'static str {
+        let known = CODES.binary_search(&code).ok();
         known
             .and_then(|index| CODES.get(index).copied())
             .unwrap_or(VENDOR)

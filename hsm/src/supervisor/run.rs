@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant as TokioInstant, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, error};
 
 use super::{
     LoginGate, LoginOutcome, LoginPermit, Tally, TokenSpec, TokenState, View,
@@ -269,8 +269,11 @@ impl Supervision {
     ) -> Result<Tried, WorkerEnd> {
         let LoginPermit { pin, version } = permit;
         let deadline = TokioInstant::now() + answered_within(self.spec.hang_after);
+        let began = TokioInstant::now();
         let answer = connection.login(pin, deadline).await;
-        self.tally.send_modify(|tally| tally.login(token, &answer));
+        let took = began.elapsed();
+        self.tally
+            .send_modify(|tally| tally.login(token, &answer, took));
         let (outcome, result) = match answer {
             Ok(LoginAnswer::Accepted) => {
                 self.gate.answered(None);
@@ -278,7 +281,13 @@ impl Supervision {
             }
             Ok(LoginAnswer::Rejected { locked, code }) => {
                 self.gate.answered(Some(&code));
-                warn!(token = self.spec.name, %code, locked, "the token rejected the PIN");
+                let (name, message) = (&self.spec.name, "the token rejected the PIN");
+                if token.login_required {
+                    // The state that follows is logged as an error.
+                    debug!(token = name, %code, locked, "{message}");
+                } else {
+                    error!(token = name, %code, locked, "{message}");
+                }
                 (
                     LoginOutcome::Rejected { locked },
                     Ok(Tried::Refused(format!(

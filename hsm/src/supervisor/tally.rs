@@ -1,6 +1,6 @@
 //! Counts of a token's events, so that metrics miss no transition between two scrapes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{TokenState, WorkerEnd};
 use crate::{
@@ -21,6 +21,8 @@ pub struct Tally {
     pub last_end: Option<WorkerEnd>,
     /// Logins by outcome: one of [`Self::LOGINS`].
     pub logins: BTreeMap<&'static str, u64>,
+    /// How many logins gave the token its PIN, as far as is known, and how long the last of them took.
+    pub tried: Option<(u64, Duration)>,
     /// Errors around logins and at the ends of workers, by [`TokenCode::name`].
     pub errors: BTreeMap<&'static str, u64>,
     /// PIN flags from before the last login, with `locked` set if that login locked the PIN.
@@ -51,8 +53,13 @@ impl Tally {
         self.last_end = Some(end.clone());
     }
 
-    /// Counts a login. `token` is the token's description from before it.
-    pub(super) fn login(&mut self, token: &TokenInfo, answer: &Result<LoginAnswer, HsmError>) {
+    /// Counts a login that took so long. `token` is the token's description from before it.
+    pub(super) fn login(
+        &mut self,
+        token: &TokenInfo,
+        answer: &Result<LoginAnswer, HsmError>,
+        took: Duration,
+    ) {
         let mut pin = token.pin;
         let outcome = match answer {
             Ok(LoginAnswer::Accepted) => "accepted",
@@ -71,6 +78,10 @@ impl Tally {
             Err(_) => "unclear",
         };
         self.pin = Some(pin);
+        if !matches!(outcome, "not-tried" | "failed") {
+            let before = self.tried.map_or(0, |(tries, _)| tries);
+            self.tried = Some((before + 1, took));
+        }
         *self.logins.entry(outcome).or_default() += 1;
     }
 
@@ -111,13 +122,18 @@ mod tests {
             count_low: true,
             ..PinFlags::default()
         };
-        tally.login(&token(PinFlags::default()), &Ok(LoginAnswer::Accepted));
+        let second = Duration::from_secs(1);
+        tally.login(
+            &token(PinFlags::default()),
+            &Ok(LoginAnswer::Accepted),
+            second,
+        );
         assert_eq!(tally.pin, Some(PinFlags::default()));
         let rejected = LoginAnswer::Rejected {
             locked: true,
             code: code("CKR_PIN_LOCKED"),
         };
-        tally.login(&token(low), &Ok(rejected));
+        tally.login(&token(low), &Ok(rejected), second);
         assert_eq!(
             tally.pin,
             Some(PinFlags {
@@ -125,15 +141,25 @@ mod tests {
                 ..low
             })
         );
-        tally.login(&token(low), &Ok(LoginAnswer::Unclear(code("0x80000384"))));
-        tally.login(&token(low), &Err(HsmError::TimedOut));
+        let unclear = LoginAnswer::Unclear(code("0x80000384"));
+        tally.login(&token(low), &Ok(unclear), second);
+        tally.login(&token(low), &Err(HsmError::TimedOut), 2 * second);
+        let why = "the PIN must not be tried".to_owned();
+        let not_tried = LoginAnswer::NotTried { why };
+        tally.login(&token(low), &Ok(not_tried), 3 * second);
+        assert_eq!(tally.tried, Some((4, 2 * second)));
         tally.ended(&WorkerEnd::Said(ExitReason::TokenLost(code(
             "CKR_DEVICE_REMOVED",
         ))));
         let one = |names: &[(&'static str, u64)]| names.iter().copied().collect::<BTreeMap<_, _>>();
         assert_eq!(
             tally.logins,
-            one(&[("accepted", 1), ("rejected", 1), ("unclear", 2)])
+            one(&[
+                ("accepted", 1),
+                ("not-tried", 1),
+                ("rejected", 1),
+                ("unclear", 2)
+            ])
         );
         assert_eq!(
             tally.errors,

@@ -1,6 +1,7 @@
 //! Output of this process: answers from any thread, and the reason for its end.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     mem,
     os::unix::net::UnixStream,
@@ -13,7 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use bytes::BytesMut;
 use hsm::protocol::{
-    Answer, ExitReason, Failure, FromWorker, HelloReply, SeenSlot, append, append_hello,
+    Answer, ExitReason, Failure, FromWorker, HelloReply, SeenSlot, TokenCode, append, append_hello,
 };
 
 use crate::say::say;
@@ -26,6 +27,15 @@ pub(crate) struct Counters {
     pub(crate) expired: AtomicU64,
     pub(crate) late: AtomicU64,
     pub(crate) sessions_discarded: AtomicU64,
+    /// Errors of the library that no answer names, by [`TokenCode::name`].
+    pub(crate) unreported: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Counters {
+    /// Counts an error of the library whose code no answer will name.
+    pub(crate) fn unreported(&self, code: &TokenCode) {
+        *self.unreported.lock().entry(code.name()).or_default() += 1;
+    }
 }
 
 /// The writing half of the socket and the client's credit.

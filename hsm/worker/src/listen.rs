@@ -87,13 +87,21 @@ async fn accept(
     rules: &ListenRules,
     workers: &mut JoinSet<()>,
 ) -> io::Result<std::convert::Infallible> {
+    let mut fails = false;
     loop {
         let connection = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((connection, _)) => connection,
+                Ok((connection, _)) => {
+                    fails = false;
+                    connection
+                }
                 Err(error) => {
-                    // Too few descriptors, or the client has already gone: neither is a reason to end.
-                    warn!(%error, "failed to accept a connection");
+                    // Too few descriptors, or the client has already gone: neither is a reason to end. It may last, so one
+                    // line tells of all failures in a row.
+                    if !fails {
+                        warn!(%error, "failed to accept a connection; will try again");
+                    }
+                    fails = true;
                     sleep(Duration::from_millis(100)).await;
                     continue;
                 }

@@ -1,6 +1,6 @@
 //! The collector that traces go to: by our flag, or by OpenTelemetry's own environment variables.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use http::Uri;
@@ -8,11 +8,15 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
 use kube::client::ConfigExt as _;
 use opentelemetry_http::{HttpClient, hyper::HyperClient};
+use tracing::warn;
 
 use crate::trace::Collector;
 
-/// Time limit for one call of the collector: OpenTelemetry's default.
+/// Time limit for one call of the collector, unless a variable sets another: OpenTelemetry's default.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Variables for what only has one value here, with that value.
+const FIXED: [(&str, &str); 2] = [("PROTOCOL", "http/protobuf"), ("COMPRESSION", "none")];
 
 /// The collector of the flag `endpoint`, else of the environment; `None` if neither names one, or if the environment turns
 /// traces off. `variable` returns the value of an environment variable.
@@ -29,6 +33,12 @@ pub(super) fn collector(
     let Some(endpoint) = receiver(endpoint, &variable) else {
         return Ok(None);
     };
+    for (variable, value, used) in unsupported(&variable) {
+        warn!(
+            variable,
+            value, used, "this value of a variable is not supported"
+        );
+    }
     let client = client(&endpoint, &variable)
         .with_context(|| format!("the collector of traces {endpoint} cannot be used"))?;
     Ok(Some(Collector {
@@ -56,21 +66,53 @@ fn receiver(flag: Option<&str>, variable: &impl Fn(&str) -> Option<String>) -> O
         .or_else(|| variable("OTEL_EXPORTER_OTLP_ENDPOINT").map(|base| below(&base)))
 }
 
+/// Returns the name and the value of the variable for traces if it is set, else of the common one.
+fn setting(name: &str, variable: &impl Fn(&str) -> Option<String>) -> Option<(String, String)> {
+    let names = ["OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"];
+    let mut found = names.iter().filter_map(|prefix| {
+        let name = format!("{prefix}{name}");
+        variable(&name).map(|value| (name, value))
+    });
+    found.next()
+}
+
+/// Returns the variables that want what is not supported: name, value, and the value that is used instead.
+fn unsupported(variable: &impl Fn(&str) -> Option<String>) -> Vec<(String, String, &'static str)> {
+    let wanted = FIXED.iter().filter_map(|(name, used)| {
+        let (name, value) = setting(name, variable)?;
+        (!value.eq_ignore_ascii_case(used)).then_some((name, value, *used))
+    });
+    wanted.collect()
+}
+
+/// Returns the time limit for one call.
+///
+/// # Errors
+/// The variable is not a number of milliseconds above zero.
+fn time_limit(variable: &impl Fn(&str) -> Option<String>) -> anyhow::Result<Duration> {
+    let Some((name, value)) = setting("TIMEOUT", variable) else {
+        return Ok(ANSWER_WITHIN);
+    };
+    let milliseconds: NonZeroU32 = value
+        .trim()
+        .parse()
+        .with_context(|| format!("{name}: {value:?} is not a number of milliseconds above zero"))?;
+    Ok(Duration::from_millis(milliseconds.get().into()))
+}
+
 fn client(
     endpoint: &str,
     variable: &impl Fn(&str) -> Option<String>,
 ) -> anyhow::Result<Arc<dyn HttpClient>> {
     let uri: Uri = endpoint.parse().context("it is not a URL")?;
+    let within = time_limit(variable)?;
     let mut tcp = HttpConnector::new();
-    tcp.set_connect_timeout(Some(ANSWER_WITHIN));
+    tcp.set_connect_timeout(Some(within));
     match uri.scheme_str() {
-        Some("http") => Ok(Arc::new(HyperClient::new(tcp, ANSWER_WITHIN, None))),
+        Some("http") => Ok(Arc::new(HyperClient::new(tcp, within, None))),
         Some("https") => {
             tcp.enforce_http(false);
-            let file = |name: &str| {
-                let of_traces = format!("OTEL_EXPORTER_OTLP_TRACES_{name}");
-                variable(&of_traces).or_else(|| variable(&format!("OTEL_EXPORTER_OTLP_{name}")))
-            };
+            let file = |name: &str| setting(name, variable).map(|(_, value)| value);
             // kube's TLS settings, as for the API server: the same library, with the roots of the system or of a file.
             let mut settings = kube::Config::new(uri);
             settings.root_cert_file = file("CERTIFICATE").map(PathBuf::from);
@@ -82,7 +124,7 @@ fn client(
                 .https_only()
                 .enable_all_versions()
                 .wrap_connector(tcp);
-            Ok(Arc::new(HyperClient::new(connector, ANSWER_WITHIN, None)))
+            Ok(Arc::new(HyperClient::new(connector, within, None)))
         }
         _ => anyhow::bail!("its scheme is neither http nor https"),
     }
@@ -90,14 +132,60 @@ fn client(
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
+    fn value(environment: &[(&str, &str)], name: &str) -> Option<String> {
+        let found = environment.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| (*value).to_owned())
+    }
+
     fn found(flag: Option<&str>, environment: &[(&str, &str)]) -> Option<String> {
-        let variable = |name: &str| {
-            let found = environment.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| (*value).to_owned())
+        receiver(flag, &|name: &str| value(environment, name))
+    }
+
+    const TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
+
+    #[tokio::test]
+    async fn a_collector_that_does_not_answer_within_the_time_of_the_variable_fails() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", silent.local_addr().unwrap());
+        let environment = [(TIMEOUT, "50")];
+        let client = client(&endpoint, &|name: &str| value(&environment, name)).unwrap();
+        let request = http::Request::post(&endpoint).body("spans".into()).unwrap();
+        // The default is ten seconds.
+        let sent = tokio::time::timeout(ANSWER_WITHIN / 2, client.send_bytes(request));
+        assert!(sent.await.unwrap().is_err());
+    }
+
+    #[test]
+    fn the_time_limit_of_traces_comes_first_and_a_wrong_one_is_an_error() {
+        let limit = |environment: &[(&str, &str)]| {
+            time_limit(&|name: &str| value(environment, name)).map(|limit| limit.as_millis())
         };
-        receiver(flag, &variable)
+        assert_eq!(limit(&[]).unwrap(), 10_000);
+        let of_traces = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "3000");
+        assert_eq!(limit(&[(TIMEOUT, "2000"), of_traces]).unwrap(), 3000);
+        for wrong in ["0", "10s", "-1"] {
+            let error = limit(&[(TIMEOUT, wrong)]).unwrap_err().to_string();
+            assert!(error.starts_with(TIMEOUT), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_wants_what_is_not_supported_is_named() {
+        let named = |environment: &[(&str, &str)]| {
+            let all = unsupported(&|name: &str| value(environment, name));
+            all.into_iter().map(|(name, ..)| name).collect::<Vec<_>>()
+        };
+        let (protocol, compression) = (
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+        );
+        assert!(named(&[(protocol, "http/protobuf"), (compression, "none")]).is_empty());
+        let both = named(&[(protocol, "grpc"), (compression, "gzip")]);
+        assert_eq!(both, [protocol, compression]);
     }
 
     const BASE: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://base:4318/");

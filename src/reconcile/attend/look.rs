@@ -93,7 +93,8 @@ async fn part<R: Request>(
     match discard_unpublished(object, memory, SUPERSEDED, context).await {
         Ok(()) => Next::Ended,
         Err(error) => {
-            log_request!(warn, object, error = %ErrorChain(&error), "will try again");
+            let error = ErrorChain(&error).to_string();
+            log_request!(seldom warn, &error, object, error, "will try again");
             memory.retry_at(waiting, Instant::now())
         }
     }

@@ -16,7 +16,7 @@ use kube::{
 };
 use tokio::{task::JoinSet, time::sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{
     READ_AGAIN_AFTER, ToldIssuers, forget, jittered,
@@ -37,7 +37,7 @@ use crate::{
         trouble::Trouble,
     },
     signers::{ConfiguredToken, Tokens},
-    telemetry::ErrorChain,
+    telemetry::{ErrorChain, log_seldom},
 };
 
 /// How many looks at issuers of a kind run at the same time. Each look holds what it has read, and has at most one call
@@ -230,7 +230,8 @@ fn after(
             next
         }
         Err(error) => {
-            warn!(error = %ErrorChain(&error), "will try again");
+            let error = ErrorChain(&error).to_string();
+            log_seldom!(warn, &error, error, "will try again");
             let longest = longest_for_a_write(failures.len());
             let in_a_row = failures.entry(uid.to_owned()).or_default();
             *in_a_row = in_a_row.saturating_add(1);

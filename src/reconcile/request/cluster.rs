@@ -153,8 +153,11 @@ fn log_notice<R: Request>(request: &R, notice: &Notice) {
     match notice.reason() {
         EventReason::Issued | EventReason::Refused => {}
         EventReason::Denied => log_request!(info, request, reason, "denied"),
-        EventReason::SigningDelayed => log_request!(warn, request, reason, why, "waiting"),
-        EventReason::IssuerNotFound
+        EventReason::SigningDelayed if !notice.is_wanted() => {
+            log_request!(warn, request, reason, why, "waiting");
+        }
+        EventReason::SigningDelayed
+        | EventReason::IssuerNotFound
         | EventReason::IssuerNotReady
         | EventReason::Undecided
         | EventReason::Ready

@@ -131,7 +131,11 @@ impl<R: Request> Basis<'_, R> {
             Delay::Bug => PendingCause::Bug,
         };
         let message = cause.message(self.issuer);
-        self.pending(EventReason::SigningDelayed, message)
+        let mut conclusion = self.pending(EventReason::SigningDelayed, message)?;
+        if *delay == Delay::Turn {
+            conclusion.notice = conclusion.notice.wanted();
+        }
+        Some(conclusion)
     }
 
     fn pending(&self, event: EventReason, message: String) -> Option<Conclusion> {
@@ -219,6 +223,21 @@ mod tests {
             (written.get("certificate"), written.get("ca")),
             (None, None)
         );
+    }
+
+    #[test]
+    fn a_request_that_waits_for_its_turn_waits_for_what_somebody_has_configured() {
+        let (request, issuer) = (request(&json!({})), issuer());
+        let known = known(&request, &issuer);
+        let is_wanted = |delay| known.delayed(&delay).unwrap().notice.is_wanted();
+        assert!(is_wanted(Delay::Turn));
+        for delay in [
+            Delay::Passing("x".to_owned()),
+            Delay::Issuer("x".to_owned()),
+            Delay::Bug,
+        ] {
+            assert!(!is_wanted(delay));
+        }
     }
 
     #[test]

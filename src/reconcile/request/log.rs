@@ -5,7 +5,18 @@ use std::borrow::Cow;
 use kube::Resource;
 
 /// Writes a log line at a level, about a request, with further fields and a message: `log_request!(info, request, "refused")`.
+/// `log_request!(seldom warn, text, request, …)` is for failures that may happen to many requests.
 macro_rules! log_request {
+    (seldom $level:ident, $text:expr, $request:expr, $($rest:tt)+) => {
+        $crate::telemetry::log_seldom!(
+            $level,
+            $text,
+            kind = %$crate::reconcile::request::kind_of($request),
+            request = %$crate::reconcile::request::full_name($request),
+            uid = kube::Resource::meta($request).uid.as_deref().unwrap_or_default(),
+            $($rest)+
+        )
+    };
     ($level:ident, $request:expr, $($rest:tt)+) => {
         tracing::$level!(
             kind = %$crate::reconcile::request::kind_of($request),

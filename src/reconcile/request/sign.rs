@@ -154,7 +154,8 @@ async fn with_permit<R: Request>(
         Err(other) => {
             let delay = delay(&other, &context.metrics);
             if delay == Delay::Bug {
-                log_request!(error, request, issuer = %name, error = %ErrorChain(&other),
+                let error = ErrorChain(&other).to_string();
+                log_request!(seldom error, &error, request, issuer = %name, error,
                              "an invariant broke; nothing was published");
             }
             SigningOutcome::Delayed(delay)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
     RevocationError, RevocationMemory,
@@ -31,7 +31,7 @@ use crate::{
         request::{Next, full_name},
     },
     revocation::{Entry, Recorded, RegisterError, Released, RevocationRef},
-    telemetry::ErrorChain,
+    telemetry::{ErrorChain, log_seldom},
 };
 
 /// Shortest and longest pause between two looks at a Certificate that is being renewed.
@@ -340,7 +340,9 @@ impl Case<'_> {
     ) -> Result<Next, RevocationError> {
         let why = ErrorChain(error).to_string();
         let again = memory.failed(Instant::now());
-        warn!(
+        log_seldom!(
+            warn,
+            &why,
             revocation = full_name(self.revocation),
             error = why,
             "a revocation could not be stored and is tried again"

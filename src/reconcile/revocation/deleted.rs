@@ -30,7 +30,7 @@ use crate::{
         revocation::{CertificateRevocation, RevocationIssuer},
     },
     reconcile::{Context, StoredIssuers, request::Request as _},
-    telemetry::ErrorChain,
+    telemetry::{ErrorChain, log_seldom},
 };
 
 /// How long the creation of a revocation is tried.
@@ -162,8 +162,9 @@ async fn create(gone: GoneRequest, uid: String, namespace: String, client: Clien
             }
             Err(kube::Error::Api(status)) if status.code == 409 => return,
             Err(error) if Instant::now() >= end => {
-                warn!(certificate = gone.certificate, issuer = %gone.issuer, error = %ErrorChain(&error),
-                      "the certificate of a deleted Certificate was not revoked");
+                let error = ErrorChain(&error).to_string();
+                log_seldom!(warn, &error, certificate = gone.certificate, issuer = %gone.issuer, error,
+                             "the certificate of a deleted Certificate was not revoked");
                 return;
             }
             Err(_) => sleep(PAUSE).await,

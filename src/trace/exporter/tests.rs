@@ -1,7 +1,10 @@
 //! The exporter with collectors that do not work.
 
 use std::{
+    env,
+    io::{BufRead as _, BufReader},
     net::{SocketAddr, TcpListener},
+    process::{Command, Stdio},
     time::SystemTime,
 };
 
@@ -92,4 +95,37 @@ async fn without_a_collector_nothing_is_kept() {
     assert!(!spans.are_wanted());
     send(&spans, 1);
     spans.end().await;
+}
+
+/// Where the process that has the variable of OpenTelemetry finds the collector.
+const COLLECTOR: &str = "COLLECTOR_OF_THIS_TEST";
+
+/// A variable holds for a whole process. So the test runs itself once more, with the variable.
+#[tokio::test]
+async fn the_headers_of_the_environment_reach_the_collector() {
+    if let Ok(address) = env::var(COLLECTOR) {
+        let metrics = Arc::new(Metrics::new("0.1.0", "unknown"));
+        let spans = Spans::start(collector(address.parse().unwrap()), &metrics).unwrap();
+        send(&spans, 1);
+        spans.end().await;
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let path = module_path!().split_once("::").unwrap().1;
+    let mut sender = Command::new(env::current_exe().unwrap())
+        .arg("--exact")
+        .arg(format!(
+            "{path}::the_headers_of_the_environment_reach_the_collector"
+        ))
+        .env(COLLECTOR, listener.local_addr().unwrap().to_string())
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=shop")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    let lines = BufReader::new(stream).lines().map(Result::unwrap);
+    let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    sender.kill().unwrap();
+    sender.wait().unwrap();
+    assert!(head.contains(&"x-tenant: shop".to_owned()), "{head:?}");
 }

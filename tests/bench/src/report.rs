@@ -20,6 +20,8 @@ pub struct Row {
     beside: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    most: Option<f64>,
 }
 
 /// The figures of one benchmark.
@@ -40,7 +42,15 @@ impl Row {
             spread: None,
             beside: None,
             ratio: None,
+            most: None,
         }
+    }
+
+    /// Adds the goal: the value must not be greater.
+    #[must_use]
+    pub fn at_most(mut self, most: f64) -> Self {
+        self.most = Some(most);
+        self
     }
 
     /// Adds the least and the greatest of the values of which `value` is the median.
@@ -92,6 +102,25 @@ impl Report {
         }
     }
 
+    /// Returns whether every figure reaches its goal.
+    ///
+    /// # Errors
+    /// Those that do not, with their goals.
+    pub fn goals_are_reached(&self) -> Result<(), String> {
+        let missed = self.rows.iter().filter_map(|row| {
+            let most = row.most.filter(|most| row.value > *most)?;
+            let Row {
+                name, unit, value, ..
+            } = row;
+            Some(format!("{name}: {value} {unit}, more than {most} {unit}"))
+        });
+        let missed: Vec<_> = missed.collect();
+        match missed.is_empty() {
+            true => Ok(()),
+            false => Err(missed.join("; ")),
+        }
+    }
+
     /// Writes `target/bench/<bench>.json`.
     ///
     /// # Errors
@@ -125,6 +154,17 @@ fn machine() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_figure_above_its_goal_is_named() {
+        let mut report = Report::new("a");
+        report.push(Row::new("log", "µs", 30.0).at_most(30.0));
+        report.push(Row::new("size", "MB", 7.0));
+        assert_eq!(report.goals_are_reached(), Ok(()));
+        report.push(Row::new("metrics", "µs", 5.1).at_most(5.0));
+        let missed = "metrics: 5.1 µs, more than 5 µs".to_owned();
+        assert_eq!(report.goals_are_reached(), Err(missed));
+    }
 
     #[test]
     fn a_row_has_only_the_fields_that_it_was_given() {

@@ -1,15 +1,16 @@
 //! A cluster without an approver. Follows its requests in the spans, the logs and the state.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use control_plane::{Signal, until};
-use rig::{PATIENCE, csr_for, request_spec};
+use rig::{IssuerName, PATIENCE, csr_for, request_spec};
 use serde_json::{Value, json};
 
 use super::{
-    issuer,
+    TENANT, issuer,
     seen::{Seen, tree},
     stories,
 };
+use crate::monitoring::counters_of_alerts;
 
 const INTERNAL: u8 = 1;
 const CLIENT: u8 = 3;
@@ -152,11 +153,90 @@ async fn discarded_request(seen: &Seen) -> Result<String> {
     Ok(uid)
 }
 
+/// Asserts that every counter is there whose growth an alert watches: with the first event it would be too late.
+async fn counts_what_alerts_watch(seen: &Seen) -> Result<()> {
+    let metrics = seen.rig.controller().metrics().await?;
+    let counters = counters_of_alerts()?;
+    assert!(counters.contains("pkcs11_issuer_requests_total"));
+    for counter in counters {
+        assert!(
+            metrics.has(&counter),
+            "{counter} appears with its first event"
+        );
+    }
+    Ok(())
+}
+
+/// Asserts that issuing a certificate writes exactly one line at *info* and above, of all that the controller writes.
+async fn is_one_line(seen: &Seen) -> Result<()> {
+    let before = seen.lines()?.len();
+    let requests = seen.rig.cluster().requests("default").await?;
+    let spec = request_spec(&issuer(), &csr_for("web.example")?);
+    let uid = requests.create("counted", spec).await?;
+    requests.reaches("counted", "Issued").await?;
+    // The spans are sent after everything else.
+    seen.spans(&uid).await?;
+    let lines = seen.lines()?;
+    let lines = lines.get(before..).context("the log became shorter")?;
+    let [line] = lines else {
+        bail!("not one line: {lines:?}");
+    };
+    assert_eq!(
+        (&line["message"], &line["uid"]),
+        (&json!("issued"), &json!(uid))
+    );
+    Ok(())
+}
+
+/// Adds a token that nobody has and an issuer on it, and waits until the state says what is wrong.
+async fn shows_what_is_wrong(seen: &Seen) -> Result<()> {
+    let rig = &seen.rig;
+    let mut configuration = rig.authority().configuration(&[TENANT]);
+    let mut away = configuration["tokens"]["issuing"].clone();
+    away["label"] = json!("away");
+    configuration["tokens"]["away"] = away;
+    rig.controller().configure(&configuration.to_string())?;
+    let mut spec = rig.authority().issuer_spec();
+    spec["token"] = json!("away");
+    let stuck = IssuerName::cluster("stuck");
+    rig.cluster().apply_issuer(&stuck, &spec).await?;
+    let state = until("the state to say what is wrong", PATIENCE, async || {
+        let state = rig.controller().state().await?;
+        let is_there = state["tokens"]["count"] == 2
+            && state["tokens"]["shown"][0]["state"] == "awaiting-token"
+            && state["issuers"]["shown"][0]["reason"] == "TokenUnavailable";
+        Ok(is_there.then_some(state))
+    });
+    let state = state.await?;
+    let token = &state["tokens"]["shown"][0];
+    assert_eq!(
+        (&token["name"], &token["token"]),
+        (&json!("away"), &Value::Null)
+    );
+    let why = token["why"].as_str().context("no reason")?;
+    assert!(why.contains("no such token"), "{why}");
+    assert_eq!(
+        token["ended"]["no-token"].as_u64().map(|ends| ends > 0),
+        Some(true)
+    );
+    // Issuers that are not ready come first.
+    let wrong = &state["issuers"]["shown"][0];
+    assert_eq!(wrong["issuer"], "PKCS11ClusterIssuer stuck");
+    assert_eq!(wrong["ready"], false);
+    let message = wrong["message"].as_str().context("no message")?;
+    assert!(message.contains("away"), "{message}");
+    assert_eq!(state["issuers"]["shown"][1]["ready"], true);
+    let errors = state["lastErrors"]["shown"].to_string();
+    assert!(errors.contains("awaiting-token"), "{errors}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn approval_can_be_turned_off_and_a_denial_still_counts_as_spans_log_and_state_tell()
 -> Result<()> {
     let seen = Seen::start(&["--enforce-approval=false"]).await?;
     let rig = &seen.rig;
+    counts_what_alerts_watch(&seen).await?;
     let requests = rig.cluster().requests("default").await?;
     let uid = requests
         .create("web", request_spec(&issuer(), &csr_for("web.example")?))
@@ -165,6 +245,8 @@ async fn approval_can_be_turned_off_and_a_denial_still_counts_as_spans_log_and_s
     tells_of_an_issued_request(&seen, &uid).await?;
     stories::of_an_issued_request(&seen, &uid).await?;
     shows_its_state(&seen).await?;
+    is_one_line(&seen).await?;
+    shows_what_is_wrong(&seen).await?;
     let mut ca = request_spec(&issuer(), &csr_for("web.example")?);
     ca["isCA"] = json!(true);
     let uid = requests.create("refused", ca).await?;

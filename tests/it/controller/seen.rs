@@ -81,6 +81,14 @@ impl Seen {
         lines.map(parse).collect()
     }
 
+    /// Returns all log lines, without those about the state of this machine.
+    pub(super) fn lines(&self) -> Result<Vec<Value>> {
+        let mut lines = self.logged("")?;
+        // A busy API server that has just started may have forgotten the version at which a watch begins.
+        lines.retain(|line| !line.to_string().contains("too old resource version"));
+        Ok(lines)
+    }
+
     /// Returns `/debug/state`. Times and other numbers that differ from run to run are replaced by their types.
     pub(super) async fn state(&self) -> Result<Value> {
         let mut state = self.rig.controller().state().await?;

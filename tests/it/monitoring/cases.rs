@@ -127,10 +127,6 @@ pub(super) const CASES: &[Case] = &[
         "RefusalRate",
         &[
             (
-                "refusals_total{instance=\"a\",kind=\"k\",reason=\"bad-san\"}",
-                COUNTED,
-            ),
-            (
                 "requests_total{instance=\"a\",kind=\"k\",result=\"issued\"}",
                 "0+2x300",
             ),
@@ -140,6 +136,15 @@ pub(super) const CASES: &[Case] = &[
             ),
         ],
         [5, 20, 60],
+    ),
+    // Eight requests are refused between two samples, and none before since the start.
+    case(
+        "RefusalRate",
+        &[(
+            "requests_total{instance=\"a\",kind=\"k\",result=\"failed\"}",
+            "0+0x5 8+0x200",
+        )],
+        [5, 15, 60],
     ),
     case(
         "VerificationFailed",

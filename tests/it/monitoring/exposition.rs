@@ -35,6 +35,7 @@ fn all() -> Metrics {
             not_after: Some(1),
         }),
     );
+    metrics.issuer_signed(issuer, 1);
     metrics.refused(kind, issuer, "bad-san");
     metrics.undecided(kind, 1, Some(1));
     metrics.waiting(kind, WaitReason::Queue, 1, Some(1));

@@ -34,6 +34,8 @@ fn check_labels(schema: &Value, labels: &Value) -> Result<usize> {
 #[test]
 fn kube_state_metrics_finds_every_field_in_our_kinds() -> Result<()> {
     let text = fs::read_to_string(chart_path().join("extras/kube-state-metrics.yaml"))?;
+    let (head, _) = text.split_once("\nkind:").context("no comment")?;
+    let rights: Vec<_> = head.split([' ', ',', '\n']).collect();
     let config: Value = serde_saphyr::from_str(&text)?;
     assert_eq!(config["kind"], "CustomResourceStateMetrics");
     let resources = config["spec"]["resources"]
@@ -58,6 +60,8 @@ fn kube_state_metrics_finds_every_field_in_our_kinds() -> Result<()> {
             (&id["group"], &id["version"]),
             (&spec["group"], &version["name"])
         );
+        let plural = spec["names"]["plural"].as_str().context("no plural")?;
+        ensure!(rights.contains(&plural), "no right to read {plural}");
         let labels = check_labels(&schema, &resource["labelsFromPath"])?;
         let scoped = spec["scope"] == "Namespaced";
         assert_eq!(labels, if scoped { 2 } else { 1 }, "{kind}");

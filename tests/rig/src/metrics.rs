@@ -33,6 +33,12 @@ impl Metrics {
         &self.0
     }
 
+    /// Returns whether there is a sample with this name.
+    pub fn has(&self, name: &str) -> bool {
+        let mut names = self.0.lines().map(|line| line.split(['{', ' ']).next());
+        names.any(|found| found == Some(name))
+    }
+
     /// Returns the sum of all samples with this name, such as `pkcs11_issuer_requests_total`, and all of these labels. The
     /// sum of no samples is zero.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {

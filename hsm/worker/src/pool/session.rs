@@ -174,6 +174,12 @@ impl SessionThread {
             expired: counters.expired.load(Ordering::Relaxed),
             late: counters.late.load(Ordering::Relaxed),
             sessions_discarded: counters.sessions_discarded.load(Ordering::Relaxed),
+            unreported: counters
+                .unreported
+                .lock()
+                .iter()
+                .map(|(code, times)| ((*code).to_owned(), *times))
+                .collect(),
         }
     }
 

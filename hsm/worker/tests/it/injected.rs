@@ -3,9 +3,12 @@
 //! Each row asserts what the caller sees, what the pool does, how many logins it costs, and that the same key signs
 //! afterwards.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use hsm::{Fault, HsmError, TokenState};
+use hsm::{Fault, HsmError, TokenState, protocol::TokenCode};
 use softhsm_test_helpers::{KeyKind, TestKey};
 
 use crate::fixture::{Faulty, P256, ready, served, sign, soon, token, until, verifies};
@@ -97,6 +100,11 @@ async fn cost_a_session(faulty: &Faulty, row: &str) {
     assert_eq!(faulty.logins(), 1, "{row}");
 }
 
+/// Returns the errors of the library that no answer named.
+async fn unreported(faulty: &Faulty) -> BTreeMap<String, u64> {
+    faulty.hsm.stats(soon()).await.unwrap().unreported
+}
+
 /// Asserts that the fault cost one process, which ended for this reason, and one more login.
 fn cost_a_process(faulty: &Faulty, reason: &str, row: &str) {
     let tally = faulty.hsm.tally();
@@ -115,6 +123,13 @@ async fn after_a_session_error_a_new_session_signs_without_an_error() {
         assert!(verifies(&test_key, &signature), "{row}");
         report(&row, started.elapsed());
         cost_a_session(&faulty, &row).await;
+        // No answer names the code.
+        let name = TokenCode::name_of(code).to_owned();
+        assert_eq!(
+            unreported(&faulty).await,
+            BTreeMap::from([(name, 1)]),
+            "{row}"
+        );
     }
 }
 
@@ -146,6 +161,7 @@ async fn a_token_that_lacks_a_resource_is_retried_later_without_a_restart() {
         assert_eq!(error.fault(), Fault::Passing, "{row}");
         report(&row, faulty.recovers(&row).await);
         cost_a_session(&faulty, &row).await;
+        assert_eq!(unreported(&faulty).await, BTreeMap::new(), "{row}");
     }
 }
 

@@ -3,6 +3,7 @@
 mod old;
 mod overview;
 mod pin;
+mod refused;
 
 use std::{cell::Cell, fs, path::PathBuf, time::Duration};
 
@@ -191,16 +192,7 @@ impl Stage {
             }
             Fault::WaitingRequest => self.wait_for_an_hour("waiting").await,
             Fault::UndecidedRequest => self.be_undecided_for_hours("undecided").await,
-            Fault::Refusals => {
-                self.refused(0).await?;
-                self.prometheus
-                    .has_sampled("pkcs11_issuer_refusals_total")
-                    .await?;
-                for number in 1..12 {
-                    self.refused(number).await?;
-                }
-                Ok(())
-            }
+            Fault::Refusals => self.have_requests_refused().await,
             Fault::BundleWithoutParent => {
                 let parent = json!([{"kind": "ConfigMap", "name": "nowhere", "key": "ca.crl"}]);
                 self.issuer("meshed", |spec| spec["crl"] = json!({"parents": parent}))
@@ -336,13 +328,6 @@ impl Stage {
             Ok((failing > 0.0).then_some(()))
         })
         .await
-    }
-
-    async fn refused(&self, number: usize) -> Result<()> {
-        let name = format!("refused-{number}");
-        self.ask(&name, &issuer(), |spec| spec["isCA"] = json!(true))
-            .await?;
-        self.requests.reaches(&name, "Failed").await.map(drop)
     }
 
     /// Asks for the revocation of the certificate of a request.

@@ -61,6 +61,7 @@ impl SessionThread {
             && !self.shared.is_logged_in()
         {
             // The token requires a login for this request, but not for all.
+            self.unreported(&why);
             self.discard(&why);
             return Err(Failure::NotLoggedIn);
         }
@@ -68,6 +69,7 @@ impl SessionThread {
             Remedy::Exit => self.end(&error),
             // Any error between SignInit and Sign may leave an operation active in the session.
             Remedy::Retry | Remedy::FindKeyAgain => {
+                self.unreported(&why);
                 self.discard(&why);
                 self.reopen()
             }
@@ -100,11 +102,17 @@ impl SessionThread {
             self.handles.get(&number.0).map(|key| key.identity.name()),
         ) {
             (Ok(SessionState::RoUser | SessionState::RwUser), Some(name)) => {
+                self.unreported(&code(&error));
                 self.discard(&code(&error));
                 Miss::Failure(Failure::AlwaysAuthenticate(name))
             }
             _ => Miss::Token(error),
         }
+    }
+
+    /// Counts an error whose code no answer names.
+    pub(super) fn unreported(&self, why: &TokenCode) {
+        self.shared.answers.counters.unreported(why);
     }
 
     /// Closes the session and forgets its handles.
@@ -148,6 +156,7 @@ impl SessionThread {
                 if remedy(&error) != Remedy::Wait && !others {
                     self.end(&error);
                 }
+                self.unreported(&code(&error));
                 thread::sleep(pause);
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

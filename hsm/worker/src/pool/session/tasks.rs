@@ -127,6 +127,7 @@ impl SessionThread {
             Err(SignFailure::Token(error)) if refuses_the_mechanism(&error) => {
                 let offer = self.seat.during(|| self.shared.token.offer(algorithm));
                 let why = format!("{}: {}; {offer}", mechanism.name(), code(&error));
+                self.unreported(&code(&error));
                 // A failed `C_SignInit` begins no operation. The only session is kept, because discarding it would end
                 // the process at every such signature.
                 if self.shared.anchored {
