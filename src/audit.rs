@@ -229,6 +229,12 @@ impl IssuanceLog {
         self.checkpoint();
     }
 
+    /// Notes that nobody knows whether a certificate was published, so that the run ends like that of a killed process, without
+    /// *stopped*.
+    pub fn leave_unfinished(&self) {
+        self.0.backlog.leave_unfinished();
+    }
+
     /// Logs that the process stops. A checkpoint should follow, and no other line does: later ones are not taken. A log without
     /// lines stays empty.
     pub fn stopping(&self) {

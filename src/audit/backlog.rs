@@ -99,6 +99,7 @@ impl Backlog {
                 moved: Instant::now(),
                 dropped: 0,
                 stopped: false,
+                unfinished: false,
                 found,
                 ending: Ending::Never,
                 patience,
@@ -139,12 +140,19 @@ impl Backlog {
         Some(end)
     }
 
-    /// Appends *stopped*, unless there is no line. It stays the last leaf.
+    /// Notes that the run must not have *stopped*.
+    pub(super) fn leave_unfinished(&self) {
+        self.state.lock().unfinished = true;
+    }
+
+    /// Appends *stopped*, unless there is no line or the run is unfinished. No leaf follows.
     pub(super) fn stop(&self, time: Timestamp) {
         let mut state = self.state.lock();
         if !state.stopped && state.composer.size() > 0 {
             state.tell_drops(time);
-            state.extend(|composer, lines| composer.line(lines, time, "stopped", &[]));
+            if !state.unfinished {
+                state.extend(|composer, lines| composer.line(lines, time, "stopped", &[]));
+            }
         }
         state.stopped = true;
         self.announce(state);

@@ -27,6 +27,8 @@ pub(super) struct BacklogState {
     pub(super) dropped: u64,
     /// Whether no leaf may follow, because the last one is *stopped*.
     pub(super) stopped: bool,
+    /// Whether the run ends without *stopped*, because the fate of a certificate is not known.
+    pub(super) unfinished: bool,
     /// What the sinks found when they were opened; it follows the first line.
     pub(super) found: Vec<(&'static str, Fields)>,
     pub(super) ending: Ending,

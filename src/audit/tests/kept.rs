@@ -73,6 +73,19 @@ async fn no_leaf_follows_stopped_and_nothing_is_signed_after_it() {
 }
 
 #[tokio::test]
+async fn a_run_that_does_not_know_the_fate_of_a_certificate_ends_without_stopped() {
+    let paper = Paper::default();
+    let log = log_on(&paper);
+    log.started();
+    log.leave_unfinished();
+    log.stopping();
+    log.login("issuing", None);
+    log.checkpoint();
+    log.close(Duration::from_secs(60)).await.unwrap();
+    assert_eq!(events(&paper), ["started", "checkpoint"]);
+}
+
+#[tokio::test]
 async fn lines_that_were_dropped_are_told_of_before_stopped_even_without_room() {
     let paper = Paper::default();
     paper.block(true);

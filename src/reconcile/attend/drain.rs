@@ -82,6 +82,7 @@ async fn account_for<R: Request>(request: Arc<Tolerant<R>>, mut memory: Memory, 
     let (discarded, record) = recorded(context.spans.are_wanted(), discard).await;
     begin.end(&request, &mut memory, record, context);
     if let Err(failure) = discarded {
+        context.log.leave_unfinished();
         log_request!(error, &*request, error = %ErrorChain(&failure),
                      "failed to find out whether the certificate was published");
     }
