@@ -210,7 +210,10 @@ impl Stage {
                 Ok(self.library.rules("* rv=CKR_DEVICE_REMOVED")?)
             }
             Fault::StderrUnread => readers::stop(&self.controller),
-            Fault::TokenDown => Ok(self.library.rules("* rv=CKR_DEVICE_REMOVED")?),
+            Fault::TokenDown => {
+                self.library.rules("* rv=CKR_DEVICE_REMOVED")?;
+                self.asks("awaited").await
+            }
             Fault::WrongPins => self.have_two_wrong_pins().await,
             Fault::NoPinRecord => self.lose_the_record().await,
             Fault::CrashingLibrary => Ok(self.library.rules("C_Sign abort")?),
