@@ -137,12 +137,12 @@ pub(super) const CASES: &[Case] = &[
         ],
         [5, 20, 60],
     ),
-    // Eight requests are refused between two samples, and none before since the start.
+    // 28 requests are refused between two samples, and none before since the start.
     case(
         "RefusalRate",
         &[(
             "requests_total{instance=\"a\",kind=\"k\",result=\"failed\"}",
-            "0+0x5 8+0x200",
+            "0+0x5 28+0x200",
         )],
         [5, 15, 60],
     ),
