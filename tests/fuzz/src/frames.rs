@@ -165,6 +165,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
             expired: 2,
             late: 1,
             sessions_discarded: 3,
+            unreported: [("CKR_SESSION_HANDLE_INVALID".into(), 3)].into(),
         })),
         Err(Failure::KeyNotFound {
             differing: vec![name(), name()],
