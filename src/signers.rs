@@ -216,8 +216,8 @@ impl ConfiguredToken {
 
     /// Finds the one key that matches `selector`. A token that requires no login is searched without one first; the login
     /// follows only if no granted key is found. A grant must let `owner` use it with the issuing certificate that has
-    /// this SHA-256, and the key must be protected as the operator requires, and not sign checkpoints. `issuer` is the name under which the issuer
-    /// queues for the token.
+    /// this SHA-256, and the key must be protected as the operator requires, and not sign checkpoints. `issuer` is the name
+    /// under which the issuer queues for the token.
     ///
     /// # Errors
     /// [`NoKey`]. A key outside the grants is reported exactly like a key that does not exist.

@@ -70,7 +70,8 @@ impl OwnLease {
 
     /// Renews the Lease with this content, or creates it if there is none. When this process starts, it takes over an
     /// existing Lease of its name, left by a process that crashed, and first archives the checkpoint in it, or else keeps it
-    /// in the Lease. After another process has taken the Lease from this one, this one takes it back only when the Lease is no longer `live`.
+    /// in the Lease. After another process has taken the Lease from this one, this one takes it back only when the Lease is no
+    /// longer `live`.
     pub(super) async fn renew(
         &mut self,
         content: Content<'_>,

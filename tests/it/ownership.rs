@@ -141,6 +141,14 @@ impl Running {
             .filter_map(|head| Some((u64::from_str_radix(head.run(), 16).ok()?, head.size())))
             .collect()
     }
+
+    /// Waits until the replica knows these checkpoints and no other.
+    async fn learns(&self, expected: &BTreeSet<(u64, u64)>) -> Result<()> {
+        until("the checkpoints to be known", PATIENCE, async || {
+            Ok((self.knows() == *expected).then_some(()))
+        })
+        .await
+    }
 }
 
 fn names(names: &[&str]) -> BTreeSet<String> {

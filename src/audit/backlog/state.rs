@@ -25,7 +25,7 @@ pub(super) struct BacklogState {
     pub(super) moved: Instant,
     /// Lines that were dropped since the last leaf.
     pub(super) dropped: u64,
-    /// Whether no leaf may follow, because the last one is *stopped*.
+    /// Whether no leaf may follow, because the run has ended.
     pub(super) stopped: bool,
     /// Whether the run ends without *stopped*, because the fate of a certificate is not known.
     pub(super) unfinished: bool,

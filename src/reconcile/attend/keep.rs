@@ -13,7 +13,8 @@ use crate::{
 /// the keys and names in common use are shorter, so they need no further call of the API server.
 const LONG: usize = 8 << 10;
 
-/// Removes every field that no decision reads, and the CSR of a [long](LONG) request. Returns `None` for a request to an issuer that is not ours.
+/// Removes every field that no decision reads, and the CSR of a [long](LONG) request. Returns `None` for a request to an issuer
+/// that is not ours.
 pub(super) fn slimmed<R: Request>(mut object: Tolerant<R>) -> Option<Tolerant<R>> {
     let Ok(request) = &mut object.0 else {
         return Some(object);
@@ -28,10 +29,11 @@ pub(super) fn slimmed<R: Request>(mut object: Tolerant<R>) -> Option<Tolerant<R>
     if let Some(annotations) = &mut metadata.annotations {
         annotations.retain(|name, _| R::ANNOTATIONS.contains(&name.as_str()));
     }
-    if is_finished(request) {
-        request.meta_mut().owner_references = None;
-        request.drop_bulk();
-    } else if octets_of_json(request) > LONG {
+    let ended = is_finished(request);
+    if ended {
+        request.shorten_certificate();
+    }
+    if ended || octets_of_json(request) > LONG {
         let metadata = request.meta_mut();
         metadata.owner_references = None;
         metadata.annotations = None;

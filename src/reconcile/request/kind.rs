@@ -106,8 +106,8 @@ pub(crate) trait Request:
         None
     }
 
-    /// Drops octets that are not needed once the request has ended.
-    fn drop_bulk(&mut self);
+    /// Drops the octets of the certificate except the first, because decisions depend on whether there is one.
+    fn shorten_certificate(&mut self);
 
     /// Drops the CSR and all else in the specification that only signing or refusing needs and that may be long.
     fn lighten(&mut self);
@@ -163,8 +163,8 @@ fn octets(certificate: Option<&ByteString>) -> Option<&[u8]> {
     (!octets.is_empty()).then_some(octets)
 }
 
-/// Drops the octets of a certificate except the first, because decisions depend on whether there is one.
-fn drop_bulk(certificate: Option<&mut ByteString>) {
+/// Drops the octets of a certificate except the first.
+fn shorten(certificate: Option<&mut ByteString>) {
     if let Some(ByteString(octets)) = certificate {
         octets.truncate(1);
         octets.shrink_to_fit();

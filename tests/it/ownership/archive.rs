@@ -151,10 +151,7 @@ async fn an_abandoned_lease_is_deleted_a_lease_of_another_program_is_left_alone_
         Ok((archived(&plane).await? == all).then_some(()))
     })
     .await?;
-    until("the replica to know them", PATIENCE, async || {
-        Ok((a.knows() == all).then_some(()))
-    })
-    .await?;
+    a.learns(&all).await?;
     let refused = plane.audit_log()?.by(CONTROLLER);
     assert!(refused.answered(403).is_empty());
     Ok(())
@@ -168,10 +165,7 @@ async fn a_process_that_takes_over_a_lease_learns_the_last_checkpoint_of_the_cra
     first.shows(&plane, head(1, 5)?).await?;
     first.crash().await;
     let second = Running::start(&plane, "a", &["issuing"]).await?;
-    until("the checkpoint to be known", PATIENCE, async || {
-        Ok((second.knows() == [(1, 5)].into()).then_some(()))
-    })
-    .await?;
+    second.learns(&[(1, 5)].into()).await?;
     assert_eq!(archived(&plane).await?, [(1, 5)].into());
     Ok(())
 }
@@ -186,10 +180,7 @@ async fn without_its_archive_the_last_checkpoint_of_a_crashed_process_stays_in_t
     let map = without_archive(&plane).await?;
     let second = Running::start(&plane, "a", &["issuing"]).await?;
     second.owns("issuing", |owned| owned == OBJECTS).await?;
-    until("the checkpoint to be known", PATIENCE, async || {
-        Ok((second.knows() == [(1, 5)].into()).then_some(()))
-    })
-    .await?;
+    second.learns(&[(1, 5)].into()).await?;
     shown(&plane, "a", &head(1, 5)?).await?;
     // A third process still finds it there.
     second.crash().await;
@@ -197,10 +188,7 @@ async fn without_its_archive_the_last_checkpoint_of_a_crashed_process_stays_in_t
     third.owns("issuing", |owned| owned == OBJECTS).await?;
     // Another replica that has seen it archives it once the Lease shows another run.
     let b = Running::start(&plane, "b", &["issuing"]).await?;
-    until("another replica to see it", PATIENCE, async || {
-        Ok((b.knows() == [(1, 5)].into()).then_some(()))
-    })
-    .await?;
+    b.learns(&[(1, 5)].into()).await?;
     third.shows(&plane, head(2, 3)?).await?;
     third.crash().await;
     let maps = Api::<ConfigMap>::namespaced(plane.admin().await?, NAMESPACE);
@@ -247,7 +235,13 @@ async fn a_replica_that_stops_tries_to_archive_its_last_checkpoint_until_it_must
     let map = without_archive(&plane).await?;
     a.head.send_replace(Some(head(1, 9)?));
     let mended = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        until("the replica to try in vain", PATIENCE, async || {
+            let log = plane.audit_log()?.by(CONTROLLER);
+            let missed = log.answered(404);
+            let mut missed = missed.iter().map(|event| &event.request_uri);
+            Ok(missed.any(|uri| uri.contains(ARCHIVE)).then_some(()))
+        })
+        .await?;
         let maps = Api::<ConfigMap>::namespaced(plane.admin().await?, NAMESPACE);
         maps.create(&Default::default(), &map).await?;
         anyhow::Ok(())
@@ -268,8 +262,5 @@ async fn a_running_replica_learns_of_checkpoints_that_others_archive() -> Result
     let maps = Api::<ConfigMap>::namespaced(plane.admin().await?, NAMESPACE);
     maps.patch(ARCHIVE, &Default::default(), &Patch::Merge(data))
         .await?;
-    until("the checkpoint to be known", PATIENCE, async || {
-        Ok((a.knows() == [(7, 4)].into()).then_some(()))
-    })
-    .await
+    a.learns(&[(7, 4)].into()).await
 }

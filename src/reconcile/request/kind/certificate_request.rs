@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use kube::ResourceExt as _;
 
-use super::{Answer, Request, Statement, Status, drop_bulk, octets};
+use super::{Answer, Request, Statement, Status, octets, shorten};
 use crate::{
     api::{
         GROUP, IssuerName,
@@ -147,10 +147,9 @@ impl Request for CertificateRequest {
         Some(self)
     }
 
-    fn drop_bulk(&mut self) {
-        self.spec.request.0 = Vec::new();
+    fn shorten_certificate(&mut self) {
         let status = self.status.as_mut();
-        drop_bulk(status.and_then(|status| status.certificate.as_mut()));
+        shorten(status.and_then(|status| status.certificate.as_mut()));
     }
 
     fn lighten(&mut self) {

@@ -132,11 +132,9 @@ macro_rules! answered {
                 Some(chain.as_bytes()).filter(|octets| !octets.is_empty())
             }
 
-            fn drop_bulk(&mut self) {
-                self.spec.stub_pkc_s10_request.0 = Vec::new();
+            fn shorten_certificate(&mut self) {
                 let status = self.status.as_mut();
                 if let Some(chain) = status.and_then(|status| status.certificate_chain.as_mut()) {
-                    // Decisions depend on whether there is a certificate, so one octet is kept.
                     chain.truncate(1);
                     chain.shrink_to_fit();
                 }

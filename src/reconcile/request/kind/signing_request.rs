@@ -16,7 +16,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use super::{Answer, Request, Statement, Status, drop_bulk, octets};
+use super::{Answer, Request, Statement, Status, octets, shorten};
 use crate::{
     api::IssuerName,
     audit::{self, RequestKind, Requester},
@@ -195,10 +195,9 @@ impl Request for CertificateSigningRequest {
         octets(self.status.as_ref()?.certificate.as_ref())
     }
 
-    fn drop_bulk(&mut self) {
-        self.spec.request.0 = Vec::new();
+    fn shorten_certificate(&mut self) {
         let status = self.status.as_mut();
-        drop_bulk(status.and_then(|status| status.certificate.as_mut()));
+        shorten(status.and_then(|status| status.certificate.as_mut()));
     }
 
     fn lighten(&mut self) {
