@@ -174,7 +174,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         crls,
         serving: serving.clone(),
     };
-    let drain = controller.run(stop).await;
+    let drain = Box::pin(controller.run(stop)).await;
     let last = drain.end().min(Instant::now() + LAST_SPANS_WITHIN);
     if timeout_at(last, spans.end()).await.is_err() {
         warn!("abandoned the last spans; the collector does not take them");
@@ -354,6 +354,7 @@ impl Controller {
             )
         };
         let told = || readiness.set(false);
+        let work = Box::pin(work);
         let drain = Drain::after(work, &ending, args.drain_timeout, told).await;
         // Nothing more is signed or published. The workers still run, for the last checkpoint.
         checkpoints.finish(sources, drain.signed_by()).await;

@@ -144,7 +144,7 @@ async fn reconcile<K: IssuerKind>(
     context: &Context,
 ) -> Result<Option<Instant>, IssuerStatusError> {
     match &issuer.0 {
-        Ok(issuer) => look(issuer, since, reads, context).await,
+        Ok(issuer) => Box::pin(look(issuer, since, reads, context)).await,
         Err(invalid) => {
             let error = ErrorChain(invalid).to_string();
             log_seldom!(warn, &error, kind = K::KIND, name = %issuer.name_any(), error,

@@ -159,7 +159,8 @@ impl KindTask {
         };
         let found = ending.stop.run_until_cancelled(found).await;
         if let Some(fields) = found.flatten() {
-            attend::<R>(fields, woken, asked, concurrency, context, known, ending).await;
+            let attended = attend::<R>(fields, woken, asked, concurrency, context, known, ending);
+            Box::pin(attended).await;
         }
     }
 }

@@ -58,12 +58,13 @@ pub(super) async fn look_at<R: Request>(
         since,
     } = due;
     let begin = TracedBegin::of(&memory, since);
-    let look = async {
+    // Boxed, because each of the futures around it would hold it twice: the looks in progress would need megabytes.
+    let look = Box::pin(async {
         match deleted {
             true => part(&object, &mut memory, waiting, &context).await,
             false => request::look(&object, &mut memory, waiting, &context).await,
         }
-    };
+    });
     let look = async {
         tokio::select! {
             next = look => next,

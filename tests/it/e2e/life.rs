@@ -25,7 +25,7 @@ async fn with_both(
     let one = async |(kind, issuer): (&str, IssuerName)| {
         play(Objects::new().await?, named(rule, kind), issuer).await
     };
-    tokio::try_join!(one(cluster), one(namespaced))?;
+    tokio::try_join!(Box::pin(one(cluster)), Box::pin(one(namespaced)))?;
     Ok(())
 }
 

@@ -80,7 +80,7 @@ impl Outsider {
         }));
         let stop = CancellationToken::new();
         let (follower, until_then) = (Arc::clone(&register), stop.clone());
-        let running = tokio::spawn(async move { follower.run(&until_then).await });
+        let running = tokio::spawn(async move { Box::pin(follower.run(&until_then)).await });
         until("the stored CRLs to be known", PATIENCE, async || {
             Ok(register.is_known().then_some(()))
         })

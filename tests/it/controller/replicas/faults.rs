@@ -72,7 +72,8 @@ pub(super) async fn through_within(
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_is_lost_and_none_gets_two_certificates_whatever_fails() -> Result<()> {
     let replicas = Replicas::start(&format!("{SHORT_SECONDS}s")).await?;
-    crls::chased(&replicas, REVOCATIONS, faults_one_by_one(&replicas)).await
+    let faults = Box::pin(faults_one_by_one(&replicas));
+    Box::pin(crls::chased(&replicas, REVOCATIONS, faults)).await
 }
 
 async fn faults_one_by_one(replicas: &Replicas) -> Result<()> {
