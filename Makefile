@@ -97,8 +97,8 @@ deny: setup ## check licences, bans, sources and, if it can be reached, the advi
 	@tests/setup/deny
 
 .PHONY: generated
-generated: setup ## write all generated files: crds/, the chart's copy and table of values, the golden certificates
-	UPDATE_GENERATED=1 cargo test --workspace --locked --test it -- generated every_golden_certificate
+generated: setup ## write all generated files: crds/ and its bounds, the chart's copy and table of values, the golden certificates
+	UPDATE_GENERATED=1 cargo test --workspace --locked --lib --test it -- generated every_golden_certificate
 
 .PHONY: screens
 screens: setup ## record what the main commands show on a terminal: docs/screens.md and its pictures

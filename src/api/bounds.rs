@@ -3,28 +3,32 @@
 //! The API server checks the installed schema, which may be an older version, and a file on the command line never passes
 //! the API server. All further processing of a specification happens after this check, so that its cost is bounded.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
-};
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::issuer::{IssuerKind as _, IssuerSpec, PKCS11ClusterIssuer};
+use super::issuer::IssuerSpec;
 
 /// Longest key of a map, in characters, as long as the key of a label. A schema of Kubernetes cannot bound the keys of maps.
 const MAX_KEY: usize = 253 + 1 + 63;
 
-/// Schema of a specification, the same for both kinds.
-static SPEC: LazyLock<Option<JSONSchemaProps>> =
-    LazyLock::new(|| schema_of(PKCS11ClusterIssuer::KIND));
+/// Bounds of a specification, the same for both kinds. They are a generated part of the CRD's schema, because making the
+/// schema itself takes megabytes.
+static SPEC: LazyLock<Option<Bounds>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("bounds.json")).ok());
 
-/// Returns the schema of the specification of a kind.
-fn schema_of(kind: &str) -> Option<JSONSchemaProps> {
-    let mut crds = super::crds().into_iter();
-    let mut crd = crds.find(|crd| crd.spec.names.kind == kind)?;
-    let schema = crd.spec.versions.pop()?.schema?.open_api_v3_schema?;
-    schema.properties?.remove("spec")
+/// The bounds in a JSON schema.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Bounds {
+    max_length: Option<usize>,
+    max_items: Option<usize>,
+    max_properties: Option<usize>,
+    maximum: Option<f64>,
+    properties: BTreeMap<String, Self>,
+    items: Option<Box<Self>>,
+    additional_properties: Option<Box<Self>>,
 }
 
 /// A part of a specification that is larger than its schema allows.
@@ -55,8 +59,8 @@ pub enum OutOfBounds {
     /// A specification that cannot be written as JSON.
     #[error("the specification cannot be written as JSON")]
     Json(#[source] serde_json::Error),
-    /// The CRDs have no schema.
-    #[error("this program has no schema for issuers; please report this bug")]
+    /// The generated bounds cannot be read.
+    #[error("this program has no bounds for issuers; please report this bug")]
     NoSchema,
 }
 
@@ -66,14 +70,14 @@ pub enum OutOfBounds {
 /// The first part that is too large.
 pub fn check(spec: &IssuerSpec) -> Result<(), OutOfBounds> {
     let written = serde_json::to_value(spec).map_err(OutOfBounds::Json)?;
-    let schema = SPEC.as_ref().ok_or(OutOfBounds::NoSchema)?;
-    within(&written, schema).map_err(|error| error.below("spec"))
+    let bounds = SPEC.as_ref().ok_or(OutOfBounds::NoSchema)?;
+    within(&written, bounds).map_err(|error| error.below("spec"))
 }
 
-fn within(value: &Value, schema: &JSONSchemaProps) -> Result<(), OutOfBounds> {
+fn within(value: &Value, bounds: &Bounds) -> Result<(), OutOfBounds> {
     match value {
         Value::Null | Value::Bool(_) => Ok(()),
-        Value::Number(number) => match (number.as_f64(), schema.maximum) {
+        Value::Number(number) => match (number.as_f64(), bounds.maximum) {
             (Some(found), Some(most)) if found > most => Err(OutOfBounds::Above {
                 path: String::new(),
                 found,
@@ -81,40 +85,38 @@ fn within(value: &Value, schema: &JSONSchemaProps) -> Result<(), OutOfBounds> {
             }),
             (_, _) => Ok(()),
         },
-        Value::String(text) => at_most("characters", text.chars().count(), schema.max_length),
+        Value::String(text) => at_most("characters", text.chars().count(), bounds.max_length),
         Value::Array(items) => {
-            at_most("entries", items.len(), schema.max_items)?;
-            let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items else {
+            at_most("entries", items.len(), bounds.max_items)?;
+            let Some(bounds) = &bounds.items else {
                 return Ok(());
             };
             items.iter().enumerate().try_for_each(|(index, item)| {
-                within(item, schema).map_err(|error| error.below(&format!("[{index}]")))
+                within(item, bounds).map_err(|error| error.below(&format!("[{index}]")))
             })
         }
         Value::Object(fields) => {
-            at_most("entries", fields.len(), schema.max_properties)?;
+            at_most("entries", fields.len(), bounds.max_properties)?;
             fields.iter().try_for_each(|(key, value)| {
-                field(key, value, schema).map_err(|error| error.below(&format!(".{key}")))
+                field(key, value, bounds).map_err(|error| error.below(&format!(".{key}")))
             })
         }
     }
 }
 
-fn field(key: &str, value: &Value, schema: &JSONSchemaProps) -> Result<(), OutOfBounds> {
-    let known = schema.properties.as_ref().and_then(|all| all.get(key));
-    match (known, &schema.additional_properties) {
-        (Some(schema), _) => within(value, schema),
-        (None, Some(JSONSchemaPropsOrBool::Schema(schema))) => {
-            let most = i64::try_from(MAX_KEY).ok();
-            at_most("characters in its name", key.chars().count(), most)?;
-            within(value, schema)
+fn field(key: &str, value: &Value, bounds: &Bounds) -> Result<(), OutOfBounds> {
+    match (bounds.properties.get(key), &bounds.additional_properties) {
+        (Some(bounds), _) => within(value, bounds),
+        (None, Some(bounds)) => {
+            at_most("characters in its name", key.chars().count(), Some(MAX_KEY))?;
+            within(value, bounds)
         }
-        (None, Some(JSONSchemaPropsOrBool::Bool(_)) | None) => Ok(()),
+        (None, None) => Ok(()),
     }
 }
 
-fn at_most(unit: &'static str, found: usize, most: Option<i64>) -> Result<(), OutOfBounds> {
-    match most.and_then(|most| usize::try_from(most).ok()) {
+fn at_most(unit: &'static str, found: usize, most: Option<usize>) -> Result<(), OutOfBounds> {
+    match most {
         Some(most) if found > most => Err(OutOfBounds::Larger {
             path: String::new(),
             unit,
@@ -138,9 +140,59 @@ impl OutOfBounds {
 
 #[cfg(test)]
 mod tests {
+    use std::{env, fs, path::Path};
+
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+        JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    };
     use serde_json::json;
 
     use super::*;
+
+    /// Returns the schema of the specification of a kind.
+    fn schema_of(kind: &str) -> Option<JSONSchemaProps> {
+        let mut crds = super::super::crds().into_iter();
+        let mut crd = crds.find(|crd| crd.spec.names.kind == kind)?;
+        let schema = crd.spec.versions.pop()?.schema?.open_api_v3_schema?;
+        schema.properties?.remove("spec")
+    }
+
+    /// Leaves only the bounds of a schema.
+    fn bounds_of(schema: &Value) -> Value {
+        let mut bounds = serde_json::Map::new();
+        for (key, value) in schema.as_object().unwrap() {
+            let kept = match key.as_str() {
+                "maxLength" | "maxItems" | "maxProperties" | "maximum" => value.clone(),
+                "items" | "additionalProperties" if value.is_object() => bounds_of(value),
+                "properties" => {
+                    let parts = value.as_object().unwrap().iter();
+                    parts
+                        .map(|(name, part)| (name.clone(), bounds_of(part)))
+                        .collect()
+                }
+                _ => continue,
+            };
+            bounds.insert(key.clone(), kept);
+        }
+        bounds.into()
+    }
+
+    #[test]
+    fn the_generated_bounds_match_the_schemas_of_both_kinds() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api/bounds.json");
+        for kind in ["PKCS11ClusterIssuer", "PKCS11Issuer"] {
+            let schema = serde_json::to_value(schema_of(kind).unwrap()).unwrap();
+            let text = serde_json::to_string_pretty(&bounds_of(&schema)).unwrap() + "\n";
+            if env::var_os("UPDATE_GENERATED").is_some() {
+                fs::write(&file, &text).unwrap();
+            }
+            assert!(
+                fs::read_to_string(&file).unwrap() == text,
+                "src/api/bounds.json differs from the CRD: run `make generated` and review the difference"
+            );
+        }
+        assert!(SPEC.as_ref().unwrap().properties.len() > 9);
+    }
 
     /// Collects every part of the schema without a bound.
     fn unbounded(path: &str, schema: &JSONSchemaProps, found: &mut Vec<String>) {
