@@ -1,20 +1,20 @@
 //! A list of all objects of a kind, read page by page.
 
+mod page;
+
 use std::{fmt::Debug, pin::Pin, time::Instant, vec};
 
 use futures::{FutureExt as _, future, future::BoxFuture};
 use kube::{
-    Api,
+    Api, Client, Resource,
     api::{ListParams, ObjectList},
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{Sleep, sleep};
 
+use self::page::{Page, PageSize, page};
 use super::interrupted::Interrupted;
 use crate::reconcile::{backoff::WatchPause, trouble::is_right_or_kind_missing};
-
-/// Objects per page. Each page is held in memory as a whole.
-const PAGE: u32 = 250;
 
 /// Next step of reading a list.
 pub(super) enum Step<K> {
@@ -29,8 +29,10 @@ pub(super) enum Step<K> {
 
 /// A list that starts again, after a pause, until it has been read to its end.
 pub(super) struct List<K: Clone> {
+    client: Client,
     api: Api<K>,
     params: ListParams,
+    size: PageSize,
     state: State<K>,
     pause: WatchPause,
 }
@@ -41,8 +43,8 @@ enum State<K: Clone> {
     /// The page with this continue token has to be requested; `None` is the first page.
     Due(Option<String>),
     Asked {
-        is_first: bool,
-        page: BoxFuture<'static, kube::Result<ObjectList<K>>>,
+        token: Option<String>,
+        page: BoxFuture<'static, kube::Result<Page<K>>>,
     },
     Page {
         objects: vec::IntoIter<K>,
@@ -51,17 +53,18 @@ enum State<K: Clone> {
     Over,
 }
 
-impl<K: Clone + Debug + DeserializeOwned + Send + 'static> List<K> {
+impl<K: Resource + Clone + Debug + DeserializeOwned + Send + 'static> List<K> {
     /// Creates a list of the objects that match these field selectors.
     pub(super) fn new(api: Api<K>, fields: Option<String>) -> Self {
         let params = ListParams {
             field_selector: fields,
-            limit: Some(PAGE),
             ..ListParams::default()
         };
         Self {
+            client: api.clone().into_client(),
             api,
             params,
+            size: PageSize::default(),
             state: State::New,
             pause: WatchPause::new(),
         }
@@ -96,13 +99,13 @@ impl<K: Clone + Debug + DeserializeOwned + Send + 'static> List<K> {
                     let token = token.take();
                     self.state = self.ask(token);
                 }
-                State::Asked { is_first, page } => {
-                    let (is_first, page) = (*is_first, page.await);
-                    let page = page.map_err(Interrupted::List);
-                    let version = page.and_then(|page| self.take(page));
+                State::Asked { token, page } => {
+                    let page = page.await.map_err(Interrupted::List);
+                    let token = token.take();
+                    let version = page.and_then(|page| self.take(page, token));
                     match version {
-                        Ok(version) if is_first => return Ok(Step::At(version)),
-                        Ok(_) => {}
+                        Ok(Some(version)) => return Ok(Step::At(version)),
+                        Ok(None) => {}
                         Err(interrupted) => {
                             self.rest(is_right_or_kind_missing(&interrupted));
                             return Err(interrupted);
@@ -126,20 +129,36 @@ impl<K: Clone + Debug + DeserializeOwned + Send + 'static> List<K> {
     }
 
     fn ask(&self, token: Option<String>) -> State<K> {
-        let (api, mut params) = (self.api.clone(), self.params.clone());
-        let is_first = token.is_none();
-        params.continue_token = token;
+        let mut params = self.params.clone();
+        params.limit = Some(self.size.objects());
+        params.continue_token.clone_from(&token);
+        let path = self.api.resource_url().to_owned();
         State::Asked {
-            is_first,
-            page: async move { api.list(&params).await }.boxed(),
+            token,
+            page: page(self.client.clone(), path, params, self.size).boxed(),
         }
     }
 
-    /// Takes in a page and returns its version.
-    fn take(&mut self, page: ObjectList<K>) -> Result<String, Interrupted> {
+    /// Takes in the page that was requested with this continue token. Returns its version if it is the first page. A page
+    /// that is too long is requested again with fewer objects.
+    fn take(
+        &mut self,
+        page: Page<K>,
+        token: Option<String>,
+    ) -> Result<Option<String>, Interrupted> {
+        let (list, octets) = match page {
+            Page::Read { list, octets } => (list, octets),
+            Page::TooLong => {
+                self.size = self.size.smaller();
+                self.state = State::Due(token);
+                return Ok(None);
+            }
+        };
         let ObjectList {
             metadata, items, ..
-        } = page;
+        } = list;
+        let is_first = token.is_none();
+        self.size = PageSize::after(items.len(), octets);
         let set = |text: Option<String>| text.filter(|text| !text.is_empty());
         let version = set(metadata.resource_version).ok_or(Interrupted::NoVersion)?;
         self.pause.reset();
@@ -147,6 +166,6 @@ impl<K: Clone + Debug + DeserializeOwned + Send + 'static> List<K> {
             objects: items.into_iter(),
             next: set(metadata.continue_),
         };
-        Ok(version)
+        Ok(is_first.then_some(version))
     }
 }

@@ -48,11 +48,13 @@ async fn a_request_that_is_too_long_to_be_kept_is_issued_with_every_name() -> Re
 
 #[tokio::test]
 #[ignore = "stores 170 MB of requests: make soak"]
-async fn requests_of_any_size_that_wait_need_little_memory_each() -> Result<()> {
+async fn requests_of_any_size_that_wait_and_lists_of_them_need_little_memory() -> Result<()> {
     const REQUESTS: u32 = 2000;
     const OCTETS: usize = 64 << 10;
     /// In octets, for each request.
     const LIMIT: f64 = 6e3;
+    /// In megabytes. A page of 250 such requests would have 22 MB.
+    const LIST: f64 = 30.0;
     let rig = own_rig_with(&[], json!({})).await?;
     let process = rig.controller().process().id();
     let requests = rig.cluster().requests("default").await?;
@@ -71,15 +73,23 @@ async fn requests_of_any_size_that_wait_need_little_memory_each() -> Result<()> 
         object["metadata"]["uid"] = json!(format!("00000000-0000-4000-8000-{number:012}"));
         stored.put([object]).await?;
     }
-    until("every request to be known", PATIENCE, async || {
-        let metrics = rig.controller().metrics().await?;
-        let known = metrics.sum("pkcs11_issuer_undecided_requests", &[]);
-        Ok((known >= f64::from(REQUESTS)).then_some(()))
-    })
-    .await?;
+    let are_known = async || {
+        until("every request to be known", PATIENCE, async || {
+            let metrics = rig.controller().metrics().await?;
+            let known = metrics.sum("pkcs11_issuer_undecided_requests", &[]);
+            Ok((known >= f64::from(REQUESTS)).then_some(()))
+        })
+        .await
+    };
+    are_known().await?;
     let more = Spent::by_one(process)?.peak_megabytes - before;
     let each = more * 1e6 / f64::from(REQUESTS);
     println!("{REQUESTS} requests of {OCTETS} octets: {more:.1} MB, {each:.0} octets each");
     ensure!(each < LIMIT, "{each} octets for each request");
+    rig.controller().restart().await?;
+    are_known().await?;
+    let more = Spent::by_one(rig.controller().process().id())?.peak_megabytes - before;
+    println!("a list of them: {more:.1} MB");
+    ensure!(more < LIST, "{more} MB");
     Ok(())
 }
