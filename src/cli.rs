@@ -21,6 +21,7 @@ mod sign;
 mod signals;
 mod token;
 mod version;
+mod words;
 
 pub use self::{
     audit::audit, certificate::certificate, crds::crds, crl::crl, dev::dev, doctor::doctor,

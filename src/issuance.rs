@@ -49,6 +49,7 @@ mod tbs;
 pub mod usage;
 
 pub mod lint;
+mod lint_error;
 pub mod prepare;
 pub mod probe;
 

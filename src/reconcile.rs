@@ -2,9 +2,9 @@
 //!
 //! `attend` watches requests and chooses the next one to look at. `request` handles one request, from observation to status
 //! write. `issuer` looks at issuers. `trust` publishes their root certificates. `revocation` answers revocations.
+//! `reissue` has Certificates renewed. All of them ask the API server by `call`.
 
 mod attend;
-mod backoff;
 mod call;
 mod events;
 mod issuer;
@@ -14,9 +14,7 @@ mod renewal;
 mod request;
 mod revocation;
 mod seat;
-mod served;
 mod state;
-mod trouble;
 mod trust;
 
 use std::{sync::Arc, time::Duration};

@@ -1,7 +1,5 @@
 //! `pkcs11-issuer certificate`: certificates decoded, and verified as relying parties do.
 
-pub(super) mod words;
-
 mod record;
 mod text;
 mod verify;

@@ -14,7 +14,7 @@ use super::{
     Fault, IssueError,
     chain::{IssuerCertificate, NoCrlSign},
     key::IssuerPublicKey,
-    lint::error::LintError,
+    lint_error::LintError,
     pem,
     profile::HttpUrl,
     raw::SignedFrame,

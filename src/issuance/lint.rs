@@ -22,6 +22,7 @@ use super::{
     chain::IssuerCertificate,
     issuer::Issuer,
     key::PublicKey,
+    lint_error::ensure,
     name::Name,
     oid::Oid,
     raw::Tbs,
@@ -30,14 +31,12 @@ use super::{
     tbs,
 };
 
-pub(super) mod error;
 mod extensions;
 mod fields;
 mod names;
 mod publication;
 
-pub use error::LintError;
-use error::ensure;
+pub use super::lint_error::LintError;
 
 /// Every lint, in the order of the parts of a certificate.
 pub const LINTS: [&[Lint]; 4] = [

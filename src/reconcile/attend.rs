@@ -39,10 +39,9 @@ pub use self::{
 pub(super) use self::{told::ListAndWatch, uid::Uid};
 use super::{
     Context,
-    backoff::until,
+    call::{Trouble, until},
     issuer::Wake,
     request::{Memory, Request, is_finished, seat, undecided_since, waiter, waits_since},
-    trouble::Trouble,
 };
 use crate::api::tolerant::Tolerant;
 

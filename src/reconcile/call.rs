@@ -1,4 +1,8 @@
-//! Calls of the API server that are retried while it throttles us.
+//! Calls of the API server: when they are tried again, and what is said while they fail.
+
+mod backoff;
+mod served;
+mod trouble;
 
 use std::time::Duration;
 
@@ -10,7 +14,11 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::backoff::random;
+pub(super) use self::{
+    backoff::{LONGEST, WatchPause, delay, longest_for_a_write, random, until},
+    served::serves,
+    trouble::{Trouble, is_missing, is_right_or_kind_missing},
+};
 
 /// Asks for metadata only in the response, which saves about 5 % per request.
 pub(super) const METADATA_ALONE: &str =

@@ -63,9 +63,9 @@ pub(super) use self::{
     health::{Health, KnownHealth, Wake},
     seen::ca_of,
     state::{IssuerState, issuer_states},
-    stored::Stored,
+    stored::{Reissuing, Stored},
 };
-use super::{Context, backoff::random, issuer_id, trust};
+use super::{Context, call::random, issuer_id, trust};
 use crate::{
     api::{
         IssuerName,

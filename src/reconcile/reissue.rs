@@ -20,7 +20,7 @@ use self::plan::{
 };
 use super::{
     Context,
-    issuer::{Health, KnownHealth, ca_of},
+    issuer::{Health, KnownHealth, Reissuing, ca_of},
     renewal::request_renewal,
 };
 use crate::{
@@ -102,15 +102,6 @@ pub async fn run_reissues(context: &Context) {
             context.notes.reissues.lock().insert(one.name, status);
         }
     }
-}
-
-/// An issuer with `spec.reissue`.
-#[derive(Clone, Debug)]
-pub(in crate::reconcile) struct Reissuing {
-    pub(in crate::reconcile) name: IssuerName,
-    pub(in crate::reconcile) uid: String,
-    pub(in crate::reconcile) token: String,
-    pub(in crate::reconcile) per_second: u16,
 }
 
 fn ready(name: &IssuerName, uid: &str, context: &Context) -> Option<Arc<ReadyIssuer>> {

@@ -27,7 +27,7 @@ use self::{
 pub use self::{attend::run_revocations, deleted::DeletedCertificates};
 use super::{
     Context,
-    backoff::{LONGEST, delay, random},
+    call::{LONGEST, delay, random},
     request::{Next, Remembered, full_name},
 };
 use crate::{

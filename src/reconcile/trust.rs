@@ -20,7 +20,7 @@ use tracing::info;
 
 pub use self::discovery::TrustBundles;
 use self::{anchors::BundleAnchors, place::TrustPlace};
-use super::{Context, trouble::is_missing};
+use super::{Context, call::is_missing};
 use crate::{
     api::{FIELD_MANAGER, IssuerName, issuer::RetiringStatus},
     pipeline::now,

@@ -11,8 +11,10 @@ use x509_parser::{
     time::ASN1Time,
 };
 
-use super::words::{alternative, oid_name, purposes, sha256};
-use crate::issuance::PublicKey;
+use crate::{
+    cli::words::{alternative, oid_name, purposes, sha256},
+    issuance::PublicKey,
+};
 
 /// A decoded certificate. Fields of extensions are `null` or empty where the certificate lacks the extension.
 #[derive(Debug, Default, Serialize)]

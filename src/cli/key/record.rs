@@ -13,7 +13,7 @@ use super::{
     Objects,
     owner::{Bond, bond},
 };
-use crate::cli::certificate::words::sha256;
+use crate::cli::words::sha256;
 
 /// The keys of a token.
 #[derive(Debug, Serialize)]

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::issuance::{
     chain::IssuerCertificate,
-    lint::error::{LintError, ensure},
+    lint_error::{LintError, ensure},
     raw::{Extension, duplicate_extension},
     signature::SignatureAlgorithm,
 };

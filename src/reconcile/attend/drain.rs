@@ -15,7 +15,7 @@ use crate::{
     api::tolerant::Tolerant,
     reconcile::{
         Context,
-        backoff::until,
+        call::until,
         request::{Memory, Remembered as _, Request, STOPPED, discard_unpublished, log_request},
     },
     telemetry::ErrorChain,

@@ -24,11 +24,9 @@ use crate::{
     metrics::Metrics,
     reconcile::{
         Context,
-        backoff::WatchPause,
+        call::{Trouble, WatchPause, is_right_or_kind_missing, serves},
         issuer::Woken,
         request::Request,
-        served::serves,
-        trouble::{Trouble, is_right_or_kind_missing},
         trust,
     },
 };

@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 
 use self::page::{Page, PageSize, page};
 use super::interrupted::Interrupted;
-use crate::reconcile::{backoff::WatchPause, trouble::is_right_or_kind_missing};
+use crate::reconcile::call::{WatchPause, is_right_or_kind_missing};
 
 /// Next step of reading a list.
 pub(super) enum Step<K> {

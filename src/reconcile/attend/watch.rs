@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Sleep, sleep};
 
 use super::interrupted::Interrupted;
-use crate::reconcile::{backoff::WatchPause, trouble::is_right_or_kind_missing};
+use crate::reconcile::call::{WatchPause, is_right_or_kind_missing};
 
 /// 410 Gone: the API server no longer has the changes after the requested version. 404 Not Found: it no longer has the kind,
 /// and the known version means nothing once the kind is installed again.

@@ -33,8 +33,7 @@ use crate::{
     },
     reconcile::{
         Context,
-        backoff::{delay, longest_for_a_write, random, until},
-        trouble::Trouble,
+        call::{Trouble, delay, longest_for_a_write, random, until},
     },
     signers::{ConfiguredToken, Tokens},
     telemetry::{ErrorChain, log_seldom},

@@ -8,16 +8,20 @@ use kube::{
     runtime::reflector::{ObjectRef, Store},
 };
 
-use crate::{
-    api::{
-        IssuerName,
-        issuer::{
-            IssuerKind, IssuerSpec, IssuerStatus, OnDelete, PKCS11ClusterIssuer, PKCS11Issuer,
-        },
-        tolerant::Tolerant,
-    },
-    reconcile::reissue::Reissuing,
+use crate::api::{
+    IssuerName,
+    issuer::{IssuerKind, IssuerSpec, IssuerStatus, OnDelete, PKCS11ClusterIssuer, PKCS11Issuer},
+    tolerant::Tolerant,
 };
+
+/// An issuer with `spec.reissue`.
+#[derive(Clone, Debug)]
+pub(in crate::reconcile) struct Reissuing {
+    pub(in crate::reconcile) name: IssuerName,
+    pub(in crate::reconcile) uid: String,
+    pub(in crate::reconcile) token: String,
+    pub(in crate::reconcile) per_second: u16,
+}
 
 /// Caches of both kinds.
 #[derive(Debug)]

@@ -22,10 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{issuer::IssuerKind, tolerant::Tolerant},
-    reconcile::{
-        backoff::WatchPause,
-        trouble::{is_missing, is_right_or_kind_missing},
-    },
+    reconcile::call::{WatchPause, is_missing, is_right_or_kind_missing},
     signers::Tokens,
 };
 

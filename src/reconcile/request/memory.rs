@@ -8,7 +8,7 @@ use crate::{
     metrics::WaitReason,
     pipeline::Signed,
     reconcile::{
-        backoff::{LONGEST, delay, longest_for_a_write, random},
+        call::{LONGEST, delay, longest_for_a_write, random},
         events::Notice,
     },
 };

@@ -26,9 +26,8 @@ use crate::{
             ListAndWatch, Uid,
             queue::{Due, Queue},
         },
-        backoff::until,
+        call::{Trouble, until},
         request::Next,
-        trouble::Trouble,
     },
 };
 

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::{
     metrics::Metrics,
-    reconcile::{served::serves, trouble::Trouble},
+    reconcile::call::{Trouble, serves},
 };
 
 const GROUP: &str = "certificates.k8s.io";

@@ -9,7 +9,7 @@ use x509_parser::{
 };
 
 use crate::{
-    cli::certificate::words::{alternative, oid_name, purposes, sha256},
+    cli::words::{alternative, oid_name, purposes, sha256},
     message::shown,
 };
 

@@ -4,7 +4,7 @@ use kube::{Api, runtime::watcher::Event};
 
 use crate::{
     api::{certificate::Certificate, tolerant::Tolerant},
-    reconcile::{Context, attend::ListAndWatch, request::CERTIFICATE, trouble::Trouble},
+    reconcile::{Context, attend::ListAndWatch, call::Trouble, request::CERTIFICATE},
 };
 
 /// Watches Certificates without end. Returns at once if the operator has not enabled it.

@@ -14,7 +14,7 @@ const REFUSALS: [u16; 2] = [403, 404];
 
 /// Reporter of failures of the list and the watch of one kind.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(in crate::reconcile) struct Trouble {
     kind: &'static str,
     metrics: Arc<Metrics>,
     said: RepeatFilter,
@@ -22,7 +22,7 @@ pub(super) struct Trouble {
 
 impl Trouble {
     /// Creates the reporter of a kind, before any failure.
-    pub(super) fn of(kind: &'static str, metrics: &Arc<Metrics>) -> Self {
+    pub(in crate::reconcile) fn of(kind: &'static str, metrics: &Arc<Metrics>) -> Self {
         metrics.watches(kind);
         Self {
             kind,
@@ -32,7 +32,7 @@ impl Trouble {
     }
 
     /// Counts a failure, and logs it if it is news.
-    pub(super) fn report(&mut self, error: &(dyn Error + 'static)) {
+    pub(in crate::reconcile) fn report(&mut self, error: &(dyn Error + 'static)) {
         self.metrics.watch_failed(self.kind);
         let text = ErrorChain(error).to_string();
         if self.said.is_news(&text, Instant::now()) {
@@ -47,12 +47,12 @@ impl Trouble {
 
 /// Returns whether the API server has refused a list or a watch, because a right or the kind is missing. That lasts until
 /// a person acts.
-pub(super) fn is_right_or_kind_missing(error: &(dyn Error + 'static)) -> bool {
+pub(in crate::reconcile) fn is_right_or_kind_missing(error: &(dyn Error + 'static)) -> bool {
     answered(error).is_some_and(|status| REFUSALS.contains(&status))
 }
 
 /// Returns whether the API server has answered that the kind is missing.
-pub(super) fn is_missing(error: &(dyn Error + 'static)) -> bool {
+pub(in crate::reconcile) fn is_missing(error: &(dyn Error + 'static)) -> bool {
     answered(error) == Some(404)
 }
 

@@ -9,7 +9,7 @@ use tokio::time::sleep_until;
 
 const FIRST: Duration = Duration::from_millis(500);
 /// The longest pause between two tries of anything.
-pub(super) const LONGEST: Duration = Duration::from_secs(60);
+pub(in crate::reconcile) const LONGEST: Duration = Duration::from_secs(60);
 /// The longest pause between two tries of a status write, unless very many requests wait. It is short because a certificate
 /// that is already signed waits only for the API server, or a webhook behind it, to come back.
 const LONGEST_FOR_A_WRITE: Duration = Duration::from_secs(4);
@@ -18,7 +18,7 @@ const PAUSE_BETWEEN_WRITES: Duration = Duration::from_millis(10);
 
 /// Returns a random octet for jitter. If the operating system has no random octets, the only effect is that there is no
 /// jitter.
-pub(super) fn random() -> u8 {
+pub(in crate::reconcile) fn random() -> u8 {
     let mut random = [0; 1];
     aws_lc_rs::rand::fill(&mut random).ok();
     let [random] = random;
@@ -26,7 +26,7 @@ pub(super) fn random() -> u8 {
 }
 
 /// Returns the longest pause after a failed call of the API server, while `waiting` objects already wait for a retry.
-pub(super) fn longest_for_a_write(waiting: usize) -> Duration {
+pub(in crate::reconcile) fn longest_for_a_write(waiting: usize) -> Duration {
     let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
     PAUSE_BETWEEN_WRITES
         .saturating_mul(waiting)
@@ -34,7 +34,7 @@ pub(super) fn longest_for_a_write(waiting: usize) -> Duration {
 }
 
 /// Waits until `at`, or for ever if that is `None`.
-pub(super) async fn until(at: Option<Instant>) {
+pub(in crate::reconcile) async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at.into()).await,
         None => future::pending().await,
@@ -46,7 +46,7 @@ pub(super) async fn until(at: Option<Instant>) {
 /// An interruption passes by itself, so the pauses stay short. A missing right or kind stays missing until a person acts, so
 /// the pauses grow with the time for which it has been missing: a quick repair is noticed soon.
 #[derive(Debug)]
-pub(super) struct WatchPause {
+pub(in crate::reconcile) struct WatchPause {
     longest: Duration,
     interrupted: u32,
     refused_since: Option<Instant>,
@@ -54,12 +54,12 @@ pub(super) struct WatchPause {
 
 impl WatchPause {
     /// Creates pauses of at most four seconds, or of at most a minute while a right or the kind is missing.
-    pub(super) const fn new() -> Self {
+    pub(in crate::reconcile) const fn new() -> Self {
         Self::up_to(LONGEST)
     }
 
     /// Creates pauses of at most four seconds, even while a right or the kind is missing.
-    pub(super) const fn short() -> Self {
+    pub(in crate::reconcile) const fn short() -> Self {
         Self::up_to(LONGEST_FOR_A_WRITE)
     }
 
@@ -72,7 +72,7 @@ impl WatchPause {
     }
 
     /// Returns the pause after a failure. `refused` tells whether a right or the kind is missing.
-    pub(super) fn after(&mut self, refused: bool, now: Instant) -> Duration {
+    pub(in crate::reconcile) fn after(&mut self, refused: bool, now: Instant) -> Duration {
         self.interrupted = self.interrupted.saturating_add(1);
         if !refused {
             self.refused_since = None;
@@ -84,7 +84,7 @@ impl WatchPause {
     }
 
     /// Notes that the list or the watch works.
-    pub(super) const fn reset(&mut self) {
+    pub(in crate::reconcile) const fn reset(&mut self) {
         self.interrupted = 0;
         self.refused_since = None;
     }
@@ -92,7 +92,7 @@ impl WatchPause {
 
 /// Returns the pause after `in_a_row` consecutive failures: half a second, doubled with each failure up to `longest`, then
 /// shortened at random by up to half.
-pub(super) fn delay(in_a_row: u32, random: u8, longest: Duration) -> Duration {
+pub(in crate::reconcile) fn delay(in_a_row: u32, random: u8, longest: Duration) -> Duration {
     let doublings = in_a_row.saturating_sub(1).min(16);
     shortened(FIRST.saturating_mul(1 << doublings).min(longest), random)
 }

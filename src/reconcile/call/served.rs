@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Returns whether the API server serves a resource in this version of its group. Asks until the API server answers.
-pub(super) async fn serves(
+pub(in crate::reconcile) async fn serves(
     client: &Client,
     version: &str,
     resource: &str,
