@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// A write is late if the watch reports it more than this long after the answer to it, while several tenants have requests.
 const LATEST: Duration = Duration::from_millis(10);
 /// The same while one tenant alone has requests. An API server that reports this late works to its full capacity.
-const LATEST_ALONE: Duration = Duration::from_millis(100);
+const LATEST_ALONE: Duration = Duration::from_millis(250);
 /// How long after a change of the tenant several tenants are expected to have requests.
 const SHARED_FOR: Duration = Duration::from_secs(60);
 /// The window at the start.
@@ -88,7 +88,7 @@ impl Window {
 mod tests {
     use super::*;
 
-    const LATE: Duration = Duration::from_millis(200);
+    const LATE: Duration = Duration::from_millis(400);
 
     fn grown(most: u16, writes: u16) -> Window {
         let mut window = Window::new(most);
