@@ -7,6 +7,7 @@ mod crl;
 mod dev;
 mod doctor;
 mod find;
+mod input;
 mod issuer_file;
 mod key;
 mod kubectl;

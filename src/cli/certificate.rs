@@ -4,26 +4,20 @@ mod record;
 mod text;
 mod verify;
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, Read as _},
-    path::Path,
-    process::ExitCode,
-};
+use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, bail, ensure};
 use hsm::Uri;
 
 use self::record::CertificateRecord;
-use super::{find::one, key::objects, output::print, session::start_log};
+use super::{find::one, input, key::objects, output::print, session::start_log};
 use crate::{
     args::{CertificateCommand, SeeCertificates},
     issuance::pem,
 };
 
-/// Most octets that are read of a file: a bundle of all public roots has fewer.
-const MAX_FILE: u64 = 4 << 20;
+/// Most octets of a file: the largest CRL in PEM and a bundle of all public roots have fewer.
+const MAX_FILE: usize = 32 << 20;
 
 /// Prints certificates, or whether one verifies.
 ///
@@ -97,13 +91,8 @@ fn certificates(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
 /// Reads the DER of a file, or all its PEM blocks, which must have this label.
 fn blocks(path: &Path, label: &str) -> anyhow::Result<Vec<Vec<u8>>> {
     let shown = path.display();
-    let mut octets = Vec::new();
-    let read = if path == Path::new("-") {
-        io::stdin().take(MAX_FILE).read_to_end(&mut octets)
-    } else {
-        File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut octets))
-    };
-    read.with_context(|| format!("failed to read {shown}; give a file in PEM or DER"))?;
+    let octets = input::octets(path, MAX_FILE)
+        .with_context(|| format!("failed to read {shown}; give a file in PEM or DER"))?;
     // A SEQUENCE; no text begins like this.
     if octets.first() == Some(&0x30) {
         return Ok(vec![octets]);

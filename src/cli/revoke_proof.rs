@@ -2,21 +2,18 @@
 
 mod private_key;
 
-use std::{
-    fs,
-    io::{self, Read as _},
-    path::Path,
-};
+use std::{fs, path::Path};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use self::private_key::PrivateKey;
+use super::input;
 use crate::{args::RevokeProof, issuance::PresentedCertificate};
 
 /// Most octets of a key's file. A key of RSA-8192 has about 6 kB.
-const MAX_KEY: u64 = 64 * 1024;
+const MAX_KEY: usize = 64 * 1024;
 
 /// Returns the proof in base64, on a line.
 ///
@@ -47,15 +44,8 @@ pub fn revoke_proof(args: &RevokeProof) -> anyhow::Result<String> {
 
 /// Reads the file of a key, or stdin.
 fn key_text(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-    let file: Box<dyn io::Read> = match path.to_str() {
-        Some("-") => Box::new(io::stdin().lock()),
-        Some(_) | None => Box::new(fs::File::open(path)?),
-    };
-    let mut text = Zeroizing::new(Vec::with_capacity(16 * 1024));
-    file.take(MAX_KEY + 1).read_to_end(&mut text)?;
-    ensure!(
-        u64::try_from(text.len()).is_ok_and(|length| length <= MAX_KEY),
-        "it has more than {MAX_KEY} octets; give the key alone"
-    );
+    // A vector that grows leaves copies of the key behind. `read_to_end` may ask for 32 octets of room before it sees the end.
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX_KEY + 64));
+    input::read_into(&mut text, path, MAX_KEY)?;
     Ok(text)
 }

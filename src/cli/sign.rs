@@ -6,8 +6,6 @@ mod token;
 
 use std::{
     borrow::Cow,
-    fs::File,
-    io::{self, Read as _},
     path::Path,
     process::ExitCode,
     sync::Arc,
@@ -18,6 +16,7 @@ use anyhow::{Context as _, anyhow, bail};
 
 use self::{destination::Destination, report::Report, token::Opened};
 use super::{
+    input,
     issuer_file::IssuerFile,
     machine, pin,
     session::{INTERRUPTED, progress},
@@ -42,7 +41,7 @@ use crate::{
 /// the end. `pins` warns about a wait for another login. Lines of the worker and its library are shown as they come.
 const LOG: &str = "error,hsm=off,pkcs11_hsm_worker=info,pkcs11_issuer::pins=warn";
 /// Largest CSR that is read. It exceeds the pipeline's own limit, so that the pipeline makes the refusal.
-const MAX_CSR: u64 = 1 << 20;
+const MAX_CSR: usize = 1 << 20;
 
 /// Signs one CSR, or reports why it is refused. Waits for the token at most 30 s longer than one call may hang.
 ///
@@ -337,13 +336,7 @@ fn uuid() -> anyhow::Result<String> {
 }
 
 fn read_csr(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut octets = Vec::new();
-    let read = if path == Path::new("-") {
-        io::stdin().take(MAX_CSR).read_to_end(&mut octets)
-    } else {
-        File::open(path).and_then(|file| file.take(MAX_CSR).read_to_end(&mut octets))
-    };
-    read.with_context(|| {
+    let octets = input::octets(path, MAX_CSR).with_context(|| {
         format!(
             "failed to read the CSR {}; give a file that openssl req -new wrote",
             path.display()

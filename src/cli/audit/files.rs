@@ -9,7 +9,10 @@ use std::{
 use anyhow::Context as _;
 use flate2::bufread::MultiGzDecoder;
 
-use crate::audit::read::{LogFiles, Position};
+use crate::{
+    audit::read::{LogFiles, Position},
+    cli::input::is_stdin,
+};
 
 /// The first octets of a file that is compressed by gzip (RFC 1952, section 2.3.1).
 const GZIP: &[u8] = &[0x1f, 0x8b];
@@ -109,10 +112,6 @@ impl<'a> Files<'a> {
             None => Box::new(io::stdin().lock()),
         })
     }
-}
-
-fn is_stdin(path: &Path) -> bool {
-    path == Path::new("-")
 }
 
 /// Tells a person at a terminal how far the files were read.

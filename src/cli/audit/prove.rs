@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     fs,
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     path::Path,
     process::ExitCode,
 };
@@ -24,12 +24,13 @@ use crate::{
         proof::{InclusionProof, LeafHashes},
         read::{Assembler, LogEntry, Position},
     },
+    cli::input,
     issuance::pem,
     message::shown,
 };
 
 /// Longest proof: a line of the log in base64, 64 hashes and a checkpoint.
-const MAX_PROOF: u64 = 1 << 20;
+const MAX_PROOF: usize = 1 << 20;
 
 /// Writes the proof of a line to stdout.
 ///
@@ -185,14 +186,9 @@ fn is_about(entry: &LogEntry, der: &[u8]) -> bool {
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    let mut text = String::new();
-    let read = if path == Path::new("-") {
-        io::stdin().take(MAX_PROOF).read_to_string(&mut text)
-    } else {
-        fs::File::open(path).and_then(|file| file.take(MAX_PROOF).read_to_string(&mut text))
-    };
-    read.with_context(|| format!("failed to read {}", path.display()))?;
-    Ok(text)
+    let named = || format!("failed to read {}", path.display());
+    let octets = input::octets(path, MAX_PROOF).with_context(named)?;
+    String::from_utf8(octets).with_context(named)
 }
 
 /// Reads a certificate in PEM or DER.

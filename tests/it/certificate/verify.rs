@@ -104,6 +104,14 @@ fn a_certificate_that_a_crl_lists_does_not_verify_nor_one_that_no_crl_covers() -
         (code, &told["reason"]),
         (Some(3), &json!("a CRL lists it, or a certificate above it"))
     );
+    // The CRLs of a large CA have many megabytes.
+    let text = "# a line of text before the CRL\n".repeat(160 * 1024);
+    fs::write(
+        at.join("long.crl"),
+        text + &fs::read_to_string(at.join("revoked.crl"))?,
+    )?;
+    let (_, long) = with("long.crl", &[])?;
+    assert_eq!(long["reason"], told["reason"]);
     openssl(
         at,
         &[
