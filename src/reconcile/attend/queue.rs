@@ -30,7 +30,8 @@ use crate::reconcile::{
 /// kube's own controller sends every object through a timer with millisecond ticks; `docs/adr/0006` has measurements of the
 /// cost.
 pub(in crate::reconcile) struct Queue<K, M> {
-    kept: HashMap<Uid, Kept<K, M>>,
+    /// Boxed, because a table has room for up to twice as many entries as it has.
+    kept: HashMap<Uid, Box<Kept<K, M>>>,
     order: Order,
     seat: Box<dyn Fn(&K) -> Seat + Send + Sync>,
     clock: fn() -> Instant,
@@ -91,6 +92,18 @@ pub(in crate::reconcile) struct Due<K, M> {
     pub(in crate::reconcile) since: Instant,
 }
 
+impl<K, M: Default> Default for Kept<K, M> {
+    fn default() -> Self {
+        Self {
+            object: None,
+            settled: None,
+            memory: M::default(),
+            deleted: false,
+            turn: Turn::None,
+        }
+    }
+}
+
 impl<K: Resource, M: Remembered> Queue<K, M> {
     /// Creates an empty queue. At most `most_looks` looks are in progress for each token. `seat` returns the present tenant,
     /// issuer and token of a request, and `clock` the present time.
@@ -121,13 +134,7 @@ impl<K: Resource, M: Remembered> Queue<K, M> {
         let Self {
             kept, order, seat, ..
         } = self;
-        let kept = kept.entry(uid.clone()).or_insert_with(|| Kept {
-            object: None,
-            settled: None,
-            memory: M::default(),
-            deleted: false,
-            turn: Turn::None,
-        });
+        let kept = kept.entry(uid.clone()).or_insert_with(Box::default);
         kept.turn = order.wake(&uid, kept.turn.clone(), now, || seat(&object));
         kept.object = Some(Arc::new(object));
     }
