@@ -6,6 +6,8 @@ mod token;
 
 use std::{
     borrow::Cow,
+    fs::File,
+    io::{self, Read as _},
     path::Path,
     process::ExitCode,
     sync::Arc,
@@ -16,7 +18,6 @@ use anyhow::{Context as _, anyhow, bail};
 
 use self::{destination::Destination, report::Report, token::Opened};
 use super::{
-    input,
     issuer_file::IssuerFile,
     machine, pin,
     session::{INTERRUPTED, progress},
@@ -41,7 +42,7 @@ use crate::{
 /// the end. `pins` warns about a wait for another login. Lines of the worker and its library are shown as they come.
 const LOG: &str = "error,hsm=off,pkcs11_hsm_worker=info,pkcs11_issuer::pins=warn";
 /// Largest CSR that is read. It exceeds the pipeline's own limit, so that the pipeline makes the refusal.
-const MAX_CSR: usize = 1 << 20;
+const MAX_CSR: u64 = 1 << 20;
 
 /// Signs one CSR, or reports why it is refused. Waits for the token at most 30 s longer than one call may hang.
 ///
@@ -335,8 +336,15 @@ fn uuid() -> anyhow::Result<String> {
     Ok(groups.join("-"))
 }
 
+/// Reads a CSR. One that is cut at [`MAX_CSR`] is still refused as too large, with a line in the issuance log.
 fn read_csr(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let octets = input::octets(path, MAX_CSR).with_context(|| {
+    let mut octets = Vec::new();
+    let read = if path == Path::new("-") {
+        io::stdin().take(MAX_CSR).read_to_end(&mut octets)
+    } else {
+        File::open(path).and_then(|file| file.take(MAX_CSR).read_to_end(&mut octets))
+    };
+    read.with_context(|| {
         format!(
             "failed to read the CSR {}; give a file that openssl req -new wrote",
             path.display()
