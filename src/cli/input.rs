@@ -18,23 +18,30 @@ pub(super) fn octets(path: &Path, most: usize) -> anyhow::Result<Vec<u8>> {
     Ok(octets)
 }
 
-/// Appends a whole file, or stdin, to `octets`. Does not move them if they have room for one octet more than `most`.
+/// Appends a whole file, or stdin, to `octets`. Does not move them if there is room for one octet more than `most`.
 ///
 /// # Errors
 /// As [`octets`].
 pub(super) fn read_into(octets: &mut Vec<u8>, path: &Path, most: usize) -> anyhow::Result<()> {
-    let file: Box<dyn Read> = match is_stdin(path) {
-        true => Box::new(io::stdin().lock()),
-        false => Box::new(File::open(path)?),
-    };
-    // What is cut off unseen could be the CRL that revokes the certificate.
+    // One octet more shows that a file is too long. A silent cut could drop the CRL that revokes the certificate.
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    let read = file.take(limit).read_to_end(octets)?;
+    let read = open(path)?.take(limit).read_to_end(octets)?;
     ensure!(
         read <= most,
         "it has more than {most} octets, the most that are read"
     );
     Ok(())
+}
+
+/// Opens a file, or stdin.
+///
+/// # Errors
+/// The file cannot be opened.
+pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+    Ok(match is_stdin(path) {
+        true => Box::new(io::stdin().lock()),
+        false => Box::new(File::open(path)?),
+    })
 }
 
 /// Returns whether the name stands for stdin.

@@ -25,7 +25,12 @@ pub fn revoke_proof(args: &RevokeProof) -> anyhow::Result<String> {
     let pem = fs::read(certificate).with_context(named)?;
     let presented = PresentedCertificate::parse_pem(&pem).with_context(named)?;
     let public = presented.public_key().with_context(named)?;
-    let text = key_text(key).with_context(|| format!("failed to read {}", key.display()))?;
+    let text = key_text(key).with_context(|| {
+        format!(
+            "failed to read {}; give a file that has the key alone",
+            key.display()
+        )
+    })?;
     let named = || format!("the key in {} cannot be used", key.display());
     let private = PrivateKey::parse(&text, public.algorithm()).with_context(named)?;
     let proof = private
@@ -44,8 +49,8 @@ pub fn revoke_proof(args: &RevokeProof) -> anyhow::Result<String> {
 
 /// Reads the file of a key, or stdin.
 fn key_text(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-    // A vector that grows leaves copies of the key behind. `read_to_end` may ask for 32 octets of room before it sees the end.
-    let mut text = Zeroizing::new(Vec::with_capacity(MAX_KEY + 64));
+    // A vector that grows leaves copies of the key behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX_KEY + 1));
     input::read_into(&mut text, path, MAX_KEY)?;
     Ok(text)
 }

@@ -6,8 +6,7 @@ mod token;
 
 use std::{
     borrow::Cow,
-    fs::File,
-    io::{self, Read as _},
+    io::Read as _,
     path::Path,
     process::ExitCode,
     sync::Arc,
@@ -18,6 +17,7 @@ use anyhow::{Context as _, anyhow, bail};
 
 use self::{destination::Destination, report::Report, token::Opened};
 use super::{
+    input,
     issuer_file::IssuerFile,
     machine, pin,
     session::{INTERRUPTED, progress},
@@ -339,11 +339,7 @@ fn uuid() -> anyhow::Result<String> {
 /// Reads a CSR. One that is cut at [`MAX_CSR`] is still refused as too large, with a line in the issuance log.
 fn read_csr(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut octets = Vec::new();
-    let read = if path == Path::new("-") {
-        io::stdin().take(MAX_CSR).read_to_end(&mut octets)
-    } else {
-        File::open(path).and_then(|file| file.take(MAX_CSR).read_to_end(&mut octets))
-    };
+    let read = input::open(path).and_then(|file| file.take(MAX_CSR).read_to_end(&mut octets));
     read.with_context(|| {
         format!(
             "failed to read the CSR {}; give a file that openssl req -new wrote",

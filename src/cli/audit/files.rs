@@ -1,7 +1,7 @@
 //! The files with logs: opens them, decompresses them, and shows how far they were read.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, BufRead, BufReader, IsTerminal as _, Read},
     path::{Path, PathBuf},
 };
@@ -11,7 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::{
     audit::read::{LogFiles, Position},
-    cli::input::is_stdin,
+    cli::input::{self, is_stdin},
 };
 
 /// The first octets of a file that is compressed by gzip (RFC 1952, section 2.3.1).
@@ -104,13 +104,10 @@ impl<'a> Files<'a> {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + '_>> {
-        if !is_stdin(path) {
-            return Ok(Box::new(File::open(path)?));
+        match &self.stdin {
+            Some(text) if is_stdin(path) => Ok(Box::new(text.as_slice())),
+            Some(_) | None => input::open(path),
         }
-        Ok(match &self.stdin {
-            Some(text) => Box::new(text.as_slice()),
-            None => Box::new(io::stdin().lock()),
-        })
     }
 }
 
